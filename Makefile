@@ -1,0 +1,121 @@
+# Moongate: `make run` serves a page, `make test` passes everything; README.md says more.
+
+VERSION = 0.1.0
+PREFIX  = /usr/local
+BUILD   = build
+
+CC     ?= gcc
+CFLAGS ?= -O2 -g
+WARN    = -Wall -Wextra -Werror
+LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
+LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
+# libev's own headers break strict aliasing.
+FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
+          $(LUAJIT_CFLAGS) $(CFLAGS)
+# Lua's own C API is exported, so that C modules of Lua can be loaded.
+LIBS    = -Wl,-E -lev -lhttp_parser $(LUAJIT_LIBS) -lm -ldl
+
+CORE    = $(wildcard core/*.c)
+LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
+OBJECTS = $(CORE:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o $(BUILD)/mime_types.o
+
+all: $(BUILD)/moongate
+
+$(BUILD)/moongate: $(OBJECTS)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/%.o: $(BUILD)/%.c
+	$(CC) $(FLAGS) -c -o $@ $<
+
+# The Lua library as bytecode, inside the binary.
+$(BUILD)/lua_modules.c: $(LUA) tools/embed-lua
+	@mkdir -p $(BUILD)
+	tools/embed-lua $(LUA) > $@.new && mv $@.new $@
+
+# The media types of the system that builds (package media-types), sorted by extension.
+$(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
+	@mkdir -p $(BUILD)
+	LC_ALL=C tools/embed-mime /etc/mime.types > $@.new && mv $@.new $@
+
+-include $(CORE:%.c=$(BUILD)/%.d)
+
+# --- tests ---
+
+# What each unit test links beside itself: the list is the check on what a module needs.
+UNITS = access addr arena buf cgi fcgi h1 spool str uri
+links_access = access request arena str addr spool buf
+links_addr   = addr str
+links_arena  = arena str
+links_buf    = buf str
+links_cgi    = cgi request arena str addr spool buf
+links_fcgi   = fcgi buf str
+links_h1     = h1 request uri arena str addr spool buf
+links_spool  = spool buf str
+links_str    = str
+links_uri    = uri arena str
+UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
+
+.SECONDEXPANSION:
+$(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
+               $$(patsubst %,$(BUILD)/core/%.o,$$(links_$$*))
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+
+$(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev
+
+-include $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/support/*.d)
+
+programs: $(BUILD)/moongate $(UNIT_TESTS) $(BUILD)/tests/responder
+
+# Everything is installed by name, and only what is missing, before it is needed.
+test:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory programs
+	@tools/test all
+
+unit spec integration: programs
+	@tools/test $@
+
+# The whole suite again, with AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer. LuaJIT
+# keeps its memory to itself, so leaks are those of the core.
+ASAN = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+asan:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS="$(ASAN)" programs
+	@tools/test --asan all
+
+lint:
+	@tools/install build lint
+	clang-format --dry-run -Werror core/*.[ch] tests/unit/*.[ch] tests/support/*.c
+	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
+	  --suppress=missingIncludeSystem --error-exitcode=1 -DMG_VERSION='""' core tests/unit tests/support
+	luacheck --quiet lua spec tests examples tools
+
+bench:
+	@tools/install build bench
+	@$(MAKE) --no-print-directory programs
+	@tests/bench/run $(BENCH)
+
+# --- use ---
+
+run:
+	@tools/install build run
+	@$(MAKE) --no-print-directory all
+	@tools/run-example examples/hello
+
+install: $(BUILD)/moongate
+	install -D -m 755 $(BUILD)/moongate $(DESTDIR)$(PREFIX)/bin/moongate
+	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/moongate/README.md
+	cp -r docs examples $(DESTDIR)$(PREFIX)/share/doc/moongate/
+
+clean:
+	rm -rf build
+
+format:
+	clang-format -i core/*.[ch] tests/unit/*.[ch] tests/support/*.c
+
+.PHONY: all programs test unit spec integration asan lint bench run install clean format

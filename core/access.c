@@ -1,0 +1,173 @@
+/* access - see access.h. */
+#include "access.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* Where the line grows; `full` once something did not fit. */
+struct line {
+    char *out;
+    size_t size, used;
+    bool full;
+};
+
+static void put(struct line *l, struct str s)
+{
+    if (s.n > l->size - l->used) {
+        l->full = true;
+        return;
+    }
+    memcpy(l->out + l->used, s.p, s.n);
+    l->used += s.n;
+}
+
+static void put_number(struct line *l, uint64_t value)
+{
+    char digits[20];
+    size_t n = sizeof digits;
+    do
+        digits[--n] = (char) ('0' + value % 10);
+    while ((value /= 10) > 0);
+    put(l, (struct str){digits + n, sizeof digits - n});
+}
+
+static void put_peer(struct line *l, const struct peer *peer)
+{
+    char text[PEER_TEXT_SIZE];
+    size_t n = peer_text(peer, text);
+    put(l, (struct str){text, n});
+}
+
+/* Quotes, backslashes, control bytes and bytes above 0x7e as \xXX, as nginx does. */
+static void put_escaped(struct line *l, struct str s)
+{
+    size_t start = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char) s.p[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            continue;
+        char hex[5];
+        put(l, (struct str){s.p + start, i - start});
+        snprintf(hex, sizeof hex, "\\x%02X", c);
+        put(l, (struct str){hex, 4});
+        start = i + 1;
+    }
+    put(l, (struct str){s.p + start, s.n - start});
+}
+
+static void put_header(struct line *l, const struct request *req, enum header_id id)
+{
+    struct str value = headers_value(&req->headers, id);
+    if (value.n > 0)
+        put_escaped(l, value);
+    else
+        put(l, STR("-"));
+}
+
+/* 10/Oct/2000:13:55:36 -0700, made once a second. */
+static struct str local_time(double at)
+{
+    static char text[40];
+    static time_t made = -1;
+    static size_t size;
+    time_t seconds = (time_t) at;
+    if (seconds != made) {
+        struct tm tm;
+        localtime_r(&seconds, &tm);
+        size = strftime(text, sizeof text, "%d/%b/%Y:%H:%M:%S %z", &tm);
+        made = seconds;
+    }
+    return (struct str){text, size};
+}
+
+size_t access_combined(const struct request *req, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    put_peer(&l, &req->client);
+    put(&l, STR(" - - ["));
+    put(&l, local_time(req->ended_at));
+    put(&l, STR("] \""));
+    if (req->target.n > 0) {
+        put_escaped(&l, req->method);
+        put(&l, STR(" "));
+        put_escaped(&l, req->target);
+        put(&l, req->minor > 0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+    }
+    put(&l, STR("\" "));
+    put_number(&l, (uint64_t) req->response.status);
+    put(&l, STR(" "));
+    put_number(&l, req->body_out);
+    put(&l, STR(" \""));
+    put_header(&l, req, HEADER_REFERER);
+    put(&l, STR("\" \""));
+    put_header(&l, req, HEADER_USER_AGENT);
+    put(&l, STR("\"\n"));
+    return l.full ? 0 : l.used;
+}
+
+static void put_json(struct line *l, const char *key, struct str value)
+{
+    size_t start = 0;
+    put(l, l->used > 0 ? STR(",\"") : STR("{\""));
+    put(l, str_of(key));
+    put(l, STR("\":\""));
+    for (size_t i = 0; i < value.n; i++) {
+        unsigned char c = (unsigned char) value.p[i];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            continue;
+        char hex[8];
+        put(l, (struct str){value.p + start, i - start});
+        /* Bytes, not characters: what is not ASCII was never checked to be UTF-8. */
+        snprintf(hex, sizeof hex, "\\u%04x", c);
+        put(l, (struct str){hex, 6});
+        start = i + 1;
+    }
+    put(l, (struct str){value.p + start, value.n - start});
+    put(l, STR("\""));
+}
+
+static void put_json_number(struct line *l, const char *key, double value)
+{
+    char text[40];
+    int n = snprintf(text, sizeof text, "%.6f", value);
+    while (n > 0 && text[n - 1] == '0')
+        n--;
+    if (n > 0 && text[n - 1] == '.')
+        n--;
+    put(l, l->used > 0 ? STR(",\"") : STR("{\""));
+    put(l, str_of(key));
+    put(l, STR("\":"));
+    put(l, (struct str){text, (size_t) n});
+}
+
+size_t access_json(const struct request *req, unsigned generation, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    char id[17], ip[PEER_TEXT_SIZE];
+    request_id_text(req->id, id);
+    put_json_number(&l, "time", req->started);
+    put_json(&l, "id", (struct str){id, 16});
+    put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
+    put_json(&l, "host", req->host);
+    put_json(&l, "method", req->method);
+    put_json(&l, "uri", req->uri.origin);
+    put_json_number(&l, "status", req->response.status);
+    put_json_number(&l, "bytes_in", (double) req->bytes_in);
+    put_json_number(&l, "bytes_out", (double) req->bytes_out);
+    put_json_number(&l, "duration", req->ended_at - req->started);
+    if (req->backend.n > 0)
+        put_json(&l, "backend", req->backend);
+    if (req->server.n > 0)
+        put_json(&l, "server", req->server);
+    if (req->decision.tenant.n > 0)
+        put_json(&l, "tenant", req->decision.tenant);
+    put_json_number(&l, "generation", generation);
+    if (req->ended && req->backend.n > 0)
+        put_json_number(&l, "app_status", req->app_status);
+    if (req->backend.n > 0)
+        put_json_number(&l, "attempts", req->attempts);
+    if (req->error != NULL)
+        put_json(&l, "error", str_of(req->error));
+    put(&l, STR("}\n"));
+    return l.full ? 0 : l.used;
+}

@@ -1,0 +1,44 @@
+/*
+ * addr - socket addresses: the contract's ADDR as text, as sockaddr, and as the compact peer that a
+ * connection keeps. No I/O but the look-up of a host name in addr_resolve.
+ */
+#ifndef MG_ADDR_H
+#define MG_ADDR_H
+
+#include "str.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct addr {
+    union {
+        struct sockaddr sa;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+        struct sockaddr_un un;
+    };
+    socklen_t len;
+};
+
+/* One side of an accepted connection; 20 bytes, since every idle client has one. */
+struct peer {
+    uint8_t ip[16];
+    uint16_t port; /* 0 for a unix socket */
+    uint8_t family;
+};
+
+enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128 };
+
+/* `host:port`, `[v6]:port`, `:port`, `*:port` or `unix:/path`. A host name is looked up (blocking:
+ * call it at load, not while serving); its first address counts. Returns NULL or what is wrong. */
+const char *addr_resolve(const char *text, struct addr *out);
+
+/* As the contract writes it; out has ADDR_TEXT_SIZE bytes. Returns out. */
+const char *addr_text(const struct addr *a, char *out);
+
+void peer_from(struct peer *p, const struct addr *a);
+/* The address without port, "unix:" for a unix socket. Returns the length written. */
+size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE]);
+
+#endif

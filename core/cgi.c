@@ -1,0 +1,306 @@
+/* cgi - see cgi.h. */
+#include "cgi.h"
+
+#ifndef MG_VERSION
+#    error "MG_VERSION comes from the Makefile"
+#endif
+
+/* --- params --- */
+
+/* True when path is root or lies below it; *rest is what comes behind. */
+static bool lies_in(struct str path, struct str root, struct str *rest)
+{
+    if (root.n == 0 || !str_starts(path, root))
+        return false;
+    *rest = str_skip(path, root.n);
+    return rest->n == 0 || rest->p[0] == '/';
+}
+
+void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backend_settings *backend)
+{
+    const struct decision *d = &req->decision;
+    struct str rest;
+    paths->root = d->root.n > 0 ? d->root : backend->root;
+    if (d->docroot.n > 0)
+        paths->docroot = d->docroot;
+    else if (d->root.n > 0 && backend->docroot.n > 0 && lies_in(d->root, backend->root, &rest))
+        paths->docroot =
+            arena_printf(&req->arena, "%.*s%.*s", STR_FMT(backend->docroot), STR_FMT(rest));
+    else if (d->root.n > 0)
+        paths->docroot = d->root;
+    else
+        paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
+}
+
+static struct str join(struct arena *a, struct str x, struct str y)
+{
+    char *p = arena_bytes(a, x.n + y.n + 1);
+    memcpy(p, x.p, x.n);
+    if (y.n > 0)
+        memcpy(p + x.n, y.p, y.n);
+    p[x.n + y.n] = '\0';
+    return (struct str){p, x.n + y.n};
+}
+
+static struct str number(struct arena *a, uint64_t value)
+{
+    char digits[20];
+    size_t n = sizeof digits;
+    do
+        digits[--n] = (char) ('0' + value % 10);
+    while ((value /= 10) > 0);
+    return arena_copy(a, (struct str){digits + n, sizeof digits - n});
+}
+
+static struct str peer_ip(struct arena *a, const struct peer *peer)
+{
+    char text[PEER_TEXT_SIZE];
+    size_t n = peer_text(peer, text);
+    return arena_copy(a, (struct str){text, n});
+}
+
+/* SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
+static void add_script(struct params *out, struct request *req,
+                       const struct backend_settings *backend, const struct cgi_paths *paths)
+{
+    struct arena *a = &req->arena;
+    const struct decision *d = &req->decision;
+    struct str name = d->strip.n > 0 ? join(a, d->strip, d->script) : d->script;
+    params_add(a, out, STR("SCRIPT_NAME"), name);
+    if (d->script_filename.n > 0)
+        params_add(a, out, STR("SCRIPT_FILENAME"), d->script_filename);
+    else
+        params_add(a, out, STR("SCRIPT_FILENAME"), join(a, paths->docroot, d->script));
+    if (paths->docroot.n > 0)
+        params_add(a, out, STR("DOCUMENT_ROOT"), paths->docroot);
+    if (d->path_info.n == 0)
+        return;
+    params_add(a, out, STR("PATH_INFO"), d->path_info);
+    /* PHP may run PATH_TRANSLATED instead of the script, so only others get it. */
+    if (backend->profile == PROFILE_GENERIC && paths->docroot.n > 0)
+        params_add(a, out, STR("PATH_TRANSLATED"), join(a, paths->docroot, d->path_info));
+}
+
+/* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. */
+static void add_peers(struct params *out, struct request *req)
+{
+    struct arena *a = &req->arena;
+    struct str local = peer_ip(a, &req->local);
+    params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
+    params_add(a, out, STR("REMOTE_PORT"), number(a, req->client.port));
+    params_add(a, out, STR("SERVER_ADDR"), local);
+    params_add(a, out, STR("SERVER_PORT"), number(a, req->local.port));
+    params_add(a, out, STR("SERVER_NAME"), req->host.n > 0 ? req->host : local);
+}
+
+static void add_body(struct params *out, struct request *req, int64_t body_size)
+{
+    struct header *type = headers_find(&req->headers, HEADER_CONTENT_TYPE);
+    if (type != NULL)
+        params_add(&req->arena, out, STR("CONTENT_TYPE"), type->value);
+    if (body_size >= 0)
+        params_add(&req->arena, out, STR("CONTENT_LENGTH"), number(&req->arena, (uint64_t) body_size));
+}
+
+/* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */
+static struct str param_name(struct arena *a, struct str name)
+{
+    char *p = arena_bytes(a, name.n + 5);
+    memcpy(p, "HTTP_", 5);
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (c >= 'a' && c <= 'z')
+            c = (char) (c - 0x20);
+        else if (c == '-' || c == '.')
+            c = '_';
+        p[5 + i] = c;
+    }
+    return (struct str){p, name.n + 5};
+}
+
+static void add_header(struct params *out, struct request *req, const struct header *header)
+{
+    struct arena *a = &req->arena;
+    struct str value = header->value;
+    if (header->repeated)
+        value = headers_joined(a, &req->headers, header->name);
+    if (header->id == HEADER_HOST && req->uri.authority.n > 0)
+        value = req->uri.authority; /* of an absolute target (RFC 9112 §3.2.2) */
+    params_add(a, out, param_name(a, header->name), value);
+}
+
+/* A name that only limits.header_names let through. */
+static bool is_odd(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = char_lower(name.p[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+            return true;
+    }
+    return false;
+}
+
+static void add_headers(struct params *out, struct request *req)
+{
+    unsigned odd = 0;
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        const struct header *header = &req->headers.list[i];
+        if (header->hop || header->dropped || header->again || header->id == HEADER_CONTENT_TYPE ||
+            header->id == HEADER_CONTENT_LENGTH || header->id == HEADER_EXPECT)
+            continue;
+        if (is_odd(header->name))
+            odd++;
+        else
+            add_header(out, req, header);
+    }
+    /* A name with '_' never takes the place of the one with '-'. */
+    for (unsigned i = 0; i < req->headers.count && odd > 0; i++) {
+        const struct header *header = &req->headers.list[i];
+        if (header->hop || header->dropped || header->again || !is_odd(header->name))
+            continue;
+        if (params_find(out, param_name(&req->arena, header->name)) == NULL)
+            add_header(out, req, header);
+    }
+}
+
+void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
+                const struct cgi_paths *paths, int64_t body_size)
+{
+    struct arena *a = &req->arena;
+    const struct decision *d = &req->decision;
+    bool php = backend->profile == PROFILE_PHP;
+    out->room = 48; /* most requests fit without a second list */
+    out->list = arena_alloc(a, out->room * sizeof *out->list);
+    out->count = 0;
+
+    add_script(out, req, backend, paths);
+    params_add(a, out, STR("REQUEST_METHOD"), req->method);
+    params_add(a, out, STR("QUERY_STRING"), req->uri.query.p != NULL ? req->uri.query : STR(""));
+    params_add(a, out, STR("REQUEST_URI"), req->uri.origin);
+    params_add(a, out, STR("DOCUMENT_URI"), req->uri.path);
+    params_add(a, out, STR("REQUEST_SCHEME"), req->https ? STR("https") : STR("http"));
+    params_add(a, out, STR("SERVER_PROTOCOL"), req->minor > 0 ? STR("HTTP/1.1") : STR("HTTP/1.0"));
+    params_add(a, out, STR("GATEWAY_INTERFACE"), STR("CGI/1.1"));
+    /* WordPress and others offer clean URLs only to servers that they know by name. */
+    params_add(a, out, STR("SERVER_SOFTWARE"),
+               php ? STR("moongate/" MG_VERSION " (like nginx)") : STR("moongate/" MG_VERSION));
+    if (php)
+        params_add(a, out, STR("REDIRECT_STATUS"), STR("200"));
+    if (req->https)
+        params_add(a, out, STR("HTTPS"), STR("on"));
+    add_peers(out, req);
+    add_body(out, req, body_size);
+    add_headers(out, req);
+    for (unsigned i = 0; i < d->params.count; i++) {
+        if (d->params.list[i].value.p != NULL)
+            params_set(a, out, d->params.list[i].name, d->params.list[i].value);
+        else
+            params_remove(out, d->params.list[i].name);
+    }
+}
+
+/* --- the answer's head --- */
+
+static const char *parse_status(struct response *res, struct str value)
+{
+    uint64_t status;
+    struct str number = str_cut(&value, ' ');
+    if (number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
+        return "a status that is not a number from 200 to 599";
+    res->status = (int) status;
+    return NULL;
+}
+
+static const char *parse_length(struct response *res, struct str value)
+{
+    uint64_t length;
+    if (!str_to_u64(value, &length) || length > INT64_MAX)
+        return "a Content-Length that is not a number";
+    if (res->content_length >= 0 && res->content_length != (int64_t) length)
+        return "two different Content-Length headers";
+    res->content_length = (int64_t) length;
+    return NULL;
+}
+
+static const char *parse_line(struct request *req, struct str line)
+{
+    struct response *res = &req->response;
+    struct str value = line, name = str_cut(&value, ':');
+    if (value.p == NULL)
+        return "a header line without a colon";
+    value = str_trim(value);
+    if (!str_is_token(name))
+        return "a header name with a character that is not allowed";
+    if (!str_is_field_value(value))
+        return "a control byte in a header";
+    enum header_id id = header_id(name);
+    if (id == HEADER_STATUS)
+        return parse_status(res, value);
+    if (header_is_hop(id))
+        return NULL; /* the connection to the client is ours */
+    if (id == HEADER_CONTENT_LENGTH)
+        return parse_length(res, value);
+    headers_add(&req->arena, &res->headers, name, value);
+    return NULL;
+}
+
+static const char *parse_block(struct request *req, struct str text)
+{
+    struct response *res = &req->response;
+    bool any = false;
+    res->status = 0;
+    while (text.p != NULL) {
+        struct str line = str_cut(&text, '\n');
+        const char *err = NULL;
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        if (line.n == 0)
+            break;
+        /* PHP with cgi.rfc2616_headers=1 starts like an HTTP server. */
+        if (!any && str_starts(line, STR("HTTP/1."))) {
+            str_cut(&line, ' ');
+            err = line.p != NULL ? parse_status(res, line) : "a status line without a status";
+        } else {
+            err = parse_line(req, line);
+        }
+        if (err != NULL)
+            return err;
+        any = true;
+    }
+    if (!any)
+        return "no header line before the body";
+    if (res->status == 0)
+        res->status = headers_find(&res->headers, HEADER_LOCATION) != NULL ? 302 : 200;
+    return NULL;
+}
+
+enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
+                              size_t limit, const char **err)
+{
+    const char *at = in->p, *end = in->p + in->n;
+    bool complete = false;
+    while (at < end && !complete) {
+        const char *lf = memchr(at, '\n', (size_t) (end - at));
+        size_t n = (size_t) ((lf != NULL ? lf : end) - at);
+        if (head->line_size == 0 && n > 0)
+            head->line_first = at[0];
+        head->line_size += n;
+        at += n;
+        if (lf == NULL)
+            break;
+        at++;
+        complete = head->line_size == 0 || (head->line_size == 1 && head->line_first == '\r');
+        head->line_size = 0;
+    }
+    size_t taken = (size_t) (at - in->p);
+    if (head->text.n + taken > limit) {
+        *err = "a head larger than limits.response_header";
+        return CGI_ERROR;
+    }
+    head->text = arena_append(&req->arena, head->text, (struct str){in->p, taken});
+    *in = str_skip(*in, taken);
+    if (!complete)
+        return CGI_MORE;
+    *err = parse_block(req, head->text);
+    return *err == NULL ? CGI_DONE : CGI_ERROR;
+}

@@ -1,0 +1,31 @@
+/*
+ * client - one HTTP/1.x connection: its socket, its buffers, its clock, the request under way.
+ *
+ * Made by the listener for an accepted socket, frees itself when it ends. Only pointers and a peer
+ * while idle: buffers, parser and request exist from the first byte of a request to its last.
+ */
+#ifndef MG_CLIENT_H
+#define MG_CLIENT_H
+
+#include "generation.h"
+
+/* What clients share: the worker has one. `current` is what new requests run on. */
+struct clients {
+    struct loop *loop;
+    struct generation **current;
+    struct client *list;
+    unsigned count;
+    bool stopping;               /* no request is begun, idle connections close */
+    void (*on_empty)(void *ctx); /* the last one has ended */
+    void *ctx;
+};
+
+/* Takes the socket over. `listener` is what req.listener says, and lives as long as the worker. */
+void client_new(struct clients *clients, int fd, const struct addr *remote, const struct addr *local,
+                struct str listener);
+/* Closes idle connections now, the others after their response. */
+void clients_stop(struct clients *clients);
+/* Closes all, whatever is under way. */
+void clients_close(struct clients *clients);
+
+#endif

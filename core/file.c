@@ -1,0 +1,422 @@
+/* file - see file.h. */
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Made by the Makefile from the system's mime.types: sorted by extension, lower case. */
+struct mime {
+    const char *extension;
+    const char *type;
+};
+extern const struct mime mime_types[];
+extern const size_t mime_count;
+
+/* --- what may be served --- */
+
+static bool has_extension(struct str name, struct str extension)
+{
+    return name.n > extension.n && str_ieq(str_skip(name, name.n - extension.n), extension);
+}
+
+/* The name as a careless file system or PHP would read it: without dots and spaces at its end. */
+static struct str without_tail(struct str name)
+{
+    while (name.n > 0 && (name.p[name.n - 1] == '.' || name.p[name.n - 1] == ' '))
+        name.n--;
+    return name;
+}
+
+static bool is_script(struct str name)
+{
+    static const char *const extensions[] = {".php",  ".phtml", ".phar", ".phps", ".pht",
+                                             ".php3", ".php4",  ".php5", ".php7", ".php8",
+                                             ".inc"};
+    name = without_tail(name);
+    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
+        if (has_extension(name, str_of(extensions[i])))
+            return true;
+    return false;
+}
+
+static bool is_backup(struct str name)
+{
+    static const char *const endings[] = {"~",     ".bak",  ".old", ".orig", ".save",
+                                          ".swp",  ".swo",  ".tmp", ".dist", ".rej"};
+    name = without_tail(name);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (has_extension(name, str_of(endings[i])))
+            return true;
+    return name.n > 1 && name.p[0] == '#' && name.p[name.n - 1] == '#';
+}
+
+const char *file_refused(struct str path)
+{
+    struct str rest = path;
+    while (rest.p != NULL) {
+        struct str segment = str_cut(&rest, '/');
+        if (segment.n > 0 && segment.p[0] == '.' && !str_eq(segment, STR(".well-known")))
+            return "dotfiles are not served";
+        if (is_script(segment))
+            return "the source of a script is not served";
+        if (rest.p == NULL && is_backup(segment))
+            return "backups are not served";
+    }
+    return NULL;
+}
+
+static int compare_mime(const void *extension, const void *entry)
+{
+    return strcmp(extension, ((const struct mime *) entry)->extension);
+}
+
+struct str file_type(struct str name)
+{
+    char extension[16];
+    const char *dot = memrchr(name.p, '.', name.n);
+    size_t n = dot != NULL ? (size_t) (name.p + name.n - dot) - 1 : 0;
+    if (n > 0 && n < sizeof extension) {
+        for (size_t i = 0; i < n; i++)
+            extension[i] = char_lower(dot[1 + i]);
+        extension[n] = '\0';
+        const struct mime *found =
+            bsearch(extension, mime_types, mime_count, sizeof *mime_types, compare_mime);
+        if (found != NULL)
+            return str_of(found->type);
+    }
+    return STR("application/octet-stream");
+}
+
+/* --- finding it --- */
+
+static int open_beneath(const char *root, const char *path, uint64_t flags, uint64_t resolve)
+{
+    int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -1;
+    while (*path == '/')
+        path++;
+    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
+    int fd = (int) syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
+    int saved = errno;
+    close(dir);
+    errno = saved;
+    return fd;
+}
+
+/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed when
+ * the real path lies in one of the folders. The second open follows no symlink at all, so nothing
+ * can change between the look and the open. */
+static int open_within(const char *whole, const struct str *within, unsigned count, uint64_t flags)
+{
+    char real[PATH_MAX], folder[PATH_MAX], real_folder[PATH_MAX];
+    if (realpath(whole, real) == NULL)
+        return -1;
+    for (unsigned i = 0; i < count; i++) {
+        if (within[i].n >= sizeof folder)
+            continue;
+        snprintf(folder, sizeof folder, "%.*s", STR_FMT(within[i]));
+        if (realpath(within[i].n > 0 ? folder : "/", real_folder) == NULL)
+            continue;
+        size_t n = strcmp(real_folder, "/") == 0 ? 0 : strlen(real_folder);
+        if (strncmp(real, real_folder, n) == 0 && (real[n] == '/' || real[n] == '\0'))
+            return open_beneath(real_folder, real + n, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    }
+    errno = EXDEV;
+    return -1;
+}
+
+static int open_path(struct str root, struct str path, const struct str *within, unsigned count,
+                     uint64_t flags)
+{
+    char folder[PATH_MAX], whole[PATH_MAX];
+    if (root.n + path.n + 2 > sizeof whole || memchr(path.p, '\0', path.n) != NULL) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
+    snprintf(whole, sizeof whole, "%.*s/%.*s", STR_FMT(root), STR_FMT(path));
+    const char *name = whole + root.n + 1;
+    if (count == 0 || (count == 1 && str_eq(within[0], root))) {
+        int fd = open_beneath(root.n > 0 ? folder : "/", name, flags, RESOLVE_BENEATH);
+        if (fd >= 0 || errno != EXDEV)
+            return fd;
+        return open_within(whole, &root, 1, flags);
+    }
+    return open_within(whole, within, count, flags);
+}
+
+enum file_kind file_probe(struct str root, struct str path, const struct str *within,
+                          unsigned count)
+{
+    struct stat st;
+    int fd = open_path(root, path, within, count, O_PATH);
+    if (fd < 0)
+        return errno == EXDEV ? FILE_OUTSIDE : FILE_NONE;
+    int err = fstat(fd, &st);
+    close(fd);
+    if (err != 0)
+        return FILE_NONE;
+    return S_ISREG(st.st_mode) ? FILE_REGULAR : S_ISDIR(st.st_mode) ? FILE_FOLDER : FILE_NONE;
+}
+
+struct str file_real_root(struct str root, double now)
+{
+    enum { SLOTS = 64 };
+    static struct {
+        char given[256], real[PATH_MAX];
+        double at;
+    } *cache;
+    if (root.n == 0 || root.n >= sizeof cache->given)
+        return root;
+    if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
+        abort();
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < root.n; i++)
+        hash = (hash ^ (unsigned char) root.p[i]) * 16777619u;
+    unsigned slot = hash % SLOTS;
+    bool same = strlen(cache[slot].given) == root.n && memcmp(cache[slot].given, root.p, root.n) == 0;
+    if (!same || now >= cache[slot].at + 1 || now < cache[slot].at) {
+        memcpy(cache[slot].given, root.p, root.n);
+        cache[slot].given[root.n] = '\0';
+        if (realpath(cache[slot].given, cache[slot].real) == NULL)
+            strcpy(cache[slot].real, cache[slot].given);
+        cache[slot].at = now;
+    }
+    return str_of(cache[slot].real);
+}
+
+/* --- conditions --- */
+
+static struct str http_date(struct arena *a, time_t at)
+{
+    char text[40];
+    struct tm tm;
+    gmtime_r(&at, &tm);
+    size_t n = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    return arena_copy(a, (struct str){text, n});
+}
+
+/* IMF-fixdate only; other forms are as if the header was absent. -1 when it is no date. */
+static time_t parse_date(struct str text)
+{
+    struct tm tm = {0};
+    char copy[40];
+    if (text.n >= sizeof copy)
+        return -1;
+    snprintf(copy, sizeof copy, "%.*s", STR_FMT(text));
+    const char *end = strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    return end != NULL && *end == '\0' ? timegm(&tm) : -1;
+}
+
+/* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
+static bool tag_matches(struct str list, struct str tag, bool weak)
+{
+    if (str_eq(str_trim(list), STR("*")))
+        return true;
+    while (list.p != NULL) {
+        struct str one = str_trim(str_cut(&list, ','));
+        if (weak && str_starts(one, STR("W/")))
+            one = str_skip(one, 2);
+        if (str_eq(one, tag))
+            return true;
+    }
+    return false;
+}
+
+/* In the order of RFC 9110 §13.2.2. Returns 200, 304 or 412. */
+static int check_conditions(struct request *req, struct str tag, time_t modified)
+{
+    const struct headers *h = &req->headers;
+    struct str value = headers_joined(&req->arena, h, STR("If-Match"));
+    time_t date;
+    if (value.p != NULL) {
+        if (!tag_matches(value, tag, false))
+            return 412;
+    } else if ((date = parse_date(headers_value(h, HEADER_IF_UNMODIFIED_SINCE))) != -1) {
+        if (modified > date)
+            return 412;
+    }
+    value = headers_joined(&req->arena, h, STR("If-None-Match"));
+    if (value.p != NULL)
+        return tag_matches(value, tag, true) ? 304 : 200;
+    date = parse_date(headers_value(h, HEADER_IF_MODIFIED_SINCE));
+    return date != -1 && modified <= date ? 304 : 200;
+}
+
+/* --- the reply --- */
+
+static int status_of_errno(int err, const char **reason)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+        *reason = "there is no such file";
+        return 404;
+    case EXDEV:
+    case ELOOP:
+        *reason = "a symlink leads out of the root";
+        return 403;
+    case EACCES:
+        *reason = "the worker's user may not read it";
+        return 403;
+    default:
+        *reason = strerror(err);
+        return 500;
+    }
+}
+
+/* A folder without its slash: its files' relative links would be wrong. */
+static int redirect_to_slash(struct request *req)
+{
+    struct arena *a = &req->arena;
+    struct str query = req->uri.query;
+    struct str to = arena_printf(a, "%.*s/%s%.*s", STR_FMT(req->uri.raw_path),
+                                 req->uri.has_query ? "?" : "", STR_FMT(query));
+    req->response.status = 301;
+    headers_add(a, &req->response.headers, STR("Location"), to);
+    return 301;
+}
+
+/* What follows the root is checked; of `file = "/abs"` the name, since its folders are the script's
+ * choice. */
+static struct str checked_part(struct str root, struct str path)
+{
+    const char *slash = memrchr(path.p, '/', path.n);
+    if (root.n > 0 || slash == NULL)
+        return path;
+    return str_skip(path, (size_t) (slash - path.p));
+}
+
+static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
+                            struct file *file, const char **reason)
+{
+    const struct decision *d = &req->decision;
+    *reason = file_refused(checked_part(root, path));
+    if (*reason != NULL)
+        return 403;
+    /* O_NONBLOCK: a FIFO must not hold the worker. */
+    file->fd = open_path(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK);
+    if (file->fd < 0)
+        return status_of_errno(errno, reason);
+    if (fstat(file->fd, st) != 0)
+        return status_of_errno(errno, reason);
+    return 200;
+}
+
+static struct str join_path(struct arena *a, struct str folder, struct str name)
+{
+    bool slash = folder.n > 0 && folder.p[folder.n - 1] == '/';
+    return arena_printf(a, "%.*s%s%.*s", STR_FMT(folder), slash ? "" : "/", STR_FMT(name));
+}
+
+/* The first of the decision's index files in a folder; 404 without one. */
+static int open_index(struct request *req, struct str root, struct str *path, struct stat *st,
+                      struct file *file, const char **reason)
+{
+    static const struct str usual = {"index.html", 10};
+    const struct decision *d = &req->decision;
+    const struct str *names = d->index_count > 0 ? d->index : &usual;
+    unsigned count = d->index_count > 0 ? d->index_count : 1;
+    struct str folder = *path;
+    for (unsigned i = 0; i < count; i++) {
+        *path = join_path(&req->arena, folder, names[i]);
+        int status = open_for_reading(req, root, *path, st, file, reason);
+        if (status == 200 && S_ISREG(st->st_mode))
+            return 200;
+        if (file->fd >= 0)
+            close(file->fd);
+        file->fd = -1;
+    }
+    *reason = "a folder without an index file";
+    return 404;
+}
+
+static void add_head(struct request *req, const struct stat *st, struct str path, struct str tag)
+{
+    const struct decision *d = &req->decision;
+    struct arena *a = &req->arena;
+    struct headers *h = &req->response.headers;
+    headers_add(a, h, STR("Content-Type"), file_type(path));
+    headers_add(a, h, STR("Last-Modified"), http_date(a, st->st_mtime));
+    headers_add(a, h, STR("ETag"), tag);
+    if (d->cache_control.n > 0)
+        headers_add(a, h, STR("Cache-Control"), d->cache_control);
+    for (unsigned i = 0; i < d->headers.count; i++) {
+        struct header *own = headers_get(h, d->headers.list[i].name);
+        if (own != NULL)
+            own->value = d->headers.list[i].value;
+        else
+            headers_add(a, h, d->headers.list[i].name, d->headers.list[i].value);
+    }
+}
+
+static int reply_with(struct request *req, const struct stat *st, struct str path,
+                      struct file *file, const char **reason)
+{
+    struct str tag = arena_printf(&req->arena, "\"%llx.%lx-%llx\"", (long long) st->st_mtim.tv_sec,
+                                  st->st_mtim.tv_nsec, (long long) st->st_size);
+    int status = check_conditions(req, tag, st->st_mtime);
+    file->size = (uint64_t) st->st_size;
+    if (status == 412) {
+        *reason = "a precondition of the request does not hold";
+        return 412;
+    }
+    add_head(req, st, path, tag);
+    req->response.status = status;
+    if (status == 200)
+        req->response.content_length = (int64_t) file->size;
+    return status;
+}
+
+static int find(struct request *req, struct file *file, const char **reason)
+{
+    const struct decision *d = &req->decision;
+    struct stat st;
+    struct str root = d->file.n > 0 ? STR("") : d->root;
+    struct str path = d->file.n > 0 ? d->file : d->path;
+    if (str_eq(root, STR("/")))
+        root.n = 0;
+    bool folder = path.n == 0 || path.p[path.n - 1] == '/';
+    int status = folder ? open_index(req, root, &path, &st, file, reason)
+                        : open_for_reading(req, root, path, &st, file, reason);
+    if (status != 200)
+        return status;
+    if (S_ISDIR(st.st_mode))
+        return redirect_to_slash(req);
+    if (!S_ISREG(st.st_mode)) {
+        *reason = "not a regular file";
+        return 403;
+    }
+    return reply_with(req, &st, path, file, reason);
+}
+
+int file_open(struct request *req, struct file *file, const char **reason)
+{
+    *file = (struct file){.fd = -1};
+    if (req->method_id == METHOD_OPTIONS) {
+        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
+        req->response.status = 204;
+        return 204;
+    }
+    if (req->method_id != METHOD_GET && req->method_id != METHOD_HEAD) {
+        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
+        *reason = "a file takes GET and HEAD";
+        return 405;
+    }
+    int status = find(req, file, reason);
+    if (status != 200 && file->fd >= 0) {
+        close(file->fd);
+        file->fd = -1;
+    }
+    return status;
+}

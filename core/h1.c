@@ -1,0 +1,559 @@
+/* h1 - see h1.h. */
+#include "h1.h"
+
+#include <http_parser.h>
+
+enum h1_state { IN_HEAD, IN_BODY, AT_END, FAILED };
+
+struct h1 {
+    http_parser parser;
+    struct request *req;
+    const struct limits *limits;
+    h1_body_cb on_body;
+    void *ctx;
+    enum h1_state state;
+    int status;
+    const char *reason;
+    struct str name, value; /* the header at hand; pieces are joined in the arena */
+    bool in_value;
+    bool head_done;    /* on_headers_complete was called; the parser is paused there */
+    bool message_done;
+    /* Line endings of the head, looked at before http_parser sees them. */
+    size_t head_size;
+    size_t line_size;
+    unsigned lines;
+    unsigned trailers;
+    size_t framing_size; /* chunk lines and trailers */
+    char last;
+};
+
+static int fail(struct h1 *h, int status, const char *reason)
+{
+    if (h->state != FAILED) {
+        h->state = FAILED;
+        h->status = status;
+        h->reason = reason;
+    }
+    return -1;
+}
+
+/* --- the checks --- */
+
+static int check_content_length(struct h1 *h, struct str value)
+{
+    uint64_t length;
+    if (h->req->content_length >= 0)
+        return fail(h, 400, "Content-Length twice");
+    if (!str_to_u64(value, &length) || length > INT64_MAX)
+        return fail(h, 400, "Content-Length is not a number");
+    h->req->content_length = (int64_t) length;
+    return 0;
+}
+
+static int check_transfer_encoding(struct h1 *h, struct str value)
+{
+    if (h->req->chunked)
+        return fail(h, 400, "Transfer-Encoding twice");
+    if (h->parser.http_major == 1 && h->parser.http_minor == 0)
+        return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
+    if (!str_ieq(value, STR("chunked")))
+        return fail(h, 501, "a Transfer-Encoding other than chunked");
+    h->req->chunked = true;
+    return 0;
+}
+
+static int check_host(struct h1 *h, struct str value)
+{
+    struct request *req = h->req;
+    if (headers_find(&req->headers, HEADER_HOST) != NULL)
+        return fail(h, 400, "Host twice");
+    if (value.n > 0 && !uri_host(value, &req->arena, &req->host, &req->host_port))
+        return fail(h, 400, "Host is not a valid host");
+    return 0;
+}
+
+/* A name with other characters than letters, digits and '-' would collide with another one once it
+ * is a param (contract section 5); limits.header_names keeps the ones that are known. */
+static bool is_param_name(const struct h1 *h, struct str name)
+{
+    bool plain = true;
+    for (size_t i = 0; i < name.n && plain; i++) {
+        char c = char_lower(name.p[i]);
+        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    }
+    for (unsigned i = 0; !plain && i < h->limits->header_name_count; i++)
+        plain = str_ieq(name, h->limits->header_names[i]);
+    return plain;
+}
+
+/* Every header of every request passes here, and only here. */
+static int check_header(struct h1 *h, struct str name, struct str value)
+{
+    struct request *req = h->req;
+    value = str_trim(value);
+    if (!str_is_token(name))
+        return fail(h, 400, "a header name with a character that is not allowed");
+    if (!str_is_field_value(value))
+        return fail(h, 400, "a control byte in a header");
+    if (req->headers.count >= h->limits->headers)
+        return fail(h, 431, "more headers than limits.headers");
+
+    enum header_id id = header_id(name);
+    int err = 0;
+    switch (id) {
+    case HEADER_CONTENT_LENGTH:
+        err = check_content_length(h, value);
+        break;
+    case HEADER_TRANSFER_ENCODING:
+        err = check_transfer_encoding(h, value);
+        break;
+    case HEADER_HOST:
+        err = check_host(h, value);
+        break;
+    case HEADER_CONTENT_TYPE:
+    case HEADER_AUTHORIZATION:
+        if (headers_find(&req->headers, id) != NULL)
+            err = fail(h, 400, "Content-Type or Authorization twice");
+        break;
+    case HEADER_EXPECT:
+        if (!str_ieq(value, STR("100-continue")))
+            err = fail(h, 417, "an expectation other than 100-continue");
+        req->expect_continue = req->minor >= 1;
+        break;
+    default:
+        break;
+    }
+    if (err != 0)
+        return err;
+    struct header *first = headers_get(&req->headers, name);
+    if (first != NULL)
+        first->repeated = true;
+    struct header *header = headers_add(&req->arena, &req->headers, name, value);
+    header->again = first != NULL;
+    header->hop = header_is_hop(id);
+    header->dropped = !is_param_name(h, name);
+    return 0;
+}
+
+/* Headers that Connection names end here as well (RFC 9110 §7.6.1). */
+static void mark_connection(struct request *req)
+{
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        struct header *header = &req->headers.list[i];
+        if (header->id != HEADER_CONNECTION)
+            continue;
+        struct str rest = header->value;
+        while (rest.p != NULL) {
+            struct str name = str_trim(str_cut(&rest, ','));
+            if (str_ieq(name, STR("close")))
+                req->keepalive = false;
+            else if (str_ieq(name, STR("keep-alive")) && req->minor == 0)
+                req->keepalive = true;
+            for (unsigned j = 0; j < req->headers.count; j++)
+                if (str_ieq(req->headers.list[j].name, name) &&
+                    req->headers.list[j].id != HEADER_HOST &&
+                    req->headers.list[j].id != HEADER_CONTENT_LENGTH)
+                    req->headers.list[j].hop = true;
+        }
+    }
+}
+
+static int check_target(struct h1 *h)
+{
+    struct request *req = h->req;
+    const char *err = uri_parse(&req->uri, req->target, &req->arena);
+    if (err != NULL)
+        return fail(h, 400, err);
+    if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
+        return fail(h, 400, "the target * with a method other than OPTIONS");
+    req->https = req->https || req->uri.https;
+    if (req->uri.authority.n > 0 &&
+        !uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
+        return fail(h, 400, "the host of the target is not valid");
+    return 0;
+}
+
+/* The head as a whole, once its last header is in. */
+static int check_head(struct h1 *h)
+{
+    struct request *req = h->req;
+    if (h->parser.http_major != 1)
+        return fail(h, 505, "an HTTP version other than 1.x");
+    if (check_target(h) != 0)
+        return -1;
+    if (headers_find(&req->headers, HEADER_HOST) == NULL && req->minor >= 1)
+        return fail(h, 400, "no Host in an HTTP/1.1 request");
+    if (req->chunked && req->content_length >= 0)
+        return fail(h, 400, "Content-Length beside Transfer-Encoding");
+    if (h->parser.method == HTTP_CONNECT)
+        return fail(h, 501, "CONNECT");
+    if (h->parser.method == HTTP_TRACE)
+        return fail(h, 405, "TRACE");
+    mark_connection(req);
+    return 0;
+}
+
+/* --- http_parser's callbacks: non-zero stops it --- */
+
+static struct h1 *of(http_parser *p)
+{
+    return p->data;
+}
+
+static int on_url(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    h->req->target = arena_append(&h->req->arena, h->req->target, (struct str){at, n});
+    return 0;
+}
+
+/* The header at hand is complete: its name was followed by a value and now by something else. */
+static int end_header(struct h1 *h)
+{
+    struct str name = h->name, value = h->value;
+    if (!h->in_value)
+        return 0;
+    h->in_value = false;
+    h->name = h->value = STR_NONE;
+    if (h->state != IN_HEAD) { /* a trailer: checked, counted, dropped */
+        if (++h->trailers > h->limits->headers)
+            return fail(h, 431, "more trailers than limits.headers");
+        if (!str_is_token(name) || !str_is_field_value(str_trim(value)))
+            return fail(h, 400, "a malformed trailer");
+        return 0;
+    }
+    return check_header(h, name, value);
+}
+
+/* The version stands before the first header, and the checks of headers ask for it. */
+static void note_request_line(struct h1 *h)
+{
+    struct request *req = h->req;
+    if (req->method.p != NULL)
+        return;
+    req->method = str_of(http_method_str(h->parser.method));
+    req->minor = h->parser.http_minor > 0 || h->parser.http_major > 1 ? 1 : 0;
+    req->keepalive = req->minor >= 1;
+    switch (h->parser.method) {
+    case HTTP_GET:
+        req->method_id = METHOD_GET;
+        break;
+    case HTTP_HEAD:
+        req->method_id = METHOD_HEAD;
+        break;
+    case HTTP_OPTIONS:
+        req->method_id = METHOD_OPTIONS;
+        break;
+    case HTTP_PUT:
+        req->method_id = METHOD_PUT;
+        break;
+    case HTTP_DELETE:
+        req->method_id = METHOD_DELETE;
+        break;
+    default:
+        break;
+    }
+}
+
+static int on_header_field(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    note_request_line(h);
+    if (end_header(h) != 0)
+        return -1;
+    h->name = arena_append(&h->req->arena, h->name, (struct str){at, n});
+    return 0;
+}
+
+static int on_header_value(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    h->in_value = true;
+    h->value = arena_append(&h->req->arena, h->value, (struct str){at, n});
+    return 0;
+}
+
+static int on_headers_complete(http_parser *p)
+{
+    struct h1 *h = of(p);
+    note_request_line(h);
+    if (end_header(h) != 0 || check_head(h) != 0)
+        return -1;
+    p->upgrade = 0; /* Upgrade is a wish that nobody has to grant (RFC 9110 §7.8) */
+    h->head_done = true;
+    http_parser_pause(p, 1);
+    return 0;
+}
+
+static int on_body(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    h->framing_size = 0;
+    h->on_body(h->ctx, (struct str){at, n});
+    return 0;
+}
+
+static int on_message_complete(http_parser *p)
+{
+    struct h1 *h = of(p);
+    if (end_header(h) != 0)
+        return -1;
+    h->message_done = true;
+    http_parser_pause(p, 1);
+    return 0;
+}
+
+static const http_parser_settings callbacks = {
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+    .on_body = on_body,
+    .on_message_complete = on_message_complete,
+};
+
+/* --- feeding --- */
+
+struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb on_body, void *ctx)
+{
+    struct h1 *h = arena_alloc(&req->arena, sizeof *h);
+    memset(h, 0, sizeof *h);
+    http_parser_set_max_header_size(UINT32_MAX); /* limits.header is what counts */
+    http_parser_init(&h->parser, HTTP_REQUEST);
+    h->parser.data = h;
+    h->req = req;
+    h->limits = limits;
+    h->on_body = on_body;
+    h->ctx = ctx;
+    return h;
+}
+
+/* A line of the head has ended with the LF at data[i]. */
+static int check_line(struct h1 *h, const char *line, size_t n)
+{
+    /* n counts the LF; the CR may have come with the bytes before. */
+    char before = n >= 2 ? line[n - 2] : h->last;
+    if (h->line_size < 2 || before != '\r')
+        return fail(h, 400, "a bare LF in the head");
+    if (n > 2 && memchr(line, '\r', n - 2) != NULL)
+        return fail(h, 400, "a bare CR in the head");
+    return 0;
+}
+
+/* What http_parser is lenient about: bare CR, bare LF, folded lines; and the limits. Looks at the
+ * head's bytes before the parser does. Returns how many of the n bytes belong to the head. */
+static size_t scan_head(struct h1 *h, const char *data, size_t n)
+{
+    size_t at = 0;
+    while (at < n) {
+        const char *line = data + at;
+        const char *lf = memchr(line, '\n', n - at);
+        size_t size = lf != NULL ? (size_t) (lf - line) + 1 : n - at;
+        if (h->line_size == 0 && h->lines > 0 && (line[0] == ' ' || line[0] == '\t'))
+            return fail(h, 400, "a folded header line"), 0;
+        if (h->last == '\r' && h->line_size > 0 && line[0] != '\n')
+            return fail(h, 400, "a bare CR in the head"), 0;
+        h->line_size += size;
+        h->head_size += size;
+        if (h->lines == 0 && h->line_size > h->limits->request_line)
+            return fail(h, 414, "the request line is longer than limits.request_line"), 0;
+        if (h->head_size > h->limits->header)
+            return fail(h, 431, "the head is larger than limits.header"), 0;
+        if (lf == NULL) {
+            if (size > 1 && memchr(line, '\r', size - 1) != NULL)
+                return fail(h, 400, "a bare CR in the head"), 0;
+            h->last = data[n - 1];
+            return n;
+        }
+        if (check_line(h, line, size) != 0)
+            return 0;
+        bool empty = h->line_size == 2;
+        at += size;
+        h->line_size = 0;
+        h->last = '\n';
+        if (empty && h->lines > 0)
+            return at;
+        if (!empty) /* empty lines before the request line are skipped (RFC 9112 §2.2) */
+            h->lines++;
+    }
+    return at;
+}
+
+static enum h1_event fail_parse(struct h1 *h)
+{
+    enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
+    if (err == HPE_INVALID_METHOD)
+        fail(h, 501, "a method that is not known");
+    else if (err == HPE_INVALID_VERSION)
+        fail(h, 505, "an HTTP version that is not known");
+    else if (err == HPE_HEADER_OVERFLOW)
+        fail(h, 431, "the head is too large");
+    else
+        fail(h, 400, http_errno_description(err));
+    return H1_ERROR;
+}
+
+/* Runs the parser over n bytes; *used counts them up. */
+static enum h1_event run(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    if (HTTP_PARSER_ERRNO(&h->parser) == HPE_PAUSED)
+        http_parser_pause(&h->parser, 0);
+    *used += n > 0 ? http_parser_execute(&h->parser, &callbacks, data, n) : 0;
+    if (h->state == FAILED)
+        return H1_ERROR;
+    enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
+    if (err != HPE_OK && err != HPE_PAUSED)
+        return fail_parse(h);
+    return h->message_done ? H1_END : H1_MORE;
+}
+
+static enum h1_event feed_head(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    bool garbage = h->head_size == 0 && n > 0 && !str_is_token((struct str){data, 1}) &&
+                   data[0] != '\r' && data[0] != '\n';
+    if (garbage)
+        return fail(h, 400, "the first byte is none of a request"), H1_ERROR;
+    size_t head = scan_head(h, data, n);
+    if (h->state == FAILED)
+        return H1_ERROR;
+    enum h1_event event = run(h, data, head, used);
+    if (event == H1_ERROR || !h->head_done)
+        return event;
+    /* The parser waits before the head's last LF. Go over it now, so that nothing of the head is
+     * left and a message without a body is complete. */
+    h->state = IN_BODY;
+    if (run(h, "\n", 1, &(size_t){0}) == H1_ERROR)
+        return H1_ERROR;
+    *used = head;
+    return H1_HEAD;
+}
+
+static enum h1_event feed_body(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    if (h->message_done)
+        return h->state = AT_END, H1_END;
+    h->framing_size += n; /* content sets it back to 0: see on_body */
+    enum h1_event event = run(h, data, n, used);
+    if (event == H1_END)
+        h->state = AT_END;
+    if (event == H1_MORE && h->req->chunked && h->framing_size > h->limits->header)
+        return fail(h, 400, "chunk extensions or trailers larger than limits.header"), H1_ERROR;
+    return event;
+}
+
+enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    *used = 0;
+    switch (h->state) {
+    case IN_HEAD:
+        return n > 0 ? feed_head(h, data, n, used) : H1_MORE;
+    case IN_BODY:
+        return feed_body(h, data, n, used);
+    case AT_END:
+        return H1_END;
+    case FAILED:
+        break;
+    }
+    return H1_ERROR;
+}
+
+bool h1_has_body(const struct h1 *h)
+{
+    return h->req->chunked || h->req->content_length > 0;
+}
+
+int h1_status(const struct h1 *h)
+{
+    return h->status;
+}
+
+const char *h1_reason(const struct h1 *h)
+{
+    return h->reason;
+}
+
+/* --- responses --- */
+
+static char *put(char *at, struct str s)
+{
+    memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
+#define PUT(at, literal) put(at, STR(literal))
+
+static char *put_u64(char *at, uint64_t value)
+{
+    char digits[20];
+    size_t n = 0;
+    do
+        digits[n++] = (char) ('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (n > 0)
+        *at++ = digits[--n];
+    return at;
+}
+
+static char *put_status_line(char *at, int status)
+{
+    if (status == 200) /* most of them */
+        return PUT(at, "HTTP/1.1 200 OK\r\n");
+    at = PUT(at, "HTTP/1.1 ");
+    at = put_u64(at, (uint64_t) status);
+    *at++ = ' ';
+    at = put(at, str_of(status_text(status)));
+    return PUT(at, "\r\n");
+}
+
+static char *put_header(char *at, struct str name, struct str value)
+{
+    at = put(at, name);
+    at = PUT(at, ": ");
+    at = put(at, value);
+    return PUT(at, "\r\n");
+}
+
+static char *put_framing(char *at, const struct request *req, enum h1_framing framing,
+                         uint64_t length, bool keepalive)
+{
+    if (framing == H1_LENGTH) {
+        at = PUT(at, "Content-Length: ");
+        at = put_u64(at, length);
+        at = PUT(at, "\r\n");
+    } else if (framing == H1_CHUNKED) {
+        at = PUT(at, "Transfer-Encoding: chunked\r\n");
+    }
+    if (!keepalive)
+        at = PUT(at, "Connection: close\r\n");
+    else if (req->minor == 0)
+        at = PUT(at, "Connection: keep-alive\r\n");
+    return at;
+}
+
+struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
+                   struct str date)
+{
+    const struct headers *headers = &req->response.headers;
+    size_t size = 256 + date.n; /* the status line and what is added below */
+    for (unsigned i = 0; i < headers->count; i++)
+        size += headers->list[i].name.n + headers->list[i].value.n + 4;
+    char *start = arena_bytes(&req->arena, size), *at = start;
+    bool has_date = false, has_server = false;
+
+    at = put_status_line(at, req->response.status);
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct header *header = &headers->list[i];
+        if (header->hop || header->id == HEADER_CONTENT_LENGTH)
+            continue; /* the framing is ours */
+        has_date |= header->id == HEADER_DATE;
+        has_server |= header->id == HEADER_SERVER;
+        at = put_header(at, header->name, header->value);
+    }
+    if (!has_date)
+        at = put_header(at, STR("Date"), date);
+    if (!has_server)
+        at = PUT(at, "Server: moongate\r\n");
+    at = put_framing(at, req, framing, length, keepalive);
+    at = PUT(at, "\r\n");
+    return (struct str){start, (size_t) (at - start)};
+}

@@ -1,0 +1,50 @@
+/*
+ * h1 - HTTP/1.1 on the wire: a client's bytes to a request, a response to a head. No I/O.
+ *
+ * http_parser finds the pieces; h1 decides what may pass: every header goes through one checking
+ * function, every head through one check of its line endings. Contract section 11; RFC 9112.
+ */
+#ifndef MG_H1_H
+#define MG_H1_H
+
+#include "request.h"
+
+struct h1;
+
+enum h1_event {
+    H1_MORE,  /* all bytes used, the message goes on */
+    H1_HEAD,  /* the head is complete and checked; feed on for the body */
+    H1_END,   /* the message is complete */
+    H1_ERROR, /* h1_status and h1_reason say what to answer; feed no more */
+};
+
+/* Slices of a body, already without chunk framing. They die when the call returns. */
+typedef void (*h1_body_cb)(void *ctx, struct str bytes);
+
+/* A parser for one message, in the request's arena: it lives and dies with the request. */
+struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb on_body, void *ctx);
+
+/* Feeds n bytes; sets *used to the bytes taken. After H1_HEAD nothing but the head has been taken;
+ * a message without a body goes on to H1_END with the next call, even when that brings no bytes.
+ * Never reads past the end of the message. */
+enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used);
+
+/* True when the head, once complete, announces a body. */
+bool h1_has_body(const struct h1 *h);
+
+/* The answer an error deserves, and why, for the log. */
+int h1_status(const struct h1 *h);
+const char *h1_reason(const struct h1 *h);
+
+enum h1_framing {
+    H1_NO_BODY,   /* HEAD, 1xx, 204, 304: no framing header but what the response says itself */
+    H1_LENGTH,    /* Content-Length */
+    H1_CHUNKED,   /* Transfer-Encoding: chunked */
+    H1_UNTIL_EOF, /* the body ends with the connection */
+};
+
+/* The response's head as text in the request's arena. `date` is the Date to send (29 bytes). */
+struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
+                   struct str date);
+
+#endif

@@ -1,0 +1,207 @@
+/* listener - see listener.h. */
+#include "listener.h"
+
+#include "log.h"
+#include "portowner.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ACCEPT_BATCH 64
+#define PAUSE        0.5
+
+/* --- opening --- */
+
+static char message[512];
+
+static const char *describe(const struct listen_spec *spec, const struct addr *addr, int err)
+{
+    char owner[256] = "";
+    if (err == EADDRINUSE) {
+        port_owner(addr, owner, sizeof owner);
+        snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s", spec->address,
+                 owner[0] != '\0' ? " by " : "; see 'ss -ltnp' for the process that holds it", owner);
+    } else if (err == EACCES && addr->sa.sa_family != AF_UNIX) {
+        snprintf(message, sizeof message,
+                 "can't listen on %s: Permission denied (ports below 1024 need root, or "
+                 "'sysctl net.ipv4.ip_unprivileged_port_start')",
+                 spec->address);
+    } else {
+        snprintf(message, sizeof message, "can't listen on %s: %s", spec->address, strerror(err));
+    }
+    return message;
+}
+
+/* With SO_REUSEPORT the kernel would let two servers of one user share a port unnoticed; so a plain
+ * bind tries first whether it is free. */
+static int check_free(const struct addr *addr)
+{
+    int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    int err = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
+    close(fd);
+    return err;
+}
+
+/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take. */
+static int clear_stale(const struct addr *addr)
+{
+    struct stat st;
+    if (stat(addr->un.sun_path, &st) != 0)
+        return 0;
+    if (!S_ISSOCK(st.st_mode))
+        return EEXIST;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return errno;
+    int connected = connect(fd, &addr->sa, addr->len);
+    close(fd);
+    if (connected == 0)
+        return EADDRINUSE;
+    return unlink(addr->un.sun_path) == 0 ? 0 : errno;
+}
+
+static int open_one(const struct listen_spec *spec, const struct addr *addr, int *fd)
+{
+    bool local = addr->sa.sa_family == AF_UNIX;
+    *fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (*fd < 0)
+        return errno;
+    if (!local) {
+        setsockopt(*fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+        setsockopt(*fd, SOL_SOCKET, SO_REUSEPORT, &(int){1}, sizeof(int));
+        if (addr->sa.sa_family == AF_INET6)
+            setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
+    }
+    if (bind(*fd, &addr->sa, addr->len) == 0 && listen(*fd, spec->backlog) == 0) {
+        /* Web servers in front run as other users; who may come is the folder's business. */
+        if (local && chmod(addr->un.sun_path, 0666) != 0)
+            log_warn("%s: %s", spec->address, strerror(errno));
+        return 0;
+    }
+    int err = errno;
+    close(*fd);
+    return err;
+}
+
+const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count)
+{
+    struct addr addr;
+    const char *bad = addr_resolve(spec->address, &addr);
+    if (bad != NULL) {
+        snprintf(message, sizeof message, "can't listen on %s: %s", spec->address, bad);
+        return message;
+    }
+    bool local = addr.sa.sa_family == AF_UNIX;
+    int err = local ? clear_stale(&addr) : check_free(&addr);
+    for (unsigned i = 0; i < count && err == 0; i++) {
+        if (i > 0 && local)
+            fds[i] = fds[0];
+        else
+            err = open_one(spec, &addr, &fds[i]);
+    }
+    return err == 0 ? NULL : describe(spec, &addr, err);
+}
+
+void listener_unlink(const struct listen_spec *spec)
+{
+    if (strncmp(spec->address, "unix:", 5) == 0)
+        unlink(spec->address + 5);
+}
+
+/* --- accepting --- */
+
+struct listener {
+    ev_io io;
+    ev_timer pause;
+    struct clients *clients;
+    struct str name;
+    struct addr address;
+    bool wildcard; /* the local address is the connection's, not ours */
+};
+
+/* Out of descriptors: the queue keeps the connections until some are free again. */
+static void pause_accepting(struct listener *l, int err)
+{
+    log_warn("accept on %.*s: %s; waiting for free descriptors ('ulimit -n', LimitNOFILE)",
+             STR_FMT(l->name), strerror(err));
+    ev_io_stop(l->clients->loop->ev, &l->io);
+    ev_timer_start(l->clients->loop->ev, &l->pause);
+}
+
+static void pause_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct listener *l = timer->data;
+    (void) events;
+    ev_io_start(ev, &l->io);
+}
+
+static void local_address(const struct listener *l, int fd, struct addr *local)
+{
+    *local = l->address;
+    if (!l->wildcard)
+        return;
+    local->len = sizeof local->un;
+    if (getsockname(fd, &local->sa, &local->len) != 0)
+        *local = l->address;
+}
+
+static void accept_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct listener *l = io->data;
+    (void) ev;
+    (void) events;
+    for (int i = 0; i < ACCEPT_BATCH; i++) {
+        struct addr remote, local;
+        remote.len = sizeof remote.un;
+        int fd = accept4(io->fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                pause_accepting(l, errno);
+            return; /* EAGAIN, or a connection that has gone already */
+        }
+        if (l->address.sa.sa_family == AF_UNIX)
+            remote.sa.sa_family = AF_UNIX;
+        else
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        local_address(l, fd, &local);
+        client_new(l->clients, fd, &remote, &local, l->name);
+    }
+}
+
+static bool is_wildcard(const struct addr *a)
+{
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_addr.s_addr == INADDR_ANY;
+    return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients)
+{
+    struct listener *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        abort();
+    l->clients = clients;
+    l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
+    addr_resolve(spec->address, &l->address);
+    l->wildcard = is_wildcard(&l->address);
+    ev_io_init(&l->io, accept_cb, fd, EV_READ);
+    l->io.data = l;
+    ev_timer_init(&l->pause, pause_cb, PAUSE, 0);
+    l->pause.data = l;
+    ev_io_start(clients->loop->ev, &l->io);
+    return l;
+}
+
+void listener_free(struct listener *l)
+{
+    ev_io_stop(l->clients->loop->ev, &l->io);
+    ev_timer_stop(l->clients->loop->ev, &l->pause);
+    free(l);
+}

@@ -1,0 +1,34 @@
+/*
+ * listener - a listening socket: opened by the master, accepted from by one worker.
+ *
+ * The master opens one socket per address and worker (SO_REUSEPORT), so that the kernel spreads
+ * connections and a crash of a worker loses none that was still in the queue. A unix socket is one
+ * for all.
+ */
+#ifndef MG_LISTENER_H
+#define MG_LISTENER_H
+
+#include "client.h"
+
+/* What to listen on, as the loader reports it. */
+struct listen_spec {
+    char *address; /* as the script wrote it */
+    char *name;    /* what req.listener says */
+    int backlog;
+};
+
+/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket). Returns NULL,
+ * or why not, in words that name the process which holds the port where that can be known; the
+ * message is valid until the next call. */
+const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count);
+/* Removes the file of a unix socket. */
+void listener_unlink(const struct listen_spec *spec);
+
+struct listener;
+
+/* Accepts for the clients. fd stays the caller's. */
+struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients);
+/* Stops accepting. */
+void listener_free(struct listener *l);
+
+#endif

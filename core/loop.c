@@ -1,0 +1,134 @@
+/* loop - see loop.h. */
+#include "loop.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#define KEEP_BLOCKS 256
+
+struct loop_block {
+    struct loop_block *next;
+};
+
+void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers)
+{
+    memset(loop, 0, sizeof *loop);
+    loop->ev = ev;
+    loop->workers = workers > 0 ? workers : 1;
+    loop->in = malloc(LOOP_READ_SIZE);
+    loop->scratch = malloc(LOOP_SCRATCH_SIZE);
+    if (loop->in == NULL || loop->scratch == NULL ||
+        getrandom(&loop->id_state, sizeof loop->id_state, 0) < 0)
+        abort();
+}
+
+void loop_fini(struct loop *loop)
+{
+    while (loop->free_blocks != NULL) {
+        struct loop_block *next = loop->free_blocks->next;
+        free(loop->free_blocks);
+        loop->free_blocks = next;
+    }
+    free(loop->in);
+    free(loop->scratch);
+}
+
+void *loop_block(struct loop *loop)
+{
+    struct loop_block *block = loop->free_blocks;
+    if (block != NULL) {
+        loop->free_blocks = block->next;
+        loop->free_count--;
+        return block;
+    }
+    block = malloc(LOOP_BLOCK_SIZE);
+    if (block == NULL)
+        abort();
+    return block;
+}
+
+void loop_block_free(struct loop *loop, void *memory)
+{
+    struct loop_block *block = memory;
+    if (loop->free_count >= KEEP_BLOCKS) {
+        free(block);
+        return;
+    }
+    block->next = loop->free_blocks;
+    loop->free_blocks = block;
+    loop->free_count++;
+}
+
+struct str loop_date(struct loop *loop)
+{
+    ev_tstamp now = ev_now(loop->ev);
+    if (now >= loop->date_at + 1 || now < loop->date_at) {
+        time_t seconds = (time_t) now;
+        struct tm tm;
+        gmtime_r(&seconds, &tm);
+        strftime(loop->date, sizeof loop->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        loop->date_at = (ev_tstamp) seconds;
+    }
+    return (struct str){loop->date, 29};
+}
+
+/* splitmix64 of Steele, Lea and Flood: a full period, seeded from the kernel. */
+uint64_t loop_id(struct loop *loop)
+{
+    uint64_t z = loop->id_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* --- deadlines --- */
+
+static void arm(struct deadline *d, ev_tstamp after)
+{
+    ev_timer_stop(d->ev, &d->timer);
+    ev_timer_set(&d->timer, after > 0 ? after : 0, 0);
+    ev_timer_start(d->ev, &d->timer);
+}
+
+static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct deadline *d = timer->data;
+    (void) events;
+    if (d->at == 0)
+        return;
+    ev_tstamp left = d->at - ev_now(ev);
+    if (left > 0) {
+        arm(d, left);
+        return;
+    }
+    d->at = 0;
+    d->on_missed(d);
+}
+
+void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d))
+{
+    ev_timer_init(&d->timer, timer_cb, 0, 0);
+    d->timer.data = d;
+    d->at = 0;
+    d->on_missed = on_missed;
+    d->ev = loop->ev;
+}
+
+void deadline_set(struct deadline *d, double seconds)
+{
+    if (seconds <= 0) {
+        d->at = 0;
+        return;
+    }
+    ev_tstamp now = ev_now(d->ev);
+    d->at = now + seconds;
+    if (!ev_is_active(&d->timer) || now + ev_timer_remaining(d->ev, &d->timer) > d->at)
+        arm(d, seconds);
+}
+
+void deadline_fini(struct deadline *d)
+{
+    ev_timer_stop(d->ev, &d->timer);
+    d->at = 0;
+}

@@ -1,0 +1,69 @@
+/*
+ * loop - what everything on one event loop shares: libev's loop, the read buffer, the Date, blocks
+ * for requests, and deadlines that cost nothing while they are not missed.
+ *
+ * A worker has one. Nobody keeps a pointer into the read buffer beyond the event that filled it.
+ */
+#ifndef MG_LOOP_H
+#define MG_LOOP_H
+
+#include "str.h"
+
+#include <ev.h>
+
+enum {
+    LOOP_READ_SIZE = 256 * 1024, /* one read takes a large reply in few calls */
+    LOOP_SCRATCH_SIZE = 64 * 1024,
+    LOOP_BLOCK_SIZE = 8192, /* a request with its first arena block */
+};
+
+struct loop_block;
+
+struct loop {
+    struct ev_loop *ev;
+    char *in;      /* LOOP_READ_SIZE bytes: consumed before the next read */
+    char *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
+    char date[30];
+    ev_tstamp date_at;
+    struct loop_block *free_blocks;
+    unsigned free_count;
+    uint64_t id_state;
+    unsigned workers; /* how many share the backends */
+};
+
+/* `ev` stays the caller's. */
+void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers);
+void loop_fini(struct loop *loop);
+
+/* LOOP_BLOCK_SIZE bytes, not cleared; give them back with loop_block_free. */
+void *loop_block(struct loop *loop);
+void loop_block_free(struct loop *loop, void *block);
+
+/* The IMF-fixdate of now (RFC 9110 §5.6.7), 29 bytes, made once a second. */
+struct str loop_date(struct loop *loop);
+/* An id that no other request of this machine's workers is likely to have. Not a secret. */
+uint64_t loop_id(struct loop *loop);
+
+/*
+ * A deadline is set with a store and checked by a timer that is armed at most as late as the
+ * deadline and otherwise left alone, so moving it further into the future costs no heap operation
+ * (libev manual, "Be smart about timeouts").
+ */
+struct deadline {
+    ev_timer timer;
+    ev_tstamp at; /* 0: none */
+    void (*on_missed)(struct deadline *d);
+    struct ev_loop *ev;
+};
+
+void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d));
+/* Missed in `seconds` from now unless it is set again or cleared; 0 or less clears it. */
+void deadline_set(struct deadline *d, double seconds);
+static inline void deadline_clear(struct deadline *d)
+{
+    d->at = 0;
+}
+/* Stops the timer: before the memory goes. */
+void deadline_fini(struct deadline *d);
+
+#endif

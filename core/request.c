@@ -1,0 +1,262 @@
+/* request - see request.h. */
+#include "request.h"
+
+void request_init(struct request *r, void *memory, size_t size)
+{
+    memset(r, 0, sizeof *r);
+    arena_init(&r->arena, memory, size);
+    r->host_port = -1;
+    r->content_length = -1;
+    r->body.fd = -1;
+    r->decision.body_limit = UINT64_MAX;
+    r->response.content_length = -1;
+}
+
+void request_fini(struct request *r)
+{
+    spool_fini(&r->body);
+    arena_fini(&r->arena);
+}
+
+static const struct {
+    uint8_t length;
+    uint8_t id;
+    const char *name; /* lower case */
+} known_headers[] = {
+    {2, HEADER_TE, "te"},
+    {4, HEADER_DATE, "date"},
+    {4, HEADER_ETAG, "etag"},
+    {4, HEADER_HOST, "host"},
+    {5, HEADER_PROXY, "proxy"},
+    {6, HEADER_COOKIE, "cookie"},
+    {6, HEADER_EXPECT, "expect"},
+    {6, HEADER_SERVER, "server"},
+    {6, HEADER_STATUS, "status"},
+    {7, HEADER_REFERER, "referer"},
+    {7, HEADER_TRAILER, "trailer"},
+    {7, HEADER_UPGRADE, "upgrade"},
+    {8, HEADER_IF_MATCH, "if-match"},
+    {8, HEADER_LOCATION, "location"},
+    {10, HEADER_CONNECTION, "connection"},
+    {10, HEADER_KEEP_ALIVE, "keep-alive"},
+    {10, HEADER_USER_AGENT, "user-agent"},
+    {12, HEADER_CONTENT_TYPE, "content-type"},
+    {13, HEADER_AUTHORIZATION, "authorization"},
+    {13, HEADER_IF_NONE_MATCH, "if-none-match"},
+    {13, HEADER_LAST_MODIFIED, "last-modified"},
+    {14, HEADER_CONTENT_LENGTH, "content-length"},
+    {17, HEADER_IF_MODIFIED_SINCE, "if-modified-since"},
+    {17, HEADER_TRANSFER_ENCODING, "transfer-encoding"},
+    {19, HEADER_IF_UNMODIFIED_SINCE, "if-unmodified-since"},
+};
+
+enum header_id header_id(struct str name)
+{
+    if (name.n == 0)
+        return HEADER_OTHER;
+    char first = char_lower(name.p[0]);
+    for (size_t i = 0; i < sizeof known_headers / sizeof *known_headers; i++) {
+        if (known_headers[i].length > name.n)
+            break;
+        if (known_headers[i].length == name.n && known_headers[i].name[0] == first &&
+            str_ieq(name, (struct str){known_headers[i].name, name.n}))
+            return known_headers[i].id;
+    }
+    if (first == 'p' && name.n > 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
+        return HEADER_PROXY;
+    return HEADER_OTHER;
+}
+
+bool header_is_hop(enum header_id id)
+{
+    switch (id) {
+    case HEADER_CONNECTION:
+    case HEADER_KEEP_ALIVE:
+    case HEADER_PROXY:
+    case HEADER_TE:
+    case HEADER_TRAILER:
+    case HEADER_TRANSFER_ENCODING:
+    case HEADER_UPGRADE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A list with room for one more, in the arena: twice as long each time. */
+static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, size_t size)
+{
+    if (count < *room)
+        return list;
+    *room = *room > 0 ? *room * 2 : 16;
+    void *bigger = arena_alloc(a, *room * size);
+    if (count > 0)
+        memcpy(bigger, list, count * size);
+    return bigger;
+}
+
+struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value)
+{
+    h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
+    struct header *header = &h->list[h->count++];
+    *header = (struct header){.name = name, .value = value, .id = (uint8_t) header_id(name)};
+    return header;
+}
+
+struct header *headers_find(const struct headers *h, enum header_id id)
+{
+    for (unsigned i = 0; i < h->count; i++)
+        if (h->list[i].id == id)
+            return &h->list[i];
+    return NULL;
+}
+
+struct str headers_value(const struct headers *h, enum header_id id)
+{
+    struct header *header = headers_find(h, id);
+    return header != NULL ? header->value : (struct str){"", 0};
+}
+
+struct header *headers_get(const struct headers *h, struct str name)
+{
+    for (unsigned i = 0; i < h->count; i++)
+        if (str_ieq(h->list[i].name, name))
+            return &h->list[i];
+    return NULL;
+}
+
+void headers_remove(struct headers *h, struct str name)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < h->count; i++)
+        if (!str_ieq(h->list[i].name, name))
+            h->list[kept++] = h->list[i];
+    h->count = kept;
+}
+
+struct str headers_joined(struct arena *a, const struct headers *h, struct str name)
+{
+    struct str value = STR_NONE;
+    for (unsigned i = 0; i < h->count; i++) {
+        const struct header *header = &h->list[i];
+        if (!str_ieq(header->name, name))
+            continue;
+        if (value.p == NULL) {
+            value = header->value;
+            continue;
+        }
+        const char *separator = header->id == HEADER_COOKIE ? "; " : ", ";
+        value = arena_printf(a, "%.*s%s%.*s", STR_FMT(value), separator, STR_FMT(header->value));
+    }
+    return value;
+}
+
+struct param *params_find(const struct params *p, struct str name)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        if (str_eq(p->list[i].name, name))
+            return &p->list[i];
+    return NULL;
+}
+
+void params_add(struct arena *a, struct params *p, struct str name, struct str value)
+{
+    p->list = grow(a, p->list, p->count, &p->room, sizeof *p->list);
+    p->list[p->count++] = (struct param){name, value};
+}
+
+void params_set(struct arena *a, struct params *p, struct str name, struct str value)
+{
+    struct param *param = params_find(p, name);
+    if (param != NULL)
+        param->value = value;
+    else
+        params_add(a, p, name, value);
+}
+
+void params_remove(struct params *p, struct str name)
+{
+    struct param *param = params_find(p, name);
+    if (param == NULL)
+        return;
+    size_t behind = (size_t) (p->list + p->count - (param + 1));
+    memmove(param, param + 1, behind * sizeof *param);
+    p->count--;
+}
+
+const char *status_text(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {203, "Non-Authoritative Information"},
+        {204, "No Content"},
+        {205, "Reset Content"},
+        {206, "Partial Content"},
+        {207, "Multi-Status"},
+        {208, "Already Reported"},
+        {226, "IM Used"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {305, "Use Proxy"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {407, "Proxy Authentication Required"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {418, "I'm a teapot"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {424, "Failed Dependency"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {506, "Variant Also Negotiates"},
+        {507, "Insufficient Storage"},
+        {508, "Loop Detected"},
+        {511, "Network Authentication Required"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && texts[i].status <= status; i++)
+        if (texts[i].status == status)
+            return texts[i].text;
+    return "";
+}
+
+void request_id_text(uint64_t id, char out[17])
+{
+    for (int i = 15; i >= 0; i--, id >>= 4)
+        out[i] = "0123456789abcdef"[id & 15];
+    out[16] = '\0';
+}

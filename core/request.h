@@ -1,0 +1,189 @@
+/*
+ * request - plain data of one exchange: what was asked, what was decided, what is answered.
+ *
+ * Written by the front (h1) and by script (the decision), read by everybody; no I/O, no libev, no
+ * Lua. It lives inside struct proxy, its strings in its own arena, which is dropped with it.
+ */
+#ifndef MG_REQUEST_H
+#define MG_REQUEST_H
+
+#include "addr.h"
+#include "arena.h"
+#include "settings.h"
+#include "spool.h"
+#include "uri.h"
+
+/* Headers that the core itself looks at. */
+enum header_id {
+    HEADER_OTHER,
+    HEADER_AUTHORIZATION,
+    HEADER_CONNECTION,
+    HEADER_CONTENT_LENGTH,
+    HEADER_CONTENT_TYPE,
+    HEADER_COOKIE,
+    HEADER_DATE,
+    HEADER_ETAG,
+    HEADER_EXPECT,
+    HEADER_HOST,
+    HEADER_IF_MATCH,
+    HEADER_IF_MODIFIED_SINCE,
+    HEADER_IF_NONE_MATCH,
+    HEADER_IF_UNMODIFIED_SINCE,
+    HEADER_KEEP_ALIVE,
+    HEADER_LAST_MODIFIED,
+    HEADER_LOCATION,
+    HEADER_PROXY, /* Proxy and Proxy-*: httpoxy, and hop by hop */
+    HEADER_REFERER,
+    HEADER_SERVER,
+    HEADER_STATUS,
+    HEADER_TE,
+    HEADER_TRAILER,
+    HEADER_TRANSFER_ENCODING,
+    HEADER_UPGRADE,
+    HEADER_USER_AGENT,
+};
+
+struct header {
+    struct str name;
+    struct str value;
+    uint8_t id;   /* enum header_id */
+    bool hop;     /* between two neighbours only: never forwarded */
+    bool dropped; /* a name with '_' or '.': not shown to applications */
+    bool repeated; /* the first of several with this name */
+    bool again;    /* one of the others */
+};
+
+struct headers {
+    struct header *list;
+    unsigned count;
+    unsigned room;
+};
+
+enum method { METHOD_OTHER, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE };
+
+/* A param that a decision sets (value) or takes away (value.p == NULL). */
+struct param {
+    struct str name;
+    struct str value;
+};
+
+struct params {
+    struct param *list;
+    unsigned count;
+    unsigned room;
+};
+
+enum decision_kind { DECISION_NONE, DECISION_FASTCGI, DECISION_FILE, DECISION_REPLY, DECISION_CLOSE };
+
+/* What on_request answered. Strings lie in the request's arena; n = 0 where a key is absent. */
+struct decision {
+    enum decision_kind kind;
+    /* FastCGI */
+    unsigned backend; /* its place in settings.backends */
+    struct str root, docroot, strip;
+    struct str script, path_info, script_filename;
+    struct str server, tenant;
+    struct params params;
+    double connect_timeout, send_timeout, read_timeout; /* 0: the backend's */
+    unsigned attempts;                                  /* 0: the backend's */
+    bool stream_body;                                   /* request_buffering = false */
+    uint64_t body_limit;                                /* UINT64_MAX: limits.body */
+    /* file; root is shared with FastCGI */
+    struct str file, path, cache_control;
+    const struct str *within, *index;
+    unsigned within_count, index_count;
+    /* reply and redirect; headers also for files */
+    int status;
+    struct str body;
+    struct headers headers;
+};
+
+/* The head of an answer, whoever made it. */
+struct response {
+    int status;
+    struct headers headers;
+    int64_t content_length; /* -1: not known */
+};
+
+struct generation;
+
+struct request {
+    struct arena arena;
+
+    /* What was asked. */
+    struct str method;
+    enum method method_id;
+    struct str target;
+    struct uri uri;
+    int minor; /* of HTTP/1.x */
+    struct headers headers;
+    struct str host; /* lower case, without port and trailing dot */
+    int host_port;   /* -1: not given */
+    int64_t content_length; /* -1: none, or chunked */
+    bool chunked;
+    bool expect_continue;
+    bool keepalive; /* the client wants to go on */
+    bool https;
+
+    /* Who asked, and where. */
+    struct peer client;
+    struct peer local;
+    struct str listener;
+    uint64_t id;
+
+    /* The body, as far as it waits here. */
+    struct spool body;
+
+    struct decision decision;
+    struct response response;
+
+    /* For the log. */
+    double started;      /* seconds since the epoch */
+    double ended_at;
+    struct str backend;  /* its name; n = 0: none was asked */
+    uint64_t bytes_in;   /* of the body */
+    uint64_t bytes_out;  /* on the wire, head included */
+    uint64_t body_out;   /* of the body */
+    struct str server;   /* that answered */
+    unsigned attempts;   /* connections tried */
+    uint32_t app_status;
+    uint8_t protocol_status;
+    bool ended;          /* END_REQUEST came, or the reply was ours and whole */
+    const char *error;   /* what went wrong, in words; NULL when nothing did */
+};
+
+/* Everything zero but the arena, which uses `memory`. */
+void request_init(struct request *r, void *memory, size_t size);
+void request_fini(struct request *r);
+
+/* The id of a known header, HEADER_OTHER else. */
+enum header_id header_id(struct str name);
+/* True for headers that end at the next hop, whatever Connection names (RFC 9110 §7.6.1). */
+bool header_is_hop(enum header_id id);
+
+/* Appends; memory from the arena. The strings are not copied. */
+struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value);
+/* The first of that id or name, NULL when there is none. */
+struct header *headers_find(const struct headers *h, enum header_id id);
+struct header *headers_get(const struct headers *h, struct str name);
+/* Takes every header of that name away. */
+void headers_remove(struct headers *h, struct str name);
+/* All values of a name as one: joined by ", ", Cookie by "; ". STR_NONE when absent. */
+struct str headers_joined(struct arena *a, const struct headers *h, struct str name);
+/* Value of a known header, empty when absent. */
+struct str headers_value(const struct headers *h, enum header_id id);
+
+struct param *params_find(const struct params *p, struct str name);
+/* Sets or replaces; the strings are not copied. */
+void params_set(struct arena *a, struct params *p, struct str name, struct str value);
+/* Appends a name that is known to be new. */
+void params_add(struct arena *a, struct params *p, struct str name, struct str value);
+void params_remove(struct params *p, struct str name);
+
+/* "Not Found"; "" for a status without a name (RFC 9110 §15). */
+const char *status_text(int status);
+
+/* 16 hex digits; out has 17 bytes. */
+void request_id_text(uint64_t id, char out[17]);
+
+#endif

@@ -1,0 +1,602 @@
+/*
+ * script_core - moongate.core: what the library modules and the commands need from C.
+ *
+ * Scripts use moongate, not this. Failures of the world are nil and a reason; misuse is an error.
+ */
+#include "script_lua.h"
+
+#include "cgi.h"
+#include "fcgi_client.h"
+#include "file.h"
+#include "h1.h"
+#include "log.h"
+#include "master.h"
+#include "user.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static int push_failure(lua_State *L, const char *reason)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, reason);
+    return 2;
+}
+
+static struct str check_str(lua_State *L, int idx)
+{
+    struct str s;
+    s.p = luaL_checklstring(L, idx, &s.n);
+    return s;
+}
+
+/* --- files --- */
+
+static const char *push_kind(lua_State *L, enum file_kind kind)
+{
+    const char *name = kind == FILE_REGULAR ? "file" : kind == FILE_FOLDER ? "directory" : NULL;
+    lua_pushstring(L, name);
+    return name;
+}
+
+/* core.probe(root, path [, within]) -> "file", "directory" or nil */
+static int core_probe(lua_State *L)
+{
+    struct str root = check_str(L, 1), path = check_str(L, 2), within[16];
+    unsigned count = 0;
+    while (root.n > 1 && root.p[root.n - 1] == '/')
+        root.n--;
+    if (lua_isstring(L, 3)) {
+        within[count++] = script_str(L, 3);
+    } else if (lua_istable(L, 3)) {
+        unsigned n = (unsigned) lua_objlen(L, 3);
+        luaL_argcheck(L, n <= 16, 3, "at most 16 folders");
+        for (; count < n; count++) {
+            lua_rawgeti(L, 3, (int) count + 1); /* the table keeps it alive */
+            within[count] = check_str(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    push_kind(L, file_probe(root, path, within, count));
+    return 1;
+}
+
+/* core.stat(path) -> "file", "directory", "socket", "other"; or nil, reason */
+static int core_stat(lua_State *L)
+{
+    struct stat st;
+    if (stat(luaL_checkstring(L, 1), &st) != 0)
+        return push_failure(L, strerror(errno));
+    lua_pushstring(L, S_ISREG(st.st_mode)    ? "file"
+                      : S_ISDIR(st.st_mode)  ? "directory"
+                      : S_ISSOCK(st.st_mode) ? "socket"
+                                             : "other");
+    return 1;
+}
+
+static int core_realpath(lua_State *L)
+{
+    char real[PATH_MAX];
+    if (realpath(luaL_checkstring(L, 1), real) == NULL)
+        return push_failure(L, strerror(errno));
+    lua_pushstring(L, real);
+    return 1;
+}
+
+static int core_readable(lua_State *L)
+{
+    if (access(luaL_checkstring(L, 1), R_OK) != 0)
+        return push_failure(L, strerror(errno));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int core_listdir(lua_State *L)
+{
+    DIR *dir = opendir(luaL_checkstring(L, 1));
+    int count = 0;
+    if (dir == NULL)
+        return push_failure(L, strerror(errno));
+    lua_newtable(L);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        lua_pushstring(L, e->d_name);
+        lua_rawseti(L, -2, ++count);
+    }
+    closedir(dir);
+    return 1;
+}
+
+/* core.find_program(name) -> path or nil: PATH, and where servers are installed */
+static int core_find_program(lua_State *L)
+{
+    struct str name = check_str(L, 1);
+    const char *path = getenv("PATH");
+    lua_pushfstring(L, "%s:/usr/local/sbin:/usr/sbin:/sbin", path != NULL ? path : "/usr/bin:/bin");
+    struct str rest = script_str(L, -1);
+    while (rest.p != NULL) {
+        char file[PATH_MAX];
+        struct stat st;
+        struct str folder = str_cut(&rest, ':');
+        if (folder.n == 0 || folder.n + name.n + 2 > sizeof file)
+            continue;
+        snprintf(file, sizeof file, "%.*s/%.*s", STR_FMT(folder), STR_FMT(name));
+        if (access(file, X_OK) == 0 && stat(file, &st) == 0 && S_ISREG(st.st_mode)) {
+            lua_pushstring(L, file);
+            return 1;
+        }
+    }
+    lua_pushnil(L);
+    return 1;
+}
+
+/* core.tempdir(prefix) -> a new folder that everybody may enter */
+static int core_tempdir(lua_State *L)
+{
+    char path[PATH_MAX];
+    const char *base = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/%sXXXXXX", base != NULL && *base != '\0' ? base : "/tmp",
+             luaL_checkstring(L, 1));
+    if (mkdtemp(path) == NULL || chmod(path, 0755) != 0)
+        return luaL_error(L, "%s: %s", path, strerror(errno));
+    lua_pushstring(L, path);
+    return 1;
+}
+
+/* --- the process --- */
+
+static int core_tty(lua_State *L)
+{
+    lua_pushboolean(L, isatty(luaL_checkint(L, 1)));
+    return 1;
+}
+
+static int core_uid(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer) geteuid());
+    return 1;
+}
+
+static int core_cpus(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer) sysconf(_SC_NPROCESSORS_ONLN));
+    return 1;
+}
+
+static int core_getcwd(lua_State *L)
+{
+    char path[PATH_MAX];
+    if (getcwd(path, sizeof path) == NULL)
+        return push_failure(L, strerror(errno));
+    lua_pushstring(L, path);
+    return 1;
+}
+
+static int core_setenv(lua_State *L)
+{
+    setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1);
+    return 0;
+}
+
+static int core_now(lua_State *L)
+{
+    struct timeval t;
+    gettimeofday(&t, NULL);
+    lua_pushnumber(L, (double) t.tv_sec + (double) t.tv_usec / 1e6);
+    return 1;
+}
+
+static int core_log(lua_State *L)
+{
+    int level = log_level_parse(luaL_checkstring(L, 1));
+    const char *text = luaL_checkstring(L, 2);
+    luaL_argcheck(L, level >= 0, 1, "expected \"debug\", \"info\", \"warn\" or \"error\"");
+    log_write((enum log_level) level, "%s", text);
+    return 0;
+}
+
+/* core.become(user, group) -> name; or nil, reason */
+static int core_become(lua_State *L)
+{
+    struct user user;
+    const char *bad = user_find(luaL_optstring(L, 1, NULL), luaL_optstring(L, 2, NULL), &user);
+    if (bad == NULL)
+        bad = user_become(&user);
+    if (bad != NULL)
+        return push_failure(L, bad);
+    lua_pushstring(L, user.name);
+    return 1;
+}
+
+/* --- run --- */
+
+static const char *option(lua_State *L, const char *key)
+{
+    lua_getfield(L, 1, key);
+    const char *value = lua_isstring(L, -1) ? lua_tostring(L, -1) : NULL;
+    lua_pop(L, 1); /* the options table keeps it alive */
+    return value;
+}
+
+/* Adds "key=<literal>," to the buffer where the option is there. */
+static void add_override(lua_State *L, const char *key, luaL_Buffer *buffer)
+{
+    lua_getglobal(L, "string");
+    lua_getfield(L, -1, "format");
+    lua_remove(L, -2);
+    lua_getfield(L, 1, key);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 2);
+        return;
+    }
+    bool quoted = lua_type(L, -1) == LUA_TSTRING;
+    if (lua_isboolean(L, -1)) {
+        lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
+        lua_remove(L, -2);
+    }
+    lua_pushfstring(L, quoted ? "%s=%%q," : "%s=%%s,", key);
+    lua_insert(L, -2);
+    lua_call(L, 2, 1);
+    luaL_addvalue(buffer);
+}
+
+static void add_listen_override(lua_State *L, luaL_Buffer *buffer)
+{
+    lua_getfield(L, 1, "listen");
+    int n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0;
+    int list = lua_gettop(L);
+    (void) buffer;
+    if (n == 0) {
+        lua_pushliteral(L, "");
+        lua_remove(L, list);
+        return;
+    }
+    lua_pushliteral(L, "listen={");
+    for (int i = 1; i <= n; i++) {
+        lua_getglobal(L, "string");
+        lua_getfield(L, -1, "format");
+        lua_remove(L, -2);
+        lua_pushliteral(L, "%q,");
+        lua_rawgeti(L, list, i);
+        lua_call(L, 2, 1);
+        lua_concat(L, 2);
+    }
+    lua_pushliteral(L, "},");
+    lua_concat(L, 2);
+    lua_remove(L, list);
+}
+
+/* The command line's wishes as a Lua table constructor: the loader and the workers have Lua states
+ * of their own. Leaves the string on the stack. */
+static const char *push_overrides(lua_State *L)
+{
+    static const char *const keys[] = {"workers", "watch", "control", "user", "group"};
+    luaL_Buffer buffer;
+    add_listen_override(L, &buffer);
+    luaL_buffinit(L, &buffer);
+    luaL_addchar(&buffer, '{');
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        add_override(L, keys[i], &buffer);
+    luaL_pushresult(&buffer);
+    lua_insert(L, -2);
+    lua_pushliteral(L, "}");
+    lua_concat(L, 3);
+    return lua_tostring(L, -1);
+}
+
+/* options.companion as an argv; lives as long as the userdata on the stack. */
+static char *const *push_companion(lua_State *L)
+{
+    lua_getfield(L, 1, "companion");
+    if (!lua_istable(L, -1))
+        return NULL;
+    size_t n = lua_objlen(L, -1);
+    const char **argv = lua_newuserdata(L, (n + 1) * sizeof *argv);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -2, (int) i + 1);
+        argv[i] = luaL_checkstring(L, -1);
+        lua_pop(L, 1);
+    }
+    argv[n] = NULL;
+    return (char *const *) argv;
+}
+
+/* core.run(options) -> exit status */
+static int core_run(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct master_options options = {
+        .route = {.path = option(L, "route"),
+                  .source = option(L, "source"),
+                  .name = option(L, "name")},
+        .user = option(L, "user"),
+        .group = option(L, "group"),
+        .pid_file = option(L, "pid"),
+        .companion_address = option(L, "companion_socket"),
+        .cleanup = option(L, "cleanup"),
+        .banner = option(L, "banner"),
+    };
+    options.route.overrides = push_overrides(L);
+    options.companion = push_companion(L);
+    lua_pushinteger(L, master_run(&options));
+    return 1;
+}
+
+/* --- requests, for explain and tests --- */
+
+#define MADE_REQUEST "moongate.made"
+
+/* The struct request and the first block of its arena. */
+struct made {
+    struct request req;
+    _Alignas(16) char memory[4096];
+};
+
+static void ignore_body(void *ctx, struct str bytes)
+{
+    (void) ctx;
+    (void) bytes;
+}
+
+/* The head that such a request would have on the wire. */
+static void write_head(lua_State *L, struct buf *head)
+{
+    lua_getfield(L, 1, "method");
+    lua_getfield(L, 1, "url");
+    buf_printf(head, "%s %s HTTP/1.1\r\n", luaL_optstring(L, -2, "GET"), luaL_checkstring(L, -1));
+    lua_pop(L, 2);
+    lua_getfield(L, 1, "headers");
+    bool host = false;
+    for (int i = 1, n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        struct str name = check_str(L, -2), value = check_str(L, -1);
+        host |= header_id(name) == HEADER_HOST;
+        buf_printf(head, "%.*s: %.*s\r\n", STR_FMT(name), STR_FMT(value));
+        lua_pop(L, 3);
+    }
+    lua_pop(L, 1);
+    buf_printf(head, "%s\r\n", host ? "" : "Host: localhost\r\n");
+}
+
+/* core.request{ method=, url=, headers=, settings= } -> req; or nil, status, reason */
+static int core_request(lua_State *L)
+{
+    struct settings settings = {.stop_timeout = 0};
+    struct buf head;
+    size_t used;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "settings");
+    arena_init(&settings.arena, NULL, 0);
+    const char *bad = script_read_settings(L, lua_gettop(L), &settings);
+    if (bad != NULL) {
+        lua_pushstring(L, bad);
+        arena_fini(&settings.arena);
+        return lua_error(L);
+    }
+    buf_init(&head, 1u << 20);
+    write_head(L, &head);
+
+    struct script_box *box = script_push_request(L, NULL);
+    struct made *made = lua_newuserdata(L, sizeof *made);
+    request_init(&made->req, made->memory, sizeof made->memory);
+    box->req = &made->req;
+    box->owned = true;
+    lua_createtable(L, 1, 1); /* the box's own table holds the request's memory */
+    lua_pushboolean(L, 1);
+    lua_rawseti(L, -2, 0);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, MADE_REQUEST);
+    lua_setfenv(L, -2);
+
+    struct request *req = &made->req;
+    req->client = (struct peer){.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
+    req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
+    req->listener = STR("explain");
+    struct h1 *h1 = h1_new(req, &settings.limits, ignore_body, NULL);
+    struct str bytes = buf_peek(&head);
+    enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
+    buf_fini(&head);
+    arena_fini(&settings.arena);
+    if (event == H1_HEAD) {
+        if (req->https)
+            req->local.port = 443;
+        if (req->host_port > 0)
+            req->local.port = (uint16_t) req->host_port;
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushinteger(L, event == H1_ERROR ? h1_status(h1) : 400);
+    lua_pushstring(L, event == H1_ERROR ? h1_reason(h1) : "an incomplete head");
+    return 3;
+}
+
+/* core.params(req, decision, script, path_info, settings) -> params; or nil, reason */
+static int core_params(lua_State *L)
+{
+    struct request *req = script_check_request(L, 1);
+    struct settings *settings = lua_newuserdata(L, sizeof *settings);
+    memset(settings, 0, sizeof *settings);
+    arena_init(&settings->arena, arena_alloc(&req->arena, 65536), 65536);
+    const char *bad = script_read_settings(L, 5, settings);
+    if (bad == NULL)
+        bad = script_decision(L, 2, 3, 4, req, settings);
+    if (bad == NULL && req->decision.kind != DECISION_FASTCGI)
+        bad = "not a FastCGI decision";
+    if (bad != NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, bad);
+        arena_fini(&settings->arena);
+        return 2;
+    }
+    const struct backend_settings *backend = &settings->backends[req->decision.backend];
+    struct params *params = arena_alloc(&req->arena, sizeof *params);
+    struct cgi_paths paths;
+    int64_t size = req->chunked ? -2 : req->content_length;
+    cgi_paths(&paths, req, backend);
+    cgi_params(params, req, backend, &paths, size);
+    for (unsigned i = 0; i < params->count; i++) { /* what points into the settings outlives them */
+        params->list[i].value = arena_copy(&req->arena, params->list[i].value);
+    }
+    arena_fini(&settings->arena);
+    script_push_params(L, req, params);
+    return 1;
+}
+
+/* core.resolve_file(decision, path) -> { file=, root=, exists=, refused= } */
+static int core_resolve_file(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "file");
+    lua_getfield(L, 1, "root");
+    lua_getfield(L, 1, "within");
+    const char *whole = luaL_optstring(L, -3, NULL);
+    struct str root = whole == NULL ? script_str(L, -2) : STR("");
+    struct str path = whole != NULL ? str_of(whole) : str_of(luaL_optstring(L, 2, "/"));
+    struct str within = lua_isstring(L, -1) ? script_str(L, -1) : STR_NONE;
+    if (root.p == NULL)
+        root = STR("");
+    lua_newtable(L);
+    lua_pushlstring(L, root.p, root.n);
+    script_push_str(L, path);
+    lua_concat(L, 2);
+    lua_setfield(L, -2, "file");
+    script_push_str(L, root);
+    lua_setfield(L, -2, "root");
+    push_kind(L, file_probe(root, path, &within, within.p != NULL ? 1 : 0));
+    lua_setfield(L, -2, "exists");
+    lua_pushstring(L, file_refused(path));
+    lua_setfield(L, -2, "refused");
+    return 1;
+}
+
+/* --- FastCGI from the shell --- */
+
+static struct str field_str(lua_State *L, const char *key)
+{
+    lua_getfield(L, 1, key);
+    struct str s = lua_isstring(L, -1) ? script_str(L, -1) : STR("");
+    lua_pop(L, 1);
+    return s;
+}
+
+/* params = { {name, value}, ... } or values = { name, ... } */
+static void read_pairs(lua_State *L, bool values, struct arena *a, struct params *out)
+{
+    lua_getfield(L, 1, values ? "values" : "params");
+    for (int i = 1, n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        if (values) {
+            params_add(a, out, arena_copy(a, script_str(L, -1)), STR(""));
+        } else {
+            lua_rawgeti(L, -1, 1);
+            lua_rawgeti(L, -2, 2);
+            params_add(a, out, arena_copy(a, script_str(L, -2)), arena_copy(a, script_str(L, -1)));
+            lua_pop(L, 2);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void push_values(lua_State *L, struct str pairs)
+{
+    struct str name, value;
+    lua_newtable(L);
+    while (fcgi_pair_next(&pairs, &name, &value)) {
+        script_push_str(L, name);
+        script_push_str(L, value);
+        lua_rawset(L, -3);
+    }
+}
+
+static void push_answer(lua_State *L, const struct fcgi_exchange *x)
+{
+    lua_createtable(L, 0, 4);
+    script_push_str(L, buf_peek(&x->out));
+    lua_setfield(L, -2, "stdout");
+    script_push_str(L, buf_peek(&x->err));
+    lua_setfield(L, -2, "stderr");
+    lua_pushnumber(L, x->app_status);
+    lua_setfield(L, -2, "app_status");
+    lua_pushinteger(L, x->protocol_status);
+    lua_setfield(L, -2, "protocol_status");
+}
+
+/* core.fcgi{ address=, params=, body=, role=, timeout= } -> answer; or nil, reason
+ * core.fcgi{ address=, values=, timeout= } -> { NAME = value } */
+static int core_fcgi(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct arena arena;
+    struct params params = {0};
+    lua_getfield(L, 1, "values");
+    lua_getfield(L, 1, "timeout");
+    lua_getfield(L, 1, "role");
+    struct fcgi_exchange x = {
+        .address = option(L, "address"),
+        .values = lua_istable(L, -3),
+        .timeout = luaL_optnumber(L, -2, 60),
+        .role = (uint16_t) luaL_optint(L, -1, FCGI_RESPONDER),
+        .params = &params,
+        .body = field_str(L, "body"),
+    };
+    lua_pop(L, 3);
+    if (x.address == NULL)
+        return luaL_error(L, "core.fcgi: 'address' is missing");
+    arena_init(&arena, NULL, 0);
+    read_pairs(L, x.values, &arena, &params);
+    const char *err = fcgi_exchange(&x);
+    if (err != NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, err);
+    } else if (x.values) {
+        push_values(L, buf_peek(&x.out));
+    } else {
+        push_answer(L, &x);
+    }
+    buf_fini(&x.out);
+    buf_fini(&x.err);
+    arena_fini(&arena);
+    return err != NULL ? 2 : 1;
+}
+
+int script_core_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"become", core_become},
+        {"cpus", core_cpus},
+        {"fcgi", core_fcgi},
+        {"find_program", core_find_program},
+        {"getcwd", core_getcwd},
+        {"listdir", core_listdir},
+        {"log", core_log},
+        {"now", core_now},
+        {"params", core_params},
+        {"probe", core_probe},
+        {"readable", core_readable},
+        {"realpath", core_realpath},
+        {"request", core_request},
+        {"resolve_file", core_resolve_file},
+        {"run", core_run},
+        {"setenv", core_setenv},
+        {"stat", core_stat},
+        {"tempdir", core_tempdir},
+        {"tty", core_tty},
+        {"uid", core_uid},
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushliteral(L, MG_VERSION);
+    lua_setfield(L, -2, "version");
+    return 1;
+}

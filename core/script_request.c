@@ -1,0 +1,734 @@
+/*
+ * script_request - a request as Lua sees it: req, its headers, args and cookies, params and res.
+ *
+ * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Views (headers,
+ * params, res) hold a pointer to what they show and the box they depend on, and are emptied the same
+ * way. Strings are copied at the border. A value is made when it is read, so a hook pays for what
+ * it looks at.
+ *
+ * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
+ * `cookies` once they were asked for.
+ */
+#include "script_lua.h"
+
+#define REQUEST_TYPE  "moongate.request"
+#define HEADERS_TYPE  "moongate.headers"
+#define PARAMS_TYPE   "moongate.params"
+#define RESPONSE_TYPE "moongate.response"
+
+/* A view of a list of headers or params that belongs to a request. */
+struct view {
+    struct script_box *box; /* of `req` for its headers: shares its end; else NULL */
+    struct request *req;    /* for params and res; NULL once the hook has returned */
+    struct params *params;
+};
+
+/* --- req --- */
+
+enum field {
+    FIELD_ARGS = 1,
+    FIELD_ATTEMPT,
+    FIELD_CLIENT_PORT,
+    FIELD_COOKIES,
+    FIELD_CTX,
+    FIELD_HEADERS,
+    FIELD_HOST,
+    FIELD_ID,
+    FIELD_INTERNAL,
+    FIELD_IP,
+    FIELD_LISTENER,
+    FIELD_METHOD,
+    FIELD_PATH,
+    FIELD_PORT,
+    FIELD_QUERY,
+    FIELD_RAW_PATH,
+    FIELD_SCHEME,
+    FIELD_SERVER_IP,
+    FIELD_SERVER_PORT,
+    FIELD_TIME,
+    FIELD_URI,
+    FIELD_VERSION,
+};
+
+static const struct {
+    const char *name;
+    enum field field;
+} fields[] = {
+    {"args", FIELD_ARGS},
+    {"attempt", FIELD_ATTEMPT},
+    {"client_port", FIELD_CLIENT_PORT},
+    {"cookies", FIELD_COOKIES},
+    {"ctx", FIELD_CTX},
+    {"headers", FIELD_HEADERS},
+    {"host", FIELD_HOST},
+    {"id", FIELD_ID},
+    {"internal", FIELD_INTERNAL},
+    {"ip", FIELD_IP},
+    {"listener", FIELD_LISTENER},
+    {"method", FIELD_METHOD},
+    {"path", FIELD_PATH},
+    {"port", FIELD_PORT},
+    {"query", FIELD_QUERY},
+    {"raw_path", FIELD_RAW_PATH},
+    {"scheme", FIELD_SCHEME},
+    {"server_ip", FIELD_SERVER_IP},
+    {"server_port", FIELD_SERVER_PORT},
+    {"time", FIELD_TIME},
+    {"uri", FIELD_URI},
+    {"version", FIELD_VERSION},
+};
+
+struct script_box *script_push_request(lua_State *L, struct request *req)
+{
+    struct script_box *box = lua_newuserdata(L, sizeof *box);
+    box->req = req;
+    box->owned = false;
+    luaL_getmetatable(L, REQUEST_TYPE);
+    lua_setmetatable(L, -2);
+    return box;
+}
+
+static struct request *box_request(lua_State *L, const struct script_box *box)
+{
+    if (box->req == NULL)
+        luaL_error(L, "this request has ended: a script may not keep 'req' (copy what it needs)");
+    return box->req;
+}
+
+struct request *script_check_request(lua_State *L, int idx)
+{
+    return box_request(L, luaL_checkudata(L, idx, REQUEST_TYPE));
+}
+
+/* Pushes the box's own table, making it when there is none. */
+static void push_environment(lua_State *L, int box)
+{
+    lua_getfenv(L, box);
+    lua_rawgeti(L, -1, 0);
+    bool own = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (own)
+        return;
+    lua_pop(L, 1);
+    lua_createtable(L, 1, 2); /* [0] says that the table is the box's own, not the default one */
+    lua_pushboolean(L, 1);
+    lua_rawseti(L, -2, 0);
+    lua_pushvalue(L, -1);
+    lua_setfenv(L, box);
+}
+
+static void push_peer(lua_State *L, const struct peer *peer)
+{
+    char text[PEER_TEXT_SIZE];
+    size_t n = peer_text(peer, text);
+    lua_pushlstring(L, text, n);
+}
+
+/* --- args and cookies: plain tables with two methods --- */
+
+/* Decodes one piece of a query: %XX and '+'. A bad escape stays as it is. */
+static void push_decoded(lua_State *L, struct str in, bool plus)
+{
+    luaL_Buffer buffer;
+    luaL_buffinit(L, &buffer);
+    for (size_t i = 0; i < in.n; i++) {
+        char c = in.p[i];
+        size_t n;
+        if (c == '+' && plus)
+            c = ' ';
+        else if (c == '%' && i + 2 < in.n && uri_unescape((struct str){in.p + i, 3}, &c, &n))
+            i += 2;
+        luaL_addchar(&buffer, c);
+    }
+    luaL_pushresult(&buffer);
+}
+
+/* Adds a pair to the table below the pair (name, value on the stack's top) and to the list of all
+ * values, which is the table's metatable's `values`. */
+static void add_pair(lua_State *L, int table, int lists, bool last_wins)
+{
+    lua_pushvalue(L, -2);
+    lua_rawget(L, lists);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -3);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, lists);
+    }
+    int count = (int) lua_objlen(L, -1);
+    lua_pushvalue(L, -2);
+    lua_rawseti(L, -2, count + 1);
+    lua_pop(L, 1);
+    if (count == 0 || last_wins)
+        lua_rawset(L, table);
+    else
+        lua_pop(L, 2);
+}
+
+/* t:all(name): a list of all values, in their order. */
+static int pairs_all(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    luaL_checkstring(L, 2);
+    if (!luaL_getmetafield(L, 1, "values"))
+        return luaL_error(L, "all: expected args or cookies");
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    if (lua_isnil(L, -1))
+        lua_newtable(L);
+    return 1;
+}
+
+/* for name, value in t:each() do */
+static int pairs_each(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getglobal(L, "next");
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+/* Leaves a table and the table of its lists on the stack. */
+static void new_pairs(lua_State *L, int *table, int *lists)
+{
+    lua_newtable(L);
+    *table = lua_gettop(L);
+    lua_newtable(L); /* the metatable */
+    lua_newtable(L); /* its methods */
+    lua_pushcfunction(L, pairs_all);
+    lua_setfield(L, -2, "all");
+    lua_pushcfunction(L, pairs_each);
+    lua_setfield(L, -2, "each");
+    lua_setfield(L, -2, "__index");
+    lua_newtable(L);
+    *lists = lua_gettop(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "values");
+    lua_pushvalue(L, -2);
+    lua_setmetatable(L, *table);
+}
+
+/* As PHP reads a query: the last of several values counts. */
+static void push_args(lua_State *L, const struct request *req)
+{
+    int table, lists;
+    new_pairs(L, &table, &lists);
+    struct str rest = req->uri.query;
+    while (rest.p != NULL) {
+        struct str value = str_cut(&rest, '&'), name = str_cut(&value, '=');
+        if (name.n == 0)
+            continue;
+        push_decoded(L, name, true);
+        push_decoded(L, value.p != NULL ? value : STR(""), true);
+        add_pair(L, table, lists, true);
+    }
+    lua_settop(L, table);
+}
+
+/* As PHP reads cookies: the first of several counts. */
+static void push_cookies(lua_State *L, struct request *req)
+{
+    int table, lists;
+    new_pairs(L, &table, &lists);
+    struct str rest = headers_joined(&req->arena, &req->headers, STR("cookie"));
+    while (rest.p != NULL) {
+        struct str value = str_cut(&rest, ';'), name = str_trim(str_cut(&value, '='));
+        if (name.n == 0)
+            continue;
+        script_push_str(L, name);
+        push_decoded(L, value.p != NULL ? str_trim(value) : STR(""), false);
+        add_pair(L, table, lists, false);
+    }
+    lua_settop(L, table);
+}
+
+static void push_headers_view(lua_State *L, struct script_box *box)
+{
+    struct view *view = lua_newuserdata(L, sizeof *view);
+    *view = (struct view){.box = box};
+    luaL_getmetatable(L, HEADERS_TYPE);
+    lua_setmetatable(L, -2);
+}
+
+/* Pushes what the environment keeps under the key at idx, making it on first use. */
+static void push_kept(lua_State *L, enum field field, struct request *req)
+{
+    push_environment(L, 1);
+    int env = lua_gettop(L);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, env);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    if (field == FIELD_CTX) {
+        lua_newtable(L);
+    } else if (field == FIELD_ARGS) {
+        push_args(L, req);
+    } else if (field == FIELD_COOKIES) {
+        push_cookies(L, req);
+    } else {
+        push_headers_view(L, lua_touserdata(L, 1));
+        lua_pushvalue(L, env); /* the box's table holds the box alive for the view */
+        lua_setfenv(L, -2);
+        lua_pushvalue(L, 1);
+        lua_rawseti(L, env, 1);
+    }
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, env);
+}
+
+static void push_query(lua_State *L, const struct request *req)
+{
+    if (req->uri.has_query)
+        script_push_str(L, req->uri.query);
+    else
+        lua_pushnil(L);
+}
+
+static void push_id(lua_State *L, const struct request *req)
+{
+    char id[17];
+    request_id_text(req->id, id);
+    lua_pushlstring(L, id, 16);
+}
+
+static void push_field(lua_State *L, enum field field, struct request *req)
+{
+    switch (field) {
+    case FIELD_METHOD:
+        return script_push_str(L, req->method);
+    case FIELD_URI:
+        return script_push_str(L, req->uri.origin);
+    case FIELD_PATH:
+        return script_push_str(L, req->uri.path);
+    case FIELD_RAW_PATH:
+        return script_push_str(L, req->uri.raw_path);
+    case FIELD_QUERY:
+        return push_query(L, req);
+    case FIELD_HOST:
+        return script_push_str(L, req->host);
+    case FIELD_PORT:
+        return lua_pushinteger(L, req->host_port >= 0 ? req->host_port : req->local.port);
+    case FIELD_SCHEME:
+        return lua_pushstring(L, req->https ? "https" : "http");
+    case FIELD_VERSION:
+        return lua_pushstring(L, req->minor > 0 ? "1.1" : "1.0");
+    case FIELD_IP:
+        return push_peer(L, &req->client);
+    case FIELD_CLIENT_PORT:
+        return lua_pushinteger(L, req->client.port);
+    case FIELD_SERVER_IP:
+        return push_peer(L, &req->local);
+    case FIELD_SERVER_PORT:
+        return lua_pushinteger(L, req->local.port);
+    case FIELD_ID:
+        return push_id(L, req);
+    case FIELD_TIME:
+        return lua_pushnumber(L, req->started);
+    case FIELD_LISTENER:
+        return script_push_str(L, req->listener);
+    case FIELD_ATTEMPT:
+        return lua_pushinteger(L, (lua_Integer) req->attempts);
+    case FIELD_INTERNAL:
+        return lua_pushboolean(L, 0);
+    case FIELD_CTX:
+    case FIELD_HEADERS:
+    case FIELD_ARGS:
+    case FIELD_COOKIES:
+        return push_kept(L, field, req);
+    }
+}
+
+/* upvalue 1: name -> enum field. Stack: req, key. */
+static int request_index(lua_State *L)
+{
+    struct request *req = box_request(L, lua_touserdata(L, 1));
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    int field = (int) lua_tointeger(L, -1);
+    if (field == 0)
+        return luaL_error(L, "req has no field '%s'; it has: method uri path raw_path query args "
+                             "host port scheme version headers cookies ip client_port server_ip "
+                             "server_port id time listener ctx attempt internal",
+                          lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
+    push_field(L, field, req);
+    return 1;
+}
+
+static int request_newindex(lua_State *L)
+{
+    return luaL_error(L, "req.%s can't be assigned: req is read-only (use req.ctx)",
+                      lua_isstring(L, 2) ? lua_tostring(L, 2) : "?");
+}
+
+/* A request that core.request made belongs to its box. */
+static int request_gc(lua_State *L)
+{
+    struct script_box *box = lua_touserdata(L, 1);
+    if (box->owned && box->req != NULL) {
+        request_fini(box->req);
+        lua_pushnil(L);
+        lua_setfenv(L, 1);
+    }
+    box->req = NULL;
+    return 0;
+}
+
+/* --- headers of req and of res --- */
+
+static struct headers *view_headers(lua_State *L, struct request **owner)
+{
+    struct view *view = luaL_checkudata(L, 1, HEADERS_TYPE);
+    if (view->box != NULL) {
+        *owner = box_request(L, view->box);
+        return &(*owner)->headers;
+    }
+    if (view->req == NULL)
+        luaL_error(L, "this response is gone: res.headers may only be used inside on_response");
+    *owner = view->req;
+    return &view->req->response.headers;
+}
+
+/* h:all(name) */
+static int headers_all(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, &req);
+    size_t n;
+    struct str name = {luaL_checklstring(L, 2, &n), n};
+    int count = 0;
+    lua_newtable(L);
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (!str_ieq(headers->list[i].name, (struct str){name.p, n}))
+            continue;
+        script_push_str(L, headers->list[i].value);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
+static int headers_step(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, &req);
+    unsigned i = (unsigned) lua_tointeger(L, lua_upvalueindex(1));
+    if (i >= headers->count)
+        return 0;
+    lua_pushinteger(L, (lua_Integer) i + 1);
+    lua_replace(L, lua_upvalueindex(1));
+    script_push_str(L, headers->list[i].name);
+    script_push_str(L, headers->list[i].value);
+    return 2;
+}
+
+/* for name, value in h:each() do */
+static int headers_each(lua_State *L)
+{
+    struct request *req;
+    view_headers(L, &req);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, headers_step, 1);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+/* upvalue 1: the methods. */
+static int headers_index(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, &req);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, -1))
+        return 1;
+    size_t n;
+    const char *name = luaL_checklstring(L, 2, &n);
+    struct str value = headers_joined(&req->arena, headers, (struct str){name, n});
+    if (value.p == NULL)
+        return 0;
+    script_push_str(L, value);
+    return 1;
+}
+
+static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
+{
+    if (lua_type(L, value) != LUA_TSTRING && lua_type(L, value) != LUA_TNUMBER)
+        luaL_error(L, "res.headers: expected a string, a number, a list of them or nil, got %s",
+                   luaL_typename(L, value));
+    struct str text = script_str(L, value);
+    if (!str_is_token(name) || !str_is_field_value(text))
+        luaL_error(L, "res.headers: a control byte or a bad character in '%s'", name.p);
+    headers_add(&req->arena, &req->response.headers, arena_copy(&req->arena, name),
+                arena_copy(&req->arena, text));
+}
+
+/* res.headers[name] = string, number, list or nil */
+static int headers_newindex(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, &req);
+    if (headers == &req->headers)
+        return luaL_error(L, "req.headers can't be assigned: what the application gets is changed "
+                             "in on_params");
+    size_t n;
+    const char *text = luaL_checklstring(L, 2, &n);
+    struct str name = {text, n};
+    headers_remove(headers, name);
+    if (header_id(name) == HEADER_CONTENT_LENGTH || header_is_hop(header_id(name)))
+        return luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", text);
+    if (lua_istable(L, 3)) {
+        for (int i = 1, count = (int) lua_objlen(L, 3); i <= count; i++) {
+            lua_rawgeti(L, 3, i);
+            add_response_header(L, req, name, lua_gettop(L));
+            lua_pop(L, 1);
+        }
+    } else if (!lua_isnil(L, 3)) {
+        add_response_header(L, req, name, 3);
+    }
+    return 0;
+}
+
+/* --- params --- */
+
+void script_push_params(lua_State *L, struct request *req, struct params *params)
+{
+    struct view *view = lua_newuserdata(L, sizeof *view);
+    *view = (struct view){.req = req, .params = params};
+    luaL_getmetatable(L, PARAMS_TYPE);
+    lua_setmetatable(L, -2);
+}
+
+static struct view *check_params(lua_State *L)
+{
+    struct view *view = luaL_checkudata(L, 1, PARAMS_TYPE);
+    if (view->req == NULL)
+        luaL_error(L, "these params are gone: they may only be used inside on_params");
+    return view;
+}
+
+static int params_step(lua_State *L)
+{
+    struct view *view = check_params(L);
+    unsigned i = (unsigned) lua_tointeger(L, lua_upvalueindex(1));
+    if (i >= view->params->count)
+        return 0;
+    lua_pushinteger(L, (lua_Integer) i + 1);
+    lua_replace(L, lua_upvalueindex(1));
+    script_push_str(L, view->params->list[i].name);
+    script_push_str(L, view->params->list[i].value);
+    return 2;
+}
+
+static int params_each(lua_State *L)
+{
+    check_params(L);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, params_step, 1);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+static int params_index(lua_State *L)
+{
+    struct view *view = check_params(L);
+    size_t n;
+    const char *name = luaL_checklstring(L, 2, &n);
+    struct param *param = params_find(view->params, (struct str){name, n});
+    if (param != NULL) {
+        script_push_str(L, param->value);
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    return 1;
+}
+
+static int params_newindex(lua_State *L)
+{
+    struct view *view = check_params(L);
+    struct arena *a = &view->req->arena;
+    size_t n;
+    const char *text = luaL_checklstring(L, 2, &n);
+    struct str name = {text, n};
+    if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
+        return luaL_error(L, "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
+                             "request; use 'ini' of the backend and the decision", text);
+    if (str_eq(name, STR("CONTENT_LENGTH")))
+        return luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes "
+                             "that follow");
+    if (lua_isnil(L, 3)) {
+        params_remove(view->params, name);
+        return 0;
+    }
+    if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER)
+        return luaL_error(L, "params.%s: expected a string, a number or nil, got %s", text,
+                          luaL_typename(L, 3));
+    if (n == 0 || view->params->count >= 1000)
+        return luaL_error(L, "params: an empty name, or more than 1000 params");
+    params_set(a, view->params, arena_copy(a, name), arena_copy(a, script_str(L, 3)));
+    return 0;
+}
+
+/* --- res --- */
+
+void script_push_response(lua_State *L, struct request *req)
+{
+    struct view *view = lua_newuserdata(L, sizeof *view);
+    *view = (struct view){.req = req};
+    luaL_getmetatable(L, RESPONSE_TYPE);
+    lua_setmetatable(L, -2);
+    /* Its environment holds the view of its headers, so that both are emptied together. */
+    lua_createtable(L, 1, 0);
+    push_headers_view(L, NULL);
+    ((struct view *) lua_touserdata(L, -1))->req = req;
+    lua_rawseti(L, -2, 1);
+    lua_setfenv(L, -2);
+}
+
+void script_close_view(lua_State *L, int idx)
+{
+    struct view *view = lua_touserdata(L, idx);
+    view->req = NULL;
+    view->params = NULL;
+    lua_getfenv(L, idx);
+    lua_rawgeti(L, -1, 1);
+    struct view *headers = lua_touserdata(L, -1);
+    if (headers != NULL)
+        headers->req = NULL;
+    lua_pop(L, 2);
+}
+
+static struct request *check_response(lua_State *L)
+{
+    struct view *view = luaL_checkudata(L, 1, RESPONSE_TYPE);
+    if (view->req == NULL)
+        luaL_error(L, "this response is gone: res may only be used inside on_response");
+    return view->req;
+}
+
+static int response_index(lua_State *L)
+{
+    struct request *req = check_response(L);
+    struct str key = {luaL_checkstring(L, 2), lua_objlen(L, 2)};
+    if (str_eq(key, STR("status"))) {
+        lua_pushinteger(L, req->response.status);
+    } else if (str_eq(key, STR("headers"))) {
+        lua_getfenv(L, 1);
+        lua_rawgeti(L, -1, 1);
+    } else {
+        return luaL_error(L, "res has no field '%s'; it has: status headers", key.p);
+    }
+    return 1;
+}
+
+static int response_newindex(lua_State *L)
+{
+    struct request *req = check_response(L);
+    const char *key = luaL_checkstring(L, 2);
+    lua_Integer status = lua_tointeger(L, 3);
+    if (strcmp(key, "status") != 0)
+        return luaL_error(L, "res.%s can't be assigned; res.status and res.headers[name] can", key);
+    if (status < 200 || status > 599)
+        return luaL_error(L, "res.status: expected a number from 200 to 599");
+    req->response.status = (int) status;
+    return 0;
+}
+
+/* --- log --- */
+
+static void set_str(lua_State *L, const char *key, struct str value)
+{
+    script_push_str(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_number(lua_State *L, const char *key, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, key);
+}
+
+void script_push_log(lua_State *L, const struct request *req)
+{
+    lua_createtable(L, 0, 16);
+    set_number(L, "time", req->started);
+    push_id(L, req);
+    lua_setfield(L, -2, "id");
+    push_peer(L, &req->client);
+    lua_setfield(L, -2, "client");
+    set_str(L, "host", req->host);
+    set_str(L, "method", req->method);
+    set_str(L, "uri", req->uri.origin);
+    set_number(L, "status", req->response.status);
+    set_number(L, "bytes_in", (double) req->bytes_in);
+    set_number(L, "bytes_out", (double) req->bytes_out);
+    set_number(L, "duration", req->ended_at - req->started);
+    set_number(L, "attempts", req->attempts);
+    if (req->backend.n > 0)
+        set_str(L, "backend", req->backend);
+    if (req->server.n > 0)
+        set_str(L, "server", req->server);
+    if (req->decision.tenant.n > 0)
+        set_str(L, "tenant", req->decision.tenant);
+    if (req->ended && req->backend.n > 0) {
+        set_number(L, "app_status", req->app_status);
+        set_number(L, "protocol_status", req->protocol_status);
+    }
+    if (req->error != NULL)
+        set_str(L, "error", str_of(req->error));
+}
+
+/* --- registration --- */
+
+static void new_type(lua_State *L, const char *name, lua_CFunction newindex)
+{
+    luaL_newmetatable(L, name);
+    lua_pushcfunction(L, newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushstring(L, name); /* getmetatable(req) shows this instead of the machinery */
+    lua_setfield(L, -2, "__metatable");
+}
+
+/* __index with a table of methods (or of fields) as its upvalue; the table is on the top. */
+static void set_index(lua_State *L, lua_CFunction index)
+{
+    lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
+}
+
+void script_request_open(lua_State *L)
+{
+    new_type(L, REQUEST_TYPE, request_newindex);
+    lua_createtable(L, 0, (int) (sizeof fields / sizeof *fields));
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        lua_pushinteger(L, fields[i].field);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    set_index(L, request_index);
+    lua_pushcfunction(L, request_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+
+    new_type(L, HEADERS_TYPE, headers_newindex);
+    lua_newtable(L);
+    lua_pushcfunction(L, headers_all);
+    lua_setfield(L, -2, "all");
+    lua_pushcfunction(L, headers_each);
+    lua_setfield(L, -2, "each");
+    set_index(L, headers_index);
+    lua_pop(L, 1);
+
+    new_type(L, PARAMS_TYPE, params_newindex);
+    lua_newtable(L);
+    lua_pushcfunction(L, params_each);
+    lua_setfield(L, -2, "each");
+    set_index(L, params_index);
+    lua_pop(L, 1);
+
+    new_type(L, RESPONSE_TYPE, response_newindex);
+    lua_pushcfunction(L, response_index);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,82 @@
+/* str - see str.h. */
+#include "str.h"
+
+bool str_ieq(struct str a, struct str b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (char_lower(a.p[i]) != char_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = str_skip(s, 1);
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+struct str str_cut(struct str *rest, char sep)
+{
+    struct str whole = *rest;
+    const char *at = whole.n > 0 ? memchr(whole.p, sep, whole.n) : NULL;
+    if (at == NULL) {
+        *rest = STR_NONE;
+        return whole;
+    }
+    size_t before = (size_t) (at - whole.p);
+    *rest = str_skip(whole, before + 1);
+    return (struct str){whole.p, before};
+}
+
+bool str_list_has(struct str list, struct str token)
+{
+    while (list.p != NULL)
+        if (str_ieq(str_trim(str_cut(&list, ',')), token))
+            return true;
+    return false;
+}
+
+bool str_to_u64(struct str s, uint64_t *out)
+{
+    uint64_t value = 0;
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char) s.p[i] - (unsigned) '0';
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+/* tchar of RFC 9110 §5.6.2, one bit a byte. */
+static const uint32_t token_bits[8] = {0x00000000, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0};
+
+bool str_is_token(struct str s)
+{
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char) s.p[i];
+        if (!(token_bits[c >> 5] >> (c & 31) & 1))
+            return false;
+    }
+    return true;
+}
+
+bool str_is_field_value(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char) s.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}

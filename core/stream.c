@@ -1,0 +1,290 @@
+/*
+ * stream - see stream.h.
+ *
+ * Without multiplexing there is one request on a connection, with id 1, as all peers do. Params are
+ * encoded into the connection's out; STDIN is never copied there unless the socket is full.
+ */
+#include "stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define REQUEST_ID 1
+#define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
+
+const char *const STREAM_PARAMS_TOO_LARGE = "a param larger than a FastCGI record can hold";
+
+static void send_stdin(struct stream *s);
+
+static void finish(struct stream *s)
+{
+    s->conn = NULL;
+    s->request = NULL;
+}
+
+/* --- out --- */
+
+static bool encode_params(struct stream *s)
+{
+    struct buf *out = conn_out(s->conn);
+    const struct params *params = s->request->params;
+    const struct backend_settings *settings = backend_settings(s->request->backend);
+    struct fcgi_pairs pairs;
+    fcgi_begin(out, REQUEST_ID, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
+    fcgi_pairs_init(&pairs, out, FCGI_PARAMS, REQUEST_ID);
+    for (unsigned i = 0; i < params->count; i++)
+        fcgi_pairs_add(&pairs, params->list[i].name, params->list[i].value);
+    fcgi_pairs_end(&pairs);
+    fcgi_empty(out, FCGI_PARAMS, REQUEST_ID);
+    return !pairs.too_large && !out->overflow;
+}
+
+/* The send timeout runs while something waits to be sent, the read timeout when nothing does. */
+static void set_deadline(struct stream *s)
+{
+    if (conn_is_drained(s->conn))
+        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+    else
+        conn_deadline(s->conn, s->request->send_timeout, "nothing was taken within send_timeout");
+}
+
+/* Collects records of STDIN for one write: each header stands in `headers`. */
+struct batch {
+    struct iovec slices[38];
+    uint8_t headers[18][FCGI_HEADER_SIZE];
+    int count, used;
+};
+
+static bool batch_add(struct batch *b, struct str bytes)
+{
+    if (b->used == 18)
+        return false;
+    uint8_t *header = b->headers[b->used++];
+    fcgi_header(header, FCGI_STDIN, REQUEST_ID, bytes.n);
+    b->slices[b->count++] = (struct iovec){header, FCGI_HEADER_SIZE};
+    if (bytes.n > 0)
+        b->slices[b->count++] = (struct iovec){(char *) bytes.p, bytes.n};
+    return true;
+}
+
+/* Adds as many records as the slice needs; returns the bytes taken. */
+static size_t batch_fill(struct batch *b, struct str bytes)
+{
+    size_t taken = 0;
+    while (taken < bytes.n && b->used < 17) { /* one is left for the end of the stream */
+        size_t n = bytes.n - taken < FCGI_RECORD_MAX ? bytes.n - taken : FCGI_RECORD_MAX;
+        batch_add(b, (struct str){bytes.p + taken, n});
+        taken += n;
+    }
+    return taken;
+}
+
+static void end_stdin(struct stream *s, struct batch *b)
+{
+    batch_add(b, STR(""));
+    s->stdin_open = false;
+}
+
+static void body_failed(struct stream *s)
+{
+    const struct stream_ops *ops = s->ops;
+    void *ctx = s->ctx;
+    stream_abort(s);
+    ops->on_fail(ctx, BACKEND_PROTOCOL, "the spooled request body could not be read");
+}
+
+/* Params and as much of the spooled body as the socket takes, in few writes. */
+static void send_stdin(struct stream *s)
+{
+    struct spool *body = s->request->body;
+    do {
+        struct batch batch = {.count = 0};
+        if (body != NULL) {
+            struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
+            if (slice.p == NULL && s->body_at < body->size) {
+                body_failed(s);
+                return;
+            }
+            s->body_at += batch_fill(&batch, slice);
+        }
+        if (!s->request->streamed && (body == NULL || s->body_at == body->size))
+            end_stdin(s, &batch);
+        conn_write(s->conn, batch.slices, batch.count);
+    } while (s->stdin_open && !s->request->streamed && conn_is_drained(s->conn));
+    set_deadline(s);
+}
+
+bool stream_body(struct stream *s, struct str bytes)
+{
+    while (bytes.n > 0) {
+        struct batch batch = {.count = 0};
+        size_t taken = batch_fill(&batch, bytes);
+        conn_write(s->conn, batch.slices, batch.count);
+        bytes = str_skip(bytes, taken);
+        s->body_at += taken;
+    }
+    set_deadline(s);
+    return buf_len(conn_out(s->conn)) < OUT_MARK;
+}
+
+void stream_body_end(struct stream *s)
+{
+    struct batch batch = {.count = 0};
+    if (s->conn == NULL || !s->stdin_open || !conn_is_open(s->conn))
+        return;
+    end_stdin(s, &batch);
+    conn_write(s->conn, batch.slices, batch.count);
+    set_deadline(s);
+}
+
+/* --- in --- */
+
+/* True for what must not come on this connection: it has one request, and we know its id. */
+static bool is_foreign(const struct fcgi_event *event)
+{
+    return event->id != REQUEST_ID && event->id != 0;
+}
+
+static bool on_event(void *ctx, const struct fcgi_event *event)
+{
+    struct stream *s = ctx;
+    if (is_foreign(event)) {
+        s->rejected = "a record of a request that was never made";
+        return false;
+    }
+    if (event->id == 0)
+        return true; /* management records that nobody asked for are ignored */
+    switch (event->type) {
+    case FCGI_STDOUT:
+        s->rejected = s->ops->on_stdout(s->ctx, event->content);
+        return s->rejected == NULL;
+    case FCGI_STDERR:
+        s->ops->on_stderr(s->ctx, event->content);
+        return true;
+    case FCGI_END_REQUEST:
+        s->ended = true;
+        s->app_status = event->app_status;
+        s->protocol_status = event->protocol_status;
+        return false;
+    default:
+        s->rejected = "a record that only a server may send";
+        return false;
+    }
+}
+
+/* A connection is fit for another request when this one is over on both sides and nothing follows. */
+static void give_back(struct stream *s, bool clean)
+{
+    struct conn *conn = s->conn;
+    finish(s);
+    if (clean)
+        conn_release(conn);
+    else
+        conn_close(conn);
+}
+
+static void on_bytes(void *user, const char *bytes, size_t n)
+{
+    struct stream *s = user;
+    const struct stream_ops *ops = s->ops;
+    size_t used;
+    s->bytes_in += n;
+    const char *err = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s);
+    if (err == NULL)
+        err = s->rejected;
+    if (err != NULL) {
+        stream_abort(s);
+        ops->on_fail(s->ctx, BACKEND_PROTOCOL, err);
+        return;
+    }
+    if (!s->ended) {
+        set_deadline(s);
+        ops->on_turn(s->ctx);
+        return;
+    }
+    give_back(s, used == n && fcgi_decoder_idle(&s->decoder) && !s->stdin_open &&
+                     s->protocol_status == FCGI_REQUEST_COMPLETE);
+    ops->on_end(s->ctx, s->app_status, s->protocol_status);
+}
+
+static void on_drain(void *user)
+{
+    struct stream *s = user;
+    if (!s->stdin_open)
+        set_deadline(s);
+    else if (s->request->streamed)
+        s->ops->on_room(s->ctx);
+    else
+        send_stdin(s);
+}
+
+static void on_conn_fail(void *user, enum backend_error error, const char *detail,
+                         uint64_t written)
+{
+    struct stream *s = user;
+    s->written = written;
+    finish(s);
+    s->ops->on_fail(s->ctx, error, detail);
+}
+
+static void on_open(void *user)
+{
+    struct stream *s = user;
+    send_stdin(s);
+    if (s->conn != NULL && s->request->streamed)
+        s->ops->on_room(s->ctx);
+}
+
+static const struct conn_ops conn_ops = {
+    .on_open = on_open,
+    .on_bytes = on_bytes,
+    .on_drain = on_drain,
+    .on_fail = on_conn_fail,
+};
+
+/* --- begin and end --- */
+
+const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                         const struct stream_ops *ops, void *ctx)
+{
+    *s = (struct stream){
+        .loop = loop, .ops = ops, .ctx = ctx, .request = request, .stdin_open = true};
+    fcgi_decoder_init(&s->decoder);
+    struct acquire acquire = {
+        .server = request->server,
+        .fresh = request->fresh,
+        .connect_timeout = request->connect_timeout,
+        .ops = &conn_ops,
+        .user = s,
+    };
+    s->conn = backend_acquire(request->backend, &acquire);
+    if (s->conn == NULL) {
+        finish(s);
+        return strerror(errno);
+    }
+    if (!encode_params(s)) {
+        stream_abort(s);
+        return STREAM_PARAMS_TOO_LARGE;
+    }
+    if (conn_is_open(s->conn))
+        on_open(s);
+    return NULL;
+}
+
+void stream_pause(struct stream *s, bool paused)
+{
+    conn_pause(s->conn, paused);
+    /* A client that takes its time is no reason to give up on the application. */
+    if (paused)
+        conn_deadline(s->conn, 0, NULL);
+    else
+        set_deadline(s);
+}
+
+void stream_abort(struct stream *s)
+{
+    if (s->conn == NULL)
+        return;
+    conn_close(s->conn);
+    finish(s);
+}

@@ -1,0 +1,78 @@
+/*
+ * stream - one FastCGI request on one connection: params and STDIN out, STDOUT and STDERR in, until
+ * END_REQUEST or a failure.
+ *
+ * Embedded in whoever asks (proxy). It acquires the connection, gives it back when END_REQUEST came
+ * and everything was sent, and closes it otherwise. Exactly one of on_end and on_fail is called,
+ * unless stream_abort comes first; the stream may be started again after either.
+ */
+#ifndef MG_STREAM_H
+#define MG_STREAM_H
+
+#include "backend.h"
+#include "request.h"
+
+struct stream_ops {
+    /* A slice of STDOUT, valid until the call of on_turn or on_end that follows. Returns NULL, or
+     * why this can't be an answer: then the connection is closed and on_fail is called. */
+    const char *(*on_stdout)(void *ctx, struct str bytes);
+    void (*on_stderr)(void *ctx, struct str bytes);
+    /* All that one read brought has been handed over. */
+    void (*on_turn)(void *ctx);
+    /* A streamed body: there is room for more of it (stream_body). */
+    void (*on_room)(void *ctx);
+    /* END_REQUEST. The connection is no longer the stream's. */
+    void (*on_end)(void *ctx, uint32_t app_status, uint8_t protocol_status);
+    void (*on_fail)(void *ctx, enum backend_error error, const char *detail);
+};
+
+struct stream {
+    struct conn *conn; /* NULL: not started, or over */
+    struct loop *loop;
+    const struct stream_ops *ops;
+    void *ctx;
+    struct fcgi_decoder decoder;
+    const struct stream_request *request; /* valid while conn is */
+    uint64_t body_at;    /* bytes of STDIN encoded so far */
+    uint64_t written;    /* bytes that the kernel had taken, once it has failed */
+    uint64_t bytes_in;   /* that came on the connection for this request */
+    bool stdin_open;     /* the end of STDIN has not been sent */
+    bool ended;
+    uint32_t app_status;
+    uint8_t protocol_status;
+    const char *rejected; /* what on_stdout said */
+};
+
+/* What to send. Everything stays the caller's and must live until the stream is over. */
+struct stream_request {
+    struct backend *backend;
+    int server;
+    bool fresh;
+    enum fcgi_role role;
+    const struct params *params;
+    struct spool *body; /* NULL: the body comes through stream_body, or there is none */
+    bool streamed;
+    double connect_timeout, send_timeout, read_timeout;
+};
+
+/* Begins. Returns NULL, or the reason why no connection could even be begun (nothing else is called
+ * then). PARAMS_TOO_LARGE: a param does not fit into a record. */
+const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                         const struct stream_ops *ops, void *ctx);
+extern const char *const STREAM_PARAMS_TOO_LARGE;
+
+/* A slice of a streamed body. Returns false when the caller should hold back until on_room. */
+bool stream_body(struct stream *s, struct str bytes);
+/* The streamed body is complete. */
+void stream_body_end(struct stream *s);
+/* Stops and resumes reading. */
+void stream_pause(struct stream *s, bool paused);
+/* Drops the request: the connection is closed, nothing is called any more. */
+void stream_abort(struct stream *s);
+
+static inline bool stream_active(const struct stream *s)
+{
+    return s->conn != NULL;
+}
+
+#endif

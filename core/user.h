@@ -1,0 +1,24 @@
+/*
+ * user - who the processes that run scripts become when the master was started as root.
+ */
+#ifndef MG_USER_H
+#define MG_USER_H
+
+#include "str.h"
+
+#include <sys/types.h>
+
+struct user {
+    char name[64];
+    uid_t uid;
+    gid_t gid;
+};
+
+/* The user of that name (NULL: www-data where it exists, else nobody) with the group of that name
+ * (NULL: the user's own). An ordinary user stays who they are, whatever the names. Returns NULL or
+ * what is wrong; the message is valid until the next call. */
+const char *user_find(const char *name, const char *group, struct user *out);
+/* Becomes that user for good. Returns NULL or what is wrong. */
+const char *user_become(const struct user *user);
+
+#endif

@@ -1,0 +1,7 @@
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>green</title>
+<link rel="stylesheet" href="style.css">
+<h1>The green site</h1>
+<p>Tenant <code><?= htmlspecialchars($_SERVER['TENANT']) ?></code>, PHP <?= PHP_VERSION ?>.</p>

@@ -1,0 +1,104 @@
+-- moongate.cli.common owns what several commands do alike: paths, users, loading a route to look
+-- at it. Called by the commands.
+
+local addr = require("moongate.addr")
+local core = require("moongate.core")
+local load = require("moongate.load")
+
+local M = {}
+
+--- Options of the commands that serve.
+M.SERVER_OPTIONS = {
+  {
+    name = "--listen", value = "ADDR", many = true,
+    help = "where to listen (may be repeated): 127.0.0.1:8080, :8080, [::1]:8080, unix:/path",
+  },
+  { name = "--workers", value = "N", help = "number of worker processes, or auto" },
+  { name = "--pid", value = "FILE", help = "write the master's process id to a file" },
+  {
+    name = "--user", value = "NAME[:GROUP]",
+    help = "what the workers become when started as root",
+  },
+}
+
+--- A path from the root on; symlinks stay.
+---@param path string
+---@return string
+function M.absolute(path)
+  if path:sub(1, 1) == "/" then
+    return path
+  end
+  local cwd = core.getcwd()
+  path = path:gsub("^%./+", "")
+  return (cwd == "/" and "" or cwd) .. "/" .. path
+end
+
+--- "NAME[:GROUP]" taken apart.
+---@param text string|nil
+---@return string|nil user, string|nil group, string|nil problem
+function M.user(text)
+  if text == nil then
+    return nil, nil
+  end
+  local user, group = text:match("^([^:]+):([^:]+)$")
+  user = user or text:match("^[^:]+$")
+  if not user then
+    return nil, nil, "--user: expected NAME or NAME:GROUP"
+  end
+  return user, group
+end
+
+--- The options of a server in the words of core.run.
+---@param args table
+---@return table|nil opts nil where one is wrong
+---@return string|nil problem
+function M.server_options(args)
+  local opts = { listen = args.listen, pid = args.pid }
+  for _, text in ipairs(args.listen or {}) do
+    local address, problem = addr.parse(text, "listen")
+    if not address then
+      return nil, ("--listen: '%s': %s"):format(text, problem or "expected " .. addr.EXPECTED)
+    end
+  end
+  if args.workers and args.workers ~= "auto" then
+    opts.workers = tonumber(args.workers)
+    if not opts.workers or opts.workers < 1 or opts.workers > 1024 or opts.workers % 1 ~= 0 then
+      return nil, "--workers: expected a number from 1 to 1024, or auto"
+    end
+  end
+  local problem
+  opts.user, opts.group, problem = M.user(args.user)
+  if problem then
+    return nil, problem
+  end
+  return opts
+end
+
+--- Loads a route as the user that would serve it. Scripts are never run as root.
+---@param args table path of the script first; `user` as on the command line
+---@return table|nil settings
+---@return string|nil message `FILE:LINE: message`
+function M.load(args)
+  local user, group, problem = M.user(args.user)
+  if problem then
+    return nil, problem
+  end
+  local became, reason = core.become(user, group)
+  if not became and reason then
+    return nil, reason
+  end
+  local path = M.absolute(args[1])
+  local ok, result = pcall(load.route, path)
+  if ok then
+    return result
+  end
+  -- The script under the name that the user gave it.
+  local at, stop = result:find(path, 1, true)
+  while at do
+    result = result:sub(1, at - 1) .. args[1] .. result:sub(stop + 1)
+    at, stop = result:find(path, at + #args[1], true)
+  end
+  return nil, result
+end
+
+return M

@@ -1,0 +1,225 @@
+-- moongate.cli.fcgi owns `moongate fcgi`: one FastCGI request from the shell. Called by
+-- moongate.cli. core.fcgi speaks the protocol.
+
+local addr = require("moongate.addr")
+local common = require("moongate.cli.common")
+local core = require("moongate.core")
+local units = require("moongate.units")
+
+local M = {
+  usage = "fcgi ADDR [ping | status | values | KEY=VALUE...] [OPTIONS]",
+  summary = "send one FastCGI request from the shell",
+  help = "ping and status ask php-fpm's own pages and fail where they do, for probes; values asks\n"
+    .. "for FCGI_MAX_CONNS and its kin. Otherwise a request is sent whose params are KEY=VALUE\n"
+    .. "over defaults; its answer goes to stdout, what the application logs to stderr.\n",
+  options = {
+    { name = "--script", value = "FILE", help = "the script to run, as the server sees it" },
+    { name = "--body", value = "FILE", help = "send a file as the body (- is stdin); means POST" },
+    { name = "--role", value = "ROLE", help = "responder (default), authorizer or filter" },
+    { name = "--timeout", value = "TIME", help = "give up after this time, default 10s" },
+  },
+  min = 1, max = math.huge,
+}
+
+local ROLES = { responder = 1, authorizer = 2, filter = 3 }
+local VALUES = { "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS" }
+local PROTOCOL_STATUS = { [1] = "cannot multiplex", [2] = "overloaded", [3] = "unknown role" }
+
+--- Params as a list in a fixed order, later ones in place of earlier ones of the same name.
+---@param pairs_list string[][] { name, value }
+---@return string[][]
+local function merge(pairs_list)
+  local list, at = {}, {}
+  for _, pair in ipairs(pairs_list) do
+    local i = at[pair[1]] or #list + 1
+    list[i], at[pair[1]] = pair, i
+  end
+  return list
+end
+
+--- What a web server would send for a GET of this script.
+---@param script string|nil file
+---@param name string SCRIPT_NAME
+---@param body string|nil
+---@return string[][]
+local function default_params(script, name, body)
+  local list = {
+    { "GATEWAY_INTERFACE", "CGI/1.1" }, { "SERVER_SOFTWARE", "moongate/" .. core.version },
+    { "SERVER_PROTOCOL", "HTTP/1.1" }, { "SERVER_NAME", "localhost" }, { "SERVER_PORT", "80" },
+    { "REMOTE_ADDR", "127.0.0.1" }, { "REQUEST_METHOD", body and "POST" or "GET" },
+    { "REQUEST_URI", name }, { "DOCUMENT_URI", name }, { "SCRIPT_NAME", name },
+    { "SCRIPT_FILENAME", script or name }, { "QUERY_STRING", "" },
+  }
+  if script then
+    list[#list + 1] = { "DOCUMENT_ROOT", script:match("^(.+)/[^/]*$") or "/" }
+  end
+  if body then
+    list[#list + 1] = { "CONTENT_TYPE", "application/x-www-form-urlencoded" }
+    list[#list + 1] = { "CONTENT_LENGTH", tostring(#body) }
+  end
+  return list
+end
+
+--- The head and body of an answer, and the status that a client would see.
+---@param stdout string
+---@return integer status, string body
+local function parse(stdout)
+  local head, body = stdout:match("^(.-)\r?\n\r?\n(.*)$")
+  if not head then
+    return 0, stdout
+  end
+  local status = ("\n" .. head):match("\n[Ss][Tt][Aa][Tt][Uu][Ss]:%s*(%d%d%d)")
+  return tonumber(status or 200), body
+end
+
+--- Asks one of php-fpm's own pages.
+---@return table|nil answer, string|nil problem with the address in it
+local function ask_page(address, timeout, page)
+  return core.fcgi({
+    address = address, params = merge(default_params(nil, page, nil)), role = 1,
+    timeout = timeout,
+  })
+end
+
+local function ping(address, timeout)
+  local answer, problem = ask_page(address, timeout, "/ping")
+  if not answer then
+    return 1, problem
+  end
+  local status, body = parse(answer.stdout)
+  body = body:match("^%s*(.-)%s*$")
+  if status == 200 and body == "pong" then
+    io.stdout:write("pong\n")
+    return 0
+  end
+  return 1, ("%s: the answer to /ping was %d \"%s\"; is `ping.path = /ping` set in the pool?")
+    :format(address, status, body:sub(1, 60))
+end
+
+local function status_page(address, timeout)
+  local answer, problem = ask_page(address, timeout, "/status")
+  if not answer then
+    return 1, problem
+  end
+  local status, body = parse(answer.stdout)
+  if status == 200 then
+    io.stdout:write(body, body:match("\n$") and "" or "\n")
+    return 0
+  end
+  return 1, ("%s: the answer to /status was %d; is `pm.status_path = /status` set in the pool?")
+    :format(address, status)
+end
+
+local function values(address, timeout)
+  local answer, problem = core.fcgi({ address = address, values = VALUES, timeout = timeout })
+  if not answer then
+    return 1, problem
+  end
+  local names = {}
+  for name in pairs(answer) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    io.stdout:write(name, "=", answer[name], "\n")
+  end
+  return 0
+end
+
+local PAGES = { ping = ping, status = status_page, values = values }
+
+---@return string|nil body, string|nil problem
+local function read_body(name)
+  if not name then
+    return nil
+  elseif name == "-" then
+    return io.stdin:read("*a")
+  end
+  local file, reason = io.open(name, "rb")
+  if not file then
+    return nil, reason
+  end
+  local body
+  body, reason = file:read("*a")
+  file:close()
+  return body, reason
+end
+
+--- The params of a request, with those of the command line.
+---@return string[][]|nil params, string|nil problem
+local function params_of(args, body)
+  local script = args.script and common.absolute(args.script)
+  local name = script and "/" .. script:match("[^/]*$") or "/"
+  local list = default_params(script, name, body)
+  for i = 2, #args do
+    local key, value = args[i]:match("^([^=]+)=(.*)$")
+    if not key then
+      return nil, ("'%s': expected KEY=VALUE, ping, status or values"):format(args[i])
+    end
+    list[#list + 1] = { key, value }
+  end
+  return merge(list)
+end
+
+--- Prints an answer.
+---@return integer status, string|nil message
+local function print_answer(answer)
+  io.stdout:write(answer.stdout or "")
+  io.stdout:flush()
+  if answer.stderr and answer.stderr ~= "" then
+    io.stderr:write(answer.stderr, answer.stderr:match("\n$") and "" or "\n")
+  end
+  if answer.protocol_status ~= 0 then
+    return 1, ("the server refused the request: %s"):format(
+      PROTOCOL_STATUS[answer.protocol_status] or tostring(answer.protocol_status))
+  end
+  io.stderr:write(("moongate: app status %d\n"):format(answer.app_status))
+  return answer.app_status == 0 and 0 or 1
+end
+
+local function request(address, timeout, args)
+  local role = ROLES[args.role or "responder"]
+  if not role then
+    return 2, ("--role: expected responder, authorizer or filter, got '%s'"):format(args.role)
+  end
+  local body, problem = read_body(args.body)
+  if problem then
+    return 1, problem
+  end
+  local params
+  params, problem = params_of(args, body)
+  if not params then
+    return 2, problem
+  end
+  local answer
+  answer, problem = core.fcgi({
+    address = address, params = params, body = body, role = role, timeout = timeout,
+  })
+  if not answer then
+    return 1, problem
+  end
+  return print_answer(answer)
+end
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  local address, problem = addr.parse(args[1], "connect")
+  if not address then
+    return 2, ("'%s': %s"):format(args[1], problem or "expected " .. addr.EXPECTED)
+  end
+  local timeout = units.duration(tonumber(args.timeout) or args.timeout or 10)
+  if not timeout or timeout == 0 then
+    return 2, "--timeout: expected " .. units.DURATION
+  end
+  local page = PAGES[args[2]]
+  if page then
+    if args[3] then
+      return 2, ("'%s' is one argument too many"):format(args[3])
+    end
+    return page(address, timeout)
+  end
+  return request(address, timeout, args)
+end
+
+return M

@@ -1,0 +1,69 @@
+-- moongate.cli.run owns `moongate run`: a route, in the foreground. Called by moongate.cli.
+
+local addr = require("moongate.addr")
+local common = require("moongate.cli.common")
+local core = require("moongate.core")
+local fpm = require("moongate.cli.fpm")
+
+local M = {
+  usage = "run ROUTE.lua [OPTIONS]", summary = "serve what a route says, in the foreground",
+  options = {
+    { name = "--watch", set = true, help = "reload when the script changes" },
+    { name = "--no-watch", key = "watch", set = false, help = "do not watch the script" },
+    { name = "--control", value = "ADDR", help = "address of the control listener, or off" },
+    {
+      name = "--php", value = "ADDR",
+      help = "run a private PHP on this address, or auto; the script finds it in MOONGATE_PHP",
+    },
+  },
+  min = 1, max = 1,
+}
+for i, option in ipairs(common.SERVER_OPTIONS) do
+  table.insert(M.options, i, option)
+end
+
+--- Starts a PHP of our own beside the server.
+---@return string|nil problem
+local function add_php(opts, args)
+  local address, problem
+  if args.php ~= "auto" then -- auto: a socket in a folder of its own
+    address, problem = addr.parse(args.php, "connect")
+    if not address then
+      return ("--php: '%s': %s"):format(args.php, problem or "expected " .. addr.EXPECTED)
+    end
+  end
+  problem, address = fpm.attach(opts, address)
+  if not problem then
+    core.setenv("MOONGATE_PHP", address)
+  end
+  return problem
+end
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  local opts, problem = common.server_options(args)
+  if not opts then
+    return 2, problem
+  end
+  opts.route = common.absolute(args[1])
+  opts.watch = args.watch
+  if args.control == "off" then
+    opts.control = false
+  elseif args.control then
+    opts.control, problem = addr.parse(args.control, "listen")
+    if not opts.control then
+      return 2, ("--control: '%s': %s"):format(args.control,
+        problem or "expected " .. addr.EXPECTED)
+    end
+  end
+  if args.php then
+    problem = add_php(opts, args)
+    if problem then
+      return 1, problem
+    end
+  end
+  return core.run(opts)
+end
+
+return M

@@ -1,0 +1,76 @@
+-- moongate.cli.serve owns `moongate serve`: a folder without a script. Called by moongate.cli.
+--
+-- It writes the route that one would write by hand, and hands its text to core.run.
+
+local addr = require("moongate.addr")
+local common = require("moongate.cli.common")
+local core = require("moongate.core")
+local fpm = require("moongate.cli.fpm")
+
+local M = {
+  usage = "serve DIR [OPTIONS]", summary = "serve a folder: files, and *.php through FastCGI",
+  options = {
+    {
+      name = "--backend", value = "ADDR",
+      help = "a FastCGI server that runs already; without it a private PHP is started",
+    },
+  },
+  min = 1, max = 1,
+}
+for i, option in ipairs(common.SERVER_OPTIONS) do
+  table.insert(M.options, i, option)
+end
+
+local DEFAULT_LISTEN = "127.0.0.1:8080"
+
+-- The first line runs in the workers, as their user: it must see the folder.
+local ROUTE = [[
+require("moongate.load").expect_folder(%q)
+return {
+  backends = { php = %q },
+  on_request = require("moongate.php").site { root = %q, backend = "php" },
+}
+]]
+
+--- The route for a folder.
+---@param root string absolute
+---@param backend string an address
+---@return string text
+function M.route(root, backend)
+  return ROUTE:format(root, backend, root)
+end
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  local opts, problem = common.server_options(args)
+  if not opts then
+    return 2, problem
+  end
+  local root, reason = core.realpath(args[1])
+  if not root then
+    return 1, ("%s: %s"):format(args[1], reason or "cannot be found")
+  elseif core.stat(root) ~= "directory" then
+    return 1, ("%s: not a folder; `moongate run` takes a script"):format(args[1])
+  end
+  local backend
+  if args.backend then
+    backend, problem = addr.parse(args.backend, "connect")
+    if not backend then
+      return 2, ("--backend: '%s': %s"):format(args.backend,
+        problem or "expected " .. addr.EXPECTED)
+    end
+  else
+    problem, backend = fpm.attach(opts)
+    if problem then
+      return 1, problem
+    end
+  end
+  opts.listen = opts.listen or { DEFAULT_LISTEN }
+  opts.source, opts.name = M.route(root, backend), "serve"
+  opts.watch = false
+  opts.banner = ("moongate: from the folder %s\n"):format(root)
+  return core.run(opts)
+end
+
+return M

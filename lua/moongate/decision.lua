@@ -1,0 +1,505 @@
+-- moongate.decision owns what a hook may return: the kinds, their keys, what is wrong with a table
+-- that fits none, and the part of a decision that depends on the request's path. Called by load
+-- (wrap), by core/ for the message about a decision it cannot use (problem), and by explain.
+
+local addr = require("moongate.addr")
+local docroot = require("moongate.docroot")
+local suggest = require("moongate.suggest")
+local units = require("moongate.units")
+local upcoming = require("moongate.upcoming")
+
+local M = {}
+
+local byte, gsub, sub = string.byte, string.gsub, string.sub
+local by_pattern, on_disk, strip_prefix = docroot.by_pattern, docroot.on_disk, docroot.strip
+local SLASH = 47
+
+local NOT_FOUND = { status = 404 }
+
+-- The request's path ------------------------------------------------------------------------------
+
+--- The script and path info of a path below the site.
+---@return string|nil script nil where a script is asked for below a plain file
+---@return string|nil path_info
+local function split(path, root, within, generic, fs)
+  local script, path_info
+  if root then
+    script, path_info = on_disk(path, root, within, nil, fs)
+    if script then
+      return script, path_info
+    end
+  end
+  script, path_info = by_pattern(path)
+  if script then
+    -- Not on disk here: the application says so itself, unless the path climbs over a file, which
+    -- some applications would then run.
+    if root and docroot.climbs_over_file(script, root, within, fs) then
+      return nil
+    end
+    return script, path_info
+  elseif generic then
+    return "", path
+  end
+  return path, nil
+end
+
+--- Ends the hook for a decision that could not even be completed.
+local function unusable(d)
+  error("a decision that can't be used: " .. (M.problem(d) or "one of its values is not valid"), 0)
+end
+
+--- Adds to a FastCGI decision what it leaves to the path.
+---@return table d
+---@return string|nil script below the root; nil: d is no FastCGI decision after all
+---@return string|nil path_info
+local function fastcgi(req, d, backend, fs)
+  local script, prefix = d.script, d.strip
+  if prefix ~= nil and type(prefix) ~= "string" then
+    unusable(d)
+  elseif script ~= nil then
+    if type(script) ~= "string" or byte(script) ~= SLASH then
+      unusable(d)
+    end
+    local path_info = d.path_info
+    if path_info == "" then
+      path_info = nil
+    end
+    return d, prefix and strip_prefix(script, prefix) or script, path_info
+  end
+  local path = req.path
+  if prefix then
+    path = strip_prefix(path, prefix)
+    if not path then
+      return NOT_FOUND -- the site lies below the prefix, this request does not
+    end
+  end
+  local root, within = d.root, d.within
+  if root == nil then
+    root = backend.root
+  elseif type(root) ~= "string" then
+    unusable(d)
+  end
+  if within == nil then
+    within = backend.within
+  end
+  if d.script_filename ~= nil then
+    root = nil -- the script is given, no file is looked for
+  end
+  local path_info
+  script, path_info = split(path, root, within, backend.profile == "generic", fs)
+  if not script then
+    return NOT_FOUND
+  end
+  if d.path_info ~= nil then
+    path_info = d.path_info ~= "" and d.path_info or nil
+  end
+  return d, script, path_info
+end
+
+--- The path that one element of `try` means for a request.
+local function expand(element, path)
+  if element == "$path" then
+    return path
+  elseif element == "$path/" then
+    return byte(path, #path) == SLASH and path or path .. "/"
+  end
+  return (gsub(element, "%$path", (gsub(path, "%%", "%%%%"))))
+end
+
+--- The first element of `try` that is there.
+---@return table|nil d the last element, where that is a decision and nothing else was there
+---@return string|nil path the path that was found
+local function try(req, d, fs)
+  local list, path = d.try, d.path or req.path
+  for i = 1, #list do
+    local element = list[i]
+    if type(element) == "table" then
+      return element
+    end
+    local candidate = expand(element, path)
+    local is_folder = byte(element, #element) == SLASH
+    if fs.probe(d.root, candidate, d.within) == (is_folder and "directory" or "file") then
+      -- A folder asked for without its slash stays so: the answer is a redirect.
+      return nil, candidate == path .. "/" and element == "$path/" and path or candidate
+    end
+  end
+  return NOT_FOUND
+end
+
+--- Is `try` a list that `try` can walk? If not, `problem` says why.
+local function is_try_list(list)
+  if type(list) ~= "table" or #list == 0 then
+    return false
+  end
+  for i = 1, #list do
+    local kind = type(list[i])
+    if kind ~= "string" and not (kind == "table" and i == #list) then
+      return false
+    end
+  end
+  return true
+end
+
+--- Wraps a hook so that core gets with each decision what depends on the path.
+---@param on_request fun(req: table): table|nil
+---@param settings table normalized settings; `backends` is read
+---@param fs table see moongate.fs
+---@return fun(req: table): table|nil, string|nil, string|nil
+--- The function returns the decision and
+---   for FastCGI: the script's path below the root ("" where there is none) and the path info;
+---   for a file: the path below the root, where it is not the decision's or the request's own.
+function M.wrap(on_request, settings, fs)
+  local backends = {}
+  for _, backend in ipairs(settings.backends) do
+    backends[backend.name] = backend
+  end
+
+  local function complete(req, d)
+    if type(d) ~= "table" then
+      return d
+    end
+    local name = d.backend
+    if name ~= nil then
+      local backend = backends[name]
+      if not backend then
+        return d -- core names the backends that there are
+      end
+      return fastcgi(req, d, backend, fs)
+    elseif d.try ~= nil and type(d.root) == "string" and is_try_list(d.try) then
+      local other, path = try(req, d, fs)
+      if other then
+        return complete(req, other)
+      end
+      return d, path ~= (d.path or req.path) and path or nil
+    end
+    return d
+  end
+
+  return function(req)
+    return complete(req, (on_request(req)))
+  end
+end
+
+-- Validation --------------------------------------------------------------------------------------
+
+--- Each checker returns what was expected, or nil where the value will do.
+local function is(kind, expected)
+  return function(value)
+    return type(value) ~= kind and (expected or "a " .. kind) or nil
+  end
+end
+
+local function text(value)
+  return (type(value) ~= "string" or value:find("%z")) and "a text" or nil
+end
+
+local function absolute(value)
+  local fits = type(value) == "string" and sub(value, 1, 1) == "/" and not value:find("%z")
+  return not fits and 'an absolute path such as "/srv/www"' or nil
+end
+
+local function url_path(value)
+  local fits = type(value) == "string" and sub(value, 1, 1) == "/" and not value:find("%z")
+  return not fits and 'a path that begins with "/"' or nil
+end
+
+local function duration(value)
+  local seconds = units.duration(value)
+  return (seconds == nil or seconds == 0) and units.DURATION .. ", above zero" or nil
+end
+
+local function size(value)
+  return not units.size(value) and units.SIZE or nil
+end
+
+local function integer(low, high)
+  return function(value)
+    local fits = type(value) == "number" and value % 1 == 0 and value >= low and value <= high
+    return not fits and ("a whole number from %d to %d"):format(low, high) or nil
+  end
+end
+
+local function within(value)
+  local expected = "an absolute path or a list of them"
+  if type(value) ~= "table" then
+    return absolute(value) and expected
+  elseif #value == 0 then
+    return expected
+  end
+  for _, path in ipairs(value) do
+    if absolute(path) then
+      return expected
+    end
+  end
+  return nil
+end
+
+local function internal(value)
+  local expected = 'a table from URL prefix to folder such as { ["/protected/"] = "/srv/private" }'
+  if type(value) ~= "table" then
+    return expected
+  end
+  for from, to in pairs(value) do
+    if url_path(from) or absolute(to) then
+      return expected
+    end
+  end
+  return nil
+end
+
+local function names(value)
+  local expected = 'a list of file names such as { "index.html" }'
+  if type(value) == "string" then
+    value = { value }
+  elseif type(value) ~= "table" or next(value) == nil then
+    return expected
+  end
+  for i, name in pairs(value) do
+    if type(i) ~= "number" or type(name) ~= "string" or name == "" or name:find("[/%z]") then
+      return expected
+    end
+  end
+  return nil
+end
+
+local function is_header_value(value)
+  if type(value) == "string" then
+    return not value:find("[%z\1-\8\10-\31\127]") -- a tab is allowed
+  end
+  return type(value) == "number"
+end
+
+local function headers(value)
+  if type(value) ~= "table" then
+    return "a table of headers"
+  end
+  for name, content in pairs(value) do
+    if type(name) ~= "string" or not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      return "header names as keys"
+    end
+    local list = type(content) == "table" and content or { content }
+    if #list == 0 and type(content) ~= "table" then
+      return ("a text for '%s'"):format(name)
+    end
+    for _, item in ipairs(list) do
+      if not is_header_value(item) then
+        return ("a text without control characters for '%s'"):format(name)
+      end
+    end
+  end
+  return nil
+end
+
+local function header_value(value)
+  return not is_header_value(value) and "a text without control characters" or nil
+end
+
+local INI_PARAMS = { PHP_VALUE = true, PHP_ADMIN_VALUE = true }
+
+local function params(value)
+  if type(value) ~= "table" then
+    return "a table from name to text, number or false"
+  end
+  for name, content in pairs(value) do
+    local kind = type(content)
+    if type(name) ~= "string" or name == "" or name:find("%z") then
+      return "names of params as keys"
+    elseif INI_PARAMS[name] then
+      return ("no '%s'; PHP's settings have the key 'ini'"):format(name)
+    elseif name == "CONTENT_LENGTH" then
+      return "no 'CONTENT_LENGTH', which is the number of bytes that follow"
+    elseif kind ~= "string" and kind ~= "number" and content ~= false then
+      return ("a text, a number or false for '%s'"):format(name)
+    end
+  end
+  return nil
+end
+
+local function address(value)
+  return not addr.parse(value, "connect") and addr.EXPECTED or nil
+end
+
+local function try_list(value)
+  return not is_try_list(value)
+    and 'a list of paths such as { "$path", "/index.html" }, of which the last may be a decision'
+    or nil
+end
+
+--- A fixed value: core does this already, and other values are in moongate.upcoming.
+local function anything()
+  return nil
+end
+
+local KINDS = {
+  fastcgi = {
+    title = "FastCGI",
+    keys = {
+      backend = text, root = absolute, docroot = absolute, within = within, script = url_path,
+      path_info = text, script_filename = text, strip = url_path, params = params, server = address,
+      tenant = text, attempts = integer(1, 100), connect_timeout = duration,
+      send_timeout = duration, read_timeout = duration, body_limit = size,
+      request_buffering = is("boolean", "true or false"), internal = internal,
+      role = anything, response_buffering = anything, intercept_errors = anything,
+    },
+  },
+  file = {
+    title = "file",
+    keys = {
+      file = absolute, root = absolute, path = url_path, index = names, headers = headers,
+      cache_control = header_value, try = try_list, within = within,
+    },
+  },
+  reply = {
+    title = "reply",
+    keys = {
+      status = integer(200, 599), headers = headers,
+      body = function(value)
+        return type(value) ~= "string" and "a text" or nil
+      end,
+    },
+  },
+  redirect = {
+    title = "redirect",
+    keys = {
+      redirect = function(value)
+        local fits = type(value) == "string" and value ~= "" and is_header_value(value)
+        return not fits and "a URL or a path" or nil
+      end,
+      status = integer(300, 399), headers = headers,
+    },
+  },
+  close = {
+    title = "close",
+    keys = {
+      close = function(value)
+        return value ~= true and "true" or nil
+      end,
+    },
+  },
+}
+
+-- The key that makes a table a decision of a kind, in the order in which they are looked for.
+local MARKS = {
+  { "backend", "fastcgi" }, { "redirect", "redirect" }, { "close", "close" }, { "file", "file" },
+  { "root", "file" }, { "status", "reply" }, { "body", "reply" },
+}
+
+--- Which kind of decision a table is.
+---@param d any
+---@return "fastcgi"|"file"|"reply"|"redirect"|"close"|nil kind
+---@return string|nil mark the key that says so
+function M.kind(d)
+  if type(d) == "table" then
+    for _, mark in ipairs(MARKS) do
+      if d[mark[1]] ~= nil then
+        return mark[2], mark[1]
+      end
+    end
+  end
+  return nil
+end
+
+--- All keys of all kinds.
+local function all_keys()
+  local keys = {}
+  for _, kind in pairs(KINDS) do
+    for key in pairs(kind.keys) do
+      keys[key] = true
+    end
+  end
+  for key in pairs(upcoming.decision) do
+    keys[key] = true
+  end
+  return keys
+end
+
+--- Why a key does not belong into a decision of a kind.
+local function foreign_key(kind, mark, key)
+  for other, spec in pairs(KINDS) do
+    if other ~= kind and type(key) == "string" and spec.keys[key] then
+      return ("'%s' does not go with '%s', which makes this a %s decision"):format(
+        key, mark, KINDS[kind].title)
+    end
+  end
+  return ("unknown key '%s' in a decision%s"):format(
+    tostring(key), suggest.hint(tostring(key), all_keys()))
+end
+
+--- What is wrong with the value of a key.
+local function value_problem(key, checker, value)
+  local expected = checker(value)
+  if not expected then
+    return nil
+  end
+  local kind = type(value)
+  local got = kind == "string" and ('"%s"'):format(value:gsub("%c", "?")) or kind == "number"
+    and tostring(value) or "a " .. kind
+  return ("%s: expected %s, got %s"):format(key, expected, got)
+end
+
+--- The keys of a decision, texts in alphabetical order, so that a message is always the same one.
+local function sorted_keys(d)
+  local keys = {}
+  for key in pairs(d) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  return keys
+end
+
+--- What fits the kind key by key, but not as a whole.
+local function whole_problem(kind, d, settings)
+  if kind == "file" and d.file ~= nil and (d.root ~= nil or d.path ~= nil or d.try ~= nil) then
+    return "'file' names the whole path; 'root', 'path' and 'try' do not go with it"
+  elseif kind ~= "fastcgi" or not settings then
+    return nil
+  end
+  local known = {}
+  for _, backend in ipairs(settings.backends) do
+    if backend.name == d.backend then
+      return nil
+    end
+    known[backend.name] = true
+  end
+  return ("there is no backend '%s'%s"):format(d.backend, suggest.hint(d.backend, known))
+end
+
+--- Why a hook's value cannot be used as a decision.
+---@param d any what the hook returned
+---@param settings table|nil normalized settings: if given, the backend's name is checked too
+---@return string|nil message nil where the decision is valid
+function M.problem(d, settings)
+  if type(d) ~= "table" then
+    return ("expected a decision (a table) or nil, got %s"):format(
+      type(d) == "string" and ('"%s"'):format(d) or "a " .. type(d))
+  elseif next(d) == nil then
+    return "an empty table is no decision"
+  end
+  local kind, mark = M.kind(d)
+  for _, key in ipairs(sorted_keys(d)) do
+    if not kind then
+      local known = all_keys()
+      if type(key) == "string" and known[key] then
+        return ("'%s' alone is no decision: it needs 'backend', 'root', 'file', 'status', "
+          .. "'redirect' or 'close' beside it"):format(key)
+      end
+      return ("unknown key '%s' in a decision%s"):format(
+        tostring(key), suggest.hint(tostring(key), known))
+    end
+    local later = upcoming.problem(upcoming.decision, key, d[key])
+    if later then
+      return later
+    end
+    local checker = KINDS[kind].keys[key]
+    local wrong = checker and value_problem(key, checker, d[key])
+      or not checker and foreign_key(kind, mark, key)
+    if wrong then
+      return wrong
+    end
+  end
+  return whole_problem(kind, d, settings)
+end
+
+return M

@@ -1,0 +1,157 @@
+-- moongate.docroot owns the way from a URL path to a script and its path info. Called by decision
+-- for every FastCGI request and by php. Paths are decoded and normalized; they begin with "/".
+
+local M = {}
+
+local byte, find, sub = string.byte, string.find, string.sub
+local SLASH = 47
+
+--- The extensions that make a file a script unless said otherwise.
+M.SCRIPTS = { ".php" }
+
+--- Takes a prefix of whole segments off a path.
+---@param path string
+---@param prefix string such as "/wiki"; a slash at its end does not matter
+---@return string|nil rest begins with "/"; nil where the path is not below the prefix
+function M.strip(path, prefix)
+  local length = #prefix
+  while byte(prefix, length) == SLASH do
+    length = length - 1
+  end
+  if sub(path, 1, length) ~= sub(prefix, 1, length) then
+    return nil
+  elseif #path == length then
+    return "/"
+  elseif byte(path, length + 1) == SLASH then
+    return sub(path, length + 1)
+  end
+  return nil
+end
+
+--- The end of the first segment that ends in `extension`, looking from `from` on.
+local function segment_end(path, extension, from)
+  local start, stop = find(path, extension, from, true)
+  while start do
+    local after = byte(path, stop + 1)
+    if after == SLASH or after == nil then
+      return stop
+    end
+    start, stop = find(path, extension, start + 1, true)
+  end
+  return nil
+end
+
+--- The end of the first segment from `from` on whose name could be a script's.
+---@param path string
+---@param scripts string[] extensions
+---@param from integer
+---@return integer|nil
+local function script_end(path, scripts, from)
+  local nearest
+  for i = 1, #scripts do
+    local stop = segment_end(path, scripts[i], from)
+    if stop and (not nearest or stop < nearest) then
+      nearest = stop
+    end
+  end
+  return nearest
+end
+
+--- Cuts a path behind position `stop`.
+local function cut(path, stop)
+  if stop == #path then
+    return path, nil
+  end
+  return sub(path, 1, stop), sub(path, stop + 1)
+end
+
+--- The script in a path, by its name alone.
+---@param path string
+---@param scripts string[]|nil extensions, default { ".php" }
+---@return string|nil script nil where no segment has an allowed extension
+---@return string|nil path_info what follows the script, never empty
+function M.by_pattern(path, scripts)
+  local stop = script_end(path, scripts or M.SCRIPTS, 1)
+  if not stop then
+    return nil
+  end
+  return cut(path, stop)
+end
+
+--- The script in a path, by what is on disk: the first segment that is a regular file of the site
+--- with an allowed extension.
+---@param path string
+---@param root string the site on this machine
+---@param within string|string[]|nil where real paths must lie, default root
+---@param scripts string[]|nil extensions, default { ".php" }
+---@param fs table with `probe`, see moongate.fs
+---@return string|nil script nil where there is none
+---@return string|nil path_info what follows the script, never empty
+function M.on_disk(path, root, within, scripts, fs)
+  scripts = scripts or M.SCRIPTS
+  local stop = script_end(path, scripts, 1)
+  while stop do
+    local script, path_info = cut(path, stop)
+    local what = fs.probe(root, script, within)
+    if what == "file" then
+      return script, path_info
+    elseif what ~= "directory" then
+      return nil -- nothing lies below what isn't there
+    end
+    stop = script_end(path, scripts, stop + 1)
+  end
+  return nil
+end
+
+--- Is a part of this path, but not all of it, a regular file? `/evil.jpg/x.php` is the known case:
+--- PHP may go up the path to the file and run that.
+---@param path string one that does not exist itself
+---@param root string
+---@param within string|string[]|nil
+---@param fs table
+---@return boolean
+function M.climbs_over_file(path, root, within, fs)
+  local parent = path:match("^(.+)/[^/]*$")
+  while parent do
+    local what = fs.probe(root, parent, within)
+    if what then
+      return what == "file"
+    end
+    parent = parent:match("^(.+)/[^/]*$")
+  end
+  return false
+end
+
+--- Would this name be a script but for letter case, dots or blanks at its end? Such a file is
+--- neither run nor served: on another file system it is the script.
+---@param path string
+---@param scripts string[]|nil extensions, default { ".php" }
+---@return boolean # true for real script names too
+function M.is_source(path, scripts)
+  scripts = scripts or M.SCRIPTS
+  local name = path:match("^(.-)[. ]*$"):lower()
+  for i = 1, #scripts do
+    local extension = scripts[i]:lower()
+    if sub(name, -#extension) == extension then
+      return true
+    end
+  end
+  return false
+end
+
+--- Does the name end in an extension of a script, as it is written?
+---@param path string
+---@param scripts string[]|nil extensions, default { ".php" }
+---@return boolean
+function M.is_script(path, scripts)
+  scripts = scripts or M.SCRIPTS
+  for i = 1, #scripts do
+    local extension = scripts[i]
+    if sub(path, -#extension) == extension then
+      return true
+    end
+  end
+  return false
+end
+
+return M

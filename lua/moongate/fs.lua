@@ -1,0 +1,54 @@
+-- moongate.fs owns the library's view of the disk: every test for a file goes through this table.
+-- Called by docroot, decision, php and load. The functions are core's own; `explain` and the specs
+-- put others in their place, so call them as fs.probe(...) and keep no reference.
+
+local M = {}
+
+local has_core, core = pcall(require, "moongate.core")
+
+local function unavailable()
+  error("files can be looked at only inside the moongate program", 2)
+end
+
+--- What lies at a path below a root, symlinks followed but never out of `within`.
+---@type fun(root: string, path: string, within: string|string[]|nil): "file"|"directory"|nil
+M.probe = has_core and core.probe or unavailable
+
+--- What a path is: "file", "directory", "socket", "other", or nil and why not.
+---@type fun(path: string): string|nil, string|nil
+M.stat = has_core and core.stat or unavailable
+
+--- May this user read a file, or list and enter a folder?
+---@type fun(path: string): boolean|nil, string|nil
+M.readable = has_core and core.readable or unavailable
+
+--- The folder that relative paths start from.
+---@type fun(): string
+M.getcwd = has_core and core.getcwd or unavailable
+
+--- Writes to the error log.
+---@type fun(level: string, text: string)
+M.log = has_core and core.log or function(level, text)
+  io.stderr:write(level, ": ", text, "\n")
+end
+
+--- The first line of a small file below a root, confined like `probe`.
+---@param root string
+---@param path string
+---@param within string|string[]|nil
+---@return string|nil line without blanks around it; nil where there is no such regular file
+function M.first_line(root, path, within)
+  -- Only a regular file is opened: a named pipe would stop the worker.
+  if M.probe(root, path, within) ~= "file" then
+    return nil
+  end
+  local file = io.open(root .. path)
+  if not file then
+    return nil
+  end
+  local text = file:read(256)
+  file:close()
+  return text and text:match("^[^\r\n]*"):match("^%s*(.-)%s*$")
+end
+
+return M

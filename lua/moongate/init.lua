@@ -1,0 +1,49 @@
+-- moongate (init) owns what `require "moongate"` gives to a script: the few things a hook needs
+-- from the server. Called by routes. What the contract names and this release lacks says so.
+
+local suggest = require("moongate.suggest")
+local upcoming = require("moongate.upcoming")
+local url = require("moongate.url")
+
+local has_core, core = pcall(require, "moongate.core")
+
+local LEVELS = { debug = true, info = true, warn = true, error = true }
+
+local M = { escape = url.escape, unescape = url.unescape }
+
+--- The release that runs, such as "0.1.0".
+M.version = has_core and core.version or upcoming.RELEASE:match("[%d.]+")
+
+--- Writes a line to the error log.
+---@param level "debug"|"info"|"warn"|"error"
+---@param format string as in string.format
+---@param ... any
+function M.log(level, format, ...)
+  if not LEVELS[level] then
+    error(("log: unknown level '%s'%s"):format(tostring(level),
+      suggest.hint(tostring(level), LEVELS)), 2)
+  end
+  local text = select("#", ...) > 0 and format:format(...) or tostring(format)
+  if has_core then
+    core.log(level, text)
+  else
+    io.stderr:write(level, ": ", text, "\n")
+  end
+end
+
+--- The time of day.
+---@return number seconds since 1970, with fractions
+function M.now()
+  return has_core and core.now() or os.time()
+end
+
+return setmetatable(M, {
+  __index = function(_, name)
+    local later = upcoming.problem(upcoming.library, name)
+    if later then
+      error("moongate: " .. later, 2)
+    end
+    error(("moongate: there is no '%s'%s"):format(tostring(name),
+      suggest.hint(tostring(name), M)), 2)
+  end,
+})

@@ -1,0 +1,197 @@
+-- moongate.load owns the way from a file to a validated route. Called by core/ in the loader child
+-- and in each worker (once per generation and Lua state), and by `check` and `explain`.
+
+local decision = require("moongate.decision")
+local filesystem = require("moongate.fs")
+local settings = require("moongate.settings")
+local strict = require("moongate.strict")
+
+local M = {}
+
+--- Puts the script's folder first on package.path.
+local function add_folder(path)
+  local folder = path:match("^(.*)/") or "."
+  local templates = folder .. "/?.lua;" .. folder .. "/?/init.lua;"
+  if package.path:sub(1, #templates) ~= templates then
+    package.path = templates .. package.path
+  end
+end
+
+--- What on the way to a path keeps this user from it.
+---@param path string
+---@param fs table
+---@return string|nil message nil where nothing does
+---@return string|nil what "file", "directory", ...
+local function obstacle(path, fs)
+  local prefix, what = "", "directory"
+  for part in path:gmatch("/*[^/]+") do
+    local folder, err = prefix == "" and "/" or prefix
+    prefix = prefix .. part
+    what, err = fs.stat(prefix)
+    if not what and err and err:find("[Pp]ermission") then
+      return ("%s: this user may not enter the folder %s; try `chmod o+x %s` or `--user NAME`")
+        :format(path, folder, folder)
+    elseif not what then
+      return ("%s: %s does not exist"):format(path, prefix == path and "it" or prefix)
+    end
+  end
+  return nil, what
+end
+
+--- Why a script could not be read, and what to do about it.
+---@param path string
+---@param reason string what the system said
+---@param fs table
+---@return string message
+local function unreadable(path, reason, fs)
+  local message, what = obstacle(path, fs)
+  if message then
+    return message
+  elseif what == "directory" then
+    return ("%s: this is a folder; name the script in it"):format(path)
+  elseif reason:find("[Pp]ermission") then
+    return ("%s: this user may not read the file; try `chmod o+r %s` or `--user NAME`")
+      :format(path, path)
+  end
+  return ("%s: %s"):format(path, reason)
+end
+
+--- Fails, in words for the terminal, unless this user can use a folder. The route that `serve`
+--- writes begins with it.
+---@param path string
+---@param fs table|nil default moongate.fs
+function M.expect_folder(path, fs)
+  fs = fs or filesystem
+  local message, what = obstacle(path, fs)
+  if not message and what ~= "directory" then
+    message = ("%s: this is not a folder"):format(path)
+  elseif not message and not (fs.readable(path) and fs.stat(path .. "/.")) then
+    message = ("%s: this user may not read the folder; try `chmod o+rx %s` or `--user NAME`")
+      :format(path, path)
+  end
+  if message then
+    error({ message = message })
+  end
+end
+
+---@return string text
+local function read(path, fs)
+  local file, reason = io.open(path, "r")
+  local text
+  if file then
+    text, reason = file:read("*a")
+    file:close()
+  end
+  if not text then
+    error(unreadable(path, (reason or "cannot be read"):gsub("^" .. path:gsub("%p", "%%%0")
+      .. ": ", ""), fs), 0)
+  end
+  return text
+end
+
+--- Lua shortens long file names in messages ("...ong/route.lua:3:"); this one says them in full.
+local function in_full(message, name)
+  if #name < 60 then
+    return message
+  end
+  local short = "..." .. name:sub(-(60 - 1 - 3))
+  local at, stop = message:find(short, 1, true)
+  while at do
+    message = message:sub(1, at - 1) .. name .. message:sub(stop + 1)
+    at, stop = message:find(short, at + #name, true)
+  end
+  return message
+end
+
+--- Makes an error of the running script `FILE:LINE: message` and a traceback.
+local function traced(name)
+  return function(err)
+    if type(err) == "table" and type(err.message) == "string" then
+      return err.message -- it says all that there is to say
+    end
+    local message = in_full(tostring(err), name)
+    if not message:match("^[^\n:]+:%d+: ") then
+      local level, line = 2, nil
+      while not line do
+        local info = debug.getinfo(level, "Sl")
+        if not info then
+          break
+        end
+        line = info.source == "@" .. name and info.currentline or nil
+        level = level + 1
+      end
+      message = line and ("%s:%d: %s"):format(name, line, message)
+        or ("%s: %s"):format(name, message)
+    end
+    -- What is below the script is this module, and says nothing to its author.
+    local trace = debug.traceback(message, 2):gsub("\n%s*%[C%]: in function 'xpcall'.*$", "")
+    return in_full(trace, name)
+  end
+end
+
+--- Runs a script's text and validates what it returns.
+---@param text string
+---@param name string the chunk's name in messages
+---@param overrides table|nil see moongate.settings
+---@param fs table|nil default moongate.fs
+---@return table normalized
+function M.source(text, name, overrides, fs)
+  local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
+  if not chunk then
+    error(in_full(err, name), 0)
+  end
+  local environment, seal = strict.environment(_G)
+  setfenv(chunk, environment)
+  local ok, value = xpcall(chunk, traced(name))
+  if not ok then
+    error(value, 0)
+  end
+  seal()
+  local normalized = settings.normalize(value, { name = name, text = text }, overrides)
+  normalized.hooks.on_request =
+    decision.wrap(normalized.hooks.on_request, normalized, fs or filesystem)
+  return normalized
+end
+
+--- Loads a script from a file.
+---@param path string
+---@param overrides table|nil what the command line says, see moongate.settings
+---@param fs table|nil default moongate.fs
+---@return table normalized
+--- Raises `FILE:LINE: message`; a traceback may follow in further lines.
+function M.route(path, overrides, fs)
+  local text = read(path, fs or filesystem)
+  add_folder(path)
+  return M.source(text, path, overrides, fs)
+end
+
+--- What the master needs to know of a route, since it never runs scripts.
+---@param normalized table
+---@return string report lines of tab-separated words: listen, workers, user, ...
+function M.loader_report(normalized)
+  local lines = {}
+  local function add(...)
+    lines[#lines + 1] = table.concat({ ... }, "\t")
+  end
+  for _, listener in ipairs(normalized.listen) do
+    add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "")
+  end
+  add("workers", normalized.workers)
+  if normalized.user then
+    add("user", normalized.user)
+  end
+  if normalized.group then
+    add("group", normalized.group)
+  end
+  add("control", normalized.control or "")
+  add("access", normalized.log.access or "")
+  add("error", normalized.log.error)
+  add("level", normalized.log.level)
+  local watch = normalized.watch
+  add("watch", watch == nil and "" or watch and "1" or "0")
+  add("stop_timeout", normalized.stop_timeout)
+  add("script_timeout", normalized.script_timeout)
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return M

@@ -1,0 +1,346 @@
+-- moongate.php owns the usual shape of a PHP site: scripts to PHP, everything else from disk, a
+-- front controller for the rest. Called by routes: a site is a function from request to decision.
+--
+--     path -> strip -> never? -> a script on disk? -> try: file, folder, front controller -> 404
+--
+-- A decision for a script without path info is built once and given out many times. It refuses new
+-- keys, since a key added for one request would then be there for all.
+
+local docroot = require("moongate.docroot")
+local filesystem = require("moongate.fs")
+local site_options = require("moongate.php.options")
+local url = require("moongate.url")
+
+--- The sites made so far whose root does not depend on the request, for `moongate check`.
+local M = { sites = {} }
+
+local byte, find, match = string.byte, string.find, string.match
+local SLASH = 47
+
+local FORBIDDEN = { status = 403 }
+local NOT_FOUND = { status = 404 }
+
+-- Bounds of what a site remembers; when one is reached the memory starts anew.
+local MAX_DECISIONS = 1000
+local MAX_FOLDERS = 1000
+
+-- What may be a function of the request, in the words of a decision.
+local VALUES = { "backend", "root", "docroot", "within", "strip", "params", "tenant" }
+
+local SHARED = {
+  __newindex = function(_, key)
+    error(("'%s' cannot be added to a decision of php.site: all requests share it; "
+      .. "give php.site a function, or copy the table"):format(tostring(key)), 2)
+  end,
+}
+
+---@class moongate.Site
+---@field options table values and functions of the request
+---@field dynamic boolean some value is a function of the request
+local Site = {}
+Site.__index = Site
+
+--- The values that hold for one request: the options themselves, or what their functions say.
+---@return table|nil values nil where there is no root for this request
+function Site:values(req)
+  local options = self.options
+  if not self.dynamic then
+    return options
+  end
+  local values = {}
+  for i = 1, #VALUES do
+    local key = VALUES[i]
+    local value = options[key]
+    if type(value) == "function" then
+      value = value(req)
+    end
+    values[key] = value
+  end
+  if values.strip then
+    values.strip = match(values.strip, "^(.-)/*$")
+  end
+  return values.root ~= nil and values or nil
+end
+
+-- Scripts -----------------------------------------------------------------------------------------
+
+--- The version that the nearest `.php-version` names, from a script's folder up to the root.
+---@return string|nil version only one that `versions` knows
+function Site:nearest_version(values, script)
+  local now, memory = self.time(), self.version_memory
+  if memory.time ~= now or memory.count >= MAX_FOLDERS then
+    memory = { time = now, count = 0, folders = {} }
+    self.version_memory = memory
+  end
+  local folder = match(script, "^(.*)/[^/]*$")
+  local key = values.root .. folder
+  local found = memory.folders[key]
+  if found == nil then
+    found = false
+    while folder and not found do
+      local name = self.fs.first_line(values.root, folder .. "/.php-version", values.within)
+      found = name and self.options.versions[name] and name or false
+      folder = match(folder, "^(.*)/[^/]*$")
+    end
+    memory.folders[key], memory.count = found, memory.count + 1
+  end
+  return found or nil
+end
+
+--- Which backend runs a script for this request.
+function Site:backend(req, values, script)
+  local options = self.options
+  local version = options.version
+  if version == ".php-version" then
+    version = self:nearest_version(values, script)
+  elseif type(version) == "function" then
+    version = version(req)
+  end
+  local backend = version and options.versions[version] or values.backend
+  if backend == nil then
+    error(("php.site: no backend for %s%s"):format(script, version
+      and (": version '%s' is not in 'versions'"):format(tostring(version)) or ""), 0)
+  end
+  return backend
+end
+
+--- Remembers the decision for a script.
+function Site:remember(backend, script, d)
+  if self.remembered >= MAX_DECISIONS then
+    self.decisions, self.remembered = {}, 0
+  end
+  local of_backend = self.decisions[backend]
+  if not of_backend then
+    of_backend = {}
+    self.decisions[backend] = of_backend
+  end
+  of_backend[script] = setmetatable(d, SHARED)
+  self.remembered = self.remembered + 1
+end
+
+--- The decision that runs a script.
+---@param script string below the root
+---@param path_info string|nil
+function Site:run(req, values, script, path_info)
+  local backend = self:backend(req, values, script)
+  local shareable = not self.dynamic and not path_info
+  local of_backend = shareable and self.decisions[backend]
+  local d = of_backend and of_backend[script]
+  if d then
+    return d
+  end
+  local strip = values.strip
+  d = {
+    backend = backend, root = values.root, docroot = values.docroot, within = values.within,
+    strip = strip, params = values.params, tenant = values.tenant,
+    script = strip and strip .. script or script, path_info = path_info,
+  }
+  if shareable then
+    self:remember(backend, script, d)
+  end
+  return d
+end
+
+-- Files and folders -------------------------------------------------------------------------------
+
+--- The decision that serves a file.
+---@param path string below the root
+function Site:file(req, values, path)
+  if docroot.is_source(path, self.scripts) then
+    return FORBIDDEN
+  elseif not self.dynamic and path == req.path then
+    return self.file_decision
+  end
+  local d = { root = values.root, within = values.within, path = path }
+  for key, value in pairs(self.options.static or {}) do
+    d[key] = value
+  end
+  return d
+end
+
+--- The decision for a path at which there is a regular file.
+---@param trusted boolean the route names this path, not the client
+---@return table|nil d nil where files are not for this site to serve
+function Site:serve(req, values, path, trusted)
+  if not trusted and self:refuses(path) then
+    return FORBIDDEN
+  elseif docroot.is_script(path, self.scripts) then
+    return (trusted or self:may_run(path)) and self:run(req, values, path, nil) or NOT_FOUND
+  elseif self.options.static == false then
+    return nil
+  end
+  return self:file(req, values, path)
+end
+
+--- The answer to a request for a folder: its index, or its name with a slash.
+---@return table|nil d nil where the folder has no index
+function Site:folder(req, values, path)
+  if byte(path, #path) ~= SLASH then
+    local query = req.query
+    return {
+      status = 301,
+      redirect = url.escape_path((values.strip or "") .. path) .. "/"
+        .. (query and query ~= "" and "?" .. query or ""),
+    }
+  end
+  local index = self.index
+  for i = 1, #index do
+    local candidate = path .. index[i]
+    local runs = docroot.is_script(candidate, self.scripts)
+    if (not runs or self:may_run(candidate))
+      and self.fs.probe(values.root, candidate, values.within) == "file" then
+      return self:serve(req, values, candidate, false)
+    end
+  end
+  return nil
+end
+
+--- Walks `try`. The path itself is looked at once, however many elements ask for it.
+function Site:search(req, values, path)
+  local elements, own = self.try, nil
+  for i = 1, #elements do
+    local element = elements[i]
+    if element.answer then
+      return element.answer
+    end
+    local suffix = element.suffix
+    local candidate, found = element.literal
+    if suffix == "" or suffix == "/" then
+      own = own or self.fs.probe(values.root, path, values.within) or "nothing"
+      candidate, found = path, own
+    else
+      candidate = candidate or path .. suffix
+      found = self.fs.probe(values.root, candidate, values.within)
+    end
+    local d
+    if element.folder and found == "directory" then
+      d = self:folder(req, values, candidate)
+    elseif not element.folder and found == "file" then
+      d = self:serve(req, values, candidate, not suffix)
+    end
+    if d then
+      return d
+    end
+  end
+  self:doubt_root(values.root)
+  return NOT_FOUND
+end
+
+--- After a 404: is the root there at all? Said at most once in a second.
+function Site:doubt_root(root)
+  local now = self.time()
+  if self.doubted ~= now then
+    self.doubted = now
+    if self.fs.stat(root) ~= "directory" then
+      self.fs.log("error", ("php.site: the root %s is not a folder that this user can see")
+        :format(root))
+    end
+  end
+end
+
+-- A request ---------------------------------------------------------------------------------------
+
+--- Is there a dotfile on this path? `.well-known` is none.
+local function has_dotfile(path)
+  local at = find(path, "/.", 1, true)
+  while at do
+    if not match(path, "^%.well%-known%f[/%z]", at + 1) then
+      return true
+    end
+    at = find(path, "/.", at + 1, true)
+  end
+  return false
+end
+
+--- Is a path one that this site never gives out?
+function Site:refuses(path)
+  local never = self.never
+  for i = 1, #never do
+    if find(path, never[i]) then
+      return true
+    end
+  end
+  return false
+end
+
+--- May this script be named in a URL?
+function Site:may_run(script)
+  return not self.allows or self.allows(script)
+end
+
+--- The decision about a request.
+---@param req table
+---@return table
+function Site:decide(req)
+  local values, path = self:values(req), req.path
+  if not values then
+    return NOT_FOUND
+  end
+  local strip = values.strip
+  if strip then
+    if path == strip then
+      return self:folder(req, values, "")
+    end
+    path = docroot.strip(path, strip)
+    if not path then
+      return NOT_FOUND
+    end
+  end
+  if has_dotfile(path) or self:refuses(path) then
+    return FORBIDDEN
+  end
+  local script, path_info =
+    docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
+  if not script then
+    return self:search(req, values, path)
+  elseif path_info and self:refuses(script) then
+    return FORBIDDEN
+  elseif not self:may_run(script) then
+    return NOT_FOUND
+  end
+  return self:run(req, values, script, path_info)
+end
+
+--- A PHP site: a function that decides about requests.
+---@param options table root, backend, front, ...: see docs/route.md
+---@param fs table|nil what looks at the disk, default moongate.fs
+---@param time nil|fun(): number a clock in whole seconds, default os.time
+---@return fun(req: table): table decide
+--- Raises an error at the caller's line where an option is wrong.
+function M.site(options, fs, time)
+  local problem = site_options.problem(options)
+  if problem then
+    error("php.site: " .. problem, 2)
+  end
+  fs = fs or filesystem
+  local own, dynamic = {}, false
+  for key, value in pairs(options) do
+    own[key] = value
+  end
+  local source = debug.getinfo(2, "S").source
+  own.root = site_options.absolute(own.root, source, fs)
+  own.strip = type(own.strip) == "string" and match(own.strip, "^(.-)/*$") or own.strip
+  for _, key in ipairs(VALUES) do
+    dynamic = dynamic or type(own[key]) == "function"
+  end
+  local site = setmetatable({
+    options = own, dynamic = dynamic, fs = fs, time = time or os.time,
+    scripts = own.scripts or docroot.SCRIPTS, index = own.index or { "index.php", "index.html" },
+    never = type(own.never) == "string" and { own.never } or own.never or {},
+    allows = site_options.run(own), try = site_options.try(own),
+    decisions = {}, remembered = 0, version_memory = { count = 0, folders = {} },
+  }, Site)
+  site.file_decision = { root = own.root, within = own.within }
+  for key, value in pairs(own.static or {}) do
+    site.file_decision[key] = value
+  end
+  setmetatable(site.file_decision, SHARED)
+  if type(own.root) == "string" then
+    table.insert(M.sites, { root = own.root })
+  end
+  return function(req)
+    return site:decide(req)
+  end
+end
+
+return M

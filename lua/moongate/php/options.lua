@@ -1,0 +1,221 @@
+-- moongate.php.options owns the options of php.site: what is allowed, and how `try` and `run` are
+-- read. Called by moongate.php once for each site, at load.
+
+local suggest = require("moongate.suggest")
+local upcoming = require("moongate.upcoming")
+
+local M = {}
+
+local SLASH = 47
+
+local KEYS = {
+  backend = true, root = true, docroot = true, within = true, strip = true, params = true,
+  tenant = true, front = true, try = true, index = true, scripts = true, run = true, never = true,
+  static = true, versions = true, version = true,
+}
+local UPCOMING = { ini = upcoming.decision.ini }
+local STATIC = { cache_control = true, headers = true }
+
+-- What each option may be, and how that is said.
+local TYPES = {
+  backend = { { string = true, ["function"] = true }, "the name of a backend, or a function" },
+  root = { { string = true, ["function"] = true }, "a folder, or a function" },
+  docroot = { { string = true, ["function"] = true }, "a folder, or a function" },
+  within = { { string = true, table = true, ["function"] = true }, "a folder or a list of them" },
+  strip = { { string = true, ["function"] = true }, "a prefix such as \"/wiki\", or a function" },
+  params = { { table = true, ["function"] = true }, "a table from name to value, or a function" },
+  tenant = { { string = true, ["function"] = true }, "a text, or a function" },
+  front = { { string = true, boolean = true }, "a path such as \"/index.php\", or false" },
+  try = { { table = true }, "a list of paths" },
+  index = { { table = true }, "a list of names such as \"index.php\"" },
+  scripts = { { table = true }, "a list of extensions such as \".php\"" },
+  run = { { string = true, table = true }, "a list of scripts, or a pattern" },
+  never = { { string = true, table = true }, "a list of patterns" },
+  static = { { table = true, boolean = true }, "a table, or false" },
+  versions = { { table = true }, "a table from version to backend" },
+  version = {
+    { string = true, ["function"] = true }, "a version, a function or \".php-version\"",
+  },
+}
+
+local function key_problem(options)
+  for key, value in pairs(options) do
+    local later = upcoming.problem(UPCOMING, key, value)
+    if later then
+      return later
+    elseif not KEYS[key] then
+      return ("unknown key '%s'%s"):format(tostring(key), suggest.hint(tostring(key), KEYS))
+    elseif not TYPES[key][1][type(value)] then
+      return ("%s: expected %s, got a %s"):format(key, TYPES[key][2], type(value))
+    end
+  end
+  if options.root == nil then
+    return "'root' is missing: the folder of the site"
+  end
+  return nil
+end
+
+local function list_problem(key, list, pattern)
+  for _, item in ipairs(type(list) == "table" and list or {}) do
+    if type(item) ~= "string" or not item:match(pattern) then
+      return ("%s: expected %s, got '%s' in it"):format(key, TYPES[key][2], tostring(item))
+    end
+  end
+  return nil
+end
+
+--- Patterns are tried at load: a broken one must not wait for a request.
+local function pattern_problem(key, value)
+  for _, pattern in ipairs(type(value) == "table" and value or { value }) do
+    if type(pattern) ~= "string" or not pcall(string.find, "/", pattern) then
+      return ("%s: '%s' is not a Lua pattern"):format(key, tostring(pattern))
+    end
+  end
+  return nil
+end
+
+local function path_problem(options)
+  if type(options.strip) == "string" and not options.strip:match("^/.*[^/]") then
+    return "strip: expected a prefix such as \"/wiki\""
+  elseif type(options.docroot) == "string" and options.docroot:byte() ~= SLASH then
+    return "docroot: expected an absolute path: it is the site as the backend sees it"
+  elseif options.front == true
+    or (options.front and (options.front:byte() ~= SLASH or options.front:match("/$"))) then
+    return "front: expected " .. TYPES.front[2]
+  elseif options.static == true then
+    return "static: expected " .. TYPES.static[2]
+  end
+  return nil
+end
+
+local function version_problem(options)
+  local version, versions = options.version, options.versions
+  if version ~= nil and versions == nil then
+    return "version: 'versions' is missing: which backend runs which version?"
+  elseif type(version) == "string" and version ~= ".php-version" and not versions[version] then
+    return ("version: '%s' is not in 'versions'%s"):format(version,
+      suggest.hint(version, versions))
+  end
+  for name, backend in pairs(versions or {}) do
+    if type(name) ~= "string" or type(backend) ~= "string" then
+      return "versions: expected a table from version to backend, such as { [\"8.2\"] = \"php82\" }"
+    end
+  end
+  if options.backend == nil and version == nil then
+    return "'backend' is missing: the name of the backend that runs the scripts"
+  end
+  return nil
+end
+
+local function static_problem(options)
+  for key in pairs(type(options.static) == "table" and options.static or {}) do
+    if not STATIC[key] then
+      return ("static: unknown key '%s'%s"):format(tostring(key),
+        suggest.hint(tostring(key), STATIC))
+    end
+  end
+  return nil
+end
+
+local function try_problem(options)
+  local list = options.try or {}
+  for i, item in ipairs(list) do
+    local kind, last = type(item), i == #list
+    if kind == "string" then
+      if not item:match("^%$path") and item:byte() ~= SLASH or item:find("$path", 2, true) then
+        return ("try: '%s' begins neither with \"$path\" nor with \"/\""):format(item)
+      end
+    elseif not last or not (kind == "table"
+      or (kind == "number" and item % 1 == 0 and item >= 200 and item <= 599)) then
+      return "try: expected paths, and as the last one a path, a status or a decision"
+    end
+  end
+  return options.try and #list == 0 and "try: the list is empty" or nil
+end
+
+--- What is wrong with the options of a site.
+---@param options any
+---@return string|nil message nil where they are valid
+function M.problem(options)
+  if type(options) ~= "table" then
+    return ("expected a table of options, got a %s"):format(type(options))
+  end
+  return key_problem(options)
+    or list_problem("index", options.index, "^[^/]+$")
+    or list_problem("scripts", options.scripts, "^%.[^/]+$")
+    or list_problem("run", options.run, "^/")
+    or pattern_problem("run", type(options.run) == "string" and options.run or {})
+    or pattern_problem("never", options.never or {})
+    or path_problem(options)
+    or static_problem(options)
+    or try_problem(options)
+    or version_problem(options)
+end
+
+---@class moongate.Try
+---@field literal string|nil a path to look for
+---@field suffix string|nil what to look for behind the request's path ("" and "/" are usual)
+---@field folder boolean a folder is looked for, not a file
+---@field answer table|nil the decision that ends the list
+
+--- The elements of `try`, read once.
+---@param options table
+---@return moongate.Try[]
+function M.try(options)
+  local list = options.try or { "$path", "$path/", options.front or nil }
+  local elements = {}
+  for i, item in ipairs(list) do
+    if type(item) == "string" then
+      local suffix = item:match("^%$path(.*)$")
+      elements[i] = {
+        literal = not suffix and item or nil, suffix = suffix, folder = item:byte(-1) == SLASH,
+      }
+    else
+      elements[i] = { answer = type(item) == "number" and { status = item } or item }
+    end
+  end
+  return elements
+end
+
+--- `run` as a test of a script's path.
+---@param options table
+---@return nil|fun(script: string): boolean # nil: all may run
+function M.run(options)
+  local run = options.run
+  if type(run) == "string" then
+    return function(script)
+      return script:find(run) ~= nil
+    end
+  elseif run == nil then
+    return nil
+  end
+  local allowed = {}
+  for _, script in ipairs(run) do
+    allowed[script] = true
+  end
+  return function(script)
+    return allowed[script] == true
+  end
+end
+
+--- A folder given in a script may be relative to the folder of that script.
+---@param path any
+---@param source string the script's source as debug.getinfo says it
+---@param fs table see moongate.fs
+---@return any path absolute, without a slash at its end; what is no text stays as it is
+function M.absolute(path, source, fs)
+  if type(path) ~= "string" then
+    return path
+  end
+  if path:byte() ~= SLASH then
+    local folder = source:match("^@(.*)/[^/]*$") or (source:match("^@/") and "") or "."
+    if folder:byte() ~= SLASH and folder ~= "" then
+      folder = folder == "." and fs.getcwd() or fs.getcwd() .. "/" .. folder:gsub("^%./", "")
+    end
+    path = path:gsub("^%./", "")
+    path = (path == "." or path == "") and folder or folder .. "/" .. path
+  end
+  return path:match("^(.-)/*$") == "" and "/" or path:match("^(.-)/*$")
+end
+
+return M

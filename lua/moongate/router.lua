@@ -1,0 +1,313 @@
+-- moongate.router owns the choice of a handler by host, path, pattern and method. Called by routes;
+-- a router is itself a handler, a function from request to decision. What is asked in which order:
+--
+--     use (in order) -> exact host -> longest wildcard -> exact path -> longest prefix
+--         -> patterns (in order) -> methods (in order) -> default
+--
+-- A handler that answers nil passes the request on to the next rule that fits.
+
+local suggest = require("moongate.suggest")
+
+local M = {}
+
+local byte, find, sub = string.byte, string.find, string.sub
+local SLASH, DOT = 47, 46
+
+---@class moongate.Rule
+---@field handler table|function
+---@field is_function boolean
+---@field text string what it matches, for `explain`
+---@field source string file:line where it was added
+
+---@class moongate.Router
+local Router = {}
+Router.__index = Router
+
+--- Told about each rule whose handler decides, while someone explains. One for all routers: they
+--- nest, and hooks do not run while an explanation is being made.
+local tracer
+
+--- Where the route calls the router, as file:line.
+local function caller()
+  local info = debug.getinfo(3, "Sl")
+  return ("%s:%d"):format(info.source:gsub("^@", ""), info.currentline)
+end
+
+--- A handler is a decision, a function or something callable.
+---@return moongate.Rule
+local function new_rule(method, handler, text, source)
+  local meta = type(handler) == "table" and getmetatable(handler)
+  local is_function = type(handler) == "function"
+    or (type(meta) == "table" and meta.__call ~= nil)
+  if not is_function and type(handler) ~= "table" then
+    error(("router: %s: expected a decision, a function or a router as handler, got a %s"):format(
+      method, type(handler)), 3)
+  end
+  return { handler = handler, is_function = is_function, text = text, source = source }
+end
+
+--- What a rule says about a request it fits; further arguments are what its pattern captured.
+local function apply(rule, req, ...)
+  local d = rule.handler
+  if rule.is_function then
+    d = d(req, ...)
+  end
+  if d and tracer then
+    tracer(rule)
+  end
+  return d or nil -- `cond and { ... }` gives false, and means nil
+end
+
+--- Goes on only where a pattern matched: `start` is what string.find returned first.
+local function apply_match(rule, req, start, _, ...)
+  if start then
+    return apply(rule, req, ...)
+  end
+  return nil
+end
+
+local function by_host(self, req)
+  local host = req.host
+  if not host then
+    return nil
+  end
+  local rule = self.hosts[host]
+  local d = rule and apply(rule, req)
+  local at = 1
+  while d == nil and self.has_wildcards do
+    at = find(host, ".", at, true)
+    if not at then
+      break
+    end
+    -- From the left: the longest name comes first. The label before it must not be empty.
+    rule = at > 1 and self.wildcards[sub(host, at)]
+    d = rule and apply(rule, req, sub(host, 1, at - 1)) or nil
+    at = at + 1
+  end
+  return d
+end
+
+local function by_path(self, req)
+  local path = req.path
+  local rule = self.paths[path]
+  local d = rule and apply(rule, req)
+  if d ~= nil or not self.has_prefixes then
+    return d
+  end
+  -- From the right: the longest prefix comes first. "/shop/*" holds for "/shop" too.
+  rule = self.prefixes[path .. "/"]
+  d = rule and apply(rule, req, "")
+  local at = #path
+  while d == nil and at > 0 do
+    if byte(path, at) == SLASH then
+      rule = self.prefixes[sub(path, 1, at)]
+      d = rule and apply(rule, req, sub(path, at + 1)) or nil
+    end
+    at = at - 1
+  end
+  return d
+end
+
+local function by_pattern(self, req)
+  local rules = self.patterns
+  for i = 1, #rules do
+    local rule = rules[i]
+    local d = apply_match(rule, req, find(req.path, rule.pattern))
+    if d ~= nil then
+      return d
+    end
+  end
+  return nil
+end
+
+local function by_method(self, req)
+  local rules = self.methods
+  for i = 1, #rules do
+    if rules[i].names[req.method] then
+      local d = apply(rules[i], req)
+      if d ~= nil then
+        return d
+      end
+    end
+  end
+  return nil
+end
+
+local function in_use(self, req)
+  local rules = self.uses
+  for i = 1, #rules do
+    local d = apply(rules[i], req)
+    if d ~= nil then
+      return d
+    end
+  end
+  return nil
+end
+
+--- Decides about a request: a router is called like a function.
+---@param req table
+---@return table|nil decision
+function Router:__call(req)
+  local d = in_use(self, req)
+  if d == nil then
+    d = by_host(self, req)
+  end
+  if d == nil then
+    d = by_path(self, req)
+  end
+  if d == nil then
+    d = by_pattern(self, req)
+  end
+  if d == nil then
+    d = by_method(self, req)
+  end
+  if d == nil and self.default then
+    d = apply(self.default, req)
+  end
+  return d
+end
+
+-- Rules -------------------------------------------------------------------------------------------
+
+--- Fails where two rules could never both be used.
+local function set(rules, key, rule, method)
+  if rules[key] then
+    error(("router: %s: '%s' is there already, see %s"):format(
+      method, rule.text, rules[key].source), 3)
+  end
+  rules[key] = rule
+end
+
+local function expect_text(method, value, what)
+  if type(value) ~= "string" or value == "" then
+    error(("router: %s: expected %s, got %s"):format(method, what,
+      type(value) == "string" and '""' or "a " .. type(value)), 3)
+  end
+end
+
+--- A rule for a host.
+---@param name string "shop.example", or "*.example" for every name below it
+---@param handler table|function a function also gets what stands for "*"
+---@return moongate.Router self
+function Router:host(name, handler)
+  expect_text("host", name, "a name such as \"shop.example\" or \"*.example\"")
+  local lower = name:lower():gsub("%.$", "")
+  local rule = new_rule("host", handler, ("host '%s'"):format(lower), caller())
+  if sub(lower, 1, 2) == "*." and not lower:find("*", 2, true) then
+    set(self.wildcards, sub(lower, 2), rule, "host")
+    self.has_wildcards = true
+  elseif lower:find("[*/:]") or byte(lower) == DOT then
+    error(("router: host: '%s' is neither a host nor \"*.\" and a host"):format(name), 2)
+  else
+    set(self.hosts, lower, rule, "host")
+  end
+  return self
+end
+
+--- A rule for a path, compared with the decoded path.
+---@param path string "/exact", or "/prefix/*" for all below it and "/prefix" itself
+---@param handler table|function a function also gets the rest behind the prefix
+---@return moongate.Router self
+function Router:path(path, handler)
+  expect_text("path", path, "a path such as \"/about\" or \"/shop/*\"")
+  local rule = new_rule("path", handler, ("path '%s'"):format(path), caller())
+  if byte(path) ~= SLASH then
+    error(("router: path: '%s' does not begin with \"/\""):format(path), 2)
+  elseif sub(path, -2) == "/*" then
+    set(self.prefixes, sub(path, 1, -2), rule, "path")
+    self.has_prefixes = true
+  elseif path:find("*", 1, true) then
+    error(("router: path: '%s': \"*\" stands only behind the last \"/\"; see r:match"):format(path),
+      2)
+  else
+    set(self.paths, path, rule, "path")
+  end
+  return self
+end
+
+--- A rule for a Lua pattern, searched in the decoded path.
+---@param pattern string
+---@param handler table|function a function also gets the captures
+---@return moongate.Router self
+function Router:match(pattern, handler)
+  expect_text("match", pattern, "a Lua pattern")
+  local ok, problem = pcall(find, "/", pattern)
+  if not ok then
+    error(("router: match: '%s': %s"):format(pattern, problem), 2)
+  end
+  local rule = new_rule("match", handler, ("pattern '%s'"):format(pattern), caller())
+  rule.pattern = pattern
+  self.patterns[#self.patterns + 1] = rule
+  return self
+end
+
+--- A rule for methods.
+---@param names string|string[] such as "POST" or { "PUT", "DELETE" }
+---@param handler table|function
+---@return moongate.Router self
+function Router:method(names, handler)
+  local list, set_of = type(names) == "table" and names or { names }, {}
+  for _, name in ipairs(list) do
+    expect_text("method", name, "methods such as \"POST\"")
+    set_of[name] = true
+  end
+  if #list == 0 then
+    error("router: method: expected methods such as \"POST\", got none", 2)
+  end
+  local text = ("method %s"):format(table.concat(list, ", "))
+  local rule = new_rule("method", handler, text, caller())
+  rule.names = set_of
+  self.methods[#self.methods + 1] = rule
+  return self
+end
+
+--- A handler that sees every request before all rules, in the order in which they were added.
+---@param handler table|function
+---@return moongate.Router self
+function Router:use(handler)
+  self.uses[#self.uses + 1] = new_rule("use", handler, "use", caller())
+  return self
+end
+
+--- Calls `explain` with each rule that decides, inner routers first.
+---@param fn nil|fun(rule: moongate.Rule) nil ends it
+function M.trace(fn)
+  tracer = fn
+end
+
+--- Which rule decides about a request. Runs the handlers.
+---@param req table
+---@return string text such as "host 'shop.example' (route.lua:12) > path '/cart' (route.lua:7)"
+---@return table|nil decision
+function Router:explain(req)
+  local outer, rules = tracer, {}
+  tracer = function(rule)
+    table.insert(rules, 1, ("%s (%s)"):format(rule.text, rule.source))
+  end
+  local ok, d = pcall(self, req)
+  tracer = outer
+  if not ok then
+    error(d, 0)
+  end
+  return #rules > 0 and table.concat(rules, " > ") or "no rule", d
+end
+
+--- A new router.
+---@param options table|nil `default`: the handler for what no rule decides
+---@return moongate.Router
+function M.new(options)
+  local self = setmetatable({
+    hosts = {}, wildcards = {}, has_wildcards = false, paths = {}, prefixes = {},
+    has_prefixes = false, patterns = {}, methods = {}, uses = {},
+  }, Router)
+  for key, value in pairs(options or {}) do
+    if key ~= "default" then
+      error(("router: unknown key '%s'%s"):format(tostring(key),
+        suggest.hint(tostring(key), { "default" })), 2)
+    end
+    self.default = new_rule("default", value, "default", caller())
+  end
+  return self
+end
+
+return M

@@ -1,0 +1,592 @@
+-- moongate.settings owns the settings of a route: what is allowed, what it defaults to, and the
+-- message when it is wrong. Called by load. It reads nothing from disk.
+--
+-- A schema is a table from key to { checker, default }. A checker takes the script's value and
+-- gives the normalized one, or nil and what was expected instead (or nil, nil and the problem).
+
+local addr = require("moongate.addr")
+local locate = require("moongate.locate")
+local suggest = require("moongate.suggest")
+local units = require("moongate.units")
+local upcoming = require("moongate.upcoming")
+
+local M = {}
+
+local HOOKS = {
+  on_start = true, on_request = true, on_params = true, on_response = true, on_log = true,
+  on_stop = true,
+}
+
+--- How a wrong value is named in a message.
+---@param value any
+---@return string
+function M.describe(value)
+  local kind = type(value)
+  if kind == "string" then
+    return #value > 60 and ('"%s..."'):format(value:sub(1, 57)) or ('"%s"'):format(value)
+  elseif kind == "number" then
+    return tostring(value)
+  end
+  return kind == "nil" and "nothing" or "a " .. kind
+end
+
+-- Checkers ---------------------------------------------------------------------------------------
+
+local function duration(value)
+  return units.duration(value), units.DURATION
+end
+
+local function size(value)
+  return units.size(value), units.SIZE
+end
+
+--- A duration or size of zero would mean "never" in one place and "at once" in another.
+local function above_zero(checker)
+  return function(value)
+    local normalized, expected = checker(value)
+    return normalized ~= 0 and normalized or nil, expected .. ", above zero"
+  end
+end
+
+local function integer(low, high)
+  local expected = ("a whole number from %d to %d"):format(low, high)
+  return function(value)
+    local fits = type(value) == "number" and value % 1 == 0 and value >= low and value <= high
+    return fits and value or nil, expected
+  end
+end
+
+local function boolean(value)
+  if type(value) ~= "boolean" then
+    return nil, "true or false"
+  end
+  return value
+end
+
+local function one_of(...)
+  local allowed = { ... }
+  local quoted = {}
+  for i, word in ipairs(allowed) do
+    quoted[i] = ('"%s"'):format(word)
+  end
+  local expected = #quoted > 1
+    and table.concat(quoted, ", ", 1, #quoted - 1) .. " or " .. quoted[#quoted] or quoted[1]
+  return function(value)
+    for _, word in ipairs(allowed) do
+      if value == word then
+        return value
+      end
+    end
+    return nil, expected
+  end
+end
+
+local function text(value)
+  local fits = type(value) == "string" and value ~= "" and not value:find("%c")
+  return fits and value or nil, "a text"
+end
+
+local function account(value)
+  local fits = type(value) == "string" and value:match("^[%w_][%w_.-]*%$?$")
+  return fits and value or nil, "the name of an account"
+end
+
+--- An absolute path without a slash at its end (but "/").
+local function folder(value)
+  if type(value) ~= "string" or not value:match("^/") or value:find("%c") then
+    return nil, 'an absolute path such as "/srv/www"'
+  end
+  return value:match("^(.-)/+$") == "" and "/" or value:match("^(.-)/*$")
+end
+
+local function folders(value)
+  local list = type(value) == "string" and { value } or value
+  if type(list) ~= "table" or #list == 0 then
+    return nil, "an absolute path or a list of them"
+  end
+  local normalized = {}
+  for i, item in ipairs(list) do
+    local path, expected = folder(item)
+    if not path then
+      return nil, expected
+    end
+    normalized[i] = path
+  end
+  return normalized
+end
+
+local function internal(value)
+  local expected = 'a table from URL prefix to folder such as { ["/protected/"] = "/srv/private" }'
+  if type(value) ~= "table" or next(value) == nil then
+    return nil, expected
+  end
+  local normalized = {}
+  for prefix, path in pairs(value) do
+    local normal = folder(path)
+    if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" or not normal then
+      return nil, expected
+    end
+    normalized[prefix] = normal
+  end
+  return normalized
+end
+
+local function log_target(...)
+  local word = one_of(...)
+  return function(value)
+    if value == "syslog" then
+      return nil, nil, upcoming.message(value)
+    end
+    local normalized, expected = word(value)
+    return normalized or folder(value), expected .. " or an absolute path"
+  end
+end
+
+local function log_format(value)
+  if type(value) == "function" then
+    return value
+  end
+  local normalized, expected = one_of("combined", "json")(value)
+  return normalized, expected .. ", or a function"
+end
+
+local function header_names(value)
+  local expected = 'a list of header names such as { "X_Legacy" }'
+  if type(value) ~= "table" then
+    return nil, expected
+  end
+  local normalized = {}
+  for key, name in pairs(value) do
+    if type(key) ~= "number" or type(name) ~= "string"
+      or not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      return nil, expected
+    end
+    normalized[key] = name
+  end
+  return normalized
+end
+
+--- trusted_proxies, until it does something.
+local function empty_list(value)
+  if type(value) == "table" and next(value) == nil then
+    return {}
+  end
+  return nil, nil, upcoming.message("a list that is not empty")
+end
+
+local function workers(value)
+  if value == "auto" then
+    return 0
+  end
+  local count = integer(1, 1024)(value)
+  return count, 'a number of processes from 1 to 1024, or "auto"'
+end
+
+local function control(value)
+  if value == false then
+    return false
+  end
+  local address, problem = addr.parse(value, "listen")
+  return address, addr.EXPECTED .. ", or false", problem
+end
+
+-- Schemas ----------------------------------------------------------------------------------------
+
+local LOG = {
+  access = { function(value)
+    if value == false then
+      return false
+    end
+    local normalized, expected, problem = log_target("stdout")(value)
+    return normalized, expected and expected .. ", or false", problem
+  end, "stdout" },
+  format = { log_format, "combined" },
+  error = { log_target("stderr"), "stderr" },
+  level = { one_of("debug", "info", "warn", "error"), "info" },
+}
+
+local LIMITS = {
+  request_line = { above_zero(size), 8192 },
+  header = { above_zero(size), 16384 },
+  headers = { integer(1, 10000), 100 },
+  body = { size, 1024 ^ 3 },
+  header_timeout = { above_zero(duration), 10 },
+  body_timeout = { above_zero(duration), 60 },
+  send_timeout = { above_zero(duration), 60 },
+  keepalive_timeout = { duration, 60 },
+  keepalive_requests = { integer(1, 1e9), 10000 },
+  connections = { integer(0, 1e9), 0 },
+  per_ip = { integer(0, 1e9), 0 },
+  param_size = { above_zero(size), 65536 },
+  response_header = { above_zero(size), 65536 },
+  request_memory = { above_zero(size), 65536 },
+  response_memory = { above_zero(size), 262144 },
+  spool = { size, 1024 ^ 3 },
+  spool_dir = { folder, "/tmp" },
+  header_names = { header_names, {} },
+}
+
+local LISTENER = {
+  protocol = { one_of("http", "fastcgi"), "http" },
+  proxy_protocol = { boolean, false },
+  backlog = { integer(1, 65535), 511 },
+  name = { text },
+}
+
+local SERVER = {
+  weight = { integer(1, 1000), 1 },
+  backup = { boolean, false },
+  max_conns = { integer(0, 1e6), 0 },
+}
+
+local BACKEND = {
+  balance = { one_of("round_robin"), "round_robin" },
+  max_conns = { integer(0, 1e6), 0 },
+  queue = { integer(0, 1e6), 1024 },
+  queue_timeout = { duration, 30 },
+  keepalive = { integer(0, 1e5), 0 },
+  keepalive_idle = { above_zero(duration), 10 },
+  keepalive_requests = { integer(1, 1e9), 1000 },
+  connect_timeout = { above_zero(duration), 5 },
+  send_timeout = { above_zero(duration), 60 },
+  read_timeout = { above_zero(duration), 60 },
+  attempts = { integer(1, 100), 2 },
+  retry = { one_of("safe"), "safe" },
+  multiplex = { boolean, false },
+  per_tenant = { integer(0, 1e6), 0 },
+  slow_start = { duration, 0 },
+  load = { one_of("none"), "none" },
+  profile = { one_of("php", "generic"), "php" },
+  root = { folder },
+  docroot = { folder },
+  within = { folders },
+  resolve_root = { boolean, true },
+  internal = { internal },
+}
+
+-- `listen`, `log`, `limits`, `backends` and the hooks have shapes of their own, see below.
+local TOP = {
+  control = { control, "unix:moongate.sock" },
+  workers = { workers, 0 },
+  user = { account },
+  group = { account },
+  trusted_proxies = { empty_list, {} },
+  watch = { boolean },
+  stop_timeout = { duration, 30 },
+  script_timeout = { above_zero(duration), 1 },
+}
+local TOP_OTHER = { listen = true, log = true, limits = true, backends = true }
+
+-- The walk ---------------------------------------------------------------------------------------
+
+---@class moongate.Source
+---@field name string the script's file name, for messages
+---@field text string its text, to find lines in
+
+--- Ends the validation with `FILE:LINE: message`.
+---@param source moongate.Source
+---@param path (string|integer)[]
+---@param message string
+local function fail(source, path, message)
+  error(("%s:%d: %s"):format(source.name, locate.line(source.text, path), message), 0)
+end
+
+---@param path (string|integer)[]
+---@return string dotted as in backends.app.servers[2]
+local function dotted(path)
+  local out = ""
+  for _, key in ipairs(path) do
+    if type(key) == "number" then
+      out = ("%s[%d]"):format(out, key)
+    else
+      out = out == "" and key or out .. "." .. key
+    end
+  end
+  return out
+end
+
+--- A path with one key more.
+local function under(path, key)
+  local longer = {}
+  for i, part in ipairs(path) do
+    longer[i] = part
+  end
+  longer[#longer + 1] = key
+  return longer
+end
+
+--- Fails with what was expected at a path.
+local function reject(source, path, value, expected, problem)
+  if problem then
+    fail(source, path, ("%s: %s"):format(dotted(path), problem))
+  end
+  fail(source, path, ("%s: expected %s, got %s"):format(
+    dotted(path), expected, M.describe(value)))
+end
+
+--- The keys of a table in an order that does not change from run to run: errors are the same ones.
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b)
+    return tostring(a) < tostring(b)
+  end)
+  return keys
+end
+
+--- Rejects every key that is neither in the schema nor among `others`, and those of later releases.
+local function check_keys(source, path, value, schema, later, others)
+  local prefix = #path > 0 and dotted(path) .. ": " or ""
+  for _, key in ipairs(sorted_keys(value)) do
+    local known = schema[key] ~= nil or (others and others[key] ~= nil)
+    local problem = upcoming.problem(later, key, value[key])
+    if problem then
+      fail(source, under(path, key), prefix .. problem)
+    elseif not known then
+      local names = {}
+      for _, set in ipairs({ schema, later, others or {} }) do
+        for name in pairs(set) do
+          names[name] = true
+        end
+      end
+      fail(source, under(path, key), ("%sunknown key '%s'%s"):format(
+        prefix, tostring(key), suggest.hint(tostring(key), names)))
+    end
+  end
+end
+
+--- Validates the plain keys of a table against a schema.
+---@return table normalized every key of the schema that is set or has a default
+local function fields(source, path, value, schema)
+  local normalized = {}
+  for key, spec in pairs(schema) do
+    local given = value[key]
+    if given == nil then
+      normalized[key] = spec[2]
+    else
+      local normal, expected, problem = spec[1](given)
+      if normal == nil then
+        reject(source, under(path, key), given, expected, problem)
+      end
+      normalized[key] = normal
+    end
+  end
+  return normalized
+end
+
+--- A nested table of plain keys.
+local function section(source, path, value, schema, later)
+  if value == nil then
+    value = {}
+  elseif type(value) ~= "table" then
+    reject(source, path, value, "a table")
+  end
+  check_keys(source, path, value, schema, later)
+  return fields(source, path, value, schema)
+end
+
+--- An address, or a table with an address and more: a listener or a server.
+local function endpoint(source, path, value, schema, later, use)
+  local is_table = type(value) == "table"
+  local given, given_path = value, path
+  if is_table then
+    check_keys(source, path, value, schema, later, { address = true })
+    given, given_path = value.address, under(path, "address")
+  end
+  local address, problem = addr.parse(given, use)
+  if not address then
+    reject(source, given_path, given, addr.EXPECTED, problem)
+  end
+  local normalized = fields(source, path, is_table and value or {}, schema)
+  normalized.address = address
+  return normalized
+end
+
+--- One endpoint or a list of them, each address once.
+local function endpoints(source, path, value, schema, later, use)
+  local list = value
+  if type(value) ~= "table" or value.address ~= nil then
+    list = { value }
+  elseif next(value) == nil then
+    reject(source, path, nil, addr.EXPECTED, "the list is empty")
+  end
+  for key in pairs(list) do
+    if type(key) ~= "number" then
+      check_keys(source, path, list, schema, later, { address = true })
+      fail(source, path, ("%s: 'address' is missing"):format(dotted(path)))
+    end
+  end
+  local normalized, seen = {}, {}
+  for i, item in ipairs(list) do
+    local item_path = list == value and under(path, i) or path
+    normalized[i] = endpoint(source, item_path, item, schema, later, use)
+    local address = normalized[i].address
+    if seen[address] then
+      fail(source, path, ("%s: %s is there twice"):format(dotted(path), address))
+    end
+    seen[address] = true
+  end
+  return normalized
+end
+
+--- One backend: an address, a list of them, or the table of the contract.
+local function backend(source, name, value)
+  local path = { "backends", name }
+  local is_plain = type(value) ~= "table" or value[1] ~= nil
+  local options = is_plain and {} or value
+  if type(value) == "table" and value[1] ~= nil then
+    for key in pairs(value) do
+      if type(key) ~= "number" then
+        fail(source, under(path, key), ("%s: either a list of addresses, or a table with "
+          .. "'servers' and other keys, not both"):format(dotted(path)))
+      end
+    end
+  end
+  check_keys(source, path, options, BACKEND, upcoming.backend, { servers = true })
+  local servers, servers_path = value, path
+  if not is_plain then
+    servers, servers_path = value.servers, under(path, "servers")
+    if servers == nil then
+      fail(source, path, ("%s: 'servers' is missing: the addresses of its FastCGI servers")
+        :format(dotted(path)))
+    end
+  end
+  local normalized = fields(source, path, options, BACKEND)
+  normalized.name = name
+  normalized.servers = endpoints(source, servers_path, servers, SERVER, upcoming.server, "connect")
+  return normalized
+end
+
+---@return table[] backends sorted by name
+local function backends(source, value)
+  if value == nil then
+    return {}
+  elseif type(value) ~= "table" then
+    reject(source, { "backends" }, value, "a table from name to address or settings")
+  end
+  local list = {}
+  for _, name in ipairs(sorted_keys(value)) do
+    if type(name) ~= "string" or name == "" or name:find("%c") then
+      fail(source, { "backends" }, ("backends: expected names, as in { app = \"%s\" }")
+        :format("127.0.0.1:9000"))
+    end
+    list[#list + 1] = backend(source, name, value[name])
+  end
+  return list
+end
+
+---@param value any
+---@return function|nil
+local function as_function(value)
+  if type(value) == "function" then
+    return value
+  end
+  local meta = type(value) == "table" and getmetatable(value)
+  if type(meta) == "table" and meta.__call then
+    return function(...)
+      return value(...)
+    end
+  end
+  return nil
+end
+
+--- Where a hook is, for messages: its first line if the script defines it, else where it is named.
+local function hook_source(source, name, value)
+  local info = type(value) == "function" and debug.getinfo(value, "S")
+  local line = info and info.source == "@" .. source.name and info.linedefined > 0
+    and info.linedefined or locate.line(source.text, { name })
+  return ("%s:%d"):format(source.name, line)
+end
+
+---@return table<string, function> hooks, table<string, string> sources
+local function hooks(source, value)
+  local found, sources = {}, {}
+  for name in pairs(HOOKS) do
+    local given = value[name]
+    if given ~= nil then
+      found[name] = as_function(given)
+      if not found[name] then
+        reject(source, { name }, given, "a function")
+      end
+      sources[name] = hook_source(source, name, given)
+    end
+  end
+  if not found.on_request then
+    fail(source, {}, "on_request is missing: the function that decides about each request")
+  end
+  return found, sources
+end
+
+--- What the command line says instead of the script.
+local function apply(normalized, overrides)
+  local function take(key, checker, option)
+    local given = overrides[key]
+    if given == nil then
+      return
+    end
+    local normal, expected, problem = checker(given)
+    if normal == nil then
+      error(("%s: %s"):format(option, problem
+        or ("expected %s, got %s"):format(expected, M.describe(given))), 0)
+    end
+    normalized[key] = normal
+  end
+  take("listen", function(list)
+    local listeners = {}
+    for i, given in ipairs(list) do
+      local address, problem = addr.parse(given, "listen")
+      if not address then
+        return nil, nil, problem
+          or ("expected %s, got %s"):format(addr.EXPECTED, M.describe(given))
+      end
+      listeners[i] = { address = address, protocol = "http", proxy_protocol = false, backlog = 511 }
+    end
+    return listeners
+  end, "--listen")
+  take("workers", workers, "--workers")
+  take("control", control, "--control")
+  take("watch", boolean, "--watch")
+  take("user", account, "--user")
+  take("group", account, "--user")
+end
+
+--- Validates what a script returned and brings it into the one form that core/ reads.
+---@param value any what the script returned
+---@param source moongate.Source
+---@param overrides table|nil what the command line says: listen (a list of ADDR), workers, control,
+--- watch, user, group
+---@return table normalized
+--- Raises `FILE:LINE: message` for what is wrong.
+function M.normalize(value, source, overrides)
+  if type(value) ~= "table" then
+    fail(source, {}, ("a route returns a table of settings and hooks, this one returned %s%s")
+      :format(M.describe(value), value == nil and " (is the 'return' missing?)" or ""))
+  end
+  local others = {}
+  for _, set in ipairs({ TOP_OTHER, HOOKS, upcoming.hooks }) do
+    for key in pairs(set) do
+      others[key] = true
+    end
+  end
+  check_keys(source, {}, value, TOP, upcoming.settings, others)
+  for name in pairs(upcoming.hooks) do
+    if value[name] ~= nil then
+      fail(source, { name }, upcoming.message(name))
+    end
+  end
+
+  local normalized = fields(source, {}, value, TOP)
+  normalized.source = source.name
+  normalized.listen = endpoints(source, { "listen" },
+    value.listen == nil and "127.0.0.1:8080" or value.listen, LISTENER, upcoming.listener, "listen")
+  normalized.log = section(source, { "log" }, value.log, LOG, {})
+  normalized.limits = section(source, { "limits" }, value.limits, LIMITS, upcoming.limits)
+  normalized.backends = backends(source, value.backends)
+  normalized.hooks, normalized.hook_source = hooks(source, value)
+  apply(normalized, overrides or {})
+  return normalized
+end
+
+return M

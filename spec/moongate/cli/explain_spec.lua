@@ -1,0 +1,194 @@
+-- Specs of moongate.cli.explain. Params and requests are made by core/, so those here are fakes.
+
+local program = require("support.program")
+
+describe("moongate explain", function()
+  local core, remove
+  before_each(function()
+    core = program.core()
+    core.existing = {
+      ["/srv"] = "directory", ["/srv/index.php"] = "file", ["/srv/dir.php"] = "directory",
+      ["/srv/x.css"] = "file",
+    }
+    function core.request(opts)
+      core.requested = opts
+      if opts.url:find(" ", 1, true) then
+        return nil, 400, "bad target"
+      end
+      local host
+      for _, header in ipairs(opts.headers) do
+        host = header[1]:lower() == "host" and header[2] or host
+      end
+      return { method = opts.method, path = opts.url:match("^[^?]*"), host = host }
+    end
+    function core.params(_, d, script, path_info, settings)
+      assert(settings.hooks)
+      local root = d.docroot or d.root or "/app"
+      local values = {
+        SCRIPT_NAME = script, PATH_INFO = path_info, DOCUMENT_ROOT = root,
+        SCRIPT_FILENAME = d.script_filename or root .. script,
+      }
+      return setmetatable({}, {
+        __index = function(_, name)
+          if name == "each" then
+            return function()
+              return pairs(values)
+            end
+          end
+          return values[name]
+        end,
+        __newindex = function(_, name, value)
+          values[name] = value
+        end,
+      })
+    end
+    function core.resolve_file(d, path)
+      local file = d.file or (d.root .. path):gsub("^//", "/")
+      return { file = file, root = d.root, exists = core.existing[file] }
+    end
+  end)
+  after_each(function()
+    if remove then
+      remove()
+      remove = nil
+    end
+  end)
+
+  local function explain(text, ...)
+    local path
+    path, remove = program.script(text)
+    local status, stdout, stderr = program.run(core, "explain", path, ...)
+    return status, stdout, stderr, path
+  end
+
+  local APP = 'backends = { app = { "unix:/run/a.sock", "10.0.0.1:9000" } },\n'
+
+  --- A route whose on_request returns this decision.
+  local function route(decision, more)
+    return "return {\n" .. APP .. (more or "") .. "on_request = function(req) return "
+      .. decision .. " end }"
+  end
+
+  it("explains a script that is there", function()
+    local status, stdout, stderr, path =
+      explain(route('{ backend = "app", root = "/srv", docroot = "/app" }'), "/index.php/x?y=1")
+    assert.equal("", stderr)
+    assert.equal(0, status)
+    for _, line in ipairs({
+      "steps\n  on_request at " .. path .. ":3\n",
+      "\n  looked for /srv/index.php: file\n",
+      "\n  split: script /index.php, path info /x\n",
+      "\n  mapped: root /srv here is /app for the backend\n",
+      '\ndecision\n  backend  "app"\n',
+      "\nbackend\n  app: unix:/run/a.sock, 10.0.0.1:9000\n",
+      "\n  SCRIPT_FILENAME  /app/index.php\n",
+      "\n  file             /srv/index.php\n",
+      "\nverdict\n  ok\n",
+    }) do
+      assert.is_truthy(stdout:find(line, 1, true), line .. "is not in\n" .. stdout)
+    end
+  end)
+
+  --- The verdict about a decision.
+  local function verdict(decision, ...)
+    local _, stdout = explain(route(decision), ...)
+    remove()
+    remove = nil
+    return stdout:match("\nverdict\n  (.*)\n$")
+  end
+
+  it("foresees what PHP-FPM will say", function()
+    assert.matches("^PHP%-FPM answers 404 .*: /srv/a/b.php is not there, the nearest folder that "
+      .. "is there is /srv$", verdict('{ backend = "app", root = "/srv" }', "/a/b.php"))
+    assert.matches("^PHP%-FPM answers 403 .*limit_extensions",
+      verdict('{ backend = "app", root = "/srv" }', "/x.css"))
+    assert.matches("^PHP%-FPM answers 403 .*the script is a folder",
+      verdict('{ backend = "app", root = "/srv" }', "/dir.php"))
+    assert.matches("^no local root", verdict('{ backend = "app" }', "/x.php"))
+    assert.equal("ok",
+      verdict('{ backend = "app", script_filename = "/srv/index.php" }', "/x"))
+    core.readable = function()
+      return nil, "Permission denied"
+    end
+    assert.matches("this user cannot read it",
+      verdict('{ backend = "app", root = "/srv" }', "/index.php"))
+  end)
+
+  it("explains the other kinds", function()
+    assert.equal("404: on_request returned nil", verdict("nil", "/"))
+    assert.equal("410 from the route itself", verdict("{ status = 410 }", "/"))
+    assert.equal("301 to /x", verdict('{ redirect = "/x", status = 301 }', "/"))
+    assert.matches("^the connection is closed", verdict("{ close = true }", "/"))
+    assert.equal("ok", verdict('{ root = "/srv" }', "/x.css"))
+    assert.equal("404: there is no such file", verdict('{ root = "/srv" }', "/y.css"))
+    assert.matches("^a folder", verdict('{ root = "/" }', "srv"))
+    assert.equal("ok", verdict('{ root = "/srv", try = { "$path", "/x.css" } }', "/y"))
+  end)
+
+  it("passes the request on", function()
+    explain(route("nil"), "POST", "http://a.test/x?y", "-H", "X-A: b", "-HX-C:d")
+    assert.equal("POST", core.requested.method)
+    assert.equal("/x?y", core.requested.url)
+    assert.same({ { "Host", "a.test" }, { "X-A", "b" }, { "X-C", "d" } }, core.requested.headers)
+    remove()
+    explain(route("nil"), "/x", "-H", "host: b.test")
+    assert.equal("GET", core.requested.method)
+    assert.same({ { "host", "b.test" } }, core.requested.headers)
+  end)
+
+  it("runs on_params", function()
+    local _, stdout, _, path = explain(route('{ backend = "app", root = "/srv" }',
+      "on_params = function(_, params) params.APP_ENV = params.SCRIPT_NAME end,\n"), "/index.php")
+    assert.is_truthy(stdout:find("\n  APP_ENV          /index.php\n", 1, true))
+    assert.is_truthy(stdout:find("\n  on_params at " .. path .. ":3\n", 1, true))
+  end)
+
+  it("names the rule of a router", function()
+    local _, stdout, _, path = explain(
+      'local r = require("moongate.router").new()\nr:path("/x/*", { status = 410 })\n'
+      .. "return { on_request = r }", "/x/y")
+    assert.is_truthy(stdout:find("\n  router: path '/x/*' (" .. path .. ":2)\n", 1, true), stdout)
+  end)
+
+  it("writes JSON", function()
+    local status, stdout = explain(route('{ backend = "app", root = "/srv" }'), "/index.php",
+      "--json")
+    local empty
+    assert.equal(0, status)
+    for _, key in ipairs({
+      "decision", "backend", "servers", "params", "files", "verdict", "steps",
+    }) do
+      assert.matches('\n  "' .. key .. '": ', stdout)
+    end
+    assert.matches('\n  "backend": "app",', stdout)
+    remove()
+    status, empty = explain(route("nil"), "/", "--json")
+    assert.equal(0, status)
+    assert.matches('\n  "servers": %[%],', empty)
+  end)
+
+  it("fails where the route would", function()
+    for _, case in ipairs({
+      { '(error("broken"))', "^on_request %(.*:3%): .*:3: broken" },
+      { '{ backend = "ap" }', "a decision that cannot be used: there is no backend 'ap'; did" },
+      { '{ bakend = "app" }', "unknown key 'bakend' in a decision; did you mean 'backend'" },
+    }) do
+      local status, stdout, stderr = explain(route(case[1]), "/")
+      assert.equal(1, status)
+      assert.equal("", stdout)
+      assert.matches(case[2], stderr)
+      remove()
+    end
+    local status, _, stderr = explain(route("nil"), "/a b")
+    assert.equal(1, status)
+    assert.equal("moongate: the client would get 400: bad target\n", stderr)
+    remove()
+    status, _, stderr = explain("return {", "/")
+    assert.equal(1, status)
+    assert.matches(":1: ", stderr)
+    remove()
+    status, _, stderr = explain(route("nil"), "/", "-H", "broken")
+    assert.equal(1, status)
+    assert.matches("expected 'Name: value'", stderr)
+  end)
+end)

@@ -1,0 +1,105 @@
+-- Specs of moongate.cli.run and of what it shares with serve in moongate.cli.common.
+
+local program = require("support.program")
+
+describe("moongate run", function()
+  local core
+  before_each(function()
+    core = program.core({
+      programs = { ["php-fpm8.2"] = "/usr/sbin/php-fpm8.2" },
+    })
+  end)
+
+  --- What core.run is told.
+  local function opts(...)
+    local status, _, stderr = program.run(core, "run", ...)
+    assert.equal("", stderr)
+    assert.equal(0, status)
+    return core.ran
+  end
+
+  it("runs a route by its absolute path", function()
+    assert.same({ route = "/home/ann/site/route.lua" }, opts("site/route.lua"))
+    assert.equal("/home/ann/route.lua", opts("./route.lua").route)
+    assert.equal("/etc/route.lua", opts("/etc/route.lua").route)
+  end)
+
+  it("passes the options on", function()
+    local got = opts("r.lua", "--listen", ":8081", "--listen=unix:/run/x.sock", "--workers", "3",
+      "--watch", "--control", ":9", "--pid", "/run/x.pid", "--user", "www-data:web")
+    assert.same({
+      route = "/home/ann/r.lua", listen = { ":8081", "unix:/run/x.sock" }, workers = 3,
+      watch = true, control = "0.0.0.0:9", pid = "/run/x.pid", user = "www-data", group = "web",
+    }, got)
+    got = opts("r.lua", "--no-watch", "--control=off", "--workers=auto", "--user", "ann")
+    assert.same({ route = "/home/ann/r.lua", watch = false, control = false, user = "ann" }, got)
+  end)
+
+  it("returns the exit status of the server", function()
+    core.run = function()
+      return 1
+    end
+    assert.equal(1, (program.run(core, "run", "r.lua")))
+  end)
+
+  it("starts a PHP where the script expects it", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
+    core.tempdir = function()
+      return folder
+    end
+    local got = opts("r.lua", "--php", "unix:/run/mine.sock")
+    assert.same({ "/usr/sbin/php-fpm8.2", "-F", "-y", folder .. "/php-fpm.conf" }, got.companion)
+    assert.equal("unix:/run/mine.sock", got.companion_socket)
+    assert.equal(folder, got.cleanup)
+    assert.equal("unix:/run/mine.sock", core.env.MOONGATE_PHP)
+    local config = assert(io.open(folder .. "/php-fpm.conf")):read("*a")
+    assert.matches("\nlisten = /run/mine.sock\n", config)
+    os.execute("rm -r '" .. folder .. "'")
+  end)
+
+  it("starts a PHP on a socket of its own", function()
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
+    core.tempdir = function()
+      return folder
+    end
+    assert.equal("unix:" .. folder .. "/php.sock", opts("r.lua", "--php", "auto").companion_socket)
+    assert.equal("unix:" .. folder .. "/php.sock", core.env.MOONGATE_PHP)
+    os.execute("rm -r '" .. folder .. "'")
+  end)
+
+  it("says what to install where there is no PHP", function()
+    core.programs = {}
+    local status, _, stderr = program.run(core, "run", "r.lua", "--php", ":9000")
+    assert.equal(1, status)
+    assert.matches("apt%-get install php8.2%-fpm", stderr)
+    assert.is_nil(core.ran)
+  end)
+
+  for _, case in ipairs({
+    { { "--listen", "x" }, "--listen: 'x': expected an address such as" },
+    { { "--listen", "h:0" }, "--listen: 'h:0': a port is a number from 1 to 65535" },
+    { { "--workers", "0" }, "--workers: expected a number from 1 to 1024, or auto" },
+    { { "--workers", "many" }, "--workers: expected a number from 1 to 1024, or auto" },
+    { { "--user", "a:b:c" }, "--user: expected NAME or NAME:GROUP" },
+    { { "--user", "" }, "--user: expected NAME or NAME:GROUP" },
+    { { "--control", "x" }, "--control: 'x': expected an address such as" },
+  }) do
+    it("rejects " .. table.concat(case[1], " "), function()
+      local status, _, stderr = program.run(core, "run", "r.lua", unpack(case[1]))
+      assert.equal(2, status)
+      local expected = "moongate run: " .. case[2]
+      assert.equal(expected, stderr:sub(1, #expected))
+      assert.is_nil(core.ran)
+    end)
+  end
+
+  it("rejects an address of PHP that is none", function()
+    local status, _, stderr = program.run(core, "run", "r.lua", "--php", "php.sock")
+    assert.equal(1, status)
+    assert.matches("^moongate: %-%-php: 'php.sock': expected an address", stderr)
+  end)
+end)

@@ -1,0 +1,221 @@
+-- Specs of moongate.load.
+
+local fake_fs = require("support.fs")
+local load = require("moongate.load")
+local req = require("support.req")
+
+--- Runs a script's text and returns the message that it fails with.
+local function message_of(text)
+  local ok, message = pcall(load.source, text, "route.lua", nil, fake_fs.new({}))
+  assert.is_false(ok, "accepted: " .. text)
+  return message
+end
+
+describe("load.source", function()
+  it("runs a script and completes its decisions", function()
+    local settings = load.source([[
+      return {
+        backends = { app = ":9000" },
+        on_request = function(req) return { backend = "app", tenant = req.host } end,
+      }
+    ]], "route.lua", nil, fake_fs.new({}))
+    assert.same({ { backend = "app", tenant = "example.test" }, "/x.php", "/y" },
+      { settings.hooks.on_request(req.get("/x.php/y")) })
+    assert.equal("route.lua", settings.source)
+    assert.equal("route.lua:3", settings.hook_source.on_request)
+  end)
+
+  it("passes the command line on", function()
+    local settings = load.source("return { on_request = print }", "route.lua", { workers = 3 })
+    assert.equal(3, settings.workers)
+  end)
+
+  it("ignores a line for the shell", function()
+    local settings = load.source("#!/usr/bin/moongate run\nreturn { on_request = print }", "r")
+    assert.equal("r:2", settings.hook_source.on_request)
+  end)
+
+  it("says where the syntax is wrong", function()
+    assert.equal("route.lua:2: '}' expected (to close '{' at line 1) near '<eof>'",
+      message_of("return {\nlisten = 1"))
+  end)
+
+  it("says where the script fails, with a traceback of its own functions", function()
+    local message = message_of("local function f()\n  local t = nil\n  return t.x\nend\nf()\n")
+    assert.matches("^route.lua:3: attempt to index local 't' %(a nil value%)\n"
+      .. "stack traceback:\n", message)
+    assert.matches("route.lua:5: in main chunk$", message)
+  end)
+
+  it("adds the place to errors that have none", function()
+    assert.matches("^route.lua:2: boom\n", message_of("\nerror('boom', 0)"))
+    assert.matches("^route.lua:2: module 'no_such_module' not found",
+      message_of("\nrequire('no_such_module')"))
+    assert.matches("^route.lua:1: table: ", message_of("error({})"))
+  end)
+
+  it("says what is wrong with the settings", function()
+    assert.equal("route.lua:2: unknown key 'backend'; did you mean 'backends'?",
+      message_of("return { on_request = print,\nbackend = {} }"))
+  end)
+
+  it("says long names of files in full", function()
+    local name = "/" .. ("very/"):rep(20) .. "route.lua"
+    for _, text in ipairs({ "return {", "error('x')", "return nil + 1", "return {}" }) do
+      local ok, message = pcall(load.source, text, name)
+      assert.is_false(ok)
+      assert.equal(name .. ":1: ", message:sub(1, #name + 4))
+      assert.is_nil(message:find("...", 1, true))
+    end
+  end)
+
+  it("takes undeclared globals for typing errors", function()
+    assert.matches("^route.lua:1: undeclared global 'prnt'; did you mean 'print'%?",
+      message_of("return { on_request = prnt }"))
+  end)
+
+  it("refuses new globals in hooks", function()
+    local settings = load.source("count = 0\nreturn { on_request = function()\n"
+      .. "count = count + 1\nlast = count end }", "route.lua")
+    local ok, message = pcall(settings.hooks.on_request, req.get("/"))
+    assert.is_false(ok)
+    assert.matches("^route.lua:4: global 'last' set while requests run", message)
+  end)
+end)
+
+describe("load.route", function()
+  local dir, path
+  before_each(function()
+    dir = os.tmpname()
+    os.remove(dir)
+    assert.equal(0, os.execute("mkdir -p '" .. dir .. "'"))
+    path = dir .. "/route.lua"
+  end)
+  after_each(function()
+    os.execute("rm -r '" .. dir .. "'")
+  end)
+
+  local function write(name, text)
+    local file = assert(io.open(dir .. "/" .. name, "w"))
+    file:write(text)
+    file:close()
+  end
+
+  it("loads a file and what lies beside it", function()
+    write("load_spec_neighbour.lua", "return { status = 204 }")
+    write("route.lua", "local d = require('load_spec_neighbour')\n"
+      .. "return { on_request = function() return d end }")
+    local settings = load.route(path, nil, fake_fs.new({}))
+    assert.same({ { status = 204 } }, { settings.hooks.on_request(req.get("/")) })
+    assert.equal(path .. ":2", settings.hook_source.on_request)
+    assert.equal(path, settings.source)
+  end)
+
+  it("puts the folder on package.path once", function()
+    write("route.lua", "return { on_request = print }")
+    load.route(path, nil, fake_fs.new({}))
+    local first = package.path
+    load.route(path, nil, fake_fs.new({}))
+    assert.equal(first, package.path)
+    local templates = dir .. "/?.lua;" .. dir .. "/?/init.lua;"
+    assert.equal(templates, first:sub(1, #templates))
+  end)
+
+  --- The message about a file that cannot be read, on a fake disk.
+  local function message_about(file, fs)
+    local ok, message = pcall(load.route, file, nil, fs)
+    assert.is_false(ok)
+    return message
+  end
+
+  it("says what is missing", function()
+    local fs = fake_fs.new({ "/nowhere/else/" })
+    assert.equal("/nowhere/else/route.lua: it does not exist",
+      message_about("/nowhere/else/route.lua", fs))
+    assert.equal("/nowhere/x/y/route.lua: /nowhere/x does not exist",
+      message_about("/nowhere/x/y/route.lua", fs))
+  end)
+
+  it("says which folder this user may not enter", function()
+    local fs = fake_fs.new({ "/nowhere/" })
+    local stat = fs.stat
+    function fs.stat(file)
+      if file == "/nowhere/a" then
+        return nil, "Permission denied"
+      end
+      return stat(file)
+    end
+    assert.equal("/nowhere/a/route.lua: this user may not enter the folder /nowhere; "
+      .. "try `chmod o+x /nowhere` or `--user NAME`", message_about("/nowhere/a/route.lua", fs))
+  end)
+
+  it("says that a folder is none of its files", function()
+    local parents = {}
+    for at in (dir .. "/"):gmatch("()/") do
+      parents[#parents + 1] = dir:sub(1, at - 1) .. "/"
+    end
+    assert.equal(dir .. ": this is a folder; name the script in it",
+      message_about(dir, fake_fs.new(parents)))
+  end)
+end)
+
+describe("load.expect_folder", function()
+  local function message_of_folder(path, fs)
+    local ok, err = pcall(load.expect_folder, path, fs)
+    assert.is_false(ok)
+    return err.message
+  end
+
+  it("accepts a folder that can be read", function()
+    local fs = fake_fs.new({ "/srv/www/", "/srv/www/./" })
+    function fs.readable()
+      return true
+    end
+    assert.has_no_error(function()
+      load.expect_folder("/srv/www", fs)
+    end)
+  end)
+
+  it("says why another cannot be used", function()
+    local fs = fake_fs.new({ "/srv/www/", "/srv/file" })
+    function fs.readable()
+      return nil, "Permission denied"
+    end
+    assert.equal("/srv/file: this is not a folder", message_of_folder("/srv/file", fs))
+    assert.equal("/srv/x: it does not exist", message_of_folder("/srv/x", fs))
+    assert.equal("/srv/www: this user may not read the folder; try `chmod o+rx /srv/www` or "
+      .. "`--user NAME`", message_of_folder("/srv/www", fs))
+  end)
+
+  it("is told to the terminal without a traceback", function()
+    local message = message_of("require('moongate.load').expect_folder('/x', { stat = function()\n"
+      .. "return nil, 'Permission denied' end })")
+    assert.equal("/x: this user may not enter the folder /; try `chmod o+x /` or `--user NAME`",
+      message)
+  end)
+end)
+
+describe("load.loader_report", function()
+  it("is what the master reads", function()
+    local settings = load.source([[return {
+      listen = { ":8080", { address = "[::1]:81", name = "six", backlog = 5 } },
+      workers = 2, user = "www-data", group = "web", control = false, watch = true,
+      log = { access = false, error = "/var/log/e.log", level = "warn" },
+      stop_timeout = "1m", script_timeout = "250ms",
+      on_request = print,
+    }]], "route.lua")
+    assert.equal(table.concat({
+      "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
+      "user\twww-data", "group\tweb", "control\t", "access\t", "error\t/var/log/e.log",
+      "level\twarn", "watch\t1", "stop_timeout\t60", "script_timeout\t0.25", "",
+    }, "\n"), load.loader_report(settings))
+  end)
+
+  it("leaves out what is not set", function()
+    assert.equal(table.concat({
+      "listen\t127.0.0.1:8080\thttp\t511\t", "workers\t0", "control\tunix:moongate.sock",
+      "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
+      "script_timeout\t1", "",
+    }, "\n"), load.loader_report(load.source("return { on_request = print }", "route.lua")))
+  end)
+end)

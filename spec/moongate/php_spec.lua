@@ -1,0 +1,448 @@
+-- Specs of moongate.php and moongate.php.options.
+
+local fake_fs = require("support.fs")
+local php = require("moongate.php")
+local req = require("support.req")
+
+local FORBIDDEN, NOT_FOUND = { status = 403 }, { status = 404 }
+
+describe("php.site", function()
+  local fs
+  before_each(function()
+    fs = fake_fs.new({
+      "/srv/index.php", "/srv/about.php", "/srv/style.css", "/srv/blog/index.php",
+      "/srv/docs/index.html", "/srv/empty/", "/srv/uploads/evil.php", "/srv/uploads/cat.jpg",
+      "/srv/old.PHP", "/srv/dot.php.", "/srv/.git/config", "/srv/.well-known/acme", "/srv/a.jpg",
+      "/srv/both/index.php", "/srv/both/index.html", "/srv/404.php", "/srv/50% off/index.php",
+    })
+  end)
+
+  --- What a site decides about a path.
+  local function decide(options, target, fields)
+    local all = { root = "/srv", backend = "app" }
+    for key, value in pairs(options) do
+      all[key] = value
+    end
+    return php.site(all, fs)(req.get(target, fields))
+  end
+
+  --- The decision that runs a script.
+  local function runs(script, path_info)
+    return { backend = "app", root = "/srv", script = script, path_info = path_info }
+  end
+
+  describe("scripts", function()
+    it("run", function()
+      assert.same(runs("/about.php"), decide({}, "/about.php"))
+      assert.same(runs("/about.php", "/7/x"), decide({}, "/about.php/7/x"))
+      assert.same(runs("/blog/index.php", "/"), decide({}, "/blog/index.php/"))
+    end)
+
+    it("that are not there are 404, or the front controller's", function()
+      assert.same(NOT_FOUND, decide({}, "/missing.php"))
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/missing.php/x"))
+    end)
+
+    it("below a file are never named", function()
+      assert.same(NOT_FOUND, decide({}, "/a.jpg/x.php"))
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/a.jpg/x.php"))
+    end)
+
+    it("have the extensions that the site says", function()
+      assert.same(runs("/style.css"), decide({ scripts = { ".css" } }, "/style.css"))
+    end)
+
+    it("with almost their name are neither run nor served", function()
+      assert.same(FORBIDDEN, decide({}, "/old.PHP"))
+      assert.same(FORBIDDEN, decide({}, "/dot.php."))
+    end)
+  end)
+
+  describe("files", function()
+    it("are served", function()
+      assert.same({ root = "/srv" }, decide({}, "/style.css"))
+    end)
+
+    it("get what `static` says", function()
+      local static = { cache_control = "max-age=60", headers = { A = "b" } }
+      assert.same({ root = "/srv", cache_control = "max-age=60", headers = { A = "b" } },
+        decide({ static = static }, "/style.css"))
+      assert.same({ root = "/srv", path = "/docs/index.html", cache_control = "no-cache" },
+        decide({ static = { cache_control = "no-cache" } }, "/docs/"))
+    end)
+
+    it("are not there where static is false", function()
+      assert.same(NOT_FOUND, decide({ static = false }, "/style.css"))
+      assert.same(runs("/index.php"),
+        decide({ static = false, front = "/index.php" }, "/style.css"))
+    end)
+
+    it("with a dot in front are 403, there or not", function()
+      assert.same(FORBIDDEN, decide({}, "/.git/config"))
+      assert.same(FORBIDDEN, decide({}, "/.env"))
+      assert.same(FORBIDDEN, decide({ front = "/index.php" }, "/a/.hidden/b"))
+    end)
+
+    it("in .well-known are served", function()
+      assert.same({ root = "/srv" }, decide({}, "/.well-known/acme"))
+      assert.same(FORBIDDEN, decide({}, "/.well-known-not/acme"))
+      assert.same(FORBIDDEN, decide({}, "/.well-known/.git/config"))
+    end)
+  end)
+
+  describe("folders", function()
+    it("without their slash are redirected", function()
+      assert.same({ status = 301, redirect = "/docs/" }, decide({}, "/docs"))
+      assert.same({ status = 301, redirect = "/docs/?a=b&c" }, decide({}, "/docs?a=b&c"))
+      assert.same({ status = 301, redirect = "/50%25%20off/" }, decide({}, "/50% off"))
+    end)
+
+    it("show their index", function()
+      assert.same(runs("/index.php"), decide({}, "/"))
+      assert.same(runs("/blog/index.php"), decide({}, "/blog/"))
+      assert.same({ root = "/srv", path = "/docs/index.html" }, decide({}, "/docs/"))
+      assert.same(runs("/both/index.php"), decide({}, "/both/"))
+      assert.same({ root = "/srv", path = "/both/index.html" },
+        decide({ index = { "index.html", "index.php" } }, "/both/"))
+    end)
+
+    it("without an index go on to the front controller", function()
+      assert.same(NOT_FOUND, decide({}, "/empty/"))
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/empty/"))
+    end)
+  end)
+
+  describe("front", function()
+    it("takes what is neither script nor file", function()
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/no/such/page"))
+      assert.same({ root = "/srv" }, decide({ front = "/index.php" }, "/style.css"))
+    end)
+
+    it("is 404 where it is not there", function()
+      assert.same(NOT_FOUND, decide({ front = "/front.php" }, "/x"))
+    end)
+  end)
+
+  describe("try", function()
+    it("looks for what it lists, in order", function()
+      local try = { "$path.php", "$path", "/404.php" }
+      assert.same(runs("/about.php"), decide({ try = try }, "/about"))
+      assert.same({ root = "/srv" }, decide({ try = try }, "/style.css"))
+      assert.same(runs("/404.php"), decide({ try = try }, "/x"))
+      assert.same(runs("/404.php"), decide({ try = try }, "/docs"))
+    end)
+
+    it("ends in a status or a decision", function()
+      assert.same({ status = 410 }, decide({ try = { "$path", 410 } }, "/x"))
+      local d = { redirect = "/" }
+      assert.equal(d, decide({ try = { "$path", d } }, "/x"))
+    end)
+
+    it("looks at the path once", function()
+      decide({ front = "/index.php" }, "/x")
+      assert.same({ "/x", "/index.php" }, fs.probes)
+    end)
+
+    it("names folders", function()
+      assert.same({ root = "/srv", path = "/docs/index.html" },
+        decide({ try = { "$path", "/docs/" } }, "/x"))
+    end)
+  end)
+
+  describe("run", function()
+    it("lists the scripts that a URL may name", function()
+      local options = { run = { "/index.php" }, front = "/index.php" }
+      assert.same(runs("/index.php", "/x"), decide(options, "/index.php/x"))
+      assert.same(NOT_FOUND, decide(options, "/about.php"))
+      assert.same(NOT_FOUND, decide(options, "/about.php/x"))
+      assert.same(runs("/index.php"), decide(options, "/x"))
+    end)
+
+    it("may be a pattern", function()
+      assert.same(runs("/blog/index.php"), decide({ run = "^/blog/" }, "/blog/index.php"))
+      assert.same(NOT_FOUND, decide({ run = "^/blog/" }, "/about.php"))
+    end)
+
+    it("holds for indexes, but not for what the route itself names", function()
+      local options = { run = { "/about.php" } }
+      assert.same({ root = "/srv", path = "/both/index.html" }, decide(options, "/both/"))
+      assert.same(NOT_FOUND, decide(options, "/blog/"))
+      options.front = "/index.php"
+      assert.same(runs("/index.php"), decide(options, "/blog/"))
+    end)
+  end)
+
+  describe("never", function()
+    it("is 403 for scripts and files", function()
+      local options = { never = { "^/uploads/.*%.php" } }
+      assert.same(FORBIDDEN, decide(options, "/uploads/evil.php"))
+      assert.same(FORBIDDEN, decide(options, "/uploads/evil.php/x.jpg"))
+      assert.same({ root = "/srv" }, decide(options, "/uploads/cat.jpg"))
+      assert.same(FORBIDDEN, decide({ never = "%.jpg$" }, "/uploads/cat.jpg"))
+      assert.same(FORBIDDEN, decide({ never = "%.jpg$" }, "/no/such.jpg"))
+    end)
+
+    it("looks at the script, not only at the whole path", function()
+      assert.same(FORBIDDEN, decide({ never = "%.php$" }, "/uploads/evil.php/x"))
+    end)
+
+    it("holds for indexes", function()
+      assert.same(FORBIDDEN, decide({ never = { "index%.php$" } }, "/blog/"))
+    end)
+  end)
+
+  describe("strip", function()
+    it("takes the prefix off and puts it back on", function()
+      local options = { strip = "/wiki" }
+      local d = runs("/wiki/about.php", "/x")
+      d.strip = "/wiki"
+      assert.same(d, decide(options, "/wiki/about.php/x"))
+      assert.same({ root = "/srv", path = "/style.css" }, decide(options, "/wiki/style.css"))
+      assert.same({ status = 301, redirect = "/wiki/docs/" }, decide(options, "/wiki/docs"))
+      assert.same({ root = "/srv", path = "/docs/index.html" }, decide(options, "/wiki/docs/"))
+    end)
+
+    it("redirects to its own slash", function()
+      assert.same({ status = 301, redirect = "/wiki/?x" }, decide({ strip = "/wiki/" }, "/wiki?x"))
+    end)
+
+    it("is 404 outside", function()
+      assert.same(NOT_FOUND, decide({ strip = "/wiki" }, "/style.css"))
+      assert.same(NOT_FOUND, decide({ strip = "/wiki" }, "/wikipedia"))
+    end)
+  end)
+
+  describe("values", function()
+    it("are passed on", function()
+      local d = decide({ docroot = "/app", within = { "/srv" }, params = { A = "b" },
+        tenant = "acme" }, "/about.php")
+      assert.same({
+        backend = "app", root = "/srv", docroot = "/app", within = { "/srv" }, params = { A = "b" },
+        tenant = "acme", script = "/about.php",
+      }, d)
+    end)
+
+    it("may be functions of the request", function()
+      local options = {
+        root = function(r)
+          return r.host == "a.test" and "/srv" or nil
+        end,
+        backend = function(r)
+          return "php-" .. r.host
+        end,
+        strip = function()
+          return "/x/"
+        end,
+      }
+      assert.same({ backend = "php-a.test", root = "/srv", script = "/x/about.php", strip = "/x" },
+        decide(options, "/x/about.php", { host = "a.test" }))
+      assert.same({ root = "/srv", path = "/style.css" },
+        decide(options, "/x/style.css", { host = "a.test" }))
+      assert.same(NOT_FOUND, decide(options, "/x/about.php", { host = "b.test" }))
+    end)
+
+    it("without a backend are an error that names the script", function()
+      assert.has_error(function()
+        decide({ backend = function() end }, "/about.php")
+      end, "php.site: no backend for /about.php")
+    end)
+  end)
+
+  describe("decisions", function()
+    it("are shared where they hold for every request", function()
+      local site = php.site({ root = "/srv", backend = "app" }, fs)
+      assert.equal(site(req.get("/about.php")), site(req.get("/about.php")))
+      assert.equal(site(req.get("/style.css")), site(req.get("/a.jpg")))
+      assert.not_equal(site(req.get("/about.php/x")), site(req.get("/about.php/x")))
+    end)
+
+    it("refuse new keys where they are shared", function()
+      local d = decide({}, "/about.php")
+      local ok, message = pcall(function()
+        d.read_timeout = 5
+      end)
+      assert.is_false(ok)
+      assert.matches("php_spec.lua:%d+: 'read_timeout' cannot be added", message)
+    end)
+
+    it("are forgotten when they become many", function()
+      local paths = {}
+      for i = 1, 2100 do
+        paths[i] = ("/srv/%d.php"):format(i)
+      end
+      local site = php.site({ root = "/srv", backend = "app" }, fake_fs.new(paths))
+      local first = site(req.get("/1.php"))
+      for i = 2, 2100 do
+        assert.equal(("/%d.php"):format(i), site(req.get(("/%d.php"):format(i))).script)
+      end
+      assert.not_equal(first, site(req.get("/1.php")))
+      assert.same(first, site(req.get("/1.php")))
+    end)
+  end)
+
+  describe("versions", function()
+    local versions = { ["7.4"] = "php74", ["8.2"] = "php82" }
+
+    it("are named by a text or a function", function()
+      assert.equal("php74", decide({ versions = versions, version = "7.4" }, "/about.php").backend)
+      local options = {
+        versions = versions,
+        version = function(r)
+          return r.host
+        end,
+      }
+      assert.equal("php82", decide(options, "/about.php", { host = "8.2" }).backend)
+      assert.equal("app", decide(options, "/about.php", { host = "5.6" }).backend)
+    end)
+
+    it("are looked for in .php-version, from the script up", function()
+      local contents = { ["/srv/.php-version"] = "8.2\n", ["/srv/blog/.php-version"] = " 7.4 \n" }
+      fs.first_line = fake_fs.new({}, contents).first_line
+      local options = { versions = versions, version = ".php-version" }
+      assert.equal("php82", decide(options, "/about.php").backend)
+      assert.equal("php74", decide(options, "/blog/index.php").backend)
+      assert.equal("php82", decide(options, "/uploads/evil.php").backend)
+    end)
+
+    it("that are unknown do not count", function()
+      fs.first_line = fake_fs.new({}, {
+        ["/srv/.php-version"] = "8.2", ["/srv/blog/.php-version"] = "../../php74",
+      }).first_line
+      local options = { versions = versions, version = ".php-version" }
+      assert.equal("php82", decide(options, "/blog/index.php").backend)
+      fs.first_line = fake_fs.new({}).first_line
+      assert.equal("app", decide(options, "/blog/index.php").backend)
+    end)
+
+    it("are remembered for a second", function()
+      local reads, now, contents = 0, 100, { ["/srv/.php-version"] = "8.2" }
+      local fake = fake_fs.new({}, contents)
+      function fs.first_line(...)
+        reads = reads + 1
+        return fake.first_line(...)
+      end
+      local site = php.site({ root = "/srv", versions = versions, version = ".php-version" }, fs,
+        function()
+          return now
+        end)
+      local function backend()
+        return site(req.get("/about.php")).backend
+      end
+      assert.equal("php82", backend())
+      contents["/srv/.php-version"] = "7.4"
+      assert.equal("php82", backend())
+      assert.equal(1, reads)
+      now = 101
+      assert.equal("php74", backend())
+      assert.equal(2, reads)
+    end)
+
+    it("without a backend are an error", function()
+      fs.first_line = fake_fs.new({}).first_line
+      local site = php.site({ root = "/srv", versions = versions, version = ".php-version" }, fs)
+      assert.has_error(function()
+        site(req.get("/about.php"))
+      end, "php.site: no backend for /about.php")
+    end)
+  end)
+
+  describe("a root that is not there", function()
+    it("is said in the log, once in a second", function()
+      local now = 100
+      local site = php.site({ root = "/nope", backend = "app" }, fs, function()
+        return now
+      end)
+      assert.same(NOT_FOUND, site(req.get("/x")))
+      assert.same(NOT_FOUND, site(req.get("/y")))
+      local line = "error: php.site: the root /nope is not a folder that this user can see"
+      assert.same({ line }, fs.logged)
+      now = 101
+      site(req.get("/x"))
+      assert.same({ line, line }, fs.logged)
+    end)
+
+    it("is not said of one that is there", function()
+      assert.same(NOT_FOUND, decide({}, "/x"))
+      assert.same({}, fs.logged)
+    end)
+  end)
+
+  describe("a relative root", function()
+    --- The root of a site made by a script of this name.
+    local function root_of(name, root)
+      local make = assert(loadstring("local php, o, fs = ...\nlocal s = php.site(o, fs)\nreturn s",
+        "@" .. name))
+      make(php, { root = root, backend = "app" }, fs)
+      return php.sites[#php.sites].root
+    end
+
+    it("is below the folder of the script", function()
+      assert.equal("/etc/site/public", root_of("/etc/site/route.lua", "public"))
+      assert.equal("/etc/site/public", root_of("/etc/site/route.lua", "./public/"))
+      assert.equal("/etc/site", root_of("/etc/site/route.lua", "."))
+      assert.equal("/public", root_of("/route.lua", "public"))
+      assert.equal("/work/public", root_of("route.lua", "public"))
+      assert.equal("/work/sub/public", root_of("./sub/route.lua", "public"))
+      assert.equal("/srv/www", root_of("/etc/route.lua", "/srv/www/"))
+      assert.equal("/", root_of("/etc/route.lua", "/"))
+    end)
+  end)
+end)
+
+describe("the options of php.site", function()
+  for _, case in ipairs({
+    { "x", "expected a table of options, got a string" },
+    { { backend = "app" }, "'root' is missing: the folder of the site" },
+    { { root = "/srv" }, "'backend' is missing: the name of the backend that runs the scripts" },
+    { { rot = "/srv" }, "unknown key 'rot'; did you mean 'root'?" },
+    { { root = 1 }, "root: expected a folder, or a function, got a number" },
+    { { backend = {} }, "backend: expected the name of a backend, or a function, got a table" },
+    { { front = true }, 'front: expected a path such as "/index.php", or false' },
+    { { front = "index.php" }, 'front: expected a path such as "/index.php", or false' },
+    { { front = "/app/" }, 'front: expected a path such as "/index.php", or false' },
+    { { index = "index.php" },
+      'index: expected a list of names such as "index.php", got a string' },
+    { { index = { "/index.php" } },
+      'index: expected a list of names such as "index.php", got \'/index.php\' in it' },
+    { { scripts = { "php" } },
+      'scripts: expected a list of extensions such as ".php", got \'php\' in it' },
+    { { run = { "index.php" } },
+      "run: expected a list of scripts, or a pattern, got 'index.php' in it" },
+    { { run = "[" }, "run: '[' is not a Lua pattern" },
+    { { never = { "%" } }, "never: '%' is not a Lua pattern" },
+    { { never = { 1 } }, "never: '1' is not a Lua pattern" },
+    { { strip = "wiki" }, 'strip: expected a prefix such as "/wiki"' },
+    { { strip = "/" }, 'strip: expected a prefix such as "/wiki"' },
+    { { docroot = "app" },
+      "docroot: expected an absolute path: it is the site as the backend sees it" },
+    { { static = true }, "static: expected a table, or false" },
+    { { static = { cache = 1 } }, "static: unknown key 'cache'" },
+    { { try = {} }, "try: the list is empty" },
+    { { try = { "index.php" } },
+      "try: 'index.php' begins neither with \"$path\" nor with \"/\"" },
+    { { try = { 404, "$path" } },
+      "try: expected paths, and as the last one a path, a status or a decision" },
+    { { try = { "$path", 99 } },
+      "try: expected paths, and as the last one a path, a status or a decision" },
+    { { version = "8.2" }, "version: 'versions' is missing: which backend runs which version?" },
+    { { versions = { ["8.2"] = "php82" }, version = "8.1" },
+      "version: '8.1' is not in 'versions'; did you mean '8.2'?" },
+    { { versions = { "php82" }, version = ".php-version" },
+      'versions: expected a table from version to backend, such as { ["8.2"] = "php82" }' },
+    { { ini = {} }, "'ini' is not available in moongate 0.1 yet" },
+  }) do
+    it("are told: " .. case[2], function()
+      local options = case[1]
+      if type(options) == "table" and not case[2]:match("missing: the") then
+        options.root = options.root or "/srv"
+        options.backend = options.backend or "app"
+      end
+      local ok, message = pcall(function()
+        local site = php.site(options, fake_fs.new({})) -- not a tail call, which has no line
+        return site
+      end)
+      assert.is_false(ok)
+      assert.equal("php.site: " .. case[2], message:match("^[^:]+php_spec.lua:%d+: (.*)$"))
+    end)
+  end
+end)

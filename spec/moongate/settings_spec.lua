@@ -1,0 +1,358 @@
+-- Specs of moongate.settings: every default, and a table of bad scripts with their messages.
+
+local settings = require("moongate.settings")
+
+--- Normalizes a script's text, as load does.
+local function normalize(text, overrides)
+  local value = assert(loadstring(text))()
+  return settings.normalize(value, { name = "route.lua", text = text }, overrides)
+end
+
+--- The message about a script that is wrong.
+local function message_of(text, overrides)
+  local ok, message = pcall(normalize, text, overrides)
+  assert.is_false(ok, "accepted: " .. text)
+  return message
+end
+
+--- A script of these lines, with an on_request.
+local function script(...)
+  return "return {\n  on_request = print,\n" .. table.concat({ ... }, "\n") .. "\n}\n"
+end
+
+describe("settings.normalize", function()
+  it("fills in the defaults of the contract", function()
+    local on_request = print
+    local got = normalize("return { on_request = print }")
+    assert.same({
+      { address = "127.0.0.1:8080", protocol = "http", proxy_protocol = false, backlog = 511 },
+    }, got.listen)
+    assert.same({ access = "stdout", format = "combined", error = "stderr", level = "info" },
+      got.log)
+    assert.same({
+      request_line = 8192, header = 16384, headers = 100, body = 2 ^ 30, header_timeout = 10,
+      body_timeout = 60, send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
+      connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
+      request_memory = 65536, response_memory = 262144, spool = 2 ^ 30, spool_dir = "/tmp",
+      header_names = {},
+    }, got.limits)
+    assert.same({}, got.backends)
+    assert.same({}, got.trusted_proxies)
+    assert.equal("unix:moongate.sock", got.control)
+    assert.equal(0, got.workers)
+    assert.equal(30, got.stop_timeout)
+    assert.equal(1, got.script_timeout)
+    assert.is_nil(got.user)
+    assert.is_nil(got.group)
+    assert.is_nil(got.watch)
+    assert.equal("route.lua", got.source)
+    assert.same({ on_request = on_request }, got.hooks)
+    assert.same({ on_request = "route.lua:1" }, got.hook_source)
+  end)
+
+  it("fills in the defaults of a backend", function()
+    local got = normalize(script('backends = { app = "unix:/run/app.sock" }'))
+    assert.same({
+      {
+        name = "app", servers = {
+          { address = "unix:/run/app.sock", weight = 1, backup = false, max_conns = 0 },
+        },
+        balance = "round_robin", max_conns = 0, queue = 1024, queue_timeout = 30, keepalive = 0,
+        keepalive_idle = 10, keepalive_requests = 1000, connect_timeout = 5, send_timeout = 60,
+        read_timeout = 60, attempts = 2, retry = "safe", multiplex = false, per_tenant = 0,
+        slow_start = 0, load = "none", profile = "php", resolve_root = true,
+      },
+    }, got.backends)
+  end)
+
+  it("sorts backends by name and takes lists of servers", function()
+    local got = normalize(script('backends = { b = { ":1", { address = "h:2" } }, a = "h:3" }'))
+    assert.equal("a", got.backends[1].name)
+    assert.equal("b", got.backends[2].name)
+    assert.equal("127.0.0.1:1", got.backends[2].servers[1].address)
+    assert.equal("h:2", got.backends[2].servers[2].address)
+  end)
+
+  it("reads every key of a backend", function()
+    local got = normalize(script([[backends = { app = {
+      servers = "h:1", queue = 0, queue_timeout = "1m", keepalive = 4, keepalive_idle = "500ms",
+      keepalive_requests = 5, connect_timeout = "1s", send_timeout = 2, read_timeout = "5m",
+      attempts = 3, retry = "safe", profile = "generic", root = "/srv/app/", docroot = "/app",
+      within = { "/srv", "/mnt/" }, resolve_root = false, internal = { ["/p/"] = "/srv/p/" },
+    } }]])).backends[1]
+    assert.equal(60, got.queue_timeout)
+    assert.equal(0.5, got.keepalive_idle)
+    assert.equal(300, got.read_timeout)
+    assert.equal("generic", got.profile)
+    assert.equal("/srv/app", got.root)
+    assert.equal("/app", got.docroot)
+    assert.same({ "/srv", "/mnt" }, got.within)
+    assert.is_false(got.resolve_root)
+    assert.same({ ["/p/"] = "/srv/p" }, got.internal)
+  end)
+
+  it("makes one folder a list of one", function()
+    local got = normalize(script('backends = { app = { servers = "h:1", within = "/srv/" } }'))
+    assert.same({ "/srv" }, got.backends[1].within)
+  end)
+
+  it("takes listeners in every form", function()
+    local got = normalize(script([[listen = { ":80", { address = "[::]:80", name = "six",
+      backlog = 9, protocol = "http", proxy_protocol = false } }]])).listen
+    assert.equal("0.0.0.0:80", got[1].address)
+    assert.equal("[::]:80", got[2].address)
+    assert.equal("six", got[2].name)
+    assert.equal(9, got[2].backlog)
+    assert.equal("h:1", normalize(script('listen = { address = "h:1" }')).listen[1].address)
+  end)
+
+  it("takes the other settings", function()
+    local got = normalize(script([[
+      control = false, workers = 3, user = "www-data", group = "web", watch = true,
+      stop_timeout = "5s", script_timeout = "100ms",
+      log = { access = "/var/log/a.log", format = function() end, error = "/var/log/e.log",
+        level = "debug" },
+      limits = { body = "10M", header_names = { "X_Legacy" }, connections = 0 },
+      trusted_proxies = {},]]))
+    assert.is_false(got.control)
+    assert.equal(3, got.workers)
+    assert.equal("www-data", got.user)
+    assert.equal("web", got.group)
+    assert.is_true(got.watch)
+    assert.equal(5, got.stop_timeout)
+    assert.equal(0.1, got.script_timeout)
+    assert.equal("/var/log/a.log", got.log.access)
+    assert.is_function(got.log.format)
+    assert.equal(10 * 2 ^ 20, got.limits.body)
+    assert.same({ "X_Legacy" }, got.limits.header_names)
+    assert.equal(0, normalize(script('workers = "auto"')).workers)
+    assert.is_false(normalize(script("log = { access = false }")).log.access)
+  end)
+
+  it("takes callable tables as hooks", function()
+    local text = 'return {\n\n  on_request = setmetatable({}, { __call = function(_, req)\n'
+      .. '    return { status = req } end }) }'
+    local got = normalize(text)
+    assert.is_function(got.hooks.on_request)
+    assert.same({ status = 7 }, got.hooks.on_request(7))
+    assert.equal("route.lua:3", got.hook_source.on_request)
+  end)
+
+  it("says where hooks are defined", function()
+    local text = "local function decide() end\n\nreturn {\n  on_request = decide,\n"
+      .. "  on_log = function() end,\n  on_stop = print,\n}"
+    local value = assert(loadstring(text, "@route.lua"))()
+    local got = settings.normalize(value, { name = "route.lua", text = text })
+    assert.same({ on_request = "route.lua:1", on_log = "route.lua:5", on_stop = "route.lua:6" },
+      got.hook_source)
+  end)
+end)
+
+describe("the command line", function()
+  it("wins over the script", function()
+    local got = normalize(script('listen = ":1", workers = 2, user = "a", watch = true'), {
+      listen = { ":2", "unix:/x" }, workers = 1, control = false, user = "b", group = "c",
+      watch = false,
+    })
+    assert.same({
+      { address = "0.0.0.0:2", protocol = "http", proxy_protocol = false, backlog = 511 },
+      { address = "unix:/x", protocol = "http", proxy_protocol = false, backlog = 511 },
+    }, got.listen)
+    assert.equal(1, got.workers)
+    assert.is_false(got.control)
+    assert.equal("b", got.user)
+    assert.equal("c", got.group)
+    assert.is_false(got.watch)
+  end)
+
+  it("is checked too", function()
+    assert.matches("^%-%-listen: expected an address such as .*, got \"x\"$",
+      message_of(script(), { listen = { "x" } }))
+    assert.matches("^%-%-workers: expected .*, got 0$", message_of(script(), { workers = 0 }))
+  end)
+end)
+
+describe("a wrong script", function()
+  local address = 'an address such as "127.0.0.1:8080", ":8080", "[::1]:8080" or '
+    .. '"unix:/run/app.sock"'
+  local later = " is not available in moongate 0.1 yet"
+  local server = 'servers = "h:1"'
+
+  -- What stands in line 3 and further of the script, and the message.
+  local cases = {
+    -- unknown keys
+    { "backend = {}", "3: unknown key 'backend'; did you mean 'backends'?" },
+    { "colour = 1", "3: unknown key 'colour'" },
+    { "on_requst = print", "3: unknown key 'on_requst'; did you mean 'on_request'?" },
+    { "on_eror = print", "3: unknown key 'on_eror'; did you mean 'on_error'?" },
+    { "[1] = 2", "1: unknown key '1'" },
+    { "limits = { bodi = 1 }", "3: limits: unknown key 'bodi'; did you mean 'body'?" },
+    { "log = {\nlevels = 1 }", "4: log: unknown key 'levels'; did you mean 'level'?" },
+    { "backends = {\napp = {\n" .. server .. ",\nkeepalve = 1 } }",
+      "6: backends.app: unknown key 'keepalve'; did you mean 'keepalive'?" },
+    { 'listen = { { address = ":1", nam = "x" } }',
+      "3: listen[1]: unknown key 'nam'; did you mean 'name'?" },
+    { 'backends = { app = { servers = { { address = "h:1", weigt = 1 } } } }',
+      "3: backends.app.servers[1]: unknown key 'weigt'; did you mean 'weight'?" },
+
+    -- listeners
+    { "listen = true", "3: listen: expected " .. address .. ", got a boolean" },
+    { "listen = 8080", "3: listen: expected " .. address .. ", got 8080" },
+    { 'listen = "x"', "3: listen: expected " .. address .. ', got "x"' },
+    { 'listen = "h:99999"', "3: listen: a port is a number from 1 to 65535" },
+    { "listen = {}", "3: listen: the list is empty" },
+    { 'listen = { ":1", ":1" }', "3: listen: 0.0.0.0:1 is there twice" },
+    { 'listen = { ":1", false }', "3: listen[2]: expected " .. address .. ", got a boolean" },
+    { 'listen = { name = "x" }', "3: listen: 'address' is missing" },
+    { 'listen = { { name = "x" } }',
+      "3: listen[1].address: expected " .. address .. ", got nothing" },
+    { 'listen = {\n{ address = ":1",\nbacklog = 0 } }',
+      "5: listen[1].backlog: expected a whole number from 1 to 65535, got 0" },
+    { 'listen = { { address = ":1", name = "" } }', '3: listen[1].name: expected a text, got ""' },
+    { 'listen = { { address = ":1", name = "a\\tb" } }',
+      '3: listen[1].name: expected a text, got "a\tb"' },
+
+    -- backends
+    { "backends = 1", "3: backends: expected a table from name to address or settings, got 1" },
+    { 'backends = { "h:1" }', '3: backends: expected names, as in { app = "127.0.0.1:9000" }' },
+    { "backends = { app = 1 }", "3: backends.app: expected " .. address .. ", got 1" },
+    { 'backends = {\napp = "x" }', "4: backends.app: expected " .. address .. ', got "x"' },
+    { 'backends = { app = "unix:x" }',
+      '3: backends.app: a unix socket needs an absolute path ("unix:/run/app.sock")' },
+    { 'backends = { app = "*:9000" }',
+      '3: backends.app: "*" is for listening; a server needs a host ("127.0.0.1:9000")' },
+    { "backends = { app = {} }",
+      "3: backends.app: 'servers' is missing: the addresses of its FastCGI servers" },
+    { "backends = { app = { keepalive = 1 } }",
+      "3: backends.app: 'servers' is missing: the addresses of its FastCGI servers" },
+    { "backends = { app = { servers = {} } }", "3: backends.app.servers: the list is empty" },
+    { 'backends = { app = { servers = { "h:1", "h:1" } } }',
+      "3: backends.app.servers: h:1 is there twice" },
+    { 'backends = { app = { "h:1", "h:1" } }', "3: backends.app: h:1 is there twice" },
+    { 'backends = { app = { "h:1", keepalive = 1 } }',
+      "3: backends.app: either a list of addresses, or a table with 'servers' and other keys, "
+      .. "not both" },
+    { "backends = { app = {\n" .. server .. ",\nread_timeout = -1 } }",
+      '5: backends.app.read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
+      .. "above zero, got -1" },
+    { "backends = { app = { " .. server .. ', read_timeout = "5 s" } }',
+      '3: backends.app.read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
+      .. 'above zero, got "5 s"' },
+    { "backends = { app = { " .. server .. ", connect_timeout = 0 } }",
+      '3: backends.app.connect_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
+      .. "above zero, got 0" },
+    { "backends = { app = { " .. server .. ", keepalive = 1.5 } }",
+      "3: backends.app.keepalive: expected a whole number from 0 to 100000, got 1.5" },
+    { "backends = { app = { " .. server .. ", keepalive = -1 } }",
+      "3: backends.app.keepalive: expected a whole number from 0 to 100000, got -1" },
+    { "backends = { app = { " .. server .. ", attempts = 0 } }",
+      "3: backends.app.attempts: expected a whole number from 1 to 100, got 0" },
+    { "backends = { app = { " .. server .. ', profile = "wsgi" } }',
+      '3: backends.app.profile: expected "php" or "generic", got "wsgi"' },
+    { "backends = { app = { " .. server .. ', root = "public" } }',
+      '3: backends.app.root: expected an absolute path such as "/srv/www", got "public"' },
+    { "backends = { app = { " .. server .. ", within = {} } }",
+      "3: backends.app.within: expected an absolute path or a list of them, got a table" },
+    { "backends = { app = { " .. server .. ', within = { "x" } } }',
+      '3: backends.app.within: expected an absolute path such as "/srv/www", got a table' },
+    { "backends = { app = { " .. server .. ", resolve_root = 1 } }",
+      "3: backends.app.resolve_root: expected true or false, got 1" },
+    { "backends = { app = { " .. server .. ', internal = { x = "/y" } } }',
+      "3: backends.app.internal: expected a table from URL prefix to folder such as "
+      .. '{ ["/protected/"] = "/srv/private" }, got a table' },
+    { "backends = { app = { " .. server .. ', retry = "always" } }',
+      '3: backends.app.retry: expected "safe", got "always"' },
+
+    -- the rest
+    { "control = true", "3: control: expected " .. address .. ", or false, got a boolean" },
+    { "workers = 0",
+      '3: workers: expected a number of processes from 1 to 1024, or "auto", got 0' },
+    { 'workers = "all"',
+      '3: workers: expected a number of processes from 1 to 1024, or "auto", got "all"' },
+    { "user = 0", "3: user: expected the name of an account, got 0" },
+    { 'group = "a b"', '3: group: expected the name of an account, got "a b"' },
+    { 'watch = "yes"', '3: watch: expected true or false, got "yes"' },
+    { "log = 1", "3: log: expected a table, got 1" },
+    { 'log = { level = "loud" }',
+      '3: log.level: expected "debug", "info", "warn" or "error", got "loud"' },
+    { 'log = { access = "a.log" }',
+      '3: log.access: expected "stdout" or an absolute path, or false, got "a.log"' },
+    { "log = { error = false }",
+      '3: log.error: expected "stderr" or an absolute path, got a boolean' },
+    { 'log = { format = "apache" }',
+      '3: log.format: expected "combined" or "json", or a function, got "apache"' },
+    { 'limits = { body = "1 M" }',
+      '3: limits.body: expected a size such as 4096, "16k", "1M" or "1G", got "1 M"' },
+    { "limits = { header = 0 }",
+      '3: limits.header: expected a size such as 4096, "16k", "1M" or "1G", above zero, got 0' },
+    { 'limits = { spool_dir = "tmp" }',
+      '3: limits.spool_dir: expected an absolute path such as "/srv/www", got "tmp"' },
+    { 'limits = { header_names = { "a b" } }',
+      '3: limits.header_names: expected a list of header names such as { "X_Legacy" }, '
+      .. "got a table" },
+    { "stop_timeout = -1",
+      '3: stop_timeout: expected a duration such as 5, "250ms", "2m" or "1h", got -1' },
+    { "on_log = 1", "3: on_log: expected a function, got 1" },
+    { "on_params = {}", "3: on_params: expected a function, got a table" },
+
+    -- what comes later
+    { "on_balance = print", "3: 'on_balance'" .. later },
+    { "on_error = print", "3: 'on_error'" .. later },
+    { "on_stderr = print", "3: 'on_stderr'" .. later },
+    { 'test = "spec"', "3: 'test'" .. later },
+    { 'trusted_proxies = { "10.0.0.0/8" }',
+      "3: trusted_proxies: 'a list that is not empty'" .. later },
+    { 'log = { access = "syslog" }',
+      "3: log.access: 'syslog'" .. later },
+    { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },
+    { 'listen = { { address = ":1", protocol = "fastcgi" } }',
+      "3: listen[1]: 'protocol = \"fastcgi\"'" .. later },
+    { 'listen = { { address = ":1", proxy_protocol = true } }',
+      "3: listen[1]: 'proxy_protocol = true'" .. later },
+    { "limits = { per_ip = 5 }", "3: limits: 'per_ip = 5'" .. later },
+    { "limits = { connections = 5 }", "3: limits: 'connections = 5'" .. later },
+    { 'backends = { app = { servers = { { address = "h:1", weight = 2 } } } }',
+      "3: backends.app.servers[1]: 'weight = 2'" .. later },
+    { 'backends = { app = { servers = { { address = "h:1", backup = true } } } }',
+      "3: backends.app.servers[1]: 'backup = true'" .. later },
+  }
+  for _, setting in ipairs({
+    { 'balance = "hash"', "'balance = \"hash\"'" }, { "balance = print", "'balance'" },
+    { "max_conns = 8", "'max_conns = 8'" }, { "slow_start = 5", "'slow_start = 5'" },
+    { "health = {}", "'health'" }, { "multiplex = true", "'multiplex = true'" },
+    { "per_tenant = 2", "'per_tenant = 2'" }, { "ini = {}", "'ini'" },
+    { 'load = "status"', "'load = \"status\"'" },
+  }) do
+    table.insert(cases, {
+      "backends = { app = {\n" .. server .. ",\n" .. setting[1] .. " } }",
+      "5: backends.app: " .. setting[2] .. later,
+    })
+  end
+
+  for _, case in ipairs(cases) do
+    it("is told: " .. case[2]:sub(1, 90):gsub("%c", "?"), function()
+      local message = message_of(script(case[1]))
+      assert.equal("route.lua:" .. case[2], message:sub(1, 10 + #case[2]))
+      assert.is_nil(message:find("\n"), "one line only")
+    end)
+  end
+
+  it("is told of keys without a fixed value to accept", function()
+    for _, key in ipairs({ "max_fails", "fail_timeout", "health", "ini", "resolve" }) do
+      assert.equal(("route.lua:3: backends.app: '%s' is not available in moongate 0.1 yet"):format(
+        key), message_of(script(("backends = { app = { %s, %s = {} } }"):format(server, key))))
+    end
+  end)
+
+  it("is told that it returns no table", function()
+    assert.equal("route.lua:1: a route returns a table of settings and hooks, this one returned "
+      .. "nothing (is the 'return' missing?)", message_of("local x = {}"))
+    assert.equal("route.lua:2: a route returns a table of settings and hooks, this one returned 7",
+      message_of("\nreturn 7"))
+  end)
+
+  it("is told that on_request is missing", function()
+    assert.equal("route.lua:2: on_request is missing: the function that decides about each request",
+      message_of('\nreturn { listen = ":1" }'))
+  end)
+end)

@@ -1,0 +1,44 @@
+-- Specs of moongate.suggest.
+
+local suggest = require("moongate.suggest")
+
+describe("suggest.distance", function()
+  it("counts edits", function()
+    assert.equal(0, suggest.distance("root", "root"))
+    assert.equal(1, suggest.distance("rot", "root"))
+    assert.equal(1, suggest.distance("roots", "root"))
+    assert.equal(1, suggest.distance("orot", "root"))
+    assert.equal(1, suggest.distance("inof", "info"))
+    assert.equal(2, suggest.distance("toor", "root"))
+    assert.equal(4, suggest.distance("", "root"))
+    assert.equal(3, suggest.distance("kitten", "sitting"))
+  end)
+end)
+
+describe("suggest.nearest", function()
+  it("takes the keys of a set or the values of a list", function()
+    assert.equal("backends", suggest.nearest("backend", { backends = true, listen = true }))
+    assert.equal("backends", suggest.nearest("bakcends", { "listen", "backends" }))
+  end)
+
+  it("ignores letter case", function()
+    assert.equal("listen", suggest.nearest("Listen", { "listen" }))
+  end)
+
+  it("says nothing where nothing is near", function()
+    assert.is_nil(suggest.nearest("colour", { "listen", "backends" }))
+    assert.is_nil(suggest.nearest("x", { "listen" }))
+    assert.is_nil(suggest.nearest("listen", {}))
+  end)
+
+  it("takes the first by the alphabet of equally near words", function()
+    assert.equal("aab", suggest.nearest("aaa", { "aac", "aab", "aad" }))
+  end)
+end)
+
+describe("suggest.hint", function()
+  it("is the tail of a message", function()
+    assert.equal("; did you mean 'listen'?", suggest.hint("lisen", { "listen" }))
+    assert.equal("", suggest.hint("colour", { "listen" }))
+  end)
+end)

@@ -1,0 +1,221 @@
+-- The benchmark: Moongate with a route that looks a tenant up in Lua against nginx with the same
+-- lookup as a `map`, both with one worker, before the same FastCGI application with kept
+-- connections. Started by tests/bench/run.
+--
+-- The two are measured in turns in one run, so that whatever else the machine does hurts both, and
+-- every figure is the median of its rounds. CPU time is the kernel's count for the proxy's
+-- processes; the load generator and the application are not in it.
+
+local measure = require("tests.bench.measure")
+local process = require("tests.support.process")
+local proxies = require("tests.bench.proxies")
+local report = require("tests.bench.report")
+
+local USAGE = [[
+usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
+                       [--out FILE] [--strict]
+  --only     some of: tiny,64k,1m,post,idle,instructions
+  --proxies  some of: nginx,moongate
+  --quick    short rounds, for a look
+  --strict   exit status 1 if an aim is missed
+NGINX and MOONGATE name other binaries.]]
+
+--- What wrk does in each case; `hosts` is how many tenants it goes through.
+local LOADS = {
+  { name = "tiny", title = "tiny GET", path = "/index.php", hosts = 1000 },
+  { name = "64k", title = "64 KB reply", path = "/index.php?size=65536", hosts = 1000 },
+  { name = "1m", title = "1 MB reply", path = "/index.php?size=1048576", hosts = 1000 },
+  { name = "post", title = "POST of 16 KB", method = "POST", path = "/form.php", body = 16384,
+    hosts = 50 },
+}
+
+local function fail(message)
+  io.stderr:write(message, "\n")
+  os.exit(2)
+end
+
+local function list(text)
+  local set = {}
+  for word in text:gmatch("[^,]+") do
+    set[word] = true
+  end
+  return set
+end
+
+local function parse(words)
+  local options = {
+    rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
+    only = list("tiny,64k,1m,post,idle,instructions"), proxies = list("nginx,moongate"),
+  }
+  local i = 1
+  local function value()
+    i = i + 1
+    return words[i] or fail(USAGE)
+  end
+  while words[i] do
+    local word = words[i]
+    if word == "--quick" then
+      options.rounds, options.seconds, options.requests = 3, 1, 1000
+    elseif word == "--strict" then
+      options.strict = true
+    elseif word == "--only" or word == "--proxies" then
+      options[word:sub(3)] = list(value())
+    elseif word == "--rounds" or word == "--seconds" then
+      options[word:sub(3)] = tonumber(value()) or fail(USAGE)
+    elseif word == "--out" then
+      options.out = value()
+    else
+      fail(USAGE)
+    end
+    i = i + 1
+  end
+  return options
+end
+
+local function say(format, ...)
+  io.stderr:write(format:format(...), "\n")
+end
+
+local function median(values)
+  local sorted = { unpack(values) }
+  table.sort(sorted)
+  local middle = math.floor(#sorted / 2)
+  if #sorted % 2 == 1 then
+    return sorted[middle + 1]
+  end
+  return (sorted[middle] + sorted[middle + 1]) / 2
+end
+
+-- A, B, then B, A: neither is always the one that comes second.
+local function in_turn(names, round)
+  if round % 2 == 1 then
+    return names
+  end
+  local reversed = {}
+  for i = #names, 1, -1 do
+    reversed[#reversed + 1] = names[i]
+  end
+  return reversed
+end
+
+local function medians(rounds)
+  local out = { rounds = rounds }
+  for key, value in pairs(rounds[1]) do
+    if type(value) == "number" then
+      local values = {}
+      for i, round in ipairs(rounds) do
+        values[i] = round[key]
+      end
+      out[key] = median(values)
+    end
+  end
+  return out
+end
+
+-- One case of load over all rounds. Returns name -> medians.
+local function bench_load(load, names, started, options)
+  local rounds = {}
+  for _, name in ipairs(names) do
+    rounds[name] = {}
+    measure.load(started[name], load, math.min(1, options.seconds)) -- fills caches, compiles traces
+  end
+  for round = 1, options.rounds do
+    for _, name in ipairs(in_turn(names, round)) do
+      local result = measure.load(started[name], load, options.seconds)
+      rounds[name][round] = result
+      say("%-14s round %d  %-9s %8.0f requests/s  %8.2f us CPU", load.title, round, name,
+        result.rate, result.cpu)
+    end
+  end
+  local out = {}
+  for _, name in ipairs(names) do
+    out[name] = medians(rounds[name])
+    out[name].calls, out[name].by_call = measure.calls(started[name], load, 2)
+  end
+  return out
+end
+
+local function bench_loads(names, options, application)
+  local cases, started = {}, {}
+  for _, load in ipairs(LOADS) do
+    if options.only[load.name] then
+      for _, name in ipairs(names) do
+        started[name] = started[name] or proxies.start(name, application)
+      end
+      cases[load.name] = bench_load(load, names, started, options)
+      cases[load.name].title = load.title
+    end
+  end
+  for _, proxy in pairs(started) do
+    proxy:stop()
+  end
+  return cases
+end
+
+-- Each figure comes from processes that did nothing else before.
+local function bench_idle(names, options, application)
+  local out = { title = "idle" }
+  for _, name in ipairs(names) do
+    local proxy = proxies.start(name, application)
+    out[name] = measure.idle(proxy, options.connections)
+    say("%-14s          %-9s %8.0f bytes for each of %d", "idle", name, out[name].bytes,
+      out[name].connections)
+    proxy:stop()
+  end
+  return out
+end
+
+local function bench_instructions(names, options, application)
+  local out = { title = "instructions" }
+  for _, name in ipairs(names) do
+    local count = measure.instructions(function(folder)
+      return proxies.start(name, application, folder)
+    end, options.requests)
+    out[name] = { instructions = count }
+    say("%-14s          %-9s %8.0f for a tiny GET", "instructions", name, count)
+  end
+  return out
+end
+
+local function main(words)
+  local options = parse(words)
+  local names = {}
+  for _, name in ipairs({ "nginx", "moongate" }) do
+    if options.proxies[name] then
+      names[#names + 1] = name
+      local problem = proxies.missing(name)
+      if problem then
+        fail(problem)
+      end
+    end
+  end
+  local application = proxies.application()
+  local cases = bench_loads(names, options, application)
+  if options.only.idle then
+    cases.idle = bench_idle(names, options, application)
+  end
+  if options.only.instructions then
+    cases.instructions = bench_instructions(names, options, application)
+  end
+  application:stop()
+
+  local aims = report.aims(cases)
+  io.stdout:write(report.table(names, cases), report.verdict(aims))
+  os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
+  process.write_file(options.out, report.json({
+    machine = measure.machine(),
+    versions = proxies.versions(names),
+    options = { rounds = options.rounds, seconds = options.seconds },
+    cases = cases,
+    aims = aims,
+  }))
+  say("\nwritten to %s", options.out)
+  return options.strict and not report.hold(aims) and 1 or 0
+end
+
+-- An error must not skip the end of what was started: process.lua sees to that when it is dropped.
+local ok, result = xpcall(main, debug.traceback, arg)
+if not ok then
+  io.stderr:write(result, "\n")
+end
+os.exit(ok and result or 1, true)

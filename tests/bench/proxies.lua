@@ -1,0 +1,281 @@
+-- The parties of the benchmark: the application (build/tests/responder), nginx and Moongate, each
+-- with its configuration, made so that both proxies do the same: look the docroot of the host up
+-- among ten thousand, make the usual params, pass the request on over a kept connection, no access
+-- log. Called by main.lua.
+
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+
+local proxies = {}
+
+local TENANTS = 10000
+local KEEPALIVE = 64
+
+--- The variables of Debian's fastcgi_params, and how nginx names their values.
+local NGINX_PARAMS = [[
+      fastcgi_param SCRIPT_FILENAME   $docroot$fastcgi_script_name;
+      fastcgi_param QUERY_STRING      $query_string;
+      fastcgi_param REQUEST_METHOD    $request_method;
+      fastcgi_param CONTENT_TYPE      $content_type;
+      fastcgi_param CONTENT_LENGTH    $content_length;
+      fastcgi_param SCRIPT_NAME       $fastcgi_script_name;
+      fastcgi_param REQUEST_URI       $request_uri;
+      fastcgi_param DOCUMENT_URI      $document_uri;
+      fastcgi_param DOCUMENT_ROOT     $docroot;
+      fastcgi_param SERVER_PROTOCOL   $server_protocol;
+      fastcgi_param REQUEST_SCHEME    $scheme;
+      fastcgi_param HTTPS             $https if_not_empty;
+      fastcgi_param GATEWAY_INTERFACE CGI/1.1;
+      fastcgi_param SERVER_SOFTWARE   nginx/$nginx_version;
+      fastcgi_param REMOTE_ADDR       $remote_addr;
+      fastcgi_param REMOTE_PORT       $remote_port;
+      fastcgi_param SERVER_ADDR       $server_addr;
+      fastcgi_param SERVER_PORT       $server_port;
+      fastcgi_param SERVER_NAME       $server_name;
+      fastcgi_param REDIRECT_STATUS   200;
+]]
+
+-- Bodies stay in memory, as they do in Moongate, instead of going through files; with these sizes
+-- nginx is at its best in every case. A larger fastcgi_buffer_size would cost it on tiny replies.
+local NGINX = [[
+daemon off;
+master_process %(master);
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid %(dir)/nginx.pid;
+error_log %(dir)/error.log warn;
+%(user)
+events { worker_connections 16384; }
+http {
+  access_log off;
+  keepalive_requests 1000000000;
+  keepalive_timeout 600s;
+  client_body_temp_path %(dir)/body;
+  fastcgi_temp_path %(dir)/fastcgi;
+  proxy_temp_path %(dir)/proxy;
+  uwsgi_temp_path %(dir)/uwsgi;
+  scgi_temp_path %(dir)/scgi;
+  client_body_buffer_size 64k;
+  fastcgi_buffers 16 32k;
+  map_hash_max_size 65536;
+  map_hash_bucket_size 128;
+  map $host $docroot {
+    default "";
+    include %(dir)/tenants.map;
+  }
+  upstream app {
+    server %(application);
+    keepalive %(keepalive);
+    keepalive_requests 1000000000;
+  }
+  server {
+    listen %(address) backlog=4096;
+    location / {
+      fastcgi_pass app;
+      fastcgi_keep_conn on;
+%(params)    }
+  }
+}
+]]
+
+local ROUTE = [[
+-- Ten thousand tenants, each with its own docroot, found by the request's host.
+local tenants = {}
+for i = 1, %(tenants) do
+  tenants[("t%05d.example"):format(i)] = {
+    backend = "app",
+    docroot = ("/srv/tenants/t%05d/public"):format(i),
+  }
+end
+
+return {
+  control = false,
+  log = { access = false },
+  limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s" },
+  backends = {
+    app = {
+      servers = { "%(application)" },
+      keepalive = %(keepalive),
+      keepalive_requests = 1000000000,
+    },
+  },
+  on_request = function(req)
+    return tenants[req.host]
+  end,
+}
+]]
+
+---@class Proxy
+---@field name string
+---@field address string
+---@field process Process
+---@field worker integer pid of the process that serves
+---@field pids integer[] all of its processes
+local Proxy = {}
+Proxy.__index = Proxy
+
+---@class Application
+---@field address string
+local Application = {}
+Application.__index = Application
+
+local function fill(template, values)
+  return (template:gsub("%%%((%w+)%)", values))
+end
+
+local function program(path)
+  return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
+end
+
+local function binary(name)
+  if name == "moongate" then
+    return program(os.getenv("MOONGATE") or "build/moongate")
+  elseif os.getenv("NGINX") then
+    return program(os.getenv("NGINX"))
+  end
+  for _, path in ipairs({ "/usr/sbin/nginx", "build/deps/nginx/usr/sbin/nginx" }) do
+    if process.read_file(path) then
+      return program(path)
+    end
+  end
+  return "/usr/sbin/nginx"
+end
+
+--- Why this proxy cannot be measured, or nil.
+---@param name "nginx"|"moongate"
+---@return string|nil
+function proxies.missing(name)
+  if not process.read_file(binary(name)) then
+    local remedy = name == "nginx" and "tools/install bench" or "make"
+    return ("no %s at %s; run `%s`"):format(name, binary(name), remedy)
+  end
+end
+
+--- What is compared, for the report.
+---@param names string[]
+---@return table<string, string>
+function proxies.versions(names)
+  local out = {}
+  for _, name in ipairs(names) do
+    local argv = { binary(name), name == "nginx" and "-v" or "version" }
+    local result = process.run({ argv = argv })
+    out[name] = (result.stdout .. result.stderr):match("[^\n]+")
+  end
+  return out
+end
+
+--- Starts the application on a unix socket.
+---@return Application
+function proxies.application()
+  local dir = process.tempdir("app")
+  local self = setmetatable({ address = "unix:" .. dir .. "/app.sock" }, Application)
+  self.process = process.spawn({
+    argv = { program("build/tests/responder"), self.address },
+    stderr = dir .. "/stderr",
+  })
+  poll.wait(function()
+    assert(self.process:alive(), "build/tests/responder: " .. self.process:ending())
+    return net.listening(self.address)
+  end, "the application to listen")
+  return self
+end
+
+function Application:stop()
+  self.process:stop()
+end
+
+local function nginx_command(values)
+  local map = {}
+  for i = 1, TENANTS do
+    map[i] = ("t%05d.example /srv/tenants/t%05d/public;\n"):format(i, i)
+  end
+  process.write_file(values.dir .. "/tenants.map", table.concat(map))
+  process.write_file(values.dir .. "/nginx.conf", fill(NGINX, values))
+  return { binary("nginx"), "-p", values.dir, "-c", values.dir .. "/nginx.conf",
+    "-e", values.dir .. "/error.log" }
+end
+
+local function moongate_command(values)
+  process.write_file(values.dir .. "/route.lua", fill(ROUTE, values))
+  local argv = { binary("moongate"), "run", values.dir .. "/route.lua", "--listen", values.address,
+    "--workers", "1", "--no-watch" }
+  if process.is_root() then
+    argv[#argv + 1] = "--user"
+    argv[#argv + 1] = "root"
+  end
+  return argv
+end
+
+local function under_callgrind(argv, folder)
+  local out = { "valgrind", "--tool=callgrind", "--quiet",
+    "--callgrind-out-file=" .. folder .. "/callgrind.%p" }
+  for _, word in ipairs(argv) do
+    out[#out + 1] = word
+  end
+  return out
+end
+
+--- Starts a proxy and waits until it answers.
+---@param name "nginx"|"moongate"
+---@param application Application
+---@param folder? string runs it under callgrind, which writes its counts to this folder
+---@return Proxy
+function proxies.start(name, application, folder)
+  local dir = process.tempdir("bench")
+  local values = {
+    dir = dir,
+    address = "127.0.0.1:" .. net.free_port(),
+    application = application.address,
+    keepalive = KEEPALIVE,
+    tenants = TENANTS,
+    params = NGINX_PARAMS,
+    master = folder and "off" or "on",
+    user = process.is_root() and "user root;" or "",
+  }
+  local argv = name == "nginx" and nginx_command(values) or moongate_command(values)
+  local self = setmetatable({ name = name, address = values.address, dir = dir }, Proxy)
+  self.process = process.spawn({
+    argv = folder and under_callgrind(argv, folder) or argv,
+    cwd = dir,
+    stdout = dir .. "/stdout",
+    stderr = dir .. "/stderr",
+  })
+  poll.wait(function()
+    assert(self.process:alive(), self:problem())
+    return net.listening(self.address) and self:find_worker(folder)
+  end, name .. " to serve", folder and 60 or 15)
+  return self
+end
+
+-- Moongate says on stderr that it serves; nginx listens before its worker is there.
+function Proxy:find_worker(alone)
+  local children = process.children(self.process.pid)
+  if self.name == "moongate" then
+    local text = process.read_file(self.dir .. "/stderr") or ""
+    if not text:find("serving", 1, true) then
+      return false
+    end
+  elseif not alone and #children == 0 then
+    return false
+  end
+  self.worker = children[1] or self.process.pid
+  self.pids = { self.process.pid, unpack(children) }
+  return true
+end
+
+function Proxy:problem()
+  local out = { self.name .. ": " .. self.process:ending() }
+  for _, name in ipairs({ "/stderr", "/error.log" }) do
+    out[#out + 1] = process.read_file(self.dir .. name)
+  end
+  return table.concat(out, "\n")
+end
+
+--- Ends it and removes its files.
+function Proxy:stop()
+  self.process:stop(20)
+  process.remove(self.dir)
+end
+
+return proxies

@@ -1,0 +1,160 @@
+-- What becomes of the figures: the table on the terminal, the verdict on the aims, the JSON file.
+-- Pure: tables in, text out. Called by main.lua.
+
+local report = {}
+
+local CASES = { "tiny", "64k", "1m", "post" }
+
+--- Rows of a case of load.
+local ROWS = {
+  { key = "rate", title = "requests/s", format = "%.0f" },
+  { key = "cpu", title = "CPU us/request", format = "%.2f" },
+  { key = "p50", title = "p50 ms", format = "%.2f" },
+  { key = "p99", title = "p99 ms", format = "%.2f" },
+  { key = "calls", title = "system calls/request", format = "%.2f" },
+}
+
+local function row(lines, names, case, title, key, format)
+  local line = ("%-15s%-24s"):format(case.title, title)
+  for _, name in ipairs(names) do
+    line = line .. ("%14s"):format(case[name] and format:format(case[name][key]) or "-")
+  end
+  local nginx, moongate = case.nginx, case.moongate
+  if nginx and moongate and nginx[key] > 0 then
+    line = line .. ("%12.2f"):format(moongate[key] / nginx[key])
+  end
+  lines[#lines + 1] = line
+end
+
+--- The table for the terminal; the last column is Moongate's figure divided by nginx's.
+---@param names string[]
+---@param cases table
+---@return string
+function report.table(names, cases)
+  local head = ("\n%-15s%-24s"):format("case", "figure")
+  for _, name in ipairs(names) do
+    head = head .. ("%14s"):format(name)
+  end
+  local lines = { head .. (#names == 2 and ("%12s"):format("ratio") or "") }
+  for _, name in ipairs(CASES) do
+    for _, figure in ipairs(cases[name] and ROWS or {}) do
+      row(lines, names, cases[name], figure.title, figure.key, figure.format)
+    end
+  end
+  if cases.idle then
+    row(lines, names, cases.idle, "bytes/connection", "bytes", "%.0f")
+  end
+  if cases.instructions then
+    row(lines, names, cases.instructions, "user space/tiny GET", "instructions", "%.0f")
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- The median of what Moongate needs for each part that nginx needs, taken round by round, so that a
+-- machine that is slow for a while counts once.
+local function round_ratio(case, key)
+  local ratios = {}
+  for i, round in ipairs(case.moongate.rounds) do
+    ratios[i] = round[key] / case.nginx.rounds[i][key]
+  end
+  table.sort(ratios)
+  local middle = (#ratios + 1) / 2
+  return (ratios[math.floor(middle)] + ratios[math.ceil(middle)]) / 2
+end
+
+local function aim(list, title, value, limit)
+  list[#list + 1] = { title = title, value = value, limit = limit, holds = value <= limit }
+end
+
+--- The aims that this run can judge.
+---@param cases table
+---@return { title: string, value: number, limit: number, holds: boolean }[]
+function report.aims(cases)
+  local list = {}
+  local tiny, idle, instructions = cases.tiny, cases.idle, cases.instructions
+  if tiny and tiny.moongate then
+    if tiny.nginx then
+      aim(list, "CPU of a tiny request, nginx is 1", round_ratio(tiny, "cpu"), 1)
+    end
+    aim(list, "system calls of a tiny request", tiny.moongate.calls, 5)
+  end
+  if instructions and instructions.moongate then
+    aim(list, "user-space instructions of a tiny request", instructions.moongate.instructions,
+      20000)
+  end
+  if idle and idle.moongate then
+    aim(list, "bytes of an idle connection", idle.moongate.bytes, 700)
+  end
+  return list
+end
+
+---@param aims table
+---@return boolean
+function report.hold(aims)
+  for _, one in ipairs(aims) do
+    if not one.holds then
+      return false
+    end
+  end
+  return true
+end
+
+--- One line for each aim.
+---@param aims table
+---@return string
+function report.verdict(aims)
+  local lines = { "" }
+  for _, one in ipairs(aims) do
+    lines[#lines + 1] = ("%-6s %s: %.6g, at most %g"):format(one.holds and "holds" or "MISSED",
+      one.title, one.value, one.limit)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local encode
+
+local function encode_string(text)
+  return '"' .. text:gsub('[%c"\\]', function(char)
+    return ("\\u%04x"):format(char:byte())
+  end) .. '"'
+end
+
+local function encode_object(value, indent)
+  local keys, parts = {}, {}
+  for key in pairs(value) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  for i, key in ipairs(keys) do
+    parts[i] = ("%s  %s: %s"):format(indent, encode_string(key), encode(value[key], indent .. "  "))
+  end
+  return "{\n" .. table.concat(parts, ",\n") .. "\n" .. indent .. "}"
+end
+
+local function encode_list(value, indent)
+  local parts = {}
+  for i, item in ipairs(value) do
+    parts[i] = indent .. "  " .. encode(item, indent .. "  ")
+  end
+  return "[\n" .. table.concat(parts, ",\n") .. "\n" .. indent .. "]"
+end
+
+function encode(value, indent)
+  if type(value) == "table" then
+    return #value > 0 and encode_list(value, indent) or encode_object(value, indent)
+  elseif type(value) == "string" then
+    return encode_string(value)
+  elseif type(value) == "number" then
+    return ("%.10g"):format(value)
+  end
+  return tostring(value)
+end
+
+--- JSON with sorted keys, so that two results can be compared by diff.
+---@param value table
+---@return string
+function report.json(value)
+  return encode(value, "") .. "\n"
+end
+
+return report

@@ -1,0 +1,477 @@
+-- FastCGI as it should be: params, records in every cut, STDERR, kept connections. The application
+-- is the responder, which checks each request strictly; its complaints fail the scenario at `stop`.
+
+local http = require("tests.support.http")
+local poll = require("tests.support.poll")
+local rig = require("tests.support.rig")
+
+describe("a FastCGI request", function()
+  for _, transport in ipairs({ "unix", "tcp" }) do
+    it("is answered over " .. transport, function()
+      local r = rig.start({ responder = { tcp = transport == "tcp" } })
+      finally(function() r:stop() end)
+      local res = r:get("header=X-From:%20app")
+      assert.equal(200, res.status)
+      assert.equal("hello\n", res.body)
+      assert.equal("text/plain", res.headers["content-type"])
+      assert.equal("app", res.headers["x-from"])
+      assert.is_truthy(res.headers.date)
+      assert.is_truthy(res.headers.server)
+    end)
+  end
+end)
+
+describe("the params", function()
+  local r
+
+  setup(function()
+    r = rig.start({
+      settings = [[limits = { header = "64k", header_names = { "X_Legacy" } }]],
+      on_request = [[
+        if req.path:find("^/generic") then
+          return { backend = "app", docroot = "/srv/app", strip = "/generic" }
+        elseif req.path == "/given.php" then
+          return { backend = "app", docroot = "/srv/app",
+            params = { APP_MODE = "test", APP_LEVEL = 3, REMOTE_PORT = false } }
+        elseif req.path:find("^/long") then
+          return { backend = "app", docroot = "/srv/app",
+            params = { LONG = ("x"):rep(tonumber(req.args.n)) } }
+        end
+      ]],
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  it("are those of RFC 3875 and what applications expect", function()
+    local target = "/shop/cart.php/7/x%20y?dump&a=1"
+    local res = http.request(r.address, { path = target, host = "acme.example:8080" })
+    local p = rig.params(res)
+    local host, port = r.address:match("^(.*):(%d+)$")
+    assert.equal("CGI/1.1", p.GATEWAY_INTERFACE)
+    assert.equal("HTTP/1.1", p.SERVER_PROTOCOL)
+    assert.equal("acme.example", p.SERVER_NAME)
+    assert.equal(host, p.SERVER_ADDR)
+    assert.equal(port, p.SERVER_PORT)
+    assert.equal("127.0.0.1", p.REMOTE_ADDR)
+    assert.is_truthy(tonumber(p.REMOTE_PORT))
+    assert.equal("GET", p.REQUEST_METHOD)
+    assert.equal(target, p.REQUEST_URI)
+    assert.equal("http", p.REQUEST_SCHEME)
+    assert.equal("dump&a=1", p.QUERY_STRING)
+    assert.equal("/shop/cart.php", p.SCRIPT_NAME)
+    assert.equal("/srv/app/shop/cart.php", p.SCRIPT_FILENAME)
+    assert.equal("/7/x y", p.PATH_INFO)
+    assert.equal("/srv/app", p.DOCUMENT_ROOT)
+    assert.equal("200", p.REDIRECT_STATUS)
+    assert.equal("acme.example:8080", p.HTTP_HOST)
+    assert.is_truthy(p.SERVER_SOFTWARE:find("^moongate/"))
+    assert.is_nil(p.PATH_TRANSLATED)
+    assert.is_true(p.HTTPS == nil or p.HTTPS == "")
+  end)
+
+  it("have no PATH_INFO when there is none", function()
+    assert.is_nil(rig.params(r:get("dump")).PATH_INFO)
+  end)
+
+  it("carry a query of any bytes as it was sent, and an empty one", function()
+    local query = "dump&q=%C3%A4+b%00&r=?/"
+    assert.equal(query, rig.params(r:get(query)).QUERY_STRING)
+    r:get("")
+    assert.is_truthy(r.back:wait_log("uri=/x.php%?$"))
+    http.get(r.address, "/x.php")
+    assert.is_truthy(r.back:wait_log("uri=/x.php$"))
+  end)
+
+  it("carry the client's headers", function()
+    local p = rig.params(r:get("dump", {
+      headers = {
+        ["User-Agent"] = "test/1",
+        ["Accept"] = { "text/html", "text/plain" },
+        ["Cookie"] = { "a=1", "b=2" },
+        ["Authorization"] = "Basic YTpi",
+        ["X-Empty"] = "",
+        ["Content-Type"] = "text/x-odd",
+      },
+    }))
+    assert.equal("test/1", p.HTTP_USER_AGENT)
+    assert.equal("text/html, text/plain", p.HTTP_ACCEPT)
+    assert.equal("a=1; b=2", p.HTTP_COOKIE)
+    assert.equal("Basic YTpi", p.HTTP_AUTHORIZATION)
+    assert.equal("", p.HTTP_X_EMPTY)
+    assert.equal("text/x-odd", p.CONTENT_TYPE)
+    assert.is_nil(p.HTTP_CONTENT_TYPE)
+    assert.is_nil(p.HTTP_CONTENT_LENGTH)
+  end)
+
+  it("never carry what a client must not set", function()
+    local p = rig.params(r:get("dump", {
+      headers = {
+        ["Proxy"] = "http://evil.example/",
+        ["X_Forged"] = "1",
+        ["X.Dotted"] = "1",
+        ["X_Legacy"] = "kept",
+        ["Keep-Alive"] = "timeout=5",
+        ["TE"] = "trailers",
+        ["Upgrade"] = "h2c",
+        ["Proxy-Authorization"] = "Basic x",
+        ["X-Hop"] = "secret",
+        ["Connection"] = "close, X-Hop",
+      },
+    }))
+    for _, name in ipairs({ "PROXY", "X_FORGED", "X_DOTTED", "KEEP_ALIVE", "TE", "UPGRADE",
+      "CONNECTION", "PROXY_AUTHORIZATION", "X_HOP", "TRANSFER_ENCODING" }) do
+      assert.is_nil(p["HTTP_" .. name], name)
+    end
+    assert.equal("kept", p.HTTP_X_LEGACY)
+  end)
+
+  it("carry CONTENT_LENGTH and CONTENT_TYPE of a body", function()
+    local res = r:get("dump", {
+      method = "POST", body = "a=1&b=2",
+      headers = { ["Content-Type"] = "application/x-www-form-urlencoded" },
+    })
+    local p = rig.params(res)
+    assert.equal("7", p.CONTENT_LENGTH)
+    assert.equal("application/x-www-form-urlencoded", p.CONTENT_TYPE)
+    assert.equal("POST", p.REQUEST_METHOD)
+  end)
+
+  it("are what the decision adds and removes", function()
+    local p = rig.params(http.get(r.address, "/given.php?dump"))
+    assert.equal("test", p.APP_MODE)
+    assert.equal("3", p.APP_LEVEL)
+    assert.is_nil(p.REMOTE_PORT)
+  end)
+
+  it("take any size up to a record's", function()
+    for _, size in ipairs({ 0, 1, 127, 128, 255, 256, 32700, 32768, 40000, 65000 }) do
+      local res = http.get(r.address, "/long.php?dump&n=" .. size)
+      assert.equal(200, res.status)
+      assert.equal(size, #rig.params(res).LONG)
+    end
+  end)
+
+  it("beyond that are refused with 431, and nothing is sent", function()
+    local before = #r:events("REQUEST")
+    assert.equal(431, http.get(r.address, "/long.php?dump&n=65536").status)
+    assert.equal(431, http.get(r.address, "/long.php?dump&n=200000").status)
+    assert.equal(before, #r:events("REQUEST"))
+  end)
+
+  it("may be more than one record holds", function()
+    local headers, total = {}, 0
+    for i = 1, 12 do
+      headers["X-Part-" .. i] = ("v"):rep(4000 + i)
+      total = total + 4000 + i
+    end
+    local p = rig.params(r:get("dump", { headers = headers }))
+    for i = 1, 12 do
+      assert.equal(4000 + i, #p["HTTP_X_PART_" .. i])
+      total = total - #p["HTTP_X_PART_" .. i]
+    end
+    assert.equal(0, total)
+  end)
+end)
+
+describe("the profile generic", function()
+  it("has the rest of the path in PATH_INFO, and PATH_TRANSLATED", function()
+    local r = rig.start({
+      backend = [[profile = "generic"]],
+      on_request = [[
+        if req.path:find("^/generic") then
+          return { backend = "app", docroot = "/srv/app", strip = "/generic" }
+        end
+      ]],
+    })
+    finally(function() r:stop() end)
+    local p = rig.params(http.get(r.address, "/generic/item/7?dump"))
+    assert.equal("/generic", p.SCRIPT_NAME)
+    assert.equal("/item/7", p.PATH_INFO)
+    assert.equal("/srv/app/item/7", p.PATH_TRANSLATED)
+    assert.is_truthy(p.SERVER_SOFTWARE:find("^moongate/[^ ]+$"))
+    p = rig.params(http.get(r.address, "/item?dump"))
+    assert.equal("", p.SCRIPT_NAME)
+    assert.equal("/item", p.PATH_INFO)
+  end)
+end)
+
+describe("on_params", function()
+  it("reads, rewrites and removes what stands", function()
+    local r = rig.start({
+      settings = [[on_params = function(req, params)
+        params.SEEN = params.SCRIPT_NAME
+        params.SERVER_SOFTWARE = "other"
+        params.HTTP_USER_AGENT = nil
+        local n = 0
+        for name, value in params:each() do
+          assert(type(name) == "string" and type(value) == "string")
+          n = n + 1
+        end
+        params.COUNT = tostring(n)
+      end]],
+    })
+    finally(function() r:stop() end)
+    local p = rig.params(r:get("dump", { headers = { ["User-Agent"] = "x" } }))
+    assert.equal("/x.php", p.SEEN)
+    assert.equal("other", p.SERVER_SOFTWARE)
+    assert.is_nil(p.HTTP_USER_AGENT)
+    local count = 0
+    for _ in pairs(p) do
+      count = count + 1
+    end
+    assert.equal(count - 1, tonumber(p.COUNT)) -- COUNT itself came after
+  end)
+end)
+
+describe("a reply", function()
+  local r
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 2" })
+  end)
+
+  teardown(function() r:stop() end)
+
+  -- The same reply in every cut. `who` shows that the connection was fit to be used again.
+  for _, cut in ipairs({
+    "record=1", "record=2", "record=7", "record=8", "record=65535", "write=1", "write=7",
+    "write=8", "write=9", "pad=1", "pad=7", "pad=255", "record=1&pad=255", "pieces=4",
+    "record=3&pad=2&write=5", "pieces=3&piece_delay=5", "eof", "lf", "lf&record=1", "delay=20",
+    "body_delay=20", "end_delay=20",
+    "stderr=note", "stderr=note&stderr_at=body&pieces=2", "stderr=note&stderr_at=end",
+    "stderr=note&record=1&pad=3&write=1", "fail=mgmt",
+  }) do
+    it("comes through whole with " .. cut, function()
+      local first = r:get("who").headers
+      local res = r:get("who&header=X-A:%20b&size=300&" .. cut)
+      assert.equal(200, res.status)
+      assert.equal("b", res.headers["x-a"])
+      assert.equal(rig.pattern(300), res.body)
+      assert.equal(first["x-connection"], res.headers["x-connection"])
+      assert.equal(first["x-connection"], r:get("who").headers["x-connection"])
+    end)
+  end
+
+  it("keeps its status and reason, its headers and their order", function()
+    local res = r:get("status=418%20I%20am&header=Set-Cookie:%20a=1&header=Set-Cookie:%20b=2"
+      .. "&header=X-Z:1&header=X-E:")
+    assert.equal(418, res.status)
+    assert.same({ "a=1", "b=2" }, res:all("set-cookie"))
+    assert.equal("1", res.headers["x-z"])
+    assert.equal("", res.headers["x-e"])
+  end)
+
+  it("keeps the Content-Length that the application gave", function()
+    local res = r:get("length&size=5000")
+    assert.equal("length", res.framing)
+    assert.equal("5000", res.headers["content-length"])
+    assert.equal(rig.pattern(5000), res.body)
+  end)
+
+  it("is 302 for an absolute Location without a Status, and keeps one that has it", function()
+    local res = r:get("header=Location:%20http://other.example/x")
+    assert.equal(302, res.status)
+    assert.equal("http://other.example/x", res.headers.location)
+    assert.equal(301, r:get("status=301&header=Location:%20http://other.example/").status)
+    assert.equal(201, r:get("status=201&header=Location:%20/made/7").status)
+  end)
+
+  it("loses the framing headers of the application, not the proxy's", function()
+    local res = r:get("header=Transfer-Encoding:%20chunked&header=Connection:%20x-odd"
+      .. "&header=Keep-Alive:%20a&size=20")
+    assert.equal(rig.pattern(20), res.body)
+    assert.is_nil(res.headers["keep-alive"])
+    assert.is_nil((res.headers.connection or ""):find("odd"))
+  end)
+
+  it("may have a head of up to response_header", function()
+    assert.equal(60000, #r:get("big=60000").headers["x-big"])
+    assert.equal(30000, #r:get("big=30000&record=1000&write=3000").headers["x-big"])
+  end)
+
+  it("has an app_status that on_log can see", function()
+    local logging = rig.start({
+      settings = [[on_log = function(req, log)
+        return ("status %d app %s protocol %s"):format(log.status, tostring(log.app_status),
+          tostring(log.protocol_status))
+      end]],
+    })
+    finally(function() logging:stop() end)
+    assert.equal(200, logging:get("app=3").status)
+    logging.server:wait_access("status 200 app 3 protocol 0")
+  end)
+end)
+
+describe("STDERR", function()
+  local r
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 2" })
+  end)
+
+  teardown(function() r:stop() end)
+
+  it("goes to the error log", function()
+    assert.equal(200, r:get("stderr=PHP%20message:%20something%20odd").status)
+    r.server:wait_log("PHP message: something odd")
+  end)
+
+  it("of a kind that would forge lines is escaped", function()
+    r:get("stderr=first%0Aforged%20line%1b[31m%0d")
+    r.server:wait_log("first")
+    poll.wait(function()
+      return r.server:errors():find("forged line", 1, true)
+    end, "the second line")
+    assert.is_nil(r.server:errors():find("\nforged"))
+    assert.is_nil(r.server:errors():find("[\27\r]"))
+  end)
+
+  it("of any size does not spoil the reply", function()
+    for _, at in ipairs({ "head", "body", "end" }) do
+      local res = r:get("size=100000&pieces=2&stderr_size=300000&stderr_at=" .. at)
+      assert.equal(rig.pattern(100000), res.body)
+    end
+  end)
+end)
+
+describe("connections to a backend", function()
+  it("are closed by the proxy as soon as END_REQUEST has come, without keepalive", function()
+    local r = rig.start()
+    finally(function() r:stop() end)
+    for i = 1, 3 do
+      local res = r:get("who&close=stay")
+      assert.equal(tostring(i), res.headers["x-connection"])
+      r:wait_connections(0)
+    end
+    for _, event in ipairs(r:events("CLOSE")) do
+      assert.equal("client", event.by)
+    end
+    assert.equal("0", r:events("REQUEST")[1].keep)
+  end)
+
+  it("are used again with keepalive", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    for i = 1, 5 do
+      local res = r:get("who")
+      assert.equal("1", res.headers["x-connection"])
+      assert.equal(tostring(i), res.headers["x-request"])
+    end
+    assert.equal("1", r:events("REQUEST")[1].keep)
+    r:wait_connections(1)
+  end)
+
+  it("are kept up to the number that was asked for", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    local clients = {}
+    for i = 1, 5 do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = rig.target("delay=100") })
+    end
+    for i = 1, 5 do
+      assert.equal(200, clients[i]:receive().status)
+      clients[i]:close()
+    end
+    assert.equal(5, #r:events("OPEN"))
+    r:wait_connections(2)
+  end)
+
+  it("are closed when idle for keepalive_idle, or after keepalive_requests", function()
+    local r = rig.start({
+      backend = [[keepalive = 2, keepalive_idle = "200ms", keepalive_requests = 3]],
+    })
+    finally(function() r:stop() end)
+    r:get("")
+    r:wait_connections(1)
+    r:wait_connections(0)
+    for i = 1, 4 do
+      assert.equal(i <= 3 and "2" or "3", r:get("who").headers["x-connection"])
+    end
+  end)
+
+  for _, case in ipairs({
+    { "the application closed it at once", "close=end" },
+    { "it was closed while idle", "idle=30" },
+    { "bytes came after END_REQUEST", "fail=after-end" },
+  }) do
+    it("are not used again when " .. case[1], function()
+      local r = rig.start({ backend = "keepalive = 2" })
+      finally(function() r:stop() end)
+      local client = http.open(r.address)
+      local res = client:request({ path = rig.target("who&" .. case[2]) })
+      assert.equal("1", res.headers["x-connection"])
+      r:wait_connections(0)
+      for _ = 1, 2 do
+        assert.equal("2", client:request({ path = rig.target("who"), method = "POST", body = "x" })
+          .headers["x-connection"])
+      end
+      client:close()
+    end)
+  end
+
+  it("that turn out closed are replaced for idempotent methods only", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    for _, method in ipairs({ "GET", "HEAD", "PUT", "DELETE", "OPTIONS" }) do
+      assert.equal(200, r:get("next=close").status)
+      local body = method == "PUT" and "x" or nil
+      assert.equal(200, r:get("who", { method = method, body = body }).status, method)
+    end
+    assert.equal(200, r:get("next=close").status)
+    local before = #r:events("REQUEST")
+    assert.equal(502, r:get("", { method = "POST", body = "once" }).status)
+    assert.equal(before, #r:events("REQUEST"))
+    assert.equal(200, r:get("", { method = "POST", body = "once" }).status)
+  end)
+
+  it("survive an application's limit of requests", function()
+    local r = rig.start({
+      backend = "keepalive = 2",
+      responder = { args = { "--max-requests", "3" } },
+    })
+    finally(function() r:stop() end)
+    for _ = 1, 10 do
+      assert.equal(200, r:get("", { method = "POST", body = "x" }).status)
+    end
+    assert.equal(4, #r:events("OPEN"))
+  end)
+
+  it("are closed, not kept, when the reply came before the body was sent", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    local body = rig.bytes(3000000)
+    assert.equal(200, r:get("early", { method = "POST", body = body }).status)
+    assert.equal(rig.sum(body), r:get("sum", { method = "POST", body = body }).body)
+  end)
+
+  it("go to the servers in turn", function()
+    local r = rig.start({ responder = { count = 3 } })
+    finally(function() r:stop() end)
+    local seen = {}
+    for i = 1, 9 do
+      local listener = r:get("who").headers["x-listener"]
+      seen[listener] = (seen[listener] or 0) + 1
+      if i % 3 == 0 then
+        assert.same({ ["1"] = i / 3, ["2"] = i / 3, ["3"] = i / 3 }, seen)
+      end
+    end
+  end)
+
+  it("go to the server that the decision names", function()
+    local r = rig.start({
+      responder = { count = 2 },
+      on_request = [[
+        do return { backend = "app", docroot = "/srv/app", server = req.args.s } end
+      ]],
+    })
+    finally(function() r:stop() end)
+    for i = 1, 2 do
+      for _ = 1, 3 do
+        local name = http.escape(r.back.addresses[i])
+        assert.equal(tostring(i), r:get("who&s=" .. name).headers["x-listener"])
+      end
+    end
+  end)
+end)

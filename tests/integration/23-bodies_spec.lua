@@ -1,0 +1,248 @@
+-- Bodies of every size in both directions, whole to the byte, and with bounded memory when one side
+-- is slower than the other.
+
+local http = require("tests.support.http")
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+local socket = require("socket")
+
+local MEGABYTE = 1024 * 1024
+
+describe("a reply", function()
+  local r
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 8" })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local sizes = { 0, 1, 2, 4095, 4096, 8183, 8184, 8185, 16383, 16384, 32767, 32768, 65527, 65528,
+    65529, 65535, 65536, 65537, 131072, 262143, 262144, 1048576, 5000000 }
+  for _, size in ipairs(sizes) do
+    it(("of %d bytes comes through whole"):format(size), function()
+      local expected = rig.pattern(size)
+      local client = http.open(r.address)
+      for _, how in ipairs({ "", "&length", "&record=1000", "&pad=5&record=8184" }) do
+        local res = client:request({ path = rig.target("size=" .. size .. how) })
+        assert.is_true(expected == res.body, ("%d bytes, %s"):format(#res.body, how))
+      end
+      client:assert_quiet()
+      client:close()
+    end)
+  end
+
+  it("of 100 MB comes through whole", function()
+    local size, at = 100 * MEGABYTE, 0
+    local block = rig.pattern(MEGABYTE)
+    local twice = block .. block
+    local client = http.open(r.address)
+    client:send({ path = rig.target("length&size=" .. size) })
+    client.conn:read_until("\r\n\r\n")
+    while at < size do
+      local bytes = client.conn:read_some(10)
+      local from = at % MEGABYTE + 1
+      assert.is_true(twice:sub(from, from + #bytes - 1) == bytes, at)
+      at = at + #bytes
+    end
+    assert.equal(size, at)
+    assert.equal("hello\n", client:request({ path = rig.target("") }).body)
+    client:close()
+  end)
+
+  it("comes as it is made, piece by piece", function()
+    local client = http.open(r.address)
+    local times = {}
+    client:request({ path = rig.target("size=300&pieces=3&piece_delay=200") }, function()
+      times[#times + 1] = socket.gettime()
+    end)
+    client:close()
+    assert.is_true(#times >= 3)
+    assert.is_true(times[#times] - times[1] > 0.3)
+  end)
+
+  it("of many at once is each one's own", function()
+    local clients = {}
+    for i = 1, 40 do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = rig.target(("size=%d&header=X-N:%d"):format(i * 10007, i)) })
+    end
+    for i = 1, 40 do
+      local res = clients[i]:receive()
+      assert.equal(tostring(i), res.headers["x-n"])
+      assert.is_true(rig.pattern(i * 10007) == res.body, i)
+      clients[i]:close()
+    end
+  end)
+end)
+
+describe("an upload", function()
+  local r
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 8" })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local sizes = { 0, 1, 8191, 8192, 16384, 32767, 32768, 32769, 65535, 65536, 65537, 262144,
+    1048576, 20000000 }
+  for _, size in ipairs(sizes) do
+    it(("of %d bytes arrives whole"):format(size), function()
+      local body = rig.bytes(size)
+      local expected = rig.sum(body)
+      local client = http.open(r.address)
+      local path = rig.target("sum")
+      local res = client:request({ method = "POST", path = path, body = body })
+      assert.equal(expected, res.body)
+      if size > 0 then
+        local pieces = {}
+        for at = 1, size, 50021 do
+          pieces[#pieces + 1] = body:sub(at, at + 50020)
+        end
+        res = client:request({ method = "POST", path = path, body = pieces })
+        assert.equal(expected, res.body)
+      end
+      client:close()
+    end)
+  end
+
+  it("in tiny chunks arrives whole", function()
+    local body, pieces = rig.bytes(20000), {}
+    for i = 1, #body do
+      pieces[i] = body:sub(i, i)
+    end
+    local res = r:get("sum", { method = "POST", body = pieces })
+    assert.equal(rig.sum(body), res.body)
+  end)
+
+  it("comes back the same", function()
+    local body = rig.bytes(3000000)
+    local res = r:get("echo", { method = "PUT", body = body })
+    assert.is_true(body == res.body)
+  end)
+
+  it("may be answered while it is still coming", function()
+    local body = rig.bytes(3000000)
+    local conn = net.connect(r.address)
+    conn:send(("PUT %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n"):format(
+      rig.target("length=3000000&echo=stream"), #body))
+    -- Sends and reads in turns, as a client must that is answered early.
+    local sent, pieces = 0, {}
+    local deadline = socket.gettime() + 20
+    local got = 0
+    while got < #body and socket.gettime() < deadline do
+      if sent < #body then
+        conn.timeout = 0.01
+        local _, _, upto = conn:try_send(body:sub(sent + 1, sent + 100000))
+        sent = sent + (upto or math.min(100000, #body - sent))
+      end
+      conn:fill(socket.gettime() + 0.01)
+      if not pieces[1] and conn.buffer:find("\r\n\r\n", 1, true) then
+        conn:read_until("\r\n\r\n")
+      end
+      if #conn.buffer > 0 then
+        pieces[#pieces + 1] = conn:read(#conn.buffer)
+        got = got + #pieces[#pieces]
+      end
+    end
+    conn:close()
+    assert.is_true(table.concat(pieces) == body)
+  end)
+
+  it("of many at once is each one's own", function()
+    local clients, bodies = {}, {}
+    for i = 1, 20 do
+      clients[i] = http.open(r.address)
+      bodies[i] = rig.bytes(i * 30011) .. i
+      clients[i]:send({ method = "POST", path = rig.target("sum"), body = bodies[i] })
+    end
+    for i = 1, 20 do
+      assert.equal(rig.sum(bodies[i]), clients[i]:receive().body)
+      clients[i]:close()
+    end
+  end)
+end)
+
+describe("a slow side", function()
+  -- What the worker may hold beside buffers of fixed size: far below the bodies. The sanitizers'
+  -- allocator keeps what was freed for a while.
+  local ALLOWED = (server.binary():find("asan", 1, true) and 48 or 8) * MEGABYTE
+  local r, before
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 2" })
+    r:get("size=1000000") -- what is allocated once
+    r:get("sum", { method = "POST", body = rig.bytes(1000000) })
+  end)
+
+  before_each(function()
+    before = r.server:memory()
+  end)
+
+  teardown(function() r:stop() end)
+
+  -- The most that the worker has ever had, from the kernel.
+  local function peak()
+    local text = process.read_file(("/proc/%d/status"):format(r.server:workers()[1]))
+    return tonumber(text:match("VmHWM:%s+(%d+)")) * 1024
+  end
+
+  -- Waits until the worker's memory does not grow any more, then looks at what it had.
+  local function assert_bounded(allowed)
+    local last, same = 0, 0
+    poll.wait(function()
+      local now = peak()
+      same = now == last and same + 1 or 0
+      last = now
+      return same >= 30
+    end, "the worker's memory to settle", 20)
+    local more = last - before
+    assert.is_true(more < allowed, ("%.1f MB more than before"):format(more / MEGABYTE))
+  end
+
+  it("that is a client does not fill the worker's memory", function()
+    local client = http.open(r.address)
+    client:send({ path = rig.target("length&size=" .. 200 * MEGABYTE) })
+    client.conn:read(1000)
+    assert_bounded(ALLOWED)
+    local other = r:get("size=3000000")
+    assert.is_true(rig.pattern(3000000) == other.body) -- the others go on meanwhile
+    client:close()
+    r:wait_connections(1)
+  end)
+
+  it("that is many clients does not either", function()
+    local clients = {}
+    for i = 1, 20 do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = rig.target("length&size=" .. 50 * MEGABYTE) })
+      clients[i].conn:read(1000)
+    end
+    assert_bounded(4 * ALLOWED)
+    for _, client in ipairs(clients) do
+      client:close()
+    end
+    poll.wait(function()
+      return r:open_connections() <= 2
+    end, "the backend's connections to be given up")
+  end)
+
+  it("that is a client gets all of it when it reads on", function()
+    local client = http.open(r.address)
+    client:send({ path = rig.target("size=5000000") })
+    assert_bounded(5 * ALLOWED)
+    assert.is_true(rig.pattern(5000000) == client:receive().body)
+    client:close()
+  end)
+
+  it("that is an application does not fill the worker's memory with an upload", function()
+    local body = rig.bytes(100 * MEGABYTE)
+    local res = r:get("noread=500&sum", { method = "POST", body = body, timeout = 30 })
+    assert.equal(rig.sum(body), res.body)
+    assert_bounded(5 * ALLOWED)
+  end)
+end)

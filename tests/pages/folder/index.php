@@ -1,0 +1,3 @@
+<?php
+// The index of a folder.
+echo "index of the folder\n";

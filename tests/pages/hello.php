@@ -1,0 +1,3 @@
+<?php
+// The smallest page.
+echo "Hello from PHP\n";

@@ -1,0 +1,324 @@
+-- Raw connections for scenarios: bytes out, bytes in, always with a deadline. http.lua stands on
+-- it; scenarios about malformed requests, pipelining and hang-ups use it directly.
+
+local socket = require("socket")
+local unix = require("socket.unix")
+
+local net = {}
+
+---@class Connection
+---@field ended? string why the peer's side is over: "closed", or the socket's error
+local Connection = {}
+Connection.__index = Connection
+
+local TIMEOUT = 10
+local PIECE = 65536
+
+--- A TCP port of the loopback that nobody listens on.
+---@return integer
+function net.free_port()
+  local probe = assert(socket.bind("127.0.0.1", 0))
+  local _, port = probe:getsockname()
+  probe:close()
+  return tonumber(port)
+end
+
+local function listens_on_port(port, file)
+  local wanted = (":%04X$"):format(port)
+  for line in file:lines() do
+    -- sl local_address rem_address st ...; state 0A is listening.
+    local address, state = line:match("^%s*%d+: (%S+) %S+ (%x%x) ")
+    if state == "0A" and address:find(wanted) then
+      return true
+    end
+  end
+  return false
+end
+
+local function listens_on_path(path, file)
+  for line in file:lines() do
+    -- Num RefCount Protocol Flags Type St Inode Path; flag 10000 is accepting.
+    local flags, name = line:match("^%S+ %S+ %S+ (%x+) %S+ %S+%s+%d+ (.*)$")
+    if name == path and flags == "00010000" then
+      return true
+    end
+  end
+  return false
+end
+
+--- Whether somebody listens, from the kernel's tables: a connection made to find out would be
+--- noticed (PHP-FPM keeps a child waiting for it, the responder counts it).
+---@param address string "host:port" (of any local address) or "unix:/path"
+---@return boolean
+function net.listening(address)
+  local path = address:match("^unix:(.*)$")
+  local port = tonumber(address:match(":(%d+)$"))
+  for _, name in ipairs(path and { "unix" } or { "tcp", "tcp6" }) do
+    local file = io.open("/proc/net/" .. name)
+    if file then
+      local found
+      if path then
+        found = listens_on_path(path, file)
+      else
+        found = listens_on_port(port, file)
+      end
+      file:close()
+      if found then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+--- Connects to "host:port", "[v6]:port" or "unix:/path".
+---@param address string
+---@param options? { timeout?: number, receive_buffer?: integer } seconds for each later operation
+---  (10 by default); SO_RCVBUF in bytes, for a client that must be slow
+---@return Connection|nil
+---@return string|nil problem
+function net.try_connect(address, options)
+  options = options or {}
+  local path = address:match("^unix:(.*)$")
+  local sock = path and unix.stream() or socket.tcp()
+  if not sock then
+    return nil, "cannot make a socket"
+  end
+  local timeout = options.timeout or TIMEOUT
+  sock:settimeout(timeout)
+  if options.receive_buffer then
+    assert(sock:setoption("recv-buffer-size", options.receive_buffer))
+  end
+  local ok, problem
+  if path then
+    ok, problem = sock:connect(path)
+  else
+    local host, port = address:match("^%[?(.-)%]?:(%d+)$")
+    ok, problem = sock:connect(host, tonumber(port))
+  end
+  if not ok then
+    sock:close()
+    return nil, problem
+  end
+  if not path then
+    sock:setoption("tcp-nodelay", true)
+  end
+  return setmetatable({ sock = sock, timeout = timeout, buffer = "" }, Connection)
+end
+
+--- The same; raises an error when nobody answers.
+---@param address string
+---@param options? table
+---@return Connection
+function net.connect(address, options)
+  local conn, problem = net.try_connect(address, options)
+  if not conn then
+    error("connect to " .. address .. ": " .. problem, 2)
+  end
+  return conn
+end
+
+--- Sends all of it. Raises an error when the peer has gone or does not read in time.
+---@param bytes string
+---@return Connection self
+function Connection:send(bytes)
+  local ok, problem = self:try_send(bytes)
+  if not ok then
+    error("send: " .. problem, 2)
+  end
+  return self
+end
+
+--- Sends as much as the peer takes.
+---@param bytes string
+---@return boolean all
+---@return string|nil problem
+---@return integer|nil sent how many bytes went out before the problem
+function Connection:try_send(bytes)
+  self.sock:settimeout(self.timeout, "t")
+  local ok, problem, sent = self.sock:send(bytes)
+  if ok then
+    return true
+  end
+  return false, problem, sent
+end
+
+--- Sends in pieces, waiting between them for as long as a test needs to see them apart.
+---@param pieces string[]
+---@param pause number seconds
+---@return Connection self
+function Connection:drip(pieces, pause)
+  for _, piece in ipairs(pieces) do
+    self:send(piece)
+    socket.sleep(pause)
+  end
+  return self
+end
+
+--- Waits until bytes have come or the peer has ended, and takes what is there into the buffer.
+---@param deadline number clock time
+---@return boolean more false when the time or the stream is over
+function Connection:fill(deadline)
+  if self.ended then
+    return false
+  end
+  local left = deadline - socket.gettime()
+  if left <= 0 then
+    return false
+  end
+  socket.select({ self.sock }, nil, left)
+  self.sock:settimeout(0)
+  local bytes, problem, partial = self.sock:receive(PIECE)
+  bytes = bytes or partial
+  if problem and problem ~= "timeout" then
+    self.ended = problem
+  end
+  if #bytes > 0 then
+    self.buffer = #self.buffer > 0 and self.buffer .. bytes or bytes
+  end
+  return #bytes > 0 or not self.ended
+end
+
+function Connection:deadline(timeout)
+  return socket.gettime() + (timeout or self.timeout)
+end
+
+local function complain(self, what)
+  error(("%s; %s after %q"):format(
+    what, self.ended or "no more bytes in time", self.buffer:sub(-200)), 3)
+end
+
+--- Exactly so many bytes.
+---@param count integer
+---@param timeout? number
+---@return string
+function Connection:read(count, timeout)
+  local deadline = self:deadline(timeout)
+  if count > PIECE * 4 then
+    return self:read_long(count, deadline)
+  end
+  while #self.buffer < count do
+    if not self:fill(deadline) then
+      complain(self, ("expected %d bytes, got %d"):format(count, #self.buffer))
+    end
+  end
+  local bytes = self.buffer:sub(1, count)
+  self.buffer = self.buffer:sub(count + 1)
+  return bytes
+end
+
+-- Collects a long body in a list: joining a growing string for each piece would be quadratic.
+function Connection:read_long(count, deadline)
+  local pieces, have = {}, 0
+  while true do
+    local piece = self.buffer:sub(1, count - have)
+    self.buffer = self.buffer:sub(#piece + 1)
+    pieces[#pieces + 1] = piece
+    have = have + #piece
+    if have == count then
+      return table.concat(pieces)
+    end
+    if not self:fill(deadline) then
+      complain(self, ("expected %d bytes, got %d"):format(count, have))
+    end
+  end
+end
+
+--- All bytes up to and with the given ones.
+---@param mark string plain text
+---@param timeout? number
+---@return string
+function Connection:read_until(mark, timeout)
+  local deadline = self:deadline(timeout)
+  while true do
+    local _, last = self.buffer:find(mark, 1, true)
+    if last then
+      return self:read(last)
+    end
+    if not self:fill(deadline) then
+      complain(self, ("expected %q"):format(mark))
+    end
+  end
+end
+
+--- Whatever comes next: at least one byte, or "" at the end of the stream.
+---@param timeout? number
+---@return string
+function Connection:read_some(timeout)
+  local deadline = self:deadline(timeout)
+  while #self.buffer == 0 do
+    if not self:fill(deadline) then
+      if not self.ended then
+        complain(self, "expected a byte")
+      end
+      return ""
+    end
+  end
+  local bytes = self.buffer
+  self.buffer = ""
+  return bytes
+end
+
+--- Everything up to the end of the stream. Raises an error when the peer does not close in time.
+---@param timeout? number
+---@return string
+function Connection:read_all(timeout)
+  local deadline = self:deadline(timeout)
+  local pieces = { self.buffer }
+  self.buffer = ""
+  while self:fill(deadline) do
+    pieces[#pieces + 1] = self.buffer
+    self.buffer = ""
+  end
+  pieces[#pieces + 1] = self.buffer
+  self.buffer = table.concat(pieces)
+  if not self.ended then
+    complain(self, "expected the end of the stream")
+  end
+  local bytes = self.buffer
+  self.buffer = ""
+  return bytes
+end
+
+--- Whether the peer closes within the time, without having sent anything.
+---@param timeout? number
+---@return boolean
+function Connection:closes(timeout)
+  local deadline = self:deadline(timeout)
+  while #self.buffer == 0 and self:fill(deadline) do
+    -- fill waits by itself
+  end
+  return #self.buffer == 0 and self.ended ~= nil
+end
+
+--- Whether the peer stays silent and keeps the connection open for that long.
+---@param seconds number
+---@return boolean
+function Connection:silent(seconds)
+  self:fill(self:deadline(seconds))
+  return #self.buffer == 0 and not self.ended
+end
+
+--- Says that nothing more will be sent; reading goes on.
+---@return Connection self
+function Connection:finish()
+  self.sock:shutdown("send")
+  return self
+end
+
+--- Closes; safe to call twice.
+function Connection:close()
+  if self.sock then
+    self.sock:close()
+    self.sock = nil
+    self.ended = self.ended or "closed here"
+  end
+end
+
+--- Ends the connection by a reset instead of an orderly close.
+function Connection:reset()
+  self.sock:setoption("linger", { on = true, timeout = 0 })
+  self:close()
+end
+
+return net

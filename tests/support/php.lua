@@ -1,0 +1,197 @@
+-- A real PHP-FPM with a configuration of its own in a temporary folder and a unix socket, for the
+-- scenarios with PHP. Works as root (the pool then runs as the user the proxy's workers become)
+-- and as an ordinary user.
+
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local stage = require("tests.support.stage")
+
+local php = {}
+
+---@class PhpOptions
+---@field pages? string a folder of the project with the pages; it is copied
+---@field root? string or a folder that lies ready, readable by the pool's user
+---@field children? integer 4 by default
+---@field ini? table<string, string> more PHP settings
+---@field extensions? string[] paths of PHP extensions to load
+---@field pool? string[] more lines of the pool's section
+
+---@class Php
+---@field address string "unix:/path", as a backend's ADDR
+---@field root string the folder of the pages
+---@field program string
+---@field dir string of its configuration, sockets and logs; the pool's user may write below `data`
+---@field data string a folder that the pool's user owns
+---@field user? string the pool's user, when that is not the user of the tests
+local Php = {}
+Php.__index = Php
+
+local function succeeds(command)
+  return os.execute(command .. " >/dev/null 2>&1") == 0
+end
+
+--- The program, or nil where no PHP-FPM is installed.
+---@return string|nil
+function php.program()
+  for _, dir in ipairs({ "/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin" }) do
+    for _, name in ipairs({ "php-fpm8.2", "php-fpm8.3", "php-fpm8.4", "php-fpm" }) do
+      local path = dir .. "/" .. name
+      if succeeds("test -x " .. path) then
+        return path
+      end
+    end
+  end
+  return nil
+end
+
+local SETTINGS = {
+  ["display_errors"] = "0",
+  ["log_errors"] = "1",
+  ["html_errors"] = "0",
+  ["error_reporting"] = "32767",
+  ["output_buffering"] = "0",
+  ["memory_limit"] = "128M",
+  ["post_max_size"] = "64M",
+  ["upload_max_filesize"] = "32M",
+  ["session.use_strict_mode"] = "1",
+  ["opcache.enable"] = "0", -- a scenario may change a page and ask again at once
+}
+
+local function sorted(settings)
+  local names = {}
+  for name in pairs(settings) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+local function configuration(self, options)
+  local lines = {
+    "[global]",
+    "pid = " .. self.dir .. "/php-fpm.pid",
+    "error_log = " .. self.log_path,
+    "daemonize = no",
+    "[www]",
+    "listen = " .. self.dir .. "/php.sock",
+    "listen.mode = 0666",
+    "pm = static",
+    "pm.max_children = " .. (options.children or 4),
+    "ping.path = /ping",
+    "pm.status_path = /status",
+    "catch_workers_output = yes",
+  }
+  if self.user then
+    lines[#lines + 1] = "user = " .. self.user
+  end
+  for _, path in ipairs(options.extensions or {}) do
+    lines[#lines + 1] = "php_admin_value[extension] = " .. path
+  end
+  for _, line in ipairs(options.pool or {}) do
+    lines[#lines + 1] = line
+  end
+  local settings = {
+    ["session.save_path"] = self.data,
+    ["upload_tmp_dir"] = self.data,
+    ["sys_temp_dir"] = self.data,
+  }
+  for name, value in pairs(SETTINGS) do
+    settings[name] = value
+  end
+  for name, value in pairs(options.ini or {}) do
+    settings[name] = value
+  end
+  for _, name in ipairs(sorted(settings)) do
+    lines[#lines + 1] = ("php_admin_value[%s] = %s"):format(name, settings[name])
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The pool's user as root, which the proxy's workers become, too: www-data where it exists. As an
+--- ordinary user there is no choice, and the answer is nil.
+---@return string|nil
+function php.user()
+  if not process.is_root() then
+    return nil
+  end
+  return succeeds("getent passwd www-data") and "www-data" or "nobody"
+end
+
+--- Starts PHP-FPM and waits until it accepts.
+---@param options PhpOptions
+---@return Php
+function php.start(options)
+  local dir = process.tempdir("php")
+  local self = setmetatable({
+    program = assert(php.program(), "no php-fpm: run tools/install run"),
+    dir = dir,
+    address = "unix:" .. dir .. "/php.sock",
+    root = options.root or stage.copy(assert(options.pages, "pages or root"), dir),
+    data = dir .. "/data",
+    log_path = dir .. "/php-fpm.log",
+    user = php.user(),
+  }, Php)
+  assert(succeeds("mkdir -m 755 " .. process.quote(self.data)))
+  if self.user then
+    assert(succeeds(("chown %s %s"):format(self.user, process.quote(self.data))))
+  end
+  process.write_file(dir .. "/php-fpm.conf", configuration(self, options))
+  self:restart()
+  return self
+end
+
+--- Starts it again, with the configuration and the socket it had.
+function Php:restart()
+  os.remove(self.log_path)
+  self.process = process.spawn({
+    argv = { self.program, "-F", "-y", self.dir .. "/php-fpm.conf" },
+    stderr = self.dir .. "/stderr",
+  })
+  local ok, problem = pcall(self.wait_ready, self)
+  if not ok then
+    self.process:stop(2)
+    error(problem .. "\n" .. self:log() .. (process.read_file(self.dir .. "/stderr") or ""), 2)
+  end
+end
+
+-- Not by connecting: a bare connection keeps a child waiting for five seconds.
+function Php:wait_ready()
+  poll.wait(function()
+    assert(self.process:alive(), "php-fpm " .. self.process:ending())
+    return self:log():find("ready to handle connections", 1, true)
+  end, "php-fpm to start")
+end
+
+--- PHP-FPM's own log.
+---@return string
+function Php:log()
+  return process.read_file(self.log_path) or ""
+end
+
+--- The pids of the children that run pages.
+---@return integer[]
+function Php:children()
+  return process.children(self.process.pid)
+end
+
+--- Whether anything holds a connection to its socket, from the kernel's list of sockets.
+---@return integer connections accepted and still open
+function Php:connections()
+  local path = self.address:match("^unix:(.*)$")
+  local count = 0
+  for line in (process.read_file("/proc/net/unix") or ""):gmatch("[^\n]+") do
+    -- Num RefCount Protocol Flags Type St Inode Path; St 03 is connected.
+    local state, name = line:match("^%S+ %S+ %S+ %S+ %S+ (%S+)%s+%d+ (.*)$")
+    if name == path and state == "03" then
+      count = count + 1
+    end
+  end
+  return count
+end
+
+--- Ends it; safe to call twice.
+function Php:stop()
+  self.process:stop(10)
+end
+
+return php

@@ -1,0 +1,50 @@
+-- Waiting for a condition with a deadline, instead of sleeping and hoping. Used by every module of
+-- tests/support and by scenarios that watch a log or a file.
+
+local socket = require("socket")
+
+local poll = {}
+
+--- How long one look takes to be repeated, in seconds.
+local INTERVAL = 0.01
+
+--- Calls `condition` until it returns a true value, and returns that value. Raises an error that
+--- says what was waited for when the time is over.
+---@param condition fun(): any looked at about a hundred times a second
+---@param what string completes "waited N s for ..."
+---@param timeout? number seconds, 10 by default
+---@return any
+function poll.wait(condition, what, timeout)
+  timeout = timeout or 10
+  local deadline = socket.gettime() + timeout
+  while true do
+    local value = condition()
+    if value then
+      return value
+    end
+    if socket.gettime() >= deadline then
+      error(("waited %g s for %s"):format(timeout, what), 2)
+    end
+    socket.sleep(INTERVAL)
+  end
+end
+
+--- The same, for conditions that may well not come true: returns nil at the deadline.
+---@param condition fun(): any
+---@param timeout number seconds
+---@return any
+function poll.try(condition, timeout)
+  local deadline = socket.gettime() + timeout
+  while true do
+    local value = condition()
+    if value then
+      return value
+    end
+    if socket.gettime() >= deadline then
+      return nil
+    end
+    socket.sleep(INTERVAL)
+  end
+end
+
+return poll

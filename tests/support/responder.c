@@ -1,0 +1,1517 @@
+/*
+ * A FastCGI application for the tests and the benchmark: one process, never blocks, does what the
+ * request's QUERY_STRING tells it, good or bad, and checks strictly what its client sends. It
+ * shares no code with core/, so that a misreading of the protocol there is seen here.
+ *
+ *     responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]
+ *
+ * ADDR is unix:/path, 127.0.0.1:port or 127.0.0.1:0. Once it listens, one line `listening ADDR` per
+ * address goes to stdout, with the port that was really taken; then `ready`. TERM and INT end it.
+ * --max-requests N closes a connection after N requests, as PHP-FPM's pm.max_requests does.
+ * --no-accept listens but takes no connection, for full queues, until USR1 comes.
+ *
+ * Commands are joined by `&`; values are percent-decoded; all durations are milliseconds.
+ * `2.name=x` holds only on the second ADDR. Names of one letter are ignored; other unknown names
+ * answer 500.
+ *
+ *   what is sent
+ *     status=404             a Status line                       type=text/css   Content-Type
+ *     header=Name:%20value   one more header line (repeatable)   big=N           X-Big with N bytes
+ *     length, length=N       Content-Length: exact, or N; length=+5, length=-5 off by that much
+ *     who                    X-Listener, X-Connection and X-Request (number on that connection)
+ *     lf                     head lines end in LF
+ *     body=TEXT  size=N      N bytes: 16-byte lines, the line's number mod 65536 in 15 digits and
+ * LF dump                   every param as NAME=VALUE, \xHH for backslash and control bytes sum
+ * `length=N fnv=XXXXXXXX` of STDIN, FNV-1a of 32 bits echo, echo=stream      STDIN, once it is
+ * complete or as it comes stderr=TEXT  stderr_size=N  stderr_at=head|body|end    one message on
+ * STDERR (default head) app=N  protocol=N      appStatus; protocolStatus 1 cant_mpx, 2 overloaded,
+ * 3 unknown_role (then without output, unless `output` is given as well) how it is sent delay=
+ * body_delay= piece_delay= end_delay=    before all, before the body, pieces, the end pieces=N the
+ * body in N pieces, each in records of its own record=K  pad=N        at most K bytes of content in
+ * a record; N bytes of padding write=K                at most K bytes in a write, then a turn of
+ * the loop eof                    an empty STDOUT and STDERR record before END_REQUEST, as the
+ *                            specification has it and PHP-FPM does not
+ *     early                  reply as soon as the params are complete, STDIN is dropped
+ *     noread                 read nothing after the params; implies early
+ *     noread=MS              read nothing for so long, then the rest
+ *   connections
+ *     close=end              close after END_REQUEST though the client asked to keep it
+ *     close=stay             neither close nor shut down though the client did not ask to keep it
+ *     idle=MS                a kept connection is closed after so long
+ *     next=close             a kept connection is closed when the next request arrives on it
+ *     rst                    closes are resets
+ *   misbehaviour: fail=
+ *     close-before-head close-after-head close-mid-body no-end hang hang-after-head hang-mid-body
+ *     hang-before-end after-end wrong-id wrong-version wrong-type garbage begin short-end cut-end
+ *     end-only mgmt          (mgmt: unsolicited management records, which a client must ignore)
+ *   bad heads: head=
+ *     none empty no-colon control nul no-end space
+ *
+ * The log has one line per event: `OPEN conn= listener=`, `REQUEST conn= nth= id= role= keep=
+ * params= records= stdin= end= method= uri=` (end: complete, refused, failed, hung, dropped,
+ * aborted), `VALUES conn=`, `CLOSE conn= by= requests=`, and `VIOLATION conn= nth= TEXT` for what
+ * no client may do.
+ */
+#define _GNU_SOURCE /* accept4 */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define HEADER_SIZE    8
+#define CONTENT_MAX    65535
+#define RECORD_MAX     (HEADER_SIZE + CONTENT_MAX + 255)
+#define CLIENT_CONTENT 32768 /* what contract section 5 allows a record of many pairs */
+#define IN_SIZE        (2 * RECORD_MAX)
+#define OUT_MARK       (256 * 1024)  /* no more is made while so much waits to be written */
+#define PATTERN_SIZE   (1024 * 1024) /* 65536 lines of 16 bytes */
+#define BODY_RECORD    65528         /* what PHP-FPM makes of a large body */
+#define LISTENERS_MAX  16
+
+enum type {
+    BEGIN_REQUEST = 1,
+    ABORT_REQUEST,
+    END_REQUEST,
+    PARAMS,
+    STDIN,
+    STDOUT,
+    STDERR,
+    DATA,
+    GET_VALUES,
+    GET_VALUES_RESULT,
+    UNKNOWN_TYPE
+};
+
+enum { RESPONDER = 1, AUTHORIZER, FILTER };
+enum { KEEP_CONN = 1 };
+enum { COMPLETE, CANT_MPX, OVERLOADED, UNKNOWN_ROLE };
+
+/* Bytes of its own, consumed at the front, appended at the end. */
+struct bytes {
+    char *data;
+    size_t at, len, size;
+};
+
+/* Bytes of somebody else. */
+struct slice {
+    const char *data;
+    size_t len;
+};
+
+/* One command's value, kept as the table `commands` says. */
+struct plan {
+    struct slice status, type, length, body, echo, stderr_text, stderr_at, close, next, fail, head;
+    struct slice unknown;
+    struct slice headers[32];
+    unsigned header_count;
+    uint64_t big, size, stderr_size, app, protocol, delay, body_delay, piece_delay, end_delay;
+    uint64_t pieces, record, pad, write, noread, idle;
+    bool who, lf, dump, sum, output, eof, early, rst, has_size;
+};
+
+enum stage {
+    IDLE,      /* no request */
+    RECEIVING, /* params or STDIN are coming */
+    STARTING,  /* the reply may begin; its delay runs before this is left */
+    HEAD,
+    BODY,
+    ENDING,
+    HUNG, /* nothing more will be said */
+};
+
+struct param {
+    uint32_t hash;
+    uint32_t name, name_len, value, value_len; /* offsets into conn.text */
+};
+
+struct conn {
+    ev_io read, write;
+    ev_timer step, resume;
+    int fd;
+    unsigned number, listener, nth;
+    struct bytes in, out;
+
+    /* the request */
+    enum stage stage;
+    uint16_t id;
+    unsigned role;
+    bool keep, params_done, stdin_done, close_on_next;
+    uint64_t stdin_len;
+    uint32_t fnv;
+    unsigned records;
+    struct bytes text; /* the params' bytes, then the decoded commands */
+    struct param *params;
+    size_t param_count, param_room;
+    struct bytes upload; /* STDIN, where it is echoed */
+    struct plan plan;
+
+    /* the reply */
+    struct bytes made; /* a body that isn't the pattern */
+    bool streamed;     /* the body is `upload`, and grows */
+    uint64_t body_len, body_at;
+    unsigned piece;
+    bool waiting;   /* the step timer runs */
+    bool deaf;      /* read nothing */
+    bool parked;    /* one write in this turn was enough */
+    bool finishing; /* close when `out` is written */
+    bool dead;
+    uint64_t write_limit;
+    bool rst;
+};
+
+struct listener {
+    ev_io io;
+    int fd;
+    unsigned number;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+static struct listener listeners[LISTENERS_MAX];
+static unsigned listener_count, conn_count;
+static uint64_t max_requests;
+static FILE *log_file;
+static char pattern[PATTERN_SIZE];
+
+/* ---- bytes ---- */
+
+static void die(const char *what)
+{
+    fprintf(stderr, "responder: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* Room for `n` more bytes; what was consumed is reclaimed first. */
+static char *bytes_reserve(struct bytes *b, size_t n)
+{
+    if (b->at && b->at == b->len)
+        b->at = b->len = 0;
+    if (b->len + n <= b->size)
+        return b->data + b->len;
+    if (b->at) {
+        memmove(b->data, b->data + b->at, b->len - b->at);
+        b->len -= b->at;
+        b->at = 0;
+    }
+    if (b->len + n > b->size) {
+        b->size = (b->len + n) * 2;
+        b->data = realloc(b->data, b->size);
+        if (!b->data)
+            die("realloc");
+    }
+    return b->data + b->len;
+}
+
+static void bytes_add(struct bytes *b, const void *data, size_t n)
+{
+    if (!n)
+        return;
+    memcpy(bytes_reserve(b, n), data, n);
+    b->len += n;
+}
+
+static void bytes_text(struct bytes *b, const char *text)
+{
+    bytes_add(b, text, strlen(text));
+}
+
+__attribute__((format(printf, 2, 3))) static void bytes_printf(struct bytes *b, const char *format,
+                                                               ...)
+{
+    char line[512];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    bytes_add(b, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+static void bytes_free(struct bytes *b)
+{
+    free(b->data);
+    memset(b, 0, sizeof(*b));
+}
+
+static size_t bytes_left(const struct bytes *b)
+{
+    return b->len - b->at;
+}
+
+static bool slice_is(struct slice s, const char *text)
+{
+    return s.data && s.len == strlen(text) && memcmp(s.data, text, s.len) == 0;
+}
+
+/* ---- log ---- */
+
+__attribute__((format(printf, 3, 4))) static void event(const struct conn *c, const char *name,
+                                                        const char *format, ...)
+{
+    if (!log_file)
+        return;
+    va_list args;
+    va_start(args, format);
+    fprintf(log_file, "%s conn=%u ", name, c->number);
+    vfprintf(log_file, format, args);
+    fputc('\n', log_file);
+    va_end(args);
+}
+
+#define violation(c, format, ...)                                                                  \
+    event(c, "VIOLATION", "nth=%u " format, (c)->nth __VA_OPT__(, ) __VA_ARGS__)
+
+/* ---- params ---- */
+
+static uint32_t fnv1a(uint32_t hash, const char *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        hash = (hash ^ (unsigned char)data[i]) * 16777619u;
+    return hash;
+}
+
+static struct slice param_find(const struct conn *c, const char *name)
+{
+    uint32_t len = (uint32_t)strlen(name), hash = fnv1a(2166136261u, name, len);
+    for (size_t i = 0; i < c->param_count; i++) {
+        const struct param *p = &c->params[i];
+        if (p->hash == hash && p->name_len == len && memcmp(c->text.data + p->name, name, len) == 0)
+            return (struct slice){c->text.data + p->value, p->value_len};
+    }
+    return (struct slice){NULL, 0};
+}
+
+static void param_check(struct conn *c, const struct param *p)
+{
+    const char *name = c->text.data + p->name;
+    if (!p->name_len)
+        violation(c, "param without a name");
+    for (uint32_t i = 0; i < p->name_len; i++)
+        if ((unsigned char)name[i] <= ' ' || name[i] == '=' || name[i] == 0x7f)
+            violation(c, "param name with byte 0x%02x", (unsigned char)name[i]);
+    for (size_t i = 0; i < c->param_count; i++)
+        if (c->params[i].hash == p->hash && c->params[i].name_len == p->name_len &&
+            memcmp(c->text.data + c->params[i].name, name, p->name_len) == 0)
+            violation(c, "param %.*s twice", (int)p->name_len, name);
+    if (p->name_len == 10 && memcmp(name, "HTTP_PROXY", 10) == 0)
+        violation(c, "param HTTP_PROXY");
+}
+
+static void param_add(struct conn *c, const char *name, uint32_t name_len, uint32_t value_len)
+{
+    if (c->param_count == c->param_room) {
+        c->param_room = c->param_room ? c->param_room * 2 : 64;
+        c->params = realloc(c->params, c->param_room * sizeof(*c->params));
+        if (!c->params)
+            die("realloc");
+    }
+    struct param p = {.hash = fnv1a(2166136261u, name, name_len),
+                      .name = (uint32_t)c->text.len,
+                      .name_len = name_len,
+                      .value = (uint32_t)c->text.len + name_len,
+                      .value_len = value_len};
+    bytes_add(&c->text, name, (size_t)name_len + value_len);
+    if (log_file)
+        param_check(c, &p);
+    c->params[c->param_count++] = p;
+}
+
+/* One length of a name-value pair; false if the record ends within it. */
+static bool pair_length(const unsigned char **at, const unsigned char *end, uint32_t *length)
+{
+    if (*at >= end)
+        return false;
+    if (!(**at & 0x80)) {
+        *length = *(*at)++;
+        return true;
+    }
+    if (end - *at < 4)
+        return false;
+    *length = ((uint32_t)((*at)[0] & 0x7f) << 24) | ((uint32_t)(*at)[1] << 16) |
+              ((uint32_t)(*at)[2] << 8) | (*at)[3];
+    *at += 4;
+    return true;
+}
+
+/*
+ * Takes the pairs of one record. A pair that goes on in the next record resets PHP-FPM, so it ends
+ * the connection here as well.
+ */
+static bool params_take(struct conn *c, const char *content, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)content, *end = at + len;
+    unsigned pairs = 0;
+    while (at < end) {
+        uint32_t name, value;
+        if (!pair_length(&at, end, &name) || !pair_length(&at, end, &value) ||
+            (uint64_t)name + value > (uint64_t)(end - at)) {
+            violation(c, "a param spans two records");
+            return false;
+        }
+        param_add(c, (const char *)at, name, value);
+        at += (size_t)name + value;
+        pairs++;
+    }
+    if (len > CLIENT_CONTENT && pairs > 1)
+        violation(c, "PARAMS record of %zu bytes with %u pairs", len, pairs);
+    return true;
+}
+
+/* RFC 3875 4.1: what every request must bring, and CONTENT_LENGTH as a plain number. */
+static void params_check(struct conn *c)
+{
+    static const char *const needed[] = {"GATEWAY_INTERFACE", "QUERY_STRING",   "REMOTE_ADDR",
+                                         "REQUEST_METHOD",    "SCRIPT_NAME",    "SERVER_NAME",
+                                         "SERVER_PORT",       "SERVER_PROTOCOL"};
+    for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+        bool skip = c->role == AUTHORIZER && strcmp(needed[i], "SCRIPT_NAME") == 0;
+        if (!skip && !param_find(c, needed[i]).data)
+            violation(c, "no param %s", needed[i]);
+    }
+    struct slice length = param_find(c, "CONTENT_LENGTH");
+    for (size_t i = 0; i < length.len; i++)
+        if (length.data[i] < '0' || length.data[i] > '9')
+            violation(c, "CONTENT_LENGTH is no number");
+}
+
+static void stdin_check(struct conn *c)
+{
+    struct slice s = param_find(c, "CONTENT_LENGTH");
+    uint64_t length = 0;
+    for (size_t i = 0; i < s.len; i++)
+        length = length * 10 + (uint64_t)(s.data[i] - '0');
+    if (length != c->stdin_len)
+        violation(c, "CONTENT_LENGTH %llu and %llu bytes of STDIN", (unsigned long long)length,
+                  (unsigned long long)c->stdin_len);
+}
+
+/* ---- commands ---- */
+
+enum value_kind { FLAG, NUMBER, TEXT };
+
+#define AT(field) offsetof(struct plan, field)
+
+static const struct command {
+    const char *name;
+    enum value_kind kind;
+    size_t offset;
+} commands[] = {
+    {"size", NUMBER, AT(size)},
+    {"status", TEXT, AT(status)},
+    {"type", TEXT, AT(type)},
+    {"length", TEXT, AT(length)},
+    {"body", TEXT, AT(body)},
+    {"echo", TEXT, AT(echo)},
+    {"stderr_at", TEXT, AT(stderr_at)},
+    {"close", TEXT, AT(close)},
+    {"next", TEXT, AT(next)},
+    {"fail", TEXT, AT(fail)},
+    {"head", TEXT, AT(head)},
+    {"big", NUMBER, AT(big)},
+    {"stderr_size", NUMBER, AT(stderr_size)},
+    {"app", NUMBER, AT(app)},
+    {"protocol", NUMBER, AT(protocol)},
+    {"delay", NUMBER, AT(delay)},
+    {"body_delay", NUMBER, AT(body_delay)},
+    {"piece_delay", NUMBER, AT(piece_delay)},
+    {"end_delay", NUMBER, AT(end_delay)},
+    {"pieces", NUMBER, AT(pieces)},
+    {"record", NUMBER, AT(record)},
+    {"pad", NUMBER, AT(pad)},
+    {"write", NUMBER, AT(write)},
+    {"noread", NUMBER, AT(noread)},
+    {"idle", NUMBER, AT(idle)},
+    {"who", FLAG, AT(who)},
+    {"lf", FLAG, AT(lf)},
+    {"dump", FLAG, AT(dump)},
+    {"sum", FLAG, AT(sum)},
+    {"output", FLAG, AT(output)},
+    {"eof", FLAG, AT(eof)},
+    {"early", FLAG, AT(early)},
+    {"rst", FLAG, AT(rst)},
+    {"stderr", TEXT, AT(stderr_text)},
+};
+
+static int hex(char ch)
+{
+    if (ch >= '0' && ch <= '9')
+        return ch - '0';
+    ch |= 0x20;
+    return ch >= 'a' && ch <= 'f' ? ch - 'a' + 10 : -1;
+}
+
+/* Decodes `%HH` in place; returns the new length. */
+static size_t percent_decode(char *text, size_t len)
+{
+    size_t to = 0;
+    for (size_t i = 0; i < len; i++) {
+        if (text[i] == '%' && i + 2 < len && hex(text[i + 1]) >= 0 && hex(text[i + 2]) >= 0) {
+            text[to++] = (char)(hex(text[i + 1]) << 4 | hex(text[i + 2]));
+            i += 2;
+        } else {
+            text[to++] = text[i];
+        }
+    }
+    return to;
+}
+
+static uint64_t number(struct slice s)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < s.len && s.data[i] >= '0' && s.data[i] <= '9'; i++)
+        n = n * 10 + (uint64_t)(s.data[i] - '0');
+    return n;
+}
+
+static void plan_set(struct plan *plan, const struct command *command, struct slice value)
+{
+    char *at = (char *)plan + command->offset;
+    switch (command->kind) {
+    case FLAG:
+        *(bool *)at = true;
+        break;
+    case NUMBER:
+        *(uint64_t *)at = number(value);
+        break;
+    case TEXT:
+        *(struct slice *)at = value;
+        break;
+    }
+    if (command->offset == AT(size))
+        plan->has_size = true;
+    if (command->offset == AT(noread)) {
+        plan->early |= !value.len;
+        if (!value.len)
+            plan->noread = UINT64_MAX;
+    }
+}
+
+static void plan_command(struct plan *plan, struct slice name, struct slice value)
+{
+    if (slice_is(name, "header")) {
+        if (plan->header_count < sizeof(plan->headers) / sizeof(*plan->headers))
+            plan->headers[plan->header_count++] = value;
+        return;
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+        if (slice_is(name, commands[i].name)) {
+            plan_set(plan, &commands[i], value);
+            return;
+        }
+    }
+    if (name.len > 1)
+        plan->unknown = name;
+}
+
+/* Reads the commands out of `text`, which is decoded in place and must outlive the plan. */
+static void plan_read(struct plan *plan, char *text, size_t len, unsigned listener)
+{
+    memset(plan, 0, sizeof(*plan));
+    char *end = text + len;
+    while (text < end) {
+        char *stop = memchr(text, '&', (size_t)(end - text));
+        stop = stop ? stop : end;
+        char *equal = memchr(text, '=', (size_t)(stop - text));
+        char *name_end = equal ? equal : stop;
+        char *value = equal ? equal + 1 : stop;
+        char *next = stop + 1;
+        bool meant = true;
+        if (name_end - text > 2 && text[0] >= '1' && text[0] <= '9' && text[1] == '.') {
+            meant = (unsigned)(text[0] - '0') == listener;
+            text += 2;
+        }
+        if (meant)
+            plan_command(plan, (struct slice){text, (size_t)(name_end - text)},
+                         (struct slice){value, percent_decode(value, (size_t)(stop - value))});
+        text = next;
+    }
+    plan->pieces = plan->pieces ? plan->pieces : 1;
+    if (!plan->record || plan->record > CONTENT_MAX)
+        plan->record = BODY_RECORD;
+    if (plan->pad > 255)
+        plan->pad = 255;
+}
+
+/* ---- records out ---- */
+
+static void record_header(char *at, enum type type, uint16_t id, size_t len, size_t pad)
+{
+    at[0] = 1;
+    at[1] = (char)type;
+    at[2] = (char)(id >> 8);
+    at[3] = (char)id;
+    at[4] = (char)(len >> 8);
+    at[5] = (char)len;
+    at[6] = (char)pad;
+    at[7] = 0;
+}
+
+/* Padding is 0xAA, not zeroes, so that a client that takes it for content is seen. */
+static void record_add(struct conn *c, enum type type, uint16_t id, const char *data, size_t len)
+{
+    size_t pad = (size_t)c->plan.pad;
+    if (len + pad > CONTENT_MAX)
+        pad = CONTENT_MAX - len;
+    char *at = bytes_reserve(&c->out, HEADER_SIZE + len + pad);
+    record_header(at, type, id, len, pad);
+    if (len)
+        memcpy(at + HEADER_SIZE, data, len);
+    if (pad)
+        memset(at + HEADER_SIZE + len, 0xaa, pad);
+    c->out.len += HEADER_SIZE + len + pad;
+}
+
+static void records_add(struct conn *c, enum type type, const char *data, size_t len)
+{
+    while (len) {
+        size_t n = len < c->plan.record ? len : (size_t)c->plan.record;
+        record_add(c, type, c->id, data, n);
+        data += n;
+        len -= n;
+    }
+}
+
+static void end_add(struct conn *c, uint16_t id, uint64_t app, uint64_t protocol)
+{
+    /* PHP-FPM leaves garbage in the three reserved bytes; so do we. */
+    char body[8] = {(char)(app >> 24),
+                    (char)(app >> 16),
+                    (char)(app >> 8),
+                    (char)app,
+                    (char)protocol,
+                    0x5a,
+                    0x5a,
+                    0x5a};
+    record_add(c, END_REQUEST, id, body, sizeof(body));
+}
+
+/* ---- the reply ---- */
+
+static void request_log(struct conn *c, const char *how)
+{
+    if (!log_file)
+        return;
+    struct slice method = param_find(c, "REQUEST_METHOD"), uri = param_find(c, "REQUEST_URI");
+    event(
+        c, "REQUEST",
+        "nth=%u id=%u role=%u keep=%d params=%zu records=%u stdin=%llu end=%s method=%.*s uri=%.*s",
+        c->nth, c->id, c->role, c->keep, c->param_count, c->records,
+        (unsigned long long)c->stdin_len, how, (int)method.len, method.data, (int)uri.len,
+        uri.data);
+}
+
+/* The request is over for us, however it went; the connection may go on. */
+static void request_over(struct conn *c, const char *how)
+{
+    request_log(c, how);
+    c->stage = IDLE;
+    c->waiting = false;
+    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
+}
+
+static void close_after_writing(struct conn *c)
+{
+    c->finishing = true;
+    c->rst |= c->plan.rst;
+}
+
+static void hang(struct conn *c)
+{
+    request_log(c, "hung");
+    c->stage = HUNG;
+}
+
+static void fail(struct conn *c)
+{
+    request_over(c, "failed");
+    close_after_writing(c);
+}
+
+/* Starts the step timer; false where there is nothing to wait for. */
+static bool delayed(struct conn *c, uint64_t ms)
+{
+    if (!ms)
+        return false;
+    c->waiting = true;
+    c->step.repeat = (double)ms / 1000;
+    ev_timer_again(EV_DEFAULT_UC_ & c->step);
+    return true;
+}
+
+static void dump(struct conn *c)
+{
+    for (size_t i = 0; i < c->param_count; i++) {
+        const struct param *p = &c->params[i];
+        bytes_add(&c->made, c->text.data + p->name, p->name_len);
+        bytes_text(&c->made, "=");
+        for (uint32_t k = 0; k < p->value_len; k++) {
+            unsigned char ch = (unsigned char)c->text.data[p->value + k];
+            if (ch < ' ' || ch == 0x7f || ch == '\\')
+                bytes_printf(&c->made, "\\x%02x", ch);
+            else
+                bytes_add(&c->made, &ch, 1);
+        }
+        bytes_text(&c->made, "\n");
+    }
+}
+
+/* Puts the body together, all but the pattern, which is only counted. */
+static void body_make(struct conn *c)
+{
+    struct plan *plan = &c->plan;
+    c->made.at = c->made.len = 0;
+    c->body_at = 0;
+    c->piece = 1;
+    c->streamed = slice_is(plan->echo, "stream");
+    if (c->streamed)
+        return;
+    if (plan->unknown.data) {
+        bytes_text(&c->made, "unknown command: ");
+        bytes_add(&c->made, plan->unknown.data, plan->unknown.len);
+    }
+    if (plan->dump)
+        dump(c);
+    if (plan->sum)
+        bytes_printf(&c->made, "length=%llu fnv=%08x\n", (unsigned long long)c->stdin_len, c->fnv);
+    if (plan->echo.data)
+        bytes_add(&c->made, c->upload.data + c->upload.at, bytes_left(&c->upload));
+    if (plan->body.data)
+        bytes_add(&c->made, plan->body.data, plan->body.len);
+    else if (!plan->dump && !plan->sum && !plan->echo.data && !plan->unknown.data)
+        bytes_text(&c->made, "hello\n");
+    c->body_len = plan->has_size ? plan->size : c->made.len;
+}
+
+static void length_line(struct conn *c, struct bytes *head, const char *eol)
+{
+    struct slice s = c->plan.length;
+    uint64_t length = c->body_len;
+    struct slice rest = {s.data + 1, s.len ? s.len - 1 : 0};
+    if (s.len && *s.data == '+')
+        length += number(rest);
+    else if (s.len && *s.data == '-')
+        length -= number(rest);
+    else if (s.len)
+        length = number(s);
+    bytes_printf(head, "Content-Length: %llu%s", (unsigned long long)length, eol);
+}
+
+/* The line that makes a head bad, where one is asked for. */
+static void bad_line(struct conn *c, struct bytes *head)
+{
+    struct slice kind = c->plan.head;
+    if (slice_is(kind, "no-colon"))
+        bytes_text(head, "this line has no colon\r\n");
+    else if (slice_is(kind, "control"))
+        bytes_text(head, "X-Control: a\001b\r\n");
+    else if (slice_is(kind, "nul"))
+        bytes_add(head, "X-Nul: a\0b\r\n", 12);
+    else if (slice_is(kind, "space"))
+        bytes_text(head, "X Space: a\r\n");
+}
+
+static void head_make(struct conn *c, struct bytes *head)
+{
+    struct plan *plan = &c->plan;
+    const char *eol = plan->lf ? "\n" : "\r\n";
+    if (slice_is(plan->head, "none"))
+        return;
+    if (!slice_is(plan->head, "empty")) {
+        if (plan->unknown.data)
+            bytes_printf(head, "Status: 500 Unknown Command%s", eol);
+        else if (plan->status.data)
+            bytes_printf(head, "Status: %.*s%s", (int)plan->status.len, plan->status.data, eol);
+        bytes_text(head, "Content-Type: ");
+        if (plan->type.data)
+            bytes_add(head, plan->type.data, plan->type.len);
+        else
+            bytes_text(head, "text/plain");
+        bytes_text(head, eol);
+        if (plan->length.data)
+            length_line(c, head, eol);
+        for (unsigned i = 0; i < plan->header_count; i++) {
+            bytes_add(head, plan->headers[i].data, plan->headers[i].len);
+            bytes_text(head, eol);
+        }
+        if (plan->who)
+            bytes_printf(head, "X-Listener: %u%sX-Connection: %u%sX-Request: %u%s", c->listener,
+                         eol, c->number, eol, c->nth, eol);
+        if (plan->big) {
+            bytes_text(head, "X-Big: ");
+            memset(bytes_reserve(head, plan->big), 'x', plan->big);
+            head->len += plan->big;
+            bytes_text(head, eol);
+        }
+        bad_line(c, head);
+    }
+    if (!slice_is(plan->head, "no-end"))
+        bytes_text(head, eol);
+}
+
+static void stderr_add(struct conn *c, const char *place)
+{
+    struct slice at = c->plan.stderr_at;
+    if (!(at.data ? slice_is(at, place) : strcmp(place, "head") == 0))
+        return;
+    records_add(c, STDERR, c->plan.stderr_text.data, c->plan.stderr_text.len);
+    for (uint64_t left = c->plan.stderr_size; left;) {
+        size_t n = left < PATTERN_SIZE ? (size_t)left : PATTERN_SIZE;
+        records_add(c, STDERR, pattern, n);
+        left -= n;
+    }
+}
+
+/* What stands in place of, or before, a good reply. Returns true where that is all. */
+static bool reply_misbehave(struct conn *c)
+{
+    struct slice fails = c->plan.fail;
+    if (slice_is(fails, "hang")) {
+        hang(c);
+    } else if (slice_is(fails, "close-before-head")) {
+        fail(c);
+    } else if (slice_is(fails, "garbage")) {
+        bytes_text(&c->out, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello\n");
+        fail(c);
+    } else if (slice_is(fails, "wrong-version")) {
+        record_add(c, STDOUT, c->id, "Content-Type: text/plain\r\n\r\nhello\n", 34);
+        c->out.data[c->out.len - HEADER_SIZE - 34 - c->plan.pad] = 2;
+        hang(c);
+    } else if (slice_is(fails, "wrong-id")) {
+        record_add(c, STDOUT, c->id + 1, "Content-Type: text/plain\r\n\r\nhello\n", 34);
+        end_add(c, c->id + 1, 0, COMPLETE);
+        hang(c);
+    } else if (slice_is(fails, "wrong-type")) {
+        record_add(c, (enum type)99, c->id, "abc", 3);
+        hang(c);
+    } else if (slice_is(fails, "begin")) {
+        record_add(c, BEGIN_REQUEST, c->id, "\0\1\0\0\0\0\0\0", 8);
+        hang(c);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static void reply_head(struct conn *c)
+{
+    static struct bytes head;
+    if (slice_is(c->plan.fail, "mgmt")) {
+        record_add(c, GET_VALUES_RESULT, 0, "\017\001FCGI_MPXS_CONNS0", 18);
+        record_add(c, UNKNOWN_TYPE, 0, "\143\0\0\0\0\0\0\0", 8);
+    }
+    stderr_add(c, "head");
+    head.at = head.len = 0;
+    head_make(c, &head);
+    if (bytes_left(&c->made) && !c->plan.has_size && c->plan.pieces == 1 && !c->plan.body_delay &&
+        !c->plan.fail.data && head.len + c->made.len < c->plan.record && !c->streamed &&
+        !c->plan.stderr_at.data) {
+        /* A small reply goes out in one record, as PHP-FPM's does. */
+        bytes_add(&head, c->made.data, c->made.len);
+        c->body_at = c->body_len;
+    }
+    records_add(c, STDOUT, head.data, head.len);
+    c->stage = BODY;
+    if (slice_is(c->plan.fail, "close-after-head"))
+        fail(c);
+    else if (slice_is(c->plan.fail, "hang-after-head"))
+        hang(c);
+    else
+        delayed(c, c->plan.body_delay);
+}
+
+/* The next stretch of the body: where it lies, and how long it is at most `n` bytes. */
+static struct slice body_stretch(struct conn *c, uint64_t n)
+{
+    if (c->streamed) {
+        size_t left = bytes_left(&c->upload);
+        return (struct slice){c->upload.data + c->upload.at, n < left ? (size_t)n : left};
+    }
+    if (!c->plan.has_size)
+        return (struct slice){c->made.data + c->body_at, (size_t)n};
+    size_t at = (size_t)(c->body_at % PATTERN_SIZE);
+    return (struct slice){pattern + at, n < PATTERN_SIZE - at ? (size_t)n : PATTERN_SIZE - at};
+}
+
+/* Where the current piece of the body ends. */
+static uint64_t piece_end(const struct conn *c)
+{
+    if (c->streamed)
+        return UINT64_MAX;
+    uint64_t cut = c->body_len;
+    if (slice_is(c->plan.fail, "close-mid-body") || slice_is(c->plan.fail, "hang-mid-body"))
+        cut = c->body_len / 2;
+    if (c->piece >= c->plan.pieces)
+        return cut;
+    uint64_t end = c->body_len / c->plan.pieces * c->piece;
+    return end < cut ? end : cut;
+}
+
+/* Called at the end of a piece: another one, a failure, or the end of the reply. */
+static void body_next(struct conn *c)
+{
+    if (slice_is(c->plan.fail, "close-mid-body") && c->body_at >= c->body_len / 2) {
+        fail(c);
+    } else if (slice_is(c->plan.fail, "hang-mid-body") && c->body_at >= c->body_len / 2) {
+        hang(c);
+    } else if (c->piece < c->plan.pieces) {
+        if (c->piece == 1)
+            stderr_add(c, "body");
+        c->piece++;
+        delayed(c, c->plan.piece_delay);
+        c->parked = !c->waiting; /* at least a turn of the loop between pieces */
+    } else {
+        c->stage = ENDING;
+        delayed(c, c->plan.end_delay);
+    }
+}
+
+static bool reply_body(struct conn *c)
+{
+    uint64_t end = piece_end(c);
+    bool moved = false;
+    while (c->body_at < end && bytes_left(&c->out) < OUT_MARK) {
+        uint64_t want = end - c->body_at;
+        struct slice s = body_stretch(c, want < c->plan.record ? want : c->plan.record);
+        if (!s.len)
+            break;
+        record_add(c, STDOUT, c->id, s.data, s.len);
+        c->body_at += s.len;
+        if (c->streamed)
+            c->upload.at += s.len;
+        moved = true;
+    }
+    bool whole = c->streamed ? c->stdin_done && !bytes_left(&c->upload) : c->body_at >= end;
+    if (!whole)
+        return moved;
+    if (c->streamed)
+        c->piece = (unsigned)c->plan.pieces;
+    body_next(c);
+    return true;
+}
+
+/* What becomes of the connection once END_REQUEST is on its way. */
+static void reply_leave(struct conn *c)
+{
+    struct plan *plan = &c->plan;
+    bool spent = max_requests && c->nth >= max_requests;
+    c->rst |= plan->rst;
+    if (slice_is(plan->close, "stay"))
+        return;
+    if (!c->keep || spent || slice_is(plan->close, "end")) {
+        c->finishing = true;
+        return;
+    }
+    c->close_on_next = slice_is(plan->next, "close");
+    if (plan->idle)
+        delayed(c, plan->idle);
+}
+
+static void reply_end(struct conn *c)
+{
+    struct slice fails = c->plan.fail;
+    stderr_add(c, "end");
+    if (slice_is(fails, "hang-before-end")) {
+        hang(c);
+        return;
+    }
+    if (slice_is(fails, "no-end")) {
+        fail(c);
+        return;
+    }
+    if (slice_is(fails, "short-end")) {
+        record_add(c, END_REQUEST, c->id, "\0\0\0\0", 4);
+        fail(c);
+        return;
+    }
+    if (c->plan.eof) {
+        record_add(c, STDOUT, c->id, NULL, 0);
+        record_add(c, STDERR, c->id, NULL, 0);
+    }
+    end_add(c, c->id, c->plan.app, c->plan.protocol);
+    if (slice_is(fails, "cut-end")) {
+        c->out.len -= 6;
+        fail(c);
+        return;
+    }
+    if (slice_is(fails, "after-end"))
+        record_add(c, STDOUT, c->id, "more\n", 5);
+    request_over(c, c->plan.protocol ? "refused" : "complete");
+    reply_leave(c);
+}
+
+static void reply_start(struct conn *c)
+{
+    bool silent = (c->plan.protocol && !c->plan.output) || slice_is(c->plan.fail, "end-only");
+    if (reply_misbehave(c))
+        return;
+    body_make(c);
+    c->stage = silent ? ENDING : HEAD;
+}
+
+/* Carries the reply on as far as room and delays allow. Returns whether anything changed. */
+static bool reply_step(struct conn *c)
+{
+    bool moved = false;
+    while (!c->dead && !c->waiting && !c->parked && bytes_left(&c->out) < OUT_MARK) {
+        switch (c->stage) {
+        case STARTING:
+            reply_start(c);
+            break;
+        case HEAD:
+            reply_head(c);
+            break;
+        case BODY:
+            if (!reply_body(c))
+                return moved;
+            break;
+        case ENDING:
+            reply_end(c);
+            break;
+        default:
+            return moved;
+        }
+        moved = true;
+    }
+    return moved;
+}
+
+/* ---- the request ---- */
+
+/* The params are complete: now the commands are known. */
+static void request_steer(struct conn *c)
+{
+    struct slice query = param_find(c, "QUERY_STRING");
+    size_t at = query.data ? (size_t)(query.data - c->text.data) : 0;
+    bytes_reserve(&c->text, query.len + 1);
+    char *copy = c->text.data + c->text.len; /* `dump` shows the query as it came */
+    memcpy(copy, c->text.data + at, query.len);
+    c->text.len += query.len;
+    plan_read(&c->plan, copy, query.len, c->listener);
+    c->write_limit = c->plan.write;
+    c->params_done = true;
+    if (log_file)
+        params_check(c);
+    if (c->plan.noread) {
+        c->deaf = true;
+        if (c->plan.noread != UINT64_MAX) {
+            c->resume.repeat = (double)c->plan.noread / 1000;
+            ev_timer_again(EV_DEFAULT_UC_ & c->resume);
+        }
+    }
+}
+
+static void request_ready(struct conn *c)
+{
+    c->stage = STARTING;
+    delayed(c, c->plan.delay);
+}
+
+static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content, size_t len)
+{
+    if (len != 8) {
+        violation(c, "BEGIN_REQUEST of %zu bytes", len);
+        return false;
+    }
+    if (c->stage != IDLE) {
+        violation(c, "BEGIN_REQUEST %u while %u is not over", id, c->id);
+        end_add(c, id, 0, CANT_MPX);
+        return id != c->id;
+    }
+    if (c->close_on_next || c->finishing) {
+        close_after_writing(c);
+        c->dead = !bytes_left(&c->out);
+        return true;
+    }
+    if (content[2] & ~KEEP_CONN)
+        violation(c, "BEGIN_REQUEST with flags 0x%02x", content[2]);
+    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
+    c->waiting = false;
+    c->stage = RECEIVING;
+    c->id = id;
+    c->role = (unsigned)content[0] << 8 | content[1];
+    c->keep = content[2] & KEEP_CONN;
+    c->nth++;
+    c->params_done = c->stdin_done = false;
+    c->stdin_len = 0;
+    c->fnv = 2166136261u;
+    c->records = 0;
+    c->param_count = 0;
+    c->text.at = c->text.len = 0;
+    c->upload.at = c->upload.len = 0;
+    c->plan.pad = 0;
+    if (c->role < RESPONDER || c->role > FILTER) {
+        violation(c, "role %u", c->role);
+        end_add(c, id, 0, UNKNOWN_ROLE);
+        request_over(c, "refused");
+    }
+    return true;
+}
+
+static bool take_params(struct conn *c, const char *content, size_t len)
+{
+    if (c->params_done) {
+        violation(c, "PARAMS after their end");
+        return false;
+    }
+    c->records++;
+    if (len)
+        return params_take(c, content, len);
+    request_steer(c);
+    if (c->plan.early || slice_is(c->plan.echo, "stream") || c->role == AUTHORIZER)
+        request_ready(c);
+    return true;
+}
+
+static bool take_stdin(struct conn *c, const char *content, size_t len)
+{
+    if (!c->params_done) {
+        violation(c, "STDIN before the end of PARAMS");
+        return false;
+    }
+    if (c->stdin_done) {
+        violation(c, "STDIN after its end");
+        return false;
+    }
+    if (len > CLIENT_CONTENT)
+        violation(c, "STDIN record of %zu bytes", len);
+    c->stdin_len += len;
+    if (c->plan.sum)
+        c->fnv = fnv1a(c->fnv, content, len);
+    if (c->plan.echo.data)
+        bytes_add(&c->upload, content, len);
+    if (!len) {
+        c->stdin_done = true;
+        if (log_file)
+            stdin_check(c);
+        if (c->stage == RECEIVING)
+            request_ready(c);
+    }
+    return true;
+}
+
+/* Answers those of the three known variables that were asked for. */
+static void take_values(struct conn *c, const char *content, size_t len)
+{
+    static const struct {
+        const char *name, *value;
+    } known[] = {{"FCGI_MAX_CONNS", "1024"}, {"FCGI_MAX_REQS", "1024"}, {"FCGI_MPXS_CONNS", "0"}};
+    const unsigned char *at = (const unsigned char *)content, *end = at + len;
+    struct bytes reply = {0};
+    uint32_t name, value;
+    while (pair_length(&at, end, &name) && pair_length(&at, end, &value) &&
+           (uint64_t)name + value <= (uint64_t)(end - at)) {
+        for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+            if (!slice_is((struct slice){(const char *)at, name}, known[i].name))
+                continue;
+            bytes_printf(&reply, "%c%c%s%s", (int)name, (int)strlen(known[i].value), known[i].name,
+                         known[i].value);
+        }
+        at += (size_t)name + value;
+    }
+    record_add(c, GET_VALUES_RESULT, 0, reply.data, reply.len);
+    event(c, "VALUES", "bytes=%zu", len);
+    bytes_free(&reply);
+}
+
+static bool take_management(struct conn *c, unsigned type, const char *content, size_t len)
+{
+    if (type == GET_VALUES) {
+        take_values(c, content, len);
+        return true;
+    }
+    char body[8] = {(char)type};
+    violation(c, "management record of type %u", type);
+    record_add(c, UNKNOWN_TYPE, 0, body, sizeof(body));
+    return true;
+}
+
+/* A record of the current request. What comes for one that we have ended already is dropped. */
+static bool take_stream(struct conn *c, unsigned type, const char *content, size_t len)
+{
+    bool over = c->stage == IDLE;
+    switch (type) {
+    case PARAMS:
+        return over || take_params(c, content, len);
+    case STDIN:
+        return over ? (c->stdin_done = c->stdin_done || !len, true) : take_stdin(c, content, len);
+    case DATA:
+        if (c->role != FILTER)
+            violation(c, "DATA for role %u", c->role);
+        return true;
+    case ABORT_REQUEST:
+        if (!over) {
+            end_add(c, c->id, 0, COMPLETE);
+            request_over(c, "aborted");
+            reply_leave(c);
+        }
+        return true;
+    default:
+        violation(c, "record of type %u", type);
+        return false;
+    }
+}
+
+static bool take_record(struct conn *c, const unsigned char *header, const char *content)
+{
+    unsigned type = header[1];
+    uint16_t id = (uint16_t)(header[2] << 8 | header[3]);
+    size_t len = (size_t)header[4] << 8 | header[5];
+    if (header[0] != 1) {
+        violation(c, "version %u", header[0]);
+        return false;
+    }
+    if (header[7])
+        violation(c, "reserved byte 0x%02x", header[7]);
+    if (len + header[6] > CONTENT_MAX)
+        violation(c, "content %zu and padding %u", len, header[6]);
+    if (!id)
+        return take_management(c, type, content, len);
+    if (type == BEGIN_REQUEST)
+        return take_begin(c, id, (const unsigned char *)content, len);
+    if (id != c->id) {
+        violation(c, "record of type %u for request %u", type, id);
+        return true;
+    }
+    return take_stream(c, type, content, len);
+}
+
+/* Takes whole records while they may be taken. Returns whether there was one. */
+static bool take_records(struct conn *c)
+{
+    bool moved = false;
+    while (!c->dead && !c->deaf && bytes_left(&c->in) >= HEADER_SIZE) {
+        if (bytes_left(&c->upload) > OUT_MARK && slice_is(c->plan.echo, "stream"))
+            break;
+        const unsigned char *header = (unsigned char *)c->in.data + c->in.at;
+        size_t whole = HEADER_SIZE + ((size_t)header[4] << 8 | header[5]) + header[6];
+        if (bytes_left(&c->in) < whole)
+            break;
+        c->in.at += whole;
+        moved = true;
+        if (!take_record(c, header, (const char *)header + HEADER_SIZE)) {
+            if (c->stage != IDLE)
+                request_over(c, "dropped");
+            close_after_writing(c);
+            c->deaf = true;
+        }
+    }
+    return moved;
+}
+
+/* ---- connections ---- */
+
+static void conn_free(struct conn *c, const char *by)
+{
+    if (c->stage != IDLE && c->stage != HUNG)
+        request_over(c, "dropped");
+    event(c, "CLOSE", "by=%s requests=%u", by, c->nth);
+    ev_io_stop(EV_DEFAULT_UC_ & c->read);
+    ev_io_stop(EV_DEFAULT_UC_ & c->write);
+    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
+    ev_timer_stop(EV_DEFAULT_UC_ & c->resume);
+    if (c->rst)
+        setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    close(c->fd);
+    bytes_free(&c->in);
+    bytes_free(&c->out);
+    bytes_free(&c->text);
+    bytes_free(&c->upload);
+    bytes_free(&c->made);
+    free(c->params);
+    free(c);
+}
+
+/* Writes what waits. Returns whether bytes went out. */
+static bool conn_flush(struct conn *c)
+{
+    bool moved = false;
+    while (!c->parked && bytes_left(&c->out)) {
+        size_t n = bytes_left(&c->out);
+        if (c->write_limit && n > c->write_limit)
+            n = (size_t)c->write_limit;
+        ssize_t done = send(c->fd, c->out.data + c->out.at, n, MSG_NOSIGNAL);
+        if (done < 0) {
+            c->dead = errno != EAGAIN && errno != EINTR;
+            break;
+        }
+        c->out.at += (size_t)done;
+        moved = true;
+        c->parked = c->write_limit != 0;
+        if ((size_t)done < n)
+            break;
+    }
+    return moved;
+}
+
+static void watch(ev_io *w, bool wanted)
+{
+    if (wanted && !ev_is_active(w))
+        ev_io_start(EV_DEFAULT_UC_ w);
+    else if (!wanted && ev_is_active(w))
+        ev_io_stop(EV_DEFAULT_UC_ w);
+}
+
+/* The one shape of every event: move while something moves, then close or watch. */
+static void conn_turn(struct conn *c)
+{
+    bool moved = true;
+    while (moved && !c->dead) {
+        moved = take_records(c);
+        moved |= reply_step(c);
+        moved |= conn_flush(c);
+        if (c->finishing && !bytes_left(&c->out))
+            c->dead = true;
+    }
+    if (c->dead) {
+        conn_free(c, "responder");
+        return;
+    }
+    bool room = bytes_left(&c->in) < RECORD_MAX;
+    watch(&c->read, !c->deaf && room);
+    watch(&c->write, bytes_left(&c->out) || c->parked);
+}
+
+static void read_cb(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct conn *c = w->data;
+    (void)loop, (void)revents;
+    char *at = bytes_reserve(&c->in, IN_SIZE - bytes_left(&c->in));
+    ssize_t n = read(c->fd, at, c->in.size - c->in.len);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        conn_free(c, n ? "reset" : "client");
+        return;
+    }
+    c->in.len += (size_t)n;
+    conn_turn(c);
+}
+
+static void write_cb(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct conn *c = w->data;
+    (void)loop, (void)revents;
+    c->parked = false;
+    conn_turn(c);
+}
+
+static void step_cb(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct conn *c = w->data;
+    (void)loop, (void)revents;
+    ev_timer_stop(loop, w);
+    c->waiting = false;
+    if (c->stage == IDLE)
+        c->finishing = true; /* the `idle` of a kept connection is over */
+    conn_turn(c);
+}
+
+static void resume_cb(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    struct conn *c = w->data;
+    (void)loop, (void)revents;
+    ev_timer_stop(loop, w);
+    c->deaf = false;
+    conn_turn(c);
+}
+
+static void conn_new(int fd, unsigned listener)
+{
+    struct conn *c = calloc(1, sizeof(*c));
+    if (!c)
+        die("calloc");
+    c->fd = fd;
+    c->listener = listener;
+    c->number = ++conn_count;
+    ev_io_init(&c->read, read_cb, fd, EV_READ);
+    ev_io_init(&c->write, write_cb, fd, EV_WRITE);
+    ev_init(&c->step, step_cb);
+    ev_init(&c->resume, resume_cb);
+    c->read.data = c->write.data = c->step.data = c->resume.data = c;
+    event(c, "OPEN", "listener=%u", listener);
+    ev_io_start(EV_DEFAULT_UC_ & c->read);
+}
+
+static void accept_cb(struct ev_loop *loop, ev_io *w, int revents)
+{
+    struct listener *l = w->data;
+    (void)loop, (void)revents;
+    int fd;
+    while ((fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        if (!l->path[0])
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+        conn_new(fd, l->number);
+    }
+}
+
+/* ---- listening, options, the loop ---- */
+
+static int listen_unix(struct listener *l, const char *path)
+{
+    struct sockaddr_un addr = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(addr.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    strcpy(addr.sun_path, path);
+    strcpy(l->path, path);
+    unlink(path);
+    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    /* Workers of a proxy that was started as root are somebody else. */
+    return l->fd < 0 || bind(l->fd, (struct sockaddr *)&addr, sizeof(addr)) || chmod(path, 0666)
+               ? -1
+               : 0;
+}
+
+static int listen_tcp(struct listener *l, const char *text)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET};
+    const char *colon = strrchr(text, ':');
+    char host[64];
+    if (!colon || (size_t)(colon - text) >= sizeof(host)) {
+        errno = EINVAL;
+        return -1;
+    }
+    snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+    if (inet_pton(AF_INET, host, &addr.sin_addr) != 1) {
+        errno = EINVAL;
+        return -1;
+    }
+    addr.sin_port = htons((uint16_t)atoi(colon + 1));
+    l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l->fd < 0)
+        return -1;
+    setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    return bind(l->fd, (struct sockaddr *)&addr, sizeof(addr));
+}
+
+static void listener_open(const char *text, int backlog, bool accepting)
+{
+    struct listener *l = &listeners[listener_count];
+    l->number = ++listener_count;
+    bool local = strncmp(text, "unix:", 5) == 0;
+    if ((local ? listen_unix(l, text + 5) : listen_tcp(l, text)) || listen(l->fd, backlog))
+        die(text);
+    if (local) {
+        printf("listening %s\n", text);
+    } else {
+        struct sockaddr_in addr;
+        socklen_t len = sizeof(addr);
+        char host[INET_ADDRSTRLEN];
+        getsockname(l->fd, (struct sockaddr *)&addr, &len);
+        inet_ntop(AF_INET, &addr.sin_addr, host, sizeof(host));
+        printf("listening %s:%u\n", host, ntohs(addr.sin_port));
+    }
+    ev_io_init(&l->io, accept_cb, l->fd, EV_READ);
+    l->io.data = l;
+    if (accepting)
+        ev_io_start(EV_DEFAULT_UC_ & l->io);
+}
+
+static void stop_cb(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)w;
+    (void)loop, (void)revents;
+    ev_break(loop, EVBREAK_ALL);
+}
+
+/* USR1: take connections from now on. */
+static void accept_now_cb(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)w, (void)revents;
+    for (unsigned i = 0; i < listener_count; i++)
+        ev_io_start(loop, &listeners[i].io);
+}
+
+static void usage(void)
+{
+    fputs("usage: responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]\n",
+          stderr);
+    exit(2);
+}
+
+static void log_open(const char *path)
+{
+    log_file = fopen(path, "w");
+    if (!log_file)
+        die(path);
+    setvbuf(log_file, NULL, _IOLBF, BUFSIZ);
+}
+
+struct options {
+    const char *addresses[LISTENERS_MAX];
+    unsigned count;
+    int backlog;
+    bool accepting;
+};
+
+static void options_read(struct options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        bool more = i + 1 < argc;
+        if (strcmp(argv[i], "--log") == 0 && more)
+            log_open(argv[++i]);
+        else if (strcmp(argv[i], "--backlog") == 0 && more)
+            o->backlog = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--max-requests") == 0 && more)
+            max_requests = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--no-accept") == 0)
+            o->accepting = false;
+        else if (argv[i][0] != '-' && o->count < LISTENERS_MAX)
+            o->addresses[o->count++] = argv[i];
+        else
+            usage();
+    }
+    if (!o->count)
+        usage();
+}
+
+static void pattern_fill(void)
+{
+    for (unsigned i = 0; i < PATTERN_SIZE / 16; i++) {
+        char line[17];
+        snprintf(line, sizeof(line), "%015u\n", i);
+        memcpy(pattern + (size_t)i * 16, line, 16);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {.backlog = 4096, .accepting = true};
+    ev_signal on_term, on_int, on_usr1;
+    options_read(&options, argc, argv);
+    pattern_fill();
+    if (!ev_default_loop(0))
+        die("ev_default_loop");
+
+    /* Before it listens: whoever sees it listening may signal it. */
+    signal(SIGPIPE, SIG_IGN);
+    ev_signal_init(&on_term, stop_cb, SIGTERM);
+    ev_signal_init(&on_int, stop_cb, SIGINT);
+    ev_signal_init(&on_usr1, accept_now_cb, SIGUSR1);
+    ev_signal_start(EV_DEFAULT_UC_ & on_term);
+    ev_signal_start(EV_DEFAULT_UC_ & on_int);
+    ev_signal_start(EV_DEFAULT_UC_ & on_usr1);
+    for (unsigned i = 0; i < options.count; i++)
+        listener_open(options.addresses[i], options.backlog, options.accepting);
+    puts("ready");
+    fflush(stdout);
+
+    ev_run(EV_DEFAULT_UC_ 0);
+    for (unsigned i = 0; i < listener_count; i++)
+        if (listeners[i].path[0])
+            unlink(listeners[i].path);
+    return 0;
+}

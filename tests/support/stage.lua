@@ -1,0 +1,51 @@
+-- Puts files where the user that servers drop to can read them: the project's folder may be one
+-- that only root can enter. Used by server.lua, php.lua and the scenarios.
+
+local process = require("tests.support.process")
+
+local stage = {}
+
+local function mkdir(path)
+  if os.execute("mkdir -p -m 755 -- " .. process.quote(path)) ~= 0 then
+    error("cannot make " .. path, 3)
+  end
+end
+
+--- Copies a folder of the project into a temporary one, readable by everybody.
+---@param folder string path below the top of the project
+---@param into? string an existing temporary folder; a new one by default
+---@return string path of the copy, named like the original
+function stage.copy(folder, into)
+  into = into or process.tempdir("stage")
+  local copy = into .. "/" .. folder:match("([^/]+)/*$")
+  local command = ("cp -RL -- %s %s && chmod -R u+rwX,go+rX %s"):format(
+    process.quote(folder), process.quote(copy), process.quote(copy))
+  if os.execute(command) ~= 0 then
+    error("cannot copy " .. folder, 2)
+  end
+  return copy
+end
+
+--- Writes files below a folder, making the folders on the way.
+---@param dir string
+---@param files table<string, string> relative path -> content
+function stage.write(dir, files)
+  for name, content in pairs(files) do
+    local parent = name:match("^(.*)/[^/]*$")
+    if parent then
+      mkdir(dir .. "/" .. parent)
+    end
+    process.write_file(dir .. "/" .. name, content)
+  end
+end
+
+--- A temporary folder with the given files in it.
+---@param files table<string, string>
+---@return string path
+function stage.files(files)
+  local dir = process.tempdir("files")
+  stage.write(dir, files)
+  return dir
+end
+
+return stage
