@@ -22,24 +22,26 @@ OBJECTS = $(CORE:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o $(BUILD)/mime_types.o
 all: $(BUILD)/moongate
 
 $(BUILD)/moongate: $(OBJECTS)
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC  $<"
+	@$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/%.o: $(BUILD)/%.c
-	$(CC) $(FLAGS) -c -o $@ $<
+	@$(CC) $(FLAGS) -c -o $@ $<
 
 # The Lua library as bytecode, inside the binary.
 $(BUILD)/lua_modules.c: $(LUA) tools/embed-lua
 	@mkdir -p $(BUILD)
-	tools/embed-lua $(LUA) > $@.new && mv $@.new $@
+	@tools/embed-lua $(LUA) > $@.new && mv $@.new $@
 
 # The media types of the system that builds (package media-types), sorted by extension.
 $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 	@mkdir -p $(BUILD)
-	LC_ALL=C tools/embed-mime /etc/mime.types > $@.new && mv $@.new $@
+	@LC_ALL=C tools/embed-mime /etc/mime.types > $@.new && mv $@.new $@
 
 -include $(CORE:%.c=$(BUILD)/%.d)
 
@@ -62,10 +64,12 @@ UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(patsubst %,$(BUILD)/core/%.o,$$(links_$$*))
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
 
 $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
-	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev
 
 -include $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/support/*.d)
 
@@ -97,7 +101,7 @@ lint:
 
 bench:
 	@tools/install build bench
-	@$(MAKE) --no-print-directory programs
+	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder
 	@tests/bench/run $(BENCH)
 
 # --- use ---

@@ -26,7 +26,7 @@ static void put_number(struct line *l, uint64_t value)
     char digits[20];
     size_t n = sizeof digits;
     do
-        digits[--n] = (char) ('0' + value % 10);
+        digits[--n] = (char)('0' + value % 10);
     while ((value /= 10) > 0);
     put(l, (struct str){digits + n, sizeof digits - n});
 }
@@ -43,7 +43,7 @@ static void put_escaped(struct line *l, struct str s)
 {
     size_t start = 0;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char) s.p[i];
+        unsigned char c = (unsigned char)s.p[i];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
         char hex[5];
@@ -70,7 +70,7 @@ static struct str local_time(double at)
     static char text[40];
     static time_t made = -1;
     static size_t size;
-    time_t seconds = (time_t) at;
+    time_t seconds = (time_t)at;
     if (seconds != made) {
         struct tm tm;
         localtime_r(&seconds, &tm);
@@ -94,7 +94,7 @@ size_t access_combined(const struct request *req, char *out, size_t size)
         put(&l, req->minor > 0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
     }
     put(&l, STR("\" "));
-    put_number(&l, (uint64_t) req->response.status);
+    put_number(&l, (uint64_t)req->response.status);
     put(&l, STR(" "));
     put_number(&l, req->body_out);
     put(&l, STR(" \""));
@@ -112,7 +112,7 @@ static void put_json(struct line *l, const char *key, struct str value)
     put(l, str_of(key));
     put(l, STR("\":\""));
     for (size_t i = 0; i < value.n; i++) {
-        unsigned char c = (unsigned char) value.p[i];
+        unsigned char c = (unsigned char)value.p[i];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
         char hex[8];
@@ -137,7 +137,7 @@ static void put_json_number(struct line *l, const char *key, double value)
     put(l, l->used > 0 ? STR(",\"") : STR("{\""));
     put(l, str_of(key));
     put(l, STR("\":"));
-    put(l, (struct str){text, (size_t) n});
+    put(l, (struct str){text, (size_t)n});
 }
 
 size_t access_json(const struct request *req, unsigned generation, char *out, size_t size)
@@ -152,8 +152,8 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     put_json(&l, "method", req->method);
     put_json(&l, "uri", req->uri.origin);
     put_json_number(&l, "status", req->response.status);
-    put_json_number(&l, "bytes_in", (double) req->bytes_in);
-    put_json_number(&l, "bytes_out", (double) req->bytes_out);
+    put_json_number(&l, "bytes_in", (double)req->bytes_in);
+    put_json_number(&l, "bytes_out", (double)req->bytes_out);
     put_json_number(&l, "duration", req->ended_at - req->started);
     if (req->backend.n > 0)
         put_json(&l, "backend", req->backend);

@@ -14,7 +14,7 @@ static const char *parse_unix(struct str path, struct addr *out)
     out->un.sun_family = AF_UNIX;
     memcpy(out->un.sun_path, path.p, path.n);
     out->un.sun_path[path.n] = '\0';
-    out->len = (socklen_t) (offsetof(struct sockaddr_un, sun_path) + path.n + 1);
+    out->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + path.n + 1);
     return NULL;
 }
 
@@ -24,7 +24,7 @@ static const char *split(struct str text, struct str *host, uint64_t *port)
     const char *colon = memrchr(text.p, ':', text.n);
     if (colon == NULL)
         return "a port is missing, as in 127.0.0.1:9000";
-    *host = (struct str){text.p, (size_t) (colon - text.p)};
+    *host = (struct str){text.p, (size_t)(colon - text.p)};
     if (!str_to_u64(str_skip(text, host->n + 1), port) || *port > 65535)
         return "the port is not a number from 0 to 65535";
     if (host->n >= 2 && host->p[0] == '[' && host->p[host->n - 1] == ']')
@@ -68,23 +68,23 @@ const char *addr_resolve(const char *text, struct addr *out)
         strcpy(name, "0.0.0.0");
     if (inet_pton(AF_INET, name, &out->in.sin_addr) == 1) {
         out->in.sin_family = AF_INET;
-        out->in.sin_port = htons((uint16_t) port);
+        out->in.sin_port = htons((uint16_t)port);
         out->len = sizeof out->in;
         return NULL;
     }
     if (inet_pton(AF_INET6, name, &out->in6.sin6_addr) == 1) {
         out->in6.sin6_family = AF_INET6;
-        out->in6.sin6_port = htons((uint16_t) port);
+        out->in6.sin6_port = htons((uint16_t)port);
         out->len = sizeof out->in6;
         return NULL;
     }
-    return look_up(name, (uint16_t) port, out);
+    return look_up(name, (uint16_t)port, out);
 }
 
 void peer_from(struct peer *p, const struct addr *a)
 {
     memset(p, 0, sizeof *p);
-    p->family = (uint8_t) a->sa.sa_family;
+    p->family = (uint8_t)a->sa.sa_family;
     if (a->sa.sa_family == AF_INET) {
         memcpy(p->ip, &a->in.sin_addr, 4);
         p->port = ntohs(a->in.sin_port);
@@ -106,14 +106,14 @@ static size_t ipv4_text(const uint8_t ip[4], char *out)
     for (int i = 0; i < 4; i++) {
         unsigned b = ip[i];
         if (b >= 100)
-            *at++ = (char) ('0' + b / 100);
+            *at++ = (char)('0' + b / 100);
         if (b >= 10)
-            *at++ = (char) ('0' + b / 10 % 10);
-        *at++ = (char) ('0' + b % 10);
+            *at++ = (char)('0' + b / 10 % 10);
+        *at++ = (char)('0' + b % 10);
         *at++ = '.';
     }
     *--at = '\0';
-    return (size_t) (at - out);
+    return (size_t)(at - out);
 }
 
 size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE])

@@ -44,7 +44,7 @@ static void grow(struct arena *a, size_t n)
 
 char *arena_bytes(struct arena *a, size_t n)
 {
-    if ((size_t) (a->end - a->at) < n)
+    if ((size_t)(a->end - a->at) < n)
         grow(a, n);
     char *p = a->at;
     a->at += n;
@@ -53,8 +53,8 @@ char *arena_bytes(struct arena *a, size_t n)
 
 void *arena_alloc(struct arena *a, size_t n)
 {
-    size_t pad = (ALIGN - (uintptr_t) a->at % ALIGN) % ALIGN;
-    if ((size_t) (a->end - a->at) < n + pad) {
+    size_t pad = (ALIGN - (uintptr_t)a->at % ALIGN) % ALIGN;
+    if ((size_t)(a->end - a->at) < n + pad) {
         grow(a, n);
         pad = 0;
     }
@@ -76,8 +76,8 @@ struct str arena_append(struct arena *a, struct str s, struct str more)
 {
     if (s.n == 0)
         return arena_copy(a, more);
-    char *end = (char *) s.p + s.n;
-    if (end + 1 == a->at && (size_t) (a->end - a->at) >= more.n) {
+    char *end = (char *)s.p + s.n;
+    if (end + 1 == a->at && (size_t)(a->end - a->at) >= more.n) {
         memcpy(end, more.p, more.n);
         end[more.n] = '\0';
         a->at += more.n;
@@ -102,8 +102,8 @@ struct str arena_printf(struct arena *a, const char *fmt, ...)
     va_end(args);
     if (n < 0)
         abort();
-    char *p = arena_bytes(a, (size_t) n + 1);
-    vsnprintf(p, (size_t) n + 1, fmt, again);
+    char *p = arena_bytes(a, (size_t)n + 1);
+    vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
-    return (struct str){p, (size_t) n};
+    return (struct str){p, (size_t)n};
 }

@@ -31,7 +31,8 @@ char *arena_bytes(struct arena *a, size_t n);
 /* A copy of s in the arena, with a NUL behind it that is not counted. */
 struct str arena_copy(struct arena *a, struct str s);
 /* `s`, which must have come from this arena, with `more` behind it. Copies only where s is not the
- * arena's newest string or its block is full: this is how a header that comes in pieces is joined. */
+ * arena's newest string or its block is full: this is how a header that comes in pieces is joined.
+ */
 struct str arena_append(struct arena *a, struct str s, struct str more);
 /* Formatted text with a NUL behind it. */
 struct str arena_printf(struct arena *a, const char *fmt, ...)

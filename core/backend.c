@@ -41,6 +41,7 @@ enum conn_state {
 struct conn {
     ev_io io;
     ev_timer retry; /* CONN_BACKLOG */
+    struct deferred flush; /* what waits in `out` is written at the end of the turn */
     struct deadline deadline;
     const char *deadline_detail;
     struct backend *backend;
@@ -110,12 +111,12 @@ int backend_pick(struct backend *b, struct str address, int after)
     if (address.n > 0) {
         for (unsigned i = 0; i < count; i++)
             if (str_eq(b->settings->servers[i].address, address))
-                return (int) i;
+                return (int)i;
         return -1;
     }
     if (after >= 0)
-        return (int) (((unsigned) after + 1) % count);
-    return (int) (b->turn++ % count);
+        return (int)(((unsigned)after + 1) % count);
+    return (int)(b->turn++ % count);
 }
 
 struct str backend_address(const struct backend *b, int server)
@@ -160,6 +161,7 @@ void conn_close(struct conn *c)
         unlink_idle(c);
     ev_io_stop(ev, &c->io);
     ev_timer_stop(ev, &c->retry);
+    loop_undefer(c->backend->loop, &c->flush);
     deadline_fini(&c->deadline);
     if (c->io.fd >= 0)
         close(c->io.fd);
@@ -178,7 +180,7 @@ static void fail(struct conn *c, enum backend_error error, const char *detail)
 
 static void missed_cb(struct deadline *d)
 {
-    struct conn *c = (struct conn *) ((char *) d - offsetof(struct conn, deadline));
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
     if (c->state == CONN_IDLE)
         conn_close(c);
     else if (c->state == CONN_OPEN)
@@ -222,7 +224,7 @@ static void readable(struct conn *c)
         return;
     }
     if (n > 0)
-        c->ops->on_bytes(c->user, loop->in, (size_t) n);
+        c->ops->on_bytes(c->user, loop->in, (size_t)n);
     else
         fail(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : "the connection ended");
 }
@@ -249,7 +251,7 @@ static void advance(struct iovec **v, int *count, size_t done)
         (*count)--;
     }
     if (*count > 0) {
-        (*v)->iov_base = (char *) (*v)->iov_base + done;
+        (*v)->iov_base = (char *)(*v)->iov_base + done;
         (*v)->iov_len -= done;
     }
 }
@@ -262,7 +264,7 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
     if (c->broken || c->state != CONN_OPEN || count > 38)
         return;
     if (waiting.n > 0)
-        list[n++] = (struct iovec){(char *) waiting.p, waiting.n};
+        list[n++] = (struct iovec){(char *)waiting.p, waiting.n};
     for (int i = 0; i < count; i++)
         list[n++] = slices[i];
     if (n == 0)
@@ -273,7 +275,7 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
         rearm(c);
         return;
     }
-    size_t put = done > 0 ? (size_t) done : 0;
+    size_t put = done > 0 ? (size_t)done : 0;
     c->written += put;
     advance(&v, &n, put);
     if (waiting.n > 0) {
@@ -287,6 +289,16 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
     for (; n > 0; v++, n--)
         buf_append(&c->out, v->iov_base, v->iov_len);
     rearm(c);
+}
+
+static void flush_cb(struct deferred *d)
+{
+    conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
+}
+
+void conn_write_soon(struct conn *c)
+{
+    loop_defer(c->backend->loop, &c->flush);
 }
 
 static void finish_connect(struct conn *c)
@@ -308,7 +320,7 @@ static void finish_connect(struct conn *c)
 static void io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct conn *c = io->data;
-    (void) ev;
+    (void)ev;
     if (c->state == CONN_CONNECTING) {
         finish_connect(c);
         return;
@@ -345,7 +357,7 @@ static int try_connect(struct conn *c)
 static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct conn *c = timer->data;
-    (void) events;
+    (void)events;
     int err = try_connect(c);
     if (err != 0) {
         fail(c, BACKEND_CONNECT, strerror(err));
@@ -379,6 +391,7 @@ static struct conn *conn_new(struct backend *b, struct server *server)
     buf_init(&c->out, OUT_MAX);
     ev_io_init(&c->io, io_cb, fd, 0);
     c->io.data = c;
+    c->flush.run = flush_cb;
     ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     deadline_init(&c->deadline, b->loop, missed_cb);

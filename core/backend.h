@@ -21,11 +21,11 @@ struct backend;
 struct server;
 
 enum backend_error {
-    BACKEND_CONNECT, /* no connection to the server */
-    BACKEND_TIMEOUT, /* connect, send or read */
-    BACKEND_CLOSED,  /* it closed before the end */
+    BACKEND_CONNECT,  /* no connection to the server */
+    BACKEND_TIMEOUT,  /* connect, send or read */
+    BACKEND_CLOSED,   /* it closed before the end */
     BACKEND_PROTOCOL, /* what came is no answer */
-    BACKEND_BUSY,    /* FCGI_OVERLOADED, FCGI_CANT_MPX_CONN */
+    BACKEND_BUSY,     /* FCGI_OVERLOADED, FCGI_CANT_MPX_CONN */
 };
 
 /* "connect", "timeout", ...: what `err.kind` says. */
@@ -62,8 +62,8 @@ struct acquire {
     void *user;
 };
 
-/* A connection for one request. NULL: it could not even be begun, errno says why. Check conn_is_open:
- * if it is not, on_open or on_fail follows. Never calls back before it returns. */
+/* A connection for one request. NULL: it could not even be begun, errno says why. Check
+ * conn_is_open: if it is not, on_open or on_fail follows. Never calls back before it returns. */
 struct conn *backend_acquire(struct backend *b, const struct acquire *acquire);
 bool conn_is_open(const struct conn *c);
 /* True for a connection that has served a request before. */
@@ -74,6 +74,9 @@ struct buf *conn_out(struct conn *c);
 /* Writes what waits and then the slices, as far as the socket takes them; the rest is copied to
  * conn_out. A broken pipe is not reported here: what the server said before may still be read. */
 void conn_write(struct conn *c, const struct iovec *slices, int count);
+/* Writes what waits in conn_out at the end of the loop's turn, together with what other connections
+ * have to write. */
+void conn_write_soon(struct conn *c);
 bool conn_is_drained(const struct conn *c);
 /* Stops and resumes reading (back-pressure). */
 void conn_pause(struct conn *c, bool paused);

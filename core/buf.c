@@ -61,10 +61,10 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     va_copy(again, args);
     int n = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
-    char *room = n >= 0 ? buf_reserve(b, (size_t) n + 1) : NULL;
+    char *room = n >= 0 ? buf_reserve(b, (size_t)n + 1) : NULL;
     if (room != NULL) {
-        vsnprintf(room, (size_t) n + 1, fmt, again);
-        b->tail += (size_t) n;
+        vsnprintf(room, (size_t)n + 1, fmt, again);
+        b->tail += (size_t)n;
     }
     va_end(again);
 }

@@ -47,7 +47,7 @@ static struct str number(struct arena *a, uint64_t value)
     char digits[20];
     size_t n = sizeof digits;
     do
-        digits[--n] = (char) ('0' + value % 10);
+        digits[--n] = (char)('0' + value % 10);
     while ((value /= 10) > 0);
     return arena_copy(a, (struct str){digits + n, sizeof digits - n});
 }
@@ -99,7 +99,8 @@ static void add_body(struct params *out, struct request *req, int64_t body_size)
     if (type != NULL)
         params_add(&req->arena, out, STR("CONTENT_TYPE"), type->value);
     if (body_size >= 0)
-        params_add(&req->arena, out, STR("CONTENT_LENGTH"), number(&req->arena, (uint64_t) body_size));
+        params_add(&req->arena, out, STR("CONTENT_LENGTH"),
+                   number(&req->arena, (uint64_t)body_size));
 }
 
 /* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */
@@ -110,7 +111,7 @@ static struct str param_name(struct arena *a, struct str name)
     for (size_t i = 0; i < name.n; i++) {
         char c = name.p[i];
         if (c >= 'a' && c <= 'z')
-            c = (char) (c - 0x20);
+            c = (char)(c - 0x20);
         else if (c == '-' || c == '.')
             c = '_';
         p[5 + i] = c;
@@ -207,7 +208,7 @@ static const char *parse_status(struct response *res, struct str value)
     struct str number = str_cut(&value, ' ');
     if (number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
         return "a status that is not a number from 200 to 599";
-    res->status = (int) status;
+    res->status = (int)status;
     return NULL;
 }
 
@@ -216,9 +217,9 @@ static const char *parse_length(struct response *res, struct str value)
     uint64_t length;
     if (!str_to_u64(value, &length) || length > INT64_MAX)
         return "a Content-Length that is not a number";
-    if (res->content_length >= 0 && res->content_length != (int64_t) length)
+    if (res->content_length >= 0 && res->content_length != (int64_t)length)
         return "two different Content-Length headers";
-    res->content_length = (int64_t) length;
+    res->content_length = (int64_t)length;
     return NULL;
 }
 
@@ -280,8 +281,8 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     const char *at = in->p, *end = in->p + in->n;
     bool complete = false;
     while (at < end && !complete) {
-        const char *lf = memchr(at, '\n', (size_t) (end - at));
-        size_t n = (size_t) ((lf != NULL ? lf : end) - at);
+        const char *lf = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((lf != NULL ? lf : end) - at);
         if (head->line_size == 0 && n > 0)
             head->line_first = at[0];
         head->line_size += n;
@@ -292,7 +293,7 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
         complete = head->line_size == 0 || (head->line_size == 1 && head->line_first == '\r');
         head->line_size = 0;
     }
-    size_t taken = (size_t) (at - in->p);
+    size_t taken = (size_t)(at - in->p);
     if (head->text.n + taken > limit) {
         *err = "a head larger than limits.response_header";
         return CGI_ERROR;

@@ -17,7 +17,8 @@ struct cgi_paths {
 
 /* Which docroot holds for the decision (contract section 12, "Which docroot"). Strings point into
  * the request's arena, the decision or the settings. */
-void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backend_settings *backend);
+void cgi_paths(struct cgi_paths *paths, struct request *req,
+               const struct backend_settings *backend);
 
 /* The default params of the request's decision, with the decision's own `params` applied. body_size
  * is the number of STDIN bytes, -1 where there is no body; an unknown size (a chunked body that is
@@ -34,8 +35,9 @@ struct cgi_head {
     char line_first;
 };
 
-/* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and checked,
- * *in is the body's beginning. CGI_ERROR: *err says what was wrong. At most limit bytes. */
+/* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and
+ * checked, *in is the body's beginning. CGI_ERROR: *err says what was wrong. At most limit bytes.
+ */
 enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
                               size_t limit, const char **err);
 

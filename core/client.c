@@ -1,7 +1,8 @@
 /*
  * client - see client.h.
  *
- *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle or closing
+ *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle or
+ * closing
  *
  * Input is read into the loop's buffer and used up at once; what can't be used yet (a pipelined
  * request, a body that nobody wants so far) is kept in `in`. Output is gathered as slices until the
@@ -24,18 +25,22 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define READ_SIZE     65536       /* of one read from a client */
-#define IN_MARK       16384       /* kept input beyond which reading stops */
+#define READ_SIZE     65536 /* of one read from a client */
+#define IN_MARK       16384 /* kept input beyond which reading stops */
 #define IN_MAX        (2 * LOOP_READ_SIZE)
 #define OUT_MAX       (64u << 20) /* never reached: full() stops the backend long before */
 #define LINGER_BYTES  65536       /* of an unread body that are read and dropped */
 #define LINGER_TIME   2.0
-#define SMALL_FILE    32768       /* read and sent with the head in one call */
+#define SMALL_FILE    32768 /* read and sent with the head in one call */
 #define GATHER_SLICES 48
+#define TURN_SIZE     (128 * 1024) /* of all small responses of one turn */
+#define TURN_RESPONSE 4096         /* what is small: copying it costs less than waking somebody up */
 
 struct client {
     ev_io io;
     struct deadline deadline;
+    struct deferred flush; /* waits with a whole small response in clients->turn */
+    struct str turn;
     struct clients *clients;
     struct client *prev, *next;
     struct proxy *proxy; /* the request under way, NULL when idle */
@@ -53,6 +58,7 @@ struct client {
     bool want_body : 1;
     bool head_waits : 1; /* respond was called, the head has not left */
     bool chunked : 1;
+    bool until_eof : 1;  /* the connection's end is the body's */
     bool ended : 1;      /* the response is whole */
     bool close : 1;      /* after this response */
     bool eof : 1;        /* the client has closed its sending side */
@@ -71,13 +77,26 @@ static struct {
 } gathered;
 
 static void process(struct client *c, const char *data, size_t n);
-static void flush(void *front);
+static void send_gathered(struct client *c, bool last, bool more);
 
 /* --- the connection's end --- */
+
+/* The client's part of the turn's buffer is not needed any more. */
+static void leave_turn(struct client *c)
+{
+    struct clients *all = c->clients;
+    if (c->turn.n == 0)
+        return;
+    loop_undefer(all->loop, &c->flush);
+    c->turn = STR_NONE;
+    if (--all->turn_count == 0)
+        all->turn_used = 0;
+}
 
 static void client_free(struct client *c)
 {
     struct clients *all = c->clients;
+    leave_turn(c);
     if (gathered.owner == c)
         gathered.owner = NULL;
     ev_io_stop(all->loop->ev, &c->io);
@@ -177,14 +196,14 @@ static void send_slices(struct client *c, struct iovec *v, int count, bool more)
     if (c->broken || count == 0)
         return;
     if (buf_len(&c->out) == 0) {
-        struct msghdr msg = {.msg_iov = v, .msg_iovlen = (size_t) count};
+        struct msghdr msg = {.msg_iov = v, .msg_iovlen = (size_t)count};
         ssize_t n = count == 1 && !more ? write(c->io.fd, v->iov_base, v->iov_len)
                                         : sendmsg(c->io.fd, &msg, more ? MSG_MORE : 0);
         if (n < 0 && !is_retry(errno)) {
             write_failed(c);
             return;
         }
-        done = n > 0 ? (size_t) n : 0;
+        done = n > 0 ? (size_t)n : 0;
         sent(c, done);
     }
     if (done == total_size(v, count))
@@ -194,7 +213,7 @@ static void send_slices(struct client *c, struct iovec *v, int count, bool more)
             done -= v[i].iov_len;
             continue;
         }
-        buf_append(&c->out, (char *) v[i].iov_base + done, v[i].iov_len - done);
+        buf_append(&c->out, (char *)v[i].iov_base + done, v[i].iov_len - done);
         done = 0;
     }
     deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
@@ -210,8 +229,8 @@ static void write_out(struct client *c)
     }
     if (n <= 0)
         return;
-    sent(c, (size_t) n);
-    buf_consume(&c->out, (size_t) n);
+    sent(c, (size_t)n);
+    buf_consume(&c->out, (size_t)n);
     if (buf_len(&c->out) == 0)
         buf_fini(&c->out); /* a slow client's backlog is not kept for the next one */
     deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
@@ -219,8 +238,8 @@ static void write_out(struct client *c)
 
 static void write_file(struct client *c)
 {
-    off_t at = (off_t) c->file_at;
-    size_t want = c->file_left < 1u << 20 ? (size_t) c->file_left : 1u << 20;
+    off_t at = (off_t)c->file_at;
+    size_t want = c->file_left < 1u << 20 ? (size_t)c->file_left : 1u << 20;
     ssize_t n = sendfile(c->io.fd, c->file, &at, want);
     if (n < 0 && is_retry(errno))
         return;
@@ -229,16 +248,50 @@ static void write_file(struct client *c)
         write_failed(c);
         return;
     }
-    c->file_at += (uint64_t) n;
-    c->file_left -= (uint64_t) n;
-    c->req->body_out += (uint64_t) n;
-    sent(c, (size_t) n);
+    c->file_at += (uint64_t)n;
+    c->file_left -= (uint64_t)n;
+    c->req->body_out += (uint64_t)n;
+    sent(c, (size_t)n);
     deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
 }
 
 static bool all_written(const struct client *c)
 {
-    return buf_len(&c->out) == 0 && c->file_left == 0;
+    return buf_len(&c->out) == 0 && c->file_left == 0 && c->turn.n == 0;
+}
+
+/* Keeps a whole small response until the end of the turn. Returns false when it has to go now. */
+static bool send_with_turn(struct client *c, const struct iovec *v, int count)
+{
+    struct clients *all = c->clients;
+    size_t n = total_size(v, count);
+    if (c->broken || n == 0 || n > TURN_RESPONSE || n > TURN_SIZE - all->turn_used ||
+        buf_len(&c->out) > 0 || c->turn.n > 0)
+        return false;
+    char *at = all->turn + all->turn_used;
+    c->turn = (struct str){at, n};
+    for (int i = 0; i < count; i++) {
+        memcpy(at, v[i].iov_base, v[i].iov_len);
+        at += v[i].iov_len;
+    }
+    all->turn_used += n;
+    all->turn_count++;
+    loop_defer(all->loop, &c->flush);
+    return true;
+}
+
+static void send_turn(struct client *c)
+{
+    struct iovec v = {(char *)c->turn.p, c->turn.n};
+    send_slices(c, &v, 1, false);
+    leave_turn(c);
+}
+
+static void flush_cb(struct deferred *d)
+{
+    struct client *c = (struct client *)((char *)d - offsetof(struct client, flush));
+    send_turn(c);
+    process(c, NULL, 0);
 }
 
 /* --- the response: front_ops --- */
@@ -251,7 +304,7 @@ static void want_body(void *front, bool want)
         return;
     if (c->req->expect_continue && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
         static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        struct iovec v = {(char *) text, sizeof text - 1};
+        struct iovec v = {(char *)text, sizeof text - 1};
         c->req->expect_continue = false;
         send_slices(c, &v, 1, false);
     }
@@ -269,15 +322,10 @@ static void respond(void *front)
 static void body(void *front, struct str bytes)
 {
     struct client *c = front;
-    if (gathered.owner != c) {
-        gathered.owner = c;
-        gathered.count = 0;
-        gathered.bytes = 0;
-    }
-    if (gathered.count == GATHER_SLICES)
-        flush(c);
+    if (gathered.owner == c && gathered.count == GATHER_SLICES)
+        send_gathered(c, false, false);
     gathered.owner = c;
-    gathered.slices[gathered.count++] = (struct iovec){(char *) bytes.p, bytes.n};
+    gathered.slices[gathered.count++] = (struct iovec){(char *)bytes.p, bytes.n};
     gathered.bytes += bytes.n;
 }
 
@@ -301,18 +349,19 @@ static struct str make_head(struct client *c)
         framing = H1_NO_BODY;
     else if (c->ended) { /* all of it is here: its length is known after all */
         framing = H1_LENGTH;
-        length = (int64_t) (gathered_bytes(c));
+        length = (int64_t)(gathered_bytes(c));
     } else if (req->minor > 0)
         framing = H1_CHUNKED;
     else
         framing = H1_UNTIL_EOF;
     c->chunked = framing == H1_CHUNKED;
+    c->until_eof = framing == H1_UNTIL_EOF;
     bool unread = !c->body_done && (req->expect_continue || req->content_length > LINGER_BYTES);
     if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
         c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping || c->eof)
         c->close = true;
     c->head_waits = false;
-    return h1_head(req, framing, (uint64_t) length, !c->close, loop_date(c->clients->loop));
+    return h1_head(req, framing, (uint64_t)length, !c->close, loop_date(c->clients->loop));
 }
 
 static size_t chunk_line(size_t n, char *out)
@@ -338,21 +387,24 @@ static void send_gathered(struct client *c, bool last, bool more)
     size_t bytes = gathered_bytes(c);
     if (c->head_waits) {
         struct str head = make_head(c);
-        v[count++] = (struct iovec){(char *) head.p, head.n};
+        v[count++] = (struct iovec){(char *)head.p, head.n};
     }
     if (c->chunked && bytes > 0)
         v[count++] = (struct iovec){line, chunk_line(bytes, line)};
     if (bytes > 0) {
-        memcpy(v + count, gathered.slices, (size_t) gathered.count * sizeof *v);
+        memcpy(v + count, gathered.slices, (size_t)gathered.count * sizeof *v);
         count += gathered.count;
     }
     if (c->chunked && (bytes > 0 || last)) {
         static const char ends[] = "\r\n0\r\n\r\n";
         size_t from = bytes > 0 ? 0 : 2, to = last ? sizeof ends - 1 : 2;
-        v[count++] = (struct iovec){(char *) ends + from, to - from};
+        v[count++] = (struct iovec){(char *)ends + from, to - from};
     }
     gathered.owner = NULL;
-    send_slices(c, v, count, more);
+    gathered.count = 0;
+    gathered.bytes = 0;
+    if (!last || more || !send_with_turn(c, v, count))
+        send_slices(c, v, count, more);
     if (!c->processing)
         rearm(c);
 }
@@ -367,16 +419,17 @@ static void file(void *front, int fd, uint64_t size)
 {
     struct client *c = front;
     char *scratch = c->clients->loop->scratch;
-    if (size <= SMALL_FILE) { /* head and body in one call; a shrunken file is noticed by its size */
-        ssize_t n = pread(fd, scratch, (size_t) size, 0);
+    if (size <=
+        SMALL_FILE) { /* head and body in one call; a shrunken file is noticed by its size */
+        ssize_t n = pread(fd, scratch, (size_t)size, 0);
         close(fd);
-        if (n != (ssize_t) size) {
+        if (n != (ssize_t)size) {
             c->close = true;
             write_failed(c);
             return;
         }
-        body(c, (struct str){scratch, (size_t) n});
-        c->req->body_out += (uint64_t) n;
+        body(c, (struct str){scratch, (size_t)n});
+        c->req->body_out += (uint64_t)n;
         return;
     }
     c->file = fd;
@@ -413,6 +466,10 @@ static void cut(void *front)
     struct client *c = front;
     if (!c->head_waits)
         send_gathered(c, false, false);
+    if (c->until_eof) { /* nothing but a reset tells such a client that there should be more */
+        struct linger now = {.l_onoff = 1};
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
     c->head_waits = false;
     c->ended = true;
     c->close = true;
@@ -450,7 +507,7 @@ static void begin_request(struct client *c)
     c->req->listener = c->listener;
     c->requests++;
     c->head_done = c->body_done = c->want_body = c->ended = false;
-    c->head_waits = c->chunked = false;
+    c->head_waits = c->chunked = c->until_eof = false;
     deadline_set(&c->deadline, limits->header_timeout);
 }
 
@@ -546,6 +603,8 @@ static bool may_skip_body(struct client *c)
 static bool step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     *used = 0;
+    if (c->turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
+        send_turn(c);
     if (c->proxy == NULL) {
         if (n == 0 || c->clients->stopping)
             return false;
@@ -565,7 +624,7 @@ static bool step(struct client *c, const char *data, size_t n, size_t *used, boo
         return false;
     *used = feed(c, data, n);
     if (c->ended && !c->body_done)
-        c->lingered += (uint32_t) *used;
+        c->lingered += (uint32_t)*used;
     return true;
 }
 
@@ -615,7 +674,7 @@ static void client_ended_input(struct client *c)
 
 static void drop_input(struct client *c, ssize_t n)
 {
-    c->lingered += n > 0 ? (uint32_t) n : 0;
+    c->lingered += n > 0 ? (uint32_t)n : 0;
     if (n <= 0 || c->lingered > LINGER_BYTES)
         client_free(c);
 }
@@ -629,7 +688,7 @@ static void readable(struct client *c)
     if (c->lingering)
         drop_input(c, n);
     else if (n > 0)
-        process(c, loop->in, (size_t) n);
+        process(c, loop->in, (size_t)n);
     else if (n == 0)
         client_ended_input(c);
     else
@@ -659,7 +718,7 @@ static void writable(struct client *c)
 static void io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct client *c = io->data;
-    (void) ev;
+    (void)ev;
     if (c->kicked) {
         c->kicked = false;
         if (c->broken)
@@ -678,7 +737,7 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
 
 static void missed_cb(struct deadline *d)
 {
-    struct client *c = (struct client *) ((char *) d - offsetof(struct client, deadline));
+    struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
     if (c->proxy == NULL) {
         client_free(c); /* idle for too long, or lingering */
     } else if (!c->head_done) {
@@ -702,8 +761,21 @@ static void missed_cb(struct deadline *d)
 
 /* --- life --- */
 
-void client_new(struct clients *clients, int fd, const struct addr *remote, const struct addr *local,
-                struct str listener)
+void clients_init(struct clients *clients, struct loop *loop, struct generation **current)
+{
+    *clients = (struct clients){.loop = loop, .current = current, .turn = malloc(TURN_SIZE)};
+    if (clients->turn == NULL)
+        abort();
+}
+
+void clients_fini(struct clients *clients)
+{
+    free(clients->turn);
+    clients->turn = NULL;
+}
+
+void client_new(struct clients *clients, int fd, const struct addr *remote,
+                const struct addr *local, struct str listener)
 {
     struct client *c = calloc(1, sizeof *c);
     if (c == NULL)
@@ -718,6 +790,7 @@ void client_new(struct clients *clients, int fd, const struct addr *remote, cons
     deadline_init(&c->deadline, clients->loop, missed_cb);
     ev_io_init(&c->io, io_cb, fd, EV_READ);
     c->io.data = c;
+    c->flush.run = flush_cb;
     c->next = clients->list;
     if (c->next != NULL)
         c->next->prev = c;

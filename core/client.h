@@ -12,6 +12,9 @@
 /* What clients share: the worker has one. `current` is what new requests run on. */
 struct clients {
     struct loop *loop;
+    char *turn; /* small responses of this turn of the loop, see client.c */
+    size_t turn_used;
+    unsigned turn_count;
     struct generation **current;
     struct client *list;
     unsigned count;
@@ -20,9 +23,13 @@ struct clients {
     void *ctx;
 };
 
+void clients_init(struct clients *clients, struct loop *loop, struct generation **current);
+/* All connections must have been closed. */
+void clients_fini(struct clients *clients);
+
 /* Takes the socket over. `listener` is what req.listener says, and lives as long as the worker. */
-void client_new(struct clients *clients, int fd, const struct addr *remote, const struct addr *local,
-                struct str listener);
+void client_new(struct clients *clients, int fd, const struct addr *remote,
+                const struct addr *local, struct str listener);
 /* Closes idle connections now, the others after their response. */
 void clients_stop(struct clients *clients);
 /* Closes all, whatever is under way. */

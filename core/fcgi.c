@@ -4,11 +4,11 @@
 void fcgi_header(uint8_t out[FCGI_HEADER_SIZE], enum fcgi_type type, uint16_t id, size_t content)
 {
     out[0] = 1; /* FCGI_VERSION_1 */
-    out[1] = (uint8_t) type;
-    out[2] = (uint8_t) (id >> 8);
-    out[3] = (uint8_t) id;
-    out[4] = (uint8_t) (content >> 8);
-    out[5] = (uint8_t) content;
+    out[1] = (uint8_t)type;
+    out[2] = (uint8_t)(id >> 8);
+    out[3] = (uint8_t)id;
+    out[4] = (uint8_t)(content >> 8);
+    out[5] = (uint8_t)content;
     out[6] = 0; /* no padding: 65,529 bytes and more with padding are reset by PHP-FPM */
     out[7] = 0;
 }
@@ -17,7 +17,7 @@ void fcgi_begin(struct buf *out, uint16_t id, enum fcgi_role role, uint8_t flags
 {
     uint8_t record[FCGI_HEADER_SIZE + 8] = {0};
     fcgi_header(record, FCGI_BEGIN_REQUEST, id, 8);
-    record[FCGI_HEADER_SIZE + 1] = (uint8_t) role;
+    record[FCGI_HEADER_SIZE + 1] = (uint8_t)role;
     record[FCGI_HEADER_SIZE + 2] = flags;
     buf_append(out, record, sizeof record);
 }
@@ -31,14 +31,14 @@ void fcgi_empty(struct buf *out, enum fcgi_type type, uint16_t id)
 
 void fcgi_pairs_init(struct fcgi_pairs *p, struct buf *out, enum fcgi_type type, uint16_t id)
 {
-    *p = (struct fcgi_pairs){.out = out, .type = (uint8_t) type, .id = id};
+    *p = (struct fcgi_pairs){.out = out, .type = (uint8_t)type, .id = id};
 }
 
 void fcgi_pairs_end(struct fcgi_pairs *p)
 {
     if (!p->open || p->out->overflow)
         return;
-    uint8_t *header = (uint8_t *) p->out->data + p->out->head + p->record;
+    uint8_t *header = (uint8_t *)p->out->data + p->out->head + p->record;
     size_t content = buf_len(p->out) - p->record - FCGI_HEADER_SIZE;
     fcgi_header(header, p->type, p->id, content);
     p->open = false;
@@ -55,13 +55,13 @@ static void open_record(struct fcgi_pairs *p)
 static uint8_t *put_length(uint8_t *at, size_t n)
 {
     if (n < 128) {
-        *at++ = (uint8_t) n;
+        *at++ = (uint8_t)n;
         return at;
     }
-    *at++ = (uint8_t) (n >> 24 | 0x80);
-    *at++ = (uint8_t) (n >> 16);
-    *at++ = (uint8_t) (n >> 8);
-    *at++ = (uint8_t) n;
+    *at++ = (uint8_t)(n >> 24 | 0x80);
+    *at++ = (uint8_t)(n >> 16);
+    *at++ = (uint8_t)(n >> 8);
+    *at++ = (uint8_t)n;
     return at;
 }
 
@@ -80,7 +80,7 @@ void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
         fcgi_pairs_end(p);
     if (!p->open)
         open_record(p);
-    uint8_t *room = (uint8_t *) buf_reserve(p->out, size);
+    uint8_t *room = (uint8_t *)buf_reserve(p->out, size);
     if (room == NULL)
         return;
     room = put_length(room, name.n);
@@ -99,11 +99,11 @@ void fcgi_decoder_init(struct fcgi_decoder *d)
 /* Collects up to eight bytes; true when they are there. */
 static bool collect(struct fcgi_decoder *d, const char **at, const char *end)
 {
-    size_t want = 8u - d->have, got = (size_t) (end - *at);
+    size_t want = 8u - d->have, got = (size_t)(end - *at);
     if (got > want)
         got = want;
     memcpy(d->bytes + d->have, *at, got);
-    d->have = (uint8_t) (d->have + got);
+    d->have = (uint8_t)(d->have + got);
     *at += got;
     return d->have == 8;
 }
@@ -115,8 +115,8 @@ static const char *begin_record(struct fcgi_decoder *d)
     if (h[0] != 1)
         return "not a FastCGI record (its version is not 1)";
     d->type = h[1];
-    d->id = (uint16_t) (h[2] << 8 | h[3]);
-    d->left = (uint16_t) (h[4] << 8 | h[5]);
+    d->id = (uint16_t)(h[2] << 8 | h[3]);
+    d->left = (uint16_t)(h[4] << 8 | h[5]);
     d->padding = h[6];
     d->in_content = true;
     if (d->type == FCGI_END_REQUEST && d->left != 8)
@@ -135,17 +135,16 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
             return true;
         d->have = 0;
         d->left = 0;
-        event.app_status =
-            (uint32_t) b[0] << 24 | (uint32_t) b[1] << 16 | (uint32_t) b[2] << 8 | b[3];
+        event.app_status = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
         event.protocol_status = b[4]; /* the three bytes behind it are garbage in PHP-FPM */
         return on_event(ctx, &event);
     }
-    size_t n = (size_t) (end - *at);
+    size_t n = (size_t)(end - *at);
     if (n > d->left)
         n = d->left;
     event.content = (struct str){*at, n};
     *at += n;
-    d->left = (uint16_t) (d->left - n);
+    d->left = (uint16_t)(d->left - n);
     return on_event(ctx, &event);
 }
 
@@ -164,27 +163,27 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
             if (!go && d->left > 0)
                 break; /* stopped inside a record: whoever stops there drops the connection */
         } else {
-            size_t skip = (size_t) (end - at) < d->padding ? (size_t) (end - at) : d->padding;
+            size_t skip = (size_t)(end - at) < d->padding ? (size_t)(end - at) : d->padding;
             at += skip;
-            d->padding = (uint8_t) (d->padding - skip);
+            d->padding = (uint8_t)(d->padding - skip);
         }
         if (d->in_content && d->left == 0 && d->padding == 0)
             d->in_content = false;
     }
-    *used = (size_t) (at - data);
+    *used = (size_t)(at - data);
     return err;
 }
 
 static bool get_length(struct str *in, size_t *out)
 {
-    const uint8_t *p = (const uint8_t *) in->p;
+    const uint8_t *p = (const uint8_t *)in->p;
     if (in->n < 1)
         return false;
     size_t size = p[0] < 128 ? 1 : 4;
     if (in->n < size)
         return false;
     *out = size == 1 ? p[0]
-                     : (size_t) (p[0] & 0x7f) << 24 | (size_t) p[1] << 16 | (size_t) p[2] << 8 | p[3];
+                     : (size_t)(p[0] & 0x7f) << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
     *in = str_skip(*in, size);
     return true;
 }

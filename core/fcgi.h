@@ -73,9 +73,9 @@ void fcgi_pairs_end(struct fcgi_pairs *p);
 struct fcgi_event {
     enum fcgi_type type;
     uint16_t id;
-    struct str content;       /* a slice of the content, valid during the call */
-    uint32_t app_status;      /* END_REQUEST only */
-    uint8_t protocol_status;  /* END_REQUEST only */
+    struct str content;      /* a slice of the content, valid during the call */
+    uint32_t app_status;     /* END_REQUEST only */
+    uint8_t protocol_status; /* END_REQUEST only */
 };
 
 /* Returns false to stop the decoder behind the record at hand; the rest stays with the caller. */

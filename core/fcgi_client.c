@@ -73,10 +73,10 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
 /* Waits until one of the events is there. Returns them, or 0 when the time is over. */
 static int wait_for(int fd, int events, double timeout)
 {
-    struct pollfd p = {.fd = fd, .events = (short) events};
+    struct pollfd p = {.fd = fd, .events = (short)events};
     int n;
     do
-        n = poll(&p, 1, (int) (timeout * 1000));
+        n = poll(&p, 1, (int)(timeout * 1000));
     while (n < 0 && errno == EINTR);
     return n > 0 ? p.revents : 0;
 }
@@ -124,7 +124,7 @@ static const char *transfer(int fd, struct reader *r, struct buf *out)
             struct str rest = buf_peek(out);
             ssize_t n = send(fd, rest.p, rest.n, MSG_NOSIGNAL);
             if (n > 0)
-                buf_consume(out, (size_t) n);
+                buf_consume(out, (size_t)n);
             else if (errno != EAGAIN)
                 buf_consume(out, rest.n); /* an answer may still be readable */
         }
@@ -135,7 +135,7 @@ static const char *transfer(int fd, struct reader *r, struct buf *out)
             continue;
         if (n <= 0)
             return n < 0 ? strerror(errno) : "the connection ended before the answer was complete";
-        const char *err = fcgi_feed(&decoder, bytes, (size_t) n, &used, on_event, r);
+        const char *err = fcgi_feed(&decoder, bytes, (size_t)n, &used, on_event, r);
         if (err != NULL)
             return err;
         if (r->x->out.overflow || r->x->err.overflow)

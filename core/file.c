@@ -37,9 +37,8 @@ static struct str without_tail(struct str name)
 
 static bool is_script(struct str name)
 {
-    static const char *const extensions[] = {".php",  ".phtml", ".phar", ".phps", ".pht",
-                                             ".php3", ".php4",  ".php5", ".php7", ".php8",
-                                             ".inc"};
+    static const char *const extensions[] = {".php",  ".phtml", ".phar", ".phps", ".pht", ".php3",
+                                             ".php4", ".php5",  ".php7", ".php8", ".inc"};
     name = without_tail(name);
     for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
         if (has_extension(name, str_of(extensions[i])))
@@ -49,8 +48,8 @@ static bool is_script(struct str name)
 
 static bool is_backup(struct str name)
 {
-    static const char *const endings[] = {"~",     ".bak",  ".old", ".orig", ".save",
-                                          ".swp",  ".swo",  ".tmp", ".dist", ".rej"};
+    static const char *const endings[] = {"~",    ".bak", ".old", ".orig", ".save",
+                                          ".swp", ".swo", ".tmp", ".dist", ".rej"};
     name = without_tail(name);
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
         if (has_extension(name, str_of(endings[i])))
@@ -75,14 +74,14 @@ const char *file_refused(struct str path)
 
 static int compare_mime(const void *extension, const void *entry)
 {
-    return strcmp(extension, ((const struct mime *) entry)->extension);
+    return strcmp(extension, ((const struct mime *)entry)->extension);
 }
 
 struct str file_type(struct str name)
 {
     char extension[16];
     const char *dot = memrchr(name.p, '.', name.n);
-    size_t n = dot != NULL ? (size_t) (name.p + name.n - dot) - 1 : 0;
+    size_t n = dot != NULL ? (size_t)(name.p + name.n - dot) - 1 : 0;
     if (n > 0 && n < sizeof extension) {
         for (size_t i = 0; i < n; i++)
             extension[i] = char_lower(dot[1 + i]);
@@ -105,16 +104,16 @@ static int open_beneath(const char *root, const char *path, uint64_t flags, uint
     while (*path == '/')
         path++;
     struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
-    int fd = (int) syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
+    int fd = (int)syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
     int saved = errno;
     close(dir);
     errno = saved;
     return fd;
 }
 
-/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed when
- * the real path lies in one of the folders. The second open follows no symlink at all, so nothing
- * can change between the look and the open. */
+/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed
+ * when the real path lies in one of the folders. The second open follows no symlink at all, so
+ * nothing can change between the look and the open. */
 static int open_within(const char *whole, const struct str *within, unsigned count, uint64_t flags)
 {
     char real[PATH_MAX], folder[PATH_MAX], real_folder[PATH_MAX];
@@ -128,7 +127,8 @@ static int open_within(const char *whole, const struct str *within, unsigned cou
             continue;
         size_t n = strcmp(real_folder, "/") == 0 ? 0 : strlen(real_folder);
         if (strncmp(real, real_folder, n) == 0 && (real[n] == '/' || real[n] == '\0'))
-            return open_beneath(real_folder, real + n, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+            return open_beneath(real_folder, real + n, flags,
+                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
     }
     errno = EXDEV;
     return -1;
@@ -174,16 +174,17 @@ struct str file_real_root(struct str root, double now)
     static struct {
         char given[256], real[PATH_MAX];
         double at;
-    } *cache;
+    } * cache;
     if (root.n == 0 || root.n >= sizeof cache->given)
         return root;
     if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
         abort();
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < root.n; i++)
-        hash = (hash ^ (unsigned char) root.p[i]) * 16777619u;
+        hash = (hash ^ (unsigned char)root.p[i]) * 16777619u;
     unsigned slot = hash % SLOTS;
-    bool same = strlen(cache[slot].given) == root.n && memcmp(cache[slot].given, root.p, root.n) == 0;
+    bool same =
+        strlen(cache[slot].given) == root.n && memcmp(cache[slot].given, root.p, root.n) == 0;
     if (!same || now >= cache[slot].at + 1 || now < cache[slot].at) {
         memcpy(cache[slot].given, root.p, root.n);
         cache[slot].given[root.n] = '\0';
@@ -294,7 +295,7 @@ static struct str checked_part(struct str root, struct str path)
     const char *slash = memrchr(path.p, '/', path.n);
     if (root.n > 0 || slash == NULL)
         return path;
-    return str_skip(path, (size_t) (slash - path.p));
+    return str_skip(path, (size_t)(slash - path.p));
 }
 
 static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
@@ -363,10 +364,10 @@ static void add_head(struct request *req, const struct stat *st, struct str path
 static int reply_with(struct request *req, const struct stat *st, struct str path,
                       struct file *file, const char **reason)
 {
-    struct str tag = arena_printf(&req->arena, "\"%llx.%lx-%llx\"", (long long) st->st_mtim.tv_sec,
-                                  st->st_mtim.tv_nsec, (long long) st->st_size);
+    struct str tag = arena_printf(&req->arena, "\"%llx.%lx-%llx\"", (long long)st->st_mtim.tv_sec,
+                                  st->st_mtim.tv_nsec, (long long)st->st_size);
     int status = check_conditions(req, tag, st->st_mtime);
-    file->size = (uint64_t) st->st_size;
+    file->size = (uint64_t)st->st_size;
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
@@ -374,7 +375,7 @@ static int reply_with(struct request *req, const struct stat *st, struct str pat
     add_head(req, st, path, tag);
     req->response.status = status;
     if (status == 200)
-        req->response.content_length = (int64_t) file->size;
+        req->response.content_length = (int64_t)file->size;
     return status;
 }
 

@@ -16,15 +16,15 @@ struct file {
     uint64_t size;
 };
 
-/* Fills req->response for its DECISION_FILE. Returns the status: 200 with file->fd open, 204 (OPTIONS), 304 (fd is
- * -1), 301 to a folder's slash, or 403, 404, 405, 412 and 500, for which the caller makes the page;
- * *reason says why. */
+/* Fills req->response for its DECISION_FILE. Returns the status: 200 with file->fd open, 204
+ * (OPTIONS), 304 (fd is -1), 301 to a folder's slash, or 403, 404, 405, 412 and 500, for which the
+ * caller makes the page; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
 enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE };
 
-/* What lies at root + path, symlinks followed, when its real path is inside one of `within` (or, with
- * count 0, inside root). Does not open it for reading. */
+/* What lies at root + path, symlinks followed, when its real path is inside one of `within` (or,
+ * with count 0, inside root). Does not open it for reading. */
 enum file_kind file_probe(struct str root, struct str path, const struct str *within,
                           unsigned count);
 
@@ -34,8 +34,8 @@ const char *file_refused(struct str path);
 /* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
 struct str file_type(struct str name);
 
-/* The folder with its symlinks resolved, looked up at most once a second; as given where it does not
- * exist. The result is valid until the next call. */
+/* The folder with its symlinks resolved, looked up at most once a second; as given where it does
+ * not exist. The result is valid until the next call. */
 struct str file_real_root(struct str root, double now);
 
 #endif

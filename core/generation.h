@@ -1,6 +1,6 @@
 /*
- * generation - one loaded script with its settings and backends, counted by the requests that run on
- * it. The worker holds one count on the current generation; the last count frees it.
+ * generation - one loaded script with its settings and backends, counted by the requests that run
+ * on it. The worker holds one count on the current generation; the last count frees it.
  */
 #ifndef MG_GENERATION_H
 #define MG_GENERATION_H

@@ -16,7 +16,7 @@ struct h1 {
     const char *reason;
     struct str name, value; /* the header at hand; pieces are joined in the arena */
     bool in_value;
-    bool head_done;    /* on_headers_complete was called; the parser is paused there */
+    bool head_done; /* on_headers_complete was called; the parser is paused there */
     bool message_done;
     /* Line endings of the head, looked at before http_parser sees them. */
     size_t head_size;
@@ -46,7 +46,7 @@ static int check_content_length(struct h1 *h, struct str value)
         return fail(h, 400, "Content-Length twice");
     if (!str_to_u64(value, &length) || length > INT64_MAX)
         return fail(h, 400, "Content-Length is not a number");
-    h->req->content_length = (int64_t) length;
+    h->req->content_length = (int64_t)length;
     return 0;
 }
 
@@ -177,18 +177,20 @@ static int check_target(struct h1 *h)
 static int check_head(struct h1 *h)
 {
     struct request *req = h->req;
+    if (h->parser.http_major == 0)
+        return fail(h, 400, "no HTTP version");
     if (h->parser.http_major != 1)
         return fail(h, 505, "an HTTP version other than 1.x");
+    if (h->parser.method == HTTP_CONNECT)
+        return fail(h, 501, "CONNECT");
+    if (h->parser.method == HTTP_TRACE)
+        return fail(h, 405, "TRACE");
     if (check_target(h) != 0)
         return -1;
     if (headers_find(&req->headers, HEADER_HOST) == NULL && req->minor >= 1)
         return fail(h, 400, "no Host in an HTTP/1.1 request");
     if (req->chunked && req->content_length >= 0)
         return fail(h, 400, "Content-Length beside Transfer-Encoding");
-    if (h->parser.method == HTTP_CONNECT)
-        return fail(h, 501, "CONNECT");
-    if (h->parser.method == HTTP_TRACE)
-        return fail(h, 405, "TRACE");
     mark_connection(req);
     return 0;
 }
@@ -348,7 +350,7 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
     while (at < n) {
         const char *line = data + at;
         const char *lf = memchr(line, '\n', n - at);
-        size_t size = lf != NULL ? (size_t) (lf - line) + 1 : n - at;
+        size_t size = lf != NULL ? (size_t)(lf - line) + 1 : n - at;
         if (h->line_size == 0 && h->lines > 0 && (line[0] == ' ' || line[0] == '\t'))
             return fail(h, 400, "a folded header line"), 0;
         if (h->last == '\r' && h->line_size > 0 && line[0] != '\n')
@@ -487,7 +489,7 @@ static char *put_u64(char *at, uint64_t value)
     char digits[20];
     size_t n = 0;
     do
-        digits[n++] = (char) ('0' + value % 10);
+        digits[n++] = (char)('0' + value % 10);
     while ((value /= 10) > 0);
     while (n > 0)
         *at++ = digits[--n];
@@ -499,7 +501,7 @@ static char *put_status_line(char *at, int status)
     if (status == 200) /* most of them */
         return PUT(at, "HTTP/1.1 200 OK\r\n");
     at = PUT(at, "HTTP/1.1 ");
-    at = put_u64(at, (uint64_t) status);
+    at = put_u64(at, (uint64_t)status);
     *at++ = ' ';
     at = put(at, str_of(status_text(status)));
     return PUT(at, "\r\n");
@@ -555,5 +557,5 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
         at = PUT(at, "Server: moongate\r\n");
     at = put_framing(at, req, framing, length, keepalive);
     at = PUT(at, "\r\n");
-    return (struct str){start, (size_t) (at - start)};
+    return (struct str){start, (size_t)(at - start)};
 }

@@ -24,7 +24,8 @@ static const char *describe(const struct listen_spec *spec, const struct addr *a
     if (err == EADDRINUSE) {
         port_owner(addr, owner, sizeof owner);
         snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s", spec->address,
-                 owner[0] != '\0' ? " by " : "; see 'ss -ltnp' for the process that holds it", owner);
+                 owner[0] != '\0' ? " by " : "; see 'ss -ltnp' for the process that holds it",
+                 owner);
     } else if (err == EACCES && addr->sa.sa_family != AF_UNIX) {
         snprintf(message, sizeof message,
                  "can't listen on %s: Permission denied (ports below 1024 need root, or "
@@ -49,7 +50,8 @@ static int check_free(const struct addr *addr)
     return err;
 }
 
-/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take. */
+/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
+ */
 static int clear_stale(const struct addr *addr)
 {
     struct stat st;
@@ -138,7 +140,7 @@ static void pause_accepting(struct listener *l, int err)
 static void pause_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct listener *l = timer->data;
-    (void) events;
+    (void)events;
     ev_io_start(ev, &l->io);
 }
 
@@ -155,8 +157,8 @@ static void local_address(const struct listener *l, int fd, struct addr *local)
 static void accept_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct listener *l = io->data;
-    (void) ev;
-    (void) events;
+    (void)ev;
+    (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct addr remote, local;
         remote.len = sizeof remote.un;

@@ -17,9 +17,9 @@ struct listen_spec {
     int backlog;
 };
 
-/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket). Returns NULL,
- * or why not, in words that name the process which holds the port where that can be known; the
- * message is valid until the next call. */
+/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket). Returns
+ * NULL, or why not, in words that name the process which holds the port where that can be known;
+ * the message is valid until the next call. */
 const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count);
 /* Removes the file of a unix socket. */
 void listener_unlink(const struct listen_spec *spec);

@@ -53,7 +53,7 @@ static void write_all(int fd, const char *p, size_t n)
         if (done <= 0)
             return; /* nowhere to say so */
         p += done;
-        n -= (size_t) done;
+        n -= (size_t)done;
     }
 }
 
@@ -62,16 +62,16 @@ static size_t escape(const char *text, size_t n, char *out, size_t room)
 {
     size_t used = 0;
     for (size_t i = 0; i < n && used + 5 < room; i++) {
-        unsigned char c = (unsigned char) text[i];
+        unsigned char c = (unsigned char)text[i];
         if (c == '\n') {
             if (i + 1 < n) {
                 out[used++] = '\n';
                 out[used++] = '\t';
             }
         } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
-            used += (size_t) snprintf(out + used, room - used, "\\x%02x", c);
+            used += (size_t)snprintf(out + used, room - used, "\\x%02x", c);
         } else {
-            out[used++] = (char) c;
+            out[used++] = (char)c;
         }
     }
     return used;
@@ -88,15 +88,15 @@ void log_write(enum log_level level, const char *fmt, ...)
     va_end(args);
     if (n < 0)
         return;
-    if ((size_t) n >= sizeof text)
-        n = (int) sizeof text - 1;
+    if ((size_t)n >= sizeof text)
+        n = (int)sizeof text - 1;
 
     time_t now = time(NULL);
     struct tm tm;
     localtime_r(&now, &tm);
     size_t used = strftime(line, 64, "%Y/%m/%d %H:%M:%S ", &tm);
-    used += (size_t) snprintf(line + used, 64, "[%s] %d: ", level_names[level], (int) getpid());
-    used += escape(text, (size_t) n, line + used, sizeof line - used - 1);
+    used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[level], (int)getpid());
+    used += escape(text, (size_t)n, line + used, sizeof line - used - 1);
     line[used++] = '\n';
     write_all(error_fd, line, used);
 }

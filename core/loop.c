@@ -11,6 +11,18 @@ struct loop_block {
     struct loop_block *next;
 };
 
+static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
+{
+    struct loop *loop = prepare->data;
+    (void)ev;
+    (void)events;
+    while (loop->deferred != NULL) {
+        struct deferred *d = loop->deferred;
+        loop_undefer(loop, d);
+        d->run(d);
+    }
+}
+
 void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers)
 {
     memset(loop, 0, sizeof *loop);
@@ -21,10 +33,15 @@ void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers)
     if (loop->in == NULL || loop->scratch == NULL ||
         getrandom(&loop->id_state, sizeof loop->id_state, 0) < 0)
         abort();
+    loop->deferred_end = &loop->deferred;
+    ev_prepare_init(&loop->before_sleep, before_sleep_cb);
+    loop->before_sleep.data = loop;
+    ev_prepare_start(ev, &loop->before_sleep);
 }
 
 void loop_fini(struct loop *loop)
 {
+    ev_prepare_stop(loop->ev, &loop->before_sleep);
     while (loop->free_blocks != NULL) {
         struct loop_block *next = loop->free_blocks->next;
         free(loop->free_blocks);
@@ -64,11 +81,11 @@ struct str loop_date(struct loop *loop)
 {
     ev_tstamp now = ev_now(loop->ev);
     if (now >= loop->date_at + 1 || now < loop->date_at) {
-        time_t seconds = (time_t) now;
+        time_t seconds = (time_t)now;
         struct tm tm;
         gmtime_r(&seconds, &tm);
         strftime(loop->date, sizeof loop->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-        loop->date_at = (ev_tstamp) seconds;
+        loop->date_at = (ev_tstamp)seconds;
     }
     return (struct str){loop->date, 29};
 }
@@ -80,6 +97,30 @@ uint64_t loop_id(struct loop *loop)
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
     return z ^ z >> 31;
+}
+
+/* --- deferred work --- */
+
+void loop_defer(struct loop *loop, struct deferred *d)
+{
+    if (d->back != NULL)
+        return;
+    d->next = NULL;
+    d->back = loop->deferred_end;
+    *d->back = d;
+    loop->deferred_end = &d->next;
+}
+
+void loop_undefer(struct loop *loop, struct deferred *d)
+{
+    if (d->back == NULL)
+        return;
+    *d->back = d->next;
+    if (d->next != NULL)
+        d->next->back = d->back;
+    else
+        loop->deferred_end = d->back;
+    d->back = NULL;
 }
 
 /* --- deadlines --- */
@@ -94,7 +135,7 @@ static void arm(struct deadline *d, ev_tstamp after)
 static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct deadline *d = timer->data;
-    (void) events;
+    (void)events;
     if (d->at == 0)
         return;
     ev_tstamp left = d->at - ev_now(ev);

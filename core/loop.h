@@ -19,16 +19,31 @@ enum {
 
 struct loop_block;
 
+/*
+ * Work that waits until everything that is ready has been handled, just before the loop sleeps: the
+ * writes of one turn go out together. Whoever they wake up then finds more than one to do, and does
+ * not take the processor from us in the middle of a turn.
+ */
+struct deferred {
+    struct deferred *next;
+    struct deferred **back; /* what points to this one; NULL while not waiting */
+    void (*run)(struct deferred *d);
+};
+
 struct loop {
     struct ev_loop *ev;
-    char *in;      /* LOOP_READ_SIZE bytes: consumed before the next read */
-    char *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
+    char *in; /* LOOP_READ_SIZE bytes: consumed before the next read */
+    char
+        *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
     char date[30];
     ev_tstamp date_at;
     struct loop_block *free_blocks;
     unsigned free_count;
     uint64_t id_state;
     unsigned workers; /* how many share the backends */
+    ev_prepare before_sleep;
+    struct deferred *deferred;
+    struct deferred **deferred_end;
 };
 
 /* `ev` stays the caller's. */
@@ -43,6 +58,11 @@ void loop_block_free(struct loop *loop, void *block);
 struct str loop_date(struct loop *loop);
 /* An id that no other request of this machine's workers is likely to have. Not a secret. */
 uint64_t loop_id(struct loop *loop);
+
+/* Runs d->run once before the loop sleeps. Does nothing when it waits already. */
+void loop_defer(struct loop *loop, struct deferred *d);
+/* Takes it back: before its memory goes, or when the work has been done. */
+void loop_undefer(struct loop *loop, struct deferred *d);
 
 /*
  * A deadline is set with a store and checked by a timer that is armed at most as late as the

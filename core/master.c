@@ -25,12 +25,13 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_LISTENERS    64
-#define MAX_WORKERS      256
-#define REPORT_MAX       65536
-#define RESTART_PAUSE    1.0  /* after a worker that died young */
-#define COMPANION_WAIT   10.0 /* seconds for its socket to appear */
-#define COMPANION_STOP   5.0
+#define MAX_LISTENERS  64
+#define MAX_WORKERS    256
+#define REPORT_MAX     65536
+#define RESTART_PAUSE  1.0  /* after a worker that died young */
+#define COMPANION_WAIT 10.0 /* seconds for its socket to appear */
+#define COMPANION_STOP 5.0
+#define FAST_STOP      2.0 /* after SIGINT */
 
 /* What the loader reports of the script's settings. */
 struct plan {
@@ -70,7 +71,7 @@ static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
@@ -81,6 +82,14 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
     vfprintf(stderr, fmt, args);
     fputc('\n', stderr);
     va_end(args);
+}
+
+/* What a child starts with: no signal of the master's own is blocked or handled. */
+static void child_signals(const struct master *m)
+{
+    for (int i = 1; i < 32; i++)
+        signal(i, SIG_DFL);
+    sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 
 /* --- the loader --- */
@@ -105,35 +114,63 @@ static void loader(const struct route *route, const struct user *user, int out)
     _exit(0);
 }
 
-/* Runs the loader as that user and collects what it says. Returns NULL or malloc'd text. */
-static char *run_loader(const struct route *route, const struct user *user)
+/* True when the administrator wants to stop; a loader that never comes to an end must not keep us.
+ */
+static bool told_to_stop(const struct master *m)
 {
-    int ends[2];
+    struct signalfd_siginfo info;
+    bool stop = false;
+    while (read(m->signals, &info, sizeof info) == (ssize_t)sizeof info)
+        stop |= info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT || info.ssi_signo == SIGQUIT;
+    return stop;
+}
+
+/* Collects what the loader says until it ends. False when we were told to stop meanwhile. */
+static bool hear_loader(const struct master *m, int fd, char *text)
+{
+    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = m->signals, .events = POLLIN}};
+    size_t used = 0;
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return true;
+        if (fds[1].revents != 0 && told_to_stop(m))
+            return false;
+        if (fds[0].revents == 0)
+            continue;
+        ssize_t n = read(fd, text + used, REPORT_MAX - 1 - used);
+        if (n <= 0)
+            return true;
+        used += (size_t)n;
+    }
+}
+
+/* Runs the loader as that user. Returns malloc'd text, or NULL when we were told to stop. */
+static char *run_loader(const struct master *m)
+{
+    int ends[2], status = 0;
     char *text = calloc(1, REPORT_MAX);
     if (text == NULL || pipe2(ends, O_CLOEXEC) != 0)
         abort();
     pid_t pid = fork();
     if (pid == 0) {
         close(ends[0]);
-        loader(route, user, ends[1]);
+        child_signals(m);
+        loader(&m->options->route, &m->user, ends[1]);
     }
     close(ends[1]);
-    size_t used = 0;
-    ssize_t n;
-    while (used < REPORT_MAX - 1 && (n = read(ends[0], text + used, REPORT_MAX - 1 - used)) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            break;
-        used += (size_t) n;
-    }
+    bool heard = hear_loader(m, ends[0], text);
     close(ends[0]);
-    int status = 0;
+    if (!heard && pid > 0)
+        kill(pid, SIGKILL);
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    if (used == 0)
+    if (heard && text[0] == '\0')
         snprintf(text, REPORT_MAX, "!the script ended the process that loaded it (status %d)",
                  status);
+    if (!heard) {
+        free(text);
+        return NULL;
+    }
     return text;
 }
 
@@ -148,7 +185,7 @@ static void take_line(struct plan *plan, char *key, char *rest)
         spec->backlog = atoi(fields[2]);
         spec->name = strdup(fields[3]);
     } else if (strcmp(key, "workers") == 0) {
-        plan->workers = (unsigned) atoi(fields[0]);
+        plan->workers = (unsigned)atoi(fields[0]);
     } else if (strcmp(key, "user") == 0) {
         snprintf(plan->user, sizeof plan->user, "%s", fields[0]);
     } else if (strcmp(key, "group") == 0) {
@@ -159,7 +196,7 @@ static void take_line(struct plan *plan, char *key, char *rest)
         snprintf(plan->error, sizeof plan->error, "%s", fields[0]);
     } else if (strcmp(key, "level") == 0) {
         int level = log_level_parse(fields[0]);
-        plan->level = level >= 0 ? (enum log_level) level : LOG_INFO;
+        plan->level = level >= 0 ? (enum log_level)level : LOG_INFO;
     } else if (strcmp(key, "stop_timeout") == 0) {
         plan->stop_timeout = atof(fields[0]);
     }
@@ -176,7 +213,7 @@ static void read_plan(struct plan *plan, char *report)
             take_line(plan, key, line);
     }
     if (plan->workers == 0)
-        plan->workers = (unsigned) sysconf(_SC_NPROCESSORS_ONLN);
+        plan->workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     if (plan->workers > MAX_WORKERS)
         plan->workers = MAX_WORKERS;
 }
@@ -197,7 +234,11 @@ static bool load(struct master *m)
     const struct master_options *o = m->options;
     const char *bad = user_find(o->user, o->group, &m->user);
     for (int pass = 0; bad == NULL; pass++) {
-        char *report = run_loader(&o->route, &m->user);
+        char *report = run_loader(m);
+        if (report == NULL) {
+            m->stopping = true;
+            return false;
+        }
         if (report[0] == '!') {
             fprintf(stderr, "%s\n", report + 1);
             free(report);
@@ -247,10 +288,10 @@ static void close_listeners(struct master *m, int keep)
 {
     unsigned count = m->plan.listen_count;
     for (unsigned j = 0; m->fds != NULL && j < m->plan.workers; j++) {
-        for (unsigned i = 0; i < count && (int) j != keep; i++) {
+        for (unsigned i = 0; i < count && (int)j != keep; i++) {
             int fd = m->fds[j * count + i];
             bool shared = j > 0 && fd == m->fds[i];
-            bool kept = keep >= 0 && fd == m->fds[(unsigned) keep * count + i];
+            bool kept = keep >= 0 && fd == m->fds[(unsigned)keep * count + i];
             if (!shared && !kept)
                 close(fd);
         }
@@ -281,13 +322,6 @@ static bool open_logs(struct master *m)
 
 /* --- the companion --- */
 
-static void child_signals(const struct master *m)
-{
-    for (int i = 1; i < 32; i++)
-        signal(i, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
-}
-
 /* A unix socket is looked at, not connected to: PHP-FPM would give a process to the connection. */
 static bool companion_serves(const char *address)
 {
@@ -311,7 +345,7 @@ static bool start_companion(struct master *m)
     m->companion = fork();
     if (m->companion == 0) {
         child_signals(m);
-        setpgid(0, 0); /* the terminal's Ctrl-C is ours to pass on */
+        setpgid(0, 0);                    /* the terminal's Ctrl-C is ours to pass on */
         prctl(PR_SET_PDEATHSIG, SIGTERM); /* however we end, it ends */
         if (getppid() != parent)
             _exit(1);
@@ -325,8 +359,8 @@ static bool start_companion(struct master *m)
         int status;
         if (waitpid(m->companion, &status, WNOHANG) == m->companion) {
             m->companion = 0;
-            say("%s ended at once (status %d); its messages are above",
-                m->options->companion[0], WEXITSTATUS(status));
+            say("%s ended at once (status %d); its messages are above", m->options->companion[0],
+                WEXITSTATUS(status));
             return false;
         }
         if (now() > until) {
@@ -369,7 +403,7 @@ static void run_worker(struct master *m, unsigned index, int socket)
     };
     child_signals(m);
     close(m->signals);
-    close_listeners(m, (int) index);
+    close_listeners(m, (int)index);
     for (unsigned i = 0; i < m->plan.workers; i++)
         if (m->workers[i].socket > 0)
             close(m->workers[i].socket);
@@ -406,8 +440,11 @@ static void start_worker(struct master *m, unsigned index)
 
 static void stop(struct master *m, int signal)
 {
+    /* A worker that is stuck in a script hears neither signal. */
+    double patience = signal == SIGINT ? FAST_STOP : m->plan.stop_timeout;
+    if (!m->stopping || m->stop_at > now() + patience)
+        m->stop_at = now() + patience;
     if (!m->stopping) {
-        m->stop_at = now() + m->plan.stop_timeout;
         close_listeners(m, -1);
         for (unsigned i = 0; i < m->plan.listen_count; i++)
             listener_unlink(&m->plan.listen[i]);
@@ -425,7 +462,7 @@ static void write_pid_file(const struct master *m)
     const char *path = m->options->pid_file;
     FILE *f = path != NULL ? fopen(path, "we") : NULL;
     if (f != NULL) {
-        fprintf(f, "%d\n", (int) getpid());
+        fprintf(f, "%d\n", (int)getpid());
         fclose(f);
     } else if (path != NULL) {
         log_error("pid file %s: %s", path, strerror(errno));
@@ -451,11 +488,11 @@ static void announce(struct master *m)
     write_pid_file(m);
     for (unsigned i = 0; i < m->plan.listen_count && used < sizeof text - 200; i++) {
         const char *address = m->plan.listen[i].address;
-        used += (size_t) snprintf(text + used, sizeof text - used, "%s%s%.160s", i > 0 ? ", " : "",
-                                  strncmp(address, "unix:", 5) == 0 ? "" : "http://", address);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%.160s", i > 0 ? ", " : "",
+                                 strncmp(address, "unix:", 5) == 0 ? "" : "http://", address);
     }
     say("serving %s (%u worker%s, pid %d)", text, m->plan.workers, m->plan.workers > 1 ? "s" : "",
-        (int) getpid());
+        (int)getpid());
     if (m->options->banner != NULL)
         fputs(m->options->banner, stderr);
 }
@@ -570,8 +607,8 @@ static void on_signal(struct master *m, int signal)
 static void read_signals(struct master *m)
 {
     struct signalfd_siginfo info;
-    while (read(m->signals, &info, sizeof info) == (ssize_t) sizeof info)
-        on_signal(m, (int) info.ssi_signo);
+    while (read(m->signals, &info, sizeof info) == (ssize_t)sizeof info)
+        on_signal(m, (int)info.ssi_signo);
 }
 
 static bool any_worker(const struct master *m)
@@ -592,7 +629,7 @@ static int do_due(struct master *m)
             stop(m, SIGKILL);
             m->stop_at = at + 1;
         }
-        return (int) ((m->stop_at - at) * 1000) + 1;
+        return (int)((m->stop_at - at) * 1000) + 1;
     }
     for (unsigned i = 0; i < m->plan.workers; i++) {
         struct child *child = &m->workers[i];
@@ -605,7 +642,7 @@ static int do_due(struct master *m)
     }
     if (m->options->companion != NULL && m->companion == 0 && m->announced && !start_companion(m))
         next = at + RESTART_PAUSE;
-    return next > 0 ? (int) ((next - at) * 1000) + 1 : -1;
+    return next > 0 ? (int)((next - at) * 1000) + 1 : -1;
 }
 
 static void serve(struct master *m)
@@ -615,8 +652,8 @@ static void serve(struct master *m)
         int wait = do_due(m);
         fds[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
         for (unsigned i = 0; i < m->plan.workers; i++)
-            fds[i + 1] = (struct pollfd){
-                .fd = m->workers[i].socket > 0 ? m->workers[i].socket : -1, .events = POLLIN};
+            fds[i + 1] = (struct pollfd){.fd = m->workers[i].socket > 0 ? m->workers[i].socket : -1,
+                                         .events = POLLIN};
         if (poll(fds, m->plan.workers + 1, wait) < 0 && errno != EINTR)
             break;
         for (unsigned i = 0; i < m->plan.workers; i++)
@@ -638,7 +675,8 @@ static void block_signals(struct master *m)
     m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* As many descriptors as the administrator allows: the soft limit is for programs that use select. */
+/* As many descriptors as the administrator allows: the soft limit is for programs that use select.
+ */
 static void raise_limits(void)
 {
     struct rlimit limit;
@@ -650,9 +688,9 @@ static void raise_limits(void)
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
-    (void) st;
-    (void) type;
-    (void) ftw;
+    (void)st;
+    (void)type;
+    (void)ftw;
     return remove(path);
 }
 
@@ -667,7 +705,7 @@ int master_run(const struct master_options *options)
     if (good && (options->companion == NULL || start_companion(&m)))
         serve(&m);
     else
-        m.failed = true;
+        m.failed = !m.stopping;
     stop_companion(&m);
     if (m.announced && options->pid_file != NULL)
         unlink(options->pid_file);

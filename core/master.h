@@ -12,13 +12,13 @@
 
 struct master_options {
     struct route route;
-    const char *user;  /* NULL: the script's, else the default */
+    const char *user; /* NULL: the script's, else the default */
     const char *group;
-    const char *pid_file;         /* NULL: none */
-    char *const *companion;       /* argv, NULL-terminated; NULL: none */
+    const char *pid_file;          /* NULL: none */
+    char *const *companion;        /* argv, NULL-terminated; NULL: none */
     const char *companion_address; /* where the companion serves; set with companion */
-    const char *cleanup;          /* a folder to remove at the end */
-    const char *banner;           /* printed once all workers serve */
+    const char *cleanup;           /* a folder to remove at the end */
+    const char *banner;            /* printed once all workers serve */
 };
 
 /* Serves until it is told to stop. Returns the exit status; what went wrong is on stderr. */

@@ -18,7 +18,8 @@ static unsigned long listening_inode(const char *table, unsigned port)
     while (found == 0 && fgets(line, sizeof line, f) != NULL) {
         unsigned local_port, state;
         unsigned long inode;
-        if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
+        if (sscanf(line,
+                   " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*x:%*x %*x:%*x %*x %*u %*u %lu",
                    &local_port, &state, &inode) == 3 &&
             local_port == port && state == 0x0a /* LISTEN */)
             found = inode;
@@ -74,7 +75,7 @@ void port_owner(const struct addr *address, char *out, size_t size)
     if (proc == NULL)
         return;
     for (struct dirent *e; out[0] == '\0' && (e = readdir(proc)) != NULL;)
-        if (isdigit((unsigned char) e->d_name[0]) && has_socket(e->d_name, inode))
+        if (isdigit((unsigned char)e->d_name[0]) && has_socket(e->d_name, inode))
             describe(e->d_name, out, size);
     closedir(proc);
 }

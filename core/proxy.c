@@ -1,13 +1,14 @@
 /*
  * proxy - see proxy.h.
  *
- * Endings are few. Before the response's head a failure of the backend becomes another attempt or an
- * error page; after it the client is cut off, so that a short body is not taken for a whole one.
+ * Endings are few. Before the response's head a failure of the backend becomes another attempt or
+ * an error page; after it the client is cut off, so that a short body is not taken for a whole one.
  */
 #include "proxy.h"
 
 #include "access.h"
 #include "cgi.h"
+#include "doctor.h"
 #include "file.h"
 #include "log.h"
 #include "stream.h"
@@ -31,14 +32,15 @@ struct proxy {
     struct script_call call;
     enum proxy_state state;
     bool has_body;
-    bool close;       /* the connection must not be used again */
-    bool skip_body;   /* HEAD, 204, 304: whatever the application sends is dropped */
-    bool paused;      /* the backend is not read: the client has enough */
+    bool close;     /* the connection must not be used again */
+    bool skip_body; /* HEAD, 204, 304: whatever the application sends is dropped */
+    bool paused;    /* the backend is not read: the client has enough */
     bool body_ended;
-    bool replaced;    /* on_response gave another decision */
+    bool replaced; /* on_response gave another decision */
     struct stream stream;
     struct stream_request stream_request;
     struct params params;
+    struct cgi_paths paths;
     struct cgi_head head;
     struct str stderr_text; /* what STDERR has brought, for the log */
     int server;
@@ -125,14 +127,13 @@ static void error_page(struct proxy *px, int status)
     request_id_text(req->id, id);
     const char *text = status_text(status);
     struct str page = arena_printf(
-        a,
-        "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
+        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
         text, status, text, id);
     req->response.status = status;
     headers_add(a, &req->response.headers, STR("Content-Type"), STR("text/html; charset=utf-8"));
     if (status == 503)
         headers_add(a, &req->response.headers, STR("Retry-After"), STR("5"));
-    req->response.content_length = (int64_t) page.n;
+    req->response.content_length = (int64_t)page.n;
     begin_response(px);
     send_body(px, page);
     end_response(px);
@@ -152,7 +153,8 @@ static void reply_decision(struct proxy *px)
     struct request *req = &px->req;
     const struct decision *d = &req->decision;
     clear_response(req);
-    if (d->status >= 400 && d->body.n == 0 && headers_get(&d->headers, STR("Content-Type")) == NULL) {
+    if (d->status >= 400 && d->body.n == 0 &&
+        headers_get(&d->headers, STR("Content-Type")) == NULL) {
         req->response.headers = d->headers;
         error_page(px, d->status);
         return;
@@ -163,7 +165,7 @@ static void reply_decision(struct proxy *px)
         headers_add(&req->arena, &req->response.headers, STR("Content-Type"),
                     STR("text/plain; charset=utf-8"));
     if (d->status != 204 && d->status != 304)
-        req->response.content_length = (int64_t) d->body.n;
+        req->response.content_length = (int64_t)d->body.n;
     begin_response(px);
     send_body(px, d->body);
     end_response(px);
@@ -210,9 +212,13 @@ static void flush_stderr(struct proxy *px)
         return;
     char id[17];
     request_id_text(px->req.id, id);
-    log_error("stderr of backend '%.*s': %.*s; %.*s %.*s, request %s",
-              STR_FMT(settings_of(px)->name), STR_FMT(px->stderr_text), STR_FMT(px->req.method),
-              STR_FMT(px->req.uri.origin), id);
+    const char *advice = "";
+    if (doctor_knows(px->stderr_text))
+        advice = doctor_script(&px->req, &px->params, px->paths.root, px->paths.docroot,
+                               script_source(px->generation->script, HOOK_REQUEST));
+    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, request %s",
+              STR_FMT(settings_of(px)->name), STR_FMT(px->stderr_text), *advice != '\0' ? ": " : "",
+              advice, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), id);
     px->stderr_text = STR_NONE;
 }
 
@@ -226,8 +232,8 @@ static void on_stderr(void *ctx, struct str bytes)
         flush_stderr(px);
 }
 
-/* The head is in: on_response may change it, or replace the whole answer. Then the stream is told to
- * give up, and on_fail carries the new decision out. */
+/* The head is in: on_response may change it, or replace the whole answer. Then the stream is told
+ * to give up, and on_fail carries the new decision out. */
 static const char *head_complete(struct proxy *px)
 {
     struct script *script = px->generation->script;
@@ -249,12 +255,12 @@ static void pass_body(struct proxy *px, struct str bytes)
     if (px->skip_body)
         return;
     if (req->response.content_length >= 0) {
-        uint64_t left = (uint64_t) req->response.content_length - req->body_out;
+        uint64_t left = (uint64_t)req->response.content_length - req->body_out;
         if (bytes.n > left) {
             if (req->error == NULL)
                 log_backend(px, LOG_WARN, "protocol", "a body longer than its Content-Length");
             req->error = "a body longer than its Content-Length";
-            bytes.n = (size_t) left;
+            bytes.n = (size_t)left;
         }
     }
     send_body(px, bytes);
@@ -277,6 +283,7 @@ static const char *on_stdout(void *ctx, struct str bytes)
     case CGI_DONE:
         break;
     }
+    px->stream.answered = true;
     err = head_complete(px);
     if (err == NULL && px->state == PROXY_REPLYING)
         pass_body(px, bytes);
@@ -313,7 +320,7 @@ static bool is_short(const struct proxy *px)
 {
     const struct request *req = &px->req;
     return !px->skip_body && req->response.content_length >= 0 &&
-           req->body_out < (uint64_t) req->response.content_length;
+           req->body_out < (uint64_t)req->response.content_length;
 }
 
 static void backend_failed(struct proxy *px, enum backend_error error, const char *detail);
@@ -324,17 +331,21 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
     px->req.app_status = app_status;
     px->req.protocol_status = protocol_status;
     flush_stderr(px);
-    if (protocol_status != FCGI_REQUEST_COMPLETE) {
+    if (protocol_status == FCGI_OVERLOADED || protocol_status == FCGI_CANT_MPX_CONN) {
         backend_failed(px, BACKEND_BUSY,
-                       protocol_status == FCGI_OVERLOADED ? "it is overloaded"
-                       : protocol_status == FCGI_CANT_MPX_CONN
-                           ? "it does not take another request on this connection"
-                           : "it does not know the role");
+                       protocol_status == FCGI_OVERLOADED
+                           ? "it is overloaded (FCGI_OVERLOADED)"
+                           : "it takes no other request on this connection (FCGI_CANT_MPX_CONN)");
+        return;
+    }
+    if (protocol_status != FCGI_REQUEST_COMPLETE) {
+        backend_failed(px, BACKEND_PROTOCOL, "END_REQUEST says that the request was not served");
         return;
     }
     if (px->state != PROXY_REPLYING) {
         backend_failed(px, BACKEND_PROTOCOL,
-                       px->head.text.n > 0 ? "it ended inside its head" : "it ended without a head");
+                       px->head.text.n > 0 ? "it ended inside its head"
+                                           : "it ended without a head");
         return;
     }
     if (is_short(px)) {
@@ -362,8 +373,7 @@ static bool may_retry(const struct proxy *px, enum backend_error error)
     if (px->req.decision.stream_body && px->stream.body_at > 0)
         return false;
     if (error == BACKEND_CONNECT) /* the same server would only refuse again */
-        return px->req.decision.server.n == 0 &&
-               px->req.attempts < settings_of(px)->server_count;
+        return px->req.decision.server.n == 0 && px->req.attempts < settings_of(px)->server_count;
     if (error == BACKEND_BUSY)
         return px->head.text.n == 0;
     if (error != BACKEND_CLOSED || px->stream.bytes_in > 0)
@@ -384,17 +394,23 @@ static int failure_status(enum backend_error error)
     }
 }
 
-/* What the operator should look at (contract section 6). */
-static const char *connect_advice(const char *detail)
+/* The failure in words that say how far it had come. */
+static const char *describe_failure(struct proxy *px, enum backend_error error, const char *detail)
 {
-    if (strcmp(detail, "Permission denied") == 0)
-        return "Permission denied (compare the socket's owner and mode with the worker's user: "
-               "listen.owner, listen.group and listen.mode of PHP-FPM)";
-    if (strcmp(detail, "Connection refused") == 0)
-        return "Connection refused (nothing listens there: is PHP-FPM running?)";
-    if (strcmp(detail, "No such file or directory") == 0)
-        return "No such file or directory (there is no such socket: is PHP-FPM running, and is its "
-               "'listen' this path?)";
+    struct arena *a = &px->req.arena;
+    const struct server_settings *server = &settings_of(px)->servers[px->server];
+    if (error == BACKEND_CONNECT)
+        return doctor_connect(a, &server->addr, detail);
+    if (error == BACKEND_TIMEOUT)
+        return arena_printf(a, "%s (read_timeout %g s, send_timeout %g s; %llu bytes had come)",
+                            detail, px->stream_request.read_timeout,
+                            px->stream_request.send_timeout,
+                            (unsigned long long)px->stream.bytes_in)
+            .p;
+    if (error == BACKEND_CLOSED)
+        return arena_printf(a, "%s before END_REQUEST; %llu bytes had come", detail,
+                            (unsigned long long)px->stream.bytes_in)
+            .p;
     return detail;
 }
 
@@ -417,6 +433,7 @@ static void backend_failed(struct proxy *px, enum backend_error error, const cha
         take_replacement(px);
         return;
     }
+    detail = describe_failure(px, error, detail);
     if (px->state == PROXY_REPLYING) {
         log_backend(px, LOG_ERROR, kind, detail);
         cut_response(px, detail);
@@ -424,8 +441,6 @@ static void backend_failed(struct proxy *px, enum backend_error error, const cha
     }
     if (px->state != PROXY_WAITING)
         return;
-    if (error == BACKEND_CONNECT)
-        detail = connect_advice(detail);
     bool again = may_retry(px, error);
     log_backend(px, again ? LOG_WARN : LOG_ERROR, kind, detail);
     if (again) {
@@ -490,8 +505,8 @@ static void start_backend(struct proxy *px, bool fresh)
         .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
         .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
     };
-    const char *err = stream_start(&px->stream, px->generation->loop, &px->stream_request,
-                                   &stream_ops, px);
+    const char *err =
+        stream_start(&px->stream, px->generation->loop, &px->stream_request, &stream_ops, px);
     if (err == STREAM_PARAMS_TOO_LARGE)
         reply_error(px, 431, err);
     else if (err != NULL)
@@ -503,7 +518,7 @@ static int64_t stdin_size(const struct proxy *px)
     if (!px->has_body)
         return px->req.content_length == 0 ? 0 : -1;
     if (!px->req.decision.stream_body)
-        return (int64_t) px->req.body.size;
+        return (int64_t)px->req.body.size;
     return px->req.chunked ? -2 : px->req.content_length;
 }
 
@@ -513,19 +528,18 @@ static void resolve_root(struct proxy *px, struct cgi_paths *paths)
     bool local = paths->root.n > 0 && str_eq(paths->root, paths->docroot);
     if (!local || !settings_of(px)->resolve_root)
         return;
-    paths->docroot = arena_copy(&px->req.arena,
-                                file_real_root(paths->root, ev_now(px->generation->loop->ev)));
+    paths->docroot =
+        arena_copy(&px->req.arena, file_real_root(paths->root, ev_now(px->generation->loop->ev)));
 }
 
 /* The body is here as far as it must be: params, and off. */
 static void run_backend(struct proxy *px)
 {
     struct request *req = &px->req;
-    struct cgi_paths paths;
     px->state = PROXY_WAITING;
-    cgi_paths(&paths, req, settings_of(px));
-    resolve_root(px, &paths);
-    cgi_params(&px->params, req, settings_of(px), &paths, stdin_size(px));
+    cgi_paths(&px->paths, req, settings_of(px));
+    resolve_root(px, &px->paths);
+    cgi_params(&px->params, req, settings_of(px), &px->paths, stdin_size(px));
     if (script_has(px->generation->script, HOOK_PARAMS) &&
         script_params(px->generation->script, req, &px->call, &px->params) != SCRIPT_DONE) {
         reply_error(px, 500, "on_params failed");
@@ -558,7 +572,7 @@ static void begin_fastcgi(struct proxy *px)
         reply_error(px, 500, "the decision names a server that the backend does not have");
         return;
     }
-    if (px->has_body && req->content_length >= 0 && (uint64_t) req->content_length > body_limit) {
+    if (px->has_body && req->content_length >= 0 && (uint64_t)req->content_length > body_limit) {
         reply_error(px, 413, "a body larger than limits.body");
         return;
     }
@@ -570,7 +584,7 @@ static void begin_fastcgi(struct proxy *px)
         uint64_t spool_limit = body_limit < limits->spool ? body_limit : limits->spool;
         spool_init(&req->body, limits->request_memory, spool_limit, limits->spool_dir);
         if (req->content_length > 0)
-            spool_expect(&req->body, (uint64_t) req->content_length);
+            spool_expect(&req->body, (uint64_t)req->content_length);
         px->state = PROXY_BODY;
         px->ops->want_body(px->front, true);
         return;

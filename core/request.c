@@ -99,7 +99,7 @@ struct header *headers_add(struct arena *a, struct headers *h, struct str name, 
 {
     h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
     struct header *header = &h->list[h->count++];
-    *header = (struct header){.name = name, .value = value, .id = (uint8_t) header_id(name)};
+    *header = (struct header){.name = name, .value = value, .id = (uint8_t)header_id(name)};
     return header;
 }
 
@@ -179,7 +179,7 @@ void params_remove(struct params *p, struct str name)
     struct param *param = params_find(p, name);
     if (param == NULL)
         return;
-    size_t behind = (size_t) (p->list + p->count - (param + 1));
+    size_t behind = (size_t)(p->list + p->count - (param + 1));
     memmove(param, param + 1, behind * sizeof *param);
     p->count--;
 }

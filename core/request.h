@@ -46,9 +46,9 @@ enum header_id {
 struct header {
     struct str name;
     struct str value;
-    uint8_t id;   /* enum header_id */
-    bool hop;     /* between two neighbours only: never forwarded */
-    bool dropped; /* a name with '_' or '.': not shown to applications */
+    uint8_t id;    /* enum header_id */
+    bool hop;      /* between two neighbours only: never forwarded */
+    bool dropped;  /* a name with '_' or '.': not shown to applications */
     bool repeated; /* the first of several with this name */
     bool again;    /* one of the others */
 };
@@ -73,7 +73,13 @@ struct params {
     unsigned room;
 };
 
-enum decision_kind { DECISION_NONE, DECISION_FASTCGI, DECISION_FILE, DECISION_REPLY, DECISION_CLOSE };
+enum decision_kind {
+    DECISION_NONE,
+    DECISION_FASTCGI,
+    DECISION_FILE,
+    DECISION_REPLY,
+    DECISION_CLOSE
+};
 
 /* What on_request answered. Strings lie in the request's arena; n = 0 where a key is absent. */
 struct decision {
@@ -117,8 +123,8 @@ struct request {
     struct uri uri;
     int minor; /* of HTTP/1.x */
     struct headers headers;
-    struct str host; /* lower case, without port and trailing dot */
-    int host_port;   /* -1: not given */
+    struct str host;        /* lower case, without port and trailing dot */
+    int host_port;          /* -1: not given */
     int64_t content_length; /* -1: none, or chunked */
     bool chunked;
     bool expect_continue;
@@ -138,18 +144,18 @@ struct request {
     struct response response;
 
     /* For the log. */
-    double started;      /* seconds since the epoch */
+    double started; /* seconds since the epoch */
     double ended_at;
-    struct str backend;  /* its name; n = 0: none was asked */
-    uint64_t bytes_in;   /* of the body */
-    uint64_t bytes_out;  /* on the wire, head included */
-    uint64_t body_out;   /* of the body */
-    struct str server;   /* that answered */
-    unsigned attempts;   /* connections tried */
+    struct str backend; /* its name; n = 0: none was asked */
+    uint64_t bytes_in;  /* of the body */
+    uint64_t bytes_out; /* on the wire, head included */
+    uint64_t body_out;  /* of the body */
+    struct str server;  /* that answered */
+    unsigned attempts;  /* connections tried */
     uint32_t app_status;
     uint8_t protocol_status;
-    bool ended;          /* END_REQUEST came, or the reply was ours and whole */
-    const char *error;   /* what went wrong, in words; NULL when nothing did */
+    bool ended;        /* END_REQUEST came, or the reply was ours and whole */
+    const char *error; /* what went wrong, in words; NULL when nothing did */
 };
 
 /* Everything zero but the arena, which uses `memory`. */

@@ -24,11 +24,11 @@ extern const struct script_module script_modules[];
 struct script {
     lua_State *L;
     struct settings settings;
-    int normalised;        /* the table */
-    int hooks[HOOK_COUNT]; /* LUA_NOREF where the route has none */
-    int format;            /* log.format, when it is a function */
+    int normalised;                  /* the table */
+    int hooks[HOOK_COUNT];           /* LUA_NOREF where the route has none */
+    int format;                      /* log.format, when it is a function */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
-    lua_State *idle;       /* a coroutine that waits for the next hook */
+    lua_State *idle;                 /* a coroutine that waits for the next hook */
     int idle_ref;
     bool keep_box; /* a later hook wants the same req */
 };
@@ -74,7 +74,7 @@ lua_State *script_state_new(void)
         prefer_disk(L, dir);
     } else {
         for (const struct script_module *m = script_modules; m->name != NULL; m++) {
-            lua_pushlightuserdata(L, (void *) m);
+            lua_pushlightuserdata(L, (void *)m);
             lua_pushcclosure(L, load_embedded, 1);
             lua_setfield(L, -2, m->name);
         }
@@ -135,8 +135,7 @@ static int push_overrides(lua_State *L, const char *text)
 /* Leaves the normalised table on the stack, or a message. */
 static int load_route(lua_State *L, const struct route *route)
 {
-    int status =
-        library_function(L, "moongate.load", route->path != NULL ? "route" : "source");
+    int status = library_function(L, "moongate.load", route->path != NULL ? "route" : "source");
     if (status != 0)
         return status;
     lua_pushstring(L, route->path != NULL ? route->path : route->source);
@@ -230,9 +229,14 @@ bool script_has(const struct script *s, enum script_hook hook)
     return s->hooks[hook] != LUA_NOREF;
 }
 
+const char *script_source(const struct script *s, enum script_hook hook)
+{
+    return s->sources[hook];
+}
+
 size_t script_memory(const struct script *s)
 {
-    return (size_t) lua_gc(s->L, LUA_GCCOUNT, 0) * 1024 + (size_t) lua_gc(s->L, LUA_GCCOUNTB, 0);
+    return (size_t)lua_gc(s->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(s->L, LUA_GCCOUNTB, 0);
 }
 
 /* --- the door --- */
@@ -419,8 +423,8 @@ enum script_result script_response(struct script *s, struct request *req, struct
 
 /* Calls a function of (req, log) that may return a line. */
 static enum script_result line_of(struct script *s, int function, const char *what,
-                                  const char *source, struct request *req,
-                                  struct script_call *call, struct str *line)
+                                  const char *source, struct request *req, struct script_call *call,
+                                  struct str *line)
 {
     *line = STR_NONE;
     lua_State *co = enter(s, function);
@@ -466,7 +470,7 @@ int script_main(int argc, char **argv)
             lua_rawseti(L, -2, i);
         }
         if (lua_pcall(L, 1, 1, 1) == 0 && lua_isnumber(L, -1)) {
-            status = (int) lua_tointeger(L, -1);
+            status = (int)lua_tointeger(L, -1);
             lua_close(L);
             return status;
         }

@@ -1,6 +1,6 @@
 /*
- * script - one loaded route: a Lua state, its hooks, and the one guarded door through which the core
- * calls them.
+ * script - one loaded route: a Lua state, its hooks, and the one guarded door through which the
+ * core calls them.
  *
  * A generation owns one script. Hooks run in coroutines that are used again and again; an error in
  * one is logged with its traceback and comes back as SCRIPT_FAILED, it never reaches the loop. Only
@@ -32,9 +32,9 @@ enum script_result {
 
 /* Where a route comes from, and what the command line puts in place of its settings. */
 struct route {
-    const char *path;   /* of the script, absolute; or NULL and */
-    const char *source; /* its text */
-    const char *name;   /* what to call that text in messages */
+    const char *path;      /* of the script, absolute; or NULL and */
+    const char *source;    /* its text */
+    const char *name;      /* what to call that text in messages */
     const char *overrides; /* a Lua table constructor: "{listen={...},workers=2}"; NULL: none */
 };
 
@@ -44,8 +44,8 @@ struct script_call {
     int ref;                /* what anchors it */
 };
 
-/* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is no
- * good. */
+/* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is
+ * no good. */
 struct script *script_new(const struct route *route, char **err);
 void script_free(struct script *s);
 
@@ -55,6 +55,8 @@ const struct settings *script_settings(const struct script *s);
 char *script_report(struct script *s);
 
 bool script_has(const struct script *s, enum script_hook hook);
+/* Where the hook is defined: "route.lua:12". */
+const char *script_source(const struct script *s, enum script_hook hook);
 
 /* on_start and on_stop. */
 enum script_result script_notify(struct script *s, enum script_hook hook);
@@ -63,8 +65,8 @@ enum script_result script_request(struct script *s, struct request *req, struct 
 /* on_params: may change the list. */
 enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
                                  struct params *params);
-/* on_response: may change req->response. *replaced is set when it returned a decision, which is then
- * req->decision. */
+/* on_response: may change req->response. *replaced is set when it returned a decision, which is
+ * then req->decision. */
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
                                    bool *replaced);
 /* on_log: a line to write in place of the usual one (STR_NONE: the usual one; n = 0: none). */

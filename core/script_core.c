@@ -55,10 +55,10 @@ static int core_probe(lua_State *L)
     if (lua_isstring(L, 3)) {
         within[count++] = script_str(L, 3);
     } else if (lua_istable(L, 3)) {
-        unsigned n = (unsigned) lua_objlen(L, 3);
+        unsigned n = (unsigned)lua_objlen(L, 3);
         luaL_argcheck(L, n <= 16, 3, "at most 16 folders");
         for (; count < n; count++) {
-            lua_rawgeti(L, 3, (int) count + 1); /* the table keeps it alive */
+            lua_rawgeti(L, 3, (int)count + 1); /* the table keeps it alive */
             within[count] = check_str(L, -1);
             lua_pop(L, 1);
         }
@@ -160,13 +160,13 @@ static int core_tty(lua_State *L)
 
 static int core_uid(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer) geteuid());
+    lua_pushinteger(L, (lua_Integer)geteuid());
     return 1;
 }
 
 static int core_cpus(lua_State *L)
 {
-    lua_pushinteger(L, (lua_Integer) sysconf(_SC_NPROCESSORS_ONLN));
+    lua_pushinteger(L, (lua_Integer)sysconf(_SC_NPROCESSORS_ONLN));
     return 1;
 }
 
@@ -189,7 +189,7 @@ static int core_now(lua_State *L)
 {
     struct timeval t;
     gettimeofday(&t, NULL);
-    lua_pushnumber(L, (double) t.tv_sec + (double) t.tv_usec / 1e6);
+    lua_pushnumber(L, (double)t.tv_sec + (double)t.tv_usec / 1e6);
     return 1;
 }
 
@@ -198,7 +198,7 @@ static int core_log(lua_State *L)
     int level = log_level_parse(luaL_checkstring(L, 1));
     const char *text = luaL_checkstring(L, 2);
     luaL_argcheck(L, level >= 0, 1, "expected \"debug\", \"info\", \"warn\" or \"error\"");
-    log_write((enum log_level) level, "%s", text);
+    log_write((enum log_level)level, "%s", text);
     return 0;
 }
 
@@ -250,9 +250,9 @@ static void add_override(lua_State *L, const char *key, luaL_Buffer *buffer)
 static void add_listen_override(lua_State *L, luaL_Buffer *buffer)
 {
     lua_getfield(L, 1, "listen");
-    int n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0;
+    int n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
     int list = lua_gettop(L);
-    (void) buffer;
+    (void)buffer;
     if (n == 0) {
         lua_pushliteral(L, "");
         lua_remove(L, list);
@@ -300,12 +300,12 @@ static char *const *push_companion(lua_State *L)
     size_t n = lua_objlen(L, -1);
     const char **argv = lua_newuserdata(L, (n + 1) * sizeof *argv);
     for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(L, -2, (int) i + 1);
+        lua_rawgeti(L, -2, (int)i + 1);
         argv[i] = luaL_checkstring(L, -1);
         lua_pop(L, 1);
     }
     argv[n] = NULL;
-    return (char *const *) argv;
+    return (char *const *)argv;
 }
 
 /* core.run(options) -> exit status */
@@ -341,8 +341,8 @@ struct made {
 
 static void ignore_body(void *ctx, struct str bytes)
 {
-    (void) ctx;
-    (void) bytes;
+    (void)ctx;
+    (void)bytes;
 }
 
 /* The head that such a request would have on the wire. */
@@ -354,7 +354,7 @@ static void write_head(lua_State *L, struct buf *head)
     lua_pop(L, 2);
     lua_getfield(L, 1, "headers");
     bool host = false;
-    for (int i = 1, n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0; i <= n; i++) {
+    for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
         lua_rawgeti(L, -1, i);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
@@ -410,7 +410,7 @@ static int core_request(lua_State *L)
         if (req->https)
             req->local.port = 443;
         if (req->host_port > 0)
-            req->local.port = (uint16_t) req->host_port;
+            req->local.port = (uint16_t)req->host_port;
         return 1;
     }
     lua_pushnil(L);
@@ -492,7 +492,7 @@ static struct str field_str(lua_State *L, const char *key)
 static void read_pairs(lua_State *L, bool values, struct arena *a, struct params *out)
 {
     lua_getfield(L, 1, values ? "values" : "params");
-    for (int i = 1, n = lua_istable(L, -1) ? (int) lua_objlen(L, -1) : 0; i <= n; i++) {
+    for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
         lua_rawgeti(L, -1, i);
         if (values) {
             params_add(a, out, arena_copy(a, script_str(L, -1)), STR(""));
@@ -545,7 +545,7 @@ static int core_fcgi(lua_State *L)
         .address = option(L, "address"),
         .values = lua_istable(L, -3),
         .timeout = luaL_optnumber(L, -2, 60),
-        .role = (uint16_t) luaL_optint(L, -1, FCGI_RESPONDER),
+        .role = (uint16_t)luaL_optint(L, -1, FCGI_RESPONDER),
         .params = &params,
         .body = field_str(L, "body"),
     };

@@ -97,7 +97,7 @@ struct reading {
 
 static int compare_key(const void *name, const void *entry)
 {
-    return strcmp(name, *(const char *const *) entry);
+    return strcmp(name, *(const char *const *)entry);
 }
 
 static const char *wrong(struct reading *r, const char *err)
@@ -180,19 +180,19 @@ static uint64_t get_size(struct reading *r)
         char *end;
         struct str s = get_text(r, "a size is a number of bytes or a string such as \"16k\"");
         value = s.n > 0 ? strtod(s.p, &end) : -1;
-        int shift = s.n == 0 || *end == '\0' ? 0
-                    : end[1] != '\0'         ? -1
+        int shift = s.n == 0 || *end == '\0'  ? 0
+                    : end[1] != '\0'          ? -1
                     : char_lower(*end) == 'k' ? 10
                     : char_lower(*end) == 'm' ? 20
                     : char_lower(*end) == 'g' ? 30
                                               : -1;
-        value = shift < 0 ? -1 : value * (double) (1u << shift);
+        value = shift < 0 ? -1 : value * (double)(1u << shift);
     }
     if (!(value >= 0 && value < 1e18)) {
         wrong(r, "a size is a number of bytes or a string such as \"16k\"");
         return 0;
     }
-    return (uint64_t) value;
+    return (uint64_t)value;
 }
 
 static void get_boolean(struct reading *r, bool *out)
@@ -207,7 +207,7 @@ static int get_status(struct reading *r)
     lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
     if (!(status >= 200 && status <= 599))
         wrong(r, "status is a number from 200 to 599");
-    return (int) status;
+    return (int)status;
 }
 
 /* A string, or a list of strings. */
@@ -225,12 +225,12 @@ static const struct str *get_list(struct reading *r, unsigned *count, bool folde
     struct str *list = arena_alloc(&r->req->arena, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         if (!one)
-            lua_rawgeti(L, -1, (int) i + 1);
+            lua_rawgeti(L, -1, (int)i + 1);
         list[i] = folders ? get_folder(r, err) : get_text(r, err);
         if (!one)
             lua_pop(L, 1);
     }
-    *count = (unsigned) n;
+    *count = (unsigned)n;
     return list;
 }
 
@@ -255,13 +255,14 @@ static void get_headers(struct reading *r)
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        struct str name =
-            lua_type(L, -2) == LUA_TSTRING ? arena_copy(&r->req->arena, script_str(L, -2)) : STR("");
+        struct str name = lua_type(L, -2) == LUA_TSTRING
+                              ? arena_copy(&r->req->arena, script_str(L, -2))
+                              : STR("");
         enum header_id id = header_id(name);
         if (!str_is_token(name) || id == HEADER_CONTENT_LENGTH || header_is_hop(id)) {
             wrong(r, "a header name that is not valid, or one of the connection's own");
         } else if (lua_istable(L, -1)) {
-            for (int i = 1, n = (int) lua_objlen(L, -1); i <= n && i <= 100; i++) {
+            for (int i = 1, n = (int)lua_objlen(L, -1); i <= n && i <= 100; i++) {
                 lua_rawgeti(L, -1, i);
                 add_header(r, name);
                 lua_pop(L, 1);
@@ -332,7 +333,8 @@ static void get_backend(struct reading *r)
     struct arena *a = &r->req->arena;
     struct str known = STR("");
     for (unsigned i = 0; i < r->settings->backend_count && i < 20; i++)
-        known = arena_printf(a, "%.*s '%.*s'", STR_FMT(known), STR_FMT(r->settings->backends[i].name));
+        known =
+            arena_printf(a, "%.*s '%.*s'", STR_FMT(known), STR_FMT(r->settings->backends[i].name));
     r->err = arena_printf(a, "there is no backend '%.*s' (there %s:%s)", STR_FMT(name),
                           known.n > 0 ? "is" : "are none", known.p)
                  .p;
@@ -350,7 +352,7 @@ static void read_key(struct reading *r, enum key key)
     bool flag = true;
     switch (key) {
     case KEY_ATTEMPTS:
-        d->attempts = (unsigned) get_size(r);
+        d->attempts = (unsigned)get_size(r);
         if (d->attempts < 1 || d->attempts > 100)
             wrong(r, "attempts is a number from 1 to 100");
         break;
@@ -465,7 +467,7 @@ static void read_keys(struct reading *r, int table)
         if (found == NULL) {
             wrong(r, "an unknown key");
         } else {
-            size_t i = (size_t) ((const char *) found - (const char *) keys) / sizeof *keys;
+            size_t i = (size_t)((const char *)found - (const char *)keys) / sizeof *keys;
             r->seen[keys[i].key] = true;
             r->kinds &= keys[i].kinds;
             read_key(r, keys[i].key);
@@ -525,12 +527,12 @@ static void finish_redirect(struct reading *r)
 static void finish(struct reading *r, int a, int b)
 {
     const bool *seen = r->seen;
-    unsigned kind = seen[KEY_BACKEND]                                          ? FASTCGI
-                    : seen[KEY_REDIRECT]                                       ? REDIRECT
-                    : seen[KEY_FILE] || seen[KEY_ROOT] || seen[KEY_TRY]        ? FILES
-                    : seen[KEY_STATUS] || seen[KEY_BODY]                       ? REPLY
-                    : seen[KEY_CLOSE]                                          ? CLOSE
-                                                                               : 0;
+    unsigned kind = seen[KEY_BACKEND]                                   ? FASTCGI
+                    : seen[KEY_REDIRECT]                                ? REDIRECT
+                    : seen[KEY_FILE] || seen[KEY_ROOT] || seen[KEY_TRY] ? FILES
+                    : seen[KEY_STATUS] || seen[KEY_BODY]                ? REPLY
+                    : seen[KEY_CLOSE]                                   ? CLOSE
+                                                                        : 0;
     if (kind == 0)
         wrong(r, "none of 'backend', 'root', 'file', 'status', 'body', 'redirect' or 'close'");
     else if (!(r->kinds & kind))

@@ -2,9 +2,9 @@
  * script_request - a request as Lua sees it: req, its headers, args and cookies, params and res.
  *
  * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Views (headers,
- * params, res) hold a pointer to what they show and the box they depend on, and are emptied the same
- * way. Strings are copied at the border. A value is made when it is read, so a hook pays for what
- * it looks at.
+ * params, res) hold a pointer to what they show and the box they depend on, and are emptied the
+ * same way. Strings are copied at the border. A value is made when it is read, so a hook pays for
+ * what it looks at.
  *
  * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
  * `cookies` once they were asked for.
@@ -156,7 +156,7 @@ static void add_pair(lua_State *L, int table, int lists, bool last_wins)
         lua_pushvalue(L, -2);
         lua_rawset(L, lists);
     }
-    int count = (int) lua_objlen(L, -1);
+    int count = (int)lua_objlen(L, -1);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, count + 1);
     lua_pop(L, 1);
@@ -330,7 +330,7 @@ static void push_field(lua_State *L, enum field field, struct request *req)
     case FIELD_LISTENER:
         return script_push_str(L, req->listener);
     case FIELD_ATTEMPT:
-        return lua_pushinteger(L, (lua_Integer) req->attempts);
+        return lua_pushinteger(L, (lua_Integer)req->attempts);
     case FIELD_INTERNAL:
         return lua_pushboolean(L, 0);
     case FIELD_CTX:
@@ -347,11 +347,12 @@ static int request_index(lua_State *L)
     struct request *req = box_request(L, lua_touserdata(L, 1));
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
-    int field = (int) lua_tointeger(L, -1);
+    int field = (int)lua_tointeger(L, -1);
     if (field == 0)
-        return luaL_error(L, "req has no field '%s'; it has: method uri path raw_path query args "
-                             "host port scheme version headers cookies ip client_port server_ip "
-                             "server_port id time listener ctx attempt internal",
+        return luaL_error(L,
+                          "req has no field '%s'; it has: method uri path raw_path query args "
+                          "host port scheme version headers cookies ip client_port server_ip "
+                          "server_port id time listener ctx attempt internal",
                           lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
     push_field(L, field, req);
     return 1;
@@ -367,11 +368,8 @@ static int request_newindex(lua_State *L)
 static int request_gc(lua_State *L)
 {
     struct script_box *box = lua_touserdata(L, 1);
-    if (box->owned && box->req != NULL) {
+    if (box->owned && box->req != NULL)
         request_fini(box->req);
-        lua_pushnil(L);
-        lua_setfenv(L, 1);
-    }
     box->req = NULL;
     return 0;
 }
@@ -413,10 +411,10 @@ static int headers_step(lua_State *L)
 {
     struct request *req;
     struct headers *headers = view_headers(L, &req);
-    unsigned i = (unsigned) lua_tointeger(L, lua_upvalueindex(1));
+    unsigned i = (unsigned)lua_tointeger(L, lua_upvalueindex(1));
     if (i >= headers->count)
         return 0;
-    lua_pushinteger(L, (lua_Integer) i + 1);
+    lua_pushinteger(L, (lua_Integer)i + 1);
     lua_replace(L, lua_upvalueindex(1));
     script_push_str(L, headers->list[i].name);
     script_push_str(L, headers->list[i].value);
@@ -479,7 +477,7 @@ static int headers_newindex(lua_State *L)
     if (header_id(name) == HEADER_CONTENT_LENGTH || header_is_hop(header_id(name)))
         return luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", text);
     if (lua_istable(L, 3)) {
-        for (int i = 1, count = (int) lua_objlen(L, 3); i <= count; i++) {
+        for (int i = 1, count = (int)lua_objlen(L, 3); i <= count; i++) {
             lua_rawgeti(L, 3, i);
             add_response_header(L, req, name, lua_gettop(L));
             lua_pop(L, 1);
@@ -511,10 +509,10 @@ static struct view *check_params(lua_State *L)
 static int params_step(lua_State *L)
 {
     struct view *view = check_params(L);
-    unsigned i = (unsigned) lua_tointeger(L, lua_upvalueindex(1));
+    unsigned i = (unsigned)lua_tointeger(L, lua_upvalueindex(1));
     if (i >= view->params->count)
         return 0;
-    lua_pushinteger(L, (lua_Integer) i + 1);
+    lua_pushinteger(L, (lua_Integer)i + 1);
     lua_replace(L, lua_upvalueindex(1));
     script_push_str(L, view->params->list[i].name);
     script_push_str(L, view->params->list[i].value);
@@ -553,8 +551,10 @@ static int params_newindex(lua_State *L)
     const char *text = luaL_checklstring(L, 2, &n);
     struct str name = {text, n};
     if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
-        return luaL_error(L, "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
-                             "request; use 'ini' of the backend and the decision", text);
+        return luaL_error(L,
+                          "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
+                          "request; use 'ini' of the backend and the decision",
+                          text);
     if (str_eq(name, STR("CONTENT_LENGTH")))
         return luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes "
                              "that follow");
@@ -582,7 +582,7 @@ void script_push_response(lua_State *L, struct request *req)
     /* Its environment holds the view of its headers, so that both are emptied together. */
     lua_createtable(L, 1, 0);
     push_headers_view(L, NULL);
-    ((struct view *) lua_touserdata(L, -1))->req = req;
+    ((struct view *)lua_touserdata(L, -1))->req = req;
     lua_rawseti(L, -2, 1);
     lua_setfenv(L, -2);
 }
@@ -632,7 +632,7 @@ static int response_newindex(lua_State *L)
         return luaL_error(L, "res.%s can't be assigned; res.status and res.headers[name] can", key);
     if (status < 200 || status > 599)
         return luaL_error(L, "res.status: expected a number from 200 to 599");
-    req->response.status = (int) status;
+    req->response.status = (int)status;
     return 0;
 }
 
@@ -662,8 +662,8 @@ void script_push_log(lua_State *L, const struct request *req)
     set_str(L, "method", req->method);
     set_str(L, "uri", req->uri.origin);
     set_number(L, "status", req->response.status);
-    set_number(L, "bytes_in", (double) req->bytes_in);
-    set_number(L, "bytes_out", (double) req->bytes_out);
+    set_number(L, "bytes_in", (double)req->bytes_in);
+    set_number(L, "bytes_out", (double)req->bytes_out);
     set_number(L, "duration", req->ended_at - req->started);
     set_number(L, "attempts", req->attempts);
     if (req->backend.n > 0)
@@ -701,7 +701,7 @@ static void set_index(lua_State *L, lua_CFunction index)
 void script_request_open(lua_State *L)
 {
     new_type(L, REQUEST_TYPE, request_newindex);
-    lua_createtable(L, 0, (int) (sizeof fields / sizeof *fields));
+    lua_createtable(L, 0, (int)(sizeof fields / sizeof *fields));
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         lua_pushinteger(L, fields[i].field);
         lua_setfield(L, -2, fields[i].name);

@@ -38,7 +38,7 @@ static double get_number(struct reading *r, const char *key)
 static unsigned get_count(struct reading *r, const char *key)
 {
     double value = get_number(r, key);
-    return value > UINT32_MAX ? UINT32_MAX : (unsigned) value;
+    return value > UINT32_MAX ? UINT32_MAX : (unsigned)value;
 }
 
 static struct str top_string(struct reading *r, const char *key)
@@ -89,32 +89,32 @@ static const struct str *get_list(struct reading *r, const char *key, unsigned *
     size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     struct str *list = arena_alloc(r->arena, (n + 1) * sizeof *list);
     for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(L, -1, (int) i + 1);
+        lua_rawgeti(L, -1, (int)i + 1);
         list[i] = top_string(r, key);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
-    *count = (unsigned) n;
+    *count = (unsigned)n;
     return list;
 }
 
 static void read_limits(struct reading *r, struct limits *l)
 {
     lua_getfield(r->L, -1, "limits");
-    l->request_line = (size_t) get_number(r, "request_line");
-    l->header = (size_t) get_number(r, "header");
+    l->request_line = (size_t)get_number(r, "request_line");
+    l->header = (size_t)get_number(r, "header");
     l->headers = get_count(r, "headers");
-    l->body = (uint64_t) get_number(r, "body");
+    l->body = (uint64_t)get_number(r, "body");
     l->header_timeout = get_number(r, "header_timeout");
     l->body_timeout = get_number(r, "body_timeout");
     l->send_timeout = get_number(r, "send_timeout");
     l->keepalive_timeout = get_number(r, "keepalive_timeout");
     l->keepalive_requests = get_count(r, "keepalive_requests");
-    l->param_size = (size_t) get_number(r, "param_size");
-    l->response_header = (size_t) get_number(r, "response_header");
-    l->request_memory = (size_t) get_number(r, "request_memory");
-    l->response_memory = (size_t) get_number(r, "response_memory");
-    l->spool = (uint64_t) get_number(r, "spool");
+    l->param_size = (size_t)get_number(r, "param_size");
+    l->response_header = (size_t)get_number(r, "response_header");
+    l->request_memory = (size_t)get_number(r, "request_memory");
+    l->response_memory = (size_t)get_number(r, "response_memory");
+    l->spool = (uint64_t)get_number(r, "spool");
     l->spool_dir = get_string(r, "spool_dir").p;
     l->header_names = get_list(r, "header_names", &l->header_name_count);
     lua_pop(r->L, 1);
@@ -128,9 +128,9 @@ static void read_servers(struct reading *r, struct backend_settings *b)
     if (n == 0)
         wrong(r, "servers", "at least one");
     b->servers = arena_alloc(r->arena, (n + 1) * sizeof *b->servers);
-    b->server_count = (unsigned) n;
+    b->server_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
-        lua_rawgeti(L, -1, (int) i + 1);
+        lua_rawgeti(L, -1, (int)i + 1);
         b->servers[i].address = get_string(r, "address");
         const char *bad = addr_resolve(b->servers[i].address.p, &b->servers[i].addr);
         if (bad != NULL)
@@ -168,9 +168,9 @@ static void read_backends(struct reading *r, struct settings *s)
     size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     s->backends = arena_alloc(r->arena, (n + 1) * sizeof *s->backends);
     memset(s->backends, 0, (n + 1) * sizeof *s->backends);
-    s->backend_count = (unsigned) n;
+    s->backend_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
-        lua_rawgeti(L, -1, (int) i + 1);
+        lua_rawgeti(L, -1, (int)i + 1);
         read_backend(r, &s->backends[i]);
         lua_pop(L, 1);
     }

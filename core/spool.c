@@ -30,7 +30,7 @@ void spool_fini(struct spool *s)
 void spool_expect(struct spool *s, uint64_t size)
 {
     if (size <= s->mem.max)
-        buf_reserve(&s->mem, (size_t) size);
+        buf_reserve(&s->mem, (size_t)size);
 }
 
 /* O_TMPFILE never has a name; file systems without it get one that is gone at once. */
@@ -40,7 +40,7 @@ static int open_unlinked(const char *dir)
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
         return fd;
     char path[4096];
-    if (snprintf(path, sizeof path, "%s/moongate-XXXXXX", dir) >= (int) sizeof path) {
+    if (snprintf(path, sizeof path, "%s/moongate-XXXXXX", dir) >= (int)sizeof path) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -56,14 +56,14 @@ static const char *write_file(struct spool *s, struct str bytes)
         return strerror(errno);
     uint64_t at = s->size - s->mem.tail;
     while (bytes.n > 0) {
-        ssize_t done = pwrite(s->fd, bytes.p, bytes.n, (off_t) at);
+        ssize_t done = pwrite(s->fd, bytes.p, bytes.n, (off_t)at);
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
             return strerror(done < 0 ? errno : ENOSPC);
-        bytes = str_skip(bytes, (size_t) done);
-        at += (uint64_t) done;
-        s->size += (uint64_t) done;
+        bytes = str_skip(bytes, (size_t)done);
+        at += (uint64_t)done;
+        s->size += (uint64_t)done;
     }
     return NULL;
 }
@@ -87,10 +87,10 @@ struct str spool_read(struct spool *s, uint64_t at, char *scratch, size_t scratc
     if (at >= s->size)
         return (struct str){scratch, 0};
     if (at < s->mem.tail)
-        return (struct str){s->mem.data + at, s->mem.tail - (size_t) at};
+        return (struct str){s->mem.data + at, s->mem.tail - (size_t)at};
     ssize_t n;
     do
-        n = pread(s->fd, scratch, scratch_size, (off_t) (at - s->mem.tail));
+        n = pread(s->fd, scratch, scratch_size, (off_t)(at - s->mem.tail));
     while (n < 0 && errno == EINTR);
-    return n > 0 ? (struct str){scratch, (size_t) n} : STR_NONE;
+    return n > 0 ? (struct str){scratch, (size_t)n} : STR_NONE;
 }

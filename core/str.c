@@ -28,7 +28,7 @@ struct str str_cut(struct str *rest, char sep)
         *rest = STR_NONE;
         return whole;
     }
-    size_t before = (size_t) (at - whole.p);
+    size_t before = (size_t)(at - whole.p);
     *rest = str_skip(whole, before + 1);
     return (struct str){whole.p, before};
 }
@@ -47,7 +47,7 @@ bool str_to_u64(struct str s, uint64_t *out)
     if (s.n == 0)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned digit = (unsigned char) s.p[i] - (unsigned) '0';
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
         if (digit > 9 || value > (UINT64_MAX - digit) / 10)
             return false;
         value = value * 10 + digit;
@@ -64,7 +64,7 @@ bool str_is_token(struct str s)
     if (s.n == 0)
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char) s.p[i];
+        unsigned char c = (unsigned char)s.p[i];
         if (!(token_bits[c >> 5] >> (c & 31) & 1))
             return false;
     }
@@ -74,7 +74,7 @@ bool str_is_token(struct str s)
 bool str_is_field_value(struct str s)
 {
     for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char) s.p[i];
+        unsigned char c = (unsigned char)s.p[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;
     }

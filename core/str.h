@@ -20,7 +20,7 @@ struct str {
 #define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
 #define STR_NONE     ((struct str){NULL, 0})
 /* For printf's "%.*s". */
-#define STR_FMT(s) (int) (s).n, (s).p
+#define STR_FMT(s) (int)(s).n, (s).p
 
 static inline struct str str_of(const char *text)
 {
@@ -50,7 +50,7 @@ static inline struct str str_skip(struct str s, size_t n)
 /* ASCII only, whatever the locale: header names and methods are ASCII (RFC 9110 §5.1). */
 static inline char char_lower(char c)
 {
-    return c >= 'A' && c <= 'Z' ? (char) (c | 0x20) : c;
+    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
 /* True when a and b are the same but for the case of ASCII letters. */

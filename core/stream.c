@@ -63,7 +63,7 @@ static bool batch_add(struct batch *b, struct str bytes)
     fcgi_header(header, FCGI_STDIN, REQUEST_ID, bytes.n);
     b->slices[b->count++] = (struct iovec){header, FCGI_HEADER_SIZE};
     if (bytes.n > 0)
-        b->slices[b->count++] = (struct iovec){(char *) bytes.p, bytes.n};
+        b->slices[b->count++] = (struct iovec){(char *)bytes.p, bytes.n};
     return true;
 }
 
@@ -97,6 +97,13 @@ static void body_failed(struct stream *s)
 static void send_stdin(struct stream *s)
 {
     struct spool *body = s->request->body;
+    if (body == NULL && !s->request->streamed && s->stdin_open) {
+        fcgi_empty(conn_out(s->conn), FCGI_STDIN, REQUEST_ID);
+        s->stdin_open = false;
+        conn_write_soon(s->conn);
+        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+        return;
+    }
     do {
         struct batch batch = {.count = 0};
         if (body != NULL) {
@@ -172,7 +179,8 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
     }
 }
 
-/* A connection is fit for another request when this one is over on both sides and nothing follows. */
+/* A connection is fit for another request when this one is over on both sides and nothing follows.
+ */
 static void give_back(struct stream *s, bool clean)
 {
     struct conn *conn = s->conn;
@@ -202,7 +210,7 @@ static void on_bytes(void *user, const char *bytes, size_t n)
         ops->on_turn(s->ctx);
         return;
     }
-    give_back(s, used == n && fcgi_decoder_idle(&s->decoder) && !s->stdin_open &&
+    give_back(s, used == n && fcgi_decoder_idle(&s->decoder) && !s->stdin_open && s->answered &&
                      s->protocol_status == FCGI_REQUEST_COMPLETE);
     ops->on_end(s->ctx, s->app_status, s->protocol_status);
 }
@@ -218,8 +226,7 @@ static void on_drain(void *user)
         send_stdin(s);
 }
 
-static void on_conn_fail(void *user, enum backend_error error, const char *detail,
-                         uint64_t written)
+static void on_conn_fail(void *user, enum backend_error error, const char *detail, uint64_t written)
 {
     struct stream *s = user;
     s->written = written;

@@ -33,11 +33,13 @@ struct stream {
     void *ctx;
     struct fcgi_decoder decoder;
     const struct stream_request *request; /* valid while conn is */
-    uint64_t body_at;    /* bytes of STDIN encoded so far */
-    uint64_t written;    /* bytes that the kernel had taken, once it has failed */
-    uint64_t bytes_in;   /* that came on the connection for this request */
-    bool stdin_open;     /* the end of STDIN has not been sent */
+    uint64_t body_at;                     /* bytes of STDIN encoded so far */
+    uint64_t written;                     /* bytes that the kernel had taken, once it has failed */
+    uint64_t bytes_in;                    /* that came on the connection for this request */
+    bool stdin_open;                      /* the end of STDIN has not been sent */
     bool ended;
+    bool answered; /* set by the caller once it has seen a head: without one the connection
+                    * is not used again */
     uint32_t app_status;
     uint8_t protocol_status;
     const char *rejected; /* what on_stdout said */

@@ -21,7 +21,7 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
         int low = high >= 0 ? hex(in.p[i + 2]) : -1;
         if (low < 0)
             return false;
-        out[used++] = (char) (high << 4 | low);
+        out[used++] = (char)(high << 4 | low);
         i += 2;
     }
     *out_size = used;
@@ -98,7 +98,7 @@ static const char *decode_path(struct uri *u, struct arena *arena)
 static const char *check_bytes(struct str target)
 {
     for (size_t i = 0; i < target.n; i++) {
-        unsigned char c = (unsigned char) target.p[i];
+        unsigned char c = (unsigned char)target.p[i];
         if (c <= 0x20 || c >= 0x7f)
             return "a space, a control byte or a byte above 0x7e in the target";
         if (c == '#')
@@ -155,17 +155,19 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
     u->raw_path = target;
     if (mark != NULL) {
         u->has_query = true;
-        u->raw_path.n = (size_t) (mark - target.p);
+        u->raw_path.n = (size_t)(mark - target.p);
         u->query = str_skip(target, u->raw_path.n + 1);
     }
     return decode_path(u, arena);
 }
 
+/* Narrower than RFC 3986's reg-name: what names of hosts really have. Scripts build paths from
+ * hosts, so nothing that means something there may pass. */
 static bool is_host_char(char c)
 {
-    static const char extra[] = "-._~!$&'()*+,;=%";
-    return (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z') ||
-           (c != '\0' && strchr(extra, c) != NULL);
+    char lower = char_lower(c);
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || c == '-' || c == '.' ||
+           c == '_';
 }
 
 /* The end of the host within value, or 0 when it is none. */
@@ -178,8 +180,9 @@ static size_t host_end(struct str value)
                 return 0;
         return i < value.n && i > 2 ? i + 1 : 0;
     }
-    while (i < value.n && is_host_char(value.p[i]))
-        i++;
+    for (; i < value.n && is_host_char(value.p[i]); i++)
+        if (value.p[i] == '.' && (i == 0 || value.p[i - 1] == '.'))
+            return 0; /* an empty label */
     return i;
 }
 
@@ -197,7 +200,7 @@ bool uri_host(struct str value, struct arena *arena, struct str *host, int *port
         if (digits.n > 0) { /* "host:" is a valid authority without a port (RFC 3986 §3.2.3) */
             if (!str_to_u64(digits, &number) || number > 65535)
                 return false;
-            *port = (int) number;
+            *port = (int)number;
         }
     }
     if (end > 1 && value.p[end - 1] == '.')

@@ -8,10 +8,10 @@
 #include "arena.h"
 
 struct uri {
-    struct str raw_path; /* as sent, without the query */
-    struct str path;     /* decoded, dot segments removed, slashes merged; starts with a slash */
-    struct str query;    /* without its question mark */
-    struct str origin;   /* path and query as sent: REQUEST_URI */
+    struct str raw_path;  /* as sent, without the query */
+    struct str path;      /* decoded, dot segments removed, slashes merged; starts with a slash */
+    struct str query;     /* without its question mark */
+    struct str origin;    /* path and query as sent: REQUEST_URI */
     struct str authority; /* host and port of an absolute target, else empty */
     bool has_query;
     bool https;    /* an absolute target with the scheme https */

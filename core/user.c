@@ -21,7 +21,7 @@ const char *user_find(const char *name, const char *group, struct user *out)
     memset(out, 0, sizeof *out);
     if (geteuid() != 0) {
         struct passwd *me = getpwuid(geteuid());
-        snprintf(out->name, sizeof out->name, "uid %u", (unsigned) geteuid());
+        snprintf(out->name, sizeof out->name, "uid %u", (unsigned)geteuid());
         out->uid = geteuid();
         out->gid = getegid();
         if (me != NULL)
@@ -53,7 +53,8 @@ const char *user_become(const struct user *user)
 {
     if (geteuid() != 0)
         return NULL;
-    if (initgroups(user->name, user->gid) != 0 || setgid(user->gid) != 0 || setuid(user->uid) != 0) {
+    if (initgroups(user->name, user->gid) != 0 || setgid(user->gid) != 0 ||
+        setuid(user->uid) != 0) {
         snprintf(message, sizeof message, "can't become user '%s': %s", user->name,
                  strerror(errno));
         return message;

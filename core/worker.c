@@ -48,15 +48,15 @@ static void stop_gracefully(struct worker *w)
 
 static void term_cb(struct ev_loop *ev, ev_signal *signal, int events)
 {
-    (void) ev;
-    (void) events;
+    (void)ev;
+    (void)events;
     stop_gracefully(signal->data);
 }
 
 static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
 {
-    (void) signal;
-    (void) events;
+    (void)signal;
+    (void)events;
     ev_break(ev, EVBREAK_ALL);
 }
 
@@ -64,7 +64,7 @@ static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
 static void master_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     char byte;
-    (void) events;
+    (void)events;
     if (read(io->fd, &byte, 1) == 1)
         return;
     ev_io_stop(ev, io);
@@ -74,9 +74,9 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
 
 static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
-    (void) ev;
-    (void) timer;
-    (void) events;
+    (void)ev;
+    (void)timer;
+    (void)events;
     log_access_flush();
 }
 
@@ -84,7 +84,7 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct worker *w = prepare->data;
-    (void) events;
+    (void)events;
     if (!log_access_waiting() || ev_is_active(&w->log_timer))
         return;
     ev_timer_set(&w->log_timer, LOG_DELAY, 0);
@@ -141,8 +141,9 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     w->generation = generation_new(&config->route, &w->loop, config->generation, err);
     if (w->generation == NULL)
         return *err;
-    w->clients = (struct clients){
-        .loop = &w->loop, .current = &w->generation, .on_empty = on_empty, .ctx = w};
+    clients_init(&w->clients, &w->loop, &w->generation);
+    w->clients.on_empty = on_empty;
+    w->clients.ctx = w;
     watch(w, config);
     w->listeners = calloc(config->spec_count + 1, sizeof *w->listeners);
     if (w->listeners == NULL)
@@ -158,13 +159,14 @@ static void clean_up(struct worker *w)
     w->clients.on_empty = NULL;
     stop_listening(w);
     clients_close(&w->clients);
+    clients_fini(&w->clients);
     log_access_flush();
     if (w->generation != NULL)
         generation_drop(w->generation);
     free(w->listeners);
     if (w->loop.ev != NULL) {
-        ev_loop_destroy(w->loop.ev);
         loop_fini(&w->loop);
+        ev_loop_destroy(w->loop.ev);
     }
 }
 

@@ -1,9 +1,9 @@
 -- hello: one folder, one PHP. Edit public/index.php and load the page again.
 --
---     moongate run examples/hello/route.lua --php unix:/tmp/hello-php.sock
+--     moongate run examples/hello/route.lua --php auto
 --
--- `--php` starts a private PHP on that address and names it in MOONGATE_PHP; without it the route
--- uses the php-fpm that Debian starts.
+-- `--php` starts a private PHP and names its address in MOONGATE_PHP; without it the route uses the
+-- php-fpm that Debian starts.
 
 local php = require("moongate.php")
 

@@ -234,19 +234,6 @@ local function within(value)
   return nil
 end
 
-local function internal(value)
-  local expected = 'a table from URL prefix to folder such as { ["/protected/"] = "/srv/private" }'
-  if type(value) ~= "table" then
-    return expected
-  end
-  for from, to in pairs(value) do
-    if url_path(from) or absolute(to) then
-      return expected
-    end
-  end
-  return nil
-end
-
 local function names(value)
   local expected = 'a list of file names such as { "index.html" }'
   if type(value) == "string" then
@@ -338,8 +325,8 @@ local KINDS = {
       path_info = text, script_filename = text, strip = url_path, params = params, server = address,
       tenant = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, read_timeout = duration, body_limit = size,
-      request_buffering = is("boolean", "true or false"), internal = internal,
-      role = anything, response_buffering = anything, intercept_errors = anything,
+      request_buffering = is("boolean", "true or false"),
+      role = anything, response_buffering = anything,
     },
   },
   file = {

@@ -111,13 +111,14 @@ end
 ---@param fs table
 ---@return boolean
 function M.climbs_over_file(path, root, within, fs)
-  local parent = path:match("^(.+)/[^/]*$")
-  while parent do
-    local what = fs.probe(root, parent, within)
-    if what then
+  -- From the top: a long path of which nothing exists costs one look.
+  local slash = find(path, "/", 2, true)
+  while slash do
+    local what = fs.probe(root, sub(path, 1, slash - 1), within)
+    if what ~= "directory" then
       return what == "file"
     end
-    parent = parent:match("^(.+)/[^/]*$")
+    slash = find(path, "/", slash + 1, true)
   end
   return false
 end

@@ -20,6 +20,7 @@ local SLASH, DOT = 47, 46
 ---@field source string file:line where it was added
 
 ---@class moongate.Router
+---@field longest_prefix integer bytes; longer parts of a path need not be looked at
 local Router = {}
 Router.__index = Router
 
@@ -91,13 +92,16 @@ local function by_path(self, req)
   local path = req.path
   local rule = self.paths[path]
   local d = rule and apply(rule, req)
-  if d ~= nil or not self.has_prefixes then
+  if d ~= nil or self.longest_prefix == 0 then
     return d
   end
-  -- From the right: the longest prefix comes first. "/shop/*" holds for "/shop" too.
-  rule = self.prefixes[path .. "/"]
-  d = rule and apply(rule, req, "")
-  local at = #path
+  -- "/shop/*" holds for "/shop" too.
+  if #path < self.longest_prefix then
+    rule = self.prefixes[path .. "/"]
+    d = rule and apply(rule, req, "")
+  end
+  -- From the right: the longest prefix comes first.
+  local at = math.min(#path, self.longest_prefix)
   while d == nil and at > 0 do
     if byte(path, at) == SLASH then
       rule = self.prefixes[sub(path, 1, at)]
@@ -215,7 +219,7 @@ function Router:path(path, handler)
     error(("router: path: '%s' does not begin with \"/\""):format(path), 2)
   elseif sub(path, -2) == "/*" then
     set(self.prefixes, sub(path, 1, -2), rule, "path")
-    self.has_prefixes = true
+    self.longest_prefix = math.max(self.longest_prefix, #path - 1)
   elseif path:find("*", 1, true) then
     error(("router: path: '%s': \"*\" stands only behind the last \"/\"; see r:match"):format(path),
       2)
@@ -298,7 +302,7 @@ end
 function M.new(options)
   local self = setmetatable({
     hosts = {}, wildcards = {}, has_wildcards = false, paths = {}, prefixes = {},
-    has_prefixes = false, patterns = {}, methods = {}, uses = {},
+    longest_prefix = 0, patterns = {}, methods = {}, uses = {},
   }, Router)
   for key, value in pairs(options or {}) do
     if key ~= "default" then

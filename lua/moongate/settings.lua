@@ -115,22 +115,6 @@ local function folders(value)
   return normalized
 end
 
-local function internal(value)
-  local expected = 'a table from URL prefix to folder such as { ["/protected/"] = "/srv/private" }'
-  if type(value) ~= "table" or next(value) == nil then
-    return nil, expected
-  end
-  local normalized = {}
-  for prefix, path in pairs(value) do
-    local normal = folder(path)
-    if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" or not normal then
-      return nil, expected
-    end
-    normalized[prefix] = normal
-  end
-  return normalized
-end
-
 local function log_target(...)
   local word = one_of(...)
   return function(value)
@@ -261,12 +245,11 @@ local BACKEND = {
   docroot = { folder },
   within = { folders },
   resolve_root = { boolean, true },
-  internal = { internal },
 }
 
 -- `listen`, `log`, `limits`, `backends` and the hooks have shapes of their own, see below.
 local TOP = {
-  control = { control, "unix:moongate.sock" },
+  control = { control, false },
   workers = { workers, 0 },
   user = { account },
   group = { account },
@@ -526,9 +509,10 @@ local function apply(normalized, overrides)
     if given == nil then
       return
     end
+    local later = upcoming.problem(upcoming.settings, key, given)
     local normal, expected, problem = checker(given)
-    if normal == nil then
-      error(("%s: %s"):format(option, problem
+    if later or normal == nil then
+      error(("%s: %s"):format(option, later or problem
         or ("expected %s, got %s"):format(expected, M.describe(given))), 0)
     end
     normalized[key] = normal

@@ -10,18 +10,22 @@ M.RELEASE = "moongate 0.1"
 -- value that already is what this release does, and therefore accepted.
 local NONE = {}
 
-M.settings = { test = NONE }
+M.settings = {
+  test = NONE, control = false, watch = false, script_timeout = NONE,
+}
 M.hooks = { on_balance = NONE, on_error = NONE, on_stderr = NONE }
 M.listener = { protocol = "http", proxy_protocol = false }
 M.limits = { connections = 0, per_ip = 0 }
 M.server = { weight = 1, backup = false, max_conns = 0 }
 M.backend = {
-  balance = "round_robin", max_conns = 0, max_fails = NONE, fail_timeout = NONE, slow_start = 0,
+  balance = "round_robin", max_conns = 0, queue = NONE, max_fails = NONE, fail_timeout = NONE,
+  slow_start = 0,
   health = NONE, multiplex = false, per_tenant = 0, ini = NONE, load = "none", resolve = NONE,
+  internal = NONE,
 }
 M.decision = {
-  role = "responder", authorize = NONE, hash_key = NONE, ini = NONE, intercept_errors = false,
-  response_buffering = false,
+  role = "responder", authorize = NONE, hash_key = NONE, ini = NONE, intercept_errors = NONE,
+  response_buffering = false, internal = NONE,
 }
 
 -- Names in `require "moongate"`.
@@ -29,6 +33,9 @@ M.library = {
   sleep = NONE, every = NONE, spawn = NONE, worker = NONE, shared = NONE, tcp = NONE,
   fastcgi = NONE,
 }
+
+-- Options of `run`; the other spelling of each is accepted.
+M.options = { watch = false, control = "off" }
 
 -- Words of the command line.
 M.commands = {

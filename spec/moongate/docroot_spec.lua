@@ -96,6 +96,12 @@ describe("docroot.climbs_over_file", function()
     assert.is_false(docroot.climbs_over_file("/no/such/x.php", "/srv", nil, fs))
     assert.is_false(docroot.climbs_over_file("/x.php", "/srv", nil, fs))
   end)
+
+  it("looks once where nothing exists", function()
+    fs.probes = {}
+    docroot.climbs_over_file("/no" .. ("/such"):rep(1000) .. "/x.php", "/srv", nil, fs)
+    assert.same({ "/no" }, fs.probes)
+  end)
 end)
 
 describe("docroot.is_source", function()

@@ -199,21 +199,21 @@ describe("load.loader_report", function()
   it("is what the master reads", function()
     local settings = load.source([[return {
       listen = { ":8080", { address = "[::1]:81", name = "six", backlog = 5 } },
-      workers = 2, user = "www-data", group = "web", control = false, watch = true,
+      workers = 2, user = "www-data", group = "web", control = false, watch = false,
       log = { access = false, error = "/var/log/e.log", level = "warn" },
-      stop_timeout = "1m", script_timeout = "250ms",
+      stop_timeout = "1m",
       on_request = print,
     }]], "route.lua")
     assert.equal(table.concat({
       "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
       "user\twww-data", "group\tweb", "control\t", "access\t", "error\t/var/log/e.log",
-      "level\twarn", "watch\t1", "stop_timeout\t60", "script_timeout\t0.25", "",
+      "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1", "",
     }, "\n"), load.loader_report(settings))
   end)
 
   it("leaves out what is not set", function()
     assert.equal(table.concat({
-      "listen\t127.0.0.1:8080\thttp\t511\t", "workers\t0", "control\tunix:moongate.sock",
+      "listen\t127.0.0.1:8080\thttp\t511\t", "workers\t0", "control\t",
       "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
       "script_timeout\t1", "",
     }, "\n"), load.loader_report(load.source("return { on_request = print }", "route.lua")))

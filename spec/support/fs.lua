@@ -43,7 +43,7 @@ function M.new(paths, contents)
   end
 
   function fs.getcwd()
-    return "/work"
+    return "/home/ann"
   end
 
   function fs.log(level, text)

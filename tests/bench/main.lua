@@ -18,7 +18,8 @@ usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--
   --proxies  some of: nginx,moongate
   --quick    short rounds, for a look
   --strict   exit status 1 if an aim is missed
-NGINX and MOONGATE name other binaries.]]
+NGINX and MOONGATE name other binaries. Where the instructions go to: callgrind_annotate
+build/bench/moongate.callgrind. Another run's load on the machine falsifies times, not counts.]]
 
 --- What wrk does in each case; `hosts` is how many tenants it goes through.
 local LOADS = {
@@ -170,7 +171,7 @@ local function bench_instructions(names, options, application)
   for _, name in ipairs(names) do
     local count = measure.instructions(function(folder)
       return proxies.start(name, application, folder)
-    end, options.requests)
+    end, options.requests, ("build/bench/%s.callgrind"):format(name))
     out[name] = { instructions = count }
     say("%-14s          %-9s %8.0f for a tiny GET", "instructions", name, count)
   end

@@ -155,7 +155,7 @@ local function counted(folder)
   return sum
 end
 
-local function run_counted(start, requests)
+local function run_counted(start, requests, keep)
   local folder = process.tempdir("grind")
   process.chmod(folder, "777") -- a worker that became another user writes its counts there too
   local proxy = start(folder)
@@ -167,6 +167,10 @@ local function run_counted(start, requests)
   conn:close()
   proxy:stop()
   local sum = counted(folder)
+  if keep then
+    os.execute(("mkdir -p -- %s && cp -- \"$(ls -S %s/callgrind.* | head -n 1)\" %s"):format(
+      process.quote(keep:match("^(.*)/") or "."), process.quote(folder), process.quote(keep)))
+  end
   process.remove(folder)
   return sum
 end
@@ -175,11 +179,12 @@ end
 --- and end do not count.
 ---@param start fun(folder: string): Proxy starts it under callgrind
 ---@param requests integer how many more the second run has
+---@param keep string where the longer run's counts are left, for callgrind_annotate
 ---@return number
-function measure.instructions(start, requests)
+function measure.instructions(start, requests, keep)
   local warm = 1000
   local short = run_counted(start, warm)
-  local long = run_counted(start, warm + requests)
+  local long = run_counted(start, warm + requests, keep)
   return (long - short) / requests
 end
 

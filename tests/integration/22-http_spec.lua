@@ -281,7 +281,7 @@ local CHUNKED = "Transfer-Encoding: chunked\r\n"
 
 local REFUSED = {
   { 400, "a space in the target", "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n" },
-  { 400, "no version", "GET /\r\n\r\n" },
+  { 400, "no version, which is HTTP/0.9", "GET /\r\n\r\n" },
   { 400, "no method", " / HTTP/1.1\r\nHost: a\r\n\r\n" },
   { 400, "no Host", "GET / HTTP/1.1\r\n\r\n" },
   { 400, "two Hosts", GET .. "Host: b\r\n\r\n" },

@@ -7,6 +7,7 @@ local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
+local stage = require("tests.support.stage")
 
 local FILES = {
   ["index.php"] = "<?php echo 'front ', $_SERVER['REQUEST_URI'], \"\\n\";",
@@ -89,6 +90,24 @@ describe("serve", function()
     end)
     check_pages(gate.address)
     assert.equal(0, #php_pids(gate.process.pid))
+  end)
+
+  it("starts under a supervisor, where messages go to a socket", function()
+    local here, there = process.socketpair()
+    local site = stage.files(FILES)
+    local address = "127.0.0.1:" .. net.free_port()
+    local child = process.spawn({
+      argv = { server.binary(), "serve", site, "--listen", address },
+      stdout = there, stderr = there, env = { TMPDIR = process.tempdir("tmp") },
+    })
+    process.close(there)
+    poll.wait(function()
+      assert(child:alive(), "serve: " .. child:ending())
+      return net.listening(address)
+    end, "the server to listen")
+    assert.equal(200, http.get(address, "/").status)
+    assert.True(child:stop())
+    process.close(here)
   end)
 
   it("says which folder is not there", function()

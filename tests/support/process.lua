@@ -16,6 +16,8 @@ int execvp(const char *file, char *const argv[]);
 int open(const char *path, int flags, ...);
 int close(int fd);
 int dup2(int from, int to);
+int dup(int fd);
+int socketpair(int domain, int type, int protocol, int fds[2]);
 int close_range(unsigned int first, unsigned int last, int flags);
 int setpgid(int pid, int pgid);
 int setenv(const char *name, const char *value, int overwrite);
@@ -170,7 +172,25 @@ local function exec(options, argv, streams, parent)
   C._exit(EXEC_FAILED)
 end
 
+--- Two connected sockets. A program whose output goes to one of them cannot open it by its name in
+--- /proc, as under a supervisor that collects logs.
+---@return integer here
+---@return integer there
+function process.socketpair()
+  local pair = ffi.new("int[2]")
+  assert(C.socketpair(1, 1, 0, pair) == 0, "socketpair")
+  return pair[0], pair[1]
+end
+
+---@param fd integer
+function process.close(fd)
+  C.close(fd)
+end
+
 local function open_stream(path, flags)
+  if type(path) == "number" then
+    return C.dup(path)
+  end
   local fd = C.open(path or "/dev/null", flags, ffi.cast("int", 420)) -- 0644
   if fd < 0 then
     error("open " .. tostring(path) .. ": " .. last_error(), 3)
@@ -183,8 +203,8 @@ end
 ---@field env? table<string, string|false> set, or removed, on top of the environment of the tests
 ---@field cwd? string
 ---@field stdin? string path, /dev/null by default
----@field stdout? string path of a file to append to, /dev/null by default
----@field stderr? string likewise
+---@field stdout? string|integer path of a file to append to, /dev/null by default; or a descriptor
+---@field stderr? string|integer likewise
 
 --- Starts a program in a process group of its own.
 ---@param options SpawnOptions

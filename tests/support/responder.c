@@ -52,13 +52,13 @@
  * aborted), `VALUES conn=`, `CLOSE conn= by= requests=`, and `VIOLATION conn= nth= TEXT` for what
  * no client may do.
  */
-#define _GNU_SOURCE /* accept4 */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ev.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -183,6 +183,7 @@ struct listener {
 static struct listener listeners[LISTENERS_MAX];
 static unsigned listener_count, conn_count;
 static uint64_t max_requests;
+static struct ev_loop *main_loop;
 static FILE *log_file;
 static char pattern[PATTERN_SIZE];
 
@@ -270,8 +271,18 @@ __attribute__((format(printf, 3, 4))) static void event(const struct conn *c, co
     va_end(args);
 }
 
-#define violation(c, format, ...)                                                                  \
-    event(c, "VIOLATION", "nth=%u " format, (c)->nth __VA_OPT__(, ) __VA_ARGS__)
+__attribute__((format(printf, 2, 3))) static void violation(const struct conn *c,
+                                                            const char *format, ...)
+{
+    if (!log_file)
+        return;
+    va_list args;
+    va_start(args, format);
+    fprintf(log_file, "VIOLATION conn=%u nth=%u ", c->number, c->nth);
+    vfprintf(log_file, format, args);
+    fputc('\n', log_file);
+    va_end(args);
+}
 
 /* ---- params ---- */
 
@@ -618,7 +629,7 @@ static void request_over(struct conn *c, const char *how)
     request_log(c, how);
     c->stage = IDLE;
     c->waiting = false;
-    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
+    ev_timer_stop(main_loop, &c->step);
 }
 
 static void close_after_writing(struct conn *c)
@@ -646,7 +657,7 @@ static bool delayed(struct conn *c, uint64_t ms)
         return false;
     c->waiting = true;
     c->step.repeat = (double)ms / 1000;
-    ev_timer_again(EV_DEFAULT_UC_ & c->step);
+    ev_timer_again(main_loop, &c->step);
     return true;
 }
 
@@ -1005,10 +1016,8 @@ static void request_steer(struct conn *c)
         params_check(c);
     if (c->plan.noread) {
         c->deaf = true;
-        if (c->plan.noread != UINT64_MAX) {
-            c->resume.repeat = (double)c->plan.noread / 1000;
-            ev_timer_again(EV_DEFAULT_UC_ & c->resume);
-        }
+        c->resume.repeat = c->plan.noread == UINT64_MAX ? 0.02 : (double)c->plan.noread / 1000;
+        ev_timer_again(main_loop, &c->resume);
     }
 }
 
@@ -1036,7 +1045,7 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
     }
     if (content[2] & ~KEEP_CONN)
         violation(c, "BEGIN_REQUEST with flags 0x%02x", content[2]);
-    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
+    ev_timer_stop(main_loop, &c->step);
     c->waiting = false;
     c->stage = RECEIVING;
     c->id = id;
@@ -1217,10 +1226,10 @@ static void conn_free(struct conn *c, const char *by)
     if (c->stage != IDLE && c->stage != HUNG)
         request_over(c, "dropped");
     event(c, "CLOSE", "by=%s requests=%u", by, c->nth);
-    ev_io_stop(EV_DEFAULT_UC_ & c->read);
-    ev_io_stop(EV_DEFAULT_UC_ & c->write);
-    ev_timer_stop(EV_DEFAULT_UC_ & c->step);
-    ev_timer_stop(EV_DEFAULT_UC_ & c->resume);
+    ev_io_stop(main_loop, &c->read);
+    ev_io_stop(main_loop, &c->write);
+    ev_timer_stop(main_loop, &c->step);
+    ev_timer_stop(main_loop, &c->resume);
     if (c->rst)
         setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
     close(c->fd);
@@ -1258,9 +1267,9 @@ static bool conn_flush(struct conn *c)
 static void watch(ev_io *w, bool wanted)
 {
     if (wanted && !ev_is_active(w))
-        ev_io_start(EV_DEFAULT_UC_ w);
+        ev_io_start(main_loop, w);
     else if (!wanted && ev_is_active(w))
-        ev_io_stop(EV_DEFAULT_UC_ w);
+        ev_io_stop(main_loop, w);
 }
 
 /* The one shape of every event: move while something moves, then close or watch. */
@@ -1318,10 +1327,17 @@ static void step_cb(struct ev_loop *loop, ev_timer *w, int revents)
     conn_turn(c);
 }
 
+/* The end of a connection's deafness; one that is deaf for ever only looks for its hang-up. */
 static void resume_cb(struct ev_loop *loop, ev_timer *w, int revents)
 {
     struct conn *c = w->data;
-    (void)loop, (void)revents;
+    (void)revents;
+    if (c->plan.noread == UINT64_MAX) {
+        struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+        if (poll(&p, 1, 0) > 0)
+            conn_free(c, "client");
+        return;
+    }
     ev_timer_stop(loop, w);
     c->deaf = false;
     conn_turn(c);
@@ -1341,7 +1357,7 @@ static void conn_new(int fd, unsigned listener)
     ev_init(&c->resume, resume_cb);
     c->read.data = c->write.data = c->step.data = c->resume.data = c;
     event(c, "OPEN", "listener=%u", listener);
-    ev_io_start(EV_DEFAULT_UC_ & c->read);
+    ev_io_start(main_loop, &c->read);
 }
 
 static void accept_cb(struct ev_loop *loop, ev_io *w, int revents)
@@ -1417,7 +1433,7 @@ static void listener_open(const char *text, int backlog, bool accepting)
     ev_io_init(&l->io, accept_cb, l->fd, EV_READ);
     l->io.data = l;
     if (accepting)
-        ev_io_start(EV_DEFAULT_UC_ & l->io);
+        ev_io_start(main_loop, &l->io);
 }
 
 static void stop_cb(struct ev_loop *loop, ev_signal *w, int revents)
@@ -1493,7 +1509,8 @@ int main(int argc, char **argv)
     ev_signal on_term, on_int, on_usr1;
     options_read(&options, argc, argv);
     pattern_fill();
-    if (!ev_default_loop(0))
+    main_loop = ev_default_loop(0);
+    if (!main_loop)
         die("ev_default_loop");
 
     /* Before it listens: whoever sees it listening may signal it. */
@@ -1501,15 +1518,15 @@ int main(int argc, char **argv)
     ev_signal_init(&on_term, stop_cb, SIGTERM);
     ev_signal_init(&on_int, stop_cb, SIGINT);
     ev_signal_init(&on_usr1, accept_now_cb, SIGUSR1);
-    ev_signal_start(EV_DEFAULT_UC_ & on_term);
-    ev_signal_start(EV_DEFAULT_UC_ & on_int);
-    ev_signal_start(EV_DEFAULT_UC_ & on_usr1);
+    ev_signal_start(main_loop, &on_term);
+    ev_signal_start(main_loop, &on_int);
+    ev_signal_start(main_loop, &on_usr1);
     for (unsigned i = 0; i < options.count; i++)
         listener_open(options.addresses[i], options.backlog, options.accepting);
     puts("ready");
     fflush(stdout);
 
-    ev_run(EV_DEFAULT_UC_ 0);
+    ev_run(main_loop, 0);
     for (unsigned i = 0; i < listener_count; i++)
         if (listeners[i].path[0])
             unlink(listeners[i].path);

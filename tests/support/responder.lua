@@ -4,6 +4,7 @@
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local server = require("tests.support.server")
 
 local responder = {}
 
@@ -12,6 +13,12 @@ local responder = {}
 ---@field addresses string[] all of them, where several were asked for
 local Responder = {}
 Responder.__index = Responder
+
+-- The one built together with the binary under test (with sanitizers or without), if there is one.
+local function program()
+  local path = server.binary():match("^(.*)/[^/]*$") .. "/tests/responder"
+  return process.read_file(path) and path or process.cwd() .. "/build/tests/responder"
+end
 
 local function choose_addresses(options, dir)
   if options.addresses then
@@ -38,7 +45,7 @@ function responder.start(options)
     stderr_path = dir .. "/stderr",
   }, Responder)
   self.address = self.addresses[1]
-  local argv = { process.cwd() .. "/build/tests/responder" }
+  local argv = { program() }
   for _, address in ipairs(self.addresses) do
     argv[#argv + 1] = address
   end

@@ -26,6 +26,7 @@ local rig = {}
 ---@field server Server
 ---@field back Responder
 ---@field address string of the server
+---@field workers integer[] pids at the start
 local Rig = {}
 Rig.__index = Rig
 
@@ -60,17 +61,22 @@ function rig.start(options)
       options.settings and options.settings .. "," or "", options.on_request or ""),
   })
   self.address = self.server.address
+  self.workers = self.server:workers()
   return self
 end
 
---- Ends both, the server first, each with its checks.
+--- Ends both, the server first, each with its checks: among them that the worker is still the one
+--- that it was.
 function Rig:stop()
+  local workers = table.concat(self.server:workers(), " ")
   local ok, problem = pcall(self.server.stop, self.server)
   if self.back then
     self.back:stop({ violations = self.violations })
   end
   if not ok then
     error(problem, 2)
+  elseif workers ~= table.concat(self.workers, " ") then
+    error("the worker was replaced:\n" .. self.server:errors(), 2)
   end
 end
 
@@ -179,11 +185,11 @@ function Rig:wait_connections(count, timeout)
   end
 end
 
---- Reads a reply that must not look complete: the connection is cut within it. Returns what came.
+--- All bytes of a reply, up to the end of the connection.
 ---@param commands string
----@param request? table
+---@param request? table further keys of the request
 ---@return string
-function Rig:cut(commands, request)
+function Rig:raw(commands, request)
   local copy = { path = rig.target(commands) }
   for key, value in pairs(request or {}) do
     copy[key] = value
@@ -192,6 +198,14 @@ function Rig:cut(commands, request)
   client:send(copy)
   local bytes = client.conn:read_all()
   client:close()
+  return bytes
+end
+
+--- Raises an error if these bytes of a reply look complete: the client could not tell that the
+--- connection was cut within it.
+---@param bytes string
+---@return string bytes
+function rig.assert_cut(bytes)
   local head, body = bytes:match("^(.-\r\n)\r\n(.*)$")
   if not head then
     error(("no head before the cut: %q"):format(bytes), 2)

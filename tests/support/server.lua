@@ -31,6 +31,7 @@ local server = {}
 ---@field address string for http.lua and net.lua
 ---@field dir string the folder of the route, readable by everybody
 ---@field process Process the master
+---@field temporary string its TMPDIR
 local Server = {}
 Server.__index = Server
 
@@ -43,10 +44,10 @@ function server.binary()
   return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
 end
 
--- The sanitizers' settings. A worker that has dropped privileges cannot be traced, which leak
--- checking needs, unless the binary allows it; so they write where everybody may.
-local function environment(extra)
+-- The sanitizers' settings, unless the caller brings some.
+local function environment(extra, temporary)
   local env = {
+    TMPDIR = temporary,
     ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0",
     UBSAN_OPTIONS = os.getenv("UBSAN_OPTIONS") or "print_stacktrace=1",
   }
@@ -56,11 +57,20 @@ local function environment(extra)
   return env
 end
 
+local function check_binary()
+  local file = io.open(server.binary())
+  if not file then
+    error("there is no " .. server.binary() .. ": run make", 3)
+  end
+  file:close()
+end
+
 --- Runs `moongate ARGS...` to its end, for the commands that do not serve.
 ---@param args string[]
 ---@param options? { cwd?: string, env?: table, input?: string, timeout?: number }
 ---@return RunResult
 function server.command(args, options)
+  check_binary()
   options = options or {}
   local argv = { server.binary() }
   for _, word in ipairs(args) do
@@ -112,6 +122,7 @@ end
 ---@param options ServerOptions
 ---@return Server
 function server.start(options)
+  check_binary()
   local dir, command = prepare(options)
   local logs = process.tempdir("log")
   local address = options.address or "127.0.0.1:" .. net.free_port()
@@ -120,11 +131,13 @@ function server.start(options)
     dir = dir,
     stdout_path = logs .. "/stdout",
     stderr_path = logs .. "/stderr",
+    temporary = logs .. "/tmp",
   }, Server)
+  assert(os.execute("mkdir -m 755 " .. self.temporary) == 0)
   self.process = process.spawn({
     argv = arguments(command, options, address),
     cwd = dir,
-    env = environment(options.env),
+    env = environment(options.env, self.temporary),
     stdout = self.stdout_path,
     stderr = self.stderr_path,
   })
@@ -240,7 +253,8 @@ function Server:check_reports()
   end
 end
 
---- Stops it gracefully and checks how it ended. Safe to call twice.
+--- Stops it gracefully and checks how it ended, and that it has left no temporary file. Safe to
+--- call twice.
 ---@param timeout? number seconds, 10 by default
 function Server:stop(timeout)
   if self.stopped then
@@ -253,6 +267,10 @@ function Server:stop(timeout)
     error("moongate did not stop on TERM; it wrote:\n" .. self:errors(), 2)
   elseif self.process.code ~= 0 then
     error(("moongate stopped with %s:\n%s"):format(self.process:ending(), self:errors()), 2)
+  end
+  local left = process.run({ argv = { "ls", self.temporary } }).stdout
+  if left ~= "" then
+    error("moongate has left behind: " .. left, 2)
   end
 end
 

@@ -8,6 +8,9 @@ local M = {}
 -- Newest first.
 local VERSIONS = { "8.5", "8.4", "8.3", "8.2", "8.1", "8.0", "7.4" }
 
+-- A changed page is to be seen at once: this is where pages are written.
+local SETTING = "opcache.revalidate_freq=0"
+
 M.INSTALL = "no PHP was found: neither php-fpm nor php-cgi is installed; "
   .. "on Debian and Ubuntu: `apt-get install php8.2-fpm` (or php-fpm)"
 
@@ -47,14 +50,17 @@ local function listen_of(address)
 end
 
 --- The configuration of a pool that only this server uses.
+---@param dir string a folder of our own
 ---@param address string
 ---@param user string|nil whose processes; nil: our own
 ---@param group string|nil
 ---@return string
-function M.config(address, user, group)
+function M.config(dir, address, user, group)
   local lines = {
     "[global]",
-    "error_log = /proc/self/fd/2",
+    -- Nothing is written there, thanks to -O; but PHP wants a file that it can open, which our
+    -- stderr need not be.
+    "error_log = " .. dir .. "/php-fpm.log",
     "log_level = warning",
     "daemonize = no",
     "[moongate]",
@@ -65,8 +71,6 @@ function M.config(address, user, group)
     "pm.process_idle_timeout = 30s",
     "pm.status_path = /status",
     "ping.path = /ping",
-    "catch_workers_output = yes",
-    "decorate_workers_output = no",
     "security.limit_extensions = .php",
   }
   local function add(format, ...)
@@ -107,11 +111,11 @@ end
 local function use_fpm(opts, program, address, dir)
   local user = core.uid() == 0 and account(opts.user) or nil
   local config = dir .. "/php-fpm.conf"
-  local problem = write(config, M.config(address, user, user and opts.group))
+  local problem = write(config, M.config(dir, address, user, user and opts.group))
   if problem then
     return problem
   end
-  opts.companion = { program, "-F", "-y", config }
+  opts.companion = { program, "-F", "-O", "-d", SETTING, "-y", config }
   if user == "root" then
     table.insert(opts.companion, "-R")
   end
@@ -122,7 +126,7 @@ end
 local function use_cgi(opts, program, address)
   opts.companion = {
     core.find_program("env"), "PHP_FCGI_CHILDREN=4", "PHP_FCGI_MAX_REQUESTS=1000", program,
-    "-b", listen_of(address),
+    "-d", SETTING, "-b", listen_of(address),
   }
 end
 

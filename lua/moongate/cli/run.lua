@@ -4,13 +4,14 @@ local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core")
 local fpm = require("moongate.cli.fpm")
+local upcoming = require("moongate.upcoming")
 
 local M = {
   usage = "run ROUTE.lua [OPTIONS]", summary = "serve what a route says, in the foreground",
   options = {
-    { name = "--watch", set = true, help = "reload when the script changes" },
+    { name = "--watch", set = true, help = "reload when the script changes (not yet)" },
     { name = "--no-watch", key = "watch", set = false, help = "do not watch the script" },
-    { name = "--control", value = "ADDR", help = "address of the control listener, or off" },
+    { name = "--control", value = "ADDR", help = "the control listener (not yet), or off" },
     {
       name = "--php", value = "ADDR",
       help = "run a private PHP on this address, or auto; the script finds it in MOONGATE_PHP",
@@ -46,16 +47,15 @@ function M.main(args)
   if not opts then
     return 2, problem
   end
+  for name in pairs(upcoming.options) do
+    if args[name] ~= nil and args[name] ~= upcoming.options[name] then
+      return 2, upcoming.message("--" .. name)
+    end
+  end
   opts.route = common.absolute(args[1])
   opts.watch = args.watch
   if args.control == "off" then
     opts.control = false
-  elseif args.control then
-    opts.control, problem = addr.parse(args.control, "listen")
-    if not opts.control then
-      return 2, ("--control: '%s': %s"):format(args.control,
-        problem or "expected " .. addr.EXPECTED)
-    end
   end
   if args.php then
     problem = add_php(opts, args)
