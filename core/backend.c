@@ -40,7 +40,7 @@ enum conn_state {
 
 struct conn {
     ev_io io;
-    ev_timer retry; /* CONN_BACKLOG */
+    ev_timer retry;        /* CONN_BACKLOG */
     struct deferred flush; /* what waits in `out` is written at the end of the turn */
     struct deadline deadline;
     const char *deadline_detail;

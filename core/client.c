@@ -34,7 +34,7 @@
 #define SMALL_FILE    32768 /* read and sent with the head in one call */
 #define GATHER_SLICES 48
 #define TURN_SIZE     (128 * 1024) /* of all small responses of one turn */
-#define TURN_RESPONSE 4096         /* what is small: copying it costs less than waking somebody up */
+#define TURN_RESPONSE 4096 /* what is small: copying it costs less than waking somebody up */
 
 struct client {
     ev_io io;
@@ -460,6 +460,20 @@ static void end(void *front)
     mark_ended(c);
 }
 
+static bool retract(void *front)
+{
+    struct client *c = front;
+    if (!c->head_waits)
+        return false;
+    c->head_waits = false;
+    if (gathered.owner == c) {
+        gathered.owner = NULL;
+        gathered.count = 0;
+        gathered.bytes = 0;
+    }
+    return true;
+}
+
 /* Without the last chunk, or short of its Content-Length, and with the connection's end. */
 static void cut(void *front)
 {
@@ -483,6 +497,7 @@ static const struct front_ops front_ops = {
     .file = file,
     .flush = flush,
     .end = end,
+    .retract = retract,
     .cut = cut,
     .full = full,
 };

@@ -129,15 +129,10 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
                          fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id};
-    if (d->type == FCGI_END_REQUEST) {
-        const uint8_t *b = d->bytes;
-        if (!collect(d, at, end))
-            return true;
-        d->have = 0;
-        d->left = 0;
-        event.app_status = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-        event.protocol_status = b[4]; /* the three bytes behind it are garbage in PHP-FPM */
-        return on_event(ctx, &event);
+    if (d->type == FCGI_END_REQUEST) { /* kept until its padding has come, too */
+        if (collect(d, at, end))
+            d->left = 0;
+        return true;
     }
     size_t n = (size_t)(end - *at);
     if (n > d->left)
@@ -148,27 +143,42 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
     return on_event(ctx, &event);
 }
 
+/* The record is complete, padding and all. */
+static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
+{
+    d->in_content = false;
+    if (d->type != FCGI_END_REQUEST)
+        return true;
+    const uint8_t *b = d->bytes;
+    struct fcgi_event event = {
+        .type = d->type,
+        .id = d->id,
+        .app_status =
+            (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | (uint32_t)b[3],
+        .protocol_status = b[4], /* the three bytes behind it are garbage in PHP-FPM */
+    };
+    d->have = 0;
+    return on_event(ctx, &event);
+}
+
 const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t *used,
                       fcgi_event_cb on_event, void *ctx)
 {
     const char *at = data, *end = data + n, *err = NULL;
     bool go = true;
-    while (at < end && err == NULL && (go || d->in_content)) {
+    while (at < end && err == NULL && go) {
         if (!d->in_content) {
             if (collect(d, &at, end))
                 err = begin_record(d);
         } else if (d->left > 0) {
-            if (!pass_content(d, &at, end, on_event, ctx))
-                go = false;
-            if (!go && d->left > 0)
-                break; /* stopped inside a record: whoever stops there drops the connection */
+            go = pass_content(d, &at, end, on_event, ctx);
         } else {
             size_t skip = (size_t)(end - at) < d->padding ? (size_t)(end - at) : d->padding;
             at += skip;
             d->padding = (uint8_t)(d->padding - skip);
         }
-        if (d->in_content && d->left == 0 && d->padding == 0)
-            d->in_content = false;
+        if (err == NULL && d->in_content && d->left == 0 && d->padding == 0)
+            go &= end_record(d, on_event, ctx);
     }
     *used = (size_t)(at - data);
     return err;

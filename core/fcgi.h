@@ -78,7 +78,8 @@ struct fcgi_event {
     uint8_t protocol_status; /* END_REQUEST only */
 };
 
-/* Returns false to stop the decoder behind the record at hand; the rest stays with the caller. */
+/* Returns false to stop the decoder; the rest stays with the caller. Behind END_REQUEST it can be
+ * fed on, inside another record it can't. */
 typedef bool (*fcgi_event_cb)(void *ctx, const struct fcgi_event *event);
 
 struct fcgi_decoder {

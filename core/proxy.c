@@ -308,8 +308,16 @@ static void on_turn(void *ctx)
     hold_when_full(px);
 }
 
-static void cut_response(struct proxy *px, const char *reason)
+/* The answer has broken off. Where its head is still here the client gets an error page, otherwise
+ * it must see that the body is not whole. */
+static void cut_response(struct proxy *px, int status, const char *reason)
 {
+    if (px->state == PROXY_REPLYING && px->ops->retract(px->front)) {
+        clear_response(&px->req);
+        px->req.body_out = 0;
+        reply_error(px, status, reason);
+        return;
+    }
     px->req.error = reason;
     px->close = true;
     px->state = PROXY_ENDED;
@@ -350,7 +358,7 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
     }
     if (is_short(px)) {
         log_backend(px, LOG_ERROR, "protocol", "a body shorter than its Content-Length");
-        cut_response(px, "a body shorter than its Content-Length");
+        cut_response(px, 502, "a body shorter than its Content-Length");
         return;
     }
     px->req.ended = true;
@@ -436,7 +444,7 @@ static void backend_failed(struct proxy *px, enum backend_error error, const cha
     detail = describe_failure(px, error, detail);
     if (px->state == PROXY_REPLYING) {
         log_backend(px, LOG_ERROR, kind, detail);
-        cut_response(px, detail);
+        cut_response(px, failure_status(error), detail);
         return;
     }
     if (px->state != PROXY_WAITING)
@@ -611,7 +619,7 @@ static void carry_out(struct proxy *px)
         break;
     case DECISION_CLOSE:
         px->req.response.status = 444; /* as nginx logs it */
-        cut_response(px, NULL);
+        cut_response(px, 444, NULL);
         break;
     }
 }
@@ -645,7 +653,7 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
     log_info("client %s: %d, %s; request %s", ip, status, reason, id);
     stream_abort(&px->stream);
     if (px->state == PROXY_REPLYING) {
-        cut_response(px, reason);
+        cut_response(px, status, reason);
         return;
     }
     clear_response(&px->req);
@@ -684,7 +692,7 @@ void proxy_body(struct proxy *px, struct str bytes)
     if (req->bytes_in > limit) {
         stream_abort(&px->stream);
         if (px->state == PROXY_REPLYING)
-            cut_response(px, "a body larger than limits.body");
+            cut_response(px, 413, "a body larger than limits.body");
         else
             reply_error(px, 413, "a body larger than limits.body");
         return;

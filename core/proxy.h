@@ -30,6 +30,8 @@ struct front_ops {
     void (*flush)(void *front);
     /* The response is whole. */
     void (*end)(void *front);
+    /* Takes a response back of which nothing has left: true, and another may follow; else false. */
+    bool (*retract)(void *front);
     /* The response can't be completed: make the client see that. */
     void (*cut)(void *front);
     /* True while more waits for the client than limits.response_memory. */

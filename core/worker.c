@@ -109,6 +109,7 @@ static void watch(struct worker *w, const struct worker_config *config)
     ev_io_start(w->loop.ev, &w->master);
     ev_prepare_init(&w->before_wait, before_wait_cb);
     w->before_wait.data = w;
+    ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
     ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
 }

@@ -1,0 +1,174 @@
+/* addr_test - ADDR as the contract writes it, and addresses as text. Links addr and str. */
+#include "../../core/addr.h"
+#include "test.h"
+
+#include <arpa/inet.h>
+
+static void test_resolve(void)
+{
+    static const struct {
+        const char *text;
+        const char *as; /* NULL: refused */
+    } table[] = {
+        {"127.0.0.1:9000", "127.0.0.1:9000"},
+        {"0.0.0.0:0", "0.0.0.0:0"},
+        {"255.255.255.255:65535", "255.255.255.255:65535"},
+        {":8080", "0.0.0.0:8080"},
+        {"*:8080", "0.0.0.0:8080"},
+        {"[::1]:9000", "[::1]:9000"},
+        {"[::]:80", "[::]:80"},
+        {"[2001:DB8:0:0:0:0:0:1]:80", "[2001:db8::1]:80"},
+        {"[::ffff:10.1.2.3]:80", "10.1.2.3:80"},
+        {"unix:/run/php.sock", "unix:/run/php.sock"},
+        {"unix:/run/with:colon and blank", "unix:/run/with:colon and blank"},
+        {"", NULL},
+        {"9000", NULL},
+        {"127.0.0.1", NULL},
+        {"127.0.0.1:", NULL},
+        {"127.0.0.1:65536", NULL},
+        {"127.0.0.1:99999999999999999999", NULL},
+        {"127.0.0.1:-1", NULL},
+        {"127.0.0.1:+1", NULL},
+        {"127.0.0.1: 1", NULL},
+        {"127.0.0.1:80 ", NULL},
+        {"127.0.0.1:0x50", NULL},
+        {"127.0.0.1:http", NULL},
+        {"::1:9000", NULL},
+        {"::1", NULL},
+        {"[::1]", NULL},
+        {"[::1]9000", NULL},
+        {"[]:80", NULL},
+        {"[*]:80", NULL},
+        {"[127.0.0.1]:80", NULL},
+        {"unix:", NULL},
+        {"unix:run/php.sock", NULL},
+        {"unix:@abstract", NULL},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct addr a;
+        char text[ADDR_TEXT_SIZE];
+        test(table[i].text);
+        const char *err = addr_resolve(table[i].text, &a);
+        if (table[i].as == NULL)
+            check(err != NULL && err[0] != '\0');
+        else if (check(err == NULL))
+            check_str(str_of(addr_text(&a, text)), table[i].as);
+    }
+}
+
+static void test_sockaddr(void)
+{
+    struct addr a;
+    test("the sockaddr of an IPv4 address");
+    check(addr_resolve("10.1.2.3:8080", &a) == NULL);
+    check_int(a.len, sizeof(struct sockaddr_in));
+    check_int(a.in.sin_family, AF_INET);
+    check_int(ntohs(a.in.sin_port), 8080);
+    check_int((int64_t)ntohl(a.in.sin_addr.s_addr), 0x0a010203);
+
+    test("the sockaddr of an IPv6 address");
+    check(addr_resolve("[::1]:443", &a) == NULL);
+    check_int(a.len, sizeof(struct sockaddr_in6));
+    check_int(a.in6.sin6_family, AF_INET6);
+    check_int(ntohs(a.in6.sin6_port), 443);
+    check(IN6_IS_ADDR_LOOPBACK(&a.in6.sin6_addr));
+
+    test("a host name is looked up");
+    if (check(addr_resolve("localhost:80", &a) == NULL))
+        check(a.sa.sa_family == AF_INET ? ntohs(a.in.sin_port) == 80
+                                        : ntohs(a.in6.sin6_port) == 80);
+}
+
+/* A path of n bytes behind "unix:". */
+static const char *resolve_path(size_t n, struct addr *a, char *text)
+{
+    memcpy(text, "unix:/", 6);
+    memset(text + 6, 'p', n - 1);
+    text[5 + n] = '\0';
+    return addr_resolve(text, a);
+}
+
+static void test_unix(void)
+{
+    char path[512], text[ADDR_TEXT_SIZE];
+    struct addr a;
+    test("a unix path of 107 bytes is the longest");
+    check(resolve_path(107, &a, path) == NULL);
+    check_int(a.un.sun_family, AF_UNIX);
+    check_int(a.len, (int64_t)(offsetof(struct sockaddr_un, sun_path) + 108));
+    check_str(str_of(addr_text(&a, text)), path);
+    check(resolve_path(108, &a, path) != NULL);
+    check(resolve_path(400, &a, path) != NULL);
+    check(resolve_path(1, &a, path) == NULL);
+}
+
+static void test_long(void)
+{
+    char text[1024];
+    struct addr a;
+    test("a host name that is too long is refused, whatever its length");
+    for (size_t n = 250; n < 1000; n++) {
+        memset(text, 'a', n);
+        memcpy(text + n, ":80", 4);
+        if (n > 255 && !check(addr_resolve(text, &a) != NULL))
+            return;
+    }
+    text[0] = '[';
+    memset(text + 1, ':', 300);
+    memcpy(text + 301, "]:80", 5);
+    check(addr_resolve(text, &a) != NULL);
+}
+
+static struct str peer(const char *text, char out[PEER_TEXT_SIZE], struct peer *p)
+{
+    struct addr a;
+    check(addr_resolve(text, &a) == NULL);
+    peer_from(p, &a);
+    return (struct str){out, peer_text(p, out)};
+}
+
+static void test_peer(void)
+{
+    char out[PEER_TEXT_SIZE];
+    struct peer p;
+    test("peers as text, without the port");
+    check_str(peer("10.0.200.99:1234", out, &p), "10.0.200.99");
+    check_int(p.port, 1234);
+    check_int(p.family, AF_INET);
+    check_str(peer("255.255.255.255:1", out, &p), "255.255.255.255");
+    check_str(peer("0.0.0.0:1", out, &p), "0.0.0.0");
+    check_str(peer("[2001:db8::42]:65535", out, &p), "2001:db8::42");
+    check_int(p.port, 65535);
+    check_str(peer("[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:1", out, &p),
+              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff");
+
+    test("an IPv4 address that came over IPv6 is IPv4");
+    check_str(peer("[::ffff:192.168.0.1]:80", out, &p), "192.168.0.1");
+    check_int(p.family, AF_INET);
+
+    test("a unix peer has no address and no port");
+    check_str(peer("unix:/run/x", out, &p), "unix:");
+    check_int(p.port, 0);
+
+    test("every IPv4 byte is written as inet_ntop writes it");
+    for (int i = 0; i < 256; i++) {
+        char want[INET_ADDRSTRLEN];
+        struct peer q = {.family = AF_INET, .ip = {(uint8_t)i, 0, (uint8_t)(255 - i), 9}};
+        inet_ntop(AF_INET, q.ip, want, sizeof want);
+        size_t n = peer_text(&q, out);
+        if (!check_str(((struct str){out, n}), want))
+            break;
+    }
+    test("a peer takes 20 bytes");
+    check_int(sizeof(struct peer), 20);
+}
+
+int main(void)
+{
+    test_resolve();
+    test_sockaddr();
+    test_unix();
+    test_long();
+    test_peer();
+    return test_report();
+}
