@@ -13,6 +13,8 @@ struct line {
 
 static void put(struct line *l, struct str s)
 {
+    if (s.n == 0)
+        return;
     if (s.n > l->size - l->used) {
         l->full = true;
         return;

@@ -76,6 +76,8 @@ struct str arena_append(struct arena *a, struct str s, struct str more)
 {
     if (s.n == 0)
         return arena_copy(a, more);
+    if (more.n == 0)
+        return s;
     char *end = (char *)s.p + s.n;
     if (end + 1 == a->at && (size_t)(a->end - a->at) >= more.n) {
         memcpy(end, more.p, more.n);

@@ -35,7 +35,8 @@ void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backen
 static struct str join(struct arena *a, struct str x, struct str y)
 {
     char *p = arena_bytes(a, x.n + y.n + 1);
-    memcpy(p, x.p, x.n);
+    if (x.n > 0)
+        memcpy(p, x.p, x.n);
     if (y.n > 0)
         memcpy(p + x.n, y.p, y.n);
     p[x.n + y.n] = '\0';

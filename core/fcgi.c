@@ -85,7 +85,8 @@ void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
         return;
     room = put_length(room, name.n);
     room = put_length(room, value.n);
-    memcpy(room, name.p, name.n);
+    if (name.n > 0)
+        memcpy(room, name.p, name.n);
     if (value.n > 0)
         memcpy(room + name.n, value.p, value.n);
     buf_commit(p->out, size);

@@ -478,6 +478,8 @@ const char *h1_reason(const struct h1 *h)
 
 static char *put(char *at, struct str s)
 {
+    if (s.n == 0)
+        return at;
     memcpy(at, s.p, s.n);
     return at + s.n;
 }

@@ -1,18 +1,23 @@
 -- Raw connections for scenarios: bytes out, bytes in, always with a deadline. http.lua stands on
 -- it; scenarios about malformed requests, pipelining and hang-ups use it directly.
 
+local ffi = require("ffi")
 local socket = require("socket")
 local unix = require("socket.unix")
+
+ffi.cdef("ssize_t recv(int fd, void *bytes, size_t size, int flags);")
 
 local net = {}
 
 ---@class Connection
----@field ended? string why the peer's side is over: "closed", or the socket's error
+---@field ended? string why the peer's side is over: "closed", "reset", or the socket's error
 local Connection = {}
 Connection.__index = Connection
 
 local TIMEOUT = 10
+local DONTWAIT, EAGAIN, ECONNRESET = 0x40, 11, 104
 local PIECE = 65536
+local room = ffi.new("char[?]", PIECE)
 
 --- A TCP port of the loopback that nobody listens on.
 ---@return integer
@@ -155,6 +160,20 @@ function Connection:drip(pieces, pause)
   return self
 end
 
+--- What is there, without waiting. LuaSocket calls a reset "closed" too, so the kernel is asked.
+---@return string bytes
+---@return string|nil ended
+local function take(sock)
+  local n = tonumber(ffi.C.recv(sock:getfd(), room, PIECE, DONTWAIT))
+  if n > 0 then
+    return ffi.string(room, n), nil
+  elseif n == 0 then
+    return "", "closed"
+  end
+  local errno = ffi.errno()
+  return "", errno == ECONNRESET and "reset" or errno ~= EAGAIN and "errno " .. errno or nil
+end
+
 --- Waits until bytes have come or the peer has ended, and takes what is there into the buffer.
 ---@param deadline number clock time
 ---@return boolean more false when the time or the stream is over
@@ -167,12 +186,8 @@ function Connection:fill(deadline)
     return false
   end
   socket.select({ self.sock }, nil, left)
-  self.sock:settimeout(0)
-  local bytes, problem, partial = self.sock:receive(PIECE)
-  bytes = bytes or partial
-  if problem and problem ~= "timeout" then
-    self.ended = problem
-  end
+  local bytes
+  bytes, self.ended = take(self.sock)
   if #bytes > 0 then
     self.buffer = #self.buffer > 0 and self.buffer .. bytes or bytes
   end
