@@ -1,12 +1,10 @@
 /*
  * client - see client.h.
  *
- *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle or
- * closing
+ *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle, or close
  *
  * Input is read into the loop's buffer and used up at once; what can't be used yet (a pipelined
- * request, a body that nobody wants so far) is kept in `in`. Output is gathered as slices until the
- * flush and leaves in one writev; what the socket does not take is kept in `out`.
+ * request, a body that nobody wants so far) is kept in `in`. Output goes through the sender.
  *
  * A request may end inside the call that began it, so nothing here recurses: `end` only marks, and
  * process() goes on to the next request.
@@ -16,42 +14,34 @@
 #include "h1.h"
 #include "log.h"
 #include "proxy.h"
+#include "sender.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define READ_SIZE     65536 /* of one read from a client */
-#define IN_MARK       16384 /* kept input beyond which reading stops */
-#define IN_MAX        (2 * LOOP_READ_SIZE)
-#define OUT_MAX       (64u << 20) /* never reached: full() stops the backend long before */
-#define LINGER_BYTES  65536       /* of an unread body that are read and dropped */
-#define LINGER_TIME   2.0
-#define SMALL_FILE    32768 /* read and sent with the head in one call */
-#define GATHER_SLICES 48
-#define TURN_SIZE     (128 * 1024) /* of all small responses of one turn */
-#define TURN_RESPONSE 4096 /* what is small: copying it costs less than waking somebody up */
+#define READ_SIZE    65536 /* of one read from a client */
+#define IN_MARK      16384 /* kept input beyond which reading stops */
+#define IN_MAX       (2 * LOOP_READ_SIZE)
+#define LINGER_BYTES 65536 /* of an unread body that are read and dropped */
+#define LINGER_TIME  2.0
+#define SMALL_FILE   32768 /* read and sent with the head in one call */
 
 struct client {
     ev_io io;
     struct deadline deadline;
-    struct deferred flush; /* waits with a whole small response in clients->turn */
-    struct str turn;
+    struct sender sender;
     struct clients *clients;
     struct client *prev, *next;
     struct proxy *proxy; /* the request under way, NULL when idle */
     struct request *req;
     struct h1 *h1;
-    struct buf in, out;
+    struct buf in;
     struct str listener;
     struct peer peer, local;
     unsigned requests;
-    int file; /* what sendfile goes on with, -1 */
-    uint64_t file_at, file_left;
     uint32_t lingered;
     bool head_done : 1;
     bool body_done : 1;
@@ -62,50 +52,24 @@ struct client {
     bool ended : 1;      /* the response is whole */
     bool close : 1;      /* after this response */
     bool eof : 1;        /* the client has closed its sending side */
-    bool broken : 1;     /* nothing can be written any more */
     bool lingering : 1;  /* the response is out; what comes is dropped */
     bool processing : 1; /* process() is on the stack */
     bool kicked : 1;     /* an event of our own is due: see kick() */
 };
 
-/* Slices of the response at hand until they are flushed. Only one client gathers at a time. */
-static struct {
-    struct client *owner;
-    struct iovec slices[GATHER_SLICES];
-    int count;
-    size_t bytes;
-} gathered;
-
 static void process(struct client *c, const char *data, size_t n);
-static void send_gathered(struct client *c, bool last, bool more);
+static void send_gathered(struct client *c, enum sender_when when);
 
 /* --- the connection's end --- */
-
-/* The client's part of the turn's buffer is not needed any more. */
-static void leave_turn(struct client *c)
-{
-    struct clients *all = c->clients;
-    if (c->turn.n == 0)
-        return;
-    loop_undefer(all->loop, &c->flush);
-    c->turn = STR_NONE;
-    if (--all->turn_count == 0)
-        all->turn_used = 0;
-}
 
 static void client_free(struct client *c)
 {
     struct clients *all = c->clients;
-    leave_turn(c);
-    if (gathered.owner == c)
-        gathered.owner = NULL;
     ev_io_stop(all->loop->ev, &c->io);
     deadline_fini(&c->deadline);
+    sender_fini(&c->sender);
     close(c->io.fd);
-    if (c->file >= 0)
-        close(c->file);
     buf_fini(&c->in);
-    buf_fini(&c->out);
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
@@ -138,8 +102,7 @@ static bool wants_read(const struct client *c)
 
 static void rearm(struct client *c)
 {
-    int events = (wants_read(c) ? EV_READ : 0) |
-                 (!c->broken && (buf_len(&c->out) > 0 || c->file_left > 0) ? EV_WRITE : 0);
+    int events = (wants_read(c) ? EV_READ : 0) | (sender_waits(&c->sender) ? EV_WRITE : 0);
     struct ev_loop *ev = c->clients->loop->ev;
     if (!ev_is_active(&c->io) || (c->io.events & (EV_READ | EV_WRITE)) != events) {
         ev_io_stop(ev, &c->io); /* forgets a kick, too */
@@ -162,136 +125,16 @@ static void kick(struct client *c)
 
 /* --- writing --- */
 
-static void write_failed(struct client *c)
-{
-    c->broken = true;
-    c->file_left = 0;
-    buf_fini(&c->out);
-    kick(c);
-}
-
-static bool is_retry(int err)
-{
-    return err == EAGAIN || err == EINTR;
-}
-
-static size_t total_size(const struct iovec *v, int count)
-{
-    size_t n = 0;
-    for (int i = 0; i < count; i++)
-        n += v[i].iov_len;
-    return n;
-}
-
-static void sent(struct client *c, size_t n)
+/* What every write is followed by: the count, the clock, and the end of a client that has gone,
+ * which waits until nothing of it is on the stack. */
+static void note_sent(struct client *c, size_t n)
 {
     if (c->req != NULL)
         c->req->bytes_out += n;
-}
-
-/* Sends the slices as far as the socket takes them, behind what waits already; keeps the rest. */
-static void send_slices(struct client *c, struct iovec *v, int count, bool more)
-{
-    size_t done = 0;
-    if (c->broken || count == 0)
-        return;
-    if (buf_len(&c->out) == 0) {
-        struct msghdr msg = {.msg_iov = v, .msg_iovlen = (size_t)count};
-        ssize_t n = count == 1 && !more ? write(c->io.fd, v->iov_base, v->iov_len)
-                                        : sendmsg(c->io.fd, &msg, more ? MSG_MORE : 0);
-        if (n < 0 && !is_retry(errno)) {
-            write_failed(c);
-            return;
-        }
-        done = n > 0 ? (size_t)n : 0;
-        sent(c, done);
-    }
-    if (done == total_size(v, count))
-        return;
-    for (int i = 0; i < count; i++) {
-        if (done >= v[i].iov_len) {
-            done -= v[i].iov_len;
-            continue;
-        }
-        buf_append(&c->out, (char *)v[i].iov_base + done, v[i].iov_len - done);
-        done = 0;
-    }
-    deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
-}
-
-static void write_out(struct client *c)
-{
-    struct str waiting = buf_peek(&c->out);
-    ssize_t n = write(c->io.fd, waiting.p, waiting.n);
-    if (n < 0 && !is_retry(errno)) {
-        write_failed(c);
-        return;
-    }
-    if (n <= 0)
-        return;
-    sent(c, (size_t)n);
-    buf_consume(&c->out, (size_t)n);
-    if (buf_len(&c->out) == 0)
-        buf_fini(&c->out); /* a slow client's backlog is not kept for the next one */
-    deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
-}
-
-static void write_file(struct client *c)
-{
-    off_t at = (off_t)c->file_at;
-    size_t want = c->file_left < 1u << 20 ? (size_t)c->file_left : 1u << 20;
-    ssize_t n = sendfile(c->io.fd, c->file, &at, want);
-    if (n < 0 && is_retry(errno))
-        return;
-    if (n <= 0) { /* n == 0: the file has shrunk since its length was promised */
-        c->close = true;
-        write_failed(c);
-        return;
-    }
-    c->file_at += (uint64_t)n;
-    c->file_left -= (uint64_t)n;
-    c->req->body_out += (uint64_t)n;
-    sent(c, (size_t)n);
-    deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
-}
-
-static bool all_written(const struct client *c)
-{
-    return buf_len(&c->out) == 0 && c->file_left == 0 && c->turn.n == 0;
-}
-
-/* Keeps a whole small response until the end of the turn. Returns false when it has to go now. */
-static bool send_with_turn(struct client *c, const struct iovec *v, int count)
-{
-    struct clients *all = c->clients;
-    size_t n = total_size(v, count);
-    if (c->broken || n == 0 || n > TURN_RESPONSE || n > TURN_SIZE - all->turn_used ||
-        buf_len(&c->out) > 0 || c->turn.n > 0)
-        return false;
-    char *at = all->turn + all->turn_used;
-    c->turn = (struct str){at, n};
-    for (int i = 0; i < count; i++) {
-        memcpy(at, v[i].iov_base, v[i].iov_len);
-        at += v[i].iov_len;
-    }
-    all->turn_used += n;
-    all->turn_count++;
-    loop_defer(all->loop, &c->flush);
-    return true;
-}
-
-static void send_turn(struct client *c)
-{
-    struct iovec v = {(char *)c->turn.p, c->turn.n};
-    send_slices(c, &v, 1, false);
-    leave_turn(c);
-}
-
-static void flush_cb(struct deferred *d)
-{
-    struct client *c = (struct client *)((char *)d - offsetof(struct client, flush));
-    send_turn(c);
-    process(c, NULL, 0);
+    if (c->sender.broken)
+        kick(c);
+    else if (sender_waits(&c->sender))
+        deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
 }
 
 /* --- the response: front_ops --- */
@@ -303,10 +146,9 @@ static void want_body(void *front, bool want)
     if (!want)
         return;
     if (c->req->expect_continue && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
-        static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        struct iovec v = {(char *)text, sizeof text - 1};
+        static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
         c->req->expect_continue = false;
-        send_slices(c, &v, 1, false);
+        note_sent(c, sender_send(&c->sender, &go_on, SENDER_NOW));
     }
     deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
     if (!c->processing) /* some of it may be here already */
@@ -322,16 +164,10 @@ static void respond(void *front)
 static void body(void *front, struct str bytes)
 {
     struct client *c = front;
-    if (gathered.owner == c && gathered.count == GATHER_SLICES)
-        send_gathered(c, false, false);
-    gathered.owner = c;
-    gathered.slices[gathered.count++] = (struct iovec){(char *)bytes.p, bytes.n};
-    gathered.bytes += bytes.n;
-}
-
-static size_t gathered_bytes(const struct client *c)
-{
-    return gathered.owner == c ? gathered.bytes : 0;
+    if (sender_gather(&c->sender, bytes))
+        return;
+    send_gathered(c, SENDER_NOW);
+    sender_gather(&c->sender, bytes);
 }
 
 /* How the client will know where the body ends. */
@@ -349,7 +185,7 @@ static struct str make_head(struct client *c)
         framing = H1_NO_BODY;
     else if (c->ended) { /* all of it is here: its length is known after all */
         framing = H1_LENGTH;
-        length = (int64_t)(gathered_bytes(c));
+        length = (int64_t)(sender_gathered(&c->sender));
     } else if (req->minor > 0)
         framing = H1_CHUNKED;
     else
@@ -379,32 +215,21 @@ static size_t chunk_line(size_t n, char *out)
 }
 
 /* Sends the head if it waits, what was gathered, and the last chunk once the response is whole. */
-static void send_gathered(struct client *c, bool last, bool more)
+static void send_gathered(struct client *c, enum sender_when when)
 {
-    struct iovec v[GATHER_SLICES + 4];
+    static const char ends[] = "\r\n0\r\n\r\n"; /* of a chunk, and of the last one */
+    struct sender_frame frame = {.head = STR_NONE};
     char line[24];
-    int count = 0;
-    size_t bytes = gathered_bytes(c);
-    if (c->head_waits) {
-        struct str head = make_head(c);
-        v[count++] = (struct iovec){(char *)head.p, head.n};
-    }
-    if (c->chunked && bytes > 0)
-        v[count++] = (struct iovec){line, chunk_line(bytes, line)};
-    if (bytes > 0) {
-        memcpy(v + count, gathered.slices, (size_t)gathered.count * sizeof *v);
-        count += gathered.count;
-    }
-    if (c->chunked && (bytes > 0 || last)) {
-        static const char ends[] = "\r\n0\r\n\r\n";
-        size_t from = bytes > 0 ? 0 : 2, to = last ? sizeof ends - 1 : 2;
-        v[count++] = (struct iovec){(char *)ends + from, to - from};
-    }
-    gathered.owner = NULL;
-    gathered.count = 0;
-    gathered.bytes = 0;
-    if (!last || more || !send_with_turn(c, v, count))
-        send_slices(c, v, count, more);
+    bool bytes = sender_gathered(&c->sender) > 0;
+    if (c->head_waits)
+        frame.head = make_head(c);
+    if (c->chunked && bytes)
+        frame.line = (struct str){line, chunk_line(sender_gathered(&c->sender), line)};
+    if (c->chunked && bytes)
+        frame.tail = (struct str){ends, c->ended ? 7 : 2};
+    else if (c->chunked && c->ended)
+        frame.tail = (struct str){ends + 2, 5};
+    note_sent(c, sender_send(&c->sender, &frame, when));
     if (!c->processing)
         rearm(c);
 }
@@ -412,35 +237,31 @@ static void send_gathered(struct client *c, bool last, bool more)
 static void flush(void *front)
 {
     struct client *c = front;
-    send_gathered(c, false, false);
+    send_gathered(c, SENDER_NOW);
 }
 
 static void file(void *front, int fd, uint64_t size)
 {
     struct client *c = front;
     char *scratch = c->clients->loop->scratch;
-    if (size <=
-        SMALL_FILE) { /* head and body in one call; a shrunken file is noticed by its size */
-        ssize_t n = pread(fd, scratch, (size_t)size, 0);
-        close(fd);
-        if (n != (ssize_t)size) {
-            c->close = true;
-            write_failed(c);
-            return;
-        }
-        body(c, (struct str){scratch, (size_t)n});
-        c->req->body_out += (uint64_t)n;
+    if (size > SMALL_FILE) {
+        sender_file(&c->sender, fd, size);
         return;
     }
-    c->file = fd;
-    c->file_at = 0;
-    c->file_left = size;
+    ssize_t n = pread(fd, scratch, (size_t)size, 0);
+    close(fd);
+    if (n != (ssize_t)size) { /* it has shrunk since its length was promised */
+        c->sender.broken = true;
+        return;
+    }
+    body(c, (struct str){scratch, (size_t)n});
+    c->req->body_out += (uint64_t)n;
 }
 
 static bool full(void *front)
 {
     const struct client *c = front;
-    return buf_len(&c->out) > proxy_limits(c->proxy)->response_memory;
+    return buf_len(&c->sender.out) > proxy_limits(c->proxy)->response_memory;
 }
 
 /* Whoever is outside process() must go on with the next request. */
@@ -454,9 +275,9 @@ static void end(void *front)
 {
     struct client *c = front;
     c->ended = true;
-    send_gathered(c, true, c->file_left > 0);
-    if (c->file_left > 0 && buf_len(&c->out) == 0)
-        write_file(c);
+    send_gathered(c, c->sender.file_left > 0 ? SENDER_MORE : SENDER_TURN);
+    if (c->sender.file_left > 0 && buf_len(&c->sender.out) == 0)
+        note_sent(c, sender_write(&c->sender));
     mark_ended(c);
 }
 
@@ -466,11 +287,7 @@ static bool retract(void *front)
     if (!c->head_waits)
         return false;
     c->head_waits = false;
-    if (gathered.owner == c) {
-        gathered.owner = NULL;
-        gathered.count = 0;
-        gathered.bytes = 0;
-    }
+    sender_forget(&c->sender);
     return true;
 }
 
@@ -479,7 +296,7 @@ static void cut(void *front)
 {
     struct client *c = front;
     if (!c->head_waits)
-        send_gathered(c, false, false);
+        send_gathered(c, SENDER_NOW);
     if (c->until_eof) { /* nothing but a reset tells such a client that there should be more */
         struct linger now = {.l_onoff = 1};
         setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
@@ -586,10 +403,12 @@ static bool finish_request(struct client *c)
     /* Unread input makes the kernel answer with a reset, which may take the response with it. */
     bool unread = !c->body_done || c->eof;
     struct proxy *proxy = c->proxy;
+    c->req->body_out += c->sender.file_at;
+    c->sender.file_at = 0;
     c->proxy = NULL;
     c->req = NULL;
     c->h1 = NULL;
-    if (c->broken)
+    if (c->sender.broken)
         proxy_gone(proxy, "the client closed the connection");
     else
         proxy_done(proxy);
@@ -599,7 +418,7 @@ static bool finish_request(struct client *c)
         deadline_set(&c->deadline, (*c->clients->current)->settings->limits.keepalive_timeout);
         return true;
     }
-    if (c->broken || !unread) {
+    if (c->sender.broken || !unread) {
         client_free(c);
         return false;
     }
@@ -618,15 +437,15 @@ static bool may_skip_body(struct client *c)
 static bool step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     *used = 0;
-    if (c->turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
-        send_turn(c);
+    if (c->sender.turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
+        note_sent(c, sender_write(&c->sender));
     if (c->proxy == NULL) {
         if (n == 0 || c->clients->stopping)
             return false;
         begin_request(c);
         return true;
     }
-    if (c->ended && all_written(c)) {
+    if (c->ended && sender_is_done(&c->sender)) {
         if (c->body_done || c->close || !may_skip_body(c)) {
             c->close |= !c->body_done;
             c->lingered = 0;
@@ -698,7 +517,7 @@ static void readable(struct client *c)
 {
     struct loop *loop = c->clients->loop;
     ssize_t n = read(c->io.fd, loop->in, READ_SIZE);
-    if (n < 0 && is_retry(errno))
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (c->lingering)
         drop_input(c, n);
@@ -710,20 +529,24 @@ static void readable(struct client *c)
         client_gone(c, "the client reset the connection");
 }
 
+static void on_turn(struct sender *sender)
+{
+    struct client *c = (struct client *)((char *)sender - offsetof(struct client, sender));
+    note_sent(c, sender_write(sender));
+    process(c, NULL, 0);
+}
+
 static void writable(struct client *c)
 {
-    if (buf_len(&c->out) > 0)
-        write_out(c);
-    else if (c->file_left > 0)
-        write_file(c);
-    if (c->broken)
+    note_sent(c, sender_write(&c->sender));
+    if (c->sender.broken)
         return;
-    if (all_written(c) && c->ended) {
+    if (sender_is_done(&c->sender) && c->ended) {
         deadline_clear(&c->deadline);
         process(c, NULL, 0);
         return;
     }
-    if (all_written(c) && c->proxy != NULL) {
+    if (sender_is_done(&c->sender) && c->proxy != NULL) {
         deadline_clear(&c->deadline);
         proxy_room(c->proxy);
     }
@@ -736,13 +559,13 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     if (c->kicked) {
         c->kicked = false;
-        if (c->broken)
+        if (c->sender.broken)
             client_gone(c, "the client closed the connection");
         else
             process(c, NULL, 0);
         return;
     }
-    if (events & EV_WRITE && (buf_len(&c->out) > 0 || c->file_left > 0) && !c->broken)
+    if (events & EV_WRITE && sender_waits(&c->sender))
         writable(c);
     else if (events & EV_READ)
         readable(c);
@@ -761,7 +584,7 @@ static void missed_cb(struct deadline *d)
         refuse(c, 408, "the head did not come within header_timeout");
         c->processing = false;
         process(c, NULL, 0);
-    } else if (!all_written(c)) {
+    } else if (!sender_is_done(&c->sender)) {
         client_gone(c, "the client took nothing within send_timeout");
     } else if (!c->body_done && !c->ended && c->want_body) {
         c->eof = true;
@@ -778,15 +601,13 @@ static void missed_cb(struct deadline *d)
 
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current)
 {
-    *clients = (struct clients){.loop = loop, .current = current, .turn = malloc(TURN_SIZE)};
-    if (clients->turn == NULL)
-        abort();
+    *clients = (struct clients){.loop = loop, .current = current};
+    sender_turn_init(&clients->turn, loop);
 }
 
 void clients_fini(struct clients *clients)
 {
-    free(clients->turn);
-    clients->turn = NULL;
+    sender_turn_fini(&clients->turn);
 }
 
 void client_new(struct clients *clients, int fd, const struct addr *remote,
@@ -797,15 +618,13 @@ void client_new(struct clients *clients, int fd, const struct addr *remote,
         abort();
     c->clients = clients;
     c->listener = listener;
-    c->file = -1;
     peer_from(&c->peer, remote);
     peer_from(&c->local, local);
     buf_init(&c->in, IN_MAX);
-    buf_init(&c->out, OUT_MAX);
     deadline_init(&c->deadline, clients->loop, missed_cb);
     ev_io_init(&c->io, io_cb, fd, EV_READ);
     c->io.data = c;
-    c->flush.run = flush_cb;
+    sender_init(&c->sender, fd, &clients->turn, on_turn);
     c->next = clients->list;
     if (c->next != NULL)
         c->next->prev = c;

@@ -8,13 +8,12 @@
 #define MG_CLIENT_H
 
 #include "generation.h"
+#include "sender.h"
 
 /* What clients share: the worker has one. `current` is what new requests run on. */
 struct clients {
     struct loop *loop;
-    char *turn; /* small responses of this turn of the loop, see client.c */
-    size_t turn_used;
-    unsigned turn_count;
+    struct sender_turn turn;
     struct generation **current;
     struct client *list;
     unsigned count;
