@@ -63,7 +63,7 @@ UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
-               $$(patsubst %,$(BUILD)/core/%.o,$$(links_$$*))
+               $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*)))
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
 

@@ -18,10 +18,8 @@ void buf_fini(struct buf *b)
     buf_init(b, b->max);
 }
 
-char *buf_reserve(struct buf *b, size_t n)
+char *buf_grow(struct buf *b, size_t n)
 {
-    if (b->cap - b->tail >= n)
-        return b->data + b->tail;
     size_t len = buf_len(b);
     if (n > b->max || len > b->max - n) {
         b->overflow = true;

@@ -36,7 +36,11 @@ static inline struct str buf_peek(const struct buf *b)
 }
 
 /* Room for n more bytes at the tail, or NULL and `overflow`. Commit what was written. */
-char *buf_reserve(struct buf *b, size_t n);
+char *buf_grow(struct buf *b, size_t n);
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+    return b->cap - b->tail >= n ? b->data + b->tail : buf_grow(b, n);
+}
 static inline void buf_commit(struct buf *b, size_t n)
 {
     b->tail += n;

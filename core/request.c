@@ -18,52 +18,52 @@ void request_fini(struct request *r)
     arena_fini(&r->arena);
 }
 
-static const struct {
-    uint8_t length;
+/* Sorted by length: the names of one length stand together. */
+static const struct known {
     uint8_t id;
     const char *name; /* lower case */
 } known_headers[] = {
-    {2, HEADER_TE, "te"},
-    {4, HEADER_DATE, "date"},
-    {4, HEADER_ETAG, "etag"},
-    {4, HEADER_HOST, "host"},
-    {5, HEADER_PROXY, "proxy"},
-    {6, HEADER_COOKIE, "cookie"},
-    {6, HEADER_EXPECT, "expect"},
-    {6, HEADER_SERVER, "server"},
-    {6, HEADER_STATUS, "status"},
-    {7, HEADER_REFERER, "referer"},
-    {7, HEADER_TRAILER, "trailer"},
-    {7, HEADER_UPGRADE, "upgrade"},
-    {8, HEADER_IF_MATCH, "if-match"},
-    {8, HEADER_LOCATION, "location"},
-    {10, HEADER_CONNECTION, "connection"},
-    {10, HEADER_KEEP_ALIVE, "keep-alive"},
-    {10, HEADER_USER_AGENT, "user-agent"},
-    {12, HEADER_CONTENT_TYPE, "content-type"},
-    {13, HEADER_AUTHORIZATION, "authorization"},
-    {13, HEADER_IF_NONE_MATCH, "if-none-match"},
-    {13, HEADER_LAST_MODIFIED, "last-modified"},
-    {14, HEADER_CONTENT_LENGTH, "content-length"},
-    {17, HEADER_IF_MODIFIED_SINCE, "if-modified-since"},
-    {17, HEADER_TRANSFER_ENCODING, "transfer-encoding"},
-    {19, HEADER_IF_UNMODIFIED_SINCE, "if-unmodified-since"},
+    {HEADER_TE, "te"},
+    {HEADER_DATE, "date"},
+    {HEADER_ETAG, "etag"},
+    {HEADER_HOST, "host"},
+    {HEADER_PROXY, "proxy"},
+    {HEADER_COOKIE, "cookie"},
+    {HEADER_EXPECT, "expect"},
+    {HEADER_SERVER, "server"},
+    {HEADER_STATUS, "status"},
+    {HEADER_REFERER, "referer"},
+    {HEADER_TRAILER, "trailer"},
+    {HEADER_UPGRADE, "upgrade"},
+    {HEADER_IF_MATCH, "if-match"},
+    {HEADER_LOCATION, "location"},
+    {HEADER_CONNECTION, "connection"},
+    {HEADER_KEEP_ALIVE, "keep-alive"},
+    {HEADER_USER_AGENT, "user-agent"},
+    {HEADER_CONTENT_TYPE, "content-type"},
+    {HEADER_AUTHORIZATION, "authorization"},
+    {HEADER_IF_NONE_MATCH, "if-none-match"},
+    {HEADER_LAST_MODIFIED, "last-modified"},
+    {HEADER_CONTENT_LENGTH, "content-length"},
+    {HEADER_IF_MODIFIED_SINCE, "if-modified-since"},
+    {HEADER_TRANSFER_ENCODING, "transfer-encoding"},
+    {HEADER_IF_UNMODIFIED_SINCE, "if-unmodified-since"},
 };
+
+/* Where the names of each length begin in known_headers. */
+static const uint8_t first_of_length[] = {0,  0,  0,  1,  1,  4,  5,  9,  12, 14, 14,
+                                          17, 17, 18, 21, 22, 22, 22, 24, 24, 25};
 
 enum header_id header_id(struct str name)
 {
-    if (name.n == 0)
-        return HEADER_OTHER;
-    char first = char_lower(name.p[0]);
-    for (size_t i = 0; i < sizeof known_headers / sizeof *known_headers; i++) {
-        if (known_headers[i].length > name.n)
-            break;
-        if (known_headers[i].length == name.n && known_headers[i].name[0] == first &&
-            str_ieq(name, (struct str){known_headers[i].name, name.n}))
-            return known_headers[i].id;
-    }
-    if (first == 'p' && name.n > 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
+    size_t lengths = sizeof first_of_length - 1;
+    if (name.n > 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
         return HEADER_PROXY;
+    if (name.n >= lengths)
+        return HEADER_OTHER;
+    for (unsigned i = first_of_length[name.n]; i < first_of_length[name.n + 1]; i++)
+        if (str_ieq(name, (struct str){known_headers[i].name, name.n}))
+            return known_headers[i].id;
     return HEADER_OTHER;
 }
 
@@ -83,11 +83,9 @@ bool header_is_hop(enum header_id id)
     }
 }
 
-/* A list with room for one more, in the arena: twice as long each time. */
+/* A list with room for more, in the arena: twice as long each time. */
 static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, size_t size)
 {
-    if (count < *room)
-        return list;
     *room = *room > 0 ? *room * 2 : 16;
     void *bigger = arena_alloc(a, *room * size);
     if (count > 0)
@@ -97,7 +95,8 @@ static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, s
 
 struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value)
 {
-    h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
+    if (h->count == h->room)
+        h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
     struct header *header = &h->list[h->count++];
     *header = (struct header){.name = name, .value = value, .id = (uint8_t)header_id(name)};
     return header;
@@ -161,7 +160,8 @@ struct param *params_find(const struct params *p, struct str name)
 
 void params_add(struct arena *a, struct params *p, struct str name, struct str value)
 {
-    p->list = grow(a, p->list, p->count, &p->room, sizeof *p->list);
+    if (p->count == p->room)
+        p->list = grow(a, p->list, p->count, &p->room, sizeof *p->list);
     p->list[p->count++] = (struct param){name, value};
 }
 

@@ -339,6 +339,14 @@ struct made {
     _Alignas(16) char memory[4096];
 };
 
+/* It has a finalizer, and not the box, which every request of a server has one of. */
+static int made_gc(lua_State *L)
+{
+    struct made *made = lua_touserdata(L, 1);
+    request_fini(&made->req);
+    return 0;
+}
+
 static void ignore_body(void *ctx, struct str bytes)
 {
     (void)ctx;
@@ -389,7 +397,8 @@ static int core_request(lua_State *L)
     struct made *made = lua_newuserdata(L, sizeof *made);
     request_init(&made->req, made->memory, sizeof made->memory);
     box->req = &made->req;
-    box->owned = true;
+    luaL_getmetatable(L, MADE_REQUEST);
+    lua_setmetatable(L, -2);
     lua_createtable(L, 1, 1); /* the box's own table holds the request's memory */
     lua_pushboolean(L, 1);
     lua_rawseti(L, -2, 0);
@@ -594,6 +603,10 @@ int script_core_open(lua_State *L)
         {"uid", core_uid},
         {NULL, NULL},
     };
+    luaL_newmetatable(L, MADE_REQUEST);
+    lua_pushcfunction(L, made_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);

@@ -15,7 +15,6 @@
 /* The userdata `req`. Emptied (req = NULL) when the request ends. */
 struct script_box {
     struct request *req;
-    bool owned; /* made by core.request: freed with the box */
 };
 
 /* --- script.c --- */

@@ -82,7 +82,6 @@ struct script_box *script_push_request(lua_State *L, struct request *req)
 {
     struct script_box *box = lua_newuserdata(L, sizeof *box);
     box->req = req;
-    box->owned = false;
     luaL_getmetatable(L, REQUEST_TYPE);
     lua_setmetatable(L, -2);
     return box;
@@ -362,16 +361,6 @@ static int request_newindex(lua_State *L)
 {
     return luaL_error(L, "req.%s can't be assigned: req is read-only (use req.ctx)",
                       lua_isstring(L, 2) ? lua_tostring(L, 2) : "?");
-}
-
-/* A request that core.request made belongs to its box. */
-static int request_gc(lua_State *L)
-{
-    struct script_box *box = lua_touserdata(L, 1);
-    if (box->owned && box->req != NULL)
-        request_fini(box->req);
-    box->req = NULL;
-    return 0;
 }
 
 /* --- headers of req and of res --- */
@@ -707,8 +696,6 @@ void script_request_open(lua_State *L)
         lua_setfield(L, -2, fields[i].name);
     }
     set_index(L, request_index);
-    lua_pushcfunction(L, request_gc);
-    lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
 
     new_type(L, HEADERS_TYPE, headers_newindex);

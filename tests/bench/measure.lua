@@ -182,7 +182,7 @@ end
 ---@param keep string where the longer run's counts are left, for callgrind_annotate
 ---@return number
 function measure.instructions(start, requests, keep)
-  local warm = 1000
+  local warm = 5000
   local short = run_counted(start, warm)
   local long = run_counted(start, warm + requests, keep)
   return (long - short) / requests

@@ -231,8 +231,8 @@ static void test_size(void)
     for (int kind = 0; kind < 2; kind++) {
         for (size_t size = 0; size <= sizes[kind] + 1; size++) {
             memset(small, '#', sizeof small);
-            size_t n = kind == 0 ? access_combined(&req, small, size)
-                                 : access_json(&req, 3, small, size);
+            size_t n =
+                kind == 0 ? access_combined(&req, small, size) : access_json(&req, 3, small, size);
             if (!check_int((int64_t)n, size < sizes[kind] ? 0 : (int64_t)sizes[kind]) ||
                 !check(small[size] == '#'))
                 return;

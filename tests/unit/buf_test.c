@@ -93,7 +93,8 @@ static bool fills_to(size_t max, size_t piece)
 
 static void test_ceiling(void)
 {
-    static const size_t maxes[] = {0, 1, 10, 511, 512, 513, 600, 1000, 1023, 1024, 1025, 1500, 5000};
+    static const size_t maxes[] = {0,    1,    10,   511,  512,  513, 600,
+                                   1000, 1023, 1024, 1025, 1500, 5000};
     static const size_t pieces[] = {1, 7, 100, 512, 513, 1000, 2000};
     test("max bytes at most, whatever the capacity has grown to");
     for (size_t i = 0; i < sizeof maxes / sizeof *maxes; i++)

@@ -204,7 +204,10 @@ static void test_decode(void)
     test("decode: ids, management records and types that nobody knows");
     put_record(&in, 1, FCGI_STDOUT, 65535, "x", 1, 0);
     put_record(&in, 1, FCGI_STDOUT, 256, "y", 1, 0);
-    put_record(&in, 1, FCGI_GET_VALUES_RESULT, 0, "\x01\x01" "ab", 4, 4);
+    put_record(&in, 1, FCGI_GET_VALUES_RESULT, 0,
+               "\x01\x01"
+               "ab",
+               4, 4);
     put_record(&in, 1, FCGI_UNKNOWN_TYPE, 0, "\x0c.......", 8, 0);
     put_record(&in, 1, 77, 0, "z", 1, 2);
     put_record(&in, 1, 0, 0, "0", 1, 0);
@@ -396,11 +399,17 @@ static void test_small_records(void)
     buf_init(&b, 1000);
     fcgi_begin(&b, 0x1234, FCGI_RESPONDER, FCGI_KEEP_CONN);
     struct str s = buf_peek(&b);
-    check(s.n == 16 && memcmp(s.p, "\1\1\x12\x34\0\x08\0\0" "\0\1\1\0\0\0\0\0", 16) == 0);
+    check(s.n == 16 && memcmp(s.p,
+                              "\1\1\x12\x34\0\x08\0\0"
+                              "\0\1\1\0\0\0\0\0",
+                              16) == 0);
     buf_fini(&b);
     fcgi_begin(&b, 1, FCGI_FILTER, 0);
     s = buf_peek(&b);
-    check(s.n == 16 && memcmp(s.p, "\1\1\0\1\0\x08\0\0" "\0\3\0\0\0\0\0\0", 16) == 0);
+    check(s.n == 16 && memcmp(s.p,
+                              "\1\1\0\1\0\x08\0\0"
+                              "\0\3\0\0\0\0\0\0",
+                              16) == 0);
     buf_fini(&b);
 
     test("encode: the end of a stream");
@@ -488,8 +497,7 @@ static struct pairs_read read_pairs(struct str in)
     return r;
 }
 
-/* Encodes a pair of that name and value size between two small ones. `record`: bytes of content
- * that it takes alone. */
+/* Encodes a pair of that name and value size between two small ones, and reads all back. */
 static void check_pair(size_t name_size, size_t value_size, bool fits)
 {
     struct fcgi_pairs p;
@@ -517,9 +525,9 @@ static void check_pair(size_t name_size, size_t value_size, bool fits)
 
 static void test_pair_sizes(void)
 {
-    static const size_t sizes[] = {0,     1,     126,   127,   128,   129,   255,  256,
-                                   16383, 32749, 32758, 32759, 32760, 32761, 32762, 32767,
-                                   32768, 32769, 65500, 65524};
+    static const size_t sizes[] = {0,     1,     126,   127,   128,   129,   255,
+                                   256,   16383, 32749, 32758, 32759, 32760, 32761,
+                                   32762, 32767, 32768, 32769, 65500, 65524};
     test("encode: names and values of any size, read back");
     for (size_t i = 1; i < sizeof sizes / sizeof *sizes; i++)
         for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++) {
@@ -624,7 +632,10 @@ static void test_records(void)
 static void test_pair_next(void)
 {
     struct str in, name, value;
-    static const char two[] = "\x01\x02" "Abc" "\x80\0\0\x01\x00X" "\x00\x00";
+    static const char two[] = "\x01\x02"
+                              "Abc"
+                              "\x80\0\0\x01\x00X"
+                              "\x00\x00";
     test("pairs: read, a long length for a short name included");
     in = (struct str){two, sizeof two - 1};
     check(fcgi_pair_next(&in, &name, &value));
@@ -648,8 +659,7 @@ static void test_pair_next(void)
 
     test("pairs: lengths up to 2^31 - 1 do not wrap around");
     static const char *const lies[] = {"\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\x01",
-                                       "\x01\xff\xff\xff\xff",             "\x7f\x7f",
-                                       "\x02\xff\xff\xff\xfe"};
+                                       "\x01\xff\xff\xff\xff", "\x7f\x7f", "\x02\xff\xff\xff\xfe"};
     for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
         char text[20];
         snprintf(text, sizeof text, "%sab", lies[i]);

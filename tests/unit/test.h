@@ -39,11 +39,9 @@ static inline void test(const char *name)
     test_state.bad = false;
 }
 
-/* Bytes as a C string, cut when they are many. */
-static inline void test_print(const char *label, struct str s)
+static inline void test_escape(struct str s)
 {
-    fprintf(stderr, "    %s (%zu bytes): \"", label, s.n);
-    for (size_t i = 0; i < s.n && i < 600; i++) {
+    for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if (c == '\n')
             fputs("\\n", stderr);
@@ -54,13 +52,22 @@ static inline void test_print(const char *label, struct str s)
         else
             fputc(c, stderr);
     }
+}
+
+/* Bytes as a C string, cut when they are many. */
+static inline void test_print(const char *label, struct str s)
+{
+    fprintf(stderr, "    %s (%zu bytes): \"", label, s.n);
+    test_escape((struct str){s.p, s.n < 600 ? s.n : 600});
     fputs(s.n > 600 ? "\"...\n" : "\"\n", stderr);
 }
 
 static inline void test_failed(const char *file, int line, const char *what)
 {
     test_state.bad = true;
-    fprintf(stderr, "%s:%d: %s\n    expected: %s\n", file, line, test_state.name, what);
+    fprintf(stderr, "%s:%d: ", file, line);
+    test_escape(str_of(test_state.name));
+    fprintf(stderr, "\n    expected: %s\n", what);
 }
 
 static inline bool test_str(const char *file, int line, const char *what, struct str got,
@@ -87,8 +94,7 @@ static inline bool test_int(const char *file, int line, const char *what, int64_
 #define check(expr)          ((expr) ? true : (test_failed(__FILE__, __LINE__, #expr), false))
 #define check_int(got, want) test_int(__FILE__, __LINE__, #got " == " #want, (got), (want))
 /* got is a struct str, want is text. */
-#define check_str(got, want)                                                                       \
-    test_str(__FILE__, __LINE__, #got " is " #want, (got), str_of(want))
+#define check_str(got, want) test_str(__FILE__, __LINE__, #got " is " #want, (got), str_of(want))
 
 /* A copy of exactly n bytes, so that a sanitizer sees the first byte read beyond them. */
 static inline char *test_copy(const char *bytes, size_t n)

@@ -227,7 +227,8 @@ static void test_absolute(void)
 /* Nothing that the path could be may leave the root or keep a dot segment. */
 static void test_random_paths(void)
 {
-    static const char *const parts[] = {"/", "/", ".", "..", "a", "%2e", "%2f", "%2F", "%2E", "b.", "/.."};
+    static const char *const parts[] = {"/",   "/",   ".",   "..", "a",  "%2e",
+                                        "%2f", "%2F", "%2E", "b.", "/.."};
     uint32_t seed = 12345;
     test("a decoded path is absolute, without dot segments and double slashes");
     for (int round = 0; round < 50000; round++) {
@@ -336,7 +337,9 @@ static void test_hosts(void)
         {"a<b>", NULL, 0},
         {"a;b", NULL, 0},
         {"a\x80", NULL, 0},
-        {"b\xc3\xbc" "cher.example", NULL, 0},
+        {"b\xc3\xbc"
+         "cher.example",
+         NULL, 0},
         {":80", NULL, 0},
         {":", NULL, 0},
         {"a:65536", NULL, 0},
