@@ -18,8 +18,8 @@ static const char *parse_unix(struct str path, struct addr *out)
     return NULL;
 }
 
-/* Splits host:port; the host comes without brackets. */
-static const char *split(struct str text, struct str *host, uint64_t *port)
+/* Splits host:port; the host comes without its brackets. */
+static const char *split(struct str text, struct str *host, bool *bracketed, uint64_t *port)
 {
     const char *colon = memrchr(text.p, ':', text.n);
     if (colon == NULL)
@@ -27,7 +27,8 @@ static const char *split(struct str text, struct str *host, uint64_t *port)
     *host = (struct str){text.p, (size_t)(colon - text.p)};
     if (!str_to_u64(str_skip(text, host->n + 1), port) || *port > 65535)
         return "the port is not a number from 0 to 65535";
-    if (host->n >= 2 && host->p[0] == '[' && host->p[host->n - 1] == ']')
+    *bracketed = host->n >= 2 && host->p[0] == '[' && host->p[host->n - 1] == ']';
+    if (*bracketed)
         *host = (struct str){host->p + 1, host->n - 2};
     else if (memchr(host->p, ':', host->n) != NULL)
         return "an IPv6 address needs brackets, as in [::1]:9000";
@@ -54,18 +55,21 @@ const char *addr_resolve(const char *text, struct addr *out)
 {
     struct str s = str_of(text), host;
     uint64_t port;
+    bool bracketed;
     memset(out, 0, sizeof *out);
     if (str_starts(s, STR("unix:")))
         return parse_unix(str_skip(s, 5), out);
-    const char *err = split(s, &host, &port);
+    const char *err = split(s, &host, &bracketed, &port);
     if (err != NULL)
         return err;
 
     char name[256];
     memcpy(name, host.p, host.n);
     name[host.n] = '\0';
-    if (host.n == 0 || str_eq(host, STR("*")))
+    if ((host.n == 0 && !bracketed) || str_eq(host, STR("*")))
         strcpy(name, "0.0.0.0");
+    if (bracketed && inet_pton(AF_INET6, name, &out->in6.sin6_addr) != 1)
+        return "what stands in brackets is not an IPv6 address";
     if (inet_pton(AF_INET, name, &out->in.sin_addr) == 1) {
         out->in.sin_family = AF_INET;
         out->in.sin_port = htons((uint16_t)port);

@@ -1,6 +1,8 @@
 /* h1 - see h1.h. */
 #include "h1.h"
 
+#include "chunked.h"
+
 #include <http_parser.h>
 
 enum h1_state { IN_HEAD, IN_BODY, AT_END, FAILED };
@@ -14,17 +16,20 @@ struct h1 {
     enum h1_state state;
     int status;
     const char *reason;
-    struct str name, value; /* the header at hand; pieces are joined in the arena */
-    bool in_value;
-    bool head_done; /* on_headers_complete was called; the parser is paused there */
-    bool message_done;
-    /* Line endings of the head, looked at before http_parser sees them. */
-    size_t head_size;
+    /* The head as it comes, in the arena; http_parser gets it whole, so how it was split can't
+     * matter, and its slices need no copy. */
+    struct str head;
+    bool head_ended;
+    char last;
     size_t line_size;
     unsigned lines;
-    unsigned trailers;
-    size_t framing_size; /* chunk lines and trailers */
-    char last;
+    /* While it is parsed. */
+    struct str name, value;
+    bool in_value;
+    bool head_parsed;
+    /* The body. */
+    uint64_t left; /* by Content-Length */
+    struct chunked chunked;
 };
 
 static int fail(struct h1 *h, int status, const char *reason)
@@ -177,8 +182,6 @@ static int check_target(struct h1 *h)
 static int check_head(struct h1 *h)
 {
     struct request *req = h->req;
-    if (h->parser.http_major == 0)
-        return fail(h, 400, "no HTTP version");
     if (h->parser.http_major != 1)
         return fail(h, 505, "an HTTP version other than 1.x");
     if (h->parser.method == HTTP_CONNECT)
@@ -202,10 +205,17 @@ static struct h1 *of(http_parser *p)
     return p->data;
 }
 
+/* Pieces of one thing stand side by side, since the parser gets the head in one go. */
+static void extend(struct str *s, const char *at, size_t n)
+{
+    if (s->p == NULL)
+        s->p = at;
+    s->n = (size_t)(at - s->p) + n;
+}
+
 static int on_url(http_parser *p, const char *at, size_t n)
 {
-    struct h1 *h = of(p);
-    h->req->target = arena_append(&h->req->arena, h->req->target, (struct str){at, n});
+    extend(&of(p)->req->target, at, n);
     return 0;
 }
 
@@ -217,13 +227,6 @@ static int end_header(struct h1 *h)
         return 0;
     h->in_value = false;
     h->name = h->value = STR_NONE;
-    if (h->state != IN_HEAD) { /* a trailer: checked, counted, dropped */
-        if (++h->trailers > h->limits->headers)
-            return fail(h, 431, "more trailers than limits.headers");
-        if (!str_is_token(name) || !str_is_field_value(str_trim(value)))
-            return fail(h, 400, "a malformed trailer");
-        return 0;
-    }
     return check_header(h, name, value);
 }
 
@@ -263,7 +266,7 @@ static int on_header_field(http_parser *p, const char *at, size_t n)
     note_request_line(h);
     if (end_header(h) != 0)
         return -1;
-    h->name = arena_append(&h->req->arena, h->name, (struct str){at, n});
+    extend(&h->name, at, n);
     return 0;
 }
 
@@ -271,7 +274,7 @@ static int on_header_value(http_parser *p, const char *at, size_t n)
 {
     struct h1 *h = of(p);
     h->in_value = true;
-    h->value = arena_append(&h->req->arena, h->value, (struct str){at, n});
+    extend(&h->value, at, n);
     return 0;
 }
 
@@ -281,27 +284,8 @@ static int on_headers_complete(http_parser *p)
     note_request_line(h);
     if (end_header(h) != 0 || check_head(h) != 0)
         return -1;
-    p->upgrade = 0; /* Upgrade is a wish that nobody has to grant (RFC 9110 §7.8) */
-    h->head_done = true;
-    http_parser_pause(p, 1);
-    return 0;
-}
-
-static int on_body(http_parser *p, const char *at, size_t n)
-{
-    struct h1 *h = of(p);
-    h->framing_size = 0;
-    h->on_body(h->ctx, (struct str){at, n});
-    return 0;
-}
-
-static int on_message_complete(http_parser *p)
-{
-    struct h1 *h = of(p);
-    if (end_header(h) != 0)
-        return -1;
-    h->message_done = true;
-    http_parser_pause(p, 1);
+    h->head_parsed = true;
+    http_parser_pause(p, 1); /* it is not asked for the body */
     return 0;
 }
 
@@ -310,8 +294,6 @@ static const http_parser_settings callbacks = {
     .on_header_field = on_header_field,
     .on_header_value = on_header_value,
     .on_headers_complete = on_headers_complete,
-    .on_body = on_body,
-    .on_message_complete = on_message_complete,
 };
 
 /* --- feeding --- */
@@ -330,10 +312,10 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb o
     return h;
 }
 
-/* A line of the head has ended with the LF at data[i]. */
+/* A line of the head has ended with the LF at line[n - 1]. */
 static int check_line(struct h1 *h, const char *line, size_t n)
 {
-    /* n counts the LF; the CR may have come with the bytes before. */
+    /* The CR may have come with the bytes before. */
     char before = n >= 2 ? line[n - 2] : h->last;
     if (h->line_size < 2 || before != '\r')
         return fail(h, 400, "a bare LF in the head");
@@ -351,15 +333,17 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
         const char *line = data + at;
         const char *lf = memchr(line, '\n', n - at);
         size_t size = lf != NULL ? (size_t)(lf - line) + 1 : n - at;
+        if (h->line_size == 0 && h->lines == 0 && line[0] != '\r' &&
+            !str_is_token((struct str){line, 1}))
+            return fail(h, 400, "the first byte is none of a request"), 0;
         if (h->line_size == 0 && h->lines > 0 && (line[0] == ' ' || line[0] == '\t'))
             return fail(h, 400, "a folded header line"), 0;
         if (h->last == '\r' && h->line_size > 0 && line[0] != '\n')
             return fail(h, 400, "a bare CR in the head"), 0;
         h->line_size += size;
-        h->head_size += size;
         if (h->lines == 0 && h->line_size > h->limits->request_line)
             return fail(h, 414, "the request line is longer than limits.request_line"), 0;
-        if (h->head_size > h->limits->header)
+        if (h->head.n + at + size > h->limits->header)
             return fail(h, 431, "the head is larger than limits.header"), 0;
         if (lf == NULL) {
             if (size > 1 && memchr(line, '\r', size - 1) != NULL)
@@ -373,74 +357,95 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
         at += size;
         h->line_size = 0;
         h->last = '\n';
-        if (empty && h->lines > 0)
+        if (empty && h->lines > 0) {
+            h->head_ended = true;
             return at;
+        }
         if (!empty) /* empty lines before the request line are skipped (RFC 9112 §2.2) */
             h->lines++;
     }
     return at;
 }
 
-static enum h1_event fail_parse(struct h1 *h)
+/* The version as RFC 9112 §2.3 writes it; http_parser takes other letters, too. */
+static bool has_version(struct str head)
 {
-    enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
-    if (err == HPE_INVALID_METHOD)
-        fail(h, 501, "a method that is not known");
-    else if (err == HPE_INVALID_VERSION)
-        fail(h, 505, "an HTTP version that is not known");
-    else if (err == HPE_HEADER_OVERFLOW)
-        fail(h, 431, "the head is too large");
-    else
-        fail(h, 400, http_errno_description(err));
-    return H1_ERROR;
+    struct str line = head;
+    while (line.n > 0 && (line.p[0] == '\r' || line.p[0] == '\n'))
+        line = str_skip(line, 1);
+    const char *cr = memchr(line.p, '\r', line.n);
+    if (cr == NULL || cr - line.p < 9)
+        return false;
+    const char *t = cr - 9;
+    return memcmp(t, " HTTP/", 6) == 0 && t[6] >= '0' && t[6] <= '9' && t[7] == '.' &&
+           t[8] >= '0' && t[8] <= '9';
 }
 
-/* Runs the parser over n bytes; *used counts them up. */
-static enum h1_event run(struct h1 *h, const char *data, size_t n, size_t *used)
+/* The head is whole: taken apart in one go. */
+static int parse_head(struct h1 *h)
 {
-    if (HTTP_PARSER_ERRNO(&h->parser) == HPE_PAUSED)
-        http_parser_pause(&h->parser, 0);
-    *used += n > 0 ? http_parser_execute(&h->parser, &callbacks, data, n) : 0;
+    if (!has_version(h->head))
+        return fail(h, 400, "a request line that does not end in an HTTP version");
+    http_parser_execute(&h->parser, &callbacks, h->head.p, h->head.n);
     if (h->state == FAILED)
-        return H1_ERROR;
+        return -1;
     enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
+    if (err == HPE_INVALID_METHOD)
+        return fail(h, 501, "a method that is not known");
     if (err != HPE_OK && err != HPE_PAUSED)
-        return fail_parse(h);
-    return h->message_done ? H1_END : H1_MORE;
+        return fail(h, 400, http_errno_description(err));
+    if (!h->head_parsed) /* two opinions on where the head ends: smuggling */
+        return fail(h, 400, "a head without a clear end");
+    return 0;
+}
+
+static void begin_body(struct h1 *h)
+{
+    h->state = IN_BODY;
+    h->left = h->req->content_length > 0 ? (uint64_t)h->req->content_length : 0;
+    chunked_init(&h->chunked, h->limits->header, h->limits->headers);
 }
 
 static enum h1_event feed_head(struct h1 *h, const char *data, size_t n, size_t *used)
 {
-    bool garbage = h->head_size == 0 && n > 0 && !str_is_token((struct str){data, 1}) &&
-                   data[0] != '\r' && data[0] != '\n';
-    if (garbage)
-        return fail(h, 400, "the first byte is none of a request"), H1_ERROR;
-    size_t head = scan_head(h, data, n);
+    *used = scan_head(h, data, n);
     if (h->state == FAILED)
         return H1_ERROR;
-    enum h1_event event = run(h, data, head, used);
-    if (event == H1_ERROR || !h->head_done)
-        return event;
-    /* The parser waits before the head's last LF. Go over it now, so that nothing of the head is
-     * left and a message without a body is complete. */
-    h->state = IN_BODY;
-    if (run(h, "\n", 1, &(size_t){0}) == H1_ERROR)
+    h->head = arena_append(&h->req->arena, h->head, (struct str){data, *used});
+    if (!h->head_ended)
+        return H1_MORE;
+    if (parse_head(h) != 0)
         return H1_ERROR;
-    *used = head;
+    begin_body(h);
     return H1_HEAD;
 }
 
-static enum h1_event feed_body(struct h1 *h, const char *data, size_t n, size_t *used)
+static enum h1_event feed_length(struct h1 *h, const char *data, size_t n, size_t *used)
 {
-    if (h->message_done)
-        return h->state = AT_END, H1_END;
-    h->framing_size += n; /* content sets it back to 0: see on_body */
-    enum h1_event event = run(h, data, n, used);
-    if (event == H1_END)
-        h->state = AT_END;
-    if (event == H1_MORE && h->req->chunked && h->framing_size > h->limits->header)
-        return fail(h, 400, "chunk extensions or trailers larger than limits.header"), H1_ERROR;
-    return event;
+    *used = n < h->left ? n : (size_t)h->left;
+    h->left -= *used;
+    if (*used > 0)
+        h->on_body(h->ctx, (struct str){data, *used});
+    if (h->left > 0)
+        return H1_MORE;
+    h->state = AT_END;
+    return H1_END;
+}
+
+static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    struct str in = {data, n}, slice;
+    const char *err = NULL;
+    enum chunked_result result;
+    while ((result = chunked_feed(&h->chunked, &in, &slice, &err)) == CHUNKED_DATA)
+        h->on_body(h->ctx, slice);
+    *used = n - in.n;
+    if (result == CHUNKED_ERROR)
+        return fail(h, err == CHUNKED_TRAILERS ? 431 : 400, err), H1_ERROR;
+    if (result == CHUNKED_MORE)
+        return H1_MORE;
+    h->state = AT_END;
+    return H1_END;
 }
 
 enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
@@ -450,7 +455,7 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
     case IN_HEAD:
         return n > 0 ? feed_head(h, data, n, used) : H1_MORE;
     case IN_BODY:
-        return feed_body(h, data, n, used);
+        return h->req->chunked ? feed_chunked(h, data, n, used) : feed_length(h, data, n, used);
     case AT_END:
         return H1_END;
     case FAILED:

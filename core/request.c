@@ -57,7 +57,7 @@ static const uint8_t first_of_length[] = {0,  0,  0,  1,  1,  4,  5,  9,  12, 14
 enum header_id header_id(struct str name)
 {
     size_t lengths = sizeof first_of_length - 1;
-    if (name.n > 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
+    if (name.n >= 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
         return HEADER_PROXY;
     if (name.n >= lengths)
         return HEADER_OTHER;

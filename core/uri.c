@@ -1,6 +1,8 @@
 /* uri - see uri.h. */
 #include "uri.h"
 
+#include <arpa/inet.h>
+
 static int hex(char c)
 {
     if (c >= '0' && c <= '9')
@@ -170,16 +172,26 @@ static bool is_host_char(char c)
            c == '_';
 }
 
+/* "[v6]": the index behind it, or 0 when there is none. */
+static size_t ipv6_end(struct str value)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr ignored;
+    const char *close = memchr(value.p, ']', value.n);
+    size_t n = close != NULL ? (size_t)(close - value.p) - 1 : sizeof text;
+    if (n >= sizeof text)
+        return 0;
+    memcpy(text, value.p + 1, n);
+    text[n] = '\0';
+    return inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
+}
+
 /* The end of the host within value, or 0 when it is none. */
 static size_t host_end(struct str value)
 {
     size_t i = 0;
-    if (value.n > 0 && value.p[0] == '[') {
-        for (i = 1; i < value.n && value.p[i] != ']'; i++)
-            if (hex(value.p[i]) < 0 && value.p[i] != ':' && value.p[i] != '.')
-                return 0;
-        return i < value.n && i > 2 ? i + 1 : 0;
-    }
+    if (value.n > 0 && value.p[0] == '[')
+        return ipv6_end(value);
     for (; i < value.n && is_host_char(value.p[i]); i++)
         if (value.p[i] == '.' && (i == 0 || value.p[i - 1] == '.'))
             return 0; /* an empty label */
@@ -190,7 +202,7 @@ bool uri_host(struct str value, struct arena *arena, struct str *host, int *port
 {
     size_t end = host_end(value);
     *port = -1;
-    if (end == 0 || value.n > 255 + 6)
+    if (end == 0 || end > 255 || value.n > 255 + 6)
         return false;
     if (end < value.n) {
         uint64_t number;
