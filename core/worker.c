@@ -3,6 +3,7 @@
 
 #include "log.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -175,6 +176,10 @@ int worker_run(const struct worker_config *config)
 {
     struct worker w = {.listeners = NULL};
     char *err = NULL;
+    /* Buffers come and go with requests: giving each one back to the kernel costs more than it
+     * frees. */
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* signals of the master's that a terminal may send to all */
     signal(SIGUSR1, SIG_IGN);
