@@ -25,12 +25,8 @@ static void put(struct line *l, struct str s)
 
 static void put_number(struct line *l, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof digits;
-    do
-        digits[--n] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    put(l, (struct str){digits + n, sizeof digits - n});
+    char digits[STR_U64_SIZE];
+    put(l, (struct str){digits, str_from_u64(value, digits)});
 }
 
 static void put_peer(struct line *l, const struct peer *peer)
@@ -40,28 +36,36 @@ static void put_peer(struct line *l, const struct peer *peer)
     put(l, (struct str){text, n});
 }
 
-/* Quotes, backslashes, control bytes and bytes above 0x7e as \xXX, as nginx does. */
-static void put_escaped(struct line *l, struct str s)
+/* Quotes, backslashes, control bytes and bytes above 0x7e by their number: bytes, not characters,
+ * since nobody has checked that what is not ASCII is UTF-8. */
+static void put_escaped(struct line *l, struct str s, const char *format)
 {
     size_t start = 0;
+    if (s.n == 0)
+        return;
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
+        char escape[8];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
-        char hex[5];
         put(l, (struct str){s.p + start, i - start});
-        snprintf(hex, sizeof hex, "\\x%02X", c);
-        put(l, (struct str){hex, 4});
+        put(l, (struct str){escape, (size_t)snprintf(escape, sizeof escape, format, c)});
         start = i + 1;
     }
     put(l, (struct str){s.p + start, s.n - start});
+}
+
+/* As nginx writes it. */
+static void put_text(struct line *l, struct str s)
+{
+    put_escaped(l, s, "\\x%02X");
 }
 
 static void put_header(struct line *l, const struct request *req, enum header_id id)
 {
     struct str value = headers_value(&req->headers, id);
     if (value.n > 0)
-        put_escaped(l, value);
+        put_text(l, value);
     else
         put(l, STR("-"));
 }
@@ -90,9 +94,9 @@ size_t access_combined(const struct request *req, char *out, size_t size)
     put(&l, local_time(req->ended_at));
     put(&l, STR("] \""));
     if (req->target.n > 0) {
-        put_escaped(&l, req->method);
+        put_text(&l, req->method);
         put(&l, STR(" "));
-        put_escaped(&l, req->target);
+        put_text(&l, req->target);
         put(&l, req->minor > 0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
     }
     put(&l, STR("\" "));
@@ -107,24 +111,18 @@ size_t access_combined(const struct request *req, char *out, size_t size)
     return l.full ? 0 : l.used;
 }
 
-static void put_json(struct line *l, const char *key, struct str value)
+static void put_key(struct line *l, const char *key)
 {
-    size_t start = 0;
     put(l, l->used > 0 ? STR(",\"") : STR("{\""));
     put(l, str_of(key));
-    put(l, STR("\":\""));
-    for (size_t i = 0; i < value.n; i++) {
-        unsigned char c = (unsigned char)value.p[i];
-        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
-            continue;
-        char hex[8];
-        put(l, (struct str){value.p + start, i - start});
-        /* Bytes, not characters: what is not ASCII was never checked to be UTF-8. */
-        snprintf(hex, sizeof hex, "\\u%04x", c);
-        put(l, (struct str){hex, 6});
-        start = i + 1;
-    }
-    put(l, (struct str){value.p + start, value.n - start});
+    put(l, STR("\":"));
+}
+
+static void put_json(struct line *l, const char *key, struct str value)
+{
+    put_key(l, key);
+    put(l, STR("\""));
+    put_escaped(l, value, "\\u%04x");
     put(l, STR("\""));
 }
 
@@ -136,9 +134,7 @@ static void put_json_number(struct line *l, const char *key, double value)
         n--;
     if (n > 0 && text[n - 1] == '.')
         n--;
-    put(l, l->used > 0 ? STR(",\"") : STR("{\""));
-    put(l, str_of(key));
-    put(l, STR("\":"));
+    put_key(l, key);
     put(l, (struct str){text, (size_t)n});
 }
 

@@ -45,12 +45,8 @@ static struct str join(struct arena *a, struct str x, struct str y)
 
 static struct str number(struct arena *a, uint64_t value)
 {
-    char digits[20];
-    size_t n = sizeof digits;
-    do
-        digits[--n] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    return arena_copy(a, (struct str){digits + n, sizeof digits - n});
+    char *digits = arena_bytes(a, STR_U64_SIZE);
+    return (struct str){digits, str_from_u64(value, digits)};
 }
 
 static struct str peer_ip(struct arena *a, const struct peer *peer)
@@ -70,7 +66,7 @@ static void add_script(struct params *out, struct request *req,
     params_add(a, out, STR("SCRIPT_NAME"), name);
     if (d->script_filename.n > 0)
         params_add(a, out, STR("SCRIPT_FILENAME"), d->script_filename);
-    else
+    else if (paths->docroot.n + d->script.n > 0)
         params_add(a, out, STR("SCRIPT_FILENAME"), join(a, paths->docroot, d->script));
     if (paths->docroot.n > 0)
         params_add(a, out, STR("DOCUMENT_ROOT"), paths->docroot);
@@ -97,7 +93,7 @@ static void add_peers(struct params *out, struct request *req)
 static void add_body(struct params *out, struct request *req, int64_t body_size)
 {
     struct header *type = headers_find(&req->headers, HEADER_CONTENT_TYPE);
-    if (type != NULL)
+    if (type != NULL && !type->hop)
         params_add(&req->arena, out, STR("CONTENT_TYPE"), type->value);
     if (body_size >= 0)
         params_add(&req->arena, out, STR("CONTENT_LENGTH"),
@@ -126,8 +122,6 @@ static void add_header(struct params *out, struct request *req, const struct hea
     struct str value = header->value;
     if (header->repeated)
         value = headers_joined(a, &req->headers, header->name);
-    if (header->id == HEADER_HOST && req->uri.authority.n > 0)
-        value = req->uri.authority; /* of an absolute target (RFC 9112 §3.2.2) */
     params_add(a, out, param_name(a, header->name), value);
 }
 

@@ -14,13 +14,16 @@
 static const char *user_name(struct arena *a, uid_t uid)
 {
     const struct passwd *pw = getpwuid(uid);
-    return pw != NULL ? pw->pw_name : arena_printf(a, "uid %u", (unsigned)uid).p;
+    /* A copy: the next look-up reuses what getpwuid returned. */
+    return pw != NULL ? arena_printf(a, "%s", pw->pw_name).p
+                      : arena_printf(a, "uid %u", (unsigned)uid).p;
 }
 
 static const char *group_name(struct arena *a, gid_t gid)
 {
     const struct group *gr = getgrgid(gid);
-    return gr != NULL ? gr->gr_name : arena_printf(a, "gid %u", (unsigned)gid).p;
+    return gr != NULL ? arena_printf(a, "%s", gr->gr_name).p
+                      : arena_printf(a, "gid %u", (unsigned)gid).p;
 }
 
 static const char *denied(struct arena *a, const char *path)
@@ -119,16 +122,35 @@ static const char *local_finding(struct arena *a, const char *file)
         .p;
 }
 
+/* The file as this machine sees it, when the backend sees the site elsewhere; *mapped says so. */
+static struct str local_path(struct arena *a, struct str file, struct str root, struct str docroot,
+                             bool *mapped)
+{
+    *mapped = root.n > 0 && docroot.n > 0 && !str_eq(root, docroot) && str_starts(file, docroot);
+    if (!*mapped)
+        return arena_copy(a, file);
+    struct str rest = str_skip(file, docroot.n);
+    return arena_printf(a, "%.*s%.*s", STR_FMT(root), STR_FMT(rest));
+}
+
 const char *doctor_script(struct request *req, const struct params *params, struct str root,
                           struct str docroot, const char *rule)
 {
     struct arena *a = &req->arena;
     struct str file = param_value(params, STR("SCRIPT_FILENAME"));
+    bool mapped;
+    struct str here = local_path(a, file, root, docroot, &mapped);
+    struct stat st;
+    const char *finding = local_finding(a, here.p);
+    if (mapped && stat(here.p, &st) == 0 && S_ISREG(st.st_mode))
+        finding =
+            "that file exists here, so 'docroot' is probably not the site as PHP sees it, or PHP "
+            "may not read it";
     return arena_printf(a,
-                        "SCRIPT_FILENAME was '%.*s' (root '%.*s', docroot '%.*s', decided by %s): "
-                        "%s. Try: moongate explain ROUTE.lua %.*s http://%.*s%.*s",
-                        STR_FMT(file), STR_FMT(root), STR_FMT(docroot), rule,
-                        local_finding(a, arena_copy(a, file).p), STR_FMT(req->method),
+                        "SCRIPT_FILENAME was '%.*s' (root '%.*s', docroot '%.*s'%s%s, decided by "
+                        "%s): %s. Try: moongate explain ROUTE.lua %.*s http://%.*s%.*s",
+                        STR_FMT(file), STR_FMT(root), STR_FMT(docroot), mapped ? ", here " : "",
+                        mapped ? here.p : "", rule, finding, STR_FMT(req->method),
                         STR_FMT(req->host), STR_FMT(req->uri.origin))
         .p;
 }

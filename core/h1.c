@@ -163,6 +163,22 @@ static void mark_connection(struct request *req)
     }
 }
 
+/* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
+ * scheme says nothing about this connection. */
+static int take_authority(struct h1 *h)
+{
+    struct request *req = h->req;
+    struct header *host = headers_find(&req->headers, HEADER_HOST);
+    if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
+        return fail(h, 400, "the host of the target is not valid");
+    if (host == NULL && req->minor >= 1)
+        return fail(h, 400, "no Host in an HTTP/1.1 request");
+    if (host == NULL)
+        host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
+    host->value = req->uri.authority;
+    return 0;
+}
+
 static int check_target(struct h1 *h)
 {
     struct request *req = h->req;
@@ -171,11 +187,7 @@ static int check_target(struct h1 *h)
         return fail(h, 400, err);
     if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
         return fail(h, 400, "the target * with a method other than OPTIONS");
-    req->https = req->https || req->uri.https;
-    if (req->uri.authority.n > 0 &&
-        !uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
-        return fail(h, 400, "the host of the target is not valid");
-    return 0;
+    return req->uri.authority.n > 0 ? take_authority(h) : 0;
 }
 
 /* The head as a whole, once its last header is in. */
@@ -392,6 +404,8 @@ static int parse_head(struct h1 *h)
     enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
     if (err == HPE_INVALID_METHOD)
         return fail(h, 501, "a method that is not known");
+    if (err == HPE_INVALID_URL || err == HPE_INVALID_CONSTANT)
+        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (err != HPE_OK && err != HPE_PAUSED)
         return fail(h, 400, http_errno_description(err));
     if (!h->head_parsed) /* two opinions on where the head ends: smuggling */
@@ -493,14 +507,7 @@ static char *put(char *at, struct str s)
 
 static char *put_u64(char *at, uint64_t value)
 {
-    char digits[20];
-    size_t n = 0;
-    do
-        digits[n++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    while (n > 0)
-        *at++ = digits[--n];
-    return at;
+    return at + str_from_u64(value, at);
 }
 
 static char *put_status_line(char *at, int status)

@@ -384,6 +384,7 @@ static void stop_companion(struct master *m)
             kill(m->companion, SIGKILL);
         poll(NULL, 0, 10);
     }
+    kill(-m->companion, SIGKILL); /* what it may have left of its group */
     m->companion = 0;
 }
 
@@ -457,16 +458,15 @@ static void stop(struct master *m, int signal)
     }
 }
 
-static void write_pid_file(const struct master *m)
+static bool write_pid_file(const struct master *m)
 {
     const char *path = m->options->pid_file;
     FILE *f = path != NULL ? fopen(path, "we") : NULL;
     if (f != NULL) {
         fprintf(f, "%d\n", (int)getpid());
         fclose(f);
-    } else if (path != NULL) {
-        log_error("pid file %s: %s", path, strerror(errno));
     }
+    return path == NULL || f != NULL;
 }
 
 static bool all_ready(const struct master *m)
@@ -485,7 +485,12 @@ static void announce(struct master *m)
     if (m->announced || m->stopping || !all_ready(m))
         return;
     m->announced = true;
-    write_pid_file(m);
+    if (!write_pid_file(m)) {
+        say("pid file %s: %s", m->options->pid_file, strerror(errno));
+        m->failed = true;
+        stop(m, SIGTERM);
+        return;
+    }
     for (unsigned i = 0; i < m->plan.listen_count && used < sizeof text - 200; i++) {
         const char *address = m->plan.listen[i].address;
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%.160s", i > 0 ? ", " : "",
@@ -570,6 +575,7 @@ static void reap(struct master *m)
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
         if (pid == m->companion) {
             char how[100];
+            kill(-pid, SIGKILL); /* its children would keep the old socket */
             m->companion = 0;
             if (!m->stopping)
                 log_error("%s %s; it is started again", m->options->companion[0],
@@ -597,7 +603,12 @@ static void on_signal(struct master *m, int signal)
         reap(m);
         break;
     case SIGHUP:
-        log_warn("SIGHUP: this version can't reload; stop it and start it again");
+    case SIGUSR1:
+    case SIGUSR2:
+        log_warn("SIG%s: this version can't %s; stop it and start it again", sigabbrev_np(signal),
+                 signal == SIGHUP    ? "reload"
+                 : signal == SIGUSR1 ? "reopen its logs (rotate them with copytruncate)"
+                                     : "be upgraded while it runs");
         break;
     default:
         break;
@@ -700,6 +711,8 @@ int master_run(const struct master_options *options)
     raise_limits();
     block_signals(&m);
     bool good = load(&m) && open_logs(&m) && open_listeners(&m);
+    if (good && m.user.ignored)
+        log_warn("'user' is ignored: only root can become another user");
     if (good && m.user.uid == 0)
         log_warn("scripts run as root: name another user with --user or in the script");
     if (good && (options->companion == NULL || start_companion(&m)))

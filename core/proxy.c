@@ -153,7 +153,7 @@ static void reply_decision(struct proxy *px)
     struct request *req = &px->req;
     const struct decision *d = &req->decision;
     clear_response(req);
-    if (d->status >= 400 && d->body.n == 0 &&
+    if (d->status >= 400 && d->body.p == NULL &&
         headers_get(&d->headers, STR("Content-Type")) == NULL) {
         req->response.headers = d->headers;
         error_page(px, d->status);
@@ -161,7 +161,8 @@ static void reply_decision(struct proxy *px)
     }
     req->response.status = d->status;
     req->response.headers = d->headers;
-    if (d->body.n > 0 && headers_find(&d->headers, HEADER_CONTENT_TYPE) == NULL)
+    if (d->body.n > 0 && d->status != 204 && d->status != 304 &&
+        headers_find(&d->headers, HEADER_CONTENT_TYPE) == NULL)
         headers_add(&req->arena, &req->response.headers, STR("Content-Type"),
                     STR("text/plain; charset=utf-8"));
     if (d->status != 204 && d->status != 304)
@@ -540,6 +541,15 @@ static void resolve_root(struct proxy *px, struct cgi_paths *paths)
         arena_copy(&px->req.arena, file_real_root(paths->root, ev_now(px->generation->loop->ev)));
 }
 
+static void refuse_param(struct proxy *px, const struct param *param)
+{
+    char id[17];
+    request_id_text(px->req.id, id);
+    log_info("431, the param %.*s is larger than limits.param_size; request %s",
+             STR_FMT(param->name), id);
+    reply_error(px, 431, "a param larger than limits.param_size");
+}
+
 /* The body is here as far as it must be: params, and off. */
 static void run_backend(struct proxy *px)
 {
@@ -556,8 +566,7 @@ static void run_backend(struct proxy *px)
     for (unsigned i = 0; i < px->params.count; i++) {
         const struct param *param = &px->params.list[i];
         if (param->name.n + param->value.n > px->generation->settings->limits.param_size) {
-            log_backend(px, LOG_INFO, "431", "a param larger than limits.param_size");
-            reply_error(px, 431, "a param larger than limits.param_size");
+            refuse_param(px, param);
             return;
         }
     }
@@ -576,7 +585,11 @@ static void begin_fastcgi(struct proxy *px)
     px->attempts_left = d->attempts > 0 ? d->attempts : settings->attempts;
     px->server = backend_pick(px->generation->backends[d->backend], d->server, -1);
     if (px->server < 0) {
-        log_error("backend '%.*s' has no server %.*s", STR_FMT(settings->name), STR_FMT(d->server));
+        char id[17];
+        request_id_text(req->id, id);
+        log_error("%s: backend '%.*s' has no server %.*s; request %s",
+                  script_source(px->generation->script, HOOK_REQUEST), STR_FMT(settings->name),
+                  STR_FMT(d->server), id);
         reply_error(px, 500, "the decision names a server that the backend does not have");
         return;
     }

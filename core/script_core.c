@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -161,6 +162,16 @@ static int core_tty(lua_State *L)
 static int core_uid(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)geteuid());
+    return 1;
+}
+
+static int core_user_name(lua_State *L)
+{
+    const struct passwd *pw = getpwuid(geteuid());
+    if (pw != NULL)
+        lua_pushstring(L, pw->pw_name);
+    else
+        lua_pushfstring(L, "uid %d", (int)geteuid());
     return 1;
 }
 
@@ -416,8 +427,10 @@ static int core_request(lua_State *L)
     buf_fini(&head);
     arena_fini(&settings.arena);
     if (event == H1_HEAD) {
-        if (req->https)
+        if (req->uri.https) { /* here the URL is all that says how the client comes */
+            req->https = true;
             req->local.port = 443;
+        }
         if (req->host_port > 0)
             req->local.port = (uint16_t)req->host_port;
         return 1;
@@ -601,6 +614,7 @@ int script_core_open(lua_State *L)
         {"tempdir", core_tempdir},
         {"tty", core_tty},
         {"uid", core_uid},
+        {"user_name", core_user_name},
         {NULL, NULL},
     };
     luaL_newmetatable(L, MADE_REQUEST);

@@ -123,7 +123,7 @@ static void push_peer(lua_State *L, const struct peer *peer)
     lua_pushlstring(L, text, n);
 }
 
-/* --- args and cookies: plain tables with two methods --- */
+/* --- args and cookies --- */
 
 /* Decodes one piece of a query: %XX and '+'. A bad escape stays as it is. */
 static void push_decoded(lua_State *L, struct str in, bool plus)
@@ -142,9 +142,14 @@ static void push_decoded(lua_State *L, struct str in, bool plus)
     luaL_pushresult(&buffer);
 }
 
-/* Adds a pair to the table below the pair (name, value on the stack's top) and to the list of all
- * values, which is the table's metatable's `values`. */
-static void add_pair(lua_State *L, int table, int lists, bool last_wins)
+/*
+ * An empty table whose metatable answers: methods first, so that no client can shadow them, then
+ * the values. The metatable's [1] is the values by name, [2] the lists of all values by name.
+ */
+enum { PAIRS_VALUES = 1, PAIRS_LISTS = 2 };
+
+/* Adds the pair (name, value on the stack's top) to both. */
+static void add_pair(lua_State *L, int values, int lists, bool last_wins)
 {
     lua_pushvalue(L, -2);
     lua_rawget(L, lists);
@@ -160,18 +165,26 @@ static void add_pair(lua_State *L, int table, int lists, bool last_wins)
     lua_rawseti(L, -2, count + 1);
     lua_pop(L, 1);
     if (count == 0 || last_wins)
-        lua_rawset(L, table);
+        lua_rawset(L, values);
     else
         lua_pop(L, 2);
+}
+
+/* Pushes what the metatable of the table at 1 keeps under `what`. */
+static void push_pairs(lua_State *L, int what)
+{
+    if (!lua_istable(L, 1) || !lua_getmetatable(L, 1))
+        luaL_error(L, "expected req.args or req.cookies (call its methods with a colon)");
+    lua_rawgeti(L, -1, what);
+    if (!lua_istable(L, -1))
+        luaL_error(L, "expected req.args or req.cookies (call its methods with a colon)");
 }
 
 /* t:all(name): a list of all values, in their order. */
 static int pairs_all(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
     luaL_checkstring(L, 2);
-    if (!luaL_getmetafield(L, 1, "values"))
-        return luaL_error(L, "all: expected args or cookies");
+    push_pairs(L, PAIRS_LISTS);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
     if (lua_isnil(L, -1))
@@ -182,37 +195,62 @@ static int pairs_all(lua_State *L)
 /* for name, value in t:each() do */
 static int pairs_each(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
     lua_getglobal(L, "next");
-    lua_pushvalue(L, 1);
+    push_pairs(L, PAIRS_VALUES);
+    lua_remove(L, -2); /* the metatable */
     return 2;
 }
 
-/* Leaves a table and the table of its lists on the stack. */
-static void new_pairs(lua_State *L, int *table, int *lists)
+static int pairs_index(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, -1))
+        return 1;
+    push_pairs(L, PAIRS_VALUES);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    return 1;
+}
+
+static int pairs_newindex(lua_State *L)
+{
+    return luaL_error(L, "req.args and req.cookies can't be assigned: req is read-only");
+}
+
+/* Leaves the table, and the tables of its values and lists, on the stack. */
+static void new_pairs(lua_State *L, int *table, int *values, int *lists)
 {
     lua_newtable(L);
     *table = lua_gettop(L);
-    lua_newtable(L); /* the metatable */
-    lua_newtable(L); /* its methods */
+    lua_createtable(L, 2, 3); /* the metatable */
+    lua_newtable(L);
     lua_pushcfunction(L, pairs_all);
     lua_setfield(L, -2, "all");
     lua_pushcfunction(L, pairs_each);
     lua_setfield(L, -2, "each");
+    lua_pushcclosure(L, pairs_index, 1);
     lua_setfield(L, -2, "__index");
-    lua_newtable(L);
-    *lists = lua_gettop(L);
+    lua_pushcfunction(L, pairs_newindex);
+    lua_setfield(L, -2, "__newindex");
     lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "values");
-    lua_pushvalue(L, -2);
     lua_setmetatable(L, *table);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -3, PAIRS_VALUES);
+    *values = lua_gettop(L);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, -4, PAIRS_LISTS);
+    *lists = lua_gettop(L);
 }
 
 /* As PHP reads a query: the last of several values counts. */
 static void push_args(lua_State *L, const struct request *req)
 {
-    int table, lists;
-    new_pairs(L, &table, &lists);
+    int table, values, lists;
+    new_pairs(L, &table, &values, &lists);
     struct str rest = req->uri.query;
     while (rest.p != NULL) {
         struct str value = str_cut(&rest, '&'), name = str_cut(&value, '=');
@@ -220,7 +258,7 @@ static void push_args(lua_State *L, const struct request *req)
             continue;
         push_decoded(L, name, true);
         push_decoded(L, value.p != NULL ? value : STR(""), true);
-        add_pair(L, table, lists, true);
+        add_pair(L, values, lists, true);
     }
     lua_settop(L, table);
 }
@@ -228,8 +266,8 @@ static void push_args(lua_State *L, const struct request *req)
 /* As PHP reads cookies: the first of several counts. */
 static void push_cookies(lua_State *L, struct request *req)
 {
-    int table, lists;
-    new_pairs(L, &table, &lists);
+    int table, values, lists;
+    new_pairs(L, &table, &values, &lists);
     struct str rest = headers_joined(&req->arena, &req->headers, STR("cookie"));
     while (rest.p != NULL) {
         struct str value = str_cut(&rest, ';'), name = str_trim(str_cut(&value, '='));
@@ -237,7 +275,7 @@ static void push_cookies(lua_State *L, struct request *req)
             continue;
         script_push_str(L, name);
         push_decoded(L, value.p != NULL ? str_trim(value) : STR(""), false);
-        add_pair(L, table, lists, false);
+        add_pair(L, values, lists, false);
     }
     lua_settop(L, table);
 }
@@ -542,7 +580,7 @@ static int params_newindex(lua_State *L)
     if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
         return luaL_error(L,
                           "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
-                          "request; use 'ini' of the backend and the decision",
+                          "request; guarded settings ('ini') come in a later version",
                           text);
     if (str_eq(name, STR("CONTENT_LENGTH")))
         return luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes "

@@ -41,6 +41,18 @@ bool str_list_has(struct str list, struct str token)
     return false;
 }
 
+size_t str_from_u64(uint64_t value, char out[STR_U64_SIZE])
+{
+    char digits[STR_U64_SIZE];
+    size_t n = 0, used = 0;
+    do
+        digits[n++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (n > 0)
+        out[used++] = digits[--n];
+    return used;
+}
+
 bool str_to_u64(struct str s, uint64_t *out)
 {
     uint64_t value = 0;

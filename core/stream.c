@@ -174,7 +174,7 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
         s->protocol_status = event->protocol_status;
         return false;
     default:
-        s->rejected = "a record that only a server may send";
+        s->rejected = "a record that only a web server may send";
         return false;
     }
 }

@@ -26,6 +26,8 @@ const char *user_find(const char *name, const char *group, struct user *out)
         out->gid = getegid();
         if (me != NULL)
             fill(out, me);
+        if (name != NULL && strcmp(name, out->name) != 0)
+            out->ignored = true;
         return NULL;
     }
     struct passwd *pw = getpwnam(name != NULL ? name : "www-data");

@@ -12,6 +12,7 @@ struct user {
     char name[64];
     uid_t uid;
     gid_t gid;
+    bool ignored; /* another user was asked for, which only root can become */
 };
 
 /* The user of that name (NULL: www-data where it exists, else nobody) with the group of that name

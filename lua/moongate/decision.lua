@@ -7,6 +7,7 @@ local docroot = require("moongate.docroot")
 local suggest = require("moongate.suggest")
 local units = require("moongate.units")
 local upcoming = require("moongate.upcoming")
+local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
 
@@ -422,18 +423,6 @@ local function value_problem(key, checker, value)
   local got = kind == "string" and ('"%s"'):format(value:gsub("%c", "?")) or kind == "number"
     and tostring(value) or "a " .. kind
   return ("%s: expected %s, got %s"):format(key, expected, got)
-end
-
---- The keys of a decision, texts in alphabetical order, so that a message is always the same one.
-local function sorted_keys(d)
-  local keys = {}
-  for key in pairs(d) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  return keys
 end
 
 --- What fits the kind key by key, but not as a whole.

@@ -9,6 +9,7 @@ local locate = require("moongate.locate")
 local suggest = require("moongate.suggest")
 local units = require("moongate.units")
 local upcoming = require("moongate.upcoming")
+local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
 
@@ -305,18 +306,6 @@ local function reject(source, path, value, expected, problem)
   end
   fail(source, path, ("%s: expected %s, got %s"):format(
     dotted(path), expected, M.describe(value)))
-end
-
---- The keys of a table in an order that does not change from run to run: errors are the same ones.
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  return keys
 end
 
 --- Rejects every key that is neither in the schema nor among `others`, and those of later releases.

@@ -487,13 +487,6 @@ static void test_host(void)
     check_str(param("SERVER_NAME"), "example.com");
     check_str(param("SERVER_PORT"), "8080");
 
-    test("params: the host of an absolute target replaces Host");
-    req.uri.authority = STR("other.example:99");
-    req.host = STR("other.example");
-    make(-1);
-    check_str(param("HTTP_HOST"), "other.example:99");
-    check_str(param("SERVER_NAME"), "other.example");
-    check_str(param("SERVER_PORT"), "8080");
     end();
 }
 

@@ -284,14 +284,14 @@ static void test_good(void)
 static void test_targets(void)
 {
     good("GET http://Other.example:81/x?y HTTP/1.1\r\nHost: a\r\n\r\n",
-         "GET /x?y /x [y] other.example:81 1.1 keep|Host=a|", "", 0);
-    good("GET http://other HTTP/1.1\r\nHost: a:5\r\n\r\n", "GET / / other:-1 1.1 keep|Host=a:5|",
+         "GET /x?y /x [y] other.example:81 1.1 keep|Host=Other.example:81|", "", 0);
+    good("GET http://other HTTP/1.1\r\nHost: a:5\r\n\r\n", "GET / / other:-1 1.1 keep|Host=other|",
          "", 0);
     good("GET http://other?q HTTP/1.1\r\nHost: a\r\n\r\n",
-         "GET /?q / [q] other:-1 1.1 keep|Host=a|", "", 0);
-    good("GET http://other/ HTTP/1.0\r\n\r\n", "GET / / other:-1 1.0|", "", 0);
-    good("GET http://[::1]:80/ HTTP/1.1\r\nHost: a\r\n\r\n", "GET / / [::1]:80 1.1 keep|Host=a|",
-         "", 0);
+         "GET /?q / [q] other:-1 1.1 keep|Host=other|", "", 0);
+    good("GET http://other/ HTTP/1.0\r\n\r\n", "GET / / other:-1 1.0|Host=other|", "", 0);
+    good("GET http://[::1]:80/ HTTP/1.1\r\nHost: a\r\n\r\n",
+         "GET / / [::1]:80 1.1 keep|Host=[::1]:80|", "", 0);
     good("GET //evil.example/x HTTP/1.1\r\nHost: a\r\n\r\n",
          "GET //evil.example/x /evil.example/x a:-1 1.1 keep|Host=a|", "", 0);
     good("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "OPTIONS * * a:-1 1.1 keep|Host=a|", "", 0);

@@ -7,6 +7,7 @@ local decision = require("moongate.decision")
 local fs = require("moongate.fs")
 local json = require("moongate.json")
 local router = require("moongate.router")
+local sorted_keys = require("moongate.keys").sorted
 
 local M = {
   usage = "explain ROUTE.lua [METHOD] URL [OPTIONS]",
@@ -254,17 +255,6 @@ local function explain(settings, req)
 end
 
 -- Printing ----------------------------------------------------------------------------------------
-
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(x, y)
-    return tostring(x) < tostring(y)
-  end)
-  return keys
-end
 
 --- A decision's value in one line.
 local function one_line(value)
