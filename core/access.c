@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <time.h>
 
+/* Of one field: a line is never lost because somebody sends bytes that need escapes. */
+#define FIELD_MAX 7000
+
 /* Where the line grows; `full` once something did not fit. */
 struct line {
     char *out;
@@ -40,7 +43,9 @@ static void put_peer(struct line *l, const struct peer *peer)
  * since nobody has checked that what is not ASCII is UTF-8. */
 static void put_escaped(struct line *l, struct str s, const char *format)
 {
-    size_t start = 0;
+    size_t start = 0, end = l->used + FIELD_MAX;
+    if (s.n > FIELD_MAX)
+        s.n = FIELD_MAX;
     if (s.n == 0)
         return;
     for (size_t i = 0; i < s.n; i++) {
@@ -51,6 +56,8 @@ static void put_escaped(struct line *l, struct str s, const char *format)
         put(l, (struct str){s.p + start, i - start});
         put(l, (struct str){escape, (size_t)snprintf(escape, sizeof escape, format, c)});
         start = i + 1;
+        if (l->used >= end)
+            return;
     }
     put(l, (struct str){s.p + start, s.n - start});
 }

@@ -223,7 +223,9 @@ static void readable(struct conn *c)
         conn_close(c);
         return;
     }
-    if (n > 0)
+    if (n > 0 && c->written == 0)
+        fail(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+    else if (n > 0)
         c->ops->on_bytes(c->user, loop->in, (size_t)n);
     else
         fail(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : "the connection ended");
@@ -462,7 +464,7 @@ struct buf *conn_out(struct conn *c)
 
 bool conn_is_drained(const struct conn *c)
 {
-    return buf_len(&c->out) == 0;
+    return buf_len(&c->out) == 0 && !c->broken;
 }
 
 void conn_pause(struct conn *c, bool paused)

@@ -77,6 +77,7 @@ void conn_write(struct conn *c, const struct iovec *slices, int count);
 /* Writes what waits in conn_out at the end of the loop's turn, together with what other connections
  * have to write. */
 void conn_write_soon(struct conn *c);
+/* Nothing waits, and more can be written. */
 bool conn_is_drained(const struct conn *c);
 /* Stops and resumes reading (back-pressure). */
 void conn_pause(struct conn *c, bool paused);

@@ -234,6 +234,10 @@ static const char *parse_line(struct request *req, struct str line)
         return parse_status(res, value);
     if (header_is_hop(id))
         return NULL; /* the connection to the client is ours */
+    if (str_ieq(name, STR("X-Accel-Redirect")) || str_ieq(name, STR("X-Sendfile")))
+        return "X-Accel-Redirect or X-Sendfile, which moongate " MG_VERSION " does not know yet";
+    if (name.n > 8 && str_ieq((struct str){name.p, 8}, STR("X-Accel-")))
+        return NULL; /* for us, and not the client's business */
     if (id == HEADER_CONTENT_LENGTH)
         return parse_length(res, value);
     headers_add(&req->arena, &res->headers, name, value);

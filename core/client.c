@@ -22,12 +22,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define READ_SIZE    65536 /* of one read from a client */
-#define IN_MARK      16384 /* kept input beyond which reading stops */
-#define IN_MAX       (2 * LOOP_READ_SIZE)
-#define LINGER_BYTES 65536 /* of an unread body that are read and dropped */
-#define LINGER_TIME  2.0
-#define SMALL_FILE   32768 /* read and sent with the head in one call */
+#define READ_SIZE     65536 /* of one read from a client */
+#define IN_MARK       16384 /* kept input beyond which reading stops */
+#define IN_MAX        (2 * LOOP_READ_SIZE)
+#define LINGER_BYTES  65536 /* of an unread body that are read and dropped */
+#define LINGER_TIME   2.0
+#define FIRST_REQUEST 1.0   /* a connection made just before a stop may still send one */
+#define SMALL_FILE    32768 /* read and sent with the head in one call */
 
 struct client {
     ev_io io;
@@ -48,8 +49,10 @@ struct client {
     bool want_body : 1;
     bool head_waits : 1; /* respond was called, the head has not left */
     bool chunked : 1;
-    bool until_eof : 1;  /* the connection's end is the body's */
-    bool ended : 1;      /* the response is whole */
+    bool until_eof : 1;  /* the connection's end is the body's: if it comes too soon, by a reset */
+    bool skipping : 1;   /* the response is out, the rest of the body is read and dropped */
+    bool ended : 1;      /* the response is whole, or */
+    bool cut : 1;        /* broken off */
     bool close : 1;      /* after this response */
     bool eof : 1;        /* the client has closed its sending side */
     bool lingering : 1;  /* the response is out; what comes is dropped */
@@ -65,6 +68,10 @@ static void send_gathered(struct client *c, enum sender_when when);
 static void client_free(struct client *c)
 {
     struct clients *all = c->clients;
+    if (c->until_eof) { /* nothing but a reset tells such a client that there should be more */
+        struct linger now = {.l_onoff = 1};
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    }
     ev_io_stop(all->loop->ev, &c->io);
     deadline_fini(&c->deadline);
     sender_fini(&c->sender);
@@ -194,7 +201,8 @@ static struct str make_head(struct client *c)
     c->until_eof = framing == H1_UNTIL_EOF;
     bool unread = !c->body_done && (req->expect_continue || req->content_length > LINGER_BYTES);
     if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
-        c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping || c->eof)
+        c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping ||
+        (c->eof && buf_len(&c->in) == 0))
         c->close = true;
     c->head_waits = false;
     return h1_head(req, framing, (uint64_t)length, !c->close, loop_date(c->clients->loop));
@@ -297,13 +305,10 @@ static void cut(void *front)
     struct client *c = front;
     if (!c->head_waits)
         send_gathered(c, SENDER_NOW);
-    if (c->until_eof) { /* nothing but a reset tells such a client that there should be more */
-        struct linger now = {.l_onoff = 1};
-        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    }
     c->head_waits = false;
     c->ended = true;
     c->close = true;
+    c->cut = true;
     mark_ended(c);
 }
 
@@ -338,8 +343,9 @@ static void begin_request(struct client *c)
     c->req->local = c->local;
     c->req->listener = c->listener;
     c->requests++;
-    c->head_done = c->body_done = c->want_body = c->ended = false;
-    c->head_waits = c->chunked = c->until_eof = false;
+    c->head_done = c->body_done = c->want_body = c->ended = c->cut = false;
+    c->head_waits = c->chunked = c->until_eof = c->skipping = false;
+    c->lingered = 0;
     deadline_set(&c->deadline, limits->header_timeout);
 }
 
@@ -380,7 +386,7 @@ static size_t feed(struct client *c, const char *data, size_t n)
         refuse(c, h1_status(c->h1), h1_reason(c->h1));
         break;
     case H1_MORE:
-        if (c->head_done && used > 0)
+        if (c->head_done && used > 0 && !c->ended)
             deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
         break;
     }
@@ -414,11 +420,13 @@ static bool finish_request(struct client *c)
         proxy_done(proxy);
     if (c->clients->stopping)
         c->close = true;
-    if (!c->close && !c->eof) {
+    if (!c->sender.broken && !c->cut)
+        c->until_eof = false;
+    if (!c->close) {
         deadline_set(&c->deadline, (*c->clients->current)->settings->limits.keepalive_timeout);
         return true;
     }
-    if (c->sender.broken || !unread) {
+    if (c->sender.broken || c->cut || !unread) {
         client_free(c);
         return false;
     }
@@ -432,6 +440,15 @@ static bool may_skip_body(struct client *c)
     return c->ended && !c->close && c->lingered <= LINGER_BYTES && !c->req->expect_continue;
 }
 
+/* Begins to drop the rest of a body that nobody wants; the client has little time for it in all. */
+static void start_skipping(struct client *c)
+{
+    if (c->skipping)
+        return;
+    c->skipping = true;
+    deadline_set(&c->deadline, LINGER_TIME);
+}
+
 /* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
  * or c is gone (*gone). */
 static bool step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
@@ -440,18 +457,18 @@ static bool step(struct client *c, const char *data, size_t n, size_t *used, boo
     if (c->sender.turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
         note_sent(c, sender_write(&c->sender));
     if (c->proxy == NULL) {
-        if (n == 0 || c->clients->stopping)
+        if (n == 0)
             return false;
         begin_request(c);
         return true;
     }
     if (c->ended && sender_is_done(&c->sender)) {
-        if (c->body_done || c->close || !may_skip_body(c)) {
+        if (c->body_done || c->eof || !may_skip_body(c)) {
             c->close |= !c->body_done;
-            c->lingered = 0;
             *gone = !finish_request(c);
             return !*gone;
         }
+        start_skipping(c);
     }
     bool reading = !c->head_done || (!c->body_done && (c->want_body || may_skip_body(c)));
     if (n == 0 || !reading)
@@ -491,19 +508,23 @@ static void process(struct client *c, const char *data, size_t n)
         return; /* lingering or freed; either way nothing is left to do */
     c->processing = false;
     keep_input(c, data, n);
+    if (c->eof && (c->proxy == NULL || !c->head_done)) { /* nothing can come any more */
+        client_gone(c, "the client closed the connection inside its request");
+        return;
+    }
     rearm(c);
 }
 
 /* --- events --- */
 
+/* A client that has sent its requests whole still gets its answers. */
 static void client_ended_input(struct client *c)
 {
     c->eof = true;
-    if (c->proxy == NULL || !c->head_done || (!c->body_done && !c->ended)) {
+    if (c->proxy == NULL || !c->head_done || (!c->body_done && !c->ended))
         client_gone(c, "the client closed the connection inside its request");
-        return;
-    }
-    rearm(c); /* it still gets its answer */
+    else
+        process(c, NULL, 0);
 }
 
 static void drop_input(struct client *c, ssize_t n)
@@ -634,13 +655,26 @@ void client_new(struct clients *clients, int fd, const struct addr *remote,
     deadline_set(&c->deadline, (*clients->current)->settings->limits.keepalive_timeout);
 }
 
+/* An idle connection may have a request in its socket already, or, just accepted, on its way. */
+static void stop_idle(struct client *c)
+{
+    struct clients *all = c->clients;
+    unsigned before = all->count;
+    bool fresh = c->requests == 0;
+    if (fresh)
+        deadline_set(&c->deadline, FIRST_REQUEST);
+    readable(c);
+    if (all->count == before && c->proxy == NULL && !c->lingering && !fresh)
+        client_free(c);
+}
+
 void clients_stop(struct clients *clients)
 {
     clients->stopping = true;
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
         if (c->proxy == NULL && !c->lingering)
-            client_free(c);
+            stop_idle(c);
     }
 }
 

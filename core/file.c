@@ -134,10 +134,12 @@ static int open_within(const char *whole, const struct str *within, unsigned cou
     return -1;
 }
 
+/* Opens root + path. *followed: the file may have another name than path, by a symlink. */
 static int open_path(struct str root, struct str path, const struct str *within, unsigned count,
-                     uint64_t flags)
+                     uint64_t flags, bool *followed)
 {
     char folder[PATH_MAX], whole[PATH_MAX];
+    *followed = false;
     if (root.n + path.n + 2 > sizeof whole || memchr(path.p, '\0', path.n) != NULL) {
         errno = ENAMETOOLONG;
         return -1;
@@ -146,11 +148,17 @@ static int open_path(struct str root, struct str path, const struct str *within,
     snprintf(whole, sizeof whole, "%.*s/%.*s", STR_FMT(root), STR_FMT(path));
     const char *name = whole + root.n + 1;
     if (count == 0 || (count == 1 && str_eq(within[0], root))) {
-        int fd = open_beneath(root.n > 0 ? folder : "/", name, flags, RESOLVE_BENEATH);
+        const char *top = root.n > 0 ? folder : "/";
+        int fd = open_beneath(top, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+        if (fd >= 0 || errno != ELOOP)
+            return fd;
+        *followed = true;
+        fd = open_beneath(top, name, flags, RESOLVE_BENEATH);
         if (fd >= 0 || errno != EXDEV)
             return fd;
         return open_within(whole, &root, 1, flags);
     }
+    *followed = true;
     return open_within(whole, within, count, flags);
 }
 
@@ -158,7 +166,8 @@ enum file_kind file_probe(struct str root, struct str path, const struct str *wi
                           unsigned count)
 {
     struct stat st;
-    int fd = open_path(root, path, within, count, O_PATH);
+    bool followed;
+    int fd = open_path(root, path, within, count, O_PATH, &followed);
     if (fd < 0)
         return errno == EXDEV ? FILE_OUTSIDE : FILE_NONE;
     int err = fstat(fd, &st);
@@ -276,13 +285,15 @@ static int status_of_errno(int err, const char **reason)
     }
 }
 
-/* A folder without its slash: its files' relative links would be wrong. */
+/* A folder without its slash: its files' relative links would be wrong. The normalised path is
+ * named, since "//host/dir" as it was sent would lead to another site. */
 static int redirect_to_slash(struct request *req)
 {
     struct arena *a = &req->arena;
     struct str query = req->uri.query;
-    struct str to = arena_printf(a, "%.*s/%s%.*s", STR_FMT(req->uri.raw_path),
-                                 req->uri.has_query ? "?" : "", STR_FMT(query));
+    struct str path = uri_escape_path(req->uri.path, a);
+    struct str to = arena_printf(a, "%.*s/%s%.*s", STR_FMT(path), req->uri.has_query ? "?" : "",
+                                 STR_FMT(query));
     req->response.status = 301;
     headers_add(a, &req->response.headers, STR("Location"), to);
     return 301;
@@ -298,6 +309,22 @@ static struct str checked_part(struct str root, struct str path)
     return str_skip(path, (size_t)(slash - path.p));
 }
 
+/* A symlink may lead to what is not served under its own name: the name that counts is the one that
+ * the opened file has. Asked only where the path was not the file's own. */
+static const char *refused_target(int fd, struct str root)
+{
+    char link[64], real[PATH_MAX], folder[PATH_MAX], top[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, real, sizeof real - 1);
+    if (n < 0)
+        return "its real name can't be known (/proc is not mounted)";
+    struct str target = {real, (size_t)n};
+    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
+    if (root.n > 0 && realpath(folder, top) != NULL && str_starts(target, str_of(top)))
+        return file_refused(str_skip(target, strlen(top)));
+    return file_refused(checked_part(STR(""), target));
+}
+
 static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
                             struct file *file, const char **reason)
 {
@@ -306,12 +333,14 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
     if (*reason != NULL)
         return 403;
     /* O_NONBLOCK: a FIFO must not hold the worker. */
-    file->fd = open_path(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK);
+    bool followed;
+    file->fd = open_path(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK, &followed);
     if (file->fd < 0)
         return status_of_errno(errno, reason);
     if (fstat(file->fd, st) != 0)
         return status_of_errno(errno, reason);
-    return 200;
+    *reason = followed ? refused_target(file->fd, root) : NULL;
+    return *reason == NULL ? 200 : 403;
 }
 
 static struct str join_path(struct arena *a, struct str folder, struct str name)

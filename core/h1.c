@@ -137,6 +137,7 @@ static int check_header(struct h1 *h, struct str name, struct str value)
     header->again = first != NULL;
     header->hop = header_is_hop(id);
     header->dropped = !is_param_name(h, name);
+    req->dropped += header->dropped;
     return 0;
 }
 

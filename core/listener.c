@@ -13,6 +13,7 @@
 
 #define ACCEPT_BATCH 64
 #define PAUSE        0.5
+#define WARN_EVERY   10.0
 
 /* --- opening --- */
 
@@ -24,8 +25,7 @@ static const char *describe(const struct listen_spec *spec, const struct addr *a
     if (err == EADDRINUSE) {
         port_owner(addr, owner, sizeof owner);
         snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s", spec->address,
-                 owner[0] != '\0' ? " by " : "; see 'ss -ltnp' for the process that holds it",
-                 owner);
+                 owner[0] != '\0' ? " by " : "; 'ss -lnp' shows the process that holds it", owner);
     } else if (err == EACCES && addr->sa.sa_family != AF_UNIX) {
         snprintf(message, sizeof message,
                  "can't listen on %s: Permission denied (ports below 1024 need root, or "
@@ -125,15 +125,22 @@ struct listener {
     struct clients *clients;
     struct str name;
     struct addr address;
+    int backlog;
+    ev_tstamp warned;
     bool wildcard; /* the local address is the connection's, not ours */
 };
 
 /* Out of descriptors: the queue keeps the connections until some are free again. */
 static void pause_accepting(struct listener *l, int err)
 {
-    log_warn("accept on %.*s: %s; waiting for free descriptors ('ulimit -n', LimitNOFILE)",
-             STR_FMT(l->name), strerror(err));
+    ev_tstamp now = ev_now(l->clients->loop->ev);
+    if (now >= l->warned + WARN_EVERY) {
+        l->warned = now;
+        log_warn("accept on %.*s: %s; waiting for free descriptors ('ulimit -n', LimitNOFILE)",
+                 STR_FMT(l->name), strerror(err));
+    }
     ev_io_stop(l->clients->loop->ev, &l->io);
+    ev_timer_set(&l->pause, PAUSE, 0);
     ev_timer_start(l->clients->loop->ev, &l->pause);
 }
 
@@ -154,27 +161,34 @@ static void local_address(const struct listener *l, int fd, struct addr *local)
         *local = l->address;
 }
 
+/* Takes one connection from the queue; false when there is none, or no room for it. */
+static bool accept_one(struct listener *l)
+{
+    struct addr remote, local;
+    remote.len = sizeof remote.un;
+    int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0) {
+        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            pause_accepting(l, errno);
+        return errno == ECONNABORTED || errno == EINTR; /* one that has gone already */
+    }
+    if (l->address.sa.sa_family == AF_UNIX)
+        remote.sa.sa_family = AF_UNIX;
+    else
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    local_address(l, fd, &local);
+    client_new(l->clients, fd, &remote, &local, l->name);
+    return true;
+}
+
 static void accept_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct listener *l = io->data;
     (void)ev;
     (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct addr remote, local;
-        remote.len = sizeof remote.un;
-        int fd = accept4(io->fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                pause_accepting(l, errno);
-            return; /* EAGAIN, or a connection that has gone already */
-        }
-        if (l->address.sa.sa_family == AF_UNIX)
-            remote.sa.sa_family = AF_UNIX;
-        else
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-        local_address(l, fd, &local);
-        client_new(l->clients, fd, &remote, &local, l->name);
-    }
+    for (int i = 0; i < ACCEPT_BATCH; i++)
+        if (!accept_one(l))
+            return;
 }
 
 static bool is_wildcard(const struct addr *a)
@@ -190,6 +204,7 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
     if (l == NULL)
         abort();
     l->clients = clients;
+    l->backlog = spec->backlog;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
     addr_resolve(spec->address, &l->address);
     l->wildcard = is_wildcard(&l->address);
@@ -199,6 +214,14 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
     l->pause.data = l;
     ev_io_start(clients->loop->ev, &l->io);
     return l;
+}
+
+void listener_drain(struct listener *l)
+{
+    for (int i = 0; i <= l->backlog; i++)
+        if (!accept_one(l))
+            break;
+    close(l->io.fd);
 }
 
 void listener_free(struct listener *l)

@@ -26,8 +26,11 @@ void listener_unlink(const struct listen_spec *spec);
 
 struct listener;
 
-/* Accepts for the clients. fd stays the caller's. */
+/* Accepts for the clients. fd stays open until listener_drain. */
 struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients);
+/* Before listener_free in a graceful stop: accepts what waits in the queue and closes the socket,
+ * so that whoever comes later is refused at once instead of waiting for nobody. */
+void listener_drain(struct listener *l);
 /* Stops accepting. */
 void listener_free(struct listener *l);
 

@@ -131,9 +131,13 @@ bool log_access_waiting(void)
 
 void log_access(struct str line)
 {
-    char *room = log_access_reserve(line.n);
+    bool cut = line.n > ACCESS_BUFFER;
+    size_t n = cut ? ACCESS_BUFFER : line.n;
+    char *room = log_access_reserve(n);
     if (room == NULL)
         return;
-    memcpy(room, line.p, line.n);
-    log_access_commit(line.n);
+    memcpy(room, line.p, n);
+    if (cut)
+        room[n - 1] = '\n';
+    log_access_commit(n);
 }

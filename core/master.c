@@ -304,7 +304,7 @@ static int open_log(const char *where)
         return STDOUT_FILENO;
     if (strcmp(where, "stderr") == 0)
         return STDERR_FILENO;
-    return open(where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+    return open(where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
 }
 
 static bool open_logs(struct master *m)

@@ -42,7 +42,7 @@ struct proxy {
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
-    struct str stderr_text; /* what STDERR has brought, for the log */
+    struct buf stderr_text; /* what STDERR has brought and the log has not had */
     int server;
     unsigned attempts_left;
     unsigned replacements;
@@ -67,6 +67,7 @@ struct proxy *proxy_new(struct generation *generation, const struct front_ops *o
     px->generation = generation_hold(generation);
     px->ops = ops;
     px->front = front;
+    buf_init(&px->stderr_text, STDERR_MAX);
     request_init(&px->req, px->memory, LOOP_BLOCK_SIZE - sizeof *px);
     px->req.started = ev_now(loop->ev);
     px->req.id = loop_id(loop);
@@ -209,28 +210,32 @@ static void log_backend(struct proxy *px, enum log_level level, const char *what
 
 static void flush_stderr(struct proxy *px)
 {
-    if (px->stderr_text.n == 0)
+    struct str text = buf_peek(&px->stderr_text);
+    if (text.n == 0)
         return;
     char id[17];
     request_id_text(px->req.id, id);
     const char *advice = "";
-    if (doctor_knows(px->stderr_text))
+    if (doctor_knows(text))
         advice = doctor_script(&px->req, &px->params, px->paths.root, px->paths.docroot,
                                script_source(px->generation->script, HOOK_REQUEST));
     log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, request %s",
-              STR_FMT(settings_of(px)->name), STR_FMT(px->stderr_text), *advice != '\0' ? ": " : "",
-              advice, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), id);
-    px->stderr_text = STR_NONE;
+              STR_FMT(settings_of(px)->name), STR_FMT(text), *advice != '\0' ? ": " : "", advice,
+              STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), id);
+    buf_consume(&px->stderr_text, text.n);
 }
 
 static void on_stderr(void *ctx, struct str bytes)
 {
     struct proxy *px = ctx;
-    size_t room = STDERR_MAX - px->stderr_text.n;
-    px->stderr_text = arena_append(&px->req.arena, px->stderr_text,
-                                   (struct str){bytes.p, bytes.n < room ? bytes.n : room});
-    if (px->stderr_text.n >= STDERR_MAX)
-        flush_stderr(px);
+    while (bytes.n > 0) {
+        size_t room = STDERR_MAX - buf_len(&px->stderr_text);
+        size_t n = bytes.n < room ? bytes.n : room;
+        buf_append(&px->stderr_text, bytes.p, n);
+        bytes = str_skip(bytes, n);
+        if (n == room)
+            flush_stderr(px);
+    }
 }
 
 /* The head is in: on_response may change it, or replace the whole answer. Then the stream is told
@@ -514,6 +519,8 @@ static void start_backend(struct proxy *px, bool fresh)
         .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
         .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
     };
+    if (px->stream_request.streamed) /* until there is a connection: on_room asks for it again */
+        px->ops->want_body(px->front, false);
     const char *err =
         stream_start(&px->stream, px->generation->loop, &px->stream_request, &stream_ops, px);
     if (err == STREAM_PARAMS_TOO_LARGE)
@@ -597,10 +604,12 @@ static void begin_fastcgi(struct proxy *px)
         reply_error(px, 413, "a body larger than limits.body");
         return;
     }
-    if (px->body_ended && req->body.size < req->bytes_in) {
+    if (req->body.size < req->bytes_in) {
         reply_error(px, 500, "the body was streamed to the first backend and is gone");
         return;
     }
+    if (px->body_ended) /* what has been kept is sent from there */
+        req->decision.stream_body = false;
     if (px->has_body && !d->stream_body && !px->body_ended) {
         uint64_t spool_limit = body_limit < limits->spool ? body_limit : limits->spool;
         spool_init(&req->body, limits->request_memory, spool_limit, limits->spool_dir);
@@ -637,9 +646,32 @@ static void carry_out(struct proxy *px)
     }
 }
 
+/* A header that no application gets is said once for each name, as far as the table goes. */
+static void log_dropped(struct str name)
+{
+    static char said[128][64];
+    if (name.n >= sizeof said[0])
+        return;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        if (str_ieq(str_of(said[i]), name))
+            return;
+        if (said[i][0] != '\0')
+            continue;
+        memcpy(said[i], name.p, name.n);
+        log_info(
+            "the request header '%.*s' is dropped: its name could pose as another's once it is a "
+            "param (limits.header_names keeps it); this is said once",
+            STR_FMT(name));
+        return;
+    }
+}
+
 void proxy_begin(struct proxy *px, bool has_body)
 {
     px->has_body = has_body;
+    for (unsigned i = 0; px->req.dropped > 0 && i < px->req.headers.count; i++)
+        if (px->req.headers.list[i].dropped)
+            log_dropped(px->req.headers.list[i].name);
     px->state = PROXY_BODY;
     if (px->req.uri.asterisk) { /* OPTIONS *: about the server, no script has to say */
         clear_response(&px->req);
@@ -763,6 +795,7 @@ static void forget(struct proxy *px)
     struct generation *generation = px->generation;
     struct loop *loop = generation->loop;
     script_end(generation->script, &px->call);
+    buf_fini(&px->stderr_text);
     request_fini(&px->req);
     loop_block_free(loop, px);
     generation_drop(generation);

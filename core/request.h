@@ -123,6 +123,7 @@ struct request {
     struct uri uri;
     int minor; /* of HTTP/1.x */
     struct headers headers;
+    unsigned dropped;       /* headers among them that no application gets */
     struct str host;        /* lower case, without port and trailing dot */
     int host_port;          /* -1: not given */
     int64_t content_length; /* -1: none, or chunked */

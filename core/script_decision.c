@@ -552,16 +552,16 @@ static void finish(struct reading *r, int a, int b)
 const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
                             const struct settings *settings)
 {
-    memset(&req->decision, 0, sizeof req->decision);
-    req->decision.body_limit = UINT64_MAX;
-    if (lua_isnoneornil(L, d))
-        return NULL; /* DECISION_NONE: 404 */
-    if (!lua_istable(L, d))
-        return "expected a table or nil";
-    struct reading r = {
-        .L = L, .req = req, .settings = settings, .d = &req->decision, .kinds = 0xff};
-    read_keys(&r, d);
-    if (r.err == NULL)
-        finish(&r, a, b);
+    struct decision found = {.body_limit = UINT64_MAX};
+    struct reading r = {.L = L, .req = req, .settings = settings, .d = &found, .kinds = 0xff};
+    if (!lua_isnoneornil(L, d)) { /* nil is DECISION_NONE: 404 */
+        if (!lua_istable(L, d))
+            return "expected a table or nil";
+        read_keys(&r, d);
+        if (r.err == NULL)
+            finish(&r, a, b);
+    }
+    if (r.err == NULL) /* an answer under way keeps its decision when another one is no good */
+        req->decision = found;
     return r.err;
 }

@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define OUT_MAX       (64u << 20) /* never reached: back-pressure stops the backend long before */
+#define OUT_MAX       (1ul << 30) /* of replies that a script made; others are held back sooner */
 #define GATHER_SLICES 48
 #define TURN_SIZE     (128 * 1024)
 #define TURN_RESPONSE 4096      /* what is small: a copy costs less than waking somebody up */
@@ -141,6 +141,8 @@ static void keep(struct sender *s, const struct iovec *v, int count, size_t done
         buf_append(&s->out, (char *)v[i].iov_base + done, v[i].iov_len - done);
         done = 0;
     }
+    if (s->out.overflow) /* a response with a hole must not go on */
+        break_off(s);
 }
 
 static bool wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)

@@ -14,8 +14,6 @@
 
 const char *const STREAM_PARAMS_TOO_LARGE = "a param larger than a FastCGI record can hold";
 
-static void send_stdin(struct stream *s);
-
 static void finish(struct stream *s)
 {
     s->conn = NULL;
@@ -39,10 +37,13 @@ static bool encode_params(struct stream *s)
     return !pairs.too_large && !out->overflow;
 }
 
-/* The send timeout runs while something waits to be sent, the read timeout when nothing does. */
+/* The send timeout runs while something waits to be sent, the read timeout when nothing does. While
+ * a client takes its time with a streamed body the application can't answer: its clock stands. */
 static void set_deadline(struct stream *s)
 {
-    if (conn_is_drained(s->conn))
+    if (s->request->streamed && s->stdin_open && conn_is_drained(s->conn))
+        conn_deadline(s->conn, 0, NULL);
+    else if (conn_is_drained(s->conn))
         conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
     else
         conn_deadline(s->conn, s->request->send_timeout, "nothing was taken within send_timeout");
@@ -93,8 +94,9 @@ static void body_failed(struct stream *s)
     ops->on_fail(ctx, BACKEND_PROTOCOL, "the spooled request body could not be read");
 }
 
-/* Params and as much of the spooled body as the socket takes, in few writes. */
-static void send_stdin(struct stream *s)
+/* Params and as much of the spooled body as the socket takes, in few writes. Returns false when
+ * that failed: then the stream may be gone. */
+static bool send_stdin(struct stream *s)
 {
     struct spool *body = s->request->body;
     if (body == NULL && !s->request->streamed && s->stdin_open) {
@@ -102,7 +104,7 @@ static void send_stdin(struct stream *s)
         s->stdin_open = false;
         conn_write_soon(s->conn);
         conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
-        return;
+        return true;
     }
     do {
         struct batch batch = {.count = 0};
@@ -110,7 +112,7 @@ static void send_stdin(struct stream *s)
             struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
             if (slice.p == NULL && s->body_at < body->size) {
                 body_failed(s);
-                return;
+                return false;
             }
             s->body_at += batch_fill(&batch, slice);
         }
@@ -119,6 +121,7 @@ static void send_stdin(struct stream *s)
         conn_write(s->conn, batch.slices, batch.count);
     } while (s->stdin_open && !s->request->streamed && conn_is_drained(s->conn));
     set_deadline(s);
+    return true;
 }
 
 bool stream_body(struct stream *s, struct str bytes)
@@ -237,8 +240,7 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
 static void on_open(void *user)
 {
     struct stream *s = user;
-    send_stdin(s);
-    if (s->conn != NULL && s->request->streamed)
+    if (send_stdin(s) && s->request->streamed)
         s->ops->on_room(s->ctx);
 }
 

@@ -30,6 +30,26 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
     return true;
 }
 
+struct str uri_escape_path(struct str path, struct arena *arena)
+{
+    static const char plain[] = "-._~!$&'()*+,;=:@/";
+    char *out = arena_bytes(arena, path.n * 3 + 1), *at = out;
+    for (size_t i = 0; i < path.n; i++) {
+        unsigned char c = (unsigned char)path.p[i];
+        char lower = char_lower((char)c);
+        if ((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') ||
+            (c != '\0' && strchr(plain, c) != NULL)) {
+            *at++ = (char)c;
+        } else {
+            *at++ = '%';
+            *at++ = "0123456789ABCDEF"[c >> 4];
+            *at++ = "0123456789ABCDEF"[c & 15];
+        }
+    }
+    *at = '\0';
+    return (struct str){out, (size_t)(at - out)};
+}
+
 /* Removes dot segments and merges slashes in place; path starts with a slash. Returns false where
  * the path climbs over the root. */
 static bool remove_dots(char *path, size_t *size)

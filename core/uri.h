@@ -25,6 +25,9 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena);
 /* Decodes %XX, and nothing else. Returns false where a % lacks its digits. out may be in.p. */
 bool uri_unescape(struct str in, char *out, size_t *out_size);
 
+/* A path for a Location: bytes that mean something else in a URL as %XX. Memory from the arena. */
+struct str uri_escape_path(struct str path, struct arena *arena);
+
 /* Host of RFC 9112 §3.2: name, IPv4 or [IPv6], and an optional port. Takes the trailing dot off and
  * lower-cases into the arena. port is -1 where there is none. False when it is no valid host. */
 bool uri_host(struct str value, struct arena *arena, struct str *host, int *port);

@@ -9,7 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOG_DELAY 0.2 /* seconds that an access log line may wait */
+#define STOP_MARGIN 0.5
+#define LOG_DELAY   0.2 /* seconds that an access log line may wait */
 
 struct worker {
     struct loop loop;
@@ -21,6 +22,7 @@ struct worker {
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
     ev_timer log_timer;
+    ev_timer stop_timer;
 };
 
 static void stop_listening(struct worker *w)
@@ -41,10 +43,17 @@ static void stop_gracefully(struct worker *w)
 {
     if (w->clients.stopping)
         return;
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_drain(w->listeners[i]);
     stop_listening(w);
     clients_stop(&w->clients);
     if (w->clients.count == 0)
         ev_break(w->loop.ev, EVBREAK_ALL);
+    /* A little before the master's patience ends: what is cut here is cut so that clients can tell.
+     */
+    double patience = w->generation->settings->stop_timeout - STOP_MARGIN;
+    ev_timer_set(&w->stop_timer, patience > 0 ? patience : 0, 0);
+    ev_timer_start(w->loop.ev, &w->stop_timer);
 }
 
 static void term_cb(struct ev_loop *ev, ev_signal *signal, int events)
@@ -71,6 +80,14 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
     ev_io_stop(ev, io);
     log_error("the master has gone; this worker finishes its requests and ends");
     stop_gracefully(io->data);
+}
+
+static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct worker *w = timer->data;
+    (void)events;
+    log_error("%u connections are still busy after stop_timeout; they are cut", w->clients.count);
+    ev_break(ev, EVBREAK_ALL);
 }
 
 static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -113,6 +130,8 @@ static void watch(struct worker *w, const struct worker_config *config)
     ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
     ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
+    ev_timer_init(&w->stop_timer, stop_timer_cb, 1, 0);
+    w->stop_timer.data = w;
 }
 
 static void tell(int master, char what, const char *text)

@@ -5,6 +5,7 @@
 local addr = require("moongate.addr")
 local docroot = require("moongate.docroot")
 local suggest = require("moongate.suggest")
+local trace = require("moongate.trace")
 local units = require("moongate.units")
 local upcoming = require("moongate.upcoming")
 local sorted_keys = require("moongate.keys").sorted
@@ -181,9 +182,26 @@ function M.wrap(on_request, settings, fs)
   end
 end
 
+-- Asked after a failure --------------------------------------------------------------------------
+
+--- Which rule of a route decides about a request. Runs the hook once more, so ask only when
+--- something has failed.
+---@param hook function|table the hook as the route gives it: `hooks_original.on_request`
+---@param req table
+---@return string|nil text "FILE:LINE path '/shop/*'", outer rules first, joined by " > "; nil where
+--- neither a router nor a site had a part in it
+function M.rule(hook, req)
+  local rules = trace.rules_of(hook, req)
+  for i, rule in ipairs(rules) do
+    rules[i] = rule.source .. " " .. rule.text
+  end
+  return #rules > 0 and table.concat(rules, " > ") or nil
+end
+
 -- Validation --------------------------------------------------------------------------------------
 
---- Each checker returns what was expected, or nil where the value will do.
+--- Each checker returns what was expected, or nil where the value will do; where the type is not
+--- the matter, nil and the whole problem.
 local function is(kind, expected)
   return function(value)
     return type(value) ~= kind and (expected or "a " .. kind) or nil
@@ -225,11 +243,11 @@ local function within(value)
   if type(value) ~= "table" then
     return absolute(value) and expected
   elseif #value == 0 then
-    return expected
+    return nil, "the list is empty"
   end
   for _, path in ipairs(value) do
     if absolute(path) then
-      return expected
+      return nil, ("'%s' is not an absolute path"):format(printable(tostring(path)))
     end
   end
   return nil
@@ -239,15 +257,24 @@ local function names(value)
   local expected = 'a list of file names such as { "index.html" }'
   if type(value) == "string" then
     value = { value }
-  elseif type(value) ~= "table" or next(value) == nil then
+  elseif type(value) ~= "table" then
     return expected
+  elseif next(value) == nil then
+    return nil, "the list is empty"
   end
   for i, name in pairs(value) do
-    if type(i) ~= "number" or type(name) ~= "string" or name == "" or name:find("[/%z]") then
+    if type(i) ~= "number" or type(name) ~= "string" then
       return expected
+    elseif name == "" or name:find("[/%z]") then
+      return nil, ("'%s' is not the name of a file"):format(printable(name))
     end
   end
   return nil
+end
+
+--- A text that can stand in a line of the log.
+local function printable(value)
+  return (value:gsub("%c", "?"))
 end
 
 local function is_header_value(value)
@@ -261,17 +288,18 @@ local function headers(value)
   if type(value) ~= "table" then
     return "a table of headers"
   end
-  for name, content in pairs(value) do
-    if type(name) ~= "string" or not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
-      return "header names as keys"
+  for _, name in ipairs(sorted_keys(value)) do
+    local content = value[name]
+    if type(name) ~= "string" then
+      return nil, 'the keys are names of headers, as in { ["X-A"] = "b" }; there is one without'
+    elseif not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      return nil, ("'%s' cannot be the name of a header"):format(printable(name))
     end
-    local list = type(content) == "table" and content or { content }
-    if #list == 0 and type(content) ~= "table" then
-      return ("a text for '%s'"):format(name)
-    end
-    for _, item in ipairs(list) do
-      if not is_header_value(item) then
-        return ("a text without control characters for '%s'"):format(name)
+    for _, item in ipairs(type(content) == "table" and content or { content }) do
+      if type(item) ~= "string" and type(item) ~= "number" then
+        return nil, ("'%s': expected a text or a list of them, got a %s"):format(name, type(item))
+      elseif not is_header_value(item) then
+        return nil, ("'%s': a control character in '%s'"):format(name, printable(item))
       end
     end
   end
@@ -279,7 +307,10 @@ local function headers(value)
 end
 
 local function header_value(value)
-  return not is_header_value(value) and "a text without control characters" or nil
+  if type(value) == "string" and not is_header_value(value) then
+    return nil, ("a control character in '%s'"):format(printable(value))
+  end
+  return not is_header_value(value) and "a text" or nil
 end
 
 local INI_PARAMS = { PHP_VALUE = true, PHP_ADMIN_VALUE = true }
@@ -288,16 +319,19 @@ local function params(value)
   if type(value) ~= "table" then
     return "a table from name to text, number or false"
   end
-  for name, content in pairs(value) do
+  for _, name in ipairs(sorted_keys(value)) do
+    local content = value[name]
     local kind = type(content)
     if type(name) ~= "string" or name == "" or name:find("%z") then
-      return "names of params as keys"
+      return nil, 'the keys are names of params, as in { APP_ENV = "test" }; there is one without'
     elseif INI_PARAMS[name] then
-      return ("no '%s'; PHP's settings have the key 'ini'"):format(name)
+      return nil, ("'%s' is refused: PHP-FPM's processes keep such settings for the next request, "
+        .. "whosever that is; a guarded way comes in a later version"):format(name)
     elseif name == "CONTENT_LENGTH" then
-      return "no 'CONTENT_LENGTH', which is the number of bytes that follow"
+      return nil, "'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow"
     elseif kind ~= "string" and kind ~= "number" and content ~= false then
-      return ("a text, a number or false for '%s'"):format(name)
+      return nil, ("'%s': expected a text, a number or false, got %s"):format(name,
+        content == true and "true" or "a " .. kind)
     end
   end
   return nil
@@ -308,14 +342,25 @@ local function address(value)
 end
 
 local function try_list(value)
-  return not is_try_list(value)
-    and 'a list of paths such as { "$path", "/index.html" }, of which the last may be a decision'
-    or nil
+  local expected =
+    'a list of paths such as { "$path", "/index.html" }, of which the last may be a decision'
+  if type(value) ~= "table" then
+    return expected
+  elseif #value == 0 then
+    return nil, "the list is empty"
+  elseif not is_try_list(value) then
+    return nil, "expected " .. expected
+  end
+  local last = value[#value]
+  local problem = type(last) == "table" and M.problem(last)
+  return nil, problem and "in the decision at its end: " .. problem or nil
 end
 
---- A fixed value: core does this already, and other values are in moongate.upcoming.
-local function anything()
-  return nil
+--- The one value that is available; what comes later is in moongate.upcoming.
+local function only(value, expected)
+  return function(given)
+    return given ~= value and expected or nil
+  end
 end
 
 local KINDS = {
@@ -327,7 +372,7 @@ local KINDS = {
       tenant = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, read_timeout = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
-      role = anything, response_buffering = anything,
+      role = only("responder", '"responder"'), response_buffering = only(false, "false"),
     },
   },
   file = {
@@ -415,21 +460,25 @@ end
 
 --- What is wrong with the value of a key.
 local function value_problem(key, checker, value)
-  local expected = checker(value)
+  local expected, problem = checker(value)
   if not expected then
-    return nil
+    return problem and ("%s: %s"):format(key, problem) or nil
   end
   local kind = type(value)
-  local got = kind == "string" and ('"%s"'):format(value:gsub("%c", "?")) or kind == "number"
-    and tostring(value) or "a " .. kind
+  local got = kind == "string" and ('"%s"'):format(printable(value))
+    or (kind == "number" or kind == "boolean") and tostring(value) or "a " .. kind
   return ("%s: expected %s, got %s"):format(key, expected, got)
 end
 
---- What fits the kind key by key, but not as a whole.
-local function whole_problem(kind, d, settings)
-  if kind == "file" and d.file ~= nil and (d.root ~= nil or d.path ~= nil or d.try ~= nil) then
-    return "'file' names the whole path; 'root', 'path' and 'try' do not go with it"
-  elseif kind ~= "fastcgi" or not settings then
+--- Does a valid decision name a backend that is not there, itself or at the end of `try`?
+---@param d table
+---@param settings table normalized
+---@return string|nil message
+function M.backend_problem(d, settings)
+  local last = type(d.try) == "table" and d.try[#d.try]
+  if type(last) == "table" then
+    return M.backend_problem(last, settings)
+  elseif d.backend == nil then
     return nil
   end
   local known = {}
@@ -442,6 +491,35 @@ local function whole_problem(kind, d, settings)
   return ("there is no backend '%s'%s"):format(d.backend, suggest.hint(d.backend, known))
 end
 
+--- What fits the kind key by key, but not as a whole.
+local function whole_problem(kind, d, settings)
+  if kind == "file" and d.file ~= nil and (d.root ~= nil or d.path ~= nil or d.try ~= nil) then
+    return "'file' names the whole path; 'root', 'path' and 'try' do not go with it"
+  end
+  return settings and M.backend_problem(d, settings) or nil
+end
+
+--- What is wrong with the value of one key.
+---@param kind "fastcgi"|"file"|"reply"|"redirect"|"close"
+---@param key string
+---@param value any
+---@return string|nil message begins with the key
+function M.key_problem(kind, key, value)
+  return value_problem(key, KINDS[kind].keys[key], value)
+end
+
+--- Is this a key of some decision?
+---@param name any
+---@return boolean
+function M.is_key(name)
+  for _, kind in pairs(KINDS) do
+    if kind.keys[name] then
+      return true
+    end
+  end
+  return false
+end
+
 --- Why a hook's value cannot be used as a decision.
 ---@param d any what the hook returned
 ---@param settings table|nil normalized settings: if given, the backend's name is checked too
@@ -450,6 +528,10 @@ function M.problem(d, settings)
   if type(d) ~= "table" then
     return ("expected a decision (a table) or nil, got %s"):format(
       type(d) == "string" and ('"%s"'):format(d) or "a " .. type(d))
+  end
+  local meta = getmetatable(d)
+  if type(meta) == "table" and meta.__call then
+    return "this is a router, and it was not asked: say `return r(req)`"
   elseif next(d) == nil then
     return "an empty table is no decision"
   end

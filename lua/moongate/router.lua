@@ -6,43 +6,50 @@
 --
 -- A handler that answers nil passes the request on to the next rule that fits.
 
+local decision = require("moongate.decision")
+local registry = require("moongate.registry")
 local suggest = require("moongate.suggest")
+local trace = require("moongate.trace")
 
 local M = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
 local SLASH, DOT = 47, 46
 
----@class moongate.Rule
+---@class moongate.router.Rule: moongate.Rule
 ---@field handler table|function
 ---@field is_function boolean
----@field text string what it matches, for `explain`
----@field source string file:line where it was added
 
 ---@class moongate.Router
 ---@field longest_prefix integer bytes; longer parts of a path need not be looked at
 local Router = {}
-Router.__index = Router
 
---- Told about each rule whose handler decides, while someone explains. One for all routers: they
---- nest, and hooks do not run while an explanation is being made.
-local tracer
-
---- Where the route calls the router, as file:line.
-local function caller()
-  local info = debug.getinfo(3, "Sl")
-  return ("%s:%d"):format(info.source:gsub("^@", ""), info.currentline)
+--- Methods are looked up here; a name that is none is a typing error.
+function Router.__index(_, name)
+  local method = Router[name]
+  -- Who takes a router for a decision looks for these keys, and says so more clearly.
+  if method == nil and not decision.is_key(name) then
+    error(("router: there is no method '%s'%s"):format(tostring(name),
+      suggest.hint(tostring(name), Router)), 2)
+  end
+  return method
 end
 
---- A handler is a decision, a function or something callable.
----@return moongate.Rule
+--- A handler is a decision, a function or something callable. A decision is checked at once: it
+--- will be the same for every request.
+---@return moongate.router.Rule
 local function new_rule(method, handler, text, source)
   local meta = type(handler) == "table" and getmetatable(handler)
   local is_function = type(handler) == "function"
     or (type(meta) == "table" and meta.__call ~= nil)
-  if not is_function and type(handler) ~= "table" then
-    error(("router: %s: expected a decision, a function or a router as handler, got a %s"):format(
-      method, type(handler)), 3)
+  if not is_function then
+    local problem = type(handler) ~= "table"
+      and ("expected a decision, a function or a router as handler, got a %s"):format(type(handler))
+      or decision.problem(handler)
+    if problem then
+      error(("router: %s: %s"):format(type(handler) == "table" and text or method, problem), 3)
+    end
+    registry.add(handler, source, "router: " .. text)
   end
   return { handler = handler, is_function = is_function, text = text, source = source }
 end
@@ -53,8 +60,8 @@ local function apply(rule, req, ...)
   if rule.is_function then
     d = d(req, ...)
   end
-  if d and tracer then
-    tracer(rule)
+  if d and trace.rule then
+    trace.rule(rule)
   end
   return d or nil -- `cond and { ... }` gives false, and means nil
 end
@@ -165,7 +172,7 @@ function Router:__call(req)
   if d == nil then
     d = by_method(self, req)
   end
-  if d == nil and self.default then
+  if d == nil and self.default then -- false where there is none
     d = apply(self.default, req)
   end
   return d
@@ -196,7 +203,7 @@ end
 function Router:host(name, handler)
   expect_text("host", name, "a name such as \"shop.example\" or \"*.example\"")
   local lower = name:lower():gsub("%.$", "")
-  local rule = new_rule("host", handler, ("host '%s'"):format(lower), caller())
+  local rule = new_rule("host", handler, ("host '%s'"):format(lower), trace.place(2))
   if sub(lower, 1, 2) == "*." and not lower:find("*", 2, true) then
     set(self.wildcards, sub(lower, 2), rule, "host")
     self.has_wildcards = true
@@ -214,7 +221,7 @@ end
 ---@return moongate.Router self
 function Router:path(path, handler)
   expect_text("path", path, "a path such as \"/about\" or \"/shop/*\"")
-  local rule = new_rule("path", handler, ("path '%s'"):format(path), caller())
+  local rule = new_rule("path", handler, ("path '%s'"):format(path), trace.place(2))
   if byte(path) ~= SLASH then
     error(("router: path: '%s' does not begin with \"/\""):format(path), 2)
   elseif sub(path, -2) == "/*" then
@@ -239,7 +246,7 @@ function Router:match(pattern, handler)
   if not ok then
     error(("router: match: '%s': %s"):format(pattern, problem), 2)
   end
-  local rule = new_rule("match", handler, ("pattern '%s'"):format(pattern), caller())
+  local rule = new_rule("match", handler, ("pattern '%s'"):format(pattern), trace.place(2))
   rule.pattern = pattern
   self.patterns[#self.patterns + 1] = rule
   return self
@@ -259,7 +266,7 @@ function Router:method(names, handler)
     error("router: method: expected methods such as \"POST\", got none", 2)
   end
   local text = ("method %s"):format(table.concat(list, ", "))
-  local rule = new_rule("method", handler, text, caller())
+  local rule = new_rule("method", handler, text, trace.place(2))
   rule.names = set_of
   self.methods[#self.methods + 1] = rule
   return self
@@ -269,14 +276,8 @@ end
 ---@param handler table|function
 ---@return moongate.Router self
 function Router:use(handler)
-  self.uses[#self.uses + 1] = new_rule("use", handler, "use", caller())
+  self.uses[#self.uses + 1] = new_rule("use", handler, "use", trace.place(2))
   return self
-end
-
---- Calls `explain` with each rule that decides, inner routers first.
----@param fn nil|fun(rule: moongate.Rule) nil ends it
-function M.trace(fn)
-  tracer = fn
 end
 
 --- Which rule decides about a request. Runs the handlers.
@@ -284,14 +285,12 @@ end
 ---@return string text such as "host 'shop.example' (route.lua:12) > path '/cart' (route.lua:7)"
 ---@return table|nil decision
 function Router:explain(req)
-  local outer, rules = tracer, {}
-  tracer = function(rule)
-    table.insert(rules, 1, ("%s (%s)"):format(rule.text, rule.source))
-  end
-  local ok, d = pcall(self, req)
-  tracer = outer
+  local rules, ok, d = trace.rules_of(self, req)
   if not ok then
     error(d, 0)
+  end
+  for i, rule in ipairs(rules) do
+    rules[i] = ("%s (%s)"):format(rule.text, rule.source)
   end
   return #rules > 0 and table.concat(rules, " > ") or "no rule", d
 end
@@ -300,16 +299,21 @@ end
 ---@param options table|nil `default`: the handler for what no rule decides
 ---@return moongate.Router
 function M.new(options)
+  if options ~= nil and (type(options) ~= "table" or getmetatable(options)) then
+    error(("router.new: expected a table such as { default = { status = 404 } }, got %s"):format(
+      type(options) == "table" and "a router" or "a " .. type(options)), 2)
+  end
   local self = setmetatable({
     hosts = {}, wildcards = {}, has_wildcards = false, paths = {}, prefixes = {},
     longest_prefix = 0, patterns = {}, methods = {}, uses = {},
+    default = false,
   }, Router)
   for key, value in pairs(options or {}) do
     if key ~= "default" then
       error(("router: unknown key '%s'%s"):format(tostring(key),
         suggest.hint(tostring(key), { "default" })), 2)
     end
-    self.default = new_rule("default", value, "default", caller())
+    self.default = new_rule("default", value, "default", trace.place(2))
   end
   return self
 end

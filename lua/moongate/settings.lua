@@ -75,7 +75,7 @@ local function one_of(...)
   return function(value)
     for _, word in ipairs(allowed) do
       if value == word then
-        return value
+        return value, expected -- those who add to what is expected do so unasked
       end
     end
     return nil, expected
@@ -153,10 +153,7 @@ end
 
 --- trusted_proxies, until it does something.
 local function empty_list(value)
-  if type(value) == "table" and next(value) == nil then
-    return {}
-  end
-  return nil, nil, upcoming.message("a list that is not empty")
+  return type(value) == "table" and {} or nil, "a list of addresses"
 end
 
 local function workers(value)
@@ -212,7 +209,7 @@ local LIMITS = {
 }
 
 local LISTENER = {
-  protocol = { one_of("http", "fastcgi"), "http" },
+  protocol = { one_of("http"), "http" },
   proxy_protocol = { boolean, false },
   backlog = { integer(1, 65535), 511 },
   name = { text },
@@ -271,9 +268,10 @@ local TOP_OTHER = { listen = true, log = true, limits = true, backends = true }
 ---@param source moongate.Source
 ---@param path (string|integer)[]
 ---@param message string
-local function fail(source, path, message)
+function M.fail(source, path, message)
   error(("%s:%d: %s"):format(source.name, locate.line(source.text, path), message), 0)
 end
+local fail = M.fail
 
 ---@param path (string|integer)[]
 ---@return string dotted as in backends.app.servers[2]
@@ -472,9 +470,9 @@ local function hook_source(source, name, value)
   return ("%s:%d"):format(source.name, line)
 end
 
----@return table<string, function> hooks, table<string, string> sources
+---@return table<string, function> hooks, table<string, string> sources, table<string, any> originals
 local function hooks(source, value)
-  local found, sources = {}, {}
+  local found, sources, originals = {}, {}, {}
   for name in pairs(HOOKS) do
     local given = value[name]
     if given ~= nil then
@@ -482,13 +480,13 @@ local function hooks(source, value)
       if not found[name] then
         reject(source, { name }, given, "a function")
       end
-      sources[name] = hook_source(source, name, given)
+      sources[name], originals[name] = hook_source(source, name, given), given
     end
   end
   if not found.on_request then
     fail(source, {}, "on_request is missing: the function that decides about each request")
   end
-  return found, sources
+  return found, sources, originals
 end
 
 --- What the command line says instead of the script.
@@ -557,7 +555,7 @@ function M.normalize(value, source, overrides)
   normalized.log = section(source, { "log" }, value.log, LOG, {})
   normalized.limits = section(source, { "limits" }, value.limits, LIMITS, upcoming.limits)
   normalized.backends = backends(source, value.backends)
-  normalized.hooks, normalized.hook_source = hooks(source, value)
+  normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
   apply(normalized, overrides or {})
   return normalized
 end

@@ -48,9 +48,12 @@ function M.main(args)
     return 2, problem
   end
   for name in pairs(upcoming.options) do
-    if args[name] ~= nil and args[name] ~= upcoming.options[name] then
+    if upcoming.problem(upcoming.options, name, args[name]) then
       return 2, upcoming.message("--" .. name)
     end
+  end
+  if args.control and args.control ~= "off" then
+    return 2, ("--control: '%s': expected off"):format(args.control)
   end
   opts.route = common.absolute(args[1])
   opts.watch = args.watch
