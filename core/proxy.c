@@ -6,11 +6,11 @@
  */
 #include "proxy.h"
 
-#include "access.h"
 #include "cgi.h"
 #include "doctor.h"
 #include "file.h"
 #include "log.h"
+#include "report.h"
 #include "stream.h"
 
 #include <stdlib.h>
@@ -197,31 +197,16 @@ static void reply_file(struct proxy *px)
 
 /* --- the backend's answer --- */
 
-static void log_backend(struct proxy *px, enum log_level level, const char *what,
-                        const char *detail)
-{
-    char id[17];
-    request_id_text(px->req.id, id);
-    struct str server = px->req.server;
-    log_write(level, "backend '%.*s', server %.*s: %s: %s; %.*s %.*s, request %s",
-              STR_FMT(settings_of(px)->name), STR_FMT(server), what, detail,
-              STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), id);
-}
-
 static void flush_stderr(struct proxy *px)
 {
     struct str text = buf_peek(&px->stderr_text);
     if (text.n == 0)
         return;
-    char id[17];
-    request_id_text(px->req.id, id);
     const char *advice = "";
     if (doctor_knows(text))
         advice = doctor_script(&px->req, &px->params, px->paths.root, px->paths.docroot,
                                script_source(px->generation->script, HOOK_REQUEST));
-    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, request %s",
-              STR_FMT(settings_of(px)->name), STR_FMT(text), *advice != '\0' ? ": " : "", advice,
-              STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), id);
+    report_stderr(&px->req, text, advice);
     buf_consume(&px->stderr_text, text.n);
 }
 
@@ -264,7 +249,8 @@ static void pass_body(struct proxy *px, struct str bytes)
         uint64_t left = (uint64_t)req->response.content_length - req->body_out;
         if (bytes.n > left) {
             if (req->error == NULL)
-                log_backend(px, LOG_WARN, "protocol", "a body longer than its Content-Length");
+                report_backend(LOG_WARN, &px->req, "protocol",
+                               "a body longer than its Content-Length");
             req->error = "a body longer than its Content-Length";
             bytes.n = (size_t)left;
         }
@@ -363,7 +349,7 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
         return;
     }
     if (is_short(px)) {
-        log_backend(px, LOG_ERROR, "protocol", "a body shorter than its Content-Length");
+        report_backend(LOG_ERROR, &px->req, "protocol", "a body shorter than its Content-Length");
         cut_response(px, 502, "a body shorter than its Content-Length");
         return;
     }
@@ -449,14 +435,14 @@ static void backend_failed(struct proxy *px, enum backend_error error, const cha
     }
     detail = describe_failure(px, error, detail);
     if (px->state == PROXY_REPLYING) {
-        log_backend(px, LOG_ERROR, kind, detail);
+        report_backend(LOG_ERROR, &px->req, kind, detail);
         cut_response(px, failure_status(error), detail);
         return;
     }
     if (px->state != PROXY_WAITING)
         return;
     bool again = may_retry(px, error);
-    log_backend(px, again ? LOG_WARN : LOG_ERROR, kind, detail);
+    report_backend(again ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
     if (again) {
         px->server = backend_pick(px->generation->backends[px->req.decision.backend],
                                   px->req.decision.server, px->server);
@@ -646,32 +632,10 @@ static void carry_out(struct proxy *px)
     }
 }
 
-/* A header that no application gets is said once for each name, as far as the table goes. */
-static void log_dropped(struct str name)
-{
-    static char said[128][64];
-    if (name.n >= sizeof said[0])
-        return;
-    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
-        if (str_ieq(str_of(said[i]), name))
-            return;
-        if (said[i][0] != '\0')
-            continue;
-        memcpy(said[i], name.p, name.n);
-        log_info(
-            "the request header '%.*s' is dropped: its name could pose as another's once it is a "
-            "param (limits.header_names keeps it); this is said once",
-            STR_FMT(name));
-        return;
-    }
-}
-
 void proxy_begin(struct proxy *px, bool has_body)
 {
     px->has_body = has_body;
-    for (unsigned i = 0; px->req.dropped > 0 && i < px->req.headers.count; i++)
-        if (px->req.headers.list[i].dropped)
-            log_dropped(px->req.headers.list[i].name);
+    report_dropped(&px->req);
     px->state = PROXY_BODY;
     if (px->req.uri.asterisk) { /* OPTIONS *: about the server, no script has to say */
         clear_response(&px->req);
@@ -765,31 +729,6 @@ void proxy_room(struct proxy *px)
 
 /* --- the log, and the end --- */
 
-static void write_line(struct proxy *px)
-{
-    struct request *req = &px->req;
-    enum access_format format = px->generation->settings->access_format;
-    struct script *script = px->generation->script;
-    struct str line = STR_NONE;
-    if (script_has(script, HOOK_LOG))
-        script_log(script, req, &px->call, &line);
-    if (line.p == NULL && format == ACCESS_FUNCTION)
-        script_format(script, req, &px->call, &line);
-    if (format == ACCESS_OFF || (line.p != NULL && line.n == 0))
-        return;
-    if (line.p != NULL) {
-        log_access(line);
-        return;
-    }
-    enum { LINE_MAX_SIZE = 32768 };
-    char *room = log_access_reserve(LINE_MAX_SIZE);
-    if (room == NULL)
-        return;
-    log_access_commit(format == ACCESS_JSON
-                          ? access_json(req, px->generation->number, room, LINE_MAX_SIZE)
-                          : access_combined(req, room, LINE_MAX_SIZE));
-}
-
 static void forget(struct proxy *px)
 {
     struct generation *generation = px->generation;
@@ -806,7 +745,7 @@ void proxy_done(struct proxy *px)
     px->req.ended_at = ev_now(px->generation->loop->ev);
     if (px->req.backend.n == 0)
         px->req.ended = true;
-    write_line(px);
+    report_access(px->generation, &px->req, &px->call);
     forget(px);
 }
 
