@@ -205,7 +205,7 @@ static void flush_stderr(struct proxy *px)
     const char *advice = "";
     if (doctor_knows(text))
         advice = doctor_script(&px->req, &px->params, px->paths.root, px->paths.docroot,
-                               script_source(px->generation->script, HOOK_REQUEST));
+                               script_rule(px->generation->script, &px->req));
     report_stderr(&px->req, text, advice);
     buf_consume(&px->stderr_text, text.n);
 }
@@ -581,7 +581,7 @@ static void begin_fastcgi(struct proxy *px)
         char id[17];
         request_id_text(req->id, id);
         log_error("%s: backend '%.*s' has no server %.*s; request %s",
-                  script_source(px->generation->script, HOOK_REQUEST), STR_FMT(settings->name),
+                  script_rule(px->generation->script, req), STR_FMT(settings->name),
                   STR_FMT(d->server), id);
         reply_error(px, 500, "the decision names a server that the backend does not have");
         return;

@@ -338,13 +338,36 @@ static void release_box(struct script *s, struct script_call *call)
         script_end(s, call);
 }
 
+const char *script_rule(struct script *s, struct request *req)
+{
+    lua_State *L = s->L;
+    int top = lua_gettop(L);
+    const char *rule = s->sources[HOOK_REQUEST];
+    if (library_function(L, "moongate.decision", "rule") == 0) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+        lua_getfield(L, -1, "hooks_original");
+        lua_getfield(L, -1, "on_request");
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+        struct script_box *box = script_push_request(L, req);
+        lua_pushvalue(L, -1); /* keeps the box while the call goes on */
+        lua_insert(L, top + 1);
+        if (lua_pcall(L, 2, 1, 0) == 0 && lua_isstring(L, -1))
+            rule = arena_copy(&req->arena, script_str(L, -1)).p;
+        box->req = NULL;
+    }
+    lua_settop(L, top);
+    return rule;
+}
+
 /* A decision that can't be used: the library says why, in one sentence. */
-static void log_problem(struct script *s, lua_State *co, enum script_hook hook,
-                        const struct request *req, const char *reason)
+static void log_problem(struct script *s, lua_State *co, enum script_hook hook, struct request *req,
+                        const char *reason)
 {
     const char *text = reason;
     lua_State *L = s->L;
     int top = lua_gettop(L);
+    const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->sources[hook];
     if (library_function(L, "moongate.decision", "problem") == 0) {
         lua_pushvalue(co, 1);
         lua_xmove(co, L, 1);
@@ -353,7 +376,7 @@ static void log_problem(struct script *s, lua_State *co, enum script_hook hook,
     }
     char id[17];
     request_id_text(req->id, id);
-    log_error("%s: %s returned a decision that can't be used: %s; request %s", s->sources[hook],
+    log_error("%s: %s returned a decision that can't be used: %s; request %s", where,
               hook_names[hook], text, id);
     lua_settop(L, top);
 }

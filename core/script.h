@@ -57,6 +57,9 @@ char *script_report(struct script *s);
 bool script_has(const struct script *s, enum script_hook hook);
 /* Where the hook is defined: "route.lua:12". */
 const char *script_source(const struct script *s, enum script_hook hook);
+/* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
+ * again, so only for messages about something that has failed. Text in the request's arena. */
+const char *script_rule(struct script *s, struct request *req);
 
 /* on_start and on_stop. */
 enum script_result script_notify(struct script *s, enum script_hook hook);

@@ -421,6 +421,10 @@ static int core_request(lua_State *L)
     req->client = (struct peer){.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
     req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
     req->listener = STR("explain");
+    lua_getfield(L, 1, "port"); /* of the listener */
+    if (lua_isnumber(L, -1))
+        req->local.port = (uint16_t)lua_tointeger(L, -1);
+    lua_pop(L, 1);
     struct h1 *h1 = h1_new(req, &settings.limits, ignore_body, NULL);
     struct str bytes = buf_peek(&head);
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
@@ -431,8 +435,6 @@ static int core_request(lua_State *L)
             req->https = true;
             req->local.port = 443;
         }
-        if (req->host_port > 0)
-            req->local.port = (uint16_t)req->host_port;
         return 1;
     }
     lua_pushnil(L);

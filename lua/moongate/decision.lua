@@ -46,21 +46,23 @@ local function split(path, root, within, generic, fs)
 end
 
 --- Ends the hook for a decision that could not even be completed.
-local function unusable(d)
-  error("a decision that can't be used: " .. (M.problem(d) or "one of its values is not valid"), 0)
+local function unusable(d, req, hook)
+  local rule = M.rule(hook, req)
+  error(("%sa decision that can't be used: %s"):format(rule and rule .. ": " or "",
+    M.problem(d) or "one of its values is not valid"), 0)
 end
 
 --- Adds to a FastCGI decision what it leaves to the path.
 ---@return table d
 ---@return string|nil script below the root; nil: d is no FastCGI decision after all
 ---@return string|nil path_info
-local function fastcgi(req, d, backend, fs)
+local function fastcgi(req, d, backend, fs, hook)
   local script, prefix = d.script, d.strip
   if prefix ~= nil and type(prefix) ~= "string" then
-    unusable(d)
+    unusable(d, req, hook)
   elseif script ~= nil then
     if type(script) ~= "string" or byte(script) ~= SLASH then
-      unusable(d)
+      unusable(d, req, hook)
     end
     local path_info = d.path_info
     if path_info == "" then
@@ -79,7 +81,7 @@ local function fastcgi(req, d, backend, fs)
   if root == nil then
     root = backend.root
   elseif type(root) ~= "string" then
-    unusable(d)
+    unusable(d, req, hook)
   end
   if within == nil then
     within = backend.within
@@ -166,7 +168,7 @@ function M.wrap(on_request, settings, fs)
       if not backend then
         return d -- core names the backends that there are
       end
-      return fastcgi(req, d, backend, fs)
+      return fastcgi(req, d, backend, fs, on_request)
     elseif d.try ~= nil and type(d.root) == "string" and is_try_list(d.try) then
       local other, path = try(req, d, fs)
       if other then
@@ -199,6 +201,11 @@ function M.rule(hook, req)
 end
 
 -- Validation --------------------------------------------------------------------------------------
+
+--- A text that can stand in a line of the log.
+local function printable(value)
+  return (value:gsub("%c", "?"))
+end
 
 --- Each checker returns what was expected, or nil where the value will do; where the type is not
 --- the matter, nil and the whole problem.
@@ -270,11 +277,6 @@ local function names(value)
     end
   end
   return nil
-end
-
---- A text that can stand in a line of the log.
-local function printable(value)
-  return (value:gsub("%c", "?"))
 end
 
 local function is_header_value(value)

@@ -26,6 +26,12 @@ M.readable = has_core and core.readable or unavailable
 ---@type fun(): string
 M.getcwd = has_core and core.getcwd or unavailable
 
+--- Whom the files are looked at as.
+---@type fun(): string
+M.user_name = has_core and core.user_name or function()
+  return os.getenv("USER") or "?"
+end
+
 --- Writes to the error log.
 ---@type fun(level: string, text: string)
 M.log = has_core and core.log or function(level, text)

@@ -3,8 +3,10 @@
 
 local decision = require("moongate.decision")
 local filesystem = require("moongate.fs")
+local registry = require("moongate.registry")
 local settings = require("moongate.settings")
 local strict = require("moongate.strict")
+local upcoming = require("moongate.upcoming")
 
 local M = {}
 
@@ -29,8 +31,8 @@ local function obstacle(path, fs)
     prefix = prefix .. part
     what, err = fs.stat(prefix)
     if not what and err and err:find("[Pp]ermission") then
-      return ("%s: this user may not enter the folder %s; try `chmod o+x %s` or `--user NAME`")
-        :format(path, folder, folder)
+      return ("%s: the user '%s' may not enter the folder %s; try `chmod o+x %s` or `--user NAME`")
+        :format(path, fs.user_name(), folder, folder)
     elseif not what then
       return ("%s: %s does not exist"):format(path, prefix == path and "it" or prefix)
     end
@@ -50,8 +52,8 @@ local function unreadable(path, reason, fs)
   elseif what == "directory" then
     return ("%s: this is a folder; name the script in it"):format(path)
   elseif reason:find("[Pp]ermission") then
-    return ("%s: this user may not read the file; try `chmod o+r %s` or `--user NAME`")
-      :format(path, path)
+    return ("%s: the user '%s' may not read the file; try `chmod o+r %s` or `--user NAME`")
+      :format(path, fs.user_name(), path)
   end
   return ("%s: %s"):format(path, reason)
 end
@@ -66,8 +68,8 @@ function M.expect_folder(path, fs)
   if not message and what ~= "directory" then
     message = ("%s: this is not a folder"):format(path)
   elseif not message and not (fs.readable(path) and fs.stat(path .. "/.")) then
-    message = ("%s: this user may not read the folder; try `chmod o+rx %s` or `--user NAME`")
-      :format(path, path)
+    message = ("%s: the user '%s' may not read the folder; try `chmod o+rx %s` or `--user NAME`")
+      :format(path, fs.user_name(), path)
   end
   if message then
     error({ message = message })
@@ -129,6 +131,61 @@ local function traced(name)
   end
 end
 
+--- `require` of a module that comes later says so. Behind the other loaders: a module of the
+--- user's own with such a name is found first.
+local function later_module(name)
+  local problem = upcoming.module_problem(name)
+  if problem then
+    error(problem, 3) -- 2 is `require`, 3 is who says it
+  end
+  return nil
+end
+
+local function add_loader()
+  local loaders = package.loaders
+  if loaders[#loaders] ~= later_module then
+    loaders[#loaders + 1] = later_module
+  end
+end
+
+--- The decisions that were set up while the route was loaded name backends that are there.
+local function check_registered(normalized)
+  for _, entry in ipairs(registry.decisions) do
+    local problem = decision.backend_problem(entry.decision, normalized)
+    if problem then
+      error(("%s: %s: %s"):format(entry.source, entry.what, problem), 0)
+    end
+  end
+end
+
+--- The folders that the settings name are there. Log files are opened by the master, which may
+--- enter folders that this user may not: those are left to it.
+local function check_folders(normalized, source, fs)
+  local log, limits = normalized.log, normalized.limits
+  for key, word in pairs({ access = "stdout", error = "stderr" }) do
+    local file = log[key]
+    local folder = file and file ~= word and (file:match("^(.+)/[^/]*$") or "/")
+    local what, reason
+    if folder then
+      what, reason = fs.stat(folder)
+    end
+    if folder and what ~= "directory" and not (reason and reason:find("[Pp]ermission")) then
+      settings.fail(source, { "log", key }, ("log.%s: there is no folder %s"):format(key, folder))
+    elseif folder and fs.stat(file) == "directory" then
+      settings.fail(source, { "log", key }, ("log.%s: %s is a folder"):format(key, file))
+    end
+  end
+  if limits.spool_dir ~= settings.SPOOL_DIR then
+    local message, what = obstacle(limits.spool_dir, fs)
+    if not message and what ~= "directory" then
+      message = ("%s: this is not a folder"):format(limits.spool_dir)
+    end
+    if message then
+      settings.fail(source, { "limits", "spool_dir" }, "limits.spool_dir: " .. message)
+    end
+  end
+end
+
 --- Runs a script's text and validates what it returns.
 ---@param text string
 ---@param name string the chunk's name in messages
@@ -142,14 +199,19 @@ function M.source(text, name, overrides, fs)
   end
   local environment, seal = strict.environment(_G)
   setfenv(chunk, environment)
+  add_loader()
+  registry.begin()
   local ok, value = xpcall(chunk, traced(name))
   if not ok then
     error(value, 0)
   end
   seal()
-  local normalized = settings.normalize(value, { name = name, text = text }, overrides)
-  normalized.hooks.on_request =
-    decision.wrap(normalized.hooks.on_request, normalized, fs or filesystem)
+  fs = fs or filesystem
+  local source = { name = name, text = text }
+  local normalized = settings.normalize(value, source, overrides)
+  check_registered(normalized)
+  check_folders(normalized, source, fs)
+  normalized.hooks.on_request = decision.wrap(normalized.hooks.on_request, normalized, fs)
   return normalized
 end
 

@@ -8,11 +8,12 @@
 
 local docroot = require("moongate.docroot")
 local filesystem = require("moongate.fs")
+local registry = require("moongate.registry")
 local site_options = require("moongate.php.options")
+local trace = require("moongate.trace")
 local url = require("moongate.url")
 
---- The sites made so far whose root does not depend on the request, for `moongate check`.
-local M = { sites = {} }
+local M = {}
 
 local byte, find, match = string.byte, string.find, string.match
 local SLASH = 47
@@ -34,8 +35,16 @@ local SHARED = {
   end,
 }
 
+--- Says what was found, to who explains the route.
+local function explain(text, ...)
+  if trace.step then
+    trace.step(text:format(...))
+  end
+end
+
 ---@class moongate.Site
 ---@field options table values and functions of the request
+---@field source string file:line where the route makes it
 ---@field dynamic boolean some value is a function of the request
 local Site = {}
 Site.__index = Site
@@ -59,7 +68,21 @@ function Site:values(req)
   if values.strip then
     values.strip = match(values.strip, "^(.-)/*$")
   end
-  return values.root ~= nil and values or nil
+  if values.root == nil then
+    explain("php.site: the function for 'root' returned nil: 404")
+    return nil
+  end
+  self:expect_root(values.root)
+  return values
+end
+
+--- A root that a function makes up must be absolute: there is no folder for it to be relative to.
+function Site:expect_root(root)
+  if type(root) ~= "string" or byte(root) ~= SLASH then
+    error(("%s: php.site: the function for 'root' must return an absolute path, it returned %s")
+      :format(self.source, type(root) == "string" and ('"%s"'):format(root) or "a " .. type(root)),
+      0)
+  end
 end
 
 -- Scripts -----------------------------------------------------------------------------------------
@@ -98,7 +121,7 @@ function Site:backend(req, values, script)
   end
   local backend = version and options.versions[version] or values.backend
   if backend == nil then
-    error(("php.site: no backend for %s%s"):format(script, version
+    error(("%s: php.site: no backend for %s%s"):format(self.source, script, version
       and (": version '%s' is not in 'versions'"):format(tostring(version)) or ""), 0)
   end
   return backend
@@ -147,6 +170,7 @@ end
 ---@param path string below the root
 function Site:file(req, values, path)
   if docroot.is_source(path, self.scripts) then
+    explain("php.site: %s is almost a script, and no source is served: 403", path)
     return FORBIDDEN
   elseif not self.dynamic and path == req.path then
     return self.file_decision
@@ -159,10 +183,11 @@ function Site:file(req, values, path)
 end
 
 --- The decision for a path at which there is a regular file.
----@param trusted boolean the route names this path, not the client
+---@param trusted boolean the route names this path, not the client: it may be any script
+---@param checked boolean|nil the route names it, and `never` does not hold
 ---@return table|nil d nil where files are not for this site to serve
-function Site:serve(req, values, path, trusted)
-  if not trusted and self:refuses(path) then
+function Site:serve(req, values, path, trusted, checked)
+  if not checked and self:refuses(path) then
     return FORBIDDEN
   elseif docroot.is_script(path, self.scripts) then
     return (trusted or self:may_run(path)) and self:run(req, values, path, nil) or NOT_FOUND
@@ -186,10 +211,8 @@ function Site:folder(req, values, path)
   local index = self.index
   for i = 1, #index do
     local candidate = path .. index[i]
-    local runs = docroot.is_script(candidate, self.scripts)
-    if (not runs or self:may_run(candidate))
-      and self.fs.probe(values.root, candidate, values.within) == "file" then
-      return self:serve(req, values, candidate, false)
+    if self.fs.probe(values.root, candidate, values.within) == "file" then
+      return self:serve(req, values, candidate, true) -- `run` is for what a URL names
     end
   end
   return nil
@@ -216,7 +239,7 @@ function Site:search(req, values, path)
     if element.folder and found == "directory" then
       d = self:folder(req, values, candidate)
     elseif not element.folder and found == "file" then
-      d = self:serve(req, values, candidate, not suffix)
+      d = self:serve(req, values, candidate, not suffix, not suffix)
     end
     if d then
       return d
@@ -232,8 +255,8 @@ function Site:doubt_root(root)
   if self.doubted ~= now then
     self.doubted = now
     if self.fs.stat(root) ~= "directory" then
-      self.fs.log("error", ("php.site: the root %s is not a folder that this user can see")
-        :format(root))
+      self.fs.log("error", ("php.site: the root %s is not a folder that the user '%s' can see")
+        :format(root, self.fs.user_name()))
     end
   end
 end
@@ -257,6 +280,7 @@ function Site:refuses(path)
   local never = self.never
   for i = 1, #never do
     if find(path, never[i]) then
+      explain("php.site: %s fits '%s' of 'never': 403", path, never[i])
       return true
     end
   end
@@ -265,7 +289,11 @@ end
 
 --- May this script be named in a URL?
 function Site:may_run(script)
-  return not self.allows or self.allows(script)
+  if not self.allows or self.allows(script) then
+    return true
+  end
+  explain("php.site: %s is not among the scripts of 'run': 404", script)
+  return false
 end
 
 --- The decision about a request.
@@ -283,10 +311,14 @@ function Site:decide(req)
     end
     path = docroot.strip(path, strip)
     if not path then
+      explain("php.site: the path does not begin with '%s' ('strip'): 404", strip)
       return NOT_FOUND
     end
   end
-  if has_dotfile(path) or self:refuses(path) then
+  if has_dotfile(path) then
+    explain("php.site: dotfiles are not served: 403")
+    return FORBIDDEN
+  elseif self:refuses(path) then
     return FORBIDDEN
   end
   local script, path_info =
@@ -301,6 +333,24 @@ function Site:decide(req)
   return self:run(req, values, script, path_info)
 end
 
+--- Lists what does not depend on requests, to be checked when the whole route is known.
+function Site:register()
+  local options = self.options
+  if type(options.root) == "string" then
+    table.insert(registry.sites, { root = options.root })
+  end
+  if type(options.backend) == "string" then
+    registry.add({ backend = options.backend }, self.source, "php.site: backend")
+  end
+  for version, backend in pairs(options.versions or {}) do
+    registry.add({ backend = backend }, self.source, ("php.site: versions['%s']"):format(version))
+  end
+  local last = self.try[#self.try]
+  if last and last.answer then
+    registry.add(last.answer, self.source, "php.site: try")
+  end
+end
+
 --- A PHP site: a function that decides about requests.
 ---@param options table root, backend, front, ...: see docs/route.md
 ---@param fs table|nil what looks at the disk, default moongate.fs
@@ -313,7 +363,7 @@ function M.site(options, fs, time)
     error("php.site: " .. problem, 2)
   end
   fs = fs or filesystem
-  local own, dynamic = {}, false
+  local own, dynamic, place = {}, false, trace.place(2)
   for key, value in pairs(options) do
     own[key] = value
   end
@@ -324,7 +374,7 @@ function M.site(options, fs, time)
     dynamic = dynamic or type(own[key]) == "function"
   end
   local site = setmetatable({
-    options = own, dynamic = dynamic, fs = fs, time = time or os.time,
+    options = own, dynamic = dynamic, source = place, fs = fs, time = time or os.time,
     scripts = own.scripts or docroot.SCRIPTS, index = own.index or { "index.php", "index.html" },
     never = type(own.never) == "string" and { own.never } or own.never or {},
     allows = site_options.run(own), try = site_options.try(own),
@@ -335,11 +385,14 @@ function M.site(options, fs, time)
     site.file_decision[key] = value
   end
   setmetatable(site.file_decision, SHARED)
-  if type(own.root) == "string" then
-    table.insert(M.sites, { root = own.root })
-  end
+  site:register()
+  local rule = { text = "php.site", source = place }
   return function(req)
-    return site:decide(req)
+    local d = site:decide(req)
+    if trace.rule then
+      trace.rule(rule)
+    end
+    return d
   end
 end
 

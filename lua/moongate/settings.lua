@@ -13,6 +13,9 @@ local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
 
+--- The default, which is not looked for when a route is loaded.
+M.SPOOL_DIR = "/tmp"
+
 local HOOKS = {
   on_start = true, on_request = true, on_params = true, on_response = true, on_log = true,
   on_stop = true,
@@ -204,7 +207,7 @@ local LIMITS = {
   request_memory = { above_zero(size), 65536 },
   response_memory = { above_zero(size), 262144 },
   spool = { size, 1024 ^ 3 },
-  spool_dir = { folder, "/tmp" },
+  spool_dir = { folder, M.SPOOL_DIR },
   header_names = { header_names, {} },
 }
 
@@ -470,7 +473,9 @@ local function hook_source(source, name, value)
   return ("%s:%d"):format(source.name, line)
 end
 
----@return table<string, function> hooks, table<string, string> sources, table<string, any> originals
+---@return table<string, function> hooks
+---@return table<string, string> sources file:line of each
+---@return table<string, any> originals the hooks as the script gives them
 local function hooks(source, value)
   local found, sources, originals = {}, {}, {}
   for name in pairs(HOOKS) do

@@ -29,15 +29,15 @@ end
 ---@param ... any its arguments
 ---@return moongate.Rule[] rules
 ---@return boolean ok
----@return any ... what it returned, or the error
+---@return any ... what it returned (up to four values), or the error
 function M.rules_of(fn, ...)
   local outer, rules = M.rule, {}
   M.rule = function(rule)
     table.insert(rules, 1, rule)
   end
-  local ok, a, b, c = pcall(fn, ...)
+  local ok, a, b, c, d = pcall(fn, ...)
   M.rule = outer
-  return rules, ok, a, b, c
+  return rules, ok, a, b, c, d
 end
 
 return M

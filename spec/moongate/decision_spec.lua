@@ -161,6 +161,17 @@ describe("decision.wrap", function()
     end
   end)
 
+  it("names the rule of a decision that cannot be completed", function()
+    local r = require("moongate.router").new()
+    r:path("/x/*", function()
+      return { backend = "app", strip = 1 }
+    end)
+    local ok, message = pcall(decision.wrap(r, settings, fs), req.get("/x/y"))
+    assert.is_false(ok)
+    assert.matches("^spec/moongate/decision_spec.lua:%d+ path '/x/%*': a decision that can't be "
+      .. "used: strip: ", message)
+  end)
+
   describe("with try", function()
     local function try(path, list, fields)
       local d = { root = "/srv", try = list }
@@ -300,7 +311,8 @@ describe("decision.problem", function()
     { { backend = "app", root = "/s\0" },
       'root: expected an absolute path such as "/srv/www", got "/s?"' },
     { { backend = "app", within = {} },
-      "within: expected an absolute path or a list of them, got a table" },
+      "within: the list is empty" },
+    { { backend = "app", within = { "/a", "b" } }, "within: 'b' is not an absolute path" },
     { { backend = "app", within = "x" },
       'within: expected an absolute path or a list of them, got "x"' },
     { { backend = "app", script = "x.php" },
@@ -319,38 +331,54 @@ describe("decision.problem", function()
     { { backend = "app", params = 1 },
       "params: expected a table from name to text, number or false, got 1" },
     { { backend = "app", params = { A = true } },
-      "params: expected a text, a number or false for 'A', got a table" },
+      "params: 'A': expected a text, a number or false, got true" },
+    { { backend = "app", params = { A = {} } },
+      "params: 'A': expected a text, a number or false, got a table" },
     { { backend = "app", params = { "x" } },
-      "params: expected names of params as keys, got a table" },
+      "params: the keys are names of params, as in { APP_ENV = \"test\" }; there is one without" },
     { { backend = "app", params = { PHP_VALUE = "x" } },
-      "params: expected no 'PHP_VALUE'; PHP's settings have the key 'ini', got a table" },
+      "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep such settings for the next "
+      .. "request, whosever that is; a guarded way comes in a later version" },
     { { backend = "app", params = { PHP_ADMIN_VALUE = "x" } },
-      "params: expected no 'PHP_ADMIN_VALUE'" },
+      "params: 'PHP_ADMIN_VALUE' is refused: " },
     { { backend = "app", params = { CONTENT_LENGTH = "1" } },
-      "params: expected no 'CONTENT_LENGTH'" },
-    { { root = "/srv", index = { "a/b" } }, "index: expected a list of file names" },
-    { { root = "/srv", index = {} }, "index: expected a list of file names" },
+      "params: 'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow" },
+    { { root = "/srv", index = { "a/b" } }, "index: 'a/b' is not the name of a file" },
+    { { root = "/srv", index = {} }, "index: the list is empty" },
+    { { root = "/srv", index = { 1 } }, "index: expected a list of file names" },
     { { root = "/srv", cache_control = "a\nb" },
-      'cache_control: expected a text without control characters, got "a?b"' },
-    { { root = "/srv", try = {} }, "try: expected a list of paths" },
+      "cache_control: a control character in 'a?b'" },
+    { { root = "/srv", cache_control = true }, "cache_control: expected a text, got true" },
+    { { root = "/srv", try = {} }, "try: the list is empty" },
+    { { root = "/srv", try = 1 }, "try: expected a list of paths" },
+    { { root = "/srv", try = { "$path", { statsu = 404 } } }, "try: in the decision at its end: "
+      .. "unknown key 'statsu' in a decision; did you mean 'status'?" },
     { { root = "/srv", try = { {}, "x" } }, "try: expected a list of paths" },
     { { status = 99 }, "status: expected a whole number from 200 to 599, got 99" },
     { { status = "404" }, 'status: expected a whole number from 200 to 599, got "404"' },
     { { status = 200.5 }, "status: expected a whole number from 200 to 599, got 200.5" },
     { { status = 200, body = 1 }, "body: expected a text, got 1" },
     { { status = 200, headers = 1 }, "headers: expected a table of headers, got 1" },
-    { { status = 200, headers = { "a" } }, "headers: expected header names as keys" },
-    { { status = 200, headers = { ["a b"] = "c" } }, "headers: expected header names as keys" },
+    { { status = 200, headers = { "a" } }, "headers: the keys are names of headers, as in" },
+    { { status = 200, headers = { B = "c", ["a b"] = "c" } },
+      "headers: 'a b' cannot be the name of a header" },
     { { status = 200, headers = { A = "b\r\nC: d" } },
-      "headers: expected a text without control characters for 'A'" },
+      "headers: 'A': a control character in 'b??C: d'" },
     { { status = 200, headers = { A = { "b", "\n" } } },
-      "headers: expected a text without control characters for 'A'" },
+      "headers: 'A': a control character in '?'" },
+    { { status = 200, headers = { A = true } },
+      "headers: 'A': expected a text or a list of them, got a boolean" },
     { { redirect = "" }, 'redirect: expected a URL or a path, got ""' },
     { { redirect = "/a\nb" }, 'redirect: expected a URL or a path, got "/a?b"' },
     { { redirect = 1 }, "redirect: expected a URL or a path, got 1" },
     { { redirect = "/", status = 200 },
       "status: expected a whole number from 300 to 399, got 200" },
-    { { close = false }, "close: expected true, got a boolean" },
+    { { close = false }, "close: expected true, got false" },
+    { { backend = "app", role = "respnder" }, 'role: expected "responder", got "respnder"' },
+    { { backend = "app", response_buffering = "no" },
+      'response_buffering: expected false, got "no"' },
+    { setmetatable({}, { __call = print }),
+      "this is a router, and it was not asked: say `return r(req)`" },
     { { backend = "app", role = "filter" },
       "'role = \"filter\"' is not available in moongate 0.1 yet" },
     { { backend = "app", authorize = {} }, "'authorize' is not available in moongate 0.1 yet" },
@@ -373,5 +401,47 @@ describe("decision.problem", function()
     assert.equal("there is no backend 'php81'; did you mean 'php82'?",
       decision.problem({ backend = "php81" }, settings))
     assert.equal("there is no backend 'ruby'", decision.problem({ backend = "ruby" }, settings))
+    assert.equal("there is no backend 'ruby'",
+      decision.problem({ root = "/", try = { "$path", { backend = "ruby" } } }, settings))
+    assert.is_nil(decision.problem({ root = "/", try = { "$path", { status = 404 } } }, settings))
+  end)
+end)
+
+describe("decision.rule", function()
+  local router, php = require("moongate.router"), require("moongate.php")
+  local here = "spec/moongate/decision_spec.lua"
+
+  --- The line in which this is called.
+  local function line()
+    return debug.getinfo(2, "l").currentline
+  end
+
+  it("names the rules of routers, outer ones first", function()
+    local inner, outer = router.new(), router.new()
+    inner:path("/a/b", { status = 404 }) local first = line()
+    outer:path("/a/*", inner) local second = line()
+    assert.equal(("%s:%d path '/a/*' > %s:%d path '/a/b'"):format(here, second, here, first),
+      decision.rule(outer, req.get("/a/b")))
+    assert.is_nil(decision.rule(outer, req.get("/x")))
+  end)
+
+  it("sees into a function", function()
+    local r = router.new()
+    r:use({ status = 404 }) local at = line()
+    assert.equal(("%s:%d use"):format(here, at), decision.rule(function(request)
+      return r(request)
+    end, req.get("/")))
+  end)
+
+  it("names a site", function()
+    local site = php.site({ root = "/srv", backend = "a" }, fake_fs.new({})) local at = line()
+    assert.equal(("%s:%d php.site"):format(here, at), decision.rule(site, req.get("/")))
+  end)
+
+  it("says nothing of a plain function, nor of an error in one", function()
+    assert.is_nil(decision.rule(function()
+      return {}
+    end, req.get("/")))
+    assert.is_nil(decision.rule(error, req.get("/")))
   end)
 end)

@@ -83,6 +83,99 @@ describe("load.source", function()
   end)
 end)
 
+describe("before the first request", function()
+  --- The message about a route that has this in its fourth line and further.
+  local function message_about(fs, ...)
+    local text = 'local router, php = require("moongate.router").new(), require("moongate.php")\n'
+      .. 'local backends = { php82 = ":9000" }\n\n' .. table.concat({ ... }, "\n")
+    local ok, message = pcall(load.source, text, "route.lua", nil, fs)
+    return not ok and message:match("^[^\n]*") or nil
+  end
+
+  local route = "return { backends = backends, on_request = router }"
+  local missing = "there is no backend 'php28'; did you mean 'php82'?"
+  for _, case in ipairs({
+    { 'router:path("/a", { backend = "php28" })', "router: path '/a': " .. missing },
+    { 'router:use({ root = "/srv", try = { "$path", { backend = "php28" } } })',
+      "router: use: " .. missing },
+    { 'php.site { root = "/srv", backend = "php28" }', "php.site: backend: " .. missing },
+    { 'php.site { root = "/srv", backend = "php82", versions = { ["8"] = "php28" } }',
+      "php.site: versions['8']: " .. missing },
+    { 'php.site { root = "/srv", backend = "php82", try = { "$path", { backend = "php28" } } }',
+      "php.site: try: " .. missing },
+    { 'router:path("/a", { statsu = 1 })',
+      "router: path '/a': unknown key 'statsu' in a decision; did you mean 'status'?" },
+    { 'router:path("/a", {})', "router: path '/a': an empty table is no decision" },
+    { 'router:match("a", { backend = "php82", status = 200 })', "router: pattern 'a': 'status' "
+      .. "does not go with 'backend', which makes this a FastCGI decision" },
+    { 'router:host("a.test", { backend = "php82", params = { PHP_VALUE = "x" } })',
+      "router: host 'a.test': params: 'PHP_VALUE' is refused: PHP-FPM's processes keep such "
+      .. "settings for the next request, whosever that is; a guarded way comes in a later "
+      .. "version" },
+    { 'router:method("GET", { root = "/srv", try = {} })',
+      "router: method GET: try: the list is empty" },
+  }) do
+    it("is told: " .. case[2], function()
+      assert.equal("route.lua:4: " .. case[2], message_about(fake_fs.new({}), case[1], route))
+    end)
+  end
+
+  it("accepts names that are there", function()
+    assert.is_nil(message_about(fake_fs.new({}), 'router:path("/a", { backend = "php82" })',
+      'router:path("/b", php.site { root = "/srv", backend = "php82", try = { "$path", 404 } })',
+      route))
+  end)
+
+  it("forgets the route before", function()
+    assert.is_string(message_about(fake_fs.new({}), 'router:path("/a", { backend = "x" })', route))
+    assert.is_nil(message_about(fake_fs.new({}), route))
+  end)
+
+  it("looks for the folders of logs and bodies", function()
+    local fs = fake_fs.new({ "/var/log/dir/", "/srv/file" })
+    local function about(settings)
+      return message_about(fs, "return {", settings, "on_request = print }")
+    end
+    assert.equal("route.lua:5: log.access: there is no folder /var/lag",
+      about('log = { access = "/var/lag/a.log" },'))
+    assert.equal("route.lua:5: log.error: /var/log/dir is a folder",
+      about('log = { error = "/var/log/dir" },'))
+    assert.equal("route.lua:5: limits.spool_dir: /nope/a: /nope does not exist",
+      about('limits = { spool_dir = "/nope/a" },'))
+    assert.equal("route.lua:5: limits.spool_dir: /srv/file: this is not a folder",
+      about('limits = { spool_dir = "/srv/file" },'))
+    assert.is_nil(about('log = { access = "/var/log/a", error = "/x" }, limits = { spool_dir = '
+      .. '"/var/log" },'))
+  end)
+
+  it("leaves log files to the master where only that may see them", function()
+    local fs = fake_fs.new({})
+    function fs.stat()
+      return nil, "Permission denied"
+    end
+    assert.is_nil(message_about(fs, 'return { log = { access = "/root/a" }, on_request = print }'))
+  end)
+
+  it("says which modules come later", function()
+    for _, name in ipairs({
+      "moongate.tenants", "moongate.balance.hash", "moongate.balance", "moongate.health",
+      "moongate.limit", "moongate.canary", "moongate.testing", "ngx",
+    }) do
+      assert.equal("route.lua:4: '" .. name .. "' is not available in moongate 0.1 yet",
+        message_about(fake_fs.new({}), 'require("' .. name .. '")'))
+    end
+    assert.matches("^route.lua:4: module 'moongate.nope' not found",
+      message_about(fake_fs.new({}), 'require("moongate.nope")'))
+  end)
+
+  it("keeps the hooks as the route gives them", function()
+    local settings = load.source('local r = require("moongate.router").new()\n'
+      .. "return { on_request = r, on_log = print }", "route.lua", nil, fake_fs.new({}))
+    assert.is_function(settings.hooks_original.on_request.explain)
+    assert.equal(print, settings.hooks_original.on_log)
+  end)
+end)
+
 describe("load.route", function()
   local dir, path
   before_each(function()
@@ -136,7 +229,7 @@ describe("load.route", function()
       message_about("/nowhere/x/y/route.lua", fs))
   end)
 
-  it("says which folder this user may not enter", function()
+  it("says which folder the user 'ann' may not enter", function()
     local fs = fake_fs.new({ "/nowhere/" })
     local stat = fs.stat
     function fs.stat(file)
@@ -145,7 +238,7 @@ describe("load.route", function()
       end
       return stat(file)
     end
-    assert.equal("/nowhere/a/route.lua: this user may not enter the folder /nowhere; "
+    assert.equal("/nowhere/a/route.lua: the user 'ann' may not enter the folder /nowhere; "
       .. "try `chmod o+x /nowhere` or `--user NAME`", message_about("/nowhere/a/route.lua", fs))
   end)
 
@@ -183,15 +276,15 @@ describe("load.expect_folder", function()
     end
     assert.equal("/srv/file: this is not a folder", message_of_folder("/srv/file", fs))
     assert.equal("/srv/x: it does not exist", message_of_folder("/srv/x", fs))
-    assert.equal("/srv/www: this user may not read the folder; try `chmod o+rx /srv/www` or "
+    assert.equal("/srv/www: the user 'ann' may not read the folder; try `chmod o+rx /srv/www` or "
       .. "`--user NAME`", message_of_folder("/srv/www", fs))
   end)
 
   it("is told to the terminal without a traceback", function()
     local message = message_of("require('moongate.load').expect_folder('/x', { stat = function()\n"
-      .. "return nil, 'Permission denied' end })")
-    assert.equal("/x: this user may not enter the folder /; try `chmod o+x /` or `--user NAME`",
-      message)
+      .. "return nil, 'Permission denied' end, user_name = function() return 'ann' end })")
+    assert.equal("/x: the user 'ann' may not enter the folder /; try `chmod o+x /` or "
+      .. "`--user NAME`", message)
   end)
 end)
 
@@ -203,7 +296,7 @@ describe("load.loader_report", function()
       log = { access = false, error = "/var/log/e.log", level = "warn" },
       stop_timeout = "1m",
       on_request = print,
-    }]], "route.lua")
+    }]], "route.lua", nil, fake_fs.new({ "/var/log/" }))
     assert.equal(table.concat({
       "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
       "user\twww-data", "group\tweb", "control\t", "access\t", "error\t/var/log/e.log",

@@ -2,6 +2,7 @@
 
 local fake_fs = require("support.fs")
 local php = require("moongate.php")
+local registry = require("moongate.registry")
 local req = require("support.req")
 
 local FORBIDDEN, NOT_FOUND = { status = 403 }, { status = 404 }
@@ -163,12 +164,34 @@ describe("php.site", function()
       assert.same(NOT_FOUND, decide({ run = "^/blog/" }, "/about.php"))
     end)
 
-    it("holds for indexes, but not for what the route itself names", function()
+    it("holds for what a URL names only", function()
       local options = { run = { "/about.php" } }
-      assert.same({ root = "/srv", path = "/both/index.html" }, decide(options, "/both/"))
-      assert.same(NOT_FOUND, decide(options, "/blog/"))
+      assert.same(runs("/both/index.php"), decide(options, "/both/"))
+      assert.same(runs("/blog/index.php"), decide(options, "/blog/"))
+      assert.same(NOT_FOUND, decide(options, "/blog/index.php"))
       options.front = "/index.php"
-      assert.same(runs("/index.php"), decide(options, "/blog/"))
+      assert.same(runs("/index.php"), decide(options, "/x"))
+    end)
+
+    it("leaves a wiki its start page", function()
+      local site = php.site({
+        root = "/srv/dokuwiki", backend = "php74", strip = "/wiki", run = { "/doku.php" },
+      }, fake_fs.new({
+        "/srv/dokuwiki/index.php", "/srv/dokuwiki/doku.php", "/srv/dokuwiki/x.php",
+      }))
+      local function of(path)
+        local d = site(req.get(path))
+        return d.script or d.redirect or d.status, d.path_info
+      end
+      assert.equal("/wiki/index.php", (of("/wiki/")))
+      assert.equal("/wiki/", (of("/wiki")))
+      assert.same({ "/wiki/doku.php", "/start" }, { of("/wiki/doku.php/start") })
+      assert.equal(404, (of("/wiki/index.php")))
+      assert.equal(404, (of("/wiki/x.php")))
+    end)
+
+    it("does not undo never", function()
+      assert.same(FORBIDDEN, decide({ never = { "^/blog/.*%.php" } }, "/blog/"))
     end)
   end)
 
@@ -354,7 +377,7 @@ describe("php.site", function()
       end)
       assert.same(NOT_FOUND, site(req.get("/x")))
       assert.same(NOT_FOUND, site(req.get("/y")))
-      local line = "error: php.site: the root /nope is not a folder that this user can see"
+      local line = "error: php.site: the root /nope is not a folder that the user 'ann' can see"
       assert.same({ line }, fs.logged)
       now = 101
       site(req.get("/x"))
@@ -373,7 +396,7 @@ describe("php.site", function()
       local make = assert(loadstring("local php, o, fs = ...\nlocal s = php.site(o, fs)\nreturn s",
         "@" .. name))
       make(php, { root = root, backend = "app" }, fs)
-      return php.sites[#php.sites].root
+      return registry.sites[#registry.sites].root
     end
 
     it("is below the folder of the script", function()
@@ -387,6 +410,20 @@ describe("php.site", function()
       assert.equal("/", root_of("/etc/route.lua", "/"))
     end)
   end)
+end)
+
+describe("a function for the root", function()
+  for given, got in pairs({ rel = '"rel"', [5] = "a number", [""] = '""' }) do
+    it("that returns " .. got .. " is told to be absolute", function()
+      local site = php.site({ backend = "app", root = function()
+        return given
+      end }, fake_fs.new({}))
+      local ok, message = pcall(site, req.get("/"))
+      assert.is_false(ok)
+      assert.matches("^spec/moongate/php_spec.lua:%d+: php.site: the function for 'root' must "
+        .. "return an absolute path, it returned " .. got .. "$", message)
+    end)
+  end
 end)
 
 describe("the options of php.site", function()
@@ -429,6 +466,16 @@ describe("the options of php.site", function()
       "version: '8.1' is not in 'versions'; did you mean '8.2'?" },
     { { versions = { "php82" }, version = ".php-version" },
       'versions: expected a table from version to backend, such as { ["8.2"] = "php82" }' },
+    { { params = { PHP_VALUE = "x" } }, "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep "
+      .. "such settings for the next request, whosever that is; a guarded way comes in a later "
+      .. "version" },
+    { { within = { "srv" } }, "within: 'srv' is not an absolute path" },
+    { { static = { cache_control = "a\n" } },
+      "static.cache_control: a control character in 'a?'" },
+    { { static = { headers = { ["a b"] = "c" } } },
+      "static.headers: 'a b' cannot be the name of a header" },
+    { { try = { "$path", { statsu = 1 } } }, "try: in the decision at its end: unknown key "
+      .. "'statsu' in a decision; did you mean 'status'?" },
     { { ini = {} }, "'ini' is not available in moongate 0.1 yet" },
   }) do
     it("are told: " .. case[2], function()

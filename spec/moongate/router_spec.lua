@@ -159,31 +159,40 @@ describe("a router", function()
 
   describe("rejects", function()
     for _, case in ipairs({
-      { function(r) r:path("a", {}) end, "path: 'a' does not begin with \"/\"" },
-      { function(r) r:path("/a*", {}) end,
+      { function(r) r:path("a", { status = 404 }) end, "path: 'a' does not begin with \"/\"" },
+      { function(r) r:path("/a*", { status = 404 }) end,
         "path: '/a*': \"*\" stands only behind the last \"/\"; see r:match" },
-      { function(r) r:path("/*/b", {}) end,
+      { function(r) r:path("/*/b", { status = 404 }) end,
         "path: '/*/b': \"*\" stands only behind the last \"/\"; see r:match" },
-      { function(r) r:path(nil, {}) end,
+      { function(r) r:path(nil, { status = 404 }) end,
         "path: expected a path such as \"/about\" or \"/shop/*\", got a nil" },
       { function(r) r:path("/a") end,
         "path: expected a decision, a function or a router as handler, got a nil" },
       { function(r) r:path("/a", "x") end,
         "path: expected a decision, a function or a router as handler, got a string" },
-      { function(r) r:host("", {}) end,
+      { function(r) r:host("", { status = 404 }) end,
         "host: expected a name such as \"shop.example\" or \"*.example\", got \"\"" },
-      { function(r) r:host("a:80", {}) end,
+      { function(r) r:host("a:80", { status = 404 }) end,
         "host: 'a:80' is neither a host nor \"*.\" and a host" },
-      { function(r) r:host("*a", {}) end, "host: '*a' is neither a host nor \"*.\" and a host" },
-      { function(r) r:host("*.*.a", {}) end,
+      { function(r) r:host("*a", { status = 404 }) end,
+        "host: '*a' is neither a host nor \"*.\" and a host" },
+      { function(r) r:host("*.*.a", { status = 404 }) end,
         "host: '*.*.a' is neither a host nor \"*.\" and a host" },
-      { function(r) r:match("(", {}) end, "match: '(': unfinished capture" },
-      { function(r) r:match(5, {}) end, "match: expected a Lua pattern, got a number" },
-      { function(r) r:method({}, {}) end, "method: expected methods such as \"POST\", got none" },
-      { function(r) r:method({ 1 }, {}) end,
+      { function(r) r:match("(", { status = 404 }) end, "match: '(': unfinished capture" },
+      { function(r) r:match(5, { status = 404 }) end,
+        "match: expected a Lua pattern, got a number" },
+      { function(r) r:method({}, { status = 404 }) end,
+        "method: expected methods such as \"POST\", got none" },
+      { function(r) r:method({ 1 }, { status = 404 }) end,
         "method: expected methods such as \"POST\", got a number" },
       { function(r) r:use(1) end,
         "use: expected a decision, a function or a router as handler, got a number" },
+      { function(r) r:path("/a", { statsu = 1 }) end,
+        "path '/a': unknown key 'statsu' in a decision; did you mean 'status'?" },
+      { function() router.new({ default = {} }) end, "default: an empty table is no decision" },
+      { function(r) r:prefix("/a", { status = 404 }) end, "there is no method 'prefix'" },
+      { function(r) r:paht("/a", { status = 404 }) end,
+        "there is no method 'paht'; did you mean 'path'?" },
       { function() router.new({ defualt = {} }) end,
         "unknown key 'defualt'; did you mean 'default'?" },
     }) do
@@ -194,15 +203,27 @@ describe("a router", function()
       end)
     end
 
+    it("what is no table of options", function()
+      local kinds = { [print] = "a function", [router.new()] = "a router", x = "a string" }
+      for given, got in pairs(kinds) do
+        local ok, message = pcall(function()
+          router.new(given)
+        end)
+        assert.is_false(ok)
+        assert.matches("router_spec.lua:%d+: router.new: expected a table such as .*, got " .. got
+          .. "$", message)
+      end
+    end)
+
     it("two rules for the same thing", function()
-      local r = router.new():path("/a", {})
+      local r = router.new():path("/a", { status = 404 })
       local ok, message = pcall(function()
-        r:path("/a", {})
+        r:path("/a", { status = 404 })
       end)
       assert.is_false(ok)
       assert.matches("path '/a'' is there already, see .*router_spec.lua:%d+$", message)
       assert.has_no_error(function()
-        r:path("/a/*", {})
+        r:path("/a/*", { status = 404 })
       end)
     end)
   end)

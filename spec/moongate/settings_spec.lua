@@ -146,6 +146,88 @@ describe("settings.normalize", function()
   end)
 end)
 
+describe("every documented value", function()
+  local function round(text)
+    return "backends = { app = { servers = \"h:1\", " .. text .. " } }"
+  end
+  -- A setting, where it is in the result, and what stands there.
+  for _, case in ipairs({
+    { 'listen = "[::1]:80"', "listen.1.address", "[::1]:80" },
+    { 'listen = "*:80"', "listen.1.address", "0.0.0.0:80" },
+    { 'listen = "unix:/run/m.sock"', "listen.1.address", "unix:/run/m.sock" },
+    { 'listen = { { address = ":1", protocol = "http" } }', "listen.1.protocol", "http" },
+    { 'listen = { { address = ":1", proxy_protocol = false } }', "listen.1.proxy_protocol", false },
+    { 'listen = { { address = ":1", backlog = 9 } }', "listen.1.backlog", 9 },
+    { 'listen = { { address = ":1", name = "a b" } }', "listen.1.name", "a b" },
+    { "workers = 2", "workers", 2 }, { 'workers = "auto"', "workers", 0 },
+    { 'user = "ann"', "user", "ann" }, { 'group = "web"', "group", "web" },
+    { "control = false", "control", false }, { "watch = false", "watch", false },
+    { 'log = { access = "stdout" }', "log.access", "stdout" },
+    { 'log = { access = "/a.log" }', "log.access", "/a.log" },
+    { "log = { access = false }", "log.access", false },
+    { 'log = { format = "combined" }', "log.format", "combined" },
+    { 'log = { format = "json" }', "log.format", "json" },
+    { "log = { format = print }", "log.format", print },
+    { 'log = { error = "stderr" }', "log.error", "stderr" },
+    { 'log = { error = "/e.log" }', "log.error", "/e.log" },
+    { 'log = { level = "debug" }', "log.level", "debug" },
+    { 'log = { level = "info" }', "log.level", "info" },
+    { 'log = { level = "warn" }', "log.level", "warn" },
+    { 'log = { level = "error" }', "log.level", "error" },
+    { "stop_timeout = 0", "stop_timeout", 0 }, { 'stop_timeout = "1h"', "stop_timeout", 3600 },
+    { "trusted_proxies = {}", "trusted_proxies", {} },
+    { 'limits = { request_line = "4k" }', "limits.request_line", 4096 },
+    { "limits = { header = 100 }", "limits.header", 100 },
+    { "limits = { headers = 5 }", "limits.headers", 5 },
+    { "limits = { body = 0 }", "limits.body", 0 },
+    { 'limits = { header_timeout = "250ms" }', "limits.header_timeout", 0.25 },
+    { "limits = { body_timeout = 1 }", "limits.body_timeout", 1 },
+    { 'limits = { send_timeout = "2m" }', "limits.send_timeout", 120 },
+    { "limits = { keepalive_timeout = 0 }", "limits.keepalive_timeout", 0 },
+    { "limits = { keepalive_requests = 1 }", "limits.keepalive_requests", 1 },
+    { "limits = { connections = 0 }", "limits.connections", 0 },
+    { "limits = { per_ip = 0 }", "limits.per_ip", 0 },
+    { 'limits = { param_size = "1k" }', "limits.param_size", 1024 },
+    { 'limits = { response_header = "1M" }', "limits.response_header", 2 ^ 20 },
+    { 'limits = { request_memory = "1M" }', "limits.request_memory", 2 ^ 20 },
+    { 'limits = { response_memory = "1M" }', "limits.response_memory", 2 ^ 20 },
+    { "limits = { spool = 0 }", "limits.spool", 0 },
+    { 'limits = { spool_dir = "/var/tmp/" }', "limits.spool_dir", "/var/tmp" },
+    { 'limits = { header_names = { "X_Legacy" } }', "limits.header_names", { "X_Legacy" } },
+    { round('balance = "round_robin"'), "backends.1.balance", "round_robin" },
+    { round("keepalive = 4"), "backends.1.keepalive", 4 },
+    { round("keepalive_idle = 3"), "backends.1.keepalive_idle", 3 },
+    { round("keepalive_requests = 3"), "backends.1.keepalive_requests", 3 },
+    { round("connect_timeout = 3"), "backends.1.connect_timeout", 3 },
+    { round("send_timeout = 3"), "backends.1.send_timeout", 3 },
+    { round("read_timeout = 3"), "backends.1.read_timeout", 3 },
+    { round("queue_timeout = 0"), "backends.1.queue_timeout", 0 },
+    { round("attempts = 3"), "backends.1.attempts", 3 },
+    { round('retry = "safe"'), "backends.1.retry", "safe" },
+    { round('profile = "php"'), "backends.1.profile", "php" },
+    { round('profile = "generic"'), "backends.1.profile", "generic" },
+    { round('root = "/srv"'), "backends.1.root", "/srv" },
+    { round('docroot = "/app"'), "backends.1.docroot", "/app" },
+    { round('within = "/srv"'), "backends.1.within", { "/srv" } },
+    { round('within = { "/a", "/b" }'), "backends.1.within", { "/a", "/b" } },
+    { round("resolve_root = true"), "backends.1.resolve_root", true },
+    { round("resolve_root = false"), "backends.1.resolve_root", false },
+    { round("max_conns = 0"), "backends.1.max_conns", 0 },
+    { round("slow_start = 0"), "backends.1.slow_start", 0 },
+    { round("multiplex = false"), "backends.1.multiplex", false },
+    { round("per_tenant = 0"), "backends.1.per_tenant", 0 },
+    { round('load = "none"'), "backends.1.load", "none" },
+  }) do
+    it("is accepted: " .. case[1], function()
+      local got = normalize(script(case[1]))
+      for key in case[2]:gmatch("[^.]+") do
+        got = got[tonumber(key) or key]
+      end
+      assert.same(case[3], got)
+    end)
+  end
+end)
+
 describe("the command line", function()
   it("wins over the script", function()
     local got = normalize(script('listen = ":1", workers = 2, user = "a"'), {
@@ -298,7 +380,19 @@ describe("a wrong script", function()
     { 'control = "127.0.0.1:9090"', "3: 'control = \"127.0.0.1:9090\"'" .. later },
     { "watch = true", "3: 'watch = true'" .. later },
     { 'trusted_proxies = { "10.0.0.0/8" }',
-      "3: trusted_proxies: 'a list that is not empty'" .. later },
+      "3: 'trusted_proxies'" .. later },
+    { "trusted_proxies = 1", "3: trusted_proxies: expected a list of addresses, got 1" },
+    { 'listen = { { address = ":1", protocol = "htp" } }',
+      '3: listen[1].protocol: expected "http", got "htp"' },
+    { 'listen = { { address = ":1", proxy_protocol = 1 } }',
+      "3: listen[1].proxy_protocol: expected true or false, got 1" },
+    { 'control = "x"', "3: control: expected " .. address .. ', or false, got "x"' },
+    { "limits = { per_ip = -1 }",
+      "3: limits.per_ip: expected a whole number from 0 to 1000000000, got -1" },
+    { "backends = { app = { " .. server .. ', balance = "hsh" } }',
+      '3: backends.app.balance: expected "round_robin", got "hsh"' },
+    { "backends = { app = { " .. server .. ', load = "x" } }',
+      '3: backends.app.load: expected "none", got "x"' },
     { 'log = { access = "syslog" }',
       "3: log.access: 'syslog'" .. later },
     { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },

@@ -6,7 +6,7 @@ local M = {}
 --- A file system in which these paths exist.
 ---@param paths string[] absolute; a slash at the end makes a folder, all parents are folders
 ---@param contents table<string, string>|nil text by absolute path
----@return table fs probe, stat, first_line, getcwd, log; `probes` lists what was probed,
+---@return table fs probe, stat, first_line, getcwd, user_name, log; `probes` lists what was probed,
 --- `logged` what was logged
 function M.new(paths, contents)
   local what = { ["/"] = "directory" }
@@ -44,6 +44,10 @@ function M.new(paths, contents)
 
   function fs.getcwd()
     return "/home/ann"
+  end
+
+  function fs.user_name()
+    return "ann"
   end
 
   function fs.log(level, text)

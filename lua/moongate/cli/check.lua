@@ -2,6 +2,7 @@
 
 local common = require("moongate.cli.common")
 local fs = require("moongate.fs")
+local registry = require("moongate.registry")
 
 local M = {
   usage = "check ROUTE.lua", summary = "load and validate a route",
@@ -20,7 +21,7 @@ local function warnings(settings)
         backend.name, backend.root)
     end
   end
-  for _, site in ipairs(require("moongate.php").sites) do
+  for _, site in ipairs(registry.sites) do
     if fs.stat(site.root) ~= "directory" then
       list[#list + 1] = ("php.site: %s is not a folder on this machine"):format(site.root)
     end

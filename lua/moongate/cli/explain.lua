@@ -6,7 +6,7 @@ local core = require("moongate.core")
 local decision = require("moongate.decision")
 local fs = require("moongate.fs")
 local json = require("moongate.json")
-local router = require("moongate.router")
+local trace = require("moongate.trace")
 local sorted_keys = require("moongate.keys").sorted
 
 local M = {
@@ -22,45 +22,81 @@ local M = {
 
 -- The request -------------------------------------------------------------------------------------
 
---- The headers of the command line, and a Host where there is none.
----@return string[][]|nil headers, string|nil problem
-local function headers_of(args, host)
-  local list, has_host = {}, false
+--- The headers of the command line.
+---@return string[][]|nil headers nil where one is wrong
+---@return string|nil host the Host among them
+---@return string|nil problem
+local function headers_of(args)
+  local list, host = {}, nil
   for _, text in ipairs(args.headers or {}) do
     local name, value = text:match("^([^:%s]+):%s*(.-)%s*$")
     if not name then
-      return nil, ("-H: '%s': expected 'Name: value'"):format(text)
+      return nil, nil, ("-H: '%s': expected 'Name: value'"):format(text)
     end
-    has_host = has_host or name:lower() == "host"
+    host = name:lower() == "host" and value or host
     list[#list + 1] = { name, value }
   end
-  if not has_host then
-    table.insert(list, 1, { "Host", host or "localhost" })
+  return list, host
+end
+
+--- The port that such a request comes in at: the first listener's.
+local function listener_port(settings)
+  for _, listener in ipairs(settings.listen) do
+    local port = listener.address:match(":(%d+)$")
+    if port and not listener.address:match("^unix:") then
+      return tonumber(port)
+    end
   end
-  return list
+  return nil
+end
+
+--- Takes a URL apart: "http://host:port/path", or a path.
+---@return string|nil scheme, string|nil host, string|nil target nil where it is neither
+local function split_url(url)
+  local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
+  if not scheme then
+    return nil, nil, (url:sub(1, 1) == "/" or url == "*") and url or nil
+  end
+  local host, target = rest:match("^([^/?#]+)(.*)$")
+  scheme = scheme:lower()
+  if not host or (scheme ~= "http" and scheme ~= "https") then
+    return nil
+  elseif target:sub(1, 1) ~= "/" then
+    target = "/" .. target
+  end
+  return scheme, host, target
 end
 
 --- The request that the command line describes.
----@return table|nil req, string|nil problem
+---@return table|nil req
+---@return integer|nil status for the shell, where there is no request
+---@return string|nil problem
 local function request_of(args, settings)
   local method, url = args[2], args[3]
   if not url then
     method, url = "GET", args[2]
   end
-  local host, target = url:match("^https?://([^/?]+)(.*)$")
-  target = target or url
-  if target:sub(1, 1) ~= "/" and target ~= "*" then
-    target = "/" .. target
+  local scheme, host, target = split_url(url)
+  if not target then
+    return nil, 2, ("'%s': expected a path that begins with \"/\", or a URL such as "
+      .. "\"http://shop.example/cart\""):format(url)
   end
-  local headers, problem = headers_of(args, host)
+  local headers, own_host, problem = headers_of(args)
   if not headers then
-    return nil, problem
+    return nil, 2, problem
   end
+  local port = listener_port(settings)
+  host = own_host or host or (port and port ~= 80 and "localhost:" .. port or "localhost")
+  if not own_host then
+    table.insert(headers, 1, { "Host", host })
+  end
+  -- Only the form with a scheme says that a request came by https.
   local req, status, reason = core.request({
-    method = method, url = target, headers = headers, settings = settings,
+    method = method, url = scheme == "https" and ("https://%s%s"):format(host, target) or target,
+    headers = headers, settings = settings, port = port,
   })
   if not req then
-    return nil, ("the client would get %s: %s"):format(tostring(status), tostring(reason))
+    return nil, 1, ("the client would get %s: %s"):format(tostring(status), tostring(reason))
   end
   return req
 end
@@ -80,24 +116,49 @@ local function call(hook, ...)
   return unpack(results, 1, 4)
 end
 
---- Runs `fn` and notes the file tests and router rules on the way.
+--- What a look for a file found, in words.
+local function finding(root, path, within, what)
+  local whole = (root == "/" and "" or root) .. path
+  local there = core.stat(whole)
+  if what or (there ~= "file" and there ~= "directory") then
+    return what or (there and "neither a file nor a folder") or "not there"
+  end
+  local folders = type(within) == "table" and table.concat(within, ", ") or within or root
+  return ("refused: its real path %s is outside of %s"):format(
+    tostring(core.realpath(whole)), folders)
+end
+
+--- Runs `fn` and notes the file tests, each once, and the rules on the way.
+---@return table rules moongate.Rule[]
+---@return boolean ok
+---@return any ... what fn returned
 local function recorded(steps, fn)
-  local probe, rules = fs.probe, {}
+  local probe, seen = fs.probe, {}
+  local function add(text)
+    if not seen[text] then
+      seen[text] = true
+      steps[#steps + 1] = text
+    end
+  end
   fs.probe = function(root, path, within)
     local what = probe(root, path, within)
-    steps[#steps + 1] = ("looked for %s%s: %s"):format(root, path, what or "not there")
+    add(("looked for %s%s: %s"):format(root == "/" and "" or root, path,
+      finding(root, path, within, what)))
     return what
   end
-  router.trace(function(rule)
-    table.insert(rules, 1, ("%s (%s)"):format(rule.text, rule.source))
-  end)
-  local results = { fn() }
-  fs.probe = probe
-  router.trace(nil)
-  if #rules > 0 then
-    steps[#steps + 1] = "router: " .. table.concat(rules, " > ")
+  trace.step = add
+  local results = { trace.rules_of(fn) }
+  fs.probe, trace.step = probe, nil
+  return unpack(results, 1, 6)
+end
+
+--- The rules of routers and sites that decided, outer ones first.
+local function rules_step(rules)
+  local parts = {}
+  for i, rule in ipairs(rules) do
+    parts[i] = ("%s (%s)"):format(rule.text, rule.source)
   end
-  return unpack(results, 1, 4)
+  return "rule: " .. table.concat(parts, " > ")
 end
 
 -- The answer --------------------------------------------------------------------------------------
@@ -139,8 +200,8 @@ local function php_verdict(sent, file, exists)
     return ("PHP-FPM answers 404 \"File not found.\" (Primary script unknown): %s is not there, "
       .. "the nearest folder that is there is %s"):format(file, deepest_parent(file))
   elseif not core.readable(file) then
-    return ("%s is there, but this user cannot read it; if PHP's user cannot either, the answer "
-      .. "is 403"):format(file)
+    return ("%s is there, but the user '%s' cannot read it; if PHP's user cannot either, the "
+      .. "answer is 403"):format(file, fs.user_name())
   end
   return "ok"
 end
@@ -192,22 +253,63 @@ local function explain_fastcgi(out, settings, req, d, script, path_info)
   return true
 end
 
+--- Is there something at the path of a file decision that core may not serve, since its real path
+--- is elsewhere?
+local function outside(found)
+  local there = found.file and not found.exists and core.stat(found.file)
+  return there == "file" or there == "directory"
+end
+
+--- What a client gets for a folder: an index, or 404.
+---@return string verdict, table|nil found the index
+local function index_verdict(steps, d, path)
+  local names = type(d.index) == "table" and d.index or { d.index or "index.html" }
+  for _, name in ipairs(names) do
+    local found = core.resolve_file(d.file and { file = path .. name } or d, path .. name)
+    local what = found.refused or outside(found) and "outside of the root"
+      or found.exists or "not there"
+    steps[#steps + 1] = ("index %s: %s"):format(found.file, what)
+    if what == "file" then
+      return "ok: the folder's index " .. name, found
+    end
+  end
+  return "404: a folder without an index file"
+end
+
 --- Adds what a file decision means.
 local function explain_file(out, req, d, path)
   -- core fills in the request's path where neither the decision nor `try` names one.
-  local found = core.resolve_file(d, path or d.path or req.path)
+  path = path or d.file or d.path or req.path
+  local found = core.resolve_file(d, path)
+  if req.method == "OPTIONS" then
+    out.verdict = "204: OPTIONS"
+  elseif req.method ~= "GET" and req.method ~= "HEAD" then
+    out.verdict = ("405: a file takes GET, HEAD and OPTIONS, not %s"):format(req.method)
+  elseif found.refused then
+    out.verdict = "403: " .. found.refused
+  elseif outside(found) then
+    out.verdict = ("403: a symlink leads out of the root: the real path is %s"):format(
+      tostring(core.realpath(found.file)))
+  elseif path:sub(-1) == "/" then
+    local index
+    out.verdict, index = index_verdict(out.steps, d, path)
+    found = index or found
+  elseif found.exists == "file" and not core.readable(found.file) then
+    out.verdict = ("403: the user '%s' may not read it"):format(fs.user_name())
+  elseif found.exists == "file" then
+    out.verdict = "ok"
+  elseif not found.exists and core.stat(found.file) then
+    out.verdict = "403: not a regular file"
+  elseif found.exists == "directory" then
+    out.verdict = "301 to its name with a slash: a folder"
+  else
+    out.verdict = "404: there is no such file"
+  end
   out.files = {
     file = found.file, root = found.root, exists = found.exists, refused = found.refused,
   }
-  if found.refused then
-    out.verdict = "refused: " .. found.refused
-  elseif found.exists == "file" then
-    out.verdict = "ok"
-  elseif found.exists == "directory" then
-    out.verdict = "a folder: its index is served, or 301 to its name with a slash"
-  else
-    out.files.deepest_parent = found.file and deepest_parent(found.file) or nil
-    out.verdict = "404: there is no such file"
+  if found.file and not found.exists then
+    out.files.deepest_parent = deepest_parent(found.file)
   end
 end
 
@@ -219,13 +321,18 @@ local function explain(settings, req)
     servers = json.list({}), params = {}, steps = json.list({}), files = {}, verdict = "",
   }
   local steps = out.steps
-  local ok, d, a, b = recorded(steps, function()
+  local source = settings.hook_source.on_request
+  -- `call` does not fail, so the second value is always true.
+  local rules, _, ok, d, a, b = recorded(steps, function()
     return call(settings.hooks.on_request, req)
   end)
   if not ok then
-    return nil, ("on_request (%s): %s"):format(settings.hook_source.on_request, tostring(d))
+    return nil, ("on_request (%s): %s"):format(source, tostring(d))
   end
-  table.insert(steps, 1, "on_request at " .. settings.hook_source.on_request)
+  table.insert(steps, 1, "on_request at " .. source)
+  if #rules > 0 then
+    table.insert(steps, 2, rules_step(rules))
+  end
   if d == nil then
     out.decision, out.verdict = { status = 404 }, "404: on_request returned nil"
     return out
@@ -233,7 +340,7 @@ local function explain(settings, req)
   local problem = decision.problem(d, settings)
   if problem then
     return nil, ("%s: on_request returned a decision that cannot be used: %s"):format(
-      settings.hook_source.on_request, problem)
+      #rules > 0 and rules[#rules].source or source, problem)
   end
   out.decision = d
   local kind = decision.kind(d)
@@ -306,10 +413,10 @@ function M.main(args)
     io.stderr:write(problem, "\n")
     return 1
   end
-  local req
-  req, problem = request_of(args, settings)
+  local req, status
+  req, status, problem = request_of(args, settings)
   if not req then
-    return 1, problem
+    return status, problem
   end
   local out
   out, problem = explain(settings, req)

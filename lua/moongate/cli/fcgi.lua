@@ -23,6 +23,10 @@ local M = {
 
 local ROLES = { responder = 1, authorizer = 2, filter = 3 }
 local VALUES = { "FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS" }
+-- What an authorizer must not get (FastCGI 6.3).
+local NOT_FOR_AUTHORIZERS = {
+  SCRIPT_NAME = true, PATH_INFO = true, PATH_TRANSLATED = true, CONTENT_LENGTH = true,
+}
 local PROTOCOL_STATUS = { [1] = "cannot multiplex", [2] = "overloaded", [3] = "unknown role" }
 
 --- Params as a list in a fixed order, later ones in place of earlier ones of the same name.
@@ -102,12 +106,12 @@ local function status_page(address, timeout)
     return 1, problem
   end
   local status, body = parse(answer.stdout)
-  if status == 200 then
+  if status == 200 and body:match("^pool:%s") then
     io.stdout:write(body, body:match("\n$") and "" or "\n")
     return 0
   end
-  return 1, ("%s: the answer to /status was %d; is `pm.status_path = /status` set in the pool?")
-    :format(address, status)
+  return 1, ("%s: the answer to /status was %d and no status page; is "
+    .. "`pm.status_path = /status` set in the pool?"):format(address, status)
 end
 
 local function values(address, timeout)
@@ -158,7 +162,15 @@ local function params_of(args, body)
     end
     list[#list + 1] = { key, value }
   end
-  return merge(list)
+  list = merge(list)
+  if args.role == "authorizer" then
+    for i = #list, 1, -1 do
+      if NOT_FOR_AUTHORIZERS[list[i][1]] then
+        table.remove(list, i)
+      end
+    end
+  end
+  return list
 end
 
 --- Prints an answer.

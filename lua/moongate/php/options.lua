@@ -1,8 +1,10 @@
 -- moongate.php.options owns the options of php.site: what is allowed, and how `try` and `run` are
 -- read. Called by moongate.php once for each site, at load.
 
+local decision = require("moongate.decision")
 local suggest = require("moongate.suggest")
 local upcoming = require("moongate.upcoming")
+local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
 
@@ -39,7 +41,8 @@ local TYPES = {
 }
 
 local function key_problem(options)
-  for key, value in pairs(options) do
+  for _, key in ipairs(sorted_keys(options)) do
+    local value = options[key]
     local later = upcoming.problem(UPCOMING, key, value)
     if later then
       return later
@@ -108,10 +111,28 @@ local function version_problem(options)
 end
 
 local function static_problem(options)
-  for key in pairs(type(options.static) == "table" and options.static or {}) do
+  local static = type(options.static) == "table" and options.static or {}
+  for _, key in ipairs(sorted_keys(static)) do
     if not STATIC[key] then
       return ("static: unknown key '%s'%s"):format(tostring(key),
         suggest.hint(tostring(key), STATIC))
+    end
+    local problem = decision.key_problem("file", key, static[key])
+    if problem then
+      return "static." .. problem
+    end
+  end
+  return nil
+end
+
+--- What will stand in every decision is checked before the first one.
+local function decision_problem(options)
+  for _, key in ipairs({ "docroot", "within", "params", "tenant", "backend" }) do
+    local value = options[key]
+    local problem = value ~= nil and type(value) ~= "function"
+      and decision.key_problem("fastcgi", key, value)
+    if problem then
+      return problem
     end
   end
   return nil
@@ -128,6 +149,10 @@ local function try_problem(options)
     elseif not last or not (kind == "table"
       or (kind == "number" and item % 1 == 0 and item >= 200 and item <= 599)) then
       return "try: expected paths, and as the last one a path, a status or a decision"
+    end
+    local problem = kind == "table" and decision.problem(item)
+    if problem then
+      return "try: in the decision at its end: " .. problem
     end
   end
   return options.try and #list == 0 and "try: the list is empty" or nil
@@ -147,6 +172,7 @@ function M.problem(options)
     or pattern_problem("run", type(options.run) == "string" and options.run or {})
     or pattern_problem("never", options.never or {})
     or path_problem(options)
+    or decision_problem(options)
     or static_problem(options)
     or try_problem(options)
     or version_problem(options)

@@ -8,8 +8,16 @@ describe("moongate explain", function()
     core = program.core()
     core.existing = {
       ["/srv"] = "directory", ["/srv/index.php"] = "file", ["/srv/dir.php"] = "directory",
-      ["/srv/x.css"] = "file",
+      ["/srv/x.css"] = "file", ["/srv/link"] = "file", ["/srv/sub"] = "directory",
+      ["/srv/sub/"] = "directory", ["/srv/sub/b.html"] = "file",
     }
+    core.outside = {}
+    function core.realpath(path)
+      return core.outside[path] and "/etc/passwd" or path
+    end
+    function core.probe(root, path)
+      return not core.outside[root .. path] and core.existing[root .. path] or nil
+    end
     function core.request(opts)
       core.requested = opts
       if opts.url:find(" ", 1, true) then
@@ -44,7 +52,9 @@ describe("moongate explain", function()
     end
     function core.resolve_file(d, path)
       local file = d.file or (d.root .. path):gsub("^//", "/")
-      return { file = file, root = d.root, exists = core.existing[file] }
+      return {
+        file = file, root = d.root, exists = not core.outside[file] and core.existing[file] or nil,
+      }
     end
   end)
   after_each(function()
@@ -110,7 +120,7 @@ describe("moongate explain", function()
     core.readable = function()
       return nil, "Permission denied"
     end
-    assert.matches("this user cannot read it",
+    assert.matches("is there, but the user '.*' cannot read it",
       verdict('{ backend = "app", root = "/srv" }', "/index.php"))
   end)
 
@@ -121,7 +131,17 @@ describe("moongate explain", function()
     assert.matches("^the connection is closed", verdict("{ close = true }", "/"))
     assert.equal("ok", verdict('{ root = "/srv" }', "/x.css"))
     assert.equal("404: there is no such file", verdict('{ root = "/srv" }', "/y.css"))
-    assert.matches("^a folder", verdict('{ root = "/" }', "srv"))
+    assert.matches("^301 .*: a folder$", verdict('{ root = "/srv" }', "/sub"))
+    assert.equal("404: a folder without an index file", verdict('{ root = "/srv" }', "/sub/"))
+    assert.equal("ok: the folder's index b.html",
+      verdict('{ root = "/srv", index = { "a.html", "b.html" } }', "/sub/"))
+    assert.matches("^405: .*not POST$", verdict('{ root = "/srv" }', "POST", "/x.css"))
+    assert.equal("204: OPTIONS", verdict('{ root = "/srv" }', "OPTIONS", "/x.css"))
+    core.existing["/srv/fifo"], core.outside["/srv/fifo"] = "other", true
+    assert.equal("403: not a regular file", verdict('{ root = "/srv" }', "/fifo"))
+    core.outside["/srv/link"] = true
+    assert.matches("^403: a symlink leads out of the root: the real path is /etc/passwd$",
+      verdict('{ root = "/srv" }', "/link"))
     assert.equal("ok", verdict('{ root = "/srv", try = { "$path", "/x.css" } }', "/y"))
   end)
 
@@ -147,7 +167,7 @@ describe("moongate explain", function()
     local _, stdout, _, path = explain(
       'local r = require("moongate.router").new()\nr:path("/x/*", { status = 410 })\n'
       .. "return { on_request = r }", "/x/y")
-    assert.is_truthy(stdout:find("\n  router: path '/x/*' (" .. path .. ":2)\n", 1, true), stdout)
+    assert.is_truthy(stdout:find("\n  rule: path '/x/*' (" .. path .. ":2)\n", 1, true), stdout)
   end)
 
   it("writes JSON", function()
@@ -188,7 +208,72 @@ describe("moongate explain", function()
     assert.matches(":1: ", stderr)
     remove()
     status, _, stderr = explain(route("nil"), "/", "-H", "broken")
-    assert.equal(1, status)
+    assert.equal(2, status)
     assert.matches("expected 'Name: value'", stderr)
   end)
+
+  it("says a symlink that leads out of the root", function()
+    core.outside["/srv/index.php"] = true
+    local _, stdout = explain(route('{ backend = "app", root = "/srv" }'), "/index.php")
+    assert.is_truthy(stdout:find("\n  looked for /srv/index.php: refused: its real path "
+      .. "/etc/passwd is outside of /srv\n", 1, true), stdout)
+  end)
+
+  it("names the rule first, and each look once", function()
+    core.existing["/srv"] = "directory"
+    local _, stdout, _, path = explain([[
+      local site = require("moongate.php").site { root = "/srv", backend = "app",
+        run = { "/x.php" }, never = "secret" }
+      local r = require("moongate.router").new():path("/*", site)
+      return { backends = { app = ":9000" }, on_request = r }]], "/nope.php")
+    assert.is_truthy(stdout:find("  rule: path '/*' (" .. path .. ":3) > php.site (" .. path
+      .. ":1)\n  looked for /srv/nope.php: not there\n", 1, true), stdout)
+    local _, count = stdout:gsub("looked for /srv/nope.php", "")
+    assert.equal(1, count)
+  end)
+
+  it("says what never, run and strip refuse", function()
+    for _, case in ipairs({
+      { "/secret/x", "/secret/x fits 'secret' of 'never': 403" },
+      { "/index.php", "/index.php is not among the scripts of 'run': 404" },
+      { "/.git/x", "dotfiles are not served: 403" },
+    }) do
+      local _, stdout = explain([[return { backends = { app = ":9000" },
+        on_request = require("moongate.php").site { root = "/srv", backend = "app",
+        run = { "/x.php" }, never = "secret" } }]], case[1])
+      assert.is_truthy(stdout:find("\n  php.site: " .. case[2] .. "\n", 1, true), stdout)
+      remove()
+    end
+    local _, stdout = explain([[return { backends = { app = ":9000" },
+      on_request = require("moongate.php").site { root = "/srv", backend = "app",
+      strip = "/wiki" } }]], "/x")
+    assert.matches("the path does not begin with '/wiki' %('strip'%): 404", stdout)
+  end)
+
+  it("passes the listener's port and https on", function()
+    local listen = 'listen = { "unix:/x", ":8443" }, '
+    for _, case in ipairs({
+      { "/x", "/x", "localhost:8443" }, { "http://a.test/x", "/x", "a.test" },
+      { "http://a.test:81/x", "/x", "a.test:81" }, { "http://a.test", "/", "a.test" },
+      { "http://a.test?q", "/?q", "a.test" }, { "HTTPS://a.test/x", "https://a.test/x", "a.test" },
+    }) do
+      explain(route("nil", listen), case[1])
+      assert.equal(case[2], core.requested.url)
+      assert.same({ { "Host", case[3] } }, core.requested.headers)
+      assert.equal(8443, core.requested.port)
+      remove()
+    end
+    explain(route("nil"), "https://a.test/x", "-H", "Host: b.test")
+    assert.equal("https://b.test/x", core.requested.url)
+  end)
+
+  for _, url in ipairs({ "nope", "http://", "http:///x", "ftp://a.test/", "a.test/x" }) do
+    it("takes " .. url .. " for wrong usage", function()
+      local status, stdout, stderr = explain(route("nil"), url)
+      assert.equal(2, status)
+      assert.equal("", stdout)
+      assert.matches("^moongate explain: '" .. url:gsub("%p", "%%%0")
+        .. "': expected a path that begins with \"/\", or a URL", stderr)
+    end)
+  end
 end)

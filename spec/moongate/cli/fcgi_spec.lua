@@ -54,6 +54,19 @@ describe("moongate fcgi", function()
     assert.equal("127.0.0.1:9000", core.asked[1].address)
   end)
 
+  it("keeps from an authorizer what it must not get", function()
+    local path, remove = program.script("a=1")
+    program.run(core, "fcgi", ":9000", "PATH_INFO=/x", "PATH_TRANSLATED=/y", "--role",
+      "authorizer", "--script", "/a.php", "--body", path)
+    remove()
+    local params = sent()
+    for _, name in ipairs({ "SCRIPT_NAME", "PATH_INFO", "PATH_TRANSLATED", "CONTENT_LENGTH" }) do
+      assert.is_nil(params[name])
+    end
+    assert.equal("/a.php", params.SCRIPT_FILENAME)
+    assert.equal(2, core.asked[1].role)
+  end)
+
   it("fails with the application's status", function()
     core.answer.app_status = 3
     local status, _, stderr = program.run(core, "fcgi", ":9000")
@@ -109,7 +122,15 @@ describe("moongate fcgi", function()
     status, stdout, stderr = program.run(core, "fcgi", ":9000", "status")
     assert.equal(1, status)
     assert.equal("", stdout)
-    assert.matches("was 403; is `pm.status_path = /status` set", stderr)
+    assert.matches("was 403 and no status page; is `pm.status_path = /status` set", stderr)
+  end)
+
+  it("takes no other page for the status", function()
+    core.answer.stdout = "Content-Type: text/html\r\n\r\n<h1>Welcome</h1>\n"
+    local status, stdout, stderr = program.run(core, "fcgi", ":9000", "status")
+    assert.equal(1, status)
+    assert.equal("", stdout)
+    assert.matches("was 200 and no status page", stderr)
   end)
 
   it("asks for values", function()
