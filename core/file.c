@@ -320,8 +320,9 @@ static const char *refused_target(int fd, struct str root)
         return "its real name can't be known (/proc is not mounted)";
     struct str target = {real, (size_t)n};
     snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
-    if (root.n > 0 && realpath(folder, top) != NULL && str_starts(target, str_of(top)))
-        return file_refused(str_skip(target, strlen(top)));
+    size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
+    if (size > 0 && strncmp(real, top, size) == 0 && (real[size] == '/' || size == 1))
+        return file_refused(str_skip(target, size));
     return file_refused(checked_part(STR(""), target));
 }
 

@@ -149,6 +149,16 @@ static void reply_error(struct proxy *px, int status, const char *reason)
     error_page(px, status);
 }
 
+/* The same for what the log has not been told yet: the page's id must be found there. */
+static void refuse(struct proxy *px, int status, const char *reason)
+{
+    char id[17];
+    request_id_text(px->req.id, id);
+    log_write(status >= 500 ? LOG_ERROR : LOG_INFO, "%.*s %.*s: %d, %s; request %s",
+              STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), status, reason, id);
+    reply_error(px, status, reason);
+}
+
 static void reply_decision(struct proxy *px)
 {
     struct request *req = &px->req;
@@ -420,7 +430,7 @@ static void take_replacement(struct proxy *px)
     px->head = (struct cgi_head){0};
     clear_response(&px->req);
     if (++px->replacements > MAX_REPLACEMENTS)
-        reply_error(px, 500, "on_response replaced the answer again and again");
+        refuse(px, 500, "on_response replaced the answer again and again");
     else
         carry_out(px);
 }
@@ -510,7 +520,7 @@ static void start_backend(struct proxy *px, bool fresh)
     const char *err =
         stream_start(&px->stream, px->generation->loop, &px->stream_request, &stream_ops, px);
     if (err == STREAM_PARAMS_TOO_LARGE)
-        reply_error(px, 431, err);
+        refuse(px, 431, err);
     else if (err != NULL)
         backend_failed(px, BACKEND_CONNECT, err);
 }
@@ -587,11 +597,11 @@ static void begin_fastcgi(struct proxy *px)
         return;
     }
     if (px->has_body && req->content_length >= 0 && (uint64_t)req->content_length > body_limit) {
-        reply_error(px, 413, "a body larger than limits.body");
+        refuse(px, 413, "a body larger than limits.body");
         return;
     }
     if (req->body.size < req->bytes_in) {
-        reply_error(px, 500, "the body was streamed to the first backend and is gone");
+        refuse(px, 500, "the body was streamed to the first backend and is gone");
         return;
     }
     if (px->body_ended) /* what has been kept is sent from there */
@@ -614,7 +624,7 @@ static void carry_out(struct proxy *px)
 {
     switch (px->req.decision.kind) {
     case DECISION_NONE:
-        reply_error(px, 404, "on_request returned nil");
+        refuse(px, 404, "on_request returned nil");
         break;
     case DECISION_FASTCGI:
         begin_fastcgi(px);
@@ -677,11 +687,14 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
 
 static void body_refused(struct proxy *px, const char *err)
 {
-    bool too_large = err == SPOOL_TOO_LARGE;
-    if (!too_large)
-        log_error("spool_dir %s: %s: the request's body could not be kept",
-                  proxy_limits(px)->spool_dir, err);
-    reply_error(px, too_large ? 413 : 503, too_large ? "a body larger than limits.body" : err);
+    if (err == SPOOL_TOO_LARGE) {
+        refuse(px, 413, "a body larger than limits.body");
+        return;
+    }
+    refuse(px, 503,
+           arena_printf(&px->req.arena, "the body could not be kept in spool_dir %s: %s",
+                        proxy_limits(px)->spool_dir, err)
+               .p);
 }
 
 void proxy_body(struct proxy *px, struct str bytes)
@@ -703,7 +716,7 @@ void proxy_body(struct proxy *px, struct str bytes)
         if (px->state == PROXY_REPLYING)
             cut_response(px, 413, "a body larger than limits.body");
         else
-            reply_error(px, 413, "a body larger than limits.body");
+            refuse(px, 413, "a body larger than limits.body");
         return;
     }
     if (!stream_body(&px->stream, bytes))

@@ -78,8 +78,7 @@ end
 
 --- Connects to "host:port", "[v6]:port" or "unix:/path".
 ---@param address string
----@param options? { timeout?: number, receive_buffer?: integer } seconds for each later operation
----  (10 by default); SO_RCVBUF in bytes, for a client that must be slow
+---@param options? { timeout?: number } seconds for each later operation, 10 by default
 ---@return Connection|nil
 ---@return string|nil problem
 function net.try_connect(address, options)
@@ -91,9 +90,6 @@ function net.try_connect(address, options)
   end
   local timeout = options.timeout or TIMEOUT
   sock:settimeout(timeout)
-  if options.receive_buffer then
-    assert(sock:setoption("recv-buffer-size", options.receive_buffer))
-  end
   local ok, problem
   if path then
     ok, problem = sock:connect(path)
