@@ -1,8 +1,8 @@
--- Specs of docs/: every piece of Lua in them can be read by Lua.
+-- Specs of README.md and docs/: every piece of Lua in them can be read by Lua.
 
 --- The Lua blocks of a page.
 local function blocks_of(name)
-  local file = assert(io.open("docs/" .. name))
+  local file = assert(io.open(name))
   local text = file:read("*a")
   file:close()
   local blocks = {}
@@ -13,7 +13,7 @@ local function blocks_of(name)
 end
 
 describe("the Lua in", function()
-  for _, name in ipairs({ "route.md", "params.md" }) do
+  for _, name in ipairs({ "README.md", "docs/route.md", "docs/params.md" }) do
     it(name .. " is Lua", function()
       local blocks = blocks_of(name)
       assert.is_true(#blocks > 0)
@@ -25,9 +25,11 @@ describe("the Lua in", function()
     end)
   end
 
-  it("route.md's first script is a valid route", function()
+  it("the README and route.md begin with a valid route", function()
     local load = require("moongate.load")
-    local settings = load.source(blocks_of("route.md")[1], "route.lua")
-    assert.equal("php82", settings.backends[1].name)
+    for _, name in ipairs({ "README.md", "docs/route.md" }) do
+      local settings = load.source(blocks_of(name)[1], "route.lua")
+      assert.equal("php82", settings.backends[#settings.backends].name)
+    end
   end)
 end)
