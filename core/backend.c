@@ -452,11 +452,6 @@ bool conn_is_open(const struct conn *c)
     return c->state == CONN_OPEN;
 }
 
-bool conn_is_kept(const struct conn *c)
-{
-    return c->requests > 1;
-}
-
 struct buf *conn_out(struct conn *c)
 {
     return &c->out;

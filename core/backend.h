@@ -66,8 +66,6 @@ struct acquire {
  * conn_is_open: if it is not, on_open or on_fail follows. Never calls back before it returns. */
 struct conn *backend_acquire(struct backend *b, const struct acquire *acquire);
 bool conn_is_open(const struct conn *c);
-/* True for a connection that has served a request before. */
-bool conn_is_kept(const struct conn *c);
 
 /* The bytes that wait to be written; append, then conn_write. */
 struct buf *conn_out(struct conn *c);

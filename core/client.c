@@ -12,12 +12,10 @@
 #include "client.h"
 
 #include "h1.h"
-#include "log.h"
 #include "proxy.h"
 #include "sender.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>

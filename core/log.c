@@ -34,16 +34,6 @@ void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
     access_fd = new_access_fd;
 }
 
-enum log_level log_threshold(void)
-{
-    return threshold;
-}
-
-int log_access_fd(void)
-{
-    return access_fd;
-}
-
 static void write_all(int fd, const char *p, size_t n)
 {
     while (n > 0) {

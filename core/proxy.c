@@ -13,7 +13,6 @@
 #include "report.h"
 #include "stream.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 
 enum proxy_state {

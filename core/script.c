@@ -229,16 +229,6 @@ bool script_has(const struct script *s, enum script_hook hook)
     return s->hooks[hook] != LUA_NOREF;
 }
 
-const char *script_source(const struct script *s, enum script_hook hook)
-{
-    return s->sources[hook];
-}
-
-size_t script_memory(const struct script *s)
-{
-    return (size_t)lua_gc(s->L, LUA_GCCOUNT, 0) * 1024 + (size_t)lua_gc(s->L, LUA_GCCOUNTB, 0);
-}
-
 /* --- the door --- */
 
 /* A coroutine with the function pushed. */

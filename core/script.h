@@ -55,8 +55,6 @@ const struct settings *script_settings(const struct script *s);
 char *script_report(struct script *s);
 
 bool script_has(const struct script *s, enum script_hook hook);
-/* Where the hook is defined: "route.lua:12". */
-const char *script_source(const struct script *s, enum script_hook hook);
 /* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
  * again, so only for messages about something that has failed. Text in the request's arena. */
 const char *script_rule(struct script *s, struct request *req);
@@ -80,9 +78,6 @@ enum script_result script_format(struct script *s, struct request *req, struct s
                                  struct str *line);
 /* The request is over: its box is emptied. Call it once for every request, whatever happened. */
 void script_end(struct script *s, struct script_call *call);
-
-/* Bytes that the Lua state holds. */
-size_t script_memory(const struct script *s);
 
 /* Runs moongate.cli with the command line; returns the exit status. */
 int script_main(int argc, char **argv);

@@ -33,14 +33,6 @@ struct str str_cut(struct str *rest, char sep)
     return (struct str){whole.p, before};
 }
 
-bool str_list_has(struct str list, struct str token)
-{
-    while (list.p != NULL)
-        if (str_ieq(str_trim(str_cut(&list, ',')), token))
-            return true;
-    return false;
-}
-
 size_t str_from_u64(uint64_t value, char out[STR_U64_SIZE])
 {
     char digits[STR_U64_SIZE];

@@ -64,9 +64,6 @@ struct str str_trim(struct str s);
  * `sep` (then *rest becomes STR_NONE, whose p is NULL: the loop's end). */
 struct str str_cut(struct str *rest, char sep);
 
-/* True when the comma-separated list holds the token, in any case (RFC 9110 §5.6.1). */
-bool str_list_has(struct str list, struct str token);
-
 enum { STR_U64_SIZE = 20 };
 /* Writes value in decimal, without a NUL; returns the digits. */
 size_t str_from_u64(uint64_t value, char out[STR_U64_SIZE]);

@@ -78,19 +78,6 @@ static void test_cut(void)
     check_int((int64_t)str_cut(&rest, ',').n, 0);
 }
 
-static void test_lists(void)
-{
-    test("str_list_has");
-    check(str_list_has(STR("close"), STR("close")));
-    check(str_list_has(STR("keep-alive , CLOSE"), STR("close")));
-    check(str_list_has(STR("a,\tb\t,c"), STR("b")));
-    check(!str_list_has(STR("closed"), STR("close")));
-    check(!str_list_has(STR("not close"), STR("close")));
-    check(!str_list_has(STR(""), STR("close")));
-    check(!str_list_has(STR_NONE, STR("close")));
-    check(str_list_has(STR(",,close,,"), STR("close")));
-}
-
 static void test_numbers(void)
 {
     static const struct {
@@ -162,7 +149,6 @@ int main(void)
     test_compare();
     test_trim();
     test_cut();
-    test_lists();
     test_numbers();
     test_bytes();
     return test_report();
