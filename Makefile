@@ -9,11 +9,13 @@ CFLAGS ?= -O2 -g
 WARN    = -Wall -Wextra -Werror
 LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
 LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
+CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
+CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
-          $(LUAJIT_CFLAGS) $(CFLAGS)
+          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(LUAJIT_LIBS) -lm -ldl
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LUAJIT_LIBS) -lm -ldl
 
 CORE    = $(wildcard core/*.c)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
@@ -48,24 +50,30 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = access addr arena buf cgi fcgi h1 spool str uri
+UNITS = access addr arena backlog buf census cgi fcgi h1 range resolve spool str uri
 links_access = access request arena str addr spool buf
 links_addr   = addr str
 links_arena  = arena str
+links_backlog = backlog spool buf str
 links_buf    = buf str
+links_census = census addr str
 links_cgi    = cgi request arena str addr spool buf
 links_fcgi   = fcgi buf str
 links_h1     = h1 chunked request uri arena str addr spool buf
+links_resolve = resolve loop addr str
+links_ledger = ledger ledger_lists ledger_servers str
+links_range  = range str
 links_spool  = spool buf str
 links_str    = str
 links_uri    = uri arena str
+test_libs_resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*)))
 	@echo "  LD  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser $(test_libs_$*)
 
 $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
 	@echo "  LD  $@"

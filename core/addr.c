@@ -85,6 +85,81 @@ const char *addr_resolve(const char *text, struct addr *out)
     return look_up(name, (uint16_t)port, out);
 }
 
+static bool may_be_in_name(char c)
+{
+    char low = char_lower(c);
+    return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+}
+
+bool addr_is_name(const char *text, struct str *host, uint16_t *port)
+{
+    struct str s = str_of(text), name;
+    struct in_addr ip;
+    uint64_t number;
+    bool bracketed;
+    char copy[256];
+    if (str_starts(s, STR("unix:")) || split(s, &name, &bracketed, &number) != NULL || bracketed ||
+        name.n == 0 || name.n >= sizeof copy)
+        return false;
+    for (size_t i = 0; i < name.n; i++)
+        if (!may_be_in_name(name.p[i]))
+            return false;
+    memcpy(copy, name.p, name.n);
+    copy[name.n] = '\0';
+    if (inet_pton(AF_INET, copy, &ip) == 1)
+        return false;
+    if (host != NULL)
+        *host = name;
+    if (port != NULL)
+        *port = (uint16_t)number;
+    return true;
+}
+
+bool addr_from(struct addr *out, const struct sockaddr *sa, socklen_t len)
+{
+    size_t least = offsetof(struct sockaddr, sa_data), most = sizeof out->un;
+    memset(out, 0, sizeof *out);
+    if (len < least)
+        return false;
+    if (sa->sa_family == AF_INET)
+        least = most = sizeof out->in;
+    else if (sa->sa_family == AF_INET6)
+        least = most = sizeof out->in6;
+    else if (sa->sa_family != AF_UNIX)
+        return false;
+    if (len < least || len > most)
+        return false;
+    memcpy(&out->sa, sa, len);
+    out->len = len;
+    return true;
+}
+
+void addr_set_port(struct addr *a, uint16_t port)
+{
+    if (a->sa.sa_family == AF_INET)
+        a->in.sin_port = htons(port);
+    else if (a->sa.sa_family == AF_INET6)
+        a->in6.sin6_port = htons(port);
+}
+
+int addr_compare(const struct addr *a, const struct addr *b)
+{
+    int order = (int)a->sa.sa_family - (int)b->sa.sa_family;
+    if (order != 0)
+        return order;
+    if (a->sa.sa_family == AF_INET) {
+        order = memcmp(&a->in.sin_addr, &b->in.sin_addr, sizeof a->in.sin_addr);
+        return order != 0 ? order : (int)ntohs(a->in.sin_port) - (int)ntohs(b->in.sin_port);
+    }
+    if (a->sa.sa_family == AF_INET6) {
+        order = memcmp(&a->in6.sin6_addr, &b->in6.sin6_addr, sizeof a->in6.sin6_addr);
+        if (order == 0 && a->in6.sin6_scope_id != b->in6.sin6_scope_id)
+            order = a->in6.sin6_scope_id < b->in6.sin6_scope_id ? -1 : 1;
+        return order != 0 ? order : (int)ntohs(a->in6.sin6_port) - (int)ntohs(b->in6.sin6_port);
+    }
+    return strncmp(a->un.sun_path, b->un.sun_path, sizeof a->un.sun_path);
+}
+
 void peer_from(struct peer *p, const struct addr *a)
 {
     memset(p, 0, sizeof *p);

@@ -34,6 +34,19 @@ enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128 };
  * call it at load, not while serving); its first address counts. Returns NULL or what is wrong. */
 const char *addr_resolve(const char *text, struct addr *out);
 
+/* Does this ADDR hold a host name, as in "db.internal:9000", and not a number or a unix path? Then
+ * `host` (a slice of text) and `port` say which; both may be NULL. False for what is no ADDR. */
+bool addr_is_name(const char *text, struct str *host, uint16_t *port);
+
+/* Takes over what a resolver or the kernel says. False, and *out is empty, for a family or a length
+ * that is none of ours. */
+bool addr_from(struct addr *out, const struct sockaddr *sa, socklen_t len);
+/* A unix socket has no port: it stays as it is. */
+void addr_set_port(struct addr *a, uint16_t port);
+/* Less than, equal to or greater than 0, as in memcmp: IPv4 before IPv6, then by the bytes of the
+ * address, then by port; unix sockets by path. */
+int addr_compare(const struct addr *a, const struct addr *b);
+
 /* As the contract writes it; out has ADDR_TEXT_SIZE bytes. Returns out. */
 const char *addr_text(const struct addr *a, char *out);
 

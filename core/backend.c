@@ -1,60 +1,49 @@
-/*
- * backend - see backend.h.
- *
- * One watcher a connection for both directions. It stays armed for reading while the connection is
- * idle too, so a server that closes a kept connection is noticed at once, and taking one into use
- * costs no epoll_ctl.
- */
+/* backend - see backend.h. */
 #include "backend.h"
 
+#include "log.h"
+
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUT_MAX       (16u << 20) /* of params; a body is written as it goes */
-#define OUT_KEEP      16384       /* memory that an idle connection may hold */
-#define BACKLOG_RETRY 0.01
+#define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
+#define MAX_SERVERS  1024
 
 struct server {
+    struct backend *backend;
     const struct server_settings *settings;
-    struct conn *idle; /* kept connections, the latest first: it is the warmest */
-    unsigned idle_count;
+    struct addr addr;
+    char address[ADDR_TEXT_SIZE]; /* numeric, or of a unix socket */
+    uint32_t slot;                /* in the ledger */
+    int number;
+    struct conn *idle; /* kept connections, the latest first */
+    unsigned conns;
+    bool gone; /* its name has other addresses now */
+};
+
+/* A server that is a name: every address of it is one. */
+struct name {
+    struct lookup lookup;
+    struct deadline again;
+    struct backend *backend;
+    const struct server_settings *settings;
+    double asked_at;
+    bool answered; /* once at least, whatever the answer was */
+    bool failed;   /* the last time */
+    char problem[200];
 };
 
 struct backend {
     const struct backend_settings *settings;
-    struct loop *loop;
-    unsigned turn;
-    unsigned keep; /* this worker's share of settings->keepalive, for each server */
-    struct server servers[];
-};
-
-enum conn_state {
-    CONN_BACKLOG, /* the unix socket's queue was full; the next try is due soon */
-    CONN_CONNECTING,
-    CONN_OPEN,
-    CONN_IDLE,
-};
-
-struct conn {
-    ev_io io;
-    ev_timer retry;        /* CONN_BACKLOG */
-    struct deferred flush; /* what waits in `out` is written at the end of the turn */
-    struct deadline deadline;
-    const char *deadline_detail;
-    struct backend *backend;
-    struct server *server;
-    struct conn *next;
-    const struct conn_ops *ops;
-    void *user;
-    struct buf out;
-    uint64_t written;
-    unsigned requests;
-    enum conn_state state;
-    bool paused;
-    bool broken; /* writing failed; reading goes on to its end */
+    struct backends *all;
+    uint32_t group;
+    struct server **servers;
+    int count;
+    struct resolver *resolver;
+    struct name *names;
+    unsigned name_count;
 };
 
 const char *backend_error_name(enum backend_error error)
@@ -69,34 +58,277 @@ const char *backend_error_name(enum backend_error error)
     case BACKEND_PROTOCOL:
         return "protocol";
     case BACKEND_BUSY:
+    case BACKEND_QUEUE:
         return "busy";
     }
     return "?";
 }
 
+/* --- news from the ledger --- */
+
+static void collect_cb(struct deferred *d)
+{
+    struct backends *all = (struct backends *)((char *)d - offsetof(struct backends, collect));
+    ledger_collect(&all->seat);
+}
+
+static void wake_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct backends *all = io->data;
+    (void)ev;
+    (void)events;
+    ledger_collect(&all->seat);
+}
+
+/* After every call that may have left news for this worker itself. */
+static void look_into_box(struct backends *all)
+{
+    if (all->seat.posted)
+        loop_defer(all->loop, &all->collect);
+}
+
+static void on_grant(void *holder, uint32_t claim, uint32_t slot);
+static void on_refuse(void *holder);
+
+static void on_give_up(void *holder)
+{
+    struct conn *c = holder;
+    if (c->state == CONN_IDLE)
+        conn_close(c);
+}
+
+void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker)
+{
+    *all = (struct backends){.loop = loop};
+    ledger_join(&all->seat, ledger, worker);
+    all->seat.on_grant = on_grant;
+    all->seat.on_refuse = on_refuse;
+    all->seat.on_give_up = on_give_up;
+    all->collect.run = collect_cb;
+    ev_io_init(&all->wake, wake_cb, ledger_wake_fd(&all->seat), EV_READ);
+    all->wake.data = all;
+    ev_io_start(loop->ev, &all->wake);
+}
+
+void backends_fini(struct backends *all)
+{
+    if (all->loop == NULL)
+        return;
+    ledger_collect(&all->seat);
+    loop_undefer(all->loop, &all->collect);
+    ev_io_stop(all->loop->ev, &all->wake);
+}
+
 /* --- the group --- */
 
-struct backend *backend_new(const struct backend_settings *settings, struct loop *loop)
+static uint32_t open_slot(struct backend *b, const struct server_settings *settings,
+                          const char *address)
 {
-    struct backend *b = calloc(1, sizeof *b + settings->server_count * sizeof(struct server));
-    if (b == NULL)
+    const struct ledger_server_limits limits = {
+        .max_conns = settings->max_conns,
+        .keepalive = b->settings->keepalive,
+        .max_fails = b->settings->max_fails,
+        .fail_timeout = b->settings->fail_timeout,
+        .slow_start = b->settings->slow_start,
+        .weight = settings->weight,
+        .backup = settings->backup,
+    };
+    uint32_t slot = ledger_server_open(&b->all->seat, b->group, str_of(address), &limits);
+    look_into_box(b->all);
+    return slot;
+}
+
+/* A number for one more server: of one that has gone, if nothing of it is left. */
+static struct server *place_for(struct backend *b)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->gone && b->servers[i]->conns == 0)
+            return b->servers[i];
+    if (b->count == MAX_SERVERS)
+        return NULL;
+    struct server **list = realloc(b->servers, (size_t)(b->count + 1) * sizeof *list);
+    struct server *s = calloc(1, sizeof *s);
+    if (list == NULL || s == NULL)
+        abort();
+    b->servers = list;
+    s->number = b->count;
+    s->gone = true; /* until it is filled in */
+    return list[b->count++] = s;
+}
+
+static const char *add_server(struct backend *b, const struct server_settings *settings,
+                              const struct addr *addr)
+{
+    char address[ADDR_TEXT_SIZE];
+    addr_text(addr, address);
+    uint32_t slot = open_slot(b, settings, address);
+    struct server *s = slot != LEDGER_NONE ? place_for(b) : NULL;
+    if (s == NULL)
+        return "there are too many servers";
+    *s = (struct server){
+        .backend = b, .settings = settings, .addr = *addr, .slot = slot, .number = s->number};
+    memcpy(s->address, address, sizeof address);
+    return NULL;
+}
+
+/* --- names --- */
+
+static struct server *find_address(const struct backend *b, const struct name *name,
+                                   const struct addr *addr)
+{
+    char address[ADDR_TEXT_SIZE];
+    addr_text(addr, address);
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->settings == name->settings &&
+            strcmp(b->servers[i]->address, address) == 0 && !b->servers[i]->gone)
+            return b->servers[i];
+    return NULL;
+}
+
+/* Servers of the name that the answer doesn't have any more get no new request. */
+static void leave_others(struct backend *b, const struct name *name, const struct addr *list,
+                         unsigned count)
+{
+    for (int i = 0; i < b->count; i++) {
+        struct server *s = b->servers[i];
+        bool listed = s->settings != name->settings || s->gone;
+        for (unsigned j = 0; j < count && !listed; j++)
+            listed = addr_compare(&list[j], &s->addr) == 0;
+        if (listed)
+            continue;
+        log_info("backend '%.*s': %s is no address of %.*s any more", STR_FMT(b->settings->name),
+                 s->address, STR_FMT(name->settings->address));
+        s->gone = true;
+        ledger_server_gone(&b->all->seat, s->slot);
+        while (s->idle != NULL)
+            conn_close(s->idle);
+    }
+    look_into_box(b->all);
+}
+
+static void take_addresses(struct name *name, const struct addr *list, unsigned count)
+{
+    struct backend *b = name->backend;
+    for (unsigned i = 0; i < count; i++) {
+        struct server *s = find_address(b, name, &list[i]);
+        const char *err = NULL;
+        if (s == NULL)
+            err = add_server(b, name->settings, &list[i]);
+        else if (ledger_at(&b->all->seat, s->slot)->gone) /* by another worker's older answer */
+            open_slot(b, name->settings, s->address);
+        if (err != NULL)
+            log_error("backend '%.*s': %.*s: %s", STR_FMT(b->settings->name),
+                      STR_FMT(name->settings->address), err);
+    }
+    leave_others(b, name, list, count);
+}
+
+static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned count,
+                      const char *err)
+{
+    struct name *name = (struct name *)((char *)lookup - offsetof(struct name, lookup));
+    const struct backend_settings *settings = name->backend->settings;
+    if (err == NULL && name->failed)
+        log_info("backend '%.*s': %.*s is known again", STR_FMT(settings->name),
+                 STR_FMT(name->settings->address));
+    if (err != NULL && !name->failed)
+        log_warn("backend '%.*s': %s; %s", STR_FMT(settings->name), err,
+                 name->backend->count > 0 ? "the last good answer stays"
+                                          : "requests for it are answered 503 until it is known");
+    name->answered = true;
+    name->failed = err != NULL;
+    snprintf(name->problem, sizeof name->problem, "%s", err != NULL ? err : "");
+    if (settings->resolve > 0)
+        deadline_set(&name->again, settings->resolve);
+    if (err == NULL)
+        take_addresses(name, list, count);
+    else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
+        ledger_refuse_all(&name->backend->all->seat, name->backend->group);
+    look_into_box(name->backend->all);
+}
+
+static void look_up(struct name *name)
+{
+    struct str host;
+    uint16_t port;
+    if (lookup_is_waiting(&name->lookup) || !addr_is_name(name->settings->address.p, &host, &port))
+        return;
+    name->asked_at = ev_now(name->backend->all->loop->ev);
+    lookup_start(name->backend->resolver, &name->lookup, host, port, on_lookup);
+}
+
+static void again_cb(struct deadline *d)
+{
+    look_up((struct name *)((char *)d - offsetof(struct name, again)));
+}
+
+static void add_name(struct backend *b, const struct server_settings *settings)
+{
+    struct name *name = &b->names[b->name_count++];
+    *name = (struct name){.backend = b, .settings = settings};
+    deadline_init(&name->again, b->all->loop, again_cb);
+    look_up(name);
+}
+
+/* A connect has failed: the name may have another address by now. */
+static void look_again(struct backend *b, const struct server_settings *settings)
+{
+    for (unsigned i = 0; i < b->name_count; i++)
+        if (b->names[i].settings == settings &&
+            ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
+            look_up(&b->names[i]);
+}
+
+/* Some name has never been answered. */
+static bool is_looking(const struct backend *b)
+{
+    for (unsigned i = 0; i < b->name_count; i++)
+        if (!b->names[i].answered)
+            return true;
+    return false;
+}
+
+/* --- life --- */
+
+struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
+                            struct resolver *resolver, const char **err)
+{
+    const struct ledger_limits limits = {settings->queue, settings->per_tenant};
+    struct backend *b = calloc(1, sizeof *b);
+    if (b == NULL || (b->names = calloc(settings->server_count + 1, sizeof *b->names)) == NULL)
         abort();
     b->settings = settings;
-    b->loop = loop;
-    /* Until the workers share one ledger, each keeps its part, and at least one. */
-    b->keep = settings->keepalive / loop->workers;
-    if (b->keep == 0 && settings->keepalive > 0)
-        b->keep = 1;
-    for (unsigned i = 0; i < settings->server_count; i++)
-        b->servers[i].settings = &settings->servers[i];
-    return b;
+    b->all = all;
+    b->resolver = resolver;
+    b->group = ledger_open(&all->seat, settings->name, &limits);
+    *err = b->group == LEDGER_NONE ? "there are too many backends" : NULL;
+    for (unsigned i = 0; i < settings->server_count && *err == NULL; i++) {
+        if (settings->servers[i].is_name)
+            add_name(b, &settings->servers[i]);
+        else
+            *err = add_server(b, &settings->servers[i], &settings->servers[i].addr);
+    }
+    if (*err == NULL)
+        return b;
+    backend_free(b);
+    return NULL;
 }
 
 void backend_free(struct backend *b)
 {
-    for (unsigned i = 0; i < b->settings->server_count; i++)
-        while (b->servers[i].idle != NULL)
-            conn_close(b->servers[i].idle);
+    for (unsigned i = 0; i < b->name_count; i++) {
+        lookup_cancel(&b->names[i].lookup);
+        deadline_fini(&b->names[i].again);
+    }
+    for (int i = 0; i < b->count; i++) {
+        while (b->servers[i]->idle != NULL)
+            conn_close(b->servers[i]->idle);
+        free(b->servers[i]);
+    }
+    if (b->group != LEDGER_NONE)
+        ledger_close(&b->all->seat, b->group);
+    free(b->names);
+    free(b->servers);
     free(b);
 }
 
@@ -105,371 +337,398 @@ const struct backend_settings *backend_settings(const struct backend *b)
     return b->settings;
 }
 
-int backend_pick(struct backend *b, struct str address, int after)
-{
-    unsigned count = b->settings->server_count;
-    if (address.n > 0) {
-        for (unsigned i = 0; i < count; i++)
-            if (str_eq(b->settings->servers[i].address, address))
-                return (int)i;
-        return -1;
-    }
-    if (after >= 0)
-        return (int)(((unsigned)after + 1) % count);
-    return (int)(b->turn++ % count);
-}
-
 struct str backend_address(const struct backend *b, int server)
 {
-    return b->settings->servers[server].address;
+    return str_of(b->servers[server]->address);
 }
 
-/* --- interest --- */
-
-/* Derives what to wait for from the state; epoll is told only of changes. */
-static void rearm(struct conn *c)
+const struct addr *backend_addr(const struct backend *b, int server)
 {
-    int events = 0;
-    if (c->state == CONN_CONNECTING)
-        events = EV_WRITE;
-    else if (c->state != CONN_BACKLOG)
-        events = (c->paused ? 0 : EV_READ) | (buf_len(&c->out) > 0 && !c->broken ? EV_WRITE : 0);
-    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
-        return;
-    ev_io_stop(c->backend->loop->ev, &c->io);
-    if (events == 0)
-        return;
-    ev_io_set(&c->io, c->io.fd, events);
-    ev_io_start(c->backend->loop->ev, &c->io);
+    return &b->servers[server]->addr;
 }
 
-/* --- ends --- */
+struct ledger_server *backend_server(const struct backend *b, int server)
+{
+    return ledger_at(&b->all->seat, b->servers[server]->slot);
+}
+
+int backend_server_count(const struct backend *b)
+{
+    return b->count;
+}
+
+int backend_find(const struct backend *b, struct str address)
+{
+    for (int i = 0; i < b->count; i++)
+        if (!b->servers[i]->gone && (str_eq(str_of(b->servers[i]->address), address) ||
+                                     str_eq(b->servers[i]->settings->address, address)))
+            return i;
+    return -1;
+}
+
+int backend_server_of(const struct conn *c)
+{
+    return c->server->number;
+}
+
+/* --- who may have it --- */
+
+static bool was_tried(const int *tried, unsigned count, int server)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (tried[i] == server)
+            return true;
+    return false;
+}
+
+/* A kept connection of this worker's needs no room. */
+static bool can_take(const struct server *s, const struct ledger_server *slot)
+{
+    return s->idle != NULL || ledger_has_room(slot);
+}
+
+enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
+                                   struct backend_candidates *out)
+{
+    unsigned best = LEDGER_NO_TIER;
+    double now = b->count > 1 ? ledger_now() : 0;
+    bool busy = false;
+    out->count = 0;
+    for (int i = 0; i < b->count; i++) {
+        const struct server *s = b->servers[i];
+        const struct ledger_server *slot = backend_server(b, i);
+        unsigned tier = s->gone ? LEDGER_NO_TIER : ledger_tier_of(slot, now);
+        if (tier > best || tier == LEDGER_NO_TIER || was_tried(tried, tried_count, i))
+            continue;
+        if (tier < best) { /* better than all before */
+            best = tier;
+            out->count = 0;
+            busy = false;
+        }
+        if (!can_take(s, slot))
+            busy = true;
+        else if (out->count < BACKEND_CHOICES)
+            out->list[out->count++] = i;
+    }
+    if (backend_is_held(b))
+        return CHOICE_WAIT;
+    if (out->count > 0)
+        return CHOICE_SOME;
+    return busy || (best == LEDGER_NO_TIER && is_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
+}
+
+const char *backend_lack(const struct backend *b, struct arena *a)
+{
+    unsigned sick = 0, draining = 0, gone = 0;
+    for (int i = 0; i < b->count; i++) {
+        const struct ledger_server *slot = backend_server(b, i);
+        gone += b->servers[i]->gone;
+        sick += slot->sick;
+        draining += slot->draining;
+    }
+    for (unsigned i = 0; i < b->name_count && gone == (unsigned)b->count; i++)
+        if (b->names[i].failed)
+            return arena_printf(a, "no address of it is known: %s", b->names[i].problem).p;
+    return arena_printf(a,
+                        "no server is left to ask (%d in all, %u drained by an operator, %u whose "
+                        "health checks fail)",
+                        b->count - (int)gone, draining, sick)
+        .p;
+}
+
+const char *backend_crowd(const struct backend *b, struct arena *a)
+{
+    unsigned active = 0, idle = 0;
+    uint64_t max = 0;
+    for (int i = 0; i < b->count; i++) {
+        const struct ledger_server *slot = backend_server(b, i);
+        active += slot->active;
+        idle += slot->idle;
+        max += slot->max_conns;
+    }
+    return arena_printf(a, "%u active, %u kept idle, %u queued of %u, max_conns %llu%s", active,
+                        idle, backend_queued(b), backend_queue_room(b), (unsigned long long)max,
+                        backend_is_held(b) ? "; the backend is held (moongate resume)" : "")
+        .p;
+}
+
+/* --- kept connections --- */
 
 static void unlink_idle(struct conn *c)
 {
-    struct conn **at = &c->server->idle;
-    while (*at != c)
-        at = &(*at)->next;
-    *at = c->next;
-    c->server->idle_count--;
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        c->server->idle = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
 }
 
-void conn_close(struct conn *c)
+static void link_idle(struct conn *c)
 {
-    struct ev_loop *ev = c->backend->loop->ev;
+    struct server *s = c->server;
+    c->prev = NULL;
+    c->next = s->idle;
+    if (c->next != NULL)
+        c->next->prev = c;
+    s->idle = c;
+}
+
+static void conn_closed(struct conn *c)
+{
+    struct backends *all = c->server->backend->all;
+    c->server->conns--;
     if (c->state == CONN_IDLE)
         unlink_idle(c);
-    ev_io_stop(ev, &c->io);
-    ev_timer_stop(ev, &c->retry);
-    loop_undefer(c->backend->loop, &c->flush);
-    deadline_fini(&c->deadline);
-    if (c->io.fd >= 0)
-        close(c->io.fd);
-    buf_fini(&c->out);
-    free(c);
+    ledger_drop(&all->seat, c->claim);
+    look_into_box(all);
 }
 
-static void fail(struct conn *c, enum backend_error error, const char *detail)
+/* The warmest of the server's kept connections, if the ledger lets us have it. */
+static struct conn *take_idle(struct server *s, const struct lease *x)
 {
-    const struct conn_ops *ops = c->ops;
-    void *user = c->user;
-    uint64_t written = c->written;
-    conn_close(c);
-    ops->on_fail(user, error, detail, written);
+    struct conn *c = s->idle;
+    if (c == NULL || !ledger_reuse(&s->backend->all->seat, c->claim, x->tenant, NULL))
+        return NULL;
+    unlink_idle(c);
+    return c;
 }
 
-static void missed_cb(struct deadline *d)
+static void hand_over(struct lease *x, struct conn *c)
 {
-    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
-    if (c->state == CONN_IDLE)
-        conn_close(c);
-    else if (c->state == CONN_OPEN)
-        fail(c, BACKEND_TIMEOUT, c->deadline_detail);
-    else if (c->state == CONN_BACKLOG)
-        fail(c, BACKEND_CONNECT, "its listen queue stayed full (all of its processes are busy)");
-    else
-        fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
+    x->waiting = false;
+    x->server = c->server->number;
+    deadline_fini(&x->deadline);
+    x->ops->on_conn(x->user, c);
 }
 
-void conn_release(struct conn *c)
+void backend_release(struct conn *c)
 {
-    const struct backend_settings *settings = c->backend->settings;
-    if (c->broken || buf_len(&c->out) > 0 || c->server->idle_count >= c->backend->keep ||
+    struct backend *b = c->server->backend;
+    const struct backend_settings *settings = b->settings;
+    void *next = NULL;
+    if (!conn_is_fit(c) || settings->keepalive == 0 ||
         c->requests >= settings->keepalive_requests) {
         conn_close(c);
         return;
     }
-    if (c->out.cap > OUT_KEEP)
-        buf_fini(&c->out);
-    c->state = CONN_IDLE;
-    c->user = NULL;
-    c->paused = false;
-    c->next = c->server->idle;
-    c->server->idle = c;
-    c->server->idle_count++;
-    deadline_set(&c->deadline, settings->keepalive_idle);
-    rearm(c);
-}
-
-/* --- bytes --- */
-
-static void readable(struct conn *c)
-{
-    struct loop *loop = c->backend->loop;
-    ssize_t n = read(c->io.fd, loop->in, LOOP_READ_SIZE);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (c->state == CONN_IDLE) { /* the end, or bytes that nobody asked for */
+    switch (ledger_release(&b->all->seat, c->claim, c, &next)) {
+    case LEDGER_KEEP:
+        conn_idle(c, settings->keepalive_idle);
+        link_idle(c);
+        break;
+    case LEDGER_NEXT:
+        hand_over(next, c);
+        break;
+    case LEDGER_CLOSE:
         conn_close(c);
-        return;
+        break;
     }
-    if (n > 0 && c->written == 0)
-        fail(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
-    else if (n > 0)
-        c->ops->on_bytes(c->user, loop->in, (size_t)n);
-    else
-        fail(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : "the connection ended");
+    look_into_box(b->all);
 }
 
-static void write_failed(struct conn *c)
+/* --- leases --- */
+
+static uint64_t tenant_hash(struct str tenant)
 {
-    c->broken = true;
-    buf_fini(&c->out);
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (size_t i = 0; i < tenant.n; i++)
+        hash = (hash ^ (unsigned char)tenant.p[i]) * 1099511628211u;
+    return tenant.n > 0 ? hash | 2 : 0;
 }
 
-static void writable(struct conn *c)
+/* A connection under a claim that has been granted. */
+static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t claim)
 {
-    conn_write(c, NULL, 0);
-    if (buf_len(&c->out) == 0 && !c->broken)
-        c->ops->on_drain(c->user);
-}
-
-/* Takes `done` bytes off the front of the slices. */
-static void advance(struct iovec **v, int *count, size_t done)
-{
-    while (*count > 0 && done >= (*v)->iov_len) {
-        done -= (*v)->iov_len;
-        (*v)++;
-        (*count)--;
-    }
-    if (*count > 0) {
-        (*v)->iov_base = (char *)(*v)->iov_base + done;
-        (*v)->iov_len -= done;
-    }
-}
-
-void conn_write(struct conn *c, const struct iovec *slices, int count)
-{
-    struct iovec list[40], *v = list;
-    struct str waiting = buf_peek(&c->out);
-    int n = 0;
-    if (c->broken || c->state != CONN_OPEN || count > 38)
-        return;
-    if (waiting.n > 0)
-        list[n++] = (struct iovec){(char *)waiting.p, waiting.n};
-    for (int i = 0; i < count; i++)
-        list[n++] = slices[i];
-    if (n == 0)
-        return;
-    ssize_t done = n == 1 ? write(c->io.fd, v->iov_base, v->iov_len) : writev(c->io.fd, v, n);
-    if (done < 0 && errno != EAGAIN && errno != EINTR) {
-        write_failed(c);
-        rearm(c);
-        return;
-    }
-    size_t put = done > 0 ? (size_t)done : 0;
-    c->written += put;
-    advance(&v, &n, put);
-    if (waiting.n > 0) {
-        bool all = put >= waiting.n;
-        buf_consume(&c->out, all ? waiting.n : put);
-        if (!all) { /* what waited goes first, and it is in c->out already */
-            v++;
-            n--;
-        }
-    }
-    for (; n > 0; v++, n--)
-        buf_append(&c->out, v->iov_base, v->iov_len);
-    rearm(c);
-}
-
-static void flush_cb(struct deferred *d)
-{
-    conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
-}
-
-void conn_write_soon(struct conn *c)
-{
-    loop_defer(c->backend->loop, &c->flush);
-}
-
-static void finish_connect(struct conn *c)
-{
-    int err = 0;
-    socklen_t size = sizeof err;
-    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
-        err = errno;
-    if (err != 0) {
-        fail(c, BACKEND_CONNECT, strerror(err));
-        return;
-    }
-    c->state = CONN_OPEN;
-    deadline_clear(&c->deadline);
-    rearm(c);
-    c->ops->on_open(c->user);
-}
-
-static void io_cb(struct ev_loop *ev, ev_io *io, int events)
-{
-    struct conn *c = io->data;
-    (void)ev;
-    if (c->state == CONN_CONNECTING) {
-        finish_connect(c);
-        return;
-    }
-    /* Reading first: an answer may have come although writing fails. It may end the connection, so
-     * a write waits for the next turn, which comes at once. */
-    if (events & EV_READ)
-        readable(c);
-    else if (events & EV_WRITE)
-        writable(c);
-}
-
-/* --- connecting --- */
-
-/* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
-static int try_connect(struct conn *c)
-{
-    const struct addr *addr = &c->server->settings->addr;
-    if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
-        c->state = CONN_OPEN;
-        return 0;
-    }
-    if (errno == EINPROGRESS) {
-        c->state = CONN_CONNECTING;
-        return 0;
-    }
-    if (errno == EAGAIN && addr->sa.sa_family == AF_UNIX) {
-        c->state = CONN_BACKLOG;
-        return 0;
-    }
-    return errno;
-}
-
-static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct conn *c = timer->data;
-    (void)events;
-    int err = try_connect(c);
-    if (err != 0) {
-        fail(c, BACKEND_CONNECT, strerror(err));
-        return;
-    }
-    if (c->state == CONN_BACKLOG) {
-        ev_timer_set(timer, BACKLOG_RETRY, 0);
-        ev_timer_start(ev, timer);
-        return;
-    }
-    rearm(c);
-    if (c->state == CONN_OPEN) {
-        deadline_clear(&c->deadline);
-        c->ops->on_open(c->user);
-    }
-}
-
-static struct conn *conn_new(struct backend *b, struct server *server)
-{
-    int family = server->settings->addr.sa.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return NULL;
-    if (family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    struct conn *c = calloc(1, sizeof *c);
-    if (c == NULL)
-        abort();
-    c->backend = b;
-    c->server = server;
-    buf_init(&c->out, OUT_MAX);
-    ev_io_init(&c->io, io_cb, fd, 0);
-    c->io.data = c;
-    c->flush.run = flush_cb;
-    ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
-    c->retry.data = c;
-    deadline_init(&c->deadline, b->loop, missed_cb);
-    return c;
-}
-
-static struct conn *connect_new(struct backend *b, const struct acquire *acquire)
-{
-    struct conn *c = conn_new(b, &b->servers[acquire->server]);
-    if (c == NULL)
-        return NULL;
-    int err = try_connect(c);
-    if (err != 0) {
-        conn_close(c);
+    struct backends *all = s->backend->all;
+    const struct conn_target target = {
+        .addr = &s->addr,
+        .connect_timeout = x->connect_timeout,
+        .backlog_timeout = s->backend->settings->queue_timeout,
+    };
+    struct conn *c = conn_new(all->loop, &target);
+    if (c == NULL) {
+        int err = errno;
+        ledger_drop(&all->seat, claim);
+        look_into_box(all);
         errno = err;
         return NULL;
     }
-    if (c->state == CONN_CONNECTING)
-        deadline_set(&c->deadline, acquire->connect_timeout);
-    if (c->state == CONN_BACKLOG) {
-        deadline_set(&c->deadline, b->settings->queue_timeout);
-        ev_timer_start(b->loop->ev, &c->retry);
+    c->server = s;
+    s->conns++;
+    c->claim = claim;
+    c->closed = conn_closed;
+    return c;
+}
+
+static struct server *server_of_slot(const struct backend *b, uint32_t slot)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->slot == slot && !b->servers[i]->gone)
+            return b->servers[i];
+    return NULL;
+}
+
+static enum ledger_answer wish(struct lease *x, uint32_t slot)
+{
+    struct backend *b = x->backend;
+    const struct ledger_wish wish = {
+        .group = b->group,
+        .server = slot,
+        .only = x->only,
+        .avoid = x->avoid,
+        .tenant = x->tenant,
+        .holder = x,
+    };
+    enum ledger_answer answer = ledger_acquire(&b->all->seat, &wish, &x->claim);
+    x->waiting = answer == LEDGER_WAITING;
+    look_into_box(b->all);
+    return answer;
+}
+
+static void refuse(struct lease *x, enum backend_error error, const char *detail)
+{
+    x->waiting = false;
+    deadline_fini(&x->deadline);
+    x->ops->on_refused(x->user, error, detail);
+}
+
+static void on_grant(void *holder, uint32_t claim, uint32_t slot)
+{
+    struct lease *x = holder;
+    struct server *s = server_of_slot(x->backend, slot);
+    if (s == NULL) { /* of an address that this worker has not heard of yet */
+        ledger_drop(&x->backend->all->seat, claim);
+        x->avoid = slot;
+        if (wish(x, LEDGER_NONE) == LEDGER_FULL)
+            refuse(x, BACKEND_QUEUE, "the queue is full");
+        return;
     }
-    return c;
+    x->server = s->number;
+    struct conn *c = connect_to(s, x, claim);
+    if (c != NULL)
+        hand_over(x, c);
+    else
+        refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
-static struct conn *take_idle(struct server *server)
+static void on_refuse(void *holder)
 {
-    struct conn *c = server->idle;
-    if (c == NULL)
-        return NULL;
-    server->idle = c->next;
-    server->idle_count--;
-    c->state = CONN_OPEN;
-    deadline_clear(&c->deadline);
-    return c;
+    struct lease *x = holder;
+    ledger_drop(&x->backend->all->seat, x->claim);
+    refuse(x, BACKEND_QUEUE, "no address of its names could be found");
 }
 
-struct conn *backend_acquire(struct backend *b, const struct acquire *acquire)
+static void waited_cb(struct deadline *d)
 {
-    struct conn *c = acquire->fresh ? NULL : take_idle(&b->servers[acquire->server]);
-    if (c == NULL)
-        c = connect_new(b, acquire);
-    if (c == NULL)
-        return NULL;
-    c->ops = acquire->ops;
-    c->user = acquire->user;
-    c->written = 0;
-    c->requests++;
-    rearm(c);
-    return c;
+    struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
+    ledger_drop(&x->backend->all->seat, x->claim);
+    refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
+    look_into_box(x->backend->all);
 }
 
-bool conn_is_open(const struct conn *c)
+static void wait_for_it(struct lease *x)
 {
-    return c->state == CONN_OPEN;
+    double patience = x->backend->settings->queue_timeout;
+    deadline_init(&x->deadline, x->backend->all->loop, waited_cb);
+    deadline_set(&x->deadline, patience > 0 ? patience : 0.001);
 }
 
-struct buf *conn_out(struct conn *c)
+enum lease_result backend_acquire(struct backend *b, struct lease *x, const struct acquire *acquire,
+                                  struct conn **conn, enum backend_error *error,
+                                  const char **detail)
 {
-    return &c->out;
+    struct server *s = acquire->server >= 0 ? b->servers[acquire->server] : NULL;
+    *x = (struct lease){
+        .backend = b,
+        .ops = acquire->ops,
+        .user = acquire->user,
+        .connect_timeout = acquire->connect_timeout,
+        .tenant = tenant_hash(acquire->tenant),
+        .avoid = acquire->avoid >= 0 ? b->servers[acquire->avoid]->slot : LEDGER_NONE,
+        .server = acquire->server,
+        .only = acquire->only,
+    };
+    *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
+    if (*conn != NULL)
+        return LEASE_READY;
+    switch (wish(x, s != NULL ? s->slot : LEDGER_NONE)) {
+    case LEDGER_WAITING:
+        wait_for_it(x);
+        return LEASE_WAITING;
+    case LEDGER_FULL:
+        *error = BACKEND_QUEUE;
+        *detail = "the queue is full";
+        return LEASE_FAILED;
+    case LEDGER_GRANTED:
+        break;
+    }
+    *conn = connect_to(s, x, x->claim);
+    *error = BACKEND_CONNECT;
+    *detail = *conn == NULL ? strerror(errno) : NULL;
+    return *conn != NULL ? LEASE_READY : LEASE_FAILED;
 }
 
-bool conn_is_drained(const struct conn *c)
+void backend_cancel(struct lease *x)
 {
-    return buf_len(&c->out) == 0 && !c->broken;
+    if (!x->waiting)
+        return;
+    x->waiting = false;
+    deadline_fini(&x->deadline);
+    ledger_drop(&x->backend->all->seat, x->claim);
+    look_into_box(x->backend->all);
 }
 
-void conn_pause(struct conn *c, bool paused)
+/* --- what is known of a server --- */
+
+void backend_failed(struct backend *b, int server, const char *why)
 {
-    c->paused = paused;
-    rearm(c);
+    struct server *s = b->servers[server];
+    if (s->settings->is_name)
+        look_again(b, s->settings);
+    if (!ledger_failed(&b->all->seat, s->slot))
+        return;
+    log_warn("backend '%.*s': server %s is taken out for %g s (fail_timeout) after %u failures "
+             "(max_fails), the last: %s",
+             STR_FMT(b->settings->name), s->address, b->settings->fail_timeout,
+             b->settings->max_fails, why);
 }
 
-void conn_deadline(struct conn *c, double seconds, const char *detail)
+void backend_answered(struct backend *b, int server, double latency)
 {
-    c->deadline_detail = detail;
-    deadline_set(&c->deadline, seconds);
+    struct server *s = b->servers[server];
+    bool was_down = backend_server(b, server)->down;
+    ledger_answered(&b->all->seat, s->slot, latency);
+    look_into_box(b->all);
+    if (was_down)
+        log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
+}
+
+/* --- operators --- */
+
+void backend_hold(struct backend *b, bool held)
+{
+    ledger_hold(&b->all->seat, b->group, held);
+    look_into_box(b->all);
+}
+
+bool backend_is_held(const struct backend *b)
+{
+    return ledger_is_held(&b->all->seat, b->group);
+}
+
+unsigned backend_queued(const struct backend *b)
+{
+    return ledger_queued(&b->all->seat, b->group);
+}
+
+unsigned backend_queue_room(const struct backend *b)
+{
+    return ledger_queue_room(&b->all->seat, b->group);
+}
+
+void backend_drain(struct backend *b, int server, bool draining)
+{
+    ledger_drain(&b->all->seat, b->servers[server]->slot, draining);
+    look_into_box(b->all);
 }

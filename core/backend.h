@@ -1,90 +1,144 @@
 /*
- * backend - a named group of servers and the connections to them.
+ * backend - a named group of servers in one worker: which of them a request may go to, leases on
+ * connections, the ones that are kept, what failures and answers say about a server.
  *
- * Belongs to a generation. Connections come as acquire and release: a kept one where there is one,
- * else a new one, which may still be connecting. What flows on a connection is the business of
- * whoever holds it (stream); backend moves bytes, watches the clock, and closes what went idle.
+ * Belongs to a generation. What all workers must agree on lies in the ledger; this module turns it
+ * into connections. Who decides among several candidates is the caller's business (a policy).
  *
- *        backend_acquire --> [connecting] --on_open--> [in use] --conn_release--> [idle] --> closed
- *                       \_________kept and open_________/  \______conn_close_______________/
+ *     backend_choose -> backend_acquire --LEASE_READY----------------------> conn ->
+ * backend_release
+ *                                      \--LEASE_WAITING --on_conn--------/      \-> conn_close
+ *                                                       \--on_refused
  */
 #ifndef MG_BACKEND_H
 #define MG_BACKEND_H
 
+#include "conn.h"
 #include "fcgi.h"
-#include "loop.h"
+#include "ledger.h"
+#include "resolve.h"
 #include "settings.h"
 
-#include <sys/uio.h>
-
 struct backend;
-struct server;
 
-enum backend_error {
-    BACKEND_CONNECT,  /* no connection to the server */
-    BACKEND_TIMEOUT,  /* connect, send or read */
-    BACKEND_CLOSED,   /* it closed before the end */
-    BACKEND_PROTOCOL, /* what came is no answer */
-    BACKEND_BUSY,     /* FCGI_OVERLOADED, FCGI_CANT_MPX_CONN */
+/* What the backends of one worker share. */
+struct backends {
+    struct loop *loop;
+    struct ledger_seat seat;
+    ev_io wake;
+    struct deferred collect;
 };
+
+void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker);
+void backends_fini(struct backends *all);
 
 /* "connect", "timeout", ...: what `err.kind` says. */
 const char *backend_error_name(enum backend_error error);
 
-struct conn;
-
-/* Calls to the holder of a connection. After on_fail the connection is gone. */
-struct conn_ops {
-    void (*on_open)(void *user);
-    /* Bytes in the loop's read buffer. May release or close the connection. */
-    void (*on_bytes)(void *user, const char *bytes, size_t n);
-    /* Everything given to conn_write is on its way. */
-    void (*on_drain)(void *user);
-    /* `written`: bytes of this request that the kernel had taken. */
-    void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
-};
-
-struct backend *backend_new(const struct backend_settings *settings, struct loop *loop);
-/* Closes idle connections. Nobody may hold one any more. */
+/* NULL and *err: the ledger is full. The resolver must live as long; it may be NULL where no server
+ * is a name. Names are looked up from now on; until the first answer requests wait in the queue. */
+struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
+                            struct resolver *resolver, const char **err);
+/* Closes idle connections. Nobody may hold one or wait for one any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
 
-/* The next server in turn, or the one with that address (n = 0: any). -1: there is none such.
- * `after` >= 0: the one behind that, for another attempt. */
-int backend_pick(struct backend *b, struct str address, int after);
+/* --- servers: numbers from 0, which stay while the backend lives --- */
+
 struct str backend_address(const struct backend *b, int server);
+const struct addr *backend_addr(const struct backend *b, int server);
+struct ledger_server *backend_server(const struct backend *b, int server);
+/* How many numbers there are; some may be of servers that have gone. */
+int backend_server_count(const struct backend *b);
+/* The server with that address; -1: there is none such. */
+int backend_find(const struct backend *b, struct str address);
+
+enum backend_choice {
+    CHOICE_SOME, /* one of the list */
+    CHOICE_WAIT, /* all are busy, or the backend is held: in the queue */
+    CHOICE_NONE, /* no server is left */
+};
+
+#define BACKEND_CHOICES 64
+
+struct backend_candidates {
+    int list[BACKEND_CHOICES];
+    unsigned count;
+};
+
+/* Who may have the request now, without those that it has tried. */
+enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
+                                   struct backend_candidates *out);
+/* Why there is none, for the log. Text in the arena. */
+const char *backend_lack(const struct backend *b, struct arena *a);
+/* "3 active, 10 queued of 1024, max_conns 4": what stands in the way. */
+const char *backend_crowd(const struct backend *b, struct arena *a);
+
+/* --- leases --- */
+
+struct lease_ops {
+    /* Its turn has come; conn may still be connecting. */
+    void (*on_conn)(void *user, struct conn *conn);
+    void (*on_refused)(void *user, enum backend_error error, const char *detail);
+};
+
+/* One request's wish for a connection. Embedded; in use from backend_acquire until on_conn,
+ * on_refused or backend_cancel. */
+struct lease {
+    struct backend *backend;
+    const struct lease_ops *ops;
+    void *user;
+    struct deadline deadline;
+    double connect_timeout;
+    uint64_t tenant;
+    uint32_t claim;
+    uint32_t avoid;
+    int server; /* that it got */
+    bool only;
+    bool waiting;
+};
 
 struct acquire {
-    int server;
-    bool fresh; /* not a kept one */
+    int server; /* -1: wait for any */
+    int avoid;  /* the one that has just failed; -1: none */
+    bool only;  /* that server and no other */
+    bool fresh; /* not a kept connection */
     double connect_timeout;
-    const struct conn_ops *ops;
+    struct str tenant;
+    const struct lease_ops *ops;
     void *user;
 };
 
-/* A connection for one request. NULL: it could not even be begun, errno says why. Check
- * conn_is_open: if it is not, on_open or on_fail follows. Never calls back before it returns. */
-struct conn *backend_acquire(struct backend *b, const struct acquire *acquire);
-bool conn_is_open(const struct conn *c);
+enum lease_result {
+    LEASE_READY,   /* *conn, which may be connecting: on_open or on_fail follows */
+    LEASE_WAITING, /* in the queue: on_conn or on_refused follows */
+    LEASE_FAILED,  /* *error and *detail */
+};
 
-/* The bytes that wait to be written; append, then conn_write. */
-struct buf *conn_out(struct conn *c);
-/* Writes what waits and then the slices, as far as the socket takes them; the rest is copied to
- * conn_out. A broken pipe is not reported here: what the server said before may still be read. */
-void conn_write(struct conn *c, const struct iovec *slices, int count);
-/* Writes what waits in conn_out at the end of the loop's turn, together with what other connections
- * have to write. */
-void conn_write_soon(struct conn *c);
-/* Nothing waits, and more can be written. */
-bool conn_is_drained(const struct conn *c);
-/* Stops and resumes reading (back-pressure). */
-void conn_pause(struct conn *c, bool paused);
-/* The holder's deadline: on_fail(BACKEND_TIMEOUT, detail) when it is missed. 0: none. */
-void conn_deadline(struct conn *c, double seconds, const char *detail);
+enum lease_result backend_acquire(struct backend *b, struct lease *x, const struct acquire *acquire,
+                                  struct conn **conn, enum backend_error *error,
+                                  const char **detail);
+/* Leaves the queue. */
+void backend_cancel(struct lease *x);
 
-/* Gives the connection back: kept when the backend keeps connections, else closed. */
-void conn_release(struct conn *c);
-/* Closes it: it is not fit for another request. */
-void conn_close(struct conn *c);
+/* The request is over: the connection is kept, given to who waits, or closed. Where it isn't fit
+ * for another one, conn_close. */
+void backend_release(struct conn *c);
+/* The number of the connection's server. */
+int backend_server_of(const struct conn *c);
+
+/* --- what a request has taught about its server --- */
+
+void backend_failed(struct backend *b, int server, const char *why);
+/* It answered, so many seconds after it was asked. */
+void backend_answered(struct backend *b, int server, double latency);
+
+/* --- operators --- */
+
+void backend_hold(struct backend *b, bool held);
+bool backend_is_held(const struct backend *b);
+unsigned backend_queued(const struct backend *b);
+unsigned backend_queue_room(const struct backend *b);
+void backend_drain(struct backend *b, int server, bool draining);
 
 #endif

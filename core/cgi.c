@@ -187,6 +187,9 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     add_peers(out, req);
     add_body(out, req, body_size);
     add_headers(out, req);
+    /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
+    if (d->ini.n > 0 || backend->ini.n > 0)
+        params_add(a, out, STR("PHP_VALUE"), d->ini.n > 0 ? d->ini : backend->ini);
     for (unsigned i = 0; i < d->params.count; i++) {
         if (d->params.list[i].value.p != NULL)
             params_set(a, out, d->params.list[i].name, d->params.list[i].value);
@@ -218,6 +221,25 @@ static const char *parse_length(struct response *res, struct str value)
     return NULL;
 }
 
+/* X-Accel-* and X-Sendfile say what the server in front shall do. */
+static bool take_order(struct request *req, struct str name, struct str value)
+{
+    struct response *res = &req->response;
+    if (str_ieq(name, STR("X-Sendfile"))) {
+        res->sendfile = value;
+        return true;
+    }
+    if (!str_ieq((struct str){name.p, 8}, STR("X-Accel-")))
+        return false;
+    name = str_skip(name, 8);
+    if (str_ieq(name, STR("Redirect")))
+        res->accel_redirect = value;
+    else if (str_ieq(name, STR("Buffering")))
+        res->unbuffered =
+            str_ieq(value, STR("no")) || (res->unbuffered && !str_ieq(value, STR("yes")));
+    return true;
+}
+
 static const char *parse_line(struct request *req, struct str line)
 {
     struct response *res = &req->response;
@@ -234,9 +256,7 @@ static const char *parse_line(struct request *req, struct str line)
         return parse_status(res, value);
     if (header_is_hop(id))
         return NULL; /* the connection to the client is ours */
-    if (str_ieq(name, STR("X-Accel-Redirect")) || str_ieq(name, STR("X-Sendfile")))
-        return "X-Accel-Redirect or X-Sendfile, which moongate " MG_VERSION " does not know yet";
-    if (name.n > 8 && str_ieq((struct str){name.p, 8}, STR("X-Accel-")))
+    if (name.n > 8 && char_lower(name.p[0]) == 'x' && take_order(req, name, value))
         return NULL; /* for us, and not the client's business */
     if (id == HEADER_CONTENT_LENGTH)
         return parse_length(res, value);
@@ -269,9 +289,35 @@ static const char *parse_block(struct request *req, struct str text)
     }
     if (!any)
         return "no header line before the body";
-    if (res->status == 0)
-        res->status = headers_find(&res->headers, HEADER_LOCATION) != NULL ? 302 : 200;
+    if (res->status != 0)
+        return NULL;
+    const struct header *location = headers_find(&res->headers, HEADER_LOCATION);
+    res->status = location != NULL ? 302 : 200;
+    /* A path of this server: the request goes on there (RFC 3875 §6.2.2). */
+    if (location != NULL && location->value.n > 0 && location->value.p[0] == '/' &&
+        !str_starts(location->value, STR("//")))
+        res->redirect = location->value;
     return NULL;
+}
+
+/* The name of the largest header so far tells who is to blame. */
+static const char *too_large(struct arena *a, const struct cgi_head *head, size_t limit)
+{
+    struct str rest = head->text, largest = STR("");
+    while (rest.p != NULL) {
+        struct str line = str_cut(&rest, '\n');
+        if (line.n > largest.n)
+            largest = line;
+    }
+    size_t size = largest.n;
+    struct str name = str_cut(&largest, ':');
+    if (largest.p == NULL)
+        name = STR("?");
+    return arena_printf(a,
+                        "a head larger than limits.response_header (%zu bytes); the largest header "
+                        "so far is '%.*s' with %zu bytes",
+                        limit, (int)(name.n < 100 ? name.n : 100), name.p, size)
+        .p;
 }
 
 enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
@@ -294,7 +340,7 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     }
     size_t taken = (size_t)(at - in->p);
     if (head->text.n + taken > limit) {
-        *err = "a head larger than limits.response_header";
+        *err = too_large(&req->arena, head, limit);
         return CGI_ERROR;
     }
     head->text = arena_append(&req->arena, head->text, (struct str){in->p, taken});

@@ -12,6 +12,7 @@
 #include "client.h"
 
 #include "h1.h"
+#include "log.h"
 #include "proxy.h"
 #include "sender.h"
 
@@ -27,6 +28,9 @@
 #define LINGER_TIME   2.0
 #define FIRST_REQUEST 1.0   /* a connection made just before a stop may still send one */
 #define SMALL_FILE    32768 /* read and sent with the head in one call */
+#define SMALL_PIECES  20    /* of it: all of them are gathered */
+#define REFUSED_MAX   256   /* of connections too many that are told so at a time */
+#define REFUSED_SAID  10.0  /* seconds between two lines about them in the log */
 
 struct client {
     ev_io io;
@@ -56,6 +60,10 @@ struct client {
     bool lingering : 1;  /* the response is out; what comes is dropped */
     bool processing : 1; /* process() is on the stack */
     bool kicked : 1;     /* an event of our own is due: see kick() */
+    bool sending : 1;    /* the deadline is send_timeout's: something waits for the client */
+    bool spool_reported : 1;
+    bool counted : 1; /* in the census */
+    bool refused : 1; /* one too many: it has its 503, and lingers */
 };
 
 static void process(struct client *c, const char *data, size_t n);
@@ -74,6 +82,9 @@ static void client_free(struct client *c)
     deadline_fini(&c->deadline);
     sender_fini(&c->sender);
     close(c->io.fd);
+    if (c->counted)
+        census_leave(all->census, all->worker, &c->peer);
+    all->refused -= c->refused;
     buf_fini(&c->in);
     if (c->prev != NULL)
         c->prev->next = c->next;
@@ -90,8 +101,10 @@ static void client_free(struct client *c)
 /* The client has left, or must: whatever is under way is dropped. */
 static void client_gone(struct client *c, const char *why)
 {
-    if (c->proxy != NULL)
+    if (c->proxy != NULL) {
+        c->req->body_out += c->sender.file_sent;
         proxy_gone(c->proxy, why);
+    }
     c->proxy = NULL;
     client_free(c);
 }
@@ -130,16 +143,34 @@ static void kick(struct client *c)
 
 /* --- writing --- */
 
+/* The spool is of no use for this reply: what that means is said once for it. */
+static void report_spool(struct client *c)
+{
+    const struct request *req = c->req;
+    char id[17];
+    request_id_text(req->id, id);
+    log_warn("spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+             "client; %.*s %.*s, request %s",
+             proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
+             STR_FMT(req->uri.origin), id);
+    c->spool_reported = true;
+}
+
 /* What every write is followed by: the count, the clock, and the end of a client that has gone,
- * which waits until nothing of it is on the stack. */
+ * which waits until nothing of it is on the stack. The clock runs from the last byte that was
+ * taken, however much is added to what waits. */
 static void note_sent(struct client *c, size_t n)
 {
     if (c->req != NULL)
         c->req->bytes_out += n;
-    if (c->sender.broken)
+    if (c->sender.no_spool != NULL && !c->spool_reported)
+        report_spool(c);
+    bool waits = sender_waits(&c->sender);
+    if (c->sender.broken != NULL)
         kick(c);
-    else if (sender_waits(&c->sender))
+    else if (waits && (n > 0 || !c->sending))
         deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
+    c->sending = waits;
 }
 
 /* --- the response: front_ops --- */
@@ -164,6 +195,8 @@ static void respond(void *front)
 {
     struct client *c = front;
     c->head_waits = true;
+    c->spool_reported = false;
+    sender_begin(&c->sender, proxy_limits(c->proxy), c->req->response.unbuffered);
 }
 
 static void body(void *front, struct str bytes)
@@ -246,28 +279,43 @@ static void flush(void *front)
     send_gathered(c, SENDER_NOW);
 }
 
-static void file(void *front, int fd, uint64_t size)
+/* Small ones are read here and leave with the head in one call. */
+static void small_file(struct client *c, int fd, const struct file_piece *pieces, unsigned count)
 {
-    struct client *c = front;
-    char *scratch = c->clients->loop->scratch;
-    if (size > SMALL_FILE) {
-        sender_file(&c->sender, fd, size);
-        return;
+    char *at = c->clients->loop->scratch;
+    for (unsigned i = 0; i < count; i++) {
+        const struct file_piece *piece = &pieces[i];
+        if (pread(fd, at, (size_t)piece->size, (off_t)piece->at) != (ssize_t)piece->size) {
+            c->sender.broken = "the file has shrunk since its length was promised";
+            return;
+        }
+        if (piece->before.n > 0)
+            body(c, piece->before);
+        if (piece->size > 0)
+            body(c, (struct str){at, (size_t)piece->size});
+        c->req->body_out += piece->before.n + piece->size;
+        at += piece->size;
     }
-    ssize_t n = pread(fd, scratch, (size_t)size, 0);
-    close(fd);
-    if (n != (ssize_t)size) { /* it has shrunk since its length was promised */
-        c->sender.broken = true;
-        return;
-    }
-    body(c, (struct str){scratch, (size_t)n});
-    c->req->body_out += (uint64_t)n;
 }
 
-static bool full(void *front)
+static void file(void *front, int fd, const struct file_piece *pieces, unsigned count)
+{
+    struct client *c = front;
+    uint64_t size = 0;
+    for (unsigned i = 0; i < count; i++)
+        size += pieces[i].size;
+    if (size > SMALL_FILE || count > SMALL_PIECES) {
+        sender_file(&c->sender, fd, pieces, count);
+        return;
+    }
+    small_file(c, fd, pieces, count);
+    close(fd);
+}
+
+static size_t room(void *front)
 {
     const struct client *c = front;
-    return buf_len(&c->sender.out) > proxy_limits(c->proxy)->response_memory;
+    return sender_room(&c->sender);
 }
 
 /* Whoever is outside process() must go on with the next request. */
@@ -281,8 +329,9 @@ static void end(void *front)
 {
     struct client *c = front;
     c->ended = true;
-    send_gathered(c, c->sender.file_left > 0 ? SENDER_MORE : SENDER_TURN);
-    if (c->sender.file_left > 0 && buf_len(&c->sender.out) == 0)
+    bool file = c->sender.piece_count > 0;
+    send_gathered(c, file ? SENDER_MORE : SENDER_TURN);
+    if (file && backlog_is_empty(&c->sender.out))
         note_sent(c, sender_write(&c->sender));
     mark_ended(c);
 }
@@ -319,7 +368,7 @@ static const struct front_ops front_ops = {
     .end = end,
     .retract = retract,
     .cut = cut,
-    .full = full,
+    .room = room,
 };
 
 /* --- the request --- */
@@ -340,6 +389,7 @@ static void begin_request(struct client *c)
     c->req->client = c->peer;
     c->req->local = c->local;
     c->req->listener = c->listener;
+    c->req->control = c->listener.p == c->clients->control;
     c->requests++;
     c->head_done = c->body_done = c->want_body = c->ended = c->cut = false;
     c->head_waits = c->chunked = c->until_eof = c->skipping = false;
@@ -407,24 +457,28 @@ static bool finish_request(struct client *c)
     /* Unread input makes the kernel answer with a reset, which may take the response with it. */
     bool unread = !c->body_done || c->eof;
     struct proxy *proxy = c->proxy;
-    c->req->body_out += c->sender.file_at;
-    c->sender.file_at = 0;
+    bool broken = c->sender.broken != NULL;
+    /* A reset ends a body that has no other end; otherwise what has been sent must arrive. */
+    bool at_once = broken || !unread || (c->cut && (c->until_eof || c->req->bytes_out == 0));
+    c->req->body_out += c->sender.file_sent;
+    sender_rest(&c->sender);
+    c->sending = false;
     c->proxy = NULL;
     c->req = NULL;
     c->h1 = NULL;
-    if (c->sender.broken)
-        proxy_gone(proxy, "the client closed the connection");
+    if (broken)
+        proxy_gone(proxy, c->sender.broken);
     else
         proxy_done(proxy);
     if (c->clients->stopping)
         c->close = true;
-    if (!c->sender.broken && !c->cut)
+    if (!broken && !c->cut)
         c->until_eof = false;
     if (!c->close) {
         deadline_set(&c->deadline, (*c->clients->current)->settings->limits.keepalive_timeout);
         return true;
     }
-    if (c->sender.broken || c->cut || !unread) {
+    if (at_once) {
         client_free(c);
         return false;
     }
@@ -558,17 +612,17 @@ static void on_turn(struct sender *sender)
 static void writable(struct client *c)
 {
     note_sent(c, sender_write(&c->sender));
-    if (c->sender.broken)
+    if (c->sender.broken != NULL)
         return;
-    if (sender_is_done(&c->sender) && c->ended) {
+    bool done = sender_is_done(&c->sender);
+    if (done)
         deadline_clear(&c->deadline);
+    if (done && c->ended) {
         process(c, NULL, 0);
         return;
     }
-    if (sender_is_done(&c->sender) && c->proxy != NULL) {
-        deadline_clear(&c->deadline);
+    if (c->proxy != NULL && !c->ended && (done || sender_room(&c->sender) >= LOOP_READ_SIZE))
         proxy_room(c->proxy);
-    }
     rearm(c);
 }
 
@@ -578,8 +632,8 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     if (c->kicked) {
         c->kicked = false;
-        if (c->sender.broken)
-            client_gone(c, "the client closed the connection");
+        if (c->sender.broken != NULL)
+            client_gone(c, c->sender.broken);
         else
             process(c, NULL, 0);
         return;
@@ -616,6 +670,60 @@ static void missed_cb(struct deadline *d)
     }
 }
 
+/* --- connections too many --- */
+
+/* One line now and then: whoever tries again and again must not fill the log. */
+static void report_refused(struct clients *all, const struct client *c, enum census_answer answer)
+{
+    const struct limits *limits = &(*all->current)->settings->limits;
+    char ip[PEER_TEXT_SIZE];
+    ev_tstamp now = ev_now(all->loop->ev);
+    all->refused_before++;
+    if (all->refused_at != 0 && now < all->refused_at + REFUSED_SAID)
+        return;
+    peer_text(&c->peer, ip);
+    if (answer == CENSUS_FULL)
+        log_warn("limits.connections: %u are open; client %s: 503 (%u refused since the last such "
+                 "line of this worker)",
+                 limits->connections, ip, all->refused_before);
+    else
+        log_warn("limits.per_ip: %u connections of client %s are open: 503 (%u refused since the "
+                 "last such line of this worker)",
+                 limits->per_ip, ip, all->refused_before);
+    all->refused_before = 0;
+    all->refused_at = now;
+}
+
+/* Says 503 at once, whatever the client asks for, and drops what it sends. */
+static void turn_away(struct client *c)
+{
+    struct clients *all = c->clients;
+    char text[H1_TOO_MANY_SIZE];
+    size_t n = h1_too_many(text, loop_date(all->loop));
+    if (all->refused >= REFUSED_MAX || write(c->io.fd, text, n) != (ssize_t)n) {
+        client_free(c);
+        return;
+    }
+    c->refused = true;
+    all->refused++;
+    start_linger(c);
+}
+
+/* False when the connection is one too many. */
+static bool enter_census(struct client *c)
+{
+    struct clients *all = c->clients;
+    const struct limits *limits = &(*all->current)->settings->limits;
+    if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
+        return true;
+    enum census_answer answer =
+        census_enter(all->census, all->worker, &c->peer, limits->connections, limits->per_ip);
+    c->counted = answer == CENSUS_WELCOME;
+    if (!c->counted)
+        report_refused(all, c, answer);
+    return c->counted;
+}
+
 /* --- life --- */
 
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current)
@@ -649,6 +757,10 @@ void client_new(struct clients *clients, int fd, const struct addr *remote,
         c->next->prev = c;
     clients->list = c;
     clients->count++;
+    if (!enter_census(c)) {
+        turn_away(c);
+        return;
+    }
     ev_io_start(clients->loop->ev, &c->io);
     deadline_set(&c->deadline, (*clients->current)->settings->limits.keepalive_timeout);
 }

@@ -7,6 +7,7 @@
 #ifndef MG_CLIENT_H
 #define MG_CLIENT_H
 
+#include "census.h"
 #include "generation.h"
 #include "sender.h"
 
@@ -17,16 +18,24 @@ struct clients {
     struct generation **current;
     struct client *list;
     unsigned count;
-    bool stopping;               /* no request is begun, idle connections close */
+    unsigned refused;        /* that are told 503, and not counted in the census */
+    unsigned refused_before; /* since the log was last told */
+    ev_tstamp refused_at;    /* when that was */
+    struct census *census;   /* of all workers; NULL: limits.connections and per_ip don't count */
+    unsigned worker;         /* our number there */
+    const char *control;     /* the name (this very pointer) of the listener for commands */
+    bool stopping;           /* no request is begun, idle connections close */
     void (*on_empty)(void *ctx); /* the last one has ended */
     void *ctx;
 };
 
+/* census and worker are for the caller to set. */
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current);
 /* All connections must have been closed. */
 void clients_fini(struct clients *clients);
 
-/* Takes the socket over. `listener` is what req.listener says, and lives as long as the worker. */
+/* Takes the socket over; one connection too many is answered 503 and closed. `listener` is what
+ * req.listener says, and lives as long as the worker. */
 void client_new(struct clients *clients, int fd, const struct addr *remote,
                 const struct addr *local, struct str listener);
 /* Closes idle connections now, the others after their response. */

@@ -1,12 +1,9 @@
 /* fcgi_client - see fcgi_client.h. */
 #include "fcgi_client.h"
 
-#include "addr.h"
+#include "dial.h"
 
-#include <errno.h>
-#include <poll.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #define ANSWER_MAX (1u << 30)
 
@@ -45,6 +42,7 @@ static bool encode(const struct fcgi_exchange *x, struct buf *out)
 
 struct reader {
     struct fcgi_exchange *x;
+    struct fcgi_decoder decoder;
     bool ended;
 };
 
@@ -70,78 +68,21 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
     return true;
 }
 
-/* Waits until one of the events is there. Returns them, or 0 when the time is over. */
-static int wait_for(int fd, int events, double timeout)
-{
-    struct pollfd p = {.fd = fd, .events = (short)events};
-    int n;
-    do
-        n = poll(&p, 1, (int)(timeout * 1000));
-    while (n < 0 && errno == EINTR);
-    return n > 0 ? p.revents : 0;
-}
-
-static int open_connection(const struct fcgi_exchange *x, const char **err)
-{
-    struct addr addr;
-    int code = 0;
-    socklen_t size = sizeof code;
-    *err = addr_resolve(x->address, &addr);
-    if (*err != NULL)
-        return -1;
-    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || (connect(fd, &addr.sa, addr.len) != 0 && errno != EINPROGRESS)) {
-        *err = errno == EAGAIN ? "its listen queue is full" : strerror(errno);
-    } else if (wait_for(fd, POLLOUT, x->timeout) == 0) {
-        *err = "no connection within the time";
-    } else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code != 0) {
-        *err = strerror(code);
-    }
-    if (*err != NULL && fd >= 0) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
-}
-
 /* GET_VALUES has no end of its own: one record is the answer. */
-static bool is_complete(const struct reader *r, const struct fcgi_decoder *d)
+static bool is_complete(const struct reader *r)
 {
-    return r->ended || (r->x->values && buf_len(&r->x->out) > 0 && fcgi_decoder_idle(d));
+    return r->ended || (r->x->values && buf_len(&r->x->out) > 0 && fcgi_decoder_idle(&r->decoder));
 }
 
-static const char *transfer(int fd, struct reader *r, struct buf *out)
+static const char *take(void *ctx, struct str bytes, bool *done)
 {
-    struct fcgi_decoder decoder;
-    char bytes[65536];
+    struct reader *r = ctx;
     size_t used;
-    fcgi_decoder_init(&decoder);
-    while (!is_complete(r, &decoder)) {
-        int ready = wait_for(fd, POLLIN | (buf_len(out) > 0 ? POLLOUT : 0), r->x->timeout);
-        if (ready == 0)
-            return "no answer within the time";
-        if (ready & POLLOUT) {
-            struct str rest = buf_peek(out);
-            ssize_t n = send(fd, rest.p, rest.n, MSG_NOSIGNAL);
-            if (n > 0)
-                buf_consume(out, (size_t)n);
-            else if (errno != EAGAIN)
-                buf_consume(out, rest.n); /* an answer may still be readable */
-        }
-        if (!(ready & (POLLIN | POLLHUP | POLLERR)))
-            continue;
-        ssize_t n = read(fd, bytes, sizeof bytes);
-        if (n < 0 && errno == EAGAIN)
-            continue;
-        if (n <= 0)
-            return n < 0 ? strerror(errno) : "the connection ended before the answer was complete";
-        const char *err = fcgi_feed(&decoder, bytes, (size_t)n, &used, on_event, r);
-        if (err != NULL)
-            return err;
-        if (r->x->out.overflow || r->x->err.overflow)
-            return "an answer larger than 1 GB";
-    }
-    return NULL;
+    const char *err = fcgi_feed(&r->decoder, bytes.p, bytes.n, &used, on_event, r);
+    if (err == NULL && (r->x->out.overflow || r->x->err.overflow))
+        err = "an answer larger than 1 GB";
+    *done = is_complete(r);
+    return err;
 }
 
 const char *fcgi_exchange(struct fcgi_exchange *x)
@@ -151,13 +92,11 @@ const char *fcgi_exchange(struct fcgi_exchange *x)
     buf_init(&x->out, ANSWER_MAX);
     buf_init(&x->err, ANSWER_MAX);
     buf_init(&out, ANSWER_MAX);
-    int fd = open_connection(x, &err);
-    if (fd >= 0) {
-        struct reader reader = {.x = x};
-        err = encode(x, &out) ? transfer(fd, &reader, &out)
-                              : "a param is larger than a FastCGI record can hold";
-        close(fd);
-    }
+    struct reader reader = {.x = x};
+    fcgi_decoder_init(&reader.decoder);
+    const struct dial call = {
+        .address = x->address, .timeout = x->timeout, .out = &out, .take = take, .ctx = &reader};
+    err = encode(x, &out) ? dial(&call) : "a param is larger than a FastCGI record can hold";
     buf_fini(&out);
     return err != NULL ? failed(x, err) : NULL;
 }

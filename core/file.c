@@ -1,6 +1,8 @@
 /* file - see file.h. */
 #include "file.h"
 
+#include "range.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -380,6 +382,7 @@ static void add_head(struct request *req, const struct stat *st, struct str path
     headers_add(a, h, STR("Content-Type"), file_type(path));
     headers_add(a, h, STR("Last-Modified"), http_date(a, st->st_mtime));
     headers_add(a, h, STR("ETag"), tag);
+    headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
     if (d->cache_control.n > 0)
         headers_add(a, h, STR("Cache-Control"), d->cache_control);
     for (unsigned i = 0; i < d->headers.count; i++) {
@@ -391,21 +394,107 @@ static void add_head(struct request *req, const struct stat *st, struct str path
     }
 }
 
+/* --- ranges --- */
+
+/* If-Range: the whole file where it is not the one that the client has a part of. The tag is
+ * compared strongly; a date must be the file's own, and of a second that is over. */
+static bool range_holds(struct request *req, struct str tag, time_t modified)
+{
+    struct str value = headers_joined(&req->arena, &req->headers, STR("If-Range"));
+    if (value.p == NULL || str_eq(value, tag))
+        return true;
+    return modified != -1 && parse_date(value) == modified && modified < time(NULL);
+}
+
+static struct str content_range(struct arena *a, const struct range *r, uint64_t size)
+{
+    return arena_printf(a, "bytes %llu-%llu/%llu", (unsigned long long)r->first,
+                        (unsigned long long)r->last, (unsigned long long)size);
+}
+
+/* Several ranges are parts (RFC 9110 §14.6): each with a head, and a line behind the last one. */
+static void add_parts(struct request *req, struct file *file, const struct range *ranges,
+                      unsigned count, uint64_t size)
+{
+    struct arena *a = &req->arena;
+    struct header *type = headers_get(&req->response.headers, STR("Content-Type"));
+    struct file_piece *pieces = arena_alloc(a, (count + 1) * sizeof *pieces);
+    char boundary[17];
+    request_id_text(req->id, boundary);
+    for (unsigned i = 0; i < count; i++) {
+        const struct range *r = &ranges[i];
+        struct str text = arena_printf(
+            a, "%s--%s\r\nContent-Type: %.*s\r\nContent-Range: %.*s\r\n\r\n", i > 0 ? "\r\n" : "",
+            boundary, STR_FMT(type->value), STR_FMT(content_range(a, r, size)));
+        pieces[i] = (struct file_piece){text, r->first, r->last - r->first + 1};
+    }
+    pieces[count] = (struct file_piece){.before = arena_printf(a, "\r\n--%s--\r\n", boundary)};
+    type->value = arena_printf(a, "multipart/byteranges; boundary=%s", boundary);
+    file->pieces = pieces;
+    file->piece_count = count + 1;
+}
+
+static void add_piece(struct request *req, struct file *file, uint64_t at, uint64_t size)
+{
+    struct file_piece *piece = arena_alloc(&req->arena, sizeof *piece);
+    *piece = (struct file_piece){.before = STR_NONE, .at = at, .size = size};
+    file->pieces = piece;
+    file->piece_count = 1;
+}
+
+/* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
+static int choose_pieces(struct request *req, struct str tag, time_t modified, uint64_t size,
+                         struct file *file)
+{
+    struct arena *a = &req->arena;
+    struct headers *h = &req->response.headers;
+    struct range ranges[RANGE_MAX];
+    unsigned count;
+    struct str range =
+        req->method_id == METHOD_GET ? headers_joined(a, &req->headers, STR("Range")) : STR_NONE;
+    enum range_answer answer = range.p != NULL && range_holds(req, tag, modified)
+                                   ? range_parse(range, size, ranges, &count)
+                                   : RANGE_WHOLE;
+    if (answer == RANGE_NONE) {
+        *h = (struct headers){.count = 0};
+        headers_add(a, h, STR("Content-Range"),
+                    arena_printf(a, "bytes */%llu", (unsigned long long)size));
+        return 416;
+    }
+    if (answer == RANGE_WHOLE) {
+        add_piece(req, file, 0, size);
+        return 200;
+    }
+    if (count > 1) {
+        add_parts(req, file, ranges, count, size);
+        return 206;
+    }
+    add_piece(req, file, ranges[0].first, ranges[0].last - ranges[0].first + 1);
+    headers_add(a, h, STR("Content-Range"), content_range(a, &ranges[0], size));
+    return 206;
+}
+
 static int reply_with(struct request *req, const struct stat *st, struct str path,
                       struct file *file, const char **reason)
 {
     struct str tag = arena_printf(&req->arena, "\"%llx.%lx-%llx\"", (long long)st->st_mtim.tv_sec,
                                   st->st_mtim.tv_nsec, (long long)st->st_size);
     int status = check_conditions(req, tag, st->st_mtime);
-    file->size = (uint64_t)st->st_size;
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
     }
     add_head(req, st, path, tag);
-    req->response.status = status;
     if (status == 200)
-        req->response.content_length = (int64_t)file->size;
+        status = choose_pieces(req, tag, st->st_mtime, (uint64_t)st->st_size, file);
+    if (status == 416)
+        *reason = "the range lies outside the file";
+    req->response.status = status;
+    if (status == 304 || status == 416)
+        return status;
+    req->response.content_length = 0;
+    for (unsigned i = 0; i < file->piece_count; i++)
+        req->response.content_length += (int64_t)(file->pieces[i].before.n + file->pieces[i].size);
     return status;
 }
 
@@ -445,7 +534,7 @@ int file_open(struct request *req, struct file *file, const char **reason)
         return 405;
     }
     int status = find(req, file, reason);
-    if (status != 200 && file->fd >= 0) {
+    if (status != 200 && status != 206 && file->fd >= 0) {
         close(file->fd);
         file->fd = -1;
     }

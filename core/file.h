@@ -3,7 +3,7 @@
  *
  * The file is opened beneath its root by the kernel (openat2), so no path and no symlink leads
  * outside. Scripts, dotfiles and editors' backups are never served. No libev, no socket: the front
- * sends the descriptor. Contract sections 7 and 11; RFC 9110 §8.8, §13.
+ * sends the descriptor. Contract sections 7 and 11; RFC 9110 §8.8, §13, §14.
  */
 #ifndef MG_FILE_H
 #define MG_FILE_H
@@ -12,13 +12,14 @@
 
 /* What file_open found. */
 struct file {
-    int fd; /* the caller's to close; -1 when there is nothing to send */
-    uint64_t size;
+    int fd;                          /* the caller's to close; -1 when there is nothing to send */
+    const struct file_piece *pieces; /* of it, what the body is; in the request's arena */
+    unsigned piece_count;
 };
 
-/* Fills req->response for its DECISION_FILE. Returns the status: 200 with file->fd open, 204
- * (OPTIONS), 304 (fd is -1), 301 to a folder's slash, or 403, 404, 405, 412 and 500, for which the
- * caller makes the page; *reason says why. */
+/* Fills req->response for its DECISION_FILE. Returns the status: 200 or 206 with file->fd open, 204
+ * (OPTIONS), 304 (fd is -1), 301 to a folder's slash, or 403, 404, 405, 412, 416 and 500, for which
+ * the caller makes the page with the headers that are in req->response; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
 enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE };

@@ -1,10 +1,45 @@
 /* generation - see generation.h. */
 #include "generation.h"
 
+#include "control.h"
+
 #include <stdlib.h>
 
-struct generation *generation_new(const struct route *route, struct loop *loop, unsigned number,
-                                  char **err)
+static void free_backends(struct generation *g)
+{
+    for (unsigned i = 0; g->backends != NULL && i < g->settings->backend_count; i++)
+        if (g->backends[i] != NULL)
+            backend_free(g->backends[i]);
+    free(g->backends);
+    resolver_free(g->resolver);
+}
+
+static bool has_names(const struct settings *settings)
+{
+    for (unsigned i = 0; i < settings->backend_count; i++)
+        for (unsigned j = 0; j < settings->backends[i].server_count; j++)
+            if (settings->backends[i].servers[j].is_name)
+                return true;
+    return false;
+}
+
+static const char *make_backends(struct generation *g, struct backends *all)
+{
+    const struct resolver_options options = {.servers = g->settings->resolver,
+                                             .count = g->settings->resolver_count};
+    const char *err = NULL;
+    if (has_names(g->settings))
+        g->resolver = resolver_new(g->loop, &options);
+    g->backends = calloc(g->settings->backend_count + 1, sizeof *g->backends);
+    if (g->backends == NULL)
+        abort();
+    for (unsigned i = 0; i < g->settings->backend_count && err == NULL; i++)
+        g->backends[i] = backend_new(&g->settings->backends[i], all, g->resolver, &err);
+    return err;
+}
+
+struct generation *generation_new(const struct route *route, struct backends *backends,
+                                  unsigned number, char **err)
 {
     struct script *script = script_new(route, err);
     if (script == NULL)
@@ -19,15 +54,19 @@ struct generation *generation_new(const struct route *route, struct loop *loop, 
         abort();
     g->script = script;
     g->settings = script_settings(script);
-    g->loop = loop;
+    g->loop = backends->loop;
     g->number = number;
     g->count = 1;
-    g->backends = calloc(g->settings->backend_count + 1, sizeof *g->backends);
-    if (g->backends == NULL)
-        abort();
-    for (unsigned i = 0; i < g->settings->backend_count; i++)
-        g->backends[i] = backend_new(&g->settings->backends[i], loop);
-    return g;
+    const char *bad = make_backends(g, backends);
+    if (bad == NULL) {
+        control_open(g);
+        return g;
+    }
+    *err = strdup(bad);
+    free_backends(g);
+    script_free(script);
+    free(g);
+    return NULL;
 }
 
 struct generation *generation_hold(struct generation *g)
@@ -41,9 +80,7 @@ void generation_drop(struct generation *g)
     if (--g->count > 0)
         return;
     script_notify(g->script, HOOK_STOP);
-    for (unsigned i = 0; i < g->settings->backend_count; i++)
-        backend_free(g->backends[i]);
-    free(g->backends);
+    free_backends(g);
     script_free(g->script);
     free(g);
 }

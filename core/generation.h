@@ -12,14 +12,15 @@ struct generation {
     struct script *script;
     const struct settings *settings;
     struct backend **backends; /* in the order of settings->backends */
+    struct resolver *resolver; /* NULL where no server is a name */
     struct loop *loop;
     unsigned number;
     unsigned count;
 };
 
 /* Loads the route and runs on_start. NULL and *err (malloc'd) when it is no good. Counted once. */
-struct generation *generation_new(const struct route *route, struct loop *loop, unsigned number,
-                                  char **err);
+struct generation *generation_new(const struct route *route, struct backends *backends,
+                                  unsigned number, char **err);
 struct generation *generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 

@@ -48,4 +48,9 @@ enum h1_framing {
 struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
                    struct str date);
 
+enum { H1_TOO_MANY_SIZE = 512 };
+/* The whole answer to a connection that is one too many, whatever it may ask: 503, then close.
+ * Returns its length. */
+size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date);
+
 #endif

@@ -82,8 +82,9 @@ static int open_one(const struct listen_spec *spec, const struct addr *addr, int
             setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
     }
     if (bind(*fd, &addr->sa, addr->len) == 0 && listen(*fd, spec->backlog) == 0) {
-        /* Web servers in front run as other users; who may come is the folder's business. */
-        if (local && chmod(addr->un.sun_path, 0666) != 0)
+        /* Web servers in front run as other users; who may come is the folder's business. Whoever
+         * may give commands is the one who started us. */
+        if (local && chmod(addr->un.sun_path, spec->control ? 0600 : 0666) != 0)
             log_warn("%s: %s", spec->address, strerror(errno));
         return 0;
     }
@@ -109,6 +110,31 @@ const char *listener_open(const struct listen_spec *spec, int *fds, unsigned cou
             err = open_one(spec, &addr, &fds[i]);
     }
     return err == 0 ? NULL : describe(spec, &addr, err);
+}
+
+const char *listener_make_folder(const char *address)
+{
+    char folder[sizeof((struct sockaddr_un *)NULL)->sun_path + 1];
+    struct stat st;
+    if (strncmp(address, "unix:", 5) != 0)
+        return NULL;
+    snprintf(folder, sizeof folder, "%s", address + 5);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL || slash == folder)
+        return NULL;
+    *slash = '\0';
+    if (mkdir(folder, 0755) != 0 && errno != EEXIST) {
+        snprintf(message, sizeof message, "%s: %s", folder, strerror(errno));
+        return message;
+    }
+    /* In /tmp somebody else may have made it before us. */
+    if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
+        (st.st_mode & 022) != 0) {
+        snprintf(message, sizeof message, "%s is no folder of ours that nobody else may write to",
+                 folder);
+        return message;
+    }
+    return NULL;
 }
 
 void listener_unlink(const struct listen_spec *spec)
@@ -205,6 +231,8 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
         abort();
     l->clients = clients;
     l->backlog = spec->backlog;
+    if (spec->control)
+        clients->control = spec->name;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
     addr_resolve(spec->address, &l->address);
     l->wildcard = is_wildcard(&l->address);

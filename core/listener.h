@@ -15,12 +15,16 @@ struct listen_spec {
     char *address; /* as the script wrote it */
     char *name;    /* what req.listener says */
     int backlog;
+    bool control; /* commands of operators come here: moongate.control answers */
 };
 
 /* Opens `count` sockets for the address into fds[] (all the same one for a unix socket). Returns
  * NULL, or why not, in words that name the process which holds the port where that can be known;
  * the message is valid until the next call. */
 const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count);
+/* The folder of a unix socket that nobody else may have a say in: made where it is missing. Returns
+ * NULL, or what is wrong with it; valid until the next call. */
+const char *listener_make_folder(const char *address);
 /* Removes the file of a unix socket. */
 void listener_unlink(const struct listen_spec *spec);
 

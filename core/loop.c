@@ -23,11 +23,10 @@ static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
     }
 }
 
-void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers)
+void loop_init(struct loop *loop, struct ev_loop *ev)
 {
     memset(loop, 0, sizeof *loop);
     loop->ev = ev;
-    loop->workers = workers > 0 ? workers : 1;
     loop->in = malloc(LOOP_READ_SIZE);
     loop->scratch = malloc(LOOP_SCRATCH_SIZE);
     if (loop->in == NULL || loop->scratch == NULL ||

@@ -40,14 +40,13 @@ struct loop {
     struct loop_block *free_blocks;
     unsigned free_count;
     uint64_t id_state;
-    unsigned workers; /* how many share the backends */
     ev_prepare before_sleep;
     struct deferred *deferred;
     struct deferred **deferred_end;
 };
 
 /* `ev` stays the caller's. */
-void loop_init(struct loop *loop, struct ev_loop *ev, unsigned workers);
+void loop_init(struct loop *loop, struct ev_loop *ev);
 void loop_fini(struct loop *loop);
 
 /* LOOP_BLOCK_SIZE bytes, not cleared; give them back with loop_block_free. */

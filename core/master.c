@@ -40,6 +40,7 @@ struct plan {
     unsigned workers;
     char user[64], group[64];
     char access[512], error[512];
+    char control[256]; /* an ADDR, "off", or "": the default */
     enum log_level level;
     double stop_timeout;
 };
@@ -59,6 +60,8 @@ struct master {
     int signals;
     sigset_t old_mask;
     int *fds; /* [worker][listener] */
+    struct ledger *ledger;
+    struct census *census;
     struct child workers[MAX_WORKERS];
     pid_t companion;
     bool stopping;
@@ -190,6 +193,8 @@ static void take_line(struct plan *plan, char *key, char *rest)
         snprintf(plan->user, sizeof plan->user, "%s", fields[0]);
     } else if (strcmp(key, "group") == 0) {
         snprintf(plan->group, sizeof plan->group, "%s", fields[0]);
+    } else if (strcmp(key, "control") == 0) {
+        snprintf(plan->control, sizeof plan->control, "%s", fields[0]);
     } else if (strcmp(key, "access") == 0) {
         snprintf(plan->access, sizeof plan->access, "%s", fields[0]);
     } else if (strcmp(key, "error") == 0) {
@@ -262,8 +267,40 @@ static bool load(struct master *m)
 
 /* --- listeners and logs --- */
 
+/* Where commands come in. The default place may be another instance's: that is said, and no reason
+ * not to serve. */
+static void add_control(struct master *m)
+{
+    struct plan *plan = &m->plan;
+    const char *address = plan->control, *bad = NULL;
+    int fd = -1;
+    bool optional = address[0] == '\0';
+    if (optional)
+        address = m->options->control_default;
+    if (address == NULL || strcmp(address, "off") == 0 || plan->listen_count == MAX_LISTENERS)
+        return;
+    struct listen_spec spec = {
+        .address = strdup(address), .name = strdup("control"), .backlog = 64, .control = true};
+    if (optional) {
+        bad = listener_make_folder(address);
+        if (bad == NULL && (bad = listener_open(&spec, &fd, 1)) == NULL && fd >= 0)
+            close(fd); /* it is free: opened again with the others */
+        if (bad != NULL)
+            log_warn("no commands (moongate hold, status, ...) for this instance: %s; --control "
+                     "ADDR gives it a place of its own",
+                     bad);
+    }
+    if (bad == NULL) {
+        plan->listen[plan->listen_count++] = spec;
+        return;
+    }
+    free(spec.address);
+    free(spec.name);
+}
+
 static bool open_listeners(struct master *m)
 {
+    add_control(m);
     unsigned count = m->plan.listen_count;
     m->fds = calloc(m->plan.workers * count + 1, sizeof *m->fds);
     int *row = calloc(m->plan.workers, sizeof *row);
@@ -399,6 +436,9 @@ static void run_worker(struct master *m, unsigned index, int socket)
         .fds = m->fds + index * m->plan.listen_count,
         .spec_count = m->plan.listen_count,
         .workers = m->plan.workers,
+        .index = index,
+        .ledger = m->ledger,
+        .census = m->census,
         .generation = 1,
         .master = socket,
     };
@@ -493,6 +533,8 @@ static void announce(struct master *m)
     }
     for (unsigned i = 0; i < m->plan.listen_count && used < sizeof text - 200; i++) {
         const char *address = m->plan.listen[i].address;
+        if (m->plan.listen[i].control)
+            continue;
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%.160s", i > 0 ? ", " : "",
                                  strncmp(address, "unix:", 5) == 0 ? "" : "http://", address);
     }
@@ -548,6 +590,9 @@ static const char *describe_end(int status, char *out, size_t size)
 static void worker_ended(struct master *m, struct child *child, int status)
 {
     char how[100];
+    unsigned index = (unsigned)(child - m->workers);
+    ledger_worker_gone(m->ledger, index); /* before another one has its number */
+    census_worker_gone(m->census, index);
     double lived = now() - child->started;
     if (child->socket > 0) /* what it said before it ended */
         hear(m, child);
@@ -697,6 +742,16 @@ static void raise_limits(void)
     }
 }
 
+/* What the workers know together. */
+static bool share(struct master *m)
+{
+    m->ledger = ledger_new(m->plan.workers);
+    m->census = census_new(m->plan.workers);
+    if (m->ledger == NULL || m->census == NULL)
+        say("no memory that the workers can share: %s", strerror(errno));
+    return m->ledger != NULL && m->census != NULL;
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
@@ -710,7 +765,7 @@ int master_run(const struct master_options *options)
     struct master m = {.options = options};
     raise_limits();
     block_signals(&m);
-    bool good = load(&m) && open_logs(&m) && open_listeners(&m);
+    bool good = load(&m) && open_logs(&m) && open_listeners(&m) && share(&m);
     if (good && m.user.ignored)
         log_warn("'user' is ignored: only root can become another user");
     if (good && m.user.uid == 0)
@@ -727,6 +782,10 @@ int master_run(const struct master_options *options)
     for (unsigned i = 0; i < m.plan.workers; i++)
         if (m.workers[i].socket > 0)
             close(m.workers[i].socket);
+    if (m.ledger != NULL)
+        ledger_free(m.ledger);
+    if (m.census != NULL)
+        census_free(m.census);
     free(m.fds);
     free_plan(&m.plan);
     close(m.signals);

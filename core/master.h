@@ -14,8 +14,9 @@ struct master_options {
     struct route route;
     const char *user; /* NULL: the script's, else the default */
     const char *group;
-    const char *pid_file;          /* NULL: none */
-    char *const *companion;        /* argv, NULL-terminated; NULL: none */
+    const char *pid_file;        /* NULL: none */
+    const char *control_default; /* where to listen for commands when nobody says; NULL: nowhere */
+    char *const *companion;      /* argv, NULL-terminated; NULL: none */
     const char *companion_address; /* where the companion serves; set with companion */
     const char *cleanup;           /* a folder to remove at the end */
     const char *banner;            /* printed once all workers serve */

@@ -24,8 +24,9 @@ struct front_ops {
     void (*respond)(void *front);
     /* A slice of the body, valid until flush or end is called. */
     void (*body)(void *front, struct str bytes);
-    /* The body is the next `size` bytes of fd, which is the front's to close. */
-    void (*file)(void *front, int fd, uint64_t size);
+    /* The body are these pieces of fd, which is the front's to close. The list lives as long as the
+     * request. */
+    void (*file)(void *front, int fd, const struct file_piece *pieces, unsigned count);
     /* Send what has come so far. */
     void (*flush)(void *front);
     /* The response is whole. */
@@ -34,8 +35,9 @@ struct front_ops {
     bool (*retract)(void *front);
     /* The response can't be completed: make the client see that. */
     void (*cut)(void *front);
-    /* True while more waits for the client than limits.response_memory. */
-    bool (*full)(void *front);
+    /* The bytes that can still be kept for the client, who is slower (limits.response_memory, and
+     * limits.spool unless response.unbuffered). 0: make no more until proxy_room. */
+    size_t (*room)(void *front);
 };
 
 /* A request on this generation; *req is for the front to fill. */

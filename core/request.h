@@ -88,12 +88,19 @@ struct decision {
     unsigned backend; /* its place in settings.backends */
     struct str root, docroot, strip;
     struct str script, path_info, script_filename;
-    struct str server, tenant;
+    struct str server, tenant, hash_key;
+    struct str ini; /* PHP_VALUE; n = 0: the backend's */
+    const struct internal_path *internal;
+    unsigned internal_count;
     struct params params;
     double connect_timeout, send_timeout, read_timeout; /* 0: the backend's */
     unsigned attempts;                                  /* 0: the backend's */
     bool stream_body;                                   /* request_buffering = false */
-    uint64_t body_limit;                                /* UINT64_MAX: limits.body */
+    bool unbuffered;                                    /* response_buffering = false */
+    bool intercept; /* intercept_errors: all from 400 on, or those of the list */
+    const uint16_t *intercepted;
+    unsigned intercepted_count;
+    uint64_t body_limit; /* UINT64_MAX: limits.body */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
     const struct str *within, *index;
@@ -109,6 +116,24 @@ struct response {
     int status;
     struct headers headers;
     int64_t content_length; /* -1: not known */
+    bool unbuffered;        /* what the client does not take at once is not spooled */
+    /* What the application asked of us. */
+    struct str accel_redirect, sendfile; /* n = 0: nothing */
+    struct str redirect;                 /* a Location of a path, without a status */
+};
+
+/* A stretch of a file that is sent, and what is sent before it: the head of a part. */
+struct file_piece {
+    struct str before; /* n = 0: nothing */
+    uint64_t at, size; /* bytes of the file; size may be 0 */
+};
+
+/* One try to have a backend answer, for the log; seconds, 0 for what did not come. */
+struct attempt {
+    struct attempt *next;
+    struct str server;
+    double queue, connect, first_byte, total;
+    const char *error; /* NULL: none */
 };
 
 struct generation;
@@ -131,6 +156,8 @@ struct request {
     bool expect_continue;
     bool keepalive; /* the client wants to go on */
     bool https;
+    bool control;  /* it came on the control listener */
+    bool internal; /* it was redirected here by an application */
 
     /* Who asked, and where. */
     struct peer client;
@@ -153,6 +180,7 @@ struct request {
     uint64_t body_out;  /* of the body */
     struct str server;  /* that answered */
     unsigned attempts;  /* connections tried */
+    struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
     uint8_t protocol_status;
     bool ended;        /* END_REQUEST came, or the reply was ours and whole */

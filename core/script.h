@@ -10,6 +10,7 @@
 #ifndef MG_SCRIPT_H
 #define MG_SCRIPT_H
 
+#include "ledger.h"
 #include "request.h"
 
 struct script;
@@ -19,7 +20,10 @@ enum script_hook {
     HOOK_START,
     HOOK_REQUEST,
     HOOK_PARAMS,
+    HOOK_BALANCE,
     HOOK_RESPONSE,
+    HOOK_ERROR,
+    HOOK_STDERR,
     HOOK_LOG,
     HOOK_STOP,
     HOOK_COUNT,
@@ -44,6 +48,29 @@ struct script_call {
     int ref;                /* what anchors it */
 };
 
+/* A server as policies see it. */
+struct script_server {
+    const struct ledger_server *slot;
+    struct str address;
+    unsigned queued; /* requests that wait for the backend */
+};
+
+struct script_backend {
+    struct str name;
+    bool held;
+    unsigned queued, queue_room;
+};
+
+/* What the control pages see of the backends, and what they may do; `ctx` is the generation. */
+struct script_world {
+    void *ctx;
+    bool (*backend)(void *ctx, unsigned i, struct script_backend *out);
+    bool (*server)(void *ctx, unsigned backend, unsigned i, struct script_server *out);
+    /* False: there is none of that name, or address. */
+    bool (*hold)(void *ctx, struct str backend, bool held);
+    bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
+};
+
 /* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is
  * no good. */
 struct script *script_new(const struct route *route, char **err);
@@ -53,6 +80,11 @@ void script_free(struct script *s);
 const struct settings *script_settings(const struct script *s);
 /* The lines of lua/moongate/load.lua's loader_report: what the master needs to know. malloc'd. */
 char *script_report(struct script *s);
+
+/* For requests on the control listener; valid as long as the script. */
+void script_set_world(struct script *s, const struct script_world *world);
+/* moongate.control answers the request: a decision. */
+enum script_result script_control(struct script *s, struct request *req, struct script_call *call);
 
 bool script_has(const struct script *s, enum script_hook hook);
 /* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
@@ -66,6 +98,38 @@ enum script_result script_request(struct script *s, struct request *req, struct 
 /* on_params: may change the list. */
 enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
                                  struct params *params);
+/* on_balance, then the backend's policy: *chosen is a place in the list, which has at least one
+ * server. A cookie that the policy wants to have set comes in *cookie (n = 0: none). */
+enum script_result script_balance(struct script *s, struct request *req, struct script_call *call,
+                                  const struct script_server *list, unsigned count,
+                                  unsigned *chosen, struct str *cookie);
+
+struct script_error {
+    const char *kind; /* "connect", "timeout", ... */
+    int status;       /* that the client gets otherwise */
+    const char *message;
+};
+
+/* on_error: *replaced is set when it returned a decision, which is then req->decision. */
+enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
+                                const struct script_error *error, bool *replaced);
+
+struct script_messages {
+    struct str text; /* what came on STDERR */
+    struct str docroot, root;
+    /* Each message as a line for the log; the slice is valid during the call. */
+    void (*line)(void *ctx, struct str line);
+    void *ctx;
+    unsigned count; /* set: messages found */
+};
+
+/* Takes STDERR apart (lua/moongate/messages.lua) and shows it to on_stderr, which may swallow it.
+ */
+enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
+                                 struct script_messages *messages);
+/* The request goes on elsewhere: what `req` has kept of its query is forgotten. */
+void script_redirected(struct script *s, struct script_call *call);
+
 /* on_response: may change req->response. *replaced is set when it returned a decision, which is
  * then req->decision. */
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,

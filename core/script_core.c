@@ -330,6 +330,7 @@ static int core_run(lua_State *L)
         .user = option(L, "user"),
         .group = option(L, "group"),
         .pid_file = option(L, "pid"),
+        .control_default = option(L, "control_default"),
         .companion_address = option(L, "companion_socket"),
         .cleanup = option(L, "cleanup"),
         .banner = option(L, "banner"),
@@ -627,5 +628,6 @@ int script_core_open(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);
     lua_setfield(L, -2, "version");
+    script_control_open(L);
     return 1;
 }

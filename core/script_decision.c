@@ -22,8 +22,12 @@ enum key {
     KEY_CONNECT_TIMEOUT,
     KEY_DOCROOT,
     KEY_FILE,
+    KEY_HASH_KEY,
     KEY_HEADERS,
     KEY_INDEX,
+    KEY_INI,
+    KEY_INTERCEPT_ERRORS,
+    KEY_INTERNAL,
     KEY_PARAMS,
     KEY_PATH,
     KEY_PATH_INFO,
@@ -59,8 +63,12 @@ static const struct {
     {"connect_timeout", KEY_CONNECT_TIMEOUT, FASTCGI},
     {"docroot", KEY_DOCROOT, FASTCGI},
     {"file", KEY_FILE, FILES},
+    {"hash_key", KEY_HASH_KEY, FASTCGI},
     {"headers", KEY_HEADERS, FILES | REPLY | REDIRECT},
     {"index", KEY_INDEX, FILES},
+    {"ini", KEY_INI, FASTCGI},
+    {"intercept_errors", KEY_INTERCEPT_ERRORS, FASTCGI},
+    {"internal", KEY_INTERNAL, FASTCGI},
     {"params", KEY_PARAMS, FASTCGI},
     {"path", KEY_PATH, FILES},
     {"path_info", KEY_PATH_INFO, FASTCGI},
@@ -340,6 +348,63 @@ static void get_backend(struct reading *r)
                  .p;
 }
 
+/* intercept_errors: true, or the statuses. */
+static void get_statuses(struct reading *r)
+{
+    static const char err[] = "intercept_errors is true or a list of statuses from 400 to 599";
+    lua_State *L = r->L;
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    r->d->intercept = true;
+    if (lua_isboolean(L, -1)) {
+        r->d->intercept = lua_toboolean(L, -1);
+        return;
+    }
+    if (n == 0 || n > 200) {
+        wrong(r, err);
+        return;
+    }
+    uint16_t *list = arena_alloc(&r->req->arena, n * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        lua_Number status = lua_tonumber(L, -1);
+        if (!(status >= 400 && status <= 599))
+            wrong(r, err);
+        list[i] = (uint16_t)(status >= 400 && status <= 599 ? status : 400);
+        lua_pop(L, 1);
+    }
+    r->d->intercepted = list;
+    r->d->intercepted_count = (unsigned)n;
+}
+
+/* internal: from prefix to folder. */
+static void get_internal(struct reading *r)
+{
+    static const char err[] = "internal is a table from path prefix to folder";
+    lua_State *L = r->L;
+    if (!lua_istable(L, -1)) {
+        wrong(r, err);
+        return;
+    }
+    struct internal_path *list = arena_alloc(&r->req->arena, 100 * sizeof *list);
+    unsigned count = 0;
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || count == 100) {
+            wrong(r, err);
+            lua_pop(L, 2);
+            return;
+        }
+        struct str prefix = arena_copy(&r->req->arena, script_str(L, -2));
+        list[count].folder = get_folder(r, err);
+        if (prefix.n == 0 || prefix.p[0] != '/')
+            wrong(r, err);
+        else if (prefix.p[prefix.n - 1] != '/')
+            prefix = arena_printf(&r->req->arena, "%.*s/", STR_FMT(prefix));
+        list[count++].prefix = prefix;
+    }
+    r->d->internal = list;
+    r->d->internal_count = count;
+}
+
 static void get_server(struct reading *r)
 {
     struct str address = get_text(r, "server is one address of the backend");
@@ -390,11 +455,22 @@ static void read_key(struct reading *r, enum key key)
         if (d->file.n == 0 || d->file.p[0] != '/')
             wrong(r, "file is an absolute path");
         break;
+    case KEY_HASH_KEY:
+        d->hash_key = get_text(r, "hash_key is a string");
+        break;
     case KEY_HEADERS:
         get_headers(r);
         break;
     case KEY_INDEX:
         d->index = get_list(r, &d->index_count, false);
+        break;
+    case KEY_INI: /* lua/moongate/ini.lua has made its text */
+        break;
+    case KEY_INTERCEPT_ERRORS:
+        get_statuses(r);
+        break;
+    case KEY_INTERNAL:
+        get_internal(r);
         break;
     case KEY_PARAMS:
         get_params(r);
@@ -419,6 +495,7 @@ static void read_key(struct reading *r, enum key key)
         break;
     case KEY_RESPONSE_BUFFERING:
         get_boolean(r, &flag);
+        d->unbuffered = !flag;
         break;
     case KEY_ROLE:
         if (!str_eq(get_text(r, "role is a string"), STR("responder")))
@@ -486,6 +563,10 @@ static void finish_fastcgi(struct reading *r, int a, int b)
     struct decision *d = r->d;
     lua_State *L = r->L;
     d->kind = DECISION_FASTCGI;
+    if (lua_isstring(L, b + 1))
+        d->ini = arena_copy(&r->req->arena, script_str(L, b + 1));
+    else if (r->seen[KEY_INI])
+        wrong(r, "ini can't be used");
     d->script = lua_isstring(L, a) ? arena_copy(&r->req->arena, script_str(L, a)) : STR("");
     if (lua_isstring(L, b))
         d->path_info = arena_copy(&r->req->arena, script_str(L, b));

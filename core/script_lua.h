@@ -12,6 +12,21 @@
 #include <lua.h>
 #include <lualib.h>
 
+struct script {
+    lua_State *L;
+    struct settings settings;
+    int normalised;                  /* the table */
+    int hooks[HOOK_COUNT];           /* LUA_NOREF where the route has none */
+    int format;                      /* log.format, when it is a function */
+    int *picks;                      /* the policy of each backend */
+    int candidates;                  /* the list that policies are shown, LUA_NOREF: none yet */
+    const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
+    lua_State *idle;                 /* a coroutine that waits for the next hook */
+    int idle_ref;
+    bool keep_box; /* a later hook wants the same req */
+    struct script_world world;
+};
+
 /* The userdata `req`. Emptied (req = NULL) when the request ends. */
 struct script_box {
     struct request *req;
@@ -22,6 +37,50 @@ struct script_box {
 /* A state with Lua's libraries, moongate.core and the library modules, searched in MOONGATE_LUA
  * first where that is set. Never NULL. */
 lua_State *script_state_new(void);
+
+extern const char *const script_hook_names[HOOK_COUNT];
+
+/* Pushes the library's function; an error is one of the installation. Returns 0, or pcall's status
+ * with the message pushed. */
+int script_library_function(lua_State *L, const char *module, const char *name);
+/* A coroutine with the function pushed. */
+lua_State *script_enter(struct script *s, int function);
+/* Runs what script_enter pushed with nargs arguments behind it. On SCRIPT_DONE the results are on
+ * co's stack: take them, then call script_leave. A failure is logged. */
+enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
+                              const char *source, const struct request *req);
+void script_leave(lua_State *co);
+/* A hook has returned what can't be used. */
+void script_log_misuse(const char *what, const char *source, const struct request *req,
+                       const char *text);
+
+/* --- script_hooks.c --- */
+
+/* Pushes the request's box onto co, made at the first hook. */
+void script_push_box(struct script *s, lua_State *co, struct request *req,
+                     struct script_call *call);
+
+/* Nothing anchors a box that no later hook wants: it is emptied at once. */
+void script_release_box(struct script *s, struct script_call *call);
+
+/* The decision that co's hook returned, into req->decision. */
+enum script_result script_take_decision(struct script *s, lua_State *co, enum script_hook hook,
+                                        struct request *req);
+
+/* --- script_balance.c --- */
+
+/* Registers the metatable of servers. */
+void script_balance_open(lua_State *L);
+
+/* --- script_control.c --- */
+
+/* Adds ask, pause, backends, hold and drain to the module on the stack's top. */
+void script_control_open(lua_State *L);
+
+/* --- script_log.c --- */
+
+/* Pushes the table that on_log and log.format get. */
+void script_push_log(lua_State *L, const struct request *req);
 
 /* --- script_request.c --- */
 
@@ -38,13 +97,15 @@ void script_push_params(lua_State *L, struct request *req, struct params *params
 void script_push_response(lua_State *L, struct request *req);
 /* Empties the view at idx and those it handed out. */
 void script_close_view(lua_State *L, int idx);
-/* Pushes the table that on_log and log.format get. */
-void script_push_log(lua_State *L, const struct request *req);
+/* Pushes the request's id, and a peer's address. */
+void script_push_id(lua_State *L, const struct request *req);
+void script_push_peer(lua_State *L, const struct peer *peer);
 
 /* --- script_decision.c --- */
 
-/* Compiles the decision at stack index d, with what lua/moongate/decision.lua completed at a and b,
- * into req->decision. Returns NULL, or a short reason; the long one comes from decision.problem. */
+/* Compiles the decision at stack index d, with what lua/moongate/decision.lua completed at a, b and
+ * b + 1, into req->decision. Returns NULL, or a short reason; the long one comes from
+ * decision.problem. */
 const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
                             const struct settings *settings);
 

@@ -31,6 +31,7 @@ enum field {
     FIELD_CLIENT_PORT,
     FIELD_COOKIES,
     FIELD_CTX,
+    FIELD_HASH_KEY,
     FIELD_HEADERS,
     FIELD_HOST,
     FIELD_ID,
@@ -59,6 +60,7 @@ static const struct {
     {"client_port", FIELD_CLIENT_PORT},
     {"cookies", FIELD_COOKIES},
     {"ctx", FIELD_CTX},
+    {"hash_key", FIELD_HASH_KEY},
     {"headers", FIELD_HEADERS},
     {"host", FIELD_HOST},
     {"id", FIELD_ID},
@@ -116,7 +118,7 @@ static void push_environment(lua_State *L, int box)
     lua_setfenv(L, box);
 }
 
-static void push_peer(lua_State *L, const struct peer *peer)
+void script_push_peer(lua_State *L, const struct peer *peer)
 {
     char text[PEER_TEXT_SIZE];
     size_t n = peer_text(peer, text);
@@ -324,7 +326,7 @@ static void push_query(lua_State *L, const struct request *req)
         lua_pushnil(L);
 }
 
-static void push_id(lua_State *L, const struct request *req)
+void script_push_id(lua_State *L, const struct request *req)
 {
     char id[17];
     request_id_text(req->id, id);
@@ -353,23 +355,26 @@ static void push_field(lua_State *L, enum field field, struct request *req)
     case FIELD_VERSION:
         return lua_pushstring(L, req->minor > 0 ? "1.1" : "1.0");
     case FIELD_IP:
-        return push_peer(L, &req->client);
+        return script_push_peer(L, &req->client);
     case FIELD_CLIENT_PORT:
         return lua_pushinteger(L, req->client.port);
     case FIELD_SERVER_IP:
-        return push_peer(L, &req->local);
+        return script_push_peer(L, &req->local);
     case FIELD_SERVER_PORT:
         return lua_pushinteger(L, req->local.port);
     case FIELD_ID:
-        return push_id(L, req);
+        return script_push_id(L, req);
     case FIELD_TIME:
         return lua_pushnumber(L, req->started);
     case FIELD_LISTENER:
         return script_push_str(L, req->listener);
     case FIELD_ATTEMPT:
         return lua_pushinteger(L, (lua_Integer)req->attempts);
+    case FIELD_HASH_KEY:
+        return req->decision.hash_key.n > 0 ? script_push_str(L, req->decision.hash_key)
+                                            : lua_pushnil(L);
     case FIELD_INTERNAL:
-        return lua_pushboolean(L, 0);
+        return lua_pushboolean(L, req->internal);
     case FIELD_CTX:
     case FIELD_HEADERS:
     case FIELD_ARGS:
@@ -661,50 +666,6 @@ static int response_newindex(lua_State *L)
         return luaL_error(L, "res.status: expected a number from 200 to 599");
     req->response.status = (int)status;
     return 0;
-}
-
-/* --- log --- */
-
-static void set_str(lua_State *L, const char *key, struct str value)
-{
-    script_push_str(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
-
-void script_push_log(lua_State *L, const struct request *req)
-{
-    lua_createtable(L, 0, 16);
-    set_number(L, "time", req->started);
-    push_id(L, req);
-    lua_setfield(L, -2, "id");
-    push_peer(L, &req->client);
-    lua_setfield(L, -2, "client");
-    set_str(L, "host", req->host);
-    set_str(L, "method", req->method);
-    set_str(L, "uri", req->uri.origin);
-    set_number(L, "status", req->response.status);
-    set_number(L, "bytes_in", (double)req->bytes_in);
-    set_number(L, "bytes_out", (double)req->bytes_out);
-    set_number(L, "duration", req->ended_at - req->started);
-    set_number(L, "attempts", req->attempts);
-    if (req->backend.n > 0)
-        set_str(L, "backend", req->backend);
-    if (req->server.n > 0)
-        set_str(L, "server", req->server);
-    if (req->decision.tenant.n > 0)
-        set_str(L, "tenant", req->decision.tenant);
-    if (req->ended && req->backend.n > 0) {
-        set_number(L, "app_status", req->app_status);
-        set_number(L, "protocol_status", req->protocol_status);
-    }
-    if (req->error != NULL)
-        set_str(L, "error", str_of(req->error));
 }
 
 /* --- registration --- */

@@ -110,6 +110,8 @@ static void read_limits(struct reading *r, struct limits *l)
     l->send_timeout = get_number(r, "send_timeout");
     l->keepalive_timeout = get_number(r, "keepalive_timeout");
     l->keepalive_requests = get_count(r, "keepalive_requests");
+    l->connections = get_count(r, "connections");
+    l->per_ip = get_count(r, "per_ip");
     l->param_size = (size_t)get_number(r, "param_size");
     l->response_header = (size_t)get_number(r, "response_header");
     l->request_memory = (size_t)get_number(r, "request_memory");
@@ -118,6 +120,58 @@ static void read_limits(struct reading *r, struct limits *l)
     l->spool_dir = get_string(r, "spool_dir").p;
     l->header_names = get_list(r, "header_names", &l->header_name_count);
     lua_pop(r->L, 1);
+}
+
+static void read_server(struct reading *r, const struct backend_settings *b,
+                        struct server_settings *server)
+{
+    server->address = get_string(r, "address");
+    server->weight = get_number(r, "weight");
+    server->max_conns = get_count(r, "max_conns");
+    server->backup = get_boolean(r, "backup");
+    server->is_name = addr_is_name(server->address.p, NULL, NULL);
+    const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
+    if (bad != NULL)
+        r->err = arena_printf(r->arena, "backends.%.*s: server %.*s: %s", STR_FMT(b->name),
+                              STR_FMT(server->address), bad)
+                     .p;
+}
+
+/* nil: there are no checks. */
+static void read_health(struct reading *r, struct health_settings *h)
+{
+    lua_getfield(r->L, -1, "health");
+    h->enabled = lua_istable(r->L, -1);
+    if (h->enabled) {
+        h->ping = get_string(r, "ping");
+        h->expect = get_string(r, "expect");
+        h->interval = get_number(r, "interval");
+        h->timeout = get_number(r, "timeout");
+        h->rise = get_count(r, "rise");
+        h->fall = get_count(r, "fall");
+    }
+    lua_pop(r->L, 1);
+}
+
+/* A list of { prefix, folder }. */
+static void read_internal(struct reading *r, struct backend_settings *b)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, "internal");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    struct internal_path *list = arena_alloc(r->arena, (n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        list[i].folder = without_slash(top_string(r, "internal"));
+        lua_pop(L, 1);
+        list[i].prefix = top_string(r, "internal");
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    b->internal = list;
+    b->internal_count = (unsigned)n;
 }
 
 static void read_servers(struct reading *r, struct backend_settings *b)
@@ -131,12 +185,7 @@ static void read_servers(struct reading *r, struct backend_settings *b)
     b->server_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        b->servers[i].address = get_string(r, "address");
-        const char *bad = addr_resolve(b->servers[i].address.p, &b->servers[i].addr);
-        if (bad != NULL)
-            r->err = arena_printf(r->arena, "backends.%.*s: server %.*s: %s", STR_FMT(b->name),
-                                  STR_FMT(b->servers[i].address), bad)
-                         .p;
+        read_server(r, b, &b->servers[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -151,7 +200,17 @@ static void read_backend(struct reading *r, struct backend_settings *b)
     b->connect_timeout = get_number(r, "connect_timeout");
     b->send_timeout = get_number(r, "send_timeout");
     b->read_timeout = get_number(r, "read_timeout");
+    b->queue = get_count(r, "queue");
     b->queue_timeout = get_number(r, "queue_timeout");
+    b->per_tenant = get_count(r, "per_tenant");
+    b->max_fails = get_count(r, "max_fails");
+    b->fail_timeout = get_number(r, "fail_timeout");
+    b->slow_start = get_number(r, "slow_start");
+    b->resolve = get_number(r, "resolve");
+    b->load = get_optional(r, "load");
+    b->ini = get_optional(r, "ini_text");
+    read_health(r, &b->health);
+    read_internal(r, b);
     b->attempts = get_count(r, "attempts");
     b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
     b->root = without_slash(get_optional(r, "root"));
@@ -202,6 +261,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     read_log(&r, out);
     out->stop_timeout = get_number(&r, "stop_timeout");
     read_backends(&r, out);
+    out->resolver = get_list(&r, "resolver", &out->resolver_count);
     lua_pop(L, 1);
     return r.err;
 }

@@ -7,11 +7,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define OUT_MAX       (1ul << 30) /* of replies that a script made; others are held back sooner */
+#define OUT_MAX       (1ul << 30)  /* of replies that a script made; others are held back sooner */
+#define OUT_PIECE     (256 * 1024) /* of the backlog at once: others want the worker, too */
 #define GATHER_SLICES 48
 #define TURN_SIZE     (128 * 1024)
 #define TURN_RESPONSE 4096      /* what is small: a copy costs less than waking somebody up */
-#define FILE_PIECE    (1 << 20) /* of one sendfile: others want the worker, too */
+#define FILE_PIECE    (1 << 20) /* of a file at once */
+
+const char *const SENDER_GONE = "the client closed the connection";
 
 /* Slices until they are sent. They live for one event, so only one sender gathers at a time. */
 static struct {
@@ -45,7 +48,7 @@ void sender_init(struct sender *s, int fd, struct sender_turn *shared,
 {
     *s = (struct sender){.fd = fd, .shared = shared, .on_turn = on_turn, .file = -1};
     s->flush.run = flush_cb;
-    buf_init(&s->out, OUT_MAX);
+    backlog_init(&s->out, OUT_MAX);
 }
 
 /* The part of the turn's buffer is not needed any more; the last one to leave empties it. */
@@ -64,7 +67,7 @@ static void close_file(struct sender *s)
     if (s->file >= 0)
         close(s->file);
     s->file = -1;
-    s->file_left = 0;
+    s->piece_count = 0;
 }
 
 void sender_fini(struct sender *s)
@@ -72,15 +75,50 @@ void sender_fini(struct sender *s)
     sender_forget(s);
     leave_turn(s);
     close_file(s);
-    buf_fini(&s->out);
+    backlog_fini(&s->out);
 }
 
-static void break_off(struct sender *s)
+static void break_off(struct sender *s, const char *why)
 {
-    s->broken = true;
+    s->broken = why;
     leave_turn(s);
     close_file(s);
-    buf_fini(&s->out);
+    backlog_fini(&s->out);
+}
+
+/* --- what waits --- */
+
+void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered)
+{
+    s->limits = limits;
+    s->unbuffered = unbuffered;
+    s->no_spool = NULL;
+}
+
+void sender_rest(struct sender *s)
+{
+    backlog_fini(&s->out);
+    s->limits = NULL;
+    s->file_sent = 0;
+}
+
+static struct backlog_limits out_limits(const struct sender *s)
+{
+    if (s->limits == NULL) /* an interim response */
+        return (struct backlog_limits){.memory = OUT_MAX};
+    return (struct backlog_limits){
+        .memory = s->limits->response_memory,
+        .file = s->unbuffered || s->no_spool != NULL ? 0 : s->limits->spool,
+        .dir = s->limits->spool_dir,
+    };
+}
+
+size_t sender_room(const struct sender *s)
+{
+    struct backlog_limits limits = out_limits(s);
+    uint64_t room = backlog_room(&s->out, &limits), bytes = sender_gathered(s);
+    room = bytes < room ? room - bytes : 0;
+    return room < SIZE_MAX ? (size_t)room : SIZE_MAX;
 }
 
 /* --- gathering --- */
@@ -126,29 +164,35 @@ static size_t put(struct sender *s, struct iovec *v, int count, bool more)
     if (n >= 0)
         return (size_t)n;
     if (!is_retry(errno))
-        break_off(s);
+        break_off(s, SENDER_GONE);
     return 0;
 }
 
 /* Keeps what is behind the first `done` bytes of the slices. */
 static void keep(struct sender *s, const struct iovec *v, int count, size_t done)
 {
+    struct backlog_limits limits = out_limits(s);
     for (int i = 0; i < count; i++) {
         if (done >= v[i].iov_len) {
             done -= v[i].iov_len;
             continue;
         }
-        buf_append(&s->out, (char *)v[i].iov_base + done, v[i].iov_len - done);
+        struct str rest = {(char *)v[i].iov_base + done, v[i].iov_len - done};
+        const char *err = backlog_append(&s->out, &limits, rest);
+        if (err != NULL) {
+            s->no_spool = err;
+            limits.file = 0;
+        }
         done = 0;
     }
-    if (s->out.overflow) /* a response with a hole must not go on */
-        break_off(s);
+    if (backlog_overflows(&s->out)) /* a response with a hole must not go on */
+        break_off(s, "more than a gigabyte of it waited for the client");
 }
 
 static bool wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)
 {
     struct sender_turn *shared = s->shared;
-    if (size > TURN_RESPONSE || size > TURN_SIZE - shared->used || buf_len(&s->out) > 0)
+    if (size > TURN_RESPONSE || size > TURN_SIZE - shared->used || !backlog_is_empty(&s->out))
         return false;
     char *at = shared->bytes + shared->used;
     s->turn = (struct str){at, size};
@@ -181,28 +225,29 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
     }
     add(v, &count, frame->tail);
     sender_forget(s);
-    if (s->broken || size == 0)
+    if (s->broken != NULL || size == 0)
         return 0;
     if (when == SENDER_TURN && wait_for_turn(s, v, count, size))
         return 0;
-    size_t done = buf_len(&s->out) == 0 ? put(s, v, count, when == SENDER_MORE) : 0;
-    if (!s->broken && done < size)
+    size_t done = backlog_is_empty(&s->out) ? put(s, v, count, when == SENDER_MORE) : 0;
+    if (s->broken == NULL && done < size)
         keep(s, v, count, done);
     return done;
 }
 
-void sender_file(struct sender *s, int fd, uint64_t size)
+void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count)
 {
     s->file = fd;
-    s->file_at = 0;
-    s->file_left = size;
+    s->pieces = pieces;
+    s->piece_count = count;
+    s->piece_at = 0;
 }
 
 static size_t write_turn(struct sender *s)
 {
     struct iovec v = {(char *)s->turn.p, s->turn.n};
     size_t size = s->turn.n, done = put(s, &v, 1, false);
-    if (!s->broken && done < size)
+    if (s->broken == NULL && done < size)
         keep(s, &v, 1, done);
     leave_turn(s);
     return done;
@@ -210,42 +255,90 @@ static size_t write_turn(struct sender *s)
 
 static size_t write_out(struct sender *s)
 {
-    struct str waiting = buf_peek(&s->out);
-    struct iovec v = {(char *)waiting.p, waiting.n};
-    size_t done = put(s, &v, 1, false);
-    if (s->broken)
-        return done;
-    buf_consume(&s->out, done);
-    if (buf_len(&s->out) == 0)
-        buf_fini(&s->out); /* a slow client's backlog is not kept for the next one */
-    return done;
+    size_t total = 0;
+    struct str waiting;
+    struct iovec v;
+    do {
+        waiting = backlog_peek(&s->out, s->shared->loop->scratch, LOOP_SCRATCH_SIZE);
+        if (waiting.p == NULL) {
+            break_off(s, "what was kept in spool_dir could not be read");
+            return total;
+        }
+        v = (struct iovec){(char *)waiting.p, waiting.n};
+        size_t done = put(s, &v, 1, false);
+        total += done;
+        if (s->broken != NULL)
+            return total;
+        backlog_consume(&s->out, done);
+        if (done < waiting.n)
+            return total;
+    } while (total < OUT_PIECE && !backlog_is_empty(&s->out));
+    return total;
 }
 
-static size_t write_file(struct sender *s)
+/* Of the first piece's text, or 0. */
+static size_t write_before(struct sender *s)
 {
-    off_t at = (off_t)s->file_at;
-    ssize_t n =
-        sendfile(s->fd, s->file, &at, s->file_left < FILE_PIECE ? s->file_left : FILE_PIECE);
+    const struct file_piece *piece = s->pieces;
+    if (s->piece_at >= piece->before.n)
+        return 0;
+    struct str text = str_skip(piece->before, (size_t)s->piece_at);
+    struct iovec v = {(char *)text.p, text.n};
+    return put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
+}
+
+/* Of the first piece's stretch of the file, or 0. */
+static size_t write_stretch(struct sender *s, size_t most)
+{
+    const struct file_piece *piece = s->pieces;
+    uint64_t done = s->piece_at - piece->before.n, left = piece->size - done;
+    off_t at = (off_t)(piece->at + done);
+    if (left == 0)
+        return 0;
+    ssize_t n = sendfile(s->fd, s->file, &at, left < most ? (size_t)left : most);
     if (n < 0 && is_retry(errno))
         return 0;
-    if (n <= 0) { /* n == 0: the file has shrunk since its length was promised */
-        break_off(s);
-        return 0;
+    if (n > 0)
+        return (size_t)n;
+    break_off(s, n == 0         ? "the file has shrunk since its length was promised"
+                 : errno == EIO ? "the file could not be read"
+                                : SENDER_GONE);
+    return 0;
+}
+
+static size_t write_pieces(struct sender *s)
+{
+    size_t total = 0;
+    while (total < FILE_PIECE) {
+        const struct file_piece *piece = s->pieces;
+        bool text = s->piece_at < piece->before.n;
+        size_t done = text ? write_before(s) : write_stretch(s, FILE_PIECE - total);
+        if (s->broken != NULL)
+            return total;
+        total += done;
+        s->piece_at += done;
+        s->file_sent += done;
+        if (s->piece_at == piece->before.n + piece->size) {
+            s->pieces++;
+            s->piece_at = 0;
+            if (--s->piece_count == 0) {
+                close_file(s);
+                return total;
+            }
+        } else if (done == 0 || s->piece_at != piece->before.n) {
+            return total; /* the socket is full */
+        }
     }
-    s->file_at += (uint64_t)n;
-    s->file_left -= (uint64_t)n;
-    if (s->file_left == 0)
-        close_file(s);
-    return (size_t)n;
+    return total;
 }
 
 size_t sender_write(struct sender *s)
 {
-    if (s->broken)
+    if (s->broken != NULL)
         return 0;
     if (s->turn.n > 0)
         return write_turn(s);
-    if (buf_len(&s->out) > 0)
+    if (!backlog_is_empty(&s->out))
         return write_out(s);
-    return s->file_left > 0 ? write_file(s) : 0;
+    return s->piece_count > 0 ? write_pieces(s) : 0;
 }

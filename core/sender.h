@@ -4,16 +4,18 @@
  *
  *     sender_gather ... sender_send -> socket
  *                           |  \--> turn  (small and whole: written when the turn ends)
- *                           \-----> out   (not taken: written when the socket has room) -> file
+ *                           \-----> out   (not taken: written when the socket has room) -> pieces
  *
- * Embedded in a client, which watches the socket, asks sender_waits and calls sender_write. Nothing
- * here calls back but on_turn. A write that fails sets `broken`; the client looks after that.
+ * `out` is a backlog: memory, then an unlinked file. Embedded in a client, which watches the
+ * socket, asks sender_waits and calls sender_write. Nothing here calls back but on_turn. What fails
+ * sets `broken`; the client looks after that.
  */
 #ifndef MG_SENDER_H
 #define MG_SENDER_H
 
-#include "buf.h"
+#include "backlog.h"
 #include "loop.h"
+#include "request.h"
 
 #include <sys/uio.h>
 
@@ -34,16 +36,34 @@ struct sender {
     void (*on_turn)(struct sender *s); /* the response that waited has been written */
     struct deferred flush;
     struct str turn; /* this one's part of the turn; n = 0: none */
-    struct buf out;
-    int file; /* sent behind `out`; -1: none */
-    uint64_t file_at, file_left;
-    bool broken; /* nothing can be written any more; everything that waited is gone */
+    struct backlog out;
+    const struct limits *limits; /* of the response under way; NULL: there is none */
+    int file;                    /* its pieces are sent behind `out`; -1: none */
+    unsigned piece_count;        /* those that are not sent whole */
+    const struct file_piece *pieces;
+    uint64_t piece_at;  /* bytes of the first one that have left */
+    uint64_t file_sent; /* of all pieces */
+    const char
+        *broken; /* why nothing can be written any more; all that waited is gone. NULL: it can */
+    const char *no_spool; /* why the spool could not be used for this response; NULL: it could */
+    bool unbuffered;
 };
+
+/* What `broken` says when it was the client that left. */
+extern const char *const SENDER_GONE;
 
 void sender_init(struct sender *s, int fd, struct sender_turn *shared,
                  void (*on_turn)(struct sender *s));
 /* Drops what waits. The descriptor stays open. */
 void sender_fini(struct sender *s);
+
+/* A response begins: what waits of it is kept within these limits, unbuffered only in memory. They
+ * stay the caller's until sender_rest. */
+void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered);
+/* It has left: nothing is kept open for it any more. */
+void sender_rest(struct sender *s);
+/* The bytes that can still be kept. 0: make no more until some have left. */
+size_t sender_room(const struct sender *s);
 
 /* Adds a slice, valid until it is sent. False when the list is full: send first. */
 bool sender_gather(struct sender *s, struct str bytes);
@@ -69,23 +89,25 @@ enum sender_when {
  * Returns the bytes that have left. */
 size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when);
 
-/* The response's body is the next `size` bytes of fd, which is the sender's from now on. */
-void sender_file(struct sender *s, int fd, uint64_t size);
+/* The response's body are these pieces of fd, which is the sender's from now on. The list stays the
+ * caller's until all has left. */
+void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count);
 
-/* Writes what waits, the turn's part or a piece of out or file. Returns the bytes that have left.
- */
+/* Writes what waits, the turn's part or some of out or of the pieces. Returns the bytes that have
+ * left. */
 size_t sender_write(struct sender *s);
 
 /* True while something waits for room in the socket. */
 static inline bool sender_waits(const struct sender *s)
 {
-    return !s->broken && (buf_len(&s->out) > 0 || s->file_left > 0);
+    return s->broken == NULL && (!backlog_is_empty(&s->out) || s->piece_count > 0);
 }
 
 /* True when everything has left, or never will. */
 static inline bool sender_is_done(const struct sender *s)
 {
-    return s->broken || (buf_len(&s->out) == 0 && s->file_left == 0 && s->turn.n == 0);
+    return s->broken != NULL ||
+           (backlog_is_empty(&s->out) && s->piece_count == 0 && s->turn.n == 0);
 }
 
 #endif

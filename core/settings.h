@@ -20,6 +20,8 @@ struct limits {
     double send_timeout;   /* between two writes to the client */
     double keepalive_timeout;
     unsigned keepalive_requests;
+    unsigned connections; /* of clients, over all workers; 0: no limit */
+    unsigned per_ip;      /* likewise, from one address */
     size_t param_size;
     size_t response_header;
     size_t request_memory;
@@ -31,8 +33,27 @@ struct limits {
 };
 
 struct server_settings {
-    struct addr addr;
+    struct addr addr;   /* unless it is a name */
     struct str address; /* as the script wrote it */
+    bool is_name;       /* to be looked up, again and again */
+    double weight;
+    unsigned max_conns; /* 0: no limit */
+    bool backup;
+};
+
+/* Active health checks: FastCGI requests for php-fpm's ping page. */
+struct health_settings {
+    bool enabled;
+    struct str ping;   /* the page */
+    struct str expect; /* what its body must be */
+    double interval, timeout;
+    unsigned rise, fall;
+};
+
+/* Where the paths that X-Accel-Redirect names lie. */
+struct internal_path {
+    struct str prefix; /* begins and ends with a slash */
+    struct str folder;
 };
 
 enum profile { PROFILE_PHP, PROFILE_GENERIC };
@@ -47,7 +68,18 @@ struct backend_settings {
     double connect_timeout;
     double send_timeout;
     double read_timeout;
+    unsigned queue; /* for each server */
     double queue_timeout;
+    unsigned per_tenant; /* 0: no limit */
+    unsigned max_fails;  /* 0: never taken out */
+    double fail_timeout;
+    double slow_start;
+    double resolve; /* seconds between two look-ups of a name */
+    struct health_settings health;
+    struct str load; /* php-fpm's status page as a signal; n = 0: none */
+    struct str ini;  /* PHP_VALUE where the decision has no ini; n = 0: none */
+    const struct internal_path *internal;
+    unsigned internal_count;
     unsigned attempts;
     enum profile profile;
     struct str root; /* n = 0: none */
@@ -66,6 +98,8 @@ struct settings {
     double stop_timeout;
     struct backend_settings *backends;
     unsigned backend_count;
+    const struct str *resolver; /* ADDRs of DNS servers; none: the system's */
+    unsigned resolver_count;
 };
 
 #endif

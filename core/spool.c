@@ -34,7 +34,7 @@ void spool_expect(struct spool *s, uint64_t size)
 }
 
 /* O_TMPFILE never has a name; file systems without it get one that is gone at once. */
-static int open_unlinked(const char *dir)
+int spool_unlinked(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
@@ -52,7 +52,7 @@ static int open_unlinked(const char *dir)
 
 static const char *write_file(struct spool *s, struct str bytes)
 {
-    if (s->fd < 0 && (s->fd = open_unlinked(s->dir)) < 0)
+    if (s->fd < 0 && (s->fd = spool_unlinked(s->dir)) < 0)
         return strerror(errno);
     uint64_t at = s->size - s->mem.tail;
     while (bytes.n > 0) {

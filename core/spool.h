@@ -9,6 +9,10 @@
 
 #include "buf.h"
 
+/* A file without a name in `dir`, for reading and writing; its space is free again once it is
+ * closed. -1 and errno where there can't be one. */
+int spool_unlinked(const char *dir);
+
 struct spool {
     struct buf mem;
     uint64_t size;  /* bytes written */

@@ -12,12 +12,15 @@
 #define REQUEST_ID 1
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
 
-const char *const STREAM_PARAMS_TOO_LARGE = "a param larger than a FastCGI record can hold";
-
 static void finish(struct stream *s)
 {
     s->conn = NULL;
     s->request = NULL;
+}
+
+static double now(const struct stream *s)
+{
+    return ev_now(s->loop->ev);
 }
 
 /* --- out --- */
@@ -126,6 +129,8 @@ static bool send_stdin(struct stream *s)
 
 bool stream_body(struct stream *s, struct str bytes)
 {
+    if (s->conn == NULL)
+        return false; /* nobody was told that there is room */
     while (bytes.n > 0) {
         struct batch batch = {.count = 0};
         size_t taken = batch_fill(&batch, bytes);
@@ -189,7 +194,7 @@ static void give_back(struct stream *s, bool clean)
     struct conn *conn = s->conn;
     finish(s);
     if (clean)
-        conn_release(conn);
+        backend_release(conn);
     else
         conn_close(conn);
 }
@@ -199,9 +204,15 @@ static void on_bytes(void *user, const char *bytes, size_t n)
     struct stream *s = user;
     const struct stream_ops *ops = s->ops;
     size_t used;
+    if (s->bytes_in == 0) {
+        s->times.first_byte = now(s);
+        backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
+    }
     s->bytes_in += n;
     const char *err = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s);
-    if (err == NULL)
+    if (err != NULL) /* broken records speak against the server, a bad head against the script */
+        backend_failed(s->request->backend, s->server, err);
+    else
         err = s->rejected;
     if (err != NULL) {
         stream_abort(s);
@@ -229,10 +240,23 @@ static void on_drain(void *user)
         send_stdin(s);
 }
 
+/* A slow script, or one that crashed after it had begun to answer, is not the server's failure; nor
+ * is a kept connection that had been closed. */
+static bool speaks_against_server(const struct stream *s, enum backend_error error)
+{
+    if (error == BACKEND_CONNECT)
+        return true;
+    if (s->bytes_in > 0 || error == BACKEND_QUEUE)
+        return false;
+    return error == BACKEND_TIMEOUT || !s->reused;
+}
+
 static void on_conn_fail(void *user, enum backend_error error, const char *detail, uint64_t written)
 {
     struct stream *s = user;
     s->written = written;
+    if (speaks_against_server(s, error))
+        backend_failed(s->request->backend, s->server, detail);
     finish(s);
     s->ops->on_fail(s->ctx, error, detail);
 }
@@ -240,6 +264,7 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
 static void on_open(void *user)
 {
     struct stream *s = user;
+    s->times.opened = now(s);
     if (send_stdin(s) && s->request->streamed)
         s->ops->on_room(s->ctx);
 }
@@ -253,35 +278,93 @@ static const struct conn_ops conn_ops = {
 
 /* --- begin and end --- */
 
-const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
-                         const struct stream_ops *ops, void *ctx)
+/* The connection is here, maybe still connecting. Returns NULL or why it can't go on. */
+static const char *begin(struct stream *s, struct conn *conn)
 {
-    *s = (struct stream){
-        .loop = loop, .ops = ops, .ctx = ctx, .request = request, .stdin_open = true};
-    fcgi_decoder_init(&s->decoder);
-    struct acquire acquire = {
-        .server = request->server,
-        .fresh = request->fresh,
-        .connect_timeout = request->connect_timeout,
-        .ops = &conn_ops,
-        .user = s,
-    };
-    s->conn = backend_acquire(request->backend, &acquire);
-    if (s->conn == NULL) {
-        finish(s);
-        return strerror(errno);
-    }
+    s->conn = conn;
+    s->server = backend_server_of(conn);
+    s->times.granted = now(s);
+    conn_use(conn, &conn_ops, s);
+    s->reused = conn->reused;
     if (!encode_params(s)) {
         stream_abort(s);
-        return STREAM_PARAMS_TOO_LARGE;
+        return "the params are larger than a request may have";
     }
-    if (conn_is_open(s->conn))
+    if (conn_is_open(conn))
         on_open(s);
     return NULL;
 }
 
+static void on_conn(void *user, struct conn *conn)
+{
+    struct stream *s = user;
+    const struct stream_ops *ops = s->ops;
+    void *ctx = s->ctx;
+    const char *err = begin(s, conn);
+    if (err != NULL)
+        ops->on_fail(ctx, BACKEND_PROTOCOL, err);
+}
+
+static void on_refused(void *user, enum backend_error error, const char *detail)
+{
+    struct stream *s = user;
+    s->server = s->lease.server;
+    if (error == BACKEND_CONNECT)
+        backend_failed(s->request->backend, s->server, detail);
+    finish(s);
+    s->ops->on_fail(s->ctx, error, detail);
+}
+
+static const struct lease_ops lease_ops = {.on_conn = on_conn, .on_refused = on_refused};
+
+const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                         const struct stream_ops *ops, void *ctx, enum backend_error *error)
+{
+    *s = (struct stream){.loop = loop,
+                         .ops = ops,
+                         .ctx = ctx,
+                         .request = request,
+                         .stdin_open = true,
+                         .server = request->server};
+    fcgi_decoder_init(&s->decoder);
+    s->times.asked = now(s);
+    const struct acquire acquire = {
+        .server = request->server,
+        .avoid = request->avoid,
+        .only = request->only,
+        .fresh = request->fresh,
+        .connect_timeout = request->connect_timeout,
+        .tenant = request->tenant,
+        .ops = &lease_ops,
+        .user = s,
+    };
+    struct conn *conn = NULL;
+    const char *detail = NULL;
+    switch (backend_acquire(request->backend, &s->lease, &acquire, &conn, error, &detail)) {
+    case LEASE_WAITING:
+        return NULL;
+    case LEASE_FAILED:
+        if (*error == BACKEND_CONNECT)
+            backend_failed(request->backend, s->server, detail);
+        finish(s);
+        return detail;
+    case LEASE_READY:
+        break;
+    }
+    *error = BACKEND_PROTOCOL;
+    return begin(s, conn);
+}
+
+void stream_read_max(struct stream *s, size_t bytes)
+{
+    if (s->conn != NULL)
+        conn_read_max(s->conn, bytes);
+}
+
 void stream_pause(struct stream *s, bool paused)
 {
+    if (s->conn == NULL)
+        return;
     conn_pause(s->conn, paused);
     /* A client that takes its time is no reason to give up on the application. */
     if (paused)
@@ -292,8 +375,8 @@ void stream_pause(struct stream *s, bool paused)
 
 void stream_abort(struct stream *s)
 {
-    if (s->conn == NULL)
-        return;
-    conn_close(s->conn);
+    backend_cancel(&s->lease);
+    if (s->conn != NULL)
+        conn_close(s->conn);
     finish(s);
 }

@@ -2,9 +2,10 @@
  * stream - one FastCGI request on one connection: params and STDIN out, STDOUT and STDERR in, until
  * END_REQUEST or a failure.
  *
- * Embedded in whoever asks (proxy). It acquires the connection, gives it back when END_REQUEST came
- * and everything was sent, and closes it otherwise. Exactly one of on_end and on_fail is called,
- * unless stream_abort comes first; the stream may be started again after either.
+ * Embedded in whoever asks (proxy, health). It takes a lease on a connection, which may have to
+ * wait in the backend's queue, gives it back when END_REQUEST came and everything was sent, and
+ * closes it otherwise. Exactly one of on_end and on_fail is called, unless stream_abort comes
+ * first; the stream may be started again after either.
  */
 #ifndef MG_STREAM_H
 #define MG_STREAM_H
@@ -26,8 +27,16 @@ struct stream_ops {
     void (*on_fail)(void *ctx, enum backend_error error, const char *detail);
 };
 
+/* When things happened, in seconds of the loop's clock; 0: they have not. */
+struct stream_times {
+    double asked, granted, opened, first_byte;
+};
+
 struct stream {
-    struct conn *conn; /* NULL: not started, or over */
+    struct conn *conn; /* NULL: not started, in the queue, or over */
+    struct lease lease;
+    struct stream_times times;
+    int server; /* that it went to; -1: none yet */
     struct loop *loop;
     const struct stream_ops *ops;
     void *ctx;
@@ -38,6 +47,7 @@ struct stream {
     uint64_t bytes_in;                    /* that came on the connection for this request */
     bool stdin_open;                      /* the end of STDIN has not been sent */
     bool ended;
+    bool reused;   /* the connection had served another request before */
     bool answered; /* set by the caller once it has seen a head: without one the connection
                     * is not used again */
     uint32_t app_status;
@@ -48,8 +58,11 @@ struct stream {
 /* What to send. Everything stays the caller's and must live until the stream is over. */
 struct stream_request {
     struct backend *backend;
-    int server;
-    bool fresh;
+    int server; /* -1: any, from the queue */
+    int avoid;  /* not this one, which has just failed; -1: none */
+    bool only;  /* that server and no other */
+    bool fresh; /* not a kept connection */
+    struct str tenant;
     enum fcgi_role role;
     const struct params *params;
     struct spool *body; /* NULL: the body comes through stream_body, or there is none */
@@ -57,11 +70,10 @@ struct stream_request {
     double connect_timeout, send_timeout, read_timeout;
 };
 
-/* Begins. Returns NULL, or the reason why no connection could even be begun (nothing else is called
- * then). PARAMS_TOO_LARGE: a param does not fit into a record. */
+/* Begins. Returns NULL, or the reason why that was not possible, with *error (nothing else is
+ * called then). The params fit into records: fcgi_pair_fits. */
 const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
-                         const struct stream_ops *ops, void *ctx);
-extern const char *const STREAM_PARAMS_TOO_LARGE;
+                         const struct stream_ops *ops, void *ctx, enum backend_error *error);
 
 /* A slice of a streamed body. Returns false when the caller should hold back until on_room. */
 bool stream_body(struct stream *s, struct str bytes);
@@ -69,12 +81,21 @@ bool stream_body(struct stream *s, struct str bytes);
 void stream_body_end(struct stream *s);
 /* Stops and resumes reading. */
 void stream_pause(struct stream *s, bool paused);
+/* The next read takes at most so many bytes. */
+void stream_read_max(struct stream *s, size_t bytes);
 /* Drops the request: the connection is closed, nothing is called any more. */
 void stream_abort(struct stream *s);
 
+/* It has been started and is not over. */
 static inline bool stream_active(const struct stream *s)
 {
-    return s->conn != NULL;
+    return s->conn != NULL || s->lease.waiting;
+}
+
+/* It waits in the backend's queue. */
+static inline bool stream_waits(const struct stream *s)
+{
+    return s->lease.waiting;
 }
 
 #endif

@@ -14,6 +14,7 @@
 
 struct worker {
     struct loop loop;
+    struct backends backends;
     struct generation *generation;
     struct clients clients;
     struct listener **listeners;
@@ -158,13 +159,16 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     struct ev_loop *ev = ev_default_loop(EVFLAG_NOENV | EVBACKEND_EPOLL);
     if (ev == NULL)
         return "no event loop: epoll is not available";
-    loop_init(&w->loop, ev, config->workers);
-    w->generation = generation_new(&config->route, &w->loop, config->generation, err);
+    loop_init(&w->loop, ev);
+    backends_init(&w->backends, &w->loop, config->ledger, config->index);
+    w->generation = generation_new(&config->route, &w->backends, config->generation, err);
     if (w->generation == NULL)
         return *err;
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
     w->clients.ctx = w;
+    w->clients.census = config->census;
+    w->clients.worker = config->index;
     watch(w, config);
     w->listeners = calloc(config->spec_count + 1, sizeof *w->listeners);
     if (w->listeners == NULL)
@@ -184,6 +188,7 @@ static void clean_up(struct worker *w)
     log_access_flush();
     if (w->generation != NULL)
         generation_drop(w->generation);
+    backends_fini(&w->backends);
     free(w->listeners);
     if (w->loop.ev != NULL) {
         loop_fini(&w->loop);
@@ -200,6 +205,8 @@ int worker_run(const struct worker_config *config)
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     signal(SIGPIPE, SIG_IGN);
+    /* A spool file over RLIMIT_FSIZE is an error of its write, no more. */
+    signal(SIGXFSZ, SIG_IGN);
     signal(SIGHUP, SIG_IGN); /* signals of the master's that a terminal may send to all */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);

@@ -7,6 +7,7 @@
 #ifndef MG_WORKER_H
 #define MG_WORKER_H
 
+#include "ledger.h"
 #include "listener.h"
 #include "user.h"
 
@@ -17,6 +18,9 @@ struct worker_config {
     const int *fds; /* one for each spec */
     unsigned spec_count;
     unsigned workers; /* in all */
+    unsigned index;   /* this one's number */
+    struct ledger *ledger;
+    struct census *census;
     unsigned generation;
     int master; /* the worker's end of the socket; the master's end closes when the master ends */
 };

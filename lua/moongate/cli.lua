@@ -15,7 +15,10 @@ local upcoming = require("moongate.upcoming")
 
 local M = {}
 
-local COMMANDS = { "run", "serve", "check", "explain", "fcgi", "version", "help" }
+local COMMANDS = {
+  "run", "serve", "check", "explain", "fcgi", "status", "hold", "resume", "drain", "undrain",
+  "version", "help",
+}
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",
 }

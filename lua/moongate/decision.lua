@@ -4,6 +4,8 @@
 
 local addr = require("moongate.addr")
 local docroot = require("moongate.docroot")
+local ini = require("moongate.ini")
+local internal = require("moongate.internal")
 local suggest = require("moongate.suggest")
 local trace = require("moongate.trace")
 local units = require("moongate.units")
@@ -46,10 +48,10 @@ local function split(path, root, within, generic, fs)
 end
 
 --- Ends the hook for a decision that could not even be completed.
-local function unusable(d, req, hook)
+local function unusable(d, req, hook, settings)
   local rule = M.rule(hook, req)
   error(("%sa decision that can't be used: %s"):format(rule and rule .. ": " or "",
-    M.problem(d) or "one of its values is not valid"), 0)
+    M.problem(d, settings) or "one of its values is not valid"), 0)
 end
 
 --- Adds to a FastCGI decision what it leaves to the path.
@@ -144,15 +146,16 @@ local function is_try_list(list)
   return true
 end
 
---- Wraps a hook so that core gets with each decision what depends on the path.
----@param on_request fun(req: table): table|nil
+--- Wraps a hook so that core gets with each decision what depends on the path and the backend.
+---@param hook fun(req: table, more: any): table|nil on_request, or another that may answer for it
 ---@param settings table normalized settings; `backends` is read
 ---@param fs table see moongate.fs
----@return fun(req: table): table|nil, string|nil, string|nil
+---@return fun(req: table, more: any): table|nil, string|nil, string|nil, string|nil
 --- The function returns the decision and
----   for FastCGI: the script's path below the root ("" where there is none) and the path info;
+---   for FastCGI: the script's path below the root ("" where there is none), the path info, and the
+---   text of PHP_VALUE where the decision has `ini` (else the backend's own holds);
 ---   for a file: the path below the root, where it is not the decision's or the request's own.
-function M.wrap(on_request, settings, fs)
+function M.wrap(hook, settings, fs)
   local backends = {}
   for _, backend in ipairs(settings.backends) do
     backends[backend.name] = backend
@@ -168,7 +171,17 @@ function M.wrap(on_request, settings, fs)
       if not backend then
         return d -- core names the backends that there are
       end
-      return fastcgi(req, d, backend, fs, on_request)
+      local own = d.ini
+      if own == nil then
+        return fastcgi(req, d, backend, fs, hook)
+      elseif ini.problem(own) or ini.foreign(own, backend) then
+        unusable(d, req, hook, settings)
+      end
+      local completed, script, path_info = fastcgi(req, d, backend, fs, hook)
+      if completed ~= d then
+        return completed -- 404
+      end
+      return d, script, path_info, ini.text(backend.ini, own)
     elseif d.try ~= nil and type(d.root) == "string" and is_try_list(d.try) then
       local other, path = try(req, d, fs)
       if other then
@@ -179,8 +192,8 @@ function M.wrap(on_request, settings, fs)
     return d
   end
 
-  return function(req)
-    return complete(req, (on_request(req)))
+  return function(req, more)
+    return complete(req, (hook(req, more)))
   end
 end
 
@@ -188,7 +201,7 @@ end
 
 --- Which rule of a route decides about a request. Runs the hook once more, so ask only when
 --- something has failed.
----@param hook function|table the hook as the route gives it: `hooks_original.on_request`
+---@param hook function|table a hook as the route gives it: `hooks_original.on_request`
 ---@param req table
 ---@return string|nil text "FILE:LINE path '/shop/*'", outer rules first, joined by " > "; nil where
 --- neither a router nor a site had a part in it
@@ -328,7 +341,7 @@ local function params(value)
       return nil, 'the keys are names of params, as in { APP_ENV = "test" }; there is one without'
     elseif INI_PARAMS[name] then
       return nil, ("'%s' is refused: PHP-FPM's processes keep such settings for the next request, "
-        .. "whosever that is; a guarded way comes in a later version"):format(name)
+        .. "whosever that is; 'ini' of the backend and the decision sets them safely"):format(name)
     elseif name == "CONTENT_LENGTH" then
       return nil, "'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow"
     elseif kind ~= "string" and kind ~= "number" and content ~= false then
@@ -358,6 +371,31 @@ local function try_list(value)
   return nil, problem and "in the decision at its end: " .. problem or nil
 end
 
+--- By a module that owns what such a table is.
+local function owned(module)
+  return function(value)
+    return nil, module.problem(value)
+  end
+end
+
+local function statuses(value)
+  local expected = "true, or a list of statuses from 400 to 599"
+  if value == true then
+    return nil
+  elseif type(value) ~= "table" then
+    return expected
+  elseif #value == 0 then
+    return nil, "the list is empty"
+  end
+  for i, status in pairs(value) do
+    if type(i) ~= "number" or type(status) ~= "number" or status % 1 ~= 0 or status < 400
+      or status > 599 then
+      return nil, ("expected %s, got %s in it"):format(expected, printable(tostring(status)))
+    end
+  end
+  return nil
+end
+
 --- The one value that is available; what comes later is in moongate.upcoming.
 local function only(value, expected)
   return function(given)
@@ -371,10 +409,11 @@ local KINDS = {
     keys = {
       backend = text, root = absolute, docroot = absolute, within = within, script = url_path,
       path_info = text, script_filename = text, strip = url_path, params = params, server = address,
-      tenant = text, attempts = integer(1, 100), connect_timeout = duration,
+      tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, read_timeout = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
-      role = only("responder", '"responder"'), response_buffering = only(false, "false"),
+      response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
+      ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
     },
   },
   file = {
@@ -472,7 +511,8 @@ local function value_problem(key, checker, value)
   return ("%s: expected %s, got %s"):format(key, expected, got)
 end
 
---- Does a valid decision name a backend that is not there, itself or at the end of `try`?
+--- Does a valid decision name a backend, or a setting of PHP in its `ini`, that is not there?
+--- Itself, or at the end of `try`.
 ---@param d table
 ---@param settings table normalized
 ---@return string|nil message
@@ -486,7 +526,8 @@ function M.backend_problem(d, settings)
   local known = {}
   for _, backend in ipairs(settings.backends) do
     if backend.name == d.backend then
-      return nil
+      local problem = d.ini and ini.foreign(d.ini, backend)
+      return problem and "ini: " .. problem or nil
     end
     known[backend.name] = true
   end

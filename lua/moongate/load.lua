@@ -211,7 +211,10 @@ function M.source(text, name, overrides, fs)
   local normalized = settings.normalize(value, source, overrides)
   check_registered(normalized)
   check_folders(normalized, source, fs)
-  normalized.hooks.on_request = decision.wrap(normalized.hooks.on_request, normalized, fs)
+  local hooks = normalized.hooks
+  for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
+    hooks[hook] = hooks[hook] and decision.wrap(hooks[hook], normalized, fs)
+  end
   return normalized
 end
 
@@ -245,7 +248,8 @@ function M.loader_report(normalized)
   if normalized.group then
     add("group", normalized.group)
   end
-  add("control", normalized.control or "")
+  -- "" leaves it to the command line's default.
+  add("control", normalized.control or normalized.control == false and "off" or "")
   add("access", normalized.log.access or "")
   add("error", normalized.log.error)
   add("level", normalized.log.level)

@@ -26,7 +26,7 @@ local MAX_DECISIONS = 1000
 local MAX_FOLDERS = 1000
 
 -- What may be a function of the request, in the words of a decision.
-local VALUES = { "backend", "root", "docroot", "within", "strip", "params", "tenant" }
+local VALUES = { "backend", "root", "docroot", "within", "strip", "params", "ini", "tenant" }
 
 local SHARED = {
   __newindex = function(_, key)
@@ -155,7 +155,7 @@ function Site:run(req, values, script, path_info)
   local strip = values.strip
   d = {
     backend = backend, root = values.root, docroot = values.docroot, within = values.within,
-    strip = strip, params = values.params, tenant = values.tenant,
+    strip = strip, params = values.params, ini = values.ini, tenant = values.tenant,
     script = strip and strip .. script or script, path_info = path_info,
   }
   if shareable then
@@ -336,14 +336,16 @@ end
 --- Lists what does not depend on requests, to be checked when the whole route is known.
 function Site:register()
   local options = self.options
+  local ini = type(options.ini) == "table" and options.ini or nil
   if type(options.root) == "string" then
     table.insert(registry.sites, { root = options.root })
   end
   if type(options.backend) == "string" then
-    registry.add({ backend = options.backend }, self.source, "php.site: backend")
+    registry.add({ backend = options.backend, ini = ini }, self.source, "php.site: backend")
   end
   for version, backend in pairs(options.versions or {}) do
-    registry.add({ backend = backend }, self.source, ("php.site: versions['%s']"):format(version))
+    registry.add({ backend = backend, ini = ini }, self.source,
+      ("php.site: versions['%s']"):format(version))
   end
   local last = self.try[#self.try]
   if last and last.answer then

@@ -5,6 +5,8 @@
 -- gives the normalized one, or nil and what was expected instead (or nil, nil and the problem).
 
 local addr = require("moongate.addr")
+local ini = require("moongate.ini")
+local internal = require("moongate.internal")
 local locate = require("moongate.locate")
 local suggest = require("moongate.suggest")
 local units = require("moongate.units")
@@ -17,8 +19,8 @@ local M = {}
 M.SPOOL_DIR = "/tmp"
 
 local HOOKS = {
-  on_start = true, on_request = true, on_params = true, on_response = true, on_log = true,
-  on_stop = true,
+  on_start = true, on_request = true, on_params = true, on_balance = true, on_response = true,
+  on_error = true, on_stderr = true, on_log = true, on_stop = true,
 }
 
 --- How a wrong value is named in a message.
@@ -167,6 +169,85 @@ local function workers(value)
   return count, 'a number of processes from 1 to 1024, or "auto"'
 end
 
+---@param value any
+---@return function|nil
+local function as_function(value)
+  if type(value) == "function" then
+    return value
+  end
+  local meta = type(value) == "table" and getmetatable(value)
+  if type(meta) == "table" and meta.__call then
+    return function(...)
+      return value(...)
+    end
+  end
+  return nil
+end
+
+local function policy(value)
+  local normalized = as_function(value)
+  if normalized then
+    return normalized
+  end
+  local word, expected = one_of("round_robin", "least_conn", "random", "p2c", "hash", "ip_hash",
+    "sticky")(value)
+  return word, expected .. ", or a function"
+end
+
+--- A page of PHP-FPM.
+local function page(value)
+  local fits = type(value) == "string" and value:match("^/[^%c%s?#]*$")
+  return fits and value or nil, 'a path such as "/status"'
+end
+
+--- false stands for no signal: fields take no nil.
+local function load_signal(value)
+  if value == "none" then
+    return false
+  elseif value == "status" then
+    return "/status"
+  end
+  return page(value), '"none", "status" or a path such as "/status"'
+end
+
+--- A checker of a whole table, by a module that owns what such a table is.
+local function owned(module)
+  return function(value)
+    local problem = module.problem(value)
+    if problem then
+      return nil, nil, problem
+    end
+    return module.list(value)
+  end
+end
+
+--- One DNS server. Its address must be one: there is nobody yet to ask for a name's.
+local function resolver_address(value)
+  local given = type(value) == "string" and value or ""
+  if given:match("^[%d.]+$") or given:match("^%[.*%]$") then
+    given = given .. ":53"
+  end
+  local address = addr.parse(given, "connect")
+  return address and (address:match("^[%d.]+:%d+$") or address:match("^%[.*%]:%d+$")) or nil
+end
+
+local function resolvers(value)
+  local expected = 'the address of a DNS server such as "127.0.0.1:53", or a list of them'
+  local list = type(value) == "string" and { value } or value
+  if type(list) ~= "table" then
+    return nil, expected
+  end
+  local normalized = {}
+  for key, item in pairs(list) do
+    local address = type(key) == "number" and resolver_address(item)
+    if not address then
+      return nil, expected
+    end
+    normalized[key] = address
+  end
+  return normalized
+end
+
 local function control(value)
   if value == false then
     return false
@@ -221,11 +302,20 @@ local LISTENER = {
 local SERVER = {
   weight = { integer(1, 1000), 1 },
   backup = { boolean, false },
-  max_conns = { integer(0, 1e6), 0 },
+  max_conns = { integer(0, 1e6) }, -- default: the backend's
+}
+
+local HEALTH = {
+  ping = { page, "/ping" },
+  expect = { text, "pong" },
+  interval = { above_zero(duration), 5 },
+  timeout = { above_zero(duration), 1 },
+  rise = { integer(1, 1000), 2 },
+  fall = { integer(1, 1000), 3 },
 }
 
 local BACKEND = {
-  balance = { one_of("round_robin"), "round_robin" },
+  balance = { policy, "round_robin" },
   max_conns = { integer(0, 1e6), 0 },
   queue = { integer(0, 1e6), 1024 },
   queue_timeout = { duration, 30 },
@@ -237,10 +327,15 @@ local BACKEND = {
   read_timeout = { above_zero(duration), 60 },
   attempts = { integer(1, 100), 2 },
   retry = { one_of("safe"), "safe" },
+  max_fails = { integer(0, 1e6), 3 },
+  fail_timeout = { above_zero(duration), 10 },
+  slow_start = { duration, 0 },
   multiplex = { boolean, false },
   per_tenant = { integer(0, 1e6), 0 },
-  slow_start = { duration, 0 },
-  load = { one_of("none"), "none" },
+  ini = { owned(ini), {} },
+  load = { load_signal, false },
+  resolve = { above_zero(duration), 10 },
+  internal = { owned(internal), {} },
   profile = { one_of("php", "generic"), "php" },
   root = { folder },
   docroot = { folder },
@@ -250,7 +345,8 @@ local BACKEND = {
 
 -- `listen`, `log`, `limits`, `backends` and the hooks have shapes of their own, see below.
 local TOP = {
-  control = { control, false },
+  control = { control }, -- default: for `run` to say
+  resolver = { resolvers, {} },
   workers = { workers, 0 },
   user = { account },
   group = { account },
@@ -404,6 +500,38 @@ local function endpoints(source, path, value, schema, later, use)
   return normalized
 end
 
+--- Active health checks: off, on with what is usual, or as a table says.
+local function health(source, path, value)
+  if value == nil or value == false then
+    return nil
+  elseif value ~= true and type(value) ~= "table" then
+    reject(source, path, value, "a table such as { ping = \"/ping\" }, true or false")
+  end
+  return section(source, path, value ~= true and value or nil, HEALTH, {})
+end
+
+--- What the servers take from their backend, and what they must be together.
+local function complete_servers(source, path, normalized)
+  local main = 0
+  for _, server in ipairs(normalized.servers) do
+    server.max_conns = server.max_conns or normalized.max_conns
+    main = main + (server.backup and 0 or 1)
+  end
+  if main == 0 then
+    fail(source, path, ("%s: all servers are backups; one at least must not be"):format(
+      dotted(path)))
+  end
+end
+
+--- Who chooses among the servers.
+local function set_policy(normalized)
+  if type(normalized.balance) == "function" then
+    normalized.pick, normalized.balance = normalized.balance, "function"
+  else
+    normalized.pick = require("moongate.balance." .. normalized.balance).new(normalized)
+  end
+end
+
 --- One backend: an address, a list of them, or the table of the contract.
 local function backend(source, name, value)
   local path = { "backends", name }
@@ -417,7 +545,7 @@ local function backend(source, name, value)
       end
     end
   end
-  check_keys(source, path, options, BACKEND, upcoming.backend, { servers = true })
+  check_keys(source, path, options, BACKEND, upcoming.backend, { servers = true, health = true })
   local servers, servers_path = value, path
   if not is_plain then
     servers, servers_path = value.servers, under(path, "servers")
@@ -428,8 +556,32 @@ local function backend(source, name, value)
   end
   local normalized = fields(source, path, options, BACKEND)
   normalized.name = name
-  normalized.servers = endpoints(source, servers_path, servers, SERVER, upcoming.server, "connect")
+  normalized.servers = endpoints(source, servers_path, servers, SERVER, {}, "connect")
+  complete_servers(source, servers_path, normalized)
+  normalized.health = health(source, under(path, "health"), options.health)
+  normalized.load = normalized.load or nil
+  normalized.ini_text = #normalized.ini > 0 and ini.text(normalized.ini) or nil
+  set_policy(normalized)
   return normalized
+end
+
+--- Backends that share a server send it the same settings of PHP: its processes would keep those of
+--- one for the requests of the other.
+local function check_shared_ini(source, list)
+  local first = {}
+  for _, own in ipairs(list) do
+    for _, server in ipairs(own.servers) do
+      local other = first[server.address]
+      local name = other and ini.difference(other.ini, own.ini)
+      if name then
+        fail(source, { "backends", own.name, own.ini_text and "ini" }, ("backends.%s: %s is a "
+          .. "server of '%s' too, and only one of them has '%s' in its 'ini': PHP's processes "
+          .. "there would keep it for the requests of the other; name the same settings in both")
+          :format(own.name, server.address, other.name, name))
+      end
+      first[server.address] = other or own
+    end
+  end
 end
 
 ---@return table[] backends sorted by name
@@ -447,22 +599,8 @@ local function backends(source, value)
     end
     list[#list + 1] = backend(source, name, value[name])
   end
+  check_shared_ini(source, list)
   return list
-end
-
----@param value any
----@return function|nil
-local function as_function(value)
-  if type(value) == "function" then
-    return value
-  end
-  local meta = type(value) == "table" and getmetatable(value)
-  if type(meta) == "table" and meta.__call then
-    return function(...)
-      return value(...)
-    end
-  end
-  return nil
 end
 
 --- Where a hook is, for messages: its first line if the script defines it, else where it is named.
@@ -541,24 +679,19 @@ function M.normalize(value, source, overrides)
       :format(M.describe(value), value == nil and " (is the 'return' missing?)" or ""))
   end
   local others = {}
-  for _, set in ipairs({ TOP_OTHER, HOOKS, upcoming.hooks }) do
+  for _, set in ipairs({ TOP_OTHER, HOOKS }) do
     for key in pairs(set) do
       others[key] = true
     end
   end
   check_keys(source, {}, value, TOP, upcoming.settings, others)
-  for name in pairs(upcoming.hooks) do
-    if value[name] ~= nil then
-      fail(source, { name }, upcoming.message(name))
-    end
-  end
 
   local normalized = fields(source, {}, value, TOP)
   normalized.source = source.name
   normalized.listen = endpoints(source, { "listen" },
     value.listen == nil and "127.0.0.1:8080" or value.listen, LISTENER, upcoming.listener, "listen")
   normalized.log = section(source, { "log" }, value.log, LOG, {})
-  normalized.limits = section(source, { "limits" }, value.limits, LIMITS, upcoming.limits)
+  normalized.limits = section(source, { "limits" }, value.limits, LIMITS, {})
   normalized.backends = backends(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
   apply(normalized, overrides or {})

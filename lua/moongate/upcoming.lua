@@ -2,9 +2,6 @@
 -- Such a name is an error that says so: a setting is never ignored. Called by settings,
 -- decision, php, init, load and cli. To enable one, remove its word here.
 
-local addr = require("moongate.addr")
-local units = require("moongate.units")
-
 local M = {}
 
 M.RELEASE = "moongate 0.1"
@@ -29,26 +26,8 @@ local function values(...)
   end)
 end
 
---- Numbers above this one come later.
-local function above(number)
-  return some(function(value)
-    return type(value) == "number" and value > number
-  end)
-end
-
--- Durations are numbers or texts.
-local A_DURATION = some(function(value)
-  return value ~= 0 and units.duration(value) ~= nil
-end)
-local POLICIES = values("least_conn", "random", "p2c", "hash", "ip_hash", "sticky")
-local A_POLICY = some(function(value)
-  return type(value) == "function" or POLICIES.is_later(value)
-end)
 local A_LIST = some(function(value)
   return type(value) == "table" and next(value) ~= nil
-end)
-local AN_ADDRESS = some(function(value)
-  return addr.parse(value, "listen") ~= nil
 end)
 
 -- Stands for "no value of it is accepted yet".
@@ -57,28 +36,16 @@ local NONE = some(function()
 end)
 
 M.settings = {
-  test = NONE, control = AN_ADDRESS, watch = values(true), script_timeout = NONE,
-  trusted_proxies = A_LIST,
+  test = NONE, watch = values(true), script_timeout = NONE, trusted_proxies = A_LIST,
 }
-M.hooks = { on_balance = NONE, on_error = NONE, on_stderr = NONE }
 M.listener = { protocol = values("fastcgi"), proxy_protocol = values(true) }
-M.limits = { connections = above(0), per_ip = above(0) }
-M.server = { weight = above(1), backup = values(true), max_conns = above(0) }
-M.backend = {
-  balance = A_POLICY, max_conns = above(0), queue = NONE, max_fails = NONE, fail_timeout = NONE,
-  slow_start = A_DURATION, health = NONE, multiplex = values(true, "auto"), per_tenant = above(0),
-  ini = NONE, load = values("status"), resolve = NONE, internal = NONE,
-}
-M.decision = {
-  role = values("authorizer", "filter"), authorize = NONE, hash_key = NONE, ini = NONE,
-  intercept_errors = NONE, response_buffering = values(true), internal = NONE,
-}
+M.backend = { multiplex = values(true, "auto") }
+M.decision = { role = values("authorizer", "filter"), authorize = NONE }
 
--- Modules that `require` does not find yet; a name that ends in a dot stands for all below it.
+-- Modules that `require` does not find yet.
 M.modules = {
-  ["moongate.tenants"] = NONE, ["moongate.balance"] = NONE, ["moongate.balance."] = NONE,
-  ["moongate.health"] = NONE, ["moongate.limit"] = NONE, ["moongate.canary"] = NONE,
-  ["moongate.testing"] = NONE, ngx = NONE,
+  ["moongate.tenants"] = NONE, ["moongate.health"] = NONE, ["moongate.limit"] = NONE,
+  ["moongate.canary"] = NONE, ["moongate.testing"] = NONE, ngx = NONE,
 }
 
 -- Names in `require "moongate"`.
@@ -88,13 +55,10 @@ M.library = {
 }
 
 -- Options of `run`.
-M.options = { watch = values(true), control = AN_ADDRESS }
+M.options = { watch = values(true) }
 
 -- Words of the command line.
-M.commands = {
-  test = NONE, reload = NONE, stop = NONE, status = NONE, drain = NONE, undrain = NONE,
-  hold = NONE, resume = NONE, top = NONE,
-}
+M.commands = { test = NONE, reload = NONE, stop = NONE, top = NONE }
 
 --- Why a key that the contract knows cannot be used yet.
 ---@param group table<string, any> one of the tables above
@@ -113,8 +77,7 @@ end
 ---@param name string
 ---@return string|nil message
 function M.module_problem(name)
-  local group = name:match("^(moongate%.%w+%.).")
-  return (M.modules[name] or M.modules[group]) and M.message(name) or nil
+  return M.modules[name] and M.message(name) or nil
 end
 
 --- The one sentence about something that is not available yet.

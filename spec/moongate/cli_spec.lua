@@ -21,7 +21,10 @@ describe("the command line", function()
       local status, stdout, stderr = program.run(core, word)
       assert.equal(0, status)
       assert.equal("", stderr)
-      for _, name in ipairs({ "run", "serve", "check", "explain", "fcgi", "version", "help" }) do
+      for _, name in ipairs({
+        "run", "serve", "check", "explain", "fcgi", "status", "hold", "resume", "drain", "undrain",
+        "version", "help",
+      }) do
         assert.matches("\n  " .. name .. "[ %[]", stdout)
       end
     end

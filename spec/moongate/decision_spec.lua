@@ -224,6 +224,72 @@ describe("decision.wrap", function()
     end)
   end)
 
+  describe("with ini", function()
+    local ini = require("moongate.ini")
+    local with_ini = {
+      backends = {
+        { name = "app", profile = "php", root = "/srv", ini = ini.list({ a = "1", b = "2" }) },
+        { name = "plain", profile = "php", ini = {} },
+      },
+    }
+
+    local function complete(d, path)
+      return decision.wrap(function()
+        return d
+      end, with_ini, fs)(req.get(path or "/index.php"))
+    end
+
+    it("gives core the text of PHP_VALUE", function()
+      local d = { backend = "app", ini = { b = 5 } }
+      local got, script, path_info, text = complete(d, "/index.php/x")
+      assert.equal(d, got)
+      assert.equal("/index.php", script)
+      assert.equal("/x", path_info)
+      assert.equal("a='1'\nb='2'\nb='5'", text)
+      assert.equal("a='1'\nb='2'", (select(4, complete({ backend = "app", ini = {} }))))
+    end)
+
+    it("leaves the backend's own text to core", function()
+      assert.is_nil((select(4, complete({ backend = "app" }))))
+    end)
+
+    it("gives no text to a 404", function()
+      assert.same({ status = 404 }, (complete({ backend = "app", ini = {} }, "/evil.jpg/x.php")))
+      assert.equal(1, select("#", complete({ backend = "app", ini = {} }, "/evil.jpg/x.php")))
+    end)
+
+    it("says which setting the backend does not name", function()
+      for _, case in ipairs({
+        { { backend = "app", ini = { bb = 5 } },
+          "ini: 'bb' is not in the 'ini' of backend 'app', " },
+        { { backend = "plain", ini = { a = 1 } },
+          "ini: 'a' is not in the 'ini' of backend 'plain', " },
+        { { backend = "app", ini = { a = "x'y" } }, "ini: 'a': a single quote in its value" },
+        { { backend = "app", ini = 5 }, "ini: expected a table" },
+      }) do
+        local ok, message = pcall(complete, case[1])
+        assert.is_false(ok)
+        local expected = "a decision that can't be used: " .. case[2]
+        assert.equal(expected, message:sub(1, #expected))
+      end
+    end)
+
+    it("is checked where the settings are known", function()
+      assert.is_nil(decision.problem({ backend = "app", ini = { a = 1 } }, with_ini))
+      assert.matches("^ini: 'c' is not in the 'ini' of backend 'app'",
+        decision.problem({ backend = "app", ini = { c = 1 } }, with_ini))
+    end)
+  end)
+
+  it("hands on what else the hook is told", function()
+    local err = { kind = "timeout" }
+    local hook = decision.wrap(function(_, more)
+      assert.equal(err, more)
+      return { backend = "app" }
+    end, settings, fs)
+    assert.same({ { backend = "app" }, "/x.php", "/y" }, { hook(req.get("/x.php/y"), err) })
+  end)
+
   it("lets the hook yield", function()
     local hook = decision.wrap(function()
       return coroutine.yield("waiting")
@@ -266,6 +332,12 @@ describe("decision.problem", function()
         send_timeout = 5, read_timeout = "2m", body_limit = "10M", request_buffering = false,
         role = "responder", response_buffering = false,
       },
+      {
+        backend = "app", hash_key = "cart 7", intercept_errors = { 404, 500 },
+        response_buffering = true, ini = { memory_limit = "1G" },
+        internal = { ["/protected/"] = "/srv/private" },
+      },
+      { backend = "app", intercept_errors = true },
       { backend = "app", script_filename = "/opt/x.php" },
       { root = "/srv", path = "/x", index = { "index.html" }, within = "/mnt", try = { "$path" } },
       { root = "/srv", index = "index.html", cache_control = "max-age=60", headers = { A = "b" } },
@@ -338,7 +410,7 @@ describe("decision.problem", function()
       "params: the keys are names of params, as in { APP_ENV = \"test\" }; there is one without" },
     { { backend = "app", params = { PHP_VALUE = "x" } },
       "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep such settings for the next "
-      .. "request, whosever that is; a guarded way comes in a later version" },
+      .. "request, whosever that is; 'ini' of the backend and the decision sets them safely" },
     { { backend = "app", params = { PHP_ADMIN_VALUE = "x" } },
       "params: 'PHP_ADMIN_VALUE' is refused: " },
     { { backend = "app", params = { CONTENT_LENGTH = "1" } },
@@ -376,19 +448,31 @@ describe("decision.problem", function()
     { { close = false }, "close: expected true, got false" },
     { { backend = "app", role = "respnder" }, 'role: expected "responder", got "respnder"' },
     { { backend = "app", response_buffering = "no" },
-      'response_buffering: expected false, got "no"' },
+      'response_buffering: expected true or false, got "no"' },
     { setmetatable({}, { __call = print }),
       "this is a router, and it was not asked: say `return r(req)`" },
     { { backend = "app", role = "filter" },
       "'role = \"filter\"' is not available in moongate 0.1 yet" },
     { { backend = "app", authorize = {} }, "'authorize' is not available in moongate 0.1 yet" },
-    { { backend = "app", hash_key = "x" }, "'hash_key' is not available in moongate 0.1 yet" },
-    { { backend = "app", internal = {} }, "'internal' is not available in moongate 0.1 yet" },
-    { { backend = "app", ini = {} }, "'ini' is not available in moongate 0.1 yet" },
-    { { backend = "app", intercept_errors = true },
-      "'intercept_errors' is not available in moongate 0.1 yet" },
-    { { backend = "app", response_buffering = true },
-      "'response_buffering = true' is not available in moongate 0.1 yet" },
+    { { backend = "app", hash_key = 5 }, "hash_key: expected a text, got 5" },
+    { { backend = "app", internal = "/x" },
+      "internal: expected a table from prefix to folder such" },
+    { { backend = "app", internal = { ["/x"] = "srv" } },
+      "internal: '/x': expected an absolute path such as \"/srv/private\"" },
+    { { backend = "app", ini = "x=y" }, "ini: expected a table from setting to value such as" },
+    { { backend = "app", ini = { extension = "x" } }, "ini: 'extension' is refused: " },
+    { { backend = "app", ini = { a = "it's" } }, "ini: 'a': a single quote in its value" },
+    { { root = "/srv", ini = {} },
+      "'ini' does not go with 'root', which makes this a file decision" },
+    { { backend = "app", intercept_errors = false },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got false" },
+    { { backend = "app", intercept_errors = {} }, "intercept_errors: the list is empty" },
+    { { backend = "app", intercept_errors = { 404, 399 } },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got 399 in it" },
+    { { backend = "app", intercept_errors = { [404] = true } },
+      "intercept_errors: the list is empty" },
+    { { backend = "app", intercept_errors = { 404, x = 500 } },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got " },
   }) do
     it("says: " .. case[2]:gsub("%c", "?"), function()
       assert.equal(case[2], (decision.problem(case[1]) or "nothing"):sub(1, #case[2]))

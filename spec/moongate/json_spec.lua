@@ -40,3 +40,48 @@ describe("json.encode", function()
       json.encode({ b = { c = json.list({}) }, a = 1 }))
   end)
 end)
+
+describe("json.decode", function()
+  it("reads what encode writes", function()
+    local value = {
+      a = { 1, -2.5, 1e20, "x" }, b = true, c = false, d = {}, ['"\\\n\t'] = 'ä"\1/', e = { {} },
+    }
+    assert.same(value, json.decode(json.encode(value)))
+  end)
+
+  it("reads every form", function()
+    for text, value in pairs({
+      ["1"] = 1, [" -0.5e+2 "] = -50, ["true"] = true, ["false"] = false, ['""'] = "",
+      ['"a\\u00e4\\u20AC\\ud83d\\ude00\\/\\b"'] = "aä€😀/\b", ['"\\ud83d"'] = "\239\191\189",
+      ["[]"] = {}, ["{}"] = {}, ["[1,[2],{}]"] = { 1, { 2 }, {} },
+      ['{ "a" : null, "b": [ ] }'] = { b = {} },
+    }) do
+      local got, problem = json.decode(text)
+      assert.is_nil(problem)
+      assert.same(value, got)
+    end
+    assert.is_nil((json.decode("null")))
+  end)
+
+  it("keeps an empty list a list", function()
+    assert.equal("[]", json.encode(json.decode("[]")))
+  end)
+
+  for _, case in ipairs({
+    { "", "byte 1: expected a value" }, { "x", "byte 1: expected a value" },
+    { "tru", "byte 1: expected a value" }, { "[1", "byte 3: expected ',' or ']'" },
+    { "[1,]", "byte 4: expected a value" }, { '{"a"}', "byte 5: expected ':'" },
+    { "{a:1}", "byte 2: expected a key" }, { '{"a":1', "byte 7: expected ',' or '}'" },
+    { '"a', "byte 3: expected the end of a text" },
+    { '"\n"', "byte 2: expected the end of a text" },
+    { '"\\x"', "byte 2: expected an escape" }, { '"\\u12"', "byte 2: expected four hex digits" },
+    { "1 2", "byte 3: expected the end" }, { "-", "byte 1: expected a value" },
+    { ("["):rep(200), "byte 101: expected fewer levels" },
+  }) do
+    it("rejects " .. case[1]:sub(1, 10):gsub("%c", "?"), function()
+      local value, problem = json.decode(case[1])
+      assert.is_nil(value)
+      assert.equal(case[2], problem)
+    end)
+  end
+end)

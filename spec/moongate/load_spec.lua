@@ -99,6 +99,14 @@ describe("before the first request", function()
     { 'router:use({ root = "/srv", try = { "$path", { backend = "php28" } } })',
       "router: use: " .. missing },
     { 'php.site { root = "/srv", backend = "php28" }', "php.site: backend: " .. missing },
+    { 'php.site { root = "/srv", backend = "php82", ini = { memory_limit = "1G" } }',
+      "php.site: backend: ini: 'memory_limit' is not in the 'ini' of backend 'php82', which must "
+      .. "name every setting and its value for other requests, since PHP-FPM's processes keep the "
+      .. "last one that they saw" },
+    { 'router:path("/a", { backend = "php82", ini = { memory_limit = "1G" } })',
+      "router: path '/a': ini: 'memory_limit' is not in the 'ini' of backend 'php82', which must "
+      .. "name every setting and its value for other requests, since PHP-FPM's processes keep the "
+      .. "last one that they saw" },
     { 'php.site { root = "/srv", backend = "php82", versions = { ["8"] = "php28" } }',
       "php.site: versions['8']: " .. missing },
     { 'php.site { root = "/srv", backend = "php82", try = { "$path", { backend = "php28" } } }',
@@ -110,8 +118,8 @@ describe("before the first request", function()
       .. "does not go with 'backend', which makes this a FastCGI decision" },
     { 'router:host("a.test", { backend = "php82", params = { PHP_VALUE = "x" } })',
       "router: host 'a.test': params: 'PHP_VALUE' is refused: PHP-FPM's processes keep such "
-      .. "settings for the next request, whosever that is; a guarded way comes in a later "
-      .. "version" },
+      .. "settings for the next request, whosever that is; 'ini' of the backend and the decision "
+      .. "sets them safely" },
     { 'router:method("GET", { root = "/srv", try = {} })',
       "router: method GET: try: the list is empty" },
   }) do
@@ -159,14 +167,42 @@ describe("before the first request", function()
 
   it("says which modules come later", function()
     for _, name in ipairs({
-      "moongate.tenants", "moongate.balance.hash", "moongate.balance", "moongate.health",
-      "moongate.limit", "moongate.canary", "moongate.testing", "ngx",
+      "moongate.tenants", "moongate.health", "moongate.limit", "moongate.canary",
+      "moongate.testing", "ngx",
     }) do
       assert.equal("route.lua:4: '" .. name .. "' is not available in moongate 0.1 yet",
         message_about(fake_fs.new({}), 'require("' .. name .. '")'))
     end
     assert.matches("^route.lua:4: module 'moongate.nope' not found",
       message_about(fake_fs.new({}), 'require("moongate.nope")'))
+  end)
+
+  it("lets a script require the policies, and a backend use one of its own", function()
+    local settings = load.source([[
+      local hash = require("moongate.balance.hash").new()
+      return {
+        backends = { app = { servers = { ":1", ":2" }, balance = hash } }, on_request = print,
+      }
+    ]], "route.lua", nil, fake_fs.new({}))
+    local backend = settings.backends[1]
+    assert.equal("function", backend.balance)
+    local servers = require("support.servers").new(1, 1)
+    assert.is_table(backend.pick(req.get("/x"), servers, 1))
+  end)
+
+  it("completes what on_response and on_error decide", function()
+    local settings = load.source([[
+      local function other(req, more) return more.ok and { backend = "app", ini = { a = 2 } } end
+      return {
+        backends = { app = { servers = ":9000", ini = { a = 1 } } },
+        on_request = print, on_response = other, on_error = other,
+      }
+    ]], "route.lua", nil, fake_fs.new({}))
+    for _, name in ipairs({ "on_response", "on_error" }) do
+      assert.same({ { backend = "app", ini = { a = 2 } }, "/x.php", "/y", "a='1'\na='2'" },
+        { settings.hooks[name](req.get("/x.php/y"), { ok = true }) })
+      assert.is_false((settings.hooks[name](req.get("/x.php/y"), { ok = false })))
+    end
   end)
 
   it("keeps the hooks as the route gives them", function()
@@ -300,9 +336,15 @@ describe("load.loader_report", function()
     }]], "route.lua", nil, fake_fs.new({ "/var/log/" }))
     assert.equal(table.concat({
       "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
-      "user\twww-data", "group\tweb", "control\t", "access\t", "error\t/var/log/e.log",
+      "user\twww-data", "group\tweb", "control\toff", "access\t", "error\t/var/log/e.log",
       "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1", "",
     }, "\n"), load.loader_report(settings))
+  end)
+
+  it("names the control listener", function()
+    local settings = load.source('return { control = ":9901", on_request = print }', "route.lua",
+      nil, fake_fs.new({}))
+    assert.matches("\ncontrol\t0%.0%.0%.0:9901\n", load.loader_report(settings))
   end)
 
   it("leaves out what is not set", function()

@@ -238,10 +238,10 @@ describe("php.site", function()
   describe("values", function()
     it("are passed on", function()
       local d = decide({ docroot = "/app", within = { "/srv" }, params = { A = "b" },
-        tenant = "acme" }, "/about.php")
+        ini = { a = 1 }, tenant = "acme" }, "/about.php")
       assert.same({
         backend = "app", root = "/srv", docroot = "/app", within = { "/srv" }, params = { A = "b" },
-        tenant = "acme", script = "/about.php",
+        ini = { a = 1 }, tenant = "acme", script = "/about.php",
       }, d)
     end)
 
@@ -256,9 +256,14 @@ describe("php.site", function()
         strip = function()
           return "/x/"
         end,
+        ini = function(r)
+          return { a = r.host }
+        end,
       }
-      assert.same({ backend = "php-a.test", root = "/srv", script = "/x/about.php", strip = "/x" },
-        decide(options, "/x/about.php", { host = "a.test" }))
+      assert.same({
+        backend = "php-a.test", root = "/srv", script = "/x/about.php", strip = "/x",
+        ini = { a = "a.test" },
+      }, decide(options, "/x/about.php", { host = "a.test" }))
       assert.same({ root = "/srv", path = "/style.css" },
         decide(options, "/x/style.css", { host = "a.test" }))
       assert.same(NOT_FOUND, decide(options, "/x/about.php", { host = "b.test" }))
@@ -467,8 +472,8 @@ describe("the options of php.site", function()
     { { versions = { "php82" }, version = ".php-version" },
       'versions: expected a table from version to backend, such as { ["8.2"] = "php82" }' },
     { { params = { PHP_VALUE = "x" } }, "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep "
-      .. "such settings for the next request, whosever that is; a guarded way comes in a later "
-      .. "version" },
+      .. "such settings for the next request, whosever that is; 'ini' of the backend and the "
+      .. "decision sets them safely" },
     { { within = { "srv" } }, "within: 'srv' is not an absolute path" },
     { { static = { cache_control = "a\n" } },
       "static.cache_control: a control character in 'a?'" },
@@ -476,7 +481,10 @@ describe("the options of php.site", function()
       "static.headers: 'a b' cannot be the name of a header" },
     { { try = { "$path", { statsu = 1 } } }, "try: in the decision at its end: unknown key "
       .. "'statsu' in a decision; did you mean 'status'?" },
-    { { ini = {} }, "'ini' is not available in moongate 0.1 yet" },
+    { { ini = 5 }, "ini: expected a table from setting to value, or a function, got a number" },
+    { { ini = { extension = "x" } },
+      "ini: 'extension' is refused: PHP can only add to it, and would keep it for every later "
+      .. "request" },
   }) do
     it("are told: " .. case[2], function()
       local options = case[1]

@@ -4,30 +4,28 @@ local upcoming = require("moongate.upcoming")
 
 describe("upcoming.problem", function()
   it("names a key that is not available", function()
-    assert.equal("'health' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.backend, "health", {}))
+    assert.equal("'authorize' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.decision, "authorize", {}))
   end)
 
   it("accepts the value that already holds", function()
-    assert.is_nil(upcoming.problem(upcoming.backend, "balance", "round_robin"))
-    assert.is_nil(upcoming.problem(upcoming.server, "weight", 1))
+    assert.is_nil(upcoming.problem(upcoming.backend, "multiplex", false))
+    assert.is_nil(upcoming.problem(upcoming.decision, "role", "responder"))
     assert.is_nil(upcoming.problem(upcoming.listener, "proxy_protocol", false))
   end)
 
   it("names another value of such a key", function()
-    assert.equal("'balance = \"hash\"' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.backend, "balance", "hash"))
-    assert.equal("'weight = 2' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.server, "weight", 2))
+    assert.equal("'multiplex = \"auto\"' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.backend, "multiplex", "auto"))
+    assert.equal("'proxy_protocol = true' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.listener, "proxy_protocol", true))
   end)
 
   it("leaves a wrong value to be called wrong", function()
     for _, case in ipairs({
       { "listener", "protocol", "htp" }, { "listener", "proxy_protocol", "yes" },
-      { "backend", "balance", "hsh" }, { "backend", "load", "stats" },
-      { "backend", "multiplex", 1 }, { "backend", "slow_start", "soon" },
-      { "decision", "role", "respnder" }, { "limits", "per_ip", -1 },
-      { "settings", "trusted_proxies", 1 }, { "settings", "control", "x" },
+      { "backend", "multiplex", 1 }, { "decision", "role", "respnder" },
+      { "settings", "trusted_proxies", 1 }, { "options", "watch", "x" },
     }) do
       assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
@@ -36,18 +34,23 @@ describe("upcoming.problem", function()
   it("knows every other value of the contract", function()
     for _, case in ipairs({
       { "listener", "protocol", "fastcgi" }, { "listener", "proxy_protocol", true },
-      { "backend", "balance", "p2c" }, { "backend", "balance", print },
-      { "backend", "load", "status" }, { "backend", "multiplex", "auto" },
-      { "backend", "slow_start", "5s" }, { "decision", "role", "filter" },
-      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "settings", "control", ":81" },
-      { "options", "control", "unix:/x" },
+      { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
+      { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
+      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "settings", "watch", true },
+      { "options", "watch", true }, { "library", "sleep" }, { "commands", "top" },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
   end)
 
-  it("says nothing about other keys", function()
-    assert.is_nil(upcoming.problem(upcoming.backend, "keepalive", 2))
-    assert.is_nil(upcoming.problem(upcoming.backend, "nonsense", 2))
+  it("says nothing about what is available", function()
+    for _, case in ipairs({
+      { "backend", "keepalive", 2 }, { "backend", "balance", "hash" }, { "backend", "health", {} },
+      { "decision", "ini", {} }, { "settings", "control", ":81" }, { "commands", "hold" },
+      { "backend", "nonsense", 2 },
+    }) do
+      assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
+    end
+    assert.is_nil(upcoming.module_problem("moongate.balance.hash"))
   end)
 end)

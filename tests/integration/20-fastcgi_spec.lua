@@ -314,7 +314,7 @@ describe("STDERR", function()
 
   it("goes to the error log", function()
     assert.equal(200, r:get("stderr=PHP%20message:%20something%20odd").status)
-    r.server:wait_log("PHP message: something odd")
+    r.server:wait_log("app.: something odd; GET")
   end)
 
   it("of a kind that would forge lines is escaped", function()

@@ -468,7 +468,7 @@ describe("timeouts of a client", function()
   setup(function()
     r = rig.start({
       settings = [[limits = { header_timeout = "300ms", body_timeout = "300ms",
-        keepalive_timeout = "300ms", send_timeout = "500ms" }]],
+        keepalive_timeout = "300ms", send_timeout = "500ms", spool = "1M" }]],
     })
   end)
 

@@ -823,14 +823,14 @@ describe("an application", function()
   teardown(function() r:stop() end)
 
   for _, name in ipairs({ "X-Accel-Redirect", "x-accel-redirect", "X-Sendfile" }) do
-    it("that asks for an internal file is 502, and the client does not hear of it: " .. name,
+    it("that asks for an internal file it may not have is 502, and the client does not hear of it: " .. name,
       function()
         local mark = r.server:mark()
         local res = r:get(("header=%s:%%20/private/secret"):format(name))
         assert.equal(502, res.status)
         assert.is_nil((res.head .. res.body):lower():find("private", 1, true))
         assert.is_nil(res.head:lower():find(name:lower(), 1, true))
-        r.server:wait_log("X%-Accel%-Redirect", nil, mark)
+        r.server:wait_log(name == "X-Sendfile" and "X%-Sendfile" or "X%-Accel%-Redirect", nil, mark)
       end)
   end
 

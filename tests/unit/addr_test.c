@@ -79,6 +79,106 @@ static void test_sockaddr(void)
                                         : ntohs(a.in6.sin6_port) == 80);
 }
 
+static void test_names(void)
+{
+    static const struct {
+        const char *text;
+        const char *host; /* NULL: no name */
+        unsigned port;
+    } table[] = {
+        {"localhost:80", "localhost", 80},
+        {"db.internal:9000", "db.internal", 9000},
+        {"php_8-2.test.:65535", "php_8-2.test.", 65535},
+        {"1.2.3:80", "1.2.3", 80},
+        {"1.2.3.4.example:0", "1.2.3.4.example", 0},
+        {"127.0.0.1:80", NULL, 0},
+        {":80", NULL, 0},
+        {"*:80", NULL, 0},
+        {"[::1]:80", NULL, 0},
+        {"[localhost]:80", NULL, 0},
+        {"::1:80", NULL, 0},
+        {"unix:/run/x:80", NULL, 0},
+        {"localhost", NULL, 0},
+        {"localhost:", NULL, 0},
+        {"localhost:http", NULL, 0},
+        {"localhost:65536", NULL, 0},
+        {"a b:80", NULL, 0},
+        {"a/b:80", NULL, 0},
+        {"", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct str host = STR("untouched");
+        uint16_t port = 1;
+        test(table[i].text);
+        check(addr_is_name(table[i].text, &host, &port) == (table[i].host != NULL));
+        check_str(host, table[i].host != NULL ? table[i].host : "untouched");
+        check_int(port, table[i].host != NULL ? table[i].port : 1);
+        check(addr_is_name(table[i].text, NULL, NULL) == (table[i].host != NULL));
+    }
+    test("a name of 255 bytes is the longest");
+    char text[300];
+    memset(text, 'a', sizeof text);
+    memcpy(text + 255, ":80", 4);
+    check(addr_is_name(text, NULL, NULL));
+    memcpy(text + 255, "a:80", 5);
+    check(!addr_is_name(text, NULL, NULL));
+}
+
+static void test_from(void)
+{
+    static const char *const texts[] = {"127.0.0.1:80", "[2001:db8::1]:80", "unix:/run/php.sock"};
+    struct addr a, b;
+    char text[ADDR_TEXT_SIZE];
+    test("an address is taken over as it is");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        check(addr_resolve(texts[i], &a) == NULL);
+        check(addr_from(&b, &a.sa, a.len));
+        check_int(b.len, a.len);
+        check_str(str_of(addr_text(&b, text)), texts[i]);
+        check_int(addr_compare(&a, &b), 0);
+    }
+    test("what is none of ours is not");
+    check(addr_resolve("127.0.0.1:80", &a) == NULL);
+    check(!addr_from(&b, &a.sa, a.len - 1));
+    check(!addr_from(&b, &a.sa, a.len + 1));
+    check(!addr_from(&b, &a.sa, 0));
+    a.sa.sa_family = AF_INET6;
+    check(!addr_from(&b, &a.sa, sizeof a.in));
+    a.sa.sa_family = AF_NETLINK;
+    check(!addr_from(&b, &a.sa, sizeof a.in));
+    check_int(b.len, 0);
+
+    test("a port is set where there is one");
+    check(addr_resolve("127.0.0.1:80", &a) == NULL);
+    addr_set_port(&a, 9000);
+    check_str(str_of(addr_text(&a, text)), "127.0.0.1:9000");
+    check(addr_resolve("[::1]:80", &a) == NULL);
+    addr_set_port(&a, 65535);
+    check_str(str_of(addr_text(&a, text)), "[::1]:65535");
+    check(addr_resolve("unix:/run/php.sock", &a) == NULL);
+    addr_set_port(&a, 1);
+    check_str(str_of(addr_text(&a, text)), "unix:/run/php.sock");
+}
+
+static void test_compare(void)
+{
+    static const char *const sorted[] = {
+        "unix:/a",     "unix:/aa",       "unix:/b",     "9.0.0.0:1", "10.0.0.1:1",
+        "10.0.0.1:80", "10.0.0.1:9000",  "200.0.0.0:1", "[::1]:1",   "[::1]:2",
+        "[1::]:1",     "[2001:db8::]:1", "[ff00::]:1",
+    };
+    size_t count = sizeof sorted / sizeof *sorted;
+    test("addresses have an order");
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < count; j++) {
+            struct addr a, b;
+            check(addr_resolve(sorted[i], &a) == NULL && addr_resolve(sorted[j], &b) == NULL);
+            int order = addr_compare(&a, &b);
+            if (!check((order > 0) - (order < 0) == (i > j) - (i < j)))
+                fprintf(stderr, "    %s and %s\n", sorted[i], sorted[j]);
+        }
+}
+
 /* A path of n bytes behind "unix:". */
 static const char *resolve_path(size_t n, struct addr *a, char *text)
 {
@@ -167,6 +267,9 @@ int main(void)
 {
     test_resolve();
     test_sockaddr();
+    test_names();
+    test_from();
+    test_compare();
     test_unix();
     test_long();
     test_peer();

@@ -21,6 +21,27 @@ M.SERVER_OPTIONS = {
   },
 }
 
+--- Where an instance keeps its control socket: a folder of root's, else of the user's own.
+---@return string path
+function M.run_dir()
+  local uid = core.uid()
+  if uid == 0 then
+    return "/run/moongate"
+  end
+  local base = os.getenv("XDG_RUNTIME_DIR")
+  return base and base:match("^/") and base:match("^(.-)/*$") .. "/moongate"
+    or ("/tmp/moongate-%d"):format(uid)
+end
+
+--- Where an instance listens for commands, and where the commands look for it, unless told
+--- otherwise.
+---@return string address
+function M.control_default()
+  local address = addr.parse("unix:" .. M.run_dir() .. "/moongate.sock", "listen")
+  -- A path that is too long for a socket: the same answer for `run` and for the commands.
+  return address or ("unix:/tmp/moongate-%d/moongate.sock"):format(core.uid())
+end
+
 --- A path from the root on; symlinks stay.
 ---@param path string
 ---@return string

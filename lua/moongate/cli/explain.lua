@@ -5,6 +5,7 @@ local common = require("moongate.cli.common")
 local core = require("moongate.core")
 local decision = require("moongate.decision")
 local fs = require("moongate.fs")
+local ini = require("moongate.ini")
 local json = require("moongate.json")
 local trace = require("moongate.trace")
 local sorted_keys = require("moongate.keys").sorted
@@ -206,13 +207,45 @@ local function php_verdict(sent, file, exists)
   return "ok"
 end
 
+--- What distinguishes a server from others, in words.
+local function server_words(server)
+  local words = {}
+  if server.weight ~= 1 then
+    words[#words + 1] = "weight " .. server.weight
+  end
+  if server.backup then
+    words[#words + 1] = "backup"
+  end
+  if server.max_conns > 0 then
+    words[#words + 1] = "max_conns " .. server.max_conns
+  end
+  return #words > 0 and (" (%s)"):format(table.concat(words, ", ")) or ""
+end
+
+--- Adds the servers that may get the request.
+---@param only string|nil the one that the decision names
+local function add_servers(out, backend, only)
+  out.backend = backend.name
+  local lines = {}
+  for _, server in ipairs(backend.servers) do
+    if only == nil or server.address == only then
+      table.insert(out.servers, server.address)
+      lines[#lines + 1] = server.address .. server_words(server)
+    end
+  end
+  if #lines > 1 then
+    out.steps[#out.steps + 1] = ("servers by %s: %s"):format(
+      backend.balance == "function" and "a function of the route" or backend.balance,
+      table.concat(lines, ", "))
+  elseif #lines == 0 then -- a name's addresses are known to the workers only
+    table.insert(out.servers, only)
+  end
+end
+
 --- Adds what a FastCGI decision means.
 local function explain_fastcgi(out, settings, req, d, script, path_info)
   local backend = backend_of(settings, d.backend)
-  out.backend = d.backend
-  for _, server in ipairs(d.server and { { address = d.server } } or backend.servers) do
-    table.insert(out.servers, server.address)
-  end
+  add_servers(out, backend, d.server)
   local steps = out.steps
   steps[#steps + 1] = ("split: script %s, path info %s"):format(
     script == "" and "none" or script, path_info or "none")
@@ -230,6 +263,7 @@ local function explain_fastcgi(out, settings, req, d, script, path_info)
   for name, value in params:each() do
     out.params[name] = value
   end
+  out.params.PHP_VALUE = d.ini and ini.text(backend.ini, d.ini) or backend.ini_text
 
   local sent = out.params.SCRIPT_FILENAME or ""
   local root = d.root or backend.root
@@ -387,7 +421,8 @@ local function section(title, t, show)
   end
   io.stdout:write(title, "\n")
   for _, key in ipairs(keys) do
-    io.stdout:write(("  %-" .. width .. "s  %s\n"):format(tostring(key), show(t[key])))
+    local value = show(t[key]):gsub("\n", "\n" .. (" "):rep(width + 4)) -- PHP_VALUE has lines
+    io.stdout:write(("  %-" .. width .. "s  %s\n"):format(tostring(key), value))
   end
 end
 

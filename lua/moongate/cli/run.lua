@@ -11,7 +11,7 @@ local M = {
   options = {
     { name = "--watch", set = true, help = "reload when the script changes (not yet)" },
     { name = "--no-watch", key = "watch", set = false, help = "do not watch the script" },
-    { name = "--control", value = "ADDR", help = "the control listener (not yet), or off" },
+    { name = "--control", value = "ADDR", help = "where to listen for commands, or off" },
     {
       name = "--php", value = "ADDR",
       help = "run a private PHP on this address, or auto; the script finds it in MOONGATE_PHP",
@@ -40,6 +40,23 @@ local function add_php(opts, args)
   return problem
 end
 
+--- Where commands come in: as the command line says, else as the script says, else the default.
+---@return string|nil problem
+local function set_control(opts, given)
+  opts.control_default = common.control_default()
+  if given == "off" then
+    opts.control = false
+  elseif given then
+    local address, problem = addr.parse(given, "listen")
+    if not address then
+      return ("--control: '%s': %s"):format(given, problem or "expected " .. addr.EXPECTED
+        .. ", or off")
+    end
+    opts.control = address
+  end
+  return nil
+end
+
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
@@ -52,14 +69,12 @@ function M.main(args)
       return 2, upcoming.message("--" .. name)
     end
   end
-  if args.control and args.control ~= "off" then
-    return 2, ("--control: '%s': expected off"):format(args.control)
+  problem = set_control(opts, args.control)
+  if problem then
+    return 2, problem
   end
   opts.route = common.absolute(args[1])
   opts.watch = args.watch
-  if args.control == "off" then
-    opts.control = false
-  end
   if args.php then
     problem = add_php(opts, args)
     if problem then

@@ -69,6 +69,7 @@ function M.main(args)
   opts.listen = opts.listen or { DEFAULT_LISTEN }
   opts.source, opts.name = M.route(root, backend), "serve"
   opts.watch = false
+  opts.control = false
   opts.banner = ("moongate: from the folder %s\n"):format(root)
   return core.run(opts)
 end

@@ -3,7 +3,6 @@
 
 local decision = require("moongate.decision")
 local suggest = require("moongate.suggest")
-local upcoming = require("moongate.upcoming")
 local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
@@ -12,10 +11,9 @@ local SLASH = 47
 
 local KEYS = {
   backend = true, root = true, docroot = true, within = true, strip = true, params = true,
-  tenant = true, front = true, try = true, index = true, scripts = true, run = true, never = true,
-  static = true, versions = true, version = true,
+  ini = true, tenant = true, front = true, try = true, index = true, scripts = true, run = true,
+  never = true, static = true, versions = true, version = true,
 }
-local UPCOMING = { ini = upcoming.decision.ini }
 local STATIC = { cache_control = true, headers = true }
 
 -- What each option may be, and how that is said.
@@ -26,6 +24,7 @@ local TYPES = {
   within = { { string = true, table = true, ["function"] = true }, "a folder or a list of them" },
   strip = { { string = true, ["function"] = true }, "a prefix such as \"/wiki\", or a function" },
   params = { { table = true, ["function"] = true }, "a table from name to value, or a function" },
+  ini = { { table = true, ["function"] = true }, "a table from setting to value, or a function" },
   tenant = { { string = true, ["function"] = true }, "a text, or a function" },
   front = { { string = true, boolean = true }, "a path such as \"/index.php\", or false" },
   try = { { table = true }, "a list of paths" },
@@ -43,10 +42,7 @@ local TYPES = {
 local function key_problem(options)
   for _, key in ipairs(sorted_keys(options)) do
     local value = options[key]
-    local later = upcoming.problem(UPCOMING, key, value)
-    if later then
-      return later
-    elseif not KEYS[key] then
+    if not KEYS[key] then
       return ("unknown key '%s'%s"):format(tostring(key), suggest.hint(tostring(key), KEYS))
     elseif not TYPES[key][1][type(value)] then
       return ("%s: expected %s, got a %s"):format(key, TYPES[key][2], type(value))
@@ -127,7 +123,7 @@ end
 
 --- What will stand in every decision is checked before the first one.
 local function decision_problem(options)
-  for _, key in ipairs({ "docroot", "within", "params", "tenant", "backend" }) do
+  for _, key in ipairs({ "docroot", "within", "params", "ini", "tenant", "backend" }) do
     local value = options[key]
     local problem = value ~= nil and type(value) ~= "function"
       and decision.key_problem("fastcgi", key, value)

@@ -163,6 +163,41 @@ describe("moongate explain", function()
     assert.is_truthy(stdout:find("\n  on_params at " .. path .. ":3\n", 1, true))
   end)
 
+  local MANY = [[return { backends = { app = {
+    servers = { "10.0.0.1:9000", { address = "10.0.0.2:9000", weight = 2, max_conns = 8 },
+      { address = "10.0.0.3:9000", backup = true } },
+    balance = "least_conn", ini = { memory_limit = "128M", display_errors = false },
+  } }, on_request = function(req) return %s end }]]
+
+  it("names the servers, and who chooses among them", function()
+    local _, stdout = explain(MANY:format('{ backend = "app" }'), "/index.php")
+    assert.is_truthy(stdout:find("\n  servers by least_conn: 10.0.0.1:9000, 10.0.0.2:9000 (weight "
+      .. "2, max_conns 8), 10.0.0.3:9000 (backup)\n", 1, true), stdout)
+    assert.is_truthy(stdout:find("\n  app: 10.0.0.1:9000, 10.0.0.2:9000, 10.0.0.3:9000\n", 1, true))
+    remove()
+    _, stdout = explain(MANY:format('{ backend = "app", server = "10.0.0.2:9000" }'), "/index.php")
+    assert.is_truthy(stdout:find("\n  app: 10.0.0.2:9000\n", 1, true), stdout)
+    assert.is_nil(stdout:find("servers by", 1, true))
+    remove()
+    _, stdout = explain(MANY:gsub('"least_conn"', "print"):format('{ backend = "app" }'), "/x.php")
+    assert.is_truthy(stdout:find("\n  servers by a function of the route: 10", 1, true), stdout)
+  end)
+
+  it("shows the settings of PHP", function()
+    local _, stdout = explain(MANY:format('{ backend = "app" }'), "/index.php")
+    assert.is_truthy(stdout:find("\n  PHP_VALUE        display_errors='0'\n"
+      .. "                   memory_limit='128M'\n", 1, true), stdout)
+    remove()
+    _, stdout = explain(MANY:format('{ backend = "app", ini = { memory_limit = "1G" } }'),
+      "/index.php", "--json")
+    assert.is_truthy(stdout:find([["PHP_VALUE": "display_errors='0'\nmemory_limit='128M'\n]]
+      .. [[memory_limit='1G'"]], 1, true), stdout)
+    remove()
+    local status, _, stderr = explain(MANY:format('{ backend = "app", ini = { x = 1 } }'), "/")
+    assert.equal(1, status)
+    assert.matches("ini: 'x' is not in the 'ini' of backend 'app'", stderr)
+  end)
+
   it("names the rule of a router", function()
     local _, stdout, _, path = explain(
       'local r = require("moongate.router").new()\nr:path("/x/*", { status = 410 })\n'

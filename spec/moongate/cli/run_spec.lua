@@ -8,6 +8,9 @@ describe("moongate run", function()
     core = program.core({
       programs = { ["php-fpm8.2"] = "/usr/sbin/php-fpm8.2" },
     })
+    core.uid = function()
+      return 0
+    end
   end)
 
   --- What core.run is told.
@@ -18,8 +21,11 @@ describe("moongate run", function()
     return core.ran
   end
 
+  local CONTROL = "unix:/run/moongate/moongate.sock"
+
   it("runs a route by its absolute path", function()
-    assert.same({ route = "/home/ann/site/route.lua" }, opts("site/route.lua"))
+    assert.same({ route = "/home/ann/site/route.lua", control_default = CONTROL },
+      opts("site/route.lua"))
     assert.equal("/home/ann/route.lua", opts("./route.lua").route)
     assert.equal("/etc/route.lua", opts("/etc/route.lua").route)
   end)
@@ -29,10 +35,16 @@ describe("moongate run", function()
       "--pid", "/run/x.pid", "--user", "www-data:web")
     assert.same({
       route = "/home/ann/r.lua", listen = { ":8081", "unix:/run/x.sock" }, workers = 3,
-      pid = "/run/x.pid", user = "www-data", group = "web",
+      pid = "/run/x.pid", user = "www-data", group = "web", control_default = CONTROL,
     }, got)
     got = opts("r.lua", "--no-watch", "--control=off", "--workers=auto", "--user", "ann")
-    assert.same({ route = "/home/ann/r.lua", watch = false, control = false, user = "ann" }, got)
+    assert.same({
+      route = "/home/ann/r.lua", watch = false, control = false, control_default = CONTROL,
+      user = "ann",
+    }, got)
+    assert.equal("127.0.0.1:9901", opts("r.lua", "--control", "127.0.0.1:9901").control)
+    assert.equal("unix:/run/x.sock", opts("r.lua", "--control=unix:/run/x.sock").control)
+    assert.is_nil(opts("r.lua").control)
   end)
 
   it("returns the exit status of the server", function()
@@ -87,7 +99,8 @@ describe("moongate run", function()
     { { "--user", "a:b:c" }, "--user: expected NAME or NAME:GROUP" },
     { { "--user", "" }, "--user: expected NAME or NAME:GROUP" },
     { { "--watch" }, "'--watch' is not available in moongate 0.1 yet" },
-    { { "--control", ":9" }, "'--control' is not available in moongate 0.1 yet" },
+    { { "--control", "x" }, "--control: 'x': expected an address such as" },
+    { { "--control", "unix:x" }, "--control: 'unix:x': a unix socket needs an absolute path" },
   }) do
     it("rejects " .. table.concat(case[1], " "), function()
       local status, _, stderr = program.run(core, "run", "r.lua", unpack(case[1]))

@@ -19,6 +19,7 @@ describe("moongate serve", function()
     assert.same({ "127.0.0.1:8080" }, opts.listen)
     assert.equal("serve", opts.name)
     assert.is_false(opts.watch)
+    assert.is_false(opts.control)
     assert.is_nil(opts.companion)
     assert.equal("moongate: from the folder /home/ann/www\n", opts.banner)
 

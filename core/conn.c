@@ -1,0 +1,338 @@
+/*
+ * conn - see conn.h.
+ *
+ * One watcher a connection for both directions. It stays armed for reading while the connection is
+ * idle too, so a server that closes a kept connection is noticed at once, and taking one into use
+ * costs no epoll_ctl.
+ */
+#include "conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define OUT_MAX       (16u << 20) /* of params; a body is written as it goes */
+#define OUT_KEEP      16384       /* memory that an idle connection may hold */
+#define BACKLOG_RETRY 0.01
+
+/* --- interest --- */
+
+/* Derives what to wait for from the state; epoll is told only of changes. */
+static void rearm(struct conn *c)
+{
+    int events = 0;
+    if (c->state == CONN_CONNECTING)
+        events = EV_WRITE;
+    else if (c->state != CONN_BACKLOG)
+        events = (c->paused ? 0 : EV_READ) | (buf_len(&c->out) > 0 && !c->broken ? EV_WRITE : 0);
+    if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
+        return;
+    ev_io_stop(c->loop->ev, &c->io);
+    if (events == 0)
+        return;
+    ev_io_set(&c->io, c->io.fd, events);
+    ev_io_start(c->loop->ev, &c->io);
+}
+
+/* --- ends --- */
+
+void conn_close(struct conn *c)
+{
+    struct ev_loop *ev = c->loop->ev;
+    ev_io_stop(ev, &c->io);
+    ev_timer_stop(ev, &c->retry);
+    loop_undefer(c->loop, &c->flush);
+    deadline_fini(&c->deadline);
+    if (c->io.fd >= 0)
+        close(c->io.fd);
+    if (c->closed != NULL) /* only now: whoever gets its place may connect at once */
+        c->closed(c);
+    buf_fini(&c->out);
+    free(c);
+}
+
+static void fail(struct conn *c, enum backend_error error, const char *detail)
+{
+    const struct conn_ops *ops = c->ops;
+    void *user = c->user;
+    uint64_t written = c->written;
+    conn_close(c);
+    ops->on_fail(user, error, detail, written);
+}
+
+static void missed_cb(struct deadline *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
+    if (c->state == CONN_IDLE)
+        conn_close(c);
+    else if (c->state == CONN_OPEN)
+        fail(c, BACKEND_TIMEOUT, c->deadline_detail);
+    else if (c->state == CONN_BACKLOG)
+        fail(c, BACKEND_QUEUE,
+             "its listen queue stayed full for queue_timeout (all of its "
+             "processes are busy)");
+    else
+        fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
+}
+
+bool conn_is_fit(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->broken && buf_len(&c->out) == 0;
+}
+
+void conn_idle(struct conn *c, double seconds)
+{
+    if (c->out.cap > OUT_KEEP)
+        buf_fini(&c->out);
+    c->state = CONN_IDLE;
+    c->user = NULL;
+    c->paused = false;
+    c->read_max = LOOP_READ_SIZE;
+    deadline_set(&c->deadline, seconds);
+    rearm(c);
+}
+
+void conn_use(struct conn *c, const struct conn_ops *ops, void *user)
+{
+    if (c->state == CONN_IDLE) {
+        c->state = CONN_OPEN;
+        deadline_clear(&c->deadline);
+    }
+    c->reused = c->requests > 0;
+    c->requests++;
+    c->ops = ops;
+    c->user = user;
+    c->written = 0;
+    c->paused = false;
+    c->read_max = LOOP_READ_SIZE;
+    rearm(c);
+}
+
+/* --- bytes --- */
+
+static void readable(struct conn *c)
+{
+    struct loop *loop = c->loop;
+    ssize_t n = read(c->io.fd, loop->in, c->read_max);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (c->state == CONN_IDLE) { /* the end, or bytes that nobody asked for */
+        conn_close(c);
+        return;
+    }
+    if (n > 0 && c->written == 0)
+        fail(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+    else if (n > 0)
+        c->ops->on_bytes(c->user, loop->in, (size_t)n);
+    else
+        fail(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : "the connection ended");
+}
+
+static void write_failed(struct conn *c)
+{
+    c->broken = true;
+    buf_fini(&c->out);
+}
+
+static void writable(struct conn *c)
+{
+    conn_write(c, NULL, 0);
+    if (buf_len(&c->out) == 0 && !c->broken)
+        c->ops->on_drain(c->user);
+}
+
+/* Takes `done` bytes off the front of the slices. */
+static void advance(struct iovec **v, int *count, size_t done)
+{
+    while (*count > 0 && done >= (*v)->iov_len) {
+        done -= (*v)->iov_len;
+        (*v)++;
+        (*count)--;
+    }
+    if (*count > 0) {
+        (*v)->iov_base = (char *)(*v)->iov_base + done;
+        (*v)->iov_len -= done;
+    }
+}
+
+void conn_write(struct conn *c, const struct iovec *slices, int count)
+{
+    struct iovec list[40], *v = list;
+    struct str waiting = buf_peek(&c->out);
+    int n = 0;
+    if (c->broken || c->state != CONN_OPEN || count > 38)
+        return;
+    if (waiting.n > 0)
+        list[n++] = (struct iovec){(char *)waiting.p, waiting.n};
+    for (int i = 0; i < count; i++)
+        list[n++] = slices[i];
+    if (n == 0)
+        return;
+    ssize_t done = n == 1 ? write(c->io.fd, v->iov_base, v->iov_len) : writev(c->io.fd, v, n);
+    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+        write_failed(c);
+        rearm(c);
+        return;
+    }
+    size_t put = done > 0 ? (size_t)done : 0;
+    c->written += put;
+    advance(&v, &n, put);
+    if (waiting.n > 0) {
+        bool all = put >= waiting.n;
+        buf_consume(&c->out, all ? waiting.n : put);
+        if (!all) { /* what waited goes first, and it is in c->out already */
+            v++;
+            n--;
+        }
+    }
+    for (; n > 0; v++, n--)
+        buf_append(&c->out, v->iov_base, v->iov_len);
+    rearm(c);
+}
+
+static void flush_cb(struct deferred *d)
+{
+    conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
+}
+
+void conn_write_soon(struct conn *c)
+{
+    loop_defer(c->loop, &c->flush);
+}
+
+static void finish_connect(struct conn *c)
+{
+    int err = 0;
+    socklen_t size = sizeof err;
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
+        err = errno;
+    if (err != 0) {
+        fail(c, BACKEND_CONNECT, strerror(err));
+        return;
+    }
+    c->state = CONN_OPEN;
+    deadline_clear(&c->deadline);
+    rearm(c);
+    c->ops->on_open(c->user);
+}
+
+static void io_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct conn *c = io->data;
+    (void)ev;
+    if (c->state == CONN_CONNECTING) {
+        finish_connect(c);
+        return;
+    }
+    /* Reading first: an answer may have come although writing fails. It may end the connection, so
+     * a write waits for the next turn, which comes at once. */
+    if (events & EV_READ)
+        readable(c);
+    else if (events & EV_WRITE)
+        writable(c);
+}
+
+/* --- connecting --- */
+
+/* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
+static int try_connect(struct conn *c, const struct addr *addr)
+{
+    if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
+        c->state = CONN_OPEN;
+        return 0;
+    }
+    if (errno == EINPROGRESS) {
+        c->state = CONN_CONNECTING;
+        return 0;
+    }
+    if (errno == EAGAIN && addr->sa.sa_family == AF_UNIX) {
+        c->state = CONN_BACKLOG;
+        return 0;
+    }
+    return errno;
+}
+
+static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct conn *c = timer->data;
+    (void)events;
+    int err = try_connect(c, c->addr);
+    if (err != 0) {
+        fail(c, BACKEND_CONNECT, strerror(err));
+        return;
+    }
+    if (c->state == CONN_BACKLOG) {
+        ev_timer_set(timer, BACKLOG_RETRY, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    rearm(c);
+    if (c->state == CONN_OPEN) {
+        deadline_clear(&c->deadline);
+        c->ops->on_open(c->user);
+    }
+}
+
+struct conn *conn_new(struct loop *loop, const struct conn_target *target)
+{
+    int family = target->addr->sa.sa_family;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return NULL;
+    if (family != AF_UNIX)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    struct conn *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        abort();
+    c->loop = loop;
+    c->addr = target->addr;
+    c->read_max = LOOP_READ_SIZE;
+    buf_init(&c->out, OUT_MAX);
+    ev_io_init(&c->io, io_cb, fd, 0);
+    c->io.data = c;
+    c->flush.run = flush_cb;
+    ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
+    c->retry.data = c;
+    deadline_init(&c->deadline, loop, missed_cb);
+    int err = try_connect(c, c->addr);
+    if (err != 0) {
+        conn_close(c);
+        errno = err;
+        return NULL;
+    }
+    if (c->state == CONN_CONNECTING)
+        deadline_set(&c->deadline, target->connect_timeout);
+    if (c->state == CONN_BACKLOG) {
+        deadline_set(&c->deadline, target->backlog_timeout);
+        ev_timer_start(loop->ev, &c->retry);
+    }
+    return c;
+}
+
+struct buf *conn_out(struct conn *c)
+{
+    return &c->out;
+}
+
+bool conn_is_drained(const struct conn *c)
+{
+    return buf_len(&c->out) == 0 && !c->broken;
+}
+
+void conn_pause(struct conn *c, bool paused)
+{
+    c->paused = paused;
+    rearm(c);
+}
+
+void conn_read_max(struct conn *c, size_t bytes)
+{
+    c->read_max = bytes < LOOP_READ_SIZE ? bytes : LOOP_READ_SIZE;
+}
+
+void conn_deadline(struct conn *c, double seconds, const char *detail)
+{
+    c->deadline_detail = detail;
+    deadline_set(&c->deadline, seconds);
+}

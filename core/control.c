@@ -1,0 +1,69 @@
+/* control - see control.h. */
+#include "control.h"
+
+#include "log.h"
+
+static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
+{
+    const struct generation *g = ctx;
+    if (i >= g->settings->backend_count)
+        return false;
+    const struct backend *b = g->backends[i];
+    *out = (struct script_backend){.name = g->settings->backends[i].name,
+                                   .held = backend_is_held(b),
+                                   .queued = backend_queued(b),
+                                   .queue_room = backend_queue_room(b)};
+    return true;
+}
+
+static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_server *out)
+{
+    const struct generation *g = ctx;
+    const struct backend *b = g->backends[backend];
+    if ((int)i >= backend_server_count(b))
+        return false;
+    *out = (struct script_server){.slot = backend_server(b, (int)i),
+                                  .address = backend_address(b, (int)i),
+                                  .queued = backend_queued(b)};
+    return true;
+}
+
+static struct backend *find(const struct generation *g, struct str name)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        if (str_eq(g->settings->backends[i].name, name))
+            return g->backends[i];
+    return NULL;
+}
+
+static bool hold(void *ctx, struct str name, bool held)
+{
+    struct backend *b = find(ctx, name);
+    if (b == NULL)
+        return false;
+    backend_hold(b, held);
+    log_warn("backend '%.*s' %s", STR_FMT(name),
+             held ? "is held by an operator: new requests wait in its queue"
+                  : "serves again, by an operator");
+    return true;
+}
+
+static bool drain(void *ctx, struct str name, struct str server, bool draining)
+{
+    struct backend *b = find(ctx, name);
+    int number = b != NULL ? backend_find(b, server) : -1;
+    if (number < 0)
+        return false;
+    backend_drain(b, number, draining);
+    log_warn("backend '%.*s': server %.*s %s", STR_FMT(name), STR_FMT(server),
+             draining ? "is drained by an operator: it gets nothing new"
+                      : "is taken back by an operator");
+    return true;
+}
+
+void control_open(struct generation *g)
+{
+    const struct script_world world = {
+        .ctx = g, .backend = see_backend, .server = see_server, .hold = hold, .drain = drain};
+    script_set_world(g->script, &world);
+}

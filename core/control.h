@@ -1,0 +1,13 @@
+/*
+ * control - a generation's backends as the control pages see them (script_world): their state, and
+ * hold, resume, drain and undrain. What is done holds for all workers, through the ledger.
+ */
+#ifndef MG_CONTROL_H
+#define MG_CONTROL_H
+
+#include "generation.h"
+
+/* Makes the generation's backends known to its script. */
+void control_open(struct generation *g);
+
+#endif

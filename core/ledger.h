@@ -1,0 +1,178 @@
+/*
+ * ledger - what all workers know about backends together: servers, the connections to them, and who
+ * waits for one.
+ *
+ * One shared mapping, made by the master before it forks. Every connection to a server is a claim
+ * in it: waited for, in use, or kept idle. So max_conns, keepalive and the queue hold over all
+ * workers, and what a dead worker held is given back. A group is a backend, found by its name, so
+ * that reloads and replaced workers go on with the same counts.
+ *
+ *     ledger_acquire --> [active] --ledger_release--> [idle] --ledger_reuse--> [active]
+ *                  \--> [waiting] --on_grant--> [active]  \--on_give_up: another worker waits
+ *
+ * Plain data under one robust mutex a group; a worker that dies inside it costs nothing, since all
+ * counts can be made again from the claims. No libev, no Lua: workers wake one another through an
+ * eventfd each, which their loop watches. Contract section 4.
+ */
+#ifndef MG_LEDGER_H
+#define MG_LEDGER_H
+
+#include "str.h"
+
+#define LEDGER_NONE        UINT32_MAX
+#define LEDGER_MAX_WORKERS 256
+
+struct ledger;
+
+/* What a policy and the status see of one server. Read without the lock, field by field. */
+struct ledger_server {
+    uint64_t key; /* hash of its address; 0: free */
+    uint32_t group;
+    uint32_t next;      /* of the group */
+    uint32_t idle_head; /* claims kept idle, the latest first */
+    uint32_t idle_tail;
+    /* Settings, of whoever opened it last. */
+    uint32_t max_conns; /* 0: no limit */
+    uint32_t keepalive;
+    uint32_t max_fails;
+    bool backup;
+    double fail_timeout, slow_start, weight;
+    /* State. */
+    uint32_t active; /* connections in use */
+    uint32_t idle;
+    bool draining;
+    bool down;                            /* failed too often; tried again at retry_at */
+    bool sick;                            /* its health checks fail */
+    bool gone;                            /* no address of the backend any more */
+    uint32_t fails;                       /* within fail_timeout */
+    double failed_at, retry_at, up_since; /* monotonic seconds */
+    double next_check;                    /* when the next health check is due */
+    uint32_t check_streak;                /* checks in a row that said otherwise */
+    double latency;                       /* to the first byte, moving average; 0: not known */
+    uint32_t others;                      /* requests of others there, by php-fpm's status page */
+    /* Counters. */
+    uint64_t requests, failures, answers;
+    uint64_t messages; /* that its applications wrote to STDERR */
+};
+
+/* What a worker is to the ledger. One a process. */
+struct ledger_seat {
+    struct ledger *ledger;
+    unsigned worker;
+    uint32_t free; /* claims of this worker that are free */
+    bool posted;   /* something for ourselves is in the box: collect it soon */
+    void (*on_grant)(void *holder, uint32_t claim, uint32_t server);
+    void (*on_refuse)(void *holder); /* nothing is left to wait for */
+    void (*on_give_up)(void *holder);
+};
+
+struct ledger_limits {
+    uint32_t queue;      /* for each server */
+    uint32_t per_tenant; /* 0: no limit */
+};
+
+struct ledger_server_limits {
+    uint32_t max_conns, keepalive, max_fails;
+    double fail_timeout, slow_start, weight;
+    bool backup;
+};
+
+/* Seconds of the clock that all processes share. */
+double ledger_now(void);
+
+/* --- the master --- */
+
+/* NULL: no memory or descriptors. */
+struct ledger *ledger_new(unsigned workers);
+void ledger_free(struct ledger *l);
+/* A worker has ended, however: what it held is given back, what others wait for is granted. */
+void ledger_worker_gone(struct ledger *l, unsigned worker);
+
+/* --- a worker --- */
+
+void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker);
+/* Readable when something is in this worker's box. */
+int ledger_wake_fd(const struct ledger_seat *seat);
+/* Takes what others have left for this worker: calls on_grant and on_give_up. */
+void ledger_collect(struct ledger_seat *seat);
+
+/* The group of that name, made where there is none; its limits are these from now on. LEDGER_NONE:
+ * there are too many. Close it once for each time it was opened. */
+uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits);
+void ledger_close(struct ledger_seat *seat, uint32_t group);
+/* The server with that address in the group, likewise. */
+uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
+                            const struct ledger_server_limits *limits);
+/* No address of the backend any more, since its name has others: no request goes there. */
+void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
+
+struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
+bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
+uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
+/* How many may wait. */
+uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
+/* The first server of the group; the others follow by `next`. */
+uint32_t ledger_first(const struct ledger_seat *seat, uint32_t group);
+/* The class of servers that requests go to now: 0 those in service, 1 backups, 2 and 3 the same
+ * when all have failed too often (better than none), LEDGER_NO_TIER: there is none. */
+unsigned ledger_tier(const struct ledger_seat *seat, uint32_t group, double now);
+unsigned ledger_tier_of(const struct ledger_server *s, double now);
+#define LEDGER_NO_TIER 4u
+/* True while it has room for one more connection. */
+bool ledger_has_room(const struct ledger_server *s);
+/* Its weight, which grows for slow_start seconds after it came back. */
+double ledger_weight(const struct ledger_server *s, double now);
+
+enum ledger_answer {
+    LEDGER_GRANTED, /* *claim is active, on wish->server or, if that was any, *server */
+    LEDGER_WAITING, /* *claim waits; on_grant follows */
+    LEDGER_FULL,    /* the queue is */
+};
+
+struct ledger_wish {
+    uint32_t group;
+    uint32_t server; /* LEDGER_NONE: any that is usable */
+    bool only;       /* that server and no other */
+    uint32_t avoid;  /* has just failed; LEDGER_NONE: none */
+    uint64_t tenant; /* its hash; 0: none */
+    void *holder;
+};
+
+/* Asks for a connection to the server, or to any of the group. */
+enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_wish *wish,
+                                  uint32_t *claim);
+/* A kept connection is used again. False: it must be closed, or the tenant has its share; ask for
+ * another one. */
+bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, void *holder);
+
+enum ledger_kept {
+    LEDGER_CLOSE, /* close the connection, then ledger_drop: somebody else waits, or it is enough */
+    LEDGER_KEEP,  /* it is idle now, `holder` its owner */
+    LEDGER_NEXT,  /* *next, who waited in this worker, has it now under the same claim */
+};
+
+/* The request is over and its connection could serve another one. */
+enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *holder,
+                                void **next);
+/* The connection is closed, or the wish is withdrawn, in whatever state. */
+void ledger_drop(struct ledger_seat *seat, uint32_t claim);
+
+/* Everybody of this worker who waits for the group need not wait any more: on_refuse. */
+void ledger_refuse_all(struct ledger_seat *seat, uint32_t group);
+
+/* --- operators, health --- */
+
+void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held);
+void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining);
+/* A request has failed there in a way that speaks against the server. True: it is down now. */
+bool ledger_failed(struct ledger_seat *seat, uint32_t server);
+/* It has answered, `latency` seconds after it was asked. */
+void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency);
+/* A health check ended so; rise and fall are the numbers in a row that change its state. True: it
+ * has changed. */
+bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32_t rise,
+                    uint32_t fall);
+/* True for one worker at a time: the check that is due is this one's. */
+bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval);
+
+#endif

@@ -1,0 +1,118 @@
+/*
+ * ledger_inner - the ledger's own data, for ledger*.c only.
+ *
+ * Everything here lies in the shared mapping. Places are numbers, since each process may have the
+ * mapping elsewhere. "The group is locked" is what every function that takes a struct group needs.
+ */
+#ifndef MG_LEDGER_INNER_H
+#define MG_LEDGER_INNER_H
+
+#include "ledger.h"
+
+#include <pthread.h>
+
+#define LEDGER_GROUPS     4096
+#define LEDGER_SERVERS    8192
+#define LEDGER_TENANTS    16384
+#define LEDGER_BUCKETS    64         /* of the tenants of a group */
+#define LEDGER_WORKER_MAX (1u << 16) /* claims of one worker */
+
+enum claim_state { CLAIM_FREE, CLAIM_WAITING, CLAIM_ACTIVE, CLAIM_IDLE, CLAIM_DROPPED };
+enum claim_event { EVENT_NONE, EVENT_GRANT, EVENT_REFUSE, EVENT_GIVE_UP };
+
+struct claim {
+    void *holder; /* means something in its own worker only */
+    double since; /* it waits */
+    uint32_t next, prev;
+    uint32_t box_next;
+    uint32_t group, server, avoid, tenant;
+    uint16_t worker;
+    uint8_t state;
+    uint8_t event;
+    bool in_box;
+    bool only;
+};
+
+/* Whose share of a group it is. The first of each group stands for requests without a tenant. */
+struct tenant {
+    uint64_t hash;
+    uint32_t bucket_next;
+    uint32_t next, prev; /* among those who wait */
+    uint32_t active, waiting;
+    uint32_t head, tail; /* claims, the oldest first */
+    bool listed;
+};
+
+struct group {
+    pthread_mutex_t lock;
+    bool made;    /* the lock is one */
+    uint64_t key; /* hash of its name; 0: free */
+    bool held;
+    uint32_t queue, per_tenant;
+    uint32_t queued;
+    uint32_t servers; /* the first */
+    uint32_t anyone;  /* the tenant of requests without one */
+    uint32_t waiting; /* tenants with waiters, the first */
+    uint32_t tenants[LEDGER_BUCKETS];
+    uint16_t refs[LEDGER_MAX_WORKERS];
+};
+
+struct part {
+    int wake;
+    uint32_t box;  /* claims with news for this worker */
+    uint32_t used; /* claims that were ever taken: the rest is untouched memory */
+};
+
+struct ledger {
+    size_t size;
+    unsigned workers;
+    pthread_mutex_t lock; /* of groups, servers and tenants coming and going */
+    uint32_t free_tenant, tenants_used;
+    struct part parts[LEDGER_MAX_WORKERS];
+    struct group groups[LEDGER_GROUPS];
+    struct ledger_server servers[LEDGER_SERVERS];
+    struct tenant tenants[LEDGER_TENANTS];
+    struct claim claims[]; /* LEDGER_WORKER_MAX of each worker */
+};
+
+/* --- ledger_lists.c --- */
+
+/* Groups, servers and tenants come and go under this lock; it may be taken inside a group's. */
+void ledger_lock_directory(struct ledger *l);
+struct group *ledger_lock_group(struct ledger *l, uint32_t group);
+void ledger_unlock_group(struct group *g);
+/* All counts and lists of the group made again from the claims. */
+void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group);
+
+/* A tenant that is new in the group; the nameless one where there are too many. */
+uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash);
+uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash);
+/* Forgets a tenant that has nothing any more. */
+void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant);
+/* True when it has per_tenant connections. */
+bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t tenant);
+
+void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim);
+void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim);
+void ledger_become_idle(struct ledger *l, uint32_t claim);
+void ledger_leave_idle(struct ledger *l, uint32_t claim);
+void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server);
+void ledger_leave_active(struct ledger *l, uint32_t claim);
+
+/* A free claim of this worker, or LEDGER_NONE. */
+uint32_t ledger_take_claim(struct ledger_seat *seat);
+/* What lies in the box is only marked, and free once it has been collected. */
+void ledger_free_claim(struct ledger_seat *seat, uint32_t claim);
+/* Leaves news for the claim's worker. `seat` is NULL when it is the master that speaks. */
+void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
+                 enum claim_event event);
+
+/* --- ledger.c --- */
+
+unsigned ledger_group_tier(const struct ledger *l, const struct group *g, double now);
+/* How many may wait. */
+uint32_t ledger_room_of(const struct ledger *l, const struct group *g);
+/* Grants what can be granted now. */
+void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g);
+
+#endif

@@ -1,0 +1,349 @@
+/*
+ * ledger_servers - see ledger.h. This file: the mapping, groups and servers, and what operators,
+ * answers and checks say about them.
+ */
+#include "ledger_inner.h"
+
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LATENCY 0.2 /* weight of the latest answer in the average */
+
+double ledger_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* --- the mapping --- */
+
+static void init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+struct ledger *ledger_new(unsigned workers)
+{
+    size_t size =
+        sizeof(struct ledger) + (size_t)workers * LEDGER_WORKER_MAX * sizeof(struct claim);
+    struct ledger *l =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (l == MAP_FAILED)
+        return NULL;
+    l->size = size;
+    l->workers = workers;
+    l->free_tenant = LEDGER_NONE;
+    init_lock(&l->lock);
+    for (unsigned i = 0; i < workers; i++) {
+        l->parts[i].box = LEDGER_NONE;
+        l->parts[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (l->parts[i].wake < 0) {
+            ledger_free(l);
+            return NULL;
+        }
+    }
+    return l;
+}
+
+void ledger_free(struct ledger *l)
+{
+    for (unsigned i = 0; i < l->workers; i++)
+        if (l->parts[i].wake > 0)
+            close(l->parts[i].wake);
+    munmap(l, l->size);
+}
+
+/* --- groups and servers --- */
+
+static uint64_t hash_of(struct str s)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a; 0 means free */
+    for (size_t i = 0; i < s.n; i++)
+        hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
+    return hash != 0 ? hash : 1;
+}
+
+static void init_group(struct group *g, uint64_t key)
+{
+    if (!g->made)
+        init_lock(&g->lock);
+    memset(g->tenants, 0xff, sizeof g->tenants);
+    memset(g->refs, 0, sizeof g->refs);
+    g->made = true;
+    g->held = false;
+    g->queued = 0;
+    g->servers = g->waiting = g->anyone = LEDGER_NONE;
+    g->key = key;
+}
+
+uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
+{
+    struct ledger *l = seat->ledger;
+    uint64_t key = hash_of(name);
+    uint32_t at = LEDGER_NONE;
+    ledger_lock_directory(l);
+    for (uint32_t i = 0; i < LEDGER_GROUPS && (at == LEDGER_NONE || l->groups[at].key != key); i++)
+        if (l->groups[i].key == key || (at == LEDGER_NONE && l->groups[i].key == 0))
+            at = i;
+    bool made = at != LEDGER_NONE && l->groups[at].key == 0;
+    if (made)
+        init_group(&l->groups[at], key);
+    pthread_mutex_unlock(&l->lock);
+    if (at == LEDGER_NONE)
+        return at;
+    struct group *g = ledger_lock_group(l, at);
+    if (g->anyone == LEDGER_NONE)
+        g->anyone = ledger_new_tenant(l, g, 1);
+    g->queue = limits->queue;
+    g->per_tenant = limits->per_tenant;
+    if (g->refs[seat->worker] < UINT16_MAX)
+        g->refs[seat->worker]++;
+    ledger_unlock_group(g);
+    return g->anyone != LEDGER_NONE ? at : LEDGER_NONE;
+}
+
+static bool is_referred(const struct ledger *l, const struct group *g)
+{
+    for (unsigned w = 0; w < l->workers; w++)
+        if (g->refs[w] > 0)
+            return true;
+    return false;
+}
+
+/* Nobody has the backend any more. */
+static void free_group(struct ledger *l, struct group *g)
+{
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        l->servers[at].key = 0;
+    g->key = 0;
+    uint32_t anyone = g->anyone;
+    g->anyone = LEDGER_NONE;
+    ledger_leave_tenant(l, g, anyone);
+}
+
+void ledger_close(struct ledger_seat *seat, uint32_t group)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    if (g->refs[seat->worker] > 0)
+        g->refs[seat->worker]--;
+    if (!is_referred(l, g) && g->queued == 0)
+        free_group(l, g);
+    ledger_unlock_group(g);
+}
+
+static uint32_t find_server(const struct ledger *l, const struct group *g, uint64_t key)
+{
+    uint32_t at = g->servers;
+    while (at != LEDGER_NONE && l->servers[at].key != key)
+        at = l->servers[at].next;
+    return at;
+}
+
+/* A place for one more server of the group, at the end of its list. */
+static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
+{
+    uint32_t at = 0, *last = &g->servers;
+    ledger_lock_directory(l);
+    while (at < LEDGER_SERVERS && l->servers[at].key != 0)
+        at++;
+    if (at < LEDGER_SERVERS)
+        l->servers[at] = (struct ledger_server){.key = key,
+                                                .group = group,
+                                                .next = LEDGER_NONE,
+                                                .idle_head = LEDGER_NONE,
+                                                .idle_tail = LEDGER_NONE};
+    pthread_mutex_unlock(&l->lock);
+    if (at == LEDGER_SERVERS)
+        return LEDGER_NONE;
+    while (*last != LEDGER_NONE)
+        last = &l->servers[*last].next;
+    *last = at;
+    return at;
+}
+
+uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
+                            const struct ledger_server_limits *limits)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    uint32_t at = find_server(l, g, hash_of(address));
+    if (at == LEDGER_NONE)
+        at = new_server(l, g, group, hash_of(address));
+    if (at != LEDGER_NONE) {
+        struct ledger_server *s = &l->servers[at];
+        s->max_conns = limits->max_conns;
+        s->keepalive = limits->keepalive;
+        s->max_fails = limits->max_fails;
+        s->fail_timeout = limits->fail_timeout;
+        s->slow_start = limits->slow_start;
+        s->weight = limits->weight;
+        s->backup = limits->backup;
+        s->gone = false;
+        ledger_pump(l, seat, g);
+    }
+    ledger_unlock_group(g);
+    return at;
+}
+
+struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
+{
+    return &seat->ledger->servers[server];
+}
+
+bool ledger_is_held(const struct ledger_seat *seat, uint32_t group)
+{
+    return seat->ledger->groups[group].held;
+}
+
+uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group)
+{
+    return seat->ledger->groups[group].queued;
+}
+
+uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
+{
+    return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);
+}
+
+uint32_t ledger_first(const struct ledger_seat *seat, uint32_t group)
+{
+    return seat->ledger->groups[group].servers;
+}
+
+/* --- what operators and answers say --- */
+
+static void give_up_all(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
+{
+    for (uint32_t at = s->idle_head; at != LEDGER_NONE; at = l->claims[at].next)
+        ledger_post(l, seat, at, EVENT_GIVE_UP);
+}
+
+void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    g->held = held;
+    for (uint32_t at = g->servers; held && at != LEDGER_NONE; at = l->servers[at].next)
+        give_up_all(l, seat, &l->servers[at]);
+    ledger_pump(l, seat, g);
+    ledger_unlock_group(g);
+}
+
+/* Locks the group of a server. */
+static struct group *lock_server(struct ledger_seat *seat, uint32_t server,
+                                 struct ledger_server **out)
+{
+    *out = &seat->ledger->servers[server];
+    return ledger_lock_group(seat->ledger, (*out)->group);
+}
+
+void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->draining = draining;
+    if (draining)
+        give_up_all(seat->ledger, seat, s);
+    ledger_pump(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+}
+
+void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->gone = true;
+    give_up_all(seat->ledger, seat, s);
+    ledger_unlock_group(g);
+}
+
+/* Taking the only server out would help nobody. */
+static bool has_others(const struct ledger *l, const struct group *g)
+{
+    unsigned count = 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        count += !l->servers[at].gone;
+    return count > 1;
+}
+
+bool ledger_failed(struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s;
+    double now = ledger_now();
+    struct group *g = lock_server(seat, server, &s);
+    bool was_down = s->down;
+    s->failures++;
+    s->fails = now - s->failed_at < s->fail_timeout ? s->fails + 1 : 1;
+    s->failed_at = now;
+    if (s->max_fails > 0 && (was_down || s->fails >= s->max_fails) && has_others(seat->ledger, g)) {
+        s->down = true;
+        s->retry_at = now + s->fail_timeout;
+    }
+    bool changed = s->down && !was_down;
+    ledger_unlock_group(g);
+    return changed;
+}
+
+static void is_back(struct ledger_server *s)
+{
+    s->fails = 0;
+    s->up_since = ledger_now();
+}
+
+void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency)
+{
+    struct ledger_server *s = &seat->ledger->servers[server];
+    double before = s->latency; /* several may write at once: one of them is lost, which is well */
+    s->latency = before > 0 ? before + (latency - before) * LATENCY : latency;
+    __atomic_fetch_add(&s->answers, 1, __ATOMIC_RELAXED);
+    if (!s->down)
+        return;
+    struct group *g = lock_server(seat, server, &s);
+    s->down = false;
+    is_back(s);
+    ledger_pump(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+}
+
+bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32_t rise,
+                    uint32_t fall)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    bool against = good == s->sick, changed = false;
+    s->check_streak = against ? s->check_streak + 1 : 0;
+    if (against && s->check_streak >= (good ? rise : fall)) {
+        s->sick = !good;
+        s->check_streak = 0;
+        changed = true;
+        if (good) {
+            s->down = false;
+            is_back(s);
+            ledger_pump(seat->ledger, seat, g);
+        }
+    }
+    ledger_unlock_group(g);
+    return changed;
+}
+
+bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval)
+{
+    struct ledger_server *s;
+    double now = ledger_now();
+    struct group *g = lock_server(seat, server, &s);
+    bool due = !s->gone && now >= s->next_check;
+    if (due)
+        s->next_check = now + interval;
+    ledger_unlock_group(g);
+    return due;
+}

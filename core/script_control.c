@@ -1,0 +1,199 @@
+/*
+ * script_control - what moongate.control and the commands need from C: the backends of the running
+ * generation, holding and draining them, and asking another instance.
+ *
+ * Only the worker's script has a world; elsewhere (a command, the loader) there are no backends.
+ */
+#include "script_lua.h"
+
+#include "dial.h"
+
+#include <time.h>
+
+#define WORLD      "moongate.world" /* in the registry: light userdata */
+#define ANSWER_MAX (64u << 20)
+
+static const struct script_world *world_of(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, WORLD);
+    const struct script_world *world = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (world == NULL)
+        luaL_error(L, "there is no running server in this process");
+    return world;
+}
+
+static void set_number(lua_State *L, const char *key, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_boolean(lua_State *L, const char *key, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void set_str(lua_State *L, const char *key, struct str value)
+{
+    script_push_str(L, value);
+    lua_setfield(L, -2, key);
+}
+
+static void push_server(lua_State *L, const struct script_server *server)
+{
+    const struct ledger_server *s = server->slot;
+    lua_createtable(L, 0, 16);
+    set_str(L, "address", server->address);
+    set_number(L, "active", s->active);
+    set_number(L, "idle", s->idle);
+    set_number(L, "requests", (double)s->requests);
+    set_number(L, "answers", (double)s->answers);
+    set_number(L, "failures", (double)s->failures);
+    set_number(L, "messages", (double)s->messages);
+    set_number(L, "fails", s->fails);
+    set_number(L, "latency", s->latency);
+    set_number(L, "load", (double)s->active + (double)s->others);
+    set_number(L, "weight", s->weight);
+    set_number(L, "max_conns", s->max_conns);
+    set_boolean(L, "up", !s->down && !s->sick);
+    set_boolean(L, "backup", s->backup);
+    set_boolean(L, "draining", s->draining);
+}
+
+/* core.backends() -> list of { name, held, queued, max_queue, servers } */
+static int core_backends(lua_State *L)
+{
+    const struct script_world *world = world_of(L);
+    struct script_backend backend;
+    struct script_server server;
+    lua_newtable(L);
+    for (unsigned i = 0; world->backend(world->ctx, i, &backend); i++) {
+        lua_createtable(L, 0, 5);
+        set_str(L, "name", backend.name);
+        set_boolean(L, "held", backend.held);
+        set_number(L, "queued", backend.queued);
+        set_number(L, "max_queue", backend.queue_room);
+        lua_newtable(L);
+        for (unsigned j = 0, n = 0; world->server(world->ctx, i, j, &server); j++) {
+            if (server.slot->gone)
+                continue;
+            push_server(L, &server);
+            lua_rawseti(L, -2, (int)++n);
+        }
+        lua_setfield(L, -2, "servers");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+static struct str check_str(lua_State *L, int idx)
+{
+    struct str s;
+    s.p = luaL_checklstring(L, idx, &s.n);
+    return s;
+}
+
+static int push_outcome(lua_State *L, bool done)
+{
+    lua_pushboolean(L, done);
+    if (done)
+        return 1;
+    lua_pushnil(L);
+    lua_replace(L, -2);
+    lua_pushliteral(L, "there is no such backend, or no such server of it");
+    return 2;
+}
+
+/* core.hold(name, held) -> true; or nil, problem */
+static int core_hold(lua_State *L)
+{
+    const struct script_world *world = world_of(L);
+    return push_outcome(L, world->hold(world->ctx, check_str(L, 1), lua_toboolean(L, 2)));
+}
+
+/* core.drain(name, address, draining) -> true; or nil, problem */
+static int core_drain(lua_State *L)
+{
+    const struct script_world *world = world_of(L);
+    return push_outcome(
+        L, world->drain(world->ctx, check_str(L, 1), check_str(L, 2), lua_toboolean(L, 3)));
+}
+
+static const char *take(void *ctx, struct str bytes, bool *done)
+{
+    struct buf *answer = ctx;
+    *done = bytes.n == 0;
+    buf_append_str(answer, bytes);
+    return answer->overflow ? "the answer is too large" : NULL;
+}
+
+/* core.ask(address, bytes, timeout) -> all that came until the end; or nil, problem. Blocks. */
+static int core_ask(lua_State *L)
+{
+    struct buf out, answer;
+    struct str bytes = check_str(L, 2);
+    buf_init(&out, bytes.n + 1);
+    buf_init(&answer, ANSWER_MAX);
+    buf_append_str(&out, bytes);
+    const struct dial call = {.address = luaL_checkstring(L, 1),
+                              .timeout = luaL_checknumber(L, 3),
+                              .out = &out,
+                              .take = take,
+                              .ctx = &answer};
+    const char *err = dial(&call);
+    if (err != NULL)
+        lua_pushnil(L);
+    else
+        script_push_str(L, buf_peek(&answer));
+    lua_pushstring(L, err);
+    buf_fini(&out);
+    buf_fini(&answer);
+    return 2;
+}
+
+/* core.pause(seconds). Blocks: for commands. */
+static int core_pause(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 1, "seconds from 0 to 3600");
+    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    nanosleep(&t, NULL);
+    return 0;
+}
+
+void script_control_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"ask", core_ask},   {"backends", core_backends}, {"drain", core_drain},
+        {"hold", core_hold}, {"pause", core_pause},       {NULL, NULL},
+    };
+    luaL_register(L, NULL, functions);
+}
+
+void script_set_world(struct script *s, const struct script_world *world)
+{
+    s->world = *world;
+    lua_pushlightuserdata(s->L, &s->world);
+    lua_setfield(s->L, LUA_REGISTRYINDEX, WORLD);
+}
+
+enum script_result script_control(struct script *s, struct request *req, struct script_call *call)
+{
+    lua_State *L = s->L;
+    if (script_library_function(L, "moongate.control", "handle") != 0) {
+        script_log_misuse("control", "the library", req, lua_tostring(L, -1));
+        lua_pop(L, 1);
+        return SCRIPT_FAILED;
+    }
+    int function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_State *co = script_enter(s, function);
+    luaL_unref(L, LUA_REGISTRYINDEX, function);
+    script_push_box(s, co, req, call);
+    enum script_result result = script_run(s, co, 1, "control", "the library", req);
+    if (result == SCRIPT_DONE)
+        result = script_take_decision(s, co, HOOK_REQUEST, req);
+    script_release_box(s, call);
+    return result;
+}

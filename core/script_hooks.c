@@ -1,0 +1,285 @@
+/*
+ * script_hooks - see script.h. This file: the hooks of a request, one function each.
+ */
+#include "script_lua.h"
+
+#include "log.h"
+
+/* Pushes the request's box onto co, made at the first hook. */
+void script_push_box(struct script *s, lua_State *co, struct request *req, struct script_call *call)
+{
+    if (call->box != NULL) {
+        lua_rawgeti(co, LUA_REGISTRYINDEX, call->ref);
+        return;
+    }
+    call->box = script_push_request(co, req);
+    call->ref = LUA_NOREF;
+    if (s->keep_box) {
+        lua_pushvalue(co, -1);
+        call->ref = luaL_ref(co, LUA_REGISTRYINDEX);
+    }
+}
+
+void script_end(struct script *s, struct script_call *call)
+{
+    if (call->box == NULL)
+        return;
+    call->box->req = NULL;
+    call->box = NULL;
+    luaL_unref(s->L, LUA_REGISTRYINDEX, call->ref);
+}
+
+void script_release_box(struct script *s, struct script_call *call)
+{
+    if (!s->keep_box)
+        script_end(s, call);
+}
+
+const char *script_rule(struct script *s, struct request *req)
+{
+    lua_State *L = s->L;
+    int top = lua_gettop(L);
+    const char *rule = s->sources[HOOK_REQUEST];
+    if (script_library_function(L, "moongate.decision", "rule") == 0) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+        lua_getfield(L, -1, "hooks_original");
+        lua_getfield(L, -1, "on_request");
+        lua_replace(L, -3);
+        lua_pop(L, 1);
+        struct script_box *box = script_push_request(L, req);
+        lua_pushvalue(L, -1); /* keeps the box while the call goes on */
+        lua_insert(L, top + 1);
+        if (lua_pcall(L, 2, 1, 0) == 0 && lua_isstring(L, -1))
+            rule = arena_copy(&req->arena, script_str(L, -1)).p;
+        box->req = NULL;
+    }
+    lua_settop(L, top);
+    return rule;
+}
+
+/* A decision that can't be used: the library says why, in one sentence. */
+static void log_problem(struct script *s, lua_State *co, enum script_hook hook, struct request *req,
+                        const char *reason)
+{
+    const char *text = reason;
+    lua_State *L = s->L;
+    int top = lua_gettop(L);
+    const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->sources[hook];
+    if (script_library_function(L, "moongate.decision", "problem") == 0) {
+        lua_pushvalue(co, 1);
+        lua_xmove(co, L, 1);
+        if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
+            text = lua_tostring(L, -1);
+    }
+    char id[17];
+    request_id_text(req->id, id);
+    log_error("%s: %s returned a decision that can't be used: %s; request %s", where,
+              script_hook_names[hook], text, id);
+    lua_settop(L, top);
+}
+
+enum script_result script_take_decision(struct script *s, lua_State *co, enum script_hook hook,
+                                        struct request *req)
+{
+    lua_settop(co, 4);
+    const char *reason = script_decision(co, 1, 2, 3, req, &s->settings);
+    if (reason != NULL)
+        log_problem(s, co, hook, req, reason);
+    script_leave(co);
+    return reason == NULL ? SCRIPT_DONE : SCRIPT_FAILED;
+}
+
+enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
+{
+    lua_State *co = script_enter(s, s->hooks[HOOK_REQUEST]);
+    script_push_box(s, co, req, call);
+    enum script_result result =
+        script_run(s, co, 1, script_hook_names[HOOK_REQUEST], s->sources[HOOK_REQUEST], req);
+    if (result == SCRIPT_DONE)
+        result = script_take_decision(s, co, HOOK_REQUEST, req);
+    script_release_box(s, call);
+    return result;
+}
+
+enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
+                                 struct params *params)
+{
+    lua_State *co = script_enter(s, s->hooks[HOOK_PARAMS]);
+    script_push_box(s, co, req, call);
+    script_push_params(co, req, params);
+    lua_pushvalue(co, -1);
+    lua_xmove(co, s->L, 1); /* a copy outside, to close it whatever the hook leaves behind */
+    enum script_result result =
+        script_run(s, co, 2, script_hook_names[HOOK_PARAMS], s->sources[HOOK_PARAMS], req);
+    if (result == SCRIPT_DONE)
+        script_leave(co);
+    script_close_view(s->L, -1);
+    lua_pop(s->L, 1);
+    return result;
+}
+
+enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
+                                   bool *replaced)
+{
+    *replaced = false;
+    lua_State *co = script_enter(s, s->hooks[HOOK_RESPONSE]);
+    script_push_box(s, co, req, call);
+    script_push_response(co, req);
+    lua_pushvalue(co, -1);
+    lua_xmove(co, s->L, 1);
+    enum script_result result =
+        script_run(s, co, 2, script_hook_names[HOOK_RESPONSE], s->sources[HOOK_RESPONSE], req);
+    script_close_view(s->L, -1);
+    lua_pop(s->L, 1);
+    if (result != SCRIPT_DONE)
+        return result;
+    if (lua_isnoneornil(co, 1)) {
+        script_leave(co);
+        return SCRIPT_DONE;
+    }
+    *replaced = true;
+    return script_take_decision(s, co, HOOK_RESPONSE, req);
+}
+
+/* Calls a function of (req, log) that may return a line. */
+static enum script_result line_of(struct script *s, int function, const char *what,
+                                  const char *source, struct request *req, struct script_call *call,
+                                  struct str *line)
+{
+    *line = STR_NONE;
+    lua_State *co = script_enter(s, function);
+    script_push_box(s, co, req, call);
+    script_push_log(co, req);
+    enum script_result result = script_run(s, co, 2, what, source, req);
+    if (result != SCRIPT_DONE)
+        return result;
+    if (lua_gettop(co) > 0) {
+        if (lua_type(co, 1) == LUA_TSTRING)
+            *line = arena_printf(&req->arena, "%s\n", lua_tostring(co, 1));
+        else if (lua_isboolean(co, 1) && !lua_toboolean(co, 1))
+            *line = STR("");
+    }
+    script_leave(co);
+    return SCRIPT_DONE;
+}
+
+enum script_result script_log(struct script *s, struct request *req, struct script_call *call,
+                              struct str *line)
+{
+    return line_of(s, s->hooks[HOOK_LOG], script_hook_names[HOOK_LOG], s->sources[HOOK_LOG], req,
+                   call, line);
+}
+
+enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
+                                 struct str *line)
+{
+    return line_of(s, s->format, "log.format", "a function", req, call, line);
+}
+
+/* --- failures, and what applications write --- */
+
+/* What on_error is told beside the request. */
+static void push_error(lua_State *L, const struct request *req, const struct script_error *error)
+{
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, error->kind);
+    lua_setfield(L, -2, "kind");
+    lua_pushinteger(L, error->status);
+    lua_setfield(L, -2, "status");
+    lua_pushstring(L, error->message != NULL ? error->message : "");
+    lua_setfield(L, -2, "message");
+    lua_pushinteger(L, (lua_Integer)req->attempts);
+    lua_setfield(L, -2, "attempts");
+    if (req->backend.n > 0) {
+        script_push_str(L, req->backend);
+        lua_setfield(L, -2, "backend");
+    }
+    if (req->server.n > 0) {
+        script_push_str(L, req->server);
+        lua_setfield(L, -2, "server");
+    }
+}
+
+enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
+                                const struct script_error *error, bool *replaced)
+{
+    *replaced = false;
+    lua_State *co = script_enter(s, s->hooks[HOOK_ERROR]);
+    script_push_box(s, co, req, call);
+    push_error(co, req, error);
+    enum script_result result =
+        script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
+    if (result != SCRIPT_DONE)
+        return result;
+    if (lua_isnoneornil(co, 1)) {
+        script_leave(co);
+        return SCRIPT_DONE;
+    }
+    *replaced = true;
+    return script_take_decision(s, co, HOOK_ERROR, req);
+}
+
+static void push_text(lua_State *L, struct str s)
+{
+    if (s.n > 0)
+        script_push_str(L, s);
+    else
+        lua_pushnil(L);
+}
+
+/* Each element of the list on co's top, then the number of messages below it. */
+static void hand_lines(lua_State *co, struct script_messages *messages)
+{
+    size_t n = lua_istable(co, 1) ? lua_objlen(co, 1) : 0;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(co, 1, (int)i + 1);
+        if (lua_type(co, -1) == LUA_TSTRING)
+            messages->line(messages->ctx, script_str(co, -1));
+        lua_pop(co, 1);
+    }
+    messages->count = (unsigned)(lua_isnumber(co, 2) ? lua_tointeger(co, 2) : (lua_Integer)n);
+}
+
+/* messages.handle(text, docroot, root, hook, req) -> lines, count */
+enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
+                                 struct script_messages *messages)
+{
+    lua_State *L = s->L;
+    bool hooked = s->hooks[HOOK_STDERR] != LUA_NOREF;
+    if (script_library_function(L, "moongate.messages", "handle") != 0) {
+        log_error("moongate.messages: %s", lua_tostring(L, -1));
+        lua_pop(L, 1);
+        return SCRIPT_FAILED;
+    }
+    int function = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_State *co = script_enter(s, function);
+    luaL_unref(L, LUA_REGISTRYINDEX, function);
+    script_push_str(co, messages->text);
+    push_text(co, messages->docroot);
+    push_text(co, messages->root);
+    if (hooked) {
+        lua_rawgeti(co, LUA_REGISTRYINDEX, s->hooks[HOOK_STDERR]);
+        script_push_box(s, co, req, call);
+    } else {
+        lua_pushnil(co);
+        lua_pushnil(co);
+    }
+    enum script_result result = script_run(s, co, 5, script_hook_names[HOOK_STDERR],
+                                           hooked ? s->sources[HOOK_STDERR] : "the library", req);
+    if (result != SCRIPT_DONE)
+        return result;
+    hand_lines(co, messages);
+    script_leave(co);
+    return SCRIPT_DONE;
+}
+
+void script_redirected(struct script *s, struct script_call *call)
+{
+    if (call->box == NULL || call->ref == LUA_NOREF)
+        return;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, call->ref);
+    lua_getfenv(s->L, -1);
+    lua_pushnil(s->L);
+    lua_setfield(s->L, -2, "args");
+    lua_pop(s->L, 2);
+}

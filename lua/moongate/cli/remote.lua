@@ -1,0 +1,185 @@
+-- moongate.cli.remote owns the conversation of a command with a running instance, over its control
+-- listener. Called by status, hold, resume, drain and undrain. See moongate.control for the other
+-- side.
+
+local addr = require("moongate.addr")
+local common = require("moongate.cli.common")
+local core = require("moongate.core")
+local json = require("moongate.json")
+local units = require("moongate.units")
+local url = require("moongate.url")
+
+local M = {}
+
+-- An instance that is alive answers at once.
+local TIMEOUT = 5
+local POLL_INTERVAL = 0.05
+
+M.CONTROL_OPTION = {
+  name = "--control", value = "ADDR", help = "where the instance listens for commands",
+}
+M.WAIT_OPTION = {
+  name = "--wait", value = "TIME", help = "how long to wait for requests in flight (30s)",
+}
+
+--- The body of an answer.
+---@param answer string all that came
+---@return integer|nil status nil where this is no whole HTTP answer
+---@return string|nil body
+local function parse(answer)
+  local status, at = answer:match("^HTTP/1%.[01] (%d%d%d)[^\r\n]*\r\n()")
+  local head_end, body_at = answer:find("\r\n\r\n", (at or 3) - 2, true)
+  if not status or not head_end then
+    return nil
+  end
+  local length = answer:sub(at - 2, head_end):lower():match("\r\ncontent%-length: *(%d+)")
+  local body = answer:sub(body_at + 1)
+  if not length or #body ~= tonumber(length) then
+    return nil
+  end
+  return tonumber(status), body
+end
+
+--- Asks the instance.
+---@param address string
+---@param method "GET"|"POST"
+---@param target string path and query
+---@return table|nil value what it said
+---@return string|nil problem
+local function ask(address, method, target)
+  local host = address:match("^unix:") and "localhost" or address
+  local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s"
+    .. "\r\n"):format(method, target, host,
+    method == "POST" and "Moongate-Control: 1\r\nContent-Length: 0\r\n" or ""), TIMEOUT)
+  if not answer then
+    return nil, ("no instance answers at %s: %s; `--control ADDR` says where another one is")
+      :format(address, reason)
+  end
+  local status, body = parse(answer)
+  local value = body and json.decode(body)
+  if type(value) ~= "table" then
+    return nil, ("%s: what answers there is no control listener of moongate"):format(address)
+  elseif status ~= 200 then
+    return nil, tostring(value.error or "the instance answered " .. status)
+  end
+  return value
+end
+
+--- Where the instance is.
+---@param args table
+---@return string|nil address
+---@return string|nil problem
+local function address_of(args)
+  if not args.control then
+    return common.control_default()
+  end
+  local address, problem = addr.parse(args.control, "connect")
+  return address, not address and ("--control: '%s': %s"):format(args.control,
+    problem or "expected " .. addr.EXPECTED) or nil
+end
+
+--- Reads from the instance.
+---@param args table of the command line
+---@param target string path and query
+---@return integer status for the shell
+---@return string|nil problem
+---@return table|nil value where status is 0
+---@return string|nil address
+function M.get(args, target)
+  local address, problem = address_of(args)
+  if not address then
+    return 2, problem
+  end
+  local value
+  value, problem = ask(address, "GET", target)
+  if not value then
+    return 1, problem
+  end
+  return 0, nil, value, address
+end
+
+--- "/hold?backend=a%20b"
+local function target_of(path, query)
+  local parts = {}
+  for i = 1, #query, 2 do
+    parts[#parts + 1] = query[i] .. "=" .. url.escape(query[i + 1])
+  end
+  return path .. "?" .. table.concat(parts, "&")
+end
+
+--- How many requests a backend, or one of its servers, has in flight.
+local function in_flight(backend, server)
+  local count = 0
+  for _, one in ipairs(backend.servers or {}) do
+    if server == nil or one.address == server then
+      count = count + one.active
+    end
+  end
+  return count
+end
+
+--- Waits until nothing is in flight any more.
+---@return integer|nil left how many are after that time: 0 where it worked
+---@return string|nil problem
+local function wait(address, name, server, seconds)
+  local target, deadline = target_of("/backends", { "name", name }), core.now() + seconds
+  local left
+  -- Bounded by the number of looks too, since the clock may be set back.
+  for _ = 0, seconds / POLL_INTERVAL do
+    local backend, problem = ask(address, "GET", target)
+    if not backend then
+      return nil, problem
+    end
+    left = in_flight(backend, server)
+    if left == 0 or core.now() >= deadline then
+      break
+    end
+    core.pause(POLL_INTERVAL)
+  end
+  return left
+end
+
+---@class moongate.cli.Order
+---@field path string "/hold"
+---@field query string[] names and values in turn
+---@field waits boolean until no request is in flight
+---@field done string what is printed then
+---@field still string|nil what is the case, when waiting was not enough
+---@field undo string|nil how to end that
+
+--- Tells the instance to do something to the backend args[1], or its server args[2].
+---@param args table of the command line
+---@param order moongate.cli.Order
+---@return integer status for the shell
+---@return string|nil message
+function M.post(args, order)
+  local address, problem = address_of(args)
+  if not address then
+    return 2, problem
+  end
+  local seconds = args.wait and units.duration(tonumber(args.wait) or args.wait) or 30
+  if args.wait and not units.duration(tonumber(args.wait) or args.wait) then
+    return 2, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
+  end
+  local done
+  done, problem = ask(address, "POST", target_of(order.path, order.query))
+  if not done then
+    return 1, problem
+  end
+  if order.waits then
+    local server = args[2] and (addr.parse(args[2], "connect") or args[2])
+    local left
+    left, problem = wait(address, args[1], server, seconds)
+    if problem then
+      return 1, ("%s, but how many requests are in flight can't be said: %s; `%s` ends it"):format(
+        order.still, problem, order.undo)
+    elseif left > 0 then
+      return 1, ("%s, but %d request%s still in flight after %g s; `%s` ends it"):format(
+        order.still, left, left == 1 and " is" or "s are", seconds, order.undo)
+    end
+  end
+  io.stdout:write(order.done, "\n")
+  return 0
+end
+
+return M

@@ -1,0 +1,20 @@
+-- moongate.cli.resume owns `moongate resume`: the end of `hold`. Called by moongate.cli.
+
+local remote = require("moongate.cli.remote")
+
+local M = {
+  usage = "resume BACKEND [OPTIONS]", summary = "let the requests of a held backend go",
+  options = { remote.CONTROL_OPTION },
+  min = 1, max = 1,
+}
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  return remote.post(args, {
+    path = "/resume", query = { "backend", args[1] },
+    done = ("backend '%s' serves again"):format(args[1]),
+  })
+end
+
+return M

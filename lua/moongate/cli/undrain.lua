@@ -1,0 +1,20 @@
+-- moongate.cli.undrain owns `moongate undrain`: the end of `drain`. Called by moongate.cli.
+
+local remote = require("moongate.cli.remote")
+
+local M = {
+  usage = "undrain BACKEND SERVER [OPTIONS]", summary = "take a drained server back",
+  options = { remote.CONTROL_OPTION },
+  min = 2, max = 2,
+}
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  return remote.post(args, {
+    path = "/undrain", query = { "backend", args[1], "server", args[2] },
+    done = ("server %s of backend '%s' serves again"):format(args[2], args[1]),
+  })
+end
+
+return M

@@ -1,0 +1,182 @@
+-- moongate.control owns what the control listener answers: the state of the backends, and hold,
+-- resume, drain and undrain. Called by core/ in a worker, for requests on that listener. What is
+-- done holds for all workers: core/ keeps it in memory that they share.
+--
+--     GET  /status                            { version, backends }
+--     GET  /backends[?name=B]                 all backends, or one
+--     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
+--     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
+--
+-- Whoever can connect may do all this: that is for the listener's address to say. A web page in the
+-- browser of such a person may not: see `forbidden`.
+
+local addr = require("moongate.addr")
+local json = require("moongate.json")
+local suggest = require("moongate.suggest")
+
+local has_core, library = pcall(require, "moongate.core")
+
+local M = {}
+
+--- A reply in JSON.
+local function reply(status, value, headers)
+  local all = { ["Content-Type"] = "application/json", ["Cache-Control"] = "no-store" }
+  for name, text in pairs(headers or {}) do
+    all[name] = text
+  end
+  return { status = status, headers = all, body = json.encode(value) .. "\n" }
+end
+
+local function failure(status, text, ...)
+  return reply(status, { error = text:format(...) })
+end
+
+-- Looking -----------------------------------------------------------------------------------------
+
+--- A backend with the sums over its servers.
+local function with_totals(backend)
+  local totals = { active = 0, idle = 0, requests = 0, fails = 0, up = 0 }
+  for _, server in ipairs(backend.servers) do
+    for _, key in ipairs({ "active", "idle", "requests", "fails" }) do
+      totals[key] = totals[key] + server[key]
+    end
+    totals.up = totals.up + (server.up and 1 or 0)
+  end
+  json.list(backend.servers)
+  backend.totals = totals
+  return backend
+end
+
+local function all_backends(core)
+  local list = core.backends()
+  for _, backend in ipairs(list) do
+    with_totals(backend)
+  end
+  return json.list(list)
+end
+
+--- The backend of a name.
+---@return table|nil backend
+---@return table|nil decision the answer where there is none
+local function find_backend(core, name, key)
+  if name == nil or name == "" then
+    return nil, failure(400, "'%s' is missing: the name of a backend", key)
+  end
+  local known = {}
+  for _, backend in ipairs(core.backends()) do
+    if backend.name == name then
+      return backend
+    end
+    known[#known + 1] = backend.name
+  end
+  return nil, failure(404, "there is no backend '%s'%s", name, suggest.hint(name, known))
+end
+
+--- The address of a backend's server, as the backend writes it.
+---@return string|nil address
+---@return table|nil decision the answer where there is none
+local function find_server(backend, given)
+  if given == nil or given == "" then
+    return nil, failure(400, "'server' is missing: the address of a server of '%s'", backend.name)
+  end
+  local address, known = addr.parse(given, "connect") or given, {}
+  for _, server in ipairs(backend.servers) do
+    if server.address == address then
+      return address
+    end
+    known[#known + 1] = server.address
+  end
+  return nil, failure(404, "backend '%s' has no server '%s'%s", backend.name, given,
+    suggest.hint(given, known))
+end
+
+local function status(_, core)
+  return reply(200, { version = core.version, backends = all_backends(core) })
+end
+
+local function backends(req, core)
+  local name = req.args.name
+  if name == nil then
+    return reply(200, all_backends(core))
+  end
+  local backend, answer = find_backend(core, name, "name")
+  return answer or reply(200, with_totals(backend))
+end
+
+-- Doing -------------------------------------------------------------------------------------------
+
+--- What the core said about something that it was told to do.
+local function outcome(done, problem)
+  return done and reply(200, { ok = true }) or failure(500, "%s", tostring(problem))
+end
+
+local function holder(on)
+  return function(req, core)
+    local backend, answer = find_backend(core, req.args.backend, "backend")
+    return answer or outcome(core.hold(backend.name, on))
+  end
+end
+
+local function drainer(on)
+  return function(req, core)
+    local backend, address, answer
+    backend, answer = find_backend(core, req.args.backend, "backend")
+    if backend then
+      address, answer = find_server(backend, req.args.server)
+    end
+    return answer or outcome(core.drain(backend.name, address, on))
+  end
+end
+
+--- Why a request may not change anything. Pages of other sites can make a browser send a POST, but
+--- not with a header like this one; and a browser that sends it for a page of this very address
+--- (whose name may have been pointed here) says so with Origin.
+local function forbidden(req)
+  if req.headers["Moongate-Control"] ~= "1" then
+    return failure(403, "a POST needs the header 'Moongate-Control: 1', so that no web page can "
+      .. "send one")
+  elseif req.headers.Origin ~= nil then
+    return failure(403, "a POST with the header 'Origin' comes from a web page, and none may send "
+      .. "one")
+  end
+  return nil
+end
+
+-- A request ---------------------------------------------------------------------------------------
+
+local PAGES = { ["/status"] = status, ["/backends"] = backends }
+local ACTIONS = {
+  ["/hold"] = holder(true), ["/resume"] = holder(false), ["/drain"] = drainer(true),
+  ["/undrain"] = drainer(false),
+}
+
+local function wrong_method(req, allowed)
+  return reply(405, { error = ("%s takes %s"):format(req.path, allowed) }, { Allow = allowed })
+end
+
+--- Answers a request on the control listener.
+---@param req table as in on_request
+---@param core table|nil `version backends hold drain`, default moongate.core
+---@return table decision a reply
+function M.handle(req, core)
+  core = core or has_core and library
+  local page, action = PAGES[req.path], ACTIONS[req.path]
+  if page then
+    local reads = req.method == "GET" or req.method == "HEAD"
+    return reads and page(req, core) or wrong_method(req, "GET, HEAD")
+  elseif action then
+    if req.method ~= "POST" then
+      return wrong_method(req, "POST")
+    end
+    return forbidden(req) or action(req, core)
+  end
+  local known = {}
+  for _, group in ipairs({ PAGES, ACTIONS }) do
+    for path in pairs(group) do
+      known[#known + 1] = path
+    end
+  end
+  return failure(404, "there is no %s%s", req.path, suggest.hint(req.path, known))
+end
+
+return M

@@ -1,0 +1,250 @@
+-- Specs of moongate.cli.remote and of the commands that use it: status, hold, resume, drain,
+-- undrain. The instance is a function that answers.
+
+local json = require("moongate.json")
+local program = require("support.program")
+
+describe("a command to a running instance", function()
+  local core, asked, answers, slept
+  before_each(function()
+    asked, answers, slept = {}, {}, 0
+    core = program.core()
+    core.now = function()
+      return 1000 + slept
+    end
+    core.pause = function(seconds)
+      slept = slept + seconds
+    end
+    core.ask = function(address, bytes, timeout)
+      assert.is_true(timeout > 0 and timeout <= 10)
+      asked[#asked + 1] = { address = address, bytes = bytes, line = bytes:match("^[^\r]*") }
+      local answer = table.remove(answers, 1) or answers.last
+      if type(answer) ~= "table" then
+        return answer, "Connection refused"
+      end
+      return answer.text
+    end
+  end)
+
+  --- An answer as the control listener gives it.
+  local function answer(value, status)
+    local body = json.encode(value)
+    return { text = ("HTTP/1.1 %d X\r\nContent-Type: application/json\r\ncontent-length: %d\r\n"
+      .. "Connection: close\r\n\r\n%s"):format(status or 200, #body, body) }
+  end
+
+  local function backend(...)
+    local servers = {}
+    for i, active in ipairs({ ... }) do
+      servers[i] = { address = ("10.0.0.%d:9000"):format(i), active = active }
+    end
+    return answer({ name = "app", servers = servers })
+  end
+
+  it("asks where the instance is by default", function()
+    local getenv = os.getenv
+    finally(function()
+      os.getenv = getenv -- luacheck: ignore 122
+    end)
+    for _, case in ipairs({
+      { 0, "/run/user/0", "unix:/run/moongate/moongate.sock" },
+      { 1000, "/run/user/1000", "unix:/run/user/1000/moongate/moongate.sock" },
+      { 1000, nil, "unix:/tmp/moongate-1000/moongate.sock" },
+      { 1000, "relative", "unix:/tmp/moongate-1000/moongate.sock" },
+      { 1000, "/" .. ("x"):rep(100), "unix:/tmp/moongate-1000/moongate.sock" },
+    }) do
+      core.uid = function()
+        return case[1]
+      end
+      os.getenv = function() -- luacheck: ignore 122
+        return case[2]
+      end
+      asked = {}
+      answers = { answer({ ok = true }) }
+      assert.equal(0, (program.run(core, "resume", "app")))
+      assert.equal(case[3], asked[1].address)
+      program.run(core, "run", "r.lua")
+      assert.equal(case[3], core.ran.control_default)
+    end
+  end)
+
+  it("sends whole requests", function()
+    answers = { answer({ ok = true }) }
+    local status, stdout, stderr = program.run(core, "resume", "my app", "--control", ":9901")
+    assert.equal("", stderr)
+    assert.equal(0, status)
+    assert.equal("backend 'my app' serves again\n", stdout)
+    assert.equal("127.0.0.1:9901", asked[1].address)
+    assert.equal("POST /resume?backend=my%20app HTTP/1.1\r\nHost: 127.0.0.1:9901\r\n"
+      .. "Connection: close\r\nMoongate-Control: 1\r\nContent-Length: 0\r\n\r\n", asked[1].bytes)
+  end)
+
+  it("undrains", function()
+    answers = { answer({ ok = true }) }
+    local status, stdout = program.run(core, "undrain", "app", "unix:/run/a.sock")
+    assert.equal(0, status)
+    assert.equal("server unix:/run/a.sock of backend 'app' serves again\n", stdout)
+    assert.equal("POST /undrain?backend=app&server=unix%3A%2Frun%2Fa.sock HTTP/1.1", asked[1].line)
+  end)
+
+  it("hold waits until no request is in flight", function()
+    answers = { answer({ ok = true }), backend(2, 1), backend(0, 1), backend(0, 0) }
+    local status, stdout, stderr = program.run(core, "hold", "app", "--control", "unix:/x")
+    assert.equal("", stderr)
+    assert.equal(0, status)
+    assert.equal("backend 'app' is held: no request is in flight\n", stdout)
+    assert.equal(4, #asked)
+    assert.equal("POST /hold?backend=app HTTP/1.1", asked[1].line)
+    assert.equal("GET /backends?name=app HTTP/1.1", asked[4].line)
+    assert.is_true(math.abs(slept - 0.1) < 1e-9)
+  end)
+
+  it("hold says how many are left when the time is over, and that it stands", function()
+    answers = { answer({ ok = true }), last = backend(2, 1) }
+    local status, stdout, stderr = program.run(core, "hold", "app", "--wait", "500ms")
+    assert.equal(1, status)
+    assert.equal("", stdout)
+    assert.equal("moongate: backend 'app' is held and stays so, but 3 requests are still in flight "
+      .. "after 0.5 s; `moongate resume app` ends it\n", stderr)
+    assert.is_true(slept <= 0.55)
+  end)
+
+  it("hold waits for half a minute, however the clock is set", function()
+    core.now = function()
+      return 1000 - slept
+    end
+    answers = { answer({ ok = true }), last = backend(1) }
+    local status, _, stderr = program.run(core, "hold", "app")
+    assert.equal(1, status)
+    assert.matches("1 request is still in flight after 30 s", stderr)
+    assert.is_true(slept < 31)
+    slept, answers = 0, { answer({ ok = true }), last = backend(1) }
+    assert.equal(1, (program.run(core, "hold", "app", "--wait", "0")))
+    assert.is_true(slept < 0.1)
+  end)
+
+  it("hold says that it stands when the instance is lost", function()
+    answers = { answer({ ok = true }) }
+    local status, _, stderr = program.run(core, "hold", "app", "--control", "unix:/x")
+    assert.equal(1, status)
+    assert.matches("^moongate: backend 'app' is held and stays so, but how many requests are in "
+      .. "flight can't be said: no instance answers at unix:/x: ", stderr)
+  end)
+
+  it("drain waits for that server alone", function()
+    answers = { answer({ ok = true }), backend(1, 5), backend(0, 5) }
+    local status, stdout = program.run(core, "drain", "app", "10.0.0.1:9000")
+    assert.equal(0, status)
+    assert.equal("server 10.0.0.1:9000 of backend 'app' is drained: no request is in flight\n",
+      stdout)
+    assert.equal("POST /drain?backend=app&server=10.0.0.1%3A9000 HTTP/1.1", asked[1].line)
+    assert.equal(3, #asked)
+    answers = { answer({ ok = true }), last = backend(1, 0) }
+    local _, _, stderr = program.run(core, "drain", "app", "10.0.0.1:9000", "--wait=0.1")
+    assert.equal("moongate: server 10.0.0.1:9000 of backend 'app' is draining and stays so, but 1 "
+      .. "request is still in flight after 0.1 s; `moongate undrain app 10.0.0.1:9000` ends it\n",
+      stderr)
+  end)
+
+  it("says what the instance says", function()
+    answers = { answer({ error = "there is no backend 'ap'; did you mean 'app'?" }, 404) }
+    local status, stdout, stderr = program.run(core, "hold", "ap")
+    assert.equal(1, status)
+    assert.equal("", stdout)
+    assert.equal("moongate: there is no backend 'ap'; did you mean 'app'?\n", stderr)
+    assert.equal(1, #asked)
+  end)
+
+  it("says where nothing listens, and how to name another place", function()
+    local status, _, stderr = program.run(core, "status", "--control", "unix:/run/x.sock")
+    assert.equal(1, status)
+    assert.equal("moongate: no instance answers at unix:/run/x.sock: Connection refused; "
+      .. "`--control ADDR` says where another one is\n", stderr)
+  end)
+
+  it("trusts no other answer", function()
+    local whole = answer({ ok = true }).text
+    for _, text in ipairs({
+      "", "SSH-2.0-OpenSSH\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\n\r\n{}",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", whole:sub(1, -2), whole .. "x",
+      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n\"\"",
+    }) do
+      answers = { { text = text } }
+      local status, _, stderr = program.run(core, "resume", "app", "--control", "unix:/x")
+      assert.equal(1, status)
+      assert.equal("moongate: unix:/x: what answers there is no control listener of moongate\n",
+        stderr)
+    end
+  end)
+
+  for _, case in ipairs({
+    { { "hold", "app", "--wait", "soon" }, "moongate hold: --wait: 'soon': expected a duration" },
+    { { "hold", "app", "--wait", "-1" }, "moongate hold: --wait: '-1': expected a duration" },
+    { { "hold", "app", "--control", "x" }, "moongate hold: --control: 'x': expected an address" },
+    { { "status", "--control", "x" }, "moongate status: --control: 'x': expected an address" },
+    { { "drain", "app" }, "moongate drain: an argument is missing\nusage: moongate drain BACKEND" },
+    { { "hold" }, "moongate hold: an argument is missing" },
+    { { "resume", "app", "--wait", "1" }, "moongate resume: unknown option '--wait'" },
+  }) do
+    it("rejects: " .. table.concat(case[1], " "), function()
+      local status, stdout, stderr = program.run(core, unpack(case[1]))
+      assert.equal(2, status)
+      assert.equal("", stdout)
+      assert.equal(case[2], stderr:sub(1, #case[2]))
+      assert.same({}, asked)
+    end)
+  end
+
+  describe("status", function()
+    local state
+    before_each(function()
+      state = {
+        version = "0.1.0",
+        backends = {
+          {
+            name = "app", held = true, queued = 3, max_queue = 2048,
+            totals = { active = 2, idle = 1, requests = 1234567, fails = 4, up = 1 },
+            servers = {
+              { address = "10.0.0.1:9000", active = 2, idle = 1, requests = 1234560, fails = 0,
+                latency = 0.0123, up = true, backup = false, draining = false, max_conns = 8 },
+              { address = "10.0.0.2:9000", active = 0, idle = 0, requests = 7, fails = 4,
+                latency = 0, up = false, backup = true, draining = false, max_conns = 0 },
+              { address = "10.0.0.3:9000", active = 0, idle = 0, requests = 0, fails = 0,
+                latency = 0, up = true, backup = false, draining = true, max_conns = 0 },
+            },
+          },
+        },
+      }
+    end)
+
+    it("is a table", function()
+      answers = { answer(state) }
+      local status, stdout, stderr = program.run(core, "status", "--control", "unix:/x")
+      assert.equal("", stderr)
+      assert.equal(0, status)
+      assert.equal("GET /status HTTP/1.1", asked[1].line)
+      assert.equal(table.concat({
+        "moongate 0.1.0 at unix:/x",
+        "BACKEND          STATE         ACTIVE  IDLE  MAX  QUEUED  REQUESTS  FAILS  LATENCY",
+        "app              held               2     1       3/2048   1234567      4",
+        "  10.0.0.1:9000  up                 2     1    8           1234560      0  12.3 ms",
+        "  10.0.0.2:9000  down, backup       0     0                      7      4",
+        "  10.0.0.3:9000  draining           0     0                      0      0",
+        "",
+      }, "\n"), stdout)
+    end)
+
+    it("is JSON", function()
+      answers = { answer(state) }
+      local status, stdout = program.run(core, "status", "--json")
+      assert.equal(0, status)
+      assert.same(state, json.decode(stdout))
+    end)
+
+    it("is short without backends", function()
+      answers = { answer({ version = "0.1.0", backends = json.list({}) }) }
+      local _, stdout = program.run(core, "status", "--control", "unix:/x")
+      assert.equal("moongate 0.1.0 at unix:/x\n", stdout)
+    end)
+  end)
+end)

@@ -1,0 +1,165 @@
+-- Specs of moongate.control, with a core made of tables.
+
+local control = require("moongate.control")
+local json = require("moongate.json")
+
+describe("control", function()
+  local core
+  before_each(function()
+    core = { version = "1.2.3", done = {} }
+    function core.backends()
+      local function server(address, fields)
+        local one = {
+          address = address, active = 2, idle = 1, requests = 10, fails = 1, latency = 0.01,
+          up = true, backup = false, draining = false, weight = 1, max_conns = 4,
+        }
+        for key, value in pairs(fields or {}) do
+          one[key] = value
+        end
+        return one
+      end
+      return {
+        {
+          name = "app", held = false, queued = 3, max_queue = 2048,
+          servers = { server("10.0.0.1:9000"), server("127.0.0.1:9000", { up = false }) },
+        },
+        { name = "my app", held = true, queued = 0, max_queue = 1024,
+          servers = { server("unix:/run/a.sock") } },
+      }
+    end
+    function core.hold(...)
+      table.insert(core.done, { "hold", ... })
+      return true
+    end
+    function core.drain(...)
+      table.insert(core.done, { "drain", ... })
+      return true
+    end
+  end)
+
+  local function ask(method, path, args, headers)
+    local d = control.handle({
+      method = method, path = path, args = args or {}, headers = headers or {},
+    }, core)
+    assert.equal("application/json", d.headers["Content-Type"])
+    assert.equal("no-store", d.headers["Cache-Control"])
+    assert.is_nil(require("moongate.decision").problem(d))
+    return d.status, assert(json.decode(d.body)), d
+  end
+
+  local function post(path, args)
+    return ask("POST", path, args, { ["Moongate-Control"] = "1" })
+  end
+
+  it("shows its state", function()
+    local status, got = ask("GET", "/status")
+    assert.equal(200, status)
+    assert.equal("1.2.3", got.version)
+    assert.equal("app", got.backends[1].name)
+    assert.same({ active = 4, idle = 2, requests = 20, fails = 2, up = 1 }, got.backends[1].totals)
+    assert.equal("127.0.0.1:9000", got.backends[1].servers[2].address)
+    assert.is_false(got.backends[1].servers[2].up)
+    assert.equal(200, (ask("HEAD", "/status")))
+  end)
+
+  it("shows lists that are empty as lists", function()
+    core.backends = function()
+      return {}
+    end
+    local _, _, d = ask("GET", "/status")
+    assert.matches('"backends": %[%]', d.body)
+    core.backends = function()
+      return { { name = "app", held = false, queued = 0, max_queue = 0, servers = {} } }
+    end
+    _, _, d = ask("GET", "/backends")
+    assert.matches('"servers": %[%]', d.body)
+  end)
+
+  it("shows one backend", function()
+    local status, got = ask("GET", "/backends", { name = "my app" })
+    assert.equal(200, status)
+    assert.equal("my app", got.name)
+    assert.is_true(got.held)
+    assert.equal(2, got.totals.active)
+    status, got = ask("GET", "/backends")
+    assert.equal(200, status)
+    assert.equal(2, #got)
+  end)
+
+  it("holds and resumes, drains and undrains", function()
+    for _, case in ipairs({
+      { "/hold", { backend = "app" }, { "hold", "app", true } },
+      { "/resume", { backend = "my app" }, { "hold", "my app", false } },
+      { "/drain", { backend = "app", server = "10.0.0.1:9000" },
+        { "drain", "app", "10.0.0.1:9000", true } },
+      { "/undrain", { backend = "app", server = ":9000" },
+        { "drain", "app", "127.0.0.1:9000", false } },
+      { "/drain", { backend = "my app", server = "unix:/run/a.sock" },
+        { "drain", "my app", "unix:/run/a.sock", true } },
+    }) do
+      core.done = {}
+      local status, got = post(case[1], case[2])
+      assert.equal(200, status)
+      assert.same({ ok = true }, got)
+      assert.same({ case[3] }, core.done)
+    end
+  end)
+
+  it("names what it does not know", function()
+    for _, case in ipairs({
+      { "/hold", { backend = "ap" }, 404, "there is no backend 'ap'; did you mean 'app'?" },
+      { "/hold", {}, 400, "'backend' is missing: the name of a backend" },
+      { "/drain", { backend = "app", server = "10.0.0.2:9000" }, 404,
+        "backend 'app' has no server '10.0.0.2:9000'; did you mean '10.0.0.1:9000'?" },
+      { "/drain", { backend = "app" }, 400,
+        "'server' is missing: the address of a server of 'app'" },
+      { "/drain", { backend = "%s", server = "x" }, 404, "there is no backend '%s'" },
+    }) do
+      local status, got = post(case[1], case[2])
+      assert.equal(case[3], status)
+      assert.same({ error = case[4] }, got)
+      assert.same({}, core.done)
+    end
+    local status, got = ask("GET", "/backends", { name = "nope" })
+    assert.equal(404, status)
+    assert.equal("there is no backend 'nope'", got.error)
+    status, got = ask("GET", "/statsu")
+    assert.equal(404, status)
+    assert.equal("there is no /statsu; did you mean '/status'?", got.error)
+  end)
+
+  it("says what the core says", function()
+    core.hold = function()
+      return nil, "100% wrong"
+    end
+    local status, got = post("/hold", { backend = "app" })
+    assert.equal(500, status)
+    assert.equal("100% wrong", got.error)
+  end)
+
+  it("takes each path's own method", function()
+    for _, case in ipairs({
+      { "POST", "/status", "GET, HEAD" }, { "PUT", "/backends", "GET, HEAD" },
+      { "GET", "/hold", "POST" }, { "HEAD", "/drain", "POST" }, { "OPTIONS", "/resume", "POST" },
+    }) do
+      local status, got, d = ask(case[1], case[2], { backend = "app" })
+      assert.equal(405, status)
+      assert.equal(case[3], d.headers.Allow)
+      assert.equal(case[2] .. " takes " .. case[3], got.error)
+      assert.same({}, core.done)
+    end
+  end)
+
+  it("does nothing for a web page", function()
+    for _, headers in ipairs({
+      {}, { ["Moongate-Control"] = "0" },
+      { ["Moongate-Control"] = "1", Origin = "http://evil.test" },
+      { ["Moongate-Control"] = "1", Origin = "null" },
+    }) do
+      local status, got = ask("POST", "/hold", { backend = "app" }, headers)
+      assert.equal(403, status)
+      assert.matches("web page", got.error)
+      assert.same({}, core.done)
+    end
+  end)
+end)

@@ -1,0 +1,263 @@
+-- Static files in parts: Range, If-Range and what RFC 9110 says about them (sections 13 and 14),
+-- for files that are read with the head and for those that are sent by the kernel.
+
+local http = require("tests.support.http")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+local stage = require("tests.support.stage")
+
+local ROUTE = [[
+return {
+  control = false,
+  on_request = function(req)
+    return { root = %q, path = req.path, headers = { ["X-Mine"] = "yes" } }
+  end,
+}
+]]
+
+local SMALL, LARGE = "small.txt", "large.bin"
+local content = { [SMALL] = rig.bytes(1000), [LARGE] = rig.bytes(3000000), ["empty.txt"] = "" }
+
+describe("a file", function()
+  local s, root, client
+
+  setup(function()
+    root = process.tempdir("files")
+    stage.write(root, content)
+    for name in pairs(content) do -- a date is a strong validator once its second is over
+      assert.equal(0, process.run({ argv = { "touch", "-d", "2020-02-02T02:02:02Z",
+        root .. "/" .. name } }).code)
+    end
+    s = server.start({ route = ROUTE:format(root) })
+    client = http.open(s.address)
+  end)
+
+  teardown(function()
+    client:close()
+    s:stop()
+  end)
+
+  local function get(name, headers, method)
+    local res = client:request({ path = "/" .. name, headers = headers, method = method })
+    client:assert_quiet()
+    return res
+  end
+
+  -- The parts of a multipart/byteranges body, each { type=, first=, last=, size=, bytes= }.
+  local function parts(res)
+    local boundary = res.headers["content-type"]:match("^multipart/byteranges; boundary=(%w+)$")
+    assert.is_truthy(boundary, res.headers["content-type"])
+    local list, at, body = {}, 1, "\r\n" .. res.body
+    local mark = "\r\n--" .. boundary
+    while body:sub(at, at + #mark + 3) ~= mark .. "--\r\n" do
+      assert.equal(mark .. "\r\n", body:sub(at, at + #mark + 1))
+      local kind, first, last, size, from = body:match(
+        "^Content%-Type: ([^\r\n]+)\r\nContent%-Range: bytes (%d+)%-(%d+)/(%d+)\r\n\r\n()",
+        at + #mark + 2)
+      assert.is_truthy(from)
+      local length = last - first + 1
+      list[#list + 1] = { type = kind, first = tonumber(first), last = tonumber(last),
+        size = tonumber(size), bytes = body:sub(from, from + length - 1) }
+      at = from + length
+    end
+    assert.equal(#body, at + #mark + 3)
+    return list
+  end
+
+  for _, name in ipairs({ SMALL, LARGE }) do
+    local whole = content[name]
+    local size = #whole
+
+    it("says that it can be had in parts: " .. name, function()
+      for _, method in ipairs({ "GET", "HEAD" }) do
+        local res = get(name, {}, method)
+        assert.equal(200, res.status)
+        assert.equal("bytes", res.headers["accept-ranges"])
+        assert.equal(tostring(size), res.headers["content-length"])
+        assert.equal(nil, res.headers["content-range"])
+        assert.is_true(res.body == (method == "GET" and whole or ""))
+      end
+    end)
+
+    for range, want in pairs({
+      ["0-0"] = { 0, 0 }, ["0-"] = { 0, size - 1 }, ["-1"] = { size - 1, size - 1 },
+      ["-100"] = { size - 100, size - 1 }, ["7-77"] = { 7, 77 }, ["1-"] = { 1, size - 1 },
+      ["0-99999999999"] = { 0, size - 1 }, ["-99999999999"] = { 0, size - 1 },
+      ["500-" .. size - 2] = { 500, size - 2 }, ["10-20,21-30,5-12"] = { 5, 30 },
+      ["3-4, 9999999-"] = { 3, 4 },
+    }) do
+      it(("is sent in part: %s of %s"):format(range, name), function()
+        local res = get(name, { Range = "bytes=" .. range })
+        assert.equal(206, res.status)
+        assert.equal(("bytes %d-%d/%d"):format(want[1], want[2], size),
+          res.headers["content-range"])
+        assert.equal(tostring(want[2] - want[1] + 1), res.headers["content-length"])
+        assert.is_true(res.body == whole:sub(want[1] + 1, want[2] + 1))
+        assert.equal("yes", res.headers["x-mine"])
+        assert.is_truthy(res.headers.etag)
+        assert.is_truthy(res.headers["last-modified"])
+      end)
+    end
+
+    it("is sent in several parts: " .. name, function()
+      local last = size - 1
+      for range, want in pairs({
+        ["0-0,-1"] = { { 0, 0 }, { last, last } },
+        ["600-699, 0-99 ,300-"] = { { 0, 99 }, { 300, last } },
+        ["5-6,1-2,3-3,9-9"] = { { 1, 3 }, { 5, 6 }, { 9, 9 } },
+        ["0-" .. size - 400 .. ",-100"] = { { 0, size - 400 }, { size - 100, last } },
+      }) do
+        local res = get(name, { Range = "bytes=" .. range })
+        assert.equal(206, res.status)
+        assert.equal(nil, res.headers["content-range"])
+        assert.equal("length", res.framing)
+        assert.equal("yes", res.headers["x-mine"])
+        local list = parts(res)
+        assert.equal(#want, #list, range)
+        for i, part in ipairs(list) do
+          assert.same(want[i], { part.first, part.last })
+          assert.equal(size, part.size)
+          assert.equal(name == SMALL and "text/plain" or "application/octet-stream",
+            part.type:match("^[^;]+"))
+          assert.is_true(part.bytes == whole:sub(part.first + 1, part.last + 1), range)
+        end
+      end
+    end)
+
+    it("is sent in up to 16 parts, else whole: " .. name, function()
+      local list = {}
+      for i = 1, 16 do
+        list[i] = ("%d-%d"):format(i * 20, i * 20 + 9)
+      end
+      local res = get(name, { Range = "bytes=" .. table.concat(list, ",") })
+      assert.equal(206, res.status)
+      local got = parts(res)
+      assert.equal(16, #got)
+      for i, part in ipairs(got) do
+        assert.is_true(part.bytes == whole:sub(i * 20 + 1, i * 20 + 10))
+      end
+      list[17] = "0-1"
+      res = get(name, { Range = "bytes=" .. table.concat(list, ",") })
+      assert.equal(200, res.status)
+      assert.is_true(res.body == whole)
+      res = get(name, { Range = "bytes=" .. ("0-,"):rep(200) .. "0-" }) -- one, after merging
+      assert.equal(206, res.status)
+      assert.is_true(res.body == whole)
+    end)
+
+    it("of which nothing is wanted is 416: " .. name, function()
+      for _, range in ipairs({ size .. "-", size .. "-" .. size + 5, "-0",
+        "99999999999999999999-" }) do
+        local res = get(name, { Range = "bytes=" .. range })
+        assert.equal(416, res.status)
+        assert.equal("bytes */" .. size, res.headers["content-range"])
+        assert.equal(nil, res.headers.etag)
+        assert.is_truthy(res.body:find("<h1>416 ", 1, true))
+      end
+    end)
+
+    it("is sent whole where the header says nothing: " .. name, function()
+      for _, range in ipairs({ "bytes=", "bytes=5-4", "bytes=a-b", "lines=1-2", "0-5",
+        "bytes=0-5,x", "bytes=1-2-3", { "bytes=0-1", "bytes=3-4" } }) do
+        local res = get(name, { Range = range })
+        assert.equal(200, res.status)
+        assert.equal(nil, res.headers["content-range"])
+        assert.is_true(res.body == whole)
+      end
+    end)
+
+    it("is sent in part only if it is still the same: " .. name, function()
+      local head = get(name, {}, "HEAD").headers
+      local tag, date = head.etag, head["last-modified"]
+      assert.equal("Sun, 02 Feb 2020 02:02:02 GMT", date)
+      for condition, status in pairs({
+        [tag] = 206, [date] = 206, ["W/" .. tag] = 200, ['"other"'] = 200, ["*"] = 200,
+        [tag .. ", " .. tag] = 200, nonsense = 200,
+        ["Sun, 02 Feb 2020 02:02:01 GMT"] = 200, ["Sun, 02 Feb 2020 02:02:03 GMT"] = 200,
+      }) do
+        local res = get(name, { Range = "bytes=0-9", ["If-Range"] = condition })
+        assert.equal(status, res.status, condition)
+        assert.is_true(res.body == (status == 206 and whole:sub(1, 10) or whole))
+        -- One that does not hold makes no 416 either.
+        res = get(name, { Range = "bytes=99999999-", ["If-Range"] = condition })
+        assert.equal(status == 206 and 416 or 200, res.status, condition)
+      end
+    end)
+
+    it("is looked at for the other conditions first: " .. name, function()
+      local head = get(name, {}, "HEAD").headers
+      local tag, date = head.etag, head["last-modified"]
+      local function status(headers)
+        headers.Range = headers.Range or "bytes=0-9"
+        return get(name, headers).status
+      end
+      assert.equal(304, status({ ["If-None-Match"] = tag }))
+      assert.equal(304, status({ ["If-None-Match"] = tag, ["If-Range"] = tag }))
+      assert.equal(304, status({ ["If-Modified-Since"] = date }))
+      assert.equal(304, status({ ["If-None-Match"] = "*", Range = "bytes=99999999-" }))
+      assert.equal(412, status({ ["If-Match"] = '"other"' }))
+      assert.equal(412, status({ ["If-Match"] = '"other"', Range = "bytes=99999999-" }))
+      assert.equal(412, status({ ["If-Unmodified-Since"] = "Sun, 02 Feb 2020 02:02:01 GMT" }))
+      assert.equal(206, status({ ["If-Match"] = tag, ["If-None-Match"] = '"other"' }))
+      assert.equal(206, status({ ["If-Unmodified-Since"] = date }))
+      assert.equal(nil, get(name, { ["If-None-Match"] = tag }).headers["content-range"])
+    end)
+
+    it("asked for by HEAD has no parts: " .. name, function()
+      for _, range in ipairs({ "bytes=0-9", "bytes=0-0,-1", "bytes=99999999-" }) do
+        local res = get(name, { Range = range }, "HEAD")
+        assert.equal(200, res.status)
+        assert.equal(tostring(size), res.headers["content-length"])
+        assert.equal(nil, res.headers["content-range"])
+      end
+    end)
+  end
+
+  it("that is empty has no part", function()
+    for _, range in ipairs({ "0-", "0-0", "-1" }) do
+      local res = get("empty.txt", { Range = "bytes=" .. range })
+      assert.equal(416, res.status)
+      assert.equal("bytes */0", res.headers["content-range"])
+    end
+    assert.equal("", get("empty.txt", {}).body)
+  end)
+
+  it("of a second that is not over has no date to go by", function()
+    stage.write(root, { ["new.txt"] = "0123456789" })
+    -- In the future it stays so, however long this takes.
+    assert.equal(0, process.run({ argv = { "touch", "-d", "2099-01-01T00:00:00Z",
+      root .. "/new.txt" } }).code)
+    local head = get("new.txt", {}, "HEAD").headers
+    local function status(condition)
+      return get("new.txt", { Range = "bytes=0-1", ["If-Range"] = condition }).status
+    end
+    assert.equal(200, status(head["last-modified"]))
+    assert.equal(206, status(head.etag))
+  end)
+
+  it("in parts goes through a slow client's connection, and the next request after it", function()
+    local slow = http.open(s.address, { timeout = 20 })
+    local whole = content[LARGE]
+    local list = { { 0, 999999 }, { 1000001, 1999999 }, { 2000002, 2999999 } }
+    local text = {}
+    for i, range in ipairs(list) do
+      text[i] = range[1] .. "-" .. range[2]
+    end
+    for _ = 1, 5 do -- more than the kernel keeps
+      slow:send({ path = "/" .. LARGE, headers = { Range = "bytes=" .. table.concat(text, ",") } })
+    end
+    slow:send({ path = "/" .. SMALL })
+    assert.equal(content[SMALL], get(SMALL, {}).body) -- others go on
+    for _ = 1, 5 do
+      local got = parts(slow:receive())
+      assert.equal(3, #got)
+      for i, part in ipairs(got) do
+        assert.is_true(part.bytes == whole:sub(list[i][1] + 1, list[i][2] + 1))
+      end
+    end
+    assert.equal(content[SMALL], slow:receive().body)
+    slow:assert_quiet()
+    slow:close()
+  end)
+end)
