@@ -704,6 +704,21 @@ void backend_answered(struct backend *b, int server, double latency)
         log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
 }
 
+bool backend_checked(struct backend *b, int server, bool good)
+{
+    const struct health_settings *health = &b->settings->health;
+    bool changed =
+        ledger_checked(&b->all->seat, b->servers[server]->slot, good, health->rise, health->fall);
+    look_into_box(b->all);
+    return changed;
+}
+
+bool backend_check_due(struct backend *b, int server, double interval)
+{
+    return !b->servers[server]->gone &&
+           ledger_check_due(&b->all->seat, b->servers[server]->slot, interval);
+}
+
 /* --- operators --- */
 
 void backend_hold(struct backend *b, bool held)

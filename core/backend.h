@@ -133,6 +133,11 @@ void backend_failed(struct backend *b, int server, const char *why);
 /* It answered, so many seconds after it was asked. */
 void backend_answered(struct backend *b, int server, double latency);
 
+/* A health check ended so. True: the server has come back, or gone out. */
+bool backend_checked(struct backend *b, int server, bool good);
+/* True for one worker at a time: the check that is due is this one's. */
+bool backend_check_due(struct backend *b, int server, double interval);
+
 /* --- operators --- */
 
 void backend_hold(struct backend *b, bool held);

@@ -575,6 +575,8 @@ static void client_ended_input(struct client *c)
     c->eof = true;
     if (c->proxy == NULL || !c->head_done || (!c->body_done && !c->ended))
         client_gone(c, "the client closed the connection inside its request");
+    else if (!c->ended && proxy_only_waits(c->proxy))
+        client_gone(c, "the client closed the connection while the request was queued");
     else
         process(c, NULL, 0);
 }

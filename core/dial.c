@@ -51,11 +51,10 @@ static void put(int fd, struct buf *out)
         buf_consume(out, rest.n); /* an answer may still be readable */
 }
 
-static const char *transfer(int fd, const struct dial *d)
+static const char *transfer(int fd, struct dial *d)
 {
     char bytes[65536];
-    bool done = false;
-    while (!done) {
+    while (!d->done) {
         int ready = wait_for(fd, POLLIN | (buf_len(d->out) > 0 ? POLLOUT : 0), d->timeout);
         if (ready == 0)
             return "no answer within the time";
@@ -68,16 +67,16 @@ static const char *transfer(int fd, const struct dial *d)
             continue;
         if (n < 0)
             return strerror(errno);
-        const char *err = d->take(d->ctx, (struct str){bytes, (size_t)n}, &done);
+        const char *err = d->take(d->ctx, (struct str){bytes, (size_t)n}, &d->done);
         if (err != NULL)
             return err;
-        if (n == 0 && !done)
+        if (n == 0 && !d->done)
             return "the connection ended before the answer was complete";
     }
     return NULL;
 }
 
-const char *dial(const struct dial *d)
+const char *dial(struct dial *d)
 {
     const char *err = NULL;
     int fd = open_connection(d, &err);

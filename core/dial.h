@@ -16,9 +16,10 @@ struct dial {
      * Returns NULL, or why this is no answer. */
     const char *(*take)(void *ctx, struct str bytes, bool *done);
     void *ctx;
+    bool done; /* false */
 };
 
 /* Returns NULL, or what went wrong; the message is valid until the next call. */
-const char *dial(const struct dial *d);
+const char *dial(struct dial *d);
 
 #endif

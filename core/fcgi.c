@@ -65,24 +65,13 @@ static uint8_t *put_length(uint8_t *at, size_t n)
     return at;
 }
 
-static size_t pair_size(struct str name, struct str value)
-{
-    return (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
-}
-
-bool fcgi_pair_fits(struct str name, struct str value)
-{
-    return name.n <= FCGI_CONTENT_MAX && value.n <= FCGI_CONTENT_MAX &&
-           pair_size(name, value) <= FCGI_CONTENT_MAX;
-}
-
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
 {
-    if (!fcgi_pair_fits(name, value)) {
+    size_t size = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
+    if (size > FCGI_CONTENT_MAX) {
         p->too_large = true;
         return;
     }
-    size_t size = pair_size(name, value);
     if (p->open && buf_len(p->out) - p->record - FCGI_HEADER_SIZE + size > FCGI_RECORD_MAX)
         fcgi_pairs_end(p);
     if (!p->open)

@@ -40,6 +40,7 @@ enum {
      * also keep one connection's buffers small. A single longer pair gets a record of its own. */
     FCGI_RECORD_MAX = 32768,
     FCGI_CONTENT_MAX = 65535,
+    FCGI_PAIR_MAX = FCGI_CONTENT_MAX - 8, /* name and value of one pair, without their lengths */
 };
 
 /* --- encode --- */
@@ -63,8 +64,6 @@ struct fcgi_pairs {
 };
 
 void fcgi_pairs_init(struct fcgi_pairs *p, struct buf *out, enum fcgi_type type, uint16_t id);
-/* True when the pair fits into one record (65,535 bytes with its lengths). */
-bool fcgi_pair_fits(struct str name, struct str value);
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value);
 /* Closes the open record. The stream's end (fcgi_empty) is the caller's. */
 void fcgi_pairs_end(struct fcgi_pairs *p);

@@ -94,7 +94,7 @@ const char *fcgi_exchange(struct fcgi_exchange *x)
     buf_init(&out, ANSWER_MAX);
     struct reader reader = {.x = x};
     fcgi_decoder_init(&reader.decoder);
-    const struct dial call = {
+    struct dial call = {
         .address = x->address, .timeout = x->timeout, .out = &out, .take = take, .ctx = &reader};
     err = encode(x, &out) ? dial(&call) : "a param is larger than a FastCGI record can hold";
     buf_fini(&out);

@@ -7,6 +7,7 @@
 
 static void free_backends(struct generation *g)
 {
+    health_free(g->health);
     for (unsigned i = 0; g->backends != NULL && i < g->settings->backend_count; i++)
         if (g->backends[i] != NULL)
             backend_free(g->backends[i]);
@@ -59,6 +60,7 @@ struct generation *generation_new(const struct route *route, struct backends *ba
     g->count = 1;
     const char *bad = make_backends(g, backends);
     if (bad == NULL) {
+        g->health = health_new(g->backends, g->settings->backend_count, g->loop);
         control_open(g);
         return g;
     }

@@ -6,6 +6,7 @@
 #define MG_GENERATION_H
 
 #include "backend.h"
+#include "health.h"
 #include "script.h"
 
 struct generation {
@@ -13,6 +14,7 @@ struct generation {
     const struct settings *settings;
     struct backend **backends; /* in the order of settings->backends */
     struct resolver *resolver; /* NULL where no server is a name */
+    struct health *health;     /* NULL where no backend wants checks */
     struct loop *loop;
     unsigned number;
     unsigned count;

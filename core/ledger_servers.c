@@ -341,7 +341,7 @@ bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval
     struct ledger_server *s;
     double now = ledger_now();
     struct group *g = lock_server(seat, server, &s);
-    bool due = !s->gone && now >= s->next_check;
+    bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not that exact */
     if (due)
         s->next_check = now + interval;
     ledger_unlock_group(g);

@@ -40,6 +40,11 @@ const struct limits *proxy_limits(const struct proxy *px)
     return &px->generation->settings->limits;
 }
 
+bool proxy_only_waits(const struct proxy *px)
+{
+    return px->state == PROXY_WAITING && (stream_waits(&px->stream) || !stream_active(&px->stream));
+}
+
 bool proxy_wants_close(const struct proxy *px)
 {
     return px->close;

@@ -58,6 +58,9 @@ void proxy_done(struct proxy *px);
 /* The client left before that. `why` for the log. */
 void proxy_gone(struct proxy *px, const char *why);
 
+/* The request only waits in a backend's queue: nothing is lost if nobody wants it any more. */
+bool proxy_only_waits(const struct proxy *px);
+
 /* The time limit for what the front waits for, from the request's generation. */
 const struct limits *proxy_limits(const struct proxy *px);
 /* True when the connection must close after the response (an error of ours, a close decision). */

@@ -615,15 +615,17 @@ static void resolve_root(struct proxy *px, struct cgi_paths *paths)
         arena_copy(&px->req.arena, file_real_root(paths->root, ev_now(px->generation->loop->ev)));
 }
 
-/* A param that would not fit; NULL: all do. */
+/* A param that would not fit into a record with its lengths, or is larger than it may be; NULL: all
+ * do. */
 static const struct param *find_too_large(const struct proxy *px)
 {
     size_t limit = px->generation->settings->limits.param_size;
-    for (unsigned i = 0; i < px->params.count; i++) {
-        const struct param *param = &px->params.list[i];
-        if (param->name.n + param->value.n > limit || !fcgi_pair_fits(param->name, param->value))
+    if (limit > FCGI_PAIR_MAX)
+        limit = FCGI_PAIR_MAX;
+    const struct param *end = px->params.list + px->params.count;
+    for (const struct param *param = px->params.list; param < end; param++)
+        if (param->name.n + param->value.n > limit)
             return param;
-    }
     return NULL;
 }
 

@@ -10,9 +10,9 @@ void report_backend(enum log_level level, const struct request *req, const char 
 {
     char id[17];
     request_id_text(req->id, id);
-    log_write(level, "backend '%.*s', server %.*s: %s: %s; %.*s %.*s, request %s",
-              STR_FMT(req->backend), STR_FMT(req->server), what, detail, STR_FMT(req->method),
-              STR_FMT(req->uri.origin), id);
+    log_write(level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, request %s", STR_FMT(req->backend),
+              req->server.n > 0 ? ", server " : "", STR_FMT(req->server), what, detail,
+              STR_FMT(req->method), STR_FMT(req->uri.origin), id);
 }
 
 void report_stderr(const struct request *req, struct str text, const char *advice)

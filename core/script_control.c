@@ -137,11 +137,11 @@ static int core_ask(lua_State *L)
     buf_init(&out, bytes.n + 1);
     buf_init(&answer, ANSWER_MAX);
     buf_append_str(&out, bytes);
-    const struct dial call = {.address = luaL_checkstring(L, 1),
-                              .timeout = luaL_checknumber(L, 3),
-                              .out = &out,
-                              .take = take,
-                              .ctx = &answer};
+    struct dial call = {.address = luaL_checkstring(L, 1),
+                        .timeout = luaL_checknumber(L, 3),
+                        .out = &out,
+                        .take = take,
+                        .ctx = &answer};
     const char *err = dial(&call);
     if (err != NULL)
         lua_pushnil(L);

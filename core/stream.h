@@ -71,7 +71,7 @@ struct stream_request {
 };
 
 /* Begins. Returns NULL, or the reason why that was not possible, with *error (nothing else is
- * called then). The params fit into records: fcgi_pair_fits. */
+ * called then). The params fit into records: FCGI_PAIR_MAX. */
 const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
                          const struct stream_ops *ops, void *ctx, enum backend_error *error);
 

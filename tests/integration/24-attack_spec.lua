@@ -823,7 +823,7 @@ describe("an application", function()
   teardown(function() r:stop() end)
 
   for _, name in ipairs({ "X-Accel-Redirect", "x-accel-redirect", "X-Sendfile" }) do
-    it("that asks for an internal file it may not have is 502, and the client does not hear of it: " .. name,
+    it("that asks for a file it may not have is 502, which the client is not told: " .. name,
       function()
         local mark = r.server:mark()
         local res = r:get(("header=%s:%%20/private/secret"):format(name))

@@ -275,7 +275,7 @@ describe("a spool_dir that can't be used", function()
   local whole = rig.pattern(20 * MEGABYTE)
 
   -- Two slow replies and a quick one: each slow one says what is wrong, once.
-  local function check(r, expected, least)
+  local function check(r, expected)
     for _ = 1, 2 do
       local mark = r.server:mark()
       local client = ask(r, "size=" .. #whole)

@@ -115,7 +115,7 @@ for _, limit in ipairs({ "connections", "per_ip" }) do
       s:stop()
     end)
 
-    it("of a flood are refused in bounded numbers at a time, and then there is room again", function()
+    it("of a flood are refused in bounded numbers, and then there is room again", function()
       local s = start(limit .. " = 2")
       local first, second = assert(enter(s)), assert(enter(s))
       local flood = {}
