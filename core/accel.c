@@ -72,7 +72,6 @@ static bool take_below(struct decision *out, struct str path, struct str folder)
 static const char *sendfile(struct request *req, const struct backend_settings *backend,
                             const struct cgi_paths *paths, struct decision *out)
 {
-    const struct decision *d = &req->decision;
     struct str path = req->response.sendfile;
     unsigned count;
     const struct str *within = within_of(req, backend, &count);
@@ -86,14 +85,9 @@ static const char *sendfile(struct request *req, const struct backend_settings *
         out->within = within, out->within_count = count;
     for (unsigned i = 0; i < count && !found; i++)
         found = take_below(out, path, within[i]);
-    for (unsigned i = 0; i < d->internal_count && !found; i++)
-        found = take_below(out, path, d->internal[i].folder);
-    for (unsigned i = 0; i < backend->internal_count && !found; i++)
-        found = take_below(out, path, backend->internal[i].folder);
     if (found)
         return NULL;
-    return arena_printf(&req->arena,
-                        "X-Sendfile: '%.*s' lies in none of 'root', 'within' and 'internal'",
+    return arena_printf(&req->arena, "X-Sendfile: '%.*s' lies neither in 'root' nor in 'within'",
                         STR_FMT(path))
         .p;
 }

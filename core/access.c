@@ -5,7 +5,8 @@
 #include <time.h>
 
 /* Of one field: a line is never lost because somebody sends bytes that need escapes. */
-#define FIELD_MAX 7000
+#define FIELD_MAX    7000
+#define ATTEMPTS_MAX 16 /* that are told one by one */
 
 /* Where the line grows; `full` once something did not fit. */
 struct line {
@@ -145,6 +146,34 @@ static void put_json_number(struct line *l, const char *key, double value)
     put(l, (struct str){text, (size_t)n});
 }
 
+/* One object for each try: how long it took to get where (contract section 12). */
+static void put_attempts(struct line *l, const struct request *req)
+{
+    if (req->attempt_list == NULL)
+        return;
+    put_key(l, "attempts");
+    unsigned count = 0;
+    for (const struct attempt *a = req->attempt_list; a != NULL && count < ATTEMPTS_MAX;
+         a = a->next, count++) {
+        struct str error = a->error != NULL ? str_of(a->error) : STR("");
+        struct line one = {.used = 0};
+        put(l, a == req->attempt_list ? STR("[") : STR(","));
+        one.out = l->out + l->used;
+        one.size = l->size - l->used;
+        put_json(&one, "server", a->server);
+        put_json_number(&one, "queue", a->queue);
+        put_json_number(&one, "connect", a->connect);
+        put_json_number(&one, "first_byte", a->first_byte);
+        put_json_number(&one, "total", a->total);
+        if (a->error != NULL)
+            put_json(&one, "error", (struct str){error.p, error.n < 300 ? error.n : 300});
+        put(&one, STR("}"));
+        l->used += one.used;
+        l->full |= one.full;
+    }
+    put(l, STR("]"));
+}
+
 size_t access_json(const struct request *req, unsigned generation, char *out, size_t size)
 {
     struct line l = {.out = out, .size = size};
@@ -169,8 +198,7 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     put_json_number(&l, "generation", generation);
     if (req->ended && req->backend.n > 0)
         put_json_number(&l, "app_status", req->app_status);
-    if (req->backend.n > 0)
-        put_json_number(&l, "attempts", req->attempts);
+    put_attempts(&l, req);
     if (req->error != NULL)
         put_json(&l, "error", str_of(req->error));
     put(&l, STR("}\n"));

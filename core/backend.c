@@ -576,6 +576,7 @@ static enum ledger_answer wish(struct lease *x, uint32_t slot)
         .group = b->group,
         .server = slot,
         .only = x->only,
+        .fresh = x->fresh,
         .avoid = x->avoid,
         .tenant = x->tenant,
         .holder = x,
@@ -648,6 +649,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
         .avoid = acquire->avoid >= 0 ? b->servers[acquire->avoid]->slot : LEDGER_NONE,
         .server = acquire->server,
         .only = acquire->only,
+        .fresh = acquire->fresh,
     };
     *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
     if (*conn != NULL)
@@ -713,10 +715,15 @@ bool backend_checked(struct backend *b, int server, bool good)
     return changed;
 }
 
-bool backend_check_due(struct backend *b, int server, double interval)
+bool backend_check_due(struct backend *b, int server, double interval, double timeout)
 {
     return !b->servers[server]->gone &&
-           ledger_check_due(&b->all->seat, b->servers[server]->slot, interval);
+           ledger_check_due(&b->all->seat, b->servers[server]->slot, interval, timeout);
+}
+
+void backend_check_over(struct backend *b, int server, double interval)
+{
+    ledger_check_over(&b->all->seat, b->servers[server]->slot, interval);
 }
 
 /* --- operators --- */

@@ -94,7 +94,7 @@ struct lease {
     uint32_t claim;
     uint32_t avoid;
     int server; /* that it got */
-    bool only;
+    bool only, fresh;
     bool waiting;
 };
 
@@ -136,7 +136,9 @@ void backend_answered(struct backend *b, int server, double latency);
 /* A health check ended so. True: the server has come back, or gone out. */
 bool backend_checked(struct backend *b, int server, bool good);
 /* True for one worker at a time: the check that is due is this one's. */
-bool backend_check_due(struct backend *b, int server, double interval);
+bool backend_check_due(struct backend *b, int server, double interval, double timeout);
+/* It has come to its end. */
+void backend_check_over(struct backend *b, int server, double interval);
 
 /* --- operators --- */
 

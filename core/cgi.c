@@ -341,7 +341,7 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     size_t taken = (size_t)(at - in->p);
     if (head->text.n + taken > limit) {
         *err = too_large(&req->arena, head, limit);
-        return CGI_ERROR;
+        return CGI_TOO_LARGE;
     }
     head->text = arena_append(&req->arena, head->text, (struct str){in->p, taken});
     *in = str_skip(*in, taken);

@@ -26,7 +26,7 @@ void cgi_paths(struct cgi_paths *paths, struct request *req,
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size);
 
-enum cgi_result { CGI_MORE, CGI_DONE, CGI_ERROR };
+enum cgi_result { CGI_MORE, CGI_DONE, CGI_ERROR, CGI_TOO_LARGE };
 
 /* The header block of an answer, collected until its empty line. */
 struct cgi_head {
@@ -36,8 +36,8 @@ struct cgi_head {
 };
 
 /* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and
- * checked, *in is the body's beginning. CGI_ERROR: *err says what was wrong. At most limit bytes.
- */
+ * checked, *in is the body's beginning. CGI_ERROR, and CGI_TOO_LARGE for more than limit bytes:
+ * *err says what was wrong. */
 enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
                               size_t limit, const char **err);
 

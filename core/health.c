@@ -50,12 +50,25 @@ static const struct backend_settings *settings_of(const struct checks *checks)
     return backend_settings(checks->backend);
 }
 
+static enum page first_page(const struct checks *checks)
+{
+    return settings_of(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
+}
+
+static double timeout_of(const struct checks *checks)
+{
+    const struct health_settings *health = &settings_of(checks)->health;
+    return health->enabled ? health->timeout : LOAD_TIMEOUT;
+}
+
 static void forget(struct probe *p)
 {
     struct probe **at = &p->checks->health->probes;
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
+    if (p->page == first_page(p->checks))
+        backend_check_over(p->checks->backend, p->server, p->checks->interval);
     stream_abort(&p->stream);
     deadline_fini(&p->deadline);
     buf_fini(&p->answer);
@@ -89,15 +102,22 @@ static void verdict(struct probe *p, bool good, const char *why)
         start_probe(checks, server, PAGE_STATUS);
 }
 
+static struct str without_end(struct str s)
+{
+    while (s.n > 0 && (s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n' || s.p[s.n - 1] == ' '))
+        s.n--;
+    return s;
+}
+
 /* The answer's body, or n = 0 and *why: it was no success. */
 static struct str body_of(struct str answer, const char **why)
 {
     struct str rest = answer;
     while (rest.p != NULL) {
-        struct str line = str_trim(str_cut(&rest, '\n')), value = line;
+        struct str line = without_end(str_cut(&rest, '\n')), value = line;
         struct str name = str_cut(&value, ':');
         if (line.n == 0)
-            return rest.p != NULL ? str_trim(rest) : STR("");
+            return without_end(rest);
         if (str_ieq(name, STR("Status")) && value.p != NULL &&
             !str_starts(str_trim(value), STR("200"))) {
             *why = "the answer was no 200 (is ping.path of PHP-FPM the page that is asked for?)";
@@ -205,16 +225,21 @@ static const struct stream_ops stream_ops = {
     .on_fail = on_fail,
 };
 
-/* No answer in time. Where the server has other requests, or takes no connection because its queue
- * is full, it is at work. */
+/* True when the server can't have taken the check: it is full of our requests, or (where nobody
+ * said how many it takes) has some, or its listen queue is full. */
+static bool is_busy(const struct probe *p)
+{
+    const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
+    bool full = slot->max_conns > 0 ? !ledger_has_room(slot) : slot->active > 1;
+    return full || stream_waits(&p->stream) ||
+           (p->stream.conn != NULL && p->stream.conn->state == CONN_BACKLOG);
+}
+
 static void missed_cb(struct deadline *d)
 {
     struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
-    const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
-    bool busy = slot->active > 1 || stream_waits(&p->stream) ||
-                (p->stream.conn != NULL && p->stream.conn->state == CONN_BACKLOG);
-    if (busy)
-        forget(p);
+    if (is_busy(p))
+        forget(p); /* busy is not dead */
     else
         verdict(p, false, "no answer in time");
 }
@@ -243,7 +268,7 @@ static void make_params(struct probe *p, struct str page)
 static void start_probe(struct checks *checks, int server, enum page page)
 {
     const struct backend_settings *settings = settings_of(checks);
-    double timeout = settings->health.enabled ? settings->health.timeout : LOAD_TIMEOUT;
+    double timeout = timeout_of(checks);
     struct probe *p = calloc(1, sizeof *p);
     if (p == NULL)
         abort();
@@ -280,15 +305,14 @@ static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct checks *checks = timer->data;
     struct backend *b = checks->backend;
-    enum page first = settings_of(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
     (void)ev;
     (void)events;
     /* While an operator restarts PHP nobody is to be called ill. */
     for (int i = 0; i < backend_server_count(b) && !backend_is_held(b); i++) {
         const struct ledger_server *slot = backend_server(b, i);
-        if (slot->draining || !ledger_has_room(slot) || !backend_check_due(b, i, checks->interval))
-            continue;
-        start_probe(checks, i, first);
+        if (!slot->draining && ledger_has_room(slot) &&
+            backend_check_due(b, i, checks->interval, timeout_of(checks)))
+            start_probe(checks, i, first_page(checks));
     }
 }
 

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#define HEAD_START 0.02 /* seconds that a worker's own waiter may be younger than others' */
+#define HEAD_START 0.005 /* seconds that a worker's own waiter may be younger than others' */
 
 /* --- who may go --- */
 
@@ -231,6 +231,7 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
         .server = wish->server,
         .avoid = wish->avoid,
         .only = wish->only,
+        .fresh = wish->fresh,
         .worker = (uint16_t)seat->worker,
         .state = CLAIM_DROPPED, /* until it is in a list */
     };
@@ -298,7 +299,8 @@ static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, stru
         waiter = next_waiter(l, g, server, seat->worker);
         l->tenants[tenant].active++;
     }
-    if (waiter != LEDGER_NONE && l->claims[waiter].worker == seat->worker) {
+    if (waiter != LEDGER_NONE && l->claims[waiter].worker == seat->worker &&
+        !l->claims[waiter].fresh) {
         struct claim *w = &l->claims[waiter];
         uint32_t whose = w->tenant;
         *next = w->holder;

@@ -46,7 +46,7 @@ struct ledger_server {
     bool gone;                            /* no address of the backend any more */
     uint32_t fails;                       /* within fail_timeout */
     double failed_at, retry_at, up_since; /* monotonic seconds */
-    double next_check;                    /* when the next health check is due */
+    double next_check, checked_at;        /* when the next health check is due, the last began */
     uint32_t check_streak;                /* checks in a row that said otherwise */
     double latency;                       /* to the first byte, moving average; 0: not known */
     uint32_t others;                      /* requests of others there, by php-fpm's status page */
@@ -133,6 +133,7 @@ struct ledger_wish {
     uint32_t group;
     uint32_t server; /* LEDGER_NONE: any that is usable */
     bool only;       /* that server and no other */
+    bool fresh;      /* a new connection, not a kept one of somebody else */
     uint32_t avoid;  /* has just failed; LEDGER_NONE: none */
     uint64_t tenant; /* its hash; 0: none */
     void *holder;
@@ -172,7 +173,10 @@ void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency);
  * has changed. */
 bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32_t rise,
                     uint32_t fall);
-/* True for one worker at a time: the check that is due is this one's. */
-bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval);
+/* True for one worker at a time: the check that is due is this one's. Nobody begins another one for
+ * `timeout` seconds, unless ledger_check_over says that it has come to its end. */
+bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval, double timeout);
+/* The check ended; the next one is due `interval` seconds after it began. */
+void ledger_check_over(struct ledger_seat *seat, uint32_t server, double interval);
 
 #endif

@@ -30,7 +30,7 @@ struct claim {
     uint8_t state;
     uint8_t event;
     bool in_box;
-    bool only;
+    bool only, fresh;
 };
 
 /* Whose share of a group it is. The first of each group stands for requests without a tenant. */

@@ -336,14 +336,24 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
     return changed;
 }
 
-bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval)
+bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval, double timeout)
 {
     struct ledger_server *s;
     double now = ledger_now();
     struct group *g = lock_server(seat, server, &s);
     bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not that exact */
-    if (due)
-        s->next_check = now + interval;
+    if (due) {
+        s->checked_at = now;
+        s->next_check = now + (timeout > interval ? timeout : interval);
+    }
     ledger_unlock_group(g);
     return due;
+}
+
+void ledger_check_over(struct ledger_seat *seat, uint32_t server, double interval)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->next_check = s->checked_at + interval;
+    ledger_unlock_group(g);
 }

@@ -124,7 +124,7 @@ static void refuse(struct proxy *px, int status, const char *reason)
     reply_error(px, status, reason);
 }
 
-/* True when on_error has decided on something else, which is under way then. */
+/* True when on_error has decided on something else, which is under way then, or has failed. */
 static bool ask_on_error(struct proxy *px, const char *kind, int status, const char *reason)
 {
     struct script *script = px->generation->script;
@@ -133,9 +133,14 @@ static bool ask_on_error(struct proxy *px, const char *kind, int status, const c
     if (!script_has(script, HOOK_ERROR) || px->replacements >= MAX_REPLACEMENTS)
         return false;
     proxy_clear_response(&px->req);
-    if (script_error(script, &px->req, &px->call, &error, &replaced) != SCRIPT_DONE || !replaced)
+    if (script_error(script, &px->req, &px->call, &error, &replaced) != SCRIPT_DONE) {
+        reply_error(px, 500, "on_error failed");
+        return true;
+    }
+    if (!replaced)
         return false;
     px->next = NEXT_DECISION;
+    px->error_status = status;
     proxy_go_on(px);
     return true;
 }
@@ -186,20 +191,21 @@ static void reply_file(struct proxy *px)
     const char *reason = NULL;
     proxy_clear_response(req);
     enum method method = req->method_id;
-    if (px->next == NEXT_FILE && method != METHOD_HEAD)
-        req->method_id =
-            METHOD_GET; /* what was asked of the application is not asked of the file */
+    if ((px->next == NEXT_FILE || px->error_status > 0) && method != METHOD_HEAD)
+        req->method_id = METHOD_GET; /* that was asked of the application, not of the file */
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
         char id[17];
         request_id_text(req->id, id);
         log_info("%.*s: %d, %s; request %s", STR_FMT(req->uri.path), status, reason, id);
-        reply_error(px, status, reason);
+        reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
         return;
     }
     if (px->next == NEXT_FILE)
         accel_merge(req, &px->kept);
+    if (px->error_status > 0 && status == 200)
+        req->response.status = px->error_status; /* a page for the error, as nginx's error_page */
     proxy_begin_response(px);
     if (file.fd >= 0 && !px->skip_body)
         px->ops->file(px->front, file.fd, file.pieces, file.piece_count);
@@ -300,8 +306,9 @@ static void begin_fastcgi(struct proxy *px)
         proxy_fail_and_say(px, "too_large", 413, "a body larger than limits.body");
         return;
     }
-    if (req->body.size < req->bytes_in && px->has_body) {
-        refuse(px, 500, "the body was streamed to the first backend and is gone");
+    bool partly = !px->body_ended && req->bytes_in > 0;
+    if (px->has_body && (partly || req->body.size < req->bytes_in)) {
+        refuse(px, 500, "the body, or a part of it, has been streamed or dropped and is gone");
         return;
     }
     if (px->body_ended) /* what has been kept is sent from there */

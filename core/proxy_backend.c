@@ -160,8 +160,10 @@ static enum proxy_next ask_scripts(struct proxy *px)
     if (is_intercepted(&req->decision, req->response.status) && script_has(script, HOOK_ERROR)) {
         const struct script_error error = {"status", req->response.status,
                                            "the application's status"};
+        px->error_status = req->response.status;
         if (script_error(script, req, &px->call, &error, &replaced) == SCRIPT_DONE && replaced)
             return NEXT_DECISION;
+        px->error_status = 0;
     }
     if (script_has(script, HOOK_RESPONSE) &&
         script_response(script, req, &px->call, &replaced) == SCRIPT_DONE && replaced)
@@ -239,6 +241,9 @@ static const char *on_stdout(void *ctx, struct str bytes)
     switch (cgi_head_feed(&px->head, &px->req, &bytes, limit, &err)) {
     case CGI_MORE:
         return NULL;
+    case CGI_TOO_LARGE:
+        px->head_too_large = true;
+        return err;
     case CGI_ERROR:
         return err;
     case CGI_DONE:
@@ -427,20 +432,29 @@ static bool wait_and_ask_again(struct proxy *px)
 /* Asks again, which is safe, where somebody is left. */
 static bool retry(struct proxy *px, enum backend_error error)
 {
-    if (error != BACKEND_CLOSED)
+    bool stale = error == BACKEND_CLOSED && px->stream.reused;
+    if (stale)
+        px->attempts_left++; /* a kept connection that had been closed was no attempt */
+    else
         note_tried(px);
     if (error == BACKEND_BUSY && (px->attempts_left == 0 || !others_are_left(px)))
         return wait_and_ask_again(px);
-    if (px->attempts_left == 0 || (error == BACKEND_CONNECT && !others_are_left(px)))
+    if (px->attempts_left == 0)
         return false;
+    if (!others_are_left(px)) {
+        if (error == BACKEND_CONNECT) /* the same server would only refuse again */
+            return false;
+        px->tried_count = 0;
+    }
     try_backend(px, true);
     return true;
 }
 
 static void attempt_failed(struct proxy *px, enum backend_error error, const char *detail)
 {
-    const char *kind = backend_error_name(error);
+    const char *kind = px->head_too_large ? "too_large" : backend_error_name(error);
     note_server(px);
+    px->head_too_large = false;
     detail = describe_failure(px, error, detail);
     flush_stderr(px);
     end_attempt(px, detail);
@@ -456,7 +470,8 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
     if (px->state != PROXY_WAITING)
         return;
     bool safe = is_safe_again(px, error);
-    report_backend(safe ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
+    report_backend(safe && (px->attempts_left > 0 || px->stream.reused) ? LOG_WARN : LOG_ERROR,
+                   &px->req, kind, detail);
     proxy_clear_response(&px->req);
     px->head = (struct cgi_head){0};
     if (safe && retry(px, error))
@@ -532,7 +547,7 @@ static int pick(struct proxy *px, const struct backend_candidates *candidates)
 {
     struct script *script = px->generation->script;
     const struct backend *b = backend_of(px);
-    if (candidates->count == 1 && !script_has(script, HOOK_BALANCE))
+    if (candidates->count == 1)
         return candidates->list[0];
     struct script_server list[BACKEND_CHOICES];
     unsigned chosen, queued = backend_queued(b);
@@ -665,6 +680,7 @@ bool proxy_check_backend(struct proxy *px)
     const struct decision *d = &req->decision;
     const struct backend_settings *settings = proxy_backend_settings(px);
     req->backend = settings->name;
+    px->error_status = 0;
     px->attempts_left = d->attempts > 0 ? d->attempts : settings->attempts;
     bool known = d->server.n == 0;
     for (unsigned i = 0; i < settings->server_count && !known; i++)

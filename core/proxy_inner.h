@@ -42,6 +42,8 @@ struct proxy {
     bool skip_body; /* HEAD, 204, 304: whatever the application sends is dropped */
     bool paused;    /* the backend is not read: the client has enough */
     bool body_ended;
+    bool head_too_large; /* of the application's answer */
+    int error_status;    /* of the failure that on_error answers with a file; 0: none */
     struct stream stream;
     struct stream_request stream_request;
     struct params params;

@@ -177,8 +177,19 @@ struct asking {
     const struct script_server *list;
     unsigned count;
     int function;
-    const char *what, *source;
+    const char *what;
 };
+
+/* "route.lua:12", where the function begins. Text in the request's arena. */
+static const char *source_of(struct script *s, const struct request *req, int function)
+{
+    lua_Debug at;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, function);
+    lua_getinfo(s->L, ">S", &at);
+    return arena_printf((struct arena *)&req->arena, "%s:%d",
+                        at.source[0] == '@' ? at.source + 1 : at.short_src, at.linedefined)
+        .p;
+}
 
 /* Asks one function. *choice: a place, or -1 where it returned nil. */
 static enum script_result ask(struct script *s, struct request *req, struct script_call *call,
@@ -188,14 +199,14 @@ static enum script_result ask(struct script *s, struct request *req, struct scri
     script_push_box(s, co, req, call);
     push_list(co, asking->list, asking->count);
     lua_pushinteger(co, (lua_Integer)req->attempts + 1);
-    enum script_result result = script_run(s, co, 3, asking->what, asking->source, req);
+    enum script_result result = script_run(s, co, 3, asking->what, "choosing a server", req);
     *choice = -1;
     if (result != SCRIPT_DONE)
         return result;
     *choice = find_choice(co, asking->list, asking->count);
     if (*choice < 0 && !lua_isnoneornil(co, 1)) {
         script_log_misuse(
-            asking->what, asking->source, req,
+            asking->what, source_of(s, req, asking->function), req,
             "it returned something else than one of the servers it was given, or nil");
         result = SCRIPT_FAILED;
     }
@@ -216,14 +227,12 @@ enum script_result script_balance(struct script *s, struct request *req, struct 
     if (s->hooks[HOOK_BALANCE] != LUA_NOREF) {
         asking.function = s->hooks[HOOK_BALANCE];
         asking.what = script_hook_names[HOOK_BALANCE];
-        asking.source = s->sources[HOOK_BALANCE];
         result = ask(s, req, call, &asking, &choice, cookie);
     }
     if (result == SCRIPT_DONE && choice < 0 && count > 1 &&
         s->picks[req->decision.backend] != LUA_NOREF) {
         asking.function = s->picks[req->decision.backend];
         asking.what = "balance";
-        asking.source = s->settings.backends[req->decision.backend].name.p;
         result = ask(s, req, call, &asking, &choice, cookie);
     }
     script_release_box(s, call);

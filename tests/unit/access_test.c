@@ -170,6 +170,11 @@ static void test_json(void)
     req.server = STR("unix:/run/php.sock");
     req.decision.tenant = STR("acme");
     req.attempts = 2;
+    struct attempt second = {.server = STR("unix:/run/php.sock"), .queue = 0.5, .connect = 0.25};
+    struct attempt first = {.next = &second, .server = STR("[::1]:9000"), .error = "refused"};
+    second.first_byte = 0.125;
+    second.total = 1;
+    req.attempt_list = &first;
     req.app_status = 4294967295u;
     req.ended = true;
     req.bytes_in = 20000000000u;
@@ -179,7 +184,11 @@ static void test_json(void)
                       "\"host\":\"example.com\",\"method\":\"GET\",\"uri\":\"/a?b=c\","
                       "\"status\":200,\"bytes_in\":20000000000,\"bytes_out\":0,\"duration\":0,"
                       "\"backend\":\"php\",\"server\":\"unix:/run/php.sock\",\"tenant\":\"acme\","
-                      "\"generation\":3,\"app_status\":4294967295,\"attempts\":2}\n");
+                      "\"generation\":3,\"app_status\":4294967295,\"attempts\":["
+                      "{\"server\":\"[::1]:9000\",\"queue\":0,\"connect\":0,\"first_byte\":0,"
+                      "\"total\":0,\"error\":\"refused\"},"
+                      "{\"server\":\"unix:/run/php.sock\",\"queue\":0.5,\"connect\":0.25,"
+                      "\"first_byte\":0.125,\"total\":1}]}\n");
 
     test("json: no app_status without END_REQUEST; the error in words");
     req.ended = false;

@@ -742,7 +742,7 @@ static void test_limit(void)
     for (size_t a = 0; a <= n; a++) {
         struct answer ok = feed((struct str){long_text, n + 1000}, a, a, n);
         struct answer bad = feed((struct str){long_text, n + 1000}, a, a, n - 1);
-        if (!check_int(ok.result, CGI_DONE) || !check_int(bad.result, CGI_ERROR) ||
+        if (!check_int(ok.result, CGI_DONE) || !check_int(bad.result, CGI_TOO_LARGE) ||
             !check(bad.err != NULL)) {
             fprintf(stderr, "    cut at %zu\n", a);
             break;
@@ -762,7 +762,7 @@ static void test_limit(void)
             fed += in.n;
             result = cgi_head_feed(&head, &req, &in, 5000, &err);
         }
-        check_int(result, CGI_ERROR);
+        check_int(result, CGI_TOO_LARGE);
         check(fed <= 5000 + 8 && fed > 5000);
         check(err != NULL);
         request_fini(&req);
