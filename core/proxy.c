@@ -314,8 +314,9 @@ static void begin_fastcgi(struct proxy *px)
     if (px->body_ended) /* what has been kept is sent from there */
         req->decision.stream_body = false;
     if (px->has_body && !d->stream_body && !px->body_ended) {
-        uint64_t spool_limit = body_limit < limits->spool ? body_limit : limits->spool;
-        spool_init(&req->body, limits->request_memory, spool_limit, limits->spool_dir);
+        uint64_t room = limits->request_memory + limits->spool; /* in memory, then on disk */
+        spool_init(&req->body, limits->request_memory, body_limit < room ? body_limit : room,
+                   limits->spool_dir);
         if (req->content_length > 0)
             spool_expect(&req->body, (uint64_t)req->content_length);
         px->state = PROXY_BODY;
@@ -400,7 +401,11 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
 static void body_refused(struct proxy *px, const char *err)
 {
     if (err == SPOOL_TOO_LARGE) {
-        proxy_fail_and_say(px, "too_large", 413, "a body larger than limits.body");
+        bool full =
+            px->req.body.limit == proxy_limits(px)->request_memory + proxy_limits(px)->spool;
+        proxy_fail_and_say(px, "too_large", 413,
+                           full ? "a body larger than limits.request_memory and limits.spool hold"
+                                : "a body larger than limits.body");
         return;
     }
     refuse(px, 503,

@@ -417,37 +417,38 @@ static const char *describe_failure(struct proxy *px, enum backend_error error, 
     return detail;
 }
 
+enum retry { RETRY_NOT, RETRY_NOW, RETRY_LATER };
+
 /* An overloaded backend, and nobody else to ask: back to the queue, as far as its patience goes. */
-static bool wait_and_ask_again(struct proxy *px)
+static enum retry wait_for_room(struct proxy *px)
 {
     if (px->busy_since == 0)
         px->busy_since = now(px);
-    if (now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout)
-        return false;
     px->tried_count = 0;
-    deadline_set(&px->again, BUSY_PAUSE);
-    return true;
+    return now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout
+               ? RETRY_NOT
+               : RETRY_LATER;
 }
 
-/* Asks again, which is safe, where somebody is left. */
-static bool retry(struct proxy *px, enum backend_error error)
+/* Whether somebody is asked again, and when. */
+static enum retry decide_retry(struct proxy *px, enum backend_error error)
 {
-    bool stale = error == BACKEND_CLOSED && px->stream.reused;
-    if (stale)
+    if (!is_safe_again(px, error))
+        return RETRY_NOT;
+    if (error == BACKEND_CLOSED && px->stream.reused)
         px->attempts_left++; /* a kept connection that had been closed was no attempt */
     else
         note_tried(px);
-    if (error == BACKEND_BUSY && (px->attempts_left == 0 || !others_are_left(px)))
-        return wait_and_ask_again(px);
+    bool left = others_are_left(px);
+    if (error == BACKEND_BUSY && (px->attempts_left == 0 || !left))
+        return wait_for_room(px);
     if (px->attempts_left == 0)
-        return false;
-    if (!others_are_left(px)) {
-        if (error == BACKEND_CONNECT) /* the same server would only refuse again */
-            return false;
+        return RETRY_NOT;
+    if (!left && error == BACKEND_CONNECT) /* the same server would only refuse again */
+        return RETRY_NOT;
+    if (!left)
         px->tried_count = 0;
-    }
-    try_backend(px, true);
-    return true;
+    return RETRY_NOW;
 }
 
 static void attempt_failed(struct proxy *px, enum backend_error error, const char *detail)
@@ -469,14 +470,16 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
     }
     if (px->state != PROXY_WAITING)
         return;
-    bool safe = is_safe_again(px, error);
-    report_backend(safe && (px->attempts_left > 0 || px->stream.reused) ? LOG_WARN : LOG_ERROR,
-                   &px->req, kind, detail);
+    enum retry again = decide_retry(px, error);
+    report_backend(again != RETRY_NOT ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
     proxy_clear_response(&px->req);
     px->head = (struct cgi_head){0};
-    if (safe && retry(px, error))
-        return;
-    proxy_fail(px, kind, failure_status(error), detail);
+    if (again == RETRY_NOW)
+        try_backend(px, true);
+    else if (again == RETRY_LATER)
+        deadline_set(&px->again, BUSY_PAUSE);
+    else
+        proxy_fail(px, kind, failure_status(error), detail);
 }
 
 static void on_fail(void *ctx, enum backend_error error, const char *detail)

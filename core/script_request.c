@@ -585,7 +585,7 @@ static int params_newindex(lua_State *L)
     if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
         return luaL_error(L,
                           "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
-                          "request; guarded settings ('ini') come in a later version",
+                          "request; use 'ini' of the backend and of the decision",
                           text);
     if (str_eq(name, STR("CONTENT_LENGTH")))
         return luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes "

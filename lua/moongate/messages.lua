@@ -464,16 +464,17 @@ end
 ---@param hook (fun(req: table, messages: Message[]): boolean|nil)|nil the script's on_stderr
 ---@param req table
 ---@return string[] lines for the log, none where the hook returned true
+---@return integer count of messages, swallowed or not
 function M.handle(text, docroot, root, hook, req)
   local messages = M.map(M.parse(text), docroot, root)
   if #messages > 0 and hook and hook(req, messages) == true then
-    return {}
+    return {}, #messages
   end
   local lines = {}
   for i = 1, #messages do
     lines[i] = M.line(messages[i])
   end
-  return lines
+  return lines, #messages
 end
 
 return M

@@ -1,9 +1,13 @@
 -- Every example of the project, started as its first comment says and used as its page invites to.
 
 local http = require("tests.support.http")
+local php = require("tests.support.php")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
+
+local EXAMPLES = { "balance", "errors", "hello", "php-site", "queue", "tenants" }
 
 -- Starts an example with a private PHP.
 local function start(name)
@@ -15,14 +19,24 @@ local function start(name)
   })
 end
 
+-- Runs a command that speaks to the instance; returns what it printed.
+local function tell(control, ...)
+  local argv = { ... }
+  argv[#argv + 1] = "--control"
+  argv[#argv + 1] = control
+  local result = server.command(argv)
+  assert.equal(0, result.code, result.stderr)
+  return result.stdout
+end
+
 describe("examples", function()
   it("are all tried here", function()
     local list = process.run({ argv = { "ls", "examples" } }).stdout
-    assert.equal("hello\nphp-site\ntenants\n", list)
+    assert.equal(table.concat(EXAMPLES, "\n") .. "\n", list)
   end)
 
   it("are all valid", function()
-    for _, name in ipairs({ "hello", "php-site", "tenants" }) do
+    for _, name in ipairs(EXAMPLES) do
       local path = stage.copy("examples/" .. name) .. "/route.lua"
       local result = server.command({ "check", path })
       assert.equal("ok\n", result.stdout, result.stderr)
@@ -127,5 +141,167 @@ describe("tenants", function()
     local res = http.request(gate.address, { path = "/", host = "red.localhost" })
     assert.equal(404, res.status)
     assert.equal("There is no site of this name here.\n", res.body)
+  end)
+end)
+
+describe("balance", function()
+  local pools, gate
+
+  setup(function()
+    pools = {}
+    for i = 1, 2 do
+      pools[i] = php.start({ pages = "examples/balance/public" })
+    end
+    gate = server.start({
+      folder = "examples/balance",
+      route = "route.lua",
+      env = { MOONGATE_PHP = pools[1].address, MOONGATE_PHP_2 = pools[2].address },
+    })
+  end)
+
+  teardown(function()
+    gate:stop()
+    for _, pool in ipairs(pools) do
+      pool:stop()
+    end
+  end)
+
+  -- Which of the pools has answered a request.
+  local function ask(headers)
+    local res = http.get(gate.address, "/", headers)
+    assert.equal(200, res.status)
+    local pid = tonumber(res.body:match("process <code>(%d+)</code>"))
+    for i, pool in ipairs(pools) do
+      for _, child in ipairs(pool:children()) do
+        if child == pid then
+          return i
+        end
+      end
+    end
+    error("no pool has process " .. tostring(pid))
+  end
+
+  it("shares requests by weight, when nothing runs", function()
+    local counts = { 0, 0 }
+    for _ = 1, 9 do
+      local pool = ask()
+      counts[pool] = counts[pool] + 1
+    end
+    assert.is_true(counts[1] > counts[2], table.concat(counts, ":"))
+  end)
+
+  it("asks the second for who wants it", function()
+    for _ = 1, 4 do
+      assert.equal(2, ask({ Cookie = "pool=second" }))
+    end
+  end)
+
+  it("goes on with one of them", function()
+    pools[2]:stop()
+    for _ = 1, 4 do
+      assert.equal(1, ask({ Cookie = "pool=second" }))
+    end
+    gate:wait_log("connect: ")
+  end)
+end)
+
+describe("queue", function()
+  local pool, gate, control
+
+  setup(function()
+    pool = php.start({ pages = "examples/queue/public" })
+    control = "unix:" .. process.tempdir("control") .. "/control.sock"
+    gate = server.start({
+      folder = "examples/queue",
+      route = "route.lua",
+      env = { MOONGATE_PHP = pool.address },
+      args = { "--control", control },
+    })
+  end)
+
+  teardown(function()
+    gate:stop()
+    pool:stop()
+  end)
+
+  -- Waits until the backend's line of `moongate status` is like this.
+  local function wait_status(pattern)
+    poll.wait(function()
+      return tell(control, "status"):match("\n(app [^\n]*)\n"):find(pattern)
+    end, pattern .. " in the status")
+  end
+
+  it("does not keep one site waiting for the other", function()
+    local clients = {}
+    for i = 1, 6 do
+      clients[i] = http.open(gate.address)
+      clients[i]:send({ path = "/?seconds=6", host = "blue.localhost" })
+    end
+    wait_status("3/100")
+    local res = http.request(gate.address, { path = "/", host = "green.localhost" })
+    assert.equal(200, res.status)
+    assert.truthy(res.body:find("<code>green.localhost</code>", 1, true))
+    wait_status("^app +3 .*3/100")
+    for _, client in ipairs(clients) do
+      client:close()
+    end
+    wait_status("^app +3 +0 +0 ") -- who has left does not wait any more
+  end)
+
+  it("holds requests and lets them go", function()
+    assert.equal("backend 'app' is held: no request is in flight\n", tell(control, "hold", "app"))
+    local client = http.open(gate.address)
+    client:send({ path = "/", host = "blue.localhost" })
+    wait_status("held.* 1/100")
+    tell(control, "resume", "app")
+    assert.equal(200, client:receive().status)
+    client:close()
+  end)
+end)
+
+describe("errors", function()
+  local gate
+
+  setup(function()
+    gate = start("errors")
+  end)
+
+  teardown(function()
+    gate:stop()
+  end)
+
+  it("shows the application's page", function()
+    local res = http.get(gate.address, "/")
+    assert.equal(200, res.status)
+    assert.truthy(res.body:find("A page of the application", 1, true))
+  end)
+
+  it("shows a page of its own for the application's errors", function()
+    local res = http.get(gate.address, "/?status=404")
+    assert.equal(404, res.status)
+    assert.equal("text/html; charset=utf-8", res.headers["content-type"])
+    assert.truthy(res.body:find("<h1>There is no such page here</h1>", 1, true))
+  end)
+
+  it("shows it for an application that takes too long", function()
+    local res = http.get(gate.address, "/?seconds=5")
+    assert.equal(504, res.status)
+    assert.truthy(res.body:find("This does not work at the moment", 1, true))
+    local id = res.body:match("this number: (%x+)")
+    gate:wait_log("no answer within read_timeout.*request " .. id)
+  end)
+
+  it("asks another backend when one is down", function()
+    local res = http.get(gate.address, "/archive")
+    assert.equal(200, res.status)
+    assert.truthy(res.body:find("A page of the application", 1, true))
+    gate:wait_log("backend 'archive'.*archive%.sock: connect: ")
+  end)
+
+  it("keeps known messages out of the log", function()
+    assert.equal(200, http.get(gate.address, "/?deprecated=1").status)
+    assert.equal(200, http.get(gate.address, "/?warning=1").status)
+    gate:wait_log("PHP Warning: a new problem")
+    assert.is_nil(gate:errors():find("an old way", 1, true))
   end)
 end)

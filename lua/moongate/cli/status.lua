@@ -15,6 +15,12 @@ local HEADS = {
 }
 local TEXTS = 2 -- the columns that are no numbers
 
+--- "0.31 ms", "1500 ms": three digits that count.
+local function milliseconds(seconds)
+  local ms = seconds * 1000
+  return (ms < 1000 and "%.3g ms" or "%.0f ms"):format(ms)
+end
+
 local function count(number)
   return ("%.0f"):format(number or 0)
 end
@@ -35,7 +41,7 @@ local function server_row(server)
     "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.active),
     count(server.idle), server.max_conns > 0 and count(server.max_conns) or "", "",
     count(server.requests), count(server.fails),
-    known and ("%.3g ms"):format(server.latency * 1000) or "",
+    known and milliseconds(server.latency) or "",
   }
 end
 
