@@ -79,9 +79,13 @@ $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev
 
+$(BUILD)/tests/load: $(BUILD)/tests/support/load.o
+	@echo "  LD  $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev -lhttp_parser
+
 -include $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/support/*.d)
 
-programs: $(BUILD)/moongate $(UNIT_TESTS) $(BUILD)/tests/responder
+programs: $(BUILD)/moongate $(UNIT_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load
 
 # Everything is installed by name, and only what is missing, before it is needed.
 test:
@@ -109,7 +113,7 @@ lint:
 
 bench:
 	@tools/install build bench
-	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder
+	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
 	@tests/bench/run $(BENCH)
 
 # --- use ---

@@ -527,6 +527,61 @@ void backend_release(struct conn *c)
     look_into_box(b->all);
 }
 
+/* --- another generation --- */
+
+static struct server *server_of_slot(const struct backend *b, uint32_t slot)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->slot == slot && !b->servers[i]->gone)
+            return b->servers[i];
+    return NULL;
+}
+
+/* The idle connections of one server are the other's from now on. */
+static void bequeath(struct server *from, struct server *to)
+{
+    while (from->idle != NULL) {
+        struct conn *c = from->idle;
+        unlink_idle(c);
+        from->conns--;
+        c->server = to;
+        to->conns++;
+        c->addr = &to->addr;
+        link_idle(c);
+        deadline_set(&c->deadline, to->backend->settings->keepalive_idle);
+    }
+}
+
+void backend_retire(struct backend *b, struct backend *heir)
+{
+    for (unsigned i = 0; i < b->name_count; i++) {
+        lookup_cancel(&b->names[i].lookup);
+        deadline_clear(&b->names[i].again);
+    }
+    for (int i = 0; i < b->count; i++) {
+        struct server *s = b->servers[i];
+        struct server *to = heir != NULL ? server_of_slot(heir, s->slot) : NULL;
+        if (to != NULL && heir->settings->keepalive > 0)
+            bequeath(s, to);
+        while (s->idle != NULL)
+            conn_close(s->idle);
+        /* Addresses of names are looked up anew: until then they stay. */
+        if (to == NULL && !s->gone && !s->settings->is_name)
+            ledger_server_gone(&b->all->seat, s->slot);
+    }
+    look_into_box(b->all);
+}
+
+void backend_refresh(struct backend *b)
+{
+    const struct ledger_limits limits = {b->settings->queue, b->settings->per_tenant};
+    ledger_open(&b->all->seat, b->settings->name, &limits);
+    ledger_close(&b->all->seat, b->group);
+    for (int i = 0; i < b->count; i++)
+        if (!b->servers[i]->gone)
+            open_slot(b, b->servers[i]->settings, b->servers[i]->address);
+}
+
 /* --- leases --- */
 
 static uint64_t tenant_hash(struct str tenant)
@@ -559,14 +614,6 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     c->claim = claim;
     c->closed = conn_closed;
     return c;
-}
-
-static struct server *server_of_slot(const struct backend *b, uint32_t slot)
-{
-    for (int i = 0; i < b->count; i++)
-        if (b->servers[i]->slot == slot && !b->servers[i]->gone)
-            return b->servers[i];
-    return NULL;
 }
 
 static enum ledger_answer wish(struct lease *x, uint32_t slot)

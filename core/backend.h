@@ -42,6 +42,11 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
 /* Closes idle connections. Nobody may hold one or wait for one any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
+/* Another generation serves now, with `heir` in this one's place (NULL: with nothing). The heir
+ * gets the idle connections to servers that it has, too; what it doesn't have gets nothing new. */
+void backend_retire(struct backend *b, struct backend *heir);
+/* Says to the ledger again what this backend's limits are. */
+void backend_refresh(struct backend *b);
 
 /* --- servers: numbers from 0, which stay while the backend lives --- */
 

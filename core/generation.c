@@ -5,6 +5,13 @@
 
 #include <stdlib.h>
 
+static unsigned alive;
+
+unsigned generation_alive(void)
+{
+    return alive;
+}
+
 static void free_backends(struct generation *g)
 {
     health_free(g->health);
@@ -46,7 +53,7 @@ struct generation *generation_new(const struct route *route, struct backends *ba
     if (script == NULL)
         return NULL;
     if (script_notify(script, HOOK_START) != SCRIPT_DONE) {
-        *err = strdup("on_start failed: see the error log");
+        *err = strdup(script_failure(script));
         script_free(script);
         return NULL;
     }
@@ -60,6 +67,7 @@ struct generation *generation_new(const struct route *route, struct backends *ba
     g->count = 1;
     const char *bad = make_backends(g, backends);
     if (bad == NULL) {
+        alive++;
         g->health = health_new(g->backends, g->settings->backend_count, g->loop);
         control_open(g);
         return g;
@@ -81,8 +89,31 @@ void generation_drop(struct generation *g)
 {
     if (--g->count > 0)
         return;
+    alive--;
     script_notify(g->script, HOOK_STOP);
     free_backends(g);
     script_free(g->script);
     free(g);
+}
+
+static struct backend *namesake(const struct generation *g, const struct backend *b)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        if (str_eq(g->settings->backends[i].name, backend_settings(b)->name))
+            return g->backends[i];
+    return NULL;
+}
+
+void generation_replace(struct generation *g, struct generation *old)
+{
+    health_free(old->health);
+    old->health = NULL;
+    for (unsigned i = 0; i < old->settings->backend_count; i++)
+        backend_retire(old->backends[i], namesake(g, old->backends[i]));
+}
+
+void generation_refresh(struct generation *g)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        backend_refresh(g->backends[i]);
 }

@@ -25,5 +25,13 @@ struct generation *generation_new(const struct route *route, struct backends *ba
                                   unsigned number, char **err);
 struct generation *generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
+/* `g` serves in place of `old`: it takes over the kept connections of servers that both have; those
+ * that only the old one has get nothing new. */
+void generation_replace(struct generation *g, struct generation *old);
+/* A generation that was prepared after this one has been given up: what it told the ledger of its
+ * backends is said again as this one has it. */
+void generation_refresh(struct generation *g);
+/* How many there are in this process. */
+unsigned generation_alive(void);
 
 #endif

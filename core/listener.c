@@ -93,7 +93,7 @@ static int open_one(const struct listen_spec *spec, const struct addr *addr, int
     return err;
 }
 
-const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count)
+const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count, bool more)
 {
     struct addr addr;
     const char *bad = addr_resolve(spec->address, &addr);
@@ -102,7 +102,7 @@ const char *listener_open(const struct listen_spec *spec, int *fds, unsigned cou
         return message;
     }
     bool local = addr.sa.sa_family == AF_UNIX;
-    int err = local ? clear_stale(&addr) : check_free(&addr);
+    int err = more ? 0 : local ? clear_stale(&addr) : check_free(&addr);
     for (unsigned i = 0; i < count && err == 0; i++) {
         if (i > 0 && local)
             fds[i] = fds[0];
@@ -224,16 +224,26 @@ static bool is_wildcard(const struct addr *a)
     return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
+int listener_fd(const struct listener *l)
+{
+    return l->io.fd;
+}
+
+void listener_update(struct listener *l, const struct listen_spec *spec)
+{
+    if (spec->control)
+        l->clients->control = spec->name;
+    l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
+    l->backlog = spec->backlog;
+}
+
 struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients)
 {
     struct listener *l = calloc(1, sizeof *l);
     if (l == NULL)
         abort();
     l->clients = clients;
-    l->backlog = spec->backlog;
-    if (spec->control)
-        clients->control = spec->name;
-    l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
+    listener_update(l, spec);
     addr_resolve(spec->address, &l->address);
     l->wildcard = is_wildcard(&l->address);
     ev_io_init(&l->io, accept_cb, fd, EV_READ);
@@ -249,12 +259,15 @@ void listener_drain(struct listener *l)
     for (int i = 0; i <= l->backlog; i++)
         if (!accept_one(l))
             break;
+    ev_io_stop(l->clients->loop->ev, &l->io);
     close(l->io.fd);
+    l->io.fd = -1;
 }
 
 void listener_free(struct listener *l)
 {
-    ev_io_stop(l->clients->loop->ev, &l->io);
+    if (l->io.fd >= 0)
+        ev_io_stop(l->clients->loop->ev, &l->io);
     ev_timer_stop(l->clients->loop->ev, &l->pause);
     free(l);
 }

@@ -18,10 +18,11 @@ struct listen_spec {
     bool control; /* commands of operators come here: moongate.control answers */
 };
 
-/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket). Returns
+/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket); `more`: to
+ * those that we have already. Returns
  * NULL, or why not, in words that name the process which holds the port where that can be known;
  * the message is valid until the next call. */
-const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count);
+const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count, bool more);
 /* The folder of a unix socket that nobody else may have a say in: made where it is missing. Returns
  * NULL, or what is wrong with it; valid until the next call. */
 const char *listener_make_folder(const char *address);
@@ -30,8 +31,12 @@ void listener_unlink(const struct listen_spec *spec);
 
 struct listener;
 
-/* Accepts for the clients. fd stays open until listener_drain. */
+/* Accepts for the clients. fd stays open until listener_drain; the spec's strings live on. */
 struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients);
+/* The socket; -1 once it has been drained. */
+int listener_fd(const struct listener *l);
+/* Another name, or backlog, from now on. */
+void listener_update(struct listener *l, const struct listen_spec *spec);
 /* Before listener_free in a graceful stop: accepts what waits in the queue and closes the socket,
  * so that whoever comes later is refused at once instead of waiting for nobody. */
 void listener_drain(struct listener *l);

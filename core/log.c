@@ -27,6 +27,11 @@ int log_level_parse(const char *name)
     return -1;
 }
 
+enum log_level log_threshold(void)
+{
+    return threshold;
+}
+
 void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
 {
     error_fd = new_error_fd;

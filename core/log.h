@@ -17,6 +17,7 @@ int log_level_parse(const char *name);
 
 /* Where the lines go. The descriptors stay the caller's. access_fd -1: no access log. */
 void log_setup(int error_fd, enum log_level level, int access_fd);
+enum log_level log_threshold(void);
 
 /* One line: time, level, pid, text. Control bytes of the text are escaped, so that nobody can write
  * a line of their own into the log; newlines go to lines that start with a tab. */

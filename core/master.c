@@ -1,23 +1,25 @@
 /*
- * master - see master.h.
+ * master - see master.h. This file: workers, signals, the main loop. What else the master does is
+ * in master_*.c.
  *
  * Signals come through a signalfd, so that everything happens in one place, in order, between two
  * polls; no libev here, workers make their own loop after the fork.
  */
-#include "master.h"
+#include "master_inner.h"
 
 #include "log.h"
+#include "notify.h"
 #include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -25,59 +27,19 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_LISTENERS  64
-#define MAX_WORKERS    256
-#define REPORT_MAX     65536
-#define RESTART_PAUSE  1.0  /* after a worker that died young */
-#define COMPANION_WAIT 10.0 /* seconds for its socket to appear */
-#define COMPANION_STOP 5.0
-#define FAST_STOP      2.0 /* after SIGINT */
+#define YOUNG         1.0     /* a worker that lives shorter than that has not got far */
+#define RESTART_MAX   30.0    /* seconds between two tries at most */
+#define FAST_STOP     2.0     /* after SIGINT */
+#define ROOM          64      /* workers that the shared memory has room for, at least */
+#define WATCH_QUIET   0.1     /* changes that come together are one */
+#define WORKER_SIGNAL SIGUSR2 /* tells a worker that its script has run for too long */
 
-/* What the loader reports of the script's settings. */
-struct plan {
-    struct listen_spec listen[MAX_LISTENERS];
-    unsigned listen_count;
-    unsigned workers;
-    char user[64], group[64];
-    char access[512], error[512];
-    char control[256]; /* an ADDR, "off", or "": the default */
-    enum log_level level;
-    double stop_timeout;
-};
-
-struct child {
-    pid_t pid; /* 0: none */
-    int socket;
-    bool ready;
-    double started;
-    double restart_at; /* 0: not waiting */
-};
-
-struct master {
-    const struct master_options *options;
-    struct plan plan;
-    struct user user;
-    int signals;
-    sigset_t old_mask;
-    int *fds; /* [worker][listener] */
-    struct ledger *ledger;
-    struct census *census;
-    struct child workers[MAX_WORKERS];
-    pid_t companion;
-    bool stopping;
-    bool announced;
-    bool failed;
-    double stop_at; /* when a graceful stop has taken long enough */
-};
-
-static double now(void)
+double master_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    return ledger_now();
 }
 
-__attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
+void master_say(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -87,34 +49,18 @@ __attribute__((format(printf, 1, 2))) static void say(const char *fmt, ...)
     va_end(args);
 }
 
-/* What a child starts with: no signal of the master's own is blocked or handled. */
-static void child_signals(const struct master *m)
+void master_child_signals(const struct master *m)
 {
     for (int i = 1; i < 32; i++)
         signal(i, SIG_DFL);
     sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 
-/* --- the loader --- */
+/* --- the first load --- */
 
-static void loader(const struct route *route, const struct user *user, int out)
+static void loader_child(void *ctx)
 {
-    char *err = NULL;
-    const char *bad = user_become(user);
-    if (bad != NULL) {
-        dprintf(out, "!%s", bad);
-        _exit(1);
-    }
-    struct script *script = script_new(route, &err);
-    char *report = script != NULL ? script_report(script) : NULL;
-    if (report == NULL)
-        dprintf(out, "!%s", err != NULL ? err : "the settings could not be read");
-    else
-        dprintf(out, "%s", report);
-    free(report);
-    free(err);
-    script_free(script);
-    _exit(0);
+    master_child_signals(ctx);
 }
 
 /* True when the administrator wants to stop; a loader that never comes to an end must not keep us.
@@ -128,108 +74,28 @@ static bool told_to_stop(const struct master *m)
     return stop;
 }
 
-/* Collects what the loader says until it ends. False when we were told to stop meanwhile. */
-static bool hear_loader(const struct master *m, int fd, char *text)
+/* Runs the loader to its end. False: it failed, which has been said, or we were told to stop. */
+static bool load_once(struct master *m)
 {
-    struct pollfd fds[2] = {{.fd = fd, .events = POLLIN}, {.fd = m->signals, .events = POLLIN}};
-    size_t used = 0;
-    for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
-            return true;
-        if (fds[1].revents != 0 && told_to_stop(m))
-            return false;
-        if (fds[0].revents == 0)
-            continue;
-        ssize_t n = read(fd, text + used, REPORT_MAX - 1 - used);
-        if (n <= 0)
-            return true;
-        used += (size_t)n;
+    struct loader loader;
+    const struct loader_config config = {
+        .route = &m->options->route, .user = &m->user, .child = loader_child, .ctx = m};
+    enum loader_result result = LOADER_FAILED;
+    if (loader_start(&loader, &config)) {
+        struct pollfd fds[2] = {{.fd = loader.fd, .events = POLLIN},
+                                {.fd = m->signals, .events = POLLIN}};
+        do {
+            if (poll(fds, 2, -1) < 0)
+                continue;
+            if (fds[1].revents != 0 && told_to_stop(m))
+                m->stopping = true;
+            result = fds[0].revents != 0 ? loader_read(&loader, &m->plan) : LOADER_MORE;
+        } while (result == LOADER_MORE && !m->stopping);
     }
-}
-
-/* Runs the loader as that user. Returns malloc'd text, or NULL when we were told to stop. */
-static char *run_loader(const struct master *m)
-{
-    int ends[2], status = 0;
-    char *text = calloc(1, REPORT_MAX);
-    if (text == NULL || pipe2(ends, O_CLOEXEC) != 0)
-        abort();
-    pid_t pid = fork();
-    if (pid == 0) {
-        close(ends[0]);
-        child_signals(m);
-        loader(&m->options->route, &m->user, ends[1]);
-    }
-    close(ends[1]);
-    bool heard = hear_loader(m, ends[0], text);
-    close(ends[0]);
-    if (!heard && pid > 0)
-        kill(pid, SIGKILL);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
-    if (heard && text[0] == '\0')
-        snprintf(text, REPORT_MAX, "!the script ended the process that loaded it (status %d)",
-                 status);
-    if (!heard) {
-        free(text);
-        return NULL;
-    }
-    return text;
-}
-
-static void take_line(struct plan *plan, char *key, char *rest)
-{
-    char *fields[4] = {"", "", "", ""};
-    for (int i = 0; i < 4 && rest != NULL; i++)
-        fields[i] = strsep(&rest, "\t");
-    if (strcmp(key, "listen") == 0 && plan->listen_count < MAX_LISTENERS) {
-        struct listen_spec *spec = &plan->listen[plan->listen_count++];
-        spec->address = strdup(fields[0]);
-        spec->backlog = atoi(fields[2]);
-        spec->name = strdup(fields[3]);
-    } else if (strcmp(key, "workers") == 0) {
-        plan->workers = (unsigned)atoi(fields[0]);
-    } else if (strcmp(key, "user") == 0) {
-        snprintf(plan->user, sizeof plan->user, "%s", fields[0]);
-    } else if (strcmp(key, "group") == 0) {
-        snprintf(plan->group, sizeof plan->group, "%s", fields[0]);
-    } else if (strcmp(key, "control") == 0) {
-        snprintf(plan->control, sizeof plan->control, "%s", fields[0]);
-    } else if (strcmp(key, "access") == 0) {
-        snprintf(plan->access, sizeof plan->access, "%s", fields[0]);
-    } else if (strcmp(key, "error") == 0) {
-        snprintf(plan->error, sizeof plan->error, "%s", fields[0]);
-    } else if (strcmp(key, "level") == 0) {
-        int level = log_level_parse(fields[0]);
-        plan->level = level >= 0 ? (enum log_level)level : LOG_INFO;
-    } else if (strcmp(key, "stop_timeout") == 0) {
-        plan->stop_timeout = atof(fields[0]);
-    }
-}
-
-static void read_plan(struct plan *plan, char *report)
-{
-    memset(plan, 0, sizeof *plan);
-    plan->stop_timeout = 30;
-    plan->level = LOG_INFO;
-    for (char *line; (line = strsep(&report, "\n")) != NULL;) {
-        char *key = strsep(&line, "\t");
-        if (line != NULL)
-            take_line(plan, key, line);
-    }
-    if (plan->workers == 0)
-        plan->workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    if (plan->workers > MAX_WORKERS)
-        plan->workers = MAX_WORKERS;
-}
-
-static void free_plan(struct plan *plan)
-{
-    for (unsigned i = 0; i < plan->listen_count; i++) {
-        free(plan->listen[i].address);
-        free(plan->listen[i].name);
-    }
-    plan->listen_count = 0;
+    if (result == LOADER_FAILED && !m->stopping)
+        fprintf(stderr, "%s\n", loader_error(&loader));
+    loader_free(&loader);
+    return result == LOADER_DONE;
 }
 
 /* Loads the route: as --user or the default user; and again where the script names another one,
@@ -239,19 +105,9 @@ static bool load(struct master *m)
     const struct master_options *o = m->options;
     const char *bad = user_find(o->user, o->group, &m->user);
     for (int pass = 0; bad == NULL; pass++) {
-        char *report = run_loader(m);
-        if (report == NULL) {
-            m->stopping = true;
+        plan_free(&m->plan);
+        if (!load_once(m))
             return false;
-        }
-        if (report[0] == '!') {
-            fprintf(stderr, "%s\n", report + 1);
-            free(report);
-            return false;
-        }
-        free_plan(&m->plan);
-        read_plan(&m->plan, report);
-        free(report);
         const char *name = o->user != NULL ? o->user : m->plan.user;
         const char *group = o->user != NULL ? o->group : m->plan.group;
         struct user before = m->user;
@@ -261,168 +117,8 @@ static bool load(struct master *m)
         if (bad == NULL && (pass > 0 || before.uid == m->user.uid))
             return true;
     }
-    say("%s", bad);
+    master_say("%s", bad);
     return false;
-}
-
-/* --- listeners and logs --- */
-
-/* Where commands come in. The default place may be another instance's: that is said, and no reason
- * not to serve. */
-static void add_control(struct master *m)
-{
-    struct plan *plan = &m->plan;
-    const char *address = plan->control, *bad = NULL;
-    int fd = -1;
-    bool optional = address[0] == '\0';
-    if (optional)
-        address = m->options->control_default;
-    if (address == NULL || strcmp(address, "off") == 0 || plan->listen_count == MAX_LISTENERS)
-        return;
-    struct listen_spec spec = {
-        .address = strdup(address), .name = strdup("control"), .backlog = 64, .control = true};
-    if (optional) {
-        bad = listener_make_folder(address);
-        if (bad == NULL && (bad = listener_open(&spec, &fd, 1)) == NULL && fd >= 0)
-            close(fd); /* it is free: opened again with the others */
-        if (bad != NULL)
-            log_warn("no commands (moongate hold, status, ...) for this instance: %s; --control "
-                     "ADDR gives it a place of its own",
-                     bad);
-    }
-    if (bad == NULL) {
-        plan->listen[plan->listen_count++] = spec;
-        return;
-    }
-    free(spec.address);
-    free(spec.name);
-}
-
-static bool open_listeners(struct master *m)
-{
-    add_control(m);
-    unsigned count = m->plan.listen_count;
-    m->fds = calloc(m->plan.workers * count + 1, sizeof *m->fds);
-    int *row = calloc(m->plan.workers, sizeof *row);
-    if (m->fds == NULL || row == NULL)
-        abort();
-    for (unsigned i = 0; i < count; i++) {
-        const char *err = listener_open(&m->plan.listen[i], row, m->plan.workers);
-        if (err != NULL) {
-            say("%s", err);
-            free(row);
-            return false;
-        }
-        for (unsigned j = 0; j < m->plan.workers; j++)
-            m->fds[j * count + i] = row[j];
-    }
-    free(row);
-    return true;
-}
-
-/* Closes the sockets of all workers but one (`keep` < 0: of all). A unix socket is shared. */
-static void close_listeners(struct master *m, int keep)
-{
-    unsigned count = m->plan.listen_count;
-    for (unsigned j = 0; m->fds != NULL && j < m->plan.workers; j++) {
-        for (unsigned i = 0; i < count && (int)j != keep; i++) {
-            int fd = m->fds[j * count + i];
-            bool shared = j > 0 && fd == m->fds[i];
-            bool kept = keep >= 0 && fd == m->fds[(unsigned)keep * count + i];
-            if (!shared && !kept)
-                close(fd);
-        }
-    }
-}
-
-static int open_log(const char *where)
-{
-    if (strcmp(where, "stdout") == 0)
-        return STDOUT_FILENO;
-    if (strcmp(where, "stderr") == 0)
-        return STDERR_FILENO;
-    return open(where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
-}
-
-static bool open_logs(struct master *m)
-{
-    const struct plan *plan = &m->plan;
-    int error = open_log(plan->error[0] != '\0' ? plan->error : "stderr");
-    int access = plan->access[0] != '\0' ? open_log(plan->access) : -1;
-    if (error < 0 || (access < 0 && plan->access[0] != '\0')) {
-        say("can't open the log %s: %s", error < 0 ? plan->error : plan->access, strerror(errno));
-        return false;
-    }
-    log_setup(error, plan->level, access);
-    return true;
-}
-
-/* --- the companion --- */
-
-/* A unix socket is looked at, not connected to: PHP-FPM would give a process to the connection. */
-static bool companion_serves(const char *address)
-{
-    struct addr addr;
-    if (strncmp(address, "unix:", 5) == 0)
-        return access(address + 5, F_OK) == 0;
-    if (addr_resolve(address, &addr) != NULL)
-        return true;
-    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool serves = fd >= 0 && connect(fd, &addr.sa, addr.len) == 0;
-    if (fd >= 0)
-        close(fd);
-    return serves;
-}
-
-static bool start_companion(struct master *m)
-{
-    pid_t parent = getpid();
-    if (strncmp(m->options->companion_address, "unix:", 5) == 0)
-        unlink(m->options->companion_address + 5); /* of one that ended before */
-    m->companion = fork();
-    if (m->companion == 0) {
-        child_signals(m);
-        setpgid(0, 0);                    /* the terminal's Ctrl-C is ours to pass on */
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* however we end, it ends */
-        if (getppid() != parent)
-            _exit(1);
-        execv(m->options->companion[0], m->options->companion);
-        say("can't start %s: %s", m->options->companion[0], strerror(errno));
-        _exit(127);
-    }
-    const char *address = m->options->companion_address;
-    double until = now() + COMPANION_WAIT;
-    while (!companion_serves(address)) {
-        int status;
-        if (waitpid(m->companion, &status, WNOHANG) == m->companion) {
-            m->companion = 0;
-            say("%s ended at once (status %d); its messages are above", m->options->companion[0],
-                WEXITSTATUS(status));
-            return false;
-        }
-        if (now() > until) {
-            say("%s has not opened %s within %.0f s", m->options->companion[0], address,
-                COMPANION_WAIT);
-            return false;
-        }
-        poll(NULL, 0, 10);
-    }
-    return true;
-}
-
-static void stop_companion(struct master *m)
-{
-    double until = now() + COMPANION_STOP;
-    if (m->companion <= 0)
-        return;
-    kill(m->companion, SIGTERM);
-    while (waitpid(m->companion, NULL, WNOHANG) == 0) {
-        if (now() > until)
-            kill(m->companion, SIGKILL);
-        poll(NULL, 0, 10);
-    }
-    kill(-m->companion, SIGKILL); /* what it may have left of its group */
-    m->companion = 0;
 }
 
 /* --- workers --- */
@@ -432,66 +128,92 @@ static void run_worker(struct master *m, unsigned index, int socket)
     struct worker_config config = {
         .route = m->options->route,
         .user = &m->user,
-        .specs = m->plan.listen,
-        .fds = m->fds + index * m->plan.listen_count,
-        .spec_count = m->plan.listen_count,
-        .workers = m->plan.workers,
+        .workers = m->worker_count,
         .index = index,
         .ledger = m->ledger,
         .census = m->census,
-        .generation = 1,
+        .board = m->board,
+        .generation = m->generation,
         .master = socket,
+        .signal = WORKER_SIGNAL,
     };
-    child_signals(m);
+    config.socket_count =
+        master_sockets_of(m, index, m->worker_count, config.specs, config.sockets);
+    master_child_signals(m);
     close(m->signals);
-    close_listeners(m, (int)index);
-    for (unsigned i = 0; i < m->plan.workers; i++)
+    master_close_sockets(m, (int)index);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].socket > 0)
             close(m->workers[i].socket);
+    if (m->successor_fd > 0)
+        close(m->successor_fd);
+    watch_free(m->watch);
+    loader_forget(&m->reload.loader);
     int status = worker_run(&config);
-    free(m->fds);
-    free_plan(&m->plan);
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        free(m->listening[i]->spec.address);
+        free(m->listening[i]->spec.name);
+        free(m->listening[i]);
+    }
+    plan_free(&m->plan);
+    plan_free(&m->reload.plan);
     /* exit, not _exit: it is here that a sanitizer reports what has leaked. */
     exit(status);
+}
+
+static double pause_after(unsigned deaths)
+{
+    double pause = YOUNG;
+    for (unsigned i = 1; i < deaths && pause < RESTART_MAX; i++)
+        pause *= 2;
+    return pause < RESTART_MAX ? pause : RESTART_MAX;
 }
 
 static void start_worker(struct master *m, unsigned index)
 {
     struct child *child = &m->workers[index];
-    int ends[2];
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) {
-        log_error("no socket for a worker: %s", strerror(errno));
-        child->restart_at = now() + RESTART_PAUSE;
-        return;
+    unsigned deaths = child->died_young;
+    int ends[2] = {-1, -1};
+    pid_t pid = -1;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
+        fflush(NULL);
+        pid = fork();
     }
-    fflush(NULL);
-    pid_t pid = fork();
     if (pid == 0) {
         close(ends[0]);
         run_worker(m, index, ends[1]);
     }
-    close(ends[1]);
-    *child = (struct child){.pid = pid > 0 ? pid : 0, .socket = ends[0], .started = now()};
     if (pid < 0) {
         log_error("no process for a worker: %s", strerror(errno));
-        close(ends[0]);
-        *child = (struct child){.restart_at = now() + RESTART_PAUSE};
+        if (ends[0] >= 0)
+            close(ends[0]);
+        if (ends[1] >= 0)
+            close(ends[1]);
+        *child = (struct child){.restart_at = master_now() + YOUNG, .died_young = deaths};
+        return;
     }
+    close(ends[1]);
+    *child = (struct child){
+        .pid = pid, .socket = ends[0], .started = master_now(), .died_young = deaths};
+    m->board->worker[index].pid = pid;
 }
 
-static void stop(struct master *m, int signal)
+void master_stop(struct master *m, int signal)
 {
     /* A worker that is stuck in a script hears neither signal. */
     double patience = signal == SIGINT ? FAST_STOP : m->plan.stop_timeout;
-    if (!m->stopping || m->stop_at > now() + patience)
-        m->stop_at = now() + patience;
+    if (!m->stopping || m->stop_at > master_now() + patience)
+        m->stop_at = master_now() + patience;
     if (!m->stopping) {
-        close_listeners(m, -1);
-        for (unsigned i = 0; i < m->plan.listen_count; i++)
-            listener_unlink(&m->plan.listen[i]);
+        notify("STOPPING=1");
+        master_close_sockets(m, -1);
+        if (!m->handed_over)
+            master_unlink_sockets(m);
+        loader_free(&m->reload.loader);
+        m->reload.state = RELOAD_IDLE;
     }
     m->stopping = true;
-    for (unsigned i = 0; i < m->plan.workers; i++) {
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         m->workers[i].restart_at = 0;
         if (m->workers[i].pid > 0)
             kill(m->workers[i].pid, signal);
@@ -509,44 +231,81 @@ static bool write_pid_file(const struct master *m)
     return path == NULL || f != NULL;
 }
 
-static bool all_ready(const struct master *m)
+bool master_all_ready(const struct master *m)
 {
-    for (unsigned i = 0; i < m->plan.workers; i++)
+    for (unsigned i = 0; i < m->worker_count; i++)
         if (!m->workers[i].ready)
             return false;
     return true;
 }
 
-/* Once, when every listener is open and every worker serves. */
-static void announce(struct master *m)
+void master_show_listeners(struct master *m)
+{
+    size_t used = 0;
+    m->board->listeners[0] = '\0';
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        const struct listen_spec *spec = &m->listening[i]->spec;
+        char line[512];
+        int n = snprintf(line, sizeof line, "%.200s\t%.200s\t%s\n", spec->address, spec->name,
+                         spec->control ? "control" : "");
+        if (used + (size_t)n < sizeof m->board->listeners)
+            used += (size_t)snprintf(m->board->listeners + used, sizeof m->board->listeners - used,
+                                     "%s", line);
+    }
+}
+
+static void say_serving(const struct master *m)
 {
     char text[1024] = "";
     size_t used = 0;
-    if (m->announced || m->stopping || !all_ready(m))
-        return;
-    m->announced = true;
-    if (!write_pid_file(m)) {
-        say("pid file %s: %s", m->options->pid_file, strerror(errno));
-        m->failed = true;
-        stop(m, SIGTERM);
-        return;
-    }
-    for (unsigned i = 0; i < m->plan.listen_count && used < sizeof text - 200; i++) {
-        const char *address = m->plan.listen[i].address;
-        if (m->plan.listen[i].control)
+    for (unsigned i = 0; i < m->listening_count && used < sizeof text - 200; i++) {
+        const struct listen_spec *spec = &m->listening[i]->spec;
+        if (spec->control)
             continue;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s%.160s", i > 0 ? ", " : "",
-                                 strncmp(address, "unix:", 5) == 0 ? "" : "http://", address);
+        used += (size_t)snprintf(
+            text + used, sizeof text - used, "%s%s%.160s", used > 0 ? ", " : "",
+            strncmp(spec->address, "unix:", 5) == 0 ? "" : "http://", spec->address);
     }
-    say("serving %s (%u worker%s, pid %d)", text, m->plan.workers, m->plan.workers > 1 ? "s" : "",
-        (int)getpid());
+    master_say("serving %s (%u worker%s, pid %d)", text, m->worker_count,
+               m->worker_count > 1 ? "s" : "", (int)getpid());
     if (m->options->banner != NULL)
         fputs(m->options->banner, stderr);
 }
 
-/* A worker that can't even begin: at start that is the end of all, later it is tried again. */
-static void worker_failed(struct master *m, const char *text)
+static bool wants_watch(const struct master *m)
 {
+    return m->options->route.path != NULL &&
+           (m->plan.watch > 0 || (m->plan.watch < 0 && isatty(STDERR_FILENO)));
+}
+
+/* Once, when every listener is open and every worker serves. */
+static void announce(struct master *m)
+{
+    if (m->announced || m->stopping || !master_all_ready(m))
+        return;
+    m->announced = true;
+    if (!write_pid_file(m)) {
+        master_say("pid file %s: %s", m->options->pid_file, strerror(errno));
+        m->failed = true;
+        master_stop(m, SIGTERM);
+        return;
+    }
+    notify_close_rest();
+    master_show_listeners(m);
+    say_serving(m);
+    notify("READY=1\nMAINPID=%d\nSTATUS=%u workers", (int)getpid(), m->worker_count);
+    master_announce_successor();
+    if (wants_watch(m) && (m->watch = watch_new()) != NULL)
+        watch_set(m->watch, m->plan.files, m->plan.file_count);
+}
+
+/* A worker that can't even begin: at start that is the end of all, later it is tried again. */
+static void worker_failed(struct master *m, struct child *child, const char *text)
+{
+    if (child->ready) { /* it serves, and can't prepare what is to be loaded */
+        master_reload_answer(m, child, text);
+        return;
+    }
     if (m->announced) {
         log_error("a new worker can't serve: %s", text);
         return;
@@ -554,26 +313,48 @@ static void worker_failed(struct master *m, const char *text)
     if (!m->failed)
         fprintf(stderr, "%s\n", text);
     m->failed = true;
-    stop(m, SIGTERM);
+    master_stop(m, SIGTERM);
+}
+
+static void take_message(struct master *m, struct child *child, struct link_message *message)
+{
+    switch (message->type) {
+    case LINK_READY:
+        if (child->ready) {
+            master_reload_answer(m, child, NULL);
+            break;
+        }
+        child->ready = true;
+        m->board->worker[child - m->workers].ready = true;
+        announce(m);
+        break;
+    case LINK_FAILED:
+        worker_failed(m, child, message->text);
+        break;
+    case LINK_RELOAD:
+        master_reload(m);
+        break;
+    case LINK_STOP:
+        log_info("told to stop by a command");
+        master_stop(m, SIGTERM);
+        break;
+    default:
+        break;
+    }
 }
 
 static void hear(struct master *m, struct child *child)
 {
-    char message[4097];
-    ssize_t n = recv(child->socket, message, sizeof message - 1, MSG_DONTWAIT);
-    if (n <= 0) {
-        if (n == 0 || errno != EAGAIN) {
+    static struct link_message message;
+    enum link_result result;
+    while (child->socket > 0 && (result = link_receive(child->socket, &message)) != LINK_NOTHING) {
+        if (result == LINK_END) {
             close(child->socket);
             child->socket = 0;
+            return;
         }
-        return;
-    }
-    message[n] = '\0';
-    if (message[0] == WORKER_READY) {
-        child->ready = true;
-        announce(m);
-    } else if (message[0] == WORKER_FAILED) {
-        worker_failed(m, message + 1);
+        link_close_fds(&message);
+        take_message(m, child, &message);
     }
 }
 
@@ -587,48 +368,101 @@ static const char *describe_end(int status, char *out, size_t size)
     return out;
 }
 
+/* What it held is given back before another one has its number. */
+static void bury(struct master *m, struct child *child)
+{
+    unsigned index = (unsigned)(child - m->workers);
+    struct board_worker *board = &m->board->worker[index];
+    ledger_worker_gone(m->ledger, index);
+    census_worker_gone(m->census, index);
+    board->pid = 0;
+    board->ready = false;
+    board->connections = 0;
+    if (child->socket > 0)
+        close(child->socket);
+}
+
 static void worker_ended(struct master *m, struct child *child, int status)
 {
     char how[100];
-    unsigned index = (unsigned)(child - m->workers);
-    ledger_worker_gone(m->ledger, index); /* before another one has its number */
-    census_worker_gone(m->census, index);
-    double lived = now() - child->started;
+    double now = master_now(), lived = now - child->started;
+    bool surplus = child->surplus, told = child->told;
+    unsigned deaths = lived < YOUNG ? child->died_young + 1 : 0;
+    struct board_worker *board = &m->board->worker[child - m->workers];
     if (child->socket > 0) /* what it said before it ended */
         hear(m, child);
-    if (child->socket > 0)
-        close(child->socket);
-    child->socket = 0;
-    child->pid = 0;
-    child->ready = false;
+    bury(m, child);
+    *child = (struct child){.died_young = deaths};
+    describe_end(status, how, sizeof how);
     if (m->stopping) {
         if (status != 0 && !m->failed) {
-            log_error("a worker %s while stopping", describe_end(status, how, sizeof how));
+            log_error("a worker %s while stopping", how);
             m->failed = true;
         }
         return;
     }
-    log_error("a worker %s after %.1f s; another one takes its place",
-              describe_end(status, how, sizeof how), lived);
-    child->restart_at = now() + (lived < RESTART_PAUSE ? RESTART_PAUSE : 0);
+    if (surplus)
+        return;
+    board->restarts++;
+    if (told)
+        log_error("a worker %s: its script ran on after script_timeout, in %s; another one takes "
+                  "its place",
+                  how, board->stuck[0] != '\0' ? board->stuck : "an unknown hook");
+    else
+        log_error("a worker %s after %.1f s; another one takes its place", how, lived);
+    child->restart_at = deaths > 0 ? now + pause_after(deaths) : now;
+    if (m->reload.state == RELOAD_PREPARING)
+        master_reload_answer(m, child, "a worker ended while it prepared the script");
+}
+
+static void reap_companion(struct master *m, pid_t pid, int status)
+{
+    char how[100];
+    kill(-pid, SIGKILL); /* its children would keep the old socket */
+    m->companion = 0;
+    if (!m->stopping)
+        log_error("%s %s; it is started again", m->options->companion[0],
+                  describe_end(status, how, sizeof how));
 }
 
 static void reap(struct master *m)
 {
     int status;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid == m->companion) {
-            char how[100];
-            kill(-pid, SIGKILL); /* its children would keep the old socket */
-            m->companion = 0;
-            if (!m->stopping)
-                log_error("%s %s; it is started again", m->options->companion[0],
-                          describe_end(status, how, sizeof how));
-        }
-        for (unsigned i = 0; i < m->plan.workers; i++)
-            if (m->workers[i].pid == pid)
-                worker_ended(m, &m->workers[i], status);
+    /* The loader is waited for where its words are read. */
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        pid = m->workers[i].pid;
+        if (pid > 0 && waitpid(pid, &status, WNOHANG) == pid)
+            worker_ended(m, &m->workers[i], status);
+    }
+    if (m->companion > 0 && (pid = waitpid(m->companion, &status, WNOHANG)) == m->companion)
+        reap_companion(m, pid, status);
+    if (m->successor > 0)
+        waitpid(m->successor, &status, WNOHANG); /* its pipe says what has become of it */
+}
+
+/* --- scripts that run too long --- */
+
+/* A hook runs while the worker's beat is odd. One that stays the same for script_timeout is told to
+ * stop, which ends interpreted code; for twice that, the worker is killed: a compiled loop hears
+ * nothing. */
+static void supervise(struct master *m, struct child *child, double now)
+{
+    struct board_worker *board = &m->board->worker[child - m->workers];
+    uint64_t beat = __atomic_load_n(&board->beat, __ATOMIC_RELAXED);
+    double limit = m->plan.script_timeout;
+    if (beat != child->beat || (beat & 1) == 0) {
+        child->beat = beat;
+        child->beat_since = now;
+        child->told = false;
+        return;
+    }
+    if (!child->told && now - child->beat_since >= limit) {
+        board->stuck[0] = '\0';
+        child->told = true;
+        kill(child->pid, WORKER_SIGNAL);
+    } else if (child->told && now - child->beat_since >= limit * 1.9) {
+        kill(child->pid, SIGKILL);
     }
 }
 
@@ -639,21 +473,22 @@ static void on_signal(struct master *m, int signal)
     switch (signal) {
     case SIGTERM:
     case SIGQUIT:
-        stop(m, SIGTERM);
+        master_stop(m, SIGTERM);
         break;
     case SIGINT:
-        stop(m, SIGINT);
+        master_stop(m, SIGINT);
         break;
     case SIGCHLD:
         reap(m);
         break;
     case SIGHUP:
+        master_reload(m);
+        break;
     case SIGUSR1:
+        master_reopen_logs(m);
+        break;
     case SIGUSR2:
-        log_warn("SIG%s: this version can't %s; stop it and start it again", sigabbrev_np(signal),
-                 signal == SIGHUP    ? "reload"
-                 : signal == SIGUSR1 ? "reopen its logs (rotate them with copytruncate)"
-                                     : "be upgraded while it runs");
+        master_upgrade(m);
         break;
     default:
         break;
@@ -669,55 +504,134 @@ static void read_signals(struct master *m)
 
 static bool any_worker(const struct master *m)
 {
-    for (unsigned i = 0; i < m->plan.workers; i++)
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].pid > 0)
             return true;
     return false;
 }
 
-/* Starts what is due; returns the milliseconds until the next thing is, -1 for none. */
-static int do_due(struct master *m)
+static double sooner(double a, double b)
 {
-    double at = now(), next = 0;
-    if (m->stopping) {
-        if (at >= m->stop_at) {
-            log_error("requests are still under way after stop_timeout; they are cut");
-            stop(m, SIGKILL);
-            m->stop_at = at + 1;
-        }
-        return (int)((m->stop_at - at) * 1000) + 1;
-    }
-    for (unsigned i = 0; i < m->plan.workers; i++) {
+    return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* Starts what is due; returns when the next worker is. Not while a reload is being prepared: all
+ * that serve must have answered. */
+static double start_due(struct master *m, double now)
+{
+    double next = 0;
+    if (m->reload.state == RELOAD_PREPARING)
+        return 0;
+    for (unsigned i = 0; i < m->worker_count; i++) {
         struct child *child = &m->workers[i];
         if (child->pid > 0)
             continue;
-        if (child->restart_at <= at)
+        if (child->restart_at <= now)
             start_worker(m, i);
-        else if (next == 0 || child->restart_at < next)
-            next = child->restart_at;
+        else
+            next = sooner(next, child->restart_at);
     }
-    if (m->options->companion != NULL && m->companion == 0 && m->announced && !start_companion(m))
-        next = at + RESTART_PAUSE;
-    return next > 0 ? (int)((next - at) * 1000) + 1 : -1;
+    return next;
+}
+
+/* Looks after the workers' scripts; returns when to look again. */
+static double supervise_due(struct master *m, double now)
+{
+    double period = m->plan.script_timeout / 4;
+    if (now < m->supervised_at + period)
+        return m->supervised_at + period;
+    m->supervised_at = now;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].ready)
+            supervise(m, &m->workers[i], now);
+    return now + period;
+}
+
+static double watchdog_due(struct master *m, double now)
+{
+    if (m->watchdog <= 0)
+        return 0;
+    if (now >= m->watchdog_at) {
+        notify("WATCHDOG=1");
+        m->watchdog_at = now + m->watchdog / 2;
+    }
+    return m->watchdog_at;
+}
+
+static int milliseconds_until(double at, double now)
+{
+    return at == 0 ? -1 : at <= now ? 0 : (int)((at - now) * 1000) + 1;
+}
+
+/* Does what is due; returns the milliseconds until the next thing is, -1 for none. */
+static int do_due(struct master *m)
+{
+    double now = master_now(), next;
+    if (m->stopping) {
+        if (now >= m->stop_at) {
+            log_error("requests are still under way after stop_timeout; they are cut");
+            master_stop(m, SIGKILL);
+            m->stop_at = now + 1;
+        }
+        return milliseconds_until(sooner(m->stop_at, watchdog_due(m, now)), now);
+    }
+    next = start_due(m, now);
+    next = sooner(next, supervise_due(m, now));
+    next = sooner(next, watchdog_due(m, now));
+    if (m->watch_due > 0 && now >= m->watch_due) {
+        m->watch_due = 0;
+        log_info("a file of the script has changed");
+        master_reload(m);
+    }
+    next = sooner(next, m->watch_due);
+    if (m->reload.state != RELOAD_IDLE) {
+        master_reload_tick(m, now);
+        next = sooner(next, now + 0.1);
+    }
+    if (m->options->companion != NULL && m->companion == 0 && m->announced &&
+        !master_start_companion(m))
+        next = sooner(next, now + YOUNG);
+    return milliseconds_until(next, now);
+}
+
+enum { POLL_SIGNALS, POLL_LOADER, POLL_WATCH, POLL_SUCCESSOR, POLL_WORKERS };
+
+static struct pollfd poll_for(int fd)
+{
+    return (struct pollfd){.fd = fd > 0 ? fd : -1, .events = POLLIN};
+}
+
+static void wait_for_news(struct master *m, int timeout)
+{
+    static struct pollfd fds[POLL_WORKERS + PLAN_WORKERS];
+    fds[POLL_SIGNALS] = poll_for(m->signals);
+    fds[POLL_LOADER] = poll_for(m->reload.loader.pid > 0 ? m->reload.loader.fd : -1);
+    fds[POLL_WATCH] = poll_for(m->watch != NULL ? watch_fd(m->watch) : -1);
+    fds[POLL_SUCCESSOR] = poll_for(m->successor_fd);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        fds[POLL_WORKERS + i] = poll_for(m->workers[i].socket);
+    if (poll(fds, POLL_WORKERS + PLAN_WORKERS, timeout) <= 0)
+        return;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (fds[POLL_WORKERS + i].revents != 0 && m->workers[i].socket > 0)
+            hear(m, &m->workers[i]);
+    if (fds[POLL_LOADER].revents != 0 && m->reload.loader.pid > 0)
+        master_reload_heard(m);
+    if (fds[POLL_WATCH].revents != 0 && watch_read(m->watch))
+        m->watch_due = master_now() + WATCH_QUIET;
+    if (fds[POLL_SUCCESSOR].revents != 0)
+        master_successor_heard(m);
+    if (fds[POLL_SIGNALS].revents != 0)
+        read_signals(m);
 }
 
 static void serve(struct master *m)
 {
-    struct pollfd fds[MAX_WORKERS + 1];
-    while (!m->stopping || any_worker(m)) {
-        int wait = do_due(m);
-        fds[0] = (struct pollfd){.fd = m->signals, .events = POLLIN};
-        for (unsigned i = 0; i < m->plan.workers; i++)
-            fds[i + 1] = (struct pollfd){.fd = m->workers[i].socket > 0 ? m->workers[i].socket : -1,
-                                         .events = POLLIN};
-        if (poll(fds, m->plan.workers + 1, wait) < 0 && errno != EINTR)
-            break;
-        for (unsigned i = 0; i < m->plan.workers; i++)
-            if (fds[i + 1].fd >= 0 && fds[i + 1].revents != 0 && m->workers[i].socket > 0)
-                hear(m, &m->workers[i]);
-        read_signals(m);
-    }
+    while (!m->stopping || any_worker(m))
+        wait_for_news(m, do_due(m));
 }
+
+/* --- life --- */
 
 static void block_signals(struct master *m)
 {
@@ -745,11 +659,46 @@ static void raise_limits(void)
 /* What the workers know together. */
 static bool share(struct master *m)
 {
-    m->ledger = ledger_new(m->plan.workers);
-    m->census = census_new(m->plan.workers);
-    if (m->ledger == NULL || m->census == NULL)
-        say("no memory that the workers can share: %s", strerror(errno));
-    return m->ledger != NULL && m->census != NULL;
+    m->worker_count = m->plan.workers;
+    m->capacity = m->worker_count > ROOM ? m->worker_count : ROOM;
+    m->generation = 1;
+    m->ledger = ledger_new(m->capacity);
+    m->census = census_new(m->capacity);
+    m->board = board_new();
+    if (m->ledger == NULL || m->census == NULL || m->board == NULL) {
+        master_say("no memory that the workers can share: %s", strerror(errno));
+        return false;
+    }
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    m->board->started = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    m->board->master = getpid();
+    m->board->workers = m->worker_count;
+    m->board->generation = m->generation;
+    return true;
+}
+
+static bool prepare(struct master *m)
+{
+    if (!load(m))
+        return false;
+    const char *err = master_open_logs(&m->plan, &m->error_log, &m->access_log);
+    if (err == NULL) {
+        log_setup(m->error_log, m->plan.level, m->access_log);
+        master_add_control(m, &m->plan);
+        err = master_open_sockets(m, &m->plan, m->plan.workers);
+    }
+    if (err != NULL) {
+        master_say("%s", err);
+        return false;
+    }
+    for (unsigned i = 0; i < m->listening_count; i++)
+        m->listening[i]->added = false;
+    if (m->user.ignored)
+        log_warn("'user' is ignored: only root can become another user");
+    if (m->user.uid == 0)
+        log_warn("scripts run as root: name another user with --user or in the script");
+    return share(m) && (m->options->companion == NULL || master_start_companion(m));
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -760,35 +709,45 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
+static void clean_up(struct master *m)
+{
+    master_stop_companion(m);
+    if (m->announced && m->options->pid_file != NULL && !m->handed_over)
+        unlink(m->options->pid_file);
+    if (m->options->cleanup != NULL)
+        nftw(m->options->cleanup, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].socket > 0)
+            close(m->workers[i].socket);
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        free(m->listening[i]->spec.address);
+        free(m->listening[i]->spec.name);
+        free(m->listening[i]);
+    }
+    if (m->ledger != NULL)
+        ledger_free(m->ledger);
+    census_free(m->census);
+    board_free(m->board);
+    watch_free(m->watch);
+    loader_free(&m->reload.loader);
+    plan_free(&m->reload.plan);
+    plan_free(&m->plan);
+    close(m->signals);
+    sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
+}
+
 int master_run(const struct master_options *options)
 {
-    struct master m = {.options = options};
+    static struct master m; /* large, and the worker's stack need not have it */
+    m = (struct master){.options = options, .error_log = -1, .access_log = -1};
+    m.watchdog = notify_watchdog();
+    notify_init();
     raise_limits();
     block_signals(&m);
-    bool good = load(&m) && open_logs(&m) && open_listeners(&m) && share(&m);
-    if (good && m.user.ignored)
-        log_warn("'user' is ignored: only root can become another user");
-    if (good && m.user.uid == 0)
-        log_warn("scripts run as root: name another user with --user or in the script");
-    if (good && (options->companion == NULL || start_companion(&m)))
+    if (prepare(&m))
         serve(&m);
     else
         m.failed = !m.stopping;
-    stop_companion(&m);
-    if (m.announced && options->pid_file != NULL)
-        unlink(options->pid_file);
-    if (options->cleanup != NULL)
-        nftw(options->cleanup, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    for (unsigned i = 0; i < m.plan.workers; i++)
-        if (m.workers[i].socket > 0)
-            close(m.workers[i].socket);
-    if (m.ledger != NULL)
-        ledger_free(m.ledger);
-    if (m.census != NULL)
-        census_free(m.census);
-    free(m.fds);
-    free_plan(&m.plan);
-    close(m.signals);
-    sigprocmask(SIG_SETMASK, &m.old_mask, NULL);
+    clean_up(&m);
     return m.failed ? 1 : 0;
 }

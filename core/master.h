@@ -14,6 +14,7 @@ struct master_options {
     struct route route;
     const char *user; /* NULL: the script's, else the default */
     const char *group;
+    const char *binary;          /* of this program, for an upgrade */
     const char *pid_file;        /* NULL: none */
     const char *control_default; /* where to listen for commands when nobody says; NULL: nowhere */
     char *const *companion;      /* argv, NULL-terminated; NULL: none */

@@ -18,6 +18,13 @@
 
 static void carry_out(struct proxy *px);
 
+static uint64_t requests;
+
+uint64_t proxy_requests(void)
+{
+    return requests;
+}
+
 struct proxy *proxy_new(struct generation *generation, const struct front_ops *ops, void *front,
                         struct request **req)
 {
@@ -30,6 +37,7 @@ struct proxy *proxy_new(struct generation *generation, const struct front_ops *o
     buf_init(&px->stderr_text, 1u << 20);
     request_init(&px->req, px->memory, LOOP_BLOCK_SIZE - sizeof *px);
     px->req.started = ev_now(loop->ev);
+    requests++;
     px->req.id = loop_id(loop);
     *req = &px->req;
     return px;

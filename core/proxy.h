@@ -61,6 +61,9 @@ void proxy_gone(struct proxy *px, const char *why);
 /* The request only waits in a backend's queue: nothing is lost if nobody wants it any more. */
 bool proxy_only_waits(const struct proxy *px);
 
+/* Requests that this process has begun. */
+uint64_t proxy_requests(void);
+
 /* The time limit for what the front waits for, from the request's generation. */
 const struct limits *proxy_limits(const struct proxy *px);
 /* True when the connection must close after the response (an error of ours, a close decision). */

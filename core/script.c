@@ -8,6 +8,7 @@
 
 #include "log.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -228,6 +229,25 @@ char *script_report(struct script *s)
     return NULL;
 }
 
+char *script_check_tests(struct script *s)
+{
+    lua_State *L = s->L;
+    if (script_library_function(L, "moongate.load", "check_tests") == 0) {
+        if (lua_isnil(L, -1)) {lua_pop(L, 1); return NULL;} /* XXX */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+        if (lua_pcall(L, 1, 1, 0) == 0 && lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            return NULL;
+        }
+    }
+    return take_message(L);
+}
+
+size_t script_memory(const struct script *s)
+{
+    return (size_t)lua_gc(s->L, LUA_GCCOUNT, 0) * 1024;
+}
+
 bool script_has(const struct script *s, enum script_hook hook)
 {
     return s->hooks[hook] != LUA_NOREF;
@@ -263,12 +283,89 @@ void script_log_misuse(const char *what, const char *source, const struct reques
     log_error("%s (%s): %s; request %s", what, source, text, id);
 }
 
-/* Runs what `enter` pushed with nargs arguments behind it. On SCRIPT_DONE the results are on co's
- * stack: take them, then call `leave`. */
+/* --- scripts that run too long --- */
+
+/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
+ * inside another, the outer one counts. */
+static struct {
+    uint64_t *beat;
+    char *stuck;
+    size_t stuck_size;
+    lua_State *volatile running; /* NULL: none */
+    const char *volatile what, *volatile source;
+    volatile bool stopped;
+} supervised;
+
+static void stop_script(lua_State *L, lua_Debug *at)
+{
+    (void)at;
+    luaL_error(L, "script_timeout: it has run for too long without an end");
+}
+
+/* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
+ * stays until the script has returned: pcall must not save it. */
+static void on_timeout(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L == NULL)
+        return;
+    size_t at = 0;
+    const char *parts[] = {supervised.what, " (", supervised.source, ")"};
+    for (int i = 0; i < 4; i++)
+        for (const char *p = parts[i]; *p != '\0' && at + 1 < supervised.stuck_size; p++)
+            supervised.stuck[at++] = *p;
+    supervised.stuck[at] = '\0';
+    supervised.stopped = true;
+    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
+{
+    struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART};
+    supervised.beat = beat;
+    supervised.stuck = stuck;
+    supervised.stuck_size = stuck_size;
+    sigaction(signal, &action, NULL);
+}
+
+static void beat(void)
+{
+    if (supervised.beat != NULL)
+        __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
+}
+
+bool script_begin_run(lua_State *L, const char *what, const char *source)
+{
+    if (supervised.running != NULL)
+        return false;
+    supervised.what = what;
+    supervised.source = source;
+    supervised.running = L;
+    beat();
+    return true;
+}
+
+void script_end_run(void)
+{
+    lua_State *L = supervised.running;
+    supervised.running = NULL;
+    beat();
+    if (supervised.stopped) {
+        supervised.stopped = false;
+        lua_sethook(L, NULL, 0, 0);
+    }
+}
+
+/* Runs what script_enter pushed with nargs arguments behind it. On SCRIPT_DONE the results are on
+ * co's stack: take them, then call `leave`. */
 enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
                               const char *source, const struct request *req)
 {
+    bool outer = script_begin_run(co, what, source);
     int status = lua_resume(co, nargs);
+    if (outer)
+        script_end_run();
     if (status == 0)
         return SCRIPT_DONE;
     if (status == LUA_YIELD) {
@@ -277,6 +374,8 @@ enum script_result script_run(struct script *s, lua_State *co, int nargs, const 
     }
     const char *message = lua_tostring(co, -1);
     luaL_traceback(s->L, co, message != NULL ? message : "an error that is not a string", 0);
+    snprintf(s->failure, sizeof s->failure, "%s (%s): %s", what, source,
+             message != NULL ? message : "an error that is not a string");
     script_log_misuse(what, source, req, lua_tostring(s->L, -1));
     lua_pop(s->L, 1);
     drop_coroutine(s);
@@ -286,6 +385,11 @@ enum script_result script_run(struct script *s, lua_State *co, int nargs, const 
 void script_leave(lua_State *co)
 {
     lua_settop(co, 0);
+}
+
+const char *script_failure(const struct script *s)
+{
+    return s->failure;
 }
 
 enum script_result script_notify(struct script *s, enum script_hook hook)

@@ -86,11 +86,31 @@ void script_set_world(struct script *s, const struct script_world *world);
 /* moongate.control answers the request: a decision. */
 enum script_result script_control(struct script *s, struct request *req, struct script_call *call);
 
+/* The specs of the route's `test` folder. NULL: they pass, or there are none; else malloc'd text.
+ */
+char *script_check_tests(struct script *s);
+/* Bytes that its Lua state holds. */
+size_t script_memory(const struct script *s);
+/* From now on *beat is odd while a script runs. When the signal comes while one does, that one is
+ * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
+
+/* The specs of the route's `test` folder. NULL: they pass, or there are none; else malloc'd text.
+ */
+char *script_check_tests(struct script *s);
+/* Bytes that its Lua state holds. */
+size_t script_memory(const struct script *s);
+/* From now on *beat is odd while a script runs. When the signal comes while one does, that one is
+ * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
+
 bool script_has(const struct script *s, enum script_hook hook);
 /* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
  * again, so only for messages about something that has failed. Text in the request's arena. */
 const char *script_rule(struct script *s, struct request *req);
 
+/* Why the last hook failed: "on_start (route.lua:3): ...". Valid until the next one fails. */
+const char *script_failure(const struct script *s);
 /* on_start and on_stop. */
 enum script_result script_notify(struct script *s, enum script_hook hook);
 /* on_request: fills req->decision; DECISION_NONE where it returned nil. */

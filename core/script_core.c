@@ -319,6 +319,15 @@ static char *const *push_companion(lua_State *L)
     return (char *const *)argv;
 }
 
+/* Where this program lies; what lies there later may be a newer one. */
+static const char *own_path(void)
+{
+    static char path[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[n > 0 ? n : 0] = '\0';
+    return path;
+}
+
 /* core.run(options) -> exit status */
 static int core_run(lua_State *L)
 {
@@ -329,6 +338,7 @@ static int core_run(lua_State *L)
                   .name = option(L, "name")},
         .user = option(L, "user"),
         .group = option(L, "group"),
+        .binary = own_path(),
         .pid_file = option(L, "pid"),
         .control_default = option(L, "control_default"),
         .companion_address = option(L, "companion_socket"),

@@ -49,7 +49,11 @@ const char *script_rule(struct script *s, struct request *req)
         struct script_box *box = script_push_request(L, req);
         lua_pushvalue(L, -1); /* keeps the box while the call goes on */
         lua_insert(L, top + 1);
-        if (lua_pcall(L, 2, 1, 0) == 0 && lua_isstring(L, -1))
+        bool outer = script_begin_run(L, "on_request", "again, for a message");
+        int status = lua_pcall(L, 2, 1, 0);
+        if (outer)
+            script_end_run();
+        if (status == 0 && lua_isstring(L, -1))
             rule = arena_copy(&req->arena, script_str(L, -1)).p;
         box->req = NULL;
     }

@@ -25,6 +25,7 @@ struct script {
     int idle_ref;
     bool keep_box; /* a later hook wants the same req */
     struct script_world world;
+    char failure[1024]; /* of the hook that failed last */
 };
 
 /* The userdata `req`. Emptied (req = NULL) when the request ends. */
@@ -50,6 +51,10 @@ lua_State *script_enter(struct script *s, int function);
 enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
                               const char *source, const struct request *req);
 void script_leave(lua_State *co);
+/* What runs a script outside of script_run says so (script_supervise). True: call script_end_run.
+ */
+bool script_begin_run(lua_State *L, const char *what, const char *source);
+void script_end_run(void);
 /* A hook has returned what can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);

@@ -2,29 +2,60 @@
 #include "worker.h"
 
 #include "log.h"
+#include "proxy.h"
 
 #include <malloc.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STOP_MARGIN 0.5
 #define LOG_DELAY   0.2 /* seconds that an access log line may wait */
 
+/* The first line of LINK_PREPARE. */
+struct prepared {
+    unsigned number, workers;
+    int level, has_access;
+};
+
 struct worker {
     struct loop loop;
     struct backends backends;
     struct generation *generation;
+    const struct worker_config *config;
+    struct generation *prepared; /* by a reload under way; NULL: none */
+    struct prepared plan;        /* what the master said of it */
+    struct link_message news;    /* its sockets and logs */
     struct clients clients;
-    struct listener **listeners;
+    struct listener *listeners[LINK_FDS];
+    int error_log, access_log; /* ours since a reload; 0: the master's */
     unsigned listener_count;
     ev_io master;
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
+    ev_tstamp shown_at;
     ev_timer log_timer;
     ev_timer stop_timer;
 };
+
+/* Names live as long as the worker, since connections point to them; there are few. */
+static char *lasting(const char *text)
+{
+    static char *kept[4096];
+    static unsigned count;
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(kept[i], text) == 0)
+            return kept[i];
+    char *copy = strdup(text);
+    if (copy == NULL)
+        abort();
+    if (count < 4096)
+        kept[count++] = copy;
+    return copy;
+}
 
 static void stop_listening(struct worker *w)
 {
@@ -71,16 +102,177 @@ static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
     ev_break(ev, EVBREAK_ALL);
 }
 
-/* The master never writes: its end of the socket closes when it has gone. */
+/* --- reloads --- */
+
+static void forget_prepared(struct worker *w)
+{
+    if (w->prepared != NULL)
+        generation_drop(w->prepared);
+    w->prepared = NULL;
+    link_close_fds(&w->news);
+}
+
+static void tell(const struct worker *w, enum link_type type, const char *text)
+{
+    if (!link_send(w->master.fd, type, text, NULL, 0))
+        log_warn("the master does not listen");
+}
+
+/* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
+static void prepare(struct worker *w)
+{
+    struct prepared *p = &w->plan;
+    char *err = NULL;
+    if (sscanf(w->news.text, "%u\t%d\t%d\t%u\n", &p->number, &p->level, &p->has_access,
+               &p->workers) != 4 ||
+        w->news.fd_count < 2) {
+        tell(w, LINK_FAILED, "the master's message can't be read");
+        return;
+    }
+    w->prepared = generation_new(&w->config->route, &w->backends, p->number, &err);
+    if (w->prepared == NULL)
+        tell(w, LINK_FAILED, err != NULL ? err : "the script could not be loaded");
+    else
+        tell(w, LINK_READY, "");
+    free(err);
+}
+
+static void use_logs(struct worker *w, int error, int access, enum log_level level)
+{
+    log_access_flush();
+    log_setup(error, level, access);
+    if (w->error_log > STDERR_FILENO)
+        close(w->error_log);
+    if (w->access_log > STDERR_FILENO)
+        close(w->access_log);
+    w->error_log = error;
+    w->access_log = access;
+}
+
+static bool is_same_socket(int a, int b)
+{
+    struct stat x, y;
+    return a == b ||
+           (fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+static struct listener *take_listener(struct worker *w, int fd)
+{
+    for (unsigned i = 0; i < w->listener_count; i++) {
+        struct listener *l = w->listeners[i];
+        if (!is_same_socket(listener_fd(l), fd))
+            continue;
+        w->listeners[i] = w->listeners[--w->listener_count];
+        return l;
+    }
+    return NULL;
+}
+
+/* A line of LINK_PREPARE: "address TAB name TAB backlog TAB control". */
+static bool read_spec(char *line, struct listen_spec *spec)
+{
+    char *address = strsep(&line, "\t"), *name = strsep(&line, "\t");
+    char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
+    if (control == NULL)
+        return false;
+    *spec = (struct listen_spec){.address = lasting(address),
+                                 .name = lasting(name),
+                                 .backlog = atoi(backlog),
+                                 .control = atoi(control) != 0};
+    return true;
+}
+
+/* The listeners are these from now on. One that is not among them gives up its queue first. */
+static void use_sockets(struct worker *w)
+{
+    struct listener *list[LINK_FDS];
+    unsigned count = 0, fd = 2;
+    char *rest = w->news.text;
+    strsep(&rest, "\n");
+    for (char *line; rest != NULL && (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
+        struct listen_spec spec;
+        if (fd == w->news.fd_count || !read_spec(line, &spec))
+            break;
+        int socket = w->news.fds[fd++];
+        struct listener *l = take_listener(w, socket);
+        if (l != NULL) {
+            close(socket);
+            listener_update(l, &spec);
+        }
+        list[count++] = l != NULL ? l : listener_new(&spec, socket, &w->clients);
+    }
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_drain(w->listeners[i]);
+    stop_listening(w);
+    memcpy(w->listeners, list, count * sizeof *list);
+    w->listener_count = count;
+}
+
+static void switch_generation(struct worker *w)
+{
+    struct generation *old = w->generation;
+    if (w->prepared == NULL)
+        return;
+    w->generation = w->prepared;
+    w->prepared = NULL;
+    generation_replace(w->generation, old);
+    use_logs(w, w->news.fds[0], w->plan.has_access ? w->news.fds[1] : -1,
+             (enum log_level)w->plan.level);
+    if (!w->plan.has_access)
+        close(w->news.fds[1]);
+    use_sockets(w);
+    w->news.fd_count = 0;
+    generation_drop(old);
+}
+
+static void take_message(struct worker *w, struct link_message *message)
+{
+    switch (message->type) {
+    case LINK_PREPARE:
+        forget_prepared(w);
+        memcpy(&w->news, message, sizeof *message);
+        message->fd_count = 0;
+        prepare(w);
+        break;
+    case LINK_SWITCH:
+        switch_generation(w);
+        break;
+    case LINK_ABORT:
+        forget_prepared(w);
+        generation_refresh(w->generation);
+        break;
+    case LINK_LOGS:
+        if (message->fd_count != 2)
+            break;
+        use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
+                 log_threshold());
+        if (message->text[0] != '1')
+            close(message->fds[1]);
+        message->fd_count = 0;
+        break;
+    default:
+        break;
+    }
+    link_close_fds(message);
+}
+
 static void master_cb(struct ev_loop *ev, ev_io *io, int events)
 {
-    char byte;
+    static struct link_message message;
+    struct worker *w = io->data;
+    enum link_result result;
     (void)events;
-    if (read(io->fd, &byte, 1) == 1)
+    while ((result = link_receive(io->fd, &message)) == LINK_MESSAGE) {
+        if (w->clients.stopping)
+            link_close_fds(&message);
+        else
+            take_message(w, &message);
+    }
+    if (result == LINK_NOTHING)
         return;
     ev_io_stop(ev, io);
     log_error("the master has gone; this worker finishes its requests and ends");
-    stop_gracefully(io->data);
+    stop_gracefully(w);
 }
 
 static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -99,11 +291,24 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     log_access_flush();
 }
 
+/* For the status page, once a second while there is something to do. */
+static void show(struct worker *w)
+{
+    struct board_worker *board = &w->config->board->worker[w->config->index];
+    w->shown_at = ev_now(w->loop.ev);
+    board->connections = w->clients.count;
+    board->requests = proxy_requests();
+    board->generations = generation_alive();
+    board->lua_memory = script_memory(w->generation->script);
+}
+
 /* Lines are written together, but none waits long. */
 static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct worker *w = prepare->data;
     (void)events;
+    if (ev_now(ev) >= w->shown_at + 1)
+        show(w);
     if (!log_access_waiting() || ev_is_active(&w->log_timer))
         return;
     ev_timer_set(&w->log_timer, LOG_DELAY, 0);
@@ -135,22 +340,6 @@ static void watch(struct worker *w, const struct worker_config *config)
     w->stop_timer.data = w;
 }
 
-static void tell(int master, char what, const char *text)
-{
-    char message[4096];
-    size_t n = strlen(text) < sizeof message - 1 ? strlen(text) : sizeof message - 1;
-    message[0] = what;
-    memcpy(message + 1, text, n);
-    if (send(master, message, n + 1, MSG_NOSIGNAL) < 0)
-        log_warn("the master does not listen");
-}
-
-static int fail(const struct worker_config *config, const char *text)
-{
-    tell(config->master, WORKER_FAILED, text);
-    return 1;
-}
-
 static const char *start(struct worker *w, const struct worker_config *config, char **err)
 {
     const char *bad = user_become(config->user);
@@ -170,12 +359,12 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     w->clients.census = config->census;
     w->clients.worker = config->index;
     watch(w, config);
-    w->listeners = calloc(config->spec_count + 1, sizeof *w->listeners);
-    if (w->listeners == NULL)
-        abort();
-    for (unsigned i = 0; i < config->spec_count; i++)
-        w->listeners[w->listener_count++] =
-            listener_new(&config->specs[i], config->fds[i], &w->clients);
+    for (unsigned i = 0; i < config->socket_count; i++) {
+        struct listen_spec spec = *config->specs[i];
+        spec.address = lasting(spec.address);
+        spec.name = lasting(spec.name);
+        w->listeners[w->listener_count++] = listener_new(&spec, config->sockets[i], &w->clients);
+    }
     return NULL;
 }
 
@@ -183,13 +372,13 @@ static void clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
     stop_listening(w);
+    forget_prepared(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
     log_access_flush();
     if (w->generation != NULL)
         generation_drop(w->generation);
     backends_fini(&w->backends);
-    free(w->listeners);
     if (w->loop.ev != NULL) {
         loop_fini(&w->loop);
         ev_loop_destroy(w->loop.ev);
@@ -198,26 +387,30 @@ static void clean_up(struct worker *w)
 
 int worker_run(const struct worker_config *config)
 {
-    struct worker w = {.listeners = NULL};
+    static struct worker w; /* large: it holds messages */
     char *err = NULL;
+    w.config = config;
+    w.master.fd = config->master;
     /* Buffers come and go with requests: giving each one back to the kernel costs more than it
      * frees. */
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     signal(SIGPIPE, SIG_IGN);
-    /* A spool file over RLIMIT_FSIZE is an error of its write, no more. */
-    signal(SIGXFSZ, SIG_IGN);
-    signal(SIGHUP, SIG_IGN); /* signals of the master's that a terminal may send to all */
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of that write */
+    signal(SIGHUP, SIG_IGN);  /* signals of the master's that a terminal may send to all */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    struct board_worker *board = &config->board->worker[config->index];
+    script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = start(&w, config, &err);
     if (bad != NULL) {
-        int status = fail(config, bad);
+        tell(&w, LINK_FAILED, bad);
         clean_up(&w);
         free(err);
-        return status;
+        return 1;
     }
-    tell(config->master, WORKER_READY, "");
+    tell(&w, LINK_READY, "");
     ev_run(w.loop.ev, 0);
     clean_up(&w);
     return 0;

@@ -6,7 +6,9 @@
 -- every figure is the median of its rounds. CPU time is the kernel's count for the proxy's
 -- processes; the load generator and the application are not in it.
 
+local engine = require("tests.bench.engine")
 local measure = require("tests.bench.measure")
+local php = require("tests.support.php")
 local process = require("tests.support.process")
 local proxies = require("tests.bench.proxies")
 local report = require("tests.bench.report")
@@ -14,20 +16,32 @@ local report = require("tests.bench.report")
 local USAGE = [[
 usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
                        [--out FILE] [--strict]
-  --only     some of: tiny,64k,1m,post,idle,instructions
+  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair
   --proxies  some of: nginx,moongate
   --quick    short rounds, for a look
   --strict   exit status 1 if an aim is missed
 NGINX and MOONGATE name other binaries. Where the instructions go to: callgrind_annotate
 build/bench/moongate.callgrind. Another run's load on the machine falsifies times, not counts.]]
 
---- What wrk does in each case; `hosts` is how many tenants it goes through.
+-- PHP-FPM with four children, as an operator would set each proxy up: Moongate keeps as many
+-- connections as there are children, and queues before them.
+local CHILDREN = 4
+local MOONGATE_FPM = { keepalive = CHILDREN, backend = "max_conns = " .. CHILDREN }
+
+--- What wrk does in each case; `hosts` is how many tenants it goes through, `proxies` how each
+--- proxy is started where that is not as usual, `php` that the application is PHP-FPM.
 local LOADS = {
   { name = "tiny", title = "tiny GET", path = "/index.php", hosts = 1000 },
+  { name = "plain", title = "tiny, not kept", path = "/index.php", hosts = 1000,
+    proxies = { nginx = { keepalive = 0 }, moongate = { keepalive = 0 } } },
   { name = "64k", title = "64 KB reply", path = "/index.php?size=65536", hosts = 1000 },
   { name = "1m", title = "1 MB reply", path = "/index.php?size=1048576", hosts = 1000 },
   { name = "post", title = "POST of 16 KB", method = "POST", path = "/form.php", body = 16384,
     hosts = 50 },
+  { name = "fpm", title = "PHP-FPM", path = "/hello.php", hosts = 1000, php = true,
+    proxies = { nginx = { keepalive = 0 }, moongate = MOONGATE_FPM } },
+  { name = "fpmkeep", title = "PHP-FPM, kept", path = "/hello.php", hosts = 1000, php = true,
+    proxies = { nginx = { keepalive = CHILDREN }, moongate = MOONGATE_FPM } },
 }
 
 local function fail(message)
@@ -46,7 +60,8 @@ end
 local function parse(words)
   local options = {
     rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
-    only = list("tiny,64k,1m,post,idle,instructions"), proxies = list("nginx,moongate"),
+    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair"),
+    proxies = list("nginx,moongate"),
   }
   local i = 1
   local function value()
@@ -136,19 +151,49 @@ local function bench_load(load, names, started, options)
   return out
 end
 
+-- Starts a proxy for a case. With PHP-FPM, each has one of its own: a connection that the other one
+-- keeps would keep a child from it.
+local function start_proxy(load, name, application)
+  local fpm = load.php and php.start({
+    pages = "tests/pages", children = CHILDREN, ini = { ["opcache.enable"] = "1" },
+  })
+  local copy = { root = fpm and fpm.root or nil }
+  for key, value in pairs(load.proxies and load.proxies[name] or {}) do
+    copy[key] = value
+  end
+  local proxy = proxies.start(name, fpm or application, copy)
+  return proxy, function()
+    proxy:stop()
+    if fpm then
+      fpm:stop()
+    end
+  end
+end
+
+-- Cases without needs of their own share their proxies.
 local function bench_loads(names, options, application)
-  local cases, started = {}, {}
+  local cases, usual, stops = {}, {}, {}
   for _, load in ipairs(LOADS) do
     if options.only[load.name] then
+      local started, own = load.proxies and {} or usual, {}
       for _, name in ipairs(names) do
-        started[name] = started[name] or proxies.start(name, application)
+        if not started[name] then
+          started[name], own[#own + 1] = start_proxy(load, name, application)
+        end
       end
       cases[load.name] = bench_load(load, names, started, options)
       cases[load.name].title = load.title
+      for _, stop in ipairs(own) do
+        if load.proxies then
+          stop()
+        else
+          stops[#stops + 1] = stop
+        end
+      end
     end
   end
-  for _, proxy in pairs(started) do
-    proxy:stop()
+  for _, stop in ipairs(stops) do
+    stop()
   end
   return cases
 end
@@ -170,7 +215,7 @@ local function bench_instructions(names, options, application)
   local out = { title = "instructions" }
   for _, name in ipairs(names) do
     local count = measure.instructions(function(folder)
-      return proxies.start(name, application, folder)
+      return proxies.start(name, application, { folder = folder })
     end, options.requests, ("build/bench/%s.callgrind"):format(name))
     out[name] = { instructions = count }
     say("%-14s          %-9s %8.0f for a tiny GET", "instructions", name, count)
@@ -198,10 +243,18 @@ local function main(words)
   if options.only.instructions then
     cases.instructions = bench_instructions(names, options, application)
   end
+  local alone = options.proxies.moongate and not proxies.missing("moongate")
+  if alone and options.only.queue then
+    cases.queue = engine.queue(application, options.seconds)
+  end
+  if alone and options.only.fair then
+    cases.fair = engine.fair(application, options.seconds)
+  end
   application:stop()
 
   local aims = report.aims(cases)
-  io.stdout:write(report.table(names, cases), report.verdict(aims))
+  io.stdout:write(report.table(names, cases), engine.table(cases.queue, cases.fair),
+    report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
   process.write_file(options.out, report.json({
     machine = measure.machine(),

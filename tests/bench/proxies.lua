@@ -66,14 +66,13 @@ http {
   }
   upstream app {
     server %(application);
-    keepalive %(keepalive);
-    keepalive_requests 1000000000;
+    %(kept)
   }
   server {
     listen %(address) backlog=4096;
     location / {
       fastcgi_pass app;
-      fastcgi_keep_conn on;
+      fastcgi_keep_conn %(keepconn);
 %(params)    }
   }
 }
@@ -85,7 +84,8 @@ local tenants = {}
 for i = 1, %(tenants) do
   tenants[("t%05d.example"):format(i)] = {
     backend = "app",
-    docroot = ("/srv/tenants/t%05d/public"):format(i),
+    docroot = %(docroot),
+    tenant = %(tenant),
   }
 end
 
@@ -98,6 +98,7 @@ return {
       servers = { "%(application)" },
       keepalive = %(keepalive),
       keepalive_requests = 1000000000,
+      %(backend)
     },
   },
   on_request = function(req)
@@ -185,10 +186,15 @@ function Application:stop()
   self.process:stop()
 end
 
+-- The docroot of a tenant: its own, or the one that they share because scripts lie there.
+local function docroot_of(root, i)
+  return root or ("/srv/tenants/t%05d/public"):format(i)
+end
+
 local function nginx_command(values)
   local map = {}
   for i = 1, TENANTS do
-    map[i] = ("t%05d.example /srv/tenants/t%05d/public;\n"):format(i, i)
+    map[i] = ("t%05d.example %s;\n"):format(i, docroot_of(values.root, i))
   end
   process.write_file(values.dir .. "/tenants.map", table.concat(map))
   process.write_file(values.dir .. "/nginx.conf", fill(NGINX, values))
@@ -216,18 +222,35 @@ local function under_callgrind(argv, folder)
   return out
 end
 
+---@class ProxyOptions
+---@field folder? string runs it under callgrind, which writes its counts to this folder
+---@field keepalive? integer connections to keep, 64 by default; 0: a connection for each request
+---@field root? string one docroot for all tenants, where the scripts really are
+---@field backend? string more keys of Moongate's backend
+---@field tenants? boolean Moongate is told whose share each request is
+
 --- Starts a proxy and waits until it answers.
 ---@param name "nginx"|"moongate"
----@param application Application
----@param folder? string runs it under callgrind, which writes its counts to this folder
+---@param application Application or whatever else has its address
+---@param options? ProxyOptions
 ---@return Proxy
-function proxies.start(name, application, folder)
+function proxies.start(name, application, options)
+  options = options or {}
+  local folder, keepalive = options.folder, options.keepalive or KEEPALIVE
   local dir = process.tempdir("bench")
   local values = {
     dir = dir,
     address = "127.0.0.1:" .. net.free_port(),
     application = application.address,
-    keepalive = KEEPALIVE,
+    keepalive = keepalive,
+    kept = keepalive == 0 and ""
+      or ("keepalive %d; keepalive_requests 1000000000;"):format(keepalive),
+    keepconn = keepalive == 0 and "off" or "on",
+    backend = options.backend or "",
+    docroot = options.root and ("%q"):format(options.root)
+      or [[("/srv/tenants/t%05d/public"):format(i)]],
+    root = options.root,
+    tenant = options.tenants and [[("t%05d"):format(i)]] or "nil",
     tenants = TENANTS,
     params = NGINX_PARAMS,
     master = folder and "off" or "on",

@@ -78,7 +78,8 @@ end
 
 --- Connects to "host:port", "[v6]:port" or "unix:/path".
 ---@param address string
----@param options? { timeout?: number } seconds for each later operation, 10 by default
+---@param options? { timeout?: number, from?: string } seconds for each later operation, 10 by
+---  default; the local address to come from
 ---@return Connection|nil
 ---@return string|nil problem
 function net.try_connect(address, options)
@@ -95,6 +96,9 @@ function net.try_connect(address, options)
     ok, problem = sock:connect(path)
   else
     local host, port = address:match("^%[?(.-)%]?:(%d+)$")
+    if options.from then
+      assert(sock:bind(options.from, 0))
+    end
     ok, problem = sock:connect(host, tonumber(port))
   end
   if not ok then

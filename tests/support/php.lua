@@ -13,11 +13,16 @@ local php = {}
 ---@field root? string or a folder that lies ready, readable by the pool's user
 ---@field children? integer 4 by default
 ---@field ini? table<string, string> more PHP settings
+---@field values? table<string, true> which of them a request may change
 ---@field extensions? string[] paths of PHP extensions to load
 ---@field pool? string[] more lines of the pool's section
+---@field global? string[] more lines of the global section
+---@field more? table<string, string[]> further pools, of one child each unless their lines say
+---  otherwise: name -> lines
 
 ---@class Php
 ---@field address string "unix:/path", as a backend's ADDR
+---@field more table<string, string> address of each further pool
 ---@field root string the folder of the pages
 ---@field program string
 ---@field dir string of its configuration, sockets and logs; the pool's user may write below `data`
@@ -66,17 +71,14 @@ local function sorted(settings)
   return names
 end
 
-local function configuration(self, options)
+-- The section of one pool; `more` are lines that come last, so that they win.
+local function pool_lines(self, options, pool, children, more)
   local lines = {
-    "[global]",
-    "pid = " .. self.dir .. "/php-fpm.pid",
-    "error_log = " .. self.log_path,
-    "daemonize = no",
-    "[www]",
-    "listen = " .. self.dir .. "/php.sock",
+    "[" .. pool .. "]",
+    ("listen = %s/%s.sock"):format(self.dir, pool == "www" and "php" or pool),
     "listen.mode = 0666",
     "pm = static",
-    "pm.max_children = " .. (options.children or 4),
+    "pm.max_children = " .. children,
     "ping.path = /ping",
     "pm.status_path = /status",
     "catch_workers_output = yes",
@@ -87,7 +89,7 @@ local function configuration(self, options)
   for _, path in ipairs(options.extensions or {}) do
     lines[#lines + 1] = "php_admin_value[extension] = " .. path
   end
-  for _, line in ipairs(options.pool or {}) do
+  for _, line in ipairs(more) do
     lines[#lines + 1] = line
   end
   local settings = {
@@ -101,10 +103,31 @@ local function configuration(self, options)
   for name, value in pairs(options.ini or {}) do
     settings[name] = value
   end
-  for _, name in ipairs(sorted(settings)) do
-    lines[#lines + 1] = ("php_admin_value[%s] = %s"):format(name, settings[name])
+  for _, key in ipairs(sorted(settings)) do
+    -- A request may change what is no admin value.
+    local kind = (options.values or {})[key] and "php_value" or "php_admin_value"
+    lines[#lines + 1] = ("%s[%s] = %s"):format(kind, key, settings[key])
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+local function configuration(self, options)
+  local lines = {
+    "[global]",
+    "pid = " .. self.dir .. "/php-fpm.pid",
+    "error_log = " .. self.log_path,
+    "daemonize = no",
+  }
+  for _, line in ipairs(options.global or {}) do
+    lines[#lines + 1] = line
+  end
+  local text = table.concat(lines, "\n") .. "\n"
+    .. pool_lines(self, options, "www", options.children or 4, options.pool or {})
+  for _, name in ipairs(sorted(options.more or {})) do
+    text = text .. pool_lines(self, options, name, 1, options.more[name])
+    self.more[name] = ("unix:%s/%s.sock"):format(self.dir, name)
+  end
+  return text
 end
 
 --- The pool's user as root, which the proxy's workers become, too: www-data where it exists. As an
@@ -126,6 +149,7 @@ function php.start(options)
     program = assert(php.program(), "no php-fpm: run tools/install run"),
     dir = dir,
     address = "unix:" .. dir .. "/php.sock",
+    more = {},
     root = options.root or stage.copy(assert(options.pages, "pages or root"), dir),
     data = dir .. "/data",
     log_path = dir .. "/php-fpm.log",
@@ -160,6 +184,20 @@ function Php:wait_ready()
     assert(self.process:alive(), "php-fpm " .. self.process:ending())
     return self:log():find("ready to handle connections", 1, true)
   end, "php-fpm to start")
+end
+
+--- Has it take itself over in place (USR2), and waits until the new one is ready. Without
+--- process_control_timeout that drops what it is working on.
+function Php:reload()
+  local function times_ready()
+    local _, count = self:log():gsub("ready to handle connections", "")
+    return count
+  end
+  local before = times_ready()
+  self.process:kill("USR2")
+  poll.wait(function()
+    return times_ready() > before
+  end, "php-fpm to be reloaded")
 end
 
 --- PHP-FPM's own log.

@@ -1,18 +1,22 @@
+/* clang-format off */
 /*
  * A FastCGI application for the tests and the benchmark: one process, never blocks, does what the
  * request's QUERY_STRING tells it, good or bad, and checks strictly what its client sends. It
  * shares no code with core/, so that a misreading of the protocol there is seen here.
  *
  *     responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]
+ *               [--page PATH=FILE]...
  *
  * ADDR is unix:/path, 127.0.0.1:port or 127.0.0.1:0. Once it listens, one line `listening ADDR` per
  * address goes to stdout, with the port that was really taken; then `ready`. TERM and INT end it.
  * --max-requests N closes a connection after N requests, as PHP-FPM's pm.max_requests does.
  * --no-accept listens but takes no connection, for full queues, until USR1 comes.
+ * --page takes the commands of requests whose SCRIPT_NAME is PATH from FILE as it is then, instead
+ * of from the query: for requests that the proxy makes by itself, as a health check's.
  *
  * Commands are joined by `&`; values are percent-decoded; all durations are milliseconds.
- * `2.name=x` holds only on the second ADDR. Names of one letter are ignored; other unknown names
- * answer 500.
+ * `2.name=x` holds only on the second ADDR. Names of one letter and those that begin with a capital
+ * letter are the scenario's own; other unknown names answer 500.
  *
  *   what is sent
  *     status=404             a Status line                       type=text/css   Content-Type
@@ -20,16 +24,21 @@
  *     length, length=N       Content-Length: exact, or N; length=+5, length=-5 off by that much
  *     who                    X-Listener, X-Connection and X-Request (number on that connection)
  *     lf                     head lines end in LF
- *     body=TEXT  size=N      N bytes: 16-byte lines, the line's number mod 65536 in 15 digits and
- * LF dump                   every param as NAME=VALUE, \xHH for backslash and control bytes sum
- * `length=N fnv=XXXXXXXX` of STDIN, FNV-1a of 32 bits echo, echo=stream      STDIN, once it is
- * complete or as it comes stderr=TEXT  stderr_size=N  stderr_at=head|body|end    one message on
- * STDERR (default head) app=N  protocol=N      appStatus; protocolStatus 1 cant_mpx, 2 overloaded,
- * 3 unknown_role (then without output, unless `output` is given as well) how it is sent delay=
- * body_delay= piece_delay= end_delay=    before all, before the body, pieces, the end pieces=N the
- * body in N pieces, each in records of its own record=K  pad=N        at most K bytes of content in
- * a record; N bytes of padding write=K                at most K bytes in a write, then a turn of
- * the loop eof                    an empty STDOUT and STDERR record before END_REQUEST, as the
+ *     body=TEXT  size=N      a text; the pattern: N bytes in 16-byte lines, each the line's number
+ *                            mod 65536 in 15 digits and LF
+ *     dump                   every param as NAME=VALUE, \xHH for backslash and control bytes
+ *     sum                    `length=N fnv=XXXXXXXX` of STDIN, FNV-1a of 32 bits
+ *     check                  `length=N same=1` where STDIN is the pattern
+ *     echo, echo=stream      STDIN, once it is complete or as it comes
+ *     stderr=TEXT  stderr_size=N  stderr_at=head|body|end     one message on STDERR (default head)
+ *     app=N  protocol=N      appStatus; protocolStatus 1 cant_mpx, 2 overloaded, 3 unknown_role
+ *                            (then without output, unless `output` is given as well)
+ *   how it is sent
+ *     delay= body_delay= piece_delay= end_delay=    before all, before the body, pieces, the end
+ *     pieces=N               the body in N pieces, each in records of its own
+ *     record=K  pad=N        at most K bytes of content in a record; N bytes of padding
+ *     write=K                at most K bytes in a write, then a turn of the loop
+ *     eof                    an empty STDOUT and STDERR record before END_REQUEST, as the
  *                            specification has it and PHP-FPM does not
  *     early                  reply as soon as the params are complete, STDIN is dropped
  *     noread                 read nothing after the params; implies early
@@ -47,11 +56,16 @@
  *   bad heads: head=
  *     none empty no-colon control nul no-end space
  *
- * The log has one line per event: `OPEN conn= listener=`, `REQUEST conn= nth= id= role= keep=
- * params= records= stdin= end= method= uri=` (end: complete, refused, failed, hung, dropped,
- * aborted), `VALUES conn=`, `CLOSE conn= by= requests=`, and `VIOLATION conn= nth= TEXT` for what
- * no client may do.
+ * The log has one line per event:
+ *     OPEN conn= listener= open=       open: how many clients have with that address now
+ *     START conn= listener= nth= uri=  the params are there
+ *     REQUEST conn= listener= nth= id= role= keep= params= records= stdin= same= end= method=
+ *       script= uri=                   end: complete, refused, failed, hung, dropped, aborted
+ *     VALUES conn=
+ *     CLOSE conn= by= requests=
+ *     VIOLATION conn= nth= TEXT        what no client may do
  */
+/* clang-format on */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ev.h>
@@ -81,6 +95,8 @@
 #define PATTERN_SIZE   (1024 * 1024) /* 65536 lines of 16 bytes */
 #define BODY_RECORD    65528         /* what PHP-FPM makes of a large body */
 #define LISTENERS_MAX  16
+#define PAGES_MAX      4
+#define PAGE_SIZE      4096
 
 enum type {
     BEGIN_REQUEST = 1,
@@ -120,7 +136,7 @@ struct plan {
     unsigned header_count;
     uint64_t big, size, stderr_size, app, protocol, delay, body_delay, piece_delay, end_delay;
     uint64_t pieces, record, pad, write, noread, idle;
-    bool who, lf, dump, sum, output, eof, early, rst, has_size;
+    bool who, lf, dump, sum, check, output, eof, early, rst, has_size;
 };
 
 enum stage {
@@ -139,6 +155,7 @@ struct param {
 };
 
 struct conn {
+    struct conn *next, **link; /* among those of its listener */
     ev_io read, write;
     ev_timer step, resume;
     int fd;
@@ -149,7 +166,7 @@ struct conn {
     enum stage stage;
     uint16_t id;
     unsigned role;
-    bool keep, params_done, stdin_done, close_on_next;
+    bool keep, params_done, stdin_done, close_on_next, differs; /* differs: from the pattern */
     uint64_t stdin_len;
     uint32_t fnv;
     unsigned records;
@@ -177,10 +194,18 @@ struct listener {
     ev_io io;
     int fd;
     unsigned number;
+    struct conn *conns;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
+/* Requests for `path` get their commands from `file`. */
+struct page {
+    const char *path, *file;
+};
+
 static struct listener listeners[LISTENERS_MAX];
+static struct page pages[PAGES_MAX];
+static unsigned page_count;
 static unsigned listener_count, conn_count;
 static uint64_t max_requests;
 static struct ev_loop *main_loop;
@@ -448,6 +473,7 @@ static const struct command {
     {"lf", FLAG, AT(lf)},
     {"dump", FLAG, AT(dump)},
     {"sum", FLAG, AT(sum)},
+    {"check", FLAG, AT(check)},
     {"output", FLAG, AT(output)},
     {"eof", FLAG, AT(eof)},
     {"early", FLAG, AT(early)},
@@ -522,7 +548,7 @@ static void plan_command(struct plan *plan, struct slice name, struct slice valu
             return;
         }
     }
-    if (name.len > 1)
+    if (name.len > 1 && !(*name.data >= 'A' && *name.data <= 'Z'))
         plan->unknown = name;
 }
 
@@ -615,12 +641,14 @@ static void request_log(struct conn *c, const char *how)
     if (!log_file)
         return;
     struct slice method = param_find(c, "REQUEST_METHOD"), uri = param_find(c, "REQUEST_URI");
+    struct slice script = param_find(c, "SCRIPT_NAME");
     event(
         c, "REQUEST",
-        "nth=%u id=%u role=%u keep=%d params=%zu records=%u stdin=%llu end=%s method=%.*s uri=%.*s",
-        c->nth, c->id, c->role, c->keep, c->param_count, c->records,
-        (unsigned long long)c->stdin_len, how, (int)method.len, method.data, (int)uri.len,
-        uri.data);
+        "listener=%u nth=%u id=%u role=%u keep=%d params=%zu records=%u stdin=%llu same=%d end=%s "
+        "method=%.*s script=%.*s uri=%.*s",
+        c->listener, c->nth, c->id, c->role, c->keep, c->param_count, c->records,
+        (unsigned long long)c->stdin_len, !c->differs, how, (int)method.len, method.data,
+        (int)script.len, script.data, (int)uri.len, uri.data);
 }
 
 /* The request is over for us, however it went; the connection may go on. */
@@ -696,11 +724,14 @@ static void body_make(struct conn *c)
         dump(c);
     if (plan->sum)
         bytes_printf(&c->made, "length=%llu fnv=%08x\n", (unsigned long long)c->stdin_len, c->fnv);
+    if (plan->check)
+        bytes_printf(&c->made, "length=%llu same=%d\n", (unsigned long long)c->stdin_len,
+                     !c->differs);
     if (plan->echo.data)
         bytes_add(&c->made, c->upload.data + c->upload.at, bytes_left(&c->upload));
     if (plan->body.data)
         bytes_add(&c->made, plan->body.data, plan->body.len);
-    else if (!plan->dump && !plan->sum && !plan->echo.data && !plan->unknown.data)
+    else if (!plan->dump && !plan->sum && !plan->check && !plan->echo.data && !plan->unknown.data)
         bytes_text(&c->made, "hello\n");
     c->body_len = plan->has_size ? plan->size : c->made.len;
 }
@@ -1000,16 +1031,35 @@ static bool reply_step(struct conn *c)
 
 /* ---- the request ---- */
 
+/* The commands of a page that a file steers; false where the request is for no such page. */
+static bool page_find(struct conn *c, char *to, size_t *len)
+{
+    struct slice script = param_find(c, "SCRIPT_NAME");
+    for (unsigned i = 0; i < page_count; i++) {
+        if (!slice_is(script, pages[i].path))
+            continue;
+        FILE *file = fopen(pages[i].file, "r");
+        *len = file ? fread(to, 1, PAGE_SIZE, file) : 0;
+        if (file)
+            fclose(file);
+        return true;
+    }
+    return false;
+}
+
 /* The params are complete: now the commands are known. */
 static void request_steer(struct conn *c)
 {
     struct slice query = param_find(c, "QUERY_STRING");
-    size_t at = query.data ? (size_t)(query.data - c->text.data) : 0;
-    bytes_reserve(&c->text, query.len + 1);
+    size_t at = query.data ? (size_t)(query.data - c->text.data) : 0, len = query.len;
+    bytes_reserve(&c->text, (query.len > PAGE_SIZE ? query.len : PAGE_SIZE) + 1);
     char *copy = c->text.data + c->text.len; /* `dump` shows the query as it came */
-    memcpy(copy, c->text.data + at, query.len);
-    c->text.len += query.len;
-    plan_read(&c->plan, copy, query.len, c->listener);
+    if (!page_find(c, copy, &len))
+        memcpy(copy, c->text.data + at, len);
+    c->text.len += len;
+    plan_read(&c->plan, copy, len, c->listener);
+    struct slice uri = param_find(c, "REQUEST_URI");
+    event(c, "START", "listener=%u nth=%u uri=%.*s", c->listener, c->nth, (int)uri.len, uri.data);
     c->write_limit = c->plan.write;
     c->params_done = true;
     if (log_file)
@@ -1054,6 +1104,7 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
     c->nth++;
     c->params_done = c->stdin_done = false;
     c->stdin_len = 0;
+    c->differs = false;
     c->fnv = 2166136261u;
     c->records = 0;
     c->param_count = 0;
@@ -1083,6 +1134,21 @@ static bool take_params(struct conn *c, const char *content, size_t len)
     return true;
 }
 
+/* Whether these bytes are the pattern's from `at` on. */
+static bool pattern_at(uint64_t at, const char *bytes, size_t len)
+{
+    while (len) {
+        size_t from = (size_t)(at % PATTERN_SIZE);
+        size_t n = len < PATTERN_SIZE - from ? len : PATTERN_SIZE - from;
+        if (memcmp(pattern + from, bytes, n) != 0)
+            return false;
+        at += n;
+        bytes += n;
+        len -= n;
+    }
+    return true;
+}
+
 static bool take_stdin(struct conn *c, const char *content, size_t len)
 {
     if (!c->params_done) {
@@ -1095,6 +1161,8 @@ static bool take_stdin(struct conn *c, const char *content, size_t len)
     }
     if (len > CLIENT_CONTENT)
         violation(c, "STDIN record of %zu bytes", len);
+    if (c->plan.check)
+        c->differs |= !pattern_at(c->stdin_len, content, len);
     c->stdin_len += len;
     if (c->plan.sum)
         c->fnv = fnv1a(c->fnv, content, len);
@@ -1226,6 +1294,9 @@ static void conn_free(struct conn *c, const char *by)
     if (c->stage != IDLE && c->stage != HUNG)
         request_over(c, "dropped");
     event(c, "CLOSE", "by=%s requests=%u", by, c->nth);
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
     ev_io_stop(main_loop, &c->read);
     ev_io_stop(main_loop, &c->write);
     ev_timer_stop(main_loop, &c->step);
@@ -1343,6 +1414,18 @@ static void resume_cb(struct ev_loop *loop, ev_timer *w, int revents)
     conn_turn(c);
 }
 
+/* How many connections clients have open, from `c` on: one that was closed before another was
+ * opened does not count, though we may not have read its end yet. */
+static unsigned open_count(const struct conn *c)
+{
+    unsigned count = 0;
+    for (; c; c = c->next) {
+        struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+        count += poll(&p, 1, 0) == 0;
+    }
+    return count;
+}
+
 static void conn_new(int fd, unsigned listener)
 {
     struct conn *c = calloc(1, sizeof(*c));
@@ -1356,7 +1439,13 @@ static void conn_new(int fd, unsigned listener)
     ev_init(&c->step, step_cb);
     ev_init(&c->resume, resume_cb);
     c->read.data = c->write.data = c->step.data = c->resume.data = c;
-    event(c, "OPEN", "listener=%u", listener);
+    struct conn **first = &listeners[listener - 1].conns;
+    c->next = *first;
+    c->link = first;
+    if (c->next)
+        c->next->link = &c->next;
+    *first = c;
+    event(c, "OPEN", "listener=%u open=%u", listener, log_file ? open_count(c) : 0);
     ev_io_start(main_loop, &c->read);
 }
 
@@ -1453,7 +1542,8 @@ static void accept_now_cb(struct ev_loop *loop, ev_signal *w, int revents)
 
 static void usage(void)
 {
-    fputs("usage: responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]\n",
+    fputs("usage: responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]\n"
+          "  [--page PATH=FILE]...\n",
           stderr);
     exit(2);
 }
@@ -1473,6 +1563,15 @@ struct options {
     bool accepting;
 };
 
+static void page_add(char *text)
+{
+    char *equal = strchr(text, '=');
+    if (!equal || page_count == PAGES_MAX)
+        usage();
+    *equal = 0;
+    pages[page_count++] = (struct page){text, equal + 1};
+}
+
 static void options_read(struct options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -1483,6 +1582,8 @@ static void options_read(struct options *o, int argc, char **argv)
             o->backlog = atoi(argv[++i]);
         else if (strcmp(argv[i], "--max-requests") == 0 && more)
             max_requests = strtoull(argv[++i], NULL, 10);
+        else if (strcmp(argv[i], "--page") == 0 && more)
+            page_add(argv[++i]);
         else if (strcmp(argv[i], "--no-accept") == 0)
             o->accepting = false;
         else if (argv[i][0] != '-' && o->count < LISTENERS_MAX)

@@ -8,6 +8,7 @@
 
 local http = require("tests.support.http")
 local poll = require("tests.support.poll")
+local process = require("tests.support.process")
 local responder = require("tests.support.responder")
 local server = require("tests.support.server")
 
@@ -15,26 +16,34 @@ local rig = {}
 
 ---@class RigOptions
 ---@field backend? string more keys of the backend `app`
+---@field backends? string further backends
 ---@field settings? string more keys of the route
 ---@field on_request? string body of the hook, instead of the usual decision
 ---@field before? string text before the route's `return`
----@field servers? string[] addresses, instead of the responder's
+---@field servers? string[]|fun(addresses: string[]): string addresses, instead of the responder's;
+---  or what makes the text of the route's `servers` of the responder's addresses
 ---@field responder? table options for responder.start; false for none
 ---@field violations? boolean the responder may see violations of the protocol
+---@field workers? integer 1 by default
+---@field dies? boolean a worker may be replaced in the scenario
+---@field control? boolean there is a control listener, for `Rig:command`
+---@field resolver? string address of the DNS server to ask
+---@field args? string[] more arguments of the server
 
 ---@class Rig
 ---@field server Server
 ---@field back Responder
 ---@field address string of the server
 ---@field workers integer[] pids at the start
+---@field control? string address of the control listener
 local Rig = {}
 Rig.__index = Rig
 
 local ROUTE = [[
 %s
 return {
-  control = false,
-  backends = { app = { servers = { %s }, %s } },
+  control = %s,
+  backends = { app = { servers = { %s }, %s }, %s },
   %s
   on_request = function(req)
     %s
@@ -43,22 +52,52 @@ return {
 }
 ]]
 
---- Starts both.
----@param options? RigOptions
----@return Rig
-function rig.start(options)
-  options = options or {}
-  local self = setmetatable({ violations = options.violations }, Rig)
-  if options.responder ~= false then
-    self.back = responder.start(options.responder)
+-- The text of the route's list of servers.
+local function server_list(self, options)
+  if type(options.servers) == "function" then
+    return options.servers(self.back.addresses)
   end
   local quoted = {}
   for i, address in ipairs(options.servers or self.back.addresses) do
     quoted[i] = ("%q"):format(address)
   end
+  return table.concat(quoted, ", ")
+end
+
+-- A function of the responder's addresses may stand for these texts.
+local function text_of(self, value)
+  if type(value) == "function" then
+    return value(self.back.addresses)
+  end
+  return value or ""
+end
+
+local function route_text(self, options)
+  local settings = options.settings and options.settings .. "," or ""
+  if options.resolver then
+    settings = settings .. (" resolver = %q,"):format(options.resolver)
+  end
+  return ROUTE:format(options.before or "", self.control and ("%q"):format(self.control) or "false",
+    server_list(self, options), options.backend or "", text_of(self, options.backends), settings,
+    options.on_request or "")
+end
+
+--- Starts both.
+---@param options? RigOptions
+---@return Rig
+function rig.start(options)
+  options = options or {}
+  local self = setmetatable({ violations = options.violations, dies = options.dies }, Rig)
+  if options.responder ~= false then
+    self.back = responder.start(options.responder)
+  end
+  if options.control then
+    self.control = ("unix:%s/control.sock"):format(process.tempdir("control"))
+  end
   self.server = server.start({
-    route = ROUTE:format(options.before or "", table.concat(quoted, ", "), options.backend or "",
-      options.settings and options.settings .. "," or "", options.on_request or ""),
+    route = route_text(self, options),
+    workers = options.workers,
+    args = options.args,
   })
   self.address = self.server.address
   self.workers = self.server:workers()
@@ -75,7 +114,7 @@ function Rig:stop()
   end
   if not ok then
     error(problem, 2)
-  elseif workers ~= table.concat(self.workers, " ") then
+  elseif not self.dies and workers ~= table.concat(self.workers, " ") then
     error("the worker was replaced:\n" .. self.server:errors(), 2)
   end
 end
@@ -152,7 +191,7 @@ function rig.bytes(size)
 end
 
 --- The lines of the responder's log with this name, each as a table of its `key=value` pairs.
----@param name "OPEN"|"REQUEST"|"CLOSE"|"VALUES"|"VIOLATION"
+---@param name "OPEN"|"START"|"REQUEST"|"CLOSE"|"VALUES"|"VIOLATION"
 ---@return table<string, string>[]
 function Rig:events(name)
   local list = {}
@@ -164,6 +203,68 @@ function Rig:events(name)
     list[#list + 1] = event
   end
   return list
+end
+
+--- Runs `moongate ARGS...` against the control listener.
+---@param ... string
+---@return RunResult
+function Rig:command(...)
+  local args = { ... }
+  args[#args + 1] = "--control"
+  args[#args + 1] = self.control
+  return server.command(args)
+end
+
+--- The same, and it must succeed.
+---@param ... string
+---@return string stdout
+function Rig:tell(...)
+  local result = self:command(...)
+  if result.code ~= 0 then
+    error(("moongate %s: exit status %s: %s"):format(table.concat({ ... }, " "),
+      tostring(result.code), result.stderr), 2)
+  end
+  return result.stdout
+end
+
+--- Waits until so many requests whose target matches have reached the responder.
+---@param pattern string a Lua pattern
+---@param count integer
+function Rig:wait_started(pattern, count)
+  poll.wait(function()
+    local found = 0
+    for _, event in ipairs(self:events("START")) do
+      found = found + (event.uri:find(pattern) and 1 or 0)
+    end
+    return found >= count
+  end, ("%d requests for %q at the responder"):format(count, pattern))
+end
+
+--- How many requests each address of the responder has had: number of the address -> count.
+---@param pattern? string Lua pattern that their target must match
+---@return table<integer, integer>
+function Rig:shares(pattern)
+  local shares = {}
+  for _, event in ipairs(self:events("REQUEST")) do
+    if not pattern or (event.uri or ""):find(pattern) then
+      local listener = tonumber(event.listener)
+      shares[listener] = (shares[listener] or 0) + 1
+    end
+  end
+  return shares
+end
+
+--- The most connections that one address of the responder has had at a time.
+---@param listener? integer 1 by default
+---@return integer
+function Rig:open_max(listener)
+  local most = 0
+  for _, event in ipairs(self:events("OPEN")) do
+    if event.listener == tostring(listener or 1) then
+      most = math.max(most, tonumber(event.open))
+    end
+  end
+  return most
 end
 
 --- How many connections to the responder are open.

@@ -1,0 +1,44 @@
+/*
+ * link - messages between the master and a worker over their socket: one letter, text, and
+ * descriptors. The socket is SOCK_SEQPACKET, so a message is whole or not there. Its end is how
+ * each learns that the other has gone.
+ */
+#ifndef MG_LINK_H
+#define MG_LINK_H
+
+#include "str.h"
+
+#define LINK_TEXT 65536
+#define LINK_FDS  250 /* SCM_MAX_FD is 253 */
+
+enum link_type {
+    /* From the worker. */
+    LINK_READY = 'R',  /* it serves, or has prepared the generation */
+    LINK_FAILED = 'F', /* it can't; why */
+    LINK_RELOAD = 'L', /* somebody asked for a reload */
+    LINK_STOP = 'Q',   /* somebody asked to stop */
+    /* From the master. */
+    LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs, then listening sockets,
+                         * with a line for each socket */
+    LINK_SWITCH = 'S',  /* all are ready: serve with it */
+    LINK_ABORT = 'A',   /* somebody is not: forget it */
+    LINK_LOGS = 'O',    /* the logs were opened again */
+};
+
+struct link_message {
+    enum link_type type;
+    char text[LINK_TEXT]; /* ends with a NUL */
+    int fds[LINK_FDS];    /* the receiver's to close */
+    unsigned fd_count;
+};
+
+/* Sends without waiting. False: it could not be sent. */
+bool link_send(int fd, enum link_type type, const char *text, const int *fds, unsigned count);
+
+enum link_result { LINK_MESSAGE, LINK_NOTHING, LINK_END };
+/* Takes one message, if there is one. */
+enum link_result link_receive(int fd, struct link_message *message);
+/* Closes the descriptors of a message that nobody wants. */
+void link_close_fds(struct link_message *message);
+
+#endif

@@ -1,0 +1,147 @@
+/*
+ * master_inner - the master's state, for master*.c only: master.c is signals, workers and the main
+ * loop; master_sockets.c the listening sockets and logs; master_reload.c reloads; master_upgrade.c
+ * the companion and another binary in our place.
+ */
+#ifndef MG_MASTER_INNER_H
+#define MG_MASTER_INNER_H
+
+#include "master.h"
+
+#include "board.h"
+#include "census.h"
+#include "ledger.h"
+#include "link.h"
+#include "plan.h"
+#include "watch.h"
+
+#include <signal.h>
+
+/* A listening address: a socket for each slot (SO_REUSEPORT), or one for all. Slots are numbered
+ * like workers; those without a worker are accepted from by the others, so that no socket is ever
+ * closed while connections wait in it. */
+struct listening {
+    struct listen_spec spec; /* its strings are ours */
+    int fds[PLAN_WORKERS];
+    unsigned slots; /* opened */
+    bool shared;    /* a unix socket, or one that systemd has opened: fds[0] is everybody's */
+    bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
+    bool added;     /* by the reload under way */
+    bool leaving;   /* not in the reload's plan */
+};
+
+struct child {
+    pid_t pid;  /* 0: none */
+    int socket; /* 0: none */
+    bool ready;
+    bool prepared; /* has the generation of the reload under way */
+    bool surplus;  /* not needed any more: it finishes its requests */
+    bool told;     /* that its script has run too long */
+    double started;
+    double restart_at; /* 0: not waiting */
+    unsigned died_young;
+    uint64_t beat; /* seen last, and since when */
+    double beat_since;
+};
+
+enum reload_state { RELOAD_IDLE, RELOAD_LOADING, RELOAD_PREPARING };
+
+struct reload {
+    enum reload_state state;
+    bool wanted;      /* another one, once this is over */
+    uint64_t serving; /* requests up to this number get its answer */
+    double since, due;
+    struct loader loader;
+    struct plan plan;
+    int error_log, access_log; /* opened for it; -1: none */
+    char notes[512];           /* what it can't change */
+};
+
+struct master {
+    const struct master_options *options;
+    struct plan plan;
+    struct user user;
+    int signals;
+    sigset_t old_mask;
+    struct listening *listening[PLAN_LISTENERS];
+    unsigned listening_count;
+    struct ledger *ledger;
+    struct census *census;
+    struct board *board;
+    struct child workers[PLAN_WORKERS];
+    unsigned worker_count; /* that shall be */
+    unsigned capacity;     /* that the shared memory has room for */
+    unsigned generation;
+    struct reload reload;
+    struct watch *watch;
+    double watch_due; /* files have changed; 0: they have not */
+    double supervised_at, watchdog, watchdog_at;
+    int error_log, access_log;
+    pid_t companion;
+    pid_t successor; /* a binary that is to take our place */
+    int successor_fd;
+    bool handed_over;
+    bool stopping;
+    bool announced;
+    bool failed;
+    double stop_at; /* when a graceful stop has taken long enough */
+};
+
+/* Monotonic seconds. */
+double master_now(void);
+/* A message on the terminal, "moongate: ...". */
+void master_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* What a child of ours starts with: none of our signals is blocked or handled. */
+void master_child_signals(const struct master *m);
+void master_stop(struct master *m, int signal);
+/* What the status page says of the listeners. */
+void master_show_listeners(struct master *m);
+/* Every worker that shall be serves. */
+bool master_all_ready(const struct master *m);
+
+/* --- master_sockets.c --- */
+
+/* Makes m->listening what the plan says; what is new is opened for `slots` workers and marked
+ * `added`, what is not in it `leaving`. NULL, or why not. */
+const char *master_open_sockets(struct master *m, struct plan *plan, unsigned slots);
+/* Undoes it (a reload that failed), or does away with what is leaving. */
+void master_forget_added(struct master *m);
+void master_drop_leaving(struct master *m);
+/* Closes everything that is not worker `index`'s, or everything (index < 0). */
+void master_close_sockets(struct master *m, int index);
+void master_unlink_sockets(struct master *m);
+/* The sockets of worker `index` of `workers`: up to LINK_FDS, with their specs. */
+unsigned master_sockets_of(const struct master *m, unsigned index, unsigned workers,
+                           const struct listen_spec **specs, int *fds);
+/* The control listener of the plan, where there shall be one. */
+void master_add_control(const struct master *m, struct plan *plan);
+/* Opens a log; -1 and errno. */
+int master_open_log(const char *where);
+/* Opens both logs of the plan; NULL or why not. */
+const char *master_open_logs(const struct plan *plan, int *error, int *access);
+
+/* --- master_reload.c --- */
+
+/* Somebody wants a reload. */
+void master_reload(struct master *m);
+/* The loader has said something. */
+void master_reload_heard(struct master *m);
+/* A worker has prepared, could not, or has ended. */
+void master_reload_answer(struct master *m, struct child *child, const char *failure);
+/* Time has passed. */
+void master_reload_tick(struct master *m, double now);
+/* USR1. */
+void master_reopen_logs(struct master *m);
+
+/* --- master_upgrade.c --- */
+
+bool master_start_companion(struct master *m);
+void master_stop_companion(struct master *m);
+/* USR2: starts the binary again, which takes our place once it serves. */
+void master_upgrade(struct master *m);
+/* The successor serves, or has ended (its end of the pipe is closed). */
+void master_successor_heard(struct master *m);
+/* In the successor: tells the one whose place it takes. */
+void master_announce_successor(void);
+
+#endif

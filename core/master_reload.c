@@ -1,0 +1,304 @@
+/*
+ * master_reload - see master_inner.h. This file: a reload, in two phases over all workers.
+ *
+ *     idle --somebody wants it--> loading --report--> preparing --all are ready--> switched, idle
+ *                                        \--error----\         \--one is not----> forgotten, idle
+ *
+ * Until the switch nothing of what serves is touched, so a script that is no good costs nothing.
+ */
+#include "master_inner.h"
+
+#include "log.h"
+#include "notify.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
+#define PREPARE_TIMEOUT 60.0
+
+/* --- the end of it --- */
+
+static void copy(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text);
+}
+
+static void answer(struct master *m, bool ok, const char *text)
+{
+    struct board *b = m->board;
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    b->reload_ok = ok;
+    b->reload_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    copy(b->reload_error, sizeof b->reload_error, text);
+    if (!ok) {
+        copy(b->last_error, sizeof b->last_error, text);
+        b->last_error_at = b->reload_at;
+    }
+    __atomic_store_n(&b->reload_done, m->reload.serving, __ATOMIC_RELEASE);
+}
+
+static void close_logs(const struct master *m, int error, int access)
+{
+    int fds[] = {error, access};
+    for (int i = 0; i < 2; i++)
+        if (fds[i] > STDERR_FILENO && fds[i] != m->error_log && fds[i] != m->access_log)
+            close(fds[i]);
+}
+
+static void finish(struct master *m)
+{
+    struct reload *r = &m->reload;
+    loader_free(&r->loader);
+    plan_free(&r->plan);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        m->workers[i].prepared = false;
+    r->state = RELOAD_IDLE;
+    r->error_log = r->access_log = -1;
+    r->notes[0] = '\0';
+    notify("READY=1");
+    if (r->wanted)
+        master_reload(m);
+}
+
+/* The old generation goes on as if nothing had been. */
+static void fail(struct master *m, const char *text)
+{
+    struct reload *r = &m->reload;
+    log_error("the reload failed, the old script goes on: %s", text);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].socket > 0 && r->state == RELOAD_PREPARING)
+            link_send(m->workers[i].socket, LINK_ABORT, "", NULL, 0);
+    master_forget_added(m);
+    close_logs(m, r->error_log, r->access_log);
+    answer(m, false, text);
+    finish(m);
+}
+
+/* --- loading --- */
+
+static void loader_child(void *ctx)
+{
+    const struct master *m = ctx;
+    master_child_signals(m);
+}
+
+void master_reload(struct master *m)
+{
+    struct reload *r = &m->reload;
+    if (m->stopping || !m->announced) {
+        log_warn("no reload while %s", m->stopping ? "stopping" : "starting");
+        r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
+        answer(m, false, "no reload while starting or stopping");
+        return;
+    }
+    r->wanted = r->state != RELOAD_IDLE;
+    if (r->wanted)
+        return; /* what comes meanwhile is served by one more, behind this one */
+    r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
+    r->since = master_now();
+    r->due = r->since + LOAD_TIMEOUT;
+    r->state = RELOAD_LOADING;
+    r->error_log = r->access_log = -1;
+    notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(r->since * 1e6));
+    const struct loader_config config = {.route = &m->options->route,
+                                         .user = &m->user,
+                                         .tests = true,
+                                         .child = loader_child,
+                                         .ctx = m};
+    if (!loader_start(&r->loader, &config))
+        fail(m, loader_error(&r->loader));
+}
+
+/* --- preparing --- */
+
+static void note(struct reload *r, const char *text)
+{
+    size_t used = strlen(r->notes);
+    snprintf(r->notes + used, sizeof r->notes - used, "%s%s", used > 0 ? "; " : "", text);
+}
+
+/* What stays as it is until a restart. */
+static void keep_what_stays(struct master *m)
+{
+    struct reload *r = &m->reload;
+    if (m->options->user == NULL && strcmp(r->plan.user, m->plan.user) != 0)
+        note(r, "'user' can't be changed by a reload: restart it");
+    if (m->options->user == NULL && strcmp(r->plan.group, m->plan.group) != 0)
+        note(r, "'group' can't be changed by a reload: restart it");
+    if (r->plan.workers > m->capacity) {
+        note(r, "there is room for fewer workers until a restart");
+        r->plan.workers = m->capacity;
+    }
+}
+
+static bool prepare_worker(struct master *m, unsigned index)
+{
+    static char text[LINK_TEXT];
+    const struct reload *r = &m->reload;
+    const struct listen_spec *specs[LINK_FDS];
+    int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log};
+    /* A worker that is not needed any more still prepares: it serves until it has been told. */
+    unsigned place = index < r->plan.workers ? index : index % r->plan.workers;
+    unsigned count = master_sockets_of(m, place, r->plan.workers, specs, fds + 2);
+    size_t used = (size_t)snprintf(text, sizeof text, "%u\t%d\t%d\t%u\n", m->generation + 1,
+                                   (int)r->plan.level, r->access_log >= 0, r->plan.workers);
+    for (unsigned i = 0; i < count && used < sizeof text; i++)
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s\t%s\t%d\t%d\n", specs[i]->address,
+                             specs[i]->name, specs[i]->backlog, specs[i]->control);
+    return used < sizeof text &&
+           link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 2);
+}
+
+static void prepare(struct master *m)
+{
+    struct reload *r = &m->reload;
+    keep_what_stays(m);
+    master_add_control(m, &r->plan);
+    unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
+    const char *err = master_open_sockets(m, &r->plan, slots);
+    if (err == NULL)
+        err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
+    r->state = RELOAD_PREPARING;
+    r->due = master_now() + PREPARE_TIMEOUT;
+    for (unsigned i = 0; i < PLAN_WORKERS && err == NULL; i++)
+        if (m->workers[i].pid > 0 && !m->workers[i].surplus && !prepare_worker(m, i))
+            err = "a worker can't be told of it";
+    if (err != NULL)
+        fail(m, err);
+}
+
+void master_reload_heard(struct master *m)
+{
+    struct reload *r = &m->reload;
+    switch (loader_read(&r->loader, &r->plan)) {
+    case LOADER_MORE:
+        break;
+    case LOADER_FAILED:
+        fail(m, loader_error(&r->loader));
+        break;
+    case LOADER_DONE:
+        if (master_all_ready(m))
+            prepare(m);
+        else
+            r->due = 0; /* a worker is being replaced: as soon as it serves, or never */
+        break;
+    }
+}
+
+/* --- the switch --- */
+
+static void take_logs(struct master *m)
+{
+    struct reload *r = &m->reload;
+    int error = m->error_log, access = m->access_log;
+    m->error_log = r->error_log;
+    m->access_log = r->access_log;
+    log_setup(m->error_log, r->plan.level, m->access_log);
+    close_logs(m, error, access);
+}
+
+static void tell_workers(struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct child *child = &m->workers[i];
+        if (child->pid == 0 || child->surplus)
+            continue;
+        if (!link_send(child->socket, LINK_SWITCH, "", NULL, 0)) {
+            log_error("worker %d does not listen; it is replaced", (int)child->pid);
+            kill(child->pid, SIGKILL);
+        }
+    }
+}
+
+static void retire_workers(struct master *m)
+{
+    for (unsigned i = m->worker_count; i < PLAN_WORKERS; i++) {
+        m->workers[i].restart_at = 0;
+        if (m->workers[i].pid > 0 && !m->workers[i].surplus) {
+            m->workers[i].surplus = true;
+            kill(m->workers[i].pid, SIGTERM);
+        }
+    }
+}
+
+static void commit(struct master *m)
+{
+    struct reload *r = &m->reload;
+    m->generation++;
+    tell_workers(m);
+    take_logs(m);
+    master_drop_leaving(m);
+    plan_free(&m->plan);
+    m->plan = r->plan;
+    r->plan = (struct plan){.listen_count = 0};
+    m->worker_count = m->plan.workers;
+    retire_workers(m);
+    if (m->watch != NULL)
+        watch_set(m->watch, m->plan.files, m->plan.file_count);
+    m->board->generation = m->generation;
+    m->board->workers = m->worker_count;
+    master_show_listeners(m);
+    log_info("generation %u serves (%.0f ms)%s%s", m->generation, (master_now() - r->since) * 1000,
+             r->notes[0] != '\0' ? "; " : "", r->notes);
+    answer(m, true, r->notes);
+    finish(m);
+}
+
+static bool all_prepared(const struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].pid > 0 && !m->workers[i].surplus && !m->workers[i].prepared)
+            return false;
+    return true;
+}
+
+void master_reload_answer(struct master *m, struct child *child, const char *failure)
+{
+    if (m->reload.state != RELOAD_PREPARING)
+        return;
+    if (failure != NULL) {
+        fail(m, failure);
+        return;
+    }
+    child->prepared = true;
+    if (all_prepared(m))
+        commit(m);
+}
+
+void master_reload_tick(struct master *m, double now)
+{
+    struct reload *r = &m->reload;
+    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && master_all_ready(m))
+        prepare(m);
+    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due)
+        fail(m, "the script could not be loaded within 60 s");
+    else if (r->state == RELOAD_PREPARING && now > r->due)
+        fail(m, "a worker has not prepared the script within 60 s");
+}
+
+/* --- logs --- */
+
+void master_reopen_logs(struct master *m)
+{
+    int error, access, old_error = m->error_log, old_access = m->access_log;
+    const char *err = master_open_logs(&m->plan, &error, &access);
+    if (err != NULL) {
+        log_error("%s; the old file is written on", err);
+        return;
+    }
+    int fds[] = {error, access >= 0 ? access : error};
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].socket > 0)
+            link_send(m->workers[i].socket, LINK_LOGS, access >= 0 ? "1" : "0", fds, 2);
+    m->error_log = error;
+    m->access_log = access;
+    log_setup(error, m->plan.level, access);
+    close_logs(m, old_error, old_access);
+    log_info("the logs are open again");
+}

@@ -1,0 +1,260 @@
+/* master_sockets - see master_inner.h. This file: listening sockets and logs. */
+#include "master_inner.h"
+
+#include "log.h"
+#include "notify.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static char message[512];
+
+/* --- sockets --- */
+
+static struct listening *find(const struct master *m, const char *address)
+{
+    for (unsigned i = 0; i < m->listening_count; i++)
+        if (strcmp(m->listening[i]->spec.address, address) == 0)
+            return m->listening[i];
+    return NULL;
+}
+
+static void close_all(struct listening *l)
+{
+    for (unsigned i = 0; i < l->slots; i++)
+        close(l->fds[i]);
+    l->slots = 0;
+}
+
+static void forget(struct listening *l)
+{
+    free(l->spec.address);
+    free(l->spec.name);
+    free(l);
+}
+
+/* Sockets that were handed to us: by systemd one for all workers, by the one whose place we take
+ * one for each of its workers. */
+static void take_handed(struct listening *l)
+{
+    struct addr addr;
+    bool systemd = false;
+    int fd;
+    if (addr_resolve(l->spec.address, &addr) != NULL)
+        return;
+    while (l->slots < PLAN_WORKERS && (fd = notify_take_fd(&addr, &systemd)) >= 0) {
+        l->fds[l->slots++] = fd;
+        l->handed = systemd;
+        l->shared |= systemd;
+    }
+    l->shared |= l->slots > 0 && addr.sa.sa_family == AF_UNIX;
+}
+
+/* One socket for each slot that has none yet. */
+static const char *open_slots(struct listening *l, unsigned slots)
+{
+    bool local = strncmp(l->spec.address, "unix:", 5) == 0;
+    if (l->slots == 0)
+        take_handed(l);
+    if (l->slots > 0 && (l->shared || l->slots >= slots))
+        return NULL;
+    unsigned want = local ? 1 : slots - l->slots;
+    const char *err = listener_open(&l->spec, l->fds + l->slots, want, l->slots > 0);
+    if (err != NULL)
+        return err;
+    l->shared = local;
+    l->slots += want;
+    return NULL;
+}
+
+static const char *add(struct master *m, const struct listen_spec *spec, unsigned slots)
+{
+    struct listening *l = calloc(1, sizeof *l);
+    if (l == NULL)
+        abort();
+    if (m->listening_count == PLAN_LISTENERS) {
+        free(l);
+        return "there are too many listeners";
+    }
+    l->spec = *spec;
+    l->spec.address = strdup(spec->address);
+    l->spec.name = strdup(spec->name);
+    l->added = true;
+    const char *err = open_slots(l, slots);
+    if (err != NULL) {
+        close_all(l);
+        forget(l);
+        return err;
+    }
+    m->listening[m->listening_count++] = l;
+    return NULL;
+}
+
+static const char *keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
+{
+    char *name = strdup(spec->name);
+    free(l->spec.name);
+    l->spec.name = name;
+    l->leaving = false;
+    if (spec->backlog != l->spec.backlog) {
+        l->spec.backlog = spec->backlog;
+        for (unsigned i = 0; i < l->slots; i++)
+            if (listen(l->fds[i], spec->backlog) != 0)
+                return strerror(errno);
+    }
+    return open_slots(l, slots);
+}
+
+const char *master_open_sockets(struct master *m, struct plan *plan, unsigned slots)
+{
+    const char *err = NULL;
+    for (unsigned i = 0; i < m->listening_count; i++)
+        m->listening[i]->leaving = true;
+    for (unsigned i = 0; i < plan->listen_count && err == NULL; i++) {
+        const struct listen_spec *spec = &plan->listen[i];
+        struct listening *l = find(m, spec->address);
+        err = l != NULL && l->spec.control == spec->control ? keep(l, spec, slots)
+              : l != NULL                                   ? "an address is there twice"
+                                                            : add(m, spec, slots);
+    }
+    return err;
+}
+
+static void drop_where(struct master *m, bool (*unwanted)(const struct listening *l))
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        struct listening *l = m->listening[i];
+        if (!unwanted(l)) {
+            l->added = l->leaving = false;
+            m->listening[kept++] = l;
+            continue;
+        }
+        close_all(l);
+        if (!l->handed)
+            listener_unlink(&l->spec);
+        forget(l);
+    }
+    m->listening_count = kept;
+}
+
+static bool is_added(const struct listening *l)
+{
+    return l->added;
+}
+
+static bool is_leaving(const struct listening *l)
+{
+    return l->leaving;
+}
+
+void master_forget_added(struct master *m)
+{
+    drop_where(m, is_added);
+}
+
+void master_drop_leaving(struct master *m)
+{
+    drop_where(m, is_leaving);
+}
+
+unsigned master_sockets_of(const struct master *m, unsigned index, unsigned workers,
+                           const struct listen_spec **specs, int *fds)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        const struct listening *l = m->listening[i];
+        unsigned slot = l->shared ? 0 : index;
+        for (; !l->leaving && slot < l->slots && count < LINK_FDS - 2; slot += workers) {
+            specs[count] = &l->spec;
+            fds[count++] = l->fds[slot];
+            if (l->shared)
+                break;
+        }
+    }
+    return count;
+}
+
+static bool is_one_of(int fd, const int *fds, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (fds[i] == fd)
+            return true;
+    return false;
+}
+
+void master_close_sockets(struct master *m, int index)
+{
+    const struct listen_spec *specs[LINK_FDS];
+    int own[LINK_FDS];
+    unsigned count =
+        index >= 0 ? master_sockets_of(m, (unsigned)index, m->worker_count, specs, own) : 0;
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        struct listening *l = m->listening[i];
+        for (unsigned j = 0; j < l->slots; j++)
+            if (!is_one_of(l->fds[j], own, count))
+                close(l->fds[j]);
+    }
+}
+
+void master_unlink_sockets(struct master *m)
+{
+    for (unsigned i = 0; i < m->listening_count; i++)
+        if (!m->listening[i]->handed)
+            listener_unlink(&m->listening[i]->spec);
+}
+
+void master_add_control(const struct master *m, struct plan *plan)
+{
+    const char *address = plan->control, *bad = NULL;
+    struct listen_spec spec = {.backlog = 64, .control = true};
+    bool optional = address[0] == '\0';
+    int fd = -1;
+    if (optional)
+        address = m->options->control_default;
+    if (address == NULL || strcmp(address, "off") == 0)
+        return;
+    if (optional && find(m, address) == NULL) {
+        struct addr addr;
+        spec.address = (char *)address;
+        spec.name = "control";
+        /* The default place may be another instance's: that is said, and no reason not to serve. */
+        bad = listener_make_folder(address);
+        if (bad == NULL && addr_resolve(address, &addr) == NULL && !notify_has_fd(&addr)) {
+            bad = listener_open(&spec, &fd, 1, false);
+            if (bad == NULL)
+                close(fd); /* it is free: opened again with the others */
+        }
+    }
+    if (bad == NULL)
+        plan_listen(plan, address, "control", 64, true);
+    else
+        log_warn("no commands (moongate hold, status, ...) for this instance: %s; --control ADDR "
+                 "gives it a place of its own",
+                 bad);
+}
+
+/* --- logs --- */
+
+int master_open_log(const char *where)
+{
+    if (strcmp(where, "stdout") == 0)
+        return STDOUT_FILENO;
+    if (strcmp(where, "stderr") == 0 || where[0] == '\0')
+        return STDERR_FILENO;
+    return open(where, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK, 0640);
+}
+
+const char *master_open_logs(const struct plan *plan, int *error, int *access)
+{
+    *error = master_open_log(plan->error);
+    *access = plan->access[0] != '\0' ? master_open_log(plan->access) : -1;
+    if (*error >= 0 && (*access >= 0 || plan->access[0] == '\0'))
+        return NULL;
+    snprintf(message, sizeof message, "can't open the log %.400s: %s",
+             *error < 0 ? plan->error : plan->access, strerror(errno));
+    return message;
+}

@@ -1,0 +1,71 @@
+/*
+ * plan - what the master must know of a route, as the loader reports it: addresses, users, logs,
+ * the number of workers. And the loader: a child with dropped privileges that runs the route once,
+ * so that the master never runs a script.
+ */
+#ifndef MG_PLAN_H
+#define MG_PLAN_H
+
+#include "listener.h"
+#include "log.h"
+#include "script.h"
+#include "user.h"
+
+#include <signal.h>
+#include <sys/types.h>
+
+#define PLAN_LISTENERS 64
+#define PLAN_WORKERS   256
+#define PLAN_FILES     1024
+
+struct plan {
+    struct listen_spec listen[PLAN_LISTENERS];
+    unsigned listen_count;
+    unsigned workers;
+    char user[64], group[64];
+    char access[512], error[512];
+    char control[256]; /* an ADDR, "off", or "": the default */
+    enum log_level level;
+    double stop_timeout;
+    double script_timeout;
+    int watch;               /* 1, 0, or -1: as the terminal says */
+    char *files[PLAN_FILES]; /* that the route has loaded */
+    unsigned file_count;
+};
+
+/* Adds a listener. */
+void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
+                 bool control);
+void plan_free(struct plan *plan);
+
+/* A loader that runs. */
+struct loader {
+    pid_t pid; /* 0: none */
+    int fd;    /* readable when it has something to say */
+    char *text;
+    size_t used;
+};
+
+struct loader_config {
+    const struct route *route;
+    const struct user *user;
+    bool tests;               /* run the route's specs as well, where it names a folder of them */
+    void (*child)(void *ctx); /* called in the child first */
+    void *ctx;
+};
+
+/* False: no process, or no pipe. */
+bool loader_start(struct loader *loader, const struct loader_config *config);
+
+enum loader_result { LOADER_MORE, LOADER_DONE, LOADER_FAILED };
+/* Reads what it says, when fd is readable. DONE: *plan is filled. FAILED: loader_error says why.
+ * Either way the child has ended. */
+enum loader_result loader_read(struct loader *loader, struct plan *plan);
+/* Valid until loader_free. */
+const char *loader_error(const struct loader *loader);
+/* In a child of ours, which has nothing to do with it: forgets it, lets it run. */
+void loader_forget(struct loader *loader);
+/* Ends it, if it still runs, and forgets it. */
+void loader_free(struct loader *loader);
+
+#endif

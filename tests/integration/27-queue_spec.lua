@@ -1,0 +1,584 @@
+-- Who may talk to a server at a time, over all workers, and who waits for it: max_conns, the queue,
+-- tenants, kept connections, and what an operator does to a backend while it serves. The responder
+-- counts its connections itself.
+
+local http = require("tests.support.http")
+local load = require("tests.support.load")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+local socket = require("socket")
+
+-- A reply that nobody else can have been meant for.
+local TOKEN = "header=X-T:%20token=@;"
+
+-- The worker that answers says so.
+local TELL_WORKER = [[
+local ffi = require("ffi")
+ffi.cdef("int getpid(void);")
+]]
+local WORKER_HEADER = [[on_response = function(_, res)
+  res.headers["X-Worker"] = tostring(ffi.C.getpid())
+end]]
+
+local BY_TENANT = [[
+  do return { backend = "app", docroot = "/srv/app", tenant = req.host } end
+]]
+
+-- Sends requests on connections of their own and does not wait for the answers.
+local function send_many(r, count, commands, request)
+  local clients = {}
+  for i = 1, count do
+    local copy = { path = rig.target(commands .. "&n=" .. i) }
+    for key, value in pairs(request or {}) do
+      copy[key] = value
+    end
+    clients[i] = http.open(r.address)
+    clients[i]:send(copy)
+  end
+  return clients
+end
+
+-- How many of them got each status; the replies are in their order.
+local function receive_all(clients)
+  local counts, replies = {}, {}
+  for i, client in ipairs(clients) do
+    replies[i] = client:receive()
+    counts[replies[i].status] = (counts[replies[i].status] or 0) + 1
+    client:close()
+  end
+  return counts, replies
+end
+
+-- One client for each worker, that the worker keeps: a list of { client, pid }.
+local function client_of_each(r)
+  local found, spare = {}, {}
+  poll.wait(function()
+    local client = http.open(r.address)
+    local pid = tonumber(client:request({ path = rig.target("") }).headers["x-worker"])
+    for _, one in ipairs(found) do
+      if one.pid == pid then
+        spare[#spare + 1] = client
+        return false
+      end
+    end
+    found[#found + 1] = { client = client, pid = pid }
+    return #found == #r.workers
+  end, "a connection to each worker")
+  for _, client in ipairs(spare) do
+    client:close()
+  end
+  return found
+end
+
+-- By a reset: after an orderly close the server would still wait for an answer.
+local function close_each(list)
+  for _, one in ipairs(list) do
+    (one.client or one).conn:reset()
+  end
+end
+
+describe("max_conns", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("is never exceeded and always used, by %d workers and 50 clients"):format(workers),
+      function()
+        local r = rig.start({ workers = workers, backend = "max_conns = 4" })
+        finally(function() r:stop() end)
+        local result = load.run(r.address, {
+          seconds = 0.8,
+          { clients = 50, path = rig.target("delay=10&" .. TOKEN) },
+        })
+        load.assert_all(result.all)
+        assert.equal(4, r:open_max())
+        -- 4 at a time for 10 ms each would be 400 a second.
+        assert.is_true(result.all.requests > 200 * result.seconds, result.all.text)
+      end)
+  end
+
+  it("counts kept connections, too, and of all workers", function()
+    local r = rig.start({ workers = 2, backend = "max_conns = 3, keepalive = 3" })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 1,
+      { clients = 30, path = rig.target("delay=2&" .. TOKEN) },
+      { name = "post", clients = 10, method = "POST", body = 5000, path = rig.target(TOKEN) },
+    })
+    load.assert_all(result.all)
+    load.assert_all(result.post)
+    assert.is_true(r:open_max() <= 3, r:open_max())
+    r:wait_connections(3)
+  end)
+
+  it("of a server wins over its backend's", function()
+    local r = rig.start({
+      responder = { count = 2 },
+      backend = "max_conns = 2",
+      servers = function(addresses)
+        return ("%q, { address = %q, max_conns = 5 }"):format(addresses[1], addresses[2])
+      end,
+    })
+    finally(function() r:stop() end)
+    local clients = send_many(r, 12, "delay=200")
+    assert.same({ [200] = 12 }, receive_all(clients))
+    assert.equal(2, r:open_max(1))
+    assert.equal(5, r:open_max(2))
+  end)
+
+  it("0 is no limit", function()
+    local r = rig.start({ backend = "max_conns = 0, queue = 1" })
+    finally(function() r:stop() end)
+    assert.same({ [200] = 40 }, receive_all(send_many(r, 40, "delay=200")))
+    assert.equal(40, r:open_max())
+  end)
+end)
+
+describe("a queue", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("that is full is 503 with Retry-After, and the log has the numbers (%d workers)"):format(
+      workers), function()
+      local r = rig.start({ workers = workers, backend = "max_conns = 1, queue = 2" })
+      finally(function() r:stop() end)
+      local counts, replies = receive_all(send_many(r, 7, "delay=350"))
+      assert.same({ [200] = 3, [503] = 4 }, counts)
+      for _, res in ipairs(replies) do
+        if res.status == 503 then
+          assert.is_truthy(tonumber(res.headers["retry-after"]))
+        end
+      end
+      local line = r.server:wait_log("max_conns")
+      assert.is_truthy(line:find("active") and line:find("queued"), line)
+      assert.is_truthy(line:find("%f[%d]1%f[%D]") and line:find("%f[%d]2%f[%D]"), line)
+      assert.equal(1, r:open_max())
+    end)
+  end
+
+  it("is waited in for queue_timeout, then it is 503", function()
+    local r = rig.start({ backend = [[max_conns = 1, queue_timeout = "300ms"]] })
+    finally(function() r:stop() end)
+    local first = send_many(r, 1, "fail=hang")
+    r:wait_connections(1)
+    local start = socket.gettime()
+    local res = r:get("")
+    local took = socket.gettime() - start
+    assert.equal(503, res.status)
+    assert.is_truthy(tonumber(res.headers["retry-after"]))
+    assert.is_true(took > 0.28 and took < 1.5, took)
+    local line = r.server:wait_log("queue_timeout")
+    assert.is_truthy(line:find("max_conns") and line:find("active"), line)
+    close_each(first)
+  end)
+
+  it("does not count for the time of the answer", function()
+    local r = rig.start({
+      backend = [[max_conns = 1, queue_timeout = "5s", read_timeout = "300ms"]],
+    })
+    finally(function() r:stop() end)
+    assert.same({ [200] = 4 }, receive_all(send_many(r, 4, "delay=200")))
+  end)
+
+  for how, leave in pairs({
+    ["resets its connection"] = function(client) client.conn:reset() end,
+    ["closes its sending side"] = function(client) client.conn:finish() end,
+  }) do
+    it("has a place again when a waiting client " .. how, function()
+      local r = rig.start({ backend = [[max_conns = 1, queue = 1]] })
+      finally(function() r:stop() end)
+      local first = send_many(r, 1, "delay=1500")
+      r:wait_connections(1)
+      local waiting = send_many(r, 1, "w")[1]
+      assert.is_true(waiting.conn:silent(0.1))
+      assert.equal(503, r:get("").status)
+      leave(waiting)
+      r.server:wait_access('w&n=1 HTTP/1.1" 499 ')
+      assert.equal(200, r:get("").status)
+      assert.same({ [200] = 1 }, receive_all(first))
+      assert.same({}, r:shares("%?w&"))
+      waiting:close()
+    end)
+  end
+
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("is first come, first served, over %d workers"):format(workers), function()
+      local r = rig.start({ workers = workers, backend = "max_conns = 1" })
+      finally(function() r:stop() end)
+      local clients = send_many(r, 1, "delay=500")
+      r:wait_connections(1)
+      local expected = {}
+      for i = 1, 6 do
+        clients[i + 1] = send_many(r, 1, ("p=%d&delay=5"):format(i))[1]
+        assert.is_true(clients[i + 1].conn:silent(0.04))
+        expected[i] = tostring(i)
+      end
+      receive_all(clients)
+      local order = {}
+      for _, event in ipairs(r:events("REQUEST")) do
+        order[#order + 1] = event.uri:match("p=(%d)")
+      end
+      assert.same(expected, order)
+    end)
+  end
+
+  it("survives clients that lose patience, and none is served that has left", function()
+    local r = rig.start({ workers = 2, backend = "max_conns = 2, queue = 20" })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 1,
+      { name = "patient", clients = 10, path = rig.target("delay=10&" .. TOKEN) },
+      { name = "hasty", clients = 20, leave = 15, path = rig.target("delay=10&h&" .. TOKEN) },
+    })
+    assert.equal(0, result.patient.failed, result.patient.text)
+    assert.equal(0, result.hasty.failed, result.hasty.text)
+    assert.is_true(result.hasty.left > 20, result.hasty.text)
+    assert.is_true(result.patient[200] > 50, result.patient.text)
+    assert.is_true(r:open_max() <= 2)
+    r:wait_connections(0)
+    assert.same({ [200] = 10 }, receive_all(send_many(r, 10, ""))) -- every place is free again
+  end)
+end)
+
+describe("tenants", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("share a backend fairly: 20 clients of one do not keep out 2 of another (%d workers)")
+      :format(workers), function()
+      local r = rig.start({
+        workers = workers, backend = "max_conns = 4", on_request = BY_TENANT,
+      })
+      finally(function() r:stop() end)
+      local path = rig.target("delay=20&" .. TOKEN)
+      local result = load.run(r.address, {
+        seconds = 1.2,
+        { name = "big", clients = 20, host = "big.example", path = path },
+        { name = "small", clients = 2, host = "small.example", path = path },
+      })
+      load.assert_all(result.big)
+      load.assert_all(result.small)
+      -- In one common queue each would wait for 22 requests / 4 places * 20 ms = 110 ms. A place
+      -- gets free within 20 ms and is the small one's.
+      assert.is_true(result.small.p50 < 0.06, result.small.text)
+      assert.is_true(result.small.requests > 35, result.small.text)
+      -- Nothing is left unused for that.
+      local all = result.small.requests + result.big.requests
+      assert.is_true(all > 0.7 * 200 * result.seconds, result.big.text)
+      assert.equal(4, r:open_max())
+    end)
+  end
+
+  it("have at most per_tenant of it, though places are free", function()
+    local r = rig.start({
+      workers = 2, backend = "max_conns = 6, per_tenant = 2", on_request = BY_TENANT,
+    })
+    finally(function() r:stop() end)
+    local alone = load.run(r.address, {
+      seconds = 0.5,
+      { clients = 10, host = "big.example", path = rig.target("delay=20") },
+    })
+    load.assert_all(alone.all)
+    assert.equal(2, r:open_max())
+    local result = load.run(r.address, {
+      seconds = 0.5,
+      { name = "big", clients = 10, host = "big.example", path = rig.target("delay=20") },
+      { name = "small", clients = 2, host = "small.example", path = rig.target("delay=20") },
+    })
+    load.assert_all(result.big)
+    load.assert_all(result.small)
+    assert.equal(4, r:open_max())
+    assert.is_true(result.small.p90 < 0.035, result.small.text) -- it never waits
+  end)
+
+  it("that are over per_tenant wait for queue_timeout", function()
+    local r = rig.start({
+      backend = [[max_conns = 6, per_tenant = 1, queue_timeout = "200ms"]],
+      on_request = BY_TENANT,
+    })
+    finally(function() r:stop() end)
+    local hanging = send_many(r, 1, "fail=hang", { host = "a.example" })
+    r:wait_connections(1)
+    assert.equal(503, r:get("", { host = "a.example" }).status)
+    assert.equal(200, r:get("", { host = "b.example" }).status)
+    close_each(hanging)
+  end)
+end)
+
+describe("kept connections", function()
+  it("of one worker are given up when another waits", function()
+    local r = rig.start({
+      workers = 2, before = TELL_WORKER, settings = WORKER_HEADER,
+      backend = [[max_conns = 1, keepalive = 1, keepalive_idle = "60s", queue_timeout = "5s"]],
+    })
+    finally(function() r:stop() end)
+    local each = client_of_each(r)
+    for _ = 1, 10 do
+      for _, one in ipairs(each) do
+        local start = socket.gettime()
+        assert.equal(200, one.client:request({ path = rig.target("") }).status)
+        assert.is_true(socket.gettime() - start < 1, "it waited for the other's connection")
+      end
+    end
+    assert.equal(1, r:open_max())
+    close_each(each)
+  end)
+
+  it("of a worker are used again by it", function()
+    local r = rig.start({
+      workers = 2, before = TELL_WORKER, settings = WORKER_HEADER,
+      backend = [[max_conns = 2, keepalive = 2]],
+    })
+    finally(function() r:stop() end)
+    local each = client_of_each(r)
+    local before = #r:events("OPEN")
+    for _ = 1, 20 do
+      for _, one in ipairs(each) do
+        assert.equal(200, one.client:request({ path = rig.target("") }).status)
+      end
+    end
+    -- Each has one; the first rounds may still have divided them.
+    assert.is_true(#r:events("OPEN") - before <= 2, r.back:log())
+    close_each(each)
+  end)
+
+  it("are counted over all workers", function()
+    local r = rig.start({ workers = 2, backend = [[keepalive = 2, keepalive_idle = "60s"]] })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 0.5, { clients = 20, path = rig.target("delay=5") },
+    })
+    load.assert_all(result.all)
+    r:wait_connections(2)
+  end)
+
+  it("that the application closes cost nobody an answer", function()
+    local r = rig.start({
+      workers = 2, backend = "max_conns = 4, keepalive = 4",
+      responder = { args = { "--max-requests", "5" } },
+    })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 0.8, { clients = 20, path = rig.target(TOKEN) },
+    })
+    load.assert_all(result.all)
+    assert.is_true(#r:events("OPEN") > 20)
+  end)
+
+  it("that the application closes never make it see a POST twice", function()
+    local r = rig.start({
+      workers = 2, backend = "max_conns = 4, keepalive = 4",
+      responder = { args = { "--max-requests", "3" } },
+    })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 0.8,
+      { clients = 20, method = "POST", body = 100, path = rig.target(TOKEN) },
+    })
+    local all = result.all
+    assert.equal(0, all.failed, all.text)
+    assert.equal(all.requests, all[200] + all[502], all.text)
+    -- The moment between its looking and its sending may cost a 502, but not at every close.
+    assert.is_true(all[502] <= all.requests / 3 / 4, all.text)
+    local seen = {}
+    for _, event in ipairs(r:events("REQUEST")) do
+      local token = event.uri:match("token=(%d+)")
+      assert.is_nil(seen[token], "twice: " .. event.uri)
+      seen[token] = true
+    end
+  end)
+
+  it("that break at the next request are replaced for GET under load", function()
+    local r = rig.start({ backend = "max_conns = 4, keepalive = 4" })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 1, { clients = 12, path = rig.target("next=close&" .. TOKEN) },
+    })
+    load.assert_all(result.all)
+    assert.is_true(r:open_max() <= 4)
+  end)
+end)
+
+describe("a worker that is killed", function()
+  it("gives back the places it had, used and waited for", function()
+    local r = rig.start({
+      workers = 2, dies = true, before = TELL_WORKER, settings = WORKER_HEADER,
+      backend = [[max_conns = 2, queue = 1, queue_timeout = "10s"]],
+    })
+    finally(function() r:stop() end)
+    local each = client_of_each(r)
+    r:wait_connections(0)
+    for _, one in ipairs(each) do
+      one.client:send({ path = rig.target("fail=hang") })
+    end
+    r:wait_connections(2)
+    process.signal(each[1].pid, "KILL")
+    assert.is_truthy(each[1].client.conn:closes(5))
+    assert.equal(200, r:get("").status)
+    assert.is_true(each[2].client.conn:silent(0.05)) -- the other's request is still there
+    assert.same({ [200] = 1 }, receive_all(send_many(r, 1, "")))
+    assert.equal(2, r:open_max())
+    close_each(each)
+  end)
+
+  it("while all of them work costs its own clients alone", function()
+    local r = rig.start({
+      workers = 2, dies = true, backend = "max_conns = 4, keepalive = 2",
+      before = TELL_WORKER, settings = WORKER_HEADER,
+    })
+    finally(function() r:stop() end)
+    local run = load.start(r.address, {
+      seconds = 1.2, { clients = 30, path = rig.target("delay=5&" .. TOKEN) },
+    })
+    finally(function()
+      run:abandon()
+      r:stop()
+    end)
+    poll.wait(function()
+      return #r:events("REQUEST") > 50
+    end, "the load")
+    process.signal(r.workers[1], "KILL")
+    local all = run:finish().all
+    assert.is_true(all.failed > 0 and all.failed <= 40, all.text)
+    assert.equal(all.requests, all[200], all.text)
+    assert.is_true(r:open_max() <= 4)
+    -- All four places can still be used at once, over both workers.
+    r:wait_connections(2)
+    assert.same({ [200] = 8 }, receive_all(send_many(r, 8, "delay=200&All")))
+  end)
+end)
+
+describe("hold", function()
+  it("lets what is in flight finish, closes what is kept, and keeps what comes", function()
+    local r = rig.start({
+      workers = 2, control = true,
+      backend = [[keepalive = 4, keepalive_idle = "60s", queue_timeout = "10s"]],
+    })
+    finally(function() r:stop() end)
+    receive_all(send_many(r, 4, "delay=50"))
+    local working = send_many(r, 3, "delay=600&Work")
+    r:wait_started("Work", 3)
+    r:tell("hold", "app")
+    assert.same({ [1] = 3 }, r:shares("Work"))
+    r:wait_connections(0, 0.5)
+    local waiting = send_many(r, 5, "Wait")
+    assert.is_true(waiting[1].conn:silent(0.2))
+    assert.same({}, r:shares("%?Wait"))
+    assert.equal(0, r:open_connections())
+    r:tell("resume", "app")
+    assert.same({ [200] = 3 }, receive_all(working))
+    assert.same({ [200] = 5 }, receive_all(waiting))
+  end)
+
+  it("under load fails nobody, and nothing reaches the servers meanwhile", function()
+    local r = rig.start({
+      workers = 2, control = true, backend = "max_conns = 4, keepalive = 2",
+    })
+    local run = load.start(r.address, {
+      { clients = 30, path = rig.target("delay=5&" .. TOKEN) },
+    })
+    finally(function()
+      run:abandon()
+      r:stop()
+    end)
+    for _ = 1, 3 do
+      local before = #r:events("REQUEST")
+      poll.wait(function()
+        return #r:events("REQUEST") > before + 50
+      end, "the load")
+      r:tell("hold", "app")
+      r:wait_connections(0, 1)
+      local held = #r:events("OPEN")
+      assert.is_nil(poll.try(function()
+        return #r:events("OPEN") ~= held
+      end, 0.15))
+      r:tell("resume", "app")
+    end
+    load.assert_all(run:stop().all)
+  end)
+
+  it("is bounded by the queue and by queue_timeout", function()
+    local r = rig.start({
+      control = true, backend = [[queue = 3, queue_timeout = "700ms"]],
+    })
+    finally(function() r:stop() end)
+    r:tell("hold", "app")
+    local start = socket.gettime()
+    local counts, replies = receive_all(send_many(r, 5, ""))
+    assert.same({ [503] = 5 }, counts)
+    assert.is_true(socket.gettime() - start >= 0.65)
+    for _, res in ipairs(replies) do
+      assert.is_truthy(tonumber(res.headers["retry-after"]))
+    end
+    local clients = send_many(r, 5, "Again")
+    poll.wait(function()
+      local refused = 0
+      for _, client in ipairs(clients) do
+        refused = refused + (client.conn:silent(0.01) and 0 or 1)
+      end
+      return refused == 2
+    end, "two of them to be refused")
+    r:tell("resume", "app")
+    assert.same({ [200] = 3, [503] = 2 }, receive_all(clients))
+    assert.equal(200, r:get("").status)
+  end)
+
+  it("survives the death of a worker", function()
+    local r = rig.start({ workers = 2, dies = true, control = true })
+    finally(function() r:stop() end)
+    r:tell("hold", "app")
+    for _, pid in ipairs(r.workers) do
+      process.signal(pid, "KILL")
+    end
+    local client
+    poll.wait(function()
+      client = http.open(r.address)
+      return pcall(client.send, client, { path = rig.target("Late") })
+        and not client.conn:closes(0.2)
+    end, "a worker")
+    assert.same({}, r:shares("Late"))
+    r:tell("resume", "app")
+    assert.equal(200, client:receive().status)
+    client:close()
+  end)
+
+  it("of what does not exist fails, and says so", function()
+    local r = rig.start({ control = true })
+    finally(function() r:stop() end)
+    for _, words in ipairs({
+      { "hold", "nobody" }, { "resume", "nobody" }, { "drain", "nobody", "unix:/x" },
+      { "drain", "app", "unix:/nobody" }, { "undrain", "app", "unix:/nobody" },
+    }) do
+      local result = r:command(unpack(words))
+      assert.equal(1, result.code, table.concat(words, " "))
+      assert.is_truthy(result.stderr:find("nobody", 1, true), result.stderr)
+    end
+    assert.equal(2, r:command("hold").code)
+    assert.equal(200, r:get("").status)
+  end)
+
+  it("of a server that does not run fails, and says where it looked", function()
+    local path = "unix:" .. process.tempdir() .. "/none.sock"
+    local result = server.command({ "hold", "app", "--control", path })
+    assert.equal(1, result.code)
+    assert.is_truthy(result.stderr:find(path, 1, true), result.stderr)
+  end)
+end)
+
+describe("drain", function()
+  it("sends a server nothing new, closes what is kept, and undrain takes it back", function()
+    local r = rig.start({
+      workers = 2, control = true, responder = { count = 2 },
+      backend = [[keepalive = 4, keepalive_idle = "60s"]],
+    })
+    finally(function() r:stop() end)
+    receive_all(send_many(r, 8, "delay=50"))
+    local working = send_many(r, 4, "delay=400&Work")
+    r:wait_started("Work", 4)
+    r:tell("drain", "app", r.back.addresses[1])
+    local drained = r:shares("Work")[1]
+    assert.is_true(drained >= 1, "drain returned before its requests were over")
+    for _ = 1, 10 do
+      assert.equal("2", r:get("who&d").headers["x-listener"])
+    end
+    assert.same({ [200] = 4 }, receive_all(working))
+    r:tell("undrain", "app", r.back.addresses[1])
+    receive_all(send_many(r, 10, "delay=20&Back"))
+    assert.is_true(r:shares("Back")[1] >= 3)
+  end)
+end)

@@ -1,0 +1,512 @@
+-- Which server a request goes to: the policies, weights, backups, on_balance, a cookie, a hash. The
+-- responder tells which of its addresses was asked.
+
+local http = require("tests.support.http")
+local load = require("tests.support.load")
+local poll = require("tests.support.poll")
+local responder = require("tests.support.responder")
+local rig = require("tests.support.rig")
+
+-- The number of the address that answers.
+local function who(r, commands, request)
+  return tonumber(r:get("who&" .. (commands or ""), request).headers["x-listener"])
+end
+
+-- How often each address answers, one request after another.
+local function shares(r, count, commands, request)
+  local list = {}
+  for _ = 1, count do
+    local number = who(r, commands, request)
+    list[number] = (list[number] or 0) + 1
+  end
+  return list
+end
+
+-- The text of a route's servers, with more keys for some of them.
+local function servers(keys)
+  return function(addresses)
+    local list = {}
+    for i, address in ipairs(addresses) do
+      list[i] = ("{ address = %q, %s }"):format(address, keys[i] or "")
+    end
+    return table.concat(list, ", ")
+  end
+end
+
+local function size_of(set)
+  local count = 0
+  for _ in pairs(set) do
+    count = count + 1
+  end
+  return count
+end
+
+-- Adds so many clients that wait for ever, one after another, to the list.
+local function open_hanging(r, clients, count)
+  for _ = 1, count do
+    local client = http.open(r.address)
+    clients[#clients + 1] = client
+    client:send({ path = rig.target("fail=hang&Hanging") })
+    r:wait_started("Hanging", #clients)
+  end
+end
+
+-- By a reset: after an orderly close the server would still wait for an answer.
+local function close_all(clients)
+  for _, client in ipairs(clients) do
+    client.conn:reset()
+  end
+end
+
+-- The address of each hanging request.
+local function hanging_at(r)
+  local list = {}
+  for _, event in ipairs(r:events("START")) do
+    if event.uri:find("Hanging") then
+      list[#list + 1] = tonumber(event.listener)
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+describe("round_robin", function()
+  it("goes by weight, evenly spread", function()
+    local r = rig.start({
+      responder = { count = 3 }, backend = [[balance = "round_robin"]],
+      servers = servers({ "weight = 5" }),
+    })
+    finally(function() r:stop() end)
+    for round = 1, 3 do
+      local longest, run = 0, 0
+      local list = {}
+      for _ = 1, 7 do
+        local number = who(r)
+        list[number] = (list[number] or 0) + 1
+        run = number == 1 and run + 1 or 0
+        longest = math.max(longest, run)
+      end
+      assert.same({ 5, 1, 1 }, list, "round " .. round)
+      assert.is_true(longest <= 4, "in a row: " .. longest) -- not 1111123
+    end
+  end)
+
+  it("of 0 weight is a server that nobody is sent to, or a refused setting", function()
+    local ok, r = pcall(rig.start, {
+      responder = { count = 2 }, servers = servers({ "weight = 0" }),
+    })
+    if not ok then
+      assert.is_truthy(tostring(r):find("weight", 1, true), r)
+      return
+    end
+    finally(function() r:stop() end)
+    assert.same({ [2] = 10 }, shares(r, 10))
+  end)
+end)
+
+describe("least_conn", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("knows what all workers have in use (%d workers)"):format(workers), function()
+      local r = rig.start({
+        responder = { count = 3 }, workers = workers, backend = [[balance = "least_conn"]],
+      })
+      local clients = {}
+      finally(function()
+        close_all(clients)
+        r:stop()
+      end)
+      open_hanging(r, clients, 3)
+      assert.same({ 1, 2, 3 }, hanging_at(r))
+      open_hanging(r, clients, 2)
+      local busy = {}
+      for _, number in ipairs(hanging_at(r)) do
+        busy[number] = (busy[number] or 0) + 1
+      end
+      local free = busy[1] == 1 and 1 or busy[2] == 1 and 2 or 3
+      assert.same({ [free] = 12 }, shares(r, 12))
+    end)
+  end
+
+  it("goes by weight", function()
+    local r = rig.start({
+      responder = { count = 2 }, backend = [[balance = "least_conn"]],
+      servers = servers({ "weight = 3" }),
+    })
+    local clients = {}
+    finally(function()
+      close_all(clients)
+      r:stop()
+    end)
+    open_hanging(r, clients, 8)
+    assert.same({ 1, 1, 1, 1, 1, 1, 2, 2 }, hanging_at(r))
+  end)
+end)
+
+describe("random", function()
+  it("is even in the long run, and in no fixed order", function()
+    local r = rig.start({ responder = { count = 3 }, backend = [[balance = "random"]] })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      { clients = 4, requests = 900, path = rig.target("") },
+    })
+    load.assert_all(result.all)
+    local list = r:shares()
+    for i = 1, 3 do -- 300 is expected, with a deviation of 14
+      assert.is_true(list[i] > 230 and list[i] < 370, table.concat(list, " "))
+    end
+    local order = {}
+    for i = 1, 30 do
+      order[i] = who(r)
+    end
+    assert.is_nil(table.concat(order):match("^" .. ("123"):rep(5)))
+  end)
+end)
+
+describe("p2c", function()
+  it("prefers those that answer soon", function()
+    local r = rig.start({ responder = { count = 3 }, backend = [[balance = "p2c"]] })
+    finally(function() r:stop() end)
+    local result = load.run(r.address, {
+      seconds = 1.5, { clients = 6, path = rig.target("1.delay=60&2.delay=3&3.delay=3") },
+    })
+    load.assert_all(result.all)
+    local list = r:shares()
+    local all = list[1] + list[2] + list[3]
+    assert.is_true(list[1] < all * 0.2, table.concat(list, " "))
+    assert.is_true(list[2] > all * 0.2 and list[3] > all * 0.2, table.concat(list, " "))
+  end)
+end)
+
+describe("hash", function()
+  local BY_KEY = [[
+    do return { backend = "app", docroot = "/srv/app", hash_key = req.args.k } end
+  ]]
+
+  -- key -> address
+  local function places(r)
+    local list = {}
+    for i = 1, 60 do
+      list[i] = who(r, "k=user" .. i)
+    end
+    return list
+  end
+
+  local function counts(list)
+    local found = {}
+    for _, number in pairs(list) do
+      found[number] = (found[number] or 0) + 1
+    end
+    return found
+  end
+
+  it("sends a key to the same server, in every worker and after a restart", function()
+    local options = {
+      responder = { count = 3 }, workers = 2, backend = [[balance = "hash"]],
+      on_request = BY_KEY,
+    }
+    local r = rig.start(options)
+    finally(function() r:stop() end)
+    local first = places(r)
+    assert.same(first, places(r))
+    for i = 1, 3 do
+      assert.is_true((counts(first)[i] or 0) >= 8, "of 60: " .. tostring(counts(first)[i]))
+    end
+    local again = rig.start({
+      responder = false, servers = r.back.addresses, backend = options.backend,
+      on_request = BY_KEY,
+    })
+    finally(function()
+      again:stop()
+      r:stop()
+    end)
+    assert.same(first, places(again))
+  end)
+
+  it("moves only the keys of a server that is gone, and takes them back", function()
+    local r = rig.start({
+      responder = { count = 3 }, control = true, backend = [[balance = "hash"]],
+      on_request = BY_KEY,
+    })
+    finally(function() r:stop() end)
+    local first = places(r)
+    r:tell("drain", "app", r.back.addresses[2])
+    local moved = { [1] = 0, [3] = 0 }
+    for i, number in ipairs(places(r)) do
+      if first[i] == 2 then
+        moved[number] = moved[number] + 1
+      else
+        assert.equal(first[i], number, "key " .. i)
+      end
+    end
+    assert.is_true(moved[1] > 0 and moved[3] > 0, "all went to one server")
+    r:tell("undrain", "app", r.back.addresses[2])
+    assert.same(first, places(r))
+  end)
+
+  it("without a key goes on working", function()
+    local r = rig.start({ responder = { count = 2 }, backend = [[balance = "hash"]] })
+    finally(function() r:stop() end)
+    for _ = 1, 5 do
+      assert.is_truthy(who(r))
+    end
+  end)
+end)
+
+describe("ip_hash", function()
+  it("sends an address to the same server", function()
+    local r = rig.start({ responder = { count = 3 }, backend = [[balance = "ip_hash"]] })
+    finally(function() r:stop() end)
+    local function from(address)
+      local client = http.open(r.address, { from = address })
+      local res = client:request({ path = rig.target("who") })
+      client:close()
+      return tonumber(res.headers["x-listener"])
+    end
+    local seen = {}
+    for i = 1, 20 do
+      local address = ("127.0.%d.%d"):format(i, 7 * i)
+      local number = from(address)
+      assert.equal(number, from(address))
+      seen[number] = true
+    end
+    assert.is_true(size_of(seen) >= 2, "20 addresses went to one server")
+  end)
+end)
+
+describe("sticky", function()
+  local r
+
+  setup(function()
+    r = rig.start({
+      responder = { count = 3 }, control = true, workers = 2, backend = [[balance = "sticky"]],
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local function visit(cookie)
+    local res = r:get("who", { headers = cookie and { Cookie = cookie } or nil })
+    assert.equal(200, res.status)
+    return tonumber(res.headers["x-listener"]), res.headers["set-cookie"]
+  end
+
+  it("keeps a browser where it was", function()
+    local seen = {}
+    for _ = 1, 6 do
+      local number, set = visit()
+      seen[number] = true
+      assert.is_truthy(set, "no cookie")
+      assert.is_truthy(set:find("HttpOnly", 1, true) and set:find("Path=/", 1, true), set)
+      local cookie = set:match("^[^;]+")
+      for _ = 1, 4 do
+        local again, next_set = visit("theme=dark; " .. cookie)
+        assert.equal(number, again)
+        assert.is_nil(next_set)
+      end
+    end
+    assert.is_true(size_of(seen) >= 2, "all browsers are at one server")
+  end)
+
+  it("does not tell where that is", function()
+    local _, set = visit()
+    for _, address in ipairs(r.back.addresses) do
+      assert.is_nil(set:find(address:match("[^/:]+$"), 1, true), set)
+    end
+  end)
+
+  it("gives a new place to a browser whose server takes nothing new", function()
+    local number, set = visit()
+    local cookie = set:match("^[^;]+")
+    r:tell("drain", "app", r.back.addresses[number])
+    local other, new = visit(cookie)
+    assert.is_true(other ~= number)
+    assert.equal(other, (visit(new:match("^[^;]+"))))
+    r:tell("undrain", "app", r.back.addresses[number])
+  end)
+
+  it("does not mind what a client makes of the cookie", function()
+    local _, set = visit()
+    local name = set:match("^[^=]+")
+    for _, value in ipairs({ "", "x", "0", "-1", "99999999999999999999", ("z"):rep(3000),
+      "%00%0d%0a", '"a"', "../../x" }) do
+      local number, new = visit(name .. "=" .. value)
+      assert.is_truthy(number)
+      assert.is_truthy(new, value)
+    end
+  end)
+end)
+
+describe("a backup", function()
+  it("is asked when no other is left, and not before", function()
+    local main = responder.start()
+    local r = rig.start({
+      servers = function(addresses)
+        return ("%q, { address = %q, backup = true }"):format(main.address, addresses[1])
+      end,
+      backend = [[max_fails = 1, fail_timeout = "300ms"]],
+    })
+    finally(function()
+      r:stop()
+      main:stop()
+    end)
+    for _ = 1, 6 do
+      assert.equal(200, r:get("").status)
+    end
+    assert.equal(0, #r:events("REQUEST"))
+    main:stop()
+    for _ = 1, 4 do
+      assert.equal(200, r:get("").status)
+    end
+    assert.equal(4, #r:events("REQUEST"))
+    main = responder.start({ addresses = main.addresses })
+    poll.wait(function()
+      local before = #r:events("REQUEST")
+      return r:get("").status == 200 and #r:events("REQUEST") == before
+    end, "the first one to be asked again")
+  end)
+end)
+
+describe("slow_start", function()
+  it("gives a server that is back its share by and by", function()
+    local other = responder.start()
+    local r = rig.start({
+      servers = function(addresses)
+        return ("%q, %q"):format(addresses[1], other.address)
+      end,
+      backend = [[max_fails = 1, fail_timeout = "200ms", slow_start = "2s"]],
+    })
+    finally(function()
+      r:stop()
+      other:stop()
+    end)
+    -- Of so many requests, those that the other one had.
+    local function share(count)
+      local before = #r:events("REQUEST")
+      for _ = 1, count do
+        assert.equal(200, r:get("").status)
+      end
+      return (count - (#r:events("REQUEST") - before)) / count
+    end
+    assert.is_true(math.abs(share(20) - 0.5) < 0.11)
+    other:stop()
+    assert.equal(0, share(10))
+    other = responder.start({ addresses = other.addresses })
+    poll.wait(function()
+      return share(1) == 1
+    end, "its probe")
+    local first = share(30)
+    assert.is_true(first < 0.35, "at once: " .. first)
+    poll.wait(function()
+      return share(20) >= 0.45
+    end, "its whole share", 5)
+  end)
+end)
+
+describe("a policy of one's own", function()
+  local CASES = [[
+    local function choose(req, servers, attempt)
+      local how = req.args.How
+      if how == "last" then return servers[#servers]
+      elseif how == "none" then return nil
+      elseif how == "raise" then error("no choice today")
+      elseif how == "text" then return "unix:/somewhere"
+      elseif how == "table" then return { address = servers[1].address }
+      elseif how == "attempt" then return servers[attempt] or servers[1]
+      elseif how == "look" then
+        local parts = {}
+        for _, s in ipairs(servers) do
+          for _, key in ipairs({ "active", "queued", "requests", "fails", "latency", "weight" }) do
+            assert(type(s[key]) == "number", key)
+          end
+          for _, key in ipairs({ "up", "backup", "draining" }) do
+            assert(type(s[key]) == "boolean", key)
+          end
+          parts[#parts + 1] = s.requests
+        end
+        req.ctx.seen = table.concat(parts, " ")
+        return servers[1]
+      end
+      return servers[2]
+    end
+  ]]
+
+  for name, keys in pairs({
+    balance = { backend = "balance = choose" },
+    on_balance = { settings = "on_balance = choose" },
+  }) do
+    describe("as " .. name, function()
+      local r
+
+      setup(function()
+        r = rig.start({
+          responder = { count = 3 }, before = CASES, backend = keys.backend,
+          settings = (keys.settings and keys.settings .. ", " or "") .. [[
+            on_log = function(req) return "seen " .. tostring(req.ctx.seen) end]],
+        })
+      end)
+
+      teardown(function() r:stop() end)
+
+      it("decides", function()
+        assert.same({ [2] = 6 }, shares(r, 6))
+        assert.same({ [3] = 6 }, shares(r, 6, "How=last"))
+      end)
+
+      it("may leave it to the usual", function()
+        local list = shares(r, 9, "How=none")
+        if name == "on_balance" then
+          assert.same({ 3, 3, 3 }, list)
+        else
+          assert.same({ [1] = 9 }, list)
+        end
+      end)
+
+      for _, how in ipairs({ "raise", "text", "table" }) do
+        it("that fails is 500, with its place in the log: " .. how, function()
+          local mark = r.server:mark()
+          assert.equal(500, r:get("How=" .. how).status)
+          r.server:wait_log("route%.lua:%d+", 3, mark)
+          assert.equal(200, r:get("").status)
+        end)
+      end
+
+      it("is asked again for the next attempt, without the server that was tried", function()
+        -- Two are left then: `servers[attempt]` is the last of them.
+        local res = r:get("who&How=attempt&1.fail=close-before-head")
+        assert.equal(200, res.status)
+        assert.equal("3", res.headers["x-listener"])
+      end)
+
+      it("sees what there is to know about each", function()
+        assert.equal(1, who(r, "How=look"))
+        local line = r.server:wait_access("^seen %d+ %d+ %d+")
+        assert.is_truthy(line)
+      end)
+    end)
+  end
+
+  it("is not asked where there is one server", function()
+    local r = rig.start({
+      settings = [[on_balance = function() error("nobody should ask") end]],
+    })
+    finally(function() r:stop() end)
+    assert.equal(200, r:get("").status)
+  end)
+end)
+
+describe("a decision's server", function()
+  it("wins over every policy, and is not replaced by another", function()
+    local r = rig.start({
+      responder = { count = 2 }, backend = [[balance = "least_conn"]],
+      settings = [[on_balance = function() error("nobody should ask") end]],
+      on_request = [[
+        do return { backend = "app", docroot = "/srv/app", server = req.args.s } end
+      ]],
+    })
+    finally(function() r:stop() end)
+    local second = http.escape(r.back.addresses[2])
+    assert.same({ [2] = 5 }, shares(r, 5, "s=" .. second))
+    assert.equal(502, r:get("2.fail=close-before-head&s=" .. second).status)
+    assert.is_nil(r:shares()[1])
+  end)
+end)

@@ -1,0 +1,361 @@
+-- Which servers are asked at all: those that failed are left alone for a while, those that do not
+-- answer a ping are down, and one that is merely busy is not. Pings are steered by a file that the
+-- responder reads at each of them.
+
+local http = require("tests.support.http")
+local load = require("tests.support.load")
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local responder = require("tests.support.responder")
+local rig = require("tests.support.rig")
+local socket = require("socket")
+
+local function get_many(r, count, commands, status)
+  for _ = 1, count do
+    assert.equal(status or 200, r:get(commands).status)
+  end
+end
+
+describe("a server that has failed max_fails times", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("gets nothing for fail_timeout, then one probe (%d workers)"):format(workers), function()
+      local r = rig.start({
+        workers = workers, responder = { count = 2 },
+        backend = [[max_fails = 2, fail_timeout = "900ms"]],
+      })
+      finally(function() r:stop() end)
+      local bad = "2.fail=close-before-head"
+      local start = socket.gettime()
+      get_many(r, 30, bad) -- GET is tried again elsewhere: nobody notices
+      assert.is_true(socket.gettime() - start < 0.9, "too slow a machine for this scenario")
+      assert.equal(2, r:shares()[2])
+      r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
+      poll.wait(function()
+        return r:get(bad).status == 200 and r:shares()[2] == 3
+      end, "the probe", 3)
+      get_many(r, 20, bad)
+      assert.equal(3, r:shares()[2]) -- it has failed: down again
+      poll.wait(function()
+        return r:get("").status == 200 and r:shares()[2] >= 4
+      end, "the next probe", 3)
+      local before = r:shares()[2]
+      get_many(r, 20, "")
+      assert.is_true(r:shares()[2] - before >= 8) -- each worker has an order of its own
+    end)
+  end
+
+  it("because nothing listens is passed over, too, and comes back", function()
+    local other = responder.start()
+    local r = rig.start({
+      servers = function(addresses) return ("%q, %q"):format(addresses[1], other.address) end,
+      backend = [[max_fails = 1, fail_timeout = "400ms"]],
+    })
+    finally(function()
+      r:stop()
+      other:stop()
+    end)
+    get_many(r, 4, "")
+    other:stop()
+    local result = load.run(r.address, {
+      seconds = 1, { clients = 8, method = "POST", body = 10, path = rig.target("delay=2") },
+    })
+    load.assert_all(result.all)
+    other = responder.start({ addresses = other.addresses })
+    poll.wait(function()
+      return r:get("").status == 200 and other:log():find("REQUEST", 1, true)
+    end, "the server to be asked again", 5)
+  end)
+
+  it("long ago is not down: what counts is fail_timeout", function()
+    local r = rig.start({
+      responder = { count = 2 }, backend = [[max_fails = 2, fail_timeout = "200ms"]],
+    })
+    finally(function() r:stop() end)
+    for i = 1, 4 do
+      poll.wait(function()
+        return r:get("2.fail=close-before-head").status == 200 and r:shares()[2] == i
+      end, "another failure", 3)
+      local start = socket.gettime() -- longer apart than fail_timeout
+      poll.wait(function()
+        return socket.gettime() - start > 0.3
+      end, "time")
+      assert.is_nil(r.server:errors():find(" is down", 1, true))
+    end
+  end)
+
+  it("is asked all the same when it is the only one", function()
+    local r = rig.start({ backend = [[max_fails = 1, fail_timeout = "60s"]] })
+    finally(function() r:stop() end)
+    get_many(r, 5, "fail=close-before-head", 502)
+    get_many(r, 3, "")
+  end)
+
+  it("is asked all the same when all have failed", function()
+    local r = rig.start({
+      responder = { count = 3 }, backend = [[max_fails = 1, fail_timeout = "60s", attempts = 3]],
+    })
+    finally(function() r:stop() end)
+    get_many(r, 5, "fail=close-before-head", 502)
+    get_many(r, 6, "")
+  end)
+
+  it("0 times is never down", function()
+    local r = rig.start({
+      responder = { count = 2 }, backend = [[max_fails = 0, fail_timeout = "60s"]],
+    })
+    finally(function() r:stop() end)
+    get_many(r, 20, "2.fail=close-before-head")
+    assert.equal(10, r:shares()[2])
+  end)
+
+  it("by the application's own word (a status) is up", function()
+    local r = rig.start({
+      responder = { count = 2 }, backend = [[max_fails = 1, fail_timeout = "60s"]],
+    })
+    finally(function() r:stop() end)
+    for _ = 1, 10 do
+      r:get("2.status=500&2.stderr=x")
+    end
+    assert.equal(5, r:shares()[2])
+  end)
+end)
+
+describe("a health check", function()
+  local r, page
+
+  local HEALTH = [[health = { ping = "/ping", expect = "pong", interval = "60ms", timeout = "150ms",
+    rise = 2, fall = 2 }]]
+
+  -- What the ping page does from now on.
+  local function answer(commands)
+    process.write_file(page .. ".new", commands)
+    assert(os.rename(page .. ".new", page))
+  end
+
+  local function start(options)
+    page = process.tempdir("page") .. "/ping"
+    answer("body=pong")
+    options.backend = HEALTH .. (options.backend and ", " .. options.backend or "")
+    options.responder = { count = options.count or 2, args = { "--page", "/ping=" .. page } }
+    r = rig.start(options)
+    return r
+  end
+
+  local function pings(listener)
+    return r:shares("ping")[listener] or 0
+  end
+
+  -- Whether the next requests all go to this address.
+  local function all_go_to(listener)
+    for _ = 1, 4 do
+      if r:get("who").headers["x-listener"] ~= tostring(listener) then
+        return false
+      end
+    end
+    return true
+  end
+
+  local function both_asked()
+    local seen = {}
+    for _ = 1, 4 do
+      seen[r:get("who").headers["x-listener"]] = true
+    end
+    return seen["1"] and seen["2"]
+  end
+
+  it("speaks FastCGI, and never merely connects", function()
+    start({ workers = 2 })
+    finally(function() r:stop() end)
+    poll.wait(function()
+      return pings(1) >= 3 and pings(2) >= 3
+    end, "pings")
+    for _, event in ipairs(r:events("CLOSE")) do
+      assert.is_true(tonumber(event.requests) >= 1, "a bare connection")
+    end
+    local ping
+    for _, event in ipairs(r:events("REQUEST")) do
+      ping = event.script == "/ping" and event or ping
+    end
+    assert.equal("GET", ping.method)
+    assert.equal("complete", ping["end"])
+  end)
+
+  it("is made once for all workers", function()
+    start({ workers = 2 })
+    finally(function() r:stop() end)
+    poll.wait(function()
+      return pings(1) >= 2
+    end, "pings")
+    local before, begun = pings(1), socket.gettime()
+    poll.wait(function()
+      return socket.gettime() - begun > 1.2
+    end, "time")
+    local count = pings(1) - before
+    assert.is_true(count >= 8 and count <= 24, count .. " pings in 1.2 s, every 60 ms")
+  end)
+
+  for name, commands in pairs({
+    ["nothing at all"] = "2.fail=hang&1.body=pong",
+    ["something else"] = "2.body=pang&1.body=pong",
+    ["a page of an application that says pong"] = "2.status=404&body=pong",
+    ["a closed connection"] = "2.fail=close-before-head&1.body=pong",
+    ["no FastCGI"] = "2.fail=garbage&1.body=pong",
+    ["a reply without its end"] = "2.fail=no-end&body=pong",
+    ["too long an answer"] = "2.size=3000000&1.body=pong",
+  }) do
+    it("that gets " .. name .. " takes the server out, until it answers again", function()
+      start({})
+      finally(function() r:stop() end)
+      assert.is_truthy(both_asked())
+      answer(commands)
+      poll.wait(function()
+        return all_go_to(1)
+      end, "the server to be down", 5)
+      for _ = 1, 10 do
+        assert.equal("1", r:get("who").headers["x-listener"])
+      end
+      r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
+      answer("body=pong")
+      poll.wait(both_asked, "the server to be back", 5)
+    end)
+  end
+
+  it("that fails once, with fall = 2, changes nothing", function()
+    start({})
+    finally(function() r:stop() end)
+    answer("2.body=pang&1.body=pong")
+    local before = pings(2)
+    poll.wait(function()
+      return pings(2) > before
+    end, "one ping")
+    answer("body=pong")
+    -- It may have been two by now on a slow machine; then it comes back at once.
+    poll.wait(both_asked, "both to be asked", 5)
+  end)
+
+  it("finds a server that does not listen, before a client does", function()
+    local gone = "127.0.0.1:" .. net.free_port()
+    page = process.tempdir("page") .. "/ping"
+    answer("body=pong")
+    r = rig.start({
+      backend = HEALTH .. ", attempts = 1",
+      responder = { args = { "--page", "/ping=" .. page } },
+      servers = function(addresses) return ("%q, %q"):format(addresses[1], gone) end,
+    })
+    finally(function() r:stop() end)
+    r.server:wait_log(gone:gsub("%p", "%%%0"))
+    poll.wait(function()
+      for _ = 1, 6 do
+        if r:get("").status ~= 200 then
+          return false
+        end
+      end
+      return true
+    end, "the dead server to be known", 5)
+    get_many(r, 20, "")
+  end)
+
+  it("takes out even the only server: 503, and the log says that it is down", function()
+    start({ count = 1 })
+    finally(function() r:stop() end)
+    answer("body=pang")
+    poll.wait(function()
+      return r:get("").status == 503
+    end, "the server to be down", 5)
+    assert.is_truthy(tonumber(r:get("").headers["retry-after"]))
+    answer("body=pong")
+    poll.wait(function()
+      return r:get("").status == 200
+    end, "the server to be back", 5)
+  end)
+
+  it("that times out takes out a server that has a request, but room for more", function()
+    start({ backend = "max_conns = 8, keepalive = 1" })
+    local client
+    finally(function()
+      client.conn:reset()
+      r:stop()
+    end)
+    client = http.open(r.address)
+    client:send({ path = rig.target("fail=hang&Work") })
+    r:wait_started("Work", 1)
+    local stuck
+    for _, event in ipairs(r:events("START")) do
+      stuck = event.uri:find("Work") and tonumber(event.listener) or stuck
+    end
+    answer(("%d.fail=hang&%d.body=pong"):format(stuck, 3 - stuck))
+    poll.wait(function()
+      return all_go_to(3 - stuck)
+    end, "the server that hangs to be down", 5)
+  end)
+
+  it("that times out while the server is full of our own requests says nothing", function()
+    start({ count = 1, backend = "max_conns = 2" })
+    finally(function() r:stop() end)
+    local clients = {}
+    for i = 1, 2 do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = rig.target("delay=900&Work") })
+    end
+    r:wait_started("Work", 2)
+    answer("fail=hang") -- as of a PHP-FPM all of whose children are busy
+    local waiting = http.open(r.address)
+    waiting:send({ path = rig.target("After") })
+    for _, client in ipairs(clients) do
+      assert.equal(200, client:receive().status)
+      client:close()
+    end
+    answer("body=pong")
+    assert.equal(200, waiting:receive().status)
+    assert.equal(200, r:get("").status)
+    waiting:close()
+  end)
+end)
+
+describe("load = \"status\"", function()
+  it("sends more to the server that says it has less to do", function()
+    local page = process.tempdir("page") .. "/status"
+    -- As PHP-FPM's `json&full`, of which so many processes are at work.
+    local function status(first, second)
+      local parts = {}
+      for i, busy in ipairs({ first, second }) do
+        local processes = ('{"pid":7,"state":"Running","requests":9},'):rep(busy)
+        parts[i] = ("%d.type=application/json&%d.body=%s"):format(i, i, http.escape(
+          ('{"pool":"www","process manager":"static","listen queue":0,"idle processes":%d,'
+            .. '"active processes":%d,"total processes":20,"processes":[%s'
+            .. '{"pid":8,"state":"Idle","requests":9}]}'):format(20 - busy, busy, processes)))
+      end
+      process.write_file(page .. ".new", table.concat(parts, "&"))
+      assert(os.rename(page .. ".new", page))
+    end
+    status(15, 1)
+    local r = rig.start({
+      responder = { count = 2, args = { "--page", "/status=" .. page } },
+      backend = [[balance = "least_conn", load = "status",
+        health = { ping = "/ping", interval = "100ms", expect = "hello" }]],
+    })
+    finally(function() r:stop() end)
+    local function all_go_to(listener)
+      for _ = 1, 8 do
+        if r:get("who").headers["x-listener"] ~= tostring(listener) then
+          return false
+        end
+      end
+      return true
+    end
+    poll.wait(function()
+      return all_go_to(2)
+    end, "the status of the first server to count", 8)
+    status(1, 15)
+    poll.wait(function()
+      return all_go_to(1)
+    end, "the new status to count", 8)
+    process.write_file(page, "body=no%20JSON%20%7B")
+    local before = #r:events("REQUEST")
+    poll.wait(function()
+      return #r:events("REQUEST") >= before + 4
+    end, "a status that is none")
+    get_many(r, 10, "")
+  end)
+end)

@@ -1,0 +1,218 @@
+-- Servers that are given by name: every address is a server, names are asked for again, the last
+-- good answer stays, and nothing waits for a DNS server that is silent. The DNS server is one of
+-- the scenario's own.
+
+local dns = require("tests.support.dns")
+local http = require("tests.support.http")
+local load = require("tests.support.load")
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local responder = require("tests.support.responder")
+local rig = require("tests.support.rig")
+local socket = require("socket")
+
+local HOSTS = { "127.0.0.2", "127.0.0.3" }
+
+describe("a server given by name", function()
+  local names, port, r
+
+  -- The responder listens on one port of both hosts.
+  local function start(addresses, options)
+    names = dns.start({ ["app.test"] = addresses })
+    port = net.free_port()
+    local copy = {
+      resolver = names.address,
+      responder = { addresses = { HOSTS[1] .. ":" .. port, HOSTS[2] .. ":" .. port } },
+      servers = { "app.test:" .. port },
+      backend = [[resolve = "150ms"]],
+    }
+    for key, value in pairs(options or {}) do
+      copy[key] = value
+    end
+    r = rig.start(copy)
+  end
+
+  local function stop()
+    r:stop()
+    names:stop()
+  end
+
+  local function who()
+    return r:get("who").headers["x-listener"]
+  end
+
+  -- Answered, whatever it was at first.
+  local function wait_answered(timeout)
+    poll.wait(function()
+      return r:get("").status == 200
+    end, "the name to be known", timeout or 5)
+  end
+
+  it("is found, and the first requests wait for that", function()
+    start({ HOSTS[1] })
+    finally(stop)
+    for _ = 1, 3 do
+      local res = r:get("who")
+      assert.equal(200, res.status)
+      assert.equal("1", res.headers["x-listener"])
+    end
+  end)
+
+  it("with two addresses is two servers", function()
+    start(HOSTS)
+    finally(stop)
+    wait_answered()
+    local seen = {}
+    for _ = 1, 10 do
+      seen[who()] = true
+    end
+    assert.is_truthy(seen["1"] and seen["2"])
+  end)
+
+  it("with two addresses has max_conns for each", function()
+    start(HOSTS, { backend = [[max_conns = 2]] })
+    finally(stop)
+    wait_answered()
+    local result = load.run(r.address, {
+      seconds = 0.5, { clients = 12, path = rig.target("delay=10") },
+    })
+    load.assert_all(result.all)
+    assert.equal(2, r:open_max(1))
+    assert.equal(2, r:open_max(2))
+  end)
+
+  it("is asked for again: a new address gets the next requests, and nobody fails", function()
+    start({ HOSTS[1] }, { workers = 2, backend = [[resolve = "150ms", keepalive = 2]] })
+    local run
+    finally(function()
+      if run then
+        run:abandon()
+      end
+      stop()
+    end)
+    wait_answered()
+    run = load.start(r.address, { { clients = 8, path = rig.target("delay=2") } })
+    r:wait_started("delay", 20)
+    -- Some times, since the workers hear of it one after another.
+    for i = 1, 5 do
+      local new = i % 2 == 1 and 2 or 1
+      names:set({ ["app.test"] = { HOSTS[new] } })
+      local before = r:shares("delay")
+      poll.wait(function()
+        return (r:shares("delay")[new] or 0) > (before[new] or 0) + 20
+      end, "the new address to be used", 5)
+      local last
+      poll.wait(function()
+        local now = r:shares("delay")[3 - new]
+        local same = now == last
+        last = now
+        return same
+      end, "the old address to be left alone", 5)
+    end
+    load.assert_all(run:stop().all)
+    assert.is_true((names:asked("app.test")) >= 2)
+  end)
+
+  it("is asked for at once after a failed connect, however long `resolve` is", function()
+    local old = responder.start({ addresses = { HOSTS[1] .. ":" .. net.free_port() } })
+    local at = old.address:match("%d+$")
+    names = dns.start({ ["app.test"] = { HOSTS[1] } })
+    r = rig.start({
+      resolver = names.address, servers = { "app.test:" .. at }, backend = [[resolve = "1h"]],
+      responder = { addresses = { HOSTS[2] .. ":" .. at } },
+    })
+    finally(function()
+      stop()
+      old:stop()
+    end)
+    wait_answered()
+    old:stop()
+    names:set({ ["app.test"] = { HOSTS[2] } })
+    local start_time = socket.gettime()
+    wait_answered(5)
+    assert.is_true(socket.gettime() - start_time < 3)
+    assert.is_true(#r:events("REQUEST") >= 1)
+  end)
+
+  it("keeps its last addresses when the DNS server dies, and takes new ones when it is back",
+    function()
+      start({ HOSTS[1] })
+      finally(function() stop() end)
+      wait_answered()
+      names:stop()
+      local result = load.run(r.address, {
+        seconds = 1.2, { clients = 4, pause = 5, path = rig.target("") },
+      })
+      load.assert_all(result.all)
+      names = dns.start({ ["app.test"] = { HOSTS[2] } }, { address = names.address })
+      poll.wait(function()
+        return who() == "2"
+      end, "the new address", 10)
+    end)
+
+  it("keeps its last addresses when the DNS server is silent", function()
+    start({ HOSTS[1] })
+    finally(stop)
+    wait_answered()
+    names:silence(true)
+    local result = load.run(r.address, {
+      seconds = 1, { clients = 4, pause = 5, path = rig.target("") },
+    })
+    load.assert_all(result.all)
+    assert.is_true(result.all.max < 0.5, result.all.text)
+    names:silence(false)
+  end)
+
+  it("that nobody knows is 503 with its name in the log, and works once it is known", function()
+    start({ HOSTS[1] }, { servers = { "late.test:" .. net.free_port() } })
+    finally(stop)
+    local late = r.server:wait_log("late%.test")
+    assert.is_truthy(late)
+    local mark = r.server:mark()
+    local res = r:get("")
+    assert.equal(503, res.status)
+    assert.is_truthy(tonumber(res.headers["retry-after"]))
+    r.server:wait_log("late%.test", 5, mark)
+    stop()
+    -- The port is only known with the responder, so once more with that.
+    start({}, { backend = [[resolve = "150ms", queue_timeout = "300ms"]] })
+    assert.equal(503, r:get("").status)
+    names:set({ ["app.test"] = { HOSTS[2] } })
+    wait_answered()
+    assert.equal("2", who())
+  end)
+
+  it("does not hold up anybody else while the DNS server is silent", function()
+    names = dns.start({})
+    names:silence(true)
+    r = rig.start({
+      resolver = names.address,
+      backends = [[named = { servers = { "app.test:9" } }]],
+      on_request = [[
+        if req.path == "/named.php" then return { backend = "named", docroot = "/srv/app" } end
+      ]],
+    })
+    finally(stop)
+    local waiting = http.open(r.address)
+    waiting:send({ path = "/named.php" })
+    for _ = 1, 20 do
+      local start_time = socket.gettime()
+      assert.equal(200, r:get("").status)
+      assert.is_true(socket.gettime() - start_time < 0.3)
+    end
+    waiting.conn:reset()
+  end)
+
+  it("stands beside addresses", function()
+    start({ HOSTS[1] }, {
+      servers = function(addresses) return ('"app.test:%d", %q'):format(port, addresses[2]) end,
+    })
+    finally(stop)
+    wait_answered()
+    local seen = {}
+    for _ = 1, 10 do
+      seen[who()] = true
+    end
+    assert.is_truthy(seen["1"] and seen["2"])
+  end)
+end)
