@@ -9,12 +9,9 @@
  * A request may end inside the call that began it, so nothing here recurses: `end` only marks, and
  * process() goes on to the next request.
  */
-#include "client.h"
+#include "client_inner.h"
 
-#include "h1.h"
 #include "log.h"
-#include "proxy.h"
-#include "sender.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -24,50 +21,12 @@
 #define READ_SIZE     65536 /* of one read from a client */
 #define IN_MARK       16384 /* kept input beyond which reading stops */
 #define IN_MAX        (2 * LOOP_READ_SIZE)
-#define LINGER_BYTES  65536 /* of an unread body that are read and dropped */
 #define LINGER_TIME   2.0
-#define FIRST_REQUEST 1.0   /* a connection made just before a stop may still send one */
-#define SMALL_FILE    32768 /* read and sent with the head in one call */
-#define SMALL_PIECES  20    /* of it: all of them are gathered */
-#define REFUSED_MAX   256   /* of connections too many that are told so at a time */
-#define REFUSED_SAID  10.0  /* seconds between two lines about them in the log */
-
-struct client {
-    ev_io io;
-    struct deadline deadline;
-    struct sender sender;
-    struct clients *clients;
-    struct client *prev, *next;
-    struct proxy *proxy; /* the request under way, NULL when idle */
-    struct request *req;
-    struct h1 *h1;
-    struct buf in;
-    struct str listener;
-    struct peer peer, local;
-    unsigned requests;
-    uint32_t lingered;
-    bool head_done : 1;
-    bool body_done : 1;
-    bool want_body : 1;
-    bool head_waits : 1; /* respond was called, the head has not left */
-    bool chunked : 1;
-    bool until_eof : 1;  /* the connection's end is the body's: if it comes too soon, by a reset */
-    bool skipping : 1;   /* the response is out, the rest of the body is read and dropped */
-    bool ended : 1;      /* the response is whole, or */
-    bool cut : 1;        /* broken off */
-    bool close : 1;      /* after this response */
-    bool eof : 1;        /* the client has closed its sending side */
-    bool lingering : 1;  /* the response is out; what comes is dropped */
-    bool processing : 1; /* process() is on the stack */
-    bool kicked : 1;     /* an event of our own is due: see kick() */
-    bool sending : 1;    /* the deadline is send_timeout's: something waits for the client */
-    bool spool_reported : 1;
-    bool counted : 1; /* in the census */
-    bool refused : 1; /* one too many: it has its 503, and lingers */
-};
+#define FIRST_REQUEST 1.0  /* a connection made just before a stop may still send one */
+#define REFUSED_MAX   256  /* of connections too many that are told so at a time */
+#define REFUSED_SAID  10.0 /* seconds between two lines about them in the log */
 
 static void process(struct client *c, const char *data, size_t n);
-static void send_gathered(struct client *c, enum sender_when when);
 
 /* --- the connection's end --- */
 
@@ -118,7 +77,7 @@ static bool wants_read(const struct client *c)
     return c->lingering || buf_len(&c->in) < IN_MARK;
 }
 
-static void rearm(struct client *c)
+void client_rearm(struct client *c)
 {
     int events = (wants_read(c) ? EV_READ : 0) | (sender_waits(&c->sender) ? EV_WRITE : 0);
     struct ev_loop *ev = c->clients->loop->ev;
@@ -133,243 +92,11 @@ static void rearm(struct client *c)
         ev_feed_event(ev, &c->io, EV_READ);
 }
 
-/* Something changed that no byte will announce: look again in the loop's next turn, when nothing of
- * this client is on the stack. */
-static void kick(struct client *c)
+void client_kick(struct client *c)
 {
     c->kicked = true;
-    rearm(c);
+    client_rearm(c);
 }
-
-/* --- writing --- */
-
-/* The spool is of no use for this reply: what that means is said once for it. */
-static void report_spool(struct client *c)
-{
-    const struct request *req = c->req;
-    char id[17];
-    request_id_text(req->id, id);
-    log_warn("spool_dir %s: %s; the reply is not kept there, so the application waits for the "
-             "client; %.*s %.*s, request %s",
-             proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
-             STR_FMT(req->uri.origin), id);
-    c->spool_reported = true;
-}
-
-/* What every write is followed by: the count, the clock, and the end of a client that has gone,
- * which waits until nothing of it is on the stack. The clock runs from the last byte that was
- * taken, however much is added to what waits. */
-static void note_sent(struct client *c, size_t n)
-{
-    if (c->req != NULL)
-        c->req->bytes_out += n;
-    if (c->sender.no_spool != NULL && !c->spool_reported)
-        report_spool(c);
-    bool waits = sender_waits(&c->sender);
-    if (c->sender.broken != NULL)
-        kick(c);
-    else if (waits && (n > 0 || !c->sending))
-        deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
-    c->sending = waits;
-}
-
-/* --- the response: front_ops --- */
-
-static void want_body(void *front, bool want)
-{
-    struct client *c = front;
-    c->want_body = want;
-    if (!want)
-        return;
-    if (c->req->expect_continue && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
-        static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
-        c->req->expect_continue = false;
-        note_sent(c, sender_send(&c->sender, &go_on, SENDER_NOW));
-    }
-    deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
-    if (!c->processing) /* some of it may be here already */
-        kick(c);
-}
-
-static void respond(void *front)
-{
-    struct client *c = front;
-    c->head_waits = true;
-    c->spool_reported = false;
-    sender_begin(&c->sender, proxy_limits(c->proxy), c->req->response.unbuffered);
-}
-
-static void body(void *front, struct str bytes)
-{
-    struct client *c = front;
-    if (sender_gather(&c->sender, bytes))
-        return;
-    send_gathered(c, SENDER_NOW);
-    sender_gather(&c->sender, bytes);
-}
-
-/* How the client will know where the body ends. */
-static struct str make_head(struct client *c)
-{
-    struct request *req = c->req;
-    int64_t length = req->response.content_length;
-    enum h1_framing framing;
-    bool bodiless = req->response.status == 204 || req->response.status == 304;
-    if (bodiless)
-        framing = H1_NO_BODY;
-    else if (length >= 0)
-        framing = H1_LENGTH;
-    else if (req->method_id == METHOD_HEAD)
-        framing = H1_NO_BODY;
-    else if (c->ended) { /* all of it is here: its length is known after all */
-        framing = H1_LENGTH;
-        length = (int64_t)(sender_gathered(&c->sender));
-    } else if (req->minor > 0)
-        framing = H1_CHUNKED;
-    else
-        framing = H1_UNTIL_EOF;
-    c->chunked = framing == H1_CHUNKED;
-    c->until_eof = framing == H1_UNTIL_EOF;
-    bool unread = !c->body_done && (req->expect_continue || req->content_length > LINGER_BYTES);
-    if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
-        c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping ||
-        (c->eof && buf_len(&c->in) == 0))
-        c->close = true;
-    c->head_waits = false;
-    return h1_head(req, framing, (uint64_t)length, !c->close, loop_date(c->clients->loop));
-}
-
-static size_t chunk_line(size_t n, char *out)
-{
-    char digits[16];
-    size_t count = 0, used = 0;
-    do
-        digits[count++] = "0123456789abcdef"[n & 15];
-    while ((n >>= 4) > 0);
-    while (count > 0)
-        out[used++] = digits[--count];
-    out[used++] = '\r';
-    out[used++] = '\n';
-    return used;
-}
-
-/* Sends the head if it waits, what was gathered, and the last chunk once the response is whole. */
-static void send_gathered(struct client *c, enum sender_when when)
-{
-    static const char ends[] = "\r\n0\r\n\r\n"; /* of a chunk, and of the last one */
-    struct sender_frame frame = {.head = STR_NONE};
-    char line[24];
-    bool bytes = sender_gathered(&c->sender) > 0;
-    if (c->head_waits)
-        frame.head = make_head(c);
-    if (c->chunked && bytes)
-        frame.line = (struct str){line, chunk_line(sender_gathered(&c->sender), line)};
-    if (c->chunked && bytes)
-        frame.tail = (struct str){ends, c->ended ? 7 : 2};
-    else if (c->chunked && c->ended)
-        frame.tail = (struct str){ends + 2, 5};
-    note_sent(c, sender_send(&c->sender, &frame, when));
-    if (!c->processing)
-        rearm(c);
-}
-
-static void flush(void *front)
-{
-    struct client *c = front;
-    send_gathered(c, SENDER_NOW);
-}
-
-/* Small ones are read here and leave with the head in one call. */
-static void small_file(struct client *c, int fd, const struct file_piece *pieces, unsigned count)
-{
-    char *at = c->clients->loop->scratch;
-    for (unsigned i = 0; i < count; i++) {
-        const struct file_piece *piece = &pieces[i];
-        if (pread(fd, at, (size_t)piece->size, (off_t)piece->at) != (ssize_t)piece->size) {
-            c->sender.broken = "the file has shrunk since its length was promised";
-            return;
-        }
-        if (piece->before.n > 0)
-            body(c, piece->before);
-        if (piece->size > 0)
-            body(c, (struct str){at, (size_t)piece->size});
-        c->req->body_out += piece->before.n + piece->size;
-        at += piece->size;
-    }
-}
-
-static void file(void *front, int fd, const struct file_piece *pieces, unsigned count)
-{
-    struct client *c = front;
-    uint64_t size = 0;
-    for (unsigned i = 0; i < count; i++)
-        size += pieces[i].size;
-    if (size > SMALL_FILE || count > SMALL_PIECES) {
-        sender_file(&c->sender, fd, pieces, count);
-        return;
-    }
-    small_file(c, fd, pieces, count);
-    close(fd);
-}
-
-static size_t room(void *front)
-{
-    const struct client *c = front;
-    return sender_room(&c->sender);
-}
-
-/* Whoever is outside process() must go on with the next request. */
-static void mark_ended(struct client *c)
-{
-    if (!c->processing)
-        process(c, NULL, 0);
-}
-
-static void end(void *front)
-{
-    struct client *c = front;
-    c->ended = true;
-    bool file = c->sender.piece_count > 0;
-    send_gathered(c, file ? SENDER_MORE : SENDER_TURN);
-    if (file && backlog_is_empty(&c->sender.out))
-        note_sent(c, sender_write(&c->sender));
-    mark_ended(c);
-}
-
-static bool retract(void *front)
-{
-    struct client *c = front;
-    if (!c->head_waits)
-        return false;
-    c->head_waits = false;
-    sender_forget(&c->sender);
-    return true;
-}
-
-/* Without the last chunk, or short of its Content-Length, and with the connection's end. */
-static void cut(void *front)
-{
-    struct client *c = front;
-    if (!c->head_waits)
-        send_gathered(c, SENDER_NOW);
-    c->head_waits = false;
-    c->ended = true;
-    c->close = true;
-    c->cut = true;
-    mark_ended(c);
-}
-
-static const struct front_ops front_ops = {
-    .want_body = want_body,
-    .respond = respond,
-    .body = body,
-    .file = file,
-    .flush = flush,
-    .end = end,
-    .retract = retract,
-    .cut = cut,
-    .room = room,
-};
 
 /* --- the request --- */
 
@@ -383,7 +110,7 @@ static void on_body(void *ctx, struct str bytes)
 static void begin_request(struct client *c)
 {
     const struct limits *limits;
-    c->proxy = proxy_new(*c->clients->current, &front_ops, c, &c->req);
+    c->proxy = proxy_new(*c->clients->current, &client_front_ops, c, &c->req);
     limits = proxy_limits(c->proxy);
     c->h1 = h1_new(c->req, limits, on_body, c);
     c->req->client = c->peer;
@@ -448,7 +175,12 @@ static void start_linger(struct client *c)
     shutdown(c->io.fd, SHUT_WR);
     deadline_set(&c->deadline, LINGER_TIME);
     c->eof = false;
-    rearm(c);
+    client_rearm(c);
+}
+
+static double keepalive_timeout(const struct clients *clients)
+{
+    return (*clients->current)->settings->limits.keepalive_timeout;
 }
 
 /* The response is written: on to the next request, or close. Returns false when c is gone. */
@@ -470,12 +202,12 @@ static bool finish_request(struct client *c)
         proxy_gone(proxy, c->sender.broken);
     else
         proxy_done(proxy);
-    if (c->clients->stopping)
-        c->close = true;
+    c->close |= c->clients->stopping && c->clients->patience <= 0;
     if (!broken && !c->cut)
         c->until_eof = false;
     if (!c->close) {
-        deadline_set(&c->deadline, (*c->clients->current)->settings->limits.keepalive_timeout);
+        deadline_set(&c->deadline,
+                     c->clients->stopping ? c->clients->patience : keepalive_timeout(c->clients));
         return true;
     }
     if (at_once) {
@@ -489,7 +221,7 @@ static bool finish_request(struct client *c)
 /* Drops a body that nobody wants, as far as that is worth it. */
 static bool may_skip_body(struct client *c)
 {
-    return c->ended && !c->close && c->lingered <= LINGER_BYTES && !c->req->expect_continue;
+    return c->ended && !c->close && c->lingered <= CLIENT_LINGER_BYTES && !c->req->expect_continue;
 }
 
 /* Begins to drop the rest of a body that nobody wants; the client has little time for it in all. */
@@ -507,7 +239,7 @@ static bool step(struct client *c, const char *data, size_t n, size_t *used, boo
 {
     *used = 0;
     if (c->sender.turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
-        note_sent(c, sender_write(&c->sender));
+        client_note_sent(c, sender_write(&c->sender));
     if (c->proxy == NULL) {
         if (n == 0)
             return false;
@@ -564,7 +296,13 @@ static void process(struct client *c, const char *data, size_t n)
         client_gone(c, "the client closed the connection inside its request");
         return;
     }
-    rearm(c);
+    client_rearm(c);
+}
+
+void client_mark_ended(struct client *c)
+{
+    if (!c->processing)
+        process(c, NULL, 0);
 }
 
 /* --- events --- */
@@ -584,7 +322,7 @@ static void client_ended_input(struct client *c)
 static void drop_input(struct client *c, ssize_t n)
 {
     c->lingered += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || c->lingered > LINGER_BYTES)
+    if (n <= 0 || c->lingered > CLIENT_LINGER_BYTES)
         client_free(c);
 }
 
@@ -607,13 +345,13 @@ static void readable(struct client *c)
 static void on_turn(struct sender *sender)
 {
     struct client *c = (struct client *)((char *)sender - offsetof(struct client, sender));
-    note_sent(c, sender_write(sender));
+    client_note_sent(c, sender_write(sender));
     process(c, NULL, 0);
 }
 
 static void writable(struct client *c)
 {
-    note_sent(c, sender_write(&c->sender));
+    client_note_sent(c, sender_write(&c->sender));
     if (c->sender.broken != NULL)
         return;
     bool done = sender_is_done(&c->sender);
@@ -625,7 +363,7 @@ static void writable(struct client *c)
     }
     if (c->proxy != NULL && !c->ended && (done || sender_room(&c->sender) >= LOOP_READ_SIZE))
         proxy_room(c->proxy);
-    rearm(c);
+    client_rearm(c);
 }
 
 static void io_cb(struct ev_loop *ev, ev_io *io, int events)
@@ -645,7 +383,7 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
     else if (events & EV_READ)
         readable(c);
     else
-        rearm(c);
+        client_rearm(c);
 }
 
 static void missed_cb(struct deadline *d)
@@ -764,29 +502,31 @@ void client_new(struct clients *clients, int fd, const struct addr *remote,
         return;
     }
     ev_io_start(clients->loop->ev, &c->io);
-    deadline_set(&c->deadline, (*clients->current)->settings->limits.keepalive_timeout);
+    deadline_set(&c->deadline, keepalive_timeout(clients));
 }
 
 /* An idle connection may have a request in its socket already, or, just accepted, on its way. */
-static void stop_idle(struct client *c)
+static void stop_idle(struct client *c, double patience)
 {
     struct clients *all = c->clients;
     unsigned before = all->count;
-    bool fresh = c->requests == 0;
-    if (fresh)
-        deadline_set(&c->deadline, FIRST_REQUEST);
+    if (c->requests == 0 && patience < FIRST_REQUEST)
+        patience = FIRST_REQUEST;
+    if (patience > 0)
+        deadline_set(&c->deadline, patience);
     readable(c);
-    if (all->count == before && c->proxy == NULL && !c->lingering && !fresh)
+    if (all->count == before && c->proxy == NULL && !c->lingering && patience <= 0)
         client_free(c);
 }
 
-void clients_stop(struct clients *clients)
+void clients_stop(struct clients *clients, double patience)
 {
     clients->stopping = true;
+    clients->patience = patience;
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
         if (c->proxy == NULL && !c->lingering)
-            stop_idle(c);
+            stop_idle(c, patience);
     }
 }
 

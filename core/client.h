@@ -24,7 +24,8 @@ struct clients {
     struct census *census;   /* of all workers; NULL: limits.connections and per_ip don't count */
     unsigned worker;         /* our number there */
     const char *control;     /* the name (this very pointer) of the listener for commands */
-    bool stopping;           /* no request is begun, idle connections close */
+    bool stopping;           /* responses close their connections, idle ones close */
+    double patience;         /* while stopping: seconds that those may stay which don't know */
     void (*on_empty)(void *ctx); /* the last one has ended */
     void *ctx;
 };
@@ -38,8 +39,9 @@ void clients_fini(struct clients *clients);
  * req.listener says, and lives as long as the worker. */
 void client_new(struct clients *clients, int fd, const struct addr *remote,
                 const struct addr *local, struct str listener);
-/* Closes idle connections now, the others after their response. */
-void clients_stop(struct clients *clients);
+/* Closes idle connections now, or (patience > 0) when they have sent one more request or so many
+ * seconds have passed; the others after their response. */
+void clients_stop(struct clients *clients, double patience);
 /* Closes all, whatever is under way. */
 void clients_close(struct clients *clients);
 

@@ -1,7 +1,19 @@
 /* control - see control.h. */
 #include "control.h"
 
+#include "link.h"
 #include "log.h"
+
+static struct {
+    struct board *board;
+    int master;
+} worker;
+
+void control_init(struct board *board, int master)
+{
+    worker.board = board;
+    worker.master = master;
+}
 
 static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
 {
@@ -61,9 +73,28 @@ static bool drain(void *ctx, struct str name, struct str server, bool draining)
     return true;
 }
 
+static bool reload(void *ctx, uint64_t *id)
+{
+    (void)ctx;
+    *id = __atomic_add_fetch(&worker.board->reload_requested, 1, __ATOMIC_ACQ_REL);
+    return link_send(worker.master, LINK_RELOAD, "", NULL, 0);
+}
+
+static bool stop(void *ctx)
+{
+    (void)ctx;
+    return link_send(worker.master, LINK_STOP, "", NULL, 0);
+}
+
 void control_open(struct generation *g)
 {
-    const struct script_world world = {
-        .ctx = g, .backend = see_backend, .server = see_server, .hold = hold, .drain = drain};
+    const struct script_world world = {.ctx = g,
+                                       .backend = see_backend,
+                                       .server = see_server,
+                                       .hold = hold,
+                                       .drain = drain,
+                                       .reload = reload,
+                                       .stop = stop,
+                                       .board = worker.board};
     script_set_world(g->script, &world);
 }

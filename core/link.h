@@ -22,7 +22,8 @@ enum link_type {
                          * with a line for each socket */
     LINK_SWITCH = 'S',  /* all are ready: serve with it */
     LINK_ABORT = 'A',   /* somebody is not: forget it */
-    LINK_LOGS = 'O',    /* the logs were opened again */
+    LINK_RETIRE = 'T', /* others serve: finish what there is, and let idle clients send once more */
+    LINK_LOGS = 'O',   /* the logs were opened again */
 };
 
 struct link_message {

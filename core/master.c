@@ -198,6 +198,12 @@ static void start_worker(struct master *m, unsigned index)
     m->board->worker[index].pid = pid;
 }
 
+void master_retire(struct child *child)
+{
+    if (child->socket <= 0 || !link_send(child->socket, LINK_RETIRE, "", NULL, 0))
+        kill(child->pid, SIGTERM);
+}
+
 void master_stop(struct master *m, int signal)
 {
     /* A worker that is stuck in a script hears neither signal. */
@@ -215,7 +221,9 @@ void master_stop(struct master *m, int signal)
     m->stopping = true;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         m->workers[i].restart_at = 0;
-        if (m->workers[i].pid > 0)
+        if (m->workers[i].pid > 0 && m->handed_over && signal == SIGTERM)
+            master_retire(&m->workers[i]);
+        else if (m->workers[i].pid > 0)
             kill(m->workers[i].pid, signal);
     }
 }

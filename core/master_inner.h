@@ -94,6 +94,8 @@ void master_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* What a child of ours starts with: none of our signals is blocked or handled. */
 void master_child_signals(const struct master *m);
 void master_stop(struct master *m, int signal);
+/* The worker is to end, since others serve in its place. */
+void master_retire(struct child *child);
 /* What the status page says of the listeners. */
 void master_show_listeners(struct master *m);
 /* Every worker that shall be serves. */

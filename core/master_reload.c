@@ -222,7 +222,7 @@ static void retire_workers(struct master *m)
         m->workers[i].restart_at = 0;
         if (m->workers[i].pid > 0 && !m->workers[i].surplus) {
             m->workers[i].surplus = true;
-            kill(m->workers[i].pid, SIGTERM);
+            master_retire(&m->workers[i]);
         }
     }
 }

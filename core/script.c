@@ -233,7 +233,10 @@ char *script_check_tests(struct script *s)
 {
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.load", "check_tests") == 0) {
-        if (lua_isnil(L, -1)) {lua_pop(L, 1); return NULL;} /* XXX */
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            return NULL;
+        } /* XXX */
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isnil(L, -1)) {
             lua_pop(L, 1);

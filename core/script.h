@@ -10,6 +10,7 @@
 #ifndef MG_SCRIPT_H
 #define MG_SCRIPT_H
 
+#include "board.h"
 #include "ledger.h"
 #include "request.h"
 
@@ -69,6 +70,11 @@ struct script_world {
     /* False: there is none of that name, or address. */
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
+    /* Asks the master for a reload; *id is what board->reload_done must come to. False: it is gone.
+     */
+    bool (*reload)(void *ctx, uint64_t *id);
+    bool (*stop)(void *ctx);
+    const struct board *board;
 };
 
 /* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is

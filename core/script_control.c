@@ -121,6 +121,115 @@ static int core_drain(lua_State *L)
         L, world->drain(world->ctx, check_str(L, 1), check_str(L, 2), lua_toboolean(L, 3)));
 }
 
+/* --- the instance --- */
+
+/* core.reload() -> id; or nil, problem */
+static int core_reload(lua_State *L)
+{
+    const struct script_world *world = world_of(L);
+    uint64_t id;
+    if (world->reload(world->ctx, &id)) {
+        lua_pushnumber(L, (double)id);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushliteral(L, "the master process does not listen");
+    return 2;
+}
+
+static void set_text(lua_State *L, const char *key, const char *text)
+{
+    if (text[0] != '\0')
+        set_str(L, key, str_of(text));
+}
+
+/* core.reloads() -> { requested, done, ok, error, generation, at } */
+static int core_reloads(lua_State *L)
+{
+    const struct board *b = world_of(L)->board;
+    uint64_t done = __atomic_load_n(&b->reload_done, __ATOMIC_ACQUIRE);
+    lua_createtable(L, 0, 6);
+    set_number(L, "requested", (double)b->reload_requested);
+    set_number(L, "done", (double)done);
+    set_boolean(L, "ok", b->reload_ok);
+    set_text(L, "error", b->reload_error);
+    set_number(L, "generation", b->generation);
+    set_number(L, "at", b->reload_at);
+    return 1;
+}
+
+/* core.stop() -> true; or nil, problem */
+static int core_stop(lua_State *L)
+{
+    const struct script_world *world = world_of(L);
+    if (world->stop(world->ctx)) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushliteral(L, "the master process does not listen");
+    return 2;
+}
+
+static void push_worker(lua_State *L, unsigned index, const struct board_worker *w)
+{
+    lua_createtable(L, 0, 8);
+    set_number(L, "index", index);
+    set_number(L, "pid", w->pid);
+    set_boolean(L, "ready", w->ready);
+    set_number(L, "generations", w->generations);
+    set_number(L, "connections", w->connections);
+    set_number(L, "requests", (double)w->requests);
+    set_number(L, "lua_memory", (double)w->lua_memory);
+    set_number(L, "restarts", w->restarts);
+}
+
+static void push_listeners(lua_State *L, const struct board *b)
+{
+    struct str rest = str_of(b->listeners);
+    lua_newtable(L);
+    for (int i = 1; rest.n > 0; i++) {
+        struct str line = str_cut(&rest, '\n'), name = line, address = str_cut(&name, '\t');
+        struct str control = name;
+        name = str_cut(&control, '\t');
+        lua_createtable(L, 0, 3);
+        set_str(L, "address", address);
+        if (name.n > 0)
+            set_str(L, "name", name);
+        set_boolean(L, "control", control.n > 0);
+        lua_rawseti(L, -2, i);
+    }
+}
+
+/* core.state() -> { started, pid, generation, workers, listeners, last_error } */
+static int core_state(lua_State *L)
+{
+    const struct board *b = world_of(L)->board;
+    lua_createtable(L, 0, 6);
+    set_number(L, "started", b->started);
+    set_number(L, "pid", b->master);
+    set_number(L, "generation", b->generation);
+    lua_newtable(L);
+    for (unsigned i = 0, n = 0; i < BOARD_WORKERS; i++) {
+        if (b->worker[i].pid == 0)
+            continue;
+        push_worker(L, i, &b->worker[i]);
+        lua_rawseti(L, -2, (int)++n);
+    }
+    lua_setfield(L, -2, "workers");
+    push_listeners(L, b);
+    lua_setfield(L, -2, "listeners");
+    if (b->last_error_at > 0) {
+        lua_createtable(L, 0, 2);
+        set_text(L, "text", b->last_error);
+        set_number(L, "at", b->last_error_at);
+        lua_setfield(L, -2, "last_error");
+    }
+    return 1;
+}
+
+/* --- another instance --- */
+
 static const char *take(void *ctx, struct str bytes, bool *done)
 {
     struct buf *answer = ctx;
@@ -166,8 +275,11 @@ static int core_pause(lua_State *L)
 void script_control_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"ask", core_ask},   {"backends", core_backends}, {"drain", core_drain},
-        {"hold", core_hold}, {"pause", core_pause},       {NULL, NULL},
+        {"ask", core_ask},         {"backends", core_backends},
+        {"drain", core_drain},     {"hold", core_hold},
+        {"pause", core_pause},     {"reload", core_reload},
+        {"reloads", core_reloads}, {"state", core_state},
+        {"stop", core_stop},       {NULL, NULL},
     };
     luaL_register(L, NULL, functions);
 }

@@ -1,6 +1,7 @@
 /* worker - see worker.h. */
 #include "worker.h"
 
+#include "control.h"
 #include "log.h"
 #include "proxy.h"
 
@@ -71,14 +72,14 @@ static void on_empty(void *ctx)
         ev_break(w->loop.ev, EVBREAK_ALL);
 }
 
-static void stop_gracefully(struct worker *w)
+static void stop_gracefully(struct worker *w, double idle_patience)
 {
     if (w->clients.stopping)
         return;
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
     stop_listening(w);
-    clients_stop(&w->clients);
+    clients_stop(&w->clients, idle_patience);
     if (w->clients.count == 0)
         ev_break(w->loop.ev, EVBREAK_ALL);
     /* A little before the master's patience ends: what is cut here is cut so that clients can tell.
@@ -92,7 +93,7 @@ static void term_cb(struct ev_loop *ev, ev_signal *signal, int events)
 {
     (void)ev;
     (void)events;
-    stop_gracefully(signal->data);
+    stop_gracefully(signal->data, 0);
 }
 
 static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
@@ -241,6 +242,9 @@ static void take_message(struct worker *w, struct link_message *message)
         forget_prepared(w);
         generation_refresh(w->generation);
         break;
+    case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
+        stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+        break;
     case LINK_LOGS:
         if (message->fd_count != 2)
             break;
@@ -272,7 +276,7 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
         return;
     ev_io_stop(ev, io);
     log_error("the master has gone; this worker finishes its requests and ends");
-    stop_gracefully(w);
+    stop_gracefully(w, 0);
 }
 
 static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -402,6 +406,7 @@ int worker_run(const struct worker_config *config)
     signal(SIGUSR2, SIG_IGN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct board_worker *board = &config->board->worker[config->index];
+    control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = start(&w, config, &err);
     if (bad != NULL) {

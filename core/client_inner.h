@@ -1,0 +1,66 @@
+/*
+ * client_inner - one HTTP/1 connection, for client*.c only: client.c is its life, its input and the
+ * order of requests; client_reply.c what goes out (front_ops).
+ */
+#ifndef MG_CLIENT_INNER_H
+#define MG_CLIENT_INNER_H
+
+#include "client.h"
+
+#include "h1.h"
+#include "proxy.h"
+#include "sender.h"
+
+#define CLIENT_LINGER_BYTES 65536 /* of an unread body that are read and dropped */
+
+struct client {
+    ev_io io;
+    struct deadline deadline;
+    struct sender sender;
+    struct clients *clients;
+    struct client *prev, *next;
+    struct proxy *proxy; /* the request under way, NULL when idle */
+    struct request *req;
+    struct h1 *h1;
+    struct buf in;
+    struct str listener;
+    struct peer peer, local;
+    unsigned requests;
+    uint32_t lingered;
+    bool head_done : 1;
+    bool body_done : 1;
+    bool want_body : 1;
+    bool head_waits : 1; /* respond was called, the head has not left */
+    bool chunked : 1;
+    bool until_eof : 1;  /* the connection's end is the body's: if it comes too soon, by a reset */
+    bool skipping : 1;   /* the response is out, the rest of the body is read and dropped */
+    bool ended : 1;      /* the response is whole, or */
+    bool cut : 1;        /* broken off */
+    bool close : 1;      /* after this response */
+    bool eof : 1;        /* the client has closed its sending side */
+    bool lingering : 1;  /* the response is out; what comes is dropped */
+    bool processing : 1; /* process() is on the stack */
+    bool kicked : 1;     /* an event of our own is due: see kick() */
+    bool sending : 1;    /* the deadline is send_timeout's: something waits for the client */
+    bool spool_reported : 1;
+    bool counted : 1; /* in the census */
+    bool refused : 1; /* one too many: it has its 503, and lingers */
+};
+
+/* --- client.c --- */
+
+/* Derives what to wait for from the state. */
+void client_rearm(struct client *c);
+/* Something changed that no byte will announce: look again in the loop's next turn, when nothing of
+ * this client is on the stack. */
+void client_kick(struct client *c);
+/* The response is whole, or cut: whoever is outside process() must go on with the next request. */
+void client_mark_ended(struct client *c);
+
+/* --- client_reply.c --- */
+
+extern const struct front_ops client_front_ops;
+/* What every write is followed by: the count, the clock, and the end of a client that has gone. */
+void client_note_sent(struct client *c, size_t n);
+
+#endif
