@@ -4,3 +4,4 @@ self = false
 exclude_files = { "build/**", "third_party/**" }
 files["spec/**/*_spec.lua"] = { std = "+busted" }
 files["tests/**/*_spec.lua"] = { std = "+busted" }
+files["examples/**/*_spec.lua"] = { std = "+busted" }

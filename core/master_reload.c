@@ -180,6 +180,8 @@ void master_reload_heard(struct master *m)
     case LOADER_MORE:
         break;
     case LOADER_FAILED:
+        if (m->watch != NULL) /* a change to one of these may mend it */
+            watch_add(m->watch, r->plan.files, r->plan.file_count);
         fail(m, loader_error(&r->loader));
         break;
     case LOADER_DONE:

@@ -8,13 +8,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_MAX (1u << 20)
+#define REPORT_MAX   (1u << 20)
+#define FILES_FOLLOW '\1' /* behind the message of a failure */
 
 /* --- the loader's side --- */
 
-static void say_failure(int out, const char *text)
+static void say_failure(int out, const char *text, const char *files)
 {
-    dprintf(out, "!%s", text);
+    dprintf(out, "!%s%c%s", text, FILES_FOLLOW, files);
     _exit(1);
 }
 
@@ -23,16 +24,16 @@ static void load(const struct loader_config *config, int out)
     char *err = NULL;
     const char *bad = user_become(config->user);
     if (bad != NULL)
-        say_failure(out, bad);
+        say_failure(out, bad, "");
     struct script *script = script_new(config->route, &err);
     if (script == NULL)
-        say_failure(out, err);
+        say_failure(out, err, script_failed_files());
     char *report = script_report(script);
     if (report == NULL)
-        say_failure(out, "the settings could not be read");
+        say_failure(out, "the settings could not be read", "");
     char *failed = config->tests ? script_check_tests(script) : NULL;
     if (failed != NULL)
-        say_failure(out, failed);
+        say_failure(out, failed, report);
     dprintf(out, "%s", report);
     free(report);
     script_free(script);
@@ -170,10 +171,16 @@ enum loader_result loader_read(struct loader *loader, struct plan *plan)
         return LOADER_MORE;
     }
     reap(loader);
-    if (loader->text[0] == '!')
-        return LOADER_FAILED;
-    read_plan(plan, loader->text);
-    return LOADER_DONE;
+    if (loader->text[0] != '!') {
+        read_plan(plan, loader->text);
+        return LOADER_DONE;
+    }
+    char *files = strchr(loader->text, FILES_FOLLOW);
+    if (files != NULL) {
+        *files = '\0';
+        read_plan(plan, files + 1);
+    }
+    return LOADER_FAILED;
 }
 
 const char *loader_error(const struct loader *loader)

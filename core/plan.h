@@ -58,8 +58,8 @@ struct loader_config {
 bool loader_start(struct loader *loader, const struct loader_config *config);
 
 enum loader_result { LOADER_MORE, LOADER_DONE, LOADER_FAILED };
-/* Reads what it says, when fd is readable. DONE: *plan is filled. FAILED: loader_error says why.
- * Either way the child has ended. */
+/* Reads what it says, when fd is readable. DONE: *plan is filled. FAILED: loader_error says why,
+ * and the plan has the files that the route had loaded. Either way the child has ended. */
 enum loader_result loader_read(struct loader *loader, struct plan *plan);
 /* Valid until loader_free. */
 const char *loader_error(const struct loader *loader);

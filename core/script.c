@@ -177,6 +177,33 @@ static void find_hooks(struct script *s)
                   s->format != LUA_NOREF;
 }
 
+static char *failed_files;
+
+const char *script_failed_files(void)
+{
+    return failed_files != NULL ? failed_files : "";
+}
+
+/* Keeps what moongate.load.files says. */
+static void keep_files(lua_State *L)
+{
+    struct buf lines;
+    buf_init(&lines, 1u << 20);
+    free(failed_files);
+    failed_files = NULL;
+    if (script_library_function(L, "moongate.load", "files") == 0 && lua_istable(L, -1)) {
+        for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
+            lua_rawgeti(L, -1, i);
+            if (lua_type(L, -1) == LUA_TSTRING)
+                buf_printf(&lines, "file\t%s\n", lua_tostring(L, -1));
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+    buf_append(&lines, "", 1);
+    failed_files = lines.data;
+}
+
 struct script *script_new(const struct route *route, char **err)
 {
     struct script *s = calloc(1, sizeof *s);
@@ -187,6 +214,7 @@ struct script *script_new(const struct route *route, char **err)
     arena_init(&s->settings.arena, NULL, 0);
     if (load_route(s->L, route) != 0) {
         *err = take_message(s->L);
+        keep_files(s->L);
         script_free(s);
         return NULL;
     }
@@ -233,10 +261,6 @@ char *script_check_tests(struct script *s)
 {
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.load", "check_tests") == 0) {
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            return NULL;
-        } /* XXX */
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isnil(L, -1)) {
             lua_pop(L, 1);

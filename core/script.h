@@ -81,6 +81,9 @@ struct script_world {
  * no good. */
 struct script *script_new(const struct route *route, char **err);
 void script_free(struct script *s);
+/* After script_new has failed: the files that it had loaded, lines of "file TAB path", since a
+ * change to one of them may mend it. Valid until the next script_new. */
+const char *script_failed_files(void);
 
 /* The checked settings; they live as long as the script. */
 const struct settings *script_settings(const struct script *s);

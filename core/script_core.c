@@ -13,6 +13,7 @@
 #include "master.h"
 #include "user.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -358,7 +359,7 @@ static int core_run(lua_State *L)
 /* The struct request and the first block of its arena. */
 struct made {
     struct request req;
-    _Alignas(16) char memory[4096];
+    char memory[4096]; /* the arena aligns; userdata are no more than 8 bytes aligned */
 };
 
 /* It has a finalizer, and not the box, which every request of a server has one of. */
@@ -397,13 +398,43 @@ static void write_head(lua_State *L, struct buf *head)
     buf_printf(head, "%s\r\n", host ? "" : "Host: localhost\r\n");
 }
 
-/* core.request{ method=, url=, headers=, settings= } -> req; or nil, status, reason */
+/* Who asks: `ip` of the table at 1. */
+static struct peer check_client(lua_State *L)
+{
+    struct peer peer = {.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
+    lua_getfield(L, 1, "ip");
+    const char *ip = lua_tostring(L, -1);
+    if (ip != NULL) {
+        peer.family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET;
+        if (inet_pton(peer.family, ip, peer.ip) != 1)
+            luaL_error(L, "ip: '%s' is no address", ip);
+    }
+    lua_pop(L, 1);
+    return peer;
+}
+
+/* Where it comes in: `listener` and `port` of the table at 1. */
+static void take_listener(lua_State *L, struct request *req)
+{
+    req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
+    lua_getfield(L, 1, "listener");
+    lua_getfield(L, 1, "port");
+    req->listener =
+        lua_isstring(L, -2) ? arena_copy(&req->arena, script_str(L, -2)) : STR("explain");
+    if (lua_isnumber(L, -1))
+        req->local.port = (uint16_t)lua_tointeger(L, -1);
+    lua_pop(L, 2);
+}
+
+/* core.request{ method=, url=, headers=, settings=, ip=, listener=, port= } -> req; or nil, status,
+ * reason */
 static int core_request(lua_State *L)
 {
     struct settings settings = {.stop_timeout = 0};
     struct buf head;
     size_t used;
     luaL_checktype(L, 1, LUA_TTABLE);
+    struct peer client = check_client(L);
     lua_getfield(L, 1, "settings");
     arena_init(&settings.arena, NULL, 0);
     const char *bad = script_read_settings(L, lua_gettop(L), &settings);
@@ -429,13 +460,8 @@ static int core_request(lua_State *L)
     lua_setfenv(L, -2);
 
     struct request *req = &made->req;
-    req->client = (struct peer){.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
-    req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
-    req->listener = STR("explain");
-    lua_getfield(L, 1, "port"); /* of the listener */
-    if (lua_isnumber(L, -1))
-        req->local.port = (uint16_t)lua_tointeger(L, -1);
-    lua_pop(L, 1);
+    req->client = client;
+    take_listener(L, req);
     struct h1 *h1 = h1_new(req, &settings.limits, ignore_body, NULL);
     struct str bytes = buf_peek(&head);
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
@@ -483,6 +509,25 @@ static int core_params(lua_State *L)
     }
     arena_fini(&settings->arena);
     script_push_params(L, req, params);
+    return 1;
+}
+
+/* core.response(req, status, headers) -> res: as on_response sees an application's answer */
+static int core_response(lua_State *L)
+{
+    struct request *req = script_check_request(L, 1);
+    struct arena *a = &req->arena;
+    req->response = (struct response){.status = luaL_checkint(L, 2), .content_length = -1};
+    luaL_checktype(L, 3, LUA_TTABLE);
+    for (int i = 1, n = (int)lua_objlen(L, 3); i <= n; i++) {
+        lua_rawgeti(L, 3, i);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        headers_add(a, &req->response.headers, arena_copy(a, check_str(L, -2)),
+                    arena_copy(a, check_str(L, -1)));
+        lua_pop(L, 3);
+    }
+    script_push_response(L, req);
     return 1;
 }
 
@@ -621,6 +666,7 @@ int script_core_open(lua_State *L)
         {"realpath", core_realpath},
         {"request", core_request},
         {"resolve_file", core_resolve_file},
+        {"response", core_response},
         {"run", core_run},
         {"setenv", core_setenv},
         {"stat", core_stat},

@@ -95,21 +95,37 @@ static void add_folders(struct watch *w, const char *path)
     }
 }
 
+static bool is_watched(const struct watch *w, const char *path)
+{
+    for (unsigned i = 0; i < w->file_count; i++)
+        if (strcmp(w->files[i].path, path) == 0)
+            return true;
+    return false;
+}
+
+void watch_add(struct watch *w, char *const *files, unsigned count)
+{
+    struct file *list = realloc(w->files, (w->file_count + count + 1) * sizeof *list);
+    if (list == NULL)
+        abort();
+    w->files = list;
+    for (unsigned i = 0; i < count; i++) {
+        if (is_watched(w, files[i]))
+            continue;
+        struct file *f = &w->files[w->file_count++];
+        f->path = strdup(files[i]);
+        add_folders(w, files[i]);
+        look(files[i], &f->seen);
+    }
+}
+
 void watch_set(struct watch *w, char *const *files, unsigned count)
 {
     for (unsigned i = 0; i < w->watch_count; i++)
         inotify_rm_watch(w->fd, w->watches[i]);
     w->watch_count = 0;
     forget_files(w);
-    w->files = calloc(count + 1, sizeof *w->files);
-    if (w->files == NULL)
-        abort();
-    for (unsigned i = 0; i < count; i++) {
-        struct file *f = &w->files[w->file_count++];
-        f->path = strdup(files[i]);
-        add_folders(w, files[i]);
-        look(files[i], &f->seen);
-    }
+    watch_add(w, files, count);
 }
 
 int watch_fd(const struct watch *w)

@@ -15,6 +15,8 @@ struct watch *watch_new(void);
 void watch_free(struct watch *w);
 /* From now on these files, absolute paths, and no others. */
 void watch_set(struct watch *w, char *const *files, unsigned count);
+/* These as well. */
+void watch_add(struct watch *w, char *const *files, unsigned count);
 /* Readable when something may have happened. */
 int watch_fd(const struct watch *w);
 /* Takes what has happened. True: one of the files has changed, or come, or gone. */

@@ -63,7 +63,7 @@ local RESULTS = {
 describe("the Lua in", function()
   local PAGES = {
     "README.md", "docs/route.md", "docs/params.md", "docs/balancing.md", "docs/hooks.md",
-    "docs/operations.md",
+    "docs/operations.md", "docs/testing.md",
   }
   for _, name in ipairs(PAGES) do
     it(name .. " is Lua", function()

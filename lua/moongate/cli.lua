@@ -16,8 +16,8 @@ local upcoming = require("moongate.upcoming")
 local M = {}
 
 local COMMANDS = {
-  "run", "serve", "check", "explain", "fcgi", "status", "hold", "resume", "drain", "undrain",
-  "version", "help",
+  "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
+  "drain", "undrain", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

@@ -1,9 +1,14 @@
--- moongate.control owns what the control listener answers: the state of the backends, and hold,
--- resume, drain and undrain. Called by core/ in a worker, for requests on that listener. What is
--- done holds for all workers: core/ keeps it in memory that they share.
+-- moongate.control owns what the control listener answers: the state of the instance and of its
+-- backends, reload and stop, and hold, resume, drain and undrain. Called by core/ in a worker, for
+-- requests on that listener. What is done holds for all workers: core/ keeps it in memory that they
+-- share with the master.
 --
---     GET  /status                            { version, backends }
+--     GET  /status                            see `status`
 --     GET  /backends[?name=B]                 all backends, or one
+--     POST /reload                            { id }
+--     GET  /reload                            { requested, done, ok, error, generation, at }, where
+--                                             `done` is the id of the last one that has ended
+--     POST /stop                              a graceful one
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
@@ -90,8 +95,23 @@ local function find_server(backend, given)
     suggest.hint(given, known))
 end
 
+--- How many generations are alive: an old one ends with its last request.
+local function generations(workers)
+  local most = 0
+  for _, worker in ipairs(workers) do
+    most = math.max(most, worker.generations)
+  end
+  return most
+end
+
 local function status(_, core)
-  return reply(200, { version = core.version, backends = all_backends(core) })
+  local state = core.state()
+  return reply(200, {
+    version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
+    generation = state.generation, generations = generations(state.workers),
+    workers = json.list(state.workers), listeners = json.list(state.listeners),
+    backends = all_backends(core), last_error = state.last_error,
+  })
 end
 
 local function backends(req, core)
@@ -108,6 +128,19 @@ end
 --- What the core said about something that it was told to do.
 local function outcome(done, problem)
   return done and reply(200, { ok = true }) or failure(500, "%s", tostring(problem))
+end
+
+local function reloads(_, core)
+  return reply(200, core.reloads())
+end
+
+local function reload(_, core)
+  local id, problem = core.reload()
+  return id and reply(200, { id = id }) or failure(500, "%s", tostring(problem))
+end
+
+local function stop(_, core)
+  return outcome(core.stop())
 end
 
 local function holder(on)
@@ -144,31 +177,32 @@ end
 
 -- A request ---------------------------------------------------------------------------------------
 
-local PAGES = { ["/status"] = status, ["/backends"] = backends }
+-- By path: what answers GET and HEAD, and what a POST does.
+local PAGES = { ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads }
 local ACTIONS = {
-  ["/hold"] = holder(true), ["/resume"] = holder(false), ["/drain"] = drainer(true),
-  ["/undrain"] = drainer(false),
+  ["/reload"] = reload, ["/stop"] = stop, ["/hold"] = holder(true), ["/resume"] = holder(false),
+  ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
 
-local function wrong_method(req, allowed)
+local function wrong_method(req, page, action)
+  local allowed = page and action and "GET, HEAD, POST" or page and "GET, HEAD" or "POST"
   return reply(405, { error = ("%s takes %s"):format(req.path, allowed) }, { Allow = allowed })
 end
 
 --- Answers a request on the control listener.
 ---@param req table as in on_request
----@param core table|nil `version backends hold drain`, default moongate.core
+---@param core table|nil `version now state reload reloads stop backends hold drain`, default
+--- moongate.core
 ---@return table decision a reply
 function M.handle(req, core)
   core = core or has_core and library
   local page, action = PAGES[req.path], ACTIONS[req.path]
-  if page then
-    local reads = req.method == "GET" or req.method == "HEAD"
-    return reads and page(req, core) or wrong_method(req, "GET, HEAD")
-  elseif action then
-    if req.method ~= "POST" then
-      return wrong_method(req, "POST")
-    end
+  if page and (req.method == "GET" or req.method == "HEAD") then
+    return page(req, core)
+  elseif action and req.method == "POST" then
     return forbidden(req) or action(req, core)
+  elseif page or action then
+    return wrong_method(req, page, action)
   end
   local known = {}
   for _, group in ipairs({ PAGES, ACTIONS }) do

@@ -5,6 +5,7 @@ local decision = require("moongate.decision")
 local filesystem = require("moongate.fs")
 local registry = require("moongate.registry")
 local settings = require("moongate.settings")
+local sources = require("moongate.sources")
 local strict = require("moongate.strict")
 local upcoming = require("moongate.upcoming")
 
@@ -186,13 +187,28 @@ local function check_folders(normalized, source, fs)
   end
 end
 
---- Runs a script's text and validates what it returns.
----@param text string
----@param name string the chunk's name in messages
----@param overrides table|nil see moongate.settings
----@param fs table|nil default moongate.fs
----@return table normalized
-function M.source(text, name, overrides, fs)
+--- The folder of specs is there, and from here on a path from the root on.
+local function check_test(normalized, source, fs)
+  local folder = normalized.test
+  if not folder then
+    return
+  elseif folder:sub(1, 1) ~= "/" then
+    local beside = source.name:match("^(.*)/") or "."
+    folder = beside .. "/" .. folder:gsub("^%./+", "")
+  end
+  folder = folder:match("^(/.-)/*$") or folder
+  local message, what = obstacle(folder, fs)
+  if not message and what ~= "directory" then
+    message = ("%s: this is not a folder"):format(folder)
+  end
+  if message then
+    settings.fail(source, { "test" }, "test: " .. message)
+  end
+  normalized.test = folder
+end
+
+--- What M.source does, without a look at the files that are loaded on the way.
+local function run(text, name, overrides, fs)
   local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
   if not chunk then
     error(in_full(err, name), 0)
@@ -206,16 +222,45 @@ function M.source(text, name, overrides, fs)
     error(value, 0)
   end
   seal()
-  fs = fs or filesystem
   local source = { name = name, text = text }
   local normalized = settings.normalize(value, source, overrides)
   check_registered(normalized)
   check_folders(normalized, source, fs)
+  check_test(normalized, source, fs)
   local hooks = normalized.hooks
   for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
     hooks[hook] = hooks[hook] and decision.wrap(hooks[hook], normalized, fs)
   end
   return normalized
+end
+
+--- The files of the route that was loaded last, also where that has failed: who waits for a change
+--- that mends it watches these.
+---@type string[]
+M.files = {}
+
+--- What `run` returns, with `files` in it.
+---@param path string|nil the script's own, where it is a file
+local function tracked(path, text, name, overrides, fs)
+  local files, ok, result = sources.of(fs, path, function()
+    return run(text, name, overrides, fs)
+  end)
+  M.files = files
+  if not ok then
+    error(result, 0)
+  end
+  result.files = files
+  return result
+end
+
+--- Runs a script's text and validates what it returns.
+---@param text string
+---@param name string the chunk's name in messages
+---@param overrides table|nil see moongate.settings
+---@param fs table|nil default moongate.fs
+---@return table normalized with `files`, the paths of what it is made of
+function M.source(text, name, overrides, fs)
+  return tracked(nil, text, name, overrides, fs or filesystem)
 end
 
 --- Loads a script from a file.
@@ -225,9 +270,11 @@ end
 ---@return table normalized
 --- Raises `FILE:LINE: message`; a traceback may follow in further lines.
 function M.route(path, overrides, fs)
-  local text = read(path, fs or filesystem)
+  fs = fs or filesystem
+  M.files = { path }
+  local text = read(path, fs)
   add_folder(path)
-  return M.source(text, path, overrides, fs)
+  return tracked(path, text, path, overrides, fs)
 end
 
 --- What the master needs to know of a route, since it never runs scripts.
@@ -257,7 +304,23 @@ function M.loader_report(normalized)
   add("watch", watch == nil and "" or watch and "1" or "0")
   add("stop_timeout", normalized.stop_timeout)
   add("script_timeout", normalized.script_timeout)
+  add("test", normalized.test or "")
+  for _, path in ipairs(normalized.files) do
+    add("file", path)
+  end
   return table.concat(lines, "\n") .. "\n"
+end
+
+--- Runs the specs that the setting `test` names: a route that does not pass them is not served.
+---@param normalized table
+---@return string|nil message nil where all pass, or there are none; else `FILE:LINE: message` lines
+function M.check_tests(normalized)
+  if not normalized.test then
+    return nil
+  end
+  -- Here, since that module needs this one.
+  local ok, text = require("moongate.testing").run_specs(normalized.test, normalized)
+  return not ok and text or nil
 end
 
 return M

@@ -105,6 +105,13 @@ local function folder(value)
   return value:match("^(.-)/+$") == "" and "/" or value:match("^(.-)/*$")
 end
 
+--- The specs of a route: a folder, from the root or from the script's own folder on. `load` looks
+--- whether it is there.
+local function spec_folder(value)
+  local fits = type(value) == "string" and value ~= "" and not value:find("%c")
+  return fits and value or nil, 'a folder such as "spec" or "/srv/spec"'
+end
+
 local function folders(value)
   local list = type(value) == "string" and { value } or value
   if type(list) ~= "table" or #list == 0 then
@@ -352,6 +359,7 @@ local TOP = {
   group = { account },
   trusted_proxies = { empty_list, {} },
   watch = { boolean },
+  test = { spec_folder },
   stop_timeout = { duration, 30 },
   script_timeout = { above_zero(duration), 1 },
 }

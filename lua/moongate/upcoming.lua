@@ -35,9 +35,7 @@ local NONE = some(function()
   return true
 end)
 
-M.settings = {
-  test = NONE, watch = values(true), script_timeout = NONE, trusted_proxies = A_LIST,
-}
+M.settings = { trusted_proxies = A_LIST }
 M.listener = { protocol = values("fastcgi"), proxy_protocol = values(true) }
 M.backend = { multiplex = values(true, "auto") }
 M.decision = { role = values("authorizer", "filter"), authorize = NONE }
@@ -45,7 +43,7 @@ M.decision = { role = values("authorizer", "filter"), authorize = NONE }
 -- Modules that `require` does not find yet.
 M.modules = {
   ["moongate.tenants"] = NONE, ["moongate.health"] = NONE, ["moongate.limit"] = NONE,
-  ["moongate.canary"] = NONE, ["moongate.testing"] = NONE, ngx = NONE,
+  ["moongate.canary"] = NONE, ngx = NONE,
 }
 
 -- Names in `require "moongate"`.
@@ -54,11 +52,8 @@ M.library = {
   fastcgi = NONE,
 }
 
--- Options of `run`.
-M.options = { watch = values(true) }
-
 -- Words of the command line.
-M.commands = { test = NONE, reload = NONE, stop = NONE, top = NONE }
+M.commands = { top = NONE }
 
 --- Why a key that the contract knows cannot be used yet.
 ---@param group table<string, any> one of the tables above

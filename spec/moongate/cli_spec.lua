@@ -22,8 +22,8 @@ describe("the command line", function()
       assert.equal(0, status)
       assert.equal("", stderr)
       for _, name in ipairs({
-        "run", "serve", "check", "explain", "fcgi", "status", "hold", "resume", "drain", "undrain",
-        "version", "help",
+        "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold",
+        "resume", "drain", "undrain", "version", "help",
       }) do
         assert.matches("\n  " .. name .. "[ %[]", stdout)
       end
@@ -51,7 +51,6 @@ describe("the command line", function()
     { { "colour" }, "moongate: unknown command 'colour'\nusage: moongate COMMAND" },
     { { "help", "chek" }, "moongate help: unknown command 'chek'; did you mean 'check'?\n"
       .. "usage: moongate help [COMMAND]\n" },
-    { { "reload" }, "moongate: 'reload' is not available in moongate 0.1 yet\nusage:" },
     { { "top" }, "moongate: 'top' is not available in moongate 0.1 yet\nusage:" },
     { { "run" }, "moongate run: an argument is missing\nusage: moongate run ROUTE.lua" },
     { { "run", "a", "b" }, "moongate run: 'b' is one argument too many\nusage: moongate run" },

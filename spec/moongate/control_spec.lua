@@ -27,6 +27,33 @@ describe("control", function()
           servers = { server("unix:/run/a.sock") } },
       }
     end
+    core.now = function()
+      return 1060.5
+    end
+    function core.state()
+      return {
+        started = 1000, pid = 77, generation = 3,
+        workers = {
+          { index = 0, pid = 78, ready = true, generations = 1, connections = 5, requests = 99,
+            lua_memory = 2 ^ 20, restarts = 0 },
+          { index = 1, pid = 79, ready = true, generations = 2, connections = 6, requests = 98,
+            lua_memory = 2 ^ 21, restarts = 1 },
+        },
+        listeners = { { address = "127.0.0.1:8080", name = "", control = false } },
+        last_error = core.last_error,
+      }
+    end
+    function core.reload()
+      table.insert(core.done, { "reload" })
+      return 4
+    end
+    function core.reloads()
+      return { requested = 4, done = 3, ok = false, error = "r.lua:1: x", generation = 2, at = 9 }
+    end
+    function core.stop()
+      table.insert(core.done, { "stop" })
+      return true
+    end
     function core.hold(...)
       table.insert(core.done, { "hold", ... })
       return true
@@ -60,6 +87,46 @@ describe("control", function()
     assert.equal("127.0.0.1:9000", got.backends[1].servers[2].address)
     assert.is_false(got.backends[1].servers[2].up)
     assert.equal(200, (ask("HEAD", "/status")))
+    assert.equal(60.5, got.uptime)
+    assert.equal(77, got.pid)
+    assert.equal(3, got.generation)
+    assert.equal(2, got.generations)
+    assert.equal(79, got.workers[2].pid)
+    assert.equal("127.0.0.1:8080", got.listeners[1].address)
+    assert.is_nil(got.last_error)
+    assert.is_nil(got.shared)
+    core.last_error = { text = "r.lua:1: x", at = 1050 }
+    core.now = function()
+      return 999 -- the clock was set back
+    end
+    status, got = ask("GET", "/status")
+    assert.equal(200, status)
+    assert.equal(0, got.uptime)
+    assert.same({ text = "r.lua:1: x", at = 1050 }, got.last_error)
+  end)
+
+  it("reloads, and says how that went", function()
+    local status, got = post("/reload")
+    assert.equal(200, status)
+    assert.same({ id = 4 }, got)
+    assert.same({ { "reload" } }, core.done)
+    status, got = ask("GET", "/reload")
+    assert.equal(200, status)
+    assert.same(core.reloads(), got)
+    assert.same({ { "reload" } }, core.done)
+    core.reload = function()
+      return nil, "the master is gone"
+    end
+    status, got = post("/reload")
+    assert.equal(500, status)
+    assert.equal("the master is gone", got.error)
+  end)
+
+  it("stops", function()
+    local status, got = post("/stop")
+    assert.equal(200, status)
+    assert.same({ ok = true }, got)
+    assert.same({ { "stop" } }, core.done)
   end)
 
   it("shows lists that are empty as lists", function()
@@ -141,6 +208,7 @@ describe("control", function()
     for _, case in ipairs({
       { "POST", "/status", "GET, HEAD" }, { "PUT", "/backends", "GET, HEAD" },
       { "GET", "/hold", "POST" }, { "HEAD", "/drain", "POST" }, { "OPTIONS", "/resume", "POST" },
+      { "GET", "/stop", "POST" }, { "PUT", "/reload", "GET, HEAD, POST" },
     }) do
       local status, got, d = ask(case[1], case[2], { backend = "app" })
       assert.equal(405, status)
@@ -156,10 +224,12 @@ describe("control", function()
       { ["Moongate-Control"] = "1", Origin = "http://evil.test" },
       { ["Moongate-Control"] = "1", Origin = "null" },
     }) do
-      local status, got = ask("POST", "/hold", { backend = "app" }, headers)
-      assert.equal(403, status)
-      assert.matches("web page", got.error)
-      assert.same({}, core.done)
+      for _, path in ipairs({ "/hold", "/reload", "/stop" }) do
+        local status, got = ask("POST", path, { backend = "app" }, headers)
+        assert.equal(403, status)
+        assert.matches("web page", got.error)
+        assert.same({}, core.done)
+      end
     end
   end)
 end)

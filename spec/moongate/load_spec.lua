@@ -156,6 +156,21 @@ describe("before the first request", function()
       .. '"/var/log" },'))
   end)
 
+  it("looks for the folder of specs, beside the script unless it is absolute", function()
+    local fs = fake_fs.new({ "/srv/app/spec/", "/srv/other/", "/srv/file" })
+    local function test_of(folder)
+      local text = ("return {\ntest = %q, on_request = print }"):format(folder)
+      local ok, got = pcall(load.source, text, "/srv/app/route.lua", nil, fs)
+      return ok and got.test or got
+    end
+    assert.equal("/srv/app/spec", test_of("spec"))
+    assert.equal("/srv/app/spec", test_of("./spec//"))
+    assert.equal("/srv/other", test_of("/srv/other/"))
+    local at = "/srv/app/route.lua:2: test: "
+    assert.equal(at .. "/srv/app/specs: it does not exist", test_of("specs"))
+    assert.equal(at .. "/srv/file: this is not a folder", test_of("/srv/file"))
+  end)
+
   it("leaves log files to the master where only that may see them", function()
     local fs = fake_fs.new({})
     function fs.stat()
@@ -167,8 +182,7 @@ describe("before the first request", function()
 
   it("says which modules come later", function()
     for _, name in ipairs({
-      "moongate.tenants", "moongate.health", "moongate.limit", "moongate.canary",
-      "moongate.testing", "ngx",
+      "moongate.tenants", "moongate.health", "moongate.limit", "moongate.canary", "ngx",
     }) do
       assert.equal("route.lua:4: '" .. name .. "' is not available in moongate 0.1 yet",
         message_about(fake_fs.new({}), 'require("' .. name .. '")'))
@@ -239,6 +253,37 @@ describe("load.route", function()
     assert.same({ { status = 204 } }, { settings.hooks.on_request(req.get("/")) })
     assert.equal(path .. ":2", settings.hook_source.on_request)
     assert.equal(path, settings.source)
+  end)
+
+  it("knows the files of a route, each once", function()
+    write("load_spec_a.lua", "return dofile((...) and '" .. dir .. "/part.lua')")
+    write("part.lua", "return { status = 204 }")
+    write("chunk.lua", "return 1")
+    write("route.lua", "local d = require('load_spec_a')\nassert(loadfile('" .. dir
+      .. "/./chunk.lua'))()\ndofile('" .. dir .. "/part.lua')\nlocal sure = assert\n"
+      .. "return { on_request = function() sure(dofile('" .. dir .. "/part.lua')) return d end }")
+    local before = { package.loaders[2], dofile, loadfile }
+    local settings = load.route(path, nil, fake_fs.new({}))
+    local expected = {
+      path, dir .. "/load_spec_a.lua", dir .. "/part.lua", dir .. "/chunk.lua",
+    }
+    assert.same(expected, settings.files)
+    assert.equal(settings.files, load.files)
+    assert.same(before, { package.loaders[2], dofile, loadfile })
+    assert.same({ { status = 204 } }, { settings.hooks.on_request(req.get("/")) })
+  end)
+
+  it("knows the files of a route that can't be loaded", function()
+    write("load_spec_b.lua", "return {")
+    write("route.lua", "require('load_spec_b')")
+    local before = { package.loaders[2], dofile, loadfile }
+    local ok, message = pcall(load.route, path, nil, fake_fs.new({}))
+    assert.is_false(ok)
+    assert.matches("load_spec_b.lua:1: unexpected symbol near '<eof>'", message)
+    assert.same({ path, dir .. "/load_spec_b.lua" }, load.files)
+    assert.same(before, { package.loaders[2], dofile, loadfile })
+    pcall(load.route, dir .. "/none.lua", nil, fake_fs.new({}))
+    assert.same({ dir .. "/none.lua" }, load.files)
   end)
 
   it("puts the folder on package.path once", function()
@@ -337,8 +382,17 @@ describe("load.loader_report", function()
     assert.equal(table.concat({
       "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
       "user\twww-data", "group\tweb", "control\toff", "access\t", "error\t/var/log/e.log",
-      "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1", "",
+      "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1", "test\t", "",
     }, "\n"), load.loader_report(settings))
+  end)
+
+  it("names what may be watched, the specs and the files", function()
+    local settings = load.source(
+      'return { watch = true, test = "spec", on_request = print, script_timeout = 2 }',
+      "/srv/route.lua", nil, fake_fs.new({ "/srv/spec/" }))
+    settings.files = { "/srv/route.lua", "/srv/a b.lua" }
+    assert.matches("\nwatch\t1\nstop_timeout\t30\nscript_timeout\t2\ntest\t/srv/spec\n"
+      .. "file\t/srv/route.lua\nfile\t/srv/a b.lua\n$", load.loader_report(settings))
   end)
 
   it("names the control listener", function()
@@ -351,7 +405,7 @@ describe("load.loader_report", function()
     assert.equal(table.concat({
       "listen\t127.0.0.1:8080\thttp\t511\t", "workers\t0", "control\t",
       "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
-      "script_timeout\t1", "",
+      "script_timeout\t1", "test\t", "",
     }, "\n"), load.loader_report(load.source("return { on_request = print }", "route.lua")))
   end)
 end)

@@ -257,6 +257,9 @@ describe("every documented value", function()
     { "workers = 2", "workers", 2 }, { 'workers = "auto"', "workers", 0 },
     { 'user = "ann"', "user", "ann" }, { 'group = "web"', "group", "web" },
     { "control = false", "control", false }, { "watch = false", "watch", false },
+    { "watch = true", "watch", true }, { 'test = "spec"', "test", "spec" },
+    { 'test = "/srv/spec"', "test", "/srv/spec" },
+    { 'script_timeout = "250ms"', "script_timeout", 0.25 },
     { 'control = "unix:/run/m.sock"', "control", "unix:/run/m.sock" },
     { 'control = "127.0.0.1:9901"', "control", "127.0.0.1:9901" },
     { 'log = { access = "stdout" }', "log.access", "stdout" },
@@ -356,8 +359,8 @@ describe("the command line", function()
     assert.matches("^%-%-listen: expected an address such as .*, got \"x\"$",
       message_of(script(), { listen = { "x" } }))
     assert.matches("^%-%-workers: expected .*, got 0$", message_of(script(), { workers = 0 }))
-    assert.equal("--watch: 'watch = true' is not available in moongate 0.1 yet",
-      message_of(script(), { watch = true }))
+    assert.equal('--watch: expected true or false, got "yes"',
+      message_of(script(), { watch = "yes" }))
   end)
 end)
 
@@ -476,12 +479,15 @@ describe("a wrong script", function()
       .. "got a table" },
     { "stop_timeout = -1",
       '3: stop_timeout: expected a duration such as 5, "250ms", "2m" or "1h", got -1' },
+    { "watch = 1", "3: watch: expected true or false, got 1" },
+    { "test = true", '3: test: expected a folder such as "spec" or "/srv/spec", got a boolean' },
+    { 'test = ""', '3: test: expected a folder such as "spec" or "/srv/spec", got ""' },
+    { "script_timeout = 0", '3: script_timeout: expected a duration such as 5, "250ms", "2m" or '
+      .. '"1h", above zero, got 0' },
     { "on_log = 1", "3: on_log: expected a function, got 1" },
     { "on_params = {}", "3: on_params: expected a function, got a table" },
 
     -- what comes later
-    { 'test = "spec"', "3: 'test'" .. later },
-    { "watch = true", "3: 'watch = true'" .. later },
     { 'trusted_proxies = { "10.0.0.0/8" }',
       "3: 'trusted_proxies'" .. later },
     { "trusted_proxies = 1", "3: trusted_proxies: expected a list of addresses, got 1" },

@@ -25,7 +25,7 @@ describe("upcoming.problem", function()
     for _, case in ipairs({
       { "listener", "protocol", "htp" }, { "listener", "proxy_protocol", "yes" },
       { "backend", "multiplex", 1 }, { "decision", "role", "respnder" },
-      { "settings", "trusted_proxies", 1 }, { "options", "watch", "x" },
+      { "settings", "trusted_proxies", 1 },
     }) do
       assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
@@ -36,8 +36,8 @@ describe("upcoming.problem", function()
       { "listener", "protocol", "fastcgi" }, { "listener", "proxy_protocol", true },
       { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
       { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
-      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "settings", "watch", true },
-      { "options", "watch", true }, { "library", "sleep" }, { "commands", "top" },
+      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "library", "sleep" },
+      { "commands", "top" },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
@@ -47,10 +47,12 @@ describe("upcoming.problem", function()
     for _, case in ipairs({
       { "backend", "keepalive", 2 }, { "backend", "balance", "hash" }, { "backend", "health", {} },
       { "decision", "ini", {} }, { "settings", "control", ":81" }, { "commands", "hold" },
-      { "backend", "nonsense", 2 },
+      { "backend", "nonsense", 2 }, { "settings", "watch", true }, { "settings", "test", "spec" },
+      { "settings", "script_timeout", 2 }, { "commands", "reload" }, { "commands", "test" },
     }) do
       assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
     assert.is_nil(upcoming.module_problem("moongate.balance.hash"))
+    assert.is_nil(upcoming.module_problem("moongate.testing"))
   end)
 end)

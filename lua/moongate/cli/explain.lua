@@ -3,10 +3,9 @@
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core")
-local decision = require("moongate.decision")
 local fs = require("moongate.fs")
-local ini = require("moongate.ini")
 local json = require("moongate.json")
+local simulate = require("moongate.simulate")
 local trace = require("moongate.trace")
 local sorted_keys = require("moongate.keys").sorted
 
@@ -25,47 +24,17 @@ local M = {
 
 --- The headers of the command line.
 ---@return string[][]|nil headers nil where one is wrong
----@return string|nil host the Host among them
 ---@return string|nil problem
 local function headers_of(args)
-  local list, host = {}, nil
+  local list = {}
   for _, text in ipairs(args.headers or {}) do
     local name, value = text:match("^([^:%s]+):%s*(.-)%s*$")
     if not name then
-      return nil, nil, ("-H: '%s': expected 'Name: value'"):format(text)
+      return nil, ("-H: '%s': expected 'Name: value'"):format(text)
     end
-    host = name:lower() == "host" and value or host
     list[#list + 1] = { name, value }
   end
-  return list, host
-end
-
---- The port that such a request comes in at: the first listener's.
-local function listener_port(settings)
-  for _, listener in ipairs(settings.listen) do
-    local port = listener.address:match(":(%d+)$")
-    if port and not listener.address:match("^unix:") then
-      return tonumber(port)
-    end
-  end
-  return nil
-end
-
---- Takes a URL apart: "http://host:port/path", or a path.
----@return string|nil scheme, string|nil host, string|nil target nil where it is neither
-local function split_url(url)
-  local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
-  if not scheme then
-    return nil, nil, (url:sub(1, 1) == "/" or url == "*") and url or nil
-  end
-  local host, target = rest:match("^([^/?#]+)(.*)$")
-  scheme = scheme:lower()
-  if not host or (scheme ~= "http" and scheme ~= "https") then
-    return nil
-  elseif target:sub(1, 1) ~= "/" then
-    target = "/" .. target
-  end
-  return scheme, host, target
+  return list
 end
 
 --- The request that the command line describes.
@@ -77,45 +46,22 @@ local function request_of(args, settings)
   if not url then
     method, url = "GET", args[2]
   end
-  local scheme, host, target = split_url(url)
-  if not target then
-    return nil, 2, ("'%s': expected a path that begins with \"/\", or a URL such as "
-      .. "\"http://shop.example/cart\""):format(url)
-  end
-  local headers, own_host, problem = headers_of(args)
+  local headers, problem = headers_of(args)
   if not headers then
     return nil, 2, problem
   end
-  local port = listener_port(settings)
-  host = own_host or host or (port and port ~= 80 and "localhost:" .. port or "localhost")
-  if not own_host then
-    table.insert(headers, 1, { "Host", host })
-  end
-  -- Only the form with a scheme says that a request came by https.
-  local req, status, reason = core.request({
-    method = method, url = scheme == "https" and ("https://%s%s"):format(host, target) or target,
-    headers = headers, settings = settings, port = port,
+  local req, status, reason = simulate.request(settings, {
+    method = method, url = url, headers = headers,
   })
-  if not req then
-    return nil, 1, ("the client would get %s: %s"):format(tostring(status), tostring(reason))
+  if req then
+    return req
+  elseif not status then
+    return nil, 2, reason
   end
-  return req
+  return nil, 1, ("the client would get %s: %s"):format(tostring(status), tostring(reason))
 end
 
 -- The hooks ---------------------------------------------------------------------------------------
-
---- Calls a hook as the server does: in a coroutine.
----@return boolean ok, any ... results, or the message
-local function call(hook, ...)
-  local co = coroutine.create(hook)
-  local results = { coroutine.resume(co, ...) }
-  if not results[1] then
-    return false, debug.traceback(co, tostring(results[2]))
-  elseif coroutine.status(co) ~= "dead" then
-    return false, "the hook yields, which is not available yet"
-  end
-  return unpack(results, 1, 4)
-end
 
 --- What a look for a file found, in words.
 local function finding(root, path, within, what)
@@ -129,9 +75,7 @@ local function finding(root, path, within, what)
     tostring(core.realpath(whole)), folders)
 end
 
---- Runs `fn` and notes the file tests, each once, and the rules on the way.
----@return table rules moongate.Rule[]
----@return boolean ok
+--- Runs `fn`, which does not fail, and notes the file tests on the way, each once.
 ---@return any ... what fn returned
 local function recorded(steps, fn)
   local probe, seen = fs.probe, {}
@@ -148,9 +92,9 @@ local function recorded(steps, fn)
     return what
   end
   trace.step = add
-  local results = { trace.rules_of(fn) }
+  local result, problem = fn()
   fs.probe, trace.step = probe, nil
-  return unpack(results, 1, 6)
+  return result, problem
 end
 
 --- The rules of routers and sites that decided, outer ones first.
@@ -163,15 +107,6 @@ local function rules_step(rules)
 end
 
 -- The answer --------------------------------------------------------------------------------------
-
-local function backend_of(settings, name)
-  for _, backend in ipairs(settings.backends) do
-    if backend.name == name then
-      return backend
-    end
-  end
-  return nil
-end
 
 --- The nearest folder above a path that is there.
 local function deepest_parent(path)
@@ -224,14 +159,12 @@ end
 
 --- Adds the servers that may get the request.
 ---@param only string|nil the one that the decision names
-local function add_servers(out, backend, only)
+local function add_servers(out, backend, servers, only)
   out.backend = backend.name
   local lines = {}
-  for _, server in ipairs(backend.servers) do
-    if only == nil or server.address == only then
-      table.insert(out.servers, server.address)
-      lines[#lines + 1] = server.address .. server_words(server)
-    end
+  for i, server in ipairs(servers) do
+    out.servers[i] = server.address
+    lines[i] = server.address .. server_words(server)
   end
   if #lines > 1 then
     out.steps[#out.steps + 1] = ("servers by %s: %s"):format(
@@ -243,27 +176,20 @@ local function add_servers(out, backend, only)
 end
 
 --- Adds what a FastCGI decision means.
-local function explain_fastcgi(out, settings, req, d, script, path_info)
-  local backend = backend_of(settings, d.backend)
-  add_servers(out, backend, d.server)
-  local steps = out.steps
-  steps[#steps + 1] = ("split: script %s, path info %s"):format(
-    script == "" and "none" or script, path_info or "none")
-  local params, problem = core.params(req, d, script, path_info, settings)
-  if not params then
+local function explain_fastcgi(out, settings, req, found)
+  local d, script, path_info = found.decision, found.a, found.b
+  local asked, problem = simulate.fastcgi(settings, req, found)
+  if not asked then
     return nil, problem
   end
+  local backend, steps = asked.backend, out.steps
+  add_servers(out, backend, asked.servers, d.server)
+  steps[#steps + 1] = ("split: script %s, path info %s"):format(
+    script == "" and "none" or script, path_info or "none")
   if settings.hooks.on_params then
-    local ok, message = call(settings.hooks.on_params, req, params)
-    if not ok then
-      return nil, message
-    end
     steps[#steps + 1] = "on_params at " .. settings.hook_source.on_params
   end
-  for name, value in params:each() do
-    out.params[name] = value
-  end
-  out.params.PHP_VALUE = d.ini and ini.text(backend.ini, d.ini) or backend.ini_text
+  out.params = asked.params
 
   local sent = out.params.SCRIPT_FILENAME or ""
   local root = d.root or backend.root
@@ -287,63 +213,17 @@ local function explain_fastcgi(out, settings, req, d, script, path_info)
   return true
 end
 
---- Is there something at the path of a file decision that core may not serve, since its real path
---- is elsewhere?
-local function outside(found)
-  local there = found.file and not found.exists and core.stat(found.file)
-  return there == "file" or there == "directory"
-end
-
---- What a client gets for a folder: an index, or 404.
----@return string verdict, table|nil found the index
-local function index_verdict(steps, d, path)
-  local names = type(d.index) == "table" and d.index or { d.index or "index.html" }
-  for _, name in ipairs(names) do
-    local found = core.resolve_file(d.file and { file = path .. name } or d, path .. name)
-    local what = found.refused or outside(found) and "outside of the root"
-      or found.exists or "not there"
-    steps[#steps + 1] = ("index %s: %s"):format(found.file, what)
-    if what == "file" then
-      return "ok: the folder's index " .. name, found
-    end
-  end
-  return "404: a folder without an index file"
-end
-
 --- Adds what a file decision means.
-local function explain_file(out, req, d, path)
-  -- core fills in the request's path where neither the decision nor `try` names one.
-  path = path or d.file or d.path or req.path
-  local found = core.resolve_file(d, path)
-  if req.method == "OPTIONS" then
-    out.verdict = "204: OPTIONS"
-  elseif req.method ~= "GET" and req.method ~= "HEAD" then
-    out.verdict = ("405: a file takes GET, HEAD and OPTIONS, not %s"):format(req.method)
-  elseif found.refused then
-    out.verdict = "403: " .. found.refused
-  elseif outside(found) then
-    out.verdict = ("403: a symlink leads out of the root: the real path is %s"):format(
-      tostring(core.realpath(found.file)))
-  elseif path:sub(-1) == "/" then
-    local index
-    out.verdict, index = index_verdict(out.steps, d, path)
-    found = index or found
-  elseif found.exists == "file" and not core.readable(found.file) then
-    out.verdict = ("403: the user '%s' may not read it"):format(fs.user_name())
-  elseif found.exists == "file" then
-    out.verdict = "ok"
-  elseif not found.exists and core.stat(found.file) then
-    out.verdict = "403: not a regular file"
-  elseif found.exists == "directory" then
-    out.verdict = "301 to its name with a slash: a folder"
-  else
-    out.verdict = "404: there is no such file"
-  end
+local function explain_file(out, req, found)
+  local served = simulate.file(req, found, req.method, function(text)
+    out.steps[#out.steps + 1] = text
+  end)
+  out.verdict = served.verdict
   out.files = {
-    file = found.file, root = found.root, exists = found.exists, refused = found.refused,
+    file = served.file, root = served.root, exists = served.exists, refused = served.refused,
   }
-  if found.file and not found.exists then
-    out.files.deepest_parent = deepest_parent(found.file)
+  if served.file and not served.exists then
+    out.files.deepest_parent = deepest_parent(served.file)
   end
 end
 
@@ -355,36 +235,30 @@ local function explain(settings, req)
     servers = json.list({}), params = {}, steps = json.list({}), files = {}, verdict = "",
   }
   local steps = out.steps
-  local source = settings.hook_source.on_request
-  -- `call` does not fail, so the second value is always true.
-  local rules, _, ok, d, a, b = recorded(steps, function()
-    return call(settings.hooks.on_request, req)
+  local found, problem = recorded(steps, function()
+    return simulate.decide(settings, "on_request", req)
   end)
-  if not ok then
-    return nil, ("on_request (%s): %s"):format(source, tostring(d))
+  if not found then
+    return nil, problem
   end
-  table.insert(steps, 1, "on_request at " .. source)
-  if #rules > 0 then
-    table.insert(steps, 2, rules_step(rules))
+  local d, kind = found.decision, found.kind
+  table.insert(steps, 1, "on_request at " .. found.source)
+  if #found.rules > 0 then
+    table.insert(steps, 2, rules_step(found.rules))
   end
   if d == nil then
     out.decision, out.verdict = { status = 404 }, "404: on_request returned nil"
     return out
   end
-  local problem = decision.problem(d, settings)
-  if problem then
-    return nil, ("%s: on_request returned a decision that cannot be used: %s"):format(
-      #rules > 0 and rules[#rules].source or source, problem)
-  end
   out.decision = d
-  local kind = decision.kind(d)
   if kind == "fastcgi" then
-    ok, problem = explain_fastcgi(out, settings, req, d, a, b)
+    local ok
+    ok, problem = explain_fastcgi(out, settings, req, found)
     if not ok then
       return nil, problem
     end
   elseif kind == "file" then
-    explain_file(out, req, d, a)
+    explain_file(out, req, found)
   elseif kind == "redirect" then
     out.verdict = ("%d to %s"):format(d.status or 302, d.redirect)
   elseif kind == "close" then

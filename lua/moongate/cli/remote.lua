@@ -1,6 +1,6 @@
 -- moongate.cli.remote owns the conversation of a command with a running instance, over its control
--- listener. Called by status, hold, resume, drain and undrain. See moongate.control for the other
--- side.
+-- listener. Called by status, reload, stop, hold, resume, drain and undrain. See moongate.control
+-- for the other side.
 
 local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
@@ -46,6 +46,7 @@ end
 ---@param target string path and query
 ---@return table|nil value what it said
 ---@return string|nil problem
+---@return string|nil reason in the system's words, where nobody answers
 local function ask(address, method, target)
   local host = address:match("^unix:") and "localhost" or address
   local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s"
@@ -53,7 +54,7 @@ local function ask(address, method, target)
     method == "POST" and "Moongate-Control: 1\r\nContent-Length: 0\r\n" or ""), TIMEOUT)
   if not answer then
     return nil, ("no instance answers at %s: %s; `--control ADDR` says where another one is")
-      :format(address, reason)
+      :format(address, reason), reason
   end
   local status, body = parse(answer)
   local value = body and json.decode(body)
@@ -76,6 +77,44 @@ local function address_of(args)
   local address, problem = addr.parse(args.control, "connect")
   return address, not address and ("--control: '%s': %s"):format(args.control,
     problem or "expected " .. addr.EXPECTED) or nil
+end
+
+--- Where the instance is, and how long to wait for what it is told.
+---@param args table of the command line
+---@param default number seconds
+---@return string|nil address
+---@return number|string seconds the problem where there is no address
+local function place_and_time(args, default)
+  local address, problem = address_of(args)
+  if not address then
+    return nil, problem
+  end
+  local seconds = default
+  if args.wait then
+    seconds = units.duration(tonumber(args.wait) or args.wait)
+    if not seconds then
+      return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
+    end
+  end
+  return address, seconds
+end
+
+--- Looks again and again.
+---@param seconds number how long
+---@param look fun(): any something but nil and false ends it
+---@return any what `look` said last
+local function poll(seconds, look)
+  local deadline = core.now() + seconds
+  local found
+  -- Bounded by the number of looks too, since the clock may be set back.
+  for _ = 0, seconds / POLL_INTERVAL do
+    found = look()
+    if found or core.now() >= deadline then
+      break
+    end
+    core.pause(POLL_INTERVAL)
+  end
+  return found
 end
 
 --- Reads from the instance.
@@ -122,21 +161,15 @@ end
 ---@return integer|nil left how many are after that time: 0 where it worked
 ---@return string|nil problem
 local function wait(address, name, server, seconds)
-  local target, deadline = target_of("/backends", { "name", name }), core.now() + seconds
-  local left
-  -- Bounded by the number of looks too, since the clock may be set back.
-  for _ = 0, seconds / POLL_INTERVAL do
-    local backend, problem = ask(address, "GET", target)
-    if not backend then
-      return nil, problem
-    end
-    left = in_flight(backend, server)
-    if left == 0 or core.now() >= deadline then
-      break
-    end
-    core.pause(POLL_INTERVAL)
-  end
-  return left
+  local target = target_of("/backends", { "name", name })
+  local left, problem
+  poll(seconds, function()
+    local backend
+    backend, problem = ask(address, "GET", target)
+    left = backend and in_flight(backend, server)
+    return not backend or left == 0
+  end)
+  return left, problem
 end
 
 ---@class moongate.cli.Order
@@ -153,16 +186,11 @@ end
 ---@return integer status for the shell
 ---@return string|nil message
 function M.post(args, order)
-  local address, problem = address_of(args)
+  local address, seconds = place_and_time(args, 30)
   if not address then
-    return 2, problem
+    return 2, seconds
   end
-  local seconds = args.wait and units.duration(tonumber(args.wait) or args.wait) or 30
-  if args.wait and not units.duration(tonumber(args.wait) or args.wait) then
-    return 2, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
-  end
-  local done
-  done, problem = ask(address, "POST", target_of(order.path, order.query))
+  local done, problem = ask(address, "POST", target_of(order.path, order.query))
   if not done then
     return 1, problem
   end
@@ -180,6 +208,34 @@ function M.post(args, order)
   end
   io.stdout:write(order.done, "\n")
   return 0
+end
+
+--- Tells the instance to do something, and waits until it is done.
+---@param args table of the command line
+---@param path string "/reload"
+---@param default number seconds to wait, where --wait does not say
+---@param look fun(value: table|nil, told: table, reason: string|nil): any told what GET of
+--- `watched` says (nil and why where nobody answers), and what the POST said; ends the waiting by
+--- returning something
+---@param watched string the path to look at meanwhile
+---@return integer status for the shell: 0 where `result` is there or the time is over
+---@return string|nil problem
+---@return any result of `look`; nil: the time is over
+---@return number|nil seconds that were waited for
+function M.tell(args, path, default, watched, look)
+  local address, seconds = place_and_time(args, default)
+  if not address then
+    return 2, seconds
+  end
+  local told, problem = ask(address, "POST", path)
+  if not told then
+    return 1, problem
+  end
+  local result = poll(seconds, function()
+    local value, _, reason = ask(address, "GET", watched)
+    return look(value, told, reason)
+  end)
+  return 0, nil, result, seconds
 end
 
 return M

@@ -4,13 +4,15 @@ local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core")
 local fpm = require("moongate.cli.fpm")
-local upcoming = require("moongate.upcoming")
 
 local M = {
   usage = "run ROUTE.lua [OPTIONS]", summary = "serve what a route says, in the foreground",
   options = {
-    { name = "--watch", set = true, help = "reload when the script changes (not yet)" },
-    { name = "--no-watch", key = "watch", set = false, help = "do not watch the script" },
+    {
+      name = "--watch", set = true,
+      help = "reload when a file of the script changes; usual under a terminal",
+    },
+    { name = "--no-watch", key = "watch", set = false, help = "do not watch the files" },
     { name = "--control", value = "ADDR", help = "where to listen for commands, or off" },
     {
       name = "--php", value = "ADDR",
@@ -63,11 +65,6 @@ function M.main(args)
   local opts, problem = common.server_options(args)
   if not opts then
     return 2, problem
-  end
-  for name in pairs(upcoming.options) do
-    if upcoming.problem(upcoming.options, name, args[name]) then
-      return 2, upcoming.message("--" .. name)
-    end
   end
   problem = set_control(opts, args.control)
   if problem then

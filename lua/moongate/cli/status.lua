@@ -1,11 +1,11 @@
--- moongate.cli.status owns `moongate status`: what the backends of a running instance do. Called by
--- moongate.cli.
+-- moongate.cli.status owns `moongate status`: what a running instance and its backends do. Called
+-- by moongate.cli.
 
 local json = require("moongate.json")
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "status [OPTIONS]", summary = "show the backends of a running instance",
+  usage = "status [OPTIONS]", summary = "show what a running instance does",
   options = { remote.CONTROL_OPTION, { name = "--json", help = "as JSON" } },
   min = 0, max = 0,
 }
@@ -13,6 +13,7 @@ local M = {
 local HEADS = {
   "BACKEND", "STATE", "ACTIVE", "IDLE", "MAX", "QUEUED", "REQUESTS", "FAILS", "LATENCY",
 }
+local WORKER_HEADS = { "WORKER", "STATE", "CONNECTIONS", "REQUESTS", "LUA MEMORY", "RESTARTS" }
 local TEXTS = 2 -- the columns that are no numbers
 
 --- "0.31 ms", "1500 ms": three digits that count.
@@ -45,9 +46,67 @@ local function server_row(server)
   }
 end
 
---- Rows with their columns below each other.
+local UNITS = { { "d", 86400, "h", 3600 }, { "h", 3600, "m", 60 }, { "m", 60, "s", 1 } }
+
+--- "3d 4h", "12m 5s".
+local function span(seconds)
+  local left = math.floor(seconds)
+  for _, unit in ipairs(UNITS) do
+    if left >= unit[2] then
+      return ("%d%s %d%s"):format(math.floor(left / unit[2]), unit[1],
+        math.floor(left % unit[2] / unit[4]), unit[3])
+    end
+  end
+  return left .. "s"
+end
+
+local function bytes(number)
+  return number < 2 ^ 20 and ("%.0fk"):format(number / 1024) or ("%.1fM"):format(number / 2 ^ 20)
+end
+
+--- One line about the whole.
+local function headline(value)
+  local workers = #value.workers
+  return ("up %s, generation %d, %d worker%s\n"):format(span(value.uptime), value.generation,
+    workers, workers == 1 and "" or "s")
+end
+
+local function listener_line(value)
+  local places = {}
+  for i, listener in ipairs(value.listeners) do
+    local word = listener.control and "control" or listener.name
+    places[i] = listener.address .. (word and word ~= "" and (" (%s)"):format(word) or "")
+  end
+  return #places > 0 and ("listening on %s\n"):format(table.concat(places, ", ")) or ""
+end
+
+local function error_line(value)
+  local err = value.last_error
+  return err and ("last error (%s): %s\n"):format(os.date("%Y-%m-%d %H:%M:%S", err.at), err.text)
+    or ""
+end
+
+local function worker_rows(value)
+  local rows = { WORKER_HEADS }
+  for _, worker in ipairs(value.workers) do
+    local state = worker.ready and "" or "starting"
+    if worker.ready and worker.generations > 1 then
+      state = ("%d generations"):format(worker.generations)
+    end
+    rows[#rows + 1] = {
+      "  " .. count(worker.pid), state, count(worker.connections), count(worker.requests),
+      bytes(worker.lua_memory), count(worker.restarts),
+    }
+  end
+  return rows
+end
+
+--- Rows with their columns below each other; nothing where there are only heads.
 local function print_rows(rows)
   local widths = {}
+  if #rows < 2 then
+    return
+  end
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
       widths[i] = math.max(widths[i] or 0, #cell)
@@ -73,7 +132,9 @@ function M.main(args)
     io.stdout:write(json.encode(value), "\n")
     return 0
   end
-  io.stdout:write(("moongate %s at %s\n"):format(value.version, address))
+  io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
+    listener_line(value), error_line(value))
+  print_rows(worker_rows(value))
   local rows = { HEADS }
   for _, backend in ipairs(value.backends) do
     rows[#rows + 1] = backend_row(backend)
@@ -81,9 +142,7 @@ function M.main(args)
       rows[#rows + 1] = server_row(server)
     end
   end
-  if #rows > 1 then
-    print_rows(rows)
-  end
+  print_rows(rows)
   return 0
 end
 

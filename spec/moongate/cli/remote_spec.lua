@@ -1,5 +1,5 @@
--- Specs of moongate.cli.remote and of the commands that use it: status, hold, resume, drain,
--- undrain. The instance is a function that answers.
+-- Specs of moongate.cli.remote and of the commands that use it: status, reload, stop, hold, resume,
+-- drain, undrain. The instance is a function that answers.
 
 local json = require("moongate.json")
 local program = require("support.program")
@@ -20,7 +20,7 @@ describe("a command to a running instance", function()
       asked[#asked + 1] = { address = address, bytes = bytes, line = bytes:match("^[^\r]*") }
       local answer = table.remove(answers, 1) or answers.last
       if type(answer) ~= "table" then
-        return answer, "Connection refused"
+        return nil, type(answer) == "string" and answer or "Connection refused"
       end
       return answer.text
     end
@@ -182,6 +182,9 @@ describe("a command to a running instance", function()
     { { "hold", "app", "--wait", "-1" }, "moongate hold: --wait: '-1': expected a duration" },
     { { "hold", "app", "--control", "x" }, "moongate hold: --control: 'x': expected an address" },
     { { "status", "--control", "x" }, "moongate status: --control: 'x': expected an address" },
+    { { "reload", "--wait", "soon" }, "moongate reload: --wait: 'soon': expected a duration" },
+    { { "stop", "--control", "x" }, "moongate stop: --control: 'x': expected an address" },
+    { { "reload", "app" }, "moongate reload: 'app' is one argument too many" },
     { { "drain", "app" }, "moongate drain: an argument is missing\nusage: moongate drain BACKEND" },
     { { "hold" }, "moongate hold: an argument is missing" },
     { { "resume", "app", "--wait", "1" }, "moongate resume: unknown option '--wait'" },
@@ -195,11 +198,115 @@ describe("a command to a running instance", function()
     end)
   end
 
+  describe("reload", function()
+    local function outcome(done, fields)
+      local value = { requested = 7, done = done, ok = true, generation = 3, at = 5 }
+      for key, field in pairs(fields or {}) do
+        value[key] = field
+      end
+      return answer(value)
+    end
+
+    it("waits until its own is done", function()
+      -- The one before has failed; then a worker that goes away does not answer.
+      answers = {
+        answer({ id = 7 }), outcome(6, { ok = false, error = "x" }), "Connection reset by peer",
+        outcome(7),
+      }
+      local status, stdout, stderr = program.run(core, "reload", "--control", "unix:/x")
+      assert.equal("", stderr)
+      assert.equal(0, status)
+      assert.equal("generation 3 serves\n", stdout)
+      assert.equal("POST /reload HTTP/1.1", asked[1].line)
+      assert.matches("\r\nMoongate%-Control: 1\r\n", asked[1].bytes)
+      assert.equal("GET /reload HTTP/1.1", asked[4].line)
+      assert.equal(4, #asked)
+    end)
+
+    it("is content with a later one", function()
+      answers = { answer({ id = 7 }), outcome(9) }
+      assert.equal(0, (program.run(core, "reload")))
+    end)
+
+    it("says what is wrong with the script, word for word", function()
+      local text = "/srv/route.lua:3: unknown key 'backend'; did you mean 'backends'?"
+      answers = { answer({ id = 7 }), outcome(7, { ok = false, error = text }) }
+      local status, stdout, stderr = program.run(core, "reload")
+      assert.equal(1, status)
+      assert.equal("", stdout)
+      assert.equal(text .. "\n", stderr)
+    end)
+
+    it("warns of what takes a restart", function()
+      answers = { answer({ id = 7 }), outcome(7, { error = "user: it takes a restart" }) }
+      local status, stdout, stderr = program.run(core, "reload")
+      assert.equal(0, status)
+      assert.equal("generation 3 serves\n", stdout)
+      assert.equal("warning: user: it takes a restart\n", stderr)
+    end)
+
+    it("waits no longer than it was told to", function()
+      answers = { answer({ id = 7 }), last = outcome(6) }
+      local status, stdout, stderr = program.run(core, "reload", "--wait", "2s")
+      assert.equal(1, status)
+      assert.equal("", stdout)
+      assert.equal("moongate: the reload is not done after 2 s; `moongate status` shows how it "
+        .. "ends\n", stderr)
+      assert.is_true(slept >= 2 and slept < 2.2)
+    end)
+
+    it("needs an instance", function()
+      local status, _, stderr = program.run(core, "reload", "--control", "unix:/x")
+      assert.equal(1, status)
+      assert.matches("^moongate: no instance answers at unix:/x: Connection refused", stderr)
+      assert.equal(1, #asked)
+    end)
+  end)
+
+  describe("stop", function()
+    it("waits until nobody listens", function()
+      local serving = answer({ version = "1", backends = {} })
+      answers = {
+        answer({ ok = true }), serving, "no answer within the time", "Connection reset by peer",
+        "Connection refused",
+      }
+      local status, stdout, stderr = program.run(core, "stop")
+      assert.equal("", stderr)
+      assert.equal(0, status)
+      assert.equal("stopped\n", stdout)
+      assert.equal("POST /stop HTTP/1.1", asked[1].line)
+      assert.equal(5, #asked)
+      answers = { answer({ ok = true }), "No such file or directory" }
+      assert.equal(0, (program.run(core, "stop")))
+    end)
+
+    it("waits no longer than it was told to", function()
+      answers = { answer({ ok = true }), last = answer({ version = "1" }) }
+      local status, stdout, stderr = program.run(core, "stop", "--wait=1")
+      assert.equal(1, status)
+      assert.equal("", stdout)
+      assert.equal("moongate: the instance is told to stop, and has not ended after 1 s\n", stderr)
+    end)
+  end)
+
   describe("status", function()
     local state
     before_each(function()
       state = {
-        version = "0.1.0",
+        version = "0.1.0", uptime = 11530.5, generation = 4,
+        workers = {
+          { pid = 4711, ready = true, generations = 1, connections = 12, requests = 1234,
+            lua_memory = 700 * 1024, restarts = 0 },
+          { pid = 4712, ready = true, generations = 2, connections = 3, requests = 99,
+            lua_memory = 2.5 * 2 ^ 20, restarts = 1 },
+          { pid = 4713, ready = false, generations = 0, connections = 0, requests = 0,
+            lua_memory = 0, restarts = 7 },
+        },
+        listeners = {
+          { address = "127.0.0.1:8080", name = "", control = false },
+          { address = "127.0.0.1:8081", name = "six", control = false },
+          { address = "unix:/x", name = "control", control = true },
+        },
         backends = {
           {
             name = "app", held = true, queued = 3, max_queue = 2048,
@@ -225,6 +332,12 @@ describe("a command to a running instance", function()
       assert.equal("GET /status HTTP/1.1", asked[1].line)
       assert.equal(table.concat({
         "moongate 0.1.0 at unix:/x",
+        "up 3h 12m, generation 4, 3 workers",
+        "listening on 127.0.0.1:8080, 127.0.0.1:8081 (six), unix:/x (control)",
+        "WORKER  STATE          CONNECTIONS  REQUESTS  LUA MEMORY  RESTARTS",
+        "  4711                          12      1234        700k         0",
+        "  4712  2 generations            3        99        2.5M         1",
+        "  4713  starting                 0         0          0k         7",
         "BACKEND          STATE         ACTIVE  IDLE  MAX  QUEUED  REQUESTS  FAILS  LATENCY",
         "app              held               2     1       3/2048   1234567      4",
         "  10.0.0.1:9000  up                 2     1    8           1234560      0  12.3 ms",
@@ -242,9 +355,26 @@ describe("a command to a running instance", function()
     end)
 
     it("is short without backends", function()
-      answers = { answer({ version = "0.1.0", backends = json.list({}) }) }
-      local _, stdout = program.run(core, "status", "--control", "unix:/x")
-      assert.equal("moongate 0.1.0 at unix:/x\n", stdout)
+      for seconds, words in pairs({
+        [5] = "5s", [61] = "1m 1s", [90000] = "1d 1h", [86399] = "23h 59m", [0.5] = "0s",
+      }) do
+        answers = { answer({
+          version = "0.1.0", uptime = seconds, generation = 1, workers = { state.workers[1] },
+          listeners = json.list({}), backends = json.list({}),
+        }) }
+        local _, stdout = program.run(core, "status", "--control", "unix:/x")
+        assert.equal("moongate 0.1.0 at unix:/x\nup " .. words .. ", generation 1, 1 worker\n",
+          stdout:match("^[^\n]*\n[^\n]*\n"))
+        assert.is_nil(stdout:find("BACKEND", 1, true))
+      end
+    end)
+
+    it("names the last error", function()
+      state.last_error = { text = "/srv/route.lua:3: boom", at = os.time() }
+      answers = { answer(state) }
+      local _, stdout = program.run(core, "status")
+      assert.matches("\nlast error %(%d+%-%d%d%-%d%d %d%d:%d%d:%d%d%): /srv/route.lua:3: boom\n",
+        stdout)
     end)
   end)
 end)

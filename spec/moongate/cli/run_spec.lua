@@ -42,6 +42,8 @@ describe("moongate run", function()
       route = "/home/ann/r.lua", watch = false, control = false, control_default = CONTROL,
       user = "ann",
     }, got)
+    assert.is_true(opts("r.lua", "--watch").watch)
+    assert.is_nil(opts("r.lua").watch)
     assert.equal("127.0.0.1:9901", opts("r.lua", "--control", "127.0.0.1:9901").control)
     assert.equal("unix:/run/x.sock", opts("r.lua", "--control=unix:/run/x.sock").control)
     assert.is_nil(opts("r.lua").control)
@@ -98,7 +100,6 @@ describe("moongate run", function()
     { { "--workers", "many" }, "--workers: expected a number from 1 to 1024, or auto" },
     { { "--user", "a:b:c" }, "--user: expected NAME or NAME:GROUP" },
     { { "--user", "" }, "--user: expected NAME or NAME:GROUP" },
-    { { "--watch" }, "'--watch' is not available in moongate 0.1 yet" },
     { { "--control", "x" }, "--control: 'x': expected an address such as" },
     { { "--control", "unix:x" }, "--control: 'unix:x': a unix socket needs an absolute path" },
   }) do

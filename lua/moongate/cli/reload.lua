@@ -1,0 +1,43 @@
+-- moongate.cli.reload owns `moongate reload`: the script is read again, and serves if it is valid.
+-- Called by moongate.cli.
+
+local remote = require("moongate.cli.remote")
+
+local M = {
+  usage = "reload [OPTIONS]", summary = "read the script of a running instance again",
+  help = [[
+Returns when every worker serves the new script. Where that is not valid, or its specs fail, the old
+one goes on serving, and what is wrong is said here; the exit status is 1.
+]],
+  options = {
+    remote.CONTROL_OPTION,
+    { name = "--wait", value = "TIME", help = "how long to wait for it (60s)" },
+  },
+  min = 0, max = 0,
+}
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  local status, problem, outcome, seconds = remote.tell(args, "/reload", 60, "/reload",
+    function(value, told)
+      -- A worker that is going away may not answer: another one does.
+      return value and type(value.done) == "number" and value.done >= told.id and value or nil
+    end)
+  if status ~= 0 then
+    return status, problem
+  elseif not outcome then
+    return 1, ("the reload is not done after %g s; `moongate status` shows how it ends"):format(
+      seconds)
+  elseif not outcome.ok then
+    io.stderr:write(tostring(outcome.error or "the reload failed: see the error log"), "\n")
+    return 1
+  end
+  if outcome.error then -- such as a setting that takes a restart
+    io.stderr:write("warning: ", outcome.error, "\n")
+  end
+  io.stdout:write(("generation %d serves\n"):format(outcome.generation))
+  return 0
+end
+
+return M

@@ -1,0 +1,39 @@
+-- moongate.cli.stop owns `moongate stop`: a running instance finishes its requests and ends. Called
+-- by moongate.cli.
+
+local remote = require("moongate.cli.remote")
+
+local M = {
+  usage = "stop [OPTIONS]", summary = "end a running instance when its requests are done",
+  help = [[
+What is not done within `stop_timeout` of the script is cut. Returns when nobody listens for
+commands any more.
+]],
+  options = {
+    remote.CONTROL_OPTION,
+    { name = "--wait", value = "TIME", help = "how long to wait for its end (60s)" },
+  },
+  min = 0, max = 0,
+}
+
+-- The listener is there as long as the master is. That nobody answers is not enough: the workers
+-- may have ended before it.
+local GONE = { ["Connection refused"] = true, ["No such file or directory"] = true }
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  local status, problem, gone, seconds = remote.tell(args, "/stop", 60, "/status",
+    function(_, _, reason)
+      return GONE[reason]
+    end)
+  if status ~= 0 then
+    return status, problem
+  elseif not gone then
+    return 1, ("the instance is told to stop, and has not ended after %g s"):format(seconds)
+  end
+  io.stdout:write("stopped\n")
+  return 0
+end
+
+return M

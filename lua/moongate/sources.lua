@@ -1,0 +1,105 @@
+-- moongate.sources owns the list of the files that a route is made of: the script, the modules that
+-- it finds on package.path, and what it runs by dofile and loadfile. Who watches them hears of a
+-- change. Called by load, while a route is loaded; scripts see nothing of it.
+
+local M = {}
+
+--- More files than this are not watched.
+M.MAX = 1000
+
+--- A path from the root on, without "." and double slashes. ".." and symlinks stay: what they lead
+--- to may change.
+---@param path string
+---@param fs table
+---@return string
+local function absolute(path, fs)
+  if path:sub(1, 1) ~= "/" then
+    local ok, folder = pcall(fs.getcwd)
+    if not ok or not folder then
+      return path -- outside of the program nobody knows
+    end
+    path = folder .. "/" .. path
+  end
+  path = path:gsub("//+", "/")
+  local count
+  repeat
+    path, count = path:gsub("/%./", "/")
+  until count == 0
+  return path
+end
+
+--- A list that takes each path once.
+---@param fs table
+---@return string[] list
+---@return fun(path: any) note
+local function collection(fs)
+  local list, seen = {}, {}
+  return list, function(path)
+    if type(path) ~= "string" or path:find("%c") or #list >= M.MAX then
+      return -- a name with control characters could not be told to anybody
+    end
+    path = absolute(path, fs)
+    if not seen[path] then
+      seen[path] = true
+      list[#list + 1] = path
+    end
+  end
+end
+
+--- Stands in front of Lua's own loader of modules. A file is noted before it is loaded, so that it
+--- is known where it cannot be.
+local function watching(loader, note)
+  return function(name)
+    if type(name) == "string" and type(package.path) == "string" then
+      note((package.searchpath(name, package.path)))
+    end
+    return loader(name)
+  end
+end
+
+--- The same function, for files. Its results and errors are those of the original.
+local function noting(original, note)
+  return function(path, ...)
+    note(path)
+    return original(path, ...)
+  end
+end
+
+--- Puts one value for another in a list, wherever that has gone.
+local function replace(list, old, new)
+  for i, value in ipairs(list) do
+    if value == old then
+      list[i] = new
+    end
+  end
+end
+
+--- Calls a function and lists the files that are loaded in it.
+---@param fs table moongate.fs
+---@param first string|nil a file that belongs to them
+---@param fn function
+---@return string[] files absolute paths, in the order of their first use
+---@return boolean ok
+---@return any value what fn returned, or its error
+function M.of(fs, first, fn)
+  local files, note = collection(fs)
+  note(first)
+  local loaders, loader = package.loaders, package.loaders[2]
+  local watcher = watching(loader, note)
+  local own = { dofile = noting(dofile, note), loadfile = noting(loadfile, note) }
+  local original = { dofile = dofile, loadfile = loadfile }
+  replace(loaders, loader, watcher)
+  for name, wrapped in pairs(own) do
+    _G[name] = wrapped
+  end
+  local ok, value = pcall(fn)
+  replace(loaders, watcher, loader)
+  for name, wrapped in pairs(own) do
+    if _G[name] == wrapped then -- the script may have put its own there
+      _G[name] = original[name]
+    end
+  end
+  return files, ok, value
+end
+
+return M
