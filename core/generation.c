@@ -46,17 +46,48 @@ static const char *make_backends(struct generation *g, struct backends *all)
     return err;
 }
 
+static void started(void *ctx, enum script_result result)
+{
+    struct generation *g = ctx;
+    g->started = result == SCRIPT_DONE;
+    g->on_started(g->ctx, g, g->started ? NULL : script_failure(g->script));
+}
+
+void generation_start(struct generation *g,
+                      void (*on_started)(void *ctx, struct generation *g, const char *err),
+                      void *ctx)
+{
+    g->on_started = on_started;
+    g->ctx = ctx;
+    enum script_result result = script_start(g->script, started, g);
+    if (result != SCRIPT_WAITING)
+        started(g, result);
+}
+
+static void hold(void *ctx)
+{
+    generation_hold(ctx);
+}
+
+static void drop(void *ctx)
+{
+    generation_drop(ctx);
+}
+
+static void last_cb(struct deadline *d)
+{
+    struct generation *g = (struct generation *)((char *)d - offsetof(struct generation, last));
+    generation_hold(g);
+    script_end_tasks(g->script);
+    generation_drop(g);
+}
+
 struct generation *generation_new(const struct route *route, struct backends *backends,
                                   unsigned number, char **err)
 {
     struct script *script = script_new(route, err);
     if (script == NULL)
         return NULL;
-    if (script_notify(script, HOOK_START) != SCRIPT_DONE) {
-        *err = strdup(script_failure(script));
-        script_free(script);
-        return NULL;
-    }
     struct generation *g = calloc(1, sizeof *g);
     if (g == NULL)
         abort();
@@ -70,6 +101,8 @@ struct generation *generation_new(const struct route *route, struct backends *ba
         alive++;
         g->health = health_new(g->backends, g->settings->backend_count, g->loop);
         control_open(g);
+        script_set_loop(script, g->loop, hold, drop);
+        deadline_init(&g->last, g->loop, last_cb);
         return g;
     }
     *err = strdup(bad);
@@ -90,7 +123,9 @@ void generation_drop(struct generation *g)
     if (--g->count > 0)
         return;
     alive--;
-    script_notify(g->script, HOOK_STOP);
+    deadline_fini(&g->last);
+    if (g->started)
+        script_notify(g->script, HOOK_STOP);
     free_backends(g);
     script_free(g->script);
     free(g);
@@ -108,6 +143,8 @@ void generation_replace(struct generation *g, struct generation *old)
 {
     health_free(old->health);
     old->health = NULL;
+    script_retire(old->script);
+    deadline_set(&old->last, old->settings->stop_timeout);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], namesake(g, old->backends[i]));
 }

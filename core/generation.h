@@ -18,11 +18,20 @@ struct generation {
     struct loop *loop;
     unsigned number;
     unsigned count;
+    bool started; /* on_start has come to its end */
+    void (*on_started)(void *ctx, struct generation *g, const char *err);
+    void *ctx;
+    struct deadline last; /* of one that has been replaced: what still waits is ended */
 };
 
-/* Loads the route and runs on_start. NULL and *err (malloc'd) when it is no good. Counted once. */
+/* Loads the route. NULL and *err (malloc'd) when it is no good. Counted once. */
 struct generation *generation_new(const struct route *route, struct backends *backends,
                                   unsigned number, char **err);
+/* Runs on_start, which may wait: on_started is called, now or later, with NULL or why it failed.
+ * Not when the generation is dropped before. */
+void generation_start(struct generation *g,
+                      void (*on_started)(void *ctx, struct generation *g, const char *err),
+                      void *ctx);
 struct generation *generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 /* `g` serves in place of `old`: it takes over the kept connections of servers that both have; those

@@ -17,6 +17,8 @@
 #define MAX_REDIRECTS    10 /* contract section 7 */
 
 static void carry_out(struct proxy *px);
+static void ask_on_request(struct proxy *px);
+static void resumed(void *ctx, enum script_result result);
 
 static uint64_t requests;
 
@@ -39,6 +41,8 @@ struct proxy *proxy_new(struct generation *generation, const struct front_ops *o
     px->req.started = ev_now(loop->ev);
     requests++;
     px->req.id = loop_id(loop);
+    px->call.resumed = resumed;
+    px->call.ctx = px;
     *req = &px->req;
     return px;
 }
@@ -50,6 +54,8 @@ const struct limits *proxy_limits(const struct proxy *px)
 
 bool proxy_only_waits(const struct proxy *px)
 {
+    if (px->state == PROXY_DECIDING)
+        return true;
     return px->state == PROXY_WAITING && (stream_waits(&px->stream) || !stream_active(&px->stream));
 }
 
@@ -132,24 +138,39 @@ static void refuse(struct proxy *px, int status, const char *reason)
     reply_error(px, status, reason);
 }
 
-/* True when on_error has decided on something else, which is under way then, or has failed. */
+/* on_error has spoken. */
+static void take_error(struct proxy *px, enum script_result result)
+{
+    int status = px->error_status;
+    if (result != SCRIPT_DONE) {
+        px->error_status = 0;
+        reply_error(px, 500, "on_error failed");
+    } else if (px->call.replaced) {
+        px->next = NEXT_DECISION;
+        proxy_go_on(px);
+    } else {
+        px->error_status = 0;
+        proxy_clear_response(&px->req);
+        reply_error(px, status, px->req.error);
+    }
+}
+
+/* True when on_error decides, now or later. */
 static bool ask_on_error(struct proxy *px, const char *kind, int status, const char *reason)
 {
     struct script *script = px->generation->script;
-    const struct script_error error = {kind, status, reason};
-    bool replaced;
+    const struct script_error error = {kind, status, reason, true};
     if (!script_has(script, HOOK_ERROR) || px->replacements >= MAX_REPLACEMENTS)
         return false;
     proxy_clear_response(&px->req);
-    if (script_error(script, &px->req, &px->call, &error, &replaced) != SCRIPT_DONE) {
-        reply_error(px, 500, "on_error failed");
-        return true;
-    }
-    if (!replaced)
-        return false;
-    px->next = NEXT_DECISION;
     px->error_status = status;
-    proxy_go_on(px);
+    enum script_result result = script_error(script, &px->req, &px->call, &error);
+    if (result == SCRIPT_WAITING) {
+        px->asking = ASKING_ERROR;
+        px->state = PROXY_DECIDING;
+    } else {
+        take_error(px, result);
+    }
     return true;
 }
 
@@ -237,6 +258,40 @@ void proxy_cut_response(struct proxy *px, const char *kind, int status, const ch
     px->ops->cut(px->front);
 }
 
+/* --- hooks that may wait --- */
+
+static void take_decision(struct proxy *px, enum script_result result)
+{
+    if (result == SCRIPT_DONE)
+        carry_out(px);
+    else
+        proxy_fail(px, "script", 500, "on_request failed");
+}
+
+static void ask_on_request(struct proxy *px)
+{
+    enum script_result result = script_request(px->generation->script, &px->req, &px->call);
+    if (result == SCRIPT_WAITING) {
+        px->asking = ASKING_REQUEST;
+        px->state = PROXY_DECIDING;
+        return;
+    }
+    take_decision(px, result);
+}
+
+/* What the hook waited for has come, and the hook to its end. */
+static void resumed(void *ctx, enum script_result result)
+{
+    struct proxy *px = ctx;
+    enum proxy_asking asked = px->asking;
+    px->asking = ASKING_NOBODY;
+    px->state = PROXY_BODY;
+    if (asked == ASKING_REQUEST)
+        take_decision(px, result);
+    else
+        take_error(px, result);
+}
+
 /* --- in place of the application's answer --- */
 
 /* The application has sent the request to another path of this server: as a GET, without a body. */
@@ -273,10 +328,7 @@ static void go_elsewhere(struct proxy *px)
     spool_fini(&req->body);
     script_redirected(px->generation->script, &px->call);
     proxy_clear_response(req);
-    if (script_request(px->generation->script, req, &px->call) != SCRIPT_DONE)
-        proxy_fail(px, "script", 500, "on_request failed");
-    else
-        carry_out(px);
+    ask_on_request(px);
 }
 
 void proxy_go_on(struct proxy *px)
@@ -378,11 +430,7 @@ void proxy_begin(struct proxy *px, bool has_body)
             reply_error(px, 500, "the control page failed");
         return;
     }
-    if (script_request(px->generation->script, &px->req, &px->call) != SCRIPT_DONE) {
-        proxy_fail(px, "script", 500, "on_request failed");
-        return;
-    }
-    carry_out(px);
+    ask_on_request(px);
 }
 
 void proxy_refuse(struct proxy *px, int status, const char *reason)

@@ -58,7 +58,8 @@ void proxy_done(struct proxy *px);
 /* The client left before that. `why` for the log. */
 void proxy_gone(struct proxy *px, const char *why);
 
-/* The request only waits in a backend's queue: nothing is lost if nobody wants it any more. */
+/* The request only waits, in a backend's queue or in a hook: nothing is lost if nobody wants it any
+ * more. */
 bool proxy_only_waits(const struct proxy *px);
 
 /* Requests that this process has begun. */

@@ -159,9 +159,9 @@ static enum proxy_next ask_scripts(struct proxy *px)
     bool replaced = false;
     if (is_intercepted(&req->decision, req->response.status) && script_has(script, HOOK_ERROR)) {
         const struct script_error error = {"status", req->response.status,
-                                           "the application's status"};
+                                           "the application's status", false};
         px->error_status = req->response.status;
-        if (script_error(script, req, &px->call, &error, &replaced) == SCRIPT_DONE && replaced)
+        if (script_error(script, req, &px->call, &error) == SCRIPT_DONE && px->call.replaced)
             return NEXT_DECISION;
         px->error_status = 0;
     }

@@ -12,6 +12,7 @@
 
 enum proxy_state {
     PROXY_HEAD,     /* the front is still filling the request */
+    PROXY_DECIDING, /* a hook waits for something */
     PROXY_BODY,     /* decided; the body is being collected */
     PROXY_WAITING,  /* the backend has the request, or will; its head has not come */
     PROXY_SKIPPING, /* its answer is not what the client gets: see `next` */
@@ -27,6 +28,9 @@ enum proxy_next {
     NEXT_REDIRECT, /* Location of a path */
 };
 
+/* Which hook the request waits for. */
+enum proxy_asking { ASKING_NOBODY, ASKING_REQUEST, ASKING_ERROR };
+
 #define PROXY_TRIED 8
 
 struct proxy {
@@ -37,6 +41,7 @@ struct proxy {
     struct script_call call;
     enum proxy_state state;
     enum proxy_next next;
+    enum proxy_asking asking;
     bool has_body;
     bool close;     /* the connection must not be used again */
     bool skip_body; /* HEAD, 204, 304: whatever the application sends is dropped */

@@ -4,7 +4,7 @@
  * The registry anchors everything that C holds: the hooks, the normalised settings, the pool of
  * coroutines. A finished coroutine is used again; one that failed is dropped.
  */
-#include "script_lua.h"
+#include "script_task.h"
 
 #include "log.h"
 
@@ -229,10 +229,38 @@ struct script *script_new(const struct route *route, char **err)
     return s;
 }
 
+static void nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx),
+                     void (*drop)(void *ctx))
+{
+    s->loop = loop;
+    s->hold = hold;
+    s->drop = drop;
+    lua_pushlightuserdata(s->L, s);
+    lua_setfield(s->L, LUA_REGISTRYINDEX, SCRIPT_KEY);
+}
+
+void script_retire(struct script *s)
+{
+    script_timers_stop(s);
+}
+
+void script_end_tasks(struct script *s)
+{
+    script_tasks_cancel(s, true);
+}
+
 void script_free(struct script *s)
 {
     if (s == NULL)
         return;
+    s->drop = s->hold = nothing;
+    script_tasks_cancel(s, false);
+    script_timers_free(s);
     lua_close(s->L);
     arena_fini(&s->settings.arena);
     free(s->picks);
@@ -294,7 +322,7 @@ lua_State *script_enter(struct script *s, int function)
     return co;
 }
 
-static void drop_coroutine(struct script *s)
+void script_drop_coroutine(struct script *s)
 {
     luaL_unref(s->L, LUA_REGISTRYINDEX, s->idle_ref);
     s->idle = NULL;
@@ -384,6 +412,34 @@ void script_end_run(void)
     }
 }
 
+lua_State *script_enter_value(struct script *s, lua_State *L, int nargs)
+{
+    int function = lua_gettop(L) - nargs;
+    if (s->idle == NULL) {
+        s->idle = lua_newthread(s->L);
+        s->idle_ref = luaL_ref(s->L, LUA_REGISTRYINDEX);
+    }
+    for (int i = function; i <= function + nargs; i++)
+        lua_pushvalue(L, i);
+    lua_xmove(L, s->idle, nargs + 1);
+    return s->idle;
+}
+
+void script_log_failure(struct script *s, lua_State *co, int status, const char *what,
+                        const char *source, const struct request *req)
+{
+    if (status == LUA_YIELD) {
+        lua_settop(co, 0);
+        lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own");
+    }
+    const char *message = lua_tostring(co, -1);
+    luaL_traceback(s->L, co, message != NULL ? message : "an error that is not a string", 0);
+    snprintf(s->failure, sizeof s->failure, "%s (%s): %s", what, source,
+             message != NULL ? message : "an error that is not a string");
+    script_log_misuse(what, source, req, lua_tostring(s->L, -1));
+    lua_pop(s->L, 1);
+}
+
 /* Runs what script_enter pushed with nargs arguments behind it. On SCRIPT_DONE the results are on
  * co's stack: take them, then call `leave`. */
 enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
@@ -395,17 +451,8 @@ enum script_result script_run(struct script *s, lua_State *co, int nargs, const 
         script_end_run();
     if (status == 0)
         return SCRIPT_DONE;
-    if (status == LUA_YIELD) {
-        lua_settop(co, 0);
-        lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own");
-    }
-    const char *message = lua_tostring(co, -1);
-    luaL_traceback(s->L, co, message != NULL ? message : "an error that is not a string", 0);
-    snprintf(s->failure, sizeof s->failure, "%s (%s): %s", what, source,
-             message != NULL ? message : "an error that is not a string");
-    script_log_misuse(what, source, req, lua_tostring(s->L, -1));
-    lua_pop(s->L, 1);
-    drop_coroutine(s);
+    script_log_failure(s, co, status, what, source, req);
+    script_drop_coroutine(s);
     return SCRIPT_FAILED;
 }
 
@@ -426,6 +473,32 @@ enum script_result script_notify(struct script *s, enum script_hook hook)
     lua_State *co = script_enter(s, s->hooks[hook]);
     enum script_result result =
         script_run(s, co, 0, script_hook_names[hook], s->sources[hook], NULL);
+    if (result == SCRIPT_DONE)
+        script_leave(co);
+    return result;
+}
+
+static void start_done(void *ctx, enum script_result result, lua_State *co)
+{
+    struct script *s = ctx;
+    (void)co;
+    s->started(s->started_ctx, result);
+}
+
+enum script_result script_start(struct script *s,
+                                void (*started)(void *ctx, enum script_result result), void *ctx)
+{
+    struct script_task *task;
+    if (!script_has(s, HOOK_START))
+        return SCRIPT_DONE;
+    lua_State *co = script_enter(s, s->hooks[HOOK_START]);
+    const struct script_run run = {.what = script_hook_names[HOOK_START],
+                                   .source = s->sources[HOOK_START],
+                                   .done = start_done,
+                                   .ctx = s};
+    s->started = started;
+    s->started_ctx = ctx;
+    enum script_result result = script_run_waiting(s, co, 0, &run, &task);
     if (result == SCRIPT_DONE)
         script_leave(co);
     return result;

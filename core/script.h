@@ -12,6 +12,7 @@
 
 #include "board.h"
 #include "ledger.h"
+#include "loop.h"
 #include "request.h"
 
 struct script;
@@ -32,7 +33,8 @@ enum script_hook {
 
 enum script_result {
     SCRIPT_DONE,
-    SCRIPT_FAILED, /* logged; the request deserves a 500 */
+    SCRIPT_FAILED,  /* logged; the request deserves a 500 */
+    SCRIPT_WAITING, /* it waits for something: the call's `resumed` follows */
 };
 
 /* Where a route comes from, and what the command line puts in place of its settings. */
@@ -47,6 +49,13 @@ struct route {
 struct script_call {
     struct script_box *box; /* the `req` of Lua, NULL while there is none */
     int ref;                /* what anchors it */
+    /* A hook that waited has ended: for on_error, `replaced` says whether it decided. */
+    void (*resumed)(void *ctx, enum script_result result);
+    void *ctx;
+    struct script_task *task; /* that waits; NULL: none */
+    struct script *script;
+    struct request *req;
+    bool replaced;
 };
 
 /* A server as policies see it. */
@@ -90,6 +99,16 @@ const struct settings *script_settings(const struct script *s);
 /* The lines of lua/moongate/load.lua's loader_report: what the master needs to know. malloc'd. */
 char *script_report(struct script *s);
 
+/* Where its functions wait, and what keeps its generation alive meanwhile (ctx is the world's). */
+void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx),
+                     void (*drop)(void *ctx));
+/* on_start. WAITING: `started` is called later. */
+enum script_result script_start(struct script *s,
+                                void (*started)(void *ctx, enum script_result result), void *ctx);
+/* Another generation serves: timers stop. */
+void script_retire(struct script *s);
+/* Ends what still waits and belongs to no request. */
+void script_end_tasks(struct script *s);
 /* For requests on the control listener; valid as long as the script. */
 void script_set_world(struct script *s, const struct script_world *world);
 /* moongate.control answers the request: a decision. */
@@ -137,11 +156,12 @@ struct script_error {
     const char *kind; /* "connect", "timeout", ... */
     int status;       /* that the client gets otherwise */
     const char *message;
+    bool may_wait;
 };
 
-/* on_error: *replaced is set when it returned a decision, which is then req->decision. */
+/* on_error: call->replaced is set when it returned a decision, which is then req->decision. */
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
-                                const struct script_error *error, bool *replaced);
+                                const struct script_error *error);
 
 struct script_messages {
     struct str text; /* what came on STDERR */

@@ -3,7 +3,7 @@
  *
  * Scripts use moongate, not this. Failures of the world are nil and a reason; misuse is an error.
  */
-#include "script_lua.h"
+#include "script_task.h"
 
 #include "cgi.h"
 #include "fcgi_client.h"
@@ -685,5 +685,6 @@ int script_core_open(lua_State *L)
     lua_pushliteral(L, MG_VERSION);
     lua_setfield(L, -2, "version");
     script_control_open(L);
+    script_timer_open(L);
     return 1;
 }

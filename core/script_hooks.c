@@ -1,7 +1,7 @@
 /*
  * script_hooks - see script.h. This file: the hooks of a request, one function each.
  */
-#include "script_lua.h"
+#include "script_task.h"
 
 #include "log.h"
 
@@ -22,6 +22,9 @@ void script_push_box(struct script *s, lua_State *co, struct request *req, struc
 
 void script_end(struct script *s, struct script_call *call)
 {
+    if (call->task != NULL)
+        script_task_cancel(call->task);
+    call->task = NULL;
     if (call->box == NULL)
         return;
     call->box->req = NULL;
@@ -93,12 +96,40 @@ enum script_result script_take_decision(struct script *s, lua_State *co, enum sc
     return reason == NULL ? SCRIPT_DONE : SCRIPT_FAILED;
 }
 
+static void request_done(void *ctx, enum script_result result, lua_State *co)
+{
+    struct script_call *call = ctx;
+    struct script *s = call->script;
+    call->task = NULL;
+    if (result == SCRIPT_DONE)
+        result = script_take_decision(s, co, HOOK_REQUEST, call->req);
+    script_release_box(s, call);
+    call->resumed(call->ctx, result);
+}
+
+/* Runs a hook that may wait. */
+static enum script_result run_hook(struct script *s, lua_State *co, int nargs,
+                                   enum script_hook hook, struct request *req,
+                                   struct script_call *call,
+                                   void (*done)(void *, enum script_result, lua_State *))
+{
+    const struct script_run run = {.what = script_hook_names[hook],
+                                   .source = s->sources[hook],
+                                   .req = req,
+                                   .done = done,
+                                   .ctx = call};
+    call->script = s;
+    call->req = req;
+    return script_run_waiting(s, co, nargs, &run, &call->task);
+}
+
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
 {
     lua_State *co = script_enter(s, s->hooks[HOOK_REQUEST]);
     script_push_box(s, co, req, call);
-    enum script_result result =
-        script_run(s, co, 1, script_hook_names[HOOK_REQUEST], s->sources[HOOK_REQUEST], req);
+    enum script_result result = run_hook(s, co, 1, HOOK_REQUEST, req, call, request_done);
+    if (result == SCRIPT_WAITING)
+        return result;
     if (result == SCRIPT_DONE)
         result = script_take_decision(s, co, HOOK_REQUEST, req);
     script_release_box(s, call);
@@ -204,23 +235,38 @@ static void push_error(lua_State *L, const struct request *req, const struct scr
     }
 }
 
-enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
-                                const struct script_error *error, bool *replaced)
+/* nil leaves the error as it is. */
+static enum script_result take_error(struct script *s, lua_State *co, struct request *req,
+                                     struct script_call *call)
 {
-    *replaced = false;
+    call->replaced = !lua_isnoneornil(co, 1);
+    if (call->replaced)
+        return script_take_decision(s, co, HOOK_ERROR, req);
+    script_leave(co);
+    return SCRIPT_DONE;
+}
+
+static void error_done(void *ctx, enum script_result result, lua_State *co)
+{
+    struct script_call *call = ctx;
+    call->task = NULL;
+    if (result == SCRIPT_DONE)
+        result = take_error(call->script, co, call->req, call);
+    call->resumed(call->ctx, result);
+}
+
+enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
+                                const struct script_error *error)
+{
     lua_State *co = script_enter(s, s->hooks[HOOK_ERROR]);
     script_push_box(s, co, req, call);
     push_error(co, req, error);
+    call->replaced = false;
     enum script_result result =
-        script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
-    if (result != SCRIPT_DONE)
-        return result;
-    if (lua_isnoneornil(co, 1)) {
-        script_leave(co);
-        return SCRIPT_DONE;
-    }
-    *replaced = true;
-    return script_take_decision(s, co, HOOK_ERROR, req);
+        error->may_wait
+            ? run_hook(s, co, 2, HOOK_ERROR, req, call, error_done)
+            : script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
+    return result == SCRIPT_DONE ? take_error(s, co, req, call) : result;
 }
 
 static void push_text(lua_State *L, struct str s)

@@ -25,6 +25,16 @@ struct script {
     int idle_ref;
     bool keep_box; /* a later hook wants the same req */
     struct script_world world;
+    struct loop *loop; /* NULL outside of a worker */
+    struct script_task *tasks;
+    struct script_timer *timers;
+    struct spawn *spawns;
+    unsigned timer_count, spawned;
+    bool retired;            /* another generation serves: no timer goes off */
+    void (*hold)(void *ctx); /* the generation lives on while a task does */
+    void (*drop)(void *ctx);
+    void (*started)(void *ctx, enum script_result result);
+    void *started_ctx;
     char failure[1024]; /* of the hook that failed last */
 };
 
@@ -32,6 +42,9 @@ struct script {
 struct script_box {
     struct request *req;
 };
+
+/* In the registry: the struct script of a state. */
+#define SCRIPT_KEY "moongate.script"
 
 /* --- script.c --- */
 
@@ -51,6 +64,13 @@ lua_State *script_enter(struct script *s, int function);
 enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
                               const char *source, const struct request *req);
 void script_leave(lua_State *co);
+/* The coroutine with a function and its arguments, taken from L's top. */
+lua_State *script_enter_value(struct script *s, lua_State *L, int nargs);
+/* After a run that ended with that status: logs it. */
+void script_log_failure(struct script *s, lua_State *co, int status, const char *what,
+                        const char *source, const struct request *req);
+/* The coroutine has failed: it can't be used again. */
+void script_drop_coroutine(struct script *s);
 /* What runs a script outside of script_run says so (script_supervise). True: call script_end_run.
  */
 bool script_begin_run(lua_State *L, const char *what, const char *source);

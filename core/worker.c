@@ -38,6 +38,7 @@ struct worker {
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
     ev_tstamp shown_at;
+    bool failed; /* on_start has */
     ev_timer log_timer;
     ev_timer stop_timer;
 };
@@ -119,6 +120,12 @@ static void tell(const struct worker *w, enum link_type type, const char *text)
         log_warn("the master does not listen");
 }
 
+static void on_prepared(void *ctx, struct generation *g, const char *err)
+{
+    (void)g;
+    tell(ctx, err == NULL ? LINK_READY : LINK_FAILED, err == NULL ? "" : err);
+}
+
 /* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
 static void prepare(struct worker *w)
 {
@@ -131,10 +138,10 @@ static void prepare(struct worker *w)
         return;
     }
     w->prepared = generation_new(&w->config->route, &w->backends, p->number, &err);
-    if (w->prepared == NULL)
-        tell(w, LINK_FAILED, err != NULL ? err : "the script could not be loaded");
+    if (w->prepared != NULL)
+        generation_start(w->prepared, on_prepared, w);
     else
-        tell(w, LINK_READY, "");
+        tell(w, LINK_FAILED, err != NULL ? err : "the script could not be loaded");
     free(err);
 }
 
@@ -186,7 +193,7 @@ static bool read_spec(char *line, struct listen_spec *spec)
 /* The listeners are these from now on. One that is not among them gives up its queue first. */
 static void use_sockets(struct worker *w)
 {
-    struct listener *list[LINK_FDS];
+    struct listener *list[LINK_FDS] = {NULL};
     unsigned count = 0, fd = 2;
     char *rest = w->news.text;
     strsep(&rest, "\n");
@@ -344,6 +351,27 @@ static void watch(struct worker *w, const struct worker_config *config)
     w->stop_timer.data = w;
 }
 
+/* on_start of the first generation has come to its end: the worker serves. */
+static void on_started(void *ctx, struct generation *g, const char *err)
+{
+    struct worker *w = ctx;
+    const struct worker_config *config = w->config;
+    (void)g;
+    if (err != NULL) {
+        tell(w, LINK_FAILED, err);
+        w->failed = true;
+        ev_break(w->loop.ev, EVBREAK_ALL);
+        return;
+    }
+    for (unsigned i = 0; i < config->socket_count; i++) {
+        struct listen_spec spec = *config->specs[i];
+        spec.address = lasting(spec.address);
+        spec.name = lasting(spec.name);
+        w->listeners[w->listener_count++] = listener_new(&spec, config->sockets[i], &w->clients);
+    }
+    tell(w, LINK_READY, "");
+}
+
 static const char *start(struct worker *w, const struct worker_config *config, char **err)
 {
     const char *bad = user_become(config->user);
@@ -363,12 +391,6 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     w->clients.census = config->census;
     w->clients.worker = config->index;
     watch(w, config);
-    for (unsigned i = 0; i < config->socket_count; i++) {
-        struct listen_spec spec = *config->specs[i];
-        spec.address = lasting(spec.address);
-        spec.name = lasting(spec.name);
-        w->listeners[w->listener_count++] = listener_new(&spec, config->sockets[i], &w->clients);
-    }
     return NULL;
 }
 
@@ -415,8 +437,9 @@ int worker_run(const struct worker_config *config)
         free(err);
         return 1;
     }
-    tell(&w, LINK_READY, "");
-    ev_run(w.loop.ev, 0);
+    generation_start(w.generation, on_started, &w);
+    if (!w.failed)
+        ev_run(w.loop.ev, 0);
     clean_up(&w);
-    return 0;
+    return w.failed;
 }

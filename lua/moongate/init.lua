@@ -37,6 +37,21 @@ function M.now()
   return has_core and core.now() or os.time()
 end
 
+-- What waits is in core/script_timer.c; each function says there what it takes.
+
+--- Waits, while others go on. In on_start, on_request, on_error, timers and what spawn runs.
+---@type fun(seconds: number)
+M.sleep = has_core and core.sleep or nil
+
+--- Runs a function soon, beside the requests. It may wait.
+---@type fun(fn: function, ...: any)
+M.spawn = has_core and core.spawn or nil
+
+--- Runs a function again and again, one run at a time, until a reload replaces the script. It may
+--- wait.
+---@type fun(seconds: number, fn: function)
+M.every = has_core and core.every or nil
+
 return setmetatable(M, {
   __index = function(_, name)
     local later = upcoming.problem(upcoming.library, name)

@@ -48,8 +48,7 @@ M.modules = {
 
 -- Names in `require "moongate"`.
 M.library = {
-  sleep = NONE, every = NONE, spawn = NONE, worker = NONE, shared = NONE, tcp = NONE,
-  fastcgi = NONE,
+  worker = NONE, shared = NONE, tcp = NONE, fastcgi = NONE,
 }
 
 -- Words of the command line.

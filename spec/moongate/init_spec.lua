@@ -47,10 +47,10 @@ describe("moongate", function()
 
   it("says what is not available yet, and what there is not", function()
     local ok, message = pcall(function()
-      return moongate.sleep
+      return moongate.shared
     end)
     assert.is_false(ok)
-    assert.matches("init_spec.lua:%d+: moongate: 'sleep' is not available in moongate 0.1 yet$",
+    assert.matches("init_spec.lua:%d+: moongate: 'shared' is not available in moongate 0.1 yet$",
       message)
     ok, message = pcall(function()
       return moongate.escpae

@@ -1,0 +1,75 @@
+/*
+ * script_task - functions of a script that may wait: hooks, timers, what was spawned.
+ *
+ * A function runs in a coroutine. As long as it does not wait it costs what any hook costs; when it
+ * waits (script_wait, called by moongate.sleep and its kin), a task is made that owns the coroutine
+ * until it has ended. Whoever may be waited for embeds a struct script_wait.
+ *
+ *     script_run_waiting --> DONE, FAILED
+ *                       \--> WAITING --script_wake...--> done(DONE or FAILED)
+ *                                    \--script_task_cancel--> nothing is called any more
+ */
+#ifndef MG_SCRIPT_TASK_H
+#define MG_SCRIPT_TASK_H
+
+#include "script_lua.h"
+
+struct script_wait {
+    struct script_task *task; /* set while it is waited for */
+    /* Nobody waits any more: stop, and forget what belongs to the wait. */
+    void (*cancel)(struct script_wait *wait);
+};
+
+struct script_task {
+    struct script *script;
+    struct script_task *prev, *next;
+    lua_State *co;
+    int ref; /* anchors it */
+    struct script_wait *wait;
+    const char *what, *source; /* for messages; they live as long as the script */
+    struct request *req;       /* NULL: none */
+    bool detached;             /* nobody asks for its result: it keeps the generation alive */
+    /* It has ended; the results are on co's stack, which is emptied afterwards. */
+    void (*done)(void *ctx, enum script_result result, lua_State *co);
+    void *ctx;
+};
+
+/* What to run, and who hears of its end if it waits. */
+struct script_run {
+    const char *what, *source;
+    struct request *req;
+    void (*done)(void *ctx, enum script_result result, lua_State *co);
+    void *ctx;
+};
+
+/* As script_run, but the function may wait: then SCRIPT_WAITING and *task, which is cancelled or
+ * comes to its end later. */
+enum script_result script_run_waiting(struct script *s, lua_State *co, int nargs,
+                                      const struct script_run *run, struct script_task **task);
+/* Ends a task without a result. */
+void script_task_cancel(struct script_task *task);
+/* Cancels all of the script's that nobody asks for, or all. */
+void script_tasks_cancel(struct script *s, bool only_detached);
+
+/* Called by a C function as `return script_wait(L, w);`: the running function waits. Raises a clear
+ * error where that is not possible. */
+int script_wait(lua_State *L, struct script_wait *wait);
+/* What was waited for is there: the `count` values on the task's stack are the results. May run the
+ * script, and end the task; the wait is not used any more. */
+void script_wake(struct script_wait *wait, int count);
+/* Where to push the results. */
+lua_State *script_wait_stack(const struct script_wait *wait);
+
+/* The script whose function is running now (any L of it). */
+struct script *script_of(lua_State *L);
+
+/* --- script_timer.c --- */
+
+/* Adds sleep, spawn and every to the module on the stack's top. */
+void script_timer_open(lua_State *L);
+/* No timer goes off any more. */
+void script_timers_stop(struct script *s);
+/* The script goes: its timers and what was to be spawned are forgotten. */
+void script_timers_free(struct script *s);
+
+#endif

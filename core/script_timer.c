@@ -1,0 +1,250 @@
+/*
+ * script_timer - moongate.sleep, moongate.spawn and moongate.every: time, and functions that run
+ * beside the requests. Called by scripts; see script_task.h for the waiting.
+ */
+#include "script_task.h"
+
+#include "loop.h"
+
+#include <stdlib.h>
+
+#define MAX_SECONDS 86400.0
+#define MAX_TIMERS  1000 /* of moongate.every, of one generation */
+#define MAX_SPAWNED 100000
+
+/* --- sleep --- */
+
+struct sleep {
+    struct script_wait wait;
+    ev_timer timer;
+    struct ev_loop *ev;
+};
+
+static void cancel_sleep(struct script_wait *wait)
+{
+    struct sleep *sleep = (struct sleep *)wait;
+    ev_timer_stop(sleep->ev, &sleep->timer);
+    free(sleep);
+}
+
+static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct sleep *sleep = timer->data;
+    struct script_wait wait = sleep->wait;
+    (void)ev;
+    (void)events;
+    wait.task->wait = &wait; /* ours goes before the script does */
+    free(sleep);
+    script_wake(&wait, 0);
+}
+
+static double check_seconds(lua_State *L, int idx, const char *who)
+{
+    double seconds = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : -1;
+    if (!(seconds >= 0 && seconds <= MAX_SECONDS))
+        luaL_error(L, "%s: expected seconds from 0 to 86400, got %s", who,
+                   lua_isstring(L, idx) ? lua_tostring(L, idx) : luaL_typename(L, idx));
+    return seconds;
+}
+
+/* moongate.sleep(seconds): waits; others go on meanwhile. */
+static int timer_sleep(lua_State *L)
+{
+    double seconds = check_seconds(L, 1, "sleep");
+    struct script *s = script_of(L);
+    struct sleep *sleep = calloc(1, sizeof *sleep);
+    if (sleep == NULL)
+        abort();
+    sleep->wait.cancel = cancel_sleep;
+    sleep->ev = s->loop->ev;
+    ev_timer_init(&sleep->timer, slept_cb, seconds, 0);
+    sleep->timer.data = sleep;
+    ev_timer_start(sleep->ev, &sleep->timer);
+    return script_wait(L, &sleep->wait);
+}
+
+/* --- what runs beside the requests --- */
+
+static void spawned_done(void *ctx, enum script_result result, lua_State *co)
+{
+    struct script *s = ctx;
+    (void)result; /* a failure has been logged */
+    (void)co;
+    s->spawned--;
+}
+
+/* Runs the function under the value on L's top, with `nargs` arguments above it, beside everything
+ * else. Returns its task if it waits. */
+static struct script_task *run_beside(struct script *s, lua_State *L, int nargs, const char *what)
+{
+    struct script_task *task;
+    lua_State *co = script_enter_value(s, L, nargs);
+    const struct script_run run = {
+        .what = what, .source = "a function", .done = spawned_done, .ctx = s};
+    s->spawned++;
+    if (script_run_waiting(s, co, nargs, &run, &task) == SCRIPT_WAITING) {
+        task->detached = true;
+        s->hold(s->world.ctx);
+        return task;
+    }
+    s->spawned--;
+    lua_settop(co, 0);
+    return NULL;
+}
+
+struct spawn {
+    struct deferred start;
+    struct script *script;
+    struct spawn *next;
+    int values; /* a table: the function and its arguments */
+};
+
+static void forget_spawn(struct spawn *spawn)
+{
+    struct script *s = spawn->script;
+    struct spawn **at = &s->spawns;
+    while (*at != spawn)
+        at = &(*at)->next;
+    *at = spawn->next;
+    loop_undefer(s->loop, &spawn->start);
+    luaL_unref(s->L, LUA_REGISTRYINDEX, spawn->values);
+    free(spawn);
+}
+
+static void start_cb(struct deferred *d)
+{
+    struct spawn *spawn = (struct spawn *)((char *)d - offsetof(struct spawn, start));
+    struct script *s = spawn->script;
+    lua_State *L = s->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, spawn->values);
+    int list = lua_gettop(L), count = (int)lua_objlen(L, list);
+    lua_getfield(L, list, "n");
+    count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    for (int i = 1; i <= count; i++)
+        lua_rawgeti(L, list, i);
+    forget_spawn(spawn);
+    s->hold(s->world.ctx);
+    run_beside(s, L, count - 1, "moongate.spawn");
+    lua_settop(L, list - 1);
+    s->drop(s->world.ctx);
+}
+
+/* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
+static int timer_spawn(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    struct script *s = script_of(L);
+    int count = lua_gettop(L);
+    if (s->spawned >= MAX_SPAWNED)
+        return luaL_error(L, "spawn: %d functions are running already", MAX_SPAWNED);
+    lua_createtable(L, count, 1);
+    for (int i = 1; i <= count; i++) {
+        lua_pushvalue(L, i);
+        lua_rawseti(L, -2, i);
+    }
+    lua_pushinteger(L, count);
+    lua_setfield(L, -2, "n");
+    struct spawn *spawn = calloc(1, sizeof *spawn);
+    if (spawn == NULL)
+        abort();
+    spawn->script = s;
+    spawn->values = luaL_ref(L, LUA_REGISTRYINDEX);
+    spawn->start.run = start_cb;
+    spawn->next = s->spawns;
+    s->spawns = spawn;
+    loop_defer(s->loop, &spawn->start);
+    return 0;
+}
+
+/* --- every --- */
+
+struct script_timer {
+    ev_timer timer;
+    struct script *script;
+    struct script_timer *next;
+    int function;
+    struct script_task *task; /* the last run still waits: this one is left out */
+};
+
+static void run_done(void *ctx, enum script_result result, lua_State *co)
+{
+    struct script_timer *t = ctx;
+    (void)result;
+    (void)co;
+    t->task = NULL;
+    t->script->spawned--;
+}
+
+static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct script_timer *t = timer->data;
+    struct script *s = t->script;
+    (void)ev;
+    (void)events;
+    if (t->task != NULL)
+        return;
+    s->hold(s->world.ctx);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, t->function);
+    t->task = run_beside(s, s->L, 0, "moongate.every");
+    if (t->task != NULL) {
+        t->task->done = run_done;
+        t->task->ctx = t;
+    }
+    s->drop(s->world.ctx);
+}
+
+/* moongate.every(seconds, fn): again and again, until the generation goes; one run at a time. */
+static int timer_every(lua_State *L)
+{
+    double seconds = check_seconds(L, 1, "every");
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    struct script *s = script_of(L);
+    if (seconds < 0.001)
+        return luaL_error(L, "every: expected at least 0.001 seconds");
+    if (s->timer_count == MAX_TIMERS)
+        return luaL_error(L,
+                          "every: %d timers are running already: it is for on_start, not for each "
+                          "request",
+                          MAX_TIMERS);
+    struct script_timer *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    t->script = s;
+    lua_settop(L, 2);
+    t->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    t->next = s->timers;
+    s->timers = t;
+    s->timer_count++;
+    ev_timer_init(&t->timer, tick_cb, seconds, seconds);
+    t->timer.data = t;
+    if (!s->retired)
+        ev_timer_start(s->loop->ev, &t->timer);
+    return 0;
+}
+
+void script_timers_stop(struct script *s)
+{
+    s->retired = true;
+    for (struct script_timer *t = s->timers; t != NULL; t = t->next)
+        ev_timer_stop(s->loop->ev, &t->timer);
+}
+
+void script_timers_free(struct script *s)
+{
+    while (s->spawns != NULL)
+        forget_spawn(s->spawns);
+    while (s->timers != NULL) {
+        struct script_timer *next = s->timers->next;
+        ev_timer_stop(s->loop->ev, &s->timers->timer);
+        free(s->timers);
+        s->timers = next;
+    }
+}
+
+void script_timer_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"every", timer_every}, {"sleep", timer_sleep}, {"spawn", timer_spawn}, {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}
