@@ -3,15 +3,18 @@
 
 #include "link.h"
 #include "log.h"
+#include "subrequest.h"
 
 static struct {
     struct board *board;
+    unsigned number;
     int master;
 } worker;
 
-void control_init(struct board *board, int master)
+void control_init(struct board *board, unsigned number, int master)
 {
     worker.board = board;
+    worker.number = number;
     worker.master = master;
 }
 
@@ -86,6 +89,13 @@ static bool stop(void *ctx)
     return link_send(worker.master, LINK_STOP, "", NULL, 0);
 }
 
+static struct subrequest *ask(void *ctx, const struct script_subrequest *ask,
+                              void (*done)(void *ctx, const struct script_answer *answer),
+                              void *done_ctx, const char **err)
+{
+    return subrequest_new(ctx, ask, done, done_ctx, err);
+}
+
 void control_open(struct generation *g)
 {
     const struct script_world world = {.ctx = g,
@@ -95,6 +105,9 @@ void control_open(struct generation *g)
                                        .drain = drain,
                                        .reload = reload,
                                        .stop = stop,
+                                       .subrequest = ask,
+                                       .subrequest_free = subrequest_free,
+                                       .worker = worker.number,
                                        .board = worker.board};
     script_set_world(g->script, &world);
 }

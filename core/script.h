@@ -71,6 +71,21 @@ struct script_backend {
     unsigned queued, queue_room;
 };
 
+struct subrequest;
+
+struct script_subrequest {
+    struct str backend;
+    const struct params *params;
+    struct str body;
+};
+
+struct script_answer {
+    const char *error; /* NULL: it is one */
+    const struct response *response;
+    struct str body, messages;
+    uint32_t app_status;
+};
+
 /* What the control pages see of the backends, and what they may do; `ctx` is the generation. */
 struct script_world {
     void *ctx;
@@ -83,7 +98,13 @@ struct script_world {
      */
     bool (*reload)(void *ctx, uint64_t *id);
     bool (*stop)(void *ctx);
+    /* A FastCGI request of the script's own; see subrequest.h. */
+    struct subrequest *(*subrequest)(void *ctx, const struct script_subrequest *ask,
+                                     void (*done)(void *ctx, const struct script_answer *answer),
+                                     void *done_ctx, const char **err);
+    void (*subrequest_free)(struct subrequest *request);
     const struct board *board;
+    unsigned worker; /* its number */
 };
 
 /* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is

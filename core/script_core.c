@@ -686,5 +686,6 @@ int script_core_open(lua_State *L)
     lua_setfield(L, -2, "version");
     script_control_open(L);
     script_timer_open(L);
+    script_fastcgi_open(L);
     return 1;
 }

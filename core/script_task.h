@@ -63,6 +63,11 @@ lua_State *script_wait_stack(const struct script_wait *wait);
 /* The script whose function is running now (any L of it). */
 struct script *script_of(lua_State *L);
 
+/* --- script_fastcgi.c --- */
+
+/* Adds fastcgi and worker to the module on the stack's top. */
+void script_fastcgi_open(lua_State *L);
+
 /* --- script_timer.c --- */
 
 /* Adds sleep, spawn and every to the module on the stack's top. */

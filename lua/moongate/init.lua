@@ -52,6 +52,14 @@ M.spawn = has_core and core.spawn or nil
 ---@type fun(seconds: number, fn: function)
 M.every = has_core and core.every or nil
 
+--- Asks a backend for something of the script's own, and waits for the whole answer.
+---@type fun(backend: string, params: table<string, string|number>, body?: string): table|nil, string|nil
+M.fastcgi = has_core and core.fastcgi or nil
+
+--- Which process this is: index from 1, count of workers, pid.
+---@type fun(): { index: integer, count: integer, pid: integer }
+M.worker = has_core and core.worker or nil
+
 return setmetatable(M, {
   __index = function(_, name)
     local later = upcoming.problem(upcoming.library, name)

@@ -48,7 +48,7 @@ M.modules = {
 
 -- Names in `require "moongate"`.
 M.library = {
-  worker = NONE, shared = NONE, tcp = NONE, fastcgi = NONE,
+  shared = NONE, tcp = NONE,
 }
 
 -- Words of the command line.
