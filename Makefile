@@ -50,7 +50,8 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = access addr arena backlog buf census cgi fcgi h1 range resolve spool str uri
+UNITS = access addr arena backlog buf census cgi fcgi h1 ledger ledger_crowd range resolve \
+        spool str uri
 links_access = access request arena str addr spool buf
 links_addr   = addr str
 links_arena  = arena str
@@ -62,6 +63,7 @@ links_fcgi   = fcgi buf str
 links_h1     = h1 chunked request uri arena str addr spool buf
 links_resolve = resolve loop addr str
 links_ledger = ledger ledger_lists ledger_servers str
+links_ledger_crowd = $(links_ledger)
 links_range  = range str
 links_spool  = spool buf str
 links_str    = str

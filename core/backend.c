@@ -1,5 +1,5 @@
 /* backend - see backend.h. */
-#include "backend.h"
+#include "backend_inner.h"
 
 #include "log.h"
 
@@ -8,43 +8,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
-#define MAX_SERVERS  1024
-
-struct server {
-    struct backend *backend;
-    const struct server_settings *settings;
-    struct addr addr;
-    char address[ADDR_TEXT_SIZE]; /* numeric, or of a unix socket */
-    uint32_t slot;                /* in the ledger */
-    int number;
-    struct conn *idle; /* kept connections, the latest first */
-    unsigned conns;
-    bool gone; /* its name has other addresses now */
-};
-
-/* A server that is a name: every address of it is one. */
-struct name {
-    struct lookup lookup;
-    struct deadline again;
-    struct backend *backend;
-    const struct server_settings *settings;
-    double asked_at;
-    bool answered; /* once at least, whatever the answer was */
-    bool failed;   /* the last time */
-    char problem[200];
-};
-
-struct backend {
-    const struct backend_settings *settings;
-    struct backends *all;
-    uint32_t group;
-    struct server **servers;
-    int count;
-    struct resolver *resolver;
-    struct name *names;
-    unsigned name_count;
-};
+#define PROBE_PAUSE 0.05
+#define MAX_SERVERS 1024
+#define STRANGERS   4 /* grants of unknown servers before a request gives up */
 
 const char *backend_error_name(enum backend_error error)
 {
@@ -70,6 +36,7 @@ static void collect_cb(struct deferred *d)
 {
     struct backends *all = (struct backends *)((char *)d - offsetof(struct backends, collect));
     ledger_collect(&all->seat);
+    backend_look_into_box(all);
 }
 
 static void wake_cb(struct ev_loop *ev, ev_io *io, int events)
@@ -78,10 +45,10 @@ static void wake_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     (void)events;
     ledger_collect(&all->seat);
+    backend_look_into_box(all);
 }
 
-/* After every call that may have left news for this worker itself. */
-static void look_into_box(struct backends *all)
+void backend_look_into_box(struct backends *all)
 {
     if (all->seat.posted)
         loop_defer(all->loop, &all->collect);
@@ -134,7 +101,7 @@ static uint32_t open_slot(struct backend *b, const struct server_settings *setti
         .backup = settings->backup,
     };
     uint32_t slot = ledger_server_open(&b->all->seat, b->group, str_of(address), &limits);
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
     return slot;
 }
 
@@ -156,8 +123,8 @@ static struct server *place_for(struct backend *b)
     return list[b->count++] = s;
 }
 
-static const char *add_server(struct backend *b, const struct server_settings *settings,
-                              const struct addr *addr)
+const char *backend_add_server(struct backend *b, const struct server_settings *settings,
+                               const struct addr *addr)
 {
     char address[ADDR_TEXT_SIZE];
     addr_text(addr, address);
@@ -171,121 +138,31 @@ static const char *add_server(struct backend *b, const struct server_settings *s
     return NULL;
 }
 
-/* --- names --- */
+/* --- probes --- */
 
-static struct server *find_address(const struct backend *b, const struct name *name,
-                                   const struct addr *addr)
+/* Time alone brings a server that is down into question again, and nobody would say so to who waits
+ * in the queue. */
+static void expect_probe(struct backend *b)
 {
-    char address[ADDR_TEXT_SIZE];
-    addr_text(addr, address);
-    for (int i = 0; i < b->count; i++)
-        if (b->servers[i]->settings == name->settings &&
-            strcmp(b->servers[i]->address, address) == 0 && !b->servers[i]->gone)
-            return b->servers[i];
-    return NULL;
-}
-
-/* Servers of the name that the answer doesn't have any more get no new request. */
-static void leave_others(struct backend *b, const struct name *name, const struct addr *list,
-                         unsigned count)
-{
-    for (int i = 0; i < b->count; i++) {
-        struct server *s = b->servers[i];
-        bool listed = s->settings != name->settings || s->gone;
-        for (unsigned j = 0; j < count && !listed; j++)
-            listed = addr_compare(&list[j], &s->addr) == 0;
-        if (listed)
+    double now = ledger_now(), first = 0;
+    for (int i = 0; i < b->count && backend_queued(b) > 0; i++) {
+        const struct ledger_server *slot = backend_server(b, i);
+        double left = slot->retry_at - now;
+        if (b->servers[i]->gone || !slot->down)
             continue;
-        log_info("backend '%.*s': %s is no address of %.*s any more", STR_FMT(b->settings->name),
-                 s->address, STR_FMT(name->settings->address));
-        s->gone = true;
-        ledger_server_gone(&b->all->seat, s->slot);
-        while (s->idle != NULL)
-            conn_close(s->idle);
+        left = left > PROBE_PAUSE ? left : PROBE_PAUSE;
+        if (first == 0 || left < first)
+            first = left;
     }
-    look_into_box(b->all);
+    deadline_set(&b->probe, first);
 }
 
-static void take_addresses(struct name *name, const struct addr *list, unsigned count)
+static void probe_cb(struct deadline *d)
 {
-    struct backend *b = name->backend;
-    for (unsigned i = 0; i < count; i++) {
-        struct server *s = find_address(b, name, &list[i]);
-        const char *err = NULL;
-        if (s == NULL)
-            err = add_server(b, name->settings, &list[i]);
-        else if (ledger_at(&b->all->seat, s->slot)->gone) /* by another worker's older answer */
-            open_slot(b, name->settings, s->address);
-        if (err != NULL)
-            log_error("backend '%.*s': %.*s: %s", STR_FMT(b->settings->name),
-                      STR_FMT(name->settings->address), err);
-    }
-    leave_others(b, name, list, count);
-}
-
-static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned count,
-                      const char *err)
-{
-    struct name *name = (struct name *)((char *)lookup - offsetof(struct name, lookup));
-    const struct backend_settings *settings = name->backend->settings;
-    if (err == NULL && name->failed)
-        log_info("backend '%.*s': %.*s is known again", STR_FMT(settings->name),
-                 STR_FMT(name->settings->address));
-    if (err != NULL && !name->failed)
-        log_warn("backend '%.*s': %s; %s", STR_FMT(settings->name), err,
-                 name->backend->count > 0 ? "the last good answer stays"
-                                          : "requests for it are answered 503 until it is known");
-    name->answered = true;
-    name->failed = err != NULL;
-    snprintf(name->problem, sizeof name->problem, "%s", err != NULL ? err : "");
-    if (settings->resolve > 0)
-        deadline_set(&name->again, settings->resolve);
-    if (err == NULL)
-        take_addresses(name, list, count);
-    else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
-        ledger_refuse_all(&name->backend->all->seat, name->backend->group);
-    look_into_box(name->backend->all);
-}
-
-static void look_up(struct name *name)
-{
-    struct str host;
-    uint16_t port;
-    if (lookup_is_waiting(&name->lookup) || !addr_is_name(name->settings->address.p, &host, &port))
-        return;
-    name->asked_at = ev_now(name->backend->all->loop->ev);
-    lookup_start(name->backend->resolver, &name->lookup, host, port, on_lookup);
-}
-
-static void again_cb(struct deadline *d)
-{
-    look_up((struct name *)((char *)d - offsetof(struct name, again)));
-}
-
-static void add_name(struct backend *b, const struct server_settings *settings)
-{
-    struct name *name = &b->names[b->name_count++];
-    *name = (struct name){.backend = b, .settings = settings};
-    deadline_init(&name->again, b->all->loop, again_cb);
-    look_up(name);
-}
-
-/* A connect has failed: the name may have another address by now. */
-static void look_again(struct backend *b, const struct server_settings *settings)
-{
-    for (unsigned i = 0; i < b->name_count; i++)
-        if (b->names[i].settings == settings &&
-            ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
-            look_up(&b->names[i]);
-}
-
-/* Some name has never been answered. */
-static bool is_looking(const struct backend *b)
-{
-    for (unsigned i = 0; i < b->name_count; i++)
-        if (!b->names[i].answered)
-            return true;
-    return false;
+    struct backend *b = (struct backend *)((char *)d - offsetof(struct backend, probe));
+    ledger_nudge(&b->all->seat, b->group);
+    backend_look_into_box(b->all);
+    expect_probe(b);
 }
 
 /* --- life --- */
@@ -300,13 +177,14 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     b->settings = settings;
     b->all = all;
     b->resolver = resolver;
+    deadline_init(&b->probe, all->loop, probe_cb);
     b->group = ledger_open(&all->seat, settings->name, &limits);
     *err = b->group == LEDGER_NONE ? "there are too many backends" : NULL;
     for (unsigned i = 0; i < settings->server_count && *err == NULL; i++) {
         if (settings->servers[i].is_name)
-            add_name(b, &settings->servers[i]);
+            backend_add_name(b, &settings->servers[i]);
         else
-            *err = add_server(b, &settings->servers[i], &settings->servers[i].addr);
+            *err = backend_add_server(b, &settings->servers[i], &settings->servers[i].addr);
     }
     if (*err == NULL)
         return b;
@@ -323,8 +201,12 @@ void backend_free(struct backend *b)
     for (int i = 0; i < b->count; i++) {
         while (b->servers[i]->idle != NULL)
             conn_close(b->servers[i]->idle);
+        if (!b->servers[i]->gone)
+            ledger_server_gone(&b->all->seat, b->servers[i]->slot);
         free(b->servers[i]);
     }
+    deadline_fini(&b->probe);
+    backend_look_into_box(b->all);
     if (b->group != LEDGER_NONE)
         ledger_close(&b->all->seat, b->group);
     free(b->names);
@@ -355,6 +237,11 @@ struct ledger_server *backend_server(const struct backend *b, int server)
 int backend_server_count(const struct backend *b)
 {
     return b->count;
+}
+
+bool backend_is_gone(const struct backend *b, int server)
+{
+    return b->servers[server]->gone;
 }
 
 int backend_find(const struct backend *b, struct str address)
@@ -414,7 +301,7 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
         return CHOICE_WAIT;
     if (out->count > 0)
         return CHOICE_SOME;
-    return busy || (best == LEDGER_NO_TIER && is_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
+    return busy || (best == LEDGER_NO_TIER && backend_is_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
 }
 
 const char *backend_lack(const struct backend *b, struct arena *a)
@@ -423,8 +310,8 @@ const char *backend_lack(const struct backend *b, struct arena *a)
     for (int i = 0; i < b->count; i++) {
         const struct ledger_server *slot = backend_server(b, i);
         gone += b->servers[i]->gone;
-        sick += slot->sick;
-        draining += slot->draining;
+        sick += !b->servers[i]->gone && slot->sick;
+        draining += !b->servers[i]->gone && slot->draining;
     }
     for (unsigned i = 0; i < b->name_count && gone == (unsigned)b->count; i++)
         if (b->names[i].failed)
@@ -442,6 +329,8 @@ const char *backend_crowd(const struct backend *b, struct arena *a)
     uint64_t max = 0;
     for (int i = 0; i < b->count; i++) {
         const struct ledger_server *slot = backend_server(b, i);
+        if (b->servers[i]->gone)
+            continue;
         active += slot->active;
         idle += slot->idle;
         max += slot->max_conns;
@@ -481,7 +370,7 @@ static void conn_closed(struct conn *c)
     if (c->state == CONN_IDLE)
         unlink_idle(c);
     ledger_drop(&all->seat, c->claim);
-    look_into_box(all);
+    backend_look_into_box(all);
 }
 
 /* The warmest of the server's kept connections, if the ledger lets us have it. */
@@ -502,6 +391,40 @@ static void hand_over(struct lease *x, struct conn *c)
     x->ops->on_conn(x->user, c);
 }
 
+static struct server *server_of_slot(const struct backend *b, uint32_t slot)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->slot == slot && !b->servers[i]->gone)
+            return b->servers[i];
+    return NULL;
+}
+
+static void move_to(struct conn *c, struct server *to)
+{
+    c->server->conns--;
+    to->conns++;
+    c->server = to;
+    c->addr = &to->addr;
+}
+
+static void ask_again(struct lease *x, uint32_t stranger);
+
+/* Who waits may belong to another generation than the connection that is free. */
+static void give_to(struct lease *x, struct conn *c)
+{
+    struct server *to = c->server;
+    if (x->backend != to->backend)
+        to = server_of_slot(x->backend, to->slot);
+    if (to == NULL) {
+        uint32_t slot = c->server->slot;
+        conn_close(c);
+        ask_again(x, slot);
+        return;
+    }
+    move_to(c, to);
+    hand_over(x, c);
+}
+
 void backend_release(struct conn *c)
 {
     struct backend *b = c->server->backend;
@@ -518,24 +441,16 @@ void backend_release(struct conn *c)
         link_idle(c);
         break;
     case LEDGER_NEXT:
-        hand_over(next, c);
+        give_to(next, c);
         break;
     case LEDGER_CLOSE:
         conn_close(c);
         break;
     }
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
 }
 
 /* --- another generation --- */
-
-static struct server *server_of_slot(const struct backend *b, uint32_t slot)
-{
-    for (int i = 0; i < b->count; i++)
-        if (b->servers[i]->slot == slot && !b->servers[i]->gone)
-            return b->servers[i];
-    return NULL;
-}
 
 /* The idle connections of one server are the other's from now on. */
 static void bequeath(struct server *from, struct server *to)
@@ -543,10 +458,7 @@ static void bequeath(struct server *from, struct server *to)
     while (from->idle != NULL) {
         struct conn *c = from->idle;
         unlink_idle(c);
-        from->conns--;
-        c->server = to;
-        to->conns++;
-        c->addr = &to->addr;
+        move_to(c, to);
         link_idle(c);
         deadline_set(&c->deadline, to->backend->settings->keepalive_idle);
     }
@@ -566,10 +478,12 @@ void backend_retire(struct backend *b, struct backend *heir)
         while (s->idle != NULL)
             conn_close(s->idle);
         /* Addresses of names are looked up anew: until then they stay. */
-        if (to == NULL && !s->gone && !s->settings->is_name)
+        if (to == NULL && !s->gone && !s->settings->is_name) {
+            s->gone = true;
             ledger_server_gone(&b->all->seat, s->slot);
+        }
     }
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
 }
 
 void backend_refresh(struct backend *b)
@@ -578,8 +492,11 @@ void backend_refresh(struct backend *b)
     ledger_open(&b->all->seat, b->settings->name, &limits);
     ledger_close(&b->all->seat, b->group);
     for (int i = 0; i < b->count; i++)
-        if (!b->servers[i]->gone)
-            open_slot(b, b->servers[i]->settings, b->servers[i]->address);
+        if (!b->servers[i]->gone) {
+            uint32_t slot = open_slot(b, b->servers[i]->settings, b->servers[i]->address);
+            ledger_server_gone(&b->all->seat, slot); /* it is opened once, as before */
+        }
+    backend_look_into_box(b->all);
 }
 
 /* --- leases --- */
@@ -605,7 +522,7 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     if (c == NULL) {
         int err = errno;
         ledger_drop(&all->seat, claim);
-        look_into_box(all);
+        backend_look_into_box(all);
         errno = err;
         return NULL;
     }
@@ -630,7 +547,7 @@ static enum ledger_answer wish(struct lease *x, uint32_t slot)
     };
     enum ledger_answer answer = ledger_acquire(&b->all->seat, &wish, &x->claim);
     x->waiting = answer == LEDGER_WAITING;
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
     return answer;
 }
 
@@ -641,15 +558,21 @@ static void refuse(struct lease *x, enum backend_error error, const char *detail
     x->ops->on_refused(x->user, error, detail);
 }
 
+/* It was given a server of this worker's other generation: there may be a better one. */
+static void ask_again(struct lease *x, uint32_t stranger)
+{
+    x->avoid = stranger;
+    if (x->only || ++x->strangers > STRANGERS || wish(x, LEDGER_NONE) == LEDGER_FULL)
+        refuse(x, BACKEND_QUEUE, "the queue is full");
+}
+
 static void on_grant(void *holder, uint32_t claim, uint32_t slot)
 {
     struct lease *x = holder;
     struct server *s = server_of_slot(x->backend, slot);
-    if (s == NULL) { /* of an address that this worker has not heard of yet */
+    if (s == NULL) {
         ledger_drop(&x->backend->all->seat, claim);
-        x->avoid = slot;
-        if (wish(x, LEDGER_NONE) == LEDGER_FULL)
-            refuse(x, BACKEND_QUEUE, "the queue is full");
+        ask_again(x, slot);
         return;
     }
     x->server = s->number;
@@ -670,9 +593,10 @@ static void on_refuse(void *holder)
 static void waited_cb(struct deadline *d)
 {
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
-    ledger_drop(&x->backend->all->seat, x->claim);
+    struct backends *all = x->backend->all; /* the lease may be gone, or another one, behind this */
+    ledger_drop(&all->seat, x->claim);
     refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
-    look_into_box(x->backend->all);
+    backend_look_into_box(all);
 }
 
 static void wait_for_it(struct lease *x)
@@ -680,6 +604,7 @@ static void wait_for_it(struct lease *x)
     double patience = x->backend->settings->queue_timeout;
     deadline_init(&x->deadline, x->backend->all->loop, waited_cb);
     deadline_set(&x->deadline, patience > 0 ? patience : 0.001);
+    expect_probe(x->backend);
 }
 
 enum lease_result backend_acquire(struct backend *b, struct lease *x, const struct acquire *acquire,
@@ -725,7 +650,7 @@ void backend_cancel(struct lease *x)
     x->waiting = false;
     deadline_fini(&x->deadline);
     ledger_drop(&x->backend->all->seat, x->claim);
-    look_into_box(x->backend->all);
+    backend_look_into_box(x->backend->all);
 }
 
 /* --- what is known of a server --- */
@@ -734,9 +659,12 @@ void backend_failed(struct backend *b, int server, const char *why)
 {
     struct server *s = b->servers[server];
     if (s->settings->is_name)
-        look_again(b, s->settings);
-    if (!ledger_failed(&b->all->seat, s->slot))
+        backend_look_again(b, s->settings);
+    bool down = ledger_failed(&b->all->seat, s->slot);
+    backend_look_into_box(b->all);
+    if (!down)
         return;
+    expect_probe(b);
     log_warn("backend '%.*s': server %s is taken out for %g s (fail_timeout) after %u failures "
              "(max_fails), the last: %s",
              STR_FMT(b->settings->name), s->address, b->settings->fail_timeout,
@@ -748,7 +676,7 @@ void backend_answered(struct backend *b, int server, double latency)
     struct server *s = b->servers[server];
     bool was_down = backend_server(b, server)->down;
     ledger_answered(&b->all->seat, s->slot, latency);
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
     if (was_down)
         log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
 }
@@ -758,7 +686,7 @@ bool backend_checked(struct backend *b, int server, bool good)
     const struct health_settings *health = &b->settings->health;
     bool changed =
         ledger_checked(&b->all->seat, b->servers[server]->slot, good, health->rise, health->fall);
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
     return changed;
 }
 
@@ -778,7 +706,7 @@ void backend_check_over(struct backend *b, int server, double interval)
 void backend_hold(struct backend *b, bool held)
 {
     ledger_hold(&b->all->seat, b->group, held);
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
 }
 
 bool backend_is_held(const struct backend *b)
@@ -799,5 +727,5 @@ unsigned backend_queue_room(const struct backend *b)
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);
-    look_into_box(b->all);
+    backend_look_into_box(b->all);
 }

@@ -55,6 +55,9 @@ const struct addr *backend_addr(const struct backend *b, int server);
 struct ledger_server *backend_server(const struct backend *b, int server);
 /* How many numbers there are; some may be of servers that have gone. */
 int backend_server_count(const struct backend *b);
+/* It is no address of the backend any more: its number means nothing, nor does its place in the
+ * ledger. */
+bool backend_is_gone(const struct backend *b, int server);
 /* The server with that address; -1: there is none such. */
 int backend_find(const struct backend *b, struct str address);
 
@@ -98,7 +101,8 @@ struct lease {
     uint64_t tenant;
     uint32_t claim;
     uint32_t avoid;
-    int server; /* that it got */
+    int server;         /* that it got */
+    unsigned strangers; /* grants of servers that this backend does not know */
     bool only, fresh;
     bool waiting;
 };

@@ -304,7 +304,7 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     if (c->state == CONN_CONNECTING)
         deadline_set(&c->deadline, target->connect_timeout);
     if (c->state == CONN_BACKLOG) {
-        deadline_set(&c->deadline, target->backlog_timeout);
+        deadline_set(&c->deadline, target->backlog_timeout > 0 ? target->backlog_timeout : 0.001);
         ev_timer_start(loop->ev, &c->retry);
     }
     return c;

@@ -39,7 +39,8 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
         return false;
     *out = (struct script_server){.slot = backend_server(b, (int)i),
                                   .address = backend_address(b, (int)i),
-                                  .queued = backend_queued(b)};
+                                  .queued = backend_queued(b),
+                                  .gone = backend_is_gone(b, (int)i)};
     return true;
 }
 

@@ -24,20 +24,34 @@ unsigned ledger_tier_of(const struct ledger_server *s, double now)
     return (s->backup ? 1u : 0u) + (s->down && now < s->retry_at ? 2u : 0u);
 }
 
-unsigned ledger_group_tier(const struct ledger *l, const struct group *g, double now)
+/* The classes of servers that there are now. */
+struct tiers {
+    double now;
+    unsigned best, second; /* LEDGER_NO_TIER: there is none */
+    uint32_t best_count;
+};
+
+static struct tiers tiers_of(const struct ledger *l, const struct group *g, double now)
 {
-    unsigned tier = LEDGER_NO_TIER;
+    struct tiers t = {.now = now, .best = LEDGER_NO_TIER, .second = LEDGER_NO_TIER};
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         unsigned own = ledger_tier_of(&l->servers[at], now);
-        if (own < tier)
-            tier = own;
+        if (own < t.best) {
+            t.second = t.best;
+            t.best = own;
+            t.best_count = 0;
+        }
+        if (own == t.best)
+            t.best_count++;
+        else if (own < t.second)
+            t.second = own;
     }
-    return tier;
+    return t;
 }
 
 unsigned ledger_tier(const struct ledger_seat *seat, uint32_t group, double now)
 {
-    return ledger_group_tier(seat->ledger, &seat->ledger->groups[group], now);
+    return tiers_of(seat->ledger, &seat->ledger->groups[group], now).best;
 }
 
 double ledger_weight(const struct ledger_server *s, double now)
@@ -48,43 +62,76 @@ double ledger_weight(const struct ledger_server *s, double now)
     return s->weight * (up > s->slow_start / 100 ? up / s->slow_start : 0.01);
 }
 
-/* The server with room that has the least to do for its weight. */
-static uint32_t free_server(const struct ledger *l, const struct group *g, double now,
-                            const bool *skip)
+/* The class that a waiter is for: the best, of the servers that it does not avoid if there are any.
+ */
+static unsigned tier_for(const struct ledger *l, const struct tiers *t, const struct claim *c)
 {
-    unsigned tier = ledger_group_tier(l, g, now), index = 0;
+    if (c->avoid == LEDGER_NONE || t->second == LEDGER_NO_TIER || t->best_count > 1 ||
+        ledger_tier_of(&l->servers[c->avoid], t->now) != t->best)
+        return t->best;
+    return t->second;
+}
+
+static bool may_have(const struct ledger *l, const struct tiers *t, const struct claim *c,
+                     uint32_t server)
+{
+    unsigned tier = ledger_tier_of(&l->servers[server], t->now);
+    if (tier == LEDGER_NO_TIER)
+        return false;
+    if (c->only)
+        return c->server == server;
+    if (l->server_refs[server][c->worker] == 0) /* its worker does not know it */
+        return false;
+    if (c->avoid == server) /* better than none */
+        return t->best_count == 1 && t->second == LEDGER_NO_TIER;
+    return tier == tier_for(l, t, c);
+}
+
+/* False when it is clear that nobody who waits may have it. `anyone`: some may have any. */
+static bool is_wanted(const struct ledger *l, const struct group *g, const struct tiers *t,
+                      uint32_t server, bool anyone)
+{
+    const struct ledger_server *s = &l->servers[server];
+    unsigned tier = ledger_tier_of(s, t->now);
+    if (tier == LEDGER_NO_TIER)
+        return false;
+    if (s->named > 0)
+        return true;
+    return anyone && (tier == t->best || (tier == t->second && g->avoiding > 0)) &&
+           ledger_have_common(&g->with_anyone, &l->known[server]);
+}
+
+/* The server with room that has the least to do for its weight, of the best class that has one. */
+static uint32_t free_server(const struct ledger *l, const struct group *g, const struct tiers *t,
+                            bool anyone)
+{
     uint32_t best = LEDGER_NONE;
+    unsigned best_tier = LEDGER_NO_TIER;
     double least = 0;
-    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next, index++) {
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         const struct ledger_server *s = &l->servers[at];
-        if (skip[index % 64] || ledger_tier_of(s, now) != tier || !ledger_has_room(s))
+        if (s->skipped || !ledger_has_room(s) || !is_wanted(l, g, t, at, anyone))
             continue;
-        double load = (s->active + 1) / ledger_weight(s, now);
-        if (best == LEDGER_NONE || load < least) {
+        unsigned tier = ledger_tier_of(s, t->now);
+        double load = (s->active + 1) / ledger_weight(s, t->now);
+        if (tier < best_tier || (tier == best_tier && load < least)) {
             best = at;
+            best_tier = tier;
             least = load;
         }
     }
-    return tier == LEDGER_NO_TIER ? LEDGER_NONE : best;
-}
-
-static bool may_have(const struct ledger *l, const struct claim *c, uint32_t server)
-{
-    if (c->only)
-        return c->server == server;
-    const struct ledger_server *s = &l->servers[server];
-    return c->avoid != server || (s->next == LEDGER_NONE && l->groups[c->group].servers == server);
+    return best;
 }
 
 /* The tenant's first waiter for the server; if that worker is not `own`, the first of `own` may
  * have a head start. */
-static uint32_t first_waiter(const struct ledger *l, const struct tenant *t, uint32_t server,
-                             unsigned own)
+static uint32_t first_waiter(const struct ledger *l, const struct tiers *tiers,
+                             const struct tenant *t, uint32_t server, unsigned own)
 {
     uint32_t first = LEDGER_NONE;
     for (uint32_t at = t->head; at != LEDGER_NONE; at = l->claims[at].next) {
         const struct claim *c = &l->claims[at];
-        if (!may_have(l, c, server))
+        if (!may_have(l, tiers, c, server))
             continue;
         if (first != LEDGER_NONE && c->since - l->claims[first].since > HEAD_START)
             break;
@@ -96,10 +143,16 @@ static uint32_t first_waiter(const struct ledger *l, const struct tenant *t, uin
     return first;
 }
 
+/* When it began to wait, for the comparison with others. */
+static double since(const struct claim *c, unsigned own)
+{
+    return c->worker == own ? c->since - HEAD_START : c->since;
+}
+
 /* Whose turn it is on that server: the tenant with the fewest connections, then the longest wait.
  */
-static uint32_t next_waiter(const struct ledger *l, const struct group *g, uint32_t server,
-                            unsigned own)
+static uint32_t next_waiter(const struct ledger *l, const struct group *g,
+                            const struct tiers *tiers, uint32_t server, unsigned own)
 {
     uint32_t best = LEDGER_NONE;
     const struct tenant *best_tenant = NULL;
@@ -107,16 +160,27 @@ static uint32_t next_waiter(const struct ledger *l, const struct group *g, uint3
         const struct tenant *t = &l->tenants[at];
         if (ledger_is_capped(l, g, at) || (best_tenant != NULL && t->active > best_tenant->active))
             continue;
-        uint32_t claim = first_waiter(l, t, server, own);
+        if (t->named == t->waiting && l->servers[server].named == 0)
+            continue;
+        uint32_t claim = first_waiter(l, tiers, t, server, own);
         if (claim == LEDGER_NONE)
             continue;
         if (best_tenant == NULL || t->active < best_tenant->active ||
-            l->claims[claim].since < l->claims[best].since) {
+            since(&l->claims[claim], own) < since(&l->claims[best], own)) {
             best = claim;
             best_tenant = t;
         }
     }
     return best;
+}
+
+/* Somebody waits who could have any server. */
+static bool has_anyone(const struct ledger *l, const struct group *g)
+{
+    for (uint32_t at = g->waiting; at != LEDGER_NONE; at = l->tenants[at].next)
+        if (l->tenants[at].waiting > l->tenants[at].named && !ledger_is_capped(l, g, at))
+            return true;
+    return false;
 }
 
 /* A server that failed too often is tried by one request at a time. */
@@ -130,41 +194,68 @@ static void grant(struct ledger *l, struct ledger_seat *seat, struct group *g, u
                   uint32_t server)
 {
     ledger_leave_line(l, g, claim);
+    l->claims[claim].event = EVENT_GRANT;
     ledger_become_active(l, claim, server);
     note_probe(&l->servers[server]);
     ledger_post(l, seat, claim, EVENT_GRANT);
 }
 
-/* Asks for one idle connection to be closed, the oldest first: somebody waits for its place. */
-static void ask_to_give_up(struct ledger *l, struct ledger_seat *seat, struct ledger_server *s)
+static void grant_all(struct ledger *l, struct ledger_seat *seat, struct group *g)
 {
-    for (uint32_t at = s->idle_tail; at != LEDGER_NONE; at = l->claims[at].prev) {
-        if (l->claims[at].event == EVENT_GIVE_UP)
-            continue;
-        ledger_post(l, seat, at, EVENT_GIVE_UP);
-        return;
-    }
-}
-
-/* Grants what can be granted now. */
-void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
-{
-    bool skip[64] = {false};
-    double now = g->queued > 0 ? ledger_now() : 0;
-    while (g->queued > 0 && !g->held) {
-        uint32_t server = free_server(l, g, now, skip);
+    bool anyone = true;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        l->servers[at].skipped = false;
+    while (g->queued > 0) {
+        struct tiers tiers = tiers_of(l, g, ledger_now());
+        uint32_t server = free_server(l, g, &tiers, anyone);
         if (server == LEDGER_NONE)
             return;
-        uint32_t claim = next_waiter(l, g, server, LEDGER_NONE);
+        uint32_t claim = next_waiter(l, g, &tiers, server, LEDGER_NONE);
         if (claim != LEDGER_NONE) {
             grant(l, seat, g, claim, server);
             continue;
         }
-        unsigned index = 0;
-        for (uint32_t at = g->servers; at != server; at = l->servers[at].next)
-            index++;
-        skip[index % 64] = true;
+        l->servers[server].skipped = true;
+        anyone = anyone && has_anyone(l, g);
     }
+}
+
+/* The oldest idle connection of the server that has not been asked yet. */
+static void ask_one(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
+{
+    uint32_t at = s->idle_tail;
+    while (l->claims[at].leaving)
+        at = l->claims[at].prev;
+    ledger_ask_to_leave(l, seat, at);
+}
+
+/* Idle connections, of whatever worker, whose places somebody waits for are asked to be closed: as
+ * many as wait, so that a crowd need not come one by one. */
+static void make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    uint32_t leaving = 0;
+    bool anyone = has_anyone(l, g);
+    struct tiers tiers = tiers_of(l, g, ledger_now());
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        leaving += l->servers[at].leaving;
+    for (uint32_t at = g->servers; at != LEDGER_NONE && leaving < g->queued;
+         at = l->servers[at].next) {
+        const struct ledger_server *s = &l->servers[at];
+        if (s->idle <= s->leaving || ledger_has_room(s) || !is_wanted(l, g, &tiers, at, anyone) ||
+            next_waiter(l, g, &tiers, at, LEDGER_NONE) == LEDGER_NONE)
+            continue;
+        ask_one(l, seat, s);
+        leaving++;
+    }
+}
+
+void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    if (g->queued == 0 || g->held)
+        return;
+    grant_all(l, seat, g);
+    if (g->queued > 0)
+        make_room(l, seat, g);
 }
 
 /* --- asking and giving back --- */
@@ -172,10 +263,10 @@ void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
 static bool may_go(const struct ledger *l, const struct group *g, const struct claim *c,
                    const struct ledger_wish *wish)
 {
-    const struct ledger_server *s = &l->servers[wish->server];
-    if (g->held || wish->server == LEDGER_NONE || s->draining || s->gone || !ledger_has_room(s))
+    if (g->held || wish->server == LEDGER_NONE || ledger_is_capped(l, g, c->tenant))
         return false;
-    return !ledger_is_capped(l, g, c->tenant);
+    const struct ledger_server *s = &l->servers[wish->server];
+    return !s->draining && !s->gone && ledger_has_room(s);
 }
 
 uint32_t ledger_room_of(const struct ledger *l, const struct group *g)
@@ -187,13 +278,16 @@ uint32_t ledger_room_of(const struct ledger *l, const struct group *g)
     return room < LEDGER_NONE ? (uint32_t)room : LEDGER_NONE;
 }
 
-static void make_room(struct ledger *l, struct ledger_seat *seat, struct group *g,
-                      const struct ledger_wish *wish)
+/* Whoever waits only until an idle connection is closed does not wait in the queue. */
+static uint32_t idle_of(const struct ledger *l, const struct group *g, const struct claim *c)
 {
-    for (uint32_t at = g->servers; at != LEDGER_NONE && !g->held; at = l->servers[at].next)
-        if ((wish->server == LEDGER_NONE || wish->server == at || !wish->only) &&
-            l->servers[at].idle > 0 && !ledger_has_room(&l->servers[at]))
-            ask_to_give_up(l, seat, &l->servers[at]);
+    uint32_t idle = 0;
+    if (g->held || ledger_is_capped(l, g, c->tenant))
+        return 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        if (!c->only || c->server == at)
+            idle += l->servers[at].idle;
+    return idle;
 }
 
 static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, struct group *g,
@@ -201,21 +295,22 @@ static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, st
 {
     struct claim *c = &l->claims[claim];
     c->tenant = ledger_find_tenant(l, g, wish->tenant);
+    ledger_pump(l, seat, g); /* for who came first and may go by now: a probe may have become due */
     if (may_go(l, g, c, wish)) {
         ledger_become_active(l, claim, wish->server);
         note_probe(&l->servers[wish->server]);
         return LEDGER_GRANTED;
     }
-    if (g->queued >= ledger_room_of(l, g)) {
-        ledger_leave_tenant(l, g, c->tenant);
-        return LEDGER_FULL;
-    }
     c->since = ledger_now();
     ledger_wait_in_line(l, g, claim);
-    make_room(l, seat, g, wish);
-    if (wish->server == LEDGER_NONE) /* there may be room that the caller did not see */
-        ledger_pump(l, seat, g);
-    return LEDGER_WAITING;
+    ledger_pump(l, seat, g); /* there may be room that the caller did not see */
+    if (c->state != CLAIM_WAITING || g->queued <= ledger_room_of(l, g) ||
+        g->queued - ledger_room_of(l, g) <= idle_of(l, g, c))
+        return LEDGER_WAITING;
+    ledger_leave_line(l, g, claim);
+    ledger_leave_tenant(l, g, c->tenant);
+    ledger_free_claim(seat, claim);
+    return LEDGER_FULL;
 }
 
 enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_wish *wish,
@@ -233,14 +328,12 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
         .only = wish->only,
         .fresh = wish->fresh,
         .worker = (uint16_t)seat->worker,
-        .state = CLAIM_DROPPED, /* until it is in a list */
+        .state = CLAIM_FREE, /* until it is in a list */
     };
     struct group *g = ledger_lock_group(l, wish->group);
     enum ledger_answer answer = acquire(l, seat, g, wish, at);
     ledger_unlock_group(g);
     *claim = at;
-    if (answer == LEDGER_FULL)
-        ledger_free_claim(seat, at);
     return answer;
 }
 
@@ -259,13 +352,14 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
     struct claim *c = &l->claims[claim];
     struct group *g = ledger_lock_group(l, c->group);
     uint32_t whose = ledger_find_tenant(l, g, tenant);
-    bool good = c->event != EVENT_GIVE_UP && !g->held && !l->servers[c->server].draining &&
+    bool good = !c->leaving && !g->held && !l->servers[c->server].draining &&
                 !l->servers[c->server].gone && !ledger_is_capped(l, g, whose);
     if (good) {
         ledger_leave_idle(l, claim);
         c->tenant = whose;
         c->holder = holder;
         ledger_become_active(l, claim, c->server);
+        note_probe(&l->servers[c->server]);
     } else {
         ledger_leave_tenant(l, g, whose);
     }
@@ -273,12 +367,18 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
     return good;
 }
 
+/* Its limit was lowered meanwhile. */
+static bool is_over(const struct ledger_server *s)
+{
+    return s->max_conns > 0 && s->active + s->idle > s->max_conns;
+}
+
 /* An idle connection holds nobody's share. */
 static enum ledger_kept keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
-    if (s->idle >= s->keepalive || g->held || s->draining || s->gone)
+    if (s->idle >= s->keepalive || g->held || s->draining || s->gone || is_over(s))
         return LEDGER_CLOSE;
     ledger_leave_active(l, claim);
     change_tenant(l, g, c, g->anyone);
@@ -293,10 +393,10 @@ static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, stru
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
-    if (g->queued > 0 && !g->held && !s->draining && !s->gone && s->keepalive > 0 &&
-        (s->max_conns == 0 || s->active + s->idle <= s->max_conns)) {
+    if (g->queued > 0 && !g->held && s->keepalive > 0 && !is_over(s)) {
+        struct tiers tiers = tiers_of(l, g, ledger_now());
         l->tenants[tenant].active--; /* its own share is free for the choice */
-        waiter = next_waiter(l, g, server, seat->worker);
+        waiter = next_waiter(l, g, &tiers, server, seat->worker);
         l->tenants[tenant].active++;
     }
     if (waiter != LEDGER_NONE && l->claims[waiter].worker == seat->worker &&
@@ -319,6 +419,8 @@ enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, l->claims[claim].group);
     enum ledger_kept kept = release(l, seat, g, claim, holder, next);
+    if (kept != LEDGER_CLOSE) /* its tenant has one less: others of it may go elsewhere */
+        ledger_pump(l, seat, g);
     ledger_unlock_group(g);
     return kept;
 }
@@ -329,15 +431,17 @@ void ledger_drop(struct ledger_seat *seat, uint32_t claim)
     struct claim *c = &l->claims[claim];
     struct group *g = ledger_lock_group(l, c->group);
     uint32_t tenant = c->tenant;
-    if (c->state == CLAIM_WAITING)
-        ledger_leave_line(l, g, claim);
-    else if (c->state == CLAIM_ACTIVE)
-        ledger_leave_active(l, claim);
-    else if (c->state == CLAIM_IDLE)
-        ledger_leave_idle(l, claim);
+    ledger_leave(l, g, claim);
     ledger_free_claim(seat, claim);
     ledger_leave_tenant(l, g, tenant);
     ledger_pump(l, seat, g);
+    ledger_unlock_group(g);
+}
+
+void ledger_nudge(struct ledger_seat *seat, uint32_t group)
+{
+    struct group *g = ledger_lock_group(seat->ledger, group);
+    ledger_pump(seat->ledger, seat, g);
     ledger_unlock_group(g);
 }
 
@@ -377,11 +481,8 @@ static void collect(struct ledger_seat *seat, uint32_t claim)
     void *holder = c->holder;
     uint32_t server = c->server;
     c->event = EVENT_NONE;
-    __atomic_store_n(&c->in_box, false, __ATOMIC_RELEASE);
     ledger_unlock_group(g);
-    if (state == CLAIM_DROPPED)
-        ledger_free_claim(seat, claim);
-    else if (state == CLAIM_ACTIVE && event == EVENT_GRANT)
+    if (state == CLAIM_ACTIVE && event == EVENT_GRANT)
         seat->on_grant(holder, claim, server);
     else if (state == CLAIM_WAITING && event == EVENT_REFUSE)
         seat->on_refuse(holder);
@@ -389,56 +490,71 @@ static void collect(struct ledger_seat *seat, uint32_t claim)
         seat->on_give_up(holder);
 }
 
-void ledger_collect(struct ledger_seat *seat)
+/* Takes a word of bits; each is called with its number. */
+static void take_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
+                      void (*take)(struct ledger_seat *seat, uint32_t number))
 {
-    struct ledger *l = seat->ledger;
-    struct part *part = &l->parts[seat->worker];
-    uint64_t count;
-    if (read(part->wake, &count, sizeof count) < 0)
-        count = 0; /* our own news, which wakes nobody */
-    seat->posted = false;
-    uint32_t at = __atomic_exchange_n(&part->box, LEDGER_NONE, __ATOMIC_ACQUIRE),
-             first = LEDGER_NONE;
-    while (at != LEDGER_NONE) { /* the latest came first */
-        uint32_t next = l->claims[at].box_next;
-        l->claims[at].box_next = first;
-        first = at;
-        at = next;
-    }
-    while (first != LEDGER_NONE) {
-        uint32_t next = l->claims[first].box_next;
-        collect(seat, first);
-        first = next;
-    }
+    uint64_t bits = __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
+    for (; bits != 0; bits &= bits - 1)
+        take(seat, base + (uint32_t)__builtin_ctzll(bits));
 }
 
-/* Takes everything of a worker that has ended out of the claims. */
-static bool forget_claims(struct ledger *l, unsigned worker, uint32_t group)
+static void collect_news(struct ledger_seat *seat, uint32_t word)
 {
-    bool any = false;
+    struct part *part = &seat->ledger->parts[seat->worker];
+    take_bits(seat, &part->news[word], seat->worker * LEDGER_WORKER_MAX + word * 64, collect);
+}
+
+void ledger_collect(struct ledger_seat *seat)
+{
+    struct part *part = &seat->ledger->parts[seat->worker];
+    uint64_t count;
+    /* Our own news wake nobody, so there may be nothing to read. */
+    if ((!seat->posted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
+        read(part->wake, &count, sizeof count) < 0)
+        count = 0;
+    /* After the read: whoever finds it false from now on writes again. */
+    (void)__atomic_exchange_n(&part->woken, false, __ATOMIC_ACQ_REL);
+    seat->posted = false;
+    for (uint32_t i = 0; i < LEDGER_WORKER_MAX / 64 / 64; i++)
+        if (__atomic_load_n(&part->words[i], __ATOMIC_ACQUIRE) != 0)
+            take_bits(seat, &part->words[i], i * 64, collect_news);
+}
+
+/* Takes everything of a worker that has ended out of the lists. Where it died inside the lock, they
+ * were made again when that was taken. */
+static void forget_claims(struct ledger *l, unsigned worker)
+{
     for (uint32_t i = 0; i < l->parts[worker].used; i++) {
-        struct claim *c = &l->claims[worker * LEDGER_WORKER_MAX + i];
-        if (c->group != group || c->state == CLAIM_FREE)
+        uint32_t claim = worker * LEDGER_WORKER_MAX + i;
+        struct claim *c = &l->claims[claim];
+        if (c->state == CLAIM_FREE)
             continue;
+        struct group *g = ledger_lock_group(l, c->group);
+        ledger_leave(l, g, claim);
         c->state = CLAIM_FREE;
-        any = true;
+        c->event = EVENT_NONE;
+        ledger_leave_tenant(l, g, c->tenant);
+        ledger_unlock_group(g);
     }
-    return any;
 }
 
 void ledger_worker_gone(struct ledger *l, unsigned worker)
 {
+    struct part *part = &l->parts[worker];
+    forget_claims(l, worker);
     for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
         struct group *g = &l->groups[i];
-        if (g->key == 0)
+        if (g->key == 0 || g->refs[worker] == 0)
             continue;
         ledger_lock_group(l, i);
         g->refs[worker] = 0;
-        if (forget_claims(l, worker, i))
-            ledger_rebuild(l, g, i);
+        ledger_forget_servers(l, NULL, g, worker);
         ledger_pump(l, NULL, g);
         ledger_unlock_group(g);
     }
-    l->parts[worker].box = LEDGER_NONE;
-    l->parts[worker].used = 0;
+    memset(part->words, 0, sizeof part->words);
+    memset(part->news, 0, sizeof part->news);
+    part->woken = false;
+    part->used = 0;
 }

@@ -20,7 +20,7 @@
 #include "str.h"
 
 #define LEDGER_NONE        UINT32_MAX
-#define LEDGER_MAX_WORKERS 256
+#define LEDGER_MAX_WORKERS 1024 /* as many as the settings allow */
 
 struct ledger;
 
@@ -40,11 +40,14 @@ struct ledger_server {
     /* State. */
     uint32_t active; /* connections in use */
     uint32_t idle;
+    uint32_t leaving; /* of the idle ones: asked to be closed */
+    uint32_t named;   /* who wait for this server and no other */
+    bool skipped;     /* for one pass: nobody who waits may have it */
     bool draining;
     bool down;                            /* failed too often; tried again at retry_at */
     bool sick;                            /* its health checks fail */
-    bool gone;                            /* no address of the backend any more */
-    uint32_t fails;                       /* within fail_timeout */
+    bool gone;                            /* no worker knows it as an address of the backend */
+    uint32_t fails;                       /* since failed_at, for fail_timeout */
     double failed_at, retry_at, up_since; /* monotonic seconds */
     double next_check, checked_at;        /* when the next health check is due, the last began */
     uint32_t check_streak;                /* checks in a row that said otherwise */
@@ -82,7 +85,7 @@ double ledger_now(void);
 
 /* --- the master --- */
 
-/* NULL: no memory or descriptors. */
+/* NULL: no memory or descriptors, or more than LEDGER_MAX_WORKERS; see errno. */
 struct ledger *ledger_new(unsigned workers);
 void ledger_free(struct ledger *l);
 /* A worker has ended, however: what it held is given back, what others wait for is granted. */
@@ -93,17 +96,21 @@ void ledger_worker_gone(struct ledger *l, unsigned worker);
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker);
 /* Readable when something is in this worker's box. */
 int ledger_wake_fd(const struct ledger_seat *seat);
-/* Takes what others have left for this worker: calls on_grant and on_give_up. */
+/* Takes what is left for this worker: calls on_grant, on_refuse and on_give_up. They may leave
+ * more, see `posted`. */
 void ledger_collect(struct ledger_seat *seat);
 
 /* The group of that name, made where there is none; its limits are these from now on. LEDGER_NONE:
  * there are too many. Close it once for each time it was opened. */
 uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits);
 void ledger_close(struct ledger_seat *seat, uint32_t group);
-/* The server with that address in the group, likewise. */
+/* The server with that address in the group, likewise. A worker's requests are granted only servers
+ * that it has opened. LEDGER_NONE: there are too many. */
 uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
                             const struct ledger_server_limits *limits);
-/* No address of the backend any more, since its name has others: no request goes there. */
+/* Once for each time it was opened, at the latest when the group is closed for the last time: it is
+ * no address of the backend any more, as far as this worker knows. When no worker has it, it is
+ * gone; its number may then stand for another one. */
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
@@ -124,18 +131,18 @@ bool ledger_has_room(const struct ledger_server *s);
 double ledger_weight(const struct ledger_server *s, double now);
 
 enum ledger_answer {
-    LEDGER_GRANTED, /* *claim is active, on wish->server or, if that was any, *server */
+    LEDGER_GRANTED, /* *claim is active, on wish->server */
     LEDGER_WAITING, /* *claim waits; on_grant follows */
     LEDGER_FULL,    /* the queue is */
 };
 
 struct ledger_wish {
     uint32_t group;
-    uint32_t server; /* LEDGER_NONE: any that is usable */
+    uint32_t server; /* LEDGER_NONE: any that is usable, by a grant */
     bool only;       /* that server and no other */
     bool fresh;      /* a new connection, not a kept one of somebody else */
     uint32_t avoid;  /* has just failed; LEDGER_NONE: none */
-    uint64_t tenant; /* its hash; 0: none */
+    uint64_t tenant; /* its hash; 0 and 1: none */
     void *holder;
 };
 
@@ -157,6 +164,9 @@ enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *
                                 void **next);
 /* The connection is closed, or the wish is withdrawn, in whatever state. */
 void ledger_drop(struct ledger_seat *seat, uint32_t claim);
+
+/* Time has passed, and a server may be due for a probe (retry_at): grants what can be granted. */
+void ledger_nudge(struct ledger_seat *seat, uint32_t group);
 
 /* Everybody of this worker who waits for the group need not wait any more: on_refuse. */
 void ledger_refuse_all(struct ledger_seat *seat, uint32_t group);

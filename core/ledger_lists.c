@@ -3,15 +3,20 @@
  * and box, and the lock.
  *
  * Counts and lists can be made again from the claims (rebuild), which is what happens when a worker
- * dies, inside the lock or outside. Claims belong to workers: each takes them from a part of its
- * own without a lock. What one worker has to tell another (a grant, a connection to give up) is
- * marked in the claim, which then lies in the other's box until it is collected.
+ * dies inside the lock. So that this is right at whatever instruction it died, a claim's fields are
+ * written before its state, and its news before its state too; those are told again. Claims belong
+ * to workers: each takes them from a part of its own without a lock. What one worker has to tell
+ * another (a grant, a connection to give up) is marked in the claim, which then lies in the other's
+ * box until it is collected.
  */
 #include "ledger_inner.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
+
+#define LOCK_PATIENCE 10000000 /* nanoseconds */
 
 /* --- tenants; the group is locked --- */
 
@@ -20,10 +25,35 @@ static uint32_t *bucket_of(struct group *g, uint64_t hash)
     return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
 }
 
+/* Returns true when whoever had it died. A process that is killed just when an unlock has woken it
+ * takes that wake-up along, and who sleeps beside it may sleep for ever (the kernel only helps
+ * where nobody has taken the lock since): so nobody sleeps long without another look. */
+static bool take_lock(pthread_mutex_t *lock)
+{
+    int err = pthread_mutex_trylock(lock);
+    while (err == EBUSY || err == ETIMEDOUT) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOCK_PATIENCE;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        err = pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until);
+    }
+    if (err == EOWNERDEAD)
+        pthread_mutex_consistent(lock);
+    return err == EOWNERDEAD;
+}
+
 void ledger_lock_directory(struct ledger *l)
 {
-    if (pthread_mutex_lock(&l->lock) == EOWNERDEAD)
-        pthread_mutex_consistent(&l->lock); /* each change in there is one store, or repeated */
+    take_lock(&l->lock); /* each change in there is one store, or repeated */
+}
+
+void ledger_unlock_directory(struct ledger *l)
+{
+    pthread_mutex_unlock(&l->lock);
 }
 
 uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
@@ -34,13 +64,13 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
         l->free_tenant = l->tenants[at].next;
     else if (l->tenants_used < LEDGER_TENANTS)
         at = l->tenants_used++;
-    pthread_mutex_unlock(&l->lock);
+    ledger_unlock_directory(l);
     if (at == LEDGER_NONE) /* too many at once: they share what the nameless have */
         return g->anyone;
     uint32_t *bucket = bucket_of(g, hash);
     l->tenants[at] = (struct tenant){
         .hash = hash, .bucket_next = *bucket, .head = LEDGER_NONE, .tail = LEDGER_NONE};
-    *bucket = at;
+    __atomic_store_n(bucket, at, __ATOMIC_RELEASE); /* only now that it is whole */
     return at;
 }
 
@@ -67,7 +97,7 @@ void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant)
     ledger_lock_directory(l);
     t->next = l->free_tenant;
     l->free_tenant = tenant;
-    pthread_mutex_unlock(&l->lock);
+    ledger_unlock_directory(l);
 }
 
 static void list_tenant(struct ledger *l, struct group *g, uint32_t tenant)
@@ -100,11 +130,34 @@ bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t te
 
 /* --- lists of claims; the group is locked --- */
 
+/* Behind everything else that has been written to the claim: the compiler must not move it. */
+static void set_state(struct claim *c, enum claim_state state)
+{
+    __atomic_store_n(&c->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+static void count_waiter(struct ledger *l, struct group *g, const struct claim *c, int by)
+{
+    struct tenant *t = &l->tenants[c->tenant];
+    t->waiting += (uint32_t)by;
+    g->queued += (uint32_t)by;
+    if (c->avoid != LEDGER_NONE)
+        g->avoiding += (uint32_t)by;
+    if (!c->only) {
+        g->anyone_of[c->worker] += (uint32_t)by;
+        ledger_set_worker(&g->with_anyone, c->worker, g->anyone_of[c->worker] > 0);
+        return;
+    }
+    t->named += (uint32_t)by;
+    if (c->server != LEDGER_NONE)
+        l->servers[c->server].named += (uint32_t)by;
+}
+
 void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     struct tenant *t = &l->tenants[c->tenant];
-    c->state = CLAIM_WAITING;
+    set_state(c, CLAIM_WAITING);
     c->next = LEDGER_NONE;
     c->prev = t->tail;
     if (t->tail != LEDGER_NONE)
@@ -112,8 +165,7 @@ void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim)
     else
         t->head = claim;
     t->tail = claim;
-    t->waiting++;
-    g->queued++;
+    count_waiter(l, g, c, 1);
     if (!t->listed)
         list_tenant(l, g, c->tenant);
 }
@@ -130,8 +182,7 @@ void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim)
         l->claims[c->next].prev = c->prev;
     else
         t->tail = c->prev;
-    t->waiting--;
-    g->queued--;
+    count_waiter(l, g, c, -1);
     if (t->waiting == 0)
         unlist_tenant(l, g, c->tenant);
 }
@@ -140,7 +191,7 @@ void ledger_become_idle(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
-    c->state = CLAIM_IDLE;
+    set_state(c, CLAIM_IDLE);
     c->prev = LEDGER_NONE;
     c->next = s->idle_head;
     if (c->next != LEDGER_NONE)
@@ -149,6 +200,7 @@ void ledger_become_idle(struct ledger *l, uint32_t claim)
         s->idle_tail = claim;
     s->idle_head = claim;
     s->idle++;
+    s->leaving += c->leaving;
 }
 
 void ledger_leave_idle(struct ledger *l, uint32_t claim)
@@ -164,14 +216,16 @@ void ledger_leave_idle(struct ledger *l, uint32_t claim)
     else
         s->idle_tail = c->prev;
     s->idle--;
+    s->leaving -= c->leaving;
+    c->leaving = false;
 }
 
 void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[server];
-    c->state = CLAIM_ACTIVE;
     c->server = server;
+    set_state(c, CLAIM_ACTIVE);
     s->active++;
     s->requests++;
     l->tenants[c->tenant].active++;
@@ -182,6 +236,23 @@ void ledger_leave_active(struct ledger *l, uint32_t claim)
     struct claim *c = &l->claims[claim];
     l->servers[c->server].active--;
     l->tenants[c->tenant].active--;
+}
+
+void ledger_leave(struct ledger *l, struct group *g, uint32_t claim)
+{
+    switch (l->claims[claim].state) {
+    case CLAIM_WAITING:
+        ledger_leave_line(l, g, claim);
+        break;
+    case CLAIM_ACTIVE:
+        ledger_leave_active(l, claim);
+        break;
+    case CLAIM_IDLE:
+        ledger_leave_idle(l, claim);
+        break;
+    default:
+        break;
+    }
 }
 
 /* --- a worker's claims and box --- */
@@ -198,38 +269,49 @@ uint32_t ledger_take_claim(struct ledger_seat *seat)
     return at;
 }
 
-/* What lies in the box is only marked, and free once it has been collected. */
 void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
 {
     struct claim *c = &seat->ledger->claims[claim];
-    if (__atomic_load_n(&c->in_box, __ATOMIC_ACQUIRE)) {
-        c->state = CLAIM_DROPPED;
-        return;
-    }
-    c->state = CLAIM_FREE;
+    c->event = EVENT_NONE;
+    set_state(c, CLAIM_FREE);
     c->next = seat->free;
     seat->free = claim;
 }
 
-/* Leaves news for the claim's worker. The group is locked, so nobody else marks this claim. `seat`
- * is NULL when it is the master that speaks. */
+/* Says that the claim has news. */
+static void mark(struct part *part, uint32_t claim)
+{
+    uint32_t at = claim % LEDGER_WORKER_MAX;
+    __atomic_fetch_or(&part->news[at / 64], 1ull << at % 64, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&part->words[at / 64 / 64], 1ull << at / 64 % 64, __ATOMIC_RELEASE);
+}
+
+static void wake(struct part *part)
+{
+    if (write(part->wake, &(uint64_t){1}, 8) < 0)
+        return; /* full: it is awake already */
+}
+
 void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim, enum claim_event event)
 {
     struct claim *c = &l->claims[claim];
     struct part *part = &l->parts[c->worker];
     c->event = (uint8_t)event;
-    if (c->in_box)
-        return;
-    c->in_box = true;
-    uint32_t head = __atomic_load_n(&part->box, __ATOMIC_RELAXED);
-    do
-        c->box_next = head;
-    while (!__atomic_compare_exchange_n(&part->box, &head, claim, false, __ATOMIC_RELEASE,
-                                        __ATOMIC_RELAXED));
+    mark(part, claim);
     if (seat != NULL && seat->worker == c->worker)
         seat->posted = true;
-    else if (head == LEDGER_NONE && write(part->wake, &(uint64_t){1}, 8) < 0)
-        return; /* full: it is awake already */
+    else if (!__atomic_exchange_n(&part->woken, true, __ATOMIC_ACQ_REL))
+        wake(part);
+}
+
+void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    if (c->leaving)
+        return;
+    c->leaving = true;
+    l->servers[c->server].leaving++;
+    ledger_post(l, seat, claim, EVENT_GIVE_UP);
 }
 
 /* --- counts made again --- */
@@ -238,17 +320,42 @@ static void clear_group(struct ledger *l, struct group *g)
 {
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         struct ledger_server *s = &l->servers[at];
-        s->active = s->idle = 0;
+        s->active = s->idle = s->leaving = s->named = 0;
         s->idle_head = s->idle_tail = LEDGER_NONE;
     }
     for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
-        for (uint32_t at = g->tenants[i]; at != LEDGER_NONE; at = l->tenants[at].bucket_next)
-            l->tenants[at] = (struct tenant){.hash = l->tenants[at].hash,
-                                             .bucket_next = l->tenants[at].bucket_next,
-                                             .head = LEDGER_NONE,
-                                             .tail = LEDGER_NONE};
-    g->queued = 0;
+        for (uint32_t at = g->tenants[i]; at != LEDGER_NONE; at = l->tenants[at].bucket_next) {
+            struct tenant *t = &l->tenants[at];
+            t->active = t->waiting = t->named = 0;
+            t->head = t->tail = LEDGER_NONE;
+            t->listed = false;
+        }
+    g->queued = g->avoiding = 0;
+    memset(g->anyone_of, 0, sizeof g->anyone_of);
+    memset(&g->with_anyone, 0, sizeof g->with_anyone);
     g->waiting = LEDGER_NONE;
+}
+
+void ledger_sweep_tenants(struct ledger *l, struct group *g)
+{
+    for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
+        for (uint32_t at = g->tenants[i], next; at != LEDGER_NONE; at = next) {
+            next = l->tenants[at].bucket_next;
+            ledger_leave_tenant(l, g, at);
+        }
+}
+
+/* Tells again what whoever died may have told by half. */
+static void tell_again(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct part *part = &l->parts[c->worker];
+    if (c->state == CLAIM_IDLE && c->leaving)
+        c->event = EVENT_GIVE_UP;
+    if (c->event == EVENT_NONE)
+        return;
+    mark(part, claim);
+    wake(part);
 }
 
 static int compare_since(const void *a, const void *b, void *claims)
@@ -258,31 +365,43 @@ static int compare_since(const void *a, const void *b, void *claims)
     return x < y ? -1 : x > y;
 }
 
-/* Whoever locked the group died in there, or has gone with claims of it: all counts and lists are
- * made again from the claims that are left. */
-void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
+/* Counts one claim; those that wait are left for later, to be put in their order. */
+static bool count_again(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    if (c->state == CLAIM_IDLE)
+        ledger_become_idle(l, claim);
+    if (c->state == CLAIM_ACTIVE) {
+        l->servers[c->server].active++;
+        l->tenants[c->tenant].active++;
+    }
+    tell_again(l, claim);
+    return c->state == CLAIM_WAITING;
+}
+
+/* There is no going on without: the next one who takes the lock tries again. */
+static uint32_t *grow(uint32_t *list, size_t room)
+{
+    uint32_t *more = realloc(list, room * sizeof *more);
+    if (more == NULL)
+        abort();
+    return more;
+}
+
+/* Whoever locked the group died in there: all counts and lists are made again from the claims. */
+static void rebuild(struct ledger *l, struct group *g, uint32_t group)
 {
     size_t count = 0, room = 64;
-    uint32_t *waiters = malloc(room * sizeof *waiters);
+    uint32_t *waiters = grow(NULL, room);
     clear_group(l, g);
     for (unsigned w = 0; w < l->workers; w++) {
         for (uint32_t i = 0; i < l->parts[w].used; i++) {
             uint32_t claim = w * LEDGER_WORKER_MAX + i;
-            struct claim *c = &l->claims[claim];
-            if (c->group != group || c->state == CLAIM_FREE || c->state == CLAIM_DROPPED)
-                continue;
-            if (c->state == CLAIM_IDLE)
-                ledger_become_idle(l, claim);
-            if (c->state == CLAIM_ACTIVE) {
-                l->servers[c->server].active++;
-                l->tenants[c->tenant].active++;
-            }
-            if (c->state != CLAIM_WAITING)
+            const struct claim *c = &l->claims[claim];
+            if (c->state == CLAIM_FREE || c->group != group || !count_again(l, claim))
                 continue;
             if (count == room)
-                waiters = realloc(waiters, (room *= 2) * sizeof *waiters);
-            if (waiters == NULL)
-                abort();
+                waiters = grow(waiters, room *= 2);
             waiters[count++] = claim;
         }
     }
@@ -290,15 +409,14 @@ void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
     for (size_t i = 0; i < count; i++)
         ledger_wait_in_line(l, g, waiters[i]);
     free(waiters);
+    ledger_sweep_tenants(l, g);
 }
 
 struct group *ledger_lock_group(struct ledger *l, uint32_t group)
 {
     struct group *g = &l->groups[group];
-    if (pthread_mutex_lock(&g->lock) == EOWNERDEAD) {
-        pthread_mutex_consistent(&g->lock);
-        ledger_rebuild(l, g, group);
-    }
+    if (take_lock(&g->lock))
+        rebuild(l, g, group);
     return g;
 }
 

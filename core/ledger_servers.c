@@ -4,6 +4,7 @@
  */
 #include "ledger_inner.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -33,6 +34,10 @@ static void init_lock(pthread_mutex_t *lock)
 
 struct ledger *ledger_new(unsigned workers)
 {
+    if (workers > LEDGER_MAX_WORKERS) {
+        errno = E2BIG;
+        return NULL;
+    }
     size_t size =
         sizeof(struct ledger) + (size_t)workers * LEDGER_WORKER_MAX * sizeof(struct claim);
     struct ledger *l =
@@ -44,7 +49,6 @@ struct ledger *ledger_new(unsigned workers)
     l->free_tenant = LEDGER_NONE;
     init_lock(&l->lock);
     for (unsigned i = 0; i < workers; i++) {
-        l->parts[i].box = LEDGER_NONE;
         l->parts[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
         if (l->parts[i].wake < 0) {
             ledger_free(l);
@@ -72,6 +76,8 @@ static uint64_t hash_of(struct str s)
     return hash != 0 ? hash : 1;
 }
 
+/* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
+ * once can be told from one that never was. */
 static void init_group(struct group *g, uint64_t key)
 {
     if (!g->made)
@@ -80,35 +86,29 @@ static void init_group(struct group *g, uint64_t key)
     memset(g->refs, 0, sizeof g->refs);
     g->made = true;
     g->held = false;
-    g->queued = 0;
+    g->queued = g->avoiding = 0;
+    memset(g->anyone_of, 0, sizeof g->anyone_of);
+    memset(&g->with_anyone, 0, sizeof g->with_anyone);
     g->servers = g->waiting = g->anyone = LEDGER_NONE;
-    g->key = key;
+    __atomic_store_n(&g->key, key, __ATOMIC_RELEASE);
 }
 
-uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
+/* The group's place, made where there is none. */
+static uint32_t find_group(struct ledger *l, uint64_t key)
 {
-    struct ledger *l = seat->ledger;
-    uint64_t key = hash_of(name);
     uint32_t at = LEDGER_NONE;
     ledger_lock_directory(l);
-    for (uint32_t i = 0; i < LEDGER_GROUPS && (at == LEDGER_NONE || l->groups[at].key != key); i++)
-        if (l->groups[i].key == key || (at == LEDGER_NONE && l->groups[i].key == 0))
+    for (uint32_t n = 0; n < LEDGER_GROUPS; n++) {
+        uint32_t i = (uint32_t)(key + n) % LEDGER_GROUPS;
+        if (l->groups[i].key == key || (l->groups[i].key == 0 && at == LEDGER_NONE))
             at = i;
-    bool made = at != LEDGER_NONE && l->groups[at].key == 0;
-    if (made)
+        if (l->groups[i].key == key || !l->groups[i].made) /* no place behind it was ever used */
+            break;
+    }
+    if (at != LEDGER_NONE && l->groups[at].key == 0)
         init_group(&l->groups[at], key);
-    pthread_mutex_unlock(&l->lock);
-    if (at == LEDGER_NONE)
-        return at;
-    struct group *g = ledger_lock_group(l, at);
-    if (g->anyone == LEDGER_NONE)
-        g->anyone = ledger_new_tenant(l, g, 1);
-    g->queue = limits->queue;
-    g->per_tenant = limits->per_tenant;
-    if (g->refs[seat->worker] < UINT16_MAX)
-        g->refs[seat->worker]++;
-    ledger_unlock_group(g);
-    return g->anyone != LEDGER_NONE ? at : LEDGER_NONE;
+    ledger_unlock_directory(l);
+    return at;
 }
 
 static bool is_referred(const struct ledger *l, const struct group *g)
@@ -119,24 +119,87 @@ static bool is_referred(const struct ledger *l, const struct group *g)
     return false;
 }
 
-/* Nobody has the backend any more. */
+/* Nobody has the backend any more. From the moment that a key is 0 its place may be somebody
+ * else's.
+ */
 static void free_group(struct ledger *l, struct group *g)
 {
-    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
-        l->servers[at].key = 0;
-    g->key = 0;
     uint32_t anyone = g->anyone;
     g->anyone = LEDGER_NONE;
-    ledger_leave_tenant(l, g, anyone);
+    if (anyone != LEDGER_NONE)
+        ledger_leave_tenant(l, g, anyone);
+    ledger_lock_directory(l);
+    for (uint32_t at = g->servers, next; at != LEDGER_NONE; at = next) {
+        next = l->servers[at].next;
+        memset(l->server_refs[at], 0, sizeof l->server_refs[at]);
+        memset(&l->known[at], 0, sizeof l->known[at]);
+        l->servers[at].key = 0;
+    }
+    g->servers = LEDGER_NONE;
+    g->key = 0;
+    ledger_unlock_directory(l);
+}
+
+/* Groups that nobody closed, since the last who had them was killed. They are kept as long as there
+ * is room, so that what an operator has said (hold, drain) outlives a worker. */
+static void sweep_groups(struct ledger *l)
+{
+    for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
+        if (l->groups[i].key == 0)
+            continue;
+        struct group *g = ledger_lock_group(l, i);
+        if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
+            free_group(l, g);
+        ledger_unlock_group(g);
+    }
+}
+
+/* The group, locked; NULL: there are too many. */
+static struct group *lock_named(struct ledger *l, uint64_t key, uint32_t *at)
+{
+    for (bool swept = false;;) {
+        *at = find_group(l, key);
+        if (*at == LEDGER_NONE) {
+            if (swept)
+                return NULL;
+            sweep_groups(l);
+            swept = true;
+            continue;
+        }
+        struct group *g = ledger_lock_group(l, *at);
+        if (g->anyone == LEDGER_NONE && g->key == key)
+            g->anyone = ledger_new_tenant(l, g, 1);
+        if (g->anyone != LEDGER_NONE && g->key == key)
+            return g;
+        bool closed = g->key != key; /* by its last owner, before it was locked */
+        ledger_unlock_group(g);
+        if (!closed)
+            return NULL;
+    }
+}
+
+uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
+{
+    uint32_t at;
+    struct group *g = lock_named(seat->ledger, hash_of(name), &at);
+    if (g == NULL)
+        return LEDGER_NONE;
+    g->queue = limits->queue;
+    g->per_tenant = limits->per_tenant;
+    if (g->refs[seat->worker] < UINT16_MAX)
+        g->refs[seat->worker]++;
+    ledger_pump(seat->ledger, seat, g); /* a tenant's share may be larger now */
+    ledger_unlock_group(g);
+    return at;
 }
 
 void ledger_close(struct ledger_seat *seat, uint32_t group)
 {
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, group);
-    if (g->refs[seat->worker] > 0)
-        g->refs[seat->worker]--;
-    if (!is_referred(l, g) && g->queued == 0)
+    if (g->refs[seat->worker] > 0 && --g->refs[seat->worker] == 0)
+        ledger_forget_servers(l, seat, g, seat->worker);
+    if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
         free_group(l, g);
     ledger_unlock_group(g);
 }
@@ -149,36 +212,58 @@ static uint32_t find_server(const struct ledger *l, const struct group *g, uint6
     return at;
 }
 
-/* A place for one more server of the group, at the end of its list. */
-static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
+/* A place for one more server of the group: one that has gone, or a new one at the end of its list.
+ */
+static uint32_t place_server(struct ledger *l, struct group *g)
 {
-    uint32_t at = 0, *last = &g->servers;
+    uint32_t *last = &g->servers, at = LEDGER_NONE;
+    for (; *last != LEDGER_NONE; last = &l->servers[*last].next) {
+        const struct ledger_server *s = &l->servers[*last];
+        if (s->gone && s->active + s->idle + s->named == 0)
+            return *last;
+    }
     ledger_lock_directory(l);
-    while (at < LEDGER_SERVERS && l->servers[at].key != 0)
-        at++;
-    if (at < LEDGER_SERVERS)
-        l->servers[at] = (struct ledger_server){.key = key,
-                                                .group = group,
-                                                .next = LEDGER_NONE,
-                                                .idle_head = LEDGER_NONE,
-                                                .idle_tail = LEDGER_NONE};
-    pthread_mutex_unlock(&l->lock);
-    if (at == LEDGER_SERVERS)
-        return LEDGER_NONE;
-    while (*last != LEDGER_NONE)
-        last = &l->servers[*last].next;
-    *last = at;
+    for (uint32_t n = 0; n < LEDGER_SERVERS && at == LEDGER_NONE; n++) {
+        uint32_t i = (l->next_server + n) % LEDGER_SERVERS;
+        if (l->servers[i].key == 0)
+            at = i;
+    }
+    if (at != LEDGER_NONE) {
+        l->next_server = at + 1;
+        l->servers[at].next = LEDGER_NONE;
+        l->servers[at].gone = true;
+        l->servers[at].key = 1; /* taken; its own follows */
+    }
+    ledger_unlock_directory(l);
+    if (at != LEDGER_NONE)
+        *last = at;
     return at;
 }
 
-uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
+/* Its place in the list stays as it is, whoever dies here. */
+static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
+{
+    uint32_t at = place_server(l, g);
+    if (at == LEDGER_NONE)
+        return at;
+    struct ledger_server *s = &l->servers[at];
+    size_t kept = offsetof(struct ledger_server, next) + sizeof s->next;
+    memset((char *)s + kept, 0, sizeof *s - kept);
+    s->idle_head = s->idle_tail = LEDGER_NONE;
+    s->gone = true;
+    s->group = group;
+    s->key = key;
+    return at;
+}
+
+static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t key,
                             const struct ledger_server_limits *limits)
 {
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, group);
-    uint32_t at = find_server(l, g, hash_of(address));
+    uint32_t at = find_server(l, g, key);
     if (at == LEDGER_NONE)
-        at = new_server(l, g, group, hash_of(address));
+        at = new_server(l, g, group, key);
     if (at != LEDGER_NONE) {
         struct ledger_server *s = &l->servers[at];
         s->max_conns = limits->max_conns;
@@ -189,10 +274,23 @@ uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str
         s->weight = limits->weight;
         s->backup = limits->backup;
         s->gone = false;
+        if (l->server_refs[at][seat->worker] < UINT16_MAX)
+            l->server_refs[at][seat->worker]++;
+        ledger_set_worker(&l->known[at], seat->worker, true);
         ledger_pump(l, seat, g);
     }
     ledger_unlock_group(g);
     return at;
+}
+
+uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
+                            const struct ledger_server_limits *limits)
+{
+    uint32_t at = open_server(seat, group, hash_of(address), limits);
+    if (at != LEDGER_NONE)
+        return at;
+    sweep_groups(seat->ledger);
+    return open_server(seat, group, hash_of(address), limits);
 }
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
@@ -225,7 +323,7 @@ uint32_t ledger_first(const struct ledger_seat *seat, uint32_t group)
 static void give_up_all(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
 {
     for (uint32_t at = s->idle_head; at != LEDGER_NONE; at = l->claims[at].next)
-        ledger_post(l, seat, at, EVENT_GIVE_UP);
+        ledger_ask_to_leave(l, seat, at);
 }
 
 void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held)
@@ -258,12 +356,36 @@ void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
     ledger_unlock_group(g);
 }
 
+/* A worker knows the server no more; when nobody does it is gone. */
+static void leave_server(struct ledger *l, struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s = &l->servers[server];
+    if (ledger_have_common(&l->known[server], &l->known[server]))
+        return;
+    s->gone = true;
+    give_up_all(l, seat, s);
+}
+
+void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                           unsigned worker)
+{
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        l->server_refs[at][worker] = 0;
+        ledger_set_worker(&l->known[at], worker, false);
+        leave_server(l, seat, at);
+    }
+}
+
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s;
+    struct ledger *l = seat->ledger;
     struct group *g = lock_server(seat, server, &s);
-    s->gone = true;
-    give_up_all(seat->ledger, seat, s);
+    if (l->server_refs[server][seat->worker] > 0)
+        l->server_refs[server][seat->worker]--;
+    ledger_set_worker(&l->known[server], seat->worker, l->server_refs[server][seat->worker] > 0);
+    leave_server(l, seat, server);
+    ledger_pump(l, seat, g); /* it may be the backups' turn */
     ledger_unlock_group(g);
 }
 
@@ -283,13 +405,18 @@ bool ledger_failed(struct ledger_seat *seat, uint32_t server)
     struct group *g = lock_server(seat, server, &s);
     bool was_down = s->down;
     s->failures++;
-    s->fails = now - s->failed_at < s->fail_timeout ? s->fails + 1 : 1;
-    s->failed_at = now;
+    if (s->fails == 0 || now - s->failed_at >= s->fail_timeout) {
+        s->fails = 0;
+        s->failed_at = now;
+    }
+    s->fails++;
     if (s->max_fails > 0 && (was_down || s->fails >= s->max_fails) && has_others(seat->ledger, g)) {
         s->down = true;
         s->retry_at = now + s->fail_timeout;
     }
     bool changed = s->down && !was_down;
+    if (changed) /* others may have to take what waits: backups, or those that are down as well */
+        ledger_pump(seat->ledger, seat, g);
     ledger_unlock_group(g);
     return changed;
 }
@@ -329,8 +456,8 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
         if (good) {
             s->down = false;
             is_back(s);
-            ledger_pump(seat->ledger, seat, g);
         }
+        ledger_pump(seat->ledger, seat, g);
     }
     ledger_unlock_group(g);
     return changed;

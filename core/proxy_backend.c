@@ -556,8 +556,8 @@ static int pick(struct proxy *px, const struct backend_candidates *candidates)
     unsigned chosen, queued = backend_queued(b);
     for (unsigned i = 0; i < candidates->count; i++) {
         int server = candidates->list[i];
-        list[i] =
-            (struct script_server){backend_server(b, server), backend_address(b, server), queued};
+        list[i] = (struct script_server){backend_server(b, server), backend_address(b, server),
+                                         queued, false};
     }
     if (script_balance(script, &px->req, &px->call, list, candidates->count, &chosen,
                        &px->cookie) == SCRIPT_DONE)

@@ -63,6 +63,7 @@ struct script_server {
     const struct ledger_server *slot;
     struct str address;
     unsigned queued; /* requests that wait for the backend */
+    bool gone;       /* no address of the backend any more */
 };
 
 struct script_backend {

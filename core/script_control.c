@@ -77,7 +77,7 @@ static int core_backends(lua_State *L)
         set_number(L, "max_queue", backend.queue_room);
         lua_newtable(L);
         for (unsigned j = 0, n = 0; world->server(world->ctx, i, j, &server); j++) {
-            if (server.slot->gone)
+            if (server.gone)
                 continue;
             push_server(L, &server);
             lua_rawseti(L, -2, (int)++n);

@@ -1,0 +1,63 @@
+/*
+ * backend_inner - a backend's own data, for backend*.c only: backend.c has servers, leases and what
+ * is known of them; backend_names.c the servers that are given by name.
+ */
+#ifndef MG_BACKEND_INNER_H
+#define MG_BACKEND_INNER_H
+
+#include "backend.h"
+
+struct server {
+    struct backend *backend;
+    const struct server_settings *settings;
+    struct addr addr;
+    char address[ADDR_TEXT_SIZE]; /* numeric, or of a unix socket */
+    uint32_t slot;                /* in the ledger */
+    int number;
+    struct conn *idle; /* kept connections, the latest first */
+    unsigned conns;
+    bool gone; /* its name has other addresses now */
+};
+
+/* A server that is a name: every address of it is one. */
+struct name {
+    struct lookup lookup;
+    struct deadline again;
+    struct backend *backend;
+    const struct server_settings *settings;
+    double asked_at;
+    bool answered; /* once at least, whatever the answer was */
+    bool failed;   /* the last time */
+    char problem[200];
+};
+
+struct backend {
+    const struct backend_settings *settings;
+    struct backends *all;
+    uint32_t group;
+    struct server **servers;
+    int count;
+    struct resolver *resolver;
+    struct name *names;
+    unsigned name_count;
+    struct deadline probe; /* a server that is down may be tried again, and somebody waits */
+};
+
+/* --- backend.c --- */
+
+/* After every call that may have left news for this worker itself. */
+void backend_look_into_box(struct backends *all);
+/* Adds a server; its number may be one that has gone. NULL, or why not. */
+const char *backend_add_server(struct backend *b, const struct server_settings *settings,
+                               const struct addr *addr);
+
+/* --- backend_names.c --- */
+
+/* Looks a name up, now and again. */
+void backend_add_name(struct backend *b, const struct server_settings *settings);
+/* A connect has failed: the name may have another address by now. */
+void backend_look_again(struct backend *b, const struct server_settings *settings);
+/* Some name has never been answered. */
+bool backend_is_looking(const struct backend *b);
+
+#endif
