@@ -501,14 +501,6 @@ void backend_refresh(struct backend *b)
 
 /* --- leases --- */
 
-static uint64_t tenant_hash(struct str tenant)
-{
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
-    for (size_t i = 0; i < tenant.n; i++)
-        hash = (hash ^ (unsigned char)tenant.p[i]) * 1099511628211u;
-    return tenant.n > 0 ? hash | 2 : 0;
-}
-
 /* A connection under a claim that has been granted. */
 static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t claim)
 {
@@ -617,7 +609,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
         .ops = acquire->ops,
         .user = acquire->user,
         .connect_timeout = acquire->connect_timeout,
-        .tenant = tenant_hash(acquire->tenant),
+        .tenant = ledger_tenant(&b->all->seat, acquire->tenant),
         .avoid = acquire->avoid >= 0 ? b->servers[acquire->avoid]->slot : LEDGER_NONE,
         .server = acquire->server,
         .only = acquire->only,

@@ -130,6 +130,10 @@ bool ledger_has_room(const struct ledger_server *s);
 /* Its weight, which grows for slow_start seconds after it came back. */
 double ledger_weight(const struct ledger_server *s, double now);
 
+/* What stands for a tenant's name; clients may choose names, but can't make two that are taken for
+ * one. 0 for the empty name. */
+uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name);
+
 enum ledger_answer {
     LEDGER_GRANTED, /* *claim is active, on wish->server */
     LEDGER_WAITING, /* *claim waits; on_grant follows */

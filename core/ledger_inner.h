@@ -78,6 +78,7 @@ struct part {
 
 struct ledger {
     size_t size;
+    uint64_t seed; /* of tenants' hashes */
     unsigned workers;
     pthread_mutex_t lock; /* of groups, servers and tenants coming and going */
     uint32_t free_tenant, tenants_used;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -45,6 +46,8 @@ struct ledger *ledger_new(unsigned workers)
     if (l == MAP_FAILED)
         return NULL;
     l->size = size;
+    if (getrandom(&l->seed, sizeof l->seed, 0) < 0)
+        l->seed = (uint64_t)(uintptr_t)l; /* no worse than nothing */
     l->workers = workers;
     l->free_tenant = LEDGER_NONE;
     init_lock(&l->lock);
@@ -68,12 +71,24 @@ void ledger_free(struct ledger *l)
 
 /* --- groups and servers --- */
 
-static uint64_t hash_of(struct str s)
+/* FNV-1a. */
+static uint64_t mix(uint64_t hash, struct str s)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a; 0 means free */
     for (size_t i = 0; i < s.n; i++)
         hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
-    return hash != 0 ? hash : 1;
+    return hash;
+}
+
+static uint64_t hash_of(struct str s)
+{
+    uint64_t hash = mix(14695981039346656037u, s);
+    return hash != 0 ? hash : 1; /* 0 means free */
+}
+
+uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
+{
+    uint64_t hash = mix(seat->ledger->seed, name);
+    return name.n == 0 ? 0 : hash | 2; /* 0 and 1 are the nameless */
 }
 
 /* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
