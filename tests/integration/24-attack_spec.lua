@@ -728,7 +728,9 @@ describe("STDERR without an end", function()
     assert.equal("hello\n", r:get("stderr_size=" .. 40 * MEGABYTE).body)
     assert.is_true(#r.server:errors() > 40 * MEGABYTE)
     local more = peak() - before
-    assert.is_true(more < 8 * MEGABYTE, ("%.1f MB more than before"):format(more / MEGABYTE))
+    -- AddressSanitizer keeps what was freed for a while.
+    local allowed = (server.binary():find("asan", 1, true) and 96 or 8) * MEGABYTE
+    assert.is_true(more < allowed, ("%.1f MB more than before"):format(more / MEGABYTE))
   end)
 end)
 
