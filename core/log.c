@@ -10,6 +10,7 @@
 #define LINE_MAX_SIZE     16384
 #define ACCESS_BUFFER     65536
 #define ACCESS_FLUSH_FROM 32768
+#define SAID_EVERY        10 /* seconds between two complaints about lost lines */
 
 static int error_fd = STDERR_FILENO;
 static int access_fd = -1;
@@ -39,17 +40,19 @@ void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
     access_fd = new_access_fd;
 }
 
-static void write_all(int fd, const char *p, size_t n)
+/* Returns 0, or the errno that kept the rest from being written. */
+static int write_all(int fd, const char *p, size_t n)
 {
     while (n > 0) {
         ssize_t done = write(fd, p, n);
         if (done < 0 && errno == EINTR)
             continue;
         if (done <= 0)
-            return; /* nowhere to say so */
+            return done < 0 ? errno : ENOSPC;
         p += done;
         n -= (size_t)done;
     }
+    return 0;
 }
 
 /* Makes text safe for a log; returns the bytes used of out. */
@@ -98,9 +101,13 @@ void log_write(enum log_level level, const char *fmt, ...)
 
 void log_access_flush(void)
 {
-    if (access_used > 0)
-        write_all(access_fd, access_buffer, access_used);
+    static time_t said;
+    int err = access_used > 0 ? write_all(access_fd, access_buffer, access_used) : 0;
     access_used = 0;
+    if (err == 0 || time(NULL) < said + SAID_EVERY)
+        return;
+    said = time(NULL);
+    log_warn("lines of the access log are lost: %s", strerror(err));
 }
 
 char *log_access_reserve(size_t n)

@@ -134,6 +134,8 @@ static void run_worker(struct master *m, unsigned index, int socket)
         .census = m->census,
         .board = m->board,
         .generation = m->generation,
+        .error_log = m->error_log,
+        .access_log = m->access_log,
         .master = socket,
         .signal = WORKER_SIGNAL,
     };
@@ -211,7 +213,8 @@ void master_stop(struct master *m, int signal)
     if (!m->stopping || m->stop_at > master_now() + patience)
         m->stop_at = master_now() + patience;
     if (!m->stopping) {
-        notify("STOPPING=1");
+        if (!m->handed_over) /* else it would be said of the successor */
+            notify("STOPPING=1");
         master_close_sockets(m, -1);
         if (!m->handed_over)
             master_unlink_sockets(m);
@@ -384,6 +387,7 @@ static void bury(struct master *m, struct child *child)
     ledger_worker_gone(m->ledger, index);
     census_worker_gone(m->census, index);
     board->pid = 0;
+    board->beat = 0; /* it may have died while a hook ran */
     board->ready = false;
     board->connections = 0;
     if (child->socket > 0)
@@ -616,9 +620,13 @@ static void wait_for_news(struct master *m, int timeout)
     fds[POLL_LOADER] = poll_for(m->reload.loader.pid > 0 ? m->reload.loader.fd : -1);
     fds[POLL_WATCH] = poll_for(m->watch != NULL ? watch_fd(m->watch) : -1);
     fds[POLL_SUCCESSOR] = poll_for(m->successor_fd);
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+    unsigned used = 0; /* poll refuses more places than there may be descriptors */
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         fds[POLL_WORKERS + i] = poll_for(m->workers[i].socket);
-    if (poll(fds, POLL_WORKERS + PLAN_WORKERS, timeout) <= 0)
+        if (m->workers[i].socket > 0)
+            used = i + 1;
+    }
+    if (poll(fds, POLL_WORKERS + used, timeout) <= 0)
         return;
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (fds[POLL_WORKERS + i].revents != 0 && m->workers[i].socket > 0)

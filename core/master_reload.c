@@ -130,6 +130,12 @@ static void keep_what_stays(struct master *m)
         note(r, "'user' can't be changed by a reload: restart it");
     if (m->options->user == NULL && strcmp(r->plan.group, m->plan.group) != 0)
         note(r, "'group' can't be changed by a reload: restart it");
+    copy(r->plan.user, sizeof r->plan.user, m->plan.user);
+    copy(r->plan.group, sizeof r->plan.group, m->plan.group);
+    if (strcmp(r->plan.control, m->plan.control) != 0) {
+        note(r, "'control' can't be changed by a reload: restart it");
+        copy(r->plan.control, sizeof r->plan.control, m->plan.control);
+    }
     if (r->plan.workers > m->capacity) {
         note(r, "there is room for fewer workers until a restart");
         r->plan.workers = m->capacity;

@@ -114,14 +114,14 @@ static char **own_arguments(char *text, size_t size)
 
 static void pass_sockets(const struct master *m)
 {
-    static char list[PLAN_LISTENERS * PLAN_WORKERS * 6];
+    static char list[PLAN_LISTENERS * PLAN_WORKERS * 8];
     size_t used = 0;
     for (unsigned i = 0; i < m->listening_count; i++) {
         const struct listening *l = m->listening[i];
         for (unsigned j = 0; j < l->slots; j++) {
             fcntl(l->fds[j], F_SETFD, 0);
-            used += (size_t)snprintf(list + used, sizeof list - used, "%s%d", used > 0 ? "," : "",
-                                     l->fds[j]);
+            used += (size_t)snprintf(list + used, sizeof list - used, "%s%d%s", used > 0 ? "," : "",
+                                     l->fds[j], l->handed ? "s" : "");
         }
     }
     setenv("MOONGATE_FDS", list, 1);
@@ -137,6 +137,10 @@ static void become_successor(const struct master *m, int pipe_end)
     fcntl(pipe_end, F_SETFD, 0);
     snprintf(number, sizeof number, "%d", pipe_end);
     setenv("MOONGATE_SUCCESSOR", number, 1);
+    if (getenv("WATCHDOG_PID") != NULL) { /* its signs of life are wanted from now on */
+        snprintf(number, sizeof number, "%d", (int)getpid());
+        setenv("WATCHDOG_PID", number, 1);
+    }
     if (argv != NULL)
         execv(m->options->binary, argv);
     log_error("can't start %s: %s", m->options->binary, strerror(errno));

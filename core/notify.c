@@ -70,7 +70,8 @@ void notify_init(void)
         long fd = strtol(list, &end, 10);
         if (end == list)
             break;
-        add((int)fd, false);
+        add((int)fd, *end == 's'); /* an "s": systemd gave it to the one whose place we take */
+        end += *end == 's';
     }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");

@@ -56,6 +56,8 @@ void report_access(struct generation *generation, struct request *req, struct sc
     enum access_format format = generation->settings->access_format;
     struct script *script = generation->script;
     struct str line = STR_NONE;
+    if (req->control) /* operators and their probes are no visitors */
+        return;
     if (script_has(script, HOOK_LOG))
         script_log(script, req, call, &line);
     if (line.p == NULL && format == ACCESS_FUNCTION)

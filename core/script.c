@@ -353,8 +353,15 @@ static struct {
 
 static void stop_script(lua_State *L, lua_Debug *at)
 {
-    (void)at;
-    luaL_error(L, "script_timeout: it has run for too long without an end");
+    lua_getinfo(L, "Sl", at);
+    if (at->currentline > 0)
+        lua_pushfstring(L, "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src,
+                        at->currentline);
+    else
+        lua_pushliteral(L, "");
+    lua_pushliteral(L, "script_timeout: it has run for too long without an end");
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 /* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It

@@ -32,7 +32,7 @@ struct worker {
     struct link_message news;    /* its sockets and logs */
     struct clients clients;
     struct listener *listeners[LINK_FDS];
-    int error_log, access_log; /* ours since a reload; 0: the master's */
+    int error_log, access_log; /* above STDERR_FILENO: ours to close */
     unsigned listener_count;
     ev_io master;
     ev_signal term, quit, interrupt;
@@ -417,6 +417,8 @@ int worker_run(const struct worker_config *config)
     char *err = NULL;
     w.config = config;
     w.master.fd = config->master;
+    w.error_log = config->error_log;
+    w.access_log = config->access_log;
     /* Buffers come and go with requests: giving each one back to the kernel costs more than it
      * frees. */
     mallopt(M_TRIM_THRESHOLD, 8 << 20);

@@ -26,6 +26,7 @@ struct worker_config {
     struct census *census;
     struct board *board;
     unsigned generation;
+    int error_log, access_log; /* open; the worker's to close once it has others */
     int master; /* the worker's end of the socket; the master's end closes when the master ends */
     int signal; /* that says that a script has run for too long */
 };
