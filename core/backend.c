@@ -168,7 +168,7 @@ static void probe_cb(struct deadline *d)
 /* --- life --- */
 
 struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
-                            struct resolver *resolver, const char **err)
+                            struct resolver *resolver, unsigned generation, const char **err)
 {
     const struct ledger_limits limits = {settings->queue, settings->per_tenant};
     struct backend *b = calloc(1, sizeof *b);
@@ -177,6 +177,7 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     b->settings = settings;
     b->all = all;
     b->resolver = resolver;
+    b->generation = generation;
     deadline_init(&b->probe, all->loop, probe_cb);
     b->group = ledger_open(&all->seat, settings->name, &limits);
     *err = b->group == LEDGER_NONE ? "there are too many backends" : NULL;
@@ -478,10 +479,8 @@ void backend_retire(struct backend *b, struct backend *heir)
         while (s->idle != NULL)
             conn_close(s->idle);
         /* Addresses of names are looked up anew: until then they stay. */
-        if (to == NULL && !s->gone && !s->settings->is_name) {
-            s->gone = true;
-            ledger_server_gone(&b->all->seat, s->slot);
-        }
+        if (to == NULL && !s->gone && !s->settings->is_name)
+            ledger_server_retire(&b->all->seat, s->slot, b->generation);
     }
     backend_look_into_box(b->all);
 }
@@ -535,6 +534,7 @@ static enum ledger_answer wish(struct lease *x, uint32_t slot)
         .fresh = x->fresh,
         .avoid = x->avoid,
         .tenant = x->tenant,
+        .generation = b->generation,
         .holder = x,
     };
     enum ledger_answer answer = ledger_acquire(&b->all->seat, &wish, &x->claim);

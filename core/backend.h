@@ -38,7 +38,7 @@ const char *backend_error_name(enum backend_error error);
 /* NULL and *err: the ledger is full. The resolver must live as long; it may be NULL where no server
  * is a name. Names are looked up from now on; until the first answer requests wait in the queue. */
 struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
-                            struct resolver *resolver, const char **err);
+                            struct resolver *resolver, unsigned generation, const char **err);
 /* Closes idle connections. Nobody may hold one or wait for one any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);

@@ -38,6 +38,7 @@ struct backend {
     struct server **servers;
     int count;
     struct resolver *resolver;
+    unsigned generation;
     struct name *names;
     unsigned name_count;
     struct deadline probe; /* a server that is down may be tried again, and somebody waits */

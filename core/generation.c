@@ -42,7 +42,7 @@ static const char *make_backends(struct generation *g, struct backends *all)
     if (g->backends == NULL)
         abort();
     for (unsigned i = 0; i < g->settings->backend_count && err == NULL; i++)
-        g->backends[i] = backend_new(&g->settings->backends[i], all, g->resolver, &err);
+        g->backends[i] = backend_new(&g->settings->backends[i], all, g->resolver, g->number, &err);
     return err;
 }
 

@@ -82,6 +82,8 @@ static bool may_have(const struct ledger *l, const struct tiers *t, const struct
         return c->server == server;
     if (l->server_refs[server][c->worker] == 0) /* its worker does not know it */
         return false;
+    if (l->servers[server].retired != 0 && c->generation > l->servers[server].retired)
+        return false;
     if (c->avoid == server) /* better than none */
         return t->best_count == 1 && t->second == LEDGER_NO_TIER;
     return tier == tier_for(l, t, c);
@@ -327,6 +329,7 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
         .avoid = wish->avoid,
         .only = wish->only,
         .fresh = wish->fresh,
+        .generation = wish->generation,
         .worker = (uint16_t)seat->worker,
         .state = CLAIM_FREE, /* until it is in a list */
     };

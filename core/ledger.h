@@ -45,6 +45,7 @@ struct ledger_server {
     bool skipped;     /* for one pass: nobody who waits may have it */
     bool draining;
     bool down;                            /* failed too often; tried again at retry_at */
+    uint32_t retired;                     /* for generations after this one; 0: for none */
     bool sick;                            /* its health checks fail */
     bool gone;                            /* no worker knows it as an address of the backend */
     uint32_t fails;                       /* since failed_at, for fail_timeout */
@@ -112,6 +113,8 @@ uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str
  * no address of the backend any more, as far as this worker knows. When no worker has it, it is
  * gone; its number may then stand for another one. */
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
+/* Only requests of generations up to this one still go there; until somebody opens it again. */
+void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
@@ -147,6 +150,7 @@ struct ledger_wish {
     bool fresh;      /* a new connection, not a kept one of somebody else */
     uint32_t avoid;  /* has just failed; LEDGER_NONE: none */
     uint64_t tenant; /* its hash; 0 and 1: none */
+    uint32_t generation;
     void *holder;
 };
 

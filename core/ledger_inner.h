@@ -29,6 +29,7 @@ struct claim {
     uint8_t state;
     uint8_t event; /* that its worker has not collected yet */
     bool only, fresh;
+    uint32_t generation;
     bool leaving; /* idle, and asked to be closed */
 };
 

@@ -287,6 +287,7 @@ static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t k
         s->fail_timeout = limits->fail_timeout;
         s->slow_start = limits->slow_start;
         s->weight = limits->weight;
+        s->retired = 0;
         s->backup = limits->backup;
         s->gone = false;
         if (l->server_refs[at][seat->worker] < UINT16_MAX)
@@ -389,6 +390,14 @@ void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct gr
         ledger_set_worker(&l->known[at], worker, false);
         leave_server(l, seat, at);
     }
+}
+
+void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->retired = generation;
+    ledger_unlock_group(g);
 }
 
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server)

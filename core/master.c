@@ -149,6 +149,7 @@ static void run_worker(struct master *m, unsigned index, int socket)
             close(m->workers[i].socket);
     if (m->successor_fd > 0)
         close(m->successor_fd);
+    notify_close_rest();
     watch_free(m->watch);
     loader_forget(&m->reload.loader);
     int status = worker_run(&config);
@@ -216,7 +217,9 @@ void master_stop(struct master *m, int signal)
         if (!m->handed_over) /* else it would be said of the successor */
             notify("STOPPING=1");
         master_close_sockets(m, -1);
-        if (!m->handed_over)
+        master_end_successor(m);
+        /* A successor that has come to nothing leaves them to whose place it was to take. */
+        if (!m->handed_over && (m->announced || !m->is_successor))
             master_unlink_sockets(m);
         loader_free(&m->reload.loader);
         m->reload.state = RELOAD_IDLE;
@@ -289,6 +292,20 @@ static bool wants_watch(const struct master *m)
            (m->plan.watch > 0 || (m->plan.watch < 0 && isatty(STDERR_FILENO)));
 }
 
+void master_watch(struct master *m)
+{
+    if (!wants_watch(m)) {
+        watch_free(m->watch);
+        m->watch = NULL;
+        m->watch_due = 0;
+        return;
+    }
+    if (m->watch == NULL)
+        m->watch = watch_new();
+    if (m->watch != NULL)
+        watch_set(m->watch, m->plan.files, m->plan.file_count);
+}
+
 /* Once, when every listener is open and every worker serves. */
 static void announce(struct master *m)
 {
@@ -306,8 +323,7 @@ static void announce(struct master *m)
     say_serving(m);
     notify("READY=1\nMAINPID=%d\nSTATUS=%u workers", (int)getpid(), m->worker_count);
     master_announce_successor();
-    if (wants_watch(m) && (m->watch = watch_new()) != NULL)
-        watch_set(m->watch, m->plan.files, m->plan.file_count);
+    master_watch(m);
 }
 
 /* A worker that can't even begin: at start that is the end of all, later it is tried again. */
@@ -338,6 +354,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
         child->ready = true;
         m->board->worker[child - m->workers].ready = true;
         announce(m);
+        master_reload_joined(m, child);
         break;
     case LINK_FAILED:
         worker_failed(m, child, message->text);
@@ -554,7 +571,7 @@ static double supervise_due(struct master *m, double now)
         return m->supervised_at + period;
     m->supervised_at = now;
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].ready)
+        if (m->workers[i].pid > 0)
             supervise(m, &m->workers[i], now);
     return now + period;
 }
@@ -649,13 +666,14 @@ static void serve(struct master *m)
 
 /* --- life --- */
 
+static const int handled[] = {SIGTERM, SIGQUIT, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2};
+
 static void block_signals(struct master *m)
 {
     sigset_t set;
-    static const int signals[] = {SIGTERM, SIGQUIT, SIGINT, SIGCHLD, SIGHUP, SIGUSR1, SIGUSR2};
     sigemptyset(&set);
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaddset(&set, signals[i]);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        sigaddset(&set, handled[i]);
     sigprocmask(SIG_BLOCK, &set, &m->old_mask);
     signal(SIGPIPE, SIG_IGN);
     m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -749,6 +767,8 @@ static void clean_up(struct master *m)
     plan_free(&m->reload.plan);
     plan_free(&m->plan);
     close(m->signals);
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        signal(handled[i], SIG_IGN); /* what came too late is not to kill us now */
     sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 
@@ -758,6 +778,7 @@ int master_run(const struct master_options *options)
     m = (struct master){.options = options, .error_log = -1, .access_log = -1};
     m.watchdog = notify_watchdog();
     notify_init();
+    m.is_successor = getenv("MOONGATE_SUCCESSOR") != NULL;
     raise_limits();
     block_signals(&m);
     if (prepare(&m))

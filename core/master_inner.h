@@ -81,6 +81,7 @@ struct master {
     pid_t successor; /* a binary that is to take our place */
     int successor_fd;
     bool handed_over;
+    bool is_successor; /* of one that serves until we do */
     bool stopping;
     bool announced;
     bool failed;
@@ -96,6 +97,8 @@ void master_child_signals(const struct master *m);
 void master_stop(struct master *m, int signal);
 /* The worker is to end, since others serve in its place. */
 void master_retire(struct child *child);
+/* Watches the plan's files, or nothing, as the plan says. */
+void master_watch(struct master *m);
 /* What the status page says of the listeners. */
 void master_show_listeners(struct master *m);
 /* Every worker that shall be serves. */
@@ -130,6 +133,8 @@ void master_reload(struct master *m);
 void master_reload_heard(struct master *m);
 /* A worker has prepared, could not, or has ended. */
 void master_reload_answer(struct master *m, struct child *child, const char *failure);
+/* A worker has come to serve, with what is to be replaced. */
+void master_reload_joined(struct master *m, struct child *child);
 /* Time has passed. */
 void master_reload_tick(struct master *m, double now);
 /* USR1. */
@@ -143,6 +148,8 @@ void master_stop_companion(struct master *m);
 void master_upgrade(struct master *m);
 /* The successor serves, or has ended (its end of the pipe is closed). */
 void master_successor_heard(struct master *m);
+/* We stop before it serves: it is not to serve in our place. */
+void master_end_successor(struct master *m);
 /* In the successor: tells the one whose place it takes. */
 void master_announce_successor(void);
 

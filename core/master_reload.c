@@ -19,6 +19,7 @@
 
 #define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
 #define PREPARE_TIMEOUT 60.0
+#define REPLACED        2.0 /* seconds that a worker on its way is waited for */
 
 /* --- the end of it --- */
 
@@ -116,6 +117,8 @@ void master_reload(struct master *m)
 
 /* --- preparing --- */
 
+static void commit(struct master *m);
+
 static void note(struct reload *r, const char *text)
 {
     size_t used = strlen(r->notes);
@@ -172,11 +175,16 @@ static void prepare(struct master *m)
         err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
     r->state = RELOAD_PREPARING;
     r->due = master_now() + PREPARE_TIMEOUT;
+    bool any = false;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        any |= m->workers[i].ready && !m->workers[i].surplus;
     for (unsigned i = 0; i < PLAN_WORKERS && err == NULL; i++)
-        if (m->workers[i].pid > 0 && !m->workers[i].surplus && !prepare_worker(m, i))
+        if (m->workers[i].ready && !m->workers[i].surplus && !prepare_worker(m, i))
             err = "a worker can't be told of it";
     if (err != NULL)
         fail(m, err);
+    else if (!any) /* nobody serves: those who come begin with it */
+        commit(m);
 }
 
 void master_reload_heard(struct master *m)
@@ -191,10 +199,9 @@ void master_reload_heard(struct master *m)
         fail(m, loader_error(&r->loader));
         break;
     case LOADER_DONE:
+        r->due = master_now() + REPLACED; /* a worker may be on its way */
         if (master_all_ready(m))
             prepare(m);
-        else
-            r->due = 0; /* a worker is being replaced: as soon as it serves, or never */
         break;
     }
 }
@@ -217,6 +224,10 @@ static void tell_workers(struct master *m)
         struct child *child = &m->workers[i];
         if (child->pid == 0 || child->surplus)
             continue;
+        if (!child->ready) { /* it begins with the old script: again, with this one */
+            kill(child->pid, SIGKILL);
+            continue;
+        }
         if (!link_send(child->socket, LINK_SWITCH, "", NULL, 0)) {
             log_error("worker %d does not listen; it is replaced", (int)child->pid);
             kill(child->pid, SIGKILL);
@@ -246,9 +257,10 @@ static void commit(struct master *m)
     m->plan = r->plan;
     r->plan = (struct plan){.listen_count = 0};
     m->worker_count = m->plan.workers;
+    for (unsigned i = 0; i < m->worker_count; i++) /* the pause was for the old script */
+        m->workers[i].died_young = 0, m->workers[i].restart_at = 0;
     retire_workers(m);
-    if (m->watch != NULL)
-        watch_set(m->watch, m->plan.files, m->plan.file_count);
+    master_watch(m);
     m->board->generation = m->generation;
     m->board->workers = m->worker_count;
     master_show_listeners(m);
@@ -261,7 +273,7 @@ static void commit(struct master *m)
 static bool all_prepared(const struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].pid > 0 && !m->workers[i].surplus && !m->workers[i].prepared)
+        if (m->workers[i].ready && !m->workers[i].surplus && !m->workers[i].prepared)
             return false;
     return true;
 }
@@ -279,10 +291,16 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
         commit(m);
 }
 
+void master_reload_joined(struct master *m, struct child *child)
+{
+    if (m->reload.state == RELOAD_PREPARING && !prepare_worker(m, (unsigned)(child - m->workers)))
+        fail(m, "a worker can't be told of it");
+}
+
 void master_reload_tick(struct master *m, double now)
 {
     struct reload *r = &m->reload;
-    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && master_all_ready(m))
+    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (master_all_ready(m) || now > r->due))
         prepare(m);
     else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due)
         fail(m, "the script could not be loaded within 60 s");

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -193,6 +194,15 @@ void master_successor_heard(struct master *m)
     notify("MAINPID=%d", (int)m->successor);
     m->handed_over = true;
     master_stop(m, SIGTERM);
+}
+
+void master_end_successor(struct master *m)
+{
+    if (m->handed_over || m->successor == 0)
+        return;
+    kill(m->successor, SIGTERM);
+    close(m->successor_fd);
+    m->successor_fd = 0;
 }
 
 void master_announce_successor(void)

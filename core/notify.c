@@ -36,8 +36,8 @@ void notify(const char *fmt, ...)
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    if (sendto(fd, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1, MSG_NOSIGNAL,
-               (struct sockaddr *)&to, size) < 0)
+    if (sendto(fd, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1,
+               MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, size) < 0)
         n = 0; /* systemd will say that it has heard nothing */
     close(fd);
 }

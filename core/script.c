@@ -353,7 +353,11 @@ static struct {
 
 static void stop_script(lua_State *L, lua_Debug *at)
 {
-    lua_getinfo(L, "Sl", at);
+    /* The innermost place that is Lua: the event may be a call of a function in C. */
+    int level = 0;
+    do
+        lua_getinfo(L, "Sl", at);
+    while (at->currentline <= 0 && lua_getstack(L, ++level, at));
     if (at->currentline > 0)
         lua_pushfstring(L, "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src,
                         at->currentline);
