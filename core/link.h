@@ -18,8 +18,8 @@ enum link_type {
     LINK_RELOAD = 'L', /* somebody asked for a reload */
     LINK_STOP = 'Q',   /* somebody asked to stop */
     /* From the master. */
-    LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs, then listening sockets,
-                         * with a line for each socket */
+    LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs and of the script's files,
+                         * then listening sockets, with a line for each of these */
     LINK_SWITCH = 'S',  /* all are ready: serve with it */
     LINK_ABORT = 'A',   /* somebody is not: forget it */
     LINK_RETIRE = 'T', /* others serve: finish what there is, and let idle clients send once more */

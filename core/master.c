@@ -20,6 +20,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -56,6 +57,12 @@ void master_child_signals(const struct master *m)
     sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 
+int master_memory_file(void)
+{
+    int fd = memfd_create("moongate-script", MFD_CLOEXEC);
+    return fd > 0 ? fd : 0;
+}
+
 /* --- the first load --- */
 
 static void loader_child(void *ctx)
@@ -78,8 +85,13 @@ static bool told_to_stop(const struct master *m)
 static bool load_once(struct master *m)
 {
     struct loader loader;
-    const struct loader_config config = {
-        .route = &m->options->route, .user = &m->user, .child = loader_child, .ctx = m};
+    if (m->snapshot == 0)
+        m->snapshot = master_memory_file();
+    const struct loader_config config = {.route = &m->options->route,
+                                         .user = &m->user,
+                                         .snapshot = m->snapshot,
+                                         .child = loader_child,
+                                         .ctx = m};
     enum loader_result result = LOADER_FAILED;
     if (loader_start(&loader, &config)) {
         struct pollfd fds[2] = {{.fd = loader.fd, .events = POLLIN},
@@ -139,6 +151,7 @@ static void run_worker(struct master *m, unsigned index, int socket)
         .master = socket,
         .signal = WORKER_SIGNAL,
     };
+    config.route.snapshot = m->snapshot;
     config.socket_count =
         master_sockets_of(m, index, m->worker_count, config.specs, config.sockets);
     master_child_signals(m);

@@ -54,6 +54,7 @@ struct reload {
     struct loader loader;
     struct plan plan;
     int error_log, access_log; /* opened for it; -1: none */
+    int snapshot;              /* what the new script's files hold; 0: none */
     char notes[512];           /* what it can't change */
 };
 
@@ -77,6 +78,7 @@ struct master {
     double watch_due; /* files have changed; 0: they have not */
     double supervised_at, watchdog, watchdog_at;
     int error_log, access_log;
+    int snapshot; /* what the script's files held when the generation was loaded */
     pid_t companion;
     pid_t successor; /* a binary that is to take our place */
     int successor_fd;
@@ -101,6 +103,8 @@ void master_retire(struct child *child);
 void master_watch(struct master *m);
 /* What the status page says of the listeners. */
 void master_show_listeners(struct master *m);
+/* An unnamed file in memory; 0: there is none. */
+int master_memory_file(void);
 /* Every worker that shall be serves. */
 bool master_all_ready(const struct master *m);
 

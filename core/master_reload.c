@@ -60,6 +60,9 @@ static void finish(struct master *m)
         m->workers[i].prepared = false;
     r->state = RELOAD_IDLE;
     r->error_log = r->access_log = -1;
+    if (r->snapshot > 0)
+        close(r->snapshot);
+    r->snapshot = 0;
     r->notes[0] = '\0';
     notify("READY=1");
     if (r->wanted)
@@ -106,7 +109,9 @@ void master_reload(struct master *m)
     r->state = RELOAD_LOADING;
     r->error_log = r->access_log = -1;
     notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(r->since * 1e6));
-    const struct loader_config config = {.route = &m->options->route,
+    r->snapshot = master_memory_file();
+    const struct loader_config config = {.snapshot = r->snapshot,
+                                         .route = &m->options->route,
                                          .user = &m->user,
                                          .tests = true,
                                          .child = loader_child,
@@ -150,18 +155,19 @@ static bool prepare_worker(struct master *m, unsigned index)
     static char text[LINK_TEXT];
     const struct reload *r = &m->reload;
     const struct listen_spec *specs[LINK_FDS];
-    int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log};
+    int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log,
+                         r->snapshot > 0 ? r->snapshot : r->error_log};
     /* A worker that is not needed any more still prepares: it serves until it has been told. */
     unsigned place = index < r->plan.workers ? index : index % r->plan.workers;
-    unsigned count = master_sockets_of(m, place, r->plan.workers, specs, fds + 2);
+    unsigned count = master_sockets_of(m, place, r->plan.workers, specs, fds + 3);
     size_t used = (size_t)snprintf(text, sizeof text, "%u\t%d\t%d\t%u\n", m->generation + 1,
-                                   (int)r->plan.level, r->access_log >= 0, r->plan.workers);
+                                   (int)r->plan.level, r->access_log >= 0, r->snapshot > 0);
     for (unsigned i = 0; i < count && used < sizeof text; i++)
         used +=
             (size_t)snprintf(text + used, sizeof text - used, "%s\t%s\t%d\t%d\n", specs[i]->address,
                              specs[i]->name, specs[i]->backlog, specs[i]->control);
     return used < sizeof text &&
-           link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 2);
+           link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
 }
 
 static void prepare(struct master *m)
@@ -208,6 +214,14 @@ void master_reload_heard(struct master *m)
 
 /* --- the switch --- */
 
+static void take_snapshot(struct master *m)
+{
+    if (m->snapshot > 0)
+        close(m->snapshot);
+    m->snapshot = m->reload.snapshot;
+    m->reload.snapshot = 0;
+}
+
 static void take_logs(struct master *m)
 {
     struct reload *r = &m->reload;
@@ -252,6 +266,7 @@ static void commit(struct master *m)
     m->generation++;
     tell_workers(m);
     take_logs(m);
+    take_snapshot(m);
     master_drop_leaving(m);
     plan_free(&m->plan);
     m->plan = r->plan;

@@ -168,7 +168,7 @@ unsigned master_sockets_of(const struct master *m, unsigned index, unsigned work
     for (unsigned i = 0; i < m->listening_count; i++) {
         const struct listening *l = m->listening[i];
         unsigned slot = l->shared ? 0 : index;
-        for (; !l->leaving && slot < l->slots && count < LINK_FDS - 2; slot += workers) {
+        for (; !l->leaving && slot < l->slots && count < LINK_FDS - 3; slot += workers) {
             specs[count] = &l->spec;
             fds[count++] = l->fds[slot];
             if (l->shared)

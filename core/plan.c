@@ -34,6 +34,9 @@ static void load(const struct loader_config *config, int out)
     char *failed = config->tests ? script_check_tests(script) : NULL;
     if (failed != NULL)
         say_failure(out, failed, report);
+    if (config->snapshot > 0 &&
+        (ftruncate(config->snapshot, 0) != 0 || !script_snapshot(script, config->snapshot)))
+        say_failure(out, "what the script has loaded can't be kept for the workers", "");
     dprintf(out, "%s", report);
     free(report);
     script_free(script);

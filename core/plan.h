@@ -49,6 +49,7 @@ struct loader {
 struct loader_config {
     const struct route *route;
     const struct user *user;
+    int snapshot;             /* a file to write the script's files to; 0: none */
     bool tests;               /* run the route's specs as well, where it names a folder of them */
     void (*child)(void *ctx); /* called in the child first */
     void *ctx;

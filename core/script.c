@@ -8,10 +8,14 @@
 
 #include "log.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#define SNAPSHOT_FILE (16 << 20) /* a larger one is read from the disk */
 
 struct script_module {
     const char *name;
@@ -123,11 +127,62 @@ static int push_overrides(lua_State *L, const char *text)
     return status != 0 ? status : lua_pcall(L, 0, 1, 0);
 }
 
+/* The library loads from the snapshot, where there is one. */
+static int use_snapshot(lua_State *L, int fd)
+{
+    struct stat st;
+    int status = script_library_function(L, "moongate.sources", "take_snapshot");
+    if (status != 0)
+        return status;
+    char *text = fd > 0 && fstat(fd, &st) == 0 ? malloc((size_t)st.st_size + 1) : NULL;
+    ssize_t n = text != NULL ? pread(fd, text, (size_t)st.st_size, 0) : -1;
+    if (n > 0)
+        lua_pushlstring(L, text, (size_t)n);
+    else
+        lua_pushnil(L);
+    free(text);
+    return lua_pcall(L, 1, 0, 0);
+}
+
+static bool copy_file(const char *path, int fd)
+{
+    struct stat st;
+    int from = open(path, O_RDONLY | O_CLOEXEC);
+    bool good = from >= 0 && fstat(from, &st) == 0 && st.st_size <= SNAPSHOT_FILE;
+    char *text = good ? malloc((size_t)st.st_size + 1) : NULL;
+    ssize_t n = text != NULL ? read(from, text, (size_t)st.st_size) : -1;
+    if (n >= 0)
+        good = dprintf(fd, "%zd %s\n", n, path) > 0 && write(fd, text, (size_t)n) == n;
+    free(text);
+    if (from >= 0)
+        close(from);
+    return good; /* a file that can't be read is left out: the disk counts */
+}
+
+bool script_snapshot(struct script *s, int fd)
+{
+    lua_State *L = s->L;
+    int top = lua_gettop(L);
+    bool good = true;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+    lua_getfield(L, -1, "files");
+    for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        if (access(lua_tostring(L, -1), R_OK) == 0)
+            good = copy_file(lua_tostring(L, -1), fd) && good;
+        lua_pop(L, 1);
+    }
+    lua_settop(L, top);
+    return good;
+}
+
 /* Leaves the normalised table on the stack, or a message. */
 static int load_route(lua_State *L, const struct route *route)
 {
-    int status =
-        script_library_function(L, "moongate.load", route->path != NULL ? "route" : "source");
+    int status = use_snapshot(L, route->snapshot);
+    if (status != 0)
+        return status;
+    status = script_library_function(L, "moongate.load", route->path != NULL ? "route" : "source");
     if (status != 0)
         return status;
     lua_pushstring(L, route->path != NULL ? route->path : route->source);

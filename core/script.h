@@ -43,6 +43,7 @@ struct route {
     const char *source;    /* its text */
     const char *name;      /* what to call that text in messages */
     const char *overrides; /* a Lua table constructor: "{listen={...},workers=2}"; NULL: none */
+    int snapshot;          /* a file with what the script's files held (script_snapshot); 0: none */
 };
 
 /* What a request keeps of its script between hooks; zero it first. */
@@ -116,6 +117,9 @@ void script_free(struct script *s);
  * change to one of them may mend it. Valid until the next script_new. */
 const char *script_failed_files(void);
 
+/* Writes what the script's files hold, for workers that load it later. False: it can't be written.
+ */
+bool script_snapshot(struct script *s, int fd);
 /* The checked settings; they live as long as the script. */
 const struct settings *script_settings(const struct script *s);
 /* The lines of lua/moongate/load.lua's loader_report: what the master needs to know. malloc'd. */

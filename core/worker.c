@@ -13,13 +13,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STOP_MARGIN 0.5
-#define LOG_DELAY   0.2 /* seconds that an access log line may wait */
+#define STOP_MARGIN  0.5
+#define FIRST_SOCKET 3   /* of LINK_PREPARE: behind the logs and the snapshot */
+#define LOG_DELAY    0.2 /* seconds that an access log line may wait */
 
 /* The first line of LINK_PREPARE. */
 struct prepared {
-    unsigned number, workers;
-    int level, has_access;
+    unsigned number;
+    int level, has_access, has_snapshot;
 };
 
 struct worker {
@@ -131,13 +132,15 @@ static void prepare(struct worker *w)
 {
     struct prepared *p = &w->plan;
     char *err = NULL;
-    if (sscanf(w->news.text, "%u\t%d\t%d\t%u\n", &p->number, &p->level, &p->has_access,
-               &p->workers) != 4 ||
-        w->news.fd_count < 2) {
+    if (sscanf(w->news.text, "%u\t%d\t%d\t%d\n", &p->number, &p->level, &p->has_access,
+               &p->has_snapshot) != 4 ||
+        w->news.fd_count < FIRST_SOCKET) {
         tell(w, LINK_FAILED, "the master's message can't be read");
         return;
     }
-    w->prepared = generation_new(&w->config->route, &w->backends, p->number, &err);
+    struct route route = w->config->route;
+    route.snapshot = p->has_snapshot ? w->news.fds[2] : 0;
+    w->prepared = generation_new(&route, &w->backends, p->number, &err);
     if (w->prepared != NULL)
         generation_start(w->prepared, on_prepared, w);
     else
@@ -194,7 +197,7 @@ static bool read_spec(char *line, struct listen_spec *spec)
 static void use_sockets(struct worker *w)
 {
     struct listener *list[LINK_FDS] = {NULL};
-    unsigned count = 0, fd = 2;
+    unsigned count = 0, fd = FIRST_SOCKET;
     char *rest = w->news.text;
     strsep(&rest, "\n");
     for (char *line; rest != NULL && (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
@@ -228,6 +231,7 @@ static void switch_generation(struct worker *w)
              (enum log_level)w->plan.level);
     if (!w->plan.has_access)
         close(w->news.fds[1]);
+    close(w->news.fds[2]);
     use_sockets(w);
     w->news.fd_count = 0;
     generation_drop(old);

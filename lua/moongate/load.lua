@@ -79,6 +79,10 @@ end
 
 ---@return string text
 local function read(path, fs)
+  local kept = sources.kept(path)
+  if kept then
+    return kept
+  end
   local file, reason = io.open(path, "r")
   local text
   if file then

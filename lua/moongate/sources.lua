@@ -1,11 +1,40 @@
 -- moongate.sources owns the list of the files that a route is made of: the script, the modules that
 -- it finds on package.path, and what it runs by dofile and loadfile. Who watches them hears of a
 -- change. Called by load, while a route is loaded; scripts see nothing of it.
+--
+-- A worker loads what the loader has loaded, whatever is on the disk by then: core/ hands it a
+-- snapshot of these files, so that all workers of a generation run the same script, also one that
+-- takes the place of another days later.
 
 local M = {}
 
 --- More files than this are not watched.
 M.MAX = 1000
+
+-- From path to content; nil where the disk counts.
+local snapshot
+
+--- The snapshot that the next route is loaded from: for each file a line "SIZE PATH" and its bytes.
+---@param text string|nil
+function M.take_snapshot(text)
+  snapshot = text and {}
+  local at = 1
+  while text and at <= #text do
+    local size, path, from = text:match("^(%d+) ([^\n]+)\n()", at)
+    if not size then
+      error("the snapshot of the script cannot be read")
+    end
+    snapshot[path] = text:sub(from, from + tonumber(size) - 1)
+    at = from + tonumber(size)
+  end
+end
+
+--- What a file held when the generation was loaded.
+---@param path string absolute
+---@return string|nil text nil: ask the disk
+function M.kept(path)
+  return snapshot and snapshot[path]
+end
 
 --- A path from the root on, without "." and double slashes. ".." and symlinks stay: what they lead
 --- to may change.
@@ -48,13 +77,38 @@ end
 
 --- Stands in front of Lua's own loader of modules. A file is noted before it is loaded, so that it
 --- is known where it cannot be.
-local function watching(loader, note)
+local function watching(loader, note, fs)
   return function(name)
-    if type(name) == "string" and type(package.path) == "string" then
-      note((package.searchpath(name, package.path)))
+    if type(name) ~= "string" or type(package.path) ~= "string" then
+      return loader(name)
     end
+    for template in (snapshot and package.path or ""):gmatch("[^;]+") do
+      local file = name:gsub("%.", "/"):gsub("%%", "%%%%")
+      local path = absolute((template:gsub("%?", file)), fs)
+      if snapshot[path] then
+        note(path)
+        return assert(loadstring((snapshot[path]:gsub("^#[^\n]*", "")), "@" .. path))
+      end
+    end
+    note((package.searchpath(name, package.path)))
     return loader(name)
   end
+end
+
+--- loadfile, from the snapshot where that has the file.
+local function loadfile_kept(path, ...)
+  local text = type(path) == "string" and snapshot and snapshot[absolute(path, { getcwd = M.getcwd })]
+  if text then
+    return loadstring((text:gsub("^#[^\n]*", "")), "@" .. path)
+  end
+  return loadfile(path, ...)
+end
+
+local function dofile_kept(path)
+  if snapshot and type(path) == "string" then
+    return assert(loadfile_kept(path))()
+  end
+  return dofile(path)
 end
 
 --- The same function, for files. Its results and errors are those of the original.
@@ -85,8 +139,12 @@ function M.of(fs, first, fn)
   local files, note = collection(fs)
   note(first)
   local loaders, loader = package.loaders, package.loaders[2]
-  local watcher = watching(loader, note)
-  local own = { dofile = noting(dofile, note), loadfile = noting(loadfile, note) }
+  M.getcwd = fs.getcwd
+  local watcher = watching(loader, note, fs)
+  local own = {
+    dofile = noting(snapshot and dofile_kept or dofile, note),
+    loadfile = noting(snapshot and loadfile_kept or loadfile, note),
+  }
   local original = { dofile = dofile, loadfile = loadfile }
   replace(loaders, loader, watcher)
   for name, wrapped in pairs(own) do
