@@ -16,7 +16,7 @@ local report = require("tests.bench.report")
 local USAGE = [[
 usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
                        [--out FILE] [--strict]
-  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair
+  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload
   --proxies  some of: nginx,moongate
   --quick    short rounds, for a look
   --strict   exit status 1 if an aim is missed
@@ -60,7 +60,7 @@ end
 local function parse(words)
   local options = {
     rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
-    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair"),
+    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload"),
     proxies = list("nginx,moongate"),
   }
   local i = 1
@@ -250,10 +250,14 @@ local function main(words)
   if alone and options.only.fair then
     cases.fair = engine.fair(application, options.seconds)
   end
+  if alone and options.only.reload then
+    cases.reload = engine.reload(application, options.seconds)
+  end
   application:stop()
 
   local aims = report.aims(cases)
-  io.stdout:write(report.table(names, cases), engine.table(cases.queue, cases.fair),
+  io.stdout:write(report.table(names, cases), engine.table(cases.queue, cases.fair,
+      cases.reload),
     report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
   process.write_file(options.out, report.json({

@@ -295,6 +295,18 @@ function Proxy:problem()
   return table.concat(out, "\n")
 end
 
+--- Lets Moongate load its route again, and waits until that has ended.
+function Proxy:reload()
+  local path = self.dir .. "/stderr"
+  local from = #(process.read_file(path) or "")
+  self.process:kill("HUP")
+  poll.wait(function()
+    local said = (process.read_file(path) or ""):sub(from + 1)
+    assert(not said:find("the reload failed", 1, true), said)
+    return said:find("generation %d+ serves")
+  end, "the reload", 30)
+end
+
 --- Ends it and removes its files.
 function Proxy:stop()
   self.process:stop(20)

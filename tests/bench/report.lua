@@ -124,6 +124,9 @@ function report.aims(cases)
   end
   aims_of_php(list, cases)
   aims_of_queue(list, cases.queue, cases.fair)
+  if cases.reload then
+    aim(list, "reload: requests that failed", cases.reload.busy.failed, 0)
+  end
   return list
 end
 

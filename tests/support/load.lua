@@ -145,6 +145,12 @@ function load.assert_all(result, status)
   end
 end
 
+--- Whether it is still at work.
+---@return boolean
+function Load:running()
+  return self.process:alive()
+end
+
 --- Ends it without an account; safe to call after `finish`, for `finally`.
 function Load:abandon()
   self.process:stop(1)

@@ -2,6 +2,7 @@
 -- it; scenarios about malformed requests, pipelining and hang-ups use it directly.
 
 local ffi = require("ffi")
+local process = require("tests.support.process")
 local socket = require("socket")
 local unix = require("socket.unix")
 
@@ -74,6 +75,30 @@ function net.listening(address)
     end
   end
   return false
+end
+
+--- How many clients' connections to a TCP port a process has, and how many wait in the queue of any
+--- process. Exact when the process is stopped.
+---@param pid integer
+---@param address string "host:port"
+---@return integer held
+---@return integer queued
+function net.connections(pid, address)
+  local own, held, queued = {}, 0, 0
+  for _, what in pairs(process.descriptors(pid)) do
+    own[what:match("^socket:%[(%d+)%]$") or ""] = true
+  end
+  local wanted = (":%04X$"):format(tonumber(address:match(":(%d+)$")))
+  for line in io.lines("/proc/net/tcp") do
+    -- sl local_address rem_address st queues timer retransmits uid timeout inode; 01: established.
+    local here, state, inode = line:match(
+      "^%s*%d+: (%S+) %S+ (%x%x) %S+ %S+ %S+ +%d+ +%d+ (%d+)")
+    if state == "01" and here:find(wanted) then
+      held = held + (own[inode] and 1 or 0)
+      queued = queued + (inode == "0" and 1 or 0)
+    end
+  end
+  return held, queued
 end
 
 --- Connects to "host:port", "[v6]:port" or "unix:/path".

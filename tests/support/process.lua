@@ -24,9 +24,13 @@ int setenv(const char *name, const char *value, int overwrite);
 int unsetenv(const char *name);
 int chdir(const char *path);
 int chmod(const char *path, unsigned int mode);
+ssize_t readlink(const char *path, char *buf, size_t size);
 int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);
 int waitpid(int pid, int *status, int options);
 int kill(int pid, int sig);
+int fcntl(int fd, int command, ...);
+struct mg_limit { unsigned long soft, hard; };
+int prlimit(int pid, int resource, const struct mg_limit *new, struct mg_limit *old);
 int getpid(void);
 int getppid(void);
 unsigned int getuid(void);
@@ -40,13 +44,15 @@ void _exit(int status);
 local C = ffi.C
 
 local O_RDONLY, O_WRONLY, O_CREAT, O_APPEND = 0, 1, 64, 1024
-local PR_SET_PDEATHSIG = 1
+local PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+local F_DUPFD = 0
+local FIRST_SOCKET = 3 -- where systemd puts what it hands over
 local WNOHANG = 1
 local EXEC_FAILED = 127
 
 local SIGNALS = {
   HUP = 1, INT = 2, QUIT = 3, KILL = 9, USR1 = 10, USR2 = 12, PIPE = 13, TERM = 15, CONT = 18,
-  STOP = 19,
+  STOP = 19, SEGV = 11,
 }
 
 local process = {}
@@ -56,6 +62,7 @@ local process = {}
 ---@field name string the program, for messages
 ---@field code? integer exit status, once it has exited
 ---@field signal? integer the signal that ended it
+---@field adopted? boolean it was started by another process
 local Process = {}
 Process.__index = Process
 
@@ -147,6 +154,23 @@ function process.remove(path)
   os.execute("rm -rf -- " .. process.quote(path))
 end
 
+-- Leaves these sockets open for the program, as systemd does, and nothing else: a kept copy of a
+-- test's socket would hide its end from the peer.
+local function hand_over(sockets)
+  local count, far = #sockets, {}
+  for i = 1, count do -- out of the way of each other first
+    far[i] = C.fcntl(sockets[i], F_DUPFD, ffi.cast("int", 512))
+  end
+  for i = 1, count do
+    C.dup2(far[i], FIRST_SOCKET + i - 1)
+  end
+  C.close_range(FIRST_SOCKET + count, 0xffffffff, 0)
+  if count > 0 then
+    C.setenv("LISTEN_PID", tostring(C.getpid()), 1)
+    C.setenv("LISTEN_FDS", tostring(count), 1)
+  end
+end
+
 -- Runs in the child; never returns. Nothing here may raise: two copies of the test run would go on.
 local function exec(options, argv, streams, parent)
   C.setpgid(0, 0)
@@ -158,7 +182,7 @@ local function exec(options, argv, streams, parent)
   for fd = 0, 2 do
     C.dup2(streams[fd], fd)
   end
-  C.close_range(3, 0xffffffff, 0) -- a kept copy of a test's socket would hide its end from the peer
+  hand_over(options.sockets or {})
   for name, value in pairs(options.env or {}) do
     if value then
       C.setenv(name, value, 1)
@@ -205,6 +229,7 @@ end
 ---@field stdin? string path, /dev/null by default
 ---@field stdout? string|integer path of a file to append to, /dev/null by default; or a descriptor
 ---@field stderr? string|integer likewise
+---@field sockets? integer[] descriptors that it gets from 3 on, with LISTEN_FDS and LISTEN_PID
 
 --- Starts a program in a process group of its own.
 ---@param options SpawnOptions
@@ -247,7 +272,7 @@ function Process:alive()
   end
   local status = ffi.new("int[1]")
   local got = C.waitpid(self.pid, status, WNOHANG)
-  if got == 0 then
+  if got == 0 or got < 0 and self.adopted and not process.gone(self.pid) then
     return true
   end
   running[self.pid] = nil
@@ -262,6 +287,32 @@ function Process:alive()
     self.signal = signal
   end
   return false
+end
+
+--- Whether there is no such process any more, or only its exit status is left to be asked for.
+---@param pid integer
+---@return boolean
+function process.gone(pid)
+  local stat = process.read_file(("/proc/%d/stat"):format(pid))
+  local state = stat and stat:match("%) (%u)")
+  return not state or state == "Z" or state == "X"
+end
+
+--- Whether descendants whose parent has ended become children of the test run.
+---@param on boolean
+function process.inherit(on)
+  C.prctl(PR_SET_CHILD_SUBREAPER, on and 1 or 0, 0, 0, 0)
+end
+
+--- A process that one of the test's own has started, to be ended like these. Its exit status is
+--- known if `inherit` was on when its parent ended.
+---@param pid integer
+---@param name string for messages
+---@return Process
+function process.adopt(pid, name)
+  local self = setmetatable({ pid = pid, name = name, adopted = true }, Process)
+  running[pid] = self
+  return self
 end
 
 --- How it ended, in words.
@@ -327,6 +378,50 @@ function process.children(pid)
   for word in text:gmatch("%d+") do
     list[#list + 1] = tonumber(word)
   end
+  return list
+end
+
+--- A number of a process's status, in bytes where the kernel says kB.
+---@param pid integer
+---@param key string as in /proc/PID/status: "RssAnon", "Threads"
+---@return number|nil nil when there is no such process
+function process.status(pid, key)
+  local text = process.read_file(("/proc/%d/status"):format(pid)) or ""
+  local number, unit = text:match("\n" .. key .. ":%s+(%d+) ?(%a*)")
+  return number and tonumber(number) * (unit == "kB" and 1024 or 1)
+end
+
+local LIMITS = { FSIZE = 1, NOFILE = 7, AS = 9 }
+
+--- Changes a limit of a running process, as prlimit(1) does; what it was is returned. The hard one
+--- stays, so that it can be raised again.
+---@param pid integer
+---@param name "FSIZE"|"NOFILE"|"AS"
+---@param soft number
+---@return number before
+function process.limit(pid, name, soft)
+  local old, new = ffi.new("struct mg_limit"), ffi.new("struct mg_limit")
+  assert(C.prlimit(pid, LIMITS[name], nil, old) == 0, "prlimit")
+  new.soft, new.hard = soft, old.hard
+  if C.prlimit(pid, LIMITS[name], new, nil) ~= 0 then
+    error("prlimit: " .. last_error(), 2)
+  end
+  return tonumber(old.soft)
+end
+
+--- What the descriptors of a process stand for: "socket:[123]", "/path", "anon_inode:[eventpoll]".
+---@param pid integer
+---@return table<integer, string>
+function process.descriptors(pid)
+  local list, room = {}, ffi.new("char[4096]")
+  local pipe = assert(io.popen(("ls /proc/%d/fd 2>/dev/null"):format(pid)))
+  for line in pipe:lines() do
+    local size = tonumber(C.readlink(("/proc/%d/fd/%s"):format(pid, line), room, 4096))
+    if size > 0 then
+      list[tonumber(line)] = ffi.string(room, size)
+    end
+  end
+  pipe:close()
   return list
 end
 

@@ -7,6 +7,7 @@
 --   r:stop()                                  -- with the checks of both
 
 local http = require("tests.support.http")
+local json = require("moongate.json")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local responder = require("tests.support.responder")
@@ -29,6 +30,7 @@ local rig = {}
 ---@field control? boolean there is a control listener, for `Rig:command`
 ---@field resolver? string address of the DNS server to ask
 ---@field args? string[] more arguments of the server
+---@field server? table further options for server.start
 
 ---@class Rig
 ---@field server Server
@@ -94,11 +96,14 @@ function rig.start(options)
   if options.control then
     self.control = ("unix:%s/control.sock"):format(process.tempdir("control"))
   end
-  self.server = server.start({
-    route = route_text(self, options),
-    workers = options.workers,
-    args = options.args,
-  })
+  local start = {
+    route = route_text(self, options), workers = options.workers, args = options.args,
+  }
+  for key, value in pairs(options.server or {}) do
+    start[key] = value
+  end
+  self.options = options
+  self.server = server.start(start)
   self.address = self.server.address
   self.workers = self.server:workers()
   return self
@@ -117,6 +122,26 @@ function Rig:stop()
   elseif not self.dies and workers ~= table.concat(self.workers, " ") then
     error("the worker was replaced:\n" .. self.server:errors(), 2)
   end
+end
+
+--- The text of this rig's route with some options changed, for a reload.
+---@param changes? RigOptions
+---@return string
+function Rig:route(changes)
+  local options = {}
+  for key, value in pairs(self.options) do
+    options[key] = value
+  end
+  for key, value in pairs(changes or {}) do
+    options[key] = value
+  end
+  return route_text(self, options)
+end
+
+--- What `moongate status --json` says.
+---@return table
+function Rig:status()
+  return json.decode(self:tell("status", "--json"))
 end
 
 --- The target whose query are these commands of the responder.

@@ -25,6 +25,11 @@ local server = {}
 ---@field env? table<string, string|false>
 ---@field workers? integer 1 by default
 ---@field address? string where to listen; a free port of the loopback by default
+---@field own? boolean the script says where to listen (`address` among it), how many workers there
+---  are and whether it is watched; the command line does not
+---@field binary? string instead of the one under test
+---@field launcher? string[] a command that becomes the server: words in front of its own
+---@field sockets? integer[] listening sockets to hand over, as systemd does
 ---@field wait? boolean false: does not wait until it serves
 
 ---@class Server
@@ -32,6 +37,7 @@ local server = {}
 ---@field dir string the folder of the route, readable by everybody
 ---@field process Process the master
 ---@field temporary string its TMPDIR
+---@field route_path string the script
 local Server = {}
 Server.__index = Server
 
@@ -104,14 +110,17 @@ local function prepare(options)
 end
 
 local function arguments(command, options, address)
-  local argv = { server.binary(), unpack(command) }
+  local argv = { unpack(options.launcher or {}) }
   local function add(...)
     for _, word in ipairs({ ... }) do
       argv[#argv + 1] = word
     end
   end
-  add("--listen", address)
-  if not options.serve then
+  add(options.binary or server.binary(), unpack(command))
+  if not options.own then
+    add("--listen", address)
+  end
+  if not options.serve and not options.own then
     add("--workers", tostring(options.workers or 1), "--no-watch")
   end
   add(unpack(options.args or {}))
@@ -132,6 +141,7 @@ function server.start(options)
     stdout_path = logs .. "/stdout",
     stderr_path = logs .. "/stderr",
     temporary = logs .. "/tmp",
+    route_path = command[2],
   }, Server)
   assert(os.execute("mkdir -m 755 " .. self.temporary) == 0)
   self.process = process.spawn({
@@ -140,6 +150,7 @@ function server.start(options)
     env = environment(options.env, self.temporary),
     stdout = self.stdout_path,
     stderr = self.stderr_path,
+    sockets = options.sockets,
   })
   if options.wait ~= false then
     local ok, problem = pcall(self.wait_serving, self)
@@ -185,11 +196,11 @@ local function tail(text)
   return #text > 4000 and "..." .. text:sub(-4000) or text
 end
 
-local function wait_text(read, pattern, what, timeout, from)
+local function wait_text(read, pattern, what, timeout, from, other)
   return poll.wait(function()
     local text = read():sub((from or 0) + 1)
     for line in text:gmatch("[^\n]+") do
-      if line:find(pattern) then
+      if line:find(pattern) or other and line:find(other) then
         return line
       end
     end
@@ -201,11 +212,12 @@ end
 ---@param pattern string a Lua pattern; may span lines
 ---@param timeout? number
 ---@param from? integer a `mark`: what lies before it does not count
+---@param other? string a pattern that will do as well
 ---@return string line the whole line (or the match where it spans lines)
-function Server:wait_log(pattern, timeout, from)
+function Server:wait_log(pattern, timeout, from, other)
   local ok, found = pcall(wait_text, function()
     return self:errors()
-  end, pattern, "error", timeout, from)
+  end, pattern, "error", timeout, from, other)
   if not ok then
     error(found .. ":\n" .. tail(self:errors()), 2)
   end
@@ -225,6 +237,58 @@ function Server:wait_access(pattern, timeout)
   end
   return found
 end
+
+-- Reloads -----------------------------------------------------------------------------------------
+
+--- Puts another text in the script's place, in one step.
+---@param text string
+---@param path? string of another file
+function Server:rewrite(text, path)
+  path = path or self.route_path
+  process.write_file(path .. ".new", text)
+  assert(os.rename(path .. ".new", path))
+end
+
+--- Waits until a reload has ended.
+---@param from integer a `mark` from before it
+---@param timeout? number
+---@return integer|nil generation nil when it failed
+---@return string line what the log says
+function Server:wait_reloaded(from, timeout)
+  local line = self:wait_log("generation %d+ serves", timeout or 20, from,
+    "the reload failed[^\n]*")
+  return tonumber(line:match("generation (%d+) serves")), line
+end
+
+--- A HUP, with another script or with the same. Raises an error if the new one does not come to
+--- serve.
+---@param text? string
+---@return integer generation
+function Server:reload(text)
+  local from = self:mark()
+  if text then
+    self:rewrite(text)
+  end
+  self.process:kill("HUP")
+  local generation, line = self:wait_reloaded(from)
+  return generation or error("not reloaded: " .. line, 2)
+end
+
+--- A HUP that must come to nothing.
+---@param text string
+---@return string message all that the log says from there on
+function Server:reload_fails(text)
+  local from = self:mark()
+  self:rewrite(text)
+  self.process:kill("HUP")
+  local generation, line = self:wait_reloaded(from)
+  if generation then
+    error("it was reloaded: " .. line, 2)
+  end
+  return self:errors():sub(from + 1)
+end
+
+-- Its processes -----------------------------------------------------------------------------------
 
 --- The pids of the workers.
 ---@return integer[]
