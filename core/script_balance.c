@@ -89,16 +89,18 @@ static int server_index(lua_State *L)
     int field = (int)lua_tointeger(L, -1);
     if (field == 0)
         return luaL_error(L,
-                          "a server has no field '%s'; it has: address weight active queued "
+                          "a server has no field %s; it has: address weight active queued "
                           "requests fails latency up backup draining load idle max_conns",
-                          lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
+                          script_describe(L, 2));
     push_field(L, field, box);
     return 1;
 }
 
 static int server_newindex(lua_State *L)
 {
-    return luaL_error(L, "a server can't be changed by a policy");
+    return script_refuse_assignment(L, "server",
+                                    "servers are read-only; what a policy keeps goes into a table "
+                                    "of its own, with the server as key");
 }
 
 static int server_tostring(lua_State *L)
@@ -191,6 +193,14 @@ static const char *source_of(struct script *s, const struct request *req, int fu
         .p;
 }
 
+static enum script_result misuse(struct script *s, lua_State *co, const struct request *req,
+                                 const struct asking *asking, int idx, const char *expected)
+{
+    script_log_misuse(asking->what, source_of(s, req, asking->function), req,
+                      lua_pushfstring(co, "%s, got %s", expected, script_describe(co, idx)));
+    return SCRIPT_FAILED;
+}
+
 /* Asks one function. *choice: a place, or -1 where it returned nil. */
 static enum script_result ask(struct script *s, struct request *req, struct script_call *call,
                               const struct asking *asking, int *choice, struct str *cookie)
@@ -204,14 +214,15 @@ static enum script_result ask(struct script *s, struct request *req, struct scri
     if (result != SCRIPT_DONE)
         return result;
     *choice = find_choice(co, asking->list, asking->count);
-    if (*choice < 0 && !lua_isnoneornil(co, 1)) {
-        script_log_misuse(
-            asking->what, source_of(s, req, asking->function), req,
-            "it returned something else than one of the servers it was given, or nil");
-        result = SCRIPT_FAILED;
-    }
-    if (lua_type(co, 2) == LUA_TSTRING && str_is_field_value(script_str(co, 2)))
+    lua_settop(co, 2);
+    if (*choice < 0 && !lua_isnil(co, 1))
+        result =
+            misuse(s, co, req, asking, 1, "expected one of the servers that it was given, or nil");
+    else if (lua_type(co, 2) == LUA_TSTRING && str_is_field_value(script_str(co, 2)))
         *cookie = arena_copy(&req->arena, script_str(co, 2));
+    else if (!lua_isnil(co, 2))
+        result = misuse(s, co, req, asking, 2,
+                        "expected the text of a Set-Cookie header as second result, or nil");
     script_leave(co);
     return result;
 }

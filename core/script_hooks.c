@@ -188,12 +188,15 @@ static enum script_result line_of(struct script *s, int function, const char *wh
     enum script_result result = script_run(s, co, 2, what, source, req);
     if (result != SCRIPT_DONE)
         return result;
-    if (lua_gettop(co) > 0) {
-        if (lua_type(co, 1) == LUA_TSTRING)
-            *line = arena_printf(&req->arena, "%s\n", lua_tostring(co, 1));
-        else if (lua_isboolean(co, 1) && !lua_toboolean(co, 1))
-            *line = STR("");
-    }
+    lua_settop(co, 1);
+    if (lua_type(co, 1) == LUA_TSTRING)
+        *line = arena_printf(&req->arena, "%s\n", lua_tostring(co, 1));
+    else if (lua_isboolean(co, 1) && !lua_toboolean(co, 1))
+        *line = STR("");
+    else if (!lua_isnil(co, 1))
+        script_log_misuse(what, source, req,
+                          lua_pushfstring(co, "expected a line, false or nil as its result, got %s",
+                                          script_describe(co, 1)));
     script_leave(co);
     return SCRIPT_DONE;
 }

@@ -28,7 +28,7 @@ struct script {
     struct loop *loop; /* NULL outside of a worker */
     struct script_task *tasks;
     struct script_timer *timers;
-    struct spawn *spawns;
+    struct spawner *spawner;
     unsigned timer_count, spawned;
     bool retired;            /* another generation serves: no timer goes off */
     void (*hold)(void *ctx); /* the generation lives on while a task does */
@@ -79,6 +79,15 @@ void script_end_run(void);
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);
 
+/* Names the value at idx for a message: nothing, true, 12, "text" or a table. The text is pushed.
+ */
+const char *script_describe(lua_State *L, int idx);
+/* The string at idx, where a name or the like is expected; raises an error that begins with `what`,
+ * "req.headers: expected a name", and says what is there instead. */
+struct str script_expect_text(lua_State *L, int idx, const char *what);
+/* Raises the error for `what[key at 2] = value`. */
+int script_refuse_assignment(lua_State *L, const char *what, const char *why);
+
 /* --- script_hooks.c --- */
 
 /* Pushes the request's box onto co, made at the first hook. */
@@ -104,6 +113,8 @@ void script_control_open(lua_State *L);
 
 /* --- script_log.c --- */
 
+/* Registers what script_push_log needs. */
+void script_log_open(lua_State *L);
 /* Pushes the table that on_log and log.format get. */
 void script_push_log(lua_State *L, const struct request *req);
 

@@ -11,10 +11,12 @@
  */
 #include "script_lua.h"
 
-#define REQUEST_TYPE  "moongate.request"
-#define HEADERS_TYPE  "moongate.headers"
-#define PARAMS_TYPE   "moongate.params"
-#define RESPONSE_TYPE "moongate.response"
+static const char REQUEST_TYPE[] = "moongate.request";
+static const char HEADERS_TYPE[] = "moongate.headers";
+static const char PARAMS_TYPE[] = "moongate.params";
+static const char RESPONSE_TYPE[] = "moongate.response";
+
+#define MAX_PARAMS 1000
 
 /* A view of a list of headers or params that belongs to a request. */
 struct view {
@@ -22,6 +24,13 @@ struct view {
     struct request *req;    /* for params and res; NULL once the hook has returned */
     struct params *params;
 };
+
+/* Pushes the metatable; by the name's address, which is no string to be looked up. */
+static void push_type(lua_State *L, const char *name)
+{
+    lua_pushlightuserdata(L, (void *)name);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+}
 
 /* --- req --- */
 
@@ -84,7 +93,7 @@ struct script_box *script_push_request(lua_State *L, struct request *req)
 {
     struct script_box *box = lua_newuserdata(L, sizeof *box);
     box->req = req;
-    luaL_getmetatable(L, REQUEST_TYPE);
+    push_type(L, REQUEST_TYPE);
     lua_setmetatable(L, -2);
     return box;
 }
@@ -99,6 +108,22 @@ static struct request *box_request(lua_State *L, const struct script_box *box)
 struct request *script_check_request(lua_State *L, int idx)
 {
     return box_request(L, luaL_checkudata(L, idx, REQUEST_TYPE));
+}
+
+/* The userdata at 1, which a method was called on; `call` says how it should have been. */
+static struct view *check_view(lua_State *L, const char *type, const char *call)
+{
+    struct view *view = lua_touserdata(L, 1);
+    if (view != NULL && lua_getmetatable(L, 1)) {
+        push_type(L, type);
+        bool same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 2);
+        if (same)
+            return view;
+    }
+    luaL_error(L, "expected a call such as %s (with a colon), got %s before the name", call,
+               script_describe(L, 1));
+    return NULL;
 }
 
 /* Pushes the box's own table, making it when there is none. */
@@ -175,18 +200,23 @@ static void add_pair(lua_State *L, int values, int lists, bool last_wins)
 /* Pushes what the metatable of the table at 1 keeps under `what`. */
 static void push_pairs(lua_State *L, int what)
 {
-    if (!lua_istable(L, 1) || !lua_getmetatable(L, 1))
-        luaL_error(L, "expected req.args or req.cookies (call its methods with a colon)");
-    lua_rawgeti(L, -1, what);
-    if (!lua_istable(L, -1))
-        luaL_error(L, "expected req.args or req.cookies (call its methods with a colon)");
+    if (lua_istable(L, 1) && lua_getmetatable(L, 1)) {
+        lua_rawgeti(L, -1, what);
+        if (lua_istable(L, -1))
+            return;
+    }
+    luaL_error(L,
+               "expected a call such as req.args:all(\"name\") or req.cookies:each() (with a "
+               "colon), got %s",
+               script_describe(L, 1));
 }
 
 /* t:all(name): a list of all values, in their order. */
 static int pairs_all(lua_State *L)
 {
-    luaL_checkstring(L, 2);
+    lua_settop(L, 2);
     push_pairs(L, PAIRS_LISTS);
+    script_expect_text(L, 2, "all: expected the name of an argument or cookie");
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
     if (lua_isnil(L, -1))
@@ -286,7 +316,7 @@ static void push_headers_view(lua_State *L, struct script_box *box)
 {
     struct view *view = lua_newuserdata(L, sizeof *view);
     *view = (struct view){.box = box};
-    luaL_getmetatable(L, HEADERS_TYPE);
+    push_type(L, HEADERS_TYPE);
     lua_setmetatable(L, -2);
 }
 
@@ -392,25 +422,26 @@ static int request_index(lua_State *L)
     int field = (int)lua_tointeger(L, -1);
     if (field == 0)
         return luaL_error(L,
-                          "req has no field '%s'; it has: method uri path raw_path query args "
+                          "req has no field %s; it has: method uri path raw_path query args "
                           "host port scheme version headers cookies ip client_port server_ip "
-                          "server_port id time listener ctx attempt internal",
-                          lua_isstring(L, 2) ? lua_tostring(L, 2) : luaL_typename(L, 2));
+                          "server_port id time listener ctx attempt internal hash_key",
+                          script_describe(L, 2));
     push_field(L, field, req);
     return 1;
 }
 
 static int request_newindex(lua_State *L)
 {
-    return luaL_error(L, "req.%s can't be assigned: req is read-only (use req.ctx)",
-                      lua_isstring(L, 2) ? lua_tostring(L, 2) : "?");
+    return script_refuse_assignment(L, "req",
+                                    "req is read-only; what a script keeps goes into fields of "
+                                    "req.ctx, as in req.ctx.user = \"ann\"");
 }
 
 /* --- headers of req and of res --- */
 
-static struct headers *view_headers(lua_State *L, struct request **owner)
+/* The headers of the view, which is at 1. */
+static struct headers *view_headers(lua_State *L, struct view *view, struct request **owner)
 {
-    struct view *view = luaL_checkudata(L, 1, HEADERS_TYPE);
     if (view->box != NULL) {
         *owner = box_request(L, view->box);
         return &(*owner)->headers;
@@ -421,17 +452,23 @@ static struct headers *view_headers(lua_State *L, struct request **owner)
     return &view->req->response.headers;
 }
 
+/* For methods: a script may call them on anything. */
+static struct headers *check_headers(lua_State *L, struct request **owner)
+{
+    struct view *view = check_view(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
+    return view_headers(L, view, owner);
+}
+
 /* h:all(name) */
 static int headers_all(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = view_headers(L, &req);
-    size_t n;
-    struct str name = {luaL_checklstring(L, 2, &n), n};
+    struct headers *headers = check_headers(L, &req);
+    struct str name = script_expect_text(L, 2, "headers:all: expected the name of a header");
     int count = 0;
     lua_newtable(L);
     for (unsigned i = 0; i < headers->count; i++) {
-        if (!str_ieq(headers->list[i].name, (struct str){name.p, n}))
+        if (!str_ieq(headers->list[i].name, name))
             continue;
         script_push_str(L, headers->list[i].value);
         lua_rawseti(L, -2, ++count);
@@ -442,7 +479,7 @@ static int headers_all(lua_State *L)
 static int headers_step(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = view_headers(L, &req);
+    struct headers *headers = check_headers(L, &req);
     unsigned i = (unsigned)lua_tointeger(L, lua_upvalueindex(1));
     if (i >= headers->count)
         return 0;
@@ -457,7 +494,7 @@ static int headers_step(lua_State *L)
 static int headers_each(lua_State *L)
 {
     struct request *req;
-    view_headers(L, &req);
+    check_headers(L, &req);
     lua_pushinteger(L, 0);
     lua_pushcclosure(L, headers_step, 1);
     lua_pushvalue(L, 1);
@@ -468,55 +505,80 @@ static int headers_each(lua_State *L)
 static int headers_index(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = view_headers(L, &req);
+    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     if (!lua_isnil(L, -1))
         return 1;
-    size_t n;
-    const char *name = luaL_checklstring(L, 2, &n);
-    struct str value = headers_joined(&req->arena, headers, (struct str){name, n});
+    struct str name = script_expect_text(L, 2, "headers: expected the name of a header");
+    struct str value = headers_joined(&req->arena, headers, name);
     if (value.p == NULL)
         return 0;
     script_push_str(L, value);
     return 1;
 }
 
-static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
+static void check_header_value(lua_State *L, struct str name, int value)
 {
     if (lua_type(L, value) != LUA_TSTRING && lua_type(L, value) != LUA_TNUMBER)
-        luaL_error(L, "res.headers: expected a string, a number, a list of them or nil, got %s",
-                   luaL_typename(L, value));
-    struct str text = script_str(L, value);
-    if (!str_is_token(name) || !str_is_field_value(text))
-        luaL_error(L, "res.headers: a control byte or a bad character in '%s'", name.p);
+        luaL_error(L,
+                   "res.headers[\"%s\"]: expected a text, a number, a list of them or nil, got %s",
+                   name.p, script_describe(L, value));
+    if (!str_is_field_value(script_str(L, value)))
+        luaL_error(L, "res.headers[\"%s\"]: expected a text without control bytes, got %s", name.p,
+                   script_describe(L, value));
+}
+
+static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
+{
     headers_add(&req->arena, &req->response.headers, arena_copy(&req->arena, name),
-                arena_copy(&req->arena, text));
+                arena_copy(&req->arena, script_str(L, value)));
+}
+
+/* The value at 3, all of it, before anything is changed. Returns how many values a list has. */
+static int check_header(lua_State *L, struct str name)
+{
+    if (!str_is_token(name))
+        luaL_error(L, "res.headers: expected the name of a header such as \"X-Page\", got %s",
+                   script_describe(L, 2));
+    if (header_id(name) == HEADER_CONTENT_LENGTH || header_is_hop(header_id(name)))
+        luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", name.p);
+    if (!lua_istable(L, 3)) {
+        if (!lua_isnil(L, 3))
+            check_header_value(L, name, 3);
+        return 0;
+    }
+    int count = (int)lua_objlen(L, 3);
+    lua_pushnil(L);
+    if (count == 0 && lua_next(L, 3) != 0)
+        luaL_error(L, "res.headers[\"%s\"]: expected a list of texts, got a table with other keys",
+                   name.p);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, 3, i);
+        check_header_value(L, name, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    return count;
 }
 
 /* res.headers[name] = string, number, list or nil */
 static int headers_newindex(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = view_headers(L, &req);
+    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
     if (headers == &req->headers)
         return luaL_error(L, "req.headers can't be assigned: what the application gets is changed "
                              "in on_params");
-    size_t n;
-    const char *text = luaL_checklstring(L, 2, &n);
-    struct str name = {text, n};
+    struct str name = script_expect_text(L, 2, "res.headers: expected the name of a header");
+    int count = check_header(L, name);
     headers_remove(headers, name);
-    if (header_id(name) == HEADER_CONTENT_LENGTH || header_is_hop(header_id(name)))
-        return luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", text);
-    if (lua_istable(L, 3)) {
-        for (int i = 1, count = (int)lua_objlen(L, 3); i <= count; i++) {
-            lua_rawgeti(L, 3, i);
-            add_response_header(L, req, name, lua_gettop(L));
-            lua_pop(L, 1);
-        }
-    } else if (!lua_isnil(L, 3)) {
-        add_response_header(L, req, name, 3);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, 3, i);
+        add_response_header(L, req, name, lua_gettop(L));
+        lua_pop(L, 1);
     }
+    if (!lua_istable(L, 3) && !lua_isnil(L, 3))
+        add_response_header(L, req, name, 3);
     return 0;
 }
 
@@ -526,16 +588,21 @@ void script_push_params(lua_State *L, struct request *req, struct params *params
 {
     struct view *view = lua_newuserdata(L, sizeof *view);
     *view = (struct view){.req = req, .params = params};
-    luaL_getmetatable(L, PARAMS_TYPE);
+    push_type(L, PARAMS_TYPE);
     lua_setmetatable(L, -2);
+}
+
+/* Metamethods are called with what they belong to, methods with anything. */
+static struct view *use_params(lua_State *L, struct view *view)
+{
+    if (view->req == NULL)
+        luaL_error(L, "these params are gone: they may only be used inside on_params");
+    return view;
 }
 
 static struct view *check_params(lua_State *L)
 {
-    struct view *view = luaL_checkudata(L, 1, PARAMS_TYPE);
-    if (view->req == NULL)
-        luaL_error(L, "these params are gone: they may only be used inside on_params");
-    return view;
+    return use_params(L, check_view(L, PARAMS_TYPE, "params:each()"));
 }
 
 static int params_step(lua_State *L)
@@ -562,10 +629,9 @@ static int params_each(lua_State *L)
 
 static int params_index(lua_State *L)
 {
-    struct view *view = check_params(L);
-    size_t n;
-    const char *name = luaL_checklstring(L, 2, &n);
-    struct param *param = params_find(view->params, (struct str){name, n});
+    struct view *view = use_params(L, lua_touserdata(L, 1));
+    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
+    struct param *param = params_find(view->params, name);
     if (param != NULL) {
         script_push_str(L, param->value);
         return 1;
@@ -577,11 +643,10 @@ static int params_index(lua_State *L)
 
 static int params_newindex(lua_State *L)
 {
-    struct view *view = check_params(L);
+    struct view *view = use_params(L, lua_touserdata(L, 1));
     struct arena *a = &view->req->arena;
-    size_t n;
-    const char *text = luaL_checklstring(L, 2, &n);
-    struct str name = {text, n};
+    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
+    const char *text = name.p;
     if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
         return luaL_error(L,
                           "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
@@ -595,10 +660,13 @@ static int params_newindex(lua_State *L)
         return 0;
     }
     if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER)
-        return luaL_error(L, "params.%s: expected a string, a number or nil, got %s", text,
-                          luaL_typename(L, 3));
-    if (n == 0 || view->params->count >= 1000)
-        return luaL_error(L, "params: an empty name, or more than 1000 params");
+        return luaL_error(L, "params.%s: expected a text, a number or nil, got %s", text,
+                          script_describe(L, 3));
+    if (name.n == 0)
+        return luaL_error(L, "params: expected the name of a param, got \"\"");
+    if (view->params->count >= MAX_PARAMS)
+        return luaL_error(L, "params: expected at most %d of them, got one more, '%s'", MAX_PARAMS,
+                          text);
     params_set(a, view->params, arena_copy(a, name), arena_copy(a, script_str(L, 3)));
     return 0;
 }
@@ -609,7 +677,7 @@ void script_push_response(lua_State *L, struct request *req)
 {
     struct view *view = lua_newuserdata(L, sizeof *view);
     *view = (struct view){.req = req};
-    luaL_getmetatable(L, RESPONSE_TYPE);
+    push_type(L, RESPONSE_TYPE);
     lua_setmetatable(L, -2);
     /* Its environment holds the view of its headers, so that both are emptied together. */
     lua_createtable(L, 1, 0);
@@ -634,7 +702,7 @@ void script_close_view(lua_State *L, int idx)
 
 static struct request *check_response(lua_State *L)
 {
-    struct view *view = luaL_checkudata(L, 1, RESPONSE_TYPE);
+    struct view *view = lua_touserdata(L, 1);
     if (view->req == NULL)
         luaL_error(L, "this response is gone: res may only be used inside on_response");
     return view->req;
@@ -643,14 +711,14 @@ static struct request *check_response(lua_State *L)
 static int response_index(lua_State *L)
 {
     struct request *req = check_response(L);
-    struct str key = {luaL_checkstring(L, 2), lua_objlen(L, 2)};
+    struct str key = lua_type(L, 2) == LUA_TSTRING ? script_str(L, 2) : STR("");
     if (str_eq(key, STR("status"))) {
         lua_pushinteger(L, req->response.status);
     } else if (str_eq(key, STR("headers"))) {
         lua_getfenv(L, 1);
         lua_rawgeti(L, -1, 1);
     } else {
-        return luaL_error(L, "res has no field '%s'; it has: status headers", key.p);
+        return luaL_error(L, "res has no field %s; it has: status headers", script_describe(L, 2));
     }
     return 1;
 }
@@ -658,12 +726,12 @@ static int response_index(lua_State *L)
 static int response_newindex(lua_State *L)
 {
     struct request *req = check_response(L);
-    const char *key = luaL_checkstring(L, 2);
-    lua_Integer status = lua_tointeger(L, 3);
-    if (strcmp(key, "status") != 0)
-        return luaL_error(L, "res.%s can't be assigned; res.status and res.headers[name] can", key);
-    if (status < 200 || status > 599)
-        return luaL_error(L, "res.status: expected a number from 200 to 599");
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
+        return script_refuse_assignment(L, "res", "only res.status and res.headers[name] can");
+    double status = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
+    if (!(status >= 200 && status <= 599) || status != (int)status)
+        return luaL_error(L, "res.status: expected a whole number from 200 to 599, got %s",
+                          script_describe(L, 3));
     req->response.status = (int)status;
     return 0;
 }
@@ -673,6 +741,9 @@ static int response_newindex(lua_State *L)
 static void new_type(lua_State *L, const char *name, lua_CFunction newindex)
 {
     luaL_newmetatable(L, name);
+    lua_pushlightuserdata(L, (void *)name);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
     lua_pushcfunction(L, newindex);
     lua_setfield(L, -2, "__newindex");
     lua_pushstring(L, name); /* getmetatable(req) shows this instead of the machinery */

@@ -24,7 +24,9 @@ struct script *script_of(lua_State *L)
     struct script *s = lua_touserdata(L, -1);
     lua_pop(L, 1);
     if (s == NULL)
-        luaL_error(L, "there is no running server in this process");
+        luaL_error(L,
+                   "no server runs here yet: call this in on_start or another hook, not while the "
+                   "script is loaded");
     return s;
 }
 

@@ -74,6 +74,8 @@ void script_fastcgi_open(lua_State *L);
 void script_timer_open(lua_State *L);
 /* No timer goes off any more. */
 void script_timers_stop(struct script *s);
+/* What was to be spawned and has not begun is forgotten. */
+void script_timers_end(struct script *s);
 /* The script goes: its timers and what was to be spawned are forgotten. */
 void script_timers_free(struct script *s);
 

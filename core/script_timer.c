@@ -38,12 +38,19 @@ static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
     script_wake(&wait, 0);
 }
 
+/* Raises an error that says what was given, unless it is a function. */
+static void check_function(lua_State *L, int idx, const char *who, const char *example)
+{
+    if (!lua_isfunction(L, idx))
+        luaL_error(L, "%s: expected a function, as in %s, got %s", who, example,
+                   script_describe(L, idx));
+}
+
 static double check_seconds(lua_State *L, int idx, const char *who)
 {
     double seconds = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : -1;
     if (!(seconds >= 0 && seconds <= MAX_SECONDS))
-        luaL_error(L, "%s: expected seconds from 0 to 86400, got %s", who,
-                   lua_isstring(L, idx) ? lua_tostring(L, idx) : luaL_typename(L, idx));
+        luaL_error(L, "%s: expected seconds from 0 to 86400, got %s", who, script_describe(L, idx));
     return seconds;
 }
 
@@ -92,52 +99,103 @@ static struct script_task *run_beside(struct script *s, lua_State *L, int nargs,
     return NULL;
 }
 
+/* The function and its arguments wait in a table for the loop's next turn, so that functions which
+ * spawn others leave time for everybody else. */
 struct spawn {
-    struct deferred start;
-    struct script *script;
     struct spawn *next;
     int values; /* a table: the function and its arguments */
 };
 
-static void forget_spawn(struct spawn *spawn)
+struct spawner {
+    ev_timer timer; /* runs while there are some, and keeps the generation alive */
+    struct script *script;
+    struct spawn *first, **end;
+    bool held;
+};
+
+static int take_spawn(struct spawner *q)
 {
-    struct script *s = spawn->script;
-    struct spawn **at = &s->spawns;
-    while (*at != spawn)
-        at = &(*at)->next;
-    *at = spawn->next;
-    loop_undefer(s->loop, &spawn->start);
-    luaL_unref(s->L, LUA_REGISTRYINDEX, spawn->values);
+    struct spawn *spawn = q->first;
+    int values = spawn->values;
+    q->first = spawn->next;
+    if (q->first == NULL)
+        q->end = &q->first;
+    q->script->spawned--;
     free(spawn);
+    return values;
 }
 
-static void start_cb(struct deferred *d)
+static void run_spawned(struct script *s, int values)
 {
-    struct spawn *spawn = (struct spawn *)((char *)d - offsetof(struct spawn, start));
-    struct script *s = spawn->script;
     lua_State *L = s->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, spawn->values);
-    int list = lua_gettop(L), count = (int)lua_objlen(L, list);
+    int list = lua_gettop(L) + 1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, values);
+    luaL_unref(L, LUA_REGISTRYINDEX, values);
     lua_getfield(L, list, "n");
-    count = (int)lua_tointeger(L, -1);
+    int count = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
+    luaL_checkstack(L, count, "moongate.spawn");
     for (int i = 1; i <= count; i++)
         lua_rawgeti(L, list, i);
-    forget_spawn(spawn);
-    s->hold(s->world.ctx);
     run_beside(s, L, count - 1, "moongate.spawn");
     lua_settop(L, list - 1);
+}
+
+static void spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct spawner *q = timer->data;
+    struct script *s = q->script;
+    unsigned n = 0;
+    (void)events;
+    for (const struct spawn *spawn = q->first; spawn != NULL; spawn = spawn->next)
+        n++; /* those that come meanwhile have their turn later */
+    while (n-- > 0 && q->first != NULL)
+        run_spawned(s, take_spawn(q));
+    if (q->first != NULL) {
+        ev_timer_set(timer, 0, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    q->held = false;
+    s->drop(s->world.ctx);
+}
+
+static struct spawner *spawner_of(struct script *s)
+{
+    if (s->spawner != NULL)
+        return s->spawner;
+    struct spawner *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        abort();
+    q->script = s;
+    q->end = &q->first;
+    ev_timer_init(&q->timer, spawner_cb, 0, 0);
+    q->timer.data = q;
+    return s->spawner = q;
+}
+
+/* Nothing of what waits is begun any more. */
+static void forget_spawned(struct script *s)
+{
+    struct spawner *q = s->spawner;
+    if (q == NULL || !q->held)
+        return;
+    while (q->first != NULL)
+        luaL_unref(s->L, LUA_REGISTRYINDEX, take_spawn(q));
+    ev_timer_stop(s->loop->ev, &q->timer);
+    q->held = false;
     s->drop(s->world.ctx);
 }
 
 /* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
 static int timer_spawn(lua_State *L)
 {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
     struct script *s = script_of(L);
     int count = lua_gettop(L);
     if (s->spawned >= MAX_SPAWNED)
-        return luaL_error(L, "spawn: %d functions are running already", MAX_SPAWNED);
+        return luaL_error(L, "spawn: %d functions are waiting already: more are begun than end",
+                          MAX_SPAWNED);
     lua_createtable(L, count, 1);
     for (int i = 1; i <= count; i++) {
         lua_pushvalue(L, i);
@@ -148,12 +206,17 @@ static int timer_spawn(lua_State *L)
     struct spawn *spawn = calloc(1, sizeof *spawn);
     if (spawn == NULL)
         abort();
-    spawn->script = s;
     spawn->values = luaL_ref(L, LUA_REGISTRYINDEX);
-    spawn->start.run = start_cb;
-    spawn->next = s->spawns;
-    s->spawns = spawn;
-    loop_defer(s->loop, &spawn->start);
+    struct spawner *q = spawner_of(s);
+    if (!q->held) {
+        q->held = true;
+        s->hold(s->world.ctx);
+        ev_timer_set(&q->timer, 0, 0);
+        ev_timer_start(s->loop->ev, &q->timer);
+    }
+    *q->end = spawn;
+    q->end = &spawn->next;
+    s->spawned++;
     return 0;
 }
 
@@ -198,10 +261,11 @@ static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
 static int timer_every(lua_State *L)
 {
     double seconds = check_seconds(L, 1, "every");
-    luaL_checktype(L, 2, LUA_TFUNCTION);
+    check_function(L, 2, "every", "moongate.every(10, function() ... end)");
     struct script *s = script_of(L);
     if (seconds < 0.001)
-        return luaL_error(L, "every: expected at least 0.001 seconds");
+        return luaL_error(L, "every: expected at least 0.001 seconds, got %s",
+                          script_describe(L, 1));
     if (s->timer_count == MAX_TIMERS)
         return luaL_error(L,
                           "every: %d timers are running already: it is for on_start, not for each "
@@ -230,10 +294,16 @@ void script_timers_stop(struct script *s)
         ev_timer_stop(s->loop->ev, &t->timer);
 }
 
+void script_timers_end(struct script *s)
+{
+    forget_spawned(s);
+}
+
 void script_timers_free(struct script *s)
 {
-    while (s->spawns != NULL)
-        forget_spawn(s->spawns);
+    forget_spawned(s);
+    free(s->spawner);
+    s->spawner = NULL;
     while (s->timers != NULL) {
         struct script_timer *next = s->timers->next;
         ev_timer_stop(s->loop->ev, &s->timers->timer);

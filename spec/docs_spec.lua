@@ -21,7 +21,7 @@ end
 
 --- A block as a whole route: some are only the fields of one.
 local function route_of(block)
-  if block:find("\nreturn {", 1, true) or block:find("^return {") then
+  if block:find("\nreturn ", 1, true) or block:find("^return ") then
     return block
   end
   local hook = block:find("on_request =", 1, true) and "" or "\non_request = print,"
@@ -63,7 +63,7 @@ local RESULTS = {
 describe("the Lua in", function()
   local PAGES = {
     "README.md", "docs/route.md", "docs/params.md", "docs/balancing.md", "docs/hooks.md",
-    "docs/operations.md", "docs/testing.md",
+    "docs/operations.md", "docs/testing.md", "docs/api.md",
   }
   for _, name in ipairs(PAGES) do
     it(name .. " is Lua", function()
@@ -77,7 +77,9 @@ describe("the Lua in", function()
     end)
   end
 
-  for _, name in ipairs({ "docs/balancing.md", "docs/hooks.md", "docs/operations.md" }) do
+  for _, name in ipairs({
+    "docs/balancing.md", "docs/hooks.md", "docs/operations.md", "docs/api.md",
+  }) do
     it(name .. " is all valid routes", function()
       local fs = files.new({ "/var/tmp/" })
       for i, block in ipairs(blocks_of(name)) do
@@ -132,8 +134,9 @@ describe("the links in", function()
   end
 
   for _, name in ipairs({
-    "README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/balancing.md",
-    "docs/contract.md", "docs/hooks.md", "docs/operations.md", "docs/params.md", "docs/route.md",
+    "README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md", "docs/balancing.md",
+    "docs/contract.md", "docs/hooks.md", "docs/operations.md", "docs/params.md",
+    "docs/performance.md", "docs/route.md",
   }) do
     it(name .. " lead somewhere", function()
       local file = assert(io.open(name))

@@ -17,7 +17,7 @@ local M = {}
 
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
-  "drain", "undrain", "version", "help",
+  "drain", "undrain", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

@@ -3,6 +3,7 @@
 -- (wrap), by core/ for the message about a decision it cannot use (problem), and by explain.
 
 local addr = require("moongate.addr")
+local describe = require("moongate.describe")
 local docroot = require("moongate.docroot")
 local ini = require("moongate.ini")
 local internal = require("moongate.internal")
@@ -60,7 +61,7 @@ end
 ---@return string|nil path_info
 local function fastcgi(req, d, backend, fs, hook)
   local script, prefix = d.script, d.strip
-  if prefix ~= nil and type(prefix) ~= "string" then
+  if prefix ~= nil and (type(prefix) ~= "string" or byte(prefix) ~= SLASH) then
     unusable(d, req, hook)
   elseif script ~= nil then
     if type(script) ~= "string" or byte(script) ~= SLASH then
@@ -182,7 +183,10 @@ function M.wrap(hook, settings, fs)
         return completed -- 404
       end
       return d, script, path_info, ini.text(backend.ini, own)
-    elseif d.try ~= nil and type(d.root) == "string" and is_try_list(d.try) then
+    elseif d.try ~= nil and type(d.root) == "string" then
+      if not is_try_list(d.try) then
+        unusable(d, req, hook)
+      end
       local other, path = try(req, d, fs)
       if other then
         return complete(req, other)
@@ -312,7 +316,7 @@ local function headers(value)
     end
     for _, item in ipairs(type(content) == "table" and content or { content }) do
       if type(item) ~= "string" and type(item) ~= "number" then
-        return nil, ("'%s': expected a text or a list of them, got a %s"):format(name, type(item))
+        return nil, ("'%s': expected a text or a list of them, got %s"):format(name, describe(item))
       elseif not is_header_value(item) then
         return nil, ("'%s': a control character in '%s'"):format(name, printable(item))
       end
@@ -346,7 +350,7 @@ local function params(value)
       return nil, "'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow"
     elseif kind ~= "string" and kind ~= "number" and content ~= false then
       return nil, ("'%s': expected a text, a number or false, got %s"):format(name,
-        content == true and "true" or "a " .. kind)
+        describe(content))
     end
   end
   return nil
@@ -364,7 +368,7 @@ local function try_list(value)
   elseif #value == 0 then
     return nil, "the list is empty"
   elseif not is_try_list(value) then
-    return nil, "expected " .. expected
+    return nil, ("expected %s, got others"):format(expected)
   end
   local last = value[#value]
   local problem = type(last) == "table" and M.problem(last)
@@ -505,10 +509,7 @@ local function value_problem(key, checker, value)
   if not expected then
     return problem and ("%s: %s"):format(key, problem) or nil
   end
-  local kind = type(value)
-  local got = kind == "string" and ('"%s"'):format(printable(value))
-    or (kind == "number" or kind == "boolean") and tostring(value) or "a " .. kind
-  return ("%s: expected %s, got %s"):format(key, expected, got)
+  return ("%s: expected %s, got %s"):format(key, expected, describe(value))
 end
 
 --- Does a valid decision name a backend, or a setting of PHP in its `ini`, that is not there?
@@ -551,6 +552,13 @@ function M.key_problem(kind, key, value)
   return value_problem(key, KINDS[kind].keys[key], value)
 end
 
+--- The keys of the decisions of a kind.
+---@param kind "fastcgi"|"file"|"reply"|"redirect"|"close"
+---@return string[] sorted
+function M.keys(kind)
+  return sorted_keys(KINDS[kind].keys)
+end
+
 --- Is this a key of some decision?
 ---@param name any
 ---@return boolean
@@ -570,7 +578,7 @@ end
 function M.problem(d, settings)
   if type(d) ~= "table" then
     return ("expected a decision (a table) or nil, got %s"):format(
-      type(d) == "string" and ('"%s"'):format(d) or "a " .. type(d))
+      describe(d))
   end
   local meta = getmetatable(d)
   if type(meta) == "table" and meta.__call then

@@ -6,6 +6,7 @@
 -- values, or the backend's. PHP also keeps the old value where it does not accept the new one; so
 -- the backend's value always goes first and the decision's in a line behind it.
 
+local describe = require("moongate.describe")
 local suggest = require("moongate.suggest")
 local sorted_keys = require("moongate.keys").sorted
 
@@ -32,7 +33,7 @@ local function text_of(value)
     return (whole and "%.0f" or "%.14g"):format(value)
   elseif kind ~= "string" then
     return nil, "expected a text, a number, true or false, got "
-      .. (kind == "number" and tostring(value) or "a " .. kind)
+      .. describe(value)
   elseif value:find("[%c%z]") then
     return nil, "a control character in its value"
   elseif value:find("'", 1, true) then
@@ -47,8 +48,7 @@ end
 function M.problem(ini)
   if type(ini) ~= "table" then
     return ("expected %s, got %s"):format(M.EXPECTED,
-      type(ini) == "string" and ('"%s"'):format(ini:gsub("%c", "?"))
-      or type(ini) == "number" and tostring(ini) or "a " .. type(ini))
+      describe(ini))
   end
   for _, name in ipairs(sorted_keys(ini)) do
     if type(name) ~= "string" then

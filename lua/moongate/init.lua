@@ -1,6 +1,7 @@
 -- moongate (init) owns what `require "moongate"` gives to a script: the few things a hook needs
 -- from the server. Called by routes. What the contract names and this release lacks says so.
 
+local describe = require("moongate.describe")
 local suggest = require("moongate.suggest")
 local upcoming = require("moongate.upcoming")
 local url = require("moongate.url")
@@ -20,10 +21,24 @@ M.version = has_core and core.version or upcoming.RELEASE:match("[%d.]+")
 ---@param ... any
 function M.log(level, format, ...)
   if not LEVELS[level] then
-    error(("log: unknown level '%s'%s"):format(tostring(level),
-      suggest.hint(tostring(level), LEVELS)), 2)
+    error(('log: expected "debug", "info", "warn" or "error", got %s%s'):format(describe(level),
+      type(level) == "string" and suggest.hint(level, LEVELS) or ""), 2)
+  elseif select("#", ...) > 0 and type(format) ~= "string" then
+    error(("log: expected a format such as \"%%s\" before what it shows, got %s"):format(
+      describe(format)), 2)
   end
-  local text = select("#", ...) > 0 and format:format(...) or tostring(format)
+  local text = tostring(format)
+  if select("#", ...) > 0 then
+    local ok, result = pcall(string.format, format, ...)
+    if not ok then
+      local reason = result:gsub("^bad argument #(%d+) to '[^']*' ", function(number)
+        return ("value %d: "):format(number - 1)
+      end)
+      error(("log: what is given does not fit the format %s: %s"):format(describe(format),
+        reason), 2)
+    end
+    text = result
+  end
   if has_core then
     core.log(level, text)
   else
@@ -60,7 +75,8 @@ M.fastcgi = has_core and core.fastcgi or nil
 ---@type fun(): { index: integer, count: integer, pid: integer }
 M.worker = has_core and core.worker or nil
 
-return setmetatable(M, {
+-- What scripts get is a table of its own, so that none can replace a function for all others.
+setmetatable(M, {
   __index = function(_, name)
     local later = upcoming.problem(upcoming.library, name)
     if later then
@@ -68,5 +84,13 @@ return setmetatable(M, {
     end
     error(("moongate: there is no '%s'%s"):format(tostring(name),
       suggest.hint(tostring(name), M)), 2)
+  end,
+})
+
+return setmetatable({}, {
+  __index = M,
+  __newindex = function(_, name)
+    error(("moongate.%s can't be assigned: the module is the same for all scripts"):format(
+      tostring(name)), 2)
   end,
 })

@@ -1,6 +1,7 @@
 -- moongate.internal owns `internal` of backends and decisions: which paths an application may name
 -- in X-Accel-Redirect, and the folders where those files lie. Called by settings and decision.
 
+local describe = require("moongate.describe")
 local sorted_keys = require("moongate.keys").sorted
 
 local M = {}
@@ -18,17 +19,19 @@ end
 ---@return string|nil message nil where it is valid
 function M.problem(map)
   if type(map) ~= "table" then
-    return "expected " .. M.EXPECTED
+    return ("expected %s, got %s"):format(M.EXPECTED, describe(map))
   end
   local seen = {}
   for _, prefix in ipairs(sorted_keys(map)) do
     local folder = map[prefix]
     if type(prefix) ~= "string" or not prefix:match("^/") or prefix:find("[%c%z]") then
-      return "a prefix begins with \"/\", as in { [\"/protected/\"] = \"/srv/private\" }"
+      return ("a prefix begins with \"/\", as in { [\"/protected/\"] = \"/srv/private\" }, "
+        .. "got %s"):format(describe(prefix))
     elseif whole(prefix):find("/%.?%.?/") then
       return ("'%s' is no path that a request could have"):format(prefix)
     elseif type(folder) ~= "string" or not folder:match("^/") or folder:find("[%c%z]") then
-      return ("'%s': expected an absolute path such as \"/srv/private\""):format(prefix)
+      return ("'%s': expected an absolute path such as \"/srv/private\", got %s"):format(
+        prefix, describe(folder))
     elseif seen[whole(prefix)] then
       return ("'%s' is there twice"):format(whole(prefix))
     end

@@ -10,6 +10,8 @@
 --
 -- Everything here takes time in proportion to the text, whatever it holds.
 
+local describe = require("moongate.describe")
+
 local M = {}
 
 local byte, find, format, match, sub = string.byte, string.find, string.format, string.match,
@@ -457,6 +459,21 @@ function M.line(message)
   return line
 end
 
+--- A hook may change messages, and what it leaves must be some.
+local function check(messages, result)
+  if result ~= nil and type(result) ~= "boolean" then
+    error("expected true, false or nothing as its result, got " .. describe(result), 0)
+  end
+  for i = 1, #messages do
+    if type(messages[i]) ~= "table" or type(messages[i].text) ~= "string" then
+      error(("it changed messages[%d]: expected a table with a text, got %s"):format(i,
+        type(messages[i]) == "table" and "its text as " .. describe(messages[i].text)
+          or describe(messages[i])), 0)
+    end
+  end
+  return result
+end
+
 --- All that happens to what an application wrote to STDERR. An error of the hook passes through.
 ---@param text string what came during one request
 ---@param docroot string|nil the site as the backend sees it
@@ -467,7 +484,7 @@ end
 ---@return integer count of messages, swallowed or not
 function M.handle(text, docroot, root, hook, req)
   local messages = M.map(M.parse(text), docroot, root)
-  if #messages > 0 and hook and hook(req, messages) == true then
+  if #messages > 0 and hook and check(messages, hook(req, messages)) then
     return {}, #messages
   end
   local lines = {}

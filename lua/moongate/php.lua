@@ -6,10 +6,12 @@
 -- A decision for a script without path info is built once and given out many times. It refuses new
 -- keys, since a key added for one request would then be there for all.
 
+local describe = require("moongate.describe")
 local docroot = require("moongate.docroot")
 local filesystem = require("moongate.fs")
 local registry = require("moongate.registry")
 local site_options = require("moongate.php.options")
+local suggest = require("moongate.suggest")
 local trace = require("moongate.trace")
 local url = require("moongate.url")
 
@@ -80,7 +82,7 @@ end
 function Site:expect_root(root)
   if type(root) ~= "string" or byte(root) ~= SLASH then
     error(("%s: php.site: the function for 'root' must return an absolute path, it returned %s")
-      :format(self.source, type(root) == "string" and ('"%s"'):format(root) or "a " .. type(root)),
+      :format(self.source, describe(root)),
       0)
   end
 end
@@ -390,6 +392,10 @@ function M.site(options, fs, time)
   site:register()
   local rule = { text = "php.site", source = place }
   return function(req)
+    local kind = type(req)
+    if kind ~= "userdata" and kind ~= "table" then
+      error("php.site: expected a request, as in site(req), got " .. describe(req), 2)
+    end
     local d = site:decide(req)
     if trace.rule then
       trace.rule(rule)
@@ -398,4 +404,4 @@ function M.site(options, fs, time)
   end
 end
 
-return M
+return suggest.strict(M, "moongate.php")

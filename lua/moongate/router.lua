@@ -7,6 +7,7 @@
 -- A handler that answers nil passes the request on to the next rule that fits.
 
 local decision = require("moongate.decision")
+local describe = require("moongate.describe")
 local registry = require("moongate.registry")
 local suggest = require("moongate.suggest")
 local trace = require("moongate.trace")
@@ -44,7 +45,8 @@ local function new_rule(method, handler, text, source)
     or (type(meta) == "table" and meta.__call ~= nil)
   if not is_function then
     local problem = type(handler) ~= "table"
-      and ("expected a decision, a function or a router as handler, got a %s"):format(type(handler))
+      and ("expected a decision, a function or a router as handler, got %s"):format(
+        describe(handler))
       or decision.problem(handler)
     if problem then
       error(("router: %s: %s"):format(type(handler) == "table" and text or method, problem), 3)
@@ -159,6 +161,10 @@ end
 ---@param req table
 ---@return table|nil decision
 function Router:__call(req)
+  local kind = type(req)
+  if kind ~= "userdata" and kind ~= "table" then
+    error("router: expected a request, as in r(req), got " .. describe(req), 2)
+  end
   local d = in_use(self, req)
   if d == nil then
     d = by_host(self, req)
@@ -181,18 +187,16 @@ end
 -- Rules -------------------------------------------------------------------------------------------
 
 --- Fails where two rules could never both be used.
-local function set(rules, key, rule, method)
+local function set(rules, key, rule)
   if rules[key] then
-    error(("router: %s: '%s' is there already, see %s"):format(
-      method, rule.text, rules[key].source), 3)
+    error(("router: %s is there already, see %s"):format(rule.text, rules[key].source), 3)
   end
   rules[key] = rule
 end
 
 local function expect_text(method, value, what)
   if type(value) ~= "string" or value == "" then
-    error(("router: %s: expected %s, got %s"):format(method, what,
-      type(value) == "string" and '""' or "a " .. type(value)), 3)
+    error(("router: %s: expected %s, got %s"):format(method, what, describe(value)), 3)
   end
 end
 
@@ -205,12 +209,12 @@ function Router:host(name, handler)
   local lower = name:lower():gsub("%.$", "")
   local rule = new_rule("host", handler, ("host '%s'"):format(lower), trace.place(2))
   if sub(lower, 1, 2) == "*." and not lower:find("*", 2, true) then
-    set(self.wildcards, sub(lower, 2), rule, "host")
+    set(self.wildcards, sub(lower, 2), rule)
     self.has_wildcards = true
   elseif lower:find("[*/:]") or byte(lower) == DOT then
     error(("router: host: '%s' is neither a host nor \"*.\" and a host"):format(name), 2)
   else
-    set(self.hosts, lower, rule, "host")
+    set(self.hosts, lower, rule)
   end
   return self
 end
@@ -225,13 +229,13 @@ function Router:path(path, handler)
   if byte(path) ~= SLASH then
     error(("router: path: '%s' does not begin with \"/\""):format(path), 2)
   elseif sub(path, -2) == "/*" then
-    set(self.prefixes, sub(path, 1, -2), rule, "path")
+    set(self.prefixes, sub(path, 1, -2), rule)
     self.longest_prefix = math.max(self.longest_prefix, #path - 1)
   elseif path:find("*", 1, true) then
     error(("router: path: '%s': \"*\" stands only behind the last \"/\"; see r:match"):format(path),
       2)
   else
-    set(self.paths, path, rule, "path")
+    set(self.paths, path, rule)
   end
   return self
 end
@@ -260,6 +264,10 @@ function Router:method(names, handler)
   local list, set_of = type(names) == "table" and names or { names }, {}
   for _, name in ipairs(list) do
     expect_text("method", name, "methods such as \"POST\"")
+    if find(name, "%l") then
+      error(("router: method: expected methods in capitals such as \"POST\", got \"%s\""):format(
+        name), 2)
+    end
     set_of[name] = true
   end
   if #list == 0 then
@@ -285,6 +293,9 @@ end
 ---@return string text such as "host 'shop.example' (route.lua:12) > path '/cart' (route.lua:7)"
 ---@return table|nil decision
 function Router:explain(req)
+  if type(req) ~= "userdata" and type(req) ~= "table" then
+    error("router: explain: expected a request, got " .. describe(req), 2)
+  end
   local rules, ok, d = trace.rules_of(self, req)
   if not ok then
     error(d, 0)
@@ -301,7 +312,7 @@ end
 function M.new(options)
   if options ~= nil and (type(options) ~= "table" or getmetatable(options)) then
     error(("router.new: expected a table such as { default = { status = 404 } }, got %s"):format(
-      type(options) == "table" and "a router" or "a " .. type(options)), 2)
+      type(options) == "table" and "a router" or describe(options)), 2)
   end
   local self = setmetatable({
     hosts = {}, wildcards = {}, has_wildcards = false, paths = {}, prefixes = {},
@@ -318,4 +329,4 @@ function M.new(options)
   return self
 end
 
-return M
+return suggest.strict(M, "moongate.router")

@@ -5,6 +5,7 @@
 -- gives the normalized one, or nil and what was expected instead (or nil, nil and the problem).
 
 local addr = require("moongate.addr")
+local describe = require("moongate.describe")
 local ini = require("moongate.ini")
 local internal = require("moongate.internal")
 local locate = require("moongate.locate")
@@ -22,19 +23,6 @@ local HOOKS = {
   on_start = true, on_request = true, on_params = true, on_balance = true, on_response = true,
   on_error = true, on_stderr = true, on_log = true, on_stop = true,
 }
-
---- How a wrong value is named in a message.
----@param value any
----@return string
-function M.describe(value)
-  local kind = type(value)
-  if kind == "string" then
-    return #value > 60 and ('"%s..."'):format(value:sub(1, 57)) or ('"%s"'):format(value)
-  elseif kind == "number" then
-    return tostring(value)
-  end
-  return kind == "nil" and "nothing" or "a " .. kind
-end
 
 -- Checkers ---------------------------------------------------------------------------------------
 
@@ -365,6 +353,27 @@ local TOP = {
 }
 local TOP_OTHER = { listen = true, log = true, limits = true, backends = true }
 
+--- All keys of a schema and others beside them.
+local function keys_of(schema, ...)
+  local keys = { ... }
+  for key in pairs(schema) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  return keys
+end
+
+--- Which keys each table of a route may have: moongate.types is compared with them.
+---@return table<string, string[]>
+function M.keys()
+  local top = keys_of(HOOKS, unpack(keys_of(TOP_OTHER)))
+  return {
+    route = keys_of(TOP, unpack(top)), listener = keys_of(LISTENER, "address"),
+    server = keys_of(SERVER, "address"), backend = keys_of(BACKEND, "servers", "health"),
+    health = keys_of(HEALTH), log = keys_of(LOG), limits = keys_of(LIMITS),
+  }
+end
+
 -- The walk ---------------------------------------------------------------------------------------
 
 ---@class moongate.Source
@@ -410,7 +419,7 @@ local function reject(source, path, value, expected, problem)
     fail(source, path, ("%s: %s"):format(dotted(path), problem))
   end
   fail(source, path, ("%s: expected %s, got %s"):format(
-    dotted(path), expected, M.describe(value)))
+    dotted(path), expected, describe(value)))
 end
 
 --- Rejects every key that is neither in the schema nor among `others`, and those of later releases.
@@ -651,7 +660,7 @@ local function apply(normalized, overrides)
     local normal, expected, problem = checker(given)
     if later or normal == nil then
       error(("%s: %s"):format(option, later or problem
-        or ("expected %s, got %s"):format(expected, M.describe(given))), 0)
+        or ("expected %s, got %s"):format(expected, describe(given))), 0)
     end
     normalized[key] = normal
   end
@@ -661,7 +670,7 @@ local function apply(normalized, overrides)
       local address, problem = addr.parse(given, "listen")
       if not address then
         return nil, nil, problem
-          or ("expected %s, got %s"):format(addr.EXPECTED, M.describe(given))
+          or ("expected %s, got %s"):format(addr.EXPECTED, describe(given))
       end
       listeners[i] = { address = address, protocol = "http", proxy_protocol = false, backlog = 511 }
     end
@@ -684,7 +693,7 @@ end
 function M.normalize(value, source, overrides)
   if type(value) ~= "table" then
     fail(source, {}, ("a route returns a table of settings and hooks, this one returned %s%s")
-      :format(M.describe(value), value == nil and " (is the 'return' missing?)" or ""))
+      :format(describe(value), value == nil and " (is the 'return' missing?)" or ""))
   end
   local others = {}
   for _, set in ipairs({ TOP_OTHER, HOOKS }) do

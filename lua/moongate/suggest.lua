@@ -58,4 +58,17 @@ function M.hint(word, known)
   return nearest and ("; did you mean '%s'?"):format(nearest) or ""
 end
 
+--- Makes a wrong name in a library module an error that says so, instead of a nil that is called.
+---@param module table
+---@param name string as it is required
+---@return table module
+function M.strict(module, name)
+  return setmetatable(module, {
+    __index = function(_, key)
+      error(("%s: there is no '%s'%s"):format(name, tostring(key), M.hint(tostring(key), module)),
+        2)
+    end,
+  })
+end
+
 return M

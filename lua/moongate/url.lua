@@ -1,6 +1,17 @@
 -- moongate.url owns percent-encoding. Called by php for redirects and by init for scripts.
 
+local describe = require("moongate.describe")
+
 local M = {}
+
+--- Numbers are as good as texts.
+local function check(text, name)
+  local kind = type(text)
+  if kind ~= "string" and kind ~= "number" then
+    error(("%s: expected a text, got %s"):format(name, describe(text)), 3)
+  end
+  return kind == "string" and text or tostring(text)
+end
 
 --- Encoded bytes, made once: one string for each byte.
 local ENCODED = {}
@@ -12,7 +23,7 @@ end
 ---@param text string
 ---@return string
 function M.escape(text)
-  return (text:gsub("[^%w%-._~]", ENCODED))
+  return (check(text, "escape"):gsub("[^%w%-._~]", ENCODED))
 end
 
 --- Encodes a decoded path for a URL: slashes and what else may stand in a path are kept.
@@ -26,7 +37,7 @@ end
 ---@param text string
 ---@return string
 function M.unescape(text)
-  return (text:gsub("%%(%x%x)", function(digits)
+  return (check(text, "unescape"):gsub("%%(%x%x)", function(digits)
     return string.char(tonumber(digits, 16))
   end))
 end

@@ -216,10 +216,11 @@ describe("decision.wrap", function()
       assert.same({ d, "/nope.php" }, decide("/nope.php", { root = "/srv", try = { "$path", d } }))
     end)
 
-    it("leaves a list that is none to core", function()
+    it("says what is wrong with a list that is none", function()
       for _, list in ipairs({ 1, {}, { 1 }, { {}, "$path" } }) do
-        local d = { root = "/srv", try = list }
-        assert.same({ d }, decide("/", d))
+        local ok, message = pcall(decide, "/", { root = "/srv", try = list })
+        assert.is_false(ok)
+        assert.matches("a decision that can't be used: try: ", message)
       end
     end)
   end)
@@ -354,7 +355,7 @@ describe("decision.problem", function()
 
   for _, case in ipairs({
     { "x", 'expected a decision (a table) or nil, got "x"' },
-    { true, "expected a decision (a table) or nil, got a boolean" },
+    { true, "expected a decision (a table) or nil, got true" },
     { {}, "an empty table is no decision" },
     { { backnd = "app" }, "unknown key 'backnd' in a decision; did you mean 'backend'?" },
     { { backend = "app", docrot = "/x" },
@@ -439,7 +440,7 @@ describe("decision.problem", function()
     { { status = 200, headers = { A = { "b", "\n" } } },
       "headers: 'A': a control character in '?'" },
     { { status = 200, headers = { A = true } },
-      "headers: 'A': expected a text or a list of them, got a boolean" },
+      "headers: 'A': expected a text or a list of them, got true" },
     { { redirect = "" }, 'redirect: expected a URL or a path, got ""' },
     { { redirect = "/a\nb" }, 'redirect: expected a URL or a path, got "/a?b"' },
     { { redirect = 1 }, "redirect: expected a URL or a path, got 1" },

@@ -402,8 +402,20 @@ describe("messages.handle", function()
   end)
 
   it("logs what the hook leaves, unless it says true", function()
-    for _, answer in ipairs({ false, 1, "true", {} }) do
-      assert.equal(2, #messages.handle(TEXT, nil, nil, function() return answer end, {}))
+    assert.equal(2, #messages.handle(TEXT, nil, nil, function() return false end, {}))
+    assert.equal(2, #messages.handle(TEXT, nil, nil, function() end, {}))
+    for _, answer in ipairs({ 1, "true", {} }) do
+      local ok, message = pcall(messages.handle, TEXT, nil, nil, function() return answer end, {})
+      assert.is_false(ok)
+      assert.matches("^expected true, false or nothing as its result, got ", message)
+    end
+    for _, left in ipairs({ 5, {}, { text = 1 } }) do
+      local ok, message = pcall(messages.handle, TEXT, nil, nil, function(_, list)
+        list[2] = left
+      end, {})
+      assert.is_false(ok)
+      assert.matches("^it changed messages%[2%]: expected a table with a text, got ",
+        message)
     end
     assert.same({ "PHP Notice: n" }, messages.handle(TEXT, nil, nil, function(_, list)
       list[1].file, list[2] = nil, nil

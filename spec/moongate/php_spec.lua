@@ -418,7 +418,7 @@ describe("php.site", function()
 end)
 
 describe("a function for the root", function()
-  for given, got in pairs({ rel = '"rel"', [5] = "a number", [""] = '""' }) do
+  for given, got in pairs({ rel = '"rel"', [5] = "5", [""] = '""' }) do
     it("that returns " .. got .. " is told to be absolute", function()
       local site = php.site({ backend = "app", root = function()
         return given
@@ -433,44 +433,47 @@ end)
 
 describe("the options of php.site", function()
   for _, case in ipairs({
-    { "x", "expected a table of options, got a string" },
+    { "x", "expected a table of options, got \"x\"" },
     { { backend = "app" }, "'root' is missing: the folder of the site" },
     { { root = "/srv" }, "'backend' is missing: the name of the backend that runs the scripts" },
     { { rot = "/srv" }, "unknown key 'rot'; did you mean 'root'?" },
-    { { root = 1 }, "root: expected a folder, or a function, got a number" },
+    { { root = 1 }, "root: expected a folder, or a function, got 1" },
     { { backend = {} }, "backend: expected the name of a backend, or a function, got a table" },
-    { { front = true }, 'front: expected a path such as "/index.php", or false' },
-    { { front = "index.php" }, 'front: expected a path such as "/index.php", or false' },
-    { { front = "/app/" }, 'front: expected a path such as "/index.php", or false' },
+    { { front = true }, 'front: expected a path such as "/index.php", or false, got true' },
+    { { front = "index.php" },
+      'front: expected a path such as "/index.php", or false, got "index.php"' },
+    { { front = "/app/" },
+      'front: expected a path such as "/index.php", or false, got "/app/"' },
     { { index = "index.php" },
-      'index: expected a list of names such as "index.php", got a string' },
+      'index: expected a list of names such as "index.php", got "index.php"' },
     { { index = { "/index.php" } },
-      'index: expected a list of names such as "index.php", got \'/index.php\' in it' },
+      'index: expected a list of names such as "index.php", got "/index.php" in it' },
     { { scripts = { "php" } },
-      'scripts: expected a list of extensions such as ".php", got \'php\' in it' },
+      'scripts: expected a list of extensions such as ".php", got "php" in it' },
     { { run = { "index.php" } },
-      "run: expected a list of scripts, or a pattern, got 'index.php' in it" },
+      'run: expected a list of scripts, or a pattern, got "index.php" in it' },
     { { run = "[" }, "run: '[' is not a Lua pattern" },
     { { never = { "%" } }, "never: '%' is not a Lua pattern" },
     { { never = { 1 } }, "never: '1' is not a Lua pattern" },
-    { { strip = "wiki" }, 'strip: expected a prefix such as "/wiki"' },
-    { { strip = "/" }, 'strip: expected a prefix such as "/wiki"' },
+    { { strip = "wiki" }, 'strip: expected a prefix such as "/wiki", got "wiki"' },
+    { { strip = "/" }, 'strip: expected a prefix such as "/wiki", got "/"' },
     { { docroot = "app" },
-      "docroot: expected an absolute path: it is the site as the backend sees it" },
-    { { static = true }, "static: expected a table, or false" },
+      'docroot: expected an absolute path (the site as the backend sees it), got "app"' },
+    { { static = true }, "static: expected a table, or false, got true" },
     { { static = { cache = 1 } }, "static: unknown key 'cache'" },
     { { try = {} }, "try: the list is empty" },
     { { try = { "index.php" } },
       "try: 'index.php' begins neither with \"$path\" nor with \"/\"" },
     { { try = { 404, "$path" } },
-      "try: expected paths, and as the last one a path, a status or a decision" },
+      "try: expected paths, and as the last one a path, a status or a decision, got 404" },
     { { try = { "$path", 99 } },
-      "try: expected paths, and as the last one a path, a status or a decision" },
+      "try: expected paths, and as the last one a path, a status or a decision, got 99" },
     { { version = "8.2" }, "version: 'versions' is missing: which backend runs which version?" },
     { { versions = { ["8.2"] = "php82" }, version = "8.1" },
       "version: '8.1' is not in 'versions'; did you mean '8.2'?" },
     { { versions = { "php82" }, version = ".php-version" },
-      'versions: expected a table from version to backend, such as { ["8.2"] = "php82" }' },
+      'versions: expected a table from version to backend, such as { ["8.2"] = "php82" }, got '
+        .. '"php82" for 1' },
     { { params = { PHP_VALUE = "x" } }, "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep "
       .. "such settings for the next request, whosever that is; 'ini' of the backend and the "
       .. "decision sets them safely" },
@@ -481,7 +484,7 @@ describe("the options of php.site", function()
       "static.headers: 'a b' cannot be the name of a header" },
     { { try = { "$path", { statsu = 1 } } }, "try: in the decision at its end: unknown key "
       .. "'statsu' in a decision; did you mean 'status'?" },
-    { { ini = 5 }, "ini: expected a table from setting to value, or a function, got a number" },
+    { { ini = 5 }, "ini: expected a table from setting to value, or a function, got 5" },
     { { ini = { extension = "x" } },
       "ini: 'extension' is refused: PHP can only add to it, and would keep it for every later "
       .. "request" },

@@ -165,11 +165,11 @@ describe("a router", function()
       { function(r) r:path("/*/b", { status = 404 }) end,
         "path: '/*/b': \"*\" stands only behind the last \"/\"; see r:match" },
       { function(r) r:path(nil, { status = 404 }) end,
-        "path: expected a path such as \"/about\" or \"/shop/*\", got a nil" },
+        "path: expected a path such as \"/about\" or \"/shop/*\", got nothing" },
       { function(r) r:path("/a") end,
-        "path: expected a decision, a function or a router as handler, got a nil" },
+        "path: expected a decision, a function or a router as handler, got nothing" },
       { function(r) r:path("/a", "x") end,
-        "path: expected a decision, a function or a router as handler, got a string" },
+        "path: expected a decision, a function or a router as handler, got \"x\"" },
       { function(r) r:host("", { status = 404 }) end,
         "host: expected a name such as \"shop.example\" or \"*.example\", got \"\"" },
       { function(r) r:host("a:80", { status = 404 }) end,
@@ -180,13 +180,17 @@ describe("a router", function()
         "host: '*.*.a' is neither a host nor \"*.\" and a host" },
       { function(r) r:match("(", { status = 404 }) end, "match: '(': unfinished capture" },
       { function(r) r:match(5, { status = 404 }) end,
-        "match: expected a Lua pattern, got a number" },
+        "match: expected a Lua pattern, got 5" },
       { function(r) r:method({}, { status = 404 }) end,
         "method: expected methods such as \"POST\", got none" },
       { function(r) r:method({ 1 }, { status = 404 }) end,
-        "method: expected methods such as \"POST\", got a number" },
+        "method: expected methods such as \"POST\", got 1" },
+      { function(r) r:method("get", { status = 404 }) end,
+        "method: expected methods in capitals such as \"POST\", got \"get\"" },
+      { function(r) r() end, "expected a request, as in r(req), got nothing" },
+      { function(r) r:explain(5) end, "explain: expected a request, got 5" },
       { function(r) r:use(1) end,
-        "use: expected a decision, a function or a router as handler, got a number" },
+        "use: expected a decision, a function or a router as handler, got 1" },
       { function(r) r:path("/a", { statsu = 1 }) end,
         "path '/a': unknown key 'statsu' in a decision; did you mean 'status'?" },
       { function() router.new({ default = {} }) end, "default: an empty table is no decision" },
@@ -204,7 +208,7 @@ describe("a router", function()
     end
 
     it("what is no table of options", function()
-      local kinds = { [print] = "a function", [router.new()] = "a router", x = "a string" }
+      local kinds = { [print] = "a function", [router.new()] = "a router", x = '"x"' }
       for given, got in pairs(kinds) do
         local ok, message = pcall(function()
           router.new(given)
@@ -221,7 +225,7 @@ describe("a router", function()
         r:path("/a", { status = 404 })
       end)
       assert.is_false(ok)
-      assert.matches("path '/a'' is there already, see .*router_spec.lua:%d+$", message)
+      assert.matches("router: path '/a' is there already, see .*router_spec.lua:%d+$", message)
       assert.has_no_error(function()
         r:path("/a/*", { status = 404 })
       end)

@@ -42,3 +42,16 @@ describe("suggest.hint", function()
     assert.equal("", suggest.hint("colour", { "listen" }))
   end)
 end)
+
+describe("suggest.strict", function()
+  it("makes a wrong name in a module an error at the caller's line", function()
+    local module = suggest.strict({ site = 1 }, "moongate.x")
+    assert.equal(1, module.site)
+    local ok, message = pcall(function()
+      return module.sites.a
+    end)
+    assert.is_false(ok)
+    assert.matches("suggest_spec.lua:%d+: moongate.x: there is no 'sites'; did you mean 'site'%?$",
+      message)
+  end)
+end)

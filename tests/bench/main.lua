@@ -7,6 +7,7 @@
 -- processes; the load generator and the application are not in it.
 
 local engine = require("tests.bench.engine")
+local hooks = require("tests.bench.hooks")
 local measure = require("tests.bench.measure")
 local php = require("tests.support.php")
 local process = require("tests.support.process")
@@ -16,7 +17,7 @@ local report = require("tests.bench.report")
 local USAGE = [[
 usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
                        [--out FILE] [--strict]
-  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload
+  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload,hooks
   --proxies  some of: nginx,moongate
   --quick    short rounds, for a look
   --strict   exit status 1 if an aim is missed
@@ -60,7 +61,7 @@ end
 local function parse(words)
   local options = {
     rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
-    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload"),
+    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload,hooks"),
     proxies = list("nginx,moongate"),
   }
   local i = 1
@@ -235,7 +236,7 @@ local function main(words)
       end
     end
   end
-  local application = proxies.application()
+  local application = proxies.application(4) -- the proxies use one, some cases all
   local cases = bench_loads(names, options, application)
   if options.only.idle then
     cases.idle = bench_idle(names, options, application)
@@ -253,11 +254,17 @@ local function main(words)
   if alone and options.only.reload then
     cases.reload = engine.reload(application, options.seconds)
   end
+  if alone and options.only.hooks then
+    cases.hooks = hooks.bench(application, options, say)
+  end
   application:stop()
 
   local aims = report.aims(cases)
+  for _, aim in ipairs(hooks.aims(cases.hooks)) do
+    aims[#aims + 1] = aim
+  end
   io.stdout:write(report.table(names, cases), engine.table(cases.queue, cases.fair,
-      cases.reload),
+      cases.reload), hooks.table(cases.hooks),
     report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
   process.write_file(options.out, report.json({

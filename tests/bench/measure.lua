@@ -197,13 +197,38 @@ end
 --- and end do not count.
 ---@param start fun(folder: string): Proxy starts it under callgrind
 ---@param requests integer how many more the second run has
----@param keep string where the longer run's counts are left, for callgrind_annotate
+---@param keep string where the longer run's counts are left, for callgrind_annotate; beside it,
+---  as `keep.warm`, those of the shorter one
 ---@return number
 function measure.instructions(start, requests, keep)
   local warm = 5000
-  local short = run_counted(start, warm)
+  local short = run_counted(start, warm, keep .. ".warm")
   local long = run_counted(start, warm + requests, keep)
   return (long - short) / requests
+end
+
+local function inclusive(file, name)
+  local lines = io.popen(("callgrind_annotate --inclusive=yes --threshold=100 %s 2>/dev/null")
+    :format(process.quote(file)))
+  local sum = 0
+  for line in lines:lines() do
+    local count, fn = line:match("^%s*([%d,]+)[^?]*%?*:?.-[:/]([%w_]+)[ %[]")
+    if fn == name then
+      sum = math.max(sum, tonumber((count:gsub(",", ""))))
+    end
+  end
+  lines:close()
+  assert(sum > 0, "callgrind has not seen " .. name)
+  return sum
+end
+
+--- The share of one function of the core, with all that it calls, of what `instructions` counted.
+---@param name string
+---@param requests integer as given to `instructions`
+---@param keep string likewise
+---@return number instructions for each request
+function measure.part(name, requests, keep)
+  return (inclusive(keep, name) - inclusive(keep .. ".warm", name)) / requests
 end
 
 --- Where this was measured.

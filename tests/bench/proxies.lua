@@ -95,15 +95,16 @@ return {
   limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s" },
   backends = {
     app = {
-      servers = { "%(application)" },
+      servers = { %(servers) },
       keepalive = %(keepalive),
       keepalive_requests = 1000000000,
       %(backend)
     },
   },
   on_request = function(req)
-    return tenants[req.host]
+    %(decide)
   end,
+  %(hooks)
 }
 ]]
 
@@ -118,6 +119,7 @@ Proxy.__index = Proxy
 
 ---@class Application
 ---@field address string
+---@field addresses string[] all of them
 local Application = {}
 Application.__index = Application
 
@@ -166,13 +168,18 @@ function proxies.versions(names)
   return out
 end
 
---- Starts the application on a unix socket.
+--- Starts the application on a unix socket, or several.
+---@param count? integer
 ---@return Application
-function proxies.application()
+function proxies.application(count)
   local dir = process.tempdir("app")
-  local self = setmetatable({ address = "unix:" .. dir .. "/app.sock" }, Application)
+  local self = setmetatable({ addresses = {} }, Application)
+  for i = 1, count or 1 do
+    self.addresses[i] = ("unix:%s/app%d.sock"):format(dir, i)
+  end
+  self.address = self.addresses[1]
   self.process = process.spawn({
-    argv = { program("build/tests/responder"), self.address },
+    argv = { program("build/tests/responder"), unpack(self.addresses) },
     stderr = dir .. "/stderr",
   })
   poll.wait(function()
@@ -228,6 +235,9 @@ end
 ---@field root? string one docroot for all tenants, where the scripts really are
 ---@field backend? string more keys of Moongate's backend
 ---@field tenants? boolean Moongate is told whose share each request is
+---@field on_request? string body of Moongate's on_request
+---@field hooks? string further keys of its route
+---@field servers? string[] addresses of its servers, instead of the application's
 
 --- Starts a proxy and waits until it answers.
 ---@param name "nginx"|"moongate"
@@ -246,6 +256,9 @@ function proxies.start(name, application, options)
     kept = keepalive == 0 and ""
       or ("keepalive %d; keepalive_requests 1000000000;"):format(keepalive),
     keepconn = keepalive == 0 and "off" or "on",
+    servers = '"' .. table.concat(options.servers or { application.address }, '", "') .. '"',
+    decide = options.on_request or "return tenants[req.host]",
+    hooks = options.hooks or "",
     backend = options.backend or "",
     docroot = options.root and ("%q"):format(options.root)
       or [[("/srv/tenants/t%05d/public"):format(i)]],

@@ -2,6 +2,7 @@
 -- read. Called by moongate.php once for each site, at load.
 
 local decision = require("moongate.decision")
+local describe = require("moongate.describe")
 local suggest = require("moongate.suggest")
 local sorted_keys = require("moongate.keys").sorted
 
@@ -15,6 +16,9 @@ local KEYS = {
   never = true, static = true, versions = true, version = true,
 }
 local STATIC = { cache_control = true, headers = true }
+
+--- The keys of php.site, and of its `static`: moongate.types is compared with them.
+M.KEYS, M.STATIC = KEYS, STATIC
 
 -- What each option may be, and how that is said.
 local TYPES = {
@@ -45,7 +49,7 @@ local function key_problem(options)
     if not KEYS[key] then
       return ("unknown key '%s'%s"):format(tostring(key), suggest.hint(tostring(key), KEYS))
     elseif not TYPES[key][1][type(value)] then
-      return ("%s: expected %s, got a %s"):format(key, TYPES[key][2], type(value))
+      return ("%s: expected %s, got %s"):format(key, TYPES[key][2], describe(value))
     end
   end
   if options.root == nil then
@@ -57,7 +61,7 @@ end
 local function list_problem(key, list, pattern)
   for _, item in ipairs(type(list) == "table" and list or {}) do
     if type(item) ~= "string" or not item:match(pattern) then
-      return ("%s: expected %s, got '%s' in it"):format(key, TYPES[key][2], tostring(item))
+      return ("%s: expected %s, got %s in it"):format(key, TYPES[key][2], describe(item))
     end
   end
   return nil
@@ -75,14 +79,15 @@ end
 
 local function path_problem(options)
   if type(options.strip) == "string" and not options.strip:match("^/.*[^/]") then
-    return "strip: expected a prefix such as \"/wiki\""
+    return "strip: expected a prefix such as \"/wiki\", got " .. describe(options.strip)
   elseif type(options.docroot) == "string" and options.docroot:byte() ~= SLASH then
-    return "docroot: expected an absolute path: it is the site as the backend sees it"
+    return "docroot: expected an absolute path (the site as the backend sees it), got "
+      .. describe(options.docroot)
   elseif options.front == true
     or (options.front and (options.front:byte() ~= SLASH or options.front:match("/$"))) then
-    return "front: expected " .. TYPES.front[2]
+    return "front: expected " .. TYPES.front[2] .. ", got " .. describe(options.front)
   elseif options.static == true then
-    return "static: expected " .. TYPES.static[2]
+    return "static: expected " .. TYPES.static[2] .. ", got true"
   end
   return nil
 end
@@ -97,7 +102,8 @@ local function version_problem(options)
   end
   for name, backend in pairs(versions or {}) do
     if type(name) ~= "string" or type(backend) ~= "string" then
-      return "versions: expected a table from version to backend, such as { [\"8.2\"] = \"php82\" }"
+      return ("versions: expected a table from version to backend, such as { [\"8.2\"] = "
+        .. "\"php82\" }, got %s for %s"):format(describe(backend), describe(name))
     end
   end
   if options.backend == nil and version == nil then
@@ -144,7 +150,8 @@ local function try_problem(options)
       end
     elseif not last or not (kind == "table"
       or (kind == "number" and item % 1 == 0 and item >= 200 and item <= 599)) then
-      return "try: expected paths, and as the last one a path, a status or a decision"
+      return "try: expected paths, and as the last one a path, a status or a decision, got "
+        .. describe(item)
     end
     local problem = kind == "table" and decision.problem(item)
     if problem then
@@ -159,7 +166,7 @@ end
 ---@return string|nil message nil where they are valid
 function M.problem(options)
   if type(options) ~= "table" then
-    return ("expected a table of options, got a %s"):format(type(options))
+    return ("expected a table of options, got %s"):format(describe(options))
   end
   return key_problem(options)
     or list_problem("index", options.index, "^[^/]+$")
