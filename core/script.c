@@ -4,7 +4,7 @@
  * The registry anchors everything that C holds: the hooks, the normalised settings, the pool of
  * coroutines. A finished coroutine is used again; one that failed is dropped.
  */
-#include "script_task.h"
+#include "script_net.h"
 
 #include "log.h"
 
@@ -303,6 +303,7 @@ void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx
 void script_retire(struct script *s)
 {
     script_timers_stop(s);
+    script_net_retire(s);
 }
 
 void script_end_tasks(struct script *s)
@@ -319,6 +320,7 @@ void script_free(struct script *s)
     script_tasks_cancel(s, false);
     script_timers_free(s);
     lua_close(s->L);
+    script_net_free(s);
     arena_fini(&s->settings.arena);
     free(s->picks);
     free(s);

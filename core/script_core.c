@@ -3,7 +3,7 @@
  *
  * Scripts use moongate, not this. Failures of the world are nil and a reason; misuse is an error.
  */
-#include "script_task.h"
+#include "script_net.h"
 
 #include "cgi.h"
 #include "fcgi_client.h"
@@ -687,5 +687,8 @@ int script_core_open(lua_State *L)
     script_control_open(L);
     script_timer_open(L);
     script_fastcgi_open(L);
+    script_tcp_open(L);
+    script_udp_open(L);
+    script_ngx_open(L);
     return 1;
 }

@@ -29,6 +29,7 @@ struct script {
     struct script_task *tasks;
     struct script_timer *timers;
     struct spawner *spawner;
+    struct script_net *net; /* NULL before its first socket */
     unsigned timer_count, spawned;
     bool retired;            /* another generation serves: no timer goes off */
     void (*hold)(void *ctx); /* the generation lives on while a task does */

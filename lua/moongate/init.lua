@@ -68,12 +68,18 @@ M.spawn = has_core and core.spawn or nil
 M.every = has_core and core.every or nil
 
 --- Asks a backend for something of the script's own, and waits for the whole answer.
----@type fun(backend: string, params: table<string, string|number>, body?: string): table|nil, string|nil
+---@type fun(backend: string, params: table, body?: string): table|nil, string|nil
 M.fastcgi = has_core and core.fastcgi or nil
 
 --- Which process this is: index from 1, count of workers, pid.
 ---@type fun(): { index: integer, count: integer, pid: integer }
 M.worker = has_core and core.worker or nil
+
+--- A connection to any server, with the methods, results and errors of OpenResty's cosockets
+--- (core/script_tcp.c): connect, settimeout, settimeouts, send, receive, receiveany, receiveuntil,
+--- setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
+---@type fun(): userdata
+M.tcp = has_core and core.tcp or nil
 
 -- What scripts get is a table of its own, so that none can replace a function for all others.
 setmetatable(M, {

@@ -97,7 +97,8 @@ end
 
 --- loadfile, from the snapshot where that has the file.
 local function loadfile_kept(path, ...)
-  local text = type(path) == "string" and snapshot and snapshot[absolute(path, { getcwd = M.getcwd })]
+  local text = type(path) == "string" and snapshot
+    and snapshot[absolute(path, { getcwd = M.getcwd })]
   if text then
     return loadstring((text:gsub("^#[^\n]*", "")), "@" .. path)
   end

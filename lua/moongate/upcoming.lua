@@ -43,12 +43,12 @@ M.decision = { role = values("authorizer", "filter"), authorize = NONE }
 -- Modules that `require` does not find yet.
 M.modules = {
   ["moongate.tenants"] = NONE, ["moongate.health"] = NONE, ["moongate.limit"] = NONE,
-  ["moongate.canary"] = NONE, ngx = NONE,
+  ["moongate.canary"] = NONE,
 }
 
 -- Names in `require "moongate"`.
 M.library = {
-  shared = NONE, tcp = NONE,
+  shared = NONE,
 }
 
 -- Words of the command line.

@@ -7,7 +7,8 @@ local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
-local EXAMPLES = { "balance", "errors", "hello", "php-site", "queue", "tenants" }
+-- The cluster has a file of its own: 63-cluster_spec.lua.
+local EXAMPLES = { "balance", "cluster", "errors", "hello", "php-site", "queue", "tenants" }
 
 -- Starts an example with a private PHP.
 local function start(name)

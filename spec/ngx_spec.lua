@@ -1,0 +1,143 @@
+-- Specs of ngx, with a moongate of their own: what it asks of that, and how. What waits is in
+-- tests/integration/62-resty_spec.lua.
+
+describe("ngx", function()
+  local moongate, core, ngx, spawned, loaders
+
+  before_each(function()
+    spawned = {}
+    core = { null = setmetatable({}, {
+      __tostring = function()
+        return "null"
+      end,
+    }) }
+    moongate = { lines = {}, time = 100.75 }
+    function moongate.log(level, format, ...)
+      table.insert(moongate.lines, level .. ": " .. format:format(...))
+    end
+    function moongate.now()
+      return moongate.time
+    end
+    function moongate.escape(text)
+      return "<" .. text .. ">"
+    end
+    function moongate.unescape(text)
+      return "[" .. text .. "]"
+    end
+    function moongate.spawn(fn, ...)
+      local args = { ... }
+      spawned[#spawned + 1] = function()
+        coroutine.wrap(fn)(unpack(args))
+      end
+    end
+    function moongate.every(seconds, fn)
+      spawned[#spawned + 1] = function()
+        coroutine.wrap(fn)(seconds)
+      end
+    end
+    function moongate.worker()
+      return { index = 2, count = 4, pid = 99 }
+    end
+    function moongate.shared(name)
+      return { name = name }
+    end
+    loaders = #package.loaders
+    package.loaded["moongate.core"], package.loaded.moongate = core, moongate
+    package.loaded.ngx, package.loaded["moongate.regex"] = nil, nil
+    ngx = require("ngx")
+  end)
+
+  after_each(function()
+    for _, name in ipairs({ "moongate.core", "moongate", "moongate.regex", "ngx" }) do
+      package.loaded[name] = nil
+    end
+    rawset(_G, "ngx", nil)
+    package.loaders[loaders + 1] = nil
+  end)
+
+  it("is a global for those who expect one", function()
+    assert.equal(ngx, rawget(_G, "ngx"))
+    assert.is_nil(ngx.say)
+  end)
+
+  it("takes texts and numbers", function()
+    assert.equal("<5>", ngx.escape_uri(5))
+    assert.equal("[a b%20]", ngx.unescape_uri("a+b%20"))
+    assert.equal("NQ==", ngx.encode_base64(5))
+  end)
+
+  it("tells the time", function()
+    assert.equal(100.75, ngx.now())
+    assert.equal(100, ngx.time())
+  end)
+
+  it("logs, with the place", function()
+    ngx.log(ngx.NOTICE, "a", 1, nil, false, ngx.null)
+    ngx.log(ngx.EMERG, "100%")
+    assert.matches("^info: .*ngx_spec.lua:%d+: a1nilfalsenull$", moongate.lines[1])
+    assert.matches("^error: .*: 100%%$", moongate.lines[2])
+    for level, message in pairs({ [99] = "unknown level '99'", err = "unknown level 'err'" }) do
+      local ok, problem = pcall(ngx.log, level, "x")
+      assert.is_false(ok)
+      assert.matches(message, problem)
+    end
+    local ok, problem = pcall(ngx.log, ngx.ERR, {})
+    assert.is_false(ok)
+    assert.matches("got table", problem)
+  end)
+
+  it("counts workers from 0", function()
+    assert.same({ 1, 4, 99 }, { ngx.worker.id(), ngx.worker.count(), ngx.worker.pid() })
+  end)
+
+  it("has the dictionaries that are asked for, each once", function()
+    assert.equal("cache", ngx.shared.cache.name)
+    assert.equal(ngx.shared.cache, ngx.shared.cache)
+  end)
+
+  it("runs timers with their phase", function()
+    local calls = {}
+    local function note(...)
+      calls[#calls + 1] = { ngx.get_phase(), ... }
+    end
+    core.retired = function()
+      return false
+    end
+    core.nap = function(delay)
+      return delay == 7
+    end
+    assert.is_true(ngx.timer.at(0, note, "x"))
+    assert.is_true(ngx.timer.at(7, note))
+    assert.is_true(ngx.timer.every(1, note, "y", nil, "z"))
+    for _, run in ipairs(spawned) do
+      run()
+    end
+    assert.same({ { "timer", false, "x" }, { "timer", true }, { "timer", false, "y", nil, "z" } },
+      calls)
+    coroutine.wrap(note)()
+    assert.equal("access", calls[4][1])
+    assert.is_false((pcall(ngx.timer.at, "soon", note)))
+    core.retired = function()
+      return true
+    end
+    assert.same({ nil, "process exiting" }, { ngx.timer.at(0, note) })
+  end)
+
+  it("finds libraries by both of their names", function()
+    local path = package.path
+    finally(function()
+      package.path = path
+      package.loaded["resty.made"] = nil
+    end)
+    local dir = os.tmpname()
+    os.remove(dir)
+    assert(os.execute("mkdir -p " .. dir .. "/nginx") == 0)
+    local file = assert(io.open(dir .. "/nginx/made.lua", "w"))
+    file:write("return { name = ... or 'none' }")
+    file:close()
+    package.path = dir .. "/?.lua;" .. path
+    assert.equal("resty.made", require("resty.made").name)
+    assert.is_false((pcall(require, "resty.not_made")))
+    os.execute("rm " .. dir .. "/nginx/made.lua && rmdir " .. dir .. "/nginx " .. dir)
+  end)
+end)
