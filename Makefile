@@ -11,11 +11,12 @@ LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/in
 LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
 CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
 CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
+LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
           $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LUAJIT_LIBS) -lm -ldl
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(LUAJIT_LIBS) -lm -ldl
 
 CORE    = $(wildcard core/*.c)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
@@ -51,7 +52,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = access addr arena backlog buf census cgi fcgi h1 ledger ledger_crowd range resolve \
-        spool str uri
+        shared spool str uri
 links_access = access request arena str addr spool buf
 links_addr   = addr str
 links_arena  = arena str
@@ -65,9 +66,11 @@ links_resolve = resolve loop addr str
 links_ledger = ledger ledger_lists ledger_servers str
 links_ledger_crowd = $(links_ledger)
 links_range  = range str
+links_shared = shared shared_folder buf str
 links_spool  = spool buf str
 links_str    = str
 links_uri    = uri arena str
+test_libs_shared = $(LMDB_LIBS)
 test_libs_resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 static unsigned alive;
+static struct generation *all_generations;
 
 unsigned generation_alive(void)
 {
@@ -99,6 +100,8 @@ struct generation *generation_new(const struct route *route, struct backends *ba
     const char *bad = make_backends(g, backends);
     if (bad == NULL) {
         alive++;
+        g->next = all_generations;
+        all_generations = g;
         g->health = health_new(g->backends, g->settings->backend_count, g->loop);
         control_open(g);
         script_set_loop(script, g->loop, hold, drop);
@@ -123,6 +126,10 @@ void generation_drop(struct generation *g)
     if (--g->count > 0)
         return;
     alive--;
+    struct generation **at = &all_generations;
+    while (*at != g)
+        at = &(*at)->next;
+    *at = g->next;
     deadline_fini(&g->last);
     if (g->started)
         script_notify(g->script, HOOK_STOP);
@@ -153,4 +160,14 @@ void generation_refresh(struct generation *g)
 {
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         backend_refresh(g->backends[i]);
+}
+
+void generation_end_tasks(void)
+{
+    for (struct generation *g = all_generations, *next; g != NULL; g = next) {
+        generation_hold(g);
+        script_end_tasks(g->script);
+        next = g->next;
+        generation_drop(g);
+    }
 }

@@ -16,6 +16,7 @@ struct generation {
     struct resolver *resolver; /* NULL where no server is a name */
     struct health *health;     /* NULL where no backend wants checks */
     struct loop *loop;
+    struct generation *next; /* of all in this process */
     unsigned number;
     unsigned count;
     bool started; /* on_start has come to its end */
@@ -40,6 +41,8 @@ void generation_replace(struct generation *g, struct generation *old);
 /* A generation that was prepared after this one has been given up: what it told the ledger of its
  * backends is said again as this one has it. */
 void generation_refresh(struct generation *g);
+/* The process ends: what waits, in whatever generation, and belongs to no request, is ended. */
+void generation_end_tasks(void);
 /* How many there are in this process. */
 unsigned generation_alive(void);
 

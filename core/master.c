@@ -145,6 +145,7 @@ static void run_worker(struct master *m, unsigned index, int socket)
         .ledger = m->ledger,
         .census = m->census,
         .board = m->board,
+        .shared = &m->shared,
         .generation = m->generation,
         .error_log = m->error_log,
         .access_log = m->access_log,
@@ -264,21 +265,6 @@ bool master_all_ready(const struct master *m)
         if (!m->workers[i].ready)
             return false;
     return true;
-}
-
-void master_show_listeners(struct master *m)
-{
-    size_t used = 0;
-    m->board->listeners[0] = '\0';
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        const struct listen_spec *spec = &m->listening[i]->spec;
-        char line[512];
-        int n = snprintf(line, sizeof line, "%.200s\t%.200s\t%s\n", spec->address, spec->name,
-                         spec->control ? "control" : "");
-        if (used + (size_t)n < sizeof m->board->listeners)
-            used += (size_t)snprintf(m->board->listeners + used, sizeof m->board->listeners - used,
-                                     "%s", line);
-    }
 }
 
 static void say_serving(const struct master *m)
@@ -722,6 +708,9 @@ static bool share(struct master *m)
     m->board->master = getpid();
     m->board->workers = m->worker_count;
     m->board->generation = m->generation;
+    if (!shared_folder_inherit(&m->shared, m->user.uid, m->plan.shared) &&
+        !shared_folder_make(&m->shared, m->user.uid, m->user.gid, m->plan.shared))
+        log_warn("moongate.shared can't be used: %s", m->shared.problem);
     return true;
 }
 
@@ -775,6 +764,7 @@ static void clean_up(struct master *m)
         ledger_free(m->ledger);
     census_free(m->census);
     board_free(m->board);
+    shared_folder_leave(&m->shared);
     watch_free(m->watch);
     loader_free(&m->reload.loader);
     plan_free(&m->reload.plan);

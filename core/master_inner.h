@@ -13,6 +13,7 @@
 #include "ledger.h"
 #include "link.h"
 #include "plan.h"
+#include "shared_folder.h"
 #include "watch.h"
 
 #include <signal.h>
@@ -69,6 +70,7 @@ struct master {
     struct ledger *ledger;
     struct census *census;
     struct board *board;
+    struct shared_folder shared;
     struct child workers[PLAN_WORKERS];
     unsigned worker_count; /* that shall be */
     unsigned capacity;     /* that the shared memory has room for */

@@ -140,6 +140,10 @@ static void keep_what_stays(struct master *m)
         note(r, "'group' can't be changed by a reload: restart it");
     copy(r->plan.user, sizeof r->plan.user, m->plan.user);
     copy(r->plan.group, sizeof r->plan.group, m->plan.group);
+    if (r->plan.shared != m->plan.shared) {
+        note(r, "'limits.shared' can't be changed by a reload: restart it");
+        r->plan.shared = m->plan.shared;
+    }
     if (strcmp(r->plan.control, m->plan.control) != 0) {
         note(r, "'control' can't be changed by a reload: restart it");
         copy(r->plan.control, sizeof r->plan.control, m->plan.control);

@@ -237,6 +237,21 @@ void master_add_control(const struct master *m, struct plan *plan)
                  bad);
 }
 
+void master_show_listeners(struct master *m)
+{
+    size_t used = 0;
+    m->board->listeners[0] = '\0';
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        const struct listen_spec *spec = &m->listening[i]->spec;
+        char line[512];
+        int n = snprintf(line, sizeof line, "%.200s\t%.200s\t%s\n", spec->address, spec->name,
+                         spec->control ? "control" : "");
+        if (used + (size_t)n < sizeof m->board->listeners)
+            used += (size_t)snprintf(m->board->listeners + used, sizeof m->board->listeners - used,
+                                     "%s", line);
+    }
+}
+
 /* --- logs --- */
 
 int master_open_log(const char *where)

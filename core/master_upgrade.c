@@ -135,6 +135,7 @@ static void become_successor(const struct master *m, int pipe_end)
     char **argv = own_arguments(text, sizeof text);
     master_child_signals(m);
     pass_sockets(m);
+    shared_folder_pass(&m->shared);
     fcntl(pipe_end, F_SETFD, 0);
     snprintf(number, sizeof number, "%d", pipe_end);
     setenv("MOONGATE_SUCCESSOR", number, 1);

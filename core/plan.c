@@ -13,7 +13,7 @@
 
 /* --- the loader's side --- */
 
-static void say_failure(int out, const char *text, const char *files)
+__attribute__((noreturn)) static void say_failure(int out, const char *text, const char *files)
 {
     dprintf(out, "!%s%c%s", text, FILES_FOLLOW, files);
     _exit(1);
@@ -85,6 +85,8 @@ static void take_line(struct plan *plan, const char *key, char *rest)
         plan->stop_timeout = atof(fields[0]);
     } else if (strcmp(key, "script_timeout") == 0) {
         plan->script_timeout = atof(fields[0]);
+    } else if (strcmp(key, "shared") == 0) {
+        plan->shared = strtoull(fields[0], NULL, 10);
     } else if (strcmp(key, "watch") == 0) {
         plan->watch = fields[0][0] == '\0' ? -1 : atoi(fields[0]);
     } else if (strcmp(key, "file") == 0 && plan->file_count < PLAN_FILES) {

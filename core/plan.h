@@ -28,6 +28,7 @@ struct plan {
     enum log_level level;
     double stop_timeout;
     double script_timeout;
+    size_t shared;           /* bytes of limits.shared */
     int watch;               /* 1, 0, or -1: as the terminal says */
     char *files[PLAN_FILES]; /* that the route has loaded */
     unsigned file_count;

@@ -112,6 +112,11 @@ void script_balance_open(lua_State *L);
 /* Adds ask, pause, backends, hold and drain to the module on the stack's top. */
 void script_control_open(lua_State *L);
 
+/* --- script_shared.c --- */
+
+/* Adds shared and shared_info to the module on the stack's top. */
+void script_shared_open(lua_State *L);
+
 /* --- script_log.c --- */
 
 /* Registers what script_push_log needs. */

@@ -4,6 +4,7 @@
 #include "control.h"
 #include "log.h"
 #include "proxy.h"
+#include "script_shared.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -385,6 +386,7 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     if (ev == NULL)
         return "no event loop: epoll is not available";
     loop_init(&w->loop, ev);
+    script_shared_use(config->shared);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
     w->generation = generation_new(&config->route, &w->backends, config->generation, err);
     if (w->generation == NULL)
@@ -406,9 +408,11 @@ static void clean_up(struct worker *w)
     clients_close(&w->clients);
     clients_fini(&w->clients);
     log_access_flush();
+    generation_end_tasks();
     if (w->generation != NULL)
         generation_drop(w->generation);
     backends_fini(&w->backends);
+    script_shared_close();
     if (w->loop.ev != NULL) {
         loop_fini(&w->loop);
         ev_loop_destroy(w->loop.ev);

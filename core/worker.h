@@ -12,6 +12,7 @@
 #include "ledger.h"
 #include "link.h"
 #include "listener.h"
+#include "shared_folder.h"
 #include "user.h"
 
 struct worker_config {
@@ -25,6 +26,7 @@ struct worker_config {
     struct ledger *ledger;
     struct census *census;
     struct board *board;
+    const struct shared_folder *shared;
     unsigned generation;
     int error_log, access_log; /* open; the worker's to close once it has others */
     int master; /* the worker's end of the socket; the master's end closes when the master ends */

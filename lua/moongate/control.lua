@@ -110,7 +110,7 @@ local function status(_, core)
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
     generation = state.generation, generations = generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(state.listeners),
-    backends = all_backends(core), last_error = state.last_error,
+    backends = all_backends(core), shared = core.shared_info(), last_error = state.last_error,
   })
 end
 

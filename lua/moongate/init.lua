@@ -75,6 +75,11 @@ M.fastcgi = has_core and core.fastcgi or nil
 ---@type fun(): { index: integer, count: integer, pid: integer }
 M.worker = has_core and core.worker or nil
 
+--- A dictionary that all workers have in common, and that outlives reloads; core/script_shared.c
+--- says what its methods take.
+---@type fun(name: string): moongate.Shared
+M.shared = has_core and core.shared or nil
+
 --- A connection to any server, with the methods, results and errors of OpenResty's cosockets
 --- (core/script_tcp.c): connect, settimeout, settimeouts, send, receive, receiveany, receiveuntil,
 --- setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.

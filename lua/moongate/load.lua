@@ -308,6 +308,7 @@ function M.loader_report(normalized)
   add("watch", watch == nil and "" or watch and "1" or "0")
   add("stop_timeout", normalized.stop_timeout)
   add("script_timeout", normalized.script_timeout)
+  add("shared", ("%.0f"):format(normalized.limits.shared))
   add("test", normalized.test or "")
   for _, path in ipairs(normalized.files) do
     add("file", path)

@@ -50,6 +50,13 @@ local function integer(low, high)
   end
 end
 
+--- From 1 MB on: the library below needs some room for itself.
+local function shared_size(value)
+  local bytes = units.size(value)
+  local fits = bytes and bytes >= 2 ^ 20 and bytes <= 2 ^ 36
+  return fits and bytes or nil, 'a size from "1M" to "64G"'
+end
+
 local function boolean(value)
   if type(value) ~= "boolean" then
     return nil, "true or false"
@@ -285,6 +292,7 @@ local LIMITS = {
   spool = { size, 1024 ^ 3 },
   spool_dir = { folder, M.SPOOL_DIR },
   header_names = { header_names, {} },
+  shared = { shared_size, 16 * 1024 ^ 2 },
 }
 
 local LISTENER = {

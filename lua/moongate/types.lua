@@ -325,6 +325,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field response_memory? moongate.Size of an answer, before it goes to disk, default "256k"
 ---@field spool? moongate.Size on disk, default "1G"
 ---@field spool_dir? string default "/tmp"
+---@field shared? moongate.Size of all shared dictionaries, default "16M"
 ---@field header_names? string[] headers to keep although "_" or "." is in their name
 
 ---@class moongate.BackendServer

@@ -47,9 +47,7 @@ M.modules = {
 }
 
 -- Names in `require "moongate"`.
-M.library = {
-  shared = NONE,
-}
+M.library = {}
 
 -- Words of the command line.
 M.commands = { top = NONE }

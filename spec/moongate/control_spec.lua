@@ -30,6 +30,9 @@ describe("control", function()
     core.now = function()
       return 1060.5
     end
+    function core.shared_info()
+      return { size = 14680064, used = 4096 }
+    end
     function core.state()
       return {
         started = 1000, pid = 77, generation = 3,
@@ -94,14 +97,18 @@ describe("control", function()
     assert.equal(79, got.workers[2].pid)
     assert.equal("127.0.0.1:8080", got.listeners[1].address)
     assert.is_nil(got.last_error)
-    assert.is_nil(got.shared)
+    assert.same({ size = 14680064, used = 4096 }, got.shared)
     core.last_error = { text = "r.lua:1: x", at = 1050 }
     core.now = function()
       return 999 -- the clock was set back
     end
+    core.shared_info = function()
+      return nil, "there is no room for it"
+    end
     status, got = ask("GET", "/status")
     assert.equal(200, status)
     assert.equal(0, got.uptime)
+    assert.is_nil(got.shared)
     assert.same({ text = "r.lua:1: x", at = 1050 }, got.last_error)
   end)
 

@@ -48,14 +48,8 @@ describe("moongate", function()
     assert.equal("a/b", moongate.unescape("a%2Fb"))
   end)
 
-  it("says what is not available yet, and what there is not", function()
+  it("says what there is not", function()
     local ok, message = pcall(function()
-      return moongate.shared
-    end)
-    assert.is_false(ok)
-    assert.matches("init_spec.lua:%d+: moongate: 'shared' is not available in moongate 0.1 yet$",
-      message)
-    ok, message = pcall(function()
       return moongate.escpae
     end)
     assert.is_false(ok)

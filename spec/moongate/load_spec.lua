@@ -382,16 +382,19 @@ describe("load.loader_report", function()
     assert.equal(table.concat({
       "listen\t0.0.0.0:8080\thttp\t511\t", "listen\t[::1]:81\thttp\t5\tsix", "workers\t2",
       "user\twww-data", "group\tweb", "control\toff", "access\t", "error\t/var/log/e.log",
-      "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1", "test\t", "",
+      "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1",
+      "shared\t16777216", "test\t", "",
     }, "\n"), load.loader_report(settings))
   end)
 
   it("names what may be watched, the specs and the files", function()
     local settings = load.source(
-      'return { watch = true, test = "spec", on_request = print, script_timeout = 2 }',
+      'return { watch = true, test = "spec", on_request = print, script_timeout = 2, '
+        .. 'limits = { shared = "64G" } }',
       "/srv/route.lua", nil, fake_fs.new({ "/srv/spec/" }))
     settings.files = { "/srv/route.lua", "/srv/a b.lua" }
-    assert.matches("\nwatch\t1\nstop_timeout\t30\nscript_timeout\t2\ntest\t/srv/spec\n"
+    assert.matches("\nwatch\t1\nstop_timeout\t30\nscript_timeout\t2\n"
+      .. "shared\t68719476736\ntest\t/srv/spec\n"
       .. "file\t/srv/route.lua\nfile\t/srv/a b.lua\n$", load.loader_report(settings))
   end)
 
@@ -405,7 +408,7 @@ describe("load.loader_report", function()
     assert.equal(table.concat({
       "listen\t127.0.0.1:8080\thttp\t511\t", "workers\t0", "control\t",
       "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
-      "script_timeout\t1", "test\t", "",
+      "script_timeout\t1", "shared\t16777216", "test\t", "",
     }, "\n"), load.loader_report(load.source("return { on_request = print }", "route.lua")))
   end)
 end)

@@ -34,7 +34,7 @@ describe("settings.normalize", function()
       body_timeout = 60, send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
       connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
       request_memory = 65536, response_memory = 262144, spool = 2 ^ 30, spool_dir = "/tmp",
-      header_names = {},
+      header_names = {}, shared = 2 ^ 24,
     }, got.limits)
     assert.same({}, got.backends)
     assert.same({}, got.trusted_proxies)
@@ -296,6 +296,8 @@ describe("every documented value", function()
     { "limits = { spool = 0 }", "limits.spool", 0 },
     { 'limits = { spool_dir = "/var/tmp/" }', "limits.spool_dir", "/var/tmp" },
     { 'limits = { header_names = { "X_Legacy" } }', "limits.header_names", { "X_Legacy" } },
+    { 'limits = { shared = "1M" }', "limits.shared", 2 ^ 20 },
+    { 'limits = { shared = "64G" }', "limits.shared", 2 ^ 36 },
     { round('balance = "round_robin"'), "backends.1.balance", "round_robin" },
     { round("keepalive = 4"), "backends.1.keepalive", 4 },
     { round("keepalive_idle = 3"), "backends.1.keepalive_idle", 3 },
@@ -474,6 +476,11 @@ describe("a wrong script", function()
       '3: limits.header: expected a size such as 4096, "16k", "1M" or "1G", above zero, got 0' },
     { 'limits = { spool_dir = "tmp" }',
       '3: limits.spool_dir: expected an absolute path such as "/srv/www", got "tmp"' },
+    { 'limits = { shared = "1023k" }',
+      '3: limits.shared: expected a size from "1M" to "64G", got "1023k"' },
+    { "limits = { shared = 0 }", '3: limits.shared: expected a size from "1M" to "64G", got 0' },
+    { "limits = { shared = 2 ^ 40 }",
+      '3: limits.shared: expected a size from "1M" to "64G", got 1099511627776' },
     { 'limits = { header_names = { "a b" } }',
       '3: limits.header_names: expected a list of header names such as { "X_Legacy" }, '
       .. "got a table" },

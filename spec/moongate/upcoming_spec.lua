@@ -36,7 +36,7 @@ describe("upcoming.problem", function()
       { "listener", "protocol", "fastcgi" }, { "listener", "proxy_protocol", true },
       { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
       { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
-      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "library", "shared" },
+      { "settings", "trusted_proxies", { "10.0.0.1" } },
       { "commands", "top" },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
