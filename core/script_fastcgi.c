@@ -144,12 +144,26 @@ static int fastcgi(lua_State *L)
     return 2;
 }
 
-/* moongate.worker(): { index, count, pid } */
+static unsigned worker_number;
+
+void script_set_worker(unsigned number)
+{
+    worker_number = number;
+}
+
+/* core.worker_number() -> from 1; 0: this process is no worker */
+static int get_worker_number(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)worker_number);
+    return 1;
+}
+
+/* core.worker() -> { index, count, pid } */
 static int worker(lua_State *L)
 {
     const struct script *s = script_of(L);
     lua_createtable(L, 0, 3);
-    lua_pushinteger(L, (lua_Integer)s->world.worker + 1);
+    lua_pushinteger(L, (lua_Integer)worker_number);
     lua_setfield(L, -2, "index");
     lua_pushinteger(L, s->world.board != NULL ? (lua_Integer)s->world.board->workers : 1);
     lua_setfield(L, -2, "count");
@@ -160,6 +174,9 @@ static int worker(lua_State *L)
 
 void script_fastcgi_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"fastcgi", fastcgi}, {"worker", worker}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"fastcgi", fastcgi},
+                                         {"worker", worker},
+                                         {"worker_number", get_worker_number},
+                                         {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

@@ -193,15 +193,15 @@ M.worker = {}
 
 --- From 0 on, as in OpenResty.
 function M.worker.id()
-  return moongate.worker().index - 1
+  return core.worker().index - 1
 end
 
 function M.worker.pid()
-  return moongate.worker().pid
+  return core.worker().pid
 end
 
 function M.worker.count()
-  return moongate.worker().count
+  return core.worker().count
 end
 
 --- ngx.shared.NAME is moongate.shared("NAME").

@@ -35,7 +35,7 @@ describe("ngx", function()
         coroutine.wrap(fn)(seconds)
       end
     end
-    function moongate.worker()
+    function core.worker()
       return { index = 2, count = 4, pid = 99 }
     end
     function moongate.shared(name)

@@ -71,9 +71,9 @@ M.every = has_core and core.every or nil
 ---@type fun(backend: string, params: table, body?: string): table|nil, string|nil
 M.fastcgi = has_core and core.fastcgi or nil
 
---- Which process this is: index from 1, count of workers, pid.
----@type fun(): { index: integer, count: integer, pid: integer }
-M.worker = has_core and core.worker or nil
+--- The number of the worker that runs the script, from 1 on; 0 in commands and in the loader.
+---@type integer
+M.worker = has_core and core.worker_number() or 0
 
 --- A dictionary that all workers have in common, and that outlives reloads; core/script_shared.c
 --- says what its methods take.

@@ -31,7 +31,7 @@ if req.path == "/misuse" then
 end
 do
   return {
-    headers = { ["X-Pid"] = tostring(moongate.worker().pid) }, body = run(req.args.run),
+    headers = { ["X-Pid"] = tostring(require("moongate.core").worker().pid) }, body = run(req.args.run),
   }
 end
 ]]
