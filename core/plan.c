@@ -35,7 +35,8 @@ static void load(const struct loader_config *config, int out)
     if (failed != NULL)
         say_failure(out, failed, report);
     if (config->snapshot > 0 &&
-        (ftruncate(config->snapshot, 0) != 0 || !script_snapshot(script, config->snapshot)))
+        (lseek(config->snapshot, 0, SEEK_SET) != 0 || ftruncate(config->snapshot, 0) != 0 ||
+         !script_snapshot(script, config->snapshot)))
         say_failure(out, "what the script has loaded can't be kept for the workers", "");
     dprintf(out, "%s", report);
     free(report);

@@ -389,6 +389,8 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     script_shared_use(config->shared);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
     w->generation = generation_new(&config->route, &w->backends, config->generation, err);
+    if (config->route.snapshot > 0)
+        close(config->route.snapshot);
     if (w->generation == NULL)
         return *err;
     clients_init(&w->clients, &w->loop, &w->generation);

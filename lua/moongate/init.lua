@@ -73,7 +73,7 @@ M.fastcgi = has_core and core.fastcgi or nil
 
 --- The number of the worker that runs the script, from 1 on; 0 in commands and in the loader.
 ---@type integer
-M.worker = has_core and core.worker_number() or 0
+M.worker = has_core and core.worker_number and core.worker_number() or 0
 
 --- A dictionary that all workers have in common, and that outlives reloads; core/script_shared.c
 --- says what its methods take.

@@ -31,7 +31,8 @@ if req.path == "/misuse" then
 end
 do
   return {
-    headers = { ["X-Pid"] = tostring(require("moongate.core").worker().pid) }, body = run(req.args.run),
+    headers = { ["X-Pid"] = tostring(require("moongate.core").worker().pid) },
+    body = run(req.args.run),
   }
 end
 ]]
