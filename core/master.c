@@ -415,6 +415,7 @@ static void worker_ended(struct master *m, struct child *child, int status)
     char how[100];
     double now = master_now(), lived = now - child->started;
     bool surplus = child->surplus, told = child->told;
+    bool starting = !child->ready; /* it does not hear signals yet: they end it */
     unsigned deaths = lived < YOUNG ? child->died_young + 1 : 0;
     struct board_worker *board = &m->board->worker[child - m->workers];
     if (child->socket > 0) /* what it said before it ended */
@@ -423,7 +424,7 @@ static void worker_ended(struct master *m, struct child *child, int status)
     *child = (struct child){.died_young = deaths};
     describe_end(status, how, sizeof how);
     if (m->stopping) {
-        if (status != 0 && !m->failed) {
+        if (status != 0 && !m->failed && !(starting && WIFSIGNALED(status))) {
             log_error("a worker %s while stopping", how);
             m->failed = true;
         }
