@@ -70,7 +70,7 @@ links_shared = shared shared_folder buf str
 links_spool  = spool buf str
 links_str    = str
 links_uri    = uri arena str
-test_libs_shared = $(LMDB_LIBS)
+test_libs_shared = $(LMDB_LIBS) -lm
 test_libs_resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
