@@ -26,9 +26,13 @@ local function start_gate(i)
   })
 end
 
--- Ends a process at once, as a crash would.
-local function kill(proc)
+-- Ends a process at once, as a crash would. PHP-FPM's children would outlive it for ever.
+local function kill(proc, with_children)
+  local children = with_children and process.children(proc.pid) or {}
   proc:kill("KILL")
+  for _, pid in ipairs(children) do
+    process.signal(pid, "KILL")
+  end
   poll.wait(function()
     return not proc:alive()
   end, "the process to end")
@@ -151,7 +155,7 @@ describe("the cluster", function()
     end
 
     for i = 1, 2 do -- a PHP-FPM
-      kill(pools[i].process)
+      kill(pools[i].process, true)
       assert_served(1, 2)
       os.remove(pools[i].address:match("^unix:(.*)$"))
       pools[i]:restart()
