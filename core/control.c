@@ -7,14 +7,12 @@
 
 static struct {
     struct board *board;
-    unsigned number;
     int master;
 } worker;
 
-void control_init(struct board *board, unsigned number, int master)
+void control_init(struct board *board, int master)
 {
     worker.board = board;
-    worker.number = number;
     worker.master = master;
 }
 
@@ -108,7 +106,6 @@ void control_open(struct generation *g)
                                        .stop = stop,
                                        .subrequest = ask,
                                        .subrequest_free = subrequest_free,
-                                       .worker = worker.number,
                                        .board = worker.board};
     script_set_world(g->script, &world);
 }

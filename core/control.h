@@ -8,7 +8,7 @@
 #include "generation.h"
 
 /* What all generations of this worker need: the board, and the socket to the master. */
-void control_init(struct board *board, unsigned worker, int master);
+void control_init(struct board *board, int master);
 
 /* Makes the generation's backends known to its script. */
 void control_open(struct generation *g);

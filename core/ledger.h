@@ -121,8 +121,6 @@ bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
 uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
 /* How many may wait. */
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
-/* The first server of the group; the others follow by `next`. */
-uint32_t ledger_first(const struct ledger_seat *seat, uint32_t group);
 /* The class of servers that requests go to now: 0 those in service, 1 backups, 2 and 3 the same
  * when all have failed too often (better than none), LEDGER_NO_TIER: there is none. */
 unsigned ledger_tier(const struct ledger_seat *seat, uint32_t group, double now);

@@ -329,11 +329,6 @@ uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
     return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);
 }
 
-uint32_t ledger_first(const struct ledger_seat *seat, uint32_t group)
-{
-    return seat->ledger->groups[group].servers;
-}
-
 /* --- what operators and answers say --- */
 
 static void give_up_all(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)

@@ -256,8 +256,9 @@ static const char *on_stdout(void *ctx, struct str bytes)
     return err;
 }
 
-/* The client has enough for now: the backend waits. Else it is read as far as there is room, so
- * that the limits of the spool are exact; a limit that is smaller than a sensible read is not. */
+/* The client has as much as may wait for it: the backend waits, too. Else it is read as far as
+ * there is room, so that the limits of the spool are exact; a limit that is smaller than a sensible
+ * read is not. */
 static void hold_when_full(struct proxy *px)
 {
     const struct limits *limits = proxy_limits(px);

@@ -266,7 +266,7 @@ struct script *script_new(const struct route *route, char **err)
     if (s == NULL)
         abort();
     s->L = script_state_new();
-    s->normalised = s->idle_ref = s->candidates = LUA_NOREF;
+    s->normalised = s->idle_ref = LUA_NOREF;
     arena_init(&s->settings.arena, NULL, 0);
     if (load_route(s->L, route) != 0) {
         *err = take_message(s->L);

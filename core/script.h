@@ -106,7 +106,6 @@ struct script_world {
                                      void *done_ctx, const char **err);
     void (*subrequest_free)(struct subrequest *request);
     const struct board *board;
-    unsigned worker; /* its number */
 };
 
 /* Loads, validates and normalises. NULL and *err (malloc'd, FILE:LINE: message) when the route is

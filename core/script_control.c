@@ -88,13 +88,6 @@ static int core_backends(lua_State *L)
     return 1;
 }
 
-static struct str check_str(lua_State *L, int idx)
-{
-    struct str s;
-    s.p = luaL_checklstring(L, idx, &s.n);
-    return s;
-}
-
 static int push_outcome(lua_State *L, bool done)
 {
     lua_pushboolean(L, done);
@@ -110,15 +103,15 @@ static int push_outcome(lua_State *L, bool done)
 static int core_hold(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    return push_outcome(L, world->hold(world->ctx, check_str(L, 1), lua_toboolean(L, 2)));
+    return push_outcome(L, world->hold(world->ctx, script_check_str(L, 1), lua_toboolean(L, 2)));
 }
 
 /* core.drain(name, address, draining) -> true; or nil, problem */
 static int core_drain(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    return push_outcome(
-        L, world->drain(world->ctx, check_str(L, 1), check_str(L, 2), lua_toboolean(L, 3)));
+    return push_outcome(L, world->drain(world->ctx, script_check_str(L, 1), script_check_str(L, 2),
+                                        lua_toboolean(L, 3)));
 }
 
 /* --- the instance --- */
@@ -242,7 +235,7 @@ static const char *take(void *ctx, struct str bytes, bool *done)
 static int core_ask(lua_State *L)
 {
     struct buf out, answer;
-    struct str bytes = check_str(L, 2);
+    struct str bytes = script_check_str(L, 2);
     buf_init(&out, bytes.n + 1);
     buf_init(&answer, ANSWER_MAX);
     buf_append_str(&out, bytes);

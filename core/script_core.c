@@ -31,13 +31,6 @@ static int push_failure(lua_State *L, const char *reason)
     return 2;
 }
 
-static struct str check_str(lua_State *L, int idx)
-{
-    struct str s;
-    s.p = luaL_checklstring(L, idx, &s.n);
-    return s;
-}
-
 /* --- files --- */
 
 static const char *push_kind(lua_State *L, enum file_kind kind)
@@ -50,7 +43,7 @@ static const char *push_kind(lua_State *L, enum file_kind kind)
 /* core.probe(root, path [, within]) -> "file", "directory" or nil */
 static int core_probe(lua_State *L)
 {
-    struct str root = check_str(L, 1), path = check_str(L, 2), within[16];
+    struct str root = script_check_str(L, 1), path = script_check_str(L, 2), within[16];
     unsigned count = 0;
     while (root.n > 1 && root.p[root.n - 1] == '/')
         root.n--;
@@ -61,7 +54,7 @@ static int core_probe(lua_State *L)
         luaL_argcheck(L, n <= 16, 3, "at most 16 folders");
         for (; count < n; count++) {
             lua_rawgeti(L, 3, (int)count + 1); /* the table keeps it alive */
-            within[count] = check_str(L, -1);
+            within[count] = script_check_str(L, -1);
             lua_pop(L, 1);
         }
     }
@@ -119,7 +112,7 @@ static int core_listdir(lua_State *L)
 /* core.find_program(name) -> path or nil: PATH, and where servers are installed */
 static int core_find_program(lua_State *L)
 {
-    struct str name = check_str(L, 1);
+    struct str name = script_check_str(L, 1);
     const char *path = getenv("PATH");
     lua_pushfstring(L, "%s:/usr/local/sbin:/usr/sbin:/sbin", path != NULL ? path : "/usr/bin:/bin");
     struct str rest = script_str(L, -1);
@@ -389,7 +382,7 @@ static void write_head(lua_State *L, struct buf *head)
         lua_rawgeti(L, -1, i);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        struct str name = check_str(L, -2), value = check_str(L, -1);
+        struct str name = script_check_str(L, -2), value = script_check_str(L, -1);
         host |= header_id(name) == HEADER_HOST;
         buf_printf(head, "%.*s: %.*s\r\n", STR_FMT(name), STR_FMT(value));
         lua_pop(L, 3);
@@ -523,8 +516,8 @@ static int core_response(lua_State *L)
         lua_rawgeti(L, 3, i);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        headers_add(a, &req->response.headers, arena_copy(a, check_str(L, -2)),
-                    arena_copy(a, check_str(L, -1)));
+        headers_add(a, &req->response.headers, arena_copy(a, script_check_str(L, -2)),
+                    arena_copy(a, script_check_str(L, -1)));
         lua_pop(L, 3);
     }
     script_push_response(L, req);

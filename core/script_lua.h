@@ -19,7 +19,6 @@ struct script {
     int hooks[HOOK_COUNT];           /* LUA_NOREF where the route has none */
     int format;                      /* log.format, when it is a function */
     int *picks;                      /* the policy of each backend */
-    int candidates;                  /* the list that policies are shown, LUA_NOREF: none yet */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
     lua_State *idle;                 /* a coroutine that waits for the next hook */
     int idle_ref;
@@ -168,6 +167,14 @@ static inline struct str script_str(lua_State *L, int idx)
 {
     struct str s;
     s.p = lua_tolstring(L, idx, &s.n);
+    return s;
+}
+
+/* The same; an argument that is no string is the caller's error. */
+static inline struct str script_check_str(lua_State *L, int idx)
+{
+    struct str s;
+    s.p = luaL_checklstring(L, idx, &s.n);
     return s;
 }
 

@@ -441,7 +441,7 @@ int worker_run(const struct worker_config *config)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct board_worker *board = &config->board->worker[config->index];
     script_set_worker(config->index + 1);
-    control_init(config->board, config->index, config->master);
+    control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = start(&w, config, &err);
     if (bad != NULL) {

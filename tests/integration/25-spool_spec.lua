@@ -74,7 +74,7 @@ local function no_spools(r)
   end, "the spool file to be closed")
 end
 
--- Asks for a reply of which nothing is read for now.
+-- Asks for a reply of which nothing is read until the scenario does so.
 local function ask(r, commands, request)
   local client = http.open(r.address, { timeout = 20 })
   request = request or {}
