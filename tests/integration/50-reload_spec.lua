@@ -280,6 +280,39 @@ describe("a new script that", function()
     r.pids = table.concat(r.server:workers(), " ")
     assert.truthy(back, "no worker took its place: " .. log:sub(-300))
   end)
+
+  it("is written after a reload is not what a worker gets that takes another's place", function()
+    r.server:reload(route("second", first))
+    r.server:rewrite(route("third", first))
+    for _, old in ipairs(r.server:workers()) do
+      process.signal(old, "KILL")
+      poll.wait(function() return process.gone(old) end, "the worker's end")
+    end
+    poll.wait(function()
+      return select(2, command("status", "--json").stdout:gsub('"ready": true', "")) == 2
+    end, "the next workers", 10)
+    local seen = words(r.address, 20)
+    r.server:reload(route("good", first))
+    r.pids = table.concat(r.server:workers(), " ")
+    assert.equal("second", seen)
+  end)
+
+  it("one worker refuses serves in none, however late that one is", function()
+    for refusing = 1, 2 do
+      local text = ([[on_start = function()
+        local moongate = require("moongate")
+        if moongate.worker == %d then
+          moongate.sleep(0.2)
+          error("no database")
+        end
+      end,]]):format(refusing)
+      local message = r.server:reload_fails(route("new", first .. text))
+      assert.truthy(message:find("no database", 1, true), message)
+      assert.equal("good", words(r.address, 20))
+      assert.equal(r.pids, table.concat(r.server:workers(), " "))
+    end
+    r.server:rewrite(route("good", first))
+  end)
 end)
 
 describe("listeners", function()
