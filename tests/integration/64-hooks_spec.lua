@@ -590,15 +590,23 @@ describe("parked coroutines", function()
     end
     local rounds = ASAN and 3 or 12
     soak(rounds) -- what such a load needs once, the allocator's gaps among it
+    -- What leaks, leaks each time; the allocator's gaps come and go with where the load was cut.
+    -- So one of five times must end where it began: 50,400 functions, 1,000 clients that leave.
+    local report, kept = {}, nil
     local lua, anon = soak(rounds)
-    local lua_after, anon_after = soak(rounds) -- 50,400 functions, 1,000 clients that leave
-    -- A leaked table of 64 bytes for one function in a hundred would be 32 KB.
-    assert.is_true(lua_after - lua < 16384, ("Lua: %d -> %d"):format(lua, lua_after))
-    -- 10 bytes for each function, or half a KB for each client that left.
-    assert.is_true(ASAN or anon_after - anon < 2 ^ 19, ("RssAnon: %d -> %d"):format(anon,
-      anon_after))
+    for _ = 1, 5 do
+      local lua_before, anon_before = lua, anon
+      lua, anon = soak(rounds)
+      report[#report + 1] = ("Lua %d -> %d, RssAnon %d -> %d"):format(lua_before, lua,
+        anon_before, anon)
+      -- A leaked table of 64 bytes for one function in a hundred would be 32 KB; 512 KB are 10
+      -- bytes for each function, or half a KB for each client that left.
+      kept = lua - lua_before >= 16384 or not ASAN and anon - anon_before >= 2 ^ 19
+      if not kept then break end
+    end
+    assert.is_false(kept, table.concat(report, "\n"))
     poll.wait(function()
-      return math.abs(worker_of(r).lua_memory - lua_after) < 262144
+      return math.abs(worker_of(r).lua_memory - lua) < 262144
     end, "`moongate status` to show the memory of Lua", 10)
   end)
 end)
