@@ -360,6 +360,7 @@ describe("the memory of shared dictionaries", function()
     local folder = folder_of(r.workers[1])
     local worker = r.workers[1]
     r.server.process:kill("KILL")
+    r.server.process:wait() -- it holds the folder until it has closed all its files
     poll.wait(function()
       return not exists(("/proc/%d"):format(worker))
     end, "the end of the worker")
