@@ -235,6 +235,11 @@ struct ledger_server *backend_server(const struct backend *b, int server)
     return ledger_at(&b->all->seat, b->servers[server]->slot);
 }
 
+uint32_t backend_place(const struct backend *b, int server)
+{
+    return b->servers[server]->slot;
+}
+
 int backend_server_count(const struct backend *b)
 {
     return b->count;

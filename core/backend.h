@@ -53,6 +53,8 @@ void backend_refresh(struct backend *b);
 struct str backend_address(const struct backend *b, int server);
 const struct addr *backend_addr(const struct backend *b, int server);
 struct ledger_server *backend_server(const struct backend *b, int server);
+/* Its place in the ledger. */
+uint32_t backend_place(const struct backend *b, int server);
 /* How many numbers there are; some may be of servers that have gone. */
 int backend_server_count(const struct backend *b);
 /* It is no address of the backend any more: its number means nothing, nor does its place in the

@@ -36,6 +36,7 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
     if ((int)i >= backend_server_count(b))
         return false;
     *out = (struct script_server){.slot = backend_server(b, (int)i),
+                                  .place = backend_place(b, (int)i),
                                   .address = backend_address(b, (int)i),
                                   .queued = backend_queued(b),
                                   .gone = backend_is_gone(b, (int)i)};

@@ -557,8 +557,10 @@ static int pick(struct proxy *px, const struct backend_candidates *candidates)
     unsigned chosen, queued = backend_queued(b);
     for (unsigned i = 0; i < candidates->count; i++) {
         int server = candidates->list[i];
-        list[i] = (struct script_server){backend_server(b, server), backend_address(b, server),
-                                         queued, false};
+        list[i] = (struct script_server){.slot = backend_server(b, server),
+                                         .place = backend_place(b, server),
+                                         .address = backend_address(b, server),
+                                         .queued = queued};
     }
     if (script_balance(script, &px->req, &px->call, list, candidates->count, &chosen,
                        &px->cookie) == SCRIPT_DONE)

@@ -152,9 +152,13 @@ struct str headers_joined(struct arena *a, const struct headers *h, struct str n
 
 struct param *params_find(const struct params *p, struct str name)
 {
-    for (unsigned i = 0; i < p->count; i++)
-        if (str_eq(p->list[i].name, name))
-            return &p->list[i];
+    if (name.n == 0)
+        return NULL;
+    char last = name.p[name.n - 1]; /* differs more often than the first one */
+    for (struct param *at = p->list, *end = at + p->count; at < end; at++)
+        if (at->name.n == name.n && at->name.p[name.n - 1] == last &&
+            memcmp(at->name.p, name.p, name.n) == 0)
+            return at;
     return NULL;
 }
 
@@ -256,7 +260,17 @@ const char *status_text(int status)
 
 void request_id_text(uint64_t id, char out[17])
 {
-    for (int i = 15; i >= 0; i--, id >>= 4)
-        out[i] = "0123456789abcdef"[id & 15];
+    /* Eight digits at a time: a nibble to each byte, the most significant first, then its letter.
+     */
+    for (int half = 0; half < 2; half++) {
+        uint64_t x = __builtin_bswap32((uint32_t)(id >> (32 - 32 * half)));
+        x = (x | x << 16) & 0x0000ffff0000ffffu;
+        x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+        x = (x >> 4 & 0x000f000f000f000fu) | (x & 0x000f000f000f000fu) << 8;
+        uint64_t letters = (x + 0x0606060606060606u) >> 4 & 0x0101010101010101u;
+        x += 0x3030303030303030u + letters * ('a' - '0' - 10);
+        x = htole64(x);
+        memcpy(out + (ptrdiff_t)8 * half, &x, sizeof x);
+    }
     out[16] = '\0';
 }

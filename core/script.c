@@ -75,7 +75,7 @@ lua_State *script_state_new(void)
     }
     lua_pop(L, 2);
     script_request_open(L);
-    script_balance_open(L);
+    script_views_open(L);
     script_log_open(L);
     return L;
 }
@@ -233,6 +233,21 @@ static void find_hooks(struct script *s)
                   s->format != LUA_NOREF;
 }
 
+/* What holds the boxes of requests, and the views that hooks get. */
+static void make_views(struct script *s)
+{
+    lua_State *L = s->L;
+    s->anchors = lua_newthread(L);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(s->anchors);
+    s->params = script_push_params(L);
+    s->params_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->response = script_push_response(L);
+    s->response_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->log = script_push_log(L);
+    s->log_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 static char *failed_files;
 
 const char *script_failed_files(void)
@@ -281,6 +296,12 @@ struct script *script_new(const struct route *route, char **err)
         return NULL;
     }
     find_hooks(s);
+    make_views(s);
+    if (!script_balance_open(s)) {
+        *err = take_message(s->L);
+        script_free(s);
+        return NULL;
+    }
     s->normalised = luaL_ref(s->L, LUA_REGISTRYINDEX);
     return s;
 }
@@ -323,6 +344,8 @@ void script_free(struct script *s)
     script_net_free(s);
     arena_fini(&s->settings.arena);
     free(s->picks);
+    free(s->free_places);
+    free(s->seen);
     free(s);
 }
 

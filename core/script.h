@@ -49,7 +49,7 @@ struct route {
 /* What a request keeps of its script between hooks; zero it first. */
 struct script_call {
     struct script_box *box; /* the `req` of Lua, NULL while there is none */
-    int ref;                /* what anchors it */
+    int place;              /* where it is anchored; 0: nowhere */
     /* A hook that waited has ended: for on_error, `replaced` says whether it decided. */
     void (*resumed)(void *ctx, enum script_result result);
     void *ctx;
@@ -62,6 +62,7 @@ struct script_call {
 /* A server as policies see it. */
 struct script_server {
     const struct ledger_server *slot;
+    uint32_t place; /* of it, in the ledger */
     struct str address;
     unsigned queued; /* requests that wait for the backend */
     bool gone;       /* no address of the backend any more */
@@ -138,15 +139,6 @@ void script_end_tasks(struct script *s);
 void script_set_world(struct script *s, const struct script_world *world);
 /* moongate.control answers the request: a decision. */
 enum script_result script_control(struct script *s, struct request *req, struct script_call *call);
-
-/* The specs of the route's `test` folder. NULL: they pass, or there are none; else malloc'd text.
- */
-char *script_check_tests(struct script *s);
-/* Bytes that its Lua state holds. */
-size_t script_memory(const struct script *s);
-/* From now on *beat is odd while a script runs. When the signal comes while one does, that one is
- * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
-void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
 
 /* The specs of the route's `test` folder. NULL: they pass, or there are none; else malloc'd text.
  */

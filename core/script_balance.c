@@ -1,18 +1,23 @@
 /*
  * script_balance - see script.h. This file: servers as policies see them, on_balance, the policies.
  *
- * A server is a userdata that reads the ledger when it is asked, so its numbers are those of the
- * moment and of all workers. The same server is always the same object, anchored in the registry by
- * its place in the ledger; a policy may use it as a key.
+ * A server is a table with a metatable: what most policies read stands in it and is written before
+ * one is asked, the rest is read from the ledger (lua/moongate/server.lua tells which). The same
+ * server is always the same object, found by its place in the ledger; a policy may use it as a key.
  */
 #include "script_lua.h"
 
-#define SERVER_TYPE "moongate.server"
-#define SERVERS     "moongate.servers" /* in the registry: from place to object */
+#include <stdlib.h>
 
-struct server_box {
+/* What stands in a server; moongate.server reads the first two. */
+enum { SERVER_LOAD = 1, SERVER_WEIGHT, SERVER_PLACE };
+
+/* A server that a policy has seen. */
+struct script_server_seen {
     const struct ledger_server *slot;
-    uint64_t key; /* of the server that the object was made for */
+    uint64_t key; /* of the server that the object was made for; 0: there is none */
+    const void *object;
+    double load, weight; /* that stand in it */
     unsigned queued;
     int address; /* anchors it */
 };
@@ -47,14 +52,19 @@ static double load_of(const struct ledger_server *s)
     return (double)s->active + (double)s->others;
 }
 
-static void push_field(lua_State *L, int field, const struct server_box *box)
+static double weight_of(const struct ledger_server *s)
 {
-    const struct ledger_server *s = box->slot;
+    return s->slow_start > 0 ? ledger_weight(s, ledger_now()) : s->weight;
+}
+
+static void push_field(lua_State *L, int field, const struct script_server_seen *seen)
+{
+    const struct ledger_server *s = seen->slot;
     switch (field) {
     case FIELD_ACTIVE:
         return lua_pushinteger(L, (lua_Integer)s->active);
     case FIELD_ADDRESS:
-        return lua_rawgeti(L, LUA_REGISTRYINDEX, box->address);
+        return lua_rawgeti(L, LUA_REGISTRYINDEX, seen->address);
     case FIELD_BACKUP:
         return lua_pushboolean(L, s->backup);
     case FIELD_DRAINING:
@@ -70,20 +80,30 @@ static void push_field(lua_State *L, int field, const struct server_box *box)
     case FIELD_MAX_CONNS:
         return lua_pushinteger(L, (lua_Integer)s->max_conns);
     case FIELD_QUEUED:
-        return lua_pushinteger(L, (lua_Integer)box->queued);
+        return lua_pushinteger(L, (lua_Integer)seen->queued);
     case FIELD_REQUESTS:
         return lua_pushnumber(L, (double)s->requests);
     case FIELD_UP:
         return lua_pushboolean(L, !s->down && !s->sick && !s->gone);
     default:
-        return lua_pushnumber(L, s->slow_start > 0 ? ledger_weight(s, ledger_now()) : s->weight);
+        return lua_pushnumber(L, weight_of(s));
     }
 }
 
-/* upvalue 1: name -> enum field. Stack: server, key. */
-static int server_index(lua_State *L)
+/* The server at 1, whose metatable has called us. */
+static const struct script_server_seen *check_server(lua_State *L, int script)
 {
-    const struct server_box *box = lua_touserdata(L, 1);
+    const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
+    lua_rawgeti(L, 1, SERVER_PLACE);
+    lua_Integer place = lua_tointeger(L, -1);
+    if (place < 0 || place >= (lua_Integer)s->seen_count || s->seen[place].key == 0)
+        luaL_error(L, "this is no server: something was assigned to its numbers");
+    return &s->seen[place];
+}
+
+/* upvalue 1: name -> enum field; 2: the script. Stack: server, key. */
+static int server_field(lua_State *L)
+{
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     int field = (int)lua_tointeger(L, -1);
@@ -92,7 +112,7 @@ static int server_index(lua_State *L)
                           "a server has no field %s; it has: address weight active queued "
                           "requests fails latency up backup draining load idle max_conns",
                           script_describe(L, 2));
-    push_field(L, field, box);
+    push_field(L, field, check_server(L, 2));
     return 1;
 }
 
@@ -105,72 +125,128 @@ static int server_newindex(lua_State *L)
 
 static int server_tostring(lua_State *L)
 {
-    const struct server_box *box = luaL_checkudata(L, 1, SERVER_TYPE);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, box->address);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, check_server(L, 1)->address);
     return 1;
 }
 
-void script_balance_open(lua_State *L)
+bool script_balance_open(struct script *s)
 {
-    luaL_newmetatable(L, SERVER_TYPE);
+    lua_State *L = s->L;
+    if (script_library_function(L, "moongate.server", "index") != 0)
+        return false;
     lua_createtable(L, 0, FIELD_WEIGHT);
     for (int i = 1; i <= FIELD_WEIGHT; i++) {
         lua_pushinteger(L, i);
         lua_setfield(L, -2, fields[i]);
     }
-    lua_pushcclosure(L, server_index, 1);
+    lua_pushlightuserdata(L, s);
+    lua_pushcclosure(L, server_field, 2);
+    if (lua_pcall(L, 1, 1, 0) != 0)
+        return false;
+    lua_createtable(L, 0, 4); /* the metatable */
+    lua_insert(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, server_newindex);
     lua_setfield(L, -2, "__newindex");
-    lua_pushcfunction(L, server_tostring);
+    lua_pushlightuserdata(L, s);
+    lua_pushcclosure(L, server_tostring, 1);
     lua_setfield(L, -2, "__tostring");
-    lua_pushstring(L, SERVER_TYPE);
+    lua_pushliteral(L, "moongate.server");
     lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    s->server_type = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
-    lua_setfield(L, LUA_REGISTRYINDEX, SERVERS);
+    s->servers = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    s->server_list = luaL_ref(L, LUA_REGISTRYINDEX);
+    return true;
 }
 
-/* Pushes the object of the server; `servers` is the registry's table. */
-static void push_server(lua_State *L, int servers, const struct script_server *server)
+/* --- the list that a policy gets --- */
+
+static struct script_server_seen *seen_at(struct script *s, uint32_t place)
 {
-    lua_pushlightuserdata(L, (void *)server->slot);
-    lua_rawget(L, servers);
-    struct server_box *box = lua_touserdata(L, -1);
-    if (box == NULL || box->key != server->slot->key) {
-        lua_pop(L, 1);
-        box = lua_newuserdata(L, sizeof *box);
-        box->slot = server->slot;
-        box->key = server->slot->key;
-        script_push_str(L, server->address);
-        box->address = luaL_ref(L, LUA_REGISTRYINDEX);
-        luaL_getmetatable(L, SERVER_TYPE);
-        lua_setmetatable(L, -2);
-        lua_pushlightuserdata(L, (void *)server->slot);
-        lua_pushvalue(L, -2);
-        lua_rawset(L, servers);
+    if (place >= s->seen_count) {
+        size_t count = (size_t)place + 16;
+        s->seen = realloc(s->seen, count * sizeof *s->seen);
+        if (s->seen == NULL)
+            abort();
+        memset(s->seen + s->seen_count, 0, (count - s->seen_count) * sizeof *s->seen);
+        s->seen_count = (uint32_t)count;
     }
-    box->queued = server->queued;
+    return &s->seen[place];
 }
 
-static void push_list(lua_State *L, const struct script_server *list, unsigned count)
+/* Pushes a fresh object; `servers` is the table of them. */
+static void make_server(struct script *s, lua_State *L, int servers,
+                        const struct script_server *server)
 {
-    lua_createtable(L, (int)count, 0);
-    lua_getfield(L, LUA_REGISTRYINDEX, SERVERS);
+    struct script_server_seen *seen = seen_at(s, server->place);
+    if (seen->key != 0)
+        luaL_unref(L, LUA_REGISTRYINDEX, seen->address);
+    script_push_str(L, server->address);
+    *seen = (struct script_server_seen){.slot = server->slot,
+                                        .key = server->slot->key,
+                                        .load = -1,
+                                        .weight = -1,
+                                        .address = luaL_ref(L, LUA_REGISTRYINDEX)};
+    lua_createtable(L, SERVER_PLACE + 1, 0);
+    seen->object = lua_topointer(L, -1);
+    lua_pushinteger(L, (lua_Integer)server->place);
+    lua_rawseti(L, -2, SERVER_PLACE);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_type);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, servers, (int)server->place + 1);
+}
+
+static void write_number(lua_State *L, int at, double *written, double value)
+{
+    if (*written == value)
+        return;
+    *written = value;
+    lua_pushnumber(L, value);
+    lua_rawseti(L, -2, at);
+}
+
+/* Pushes the object of the server, with its numbers as they are now. */
+static void push_server(struct script *s, lua_State *L, int servers,
+                        const struct script_server *server)
+{
+    if (server->place < s->seen_count && s->seen[server->place].key == server->slot->key)
+        lua_rawgeti(L, servers, (int)server->place + 1);
+    else
+        make_server(s, L, servers, server);
+    struct script_server_seen *seen = &s->seen[server->place];
+    seen->queued = server->queued;
+    write_number(L, SERVER_LOAD, &seen->load, load_of(server->slot));
+    write_number(L, SERVER_WEIGHT, &seen->weight, weight_of(server->slot));
+}
+
+/* The same table each time: the list belongs to the call. */
+static void push_list(struct script *s, lua_State *L, const struct script_server *list,
+                      unsigned count)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_list);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers);
     int servers = lua_gettop(L);
     for (unsigned i = 0; i < count; i++) {
-        push_server(L, servers, &list[i]);
+        push_server(s, L, servers, &list[i]);
         lua_rawseti(L, servers - 1, (int)i + 1);
+    }
+    for (int i = (int)lua_objlen(L, servers - 1); i > (int)count; i--) {
+        lua_pushnil(L);
+        lua_rawseti(L, servers - 1, i);
     }
     lua_settop(L, servers - 1);
 }
 
-/* The place of the server at 1 of co's stack in the list; -1: it is none of them. */
-static int find_choice(lua_State *co, const struct script_server *list, unsigned count)
+/* The place in the list of the server at 1 of co's stack; -1: it is none of them. */
+static int find_choice(const struct script *s, lua_State *co, const struct script_server *list,
+                       unsigned count)
 {
-    const struct server_box *box = lua_touserdata(co, 1);
-    for (unsigned i = 0; box != NULL && lua_isuserdata(co, 1) && i < count; i++)
-        if (box->slot == list[i].slot)
+    const void *object = lua_topointer(co, 1);
+    for (unsigned i = 0; object != NULL && i < count; i++)
+        if (s->seen[list[i].place].object == object)
             return (int)i;
     return -1;
 }
@@ -207,13 +283,13 @@ static enum script_result ask(struct script *s, struct request *req, struct scri
 {
     lua_State *co = script_enter(s, asking->function);
     script_push_box(s, co, req, call);
-    push_list(co, asking->list, asking->count);
+    push_list(s, co, asking->list, asking->count);
     lua_pushinteger(co, (lua_Integer)req->attempts + 1);
     enum script_result result = script_run(s, co, 3, asking->what, "choosing a server", req);
     *choice = -1;
     if (result != SCRIPT_DONE)
         return result;
-    *choice = find_choice(co, asking->list, asking->count);
+    *choice = find_choice(s, co, asking->list, asking->count);
     lua_settop(co, 2);
     if (*choice < 0 && !lua_isnil(co, 1))
         result =

@@ -501,7 +501,7 @@ static int core_params(lua_State *L)
         params->list[i].value = arena_copy(&req->arena, params->list[i].value);
     }
     arena_fini(&settings->arena);
-    script_push_params(L, req, params);
+    script_open_view(script_push_params(L), req, params);
     return 1;
 }
 
@@ -520,7 +520,7 @@ static int core_response(lua_State *L)
                     arena_copy(a, script_check_str(L, -1)));
         lua_pop(L, 3);
     }
-    script_push_response(L, req);
+    script_open_view(script_push_response(L), req, NULL);
     return 1;
 }
 

@@ -103,11 +103,6 @@ struct reading {
     bool seen[KEY_TOTAL];
 };
 
-static int compare_key(const void *name, const void *entry)
-{
-    return strcmp(name, *(const char *const *)entry);
-}
-
 static const char *wrong(struct reading *r, const char *err)
 {
     if (r->err == NULL)
@@ -535,16 +530,33 @@ static void read_key(struct reading *r, enum key key)
     }
 }
 
+/* The place of the key in the list; -1: it is none. */
+static int find_key(const char *name)
+{
+    int first = 0, end = KEY_TOTAL;
+    while (first < end) {
+        int middle = (first + end) / 2;
+        int order = name[0] - keys[middle].name[0];
+        if (order == 0)
+            order = strcmp(name, keys[middle].name);
+        if (order == 0)
+            return middle;
+        if (order < 0)
+            end = middle;
+        else
+            first = middle + 1;
+    }
+    return -1;
+}
+
 static void read_keys(struct reading *r, int table)
 {
     lua_State *L = r->L;
     for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-        const void *found = bsearch(name, keys, KEY_TOTAL, sizeof *keys, compare_key);
-        if (found == NULL) {
+        int i = find_key(lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "");
+        if (i < 0) {
             wrong(r, "an unknown key");
         } else {
-            size_t i = (size_t)((const char *)found - (const char *)keys) / sizeof *keys;
             r->seen[keys[i].key] = true;
             r->kinds &= keys[i].kinds;
             read_key(r, keys[i].key);

@@ -5,18 +5,37 @@
 
 #include "log.h"
 
+#include <stdlib.h>
+
+/* A place in the table of boxes: the one that was given back last. */
+static int take_place(struct script *s)
+{
+    if (s->free_count > 0)
+        return s->free_places[--s->free_count];
+    if ((s->place_count & (s->place_count + 1)) == 0) { /* 2^n - 1 are in use */
+        size_t room = 2 * ((size_t)s->place_count + 1);
+        s->free_places = realloc(s->free_places, room * sizeof *s->free_places);
+        if (s->free_places == NULL)
+            abort();
+    }
+    return (int)++s->place_count;
+}
+
 /* Pushes the request's box onto co, made at the first hook. */
 void script_push_box(struct script *s, lua_State *co, struct request *req, struct script_call *call)
 {
-    if (call->box != NULL) {
-        lua_rawgeti(co, LUA_REGISTRYINDEX, call->ref);
+    if (call->box != NULL && call->place > 0) {
+        lua_rawgeti(s->anchors, 1, call->place);
+        lua_xmove(s->anchors, co, 1);
         return;
     }
     call->box = script_push_request(co, req);
-    call->ref = LUA_NOREF;
+    call->place = 0;
     if (s->keep_box) {
+        call->place = take_place(s);
         lua_pushvalue(co, -1);
-        call->ref = luaL_ref(co, LUA_REGISTRYINDEX);
+        lua_xmove(co, s->anchors, 1);
+        lua_rawseti(s->anchors, 1, call->place);
     }
 }
 
@@ -29,7 +48,12 @@ void script_end(struct script *s, struct script_call *call)
         return;
     call->box->req = NULL;
     call->box = NULL;
-    luaL_unref(s->L, LUA_REGISTRYINDEX, call->ref);
+    if (call->place == 0)
+        return;
+    lua_pushnil(s->anchors);
+    lua_rawseti(s->anchors, 1, call->place);
+    s->free_places[s->free_count++] = call->place;
+    call->place = 0;
 }
 
 void script_release_box(struct script *s, struct script_call *call)
@@ -141,15 +165,13 @@ enum script_result script_params(struct script *s, struct request *req, struct s
 {
     lua_State *co = script_enter(s, s->hooks[HOOK_PARAMS]);
     script_push_box(s, co, req, call);
-    script_push_params(co, req, params);
-    lua_pushvalue(co, -1);
-    lua_xmove(co, s->L, 1); /* a copy outside, to close it whatever the hook leaves behind */
+    lua_rawgeti(co, LUA_REGISTRYINDEX, s->params_ref);
+    script_open_view(s->params, req, params);
     enum script_result result =
         script_run(s, co, 2, script_hook_names[HOOK_PARAMS], s->sources[HOOK_PARAMS], req);
+    script_close_view(s->params);
     if (result == SCRIPT_DONE)
         script_leave(co);
-    script_close_view(s->L, -1);
-    lua_pop(s->L, 1);
     return result;
 }
 
@@ -159,13 +181,11 @@ enum script_result script_response(struct script *s, struct request *req, struct
     *replaced = false;
     lua_State *co = script_enter(s, s->hooks[HOOK_RESPONSE]);
     script_push_box(s, co, req, call);
-    script_push_response(co, req);
-    lua_pushvalue(co, -1);
-    lua_xmove(co, s->L, 1);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, s->response_ref);
+    script_open_view(s->response, req, NULL);
     enum script_result result =
         script_run(s, co, 2, script_hook_names[HOOK_RESPONSE], s->sources[HOOK_RESPONSE], req);
-    script_close_view(s->L, -1);
-    lua_pop(s->L, 1);
+    script_close_view(s->response);
     if (result != SCRIPT_DONE)
         return result;
     if (lua_isnoneornil(co, 1)) {
@@ -184,8 +204,10 @@ static enum script_result line_of(struct script *s, int function, const char *wh
     *line = STR_NONE;
     lua_State *co = script_enter(s, function);
     script_push_box(s, co, req, call);
-    script_push_log(co, req);
+    lua_rawgeti(co, LUA_REGISTRYINDEX, s->log_ref);
+    script_show_log(s->log, req);
     enum script_result result = script_run(s, co, 2, what, source, req);
+    script_show_log(s->log, NULL);
     if (result != SCRIPT_DONE)
         return result;
     lua_settop(co, 1);
@@ -328,11 +350,11 @@ enum script_result script_stderr(struct script *s, struct request *req, struct s
 
 void script_redirected(struct script *s, struct script_call *call)
 {
-    if (call->box == NULL || call->ref == LUA_NOREF)
+    if (call->box == NULL || call->place == 0)
         return;
-    lua_rawgeti(s->L, LUA_REGISTRYINDEX, call->ref);
-    lua_getfenv(s->L, -1);
-    lua_pushnil(s->L);
-    lua_setfield(s->L, -2, "args");
-    lua_pop(s->L, 2);
+    lua_rawgeti(s->anchors, 1, call->place);
+    lua_getfenv(s->anchors, -1);
+    lua_pushnil(s->anchors);
+    lua_setfield(s->anchors, -2, "args");
+    lua_pop(s->anchors, 2);
 }

@@ -23,6 +23,19 @@ struct script {
     lua_State *idle;                 /* a coroutine that waits for the next hook */
     int idle_ref;
     bool keep_box; /* a later hook wants the same req */
+    /* What anchors the boxes of requests in flight: a table, in the first slot of a stack of its
+     * own, whose places are used again. */
+    lua_State *anchors;
+    int *free_places;
+    unsigned free_count, place_count;
+    /* What hooks that can't wait get: one each, open while the hook runs. */
+    struct script_view *params, *response;
+    struct script_entry *log;
+    int params_ref, response_ref, log_ref;
+    /* Servers as policies see them, by place in the ledger. */
+    struct script_server_seen *seen;
+    uint32_t seen_count;
+    int servers, server_list, server_type;
     struct script_world world;
     struct loop *loop; /* NULL outside of a worker */
     struct script_task *tasks;
@@ -103,8 +116,8 @@ enum script_result script_take_decision(struct script *s, lua_State *co, enum sc
 
 /* --- script_balance.c --- */
 
-/* Registers the metatable of servers. */
-void script_balance_open(lua_State *L);
+/* Makes what servers need. False: a message is pushed. */
+bool script_balance_open(struct script *s);
 
 /* --- script_control.c --- */
 
@@ -118,29 +131,50 @@ void script_shared_open(lua_State *L);
 
 /* --- script_log.c --- */
 
-/* Registers what script_push_log needs. */
+/* Registers the metatable of `log`. */
 void script_log_open(lua_State *L);
-/* Pushes the table that on_log and log.format get. */
-void script_push_log(lua_State *L, const struct request *req);
+/* Pushes a `log` that shows nothing; Lua owns it. */
+struct script_entry *script_push_log(lua_State *L);
+/* It shows how that request ended, or nothing (NULL). */
+void script_show_log(struct script_entry *entry, const struct request *req);
 
 /* --- script_request.c --- */
 
-/* Registers the metatables of req, headers, params and res. */
+/* Registers the metatable of req. */
 void script_request_open(lua_State *L);
 /* Pushes a fresh `req` for it. */
 struct script_box *script_push_request(lua_State *L, struct request *req);
-/* The request of the `req` at idx; raises a clear error when it has ended. */
+/* The request in the box; raises a clear error when it has ended. */
+struct request *script_box_request(lua_State *L, const struct script_box *box);
+/* The request of the `req` at idx, likewise. */
 struct request *script_check_request(lua_State *L, int idx);
-/* Pushes a `params` that writes to the list, whose memory is the request's arena. Empty it with
- * script_close_view when the hook has returned. */
-void script_push_params(lua_State *L, struct request *req, struct params *params);
-/* Pushes a `res` for req->response, likewise. */
-void script_push_response(lua_State *L, struct request *req);
-/* Empties the view at idx and those it handed out. */
-void script_close_view(lua_State *L, int idx);
 /* Pushes the request's id, and a peer's address. */
 void script_push_id(lua_State *L, const struct request *req);
 void script_push_peer(lua_State *L, const struct peer *peer);
+
+/* A metatable of that name, pushed; assignments call `newindex`. */
+void script_new_type(lua_State *L, const char *name, lua_CFunction newindex);
+/* Pushes it again; by the name's address, which is no string to be looked up. */
+void script_push_type(lua_State *L, const char *name);
+/* The userdata at 1, which a method was called on; an error where it is of another type, with the
+ * call as it should be. */
+void *script_check_self(lua_State *L, const char *name, const char *call);
+/* Gives the metatable below the top an __index whose upvalue is the table (of methods or fields) on
+ * the top. */
+void script_set_index(lua_State *L, lua_CFunction index);
+
+/* --- script_views.c --- */
+
+/* Registers the metatables of headers, params and res. */
+void script_views_open(lua_State *L);
+/* Pushes the headers of a `req`. */
+void script_push_headers(lua_State *L, struct script_box *box);
+/* Push a `params` and a `res` that are closed; Lua owns them. */
+struct script_view *script_push_params(lua_State *L);
+struct script_view *script_push_response(lua_State *L);
+/* From now on it shows the request's response, or the list, whose memory is the request's arena. */
+void script_open_view(struct script_view *view, struct request *req, struct params *params);
+void script_close_view(struct script_view *view);
 
 /* --- script_decision.c --- */
 

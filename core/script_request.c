@@ -1,10 +1,8 @@
 /*
- * script_request - a request as Lua sees it: req, its headers, args and cookies, params and res.
+ * script_request - a request as Lua sees it: req, its args and cookies.
  *
- * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Views (headers,
- * params, res) hold a pointer to what they show and the box they depend on, and are emptied the
- * same way. Strings are copied at the border. A value is made when it is read, so a hook pays for
- * what it looks at.
+ * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Strings are
+ * copied at the border. A value is made when it is read, so a hook pays for what it looks at.
  *
  * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
  * `cookies` once they were asked for.
@@ -12,24 +10,44 @@
 #include "script_lua.h"
 
 static const char REQUEST_TYPE[] = "moongate.request";
-static const char HEADERS_TYPE[] = "moongate.headers";
-static const char PARAMS_TYPE[] = "moongate.params";
-static const char RESPONSE_TYPE[] = "moongate.response";
 
-#define MAX_PARAMS 1000
-
-/* A view of a list of headers or params that belongs to a request. */
-struct view {
-    struct script_box *box; /* of `req` for its headers: shares its end; else NULL */
-    struct request *req;    /* for params and res; NULL once the hook has returned */
-    struct params *params;
-};
-
-/* Pushes the metatable; by the name's address, which is no string to be looked up. */
-static void push_type(lua_State *L, const char *name)
+void script_push_type(lua_State *L, const char *name)
 {
     lua_pushlightuserdata(L, (void *)name);
     lua_rawget(L, LUA_REGISTRYINDEX);
+}
+
+void script_new_type(lua_State *L, const char *name, lua_CFunction newindex)
+{
+    luaL_newmetatable(L, name);
+    lua_pushlightuserdata(L, (void *)name);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    lua_pushcfunction(L, newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushstring(L, name); /* getmetatable(req) shows this instead of the machinery */
+    lua_setfield(L, -2, "__metatable");
+}
+
+void *script_check_self(lua_State *L, const char *name, const char *call)
+{
+    void *self = lua_touserdata(L, 1);
+    if (self != NULL && lua_getmetatable(L, 1)) {
+        script_push_type(L, name);
+        bool same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 2);
+        if (same)
+            return self;
+    }
+    luaL_error(L, "expected a call such as %s (with a colon), got %s before the name", call,
+               script_describe(L, 1));
+    return NULL;
+}
+
+void script_set_index(lua_State *L, lua_CFunction index)
+{
+    lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
 }
 
 /* --- req --- */
@@ -93,12 +111,12 @@ struct script_box *script_push_request(lua_State *L, struct request *req)
 {
     struct script_box *box = lua_newuserdata(L, sizeof *box);
     box->req = req;
-    push_type(L, REQUEST_TYPE);
+    script_push_type(L, REQUEST_TYPE);
     lua_setmetatable(L, -2);
     return box;
 }
 
-static struct request *box_request(lua_State *L, const struct script_box *box)
+struct request *script_box_request(lua_State *L, const struct script_box *box)
 {
     if (box->req == NULL)
         luaL_error(L, "this request has ended: a script may not keep 'req' (copy what it needs)");
@@ -107,23 +125,7 @@ static struct request *box_request(lua_State *L, const struct script_box *box)
 
 struct request *script_check_request(lua_State *L, int idx)
 {
-    return box_request(L, luaL_checkudata(L, idx, REQUEST_TYPE));
-}
-
-/* The userdata at 1, which a method was called on; `call` says how it should have been. */
-static struct view *check_view(lua_State *L, const char *type, const char *call)
-{
-    struct view *view = lua_touserdata(L, 1);
-    if (view != NULL && lua_getmetatable(L, 1)) {
-        push_type(L, type);
-        bool same = lua_rawequal(L, -1, -2);
-        lua_pop(L, 2);
-        if (same)
-            return view;
-    }
-    luaL_error(L, "expected a call such as %s (with a colon), got %s before the name", call,
-               script_describe(L, 1));
-    return NULL;
+    return script_box_request(L, luaL_checkudata(L, idx, REQUEST_TYPE));
 }
 
 /* Pushes the box's own table, making it when there is none. */
@@ -312,14 +314,6 @@ static void push_cookies(lua_State *L, struct request *req)
     lua_settop(L, table);
 }
 
-static void push_headers_view(lua_State *L, struct script_box *box)
-{
-    struct view *view = lua_newuserdata(L, sizeof *view);
-    *view = (struct view){.box = box};
-    push_type(L, HEADERS_TYPE);
-    lua_setmetatable(L, -2);
-}
-
 /* Pushes what the environment keeps under the key at idx, making it on first use. */
 static void push_kept(lua_State *L, enum field field, struct request *req)
 {
@@ -337,7 +331,7 @@ static void push_kept(lua_State *L, enum field field, struct request *req)
     } else if (field == FIELD_COOKIES) {
         push_cookies(L, req);
     } else {
-        push_headers_view(L, lua_touserdata(L, 1));
+        script_push_headers(L, lua_touserdata(L, 1));
         lua_pushvalue(L, env); /* the box's table holds the box alive for the view */
         lua_setfenv(L, -2);
         lua_pushvalue(L, 1);
@@ -416,7 +410,7 @@ static void push_field(lua_State *L, enum field field, struct request *req)
 /* upvalue 1: name -> enum field. Stack: req, key. */
 static int request_index(lua_State *L)
 {
-    struct request *req = box_request(L, lua_touserdata(L, 1));
+    struct request *req = script_box_request(L, lua_touserdata(L, 1));
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     int field = (int)lua_tointeger(L, -1);
@@ -437,355 +431,16 @@ static int request_newindex(lua_State *L)
                                     "req.ctx, as in req.ctx.user = \"ann\"");
 }
 
-/* --- headers of req and of res --- */
-
-/* The headers of the view, which is at 1. */
-static struct headers *view_headers(lua_State *L, struct view *view, struct request **owner)
-{
-    if (view->box != NULL) {
-        *owner = box_request(L, view->box);
-        return &(*owner)->headers;
-    }
-    if (view->req == NULL)
-        luaL_error(L, "this response is gone: res.headers may only be used inside on_response");
-    *owner = view->req;
-    return &view->req->response.headers;
-}
-
-/* For methods: a script may call them on anything. */
-static struct headers *check_headers(lua_State *L, struct request **owner)
-{
-    struct view *view = check_view(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
-    return view_headers(L, view, owner);
-}
-
-/* h:all(name) */
-static int headers_all(lua_State *L)
-{
-    struct request *req;
-    struct headers *headers = check_headers(L, &req);
-    struct str name = script_expect_text(L, 2, "headers:all: expected the name of a header");
-    int count = 0;
-    lua_newtable(L);
-    for (unsigned i = 0; i < headers->count; i++) {
-        if (!str_ieq(headers->list[i].name, name))
-            continue;
-        script_push_str(L, headers->list[i].value);
-        lua_rawseti(L, -2, ++count);
-    }
-    return 1;
-}
-
-static int headers_step(lua_State *L)
-{
-    struct request *req;
-    struct headers *headers = check_headers(L, &req);
-    unsigned i = (unsigned)lua_tointeger(L, lua_upvalueindex(1));
-    if (i >= headers->count)
-        return 0;
-    lua_pushinteger(L, (lua_Integer)i + 1);
-    lua_replace(L, lua_upvalueindex(1));
-    script_push_str(L, headers->list[i].name);
-    script_push_str(L, headers->list[i].value);
-    return 2;
-}
-
-/* for name, value in h:each() do */
-static int headers_each(lua_State *L)
-{
-    struct request *req;
-    check_headers(L, &req);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, headers_step, 1);
-    lua_pushvalue(L, 1);
-    return 2;
-}
-
-/* upvalue 1: the methods. */
-static int headers_index(lua_State *L)
-{
-    struct request *req;
-    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1))
-        return 1;
-    struct str name = script_expect_text(L, 2, "headers: expected the name of a header");
-    struct str value = headers_joined(&req->arena, headers, name);
-    if (value.p == NULL)
-        return 0;
-    script_push_str(L, value);
-    return 1;
-}
-
-static void check_header_value(lua_State *L, struct str name, int value)
-{
-    if (lua_type(L, value) != LUA_TSTRING && lua_type(L, value) != LUA_TNUMBER)
-        luaL_error(L,
-                   "res.headers[\"%s\"]: expected a text, a number, a list of them or nil, got %s",
-                   name.p, script_describe(L, value));
-    if (!str_is_field_value(script_str(L, value)))
-        luaL_error(L, "res.headers[\"%s\"]: expected a text without control bytes, got %s", name.p,
-                   script_describe(L, value));
-}
-
-static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
-{
-    headers_add(&req->arena, &req->response.headers, arena_copy(&req->arena, name),
-                arena_copy(&req->arena, script_str(L, value)));
-}
-
-/* The value at 3, all of it, before anything is changed. Returns how many values a list has. */
-static int check_header(lua_State *L, struct str name)
-{
-    if (!str_is_token(name))
-        luaL_error(L, "res.headers: expected the name of a header such as \"X-Page\", got %s",
-                   script_describe(L, 2));
-    if (header_id(name) == HEADER_CONTENT_LENGTH || header_is_hop(header_id(name)))
-        luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", name.p);
-    if (!lua_istable(L, 3)) {
-        if (!lua_isnil(L, 3))
-            check_header_value(L, name, 3);
-        return 0;
-    }
-    int count = (int)lua_objlen(L, 3);
-    lua_pushnil(L);
-    if (count == 0 && lua_next(L, 3) != 0)
-        luaL_error(L, "res.headers[\"%s\"]: expected a list of texts, got a table with other keys",
-                   name.p);
-    for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, 3, i);
-        check_header_value(L, name, lua_gettop(L));
-        lua_pop(L, 1);
-    }
-    return count;
-}
-
-/* res.headers[name] = string, number, list or nil */
-static int headers_newindex(lua_State *L)
-{
-    struct request *req;
-    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
-    if (headers == &req->headers)
-        return luaL_error(L, "req.headers can't be assigned: what the application gets is changed "
-                             "in on_params");
-    struct str name = script_expect_text(L, 2, "res.headers: expected the name of a header");
-    int count = check_header(L, name);
-    headers_remove(headers, name);
-    for (int i = 1; i <= count; i++) {
-        lua_rawgeti(L, 3, i);
-        add_response_header(L, req, name, lua_gettop(L));
-        lua_pop(L, 1);
-    }
-    if (!lua_istable(L, 3) && !lua_isnil(L, 3))
-        add_response_header(L, req, name, 3);
-    return 0;
-}
-
-/* --- params --- */
-
-void script_push_params(lua_State *L, struct request *req, struct params *params)
-{
-    struct view *view = lua_newuserdata(L, sizeof *view);
-    *view = (struct view){.req = req, .params = params};
-    push_type(L, PARAMS_TYPE);
-    lua_setmetatable(L, -2);
-}
-
-/* Metamethods are called with what they belong to, methods with anything. */
-static struct view *use_params(lua_State *L, struct view *view)
-{
-    if (view->req == NULL)
-        luaL_error(L, "these params are gone: they may only be used inside on_params");
-    return view;
-}
-
-static struct view *check_params(lua_State *L)
-{
-    return use_params(L, check_view(L, PARAMS_TYPE, "params:each()"));
-}
-
-static int params_step(lua_State *L)
-{
-    struct view *view = check_params(L);
-    unsigned i = (unsigned)lua_tointeger(L, lua_upvalueindex(1));
-    if (i >= view->params->count)
-        return 0;
-    lua_pushinteger(L, (lua_Integer)i + 1);
-    lua_replace(L, lua_upvalueindex(1));
-    script_push_str(L, view->params->list[i].name);
-    script_push_str(L, view->params->list[i].value);
-    return 2;
-}
-
-static int params_each(lua_State *L)
-{
-    check_params(L);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, params_step, 1);
-    lua_pushvalue(L, 1);
-    return 2;
-}
-
-static int params_index(lua_State *L)
-{
-    struct view *view = use_params(L, lua_touserdata(L, 1));
-    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
-    struct param *param = params_find(view->params, name);
-    if (param != NULL) {
-        script_push_str(L, param->value);
-        return 1;
-    }
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    return 1;
-}
-
-static int params_newindex(lua_State *L)
-{
-    struct view *view = use_params(L, lua_touserdata(L, 1));
-    struct arena *a = &view->req->arena;
-    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
-    const char *text = name.p;
-    if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
-        return luaL_error(L,
-                          "params.%s: raw PHP settings stay in PHP-FPM's child for the next "
-                          "request; use 'ini' of the backend and of the decision",
-                          text);
-    if (str_eq(name, STR("CONTENT_LENGTH")))
-        return luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes "
-                             "that follow");
-    if (lua_isnil(L, 3)) {
-        params_remove(view->params, name);
-        return 0;
-    }
-    if (lua_type(L, 3) != LUA_TSTRING && lua_type(L, 3) != LUA_TNUMBER)
-        return luaL_error(L, "params.%s: expected a text, a number or nil, got %s", text,
-                          script_describe(L, 3));
-    if (name.n == 0)
-        return luaL_error(L, "params: expected the name of a param, got \"\"");
-    if (view->params->count >= MAX_PARAMS)
-        return luaL_error(L, "params: expected at most %d of them, got one more, '%s'", MAX_PARAMS,
-                          text);
-    params_set(a, view->params, arena_copy(a, name), arena_copy(a, script_str(L, 3)));
-    return 0;
-}
-
-/* --- res --- */
-
-void script_push_response(lua_State *L, struct request *req)
-{
-    struct view *view = lua_newuserdata(L, sizeof *view);
-    *view = (struct view){.req = req};
-    push_type(L, RESPONSE_TYPE);
-    lua_setmetatable(L, -2);
-    /* Its environment holds the view of its headers, so that both are emptied together. */
-    lua_createtable(L, 1, 0);
-    push_headers_view(L, NULL);
-    ((struct view *)lua_touserdata(L, -1))->req = req;
-    lua_rawseti(L, -2, 1);
-    lua_setfenv(L, -2);
-}
-
-void script_close_view(lua_State *L, int idx)
-{
-    struct view *view = lua_touserdata(L, idx);
-    view->req = NULL;
-    view->params = NULL;
-    lua_getfenv(L, idx);
-    lua_rawgeti(L, -1, 1);
-    struct view *headers = lua_touserdata(L, -1);
-    if (headers != NULL)
-        headers->req = NULL;
-    lua_pop(L, 2);
-}
-
-static struct request *check_response(lua_State *L)
-{
-    struct view *view = lua_touserdata(L, 1);
-    if (view->req == NULL)
-        luaL_error(L, "this response is gone: res may only be used inside on_response");
-    return view->req;
-}
-
-static int response_index(lua_State *L)
-{
-    struct request *req = check_response(L);
-    struct str key = lua_type(L, 2) == LUA_TSTRING ? script_str(L, 2) : STR("");
-    if (str_eq(key, STR("status"))) {
-        lua_pushinteger(L, req->response.status);
-    } else if (str_eq(key, STR("headers"))) {
-        lua_getfenv(L, 1);
-        lua_rawgeti(L, -1, 1);
-    } else {
-        return luaL_error(L, "res has no field %s; it has: status headers", script_describe(L, 2));
-    }
-    return 1;
-}
-
-static int response_newindex(lua_State *L)
-{
-    struct request *req = check_response(L);
-    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
-        return script_refuse_assignment(L, "res", "only res.status and res.headers[name] can");
-    double status = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
-    if (!(status >= 200 && status <= 599) || status != (int)status)
-        return luaL_error(L, "res.status: expected a whole number from 200 to 599, got %s",
-                          script_describe(L, 3));
-    req->response.status = (int)status;
-    return 0;
-}
-
 /* --- registration --- */
-
-static void new_type(lua_State *L, const char *name, lua_CFunction newindex)
-{
-    luaL_newmetatable(L, name);
-    lua_pushlightuserdata(L, (void *)name);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, newindex);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushstring(L, name); /* getmetatable(req) shows this instead of the machinery */
-    lua_setfield(L, -2, "__metatable");
-}
-
-/* __index with a table of methods (or of fields) as its upvalue; the table is on the top. */
-static void set_index(lua_State *L, lua_CFunction index)
-{
-    lua_pushcclosure(L, index, 1);
-    lua_setfield(L, -2, "__index");
-}
 
 void script_request_open(lua_State *L)
 {
-    new_type(L, REQUEST_TYPE, request_newindex);
+    script_new_type(L, REQUEST_TYPE, request_newindex);
     lua_createtable(L, 0, (int)(sizeof fields / sizeof *fields));
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
         lua_pushinteger(L, fields[i].field);
         lua_setfield(L, -2, fields[i].name);
     }
-    set_index(L, request_index);
-    lua_pop(L, 1);
-
-    new_type(L, HEADERS_TYPE, headers_newindex);
-    lua_newtable(L);
-    lua_pushcfunction(L, headers_all);
-    lua_setfield(L, -2, "all");
-    lua_pushcfunction(L, headers_each);
-    lua_setfield(L, -2, "each");
-    set_index(L, headers_index);
-    lua_pop(L, 1);
-
-    new_type(L, PARAMS_TYPE, params_newindex);
-    lua_newtable(L);
-    lua_pushcfunction(L, params_each);
-    lua_setfield(L, -2, "each");
-    set_index(L, params_index);
-    lua_pop(L, 1);
-
-    new_type(L, RESPONSE_TYPE, response_newindex);
-    lua_pushcfunction(L, response_index);
-    lua_setfield(L, -2, "__index");
+    script_set_index(L, request_index);
     lua_pop(L, 1);
 }

@@ -198,6 +198,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field protocol_status? number of END_REQUEST
 ---@field attempts moongate.Attempt[]
 ---@field error? string why it failed
+---@field all fun(self: moongate.Log): table a table of all fields, which may be kept
 
 --- One try of a request, times in seconds.
 ---@class moongate.Attempt

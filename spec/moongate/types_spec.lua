@@ -180,7 +180,7 @@ describe("the classes are those of the code:", function()
 
   it("res, and the methods of req.headers, res.headers, params and args", function()
     assert_names({ "status", "headers" }, "moongate.Response")
-    local text = read("core/script_request.c")
+    local text = read("core/script_request.c") .. read("core/script_views.c")
     assert.truthy(text:find("it has: status headers", 1, true))
     for view, list in pairs({ headers = { "all", "each" }, params = { "each" },
       pairs = { "all", "each" } }) do
@@ -204,16 +204,16 @@ describe("the classes are those of the code:", function()
   end)
 
   it("log and its attempts", function()
-    for class, fn in pairs({
-      Attempt = "static void push_attempts", Log = "void script_push_log",
-    }) do
-      local list, seen = {}, {}
-      for _, key in ipairs(names_in("core/script_log.c", fn, "\n}\n", "KEY_([%u_]+)")) do
-        list[#list + 1] = not seen[key] and key:lower() or nil
-        seen[key] = true
-      end
-      assert_names(list, "moongate." .. class)
+    local fields = names_in("core/script_log.c", "fields[] = {", "};", '= "([%w_]+)"')
+    assert_names(fields, "moongate.Log")
+    local text = read("core/script_log.c"):match('it has: (time.-)",'):gsub('"\n%s*"', "")
+    local list = { text:match("and the method (%l+)$") }
+    for name in text:match("^(.-),"):gmatch("[%w_]+") do
+      list[#list + 1] = name
     end
+    assert_names(list, "moongate.Log")
+    assert_names(names_in("core/script_log.c", "push_attempts(", "\n}", 'set_%l+%(L, "([%w_]+)"'),
+      "moongate.Attempt")
   end)
 
   it("messages", function()

@@ -222,6 +222,27 @@ describe("on_params", function()
     end
     assert.equal(count - 1, tonumber(p.COUNT)) -- COUNT itself came after
   end)
+
+  it("may remove and add what it goes through", function()
+    local r = rig.start({
+      settings = [[on_params = function(req, params)
+        for name in params:each() do
+          if name:find("^HTTP_") then
+            params[name] = nil
+            params["NO_" .. name] = "1"
+          end
+        end
+      end]],
+    })
+    finally(function() r:stop() end)
+    local p = rig.params(r:get("dump", {
+      headers = { ["X-A"] = "1", ["X-B"] = "2", ["X-C"] = "3" },
+    }))
+    for _, name in ipairs({ "HTTP_HOST", "HTTP_X_A", "HTTP_X_B", "HTTP_X_C" }) do
+      assert.is_nil(p[name], name)
+      assert.equal("1", p["NO_" .. name], name)
+    end
+  end)
 end)
 
 describe("a reply", function()

@@ -142,7 +142,7 @@ describe("each hook", function()
     assert.is_nil(params.SERVER_SOFTWARE)
     assert.equal("request:0:false params(userdata,userdata):GET "
       .. "balance(userdata,table,number):2:1 response(userdata,userdata):200 "
-      .. "stderr(userdata,table):1:error:oops log(userdata,table):200:1", trail)
+      .. "stderr(userdata,table):1:error:oops log(userdata,userdata):200:1", trail)
   end)
 
   it("is asked again for each attempt", function()
@@ -151,16 +151,16 @@ describe("each hook", function()
     -- For the second attempt one server is left, and there is nothing to choose: the answer of the
     -- hook to a list of one is that one.
     assert.truthy(trail:find("balance(userdata,table,number):2:1", 1, true), trail)
-    assert.truthy(trail:find("log(userdata,table):200:2", 1, true), trail)
+    assert.truthy(trail:find("log(userdata,userdata):200:2", 1, true), trail)
   end)
 
   for path, expected in pairs({
-    ["/nil"] = { 404, "request:0:false log(userdata,table):404:0" },
-    ["/reply"] = { 201, "request:0:false log(userdata,table):201:0" },
+    ["/nil"] = { 404, "request:0:false log(userdata,userdata):404:0" },
+    ["/reply"] = { 201, "request:0:false log(userdata,userdata):201:0" },
     ["/raise"] = { 500, "request:0:false error(userdata,table):script:500:0 "
-      .. "log(userdata,table):500:0" },
+      .. "log(userdata,userdata):500:0" },
     ["/false"] = { 500, "request:0:false error(userdata,table):script:500:0 "
-      .. "log(userdata,table):500:0" },
+      .. "log(userdata,userdata):500:0" },
   }) do
     it("on_request: " .. path, function()
       local res, trail = try("", path)
@@ -238,6 +238,78 @@ describe("each hook", function()
     r.server:wait_access('"GET /usual.php%?Log=raise HTTP/1.1" 200')
     r.server:wait_log("log raised", nil, mark)
     assert.falsy(r.server:access():find("unlogged", 1, true))
+  end)
+end)
+
+describe("what a hook is given", function()
+  it("can't be used when it has returned, nor shows the next request", function()
+    local r = rig.start({
+      before = HEAD .. "\nlocal kept, said = {}, {}" .. [[
+
+        local function try(name, fn)
+          local ok, err = pcall(fn)
+          said[#said + 1] = name .. ": " .. (ok and "no error" or err)
+        end
+        local function try_all()
+          try("params", function() return kept.params.A end)
+          try("params", function() kept.params.A = "1" end)
+          try("params", function() return (kept.params:each()) end)
+          try("params", function() return (kept.next_param(kept.params)) end)
+          try("response", function() return kept.res.status end)
+          try("response", function() kept.res.status = 200 end)
+          try("response", function() return kept.headers["Content-Type"] end)
+          try("response", function() kept.headers.X = "1" end)
+          try("response", function() return (kept.next_header(kept.headers)) end)
+          try("log", function() return kept.log.status end)
+          try("log", function() return (kept.log:all()) end)
+        end
+      ]],
+      on_request = [[
+        if req.path == "/said" then
+          try_all()
+          return { status = 200, body = table.concat(said, "\n") }
+        end
+      ]],
+      settings = [[
+        on_params = function(req, params)
+          if kept.params then
+            try("loop", function() return (kept.next_param(kept.params)) end)
+          else
+            kept.params, kept.next_param = params, params:each()
+          end
+        end,
+        on_response = function(req, res)
+          if kept.res then
+            try("loop", function() return (kept.next_header(kept.headers)) end)
+          else
+            kept.res, kept.headers, kept.next_header = res, res.headers, res.headers:each()
+          end
+        end,
+        on_log = function(req, log)
+          if not kept.all then
+            kept.log, kept.all = log, log:all()
+          end
+          return ("%d %s %d %s"):format(log.status, kept.all.uri, kept.all.status,
+            kept.all.attempts[1].server)
+        end
+      ]],
+    })
+    finally(function() r:stop() end)
+    assert.equal(200, r:get("body=a").status)
+    assert.equal(200, r:get("body=b").status)
+    local expected = {
+      params = "these params are gone: they may only be used inside on_params",
+      response = "this response is gone: res",
+      log = "this log is gone: it may only be used inside on_log or log.format",
+      loop = "this loop is over: its request has ended",
+    }
+    local count = 0
+    for what, text in get(r, "/said").body:gmatch("(%a+): ([^\n]*)") do
+      assert.matches("route%.lua:%d+: " .. expected[what]:gsub("%p", "%%%0"), text)
+      count = count + 1
+    end
+    assert.equal(13, count)
+    r.server:wait_access("^200 /x%.php%?body=a 200 .")
   end)
 end)
 

@@ -246,7 +246,7 @@ local MISUSES = {
     { [[servers[1].weight = 2]],
       "server.weight can't be assigned: servers are read-only; what a policy keeps "
       .. "goes into a table of its own, with the server as key" },
-    { [=[local _ = servers[1][1]]=], "a server has no field 1; it has: address weight" },
+    { [=[local _ = servers[1][9]]=], "a server has no field 9; it has: address weight" },
     { [=[local _ = servers[1][{}]]=], "a server has no field a table; it has: address weight" },
     { [[return 7]], "expected one of the servers that it was given, or nil, got 7" },
     { [[return {}]], "expected one of the servers that it was given, or nil, got a table" },
@@ -262,6 +262,13 @@ local MISUSES = {
     { [[return 5]], "expected a line, false or nil as its result, got 5" },
     { [[return {}]], "expected a line, false or nil as its result, got a table" },
     { [[return true]], "expected a line, false or nil as its result, got true" },
+    { [[local _ = log.stauts]], 'log has no field "stauts"; it has: time duration id' },
+    { [=[local _ = log[1]]=], "log has no field 1; it has: time duration id" },
+    { [[log.status = 200]], "log.status can't be assigned: log is read-only" },
+    { [[log.all()]],
+      "expected a call such as log:all() (with a colon), got nothing before the name" },
+    { [[log.all(req)]],
+      "expected a call such as log:all() (with a colon), got a userdata before the name" },
   },
   on_error = {
     { [[return 5]],
