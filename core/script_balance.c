@@ -96,8 +96,10 @@ static const struct script_server_seen *check_server(lua_State *L, int script)
     const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
     lua_rawgeti(L, 1, SERVER_PLACE);
     lua_Integer place = lua_tointeger(L, -1);
-    if (place < 0 || place >= (lua_Integer)s->seen_count || s->seen[place].key == 0)
-        luaL_error(L, "this is no server: something was assigned to its numbers");
+    if (place < 0 || place >= (lua_Integer)s->seen_count ||
+        s->seen[place].object != lua_topointer(L, 1))
+        luaL_error(L, "this server is gone: a policy that keeps one may use it only while it is in "
+                      "the list that it gets");
     return &s->seen[place];
 }
 
@@ -134,11 +136,7 @@ bool script_balance_open(struct script *s)
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.server", "index") != 0)
         return false;
-    lua_createtable(L, 0, FIELD_WEIGHT);
-    for (int i = 1; i <= FIELD_WEIGHT; i++) {
-        lua_pushinteger(L, i);
-        lua_setfield(L, -2, fields[i]);
-    }
+    script_push_names(L, fields, FIELD_WEIGHT);
     lua_pushlightuserdata(L, s);
     lua_pushcclosure(L, server_field, 2);
     if (lua_pcall(L, 1, 1, 0) != 0)

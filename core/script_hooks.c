@@ -21,22 +21,31 @@ static int take_place(struct script *s)
     return (int)++s->place_count;
 }
 
-/* Pushes the request's box onto co, made at the first hook. */
+/* The box on the top of the anchors' stack, where it is held while its hook runs, gets a place. */
+static void keep_box(struct script *s, struct script_call *call)
+{
+    call->place = take_place(s);
+    lua_rawseti(s->anchors, 1, call->place);
+}
+
+/* Pushes the request's box onto co, made at the first hook. It is held whatever the script does to
+ * its variable, since `call` points to it. */
 void script_push_box(struct script *s, lua_State *co, struct request *req, struct script_call *call)
 {
-    if (call->box != NULL && call->place > 0) {
-        lua_rawgeti(s->anchors, 1, call->place);
-        lua_xmove(s->anchors, co, 1);
-        return;
-    }
-    call->box = script_push_request(co, req);
-    call->place = 0;
-    if (s->keep_box) {
-        call->place = take_place(s);
+    if (call->box == NULL) {
+        call->box = script_push_request(co, req);
+        call->place = 0;
         lua_pushvalue(co, -1);
         lua_xmove(co, s->anchors, 1);
-        lua_rawseti(s->anchors, 1, call->place);
+        if (s->keep_box)
+            keep_box(s, call);
+        return;
     }
+    if (call->place > 0)
+        lua_rawgeti(s->anchors, 1, call->place);
+    else
+        lua_pushvalue(s->anchors, -1);
+    lua_xmove(s->anchors, co, 1);
 }
 
 void script_end(struct script *s, struct script_call *call)
@@ -48,8 +57,10 @@ void script_end(struct script *s, struct script_call *call)
         return;
     call->box->req = NULL;
     call->box = NULL;
-    if (call->place == 0)
+    if (call->place == 0) {
+        lua_pop(s->anchors, 1);
         return;
+    }
     lua_pushnil(s->anchors);
     lua_rawseti(s->anchors, 1, call->place);
     s->free_places[s->free_count++] = call->place;
@@ -152,8 +163,11 @@ enum script_result script_request(struct script *s, struct request *req, struct 
     lua_State *co = script_enter(s, s->hooks[HOOK_REQUEST]);
     script_push_box(s, co, req, call);
     enum script_result result = run_hook(s, co, 1, HOOK_REQUEST, req, call, request_done);
-    if (result == SCRIPT_WAITING)
+    if (result == SCRIPT_WAITING) {
+        if (call->place == 0)
+            keep_box(s, call);
         return result;
+    }
     if (result == SCRIPT_DONE)
         result = script_take_decision(s, co, HOOK_REQUEST, req);
     script_release_box(s, call);

@@ -191,11 +191,7 @@ static int log_newindex(lua_State *L)
 void script_log_open(lua_State *L)
 {
     script_new_type(L, TYPE, log_newindex);
-    lua_createtable(L, 0, FIELD_ALL);
-    for (int i = 1; i <= FIELD_ALL; i++) {
-        lua_pushinteger(L, i);
-        lua_setfield(L, -2, fields[i]);
-    }
+    script_push_names(L, fields, FIELD_ALL);
     lua_pushcfunction(L, log_all);
     lua_pushcclosure(L, log_index, 2);
     lua_setfield(L, -2, "__index");

@@ -107,7 +107,7 @@ int script_refuse_assignment(lua_State *L, const char *what, const char *why);
 void script_push_box(struct script *s, lua_State *co, struct request *req,
                      struct script_call *call);
 
-/* Nothing anchors a box that no later hook wants: it is emptied at once. */
+/* A box that no later hook wants is emptied at once. */
 void script_release_box(struct script *s, struct script_call *call);
 
 /* The decision that co's hook returned, into req->decision. */
@@ -156,6 +156,8 @@ void script_push_peer(lua_State *L, const struct peer *peer);
 void script_new_type(lua_State *L, const char *name, lua_CFunction newindex);
 /* Pushes it again; by the name's address, which is no string to be looked up. */
 void script_push_type(lua_State *L, const char *name);
+/* Pushes a table from each name to its place in the list, which begins at 1. */
+void script_push_names(lua_State *L, const char *const *names, int last);
 /* The userdata at 1, which a method was called on; an error where it is of another type, with the
  * call as it should be. */
 void *script_check_self(lua_State *L, const char *name, const char *call);

@@ -29,6 +29,15 @@ void script_new_type(lua_State *L, const char *name, lua_CFunction newindex)
     lua_setfield(L, -2, "__metatable");
 }
 
+void script_push_names(lua_State *L, const char *const *names, int last)
+{
+    lua_createtable(L, 0, last);
+    for (int i = 1; i <= last; i++) {
+        lua_pushinteger(L, i);
+        lua_setfield(L, -2, names[i]);
+    }
+}
+
 void *script_check_self(lua_State *L, const char *name, const char *call)
 {
     void *self = lua_touserdata(L, 1);
@@ -78,33 +87,30 @@ enum field {
     FIELD_VERSION,
 };
 
-static const struct {
-    const char *name;
-    enum field field;
-} fields[] = {
-    {"args", FIELD_ARGS},
-    {"attempt", FIELD_ATTEMPT},
-    {"client_port", FIELD_CLIENT_PORT},
-    {"cookies", FIELD_COOKIES},
-    {"ctx", FIELD_CTX},
-    {"hash_key", FIELD_HASH_KEY},
-    {"headers", FIELD_HEADERS},
-    {"host", FIELD_HOST},
-    {"id", FIELD_ID},
-    {"internal", FIELD_INTERNAL},
-    {"ip", FIELD_IP},
-    {"listener", FIELD_LISTENER},
-    {"method", FIELD_METHOD},
-    {"path", FIELD_PATH},
-    {"port", FIELD_PORT},
-    {"query", FIELD_QUERY},
-    {"raw_path", FIELD_RAW_PATH},
-    {"scheme", FIELD_SCHEME},
-    {"server_ip", FIELD_SERVER_IP},
-    {"server_port", FIELD_SERVER_PORT},
-    {"time", FIELD_TIME},
-    {"uri", FIELD_URI},
-    {"version", FIELD_VERSION},
+static const char *const fields[] = {
+    [FIELD_ARGS] = "args",
+    [FIELD_ATTEMPT] = "attempt",
+    [FIELD_CLIENT_PORT] = "client_port",
+    [FIELD_COOKIES] = "cookies",
+    [FIELD_CTX] = "ctx",
+    [FIELD_HASH_KEY] = "hash_key",
+    [FIELD_HEADERS] = "headers",
+    [FIELD_HOST] = "host",
+    [FIELD_ID] = "id",
+    [FIELD_INTERNAL] = "internal",
+    [FIELD_IP] = "ip",
+    [FIELD_LISTENER] = "listener",
+    [FIELD_METHOD] = "method",
+    [FIELD_PATH] = "path",
+    [FIELD_PORT] = "port",
+    [FIELD_QUERY] = "query",
+    [FIELD_RAW_PATH] = "raw_path",
+    [FIELD_SCHEME] = "scheme",
+    [FIELD_SERVER_IP] = "server_ip",
+    [FIELD_SERVER_PORT] = "server_port",
+    [FIELD_TIME] = "time",
+    [FIELD_URI] = "uri",
+    [FIELD_VERSION] = "version",
 };
 
 struct script_box *script_push_request(lua_State *L, struct request *req)
@@ -436,11 +442,7 @@ static int request_newindex(lua_State *L)
 void script_request_open(lua_State *L)
 {
     script_new_type(L, REQUEST_TYPE, request_newindex);
-    lua_createtable(L, 0, (int)(sizeof fields / sizeof *fields));
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
-        lua_pushinteger(L, fields[i].field);
-        lua_setfield(L, -2, fields[i].name);
-    }
+    script_push_names(L, fields, FIELD_VERSION);
     script_set_index(L, request_index);
     lua_pop(L, 1);
 }

@@ -160,7 +160,7 @@ describe("the classes are those of the code:", function()
   end)
 
   it("req", function()
-    assert_names(names_in("core/script_request.c", "} fields[] = {", "};", '{"([%w_]+)", FIELD'),
+    assert_names(names_in("core/script_request.c", "fields[] = {", "};", '= "([%w_]+)"'),
       "moongate.Request")
   end)
 

@@ -313,6 +313,39 @@ describe("what a hook is given", function()
   end)
 end)
 
+describe("a hook that forgets its request", function()
+  -- The box is held all the same: we point to it. With and without later hooks, waiting and not.
+  for name, settings in pairs({ alone = false, ["before others"] = "on_log = function() end" }) do
+    it("is served like any other, " .. name, function()
+      local r = rig.start({
+        before = HEAD .. "\nlocal alive = setmetatable({}, { __mode = 'k' })",
+        settings = settings or nil,
+        on_request = [[
+          if req.path == "/alive" then
+            for _ = 1, 3 do collectgarbage() end
+            local count = 0
+            for _ in pairs(alive) do count = count + 1 end
+            return { status = 200, body = tostring(count) }
+          end
+          local wait, held = req.path == "/wait", 0
+          alive[req] = true
+          req = nil
+          for _ = 1, 2 do collectgarbage() end
+          if wait then moongate.sleep(0.01) end
+          for _ = 1, 2 do collectgarbage() end
+          for _ in pairs(alive) do held = held + 1 end
+          do return { status = 200, body = tostring(held) } end
+        ]],
+      })
+      finally(function() r:stop() end)
+      for _, path in ipairs({ "/", "/wait", "/", "/wait" }) do
+        assert.equal("1", get(r, path).body)
+      end
+      assert.equal("0", get(r, "/alive").body) -- and nobody holds it when it is over
+    end)
+  end
+end)
+
 describe("a hook that waits", function()
   local r
 
