@@ -314,7 +314,7 @@ static void client_ended_input(struct client *c)
     if (c->proxy == NULL || !c->head_done || (!c->body_done && !c->ended))
         client_gone(c, "the client closed the connection inside its request");
     else if (!c->ended && proxy_only_waits(c->proxy))
-        client_gone(c, "the client closed the connection while the request was queued");
+        client_gone(c, "the client closed the connection while the request only waited");
     else
         process(c, NULL, 0);
 }

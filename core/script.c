@@ -15,7 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SNAPSHOT_FILE (16 << 20) /* a larger one is read from the disk */
+#define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
+#define SNAPSHOT_FILE  (16 << 20)      /* a larger one is read from the disk */
 
 struct script_module {
     const char *name;
@@ -340,6 +341,8 @@ void script_free(struct script *s)
     s->drop = s->hold = nothing;
     script_tasks_cancel(s, false);
     script_timers_free(s);
+    lua_pushnil(s->L); /* what the garbage collector still calls finds no server (script_of) */
+    lua_setfield(s->L, LUA_REGISTRYINDEX, SCRIPT_KEY);
     lua_close(s->L);
     script_net_free(s);
     arena_fini(&s->settings.arena);
@@ -564,6 +567,45 @@ lua_State *script_enter_value(struct script *s, lua_State *L, int nargs)
     return s->idle;
 }
 
+/* A script may raise a table that knows how it reads. */
+static int to_text(lua_State *L)
+{
+    if (!luaL_callmeta(L, 1, "__tostring"))
+        lua_pushfstring(L, "an error that is no text but a %s", luaL_typename(L, 1));
+    return 1;
+}
+
+/* What was raised, as text, which is on the stack of one of them. */
+static const char *error_text(struct script *s, lua_State *co, const char *what, const char *source)
+{
+    const char *text = lua_tostring(co, -1);
+    if (text != NULL)
+        return text;
+    lua_State *L = s->L;
+    lua_pushcfunction(L, to_text);
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    bool outer = script_begin_run(L, what, source);
+    int status = lua_pcall(L, 1, 1, 0);
+    if (outer)
+        script_end_run();
+    text = status == 0 ? lua_tostring(L, -1) : NULL;
+    return text != NULL ? text : "an error whose __tostring has failed";
+}
+
+/* A call in tail position leaves no trace of the script's line: where the message then names the
+ * library's, that helps nobody. The hook's own place stands before it. */
+static const char *without_place(const char *message)
+{
+    size_t n = strcspn(message, ": ");
+    bool library = strncmp(message, LIBRARY_FOLDER, sizeof LIBRARY_FOLDER - 1) == 0;
+    if (!library || message[n] != ':')
+        return message;
+    size_t digits = strspn(message + n + 1, "0123456789");
+    const char *rest = message + n + 1 + digits;
+    return digits > 0 && rest[0] == ':' && rest[1] == ' ' ? rest + 2 : message;
+}
+
 void script_log_failure(struct script *s, lua_State *co, int status, const char *what,
                         const char *source, const struct request *req)
 {
@@ -571,12 +613,12 @@ void script_log_failure(struct script *s, lua_State *co, int status, const char 
         lua_settop(co, 0);
         lua_pushliteral(co, "coroutine.yield outside of a coroutine of the script's own");
     }
-    const char *message = lua_tostring(co, -1);
-    luaL_traceback(s->L, co, message != NULL ? message : "an error that is not a string", 0);
-    snprintf(s->failure, sizeof s->failure, "%s (%s): %s", what, source,
-             message != NULL ? message : "an error that is not a string");
+    int top = lua_gettop(s->L);
+    const char *message = without_place(error_text(s, co, what, source));
+    luaL_traceback(s->L, co, message, 0);
+    snprintf(s->failure, sizeof s->failure, "%s (%s): %s", what, source, message);
     script_log_misuse(what, source, req, lua_tostring(s->L, -1));
-    lua_pop(s->L, 1);
+    lua_settop(s->L, top);
 }
 
 /* Runs what script_enter pushed with nargs arguments behind it. On SCRIPT_DONE the results are on
@@ -607,6 +649,7 @@ const char *script_failure(const struct script *s)
 
 enum script_result script_notify(struct script *s, enum script_hook hook)
 {
+    s->stopping = hook == HOOK_STOP;
     if (!script_has(s, hook))
         return SCRIPT_DONE;
     lua_State *co = script_enter(s, s->hooks[hook]);

@@ -81,12 +81,15 @@ static void done(void *ctx, const struct script_answer *answer)
 static void check_params(lua_State *L, struct arena *arena, struct params *params)
 {
     if (!lua_istable(L, 2))
-        luaL_error(L, "fastcgi: expected a table of params as the second argument, got %s",
-                   luaL_typename(L, 2));
+        luaL_error(L, "fastcgi: expected a table of params as second argument, got %s",
+                   script_describe(L, 2));
     for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
-        if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1))
-            luaL_error(L, "fastcgi: params are a table from name to text or number, got %s = %s",
-                       luaL_typename(L, -2), luaL_typename(L, -1));
+        if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) {
+            const char *name = script_describe(L, -2), *value = script_describe(L, -2);
+            luaL_error(L,
+                       "fastcgi: expected params with a text or number for each name, got %s = %s",
+                       name, value);
+        }
         lua_pushvalue(L, -1); /* a number is not to be changed in place */
         params_set(arena, params, arena_copy(arena, script_str(L, -3)),
                    arena_copy(arena, script_str(L, -1)));
@@ -122,9 +125,10 @@ static int fastcgi(lua_State *L)
     struct script *s = script_of(L);
     struct params params = {0};
     const char *err = NULL;
-    struct str backend = {luaL_checkstring(L, 1), lua_objlen(L, 1)}, body = STR("");
+    struct str backend = script_expect_text(L, 1, "fastcgi: expected the name of a backend");
+    struct str body = STR("");
     if (!lua_isnoneornil(L, 3))
-        body = (struct str){luaL_checkstring(L, 3), lua_objlen(L, 3)};
+        body = script_expect_text(L, 3, "fastcgi: expected a text as body");
     arena_fini(&arena);
     arena_init(&arena, NULL, 0);
     check_params(L, &arena, &params);

@@ -5,7 +5,10 @@
 
 #include "log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+
+#define LINE_MOST 8192 /* bytes of a line for the access log */
 
 /* A place in the table of boxes: the one that was given back last. */
 static int take_place(struct script *s)
@@ -210,6 +213,22 @@ enum script_result script_response(struct script *s, struct request *req, struct
     return script_take_decision(s, co, HOOK_RESPONSE, req);
 }
 
+/* What a script wants to have logged, as one line: a client's bytes may be in it. */
+static struct str one_line(struct arena *a, struct str text)
+{
+    size_t n = text.n < LINE_MOST ? text.n : LINE_MOST, used = 0;
+    char *line = arena_bytes(a, 4 * n + 1);
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if ((c >= ' ' && c != 0x7f) || c == '\t')
+            line[used++] = (char)c;
+        else
+            used += (size_t)snprintf(line + used, 5, "\\x%02X", c);
+    }
+    line[used++] = '\n';
+    return (struct str){line, used};
+}
+
 /* Calls a function of (req, log) that may return a line. */
 static enum script_result line_of(struct script *s, int function, const char *what,
                                   const char *source, struct request *req, struct script_call *call,
@@ -226,7 +245,7 @@ static enum script_result line_of(struct script *s, int function, const char *wh
         return result;
     lua_settop(co, 1);
     if (lua_type(co, 1) == LUA_TSTRING)
-        *line = arena_printf(&req->arena, "%s\n", lua_tostring(co, 1));
+        *line = one_line(&req->arena, script_str(co, 1));
     else if (lua_isboolean(co, 1) && !lua_toboolean(co, 1))
         *line = STR("");
     else if (!lua_isnil(co, 1))
@@ -367,8 +386,6 @@ void script_redirected(struct script *s, struct script_call *call)
     if (call->box == NULL || call->place == 0)
         return;
     lua_rawgeti(s->anchors, 1, call->place);
-    lua_getfenv(s->anchors, -1);
-    lua_pushnil(s->anchors);
-    lua_setfield(s->anchors, -2, "args");
-    lua_pop(s->anchors, 2);
+    script_forget_args(s->anchors);
+    lua_pop(s->anchors, 1);
 }

@@ -44,6 +44,7 @@ struct script {
     struct script_net *net; /* NULL before its first socket */
     unsigned timer_count, spawned;
     bool retired;            /* another generation serves: no timer goes off */
+    bool stopping;           /* on_stop is called: nothing can be begun any more */
     void (*hold)(void *ctx); /* the generation lives on while a task does */
     void (*drop)(void *ctx);
     void (*started)(void *ctx, enum script_result result);
@@ -148,6 +149,8 @@ struct script_box *script_push_request(lua_State *L, struct request *req);
 struct request *script_box_request(lua_State *L, const struct script_box *box);
 /* The request of the `req` at idx, likewise. */
 struct request *script_check_request(lua_State *L, int idx);
+/* The `req` on the top reads its query again when it is asked for its arguments. */
+void script_forget_args(lua_State *L);
 /* Pushes the request's id, and a peer's address. */
 void script_push_id(lua_State *L, const struct request *req);
 void script_push_peer(lua_State *L, const struct peer *peer);

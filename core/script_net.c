@@ -20,6 +20,23 @@ struct script_net *script_net(struct script *s)
     return s->net;
 }
 
+void *script_net_self(lua_State *L, const char *type)
+{
+    void *self = lua_touserdata(L, 1);
+    bool same = false;
+    if (self != NULL && lua_getmetatable(L, 1)) {
+        luaL_getmetatable(L, type);
+        same = lua_rawequal(L, -1, -2);
+        lua_pop(L, 2);
+    }
+    if (!same)
+        luaL_error(L,
+                   "expected a call such as sock:close() (with a colon) of a %s, got %s before "
+                   "the name",
+                   type, script_describe(L, 1));
+    return self;
+}
+
 struct resolver *script_net_resolver(struct script *s)
 {
     struct script_net *net = script_net(s);
@@ -132,8 +149,7 @@ static uint16_t check_port(lua_State *L)
 {
     double port = lua_isnumber(L, 3) ? lua_tonumber(L, 3) : -1;
     if (!(port >= 0 && port <= 65535 && floor(port) == port))
-        luaL_error(L, "connect: expected a port from 0 to 65535, got %s",
-                   lua_isstring(L, 3) ? lua_tostring(L, 3) : luaL_typename(L, 3));
+        luaL_error(L, "connect: expected a port from 0 to 65535, got %s", script_describe(L, 3));
     return (uint16_t)port;
 }
 
@@ -141,14 +157,12 @@ enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock 
                                     double seconds)
 {
     struct addr addr;
-    size_t size;
-    const char *text = luaL_checklstring(L, 2, &size);
-    struct str host = {text, size};
+    struct str host = script_expect_text(L, 2, "connect: expected a host or \"unix:/path\"");
     if (str_starts(host, STR("unix:"))) {
         const char *bad =
-            strlen(text) == size ? addr_resolve(text, &addr) : "its path has a zero byte";
+            strlen(host.p) == host.n ? addr_resolve(host.p, &addr) : "its path has a zero byte";
         if (bad != NULL)
-            luaL_error(L, "connect: '%s': %s", text, bad);
+            luaL_error(L, "connect: '%s': %s", host.p, bad);
         return sock_connect(sock, &addr, seconds);
     }
     uint16_t port = check_port(L);

@@ -41,6 +41,8 @@ int script_net_wait(lua_State *L, struct net_op *op, int first, int second);
  * anchored by the task's stack: push what is needed first. */
 void script_net_over(struct script *s, struct net_op *op);
 
+/* The socket at 1, which a method was called on; `type` is the name of its metatable. */
+void *script_net_self(lua_State *L, const char *type);
 /* Pushes nil and the reason; returns 2. */
 int script_net_fail(lua_State *L, const char *reason);
 /* The milliseconds at idx as seconds; nil and 0 are the default. */

@@ -274,6 +274,8 @@ static void new_pairs(lua_State *L, int *table, int *values, int *lists)
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, pairs_newindex);
     lua_setfield(L, -2, "__newindex");
+    lua_pushliteral(L, "moongate.pairs");
+    lua_setfield(L, -2, "__metatable");
     lua_pushvalue(L, -1);
     lua_setmetatable(L, *table);
     lua_newtable(L);
@@ -318,6 +320,18 @@ static void push_cookies(lua_State *L, struct request *req)
         add_pair(L, values, lists, false);
     }
     lua_settop(L, table);
+}
+
+void script_forget_args(lua_State *L)
+{
+    lua_getfenv(L, -1);
+    lua_rawgeti(L, -1, 0);
+    if (!lua_isnil(L, -1)) { /* its own table */
+        lua_pushliteral(L, "args");
+        lua_pushnil(L);
+        lua_rawset(L, -4);
+    }
+    lua_pop(L, 2);
 }
 
 /* Pushes what the environment keeps under the key at idx, making it on first use. */

@@ -41,6 +41,12 @@ int script_wait(lua_State *L, struct script_wait *wait)
                           "this hook can't wait: only on_start, on_request, on_error, timers and "
                           "what moongate.spawn runs may");
     }
+    if (!lua_isyieldable(L)) {
+        wait->cancel(wait);
+        return luaL_error(L,
+                          "this can't wait inside a function that C has called, such as one given "
+                          "to gsub, sort or require: wait before it or behind it");
+    }
     current.wait = wait;
     return lua_yield(L, 0);
 }

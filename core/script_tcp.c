@@ -55,7 +55,7 @@ struct tcp {
 
 static struct tcp *check_tcp(lua_State *L)
 {
-    return luaL_checkudata(L, 1, TCP);
+    return script_net_self(L, TCP);
 }
 
 static void shut(struct tcp *t)
@@ -149,7 +149,9 @@ static void take_options(lua_State *L, int idx, struct tcp *t)
         lua_pushnil(L);
         return;
     }
-    luaL_checktype(L, idx, LUA_TTABLE);
+    if (!lua_istable(L, idx))
+        luaL_error(L, "connect: expected a table such as { pool = \"cache\" } as options, got %s",
+                   script_describe(L, idx));
     lua_getfield(L, idx, "backlog");
     if (!lua_isnil(L, -1))
         luaL_error(L, "connect: 'backlog' is not available; 'pool_size' bounds what is kept");
@@ -183,10 +185,15 @@ static void name_pool(lua_State *L, struct tcp *t, bool is_unix)
 static int tcp_connect(lua_State *L)
 {
     struct tcp *t = check_tcp(L);
-    bool is_unix = strncmp(luaL_checkstring(L, 2), "unix:", 5) == 0;
-    luaL_argcheck(L, strlen(lua_tostring(L, 2)) == lua_objlen(L, 2), 2, "it has a zero byte");
+    struct str host = script_expect_text(L, 2, "connect: expected a host or \"unix:/path\"");
+    bool is_unix = str_starts(host, STR("unix:"));
+    if (strlen(host.p) != host.n)
+        return luaL_error(L, "connect: expected a host without a zero byte, got %s",
+                          script_describe(L, 2));
     if (!is_unix) {
-        luaL_argcheck(L, lua_isnumber(L, 3), 3, "expected a port from 0 to 65535");
+        if (!lua_isnumber(L, 3))
+            return luaL_error(L, "connect: expected a port from 0 to 65535, got %s",
+                              script_describe(L, 3));
         lua_pushvalue(L, 3); /* as text it is part of the pool's name */
         lua_tostring(L, -1);
         lua_replace(L, 3);
@@ -253,7 +260,8 @@ static int tcp_send(lua_State *L)
 {
     struct tcp *t = check_tcp(L);
     struct buf list = {0};
-    luaL_checkany(L, 2);
+    if (lua_isnone(L, 2))
+        return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (t->writing.active)
         return script_net_fail(L, busy(t));
     if (!sock_is_open(&t->sock))
@@ -434,8 +442,7 @@ static size_t check_bytes(lua_State *L, int idx, const char *who, double least)
 {
     double n = lua_isnumber(L, idx) ? lua_tonumber(L, idx) : -1;
     if (!(n >= least && floor(n) == n))
-        luaL_error(L, "%s: expected a number of bytes, got %s", who,
-                   lua_isstring(L, idx) ? lua_tostring(L, idx) : luaL_typename(L, idx));
+        luaL_error(L, "%s: expected a number of bytes, got %s", who, script_describe(L, idx));
     return n <= SOCK_BUFFER ? (size_t)n : SIZE_MAX;
 }
 
@@ -451,11 +458,11 @@ static int tcp_receive(lua_State *L)
         if (size == SIZE_MAX)
             return script_net_fail(L, "more than 64 MB at once");
     } else if (!lua_isnoneornil(L, 2)) {
-        const char *pattern = luaL_checkstring(L, 2);
+        static const char expected[] = "receive: expected a number of bytes, \"*l\" or \"*a\"";
+        const char *pattern = script_expect_text(L, 2, expected).p;
         goal = strcmp(pattern, "*a") == 0 ? GOAL_ALL : GOAL_LINE;
         if (goal != GOAL_ALL && strcmp(pattern, "*l") != 0)
-            return luaL_error(L, "receive: expected a number of bytes, \"*l\" or \"*a\", got '%s'",
-                              pattern);
+            return luaL_error(L, "%s, got %s", expected, script_describe(L, 2));
     }
     if (!t->reading.active) {
         t->goal = goal;
@@ -508,20 +515,25 @@ static int until_next(lua_State *L)
 /* tcp:receiveuntil(text [, { inclusive = }]) -> iterator */
 static int tcp_receiveuntil(lua_State *L)
 {
-    size_t n;
     check_tcp(L);
-    const char *pattern = luaL_checklstring(L, 2, &n);
-    luaL_argcheck(L, n > 0 && n <= PATTERN_MOST, 2, "expected from 1 to 4096 bytes");
+    struct str pattern = script_expect_text(L, 2, "receiveuntil: expected a text");
+    if (pattern.n == 0 || pattern.n > PATTERN_MOST)
+        return luaL_error(L, "receiveuntil: expected a text of 1 to %d bytes, got one of %d",
+                          PATTERN_MOST, (int)pattern.n);
     bool inclusive = false;
     if (!lua_isnoneornil(L, 3)) {
-        luaL_checktype(L, 3, LUA_TTABLE);
+        if (!lua_istable(L, 3))
+            return luaL_error(L,
+                              "receiveuntil: expected a table such as { inclusive = true } as "
+                              "second argument, got %s",
+                              script_describe(L, 3));
         lua_getfield(L, 3, "inclusive");
         inclusive = lua_toboolean(L, -1);
     }
     lua_pushvalue(L, 1);
-    struct until *u = lua_newuserdata(L, sizeof *u + n);
-    *u = (struct until){.inclusive = inclusive, .n = n};
-    memcpy(u->pattern, pattern, n);
+    struct until *u = lua_newuserdata(L, sizeof *u + pattern.n);
+    *u = (struct until){.inclusive = inclusive, .n = pattern.n};
+    memcpy(u->pattern, pattern.p, pattern.n);
     lua_pushcclosure(L, until_next, 2);
     return 1;
 }
@@ -621,7 +633,7 @@ static int tcp_setoption(lua_State *L)
         {"tcp-nodelay", IPPROTO_TCP, TCP_NODELAY},
     };
     struct tcp *t = check_tcp(L);
-    const char *name = luaL_checkstring(L, 2);
+    const char *name = script_expect_text(L, 2, "setoption: expected the name of an option").p;
     int value = lua_isnumber(L, 3) ? (int)lua_tointeger(L, 3) : lua_toboolean(L, 3);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         if (strcmp(options[i].name, name) != 0)

@@ -187,11 +187,20 @@ static void forget_spawned(struct script *s)
     s->drop(s->world.ctx);
 }
 
+/* What is begun now must have time to end. */
+static struct script *lasting_script(lua_State *L, const char *who)
+{
+    struct script *s = script_of(L);
+    if (s->stopping)
+        luaL_error(L, "%s: on_stop can't begin anything: this script ends with it", who);
+    return s;
+}
+
 /* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
 static int timer_spawn(lua_State *L)
 {
     check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
-    struct script *s = script_of(L);
+    struct script *s = lasting_script(L, "spawn");
     int count = lua_gettop(L);
     if (s->spawned >= MAX_SPAWNED)
         return luaL_error(L, "spawn: %d functions are waiting already: more are begun than end",
@@ -262,7 +271,7 @@ static int timer_every(lua_State *L)
 {
     double seconds = check_seconds(L, 1, "every");
     check_function(L, 2, "every", "moongate.every(10, function() ... end)");
-    struct script *s = script_of(L);
+    struct script *s = lasting_script(L, "every");
     if (seconds < 0.001)
         return luaL_error(L, "every: expected at least 0.001 seconds, got %s",
                           script_describe(L, 1));

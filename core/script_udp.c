@@ -20,7 +20,7 @@ struct udp {
 
 static struct udp *check_udp(lua_State *L)
 {
-    return luaL_checkudata(L, 1, UDP);
+    return script_net_self(L, UDP);
 }
 
 static void shut(struct udp *u)
@@ -90,7 +90,7 @@ static void connected_cb(struct sock *k, const char *err)
 static int udp_setpeername(lua_State *L)
 {
     struct udp *u = check_udp(L);
-    luaL_checkstring(L, 2);
+    script_expect_text(L, 2, "setpeername: expected a host or \"unix:/path\"");
     const char *bad = busy(u);
     if (bad != NULL)
         return script_net_fail(L, bad);
@@ -130,7 +130,8 @@ static int udp_send(lua_State *L)
 {
     struct udp *u = check_udp(L);
     struct buf list = {0};
-    luaL_checkany(L, 2);
+    if (lua_isnone(L, 2))
+        return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (u->writing.active)
         return script_net_fail(L, busy(u));
     if (!sock_is_open(&u->sock))
@@ -185,8 +186,9 @@ static void readable_cb(struct sock *k, const char *err)
 static int udp_receive(lua_State *L)
 {
     struct udp *u = check_udp(L);
-    int size = luaL_optint(L, 2, RECEIVE_SIZE);
-    luaL_argcheck(L, size > 0, 2, "expected a number of bytes");
+    double size = lua_isnoneornil(L, 2) ? RECEIVE_SIZE : lua_tonumber(L, 2);
+    if (!(size > 0))
+        return luaL_error(L, "receive: expected a number of bytes, got %s", script_describe(L, 2));
     if (u->reading.active)
         return script_net_fail(L, "socket busy reading");
     if (!sock_is_open(&u->sock))

@@ -118,8 +118,14 @@ describe("moongate.tcp", function()
     it("says what is wrong with its arguments", function()
       for text, message in pairs({
         ["t:connect('127.0.0.1')"] = "expected a port from 0 to 65535",
-        ["t:connect('127.0.0.1', 70000)"] = "expected a port from 0 to 65535, got 70000",
-        ["t:connect()"] = "string expected",
+        ["t:connect('127.0.0.1', 70000)"] = 'expected a port from 0 to 65535, got "70000"',
+        ["t:connect()"] = 'connect: expected a host or "unix:/path", got nothing',
+        ["t:connect('a', 1, 5)"] = "connect: expected a table such as { pool = .* got 5",
+        ["t:receive({})"] = "receive: expected a number of bytes, .* got a table",
+        ["t:receiveuntil()"] = "receiveuntil: expected a text, got nothing",
+        ["t:receiveuntil('a', 1)"] = "receiveuntil: expected a table such as .* got 1",
+        ["t:send()"] = "send: expected a text or a list of texts, got nothing",
+        ["t:setoption()"] = "setoption: expected the name of an option, got nothing",
         ["t:connect('unix:relative')"] = "needs an absolute path",
         ["t:connect('a', 1, { pool = {} })"] = "as 'pool', got table",
         ["t:connect('a', 1, { pool_size = 0 })"] = "pool_size: expected a number of connections",
@@ -127,16 +133,18 @@ describe("moongate.tcp", function()
         ["t:connect('a%00b', 1)"] = "zero byte",
         ["t:settimeout(-1)"] = "settimeout: expected milliseconds from 0 to 2147483647, got %-1",
         ["t:settimeouts(1, 'x')"] = "settimeouts: expected milliseconds",
-        ["t:receive('*x')"] = "receive: expected a number of bytes, .* got '%*x'",
+        ["t:receive('*x')"] = 'receive: expected a number of bytes, .* got "%*x"',
         ["t:receive(-1)"] = "receive: expected a number of bytes, got %-1",
         ["t:receiveany(0)"] = "receiveany: expected a number of bytes, got 0",
-        ["t:receiveuntil('')"] = "expected from 1 to 4096 bytes",
+        ["t:receiveuntil('')"] = "expected a text of 1 to 4096 bytes, got one of 0",
         ["t:setkeepalive(1, 0)"] = "setkeepalive: size: expected",
         ["moongate.tcp.connect()"] = "attempt to index",
-        ["t.connect('x')"] = "moongate.tcp expected",
+        ["t.connect('x')"] = 'expected a call such as sock:close%(%) .* got "x" before the name',
+        ["t.close()"] = "expected a call such as sock:close%(%) .* got nothing before the name",
       }) do
         text = text:gsub("%%00", "\\0")
-        assert.matches(message, l:run("local t = moongate.tcp() return " .. text), nil, text)
+        local said = l:run("local t = moongate.tcp() return " .. text):gsub('\\"', '"')
+        assert.matches(message, said, nil, text)
       end
     end)
   end)

@@ -313,6 +313,22 @@ describe("what a hook is given", function()
   end)
 end)
 
+describe("a line of on_log", function()
+  it("is one line, whatever a client has sent", function()
+    local r = rig.start({
+      on_request = 'do return { status = 200, body = "x" } end',
+      settings = [[on_log = function(req)
+        return req.path == "/long" and ("y"):rep(100000) or "said " .. req.path
+      end]],
+    })
+    finally(function() r:stop() end)
+    get(r, "/a%0a%0d%1b%7f%09b")
+    assert.equal("said /a\\x0A\\x0D\\x1B\\x7F\tb", r.server:wait_access("^said /a"))
+    get(r, "/long")
+    assert.equal(("y"):rep(8192), r.server:wait_access("^y"))
+  end)
+end)
+
 describe("a hook that forgets its request", function()
   -- The box is held all the same: we point to it. With and without later hooks, waiting and not.
   for name, settings in pairs({ alone = false, ["before others"] = "on_log = function() end" }) do
@@ -395,6 +411,14 @@ describe("a hook that waits", function()
             error("inside")
           end)
           return { status = 200, body = tostring(ok) .. " " .. tostring(err) }
+        elseif req.path == "/tail" then
+          return moongate.shared(5)
+        elseif req.path == "/object" then
+          error(setmetatable({}, { __tostring = function() return "an object's words" end }))
+        elseif req.path == "/table" then
+          error({ code = 42 })
+        elseif req.path == "/worse" then
+          error(setmetatable({}, { __tostring = function() error("again") end }))
         elseif req.path == "/yield" then
           coroutine.yield()
         elseif req.path == "/spin" then
@@ -457,7 +481,12 @@ describe("a hook that waits", function()
         on_log = function(req)
           if req.args.Wait == "log" then moongate.sleep(0) end
         end,
-        on_stop = function() moongate.sleep(0) end,
+        on_stop = function()
+          local _, spawning = pcall(moongate.spawn, function() end)
+          local _, timing = pcall(moongate.every, 1, function() end)
+          moongate.log("info", "on_stop: %s; %s", spawning, timing)
+          moongate.sleep(0)
+        end,
         on_error = function(req, err)
           if req.args.Again then
             moongate.sleep(0.05)
@@ -473,7 +502,10 @@ describe("a hook that waits", function()
 
   teardown(function()
     r:stop()
-    assert.truthy(r.server:errors():find("on_stop.-this hook can't wait"))
+    local errors = r.server:errors()
+    assert.truthy(errors:find("on_stop.-this hook can't wait"))
+    assert.truthy(errors:find("on_stop: spawn: on_stop can't begin anything", 1, true))
+    assert.truthy(errors:find("; every: on_stop can't begin anything", 1, true))
   end)
 
   it("on_start waits, and the worker serves when it has ended", function()
@@ -505,6 +537,19 @@ describe("a hook that waits", function()
 
   it("pcall around what waits works", function()
     assert.matches("^false .*route.lua:%d+: inside$", get(r, "/pcall").body)
+  end)
+
+  it("whatever was raised says what it was", function()
+    for path, said in pairs({
+      ["/tail"] = "on_request %([^)]*route%.lua:%d+%): shared: expected",
+      ["/object"] = "on_request .*%): an object's words;?",
+      ["/table"] = "on_request .*%): an error that is no text but a table",
+      ["/worse"] = "on_request .*%): an error whose __tostring has failed",
+    }) do
+      local mark = r.server:mark()
+      assert.equal(500, get(r, path).status)
+      r.server:wait_log(said, nil, mark)
+    end
   end)
 
   it("an error after waiting is a 500 with its line in the log", function()

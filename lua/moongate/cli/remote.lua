@@ -15,6 +15,12 @@ local M = {}
 local TIMEOUT = 5
 local POLL_INTERVAL = 0.05
 
+--- Why nobody answers when the master has ended: the listener is there as long as that is, also
+--- while another binary takes its place. That nobody
+--- answers is not enough: the workers may have ended before it.
+M.GONE = { ["Connection refused"] = true, ["No such file or directory"] = true }
+local ENDED = {}
+
 M.CONTROL_OPTION = {
   name = "--control", value = "ADDR", help = "where the instance listens for commands",
 }
@@ -233,8 +239,11 @@ function M.tell(args, path, default, watched, look)
   end
   local result = poll(seconds, function()
     local value, _, reason = ask(address, "GET", watched)
-    return look(value, told, reason)
+    return look(value, told, reason) or M.GONE[reason] and ENDED
   end)
+  if result == ENDED then
+    return 1, ("the instance at %s has ended meanwhile"):format(address)
+  end
   return 0, nil, result, seconds
 end
 

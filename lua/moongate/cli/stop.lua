@@ -16,16 +16,12 @@ commands any more.
   min = 0, max = 0,
 }
 
--- The listener is there as long as the master is. That nobody answers is not enough: the workers
--- may have ended before it.
-local GONE = { ["Connection refused"] = true, ["No such file or directory"] = true }
-
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
   local status, problem, gone, seconds = remote.tell(args, "/stop", 60, "/status",
     function(_, _, reason)
-      return GONE[reason]
+      return remote.GONE[reason]
     end)
   if status ~= 0 then
     return status, problem
