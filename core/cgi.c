@@ -16,6 +16,20 @@ static bool lies_in(struct str path, struct str root, struct str *rest)
     return rest->n == 0 || rest->p[0] == '/';
 }
 
+/* A folder, which may be "/", and a path below it. */
+static struct str join(struct arena *a, struct str x, struct str y)
+{
+    if (x.n == 1 && y.n > 0 && y.p[0] == '/')
+        x.n = 0;
+    char *p = arena_bytes(a, x.n + y.n + 1);
+    if (x.n > 0)
+        memcpy(p, x.p, x.n);
+    if (y.n > 0)
+        memcpy(p + x.n, y.p, y.n);
+    p[x.n + y.n] = '\0';
+    return (struct str){p, x.n + y.n};
+}
+
 void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backend_settings *backend)
 {
     const struct decision *d = &req->decision;
@@ -24,23 +38,11 @@ void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backen
     if (d->docroot.n > 0)
         paths->docroot = d->docroot;
     else if (d->root.n > 0 && backend->docroot.n > 0 && lies_in(d->root, backend->root, &rest))
-        paths->docroot =
-            arena_printf(&req->arena, "%.*s%.*s", STR_FMT(backend->docroot), STR_FMT(rest));
+        paths->docroot = join(&req->arena, backend->docroot, rest);
     else if (d->root.n > 0)
         paths->docroot = d->root;
     else
         paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
-}
-
-static struct str join(struct arena *a, struct str x, struct str y)
-{
-    char *p = arena_bytes(a, x.n + y.n + 1);
-    if (x.n > 0)
-        memcpy(p, x.p, x.n);
-    if (y.n > 0)
-        memcpy(p + x.n, y.p, y.n);
-    p[x.n + y.n] = '\0';
-    return (struct str){p, x.n + y.n};
 }
 
 static struct str number(struct arena *a, uint64_t value)

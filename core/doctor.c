@@ -129,8 +129,36 @@ static struct str local_path(struct arena *a, struct str file, struct str root, 
     *mapped = root.n > 0 && docroot.n > 0 && !str_eq(root, docroot) && str_starts(file, docroot);
     if (!*mapped)
         return arena_copy(a, file);
-    struct str rest = str_skip(file, docroot.n);
+    struct str rest = docroot.n > 1 ? str_skip(file, docroot.n) : file;
     return arena_printf(a, "%.*s%.*s", STR_FMT(root), STR_FMT(rest));
+}
+
+/* What a client wrote, as one word for a shell; a quote becomes %27. */
+static struct str quoted(struct arena *a, const char *before, struct str text)
+{
+    size_t n = strlen(before), used = 0;
+    char *out = arena_bytes(a, n + 3 * text.n + 2);
+    out[used++] = '\'';
+    memcpy(out + used, before, n);
+    used += n;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '\'') {
+            memcpy(out + used, "%27", 3);
+            used += 3;
+        } else {
+            out[used++] = text.p[i];
+        }
+    }
+    out[used++] = '\'';
+    return (struct str){out, used};
+}
+
+static bool is_word(struct str method)
+{
+    for (size_t i = 0; i < method.n; i++)
+        if (method.p[i] < 'A' || method.p[i] > 'Z')
+            return false;
+    return method.n > 0;
 }
 
 const char *doctor_script(struct request *req, const struct params *params, struct str root,
@@ -141,6 +169,9 @@ const char *doctor_script(struct request *req, const struct params *params, stru
     bool mapped;
     struct str here = local_path(a, file, root, docroot, &mapped);
     struct stat st;
+    struct str method = is_word(req->method) ? req->method : quoted(a, "", req->method);
+    struct str site = arena_printf(a, "http://%.*s", STR_FMT(req->host));
+    struct str url = quoted(a, site.p, req->uri.origin);
     const char *finding = local_finding(a, here.p);
     if (mapped && stat(here.p, &st) == 0 && S_ISREG(st.st_mode))
         finding =
@@ -148,9 +179,8 @@ const char *doctor_script(struct request *req, const struct params *params, stru
             "may not read it";
     return arena_printf(a,
                         "SCRIPT_FILENAME was '%.*s' (root '%.*s', docroot '%.*s'%s%s, decided by "
-                        "%s): %s. Try: moongate explain ROUTE.lua %.*s http://%.*s%.*s",
+                        "%s): %s. Try: moongate explain ROUTE.lua %.*s %.*s",
                         STR_FMT(file), STR_FMT(root), STR_FMT(docroot), mapped ? ", here " : "",
-                        mapped ? here.p : "", rule, finding, STR_FMT(req->method),
-                        STR_FMT(req->host), STR_FMT(req->uri.origin))
+                        mapped ? here.p : "", rule, finding, STR_FMT(method), STR_FMT(url))
         .p;
 }

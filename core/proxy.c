@@ -481,8 +481,8 @@ void proxy_body(struct proxy *px, struct str bytes)
             body_refused(px, err);
         return;
     }
-    if (!d->stream_body || !stream_active(&px->stream))
-        return; /* the answer came first: the rest of the body is dropped */
+    if (!px->stream_request.streamed || !stream_active(&px->stream))
+        return; /* the answer came first, or this attempt is without it: the rest is dropped */
     uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : proxy_limits(px)->body;
     if (req->bytes_in > limit) {
         proxy_leave_backend(px);
@@ -501,7 +501,7 @@ void proxy_body_end(struct proxy *px)
     px->body_ended = true;
     if (px->state == PROXY_BODY)
         proxy_ask_backend(px);
-    else if (px->req.decision.stream_body && stream_active(&px->stream))
+    else if (px->stream_request.streamed && stream_active(&px->stream))
         stream_body_end(&px->stream);
 }
 

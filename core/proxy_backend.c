@@ -551,7 +551,8 @@ static int pick(struct proxy *px, const struct backend_candidates *candidates)
 {
     struct script *script = px->generation->script;
     const struct backend *b = backend_of(px);
-    if (candidates->count == 1)
+    px->cookie = STR(""); /* that an attempt before this one wanted to set */
+    if (backend_server_count(b) == 1)
         return candidates->list[0];
     struct script_server list[BACKEND_CHOICES];
     unsigned chosen, queued = backend_queued(b);

@@ -31,7 +31,7 @@ enum proxy_next {
 /* Which hook the request waits for. */
 enum proxy_asking { ASKING_NOBODY, ASKING_REQUEST, ASKING_ERROR };
 
-#define PROXY_TRIED 8
+#define PROXY_TRIED 32
 
 struct proxy {
     struct request req;

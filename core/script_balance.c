@@ -314,8 +314,7 @@ enum script_result script_balance(struct script *s, struct request *req, struct 
         asking.what = script_hook_names[HOOK_BALANCE];
         result = ask(s, req, call, &asking, &choice, cookie);
     }
-    if (result == SCRIPT_DONE && choice < 0 && count > 1 &&
-        s->picks[req->decision.backend] != LUA_NOREF) {
+    if (result == SCRIPT_DONE && choice < 0 && s->picks[req->decision.backend] != LUA_NOREF) {
         asking.function = s->picks[req->decision.backend];
         asking.what = "balance";
         result = ask(s, req, call, &asking, &choice, cookie);

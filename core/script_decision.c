@@ -444,6 +444,8 @@ static void read_key(struct reading *r, enum key key)
         break;
     case KEY_DOCROOT:
         d->docroot = get_folder(r, "docroot is an absolute path");
+        if (d->docroot.n == 0 && d->docroot.p[0] == '/') /* PHP-FPM runs in a chroot */
+            d->docroot.n = 1;
         break;
     case KEY_FILE:
         d->file = get_text(r, "file is an absolute path");

@@ -3,6 +3,7 @@
 
 local http = require("tests.support.http")
 local poll = require("tests.support.poll")
+local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 
 describe("a FastCGI request", function()
@@ -193,6 +194,26 @@ describe("the profile generic", function()
     p = rig.params(http.get(r.address, "/item?dump"))
     assert.equal("", p.SCRIPT_NAME)
     assert.equal("/item", p.PATH_INFO)
+  end)
+end)
+
+describe("an application in a chroot, whose docroot is /,", function()
+  it("gets paths as it sees them, and X-Sendfile finds its files", function()
+    local root = process.tempdir("jail")
+    process.write_file(root .. "/report.bin", "from the jail\n")
+    for _, where in ipairs({ "backend", "decision" }) do
+      local r = rig.start({
+        backend = ("root = %q%s"):format(root, where == "backend" and ', docroot = "/"' or ""),
+        on_request = ("do return { backend = 'app'%s } end"):format(
+          where == "decision" and ', docroot = "/"' or ""),
+      })
+      local p = rig.params(r:get("dump"))
+      local res = r:get("header=X-Sendfile:%20/report.bin")
+      r:stop()
+      assert.equal("/x.php", p.SCRIPT_FILENAME)
+      assert.equal("/", p.DOCUMENT_ROOT)
+      assert.equal("from the jail\n", res.body)
+    end
   end)
 end)
 

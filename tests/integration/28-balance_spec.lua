@@ -3,6 +3,7 @@
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")
+local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local responder = require("tests.support.responder")
 local rig = require("tests.support.rig")
@@ -334,6 +335,59 @@ describe("sticky", function()
       assert.is_truthy(new, value)
     end
   end)
+end)
+
+describe("sticky, where one server does not answer", function()
+  it("gives each browser the cookie of the server that did", function()
+    local dead = "127.0.0.1:" .. net.free_port()
+    local r = rig.start({
+      backend = 'balance = "sticky", max_fails = 0',
+      servers = function(addresses)
+        return ("%q, %q, %q"):format(dead, addresses[1], addresses[2])
+      end,
+      responder = { count = 2 },
+    })
+    finally(function() r:stop() end)
+    local of_cookie = {}
+    for _ = 1, 12 do
+      local res = r:get("who")
+      local cookie = assert(res.headers["set-cookie"], "no cookie"):match("^[^;]+")
+      of_cookie[cookie] = of_cookie[cookie] or res.headers["x-listener"]
+      assert.equal(of_cookie[cookie], res.headers["x-listener"])
+    end
+    assert.equal(2, size_of(of_cookie))
+  end)
+
+  it("gives a cookie also where only one is left", function()
+    local dead = "127.0.0.1:" .. net.free_port()
+    local r = rig.start({
+      backend = 'balance = "sticky", max_fails = 1, fail_timeout = "60s"',
+      servers = function(addresses) return ("%q, %q"):format(dead, addresses[1]) end,
+    })
+    finally(function() r:stop() end)
+    local cookie
+    for _ = 1, 5 do
+      local set = assert(r:get("who").headers["set-cookie"], "no cookie")
+      cookie = cookie or set
+      assert.equal(cookie, set)
+    end
+  end)
+end)
+
+describe("a policy", function()
+  for _, policy in ipairs({ "round_robin", "least_conn", "random", "p2c", "hash", "ip_hash" }) do
+    it("can choose from one that is left: " .. policy, function()
+      local dead = "127.0.0.1:" .. net.free_port()
+      local r = rig.start({
+        backend = ("balance = %q, max_fails = 1, fail_timeout = '60s'"):format(policy),
+        servers = function(addresses) return ("%q, %q"):format(dead, addresses[1]) end,
+      })
+      finally(function() r:stop() end)
+      for _ = 1, 6 do
+        assert.equal(200, r:get("who").status)
+      end
+    end)
+  end
 end)
 
 describe("a backup", function()

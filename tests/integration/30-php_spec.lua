@@ -604,6 +604,14 @@ return {
     assert.truthy(log:find("deepest", 1, true) or log:find("exist", 1, true), log)
   end)
 
+  it("quotes what a client has written, for whoever copies the command", function()
+    local mark = gate:mark()
+    http.get(gate.address, "/missing?a=$(id)&b=`id`';id;'")
+    local line = gate:wait_log("Try: moongate explain ROUTE.lua GET ", 5, mark)
+    local word = "'http://localhost/missing?a=$(id)&b=`id`%27;id;%27'"
+    assert.truthy(line:find("GET " .. word, 1, true), line)
+  end)
+
   it("explains a script that PHP refuses to run", function()
     local mark = gate:mark()
     local res = http.get(gate.address, "/refused")

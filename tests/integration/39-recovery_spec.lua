@@ -9,6 +9,27 @@ local responder = require("tests.support.responder")
 local rig = require("tests.support.rig")
 local stage = require("tests.support.stage")
 
+describe("an internal redirect", function()
+  it("that comes while the body is streamed leaves the rest of it to nobody", function()
+    local r = rig.start({
+      violations = true, backend = "keepalive = 2",
+      on_request = [[do
+        return { backend = "app", docroot = "/srv/app", request_buffering = false }
+      end]],
+    })
+    finally(function() r:stop() end)
+    local client = http.open(r.address)
+    client.conn:send("POST /x.php?early&header=Location:%20/y.php%3fdelay=400%26who%26b=redirected "
+      .. "HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" .. ("a"):rep(20000))
+    r:wait_started("b=redirected", 2) -- in the first one's own text, and then for itself
+    client.conn:send(("b"):rep(40000))
+    local res = client:receive("POST")
+    assert.equal(200, res.status)
+    assert.is_nil(r.back:log():find("VIOLATION", 1, true))
+    client:close()
+  end)
+end)
+
 describe("a request that failed", function()
   local r
 

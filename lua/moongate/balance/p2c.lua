@@ -35,6 +35,9 @@ function M.new(_, dice)
   dice = dice or random.new()
 
   return function(_, servers)
+    if #servers == 1 then
+      return servers[1]
+    end
     local first = draw(servers, 0, dice)
     local a, b = servers[first], servers[draw(servers, first, dice)]
     local time_a, time_b = a.latency, b.latency
