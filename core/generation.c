@@ -133,9 +133,17 @@ void generation_drop(struct generation *g)
     deadline_fini(&g->last);
     if (g->started)
         script_notify(g->script, HOOK_STOP);
+    script_stop(g->script);
     free_backends(g);
     script_free(g->script);
     free(g);
+}
+
+void generation_reject(struct generation *g)
+{
+    script_retire(g->script);
+    script_end_tasks(g->script);
+    generation_drop(g);
 }
 
 static struct backend *namesake(const struct generation *g, const struct backend *b)

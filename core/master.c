@@ -602,7 +602,8 @@ static int do_due(struct master *m)
             master_stop(m, SIGKILL);
             m->stop_at = now + 1;
         }
-        return milliseconds_until(sooner(m->stop_at, watchdog_due(m, now)), now);
+        next = sooner(m->stop_at, supervise_due(m, now)); /* a hook that is stuck ends, too */
+        return milliseconds_until(sooner(next, watchdog_due(m, now)), now);
     }
     next = start_due(m, now);
     next = sooner(next, supervise_due(m, now));

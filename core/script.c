@@ -334,13 +334,18 @@ void script_end_tasks(struct script *s)
     script_tasks_cancel(s, true);
 }
 
+void script_stop(struct script *s)
+{
+    s->drop = s->hold = nothing;
+    script_tasks_cancel(s, false);
+    script_timers_free(s);
+}
+
 void script_free(struct script *s)
 {
     if (s == NULL)
         return;
-    s->drop = s->hold = nothing;
-    script_tasks_cancel(s, false);
-    script_timers_free(s);
+    script_stop(s);
     lua_pushnil(s->L); /* what the garbage collector still calls finds no server (script_of) */
     lua_setfield(s->L, LUA_REGISTRYINDEX, SCRIPT_KEY);
     lua_close(s->L);

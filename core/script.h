@@ -133,6 +133,9 @@ enum script_result script_start(struct script *s,
                                 void (*started)(void *ctx, enum script_result result), void *ctx);
 /* Another generation serves: timers stop. */
 void script_retire(struct script *s);
+/* Ends all that waits, timers too; only script_free may follow. What it waits for must be there
+ * still: backends are freed after it. */
+void script_stop(struct script *s);
 /* Ends what still waits and belongs to no request. */
 void script_end_tasks(struct script *s);
 /* For requests on the control listener; valid as long as the script. */

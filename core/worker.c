@@ -111,7 +111,7 @@ static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
 static void forget_prepared(struct worker *w)
 {
     if (w->prepared != NULL)
-        generation_drop(w->prepared);
+        generation_reject(w->prepared);
     w->prepared = NULL;
     link_close_fds(&w->news);
 }

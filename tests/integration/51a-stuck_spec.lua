@@ -73,6 +73,28 @@ local CASES = {
   { "on_stderr", "&stderr=PHP%20Notice:%20x", 200 },
 }
 
+describe("a loop that runs while the server is told to stop", function()
+  it("is ended as at any time, and costs the others nothing", function()
+    local r = start({
+      settings = ("script_timeout = %g, %s stop_timeout = 20"):format(TIMEOUT, HOOKS), dies = true,
+    })
+    finally(function() r:stop() end)
+    local other, stuck = http.open(r.address), http.open(r.address)
+    other:send({ path = rig.target("body=other&delay=900") })
+    r:wait_started("other", 1)
+    stuck:send({ path = rig.target("body=x&How=spin&At=on_request") })
+    assert.is_true(stuck.conn:silent(0.05))
+    local begun = socket.gettime()
+    r.server.process:kill("TERM")
+    local res = other:receive("GET")
+    assert.equal("200 other", res.status .. " " .. res.body)
+    r.server.process:wait(15)
+    assert.is_true(socket.gettime() - begun < 10)
+    other:close()
+    stuck:close()
+  end)
+end)
+
 describe("an interpreted loop", function()
   local r
 

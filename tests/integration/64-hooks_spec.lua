@@ -761,6 +761,32 @@ describe("parked coroutines", function()
   end)
 end)
 
+describe("a reload that one worker refuses while another waits for an application", function()
+  it("costs neither of them anything", function()
+    local r = rig.start({ control = true, workers = 2, before = HEAD })
+    finally(function() r:stop() end) -- with the workers that it began with
+    local text = process.read_file(r.server.dir .. "/route.lua")
+    for _ = 1, 3 do
+      process.write_file(r.server.dir .. "/route.lua", (text:gsub("return {", [[return {
+        on_start = function()
+          if moongate.worker == 2 then
+            moongate.fastcgi("app", {
+              SCRIPT_FILENAME = "/x", SCRIPT_NAME = "/x", QUERY_STRING = "delay=60000",
+            })
+          end
+          moongate.sleep(0.1)
+          error("one refuses")
+        end,]], 1)))
+      local result = r:command("reload")
+      assert.equal(1, result.code)
+      assert.matches("one refuses", result.stderr)
+    end
+    for _ = 1, 10 do
+      assert.equal(200, r:get("").status)
+    end
+  end)
+end)
+
 describe("a reload", function()
   local r
 
@@ -837,6 +863,23 @@ describe("a reload", function()
     r:tell("reload")
     r.server:wait_log("stop of brief", 10)
     assert.falsy(r.server:errors():find("long sleep of brief", 1, true))
+  end)
+
+  it("that is refused leaves nothing of what its on_start has begun", function()
+    for _ = 1, 3 do
+      process.write_file(r.server.dir .. "/route.lua", (route("rejected"):gsub(
+        "on_start = function%(%)", [[on_start = function()
+          moongate.spawn(function() while true do moongate.sleep(0.01) end end)
+          moongate.every(0.01, function() moongate.log("info", "tick of rejected") end)
+          moongate.sleep(0.03)
+          error("refused") ]])))
+      assert.equal(1, r:command("reload").code)
+    end
+    poll.wait(function() return worker_of(r).generations == 1 end, "one generation to be left")
+    local mark = r.server:mark()
+    assert.equal("two", get(r, "/").body)
+    r.server:wait_log("tick of two", nil, mark)
+    assert.is_nil(r.server:errors():find("tick of rejected", mark + 1, true))
   end)
 
   it("of a generation whose on_start fails after waiting changes nothing", function()
