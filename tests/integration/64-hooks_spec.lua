@@ -313,6 +313,52 @@ describe("what a hook is given", function()
   end)
 end)
 
+describe("an internal redirect", function()
+  it("leaves the globals of the script alone, however strict they are", function()
+    local r = rig.start({
+      before = HEAD .. [[
+
+        args = "mine"
+        setmetatable(_G, { __newindex = function() error("no") end })
+      ]],
+      settings = "on_params = function() end",
+      on_request = "do return { backend = 'app', params = { SEEN = args } } end",
+    })
+    finally(function() r:stop() end)
+    for _ = 1, 3 do
+      local p = rig.params(r:get("header=Location:%20/y.php%3fdump"))
+      assert.equal("/y.php", p.SCRIPT_NAME)
+      assert.equal("mine", p.SEEN)
+    end
+  end)
+end)
+
+describe("what the garbage collector calls at a generation's end", function()
+  it("finds no server any more, and does no harm", function()
+    local r = rig.start({
+      control = true,
+      before = HEAD .. [[
+
+        local last = newproxy(true)
+        getmetatable(last).__gc = function()
+          for _, call in ipairs({ "spawn", "every", "fastcgi", "sleep" }) do
+            pcall(moongate[call], call == "every" and 0.001 or print, print)
+          end
+          pcall(moongate.fastcgi, "app", { SCRIPT_NAME = "/x" })
+          pcall(function() moongate.tcp():connect("127.0.0.1", 1) end)
+        end
+      ]],
+      on_request = "do return { status = 200, body = tostring(last) } end",
+    })
+    finally(function() r:stop() end) -- with the workers that it began with
+    for _ = 1, 5 do
+      assert.equal(0, r:command("reload").code)
+      assert.matches("^userdata", r:get("").body)
+    end
+    poll.wait(function() return worker_of(r).generations == 1 end, "one generation to be left")
+  end)
+end)
+
 describe("a line of on_log", function()
   it("is one line, whatever a client has sent", function()
     local r = rig.start({
