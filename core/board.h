@@ -36,11 +36,10 @@ struct board {
     uint64_t reload_done; /* the last request that has been answered */
     bool reload_ok;
     double reload_at;
-    char
-        reload_error[BOARD_TEXT]; /* of the last reload, when it failed; what it could not change */
-    char last_error[BOARD_TEXT];  /* of the last reload that failed */
-    double last_error_at;         /* 0: none has */
-    char listeners[BOARD_TEXT];   /* lines of address, name, "control" or "", tab-separated */
+    char reload_error[BOARD_TEXT]; /* of the last reload: why it failed, or its notes */
+    char last_error[BOARD_TEXT];   /* of the last reload that failed */
+    double last_error_at;          /* 0: none has */
+    char listeners[BOARD_TEXT];    /* lines of address, name, "control" or "", tab-separated */
     /* Everybody's: requests so far. */
     uint64_t reload_requested;
     struct board_worker worker[BOARD_WORKERS];

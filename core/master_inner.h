@@ -56,7 +56,7 @@ struct reload {
     struct plan plan;
     int error_log, access_log; /* opened for it; -1: none */
     int snapshot;              /* what the new script's files hold; 0: none */
-    char notes[512];           /* what it can't change */
+    char notes[BOARD_TEXT];    /* what it can't change, and what is to be done now */
 };
 
 struct master {

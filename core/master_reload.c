@@ -111,6 +111,7 @@ void master_reload(struct master *m)
     notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(r->since * 1e6));
     r->snapshot = master_memory_file();
     const struct loader_config config = {.snapshot = r->snapshot,
+                                         .ini = m->plan.ini,
                                          .route = &m->options->route,
                                          .user = &m->user,
                                          .tests = true,
@@ -178,6 +179,8 @@ static void prepare(struct master *m)
 {
     struct reload *r = &m->reload;
     keep_what_stays(m);
+    if (r->plan.note != NULL)
+        note(r, r->plan.note);
     master_add_control(m, &r->plan);
     unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
     const char *err = master_open_sockets(m, &r->plan, slots);
@@ -283,8 +286,9 @@ static void commit(struct master *m)
     m->board->generation = m->generation;
     m->board->workers = m->worker_count;
     master_show_listeners(m);
-    log_info("generation %u serves (%.0f ms)%s%s", m->generation, (master_now() - r->since) * 1000,
-             r->notes[0] != '\0' ? "; " : "", r->notes);
+    if (r->notes[0] != '\0')
+        log_warn("generation %u: %s", m->generation, r->notes);
+    log_info("generation %u serves (%.0f ms)", m->generation, (master_now() - r->since) * 1000);
     answer(m, true, r->notes);
     finish(m);
 }

@@ -8,8 +8,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_MAX   (1u << 20)
-#define FILES_FOLLOW '\1' /* behind the message of a failure */
+#define REPORT_MAX   (4u << 20) /* thousands of servers have their addresses in it */
+#define FILES_FOLLOW '\1'       /* behind the message of a failure */
 
 /* --- the loader's side --- */
 
@@ -28,7 +28,7 @@ static void load(const struct loader_config *config, int out)
     struct script *script = script_new(config->route, &err);
     if (script == NULL)
         say_failure(out, err, script_failed_files());
-    char *report = script_report(script);
+    char *report = script_report(script, config->ini);
     if (report == NULL)
         say_failure(out, "the settings could not be read", "");
     char *failed = config->tests ? script_check_tests(script) : NULL;
@@ -58,6 +58,17 @@ void plan_listen(struct plan *plan, const char *address, const char *name, int b
 static void copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text);
+}
+
+/* What is whole, tabs and all. True: it was that. */
+static bool take_text(struct plan *plan, const char *key, const char *rest)
+{
+    char **text = strcmp(key, "ini") == 0    ? &plan->ini
+                  : strcmp(key, "note") == 0 ? &plan->note
+                                             : NULL;
+    if (text != NULL && *text == NULL)
+        *text = strdup(rest);
+    return text != NULL;
 }
 
 static void take_line(struct plan *plan, const char *key, char *rest)
@@ -104,7 +115,7 @@ static void read_plan(struct plan *plan, char *report)
     plan->watch = -1;
     for (char *line; (line = strsep(&report, "\n")) != NULL;) {
         char *key = strsep(&line, "\t");
-        if (line != NULL)
+        if (line != NULL && !take_text(plan, key, line))
             take_line(plan, key, line);
     }
     if (plan->workers == 0)
@@ -121,6 +132,9 @@ void plan_free(struct plan *plan)
     }
     for (unsigned i = 0; i < plan->file_count; i++)
         free(plan->files[i]);
+    free(plan->ini);
+    free(plan->note);
+    plan->ini = plan->note = NULL;
     plan->listen_count = plan->file_count = 0;
 }
 
@@ -167,8 +181,20 @@ static void reap(struct loader *loader)
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
+/* It has more to say than we listen to, and would wait for us for ever. */
+static enum loader_result cut_off(struct loader *loader)
+{
+    kill(loader->pid, SIGKILL);
+    reap(loader);
+    snprintf(loader->text, REPORT_MAX,
+             "!the route names more servers, settings of PHP and files than can be kept track of");
+    return LOADER_FAILED;
+}
+
 enum loader_result loader_read(struct loader *loader, struct plan *plan)
 {
+    if (loader->used == REPORT_MAX - 1)
+        return cut_off(loader);
     ssize_t n = read(loader->fd, loader->text + loader->used, REPORT_MAX - 1 - loader->used);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return LOADER_MORE;

@@ -32,6 +32,8 @@ struct plan {
     int watch;               /* 1, 0, or -1: as the terminal says */
     char *files[PLAN_FILES]; /* that the route has loaded */
     unsigned file_count;
+    char *ini;  /* which settings of PHP its servers are sent: for the next loader; NULL: none */
+    char *note; /* what the operator is to know, once it serves; NULL: nothing */
 };
 
 /* Adds a listener. */
@@ -50,6 +52,7 @@ struct loader {
 struct loader_config {
     const struct route *route;
     const struct user *user;
+    const char *ini;          /* of the plan that serves, or NULL */
     int snapshot;             /* a file to write the script's files to; 0: none */
     bool tests;               /* run the route's specs as well, where it names a folder of them */
     void (*child)(void *ctx); /* called in the child first */

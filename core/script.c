@@ -362,12 +362,13 @@ const struct settings *script_settings(const struct script *s)
     return &s->settings;
 }
 
-char *script_report(struct script *s)
+char *script_report(struct script *s, const char *ini)
 {
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.load", "loader_report") == 0) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
-        if (lua_pcall(L, 1, 1, 0) == 0)
+        lua_pushstring(L, ini); /* NULL: nil */
+        if (lua_pcall(L, 2, 1, 0) == 0)
             return take_message(L);
     }
     log_error("%s", lua_tostring(L, -1));

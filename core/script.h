@@ -122,8 +122,9 @@ const char *script_failed_files(void);
 bool script_snapshot(struct script *s, int fd);
 /* The checked settings; they live as long as the script. */
 const struct settings *script_settings(const struct script *s);
-/* The lines of lua/moongate/load.lua's loader_report: what the master needs to know. malloc'd. */
-char *script_report(struct script *s);
+/* The lines of lua/moongate/load.lua's loader_report: what the master needs to know; `ini` is what
+ * the report of the generation that serves says of it, or NULL. malloc'd. */
+char *script_report(struct script *s, const char *ini);
 
 /* Where its functions wait, and what keeps its generation alive meanwhile (ctx is the world's). */
 void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx),

@@ -78,6 +78,16 @@ static void done(void *ctx, const struct script_answer *answer)
     script_wake(&wait, count);
 }
 
+/* PHP-FPM's child would keep such settings for the requests of others. */
+static void check_name(lua_State *L, struct str name)
+{
+    if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
+        luaL_error(L,
+                   "fastcgi: '%s' is refused: PHP-FPM's processes keep such settings for the next "
+                   "request, whosever that is; 'ini' of the backend goes with this one too",
+                   name.p);
+}
+
 static void check_params(lua_State *L, struct arena *arena, struct params *params)
 {
     if (!lua_istable(L, 2))
@@ -90,6 +100,7 @@ static void check_params(lua_State *L, struct arena *arena, struct params *param
                        "fastcgi: expected params with a text or number for each name, got %s = %s",
                        name, value);
         }
+        check_name(L, script_str(L, -2));
         lua_pushvalue(L, -1); /* a number is not to be changed in place */
         params_set(arena, params, arena_copy(arena, script_str(L, -3)),
                    arena_copy(arena, script_str(L, -1)));

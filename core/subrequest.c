@@ -104,11 +104,15 @@ static struct backend *find(const struct generation *g, struct str name)
     return NULL;
 }
 
-static void copy_params(struct subrequest *r, const struct params *from)
+/* The script's, and the backend's `ini`: what the last request had there is not for this one. */
+static void copy_params(struct subrequest *r, const struct params *from,
+                        const struct backend_settings *backend)
 {
     for (unsigned i = 0; i < from->count; i++)
         params_set(&r->req.arena, &r->params, arena_copy(&r->req.arena, from->list[i].name),
                    arena_copy(&r->req.arena, from->list[i].value));
+    if (backend->ini.n > 0)
+        params_set(&r->req.arena, &r->params, STR("PHP_VALUE"), backend->ini);
 }
 
 /* Whoever is free takes it: it waits in the same queue as everybody. */
@@ -154,7 +158,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
     r->req.response.content_length = -1;
     buf_init(&r->body, ANSWER_MAX);
     buf_init(&r->messages, STDERR_MAX);
-    copy_params(r, ask->params);
+    copy_params(r, ask->params, backend_settings(b));
     spool_init(&r->req.body, limits->request_memory, limits->request_memory + limits->spool,
                limits->spool_dir);
     *err = spool_write(&r->req.body, ask->body);

@@ -3,6 +3,7 @@
 
 local decision = require("moongate.decision")
 local filesystem = require("moongate.fs")
+local ini = require("moongate.ini")
 local registry = require("moongate.registry")
 local settings = require("moongate.settings")
 local sources = require("moongate.sources")
@@ -283,8 +284,9 @@ end
 
 --- What the master needs to know of a route, since it never runs scripts.
 ---@param normalized table
+---@param record string|nil the words behind "ini" in the report of the generation that serves
 ---@return string report lines of tab-separated words: listen, workers, user, ...
-function M.loader_report(normalized)
+function M.loader_report(normalized, record)
   local lines = {}
   local function add(...)
     lines[#lines + 1] = table.concat({ ... }, "\t")
@@ -310,6 +312,14 @@ function M.loader_report(normalized)
   add("script_timeout", normalized.script_timeout)
   add("shared", ("%.0f"):format(normalized.limits.shared))
   add("test", normalized.test or "")
+  local sent = ini.record(normalized.backends)
+  if sent ~= "" then
+    add("ini", sent)
+  end
+  local dropped = record and ini.dropped(record, normalized.backends)
+  if dropped then
+    add("note", dropped)
+  end
   for _, path in ipairs(normalized.files) do
     add("file", path)
   end

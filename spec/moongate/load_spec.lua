@@ -398,6 +398,18 @@ describe("load.loader_report", function()
       .. "file\t/srv/route.lua\nfile\t/srv/a b.lua\n$", load.loader_report(settings))
   end)
 
+  it("tells which settings of PHP servers are sent, and which not any more", function()
+    local route = 'return { backends = { app = { servers = { "h:1", "h:2" }, ini = { %s } } }, '
+      .. "on_request = print }"
+    local report = load.loader_report(load.source(route:format("a = 1, b = 2"), "route.lua"))
+    assert.matches("\nini\t=a b\th:1\th:2\n", report)
+    assert.not_matches("\nnote", report)
+    local settings, record = load.source(route:format("a = 1"), "route.lua"), "=a b\th:1\th:9"
+    assert.matches("\nini\t=a\th:1\th:2\nnote\t'ini' no longer names 'b' %(backend 'app' at h:1%): "
+      .. "[^\n]*\n", load.loader_report(settings, record))
+    assert.not_matches("\nnote", load.loader_report(settings, "=a\th:1"))
+  end)
+
   it("names the control listener", function()
     local settings = load.source('return { control = ":9901", on_request = print }', "route.lua",
       nil, fake_fs.new({}))

@@ -114,7 +114,10 @@ describe("settings.normalize", function()
     assert.equal(30, got.slow_start)
     assert.equal("/status", got.load)
     assert.equal(60, got.resolve)
-    assert.same({ { "display_errors", "0" }, { "memory_limit", "128M" } }, got.ini)
+    assert.same({
+      { "display_errors", "0", "display_errors='0'" },
+      { "memory_limit", "128M", "memory_limit='128M'" },
+    }, got.ini)
     assert.equal("display_errors='0'\nmemory_limit='128M'", got.ini_text)
     assert.same({ { "/p/q/", "/srv/q" }, { "/p/", "/srv/p" } }, got.internal)
   end)
@@ -327,7 +330,7 @@ describe("every documented value", function()
     { round("max_fails = 0"), "backends.1.max_fails", 0 },
     { round('fail_timeout = "5s"'), "backends.1.fail_timeout", 5 },
     { round("per_tenant = 2"), "backends.1.per_tenant", 2 },
-    { round("ini = { a = true }"), "backends.1.ini", { { "a", "1" } } },
+    { round("ini = { a = true }"), "backends.1.ini", { { "a", "1", "a='1'" } } },
     { round('internal = { ["/p"] = "/" }'), "backends.1.internal", { { "/p/", "/" } } },
   }) do
     it("is accepted: " .. case[1], function()

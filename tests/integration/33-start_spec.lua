@@ -61,6 +61,16 @@ describe("a script that", function()
       "route.lua:2:", "no_such_module")
   end)
 
+  it("names more than the master listens to is refused, and nobody waits for ever", function()
+    says(refused(route([[
+      local backends = {}
+      for i = 1, 2500 do
+        backends["b" .. i] = { servers = "127.0.0.1:" .. i, ini = { [("a"):rep(2000)] = "" } }
+      end
+      return { backends = backends, on_request = print }
+    ]])), "more servers, settings of PHP and files than can be kept track of")
+  end)
+
   it("never comes to an end can be interrupted, and leaves no process", function()
     local path = route("io.stderr:write('begun\\n') io.stderr:flush() while true do end\n")
     local gate = server.start({ route = path, wait = false })

@@ -173,6 +173,126 @@ describe("PHP settings of a request", function()
   end
 end)
 
+describe("a request of the script's own to PHP", function()
+  for _, keys in ipairs({ "keepalive = 0", "keepalive = 1, max_conns = 1" }) do
+    it("has the backend's settings, and may bring no others, with " .. keys, function()
+      local r = start({ children = 1 }, {
+        before = "local moongate = require('moongate')",
+        backend = [[ini = { include_path = ".", user_agent = "default" }, ]] .. keys,
+        on_request = [[
+          if req.path == "/own" then
+            local answer = assert(moongate.fastcgi("app", {
+              SCRIPT_FILENAME = ROOT .. "/ini.php", QUERY_STRING = req.query,
+              [req.args.raw or "X"] = "user_agent=raw\nerror_prepend_string=raw",
+            }))
+            return { status = 200, body = answer.body }
+          elseif req.host == "a.example" then
+            return { backend = "app", docroot = ROOT, ini = { user_agent = "secret of a" } }
+          end
+        ]],
+      })
+      finally(function() r:stop() end)
+      local query = "?names=include_path,user_agent,error_prepend_string"
+      local usual = "include_path=.\nuser_agent=default\nerror_prepend_string=\n"
+      local own = usual:gsub("default", "secret of a")
+      for _ = 1, 3 do
+        assert.equal(own, get(r, "/ini.php" .. query, { host = "a.example" }).body)
+        assert.equal(usual, get(r, "/own" .. query).body)
+      end
+      for _, name in ipairs({ "PHP_VALUE", "PHP_ADMIN_VALUE" }) do
+        assert.equal(500, get(r, "/own" .. query .. "&raw=" .. name).status)
+        r.server:wait_log("fastcgi: '" .. name .. "' is refused")
+        assert.equal(usual, get(r, "/ini.php" .. query).body)
+        assert.equal(usual, get(r, "/own" .. query).body)
+      end
+    end)
+  end
+end)
+
+describe("a setting of PHP", function()
+  it("may be empty, or an expression of kinds of errors", function()
+    local r, fpm = start({ children = 1, values = { error_reporting = true } }, {
+      backend = [[ini = {
+        error_reporting = "E_ALL & ~E_DEPRECATED", auto_append_file = "", user_agent = "",
+      }]],
+      on_request = [[
+        local d = { backend = "app", docroot = ROOT }
+        if req.host == "all.example" then
+          local page = ROOT .. "/hello.php"
+          d.ini = { error_reporting = "E_ALL", user_agent = "x", auto_append_file = page }
+        elseif req.host == "few.example" then
+          d.ini = { error_reporting = "(E_WARNING | E_NOTICE) & ~8", user_agent = "" }
+        elseif req.host == "wrong.example" then
+          d.ini = { error_reporting = "E_ALL &" }
+        end
+        do return d end
+      ]],
+    })
+    finally(function() r:stop() end)
+    stage.write(fpm.root, { ["reported.php"] = [[<?php
+      $names = [E_ALL => 'all', E_ALL & ~E_DEPRECATED => 'usual', E_WARNING => 'few'];
+      echo $names[error_reporting()] ?? error_reporting(), ' agent=', ini_get('user_agent'), "\n";
+    ]] })
+    local expected = {
+      ["all.example"] = "all agent=x\nHello from PHP\n", ["few.example"] = "few agent=\n",
+      ["none.example"] = "usual agent=\n",
+    }
+    for _ = 1, 3 do
+      for _, host in ipairs({ "none.example", "all.example", "few.example", "all.example" }) do
+        assert.equal(expected[host], get(r, "/reported.php", { host = host }).body)
+      end
+    end
+    assert.equal(500, get(r, "/reported.php", { host = "wrong.example" }).status)
+    assert.equal(expected["none.example"], get(r, "/reported.php").body)
+    assert.is_nil(r.server:errors():find("Passing INI directive", 1, true), r.server:errors())
+    assert.is_nil(fpm:log():find("Passing INI directive", 1, true), fpm:log())
+  end)
+
+  it("that a reload takes away stays in PHP-FPM, of which the operator is told", function()
+    local r, fpm = start({ children = 1 }, {
+      control = true, backend = [[ini = { include_path = ".", user_agent = "default" }]],
+      on_request = [[
+        if req.host == "a.example" then
+          return { backend = "app", docroot = ROOT, ini = { user_agent = "secret of a" } }
+        end
+      ]],
+    })
+    finally(function() r:stop() end)
+    local function agent(host)
+      return get(r, "/ini.php?names=user_agent", { host = host }).body
+    end
+    -- What `moongate reload` and the log say of a route with these settings for everybody.
+    local function reload(settings)
+      local mark = r.server:mark()
+      r.server:rewrite(r:route({
+        backend = ("ini = { %s }"):format(settings),
+        on_request = "do return { backend = 'app', docroot = ROOT } end",
+      }))
+      local result = r:command("reload")
+      assert.equal(0, result.code, result.stderr)
+      r.server:wait_reloaded(mark)
+      return result.stderr, r.server:errors():sub(mark + 1)
+    end
+    local function assert_told(answer, log)
+      local told = "'ini' no longer names 'user_agent' (backend 'app' at " .. fpm.address .. "): "
+      assert.truthy(answer:find("warning: " .. told, 1, true), answer)
+      assert.truthy(answer:find("; restart PHP-FPM there, or name the setting", 1, true), answer)
+      assert.truthy(log:match("%[warn%] [^\n]*" .. told:gsub("%p", "%%%0")), log)
+    end
+    assert.equal("user_agent=secret of a\n", agent("a.example"))
+    assert_told(reload([[include_path = "."]]))
+    assert.equal("user_agent=secret of a\n", agent("b.example"))
+    -- Both of what it says to do help; a reload that takes nothing away says nothing.
+    assert.equal("", (reload([[include_path = ".", user_agent = "for all"]])))
+    assert.equal("user_agent=for all\n", agent("b.example"))
+    assert_told(reload([[include_path = "."]]))
+    fpm:stop()
+    fpm:restart()
+    assert.equal("user_agent=\n", agent("b.example"))
+    assert.equal("", (reload([[include_path = "."]])))
+  end)
+end)
+
 describe("a child of PHP-FPM", function()
   it("that has served its last request (pm.max_requests) costs nobody an answer", function()
     local r = start({ children = 3, pool = { "pm.max_requests = 9" } }, {

@@ -95,6 +95,8 @@ local PAINS = {
   { "PHP_VALUE sticks to the child and leaks to the next site", {
     { "tests/integration/34-php-engine_spec.lua", "are its own, whoever had the child before" },
     { "tests/integration/34-php-engine_spec.lua", "are its own after a request that died" },
+    { "tests/integration/34-php-engine_spec.lua", "has the backend's settings, and may bring" },
+    { "tests/integration/34-php-engine_spec.lua", "stays in PHP-FPM, of which the operator" },
     { "tests/integration/21-failure_spec.lua", "php_value" },
   } },
   -- 22, a reload and its state, is not of the back side.

@@ -93,6 +93,12 @@ local MISUSES = {
       'fastcgi: expected params with a text or number for each name, got "A" = a table' },
     { [[moongate.fastcgi('app', { 'x' })]],
       'fastcgi: expected params with a text or number for each name, got 1 = "x"' },
+    { [[moongate.fastcgi('app', { PHP_VALUE = 'a=1' })]],
+      "fastcgi: 'PHP_VALUE' is refused: PHP-FPM's processes keep such settings for the next "
+      .. "request, whosever that is; 'ini' of the backend goes with this one too" },
+    { [[moongate.fastcgi('app', { PHP_ADMIN_VALUE = 1 })]],
+      "fastcgi: 'PHP_ADMIN_VALUE' is refused: PHP-FPM's processes keep such settings for the next "
+      .. "request, whosever that is; 'ini' of the backend goes with this one too" },
     { [[moongate.fastcgi('app', {}, {})]], "fastcgi: expected a text as body, got a table" },
     { [[setmetatable(req.args, {}).a = 1]], "cannot change a protected metatable" },
     { [=[("abc"):gsub("b", function() moongate.sleep(0) end)]=],
