@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define PROBE_PAUSE 0.05
-#define MAX_SERVERS 1024
 #define STRANGERS   4 /* grants of unknown servers before a request gives up */
 
 const char *backend_error_name(enum backend_error error)
@@ -111,7 +110,7 @@ static struct server *place_for(struct backend *b)
     for (int i = 0; i < b->count; i++)
         if (b->servers[i]->gone && b->servers[i]->conns == 0)
             return b->servers[i];
-    if (b->count == MAX_SERVERS)
+    if (b->count == BACKEND_SERVERS)
         return NULL;
     struct server **list = realloc(b->servers, (size_t)(b->count + 1) * sizeof *list);
     struct server *s = calloc(1, sizeof *s);
@@ -121,6 +120,13 @@ static struct server *place_for(struct backend *b)
     s->number = b->count;
     s->gone = true; /* until it is filled in */
     return list[b->count++] = s;
+}
+
+static void heed_checks(const struct server *s)
+{
+    const struct backend *b = s->backend;
+    ledger_server_heed(&b->all->seat, s->slot, b->generation, b->settings->health.enabled,
+                       b->settings->load.n > 0);
 }
 
 const char *backend_add_server(struct backend *b, const struct server_settings *settings,
@@ -135,6 +141,8 @@ const char *backend_add_server(struct backend *b, const struct server_settings *
     *s = (struct server){
         .backend = b, .settings = settings, .addr = *addr, .slot = slot, .number = s->number};
     memcpy(s->address, address, sizeof address);
+    if (b->serves)
+        heed_checks(s);
     return NULL;
 }
 
@@ -300,7 +308,7 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
         }
         if (!can_take(s, slot))
             busy = true;
-        else if (out->count < BACKEND_CHOICES)
+        else
             out->list[out->count++] = i;
     }
     if (backend_is_held(b))
@@ -490,6 +498,15 @@ void backend_retire(struct backend *b, struct backend *heir)
     backend_look_into_box(b->all);
 }
 
+void backend_serve(struct backend *b)
+{
+    b->serves = true;
+    for (int i = 0; i < b->count; i++)
+        if (!b->servers[i]->gone)
+            heed_checks(b->servers[i]);
+    backend_look_into_box(b->all);
+}
+
 void backend_refresh(struct backend *b)
 {
     const struct ledger_limits limits = {b->settings->queue, b->settings->per_tenant};
@@ -580,11 +597,39 @@ static void on_grant(void *holder, uint32_t claim, uint32_t slot)
         refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
+/* Whoever came now would not wait. */
+static bool is_hopeless(const struct lease *x)
+{
+    const struct backend *b = x->backend;
+    struct backend_candidates any;
+    if (!x->only)
+        return backend_choose(b, NULL, 0, &any) == CHOICE_NONE;
+    if (backend_is_held(b))
+        return false;
+    return x->server < 0 || b->servers[x->server]->gone ||
+           ledger_tier_of(backend_server(b, x->server), 0) == LEDGER_NO_TIER;
+}
+
+static const char *why_hopeless(const struct lease *x)
+{
+    if (x->only)
+        return "the server that it waited for is drained, or its health checks fail";
+    for (int i = 0; i < x->backend->count; i++)
+        if (!x->backend->servers[i]->gone)
+            return "all servers are drained, or their health checks fail";
+    return "no address of its names could be found";
+}
+
+/* Maybe nobody is left to wait for: then it is answered as those are who come now. */
 static void on_refuse(void *holder)
 {
     struct lease *x = holder;
+    if (!is_hopeless(x))
+        return;
+    const char *why = why_hopeless(x);
     ledger_drop(&x->backend->all->seat, x->claim);
-    refuse(x, BACKEND_QUEUE, "no address of its names could be found");
+    x->server = -1;
+    refuse(x, BACKEND_CONNECT, why);
 }
 
 static void waited_cb(struct deadline *d)

@@ -39,6 +39,7 @@ struct backend {
     int count;
     struct resolver *resolver;
     unsigned generation;
+    bool serves; /* its generation does, or has */
     struct name *names;
     unsigned name_count;
     struct deadline probe; /* a server that is down may be tried again, and somebody waits */

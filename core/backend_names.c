@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
+#define RETRY_PAUSE  2.0 /* after a look-up that failed, or less if the script says so */
 
 static struct server *find_address(const struct backend *b, const struct name *name,
                                    const struct addr *addr)
@@ -74,8 +75,8 @@ static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned c
     name->answered = true;
     name->failed = err != NULL;
     snprintf(name->problem, sizeof name->problem, "%s", err != NULL ? err : "");
-    if (settings->resolve > 0)
-        deadline_set(&name->again, settings->resolve);
+    bool soon = err != NULL && settings->resolve > RETRY_PAUSE;
+    deadline_set(&name->again, soon ? RETRY_PAUSE : settings->resolve);
     if (err == NULL)
         take_addresses(name, list, count);
     else if (name->backend->count == 0) /* whoever waits for the first answer has it now */

@@ -154,6 +154,12 @@ static struct backend *namesake(const struct generation *g, const struct backend
     return NULL;
 }
 
+void generation_serve(struct generation *g)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        backend_serve(g->backends[i]);
+}
+
 void generation_replace(struct generation *g, struct generation *old)
 {
     health_free(old->health);
@@ -162,6 +168,7 @@ void generation_replace(struct generation *g, struct generation *old)
     deadline_set(&old->last, old->settings->stop_timeout);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], namesake(g, old->backends[i]));
+    generation_serve(g); /* when the old one makes no check any more */
 }
 
 void generation_refresh(struct generation *g)

@@ -37,7 +37,9 @@ struct generation *generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
 /* It will never serve: drops it, with all that its on_start has begun. */
 void generation_reject(struct generation *g);
-/* `g` serves in place of `old`: it takes over the kept connections of servers that both have; those
+/* `g` serves from now on, as the first one of this process. */
+void generation_serve(struct generation *g);
+/* The same in place of `old`: it takes over the kept connections of servers that both have; those
  * that only the old one has get nothing new. */
 void generation_replace(struct generation *g, struct generation *old);
 /* A generation that was prepared after this one has been given up: what it told the ledger of its

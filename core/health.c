@@ -159,7 +159,8 @@ static void take_status(struct probe *p, struct str body)
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     unsigned busy = count_of(body, "\"state\":\"Running\"") +
                     count_of(body, "\"state\":\"Finishing\"") + number_of(body, "\"listen queue\"");
-    slot->others = busy > slot->active ? busy - slot->active : 0;
+    if (!slot->unmeasured) /* by the settings that serve now */
+        slot->others = busy > slot->active ? busy - slot->active : 0;
 }
 
 static void take_answer(struct probe *p)
@@ -210,7 +211,7 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
 static void on_fail(void *ctx, enum backend_error error, const char *detail)
 {
     struct probe *p = ctx;
-    if (error == BACKEND_QUEUE)
+    if (error == BACKEND_QUEUE || p->stream.server < 0) /* it was not asked */
         forget(p);
     else
         verdict(p, false, detail);

@@ -459,6 +459,21 @@ void ledger_refuse_all(struct ledger_seat *seat, uint32_t group)
     ledger_unlock_group(g);
 }
 
+void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    double now = ledger_now();
+    if (g->queued == 0 || g->held)
+        return;
+    unsigned best = tiers_of(l, g, now).best;
+    for (uint32_t t = g->waiting; t != LEDGER_NONE; t = l->tenants[t].next)
+        for (uint32_t at = l->tenants[t].head; at != LEDGER_NONE; at = l->claims[at].next) {
+            const struct claim *c = &l->claims[at];
+            bool named = c->only && c->server != LEDGER_NONE;
+            if ((named ? ledger_tier_of(&l->servers[c->server], now) : best) == LEDGER_NO_TIER)
+                ledger_post(l, seat, at, EVENT_REFUSE);
+        }
+}
+
 /* --- the box --- */
 
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker)

@@ -47,6 +47,8 @@ struct ledger_server {
     bool down;                            /* failed too often; tried again at retry_at */
     uint32_t retired;                     /* for generations after this one; 0: for none */
     bool sick;                            /* its health checks fail */
+    bool unchecked, unmeasured;           /* who serves now has no health checks, no load */
+    uint32_t heeded;                      /* the generation that said so */
     bool gone;                            /* no worker knows it as an address of the backend */
     uint32_t fails;                       /* since failed_at, for fail_timeout */
     double failed_at, retry_at, up_since; /* monotonic seconds */
@@ -66,7 +68,7 @@ struct ledger_seat {
     uint32_t free; /* claims of this worker that are free */
     bool posted;   /* something for ourselves is in the box: collect it soon */
     void (*on_grant)(void *holder, uint32_t claim, uint32_t server);
-    void (*on_refuse)(void *holder); /* nothing is left to wait for */
+    void (*on_refuse)(void *holder); /* nothing may be left to wait for; it waits until dropped */
     void (*on_give_up)(void *holder);
 };
 
@@ -115,6 +117,12 @@ uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
 /* Only requests of generations up to this one still go there; until somebody opens it again. */
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation);
+
+/* A generation that serves has health checks for the server, and load. Where it has not, what
+ * others have found out before is forgotten, and what they still find out is not heard. Nor is a
+ * generation that comes after a later one. */
+void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
+                        bool load);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);

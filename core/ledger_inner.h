@@ -149,6 +149,8 @@ void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t cl
 uint32_t ledger_room_of(const struct ledger *l, const struct group *g);
 /* Grants what can be granted now, and asks for idle connections whose places others wait for. */
 void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g);
+/* A server may have been the last: those who wait and can have nobody are asked to look. */
+void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group *g);
 
 /* --- ledger_servers.c --- */
 

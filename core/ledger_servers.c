@@ -345,6 +345,7 @@ void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held)
     for (uint32_t at = g->servers; held && at != LEDGER_NONE; at = l->servers[at].next)
         give_up_all(l, seat, &l->servers[at]);
     ledger_pump(l, seat, g);
+    ledger_refuse_lost(l, seat, g);
     ledger_unlock_group(g);
 }
 
@@ -364,6 +365,7 @@ void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
     if (draining)
         give_up_all(seat->ledger, seat, s);
     ledger_pump(seat->ledger, seat, g);
+    ledger_refuse_lost(seat->ledger, seat, g);
     ledger_unlock_group(g);
 }
 
@@ -385,6 +387,26 @@ void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct gr
         ledger_set_worker(&l->known[at], worker, false);
         leave_server(l, seat, at);
     }
+}
+
+void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
+                        bool load)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    if (generation >= s->heeded) { /* else of a worker that ends and does not know */
+        s->heeded = generation;
+        s->unchecked = !checks;
+        s->unmeasured = !load;
+    }
+    if (s->unchecked) {
+        s->sick = false;
+        s->check_streak = 0;
+    }
+    if (s->unmeasured)
+        s->others = 0;
+    ledger_pump(seat->ledger, seat, g); /* it may be in service again */
+    ledger_unlock_group(g);
 }
 
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation)
@@ -466,7 +488,7 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
 {
     struct ledger_server *s;
     struct group *g = lock_server(seat, server, &s);
-    bool against = good == s->sick, changed = false;
+    bool against = good == s->sick && !s->unchecked, changed = false;
     s->check_streak = against ? s->check_streak + 1 : 0;
     if (against && s->check_streak >= (good ? rise : fall)) {
         s->sick = !good;
@@ -477,6 +499,7 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
             is_back(s);
         }
         ledger_pump(seat->ledger, seat, g);
+        ledger_refuse_lost(seat->ledger, seat, g);
     }
     ledger_unlock_group(g);
     return changed;

@@ -554,7 +554,7 @@ static int pick(struct proxy *px, const struct backend_candidates *candidates)
     px->cookie = STR(""); /* that an attempt before this one wanted to set */
     if (backend_server_count(b) == 1)
         return candidates->list[0];
-    struct script_server list[BACKEND_CHOICES];
+    static struct script_server list[BACKEND_SERVERS]; /* large, and in use only here */
     unsigned chosen, queued = backend_queued(b);
     for (unsigned i = 0; i < candidates->count; i++) {
         int server = candidates->list[i];

@@ -309,7 +309,7 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
 {
     struct stream *s = user;
     s->server = s->lease.server;
-    if (error == BACKEND_CONNECT)
+    if (error == BACKEND_CONNECT && s->server >= 0) /* else nobody was left to ask */
         backend_failed(s->request->backend, s->server, detail);
     finish(s);
     s->ops->on_fail(s->ctx, error, detail);

@@ -393,6 +393,7 @@ static const char *start(struct worker *w, const struct worker_config *config, c
         close(config->route.snapshot);
     if (w->generation == NULL)
         return *err;
+    generation_serve(w->generation);
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
     w->clients.ctx = w;

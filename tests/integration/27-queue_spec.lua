@@ -581,4 +581,87 @@ describe("drain", function()
     receive_all(send_many(r, 10, "delay=20&Back"))
     assert.is_true(r:shares("Back")[1] >= 3)
   end)
+
+  -- A request that has the only place of each server for seconds, and some that wait.
+  local function start_full(options)
+    local r = rig.start({
+      workers = 2, control = true, responder = { count = options.count },
+      backend = [[max_conns = 1, queue_timeout = "120s", attempts = 1]],
+      settings = options.settings, on_request = options.on_request,
+    })
+    local working = send_many(r, options.count, "delay=4000&Work")
+    r:wait_started("Work", options.count)
+    local target = options.named and "s=" .. http.escape(r.back.addresses[1]) or "who&Wait"
+    local waiting = send_many(r, 4, target)
+    poll.wait(function() return r:status().backends[1].queued == 4 end, "four that wait")
+    return r, working, waiting
+  end
+
+  -- Far below queue_timeout, and enough for a busy machine.
+  local function receive_soon(waiting)
+    local begun = socket.gettime()
+    local counts, replies = receive_all(waiting)
+    assert.is_true(socket.gettime() - begun < 30)
+    return counts, replies
+  end
+
+  it("of the only server answers those who wait as it does those who come", function()
+    local r, working, waiting = start_full({
+      count = 1, settings = [[on_error = function(req, err)
+        return { status = err.status, headers = { ["Retry-After"] = "1" }, body = err.kind }
+      end]],
+    })
+    finally(function()
+      close_each(working)
+      r:stop()
+    end)
+    local mark = r.server:mark()
+    -- It does not wait for the one that works.
+    assert.equal(1, r:command("drain", "app", r.back.addresses[1], "--wait=50ms").code)
+    local counts, replies = receive_soon(waiting)
+    assert.same({ [503] = 4 }, counts)
+    local new = r:get("New")
+    assert.equal(503, new.status)
+    for _, res in ipairs(replies) do
+      assert.equal(new.body, res.body)
+      assert.equal("connect", res.body)
+    end
+    r.server:wait_log("all servers are drained, or their health checks fail", 5, mark)
+    r:tell("undrain", "app", r.back.addresses[1])
+    assert.same({ [200] = 1 }, receive_all(working))
+    working = {}
+    assert.equal(200, r:get("").status)
+    assert.is_nil(r:shares("Wait")[1])
+  end)
+
+  it("answers those who wait for that server and no other", function()
+    local r, working, waiting = start_full({
+      count = 2, named = true,
+      on_request = [[
+        do return { backend = "app", docroot = "/srv/app", server = req.args.s } end
+      ]],
+    })
+    finally(function()
+      close_each(working)
+      r:stop()
+    end)
+    r:command("drain", "app", r.back.addresses[1], "--wait=50ms")
+    assert.same({ [503] = 4 }, (receive_soon(waiting)))
+  end)
+
+  it("of one of two servers leaves those who wait to the other", function()
+    local r, working, waiting = start_full({ count = 2 })
+    finally(function()
+      close_each(working)
+      r:stop()
+    end)
+    r:command("drain", "app", r.back.addresses[1], "--wait=50ms")
+    assert.is_true(waiting[1].conn:silent(0.1))
+    assert.equal(4, r:status().backends[1].queued)
+    local counts, replies = receive_all(waiting)
+    assert.same({ [200] = 4 }, counts)
+    for _, res in ipairs(replies) do
+      assert.equal("2", res.headers["x-listener"])
+    end
+  end)
 end)

@@ -105,6 +105,50 @@ describe("round_robin", function()
   end)
 end)
 
+describe("eighty servers", function()
+  local COUNT = 80
+  local r
+
+  setup(function()
+    r = rig.start({
+      responder = { count = COUNT },
+      backends = function(addresses)
+        local list = {}
+        for i, address in ipairs(addresses) do
+          list[i] = ("%q"):format(address)
+        end
+        local text = table.concat(list, ", ")
+        return ([[by_key = { servers = { %s }, balance = "hash" }]]):format(text)
+      end,
+      on_request = [[
+        if req.args.k then
+          return { backend = "by_key", docroot = "/srv/app", hash_key = req.args.k }
+        end
+      ]],
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  it("have a turn each", function()
+    for round = 1, 2 do
+      assert.equal(COUNT, size_of(shares(r, COUNT)), "round " .. round)
+    end
+  end)
+
+  it("have keys each, which stay", function()
+    local first, seen = {}, {}
+    for i = 1, 400 do
+      first[i] = who(r, "k=user" .. i)
+      seen[first[i]] = true
+    end
+    assert.is_true(size_of(seen) > COUNT * 0.9) -- 79.5 are expected
+    for i = 1, 100 do
+      assert.equal(first[i], who(r, "k=user" .. i))
+    end
+  end)
+end)
+
 describe("least_conn", function()
   for _, workers in ipairs({ 1, 2 }) do
     it(("knows what all workers have in use (%d workers)"):format(workers), function()

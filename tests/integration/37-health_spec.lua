@@ -313,7 +313,50 @@ describe("a health check", function()
   end)
 end)
 
+describe("a reload without `health`", function()
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("puts what it had taken out into service (%d workers)"):format(workers), function()
+      local r = rig.start({
+        workers = workers, control = true, -- there is no page that says pong
+        backend = [[health = { interval = "50ms", fall = 1, rise = 2 }]],
+      })
+      finally(function() r:stop() end)
+      r.server:wait_log("is out of service")
+      assert.equal(503, r:get("").status)
+      r.server:reload_fails(r:route({
+        backend = "", settings = [[on_start = function() error("not today") end]],
+      }))
+      assert.equal(503, r:get("").status) -- a refused reload changes nothing
+      r.server:reload(r:route({ backend = "" }))
+      get_many(r, 20, "")
+      assert.is_true(r:status().backends[1].servers[1].up)
+      r.server:reload(r:route())
+      poll.wait(function()
+        return r:get("").status == 503
+      end, "the checks to count again")
+    end)
+  end
+end)
+
 describe("load = \"status\"", function()
+  it("counts no more after a reload without it", function()
+    local page = process.tempdir("page") .. "/status"
+    process.write_file(page, "body=" .. http.escape('{"listen queue":40,"processes":[]}'))
+    local r = rig.start({
+      control = true, workers = 2, backend = [[load = "status"]],
+      responder = { args = { "--page", "/status=" .. page } },
+    })
+    finally(function() r:stop() end)
+    local function load_of()
+      return r:status().backends[1].servers[1].load
+    end
+    poll.wait(function()
+      return load_of() >= 40
+    end, "the status to count")
+    r.server:reload(r:route({ backend = "" }))
+    assert.is_true(load_of() < 40)
+  end)
+
   it("sends more to the server that says it has less to do", function()
     local page = process.tempdir("page") .. "/status"
     -- As PHP-FPM's `json&full`, of which so many processes are at work.

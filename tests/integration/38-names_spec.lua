@@ -182,6 +182,39 @@ describe("a server given by name", function()
     assert.equal("2", who())
   end)
 
+  it("that nobody knows at the start is soon asked for again, however long `resolve` is", function()
+    start({}, { workers = 2, backend = [[resolve = "1h"]] })
+    finally(stop)
+    assert.equal(503, r:get("").status)
+    names:set({ ["app.test"] = { HOSTS[2] } })
+    for _ = 1, 6 do -- in each worker
+      wait_answered(15)
+    end
+    assert.equal("2", who())
+  end)
+
+  it("that nobody knows keeps a held backend's requests waiting", function()
+    start({}, {
+      control = true, backend = [[resolve = "50ms", queue_timeout = "120s"]],
+    })
+    finally(stop)
+    assert.equal(503, r:get("").status)
+    r:tell("hold", "app")
+    local waiting = http.open(r.address)
+    waiting:send({ path = rig.target("") })
+    local before = names:asked("app.test")
+    poll.wait(function()
+      return names:asked("app.test") >= before + 6 -- two for each time: IPv4 and IPv6
+    end, "more look-ups")
+    assert.is_true(waiting.conn:silent(0.05))
+    names:set({ ["app.test"] = { HOSTS[2] } })
+    r:tell("resume", "app")
+    local res = waiting:receive()
+    assert.is_true(res.status == 200 or res.status == 503) -- 503: not asked again yet
+    waiting:close()
+    wait_answered()
+  end)
+
   it("does not hold up anybody else while the DNS server is silent", function()
     names = dns.start({})
     names:silence(true)

@@ -94,7 +94,7 @@
 #define OUT_MARK       (256 * 1024)  /* no more is made while so much waits to be written */
 #define PATTERN_SIZE   (1024 * 1024) /* 65536 lines of 16 bytes */
 #define BODY_RECORD    65528         /* what PHP-FPM makes of a large body */
-#define LISTENERS_MAX  16
+#define LISTENERS_MAX  128
 #define PAGES_MAX      4
 #define PAGE_SIZE      4096
 

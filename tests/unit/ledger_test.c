@@ -462,6 +462,50 @@ static void test_operators(void)
     end(g);
 }
 
+/* Who waits without hope is told when the last server goes; whoever asks then knows it. */
+static void test_last_server(void)
+{
+    struct ask a, b, c, d;
+    begin("those who wait are refused when the last server is drained");
+    uint32_t g = open_group(10, 0), s = open_server(g, "unix:/a", 1),
+             t = open_server(g, "unix:/b", 1);
+    const struct ledger_wish only = {
+        .group = g, .server = s, .only = true, .avoid = LEDGER_NONE, .holder = &d};
+    ask(&a, 0, g, s, 0);
+    ask(&b, 1, g, t, 0);
+    check_int(ask(&c, 1, g, LEDGER_NONE, 0), LEDGER_WAITING);
+    check_int(want(&d, 2, &only), LEDGER_WAITING);
+    ledger_drain(&seats[3], s, true);
+    collect();
+    check_int(d.refusals, 1); /* it wants no other */
+    check_int(c.state, WAITING);
+    ledger_hold(&seats[0], g, true);
+    ledger_drain(&seats[3], t, true);
+    collect();
+    check_int(c.state, WAITING); /* as whoever comes now */
+    ledger_hold(&seats[0], g, false);
+    collect();
+    check_int(c.refusals, 1);
+    check_int(a.state, ACTIVE);
+    drop(&a);
+    drop(&b);
+    check_empty(g);
+    end(g);
+
+    begin("and when its checks fail");
+    g = open_group(10, 0);
+    s = open_server(g, "unix:/a", 1);
+    ask(&a, 0, g, s, 0);
+    check_int(ask(&c, 1, g, s, 0), LEDGER_WAITING);
+    check(!ledger_checked(&seats[2], s, false, 1, 2));
+    collect();
+    check_int(c.state, WAITING);
+    check(ledger_checked(&seats[2], s, false, 1, 2));
+    collect();
+    check_int(c.refusals, 1);
+    end(g);
+}
+
 static void test_tiers(void)
 {
     struct ask a, b;
@@ -615,6 +659,34 @@ static void test_checks(void)
     ledger_check_over(&seats[1], s, 1);
     check(ledger_check_due(&seats[2], s, 1, 60));
     end(g);
+
+    begin("checks that the settings have no more count no more");
+    g = open_group(10, 0);
+    s = open_server(g, "unix:/a", 1);
+    x = server_at(s);
+    ledger->servers[s].others = 40;
+    check(!ledger_checked(&seats[0], s, false, 1, 2));
+    check(ledger_checked(&seats[0], s, false, 1, 2));
+    check_int(ask(&a, 1, g, LEDGER_NONE, 0), LEDGER_WAITING);
+    ledger_server_heed(&seats[2], s, 1, true, true);
+    collect();
+    check(x->sick);
+    check_int(a.state, WAITING);
+    check_int(x->others, 40);
+    ledger_server_heed(&seats[2], s, 2, false, false);
+    collect();
+    check(!x->sick);
+    check_int(a.state, ACTIVE);
+    check_int(x->others, 0);
+    for (int i = 0; i < 5; i++) /* of a worker that has the settings of before */
+        check(!ledger_checked(&seats[0], s, false, 1, 2));
+    check(!x->sick);
+    ledger_server_heed(&seats[0], s, 1, true, true); /* likewise */
+    check(!ledger_checked(&seats[0], s, false, 1, 1));
+    ledger_server_heed(&seats[2], s, 3, true, false);
+    check(!ledger_checked(&seats[0], s, false, 1, 2));
+    check(ledger_checked(&seats[0], s, false, 1, 2));
+    end(g);
 }
 
 /* --- groups and servers that come and go --- */
@@ -751,6 +823,7 @@ int main(void)
     test_release();
     test_drop();
     test_operators();
+    test_last_server();
     test_tiers();
     test_failures();
     test_checks();
