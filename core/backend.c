@@ -98,6 +98,8 @@ static uint32_t open_slot(struct backend *b, const struct server_settings *setti
         .slow_start = b->settings->slow_start,
         .weight = settings->weight,
         .backup = settings->backup,
+        .prepared = !b->serves,
+        .generation = b->generation,
     };
     uint32_t slot = ledger_server_open(&b->all->seat, b->group, str_of(address), &limits);
     backend_look_into_box(b->all);
@@ -178,7 +180,7 @@ static void probe_cb(struct deadline *d)
 struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
                             struct resolver *resolver, unsigned generation, const char **err)
 {
-    const struct ledger_limits limits = {settings->queue, settings->per_tenant};
+    const struct ledger_limits limits = {settings->queue, settings->per_tenant, true};
     struct backend *b = calloc(1, sizeof *b);
     if (b == NULL || (b->names = calloc(settings->server_count + 1, sizeof *b->names)) == NULL)
         abort();
@@ -501,6 +503,7 @@ void backend_retire(struct backend *b, struct backend *heir)
 void backend_serve(struct backend *b)
 {
     b->serves = true;
+    backend_refresh(b);
     for (int i = 0; i < b->count; i++)
         if (!b->servers[i]->gone)
             heed_checks(b->servers[i]);
@@ -509,7 +512,7 @@ void backend_serve(struct backend *b)
 
 void backend_refresh(struct backend *b)
 {
-    const struct ledger_limits limits = {b->settings->queue, b->settings->per_tenant};
+    const struct ledger_limits limits = {b->settings->queue, b->settings->per_tenant, !b->serves};
     ledger_open(&b->all->seat, b->settings->name, &limits);
     ledger_close(&b->all->seat, b->group);
     for (int i = 0; i < b->count; i++)

@@ -45,8 +45,8 @@ const struct backend_settings *backend_settings(const struct backend *b);
 /* Another generation serves now, with `heir` in this one's place (NULL: with nothing). The heir
  * gets the idle connections to servers that it has, too; what it doesn't have gets nothing new. */
 void backend_retire(struct backend *b, struct backend *heir);
-/* Its generation is the one that serves from now on: what the checks of earlier ones have found out
- * counts only where it has such checks, too. */
+/* Its generation is the one that serves from now on: its limits count, and what the checks of
+ * earlier ones have found out counts only where it has such checks, too. */
 void backend_serve(struct backend *b);
 /* Says to the ledger again what this backend's limits are. */
 void backend_refresh(struct backend *b);

@@ -84,6 +84,8 @@ static bool may_have(const struct ledger *l, const struct tiers *t, const struct
         return false;
     if (l->servers[server].retired != 0 && c->generation > l->servers[server].retired)
         return false;
+    if (c->generation < l->servers[server].since) /* a generation after it has brought it */
+        return false;
     if (c->avoid == server) /* better than none */
         return t->best_count == 1 && t->second == LEDGER_NO_TIER;
     return tier == tier_for(l, t, c);

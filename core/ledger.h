@@ -45,6 +45,7 @@ struct ledger_server {
     bool skipped;     /* for one pass: nobody who waits may have it */
     bool draining;
     bool down;                            /* failed too often; tried again at retry_at */
+    uint32_t since;                       /* the first generation that knows it */
     uint32_t retired;                     /* for generations after this one; 0: for none */
     bool sick;                            /* its health checks fail */
     bool unchecked, unmeasured;           /* who serves now has no health checks, no load */
@@ -75,12 +76,15 @@ struct ledger_seat {
 struct ledger_limits {
     uint32_t queue;      /* for each server */
     uint32_t per_tenant; /* 0: no limit */
+    bool prepared;       /* of a generation that does not serve yet: what stands goes on to count */
 };
 
 struct ledger_server_limits {
     uint32_t max_conns, keepalive, max_fails;
     double fail_timeout, slow_start, weight;
     bool backup;
+    bool prepared; /* as in ledger_limits */
+    uint32_t generation;
 };
 
 /* Seconds of the clock that all processes share. */
@@ -103,7 +107,8 @@ int ledger_wake_fd(const struct ledger_seat *seat);
  * more, see `posted`. */
 void ledger_collect(struct ledger_seat *seat);
 
-/* The group of that name, made where there is none; its limits are these from now on. LEDGER_NONE:
+/* The group of that name, made where there is none; its limits are these from now on, unless they
+ * are of a generation that may never serve. LEDGER_NONE:
  * there are too many. Close it once for each time it was opened. */
 uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits);
 void ledger_close(struct ledger_seat *seat, uint32_t group);

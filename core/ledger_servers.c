@@ -199,8 +199,10 @@ uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct led
     struct group *g = lock_named(seat->ledger, hash_of(name), &at);
     if (g == NULL)
         return LEDGER_NONE;
-    g->queue = limits->queue;
-    g->per_tenant = limits->per_tenant;
+    if (!limits->prepared || !is_referred(seat->ledger, g)) {
+        g->queue = limits->queue;
+        g->per_tenant = limits->per_tenant;
+    }
     if (g->refs[seat->worker] < UINT16_MAX)
         g->refs[seat->worker]++;
     ledger_pump(seat->ledger, seat, g); /* a tenant's share may be larger now */
@@ -271,6 +273,17 @@ static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, ui
     return at;
 }
 
+static void set_limits(struct ledger_server *s, const struct ledger_server_limits *limits)
+{
+    s->max_conns = limits->max_conns;
+    s->keepalive = limits->keepalive;
+    s->max_fails = limits->max_fails;
+    s->fail_timeout = limits->fail_timeout;
+    s->slow_start = limits->slow_start;
+    s->weight = limits->weight;
+    s->backup = limits->backup;
+}
+
 static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t key,
                             const struct ledger_server_limits *limits)
 {
@@ -281,14 +294,11 @@ static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t k
         at = new_server(l, g, group, key);
     if (at != LEDGER_NONE) {
         struct ledger_server *s = &l->servers[at];
-        s->max_conns = limits->max_conns;
-        s->keepalive = limits->keepalive;
-        s->max_fails = limits->max_fails;
-        s->fail_timeout = limits->fail_timeout;
-        s->slow_start = limits->slow_start;
-        s->weight = limits->weight;
+        if (s->gone || s->since > limits->generation)
+            s->since = limits->generation;
+        if (s->gone || !limits->prepared)
+            set_limits(s, limits);
         s->retired = 0;
-        s->backup = limits->backup;
         s->gone = false;
         if (l->server_refs[at][seat->worker] < UINT16_MAX)
             l->server_refs[at][seat->worker]++;

@@ -503,6 +503,50 @@ describe("backends", function()
     assert.truthy(bytes:find("X-Listener: 1", 1, true), bytes)
   end)
 
+  it("that are new are not for those who wait since before", function()
+    local r = rig.start({
+      backend = "max_conns = 2, queue = 100", responder = { count = 4 }, control = true,
+      servers = function(list) return ("%q"):format(list[1]) end,
+    })
+    local run = load.start(r.address, {
+      { clients = 20, requests = 20, path = rig.target("delay=150&who&body=x") },
+    })
+    finally(function() run:abandon() r:stop() end)
+    r:wait_started("body=x", 4) -- the first ones have been answered, the others wait
+    r.server:reload(r:route({
+      backend = "max_conns = 2, queue = 100",
+      servers = function(list) return ("%q, %q, %q"):format(list[2], list[3], list[4]) end,
+    }))
+    load.assert_all(run:finish(20).all, 200)
+    assert.equal(200, r:get("who").status)
+    assert.is_nil(r.server:errors():find("the queue is full", 1, true))
+  end)
+
+  it("keep their limits while a reload is prepared that is refused then", function()
+    local limits = "max_conns = 8, queue = 100"
+    local r = rig.start({ backend = limits, control = true })
+    finally(function() r:stop() end)
+    r.server:rewrite(r:route({
+      backend = "max_conns = 1, queue = 0", before = "local m = require('moongate')",
+      settings = [[on_start = function()
+        m.log("info", "it is being prepared")
+        m.sleep(1.5)
+        error("refused")
+      end]],
+    }))
+    r.server.process:kill("HUP")
+    r.server:wait_log("it is being prepared")
+    local result = load.run(r.address, {
+      { clients = 8, requests = 24, path = rig.target("delay=50&body=x") },
+    })
+    load.assert_all(result.all, 200)
+    r.server:wait_log("the reload failed")
+    result = load.run(r.address, {
+      { clients = 8, requests = 24, path = rig.target("delay=50&body=x") },
+    })
+    load.assert_all(result.all, 200)
+  end)
+
   it("get more and fewer places under load", function()
     local function limited(places)
       return { backend = ("max_conns = %d, keepalive = %d"):format(places, places) }

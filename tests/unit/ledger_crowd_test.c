@@ -366,7 +366,7 @@ static bool move(unsigned worker, struct ask *hands)
 static int work(unsigned worker)
 {
     struct ask hands[HANDS] = {{.state = GONE}};
-    const struct ledger_limits limits = {100, 3};
+    const struct ledger_limits limits = {100, 3, false};
     struct ledger_server_limits two = usual;
     two.max_conns = 2;
     sit_down(worker);

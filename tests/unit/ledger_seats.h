@@ -78,7 +78,7 @@ static inline void begin(const char *name)
 
 static inline uint32_t open_group(uint32_t queue, uint32_t per_tenant)
 {
-    const struct ledger_limits limits = {queue, per_tenant};
+    const struct ledger_limits limits = {queue, per_tenant, false};
     uint32_t group = LEDGER_NONE;
     for (unsigned i = 0; i < WORKERS; i++)
         group = ledger_open(&seats[i], STR("php"), &limits);

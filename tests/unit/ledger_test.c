@@ -755,7 +755,7 @@ static void test_groups(void)
     sit_down(0);
     struct ledger_seat last = {.on_grant = on_grant};
     ledger_join(&last, ledger, 599);
-    const struct ledger_limits any = {1, 0};
+    const struct ledger_limits any = {1, 0, false};
     uint32_t big = ledger_open(&last, STR("php"), &any);
     check_int(ledger_open(&seats[0], STR("php"), &any), big);
     check_int(ledger->groups[big].refs[599], 1);
@@ -765,7 +765,7 @@ static void test_groups(void)
 
     begin("a group is found by its name, by all workers, and freed by the last");
     uint32_t g = open_group(10, 0), s = open_server(g, "unix:/a", 2);
-    const struct ledger_limits less = {1, 1};
+    const struct ledger_limits less = {1, 1, false};
     check_int(ledger_open(&seats[0], STR("php"), &less), g); /* a reload: both live for a while */
     check_int(ledger_queue_room(&seats[3], g), 1);
     check(ledger_open(&seats[0], STR("other"), &less) != g);
@@ -794,7 +794,7 @@ static void test_groups(void)
 
     begin("there are as many groups as there are, whoever died with them");
     char name[32];
-    const struct ledger_limits limits10 = {10, 0};
+    const struct ledger_limits limits10 = {10, 0, false};
     for (unsigned i = 0; i < LEDGER_GROUPS; i++) {
         snprintf(name, sizeof name, "backend %u", i);
         g = ledger_open(&seats[0], str_of(name), &limits10);
