@@ -10,6 +10,8 @@
 
 #define LINK_TEXT 65536
 #define LINK_FDS  250 /* SCM_MAX_FD is 253 */
+/* In LINK_PREPARE: the logs and the script's files are the others. */
+#define LINK_SOCKETS (LINK_FDS - 3)
 
 enum link_type {
     /* From the worker. */

@@ -103,13 +103,18 @@ const char *listener_open(const struct listen_spec *spec, int *fds, unsigned cou
     }
     bool local = addr.sa.sa_family == AF_UNIX;
     int err = more ? 0 : local ? clear_stale(&addr) : check_free(&addr);
-    for (unsigned i = 0; i < count && err == 0; i++) {
-        if (i > 0 && local)
-            fds[i] = fds[0];
+    unsigned opened = 0;
+    for (; opened < count && err == 0; opened++) {
+        if (opened > 0 && local)
+            fds[opened] = fds[0];
         else
-            err = open_one(spec, &addr, &fds[i]);
+            err = open_one(spec, &addr, &fds[opened]);
     }
-    return err == 0 ? NULL : describe(spec, &addr, err);
+    if (err == 0)
+        return NULL;
+    for (unsigned i = 0; i + 1 < opened; i++) /* the last one has not come to be */
+        close(fds[i]);
+    return describe(spec, &addr, err);
 }
 
 const char *listener_make_folder(const char *address)

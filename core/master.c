@@ -50,13 +50,6 @@ void master_say(const char *fmt, ...)
     va_end(args);
 }
 
-void master_child_signals(const struct master *m)
-{
-    for (int i = 1; i < 32; i++)
-        signal(i, SIG_DFL);
-    sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
-}
-
 int master_memory_file(void)
 {
     int fd = memfd_create("moongate-script", MFD_CLOEXEC);
@@ -64,11 +57,6 @@ int master_memory_file(void)
 }
 
 /* --- the first load --- */
-
-static void loader_child(void *ctx)
-{
-    master_child_signals(ctx);
-}
 
 /* True when the administrator wants to stop; a loader that never comes to an end must not keep us.
  */
@@ -90,7 +78,7 @@ static bool load_once(struct master *m)
     const struct loader_config config = {.route = &m->options->route,
                                          .user = &m->user,
                                          .snapshot = m->snapshot,
-                                         .child = loader_child,
+                                         .child = master_loader_child,
                                          .ctx = m};
     enum loader_result result = LOADER_FAILED;
     if (loader_start(&loader, &config)) {
@@ -156,15 +144,7 @@ static void run_worker(struct master *m, unsigned index, int socket)
     config.socket_count =
         master_sockets_of(m, index, m->worker_count, config.specs, config.sockets);
     master_child_signals(m);
-    close(m->signals);
-    master_close_sockets(m, (int)index);
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].socket > 0)
-            close(m->workers[i].socket);
-    if (m->successor_fd > 0)
-        close(m->successor_fd);
-    notify_close_rest();
-    watch_free(m->watch);
+    master_let_go(m, (int)index);
     loader_forget(&m->reload.loader);
     int status = worker_run(&config);
     for (unsigned i = 0; i < m->listening_count; i++) {
@@ -248,15 +228,20 @@ void master_stop(struct master *m, int signal)
     }
 }
 
-static bool write_pid_file(const struct master *m)
+/* Written over, not emptied first: where that fails, the one whose place we take keeps what it has.
+ */
+static bool write_pid_file(const char *path)
 {
-    const char *path = m->options->pid_file;
-    FILE *f = path != NULL ? fopen(path, "we") : NULL;
-    if (f != NULL) {
-        fprintf(f, "%d\n", (int)getpid());
-        fclose(f);
-    }
-    return path == NULL || f != NULL;
+    char text[16];
+    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    bool ok = fd >= 0 && write(fd, text, (size_t)n) == n &&
+              (ftruncate(fd, n) == 0 || errno == EINVAL); /* /dev/null has no size */
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    errno = err;
+    return ok;
 }
 
 bool master_all_ready(const struct master *m)
@@ -310,13 +295,13 @@ static void announce(struct master *m)
 {
     if (m->announced || m->stopping || !master_all_ready(m))
         return;
-    m->announced = true;
-    if (!write_pid_file(m)) {
+    if (m->options->pid_file != NULL && !write_pid_file(m->options->pid_file)) {
         master_say("pid file %s: %s", m->options->pid_file, strerror(errno));
         m->failed = true;
-        master_stop(m, SIGTERM);
+        master_stop(m, SIGTERM); /* before we are announced: a predecessor keeps its sockets */
         return;
     }
+    m->announced = true;
     notify_close_rest();
     master_show_listeners(m);
     say_serving(m);
@@ -458,7 +443,7 @@ static void reap(struct master *m)
 {
     int status;
     pid_t pid;
-    /* The loader is waited for where its words are read. */
+    /* The loader, and a successor until it serves, are waited for where their words are read. */
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         pid = m->workers[i].pid;
         if (pid > 0 && waitpid(pid, &status, WNOHANG) == pid)
@@ -466,8 +451,8 @@ static void reap(struct master *m)
     }
     if (m->companion > 0 && (pid = waitpid(m->companion, &status, WNOHANG)) == m->companion)
         reap_companion(m, pid, status);
-    if (m->successor > 0)
-        waitpid(m->successor, &status, WNOHANG); /* its pipe says what has become of it */
+    if (m->handed_over)
+        waitpid(m->successor, &status, WNOHANG);
 }
 
 /* --- scripts that run too long --- */
@@ -710,8 +695,8 @@ static bool share(struct master *m)
     m->board->master = getpid();
     m->board->workers = m->worker_count;
     m->board->generation = m->generation;
-    if (!shared_folder_inherit(&m->shared, m->user.uid, m->plan.shared) &&
-        !shared_folder_make(&m->shared, m->user.uid, m->user.gid, m->plan.shared))
+    if (!shared_folder_inherit(&m->shared, &m->user, m->plan.shared) &&
+        !shared_folder_make(&m->shared, &m->user, m->plan.shared))
         log_warn("moongate.shared can't be used: %s", m->shared.problem);
     return true;
 }
@@ -783,7 +768,7 @@ int master_run(const struct master_options *options)
     m = (struct master){.options = options, .error_log = -1, .access_log = -1};
     m.watchdog = notify_watchdog();
     notify_init();
-    m.is_successor = getenv("MOONGATE_SUCCESSOR") != NULL;
+    m.is_successor = master_is_successor();
     raise_limits();
     block_signals(&m);
     if (prepare(&m))

@@ -1,7 +1,7 @@
 /*
  * master_inner - the master's state, for master*.c only: master.c is signals, workers and the main
  * loop; master_sockets.c the listening sockets and logs; master_reload.c reloads; master_upgrade.c
- * the companion and another binary in our place.
+ * the companion and another binary in our place; master_child.c what children begin with.
  */
 #ifndef MG_MASTER_INNER_H
 #define MG_MASTER_INNER_H
@@ -55,6 +55,7 @@ struct reload {
     struct loader loader;
     struct plan plan;
     int error_log, access_log; /* opened for it; -1: none */
+    bool logs_moved;           /* USR1 came since: they are to be opened again */
     int snapshot;              /* what the new script's files hold; 0: none */
     char notes[BOARD_TEXT];    /* what it can't change, and what is to be done now */
 };
@@ -65,7 +66,7 @@ struct master {
     struct user user;
     int signals;
     sigset_t old_mask;
-    struct listening *listening[PLAN_LISTENERS];
+    struct listening *listening[2 * PLAN_LISTENERS]; /* within a reload the leaving ones as well */
     unsigned listening_count;
     struct ledger *ledger;
     struct census *census;
@@ -96,8 +97,6 @@ struct master {
 double master_now(void);
 /* A message on the terminal, "moongate: ...". */
 void master_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* What a child of ours starts with: none of our signals is blocked or handled. */
-void master_child_signals(const struct master *m);
 void master_stop(struct master *m, int signal);
 /* The worker is to end, since others serve in its place. */
 void master_retire(struct child *child);
@@ -109,6 +108,15 @@ void master_show_listeners(struct master *m);
 int master_memory_file(void);
 /* Every worker that shall be serves. */
 bool master_all_ready(const struct master *m);
+
+/* --- master_child.c --- */
+
+/* None of our signals is blocked or handled. */
+void master_child_signals(const struct master *m);
+/* Closes what is ours alone, and listening sockets as master_close_sockets does. */
+void master_let_go(struct master *m, int index);
+/* All of it, in a loader; ctx is the master. */
+void master_loader_child(void *ctx);
 
 /* --- master_sockets.c --- */
 
@@ -156,6 +164,8 @@ void master_upgrade(struct master *m);
 void master_successor_heard(struct master *m);
 /* We stop before it serves: it is not to serve in our place. */
 void master_end_successor(struct master *m);
+/* We are one: somebody waits to hear that we serve. */
+bool master_is_successor(void);
 /* In the successor: tells the one whose place it takes. */
 void master_announce_successor(void);
 

@@ -60,6 +60,7 @@ static void finish(struct master *m)
         m->workers[i].prepared = false;
     r->state = RELOAD_IDLE;
     r->error_log = r->access_log = -1;
+    r->logs_moved = false;
     if (r->snapshot > 0)
         close(r->snapshot);
     r->snapshot = 0;
@@ -85,12 +86,6 @@ static void fail(struct master *m, const char *text)
 
 /* --- loading --- */
 
-static void loader_child(void *ctx)
-{
-    const struct master *m = ctx;
-    master_child_signals(m);
-}
-
 void master_reload(struct master *m)
 {
     struct reload *r = &m->reload;
@@ -115,7 +110,7 @@ void master_reload(struct master *m)
                                          .route = &m->options->route,
                                          .user = &m->user,
                                          .tests = true,
-                                         .child = loader_child,
+                                         .child = master_loader_child,
                                          .ctx = m};
     if (!loader_start(&r->loader, &config))
         fail(m, loader_error(&r->loader));
@@ -278,6 +273,8 @@ static void commit(struct master *m)
     plan_free(&m->plan);
     m->plan = r->plan;
     r->plan = (struct plan){.listen_count = 0};
+    if (r->logs_moved)
+        master_reopen_logs(m);
     m->worker_count = m->plan.workers;
     for (unsigned i = 0; i < m->worker_count; i++) /* the pause was for the old script */
         m->workers[i].died_young = 0, m->workers[i].restart_at = 0;
@@ -337,7 +334,10 @@ void master_reopen_logs(struct master *m)
 {
     int error, access, old_error = m->error_log, old_access = m->access_log;
     const char *err = master_open_logs(&m->plan, &error, &access);
+    /* What a reload has opened already has been renamed as well. */
+    m->reload.logs_moved = m->reload.state == RELOAD_PREPARING;
     if (err != NULL) {
+        close_logs(m, error, access);
         log_error("%s; the old file is written on", err);
         return;
     }

@@ -75,10 +75,6 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
     struct listening *l = calloc(1, sizeof *l);
     if (l == NULL)
         abort();
-    if (m->listening_count == PLAN_LISTENERS) {
-        free(l);
-        return "there are too many listeners";
-    }
     l->spec = *spec;
     l->spec.address = strdup(spec->address);
     l->spec.name = strdup(spec->name);
@@ -108,6 +104,25 @@ static const char *keep(struct listening *l, const struct listen_spec *spec, uns
     return open_slots(l, slots);
 }
 
+/* A worker is told of all its sockets in one message. Where there were more workers than there
+ * shall be, each has several of every listener. */
+static const char *check_share(const struct master *m, unsigned workers)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        const struct listening *l = m->listening[i];
+        if (!l->leaving)
+            count += l->shared ? 1 : (l->slots + workers - 1) / workers;
+    }
+    if (count <= LINK_SOCKETS)
+        return NULL;
+    snprintf(message, sizeof message,
+             "there were so many workers that each of %u would have %u listening sockets, of %u "
+             "at most: keep more workers, or restart it",
+             workers, count, (unsigned)LINK_SOCKETS);
+    return message;
+}
+
 const char *master_open_sockets(struct master *m, struct plan *plan, unsigned slots)
 {
     const char *err = NULL;
@@ -120,7 +135,7 @@ const char *master_open_sockets(struct master *m, struct plan *plan, unsigned sl
               : l != NULL                                   ? "an address is there twice"
                                                             : add(m, spec, slots);
     }
-    return err;
+    return err != NULL ? err : check_share(m, plan->workers);
 }
 
 static void drop_where(struct master *m, bool (*unwanted)(const struct listening *l))
@@ -168,7 +183,7 @@ unsigned master_sockets_of(const struct master *m, unsigned index, unsigned work
     for (unsigned i = 0; i < m->listening_count; i++) {
         const struct listening *l = m->listening[i];
         unsigned slot = l->shared ? 0 : index;
-        for (; !l->leaving && slot < l->slots && count < LINK_FDS - 3; slot += workers) {
+        for (; !l->leaving && slot < l->slots && count < LINK_SOCKETS; slot += workers) {
             specs[count] = &l->spec;
             fds[count++] = l->fds[slot];
             if (l->shared)

@@ -187,6 +187,9 @@ void master_successor_heard(struct master *m)
     close(m->successor_fd);
     m->successor_fd = 0;
     if (!serves) {
+        kill(m->successor, SIGKILL); /* one that has only closed its end would keep the sockets */
+        while (waitpid(m->successor, NULL, 0) < 0 && errno == EINTR)
+            ;
         log_error("the new binary has not come to serve (see its messages); this one goes on");
         m->successor = 0;
         return;
@@ -204,6 +207,15 @@ void master_end_successor(struct master *m)
     kill(m->successor, SIGTERM);
     close(m->successor_fd);
     m->successor_fd = 0;
+}
+
+bool master_is_successor(void)
+{
+    const char *number = getenv("MOONGATE_SUCCESSOR");
+    /* What a script starts is not to hold it: its end says that we have come to nothing. */
+    if (number != NULL)
+        fcntl(atoi(number), F_SETFD, FD_CLOEXEC);
+    return number != NULL;
 }
 
 void master_announce_successor(void)

@@ -7,16 +7,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FIRST_FD 3 /* SD_LISTEN_FDS_START */
-#define MAX_FDS  1024
+#define FIRST_FD 3     /* SD_LISTEN_FDS_START */
+#define MAX_FDS  65536 /* more than listeners times workers */
 
-/* Listening sockets that were handed to us. */
-static struct {
+/* What was handed to us. */
+static struct handed {
     int fd;
     bool systemd;
     bool taken;
-} handed[MAX_FDS];
-static unsigned handed_count;
+    bool listens;
+    struct addr addr;
+} * handed;
+static unsigned handed_count, handed_room;
 
 void notify(const char *fmt, ...)
 {
@@ -50,13 +52,30 @@ double notify_watchdog(void)
     return atof(usec) / 1e6;
 }
 
+static bool listens(int fd, struct addr *addr)
+{
+    struct sockaddr_storage name;
+    socklen_t size = sizeof name, flag_size = sizeof(int);
+    int flag = 0;
+    return getsockname(fd, (struct sockaddr *)&name, &size) == 0 &&
+           getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &flag, &flag_size) == 0 && flag &&
+           addr_from(addr, (struct sockaddr *)&name, size);
+}
+
 static void add(int fd, bool systemd)
 {
     if (handed_count == MAX_FDS || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return;
+    if (handed_count == handed_room) {
+        handed_room = handed_room > 0 ? 2 * handed_room : 64;
+        handed = realloc(handed, handed_room * sizeof *handed);
+        if (handed == NULL)
+            abort();
+    }
+    struct handed *h = &handed[handed_count++];
+    *h = (struct handed){.fd = fd, .systemd = systemd};
+    h->listens = listens(fd, &h->addr);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
-    handed[handed_count].fd = fd;
-    handed[handed_count++].systemd = systemd;
 }
 
 void notify_init(void)
@@ -81,16 +100,9 @@ void notify_init(void)
 
 static int find(const struct addr *addr)
 {
-    for (unsigned i = 0; i < handed_count; i++) {
-        struct addr own;
-        struct sockaddr_storage name;
-        socklen_t size = sizeof name, flag_size = sizeof(int);
-        int listens = 0, fd = handed[i].fd;
-        if (!handed[i].taken && getsockname(fd, (struct sockaddr *)&name, &size) == 0 &&
-            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &flag_size) == 0 && listens &&
-            addr_from(&own, (struct sockaddr *)&name, size) && addr_compare(&own, addr) == 0)
+    for (unsigned i = 0; i < handed_count; i++)
+        if (handed[i].listens && !handed[i].taken && addr_compare(&handed[i].addr, addr) == 0)
             return (int)i;
-    }
     return -1;
 }
 
@@ -114,5 +126,7 @@ void notify_close_rest(void)
     for (unsigned i = 0; i < handed_count; i++)
         if (!handed[i].taken)
             close(handed[i].fd);
-    handed_count = 0;
+    free(handed);
+    handed = NULL;
+    handed_count = handed_room = 0;
 }

@@ -5,26 +5,39 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define REPORT_MAX   (4u << 20) /* thousands of servers have their addresses in it */
+#define MESSAGE_MAX  16384      /* of a failure: more than a line of the log takes */
 #define FILES_FOLLOW '\1'       /* behind the message of a failure */
 
 /* --- the loader's side --- */
 
 __attribute__((noreturn)) static void say_failure(int out, const char *text, const char *files)
 {
-    dprintf(out, "!%s%c%s", text, FILES_FOLLOW, files);
+    dprintf(out, "!%.*s%c%s", MESSAGE_MAX, text, FILES_FOLLOW, files);
     _exit(1);
 }
 
-static void load(const struct loader_config *config, int out)
+/* However the master ends, what a script does here ends with it. Asked for as the script's user: to
+ * become another one forgets it. */
+static void end_with(pid_t master)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != master)
+        _exit(1);
+}
+
+static void load(const struct loader_config *config, pid_t master, int out)
 {
     char *err = NULL;
     const char *bad = user_become(config->user);
     if (bad != NULL)
         say_failure(out, bad, "");
+    end_with(master);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct script *script = script_new(config->route, &err);
     if (script == NULL)
         say_failure(out, err, script_failed_files());
@@ -143,6 +156,7 @@ void plan_free(struct plan *plan)
 bool loader_start(struct loader *loader, const struct loader_config *config)
 {
     int ends[2];
+    pid_t master = getpid();
     *loader = (struct loader){.text = calloc(1, REPORT_MAX)};
     if (loader->text == NULL)
         abort();
@@ -155,7 +169,7 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
     if (loader->pid == 0) {
         close(ends[0]);
         config->child(config->ctx);
-        load(config, ends[1]);
+        load(config, master, ends[1]);
     }
     close(ends[1]);
     loader->fd = ends[0];
@@ -168,9 +182,12 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
     return false;
 }
 
-static void reap(struct loader *loader)
+/* It has said all, or all that we hear. One that has closed its end of the pipe, or writes on into
+ * a full one, would keep us for ever; one that is ending keeps its own status. */
+static void end(struct loader *loader)
 {
     int status = 0;
+    kill(loader->pid, SIGKILL);
     while (waitpid(loader->pid, &status, 0) < 0 && errno == EINTR)
         ;
     loader->pid = 0;
@@ -181,28 +198,20 @@ static void reap(struct loader *loader)
                  WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
 }
 
-/* It has more to say than we listen to, and would wait for us for ever. */
-static enum loader_result cut_off(struct loader *loader)
-{
-    kill(loader->pid, SIGKILL);
-    reap(loader);
-    snprintf(loader->text, REPORT_MAX,
-             "!the route names more servers, settings of PHP and files than can be kept track of");
-    return LOADER_FAILED;
-}
-
 enum loader_result loader_read(struct loader *loader, struct plan *plan)
 {
-    if (loader->used == REPORT_MAX - 1)
-        return cut_off(loader);
     ssize_t n = read(loader->fd, loader->text + loader->used, REPORT_MAX - 1 - loader->used);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return LOADER_MORE;
-    if (n > 0) {
-        loader->used += (size_t)n;
+    loader->used += n > 0 ? (size_t)n : 0;
+    bool full = loader->used == REPORT_MAX - 1;
+    if (n > 0 && !full)
         return LOADER_MORE;
-    }
-    reap(loader);
+    end(loader);
+    if (full && loader->text[0] != '!')
+        snprintf(loader->text, REPORT_MAX,
+                 "!what the loader says of the script has no end: the route names more servers, "
+                 "settings of PHP and files than can be kept track of");
     if (loader->text[0] != '!') {
         read_plan(plan, loader->text);
         return LOADER_DONE;
@@ -230,10 +239,8 @@ void loader_forget(struct loader *loader)
 
 void loader_free(struct loader *loader)
 {
-    if (loader->pid > 0) {
-        kill(loader->pid, SIGKILL);
-        reap(loader);
-    }
+    if (loader->pid > 0)
+        end(loader);
     free(loader->text);
     *loader = (struct loader){.pid = 0};
 }

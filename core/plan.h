@@ -14,7 +14,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#define PLAN_LISTENERS 64
+#define PLAN_LISTENERS 65 /* 64 of the route (moongate.settings), and the control listener */
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024
 

@@ -57,7 +57,8 @@ void script_shared_close(void)
 static void open_own(void)
 {
     struct shared_folder own;
-    if (shared_folder_make(&own, geteuid(), getegid(), SHARED_SIZE))
+    const struct user me = {.uid = geteuid(), .gid = getegid()};
+    if (shared_folder_make(&own, &me, SHARED_SIZE))
         here.shared = shared_open(own.path, own.size, here.problem, sizeof here.problem);
     else
         snprintf(here.problem, sizeof here.problem, "%s", own.problem);

@@ -1,6 +1,7 @@
 /* shared_folder - see shared_folder.h. */
 #include "shared_folder.h"
 
+#include "link.h"
 #include "shared.h"
 
 #include <dirent.h>
@@ -9,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PREFIX   "moongate-shared."
@@ -81,7 +84,7 @@ static bool has_room(const char *where, size_t size)
 }
 
 /* 0, or an error; EAGAIN: somebody took it for one that nobody uses. */
-static int make_in(struct shared_folder *f, const char *where, uid_t user, gid_t group)
+static int make_in(struct shared_folder *f, const char *where)
 {
     snprintf(f->path, sizeof f->path, "%.480s/" PREFIX "XXXXXX", where);
     if (mkdtemp(f->path) == NULL)
@@ -90,8 +93,6 @@ static int make_in(struct shared_folder *f, const char *where, uid_t user, gid_t
     int rc = f->fd < 0 || flock(f->fd, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
     if (rc == 0 && !is_at(f->fd, f->path))
         rc = EAGAIN;
-    if (rc == 0 && geteuid() == 0 && fchown(f->fd, user, group) != 0)
-        rc = errno;
     if (rc == 0)
         return 0;
     if (f->fd >= 0)
@@ -100,16 +101,19 @@ static int make_in(struct shared_folder *f, const char *where, uid_t user, gid_t
     return rc == EWOULDBLOCK ? EAGAIN : rc;
 }
 
-static bool make(struct shared_folder *f, uid_t user, gid_t group)
+/* As the user. */
+static bool make(struct shared_folder *f)
 {
     int rc = 0;
+    sweep(base(0), f->user.uid);
+    sweep(base(1), f->user.uid);
     for (int i = 0; i < 2; i++) {
         if (!has_room(base(i), f->size)) {
             rc = errno = ENOSPC;
             continue;
         }
         for (int tries = 0; tries < TRIES; tries++) {
-            rc = make_in(f, base(i), user, group);
+            rc = make_in(f, base(i));
             if (rc == 0)
                 return true;
             if (rc != EAGAIN)
@@ -124,8 +128,60 @@ static bool make(struct shared_folder *f, uid_t user, gid_t group)
     return false;
 }
 
+static bool is_somebody_else(const struct user *user)
+{
+    return geteuid() == 0 && user->uid != 0;
+}
+
+static void wait_for(pid_t pid)
+{
+    while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
+/* The path, and the locked folder; or what is wrong. */
+__attribute__((noreturn)) static void make_and_say(struct shared_folder *f, int out)
+{
+    const char *bad = user_become(&f->user);
+    if (bad == NULL && !make(f))
+        bad = f->problem;
+    if (bad == NULL)
+        link_send(out, LINK_READY, f->path, &f->fd, 1);
+    else
+        link_send(out, LINK_FAILED, bad, NULL, 0);
+    _exit(0);
+}
+
+/* The child's only message waits in the socket when it has ended. */
+static bool make_in_child(struct shared_folder *f)
+{
+    static struct link_message message;
+    int ends[2];
+    pid_t pid = -1;
+    snprintf(f->problem, sizeof f->problem,
+             "there is no process to make a place for limits.shared");
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0)
+        return false;
+    pid = fork();
+    if (pid == 0)
+        make_and_say(f, ends[1]);
+    close(ends[1]);
+    if (pid > 0)
+        wait_for(pid);
+    bool heard = pid > 0 && link_receive(ends[0], &message) == LINK_MESSAGE;
+    close(ends[0]);
+    if (heard && message.type == LINK_READY && message.fd_count == 1) {
+        snprintf(f->path, sizeof f->path, "%.*s", (int)sizeof f->path - 1, message.text);
+        f->fd = message.fds[0];
+        return true;
+    }
+    if (heard)
+        snprintf(f->problem, sizeof f->problem, "%.*s", (int)sizeof f->problem - 1, message.text);
+    return false;
+}
+
 /* "FD SIZE FORMAT PATH", made by shared_folder_pass of the instance whose place we take. */
-static bool inherit(struct shared_folder *f, uid_t user)
+static bool inherit(struct shared_folder *f)
 {
     const char *text = getenv(VARIABLE);
     struct stat st;
@@ -135,7 +191,7 @@ static bool inherit(struct shared_folder *f, uid_t user)
     if (text == NULL || sscanf(text, "%d %zu %31s %n", &fd, &size, format, &path) != 3 ||
         path == 0 || fd <= STDERR_FILENO || fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
         return false;
-    if (st.st_uid != user || (st.st_mode & 0777) != 0700 || size != f->size ||
+    if (st.st_uid != f->user.uid || (st.st_mode & 0777) != 0700 || size != f->size ||
         strcmp(format, shared_format()) != 0 || !is_at(fd, text + path)) {
         close(fd);
         return false;
@@ -146,20 +202,18 @@ static bool inherit(struct shared_folder *f, uid_t user)
     return true;
 }
 
-bool shared_folder_inherit(struct shared_folder *f, uid_t user, size_t size)
+bool shared_folder_inherit(struct shared_folder *f, const struct user *user, size_t size)
 {
-    *f = (struct shared_folder){.size = size, .fd = -1};
-    bool inherited = inherit(f, user);
+    *f = (struct shared_folder){.size = size, .user = *user, .fd = -1};
+    bool inherited = inherit(f);
     unsetenv(VARIABLE);
     return inherited;
 }
 
-bool shared_folder_make(struct shared_folder *f, uid_t user, gid_t group, size_t size)
+bool shared_folder_make(struct shared_folder *f, const struct user *user, size_t size)
 {
-    *f = (struct shared_folder){.size = size, .fd = -1};
-    sweep(base(0), user);
-    sweep(base(1), user);
-    return make(f, user, group);
+    *f = (struct shared_folder){.size = size, .user = *user, .fd = -1};
+    return is_somebody_else(user) ? make_in_child(f) : make(f);
 }
 
 void shared_folder_pass(const struct shared_folder *f)
@@ -174,12 +228,16 @@ void shared_folder_pass(const struct shared_folder *f)
 
 void shared_folder_leave(struct shared_folder *f)
 {
-    struct stat st;
     if (f->path[0] == '\0')
         return;
-    uid_t owner = fstat(f->fd, &st) == 0 ? st.st_uid : (uid_t)-1;
     close(f->fd); /* a successor still has the lock */
-    remove_unused(f->path, owner);
+    pid_t pid = is_somebody_else(&f->user) ? fork() : -1;
+    if (pid <= 0 && (pid != 0 || user_become(&f->user) == NULL))
+        remove_unused(f->path, f->user.uid);
+    if (pid == 0)
+        _exit(0);
+    if (pid > 0)
+        wait_for(pid);
     f->path[0] = '\0';
     f->fd = -1;
 }

@@ -128,15 +128,30 @@ static void on_prepared(void *ctx, struct generation *g, const char *err)
     tell(ctx, err == NULL ? LINK_READY : LINK_FAILED, err == NULL ? "" : err);
 }
 
+/* What is wrong with LINK_PREPARE; NULL: nothing. The kernel leaves out descriptors that a process
+ * has no room for, without an error. */
+static const char *read_prepared(const struct link_message *news, struct prepared *p)
+{
+    unsigned lines = 0;
+    for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    if (sscanf(news->text, "%u\t%d\t%d\t%d\n", &p->number, &p->level, &p->has_access,
+               &p->has_snapshot) != 4)
+        return "the master's message can't be read";
+    if (news->fd_count != FIRST_SOCKET + lines - 1)
+        return "a worker has no file descriptors left for the listening sockets and logs "
+               "('ulimit -n', LimitNOFILE)";
+    return NULL;
+}
+
 /* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
 static void prepare(struct worker *w)
 {
     struct prepared *p = &w->plan;
     char *err = NULL;
-    if (sscanf(w->news.text, "%u\t%d\t%d\t%d\n", &p->number, &p->level, &p->has_access,
-               &p->has_snapshot) != 4 ||
-        w->news.fd_count < FIRST_SOCKET) {
-        tell(w, LINK_FAILED, "the master's message can't be read");
+    const char *bad = read_prepared(&w->news, p);
+    if (bad != NULL) {
+        tell(w, LINK_FAILED, bad);
         return;
     }
     struct route route = w->config->route;
@@ -258,8 +273,10 @@ static void take_message(struct worker *w, struct link_message *message)
         stop_gracefully(w, w->generation->settings->stop_timeout / 3);
         break;
     case LINK_LOGS:
-        if (message->fd_count != 2)
+        if (message->fd_count != 2) {
+            log_warn("no file descriptors left to open the logs again ('ulimit -n', LimitNOFILE)");
             break;
+        }
         use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
                  log_threshold());
         if (message->text[0] != '1')

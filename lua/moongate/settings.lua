@@ -525,6 +525,16 @@ local function endpoints(source, path, value, schema, later, use)
   return normalized
 end
 
+-- As core/plan.h has room for, beside the control listener.
+local LISTENERS = 64
+
+--- What is wrong with so many listeners; nil: nothing.
+local function too_many(count)
+  if count > LISTENERS then
+    return ("%d addresses, at most %d can be listened on"):format(count, LISTENERS)
+  end
+end
+
 --- Active health checks: off, on with what is usual, or as a table says.
 local function health(source, path, value)
   if value == nil or value == false then
@@ -682,6 +692,9 @@ local function apply(normalized, overrides)
       end
       listeners[i] = { address = address, protocol = "http", proxy_protocol = false, backlog = 511 }
     end
+    if too_many(#listeners) then
+      return nil, nil, too_many(#listeners)
+    end
     return listeners
   end, "--listen")
   take("workers", workers, "--workers")
@@ -715,6 +728,9 @@ function M.normalize(value, source, overrides)
   normalized.source = source.name
   normalized.listen = endpoints(source, { "listen" },
     value.listen == nil and "127.0.0.1:8080" or value.listen, LISTENER, upcoming.listener, "listen")
+  if too_many(#normalized.listen) then
+    fail(source, { "listen" }, "listen: " .. too_many(#normalized.listen))
+  end
   normalized.log = section(source, { "log" }, value.log, LOG, {})
   normalized.limits = section(source, { "limits" }, value.limits, LIMITS, {})
   normalized.backends = backends(source, value.backends)

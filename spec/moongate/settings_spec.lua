@@ -20,6 +20,15 @@ local function script(...)
   return "return {\n  on_request = print,\n" .. table.concat({ ... }, "\n") .. "\n}\n"
 end
 
+-- The numbers up to that one, as words.
+local function ports(count)
+  local list = {}
+  for i = 1, count do
+    list[i] = tostring(i)
+  end
+  return list
+end
+
 describe("settings.normalize", function()
   it("fills in the defaults of the contract", function()
     local on_request = print
@@ -398,6 +407,8 @@ describe("a wrong script", function()
     { 'listen = "x"', "3: listen: expected " .. address .. ', got "x"' },
     { 'listen = "h:99999"', "3: listen: a port is a number from 1 to 65535" },
     { "listen = {}", "3: listen: the list is empty" },
+    { 'listen = { ":' .. table.concat(ports(65), '", ":') .. '" }',
+      "3: listen: 65 addresses, at most 64 can be listened on" },
     { 'listen = { ":1", ":1" }', "3: listen: 0.0.0.0:1 is there twice" },
     { 'listen = { ":1", false }', "3: listen[2]: expected " .. address .. ", got false" },
     { 'listen = { name = "x" }', "3: listen: 'address' is missing" },

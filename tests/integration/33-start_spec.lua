@@ -134,6 +134,40 @@ describe("an address that", function()
     second:stop()
   end)
 
+  it("is one of 64 is served, one more is refused", function()
+    local port, all = net.free_port(), {}
+    for i = 1, 64 do
+      all[i] = ("127.0.1.%d:%d"):format(i, port)
+    end
+    local function text(workers)
+      return ([[return { workers = %d, watch = false, listen = { "%s" },
+        on_request = function() return { status = 200, body = "hello" } end }]]):format(workers,
+        table.concat(all, '", "'))
+    end
+    local control = ("unix:%s/control.sock"):format(process.tempdir("control"))
+    local s = server.start({
+      own = true, address = all[1], route = text(4), args = { "--control", control },
+    })
+    finally(function() s:stop() end)
+    local function serve_all()
+      for _, address in ipairs(all) do
+        for _ = 1, 4 do
+          assert.equal("hello", http.get(address, "/").body)
+        end
+      end
+    end
+    serve_all()
+    assert.equal(0, server.command({ "status", "--control", control }).code)
+    -- Four sockets of each, for one worker.
+    says(s:reload_fails(text(1)), "257 listening sockets, of 247 at most", "restart")
+    serve_all()
+    s:reload(text(2))
+    serve_all()
+    all[65] = "127.0.1.65:" .. port
+    says(s:reload_fails(text(2)), "route.lua:", "listen: 65 addresses, at most 64")
+    says(refused(route(text(2)), { "--control", "off" }), "route.lua:1:", "65 addresses")
+  end)
+
   it("makes no sense is wrong usage", function()
     local result = server.command({ "run", route(HELLO), "--listen", "nonsense" })
     assert.equal(2, result.code)

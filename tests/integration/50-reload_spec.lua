@@ -144,8 +144,31 @@ describe("a reload", function()
       assert.truthy((result.stdout .. result.stderr):find("user"), result.stdout .. result.stderr)
     end
     assert.equal(200, r:get("body=x").status)
+    r.server:rewrite((r:route({ settings = "limits = { shared = '2M' }" }):gsub("control%.sock",
+      "other.sock")))
+    result = r:command("reload")
+    assert.equal(0, result.code, result.stderr)
+    for _, name in ipairs({ "control", "limits.shared" }) do
+      assert.truthy((result.stdout .. result.stderr):find("'" .. name .. "' can't be changed", 1,
+        true), result.stdout .. result.stderr)
+    end
+    assert.equal(3, r:status().generation) -- where it was
   end)
 end)
+
+-- What a script can do to the pipe over which the loader tells the master of it: `%s` for ever.
+local PIPES = [[
+local ffi = require("ffi")
+ffi.cdef("int close(int); long write(int, const char *, size_t);"
+  .. "long readlink(const char *, char *, size_t);")
+local room, text = ffi.new("char[64]"), ("x"):rep(65536)
+while true do
+  for fd = 3, 1000 do
+    local n = ffi.C.readlink("/proc/self/fd/" .. fd, room, 64)
+    if n > 0 and ffi.string(room, n):find("^pipe:") then %s end
+  end
+end
+]]
 
 -- Scripts that must come to nothing: what the message has to say, and what is special.
 local BROKEN = {
@@ -155,6 +178,10 @@ local BROKEN = {
     "workerz" },
   { "requires what is not there", "\n\nrequire('no_such')\n", "route.lua:3:", "no_such" },
   { "returns nothing", "local x\n", "route.lua" },
+  { "has more to say than anybody reads", "error(('x'):rep(3e6))\n", "route.lua:1: xxx" },
+  { "never stops talking to the master", PIPES:format("ffi.C.write(fd, text, #text)"),
+    "what the loader says of the script has no end" },
+  { "does not talk to the master any more", PIPES:format("ffi.C.close(fd)"), "script" },
   { "ends its process", "os.exit(0)\n", "script" },
   { "ends its process with a status", "os.exit(3)\n", "3" },
   { "kills its process", "require('ffi').cdef('void abort(void);') require('ffi').C.abort()\n",
@@ -703,5 +730,30 @@ describe("logs", function()
     end
     poll.try(function() return total() == result.all.requests end, 3)
     assert.equal(result.all.requests, total(), "lines in all logs")
+  end)
+
+  it("are opened again on USR1 while a reload prepares, for the new script too", function()
+    local function waiting(word)
+      return route(word, ([[control = false, log = { access = %q },
+        on_start = function()
+          io.stderr:write("preparing %s\n")
+          while io.open(%q) do require("moongate").sleep(0.02) end
+        end,]]):format(dir .. "/a.access", word, dir .. "/wait"))
+    end
+    local s = server.start({ route = waiting("old"), workers = 1 })
+    finally(function() s:stop() end)
+    process.write_file(dir .. "/wait", "")
+    local from = s:mark()
+    s:rewrite(waiting("new"))
+    s.process:kill("HUP")
+    s:wait_log("^preparing new", nil, from)
+    assert(os.rename(dir .. "/a.access", dir .. "/1.access"))
+    s.process:kill("USR1")
+    s:wait_log("the logs are open again", nil, from)
+    assert(os.remove(dir .. "/wait"))
+    assert.equal(2, (s:wait_reloaded(from)))
+    assert.equal("new\n", http.get(s.address, "/").body)
+    poll.wait(function() return lines("a.access") + lines("1.access") == 1 end, "the line")
+    assert.equal(1, lines("a.access"))
   end)
 end)

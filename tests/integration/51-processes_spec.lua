@@ -160,6 +160,29 @@ describe("when the master is killed", function()
     s.process:kill("KILL")
     wait_gone(family)
   end)
+
+  it("while it loads a script that never comes to an end, nothing is left either", function()
+    local s = server.start({ route = HELLO, workers = 2 })
+    local workers, loader = s:workers(), nil
+    s:rewrite("io.stderr:write('loading\\n') while true do end " .. HELLO)
+    s.process:kill("HUP")
+    s:wait_log("^loading")
+    local family = process.children(s.process.pid)
+    for _, pid in ipairs(family) do
+      loader = pid ~= workers[1] and pid ~= workers[2] and pid or loader
+    end
+    -- It has no more rights than workers, and nothing of the master's.
+    assert.equal(1, process.status(loader, "NoNewPrivs"))
+    for fd, what in pairs(process.descriptors(loader)) do
+      assert.is_falsy(fd > 2 and (what:find("^socket:") or what:find("shared")), what)
+    end
+    s.process:kill("KILL")
+    wait_gone(family)
+    assert.is_false(net.listening(s.address))
+    local again = server.start({ route = HELLO, address = s.address })
+    assert.equal("hello", http.get(s.address, "/").body)
+    again:stop()
+  end)
 end)
 
 describe("a stop", function()

@@ -81,6 +81,61 @@ describe("out of descriptors", function()
     poll.wait(function() return http.get(s.address, "/").body == "hello" end, "an answer")
     load.assert_all(run:stop().all)
   end)
+
+  it("a worker that can't have all its listeners keeps those that it has", function()
+    local all = {}
+    for i = 1, 3 do
+      all[i] = "127.0.0.1:" .. net.free_port()
+    end
+    local s = server.start({ own = true, address = all[1], args = SAME_USER, route = ([[return {
+      control = false, watch = false, workers = 1, listen = { "%s" },
+      on_request = function() return { status = 200, body = "hello" } end,
+    }]]):format(table.concat(all, '", "')) })
+    finally(function() s:stop() end)
+    local worker, told = s:workers()[1], 0
+    for spare = 1, 7 do
+      local before = process.limit(worker, "NOFILE", descriptor_limit(worker, spare))
+      local from = s:mark()
+      s.process:kill("HUP")
+      local generation = s:wait_reloaded(from)
+      process.limit(worker, "NOFILE", before)
+      if s:errors():find("no file descriptors left for the listening sockets", from, true) then
+        told = told + 1
+        assert.is_nil(generation)
+      end
+      for _, address in ipairs(all) do
+        assert.equal("hello", http.get(address, "/").body, spare .. " descriptors to spare")
+      end
+      assert.equal(worker, s:workers()[1])
+    end
+    assert.is_true(told > 0, "there were always enough")
+    assert.truthy(s:reload())
+  end)
+
+  it("the master closes what it has opened of listeners that can't be had", function()
+    local route = [[return { control = false, watch = false, workers = %d, listen = %q,
+      on_request = function() return { status = 200, body = "hello" } end }]]
+    local address = "127.0.0.1:" .. net.free_port()
+    local s = server.start({ own = true, address = address, route = route:format(1, address) })
+    finally(function() s:stop() end)
+    local function sockets()
+      local count = 0
+      for _, what in pairs(process.descriptors(s.process.pid)) do
+        count = count + (what:find("^socket:") and 1 or 0)
+      end
+      return count
+    end
+    local before, master = sockets(), s.process.pid
+    local limit = process.limit(master, "NOFILE", descriptor_limit(master, 8))
+    local said = s:reload_fails(route:format(16, address))
+    process.limit(master, "NOFILE", limit)
+    assert.truthy(said:find("Too many open files", 1, true), said)
+    assert.equal(before, sockets())
+    s:reload(route:format(1, address))
+    for _ = 1, 30 do
+      assert.equal("hello", http.get(address, "/").body)
+    end
+  end)
 end)
 
 describe("out of memory for Lua", function()

@@ -271,6 +271,28 @@ describe("an upgrade to what does not serve", function()
     assert.truthy(refused(u):find("no database", 1, true))
   end)
 
+  it("because its pid file can't be written is refused, and leaves our sockets", function()
+    local s = u.rig.server
+    assert(os.remove(u.pid_file))
+    assert.equal(0, os.execute("mkdir " .. u.pid_file))
+    local from = s:mark()
+    s.process:kill("USR2")
+    s:wait_log("this one goes on", 10, from)
+    assert.truthy(s:errors():find("pid file " .. u.pid_file, from, true))
+    assert.equal(0, os.execute("rmdir " .. u.pid_file))
+    process.write_file(u.pid_file, s.process.pid .. "\n")
+    assert.equal("x", http.request(u.unix, { path = rig.target("body=x") }).body)
+    assert.equal(s.process.pid, u.rig:status().pid)
+  end)
+
+  it("leaves no process, also one that does not end by itself", function()
+    for _, text in ipairs({ "exit 1", "eval \"exec $MOONGATE_SUCCESSOR>&-\"; exec sleep 1000" }) do
+      install_text(u, "#!/bin/bash\n" .. text .. "\n")
+      refused(u)
+      assert.equal(2, #process.children(u.rig.server.process.pid), text)
+    end
+  end)
+
   it("because it hangs does not keep the old one from anything", function()
     install_text(u, "#!/bin/sh\nexec sleep 1000\n")
     local s = u.rig.server

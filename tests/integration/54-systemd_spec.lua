@@ -119,6 +119,22 @@ describe("sockets that are handed over", function()
     assert.truthy(io.popen("ls " .. dir):read("*a"):find("handed.sock", 1, true))
   end)
 
+  it("are found among more than a thousand", function()
+    local other = bind_tcp()
+    local tcp, address = bind_tcp()
+    local sockets = {}
+    for i = 1, 1100 do
+      sockets[i] = other:getfd()
+    end
+    sockets[1101] = tcp:getfd()
+    local s = server.start({
+      own = true, address = address, sockets = sockets,
+      route = route(("workers = 1, listen = %q,"):format(address)),
+    })
+    finally(function() s:stop() tcp:close() other:close() end)
+    assert.equal("hello", http.get(address, "/").body)
+  end)
+
   it("outlive a worker and an upgrade", function()
     process.inherit(true)
     local tcp, address = bind_tcp()

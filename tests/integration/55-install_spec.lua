@@ -133,18 +133,29 @@ describe("make install", function()
           break
         end
       end
-      local text = "return { on_request = function() return { body = 'body %s' } end }\n"
+      local text = [[
+        local d = require("moongate").shared("x")
+        return { on_request = function(req)
+          local maps = io.open("/proc/self/maps"):read("*a")
+          return { body = "body %s", headers = {
+            Shared = tostring(d:incr("n", 1, 0)), Folder = maps:match("(/%%S+)/data%%.mdb"),
+          } }
+        end }
+      ]]
       local dir = stage.files({ ["route.lua"] = text:format("one") })
       local log = process.tempdir("caps") .. "/stderr"
-      local master = process.spawn({
-        argv = {
-          "setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set",
-          table.concat(set, ","),
-          server.binary(), "run", dir .. "/route.lua", "--listen", address, "--workers", "2",
-          "--control", "unix:" .. dir .. "/control.sock",
-        },
-        stderr = log,
-      })
+      local function start()
+        return process.spawn({
+          argv = {
+            "setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set",
+            table.concat(set, ","),
+            server.binary(), "run", dir .. "/route.lua", "--listen", address, "--workers", "2",
+            "--control", "unix:" .. dir .. "/control.sock",
+          },
+          stderr = log,
+        })
+      end
+      local master = start()
       finally(function() master:stop() end)
       local function wait_log(word)
         poll.wait(function()
@@ -154,6 +165,10 @@ describe("make install", function()
       end
       wait_log("serving")
       assert.equal("body one", http.get(address, "/").body)
+      local res = http.get(address, "/")
+      assert.equal("2", res.headers.shared, process.read_file(log))
+      local folder = res.headers.folder
+      assert.truthy(os.rename(folder, folder), folder)
       for _, pid in ipairs(process.children(master.pid)) do
         local status = process.read_file(("/proc/%d/status"):format(pid))
         assert.is_nil(status:match("Uid:%s+0%s"), "a worker is root")
@@ -164,6 +179,25 @@ describe("make install", function()
       wait_log("generation 2 serves")
       assert.equal("body two", http.get(address, "/").body)
       -- Workers are another user's: without the right to signal them this would take stop_timeout.
+      master:kill("TERM")
+      assert.equal("exit status 0", master:wait(10))
+      assert.is_nil(os.rename(folder, folder), "what was shared is still there")
+      -- What an instance that was killed has left is the user's, too.
+      assert(os.remove(log))
+      master = start()
+      wait_log("serving")
+      folder = http.get(address, "/").headers.folder
+      local workers = process.children(master.pid)
+      master:kill("KILL")
+      master:wait()
+      for _, pid in ipairs(workers) do
+        poll.wait(function() return process.gone(pid) end, "the end of a worker")
+      end
+      assert.truthy(os.rename(folder, folder), folder)
+      assert(os.remove(log))
+      master = start()
+      wait_log("serving")
+      assert.is_nil(os.rename(folder, folder), "what was shared is still there")
       master:kill("TERM")
       assert.equal("exit status 0", master:wait(10))
     end)

@@ -18,13 +18,14 @@
 #define MB (1u << 20)
 
 static struct shared_folder folder;
+static struct user me, somebody_else;
 static struct shared *dict;
 static const struct str D = {"dict", 4};
 
 static void open_dict(size_t size)
 {
     char err[300] = "";
-    if (!shared_folder_make(&folder, geteuid(), getegid(), size) ||
+    if (!shared_folder_make(&folder, &me, size) ||
         (dict = shared_open(folder.path, size, err, sizeof err)) == NULL) {
         fprintf(stderr, "no shared memory: %s%s\n", folder.problem, err);
         exit(1);
@@ -363,7 +364,7 @@ static void test_processes(void)
 {
     pid_t pids[3];
     folder = (struct shared_folder){.path = ""};
-    check(shared_folder_make(&folder, geteuid(), getegid(), MB));
+    check(shared_folder_make(&folder, &me, MB));
     test("three processes count together, and none is lost");
     for (int i = 0; i < 3; i++)
         pids[i] = child(count_up);
@@ -477,19 +478,19 @@ static void test_folder(void)
     check(pipe(ready) == 0);
     pid_t pid = fork();
     if (pid == 0) {
-        shared_folder_make(&folder, geteuid(), getegid(), MB);
+        shared_folder_make(&folder, &me, MB);
         dict = shared_open(folder.path, MB, err, sizeof err);
         set("k", number(1), 0, 1);
         _exit(write(ready[1], folder.path, sizeof folder.path) > 0 ? pause() : 1);
     }
     check(read(ready[0], path, sizeof folder.path) > 0);
-    check(shared_folder_make(&other, geteuid(), getegid(), MB));
+    check(shared_folder_make(&other, &me, MB));
     check(stat(path, &st) == 0);
     shared_folder_leave(&other);
     kill(pid, SIGKILL);
     wait_for(pid);
     check(stat(path, &st) == 0);
-    check(shared_folder_make(&other, geteuid(), getegid(), MB));
+    check(shared_folder_make(&other, &me, MB));
     check(stat(path, &st) != 0);
     shared_folder_leave(&other);
     close(ready[0]);
@@ -504,7 +505,7 @@ static void test_folder(void)
     check((fcntl(folder.fd, F_GETFD) & FD_CLOEXEC) == 0);
     snprintf(taken, sizeof taken, "%d %u %s %s", passed, MB, shared_format(), path);
     setenv("MOONGATE_SHARED", taken, 1);
-    check(shared_folder_inherit(&other, geteuid(), MB));
+    check(shared_folder_inherit(&other, &me, MB));
     check(getenv("MOONGATE_SHARED") == NULL);
     check_str(str_of(other.path), path);
     close_dict();
@@ -516,7 +517,7 @@ static void test_folder(void)
     check(stat(path, &st) != 0);
 
     test("and leaves it where the size, the owner or the format differ, or it is none");
-    check(!shared_folder_inherit(&other, geteuid(), MB));
+    check(!shared_folder_inherit(&other, &me, MB));
     open_dict(MB);
     const char *const forms[] = {"%d 2097152 %s %s",   "%d 1048576 0%s %s",
                                  "%d 1048576 %s %s/x", "%d",
@@ -528,11 +529,11 @@ static void test_folder(void)
         else
             snprintf(taken, sizeof taken, forms[i], fd, shared_format(), folder.path);
         setenv("MOONGATE_SHARED", taken, 1);
-        check(!shared_folder_inherit(&other, geteuid(), MB));
+        check(!shared_folder_inherit(&other, &me, MB));
         close(fd);
     }
     setenv("MOONGATE_SHARED", taken, 1);
-    check(!shared_folder_inherit(&other, geteuid() + 1, MB));
+    check(!shared_folder_inherit(&other, &somebody_else, MB));
     close_dict();
 }
 
@@ -544,13 +545,15 @@ static void test_bad(void)
     check(strstr(err, "/nonexistent/folder: No such file") != NULL);
     check(shared_open("/dev/shm", MB - 1, err, sizeof err) == NULL);
     struct shared_folder none;
-    check(!shared_folder_make(&none, geteuid(), getegid(), (size_t)1 << 60));
+    check(!shared_folder_make(&none, &me, (size_t)1 << 60));
     check(strstr(none.problem, "no room for limits.shared") != NULL && none.path[0] == '\0');
     shared_folder_leave(&none);
 }
 
 int main(void)
 {
+    me = (struct user){.uid = geteuid(), .gid = getegid()};
+    somebody_else = (struct user){.uid = geteuid() + 1, .gid = getegid()};
     test_values();
     test_names();
     test_ttl();
