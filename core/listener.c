@@ -4,6 +4,8 @@
 #include "log.h"
 #include "portowner.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -19,10 +21,52 @@
 
 static char message[512];
 
+static bool is_wildcard(const struct addr *a)
+{
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_addr.s_addr == INADDR_ANY;
+    return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+/* Can't both be had by sockets that do not share? */
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+    struct addr same = *b;
+    if (a->sa.sa_family != b->sa.sa_family || b->sa.sa_family == AF_UNIX)
+        return false;
+    if (is_wildcard(a) || is_wildcard(b)) {
+        same = *a;
+        same.in.sin_port = b->in.sin_port; /* it lies at the same place in both families */
+    }
+    return addr_compare(a, &same) == 0;
+}
+
+/* Does a socket of this process hold the address? */
+static bool is_ours(const struct addr *addr)
+{
+    bool found = false;
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL)
+        return false;
+    for (struct dirent *e; !found && (e = readdir(dir)) != NULL;) {
+        struct addr held = {.len = sizeof held.un};
+        if (isdigit((unsigned char)e->d_name[0]) &&
+            getsockname(atoi(e->d_name), &held.sa, &held.len) == 0)
+            found = overlap(addr, &held);
+    }
+    closedir(dir);
+    return found;
+}
+
 static const char *describe(const struct listen_spec *spec, const struct addr *addr, int err)
 {
     char owner[256] = "";
-    if (err == EADDRINUSE) {
+    if (err == EADDRINUSE && addr->sa.sa_family != AF_UNIX && is_ours(addr)) {
+        snprintf(message, sizeof message,
+                 "can't listen on %s beside a listener of this instance that is there already; "
+                 "restart it",
+                 spec->address);
+    } else if (err == EADDRINUSE) {
         port_owner(addr, owner, sizeof owner);
         snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s", spec->address,
                  owner[0] != '\0' ? " by " : "; 'ss -lnp' shows the process that holds it", owner);
@@ -38,7 +82,8 @@ static const char *describe(const struct listen_spec *spec, const struct addr *a
 }
 
 /* With SO_REUSEPORT the kernel would let two servers of one user share a port unnoticed; so a plain
- * bind tries first whether it is free. */
+ * bind tries first whether it is free. What we hold ourselves is no obstacle: another listener on
+ * some of the port's addresses, or one that the reload under way is about to give up. */
 static int check_free(const struct addr *addr)
 {
     int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -47,7 +92,7 @@ static int check_free(const struct addr *addr)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     int err = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
     close(fd);
-    return err;
+    return err == EADDRINUSE && is_ours(addr) ? 0 : err;
 }
 
 /* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
@@ -115,6 +160,37 @@ const char *listener_open(const struct listen_spec *spec, int *fds, unsigned cou
     for (unsigned i = 0; i + 1 < opened; i++) /* the last one has not come to be */
         close(fds[i]);
     return describe(spec, &addr, err);
+}
+
+/* Which one of the first `count` is the same as the one behind them, in other words; -1: none. */
+static int same_as(const struct listen_spec *specs, const struct addr *addrs, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (addrs[i].len > 0 && addr_compare(&addrs[i], &addrs[count]) == 0 &&
+            strcmp(specs[i].address, specs[count].address) != 0)
+            return (int)i;
+    return -1;
+}
+
+const char *listener_twice(const struct listen_spec *specs, unsigned count)
+{
+    struct addr *addrs = calloc(count + 1, sizeof *addrs);
+    int other = -1;
+    if (addrs == NULL)
+        abort();
+    for (unsigned i = 0; i < count && other < 0; i++) {
+        if (addr_resolve(specs[i].address, &addrs[i]) != NULL) {
+            addrs[i].len = 0; /* that is said when it is opened */
+            continue;
+        }
+        other = same_as(specs, addrs, i);
+        if (other >= 0)
+            snprintf(message, sizeof message,
+                     "can't listen on both %.200s and %.200s: they are the same address",
+                     specs[other].address, specs[i].address);
+    }
+    free(addrs);
+    return other >= 0 ? message : NULL;
 }
 
 const char *listener_make_folder(const char *address)
@@ -220,13 +296,6 @@ static void accept_cb(struct ev_loop *ev, ev_io *io, int events)
     for (int i = 0; i < ACCEPT_BATCH; i++)
         if (!accept_one(l))
             return;
-}
-
-static bool is_wildcard(const struct addr *a)
-{
-    if (a->sa.sa_family == AF_INET)
-        return a->in.sin_addr.s_addr == INADDR_ANY;
-    return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
 }
 
 int listener_fd(const struct listener *l)

@@ -23,6 +23,9 @@ struct listen_spec {
  * NULL, or why not, in words that name the process which holds the port where that can be known;
  * the message is valid until the next call. */
 const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count, bool more);
+/* NULL, or which two of these are one address in different words: their connections would be spread
+ * over both. Valid until the next call. */
+const char *listener_twice(const struct listen_spec *specs, unsigned count);
 /* The folder of a unix socket that nobody else may have a say in: made where it is missing. Returns
  * NULL, or what is wrong with it; valid until the next call. */
 const char *listener_make_folder(const char *address);

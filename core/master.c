@@ -32,7 +32,6 @@
 #define RESTART_MAX   30.0    /* seconds between two tries at most */
 #define FAST_STOP     2.0     /* after SIGINT */
 #define ROOM          64      /* workers that the shared memory has room for, at least */
-#define WATCH_QUIET   0.1     /* changes that come together are one */
 #define WORKER_SIGNAL SIGUSR2 /* tells a worker that its script has run for too long */
 
 double master_now(void)
@@ -270,26 +269,6 @@ static void say_serving(const struct master *m)
         fputs(m->options->banner, stderr);
 }
 
-static bool wants_watch(const struct master *m)
-{
-    return m->options->route.path != NULL &&
-           (m->plan.watch > 0 || (m->plan.watch < 0 && isatty(STDERR_FILENO)));
-}
-
-void master_watch(struct master *m)
-{
-    if (!wants_watch(m)) {
-        watch_free(m->watch);
-        m->watch = NULL;
-        m->watch_due = 0;
-        return;
-    }
-    if (m->watch == NULL)
-        m->watch = watch_new();
-    if (m->watch != NULL)
-        watch_set(m->watch, m->plan.files, m->plan.file_count);
-}
-
 /* Once, when every listener is open and every worker serves. */
 static void announce(struct master *m)
 {
@@ -321,6 +300,8 @@ static void worker_failed(struct master *m, struct child *child, const char *tex
         log_error("a new worker can't serve: %s", text);
         return;
     }
+    if (m->stopping && !m->failed) /* whoever has told us to stop has been there first */
+        return;
     if (!m->failed)
         fprintf(stderr, "%s\n", text);
     m->failed = true;
@@ -400,7 +381,7 @@ static void worker_ended(struct master *m, struct child *child, int status)
     char how[100];
     double now = master_now(), lived = now - child->started;
     bool surplus = child->surplus, told = child->told;
-    bool starting = !child->ready; /* it does not hear signals yet: they end it */
+    bool starting = !child->ready; /* whatever ends it before it serves has done no harm */
     unsigned deaths = lived < YOUNG ? child->died_young + 1 : 0;
     struct board_worker *board = &m->board->worker[child - m->workers];
     if (child->socket > 0) /* what it said before it ended */
@@ -409,7 +390,7 @@ static void worker_ended(struct master *m, struct child *child, int status)
     *child = (struct child){.died_young = deaths};
     describe_end(status, how, sizeof how);
     if (m->stopping) {
-        if (status != 0 && !m->failed && !(starting && WIFSIGNALED(status))) {
+        if (status != 0 && !m->failed && !starting) {
             log_error("a worker %s while stopping", how);
             m->failed = true;
         }
@@ -636,8 +617,8 @@ static void wait_for_news(struct master *m, int timeout)
             hear(m, &m->workers[i]);
     if (fds[POLL_LOADER].revents != 0 && m->reload.loader.pid > 0)
         master_reload_heard(m);
-    if (fds[POLL_WATCH].revents != 0 && watch_read(m->watch))
-        m->watch_due = master_now() + WATCH_QUIET;
+    if (fds[POLL_WATCH].revents != 0)
+        master_watch_heard(m);
     if (fds[POLL_SUCCESSOR].revents != 0)
         master_successor_heard(m);
     if (fds[POLL_SIGNALS].revents != 0)
@@ -709,8 +690,10 @@ static bool prepare(struct master *m)
     if (err == NULL) {
         log_setup(m->error_log, m->plan.level, m->access_log);
         master_add_control(m, &m->plan);
-        err = master_open_sockets(m, &m->plan, m->plan.workers);
+        err = listener_twice(m->plan.listen, m->plan.listen_count);
     }
+    if (err == NULL)
+        err = master_open_sockets(m, &m->plan, m->plan.workers);
     if (err != NULL) {
         master_say("%s", err);
         return false;

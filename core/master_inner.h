@@ -49,8 +49,9 @@ enum reload_state { RELOAD_IDLE, RELOAD_LOADING, RELOAD_PREPARING };
 
 struct reload {
     enum reload_state state;
-    bool wanted;      /* another one, once this is over */
-    uint64_t serving; /* requests up to this number get its answer */
+    bool wanted;       /* another one, once this is over */
+    uint64_t serving;  /* requests up to this number get its answer */
+    unsigned given_up; /* loaders in a row, for newer requests */
     double since, due;
     struct loader loader;
     struct plan plan;
@@ -100,8 +101,6 @@ void master_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void master_stop(struct master *m, int signal);
 /* The worker is to end, since others serve in its place. */
 void master_retire(struct child *child);
-/* Watches the plan's files, or nothing, as the plan says. */
-void master_watch(struct master *m);
 /* What the status page says of the listeners. */
 void master_show_listeners(struct master *m);
 /* An unnamed file in memory; 0: there is none. */
@@ -151,6 +150,10 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
 void master_reload_joined(struct master *m, struct child *child);
 /* Time has passed. */
 void master_reload_tick(struct master *m, double now);
+/* Watches the plan's files, or nothing, as the plan says. */
+void master_watch(struct master *m);
+/* Something has happened to one of them, or near it. */
+void master_watch_heard(struct master *m);
 /* USR1. */
 void master_reopen_logs(struct master *m);
 

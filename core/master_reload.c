@@ -18,8 +18,54 @@
 #include <unistd.h>
 
 #define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
+#define NEWER           2.0  /* what a loader has left once another reload is asked for */
 #define PREPARE_TIMEOUT 60.0
 #define REPLACED        2.0 /* seconds that a worker on its way is waited for */
+#define WATCH_QUIET     0.1 /* changes that come together are one */
+
+/* --- what asks for one --- */
+
+static bool wants_watch(const struct master *m)
+{
+    return m->options->route.path != NULL &&
+           (m->plan.watch > 0 || (m->plan.watch < 0 && isatty(STDERR_FILENO)));
+}
+
+/* A file is not what it was when it was loaded. A reload that is asked for already will see that.
+ */
+static void changed_meanwhile(struct master *m)
+{
+    if (!m->reload.wanted && m->watch_due == 0)
+        m->watch_due = master_now() + WATCH_QUIET;
+}
+
+/* What could not be loaded, or started, may be mended by a change to any of its files. */
+static void watch_failed(struct master *m)
+{
+    struct plan *plan = &m->reload.plan;
+    if (m->watch != NULL && watch_add(m->watch, plan->files, plan->file_count))
+        changed_meanwhile(m);
+}
+
+void master_watch(struct master *m)
+{
+    if (!wants_watch(m)) {
+        watch_free(m->watch);
+        m->watch = NULL;
+        m->watch_due = 0;
+        return;
+    }
+    if (m->watch == NULL)
+        m->watch = watch_new();
+    if (m->watch != NULL && watch_set(m->watch, m->plan.files, m->plan.file_count))
+        changed_meanwhile(m);
+}
+
+void master_watch_heard(struct master *m)
+{
+    if (m->watch != NULL && watch_read(m->watch))
+        m->watch_due = master_now() + WATCH_QUIET;
+}
 
 /* --- the end of it --- */
 
@@ -80,11 +126,35 @@ static void fail(struct master *m, const char *text)
             link_send(m->workers[i].socket, LINK_ABORT, "", NULL, 0);
     master_forget_added(m);
     close_logs(m, r->error_log, r->access_log);
+    watch_failed(m);
     answer(m, false, text);
     finish(m);
 }
 
 /* --- loading --- */
+
+/* Another one is asked for meanwhile. One that hangs must not keep it; but where requests come all
+ * the time, one that is only slow gets to its end as well: each has twice as long as the last. */
+static void hurry(struct reload *r)
+{
+    double due = master_now() + NEWER * (double)(1u << r->given_up);
+    bool first = !r->wanted;
+    r->wanted = true; /* what comes meanwhile is served by one more, behind this one */
+    if (first && r->state == RELOAD_LOADING && r->loader.pid > 0 && due < r->due)
+        r->due = due;
+}
+
+/* The next one answers those who have asked for this. */
+static void give_up(struct master *m)
+{
+    struct reload *r = &m->reload;
+    log_warn("the script has been loading for %.1f s and a newer reload is asked for: that one is "
+             "begun instead",
+             master_now() - r->since);
+    if (NEWER * (double)(1u << r->given_up) < LOAD_TIMEOUT)
+        r->given_up++;
+    finish(m);
+}
 
 void master_reload(struct master *m)
 {
@@ -95,9 +165,11 @@ void master_reload(struct master *m)
         answer(m, false, "no reload while starting or stopping");
         return;
     }
-    r->wanted = r->state != RELOAD_IDLE;
-    if (r->wanted)
-        return; /* what comes meanwhile is served by one more, behind this one */
+    if (r->state != RELOAD_IDLE) {
+        hurry(r);
+        return;
+    }
+    r->wanted = false;
     r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
     r->since = master_now();
     r->due = r->since + LOAD_TIMEOUT;
@@ -178,7 +250,9 @@ static void prepare(struct master *m)
         note(r, r->plan.note);
     master_add_control(m, &r->plan);
     unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
-    const char *err = master_open_sockets(m, &r->plan, slots);
+    const char *err = listener_twice(r->plan.listen, r->plan.listen_count);
+    if (err == NULL)
+        err = master_open_sockets(m, &r->plan, slots);
     if (err == NULL)
         err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
     r->state = RELOAD_PREPARING;
@@ -202,11 +276,11 @@ void master_reload_heard(struct master *m)
     case LOADER_MORE:
         break;
     case LOADER_FAILED:
-        if (m->watch != NULL) /* a change to one of these may mend it */
-            watch_add(m->watch, r->plan.files, r->plan.file_count);
+        r->given_up = 0;
         fail(m, loader_error(&r->loader));
         break;
     case LOADER_DONE:
+        r->given_up = 0;
         r->due = master_now() + REPLACED; /* a worker may be on its way */
         if (master_all_ready(m))
             prepare(m);
@@ -322,6 +396,8 @@ void master_reload_tick(struct master *m, double now)
     struct reload *r = &m->reload;
     if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (master_all_ready(m) || now > r->due))
         prepare(m);
+    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due && r->wanted)
+        give_up(m);
     else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due)
         fail(m, "the script could not be loaded within 60 s");
     else if (r->state == RELOAD_PREPARING && now > r->due)

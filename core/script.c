@@ -256,6 +256,15 @@ const char *script_failed_files(void)
     return failed_files != NULL ? failed_files : "";
 }
 
+/* A line for the path on top of the stack, which lies on the list of them: as in the report. */
+static void keep_file(lua_State *L, struct buf *lines)
+{
+    lua_getfield(L, -2, lua_tostring(L, -1));
+    const char *stamp = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+    buf_printf(lines, "file\t%s %s\n", stamp, lua_tostring(L, -2));
+    lua_pop(L, 1);
+}
+
 /* Keeps what moongate.load.files says. */
 static void keep_files(lua_State *L)
 {
@@ -267,7 +276,7 @@ static void keep_files(lua_State *L)
         for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
             lua_rawgeti(L, -1, i);
             if (lua_type(L, -1) == LUA_TSTRING)
-                buf_printf(&lines, "file\t%s\n", lua_tostring(L, -1));
+                keep_file(L, &lines);
             lua_pop(L, 1);
         }
     }

@@ -11,6 +11,7 @@
 #include "h1.h"
 #include "log.h"
 #include "master.h"
+#include "stamp.h"
 #include "user.h"
 
 #include <arpa/inet.h>
@@ -72,6 +73,14 @@ static int core_stat(lua_State *L)
                       : S_ISDIR(st.st_mode)  ? "directory"
                       : S_ISSOCK(st.st_mode) ? "socket"
                                              : "other");
+    return 1;
+}
+
+/* core.stamp(path) -> a word that is another one when the file is (stamp.h) */
+static int core_stamp(lua_State *L)
+{
+    char stamp[STAMP_SIZE];
+    lua_pushstring(L, stamp_of(luaL_checkstring(L, 1), stamp));
     return 1;
 }
 
@@ -662,6 +671,7 @@ int script_core_open(lua_State *L)
         {"response", core_response},
         {"run", core_run},
         {"setenv", core_setenv},
+        {"stamp", core_stamp},
         {"stat", core_stat},
         {"tempdir", core_tempdir},
         {"tty", core_tty},

@@ -1,10 +1,14 @@
 /*
  * watch - see watch.h.
  *
- * An event only says that a folder has changed; whether one of the files has is asked of the file
- * system. That is cheap, happens on a person's save, and is right for links and mounts as well.
+ * An event only says that something has happened on the way to a file; whether the file is another
+ * one is asked of the file system. That is cheap, happens on a person's save, and is right for
+ * links and mounts as well. Which folders are on the way is asked again each time: one may have
+ * come.
  */
 #include "watch.h"
+
+#include "stamp.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -14,13 +18,17 @@
 #include <unistd.h>
 
 #define FOLDERS 4096
-#define EVENTS                                                                                     \
+#define LINKS   40 /* in one path, as in Linux */
+/* Of a folder in which a name counts; and of one further up, whose other names are no business of
+ * ours. */
+#define NAMES                                                                                      \
     (IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE | IN_DELETE | IN_ATTRIB |            \
      IN_DELETE_SELF | IN_MOVE_SELF)
+#define ITSELF (IN_DELETE_SELF | IN_MOVE_SELF)
 
 struct file {
     char *path;
-    struct stat seen; /* zero: it was not there */
+    char seen[STAMP_SIZE];
 };
 
 struct watch {
@@ -61,15 +69,14 @@ void watch_free(struct watch *w)
     free(w);
 }
 
-static void look(const char *path, struct stat *out)
-{
-    if (stat(path, out) != 0)
-        memset(out, 0, sizeof *out);
-}
+/* --- folders --- */
 
-static void add_folder(struct watch *w, const char *folder)
+static void add_folder(struct watch *w, const char *folder, uint32_t events)
 {
-    int id = w->watch_count < FOLDERS ? inotify_add_watch(w->fd, folder, EVENTS) : -1;
+    if (w->watch_count == FOLDERS)
+        return;
+    int id = inotify_add_watch(w->fd, folder[0] != '\0' ? folder : "/",
+                               events | IN_MASK_ADD | IN_ONLYDIR);
     if (id < 0)
         return;
     for (unsigned i = 0; i < w->watch_count; i++)
@@ -78,22 +85,112 @@ static void add_folder(struct watch *w, const char *folder)
     w->watches[w->watch_count++] = id;
 }
 
-/* The file's folder, and each folder above in which a link of its path lies. */
-static void add_folders(struct watch *w, const char *path)
+static void leave_folder(char *at)
 {
-    char part[PATH_MAX];
-    struct stat st;
-    snprintf(part, sizeof part, "%s", path);
-    bool first = true;
-    for (char *slash; (slash = strrchr(part, '/')) != NULL; first = false) {
-        bool link = lstat(part, &st) == 0 && S_ISLNK(st.st_mode);
+    char *slash = strrchr(at, '/');
+    if (slash != NULL)
         *slash = '\0';
-        if (first || link)
-            add_folder(w, slash == part ? "/" : part);
-        if (slash == part)
+}
+
+/* A path on the way: `at` is the part that has been gone, without links, `rest` what is left. */
+struct way {
+    char at[PATH_MAX], rest[PATH_MAX];
+    unsigned links;
+};
+
+/* Puts a link's target in front of what is left. False: there is no end to it. */
+static bool follow(struct way *way, const char *link)
+{
+    char target[PATH_MAX], rest[PATH_MAX];
+    ssize_t n = readlink(link, target, sizeof target - 1);
+    if (n < 0 || ++way->links > LINKS)
+        return false;
+    target[n] = '\0';
+    memcpy(rest, way->rest, sizeof rest);
+    if ((size_t)snprintf(way->rest, sizeof way->rest, "%s/%s", target, rest) >= sizeof way->rest)
+        return false;
+    if (target[0] == '/')
+        way->at[0] = '\0';
+    return true;
+}
+
+/* Nothing lies there: it may come again, and the folder in which it is missing may go as well,
+ * which that one does not say itself while it is some process's current one. */
+static void wait_for(struct watch *w, struct way *way)
+{
+    add_folder(w, way->at, NAMES);
+    leave_folder(way->at);
+    add_folder(w, way->at, NAMES);
+}
+
+/* Goes on by one name. False: the way has come to its end. */
+static bool go(struct watch *w, struct way *way, const char *name, bool last)
+{
+    char next[PATH_MAX];
+    struct stat st;
+    if (strcmp(name, ".") == 0)
+        return true;
+    if (strcmp(name, "..") == 0) {
+        leave_folder(way->at);
+        return true;
+    }
+    if ((size_t)snprintf(next, sizeof next, "%s/%s", way->at, name) >= sizeof next)
+        return false;
+    bool there = lstat(next, &st) == 0;
+    if (last || !there || S_ISLNK(st.st_mode)) {
+        add_folder(w, way->at, NAMES);
+        there = lstat(next, &st) == 0; /* what has happened before is told by nobody */
+    }
+    if (!there) {
+        wait_for(w, way);
+        return false;
+    }
+    if (S_ISLNK(st.st_mode))
+        return follow(way, next);
+    if (!last)
+        add_folder(w, next, ITSELF);
+    memcpy(way->at, next, sizeof next);
+    return true;
+}
+
+/* Every folder that the path goes through, as the kernel goes. */
+static void add_way(struct watch *w, const char *path)
+{
+    struct way way = {.at = "", .links = 0};
+    char name[NAME_MAX + 1];
+    snprintf(way.rest, sizeof way.rest, "%s", path);
+    for (;;) {
+        const char *from = way.rest + strspn(way.rest, "/");
+        size_t n = strcspn(from, "/");
+        if (n == 0 || n >= sizeof name)
+            return;
+        memcpy(name, from, n);
+        name[n] = '\0';
+        from += n;
+        from += strspn(from, "/");
+        memmove(way.rest, from, strlen(from) + 1);
+        if (!go(w, &way, name, way.rest[0] == '\0'))
             return;
     }
 }
+
+/* Is it no link, and in the folder of the one before it? Then there is nothing new on its way. */
+static bool beside(const char *path, const char *before)
+{
+    struct stat st;
+    size_t n = (size_t)(strrchr(path, '/') - path) + 1;
+    return before != NULL && strncmp(path, before, n) == 0 && strchr(before + n, '/') == NULL &&
+           (lstat(path, &st) != 0 || !S_ISLNK(st.st_mode));
+}
+
+static void add_ways(struct watch *w, unsigned first)
+{
+    for (unsigned i = first; i < w->file_count; i++)
+        if (!beside(w->files[i].path, i > first ? w->files[i - 1].path : NULL))
+            add_way(w, w->files[i].path);
+}
+
+/* --- files --- */
 
 static bool is_watched(const struct watch *w, const char *path)
 {
@@ -103,41 +200,66 @@ static bool is_watched(const struct watch *w, const char *path)
     return false;
 }
 
-void watch_add(struct watch *w, char *const *files, unsigned count)
+/* Looks at it. True: it is not what it was. */
+static bool look(struct file *f)
 {
-    struct file *list = realloc(w->files, (w->file_count + count + 1) * sizeof *list);
+    char now[STAMP_SIZE];
+    bool changed = strcmp(stamp_of(f->path, now), f->seen) != 0;
+    memcpy(f->seen, now, sizeof now);
+    return changed;
+}
+
+/* The same, where another user has looked before, who may see less or more. */
+static bool look_first(struct file *f)
+{
+    bool known = strcmp(f->seen, STAMP_UNKNOWN) != 0;
+    return look(f) && known && strcmp(f->seen, STAMP_UNKNOWN) != 0;
+}
+
+static void add_file(struct watch *w, const char *text)
+{
+    const char *path = strchr(text, ' ');
+    if (path == NULL || path[1] != '/' || is_watched(w, path + 1))
+        return;
+    struct file *f = &w->files[w->file_count++];
+    f->path = strdup(path + 1);
+    snprintf(f->seen, sizeof f->seen, "%.*s", (int)(path - text), text);
+}
+
+static int compare(const void *a, const void *b)
+{
+    return strcmp(((const struct file *)a)->path, ((const struct file *)b)->path);
+}
+
+bool watch_add(struct watch *w, char *const *files, unsigned count)
+{
+    unsigned first = w->file_count;
+    bool changed = false;
+    struct file *list = realloc(w->files, (first + count + 1) * sizeof *list);
     if (list == NULL)
         abort();
     w->files = list;
-    for (unsigned i = 0; i < count; i++) {
-        if (is_watched(w, files[i]))
-            continue;
-        struct file *f = &w->files[w->file_count++];
-        f->path = strdup(files[i]);
-        add_folders(w, files[i]);
-        look(files[i], &f->seen);
-    }
+    for (unsigned i = 0; i < count; i++)
+        add_file(w, files[i]);
+    qsort(list + first, w->file_count - first, sizeof *list, compare); /* folder by folder */
+    add_ways(w, first);
+    for (unsigned i = first; i < w->file_count; i++)
+        changed |= look_first(&w->files[i]);
+    return changed;
 }
 
-void watch_set(struct watch *w, char *const *files, unsigned count)
+bool watch_set(struct watch *w, char *const *files, unsigned count)
 {
     for (unsigned i = 0; i < w->watch_count; i++)
         inotify_rm_watch(w->fd, w->watches[i]);
     w->watch_count = 0;
     forget_files(w);
-    watch_add(w, files, count);
+    return watch_add(w, files, count);
 }
 
 int watch_fd(const struct watch *w)
 {
     return w->fd;
-}
-
-static bool same(const struct stat *a, const struct stat *b)
-{
-    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           a->st_mode == b->st_mode && a->st_mtim.tv_sec == b->st_mtim.tv_sec &&
-           a->st_mtim.tv_nsec == b->st_mtim.tv_nsec && a->st_uid == b->st_uid;
 }
 
 bool watch_read(struct watch *w)
@@ -146,11 +268,8 @@ bool watch_read(struct watch *w)
     bool changed = false;
     while (read(w->fd, events, sizeof events) > 0)
         ;
-    for (unsigned i = 0; i < w->file_count; i++) {
-        struct stat now;
-        look(w->files[i].path, &now);
-        changed |= !same(&now, &w->files[i].seen);
-        w->files[i].seen = now;
-    }
+    add_ways(w, 0);
+    for (unsigned i = 0; i < w->file_count; i++)
+        changed |= look(&w->files[i]);
     return changed;
 }

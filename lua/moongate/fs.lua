@@ -18,6 +18,13 @@ M.probe = has_core and core.probe or unavailable
 ---@type fun(path: string): string|nil, string|nil
 M.stat = has_core and core.stat or unavailable
 
+--- A word that is another one when the file is: "-" where there is none, "?" where it can't be
+--- looked at.
+---@type fun(path: string): string
+M.stamp = has_core and core.stamp or function()
+  return "?"
+end
+
 --- May this user read a file, or list and enter a folder?
 ---@type fun(path: string): boolean|nil, string|nil
 M.readable = has_core and core.readable or unavailable

@@ -246,8 +246,13 @@ M.files = {}
 
 --- What `run` returns, with `files` in it.
 ---@param path string|nil the script's own, where it is a file
+---@param text string|nil nil: what the file holds
 local function tracked(path, text, name, overrides, fs)
   local files, ok, result = sources.of(fs, path, function()
+    if not text then
+      text = read(path, fs)
+      add_folder(path)
+    end
     return run(text, name, overrides, fs)
   end)
   M.files = files
@@ -275,11 +280,7 @@ end
 ---@return table normalized
 --- Raises `FILE:LINE: message`; a traceback may follow in further lines.
 function M.route(path, overrides, fs)
-  fs = fs or filesystem
-  M.files = { path }
-  local text = read(path, fs)
-  add_folder(path)
-  return tracked(path, text, path, overrides, fs)
+  return tracked(path, nil, path, overrides, fs or filesystem)
 end
 
 --- What the master needs to know of a route, since it never runs scripts.
@@ -321,7 +322,7 @@ function M.loader_report(normalized, record)
     add("note", dropped)
   end
   for _, path in ipairs(normalized.files) do
-    add("file", path)
+    add("file", (normalized.files[path] or "?") .. " " .. path)
   end
   return table.concat(lines, "\n") .. "\n"
 end

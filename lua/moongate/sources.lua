@@ -1,6 +1,7 @@
 -- moongate.sources owns the list of the files that a route is made of: the script, the modules that
 -- it finds on package.path, and what it runs by dofile and loadfile. Who watches them hears of a
--- change. Called by load, while a route is loaded; scripts see nothing of it.
+-- change. Called by load, while a route is loaded; scripts see nothing of it. What a hook requires
+-- or runs later is not on the list: then nobody notes.
 --
 -- A worker loads what the loader has loaded, whatever is on the disk by then: core/ hands it a
 -- snapshot of these files, so that all workers of a generation run the same script, also one that
@@ -57,7 +58,8 @@ local function absolute(path, fs)
   return path
 end
 
---- A list that takes each path once.
+--- A list that takes each path once. Under the path it says what the file was then, before anybody
+--- read it: a change from there on is one that the route does not know.
 ---@param fs table
 ---@return string[] list
 ---@return fun(path: any) note
@@ -71,7 +73,18 @@ local function collection(fs)
     if not seen[path] then
       seen[path] = true
       list[#list + 1] = path
+      list[path] = not snapshot and fs.stamp and fs.stamp(path) or nil
     end
+  end
+end
+
+--- Notes where a module lies; of one that lies nowhere, each place where it is looked for: it may
+--- be about to be written.
+local function note_module(name, note)
+  local path, places = package.searchpath(name, package.path)
+  note(path)
+  for place in (places or ""):gmatch("no file '([^\n]+)'") do
+    note(place)
   end
 end
 
@@ -90,7 +103,7 @@ local function watching(loader, note, fs)
         return assert(loadstring((snapshot[path]:gsub("^#[^\n]*", "")), "@" .. path))
       end
     end
-    note((package.searchpath(name, package.path)))
+    note_module(name, note)
     return loader(name)
   end
 end
@@ -133,7 +146,7 @@ end
 ---@param fs table moongate.fs
 ---@param first string|nil a file that belongs to them
 ---@param fn function
----@return string[] files absolute paths, in the order of their first use
+---@return table files absolute paths, in the order of their first use, and by path its fs.stamp
 ---@return boolean ok
 ---@return any value what fn returned, or its error
 function M.of(fs, first, fn)

@@ -392,10 +392,10 @@ describe("load.loader_report", function()
       'return { watch = true, test = "spec", on_request = print, script_timeout = 2, '
         .. 'limits = { shared = "64G" } }',
       "/srv/route.lua", nil, fake_fs.new({ "/srv/spec/" }))
-    settings.files = { "/srv/route.lua", "/srv/a b.lua" }
+    settings.files = { "/srv/route.lua", "/srv/a b.lua", ["/srv/a b.lua"] = "1.2.3" }
     assert.matches("\nwatch\t1\nstop_timeout\t30\nscript_timeout\t2\n"
       .. "shared\t68719476736\ntest\t/srv/spec\n"
-      .. "file\t/srv/route.lua\nfile\t/srv/a b.lua\n$", load.loader_report(settings))
+      .. "file\t%? /srv/route.lua\nfile\t1%.2%.3 /srv/a b.lua\n$", load.loader_report(settings))
   end)
 
   it("tells which settings of PHP servers are sent, and which not any more", function()

@@ -51,6 +51,33 @@ describe("sources.of", function()
     assert.equal(1000, #noted(nil, paths))
   end)
 
+  it("says what each file was before it was read", function()
+    local count = 0
+    local files = noted("/srv/r.lua", { "/srv/a.lua", "/srv/r.lua" }, {
+      getcwd = fs.getcwd,
+      stamp = function(path)
+        count = count + 1
+        return path .. count
+      end,
+    })
+    assert.same({
+      "/srv/r.lua", "/srv/a.lua",
+      ["/srv/r.lua"] = "/srv/r.lua1", ["/srv/a.lua"] = "/srv/a.lua2",
+    }, files)
+  end)
+
+  it("knows where a module that is missing may come to lie", function()
+    local before = package.path
+    finally(function()
+      package.path = before
+    end)
+    package.path = "/srv/?.lua;lib/?/init.lua"
+    local files = sources.of(fs, nil, function()
+      pcall(require, "sources_spec.none")
+    end)
+    assert.same({ "/srv/sources_spec/none.lua", "/home/ann/lib/sources_spec/none/init.lua" }, files)
+  end)
+
   it("shows a script nothing else than Lua does", function()
     local plain = { pcall(dofile, "/nowhere/x.lua") }
     local missing = { loadfile("/nowhere/x.lua") }

@@ -203,4 +203,148 @@ describe("watch", function()
     wait_answer("three")
     assert.is_true(reloads(from) <= 2)
   end)
+
+  it("sees a folder that goes and comes again, and what is saved in it later", function()
+    stage.write(dir, {
+      ["route.lua"] = loading('require("app.sites.words")'),
+      ["app/sites/words.lua"] = "return 'one'",
+    })
+    start(path)
+    -- Somebody's shell stays in what is removed.
+    local shell = process.spawn({ argv = { "sleep", "600" }, cwd = dir .. "/app/sites" })
+    finally(function() shell:stop() end)
+    for _, words in ipairs({ { "two", "three" }, { "four", "five" } }) do
+      local from = s:mark()
+      assert(os.execute("rm -r " .. dir .. "/app") == 0)
+      s:wait_log("the reload failed.-words", nil, from)
+      stage.write(dir, { ["app/sites/words.lua"] = ("return %q"):format(words[1]) })
+      wait_answer(words[1])
+      write_in_place(dir .. "/app/sites/words.lua", ("return %q"):format(words[2]))
+      wait_answer(words[2])
+    end
+  end)
+
+  it("sees a folder further up that is put in another's place", function()
+    stage.write(dir, {
+      ["route.lua"] = loading('require("app.sites.words")'),
+      ["app/sites/words.lua"] = "return 'one'",
+      ["new/sites/words.lua"] = "return 'two'",
+    })
+    start(path)
+    assert(os.execute(("cd %s && mv app old && mv new app"):format(dir)) == 0)
+    wait_answer("two")
+    write_in_place(dir .. "/app/sites/words.lua", "return 'three'")
+    wait_answer("three")
+  end)
+
+  it("sees what a link leads to, also where that is missing for a while", function()
+    stage.write(dir, {
+      ["route.lua"] = loading('require("word")'),
+      ["releases/one/word.lua"] = "return 'one'",
+    })
+    assert(os.execute(("cd %s && ln -s releases/one current && ln -s current/word.lua word.lua")
+      :format(dir)) == 0)
+    start(path)
+    write_in_place(dir .. "/releases/one/word.lua", "return 'two'")
+    wait_answer("two")
+    local from = s:mark()
+    assert(os.execute("rm -r " .. dir .. "/releases") == 0)
+    s:wait_log("the reload failed.-word", nil, from)
+    stage.write(dir, { ["releases/one/word.lua"] = "return 'three'" })
+    wait_answer("three")
+  end)
+
+  it("sees a module that was missing when it was asked for", function()
+    start(path)
+    local from = s:mark()
+    write_in_place(path, loading('require("sites.late")'))
+    s:wait_log("the reload failed.-sites%.late", nil, from)
+    stage.write(dir, { ["sites/late.lua"] = "return 'two'" })
+    wait_answer("two")
+  end)
+
+  -- A script whose on_start waits until it may go on.
+  local function waiting(name, word)
+    return ([[
+local moongate = require("moongate")
+local word = %s
+return {
+  control = false, workers = 1, listen = %q, watch = true,
+  on_start = function()
+    moongate.log("info", "%s waits")
+    repeat
+      moongate.sleep(0.01)
+      local go = io.open("%s/go")
+    until go and go:close()
+  end,
+  on_request = function() return { status = 200, body = word } end,
+}
+]]):format(word, address, name, dir)
+  end
+
+  it("overlooks no change that comes while the first script is being started", function()
+    stage.write(dir, {
+      ["route.lua"] = waiting("first", 'require("word")'),
+      ["word.lua"] = "return 'one'",
+    })
+    s = server.start({ own = true, address = address, route = path, wait = false })
+    s:wait_log("first waits")
+    write_in_place(dir .. "/word.lua", "return 'two'")
+    write_in_place(dir .. "/go", "")
+    s:wait_serving()
+    wait_answer("two")
+  end)
+
+  it("overlooks no change to a file that is new, while its script is being started", function()
+    start(path)
+    write_in_place(dir .. "/word.lua", "return 'two'")
+    write_in_place(path, waiting("second", 'require("word")'))
+    s:wait_log("second waits")
+    write_in_place(dir .. "/word.lua", "return 'three'")
+    write_in_place(dir .. "/go", "")
+    wait_answer("three")
+    local from = s:mark()
+    assert.is_nil(poll.try(function() return reloads(from) > 0 end, 0.5), "it does not end")
+  end)
+
+  it("goes on behind a script that could not be started, for a file that is new", function()
+    start(path)
+    write_in_place(dir .. "/ready.lua", "return false")
+    local from = s:mark()
+    write_in_place(path, ([[
+local ready = require("ready")
+return {
+  control = false, workers = 1, listen = %q, watch = true,
+  on_start = function() assert(ready, "not ready") end,
+  on_request = function() return { status = 200, body = "two" } end,
+}
+]]):format(address))
+    s:wait_log("the reload failed.-not ready", nil, from)
+    write_in_place(dir .. "/ready.lua", "return true")
+    wait_answer("two")
+  end)
+
+  it("does not wait for a script that never comes to its end once a newer one is there", function()
+    start(path)
+    local from = s:mark()
+    write_in_place(path, "io.stderr:write('loading\\n') while true do end")
+    s:wait_log("^loading", nil, from)
+    assert.equal("one", answer())
+    write_in_place(path, route("two"))
+    poll.wait(function() return answer() == "two" end, "the newer one", 30)
+    assert.truthy(s:errors():find("newer reload is asked for", from, true))
+    poll.wait(function() return #process.children(s.process.pid) == 1 end, "no loader to be left")
+  end)
+
+  it("lets a slow script come to its end, though newer ones are there all the time", function()
+    write_in_place(path, route("one", false))
+    start(path)
+    -- By the wall clock, so a busy machine makes it no slower.
+    write_in_place(path, "local t = os.time() repeat until os.time() > t + 2\n"
+      .. route("two", false))
+    poll.wait(function()
+      s.process:kill("HUP")
+      return answer() == "two"
+    end, "the slow one", 60)
+  end)
 end)
