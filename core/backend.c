@@ -9,7 +9,8 @@
 #include <unistd.h>
 
 #define PROBE_PAUSE 0.05
-#define STRANGERS   4 /* grants of unknown servers before a request gives up */
+#define RESTED      0.1 /* seconds that a kept connection must have been idle for `once` */
+#define STRANGERS   4   /* grants of unknown servers before a request gives up */
 
 const char *backend_error_name(enum backend_error error)
 {
@@ -197,14 +198,26 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
         else
             *err = backend_add_server(b, &settings->servers[i], &settings->servers[i].addr);
     }
+    b->next = all->first;
+    all->first = b;
     if (*err == NULL)
         return b;
     backend_free(b);
     return NULL;
 }
 
+static void unlist(struct backend *b)
+{
+    struct backend **at = &b->all->first;
+    while (*at != b)
+        at = &(*at)->next;
+    *at = b->next;
+}
+
 void backend_free(struct backend *b)
 {
+    unlist(b);
+    backend_pass_left(b);
     for (unsigned i = 0; i < b->name_count; i++) {
         lookup_cancel(&b->names[i].lookup);
         deadline_fini(&b->names[i].again);
@@ -385,18 +398,46 @@ static void conn_closed(struct conn *c)
     c->server->conns--;
     if (c->state == CONN_IDLE)
         unlink_idle(c);
+    else if (c->state == CONN_LEFT)
+        backend_left_closed(c);
     ledger_drop(&all->seat, c->claim);
     backend_look_into_box(all);
 }
 
-/* The warmest of the server's kept connections, if the ledger lets us have it. */
+static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t claim);
+
+/* Another connection in its place, under the same claim. NULL: the claim is dropped, errno says
+ * why. */
+static struct conn *connect_anew(struct conn *c, const struct lease *x)
+{
+    struct server *s = c->server;
+    uint32_t claim = c->claim;
+    s->conns--;
+    c->closed = NULL;
+    conn_reset(c);
+    return connect_to(s, x, claim);
+}
+
+static struct conn *find_rested(const struct server *s)
+{
+    for (struct conn *c = s->idle; c != NULL; c = c->next)
+        if (conn_has_rested(c, RESTED))
+            return c;
+    return NULL;
+}
+
+/* The warmest of the server's kept connections, if the ledger lets us have it. What can't be sent
+ * again gets one that has rested: PHP-FPM ends a child (pm.max_requests) just after its last
+ * answer, when the next request may be on its way. Where none has, one gives its place to a new
+ * one. */
 static struct conn *take_idle(struct server *s, const struct lease *x)
 {
-    struct conn *c = s->idle;
+    struct conn *rested = x->once ? find_rested(s) : s->idle;
+    struct conn *c = rested != NULL ? rested : s->idle;
     if (c == NULL || !ledger_reuse(&s->backend->all->seat, c->claim, x->tenant, NULL))
         return NULL;
     unlink_idle(c);
-    return c;
+    return rested != NULL ? c : connect_anew(c, x);
 }
 
 static void hand_over(struct lease *x, struct conn *c)
@@ -407,7 +448,7 @@ static void hand_over(struct lease *x, struct conn *c)
     x->ops->on_conn(x->user, c);
 }
 
-static struct server *server_of_slot(const struct backend *b, uint32_t slot)
+struct server *backend_server_at(const struct backend *b, uint32_t slot)
 {
     for (int i = 0; i < b->count; i++)
         if (b->servers[i]->slot == slot && !b->servers[i]->gone)
@@ -415,7 +456,7 @@ static struct server *server_of_slot(const struct backend *b, uint32_t slot)
     return NULL;
 }
 
-static void move_to(struct conn *c, struct server *to)
+void backend_move(struct conn *c, struct server *to)
 {
     c->server->conns--;
     to->conns++;
@@ -424,21 +465,27 @@ static void move_to(struct conn *c, struct server *to)
 }
 
 static void ask_again(struct lease *x, uint32_t stranger);
+static void refuse(struct lease *x, enum backend_error error, const char *detail);
 
 /* Who waits may belong to another generation than the connection that is free. */
 static void give_to(struct lease *x, struct conn *c)
 {
     struct server *to = c->server;
     if (x->backend != to->backend)
-        to = server_of_slot(x->backend, to->slot);
+        to = backend_server_at(x->backend, to->slot);
     if (to == NULL) {
         uint32_t slot = c->server->slot;
         conn_close(c);
         ask_again(x, slot);
         return;
     }
-    move_to(c, to);
-    hand_over(x, c);
+    backend_move(c, to);
+    if (x->once) /* it has not rested */
+        c = connect_anew(c, x);
+    if (c != NULL)
+        hand_over(x, c);
+    else
+        refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
 void backend_release(struct conn *c)
@@ -474,7 +521,7 @@ static void bequeath(struct server *from, struct server *to)
     while (from->idle != NULL) {
         struct conn *c = from->idle;
         unlink_idle(c);
-        move_to(c, to);
+        backend_move(c, to);
         link_idle(c);
         deadline_set(&c->deadline, to->backend->settings->keepalive_idle);
     }
@@ -488,7 +535,7 @@ void backend_retire(struct backend *b, struct backend *heir)
     }
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
-        struct server *to = heir != NULL ? server_of_slot(heir, s->slot) : NULL;
+        struct server *to = heir != NULL ? backend_server_at(heir, s->slot) : NULL;
         if (to != NULL && heir->settings->keepalive > 0)
             bequeath(s, to);
         while (s->idle != NULL)
@@ -586,7 +633,7 @@ static void ask_again(struct lease *x, uint32_t stranger)
 static void on_grant(void *holder, uint32_t claim, uint32_t slot)
 {
     struct lease *x = holder;
-    struct server *s = server_of_slot(x->backend, slot);
+    struct server *s = backend_server_at(x->backend, slot);
     if (s == NULL) {
         ledger_drop(&x->backend->all->seat, claim);
         ask_again(x, slot);
@@ -667,6 +714,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
         .server = acquire->server,
         .only = acquire->only,
         .fresh = acquire->fresh,
+        .once = acquire->once,
     };
     *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
     if (*conn != NULL)

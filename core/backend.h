@@ -24,6 +24,7 @@ struct backend;
 /* What the backends of one worker share. */
 struct backends {
     struct loop *loop;
+    struct backend *first; /* of all generations */
     struct ledger_seat seat;
     ev_io wake;
     struct deferred collect;
@@ -109,7 +110,7 @@ struct lease {
     uint32_t avoid;
     int server;         /* that it got */
     unsigned strangers; /* grants of servers that this backend does not know */
-    bool only, fresh;
+    bool only, fresh, once;
     bool waiting;
 };
 
@@ -118,6 +119,7 @@ struct acquire {
     int avoid;  /* the one that has just failed; -1: none */
     bool only;  /* that server and no other */
     bool fresh; /* not a kept connection */
+    bool once;  /* it can't be sent again: not one that has been kept for a moment only */
     double connect_timeout;
     struct str tenant;
     const struct lease_ops *ops;
@@ -139,6 +141,10 @@ void backend_cancel(struct lease *x);
 /* The request is over: the connection is kept, given to who waits, or closed. Where it isn't fit
  * for another one, conn_close. */
 void backend_release(struct conn *c);
+/* Nobody wants the answer any more, of which no byte has come; the connection was got by `x`. Where
+ * connections are limited it keeps its place until the server is done with it, or its deadline;
+ * otherwise it is closed. */
+void backend_leave(const struct lease *x, struct conn *c);
 /* The number of the connection's server. */
 int backend_server_of(const struct conn *c);
 

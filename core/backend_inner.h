@@ -1,6 +1,7 @@
 /*
  * backend_inner - a backend's own data, for backend*.c only: backend.c has servers, leases and what
- * is known of them; backend_names.c the servers that are given by name.
+ * is known of them; backend_names.c the servers that are given by name; backend_left.c connections
+ * whose answer nobody wants.
  */
 #ifndef MG_BACKEND_INNER_H
 #define MG_BACKEND_INNER_H
@@ -15,6 +16,7 @@ struct server {
     uint32_t slot;                /* in the ledger */
     int number;
     struct conn *idle; /* kept connections, the latest first */
+    struct conn *left; /* those of backend_leave */
     unsigned conns;
     bool gone; /* its name has other addresses now */
 };
@@ -32,6 +34,7 @@ struct name {
 };
 
 struct backend {
+    struct backend *next; /* of this worker */
     const struct backend_settings *settings;
     struct backends *all;
     uint32_t group;
@@ -52,6 +55,17 @@ void backend_look_into_box(struct backends *all);
 /* Adds a server; its number may be one that has gone. NULL, or why not. */
 const char *backend_add_server(struct backend *b, const struct server_settings *settings,
                                const struct addr *addr);
+/* NULL: it does not have it. */
+struct server *backend_server_at(const struct backend *b, uint32_t slot);
+/* The connection is counted for that server, which is the same one in another generation. */
+void backend_move(struct conn *c, struct server *to);
+
+/* --- backend_left.c --- */
+
+/* One of them is closed. */
+void backend_left_closed(struct conn *c);
+/* The backend goes: what its servers have still to notice passes to another generation, or ends. */
+void backend_pass_left(struct backend *b);
 
 /* --- backend_names.c --- */
 

@@ -52,6 +52,13 @@ void conn_close(struct conn *c)
     free(c);
 }
 
+void conn_reset(struct conn *c)
+{
+    if (c->addr->sa.sa_family != AF_UNIX)
+        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    conn_close(c);
+}
+
 static void fail(struct conn *c, enum backend_error error, const char *detail)
 {
     const struct conn_ops *ops = c->ops;
@@ -64,7 +71,7 @@ static void fail(struct conn *c, enum backend_error error, const char *detail)
 static void missed_cb(struct deadline *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
-    if (c->state == CONN_IDLE)
+    if (c->state == CONN_IDLE || c->state == CONN_LEFT)
         conn_close(c);
     else if (c->state == CONN_OPEN)
         fail(c, BACKEND_TIMEOUT, c->deadline_detail);
@@ -86,11 +93,33 @@ void conn_idle(struct conn *c, double seconds)
     if (c->out.cap > OUT_KEEP)
         buf_fini(&c->out);
     c->state = CONN_IDLE;
+    c->idle_since = ev_now(c->loop->ev);
     c->user = NULL;
     c->paused = false;
     c->read_max = LOOP_READ_SIZE;
     deadline_set(&c->deadline, seconds);
     rearm(c);
+}
+
+bool conn_has_rested(const struct conn *c, double seconds)
+{
+    char byte;
+    return c->state == CONN_IDLE && ev_now(c->loop->ev) - c->idle_since >= seconds &&
+           recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
+bool conn_leave(struct conn *c)
+{
+    if (c->state != CONN_OPEN || c->written == 0 || c->broken)
+        return false;
+    loop_undefer(c->loop, &c->flush);
+    buf_fini(&c->out);
+    c->state = CONN_LEFT;
+    c->user = NULL;
+    c->paused = false;
+    shutdown(c->io.fd, SHUT_WR);
+    rearm(c);
+    return true;
 }
 
 void conn_use(struct conn *c, const struct conn_ops *ops, void *user)
@@ -117,7 +146,7 @@ static void readable(struct conn *c)
     ssize_t n = read(c->io.fd, loop->in, c->read_max);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (c->state == CONN_IDLE) { /* the end, or bytes that nobody asked for */
+    if (c->state == CONN_IDLE || c->state == CONN_LEFT) { /* the end, or bytes nobody wants */
         conn_close(c);
         return;
     }

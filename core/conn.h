@@ -5,6 +5,7 @@
  * knows nothing of queues and shares: `closed` tells its owner that it goes.
  *
  *        conn_new --> [backlog] --> [connecting] --on_open--> [open] <--> [idle] --> closed
+ *                                                              \--> [left] --------/
  */
 #ifndef MG_CONN_H
 #define MG_CONN_H
@@ -40,6 +41,7 @@ enum conn_state {
     CONN_CONNECTING,
     CONN_OPEN,
     CONN_IDLE,
+    CONN_LEFT, /* nobody wants the answer */
 };
 
 struct conn {
@@ -59,10 +61,11 @@ struct conn {
     bool paused;
     bool broken; /* writing failed; reading goes on to its end */
     bool reused; /* it has served another request before */
+    ev_tstamp idle_since;
     /* The owner's. */
     void (*closed)(struct conn *c);
     struct server *server;
-    struct conn *prev, *next; /* kept idle, the latest first: it is the warmest */
+    struct conn *prev, *next; /* kept idle, the latest first: it is the warmest; or left */
     uint32_t claim;
     unsigned requests;
 };
@@ -78,6 +81,9 @@ struct conn_target {
 struct conn *conn_new(struct loop *loop, const struct conn_target *target);
 /* Calls `closed`, if it is set, and frees it. */
 void conn_close(struct conn *c);
+/* The same for one whose server has answered everything. It leaves no TIME_WAIT behind: ports would
+ * run out where each request closes one. */
+void conn_reset(struct conn *c);
 static inline bool conn_is_open(const struct conn *c)
 {
     return c->state == CONN_OPEN;
@@ -87,6 +93,12 @@ static inline bool conn_is_open(const struct conn *c)
 void conn_use(struct conn *c, const struct conn_ops *ops, void *user);
 /* Nobody uses it: closed after `seconds`, or when its server hangs up or says anything. */
 void conn_idle(struct conn *c, double seconds);
+/* Idle, it has been so for `seconds`, and its server has not hung up meanwhile. */
+bool conn_has_rested(const struct conn *c, double seconds);
+/* Nobody wants the answer any more. It is closed when something of it comes, or the end, or at its
+ * deadline; the server is told that nothing follows. False: no byte of the request is on its way,
+ * so there is nothing to wait for. */
+bool conn_leave(struct conn *c);
 /* Fit for another request: nothing waits to be written, nothing has failed. */
 bool conn_is_fit(const struct conn *c);
 

@@ -287,6 +287,7 @@ static void start_probe(struct checks *checks, int server, enum page page)
         .server = server,
         .avoid = -1,
         .only = true,
+        .once = true, /* a connection that ends is no sign of illness */
         .role = FCGI_RESPONDER,
         .params = &p->params,
         .connect_timeout = timeout,

@@ -527,6 +527,7 @@ static void start_stream(struct proxy *px, int server, bool fresh)
         .avoid = px->tried_count > 0 ? px->tried[(px->tried_count - 1) % PROXY_TRIED] : -1,
         .only = d->server.n > 0,
         .fresh = fresh,
+        .once = !is_idempotent(px->req.method_id) || (px->has_body && d->stream_body),
         .tenant = d->tenant,
         .role = FCGI_RESPONDER,
         .params = &px->params,
@@ -708,7 +709,7 @@ void proxy_leave_backend(struct proxy *px)
         deadline_fini(&px->again);
     if (stream_active(&px->stream)) {
         note_server(px);
-        stream_abort(&px->stream);
+        stream_leave(&px->stream);
         end_attempt(px, "the client went away");
     }
     flush_stderr(px);

@@ -333,6 +333,7 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
         .avoid = request->avoid,
         .only = request->only,
         .fresh = request->fresh,
+        .once = request->once,
         .connect_timeout = request->connect_timeout,
         .tenant = request->tenant,
         .ops = &lease_ops,
@@ -378,5 +379,17 @@ void stream_abort(struct stream *s)
     backend_cancel(&s->lease);
     if (s->conn != NULL)
         conn_close(s->conn);
+    finish(s);
+}
+
+void stream_leave(struct stream *s)
+{
+    if (s->conn == NULL || s->bytes_in > 0) { /* it notices at its next write */
+        stream_abort(s);
+        return;
+    }
+    if (s->stdin_open) /* its clock may have stood still */
+        conn_deadline(s->conn, s->request->read_timeout, NULL);
+    backend_leave(&s->lease, s->conn);
     finish(s);
 }

@@ -62,6 +62,7 @@ struct stream_request {
     int avoid;  /* not this one, which has just failed; -1: none */
     bool only;  /* that server and no other */
     bool fresh; /* not a kept connection */
+    bool once;  /* it can't be sent again: see struct acquire */
     struct str tenant;
     enum fcgi_role role;
     const struct params *params;
@@ -85,6 +86,9 @@ void stream_pause(struct stream *s, bool paused);
 void stream_read_max(struct stream *s, size_t bytes);
 /* Drops the request: the connection is closed, nothing is called any more. */
 void stream_abort(struct stream *s);
+/* The same for a request that the server may be working on: it keeps its place there until the
+ * server has noticed, see backend_leave. */
+void stream_leave(struct stream *s);
 
 /* It has been started and is not over. */
 static inline bool stream_active(const struct stream *s)

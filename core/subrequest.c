@@ -123,6 +123,7 @@ static void start(struct subrequest *r, struct backend *b)
     r->ask = (struct stream_request){.backend = b,
                                      .server = -1,
                                      .avoid = -1,
+                                     .once = true,
                                      .role = FCGI_RESPONDER,
                                      .params = &r->params,
                                      .body = r->req.body.size > 0 ? &r->req.body : NULL,
@@ -173,7 +174,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
 void subrequest_free(struct subrequest *r)
 {
     loop_undefer(r->generation->loop, &r->failed);
-    stream_abort(&r->stream);
+    stream_leave(&r->stream);
     buf_fini(&r->body);
     buf_fini(&r->messages);
     request_fini(&r->req);

@@ -5,6 +5,10 @@ local http = require("tests.support.http")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local socket = require("socket")
+
+-- More seconds than a kept connection must be idle for what can't be sent a second time.
+local RESTED = 0.15
 
 describe("a FastCGI request", function()
   for _, transport in ipairs({ "unix", "tcp" }) do
@@ -445,8 +449,9 @@ describe("connections to a backend", function()
       local res = client:request({ path = rig.target("who&" .. case[2]) })
       assert.equal("1", res.headers["x-connection"])
       r:wait_connections(0)
-      for _ = 1, 2 do
-        assert.equal("2", client:request({ path = rig.target("who"), method = "POST", body = "x" })
+      for _, method in ipairs({ "POST", "GET" }) do
+        local body = method == "POST" and "x" or nil
+        assert.equal("2", client:request({ path = rig.target("who"), method = method, body = body })
           .headers["x-connection"])
       end
       client:close()
@@ -462,11 +467,44 @@ describe("connections to a backend", function()
       assert.equal(200, r:get("who", { method = method, body = body }).status, method)
     end
     assert.equal(200, r:get("next=close").status)
+    socket.sleep(RESTED)
     local before = #r:events("REQUEST")
     assert.equal(502, r:get("", { method = "POST", body = "once" }).status)
     assert.equal(before, #r:events("REQUEST"))
     assert.equal(200, r:get("", { method = "POST", body = "once" }).status)
   end)
+
+  for name, case in pairs({
+    ["a POST"] = { request = { method = "POST", body = "x" } },
+    ["a PATCH"] = { request = { method = "PATCH", body = "x" } },
+    ["a PUT that is streamed"] = { request = { method = "PUT", body = "x" }, streamed = true },
+  }) do
+    it("are used for " .. name .. " only when they have rested", function()
+      local r = rig.start({
+        backend = "keepalive = 1, max_conns = 1",
+        on_request = case.streamed and [[do
+          return { backend = "app", docroot = "/srv/app", request_buffering = false }
+        end]],
+      })
+      finally(function() r:stop() end)
+      local function ask()
+        return r:get("who", case.request).headers["x-connection"]
+      end
+      poll.wait(function()
+        local begun = socket.gettime()
+        local first, second = ask(), ask()
+        if socket.gettime() - begun < 0.1 then
+          assert.is_true(first ~= second, first)
+          return true
+        end
+      end, "two requests within a tenth of a second")
+      local last = r:get("who").headers["x-connection"]
+      socket.sleep(RESTED)
+      assert.equal(last, ask())
+      assert.equal(1, r:open_max())
+      r:wait_connections(1)
+    end)
+  end
 
   it("survive an application's limit of requests", function()
     local r = rig.start({
@@ -475,9 +513,12 @@ describe("connections to a backend", function()
     })
     finally(function() r:stop() end)
     for _ = 1, 10 do
-      assert.equal(200, r:get("", { method = "POST", body = "x" }).status)
+      assert.equal(200, r:get("").status)
     end
     assert.equal(4, #r:events("OPEN"))
+    for _ = 1, 10 do
+      assert.equal(200, r:get("", { method = "POST", body = "x" }).status)
+    end
   end)
 
   it("are closed, not kept, when the reply came before the body was sent", function()

@@ -306,6 +306,65 @@ describe("a child of PHP-FPM", function()
     assert.is_true(result.all.requests > 9 * 3 * 3, result.all.text)
   end)
 
+  for _, workers in ipairs({ 1, 2 }) do
+    it(("costs nobody a POST, nor a script an answer (%d workers)"):format(workers), function()
+      local r = start({ children = 3, pool = { "pm.max_requests = 9" } }, {
+        workers = workers, backend = "max_conns = 3, keepalive = 3",
+        before = "local moongate = require('moongate')",
+        on_request = [[
+          if req.args.how == "stream" then
+            return { backend = "app", docroot = ROOT, request_buffering = false }
+          elseif req.args.how == "script" then
+            local answer, why = moongate.fastcgi("app", {
+              SCRIPT_FILENAME = ROOT .. "/slow.php", QUERY_STRING = "token=" .. req.args.token,
+              REQUEST_METHOD = "GET",
+            })
+            return answer and { status = answer.status, body = answer.body }
+              or { status = 502, body = why }
+          end
+        ]],
+      })
+      finally(function() r:stop() end)
+      local result = load.run(r.address, {
+        seconds = 2,
+        { name = "post", clients = 8, path = "/slow.php?token=@", method = "POST", body = 10 },
+        { name = "get", clients = 2, path = "/slow.php?token=@" },
+        { name = "stream", clients = 2, path = "/slow.php?how=stream&token=@", method = "PUT",
+          body = 10 },
+        { name = "script", clients = 2, path = "/slow.php?how=script&token=@" },
+      })
+      for _, name in ipairs({ "post", "get", "stream", "script" }) do
+        load.assert_all(result[name])
+      end
+      assert.is_true(result.post.requests > 9 * 3 * 3, result.post.text)
+    end)
+  end
+
+  for limit, text in pairs({
+    max_conns = "max_conns = 4, per_tenant = 2",
+    per_tenant = "per_tenant = 2",
+  }) do
+    it("is not kept from others by clients that give up, with " .. limit, function()
+      local r = start({ children = 4 }, {
+        workers = 2, backend = text,
+        on_request = "do return { backend = 'app', docroot = ROOT, tenant = req.host } end",
+      })
+      local storm = load.start(r.address, {
+        { clients = 20, host = "storm.example", path = "/slow.php?ms=2000&token=@", leave = 50 },
+      })
+      finally(function()
+        storm:abandon()
+        r:stop()
+      end)
+      r.server:wait_access('" 499 ') -- it blows
+      local quiet = load.run(r.address, {
+        seconds = 20, { requests = 20, host = "quiet.example", path = "/slow.php?token=@" },
+      })
+      load.assert_all(quiet.all)
+      assert.is_true(quiet.all.p90 < 1, quiet.all.text) -- it never waits for a page of the others
+    end)
+  end
+
   it("is not held by a browser that reads slowly", function()
     local r, fpm = start({ children = 1 }, { backend = "max_conns = 1" })
     finally(function() r:stop() end)
