@@ -11,11 +11,11 @@
 #define LINK_TEXT 65536
 #define LINK_FDS  250 /* SCM_MAX_FD is 253 */
 /* In LINK_PREPARE: the logs and the script's files are the others. */
-#define LINK_SOCKETS (LINK_FDS - 3)
+#define LINK_SOCKETS_MOST (LINK_FDS - 3)
 
 enum link_type {
     /* From the worker. */
-    LINK_READY = 'R',  /* it serves, or has prepared the generation */
+    LINK_READY = 'R',  /* it can serve, or has prepared the generation */
     LINK_FAILED = 'F', /* it can't; why */
     LINK_RELOAD = 'L', /* somebody asked for a reload */
     LINK_STOP = 'Q',   /* somebody asked to stop */
@@ -24,6 +24,8 @@ enum link_type {
                          * then listening sockets, with a line for each of these */
     LINK_SWITCH = 'S',  /* all are ready: serve with it */
     LINK_ABORT = 'A',   /* somebody is not: forget it */
+    LINK_SOCKETS = 'K', /* accept from these listening sockets from now on, and from no others: a
+                         * line for each */
     LINK_RETIRE = 'T', /* others serve: finish what there is, and let idle clients send once more */
     LINK_LOGS = 'O',   /* the logs were opened again */
 };

@@ -126,7 +126,7 @@ static int open_one(const struct listen_spec *spec, const struct addr *addr, int
         if (addr->sa.sa_family == AF_INET6)
             setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
     }
-    if (bind(*fd, &addr->sa, addr->len) == 0 && listen(*fd, spec->backlog) == 0) {
+    if (bind(*fd, &addr->sa, addr->len) == 0) {
         /* Web servers in front run as other users; who may come is the folder's business. Whoever
          * may give commands is the one who started us. */
         if (local && chmod(addr->un.sun_path, spec->control ? 0600 : 0666) != 0)
@@ -191,6 +191,16 @@ const char *listener_twice(const struct listen_spec *specs, unsigned count)
     }
     free(addrs);
     return other >= 0 ? message : NULL;
+}
+
+const char *listener_let_in(const struct listen_spec *spec, int fd)
+{
+    struct addr addr;
+    if (listen(fd, spec->backlog) == 0)
+        return NULL;
+    int err = errno;
+    const char *bad = addr_resolve(spec->address, &addr);
+    return bad != NULL ? bad : describe(spec, &addr, err);
 }
 
 const char *listener_make_folder(const char *address)

@@ -18,14 +18,16 @@ struct listen_spec {
     bool control; /* commands of operators come here: moongate.control answers */
 };
 
-/* Opens `count` sockets for the address into fds[] (all the same one for a unix socket); `more`: to
- * those that we have already. Returns
+/* Binds `count` sockets to the address into fds[] (all the same one for a unix socket); `more`: to
+ * those that we have already. No client can come before listener_let_in. Returns
  * NULL, or why not, in words that name the process which holds the port where that can be known;
  * the message is valid until the next call. */
 const char *listener_open(const struct listen_spec *spec, int *fds, unsigned count, bool more);
 /* NULL, or which two of these are one address in different words: their connections would be spread
  * over both. Valid until the next call. */
 const char *listener_twice(const struct listen_spec *specs, unsigned count);
+/* Lets clients in; the same of what it returns. */
+const char *listener_let_in(const struct listen_spec *spec, int fd);
 /* The folder of a unix socket that nobody else may have a say in: made where it is missing. Returns
  * NULL, or what is wrong with it; valid until the next call. */
 const char *listener_make_folder(const char *address);

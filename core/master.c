@@ -9,7 +9,6 @@
 
 #include "log.h"
 #include "notify.h"
-#include "worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,11 +27,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YOUNG         1.0     /* a worker that lives shorter than that has not got far */
-#define RESTART_MAX   30.0    /* seconds between two tries at most */
-#define FAST_STOP     2.0     /* after SIGINT */
-#define ROOM          64      /* workers that the shared memory has room for, at least */
-#define WORKER_SIGNAL SIGUSR2 /* tells a worker that its script has run for too long */
+#define YOUNG       1.0  /* a worker that lives shorter than that has not got far */
+#define RESTART_MAX 30.0 /* seconds between two tries at most */
+#define FAST_STOP   2.0  /* after SIGINT */
+#define ROOM        64   /* workers that the shared memory has room for, at least */
 
 double master_now(void)
 {
@@ -122,82 +120,12 @@ static bool load(struct master *m)
 
 /* --- workers --- */
 
-static void run_worker(struct master *m, unsigned index, int socket)
-{
-    struct worker_config config = {
-        .route = m->options->route,
-        .user = &m->user,
-        .workers = m->worker_count,
-        .index = index,
-        .ledger = m->ledger,
-        .census = m->census,
-        .board = m->board,
-        .shared = &m->shared,
-        .generation = m->generation,
-        .error_log = m->error_log,
-        .access_log = m->access_log,
-        .master = socket,
-        .signal = WORKER_SIGNAL,
-    };
-    config.route.snapshot = m->snapshot;
-    config.socket_count =
-        master_sockets_of(m, index, m->worker_count, config.specs, config.sockets);
-    master_child_signals(m);
-    master_let_go(m, (int)index);
-    loader_forget(&m->reload.loader);
-    int status = worker_run(&config);
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        free(m->listening[i]->spec.address);
-        free(m->listening[i]->spec.name);
-        free(m->listening[i]);
-    }
-    plan_free(&m->plan);
-    plan_free(&m->reload.plan);
-    /* exit, not _exit: it is here that a sanitizer reports what has leaked. */
-    exit(status);
-}
-
 static double pause_after(unsigned deaths)
 {
     double pause = YOUNG;
     for (unsigned i = 1; i < deaths && pause < RESTART_MAX; i++)
         pause *= 2;
     return pause < RESTART_MAX ? pause : RESTART_MAX;
-}
-
-static void start_worker(struct master *m, unsigned index)
-{
-    struct child *child = &m->workers[index];
-    unsigned deaths = child->died_young;
-    int ends[2] = {-1, -1};
-    pid_t pid = -1;
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
-        fflush(NULL);
-        pid = fork();
-    }
-    if (pid == 0) {
-        close(ends[0]);
-        run_worker(m, index, ends[1]);
-    }
-    if (pid < 0) {
-        log_error("no process for a worker: %s", strerror(errno));
-        if (ends[0] >= 0)
-            close(ends[0]);
-        if (ends[1] >= 0)
-            close(ends[1]);
-        *child = (struct child){.restart_at = master_now() + YOUNG, .died_young = deaths};
-        return;
-    }
-    close(ends[1]);
-    *child = (struct child){
-        .pid = pid, .socket = ends[0], .started = master_now(), .died_young = deaths};
-    m->board->worker[index].pid = pid;
-}
-
-void master_retire(struct child *child)
-{
-    if (child->socket <= 0 || !link_send(child->socket, LINK_RETIRE, "", NULL, 0))
-        kill(child->pid, SIGTERM);
 }
 
 void master_stop(struct master *m, int signal)
@@ -209,7 +137,7 @@ void master_stop(struct master *m, int signal)
     if (!m->stopping) {
         if (!m->handed_over) /* else it would be said of the successor */
             notify("STOPPING=1");
-        master_close_sockets(m, -1);
+        master_close_sockets(m);
         master_end_successor(m);
         /* A successor that has come to nothing leaves them to whose place it was to take. */
         if (!m->handed_over && (m->announced || !m->is_successor))
@@ -280,8 +208,16 @@ static void announce(struct master *m)
         master_stop(m, SIGTERM); /* before we are announced: a predecessor keeps its sockets */
         return;
     }
+    const char *err = master_let_in(m); /* those of a successor: it has not failed */
+    if (err != NULL) {
+        master_say("%s", err);
+        m->failed = true;
+        master_stop(m, SIGTERM);
+        return;
+    }
     m->announced = true;
     notify_close_rest();
+    master_share_out(m);
     master_show_listeners(m);
     say_serving(m);
     notify("READY=1\nMAINPID=%d\nSTATUS=%u workers", (int)getpid(), m->worker_count);
@@ -292,12 +228,15 @@ static void announce(struct master *m)
 /* A worker that can't even begin: at start that is the end of all, later it is tried again. */
 static void worker_failed(struct master *m, struct child *child, const char *text)
 {
-    if (child->ready) { /* it serves, and can't prepare what is to be loaded */
+    if (child->surplus)
+        return;
+    if (child->ready || child->fresh) { /* it can't prepare what is to be loaded */
         master_reload_answer(m, child, text);
         return;
     }
     if (m->announced) {
         log_error("a new worker can't serve: %s", text);
+        master_show_error(m, text);
         return;
     }
     if (m->stopping && !m->failed) /* whoever has told us to stop has been there first */
@@ -319,6 +258,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
         child->ready = true;
         m->board->worker[child - m->workers].ready = true;
         announce(m);
+        master_share_out(m);
         master_reload_joined(m, child);
         break;
     case LINK_FAILED:
@@ -380,10 +320,11 @@ static void worker_ended(struct master *m, struct child *child, int status)
 {
     char how[100];
     double now = master_now(), lived = now - child->started;
-    bool surplus = child->surplus, told = child->told;
+    bool surplus = child->surplus, fresh = child->fresh, told = child->told;
     bool starting = !child->ready; /* whatever ends it before it serves has done no harm */
     unsigned deaths = lived < YOUNG ? child->died_young + 1 : 0;
     struct board_worker *board = &m->board->worker[child - m->workers];
+    child->pid = 0;
     if (child->socket > 0) /* what it said before it ended */
         hear(m, child);
     bury(m, child);
@@ -398,6 +339,13 @@ static void worker_ended(struct master *m, struct child *child, int status)
     }
     if (surplus)
         return;
+    if (fresh) {
+        char text[160];
+        snprintf(text, sizeof text, "a new worker %s while it prepared the script", how);
+        master_reload_answer(m, child, text);
+        return;
+    }
+    master_share_out(m);
     board->restarts++;
     if (told)
         log_error("a worker %s: its script ran on after script_timeout, in %s; another one takes "
@@ -455,7 +403,7 @@ static void supervise(struct master *m, struct child *child, double now)
     if (!child->told && now - child->beat_since >= limit) {
         board->stuck[0] = '\0';
         child->told = true;
-        kill(child->pid, WORKER_SIGNAL);
+        kill(child->pid, MASTER_TOO_LONG);
     } else if (child->told && now - child->beat_since >= limit * 1.9) {
         kill(child->pid, SIGKILL);
     }
@@ -522,7 +470,7 @@ static double start_due(struct master *m, double now)
         if (child->pid > 0)
             continue;
         if (child->restart_at <= now)
-            start_worker(m, i);
+            master_start_worker(m, i, false);
         else
             next = sooner(next, child->restart_at);
     }
@@ -661,6 +609,8 @@ static void raise_limits(void)
 static bool share(struct master *m)
 {
     m->worker_count = m->plan.workers;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        m->accepts[i] = NOBODY;
     m->capacity = m->worker_count > ROOM ? m->worker_count : ROOM;
     m->generation = 1;
     m->ledger = ledger_new(m->capacity);
@@ -694,12 +644,14 @@ static bool prepare(struct master *m)
     }
     if (err == NULL)
         err = master_open_sockets(m, &m->plan, m->plan.workers);
+    /* A successor's clients go to whose place it takes, until it is sure to serve. */
+    if (err == NULL && !m->is_successor)
+        err = master_let_in(m);
     if (err != NULL) {
         master_say("%s", err);
         return false;
     }
-    for (unsigned i = 0; i < m->listening_count; i++)
-        m->listening[i]->added = false;
+    master_take_sockets(m);
     if (m->user.ignored)
         log_warn("'user' is ignored: only root can become another user");
     if (m->user.uid == 0)

@@ -13,10 +13,10 @@ void master_child_signals(const struct master *m)
     sigprocmask(SIG_SETMASK, &m->old_mask, NULL);
 }
 
-void master_let_go(struct master *m, int index)
+void master_let_go(struct master *m)
 {
     close(m->signals);
-    master_close_sockets(m, index);
+    master_close_sockets(m);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].socket > 0)
             close(m->workers[i].socket);
@@ -33,7 +33,7 @@ void master_loader_child(void *ctx)
 {
     struct master *m = ctx;
     master_child_signals(m);
-    master_let_go(m, -1);
+    master_let_go(m);
     if (m->shared.path[0] != '\0')
         close(m->shared.fd);
 }

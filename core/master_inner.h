@@ -1,7 +1,8 @@
 /*
  * master_inner - the master's state, for master*.c only: master.c is signals, workers and the main
- * loop; master_sockets.c the listening sockets and logs; master_reload.c reloads; master_upgrade.c
- * the companion and another binary in our place; master_child.c what children begin with.
+ * loop; master_workers.c what they are and accept from; master_sockets.c the listening sockets and
+ * logs; master_reload.c reloads; master_upgrade.c the companion and another binary in our place;
+ * master_child.c what children begin with.
  */
 #ifndef MG_MASTER_INNER_H
 #define MG_MASTER_INNER_H
@@ -19,16 +20,16 @@
 #include <signal.h>
 
 /* A listening address: a socket for each slot (SO_REUSEPORT), or one for all. Slots are numbered
- * like workers; those without a worker are accepted from by the others, so that no socket is ever
- * closed while connections wait in it. */
+ * like workers. A socket with clients is never closed while the address is served, and always
+ * accepted from by a worker that serves: see master_share_out. */
 struct listening {
-    struct listen_spec spec; /* its strings are ours */
+    struct listen_spec spec;        /* its strings are ours */
+    const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
     int fds[PLAN_WORKERS];
-    unsigned slots; /* opened */
+    unsigned slots; /* that clients can be in; 0: one that has just been added */
+    unsigned bound; /* these, and those that nobody has been let into yet */
     bool shared;    /* a unix socket, or one that systemd has opened: fds[0] is everybody's */
     bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
-    bool added;     /* by the reload under way */
-    bool leaving;   /* not in the reload's plan */
 };
 
 struct child {
@@ -37,6 +38,7 @@ struct child {
     bool ready;
     bool prepared; /* has the generation of the reload under way */
     bool surplus;  /* not needed any more: it finishes its requests */
+    bool fresh;    /* begins with the generation of the reload under way */
     bool told;     /* that its script has run too long */
     double started;
     double restart_at; /* 0: not waiting */
@@ -55,11 +57,15 @@ struct reload {
     double since, due;
     struct loader loader;
     struct plan plan;
-    int error_log, access_log; /* opened for it; -1: none */
-    bool logs_moved;           /* USR1 came since: they are to be opened again */
-    int snapshot;              /* what the new script's files hold; 0: none */
-    char notes[BOARD_TEXT];    /* what it can't change, and what is to be done now */
+    int error_log, access_log;      /* opened for it; -1: none */
+    bool logs_moved;                /* USR1 came since: they are to be opened again */
+    int snapshot;                   /* what the new script's files hold; 0: none */
+    unsigned accepts[PLAN_WORKERS]; /* master's `accepts`, once they switch */
+    char notes[BOARD_TEXT];         /* what it can't change, and what is to be done now */
 };
+
+#define NOBODY          PLAN_WORKERS
+#define MASTER_TOO_LONG SIGUSR2 /* tells a worker that its script has run for too long */
 
 struct master {
     const struct master_options *options;
@@ -74,8 +80,9 @@ struct master {
     struct board *board;
     struct shared_folder shared;
     struct child workers[PLAN_WORKERS];
-    unsigned worker_count; /* that shall be */
-    unsigned capacity;     /* that the shared memory has room for */
+    unsigned accepts[PLAN_WORKERS]; /* the worker that accepts from each slot; NOBODY */
+    unsigned worker_count;          /* that shall be */
+    unsigned capacity;              /* that the shared memory has room for */
     unsigned generation;
     struct reload reload;
     struct watch *watch;
@@ -99,8 +106,6 @@ double master_now(void);
 /* A message on the terminal, "moongate: ...". */
 void master_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void master_stop(struct master *m, int signal);
-/* The worker is to end, since others serve in its place. */
-void master_retire(struct child *child);
 /* What the status page says of the listeners. */
 void master_show_listeners(struct master *m);
 /* An unnamed file in memory; 0: there is none. */
@@ -113,24 +118,43 @@ bool master_all_ready(const struct master *m);
 /* None of our signals is blocked or handled. */
 void master_child_signals(const struct master *m);
 /* Closes what is ours alone, and listening sockets as master_close_sockets does. */
-void master_let_go(struct master *m, int index);
+void master_let_go(struct master *m);
 /* All of it, in a loader; ctx is the master. */
 void master_loader_child(void *ctx);
 
+/* --- master_workers.c --- */
+
+/* A process for that place; `fresh`: with the generation of the reload under way. */
+void master_start_worker(struct master *m, unsigned index, bool fresh);
+/* The worker is to end, since others serve in its place. */
+void master_retire(struct child *child);
+/* It has said that it can serve, and is to. */
+bool master_serves(const struct child *child);
+/* Who is to accept from each slot, of `workers`; `before`: who does. */
+void master_assign(const struct master *m, unsigned workers, const unsigned *before,
+                   unsigned *accepts);
+/* After every change of who serves: tells the workers what to accept from, where that has changed.
+ */
+void master_share_out(struct master *m);
+
 /* --- master_sockets.c --- */
 
-/* Makes m->listening what the plan says; what is new is opened for `slots` workers and marked
- * `added`, what is not in it `leaving`. NULL, or why not. */
+/* Binds what the plan has and m->listening has not, for `slots` workers. NULL, or why not. Until
+ * master_let_in no client can come to what is new. */
 const char *master_open_sockets(struct master *m, struct plan *plan, unsigned slots);
-/* Undoes it (a reload that failed), or does away with what is leaving. */
-void master_forget_added(struct master *m);
-void master_drop_leaving(struct master *m);
-/* Closes everything that is not worker `index`'s, or everything (index < 0). */
-void master_close_sockets(struct master *m, int index);
+/* Undoes it: a reload that failed. */
+void master_forget_sockets(struct master *m);
+/* Lets clients in to what is new. NULL, or why not: then what is new can still be forgotten. */
+const char *master_let_in(struct master *m);
+/* m->listening is what the plan says from now on; what is not in it is closed. */
+void master_take_sockets(struct master *m);
+void master_close_sockets(struct master *m);
 void master_unlink_sockets(struct master *m);
-/* The sockets of worker `index` of `workers`: up to LINK_FDS, with their specs. */
-unsigned master_sockets_of(const struct master *m, unsigned index, unsigned workers,
-                           const struct listen_spec **specs, int *fds);
+/* The sockets of worker `index`, as the generation that serves has them, or the one that is
+ * prepared: writes their lines to `text` and returns how many there are, up to LINK_FDS - 3; more
+ * than LINK_FDS where the text has no room. */
+unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared, int *fds,
+                           char *text, size_t size);
 /* The control listener of the plan, where there shall be one. */
 void master_add_control(const struct master *m, struct plan *plan);
 /* Opens a log; -1 and errno. */
@@ -140,6 +164,8 @@ const char *master_open_logs(const struct plan *plan, int *error, int *access);
 
 /* --- master_reload.c --- */
 
+/* For the status page. */
+void master_show_error(struct master *m, const char *text);
 /* Somebody wants a reload. */
 void master_reload(struct master *m);
 /* The loader has said something. */

@@ -74,6 +74,14 @@ static void copy(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text);
 }
 
+void master_show_error(struct master *m, const char *text)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    copy(m->board->last_error, sizeof m->board->last_error, text);
+    m->board->last_error_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static void answer(struct master *m, bool ok, const char *text)
 {
     struct board *b = m->board;
@@ -82,10 +90,8 @@ static void answer(struct master *m, bool ok, const char *text)
     b->reload_ok = ok;
     b->reload_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
     copy(b->reload_error, sizeof b->reload_error, text);
-    if (!ok) {
-        copy(b->last_error, sizeof b->last_error, text);
-        b->last_error_at = b->reload_at;
-    }
+    if (!ok)
+        master_show_error(m, text);
     __atomic_store_n(&b->reload_done, m->reload.serving, __ATOMIC_RELEASE);
 }
 
@@ -103,7 +109,7 @@ static void finish(struct master *m)
     loader_free(&r->loader);
     plan_free(&r->plan);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        m->workers[i].prepared = false;
+        m->workers[i].prepared = m->workers[i].fresh = false;
     r->state = RELOAD_IDLE;
     r->error_log = r->access_log = -1;
     r->logs_moved = false;
@@ -116,15 +122,28 @@ static void finish(struct master *m)
         master_reload(m);
 }
 
+/* Those that were started for it, before others say what the ledger is to know. */
+static void end_fresh_workers(struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct child *child = &m->workers[i];
+        if (child->pid == 0 || !child->fresh)
+            continue;
+        child->surplus = true;
+        kill(child->pid, child->ready ? SIGTERM : SIGKILL); /* on_start may hear nothing */
+    }
+}
+
 /* The old generation goes on as if nothing had been. */
 static void fail(struct master *m, const char *text)
 {
     struct reload *r = &m->reload;
     log_error("the reload failed, the old script goes on: %s", text);
+    end_fresh_workers(m);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].socket > 0 && r->state == RELOAD_PREPARING)
+        if (m->workers[i].socket > 0 && !m->workers[i].surplus && r->state == RELOAD_PREPARING)
             link_send(m->workers[i].socket, LINK_ABORT, "", NULL, 0);
-    master_forget_added(m);
+    master_forget_sockets(m);
     close_logs(m, r->error_log, r->access_log);
     watch_failed(m);
     answer(m, false, text);
@@ -226,20 +245,32 @@ static bool prepare_worker(struct master *m, unsigned index)
 {
     static char text[LINK_TEXT];
     const struct reload *r = &m->reload;
-    const struct listen_spec *specs[LINK_FDS];
     int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log,
                          r->snapshot > 0 ? r->snapshot : r->error_log};
     /* A worker that is not needed any more still prepares: it serves until it has been told. */
-    unsigned place = index < r->plan.workers ? index : index % r->plan.workers;
-    unsigned count = master_sockets_of(m, place, r->plan.workers, specs, fds + 3);
     size_t used = (size_t)snprintf(text, sizeof text, "%u\t%d\t%d\t%u\n", m->generation + 1,
                                    (int)r->plan.level, r->access_log >= 0, r->snapshot > 0);
-    for (unsigned i = 0; i < count && used < sizeof text; i++)
-        used +=
-            (size_t)snprintf(text + used, sizeof text - used, "%s\t%s\t%d\t%d\n", specs[i]->address,
-                             specs[i]->name, specs[i]->backlog, specs[i]->control);
-    return used < sizeof text &&
-           link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
+    unsigned count = master_sockets_of(m, index, true, fds + 3, text + used, sizeof text - used);
+    return link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
+}
+
+/* Places that have no worker are to have one when the new plan serves: those that it has more of,
+ * and those of workers that died. One that is not free yet gets its worker later. */
+static void start_fresh_workers(struct master *m)
+{
+    for (unsigned i = 0; i < m->reload.plan.workers; i++)
+        if (m->workers[i].pid == 0)
+            master_start_worker(m, i, true);
+}
+
+static bool all_prepared(const struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        const struct child *child = &m->workers[i];
+        if (child->pid > 0 && !child->surplus && (child->ready || child->fresh) && !child->prepared)
+            return false;
+    }
+    return true;
 }
 
 static void prepare(struct master *m)
@@ -257,15 +288,15 @@ static void prepare(struct master *m)
         err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
     r->state = RELOAD_PREPARING;
     r->due = master_now() + PREPARE_TIMEOUT;
-    bool any = false;
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        any |= m->workers[i].ready && !m->workers[i].surplus;
+    master_assign(m, r->plan.workers, m->accepts, r->accepts);
     for (unsigned i = 0; i < PLAN_WORKERS && err == NULL; i++)
         if (m->workers[i].ready && !m->workers[i].surplus && !prepare_worker(m, i))
             err = "a worker can't be told of it";
+    if (err == NULL)
+        start_fresh_workers(m);
     if (err != NULL)
         fail(m, err);
-    else if (!any) /* nobody serves: those who come begin with it */
+    else if (all_prepared(m)) /* no process could be started: those who come begin with it */
         commit(m);
 }
 
@@ -312,7 +343,7 @@ static void tell_workers(struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         struct child *child = &m->workers[i];
-        if (child->pid == 0 || child->surplus)
+        if (child->pid == 0 || child->surplus || child->fresh)
             continue;
         if (!child->ready) { /* it begins with the old script: again, with this one */
             kill(child->pid, SIGKILL);
@@ -339,11 +370,16 @@ static void retire_workers(struct master *m)
 static void commit(struct master *m)
 {
     struct reload *r = &m->reload;
+    const char *err = master_let_in(m); /* now that it is sure to serve */
+    if (err != NULL) {
+        fail(m, err);
+        return;
+    }
     m->generation++;
     tell_workers(m);
     take_logs(m);
     take_snapshot(m);
-    master_drop_leaving(m);
+    master_take_sockets(m);
     plan_free(&m->plan);
     m->plan = r->plan;
     r->plan = (struct plan){.listen_count = 0};
@@ -352,7 +388,9 @@ static void commit(struct master *m)
     m->worker_count = m->plan.workers;
     for (unsigned i = 0; i < m->worker_count; i++) /* the pause was for the old script */
         m->workers[i].died_young = 0, m->workers[i].restart_at = 0;
+    memcpy(m->accepts, r->accepts, sizeof m->accepts);
     retire_workers(m);
+    master_share_out(m);
     master_watch(m);
     m->board->generation = m->generation;
     m->board->workers = m->worker_count;
@@ -362,14 +400,6 @@ static void commit(struct master *m)
     log_info("generation %u serves (%.0f ms)", m->generation, (master_now() - r->since) * 1000);
     answer(m, true, r->notes);
     finish(m);
-}
-
-static bool all_prepared(const struct master *m)
-{
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].ready && !m->workers[i].surplus && !m->workers[i].prepared)
-            return false;
-    return true;
 }
 
 void master_reload_answer(struct master *m, struct child *child, const char *failure)
@@ -387,7 +417,10 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
 
 void master_reload_joined(struct master *m, struct child *child)
 {
-    if (m->reload.state == RELOAD_PREPARING && !prepare_worker(m, (unsigned)(child - m->workers)))
+    if (child->fresh)
+        master_reload_answer(m, child, NULL);
+    else if (!child->surplus && m->reload.state == RELOAD_PREPARING &&
+             !prepare_worker(m, (unsigned)(child - m->workers)))
         fail(m, "a worker can't be told of it");
 }
 
@@ -419,7 +452,7 @@ void master_reopen_logs(struct master *m)
     }
     int fds[] = {error, access >= 0 ? access : error};
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].socket > 0)
+        if (m->workers[i].socket > 0 && !m->workers[i].fresh)
             link_send(m->workers[i].socket, LINK_LOGS, access >= 0 ? "1" : "0", fds, 2);
     m->error_log = error;
     m->access_log = access;

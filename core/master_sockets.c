@@ -24,9 +24,9 @@ static struct listening *find(const struct master *m, const char *address)
 
 static void close_all(struct listening *l)
 {
-    for (unsigned i = 0; i < l->slots; i++)
+    for (unsigned i = 0; i < l->bound; i++)
         close(l->fds[i]);
-    l->slots = 0;
+    l->slots = l->bound = 0;
 }
 
 static void forget(struct listening *l)
@@ -47,6 +47,7 @@ static void take_handed(struct listening *l)
         return;
     while (l->slots < PLAN_WORKERS && (fd = notify_take_fd(&addr, &systemd)) >= 0) {
         l->fds[l->slots++] = fd;
+        l->bound = l->slots; /* they have clients already */
         l->handed = systemd;
         l->shared |= systemd;
     }
@@ -57,16 +58,16 @@ static void take_handed(struct listening *l)
 static const char *open_slots(struct listening *l, unsigned slots)
 {
     bool local = strncmp(l->spec.address, "unix:", 5) == 0;
-    if (l->slots == 0)
+    if (l->bound == 0)
         take_handed(l);
-    if (l->slots > 0 && (l->shared || l->slots >= slots))
+    if (l->bound > 0 && (l->shared || l->bound >= slots))
         return NULL;
-    unsigned want = local ? 1 : slots - l->slots;
-    const char *err = listener_open(&l->spec, l->fds + l->slots, want, l->slots > 0);
+    unsigned want = local ? 1 : slots - l->bound;
+    const char *err = listener_open(&l->spec, l->fds + l->bound, want, l->bound > 0);
     if (err != NULL)
         return err;
     l->shared = local;
-    l->slots += want;
+    l->bound += want;
     return NULL;
 }
 
@@ -78,7 +79,7 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
     l->spec = *spec;
     l->spec.address = strdup(spec->address);
     l->spec.name = strdup(spec->name);
-    l->added = true;
+    l->next = spec;
     const char *err = open_slots(l, slots);
     if (err != NULL) {
         close_all(l);
@@ -91,16 +92,7 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
 
 static const char *keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
 {
-    char *name = strdup(spec->name);
-    free(l->spec.name);
-    l->spec.name = name;
-    l->leaving = false;
-    if (spec->backlog != l->spec.backlog) {
-        l->spec.backlog = spec->backlog;
-        for (unsigned i = 0; i < l->slots; i++)
-            if (listen(l->fds[i], spec->backlog) != 0)
-                return strerror(errno);
-    }
+    l->next = spec;
     return open_slots(l, slots);
 }
 
@@ -111,15 +103,15 @@ static const char *check_share(const struct master *m, unsigned workers)
     unsigned count = 0;
     for (unsigned i = 0; i < m->listening_count; i++) {
         const struct listening *l = m->listening[i];
-        if (!l->leaving)
-            count += l->shared ? 1 : (l->slots + workers - 1) / workers;
+        if (l->next != NULL)
+            count += l->shared ? 1 : (l->bound + workers - 1) / workers;
     }
-    if (count <= LINK_SOCKETS)
+    if (count <= LINK_SOCKETS_MOST)
         return NULL;
     snprintf(message, sizeof message,
              "there were so many workers that each of %u would have %u listening sockets, of %u "
              "at most: keep more workers, or restart it",
-             workers, count, (unsigned)LINK_SOCKETS);
+             workers, count, (unsigned)LINK_SOCKETS_MOST);
     return message;
 }
 
@@ -127,7 +119,7 @@ const char *master_open_sockets(struct master *m, struct plan *plan, unsigned sl
 {
     const char *err = NULL;
     for (unsigned i = 0; i < m->listening_count; i++)
-        m->listening[i]->leaving = true;
+        m->listening[i]->next = NULL;
     for (unsigned i = 0; i < plan->listen_count && err == NULL; i++) {
         const struct listen_spec *spec = &plan->listen[i];
         struct listening *l = find(m, spec->address);
@@ -144,7 +136,6 @@ static void drop_where(struct master *m, bool (*unwanted)(const struct listening
     for (unsigned i = 0; i < m->listening_count; i++) {
         struct listening *l = m->listening[i];
         if (!unwanted(l)) {
-            l->added = l->leaving = false;
             m->listening[kept++] = l;
             continue;
         }
@@ -158,61 +149,86 @@ static void drop_where(struct master *m, bool (*unwanted)(const struct listening
 
 static bool is_added(const struct listening *l)
 {
-    return l->added;
+    return l->slots == 0;
 }
 
 static bool is_leaving(const struct listening *l)
 {
-    return l->leaving;
+    return l->next == NULL;
 }
 
-void master_forget_added(struct master *m)
+void master_forget_sockets(struct master *m)
 {
     drop_where(m, is_added);
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        struct listening *l = m->listening[i];
+        while (l->bound > l->slots)
+            close(l->fds[--l->bound]);
+        l->next = NULL;
+    }
 }
 
-void master_drop_leaving(struct master *m)
+const char *master_let_in(struct master *m)
 {
-    drop_where(m, is_leaving);
-}
-
-unsigned master_sockets_of(const struct master *m, unsigned index, unsigned workers,
-                           const struct listen_spec **specs, int *fds)
-{
-    unsigned count = 0;
+    const char *err = NULL;
     for (unsigned i = 0; i < m->listening_count; i++) {
         const struct listening *l = m->listening[i];
-        unsigned slot = l->shared ? 0 : index;
-        for (; !l->leaving && slot < l->slots && count < LINK_SOCKETS; slot += workers) {
-            specs[count] = &l->spec;
+        for (unsigned slot = l->slots; slot < l->bound && err == NULL; slot++)
+            err = listener_let_in(l->next != NULL ? l->next : &l->spec, l->fds[slot]);
+    }
+    for (unsigned i = 0; i < m->listening_count && err == NULL; i++)
+        m->listening[i]->slots = m->listening[i]->bound;
+    return err;
+}
+
+static void take(struct listening *l)
+{
+    char *name = strdup(l->next->name);
+    free(l->spec.name);
+    l->spec.name = name;
+    for (unsigned i = 0; i < l->slots && l->next->backlog != l->spec.backlog; i++)
+        if (listen(l->fds[i], l->next->backlog) != 0)
+            log_warn("%s: its backlog can't be changed: %s", l->spec.address, strerror(errno));
+    l->spec.backlog = l->next->backlog;
+    l->next = NULL;
+}
+
+void master_take_sockets(struct master *m)
+{
+    drop_where(m, is_leaving);
+    for (unsigned i = 0; i < m->listening_count; i++)
+        take(m->listening[i]);
+}
+
+unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared, int *fds,
+                           char *text, size_t size)
+{
+    const unsigned *accepts = prepared ? m->reload.accepts : m->accepts;
+    unsigned count = 0;
+    size_t used = 0;
+    text[0] = '\0';
+    for (unsigned i = 0; i < m->listening_count; i++) {
+        const struct listening *l = m->listening[i];
+        const struct listen_spec *spec = prepared ? l->next : &l->spec;
+        unsigned slots = spec == NULL ? 0 : l->shared ? 1 : prepared ? l->bound : l->slots;
+        for (unsigned slot = 0; slot < slots && count < LINK_SOCKETS_MOST; slot++) {
+            if (!l->shared && accepts[slot] != index)
+                continue;
             fds[count++] = l->fds[slot];
-            if (l->shared)
-                break;
+            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%d\t%d\n", spec->address,
+                                     spec->name, spec->backlog, spec->control);
+            if (used >= size)
+                return LINK_FDS + 1;
         }
     }
     return count;
 }
 
-static bool is_one_of(int fd, const int *fds, unsigned count)
+void master_close_sockets(struct master *m)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (fds[i] == fd)
-            return true;
-    return false;
-}
-
-void master_close_sockets(struct master *m, int index)
-{
-    const struct listen_spec *specs[LINK_FDS];
-    int own[LINK_FDS];
-    unsigned count =
-        index >= 0 ? master_sockets_of(m, (unsigned)index, m->worker_count, specs, own) : 0;
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        struct listening *l = m->listening[i];
-        for (unsigned j = 0; j < l->slots; j++)
-            if (!is_one_of(l->fds[j], own, count))
-                close(l->fds[j]);
-    }
+    for (unsigned i = 0; i < m->listening_count; i++)
+        for (unsigned j = 0; j < m->listening[i]->bound; j++)
+            close(m->listening[i]->fds[j]);
 }
 
 void master_unlink_sockets(struct master *m)

@@ -209,18 +209,17 @@ static bool read_spec(char *line, struct listen_spec *spec)
     return true;
 }
 
-/* The listeners are these from now on. One that is not among them gives up its queue first. */
-static void use_sockets(struct worker *w)
+/* The listeners are these from now on: the message's descriptors from `fd` on, a line for each. One
+ * that is not among them gives up its queue first. */
+static void use_sockets(struct worker *w, const struct link_message *news, unsigned fd, char *lines)
 {
     struct listener *list[LINK_FDS] = {NULL};
-    unsigned count = 0, fd = FIRST_SOCKET;
-    char *rest = w->news.text;
-    strsep(&rest, "\n");
-    for (char *line; rest != NULL && (line = strsep(&rest, "\n")) != NULL && *line != '\0';) {
+    unsigned count = 0;
+    for (char *line; lines != NULL && (line = strsep(&lines, "\n")) != NULL && *line != '\0';) {
         struct listen_spec spec;
-        if (fd == w->news.fd_count || !read_spec(line, &spec))
+        if (fd == news->fd_count || !read_spec(line, &spec))
             break;
-        int socket = w->news.fds[fd++];
+        int socket = news->fds[fd++];
         struct listener *l = take_listener(w, socket);
         if (l != NULL) {
             close(socket);
@@ -248,9 +247,25 @@ static void switch_generation(struct worker *w)
     if (!w->plan.has_access)
         close(w->news.fds[1]);
     close(w->news.fds[2]);
-    use_sockets(w);
+    char *lines = w->news.text;
+    strsep(&lines, "\n"); /* the first one is w->plan */
+    use_sockets(w, &w->news, FIRST_SOCKET, lines);
     w->news.fd_count = 0;
     generation_drop(old);
+}
+
+/* Another worker has come or gone, and its sockets with it. */
+static void take_sockets(struct worker *w, struct link_message *message)
+{
+    unsigned lines = 0;
+    for (const char *at = message->text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    if (lines != message->fd_count) {
+        log_error("no free descriptors for more listening sockets ('ulimit -n', LimitNOFILE)");
+        return; /* rather than lose one that it has */
+    }
+    use_sockets(w, message, 0, message->text);
+    message->fd_count = 0;
 }
 
 static void take_message(struct worker *w, struct link_message *message)
@@ -268,6 +283,9 @@ static void take_message(struct worker *w, struct link_message *message)
     case LINK_ABORT:
         forget_prepared(w);
         generation_refresh(w->generation);
+        break;
+    case LINK_SOCKETS:
+        take_sockets(w, message);
         break;
     case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
         stop_gracefully(w, w->generation->settings->stop_timeout / 3);
@@ -373,23 +391,16 @@ static void watch(struct worker *w, const struct worker_config *config)
     w->stop_timer.data = w;
 }
 
-/* on_start of the first generation has come to its end: the worker serves. */
+/* on_start of the first generation has come to its end: the master says what to accept from. */
 static void on_started(void *ctx, struct generation *g, const char *err)
 {
     struct worker *w = ctx;
-    const struct worker_config *config = w->config;
     (void)g;
     if (err != NULL) {
         tell(w, LINK_FAILED, err);
         w->failed = true;
         ev_break(w->loop.ev, EVBREAK_ALL);
         return;
-    }
-    for (unsigned i = 0; i < config->socket_count; i++) {
-        struct listen_spec spec = *config->specs[i];
-        spec.address = lasting(spec.address);
-        spec.name = lasting(spec.name);
-        w->listeners[w->listener_count++] = listener_new(&spec, config->sockets[i], &w->clients);
     }
     tell(w, LINK_READY, "");
 }

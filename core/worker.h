@@ -18,9 +18,6 @@
 struct worker_config {
     struct route route;
     const struct user *user;
-    const struct listen_spec *specs[LINK_FDS]; /* one for each socket */
-    int sockets[LINK_FDS];
-    unsigned socket_count;
     unsigned workers; /* in all */
     unsigned index;   /* this one's number */
     struct ledger *ledger;

@@ -1,6 +1,7 @@
 -- Hot reload: what a client, a backend and an operator see of it. The new script is loaded beside
 -- the old one; it serves in all workers or in none; nothing that is under way is hurt.
--- 50a-watch_spec has `watch`, 50b-reloads_spec many reloads.
+-- 50a-watch_spec has `watch`, 50b-reloads_spec many reloads, 50c-slots_spec who accepts from which
+-- socket.
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")

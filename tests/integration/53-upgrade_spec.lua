@@ -285,6 +285,33 @@ describe("an upgrade to what does not serve", function()
     assert.equal(s.process.pid, u.rig:status().pid)
   end)
 
+  it("because its on_start fails costs no client that comes meanwhile", function()
+    local s = u.rig.server
+    local from = s:mark()
+    s:rewrite(u.rig:route({ settings = (u.rig.options.settings:gsub("workers = 2", "workers = 5"))
+      .. ([[, on_start = function()
+        local moongate = require("moongate")
+        if moongate.worker == 1 then return end
+        io.stderr:write("starting\n")
+        while not io.open(%q) do moongate.sleep(0.02) end
+        error("no database")
+      end]]):format(u.dir .. "/go") }))
+    local run = load.start(u.tcp, { { clients = 12, close = true,
+      path = rig.target("body=token=@;") } })
+    finally(function() run:abandon() end)
+    s.process:kill("USR2")
+    poll.wait(function()
+      return select(2, s:errors():sub(from + 1):gsub("starting\n", "")) == 4
+    end, "four workers that start")
+    local before = #u.rig:events("REQUEST")
+    poll.wait(function() return #u.rig:events("REQUEST") > before + 500 end, "500 requests")
+    process.write_file(u.dir .. "/go", "")
+    s:wait_log("this one goes on", 10, from)
+    before = #u.rig:events("REQUEST")
+    poll.wait(function() return #u.rig:events("REQUEST") > before + 500 end, "500 more requests")
+    load.assert_all(run:stop().all)
+  end)
+
   it("leaves no process, also one that does not end by itself", function()
     for _, text in ipairs({ "exit 1", "eval \"exec $MOONGATE_SUCCESSOR>&-\"; exec sleep 1000" }) do
       install_text(u, "#!/bin/bash\n" .. text .. "\n")
