@@ -230,7 +230,11 @@ static void worker_failed(struct master *m, struct child *child, const char *tex
 {
     if (child->surplus)
         return;
-    if (child->ready || child->fresh) { /* it can't prepare what is to be loaded */
+    if (child->ready) { /* it can't prepare what is to be loaded */
+        master_reload_heard_of(m, child, text);
+        return;
+    }
+    if (child->fresh) {
         master_reload_answer(m, child, text);
         return;
     }
@@ -252,7 +256,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
     switch (message->type) {
     case LINK_READY:
         if (child->ready) {
-            master_reload_answer(m, child, NULL);
+            master_reload_heard_of(m, child, message->text);
             break;
         }
         child->ready = true;

@@ -60,6 +60,7 @@ struct reload {
     int error_log, access_log;      /* opened for it; -1: none */
     bool logs_moved;                /* USR1 came since: they are to be opened again */
     int snapshot;                   /* what the new script's files hold; 0: none */
+    unsigned attempt;               /* its number, also of those that failed */
     unsigned accepts[PLAN_WORKERS]; /* master's `accepts`, once they switch */
     char notes[BOARD_TEXT];         /* what it can't change, and what is to be done now */
 };
@@ -172,6 +173,9 @@ void master_reload(struct master *m);
 void master_reload_heard(struct master *m);
 /* A worker has prepared, could not, or has ended. */
 void master_reload_answer(struct master *m, struct child *child, const char *failure);
+/* What a worker that serves has sent of an attempt: "NUMBER TAB failure", nothing behind the tab
+ * where it is ready. One that comes late is of no interest any more. */
+void master_reload_heard_of(struct master *m, struct child *child, const char *text);
 /* A worker has come to serve, with what is to be replaced. */
 void master_reload_joined(struct master *m, struct child *child);
 /* Time has passed. */

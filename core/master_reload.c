@@ -248,8 +248,9 @@ static bool prepare_worker(struct master *m, unsigned index)
     int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log,
                          r->snapshot > 0 ? r->snapshot : r->error_log};
     /* A worker that is not needed any more still prepares: it serves until it has been told. */
-    size_t used = (size_t)snprintf(text, sizeof text, "%u\t%d\t%d\t%u\n", m->generation + 1,
-                                   (int)r->plan.level, r->access_log >= 0, r->snapshot > 0);
+    size_t used =
+        (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\n", m->generation + 1, r->attempt,
+                         (int)r->plan.level, r->access_log >= 0, r->snapshot > 0);
     unsigned count = master_sockets_of(m, index, true, fds + 3, text + used, sizeof text - used);
     return link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
 }
@@ -287,6 +288,7 @@ static void prepare(struct master *m)
     if (err == NULL)
         err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
     r->state = RELOAD_PREPARING;
+    r->attempt++;
     r->due = master_now() + PREPARE_TIMEOUT;
     master_assign(m, r->plan.workers, m->accepts, r->accepts);
     for (unsigned i = 0; i < PLAN_WORKERS && err == NULL; i++)
@@ -413,6 +415,14 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
     child->prepared = true;
     if (all_prepared(m))
         commit(m);
+}
+
+void master_reload_heard_of(struct master *m, struct child *child, const char *text)
+{
+    char *failure;
+    unsigned long attempt = strtoul(text, &failure, 10);
+    if (*failure == '\t' && attempt == m->reload.attempt)
+        master_reload_answer(m, child, failure[1] != '\0' ? failure + 1 : NULL);
 }
 
 void master_reload_joined(struct master *m, struct child *child)

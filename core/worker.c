@@ -20,7 +20,7 @@
 
 /* The first line of LINK_PREPARE. */
 struct prepared {
-    unsigned number;
+    unsigned number, attempt;
     int level, has_access, has_snapshot;
 };
 
@@ -122,10 +122,18 @@ static void tell(const struct worker *w, enum link_type type, const char *text)
         log_warn("the master does not listen");
 }
 
+/* How the reload of `attempt` has come out here; the master may be at a later one. */
+static void answer(const struct worker *w, const char *err)
+{
+    static char text[LINK_TEXT];
+    snprintf(text, sizeof text, "%u\t%s", w->plan.attempt, err != NULL ? err : "");
+    tell(w, err == NULL ? LINK_READY : LINK_FAILED, text);
+}
+
 static void on_prepared(void *ctx, struct generation *g, const char *err)
 {
     (void)g;
-    tell(ctx, err == NULL ? LINK_READY : LINK_FAILED, err == NULL ? "" : err);
+    answer(ctx, err);
 }
 
 /* What is wrong with LINK_PREPARE; NULL: nothing. The kernel leaves out descriptors that a process
@@ -135,8 +143,8 @@ static const char *read_prepared(const struct link_message *news, struct prepare
     unsigned lines = 0;
     for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    if (sscanf(news->text, "%u\t%d\t%d\t%d\n", &p->number, &p->level, &p->has_access,
-               &p->has_snapshot) != 4)
+    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\n", &p->number, &p->attempt, &p->level,
+               &p->has_access, &p->has_snapshot) != 5)
         return "the master's message can't be read";
     if (news->fd_count != FIRST_SOCKET + lines - 1)
         return "a worker has no file descriptors left for the listening sockets and logs "
@@ -151,7 +159,7 @@ static void prepare(struct worker *w)
     char *err = NULL;
     const char *bad = read_prepared(&w->news, p);
     if (bad != NULL) {
-        tell(w, LINK_FAILED, bad);
+        answer(w, bad);
         return;
     }
     struct route route = w->config->route;
@@ -160,7 +168,7 @@ static void prepare(struct worker *w)
     if (w->prepared != NULL)
         generation_start(w->prepared, on_prepared, w);
     else
-        tell(w, LINK_FAILED, err != NULL ? err : "the script could not be loaded");
+        answer(w, err != NULL ? err : "the script could not be loaded");
     free(err);
 }
 

@@ -833,6 +833,33 @@ describe("a reload that one worker refuses while another waits for an applicatio
   end)
 end)
 
+describe("a worker that is late with its answer to one reload", function()
+  it("has not answered the next one", function()
+    local r = rig.start({
+      control = true, workers = 2, before = HEAD,
+      on_request = "do return { status = 200, body = 'old' } end",
+    })
+    finally(function() r:stop() end)
+    local text = process.read_file(r.server.dir .. "/route.lua")
+    local function try(on_start)
+      process.write_file(r.server.dir .. "/route.lua", (text:gsub("return {", ([[return {
+        script_timeout = "5s",
+        on_start = function() %s end,]]):format(on_start), 1):gsub("'old'", "'new'")))
+      return r:command("reload")
+    end
+    -- The second worker is still at this one when the next begins.
+    local result = try([[if moongate.worker == 1 then error("the first") end
+      local ends = moongate.now() + 0.7 while moongate.now() < ends do end]])
+    assert.matches("the first", result.stderr)
+    result = try([[if moongate.worker == 2 then moongate.sleep(0.5) error("the second") end]])
+    assert.equal(1, result.code)
+    assert.matches("the second", result.stderr)
+    for _ = 1, 20 do
+      assert.equal("old", r:get("").body)
+    end
+  end)
+end)
+
 describe("a reload", function()
   local r
 
