@@ -1,7 +1,7 @@
 /*
  * backend_inner - a backend's own data, for backend*.c only: backend.c has servers, leases and what
- * is known of them; backend_names.c the servers that are given by name; backend_left.c connections
- * whose answer nobody wants.
+ * is known of them; backend_choice.c who may have a request; backend_names.c the servers that are
+ * given by name; backend_left.c connections whose answer nobody wants.
  */
 #ifndef MG_BACKEND_INNER_H
 #define MG_BACKEND_INNER_H
