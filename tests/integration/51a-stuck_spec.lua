@@ -204,9 +204,14 @@ describe("a compiled loop", function()
       assert.equal("x", clients[i]:request(path).body)
     end
     local held = {}
-    for _, pid in ipairs(r.workers) do
-      held[pid] = net.connections(pid, r.address)
-    end
+    poll.wait(function() -- the kernel's table may change while it is read
+      local all = 0
+      for _, pid in ipairs(r.workers) do
+        held[pid] = net.connections(pid, r.address)
+        all = all + held[pid]
+      end
+      return all == 16
+    end, "16 connections")
     local victim = http.open(r.address)
     victim:send({ path = rig.target("body=x&At=on_request&How=whirl") })
     r.server:wait_log("its script ran on")
