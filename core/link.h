@@ -10,13 +10,13 @@
 
 #define LINK_TEXT 65536
 #define LINK_FDS  250 /* SCM_MAX_FD is 253 */
-/* In LINK_PREPARE: the logs and the script's files are the others. */
+/* Of one message; in LINK_PREPARE the logs and the script's files are the others. */
 #define LINK_SOCKETS_MOST (LINK_FDS - 3)
 
 enum link_type {
     /* From the worker. */
-    LINK_READY = 'R',  /* it can serve, or has prepared the generation */
-    LINK_FAILED = 'F', /* it can't; why */
+    LINK_READY = 'R',  /* it can serve; or, with the number of the attempt, has prepared it */
+    LINK_FAILED = 'F', /* it can't; likewise, then why */
     LINK_RELOAD = 'L', /* somebody asked for a reload */
     LINK_STOP = 'Q',   /* somebody asked to stop */
     /* From the master. */

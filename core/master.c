@@ -231,7 +231,7 @@ static void worker_failed(struct master *m, struct child *child, const char *tex
     if (child->surplus)
         return;
     if (child->ready) { /* it can't prepare what is to be loaded */
-        master_reload_heard_of(m, child, text);
+        master_reload_take_answer(m, child, text);
         return;
     }
     if (child->fresh) {
@@ -256,7 +256,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
     switch (message->type) {
     case LINK_READY:
         if (child->ready) {
-            master_reload_heard_of(m, child, message->text);
+            master_reload_take_answer(m, child, message->text);
             break;
         }
         child->ready = true;

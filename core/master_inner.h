@@ -129,8 +129,6 @@ void master_loader_child(void *ctx);
 void master_start_worker(struct master *m, unsigned index, bool fresh);
 /* The worker is to end, since others serve in its place. */
 void master_retire(struct child *child);
-/* It has said that it can serve, and is to. */
-bool master_serves(const struct child *child);
 /* Who is to accept from each slot, of `workers`; `before`: who does. */
 void master_assign(const struct master *m, unsigned workers, const unsigned *before,
                    unsigned *accepts);
@@ -175,7 +173,7 @@ void master_reload_heard(struct master *m);
 void master_reload_answer(struct master *m, struct child *child, const char *failure);
 /* What a worker that serves has sent of an attempt: "NUMBER TAB failure", nothing behind the tab
  * where it is ready. One that comes late is of no interest any more. */
-void master_reload_heard_of(struct master *m, struct child *child, const char *text);
+void master_reload_take_answer(struct master *m, struct child *child, const char *text);
 /* A worker has come to serve, with what is to be replaced. */
 void master_reload_joined(struct master *m, struct child *child);
 /* Time has passed. */

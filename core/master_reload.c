@@ -417,7 +417,7 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
         commit(m);
 }
 
-void master_reload_heard_of(struct master *m, struct child *child, const char *text)
+void master_reload_take_answer(struct master *m, struct child *child, const char *text)
 {
     char *failure;
     unsigned long attempt = strtoul(text, &failure, 10);

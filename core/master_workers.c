@@ -21,7 +21,8 @@
 
 /* --- slots --- */
 
-bool master_serves(const struct child *child)
+/* It has said that it can serve, and is to. */
+static bool serves(const struct child *child)
 {
     return child->pid > 0 && child->socket > 0 && child->ready && !child->surplus;
 }
@@ -31,11 +32,11 @@ static unsigned substitute(const struct master *m, unsigned home, unsigned worke
 {
     unsigned serving = 0;
     for (unsigned i = 0; i < workers; i++)
-        serving += master_serves(&m->workers[i]);
+        serving += serves(&m->workers[i]);
     if (serving == 0)
         return NOBODY;
     unsigned skip = home % serving, i = 0;
-    while (!master_serves(&m->workers[i]) || skip-- > 0)
+    while (!serves(&m->workers[i]) || skip-- > 0)
         i++;
     return i;
 }
@@ -45,9 +46,9 @@ void master_assign(const struct master *m, unsigned workers, const unsigned *bef
 {
     for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
         unsigned home = slot % workers, now = before[slot];
-        if (master_serves(&m->workers[home]))
+        if (serves(&m->workers[home]))
             accepts[slot] = home;
-        else if (now < workers && master_serves(&m->workers[now]))
+        else if (now < workers && serves(&m->workers[now]))
             accepts[slot] = now;
         else
             accepts[slot] = substitute(m, home, workers);
@@ -79,7 +80,7 @@ void master_share_out(struct master *m)
         m->accepts[slot] = accepts[slot];
     }
     for (unsigned i = 0; i < m->worker_count; i++)
-        if (changed[i] && master_serves(&m->workers[i]))
+        if (changed[i] && serves(&m->workers[i]))
             tell_sockets(m, i);
 }
 

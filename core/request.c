@@ -150,6 +150,11 @@ struct str headers_joined(struct arena *a, const struct headers *h, struct str n
     return value;
 }
 
+bool param_is_setting(struct str name)
+{
+    return str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE"));
+}
+
 struct param *params_find(const struct params *p, struct str name)
 {
     if (name.n == 0)

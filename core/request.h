@@ -208,6 +208,9 @@ struct str headers_joined(struct arena *a, const struct headers *h, struct str n
 /* Value of a known header, empty when absent. */
 struct str headers_value(const struct headers *h, enum header_id id);
 
+/* True for the names that set PHP up. PHP-FPM's child keeps what they say for the requests of
+ * others, so only the core sends them (`ini`). */
+bool param_is_setting(struct str name);
 struct param *params_find(const struct params *p, struct str name);
 /* Sets or replaces; the strings are not copied. */
 void params_set(struct arena *a, struct params *p, struct str name, struct str value);

@@ -290,7 +290,7 @@ static void get_param(struct reading *r)
     struct str value = STR_NONE;
     if (name.n == 0) {
         wrong(r, "a param's name is a string");
-    } else if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE"))) {
+    } else if (param_is_setting(name)) {
         wrong(r, "PHP_VALUE and PHP_ADMIN_VALUE would stay in PHP-FPM's child");
     } else if (str_eq(name, STR("CONTENT_LENGTH"))) {
         wrong(r, "CONTENT_LENGTH can't be set: it is the number of bytes that follow");

@@ -81,7 +81,7 @@ static void done(void *ctx, const struct script_answer *answer)
 /* PHP-FPM's child would keep such settings for the requests of others. */
 static void check_name(lua_State *L, struct str name)
 {
-    if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
+    if (param_is_setting(name))
         luaL_error(L,
                    "fastcgi: '%s' is refused: PHP-FPM's processes keep such settings for the next "
                    "request, whosever that is; 'ini' of the backend goes with this one too",

@@ -286,7 +286,7 @@ static int params_index(lua_State *L)
 /* What a script may not set, whatever the value. */
 static void check_param_name(lua_State *L, struct str name)
 {
-    if (str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE")))
+    if (param_is_setting(name))
         luaL_error(L,
                    "params.%s: raw PHP settings stay in PHP-FPM's child for the next request; use "
                    "'ini' of the backend and of the decision",

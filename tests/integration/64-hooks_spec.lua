@@ -333,6 +333,28 @@ describe("an internal redirect", function()
   end)
 end)
 
+describe("a policy that forgets its request", function()
+  it("does not lose it to the garbage collector", function()
+    local r = rig.start({
+      responder = { count = 2 },
+      before = HEAD .. "\nlocal alive = setmetatable({}, { __mode = 'k' })",
+      backend = [[balance = function(req, servers)
+        alive[req] = true
+        req = nil
+        collectgarbage()
+        collectgarbage()
+        local held = 0
+        for _ in pairs(alive) do held = held + 1 end
+        return held == 1 and servers[1] or error("held: " .. held)
+      end]],
+    })
+    finally(function() r:stop() end)
+    for _ = 1, 5 do
+      assert.equal(200, r:get("").status)
+    end
+  end)
+end)
+
 describe("what the garbage collector calls at a generation's end", function()
   it("finds no server any more, and does no harm", function()
     local r = rig.start({
@@ -373,39 +395,6 @@ describe("a line of on_log", function()
     get(r, "/long")
     assert.equal(("y"):rep(8192), r.server:wait_access("^y"))
   end)
-end)
-
-describe("a hook that forgets its request", function()
-  -- The box is held all the same: we point to it. With and without later hooks, waiting and not.
-  for name, settings in pairs({ alone = false, ["before others"] = "on_log = function() end" }) do
-    it("is served like any other, " .. name, function()
-      local r = rig.start({
-        before = HEAD .. "\nlocal alive = setmetatable({}, { __mode = 'k' })",
-        settings = settings or nil,
-        on_request = [[
-          if req.path == "/alive" then
-            for _ = 1, 3 do collectgarbage() end
-            local count = 0
-            for _ in pairs(alive) do count = count + 1 end
-            return { status = 200, body = tostring(count) }
-          end
-          local wait, held = req.path == "/wait", 0
-          alive[req] = true
-          req = nil
-          for _ = 1, 2 do collectgarbage() end
-          if wait then moongate.sleep(0.01) end
-          for _ = 1, 2 do collectgarbage() end
-          for _ in pairs(alive) do held = held + 1 end
-          do return { status = 200, body = tostring(held) } end
-        ]],
-      })
-      finally(function() r:stop() end)
-      for _, path in ipairs({ "/", "/wait", "/", "/wait" }) do
-        assert.equal("1", get(r, path).body)
-      end
-      assert.equal("0", get(r, "/alive").body) -- and nobody holds it when it is over
-    end)
-  end
 end)
 
 describe("a hook that waits", function()
