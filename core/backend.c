@@ -384,25 +384,59 @@ void backend_move(struct conn *c, struct server *to)
 static void ask_again(struct lease *x, uint32_t stranger);
 static void refuse(struct lease *x, enum backend_error error, const char *detail);
 
-/* Who waits may belong to another generation than the connection that is free. */
+/* Who waits may belong to another generation than the connection that is free. It begins at the end
+ * of the turn: the stream that gives the connection back is still on the stack, the end of its
+ * answer waits in the buffer that all clients share, and whoever begins may fail at once. */
 static void give_to(struct lease *x, struct conn *c)
 {
     struct server *to = c->server;
     if (x->backend != to->backend)
         to = backend_server_at(x->backend, to->slot);
+    x->called = true;
+    x->called_to = c->server->slot;
     if (to == NULL) {
-        uint32_t slot = c->server->slot;
         conn_close(c);
-        ask_again(x, slot);
+    } else {
+        backend_move(c, to);
+        conn_deadline(c, 0, NULL); /* until the next one sets its own */
+        x->given = c;
+    }
+    loop_defer(x->backend->all->loop, &x->call);
+}
+
+/* The end of the turn in which a lease was called. */
+static void called_cb(struct deferred *d)
+{
+    struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, call));
+    struct conn *c = x->given;
+    x->called = false;
+    x->given = NULL;
+    if (c == NULL) {
+        ask_again(x, x->called_to);
         return;
     }
-    backend_move(c, to);
+    x->server = c->server->number;
     if (x->once) /* it has not rested */
         c = connect_anew(c, x);
     if (c != NULL)
         hand_over(x, c);
     else
         refuse(x, BACKEND_CONNECT, strerror(errno));
+}
+
+/* A lease that was called gives what it got to the next one, any other one leaves the queue. */
+static void leave_queue(struct lease *x)
+{
+    struct conn *c = x->given;
+    if (!x->called) {
+        ledger_drop(&x->backend->all->seat, x->claim);
+        return;
+    }
+    x->called = false;
+    x->given = NULL;
+    loop_undefer(x->backend->all->loop, &x->call);
+    if (c != NULL)
+        backend_release(c);
 }
 
 void backend_release(struct conn *c)
@@ -603,7 +637,7 @@ static void waited_cb(struct deadline *d)
 {
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
     struct backends *all = x->backend->all; /* the lease may be gone, or another one, behind this */
-    ledger_drop(&all->seat, x->claim);
+    leave_queue(x);
     refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
     backend_look_into_box(all);
 }
@@ -632,6 +666,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
         .only = acquire->only,
         .fresh = acquire->fresh,
         .once = acquire->once,
+        .call = {.run = called_cb},
     };
     *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
     if (*conn != NULL)
@@ -659,7 +694,7 @@ void backend_cancel(struct lease *x)
         return;
     x->waiting = false;
     deadline_fini(&x->deadline);
-    ledger_drop(&x->backend->all->seat, x->claim);
+    leave_queue(x);
     backend_look_into_box(x->backend->all);
 }
 

@@ -112,6 +112,10 @@ struct lease {
     unsigned strangers; /* grants of servers that this backend does not know */
     bool only, fresh, once;
     bool waiting;
+    bool called;        /* its turn has come: `call` runs when the loop's turn ends */
+    uint32_t called_to; /* place of the server whose turn it is */
+    struct conn *given; /* with this connection; NULL: that server is not this backend's */
+    struct deferred call;
 };
 
 struct acquire {

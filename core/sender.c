@@ -18,7 +18,7 @@ const char *const SENDER_GONE = "the client closed the connection";
 
 /* Slices until they are sent. They live for one event, so only one sender gathers at a time. */
 static struct {
-    const struct sender *owner;
+    struct sender *owner;
     struct iovec slices[GATHER_SLICES];
     int count;
     size_t bytes;
@@ -126,6 +126,8 @@ size_t sender_room(const struct sender *s)
 bool sender_gather(struct sender *s, struct str bytes)
 {
     if (gathered.owner != s) {
+        if (gathered.owner != NULL && gathered.bytes > 0) /* a hole must not look like a whole */
+            break_off(gathered.owner, "another reply took the place of what was gathered of it");
         gathered.owner = s;
         gathered.count = 0;
         gathered.bytes = 0;
