@@ -73,13 +73,14 @@ static void end_attempt(struct proxy *px, const char *error)
 {
     struct attempt *a = last_attempt(px);
     const struct stream_times *t = &px->stream.times;
-    if (a == NULL || a->total > 0)
+    if (a == NULL || a->over)
         return;
     a->server = px->req.server;
     a->queue = since(t->granted, t->asked);
     a->connect = since(t->opened, t->granted);
     a->first_byte = since(t->first_byte, t->opened);
-    a->total = now(px) - t->asked;
+    a->total = since(now(px), t->asked);
+    a->over = true;
     a->error = error;
 }
 
@@ -347,9 +348,15 @@ static bool is_idempotent(enum method method)
     return method != METHOD_OTHER;
 }
 
+/* Whether a request that this server may have had can be sent again. */
+static bool may_repeat(const struct proxy *px)
+{
+    return proxy_backend_settings(px)->retry != RETRY_NEVER && is_idempotent(px->req.method_id);
+}
+
 /* Whether it would be safe to ask again (contract section 12, "Retry"): what was not begun may go
- * to another server; on a kept connection that turned out closed, whatever sent no byte, or is
- * idempotent and got no byte back. */
+ * to another server; a connection that turned out closed is no loss to whatever sent no byte, or is
+ * idempotent and got no byte back; a time-out is one only where the backend says so. */
 static bool is_safe_again(const struct proxy *px, enum backend_error error)
 {
     if (px->state != PROXY_WAITING || (px->stream_request.streamed && px->stream.body_at > 0))
@@ -360,8 +367,10 @@ static bool is_safe_again(const struct proxy *px, enum backend_error error)
     case BACKEND_BUSY:
         return px->head.text.n == 0;
     case BACKEND_CLOSED:
-        return px->stream.bytes_in == 0 &&
-               (px->stream.written == 0 || is_idempotent(px->req.method_id));
+        return px->stream.bytes_in == 0 && (px->stream.written == 0 || may_repeat(px));
+    case BACKEND_TIMEOUT:
+        return px->stream.bytes_in == 0 && may_repeat(px) &&
+               proxy_backend_settings(px)->retry == RETRY_TIMEOUT;
     default:
         return false;
     }
@@ -418,25 +427,26 @@ static const char *describe_failure(struct proxy *px, enum backend_error error, 
     return detail;
 }
 
-enum retry { RETRY_NOT, RETRY_NOW, RETRY_LATER };
+enum again { AGAIN_NOT, AGAIN_NOW, AGAIN_LATER };
 
 /* An overloaded backend, and nobody else to ask: back to the queue, as far as its patience goes. */
-static enum retry wait_for_room(struct proxy *px)
+static enum again wait_for_room(struct proxy *px)
 {
     if (px->busy_since == 0)
         px->busy_since = now(px);
     px->tried_count = 0;
     return now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout
-               ? RETRY_NOT
-               : RETRY_LATER;
+               ? AGAIN_NOT
+               : AGAIN_LATER;
 }
 
 /* Whether somebody is asked again, and when. */
-static enum retry decide_retry(struct proxy *px, enum backend_error error)
+static enum again decide_retry(struct proxy *px, enum backend_error error)
 {
+    bool was_kept = error == BACKEND_CLOSED && px->stream.reused;
     if (!is_safe_again(px, error))
-        return RETRY_NOT;
-    if (error == BACKEND_CLOSED && px->stream.reused)
+        return AGAIN_NOT;
+    if (was_kept)
         px->attempts_left++; /* a kept connection that had been closed was no attempt */
     else
         note_tried(px);
@@ -444,12 +454,13 @@ static enum retry decide_retry(struct proxy *px, enum backend_error error)
     if (error == BACKEND_BUSY && (px->attempts_left == 0 || !left))
         return wait_for_room(px);
     if (px->attempts_left == 0)
-        return RETRY_NOT;
-    if (!left && error == BACKEND_CONNECT) /* the same server would only refuse again */
-        return RETRY_NOT;
+        return AGAIN_NOT;
+    /* The same server would only refuse again, or lose a second process to the same request. */
+    if (!left && error != BACKEND_BUSY && !was_kept)
+        return AGAIN_NOT;
     if (!left)
         px->tried_count = 0;
-    return RETRY_NOW;
+    return AGAIN_NOW;
 }
 
 static void attempt_failed(struct proxy *px, enum backend_error error, const char *detail)
@@ -471,13 +482,13 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
     }
     if (px->state != PROXY_WAITING)
         return;
-    enum retry again = decide_retry(px, error);
-    report_backend(again != RETRY_NOT ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
+    enum again again = decide_retry(px, error);
+    report_backend(again != AGAIN_NOT ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
     proxy_clear_response(&px->req);
     px->head = (struct cgi_head){0};
-    if (again == RETRY_NOW)
+    if (again == AGAIN_NOW)
         try_backend(px, true);
-    else if (again == RETRY_LATER)
+    else if (again == AGAIN_LATER)
         deadline_set(&px->again, BUSY_PAUSE);
     else
         proxy_fail(px, kind, failure_status(error), detail);
@@ -527,7 +538,7 @@ static void start_stream(struct proxy *px, int server, bool fresh)
         .avoid = px->tried_count > 0 ? px->tried[(px->tried_count - 1) % PROXY_TRIED] : -1,
         .only = d->server.n > 0,
         .fresh = fresh,
-        .once = !is_idempotent(px->req.method_id) || (px->has_body && d->stream_body),
+        .once = !may_repeat(px) || (px->has_body && d->stream_body),
         .tenant = d->tenant,
         .role = FCGI_RESPONDER,
         .params = &px->params,

@@ -134,6 +134,7 @@ struct attempt {
     struct str server;
     double queue, connect, first_byte, total;
     const char *error; /* NULL: none */
+    bool over;
 };
 
 struct generation;

@@ -191,6 +191,14 @@ static void read_servers(struct reading *r, struct backend_settings *b)
     lua_pop(L, 1);
 }
 
+static enum retry_policy get_retry(struct reading *r)
+{
+    struct str when = get_string(r, "retry");
+    if (str_eq(when, STR("never")))
+        return RETRY_NEVER;
+    return str_eq(when, STR("timeout")) ? RETRY_TIMEOUT : RETRY_SAFE;
+}
+
 static void read_backend(struct reading *r, struct backend_settings *b)
 {
     b->name = get_string(r, "name");
@@ -212,6 +220,7 @@ static void read_backend(struct reading *r, struct backend_settings *b)
     read_health(r, &b->health);
     read_internal(r, b);
     b->attempts = get_count(r, "attempts");
+    b->retry = get_retry(r);
     b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
     b->root = without_slash(get_optional(r, "root"));
     b->docroot = without_slash(get_optional(r, "docroot"));

@@ -58,6 +58,13 @@ struct internal_path {
 
 enum profile { PROFILE_PHP, PROFILE_GENERIC };
 
+/* Which failed requests may be sent again. */
+enum retry_policy {
+    RETRY_SAFE,    /* idempotent ones, and those of which the server has had nothing */
+    RETRY_TIMEOUT, /* idempotent ones after a time-out, too */
+    RETRY_NEVER,   /* none of which the server may have had anything */
+};
+
 struct backend_settings {
     struct str name;
     struct server_settings *servers;
@@ -81,6 +88,7 @@ struct backend_settings {
     const struct internal_path *internal;
     unsigned internal_count;
     unsigned attempts;
+    enum retry_policy retry;
     enum profile profile;
     struct str root; /* n = 0: none */
     struct str docroot;

@@ -355,7 +355,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field send_timeout? moongate.Duration default 60
 ---@field read_timeout? moongate.Duration default 60
 ---@field attempts? integer default 2
----@field retry? "safe"
+---@field retry? "safe"|"timeout"|"never"
 ---@field multiplex? boolean
 ---@field profile? "php"|"generic"
 ---@field root? string the site as this machine sees it

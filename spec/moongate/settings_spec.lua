@@ -320,6 +320,8 @@ describe("every documented value", function()
     { round("queue_timeout = 0"), "backends.1.queue_timeout", 0 },
     { round("attempts = 3"), "backends.1.attempts", 3 },
     { round('retry = "safe"'), "backends.1.retry", "safe" },
+    { round('retry = "timeout"'), "backends.1.retry", "timeout" },
+    { round('retry = "never"'), "backends.1.retry", "never" },
     { round('profile = "php"'), "backends.1.profile", "php" },
     { round('profile = "generic"'), "backends.1.profile", "generic" },
     { round('root = "/srv"'), "backends.1.root", "/srv" },
@@ -466,7 +468,7 @@ describe("a wrong script", function()
     { "backends = { app = { " .. server .. ", resolve_root = 1 } }",
       "3: backends.app.resolve_root: expected true or false, got 1" },
     { "backends = { app = { " .. server .. ', retry = "always" } }',
-      '3: backends.app.retry: expected "safe", got "always"' },
+      '3: backends.app.retry: expected "safe", "timeout" or "never", got "always"' },
 
     -- the rest
     { "workers = 0",
