@@ -31,7 +31,8 @@ static const char *redirect(struct request *req, const struct backend_settings *
     const struct decision *d = &req->decision;
     struct uri uri;
     struct str target = req->response.accel_redirect;
-    if (target.p[0] != '/' || uri_parse(&uri, target, &req->arena) != NULL)
+    if (target.p[0] != '/' ||
+        uri_parse(&uri, uri_escape_raw(target, &req->arena), &req->arena) != NULL)
         return arena_printf(&req->arena, "X-Accel-Redirect: '%.*s' is no path", STR_FMT(target)).p;
     const struct internal_path *in = find_internal(d->internal, d->internal_count, uri.path);
     if (in == NULL)
@@ -98,17 +99,6 @@ static const char *sendfile(struct request *req, const struct backend_settings *
         .p;
 }
 
-const char *accel_decision(struct request *req, const struct backend_settings *backend,
-                           const struct cgi_paths *paths, struct decision *out)
-{
-    *out = (struct decision){.kind = DECISION_FILE,
-                             .backend = req->decision.backend,
-                             .tenant = req->decision.tenant,
-                             .body_limit = UINT64_MAX};
-    return req->response.accel_redirect.n > 0 ? redirect(req, backend, paths, out)
-                                              : sendfile(req, backend, paths, out);
-}
-
 /* The file's own, whatever the application says. */
 static bool is_files_own(const struct header *header)
 {
@@ -121,18 +111,28 @@ static bool is_files_own(const struct header *header)
         return true;
     default:
         return str_ieq(header->name, STR("Content-Range")) ||
-               str_ieq(header->name, STR("Accept-Ranges")) ||
-               str_ieq(header->name, STR("Content-Encoding"));
+               str_ieq(header->name, STR("Accept-Ranges"));
     }
 }
 
-void accel_merge(struct request *req, const struct headers *said)
+/* What the application says about the file: its type, its name, cookies. */
+static void take_headers(struct request *req, struct headers *out)
 {
-    struct headers *headers = &req->response.headers;
-    for (unsigned i = 0; i < said->count; i++)
-        if (!is_files_own(&said->list[i]) && !str_ieq(said->list[i].name, STR("Set-Cookie")))
-            headers_remove(headers, said->list[i].name);
+    const struct headers *said = &req->response.headers;
     for (unsigned i = 0; i < said->count; i++)
         if (!is_files_own(&said->list[i]))
-            headers_add(&req->arena, headers, said->list[i].name, said->list[i].value);
+            headers_add(&req->arena, out, said->list[i].name, said->list[i].value);
+}
+
+const char *accel_decision(struct request *req, const struct backend_settings *backend,
+                           const struct cgi_paths *paths, struct decision *out)
+{
+    *out = (struct decision){.kind = DECISION_FILE,
+                             .backend = req->decision.backend,
+                             .tenant = req->decision.tenant,
+                             .handed_over = true,
+                             .body_limit = UINT64_MAX};
+    take_headers(req, &out->headers);
+    return req->response.accel_redirect.n > 0 ? redirect(req, backend, paths, out)
+                                              : sendfile(req, backend, paths, out);
 }

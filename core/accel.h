@@ -11,13 +11,10 @@
 /* True when the application's head names a file. */
 bool accel_wanted(const struct response *res);
 
-/* The file decision for it; strings in the request's arena. Returns NULL, or why the application
- * may not have that. */
+/* The file decision for it; strings in the request's arena. Its headers are what the application
+ * said about the file (its type, its name, cookies). Returns NULL, or why the application may not
+ * have that. */
 const char *accel_decision(struct request *req, const struct backend_settings *backend,
                            const struct cgi_paths *paths, struct decision *out);
-
-/* Puts what the application said about the file (its type, its name, cookies) beside the head that
- * the file has by itself. */
-void accel_merge(struct request *req, const struct headers *said);
 
 #endif

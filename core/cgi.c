@@ -295,9 +295,11 @@ static const char *parse_block(struct request *req, struct str text)
         return NULL;
     const struct header *location = headers_find(&res->headers, HEADER_LOCATION);
     res->status = location != NULL ? 302 : 200;
-    /* A path of this server: the request goes on there (RFC 3875 §6.2.2). */
+    /* A path of this server: the request goes on there (RFC 3875 §6.2.2). A fragment is for the
+     * client's eyes. */
     if (location != NULL && location->value.n > 0 && location->value.p[0] == '/' &&
-        !str_starts(location->value, STR("//")))
+        !str_starts(location->value, STR("//")) &&
+        memchr(location->value.p, '#', location->value.n) == NULL)
         res->redirect = location->value;
     return NULL;
 }

@@ -332,7 +332,7 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
                             struct file *file, const char **reason)
 {
     const struct decision *d = &req->decision;
-    *reason = file_refused(checked_part(root, path));
+    *reason = d->handed_over ? NULL : file_refused(checked_part(root, path));
     if (*reason != NULL)
         return 403;
     /* O_NONBLOCK: a FIFO must not hold the worker. */
@@ -342,7 +342,7 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
         return status_of_errno(errno, reason);
     if (fstat(file->fd, st) != 0)
         return status_of_errno(errno, reason);
-    *reason = followed ? refused_target(file->fd, root) : NULL;
+    *reason = followed && !d->handed_over ? refused_target(file->fd, root) : NULL;
     return *reason == NULL ? 200 : 403;
 }
 
@@ -374,7 +374,48 @@ static int open_index(struct request *req, struct str root, struct str *path, st
     return 404;
 }
 
-static void add_head(struct request *req, const struct stat *st, struct str path, struct str tag)
+/* Is the file compressed as the application says? One whose output PHP compresses
+ * (zlib.output_compression) labels plain files, too. What can't be told is believed. */
+static bool is_coded(int fd, struct str name, struct str coding)
+{
+    unsigned char b[4] = {0};
+    if (str_ieq(coding, STR("br"))) /* has no mark in its bytes */
+        return has_extension(name, STR(".br"));
+    if (fd < 0 || pread(fd, b, sizeof b, 0) != sizeof b)
+        return false;
+    if (str_ieq(coding, STR("gzip")) || str_ieq(coding, STR("x-gzip")))
+        return b[0] == 0x1f && b[1] == 0x8b;
+    if (str_ieq(coding, STR("zstd")))
+        return b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd;
+    if (str_ieq(coding, STR("deflate"))) /* RFC 1950 §2.2 */
+        return (b[0] & 15) == 8 && (b[0] << 8 | b[1]) % 31 == 0;
+    return true;
+}
+
+/* An archive is what its type says, not something compressed on its way. */
+static bool is_archive(struct str type)
+{
+    static const char *const types[] = {
+        "application/gzip",   "application/x-gzip",           "application/x-tgz",
+        "application/x-gtar", "application/x-compressed-tar", "application/zstd"};
+    struct str name = str_trim(str_cut(&type, ';'));
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_ieq(name, str_of(types[i])))
+            return true;
+    return false;
+}
+
+/* Takes a Content-Encoding of the application's away that is not the file's. */
+static void check_coding(struct headers *h, int fd, struct str name)
+{
+    const struct header *coding = headers_get(h, STR("Content-Encoding"));
+    if (coding != NULL &&
+        (!is_coded(fd, name, coding->value) || is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
+        headers_remove(h, STR("Content-Encoding"));
+}
+
+static void add_head(struct request *req, const struct stat *st, struct str path, struct str tag,
+                     const struct file *file)
 {
     const struct decision *d = &req->decision;
     struct arena *a = &req->arena;
@@ -385,13 +426,9 @@ static void add_head(struct request *req, const struct stat *st, struct str path
     headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
     if (d->cache_control.n > 0)
         headers_add(a, h, STR("Cache-Control"), d->cache_control);
-    for (unsigned i = 0; i < d->headers.count; i++) {
-        struct header *own = headers_get(h, d->headers.list[i].name);
-        if (own != NULL)
-            own->value = d->headers.list[i].value;
-        else
-            headers_add(a, h, d->headers.list[i].name, d->headers.list[i].value);
-    }
+    headers_merge(a, h, &d->headers);
+    if (d->handed_over)
+        check_coding(h, file->fd, path);
 }
 
 /* --- ranges --- */
@@ -484,7 +521,7 @@ static int reply_with(struct request *req, const struct stat *st, struct str pat
         *reason = "a precondition of the request does not hold";
         return 412;
     }
-    add_head(req, st, path, tag);
+    add_head(req, st, path, tag, file);
     if (status == 200)
         status = choose_pieces(req, tag, st->st_mtime, (uint64_t)st->st_size, file);
     if (status == 416)
@@ -498,6 +535,11 @@ static int reply_with(struct request *req, const struct stat *st, struct str pat
     return status;
 }
 
+static bool ends_in_slash(struct str path)
+{
+    return path.n == 0 || path.p[path.n - 1] == '/';
+}
+
 static int find(struct request *req, struct file *file, const char **reason)
 {
     const struct decision *d = &req->decision;
@@ -506,13 +548,23 @@ static int find(struct request *req, struct file *file, const char **reason)
     struct str path = d->file.n > 0 ? d->file : d->path;
     if (str_eq(root, STR("/")))
         root.n = 0;
-    bool folder = path.n == 0 || path.p[path.n - 1] == '/';
+    bool folder = ends_in_slash(path);
     int status = folder ? open_index(req, root, &path, &st, file, reason)
                         : open_for_reading(req, root, path, &st, file, reason);
+    if (status == 200 && S_ISDIR(st.st_mode)) {
+        if (d->handed_over) {
+            *reason = "a folder, not a file";
+            return 404;
+        }
+        if (!ends_in_slash(req->uri.path))
+            return redirect_to_slash(req);
+        /* The client's path has its slash, only the script's has none. */
+        close(file->fd);
+        file->fd = -1;
+        status = open_index(req, root, &path, &st, file, reason);
+    }
     if (status != 200)
         return status;
-    if (S_ISDIR(st.st_mode))
-        return redirect_to_slash(req);
     if (!S_ISREG(st.st_mode)) {
         *reason = "not a regular file";
         return 403;

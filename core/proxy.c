@@ -231,8 +231,6 @@ static void reply_file(struct proxy *px)
         reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
         return;
     }
-    if (px->next == NEXT_FILE)
-        accel_merge(req, &px->kept);
     if (px->error_status > 0 && status == 200)
         req->response.status = px->error_status; /* a page for the error, as nginx's error_page */
     proxy_begin_response(px);
@@ -304,7 +302,7 @@ static void go_elsewhere(struct proxy *px)
         proxy_fail_and_say(px, "protocol", 500, "an application redirected it again and again");
         return;
     }
-    const char *bad = uri_parse(&uri, target, &req->arena);
+    const char *bad = uri_parse(&uri, uri_escape_raw(target, &req->arena), &req->arena);
     if (bad != NULL) {
         proxy_fail_and_say(
             px, "protocol", 502,

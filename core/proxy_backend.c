@@ -179,7 +179,6 @@ static const char *follow_accel(struct proxy *px)
     const char *err = accel_decision(&px->req, proxy_backend_settings(px), &px->paths, &decision);
     if (err != NULL)
         return err;
-    px->kept = px->req.response.headers;
     px->req.decision = decision;
     px->next = NEXT_FILE;
     return NULL;

@@ -24,7 +24,7 @@ enum proxy_state {
 enum proxy_next {
     NEXT_NOTHING,
     NEXT_DECISION, /* of on_response or on_error, in req.decision */
-    NEXT_FILE, /* X-Accel-Redirect or X-Sendfile, in req.decision; what was said of it in kept */
+    NEXT_FILE,     /* X-Accel-Redirect or X-Sendfile, in req.decision */
     NEXT_REDIRECT, /* Location of a path */
 };
 
@@ -54,7 +54,6 @@ struct proxy {
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
-    struct headers kept;
     struct str cookie;      /* of the policy, for the answer */
     struct buf stderr_text; /* what STDERR has brought and the log has not had */
     double stderr_since;

@@ -133,6 +133,15 @@ void headers_remove(struct headers *h, struct str name)
     h->count = kept;
 }
 
+void headers_merge(struct arena *a, struct headers *to, const struct headers *from)
+{
+    for (unsigned i = 0; i < from->count; i++)
+        if (!str_ieq(from->list[i].name, STR("Set-Cookie")))
+            headers_remove(to, from->list[i].name);
+    for (unsigned i = 0; i < from->count; i++)
+        headers_add(a, to, from->list[i].name, from->list[i].value);
+}
+
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name)
 {
     struct str value = STR_NONE;

@@ -103,6 +103,7 @@ struct decision {
     uint64_t body_limit; /* UINT64_MAX: limits.body */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
+    bool handed_over; /* the application named it: no name is refused, and `headers` are its own */
     const struct str *within, *index;
     unsigned within_count, index_count;
     /* reply and redirect; headers also for files */
@@ -204,6 +205,9 @@ struct header *headers_find(const struct headers *h, enum header_id id);
 struct header *headers_get(const struct headers *h, struct str name);
 /* Takes every header of that name away. */
 void headers_remove(struct headers *h, struct str name);
+/* Puts `from` in the place of what `to` has under the same names. Set-Cookie is added, since each
+ * one stands for itself. */
+void headers_merge(struct arena *a, struct headers *to, const struct headers *from);
 /* All values of a name as one: joined by ", ", Cookie by "; ". STR_NONE when absent. */
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name);
 /* Value of a known header, empty when absent. */

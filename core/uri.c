@@ -30,6 +30,15 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
     return true;
 }
 
+/* Writes %XX; returns the end of it. */
+static char *put_escape(char *at, unsigned char c)
+{
+    *at++ = '%';
+    *at++ = "0123456789ABCDEF"[c >> 4];
+    *at++ = "0123456789ABCDEF"[c & 15];
+    return at;
+}
+
 struct str uri_escape_path(struct str path, struct arena *arena)
 {
     static const char plain[] = "-._~!$&'()*+,;=:@/";
@@ -41,11 +50,33 @@ struct str uri_escape_path(struct str path, struct arena *arena)
             (c != '\0' && strchr(plain, c) != NULL)) {
             *at++ = (char)c;
         } else {
-            *at++ = '%';
-            *at++ = "0123456789ABCDEF"[c >> 4];
-            *at++ = "0123456789ABCDEF"[c & 15];
+            at = put_escape(at, c);
         }
     }
+    *at = '\0';
+    return (struct str){out, (size_t)(at - out)};
+}
+
+/* A '%' that begins no escape, or a byte that no target may have. */
+static bool is_raw(struct str target, size_t i)
+{
+    unsigned char c = (unsigned char)target.p[i];
+    if (c == '%')
+        return i + 2 >= target.n || hex(target.p[i + 1]) < 0 || hex(target.p[i + 2]) < 0;
+    return c <= 0x20 || c >= 0x7f || c == '#';
+}
+
+struct str uri_escape_raw(struct str target, struct arena *arena)
+{
+    size_t raw = 0;
+    for (size_t i = 0; i < target.n; i++)
+        raw += is_raw(target, i);
+    if (raw == 0)
+        return target;
+    char *out = arena_bytes(arena, target.n + 2 * raw + 1), *at = out;
+    for (size_t i = 0; i < target.n; i++)
+        at = is_raw(target, i) ? put_escape(at, (unsigned char)target.p[i])
+                               : mempcpy(at, &target.p[i], 1);
     *at = '\0';
     return (struct str){out, (size_t)(at - out)};
 }

@@ -28,6 +28,11 @@ bool uri_unescape(struct str in, char *out, size_t *out_size);
 /* A path for a Location: bytes that mean something else in a URL as %XX. Memory from the arena. */
 struct str uri_escape_path(struct str path, struct arena *arena);
 
+/* A target as applications write it into X-Accel-Redirect and Location: blanks, UTF-8, '#' and a
+ * '%' without its digits become %XX, so that uri_parse reads them as parts of a name. Returns
+ * target itself where there is none of them, else memory from the arena. */
+struct str uri_escape_raw(struct str target, struct arena *arena);
+
 /* Host of RFC 9112 §3.2: name, IPv4 or [IPv6], and an optional port. Takes the trailing dot off and
  * lower-cases into the arena. port is -1 where there is none. False when it is no valid host. */
 bool uri_host(struct str value, struct arena *arena, struct str *host, int *port);

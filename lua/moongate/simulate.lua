@@ -245,7 +245,8 @@ local function index_of(d, path, tell)
 end
 
 --- What a client gets for what lies at a path.
-local function look_at(d, path, found, tell)
+---@param slash boolean the request's path ends in a slash
+local function look_at(d, path, found, slash, tell)
   if found.refused then
     return 403, "403: " .. found.refused
   elseif outside(found) then
@@ -259,6 +260,8 @@ local function look_at(d, path, found, tell)
     return 200, "ok"
   elseif not found.exists and core.stat(found.file) then
     return 403, "403: not a regular file"
+  elseif found.exists == "directory" and slash then
+    return index_of(d, path .. "/", tell)
   elseif found.exists == "directory" then
     return 301, "301 to its name with a slash: a folder"
   end
@@ -290,7 +293,7 @@ function M.file(req, found, method, tell)
   elseif method ~= "GET" and method ~= "HEAD" then
     status, verdict = 405, ("405: a file takes GET, HEAD and OPTIONS, not %s"):format(method)
   else
-    status, verdict, index = look_at(d, path, there, tell)
+    status, verdict, index = look_at(d, path, there, req.path:sub(-1) == "/", tell)
   end
   there = index or there
   return {

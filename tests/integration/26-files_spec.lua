@@ -19,6 +19,27 @@ return {
 local SMALL, LARGE = "small.txt", "large.bin"
 local content = { [SMALL] = rig.bytes(1000), [LARGE] = rig.bytes(3000000), ["empty.txt"] = "" }
 
+describe("a folder that a decision names without a slash", function()
+  it("shows its index where the client's path has the slash, and leads there where it has none",
+    function()
+      local root = stage.files({ ["site/index.html"] = "the index", ["empty/x"] = "" })
+      local s = server.start({ route = ([[
+        return { control = false, on_request = function(req)
+          return { root = %q, path = req.path:match("empty") and "/empty" or "/site" }
+        end }]]):format(root) })
+      finally(function() s:stop() end)
+      local function get(path)
+        return http.get(s.address, path)
+      end
+      assert.equal("the index", get("/").body)
+      assert.equal("the index", get("/any/").body)
+      assert.equal(404, get("/empty/").status)
+      local res = get("/any")
+      assert.equal(301, res.status)
+      assert.equal("/any/", res.headers.location)
+    end)
+end)
+
 describe("a file", function()
   local s, root, client
 

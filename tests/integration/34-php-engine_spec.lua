@@ -661,6 +661,98 @@ describe("a file that PHP leaves to the proxy", function()
     assert.equal("blank\n", send("X-Accel-Redirect", "/protected/a%20b.txt").body)
   end)
 
+  it("is named by X-Accel-Redirect as PHP has its name, whatever is in it", function()
+    for _, name in ipairs({ "a b.txt", "größe.txt", "\xff\xfe.txt", "100% sure.txt", "50%.txt",
+      "C# #1.txt", "a%2", "quote'\"<>|^`{}.txt", "plus+and&.txt" }) do
+      stage.write(private, { ["odd/" .. name] = "this is " .. name })
+      local res = send("X-Accel-Redirect", "/protected/odd/" .. name)
+      assert.equal(200, res.status, name)
+      assert.equal("this is " .. name, res.body)
+      assert.equal(200, send("X-Accel-Redirect",
+        "/protected/odd/" .. http.escape(name)).status, name)
+      stage.write(fpm.root, { ["odd/" .. name] = "this is " .. name })
+      assert.equal("this is " .. name, send("X-Sendfile", fpm.root .. "/odd/" .. name).body)
+    end
+    for _, path in ipairs({ "/protected/%00", "/protected/a%00.txt", "/../x" }) do
+      assert.equal(502, send("X-Accel-Redirect", path).status, path)
+    end
+  end)
+
+  it("may have a name that no client may ask for", function()
+    for _, name in ipairs({ ".bashrc", "x.php", "x.bak", ".git/config", "notes~", "tool.py" }) do
+      local text = "this is " .. name
+      stage.write(private, { [name] = text })
+      stage.write(fpm.root, { ["handed/" .. name] = text })
+      assert.equal(text, send("X-Accel-Redirect", "/protected/" .. name).body)
+      assert.equal(text, send("X-Accel-Redirect", "/handed/" .. name).body)
+      assert.equal(text, send("X-Sendfile", fpm.root .. "/handed/" .. name).body)
+    end
+    assert.equal(0, process.run({ argv = { "ln", "-s", "x.php", private .. "/link.txt" } }).code)
+    assert.equal("this is x.php", send("X-Accel-Redirect", "/protected/link.txt").body)
+    -- Nor does it become the client's to ask for.
+    assert.is_nil(get(r, "/handed/.bashrc").body:find("this is", 1, true))
+  end)
+
+  it("is no folder", function()
+    stage.write(private, { ["folder/x.txt"] = "x" })
+    local res = send("X-Accel-Redirect", "/protected/folder")
+    assert.equal(404, res.status)
+    assert.is_nil(res.headers.location)
+  end)
+
+  -- The answer to a file that PHP hands over with these headers, a list of names and values.
+  local function send_with(headers, request, more)
+    local query = {}
+    for i = 1, #headers, 2 do
+      query[#query + 1] = "header[]=" .. headers[i] .. "&value[]=" .. http.escape(headers[i + 1])
+    end
+    return get(r, "/send.php?" .. table.concat(query, "&") .. (more or ""), request)
+  end
+
+  it("goes out in parts of the type that PHP says", function()
+    local res = send_with({ "X-Accel-Redirect", "/protected/report.txt",
+      "Content-Type", "text/x-report" }, { headers = { Range = "bytes=0-2,11-16" } })
+    assert.equal(206, res.status)
+    assert.matches("^multipart/byteranges; boundary=", res.headers["content-type"])
+    assert.is_truthy(res.body:find("Content-Type: text/x-report", 1, true), res.body)
+  end)
+
+  it("keeps the Content-Encoding that it has, and none that it has not", function()
+    local text = ("a plain text\n"):rep(20)
+    stage.write(private, { ["plain.txt"] = text, ["fake.gz"] = text, ["x.br"] = "\11\2\128ab\3" })
+    assert.equal(0, process.run({ argv = { "gzip", "-k", private .. "/plain.txt" } }).code)
+    local gzipped = assert(io.open(private .. "/plain.txt.gz", "rb"))
+    local bytes = gzipped:read("*a")
+    gzipped:close()
+    stage.write(private, { ["cached-page"] = bytes })
+    for _, case in ipairs({
+      { "plain.txt.gz", "gzip", "gzip" }, { "cached-page", "gzip", "gzip" },
+      { "cached-page", "x-gzip", "x-gzip" }, { "plain.txt", "gzip", nil },
+      { "fake.gz", "gzip", nil }, { "plain.txt", "zstd", nil }, { "plain.txt", "deflate", nil },
+      { "plain.txt.gz", "zstd", nil }, { "x.br", "br", "br" }, { "plain.txt", "br", nil },
+    }) do
+      local res = send_with({ "X-Accel-Redirect", "/protected/" .. case[1],
+        "Content-Encoding", case[2], "Content-Type", "text/html" })
+      assert.equal(200, res.status)
+      assert.equal(case[3], res.headers["content-encoding"], case[1] .. " as " .. case[2])
+      assert.equal("text/html", res.headers["content-type"]:match("^[^;]+"))
+    end
+    local res = send_with({ "X-Accel-Redirect", "/protected/plain.txt.gz",
+      "Content-Encoding", "gzip", "Content-Type", "text/plain" }, { method = "HEAD" })
+    assert.equal("gzip", res.headers["content-encoding"])
+    -- PHP compresses what it writes, which is not what is sent.
+    local compressing = { headers = { ["Accept-Encoding"] = "gzip" } }
+    res = send_with({ "X-Accel-Redirect", "/protected/plain.txt" }, compressing, "&compress")
+    assert.equal(text, res.body)
+    assert.is_nil(res.headers["content-encoding"])
+    res = send_with({ "X-Accel-Redirect", "/protected/plain.txt.gz",
+      "Content-Type", "application/gzip" }, compressing, "&compress")
+    assert.is_true(res.body == bytes)
+    assert.is_nil(res.headers["content-encoding"])
+    assert.equal("gzip", get(r, "/send.php?header=X-Other&value=a&compress",
+      compressing).headers["content-encoding"]) -- it does compress
+  end)
+
   it("is named by X-Sendfile, as the application sees it", function()
     local res = send("X-Sendfile", fpm.root .. "/files/open.txt")
     assert.equal(200, res.status)
@@ -774,6 +866,20 @@ describe("an internal redirect", function()
     local before = #r:events("REQUEST")
     assert.equal(500, chain(11).status)
     assert.is_true(#r:events("REQUEST") - before <= 11)
+  end)
+
+  it("goes to a path as the application writes it", function()
+    for _, path in ipairs({ "/größe und mehr.php", "/100%.php" }) do
+      local res = r:get(to(path .. "?dump"))
+      assert.equal(200, res.status, path)
+      assert.equal(path, rig.params(res).SCRIPT_NAME)
+    end
+  end)
+
+  it("is the client's where it names a part of a page", function()
+    local res = r:get(to("/inner.php#part"))
+    assert.equal(302, res.status)
+    assert.equal("/inner.php#part", res.headers.location)
   end)
 
   it("is the client's where the application says so by a status", function()

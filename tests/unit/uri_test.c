@@ -289,6 +289,33 @@ static void test_unescape(void)
     }
 }
 
+static void test_raw(void)
+{
+    static const char *const table[][2] = {
+        {"/a/b.txt?x=1", "/a/b.txt?x=1"},
+        {"/a b", "/a%20b"},
+        {"/gr\xc3\xb6\xc3\x9f"
+         "e",
+         "/gr%C3%B6%C3%9Fe"},
+        {"/\xff\x7f\x01", "/%FF%7F%01"},
+        {"/50%", "/50%25"},
+        {"/50%2", "/50%252"},
+        {"/50%2g%20", "/50%252g%20"},
+        {"/%%41", "/%25%41"},
+        {"/c#", "/c%23"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        size_t n = strlen(table[i][0]);
+        char *in = test_copy(table[i][0], n);
+        arena_init(&arena, memory, sizeof memory);
+        test(table[i][0]);
+        check_str(uri_escape_raw((struct str){in, n}, &arena), table[i][1]);
+        arena_fini(&arena);
+        free(in);
+    }
+}
+
 static void test_hosts(void)
 {
     static const struct {
@@ -412,6 +439,7 @@ int main(void)
     test_absolute();
     test_random_paths();
     test_unescape();
+    test_raw();
     test_hosts();
     return test_report();
 }
