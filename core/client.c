@@ -530,10 +530,29 @@ void clients_stop(struct clients *clients, double patience)
     }
 }
 
+/* The server ends before its request does. Who has no byte of an answer is told so, as far as the
+ * socket takes it at once. */
+static void cut_short(struct client *c)
+{
+    char text[H1_TOO_MANY_SIZE];
+    if (c->proxy == NULL) {
+        client_free(c);
+        return;
+    }
+    if (proxy_is_unanswered(c->proxy) && sender_is_done(&c->sender)) {
+        ssize_t n = write(c->io.fd, text, h1_too_many(text, loop_date(c->clients->loop)));
+        c->req->bytes_out += n > 0 ? (uint64_t)n : 0;
+    }
+    c->req->body_out += c->sender.file_sent;
+    proxy_stopped(c->proxy, "the server was stopped");
+    c->proxy = NULL;
+    client_free(c);
+}
+
 void clients_close(struct clients *clients)
 {
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
-        client_gone(c, "the server was stopped");
+        cut_short(c);
     }
 }

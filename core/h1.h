@@ -49,7 +49,7 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
                    struct str date);
 
 enum { H1_TOO_MANY_SIZE = 512 };
-/* The whole answer to a connection that is one too many, whatever it may ask: 503, then close.
+/* The whole answer to whoever can't be served, whatever it may ask: 503, then close.
  * Returns its length. */
 size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date);
 

@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,23 +96,68 @@ static int check_free(const struct addr *addr)
     return err == EADDRINUSE && is_ours(addr) ? 0 : err;
 }
 
-/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
- */
-static int clear_stale(const struct addr *addr)
+/* Does anybody hold the socket of that name in the folder? 0: nobody does. The connection is never
+ * waited for: an owner that does not accept has it all the same, and so has one of another kind. */
+static int check_held(int folder, const char *name)
 {
-    struct stat st;
-    if (stat(addr->un.sun_path, &st) != 0)
-        return 0;
-    if (!S_ISSOCK(st.st_mode))
-        return EEXIST;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int n = snprintf(un.sun_path, sizeof un.sun_path, "/proc/self/fd/%d/%s", folder, name);
+    if (n >= (int)sizeof un.sun_path)
+        return ENAMETOOLONG;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return errno;
-    int connected = connect(fd, &addr->sa, addr->len);
+    int err = connect(fd, (struct sockaddr *)&un, sizeof un) == 0 ? EADDRINUSE : errno;
     close(fd);
-    if (connected == 0)
+    if (err == EAGAIN || err == EPROTOTYPE)
         return EADDRINUSE;
-    return unlink(addr->un.sun_path) == 0 ? 0 : errno;
+    return err == ECONNREFUSED || err == ENOENT ? 0 : err;
+}
+
+static int clear_in(int folder, const char *name)
+{
+    struct stat st;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return errno == ENOENT ? 0 : errno;
+    if (!S_ISSOCK(st.st_mode))
+        return EEXIST;
+    int err = check_held(folder, name);
+    if (err != 0)
+        return err;
+    return unlinkat(folder, name, 0) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
+ * What has been looked at is removed, by its folder's descriptor: whoever may rename the folder
+ * meanwhile does not choose what root removes. */
+static int clear_stale(const struct addr *addr)
+{
+    char path[sizeof addr->un.sun_path + 1];
+    if (addr->un.sun_path[0] == '\0') /* of the abstract namespace: no file */
+        return 0;
+    snprintf(path, sizeof path, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
+    char *slash = strrchr(path, '/');
+    const char *name = slash != NULL ? slash + 1 : path;
+    if (slash != NULL)
+        *slash = '\0';
+    const char *where = slash == NULL ? "." : slash == path ? "/" : path;
+    int folder = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0)
+        return errno;
+    int err = clear_in(folder, name);
+    close(folder);
+    return err;
+}
+
+/* Web servers in front run as other users; who may come is the folder's business. Whoever may give
+ * commands is the one who started us. The file is made with its mode: a path that is changed after
+ * that may have become a link to anything. One thread, so the umask is ours alone. */
+static int bind_local(int fd, const struct addr *addr, bool control)
+{
+    mode_t before = umask(control ? 0177 : 0111);
+    int err = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
+    umask(before);
+    return err;
 }
 
 static int open_one(const struct listen_spec *spec, const struct addr *addr, int *fd)
@@ -126,15 +172,11 @@ static int open_one(const struct listen_spec *spec, const struct addr *addr, int
         if (addr->sa.sa_family == AF_INET6)
             setsockopt(*fd, IPPROTO_IPV6, IPV6_V6ONLY, &(int){1}, sizeof(int));
     }
-    if (bind(*fd, &addr->sa, addr->len) == 0) {
-        /* Web servers in front run as other users; who may come is the folder's business. Whoever
-         * may give commands is the one who started us. */
-        if (local && chmod(addr->un.sun_path, spec->control ? 0600 : 0666) != 0)
-            log_warn("%s: %s", spec->address, strerror(errno));
-        return 0;
-    }
-    int err = errno;
-    close(*fd);
+    int err = local                                  ? bind_local(*fd, addr, spec->control)
+              : bind(*fd, &addr->sa, addr->len) == 0 ? 0
+                                                     : errno;
+    if (err != 0)
+        close(*fd);
     return err;
 }
 
@@ -230,7 +272,9 @@ const char *listener_make_folder(const char *address)
 
 void listener_unlink(const struct listen_spec *spec)
 {
-    if (strncmp(spec->address, "unix:", 5) == 0)
+    struct stat st;
+    if (strncmp(spec->address, "unix:", 5) == 0 && lstat(spec->address + 5, &st) == 0 &&
+        S_ISSOCK(st.st_mode))
         unlink(spec->address + 5);
 }
 

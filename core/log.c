@@ -61,15 +61,18 @@ static size_t escape(const char *text, size_t n, char *out, size_t room)
     size_t used = 0;
     for (size_t i = 0; i < n && used + 5 < room; i++) {
         unsigned char c = (unsigned char)text[i];
+        size_t shown = str_shown(text + i, n - i);
         if (c == '\n') {
             if (i + 1 < n) {
                 out[used++] = '\n';
                 out[used++] = '\t';
             }
-        } else if ((c < 0x20 && c != '\t') || c == 0x7f) {
-            used += (size_t)snprintf(out + used, room - used, "\\x%02x", c);
-        } else {
+        } else if (shown > 0 || c == '\t') {
             out[used++] = (char)c;
+            for (; shown > 1; shown--)
+                out[used++] = text[++i];
+        } else {
+            used += (size_t)snprintf(out + used, room - used, "\\x%02x", c);
         }
     }
     return used;

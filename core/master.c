@@ -30,6 +30,7 @@
 #define YOUNG       1.0  /* a worker that lives shorter than that has not got far */
 #define RESTART_MAX 30.0 /* seconds between two tries at most */
 #define FAST_STOP   2.0  /* after SIGINT */
+#define STOP_MARGIN 1.0  /* seconds that workers have for the end, after stop_timeout */
 #define ROOM        64   /* workers that the shared memory has room for, at least */
 
 double master_now(void)
@@ -130,8 +131,9 @@ static double pause_after(unsigned deaths)
 
 void master_stop(struct master *m, int signal)
 {
-    /* A worker that is stuck in a script hears neither signal. */
-    double patience = signal == SIGINT ? FAST_STOP : m->plan.stop_timeout;
+    /* Workers cut what is left after stop_timeout, so that clients can tell; a worker that is stuck
+     * in a script hears neither signal. */
+    double patience = signal == SIGINT ? FAST_STOP : m->plan.stop_timeout + STOP_MARGIN;
     if (!m->stopping || m->stop_at > master_now() + patience)
         m->stop_at = master_now() + patience;
     if (!m->stopping) {
@@ -516,7 +518,7 @@ static int do_due(struct master *m)
     double now = master_now(), next;
     if (m->stopping) {
         if (now >= m->stop_at) {
-            log_error("requests are still under way after stop_timeout; they are cut");
+            log_error("workers have not ended after stop_timeout; they are killed");
             master_stop(m, SIGKILL);
             m->stop_at = now + 1;
         }

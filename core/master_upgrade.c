@@ -22,8 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define COMPANION_WAIT 10.0 /* seconds for its socket to appear */
-#define COMPANION_STOP 5.0
+#define COMPANION_WAIT    10.0 /* seconds for its socket to appear */
+#define COMPANION_STOP    5.0
+#define COMPANION_CONNECT 100 /* milliseconds of one try */
 
 /* --- the companion --- */
 
@@ -35,8 +36,15 @@ static bool companion_serves(const char *address)
         return access(address + 5, F_OK) == 0;
     if (addr_resolve(address, &addr) != NULL)
         return true;
-    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     bool serves = fd >= 0 && connect(fd, &addr.sa, addr.len) == 0;
+    if (fd >= 0 && !serves && errno == EINPROGRESS) {
+        struct pollfd p = {.fd = fd, .events = POLLOUT};
+        int code = 0;
+        socklen_t size = sizeof code;
+        serves = poll(&p, 1, COMPANION_CONNECT) == 1 &&
+                 getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code == 0;
+    }
     if (fd >= 0)
         close(fd);
     return serves;

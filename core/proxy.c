@@ -534,6 +534,22 @@ void proxy_done(struct proxy *px)
     forget(px);
 }
 
+bool proxy_is_unanswered(const struct proxy *px)
+{
+    return px->state != PROXY_REPLYING && px->state != PROXY_ENDED;
+}
+
+void proxy_stopped(struct proxy *px, const char *why)
+{
+    bool unanswered = proxy_is_unanswered(px);
+    proxy_leave_backend(px);
+    if (unanswered || px->req.response.status == 0)
+        px->req.response.status = 503;
+    if (px->state != PROXY_ENDED)
+        px->req.error = why;
+    proxy_done(px);
+}
+
 void proxy_gone(struct proxy *px, const char *why)
 {
     proxy_leave_backend(px);

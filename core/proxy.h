@@ -57,6 +57,11 @@ void proxy_room(struct proxy *px);
 void proxy_done(struct proxy *px);
 /* The client left before that. `why` for the log. */
 void proxy_gone(struct proxy *px, const char *why);
+/* This server ends before that: the client is not to blame. A request that has no answer yet is
+ * logged as 503, a cut answer with its own status. */
+void proxy_stopped(struct proxy *px, const char *why);
+/* Nothing of an answer has been given to the front. */
+bool proxy_is_unanswered(const struct proxy *px);
 
 /* The request only waits, in a backend's queue or in a hook: nothing is lost if nobody wants it any
  * more. */

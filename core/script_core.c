@@ -17,6 +17,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -148,8 +149,14 @@ static int core_tempdir(lua_State *L)
     const char *base = getenv("TMPDIR");
     snprintf(path, sizeof path, "%s/%sXXXXXX", base != NULL && *base != '\0' ? base : "/tmp",
              luaL_checkstring(L, 1));
-    if (mkdtemp(path) == NULL || chmod(path, 0755) != 0)
-        return luaL_error(L, "%s: %s", path, strerror(errno));
+    int fd =
+        mkdtemp(path) != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    bool good = fd >= 0 && fchmod(fd, 0755) == 0; /* it, not what somebody has put in its place */
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    if (!good)
+        return luaL_error(L, "%s: %s", path, strerror(err));
     lua_pushstring(L, path);
     return 1;
 }

@@ -220,10 +220,12 @@ static struct str one_line(struct arena *a, struct str text)
     char *line = arena_bytes(a, 4 * n + 1);
     for (size_t i = 0; i < n; i++) {
         unsigned char c = (unsigned char)text.p[i];
-        if ((c >= ' ' && c != 0x7f) || c == '\t')
-            line[used++] = (char)c;
-        else
+        size_t shown = c == '\t' ? 1 : str_shown(text.p + i, n - i);
+        if (shown == 0)
             used += (size_t)snprintf(line + used, 5, "\\x%02X", c);
+        memcpy(line + used, text.p + i, shown);
+        used += shown;
+        i += shown > 0 ? shown - 1 : 0;
     }
     line[used++] = '\n';
     return (struct str){line, used};

@@ -231,6 +231,8 @@ static int take_memory(MDB_env *env, size_t size)
 {
     mdb_filehandle_t fd;
     int rc = mdb_env_get_fd(env, &fd);
+    if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) /* LMDB leaves it to what scripts start */
+        rc = errno;
     return rc != 0 ? rc : take(fd, size);
 }
 

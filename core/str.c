@@ -84,3 +84,34 @@ bool str_is_field_value(struct str s)
     }
     return true;
 }
+
+/* The bytes that follow a first byte of UTF-8, and the least character that needs so many. */
+static size_t following(unsigned char first, uint32_t *character, uint32_t *least)
+{
+    size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    static const uint32_t from[] = {0, 0x80, 0x800, 0x10000};
+    *character = first & (0x3fu >> more);
+    *least = from[more];
+    return more;
+}
+
+size_t str_shown(const char *p, size_t n)
+{
+    uint32_t character, least;
+    unsigned char first = n > 0 ? (unsigned char)p[0] : 0;
+    if (first < 0x80)
+        return first >= 0x20 && first != 0x7f;
+    if (first < 0xc2 || first > 0xf4)
+        return 0;
+    size_t more = following(first, &character, &least);
+    if (more >= n)
+        return 0;
+    for (size_t i = 1; i <= more; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return 0;
+        character = character << 6 | ((unsigned char)p[i] & 0x3f);
+    }
+    bool good = character >= least && character >= 0xa0 && character <= 0x10ffff &&
+                (character < 0xd800 || character > 0xdfff);
+    return good ? more + 1 : 0;
+}

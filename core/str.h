@@ -77,4 +77,9 @@ bool str_is_token(struct str s);
 /* True when no byte of s is a control byte; a tab is allowed (field-value, RFC 9110 §5.5). */
 bool str_is_field_value(struct str s);
 
+/* The bytes of the character that p begins with, if a terminal may be shown it as it is: printable
+ * ASCII, or a character of UTF-8 (RFC 3629 §4). 0: a control byte, one of C1 (U+0080 to U+009F)
+ * too, since terminals take U+009B for the beginning of an escape sequence; or no UTF-8. */
+size_t str_shown(const char *p, size_t n);
+
 #endif

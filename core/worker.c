@@ -14,7 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define STOP_MARGIN  0.5
 #define FIRST_SOCKET 3   /* of LINK_PREPARE: behind the logs and the snapshot */
 #define LOG_DELAY    0.2 /* seconds that an access log line may wait */
 
@@ -85,10 +84,7 @@ static void stop_gracefully(struct worker *w, double idle_patience)
     clients_stop(&w->clients, idle_patience);
     if (w->clients.count == 0)
         ev_break(w->loop.ev, EVBREAK_ALL);
-    /* A little before the master's patience ends: what is cut here is cut so that clients can tell.
-     */
-    double patience = w->generation->settings->stop_timeout - STOP_MARGIN;
-    ev_timer_set(&w->stop_timer, patience > 0 ? patience : 0, 0);
+    ev_timer_set(&w->stop_timer, w->generation->settings->stop_timeout, 0);
     ev_timer_start(w->loop.ev, &w->stop_timer);
 }
 

@@ -18,6 +18,8 @@ local M = {}
 
 --- The default, which is not looked for when a route is loaded.
 M.SPOOL_DIR = "/tmp"
+--- As many as the master has room for (PLAN_WORKERS in core/plan.h).
+M.WORKERS_MOST = 256
 
 local HOOKS = {
   on_start = true, on_request = true, on_params = true, on_balance = true, on_response = true,
@@ -167,8 +169,8 @@ local function workers(value)
   if value == "auto" then
     return 0
   end
-  local count = integer(1, 1024)(value)
-  return count, 'a number of processes from 1 to 1024, or "auto"'
+  local count = integer(1, M.WORKERS_MOST)(value)
+  return count, ('a number of processes from 1 to %d, or "auto"'):format(M.WORKERS_MOST)
 end
 
 ---@param value any

@@ -472,9 +472,11 @@ describe("a wrong script", function()
 
     -- the rest
     { "workers = 0",
-      '3: workers: expected a number of processes from 1 to 1024, or "auto", got 0' },
+      '3: workers: expected a number of processes from 1 to 256, or "auto", got 0' },
+    { "workers = 257",
+      '3: workers: expected a number of processes from 1 to 256, or "auto", got 257' },
     { 'workers = "all"',
-      '3: workers: expected a number of processes from 1 to 1024, or "auto", got "all"' },
+      '3: workers: expected a number of processes from 1 to 256, or "auto", got "all"' },
     { "user = 0", "3: user: expected the name of an account, got 0" },
     { 'group = "a b"', '3: group: expected the name of an account, got "a b"' },
     { "log = 1", "3: log: expected a table, got 1" },

@@ -144,6 +144,42 @@ static void test_bytes(void)
     check(str_is_field_value(STR("")));
 }
 
+static void test_shown(void)
+{
+    static const struct {
+        const char *text;
+        size_t shown;
+    } cases[] = {
+        {"", 0},
+        {"a", 1},
+        {" ", 1},
+        {"~", 1},
+        {"\t", 0},
+        {"\x1b[31m", 0},
+        {"\x7f", 0},
+        {"\x9b", 0},             /* C1 of ISO 8859-1 */
+        {"\xc2\x9b", 0},         /* the same in UTF-8 */
+        {"\xc2\x80", 0},         /* the first of C1, and the last */
+        {"\xc2\x9f", 0},         /* behind it a space */
+        {"\xc2\xa0", 2},         /* that is printable */
+        {"\xc3\xa9", 2},         /* é */
+        {"\xe2\x82\xac", 3},     /* € */
+        {"\xf0\x9f\x98\x80", 4}, /* U+1F600 */
+        {"\xf4\x8f\xbf\xbf", 4}, /* the last character */
+        {"\xf4\x90\x80\x80", 0}, /* beyond */
+        {"\xed\xa0\x80", 0},     /* a surrogate */
+        {"\xc0\x9b", 0},         /* ESC in too many bytes */
+        {"\xe0\x82\x9b", 0},     /* C1 in too many bytes */
+        {"\xe2\x82", 0},         /* cut off */
+        {"\xe2\x28\xa1", 0},     /* broken */
+        {"\xff", 0},
+    };
+    test("str_shown");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (!check_int((long)str_shown(cases[i].text, strlen(cases[i].text)), (long)cases[i].shown))
+            fprintf(stderr, "    case: %zu\n", i);
+}
+
 int main(void)
 {
     test_compare();
@@ -151,5 +187,6 @@ int main(void)
     test_cut();
     test_numbers();
     test_bytes();
+    test_shown();
     return test_report();
 }

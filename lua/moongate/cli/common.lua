@@ -4,6 +4,7 @@
 local addr = require("moongate.addr")
 local core = require("moongate.core")
 local load = require("moongate.load")
+local settings = require("moongate.settings")
 
 local M = {}
 
@@ -83,8 +84,9 @@ function M.server_options(args)
   end
   if args.workers and args.workers ~= "auto" then
     opts.workers = tonumber(args.workers)
-    if not opts.workers or opts.workers < 1 or opts.workers > 1024 or opts.workers % 1 ~= 0 then
-      return nil, "--workers: expected a number from 1 to 1024, or auto"
+    local most = settings.WORKERS_MOST
+    if not opts.workers or opts.workers < 1 or opts.workers > most or opts.workers % 1 ~= 0 then
+      return nil, ("--workers: expected a number from 1 to %d, or auto"):format(most)
     end
   end
   local problem

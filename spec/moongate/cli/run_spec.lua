@@ -96,8 +96,9 @@ describe("moongate run", function()
   for _, case in ipairs({
     { { "--listen", "x" }, "--listen: 'x': expected an address such as" },
     { { "--listen", "h:0" }, "--listen: 'h:0': a port is a number from 1 to 65535" },
-    { { "--workers", "0" }, "--workers: expected a number from 1 to 1024, or auto" },
-    { { "--workers", "many" }, "--workers: expected a number from 1 to 1024, or auto" },
+    { { "--workers", "0" }, "--workers: expected a number from 1 to 256, or auto" },
+    { { "--workers", "257" }, "--workers: expected a number from 1 to 256, or auto" },
+    { { "--workers", "many" }, "--workers: expected a number from 1 to 256, or auto" },
     { { "--user", "a:b:c" }, "--user: expected NAME or NAME:GROUP" },
     { { "--user", "" }, "--user: expected NAME or NAME:GROUP" },
     { { "--control", "x" }, "--control: 'x': expected an address such as" },

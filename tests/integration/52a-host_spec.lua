@@ -1,0 +1,188 @@
+-- What others on the same machine, and scripts, must not be able to do to the processes that serve:
+-- files of sockets, descriptors that are inherited, bytes in logs.
+
+local http = require("tests.support.http")
+local net = require("tests.support.net")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local server = require("tests.support.server")
+local unix = require("socket.unix")
+
+local HELLO = [[return {
+  control = false,
+  on_request = function() return { status = 200, body = "hello" } end,
+}]]
+
+local function mode(path)
+  return (process.run({ argv = { "stat", "-c", "%a", path } }).stdout:gsub("%s", ""))
+end
+
+local function refused(address)
+  local route = process.tempdir("route") .. "/route.lua"
+  process.write_file(route, HELLO)
+  return server.command({ "run", route, "--listen", address }, { timeout = 10 })
+end
+
+describe("the file of a unix listener", function()
+  it("has its mode from the beginning, whatever the umask", function()
+    local dir = process.tempdir("unix")
+    local site, control = "unix:" .. dir .. "/site.sock", "unix:" .. dir .. "/control.sock"
+    local s = server.start({
+      route = HELLO:gsub("control = false", ("control = %q"):format(control)), address = site,
+      launcher = { "sh", "-c", 'umask 077; exec "$0" "$@"' },
+    })
+    finally(function() s:stop() end)
+    assert.equal("666", mode(dir .. "/site.sock"))
+    assert.equal("600", mode(dir .. "/control.sock"))
+    -- What is made after it has the umask of who has started it.
+    assert.equal(77, process.status(s.process.pid, "Umask"))
+  end)
+
+  -- Between bind and chmod the name may become a link to any file. So there is no such call.
+  it("is not changed by its path: the program can't", function()
+    local symbols = process.run({ argv = { "nm", "-D", "--undefined-only", server.binary() } })
+    assert.equal(0, symbols.code, symbols.stderr)
+    assert.truthy(symbols.stdout:find(" U bind", 1, true), symbols.stdout)
+    for name in symbols.stdout:gmatch(" U ([%w_]+)") do -- fchmod takes a descriptor
+      assert.is_falsy(name == "chmod" or name == "fchmodat" or name == "chown" or name == "lchown",
+        name)
+    end
+  end)
+
+  it("that somebody has who accepts nothing is in use, at start and at a reload", function()
+    local dir = process.tempdir("unix")
+    local owner, first = assert(unix.stream()), assert(unix.stream())
+    assert(owner:bind(dir .. "/held.sock"))
+    assert(owner:listen(0))
+    first:settimeout(0)
+    first:connect(dir .. "/held.sock") -- the queue is full
+    local s = server.start({ route = HELLO })
+    finally(function() s:stop() owner:close() first:close() end)
+    local result = refused("unix:" .. dir .. "/held.sock")
+    assert.equal(1, result.code)
+    assert.truthy(result.stderr:find("it is in use", 1, true), result.stderr)
+    local text = HELLO:gsub("control = false", ("control = false, listen = { %q }"):format(
+      "unix:" .. dir .. "/held.sock"))
+    local t = server.start({ own = true, address = "unix:" .. dir .. "/own.sock",
+      route = HELLO:gsub("control", ("listen = %q, control"):format("unix:" .. dir .. "/own.sock")) })
+    finally(function() s:stop() t:stop() owner:close() first:close() end)
+    assert.truthy(t:reload_fails(text):find("it is in use", 1, true))
+    assert.equal("hello", http.get(t.address, "/").body)
+  end)
+
+  it("of another kind of socket is not ours to remove", function()
+    local dir = process.tempdir("unix")
+    local other = assert(unix.dgram())
+    assert(other:bind(dir .. "/log.sock"))
+    local result = refused("unix:" .. dir .. "/log.sock")
+    other:close()
+    assert.equal(1, result.code)
+    assert.truthy(result.stderr:find("it is in use", 1, true), result.stderr)
+    assert.equal(0, process.run({ argv = { "test", "-S", dir .. "/log.sock" } }).code)
+  end)
+
+  it("that is a link is neither followed nor removed", function()
+    local dir = process.tempdir("unix")
+    local stale = assert(unix.stream())
+    assert(stale:bind(dir .. "/stale.sock"))
+    stale:close() -- its file stays
+    assert.equal(0, process.run({ argv = { "ln", "-s", "stale.sock", dir .. "/link.sock" } }).code)
+    local result = refused("unix:" .. dir .. "/link.sock")
+    assert.equal(1, result.code)
+    assert.equal(0, process.run({ argv = { "test", "-S", dir .. "/stale.sock" } }).code)
+    assert.equal(0, process.run({ argv = { "test", "-L", dir .. "/link.sock" } }).code)
+  end)
+end)
+
+describe("what a script starts", function()
+  it("has none of the server's descriptors", function()
+    local dir = process.tempdir("fds")
+    process.chmod(dir, "777") -- everybody's
+    local s = server.start({ route = ([[
+      local moongate = require("moongate")
+      return {
+        control = "unix:%s/control.sock", backends = { app = "unix:%s/none.sock" },
+        log = { access = "%s/access", error = "%s/error" },
+        on_request = function()
+          moongate.shared("x"):set("key", 1)
+          os.execute("ls -l /proc/self/fd >%s/list")
+          return { status = 200, body = "hello" }
+        end,
+      }]]):gsub("%%s", dir) })
+    finally(function() s:stop() end)
+    local client = http.open(s.address)
+    assert.equal("hello", client:request({ path = "/" }).body)
+    client:close()
+    local list = process.read_file(dir .. "/list")
+    local count = 0
+    for fd, what in list:gmatch(" (%d+) %-> ([^\n]+)") do
+      count = count + 1
+      -- ls has opened the folder itself.
+      assert.is_truthy(tonumber(fd) <= 2 or what:find("^/proc/%d+/fd$"), list)
+    end
+    assert.is_true(count >= 3, list)
+  end)
+end)
+
+describe("the error log", function()
+  it("has no control byte that a terminal would heed, and all that can be read", function()
+    local s = server.start({ route = [[
+      local moongate = require("moongate")
+      return { control = false, on_request = function(req)
+        moongate.log("error", "%s", "a\155b\194\155c\27d é\226\130\172")
+        return { status = 200, body = "hello" }
+      end }]] })
+    finally(function() s:stop() end)
+    assert.equal("hello", http.get(s.address, "/").body)
+    local line = s:wait_log("a\\x9bb")
+    assert.truthy(line:find("a\\x9bb\\xc2\\x9bc\\x1bd é€", 1, true), line)
+  end)
+
+  it("nor has a line of on_log in the access log", function()
+    local s = server.start({ route = [[
+      return { control = false,
+        on_log = function() return "a\155b\194\155c\27d é" end,
+        on_request = function() return { status = 200, body = "hello" } end,
+      }]] })
+    finally(function() s:stop() end)
+    assert.equal("hello", http.get(s.address, "/").body)
+    assert.equal("a\\x9Bb\\xC2\\x9Bc\\x1Bd é", s:wait_access("^a"))
+  end)
+end)
+
+describe("a graceful stop", function()
+  local function slow_route(back)
+    return ([[
+      local moongate = require("moongate")
+      return { control = false, stop_timeout = %g, on_request = function(req)
+        moongate.sleep(tonumber(req.args.t))
+        return { status = 200, body = "done" }
+      end }]]):format(back)
+  end
+
+  it("has all of stop_timeout, be it short", function()
+    local s = server.start({ route = slow_route(1) })
+    local client = http.open(s.address)
+    client:send({ path = "/?t=0.7" })
+    poll.wait(function() return select(1, net.connections(s:workers()[1], s.address)) == 1 end,
+      "the request")
+    s.process:kill("TERM")
+    assert.equal("done", client:receive("GET").body)
+    client:close()
+    s:stop()
+  end)
+
+  it("tells whose time is over, and does not log that they have left", function()
+    local s = server.start({ route = slow_route(0.2) })
+    local client = http.open(s.address)
+    client:send({ path = "/?t=20" })
+    poll.wait(function() return select(1, net.connections(s:workers()[1], s.address)) == 1 end,
+      "the request")
+    s.process:kill("TERM")
+    assert.equal(503, client:receive("GET").status)
+    client:close()
+    s:stop()
+    assert.truthy(s:access():find('"GET /?t=20 HTTP/1.1" 503 ', 1, true), s:access())
+    assert.is_nil(s:access():find(" 499 ", 1, true))
+  end)
+end)
