@@ -116,7 +116,7 @@ static void begin_request(struct client *c)
     c->req->client = c->peer;
     c->req->local = c->local;
     c->req->listener = c->listener;
-    c->req->control = c->listener.p == c->clients->control;
+    c->req->control = c->control;
     c->requests++;
     c->head_done = c->body_done = c->want_body = c->ended = c->cut = false;
     c->head_waits = c->chunked = c->until_eof = c->skipping = false;
@@ -477,16 +477,16 @@ void clients_fini(struct clients *clients)
     sender_turn_fini(&clients->turn);
 }
 
-void client_new(struct clients *clients, int fd, const struct addr *remote,
-                const struct addr *local, struct str listener)
+void client_new(struct clients *clients, int fd, const struct client_origin *origin)
 {
     struct client *c = calloc(1, sizeof *c);
     if (c == NULL)
         abort();
     c->clients = clients;
-    c->listener = listener;
-    peer_from(&c->peer, remote);
-    peer_from(&c->local, local);
+    c->listener = origin->listener;
+    c->control = origin->control;
+    peer_from(&c->peer, &origin->remote);
+    peer_from(&c->local, &origin->local);
     buf_init(&c->in, IN_MAX);
     deadline_init(&c->deadline, clients->loop, missed_cb);
     ev_io_init(&c->io, io_cb, fd, EV_READ);

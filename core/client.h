@@ -23,7 +23,6 @@ struct clients {
     ev_tstamp refused_at;    /* when that was */
     struct census *census;   /* of all workers; NULL: limits.connections and per_ip don't count */
     unsigned worker;         /* our number there */
-    const char *control;     /* the name (this very pointer) of the listener for commands */
     bool stopping;           /* responses close their connections, idle ones close */
     double patience;         /* while stopping: seconds that those may stay which don't know */
     void (*on_empty)(void *ctx); /* the last one has ended */
@@ -35,10 +34,15 @@ void clients_init(struct clients *clients, struct loop *loop, struct generation 
 /* All connections must have been closed. */
 void clients_fini(struct clients *clients);
 
-/* Takes the socket over; one connection too many is answered 503 and closed. `listener` is what
- * req.listener says, and lives as long as the worker. */
-void client_new(struct clients *clients, int fd, const struct addr *remote,
-                const struct addr *local, struct str listener);
+/* What a listener knows of a connection that it has accepted. */
+struct client_origin {
+    struct addr remote, local;
+    struct str listener; /* what req.listener says; lives as long as the worker */
+    bool control;        /* its requests are commands of operators */
+};
+
+/* Takes the socket over; one connection too many is answered 503 and closed. */
+void client_new(struct clients *clients, int fd, const struct client_origin *origin);
 /* Closes idle connections now, or (patience > 0) when they have sent one more request or so many
  * seconds have passed; the others after their response. */
 void clients_stop(struct clients *clients, double patience);

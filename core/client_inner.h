@@ -45,6 +45,7 @@ struct client {
     bool spool_reported : 1;
     bool counted : 1; /* in the census */
     bool refused : 1; /* one too many: it has its 503, and lingers */
+    bool control : 1; /* accepted by the control listener */
 };
 
 /* --- client.c --- */

@@ -289,6 +289,7 @@ struct listener {
     int backlog;
     ev_tstamp warned;
     bool wildcard; /* the local address is the connection's, not ours */
+    bool control;
 };
 
 /* Out of descriptors: the queue keeps the connections until some are free again. */
@@ -325,20 +326,21 @@ static void local_address(const struct listener *l, int fd, struct addr *local)
 /* Takes one connection from the queue; false when there is none, or no room for it. */
 static bool accept_one(struct listener *l)
 {
-    struct addr remote, local;
-    remote.len = sizeof remote.un;
-    int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct client_origin origin = {.listener = l->name, .control = l->control};
+    struct addr *remote = &origin.remote;
+    remote->len = sizeof remote->un;
+    int fd = accept4(l->io.fd, &remote->sa, &remote->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
             pause_accepting(l, errno);
         return errno == ECONNABORTED || errno == EINTR; /* one that has gone already */
     }
     if (l->address.sa.sa_family == AF_UNIX)
-        remote.sa.sa_family = AF_UNIX;
+        remote->sa.sa_family = AF_UNIX;
     else
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    local_address(l, fd, &local);
-    client_new(l->clients, fd, &remote, &local, l->name);
+    local_address(l, fd, &origin.local);
+    client_new(l->clients, fd, &origin);
     return true;
 }
 
@@ -359,8 +361,7 @@ int listener_fd(const struct listener *l)
 
 void listener_update(struct listener *l, const struct listen_spec *spec)
 {
-    if (spec->control)
-        l->clients->control = spec->name;
+    l->control = spec->control;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
     l->backlog = spec->backlog;
 }
