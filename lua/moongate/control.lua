@@ -13,7 +13,7 @@
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
 -- Whoever can connect may do all this: that is for the listener's address to say. A web page in the
--- browser of such a person may not: see `forbidden`.
+-- browser of such a person may not: see `forbidden`, and `misdirected` for what it may not see.
 
 local addr = require("moongate.addr")
 local json = require("moongate.json")
@@ -175,6 +175,38 @@ local function forbidden(req)
   return nil
 end
 
+--- The host of an address, without brackets; nil for a unix socket.
+local function host_of(address)
+  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$")
+end
+
+local function is_loopback(host)
+  return host == "localhost" or host:match("%.localhost$") ~= nil or host == "::1"
+    or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+--- Why a request was not meant for this listener: its Host is none of ours. The owner of a name may
+--- point it at any address, also at this one, and then the pages of that name are of one origin
+--- with what is answered here, so that a browser lets them read it (DNS rebinding). A browser can't
+--- connect to a unix socket.
+local function misdirected(req, core)
+  local host = req.host
+  if req.server_ip == "unix:" or host == nil or host == "" then
+    return nil
+  end
+  host = host:match("^%[(.*)%]$") or host
+  if is_loopback(host) or host == req.server_ip then
+    return nil
+  end
+  for _, listener in ipairs(core.state().listeners) do
+    if listener.control and host_of(listener.address) == host then
+      return nil
+    end
+  end
+  return failure(421, "the Host '%s' is none of this listener's: use %s, localhost, or what "
+    .. "'control' of the route says", host, req.server_ip)
+end
+
 -- A request ---------------------------------------------------------------------------------------
 
 -- By path: what answers GET and HEAD, and what a POST does.
@@ -197,7 +229,10 @@ end
 function M.handle(req, core)
   core = core or has_core and library
   local page, action = PAGES[req.path], ACTIONS[req.path]
-  if page and (req.method == "GET" or req.method == "HEAD") then
+  local stray = misdirected(req, core)
+  if stray then
+    return stray
+  elseif page and (req.method == "GET" or req.method == "HEAD") then
     return page(req, core)
   elseif action and req.method == "POST" then
     return forbidden(req) or action(req, core)

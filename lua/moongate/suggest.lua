@@ -3,6 +3,9 @@
 
 local M = {}
 
+-- A longer word is no slip of the pen, and comparing it costs its length times that of each word.
+local LONGEST = 100
+
 --- Levenshtein distance between two words, where two letters in each other's place count once.
 ---@param a string
 ---@param b string
@@ -32,11 +35,14 @@ end
 ---@return string|nil # nil where nothing is near enough to be helpful
 function M.nearest(word, known)
   local best, best_distance
+  if #word > LONGEST then
+    return nil
+  end
   -- A third of the word may be wrong; beyond that a suggestion is a guess.
   local limit = math.max(1, math.floor(#word / 3))
   for key, value in pairs(known) do
     local candidate = type(key) == "string" and key or value
-    if type(candidate) == "string" then
+    if type(candidate) == "string" and math.abs(#candidate - #word) <= limit then
       local distance = M.distance(word:lower(), candidate:lower())
       -- Equal distances: the alphabet decides, so that a message never depends on hash order.
       local better = not best or distance < best_distance

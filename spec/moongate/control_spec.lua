@@ -129,6 +129,39 @@ describe("control", function()
     assert.equal("the master is gone", got.error)
   end)
 
+  it("answers only to hosts of its own: a name may be pointed at any address", function()
+    core.state = function()
+      return { listeners = {
+        { address = "site.test:8080", control = false },
+        { address = "admin.test:9901", name = "control", control = true },
+        { address = "[::]:9902", control = true },
+      } }
+    end
+    local function status(host, server_ip)
+      local d = control.handle({
+        method = "GET", path = "/backends", args = {}, headers = {}, host = host,
+        server_ip = server_ip,
+      }, core)
+      return d.status, d.body
+    end
+    for _, host in ipairs({ "localhost", "x.localhost", "127.0.0.1", "127.9.8.7", "[::1]",
+      "10.0.0.9", "admin.test" }) do
+      assert.equal(200, (status(host, "10.0.0.9")), host)
+    end
+    assert.equal(200, (status("[2001:db8::1]", "2001:db8::1")))
+    assert.equal(200, (status(nil, "10.0.0.9")))
+    assert.equal(200, (status("", "10.0.0.9")))
+    for _, host in ipairs({ "evil.test", "site.test", "localhost.evil.test", "127.0.0.1.evil.test",
+      "10.0.0.8", "[2001:db8::2]", "evil127.0.0.1", "127.0.0.1x" }) do
+      local code, body = status(host, "10.0.0.9")
+      assert.equal(421, code, host)
+      assert.truthy(body:find(host, 1, true) or body:find("2001:db8::2", 1, true))
+      assert.truthy(body:find("10.0.0.9", 1, true))
+    end
+    -- No browser connects to a unix socket.
+    assert.equal(200, (status("evil.test", "unix:")))
+  end)
+
   it("stops", function()
     local status, got = post("/stop")
     assert.equal(200, status)

@@ -21,6 +21,21 @@ describe("suggest.nearest", function()
     assert.equal("backends", suggest.nearest("bakcends", { "listen", "backends" }))
   end)
 
+  it("compares no word that is far too long", function()
+    local before = suggest.distance
+    local compared = 0
+    suggest.distance = function(...)
+      compared = compared + 1
+      return before(...)
+    end
+    finally(function() suggest.distance = before end)
+    assert.is_nil(suggest.nearest(("a"):rep(3 * 1024 ^ 2), { "listen", ("a"):rep(3 * 1024 ^ 2) }))
+    assert.is_nil(suggest.nearest(("a"):rep(60), { "listen", "backends" }))
+    assert.equal(0, compared)
+    assert.equal("listen", suggest.nearest("lissen", { "listen", "backends" }))
+    assert.equal(2, compared)
+  end)
+
   it("ignores letter case", function()
     assert.equal("listen", suggest.nearest("Listen", { "listen" }))
   end)

@@ -54,9 +54,9 @@ end
 ---@return string|nil problem
 ---@return string|nil reason in the system's words, where nobody answers
 local function ask(address, method, target)
-  local host = address:match("^unix:") and "localhost" or address
-  local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n%s"
-    .. "\r\n"):format(method, target, host,
+  -- The listener may have been reached by a name that it does not know itself by.
+  local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: localhost\r\n"
+    .. "Connection: close\r\n%s\r\n"):format(method, target,
     method == "POST" and "Moongate-Control: 1\r\nContent-Length: 0\r\n" or ""), TIMEOUT)
   if not answer then
     return nil, ("no instance answers at %s: %s; `--control ADDR` says where another one is")

@@ -75,7 +75,7 @@ describe("a command to a running instance", function()
     assert.equal(0, status)
     assert.equal("backend 'my app' serves again\n", stdout)
     assert.equal("127.0.0.1:9901", asked[1].address)
-    assert.equal("POST /resume?backend=my%20app HTTP/1.1\r\nHost: 127.0.0.1:9901\r\n"
+    assert.equal("POST /resume?backend=my%20app HTTP/1.1\r\nHost: localhost\r\n"
       .. "Connection: close\r\nMoongate-Control: 1\r\nContent-Length: 0\r\n\r\n", asked[1].bytes)
   end)
 
