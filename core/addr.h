@@ -50,6 +50,12 @@ int addr_compare(const struct addr *a, const struct addr *b);
 /* As the contract writes it; out has ADDR_TEXT_SIZE bytes. Returns out. */
 const char *addr_text(const struct addr *a, char *out);
 
+/* False for a unix socket. */
+static inline bool peer_has_ip(const struct peer *p)
+{
+    return p->family == AF_INET || p->family == AF_INET6;
+}
+
 void peer_from(struct peer *p, const struct addr *a);
 /* The address without port, "unix:" for a unix socket. Returns the length written. */
 size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE]);

@@ -80,16 +80,23 @@ static void add_script(struct params *out, struct request *req,
         params_add(a, out, STR("PATH_TRANSLATED"), join(a, paths->docroot, d->path_info));
 }
 
-/* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. */
+/* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a unix socket have no addresses, and
+ * a param that is not there is better than one that lies: 127.0.0.1 would pass a stranger off as
+ * somebody on this machine. */
 static void add_peers(struct params *out, struct request *req)
 {
     struct arena *a = &req->arena;
-    struct str local = peer_ip(a, &req->local);
-    params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
-    params_add(a, out, STR("REMOTE_PORT"), number(a, req->client.port));
-    params_add(a, out, STR("SERVER_ADDR"), local);
-    params_add(a, out, STR("SERVER_PORT"), number(a, req->local.port));
-    params_add(a, out, STR("SERVER_NAME"), req->host.n > 0 ? req->host : local);
+    struct str name = req->host, local = STR("localhost");
+    if (peer_has_ip(&req->client))
+        params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
+    if (req->client.port > 0)
+        params_add(a, out, STR("REMOTE_PORT"), number(a, req->client.port));
+    if (peer_has_ip(&req->local)) {
+        local = peer_ip(a, &req->local);
+        params_add(a, out, STR("SERVER_ADDR"), local);
+    }
+    params_add(a, out, STR("SERVER_PORT"), number(a, request_server_port(req)));
+    params_add(a, out, STR("SERVER_NAME"), name.n > 0 ? name : local);
 }
 
 static void add_body(struct params *out, struct request *req, int64_t body_size)

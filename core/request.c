@@ -202,6 +202,15 @@ void params_remove(struct params *p, struct str name)
     p->count--;
 }
 
+unsigned request_server_port(const struct request *r)
+{
+    if (r->local.port > 0)
+        return r->local.port;
+    if (r->host_port > 0)
+        return (unsigned)r->host_port;
+    return r->https ? 443 : 80;
+}
+
 const char *status_text(int status)
 {
     static const struct {

@@ -223,6 +223,10 @@ void params_set(struct arena *a, struct params *p, struct str name, struct str v
 void params_add(struct arena *a, struct params *p, struct str name, struct str value);
 void params_remove(struct params *p, struct str name);
 
+/* The port that the client asked for: the listener's; on a unix socket that of Host, or else what
+ * the scheme implies (RFC 3875 §4.1.15: SERVER_PORT is always there). */
+unsigned request_server_port(const struct request *r);
+
 /* "Not Found"; "" for a status without a name (RFC 9110 §15). */
 const char *status_text(int status);
 

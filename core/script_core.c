@@ -407,13 +407,24 @@ static void write_head(lua_State *L, struct buf *head)
     buf_printf(head, "%s\r\n", host ? "" : "Host: localhost\r\n");
 }
 
+/* Comes the request of the table at 1 to a unix socket? */
+static bool is_local(lua_State *L)
+{
+    lua_getfield(L, 1, "unix");
+    bool local = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return local;
+}
+
 /* Who asks: `ip` of the table at 1. */
 static struct peer check_client(lua_State *L)
 {
     struct peer peer = {.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
     lua_getfield(L, 1, "ip");
     const char *ip = lua_tostring(L, -1);
-    if (ip != NULL) {
+    if (ip != NULL ? strcmp(ip, "unix:") == 0 : is_local(L)) {
+        peer = (struct peer){.family = AF_UNIX};
+    } else if (ip != NULL) {
         peer.family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET;
         if (inet_pton(peer.family, ip, peer.ip) != 1)
             luaL_error(L, "ip: '%s' is no address", ip);
@@ -426,6 +437,8 @@ static struct peer check_client(lua_State *L)
 static void take_listener(lua_State *L, struct request *req)
 {
     req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
+    if (is_local(L))
+        req->local = (struct peer){.family = AF_UNIX};
     lua_getfield(L, 1, "listener");
     lua_getfield(L, 1, "port");
     req->listener =
@@ -435,8 +448,8 @@ static void take_listener(lua_State *L, struct request *req)
     lua_pop(L, 2);
 }
 
-/* core.request{ method=, url=, headers=, settings=, ip=, listener=, port= } -> req; or nil, status,
- * reason */
+/* core.request{ method=, url=, headers=, settings=, ip=, listener=, port=, unix= } -> req; or nil,
+ * status, reason */
 static int core_request(lua_State *L)
 {
     struct settings settings = {.stop_timeout = 0};

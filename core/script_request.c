@@ -393,7 +393,8 @@ static void push_field(lua_State *L, enum field field, struct request *req)
     case FIELD_HOST:
         return script_push_str(L, req->host);
     case FIELD_PORT:
-        return lua_pushinteger(L, req->host_port >= 0 ? req->host_port : req->local.port);
+        return lua_pushinteger(L, req->host_port >= 0 ? req->host_port
+                                                      : (lua_Integer)request_server_port(req));
     case FIELD_SCHEME:
         return lua_pushstring(L, req->https ? "https" : "http");
     case FIELD_VERSION:
@@ -401,11 +402,11 @@ static void push_field(lua_State *L, enum field field, struct request *req)
     case FIELD_IP:
         return script_push_peer(L, &req->client);
     case FIELD_CLIENT_PORT:
-        return lua_pushinteger(L, req->client.port);
+        return req->client.port > 0 ? lua_pushinteger(L, req->client.port) : lua_pushnil(L);
     case FIELD_SERVER_IP:
         return script_push_peer(L, &req->local);
     case FIELD_SERVER_PORT:
-        return lua_pushinteger(L, req->local.port);
+        return lua_pushinteger(L, (lua_Integer)request_server_port(req));
     case FIELD_ID:
         return script_push_id(L, req);
     case FIELD_TIME:

@@ -70,7 +70,7 @@ end
 ---@field url string a path, or "http://host/path"
 ---@field headers string[][] { name, value }, in order
 ---@field body string|nil only its size matters: hooks don't see it
----@field ip string|nil the client's address
+---@field ip string|nil the client's address, "unix:" for a process on this machine
 ---@field listener string|nil name or address
 
 --- The request that a client would send.
@@ -106,7 +106,7 @@ function M.request(settings, what)
   return core.request({
     method = what.method, headers = headers, settings = settings, port = port, ip = what.ip,
     url = scheme == "https" and ("https://%s%s"):format(host, target) or target,
-    listener = listener.name or listener.address,
+    listener = listener.name or listener.address, unix = listener.address:match("^unix:") ~= nil,
   })
 end
 

@@ -266,7 +266,7 @@ local function check_request(what)
   end
   if type(what) ~= "table" or not what.url then
     misuse("expected a table with a url, such as { url = \"http://shop.example/cart\" }")
-  elseif what.ip and not is_ip(what.ip) then
+  elseif what.ip and what.ip ~= "unix:" and not is_ip(what.ip) then
     misuse("ip: '%s' is no address", what.ip)
   end
 end

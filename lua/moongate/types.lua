@@ -107,9 +107,9 @@ function moongate.fastcgi(backend, params, body) end
 ---@field version "1.0"|"1.1"
 ---@field headers moongate.RequestHeaders by name, in any letter case
 ---@field cookies moongate.Args by name; the first of several counts
----@field ip string of the client
----@field client_port integer
----@field server_ip string where the client connected to
+---@field ip string of the client; "unix:" on a unix listener
+---@field client_port integer|nil nil where it is not known
+---@field server_ip string where the client connected to; "unix:" on a unix listener
 ---@field server_port integer
 ---@field listener string the listener's name, else its address
 ---@field id string 16 hex digits, as in the logs and on error pages

@@ -405,17 +405,33 @@ static bool params_take(struct conn *c, const char *content, size_t len)
     return true;
 }
 
+/* An IP address and a port, or their absence: a unix socket has neither. */
+static void address_check(struct conn *c, const char *name, const char *port_name)
+{
+    char text[INET6_ADDRSTRLEN];
+    uint8_t ip[16];
+    struct slice s = param_find(c, name), port = param_find(c, port_name);
+    bool fits = s.len < sizeof text;
+    snprintf(text, sizeof text, "%.*s", fits ? (int)s.len : 0, (const char *)s.data);
+    if (s.data && inet_pton(AF_INET, text, ip) != 1 && inet_pton(AF_INET6, text, ip) != 1)
+        violation(c, "%s is no address", name);
+    if (port.data && (port.len == 0 || port.data[0] < '1' || port.data[0] > '9'))
+        violation(c, "%s is no port", port_name);
+}
+
 /* RFC 3875 4.1: what every request must bring, and CONTENT_LENGTH as a plain number. */
 static void params_check(struct conn *c)
 {
-    static const char *const needed[] = {"GATEWAY_INTERFACE", "QUERY_STRING",   "REMOTE_ADDR",
-                                         "REQUEST_METHOD",    "SCRIPT_NAME",    "SERVER_NAME",
-                                         "SERVER_PORT",       "SERVER_PROTOCOL"};
+    static const char *const needed[] = {"GATEWAY_INTERFACE", "QUERY_STRING", "REQUEST_METHOD",
+                                         "SCRIPT_NAME",       "SERVER_NAME",  "SERVER_PORT",
+                                         "SERVER_PROTOCOL"};
     for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
         bool skip = c->role == AUTHORIZER && strcmp(needed[i], "SCRIPT_NAME") == 0;
         if (!skip && !param_find(c, needed[i]).data)
             violation(c, "no param %s", needed[i]);
     }
+    address_check(c, "REMOTE_ADDR", "REMOTE_PORT");
+    address_check(c, "SERVER_ADDR", "SERVER_PORT");
     struct slice length = param_find(c, "CONTENT_LENGTH");
     for (size_t i = 0; i < length.len; i++)
         if (length.data[i] < '0' || length.data[i] > '9')

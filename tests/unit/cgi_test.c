@@ -151,9 +151,21 @@ static void test_default_params(void)
     req.client = req.local = (struct peer){.family = AF_UNIX};
     req.host = STR("example.com");
     make(-1);
-    check_str(param("REMOTE_ADDR"), "unix:");
-    check_str(param("REMOTE_PORT"), "0");
+    static const char *const unknown[] = {"REMOTE_ADDR", "REMOTE_PORT", "SERVER_ADDR"};
+    for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++)
+        check_int(count_of(unknown[i]), 0);
     check_str(param("SERVER_NAME"), "example.com");
+    check_str(param("SERVER_PORT"), "443"); /* of https, from above */
+    req.https = false;
+    req.host_port = 8443;
+    make(-1);
+    check_str(param("SERVER_PORT"), "8443");
+    req.host_port = -1;
+    req.host = STR_NONE;
+    make(-1);
+    check_names();
+    check_str(param("SERVER_PORT"), "80");
+    check_str(param("SERVER_NAME"), "localhost");
     end();
 }
 
