@@ -121,8 +121,14 @@ bench:
 	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
 	@tests/bench/run $(BENCH)
 
+# Both words of a newcomer, on systems that have nothing yet: needs root and debootstrap, and takes a
+# quarter of an hour for each RELEASE ("bookworm trixie").
+trial:
+	@tools/trial $(RELEASE)
+
 # --- use ---
 
+# LISTEN=127.0.0.1:8081 serves on another address.
 run:
 	@tools/install build run
 	@$(MAKE) --no-print-directory all
@@ -147,4 +153,4 @@ clean:
 format:
 	clang-format -i core/*.[ch] tests/unit/*.[ch] tests/support/*.c
 
-.PHONY: all programs test unit spec integration asan lint bench run install clean format
+.PHONY: all programs test unit spec integration asan lint bench trial run install clean format

@@ -69,8 +69,9 @@ static const char *describe(const struct listen_spec *spec, const struct addr *a
                  spec->address);
     } else if (err == EADDRINUSE) {
         port_owner(addr, owner, sizeof owner);
-        snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s", spec->address,
-                 owner[0] != '\0' ? " by " : "; 'ss -lnp' shows the process that holds it", owner);
+        snprintf(message, sizeof message, "can't listen on %s: it is in use%s%s%s", spec->address,
+                 owner[0] != '\0' ? " by " : "; 'ss -lnp' shows the process that holds it", owner,
+                 spec->control ? "" : "; 'listen' or --listen names another address");
     } else if (err == EACCES && addr->sa.sa_family != AF_UNIX) {
         snprintf(message, sizeof message,
                  "can't listen on %s: Permission denied (ports below 1024 need root, or "

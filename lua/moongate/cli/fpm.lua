@@ -12,7 +12,7 @@ local VERSIONS = { "8.5", "8.4", "8.3", "8.2", "8.1", "8.0", "7.4" }
 local SETTING = "opcache.revalidate_freq=0"
 
 M.INSTALL = "no PHP was found: neither php-fpm nor php-cgi is installed; "
-  .. "on Debian and Ubuntu: `apt-get install php8.2-fpm` (or php-fpm)"
+  .. "on Debian and Ubuntu: `apt-get install php-fpm`"
 
 --- The first program that is there, with or without a version in its name.
 ---@param base string
@@ -143,7 +143,7 @@ local function find(opts)
     return nil, M.INSTALL
   elseif core.uid() == 0 and opts.user ~= "root" then
     -- It cannot change its user.
-    return nil, "php-cgi would run as root: install php-fpm (`apt-get install php8.2-fpm`), "
+    return nil, "php-cgi would run as root: install php-fpm (`apt-get install php-fpm`), "
       .. "or say `--user root`"
   end
   return program, true
