@@ -157,6 +157,12 @@ static int make_channel(struct resolver *r, const struct stat *now)
         .resolvconf_path = r->conf,
     };
     int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF;
+#ifdef ARES_OPT_QUERY_CACHE
+    /* c-ares 1.31 and later keep answers for as long as their server allows. How long one counts is
+     * the business of who asks: backends have `resolve`. */
+    options.qcache_max_ttl = 0;
+    mask |= ARES_OPT_QUERY_CACHE;
+#endif
     if (r->port != 0) {
         options.udp_port = options.tcp_port = r->port;
         mask |= ARES_OPT_UDP_PORT | ARES_OPT_TCP_PORT;
