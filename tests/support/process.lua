@@ -130,12 +130,13 @@ function process.quote(word)
   return "'" .. word:gsub("'", "'\\''") .. "'"
 end
 
---- Makes a folder that every user may enter; it is removed with all it holds when the test file is
---- over. Sockets are put there too, so the name is short (a socket path is at most 107 bytes).
+--- Makes a folder that every user may enter, below the one of the run (tools/test); it is removed
+--- with all it holds when the test file is over. Sockets are put there too, so the name is short (a
+--- socket path is at most 107 bytes).
 ---@param prefix? string
 ---@return string path
 function process.tempdir(prefix)
-  local template = "/tmp/mg-" .. (prefix or "test") .. "-XXXXXX"
+  local template = (os.getenv("TMPDIR") or "/tmp") .. "/" .. (prefix or "test") .. "-XXXXXX"
   local buffer = ffi.new("char[?]", #template + 1, template)
   if C.mkdtemp(buffer) == nil then
     error("mkdtemp " .. template .. ": " .. last_error(), 2)

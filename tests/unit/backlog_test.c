@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/moongate-backlog-XXXXXX";
+static char dir[256];
 
 /* A stream of bytes of which the position tells the value. */
 static uint64_t written, taken;
@@ -272,6 +272,8 @@ static void test_refusals(void)
 
 int main(void)
 {
+    const char *folder = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/backlog-XXXXXX", folder != NULL ? folder : "/tmp");
     if (mkdtemp(dir) == NULL) {
         perror(dir);
         return 1;

@@ -531,7 +531,9 @@ static void write_conf(const char *path, const char *server)
 
 static void test_conf(struct loop *loop)
 {
-    char path[] = "/tmp/resolve_test.XXXXXX";
+    char path[256];
+    const char *folder = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/resolve-XXXXXX", folder != NULL ? folder : "/tmp");
     close(mkstemp(path));
     struct resolver_options options = {.conf = path, .port = dns.port, .try_ms = 50};
     struct resolver *r = resolver_new(loop, &options);

@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char dir[] = "/tmp/moongate-spool-XXXXXX";
+static char dir[256];
 
 static unsigned char byte_at(uint64_t i)
 {
@@ -235,7 +235,7 @@ static void check_bad_dir(const char *where, int want)
 
 static void test_bad_dirs(void)
 {
-    char path[64];
+    char path[sizeof dir + 16];
     test("a folder that is not there");
     snprintf(path, sizeof path, "%s/missing", dir);
     check_bad_dir(path, ENOENT);
@@ -299,6 +299,8 @@ static void test_full_disk(void)
 
 int main(void)
 {
+    const char *folder = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/spool-XXXXXX", folder != NULL ? folder : "/tmp");
     if (mkdtemp(dir) == NULL) {
         perror(dir);
         return 1;
