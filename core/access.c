@@ -6,7 +6,8 @@
 
 /* Of one field: a line is never lost because somebody sends bytes that need escapes. */
 #define FIELD_MAX    7000
-#define ATTEMPTS_MAX 16 /* that are told one by one */
+#define USER_MAX     256 /* bytes of a user's name */
+#define ATTEMPTS_MAX 16  /* that are told one by one */
 
 /* Where the line grows; `full` once something did not fit. */
 struct line {
@@ -78,6 +79,21 @@ static void put_header(struct line *l, const struct request *req, enum header_id
         put(l, STR("-"));
 }
 
+/* The one field without quotes: a blank in it would begin the next one. */
+static void put_user(struct line *l, struct str user)
+{
+    struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
+    if (rest.n == 0) {
+        put(l, STR("-"));
+        return;
+    }
+    while (rest.p != NULL) {
+        put_text(l, str_cut(&rest, ' '));
+        if (rest.p != NULL)
+            put(l, STR("\\x20"));
+    }
+}
+
 /* 10/Oct/2000:13:55:36 -0700, made once a second. */
 static struct str local_time(double at)
 {
@@ -98,7 +114,9 @@ size_t access_combined(const struct request *req, char *out, size_t size)
 {
     struct line l = {.out = out, .size = size};
     put_peer(&l, &req->client);
-    put(&l, STR(" - - ["));
+    put(&l, STR(" - "));
+    put_user(&l, req->user);
+    put(&l, STR(" ["));
     put(&l, local_time(req->ended_at));
     put(&l, STR("] \""));
     if (req->target.n > 0) {
@@ -182,6 +200,9 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     put_json_number(&l, "time", req->started);
     put_json(&l, "id", (struct str){id, 16});
     put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
+    if (req->user.n > 0)
+        put_json(&l, "user",
+                 (struct str){req->user.p, req->user.n < USER_MAX ? req->user.n : USER_MAX});
     put_json(&l, "host", req->host);
     put_json(&l, "method", req->method);
     put_json(&l, "uri", req->uri.origin);

@@ -216,7 +216,8 @@ static const char *parse_status(struct response *res, struct str value)
     if (number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
         return "a status that is not a number from 200 to 599";
     res->status = (int)status;
-    return NULL;
+    res->phrase = str_trim(value);
+    return str_is_field_value(res->phrase) ? NULL : "a control byte behind the status";
 }
 
 static const char *parse_length(struct response *res, struct str value)
@@ -269,6 +270,10 @@ static const char *parse_line(struct request *req, struct str line)
         return NULL; /* for us, and not the client's business */
     if (id == HEADER_CONTENT_LENGTH)
         return parse_length(res, value);
+    if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
+        req->user = value;
+        return NULL;
+    }
     headers_add(&req->arena, &res->headers, name, value);
     return NULL;
 }

@@ -21,12 +21,11 @@ static void send_gathered(struct client *c, enum sender_when when);
 static void report_spool(struct client *c)
 {
     const struct request *req = c->req;
-    char id[17];
-    request_id_text(req->id, id);
+    char name[REQUEST_NAME_SIZE];
     log_warn("spool_dir %s: %s; the reply is not kept there, so the application waits for the "
-             "client; %.*s %.*s, request %s",
+             "client; %.*s %.*s, %s",
              proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
-             STR_FMT(req->uri.origin), id);
+             STR_FMT(req->uri.origin), request_name(req, name));
     c->spool_reported = true;
 }
 

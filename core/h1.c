@@ -511,14 +511,14 @@ static char *put_u64(char *at, uint64_t value)
     return at + str_from_u64(value, at);
 }
 
-static char *put_status_line(char *at, int status)
+static char *put_status_line(char *at, int status, struct str phrase)
 {
-    if (status == 200) /* most of them */
+    if (status == 200 && phrase.n == 0) /* most of them */
         return PUT(at, "HTTP/1.1 200 OK\r\n");
     at = PUT(at, "HTTP/1.1 ");
     at = put_u64(at, (uint64_t)status);
     *at++ = ' ';
-    at = put(at, str_of(status_text(status)));
+    at = put(at, phrase.n > 0 ? phrase : str_of(status_text(status)));
     return PUT(at, "\r\n");
 }
 
@@ -551,13 +551,14 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
                    struct str date)
 {
     const struct headers *headers = &req->response.headers;
-    size_t size = 256 + date.n; /* the status line and what is added below */
+    struct str phrase = req->response.phrase;
+    size_t size = 256 + phrase.n + date.n; /* the status line and what is added below */
     for (unsigned i = 0; i < headers->count; i++)
         size += headers->list[i].name.n + headers->list[i].value.n + 4;
     char *start = arena_bytes(&req->arena, size), *at = start;
     bool has_date = false, has_server = false;
 
-    at = put_status_line(at, req->response.status);
+    at = put_status_line(at, req->response.status, phrase);
     for (unsigned i = 0; i < headers->count; i++) {
         const struct header *header = &headers->list[i];
         if (header->hop || header->id == HEADER_CONTENT_LENGTH)

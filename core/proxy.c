@@ -123,12 +123,18 @@ static void reply_error(struct proxy *px, int status, const char *reason)
     error_page(px, status);
 }
 
+/* What any client can have for the asking is no line at the default level: a 404 is in the access
+ * log. */
+static enum log_level level_of(int status)
+{
+    return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
+}
+
 static void say(const struct proxy *px, int status, const char *reason)
 {
-    char id[17];
-    request_id_text(px->req.id, id);
-    log_write(status >= 500 ? LOG_ERROR : LOG_INFO, "%.*s %.*s: %d, %s; request %s",
-              STR_FMT(px->req.method), STR_FMT(px->req.uri.origin), status, reason, id);
+    char name[REQUEST_NAME_SIZE];
+    log_write(level_of(status), "%.*s %.*s: %d, %s; %s", STR_FMT(px->req.method),
+              STR_FMT(px->req.uri.origin), status, reason, request_name(&px->req, name));
 }
 
 /* The page's id must be found in the log. */
@@ -213,6 +219,17 @@ static void reply_decision(struct proxy *px)
     proxy_end_response(px);
 }
 
+/* A file that is not there, a name that is never served and a method that files don't take are any
+ * client's to ask for, as often as it likes. What is left says that something here is wrong: a
+ * link, a permission. */
+static enum log_level file_level(const struct decision *d, int status)
+{
+    if (status >= 500)
+        return LOG_ERROR;
+    return status != 403 || file_refused(d->file.n > 0 ? d->file : d->path) != NULL ? LOG_DEBUG
+                                                                                    : LOG_INFO;
+}
+
 static void reply_file(struct proxy *px)
 {
     struct request *req = &px->req;
@@ -225,9 +242,9 @@ static void reply_file(struct proxy *px)
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
-        char id[17];
-        request_id_text(req->id, id);
-        log_info("%.*s: %d, %s; request %s", STR_FMT(req->uri.path), status, reason, id);
+        char name[REQUEST_NAME_SIZE];
+        log_write(file_level(&req->decision, status), "%.*s: %d, %s; %s", STR_FMT(req->uri.path),
+                  status, reason, request_name(req, name));
         reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
         return;
     }
@@ -433,10 +450,9 @@ void proxy_begin(struct proxy *px, bool has_body)
 
 void proxy_refuse(struct proxy *px, int status, const char *reason)
 {
-    char id[17], ip[PEER_TEXT_SIZE];
+    char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
     peer_text(&px->req.client, ip);
-    request_id_text(px->req.id, id);
-    log_info("client %s: %d, %s; request %s", ip, status, reason, id);
+    log_info("client %s: %d, %s; %s", ip, status, reason, request_name(&px->req, name));
     proxy_leave_backend(px);
     if (px->state == PROXY_REPLYING) {
         proxy_cut_response(px, "too_large", status, reason);

@@ -662,6 +662,16 @@ static const struct param *find_too_large(const struct proxy *px)
     return NULL;
 }
 
+/* REMOTE_USER is no param of a client's: only a decision or on_params can have set it. */
+static void note_user(struct proxy *px)
+{
+    if (px->req.decision.params.count == 0 && !script_has(px->generation->script, HOOK_PARAMS))
+        return;
+    const struct param *user = params_find(&px->params, STR("REMOTE_USER"));
+    if (user != NULL)
+        px->req.user = user->value;
+}
+
 void proxy_ask_backend(struct proxy *px)
 {
     struct request *req = &px->req;
@@ -674,6 +684,7 @@ void proxy_ask_backend(struct proxy *px)
         proxy_fail(px, "script", 500, "on_params failed");
         return;
     }
+    note_user(px);
     const struct param *large = find_too_large(px);
     if (large != NULL) {
         const char *reason =

@@ -8,20 +8,18 @@
 void report_backend(enum log_level level, const struct request *req, const char *what,
                     const char *detail)
 {
-    char id[17];
-    request_id_text(req->id, id);
-    log_write(level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, request %s", STR_FMT(req->backend),
+    char name[REQUEST_NAME_SIZE];
+    log_write(level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, %s", STR_FMT(req->backend),
               req->server.n > 0 ? ", server " : "", STR_FMT(req->server), what, detail,
-              STR_FMT(req->method), STR_FMT(req->uri.origin), id);
+              STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
 }
 
 void report_stderr(const struct request *req, struct str text, const char *advice)
 {
-    char id[17];
-    request_id_text(req->id, id);
-    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, request %s", STR_FMT(req->backend),
+    char name[REQUEST_NAME_SIZE];
+    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, %s", STR_FMT(req->backend),
               STR_FMT(text), *advice != '\0' ? ": " : "", advice, STR_FMT(req->method),
-              STR_FMT(req->uri.origin), id);
+              STR_FMT(req->uri.origin), request_name(req, name));
 }
 
 /* As far as the table goes: clients choose these names, so there is a bound. */

@@ -1,6 +1,8 @@
 /* request - see request.h. */
 #include "request.h"
 
+#include <stdio.h>
+
 void request_init(struct request *r, void *memory, size_t size)
 {
     memset(r, 0, sizeof *r);
@@ -279,6 +281,25 @@ const char *status_text(int status)
         if (texts[i].status == status)
             return texts[i].text;
     return "";
+}
+
+/* Adds a part to a name of a request: at most `most` bytes of the text. */
+static size_t name_part(char *out, const char *before, struct str text, int most)
+{
+    if (text.n == 0)
+        return 0;
+    int n = text.n > (size_t)most ? most : (int)text.n;
+    return (size_t)sprintf(out, ", %s %.*s", before, n, text.p);
+}
+
+const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
+{
+    char id[17];
+    request_id_text(req->id, id);
+    size_t n = (size_t)sprintf(out, "request %s", id);
+    n += name_part(out + n, "host", req->host, 255);
+    name_part(out + n, "tenant", req->decision.tenant, 90);
+    return out;
 }
 
 void request_id_text(uint64_t id, char out[17])

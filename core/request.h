@@ -115,6 +115,7 @@ struct decision {
 /* The head of an answer, whoever made it. */
 struct response {
     int status;
+    struct str phrase; /* behind the status, as the application says it; n = 0: the usual one */
     struct headers headers;
     int64_t content_length; /* -1: not known */
     bool unbuffered;        /* what the client does not take at once is not spooled */
@@ -181,6 +182,7 @@ struct request {
     uint64_t bytes_out; /* on the wire, head included */
     uint64_t body_out;  /* of the body */
     struct str server;  /* that answered */
+    struct str user;    /* REMOTE_USER, of a script or an application; n = 0: nobody said it */
     unsigned attempts;  /* connections tried */
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
@@ -232,5 +234,11 @@ const char *status_text(int status);
 
 /* 16 hex digits; out has 17 bytes. */
 void request_id_text(uint64_t id, char out[17]);
+
+/* Which request a line of the error log is about: "request 0123456789abcdef, host shop.example,
+ * tenant shop", without the host or the tenant where there is none. Written to out, which has
+ * REQUEST_NAME_SIZE bytes; longer names are cut there. Returns out. */
+#define REQUEST_NAME_SIZE 400
+const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE]);
 
 #endif

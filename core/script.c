@@ -432,10 +432,12 @@ void script_drop_coroutine(struct script *s)
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text)
 {
-    char id[17] = "-";
-    if (req != NULL)
-        request_id_text(req->id, id);
-    log_error("%s (%s): %s; request %s", what, source, text, id);
+    char name[REQUEST_NAME_SIZE] = "request -";
+    if (req == NULL)
+        log_error("%s (%s): %s; %s", what, source, text, name);
+    else
+        log_error("%s (%s): %s; %.*s %.*s, %s", what, source, text, STR_FMT(req->method),
+                  STR_FMT(req->uri.origin), request_name(req, name));
 }
 
 /* --- misuse --- */

@@ -116,10 +116,10 @@ static void log_problem(struct script *s, lua_State *co, enum script_hook hook, 
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
             text = lua_tostring(L, -1);
     }
-    char id[17];
-    request_id_text(req->id, id);
-    log_error("%s: %s returned a decision that can't be used: %s; request %s", where,
-              script_hook_names[hook], text, id);
+    char name[REQUEST_NAME_SIZE];
+    log_error("%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
+              script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
+              request_name(req, name));
     lua_settop(L, top);
 }
 

@@ -31,6 +31,7 @@ enum field {
     FIELD_TENANT,
     FIELD_TIME,
     FIELD_URI,
+    FIELD_USER,
     FIELD_ALL, /* the method */
 };
 
@@ -52,6 +53,7 @@ static const char *const fields[] = {
     [FIELD_TENANT] = "tenant",
     [FIELD_TIME] = "time",
     [FIELD_URI] = "uri",
+    [FIELD_USER] = "user",
     [FIELD_ALL] = "all",
 };
 
@@ -122,7 +124,7 @@ static void push_field(lua_State *L, enum field field, const struct request *req
     case FIELD_ERROR:
         return push_text(L, req->error != NULL ? str_of(req->error) : STR(""));
     case FIELD_HOST:
-        return script_push_str(L, req->host);
+        return push_text(L, req->host);
     case FIELD_ID:
         return script_push_id(L, req);
     case FIELD_METHOD:
@@ -139,6 +141,8 @@ static void push_field(lua_State *L, enum field field, const struct request *req
         return lua_pushnumber(L, req->started);
     case FIELD_URI:
         return script_push_str(L, req->uri.origin);
+    case FIELD_USER:
+        return push_text(L, req->user);
     case FIELD_ALL:
         return lua_pushvalue(L, lua_upvalueindex(2));
     }
@@ -172,11 +176,12 @@ static int log_index(lua_State *L)
     lua_rawget(L, lua_upvalueindex(1));
     int field = (int)lua_tointeger(L, -1);
     if (field == 0)
-        return luaL_error(L,
-                          "log has no field %s; it has: time duration id client host method uri "
-                          "status bytes_in bytes_out backend server tenant app_status "
-                          "protocol_status attempts error, and the method all",
-                          script_describe(L, 2));
+        return luaL_error(
+            L,
+            "log has no field %s; it has: time duration id client user host method uri "
+            "status bytes_in bytes_out backend server tenant app_status "
+            "protocol_status attempts error, and the method all",
+            script_describe(L, 2));
     push_field(L, (enum field)field, req);
     return 1;
 }

@@ -352,6 +352,8 @@ static int response_newindex(lua_State *L)
     if (!(status >= 200 && status <= 599) || status != (int)status)
         return luaL_error(L, "res.status: expected a whole number from 200 to 599, got %s",
                           script_describe(L, 3));
+    if (req->response.status != (int)status)
+        req->response.phrase = STR(""); /* that was the other status's */
     req->response.status = (int)status;
     return 0;
 }

@@ -101,7 +101,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field raw_path string the path as sent
 ---@field query? string what follows "?"
 ---@field args moongate.Args the query's values by name; the last of several counts
----@field host string lower case, without port and trailing dot
+---@field host? string lower case, without port and trailing dot; nil where there is none
 ---@field port integer
 ---@field scheme "http"|"https"
 ---@field version "1.0"|"1.1"
@@ -185,7 +185,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field duration number how long it took, in seconds
 ---@field id string
 ---@field client string the client's address
----@field host string
+---@field user? string REMOTE_USER, as a hook or the application said it
+---@field host? string
 ---@field method string
 ---@field uri string
 ---@field status integer 499 where the client left before the answer was whole

@@ -63,6 +63,21 @@ static void test_combined(void)
     check_str(combined(), "unix: - - [10/Oct/2000:13:55:36 +0000] \"GET /a?b=c HTTP/1.1\" 200 300 "
                           "\"-\" \"-\"\n");
 
+    test("combined: the user, whose name can't begin another field, and is not without end");
+    req.user = STR("ann");
+    check_str(combined(),
+              "unix: - ann [10/Oct/2000:13:55:36 +0000] \"GET /a?b=c HTTP/1.1\" 200 300 "
+              "\"-\" \"-\"\n");
+    req.user = STR(" a b\"]\n ");
+    check_str(combined(), "unix: - \\x20a\\x20b\\x22]\\x0A\\x20 [10/Oct/2000:13:55:36 +0000] "
+                          "\"GET /a?b=c HTTP/1.1\" 200 300 \"-\" \"-\"\n");
+    static char name[5000];
+    memset(name, 'x', sizeof name);
+    req.user = (struct str){name, sizeof name};
+    struct str long_one = combined();
+    check(memmem(long_one.p, long_one.n, "x [10/Oct", 9) == long_one.p + 8 + 256 - 1);
+    req.user = STR("");
+
     test("combined: the time moves on");
     req.ended_at += 1;
     check(memmem(line, sizeof line, ":13:55:36 ", 10) != NULL);
