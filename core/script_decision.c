@@ -135,6 +135,35 @@ static struct str get_folder(struct reading *r, const char *err)
     return s;
 }
 
+/* True for a path whose segments are all names. An empty segment, "." or ".." is what a path
+ * becomes that a script makes of a client's words: "/srv/" .. "" is the folder above all sites. */
+static bool has_names_only(struct str path)
+{
+    const char *at = path.p, *end = path.p + path.n;
+    while ((at = memchr(at, '/', (size_t)(end - at))) != NULL) {
+        struct str rest = {at + 1, (size_t)(end - at) - 1};
+        const char *slash = memchr(rest.p, '/', rest.n);
+        size_t n = slash != NULL ? (size_t)(slash - rest.p) : rest.n;
+        if (n == 0 || (rest.p[0] == '.' && (n == 1 || (n == 2 && rest.p[1] == '.'))))
+            return false;
+        at++;
+    }
+    return true;
+}
+
+/* An absolute path of a folder; "/" has n = 0. */
+static struct str get_root(struct reading *r, const char *err)
+{
+    struct str s = get_text(r, err);
+    if (s.n == 0 || s.p[0] != '/')
+        wrong(r, err);
+    else if (s.n > 1 && !has_names_only(s))
+        wrong(r, "a path with an empty segment, '.' or '..' in it");
+    else if (s.n == 1)
+        s.n = 0;
+    return s;
+}
+
 /* Text that goes into a header. */
 static struct str get_field(struct reading *r, const char *err)
 {
@@ -229,7 +258,7 @@ static const struct str *get_list(struct reading *r, unsigned *count, bool folde
     for (size_t i = 0; i < n; i++) {
         if (!one)
             lua_rawgeti(L, -1, (int)i + 1);
-        list[i] = folders ? get_folder(r, err) : get_text(r, err);
+        list[i] = folders ? get_root(r, err) : get_text(r, err);
         if (!one)
             lua_pop(L, 1);
     }
@@ -443,14 +472,17 @@ static void read_key(struct reading *r, enum key key)
         d->connect_timeout = get_duration(r);
         break;
     case KEY_DOCROOT:
-        d->docroot = get_folder(r, "docroot is an absolute path");
-        if (d->docroot.n == 0 && d->docroot.p[0] == '/') /* PHP-FPM runs in a chroot */
-            d->docroot.n = 1;
+        d->docroot = get_root(r, "docroot is an absolute path");
+        if (d->docroot.n == 0 && r->err == NULL) /* PHP-FPM runs in a chroot */
+            d->docroot = STR("/");
         break;
     case KEY_FILE:
         d->file = get_text(r, "file is an absolute path");
         if (d->file.n == 0 || d->file.p[0] != '/')
             wrong(r, "file is an absolute path");
+        else if (!has_names_only(
+                     (struct str){d->file.p, d->file.n - (str_ends(d->file, STR("/")))}))
+            wrong(r, "a path with an empty segment, '.' or '..' in it");
         break;
     case KEY_HASH_KEY:
         d->hash_key = get_text(r, "hash_key is a string");
@@ -499,7 +531,7 @@ static void read_key(struct reading *r, enum key key)
             wrong(r, "role is \"responder\"");
         break;
     case KEY_ROOT:
-        d->root = get_folder(r, "root is an absolute path");
+        d->root = get_root(r, "root is an absolute path");
         if (d->root.n == 0 && r->err == NULL)
             d->root = STR("/"); /* the file system's root, and not "no root" */
         break;

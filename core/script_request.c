@@ -390,8 +390,9 @@ static void push_field(lua_State *L, enum field field, struct request *req)
         return script_push_str(L, req->uri.raw_path);
     case FIELD_QUERY:
         return push_query(L, req);
-    case FIELD_HOST:
-        return script_push_str(L, req->host);
+    case FIELD_HOST: /* nil where there is none: a root made with it is an error, not the folder
+                        above */
+        return req->host.n > 0 ? script_push_str(L, req->host) : lua_pushnil(L);
     case FIELD_PORT:
         return lua_pushinteger(L, req->host_port >= 0 ? req->host_port
                                                       : (lua_Integer)request_server_port(req));

@@ -241,6 +241,22 @@ local function absolute(value)
   return not fits and 'an absolute path such as "/srv/www"' or nil
 end
 
+--- A folder that a decision names: not what a path becomes that is made of an empty name.
+local function folder(value)
+  if absolute(value) then
+    return absolute(value)
+  end
+  return nil, docroot.root_problem(value)
+end
+
+--- A file; a slash at its end stands for the index of a folder.
+local function file_path(value)
+  if absolute(value) then
+    return absolute(value)
+  end
+  return nil, docroot.root_problem(value:match("^(.-)/?$"))
+end
+
 local function url_path(value)
   local fits = type(value) == "string" and sub(value, 1, 1) == "/" and not value:find("%z")
   return not fits and 'a path that begins with "/"' or nil
@@ -265,13 +281,20 @@ end
 local function within(value)
   local expected = "an absolute path or a list of them"
   if type(value) ~= "table" then
-    return absolute(value) and expected
+    if absolute(value) then
+      return expected
+    end
+    return nil, docroot.root_problem(value)
   elseif #value == 0 then
     return nil, "the list is empty"
   end
   for _, path in ipairs(value) do
     if absolute(path) then
       return nil, ("'%s' is not an absolute path"):format(printable(tostring(path)))
+    end
+    local problem = docroot.root_problem(path)
+    if problem then
+      return nil, problem
     end
   end
   return nil
@@ -411,7 +434,7 @@ local KINDS = {
   fastcgi = {
     title = "FastCGI",
     keys = {
-      backend = text, root = absolute, docroot = absolute, within = within, script = url_path,
+      backend = text, root = folder, docroot = folder, within = within, script = url_path,
       path_info = text, script_filename = text, strip = url_path, params = params, server = address,
       tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, read_timeout = duration, body_limit = size,
@@ -423,7 +446,7 @@ local KINDS = {
   file = {
     title = "file",
     keys = {
-      file = absolute, root = absolute, path = url_path, index = names, headers = headers,
+      file = file_path, root = folder, path = url_path, index = names, headers = headers,
       cache_control = header_value, try = try_list, within = within,
     },
   },

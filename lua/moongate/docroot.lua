@@ -1,6 +1,8 @@
 -- moongate.docroot owns the way from a URL path to a script and its path info. Called by decision
 -- for every FastCGI request and by php. Paths are decoded and normalized; they begin with "/".
 
+local describe = require("moongate.describe")
+
 local M = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
@@ -8,6 +10,21 @@ local SLASH = 47
 
 --- The extensions that make a file a script unless said otherwise.
 M.SCRIPTS = { ".php" }
+
+--- Why a path can't be a root. An empty segment, "." and ".." are what a root becomes that a function
+--- makes of a client's words: "/srv/" .. "" is the folder above all sites.
+---@param path any
+---@return string|nil problem nil for an absolute path whose segments are all names, and for "/"
+function M.root_problem(path)
+  if type(path) ~= "string" or byte(path) ~= SLASH or find(path, "%z") then
+    return "expected an absolute path such as \"/srv/www\", got " .. describe(path)
+  elseif #path > 1 and find(path .. "/", "/%.?%.?/") then
+    return ("'%s' has an empty segment, '.' or '..' in it, which is what a path becomes that is made "
+      .. "of an empty or hostile name: look names of clients up in a table, and write no slash at "
+      .. "the end"):format((path:gsub("%c", "?")))
+  end
+  return nil
+end
 
 --- Takes a prefix of whole segments off a path.
 ---@param path string

@@ -29,6 +29,10 @@ end
 ---@type fun(path: string): boolean|nil, string|nil
 M.readable = has_core and core.readable or unavailable
 
+--- The path without symlinks, "." and "..".
+---@type fun(path: string): string|nil, string|nil
+M.realpath = has_core and core.realpath or unavailable
+
 --- The folder that relative paths start from.
 ---@type fun(): string
 M.getcwd = has_core and core.getcwd or unavailable

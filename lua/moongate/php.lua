@@ -74,16 +74,18 @@ function Site:values(req)
     explain("php.site: the function for 'root' returned nil: 404")
     return nil
   end
-  self:expect_root(values.root)
+  if values.root ~= options.root then
+    self:expect_root(values.root)
+  end
   return values
 end
 
---- A root that a function makes up must be absolute: there is no folder for it to be relative to.
+--- A root that a function makes up must be absolute, since there is no folder for it to be relative
+--- to, and a folder below another one: "/" is what "/" .. name is for an empty name.
 function Site:expect_root(root)
-  if type(root) ~= "string" or byte(root) ~= SLASH then
-    error(("%s: php.site: the function for 'root' must return an absolute path, it returned %s")
-      :format(self.source, describe(root)),
-      0)
+  local problem = root == "/" and "'/' is no folder of a site" or docroot.root_problem(root)
+  if problem then
+    error(("%s: php.site: the function for 'root': %s"):format(self.source, problem), 0)
   end
 end
 
@@ -373,6 +375,7 @@ function M.site(options, fs, time)
   end
   local source = debug.getinfo(2, "S").source
   own.root = site_options.absolute(own.root, source, fs)
+  own.docroot, own.within = site_options.folders(own.docroot), site_options.folders(own.within)
   own.strip = type(own.strip) == "string" and match(own.strip, "^(.-)/*$") or own.strip
   for _, key in ipairs(VALUES) do
     dynamic = dynamic or type(own[key]) == "function"

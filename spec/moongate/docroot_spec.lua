@@ -104,6 +104,26 @@ describe("docroot.climbs_over_file", function()
   end)
 end)
 
+describe("docroot.root_problem", function()
+  it("is nil for absolute paths of names", function()
+    for _, path in ipairs({ "/", "/srv", "/srv/www", "/srv/.a", "/srv/..a/a..", "/srv/a b" }) do
+      assert.is_nil(docroot.root_problem(path), path)
+    end
+  end)
+
+  it("names what a path becomes that is made of a client's words", function()
+    for _, path in ipairs({
+      "/srv/", "//", "/srv//a", "/srv/.", "/srv/..", "/..", "/srv/../etc", "/./a", "//srv",
+    }) do
+      assert.matches("has an empty segment, '.' or '..' in it", docroot.root_problem(path), 1, true)
+    end
+    assert.equal('expected an absolute path such as "/srv/www", got nothing',
+      docroot.root_problem(nil))
+    assert.equal('expected an absolute path such as "/srv/www", got "srv"',
+      docroot.root_problem("srv"))
+  end)
+end)
+
 describe("docroot.is_source", function()
   it("is true for what a script's name becomes elsewhere", function()
     for _, path in ipairs({ "/x.php", "/x.PHP", "/x.pHp", "/x.php.", "/x.php ", "/x.php. . " }) do

@@ -414,21 +414,64 @@ describe("php.site", function()
       assert.equal("/srv/www", root_of("/etc/route.lua", "/srv/www/"))
       assert.equal("/", root_of("/etc/route.lua", "/"))
     end)
+
+    it("has nothing left in it that a hostile name could have brought", function()
+      assert.equal("/etc/public", root_of("/etc/site/route.lua", "../public"))
+      assert.equal("/public", root_of("/etc/site/route.lua", "../../../public"))
+      assert.equal("/etc", root_of("/etc/site/route.lua", ".."))
+      assert.equal("/srv/a/b", root_of("/etc/route.lua", "//srv/./a//./b/."))
+      assert.equal("/srv/..a/b..", root_of("/etc/route.lua", "/srv/..a/b.."))
+    end)
+
+    it("is where a symlink on the way to '..' leads", function()
+      local linked = setmetatable({ realpath = function(path)
+        return path == "/srv/app/current/.." and "/srv/app/releases" or nil
+      end }, { __index = fs })
+      php.site({ root = "/srv/app/current/../shared", backend = "app" }, linked)
+      assert.equal("/srv/app/releases/shared", registry.sites[#registry.sites].root)
+    end)
   end)
 end)
 
 describe("a function for the root", function()
-  for given, got in pairs({ rel = '"rel"', [5] = "5", [""] = '""' }) do
-    it("that returns " .. got .. " is told to be absolute", function()
+  local absolute = "expected an absolute path such as \"/srv/www\", got "
+  local segments = "'%s' has an empty segment, '.' or '..' in it"
+  for given, problem in pairs({
+    rel = absolute .. '"rel"', [5] = absolute .. "5", [""] = absolute .. '""',
+    ["/srv/"] = segments, ["/srv//public"] = segments, ["/srv/.."] = segments,
+    ["/srv/a/../../etc"] = segments, ["/srv/."] = segments, ["/srv/./a"] = segments,
+    ["/"] = "'/' is no folder of a site", ["/srv/\0"] = absolute,
+  }) do
+    it(("that returns %q is refused"):format(given), function()
+      local looked = fake_fs.new({ "/srv/x.php" })
       local site = php.site({ backend = "app", root = function()
         return given
-      end }, fake_fs.new({}))
-      local ok, message = pcall(site, req.get("/"))
+      end }, looked)
+      local ok, message = pcall(site, req.get("/x.php"))
       assert.is_false(ok)
-      assert.matches("^spec/moongate/php_spec.lua:%d+: php.site: the function for 'root' must "
-        .. "return an absolute path, it returned " .. got .. "$", message)
+      assert.matches("^spec/moongate/php_spec.lua:%d+: php.site: the function for 'root': ", message)
+      assert.is_truthy(message:find(problem:format(given), 1, true), message)
+      assert.same({}, looked.probes)
     end)
   end
+
+  it("may return any name", function()
+    local site = php.site({ backend = "app", root = function()
+      return "/srv/..a/.b/c..d"
+    end }, fake_fs.new({ "/srv/..a/.b/c..d/x.php" }))
+    assert.equal("/srv/..a/.b/c..d", site(req.get("/x.php")).root)
+  end)
+end)
+
+describe("docroot and within of php.site", function()
+  it("may end in a slash, and then lose it", function()
+    local site = php.site({
+      root = "/srv", docroot = "/app/", within = { "/srv/", "/" }, backend = "app",
+    }, fake_fs.new({ "/srv/x.php" }))
+    local d = site(req.get("/x.php"))
+    assert.equal("/app", d.docroot)
+    assert.same({ "/srv", "/" }, d.within)
+  end)
 end)
 
 describe("the options of php.site", function()

@@ -42,6 +42,10 @@ function M.new(paths, contents)
     return text and text:match("^[^\r\n]*"):match("^%s*(.-)%s*$")
   end
 
+  function fs.realpath(path)
+    return what[path] and path or nil, "No such file or directory"
+  end
+
   function fs.getcwd()
     return "/home/ann"
   end

@@ -130,7 +130,7 @@ end
 --- What will stand in every decision is checked before the first one.
 local function decision_problem(options)
   for _, key in ipairs({ "docroot", "within", "params", "ini", "tenant", "backend" }) do
-    local value = options[key]
+    local value = M.folders(options[key])
     local problem = value ~= nil and type(value) ~= "function"
       and decision.key_problem("fastcgi", key, value)
     if problem then
@@ -227,6 +227,40 @@ function M.run(options)
   end
 end
 
+--- A text without slashes at its end; a list of them. What is neither stays as it is.
+---@param value any `docroot` or `within` of a site
+---@return any value
+function M.folders(value)
+  if type(value) == "string" then
+    return value:match("^(.+)/+$") and value:match("^(.-)/*$") or value
+  elseif type(value) ~= "table" or #value == 0 then
+    return value
+  end
+  local list = {}
+  for i, item in ipairs(value) do
+    list[i] = M.folders(item)
+  end
+  return list
+end
+
+--- A path that the route's author wrote, without "." and "..", doubled slashes and one at its end:
+--- in a decision these would be taken for the work of a hostile name.
+local function plain(path, fs)
+  path = path:gsub("//+", "/"):gsub("/%./", "/"):gsub("/%./", "/"):gsub("/%.$", "/")
+  -- What ".." means is for the file system to say, where a symlink may lie on the way.
+  local climb = path:match("^(.*/%.%.)$") or path:match("^(.*/%.%.)/")
+  local real = climb and fs.realpath(climb)
+  if real then
+    path = (real == "/" and "" or real) .. path:sub(#climb + 1)
+  end
+  while path:find("/[^/]+/%.%.%f[/%z]") do
+    path = path:gsub("/[^/]+/%.%.%f[/%z]", "", 1)
+  end
+  path = path:gsub("^/%.%.%f[/%z]", "")
+  path = path:match("^(.-)/*$")
+  return path == "" and "/" or path
+end
+
 --- A folder given in a script may be relative to the folder of that script.
 ---@param path any
 ---@param source string the script's source as debug.getinfo says it
@@ -244,7 +278,7 @@ function M.absolute(path, source, fs)
     path = path:gsub("^%./", "")
     path = (path == "." or path == "") and folder or folder .. "/" .. path
   end
-  return path:match("^(.-)/*$") == "" and "/" or path:match("^(.-)/*$")
+  return plain(path, fs)
 end
 
 return M
