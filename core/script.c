@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
@@ -31,6 +32,28 @@ const char *const script_hook_names[HOOK_COUNT] = {
     "on_start", "on_request", "on_params", "on_balance", "on_response",
     "on_error", "on_stderr",  "on_log",    "on_stop",
 };
+
+#define PLACE_SIZE 512
+#define TOO_LONG   "script_timeout: it has run for too long without an end"
+#define SPECS      50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
+
+/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
+ * inside another, the outer one counts. */
+static struct {
+    uint64_t *beat;
+    char *stuck;
+    size_t stuck_size;
+    lua_State *volatile running; /* NULL: none */
+    const char *volatile what, *volatile source;
+    volatile bool stopped;
+    char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
+    const char *volatile why;
+    /* In a process that no master looks after. */
+    bool alone;
+    double limit; /* seconds of a hook */
+    int out;      /* where to say that nothing could stop it */
+    const char *prefix;
+} supervised;
 
 /* --- the state --- */
 
@@ -60,6 +83,8 @@ lua_State *script_state_new(void)
     if (L == NULL)
         abort();
     luaL_openlibs(L);
+    if (supervised.alone) /* compiled code hears of no limit; here it is only looked at */
+        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, script_core_open);
@@ -110,6 +135,9 @@ int script_library_function(lua_State *L, const char *module, const char *name)
 }
 
 /* --- loading --- */
+
+static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
+                      double limit);
 
 static char *take_message(lua_State *L)
 {
@@ -191,7 +219,13 @@ static int load_route(lua_State *L, const struct route *route)
     if (route->path == NULL)
         lua_pushstring(L, route->name);
     status = push_overrides(L, route->overrides);
-    return status != 0 ? status : lua_pcall(L, route->path != NULL ? 2 : 3, 1, 0);
+    if (status != 0)
+        return status;
+    bool outer = script_begin_loading(L, route->path != NULL ? route->path : route->name);
+    status = lua_pcall(L, route->path != NULL ? 2 : 3, 1, 0);
+    if (outer)
+        script_end_run();
+    return status;
 }
 
 static int field_ref(lua_State *L, int table, const char *name)
@@ -390,7 +424,13 @@ char *script_check_tests(struct script *s)
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.load", "check_tests") == 0) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
-        if (lua_pcall(L, 1, 1, 0) == 0 && lua_isnil(L, -1)) {
+        bool outer = supervised.alone &&
+                     begin_run(L, "test", "the specs",
+                               "the specs have not come to their end within 50 s", SPECS);
+        int status = lua_pcall(L, 1, 1, 0);
+        if (outer)
+            script_end_run();
+        if (status == 0 && lua_isnil(L, -1)) {
             lua_pop(L, 1);
             return NULL;
         }
@@ -488,36 +528,42 @@ int script_refuse_assignment(lua_State *L, const char *what, const char *why)
 
 /* --- scripts that run too long --- */
 
-/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
- * inside another, the outer one counts. */
-static struct {
-    uint64_t *beat;
-    char *stuck;
-    size_t stuck_size;
-    lua_State *volatile running; /* NULL: none */
-    const char *volatile what, *volatile source;
-    volatile bool stopped;
-} supervised;
+/* The innermost place that is Lua: the event may be a call of a function in C. */
+static void find_place(lua_State *L, lua_Debug *at)
+{
+    int level = 0;
+    bool found = lua_getinfo(L, "Sl", at) != 0;
+    while (found && at->currentline <= 0)
+        found = lua_getstack(L, ++level, at) != 0 && lua_getinfo(L, "Sl", at) != 0;
+    if (found)
+        snprintf(supervised.place, PLACE_SIZE,
+                 "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src, at->currentline);
+}
 
 static void stop_script(lua_State *L, lua_Debug *at)
 {
-    /* The innermost place that is Lua: the event may be a call of a function in C. */
-    int level = 0;
-    do
-        lua_getinfo(L, "Sl", at);
-    while (at->currentline <= 0 && lua_getstack(L, ++level, at));
-    if (at->currentline > 0)
-        lua_pushfstring(L, "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src,
-                        at->currentline);
-    else
-        lua_pushliteral(L, "");
-    lua_pushliteral(L, "script_timeout: it has run for too long without an end");
+    if (supervised.place[0] == '\0')
+        find_place(L, at);
+    lua_pushstring(L, supervised.place);
+    lua_pushstring(L, supervised.why);
     lua_concat(L, 2);
     lua_error(L);
 }
 
+static void write_text(int fd, const char *text)
+{
+    if (text != NULL && write(fd, text, strlen(text)) < 0)
+        return;
+}
+
 /* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
  * stays until the script has returned: pcall must not save it. */
+static void stop_running(lua_State *L)
+{
+    supervised.stopped = true;
+    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
 static void on_timeout(int signal)
 {
     lua_State *L = supervised.running;
@@ -530,13 +576,13 @@ static void on_timeout(int signal)
         for (const char *p = parts[i]; *p != '\0' && at + 1 < supervised.stuck_size; p++)
             supervised.stuck[at++] = *p;
     supervised.stuck[at] = '\0';
-    supervised.stopped = true;
-    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    stop_running(L);
 }
 
 void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
 {
     struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART};
+    supervised.alone = false;
     supervised.beat = beat;
     supervised.stuck = stuck;
     supervised.stuck_size = stuck_size;
@@ -549,26 +595,122 @@ static void beat(void)
         __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
 }
 
-bool script_begin_run(lua_State *L, const char *what, const char *source)
+/* The second alarm of a run: it is in a call of C that does not return, or nothing stops it. The
+ * process is of no use any more; its end is not to be waited for. */
+__attribute__((noreturn)) static void give_up(void)
+{
+    lua_State *L = supervised.running;
+    lua_Debug at;
+    if (supervised.place[0] == '\0' && lua_getstack(L, 0, &at) != 0)
+        find_place(L, &at);
+    if (strncmp(supervised.place, LIBRARY_FOLDER, sizeof LIBRARY_FOLDER - 1) == 0)
+        supervised.place[0] = '\0'; /* the script runs in a coroutine, and says nothing */
+    const char *parts[] = {supervised.prefix,
+                           supervised.place,
+                           supervised.what,
+                           " (",
+                           supervised.source,
+                           "): ",
+                           supervised.why,
+                           "; it is in a function that can't be interrupted, such as os.execute or "
+                           "io.read\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        write_text(supervised.out, parts[i]);
+    _exit(1);
+}
+
+static void on_alarm(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L != NULL && supervised.stopped)
+        give_up();
+    if (L != NULL)
+        stop_running(L);
+}
+
+/* The alarm comes again: for what the first one does not stop. */
+static void set_alarm(double seconds)
+{
+    struct timeval t = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    struct itimerval timer = {.it_value = t, .it_interval = t};
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void script_supervise_alone(int out, const char *prefix)
+{
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    supervised.alone = true;
+    supervised.limit = SCRIPT_LOADING;
+    supervised.out = out;
+    supervised.prefix = prefix;
+    sigaction(SIGALRM, &action, NULL);
+}
+
+void script_limit(double seconds)
+{
+    supervised.limit = seconds;
+}
+
+static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
+                      double limit)
 {
     if (supervised.running != NULL)
         return false;
     supervised.what = what;
     supervised.source = source;
+    supervised.why = why;
     supervised.running = L;
     beat();
+    if (supervised.alone)
+        set_alarm(limit);
     return true;
+}
+
+bool script_begin_run(lua_State *L, const char *what, const char *source)
+{
+    return begin_run(L, what, source, TOO_LONG, supervised.limit);
 }
 
 void script_end_run(void)
 {
     lua_State *L = supervised.running;
+    if (supervised.alone)
+        set_alarm(0);
     supervised.running = NULL;
     beat();
     if (supervised.stopped) {
         supervised.stopped = false;
+        supervised.place[0] = '\0';
         lua_sethook(L, NULL, 0, 0);
     }
+}
+
+bool script_begin_loading(lua_State *L, const char *source)
+{
+    return supervised.alone &&
+           begin_run(L, "loading", source,
+                     "the script has not come to the end of its loading within 10 s",
+                     SCRIPT_LOADING);
+}
+
+/* core.limited(seconds, source, fn, ...) -> true, what fn returns; or false, message. In a process
+ * that no master looks after it has so many seconds, as a hook has; nil: as long as loading may
+ * take. */
+int script_limited(lua_State *L)
+{
+    const char *source = luaL_checkstring(L, 2);
+    bool outer = false;
+    if (lua_isnil(L, 1))
+        outer = script_begin_loading(L, source);
+    else if (supervised.alone)
+        outer = begin_run(L, "a hook", source, TOO_LONG, luaL_checknumber(L, 1));
+    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 0);
+    if (outer)
+        script_end_run();
+    lua_pushboolean(L, status == 0);
+    lua_replace(L, 2);
+    return lua_gettop(L) - 1;
 }
 
 lua_State *script_enter_value(struct script *s, lua_State *L, int nargs)
@@ -707,6 +849,7 @@ enum script_result script_start(struct script *s,
 
 int script_main(int argc, char **argv)
 {
+    script_supervise_alone(STDERR_FILENO, "");
     lua_State *L = script_state_new();
     int status = 1;
     lua_pushcfunction(L, traceback);

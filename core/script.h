@@ -153,6 +153,15 @@ size_t script_memory(const struct script *s);
  * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
 void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
 
+#define SCRIPT_LOADING 10.0 /* seconds that a script may take to load */
+/* In a process that no master looks after (a command, a loader): what runs here is not compiled,
+ * and stopped with an error after its time; what can't be stopped after as long again ends the
+ * process with exit status 1, and a line on `out` that begins with `prefix`. Before the first
+ * script_new. */
+void script_supervise_alone(int out, const char *prefix);
+/* How long a hook may run in such a process; before, as long as loading. */
+void script_limit(double seconds);
+
 bool script_has(const struct script *s, enum script_hook hook);
 /* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
  * again, so only for messages about something that has failed. Text in the request's arena. */

@@ -679,6 +679,7 @@ int script_core_open(lua_State *L)
         {"fcgi", core_fcgi},
         {"find_program", core_find_program},
         {"getcwd", core_getcwd},
+        {"limited", script_limited},
         {"listdir", core_listdir},
         {"log", core_log},
         {"now", core_now},

@@ -10,6 +10,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <lualib.h>
 
 struct script {
@@ -88,6 +89,10 @@ void script_drop_coroutine(struct script *s);
 /* What runs a script outside of script_run says so (script_supervise). True: call script_end_run.
  */
 bool script_begin_run(lua_State *L, const char *what, const char *source);
+/* The same while a script is loaded; false in a worker, where the master waits for it. */
+bool script_begin_loading(lua_State *L, const char *source);
+/* core.limited(seconds, source, fn, ...), see script.c. */
+int script_limited(lua_State *L);
 void script_end_run(void);
 /* A hook has returned what can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,

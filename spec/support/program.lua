@@ -13,6 +13,9 @@ function M.core(fields)
     core.ran = opts
     return 0
   end
+  function core.limited(_, _, fn, ...)
+    return pcall(fn, ...)
+  end
   function core.become()
     return "nobody"
   end

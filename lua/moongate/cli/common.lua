@@ -111,7 +111,7 @@ function M.load(args)
     return nil, reason
   end
   local path = M.absolute(args[1])
-  local ok, result = pcall(load.route, path)
+  local ok, result = core.limited(nil, path, load.route, path)
   if ok then
     return result
   end

@@ -269,6 +269,17 @@ local function explain(settings, req)
   return out
 end
 
+--- The same, by hooks that come to an end: each of the request's has script_timeout in the server,
+--- and all together have it here.
+local function limited(settings, req)
+  local ok, out, problem = core.limited(settings.script_timeout, settings.hook_source.on_request,
+    explain, settings, req)
+  if not ok then
+    return nil, tostring(out)
+  end
+  return out, problem
+end
+
 -- Printing ----------------------------------------------------------------------------------------
 
 --- A decision's value in one line.
@@ -328,7 +339,7 @@ function M.main(args)
     return status, problem
   end
   local out
-  out, problem = explain(settings, req)
+  out, problem = limited(settings, req)
   if not out then
     io.stderr:write(problem, "\n")
     return 1
