@@ -20,6 +20,7 @@ struct board_worker {
     unsigned restarts;
     /* The worker's. */
     uint64_t beat;   /* changes when a hook begins and when it ends: odd while one runs */
+    uint64_t turn;   /* changes when the loop wakes and when it sleeps: even while it sleeps */
     char stuck[256]; /* the hook that was running when it was told to stop */
     unsigned connections;
     unsigned generations; /* that it still has */

@@ -27,11 +27,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define YOUNG       1.0  /* a worker that lives shorter than that has not got far */
-#define RESTART_MAX 30.0 /* seconds between two tries at most */
-#define FAST_STOP   2.0  /* after SIGINT */
-#define STOP_MARGIN 1.0  /* seconds that workers have for the end, after stop_timeout */
-#define ROOM        64   /* workers that the shared memory has room for, at least */
+#define PAUSE_FIRST     1.0  /* seconds after a worker that has not come to serve, */
+#define PAUSE_MOST      30.0 /* doubled for each in a row, up to that */
+#define PAUSE_SHORT     0.1  /* after one that has served for less than that */
+#define AWAY            0.5  /* a look at the workers that comes so much too late: we did not run */
+#define LOAD_LIMIT      60.0 /* seconds of the first loader */
+#define FAST_STOP       2.0  /* after SIGINT */
+#define STOP_MARGIN     1.0  /* seconds that workers have for the end, after stop_timeout */
+#define COMPANION_AGAIN 1.0  /* seconds between two tries to start the companion */
+#define ROOM            64   /* workers that the shared memory has room for, at least */
 
 double master_now(void)
 {
@@ -56,6 +60,11 @@ int master_memory_file(void)
 
 /* --- the first load --- */
 
+static int milliseconds_until(double at, double now)
+{
+    return at == 0 ? -1 : at <= now ? 0 : (int)((at - now) * 1000) + 1;
+}
+
 /* True when the administrator wants to stop; a loader that never comes to an end must not keep us.
  */
 static bool told_to_stop(const struct master *m)
@@ -79,11 +88,18 @@ static bool load_once(struct master *m)
                                          .child = master_loader_child,
                                          .ctx = m};
     enum loader_result result = LOADER_FAILED;
+    double until = master_now() + LOAD_LIMIT;
     if (loader_start(&loader, &config)) {
         struct pollfd fds[2] = {{.fd = loader.fd, .events = POLLIN},
                                 {.fd = m->signals, .events = POLLIN}};
         do {
-            if (poll(fds, 2, -1) < 0)
+            int count = poll(fds, 2, milliseconds_until(until, master_now()));
+            if (count == 0) {
+                master_say("the script could not be loaded within %.0f s", LOAD_LIMIT);
+                loader_free(&loader);
+                return false;
+            }
+            if (count < 0)
                 continue;
             if (fds[1].revents != 0 && told_to_stop(m))
                 m->stopping = true;
@@ -121,12 +137,17 @@ static bool load(struct master *m)
 
 /* --- workers --- */
 
-static double pause_after(unsigned deaths)
+/* Until the place of a worker that has ended gets another one. One that has served is replaced at
+ * once, whatever has killed it; only so that one which dies again and again just behind its start
+ * leaves some time to others. */
+static double pause_after(bool served, unsigned unready, double lived)
 {
-    double pause = YOUNG;
-    for (unsigned i = 1; i < deaths && pause < RESTART_MAX; i++)
+    double pause = PAUSE_FIRST;
+    if (served)
+        return lived < PAUSE_SHORT ? PAUSE_SHORT : 0;
+    for (unsigned i = 1; i < unready && pause < PAUSE_MOST; i++)
         pause *= 2;
-    return pause < RESTART_MAX ? pause : RESTART_MAX;
+    return pause < PAUSE_MOST ? pause : PAUSE_MOST;
 }
 
 void master_stop(struct master *m, int signal)
@@ -315,26 +336,47 @@ static void bury(struct master *m, struct child *child)
     ledger_worker_gone(m->ledger, index);
     census_worker_gone(m->census, index);
     board->pid = 0;
-    board->beat = 0; /* it may have died while a hook ran */
+    board->beat = board->turn = 0; /* it may have died while a hook ran */
     board->ready = false;
     board->connections = 0;
     if (child->socket > 0)
         close(child->socket);
 }
 
-static void worker_ended(struct master *m, struct child *child, int status)
+/* A worker that has not come to serve at the first start: nothing serves yet, so nothing is lost by
+ * saying so. */
+static void start_failed(struct master *m, const char *how, const char *what)
 {
-    char how[100];
-    double now = master_now(), lived = now - child->started;
-    bool surplus = child->surplus, fresh = child->fresh, told = child->told;
-    bool starting = !child->ready; /* whatever ends it before it serves has done no harm */
-    unsigned deaths = lived < YOUNG ? child->died_young + 1 : 0;
-    struct board_worker *board = &m->board->worker[child - m->workers];
-    child->pid = 0;
-    if (child->socket > 0) /* what it said before it ended */
-        hear(m, child);
-    bury(m, child);
-    *child = (struct child){.died_young = deaths};
+    if (!m->failed)
+        master_say("a worker %s%s%s before it served", how, what[0] != '\0' ? ", in " : "", what);
+    m->failed = true;
+    master_stop(m, SIGTERM);
+}
+
+static void say_ended(const struct child *child, const char *how, const char *stuck, double lived)
+{
+    if (child->told)
+        log_error("a worker %s: its script ran on after script_timeout, in %s; another one takes "
+                  "its place",
+                  how, stuck[0] != '\0' ? stuck : "an unknown hook");
+    else
+        log_error("a worker %s after %.1f s; another one takes its place", how, lived);
+}
+
+static void worker_ended(struct master *m, struct child *ended, int status)
+{
+    char how[100], text[512], stuck[sizeof m->board->worker[0].stuck];
+    double now = master_now(), lived = now - ended->started;
+    struct board_worker *board = &m->board->worker[ended - m->workers];
+    ended->pid = 0;
+    if (ended->socket > 0) /* what it said before it ended */
+        hear(m, ended);
+    bury(m, ended);
+    const struct child was = *ended;
+    bool starting = !was.ready; /* whatever ends it before it serves has done no harm */
+    unsigned unready = starting ? was.unready + 1 : 0;
+    snprintf(stuck, sizeof stuck, "%.*s", (int)sizeof stuck - 1, was.told ? board->stuck : "");
+    *ended = (struct child){.unready = unready};
     describe_end(status, how, sizeof how);
     if (m->stopping) {
         if (status != 0 && !m->failed && !starting) {
@@ -343,25 +385,25 @@ static void worker_ended(struct master *m, struct child *child, int status)
         }
         return;
     }
-    if (surplus)
+    if (was.surplus)
         return;
-    if (fresh) {
-        char text[160];
-        snprintf(text, sizeof text, "a new worker %s while it prepared the script", how);
-        master_reload_answer(m, child, text);
+    if (!m->announced && starting) {
+        start_failed(m, how, stuck);
+        return;
+    }
+    snprintf(text, sizeof text, "a %sworker %s%s%s while it prepared the script",
+             was.fresh ? "new " : "", how, stuck[0] != '\0' ? ", in " : "", stuck);
+    if (was.fresh) {
+        master_reload_answer(m, ended, text);
         return;
     }
     master_share_out(m);
     board->restarts++;
-    if (told)
-        log_error("a worker %s: its script ran on after script_timeout, in %s; another one takes "
-                  "its place",
-                  how, board->stuck[0] != '\0' ? board->stuck : "an unknown hook");
-    else
-        log_error("a worker %s after %.1f s; another one takes its place", how, lived);
-    child->restart_at = deaths > 0 ? now + pause_after(deaths) : now;
+    say_ended(&was, how, stuck, lived);
+    double pause = pause_after(!starting, unready, lived);
+    ended->restart_at = now + pause;
     if (m->reload.state == RELOAD_PREPARING)
-        master_reload_answer(m, child, "a worker ended while it prepared the script");
+        master_reload_answer(m, ended, text);
 }
 
 static void reap_companion(struct master *m, pid_t pid, int status)
@@ -374,6 +416,16 @@ static void reap_companion(struct master *m, pid_t pid, int status)
                   describe_end(status, how, sizeof how));
 }
 
+static void worker_changed(struct master *m, struct child *child, int status)
+{
+    if (WIFSTOPPED(status))
+        child->stopped_at = master_now();
+    else if (WIFCONTINUED(status))
+        child->stopped_at = 0;
+    else
+        worker_ended(m, child, status);
+}
+
 static void reap(struct master *m)
 {
     int status;
@@ -381,8 +433,8 @@ static void reap(struct master *m)
     /* The loader, and a successor until it serves, are waited for where their words are read. */
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         pid = m->workers[i].pid;
-        if (pid > 0 && waitpid(pid, &status, WNOHANG) == pid)
-            worker_ended(m, &m->workers[i], status);
+        if (pid > 0 && waitpid(pid, &status, WNOHANG | WUNTRACED | WCONTINUED) == pid)
+            worker_changed(m, &m->workers[i], status);
     }
     if (m->companion > 0 && (pid = waitpid(m->companion, &status, WNOHANG)) == m->companion)
         reap_companion(m, pid, status);
@@ -390,28 +442,118 @@ static void reap(struct master *m)
         waitpid(m->successor, &status, WNOHANG);
 }
 
-/* --- scripts that run too long --- */
+/* --- scripts that run too long, and loops that stand still --- */
+
+/* The counter is what it was at the last look; if not, that is remembered. */
+static bool is_still(struct pulse *p, uint64_t value, double now)
+{
+    bool still = value == p->seen;
+    if (!still)
+        *p = (struct pulse){value, now};
+    return still;
+}
 
 /* A hook runs while the worker's beat is odd. One that stays the same for script_timeout is told to
  * stop, which ends interpreted code; for twice that, the worker is killed: a compiled loop hears
  * nothing. */
-static void supervise(struct master *m, struct child *child, double now)
+static void supervise_hook(const struct master *m, struct child *child, double now)
 {
-    struct board_worker *board = &m->board->worker[child - m->workers];
-    uint64_t beat = __atomic_load_n(&board->beat, __ATOMIC_RELAXED);
-    double limit = m->plan.script_timeout;
-    if (beat != child->beat || (beat & 1) == 0) {
-        child->beat = beat;
-        child->beat_since = now;
-        child->told = false;
-        return;
-    }
-    if (!child->told && now - child->beat_since >= limit) {
-        board->stuck[0] = '\0';
+    double limit = m->plan.script_timeout, runs = now - child->hook.since;
+    if (!child->told && runs >= limit) {
+        m->board->worker[child - m->workers].stuck[0] = '\0';
         child->told = true;
         kill(child->pid, MASTER_TOO_LONG);
-    } else if (child->told && now - child->beat_since >= limit * 1.9) {
+    } else if (child->told && runs >= limit * 1.9) {
         kill(child->pid, SIGKILL);
+    }
+}
+
+/* A letter of /proc/PID/stat ("D": it waits for a disk), and whether a debugger holds it. */
+static char state_of(pid_t pid, bool *traced)
+{
+    char path[40], text[2048], state = '?';
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, "\nState:\t"), *tracer = strstr(text, "\nTracerPid:\t");
+    if (at != NULL)
+        state = at[8];
+    *traced = tracer != NULL && atoi(tracer + 12) != 0;
+    return state;
+}
+
+/* How long a worker may be without a turn of its loop: it loads the script while it starts, or
+ * prepares a reload. */
+static double turn_limit(const struct master *m, bool loads)
+{
+    double limit = m->plan.script_timeout * 2;
+    return loads && limit < SCRIPT_LOADING ? SCRIPT_LOADING : limit;
+}
+
+/* No hook runs, and yet the loop does not come to its end: a call that blocks, a signal that has
+ * stopped the process. It is said; for twice as long the worker is killed (at once while it loads
+ * a script), unless it waits for a disk, since that would be no faster for another one, or a
+ * debugger holds it. */
+static void supervise_turn(const struct master *m, struct child *child, double since, double now)
+{
+    bool traced = false;
+    bool loads = !child->ready || (child->asked && !child->prepared);
+    double still = now - since, limit = turn_limit(m, loads), last = loads ? limit : 2 * limit;
+    if (still < limit) {
+        child->warned = false;
+        return;
+    }
+    if (child->warned && still < last)
+        return;
+    char state = state_of(child->pid, &traced);
+    if (!child->warned)
+        log_error("worker %d serves nobody: its loop has made no turn for %.1f s, and no hook runs "
+                  "(%s)",
+                  (int)child->pid, still,
+                  traced                  ? "a debugger holds it"
+                  : child->stopped_at > 0 ? "a signal has stopped it"
+                  : state == 'D'          ? "it waits for a disk"
+                                          : "a call that blocks");
+    child->warned = true;
+    if (still >= last && !traced && state != 'D')
+        kill(child->pid, SIGKILL);
+}
+
+static void supervise(const struct master *m, struct child *child, double now)
+{
+    const struct board_worker *board = &m->board->worker[child - m->workers];
+    uint64_t beat = __atomic_load_n(&board->beat, __ATOMIC_RELAXED);
+    uint64_t turn = __atomic_load_n(&board->turn, __ATOMIC_RELAXED);
+    bool hook_still = is_still(&child->hook, beat, now),
+         turn_still = is_still(&child->turn, turn, now);
+    bool in_hook = hook_still && (beat & 1) != 0, in_turn = turn_still && (turn & 1) != 0;
+    if (!in_hook)
+        child->told = false;
+    if (child->stopped_at > 0)
+        supervise_turn(m, child, child->stopped_at, now);
+    else if (in_hook)
+        supervise_hook(m, child, now);
+    else if (in_turn)
+        supervise_turn(
+            m, child, child->hook.since > child->turn.since ? child->hook.since : child->turn.since,
+            now);
+    else
+        child->warned = false;
+}
+
+/* We have been away ourselves, and most likely they as well: a terminal's Ctrl-Z, a machine that
+ * slept. That time is nobody's fault. */
+static void forgive(struct master *m, double away)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct child *child = &m->workers[i];
+        child->hook.since += away;
+        child->turn.since += away;
+        if (child->stopped_at > 0)
+            child->stopped_at += away;
     }
 }
 
@@ -489,6 +631,8 @@ static double supervise_due(struct master *m, double now)
     double period = m->plan.script_timeout / 4;
     if (now < m->supervised_at + period)
         return m->supervised_at + period;
+    if (m->supervised_at > 0 && now - m->supervised_at > 2 * period + AWAY)
+        forgive(m, now - m->supervised_at - period);
     m->supervised_at = now;
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].pid > 0)
@@ -505,11 +649,6 @@ static double watchdog_due(struct master *m, double now)
         m->watchdog_at = now + m->watchdog / 2;
     }
     return m->watchdog_at;
-}
-
-static int milliseconds_until(double at, double now)
-{
-    return at == 0 ? -1 : at <= now ? 0 : (int)((at - now) * 1000) + 1;
 }
 
 /* Does what is due; returns the milliseconds until the next thing is, -1 for none. */
@@ -540,7 +679,7 @@ static int do_due(struct master *m)
     }
     if (m->options->companion != NULL && m->companion == 0 && m->announced &&
         !master_start_companion(m))
-        next = sooner(next, now + YOUNG);
+        next = sooner(next, now + COMPANION_AGAIN);
     return milliseconds_until(next, now);
 }
 

@@ -32,19 +32,27 @@ struct listening {
     bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
 };
 
+/* A counter of a worker that is odd while something runs there. */
+struct pulse {
+    uint64_t seen; /* last */
+    double since;
+};
+
 struct child {
     pid_t pid;  /* 0: none */
     int socket; /* 0: none */
     bool ready;
-    bool prepared; /* has the generation of the reload under way */
-    bool surplus;  /* not needed any more: it finishes its requests */
-    bool fresh;    /* begins with the generation of the reload under way */
-    bool told;     /* that its script has run too long */
+    bool asked;        /* to prepare the reload under way */
+    bool prepared;     /* has the generation of the reload under way */
+    bool surplus;      /* not needed any more: it finishes its requests */
+    bool fresh;        /* begins with the generation of the reload under way */
+    bool told;         /* that its script has run too long */
+    bool warned;       /* the log knows that its loop stands still */
+    double stopped_at; /* by a signal; 0: it is not */
     double started;
     double restart_at; /* 0: not waiting */
-    unsigned died_young;
-    uint64_t beat; /* seen last, and since when */
-    double beat_since;
+    unsigned unready;  /* workers of this place in a row that have not come to serve */
+    struct pulse hook, turn;
 };
 
 enum reload_state { RELOAD_IDLE, RELOAD_LOADING, RELOAD_PREPARING };

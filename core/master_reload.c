@@ -109,7 +109,7 @@ static void finish(struct master *m)
     loader_free(&r->loader);
     plan_free(&r->plan);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        m->workers[i].prepared = m->workers[i].fresh = false;
+        m->workers[i].asked = m->workers[i].prepared = m->workers[i].fresh = false;
     r->state = RELOAD_IDLE;
     r->error_log = r->access_log = -1;
     r->logs_moved = false;
@@ -200,7 +200,9 @@ void master_reload(struct master *m)
                                          .ini = m->plan.ini,
                                          .route = &m->options->route,
                                          .user = &m->user,
-                                         .tests = true,
+                                         .trial = true,
+                                         .generation = m->generation + 1,
+                                         .shared = &m->shared,
                                          .child = master_loader_child,
                                          .ctx = m};
     if (!loader_start(&r->loader, &config))
@@ -264,6 +266,34 @@ static void start_fresh_workers(struct master *m)
             master_start_worker(m, i, true);
 }
 
+static bool is_to_prepare(const struct child *child)
+{
+    return child->pid > 0 && child->ready && !child->surplus && !child->fresh;
+}
+
+/* A worker serves nobody while it loads a script: so half of them at most do so at a time. NULL, or
+ * what is wrong. */
+static const char *ask_workers(struct master *m)
+{
+    unsigned serving = 0, busy = 0;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        const struct child *child = &m->workers[i];
+        serving += is_to_prepare(child);
+        busy += is_to_prepare(child) && child->asked && !child->prepared;
+    }
+    unsigned most = serving > 1 ? serving / 2 : 1;
+    for (unsigned i = 0; i < PLAN_WORKERS && busy < most; i++) {
+        struct child *child = &m->workers[i];
+        if (!is_to_prepare(child) || child->asked)
+            continue;
+        if (!prepare_worker(m, i))
+            return "a worker can't be told of it";
+        child->asked = true;
+        busy++;
+    }
+    return NULL;
+}
+
 static bool all_prepared(const struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
@@ -291,11 +321,10 @@ static void prepare(struct master *m)
     r->attempt++;
     r->due = master_now() + PREPARE_TIMEOUT;
     master_assign(m, r->plan.workers, m->accepts, r->accepts);
-    for (unsigned i = 0; i < PLAN_WORKERS && err == NULL; i++)
-        if (m->workers[i].ready && !m->workers[i].surplus && !prepare_worker(m, i))
-            err = "a worker can't be told of it";
     if (err == NULL)
         start_fresh_workers(m);
+    if (err == NULL)
+        err = ask_workers(m);
     if (err != NULL)
         fail(m, err);
     else if (all_prepared(m)) /* no process could be started: those who come begin with it */
@@ -389,7 +418,7 @@ static void commit(struct master *m)
         master_reopen_logs(m);
     m->worker_count = m->plan.workers;
     for (unsigned i = 0; i < m->worker_count; i++) /* the pause was for the old script */
-        m->workers[i].died_young = 0, m->workers[i].restart_at = 0;
+        m->workers[i].unready = 0, m->workers[i].restart_at = 0;
     memcpy(m->accepts, r->accepts, sizeof m->accepts);
     retire_workers(m);
     master_share_out(m);
@@ -413,7 +442,11 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
         return;
     }
     child->prepared = true;
-    if (all_prepared(m))
+    m->reload.due = master_now() + PREPARE_TIMEOUT; /* of the next ones */
+    const char *err = ask_workers(m);
+    if (err != NULL)
+        fail(m, err);
+    else if (all_prepared(m))
         commit(m);
 }
 
@@ -429,8 +462,7 @@ void master_reload_joined(struct master *m, struct child *child)
 {
     if (child->fresh)
         master_reload_answer(m, child, NULL);
-    else if (!child->surplus && m->reload.state == RELOAD_PREPARING &&
-             !prepare_worker(m, (unsigned)(child - m->workers)))
+    else if (!child->surplus && m->reload.state == RELOAD_PREPARING && ask_workers(m) != NULL)
         fail(m, "a worker can't be told of it");
 }
 

@@ -144,7 +144,7 @@ static void run_worker(struct master *m, unsigned index, bool fresh, int socket)
 void master_start_worker(struct master *m, unsigned index, bool fresh)
 {
     struct child *child = &m->workers[index];
-    unsigned deaths = child->died_young;
+    unsigned unready = child->unready;
     int ends[2] = {-1, -1};
     pid_t pid = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
@@ -161,15 +161,12 @@ void master_start_worker(struct master *m, unsigned index, bool fresh)
             close(ends[0]);
         if (ends[1] >= 0)
             close(ends[1]);
-        *child = (struct child){.restart_at = master_now() + FORK_AGAIN, .died_young = deaths};
+        *child = (struct child){.restart_at = master_now() + FORK_AGAIN, .unready = unready};
         return;
     }
     close(ends[1]);
-    *child = (struct child){.pid = pid,
-                            .socket = ends[0],
-                            .started = master_now(),
-                            .died_young = deaths,
-                            .fresh = fresh};
+    *child = (struct child){
+        .pid = pid, .socket = ends[0], .started = master_now(), .unready = unready, .fresh = fresh};
     m->board->worker[index].pid = pid;
 }
 

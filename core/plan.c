@@ -1,6 +1,8 @@
 /* plan - see plan.h. */
 #include "plan.h"
 
+#include "trial.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -30,30 +32,43 @@ static void end_with(pid_t master)
         _exit(1);
 }
 
+/* The script, loaded; in a reload with all that a worker has around it. */
+static struct script *load_script(const struct loader_config *config, struct trial **trial,
+                                  char **err)
+{
+    if (!config->trial)
+        return script_new(config->route, err);
+    *trial = trial_new(config->route, config->generation, config->shared, err);
+    return *trial != NULL ? trial_script(*trial) : NULL;
+}
+
 static void load(const struct loader_config *config, pid_t master, int out)
 {
     char *err = NULL;
+    struct trial *trial = NULL;
     const char *bad = user_become(config->user);
     if (bad != NULL)
         say_failure(out, bad, "");
     end_with(master);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-    struct script *script = script_new(config->route, &err);
+    script_supervise_alone(out, "!");
+    struct script *script = load_script(config, &trial, &err);
     if (script == NULL)
         say_failure(out, err, script_failed_files());
     char *report = script_report(script, config->ini);
     if (report == NULL)
         say_failure(out, "the settings could not be read", "");
-    char *failed = config->tests ? script_check_tests(script) : NULL;
+    char *failed = config->trial ? script_check_tests(script) : NULL;
     if (failed != NULL)
         say_failure(out, failed, report);
     if (config->snapshot > 0 &&
         (lseek(config->snapshot, 0, SEEK_SET) != 0 || ftruncate(config->snapshot, 0) != 0 ||
          !script_snapshot(script, config->snapshot)))
         say_failure(out, "what the script has loaded can't be kept for the workers", "");
+    bad = trial != NULL ? trial_start(trial) : NULL;
+    if (bad != NULL)
+        say_failure(out, bad, report);
     dprintf(out, "%s", report);
-    free(report);
-    script_free(script);
     _exit(0);
 }
 

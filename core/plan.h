@@ -9,6 +9,7 @@
 #include "listener.h"
 #include "log.h"
 #include "script.h"
+#include "shared_folder.h"
 #include "user.h"
 
 #include <signal.h>
@@ -52,10 +53,12 @@ struct loader {
 struct loader_config {
     const struct route *route;
     const struct user *user;
-    const char *ini;          /* of the plan that serves, or NULL */
-    int snapshot;             /* a file to write the script's files to; 0: none */
-    bool tests;               /* run the route's specs as well, where it names a folder of them */
-    void (*child)(void *ctx); /* called in the child first */
+    const char *ini; /* of the plan that serves, or NULL */
+    int snapshot;    /* a file to write the script's files to; 0: none */
+    bool trial; /* others serve: run the route's specs as well, and on_start, as `generation` */
+    unsigned generation;
+    const struct shared_folder *shared; /* what scripts of a trial use */
+    void (*child)(void *ctx);           /* called in the child first */
     void *ctx;
 };
 

@@ -269,6 +269,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     read_limits(&r, &out->limits);
     read_log(&r, out);
     out->stop_timeout = get_number(&r, "stop_timeout");
+    out->script_timeout = get_number(&r, "script_timeout");
     read_backends(&r, out);
     out->resolver = get_list(&r, "resolver", &out->resolver_count);
     lua_pop(L, 1);

@@ -103,7 +103,7 @@ struct settings {
     struct arena arena; /* holds everything the pointers point to */
     struct limits limits;
     enum access_format access_format;
-    double stop_timeout;
+    double stop_timeout, script_timeout;
     struct backend_settings *backends;
     unsigned backend_count;
     const struct str *resolver; /* ADDRs of DNS servers; none: the system's */

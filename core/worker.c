@@ -378,8 +378,18 @@ static void watch_signal(struct worker *w, ev_signal *watcher, int number,
     ev_signal_start(w->loop.ev, watcher);
 }
 
+/* The master looks whether the loop makes its turns: even while it sleeps. */
+static void note_turn(struct ev_loop *ev)
+{
+    const struct worker *w = ev_userdata(ev);
+    uint64_t *turn = &w->config->board->worker[w->config->index].turn;
+    __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
+}
+
 static void watch(struct worker *w, const struct worker_config *config)
 {
+    ev_set_userdata(w->loop.ev, w);
+    ev_set_loop_release_cb(w->loop.ev, note_turn, note_turn);
     watch_signal(w, &w->term, SIGTERM, term_cb);
     watch_signal(w, &w->quit, SIGQUIT, term_cb);
     watch_signal(w, &w->interrupt, SIGINT, interrupt_cb);
@@ -473,6 +483,7 @@ int worker_run(const struct worker_config *config)
     signal(SIGUSR2, SIG_IGN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct board_worker *board = &config->board->worker[config->index];
+    board->turn = 1; /* awake */
     script_set_worker(config->index + 1);
     control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);

@@ -63,8 +63,9 @@ describe("the file of a unix listener", function()
     assert.truthy(result.stderr:find("it is in use", 1, true), result.stderr)
     local text = HELLO:gsub("control = false", ("control = false, listen = { %q }"):format(
       "unix:" .. dir .. "/held.sock"))
-    local t = server.start({ own = true, address = "unix:" .. dir .. "/own.sock",
-      route = HELLO:gsub("control", ("listen = %q, control"):format("unix:" .. dir .. "/own.sock")) })
+    local own = "unix:" .. dir .. "/own.sock"
+    local t = server.start({ own = true, address = own,
+      route = HELLO:gsub("control", ("listen = %q, control"):format(own)) })
     finally(function() s:stop() t:stop() owner:close() first:close() end)
     assert.truthy(t:reload_fails(text):find("it is in use", 1, true))
     assert.equal("hello", http.get(t.address, "/").body)
