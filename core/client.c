@@ -21,7 +21,12 @@
 #define READ_SIZE     65536 /* of one read from a client */
 #define IN_MARK       16384 /* kept input beyond which reading stops */
 #define IN_MAX        (2 * LOOP_READ_SIZE)
-#define LINGER_TIME   2.0
+#define SKIP_TIME     2.0  /* for a body that is dropped to keep the connection */
+#define LINGER_TIME   30.0 /* for one that is dropped so that the response arrives, in all */
+#define LINGER_IDLE   5.0  /* and between two reads */
+#define LINGER_BYTES  (256u << 20)
+#define REFUSED_TIME  2.0 /* the same for who was never welcome, or where we stop */
+#define REFUSED_BYTES 65536
 #define FIRST_REQUEST 1.0  /* a connection made just before a stop may still send one */
 #define REFUSED_MAX   256  /* of connections too many that are told so at a time */
 #define REFUSED_SAID  10.0 /* seconds between two lines about them in the log */
@@ -168,14 +173,29 @@ static size_t feed(struct client *c, const char *data, size_t n)
     return used;
 }
 
+/* Unread input makes the kernel answer with a reset, which takes the response with it where the
+ * client sends its whole request before it reads. So it is read and dropped, within bounds. */
 static void start_linger(struct client *c)
 {
+    double time = c->refused || c->clients->stopping ? REFUSED_TIME : LINGER_TIME;
     c->lingering = true;
+    c->lingered = 0;
+    c->linger_end = ev_now(c->clients->loop->ev) + time;
     buf_fini(&c->in);
     shutdown(c->io.fd, SHUT_WR);
-    deadline_set(&c->deadline, LINGER_TIME);
+    deadline_set(&c->deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
     client_rearm(c);
+}
+
+static void drop_input(struct client *c, ssize_t n)
+{
+    double left = c->linger_end - ev_now(c->clients->loop->ev);
+    c->lingered += n > 0 ? (uint64_t)n : 0;
+    if (n <= 0 || left <= 0 || c->lingered > (c->refused ? REFUSED_BYTES : LINGER_BYTES))
+        client_free(c);
+    else
+        deadline_set(&c->deadline, left < LINGER_IDLE ? left : LINGER_IDLE);
 }
 
 static double keepalive_timeout(const struct clients *clients)
@@ -186,7 +206,6 @@ static double keepalive_timeout(const struct clients *clients)
 /* The response is written: on to the next request, or close. Returns false when c is gone. */
 static bool finish_request(struct client *c)
 {
-    /* Unread input makes the kernel answer with a reset, which may take the response with it. */
     bool unread = !c->body_done || c->eof;
     struct proxy *proxy = c->proxy;
     bool broken = c->sender.broken != NULL;
@@ -219,9 +238,15 @@ static bool finish_request(struct client *c)
 }
 
 /* Drops a body that nobody wants, as far as that is worth it. */
-static bool may_skip_body(struct client *c)
+static bool may_skip_body(const struct client *c)
 {
-    return c->ended && !c->close && c->lingered <= CLIENT_LINGER_BYTES && !c->req->expect_continue;
+    return c->ended && !c->close && c->lingered <= CLIENT_SKIP_BYTES && !c->req->expect_continue;
+}
+
+/* Who sends all before it reads anything would wait for us, and we for it. */
+static bool may_drop_body(const struct client *c)
+{
+    return may_skip_body(c) || (c->ended && c->close && !c->eof && c->lingered <= LINGER_BYTES);
 }
 
 /* Begins to drop the rest of a body that nobody wants; the client has little time for it in all. */
@@ -230,7 +255,7 @@ static void start_skipping(struct client *c)
     if (c->skipping)
         return;
     c->skipping = true;
-    deadline_set(&c->deadline, LINGER_TIME);
+    deadline_set(&c->deadline, SKIP_TIME);
 }
 
 /* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
@@ -254,12 +279,12 @@ static bool step(struct client *c, const char *data, size_t n, size_t *used, boo
         }
         start_skipping(c);
     }
-    bool reading = !c->head_done || (!c->body_done && (c->want_body || may_skip_body(c)));
+    bool reading = !c->head_done || (!c->body_done && (c->want_body || may_drop_body(c)));
     if (n == 0 || !reading)
         return false;
     *used = feed(c, data, n);
     if (c->ended && !c->body_done)
-        c->lingered += (uint32_t)*used;
+        c->lingered += *used;
     return true;
 }
 
@@ -317,13 +342,6 @@ static void client_ended_input(struct client *c)
         client_gone(c, "the client closed the connection while the request only waited");
     else
         process(c, NULL, 0);
-}
-
-static void drop_input(struct client *c, ssize_t n)
-{
-    c->lingered += n > 0 ? (uint32_t)n : 0;
-    if (n <= 0 || c->lingered > CLIENT_LINGER_BYTES)
-        client_free(c);
 }
 
 static void readable(struct client *c)
@@ -406,7 +424,8 @@ static void missed_cb(struct deadline *d)
         c->processing = false;
         process(c, NULL, 0);
     } else if (c->ended) {
-        client_gone(c, "the rest of the body did not come");
+        c->close = true; /* the rest of the body does not come in time to keep the connection */
+        process(c, NULL, 0);
     }
 }
 
@@ -519,13 +538,25 @@ static void stop_idle(struct client *c, double patience)
         client_free(c);
 }
 
+/* Its response is out: a stop does not wait long for it to be read. */
+static void hasten(struct client *c)
+{
+    double end = ev_now(c->clients->loop->ev) + REFUSED_TIME;
+    if (c->linger_end <= end)
+        return;
+    c->linger_end = end;
+    deadline_set(&c->deadline, REFUSED_TIME);
+}
+
 void clients_stop(struct clients *clients, double patience)
 {
     clients->stopping = true;
     clients->patience = patience;
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
-        if (c->proxy == NULL && !c->lingering)
+        if (c->lingering)
+            hasten(c);
+        else if (c->proxy == NULL)
             stop_idle(c, patience);
     }
 }

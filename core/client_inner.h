@@ -11,7 +11,7 @@
 #include "proxy.h"
 #include "sender.h"
 
-#define CLIENT_LINGER_BYTES 65536 /* of an unread body that are read and dropped */
+#define CLIENT_SKIP_BYTES 65536 /* of an unread body that are dropped to keep the connection */
 
 struct client {
     ev_io io;
@@ -26,7 +26,8 @@ struct client {
     struct str listener;
     struct peer peer, local;
     unsigned requests;
-    uint32_t lingered;
+    uint64_t lingered; /* bytes that were read and dropped behind the response */
+    double linger_end; /* by then it is closed, in the loop's clock */
     bool head_done : 1;
     bool body_done : 1;
     bool want_body : 1;

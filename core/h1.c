@@ -27,7 +27,9 @@ struct h1 {
     struct str name, value;
     bool in_value;
     bool head_parsed;
-    /* The body. */
+    /* The body. Its framing stays the parser's: the request that others see may lose its body (a
+     * redirect by the application), the client still sends it. */
+    bool has_body, is_chunked;
     uint64_t left; /* by Content-Length */
     struct chunked chunked;
 };
@@ -417,6 +419,8 @@ static int parse_head(struct h1 *h)
 static void begin_body(struct h1 *h)
 {
     h->state = IN_BODY;
+    h->is_chunked = h->req->chunked;
+    h->has_body = h->is_chunked || h->req->content_length > 0;
     h->left = h->req->content_length > 0 ? (uint64_t)h->req->content_length : 0;
     chunked_init(&h->chunked, h->limits->header, h->limits->headers);
 }
@@ -470,7 +474,7 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
     case IN_HEAD:
         return n > 0 ? feed_head(h, data, n, used) : H1_MORE;
     case IN_BODY:
-        return h->req->chunked ? feed_chunked(h, data, n, used) : feed_length(h, data, n, used);
+        return h->is_chunked ? feed_chunked(h, data, n, used) : feed_length(h, data, n, used);
     case AT_END:
         return H1_END;
     case FAILED:
@@ -481,7 +485,12 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
 
 bool h1_has_body(const struct h1 *h)
 {
-    return h->req->chunked || h->req->content_length > 0;
+    return h->has_body;
+}
+
+uint64_t h1_left(const struct h1 *h)
+{
+    return h->left;
 }
 
 int h1_status(const struct h1 *h)

@@ -33,6 +33,9 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used);
 /* True when the head, once complete, announces a body. */
 bool h1_has_body(const struct h1 *h);
 
+/* Bytes of the body that the head announced and that have not been fed; 0 for a chunked one. */
+uint64_t h1_left(const struct h1 *h);
+
 /* The answer an error deserves, and why, for the log. */
 int h1_status(const struct h1 *h);
 const char *h1_reason(const struct h1 *h);

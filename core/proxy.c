@@ -340,6 +340,7 @@ static void go_elsewhere(struct proxy *px)
     req->content_length = -1;
     req->chunked = false;
     px->has_body = false;
+    px->ops->want_body(px->front, false); /* the rest of it is dropped behind the answer */
     spool_fini(&req->body);
     script_redirected(px->generation->script, &px->call);
     proxy_clear_response(req);

@@ -200,7 +200,7 @@ describe("an attempt that fails at once", function()
   end)
 end)
 
--- Who is asked again -------------------------------------------------------------------------------
+-- Who is asked again ------------------------------------------------------------------------------
 
 local IDEMPOTENT = { "GET", "HEAD", "PUT", "DELETE", "OPTIONS" }
 
