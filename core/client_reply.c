@@ -103,8 +103,7 @@ static struct str make_head(struct client *c)
         framing = H1_UNTIL_EOF;
     c->chunked = framing == H1_CHUNKED;
     c->until_eof = framing == H1_UNTIL_EOF;
-    bool unread =
-        !c->body_done && (req->expect_continue || h1_left(c->h1) > CLIENT_SKIP_BYTES);
+    bool unread = !c->body_done && (req->expect_continue || h1_left(c->h1) > CLIENT_SKIP_BYTES);
     if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
         c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping ||
         (c->eof && buf_len(&c->in) == 0))
