@@ -1,6 +1,8 @@
 /* cgi - see cgi.h. */
 #include "cgi.h"
 
+#include <stdio.h>
+
 #ifndef MG_VERSION
 #    error "MG_VERSION comes from the Makefile"
 #endif
@@ -209,14 +211,35 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
 
 /* --- the answer's head --- */
 
+#define QUOTED_MAX 100
+
+/* What was wrong, with the line that it was wrong with: as much of it as helps to find the place in
+ * the application that has written it. */
+static const char *complain(struct arena *a, const char *what, struct str line)
+{
+    char text[4 * QUOTED_MAX + 1];
+    size_t used = 0;
+    for (size_t i = 0; i < line.n && i < QUOTED_MAX; i++) {
+        unsigned char c = (unsigned char)line.p[i];
+        if (c >= ' ' && c != 0x7f)
+            text[used++] = (char)c;
+        else
+            used += (size_t)snprintf(text + used, 5, "\\x%02x", c);
+    }
+    text[used] = '\0';
+    return arena_printf(a, "%s: '%s'%s", what, text, line.n > QUOTED_MAX ? " and more" : "").p;
+}
+
+/* Three digits, and whatever text is behind them: "404 Not Found", "404: Not Found". */
 static const char *parse_status(struct response *res, struct str value)
 {
     uint64_t status;
-    struct str number = str_cut(&value, ' ');
-    if (number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
+    struct str number = {value.p, value.n < 3 ? value.n : 3}, text = str_skip(value, number.n);
+    bool more = text.n > 0 && text.p[0] != ' ' && text.p[0] != '\t' && text.p[0] != ':';
+    if (more || number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
         return "a status that is not a number from 200 to 599";
     res->status = (int)status;
-    res->phrase = str_trim(value);
+    res->phrase = str_trim(text.n > 0 && text.p[0] == ':' ? str_skip(text, 1) : text);
     return str_is_field_value(res->phrase) ? NULL : "a control byte behind the status";
 }
 
@@ -250,7 +273,47 @@ static bool take_order(struct request *req, struct str name, struct str value)
     return true;
 }
 
-static const char *parse_line(struct request *req, struct str line)
+/* A bit for each header that an answer may have once only: clients take the first of two, or the
+ * last, or both. 0 for all others. */
+static unsigned bit_of_single(enum header_id id, struct str name)
+{
+    static const char *const names[] = {"Age", "Content-Disposition", "Content-Range", "Expires",
+                                        "Retry-After"};
+    switch (id) {
+    case HEADER_CONTENT_TYPE:
+    case HEADER_DATE:
+    case HEADER_ETAG:
+    case HEADER_LAST_MODIFIED:
+    case HEADER_LOCATION:
+    case HEADER_SERVER:
+    case HEADER_STATUS:
+        return 1u << id;
+    case HEADER_OTHER:
+        break;
+    default:
+        return 0;
+    }
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return 1u << (31 - i);
+    return 0;
+}
+
+_Static_assert(HEADER_USER_AGENT < 27, "the bits above are for names without an id");
+
+/* The first one counts, as for nginx. */
+static bool comes_again(struct cgi_head *head, enum header_id id, struct str name)
+{
+    unsigned bit = bit_of_single(id, name);
+    if ((head->singles & bit) == 0) {
+        head->singles |= bit;
+        return false;
+    }
+    head->again = name;
+    return true;
+}
+
+static const char *parse_line(struct cgi_head *head, struct request *req, struct str line)
 {
     struct response *res = &req->response;
     struct str value = line, name = str_cut(&value, ':');
@@ -262,6 +325,8 @@ static const char *parse_line(struct request *req, struct str line)
     if (!str_is_field_value(value))
         return "a control byte in a header";
     enum header_id id = header_id(name);
+    if (comes_again(head, id, name))
+        return NULL;
     if (id == HEADER_STATUS)
         return parse_status(res, value);
     if (header_is_hop(id))
@@ -278,8 +343,9 @@ static const char *parse_line(struct request *req, struct str line)
     return NULL;
 }
 
-static const char *parse_block(struct request *req, struct str text)
+static const char *parse_block(struct cgi_head *head, struct request *req)
 {
+    struct str text = head->text;
     struct response *res = &req->response;
     bool any = false;
     res->status = 0;
@@ -290,15 +356,17 @@ static const char *parse_block(struct request *req, struct str text)
             line.n--;
         if (line.n == 0)
             break;
+        const struct str whole = line;
         /* PHP with cgi.rfc2616_headers=1 starts like an HTTP server. */
         if (!any && str_starts(line, STR("HTTP/1."))) {
             str_cut(&line, ' ');
             err = line.p != NULL ? parse_status(res, line) : "a status line without a status";
+            head->singles |= bit_of_single(HEADER_STATUS, STR_NONE);
         } else {
-            err = parse_line(req, line);
+            err = parse_line(head, req, line);
         }
         if (err != NULL)
-            return err;
+            return complain(&req->arena, err, whole);
         any = true;
     }
     if (!any)
@@ -363,6 +431,6 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     *in = str_skip(*in, taken);
     if (!complete)
         return CGI_MORE;
-    *err = parse_block(req, head->text);
+    *err = parse_block(head, req);
     return *err == NULL ? CGI_DONE : CGI_ERROR;
 }

@@ -33,6 +33,8 @@ struct cgi_head {
     struct str text;  /* so far; in the request's arena */
     size_t line_size; /* of the line at hand */
     char line_first;
+    unsigned singles; /* a bit for each header that may stand once and has come */
+    struct str again; /* one of them that came again, and was left out; n = 0: none did */
 };
 
 /* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and

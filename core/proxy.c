@@ -66,8 +66,20 @@ bool proxy_wants_close(const struct proxy *px)
 
 /* --- the response --- */
 
+void proxy_add_cookies(struct proxy *px)
+{
+    struct request *req = &px->req;
+    if (req->response.with_cookies)
+        return;
+    req->response.with_cookies = true;
+    for (unsigned i = 0; i < px->cookies.count; i++)
+        headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"),
+                    px->cookies.list[i].value);
+}
+
 void proxy_begin_response(struct proxy *px)
 {
+    proxy_add_cookies(px);
     int status = px->req.response.status;
     px->skip_body = px->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     px->state = PROXY_REPLYING;
@@ -165,7 +177,8 @@ static void take_error(struct proxy *px, enum script_result result)
 static bool ask_on_error(struct proxy *px, const char *kind, int status, const char *reason)
 {
     struct script *script = px->generation->script;
-    const struct script_error error = {kind, status, reason, true};
+    const struct script_error error = {
+        .kind = kind, .status = status, .message = reason, .may_wait = true};
     if (!script_has(script, HOOK_ERROR) || px->replacements >= MAX_REPLACEMENTS)
         return false;
     proxy_clear_response(&px->req);
@@ -248,6 +261,7 @@ static void reply_file(struct proxy *px)
         reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
         return;
     }
+    req->response.with_cookies = px->next == NEXT_FILE; /* the decision's headers have them */
     if (px->error_status > 0 && status == 200)
         req->response.status = px->error_status; /* a page for the error, as nginx's error_page */
     proxy_begin_response(px);
@@ -309,6 +323,17 @@ static void resumed(void *ctx, enum script_result result)
 
 /* --- in place of the application's answer --- */
 
+/* A login whose answer is a redirect of this kind would be lost without them. Those that the answer
+ * before this one has set are among its headers. */
+static void keep_cookies(struct proxy *px)
+{
+    const struct headers *said = &px->req.response.headers;
+    px->cookies = (struct headers){0};
+    for (unsigned i = 0; i < said->count; i++)
+        if (str_ieq(said->list[i].name, STR("Set-Cookie")))
+            headers_add(&px->req.arena, &px->cookies, STR("Set-Cookie"), said->list[i].value);
+}
+
 /* The application has sent the request to another path of this server: as a GET, without a body. */
 static void go_elsewhere(struct proxy *px)
 {
@@ -343,6 +368,7 @@ static void go_elsewhere(struct proxy *px)
     px->ops->want_body(px->front, false); /* the rest of it is dropped behind the answer */
     spool_fini(&req->body);
     script_redirected(px->generation->script, &px->call);
+    keep_cookies(px);
     proxy_clear_response(req);
     ask_on_request(px);
 }

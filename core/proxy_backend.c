@@ -159,8 +159,10 @@ static enum proxy_next ask_scripts(struct proxy *px)
     struct request *req = &px->req;
     bool replaced = false;
     if (is_intercepted(&req->decision, req->response.status) && script_has(script, HOOK_ERROR)) {
-        const struct script_error error = {"status", req->response.status,
-                                           "the application's status", false};
+        const struct script_error error = {.kind = "status",
+                                           .status = req->response.status,
+                                           .message = "the application's status",
+                                           .has_body = px->answer_has_body};
         px->error_status = req->response.status;
         if (script_error(script, req, &px->call, &error) == SCRIPT_DONE && px->call.replaced)
             return NEXT_DECISION;
@@ -184,11 +186,29 @@ static const char *follow_accel(struct proxy *px)
     return NULL;
 }
 
-static const char *head_complete(struct proxy *px)
+/* Whether its head alone does not say if the answer that goes to on_error has a body. */
+static bool must_see_body(const struct proxy *px)
+{
+    const struct response *res = &px->req.response;
+    return res->content_length < 0 && res->redirect.n == 0 &&
+           is_intercepted(&px->req.decision, res->status) &&
+           script_has(px->generation->script, HOOK_ERROR);
+}
+
+static const char *head_complete(struct proxy *px, bool has_body)
 {
     struct request *req = &px->req;
+    px->undecided = false;
+    px->answer_has_body = has_body || req->response.content_length > 0;
     note_server(px);
-    if (px->cookie.n > 0)
+    if (px->head.again.n > 0)
+        report_backend(LOG_WARN, req, "protocol",
+                       arena_printf(&req->arena,
+                                    "the header '%.*s' came again: the first one counts",
+                                    STR_FMT(px->head.again))
+                           .p);
+    proxy_add_cookies(px);
+    if (px->cookie.n > 0 && req->response.redirect.n == 0)
         headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), px->cookie);
     if (req->response.redirect.n > 0) {
         px->next = NEXT_REDIRECT;
@@ -225,6 +245,15 @@ static void pass_body(struct proxy *px, struct str bytes)
     proxy_send_body(px, bytes);
 }
 
+/* The head is complete, and these bytes follow it. */
+static const char *answer_begins(struct proxy *px, struct str bytes)
+{
+    const char *err = head_complete(px, bytes.n > 0);
+    if (err == NULL && px->state == PROXY_REPLYING)
+        pass_body(px, bytes);
+    return err;
+}
+
 static const char *on_stdout(void *ctx, struct str bytes)
 {
     struct proxy *px = ctx;
@@ -235,6 +264,8 @@ static const char *on_stdout(void *ctx, struct str bytes)
     }
     if (px->state == PROXY_SKIPPING)
         return NULL;
+    if (px->undecided)
+        return bytes.n > 0 ? answer_begins(px, bytes) : NULL;
     size_t limit = px->generation->settings->limits.response_header;
     if (px->head.text.n == 0)
         px->req.response.unbuffered = px->req.decision.unbuffered;
@@ -250,10 +281,8 @@ static const char *on_stdout(void *ctx, struct str bytes)
         break;
     }
     px->stream.answered = true;
-    err = head_complete(px);
-    if (err == NULL && px->state == PROXY_REPLYING)
-        pass_body(px, bytes);
-    return err;
+    px->undecided = bytes.n == 0 && must_see_body(px);
+    return px->undecided ? NULL : answer_begins(px, bytes);
 }
 
 /* The client has as much as may wait for it: the backend waits, too. Else it is read as far as
@@ -315,6 +344,11 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
     }
     if (protocol_status != FCGI_REQUEST_COMPLETE) {
         attempt_failed(px, BACKEND_PROTOCOL, "END_REQUEST says that the request was not served");
+        return;
+    }
+    const char *err = px->undecided ? answer_begins(px, STR("")) : NULL;
+    if (err != NULL) {
+        attempt_failed(px, BACKEND_PROTOCOL, err);
         return;
     }
     if (px->state == PROXY_SKIPPING) {
@@ -466,7 +500,7 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
 {
     const char *kind = px->head_too_large ? "too_large" : backend_error_name(error);
     note_server(px);
-    px->head_too_large = false;
+    px->head_too_large = px->undecided = false;
     detail = describe_failure(px, error, detail);
     flush_stderr(px);
     end_attempt(px, detail);

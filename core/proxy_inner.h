@@ -48,12 +48,15 @@ struct proxy {
     bool paused;    /* the backend is not read: the client has enough */
     bool body_ended;
     bool head_too_large; /* of the application's answer */
-    int error_status;    /* of the failure that on_error answers with a file; 0: none */
+    bool answer_has_body;
+    bool undecided;   /* its head is here; on_error wants to know whether a body follows */
+    int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct stream stream;
     struct stream_request stream_request;
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
+    struct headers cookies; /* of applications that have redirected the request */
     struct str cookie;      /* of the policy, for the answer */
     struct buf stderr_text; /* what STDERR has brought and the log has not had */
     double stderr_since;
@@ -88,6 +91,9 @@ void proxy_cut_response(struct proxy *px, const char *kind, int status, const ch
 void proxy_fail(struct proxy *px, const char *kind, int status, const char *reason);
 /* The same for what the log has not been told yet. */
 void proxy_fail_and_say(struct proxy *px, const char *kind, int status, const char *reason);
+/* The answer sets the cookies of applications that have sent the request on, too: once for each
+ * head in req.response. */
+void proxy_add_cookies(struct proxy *px);
 /* Does what px->next says, now that the application's answer is out of the way. */
 void proxy_go_on(struct proxy *px);
 

@@ -119,6 +119,7 @@ struct response {
     struct headers headers;
     int64_t content_length; /* -1: not known */
     bool unbuffered;        /* what the client does not take at once is not spooled */
+    bool with_cookies;      /* those of answers before it are among the headers */
     /* What the application asked of us. */
     struct str accel_redirect, sendfile; /* n = 0: nothing */
     struct str redirect;                 /* a Location of a path, without a status */

@@ -186,7 +186,8 @@ struct script_error {
     const char *kind; /* "connect", "timeout", ... */
     int status;       /* that the client gets otherwise */
     const char *message;
-    bool may_wait;
+    bool may_wait; /* false: an application's answer, whose head is in req->response, is at stake */
+    bool has_body; /* something follows that head */
 };
 
 /* on_error: call->replaced is set when it returned a decision, which is then req->decision. */

@@ -276,7 +276,7 @@ enum script_result script_format(struct script *s, struct request *req, struct s
 /* What on_error is told beside the request. */
 static void push_error(lua_State *L, const struct request *req, const struct script_error *error)
 {
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     lua_pushstring(L, error->kind);
     lua_setfield(L, -2, "kind");
     lua_pushinteger(L, error->status);
@@ -293,6 +293,17 @@ static void push_error(lua_State *L, const struct request *req, const struct scr
         script_push_str(L, req->server);
         lua_setfield(L, -2, "server");
     }
+}
+
+/* What is on the top of co is also told of the answer that shall be replaced, or not. */
+static void push_answer(struct script *s, lua_State *co, bool has_body)
+{
+    lua_pushboolean(co, has_body);
+    lua_setfield(co, -2, "has_body");
+    lua_rawgeti(co, LUA_REGISTRYINDEX, s->response_ref);
+    lua_getfield(co, -1, "headers");
+    lua_setfield(co, -3, "headers");
+    lua_pop(co, 1);
 }
 
 /* nil leaves the error as it is. */
@@ -322,10 +333,15 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     script_push_box(s, co, req, call);
     push_error(co, req, error);
     call->replaced = false;
-    enum script_result result =
-        error->may_wait
-            ? run_hook(s, co, 2, HOOK_ERROR, req, call, error_done)
-            : script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
+    enum script_result result;
+    if (error->may_wait) {
+        result = run_hook(s, co, 2, HOOK_ERROR, req, call, error_done);
+    } else {
+        script_open_view(s->response, req, NULL);
+        push_answer(s, co, error->has_body);
+        result = script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
+        script_close_view(s->response);
+    }
     return result == SCRIPT_DONE ? take_error(s, co, req, call) : result;
 }
 

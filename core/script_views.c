@@ -56,7 +56,7 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
         return &(*owner)->headers;
     }
     if (view->req == NULL)
-        luaL_error(L, "this response is gone: res.headers may only be used inside on_response");
+        luaL_error(L, "this response is gone: its headers may only be used inside the hook");
     *owner = view->req;
     return &view->req->response.headers;
 }

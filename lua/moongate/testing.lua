@@ -206,9 +206,10 @@ end
 ---@param kind string
 ---@param status integer what the client gets otherwise
 ---@param message string
+---@param answer? { headers: table, has_body: boolean } the application's, which shall be replaced
 ---@return moongate.testing.Out|nil out nil: on_error has nothing to say
 ---@return string|nil problem where on_error has failed
-local function ask_on_error(route, state, kind, status, message)
+local function ask_on_error(route, state, kind, status, message, answer)
   if not route.settings.hooks.on_error then
     return nil
   end
@@ -216,6 +217,9 @@ local function ask_on_error(route, state, kind, status, message)
   local err = { kind = kind, status = status, message = message, attempts = 0 }
   if d and d.backend and kind ~= "script" then -- then one server at least was asked
     err.attempts, err.backend, err.server = 1, d.backend, state.server
+  end
+  if answer then
+    err.headers, err.has_body = answer.headers, answer.has_body
   end
   local found, problem = simulate().decide(route.settings, "on_error", state.req, err)
   if not found then
@@ -328,17 +332,21 @@ end
 ---@param given table what `request` takes, or what it has returned
 ---@param status integer|nil default 200
 ---@param headers table<string, any>|nil of the application's answer
+---@param body string|nil of it
 ---@return moongate.testing.Out kind is "fastcgi" where the answer goes on to the client
-Route.respond = guarded(function(self, given, status, headers)
+Route.respond = guarded(function(self, given, status, headers, body)
   status = status or 200
   local list = header_list(headers)
   local state, asked = state_of(self, given)
   local d, problem = state.found.decision, nil
   if state.found.kind ~= "fastcgi" then
     misuse("no application is asked here, so none can answer")
-  elseif is_intercepted(d, status) then
+  end
+  local res = require("moongate.core").response(state.req, status, list)
+  if is_intercepted(d, status) then
     local out
-    out, problem = ask_on_error(self, state, "status", status, "the application's status")
+    out, problem = ask_on_error(self, state, "status", status, "the application's status",
+      { headers = res.headers, has_body = body ~= nil and body ~= "" })
     if out then
       return out
     end
@@ -348,7 +356,6 @@ Route.respond = guarded(function(self, given, status, headers)
     out[key] = value
   end
   states[out] = state
-  local res = require("moongate.core").response(state.req, status, list)
   if self.settings.hooks.on_response then
     local found, failed = simulate().decide(self.settings, "on_response", state.req, res)
     problem = problem or failed and headline(failed)

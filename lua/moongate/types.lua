@@ -171,6 +171,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field attempts integer how many servers were tried
 ---@field backend? string the last one
 ---@field server? string its address
+---@field headers? moongate.Headers with kind "status": of the application's answer
+---@field has_body? boolean with kind "status": whether that answer has a body
 
 --- What an application wrote to its standard error.
 ---@class moongate.Message

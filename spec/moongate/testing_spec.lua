@@ -217,6 +217,19 @@ describe("testing", function()
       assert.equal("fastcgi", route:respond({ url = "/x.php" }, 500, { ["X-A"] = "c" }).kind)
       assert.equal("fastcgi", route:respond({ url = "/x.php" }, 403).kind)
     end)
+
+    it("tells on_error what the answer is like", function()
+      local route = load('return { backend = "app", root = "/srv", intercept_errors = true }',
+        [[on_error = function(req, err)
+          if err.has_body then return nil end
+          return { status = err.status, body = tostring(err.headers["X-A"]) }
+        end]])
+      local out = route:respond({ url = "/x.php" }, 500, { ["X-A"] = "c" })
+      assert.equal("reply", out.kind)
+      assert.equal("c", out.body)
+      assert.equal("reply", route:respond({ url = "/x.php" }, 500, {}, "").kind)
+      assert.equal("fastcgi", route:respond({ url = "/x.php" }, 500, {}, "{}").kind)
+    end)
   end)
 
   describe("fail", function()

@@ -558,7 +558,7 @@ static void test_decision_params(void)
 
 struct answer {
     enum cgi_result result;
-    const char *err;
+    char err[512];
     char text[1024]; /* status, length, headers */
     char body[256];  /* what was left of the input */
 };
@@ -584,12 +584,13 @@ static struct answer feed(struct str text, size_t a, size_t b, size_t limit)
     const size_t cuts[] = {0, a, b, text.n};
     struct cgi_head head = {0};
     struct answer out = {.result = CGI_MORE};
+    const char *err = NULL;
     request_init(&req, memory, 64);
     for (int i = 0; i < 3 && out.result == CGI_MORE; i++) {
         size_t n = cuts[i + 1] - cuts[i];
         char *copy = test_copy(text.p + cuts[i], n);
         struct str in = {copy, n};
-        out.result = cgi_head_feed(&head, &req, &in, limit, &out.err);
+        out.result = cgi_head_feed(&head, &req, &in, limit, &err);
         if (out.result == CGI_MORE && !check_int((int64_t)in.n, 0))
             out.result = CGI_ERROR;
         size_t left = in.n; /* of this part; the parts behind it follow it */
@@ -599,6 +600,7 @@ static struct answer feed(struct str text, size_t a, size_t b, size_t limit)
         describe(&out, rest, left + text.n - cuts[i + 1]);
         free(rest);
     }
+    snprintf(out.err, sizeof out.err, "%s", err != NULL ? err : "");
     request_fini(&req);
     return out;
 }
@@ -609,7 +611,7 @@ static void check_answer(struct str text, const char *want, const char *body)
     struct answer whole = feed(text, text.n, text.n, 1000);
     if (want == NULL) {
         check_int(whole.result, CGI_ERROR);
-        check(whole.err != NULL && whole.err[0] != '\0');
+        check(whole.err[0] != '\0');
     } else if (check_int(whole.result, CGI_DONE)) {
         check_str(str_of(whole.text), want);
         check_str(str_of(whole.body), body);
@@ -622,8 +624,7 @@ static void check_answer(struct str text, const char *want, const char *body)
             if (!check_int(part.result, whole.result) ||
                 !check_str(str_of(part.text), whole.text) ||
                 (whole.result == CGI_DONE && !check_str(str_of(part.body), whole.body)) ||
-                (whole.result == CGI_ERROR &&
-                 !check_str(str_of(part.err != NULL ? part.err : ""), whole.err))) {
+                (whole.result == CGI_ERROR && !check_str(str_of(part.err), whole.err))) {
                 fprintf(stderr, "    cut at %zu and %zu\n", a, b);
                 return;
             }
@@ -672,6 +673,11 @@ static void test_answers(void)
         {"Status: OK\n\n", NULL, NULL},
         {"Status: -200\n\n", NULL, NULL},
         {"Status: +20\n\n", NULL, NULL},
+        {"Status: 404: Not Found\n\n", "404 -1|", ""},
+        {"Status: 404:\n\n", "404 -1|", ""},
+        {"Status: 404\tNot Found\n\n", "404 -1|", ""},
+        {"HTTP/1.1 404: Not Found\n\n", "404 -1|", ""},
+        {"Status: 404; Not Found\n\n", NULL, NULL},
         {"Status:\n\n", NULL, NULL},
         {"Status: 0x1F4\n\n", NULL, NULL},
         {"HTTP/1.1\n\n", NULL, NULL},
@@ -692,6 +698,21 @@ static void test_answers(void)
         {"Content-Length: 5 \n\n", "200 5|", ""},
         {"Content-Length: five\n\n", NULL, NULL},
         {"Content-Length:\n\n", NULL, NULL},
+        /* what may stand once: the first counts */
+        {"Content-Type: a/b\ncontent-type: c/d\n\n", "200 -1|Content-Type=a/b|", ""},
+        {"ETag: a\nX: y\nETag: b\nETag: c\n\n", "200 -1|ETag=a|X=y|", ""},
+        {"Date: a\nDate: b\n\n", "200 -1|Date=a|", ""},
+        {"Location: http://a/\nLocation: /b\n\n", "302 -1|Location=http://a/|", ""},
+        {"Last-Modified: a\nLast-Modified: b\n\n", "200 -1|Last-Modified=a|", ""},
+        {"Server: a\nServer: b\n\n", "200 -1|Server=a|", ""},
+        {"Expires: a\nExpires: b\n\n", "200 -1|Expires=a|", ""},
+        {"Age: 1\nAge: 2\n\n", "200 -1|Age=1|", ""},
+        {"Content-Disposition: a\nContent-Disposition: b\n\n", "200 -1|Content-Disposition=a|", ""},
+        {"Retry-After: 1\nRetry-After: 2\n\n", "200 -1|Retry-After=1|", ""},
+        {"Status: 404\nStatus: 500\n\n", "404 -1|", ""},
+        {"HTTP/1.1 404 x\nStatus: 500\n\n", "404 -1|", ""},
+        {"Vary: a\nVary: b\n\n", "200 -1|Vary=a|Vary=b|", ""},
+        {"Link: a\nLink: b\n\n", "200 -1|Link=a|Link=b|", ""},
         /* what is ours to say */
         {"Transfer-Encoding: chunked\nConnection: close\nKeep-Alive: x\nX: y\n\n", "200 -1|X=y|",
          ""},
@@ -735,6 +756,17 @@ static void test_answers(void)
     check_answer((struct str){"A\0: b\n\n", 7}, NULL, NULL);
     check_answer((struct str){"\0\n\n", 3}, NULL, NULL);
 
+    test("head: the line that is wrong is quoted, up to 100 bytes of it");
+    struct answer bad = feed(STR("A: b\r\nPHP\x01 hello\r\n\r\n"), 3, 9, 1000);
+    check_str(str_of(bad.err), "a header line without a colon: 'PHP\\x01 hello'");
+    bad = feed(STR("Status: fine\n\n"), 0, 0, 1000);
+    check_str(str_of(bad.err), "a status that is not a number from 200 to 599: 'Status: fine'");
+    char line[302];
+    memset(line, 'x', sizeof line);
+    line[300] = line[301] = '\n';
+    bad = feed((struct str){line, sizeof line}, 0, 0, 1000);
+    check_int((int64_t)strlen(bad.err), 31 + 100 + (int64_t)strlen("'' and more"));
+
     test("head: more is wanted until the empty line");
     static const char text[] = "Status: 200 OK\r\nA: b\r\n\r\n";
     for (size_t n = 0; n < sizeof text - 1; n++) {
@@ -755,7 +787,7 @@ static void test_limit(void)
         struct answer ok = feed((struct str){long_text, n + 1000}, a, a, n);
         struct answer bad = feed((struct str){long_text, n + 1000}, a, a, n - 1);
         if (!check_int(ok.result, CGI_DONE) || !check_int(bad.result, CGI_TOO_LARGE) ||
-            !check(bad.err != NULL)) {
+            !check(bad.err[0] != '\0')) {
             fprintf(stderr, "    cut at %zu\n", a);
             break;
         }

@@ -1,0 +1,220 @@
+-- Heads of applications that are not quite as they should be, and what becomes of what they say
+-- when something else is served in their place.
+
+local http = require("tests.support.http")
+local rig = require("tests.support.rig")
+local socket = require("socket")
+local stage = require("tests.support.stage")
+
+-- `header=` commands of the responder.
+local function headers(list)
+  local commands = {}
+  for i, line in ipairs(list) do
+    commands[i] = "header=" .. http.escape(line)
+  end
+  return table.concat(commands, "&")
+end
+
+describe("a head", function()
+  local r
+
+  setup(function()
+    r = rig.start({ backend = "keepalive = 1" })
+  end)
+
+  teardown(function() r:stop() end)
+
+  it("may have each of these once: the first counts, and the log says so", function()
+    for _, name in ipairs({ "Date", "ETag", "Last-Modified", "Expires", "Server", "Retry-After",
+      "Content-Disposition", "Age" }) do
+      local mark = r.server:mark()
+      local res = r:get(headers({ name .. ": first", name:lower() .. ": second" }))
+      assert.same({ "first" }, res:all(name))
+      r.server:wait_log("the header '" .. name:lower():gsub("%p", "%%%0")
+        .. "' came again: the first one counts", 3, mark)
+    end
+    local res = r:get("status=301&" .. headers({ "Location: http://a/", "Location: http://b/" }))
+    assert.same({ "http://a/" }, res:all("Location"))
+    assert.same({ "text/css" }, r:get("type=text/css&" .. headers({ "Content-Type: text/html" }))
+      :all("Content-Type"))
+    assert.equal(404, r:get("status=404&" .. headers({ "Status: 500" })).status)
+  end)
+
+  it("may have all others as often as it likes", function()
+    local res = r:get(headers({ "Set-Cookie: a=1", "Set-Cookie: b=2", "Vary: A", "Vary: B",
+      "WWW-Authenticate: Basic", "WWW-Authenticate: Digest" }))
+    assert.same({ "a=1", "b=2" }, res:all("Set-Cookie"))
+    assert.same({ "A", "B" }, res:all("Vary"))
+    assert.same({ "Basic", "Digest" }, res:all("WWW-Authenticate"))
+  end)
+
+  it("may have a status with a colon behind it", function()
+    assert.equal(404, r:get("status=" .. http.escape("404: Not Found")).status)
+  end)
+
+  it("that is broken is quoted in the log", function()
+    for commands, text in pairs({
+      ["head=no-colon"] = "a header line without a colon: 'this line has no colon'",
+      ["head=control"] = "a control byte in a header: 'X-Control: a\\x01b'",
+      ["head=nul"] = "a control byte in a header: 'X-Nul: a\\x00b'",
+      ["head=space"] = "a header name with a character that is not allowed: 'X Space: a'",
+      ["status=fine"] = "a status that is not a number from 200 to 599: 'Status: fine'",
+    }) do
+      local mark = r.server:mark()
+      assert.equal(502, r:get(commands).status)
+      r.server:wait_log(text:gsub("%p", "%%%0"), 3, mark)
+    end
+  end)
+end)
+
+-- A login that ends in a redirect of the server's own --------------------------------------------
+
+describe("the cookies of an answer that redirects within the server", function()
+  local r
+  local folder = stage.files({ ["file.txt"] = "a file\n" })
+
+  setup(function()
+    r = rig.start({
+      settings = [[on_response = function(req, res)
+        if req.args.Strip then res.headers["Set-Cookie"] = nil end
+        if req.args.Count then
+          res.headers["X-Cookies"] = tostring(#res.headers:all("Set-Cookie"))
+        end
+      end]],
+      on_request = ([[
+        if req.path == "/reply" then return { status = 200, body = "a reply\n" }
+        elseif req.path == "/redirect" then return { redirect = "/elsewhere" }
+        elseif req.path == "/file.txt" then return { root = %q } end
+        do return { backend = "app", docroot = "/srv/app", internal = { ["/in/"] = %q } } end
+      ]]):format(folder, folder),
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local function login(target)
+    return r:get(headers({ "Set-Cookie: session=1", "Set-Cookie: user=2", "X-Other: 3",
+      "Location: " .. target }))
+  end
+
+  for target, want in pairs({
+    ["/y.php?body=end"] = { 200, { "session=1", "user=2" } },
+    ["/y.php?" .. headers({ "Set-Cookie: own=3" })] = { 200, { "own=3", "session=1", "user=2" } },
+    ["/y.php?" .. headers({ "Set-Cookie: own=3", "Location: /z.php?x" })] =
+      { 200, { "own=3", "session=1", "user=2" } },
+    ["/y.php?Strip=1"] = { 200, {} },
+    ["/y.php?Count=1"] = { 200, { "session=1", "user=2" } },
+    ["/y.php?" .. headers({ "X-Accel-Redirect: /in/file.txt" })] =
+      { 200, { "session=1", "user=2" } },
+    ["/y.php?fail=close-before-head"] = { 502, { "session=1", "user=2" } },
+    ["/reply"] = { 200, { "session=1", "user=2" } },
+    ["/redirect"] = { 302, { "session=1", "user=2" } },
+    ["/file.txt"] = { 200, { "session=1", "user=2" } },
+  }) do
+    it("are in the last answer: " .. target, function()
+      local res = login(target)
+      assert.equal(want[1], res.status)
+      local cookies = res:all("Set-Cookie")
+      table.sort(cookies)
+      assert.same(want[2], cookies)
+      assert.is_nil(res.headers["x-other"])
+      if target:find("Count") then
+        assert.equal("2", res.headers["x-cookies"])
+      end
+    end)
+  end
+end)
+
+-- on_error may look before it replaces ------------------------------------------------------------
+
+describe("an answer that is intercepted", function()
+  local r
+
+  setup(function()
+    r = rig.start({
+      backend = [[keepalive = 1, read_timeout = "2s"]],
+      on_request = [[do
+        return { backend = "app", docroot = "/srv/app", intercept_errors = { 404, 500 } }
+      end]],
+      settings = [[on_error = function(req, err)
+        if err.kind ~= "status" then
+          assert(err.headers == nil and err.has_body == nil)
+          return nil
+        end
+        local type = err.headers["Content-Type"]
+        if req.args.Look then
+          for name in err.headers:each() do assert(#name > 0) end
+          return { status = 200, body = ("%s %s"):format(type, tostring(err.has_body)) }
+        elseif not err.has_body then
+          return { status = err.status, body = "a page of ours" }
+        end
+      end]],
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local CASES = {
+    -- commands, whether there is a body
+    { "body=", "false" },
+    { "body=&length", "false" },
+    { "body=x&length", "true" },
+    { "body=x", "true" },
+    { "body=x&record=1", "true" },
+    { "body=&eof", "false" },
+    { "body=x&body_delay=100", "true" },
+    { "body=&body_delay=50&end_delay=100", "false" },
+    { "size=100000&body_delay=50", "true" },
+    { "body=&stderr=oh&stderr_at=end", "false" },
+  }
+
+  for _, case in ipairs(CASES) do
+    it(("tells whether it has a body: %s"):format(case[1]), function()
+      local res = r:get("status=500&type=application/json&Look=1&" .. case[1])
+      assert.equal("application/json " .. case[2], res.body)
+      local usual = r:get("status=500&type=application/json&" .. case[1])
+      assert.equal(500, usual.status)
+      if case[2] == "false" then
+        assert.equal("a page of ours", usual.body)
+      else
+        assert.equal("application/json", usual.headers["content-type"])
+        assert.is_true(usual.body == (case[1]:find("size") and rig.pattern(100000) or "x"))
+      end
+    end)
+  end
+
+  it("is told of as it comes where no hook asks", function()
+    local plain = rig.start({
+      on_request = [[do return { backend = "app", docroot = "/x", intercept_errors = true } end]],
+    })
+    finally(function() plain:stop() end)
+    local client = http.open(plain.address)
+    client:send({ path = rig.target("status=404&body=late&body_delay=1500") })
+    assert.is_truthy(client.conn:read_until("\r\n\r\n", 1):find(" 404 ", 1, true))
+    client:close()
+  end)
+
+  it("is an error of another kind where it breaks off before its body", function()
+    assert.equal(502, r:get("status=500&fail=close-after-head&body_delay=50").status)
+    local begun = socket.gettime()
+    assert.equal(504, r:get("status=500&fail=hang-after-head").status)
+    assert.is_true(socket.gettime() - begun < 6)
+    assert.equal("hello\n", r:get("").body)
+  end)
+
+  it("has headers that are gone with the hook", function()
+    assert.equal(200, r:get("status=500&Look=1").status)
+    local other = rig.start({
+      on_request = [[
+        if kept then return { status = 200, body = tostring(kept["X-A"]) } end
+        do return { backend = "app", docroot = "/x", intercept_errors = true } end
+      ]],
+      settings = [[on_error = function(_, err) kept = err.headers end]],
+      before = "local kept",
+    })
+    finally(function() other:stop() end)
+    assert.equal(404, other:get("status=404").status)
+    assert.equal(500, other:get("").status)
+    other.server:wait_log("this response is gone")
+  end)
+end)
