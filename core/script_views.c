@@ -56,7 +56,8 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
         return &(*owner)->headers;
     }
     if (view->req == NULL)
-        luaL_error(L, "this response is gone: its headers may only be used inside the hook");
+        luaL_error(L, "this response is gone: res.headers and err.headers may only be used inside "
+                      "their hook");
     *owner = view->req;
     return &view->req->response.headers;
 }

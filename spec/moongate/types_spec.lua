@@ -199,8 +199,8 @@ describe("the classes are those of the code:", function()
   end)
 
   it("err", function()
-    assert_names(names_in("core/script_hooks.c", "static void push_error", "\n}\n",
-      'lua_setfield%(L, %-2, "([%w_]+)"%)'), "moongate.Error")
+    assert_names(names_in("core/script_hooks.c", "static void push_error", "/* nil leaves",
+      'lua_setfield%(%w+, %-%d, "([%w_]+)"%)'), "moongate.Error")
   end)
 
   it("log and its attempts", function()
