@@ -49,7 +49,12 @@ describe("a head", function()
   end)
 
   it("may have a status with a colon behind it", function()
-    assert.equal(404, r:get("status=" .. http.escape("404: Not Found")).status)
+    for text, reason in pairs({ ["404: Not Found"] = "Not Found", ["404:Gone"] = "Gone",
+      ["404:"] = "Not Found", ["404 Lost"] = "Lost" }) do
+      local res = r:get("status=" .. http.escape(text))
+      assert.equal(404, res.status)
+      assert.equal(reason, res.reason)
+    end
   end)
 
   it("that is broken is quoted in the log", function()
