@@ -51,18 +51,19 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = access addr arena backlog buf census cgi fcgi h1 ledger ledger_crowd range resolve \
+UNITS = access addr arena backlog buf census cgi date fcgi h1 ledger ledger_crowd range resolve \
         shared spool str uri
-links_access = access request arena str addr spool buf
+links_access = access date request arena str addr spool buf
 links_addr   = addr str
 links_arena  = arena str
 links_backlog = backlog spool buf str
 links_buf    = buf str
 links_census = census addr str
 links_cgi    = cgi request arena str addr spool buf
+links_date   = date str
 links_fcgi   = fcgi buf str
 links_h1     = h1 chunked request uri arena str addr spool buf
-links_resolve = resolve loop addr str
+links_resolve = resolve loop date addr str
 links_ledger = ledger ledger_lists ledger_servers str
 links_ledger_crowd = $(links_ledger)
 links_range  = range str

@@ -1,6 +1,8 @@
 /* access - see access.h. */
 #include "access.h"
 
+#include "date.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -104,7 +106,10 @@ static struct str local_time(double at)
     if (seconds != made) {
         struct tm tm;
         localtime_r(&seconds, &tm);
-        size = strftime(text, sizeof text, "%d/%b/%Y:%H:%M:%S %z", &tm);
+        char rest[24]; /* the month by name is not the locale's, which a script may change */
+        strftime(rest, sizeof rest, "/%Y:%H:%M:%S %z", &tm);
+        size = (size_t)snprintf(text, sizeof text, "%02d/%s%s", tm.tm_mday, date_month(tm.tm_mon),
+                                rest);
         made = seconds;
     }
     return (struct str){text, size};

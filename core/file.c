@@ -1,6 +1,7 @@
 /* file - see file.h. */
 #include "file.h"
 
+#include "date.h"
 #include "range.h"
 
 #include <errno.h>
@@ -208,25 +209,30 @@ struct str file_real_root(struct str root, double now)
 
 /* --- conditions --- */
 
-static struct str http_date(struct arena *a, time_t at)
-{
-    char text[40];
-    struct tm tm;
-    gmtime_r(&at, &tm);
-    size_t n = strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    return arena_copy(a, (struct str){text, n});
-}
+/* What conditions of a request are compared with. */
+struct validators {
+    struct str tag;
+    time_t modified; /* DATE_NONE: no date that says something */
+};
 
-/* IMF-fixdate only; other forms are as if the header was absent. -1 when it is no date. */
-static time_t parse_date(struct str text)
+/* Older than the web: a date that a build has put there (0, 1, ZIP's 1980, npm's 1985), not that of
+ * a change. */
+#define FIRST_DATE 631152000 /* 1990-01-01 */
+
+/* Strong (RFC 9110 §8.8): a change of the content changes the tag. Where the date is the same for
+ * every version of the file, its inode and the time when that was last written to stand for it. A
+ * date in the future is no Last-Modified, either (§8.8.2.1). */
+static struct validators validators_of(struct arena *a, const struct stat *st)
 {
-    struct tm tm = {0};
-    char copy[40];
-    if (text.n >= sizeof copy)
-        return -1;
-    snprintf(copy, sizeof copy, "%.*s", STR_FMT(text));
-    const char *end = strptime(copy, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-    return end != NULL && *end == '\0' ? timegm(&tm) : -1;
+    long long size = st->st_size, modified = st->st_mtim.tv_sec;
+    if (modified < FIRST_DATE)
+        return (struct validators){arena_printf(a, "\"%llx-%llx.%lx-%llx\"", (long long)st->st_ino,
+                                                (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec,
+                                                size),
+                                   DATE_NONE};
+    return (struct validators){
+        arena_printf(a, "\"%llx.%lx-%llx\"", modified, st->st_mtim.tv_nsec, size),
+        modified <= time(NULL) ? (time_t)modified : DATE_NONE};
 }
 
 /* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
@@ -244,24 +250,33 @@ static bool tag_matches(struct str list, struct str tag, bool weak)
     return false;
 }
 
-/* In the order of RFC 9110 §13.2.2. Returns 200, 304 or 412. */
-static int check_conditions(struct request *req, struct str tag, time_t modified)
+/* The date of a header; DATE_NONE without one. */
+static time_t date_of(const struct headers *h, enum header_id id)
+{
+    struct str value = headers_value(h, id);
+    return value.n > 0 ? date_parse(value, time(NULL)) : DATE_NONE;
+}
+
+/* In the order of RFC 9110 §13.2.2; dates count only where the file has one (§13.1.3, §13.1.4).
+ * Returns 200, 304 or 412. */
+static int check_conditions(struct request *req, const struct validators *own)
 {
     const struct headers *h = &req->headers;
+    bool dated = own->modified != DATE_NONE;
     struct str value = headers_joined(&req->arena, h, STR("If-Match"));
     time_t date;
     if (value.p != NULL) {
-        if (!tag_matches(value, tag, false))
+        if (!tag_matches(value, own->tag, false))
             return 412;
-    } else if ((date = parse_date(headers_value(h, HEADER_IF_UNMODIFIED_SINCE))) != -1) {
-        if (modified > date)
+    } else if (dated && (date = date_of(h, HEADER_IF_UNMODIFIED_SINCE)) != DATE_NONE) {
+        if (own->modified > date)
             return 412;
     }
     value = headers_joined(&req->arena, h, STR("If-None-Match"));
     if (value.p != NULL)
-        return tag_matches(value, tag, true) ? 304 : 200;
-    date = parse_date(headers_value(h, HEADER_IF_MODIFIED_SINCE));
-    return date != -1 && modified <= date ? 304 : 200;
+        return tag_matches(value, own->tag, true) ? 304 : 200;
+    date = dated ? date_of(h, HEADER_IF_MODIFIED_SINCE) : DATE_NONE;
+    return date != DATE_NONE && own->modified <= date ? 304 : 200;
 }
 
 /* --- the reply --- */
@@ -414,15 +429,19 @@ static void check_coding(struct headers *h, int fd, struct str name)
         headers_remove(h, STR("Content-Encoding"));
 }
 
-static void add_head(struct request *req, const struct stat *st, struct str path, struct str tag,
+static void add_head(struct request *req, struct str path, const struct validators *own,
                      const struct file *file)
 {
     const struct decision *d = &req->decision;
     struct arena *a = &req->arena;
     struct headers *h = &req->response.headers;
     headers_add(a, h, STR("Content-Type"), file_type(path));
-    headers_add(a, h, STR("Last-Modified"), http_date(a, st->st_mtime));
-    headers_add(a, h, STR("ETag"), tag);
+    if (own->modified != DATE_NONE) {
+        char *date = arena_bytes(a, DATE_LENGTH + 1);
+        date_format(own->modified, date);
+        headers_add(a, h, STR("Last-Modified"), (struct str){date, DATE_LENGTH});
+    }
+    headers_add(a, h, STR("ETag"), own->tag);
     headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
     if (d->cache_control.n > 0)
         headers_add(a, h, STR("Cache-Control"), d->cache_control);
@@ -435,12 +454,14 @@ static void add_head(struct request *req, const struct stat *st, struct str path
 
 /* If-Range: the whole file where it is not the one that the client has a part of. The tag is
  * compared strongly; a date must be the file's own, and of a second that is over. */
-static bool range_holds(struct request *req, struct str tag, time_t modified)
+static bool range_holds(struct request *req, const struct validators *own)
 {
     struct str value = headers_joined(&req->arena, &req->headers, STR("If-Range"));
-    if (value.p == NULL || str_eq(value, tag))
+    if (value.p == NULL || str_eq(value, own->tag))
         return true;
-    return modified != -1 && parse_date(value) == modified && modified < time(NULL);
+    time_t now = time(NULL);
+    return own->modified != DATE_NONE && date_parse(value, now) == own->modified &&
+           own->modified < now;
 }
 
 static struct str content_range(struct arena *a, const struct range *r, uint64_t size)
@@ -480,7 +501,7 @@ static void add_piece(struct request *req, struct file *file, uint64_t at, uint6
 }
 
 /* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
-static int choose_pieces(struct request *req, struct str tag, time_t modified, uint64_t size,
+static int choose_pieces(struct request *req, const struct validators *own, uint64_t size,
                          struct file *file)
 {
     struct arena *a = &req->arena;
@@ -489,7 +510,7 @@ static int choose_pieces(struct request *req, struct str tag, time_t modified, u
     unsigned count;
     struct str range =
         req->method_id == METHOD_GET ? headers_joined(a, &req->headers, STR("Range")) : STR_NONE;
-    enum range_answer answer = range.p != NULL && range_holds(req, tag, modified)
+    enum range_answer answer = range.p != NULL && range_holds(req, own)
                                    ? range_parse(range, size, ranges, &count)
                                    : RANGE_WHOLE;
     if (answer == RANGE_NONE) {
@@ -514,16 +535,15 @@ static int choose_pieces(struct request *req, struct str tag, time_t modified, u
 static int reply_with(struct request *req, const struct stat *st, struct str path,
                       struct file *file, const char **reason)
 {
-    struct str tag = arena_printf(&req->arena, "\"%llx.%lx-%llx\"", (long long)st->st_mtim.tv_sec,
-                                  st->st_mtim.tv_nsec, (long long)st->st_size);
-    int status = check_conditions(req, tag, st->st_mtime);
+    struct validators own = validators_of(&req->arena, st);
+    int status = check_conditions(req, &own);
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
     }
-    add_head(req, st, path, tag, file);
+    add_head(req, path, &own, file);
     if (status == 200)
-        status = choose_pieces(req, tag, st->st_mtime, (uint64_t)st->st_size, file);
+        status = choose_pieces(req, &own, (uint64_t)st->st_size, file);
     if (status == 416)
         *reason = "the range lies outside the file";
     req->response.status = status;

@@ -1,9 +1,10 @@
 /* loop - see loop.h. */
 #include "loop.h"
 
+#include "date.h"
+
 #include <stdlib.h>
 #include <sys/random.h>
-#include <time.h>
 
 #define KEEP_BLOCKS 256
 
@@ -81,12 +82,10 @@ struct str loop_date(struct loop *loop)
     ev_tstamp now = ev_now(loop->ev);
     if (now >= loop->date_at + 1 || now < loop->date_at) {
         time_t seconds = (time_t)now;
-        struct tm tm;
-        gmtime_r(&seconds, &tm);
-        strftime(loop->date, sizeof loop->date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+        date_format(seconds, loop->date);
         loop->date_at = (ev_tstamp)seconds;
     }
-    return (struct str){loop->date, 29};
+    return (struct str){loop->date, DATE_LENGTH};
 }
 
 /* splitmix64 of Steele, Lea and Flood: a full period, seeded from the kernel. */

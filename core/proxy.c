@@ -121,6 +121,7 @@ static void error_page(struct proxy *px, int status)
     if (status == 503)
         headers_add(a, &req->response.headers, STR("Retry-After"), STR("5"));
     req->response.content_length = (int64_t)page.n;
+    headers_fill(a, &req->response.headers, &px->standing);
     proxy_begin_response(px);
     proxy_send_body(px, page);
     proxy_end_response(px);
@@ -227,6 +228,7 @@ static void reply_decision(struct proxy *px)
                     STR("text/plain; charset=utf-8"));
     if (d->status != 204 && d->status != 304)
         req->response.content_length = (int64_t)d->body.n;
+    headers_fill(&req->arena, &req->response.headers, &px->standing);
     proxy_begin_response(px);
     proxy_send_body(px, d->body);
     proxy_end_response(px);
@@ -264,6 +266,7 @@ static void reply_file(struct proxy *px)
     req->response.with_cookies = px->next == NEXT_FILE; /* the decision's headers have them */
     if (px->error_status > 0 && status == 200)
         req->response.status = px->error_status; /* a page for the error, as nginx's error_page */
+    headers_fill(&req->arena, &req->response.headers, &px->standing);
     proxy_begin_response(px);
     if (file.fd >= 0 && !px->skip_body)
         px->ops->file(px->front, file.fd, file.pieces, file.piece_count);
@@ -291,10 +294,12 @@ void proxy_cut_response(struct proxy *px, const char *kind, int status, const ch
 
 static void take_decision(struct proxy *px, enum script_result result)
 {
-    if (result == SCRIPT_DONE)
+    if (result == SCRIPT_DONE) {
+        px->standing = px->req.decision.headers;
         carry_out(px);
-    else
+    } else {
         proxy_fail(px, "script", 500, "on_request failed");
+    }
 }
 
 static void ask_on_request(struct proxy *px)

@@ -195,6 +195,15 @@ static bool must_see_body(const struct proxy *px)
            script_has(px->generation->script, HOOK_ERROR);
 }
 
+/* Those of the decisions take the place of the application's own. */
+static void add_headers(struct proxy *px)
+{
+    struct request *req = &px->req;
+    headers_merge(&req->arena, &req->response.headers, &px->standing);
+    if (req->decision.headers.list != px->standing.list) /* on_error's decision has its own */
+        headers_merge(&req->arena, &req->response.headers, &req->decision.headers);
+}
+
 static const char *head_complete(struct proxy *px, bool has_body)
 {
     struct request *req = &px->req;
@@ -208,6 +217,8 @@ static const char *head_complete(struct proxy *px, bool has_body)
                                     STR_FMT(px->head.again))
                            .p);
     proxy_add_cookies(px);
+    if (req->response.redirect.n == 0)
+        add_headers(px);
     if (px->cookie.n > 0 && req->response.redirect.n == 0)
         headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), px->cookie);
     if (req->response.redirect.n > 0) {

@@ -56,9 +56,10 @@ struct proxy {
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
-    struct headers cookies; /* of applications that have redirected the request */
-    struct str cookie;      /* of the policy, for the answer */
-    struct buf stderr_text; /* what STDERR has brought and the log has not had */
+    struct headers cookies;  /* of applications that have redirected the request */
+    struct headers standing; /* of on_request's decision: they hold for whatever is answered */
+    struct str cookie;       /* of the policy, for the answer */
+    struct buf stderr_text;  /* what STDERR has brought and the log has not had */
     double stderr_since;
     struct deadline again; /* an overloaded backend is asked again */
     double busy_since;

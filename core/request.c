@@ -144,6 +144,48 @@ void headers_merge(struct arena *a, struct headers *to, const struct headers *fr
         headers_add(a, to, from->list[i].name, from->list[i].value);
 }
 
+/* Is it about the content that it came with, and how long that may be kept (RFC 9110 §8, RFC 9111)?
+ */
+static bool is_of_content(struct str name)
+{
+    static const char *const names[] = {
+        "Content-Type",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Disposition",
+        "Content-Location",
+        "Content-Range",
+        "Content-MD5",
+        "Content-Digest",
+        "Repr-Digest",
+        "Digest",
+        "Cache-Control",
+        "Expires",
+        "Pragma",
+        "Age",
+        "ETag",
+        "Last-Modified",
+        "Accept-Ranges",
+        "Location",
+        "Set-Cookie",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+void headers_fill(struct arena *a, struct headers *to, const struct headers *from)
+{
+    unsigned own = to->count;
+    for (unsigned i = 0; i < from->count; i++) {
+        const struct header *header = &from->list[i];
+        struct headers before = {.list = to->list, .count = own};
+        if (headers_get(&before, header->name) == NULL && !is_of_content(header->name))
+            headers_add(a, to, header->name, header->value);
+    }
+}
+
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name)
 {
     struct str value = STR_NONE;

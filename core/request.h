@@ -211,6 +211,9 @@ void headers_remove(struct headers *h, struct str name);
 /* Puts `from` in the place of what `to` has under the same names. Set-Cookie is added, since each
  * one stands for itself. */
 void headers_merge(struct arena *a, struct headers *to, const struct headers *from);
+/* Adds what of `from` has a name that `to` has not, but for what describes a content: that is
+ * another one here. */
+void headers_fill(struct arena *a, struct headers *to, const struct headers *from);
 /* All values of a name as one: joined by ", ", Cookie by "; ". STR_NONE when absent. */
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name);
 /* Value of a known header, empty when absent. */

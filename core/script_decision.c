@@ -64,7 +64,7 @@ static const struct {
     {"docroot", KEY_DOCROOT, FASTCGI},
     {"file", KEY_FILE, FILES},
     {"hash_key", KEY_HASH_KEY, FASTCGI},
-    {"headers", KEY_HEADERS, FILES | REPLY | REDIRECT},
+    {"headers", KEY_HEADERS, FASTCGI | FILES | REPLY | REDIRECT},
     {"index", KEY_INDEX, FILES},
     {"ini", KEY_INI, FASTCGI},
     {"intercept_errors", KEY_INTERCEPT_ERRORS, FASTCGI},

@@ -5,6 +5,7 @@
 local addr = require("moongate.addr")
 local describe = require("moongate.describe")
 local docroot = require("moongate.docroot")
+local headers_of = require("moongate.headers")
 local ini = require("moongate.ini")
 local internal = require("moongate.internal")
 local suggest = require("moongate.suggest")
@@ -22,6 +23,14 @@ local SLASH = 47
 local NOT_FOUND = { status = 404 }
 
 -- The request's path ------------------------------------------------------------------------------
+
+--- The answer where a decision leads to nothing.
+local function not_found(d)
+  if type(d.headers) ~= "table" then
+    return NOT_FOUND
+  end
+  return { status = 404, headers = headers_of.standing(d.headers) }
+end
 
 --- The script and path info of a path below the site.
 ---@return string|nil script nil where a script is asked for below a plain file
@@ -77,7 +86,7 @@ local function fastcgi(req, d, backend, fs, hook)
   if prefix then
     path = strip_prefix(path, prefix)
     if not path then
-      return NOT_FOUND -- the site lies below the prefix, this request does not
+      return not_found(d) -- the site lies below the prefix, this request does not
     end
   end
   local root, within = d.root, d.within
@@ -95,7 +104,7 @@ local function fastcgi(req, d, backend, fs, hook)
   local path_info
   script, path_info = split(path, root, within, backend.profile == "generic", fs)
   if not script then
-    return NOT_FOUND
+    return not_found(d)
   end
   if d.path_info ~= nil then
     path_info = d.path_info ~= "" and d.path_info or nil
@@ -130,7 +139,7 @@ local function try(req, d, fs)
       return nil, candidate == path .. "/" and element == "$path/" and path or candidate
     end
   end
-  return NOT_FOUND
+  return not_found(d)
 end
 
 --- Is `try` a list that `try` can walk? If not, `problem` says why.
@@ -440,6 +449,7 @@ local KINDS = {
       send_timeout = duration, read_timeout = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
+      headers = headers,
       ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
     },
   },

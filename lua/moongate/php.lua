@@ -9,6 +9,7 @@
 local describe = require("moongate.describe")
 local docroot = require("moongate.docroot")
 local filesystem = require("moongate.fs")
+local headers = require("moongate.headers")
 local registry = require("moongate.registry")
 local site_options = require("moongate.php.options")
 local suggest = require("moongate.suggest")
@@ -19,9 +20,6 @@ local M = {}
 
 local byte, find, match = string.byte, string.find, string.match
 local SLASH = 47
-
-local FORBIDDEN = { status = 403 }
-local NOT_FOUND = { status = 404 }
 
 -- Bounds of what a site remembers; when one is reached the memory starts anew.
 local MAX_DECISIONS = 1000
@@ -161,6 +159,7 @@ function Site:run(req, values, script, path_info)
     backend = backend, root = values.root, docroot = values.docroot, within = values.within,
     strip = strip, params = values.params, ini = values.ini, tenant = values.tenant,
     script = strip and strip .. script or script, path_info = path_info,
+    headers = self.options.headers,
   }
   if shareable then
     self:remember(backend, script, d)
@@ -170,19 +169,25 @@ end
 
 -- Files and folders -------------------------------------------------------------------------------
 
+--- Adds what holds for files to a decision.
+function Site:about_files(d)
+  for key, value in pairs(self.options.static or {}) do
+    d[key] = value
+  end
+  d.headers = self.file_headers
+end
+
 --- The decision that serves a file.
 ---@param path string below the root
 function Site:file(req, values, path)
   if docroot.is_source(path, self.scripts) then
     explain("php.site: %s is almost a script, and no source is served: 403", path)
-    return FORBIDDEN
+    return self.forbidden
   elseif not self.dynamic and path == req.path then
     return self.file_decision
   end
   local d = { root = values.root, within = values.within, path = path }
-  for key, value in pairs(self.options.static or {}) do
-    d[key] = value
-  end
+  self:about_files(d)
   return d
 end
 
@@ -192,9 +197,9 @@ end
 ---@return table|nil d nil where files are not for this site to serve
 function Site:serve(req, values, path, trusted, checked)
   if not checked and self:refuses(path) then
-    return FORBIDDEN
+    return self.forbidden
   elseif docroot.is_script(path, self.scripts) then
-    return (trusted or self:may_run(path)) and self:run(req, values, path, nil) or NOT_FOUND
+    return (trusted or self:may_run(path)) and self:run(req, values, path, nil) or self.not_found
   elseif self.options.static == false then
     return nil
   end
@@ -210,6 +215,7 @@ function Site:folder(req, values, path)
       status = 301,
       redirect = url.escape_path((values.strip or "") .. path) .. "/"
         .. (query and query ~= "" and "?" .. query or ""),
+      headers = self.standing,
     }
   end
   local index = self.index
@@ -250,7 +256,7 @@ function Site:search(req, values, path)
     end
   end
   self:doubt_root(values.root)
-  return NOT_FOUND
+  return self.not_found
 end
 
 --- After a 404: is the root there at all? Said at most once in a second.
@@ -306,7 +312,7 @@ end
 function Site:decide(req)
   local values, path = self:values(req), req.path
   if not values then
-    return NOT_FOUND
+    return self.not_found
   end
   local strip = values.strip
   if strip then
@@ -316,23 +322,23 @@ function Site:decide(req)
     path = docroot.strip(path, strip)
     if not path then
       explain("php.site: the path does not begin with '%s' ('strip'): 404", strip)
-      return NOT_FOUND
+      return self.not_found
     end
   end
   if has_dotfile(path) then
     explain("php.site: dotfiles are not served: 403")
-    return FORBIDDEN
+    return self.forbidden
   elseif self:refuses(path) then
-    return FORBIDDEN
+    return self.forbidden
   end
   local script, path_info =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
   if not script then
     return self:search(req, values, path)
   elseif path_info and self:refuses(script) then
-    return FORBIDDEN
+    return self.forbidden
   elseif not self:may_run(script) then
-    return NOT_FOUND
+    return self.not_found
   end
   return self:run(req, values, script, path_info)
 end
@@ -380,17 +386,21 @@ function M.site(options, fs, time)
   for _, key in ipairs(VALUES) do
     dynamic = dynamic or type(own[key]) == "function"
   end
+  local file_headers = headers.merged(own.headers,
+    type(own.static) == "table" and own.static.headers or nil)
+  local standing = headers.standing(file_headers)
   local site = setmetatable({
     options = own, dynamic = dynamic, source = place, fs = fs, time = time or os.time,
     scripts = own.scripts or docroot.SCRIPTS, index = own.index or { "index.php", "index.html" },
     never = type(own.never) == "string" and { own.never } or own.never or {},
-    allows = site_options.run(own), try = site_options.try(own),
+    allows = site_options.run(own), try = site_options.try(own, standing),
+    file_headers = file_headers, standing = standing,
+    forbidden = { status = 403, headers = standing },
+    not_found = { status = 404, headers = standing },
     decisions = {}, remembered = 0, version_memory = { count = 0, folders = {} },
   }, Site)
   site.file_decision = { root = own.root, within = own.within }
-  for key, value in pairs(own.static or {}) do
-    site.file_decision[key] = value
-  end
+  site:about_files(site.file_decision)
   setmetatable(site.file_decision, SHARED)
   site:register()
   local rule = { text = "php.site", source = place }

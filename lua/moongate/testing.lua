@@ -113,6 +113,24 @@ local function header_list(headers)
   return list
 end
 
+--- The application's headers, where the decision has put its own in their place.
+local function with_standing(list, standing)
+  local names, merged = {}, {}
+  for _, header in ipairs(standing) do
+    local name = header[1]:lower()
+    names[name] = name ~= "set-cookie"
+  end
+  for _, header in ipairs(list) do
+    if not names[header[1]:lower()] then
+      merged[#merged + 1] = header
+    end
+  end
+  for _, header in ipairs(standing) do
+    merged[#merged + 1] = header
+  end
+  return merged
+end
+
 --- A table of headers, repeated ones as lists.
 local function header_table(list)
   local headers, names = setmetatable({}, ANY_CASE), {}
@@ -342,7 +360,8 @@ Route.respond = guarded(function(self, given, status, headers, body)
   if state.found.kind ~= "fastcgi" then
     misuse("no application is asked here, so none can answer")
   end
-  local res = require("moongate.core").response(state.req, status, list)
+  local res = require("moongate.core").response(state.req, status,
+    with_standing(list, header_list(d.headers)))
   if is_intercepted(d, status) then
     local out
     out, problem = ask_on_error(self, state, "status", status, "the application's status",

@@ -242,6 +242,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
 ---@field internal? table<string, string> prefix -> folder, for X-Accel-Redirect
 ---@field role? "responder"
+---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
 
 --- The answer is a file.
 ---@class moongate.File
@@ -251,8 +252,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field within? string|string[] where real paths must lie, default `root`
 ---@field index? string|string[] what to look for in a folder, default { "index.html" }
 ---@field try? (string|moongate.Decision)[] "$path", "$path/", "/index.html"; a decision as the last
----@field headers? moongate.HeaderTable to add to the answer
----@field cache_control? string
+---@field headers? moongate.HeaderTable of every answer, also where there is no such file
+---@field cache_control? string of the file
 
 --- The answer is here.
 ---@class moongate.Reply
@@ -447,13 +448,14 @@ M.files["moongate.php"] = [==[
 ---@field scripts? string[] extensions that run, default { ".php" }
 ---@field run? string|string[] only these scripts may be named in a URL: a list, or a pattern
 ---@field never? string|string[] patterns of paths and scripts that are 403
+---@field headers? moongate.HeaderTable of every answer of the site
 ---@field static? moongate.Static|false for files
 ---@field versions? table<string, string> version -> backend
 ---@field version? string|fun(req: moongate.Request): string? a version, or ".php-version"
 
 ---@class moongate.Static
 ---@field cache_control? string
----@field headers? moongate.HeaderTable
+---@field headers? moongate.HeaderTable of every answer that is not a script's
 
 local php = {}
 

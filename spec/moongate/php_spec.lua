@@ -72,6 +72,36 @@ describe("php.site", function()
         decide({ static = { cache_control = "no-cache" } }, "/docs/"))
     end)
 
+    it("and other answers get the headers that the site says", function()
+      local site = { ["X-A"] = "1", ["X-B"] = "1", ["Cache-Control"] = "no-cache" }
+      local static = { headers = { ["x-b"] = "2", ["Content-Type"] = "text/x" } }
+      local own = { ["X-A"] = "1", ["x-b"] = "2" }
+      local all = { ["X-A"] = "1", ["x-b"] = "2", ["Cache-Control"] = "no-cache",
+        ["Content-Type"] = "text/x" }
+      local options = { headers = site, static = static, front = "/index.php" }
+      assert.same({ root = "/srv", headers = all }, decide(options, "/style.css"))
+      assert.same({ root = "/srv", path = "/docs/index.html", headers = all },
+        decide(options, "/docs/"))
+      assert.same(all, decide({ root = function() return "/srv" end, headers = site,
+        static = static }, "/style.css").headers)
+      assert.same(site, decide(options, "/about.php").headers)
+      assert.same(site, decide(options, "/about.php/x").headers)
+      assert.same(site, decide(options, "/nothing").headers)
+      assert.same({ status = 301, redirect = "/docs/", headers = own }, decide(options, "/docs"))
+      options.front = nil
+      assert.same({ status = 404, headers = own }, decide(options, "/nothing"))
+      assert.same({ status = 403, headers = own }, decide(options, "/.git/config"))
+      options.try = { "$path", 410 }
+      assert.same({ status = 410, headers = own }, decide(options, "/nothing"))
+      options.try = { "$path", { redirect = "/", headers = { ["X-A"] = "3" } } }
+      assert.same({ redirect = "/", headers = { ["X-A"] = "3", ["X-B"] = "1",
+        ["Cache-Control"] = "no-cache" } }, decide(options, "/nothing"))
+      options.try = { "$path", { close = true } }
+      assert.same({ close = true }, decide(options, "/nothing"))
+      assert.same({ status = 404, headers = { ["X-A"] = "1", ["X-B"] = "1" } },
+        decide({ headers = site, static = false }, "/style.css"))
+    end)
+
     it("are not there where static is false", function()
       assert.same(NOT_FOUND, decide({ static = false }, "/style.css"))
       assert.same(runs("/index.php"),

@@ -19,6 +19,66 @@ return {
 local SMALL, LARGE = "small.txt", "large.bin"
 local content = { [SMALL] = rig.bytes(1000), [LARGE] = rig.bytes(3000000), ["empty.txt"] = "" }
 
+describe("headers of a decision", function()
+  local s, root
+
+  setup(function()
+    root = stage.files({ ["a.txt"] = "0123456789", ["folder/index.html"] = "the index",
+      [".hidden"] = "hidden", ["app.php"] = "<?php", ["errors/gone.html"] = "a page" })
+    s = server.start({ route = ([[
+      local root = %q
+      local headers = { ["X-Mine"] = "yes", ["Access-Control-Allow-Origin"] = "*",
+        ["Content-Security-Policy"] = "default-src 'self'", Link = { "</a>", "</b>" },
+        ["Cache-Control"] = "max-age=9", ["Content-Type"] = "text/x-mine" }
+      local decisions = {
+        try = { root = root, try = { "$path", "/nothing" }, headers = headers },
+        down = { backend = "down", headers = headers },
+        replaced = { backend = "down", headers = headers },
+        reply = { status = 410, headers = headers },
+        shut = { backend = "down", strip = "/other", headers = headers },
+      }
+      return { control = false, backends = { down = "unix:/nonexistent/x.sock" },
+        on_request = function(req)
+          local name = req.args.decision
+          return decisions[name] or { root = root, headers = headers }
+        end,
+        on_error = function(req)
+          return req.args.decision == "replaced" and { root = root, path = "/errors/gone.html" }
+            or nil
+        end }]]):format(root) })
+  end)
+
+  teardown(function() s:stop() end)
+
+  it("hold for whatever is answered", function()
+    for _, case in ipairs({
+      { 200, "/a.txt" }, { 404, "/nothing" }, { 403, "/.hidden" }, { 403, "/app.php" },
+      { 404, "/errors/" }, { 200, "/folder/" }, { 301, "/folder" }, { 405, "/a.txt", "POST" },
+      { 204, "/a.txt", "OPTIONS" }, { 404, "/nothing", "HEAD" },
+      { 416, "/a.txt", "GET", { Range = "bytes=99-" } },
+      { 206, "/a.txt", "GET", { Range = "bytes=0-1" } },
+      { 412, "/a.txt", "GET", { ["If-Match"] = '"x"' } },
+      { 304, "/a.txt", "GET", { ["If-None-Match"] = "*" } },
+      { 404, "/a.txt/?decision=try" }, { 503, "/?decision=down" }, { 503, "/?decision=replaced" },
+      { 404, "/x?decision=shut" },
+    }) do
+      local res = http.request(s.address, { path = case[2], method = case[3], headers = case[4] })
+      local what = ("%s %s"):format(case[3] or "GET", case[2])
+      assert.equal(case[1], res.status, what)
+      assert.equal("yes", res.headers["x-mine"], what)
+      assert.equal("*", res.headers["access-control-allow-origin"], what)
+      assert.equal("default-src 'self'", res.headers["content-security-policy"], what)
+      assert.same({ "</a>", "</b>" }, res:all("link"), what)
+      -- Of what describes the content nothing holds for another one.
+      local own = case[1] < 300 and case[1] ~= 204 or case[1] == 304
+      assert.equal(own and "max-age=9" or nil, res.headers["cache-control"], what)
+      if not own and case[3] ~= "OPTIONS" and case[1] ~= 301 then
+        assert.matches("^text/html", res.headers["content-type"], what)
+      end
+    end
+  end)
+end)
+
 describe("a folder that a decision names without a slash", function()
   it("shows its index where the client's path has the slash, and leads there where it has none",
     function()
@@ -244,6 +304,56 @@ describe("a file", function()
     assert.equal("", get("empty.txt", {}).body)
   end)
 
+  it("is the same by a date in each of its formats", function()
+    for date, status in pairs({
+      ["Sun, 02 Feb 2020 02:02:02 GMT"] = 304, ["Sunday, 02-Feb-20 02:02:02 GMT"] = 304,
+      ["Sun Feb  2 02:02:02 2020"] = 304, ["Sunday, 02-Feb-20 02:02:01 GMT"] = 200,
+      ["Sun Feb  2 02:02:01 2020"] = 200, ["Sun Feb  2 02:02:02 2020 GMT"] = 200,
+      ["2020-02-02T02:02:02Z"] = 200,
+    }) do
+      assert.equal(status, get(SMALL, { ["If-Modified-Since"] = date }).status, date)
+    end
+    for date, status in pairs({
+      ["Sunday, 02-Feb-20 02:02:02 GMT"] = 200, ["Sun Feb  2 02:02:01 2020"] = 412,
+    }) do
+      assert.equal(status, get(SMALL, { ["If-Unmodified-Since"] = date }).status, date)
+    end
+    assert.equal(206, get(SMALL, { Range = "bytes=0-1",
+      ["If-Range"] = "Sun Feb  2 02:02:02 2020" }).status)
+  end)
+
+  it("whose date a build has made up is another one when it is replaced", function()
+    local path, link = root .. "/built.txt", root .. "/next.txt"
+    for _, date in ipairs({ "@0", "@1", "@-1", "1980-01-01T00:00:00Z", "1985-10-26T08:15:00Z" }) do
+      local function write(name, text)
+        process.write_file(name, text)
+        assert.equal(0, process.run({ argv = { "touch", "-d", date, name } }).code)
+      end
+      write(path, "version 1")
+      local first = get("built.txt", {})
+      assert.equal("version 1", first.body)
+      assert.is_nil(first.headers["last-modified"], date)
+      assert.equal(304, get("built.txt", { ["If-None-Match"] = first.headers.etag }).status)
+      assert.equal(206, get("built.txt", { Range = "bytes=0-1",
+        ["If-Range"] = first.headers.etag }).status)
+      write(link, "version 2") -- another inode
+      assert.is_true(os.rename(link, path))
+      local second = get("built.txt", { ["If-None-Match"] = first.headers.etag,
+        ["If-Modified-Since"] = "Sun, 02 Feb 2020 02:02:02 GMT" })
+      assert.equal(200, second.status, date)
+      assert.equal("version 2", second.body)
+      write(path, "version 3") -- the same inode
+      assert.equal("version 3", get("built.txt", {
+        ["If-None-Match"] = second.headers.etag }).body, date)
+      assert.equal(200, get("built.txt", {
+        ["If-Modified-Since"] = "Thu, 01 Jan 1970 00:00:01 GMT" }).status)
+      assert.equal(200, get("built.txt", {
+        ["If-Unmodified-Since"] = "Wed, 01 Jan 1969 00:00:00 GMT" }).status)
+      assert.equal(200, get("built.txt", { Range = "bytes=0-1",
+        ["If-Range"] = "Thu, 01 Jan 1970 00:00:01 GMT" }).status)
+    end
+  end)
+
   it("of a second that is not over has no date to go by", function()
     stage.write(root, { ["new.txt"] = "0123456789" })
     -- In the future it stays so, however long this takes.
@@ -253,7 +363,8 @@ describe("a file", function()
     local function status(condition)
       return get("new.txt", { Range = "bytes=0-1", ["If-Range"] = condition }).status
     end
-    assert.equal(200, status(head["last-modified"]))
+    assert.is_nil(head["last-modified"]) -- RFC 9110, section 8.8.2.1
+    assert.equal(200, status("Thu, 01 Jan 2099 00:00:00 GMT"))
     assert.equal(206, status(head.etag))
   end)
 

@@ -632,6 +632,37 @@ return {
   end)
 end)
 
+describe("headers of a site", function()
+  it("hold for PHP's answers, files, pages of our own and failures", function()
+    local fpm = php.start({ pages = "tests/pages", children = 1 })
+    finally(function() fpm:stop() end)
+    stage.write(fpm.root, { [".env"] = "SECRET=1\n" })
+    local gate = server.start({ route = ([[
+      local php = require("moongate.php")
+      local headers = { ["Strict-Transport-Security"] = "max-age=1", ["X-From"] = "the site" }
+      local site = php.site { root = %q, backend = "app", headers = headers,
+        static = { headers = { ["X-Static"] = "yes" }, cache_control = "max-age=9" } }
+      local down = php.site { root = %q, backend = "down", headers = headers }
+      return { control = false,
+        backends = { app = %q, down = "unix:/nonexistent/x.sock" },
+        on_request = function(req) return req.args.down and down(req) or site(req) end }]])
+      :format(fpm.root, fpm.root, fpm.address) })
+    finally(function() gate:stop() end)
+    for path, want in pairs({
+      ["/hello.php"] = { 200 }, ["/send.php?header=X-Other&value=x"] = { 200 },
+      ["/style.css"] = { 200, true }, ["/nothing"] = { 404, true }, ["/folder"] = { 301, true },
+      ["/.env"] = { 403, true }, ["/hello.php?down=1"] = { 503 },
+    }) do
+      local res = http.get(gate.address, path)
+      assert.equal(want[1], res.status, path)
+      assert.same({ "max-age=1" }, res:all("strict-transport-security"), path)
+      assert.same({ "the site" }, res:all("x-from"), path) -- send.php says another
+      assert.equal(want[2] and "yes" or nil, res.headers["x-static"], path)
+      assert.equal(path == "/style.css" and "max-age=9" or nil, res.headers["cache-control"], path)
+    end
+  end)
+end)
+
 describe("PHP-FPM that is not there", function()
   it("is 503, explained in the log, until it is back", function()
     local fpm = php.start({ pages = "tests/pages" })

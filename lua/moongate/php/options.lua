@@ -3,6 +3,7 @@
 
 local decision = require("moongate.decision")
 local describe = require("moongate.describe")
+local headers = require("moongate.headers")
 local suggest = require("moongate.suggest")
 local sorted_keys = require("moongate.keys").sorted
 
@@ -13,7 +14,7 @@ local SLASH = 47
 local KEYS = {
   backend = true, root = true, docroot = true, within = true, strip = true, params = true,
   ini = true, tenant = true, front = true, try = true, index = true, scripts = true, run = true,
-  never = true, static = true, versions = true, version = true,
+  never = true, headers = true, static = true, versions = true, version = true,
 }
 local STATIC = { cache_control = true, headers = true }
 
@@ -36,6 +37,7 @@ local TYPES = {
   scripts = { { table = true }, "a list of extensions such as \".php\"" },
   run = { { string = true, table = true }, "a list of scripts, or a pattern" },
   never = { { string = true, table = true }, "a list of patterns" },
+  headers = { { table = true }, "a table of headers" },
   static = { { table = true, boolean = true }, "a table, or false" },
   versions = { { table = true }, "a table from version to backend" },
   version = {
@@ -129,7 +131,7 @@ end
 
 --- What will stand in every decision is checked before the first one.
 local function decision_problem(options)
-  for _, key in ipairs({ "docroot", "within", "params", "ini", "tenant", "backend" }) do
+  for _, key in ipairs({ "docroot", "within", "params", "ini", "tenant", "backend", "headers" }) do
     local value = M.folders(options[key])
     local problem = value ~= nil and type(value) ~= "function"
       and decision.key_problem("fastcgi", key, value)
@@ -181,6 +183,25 @@ function M.problem(options)
     or version_problem(options)
 end
 
+--- The decision that ends `try`, with the headers of the site.
+---@param item integer|table
+---@param options table
+---@param standing table|nil headers of an answer of the site's own
+---@return table
+local function answer(item, options, standing)
+  if type(item) == "number" then
+    return { status = item, headers = standing }
+  elseif item.close or not options.headers then
+    return item
+  end
+  local copy = {}
+  for key, value in pairs(item) do
+    copy[key] = value
+  end
+  copy.headers = headers.merged(options.headers, item.headers)
+  return copy
+end
+
 ---@class moongate.Try
 ---@field literal string|nil a path to look for
 ---@field suffix string|nil what to look for behind the request's path ("" and "/" are usual)
@@ -189,8 +210,9 @@ end
 
 --- The elements of `try`, read once.
 ---@param options table
+---@param standing table|nil headers of an answer of the site's own
 ---@return moongate.Try[]
-function M.try(options)
+function M.try(options, standing)
   local list = options.try or { "$path", "$path/", options.front or nil }
   local elements = {}
   for i, item in ipairs(list) do
@@ -200,7 +222,7 @@ function M.try(options)
         literal = not suffix and item or nil, suffix = suffix, folder = item:byte(-1) == SLASH,
       }
     else
-      elements[i] = { answer = type(item) == "number" and { status = item } or item }
+      elements[i] = { answer = answer(item, options, standing) }
     end
   end
   return elements
