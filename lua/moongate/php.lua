@@ -167,6 +167,20 @@ function Site:run(req, values, script, path_info)
   return d
 end
 
+--- Is there a dotfile on this path? `.well-known` is none. Asked of what is on disk: a path that only
+--- the application knows may have any name.
+local function has_dotfile(path)
+  local at = find(path, "/.", 1, true)
+  while at do
+    if not match(path, "^%.well%-known%f[/%z]", at + 1) then
+      explain("php.site: %s: dotfiles are neither served nor run: 403", path)
+      return true
+    end
+    at = find(path, "/.", at + 1, true)
+  end
+  return false
+end
+
 -- Files and folders -------------------------------------------------------------------------------
 
 --- Adds what holds for files to a decision.
@@ -245,6 +259,9 @@ function Site:search(req, values, path)
       candidate = candidate or path .. suffix
       found = self.fs.probe(values.root, candidate, values.within)
     end
+    if suffix and (found == "file" or found == "directory") and has_dotfile(candidate) then
+      return self.forbidden
+    end
     local d
     if element.folder and found == "directory" then
       d = self:folder(req, values, candidate)
@@ -272,18 +289,6 @@ function Site:doubt_root(root)
 end
 
 -- A request ---------------------------------------------------------------------------------------
-
---- Is there a dotfile on this path? `.well-known` is none.
-local function has_dotfile(path)
-  local at = find(path, "/.", 1, true)
-  while at do
-    if not match(path, "^%.well%-known%f[/%z]", at + 1) then
-      return true
-    end
-    at = find(path, "/.", at + 1, true)
-  end
-  return false
-end
 
 --- Is a path one that this site never gives out?
 function Site:refuses(path)
@@ -325,17 +330,14 @@ function Site:decide(req)
       return self.not_found
     end
   end
-  if has_dotfile(path) then
-    explain("php.site: dotfiles are not served: 403")
-    return self.forbidden
-  elseif self:refuses(path) then
+  if self:refuses(path) then
     return self.forbidden
   end
   local script, path_info =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
   if not script then
     return self:search(req, values, path)
-  elseif path_info and self:refuses(script) then
+  elseif has_dotfile(script) or path_info and self:refuses(script) then
     return self.forbidden
   elseif not self:may_run(script) then
     return self.not_found

@@ -14,6 +14,8 @@ describe("php.site", function()
       "/srv/index.php", "/srv/about.php", "/srv/style.css", "/srv/blog/index.php",
       "/srv/docs/index.html", "/srv/empty/", "/srv/uploads/evil.php", "/srv/uploads/cat.jpg",
       "/srv/old.PHP", "/srv/dot.php.", "/srv/.git/config", "/srv/.well-known/acme", "/srv/a.jpg",
+      "/srv/.git/x.php", "/srv/.env", "/srv/docs/.x/index.html", "/srv/.well-known-not/acme",
+      "/srv/.well-known/.git/config", "/srv/.well-known/x.php",
       "/srv/both/index.php", "/srv/both/index.html", "/srv/404.php", "/srv/50% off/index.php",
     })
   end)
@@ -108,15 +110,30 @@ describe("php.site", function()
         decide({ static = false, front = "/index.php" }, "/style.css"))
     end)
 
-    it("with a dot in front are 403, there or not", function()
-      assert.same(FORBIDDEN, decide({}, "/.git/config"))
-      assert.same(FORBIDDEN, decide({}, "/.env"))
-      assert.same(FORBIDDEN, decide({ front = "/index.php" }, "/a/.hidden/b"))
+    it("with a dot in front are 403", function()
+      for _, options in ipairs({ {}, { front = "/index.php" } }) do
+        for _, path in ipairs({ "/.git/config", "/.git/", "/.git", "/.git/x.php", "/.git/x.php/y",
+          "/.env", "/docs/.x/index.html", "/docs/.x/", "/docs/.x" }) do
+          assert.same(FORBIDDEN, decide(options, path), path)
+        end
+      end
+      assert.same(FORBIDDEN, decide({ try = { "$path.html", "/index.php" } }, "/docs/.x/index"))
+    end)
+
+    it("with a dot in front that are not there are the application's", function()
+      assert.same(NOT_FOUND, decide({}, "/.nothing"))
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/a/.hidden/b"))
+      assert.same(runs("/index.php"), decide({ front = "/index.php" }, "/.env/x"))
+      assert.same(runs("/about.php", "/dav/.hidden"), decide({}, "/about.php/dav/.hidden"))
+      assert.same(runs("/about.php", "/.git/config"), decide({}, "/about.php/.git/config"))
+      assert.same(runs("/about.php", "/x.php/.env"), decide({ run = { "/about.php" } },
+        "/about.php/x.php/.env"))
     end)
 
     it("in .well-known are served", function()
       assert.same({ root = "/srv" }, decide({}, "/.well-known/acme"))
       assert.same(FORBIDDEN, decide({}, "/.well-known-not/acme"))
+      assert.same(runs("/.well-known/x.php", "/.y"), decide({}, "/.well-known/x.php/.y"))
       assert.same(FORBIDDEN, decide({}, "/.well-known/.git/config"))
     end)
   end)

@@ -461,6 +461,17 @@ describe("PHP-FPM", function()
       end
     end)
 
+    it("of which only the application knows may have a dot in front", function()
+      for _, method in ipairs({ "GET", "PUT", "DELETE" }) do
+        local res = http.request(gate.address, { method = method,
+          path = "/server.php/dav/u/.hidden/.git/x" })
+        assert.equal(200, res.status)
+        assert.equal("/dav/u/.hidden/.git/x", fields(res.body).PATH_INFO)
+      end
+      assert.equal(403, get("/.env").status)
+      assert.equal(404, get("/.nothing").status)
+    end)
+
     it("are not run as scripts by a made up PATH_INFO", function()
       for _, path in ipairs({ "/text.txt/x.php", "/style.css/hello.php" }) do
         assert.equal(404, get(path).status, path)

@@ -271,8 +271,9 @@ describe("moongate explain", function()
     for _, case in ipairs({
       { "/secret/x", "/secret/x fits 'secret' of 'never': 403" },
       { "/index.php", "/index.php is not among the scripts of 'run': 404" },
-      { "/.git/x", "dotfiles are not served: 403" },
+      { "/.git/x", "/.git/x: dotfiles are neither served nor run: 403" },
     }) do
+      core.existing["/srv/.git/x"] = "file"
       local _, stdout = explain([[return { backends = { app = ":9000" },
         on_request = require("moongate.php").site { root = "/srv", backend = "app",
         run = { "/x.php" }, never = "secret" } }]], case[1])
