@@ -37,7 +37,17 @@ static const char *split(struct str text, struct str *host, bool *bracketed, uin
     return NULL;
 }
 
-static const char *look_up(const char *host, uint16_t port, struct addr *out)
+static bool is_among(const struct addr *list, unsigned count, const struct addr *a)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (addr_compare(&list[i], a) == 0)
+            return true;
+    return false;
+}
+
+/* A hosts file may have an address of a name twice. */
+static const char *look_up(const char *host, uint16_t port, struct addr list[ADDR_MOST],
+                           unsigned *count)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found;
     char service[8];
@@ -45,18 +55,23 @@ static const char *look_up(const char *host, uint16_t port, struct addr *out)
     int code = getaddrinfo(host, service, &hints, &found);
     if (code != 0)
         return gai_strerror(code);
-    memcpy(&out->sa, found->ai_addr, found->ai_addrlen);
-    out->len = found->ai_addrlen;
+    *count = 0;
+    for (const struct addrinfo *a = found; a != NULL && *count < ADDR_MOST; a = a->ai_next)
+        if (addr_from(&list[*count], a->ai_addr, a->ai_addrlen) &&
+            !is_among(list, *count, &list[*count]))
+            ++*count;
     freeaddrinfo(found);
-    return NULL;
+    return *count > 0 ? NULL : "the name has no address";
 }
 
-const char *addr_resolve(const char *text, struct addr *out)
+const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsigned *count)
 {
+    struct addr *out = &list[0];
     struct str s = str_of(text), host;
     uint64_t port;
     bool bracketed;
     memset(out, 0, sizeof *out);
+    *count = 1;
     if (str_starts(s, STR("unix:")))
         return parse_unix(str_skip(s, 5), out);
     const char *err = split(s, &host, &bracketed, &port);
@@ -82,7 +97,16 @@ const char *addr_resolve(const char *text, struct addr *out)
         out->len = sizeof out->in6;
         return NULL;
     }
-    return look_up(name, (uint16_t)port, out);
+    return look_up(name, (uint16_t)port, list, count);
+}
+
+const char *addr_resolve(const char *text, struct addr *out)
+{
+    struct addr list[ADDR_MOST];
+    unsigned count;
+    const char *bad = addr_resolve_all(text, list, &count);
+    *out = list[0];
+    return bad;
 }
 
 static bool may_be_in_name(char c)

@@ -28,11 +28,14 @@ struct peer {
     uint8_t family;
 };
 
-enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128 };
+enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128, ADDR_MOST = 16 };
 
 /* `host:port`, `[v6]:port`, `:port`, `*:port` or `unix:/path`. A host name is looked up (blocking:
  * call it at load, not while serving); its first address counts. Returns NULL or what is wrong. */
 const char *addr_resolve(const char *text, struct addr *out);
+/* The same with all addresses of a host name, each once, in the resolver's order, up to ADDR_MOST;
+ * *count says how many. */
+const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsigned *count);
 
 /* Does this ADDR hold a host name, as in "db.internal:9000", and not a number or a unix path? Then
  * `host` (a slice of text) and `port` say which; both may be NULL. False for what is no ADDR. */

@@ -18,18 +18,15 @@ static int wait_for(int fd, int events, double timeout)
     return n > 0 ? p.revents : 0;
 }
 
-static int open_connection(const struct dial *d, const char **err)
+static int connect_to(const struct addr *addr, double timeout, const char **err)
 {
-    struct addr addr;
     int code = 0;
     socklen_t size = sizeof code;
-    *err = addr_resolve(d->address, &addr);
-    if (*err != NULL)
-        return -1;
-    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0 || (connect(fd, &addr.sa, addr.len) != 0 && errno != EINPROGRESS)) {
+    *err = NULL;
+    int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || (connect(fd, &addr->sa, addr->len) != 0 && errno != EINPROGRESS)) {
         *err = errno == EAGAIN ? "its listen queue is full" : strerror(errno);
-    } else if (wait_for(fd, POLLOUT, d->timeout) == 0) {
+    } else if (wait_for(fd, POLLOUT, timeout) == 0) {
         *err = "no connection within the time";
     } else if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &size) == 0 && code != 0) {
         *err = strerror(code);
@@ -38,6 +35,20 @@ static int open_connection(const struct dial *d, const char **err)
         close(fd);
         fd = -1;
     }
+    return fd;
+}
+
+/* The addresses of a name are tried in turn. */
+static int open_connection(const struct dial *d, const char **err)
+{
+    struct addr list[ADDR_MOST];
+    unsigned count;
+    int fd = -1;
+    *err = addr_resolve_all(d->address, list, &count);
+    if (*err != NULL)
+        return -1;
+    for (unsigned i = 0; i < count && fd < 0; i++)
+        fd = connect_to(&list[i], d->timeout, err);
     return fd;
 }
 

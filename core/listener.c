@@ -205,12 +205,17 @@ const char *listener_open(const struct listen_spec *spec, int *fds, unsigned cou
     return describe(spec, &addr, err);
 }
 
+static const char *written(const struct listen_spec *spec)
+{
+    return spec->given != NULL ? spec->given : spec->address;
+}
+
 /* Which one of the first `count` is the same as the one behind them, in other words; -1: none. */
 static int same_as(const struct listen_spec *specs, const struct addr *addrs, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         if (addrs[i].len > 0 && addr_compare(&addrs[i], &addrs[count]) == 0 &&
-            strcmp(specs[i].address, specs[count].address) != 0)
+            strcmp(written(&specs[i]), written(&specs[count])) != 0)
             return (int)i;
     return -1;
 }
@@ -230,7 +235,7 @@ const char *listener_twice(const struct listen_spec *specs, unsigned count)
         if (other >= 0)
             snprintf(message, sizeof message,
                      "can't listen on both %.200s and %.200s: they are the same address",
-                     specs[other].address, specs[i].address);
+                     written(&specs[other]), written(&specs[i]));
     }
     free(addrs);
     return other >= 0 ? message : NULL;

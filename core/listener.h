@@ -12,8 +12,9 @@
 
 /* What to listen on, as the loader reports it. */
 struct listen_spec {
-    char *address; /* as the script wrote it */
-    char *name;    /* what req.listener says */
+    char *address; /* no name: 127.0.0.1:80, [::1]:80 or unix:/path */
+    char *given;   /* as the script wrote it; NULL where that is the same */
+    char *name;    /* what req.listener says; "": the address */
     int backlog;
     bool control; /* commands of operators come here: moongate.control answers */
 };

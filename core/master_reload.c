@@ -235,7 +235,7 @@ static void keep_what_stays(struct master *m)
     }
     if (strcmp(r->plan.control, m->plan.control) != 0) {
         note(r, "'control' can't be changed by a reload: restart it");
-        copy(r->plan.control, sizeof r->plan.control, m->plan.control);
+        plan_keep_control(&r->plan, &m->plan);
     }
     if (r->plan.workers > m->capacity) {
         note(r, "there is room for fewer workers until a restart");

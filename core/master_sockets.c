@@ -78,6 +78,7 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
         abort();
     l->spec = *spec;
     l->spec.address = strdup(spec->address);
+    l->spec.given = NULL;
     l->spec.name = strdup(spec->name);
     l->next = spec;
     const char *err = open_slots(l, slots);

@@ -15,6 +15,8 @@
 #define MESSAGE_MAX  16384      /* of a failure: more than a line of the log takes */
 #define FILES_FOLLOW '\1'       /* behind the message of a failure */
 
+static char message[512];
+
 /* --- the loader's side --- */
 
 __attribute__((noreturn)) static void say_failure(int out, const char *text, const char *files)
@@ -40,6 +42,85 @@ static struct script *load_script(const struct loader_config *config, struct tri
         return script_new(config->route, err);
     *trial = trial_new(config->route, config->generation, config->shared, err);
     return *trial != NULL ? trial_script(*trial) : NULL;
+}
+
+/* An address of a name that this machine does not have: IPv6 is switched off, or a hosts file
+ * has another machine's. */
+static bool is_elsewhere(struct addr addr)
+{
+    int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    addr_set_port(&addr, 0);
+    bool elsewhere =
+        fd < 0 ? errno == EAFNOSUPPORT
+               : bind(fd, &addr.sa, addr.len) != 0 && (errno == EADDRNOTAVAIL || errno == ENODEV);
+    if (fd >= 0)
+        close(fd);
+    return elsewhere;
+}
+
+/* The addresses of a name that can be had; all of them, so that opening them says why not, where
+ * none can. Returns how many, or 0 and *bad. */
+static unsigned look_up(const char *given, struct addr list[ADDR_MOST], const char **bad)
+{
+    char text[ADDR_TEXT_SIZE];
+    unsigned count, kept = 0;
+    *bad = addr_resolve_all(given, list, &count);
+    if (*bad != NULL)
+        return 0;
+    bool elsewhere[ADDR_MOST];
+    for (unsigned i = 0; i < count; i++)
+        kept += !(elsewhere[i] = is_elsewhere(list[i]));
+    if (kept == 0 || kept == count)
+        return count;
+    kept = 0;
+    for (unsigned i = 0; i < count; i++)
+        if (!elsewhere[i])
+            list[kept++] = list[i];
+        else
+            log_info("%s: %s is no address of this machine; it is left out", given,
+                     addr_text(&list[i], text));
+    return kept;
+}
+
+/* The lines with the addresses of all names that are to be listened on. They are looked up here
+ * since that may take its time, and the master waits for nobody. Ends the process where one has
+ * none. */
+static void write_addresses(int out, const char *report, FILE *lines)
+{
+    struct addr list[ADDR_MOST];
+    unsigned listeners = 0;
+    for (const char *line = report; line != NULL; line = strchr(line, '\n')) {
+        char key[16], given[300], text[ADDR_TEXT_SIZE];
+        const char *bad = NULL;
+        line += line != report;
+        if (sscanf(line, "%15[^\t\n]\t%299[^\t\n]", key, given) != 2 ||
+            (strcmp(key, "listen") != 0 && strcmp(key, "control") != 0))
+            continue;
+        bool is_name = addr_is_name(given, NULL, NULL) && strcmp(given, "off") != 0;
+        unsigned count = is_name ? look_up(given, list, &bad) : 1;
+        listeners += strcmp(key, "listen") == 0 ? count : 0;
+        if (bad == NULL && listeners > PLAN_ROUTE)
+            bad = "with all addresses of the names there are more than can be listened on";
+        if (bad != NULL) {
+            snprintf(message, sizeof message, "can't listen on %s: %s", given, bad);
+            say_failure(out, message, report);
+        }
+        for (unsigned i = 0; is_name && i < count; i++)
+            fprintf(lines, "address\t%s\t%s\n", given, addr_text(&list[i], text));
+    }
+}
+
+static void say_report(int out, const char *report)
+{
+    char *addresses = NULL;
+    size_t size;
+    FILE *lines = open_memstream(&addresses, &size);
+    if (lines == NULL)
+        abort();
+    write_addresses(out, report, lines);
+    fclose(lines);
+    dprintf(out, "%s%s", addresses, report);
+    free(addresses);
 }
 
 static void load(const struct loader_config *config, pid_t master, int out)
@@ -68,19 +149,50 @@ static void load(const struct loader_config *config, pid_t master, int out)
     bad = trial != NULL ? trial_start(trial) : NULL;
     if (bad != NULL)
         say_failure(out, bad, report);
-    dprintf(out, "%s", report);
+    say_report(out, report);
     _exit(0);
 }
 
 /* --- the report --- */
 
-void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
-                 bool control)
+static void add_listener(struct plan *plan, struct listen_spec spec)
 {
     if (plan->listen_count == PLAN_LISTENERS)
         return;
-    plan->listen[plan->listen_count++] = (struct listen_spec){
-        .address = strdup(address), .name = strdup(name), .backlog = backlog, .control = control};
+    spec.address = strdup(spec.address);
+    spec.given = spec.given != NULL ? strdup(spec.given) : NULL;
+    spec.name = strdup(spec.name);
+    plan->listen[plan->listen_count++] = spec;
+}
+
+void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
+                 bool control)
+{
+    struct listen_spec spec = {
+        .address = (char *)address, .name = (char *)name, .backlog = backlog, .control = control};
+    bool is_name = false;
+    for (unsigned i = 0; i < plan->address_count; i++) {
+        if (strcmp(plan->addresses[i].given, address) != 0)
+            continue;
+        is_name = true;
+        spec.address = plan->addresses[i].address;
+        spec.given = (char *)address;
+        spec.name = (char *)(name[0] != '\0' ? name : address);
+        add_listener(plan, spec);
+    }
+    if (!is_name)
+        add_listener(plan, spec);
+}
+
+static void add_address(struct plan *plan, const char *given, const char *address)
+{
+    struct plan_address *list =
+        realloc(plan->addresses, (plan->address_count + 1) * sizeof *plan->addresses);
+    if (list == NULL)
+        abort();
+    plan->addresses = list;
+    list[plan->address_count++] =
+        (struct plan_address){.given = strdup(given), .address = strdup(address)};
 }
 
 static void copy(char *out, size_t size, const char *text)
@@ -104,7 +216,9 @@ static void take_line(struct plan *plan, const char *key, char *rest)
     char *fields[4] = {"", "", "", ""};
     for (int i = 0; i < 4 && rest != NULL; i++)
         fields[i] = strsep(&rest, "\t");
-    if (strcmp(key, "listen") == 0) {
+    if (strcmp(key, "address") == 0) {
+        add_address(plan, fields[0], fields[1]);
+    } else if (strcmp(key, "listen") == 0) {
         plan_listen(plan, fields[0], fields[3], atoi(fields[2]), false);
     } else if (strcmp(key, "workers") == 0) {
         plan->workers = (unsigned)atoi(fields[0]);
@@ -152,12 +266,28 @@ static void read_plan(struct plan *plan, char *report)
         plan->workers = PLAN_WORKERS;
 }
 
+void plan_keep_control(struct plan *plan, const struct plan *from)
+{
+    copy(plan->control, sizeof plan->control, from->control);
+    for (unsigned i = 0; i < from->address_count; i++)
+        if (strcmp(from->addresses[i].given, from->control) == 0)
+            add_address(plan, from->addresses[i].given, from->addresses[i].address);
+}
+
 void plan_free(struct plan *plan)
 {
     for (unsigned i = 0; i < plan->listen_count; i++) {
         free(plan->listen[i].address);
+        free(plan->listen[i].given);
         free(plan->listen[i].name);
     }
+    for (unsigned i = 0; i < plan->address_count; i++) {
+        free(plan->addresses[i].given);
+        free(plan->addresses[i].address);
+    }
+    free(plan->addresses);
+    plan->addresses = NULL;
+    plan->address_count = 0;
     for (unsigned i = 0; i < plan->file_count; i++)
         free(plan->files[i]);
     free(plan->ini);

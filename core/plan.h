@@ -15,9 +15,16 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#define PLAN_LISTENERS 65 /* 64 of the route (moongate.settings), and the control listener */
+#define PLAN_ROUTE     64 /* addresses that a route may listen on, as in moongate.settings */
+#define PLAN_LISTENERS (PLAN_ROUTE + ADDR_MOST) /* and those of the control listener */
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024
+
+/* An address of a name that is to be listened on. */
+struct plan_address {
+    char *given; /* "localhost:8080" */
+    char *address;
+};
 
 struct plan {
     struct listen_spec listen[PLAN_LISTENERS];
@@ -33,13 +40,17 @@ struct plan {
     int watch;               /* 1, 0, or -1: as the terminal says */
     char *files[PLAN_FILES]; /* that the route has loaded */
     unsigned file_count;
+    struct plan_address *addresses; /* of all names among the listeners' addresses */
+    unsigned address_count;
     char *ini;  /* which settings of PHP its servers are sent: for the next loader; NULL: none */
     char *note; /* what the operator is to know, once it serves; NULL: nothing */
 };
 
-/* Adds a listener. */
+/* Adds a listener; one for each address where it is given by a name. */
 void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
                  bool control);
+/* The control listener is where it is in the other plan. */
+void plan_keep_control(struct plan *plan, const struct plan *from);
 void plan_free(struct plan *plan);
 
 /* A loader that runs. */

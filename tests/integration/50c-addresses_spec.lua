@@ -4,6 +4,7 @@
 local http = require("tests.support.http")
 local load = require("tests.support.load")
 local net = require("tests.support.net")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local socket = require("socket")
@@ -98,10 +99,10 @@ describe("an address", function()
   end)
 
   it("is not had twice in different words", function()
-    local twice = '"localhost:PORT", "127.0.0.1:PORT"'
+    local twice = '"127.0.0.1:PORT", "localhost:PORT"'
     start('"127.0.0.1:PORT"')
     local message = s:reload_fails(listening(twice))
-    assert.matches("both localhost:%d+ and 127%.0%.0%.1:%d+: they are the same address", message)
+    assert.matches("both 127%.0%.0%.1:%d+ and localhost:%d+: they are the same address", message)
     assert.equal("hello", http.get(loopback, "/").body)
     s:stop()
     s:rewrite(listening(twice))
@@ -131,5 +132,125 @@ describe("an address", function()
     assert.matches("beside a listener of this instance that is there already; restart it",
       s:reload_fails(listening('":PORT"')))
     assert.equal("hello", http.get(loopback, "/").body)
+  end)
+end)
+
+-- The words that give a program a hosts file of its own; nil where that is not permitted, as in a
+-- container.
+local function with_hosts(text)
+  local dir = process.tempdir("hosts")
+  process.write_file(dir .. "/hosts", text)
+  local launcher = { "unshare", "--mount", "sh", "-c",
+    ('mount --bind %s/hosts /etc/hosts && exec "$@"'):format(dir), "sh" }
+  local probe = { unpack(launcher) }
+  probe[#probe + 1] = "true"
+  return process.run({ argv = probe }).code == 0 and launcher or nil
+end
+
+describe("a name that is listened on", function()
+  -- As Debian writes it. Where this process can't be given it, the system's own names count.
+  local STOCK = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n"
+  local launcher, port, addresses
+
+  -- The addresses of localhost that a socket can have here.
+  local function usable(hosts)
+    local list = {}
+    for _, host in ipairs({ "127.0.0.1", "::1" }) do
+      local probe = socket.bind(host, 0)
+      if probe and hosts:find("\n" .. host .. "%s+localhost%f[%s]") then
+        list[#list + 1] = (host:find(":") and "[%s]:%d" or "%s:%d"):format(host, port)
+      end
+      if probe then
+        probe:close()
+      end
+    end
+    return list
+  end
+
+  before_each(function()
+    port = free_port()
+    launcher = with_hosts(STOCK)
+    addresses = usable("\n" .. (launcher and STOCK or process.read_file("/etc/hosts")))
+    assert.truthy(#addresses > 0)
+  end)
+
+  local function start(options)
+    options.launcher, options.address = launcher, "127.0.0.1:" .. port
+    local s = server.start(options)
+    finally(function() s:stop() end)
+    return s
+  end
+
+  local function answers(word)
+    for _, address in ipairs(addresses) do
+      poll.wait(function() -- each worker switches in a turn of its own
+        return http.get(address, "/").headers.listener == word
+      end, word .. " at " .. address)
+    end
+  end
+
+  it("is so at each of its addresses", function()
+    local s = start({ own = true, route = route(("'localhost:%d'"):format(port)) })
+    answers("localhost:" .. port)
+    for _, address in ipairs(addresses) do
+      assert.truthy(s:errors():find("http://" .. address, 1, true), s:errors())
+    end
+  end)
+
+  it("may be given on the command line", function()
+    start({ own = true, route = route("':1'"), args = { "--listen", "localhost:" .. port } })
+    answers("localhost:" .. port)
+  end)
+
+  it("is compared by its addresses in a reload: some stay, the others come and go", function()
+    local name = ("{ address = 'localhost:%d', name = 'name' }"):format(port)
+    local number = ("{ address = '127.0.0.1:%d', name = 'number' }"):format(port)
+    local s = start({ own = true, route = route(number) })
+    s:reload(route(name))
+    answers("name")
+    s:reload(route(number))
+    for i, address in ipairs({ unpack(addresses) }) do
+      if address:sub(1, 4) ~= "127." then
+        poll.wait(function() return not net.try_connect(address) end, address .. " to be closed")
+        table.remove(addresses, i)
+      end
+    end
+    answers("number")
+  end)
+
+  it("is where commands come in as well", function()
+    local control = "localhost:" .. net.free_port()
+    local text = route(("'127.0.0.1:%d'"):format(port)):gsub("control = false",
+      ("control = %q"):format(control))
+    local s = start({ own = true, route = text })
+    for i = 1, #addresses do
+      local place = addresses[i]:gsub("%d+$", control:match("%d+$"))
+      local result = server.command({ "status", "--control", place })
+      assert.equal(0, result.code, result.stderr)
+    end
+    -- A change of it waits for a restart: until then commands come in where they did.
+    s:reload((text:gsub('control = "[^"]+"', "control = '127.0.0.1:1'")))
+    assert.equal(0, server.command({ "status", "--control", control }).code)
+  end)
+
+  it("may have an address that this machine doesn't have: it is left out", function()
+    launcher = with_hosts("127.0.0.1 far.test\n192.0.2.7 far.test away.test\n")
+    if not launcher then
+      return -- the system's names are as they are
+    end
+    local s = start({ own = true, route = route(("'far.test:%d'"):format(port)) })
+    assert.equal("hello", http.get("127.0.0.1:" .. port, "/").body)
+    assert.matches("far%.test:%d+: 192%.0%.2%.7:%d+ is no address of this machine; it is left out",
+      s:errors())
+    assert.matches("can't listen on 192%.0%.2%.7:%d+: Cannot assign requested address",
+      s:reload_fails(route(("'away.test:%d'"):format(port))))
+  end)
+
+  it("must be known", function()
+    local s = start({ own = true, route = route(("'127.0.0.1:%d'"):format(port)) })
+    -- A label of more than 63 bytes: nobody is asked for it.
+    assert.matches("can't listen on x+%.test:%d+: %u%a+",
+      s:reload_fails(route(("'%s.test:%d'"):format(("x"):rep(64), port))))
+    assert.equal("hello", http.get("127.0.0.1:" .. port, "/").body)
   end)
 end)

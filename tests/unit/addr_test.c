@@ -79,6 +79,34 @@ static void test_sockaddr(void)
                                         : ntohs(a.in6.sin6_port) == 80);
 }
 
+static void test_all(void)
+{
+    struct addr list[ADDR_MOST], one;
+    unsigned count = 0, found = 0;
+    char text[ADDR_TEXT_SIZE];
+    test("all addresses of a name, each once");
+    check(addr_resolve_all("localhost:80", list, &count) == NULL);
+    for (unsigned i = 0; i < count; i++)
+        found += strcmp(addr_text(&list[i], text), "127.0.0.1:80") == 0;
+    check_int(found, 1);
+    check(count <= 2); /* [::1]:80 is the other one */
+
+    test("an address that is no name is the only one");
+    check(addr_resolve_all("[::1]:443", list, &count) == NULL);
+    check_int(count, 1);
+    check(addr_resolve("[::1]:443", &one) == NULL);
+    check_int(addr_compare(&list[0], &one), 0);
+    check(addr_resolve_all("unix:/run/x.sock", list, &count) == NULL);
+    check_int(count, 1);
+    check_str(str_of(addr_text(&list[0], text)), "unix:/run/x.sock");
+
+    test("a name that is none: a label has at most 63 bytes"); /* nobody is asked for it */
+    char name[80];
+    memset(name, 'x', 64);
+    strcpy(name + 64, ".test:80");
+    check(addr_resolve_all(name, list, &count) != NULL);
+}
+
 static void test_names(void)
 {
     static const struct {
@@ -267,6 +295,7 @@ int main(void)
 {
     test_resolve();
     test_sockaddr();
+    test_all();
     test_names();
     test_from();
     test_compare();
