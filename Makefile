@@ -138,11 +138,12 @@ run:
 # /etc is the administrator's: the example for logrotate lies with the documentation.
 UNITS_DIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: $(BUILD)/moongate
-	install -D -m 755 $(BUILD)/moongate $(DESTDIR)$(PREFIX)/bin/moongate
-	install -D -m 644 README.md $(DESTDIR)$(PREFIX)/share/doc/moongate/README.md
-	cp -r docs examples $(DESTDIR)$(PREFIX)/share/doc/moongate/
-	install -D -m 644 dist/logrotate/moongate $(DESTDIR)$(PREFIX)/share/doc/moongate/logrotate/moongate
-	install -d $(UNITS_DIR)
+	install -D -m 755 $(BUILD)/moongate "$(DESTDIR)$(PREFIX)/bin/moongate"
+	install -D -m 644 README.md "$(DESTDIR)$(PREFIX)/share/doc/moongate/README.md"
+	cp -r docs examples "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
+	install -D -m 644 dist/logrotate/moongate \
+	  "$(DESTDIR)$(PREFIX)/share/doc/moongate/logrotate/moongate"
+	install -d "$(UNITS_DIR)"
 	for unit in moongate.service moongate@.service moongate.socket; do \
 	  sed 's|@PREFIX@|$(PREFIX)|g' "dist/systemd/$$unit" >"$(UNITS_DIR)/$$unit" && \
 	  chmod 644 "$(UNITS_DIR)/$$unit" || exit 1; \

@@ -169,7 +169,8 @@ describe("a slow side", function()
   local r, before
 
   setup(function()
-    r = rig.start({ backend = "keepalive = 2" })
+    -- Less on disk than the largest reply, so that its connection is cut when its client leaves.
+    r = rig.start({ backend = "keepalive = 2", settings = "limits = { spool = '128M' }" })
     r:get("size=1000000") -- what is allocated once
     r:get("sum", { method = "POST", body = rig.bytes(1000000) })
   end)

@@ -10,6 +10,8 @@ local server = require("tests.support.server")
 local socket = require("socket")
 local stage = require("tests.support.stage")
 
+server.inspect()
+
 local MEGABYTE = 1024 * 1024
 
 -- Looking at a worker -----------------------------------------------------------------------------

@@ -10,6 +10,8 @@ local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 local socket = require("socket")
 
+server.inspect()
+
 local MEGABYTE = 1024 * 1024
 
 -- A folder that the worker's user may write.
@@ -19,8 +21,9 @@ local function spool_folder()
   return dir
 end
 
-local function start(limits, dir)
+local function start(limits, dir, args)
   return rig.start({
+    args = args,
     backend = "keepalive = 4",
     settings = ("limits = { spool_dir = %q, %s }"):format(dir or spool_folder(), limits or ""),
   })
@@ -303,7 +306,7 @@ describe("a spool_dir that can't be used", function()
 
   it("because of its mode is no error of a reply", function()
     local dir = spool_folder()
-    local r = start("", dir)
+    local r = start("", dir, process.is_root() and { "--user", "nobody" } or nil)
     if process.is_root() then -- the worker is somebody else
       process.chmod(dir, "700")
     else

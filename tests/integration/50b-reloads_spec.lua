@@ -9,6 +9,8 @@ local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 
+server.inspect()
+
 local ASAN = server.binary():find("asan", 1, true) ~= nil
 local MEGABYTE = 1024 * 1024
 

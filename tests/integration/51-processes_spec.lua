@@ -10,6 +10,8 @@ local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 local socket = require("socket")
 
+server.inspect()
+
 local HELLO = [[return {
   control = false, stop_timeout = 3,
   on_request = function() return { status = 200, body = "hello" } end,

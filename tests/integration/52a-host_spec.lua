@@ -8,6 +8,8 @@ local process = require("tests.support.process")
 local server = require("tests.support.server")
 local unix = require("socket.unix")
 
+server.inspect()
+
 local HELLO = [[return {
   control = false,
   on_request = function() return { status = 200, body = "hello" } end,

@@ -11,6 +11,8 @@ local server = require("tests.support.server")
 local socket = require("socket")
 local unix = require("socket.unix")
 
+server.inspect()
+
 -- Each worker has a number of its own.
 local function route(settings, word)
   return ([[

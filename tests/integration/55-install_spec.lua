@@ -22,7 +22,10 @@ local function run(...)
 end
 
 local function install(prefix, destination)
-  run("make", "install", "BUILD=" .. server.binary():match("^(.*)/"), "PREFIX=" .. prefix,
+  -- make can't have a path with blanks, as the project's may be.
+  local build, top = server.binary():match("^(.*)/"), process.cwd() .. "/"
+  build = build:sub(1, #top) == top and build:sub(#top + 1) or build
+  run("make", "install", "BUILD=" .. build, "PREFIX=" .. prefix,
     "DESTDIR=" .. (destination or ""))
 end
 

@@ -9,6 +9,8 @@ local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 local socket = require("socket")
 
+server.inspect()
+
 local BEFORE = [[
 local moongate = require("moongate")
 local d = moongate.shared("test")

@@ -57,6 +57,8 @@ return {
 }
 ]==]
 
+server.inspect() -- see Lab:sockets
+
 ---@class LabOptions
 ---@field before? string text before the route's tables
 ---@field settings? string more keys of the route

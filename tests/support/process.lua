@@ -87,6 +87,17 @@ function process.is_root()
   return C.getuid() == 0
 end
 
+local CAP_SYS_PTRACE = 2 ^ 19
+
+--- Whether the descriptors and the memory of other users' processes can be looked at. Root of a
+--- container may not; nobody may look at a process that was root before.
+---@return boolean
+function process.may_inspect()
+  local status = process.read_file("/proc/self/status") or ""
+  local low = tonumber(status:match("CapEff:%s+%x*(%x%x%x%x%x%x%x%x)"), 16)
+  return math.floor(low / CAP_SYS_PTRACE) % 2 == 1
+end
+
 --- The pid of the test run itself.
 ---@return integer
 function process.pid()

@@ -43,6 +43,14 @@ Server.__index = Server
 
 local SANITIZERS = { "AddressSanitizer", "LeakSanitizer", "UndefinedBehavior", "runtime error:" }
 
+local inspected = false
+
+--- The servers of this test file are looked into by way of /proc. Where root may do so only with
+--- processes that stay root, their workers do, unless a scenario names another user.
+function server.inspect()
+  inspected = process.is_root() and not process.may_inspect()
+end
+
 --- The binary under test.
 ---@return string
 function server.binary()
@@ -123,7 +131,11 @@ local function arguments(command, options, address)
   if not options.serve and not options.own then
     add("--workers", tostring(options.workers or 1), "--no-watch")
   end
-  add(unpack(options.args or {}))
+  local given = options.args or {}
+  add(unpack(given))
+  if inspected and not table.concat(given, " "):find("--user", 1, true) then
+    add("--user", "root")
+  end
   return argv
 end
 

@@ -17,8 +17,8 @@ Store.__index = Store
 
 -- The programs' own libraries lie beside them.
 local function libraries(root)
-  local list = process.run({ argv = { "sh", "-c", "echo " .. root .. "/usr/lib/*-linux-gnu" } })
-  return (list.stdout:gsub("%s+$", ""):gsub(" ", ":"))
+  local list = process.run({ argv = { "sh", "-c", 'echo "$1"/usr/lib/*-linux-gnu', "sh", root } })
+  return (list.stdout:gsub("%s+$", ""))
 end
 
 local function spawn(self)
