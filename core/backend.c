@@ -133,16 +133,16 @@ static void heed_checks(const struct server *s)
 }
 
 const char *backend_add_server(struct backend *b, const struct server_settings *settings,
-                               const struct addr *addr)
+                               const struct conn_place *place)
 {
     char address[ADDR_TEXT_SIZE];
-    addr_text(addr, address);
+    addr_text(&place->list[0], address);
     uint32_t slot = open_slot(b, settings, address);
     struct server *s = slot != LEDGER_NONE ? place_for(b) : NULL;
     if (s == NULL)
         return "there are too many servers";
     *s = (struct server){
-        .backend = b, .settings = settings, .addr = *addr, .slot = slot, .number = s->number};
+        .backend = b, .settings = settings, .place = *place, .slot = slot, .number = s->number};
     memcpy(s->address, address, sizeof address);
     if (b->serves)
         heed_checks(s);
@@ -196,7 +196,9 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
         if (settings->servers[i].is_name)
             backend_add_name(b, &settings->servers[i]);
         else
-            *err = backend_add_server(b, &settings->servers[i], &settings->servers[i].addr);
+            *err = backend_add_server(
+                b, &settings->servers[i],
+                &(struct conn_place){.list = {settings->servers[i].addr}, .count = 1});
     }
     b->next = all->first;
     all->first = b;
@@ -250,7 +252,7 @@ struct str backend_address(const struct backend *b, int server)
 
 const struct addr *backend_addr(const struct backend *b, int server)
 {
-    return &b->servers[server]->addr;
+    return &b->servers[server]->place.list[0];
 }
 
 struct ledger_server *backend_server(const struct backend *b, int server)
@@ -378,7 +380,8 @@ void backend_move(struct conn *c, struct server *to)
     c->server->conns--;
     to->conns++;
     c->server = to;
-    c->addr = &to->addr;
+    c->place = &to->place;
+    c->addr = &to->place.list[0];
 }
 
 static void ask_again(struct lease *x, uint32_t stranger);
@@ -528,7 +531,7 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
 {
     struct backends *all = s->backend->all;
     const struct conn_target target = {
-        .addr = &s->addr,
+        .place = &s->place,
         .connect_timeout = x->connect_timeout,
         .backlog_timeout = s->backend->settings->queue_timeout,
     };

@@ -84,6 +84,9 @@ struct backend_candidates {
 /* Who may have the request now, without those that it has tried. */
 enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
                                    struct backend_candidates *out);
+/* The server is an address of a name that has another one which was not tried and may be. */
+bool backend_has_other_address(const struct backend *b, int server, const int *tried,
+                               unsigned tried_count);
 /* Why there is none, for the log. Text in the arena. */
 const char *backend_lack(const struct backend *b, struct arena *a);
 /* "3 active, 10 queued of 1024, max_conns 4": what stands in the way. */

@@ -48,6 +48,18 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
     return busy || (best == LEDGER_NO_TIER && backend_is_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
 }
 
+bool backend_has_other_address(const struct backend *b, int server, const int *tried,
+                               unsigned tried_count)
+{
+    const struct server_settings *name = b->servers[server]->settings;
+    for (int i = 0; i < b->count && name->is_name; i++)
+        if (b->servers[i]->settings == name && !b->servers[i]->gone &&
+            !was_tried(tried, tried_count, i) &&
+            ledger_tier_of(backend_server(b, i), 0) != LEDGER_NO_TIER)
+            return true;
+    return false;
+}
+
 const char *backend_lack(const struct backend *b, struct arena *a)
 {
     unsigned sick = 0, draining = 0, gone = 0;

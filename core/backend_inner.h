@@ -11,8 +11,8 @@
 struct server {
     struct backend *backend;
     const struct server_settings *settings;
-    struct addr addr;
-    char address[ADDR_TEXT_SIZE]; /* numeric, or of a unix socket */
+    struct conn_place place;
+    char address[ADDR_TEXT_SIZE]; /* the place's first: numeric, or of a unix socket */
     uint32_t slot;                /* in the ledger */
     int number;
     struct conn *idle; /* kept connections, the latest first */
@@ -54,7 +54,7 @@ struct backend {
 void backend_look_into_box(struct backends *all);
 /* Adds a server; its number may be one that has gone. NULL, or why not. */
 const char *backend_add_server(struct backend *b, const struct server_settings *settings,
-                               const struct addr *addr);
+                               const struct conn_place *place);
 /* NULL: it does not have it. */
 struct server *backend_server_at(const struct backend *b, uint32_t slot);
 /* The connection is counted for that server, which is the same one in another generation. */

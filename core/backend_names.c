@@ -1,7 +1,7 @@
 /*
  * backend_names - see backend.h. This file: servers that are given by name. Every address of a name
- * is a server; what the next answer doesn't have any more gets nothing new. The last good answer
- * stays when there is none.
+ * is a server, an IPv4 and an IPv6 address together one; what the next answer doesn't have any more
+ * gets nothing new. The last good answer stays when there is none.
  */
 #include "backend_inner.h"
 
@@ -12,27 +12,41 @@
 #define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
 #define RETRY_PAUSE  2.0 /* after a look-up that failed, or less if the script says so */
 
+/* The servers that a name's addresses are, which are sorted: an IPv4 and an IPv6 address are taken
+ * for one machine, so that its limits are not doubled. Returns how many there are. */
+static unsigned pair(const struct addr *list, unsigned count, struct conn_place *out)
+{
+    unsigned v4 = 0;
+    while (v4 < count && list[v4].sa.sa_family == AF_INET)
+        v4++;
+    unsigned v6 = count - v4, servers = v4 > v6 ? v4 : v6;
+    for (unsigned i = 0; i < servers; i++) {
+        out[i] = (struct conn_place){.list = {i < v4 ? list[i] : list[v4 + i]}, .count = 1};
+        if (i < v4 && i < v6)
+            out[i].list[out[i].count++] = list[v4 + i];
+    }
+    return servers;
+}
+
 static struct server *find_address(const struct backend *b, const struct name *name,
                                    const struct addr *addr)
 {
-    char address[ADDR_TEXT_SIZE];
-    addr_text(addr, address);
     for (int i = 0; i < b->count; i++)
-        if (b->servers[i]->settings == name->settings &&
-            strcmp(b->servers[i]->address, address) == 0 && !b->servers[i]->gone)
+        if (b->servers[i]->settings == name->settings && !b->servers[i]->gone &&
+            addr_compare(&b->servers[i]->place.list[0], addr) == 0)
             return b->servers[i];
     return NULL;
 }
 
 /* Servers of the name that the answer doesn't have any more get no new request. */
-static void leave_others(struct backend *b, const struct name *name, const struct addr *list,
+static void leave_others(struct backend *b, const struct name *name, const struct conn_place *list,
                          unsigned count)
 {
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
         bool listed = s->settings != name->settings || s->gone;
         for (unsigned j = 0; j < count && !listed; j++)
-            listed = addr_compare(&list[j], &s->addr) == 0;
+            listed = addr_compare(&list[j].list[0], &s->place.list[0]) == 0;
         if (listed)
             continue;
         log_info("backend '%.*s': %s is no address of %.*s any more", STR_FMT(b->settings->name),
@@ -45,19 +59,35 @@ static void leave_others(struct backend *b, const struct name *name, const struc
     backend_look_into_box(b->all);
 }
 
+/* The other address may have come, gone or changed. */
+static void change_other(struct conn_place *place, const struct conn_place *now)
+{
+    bool same = place->count == now->count &&
+                (now->count == 1 || addr_compare(&place->list[1], &now->list[1]) == 0);
+    if (same)
+        return;
+    place->list[1] = now->list[1];
+    place->count = now->count;
+    place->first = 0;
+}
+
 static void take_addresses(struct name *name, const struct addr *list, unsigned count)
 {
     struct backend *b = name->backend;
+    struct conn_place servers[LOOKUP_MAX_ADDRS];
+    count = pair(list, count, servers);
     for (unsigned i = 0; i < count; i++) {
-        struct server *s = find_address(b, name, &list[i]);
+        struct server *s = find_address(b, name, &servers[i].list[0]);
         const char *err = NULL;
-        if (s == NULL)
-            err = backend_add_server(b, name->settings, &list[i]);
+        if (s != NULL)
+            change_other(&s->place, &servers[i]);
+        else
+            err = backend_add_server(b, name->settings, &servers[i]);
         if (err != NULL)
             log_error("backend '%.*s': %.*s: %s", STR_FMT(b->settings->name),
                       STR_FMT(name->settings->address), err);
     }
-    leave_others(b, name, list, count);
+    leave_others(b, name, servers, count);
 }
 
 static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned count,

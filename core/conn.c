@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -68,6 +69,8 @@ static void fail(struct conn *c, enum backend_error error, const char *detail)
     ops->on_fail(user, error, detail, written);
 }
 
+static bool connect_to_other(struct conn *c, int err);
+
 static void missed_cb(struct deadline *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
@@ -79,7 +82,7 @@ static void missed_cb(struct deadline *d)
         fail(c, BACKEND_QUEUE,
              "its listen queue stayed full for queue_timeout (all of its "
              "processes are busy)");
-    else
+    else if (!connect_to_other(c, ETIMEDOUT))
         fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
 }
 
@@ -230,20 +233,40 @@ void conn_write_soon(struct conn *c)
     loop_defer(c->loop, &c->flush);
 }
 
+static void opened(struct conn *c)
+{
+    if (c->place->count > 1)
+        c->place->first = c->addr == &c->place->list[1];
+    deadline_clear(&c->deadline);
+    rearm(c);
+    c->ops->on_open(c->user);
+}
+
+/* All of its addresses have failed, the last one so. */
+static void fail_to_connect(struct conn *c, int err)
+{
+    char detail[160];
+    if (c->refused == 0 || c->refused == err) {
+        fail(c, BACKEND_CONNECT, strerror(err));
+        return;
+    }
+    snprintf(detail, sizeof detail, "%s; the name's other address: %s", strerror(c->refused),
+             strerror(err));
+    fail(c, BACKEND_CONNECT, detail);
+}
+
 static void finish_connect(struct conn *c)
 {
     int err = 0;
     socklen_t size = sizeof err;
     if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
         err = errno;
-    if (err != 0) {
-        fail(c, BACKEND_CONNECT, strerror(err));
-        return;
+    if (err == 0) {
+        c->state = CONN_OPEN;
+        opened(c);
+    } else if (!connect_to_other(c, err)) {
+        fail_to_connect(c, err);
     }
-    c->state = CONN_OPEN;
-    deadline_clear(&c->deadline);
-    rearm(c);
-    c->ops->on_open(c->user);
 }
 
 static void io_cb(struct ev_loop *ev, ev_io *io, int events)
@@ -303,35 +326,80 @@ static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
     }
 }
 
+/* A socket for the address at hand, connecting. Returns 0 or an errno. */
+static int begin(struct conn *c)
+{
+    int family = c->addr->sa.sa_family;
+    c->io.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->io.fd < 0)
+        return errno;
+    if (family != AF_UNIX)
+        setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    int err = try_connect(c, c->addr);
+    if (err == 0 && c->state == CONN_CONNECTING) { /* a part of the time for each that is left */
+        double left = c->patience - ev_now(c->loop->ev);
+        unsigned addresses = c->place->count > c->tries ? c->place->count - c->tries : 1;
+        deadline_set(&c->deadline, left > 0.001 ? left / addresses : 0.001);
+    }
+    return err;
+}
+
+/* The next address of the place, after one that has failed. False: there is none. */
+static bool take_next(struct conn *c, int err)
+{
+    if (c->tries + 1 >= c->place->count)
+        return false;
+    if (c->refused == 0)
+        c->refused = err;
+    c->tries++;
+    c->addr = &c->place->list[(c->begun + c->tries) % c->place->count];
+    ev_io_stop(c->loop->ev, &c->io);
+    if (c->io.fd >= 0)
+        close(c->io.fd);
+    return true;
+}
+
+/* Begins anew, after one that has failed so: true, and whoever waits may have been called. */
+static bool connect_to_other(struct conn *c, int err)
+{
+    if (!take_next(c, err))
+        return false;
+    err = begin(c);
+    if (err != 0)
+        fail_to_connect(c, err);
+    else if (c->state == CONN_OPEN)
+        opened(c);
+    else
+        rearm(c);
+    return true;
+}
+
 struct conn *conn_new(struct loop *loop, const struct conn_target *target)
 {
-    int family = target->addr->sa.sa_family;
-    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return NULL;
-    if (family != AF_UNIX)
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL)
         abort();
     c->loop = loop;
-    c->addr = target->addr;
+    c->place = target->place;
+    c->begun = c->place->first;
+    c->addr = &c->place->list[c->begun];
+    c->patience = ev_now(loop->ev) + target->connect_timeout;
     c->read_max = LOOP_READ_SIZE;
     buf_init(&c->out, OUT_MAX);
-    ev_io_init(&c->io, io_cb, fd, 0);
+    ev_io_init(&c->io, io_cb, -1, 0);
     c->io.data = c;
     c->flush.run = flush_cb;
     ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     deadline_init(&c->deadline, loop, missed_cb);
-    int err = try_connect(c, c->addr);
+    int err = begin(c);
+    if (err != 0 && take_next(c, err))
+        err = begin(c);
     if (err != 0) {
         conn_close(c);
         errno = err;
         return NULL;
     }
-    if (c->state == CONN_CONNECTING)
-        deadline_set(&c->deadline, target->connect_timeout);
     if (c->state == CONN_BACKLOG) {
         deadline_set(&c->deadline, target->backlog_timeout > 0 ? target->backlog_timeout : 0.001);
         ev_timer_start(loop->ev, &c->retry);

@@ -44,6 +44,13 @@ enum conn_state {
     CONN_LEFT, /* nobody wants the answer */
 };
 
+/* Where one server is to be had. A name may have an IPv4 and an IPv6 address of it: they are tried
+ * in turn, the one that answered last first. */
+struct conn_place {
+    struct addr list[2];
+    unsigned count, first;
+};
+
 struct conn {
     ev_io io;
     ev_timer retry;        /* CONN_BACKLOG */
@@ -56,6 +63,10 @@ struct conn {
     struct buf out;
     uint64_t written;
     size_t read_max;
+    struct conn_place *place;
+    unsigned begun, tries; /* the place's first address, and how many have failed */
+    int refused;           /* errno of the first of them */
+    ev_tstamp patience;    /* when connect_timeout is over */
     const struct addr *addr;
     enum conn_state state;
     bool paused;
@@ -71,9 +82,9 @@ struct conn {
 };
 
 struct conn_target {
-    const struct addr *addr; /* lives as long as the connection */
-    double connect_timeout;
-    double backlog_timeout; /* a full listen queue is waited out */
+    struct conn_place *place; /* lives as long as the connection */
+    double connect_timeout;   /* for all of its addresses */
+    double backlog_timeout;   /* a full listen queue is waited out */
 };
 
 /* Begins to connect. NULL: it could not even be begun, errno says why. Where it is not open yet,

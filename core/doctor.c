@@ -61,7 +61,7 @@ const char *doctor_connect(struct arena *a, const struct addr *server, const cha
                             "'listen'?",
                             reason)
             .p;
-    return reason;
+    return arena_printf(a, "%s", reason).p;
 }
 
 /* --- the script --- */

@@ -484,6 +484,16 @@ static enum again wait_for_room(struct proxy *px)
                : AGAIN_LATER;
 }
 
+/* A name's addresses are one attempt for as long as they refuse: not for one that took all of
+ * connect_timeout to fail, and not for more than can be remembered. */
+static bool is_same_attempt(const struct proxy *px, enum backend_error error)
+{
+    double took = since(now(px), px->stream.times.granted);
+    return error == BACKEND_CONNECT && px->tried_count < PROXY_TRIED &&
+           took < 0.9 * px->stream_request.connect_timeout &&
+           backend_has_other_address(asked(px), px->stream.server, px->tried, tried_count(px));
+}
+
 /* Whether somebody is asked again, and when. */
 static enum again decide_retry(struct proxy *px, enum backend_error error)
 {
@@ -494,6 +504,8 @@ static enum again decide_retry(struct proxy *px, enum backend_error error)
         px->attempts_left++; /* a kept connection that had been closed was no attempt */
     else
         note_tried(px);
+    if (is_same_attempt(px, error))
+        px->attempts_left++;
     bool left = others_are_left(px);
     if (error == BACKEND_BUSY && (px->attempts_left == 0 || !left))
         return wait_for_room(px);

@@ -236,6 +236,32 @@ describe("a server given by name", function()
     waiting.conn:reset()
   end)
 
+  it("is one attempt at all of its addresses", function()
+    start(HOSTS, {
+      responder = { addresses = { HOSTS[2] .. ":" .. net.free_port() } }, -- not the name's port
+      backend = "attempts = 1, max_fails = 0", control = true,
+    })
+    finally(stop)
+    assert.equal(503, r:get("").status)
+    local log = r.server:errors()
+    for _, host in ipairs(HOSTS) do
+      local line = ("server %s:%d: connect: Connection refused"):format(host, port)
+      assert.truthy(log:find(line, 1, true), log)
+    end
+    assert.same({}, r:events("REQUEST"))
+  end)
+
+  it("is no failure while one of its addresses answers", function()
+    start({ HOSTS[1], HOSTS[2], "127.0.0.4", "127.0.0.5" }, {
+      backend = "attempts = 1, max_fails = 0",
+    })
+    finally(stop)
+    wait_answered()
+    for _ = 1, 12 do
+      assert.equal(200, r:get("", { method = "POST", body = "x" }).status)
+    end
+  end)
+
   it("stands beside addresses", function()
     start({ HOSTS[1] }, {
       servers = function(addresses) return ('"app.test:%d", %q'):format(port, addresses[2]) end,
@@ -247,5 +273,74 @@ describe("a server given by name", function()
       seen[who()] = true
     end
     assert.is_truthy(seen["1"] and seen["2"])
+  end)
+end)
+
+describe("a name with an IPv4 and an IPv6 address", function()
+  local names, r
+
+  -- `listens`: where the responder does, of 127.0.0.2 and ::1.
+  local function start(listens, options)
+    local port = net.free_port()
+    local addresses = {}
+    for i, host in ipairs(listens) do
+      addresses[i] = ("%s:%d"):format(host, port)
+    end
+    names = dns.start({ ["app.test"] = { "127.0.0.2", "::1" } })
+    r = rig.start({
+      resolver = names.address, responder = { addresses = addresses }, control = true,
+      servers = { "app.test:" .. port }, backend = options,
+    })
+    finally(function()
+      r:stop()
+      names:stop()
+    end)
+    poll.wait(function() return r:get("").status == 200 end, "the name to be known", 5)
+  end
+
+  local function has_ipv6()
+    local probe = socket.bind("::1", 0)
+    return probe ~= nil and probe:close() == 1
+  end
+
+  local function servers()
+    local list = {}
+    for i, one in ipairs(r:status().backends[1].servers) do
+      list[i] = one.address:match("^(.*):%d+$")
+    end
+    return list
+  end
+
+  if not has_ipv6() then
+    return -- without it there is nothing to be tried
+  end
+
+  it("is one server, with one server's limits", function()
+    start({ "127.0.0.2", "[::1]" }, "max_conns = 2, keepalive = 2")
+    assert.same({ "127.0.0.2" }, servers())
+    local result = load.run(r.address, {
+      seconds = 0.5, { clients = 12, path = rig.target("delay=10") },
+    })
+    load.assert_all(result.all)
+    assert.equal(2, r:open_max(1))
+    assert.equal(0, r:open_max(2))
+  end)
+
+  it("is connected to at either: one that refuses is no failed attempt", function()
+    start({ "[::1]" }, "attempts = 1")
+    assert.same({ "127.0.0.2" }, servers())
+    for _ = 1, 5 do
+      assert.equal(200, r:get("", { method = "POST", body = "x" }).status)
+    end
+    assert.equal(0, r:status().backends[1].servers[1].failures)
+    assert.falsy(r.server:errors():find("refused", 1, true), r.server:errors())
+  end)
+
+  it("says what is wrong with both where none answers", function()
+    start({ "127.0.0.2" }, "attempts = 1, max_fails = 0")
+    local mark = r.server:mark()
+    r.back.process:stop(5)
+    assert.equal(503, r:get("").status)
+    r.server:wait_log("connect: Connection refused: nothing listens there", 5, mark)
   end)
 end)

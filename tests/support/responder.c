@@ -1496,26 +1496,34 @@ static int listen_unix(struct listener *l, const char *path)
                : 0;
 }
 
-static int listen_tcp(struct listener *l, const char *text)
+static int listen_at(struct listener *l, const struct sockaddr *addr, socklen_t len)
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET};
-    const char *colon = strrchr(text, ':');
-    char host[64];
-    if (!colon || (size_t)(colon - text) >= sizeof(host)) {
-        errno = EINVAL;
-        return -1;
-    }
-    snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
-    if (inet_pton(AF_INET, host, &addr.sin_addr) != 1) {
-        errno = EINVAL;
-        return -1;
-    }
-    addr.sin_port = htons((uint16_t)atoi(colon + 1));
-    l->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    l->fd = socket(addr->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (l->fd < 0)
         return -1;
     setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-    return bind(l->fd, (struct sockaddr *)&addr, sizeof(addr));
+    return bind(l->fd, addr, len);
+}
+
+/* "127.0.0.1:9000" or "[::1]:9000" */
+static int listen_tcp(struct listener *l, const char *text)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    const char *colon = strrchr(text, ':');
+    char host[64] = "";
+    if (colon && (size_t)(colon - text) < sizeof(host))
+        snprintf(host, sizeof(host), "%.*s", (int)(colon - text), text);
+    v4.sin_port = v6.sin6_port = htons((uint16_t)(colon ? atoi(colon + 1) : 0));
+    if (inet_pton(AF_INET, host, &v4.sin_addr) == 1)
+        return listen_at(l, (struct sockaddr *)&v4, sizeof(v4));
+    if (host[0] == '[' && host[strlen(host) - 1] == ']') {
+        host[strlen(host) - 1] = '\0';
+        if (inet_pton(AF_INET6, host + 1, &v6.sin6_addr) == 1)
+            return listen_at(l, (struct sockaddr *)&v6, sizeof(v6));
+    }
+    errno = EINVAL;
+    return -1;
 }
 
 static void listener_open(const char *text, int backlog, bool accepting)
@@ -1528,12 +1536,11 @@ static void listener_open(const char *text, int backlog, bool accepting)
     if (local) {
         printf("listening %s\n", text);
     } else {
-        struct sockaddr_in addr;
+        struct sockaddr_storage addr; /* the port is at the same place in both families */
         socklen_t len = sizeof(addr);
-        char host[INET_ADDRSTRLEN];
         getsockname(l->fd, (struct sockaddr *)&addr, &len);
-        inet_ntop(AF_INET, &addr.sin_addr, host, sizeof(host));
-        printf("listening %s:%u\n", host, ntohs(addr.sin_port));
+        printf("listening %.*s:%u\n", (int)(strrchr(text, ':') - text), text,
+               ntohs(((struct sockaddr_in *)&addr)->sin_port));
     }
     ev_io_init(&l->io, accept_cb, l->fd, EV_READ);
     l->io.data = l;
