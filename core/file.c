@@ -30,6 +30,61 @@ static bool has_extension(struct str name, struct str extension)
     return name.n > extension.n && str_ieq(str_skip(name, name.n - extension.n), extension);
 }
 
+static bool has_one_of(struct str name, const struct str *extensions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (has_extension(name, extensions[i]))
+            return true;
+    return false;
+}
+
+enum name_class {
+    NAME_PLAIN,
+    NAME_SOURCE, /* of a script that some server runs */
+    NAME_PHP,    /* likewise, and folders of that name are refused, too */
+    NAME_BACKUP,
+};
+
+/* Sorted. What begins with "php" or "pht" is PHP without standing here. */
+static const struct {
+    char extension[8]; /* padded with zeros */
+    uint8_t name_class;
+} classes[] = {
+    {"asa", NAME_SOURCE},  {"ascx", NAME_SOURCE}, {"ashx", NAME_SOURCE}, {"asmx", NAME_SOURCE},
+    {"asp", NAME_SOURCE},  {"aspx", NAME_SOURCE}, {"bak", NAME_BACKUP},  {"bash", NAME_SOURCE},
+    {"cfc", NAME_SOURCE},  {"cfm", NAME_SOURCE},  {"cgi", NAME_SOURCE},  {"csh", NAME_SOURCE},
+    {"dist", NAME_BACKUP}, {"erb", NAME_SOURCE},  {"fcgi", NAME_SOURCE}, {"inc", NAME_PHP},
+    {"jsp", NAME_SOURCE},  {"jspx", NAME_SOURCE}, {"ksh", NAME_SOURCE},  {"lua", NAME_SOURCE},
+    {"luac", NAME_SOURCE}, {"old", NAME_BACKUP},  {"orig", NAME_BACKUP}, {"phar", NAME_PHP},
+    {"pl", NAME_SOURCE},   {"pm", NAME_SOURCE},   {"psgi", NAME_SOURCE}, {"py", NAME_SOURCE},
+    {"pyc", NAME_SOURCE},  {"pyo", NAME_SOURCE},  {"pyw", NAME_SOURCE},  {"rb", NAME_SOURCE},
+    {"rej", NAME_BACKUP},  {"save", NAME_BACKUP}, {"sh", NAME_SOURCE},   {"swo", NAME_BACKUP},
+    {"swp", NAME_BACKUP},  {"tcl", NAME_SOURCE},  {"tmp", NAME_BACKUP},  {"wsgi", NAME_SOURCE},
+    {"zsh", NAME_SOURCE},
+};
+
+static int compare_class(const void *extension, const void *entry)
+{
+    return memcmp(extension, entry, sizeof classes->extension);
+}
+
+/* extension stands behind the dot. */
+static enum name_class classify_extension(struct str extension)
+{
+    char key[sizeof classes->extension] = {0};
+    for (size_t i = 0; i < extension.n && i < sizeof key; i++)
+        key[i] = char_lower(extension.p[i]);
+    if (memcmp(key, "php", 3) == 0 || memcmp(key, "pht", 3) == 0)
+        return NAME_PHP;
+    if (extension.n > sizeof key)
+        return NAME_PLAIN;
+    const void *found =
+        bsearch(key, classes, sizeof classes / sizeof *classes, sizeof *classes, compare_class);
+    return found == NULL ? NAME_PLAIN
+                         : classes[((const char *)found - (const char *)classes) / sizeof *classes]
+                               .name_class;
+}
+
 /* The name as a careless file system or PHP would read it: without dots and spaces at its end. */
 static struct str without_tail(struct str name)
 {
@@ -38,38 +93,92 @@ static struct str without_tail(struct str name)
     return name;
 }
 
-static bool is_script(struct str name)
+/* Where the extension begins: behind the last dot, and in front of numbers that a rotation has put
+ * behind it ("x.php.1"). Empty where there is none. */
+static struct str extension_of(struct str name)
 {
-    static const char *const extensions[] = {".php",  ".phtml", ".phar", ".phps", ".pht", ".php3",
-                                             ".php4", ".php5",  ".php7", ".php8", ".inc"};
     name = without_tail(name);
-    for (size_t i = 0; i < sizeof extensions / sizeof *extensions; i++)
-        if (has_extension(name, str_of(extensions[i])))
+    for (;;) {
+        const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
+        if (dot == NULL)
+            return STR("");
+        struct str extension = str_skip(name, (size_t)(dot - name.p) + 1);
+        size_t digits = 0;
+        while (digits < extension.n && extension.p[digits] >= '0' && extension.p[digits] <= '9')
+            digits++;
+        if (digits == 0 || digits < extension.n)
+            return extension;
+        name = without_tail((struct str){name.p, (size_t)(dot - name.p)});
+    }
+}
+
+/* A file that is a page or a picture by its last extension, whatever stands before that: a mirror
+ * has "index.php.html". */
+static bool is_page(struct str name)
+{
+    static const char *const types[] = {
+        "text/html", "text/css", "text/javascript", "application/javascript", "image/",
+        "font/",     "audio/",   "video/",          "application/pdf",        "application/json"};
+    struct str type = file_type(name);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_starts(type, str_of(types[i])))
             return true;
     return false;
 }
 
-static bool is_backup(struct str name)
+/* php, php7, phtml: the extension itself, nothing that only begins so. */
+static bool is_php(struct str extension)
 {
-    static const char *const endings[] = {"~",    ".bak", ".old", ".orig", ".save",
-                                          ".swp", ".swo", ".tmp", ".dist", ".rej"};
-    name = without_tail(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (has_extension(name, str_of(endings[i])))
+    while (extension.n > 3 && extension.p[extension.n - 1] >= '0' &&
+           extension.p[extension.n - 1] <= '9')
+        extension.n--;
+    static const char *const names[] = {"php", "phtml", "phps", "phpt", "pht", "phar"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(extension, str_of(names[i])))
             return true;
-    return name.n > 1 && name.p[0] == '#' && name.p[name.n - 1] == '#';
+    return false;
 }
 
-const char *file_refused(struct str path)
+/* "x.php.txt", "x.php.new": a script that somebody has put aside. */
+static bool is_php_aside(struct str name)
+{
+    const char *dot = memchr(name.p, '.', name.n), *end = name.p + name.n;
+    for (; dot != NULL; dot = memchr(dot + 1, '.', (size_t)(end - dot) - 1)) {
+        struct str rest = {dot + 1, (size_t)(end - dot) - 1};
+        if (is_php(str_cut(&rest, '.')))
+            return !is_page(name);
+    }
+    return false;
+}
+
+static enum name_class classify(struct str name, const struct decision *d)
+{
+    struct str bare = without_tail(name);
+    if (has_one_of(bare, d->scripts, d->script_count))
+        return NAME_SOURCE;
+    if (has_one_of(bare, d->sources, d->source_count))
+        return NAME_PLAIN;
+    enum name_class found = classify_extension(extension_of(name));
+    if (found == NAME_PLAIN && is_php_aside(bare))
+        return NAME_SOURCE;
+    bool backup = bare.n > 1 &&
+                  (bare.p[bare.n - 1] == '~' || (bare.p[0] == '#' && bare.p[bare.n - 1] == '#'));
+    return found == NAME_PLAIN && backup ? NAME_BACKUP : found;
+}
+
+const char *file_refused(struct str path, const struct decision *d)
 {
     struct str rest = path;
     while (rest.p != NULL) {
         struct str segment = str_cut(&rest, '/');
-        if (segment.n > 0 && segment.p[0] == '.' && !str_eq(segment, STR(".well-known")))
+        if (segment.n == 0)
+            continue;
+        if (segment.p[0] == '.' && !str_eq(segment, STR(".well-known")))
             return "dotfiles are not served";
-        if (is_script(segment))
-            return "the source of a script is not served";
-        if (rest.p == NULL && is_backup(segment))
+        enum name_class found = classify(segment, d);
+        if (found == NAME_PHP || (found == NAME_SOURCE && rest.p == NULL))
+            return "the source of a script is not served, unless 'sources' has its extension";
+        if (found == NAME_BACKUP && rest.p == NULL)
             return "backups are not served";
     }
     return NULL;
@@ -178,6 +287,20 @@ enum file_kind file_probe(struct str root, struct str path, const struct str *wi
     if (err != 0)
         return FILE_NONE;
     return S_ISREG(st.st_mode) ? FILE_REGULAR : S_ISDIR(st.st_mode) ? FILE_FOLDER : FILE_NONE;
+}
+
+ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
+                        char *out, size_t size)
+{
+    struct stat st;
+    bool followed;
+    int fd = open_path(root, path, within, count, O_RDONLY | O_NONBLOCK, &followed);
+    if (fd < 0)
+        return -1;
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = regular ? read(fd, out, size) : -1;
+    close(fd);
+    return n;
 }
 
 struct str file_real_root(struct str root, double now)
@@ -328,7 +451,7 @@ static struct str checked_part(struct str root, struct str path)
 
 /* A symlink may lead to what is not served under its own name: the name that counts is the one that
  * the opened file has. Asked only where the path was not the file's own. */
-static const char *refused_target(int fd, struct str root)
+static const char *refused_target(int fd, struct str root, const struct decision *d)
 {
     char link[64], real[PATH_MAX], folder[PATH_MAX], top[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
@@ -339,15 +462,15 @@ static const char *refused_target(int fd, struct str root)
     snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
     size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
     if (size > 0 && strncmp(real, top, size) == 0 && (real[size] == '/' || size == 1))
-        return file_refused(str_skip(target, size));
-    return file_refused(checked_part(STR(""), target));
+        return file_refused(str_skip(target, size), d);
+    return file_refused(checked_part(STR(""), target), d);
 }
 
 static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
                             struct file *file, const char **reason)
 {
     const struct decision *d = &req->decision;
-    *reason = d->handed_over ? NULL : file_refused(checked_part(root, path));
+    *reason = d->handed_over ? NULL : file_refused(checked_part(root, path), d);
     if (*reason != NULL)
         return 403;
     /* O_NONBLOCK: a FIFO must not hold the worker. */
@@ -357,7 +480,7 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
         return status_of_errno(errno, reason);
     if (fstat(file->fd, st) != 0)
         return status_of_errno(errno, reason);
-    *reason = followed && !d->handed_over ? refused_target(file->fd, root) : NULL;
+    *reason = followed && !d->handed_over ? refused_target(file->fd, root, d) : NULL;
     return *reason == NULL ? 200 : 403;
 }
 

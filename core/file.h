@@ -10,6 +10,8 @@
 
 #include "request.h"
 
+#include <sys/types.h>
+
 /* What file_open found. */
 struct file {
     int fd;                          /* the caller's to close; -1 when there is nothing to send */
@@ -29,8 +31,13 @@ enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE };
 enum file_kind file_probe(struct str root, struct str path, const struct str *within,
                           unsigned count);
 
-/* NULL, or why a file of that name is never served, whatever the decision says. */
-const char *file_refused(struct str path);
+/* NULL, or why a file of that name is not served by this decision (its `scripts` and `sources`). */
+const char *file_refused(struct str path, const struct decision *d);
+
+/* The first bytes of the regular file at root + path, confined like file_probe's; never waits.
+ * Returns how many, up to size, or -1. */
+ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
+                        char *out, size_t size);
 
 /* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
 struct str file_type(struct str name);

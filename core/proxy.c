@@ -241,8 +241,8 @@ static enum log_level file_level(const struct decision *d, int status)
 {
     if (status >= 500)
         return LOG_ERROR;
-    return status != 403 || file_refused(d->file.n > 0 ? d->file : d->path) != NULL ? LOG_DEBUG
-                                                                                    : LOG_INFO;
+    return status != 403 || file_refused(d->file.n > 0 ? d->file : d->path, d) != NULL ? LOG_DEBUG
+                                                                                       : LOG_INFO;
 }
 
 static void reply_file(struct proxy *px)

@@ -106,6 +106,8 @@ struct decision {
     bool handed_over; /* the application named it: no name is refused, and `headers` are its own */
     const struct str *within, *index;
     unsigned within_count, index_count;
+    const struct str *scripts, *sources; /* extensions that are scripts too, and that are not */
+    unsigned script_count, source_count;
     /* reply and redirect; headers also for files */
     int status;
     struct str body;

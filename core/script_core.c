@@ -42,25 +42,58 @@ static const char *push_kind(lua_State *L, enum file_kind kind)
     return name;
 }
 
-/* core.probe(root, path [, within]) -> "file", "directory" or nil */
-static int core_probe(lua_State *L)
+enum { LIST_MAX = 100 };
+
+/* A text or a list of them at index; nothing where it is neither. The stack keeps them alive. */
+static unsigned read_list(lua_State *L, int index, struct str list[LIST_MAX])
 {
-    struct str root = script_check_str(L, 1), path = script_check_str(L, 2), within[16];
     unsigned count = 0;
-    while (root.n > 1 && root.p[root.n - 1] == '/')
-        root.n--;
-    if (lua_isstring(L, 3)) {
-        within[count++] = script_str(L, 3);
-    } else if (lua_istable(L, 3)) {
-        unsigned n = (unsigned)lua_objlen(L, 3);
-        luaL_argcheck(L, n <= 16, 3, "at most 16 folders");
+    if (lua_type(L, index) == LUA_TSTRING) {
+        list[count++] = script_str(L, index);
+    } else if (lua_istable(L, index)) {
+        unsigned n = (unsigned)lua_objlen(L, index);
+        luaL_argcheck(L, n <= LIST_MAX, index, "at most 100 texts");
         for (; count < n; count++) {
-            lua_rawgeti(L, 3, (int)count + 1); /* the table keeps it alive */
-            within[count] = script_check_str(L, -1);
+            lua_rawgeti(L, index, (int)count + 1); /* the table keeps it alive */
+            list[count] = script_check_str(L, -1);
             lua_pop(L, 1);
         }
     }
+    return count;
+}
+
+/* root, path and within of a look at the disk, the first three arguments. */
+static unsigned check_place(lua_State *L, struct str *root, struct str *path,
+                            struct str within[LIST_MAX])
+{
+    *root = script_check_str(L, 1);
+    *path = script_check_str(L, 2);
+    while (root->n > 1 && root->p[root->n - 1] == '/')
+        root->n--;
+    return read_list(L, 3, within);
+}
+
+/* core.probe(root, path [, within]) -> "file", "directory" or nil */
+static int core_probe(lua_State *L)
+{
+    struct str root, path, within[LIST_MAX];
+    unsigned count = check_place(L, &root, &path, within);
     push_kind(L, file_probe(root, path, within, count));
+    return 1;
+}
+
+/* core.read_start(root, path, within, size) -> the first bytes of a regular file, or nil */
+static int core_read_start(lua_State *L)
+{
+    char bytes[4096];
+    struct str root, path, within[LIST_MAX];
+    unsigned count = check_place(L, &root, &path, within);
+    lua_Integer size = luaL_checkinteger(L, 4);
+    luaL_argcheck(L, size > 0 && size <= (lua_Integer)sizeof bytes, 4, "from 1 to 4096");
+    ssize_t n = file_read_start(root, path, within, count, bytes, (size_t)size);
+    if (n < 0)
+        return 0;
+    lua_pushlstring(L, bytes, (size_t)n);
     return 1;
 }
 
@@ -556,14 +589,21 @@ static int core_response(lua_State *L)
 /* core.resolve_file(decision, path) -> { file=, root=, exists=, refused= } */
 static int core_resolve_file(lua_State *L)
 {
+    struct str within[LIST_MAX], scripts[LIST_MAX], sources[LIST_MAX];
+    struct decision d = {.scripts = scripts, .sources = sources};
     luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 2);
     lua_getfield(L, 1, "file");
     lua_getfield(L, 1, "root");
     lua_getfield(L, 1, "within");
-    const char *whole = luaL_optstring(L, -3, NULL);
-    struct str root = whole == NULL ? script_str(L, -2) : STR("");
+    lua_getfield(L, 1, "scripts");
+    lua_getfield(L, 1, "sources");
+    const char *whole = luaL_optstring(L, 3, NULL);
+    struct str root = whole == NULL ? script_str(L, 4) : STR("");
     struct str path = whole != NULL ? str_of(whole) : str_of(luaL_optstring(L, 2, "/"));
-    struct str within = lua_isstring(L, -1) ? script_str(L, -1) : STR_NONE;
+    unsigned count = read_list(L, 5, within);
+    d.script_count = read_list(L, 6, scripts);
+    d.source_count = read_list(L, 7, sources);
     if (root.p == NULL)
         root = STR("");
     lua_newtable(L);
@@ -573,9 +613,9 @@ static int core_resolve_file(lua_State *L)
     lua_setfield(L, -2, "file");
     script_push_str(L, root);
     lua_setfield(L, -2, "root");
-    push_kind(L, file_probe(root, path, &within, within.p != NULL ? 1 : 0));
+    push_kind(L, file_probe(root, path, within, count));
     lua_setfield(L, -2, "exists");
-    lua_pushstring(L, file_refused(path));
+    lua_pushstring(L, file_refused(path, &d));
     lua_setfield(L, -2, "refused");
     return 1;
 }
@@ -686,6 +726,7 @@ int script_core_open(lua_State *L)
         {"params", core_params},
         {"probe", core_probe},
         {"readable", core_readable},
+        {"read_start", core_read_start},
         {"realpath", core_realpath},
         {"request", core_request},
         {"resolve_file", core_resolve_file},

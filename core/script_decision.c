@@ -39,8 +39,10 @@ enum key {
     KEY_ROOT,
     KEY_SCRIPT,
     KEY_SCRIPT_FILENAME,
+    KEY_SCRIPTS,
     KEY_SEND_TIMEOUT,
     KEY_SERVER,
+    KEY_SOURCES,
     KEY_STATUS,
     KEY_STRIP,
     KEY_TENANT,
@@ -80,8 +82,10 @@ static const struct {
     {"root", KEY_ROOT, FASTCGI | FILES},
     {"script", KEY_SCRIPT, FASTCGI},
     {"script_filename", KEY_SCRIPT_FILENAME, FASTCGI},
+    {"scripts", KEY_SCRIPTS, FILES},
     {"send_timeout", KEY_SEND_TIMEOUT, FASTCGI},
     {"server", KEY_SERVER, FASTCGI},
+    {"sources", KEY_SOURCES, FILES},
     {"status", KEY_STATUS, REPLY | REDIRECT},
     {"strip", KEY_STRIP, FASTCGI},
     {"tenant", KEY_TENANT, FASTCGI},
@@ -541,11 +545,17 @@ static void read_key(struct reading *r, enum key key)
     case KEY_SCRIPT_FILENAME:
         d->script_filename = get_text(r, "script_filename is a path");
         break;
+    case KEY_SCRIPTS:
+        d->scripts = get_list(r, &d->script_count, false);
+        break;
     case KEY_SEND_TIMEOUT:
         d->send_timeout = get_duration(r);
         break;
     case KEY_SERVER:
         get_server(r);
+        break;
+    case KEY_SOURCES:
+        d->sources = get_list(r, &d->source_count, false);
         break;
     case KEY_STATUS:
         d->status = get_status(r);

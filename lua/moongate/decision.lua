@@ -407,6 +407,16 @@ local function try_list(value)
   return nil, problem and "in the decision at its end: " .. problem or nil
 end
 
+local function extensions(value)
+  local expected = 'a list of extensions such as { ".py" }'
+  for i, item in pairs(type(value) == "table" and value or { value }) do
+    if type(i) ~= "number" or type(item) ~= "string" or not item:match("^%.[^/%z]+$") then
+      return expected
+    end
+  end
+  return type(value) == "table" and #value == 0 and "at least one extension" or nil
+end
+
 --- By a module that owns what such a table is.
 local function owned(module)
   return function(value)
@@ -457,7 +467,8 @@ local KINDS = {
     title = "file",
     keys = {
       file = file_path, root = folder, path = url_path, index = names, headers = headers,
-      cache_control = header_value, try = try_list, within = within,
+      cache_control = header_value, try = try_list, within = within, scripts = extensions,
+      sources = extensions,
     },
   },
   reply = {

@@ -14,6 +14,12 @@ end
 ---@type fun(root: string, path: string, within: string|string[]|nil): "file"|"directory"|nil
 M.probe = has_core and core.probe or unavailable
 
+--- The first bytes of a regular file below a root, confined like `probe`. Looked at and opened in
+--- one, so that what is there meanwhile (a named pipe, a link that leads out) neither stops the
+--- worker nor is read.
+---@type fun(root: string, path: string, within: string|string[]|nil, size: integer): string|nil
+M.read_start = has_core and core.read_start or unavailable
+
 --- What a path is: "file", "directory", "socket", "other", or nil and why not.
 ---@type fun(path: string): string|nil, string|nil
 M.stat = has_core and core.stat or unavailable
@@ -55,17 +61,8 @@ end
 ---@param within string|string[]|nil
 ---@return string|nil line without blanks around it; nil where there is no such regular file
 function M.first_line(root, path, within)
-  -- Only a regular file is opened: a named pipe would stop the worker.
-  if M.probe(root, path, within) ~= "file" then
-    return nil
-  end
-  local file = io.open(root .. path)
-  if not file then
-    return nil
-  end
-  local text = file:read(256)
-  file:close()
-  return text and text:match("^[^\r\n]*"):match("^%s*(.-)%s*$")
+  local text = M.read_start(root, path, within, 256)
+  return text and text ~= "" and text:match("^[^\r\n]*"):match("^%s*(.-)%s*$") or nil
 end
 
 return M

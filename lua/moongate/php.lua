@@ -188,7 +188,7 @@ function Site:about_files(d)
   for key, value in pairs(self.options.static or {}) do
     d[key] = value
   end
-  d.headers = self.file_headers
+  d.headers, d.scripts = self.file_headers, self.options.scripts
 end
 
 --- The decision that serves a file.

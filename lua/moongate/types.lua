@@ -254,6 +254,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field try? (string|moongate.Decision)[] "$path", "$path/", "/index.html"; a decision as the last
 ---@field headers? moongate.HeaderTable of every answer, also where there is no such file
 ---@field cache_control? string of the file
+---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
+---@field scripts? string|string[] further extensions whose files are never shown
 
 --- The answer is here.
 ---@class moongate.Reply
@@ -456,6 +458,7 @@ M.files["moongate.php"] = [==[
 ---@class moongate.Static
 ---@field cache_control? string
 ---@field headers? moongate.HeaderTable of every answer that is not a script's
+---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 
 local php = {}
 

@@ -2,26 +2,22 @@
 
 describe("fs.first_line", function()
   local fs = require("moongate.fs")
-  local probe, name
+  local read_start
 
   before_each(function()
-    probe = fs.probe
-    name = os.tmpname()
+    read_start = fs.read_start
   end)
   after_each(function()
-    fs.probe = probe
-    os.remove(name)
+    fs.read_start = read_start
   end)
 
-  --- The first line of a file with this text.
-  local function first_line(text, what)
-    local file = assert(io.open(name, "wb"))
-    file:write(text)
-    file:close()
-    fs.probe = function()
-      return what or "file"
+  --- The first line of a file that begins so.
+  local function first_line(text)
+    fs.read_start = function(root, path, within, size)
+      assert.same({ "/srv", "/x", "/within", 256 }, { root, path, within, size })
+      return text
     end
-    return fs.first_line("", name)
+    return fs.first_line("/srv", "/x", "/within")
   end
 
   it("is the line without blanks around it", function()
@@ -33,19 +29,8 @@ describe("fs.first_line", function()
     assert.is_nil(first_line(""))
   end)
 
-  it("opens regular files only", function()
-    assert.is_nil(first_line("8.2\n", "directory"))
-    fs.probe = function()
-      return nil
-    end
-    assert.is_nil(fs.first_line("", name))
-  end)
-
-  it("is nil where the file has gone meanwhile", function()
-    fs.probe = function()
-      return "file"
-    end
-    assert.is_nil(fs.first_line("", name .. ".gone"))
+  it("is nil where there is no such file", function()
+    assert.is_nil(first_line(nil))
   end)
 end)
 

@@ -91,9 +91,16 @@ local function recorded(steps, fn)
       finding(root, path, within, what)))
     return what
   end
+  local read_start = fs.read_start
+  fs.read_start = function(root, path, within, size)
+    local text = read_start(root, path, within, size)
+    add(("looked for %s%s: %s"):format(root == "/" and "" or root, path, text and "file"
+      or finding(root, path, within, nil)))
+    return text
+  end
   trace.step = add
   local result, problem = fn()
-  fs.probe, trace.step = probe, nil
+  fs.probe, fs.read_start, trace.step = probe, read_start, nil
   return result, problem
 end
 

@@ -3,6 +3,7 @@
 
 local decision = require("moongate.decision")
 local describe = require("moongate.describe")
+local docroot = require("moongate.docroot")
 local headers = require("moongate.headers")
 local suggest = require("moongate.suggest")
 local sorted_keys = require("moongate.keys").sorted
@@ -16,7 +17,7 @@ local KEYS = {
   ini = true, tenant = true, front = true, try = true, index = true, scripts = true, run = true,
   never = true, headers = true, static = true, versions = true, version = true,
 }
-local STATIC = { cache_control = true, headers = true }
+local STATIC = { cache_control = true, headers = true, sources = true }
 
 --- The keys of php.site, and of its `static`: moongate.types is compared with them.
 M.KEYS, M.STATIC = KEYS, STATIC
@@ -114,6 +115,19 @@ local function version_problem(options)
   return nil
 end
 
+--- What the site runs it does not show: a link to it would be its text.
+local function sources_problem(static, scripts)
+  local shown = type(static.sources) == "table" and static.sources or { static.sources }
+  for _, script in ipairs(scripts or docroot.SCRIPTS) do
+    for _, source in ipairs(shown) do
+      if docroot.is_source(source, { script }) then
+        return ("static.sources: '%s' is what this site runs ('scripts')"):format(source)
+      end
+    end
+  end
+  return nil
+end
+
 local function static_problem(options)
   local static = type(options.static) == "table" and options.static or {}
   for _, key in ipairs(sorted_keys(static)) do
@@ -126,7 +140,7 @@ local function static_problem(options)
       return "static." .. problem
     end
   end
-  return nil
+  return sources_problem(static, options.scripts)
 end
 
 --- What will stand in every decision is checked before the first one.
