@@ -154,11 +154,11 @@ static bool is_php_aside(struct str name)
 static enum name_class classify(struct str name, const struct decision *d)
 {
     struct str bare = without_tail(name);
+    enum name_class found = classify_extension(extension_of(name));
     if (has_one_of(bare, d->scripts, d->script_count))
-        return NAME_SOURCE;
+        return found == NAME_PHP ? NAME_PHP : NAME_SOURCE;
     if (has_one_of(bare, d->sources, d->source_count))
         return NAME_PLAIN;
-    enum name_class found = classify_extension(extension_of(name));
     if (found == NAME_PLAIN && is_php_aside(bare))
         return NAME_SOURCE;
     bool backup = bare.n > 1 &&
@@ -208,6 +208,31 @@ struct str file_type(struct str name)
 
 /* --- finding it --- */
 
+static int status_of_errno(int err, const char **reason)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+        *reason = "there is no such file";
+        return 404;
+    case EXDEV:
+    case ELOOP:
+        *reason = "a symlink leads out of the root";
+        return 403;
+    case ENXIO: /* a socket, or a device that nobody drives */
+    case ENODEV:
+        *reason = "not a regular file";
+        return 403;
+    case EACCES:
+        *reason = "the worker's user may not read it";
+        return 403;
+    default:
+        *reason = strerror(err);
+        return 500;
+    }
+}
+
 static int open_beneath(const char *root, const char *path, uint64_t flags, uint64_t resolve)
 {
     int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -216,7 +241,10 @@ static int open_beneath(const char *root, const char *path, uint64_t flags, uint
     while (*path == '/')
         path++;
     struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
-    int fd = (int)syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
+    int fd, tries = 0;
+    do /* EAGAIN: something was renamed while a ".." of a symlink was followed (openat2(2)) */
+        fd = (int)syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
+    while (fd < 0 && (errno == EAGAIN || errno == EINTR) && ++tries < 10);
     int saved = errno;
     close(dir);
     errno = saved;
@@ -280,12 +308,16 @@ enum file_kind file_probe(struct str root, struct str path, const struct str *wi
     struct stat st;
     bool followed;
     int fd = open_path(root, path, within, count, O_PATH, &followed);
-    if (fd < 0)
-        return errno == EXDEV ? FILE_OUTSIDE : FILE_NONE;
+    if (fd < 0) {
+        const char *reason;
+        if (errno == EXDEV)
+            return FILE_OUTSIDE;
+        return status_of_errno(errno, &reason) == 500 ? FILE_ERROR : FILE_NONE;
+    }
     int err = fstat(fd, &st);
     close(fd);
     if (err != 0)
-        return FILE_NONE;
+        return FILE_ERROR;
     return S_ISREG(st.st_mode) ? FILE_REGULAR : S_ISDIR(st.st_mode) ? FILE_FOLDER : FILE_NONE;
 }
 
@@ -404,27 +436,6 @@ static int check_conditions(struct request *req, const struct validators *own)
 
 /* --- the reply --- */
 
-static int status_of_errno(int err, const char **reason)
-{
-    switch (err) {
-    case ENOENT:
-    case ENOTDIR:
-    case ENAMETOOLONG:
-        *reason = "there is no such file";
-        return 404;
-    case EXDEV:
-    case ELOOP:
-        *reason = "a symlink leads out of the root";
-        return 403;
-    case EACCES:
-        *reason = "the worker's user may not read it";
-        return 403;
-    default:
-        *reason = strerror(err);
-        return 500;
-    }
-}
-
 /* A folder without its slash: its files' relative links would be wrong. The normalised path is
  * named, since "//host/dir" as it was sent would lead to another site. */
 static int redirect_to_slash(struct request *req)
@@ -451,6 +462,8 @@ static struct str checked_part(struct str root, struct str path)
 
 /* A symlink may lead to what is not served under its own name: the name that counts is the one that
  * the opened file has. Asked only where the path was not the file's own. */
+#define GONE " (deleted)"
+
 static const char *refused_target(int fd, struct str root, const struct decision *d)
 {
     char link[64], real[PATH_MAX], folder[PATH_MAX], top[PATH_MAX];
@@ -459,6 +472,8 @@ static const char *refused_target(int fd, struct str root, const struct decision
     if (n < 0)
         return "its real name can't be known (/proc is not mounted)";
     struct str target = {real, (size_t)n};
+    if (str_ends(target, STR(GONE))) /* the kernel's word for one that has been replaced since */
+        target.n -= sizeof GONE - 1;
     snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
     size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
     if (size > 0 && strncmp(real, top, size) == 0 && (real[size] == '/' || size == 1))
@@ -490,7 +505,8 @@ static struct str join_path(struct arena *a, struct str folder, struct str name)
     return arena_printf(a, "%.*s%s%.*s", STR_FMT(folder), slash ? "" : "/", STR_FMT(name));
 }
 
-/* The first of the decision's index files in a folder; 404 without one. */
+/* The first of the decision's index files that is in a folder; 404 without one. One that is there
+ * and can't be served is not passed over, as in nginx. */
 static int open_index(struct request *req, struct str root, struct str *path, struct stat *st,
                       struct file *file, const char **reason)
 {
@@ -500,10 +516,12 @@ static int open_index(struct request *req, struct str root, struct str *path, st
     unsigned count = d->index_count > 0 ? d->index_count : 1;
     struct str folder = *path;
     for (unsigned i = 0; i < count; i++) {
+        if (!d->handed_over && file_refused(names[i], d) != NULL)
+            continue;
         *path = join_path(&req->arena, folder, names[i]);
         int status = open_for_reading(req, root, *path, st, file, reason);
-        if (status == 200 && S_ISREG(st->st_mode))
-            return 200;
+        if (status == 200 ? S_ISREG(st->st_mode) : status != 404)
+            return status;
         if (file->fd >= 0)
             close(file->fd);
         file->fd = -1;

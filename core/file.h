@@ -24,10 +24,11 @@ struct file {
  * the caller makes the page with the headers that are in req->response; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
-enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE };
+enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE, FILE_ERROR };
 
 /* What lies at root + path, symlinks followed, when its real path is inside one of `within` (or,
- * with count 0, inside root). Does not open it for reading. */
+ * with count 0, inside root). Does not open it for reading. FILE_ERROR: nobody knows, and errno says
+ * why, such as EMFILE; it must not be taken for "nothing". */
 enum file_kind file_probe(struct str root, struct str path, const struct str *within,
                           unsigned count);
 

@@ -78,7 +78,10 @@ static int core_probe(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
     unsigned count = check_place(L, &root, &path, within);
-    push_kind(L, file_probe(root, path, within, count));
+    enum file_kind kind = file_probe(root, path, within, count);
+    if (kind == FILE_ERROR)
+        return luaL_error(L, "%s%s can't be looked at: %s", root.p, path.p, strerror(errno));
+    push_kind(L, kind);
     return 1;
 }
 

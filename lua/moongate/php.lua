@@ -167,8 +167,8 @@ function Site:run(req, values, script, path_info)
   return d
 end
 
---- Is there a dotfile on this path? `.well-known` is none. Asked of what is on disk: a path that only
---- the application knows may have any name.
+--- Is there a dotfile on this path? `.well-known` is none. Asked of what is on disk: a path that
+--- only the application knows may have any name.
 local function has_dotfile(path)
   local at = find(path, "/.", 1, true)
   while at do

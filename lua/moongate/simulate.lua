@@ -235,10 +235,13 @@ local function index_of(d, path, tell)
   for _, name in ipairs(names) do
     local found = core.resolve_file(d.file and { file = path .. name } or d, path .. name)
     local what = found.refused or outside(found) and "outside of the root"
+      or found.exists == "file" and not core.readable(found.file) and "not readable"
       or found.exists or "not there"
     tell(("index %s: %s"):format(found.file, what))
     if what == "file" then
       return 200, "ok: the folder's index " .. name, found
+    elseif what == "outside of the root" or what == "not readable" then
+      return 403, ("403: the folder's index %s is %s"):format(name, what), found
     end
   end
   return 404, "404: a folder without an index file"

@@ -100,6 +100,48 @@ describe("a folder that a decision names without a slash", function()
     end)
 end)
 
+describe("an index", function()
+  it("that is there and can't be served is not passed over", function()
+    local root, outside = stage.files({
+      ["none/x"] = "", ["next/b.html"] = "b", ["folder/a.html/x"] = "", ["folder/b.html"] = "b",
+      ["locked/a.html"] = "a", ["locked/b.html"] = "b", ["source/x.php"] = "<?php secret",
+      ["source/b.html"] = "b", ["out/b.html"] = "b", ["pipe/b.html"] = "b",
+      ["within/real.html"] = "a", ["within/b.html"] = "b",
+    }), stage.files({ ["secret.html"] = "secret" })
+    for _, argv in ipairs({
+      { "ln", "-s", "x.php", root .. "/source/a.html" }, { "mkfifo", root .. "/pipe/a.html" },
+      { "ln", "-s", outside .. "/secret.html", root .. "/out/a.html" },
+      { "ln", "-s", "real.html", root .. "/within/a.html" },
+      { "chmod", "000", root .. "/locked/a.html" },
+    }) do
+      assert.equal(0, process.run({ argv = argv }).code)
+    end
+    local s = server.start({ route = ([[
+      local php = require("moongate.php")
+      local index = { "x.php", "a.html", "b.html" }
+      local site = php.site { root = %q, backend = "down", index = { "a.html", "b.html" } }
+      return { control = false, backends = { down = "unix:/nonexistent/x.sock" },
+        on_request = function(req)
+          if req.query == "site" then return site(req) end
+          return { root = %q, index = index }
+        end }]]):format(root, root) })
+    finally(function() s:stop() end)
+    for folder, want in pairs({
+      none = { 404 }, next = { 200, "b" }, folder = { 200, "b" }, locked = { 403 },
+      source = { 403 }, out = { 403, nil, 200 }, pipe = { 200, "b" }, within = { 200, "a" },
+    }) do
+      for _, query in ipairs({ "", "?site" }) do
+        local res = http.get(s.address, "/" .. folder .. "/" .. query)
+        assert.equal(query == "?site" and want[3] or want[1], res.status, folder .. query)
+        assert.is_nil(res.body:find("secret", 1, true))
+        if want[2] then
+          assert.equal(want[2], res.body, folder .. query)
+        end
+      end
+    end
+  end)
+end)
+
 describe("a file", function()
   local s, root, client
 

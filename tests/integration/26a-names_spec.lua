@@ -30,6 +30,7 @@ describe("a name", function()
         shows = { root = root, sources = { ".sh", ".PY", ".phps" } },
         hides = { root = root, scripts = { ".txt" } },
         php = site {},
+        named = site { scripts = { ".php" } },
         shell = site { static = { sources = ".sh" } },
         python = site { scripts = { ".py" } },
         odd = site { scripts = { ".run" } },
@@ -61,8 +62,8 @@ describe("a name", function()
 
   it("of a script in any language is not served", function()
     for _, site in ipairs({ "plain", "php" }) do
-      for _, extension in ipairs({ "py", "pyc", "pl", "pm", "rb", "cgi", "fcgi", "sh", "bash", "lua",
-        "phpt", "phps", "phtml", "phar", "pht", "php3", "inc", "asp", "aspx", "jsp", "cfm", "wsgi",
+      for _, extension in ipairs({ "py", "pyc", "pl", "pm", "rb", "cgi", "fcgi", "sh", "bash",
+        "lua", "phpt", "phps", "phtml", "phar", "pht", "php3", "inc", "asp", "aspx", "jsp", "cfm", "wsgi",
         "tcl", "PY", "Sh", "sh.", "lua ", "py. .", "py.1", "rb.2.3", "php-s", "php_bak", "php.1",
         "php.20240101", "php.txt", "php.new", "php.orig.txt", "PHP.Txt", "php (1)", "php7.txt",
         "phtml.copy", "php.zip", "php;1" }) do
@@ -73,13 +74,16 @@ describe("a name", function()
 
   it("that only looks like one is", function()
     for _, name in ipairs({ "index.php.html", "style.php.css", "a.pyx", "sh", "lua.txt", "py",
-      "x.sh.html", "x.lua.tar.gz", "php.ini.txt", "x.1", "python3.11", "lib.so.5.1", "x.phpunit.txt",
+      "x.sh.html", "x.lua.tar.gz", "php.ini.txt", "x.1", "python3.11", "lib.so.5.1",
+      "x.phpunit.txt",
       "x.tar.gz", "x.shtml", "php", "x.plist", "x.rbx", "a b.txt", "x.json", "x.jspa" }) do
       expect(200, name, "plain")
     end
     stage.write(root, { ["tool.py/readme.txt"] = SECRET, ["folder.php/readme.txt"] = SECRET })
     assert.equal(SECRET, http.get(s.address, "/tool.py/readme.txt").body)
-    assert.equal(403, http.get(s.address, "/folder.php/readme.txt").status)
+    for _, site in ipairs({ "plain", "php", "named" }) do
+      assert.equal(403, http.get(s.address, "/folder.php/readme.txt", { ["X-Site"] = site }).status)
+    end
   end)
 
   it("of a backup is not served", function()
@@ -127,6 +131,26 @@ describe("a name", function()
   end)
 end)
 
+describe("what is no regular file", function()
+  it("is 403", function()
+    local root = process.tempdir("odd")
+    assert.equal(0, process.run({ argv = { "mkfifo", root .. "/pipe" } }).code)
+    local r = rig.start({
+      before = ("local ROOT = %q"):format(root),
+      on_request = [[ do return req.query ~= "app" and { root = ROOT } end ]],
+    })
+    finally(function() r:stop() end)
+    link("/dev/null", root .. "/device")
+    -- A socket that somebody listens on: opened, it would be ENXIO.
+    local socket = r.back.addresses[1]:match("^unix:(.*)$")
+    assert.equal(0, process.run({ argv = { "ln", socket, root .. "/socket" } }).code)
+    for _, name in ipairs({ "pipe", "socket", "device" }) do
+      assert.equal(403, http.get(r.address, "/" .. name).status, name)
+      assert.equal(404, http.get(r.address, "/" .. name .. "/").status, name)
+    end
+  end)
+end)
+
 describe("what .php-version names", function()
   local r, root
 
@@ -152,7 +176,8 @@ describe("what .php-version names", function()
     local folder = ("%s/folder%d"):format(root, count)
     stage.write(root, { [("folder%d/x.php"):format(count)] = "" })
     make(folder .. "/.php-version")
-    return http.request(r.address, { path = ("/folder%d/x.php"):format(count), timeout = 20 }).status
+    local path = ("/folder%d/x.php"):format(count)
+    return http.request(r.address, { path = path, timeout = 20 }).status
   end
 
   it("is read from a regular file of the site only", function()

@@ -8,6 +8,7 @@ local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
+local stage = require("tests.support.stage")
 
 server.inspect()
 
@@ -26,6 +27,28 @@ local function descriptor_limit(pid, spare)
 end
 
 describe("out of descriptors", function()
+  it("a file is not taken for one that is not there", function()
+    local root = stage.files({ ["a.txt"] = "a", ["index.html"] = "index" })
+    local s = server.start({ args = SAME_USER, route = ([[
+      local site = require("moongate.php").site { root = %q, backend = "down" }
+      return { control = false, backends = { down = "unix:/nonexistent/x.sock" },
+        on_request = function(req)
+          return req.query == "site" and site(req) or { root = %q }
+        end }]]):format(root, root) })
+    finally(function() s:stop() end)
+    local worker = s:workers()[1]
+    for path, body in pairs({ ["/a.txt?site"] = "a", ["/a.txt"] = "a", ["/"] = "index" }) do
+      local client = http.open(s.address)
+      assert.equal(body, client:request({ path = path }).body)
+      local before = process.limit(worker, "NOFILE", descriptor_limit(worker, 0))
+      local status = client:request({ path = path }).status
+      process.limit(worker, "NOFILE", before)
+      client:close()
+      assert.equal(500, status, path)
+      assert.equal(body, http.get(s.address, path).body)
+    end
+  end)
+
   it("clients wait, and requests without a connection to the backend are 503", function()
     local r = rig.start({ backend = "attempts = 1", args = SAME_USER })
     local kept = load.start(r.address, {
