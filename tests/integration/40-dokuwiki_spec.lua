@@ -50,10 +50,10 @@ local function picture()
 end
 
 describe("DokuWiki", function()
-  local fpm, gate, visitor, author
+  local site, fpm, gate, visitor, author
 
   setup(function()
-    local site = dokuwiki.prepare(php.program(), php.user())
+    site = dokuwiki.prepare(php.program(), php.user())
     fpm = php.start({ root = site.root, extensions = site.extensions })
     gate = server.start({
       route = ROUTE,
@@ -72,8 +72,16 @@ describe("DokuWiki", function()
 
   -- The steps build on each other, as they do for the person in front of the browser.
 
-  it("shows its installer and is installed", function()
+  it("shows its installer, where it has one, and is installed", function()
     local page = author:get("/wiki/install.php")
+    if not site.installer then
+      assert.equal(404, page.status)
+      dokuwiki.configure(site, {
+        title = "Moon & Gate", name = "luna", full = "Luna Gate", email = "luna@localhost",
+        password = PASSWORD,
+      })
+      return
+    end
     assert.equal(200, page.status)
     assert.truthy(page.body:find("<title>DokuWiki Installer</title>", 1, true))
     local form = browser.form(page.body, "method=\"post\"")
@@ -100,12 +108,13 @@ describe("DokuWiki", function()
   end)
 
   it("shows a page that came with it, by PATH_INFO", function()
-    local page = visitor:get("/wiki/doku.php/wiki/syntax")
+    -- Not wiki/syntax: its feed is more than Debian 13's packages can show.
+    local page = visitor:get("/wiki/doku.php/wiki/dokuwiki")
     assert.equal(200, page.status)
-    assert.truthy(page.body:find("Formatting Syntax", 1, true))
-    assert.truthy(page.body:find("href=\"/wiki/doku.php/wiki/syntax?do=edit", 1, true)
-      or page.body:find("/wiki/doku.php/wiki/syntax?do=edit", 1, true)
-      or page.body:find("/wiki/doku.php/wiki/syntax?do=", 1, true))
+    assert.truthy(page.body:find("to unleash the full power of DokuWiki", 1, true))
+    assert.truthy(page.body:find("href=\"/wiki/doku.php/wiki/dokuwiki?do=edit", 1, true)
+      or page.body:find("/wiki/doku.php/wiki/dokuwiki?do=edit", 1, true)
+      or page.body:find("/wiki/doku.php/wiki/dokuwiki?do=", 1, true))
     assert.is_nil(page.body:find("/wiki/wiki/doku.php", 1, true))
   end)
 

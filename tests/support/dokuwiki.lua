@@ -10,6 +10,8 @@ local dokuwiki = {}
 ---@class DokuWiki
 ---@field dir string the folder that stands for /
 ---@field root string document root
+---@field installer boolean it has its installer page; Debian 13's package has not
+---@field user? string who owns what it writes
 ---@field extensions string[] PHP extensions to load that the PHP of this system lacks
 
 local UNPACKED = "build/deps/dokuwiki"
@@ -74,7 +76,40 @@ function dokuwiki.prepare(program, user)
     argv = { "sh", "-c", PREPARE, "sh", process.cwd() .. "/" .. UNPACKED, dir, user or "" },
   })
   assert(result.code == 0, result.stderr)
-  return { dir = dir, root = root, extensions = missing_extensions(dir, program) }
+  return {
+    dir = dir, root = root, user = user, extensions = missing_extensions(dir, program),
+    installer = process.read_file(root .. "/install.php") ~= nil,
+  }
+end
+
+-- As Debian's postinst and the installer page write it.
+local LOCAL = [[
+<?php
+$conf['title'] = '%s';
+$conf['lang'] = 'en';
+$conf['license'] = '0';
+$conf['useacl'] = 1;
+$conf['superuser'] = '@admin';
+]] .. PRESET
+
+--- Does what the installer page does, where there is none: everybody may read, users may write.
+---@param site DokuWiki
+---@param author { title: string, name: string, full: string, email: string, password: string }
+function dokuwiki.configure(site, author)
+  local hash = process.run({ argv = { "md5sum" }, input = author.password }).stdout:match("^%x+")
+  local files = {
+    ["etc/dokuwiki/local.php"] = LOCAL:format(author.title),
+    ["var/lib/dokuwiki/acl/acl.auth.php"] = "# <?php exit()?>\n*\t@ALL\t1\n*\t@user\t8\n",
+    ["var/lib/dokuwiki/acl/users.auth.php"] = ("# <?php exit()?>\n%s:%s:%s:%s:admin,user\n"):format(
+      author.name, hash, author.full, author.email),
+  }
+  for name, text in pairs(files) do
+    local path = site.dir .. "/" .. name
+    process.write_file(path, text)
+    if site.user then
+      assert(os.execute(("chown %s %s"):format(site.user, process.quote(path))) == 0)
+    end
+  end
 end
 
 return dokuwiki
