@@ -110,11 +110,15 @@ asan:
 	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS="$(ASAN)" programs
 	@tools/test --asan all
 
+# The same on Debian 12 and 13: clang-format 14 and 19 agree on all that is here. What only 13's
+# cppcheck says is left out: it reports how far it looked, and each allocation that is not looked at.
 lint:
 	@tools/install build lint
 	clang-format --dry-run -Werror core/*.[ch] tests/unit/*.[ch] tests/support/*.c
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
-	  --suppress=missingIncludeSystem --error-exitcode=1 -DMG_VERSION='""' core tests/unit tests/support
+	  --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
+	  --suppress=nullPointerOutOfMemory --suppress=nullPointerArithmeticOutOfMemory \
+	  --error-exitcode=1 -DMG_VERSION='""' core tests/unit tests/support
 	luacheck --quiet lua spec tests examples tools
 
 bench:

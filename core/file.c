@@ -338,10 +338,11 @@ ssize_t file_read_start(struct str root, struct str path, const struct str *with
 struct str file_real_root(struct str root, double now)
 {
     enum { SLOTS = 64 };
-    static struct {
+    struct known {
         char given[256], real[PATH_MAX];
         double at;
-    } * cache;
+    };
+    static struct known *cache;
     if (root.n == 0 || root.n >= sizeof cache->given)
         return root;
     if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)

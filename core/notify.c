@@ -11,13 +11,14 @@
 #define MAX_FDS  65536 /* more than listeners times workers */
 
 /* What was handed to us. */
-static struct handed {
+struct handed {
     int fd;
     bool systemd;
     bool taken;
     bool listens;
     struct addr addr;
-} * handed;
+};
+static struct handed *handed;
 static unsigned handed_count, handed_room;
 
 void notify(const char *fmt, ...)

@@ -233,8 +233,8 @@ static inline bool check_waiter(const struct group *g, uint32_t claim, uint32_t 
         if (!could_go(g, c, at))
             continue;
         good = check(!ledger_has_room(s)) && good; /* nobody waits while it has room */
-        if (s->idle > 0 && leaving == 0)
-            good = check(!"an idle connection is in the way, and nobody was asked to close one");
+        if (s->idle > 0) /* it is in the way: somebody was asked to close one */
+            good = check(leaving > 0) && good;
     }
     return good;
 }
