@@ -578,13 +578,15 @@ static void add_head(struct request *req, struct str path, const struct validato
     struct arena *a = &req->arena;
     struct headers *h = &req->response.headers;
     headers_add(a, h, STR("Content-Type"), file_type(path));
-    if (own->modified != DATE_NONE) {
+    if (own->modified != DATE_NONE && !d->error_page) {
         char *date = arena_bytes(a, DATE_LENGTH + 1);
         date_format(own->modified, date);
         headers_add(a, h, STR("Last-Modified"), (struct str){date, DATE_LENGTH});
     }
-    headers_add(a, h, STR("ETag"), own->tag);
-    headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
+    if (!d->error_page) { /* the tag would be one of what the client has asked for */
+        headers_add(a, h, STR("ETag"), own->tag);
+        headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
+    }
     if (d->cache_control.n > 0)
         headers_add(a, h, STR("Cache-Control"), d->cache_control);
     headers_merge(a, h, &d->headers);
@@ -677,15 +679,18 @@ static int choose_pieces(struct request *req, const struct validators *own, uint
 static int reply_with(struct request *req, const struct stat *st, struct str path,
                       struct file *file, const char **reason)
 {
+    bool conditional = !req->decision.error_page;
     struct validators own = validators_of(&req->arena, st);
-    int status = check_conditions(req, &own);
+    int status = conditional ? check_conditions(req, &own) : 200;
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
     }
     add_head(req, path, &own, file);
-    if (status == 200)
+    if (status == 200 && conditional)
         status = choose_pieces(req, &own, (uint64_t)st->st_size, file);
+    else if (status == 200)
+        add_piece(req, file, 0, (uint64_t)st->st_size);
     if (status == 416)
         *reason = "the range lies outside the file";
     req->response.status = status;
@@ -714,7 +719,7 @@ static int find(struct request *req, struct file *file, const char **reason)
     int status = folder ? open_index(req, root, &path, &st, file, reason)
                         : open_for_reading(req, root, path, &st, file, reason);
     if (status == 200 && S_ISDIR(st.st_mode)) {
-        if (d->handed_over) {
+        if (d->handed_over || d->error_page) {
             *reason = "a folder, not a file";
             return 404;
         }

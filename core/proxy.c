@@ -252,8 +252,9 @@ static void reply_file(struct proxy *px)
     const char *reason = NULL;
     proxy_clear_response(req);
     enum method method = req->method_id;
-    if ((px->next == NEXT_FILE || px->error_status > 0) && method != METHOD_HEAD)
+    if (px->replacements > 0 && method != METHOD_HEAD)
         req->method_id = METHOD_GET; /* that was asked of the application, not of the file */
+    req->decision.error_page = px->error_status > 0;
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {

@@ -103,6 +103,7 @@ struct decision {
     uint64_t body_limit; /* UINT64_MAX: limits.body */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
+    bool error_page;  /* the file stands for an error: whole, whatever the client has of another */
     bool handed_over; /* the application named it: no name is refused, and `headers` are its own */
     const struct str *within, *index;
     unsigned within_count, index_count;

@@ -79,6 +79,57 @@ describe("headers of a decision", function()
   end)
 end)
 
+describe("a file in the place of an application's answer", function()
+  it("is sent whatever the method was, which was the application's", function()
+    local root = stage.files({ ["thanks.html"] = "thanks" })
+    local r = rig.start({ before = ("local ROOT = %q"):format(root),
+      settings = "on_response = function() return { file = ROOT .. '/thanks.html' } end" })
+    finally(function() r:stop() end)
+    for _, method in ipairs({ "GET", "POST", "PUT", "DELETE", "OPTIONS" }) do
+      local res = r:get("", { method = method, body = method == "POST" and "a=b" or nil })
+      assert.equal(200, res.status, method)
+      assert.equal("thanks", res.body, method)
+    end
+  end)
+end)
+
+describe("a file in the place of an error", function()
+  it("is sent whole, with the error's status, whatever the client has", function()
+    local root = stage.files({ ["down.html"] = "0123456789", ["folder/index.html"] = "an index" })
+    local s = server.start({ route = ([[
+      return { control = false, backends = { down = "unix:/nonexistent/x.sock" },
+        on_request = function(req)
+          return req.query == "page" and { root = %q, path = "/down.html" } or { backend = "down" }
+        end,
+        on_error = function(req)
+          return { root = %q, path = req.query == "folder" and "/folder" or "/down.html",
+            headers = { ["X-Page"] = "yes" } }
+        end }]]):format(root, root) })
+    finally(function() s:stop() end)
+    local tag = http.get(s.address, "/x?page").headers.etag
+    for _, headers in ipairs({
+      {}, { Range = "bytes=0-1" }, { Range = "bytes=99-" }, { ["If-None-Match"] = "*" },
+      { ["If-None-Match"] = tag }, { ["If-Match"] = '"other"' },
+      { ["If-Modified-Since"] = "Fri, 01 Jan 2100 00:00:00 GMT" },
+      { ["If-Unmodified-Since"] = "Sat, 01 Jan 2000 00:00:00 GMT" },
+    }) do
+      for _, method in ipairs({ "GET", "HEAD", "POST", "OPTIONS" }) do
+        local res = http.request(s.address, { path = "/x", method = method, headers = headers })
+        assert.equal(503, res.status, next(headers))
+        assert.equal(method == "HEAD" and "" or "0123456789", res.body)
+        assert.equal("10", res.headers["content-length"])
+        assert.equal("yes", res.headers["x-page"])
+        for _, name in ipairs({ "etag", "last-modified", "accept-ranges", "content-range" }) do
+          assert.is_nil(res.headers[name], name)
+        end
+      end
+    end
+    local res = http.get(s.address, "/x?folder")
+    assert.equal(503, res.status)
+    assert.is_nil(res.headers.location)
+  end)
+end)
+
 describe("a folder that a decision names without a slash", function()
   it("shows its index where the client's path has the slash, and leads there where it has none",
     function()
