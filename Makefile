@@ -51,8 +51,8 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = access addr arena backlog buf census cgi date fcgi h1 ledger ledger_crowd range resolve \
-        shared spool str uri
+UNITS = access addr arena backlog buf census cgi date fcgi forwarded h1 ledger ledger_crowd netset \
+        proxyproto range realip resolve shared spool str uri
 links_access = access date request arena str addr spool buf
 links_addr   = addr str
 links_arena  = arena str
@@ -62,11 +62,15 @@ links_census = census addr str
 links_cgi    = cgi request arena str addr spool buf
 links_date   = date str
 links_fcgi   = fcgi buf str
+links_forwarded = forwarded addr str
 links_h1     = h1 chunked request uri arena str addr spool buf
 links_resolve = resolve loop date addr str
 links_ledger = ledger ledger_lists ledger_servers str
 links_ledger_crowd = $(links_ledger)
+links_netset = netset addr arena str
+links_proxyproto = proxyproto addr str
 links_range  = range str
+links_realip = realip forwarded netset request uri arena addr str spool buf
 links_shared = shared shared_folder link user buf str
 links_spool  = spool buf str
 links_str    = str

@@ -184,22 +184,48 @@ int addr_compare(const struct addr *a, const struct addr *b)
     return strncmp(a->un.sun_path, b->un.sun_path, sizeof a->un.sun_path);
 }
 
+void peer_set_ip(struct peer *p, int family, const void *ip)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, 0xff};
+    const uint8_t *bytes = ip;
+    bool is_mapped = family == AF_INET6 && memcmp(bytes, mapped, sizeof mapped) == 0;
+    p->family = (uint8_t)(is_mapped ? AF_INET : family);
+    memset(p->ip, 0, sizeof p->ip);
+    memcpy(p->ip, is_mapped ? bytes + sizeof mapped : bytes, p->family == AF_INET ? 4 : 16);
+}
+
 void peer_from(struct peer *p, const struct addr *a)
 {
     memset(p, 0, sizeof *p);
     p->family = (uint8_t)a->sa.sa_family;
     if (a->sa.sa_family == AF_INET) {
-        memcpy(p->ip, &a->in.sin_addr, 4);
+        peer_set_ip(p, AF_INET, &a->in.sin_addr);
         p->port = ntohs(a->in.sin_port);
     } else if (a->sa.sa_family == AF_INET6) {
+        peer_set_ip(p, AF_INET6, &a->in6.sin6_addr);
         p->port = ntohs(a->in6.sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr)) {
-            p->family = AF_INET;
-            memcpy(p->ip, a->in6.sin6_addr.s6_addr + 12, 4);
-        } else {
-            memcpy(p->ip, &a->in6.sin6_addr, 16);
-        }
     }
+}
+
+bool peer_parse(struct peer *p, struct str text)
+{
+    char copy[INET6_ADDRSTRLEN];
+    uint8_t ip[16];
+    if (text.n == 0 || text.n >= sizeof copy)
+        return false;
+    memcpy(copy, text.p, text.n);
+    copy[text.n] = '\0';
+    int family = memchr(text.p, ':', text.n) != NULL ? AF_INET6 : AF_INET;
+    *p = (struct peer){0};
+    if (strlen(copy) != text.n || inet_pton(family, copy, ip) != 1)
+        return false;
+    peer_set_ip(p, family, ip);
+    return true;
+}
+
+bool peer_same_ip(const struct peer *a, const struct peer *b)
+{
+    return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
 /* inet_ntop goes through printf; this is on the path of every request. */

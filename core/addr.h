@@ -60,6 +60,14 @@ static inline bool peer_has_ip(const struct peer *p)
 }
 
 void peer_from(struct peer *p, const struct addr *a);
+/* 4 or 16 bytes in the order of the network; an IPv4 address in IPv6's form (mapped) becomes the
+ * IPv4 address. The port stays. */
+void peer_set_ip(struct peer *p, int family, const void *ip);
+/* An IP address as text, without port, brackets and zone; an IPv4 address in IPv6's form (mapped)
+ * becomes the IPv4 address. False, and *p is undefined, when it is none. */
+bool peer_parse(struct peer *p, struct str text);
+/* The same address, whatever the port? */
+bool peer_same_ip(const struct peer *a, const struct peer *b);
 /* The address without port, "unix:" for a unix socket. Returns the length written. */
 size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE]);
 

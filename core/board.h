@@ -40,7 +40,8 @@ struct board {
     char reload_error[BOARD_TEXT]; /* of the last reload: why it failed, or its notes */
     char last_error[BOARD_TEXT];   /* of the last reload that failed */
     double last_error_at;          /* 0: none has */
-    char listeners[BOARD_TEXT];    /* lines of address, name, "control" or "", tab-separated */
+    char listeners[BOARD_TEXT];    /* lines of address, name and, of the control listener, what the
+                                      route says: or "" */
     /* Everybody's: requests so far. */
     uint64_t reload_requested;
     struct board_worker worker[BOARD_WORKERS];

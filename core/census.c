@@ -174,6 +174,22 @@ enum census_answer census_enter(struct census *c, unsigned worker, const struct 
     return answer;
 }
 
+bool census_count(struct census *c, unsigned worker, const struct peer *peer, unsigned per_ip)
+{
+    struct part *part = &c->parts[worker];
+    uint64_t hash = hash_of(c, peer);
+    count_address(part, hash);
+    if (per_ip == 0 || hash == 0 || sum_of(c, hash) <= per_ip)
+        return true;
+    uncount_address(part, hash);
+    return false;
+}
+
+void census_uncount(struct census *c, unsigned worker, const struct peer *peer)
+{
+    uncount_address(&c->parts[worker], hash_of(c, peer));
+}
+
 void census_leave(struct census *c, unsigned worker, const struct peer *peer)
 {
     struct part *part = &c->parts[worker];

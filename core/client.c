@@ -27,11 +27,11 @@
 #define LINGER_BYTES  (256u << 20)
 #define REFUSED_TIME  2.0 /* the same for who was never welcome, or where we stop */
 #define REFUSED_BYTES 65536
-#define FIRST_REQUEST 1.0  /* a connection made just before a stop may still send one */
-#define REFUSED_MAX   256  /* of connections too many that are told so at a time */
-#define REFUSED_SAID  10.0 /* seconds between two lines about them in the log */
+#define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
+#define REFUSED_MAX   256 /* of connections too many that are told so at a time */
 
 static void process(struct client *c, const char *data, size_t n);
+static void turn_away(struct client *c);
 
 /* --- the connection's end --- */
 
@@ -46,8 +46,7 @@ static void client_free(struct client *c)
     deadline_fini(&c->deadline);
     sender_fini(&c->sender);
     close(c->io.fd);
-    if (c->counted)
-        census_leave(all->census, all->worker, &c->peer);
+    client_leave_census(c);
     all->refused -= c->refused;
     buf_fini(&c->in);
     if (c->prev != NULL)
@@ -66,6 +65,7 @@ static void client_free(struct client *c)
 static void client_gone(struct client *c, const char *why)
 {
     if (c->proxy != NULL) {
+        client_forget_request(c);
         c->req->body_out += c->sender.file_sent;
         proxy_gone(c->proxy, why);
     }
@@ -129,15 +129,6 @@ static void begin_request(struct client *c)
     deadline_set(&c->deadline, limits->header_timeout);
 }
 
-static void head_complete(struct client *c)
-{
-    bool has_body = h1_has_body(c->h1);
-    c->head_done = true;
-    c->body_done = !has_body;
-    deadline_clear(&c->deadline); /* from here on the backend's timeouts count */
-    proxy_begin(c->proxy, has_body);
-}
-
 static void refuse(struct client *c, int status, const char *reason)
 {
     c->body_done = true;
@@ -146,6 +137,28 @@ static void refuse(struct client *c, int status, const char *reason)
         c->close = true;
     else
         proxy_refuse(c->proxy, status, reason);
+}
+
+/* Nothing that follows can be understood, or is wanted. */
+static void refuse_and_close(struct client *c, int status, const char *reason)
+{
+    c->eof = true;
+    refuse(c, status, reason);
+}
+
+static void head_complete(struct client *c)
+{
+    bool has_body = h1_has_body(c->h1);
+    const char *reason;
+    int status = client_name_request(c, &reason);
+    if (status != 0) {
+        refuse_and_close(c, status, reason);
+        return;
+    }
+    c->head_done = true;
+    c->body_done = !has_body;
+    deadline_clear(&c->deadline); /* from here on the backend's timeouts count */
+    proxy_begin(c->proxy, has_body);
 }
 
 /* Feeds the parser; returns the bytes used. */
@@ -162,8 +175,7 @@ static size_t feed(struct client *c, const char *data, size_t n)
             proxy_body_end(c->proxy);
         break;
     case H1_ERROR:
-        c->eof = true; /* nothing that follows can be understood */
-        refuse(c, h1_status(c->h1), h1_reason(c->h1));
+        refuse_and_close(c, h1_status(c->h1), h1_reason(c->h1));
         break;
     case H1_MORE:
         if (c->head_done && used > 0 && !c->ended)
@@ -213,6 +225,7 @@ static bool finish_request(struct client *c)
     bool at_once = broken || !unread || (c->cut && (c->until_eof || c->req->bytes_out == 0));
     c->req->body_out += c->sender.file_sent;
     sender_rest(&c->sender);
+    client_forget_request(c);
     c->sending = false;
     c->proxy = NULL;
     c->req = NULL;
@@ -258,11 +271,34 @@ static void start_skipping(struct client *c)
     deadline_set(&c->deadline, SKIP_TIME);
 }
 
+/* The header of the PROXY protocol, which comes before the first request. False: as in step. */
+static bool read_address(struct client *c, struct str in, size_t *used, bool *gone)
+{
+    switch (client_read_address(c, in, used)) {
+    case CLIENT_ADDRESS_MORE:
+        return false;
+    case CLIENT_ADDRESS_KNOWN:
+        if (!c->clients->stopping)
+            deadline_set(&c->deadline, keepalive_timeout(c->clients));
+        return true;
+    case CLIENT_ADDRESS_BAD:
+        client_free(c);
+        break;
+    case CLIENT_ADDRESS_TOO_MANY:
+        turn_away(c);
+        break;
+    }
+    *gone = true;
+    return false;
+}
+
 /* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
  * or c is gone (*gone). */
 static bool step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     *used = 0;
+    if (c->awaits_address)
+        return n > 0 && read_address(c, (struct str){data, n}, used, gone);
     if (c->sender.turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
         client_note_sent(c, sender_write(&c->sender));
     if (c->proxy == NULL) {
@@ -431,28 +467,6 @@ static void missed_cb(struct deadline *d)
 
 /* --- connections too many --- */
 
-/* One line now and then: whoever tries again and again must not fill the log. */
-static void report_refused(struct clients *all, const struct client *c, enum census_answer answer)
-{
-    const struct limits *limits = &(*all->current)->settings->limits;
-    char ip[PEER_TEXT_SIZE];
-    ev_tstamp now = ev_now(all->loop->ev);
-    all->refused_before++;
-    if (all->refused_at != 0 && now < all->refused_at + REFUSED_SAID)
-        return;
-    peer_text(&c->peer, ip);
-    if (answer == CENSUS_FULL)
-        log_warn("limits.connections: %u are open; client %s: 503 (%u refused since the last such "
-                 "line of this worker)",
-                 limits->connections, ip, all->refused_before);
-    else
-        log_warn("limits.per_ip: %u connections of client %s are open: 503 (%u refused since the "
-                 "last such line of this worker)",
-                 limits->per_ip, ip, all->refused_before);
-    all->refused_before = 0;
-    all->refused_at = now;
-}
-
 /* Says 503 at once, whatever the client asks for, and drops what it sends. */
 static void turn_away(struct client *c)
 {
@@ -466,21 +480,6 @@ static void turn_away(struct client *c)
     c->refused = true;
     all->refused++;
     start_linger(c);
-}
-
-/* False when the connection is one too many. */
-static bool enter_census(struct client *c)
-{
-    struct clients *all = c->clients;
-    const struct limits *limits = &(*all->current)->settings->limits;
-    if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
-        return true;
-    enum census_answer answer =
-        census_enter(all->census, all->worker, &c->peer, limits->connections, limits->per_ip);
-    c->counted = answer == CENSUS_WELCOME;
-    if (!c->counted)
-        report_refused(all, c, answer);
-    return c->counted;
 }
 
 /* --- life --- */
@@ -504,6 +503,7 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
     c->clients = clients;
     c->listener = origin->listener;
     c->control = origin->control;
+    c->awaits_address = origin->proxy_protocol;
     peer_from(&c->peer, &origin->remote);
     peer_from(&c->local, &origin->local);
     buf_init(&c->in, IN_MAX);
@@ -516,12 +516,15 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
         c->next->prev = c;
     clients->list = c;
     clients->count++;
-    if (!enter_census(c)) {
+    if (!client_enter_census(c)) {
         turn_away(c);
         return;
     }
     ev_io_start(clients->loop->ev, &c->io);
-    deadline_set(&c->deadline, keepalive_timeout(clients));
+    if (c->awaits_address) /* it has been sent already: a balancer writes it first */
+        deadline_set(&c->deadline, (*clients->current)->settings->limits.header_timeout);
+    else
+        deadline_set(&c->deadline, keepalive_timeout(clients));
 }
 
 /* An idle connection may have a request in its socket already, or, just accepted, on its way. */
@@ -575,6 +578,7 @@ static void cut_short(struct client *c)
         c->req->bytes_out += n > 0 ? (uint64_t)n : 0;
     }
     c->req->body_out += c->sender.file_sent;
+    client_forget_request(c);
     proxy_stopped(c->proxy, "the server was stopped");
     c->proxy = NULL;
     client_free(c);

@@ -21,6 +21,7 @@ struct clients {
     unsigned refused;        /* that are told 503, and not counted in the census */
     unsigned refused_before; /* since the log was last told */
     ev_tstamp refused_at;    /* when that was */
+    ev_tstamp distrusted_at; /* when it was last told of a PROXY header that is not believed */
     struct census *census;   /* of all workers; NULL: limits.connections and per_ip don't count */
     unsigned worker;         /* our number there */
     bool stopping;           /* responses close their connections, idle ones close */
@@ -39,6 +40,7 @@ struct client_origin {
     struct addr remote, local;
     struct str listener; /* what req.listener says; lives as long as the worker */
     bool control;        /* its requests are commands of operators */
+    bool proxy_protocol; /* it begins with a header that says whose it is */
 };
 
 /* Takes the socket over; one connection too many is answered 503 and closed. */

@@ -1,6 +1,6 @@
 /*
  * client_inner - one HTTP/1 connection, for client*.c only: client.c is its life, its input and the
- * order of requests; client_reply.c what goes out (front_ops).
+ * order of requests; client_address.c whose it is; client_reply.c what goes out (front_ops).
  */
 #ifndef MG_CLIENT_INNER_H
 #define MG_CLIENT_INNER_H
@@ -44,9 +44,12 @@ struct client {
     bool kicked : 1;     /* an event of our own is due: see kick() */
     bool sending : 1;    /* the deadline is send_timeout's: something waits for the client */
     bool spool_reported : 1;
-    bool counted : 1; /* in the census */
-    bool refused : 1; /* one too many: it has its 503, and lingers */
-    bool control : 1; /* accepted by the control listener */
+    bool counted : 1; /* in the census, and */
+    bool by_ip : 1;   /* there under its address: no trusted proxy, which brings many clients */
+    bool request_by_ip : 1;  /* the client that a trusted proxy has named is, for this request */
+    bool awaits_address : 1; /* the header of the PROXY protocol is not whole yet */
+    bool refused : 1;        /* one too many: it has its 503, and lingers */
+    bool control : 1;        /* accepted by the control listener */
 };
 
 /* --- client.c --- */
@@ -58,6 +61,27 @@ void client_rearm(struct client *c);
 void client_kick(struct client *c);
 /* The response is whole, or cut: whoever is outside process() must go on with the next request. */
 void client_mark_ended(struct client *c);
+
+/* --- client_address.c --- */
+
+/* False when the connection is one too many; the log knows. */
+bool client_enter_census(struct client *c);
+void client_leave_census(struct client *c);
+
+enum client_address {
+    CLIENT_ADDRESS_MORE,     /* the header is not whole */
+    CLIENT_ADDRESS_KNOWN,    /* *used bytes of it have been taken */
+    CLIENT_ADDRESS_BAD,      /* there is none; the log knows */
+    CLIENT_ADDRESS_TOO_MANY, /* limits.per_ip; the log knows */
+};
+/* Reads the header of the PROXY protocol, which the connection begins with. */
+enum client_address client_read_address(struct client *c, struct str in, size_t *used);
+
+/* The head of the request is complete: takes what trusted proxies say of its client. Returns 0, or
+ * the status to refuse it with and why. */
+int client_name_request(struct client *c, const char **reason);
+/* Before the request is given up. */
+void client_forget_request(struct client *c);
 
 /* --- client_reply.c --- */
 

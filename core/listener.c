@@ -296,6 +296,7 @@ struct listener {
     ev_tstamp warned;
     bool wildcard; /* the local address is the connection's, not ours */
     bool control;
+    bool proxy_protocol;
 };
 
 /* Out of descriptors: the queue keeps the connections until some are free again. */
@@ -332,7 +333,8 @@ static void local_address(const struct listener *l, int fd, struct addr *local)
 /* Takes one connection from the queue; false when there is none, or no room for it. */
 static bool accept_one(struct listener *l)
 {
-    struct client_origin origin = {.listener = l->name, .control = l->control};
+    struct client_origin origin = {
+        .listener = l->name, .control = l->control, .proxy_protocol = l->proxy_protocol};
     struct addr *remote = &origin.remote;
     remote->len = sizeof remote->un;
     int fd = accept4(l->io.fd, &remote->sa, &remote->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -368,6 +370,7 @@ int listener_fd(const struct listener *l)
 void listener_update(struct listener *l, const struct listen_spec *spec)
 {
     l->control = spec->control;
+    l->proxy_protocol = spec->proxy_protocol;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
     l->backlog = spec->backlog;
 }

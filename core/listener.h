@@ -16,7 +16,8 @@ struct listen_spec {
     char *given;   /* as the script wrote it; NULL where that is the same */
     char *name;    /* what req.listener says; "": the address */
     int backlog;
-    bool control; /* commands of operators come here: moongate.control answers */
+    bool proxy_protocol; /* connections begin with a header of the PROXY protocol */
+    bool control;        /* commands of operators come here: moongate.control answers */
 };
 
 /* Binds `count` sockets to the address into fds[] (all the same one for a unix socket); `more`: to

@@ -32,6 +32,7 @@ static void close_all(struct listening *l)
 static void forget(struct listening *l)
 {
     free(l->spec.address);
+    free(l->spec.given);
     free(l->spec.name);
     free(l);
 }
@@ -78,7 +79,7 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
         abort();
     l->spec = *spec;
     l->spec.address = strdup(spec->address);
-    l->spec.given = NULL;
+    l->spec.given = spec->given != NULL ? strdup(spec->given) : NULL;
     l->spec.name = strdup(spec->name);
     l->next = spec;
     const char *err = open_slots(l, slots);
@@ -191,6 +192,7 @@ static void take(struct listening *l)
         if (listen(l->fds[i], l->next->backlog) != 0)
             log_warn("%s: its backlog can't be changed: %s", l->spec.address, strerror(errno));
     l->spec.backlog = l->next->backlog;
+    l->spec.proxy_protocol = l->next->proxy_protocol;
     l->next = NULL;
 }
 
@@ -216,8 +218,9 @@ unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared
             if (!l->shared && accepts[slot] != index)
                 continue;
             fds[count++] = l->fds[slot];
-            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%d\t%d\n", spec->address,
-                                     spec->name, spec->backlog, spec->control);
+            used +=
+                (size_t)snprintf(text + used, size - used, "%s\t%s\t%d\t%d\t%d\n", spec->address,
+                                 spec->name, spec->backlog, spec->control, spec->proxy_protocol);
             if (used >= size)
                 return LINK_FDS + 1;
         }
@@ -242,17 +245,16 @@ void master_unlink_sockets(struct master *m)
 void master_add_control(const struct master *m, struct plan *plan)
 {
     const char *address = plan->control, *bad = NULL;
-    struct listen_spec spec = {.backlog = 64, .control = true};
+    struct listen_spec spec = {.backlog = 64, .name = "control", .control = true};
     bool optional = address[0] == '\0';
     int fd = -1;
     if (optional)
         address = m->options->control_default;
     if (address == NULL || strcmp(address, "off") == 0)
         return;
+    spec.address = (char *)address;
     if (optional && find(m, address) == NULL) {
         struct addr addr;
-        spec.address = (char *)address;
-        spec.name = "control";
         /* The default place may be another instance's: that is said, and no reason not to serve. */
         bad = listener_make_folder(address);
         if (bad == NULL && addr_resolve(address, &addr) == NULL && !notify_has_fd(&addr)) {
@@ -262,7 +264,7 @@ void master_add_control(const struct master *m, struct plan *plan)
         }
     }
     if (bad == NULL)
-        plan_listen(plan, address, "control", 64, true);
+        plan_listen(plan, &spec);
     else
         log_warn("no commands (moongate hold, status, ...) for this instance: %s; --control ADDR "
                  "gives it a place of its own",
@@ -277,7 +279,9 @@ void master_show_listeners(struct master *m)
         const struct listen_spec *spec = &m->listening[i]->spec;
         char line[512];
         int n = snprintf(line, sizeof line, "%.200s\t%.200s\t%s\n", spec->address, spec->name,
-                         spec->control ? "control" : "");
+                         !spec->control        ? ""
+                         : spec->given != NULL ? spec->given
+                                               : spec->address);
         if (used + (size_t)n < sizeof m->board->listeners)
             used += (size_t)snprintf(m->board->listeners + used, sizeof m->board->listeners - used,
                                      "%s", line);

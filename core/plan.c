@@ -165,19 +165,17 @@ static void add_listener(struct plan *plan, struct listen_spec spec)
     plan->listen[plan->listen_count++] = spec;
 }
 
-void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
-                 bool control)
+void plan_listen(struct plan *plan, const struct listen_spec *given)
 {
-    struct listen_spec spec = {
-        .address = (char *)address, .name = (char *)name, .backlog = backlog, .control = control};
+    struct listen_spec spec = *given;
     bool is_name = false;
     for (unsigned i = 0; i < plan->address_count; i++) {
-        if (strcmp(plan->addresses[i].given, address) != 0)
+        if (strcmp(plan->addresses[i].given, given->address) != 0)
             continue;
         is_name = true;
         spec.address = plan->addresses[i].address;
-        spec.given = (char *)address;
-        spec.name = (char *)(name[0] != '\0' ? name : address);
+        spec.given = given->address;
+        spec.name = given->name[0] != '\0' ? given->name : given->address;
         add_listener(plan, spec);
     }
     if (!is_name)
@@ -213,13 +211,16 @@ static bool take_text(struct plan *plan, const char *key, const char *rest)
 
 static void take_line(struct plan *plan, const char *key, char *rest)
 {
-    char *fields[4] = {"", "", "", ""};
-    for (int i = 0; i < 4 && rest != NULL; i++)
+    char *fields[5] = {"", "", "", "", ""};
+    for (int i = 0; i < 5 && rest != NULL; i++)
         fields[i] = strsep(&rest, "\t");
     if (strcmp(key, "address") == 0) {
         add_address(plan, fields[0], fields[1]);
     } else if (strcmp(key, "listen") == 0) {
-        plan_listen(plan, fields[0], fields[3], atoi(fields[2]), false);
+        plan_listen(plan, &(struct listen_spec){.address = fields[0],
+                                                .backlog = atoi(fields[2]),
+                                                .name = fields[3],
+                                                .proxy_protocol = fields[4][0] == '1'});
     } else if (strcmp(key, "workers") == 0) {
         plan->workers = (unsigned)atoi(fields[0]);
     } else if (strcmp(key, "user") == 0) {

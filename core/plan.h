@@ -46,9 +46,8 @@ struct plan {
     char *note; /* what the operator is to know, once it serves; NULL: nothing */
 };
 
-/* Adds a listener; one for each address where it is given by a name. */
-void plan_listen(struct plan *plan, const char *address, const char *name, int backlog,
-                 bool control);
+/* Adds a listener, whose strings are copied; one for each address where it is given by a name. */
+void plan_listen(struct plan *plan, const struct listen_spec *given);
 /* The control listener is where it is in the other plan. */
 void plan_keep_control(struct plan *plan, const struct plan *from);
 void plan_free(struct plan *plan);

@@ -190,6 +190,8 @@ static void push_listeners(lua_State *L, const struct board *b)
         if (name.n > 0)
             set_str(L, "name", name);
         set_boolean(L, "control", control.n > 0);
+        if (control.n > 0)
+            set_str(L, "given", control);
         lua_rawseti(L, -2, i);
     }
 }

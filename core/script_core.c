@@ -11,6 +11,7 @@
 #include "h1.h"
 #include "log.h"
 #include "master.h"
+#include "realip.h"
 #include "stamp.h"
 #include "user.h"
 
@@ -524,17 +525,19 @@ static int core_request(lua_State *L)
     struct str bytes = buf_peek(&head);
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
     buf_fini(&head);
-    arena_fini(&settings.arena);
-    if (event == H1_HEAD) {
-        if (req->uri.https) { /* here the URL is all that says how the client comes */
-            req->https = true;
-            req->local.port = 443;
-        }
-        return 1;
+    bad = event == H1_ERROR ? h1_reason(h1) : event != H1_HEAD ? "an incomplete head" : NULL;
+    if (bad == NULL && req->uri.https) { /* here the URL is all that says how the client comes */
+        req->https = true;
+        req->local.port = 443;
     }
+    if (bad == NULL && settings.trusted.count > 0)
+        bad = realip_apply(req, &settings.trusted);
+    arena_fini(&settings.arena);
+    if (bad == NULL)
+        return 1;
     lua_pushnil(L);
     lua_pushinteger(L, event == H1_ERROR ? h1_status(h1) : 400);
-    lua_pushstring(L, event == H1_ERROR ? h1_reason(h1) : "an incomplete head");
+    lua_pushstring(L, bad);
     return 3;
 }
 

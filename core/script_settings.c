@@ -262,12 +262,25 @@ static void read_log(struct reading *r, struct settings *s)
     lua_pop(L, 3);
 }
 
+static void read_trusted(struct reading *r, struct settings *s)
+{
+    unsigned count;
+    const struct str *texts = get_list(r, "trusted_proxies", &count);
+    const struct str *bad = netset_make(&s->trusted, texts, count, r->arena);
+    if (bad != NULL && r->err == NULL)
+        r->err =
+            arena_printf(r->arena, "trusted_proxies: '%.*s' is neither an address nor a network",
+                         STR_FMT(*bad))
+                .p;
+}
+
 const char *script_read_settings(lua_State *L, int idx, struct settings *out)
 {
     struct reading r = {.L = L, .arena = &out->arena};
     lua_pushvalue(L, idx);
     read_limits(&r, &out->limits);
     read_log(&r, out);
+    read_trusted(&r, out);
     out->stop_timeout = get_number(&r, "stop_timeout");
     out->script_timeout = get_number(&r, "script_timeout");
     read_backends(&r, out);

@@ -9,6 +9,7 @@
 
 #include "addr.h"
 #include "arena.h"
+#include "netset.h"
 
 struct limits {
     size_t request_line;
@@ -102,6 +103,7 @@ enum access_format { ACCESS_OFF, ACCESS_COMBINED, ACCESS_JSON, ACCESS_FUNCTION }
 struct settings {
     struct arena arena; /* holds everything the pointers point to */
     struct limits limits;
+    struct netset trusted; /* trusted_proxies */
     enum access_format access_format;
     double stop_timeout, script_timeout;
     struct backend_settings *backends;

@@ -199,17 +199,19 @@ static struct listener *take_listener(struct worker *w, int fd)
     return NULL;
 }
 
-/* A line of LINK_PREPARE: "address TAB name TAB backlog TAB control". */
+/* A line of LINK_PREPARE: "address TAB name TAB backlog TAB control TAB proxy_protocol". */
 static bool read_spec(char *line, struct listen_spec *spec)
 {
     char *address = strsep(&line, "\t"), *name = strsep(&line, "\t");
     char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
-    if (control == NULL)
+    char *proxy_protocol = strsep(&line, "\t");
+    if (proxy_protocol == NULL)
         return false;
     *spec = (struct listen_spec){.address = lasting(address),
                                  .name = lasting(name),
                                  .backlog = atoi(backlog),
-                                 .control = atoi(control) != 0};
+                                 .control = atoi(control) != 0,
+                                 .proxy_protocol = atoi(proxy_protocol) != 0};
     return true;
 }
 

@@ -1,5 +1,6 @@
--- moongate.addr owns the text form of addresses: host:port, [v6]:port, :port, *:port, unix:/path.
--- Called by settings, decision and cli. It looks nothing up: names are resolved by core/.
+-- moongate.addr owns the text form of addresses: host:port, [v6]:port, :port, *:port, unix:/path;
+-- and of networks: 10.0.0.0/8. Called by settings, decision and cli. It looks nothing up: names are
+-- resolved by core/.
 
 local M = {}
 
@@ -110,6 +111,97 @@ function M.parse(text, use)
     return (use == "connect" and "127.0.0.1:" or "0.0.0.0:") .. port
   end
   return is_name(host) and text or nil
+end
+
+-- Networks ---------------------------------------------------------------------------------------
+
+M.NETWORK_EXPECTED = 'an address or a network such as "10.0.0.1", "10.0.0.0/8", "2001:db8::/32" or '
+  .. '"unix:"'
+
+--- The bytes of an address.
+---@param host string valid
+---@return integer[]
+local function bytes_of(host)
+  local list = {}
+  if not host:find(":", 1, true) then
+    for part in host:gmatch("%d+") do
+      list[#list + 1] = tonumber(part)
+    end
+    return list
+  end
+  host = host:gsub("(%d+)%.(%d+)%.(%d+)%.(%d+)$", function(a, b, c, d)
+    return ("%x:%x"):format(a * 256 + b, c * 256 + d)
+  end)
+  local before, after = host:match("^(.-)::(.*)$")
+  local function groups(text)
+    local found = {}
+    for group in text:gmatch("%x+") do
+      found[#found + 1] = tonumber(group, 16)
+    end
+    return found
+  end
+  local first, last = groups(before or host), groups(after or "")
+  for _ = 1, 8 - #first - #last do
+    first[#first + 1] = 0
+  end
+  for _, group in ipairs(last) do
+    first[#first + 1] = group
+  end
+  for _, group in ipairs(first) do
+    list[#list + 1] = math.floor(group / 256)
+    list[#list + 1] = group % 256
+  end
+  return list
+end
+
+--- The address with all bits behind the prefix zero; nil where they are zero already.
+local function masked(host, bits)
+  local list, changed = bytes_of(host), false
+  for i, byte in ipairs(list) do
+    local rest = 2 ^ math.max(0, math.min(8, 8 * i - bits))
+    list[i] = byte - byte % rest
+    changed = changed or list[i] ~= byte
+  end
+  if not changed then
+    return nil
+  elseif #list == 4 then
+    return table.concat(list, ".")
+  end
+  local groups = {}
+  for i = 1, 16, 2 do
+    groups[#groups + 1] = ("%x"):format(list[i] * 256 + list[i + 1])
+  end
+  return table.concat(groups, ":")
+end
+
+--- Checks an address, a network or "unix:".
+---@param text any
+---@return string|nil network nil where text is nothing of the kind
+---@return string|nil problem what is wrong with it, where more than the form is
+function M.network(text)
+  if type(text) ~= "string" then
+    return nil
+  elseif text == "unix:" then
+    return text
+  end
+  local host, prefix = text:match("^([^/]*)/?(%d*)$")
+  if not host or text:match("/$") or host:find("%", 1, true) or host:match("%f[%d]0%d+%.") then
+    return nil
+  end
+  local v6 = host:find(":", 1, true) ~= nil
+  if not (v6 and is_v6(host) or not v6 and is_v4(host)) then
+    return nil
+  end
+  local most = v6 and 128 or 32
+  if #prefix > 3 or (tonumber(prefix) or 0) > most then
+    return nil, ("the prefix of %s has at most %d bits"):format(v6 and "IPv6" or "IPv4", most)
+  end
+  local network = masked(host, tonumber(prefix) or most)
+  if network then
+    return nil, ("bits are set behind the prefix; is %s/%s meant, or %s alone?"):format(network,
+      prefix, host)
+  end
+  return text
 end
 
 return M

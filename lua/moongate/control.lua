@@ -175,9 +175,9 @@ local function forbidden(req)
   return nil
 end
 
---- The host of an address, without brackets; nil for a unix socket.
+--- The host of an address, without brackets; "" for a unix socket.
 local function host_of(address)
-  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$")
+  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$") or ""
 end
 
 local function is_loopback(host)
@@ -199,7 +199,7 @@ local function misdirected(req, core)
     return nil
   end
   for _, listener in ipairs(core.state().listeners) do
-    if listener.control and host_of(listener.address) == host then
+    if listener.control and host_of(listener.given or listener.address):lower() == host then
       return nil
     end
   end

@@ -293,7 +293,8 @@ function M.loader_report(normalized, record)
     lines[#lines + 1] = table.concat({ ... }, "\t")
   end
   for _, listener in ipairs(normalized.listen) do
-    add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "")
+    add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "",
+      listener.proxy_protocol and "1" or "0")
   end
   add("workers", normalized.workers)
   if normalized.user then

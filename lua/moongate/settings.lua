@@ -160,9 +160,30 @@ local function header_names(value)
   return normalized
 end
 
---- trusted_proxies, until it does something.
-local function empty_list(value)
-  return type(value) == "table" and {} or nil, "a list of addresses"
+-- More are a mistake; CDNs have some hundreds.
+local MOST_NETWORKS = 10000
+
+local function networks(value)
+  local list = type(value) == "string" and { value } or value
+  local expected = addr.NETWORK_EXPECTED .. ", or a list of them"
+  if type(list) ~= "table" then
+    return nil, expected
+  elseif #list > MOST_NETWORKS then
+    return nil, nil, ("%d networks, at most %d can be named"):format(#list, MOST_NETWORKS)
+  end
+  local normalized = {}
+  for key, item in pairs(list) do
+    local network, problem = addr.network(item)
+    if type(key) ~= "number" then
+      return nil, expected
+    elseif not network then
+      return nil, expected, problem and ('"%s": %s'):format(item, problem)
+        or type(item) == "string" and ('"%s" is neither an address nor a network'):format(item)
+        or nil
+    end
+    normalized[key] = network
+  end
+  return normalized
 end
 
 local function workers(value)
@@ -355,7 +376,7 @@ local TOP = {
   workers = { workers, 0 },
   user = { account },
   group = { account },
-  trusted_proxies = { empty_list, {} },
+  trusted_proxies = { networks, {} },
   watch = { boolean },
   test = { spec_folder },
   stop_timeout = { duration, 30 },
@@ -640,6 +661,18 @@ local function backends(source, value)
   return list
 end
 
+--- A header of the PROXY protocol is believed from trusted proxies alone, so without any of them it
+--- would be asked for and then not used.
+local function check_proxy_protocol(source, normalized)
+  for i, listener in ipairs(normalized.listen) do
+    if listener.proxy_protocol and #normalized.trusted_proxies == 0 then
+      fail(source, { "listen", i, "proxy_protocol" }, ("listen[%d]: proxy_protocol needs "
+        .. "'trusted_proxies': the addresses of the balancers whose PROXY headers are believed")
+        :format(i))
+    end
+  end
+end
+
 --- Where a hook is, for messages: its first line if the script defines it, else where it is named.
 local function hook_source(source, name, value)
   local info = type(value) == "function" and debug.getinfo(value, "S")
@@ -733,6 +766,7 @@ function M.normalize(value, source, overrides)
   if too_many(#normalized.listen) then
     fail(source, { "listen" }, "listen: " .. too_many(#normalized.listen))
   end
+  check_proxy_protocol(source, normalized)
   normalized.log = section(source, { "log" }, value.log, LOG, {})
   normalized.limits = section(source, { "limits" }, value.limits, LIMITS, {})
   normalized.backends = backends(source, value.backends)

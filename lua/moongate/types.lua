@@ -295,7 +295,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field workers? integer|"auto" processes, default one for each core
 ---@field user? string what the workers become when started as root
 ---@field group? string
----@field trusted_proxies? string[]
+---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
+--- Forwarded and PROXY headers are believed
 ---@field watch? boolean reload when a script changes, default true under a terminal
 ---@field test? string a folder of specs that a reload must pass
 ---@field stop_timeout? moongate.Duration for requests in flight, default 30
@@ -304,7 +305,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@class moongate.Listener
 ---@field address string
 ---@field protocol? "http"
----@field proxy_protocol? boolean
+---@field proxy_protocol? boolean connections begin with a PROXY header; needs `trusted_proxies`
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says
 

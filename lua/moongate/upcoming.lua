@@ -26,17 +26,13 @@ local function values(...)
   end)
 end
 
-local A_LIST = some(function(value)
-  return type(value) == "table" and next(value) ~= nil
-end)
-
 -- Stands for "no value of it is accepted yet".
 local NONE = some(function()
   return true
 end)
 
-M.settings = { trusted_proxies = A_LIST }
-M.listener = { protocol = values("fastcgi"), proxy_protocol = values(true) }
+M.settings = {}
+M.listener = { protocol = values("fastcgi") }
 M.backend = { multiplex = values(true, "auto") }
 M.decision = { role = values("authorizer", "filter"), authorize = NONE }
 

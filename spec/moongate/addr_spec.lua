@@ -56,3 +56,41 @@ describe("addr.parse", function()
     assert.equal(longest, addr.parse(longest, "listen"))
   end)
 end)
+
+describe("addr.network", function()
+  it("takes addresses, networks and unix sockets", function()
+    for _, text in ipairs({
+      "10.0.0.1", "10.0.0.0/8", "0.0.0.0/0", "192.0.2.128/25", "192.0.2.255/32", "::1", "::/0",
+      "2001:db8::/32", "2001:db8::8000:0:0:0/65", "fe80::1/128", "::ffff:10.0.0.0/104",
+      "1:2:3:4:5:6:7:8", "unix:",
+    }) do
+      assert.equal(text, addr.network(text))
+    end
+  end)
+
+  it("refuses everything else", function()
+    for _, text in ipairs({
+      "", "/", "/8", "10.0.0.0/", "10.0.0.0/8/8", "10.0.0.0/x", "10.0.0.0/-1", "10.0.0.0/33",
+      "10.0.0.0/0008", "::/129", "10.0.0/8", "10.0.0.256", "010.0.0.1", "localhost", "a.test/8",
+      "[::1]", "::1%lo", "fe80::%eth0/10", "10.0.0.1:80", "unix:/run/x.sock", " 10.0.0.1", "1:2",
+    }) do
+      assert.is_nil((addr.network(text)), text)
+    end
+    for _, value in ipairs({ true, 8, {} }) do
+      assert.is_nil((addr.network(value)))
+    end
+  end)
+
+  it("says which network was meant where bits are set behind the prefix", function()
+    local function meant(text)
+      local network, problem = addr.network(text)
+      assert.is_nil(network)
+      return problem:match("is (%S+) meant, or (%S+) alone")
+    end
+    assert.same({ "10.0.0.0/8", "10.0.0.1" }, { meant("10.0.0.1/8") })
+    assert.same({ "192.0.2.64/26", "192.0.2.100" }, { meant("192.0.2.100/26") })
+    assert.same({ "0.0.0.0/0", "0.0.0.1" }, { meant("0.0.0.1/0") })
+    assert.same({ "2001:db8:0:0:0:0:0:0/32", "2001:db8::1" }, { meant("2001:db8::1/32") })
+    assert.same({ "0:0:0:0:0:0:0:0/64", "::1" }, { meant("::1/64") })
+  end)
+end)

@@ -134,7 +134,8 @@ describe("control", function()
       return { listeners = {
         { address = "site.test:8080", control = false },
         { address = "admin.test:9901", name = "control", control = true },
-        { address = "[::]:9902", control = true },
+        { address = "[::]:9902", control = true }, { address = "unix:/run/c.sock", control = true },
+        { address = "10.7.7.7:9903", given = "Ops.test:9903", control = true },
       } }
     end
     local function status(host, server_ip)
@@ -145,7 +146,7 @@ describe("control", function()
       return d.status, d.body
     end
     for _, host in ipairs({ "localhost", "x.localhost", "127.0.0.1", "127.9.8.7", "[::1]",
-      "10.0.0.9", "admin.test" }) do
+      "10.0.0.9", "admin.test", "ops.test" }) do
       assert.equal(200, (status(host, "10.0.0.9")), host)
     end
     assert.equal(200, (status("[2001:db8::1]", "2001:db8::1")))

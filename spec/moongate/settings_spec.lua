@@ -288,6 +288,10 @@ describe("every documented value", function()
     { 'log = { level = "error" }', "log.level", "error" },
     { "stop_timeout = 0", "stop_timeout", 0 }, { 'stop_timeout = "1h"', "stop_timeout", 3600 },
     { "trusted_proxies = {}", "trusted_proxies", {} },
+    { 'trusted_proxies = "unix:"', "trusted_proxies", { "unix:" } },
+    { 'trusted_proxies = { "10.0.0.0/8", "::1" }', "trusted_proxies", { "10.0.0.0/8", "::1" } },
+    { 'trusted_proxies = "::1", listen = { { address = ":1", proxy_protocol = true } }',
+      "listen.1.proxy_protocol", true },
     { 'limits = { request_line = "4k" }', "limits.request_line", 4096 },
     { "limits = { header = 100 }", "limits.header", 100 },
     { "limits = { headers = 5 }", "limits.headers", 5 },
@@ -513,9 +517,18 @@ describe("a wrong script", function()
     { "on_params = {}", "3: on_params: expected a function, got a table" },
 
     -- what comes later
-    { 'trusted_proxies = { "10.0.0.0/8" }',
-      "3: 'trusted_proxies'" .. later },
-    { "trusted_proxies = 1", "3: trusted_proxies: expected a list of addresses, got 1" },
+    { 'listen = { { address = ":1", proxy_protocol = true } }',
+      "3: listen[1]: proxy_protocol needs 'trusted_proxies': the addresses of the balancers" },
+    { "trusted_proxies = 1", '3: trusted_proxies: expected an address or a network such as '
+      .. '"10.0.0.1", "10.0.0.0/8", "2001:db8::/32" or "unix:", or a list of them, got 1' },
+    { 'trusted_proxies = { "10.0.0.1", "proxy.internal" }',
+      '3: trusted_proxies: "proxy.internal" is neither an address nor a network' },
+    { 'trusted_proxies = "10.0.0.1/8"', '3: trusted_proxies: "10.0.0.1/8": bits are set behind the '
+      .. "prefix; is 10.0.0.0/8 meant, or 10.0.0.1 alone?" },
+    { 'trusted_proxies = { ip = "10.0.0.1" }', "3: trusted_proxies: expected an address" },
+    { "trusted_proxies = require('moongate.keys') and (function() local t = {} for i = 1, 10001 do "
+      .. 't[i] = "10.0.0.1" end return t end)()',
+      "3: trusted_proxies: 10001 networks, at most 10000 can be named" },
     { 'listen = { { address = ":1", protocol = "htp" } }',
       '3: listen[1].protocol: expected "http", got "htp"' },
     { 'listen = { { address = ":1", proxy_protocol = 1 } }',
@@ -573,8 +586,6 @@ describe("a wrong script", function()
     { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },
     { 'listen = { { address = ":1", protocol = "fastcgi" } }',
       "3: listen[1]: 'protocol = \"fastcgi\"'" .. later },
-    { 'listen = { { address = ":1", proxy_protocol = true } }',
-      "3: listen[1]: 'proxy_protocol = true'" .. later },
     { "backends = { app = {\n" .. server .. ",\nmultiplex = true } }",
       "5: backends.app: 'multiplex = true'" .. later },
   }

@@ -11,21 +11,20 @@ describe("upcoming.problem", function()
   it("accepts the value that already holds", function()
     assert.is_nil(upcoming.problem(upcoming.backend, "multiplex", false))
     assert.is_nil(upcoming.problem(upcoming.decision, "role", "responder"))
-    assert.is_nil(upcoming.problem(upcoming.listener, "proxy_protocol", false))
+    assert.is_nil(upcoming.problem(upcoming.listener, "protocol", "http"))
   end)
 
   it("names another value of such a key", function()
     assert.equal("'multiplex = \"auto\"' is not available in moongate 0.1 yet",
       upcoming.problem(upcoming.backend, "multiplex", "auto"))
-    assert.equal("'proxy_protocol = true' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.listener, "proxy_protocol", true))
+    assert.equal("'protocol = \"fastcgi\"' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.listener, "protocol", "fastcgi"))
   end)
 
   it("leaves a wrong value to be called wrong", function()
     for _, case in ipairs({
-      { "listener", "protocol", "htp" }, { "listener", "proxy_protocol", "yes" },
+      { "listener", "protocol", "htp" },
       { "backend", "multiplex", 1 }, { "decision", "role", "respnder" },
-      { "settings", "trusted_proxies", 1 },
     }) do
       assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
@@ -33,10 +32,9 @@ describe("upcoming.problem", function()
 
   it("knows every other value of the contract", function()
     for _, case in ipairs({
-      { "listener", "protocol", "fastcgi" }, { "listener", "proxy_protocol", true },
+      { "listener", "protocol", "fastcgi" },
       { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
       { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
-      { "settings", "trusted_proxies", { "10.0.0.1" } },
       { "commands", "top" },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
@@ -47,6 +45,7 @@ describe("upcoming.problem", function()
     for _, case in ipairs({
       { "backend", "keepalive", 2 }, { "backend", "balance", "hash" }, { "backend", "health", {} },
       { "decision", "ini", {} }, { "settings", "control", ":81" }, { "commands", "hold" },
+      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "listener", "proxy_protocol", true },
       { "backend", "nonsense", 2 }, { "settings", "watch", true }, { "settings", "test", "spec" },
       { "settings", "script_timeout", 2 }, { "commands", "reload" }, { "commands", "test" },
     }) do

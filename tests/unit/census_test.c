@@ -52,6 +52,38 @@ static void test_total(void)
     census_free(c);
 }
 
+/* A trusted proxy's connection is counted without an address, its requests under their clients'. */
+static void test_requests(void)
+{
+    struct census *c = census_new(WORKERS);
+    struct peer a = peer_of("192.0.2.1"), b = peer_of("192.0.2.2"), nobody = {.family = AF_UNSPEC};
+    test("requests of many clients on one connection count under each client");
+    for (unsigned i = 0; i < 2 * WORKERS; i++)
+        check(census_enter(c, i % WORKERS, &nobody, 0, 1) == CENSUS_WELCOME);
+    check(census_count(c, 0, &a, 2));
+    check(census_count(c, 1, &a, 2));
+    check(!census_count(c, 2, &a, 2));
+    check(!census_count(c, 0, &a, 2));
+    check(census_count(c, 0, &b, 2));
+    check_int(census_of(c, &a), 2);
+    check_int(census_of(c, &b), 1);
+    check_int(census_total(c), 2 * WORKERS);
+
+    test("and as connections of the same client do");
+    check(census_enter(c, 0, &a, 0, 2) == CENSUS_PER_IP);
+    census_uncount(c, 1, &a);
+    check(census_enter(c, 0, &a, 0, 2) == CENSUS_WELCOME);
+    check(!census_count(c, 1, &a, 2));
+    census_leave(c, 0, &a);
+    check(census_count(c, 1, &a, 2));
+
+    test("no limit, and nobody, are always welcome");
+    for (int i = 0; i < 10; i++)
+        check(census_count(c, 2, &b, 0) && census_count(c, 2, &nobody, 1));
+    check_int(census_of(c, &b), 11);
+    census_free(c);
+}
+
 static void test_addresses(void)
 {
     struct census *c = census_new(WORKERS);
@@ -226,6 +258,7 @@ static void test_crowd(void)
 int main(void)
 {
     test_total();
+    test_requests();
     test_addresses();
     test_many();
     test_gone();

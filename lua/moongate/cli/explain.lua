@@ -1,6 +1,7 @@
 -- moongate.cli.explain owns `moongate explain`: what would happen to a request. Called by
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
+local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core")
 local fs = require("moongate.fs")
@@ -14,6 +15,7 @@ local M = {
   summary = "say what would happen to a request, and send nothing",
   options = {
     { name = "-H", value = "'Name: value'", key = "headers", many = true, help = "a header" },
+    { name = "--from", value = "IP", help = "who connects; unix: for a unix socket (127.0.0.1)" },
     { name = "--json", help = "as JSON" },
     { name = "--user", value = "NAME[:GROUP]", help = "whom to load it as when started as root" },
   },
@@ -50,8 +52,12 @@ local function request_of(args, settings)
   if not headers then
     return nil, 2, problem
   end
+  if args.from and (args.from:find("/", 1, true) or not addr.network(args.from)) then
+    return nil, 2, ("--from: '%s': expected an address such as 192.0.2.7, or unix:"):format(
+      args.from)
+  end
   local req, status, reason = simulate.request(settings, {
-    method = method, url = url, headers = headers,
+    method = method, url = url, headers = headers, ip = args.from,
   })
   if req then
     return req
