@@ -93,22 +93,26 @@ static struct str without_tail(struct str name)
     return name;
 }
 
-/* Where the extension begins: behind the last dot, and in front of numbers that a rotation has put
- * behind it ("x.php.1"). Empty where there is none. */
+/* The extension behind the last dot; empty without one. */
 static struct str extension_of(struct str name)
 {
-    name = without_tail(name);
+    const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
+    return dot != NULL ? str_skip(name, (size_t)(dot - name.p) + 1) : STR("");
+}
+
+/* The name without the numbers that a rotation has put behind it ("x.php.1"), nor dots and spaces.
+ */
+static struct str without_numbers(struct str name)
+{
     for (;;) {
-        const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
-        if (dot == NULL)
-            return STR("");
-        struct str extension = str_skip(name, (size_t)(dot - name.p) + 1);
+        name = without_tail(name);
+        struct str extension = extension_of(name);
         size_t digits = 0;
         while (digits < extension.n && extension.p[digits] >= '0' && extension.p[digits] <= '9')
             digits++;
         if (digits == 0 || digits < extension.n)
-            return extension;
-        name = without_tail((struct str){name.p, (size_t)(dot - name.p)});
+            return name;
+        name.n -= digits + 1;
     }
 }
 
@@ -153,8 +157,8 @@ static bool is_php_aside(struct str name)
 
 static enum name_class classify(struct str name, const struct decision *d)
 {
-    struct str bare = without_tail(name);
-    enum name_class found = classify_extension(extension_of(name));
+    struct str bare = without_numbers(name);
+    enum name_class found = classify_extension(extension_of(bare));
     if (has_one_of(bare, d->scripts, d->script_count))
         return found == NAME_PHP ? NAME_PHP : NAME_SOURCE;
     if (has_one_of(bare, d->sources, d->source_count))

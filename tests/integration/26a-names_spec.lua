@@ -114,7 +114,7 @@ describe("a name", function()
       link("app" .. extension, root .. "/app.html")
       assert.equal(403, get("app.html", site).status)
       for _, name in ipairs({ "app" .. extension:upper(), "app" .. extension .. ".",
-        "app" .. extension .. " " }) do
+        "app" .. extension .. " ", "app" .. extension .. ".1" }) do
         expect(403, name, site)
       end
     end

@@ -337,6 +337,36 @@ describe("PHP-FPM", function()
       assert.equal("/100%25", told.PATH_INFO)
     end)
 
+    it("leads to scripts and folders whatever their names are", function()
+      local page = "<?php echo $_SERVER['SCRIPT_NAME'], '|', $_SERVER['PATH_INFO'] ?? '';"
+      for _, name in ipairs({ "two\nlines", "cr\r", "größe", "\255\254", "50%", "%41", "a?b", "#",
+        "semi;colon", "quote'\"<>&", "back\\slash", "x y", "...dots", "a=b&c", ("x"):rep(251),
+        "deep" .. ("/d"):rep(400) .. "/x", "tab\t", "*[a]{b}", "name.php5" }) do
+        local script = "/odd/" .. name .. ".php"
+        stage.write(fpm.root, { [script:sub(2)] = page, ["in/" .. name .. "/index.php"] = page })
+        local path = "/odd/" .. http.escape(name):gsub("%%2F", "/") .. ".php"
+        if name:match("^%.") then
+          assert.equal(403, get(path).status, name) -- a dotfile
+        else
+          assert.equal(script .. "|", get(path).body, name)
+          assert.equal(script .. "|/.x/ö\n", get(path .. "/.x/%C3%B6%0A").body, name)
+          local res = get("/in/" .. http.escape(name):gsub("%%2F", "/"))
+          assert.equal(301, res.status, name)
+          assert.is_nil(res.headers.location:find("[%c\128-\255 ]"))
+          assert.equal("/in/" .. name .. "/index.php|", get(res.headers.location).body, name)
+        end
+      end
+    end)
+
+    it("of more than the system takes is 404", function()
+      for _, path in ipairs({ "/" .. ("x"):rep(256), "/" .. ("x"):rep(252) .. ".php",
+        "/" .. ("x"):rep(5000), ("/d"):rep(3000), ("/d.php"):rep(1000), "/hello.php" .. ("x"):rep(5000)
+      }) do
+        assert.equal(404, get(path).status, path:sub(1, 20))
+      end
+      assert.equal(200, get("/server.php" .. ("/d.php"):rep(1000)).status)
+    end)
+
     it("finds the index of a folder, and sends one there", function()
       assert.equal("index of the folder\n", get("/folder/").body)
       local res = get("/folder?a=1")
