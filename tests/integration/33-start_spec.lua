@@ -113,6 +113,18 @@ describe("an address that", function()
     gate:stop()
   end)
 
+  it("is taken when `make run` wants it is said with how to have another", function()
+    local gate = server.start({ route = HELLO })
+    local result = process.run({
+      argv = { "tools/run-example", "examples/hello" }, env = { LISTEN = gate.address },
+    })
+    assert.equal(1, result.code, result.stderr)
+    says(result.stderr, "Open http://" .. gate.address .. "/", "make run LISTEN=127.0.0.1:8081",
+      "can't listen on " .. gate.address .. ": it is in use by moongate",
+      "'listen' or --listen names another address")
+    gate:stop()
+  end)
+
   it("is a unix socket serves, and leaves nothing behind", function()
     local dir = process.tempdir("unix")
     local address = "unix:" .. dir .. "/moongate.sock"
