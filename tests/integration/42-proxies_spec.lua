@@ -165,7 +165,8 @@ describe("trusted_proxies", function()
     finally(function() s:stop() end)
     local client = http.open(s.address)
     local function ip()
-      return client:request({ headers = { ["X-Forwarded-For"] = "192.0.2.7" } }).body:match("^%S+")
+      local res = client:request({ headers = { ["X-Forwarded-For"] = "192.0.2.7" } })
+      return res.body:match("^%S+")
     end
     assert.equal("127.0.0.1", ip())
     s:reload(route:format('{ "127.0.0.1" }'))
@@ -192,7 +193,7 @@ describe("trusted_proxies", function()
     r:wait_started("delay", 4)
     assert.equal(503, ask("192.0.2.7", "c"):receive().status)
     assert.equal(200, ask("192.0.2.9", "d"):receive().status)
-    table.remove(clients, 1).conn:reset() -- and its place is free again, once the worker has seen that
+    table.remove(clients, 1).conn:reset() -- its place is free once the worker has seen that
     poll.wait(function()
       return ask("192.0.2.7", "e"):receive().status == 200
     end, "a place for 192.0.2.7")

@@ -1,0 +1,285 @@
+-- The configurations of docs/behind-a-proxy.md, each in the real server, with a client that claims
+-- to be somebody else. Only addresses and ports are put in place of the page's.
+
+local fronts = require("tests.support.fronts")
+local http = require("tests.support.http")
+local net = require("tests.support.net")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+
+-- A block of the page, by its language.
+local function block(language, number)
+  local found = {}
+  for text in process.read_file("docs/behind-a-proxy.md"):gmatch("```" .. language
+    .. "\n(.-)\n```") do
+    found[#found + 1] = text
+  end
+  return assert(found[number or 1], "no such block: " .. language) .. "\n"
+end
+
+-- Puts other words in the place of the page's; each must be there.
+local function replaced(text, changes)
+  for _, change in ipairs(changes) do
+    local from, to = text:find(change[1], 1, true)
+    assert(from, change[1] .. " is not in the page")
+    while from do
+      text = text:sub(1, from - 1) .. change[2] .. text:sub(to + 1)
+      from, to = text:find(change[1], from + #change[2], true)
+    end
+  end
+  return text
+end
+
+local FORGED = {
+  ["X-Forwarded-For"] = "6.6.6.6", ["X-Forwarded-Host"] = "evil.test",
+  ["X-Forwarded-Proto"] = "https", ["X-Forwarded-Port"] = "666",
+  Forwarded = "for=6.6.6.6;proto=https;host=evil.test",
+}
+
+-- What the application is told of a client that comes from 127.0.0.`last` and forges what it can.
+local function params_of(address, last, headers)
+  local client = http.open(address, { from = "127.0.0." .. last })
+  local res = client:request({
+    path = rig.target("dump"), host = "shop.test:" .. address:match("%d+$"),
+    headers = headers or FORGED,
+  })
+  client:close()
+  assert.equal(200, res.status, res.body)
+  return rig.params(res)
+end
+
+-- The whole of what follows from a plain HTTP request through a front.
+local function assert_told(r, front)
+  local port = front.address:match(":(%d+)$")
+  for last = 5, 7 do
+    local params = params_of(front.address, last)
+    assert.equal("127.0.0." .. last, params.REMOTE_ADDR)
+    assert.equal("shop.test", params.SERVER_NAME)
+    assert.matches("^shop%.test", params.HTTP_HOST)
+    assert.equal(port, params.SERVER_PORT)
+    assert.equal("http", params.REQUEST_SCHEME)
+    assert.is_nil(params.HTTPS)
+    r.server:wait_access("^127%.0%.0%." .. last .. " ")
+  end
+  assert.is_nil(r.server:access():find("6.6.6.6", 1, true))
+  -- A client that says nothing is told apart all the same.
+  assert.equal("127.0.0.8", params_of(front.address, 8, {}).REMOTE_ADDR)
+end
+
+local function trusting(what, options)
+  options = options or {}
+  options.settings = ("trusted_proxies = %q"):format(what)
+  return rig.start(options)
+end
+
+describe("behind HAProxy", function()
+  local function config(r, tls)
+    return function(address)
+      return replaced(block("haproxy"), {
+        { "bind :80", "bind " .. address },
+        { "bind :443 ssl crt /etc/haproxy/site.pem",
+          ("bind %s ssl crt %s/tests/support/site.pem"):format(tls, process.cwd()) },
+        { "127.0.0.1:8080", r.address },
+      })
+    end
+  end
+
+  it("the page's configuration says who the client is", function()
+    local r = trusting("127.0.0.1")
+    finally(function() r:stop() end)
+    local tls = "127.0.0.1:" .. net.free_port()
+    local front = fronts.haproxy(config(r, tls))
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+    -- Another one speaks TLS to the first, in place of a browser.
+    local browser = fronts.haproxy(function(address)
+      return ([[
+        defaults
+            mode http
+            timeout connect 5s
+            timeout client 60s
+            timeout server 60s
+        frontend in
+            bind %s
+            default_backend tls
+        backend tls
+            server tls %s ssl verify none
+      ]]):format(address, tls) .. "\n"
+    end)
+    finally(function()
+      browser:stop()
+      front:stop()
+      r:stop()
+    end)
+    local params = params_of(browser.address, 5, { ["X-Forwarded-Proto"] = "http" })
+    assert.equal("on", params.HTTPS)
+    assert.equal("https", params.REQUEST_SCHEME)
+    assert.equal(tls:match(":(%d+)$"), params.SERVER_PORT)
+    assert.equal("127.0.0.1", params.REMOTE_ADDR) -- the "browser"
+  end)
+
+  it("it may append to what the client sent", function()
+    local r = trusting("127.0.0.1")
+    local front = fronts.haproxy(function(address)
+      local text = replaced(config(r, address)(address), {
+        { "http-request set-header X-Forwarded-For %[src]", "option forwardfor" },
+      })
+      return (text:gsub("[^\n]*ssl crt[^\n]*\n", ""))
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+  end)
+
+  it("the other family, Forwarded, says the same", function()
+    local r = trusting("127.0.0.1")
+    local front = fronts.haproxy(function(address)
+      local text = config(r, address)(address):gsub("[^\n]*ssl crt[^\n]*\n", "")
+        :gsub("http%-request set%-header (X%-Forwarded%-%w+)[^\n]*",
+          "http-request del-header %1")
+      return replaced(text, { {
+        "http-request del-header Forwarded\n", "http-request set-header Forwarded "
+        .. "for=%[src];proto=http;host=\\\"%[req.hdr(Host)]\\\"\n",
+      } })
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+  end)
+
+  for _, send in ipairs({ "send-proxy-v2", "send-proxy",
+    "send-proxy-v2 check check-send-proxy inter 20" }) do
+    it("the PROXY protocol does: " .. send, function()
+      local address = "127.0.0.1:" .. net.free_port()
+      local r = rig.start({
+        settings = ("listen = { { address = %q, proxy_protocol = true } }, watch = false, "
+          .. "workers = 1, trusted_proxies = '127.0.0.1'"):format(address),
+        server = { own = true, address = address },
+      })
+      local front = fronts.haproxy(function(bind)
+        return ([[
+          defaults
+              timeout connect 5s
+              timeout client 60s
+              timeout server 60s
+          frontend web
+              mode tcp
+              bind %s
+              default_backend moongate
+        ]]):format(bind) .. "\n" .. replaced(block("haproxy", 2), {
+          { "127.0.0.1:8080", address }, { "send-proxy-v2", send },
+        })
+      end)
+      finally(function()
+        front:stop()
+        r:stop()
+      end)
+      for last = 5, 7 do
+        local params = params_of(front.address, last)
+        assert.equal("127.0.0." .. last, params.REMOTE_ADDR)
+        assert.equal("127.0.0.1", params.SERVER_ADDR)
+        assert.equal(front.address:match(":(%d+)$"), params.SERVER_PORT)
+        assert.equal("shop.test", params.SERVER_NAME)
+        assert.is_nil(params.HTTPS)
+        assert.is_nil(params.HTTP_X_FORWARDED_FOR)
+        r.server:wait_access("^127%.0%.0%." .. last .. " ")
+      end
+      assert.is_nil(r.server:errors():find("PROXY", 1, true))
+    end)
+  end
+end)
+
+describe("behind nginx", function()
+  it("the page's configuration says who the client is", function()
+    local r = trusting("127.0.0.1")
+    local front = fronts.nginx(function(address)
+      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
+        { "127.0.0.1:8080", r.address } })
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+  end)
+
+  it("it may append to what the client sent, and come through a unix socket", function()
+    local dir = process.tempdir("listen")
+    local r = trusting("unix:", { server = { address = "unix:" .. dir .. "/http.sock" } })
+    local front = fronts.nginx(function(address)
+      return replaced(block("nginx"), {
+        { "listen 80", "listen " .. address },
+        { "http://127.0.0.1:8080", ("http://unix:%s/http.sock"):format(dir) },
+        { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
+      })
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+  end)
+
+  it("without its part of the bargain the contradiction is seen", function()
+    local r = trusting("127.0.0.1")
+    local front = fronts.nginx(function(address)
+      return replaced(block("nginx"), {
+        { "listen 80", "listen " .. address }, { "127.0.0.1:8080", r.address },
+        { 'proxy_set_header Forwarded "";', "" },
+      })
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert.equal(400, http.request(front.address, { headers = FORGED }).status)
+    r.server:wait_log("contradict each other")
+    assert.equal("127.0.0.5", params_of(front.address, 5, {}).REMOTE_ADDR)
+  end)
+end)
+
+describe("behind Apache", function()
+  it("the page's configuration says who the client is", function()
+    local r = trusting("127.0.0.1")
+    local front = fronts.apache(function()
+      return replaced(block("apache"), { { "127.0.0.1:8080", r.address } })
+    end)
+    finally(function()
+      front:stop()
+      r:stop()
+    end)
+    assert_told(r, front)
+  end)
+end)
+
+describe("behind two in a row", function()
+  it("the first address that is none of theirs is the client", function()
+    local r = trusting("127.0.0.1")
+    local inner = fronts.nginx(function(address)
+      return replaced(block("nginx"), {
+        { "listen 80", "listen " .. address }, { "127.0.0.1:8080", r.address },
+        { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
+        { "X-Forwarded-Proto $scheme", "X-Forwarded-Proto $http_x_forwarded_proto" },
+        { "X-Forwarded-Host $http_host", "X-Forwarded-Host $http_x_forwarded_host" },
+        { "X-Forwarded-Port $server_port", "X-Forwarded-Port $http_x_forwarded_port" },
+      })
+    end)
+    local outer = fronts.nginx(function(address)
+      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
+        { "127.0.0.1:8080", inner.address } })
+    end)
+    finally(function()
+      outer:stop()
+      inner:stop()
+      r:stop()
+    end)
+    assert_told(r, outer)
+  end)
+end)
