@@ -10,6 +10,8 @@ local server = require("tests.support.server")
 local socket = require("socket")
 local stage = require("tests.support.stage")
 
+server.inspect()
+
 local TIMEOUT = 0.4
 local HELLO = [[return {
   control = false, stop_timeout = 3, script_timeout = 0.4,

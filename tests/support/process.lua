@@ -434,6 +434,11 @@ function process.descriptors(pid)
     end
   end
   pipe:close()
+  if not next(list) and not process.gone(pid) and process.is_root()
+    and not process.may_inspect() then
+    error("root may not look into another user's process here: server.inspect() goes to the top of "
+      .. "the test file", 2)
+  end
   return list
 end
 
