@@ -2,6 +2,7 @@
 #include "chunked.h"
 
 const char *const CHUNKED_TRAILERS = "more trailers than limits.headers";
+const char *const CHUNKED_EXTRA = "chunk extensions and trailers larger than limits.header";
 
 enum state {
     SIZE,      /* hex digits */
@@ -47,7 +48,7 @@ static const char *take_blank(struct chunked *c, char byte)
         return NULL;
     }
     if (++c->extra > c->extra_max)
-        return "chunk extensions and trailers larger than limits.header";
+        return CHUNKED_EXTRA;
     if (byte == ';')
         c->state = EXTENSION;
     else if (byte != ' ' && byte != '\t')
@@ -73,7 +74,7 @@ static const char *take_size(struct chunked *c, char byte)
 static const char *take_extension(struct chunked *c, char byte)
 {
     if (++c->extra > c->extra_max)
-        return "chunk extensions and trailers larger than limits.header";
+        return CHUNKED_EXTRA;
     if (byte == '\r')
         c->state = SIZE_LF;
     else if (!is_text(byte))
@@ -84,7 +85,7 @@ static const char *take_extension(struct chunked *c, char byte)
 static const char *take_trailer(struct chunked *c, char byte)
 {
     if (++c->extra > c->extra_max)
-        return "chunk extensions and trailers larger than limits.header";
+        return CHUNKED_EXTRA;
     if (c->state == LINE) {
         if (byte == '\r') {
             c->state = LAST_LF;
@@ -158,6 +159,8 @@ enum chunked_result chunked_feed(struct chunked *c, struct str *in, struct str *
         if (*err != NULL)
             return CHUNKED_ERROR;
         *in = str_skip(*in, 1);
+        if (c->state == DATA)
+            return CHUNKED_SIZE;
     }
     return c->state == DONE ? CHUNKED_END : CHUNKED_MORE;
 }

@@ -22,13 +22,15 @@ void chunked_init(struct chunked *c, size_t extra_max, unsigned trailers_max);
 
 enum chunked_result {
     CHUNKED_MORE,  /* all bytes are used */
+    CHUNKED_SIZE,  /* a chunk of `left` bytes begins; feed on */
     CHUNKED_DATA,  /* *data is a slice of the body; feed on behind it */
     CHUNKED_END,   /* the message is complete; what follows is another's */
     CHUNKED_ERROR, /* *err says why */
 };
 
-/* The error that is a matter of limits, not of form. */
+/* The errors that are a matter of limits, not of form. */
 extern const char *const CHUNKED_TRAILERS;
+extern const char *const CHUNKED_EXTRA;
 
 /* Takes bytes off the front of *in until there is something to tell. */
 enum chunked_result chunked_feed(struct chunked *c, struct str *in, struct str *data,

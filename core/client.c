@@ -112,12 +112,21 @@ static void on_body(void *ctx, struct str bytes)
         proxy_body(c->proxy, bytes);
 }
 
+static void on_chunk(void *ctx, uint64_t at_least)
+{
+    struct client *c = ctx;
+    if (!c->ended)
+        proxy_body_announced(c->proxy, at_least);
+}
+
+static const struct h1_body body_ops = {.on_bytes = on_body, .on_chunk = on_chunk};
+
 static void begin_request(struct client *c)
 {
     const struct limits *limits;
     c->proxy = proxy_new(*c->clients->current, &client_front_ops, c, &c->req);
     limits = proxy_limits(c->proxy);
-    c->h1 = h1_new(c->req, limits, on_body, c);
+    c->h1 = h1_new(c->req, limits, &body_ops, c);
     c->req->client = c->peer;
     c->req->local = c->local;
     c->req->listener = c->listener;

@@ -5,13 +5,15 @@
 
 #include <http_parser.h>
 
+#define CONNECTION_MAX 100 /* names in all Connection headers of a request */
+
 enum h1_state { IN_HEAD, IN_BODY, AT_END, FAILED };
 
 struct h1 {
     http_parser parser;
     struct request *req;
     const struct limits *limits;
-    h1_body_cb on_body;
+    const struct h1_body *body;
     void *ctx;
     enum h1_state state;
     int status;
@@ -32,6 +34,7 @@ struct h1 {
     bool has_body, is_chunked;
     uint64_t left; /* by Content-Length */
     struct chunked chunked;
+    uint64_t announced; /* by the chunks so far */
 };
 
 static int fail(struct h1 *h, int status, const char *reason)
@@ -143,9 +146,22 @@ static int check_header(struct h1 *h, struct str name, struct str value)
     return 0;
 }
 
-/* Headers that Connection names end here as well (RFC 9110 §7.6.1). */
-static void mark_connection(struct request *req)
+static void mark_named(struct request *req, struct str name)
 {
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        struct header *header = &req->headers.list[i];
+        if (str_ieq(header->name, name) && header->id != HEADER_HOST &&
+            header->id != HEADER_CONTENT_LENGTH)
+            header->hop = true;
+    }
+}
+
+/* Headers that Connection names end here as well (RFC 9110 §7.6.1). Empty elements count, since
+ * they cost as much. */
+static int mark_connection(struct h1 *h)
+{
+    struct request *req = h->req;
+    unsigned count = 0;
     for (unsigned i = 0; i < req->headers.count; i++) {
         struct header *header = &req->headers.list[i];
         if (header->id != HEADER_CONNECTION)
@@ -153,17 +169,17 @@ static void mark_connection(struct request *req)
         struct str rest = header->value;
         while (rest.p != NULL) {
             struct str name = str_trim(str_cut(&rest, ','));
+            if (++count > CONNECTION_MAX)
+                return fail(h, 431, "more than 100 names in Connection");
             if (str_ieq(name, STR("close")))
                 req->keepalive = false;
             else if (str_ieq(name, STR("keep-alive")) && req->minor == 0)
                 req->keepalive = true;
-            for (unsigned j = 0; j < req->headers.count; j++)
-                if (str_ieq(req->headers.list[j].name, name) &&
-                    req->headers.list[j].id != HEADER_HOST &&
-                    req->headers.list[j].id != HEADER_CONTENT_LENGTH)
-                    req->headers.list[j].hop = true;
+            if (name.n > 0)
+                mark_named(req, name);
         }
     }
+    return 0;
 }
 
 /* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
@@ -199,18 +215,13 @@ static int check_head(struct h1 *h)
     struct request *req = h->req;
     if (h->parser.http_major != 1)
         return fail(h, 505, "an HTTP version other than 1.x");
-    if (h->parser.method == HTTP_CONNECT)
-        return fail(h, 501, "CONNECT");
-    if (h->parser.method == HTTP_TRACE)
-        return fail(h, 405, "TRACE");
     if (check_target(h) != 0)
         return -1;
     if (headers_find(&req->headers, HEADER_HOST) == NULL && req->minor >= 1)
         return fail(h, 400, "no Host in an HTTP/1.1 request");
     if (req->chunked && req->content_length >= 0)
         return fail(h, 400, "Content-Length beside Transfer-Encoding");
-    mark_connection(req);
-    return 0;
+    return mark_connection(h);
 }
 
 /* --- http_parser's callbacks: non-zero stops it --- */
@@ -246,39 +257,16 @@ static int end_header(struct h1 *h)
 }
 
 /* The version stands before the first header, and the checks of headers ask for it. */
-static void note_request_line(struct h1 *h)
+static void note_version(struct h1 *h)
 {
-    struct request *req = h->req;
-    if (req->method.p != NULL)
-        return;
-    req->method = str_of(http_method_str(h->parser.method));
-    req->minor = h->parser.http_minor > 0 || h->parser.http_major > 1 ? 1 : 0;
-    req->keepalive = req->minor >= 1;
-    switch (h->parser.method) {
-    case HTTP_GET:
-        req->method_id = METHOD_GET;
-        break;
-    case HTTP_HEAD:
-        req->method_id = METHOD_HEAD;
-        break;
-    case HTTP_OPTIONS:
-        req->method_id = METHOD_OPTIONS;
-        break;
-    case HTTP_PUT:
-        req->method_id = METHOD_PUT;
-        break;
-    case HTTP_DELETE:
-        req->method_id = METHOD_DELETE;
-        break;
-    default:
-        break;
-    }
+    h->req->minor = h->parser.http_minor > 0 || h->parser.http_major > 1 ? 1 : 0;
+    h->req->keepalive = h->req->minor >= 1;
 }
 
 static int on_header_field(http_parser *p, const char *at, size_t n)
 {
     struct h1 *h = of(p);
-    note_request_line(h);
+    note_version(h);
     if (end_header(h) != 0)
         return -1;
     extend(&h->name, at, n);
@@ -296,7 +284,7 @@ static int on_header_value(http_parser *p, const char *at, size_t n)
 static int on_headers_complete(http_parser *p)
 {
     struct h1 *h = of(p);
-    note_request_line(h);
+    note_version(h);
     if (end_header(h) != 0 || check_head(h) != 0)
         return -1;
     h->head_parsed = true;
@@ -313,7 +301,8 @@ static const http_parser_settings callbacks = {
 
 /* --- feeding --- */
 
-struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb on_body, void *ctx)
+struct h1 *h1_new(struct request *req, const struct limits *limits, const struct h1_body *body,
+                  void *ctx)
 {
     struct h1 *h = arena_alloc(&req->arena, sizeof *h);
     memset(h, 0, sizeof *h);
@@ -322,7 +311,7 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb o
     h->parser.data = h;
     h->req = req;
     h->limits = limits;
-    h->on_body = on_body;
+    h->body = body;
     h->ctx = ctx;
     return h;
 }
@@ -385,28 +374,79 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
 /* The version as RFC 9112 §2.3 writes it; http_parser takes other letters, too. */
 static bool has_version(struct str head)
 {
-    struct str line = head;
-    while (line.n > 0 && (line.p[0] == '\r' || line.p[0] == '\n'))
-        line = str_skip(line, 1);
-    const char *cr = memchr(line.p, '\r', line.n);
-    if (cr == NULL || cr - line.p < 9)
+    const char *cr = memchr(head.p, '\r', head.n);
+    if (cr == NULL || cr - head.p < 9)
         return false;
     const char *t = cr - 9;
     return memcmp(t, " HTTP/", 6) == 0 && t[6] >= '0' && t[6] <= '9' && t[7] == '.' &&
            t[8] >= '0' && t[8] <= '9';
 }
 
-/* The head is whole: taken apart in one go. */
+static enum method method_of(struct str name)
+{
+    static const struct {
+        const char *name;
+        enum method id;
+    } known[] = {{"GET", METHOD_GET},
+                 {"HEAD", METHOD_HEAD},
+                 {"OPTIONS", METHOD_OPTIONS},
+                 {"PUT", METHOD_PUT},
+                 {"DELETE", METHOD_DELETE}};
+    for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eq(name, str_of(known[i].name)))
+            return known[i].id;
+    return METHOD_OTHER;
+}
+
+/* Any token is a method (RFC 9110 §9.1): what it means is the application's business. */
+static int take_method(struct h1 *h, struct str *head)
+{
+    struct request *req = h->req;
+    struct str rest = *head;
+    req->method = str_cut(&rest, ' ');
+    if (!str_is_token(req->method))
+        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+    if (str_eq(req->method, STR("CONNECT")))
+        return fail(h, 501, "CONNECT");
+    if (str_eq(req->method, STR("TRACE")))
+        return fail(h, 405, "TRACE");
+    req->method_id = method_of(req->method);
+    *head = str_skip(*head, req->method.n);
+    return 0;
+}
+
+/* Blanks at the end of a line may be tabs (OWS, RFC 9110 §5.6.3); http_parser takes none behind a
+ * Content-Length. The bytes are the arena's copy. */
+static void blank_tabs(struct str head)
+{
+    char *at = (char *)head.p, *end = at + head.n;
+    while ((at = memchr(at, '\t', (size_t)(end - at))) != NULL) {
+        char *stop = at;
+        while (stop < end && (*stop == '\t' || *stop == ' '))
+            stop++;
+        if (stop < end && *stop == '\r')
+            memset(at, ' ', (size_t)(stop - at));
+        at = stop;
+    }
+}
+
+/* The head is whole: taken apart in one go. http_parser knows a list of methods only, so it is told
+ * that of all requests it is a GET. */
 static int parse_head(struct h1 *h)
 {
-    if (!has_version(h->head))
+    struct str head = h->head;
+    while (head.n > 0 && (head.p[0] == '\r' || head.p[0] == '\n'))
+        head = str_skip(head, 1);
+    if (!has_version(head))
         return fail(h, 400, "a request line that does not end in an HTTP version");
-    http_parser_execute(&h->parser, &callbacks, h->head.p, h->head.n);
+    if (take_method(h, &head) != 0)
+        return -1;
+    blank_tabs(head);
+    http_parser_execute(&h->parser, &callbacks, "GET", 3);
+    http_parser_execute(&h->parser, &callbacks, head.p, head.n);
     if (h->state == FAILED)
         return -1;
     enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
-    if (err == HPE_INVALID_METHOD)
-        return fail(h, 501, "a method that is not known");
     if (err == HPE_INVALID_URL || err == HPE_INVALID_CONSTANT)
         return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (err != HPE_OK && err != HPE_PAUSED)
@@ -444,23 +484,60 @@ static enum h1_event feed_length(struct h1 *h, const char *data, size_t n, size_
     *used = n < h->left ? n : (size_t)h->left;
     h->left -= *used;
     if (*used > 0)
-        h->on_body(h->ctx, (struct str){data, *used});
+        h->body->on_bytes(h->ctx, (struct str){data, *used});
     if (h->left > 0)
         return H1_MORE;
     h->state = AT_END;
     return H1_END;
 }
 
+/* Small slices between the framing of chunks, which would cost whoever gets them a call each. */
+struct together {
+    char bytes[8192];
+    size_t n;
+};
+
+static void pass(struct h1 *h, struct together *t)
+{
+    size_t n = t->n;
+    t->n = 0;
+    if (n > 0)
+        h->body->on_bytes(h->ctx, (struct str){t->bytes, n});
+}
+
+static void add_slice(struct h1 *h, struct together *t, struct str slice)
+{
+    if (slice.n > sizeof t->bytes - t->n)
+        pass(h, t);
+    if (slice.n > sizeof t->bytes / 2) {
+        pass(h, t);
+        h->body->on_bytes(h->ctx, slice);
+        return;
+    }
+    memcpy(t->bytes + t->n, slice.p, slice.n);
+    t->n += slice.n;
+}
+
 static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size_t *used)
 {
     struct str in = {data, n}, slice;
+    struct together together;
     const char *err = NULL;
     enum chunked_result result;
-    while ((result = chunked_feed(&h->chunked, &in, &slice, &err)) == CHUNKED_DATA)
-        h->on_body(h->ctx, slice);
+    together.n = 0;
+    while ((result = chunked_feed(&h->chunked, &in, &slice, &err)) == CHUNKED_DATA ||
+           result == CHUNKED_SIZE) {
+        if (result == CHUNKED_DATA) {
+            add_slice(h, &together, slice);
+        } else {
+            h->announced += h->chunked.left;
+            h->body->on_chunk(h->ctx, h->announced);
+        }
+    }
+    pass(h, &together);
     *used = n - in.n;
     if (result == CHUNKED_ERROR)
-        return fail(h, err == CHUNKED_TRAILERS ? 431 : 400, err), H1_ERROR;
+        return fail(h, err == CHUNKED_TRAILERS || err == CHUNKED_EXTRA ? 431 : 400, err), H1_ERROR;
     if (result == CHUNKED_MORE)
         return H1_MORE;
     h->state = AT_END;

@@ -19,11 +19,18 @@ enum h1_event {
     H1_ERROR, /* h1_status and h1_reason say what to answer; feed no more */
 };
 
-/* Slices of a body, already without chunk framing. They die when the call returns. */
-typedef void (*h1_body_cb)(void *ctx, struct str bytes);
+struct h1_body {
+    /* Slices of a body, already without chunk framing; small chunks that came together are one.
+     * They die when the call returns. */
+    void (*on_bytes)(void *ctx, struct str bytes);
+    /* A chunk is announced, with which the body has so many bytes at least. */
+    void (*on_chunk)(void *ctx, uint64_t at_least);
+};
 
-/* A parser for one message, in the request's arena: it lives and dies with the request. */
-struct h1 *h1_new(struct request *req, const struct limits *limits, h1_body_cb on_body, void *ctx);
+/* A parser for one message, in the request's arena: it lives and dies with the request. `body`
+ * stays the caller's. */
+struct h1 *h1_new(struct request *req, const struct limits *limits, const struct h1_body *body,
+                  void *ctx);
 
 /* Feeds n bytes; sets *used to the bytes taken. After H1_HEAD nothing but the head has been taken;
  * a message without a body goes on to H1_END with the next call, even when that brings no bytes.

@@ -401,17 +401,42 @@ void proxy_go_on(struct proxy *px)
 
 /* --- the decision --- */
 
+/* Bytes that the body may have: by the decision or the limits, and where it is kept here first, by
+ * the room in memory and then on disk. */
+static uint64_t body_limit(const struct proxy *px)
+{
+    const struct decision *d = &px->req.decision;
+    const struct limits *limits = proxy_limits(px);
+    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : limits->body;
+    uint64_t room = limits->request_memory + limits->spool;
+    return d->stream_body || limit < room ? limit : room;
+}
+
+static void refuse_large_body(struct proxy *px)
+{
+    const struct decision *d = &px->req.decision;
+    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : proxy_limits(px)->body;
+    const char *reason = body_limit(px) < limit
+                             ? "a body larger than limits.request_memory and limits.spool hold"
+                             : "a body larger than limits.body";
+    proxy_leave_backend(px);
+    if (px->state == PROXY_REPLYING)
+        proxy_cut_response(px, "too_large", 413, reason);
+    else
+        proxy_fail_and_say(px, "too_large", 413, reason);
+}
+
 static void begin_fastcgi(struct proxy *px)
 {
     struct request *req = &px->req;
     const struct decision *d = &req->decision;
     const struct limits *limits = proxy_limits(px);
-    uint64_t body_limit = d->body_limit != UINT64_MAX ? d->body_limit : limits->body;
 
     if (!proxy_check_backend(px))
         return;
-    if (px->has_body && req->content_length >= 0 && (uint64_t)req->content_length > body_limit) {
-        proxy_fail_and_say(px, "too_large", 413, "a body larger than limits.body");
+    if (px->has_body && req->content_length >= 0 &&
+        (uint64_t)req->content_length > body_limit(px)) {
+        refuse_large_body(px);
         return;
     }
     bool partly = !px->body_ended && req->bytes_in > 0;
@@ -422,9 +447,7 @@ static void begin_fastcgi(struct proxy *px)
     if (px->body_ended) /* what has been kept is sent from there */
         req->decision.stream_body = false;
     if (px->has_body && !d->stream_body && !px->body_ended) {
-        uint64_t room = limits->request_memory + limits->spool; /* in memory, then on disk */
-        spool_init(&req->body, limits->request_memory, body_limit < room ? body_limit : room,
-                   limits->spool_dir);
+        spool_init(&req->body, limits->request_memory, body_limit(px), limits->spool_dir);
         if (req->content_length > 0)
             spool_expect(&req->body, (uint64_t)req->content_length);
         px->state = PROXY_BODY;
@@ -504,11 +527,7 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
 static void body_refused(struct proxy *px, const char *err)
 {
     if (err == SPOOL_TOO_LARGE) {
-        bool full =
-            px->req.body.limit == proxy_limits(px)->request_memory + proxy_limits(px)->spool;
-        proxy_fail_and_say(px, "too_large", 413,
-                           full ? "a body larger than limits.request_memory and limits.spool hold"
-                                : "a body larger than limits.body");
+        refuse_large_body(px);
         return;
     }
     refuse(px, 503,
@@ -517,10 +536,21 @@ static void body_refused(struct proxy *px, const char *err)
                .p);
 }
 
+/* The body goes to a server as it comes. */
+static bool is_streaming(const struct proxy *px)
+{
+    return px->stream_request.streamed && stream_active(&px->stream);
+}
+
+void proxy_body_announced(struct proxy *px, uint64_t at_least)
+{
+    if ((px->state == PROXY_BODY || is_streaming(px)) && at_least > body_limit(px))
+        refuse_large_body(px);
+}
+
 void proxy_body(struct proxy *px, struct str bytes)
 {
     struct request *req = &px->req;
-    const struct decision *d = &req->decision;
     req->bytes_in += bytes.n;
     if (px->state == PROXY_BODY) {
         const char *err = spool_write(&req->body, bytes);
@@ -528,15 +558,10 @@ void proxy_body(struct proxy *px, struct str bytes)
             body_refused(px, err);
         return;
     }
-    if (!px->stream_request.streamed || !stream_active(&px->stream))
+    if (!is_streaming(px))
         return; /* the answer came first, or this attempt is without it: the rest is dropped */
-    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : proxy_limits(px)->body;
-    if (req->bytes_in > limit) {
-        proxy_leave_backend(px);
-        if (px->state == PROXY_REPLYING)
-            proxy_cut_response(px, "too_large", 413, "a body larger than limits.body");
-        else
-            proxy_fail_and_say(px, "too_large", 413, "a body larger than limits.body");
+    if (req->bytes_in > body_limit(px)) {
+        refuse_large_body(px);
         return;
     }
     if (!stream_body(&px->stream, bytes))

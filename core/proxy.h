@@ -50,6 +50,8 @@ void proxy_begin(struct proxy *px, bool has_body);
  * or during the body. */
 void proxy_refuse(struct proxy *px, int status, const char *reason);
 void proxy_body(struct proxy *px, struct str bytes);
+/* The framing of the body says that it has so many bytes at least. */
+void proxy_body_announced(struct proxy *px, uint64_t at_least);
 void proxy_body_end(struct proxy *px);
 /* There is room for the client again. */
 void proxy_room(struct proxy *px);

@@ -188,19 +188,34 @@ void headers_fill(struct arena *a, struct headers *to, const struct headers *fro
 
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name)
 {
-    struct str value = STR_NONE;
+    struct header *first = headers_get(h, name);
+    size_t size = 0;
+    if (first == NULL)
+        return STR_NONE;
+    if (first->joined.p != NULL)
+        return first->joined;
+    for (unsigned i = 0; i < h->count; i++)
+        if (str_ieq(h->list[i].name, name))
+            size += h->list[i].value.n + 2;
+    if (size == first->value.n + 2)
+        return first->value;
+    char *text = arena_bytes(a, size), *at = text;
     for (unsigned i = 0; i < h->count; i++) {
         const struct header *header = &h->list[i];
         if (!str_ieq(header->name, name))
             continue;
-        if (value.p == NULL) {
-            value = header->value;
-            continue;
+        if (header != first) {
+            *at++ = header->id == HEADER_COOKIE ? ';' : ',';
+            *at++ = ' ';
         }
-        const char *separator = header->id == HEADER_COOKIE ? "; " : ", ";
-        value = arena_printf(a, "%.*s%s%.*s", STR_FMT(value), separator, STR_FMT(header->value));
+        if (header->value.n > 0)
+            memcpy(at, header->value.p, header->value.n);
+        at += header->value.n;
     }
-    return value;
+    struct str joined = {text, (size_t)(at - text)};
+    if (first->repeated) /* a request's, which nobody changes */
+        first->joined = joined;
+    return joined;
 }
 
 bool param_is_setting(struct str name)

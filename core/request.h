@@ -46,11 +46,12 @@ enum header_id {
 struct header {
     struct str name;
     struct str value;
-    uint8_t id;    /* enum header_id */
-    bool hop;      /* between two neighbours only: never forwarded */
-    bool dropped;  /* a name with '_' or '.': not shown to applications */
-    bool repeated; /* the first of several with this name */
-    bool again;    /* one of the others */
+    uint8_t id;        /* enum header_id */
+    bool hop;          /* between two neighbours only: never forwarded */
+    bool dropped;      /* a name with '_' or '.': not shown to applications */
+    bool repeated;     /* the first of several with this name */
+    bool again;        /* one of the others */
+    struct str joined; /* the values of all that have this name, once somebody has asked for them */
 };
 
 struct headers {

@@ -416,11 +416,19 @@ static int made_gc(lua_State *L)
     return 0;
 }
 
-static void ignore_body(void *ctx, struct str bytes)
+static void ignore_bytes(void *ctx, struct str bytes)
 {
     (void)ctx;
     (void)bytes;
 }
+
+static void ignore_chunk(void *ctx, uint64_t at_least)
+{
+    (void)ctx;
+    (void)at_least;
+}
+
+static const struct h1_body no_body = {.on_bytes = ignore_bytes, .on_chunk = ignore_chunk};
 
 /* The head that such a request would have on the wire. */
 static void write_head(lua_State *L, struct buf *head)
@@ -521,7 +529,7 @@ static int core_request(lua_State *L)
     struct request *req = &made->req;
     req->client = client;
     take_listener(L, req);
-    struct h1 *h1 = h1_new(req, &settings.limits, ignore_body, NULL);
+    struct h1 *h1 = h1_new(req, &settings.limits, &no_body, NULL);
     struct str bytes = buf_peek(&head);
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
     buf_fini(&head);

@@ -313,11 +313,11 @@ static int params_newindex(lua_State *L)
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
         return luaL_error(L, "params.%s: expected a text, a number or nil, got %s", name.p,
                           script_describe(L, 3));
-    if (view->params->count >= MAX_PARAMS)
-        return luaL_error(L, "params: expected at most %d of them, got one more, '%s'", MAX_PARAMS,
-                          name.p);
     struct str value = arena_copy(a, script_str(L, 3));
     struct param *param = params_find(view->params, name);
+    if (param == NULL && view->params->count >= MAX_PARAMS)
+        return luaL_error(L, "params: expected at most %d of them, got one more, '%s'", MAX_PARAMS,
+                          name.p);
     if (param != NULL)
         param->value = value;
     else

@@ -558,3 +558,34 @@ describe("connections to a backend", function()
     end
   end)
 end)
+
+describe("a method", function()
+  it("is any token, for scripts, files, the log and the application", function()
+    local r = rig.start({
+      on_request = [[
+        if req.method == "LABEL" then return { status = 200, body = "script: " .. req.method } end
+        if req.path == "/file" then return { root = "/", path = "/etc/hostname" } end
+      ]],
+    })
+    finally(function() r:stop() end)
+    for _, method in ipairs({ "QUERY", "VERSION-CONTROL", "UPDATE", "PROPFIND", "REPORT", "ACL",
+      "BASELINE-CONTROL", "X", "get", "!#$%&'*+-.^_`|~" }) do
+      local res = r:get("dump", { method = method, body = "x" })
+      assert.equal(200, res.status, method)
+      assert.equal(method, rig.params(res).REQUEST_METHOD)
+      assert.equal("1", rig.params(res).CONTENT_LENGTH)
+    end
+    assert.equal("script: LABEL", r:get("", { method = "LABEL" }).body)
+    r.server:wait_access('"VERSION%-CONTROL /x%.php')
+    local res = http.request(r.address, { method = "QUERY", path = "/file" })
+    assert.equal(405, res.status)
+    assert.is_truthy(res.headers.allow)
+  end)
+
+  it("that is unknown is never sent twice", function()
+    local r = rig.start({ responder = { count = 2 } })
+    finally(function() r:stop() end)
+    assert.equal(502, r:get("fail=close-before-head", { method = "QUERY" }).status)
+    assert.equal(1, #r:events("START"))
+  end)
+end)

@@ -36,6 +36,17 @@ static void on_body(void *ctx, struct str bytes)
     }
 }
 
+static uint64_t announced;
+
+static void on_chunk(void *ctx, uint64_t at_least)
+{
+    (void)ctx;
+    check(at_least > announced);
+    announced = at_least;
+}
+
+static const struct h1_body body_ops = {.on_bytes = on_body, .on_chunk = on_chunk};
+
 /* "GET /target path [query] host:port flags|Name=value(flags)|..." */
 static void describe(struct result *r, const struct request *q, const struct h1 *h)
 {
@@ -121,7 +132,8 @@ static void begin(struct feeding *f, struct result *r)
     r->reason[0] = '\0';
     f->r = r;
     request_init(&f->req, memory, sizeof memory);
-    f->h = h1_new(&f->req, &limits, on_body, r);
+    announced = 0;
+    f->h = h1_new(&f->req, &limits, &body_ops, r);
 }
 
 static struct result feed_split(struct str m, size_t a, size_t b)
@@ -257,6 +269,16 @@ static void test_good(void)
     /* bodies by length; what follows belongs to the next request */
     good("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello",
          "POST / / a:-1 1.1 keep 5|Host=a|Content-Length=5|", "hello", 0);
+    static const char *const blanks[] = {"5\t", "\t5", "5 \t ", "\t 5\t\t", "5 "};
+    for (size_t i = 0; i < sizeof blanks / sizeof *blanks; i++) {
+        char message[100];
+        snprintf(message, sizeof message,
+                 "POST / HTTP/1.1\r\nHost: a\t\r\nContent-Length:%s\r\n\r\nhello", blanks[i]);
+        good(message, "POST / / a:-1 1.1 keep 5|Host=a|Content-Length=5|", "hello", 0);
+    }
+    bad("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\t6\r\n\r\nhello", 400);
+    bad("POST / HTTP/1.1\t\r\nHost: a\r\n\r\n", 400);
+    bad("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \t\r\n\r\n", 400);
     good("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhelloGET /",
          "POST / / a:-1 1.1 keep 5|Host=a|Content-Length=5|", "hello", 5);
     good("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nGET /",
@@ -343,9 +365,28 @@ static void test_targets(void)
     bad("OPTIONS *x HTTP/1.1\r\nHost: a\r\n\r\n", 400);
     bad("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 501);
     bad("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405);
-    bad("BREW / HTTP/1.1\r\nHost: a\r\n\r\n", 501);
-    bad("get / HTTP/1.1\r\nHost: a\r\n\r\n", 501);
-    bad("GETX / HTTP/1.1\r\nHost: a\r\n\r\n", 501);
+    static const char *const methods[] = {"BREW",
+                                          "get",
+                                          "GETX",
+                                          "QUERY",
+                                          "VERSION-CONTROL",
+                                          "UPDATE",
+                                          "X",
+                                          "LABEL",
+                                          "!#$%&'*+-.^_`|~09az"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char message[100], want[100];
+        snprintf(message, sizeof message, "%s / HTTP/1.1\r\nHost: a\r\n\r\n", methods[i]);
+        snprintf(want, sizeof want, "%s / / a:-1 1.1 keep|Host=a|", methods[i]);
+        good(message, want, "", 0);
+    }
+    bad("GE(T / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("G/T / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("\"GET\" / HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("HTTP/1.1 200 OK HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("BREW HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("BREW a:443 HTTP/1.1\r\nHost: a\r\n\r\n", 400);
+    bad("BREW * HTTP/1.1\r\nHost: a\r\n\r\n", 400);
 }
 
 static void test_versions(void)
@@ -376,7 +417,7 @@ static void test_versions(void)
     bad("GET / HTTP/3.1\r\nHost: a\r\n\r\n", 505);
     bad("GET / HTTP/0.9\r\nHost: a\r\n\r\n", 505);
     bad("GET / HTTP/9.9\r\n\r\n", 505);
-    bad("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 501);
+    bad("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505);
     bad("GET / http/1.1\r\nHost: a\r\n\r\n", 400);
     static const char *const lines[] = {
         "GET /",
@@ -995,20 +1036,20 @@ static void test_chunk_limits(void)
         put(CHUNKED "1;");
         put_many('e', over ? 400 : 200);
         put("\r\nx\r\n0\r\n\r\n");
-        feed_sizes(made(), 400, over ? OUT_ERROR : OUT_END);
+        feed_sizes(made(), 431, over ? OUT_ERROR : OUT_END);
     }
 
     test("chunks: an endless extension");
     put(CHUNKED "1;");
     put_many('e', 100000);
-    feed_sizes(made(), 400, OUT_ERROR);
+    feed_sizes(made(), 431, OUT_ERROR);
 
     test("chunks: extensions are bounded by limits.header in all");
     put(CHUNKED);
     for (int i = 0; i < 1000; i++)
         put("1;eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee\r\nx\r\n");
     put("0\r\n\r\n");
-    feed_sizes(made(), 400, OUT_ERROR);
+    feed_sizes(made(), 431, OUT_ERROR);
 
     test("chunks: endless zeros before a size");
     put(CHUNKED);
@@ -1237,6 +1278,60 @@ static void test_responses(void)
     }
 }
 
+/* --- what a request may cost --- */
+
+static unsigned slices;
+
+static void count_slice(void *ctx, struct str bytes)
+{
+    (void)ctx;
+    (void)bytes;
+    slices++;
+}
+
+static void test_connection_names(void)
+{
+    char message[1000];
+    test("Connection may have 100 elements, empty ones and other Connection headers included");
+    for (int names = 99; names <= 101; names++) {
+        size_t n =
+            (size_t)snprintf(message, sizeof message,
+                             "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nConnection: ");
+        for (int i = 1; i < names - 1; i++)
+            message[n++] = ',';
+        snprintf(message + n, sizeof message - n, "\r\n\r\n");
+        struct result r = feed_split(str_of(message), n, n);
+        check_int(r.status, names <= 100 ? 0 : 431);
+    }
+}
+
+static void test_small_chunks(void)
+{
+    static const struct h1_body counted = {.on_bytes = count_slice, .on_chunk = on_chunk};
+    char message[6100];
+    struct request req;
+    size_t used, n = (size_t)snprintf(message, sizeof message,
+                                      "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: "
+                                      "chunked\r\n\r\n");
+    size_t head = n;
+    test("chunks of one byte that come together are one slice, and are announced");
+    while (n + 6 < sizeof message - 6)
+        n += (size_t)snprintf(message + n, sizeof message - n, "1\r\nx\r\n");
+    request_init(&req, memory, sizeof memory);
+    struct h1 *h = h1_new(&req, &limits, &counted, NULL);
+    slices = 0;
+    announced = 0;
+    check_int(h1_feed(h, message, n, &used), H1_HEAD);
+    check_int((int64_t)used, (int64_t)head);
+    check_int(h1_feed(h, message + used, n - used, &used), H1_MORE);
+    check_int(slices, 1);
+    check_int((int64_t)announced, (int64_t)(n - head) / 6);
+    check_int(h1_feed(h, "ffffff\r\n", 8, &used), H1_MORE);
+    check_int((int64_t)announced, (int64_t)(n - head) / 6 + 0xffffff);
+    check_int(slices, 1);
+    request_fini(&req);
+}
+
 int main(void)
 {
     test_good();
@@ -1255,5 +1350,7 @@ int main(void)
     test_pipeline();
     test_random();
     test_responses();
+    test_connection_names();
+    test_small_chunks();
     return test_report();
 }
