@@ -689,6 +689,13 @@ describe("a file that PHP leaves to the proxy", function()
     end
     assert.equal(0, process.run({ argv = { "ln", "-s", "x.php", private .. "/link.txt" } }).code)
     assert.equal("this is x.php", send("X-Accel-Redirect", "/protected/link.txt").body)
+    -- Where it may lie is not its own business.
+    for _, target in ipairs({ "/etc/passwd", fpm.root .. "/handed/x.php", "../" }) do
+      assert.equal(0, process.run({ argv = { "ln", "-sfn", target, private .. "/out.txt" } }).code)
+      local res = send("X-Accel-Redirect", "/protected/out.txt")
+      assert.equal(403, res.status, target)
+      assert.is_nil(res.body:find("root:", 1, true))
+    end
     -- Nor does it become the client's to ask for.
     assert.is_nil(get(r, "/handed/.bashrc").body:find("this is", 1, true))
   end)
