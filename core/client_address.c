@@ -15,6 +15,7 @@
 #define SAID_EVERY 10.0 /* seconds between two lines about the same thing in the log */
 
 static const struct peer nobody = {.family = AF_UNSPEC};
+static const struct netset no_networks = {.count = 0};
 
 static const struct settings *settings_of(const struct client *c)
 {
@@ -121,6 +122,7 @@ enum client_address client_read_address(struct client *c, struct str in, size_t 
     }
     *used = header.size;
     c->awaits_address = false;
+    c->stranger = header.stranger;
     if (header.announced && is_trusted(c, &c->peer)) {
         c->peer = header.client;
         c->local = header.local;
@@ -138,7 +140,8 @@ int client_name_request(struct client *c, const char **reason)
     const struct settings *settings = settings_of(c);
     if (settings->trusted.count == 0 || c->control)
         return 0;
-    *reason = realip_apply(c->req, &settings->trusted);
+    /* The balancer is trusted, but whom it lets speak through it is not. */
+    *reason = realip_apply(c->req, c->stranger ? &no_networks : &settings->trusted);
     if (*reason != NULL)
         return 400;
     if (!c->counted || c->by_ip || is_trusted(c, &c->req->client))

@@ -41,8 +41,10 @@ static enum proxyproto_result read_v1_line(struct str line, struct proxyproto *o
 {
     str_cut(&line, ' '); /* "PROXY" */
     struct str family = str_cut(&line, ' ');
-    if (str_eq(family, STR("UNKNOWN"))) /* whatever follows */
+    if (str_eq(family, STR("UNKNOWN"))) { /* whatever follows */
+        out->stranger = true;
         return PROXYPROTO_DONE;
+    }
     bool v6 = str_eq(family, STR("TCP6"));
     if (!v6 && !str_eq(family, STR("TCP4")))
         return fail(out, "a PROXY line that is neither of TCP4, TCP6 nor UNKNOWN");
@@ -95,6 +97,7 @@ static enum proxyproto_result read_v2_addresses(uint8_t family, const uint8_t *a
         return fail(out, "a PROXY header of an unknown family");
     if (size < least[FAMILY(family)])
         return fail(out, "a PROXY header that is shorter than its addresses");
+    out->stranger = FAMILY(family) == 0;
     if (FAMILY(family) == 1) {
         take_addresses(at, AF_INET, 4, out);
     } else if (FAMILY(family) == 2) {

@@ -15,9 +15,10 @@ enum proxyproto_result { PROXYPROTO_MORE, PROXYPROTO_DONE, PROXYPROTO_ERROR };
 
 struct proxyproto {
     size_t size; /* of the header: what follows is the client's */
-    /* False where the balancer speaks for itself (LOCAL), or does not know (UNKNOWN, UNSPEC): then
-     * the addresses of the connection are all there is. */
+    /* False where the balancer speaks for itself (LOCAL), or does not know for whom (UNKNOWN,
+     * UNSPEC): then the addresses of the connection are all there is. */
     bool announced;
+    bool stranger;             /* it does not know for whom */
     struct peer client, local; /* who connected, and where to */
     const char *err;           /* what is wrong */
 };

@@ -279,6 +279,16 @@ describe("a listener with the PROXY protocol", function()
     end
   end)
 
+  it("believes X-Forwarded-For of the balancer itself, not of whom it does not know", function()
+    local s = announced([[trusted_proxies = { "127.0.0.1" }]])
+    finally(function() s:stop() end)
+    local request = REQUEST:gsub("Host", "X-Forwarded-For: 1.2.3.4\r\nHost")
+    assert.matches("^1%.2%.3%.4 ", (answer(s.address, SIGNATURE .. "\32\0\0\0" .. request)))
+    for _, header in ipairs({ "PROXY UNKNOWN\r\n", SIGNATURE .. "\33\0\0\0" }) do
+      assert.matches("^127%.0%.0%.1 ", (answer(s.address, header .. request)))
+    end
+  end)
+
   it("closes connections that begin otherwise, and says so", function()
     local s = announced([[trusted_proxies = { "127.0.0.1" }]])
     finally(function() s:stop() end)

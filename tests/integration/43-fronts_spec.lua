@@ -4,8 +4,10 @@
 local fronts = require("tests.support.fronts")
 local http = require("tests.support.http")
 local net = require("tests.support.net")
+local php = require("tests.support.php")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
 
 -- A block of the page, by its language.
 local function block(language, number)
@@ -242,6 +244,49 @@ describe("behind nginx", function()
     assert.equal(400, http.request(front.address, { headers = FORGED }).status)
     r.server:wait_log("contradict each other")
     assert.equal("127.0.0.5", params_of(front.address, 5, {}).REMOTE_ADDR)
+  end)
+end)
+
+describe("a page of PHP", function()
+  it("sees its visitor through nginx, and nobody where the socket's peer is not trusted", function()
+    local fpm = php.start({ pages = "tests/pages" })
+    local socket = "unix:" .. process.tempdir("listen") .. "/http.sock"
+    local route = [[return {
+      %s backends = { app = "]] .. fpm.address .. [[" },
+      on_request = function() return { backend = "app", root = "]] .. fpm.root .. [[" } end,
+    }]]
+    local s = server.start({
+      address = socket, route = route:format([[trusted_proxies = "unix:",]]),
+    })
+    local front = fronts.nginx(function(address)
+      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
+        { "http://127.0.0.1:8080", "http://" .. socket } })
+    end)
+    finally(function()
+      front:stop()
+      s:stop()
+      fpm:stop()
+    end)
+    local function told()
+      local client, seen = http.open(front.address, { from = "127.0.0.5" }), {}
+      local res = client:request({ path = "/server.php", host = "shop.test", headers = FORGED })
+      client:close()
+      assert.equal(200, res.status)
+      for name, value in res.body:gmatch("([^=\n]+)=([^\n]*)") do
+        seen[name] = value
+      end
+      return seen
+    end
+    local seen = told()
+    assert.equal("127.0.0.5", seen.REMOTE_ADDR)
+    assert.equal("shop.test", seen.SERVER_NAME)
+    assert.equal("shop.test", seen.HTTP_HOST)
+    assert.is_nil(seen.HTTPS)
+    s:reload(route:format([[trusted_proxies = "127.0.0.1",]]))
+    seen = told()
+    assert.is_nil(seen.REMOTE_ADDR)
+    assert.is_nil(seen.HTTP_X_FORWARDED_FOR)
+    assert.equal("80", seen.SERVER_PORT)
   end)
 end)
 

@@ -51,6 +51,7 @@ static void announces(struct str header, const char *client, const char *local)
 {
     if (!is_header(header) || !check(got.announced))
         return;
+    check(!got.stranger);
     check_str(str_of(peer(&got.client)), client);
     check_str(str_of(peer(&got.local)), local);
 }
@@ -58,7 +59,13 @@ static void announces(struct str header, const char *client, const char *local)
 static void speaks_for_itself(struct str header)
 {
     is_header(header);
-    check(!got.announced);
+    check(!got.announced && !got.stranger);
+}
+
+static void speaks_for_a_stranger(struct str header)
+{
+    is_header(header);
+    check(!got.announced && got.stranger);
 }
 
 /* Refused, and for each split either that or MORE. */
@@ -94,11 +101,12 @@ static void test_v1(void)
               "10.0.0.1 2");
 
     test("version 1: UNKNOWN, with anything behind it, up to 107 bytes");
-    speaks_for_itself(BYTES("PROXY UNKNOWN\r\n"));
-    speaks_for_itself(BYTES("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"));
-    speaks_for_itself(BYTES("PROXY UNKNOWN "
-                            "0123456789012345678901234567890123456789012345678901234567890123456789"
-                            "012345678901234567890\r\n")); /* 14 + 91 + 2 */
+    speaks_for_a_stranger(BYTES("PROXY UNKNOWN\r\n"));
+    speaks_for_a_stranger(BYTES("PROXY UNKNOWN ffff::1 ffff::2 65535 65535\r\n"));
+    speaks_for_a_stranger(
+        BYTES("PROXY UNKNOWN "
+              "0123456789012345678901234567890123456789012345678901234567890123456789"
+              "012345678901234567890\r\n")); /* 14 + 91 + 2 */
 
     test("version 1: what is none");
     static const char *const bad[] = {
@@ -155,8 +163,8 @@ static void test_v2(void)
     test("version 2: LOCAL and UNSPEC, whatever follows");
     speaks_for_itself(BYTES(SIGNATURE "\x20\0\0\0"));
     speaks_for_itself(BYTES(SIGNATURE "\x20\x11\0\x0c\xc0\0\x02\x07\x0a\0\0\x01\xdc\x04\x01\xbb"));
-    speaks_for_itself(BYTES(SIGNATURE "\x21\0\0\0"));
-    speaks_for_itself(BYTES(SIGNATURE "\x21\0\0\x03xyz"));
+    speaks_for_a_stranger(BYTES(SIGNATURE "\x21\0\0\0"));
+    speaks_for_a_stranger(BYTES(SIGNATURE "\x21\0\0\x03xyz"));
 
     test("version 2: unix sockets");
     static char local[16 + 216] = SIGNATURE "\x21\x31\0\xd8";
