@@ -9,8 +9,13 @@
 #include <unistd.h>
 
 #define PROBE_PAUSE 0.05
-#define RESTED      0.1 /* seconds that a kept connection must have been idle for `once` */
-#define STRANGERS   4   /* grants of unknown servers before a request gives up */
+#define RESTED      0.02 /* seconds that a kept TCP connection must have been idle for `once` */
+#define RETIRING                                                                                   \
+    1.0 /* one that its server closes within this time may have been a child's last                \
+         */
+#define AT_WORK_FOR                                                                                \
+    60.0            /* seconds in which a server that works on after its answers does so again */
+#define STRANGERS 4 /* grants of unknown servers before a request gives up */
 
 const char *backend_error_name(enum backend_error error)
 {
@@ -142,7 +147,13 @@ const char *backend_add_server(struct backend *b, const struct server_settings *
     if (s == NULL)
         return "there are too many servers";
     *s = (struct server){
-        .backend = b, .settings = settings, .place = *place, .slot = slot, .number = s->number};
+        .backend = b,
+        .settings = settings,
+        .place = *place,
+        .slot = slot,
+        .number = s->number,
+        .rest = RESTED,
+    };
     memcpy(s->address, address, sizeof address);
     if (b->serves)
         heed_checks(s);
@@ -299,6 +310,8 @@ static void unlink_idle(struct conn *c)
         c->server->idle = c->next;
     if (c->next != NULL)
         c->next->prev = c->prev;
+    else
+        c->server->idle_last = c->prev;
 }
 
 static void link_idle(struct conn *c)
@@ -308,7 +321,18 @@ static void link_idle(struct conn *c)
     c->next = s->idle;
     if (c->next != NULL)
         c->next->prev = c;
+    else
+        s->idle_last = c;
     s->idle = c;
+}
+
+/* PHP-FPM ends a child (pm.max_requests) when it has done what is left to do after its last answer,
+ * which may be much (fastcgi_finish_request). What has happened once happens again, and not always
+ * as soon. */
+static void learn_rest(struct server *s, double idle)
+{
+    if (idle < RETIRING && s->rest < 2 * idle)
+        s->rest = 2 * idle;
 }
 
 static void conn_closed(struct conn *c)
@@ -319,6 +343,8 @@ static void conn_closed(struct conn *c)
         unlink_idle(c);
     else if (c->state == CONN_LEFT)
         backend_left_closed(c);
+    if (c->state == CONN_IDLE && c->ended)
+        learn_rest(c->server, ev_now(all->loop->ev) - c->idle_since);
     ledger_drop(&all->seat, c->claim);
     backend_look_into_box(all);
 }
@@ -337,26 +363,66 @@ static struct conn *connect_anew(struct conn *c, const struct lease *x)
     return connect_to(s, x, claim);
 }
 
+/* The one that has been idle the longest, if that is long enough for its server. */
 static struct conn *find_rested(const struct server *s)
 {
-    for (struct conn *c = s->idle; c != NULL; c = c->next)
-        if (conn_has_rested(c, RESTED))
+    for (struct conn *c = s->idle_last; c != NULL; c = c->prev)
+        if (conn_has_rested(c, s->rest))
             return c;
     return NULL;
 }
 
-/* The warmest of the server's kept connections, if the ledger lets us have it. What can't be sent
- * again gets one that has rested: PHP-FPM ends a child (pm.max_requests) just after its last
- * answer, when the next request may be on its way. Where none has, one gives its place to a new
- * one. */
+/* A kept connection that the request may go on; NULL: there is none. The latest is the warmest, but
+ * where processes work on after their answers the one that has had the longest time for it comes
+ * first. What can't be sent again does not go on a TCP connection that has not rested, since there
+ * nothing shows whether the server is just about to close it. */
+static struct conn *choose_idle(const struct server *s, const struct lease *x)
+{
+    if (!x->once || s->idle == NULL)
+        return s->idle;
+    if (!conn_can_offer(s->idle))
+        return find_rested(s);
+    double now = ev_now(s->backend->all->loop->ev);
+    bool at_work = s->last_at_work > 0 && now - s->last_at_work < AT_WORK_FOR;
+    return at_work ? s->idle_last : s->idle;
+}
+
+/* One of the server's kept connections, if the ledger lets us have it. Where none is good enough
+ * one of them gives its place to a new one. */
 static struct conn *take_idle(struct server *s, const struct lease *x)
 {
-    struct conn *rested = x->once ? find_rested(s) : s->idle;
-    struct conn *c = rested != NULL ? rested : s->idle;
+    struct conn *good = choose_idle(s, x);
+    struct conn *c = good != NULL ? good : s->idle;
     if (c == NULL || !ledger_reuse(&s->backend->all->seat, c->claim, x->tenant, NULL))
         return NULL;
     unlink_idle(c);
-    return rested != NULL ? c : connect_anew(c, x);
+    return good != NULL ? c : connect_anew(c, x);
+}
+
+/* `other` takes the place of `c`, which is closed; its own is free for others. */
+static void take_over(struct conn *other, struct conn *c)
+{
+    struct backends *all = c->server->backend->all;
+    uint32_t spare = other->claim;
+    unlink_idle(other);
+    other->claim = c->claim;
+    c->server->conns--;
+    c->closed = NULL;
+    conn_close(c);
+    ledger_drop(&all->seat, spare);
+    backend_look_into_box(all);
+}
+
+struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh)
+{
+    struct server *s = c->server;
+    if (!ended)
+        s->last_at_work = ev_now(s->backend->all->loop->ev);
+    struct conn *other = fresh ? NULL : choose_idle(s, x);
+    if (other == NULL)
+        return connect_anew(c, x);
+    take_over(other, c);
+    return other;
 }
 
 static void hand_over(struct lease *x, struct conn *c)
@@ -419,7 +485,7 @@ static void called_cb(struct deferred *d)
         return;
     }
     x->server = c->server->number;
-    if (x->once) /* it has not rested */
+    if (x->once && !conn_can_offer(c)) /* it has not rested */
         c = connect_anew(c, x);
     if (c != NULL)
         hand_over(x, c);
@@ -438,8 +504,10 @@ static void leave_queue(struct lease *x)
     x->called = false;
     x->given = NULL;
     loop_undefer(x->backend->all->loop, &x->call);
-    if (c != NULL)
-        backend_release(c);
+    if (c == NULL)
+        return;
+    conn_pause(c, true); /* the next one may begin in a later turn: nobody heeds it until then */
+    backend_release(c);
 }
 
 void backend_release(struct conn *c)
@@ -472,11 +540,12 @@ void backend_release(struct conn *c)
 /* The idle connections of one server are the other's from now on. */
 static void bequeath(struct server *from, struct server *to)
 {
-    while (from->idle != NULL) {
-        struct conn *c = from->idle;
+    while (from->idle_last != NULL) {
+        struct conn *c = from->idle_last;
         unlink_idle(c);
         backend_move(c, to);
         link_idle(c);
+        to->rest = from->rest > to->rest ? from->rest : to->rest;
         deadline_set(&c->deadline, to->backend->settings->keepalive_idle);
     }
 }

@@ -126,7 +126,8 @@ struct acquire {
     int avoid;  /* the one that has just failed; -1: none */
     bool only;  /* that server and no other */
     bool fresh; /* not a kept connection */
-    bool once;  /* it can't be sent again: not one that has been kept for a moment only */
+    bool
+        once; /* it can't be sent again: a kept one that can be tried (conn_offer), or has rested */
     double connect_timeout;
     struct str tenant;
     const struct lease_ops *ops;
@@ -144,6 +145,11 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
                                   const char **detail);
 /* Leaves the queue. */
 void backend_cancel(struct lease *x);
+/* The connection, got by x, has been kept and is of no use: the server has `ended` it, or is still
+ * at work for the request before. It is closed, and another one to the same server returned, under
+ * the same claim: a kept one, if there is one and `fresh` is not set, or a new one, maybe still
+ * connecting. NULL: there is none, and the claim is dropped; errno says why. */
+struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
 
 /* The request is over: the connection is kept, given to who waits, or closed. Where it isn't fit
  * for another one, conn_close. */

@@ -16,7 +16,10 @@ struct server {
     uint32_t slot;                /* in the ledger */
     int number;
     struct conn *idle; /* kept connections, the latest first */
-    struct conn *left; /* those of backend_leave */
+    struct conn *idle_last;
+    double rest;         /* seconds after which a kept one has not been seen to be closed */
+    double last_at_work; /* when a kept one's process was found to be still at work; 0: never */
+    struct conn *left;   /* those of backend_leave */
     unsigned conns;
     bool gone; /* its name has other addresses now */
 };

@@ -8,14 +8,17 @@
 #include "conn.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define OUT_MAX       (16u << 20) /* of params; a body is written as it goes */
 #define OUT_KEEP      16384       /* memory that an idle connection may hold */
 #define BACKLOG_RETRY 0.01
+#define PATIENCE      0.005 /* seconds in which something of an offer must be read */
 
 /* --- interest --- */
 
@@ -38,12 +41,22 @@ static void rearm(struct conn *c)
 
 /* --- ends --- */
 
+static void end_offer(struct conn *c)
+{
+    c->offered = false;
+    loop_undefer(c->loop, &c->look);
+    if (c->watched)
+        loop_ignore_progress(c->loop, c->io.fd);
+    c->watched = false;
+}
+
 void conn_close(struct conn *c)
 {
     struct ev_loop *ev = c->loop->ev;
     ev_io_stop(ev, &c->io);
     ev_timer_stop(ev, &c->retry);
     loop_undefer(c->loop, &c->flush);
+    end_offer(c);
     deadline_fini(&c->deadline);
     if (c->io.fd >= 0)
         close(c->io.fd);
@@ -71,10 +84,30 @@ static void fail(struct conn *c, enum backend_error error, const char *detail)
 
 static bool connect_to_other(struct conn *c, int err);
 
+static void lose(struct conn *c, bool ended)
+{
+    end_offer(c);
+    c->ops->on_lost(c->user, ended);
+}
+
+/* The connection has ended, or is of no use. */
+static void end(struct conn *c, const char *detail)
+{
+    c->ended = true;
+    if (c->reused && (c->offered || c->written == 0))
+        lose(c, true);
+    else
+        fail(c, BACKEND_CLOSED, detail);
+}
+
+static void take_stock(struct conn *c);
+
 static void missed_cb(struct deadline *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
-    if (c->state == CONN_IDLE || c->state == CONN_LEFT)
+    if (c->offered)
+        take_stock(c);
+    else if (c->state == CONN_IDLE || c->state == CONN_LEFT)
         conn_close(c);
     else if (c->state == CONN_OPEN)
         fail(c, BACKEND_TIMEOUT, c->deadline_detail);
@@ -150,15 +183,16 @@ static void readable(struct conn *c)
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (c->state == CONN_IDLE || c->state == CONN_LEFT) { /* the end, or bytes nobody wants */
+        c->ended = n <= 0;
         conn_close(c);
         return;
     }
     if (n > 0 && c->written == 0)
-        fail(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+        end(c, "it sent bytes that nobody had asked for");
     else if (n > 0)
         c->ops->on_bytes(c->user, loop->in, (size_t)n);
     else
-        fail(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : "the connection ended");
+        end(c, n < 0 ? strerror(errno) : "the connection ended");
 }
 
 static void write_failed(struct conn *c)
@@ -170,7 +204,9 @@ static void write_failed(struct conn *c)
 static void writable(struct conn *c)
 {
     conn_write(c, NULL, 0);
-    if (buf_len(&c->out) == 0 && !c->broken)
+    if (c->offered)
+        loop_defer(c->loop, &c->look);
+    else if (buf_len(&c->out) == 0 && !c->broken)
         c->ops->on_drain(c->user);
 }
 
@@ -253,6 +289,77 @@ static void fail_to_connect(struct conn *c, int err)
     snprintf(detail, sizeof detail, "%s; the name's other address: %s", strerror(c->refused),
              strerror(err));
     fail(c, BACKEND_CONNECT, detail);
+}
+
+/* --- offers --- */
+
+/* How much of what was written the other side has not read, with what the kernel needs to keep it.
+ * A piece that its reader is just giving back counts 1. */
+static size_t unread_of(struct conn *c)
+{
+    int queued = 0;
+    if (ioctl(c->io.fd, SIOCOUTQ, &queued) < 0)
+        return SIZE_MAX;
+    return buf_len(&c->out) + (queued > 1 ? (size_t)queued : 0);
+}
+
+/* All has been read, or thrown away by a close: that can be seen before the queue is empty, so the
+ * look at the end comes second. Where bytes have come they are for `readable`. */
+static void look_at_end(struct conn *c)
+{
+    char byte;
+    ssize_t n = recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n > 0)
+        return;
+    if (n == 0 || errno != EAGAIN) {
+        lose(c, true);
+        return;
+    }
+    end_offer(c);
+    deadline_clear(&c->deadline);
+    c->ops->on_taken(c->user);
+}
+
+static void look_cb(struct deferred *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, look));
+    size_t unread = c->broken ? 0 : unread_of(c);
+    if (unread == 0) {
+        look_at_end(c);
+        return;
+    }
+    if (c->watched)
+        return;
+    c->unread = unread;
+    c->watched = loop_watch_progress(c->loop, c->io.fd, &c->look);
+    deadline_set(&c->deadline, PATIENCE);
+}
+
+/* Some time has passed: is the offer being read at all? */
+static void take_stock(struct conn *c)
+{
+    size_t unread = unread_of(c);
+    if (unread == 0) {
+        deadline_set(&c->deadline, PATIENCE);
+        look_at_end(c);
+    } else if (unread < c->unread) {
+        c->unread = unread;
+        deadline_set(&c->deadline, PATIENCE);
+    } else {
+        lose(c, false);
+    }
+}
+
+bool conn_can_offer(const struct conn *c)
+{
+    return c->addr->sa.sa_family == AF_UNIX;
+}
+
+void conn_offer(struct conn *c)
+{
+    c->offered = true;
+    conn_write(c, NULL, 0);
+    loop_defer(c->loop, &c->look); /* at the end of the turn it may have been read already */
 }
 
 static void finish_connect(struct conn *c)
@@ -389,6 +496,7 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     ev_io_init(&c->io, io_cb, -1, 0);
     c->io.data = c;
     c->flush.run = flush_cb;
+    c->look.run = look_cb;
     ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     deadline_init(&c->deadline, loop, missed_cb);

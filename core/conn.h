@@ -6,6 +6,10 @@
  *
  *        conn_new --> [backlog] --> [connecting] --on_open--> [open] <--> [idle] --> closed
  *                                                              \--> [left] --------/
+ *
+ * A server may close a kept connection at the moment when a request is written to it. Where the
+ * request can't be sent twice, its first part is only offered (conn_offer): the rest follows once
+ * the server has been seen to read that.
  */
 #ifndef MG_CONN_H
 #define MG_CONN_H
@@ -25,7 +29,8 @@ enum backend_error {
     BACKEND_QUEUE,    /* it was full, or took too long */
 };
 
-/* Calls to the holder of a connection. After on_fail the connection is gone. */
+/* Calls to the holder of a connection. After on_fail the connection is gone, after on_lost it is
+ * still the holder's, to be closed. */
 struct conn_ops {
     void (*on_open)(void *user);
     /* Bytes in the loop's read buffer. May release or close the connection. */
@@ -34,6 +39,12 @@ struct conn_ops {
     void (*on_drain)(void *user);
     /* `written`: bytes of this request that the kernel had taken. */
     void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
+    /* What conn_offer wrote has been read, and the server had not hung up then. */
+    void (*on_taken)(void *user);
+    /* In place of on_fail where a kept connection is of no use for a request that can't have begun:
+     * nothing of it has been written, or it was only offered. `ended`: the server has closed it;
+     * otherwise it has not read what was offered (a process that is still at work). */
+    void (*on_lost)(void *user, bool ended);
 };
 
 enum conn_state {
@@ -72,7 +83,11 @@ struct conn {
     bool paused;
     bool broken; /* writing failed; reading goes on to its end */
     bool reused; /* it has served another request before */
+    bool ended;  /* the server has hung up */
     ev_tstamp idle_since;
+    struct deferred look; /* has what was offered been read? */
+    size_t unread;        /* of the offer, at the last look */
+    bool offered, watched;
     /* The owner's. */
     void (*closed)(struct conn *c);
     struct server *server;
@@ -121,6 +136,11 @@ void conn_write(struct conn *c, const struct iovec *slices, int count);
 /* Writes what waits in conn_out at the end of the loop's turn, together with what other connections
  * have to write. */
 void conn_write_soon(struct conn *c);
+/* It can be seen whether the server has read what was written: it is a unix socket. */
+bool conn_can_offer(const struct conn *c);
+/* Writes what waits in conn_out, with which a request can't begin yet. on_taken or on_lost follows,
+ * never before this returns. */
+void conn_offer(struct conn *c);
 /* Nothing waits, and more can be written. */
 bool conn_is_drained(const struct conn *c);
 /* Stops and resumes reading (back-pressure). */

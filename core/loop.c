@@ -4,9 +4,12 @@
 #include "date.h"
 
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
+#include <unistd.h>
 
-#define KEEP_BLOCKS 256
+#define KEEP_BLOCKS     256
+#define PROGRESS_EVENTS 64 /* looked at in one call */
 
 struct loop_block {
     struct loop_block *next;
@@ -24,6 +27,16 @@ static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
     }
 }
 
+static void progress_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct epoll_event list[PROGRESS_EVENTS];
+    (void)ev;
+    (void)events;
+    int count = epoll_wait(io->fd, list, PROGRESS_EVENTS, 0);
+    for (int i = 0; i < count; i++) /* nothing is called here, so no later event of the list dies */
+        loop_defer(io->data, list[i].data.ptr);
+}
+
 void loop_init(struct loop *loop, struct ev_loop *ev)
 {
     memset(loop, 0, sizeof *loop);
@@ -37,11 +50,16 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
     ev_prepare_init(&loop->before_sleep, before_sleep_cb);
     loop->before_sleep.data = loop;
     ev_prepare_start(ev, &loop->before_sleep);
+    ev_io_init(&loop->progress, progress_cb, -1, EV_READ);
+    loop->progress.data = loop;
 }
 
 void loop_fini(struct loop *loop)
 {
     ev_prepare_stop(loop->ev, &loop->before_sleep);
+    ev_io_stop(loop->ev, &loop->progress);
+    if (loop->progress.fd >= 0)
+        close(loop->progress.fd);
     while (loop->free_blocks != NULL) {
         struct loop_block *next = loop->free_blocks->next;
         free(loop->free_blocks);
@@ -119,6 +137,34 @@ void loop_undefer(struct loop *loop, struct deferred *d)
     else
         loop->deferred_end = d->back;
     d->back = NULL;
+}
+
+/* --- what the other side has read --- */
+
+/* libev's epoll is level-triggered. An edge comes each time that the reader frees a piece of the
+ * socket's queue (unix_write_space of the kernel), so these sockets are in an epoll of their own,
+ * which libev's watches. */
+static bool open_progress(struct loop *loop)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ev_io_set(&loop->progress, fd, EV_READ);
+    ev_io_start(loop->ev, &loop->progress);
+    return true;
+}
+
+bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d)
+{
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = d};
+    if (loop->progress.fd < 0 && !open_progress(loop))
+        return false;
+    return epoll_ctl(loop->progress.fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void loop_ignore_progress(struct loop *loop, int fd)
+{
+    epoll_ctl(loop->progress.fd, EPOLL_CTL_DEL, fd, &(struct epoll_event){0});
 }
 
 /* --- deadlines --- */

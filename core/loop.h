@@ -43,6 +43,7 @@ struct loop {
     ev_prepare before_sleep;
     struct deferred *deferred;
     struct deferred **deferred_end;
+    ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
 };
 
 /* `ev` stays the caller's. */
@@ -62,6 +63,13 @@ uint64_t loop_id(struct loop *loop);
 void loop_defer(struct loop *loop, struct deferred *d);
 /* Takes it back: before its memory goes, or when the work has been done. */
 void loop_undefer(struct loop *loop, struct deferred *d);
+
+/* Defers d whenever the other side of the unix socket has read something of what was written to it.
+ * The socket is writable before and after, so this is no event that libev can wait for. Returns
+ * false where the kernel has no memory for it. */
+bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d);
+/* The end of that: before the socket is closed and before d goes. */
+void loop_ignore_progress(struct loop *loop, int fd);
 
 /*
  * A deadline is set with a store and checked by a timer that is armed at most as late as the

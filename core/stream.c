@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #define REQUEST_ID 1
+#define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
 
 static void finish(struct stream *s)
@@ -25,6 +26,7 @@ static double now(const struct stream *s)
 
 /* --- out --- */
 
+/* BEGIN_REQUEST and PARAMS, without the end of the latter in an offer. */
 static bool encode_params(struct stream *s)
 {
     struct buf *out = conn_out(s->conn);
@@ -36,7 +38,8 @@ static bool encode_params(struct stream *s)
     for (unsigned i = 0; i < params->count; i++)
         fcgi_pairs_add(&pairs, params->list[i].name, params->list[i].value);
     fcgi_pairs_end(&pairs);
-    fcgi_empty(out, FCGI_PARAMS, REQUEST_ID);
+    if (!s->offer)
+        fcgi_empty(out, FCGI_PARAMS, REQUEST_ID);
     return !pairs.too_large && !out->overflow;
 }
 
@@ -145,8 +148,8 @@ bool stream_body(struct stream *s, struct str bytes)
 void stream_body_end(struct stream *s)
 {
     struct batch batch = {.count = 0};
-    if (s->conn == NULL || !s->stdin_open || !conn_is_open(s->conn))
-        return;
+    if (s->conn == NULL || s->offer || !s->stdin_open || !conn_is_open(s->conn))
+        return; /* on_room follows */
     end_stdin(s, &batch);
     conn_write(s->conn, batch.slices, batch.count);
     set_deadline(s);
@@ -171,9 +174,13 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
         return true; /* management records that nobody asked for are ignored */
     switch (event->type) {
     case FCGI_STDOUT:
+        if (s->offer)
+            return false; /* of whatever was asked before */
         s->rejected = s->ops->on_stdout(s->ctx, event->content);
         return s->rejected == NULL;
     case FCGI_STDERR:
+        if (s->offer)
+            return false;
         s->ops->on_stderr(s->ctx, event->content);
         return true;
     case FCGI_END_REQUEST:
@@ -199,11 +206,31 @@ static void give_back(struct stream *s, bool clean)
         conn_close(conn);
 }
 
+static void on_lost(void *user, bool ended);
+
+/* What may come before the end of PARAMS is a refusal (FCGI_OVERLOADED and the like). True: it is
+ * one. Otherwise the connection is not fit for a request. */
+static bool is_refusal(struct stream *s, const char *bytes, size_t n)
+{
+    struct fcgi_decoder decoder = s->decoder;
+    size_t used;
+    bool well = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s) == NULL && s->ended;
+    bool refused = well && s->protocol_status != FCGI_REQUEST_COMPLETE;
+    s->decoder = decoder;
+    s->ended = false;
+    s->rejected = NULL;
+    return refused;
+}
+
 static void on_bytes(void *user, const char *bytes, size_t n)
 {
     struct stream *s = user;
     const struct stream_ops *ops = s->ops;
     size_t used;
+    if (s->offer && !is_refusal(s, bytes, n)) {
+        on_lost(s, true);
+        return;
+    }
     if (s->bytes_in == 0) {
         s->times.first_byte = now(s);
         backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
@@ -261,12 +288,28 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
     s->ops->on_fail(s->ctx, error, detail);
 }
 
+static void go_on(struct stream *s)
+{
+    if (send_stdin(s) && s->request->streamed)
+        s->ops->on_room(s->ctx);
+}
+
 static void on_open(void *user)
 {
     struct stream *s = user;
     s->times.opened = now(s);
-    if (send_stdin(s) && s->request->streamed)
-        s->ops->on_room(s->ctx);
+    if (s->offer)
+        conn_offer(s->conn);
+    else
+        go_on(s);
+}
+
+static void on_taken(void *user)
+{
+    struct stream *s = user;
+    s->offer = false;
+    fcgi_empty(conn_out(s->conn), FCGI_PARAMS, REQUEST_ID);
+    go_on(s);
 }
 
 static const struct conn_ops conn_ops = {
@@ -274,6 +317,8 @@ static const struct conn_ops conn_ops = {
     .on_bytes = on_bytes,
     .on_drain = on_drain,
     .on_fail = on_conn_fail,
+    .on_taken = on_taken,
+    .on_lost = on_lost,
 };
 
 /* --- begin and end --- */
@@ -283,9 +328,11 @@ static const char *begin(struct stream *s, struct conn *conn)
 {
     s->conn = conn;
     s->server = backend_server_of(conn);
-    s->times.granted = now(s);
+    if (s->replaced == 0)
+        s->times.granted = now(s);
     conn_use(conn, &conn_ops, s);
     s->reused = conn->reused;
+    s->offer = s->reused && s->request->once && conn_can_offer(conn);
     if (!encode_params(s)) {
         stream_abort(s);
         return "the params are larger than a request may have";
@@ -303,6 +350,22 @@ static void on_conn(void *user, struct conn *conn)
     const char *err = begin(s, conn);
     if (err != NULL)
         ops->on_fail(ctx, BACKEND_PROTOCOL, err);
+}
+
+static void on_lost(void *user, bool ended)
+{
+    struct stream *s = user;
+    bool fresh = ++s->replaced >= KEPT_TRIES;
+    struct conn *conn = backend_replace(&s->lease, s->conn, ended, fresh);
+    if (conn != NULL) {
+        fcgi_decoder_init(&s->decoder);
+        on_conn(s, conn);
+        return;
+    }
+    const char *why = strerror(errno);
+    backend_failed(s->request->backend, s->server, why);
+    finish(s);
+    s->ops->on_fail(s->ctx, BACKEND_CONNECT, why);
 }
 
 static void on_refused(void *user, enum backend_error error, const char *detail)
@@ -384,7 +447,7 @@ void stream_abort(struct stream *s)
 
 void stream_leave(struct stream *s)
 {
-    if (s->conn == NULL || s->bytes_in > 0) { /* it notices at its next write */
+    if (s->conn == NULL || s->offer || s->bytes_in > 0) { /* it notices at its next write */
         stream_abort(s);
         return;
     }

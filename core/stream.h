@@ -6,6 +6,12 @@
  * wait in the backend's queue, gives it back when END_REQUEST came and everything was sent, and
  * closes it otherwise. Exactly one of on_end and on_fail is called, unless stream_abort comes
  * first; the stream may be started again after either.
+ *
+ * A kept connection that proves to be of no use before the request can have begun is replaced here,
+ * under the same claim. For a request that can't be sent twice (`once`) that includes everything up
+ * to the last record of PARAMS, which no server begins without: where the connection is a unix
+ * socket, BEGIN_REQUEST and PARAMS go ahead, and their end and STDIN follow when the server has
+ * read them.
  */
 #ifndef MG_STREAM_H
 #define MG_STREAM_H
@@ -47,9 +53,11 @@ struct stream {
     uint64_t bytes_in;                    /* that came on the connection for this request */
     bool stdin_open;                      /* the end of STDIN has not been sent */
     bool ended;
-    bool reused;   /* the connection had served another request before */
-    bool answered; /* set by the caller once it has seen a head: without one the connection
-                    * is not used again */
+    bool offer;        /* the end of PARAMS has not been sent: nothing can have begun */
+    unsigned replaced; /* connections that were of no use */
+    bool reused;       /* the connection had served another request before */
+    bool answered;     /* set by the caller once it has seen a head: without one the connection
+                        * is not used again */
     uint32_t app_status;
     uint8_t protocol_status;
     const char *rejected; /* what on_stdout said */

@@ -377,7 +377,7 @@ describe("kept connections", function()
     load.assert_all(result.all)
     assert.is_true(r:open_max() <= 4)
     local seen = {}
-    for _, event in ipairs(r:events("REQUEST")) do
+    for _, event in ipairs(r:events("START")) do -- it has all params, so it may run
       local token = event.uri:match("token=(%d+)")
       assert.is_nil(seen[token], "twice: " .. event.uri)
       seen[token] = true

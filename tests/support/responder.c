@@ -47,7 +47,10 @@
  *     close=end              close after END_REQUEST though the client asked to keep it
  *     close=stay             neither close nor shut down though the client did not ask to keep it
  *     idle=MS                a kept connection is closed after so long
- *     next=close             a kept connection is closed when the next request arrives on it
+ *     work=MS                a kept connection is not read for so long, as after PHP's
+ *                            fastcgi_finish_request(); close=work: then it is closed
+ *     next=close             a kept connection is closed when the next request arrives on it,
+ *                            which is not read: PHP-FPM was about to close it
  *     rst                    closes are resets
  *   misbehaviour: fail=
  *     close-before-head close-after-head close-mid-body no-end hang hang-after-head hang-mid-body
@@ -135,7 +138,7 @@ struct plan {
     struct slice headers[32];
     unsigned header_count;
     uint64_t big, size, stderr_size, app, protocol, delay, body_delay, piece_delay, end_delay;
-    uint64_t pieces, record, pad, write, noread, idle;
+    uint64_t pieces, record, pad, write, noread, idle, work;
     bool who, lf, dump, sum, check, output, eof, early, rst, has_size;
 };
 
@@ -485,6 +488,7 @@ static const struct command {
     {"write", NUMBER, AT(write)},
     {"noread", NUMBER, AT(noread)},
     {"idle", NUMBER, AT(idle)},
+    {"work", NUMBER, AT(work)},
     {"who", FLAG, AT(who)},
     {"lf", FLAG, AT(lf)},
     {"dump", FLAG, AT(dump)},
@@ -959,6 +963,14 @@ static bool reply_body(struct conn *c)
     return true;
 }
 
+/* Nothing is read for so many milliseconds. */
+static void deafen(struct conn *c, uint64_t ms)
+{
+    c->deaf = true;
+    c->resume.repeat = ms == UINT64_MAX ? 0.02 : (double)ms / 1000;
+    ev_timer_again(main_loop, &c->resume);
+}
+
 /* What becomes of the connection once END_REQUEST is on its way. */
 static void reply_leave(struct conn *c)
 {
@@ -974,6 +986,8 @@ static void reply_leave(struct conn *c)
     c->close_on_next = slice_is(plan->next, "close");
     if (plan->idle)
         delayed(c, plan->idle);
+    if (plan->work)
+        deafen(c, plan->work);
 }
 
 static void reply_end(struct conn *c)
@@ -1080,11 +1094,8 @@ static void request_steer(struct conn *c)
     c->params_done = true;
     if (log_file)
         params_check(c);
-    if (c->plan.noread) {
-        c->deaf = true;
-        c->resume.repeat = c->plan.noread == UINT64_MAX ? 0.02 : (double)c->plan.noread / 1000;
-        ev_timer_again(main_loop, &c->resume);
-    }
+    if (c->plan.noread)
+        deafen(c, c->plan.noread);
 }
 
 static void request_ready(struct conn *c)
@@ -1104,7 +1115,7 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
         end_add(c, id, 0, CANT_MPX);
         return id != c->id;
     }
-    if (c->close_on_next || c->finishing) {
+    if (c->finishing) {
         close_after_writing(c);
         c->dead = !bytes_left(&c->out);
         return true;
@@ -1383,6 +1394,10 @@ static void read_cb(struct ev_loop *loop, ev_io *w, int revents)
 {
     struct conn *c = w->data;
     (void)loop, (void)revents;
+    if (c->stage == IDLE && c->close_on_next) {
+        conn_free(c, "responder");
+        return;
+    }
     char *at = bytes_reserve(&c->in, IN_SIZE - bytes_left(&c->in));
     ssize_t n = read(c->fd, at, c->in.size - c->in.len);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -1427,6 +1442,7 @@ static void resume_cb(struct ev_loop *loop, ev_timer *w, int revents)
     }
     ev_timer_stop(loop, w);
     c->deaf = false;
+    c->finishing |= slice_is(c->plan.close, "work");
     conn_turn(c);
 }
 
