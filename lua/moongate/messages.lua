@@ -6,7 +6,8 @@
 -- messages; FPM's own ("Primary script unknown") have no "PHP message: ". A message may have
 -- several lines, and is cut at 1024 bytes: it then ends in "..." and has lost its place. php-cgi
 -- and other applications write plain lines. "; PHP message: " within a message looks like the
--- beginning of another one: nothing in what comes over the wire tells them apart.
+-- beginning of another one: nothing in what comes over the wire tells them apart. PHP 7.0 to 8.2.1
+-- put nothing between two messages, or a line end.
 --
 -- Everything here takes time in proportion to the text, whatever it holds.
 
@@ -227,15 +228,43 @@ local function is_fpm(text, from)
 end
 
 --- The next "; " from `from` on behind which a message begins.
+---@return integer|nil at
+---@return integer|nil length
 local function next_joint(text, from)
   local at = find(text, "; ", from, true)
   while at do
     local code = byte(text, at + 2) -- only P, A and U are worth a closer look
     if (code == 80 or code == 65 or code == 85)
       and (starts(text, PHP_MESSAGE, at + 2) or is_fpm(text, at + 2)) then
-      return at
+      return at, 2
     end
     at = find(text, "; ", at + 1, true)
+  end
+  return nil
+end
+
+--- Whether nothing joins the messages, as in old versions of PHP. A text of those begins with a
+--- message, and none is behind "; ".
+local function is_unjoined(text)
+  local from = find(text, "[^\n]") or 1
+  return (starts(text, PHP_MESSAGE, from) or is_fpm(text, from))
+    and not next_joint(text, 1)
+end
+
+--- The next place from `from` on where a message follows another one without a joint. A blank
+--- before it is part of a sentence about such messages.
+---@return integer|nil at
+---@return integer|nil length of the line end that is there
+local function next_unjoined(text, from)
+  local at = find(text, PHP_MESSAGE, from, true)
+  while at do
+    local code = byte(text, at - 1)
+    if at > from and code == 10 then
+      return at - 1, 1
+    elseif at > from and not is_blank(code) then
+      return at, 0
+    end
+    at = find(text, PHP_MESSAGE, at + 1, true)
   end
   return nil
 end
@@ -310,15 +339,16 @@ function M.parse(text)
   if starts(text, DENIED, from) or starts(text, UNREADABLE, from) then
     return { fpm_message(sub(text, from)) }
   end
+  local next_end = is_unjoined(text) and next_unjoined or next_joint
   while from <= #text do
-    local joint = next_joint(text, from)
+    local joint, length = next_end(text, from)
     local rest = joint and #messages + 1 >= M.MAX_MESSAGES and 1
       or parse_part(sub(text, from, (joint or #text + 1) - 1), messages)
     if rest then
       messages[#messages + 1] = { level = "error", text = trim_end(sub(text, from + rest - 1)) }
       break
     end
-    from = (joint or #text) + 2
+    from = (joint or #text) + (length or 1)
   end
   return messages
 end

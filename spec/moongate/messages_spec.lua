@@ -133,6 +133,33 @@ describe("messages.parse of PHP-FPM", function()
       "PHP message: PHP Notice:  a in /b\nc on line 3", "notice|a in /b\nc on line 3|-|-",
     },
     ["the second record of a request"] = { "; PHP message: second", "info|second|-|-" },
+    ["messages of PHP 7.0 to 8.2.1, with nothing between them"] = {
+      "PHP message: PHP Warning:  w in /srv/www/a.php on line 7PHP message: PHP Notice:  n in "
+        .. "/srv/www/a.php on line 8PHP message: saidPHP message: PHP Fatal error:  Uncaught "
+        .. "E: e in /srv/www/a.php:2\nStack trace:\n#0 {main}\n  thrown in /srv/www/a.php on line 2"
+        .. "PHP message: last",
+      "warning|w|/srv/www/a.php|7", "notice|n|/srv/www/a.php|8", "info|said|-|-",
+      "fatal|Uncaught E: e in /srv/www/a.php:2\nStack trace:\n#0 {main}|/srv/www/a.php|2",
+      "info|last|-|-",
+    },
+    ["messages of such a PHP, with line ends between them"] = {
+      "\nPHP message: PHP Warning:  w\nof two lines in /a.php on line 7\nPHP message: PHP message: "
+        .. "is how they begin\nPHP message: one; two\n",
+      "warning|w\nof two lines|/a.php|7", "info|PHP message: is how they begin|-|-",
+      "info|one; two|-|-",
+    },
+    ["a message of such a PHP that was cut, behind one of PHP-FPM's own"] = {
+      "Primary script unknownPHP message: PHP Warning:  long...PHP message: next",
+      "error|Primary script unknown|-|-", "warning|long...|-|-", "info|next|-|-",
+    },
+    ["the words of a joint in a message of a PHP that joins them"] = {
+      "PHP message: got 'PHP message: x'; PHP message: (PHP message: y)",
+      "info|got 'PHP message: x'|-|-", "info|(PHP message: y)|-|-",
+    },
+    ["the words in a line of another application"] = {
+      "app: [PHP message: x]\n(PHP message: y)", "error|app: [PHP message: x]|-|-",
+      "error|(PHP message: y)|-|-",
+    },
     ["a text that was cut before it began"] = {
       "g text; PHP message: PHP Notice:  n in /a.php on line 1",
       "error|g text|-|-", "notice|n|/a.php|1",
@@ -227,7 +254,8 @@ end)
 
 describe("messages and hostile texts", function()
   it("makes at most 1000 messages, the last of the rest", function()
-    for _, piece in ipairs({ "PHP message: x; ", "line\n", "Primary script unknown; " }) do
+    for _, piece in ipairs({ "PHP message: x; ", "line\n", "Primary script unknown; ",
+      "PHP message: x", "PHP message: x\n" }) do
       local text = piece:rep(3000)
       local found = messages.parse(text)
       assert.equal(messages.MAX_MESSAGES, #found)
@@ -241,7 +269,7 @@ describe("messages and hostile texts", function()
 
   local PIECES = {
     ";", "\n", "; ", " ", " in ", " in /", " in a:", "(1", "PHP ", "PHP a", "#\n",
-    "PHP Warning:  ", "PHP message: ", "; PHP message: ",
+    "PHP Warning:  ", "PHP message: ", "; PHP message: ", "aPHP message: ", "\nPHP message: ",
     "; PHP message: PHP Fatal error:  Uncaught ",
     " on line 1", "1", "\nStack trace:", "a\n", "; Primary", "/", "/a", " /a",
     "\1", "\194", "\128",
