@@ -219,9 +219,12 @@ static void drop_input(struct client *c, ssize_t n)
         deadline_set(&c->deadline, left < LINGER_IDLE ? left : LINGER_IDLE);
 }
 
-static double keepalive_timeout(const struct clients *clients)
+/* How long a client may say nothing before a request. Where connections are not kept the first one
+ * has as long as its head has. */
+static double idle_timeout(const struct clients *clients)
 {
-    return (*clients->current)->settings->limits.keepalive_timeout;
+    const struct limits *limits = &(*clients->current)->settings->limits;
+    return limits->keepalive_timeout > 0 ? limits->keepalive_timeout : limits->header_timeout;
 }
 
 /* The response is written: on to the next request, or close. Returns false when c is gone. */
@@ -248,7 +251,7 @@ static bool finish_request(struct client *c)
         c->until_eof = false;
     if (!c->close) {
         deadline_set(&c->deadline,
-                     c->clients->stopping ? c->clients->patience : keepalive_timeout(c->clients));
+                     c->clients->stopping ? c->clients->patience : idle_timeout(c->clients));
         return true;
     }
     if (at_once) {
@@ -288,7 +291,7 @@ static bool read_address(struct client *c, struct str in, size_t *used, bool *go
         return false;
     case CLIENT_ADDRESS_KNOWN:
         if (!c->clients->stopping)
-            deadline_set(&c->deadline, keepalive_timeout(c->clients));
+            deadline_set(&c->deadline, idle_timeout(c->clients));
         return true;
     case CLIENT_ADDRESS_BAD:
         client_free(c);
@@ -533,7 +536,7 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
     if (c->awaits_address) /* it has been sent already: a balancer writes it first */
         deadline_set(&c->deadline, (*clients->current)->settings->limits.header_timeout);
     else
-        deadline_set(&c->deadline, keepalive_timeout(clients));
+        deadline_set(&c->deadline, idle_timeout(clients));
 }
 
 /* An idle connection may have a request in its socket already, or, just accepted, on its way. */

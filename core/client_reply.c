@@ -105,7 +105,8 @@ static struct str make_head(struct client *c)
     c->until_eof = framing == H1_UNTIL_EOF;
     bool unread = !c->body_done && (req->expect_continue || h1_left(c->h1) > CLIENT_SKIP_BYTES);
     if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
-        c->requests >= proxy_limits(c->proxy)->keepalive_requests || c->clients->stopping ||
+        c->requests >= proxy_limits(c->proxy)->keepalive_requests ||
+        proxy_limits(c->proxy)->keepalive_timeout <= 0 || c->clients->stopping ||
         (c->eof && buf_len(&c->in) == 0))
         c->close = true;
     c->head_waits = false;

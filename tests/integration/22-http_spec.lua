@@ -518,6 +518,23 @@ describe("timeouts of a client", function()
     client:close()
   end)
 
+  it("keepalive_timeout = 0 keeps no connection, and no silent one either", function()
+    local own = rig.start({
+      settings = [[limits = { header_timeout = "300ms", keepalive_timeout = 0 }]],
+    })
+    finally(function() own:stop() end)
+    timed(function()
+      local conn = net.connect(own.address)
+      assert.is_true(conn:closes(5))
+      conn:close()
+    end)
+    local client = http.open(own.address)
+    local res = client:request({ path = rig.target("") })
+    assert.same({ 200, "close" }, { res.status, res.headers.connection })
+    assert.is_true(client.conn:closes(5))
+    client:close()
+  end)
+
   it("a body that stalls is 408, one that goes on slowly is taken", function()
     timed(function()
       local conn = net.connect(r.address)
