@@ -1,8 +1,8 @@
 /*
  * ledger - see ledger.h. This file: who may have a connection, and when.
  *
- * A free place goes to the tenant that has the fewest, and there to the one that has waited
- * longest.
+ * A free place goes to the tenant that has the fewest, of several to the one that has been given
+ * none for the longest time, and there to the one that has waited longest.
  */
 #include "ledger_inner.h"
 
@@ -147,14 +147,21 @@ static uint32_t first_waiter(const struct ledger *l, const struct tiers *tiers,
     return first;
 }
 
-/* When it began to wait, for the comparison with others. */
-static double since(const struct claim *c, unsigned own)
+/* The tenant's turn comes before that of the best so far. A worker's own waiters are ahead of
+ * others by as much as theirs may be younger. */
+static bool comes_first(const struct tenant *t, const struct claim *c, const struct tenant *best,
+                        const struct claim *of_best, unsigned own)
 {
-    return c->worker == own ? c->since - HEAD_START : c->since;
+    double ahead = (c->worker == own ? HEAD_START : 0) - (of_best->worker == own ? HEAD_START : 0);
+    if (t->active != best->active)
+        return t->active < best->active;
+    if (t->served != best->served)
+        return t->served - ahead < best->served;
+    return c->since - ahead < of_best->since;
 }
 
-/* Whose turn it is on that server: the tenant with the fewest connections, then the longest wait.
- */
+/* Whose turn it is on that server: the tenant with the fewest connections, then the one that was
+ * served least recently, then the longest wait. */
 static uint32_t next_waiter(const struct ledger *l, const struct group *g,
                             const struct tiers *tiers, uint32_t server, unsigned own)
 {
@@ -169,8 +176,8 @@ static uint32_t next_waiter(const struct ledger *l, const struct group *g,
         uint32_t claim = first_waiter(l, tiers, t, server, own);
         if (claim == LEDGER_NONE)
             continue;
-        if (best_tenant == NULL || t->active < best_tenant->active ||
-            since(&l->claims[claim], own) < since(&l->claims[best], own)) {
+        if (best_tenant == NULL ||
+            comes_first(t, &l->claims[claim], best_tenant, &l->claims[best], own)) {
             best = claim;
             best_tenant = t;
         }

@@ -15,6 +15,7 @@
 #define LEDGER_SERVERS    8192
 #define LEDGER_TENANTS    16384
 #define LEDGER_BUCKETS    64         /* of the tenants of a group */
+#define LEDGER_SERVED     256        /* places for tenants that have nothing, in a group */
 #define LEDGER_WORKER_MAX (1u << 16) /* claims of one worker */
 
 enum claim_state { CLAIM_FREE, CLAIM_WAITING, CLAIM_ACTIVE, CLAIM_IDLE };
@@ -41,7 +42,14 @@ struct tenant {
     uint32_t active, waiting;
     uint32_t named;      /* of those who wait: for one server and no other */
     uint32_t head, tail; /* claims, the oldest first */
+    double served;       /* when it was last given a connection */
     bool listed;
+};
+
+/* When a tenant was last given a connection that has none any more, and does not wait for one. */
+struct served {
+    uint64_t hash;
+    double at;
 };
 
 /* A bit for each worker. */
@@ -63,6 +71,8 @@ struct group {
     uint32_t anyone;                        /* the tenant of requests without one */
     uint32_t waiting;                       /* tenants with waiters, the first */
     uint32_t tenants[LEDGER_BUCKETS];
+    struct served served[LEDGER_SERVED]; /* by hash */
+    double forgotten;                    /* the latest of those that others took the place of */
     uint16_t refs[LEDGER_MAX_WORKERS];
 };
 

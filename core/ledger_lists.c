@@ -46,6 +46,22 @@ static bool take_lock(pthread_mutex_t *lock)
     return err == EOWNERDEAD;
 }
 
+/* A tenant whose place another one has taken was served no later than the last of these: so nobody
+ * comes before those who wait by being forgotten. */
+static double served_before(const struct group *g, uint64_t hash)
+{
+    const struct served *s = &g->served[hash % LEDGER_SERVED];
+    return s->hash == hash ? s->at : g->forgotten;
+}
+
+static void remember_served(struct group *g, const struct tenant *t)
+{
+    struct served *s = &g->served[t->hash % LEDGER_SERVED];
+    if (s->hash != t->hash && s->at > g->forgotten)
+        g->forgotten = s->at;
+    *s = (struct served){t->hash, t->served};
+}
+
 void ledger_lock_directory(struct ledger *l)
 {
     take_lock(&l->lock); /* each change in there is one store, or repeated */
@@ -68,8 +84,11 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
     if (at == LEDGER_NONE) /* too many at once: they share what the nameless have */
         return g->anyone;
     uint32_t *bucket = bucket_of(g, hash);
-    l->tenants[at] = (struct tenant){
-        .hash = hash, .bucket_next = *bucket, .head = LEDGER_NONE, .tail = LEDGER_NONE};
+    l->tenants[at] = (struct tenant){.hash = hash,
+                                     .bucket_next = *bucket,
+                                     .head = LEDGER_NONE,
+                                     .tail = LEDGER_NONE,
+                                     .served = served_before(g, hash)};
     __atomic_store_n(bucket, at, __ATOMIC_RELEASE); /* only now that it is whole */
     return at;
 }
@@ -94,6 +113,7 @@ void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant)
     while (*at != tenant)
         at = &l->tenants[*at].bucket_next;
     *at = t->bucket_next;
+    remember_served(g, t);
     ledger_lock_directory(l);
     t->next = l->free_tenant;
     l->free_tenant = tenant;
@@ -229,6 +249,7 @@ void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server)
     s->active++;
     s->requests++;
     l->tenants[c->tenant].active++;
+    l->tenants[c->tenant].served = ledger_now();
 }
 
 void ledger_leave_active(struct ledger *l, uint32_t claim)

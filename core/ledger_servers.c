@@ -99,6 +99,8 @@ static void init_group(struct group *g, uint64_t key)
         init_lock(&g->lock);
     memset(g->tenants, 0xff, sizeof g->tenants);
     memset(g->refs, 0, sizeof g->refs);
+    memset(g->served, 0, sizeof g->served);
+    g->forgotten = 0;
     g->made = true;
     g->held = false;
     g->queued = g->avoiding = 0;

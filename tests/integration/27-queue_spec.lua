@@ -264,6 +264,39 @@ describe("tenants", function()
     end)
   end
 
+  for places = 1, 3 do
+    it(("take turns, though all %d places are busy with others"):format(places), function()
+      local r = rig.start({ backend = "max_conns = " .. places, on_request = BY_TENANT })
+      local groups = {}
+      for i = 1, places do
+        groups[i] = { name = "loud" .. i, clients = 15, host = ("loud%d.example"):format(i),
+          path = rig.target("delay=20&L=1") }
+      end
+      local loud = load.start(r.address, groups)
+      finally(function()
+        loud:abandon()
+        r:stop()
+      end)
+      local function started(mark)
+        local count = 0
+        for _, event in ipairs(r:events("START")) do
+          count = count + (event.uri:find(mark, 1, true) and 1 or 0)
+        end
+        return count
+      end
+      poll.wait(function() return started("L=1") > 3 * places end, "all tenants to wait")
+      local client = http.open(r.address)
+      for i = 1, 5 do
+        local before = started("L=1")
+        assert.equal(200, client:request({ path = rig.target("Q=" .. i), host = "quiet.example" })
+          .status)
+        -- Its turn comes before a second one of anybody; some begin while it is on its way.
+        assert.is_true(started("L=1") - before <= 2 * places + 2, i)
+      end
+      client:close()
+    end)
+  end
+
   it("have at most per_tenant of it, though places are free", function()
     local r = rig.start({
       workers = 2, backend = "max_conns = 6, per_tenant = 2", on_request = BY_TENANT,

@@ -96,12 +96,12 @@ static void test_tenants(void)
     check_int(ask(&c, 3, g, s, 3), LEDGER_WAITING);
     drop(&a[0]); /* 1 has 2, 2 has 1, 3 has 0 */
     check_int(c.state, ACTIVE);
-    drop(&a[1]); /* 1 has 1, as 2 has: who has waited longest */
+    drop(&a[1]); /* 1 has 1, as 2 has: who was served least recently */
     check_int(a[4].state, ACTIVE);
     drop(&a[2]); /* 1, 1, 1 */
-    check_int(a[5].state, ACTIVE);
-    drop(&c); /* 2, 1 */
     check_int(b[0].state, ACTIVE);
+    drop(&c); /* 1, 2 */
+    check_int(a[5].state, ACTIVE);
     check_int(a[6].state, WAITING);
     end(g);
 
@@ -132,6 +132,82 @@ static void test_tenants(void)
     open_group(20, 3);
     collect();
     check_int(a[0].state, ACTIVE);
+    end(g);
+}
+
+/* As many loud tenants as there are places, with much to do, and one that asks for little. */
+static void test_turns(unsigned places)
+{
+    struct ask active[3], waiting[3][10], quiet;
+    begin("a tenant whose one request comes among many of others is next");
+    uint32_t g = open_group(100, 0), s = open_server(g, "unix:/a", places);
+    for (unsigned i = 0; i < places; i++)
+        check_int(ask(&active[i], i, g, s, 10 + i), LEDGER_GRANTED);
+    for (unsigned i = 0; i < places; i++)
+        for (unsigned n = 0; n < 10; n++)
+            check_int(ask(&waiting[i][n], n % WORKERS, g, s, 10 + i), LEDGER_WAITING);
+    for (unsigned n = 0; n < 3; n++) {
+        test("as often as it asks");
+        check_int(ask(&quiet, n % WORKERS, g, s, 99), LEDGER_WAITING);
+        drop(n == 0 ? &active[0] : &waiting[0][n - 1]);
+        check_int(quiet.state, ACTIVE);
+        check_int(waiting[0][n].state, WAITING);
+        drop(&quiet);
+        check_int(waiting[0][n].state, ACTIVE);
+        check_group(g);
+    }
+    end(g);
+}
+
+/* Tenants that come back as soon as they were served, or under a new name each time, do not keep
+ * out one that waits. */
+static void test_turns_of_all(void)
+{
+    struct ask loud[40], small[3];
+    unsigned served = 0;
+    begin("all tenants have their turns");
+    uint32_t g = open_group(100, 0), s = open_server(g, "unix:/a", 1);
+    for (unsigned i = 0; i < 40; i++)
+        ask(&loud[i], 0, g, s, 10);
+    for (unsigned i = 0; i < 3; i++)
+        ask(&small[i], 0, g, s, 20 + i);
+    for (unsigned n = 0; n < 40; n++) {
+        bool turn_of_loud = served < 40 && loud[served].state == ACTIVE;
+        if (turn_of_loud)
+            drop(&loud[served++]);
+        for (unsigned i = 0; i < 3 && !turn_of_loud; i++)
+            if (small[i].state == ACTIVE) {
+                drop(&small[i]);
+                ask(&small[i], 0, g, s, 20 + i);
+                break;
+            }
+    }
+    check_int(served, 10);
+    end(g);
+
+    begin("also beside tenants with new names");
+    g = open_group(100, 0);
+    s = open_server(g, "unix:/a", 1);
+    ask(&loud[0], 0, g, s, 10);
+    for (unsigned i = 1; i < 40; i++)
+        ask(&loud[i], 0, g, s, 10);
+    served = 0;
+    for (uint64_t n = 0; n < 4 * LEDGER_SERVED; n++) {
+        if (n == 0)
+            ask(&small[0], 0, g, s, 1000);
+        if (served < 39 && loud[served].state == ACTIVE) {
+            drop(&loud[served++]);
+            continue;
+        }
+        char name[32];
+        snprintf(name, sizeof name, "new %u", (unsigned)n);
+        ask(&small[1], 0, g, s, ledger_tenant(&seats[0], str_of(name)));
+        drop(&small[0]);
+        small[0] = small[1];
+        ledger->claims[small[0].claim].holder = &small[0];
+        collect();
+    }
+    check(served > 20); /* of about 45 */
     end(g);
 }
 
@@ -816,6 +892,9 @@ int main(void)
     test_max_conns();
     test_queue_bound();
     test_tenants();
+    for (unsigned places = 1; places <= 3; places++)
+        test_turns(places);
+    test_turns_of_all();
     test_many_tenants();
     test_wishes();
     test_many_servers();
