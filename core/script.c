@@ -852,6 +852,11 @@ int script_main(int argc, char **argv)
     script_supervise_alone(STDERR_FILENO, "");
     lua_State *L = script_state_new();
     int status = 1;
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload");
+    lua_pushcfunction(L, script_commands_open);
+    lua_setfield(L, -2, "moongate.core.commands");
+    lua_settop(L, 0);
     lua_pushcfunction(L, traceback);
     if (script_library_function(L, "moongate.cli", "main") == 0) {
         lua_createtable(L, argc, 0);

@@ -267,16 +267,33 @@ static int core_pause(lua_State *L)
     return 0;
 }
 
-void script_control_open(lua_State *L)
+void script_dial_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"ask", core_ask}, {"pause", core_pause}, {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}
+
+/* Pushes moongate.core and what only moongate.control may do with it: a script stops no server.
+ * Calls nothing, whatever a script has done to `require`. */
+static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"ask", core_ask},         {"backends", core_backends},
-        {"drain", core_drain},     {"hold", core_hold},
-        {"pause", core_pause},     {"reload", core_reload},
-        {"reloads", core_reloads}, {"state", core_state},
-        {"stop", core_stop},       {NULL, NULL},
+        {"backends", core_backends}, {"drain", core_drain},
+        {"hold", core_hold},         {"reload", core_reload},
+        {"reloads", core_reloads},   {"state", core_state},
+        {"stop", core_stop},         {NULL, NULL},
     };
+    lua_newtable(L);
     luaL_register(L, NULL, functions);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "__index");
+    lua_pushliteral(L, "_LOADED"); /* package.loaded */
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_pushliteral(L, "moongate.core");
+    lua_rawget(L, -2);
+    lua_replace(L, -2);
+    lua_rawset(L, -3);
+    lua_setmetatable(L, -2);
 }
 
 void script_set_world(struct script *s, const struct script_world *world)
@@ -298,7 +315,8 @@ enum script_result script_control(struct script *s, struct request *req, struct 
     lua_State *co = script_enter(s, function);
     luaL_unref(L, LUA_REGISTRYINDEX, function);
     script_push_box(s, co, req, call);
-    enum script_result result = script_run(s, co, 1, "control", "the library", req);
+    push_controls(co);
+    enum script_result result = script_run(s, co, 2, "control", "the library", req);
     if (result == SCRIPT_DONE)
         result = script_take_decision(s, co, HOOK_REQUEST, req);
     script_release_box(s, call);

@@ -1,7 +1,8 @@
 /*
- * script_core - moongate.core: what the library modules and the commands need from C.
+ * script_core - moongate.core: what the library modules need from C; and moongate.core.commands,
+ * which has in addition what only the commands do, and is not there for a script.
  *
- * Scripts use moongate, not this. Failures of the world are nil and a reason; misuse is an error.
+ * Scripts use moongate, not these. Failures of the world are nil and a reason; misuse is an error.
  */
 #include "script_net.h"
 
@@ -728,13 +729,8 @@ static int core_fcgi(lua_State *L)
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"become", core_become},
-        {"cpus", core_cpus},
-        {"fcgi", core_fcgi},
-        {"find_program", core_find_program},
         {"getcwd", core_getcwd},
         {"limited", script_limited},
-        {"listdir", core_listdir},
         {"log", core_log},
         {"now", core_now},
         {"params", core_params},
@@ -745,13 +741,8 @@ int script_core_open(lua_State *L)
         {"request", core_request},
         {"resolve_file", core_resolve_file},
         {"response", core_response},
-        {"run", core_run},
-        {"setenv", core_setenv},
         {"stamp", core_stamp},
         {"stat", core_stat},
-        {"tempdir", core_tempdir},
-        {"tty", core_tty},
-        {"uid", core_uid},
         {"user_name", core_user_name},
         {NULL, NULL},
     };
@@ -763,12 +754,38 @@ int script_core_open(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);
     lua_setfield(L, -2, "version");
-    script_control_open(L);
     script_timer_open(L);
     script_fastcgi_open(L);
     script_tcp_open(L);
     script_udp_open(L);
     script_ngx_open(L);
     script_shared_open(L);
+    return 1;
+}
+
+int script_commands_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"become", core_become},
+        {"cpus", core_cpus},
+        {"fcgi", core_fcgi},
+        {"find_program", core_find_program},
+        {"listdir", core_listdir},
+        {"run", core_run},
+        {"setenv", core_setenv},
+        {"tempdir", core_tempdir},
+        {"tty", core_tty},
+        {"uid", core_uid},
+        {NULL, NULL},
+    };
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    script_dial_open(L);
+    lua_createtable(L, 0, 1); /* the rest is moongate.core's */
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "moongate.core");
+    lua_call(L, 1, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
     return 1;
 }

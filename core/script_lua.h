@@ -127,8 +127,8 @@ bool script_balance_open(struct script *s);
 
 /* --- script_control.c --- */
 
-/* Adds ask, pause, backends, hold and drain to the module on the stack's top. */
-void script_control_open(lua_State *L);
+/* Adds ask and pause to the module on the stack's top. */
+void script_dial_open(lua_State *L);
 
 /* --- script_shared.c --- */
 
@@ -203,6 +203,8 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out);
 
 /* Pushes the module moongate.core. */
 int script_core_open(lua_State *L);
+/* Pushes the module moongate.core.commands, in a state whose `require` finds moongate.core. */
+int script_commands_open(lua_State *L);
 
 /* --- small helpers --- */
 

@@ -19,8 +19,6 @@ local addr = require("moongate.addr")
 local json = require("moongate.json")
 local suggest = require("moongate.suggest")
 
-local has_core, library = pcall(require, "moongate.core")
-
 local M = {}
 
 --- A reply in JSON.
@@ -223,11 +221,10 @@ end
 
 --- Answers a request on the control listener.
 ---@param req table as in on_request
----@param core table|nil `version now state reload reloads stop backends hold drain`, default
---- moongate.core
+---@param core table `version now shared_info` of moongate.core, and what a script does not get of it:
+--- `state reload reloads stop backends hold drain`
 ---@return table decision a reply
 function M.handle(req, core)
-  core = core or has_core and library
   local page, action = PAGES[req.path], ACTIONS[req.path]
   local stray = misdirected(req, core)
   if stray then

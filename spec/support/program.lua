@@ -75,7 +75,7 @@ function M.install(core)
       package.loaded[name] = nil
     end
   end
-  package.loaded["moongate.core"] = core
+  package.loaded["moongate.core"], package.loaded["moongate.core.commands"] = core, core
 end
 
 --- Runs a command line.

@@ -203,7 +203,7 @@ local MISUSES = {
     { [[php.site{ root = '/x', backend = 'app' }(1)]],
       "php.site: expected a request, as in site(req), got 1" },
     { [[php.site{ root = function() return 1 end, backend = 'app' }(req)]],
-      "php.site: the function for 'root' must return an absolute path, it returned 1" },
+      "php.site: the function for 'root': expected an absolute path such as \"/srv/www\", got 1" },
   },
   on_params = {
     { [[params[1] = 'x']], "params: expected the name of a param, got 1" },
@@ -537,4 +537,49 @@ describe("what only a running server has is refused while a route is loaded:", f
         .. "not while the script is loaded", result.stderr)
     end)
   end
+end)
+
+describe("what only the commands do", function()
+  -- A script that looks for it, at its top and in a hook.
+  local LOOK = [[
+    local function look()
+      local core, found = require("moongate.core"), {}
+      for _, name in ipairs({ "run", "stop", "reload", "hold", "drain", "backends", "state", "become",
+        "setenv", "fcgi", "ask", "pause", "tempdir" }) do
+        if core[name] then found[#found + 1] = name end
+      end
+      for _, name in ipairs({ "core.commands", "cli.run", "cli.stop" }) do
+        if pcall(require, "moongate." .. name) then found[#found + 1] = name end
+      end
+      return table.concat(found, " ")
+    end
+    assert(look() == "", look())
+  ]]
+
+  it("is not there for a script of a server, whose commands go on to work", function()
+    local r = rig.start({
+      control = true, before = LOOK,
+      on_request = [[
+        do return { status = 200, body = "<" .. look() .. ">" } end]],
+    })
+    finally(function() r:stop() end)
+    assert.equal("<>", http.get(r.address, "/").body)
+    assert.equal("app", r:status().backends[1].name)
+    assert.equal("backend 'app' serves again\n", r:tell("resume", "app"))
+  end)
+
+  it("is not there where a command looks at a script", function()
+    local dir = process.tempdir("route")
+    stage.write(dir, {
+      ["route.lua"] = LOOK .. "return { on_request = function() assert(look() == '', look()) end }",
+      ["spec/one_spec.lua"] = LOOK .. "it('has none', function() assert.equal('', look()) end)",
+    })
+    for _, args in ipairs({
+      { "check", dir .. "/route.lua" }, { "explain", dir .. "/route.lua", "/" },
+      { "test", dir .. "/route.lua" },
+    }) do
+      local result = server.command(args)
+      assert.equal(0, result.code, result.stderr)
+    end
+  end)
 end)

@@ -2,7 +2,7 @@
 -- at it. Called by the commands.
 
 local addr = require("moongate.addr")
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 local load = require("moongate.load")
 local settings = require("moongate.settings")
 
@@ -97,6 +97,11 @@ function M.server_options(args)
   return opts
 end
 
+--- What only commands do is not there for a script, as in a server.
+local function hide_commands()
+  package.preload["moongate.core.commands"], package.loaded["moongate.core.commands"] = nil, nil
+end
+
 --- Loads a route as the user that would serve it. Scripts are never run as root.
 ---@param args table path of the script first; `user` as on the command line
 ---@return table|nil settings
@@ -111,6 +116,7 @@ function M.load(args)
     return nil, reason
   end
   local path = M.absolute(args[1])
+  hide_commands()
   local ok, result = core.limited(nil, path, load.route, path)
   if ok then
     return result

@@ -3,7 +3,7 @@
 
 local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 local units = require("moongate.units")
 
 local M = {

@@ -1,7 +1,7 @@
 -- moongate.cli.fpm owns the private PHP of `serve` and `run --php`: which program, its
 -- configuration, and what core.run needs to start and stop it. Called by those two commands.
 
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 
 local M = {}
 

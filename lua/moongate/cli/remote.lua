@@ -4,7 +4,7 @@
 
 local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 local json = require("moongate.json")
 local units = require("moongate.units")
 local url = require("moongate.url")

@@ -4,7 +4,7 @@
 
 local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 local fpm = require("moongate.cli.fpm")
 
 local M = {
