@@ -486,6 +486,18 @@ static const char *refused_target(int fd, struct str root, const struct decision
     return file_refused(checked_part(STR(""), target), d);
 }
 
+const char *file_refused_link(struct str root, struct str path, const struct str *within,
+                              unsigned count, const struct decision *d)
+{
+    bool followed;
+    int fd = open_path(root, path, within, count, O_PATH, &followed);
+    if (fd < 0)
+        return NULL;
+    const char *reason = followed ? refused_target(fd, root, d) : NULL;
+    close(fd);
+    return reason;
+}
+
 static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
                             struct file *file, const char **reason)
 {

@@ -27,8 +27,8 @@ int file_open(struct request *req, struct file *file, const char **reason);
 enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE, FILE_ERROR };
 
 /* What lies at root + path, symlinks followed, when its real path is inside one of `within` (or,
- * with count 0, inside root). Does not open it for reading. FILE_ERROR: nobody knows, and errno says
- * why, such as EMFILE; it must not be taken for "nothing". */
+ * with count 0, inside root). Does not open it for reading. FILE_ERROR: nobody knows, and errno
+ * says why, such as EMFILE; it must not be taken for "nothing". */
 enum file_kind file_probe(struct str root, struct str path, const struct str *within,
                           unsigned count);
 
@@ -39,6 +39,10 @@ const char *file_refused(struct str path, const struct decision *d);
  * Returns how many, up to size, or -1. */
 ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
                         char *out, size_t size);
+
+/* The same for the file that a symlink at root + path leads to; NULL where none is on the way. */
+const char *file_refused_link(struct str root, struct str path, const struct str *within,
+                              unsigned count, const struct decision *d);
 
 /* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
 struct str file_type(struct str name);

@@ -75,7 +75,8 @@ static unsigned check_place(lua_State *L, struct str *root, struct str *path,
     return read_list(L, 3, within);
 }
 
-/* core.probe(root, path [, within]) -> "file", "directory" or nil */
+/* core.probe(root, path [, within]) -> "file", "directory"; or nil; or nil, "outside" where a link
+ * leads out */
 static int core_probe(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
@@ -84,7 +85,10 @@ static int core_probe(lua_State *L)
     if (kind == FILE_ERROR)
         return luaL_error(L, "%s%s can't be looked at: %s", root.p, path.p, strerror(errno));
     push_kind(L, kind);
-    return 1;
+    if (kind != FILE_OUTSIDE)
+        return 1;
+    lua_pushliteral(L, "outside");
+    return 2;
 }
 
 /* core.read_start(root, path, within, size) -> the first bytes of a regular file, or nil */
@@ -259,6 +263,14 @@ static int core_log(lua_State *L)
     luaL_argcheck(L, level >= 0, 1, "expected \"debug\", \"info\", \"warn\" or \"error\"");
     log_write((enum log_level)level, "%s", text);
     return 0;
+}
+
+/* core.logs(level) -> whether a line of that level is written */
+static int core_logs(lua_State *L)
+{
+    int level = log_level_parse(luaL_checkstring(L, 1));
+    lua_pushboolean(L, level >= 0 && (enum log_level)level >= log_threshold());
+    return 1;
 }
 
 /* core.become(user, group) -> name; or nil, reason */
@@ -601,6 +613,13 @@ static int core_response(lua_State *L)
     return 1;
 }
 
+/* What of `file = "/abs"` is checked: its folders are the script's choice. */
+static struct str base_name(struct str path)
+{
+    const char *slash = memrchr(path.p, '/', path.n);
+    return slash != NULL ? str_skip(path, (size_t)(slash - path.p)) : path;
+}
+
 /* core.resolve_file(decision, path) -> { file=, root=, exists=, refused= } */
 static int core_resolve_file(lua_State *L)
 {
@@ -621,6 +640,10 @@ static int core_resolve_file(lua_State *L)
     d.source_count = read_list(L, 7, sources);
     if (root.p == NULL)
         root = STR("");
+    enum file_kind kind = file_probe(root, path, within, count);
+    const char *refused = file_refused(whole != NULL ? base_name(path) : path, &d);
+    if (refused == NULL && kind == FILE_REGULAR)
+        refused = file_refused_link(root, path, within, count, &d);
     lua_newtable(L);
     lua_pushlstring(L, root.p, root.n);
     script_push_str(L, path);
@@ -628,9 +651,9 @@ static int core_resolve_file(lua_State *L)
     lua_setfield(L, -2, "file");
     script_push_str(L, root);
     lua_setfield(L, -2, "root");
-    push_kind(L, file_probe(root, path, within, count));
+    push_kind(L, kind);
     lua_setfield(L, -2, "exists");
-    lua_pushstring(L, file_refused(path, &d));
+    lua_pushstring(L, refused);
     lua_setfield(L, -2, "refused");
     return 1;
 }
@@ -732,6 +755,7 @@ int script_core_open(lua_State *L)
         {"getcwd", core_getcwd},
         {"limited", script_limited},
         {"log", core_log},
+        {"logs", core_logs},
         {"now", core_now},
         {"params", core_params},
         {"probe", core_probe},

@@ -127,16 +127,17 @@ end
 ---@param fs table with `probe`, see moongate.fs
 ---@return string|nil script nil where there is none
 ---@return string|nil path_info what follows the script, never empty
+---@return string|nil outside a script that is there, has path info and leads out of `within` by a link
 function M.on_disk(path, root, within, scripts, fs)
   scripts = scripts or M.SCRIPTS
   local stop = script_end(path, scripts, 1)
   while stop do
     local script, path_info = cut(path, stop)
-    local what = fs.probe(root, script, within)
+    local what, why = fs.probe(root, script, within)
     if what == "file" then
       return script, path_info
     elseif what ~= "directory" then
-      return nil -- nothing lies below what isn't there
+      return nil, nil, why and path_info and script -- nothing lies below what isn't there
     end
     stop = script_end(path, scripts, stop + 1)
   end

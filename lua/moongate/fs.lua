@@ -10,8 +10,9 @@ local function unavailable()
   error("files can be looked at only inside the moongate program", 2)
 end
 
---- What lies at a path below a root, symlinks followed but never out of `within`.
----@type fun(root: string, path: string, within: string|string[]|nil): "file"|"directory"|nil
+--- What lies at a path below a root, symlinks followed but never out of `within`. The second result
+--- is "outside" where one leads out.
+---@type fun(root: string, path: string, within: string|string[]|nil): "file"|"directory"|nil, "outside"|nil
 M.probe = has_core and core.probe or unavailable
 
 --- The first bytes of a regular file below a root, confined like `probe`. Looked at and opened in
@@ -53,6 +54,12 @@ end
 ---@type fun(level: string, text: string)
 M.log = has_core and core.log or function(level, text)
   io.stderr:write(level, ": ", text, "\n")
+end
+
+--- Is a line of this level written?
+---@type fun(level: string): boolean
+M.logs = has_core and core.logs or function(level)
+  return level ~= "debug"
 end
 
 --- The first line of a small file below a root, confined like `probe`.

@@ -35,19 +35,40 @@ local SHARED = {
   end,
 }
 
---- Says what was found, to who explains the route.
-local function explain(text, ...)
-  if trace.step then
-    trace.step(text:format(...))
-  end
-end
-
 ---@class moongate.Site
 ---@field options table values and functions of the request
 ---@field source string file:line where the route makes it
 ---@field dynamic boolean some value is a function of the request
 local Site = {}
 Site.__index = Site
+
+--- Says what a site made of a request: to who explains the route, and in the error log.
+---@param level "debug"|"warn"
+function Site:say(level, req, text, ...)
+  if trace.step then
+    trace.step("php.site: " .. text:format(...))
+  elseif self.fs.logs(level) then
+    self.fs.log(level, ("%s: php.site: %s; %s %s, request %s, host %s"):format(self.source,
+      text:format(...), tostring(req.method), tostring(req.uri), tostring(req.id),
+      tostring(req.host)))
+  end
+end
+
+--- What lies at a path of the site. A link that leads out of it counts as nothing, which is not what
+--- its owner expects: that is said, in the log at most once in a second.
+function Site:probe(req, values, path)
+  local what, why = self.fs.probe(values.root, path, values.within)
+  if why then
+    local now, level = self.time(), "debug"
+    if self.linked ~= now then
+      self.linked, level = now, "warn"
+    end
+    self:say(level, req, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' names "
+      .. "the folders that links may lead to", values.root, path, type(values.within) == "table"
+        and table.concat(values.within, ", ") or values.within or values.root)
+  end
+  return what
+end
 
 --- The values that hold for one request: the options themselves, or what their functions say.
 ---@return table|nil values nil where there is no root for this request
@@ -69,7 +90,7 @@ function Site:values(req)
     values.strip = match(values.strip, "^(.-)/*$")
   end
   if values.root == nil then
-    explain("php.site: the function for 'root' returned nil: 404")
+    self:say("debug", req, "the function for 'root' returned nil: 404")
     return nil
   end
   if values.root ~= options.root then
@@ -169,11 +190,11 @@ end
 
 --- Is there a dotfile on this path? `.well-known` is none. Asked of what is on disk: a path that
 --- only the application knows may have any name.
-local function has_dotfile(path)
+function Site:has_dotfile(req, path)
   local at = find(path, "/.", 1, true)
   while at do
     if not match(path, "^%.well%-known%f[/%z]", at + 1) then
-      explain("php.site: %s: dotfiles are neither served nor run: 403", path)
+      self:say("debug", req, "%s: dotfiles are neither served nor run: 403", path)
       return true
     end
     at = find(path, "/.", at + 1, true)
@@ -195,7 +216,7 @@ end
 ---@param path string below the root
 function Site:file(req, values, path)
   if docroot.is_source(path, self.scripts) then
-    explain("php.site: %s is almost a script, and no source is served: 403", path)
+    self:say("debug", req, "%s is almost a script, and no source is served: 403", path)
     return self.forbidden
   elseif not self.dynamic and path == req.path then
     return self.file_decision
@@ -210,10 +231,10 @@ end
 ---@param checked boolean|nil the route names it, and `never` does not hold
 ---@return table|nil d nil where files are not for this site to serve
 function Site:serve(req, values, path, trusted, checked)
-  if not checked and self:refuses(path) then
+  if not checked and self:refuses(req, path) then
     return self.forbidden
   elseif docroot.is_script(path, self.scripts) then
-    return (trusted or self:may_run(path)) and self:run(req, values, path, nil) or self.not_found
+    return (trusted or self:may_run(req, path)) and self:run(req, values, path, nil) or self.not_found
   elseif self.options.static == false then
     return nil
   end
@@ -235,7 +256,7 @@ function Site:folder(req, values, path)
   local index = self.index
   for i = 1, #index do
     local candidate = path .. index[i]
-    if self.fs.probe(values.root, candidate, values.within) == "file" then
+    if self:probe(req, values, candidate) == "file" then
       return self:serve(req, values, candidate, true) -- `run` is for what a URL names
     end
   end
@@ -253,13 +274,13 @@ function Site:search(req, values, path)
     local suffix = element.suffix
     local candidate, found = element.literal
     if suffix == "" or suffix == "/" then
-      own = own or self.fs.probe(values.root, path, values.within) or "nothing"
+      own = own or self:probe(req, values, path) or "nothing"
       candidate, found = path, own
     else
       candidate = candidate or path .. suffix
-      found = self.fs.probe(values.root, candidate, values.within)
+      found = self:probe(req, values, candidate)
     end
-    if suffix and (found == "file" or found == "directory") and has_dotfile(candidate) then
+    if suffix and (found == "file" or found == "directory") and self:has_dotfile(req, candidate) then
       return self.forbidden
     end
     local d
@@ -273,6 +294,7 @@ function Site:search(req, values, path)
     end
   end
   self:doubt_root(values.root)
+  self:say("debug", req, "there is nothing at %s%s: 404", values.root, path)
   return self.not_found
 end
 
@@ -291,11 +313,11 @@ end
 -- A request ---------------------------------------------------------------------------------------
 
 --- Is a path one that this site never gives out?
-function Site:refuses(path)
+function Site:refuses(req, path)
   local never = self.never
   for i = 1, #never do
     if find(path, never[i]) then
-      explain("php.site: %s fits '%s' of 'never': 403", path, never[i])
+      self:say("debug", req, "%s fits '%s' of 'never': 403", path, never[i])
       return true
     end
   end
@@ -303,11 +325,11 @@ function Site:refuses(path)
 end
 
 --- May this script be named in a URL?
-function Site:may_run(script)
+function Site:may_run(req, script)
   if not self.allows or self.allows(script) then
     return true
   end
-  explain("php.site: %s is not among the scripts of 'run': 404", script)
+  self:say("debug", req, "%s is not among the scripts of 'run': 404", script)
   return false
 end
 
@@ -326,20 +348,23 @@ function Site:decide(req)
     end
     path = docroot.strip(path, strip)
     if not path then
-      explain("php.site: the path does not begin with '%s' ('strip'): 404", strip)
+      self:say("debug", req, "the path does not begin with '%s' ('strip'): 404", strip)
       return self.not_found
     end
   end
-  if self:refuses(path) then
+  if self:refuses(req, path) then
     return self.forbidden
   end
-  local script, path_info =
+  local script, path_info, outside =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
   if not script then
+    if outside then
+      self:probe(req, values, outside) -- says so
+    end
     return self:search(req, values, path)
-  elseif has_dotfile(script) or path_info and self:refuses(script) then
+  elseif self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
     return self.forbidden
-  elseif not self:may_run(script) then
+  elseif not self:may_run(req, script) then
     return self.not_found
   end
   return self:run(req, values, script, path_info)

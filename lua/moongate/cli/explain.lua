@@ -70,11 +70,10 @@ end
 -- The hooks ---------------------------------------------------------------------------------------
 
 --- What a look for a file found, in words.
-local function finding(root, path, within, what)
+local function finding(root, path, within, what, why)
   local whole = (root == "/" and "" or root) .. path
-  local there = core.stat(whole)
-  if what or (there ~= "file" and there ~= "directory") then
-    return what or (there and "neither a file nor a folder") or "not there"
+  if what or not why then
+    return what or (core.stat(whole) and "neither a file nor a folder") or "not there"
   end
   local folders = type(within) == "table" and table.concat(within, ", ") or within or root
   return ("refused: its real path %s is outside of %s"):format(
@@ -92,10 +91,10 @@ local function recorded(steps, fn)
     end
   end
   fs.probe = function(root, path, within)
-    local what = probe(root, path, within)
+    local what, why = probe(root, path, within)
     add(("looked for %s%s: %s"):format(root == "/" and "" or root, path,
-      finding(root, path, within, what)))
-    return what
+      finding(root, path, within, what, why)))
+    return what, why
   end
   local read_start = fs.read_start
   fs.read_start = function(root, path, within, size)

@@ -16,7 +16,10 @@ describe("moongate explain", function()
       return core.outside[path] and "/etc/passwd" or path
     end
     function core.probe(root, path)
-      return not core.outside[root .. path] and core.existing[root .. path] or nil
+      if core.outside[root .. path] then
+        return nil, "outside"
+      end
+      return core.existing[root .. path]
     end
     function core.request(opts)
       core.requested = opts

@@ -1,0 +1,153 @@
+-- What `moongate explain` and `moongate test` say of a request is what a server does with it.
+
+local http = require("tests.support.http")
+local json = require("moongate.json")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+local stage = require("tests.support.stage")
+
+-- A site with links to folders beside it.
+local function site()
+  local dir = process.tempdir("site")
+  stage.write(dir, {
+    ["www/a.txt"] = "a\n", ["www/sub/index.html"] = "index\n", ["www/.env"] = "secret\n",
+    ["shared/b.txt"] = "b\n", ["shared/x.php"] = "<?php", ["more/c.txt"] = "c\n",
+    ["else/d.txt"] = "d\n", ["else/e.php"] = "<?php", [".hidden/f.txt"] = "f\n",
+  })
+  for link, target in pairs({
+    shared = "../shared", more = "../more", ["else"] = "../else", ["page.txt"] = "../shared/x.php",
+    ["run.php"] = "../else/e.php",
+  }) do
+    assert(os.execute(("ln -s '%s' '%s/www/%s'"):format(target, dir, link)) == 0)
+  end
+  return dir
+end
+
+local ROUTE = [[
+local php = require("moongate.php")
+local dir = %q
+local www, list = dir .. "/www", { dir .. "/www", dir .. "/shared/", dir .. "/more" }
+list[2] = dir .. "/shared"
+local function pages(within)
+  return php.site { root = www, within = within, backend = "app" }
+end
+local decide = {
+  list = function() return { root = www, within = list } end,
+  one = function() return { root = www, within = dir } end,
+  none = function() return { root = www } end,
+  file = function(req) return { file = dir .. req.path } end,
+  try = function() return { root = www, within = list, try = { "$path", "/a.txt" } } end,
+  sitelist = pages(list), sitenone = pages(),
+}
+return {
+  control = false,
+  backends = { app = "unix:/nonexistent.sock" },
+  on_request = function(req) return decide[req.args.kind](req) end,
+}
+]]
+
+describe("moongate explain and moongate test", function()
+  it("say what the server does, whatever `within` is", function()
+    local dir = site()
+    local s = server.start({ route = ROUTE:format(dir) })
+    finally(function() s:stop() end)
+    -- Each once in a spec, whose text is made here, and once in explain.
+    local spec, count = {}, 0
+    for _, kind in ipairs({ "list", "one", "none", "try", "sitelist", "sitenone", "file" }) do
+      for _, path in ipairs({
+        "/a.txt", "/sub/", "/sub", "/shared/b.txt", "/more/c.txt", "/else/d.txt", "/page.txt",
+        "/shared/x.php", "/.env", "/.hidden/f.txt", "/none.txt",
+      }) do
+        local target = path .. "?kind=" .. kind
+        local res = http.request(s.address, { path = target })
+        local served = res.status == 503 and 200 or res.status -- nobody runs scripts here
+        local result = server.command({ "explain", s.route_path, target, "--json" })
+        assert.is_true(result.code == 0 or result.code == 1, result.stderr)
+        local out = json.decode(result.stdout)
+        local said = tonumber(out.verdict:match("^%d%d%d"))
+          or out.decision.backend and 200 or tonumber(out.decision.status) or 200
+        assert.equal(served, said, target .. ": " .. out.verdict)
+        spec[#spec + 1] = ("it(%q, function() assert.equal(%d, status(%q)) end)"):format(target,
+          res.status == 503 and 200 or res.status, target)
+        count = count + 1
+      end
+    end
+    stage.write(s.dir, { ["spec/route_spec.lua"] = ([[
+      local route = require("moongate.testing").load(%q)
+      local function status(url)
+        local out = route:request({ url = url })
+        return out.backend and 200 or out.status
+      end
+      ]]):format(s.route_path) .. table.concat(spec, "\n") })
+    local result = server.command({ "test", s.route_path })
+    assert.equal(count .. " passed, 0 failed\n", result.stdout, result.stderr)
+  end)
+end)
+
+describe("php.site", function()
+  it("says why a link out of the root is 404, in the log once a second, and in explain", function()
+    local dir = site()
+    local r = rig.start({
+      before = ([[local site = require("moongate.php").site {
+        root = %q .. "/www", backend = "app" }]]):format(dir),
+      on_request = "do return site(req) end",
+    })
+    finally(function() r:stop() end)
+    local reason = ("%s/www/else/d.txt leads out of %s/www by a symlink, so it counts as missing; "
+      .. "'within' names the folders that links may lead to"):format(dir, dir)
+    local mark = r.server:mark()
+    assert.equal(404, http.request(r.address, { path = "/else/d.txt" }).status)
+    local line = r.server:wait_log("leads out of", 10, mark)
+    assert.is_truthy(line:find("[warn]", 1, true), line)
+    assert.is_truthy(line:find(reason, 1, true), line)
+    assert.matches("; GET /else/d%.txt, request %x+, host localhost$", line)
+    for _ = 1, 20 do
+      http.request(r.address, { path = "/else/d.txt" })
+    end
+    local _, lines = r.server:errors():sub(mark + 1):gsub("leads out of", "")
+    assert.is_true(lines < 5, lines .. " lines")
+    local result = server.command({ "explain", r.server.route_path, "/else/d.txt" })
+    assert.is_truthy(result.stdout:find(reason, 1, true), result.stdout)
+  end)
+
+  it("says so of a script, with path info and without", function()
+    local dir = site()
+    for _, path in ipairs({ "/run.php", "/run.php/info" }) do
+      local r = rig.start({
+        before = ([[local site = require("moongate.php").site {
+          root = %q .. "/www", backend = "app" }]]):format(dir),
+        on_request = "do return site(req) end",
+      })
+      finally(function() r:stop() end)
+      assert.equal(404, http.request(r.address, { path = path }).status)
+      r.server:wait_log("/www/run%.php leads out of")
+    end
+  end)
+
+  it("says why it answers 403 or 404 at the level debug, and nothing at info", function()
+    local dir = site()
+    local before = ([[local site = require("moongate.php").site {
+      root = %q .. "/www", backend = "app", never = "^/sub/", run = { "/index.php" } }]]):format(dir)
+    local asked = {
+      { "/none", 404, "there is nothing at " }, { "/.env", 403, "dotfiles are neither served nor run: 403" },
+      { "/sub/", 403, "/sub/ fits '^/sub/' of 'never': 403" },
+    }
+    for _, level in ipairs({ "debug", "info" }) do
+      local r = rig.start({
+        before = before, on_request = "do return site(req) end",
+        settings = ("log = { level = %q }"):format(level),
+      })
+      finally(function() r:stop() end)
+      for _, case in ipairs(asked) do
+        local mark = r.server:mark()
+        assert.equal(case[2], http.request(r.address, { path = case[1] }).status)
+        if level == "debug" then
+          r.server:wait_log("%[debug%].*" .. case[3]:gsub("%p", "%%%0"), 10, mark)
+        else
+          assert.equal("", r.server:errors():sub(mark + 1))
+        end
+      end
+    end
+  end)
+end)
