@@ -13,6 +13,7 @@
 #include "log.h"
 #include "master.h"
 #include "realip.h"
+#include "plan.h"
 #include "stamp.h"
 #include "user.h"
 
@@ -21,11 +22,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 static int push_failure(lua_State *L, const char *reason)
@@ -288,6 +291,13 @@ static int core_become(lua_State *L)
 
 /* --- run --- */
 
+static double now_monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static const char *option(lua_State *L, const char *key)
 {
     lua_getfield(L, 1, key);
@@ -409,6 +419,48 @@ static int core_run(lua_State *L)
     options.companion = push_companion(L);
     lua_pushinteger(L, master_run(&options));
     return 1;
+}
+
+#define CONTROL_TIMEOUT 10000 /* ms in which a script is loaded to find its instance */
+
+static void loader_child(void *ctx)
+{
+    (void)ctx;
+}
+
+/* core.control_of(path) -> what the route's setting `control` says: an address, "off", or "" for
+ * the default; or nil, reason. The script runs in a child, as the user that would serve it: this
+ * process keeps its own rights to speak with the instance. */
+static int core_control_of(lua_State *L)
+{
+    struct route route = {.path = luaL_checkstring(L, 1)};
+    struct user user;
+    struct loader loader;
+    const char *bad = user_find(NULL, NULL, &user);
+    if (bad != NULL)
+        return push_failure(L, bad);
+    struct plan *plan = calloc(1, sizeof *plan);
+    if (plan == NULL)
+        abort();
+    const struct loader_config config = {.route = &route, .user = &user, .child = loader_child};
+    enum loader_result result = LOADER_FAILED;
+    if (loader_start(&loader, &config)) {
+        struct pollfd fd = {.fd = loader.fd, .events = POLLIN};
+        double end = now_monotonic() + CONTROL_TIMEOUT / 1000.0;
+        do
+            result = poll(&fd, 1, 100) > 0 ? loader_read(&loader, plan) : LOADER_MORE;
+        while (result == LOADER_MORE && now_monotonic() < end);
+    }
+    if (result == LOADER_DONE)
+        lua_pushstring(L, plan->control);
+    else
+        push_failure(L, result == LOADER_FAILED
+                            ? loader_error(&loader)
+                            : "the script does not come to the end of its loading");
+    loader_free(&loader);
+    plan_free(plan);
+    free(plan);
+    return result == LOADER_DONE ? 1 : 2;
 }
 
 /* --- requests, for explain and tests --- */
@@ -791,6 +843,7 @@ int script_commands_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"become", core_become},
+        {"control_of", core_control_of},
         {"cpus", core_cpus},
         {"fcgi", core_fcgi},
         {"find_program", core_find_program},

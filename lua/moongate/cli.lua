@@ -7,6 +7,7 @@
 --   help     nil or further lines for `help <name>`
 --   options  see moongate.cli.options
 --   min, max how many other arguments it takes
+--   route_at nil or the place behind them of a route that may be there, which becomes args.route
 --   main     function(args) -> exit status; args are what options.parse gives
 
 local options = require("moongate.cli.options")
@@ -90,6 +91,14 @@ function M.unknown_command(name)
   return later or ("unknown command '%s'%s"):format(name, suggest.hint(name, COMMANDS))
 end
 
+--- Takes the route that says which instance is meant off the other arguments: a path or *.lua.
+local function take_route(command, parsed)
+  local last = command.route_at and parsed[command.route_at]
+  if last and (last:find("%.lua$") or last:find("/", 1, true)) then
+    parsed.route = table.remove(parsed, command.route_at)
+  end
+end
+
 --- Runs a command line.
 ---@param args string[] without the program's name
 ---@return integer status 0 done, 1 the command failed, 2 wrong usage
@@ -113,7 +122,9 @@ function M.main(args)
   local parsed, problem = options.parse(command.options, args, 2)
   if not parsed then
     return wrong_usage(name, problem)
-  elseif #parsed < command.min then
+  end
+  take_route(command, parsed)
+  if #parsed < command.min then
     return wrong_usage(name, "an argument is missing")
   elseif #parsed > command.max then
     return wrong_usage(name, ("'%s' is one argument too many"):format(parsed[command.max + 1]))

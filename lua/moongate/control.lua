@@ -148,6 +148,25 @@ local function holder(on)
   end
 end
 
+--- What an operator should know who has drained a server: that nobody is left, or nobody who is well.
+---@return string|nil warning
+local function who_is_left(backend, drained)
+  local others, up = 0, 0
+  for _, server in ipairs(backend.servers) do
+    if server.address ~= drained and not server.draining then
+      others, up = others + 1, up + (server.up and 1 or 0)
+    end
+  end
+  if others == 0 then
+    return ("backend '%s' has no server left: requests are answered 503, those that wait too; "
+      .. "`moongate undrain %s %s` takes this one back, `moongate hold %s` lets requests wait")
+      :format(backend.name, backend.name, drained, backend.name)
+  elseif up == 0 then
+    return ("no other server of backend '%s' is up"):format(backend.name)
+  end
+  return nil
+end
+
 local function drainer(on)
   return function(req, core)
     local backend, address, answer
@@ -155,7 +174,14 @@ local function drainer(on)
     if backend then
       address, answer = find_server(backend, req.args.server)
     end
-    return answer or outcome(core.drain(backend.name, address, on))
+    if answer then
+      return answer
+    end
+    local done, problem = core.drain(backend.name, address, on)
+    if not done then
+      return outcome(done, problem)
+    end
+    return reply(200, { ok = true, warning = on and who_is_left(backend, address) or nil })
   end
 end
 

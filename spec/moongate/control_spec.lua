@@ -199,16 +199,19 @@ describe("control", function()
       { "/hold", { backend = "app" }, { "hold", "app", true } },
       { "/resume", { backend = "my app" }, { "hold", "my app", false } },
       { "/drain", { backend = "app", server = "10.0.0.1:9000" },
-        { "drain", "app", "10.0.0.1:9000", true } },
+        { "drain", "app", "10.0.0.1:9000", true }, "no other server of backend 'app' is up" },
       { "/undrain", { backend = "app", server = ":9000" },
         { "drain", "app", "127.0.0.1:9000", false } },
       { "/drain", { backend = "my app", server = "unix:/run/a.sock" },
-        { "drain", "my app", "unix:/run/a.sock", true } },
+        { "drain", "my app", "unix:/run/a.sock", true },
+        "backend 'my app' has no server left: requests are answered 503, those that wait too; "
+        .. "`moongate undrain my app unix:/run/a.sock` takes this one back, `moongate hold my app` "
+        .. "lets requests wait" },
     }) do
       core.done = {}
       local status, got = post(case[1], case[2])
       assert.equal(200, status)
-      assert.same({ ok = true }, got)
+      assert.same({ ok = true, warning = case[4] }, got)
       assert.same({ case[3] }, core.done)
     end
   end)

@@ -34,10 +34,18 @@ function M.run_dir()
     or ("/tmp/moongate-%d"):format(uid)
 end
 
---- Where an instance listens for commands, and where the commands look for it, unless told
---- otherwise.
----@return string address
-function M.control_default()
+--- Where an instance listens for commands, and where the commands look for it, unless the command
+--- line or the route says so.
+---@param use "listen"|"connect"
+---@return string|nil address
+---@return string|nil problem
+function M.control_default(use)
+  local given = os.getenv("MOONGATE_CONTROL")
+  if given and given ~= "" then
+    local chosen, problem = addr.parse(given, use)
+    return chosen, not chosen and ("MOONGATE_CONTROL: '%s': %s"):format(given,
+      problem or "expected " .. addr.EXPECTED) or nil
+  end
   local address = addr.parse("unix:" .. M.run_dir() .. "/moongate.sock", "listen")
   -- A path that is too long for a socket: the same answer for `run` and for the commands.
   return address or ("unix:/tmp/moongate-%d/moongate.sock"):format(core.uid())

@@ -9,13 +9,20 @@ local units = require("moongate.units")
 local M = {
   usage = "fcgi ADDR [ping | status | values | KEY=VALUE...] [OPTIONS]",
   summary = "send one FastCGI request from the shell",
-  help = "ping and status ask php-fpm's own pages and fail where they do, for probes; values asks\n"
-    .. "for FCGI_MAX_CONNS and its kin. Otherwise a request is sent whose params are KEY=VALUE\n"
-    .. "over defaults; its answer goes to stdout, what the application logs to stderr.\n",
+  help = [[
+ping and status ask php-fpm's own pages and fail where they do, for probes; KEY=VALUE says more, such
+as `status QUERY_STRING=full`, or SCRIPT_NAME where the pool has another path for the page. values
+asks for FCGI_MAX_CONNS and its kin. Otherwise a request is sent whose params are KEY=VALUE over
+defaults; its answer goes to stdout, what the application logs to stderr.
+
+Exit status 0: there was an answer, and the application's own exit status was 0. With --fail the
+answer's status must also be below 400.
+]],
   options = {
     { name = "--script", value = "FILE", help = "the script to run, as the server sees it" },
     { name = "--body", value = "FILE", help = "send a file as the body (- is stdin); means POST" },
     { name = "--role", value = "ROLE", help = "responder (default), authorizer or filter" },
+    { name = "--fail", help = "exit with 1 if the status of the answer is 400 or more" },
     { name = "--timeout", value = "TIME", help = "give up after this time, default 10s" },
   },
   min = 1, max = math.huge,
@@ -76,45 +83,88 @@ local function parse(stdout)
   return tonumber(status or 200), body
 end
 
---- Asks one of php-fpm's own pages.
----@return table|nil answer, string|nil problem with the address in it
-local function ask_page(address, timeout, page)
-  return core.fcgi({
-    address = address, params = merge(default_params(nil, page, nil)), role = 1,
-    timeout = timeout,
-  })
+--- KEY=VALUE of the command line, from an argument on.
+---@param expected string what an argument may be, for the problem
+---@return string[][]|nil list, string|nil problem
+local function pairs_from(args, first, expected)
+  local list = {}
+  for i = first, #args do
+    local key, value = args[i]:match("^([^=]+)=(.*)$")
+    if not key then
+      return nil, ("'%s': expected %s"):format(args[i], expected)
+    end
+    list[#list + 1] = { key, value }
+  end
+  return list
 end
 
-local function ping(address, timeout)
-  local answer, problem = ask_page(address, timeout, "/ping")
+--- Asks one of php-fpm's own pages.
+---@param page string its usual path; SCRIPT_NAME of the command line says another one
+---@return table|nil answer
+---@return string path, or where there is no answer the problem
+---@return integer status of the answer, or for the shell
+---@return string|nil body
+local function ask_page(address, timeout, page, args)
+  local own, problem = pairs_from(args, 3, "KEY=VALUE")
+  if not own then
+    return nil, problem, 2
+  end
+  for _, pair in ipairs(own) do
+    page = pair[1] == "SCRIPT_NAME" and pair[2] or page
+  end
+  local list = default_params(nil, page, nil)
+  for _, pair in ipairs(own) do
+    list[#list + 1] = pair
+  end
+  local answer
+  answer, problem = core.fcgi({
+    address = address, params = merge(list), role = 1, timeout = timeout,
+  })
   if not answer then
-    return 1, problem
+    return nil, problem, 1
   end
   local status, body = parse(answer.stdout)
+  return answer, page, status, body
+end
+
+local function ping(address, timeout, args)
+  local answer, path, status, body = ask_page(address, timeout, "/ping", args)
+  if not answer then
+    return status, path
+  end
   body = body:match("^%s*(.-)%s*$")
   if status == 200 and body == "pong" then
     io.stdout:write("pong\n")
     return 0
   end
-  return 1, ("%s: the answer to /ping was %d \"%s\"; is `ping.path = /ping` set in the pool?")
-    :format(address, status, body:sub(1, 60))
+  return 1, ("%s: the answer to %s was %d \"%s\"; is `ping.path = %s` set in the pool?")
+    :format(address, path, status, body:sub(1, 60), path)
 end
 
-local function status_page(address, timeout)
-  local answer, problem = ask_page(address, timeout, "/status")
+--- Is this a status page, in any of the formats that QUERY_STRING can ask for?
+local function is_status_page(body)
+  return body:match("^pool:%s") or body:match("^{\"pool\":") or body:match("^<%?xml") and
+    body:find("<status>", 1, true) or body:match("^<!DOCTYPE html") and body:find("pool", 1, true)
+    or body:match("^# HELP phpfpm_")
+end
+
+local function status_page(address, timeout, args)
+  local answer, path, status, body = ask_page(address, timeout, "/status", args)
   if not answer then
-    return 1, problem
+    return status, path
   end
-  local status, body = parse(answer.stdout)
-  if status == 200 and body:match("^pool:%s") then
+  if status == 200 and is_status_page(body) then
     io.stdout:write(body, body:match("\n$") and "" or "\n")
     return 0
   end
-  return 1, ("%s: the answer to /status was %d and no status page; is "
-    .. "`pm.status_path = /status` set in the pool?"):format(address, status)
+  return 1, ("%s: the answer to %s was %d and no status page; is "
+    .. "`pm.status_path = %s` set in the pool?"):format(address, path, status, path)
 end
 
-local function values(address, timeout)
+local function values(address, timeout, args)
+  if args[3] then
+    return 2, ("'%s' is one argument too many"):format(args[3])
+  end
   local answer, problem = core.fcgi({ address = address, values = VALUES, timeout = timeout })
   if not answer then
     return 1, problem
@@ -155,12 +205,12 @@ local function params_of(args, body)
   local script = args.script and common.absolute(args.script)
   local name = script and "/" .. script:match("[^/]*$") or "/"
   local list = default_params(script, name, body)
-  for i = 2, #args do
-    local key, value = args[i]:match("^([^=]+)=(.*)$")
-    if not key then
-      return nil, ("'%s': expected KEY=VALUE, ping, status or values"):format(args[i])
-    end
-    list[#list + 1] = { key, value }
+  local own, problem = pairs_from(args, 2, "KEY=VALUE, ping, status or values")
+  if not own then
+    return nil, problem
+  end
+  for _, pair in ipairs(own) do
+    list[#list + 1] = pair
   end
   list = merge(list)
   if args.role == "authorizer" then
@@ -175,7 +225,7 @@ end
 
 --- Prints an answer.
 ---@return integer status, string|nil message
-local function print_answer(answer)
+local function print_answer(answer, fail)
   io.stdout:write(answer.stdout or "")
   io.stdout:flush()
   if answer.stderr and answer.stderr ~= "" then
@@ -186,6 +236,10 @@ local function print_answer(answer)
       PROTOCOL_STATUS[answer.protocol_status] or tostring(answer.protocol_status))
   end
   io.stderr:write(("moongate: app status %d\n"):format(answer.app_status))
+  local status = parse(answer.stdout or "")
+  if fail and (status == 0 or status >= 400) then
+    return 1, status == 0 and "the answer has no head" or "the status of the answer is " .. status
+  end
   return answer.app_status == 0 and 0 or 1
 end
 
@@ -210,7 +264,7 @@ local function request(address, timeout, args)
   if not answer then
     return 1, problem
   end
-  return print_answer(answer)
+  return print_answer(answer, args.fail)
 end
 
 ---@param args table
@@ -226,10 +280,7 @@ function M.main(args)
   end
   local page = PAGES[args[2]]
   if page then
-    if args[3] then
-      return 2, ("'%s' is one argument too many"):format(args[3])
-    end
-    return page(address, timeout)
+    return page(address, timeout, args)
   end
   return request(address, timeout, args)
 end

@@ -4,13 +4,13 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "hold BACKEND [OPTIONS]", summary = "keep a backend's new requests in its queue",
+  usage = "hold BACKEND [ROUTE.lua] [OPTIONS]", summary = "keep a backend's new requests in its queue",
   help = [[
 Returns when no request is in flight any more: now the application can be restarted. What comes
 meanwhile waits, up to `queue` and `queue_timeout` of the backend; `moongate resume` lets it go.
-]],
+]] .. remote.ROUTE_HELP,
   options = { remote.CONTROL_OPTION, remote.WAIT_OPTION },
-  min = 1, max = 1,
+  min = 1, max = 1, route_at = 2,
 }
 
 ---@param args table

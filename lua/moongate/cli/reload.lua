@@ -4,16 +4,16 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "reload [OPTIONS]", summary = "read the script of a running instance again",
+  usage = "reload [ROUTE.lua] [OPTIONS]", summary = "read the script of a running instance again",
   help = [[
 Returns when every worker serves the new script. Where that is not valid, or its specs fail, the old
 one goes on serving, and what is wrong is said here; the exit status is 1.
-]],
+]] .. remote.ROUTE_HELP,
   options = {
     remote.CONTROL_OPTION,
     { name = "--wait", value = "TIME", help = "how long to wait for it (60s)" },
   },
-  min = 0, max = 0,
+  min = 0, max = 0, route_at = 1,
 }
 
 ---@param args table

@@ -22,8 +22,14 @@ M.GONE = { ["Connection refused"] = true, ["No such file or directory"] = true }
 local ENDED = {}
 
 M.CONTROL_OPTION = {
-  name = "--control", value = "ADDR", help = "where the instance listens for commands",
+  name = "--control", value = "ADDR",
+  help = "where the instance listens for commands (or the environment's MOONGATE_CONTROL)",
 }
+--- What a ROUTE.lua behind the other arguments is for, in the help of each command.
+M.ROUTE_HELP = [[
+The instance is the one of ROUTE.lua, where that is given and says `control`; else the one at
+MOONGATE_CONTROL; else the one that listens at the usual place of this user.
+]]
 M.WAIT_OPTION = {
   name = "--wait", value = "TIME", help = "how long to wait for requests in flight (30s)",
 }
@@ -59,8 +65,8 @@ local function ask(address, method, target)
     .. "Connection: close\r\n%s\r\n"):format(method, target,
     method == "POST" and "Moongate-Control: 1\r\nContent-Length: 0\r\n" or ""), TIMEOUT)
   if not answer then
-    return nil, ("no instance answers at %s: %s; `--control ADDR` says where another one is")
-      :format(address, reason), reason
+    return nil, ("no instance answers at %s: %s; `--control ADDR`, MOONGATE_CONTROL or the route "
+      .. "(`moongate status ROUTE.lua`) says where another one is"):format(address, reason), reason
   end
   local status, body = parse(answer)
   local value = body and json.decode(body)
@@ -72,17 +78,40 @@ local function ask(address, method, target)
   return value
 end
 
---- Where the instance is.
+--- Where the instance of a route is, as the script's setting `control` says.
+---@param path string as on the command line
+---@return string|nil address nil, nil where it leaves that to the default
+---@return string|nil problem
+local function control_of(path)
+  local control, reason = core.control_of(common.absolute(path))
+  if control == "off" then
+    return nil, ("%s: an instance of this route has no control listener ('control' is false)")
+      :format(path)
+  elseif not control then
+    return nil, reason .. "\nmoongate: `--control ADDR` finds its instance without the script"
+  end
+  return control ~= "" and control or nil
+end
+
+--- Where the instance is: as the command line says, an address or a route; else MOONGATE_CONTROL;
+--- else where `moongate run` listens by default.
 ---@param args table
 ---@return string|nil address
 ---@return string|nil problem
+---@return integer|nil status for the shell, where there is a problem
 local function address_of(args)
-  if not args.control then
-    return common.control_default()
+  if args.control then
+    local address, problem = addr.parse(args.control, "connect")
+    return address, not address and ("--control: '%s': %s"):format(args.control,
+      problem or "expected " .. addr.EXPECTED) or nil, 2
+  elseif args.route then
+    local address, problem = control_of(args.route)
+    if address or problem then
+      return address, problem, 1
+    end
   end
-  local address, problem = addr.parse(args.control, "connect")
-  return address, not address and ("--control: '%s': %s"):format(args.control,
-    problem or "expected " .. addr.EXPECTED) or nil
+  local address, problem = common.control_default("connect")
+  return address, problem, 2
 end
 
 --- Where the instance is, and how long to wait for what it is told.
@@ -90,16 +119,17 @@ end
 ---@param default number seconds
 ---@return string|nil address
 ---@return number|string seconds the problem where there is no address
+---@return integer|nil status for the shell, then
 local function place_and_time(args, default)
-  local address, problem = address_of(args)
+  local address, problem, status = address_of(args)
   if not address then
-    return nil, problem
+    return nil, problem, status
   end
   local seconds = default
   if args.wait then
     seconds = units.duration(tonumber(args.wait) or args.wait)
     if not seconds then
-      return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION)
+      return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION), 2
     end
   end
   return address, seconds
@@ -131,9 +161,9 @@ end
 ---@return table|nil value where status is 0
 ---@return string|nil address
 function M.get(args, target)
-  local address, problem = address_of(args)
+  local address, problem, status = address_of(args)
   if not address then
-    return 2, problem
+    return status, problem
   end
   local value
   value, problem = ask(address, "GET", target)
@@ -192,13 +222,16 @@ end
 ---@return integer status for the shell
 ---@return string|nil message
 function M.post(args, order)
-  local address, seconds = place_and_time(args, 30)
+  local address, seconds, status = place_and_time(args, 30)
   if not address then
-    return 2, seconds
+    return status, seconds
   end
   local done, problem = ask(address, "POST", target_of(order.path, order.query))
   if not done then
     return 1, problem
+  end
+  if done.warning then
+    io.stderr:write("warning: ", done.warning, "\n")
   end
   if order.waits then
     local server = args[2] and (addr.parse(args[2], "connect") or args[2])
@@ -229,9 +262,9 @@ end
 ---@return any result of `look`; nil: the time is over
 ---@return number|nil seconds that were waited for
 function M.tell(args, path, default, watched, look)
-  local address, seconds = place_and_time(args, default)
+  local address, seconds, status = place_and_time(args, default)
   if not address then
-    return 2, seconds
+    return status, seconds
   end
   local told, problem = ask(address, "POST", path)
   if not told then

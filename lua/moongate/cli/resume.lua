@@ -3,9 +3,10 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "resume BACKEND [OPTIONS]", summary = "let the requests of a held backend go",
+  usage = "resume BACKEND [ROUTE.lua] [OPTIONS]", summary = "let the requests of a held backend go",
+  help = remote.ROUTE_HELP,
   options = { remote.CONTROL_OPTION },
-  min = 1, max = 1,
+  min = 1, max = 1, route_at = 2,
 }
 
 ---@param args table

@@ -45,7 +45,11 @@ end
 --- Where commands come in: as the command line says, else as the script says, else the default.
 ---@return string|nil problem
 local function set_control(opts, given)
-  opts.control_default = common.control_default()
+  local problem
+  opts.control_default, problem = common.control_default("listen")
+  if problem then
+    return problem
+  end
   if given == "off" then
     opts.control = false
   elseif given then

@@ -5,9 +5,10 @@ local json = require("moongate.json")
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "status [OPTIONS]", summary = "show what a running instance does",
+  usage = "status [ROUTE.lua] [OPTIONS]", summary = "show what a running instance does",
+  help = remote.ROUTE_HELP,
   options = { remote.CONTROL_OPTION, { name = "--json", help = "as JSON" } },
-  min = 0, max = 0,
+  min = 0, max = 0, route_at = 1,
 }
 
 local HEADS = {

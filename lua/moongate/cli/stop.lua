@@ -4,16 +4,16 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "stop [OPTIONS]", summary = "end a running instance when its requests are done",
+  usage = "stop [ROUTE.lua] [OPTIONS]", summary = "end a running instance when its requests are done",
   help = [[
 What is not done within `stop_timeout` of the script is cut. Returns when nobody listens for
 commands any more.
-]],
+]] .. remote.ROUTE_HELP,
   options = {
     remote.CONTROL_OPTION,
     { name = "--wait", value = "TIME", help = "how long to wait for its end (60s)" },
   },
-  min = 0, max = 0,
+  min = 0, max = 0, route_at = 1,
 }
 
 ---@param args table

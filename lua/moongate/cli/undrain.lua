@@ -3,9 +3,10 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "undrain BACKEND SERVER [OPTIONS]", summary = "take a drained server back",
+  usage = "undrain BACKEND SERVER [ROUTE.lua] [OPTIONS]", summary = "take a drained server back",
+  help = remote.ROUTE_HELP,
   options = { remote.CONTROL_OPTION },
-  min = 2, max = 2,
+  min = 2, max = 2, route_at = 3,
 }
 
 ---@param args table

@@ -67,6 +67,47 @@ describe("moongate fcgi", function()
     assert.equal(2, core.asked[1].role)
   end)
 
+  it("fails with the status of the answer if told to", function()
+    for _, case in ipairs({
+      { "Status: 404\r\n\r\nno", 1, "moongate: the status of the answer is 404\n" },
+      { "Status: 500 Oh\r\n\r\n", 1, "moongate: the status of the answer is 500\n" },
+      { "X-A: 1\nStatus: 400\n\n", 1, "moongate: the status of the answer is 400\n" },
+      { "Status: 399\r\n\r\n", 0, "" }, { "Content-Type: x/y\r\n\r\nyes", 0, "" },
+      { "no head", 1, "moongate: the answer has no head\n" },
+    }) do
+      core.answer.stdout = case[1]
+      local status, stdout, stderr = program.run(core, "fcgi", ":9000", "--fail")
+      assert.equal(case[2], status)
+      assert.equal(case[1], stdout)
+      assert.equal("moongate: app status 0\n" .. case[3], stderr)
+      assert.equal(0, (program.run(core, "fcgi", ":9000")))
+    end
+    core.answer.stdout, core.answer.app_status = "A: b\r\n\r\n", 3
+    assert.equal(1, (program.run(core, "fcgi", ":9000", "--fail")))
+  end)
+
+  it("asks for the status page in its formats, and for pages at other paths", function()
+    for _, body in ipairs({
+      "pool:                 www\nprocess manager:      static\n\n************************\n",
+      '{"pool":"www","process manager":"static"}', '<?xml version="1.0" ?>\n<status>\n</status>',
+      '<!DOCTYPE html PUBLIC "x">\n<html><th>pool</th></html>', "# HELP phpfpm_up Could pool\n",
+    }) do
+      core.asked = {}
+      core.answer.stdout = "Content-Type: x/y\r\n\r\n" .. body
+      local status, stdout = program.run(core, "fcgi", ":9000", "status", "QUERY_STRING=full&x",
+        "SCRIPT_NAME=/fpm")
+      assert.equal(0, status)
+      assert.equal(body, (stdout:gsub("\n$", "")) .. (body:match("\n$") or ""))
+      local params = sent()
+      assert.same({ "full&x", "/fpm", "/fpm" },
+        { params.QUERY_STRING, params.SCRIPT_NAME, params.SCRIPT_FILENAME })
+    end
+    core.answer.stdout = "Status: 404\r\n\r\nFile not found.\n"
+    local _, _, stderr = program.run(core, "fcgi", ":9000", "ping", "SCRIPT_NAME=/fpm-ping")
+    assert.matches("the answer to /fpm-ping was 404", stderr, 1, true)
+    assert.matches("`ping.path = /fpm-ping`", stderr, 1, true)
+  end)
+
   it("fails with the application's status", function()
     core.answer.app_status = 3
     local status, _, stderr = program.run(core, "fcgi", ":9000")
@@ -144,7 +185,7 @@ describe("moongate fcgi", function()
   for _, case in ipairs({
     { { "x" }, "'x': expected an address such as" },
     { { ":9000", "pong" }, "'pong': expected KEY=VALUE, ping, status or values" },
-    { { ":9000", "ping", "x" }, "'x' is one argument too many" },
+    { { ":9000", "ping", "x" }, "'x': expected KEY=VALUE" },
     { { ":9000", "--role", "boss" }, "--role: expected responder, authorizer or filter" },
     { { ":9000", "--timeout", "0" }, "--timeout: expected a duration" },
     { { ":9000", "--timeout", "soon" }, "--timeout: expected a duration" },

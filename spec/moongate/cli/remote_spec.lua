@@ -56,8 +56,8 @@ describe("a command to a running instance", function()
       core.uid = function()
         return case[1]
       end
-      os.getenv = function() -- luacheck: ignore 122
-        return case[2]
+      os.getenv = function(name) -- luacheck: ignore 122
+        return name == "XDG_RUNTIME_DIR" and case[2] or nil
       end
       asked = {}
       answers = { answer({ ok = true }) }
@@ -159,7 +159,56 @@ describe("a command to a running instance", function()
     local status, _, stderr = program.run(core, "status", "--control", "unix:/run/x.sock")
     assert.equal(1, status)
     assert.equal("moongate: no instance answers at unix:/run/x.sock: Connection refused; "
-      .. "`--control ADDR` says where another one is\n", stderr)
+      .. "`--control ADDR`, MOONGATE_CONTROL or the route (`moongate status ROUTE.lua`) says where "
+      .. "another one is\n", stderr)
+  end)
+
+  it("finds the instance by a route, the environment or an option, in each command", function()
+    local getenv = os.getenv
+    finally(function()
+      os.getenv = getenv -- luacheck: ignore 122
+    end)
+    os.getenv = function(name) -- luacheck: ignore 122
+      return name == "MOONGATE_CONTROL" and "unix:/run/env.sock" or nil
+    end
+    core.control_of = function(path)
+      return ({ ["/home/ann/shop.lua"] = "unix:/run/shop.sock", ["/etc/off.lua"] = "off",
+        ["/etc/silent.lua"] = "" })[path], "/etc/bad.lua:1: wrong"
+    end
+    for _, words in ipairs({
+      { "status" }, { "reload" }, { "stop" }, { "hold", "app" }, { "resume", "app" },
+      { "drain", "app", "10.0.0.1:9000" }, { "undrain", "app", "10.0.0.1:9000" },
+    }) do
+      local function at(...)
+        local args = { unpack(words) }
+        for _, word in ipairs({ ... }) do
+          args[#args + 1] = word
+        end
+        asked, answers = {}, {}
+        local status, _, stderr = program.run(core, unpack(args))
+        return asked[1] and asked[1].address, status, stderr
+      end
+      assert.equal("unix:/run/env.sock", (at()))
+      assert.equal("unix:/run/shop.sock", (at("shop.lua")))
+      assert.equal("unix:/run/env.sock", (at("/etc/silent.lua")))
+      assert.equal("unix:/run/x.sock", (at("shop.lua", "--control", "unix:/run/x.sock")))
+      local address, status, stderr = at("/etc/off.lua")
+      assert.same({ nil, 1, "moongate: /etc/off.lua: an instance of this route has no control "
+        .. "listener ('control' is false)\n" }, { address, status, stderr })
+      address, status, stderr = at("/etc/bad.lua")
+      assert.same({ nil, 1, "moongate: /etc/bad.lua:1: wrong\nmoongate: `--control ADDR` finds its "
+        .. "instance without the script\n" }, { address, status, stderr })
+    end
+    program.run(core, "run", "r.lua")
+    assert.equal("unix:/run/env.sock", core.ran.control_default)
+    os.getenv = function(name) -- luacheck: ignore 122
+      return name == "MOONGATE_CONTROL" and "nonsense" or nil
+    end
+    for _, words in ipairs({ { "status" }, { "run", "r.lua" } }) do
+      local status, _, stderr = program.run(core, unpack(words))
+      assert.equal(2, status)
+      assert.matches("MOONGATE_CONTROL: 'nonsense': expected an address", stderr, 1, true)
+    end
   end)
 
   it("trusts no other answer", function()
