@@ -12,8 +12,8 @@
 #include "h1.h"
 #include "log.h"
 #include "master.h"
-#include "realip.h"
 #include "plan.h"
+#include "realip.h"
 #include "stamp.h"
 #include "user.h"
 

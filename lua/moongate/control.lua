@@ -148,7 +148,7 @@ local function holder(on)
   end
 end
 
---- What an operator should know who has drained a server: that nobody is left, or nobody who is well.
+--- What an operator should know who has drained a server: that nobody is left, or nobody well.
 ---@return string|nil warning
 local function who_is_left(backend, drained)
   local others, up = 0, 0
@@ -247,8 +247,8 @@ end
 
 --- Answers a request on the control listener.
 ---@param req table as in on_request
----@param core table `version now shared_info` of moongate.core, and what a script does not get of it:
---- `state reload reloads stop backends hold drain`
+---@param core table `version now shared_info` of moongate.core, and what a script does not get of
+--- it: `state reload reloads stop backends hold drain`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

@@ -11,17 +11,17 @@ local SLASH = 47
 --- The extensions that make a file a script unless said otherwise.
 M.SCRIPTS = { ".php" }
 
---- Why a path can't be a root. An empty segment, "." and ".." are what a root becomes that a function
---- makes of a client's words: "/srv/" .. "" is the folder above all sites.
+--- Why a path can't be a root. An empty segment, "." and ".." are what a root becomes that a
+--- function makes of a client's words: "/srv/" .. "" is the folder above all sites.
 ---@param path any
 ---@return string|nil problem nil for an absolute path whose segments are all names, and for "/"
 function M.root_problem(path)
   if type(path) ~= "string" or byte(path) ~= SLASH or find(path, "%z") then
     return "expected an absolute path such as \"/srv/www\", got " .. describe(path)
   elseif #path > 1 and find(path .. "/", "/%.?%.?/") then
-    return ("'%s' has an empty segment, '.' or '..' in it, which is what a path becomes that is made "
-      .. "of an empty or hostile name: look names of clients up in a table, and write no slash at "
-      .. "the end"):format((path:gsub("%c", "?")))
+    return ("'%s' has an empty segment, '.' or '..' in it, which is what a path becomes that is "
+      .. "made of an empty or hostile name: look names of clients up in a table, and write no "
+      .. "slash at the end"):format((path:gsub("%c", "?")))
   end
   return nil
 end
@@ -127,7 +127,7 @@ end
 ---@param fs table with `probe`, see moongate.fs
 ---@return string|nil script nil where there is none
 ---@return string|nil path_info what follows the script, never empty
----@return string|nil outside a script that is there, has path info and leads out of `within` by a link
+---@return string|nil outside a script with path info that leads out of `within` by a link
 function M.on_disk(path, root, within, scripts, fs)
   scripts = scripts or M.SCRIPTS
   local stop = script_end(path, scripts, 1)

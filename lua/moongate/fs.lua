@@ -12,7 +12,7 @@ end
 
 --- What lies at a path below a root, symlinks followed but never out of `within`. The second result
 --- is "outside" where one leads out.
----@type fun(root: string, path: string, within: string|string[]|nil): "file"|"directory"|nil, "outside"|nil
+---@type fun(root: string, path: string, within: string|string[]|nil): string|nil, string|nil
 M.probe = has_core and core.probe or unavailable
 
 --- The first bytes of a regular file below a root, confined like `probe`. Looked at and opened in

@@ -54,8 +54,8 @@ function Site:say(level, req, text, ...)
   end
 end
 
---- What lies at a path of the site. A link that leads out of it counts as nothing, which is not what
---- its owner expects: that is said, in the log at most once in a second.
+--- What lies at a path of the site. A link that leads out of it counts as nothing, which is not
+--- what its owner expects: that is said, in the log at most once in a second.
 function Site:probe(req, values, path)
   local what, why = self.fs.probe(values.root, path, values.within)
   if why then
@@ -63,8 +63,8 @@ function Site:probe(req, values, path)
     if self.linked ~= now then
       self.linked, level = now, "warn"
     end
-    self:say(level, req, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' names "
-      .. "the folders that links may lead to", values.root, path, type(values.within) == "table"
+    self:say(level, req, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
+      .. "names the folders that links may lead to", values.root, path, type(values.within) == "table"
         and table.concat(values.within, ", ") or values.within or values.root)
   end
   return what
@@ -234,7 +234,8 @@ function Site:serve(req, values, path, trusted, checked)
   if not checked and self:refuses(req, path) then
     return self.forbidden
   elseif docroot.is_script(path, self.scripts) then
-    return (trusted or self:may_run(req, path)) and self:run(req, values, path, nil) or self.not_found
+    return (trusted or self:may_run(req, path)) and self:run(req, values, path, nil)
+      or self.not_found
   elseif self.options.static == false then
     return nil
   end
@@ -280,7 +281,8 @@ function Site:search(req, values, path)
       candidate = candidate or path .. suffix
       found = self:probe(req, values, candidate)
     end
-    if suffix and (found == "file" or found == "directory") and self:has_dotfile(req, candidate) then
+    if suffix and (found == "file" or found == "directory")
+      and self:has_dotfile(req, candidate) then
       return self.forbidden
     end
     local d

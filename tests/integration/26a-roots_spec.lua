@@ -71,7 +71,9 @@ describe("a root", function()
     }) do
       assert.equal(400, get(r, host).status, host)
     end
-    for _, host in ipairs({ "other", "secret.txt", "[::1]", "127.0.0.1", ("a"):rep(255), "_", "-" }) do
+    for _, host in ipairs({
+      "other", "secret.txt", "[::1]", "127.0.0.1", ("a"):rep(255), "_", "-",
+    }) do
       assert.equal(404, get(r, host).status, host)
     end
     -- A host in the request line counts, and is checked as well.
@@ -112,8 +114,11 @@ describe("a root", function()
       end
       assert.equal(500, get(r, "x", path:format(kind, "")).status, kind)
     end
-    assert.equal("a folder of that site\n", get(r, "x", path:format("Plain", "blue.example/sub")).body)
-    for _, header in ipairs({ "Cookie: site=..", "X-Site: ../other", "Cookie: site=", "X-Site:" }) do
+    assert.equal("a folder of that site\n",
+      get(r, "x", path:format("Plain", "blue.example/sub")).body)
+    for _, header in ipairs({
+      "Cookie: site=..", "X-Site: ../other", "Cookie: site=", "X-Site:",
+    }) do
       for _, kind in ipairs({ "Plain", "Site" }) do
         local res = send(r.address, ("GET /secret.txt?%s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n"):format(
           kind, header))

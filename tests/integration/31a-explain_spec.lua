@@ -128,9 +128,11 @@ describe("php.site", function()
   it("says why it answers 403 or 404 at the level debug, and nothing at info", function()
     local dir = site()
     local before = ([[local site = require("moongate.php").site {
-      root = %q .. "/www", backend = "app", never = "^/sub/", run = { "/index.php" } }]]):format(dir)
+      root = %q .. "/www", backend = "app", never = "^/sub/", run = { "/index.php" },
+    }]]):format(dir)
     local asked = {
-      { "/none", 404, "there is nothing at " }, { "/.env", 403, "dotfiles are neither served nor run: 403" },
+      { "/none", 404, "there is nothing at " },
+      { "/.env", 403, "dotfiles are neither served nor run: 403" },
       { "/sub/", 403, "/sub/ fits '^/sub/' of 'never': 403" },
     }
     for _, level in ipairs({ "debug", "info" }) do

@@ -544,8 +544,8 @@ describe("what only the commands do", function()
   local LOOK = [[
     local function look()
       local core, found = require("moongate.core"), {}
-      for _, name in ipairs({ "run", "stop", "reload", "hold", "drain", "backends", "state", "become",
-        "setenv", "fcgi", "ask", "pause", "tempdir" }) do
+      for _, name in ipairs({ "run", "stop", "reload", "hold", "drain", "backends", "state",
+        "become", "setenv", "fcgi", "ask", "pause", "tempdir" }) do
         if core[name] then found[#found + 1] = name end
       end
       for _, name in ipairs({ "core.commands", "cli.run", "cli.stop" }) do

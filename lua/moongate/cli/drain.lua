@@ -7,8 +7,8 @@ local M = {
   summary = "send a server of a backend nothing new",
   help = [[
 Returns when that server has no request in flight any more. The other servers of the backend take
-its share; where there is none, requests are answered 503 at once, those that wait too, and a warning
-says so (`moongate hold` keeps them waiting instead). `moongate undrain` takes it back.
+its share; where there is none, requests are answered 503 at once, those that wait too, and a
+warning says so (`moongate hold` keeps them waiting instead). `moongate undrain` takes it back.
 ]] .. remote.ROUTE_HELP,
   options = { remote.CONTROL_OPTION, remote.WAIT_OPTION },
   min = 2, max = 2, route_at = 3,

@@ -10,10 +10,10 @@ local M = {
   usage = "fcgi ADDR [ping | status | values | KEY=VALUE...] [OPTIONS]",
   summary = "send one FastCGI request from the shell",
   help = [[
-ping and status ask php-fpm's own pages and fail where they do, for probes; KEY=VALUE says more, such
-as `status QUERY_STRING=full`, or SCRIPT_NAME where the pool has another path for the page. values
-asks for FCGI_MAX_CONNS and its kin. Otherwise a request is sent whose params are KEY=VALUE over
-defaults; its answer goes to stdout, what the application logs to stderr.
+ping and status ask php-fpm's own pages and fail where they do, for probes; KEY=VALUE says more,
+such as `status QUERY_STRING=full`, or SCRIPT_NAME for a page at another path. values asks for
+FCGI_MAX_CONNS and its kin. Otherwise a request is sent whose params are KEY=VALUE over defaults;
+its answer goes to stdout, what the application logs to stderr.
 
 Exit status 0: there was an answer, and the application's own exit status was 0. With --fail the
 answer's status must also be below 400.

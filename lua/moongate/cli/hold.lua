@@ -4,7 +4,8 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "hold BACKEND [ROUTE.lua] [OPTIONS]", summary = "keep a backend's new requests in its queue",
+  usage = "hold BACKEND [ROUTE.lua] [OPTIONS]",
+  summary = "keep a backend's new requests in its queue",
   help = [[
 Returns when no request is in flight any more: now the application can be restarted. What comes
 meanwhile waits, up to `queue` and `queue_timeout` of the backend; `moongate resume` lets it go.

@@ -53,7 +53,8 @@ local function set_control(opts, given)
   if given == "off" then
     opts.control = false
   elseif given then
-    local address, problem = addr.parse(given, "listen")
+    local address
+    address, problem = addr.parse(given, "listen")
     if not address then
       return ("--control: '%s': %s"):format(given, problem or "expected " .. addr.EXPECTED
         .. ", or off")

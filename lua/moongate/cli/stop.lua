@@ -4,7 +4,8 @@
 local remote = require("moongate.cli.remote")
 
 local M = {
-  usage = "stop [ROUTE.lua] [OPTIONS]", summary = "end a running instance when its requests are done",
+  usage = "stop [ROUTE.lua] [OPTIONS]",
+  summary = "end a running instance when its requests are done",
   help = [[
 What is not done within `stop_timeout` of the script is cut. Returns when nobody listens for
 commands any more.
