@@ -25,18 +25,36 @@ static const struct str *within_of(const struct request *req,
     return d->within_count > 0 ? d->within : backend->within;
 }
 
+/* What X-Accel-Redirect names; *in is what `internal` says of it, NULL where that is nothing. */
+static bool parse_target(struct request *req, const struct backend_settings *backend,
+                         struct uri *uri, const struct internal_path **in)
+{
+    const struct decision *d = &req->decision;
+    struct str target = req->response.accel_redirect;
+    if (target.n == 0 || target.p[0] != '/' ||
+        uri_parse(uri, uri_escape_raw(target, &req->arena), &req->arena) != NULL)
+        return false;
+    *in = find_internal(d->internal, d->internal_count, uri->path);
+    if (*in == NULL)
+        *in = find_internal(backend->internal, backend->internal_count, uri->path);
+    return true;
+}
+
+bool accel_names_route(struct request *req, const struct backend_settings *backend)
+{
+    struct uri uri;
+    const struct internal_path *in;
+    return parse_target(req, backend, &uri, &in) && in != NULL && in->folder.n == 0;
+}
+
 static const char *redirect(struct request *req, const struct backend_settings *backend,
                             const struct cgi_paths *paths, struct decision *out)
 {
-    const struct decision *d = &req->decision;
     struct uri uri;
+    const struct internal_path *in;
     struct str target = req->response.accel_redirect;
-    if (target.p[0] != '/' ||
-        uri_parse(&uri, uri_escape_raw(target, &req->arena), &req->arena) != NULL)
+    if (!parse_target(req, backend, &uri, &in))
         return arena_printf(&req->arena, "X-Accel-Redirect: '%.*s' is no path", STR_FMT(target)).p;
-    const struct internal_path *in = find_internal(d->internal, d->internal_count, uri.path);
-    if (in == NULL)
-        in = find_internal(backend->internal, backend->internal_count, uri.path);
     if (in != NULL) {
         out->root = in->folder;
         out->path = str_skip(uri.path, in->prefix.n - 1);

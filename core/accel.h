@@ -11,6 +11,9 @@
 /* True when the application's head names a file. */
 bool accel_wanted(const struct response *res);
 
+/* True when X-Accel-Redirect names a path that `internal` gives to on_request. */
+bool accel_names_route(struct request *req, const struct backend_settings *backend);
+
 /* The file decision for it; strings in the request's arena. Its headers are what the application
  * said about the file (its type, its name, cookies). Returns NULL, or why the application may not
  * have that. */

@@ -210,6 +210,8 @@ static const char *head_complete(struct proxy *px, bool has_body)
     px->undecided = false;
     px->answer_has_body = has_body || req->response.content_length > 0;
     note_server(px);
+    if (req->response.redirect.n == 0 && accel_names_route(req, proxy_backend_settings(px)))
+        req->response.redirect = req->response.accel_redirect;
     if (px->head.again.n > 0)
         report_backend(LOG_WARN, req, "protocol",
                        arena_printf(&req->arena,

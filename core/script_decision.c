@@ -407,7 +407,7 @@ static void get_statuses(struct reading *r)
 /* internal: from prefix to folder. */
 static void get_internal(struct reading *r)
 {
-    static const char err[] = "internal is a table from path prefix to folder";
+    static const char err[] = "internal is a table from path prefix to folder, or true";
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
         wrong(r, err);
@@ -422,7 +422,8 @@ static void get_internal(struct reading *r)
             return;
         }
         struct str prefix = arena_copy(&r->req->arena, script_str(L, -2));
-        list[count].folder = get_folder(r, err);
+        bool route = lua_isboolean(L, -1) && lua_toboolean(L, -1);
+        list[count].folder = route ? STR("") : get_folder(r, err);
         if (prefix.n == 0 || prefix.p[0] != '/')
             wrong(r, err);
         else if (prefix.p[prefix.n - 1] != '/')

@@ -54,7 +54,7 @@ struct health_settings {
 /* Where the paths that X-Accel-Redirect names lie. */
 struct internal_path {
     struct str prefix; /* begins and ends with a slash */
-    struct str folder;
+    struct str folder; /* n = 0: on_request decides on such a path */
 };
 
 enum profile { PROFILE_PHP, PROFILE_GENERIC };

@@ -1,5 +1,6 @@
 -- moongate.internal owns `internal` of backends and decisions: which paths an application may name
--- in X-Accel-Redirect, and the folders where those files lie. Called by settings and decision.
+-- in X-Accel-Redirect, and the folders where those files lie, or true for paths that on_request
+-- decides on. Called by settings and decision.
 
 local describe = require("moongate.describe")
 local sorted_keys = require("moongate.keys").sorted
@@ -29,8 +30,9 @@ function M.problem(map)
         .. "got %s"):format(describe(prefix))
     elseif whole(prefix):find("/%.?%.?/") then
       return ("'%s' is no path that a request could have"):format(prefix)
-    elseif type(folder) ~= "string" or not folder:match("^/") or folder:find("[%c%z]") then
-      return ("'%s': expected an absolute path such as \"/srv/private\", got %s"):format(
+    elseif folder ~= true
+      and (type(folder) ~= "string" or not folder:match("^/") or folder:find("[%c%z]")) then
+      return ("'%s': expected an absolute path such as \"/srv/private\", or true, got %s"):format(
         prefix, describe(folder))
     elseif seen[whole(prefix)] then
       return ("'%s' is there twice"):format(whole(prefix))
@@ -42,12 +44,18 @@ end
 
 --- A valid table in the order in which it is looked through.
 ---@param map table
----@return string[][] list of { prefix, folder }, longest prefix first
+---@return string[][] list of { prefix, folder }, longest prefix first; "" stands for true
 function M.list(map)
   local list = {}
   for _, prefix in ipairs(sorted_keys(map)) do
-    local folder = map[prefix]:match("^(.-)/*$")
-    list[#list + 1] = { whole(prefix), folder == "" and "/" or folder }
+    local folder = map[prefix]
+    if folder == true then
+      folder = ""
+    else
+      folder = folder:match("^(.-)/*$")
+      folder = folder == "" and "/" or folder
+    end
+    list[#list + 1] = { whole(prefix), folder }
   end
   table.sort(list, function(a, b)
     if #a[1] ~= #b[1] then

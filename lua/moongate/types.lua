@@ -240,7 +240,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field response_buffering? boolean false lets a slow client slow the application down
 ---@field intercept_errors? true|integer[] answers with such a status go to on_error
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
----@field internal? table<string, string> prefix -> folder, for X-Accel-Redirect
+---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
 ---@field role? "responder"
 ---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
 
@@ -370,7 +370,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field within? string|string[] where real paths must lie, default `root`
 ---@field resolve_root? boolean default true
 ---@field ini? table<string, string|number|boolean> settings of PHP that a decision may change
----@field internal? table<string, string> prefix -> folder, for X-Accel-Redirect
+---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
 
 ---@class moongate.Health
 ---@field ping? string default "/ping"

@@ -6,6 +6,7 @@ describe("internal.problem", function()
   it("finds nothing wrong with prefixes and folders", function()
     assert.is_nil(internal.problem({}))
     assert.is_nil(internal.problem({ ["/"] = "/srv", ["/a"] = "/", ["/b/c/"] = "/srv/c/" }))
+    assert.is_nil(internal.problem({ ["/render"] = true }))
   end)
 
   for _, case in ipairs({
@@ -17,6 +18,7 @@ describe("internal.problem", function()
     { { ["/a/./b"] = "/srv" }, "'/a/./b' is no path that a request could have" },
     { { ["/a//b"] = "/srv" }, "'/a//b' is no path that a request could have" },
     { { ["/a"] = "srv" }, "'/a': expected an absolute path such as \"/srv/private\"" },
+    { { ["/a"] = false }, "'/a': expected an absolute path such as \"/srv/private\", or true" },
     { { ["/a"] = 1 }, "'/a': expected an absolute path such as \"/srv/private\"" },
     { { ["/a"] = "/srv", ["/a/"] = "/srv" }, "'/a/' is there twice" },
   }) do
@@ -31,5 +33,6 @@ describe("internal.list", function()
     assert.same({ { "/a/b/", "/srv/ab" }, { "/b/", "/srv/b" }, { "/c/", "/" }, { "/", "/x" } },
       internal.list({ ["/"] = "/x/", ["/b"] = "/srv/b/", ["/a/b/"] = "/srv/ab", ["/c///"] = "/" }))
     assert.same({}, internal.list({}))
+    assert.same({ { "/render/", "" } }, internal.list({ ["/render"] = true }))
   end)
 end)

@@ -130,6 +130,76 @@ describe("the cookies of an answer that redirects within the server", function()
   end
 end)
 
+-- Another route in the application's place --------------------------------------------------------
+
+describe("X-Accel-Redirect to a path that is true in `internal`", function()
+  local r
+  local folder = stage.files({ ["a.txt"] = "a file\n" })
+
+  setup(function()
+    r = rig.start({
+      backend = ([[internal = { ["/render/"] = true, ["/files"] = %q }]]):format(folder),
+      backends = function(addresses)
+        return ("render = %q"):format(addresses[1])
+      end,
+      on_request = [[
+        if req.path:find("^/render/") then
+          if not req.internal then return { status = 404, body = "not yours\n" } end
+          return { backend = "render", docroot = "/srv/render" }
+        elseif req.path == "/own.php" then
+          return { backend = "app", docroot = "/srv/app", internal = { ["/own/"] = true } }
+        elseif req.path:find("^/own/") then
+          return { status = 200, body = tostring(req.internal) .. " " .. req.method }
+        end
+      ]],
+    })
+  end)
+
+  teardown(function() r:stop() end)
+
+  local function hand_over(target, more)
+    return headers({ "X-Accel-Redirect: " .. target, more })
+  end
+
+  it("goes to what on_request says of it, as a GET without a body", function()
+    local res = r:get(hand_over("/render/page.php?dump&x=1", "Set-Cookie: a=1"),
+      { method = "POST", body = "a body", headers = { ["Content-Type"] = "text/x" } })
+    assert.equal(200, res.status)
+    local params = rig.params(res)
+    assert.equal("/srv/render/render/page.php", params.SCRIPT_FILENAME)
+    assert.equal("GET", params.REQUEST_METHOD)
+    assert.equal("dump&x=1", params.QUERY_STRING)
+    assert.is_nil(params.CONTENT_TYPE)
+    assert.is_nil(params.CONTENT_LENGTH)
+    assert.same({ "a=1" }, res:all("Set-Cookie"))
+    assert.is_nil(res.headers["x-accel-redirect"])
+  end)
+
+  it("is not for clients, and files stay files", function()
+    assert.equal("not yours\n", http.get(r.address, "/render/page.php").body)
+    assert.equal("a file\n", r:get(hand_over("/files/a.txt")).body)
+    assert.equal(502, r:get(hand_over("/elsewhere/a.txt")).status)
+  end)
+
+  it("may be the decision's own", function()
+    local res = http.get(r.address, "/own.php?" .. hand_over("/own/x"))
+    assert.equal("true GET", res.body)
+  end)
+
+  it("ends after ten times", function()
+    -- A page that hands over to itself: the responder reads its commands from the query.
+    local loop = rig.start({
+      backend = [[internal = { ["/"] = true }]],
+      settings = [[on_params = function(_, params)
+        params.QUERY_STRING = "header=X-Accel-Redirect:%20/x.php"
+      end]],
+    })
+    finally(function() loop:stop() end)
+    assert.equal(500, loop:get("").status)
+    assert.equal(11, #loop:events("START"))
+  end)
+end)
+
 -- on_error may look before it replaces ------------------------------------------------------------
 
 describe("an answer that is intercepted", function()
