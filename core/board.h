@@ -6,6 +6,7 @@
 #ifndef MG_BOARD_H
 #define MG_BOARD_H
 
+#include "log.h"
 #include "str.h"
 
 #include <sys/types.h>
@@ -45,6 +46,7 @@ struct board {
     /* Everybody's: requests so far. */
     uint64_t reload_requested;
     struct board_worker worker[BOARD_WORKERS];
+    struct log_lines lines[BOARD_WORKERS]; /* of the access log, that each has not written yet */
 };
 
 /* NULL: no memory. */

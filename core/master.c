@@ -31,6 +31,7 @@
 #define PAUSE_MOST      30.0 /* doubled for each in a row, up to that */
 #define PAUSE_SHORT     0.1  /* after one that has served for less than that */
 #define AWAY            0.5  /* a look at the workers that comes so much too late: we did not run */
+#define LOG_AGAIN       0.2  /* seconds until a log that has no room is tried again */
 #define LOAD_LIMIT      60.0 /* seconds of the first loader */
 #define FAST_STOP       2.0  /* after SIGINT */
 #define STOP_MARGIN     1.0  /* seconds that workers have for the end, after stop_timeout */
@@ -335,6 +336,7 @@ static void bury(struct master *m, struct child *child)
     struct board_worker *board = &m->board->worker[index];
     ledger_worker_gone(m->ledger, index);
     census_worker_gone(m->census, index);
+    log_rescue(&m->board->lines[index]);
     board->pid = 0;
     board->beat = board->turn = 0; /* it may have died while a hook ran */
     board->ready = false;
@@ -655,16 +657,20 @@ static double watchdog_due(struct master *m, double now)
 static int do_due(struct master *m)
 {
     double now = master_now(), next;
+    if (log_waiting()) /* nobody reads it, or a worker has left its lines */
+        log_flush();
+    double log_at = log_waiting() ? now + LOG_AGAIN : 0;
     if (m->stopping) {
         if (now >= m->stop_at) {
             log_error("workers have not ended after stop_timeout; they are killed");
             master_stop(m, SIGKILL);
             m->stop_at = now + 1;
         }
-        next = sooner(m->stop_at, supervise_due(m, now)); /* a hook that is stuck ends, too */
+        next = sooner(sooner(m->stop_at, log_at),
+                      supervise_due(m, now)); /* a hook that is stuck ends, too */
         return milliseconds_until(sooner(next, watchdog_due(m, now)), now);
     }
-    next = start_due(m, now);
+    next = sooner(start_due(m, now), log_at);
     next = sooner(next, supervise_due(m, now));
     next = sooner(next, watchdog_due(m, now));
     if (m->watch_due > 0 && now >= m->watch_due) {
@@ -814,6 +820,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static void clean_up(struct master *m)
 {
+    log_flush();
     master_stop_companion(m);
     if (m->announced && m->options->pid_file != NULL && !m->handed_over)
         unlink(m->options->pid_file);
@@ -844,6 +851,7 @@ static void clean_up(struct master *m)
 
 int master_run(const struct master_options *options)
 {
+    log_own_streams();
     static struct master m; /* large, and the worker's stack need not have it */
     m = (struct master){.options = options, .error_log = -1, .access_log = -1};
     m.watchdog = notify_watchdog();

@@ -62,6 +62,7 @@ bool master_start_companion(struct master *m)
         prctl(PR_SET_PDEATHSIG, SIGTERM); /* however we end, it ends */
         if (getppid() != parent)
             _exit(1);
+        log_give_streams_back();
         execv(m->options->companion[0], m->options->companion);
         master_say("can't start %s: %s", m->options->companion[0], strerror(errno));
         _exit(127);

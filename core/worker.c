@@ -170,7 +170,7 @@ static void prepare(struct worker *w)
 
 static void use_logs(struct worker *w, int error, int access, enum log_level level)
 {
-    log_access_flush();
+    log_flush();
     log_setup(error, level, access);
     if (w->error_log > STDERR_FILENO)
         close(w->error_log);
@@ -345,7 +345,7 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev;
     (void)timer;
     (void)events;
-    log_access_flush();
+    log_flush();
 }
 
 /* For the status page, once a second while there is something to do. */
@@ -366,7 +366,7 @@ static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
     (void)events;
     if (ev_now(ev) >= w->shown_at + 1)
         show(w);
-    if (!log_access_waiting() || ev_is_active(&w->log_timer))
+    if (!log_waiting() || ev_is_active(&w->log_timer))
         return;
     ev_timer_set(&w->log_timer, LOG_DELAY, 0);
     ev_timer_start(ev, &w->log_timer);
@@ -454,7 +454,7 @@ static void clean_up(struct worker *w)
     forget_prepared(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
-    log_access_flush();
+    log_flush();
     generation_end_tasks();
     if (w->generation != NULL)
         generation_drop(w->generation);
@@ -486,6 +486,7 @@ int worker_run(const struct worker_config *config)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     struct board_worker *board = &config->board->worker[config->index];
     board->turn = 1; /* awake */
+    log_keep_in(&config->board->lines[config->index]);
     script_set_worker(config->index + 1);
     control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);

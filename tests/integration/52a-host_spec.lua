@@ -189,3 +189,90 @@ describe("a graceful stop", function()
     assert.is_nil(s:access():find(" 499 ", 1, true))
   end)
 end)
+
+describe("a log that nobody reads", function()
+  local ROUTE = [[
+    local moongate = require("moongate")
+    local text = ("x"):rep(2000)
+    return {
+      control = false, watch = false, script_timeout = 1, stop_timeout = 2,
+      on_request = function(req)
+        for _ = 1, 20 do moongate.log("error", "%s", text) end
+        print(text)
+        return { status = 200, body = "hello" }
+      end,
+    }]]
+
+  -- What runs `moongate` with both outputs in pipes that are read into files once `go` is there.
+  local READER = [[
+    dir=$1; shift
+    mkfifo $dir/out $dir/err
+    exec 3<>$dir/out 4<>$dir/err
+    (while [ ! -e $dir/go ]; do sleep 0.1; done; exec 5<$dir/out 6<$dir/err 3>&- 4>&-
+      cat <&5 >$dir/stdout & cat <&6 >$dir/stderr; wait) &
+    exec "$@" 3>&- 4>&- >$dir/out 2>$dir/err]]
+
+  it("stops no worker and not the master, and what is lost is counted", function()
+    local dir = process.tempdir("pipes")
+    local s = server.start({
+      workers = 2, route = ROUTE, wait = false,
+      launcher = { "sh", "-c", READER, "sh", dir },
+    })
+    poll.wait(function() return net.listening(s.address) end, "the listener")
+    for _ = 1, 40 do -- 1.6 MB for a pipe of 64 KB
+      assert.equal("hello", http.get(s.address, "/").body)
+    end
+    -- The master says something as well, and goes on.
+    local children = s:workers() -- and the reader, which came first
+    s.process:kill("HUP")
+    process.signal(children[#children], "KILL")
+    poll.wait(function() return process.gone(children[#children]) end, "its end")
+    for _ = 1, 20 do
+      assert.equal("hello", http.get(s.address, "/").body)
+    end
+    process.write_file(dir .. "/go", "")
+    poll.wait(function()
+      http.get(s.address, "/")
+      return (process.read_file(dir .. "/stderr") or ""):find("lines of the error log are lost")
+    end, "the count")
+    s.process:kill("TERM")
+    assert.equal("exit status 0", s.process:wait(10))
+  end)
+
+  it("is no reason to change what others have opened", function()
+    local dir = process.tempdir("pipes")
+    -- The shell's own description of the pipe must not become non-blocking.
+    local s = server.start({ route = HELLO, wait = false, launcher = { "sh", "-c", [[
+      dir=$1; shift; mkfifo $dir/err; exec 4<>$dir/err
+      "$@" 2>&4 & pid=$!
+      trap 'kill $pid; wait $pid; exit 0' TERM
+      while ! grep -q serving $dir/seen 2>/dev/null; do
+        timeout 0.2 cat <&4 >>$dir/seen; done
+      grep flags: /proc/$$/fdinfo/4 >$dir/flags.new; mv $dir/flags.new $dir/flags
+      wait $pid]], "sh", dir } })
+    local flags = poll.wait(function() return process.read_file(dir .. "/flags") end, "the flags")
+    s.process:kill("TERM")
+    s.process:wait(10)
+    assert.equal(0, bit.band(tonumber(flags:match("(%d+)"), 8), tonumber("4000", 8)), flags)
+  end)
+end)
+
+describe("lines of the access log", function()
+  it("that a killed worker had not written are written by the master", function()
+    local s = server.start({ route = HELLO })
+    finally(function() s:stop() end)
+    local pid = s:workers()[1]
+    local client = http.open(s.address)
+    for i = 1, 5 do
+      assert.equal("hello", client:request({ path = "/line" .. i }).body)
+    end
+    process.signal(pid, "KILL")
+    client:close()
+    poll.wait(function() return process.gone(pid) end, "its end")
+    s:wait_log("another one takes its place")
+    s:wait_access("/line5")
+    for i = 1, 5 do
+      assert.truthy(s:access():find("GET /line" .. i .. " HTTP", 1, true), s:access())
+    end
+  end)
+end)
