@@ -18,13 +18,28 @@ struct loop_block {
 static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct loop *loop = prepare->data;
-    (void)ev;
+    struct deferred end = {
+        .run = NULL}; /* behind what is there now: who defers again has a turn later */
     (void)events;
-    while (loop->deferred != NULL) {
+    if (loop->deferred != NULL)
+        loop_defer(loop, &end);
+    while (loop->deferred != &end && loop->deferred != NULL) {
         struct deferred *d = loop->deferred;
         loop_undefer(loop, d);
         d->run(d);
     }
+    loop_undefer(loop, &end);
+    if (loop->deferred != NULL)
+        ev_idle_start(ev, &loop->more);
+    else
+        ev_idle_stop(ev, &loop->more);
+}
+
+static void more_cb(struct ev_loop *ev, ev_idle *idle, int events)
+{
+    (void)ev;
+    (void)idle;
+    (void)events;
 }
 
 static void progress_cb(struct ev_loop *ev, ev_io *io, int events)
@@ -52,6 +67,7 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
     ev_prepare_start(ev, &loop->before_sleep);
     ev_io_init(&loop->progress, progress_cb, -1, EV_READ);
     loop->progress.data = loop;
+    ev_idle_init(&loop->more, more_cb);
 }
 
 void loop_fini(struct loop *loop)
@@ -60,6 +76,7 @@ void loop_fini(struct loop *loop)
     ev_io_stop(loop->ev, &loop->progress);
     if (loop->progress.fd >= 0)
         close(loop->progress.fd);
+    ev_idle_stop(loop->ev, &loop->more);
     while (loop->free_blocks != NULL) {
         struct loop_block *next = loop->free_blocks->next;
         free(loop->free_blocks);

@@ -44,6 +44,7 @@ struct loop {
     struct deferred *deferred;
     struct deferred **deferred_end;
     ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
+    ev_idle more; /* runs while some is left for the next turn: the loop does not sleep then */
 };
 
 /* `ev` stays the caller's. */
@@ -59,7 +60,8 @@ struct str loop_date(struct loop *loop);
 /* An id that no other request of this machine's workers is likely to have. Not a secret. */
 uint64_t loop_id(struct loop *loop);
 
-/* Runs d->run once before the loop sleeps. Does nothing when it waits already. */
+/* Runs d->run once before the loop sleeps, or, where it is called by deferred work, a turn later.
+ * Does nothing when it waits already. */
 void loop_defer(struct loop *loop, struct deferred *d);
 /* Takes it back: before its memory goes, or when the work has been done. */
 void loop_undefer(struct loop *loop, struct deferred *d);
