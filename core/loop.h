@@ -44,7 +44,7 @@ struct loop {
     struct deferred *deferred;
     struct deferred **deferred_end;
     ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
-    ev_idle more; /* runs while some is left for the next turn: the loop does not sleep then */
+    ev_idle more;   /* runs while some is left for the next turn: the loop does not sleep then */
 };
 
 /* `ev` stays the caller's. */

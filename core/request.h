@@ -146,6 +146,13 @@ struct attempt {
 
 struct generation;
 
+/* Which rules of the route have decided, inner ones first: numbers of lua/moongate/trace.lua. Those
+ * before `from` are of a hook whose decision may still hold. What is too much is not remembered. */
+struct request_rules {
+    uint32_t numbers[8];
+    unsigned from, count;
+};
+
 struct request {
     struct arena arena;
 
@@ -177,6 +184,7 @@ struct request {
     struct spool body;
 
     struct decision decision;
+    struct request_rules rules;
     struct response response;
 
     /* For the log. */

@@ -57,6 +57,7 @@ struct script_call {
     struct script *script;
     struct request *req;
     bool replaced;
+    unsigned rules_from; /* where those of the decision begin that holds still */
 };
 
 /* A server as policies see it. */
@@ -163,8 +164,8 @@ void script_supervise_alone(int out, const char *prefix);
 void script_limit(double seconds);
 
 bool script_has(const struct script *s, enum script_hook hook);
-/* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Runs on_request
- * again, so only for messages about something that has failed. Text in the request's arena. */
+/* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'". Text in the
+ * request's arena, or the script's. */
 const char *script_rule(struct script *s, struct request *req);
 
 /* Why the last hook failed: "on_start (route.lua:3): ...". Valid until the next one fails. */

@@ -238,23 +238,27 @@ static void push_list(struct script *s, lua_State *L, const struct script_server
     lua_settop(L, servers - 1);
 }
 
-/* The place in the list of the server at 1 of co's stack; -1: it is none of them. */
-static int find_choice(const struct script *s, lua_State *co, const struct script_server *list,
-                       unsigned count)
-{
-    const void *object = lua_topointer(co, 1);
-    for (unsigned i = 0; object != NULL && i < count; i++)
-        if (s->seen[list[i].place].object == object)
-            return (int)i;
-    return -1;
-}
-
 struct asking {
+    struct request *req;
+    struct script_call *call;
     const struct script_server *list;
     unsigned count;
     int function;
-    const char *what;
+    struct script_cause cause;
+    int choice; /* a place in the list; -1: it has not chosen */
+    struct str *cookie;
+    enum script_result result;
 };
+
+/* The place in the list of the server at idx; -1: it is none of them. */
+static int find_choice(const struct script *s, int idx, const struct asking *a)
+{
+    const void *object = lua_topointer(s->L, idx);
+    for (unsigned i = 0; object != NULL && i < a->count; i++)
+        if (s->seen[a->list[i].place].object == object)
+            return (int)i;
+    return -1;
+}
 
 /* "route.lua:12", where the function begins. Text in the request's arena. */
 static const char *source_of(struct script *s, const struct request *req, int function)
@@ -267,59 +271,58 @@ static const char *source_of(struct script *s, const struct request *req, int fu
         .p;
 }
 
-static enum script_result misuse(struct script *s, lua_State *co, const struct request *req,
-                                 const struct asking *asking, int idx, const char *expected)
+static enum script_result misuse(struct script *s, const struct asking *a, int idx,
+                                 const char *expected)
 {
-    script_log_misuse(asking->what, source_of(s, req, asking->function), req,
-                      lua_pushfstring(co, "%s, got %s", expected, script_describe(co, idx)));
+    script_log_misuse(a->cause.what, source_of(s, a->req, a->function), a->req,
+                      lua_pushfstring(s->L, "%s, got %s", expected, script_describe(s->L, idx)));
     return SCRIPT_FAILED;
 }
 
-/* Asks one function. *choice: a place, or -1 where it returned nil. */
-static enum script_result ask(struct script *s, struct request *req, struct script_call *call,
-                              const struct asking *asking, int *choice, struct str *cookie)
+static void ask_body(struct script *s, void *ctx)
 {
-    lua_State *co = script_enter(s, asking->function);
-    script_push_box(s, co, req, call);
-    push_list(s, co, asking->list, asking->count);
-    lua_pushinteger(co, (lua_Integer)req->attempts + 1);
-    enum script_result result = script_run(s, co, 3, asking->what, "choosing a server", req);
-    *choice = -1;
-    if (result != SCRIPT_DONE)
-        return result;
-    *choice = find_choice(s, co, asking->list, asking->count);
-    lua_settop(co, 2);
-    if (*choice < 0 && !lua_isnil(co, 1))
-        result =
-            misuse(s, co, req, asking, 1, "expected one of the servers that it was given, or nil");
-    else if (lua_type(co, 2) == LUA_TSTRING && str_is_field_value(script_str(co, 2)))
-        *cookie = arena_copy(&req->arena, script_str(co, 2));
-    else if (!lua_isnil(co, 2))
-        result = misuse(s, co, req, asking, 2,
-                        "expected the text of a Set-Cookie header as second result, or nil");
-    script_leave(co);
-    return result;
+    struct asking *a = ctx;
+    lua_State *L = s->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->function);
+    script_push_box(s, a->req, a->call);
+    push_list(s, L, a->list, a->count);
+    lua_pushinteger(L, (lua_Integer)a->req->attempts + 1);
+    a->result = script_run(s, 3, 2, &a->cause);
+    if (a->result != SCRIPT_DONE)
+        return;
+    int server = lua_gettop(L) - 1, cookie = server + 1;
+    a->choice = find_choice(s, server, a);
+    if (a->choice < 0 && !lua_isnil(L, server))
+        a->result = misuse(s, a, server, "expected one of the servers that it was given, or nil");
+    else if (lua_type(L, cookie) == LUA_TSTRING && str_is_field_value(script_str(L, cookie)))
+        *a->cookie = arena_copy(&a->req->arena, script_str(L, cookie));
+    else if (!lua_isnil(L, cookie))
+        a->result = misuse(s, a, cookie,
+                           "expected the text of a Set-Cookie header as second result, or nil");
+}
+
+/* Asks one function. */
+static enum script_result ask(struct script *s, struct asking *a, int function, const char *what)
+{
+    a->function = function;
+    a->cause = (struct script_cause){what, "choosing a server", a->req, false};
+    return script_guard(s, &a->cause, ask_body, a) ? a->result : SCRIPT_FAILED;
 }
 
 enum script_result script_balance(struct script *s, struct request *req, struct script_call *call,
                                   const struct script_server *list, unsigned count,
                                   unsigned *chosen, struct str *cookie)
 {
-    struct asking asking = {.list = list, .count = count};
+    struct asking asking = {
+        .req = req, .call = call, .list = list, .count = count, .choice = -1, .cookie = cookie};
     enum script_result result = SCRIPT_DONE;
-    int choice = -1;
+    int policy = s->picks[req->decision.backend];
     *cookie = STR("");
-    if (s->hooks[HOOK_BALANCE] != LUA_NOREF) {
-        asking.function = s->hooks[HOOK_BALANCE];
-        asking.what = script_hook_names[HOOK_BALANCE];
-        result = ask(s, req, call, &asking, &choice, cookie);
-    }
-    if (result == SCRIPT_DONE && choice < 0 && s->picks[req->decision.backend] != LUA_NOREF) {
-        asking.function = s->picks[req->decision.backend];
-        asking.what = "balance";
-        result = ask(s, req, call, &asking, &choice, cookie);
-    }
+    if (script_has(s, HOOK_BALANCE))
+        result = ask(s, &asking, s->hooks[HOOK_BALANCE], script_hook_names[HOOK_BALANCE]);
+    if (result == SCRIPT_DONE && asking.choice < 0 && policy != LUA_NOREF)
+        result = ask(s, &asking, policy, "balance");
     script_release_box(s, call);
-    *chosen = choice > 0 ? (unsigned)choice : 0;
+    *chosen = asking.choice > 0 ? (unsigned)asking.choice : 0;
     return result;
 }

@@ -10,17 +10,16 @@
 
 #include <time.h>
 
-#define WORLD      "moongate.world" /* in the registry: light userdata */
 #define ANSWER_MAX (64u << 20)
 
 static const struct script_world *world_of(lua_State *L)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, WORLD);
-    const struct script_world *world = lua_touserdata(L, -1);
+    lua_getfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
+    const struct script *s = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (world == NULL)
+    if (s == NULL || s->world.ctx == NULL)
         luaL_error(L, "there is no running server in this process");
-    return world;
+    return &s->world;
 }
 
 static void set_number(lua_State *L, const char *key, double value)
@@ -299,26 +298,35 @@ static void push_controls(lua_State *L)
 void script_set_world(struct script *s, const struct script_world *world)
 {
     s->world = *world;
-    lua_pushlightuserdata(s->L, &s->world);
-    lua_setfield(s->L, LUA_REGISTRYINDEX, WORLD);
+}
+
+struct answering {
+    struct request *req;
+    struct script_call *call;
+    struct script_cause cause;
+    enum script_result result;
+};
+
+static void control_body(struct script *s, void *ctx)
+{
+    struct answering *a = ctx;
+    if (script_library_function(s->L, "moongate.control", "handle") != 0)
+        lua_error(s->L);
+    script_push_box(s, a->req, a->call);
+    push_controls(s->L);
+    a->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &a->cause);
+    if (a->result == SCRIPT_DONE)
+        a->result = script_take_decision(s, HOOK_REQUEST, a->req);
 }
 
 enum script_result script_control(struct script *s, struct request *req, struct script_call *call)
 {
-    lua_State *L = s->L;
-    if (script_library_function(L, "moongate.control", "handle") != 0) {
-        script_log_misuse("control", "the library", req, lua_tostring(L, -1));
-        lua_pop(L, 1);
-        return SCRIPT_FAILED;
-    }
-    int function = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_State *co = script_enter(s, function);
-    luaL_unref(L, LUA_REGISTRYINDEX, function);
-    script_push_box(s, co, req, call);
-    push_controls(co);
-    enum script_result result = script_run(s, co, 2, "control", "the library", req);
-    if (result == SCRIPT_DONE)
-        result = script_take_decision(s, co, HOOK_REQUEST, req);
+    struct answering a = {
+        .req = req,
+        .call = call,
+        .cause = {.what = "control", .source = "the library", .req = req},
+    };
+    bool passed = script_guard(s, &a.cause, control_body, &a);
     script_release_box(s, call);
-    return result;
+    return passed ? a.result : SCRIPT_FAILED;
 }

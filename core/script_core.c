@@ -830,6 +830,8 @@ int script_core_open(lua_State *L)
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);
     lua_setfield(L, -2, "version");
+    script_nesting_open(L);
+    script_rules_open(L);
     script_timer_open(L);
     script_fastcgi_open(L);
     script_tcp_open(L);

@@ -695,6 +695,10 @@ const char *script_decision(lua_State *L, int d, int a, int b, struct request *r
     if (!lua_isnoneornil(L, d)) { /* nil is DECISION_NONE: 404 */
         if (!lua_istable(L, d))
             return "expected a table or nil";
+        if (luaL_getmetafield(L, d, "__index")) { /* decision.lua has seen other keys */
+            lua_pop(L, 1);
+            return "its metatable has __index";
+        }
         read_keys(&r, d);
         if (r.err == NULL)
             finish(&r, a, b);

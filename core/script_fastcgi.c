@@ -11,6 +11,7 @@ struct waiting {
     struct script_wait wait;
     struct script *script;
     struct subrequest *request;
+    const struct script_answer *answer; /* while it is told */
 };
 
 static void forget(struct waiting *w)
@@ -45,7 +46,7 @@ static void push_headers(lua_State *L, const struct headers *headers)
     }
 }
 
-static void push_answer(lua_State *L, const struct script_answer *answer)
+static void push_table(lua_State *L, const struct script_answer *answer)
 {
     lua_createtable(L, 0, 5);
     lua_pushinteger(L, answer->response->status);
@@ -60,22 +61,26 @@ static void push_answer(lua_State *L, const struct script_answer *answer)
     lua_setfield(L, -2, "stderr");
 }
 
+static int push_answer(lua_State *L, void *ctx)
+{
+    struct waiting *w = ctx;
+    int count = 1;
+    if (w->answer->error != NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, w->answer->error);
+        count = 2;
+    } else {
+        push_table(L, w->answer);
+    }
+    forget(w);
+    return count;
+}
+
 static void done(void *ctx, const struct script_answer *answer)
 {
     struct waiting *w = ctx;
-    lua_State *co = script_wait_stack(&w->wait);
-    int count = 1;
-    if (answer->error != NULL) {
-        lua_pushnil(co);
-        lua_pushstring(co, answer->error);
-        count = 2;
-    } else {
-        push_answer(co, answer);
-    }
-    struct script_wait wait = w->wait;
-    wait.task->wait = &wait;
-    forget(w);
-    script_wake(&wait, count);
+    w->answer = answer;
+    script_wake(&w->wait, push_answer, w);
 }
 
 /* PHP-FPM's child would keep such settings for the requests of others. */
@@ -134,6 +139,7 @@ static int fastcgi(lua_State *L)
 {
     static struct arena arena; /* an error of the script must not leak what it had begun */
     struct script *s = script_of(L);
+    script_check_wait(L);
     struct params params = {0};
     const char *err = NULL;
     struct str backend = script_expect_text(L, 1, "fastcgi: expected the name of a backend");

@@ -31,15 +31,17 @@ static void keep_box(struct script *s, struct script_call *call)
     lua_rawseti(s->anchors, 1, call->place);
 }
 
-/* Pushes the request's box onto co, made at the first hook. It is held whatever the script does to
- * its variable, since `call` points to it. */
-void script_push_box(struct script *s, lua_State *co, struct request *req, struct script_call *call)
+/* Pushes the request's box, made at the first hook. It is held whatever the script does to its
+ * variable, since `call` points to it. */
+void script_push_box(struct script *s, struct request *req, struct script_call *call)
 {
+    lua_State *L = s->L;
     if (call->box == NULL) {
-        call->box = script_push_request(co, req);
+        struct script_box *box = script_push_request(L, req);
+        lua_pushvalue(L, -1);
+        lua_xmove(L, s->anchors, 1);
         call->place = 0;
-        lua_pushvalue(co, -1);
-        lua_xmove(co, s->anchors, 1);
+        call->box = box;
         if (s->keep_box)
             keep_box(s, call);
         return;
@@ -48,7 +50,7 @@ void script_push_box(struct script *s, lua_State *co, struct request *req, struc
         lua_rawgeti(s->anchors, 1, call->place);
     else
         lua_pushvalue(s->anchors, -1);
-    lua_xmove(s->anchors, co, 1);
+    lua_xmove(s->anchors, L, 1);
 }
 
 void script_end(struct script *s, struct script_call *call)
@@ -76,34 +78,52 @@ void script_release_box(struct script *s, struct script_call *call)
         script_end(s, call);
 }
 
-const char *script_rule(struct script *s, struct request *req)
+/* --- decisions --- */
+
+struct ruling {
+    struct request *req;
+    const char *text;
+};
+
+static void rule_body(struct script *s, void *ctx)
 {
-    lua_State *L = s->L;
-    int top = lua_gettop(L);
-    const char *rule = s->sources[HOOK_REQUEST];
-    if (script_library_function(L, "moongate.decision", "rule") == 0) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
-        lua_getfield(L, -1, "hooks_original");
-        lua_getfield(L, -1, "on_request");
-        lua_replace(L, -3);
-        lua_pop(L, 1);
-        struct script_box *box = script_push_request(L, req);
-        lua_pushvalue(L, -1); /* keeps the box while the call goes on */
-        lua_insert(L, top + 1);
-        bool outer = script_begin_run(L, "on_request", "again, for a message");
-        int status = lua_pcall(L, 2, 1, 0);
-        if (outer)
-            script_end_run();
-        if (status == 0 && lua_isstring(L, -1))
-            rule = arena_copy(&req->arena, script_str(L, -1)).p;
-        box->req = NULL;
-    }
-    lua_settop(L, top);
-    return rule;
+    struct ruling *r = ctx;
+    const struct request_rules *rules = &r->req->rules;
+    if (script_library_function(s->L, "moongate.trace", "words") != 0)
+        lua_error(s->L);
+    for (unsigned i = rules->from; i < rules->count; i++)
+        lua_pushnumber(s->L, rules->numbers[i]);
+    lua_call(s->L, (int)(rules->count - rules->from), 1);
+    if (lua_type(s->L, -1) == LUA_TSTRING)
+        r->text = arena_copy(&r->req->arena, script_str(s->L, -1)).p;
 }
 
-/* A decision that can't be used: the library says why, in one sentence. */
-static void log_problem(struct script *s, lua_State *co, enum script_hook hook, struct request *req,
+const char *script_rule(struct script *s, struct request *req)
+{
+    struct ruling ruling = {.req = req, .text = s->sources[HOOK_REQUEST]};
+    const struct script_cause cause = script_hook_cause(s, HOOK_REQUEST, req);
+    if (req->rules.count > req->rules.from)
+        script_guard(s, &cause, rule_body, &ruling);
+    return ruling.text;
+}
+
+/* A hook is asked that may decide anew. */
+static void begin_rules(struct script_call *call, struct request *req)
+{
+    call->rules_from = req->rules.from;
+    req->rules.from = req->rules.count;
+}
+
+static void end_rules(const struct script_call *call, struct request *req, bool decided)
+{
+    if (decided)
+        return;
+    req->rules.count = req->rules.from;
+    req->rules.from = call->rules_from;
+}
+
+/* A decision that can't be used, at idx: the library says why, in one sentence. */
+static void log_problem(struct script *s, int idx, enum script_hook hook, struct request *req,
                         const char *reason)
 {
     const char *text = reason;
@@ -111,8 +131,7 @@ static void log_problem(struct script *s, lua_State *co, enum script_hook hook, 
     int top = lua_gettop(L);
     const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->sources[hook];
     if (script_library_function(L, "moongate.decision", "problem") == 0) {
-        lua_pushvalue(co, 1);
-        lua_xmove(co, L, 1);
+        lua_pushvalue(L, idx);
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
             text = lua_tostring(L, -1);
     }
@@ -123,95 +142,152 @@ static void log_problem(struct script *s, lua_State *co, enum script_hook hook, 
     lua_settop(L, top);
 }
 
-enum script_result script_take_decision(struct script *s, lua_State *co, enum script_hook hook,
+enum script_result script_take_decision(struct script *s, enum script_hook hook,
                                         struct request *req)
 {
-    lua_settop(co, 4);
-    const char *reason = script_decision(co, 1, 2, 3, req, &s->settings);
+    int first = lua_gettop(s->L) - SCRIPT_DECISION_RESULTS + 1;
+    const char *reason = script_decision(s->L, first, first + 1, first + 2, req, &s->settings);
     if (reason != NULL)
-        log_problem(s, co, hook, req, reason);
-    script_leave(co);
+        log_problem(s, first, hook, req, reason);
+    lua_settop(s->L, first - 1);
     return reason == NULL ? SCRIPT_DONE : SCRIPT_FAILED;
 }
 
-static void request_done(void *ctx, enum script_result result, lua_State *co)
+/* --- a call of a hook --- */
+
+/* What the bodies of the hooks need. */
+struct calling {
+    struct request *req;
+    struct script_call *call;
+    struct script_cause cause;
+    enum script_result result;
+    union {
+        struct params *params;
+        bool replaced;
+        struct str *line;
+        const struct script_error *error;
+        struct script_messages *messages;
+    };
+    int function; /* of line_of */
+};
+
+static struct calling calling(struct script *s, enum script_hook hook, struct request *req,
+                              struct script_call *call)
 {
-    struct script_call *call = ctx;
-    struct script *s = call->script;
-    call->task = NULL;
-    if (result == SCRIPT_DONE)
-        result = script_take_decision(s, co, HOOK_REQUEST, call->req);
-    script_release_box(s, call);
-    call->resumed(call->ctx, result);
+    return (struct calling){.req = req, .call = call, .cause = script_hook_cause(s, hook, req)};
+}
+
+static enum script_result guard(struct script *s, struct calling *c,
+                                void (*body)(struct script *s, void *ctx))
+{
+    return script_guard(s, &c->cause, body, c) ? c->result : SCRIPT_FAILED;
+}
+
+/* Pushes the hook and the request. */
+static void push_call(struct script *s, enum script_hook hook, const struct calling *c)
+{
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks[hook]);
+    script_push_box(s, c->req, c->call);
 }
 
 /* Runs a hook that may wait. */
-static enum script_result run_hook(struct script *s, lua_State *co, int nargs,
-                                   enum script_hook hook, struct request *req,
-                                   struct script_call *call,
-                                   void (*done)(void *, enum script_result, lua_State *))
+static enum script_result run_hook(struct script *s, int nargs, const struct calling *c,
+                                   enum script_result (*take)(struct script *s, void *ctx),
+                                   void (*done)(void *ctx, enum script_result result))
 {
-    const struct script_run run = {.what = script_hook_names[hook],
-                                   .source = s->sources[hook],
-                                   .req = req,
+    const struct script_run run = {.cause = c->cause,
+                                   .results = SCRIPT_DECISION_RESULTS,
+                                   .take = take,
                                    .done = done,
-                                   .ctx = call};
-    call->script = s;
-    call->req = req;
-    return script_run_waiting(s, co, nargs, &run, &call->task);
+                                   .ctx = c->call};
+    c->call->script = s;
+    c->call->req = c->req;
+    return script_run_waiting(s, nargs, &run, &c->call->task);
+}
+
+/* --- on_request --- */
+
+static enum script_result take_request(struct script *s, void *ctx)
+{
+    struct script_call *call = ctx;
+    return script_take_decision(s, HOOK_REQUEST, call->req);
+}
+
+static void request_done(void *ctx, enum script_result result)
+{
+    struct script_call *call = ctx;
+    call->task = NULL;
+    script_release_box(call->script, call);
+    call->resumed(call->ctx, result);
+}
+
+static void request_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    c->req->rules.from = c->req->rules.count = 0;
+    push_call(s, HOOK_REQUEST, c);
+    c->result = run_hook(s, 1, c, take_request, request_done);
+    if (c->result == SCRIPT_WAITING && c->call->place == 0)
+        keep_box(s, c->call);
 }
 
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
 {
-    lua_State *co = script_enter(s, s->hooks[HOOK_REQUEST]);
-    script_push_box(s, co, req, call);
-    enum script_result result = run_hook(s, co, 1, HOOK_REQUEST, req, call, request_done);
-    if (result == SCRIPT_WAITING) {
-        if (call->place == 0)
-            keep_box(s, call);
-        return result;
-    }
-    if (result == SCRIPT_DONE)
-        result = script_take_decision(s, co, HOOK_REQUEST, req);
-    script_release_box(s, call);
+    struct calling c = calling(s, HOOK_REQUEST, req, call);
+    enum script_result result = guard(s, &c, request_body);
+    if (result != SCRIPT_WAITING)
+        script_release_box(s, call);
     return result;
+}
+
+/* --- on_params, on_response --- */
+
+static void params_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    push_call(s, HOOK_PARAMS, c);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->params_ref);
+    script_open_view(s->params, c->req, c->params);
+    c->result = script_run(s, 2, 0, &c->cause);
 }
 
 enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
                                  struct params *params)
 {
-    lua_State *co = script_enter(s, s->hooks[HOOK_PARAMS]);
-    script_push_box(s, co, req, call);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, s->params_ref);
-    script_open_view(s->params, req, params);
-    enum script_result result =
-        script_run(s, co, 2, script_hook_names[HOOK_PARAMS], s->sources[HOOK_PARAMS], req);
+    struct calling c = calling(s, HOOK_PARAMS, req, call);
+    c.params = params;
+    enum script_result result = guard(s, &c, params_body);
     script_close_view(s->params);
-    if (result == SCRIPT_DONE)
-        script_leave(co);
     return result;
+}
+
+static void response_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    begin_rules(c->call, c->req);
+    push_call(s, HOOK_RESPONSE, c);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->response_ref);
+    script_open_view(s->response, c->req, NULL);
+    c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
+    script_close_view(s->response);
+    c->replaced = c->result == SCRIPT_DONE && !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
+    end_rules(c->call, c->req, c->replaced);
+    if (!c->replaced)
+        return;
+    c->result = script_take_decision(s, HOOK_RESPONSE, c->req);
 }
 
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
                                    bool *replaced)
 {
-    *replaced = false;
-    lua_State *co = script_enter(s, s->hooks[HOOK_RESPONSE]);
-    script_push_box(s, co, req, call);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, s->response_ref);
-    script_open_view(s->response, req, NULL);
-    enum script_result result =
-        script_run(s, co, 2, script_hook_names[HOOK_RESPONSE], s->sources[HOOK_RESPONSE], req);
+    struct calling c = calling(s, HOOK_RESPONSE, req, call);
+    enum script_result result = guard(s, &c, response_body);
     script_close_view(s->response);
-    if (result != SCRIPT_DONE)
-        return result;
-    if (lua_isnoneornil(co, 1)) {
-        script_leave(co);
-        return SCRIPT_DONE;
-    }
-    *replaced = true;
-    return script_take_decision(s, co, HOOK_RESPONSE, req);
+    *replaced = c.replaced;
+    return result;
 }
+
+/* --- on_log --- */
 
 /* What a script wants to have logged, as one line: a client's bytes may be in it. */
 static struct str one_line(struct arena *a, struct str text)
@@ -231,44 +307,53 @@ static struct str one_line(struct arena *a, struct str text)
     return (struct str){line, used};
 }
 
+static void line_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    lua_State *L = s->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, c->function);
+    script_push_box(s, c->req, c->call);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->log_ref);
+    script_show_log(s->log, c->req);
+    c->result = script_run(s, 2, 1, &c->cause);
+    if (c->result != SCRIPT_DONE)
+        return;
+    if (lua_type(L, -1) == LUA_TSTRING)
+        *c->line = one_line(&c->req->arena, script_str(L, -1));
+    else if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
+        *c->line = STR("");
+    else if (!lua_isnil(L, -1))
+        script_log_misuse(c->cause.what, c->cause.source, c->req,
+                          lua_pushfstring(L, "expected a line, false or nil as its result, got %s",
+                                          script_describe(L, -1)));
+}
+
 /* Calls a function of (req, log) that may return a line. */
-static enum script_result line_of(struct script *s, int function, const char *what,
-                                  const char *source, struct request *req, struct script_call *call,
+static enum script_result line_of(struct script *s, int function, struct calling *c,
                                   struct str *line)
 {
     *line = STR_NONE;
-    lua_State *co = script_enter(s, function);
-    script_push_box(s, co, req, call);
-    lua_rawgeti(co, LUA_REGISTRYINDEX, s->log_ref);
-    script_show_log(s->log, req);
-    enum script_result result = script_run(s, co, 2, what, source, req);
+    c->line = line;
+    c->function = function;
+    enum script_result result = guard(s, c, line_body);
     script_show_log(s->log, NULL);
-    if (result != SCRIPT_DONE)
-        return result;
-    lua_settop(co, 1);
-    if (lua_type(co, 1) == LUA_TSTRING)
-        *line = one_line(&req->arena, script_str(co, 1));
-    else if (lua_isboolean(co, 1) && !lua_toboolean(co, 1))
-        *line = STR("");
-    else if (!lua_isnil(co, 1))
-        script_log_misuse(what, source, req,
-                          lua_pushfstring(co, "expected a line, false or nil as its result, got %s",
-                                          script_describe(co, 1)));
-    script_leave(co);
-    return SCRIPT_DONE;
+    return result;
 }
 
 enum script_result script_log(struct script *s, struct request *req, struct script_call *call,
                               struct str *line)
 {
-    return line_of(s, s->hooks[HOOK_LOG], script_hook_names[HOOK_LOG], s->sources[HOOK_LOG], req,
-                   call, line);
+    struct calling c = calling(s, HOOK_LOG, req, call);
+    return line_of(s, s->hooks[HOOK_LOG], &c, line);
 }
 
 enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
                                  struct str *line)
 {
-    return line_of(s, s->format, "log.format", "a function", req, call, line);
+    struct calling c = {.req = req,
+                        .call = call,
+                        .cause = {.what = "log.format", .source = "a function", .req = req}};
+    return line_of(s, s->format, &c, line);
 }
 
 /* --- failures, and what applications write --- */
@@ -295,54 +380,61 @@ static void push_error(lua_State *L, const struct request *req, const struct scr
     }
 }
 
-/* What is on the top of co is also told of the answer that shall be replaced, or not. */
-static void push_answer(struct script *s, lua_State *co, bool has_body)
+/* What is on the top is also told of the answer that shall be replaced, or not. */
+static void push_answer(struct script *s, bool has_body)
 {
-    lua_pushboolean(co, has_body);
-    lua_setfield(co, -2, "has_body");
-    lua_rawgeti(co, LUA_REGISTRYINDEX, s->response_ref);
-    lua_getfield(co, -1, "headers");
-    lua_setfield(co, -3, "headers");
-    lua_pop(co, 1);
+    lua_State *L = s->L;
+    lua_pushboolean(L, has_body);
+    lua_setfield(L, -2, "has_body");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->response_ref);
+    lua_getfield(L, -1, "headers");
+    lua_setfield(L, -3, "headers");
+    lua_pop(L, 1);
 }
 
 /* nil leaves the error as it is. */
-static enum script_result take_error(struct script *s, lua_State *co, struct request *req,
-                                     struct script_call *call)
+static enum script_result take_error(struct script *s, void *ctx)
 {
-    call->replaced = !lua_isnoneornil(co, 1);
-    if (call->replaced)
-        return script_take_decision(s, co, HOOK_ERROR, req);
-    script_leave(co);
-    return SCRIPT_DONE;
+    struct script_call *call = ctx;
+    call->replaced = !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
+    end_rules(call, call->req, call->replaced);
+    return call->replaced ? script_take_decision(s, HOOK_ERROR, call->req) : SCRIPT_DONE;
 }
 
-static void error_done(void *ctx, enum script_result result, lua_State *co)
+static void error_done(void *ctx, enum script_result result)
 {
     struct script_call *call = ctx;
     call->task = NULL;
-    if (result == SCRIPT_DONE)
-        result = take_error(call->script, co, call->req, call);
     call->resumed(call->ctx, result);
+}
+
+static void error_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    begin_rules(c->call, c->req);
+    push_call(s, HOOK_ERROR, c);
+    push_error(s->L, c->req, c->error);
+    if (c->error->may_wait) {
+        c->result = run_hook(s, 2, c, take_error, error_done);
+        return;
+    }
+    c->call->req = c->req;
+    script_open_view(s->response, c->req, NULL);
+    push_answer(s, c->error->has_body);
+    c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
+    if (c->result == SCRIPT_DONE)
+        c->result = take_error(s, c->call);
 }
 
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
                                 const struct script_error *error)
 {
-    lua_State *co = script_enter(s, s->hooks[HOOK_ERROR]);
-    script_push_box(s, co, req, call);
-    push_error(co, req, error);
+    struct calling c = calling(s, HOOK_ERROR, req, call);
+    c.error = error;
     call->replaced = false;
-    enum script_result result;
-    if (error->may_wait) {
-        result = run_hook(s, co, 2, HOOK_ERROR, req, call, error_done);
-    } else {
-        script_open_view(s->response, req, NULL);
-        push_answer(s, co, error->has_body);
-        result = script_run(s, co, 2, script_hook_names[HOOK_ERROR], s->sources[HOOK_ERROR], req);
-        script_close_view(s->response);
-    }
-    return result == SCRIPT_DONE ? take_error(s, co, req, call) : result;
+    enum script_result result = guard(s, &c, error_body);
+    script_close_view(s->response);
+    return result;
 }
 
 static void push_text(lua_State *L, struct str s)
@@ -353,57 +445,63 @@ static void push_text(lua_State *L, struct str s)
         lua_pushnil(L);
 }
 
-/* Each element of the list on co's top, then the number of messages below it. */
-static void hand_lines(lua_State *co, struct script_messages *messages)
+/* The results of messages.handle on the top: a list of lines, and how many messages they are. */
+static void hand_lines(lua_State *L, struct script_messages *messages)
 {
-    size_t n = lua_istable(co, 1) ? lua_objlen(co, 1) : 0;
+    int list = lua_gettop(L) - 1;
+    size_t n = lua_istable(L, list) ? lua_objlen(L, list) : 0;
     for (size_t i = 0; i < n; i++) {
-        lua_rawgeti(co, 1, (int)i + 1);
-        if (lua_type(co, -1) == LUA_TSTRING)
-            messages->line(messages->ctx, script_str(co, -1));
-        lua_pop(co, 1);
+        lua_rawgeti(L, list, (int)i + 1);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            messages->line(messages->ctx, script_str(L, -1));
+        lua_pop(L, 1);
     }
-    messages->count = (unsigned)(lua_isnumber(co, 2) ? lua_tointeger(co, 2) : (lua_Integer)n);
+    bool counted = lua_isnumber(L, list + 1);
+    messages->count = (unsigned)(counted ? lua_tointeger(L, list + 1) : (lua_Integer)n);
 }
 
 /* messages.handle(text, docroot, root, hook, req) -> lines, count */
+static void stderr_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    lua_State *L = s->L;
+    if (script_library_function(L, "moongate.messages", "handle") != 0)
+        lua_error(L);
+    script_push_str(L, c->messages->text);
+    push_text(L, c->messages->docroot);
+    push_text(L, c->messages->root);
+    if (script_has(s, HOOK_STDERR)) {
+        push_call(s, HOOK_STDERR, c);
+    } else {
+        lua_pushnil(L);
+        lua_pushnil(L);
+    }
+    c->result = script_run(s, 5, 2, &c->cause);
+    if (c->result == SCRIPT_DONE)
+        hand_lines(L, c->messages);
+}
+
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages)
 {
-    lua_State *L = s->L;
-    bool hooked = s->hooks[HOOK_STDERR] != LUA_NOREF;
-    if (script_library_function(L, "moongate.messages", "handle") != 0) {
-        log_error("moongate.messages: %s", lua_tostring(L, -1));
-        lua_pop(L, 1);
-        return SCRIPT_FAILED;
-    }
-    int function = luaL_ref(L, LUA_REGISTRYINDEX);
-    lua_State *co = script_enter(s, function);
-    luaL_unref(L, LUA_REGISTRYINDEX, function);
-    script_push_str(co, messages->text);
-    push_text(co, messages->docroot);
-    push_text(co, messages->root);
-    if (hooked) {
-        lua_rawgeti(co, LUA_REGISTRYINDEX, s->hooks[HOOK_STDERR]);
-        script_push_box(s, co, req, call);
-    } else {
-        lua_pushnil(co);
-        lua_pushnil(co);
-    }
-    enum script_result result = script_run(s, co, 5, script_hook_names[HOOK_STDERR],
-                                           hooked ? s->sources[HOOK_STDERR] : "the library", req);
-    if (result != SCRIPT_DONE)
-        return result;
-    hand_lines(co, messages);
-    script_leave(co);
-    return SCRIPT_DONE;
+    struct calling c = calling(s, HOOK_STDERR, req, call);
+    if (!script_has(s, HOOK_STDERR))
+        c.cause.source = "the library";
+    c.messages = messages;
+    return guard(s, &c, stderr_body);
+}
+
+static void forget_body(struct script *s, void *ctx)
+{
+    const struct script_call *call = ctx;
+    lua_rawgeti(s->anchors, 1, call->place);
+    lua_xmove(s->anchors, s->L, 1);
+    script_forget_args(s->L);
 }
 
 void script_redirected(struct script *s, struct script_call *call)
 {
-    if (call->box == NULL || call->place == 0)
-        return;
-    lua_rawgeti(s->anchors, 1, call->place);
-    script_forget_args(s->anchors);
-    lua_pop(s->anchors, 1);
+    const struct script_cause cause = script_hook_cause(s, HOOK_REQUEST, NULL);
+    if (call->box != NULL && call->place > 0)
+        script_guard(s, &cause, forget_body, call);
 }

@@ -21,6 +21,9 @@ struct script {
     int format;                      /* log.format, when it is a function */
     int *picks;                      /* the policy of each backend */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
+    int door, report;                /* functions: what script_guard calls, what logs its errors */
+    struct script_body *body;        /* what the door is to run */
+    struct script_failure *failing;  /* what is to be reported */
     lua_State *idle;                 /* a coroutine that waits for the next hook */
     int idle_ref;
     bool keep_box; /* a later hook wants the same req */
@@ -44,6 +47,8 @@ struct script {
     struct spawner *spawner;
     struct script_net *net; /* NULL before its first socket */
     unsigned timer_count, spawned;
+    unsigned turn;           /* of the loop, in which what was spawned has run for */
+    double turn_used;        /* seconds */
     bool retired;            /* another generation serves: no timer goes off */
     bool stopping;           /* on_stop is called: nothing can be begun any more */
     void (*hold)(void *ctx); /* the generation lives on while a task does */
@@ -72,28 +77,40 @@ extern const char *const script_hook_names[HOOK_COUNT];
 /* Pushes the library's function; an error is one of the installation. Returns 0, or pcall's status
  * with the message pushed. */
 int script_library_function(lua_State *L, const char *module, const char *name);
-/* A coroutine with the function pushed. */
-lua_State *script_enter(struct script *s, int function);
-/* Runs what script_enter pushed with nargs arguments behind it. On SCRIPT_DONE the results are on
- * co's stack: take them, then call script_leave. A failure is logged. */
-enum script_result script_run(struct script *s, lua_State *co, int nargs, const char *what,
-                              const char *source, const struct request *req);
-void script_leave(lua_State *co);
-/* The coroutine with a function and its arguments, taken from L's top. */
-lua_State *script_enter_value(struct script *s, lua_State *L, int nargs);
-/* After a run that ended with that status: logs it. */
-void script_log_failure(struct script *s, lua_State *co, int status, const char *what,
-                        const char *source, const struct request *req);
+/* What is run, and for whom: for messages. The texts live as long as the script. */
+struct script_cause {
+    const char *what, *source; /* "on_request", "route.lua:12" */
+    const struct request *req; /* NULL: none */
+    bool untimed;              /* script_timeout does not hold */
+};
+
+/*
+ * The door. Runs body(s, ctx) so that an error that any call of Lua's C interface raises in it
+ * comes back here: a finalizer of the script (__gc) may run whenever Lua allocates, and memory may
+ * end. It is logged with the cause, and false returned; the stack is as it was. Time is supervised
+ * from here (script_supervise). The body uses s->L alone, since an error can only be caught on the
+ * thread that raised it; it keeps nothing that an error would lose. May be nested.
+ */
+bool script_guard(struct script *s, const struct script_cause *cause,
+                  void (*body)(struct script *s, void *ctx), void *ctx);
+struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
+                                      const struct request *req);
+/* Inside the door: runs the function under nargs arguments on s->L's top, which it takes, in a
+ * coroutine. On SCRIPT_DONE the results are in their place, as many as are wanted. A failure is
+ * logged. */
+enum script_result script_run(struct script *s, int nargs, int results,
+                              const struct script_cause *cause);
+/* Moves the function and its arguments from s->L's top to a coroutine: s->idle, which is there
+ * then.
+ */
+lua_State *script_enter(struct script *s, int nargs);
+/* Moves the results of a coroutine that has ended to s->L's top. */
+void script_take_results(struct script *s, lua_State *co, int results);
+/* Inside the door, after a run that ended with that status: logs it. */
+void script_log_failure(struct script *s, lua_State *co, int status,
+                        const struct script_cause *cause);
 /* The coroutine has failed: it can't be used again. */
 void script_drop_coroutine(struct script *s);
-/* What runs a script outside of script_run says so (script_supervise). True: call script_end_run.
- */
-bool script_begin_run(lua_State *L, const char *what, const char *source);
-/* The same while a script is loaded; false in a worker, where the master waits for it. */
-bool script_begin_loading(lua_State *L, const char *source);
-/* core.limited(seconds, source, fn, ...), see script.c. */
-int script_limited(lua_State *L);
-void script_end_run(void);
 /* A hook has returned what can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);
@@ -109,15 +126,16 @@ int script_refuse_assignment(lua_State *L, const char *what, const char *why);
 
 /* --- script_hooks.c --- */
 
-/* Pushes the request's box onto co, made at the first hook. */
-void script_push_box(struct script *s, lua_State *co, struct request *req,
-                     struct script_call *call);
+/* Pushes the request's box, made at the first hook. */
+void script_push_box(struct script *s, struct request *req, struct script_call *call);
 
 /* A box that no later hook wants is emptied at once. */
 void script_release_box(struct script *s, struct script_call *call);
 
-/* The decision that co's hook returned, into req->decision. */
-enum script_result script_take_decision(struct script *s, lua_State *co, enum script_hook hook,
+enum { SCRIPT_DECISION_RESULTS = 4 }; /* what a hook that decides returns (decision.wrap) */
+
+/* The decision that the hook returned, the results on s->L's top, into req->decision. */
+enum script_result script_take_decision(struct script *s, enum script_hook hook,
                                         struct request *req);
 
 /* --- script_balance.c --- */
@@ -129,6 +147,28 @@ bool script_balance_open(struct script *s);
 
 /* Adds ask and pause to the module on the stack's top. */
 void script_dial_open(lua_State *L);
+
+/* --- script_limit.c --- */
+
+/* What runs a script says so (script_supervise). True: call script_end_run. */
+bool script_begin_run(lua_State *L, const char *what, const char *source);
+/* The same while a script is loaded, and for its specs; false in a worker, where the master waits
+ * for it. */
+bool script_begin_loading(lua_State *L, const char *source);
+bool script_begin_specs(lua_State *L);
+/* Removes hooks of the debug library, whoever has set them. L: NULL where its state is gone. */
+void script_end_run(lua_State *L);
+/* No master looks after this process. */
+bool script_is_alone(void);
+/* core.limited(seconds, source, fn, ...), see script_limit.c. */
+int script_limited(lua_State *L);
+
+/* --- script_nesting.c --- */
+
+/* Once a process, near the beginning of its stack; again does nothing. */
+void script_nesting_init(void);
+/* Adds check_nesting and with_bounded_nesting to the module on the stack's top. */
+void script_nesting_open(lua_State *L);
 
 /* --- script_shared.c --- */
 
@@ -148,6 +188,8 @@ void script_show_log(struct script_entry *entry, const struct request *req);
 
 /* Registers the metatable of req. */
 void script_request_open(lua_State *L);
+/* Adds note_rule and its kin to the module on the stack's top. */
+void script_rules_open(lua_State *L);
 /* Pushes a fresh `req` for it. */
 struct script_box *script_push_request(lua_State *L, struct request *req);
 /* The request in the box; raises a clear error when it has ended. */

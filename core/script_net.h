@@ -37,8 +37,7 @@ bool script_net_room(struct script *s, lua_State *L);
 
 /* Anchors the values at `first` and, if that is not 0, `second`, and waits. */
 int script_net_wait(lua_State *L, struct net_op *op, int first, int second);
-/* It is over: forgets the anchors. Call it before script_wake, and from cancel. The values are then
- * anchored by the task's stack: push what is needed first. */
+/* It is over: forgets the anchors. Call it where the results have been pushed, and from cancel. */
 void script_net_over(struct script *s, struct net_op *op);
 
 /* The socket at 1, which a method was called on; `type` is the name of its metatable. */

@@ -35,16 +35,20 @@ static void cancel_nap(struct script_wait *wait)
     nap_free((struct nap *)wait);
 }
 
+static int push_retired(lua_State *L, void *ctx)
+{
+    struct nap *nap = ctx;
+    lua_pushboolean(L, nap->script->retired);
+    nap_free(nap);
+    return 1;
+}
+
 static void nap_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct nap *nap = timer->data;
-    struct script_wait wait = nap->wait;
     (void)ev;
     (void)events;
-    lua_pushboolean(script_wait_stack(&wait), nap->script->retired);
-    wait.task->wait = &wait; /* ours goes before the script does */
-    nap_free(nap);
-    script_wake(&wait, 1);
+    script_wake(&nap->wait, push_retired, nap);
 }
 
 /* core.nap(seconds) -> true when it ended early, because another generation serves */
@@ -108,10 +112,9 @@ static void opened_cb(struct ev_loop *ev, ev_timer *timer, int events)
     struct gate *g = timer->data;
     (void)ev;
     (void)events;
-    struct script_wait wait = g->op.wait;
-    wait.task->wait = &wait; /* the gate may go with its anchor */
+    struct script_wait wait = g->op.wait; /* the gate may go with its anchor */
     script_net_over(g->script, &g->op);
-    script_wake(&wait, 0);
+    script_wake(&wait, NULL, NULL);
 }
 
 static struct gate *check_gate(lua_State *L)

@@ -453,7 +453,59 @@ static int request_newindex(lua_State *L)
                                     "req.ctx, as in req.ctx.user = \"ann\"");
 }
 
+/* --- the rules that decided --- */
+
+/* The request of a `req` at 1; NULL: it is something else, or has ended. */
+static struct request *noted_request(lua_State *L)
+{
+    const struct script_box *box = lua_touserdata(L, 1);
+    if (box == NULL || !lua_getmetatable(L, 1))
+        return NULL;
+    script_push_type(L, REQUEST_TYPE);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same ? box->req : NULL;
+}
+
+/* core.note_rule(req, number) */
+static int note_rule(lua_State *L)
+{
+    struct request *req = noted_request(L);
+    if (req != NULL && req->rules.count < sizeof req->rules.numbers / sizeof *req->rules.numbers)
+        req->rules.numbers[req->rules.count++] = (uint32_t)lua_tonumber(L, 2);
+    return 0;
+}
+
+/* core.noted_rules(req) -> number, ... */
+static int noted_rules(lua_State *L)
+{
+    const struct request *req = noted_request(L);
+    if (req == NULL)
+        return 0;
+    for (unsigned i = req->rules.from; i < req->rules.count; i++)
+        lua_pushnumber(L, req->rules.numbers[i]);
+    return (int)(req->rules.count - req->rules.from);
+}
+
+/* core.forget_rules(req) */
+static int forget_rules(lua_State *L)
+{
+    struct request *req = noted_request(L);
+    if (req != NULL)
+        req->rules.from = req->rules.count = 0;
+    return 0;
+}
+
 /* --- registration --- */
+
+void script_rules_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"forget_rules", forget_rules},
+                                         {"note_rule", note_rule},
+                                         {"noted_rules", noted_rules},
+                                         {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}
 
 void script_request_open(lua_State *L)
 {

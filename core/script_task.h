@@ -20,45 +20,48 @@ struct script_wait {
     void (*cancel)(struct script_wait *wait);
 };
 
+/* What to run, and who hears of its end. */
+struct script_run {
+    struct script_cause cause;
+    int results;
+    /* Inside the door, where it has ended well: takes the results on s->L's top. NULL: they are not
+     * wanted. */
+    enum script_result (*take)(struct script *s, void *ctx);
+    /* It has ended after a wait. NULL: nobody asks. */
+    void (*done)(void *ctx, enum script_result result);
+    void *ctx;
+};
+
 struct script_task {
     struct script *script;
     struct script_task *prev, *next;
     lua_State *co;
     int ref; /* anchors it */
     struct script_wait *wait;
-    const char *what, *source; /* for messages; they live as long as the script */
-    struct request *req;       /* NULL: none */
-    bool detached;             /* nobody asks for its result: it keeps the generation alive */
-    /* It has ended; the results are on co's stack, which is emptied afterwards. */
-    void (*done)(void *ctx, enum script_result result, lua_State *co);
-    void *ctx;
-};
-
-/* What to run, and who hears of its end if it waits. */
-struct script_run {
-    const char *what, *source;
-    struct request *req;
-    void (*done)(void *ctx, enum script_result result, lua_State *co);
-    void *ctx;
+    struct script_run run;
+    bool detached; /* nobody asks for its result: it keeps the generation alive */
 };
 
 /* As script_run, but the function may wait: then SCRIPT_WAITING and *task, which is cancelled or
  * comes to its end later. */
-enum script_result script_run_waiting(struct script *s, lua_State *co, int nargs,
-                                      const struct script_run *run, struct script_task **task);
+enum script_result script_run_waiting(struct script *s, int nargs, const struct script_run *run,
+                                      struct script_task **task);
 /* Ends a task without a result. */
 void script_task_cancel(struct script_task *task);
 /* Cancels all of the script's that nobody asks for, or all. */
 void script_tasks_cancel(struct script *s, bool only_detached);
 
+/* Raises a clear error unless the running function may wait: before something is begun in vain. */
+void script_check_wait(lua_State *L);
 /* Called by a C function as `return script_wait(L, w);`: the running function waits. Raises a clear
  * error where that is not possible. */
 int script_wait(lua_State *L, struct script_wait *wait);
-/* What was waited for is there: the `count` values on the task's stack are the results. May run the
- * script, and end the task; the wait is not used any more. */
-void script_wake(struct script_wait *wait, int count);
-/* Where to push the results. */
-lua_State *script_wait_stack(const struct script_wait *wait);
+/* What was waited for is there. push(L, ctx) pushes the results of the wait and returns their
+ * number, or -1: it isn't there after all, and the wait goes on. It may free the wait, as the last
+ * thing that it does; where it raises an error the wait is cancelled and the task has failed. push
+ * == NULL: there are none, and the caller has freed what belongs to the wait but for the wait
+ * itself. Runs the script, and may end the task. */
+void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx), void *ctx);
 
 /* The script whose function is running now (any L of it). */
 struct script *script_of(lua_State *L);

@@ -42,7 +42,8 @@ struct tcp {
     char *pool; /* malloc'd name; NULL before the first connect */
     unsigned pool_size;
     unsigned reused;
-    bool counted; /* among script_net.open */
+    bool counted;       /* among script_net.open */
+    const char *result; /* of what ended, while it is told: NULL, or why it failed */
     size_t sending;
     /* What receive wants. */
     enum goal goal;
@@ -120,16 +121,21 @@ static int push_connected(lua_State *L, struct tcp *t)
     return 1;
 }
 
+static int push_connect_result(lua_State *L, void *ctx)
+{
+    struct tcp *t = ctx;
+    if (t->result != NULL)
+        shut(t);
+    int count = t->result == NULL ? push_connected(L, t) : script_net_fail(L, t->result);
+    script_net_over(t->script, &t->writing);
+    return count;
+}
+
 static void connected_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
-    lua_State *L = script_wait_stack(&t->writing.wait);
-    int count;
-    if (err != NULL)
-        shut(t);
-    count = err == NULL ? push_connected(L, t) : script_net_fail(L, err);
-    script_net_over(t->script, &t->writing);
-    script_wake(&t->writing.wait, count);
+    t->result = err;
+    script_wake(&t->writing.wait, push_connect_result, t);
 }
 
 static int check_size(lua_State *L, int idx, const char *what)
@@ -228,21 +234,28 @@ static int tcp_connect(lua_State *L)
 
 /* --- send --- */
 
-static void sent_cb(struct sock *k, const char *err)
+static int push_sent(lua_State *L, void *ctx)
 {
-    struct tcp *t = (struct tcp *)k;
-    lua_State *L = script_wait_stack(&t->writing.wait);
+    struct tcp *t = ctx;
+    bool failed = t->result != NULL;
     int count = 1;
-    if (err != NULL)
-        count = script_net_fail(L, err);
+    if (failed)
+        count = script_net_fail(L, t->result);
     else
         lua_pushnumber(L, (lua_Number)t->sending);
     script_net_over(t->script, &t->writing);
-    if (err != NULL && t->reading.active)
-        shutdown(k->fd, SHUT_RDWR);
-    else if (err != NULL)
+    if (failed && t->reading.active)
+        shutdown(t->sock.fd, SHUT_RDWR);
+    else if (failed)
         shut(t);
-    script_wake(&t->writing.wait, count);
+    return count;
+}
+
+static void sent_cb(struct sock *k, const char *err)
+{
+    struct tcp *t = (struct tcp *)k;
+    t->result = err;
+    script_wake(&t->writing.wait, push_sent, t);
 }
 
 static int send_failed(lua_State *L, struct tcp *t)
@@ -406,18 +419,24 @@ static int advance(lua_State *L, struct tcp *t)
     return count;
 }
 
+static int push_received(lua_State *L, void *ctx)
+{
+    struct tcp *t = ctx;
+    int count = t->result != NULL ? push_short(L, t, t->result) : advance(L, t);
+    if (count == 0) {
+        sock_await(&t->sock, t->read_seconds);
+        return -1;
+    }
+    sock_rest(&t->sock);
+    script_net_over(t->script, &t->reading);
+    return count;
+}
+
 static void readable_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
-    lua_State *L = script_wait_stack(&t->reading.wait);
-    int count = err != NULL ? push_short(L, t, err) : advance(L, t);
-    if (count == 0) {
-        sock_await(k, t->read_seconds);
-        return;
-    }
-    sock_rest(k);
-    script_net_over(t->script, &t->reading);
-    script_wake(&t->reading.wait, count);
+    t->result = err;
+    script_wake(&t->reading.wait, push_received, t);
 }
 
 /* Receives what t->goal says. `until`: the place of the iterator's state on the stack, or 0. */

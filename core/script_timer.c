@@ -7,10 +7,41 @@
 #include "loop.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define MAX_SECONDS 86400.0
 #define MAX_TIMERS  1000 /* of moongate.every, of one generation */
 #define MAX_SPAWNED 100000
+#define TURN_SHARE  0.005 /* seconds */
+
+/* --- a share of each turn --- */
+
+/*
+ * Functions that nobody waits for (moongate.spawn) get TURN_SHARE of each turn of the loop, in all:
+ * then everybody else has a turn, whatever they begin and however short they sleep. A function that
+ * is longer goes on until it waits, but script_timeout holds.
+ */
+static bool has_share(struct script *s)
+{
+    unsigned turn = ev_iteration(s->loop->ev);
+    if (s->turn != turn) {
+        s->turn = turn;
+        s->turn_used = 0;
+    }
+    return s->turn_used < TURN_SHARE;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void use_share(struct script *s, double began)
+{
+    s->turn_used += seconds_now() - began;
+}
 
 /* --- sleep --- */
 
@@ -31,11 +62,21 @@ static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct sleep *sleep = timer->data;
     struct script_wait wait = sleep->wait;
-    (void)ev;
+    struct script *s = wait.task->script;
+    bool detached = wait.task->detached;
     (void)events;
-    wait.task->wait = &wait; /* ours goes before the script does */
-    free(sleep);
-    script_wake(&wait, 0);
+    if (detached && !has_share(s)) { /* a turn later */
+        ev_timer_set(timer, 0, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    free(sleep); /* ours goes before the script does */
+    s->hold(s->world.ctx);
+    double began = detached ? seconds_now() : 0;
+    script_wake(&wait, NULL, NULL);
+    if (detached)
+        use_share(s, began);
+    s->drop(s->world.ctx);
 }
 
 /* Raises an error that says what was given, unless it is a function. */
@@ -72,31 +113,25 @@ static int timer_sleep(lua_State *L)
 
 /* --- what runs beside the requests --- */
 
-static void spawned_done(void *ctx, enum script_result result, lua_State *co)
+static void spawned_done(void *ctx, enum script_result result)
 {
     struct script *s = ctx;
     (void)result; /* a failure has been logged */
-    (void)co;
     s->spawned--;
 }
 
-/* Runs the function under the value on L's top, with `nargs` arguments above it, beside everything
- * else. Returns its task if it waits. */
-static struct script_task *run_beside(struct script *s, lua_State *L, int nargs, const char *what)
+/* Inside the door: runs the function under nargs arguments on s->L's top beside everything else.
+ * Returns its task if it waits. */
+static struct script_task *run_beside(struct script *s, int nargs, const struct script_cause *cause)
 {
     struct script_task *task;
-    lua_State *co = script_enter_value(s, L, nargs);
-    const struct script_run run = {
-        .what = what, .source = "a function", .done = spawned_done, .ctx = s};
+    const struct script_run run = {.cause = *cause, .done = spawned_done, .ctx = s};
+    if (script_run_waiting(s, nargs, &run, &task) != SCRIPT_WAITING)
+        return NULL;
     s->spawned++;
-    if (script_run_waiting(s, co, nargs, &run, &task) == SCRIPT_WAITING) {
-        task->detached = true;
-        s->hold(s->world.ctx);
-        return task;
-    }
-    s->spawned--;
-    lua_settop(co, 0);
-    return NULL;
+    task->detached = true;
+    s->hold(s->world.ctx);
+    return task;
 }
 
 /* The function and its arguments wait in a table for the loop's next turn, so that functions which
@@ -125,32 +160,36 @@ static int take_spawn(struct spawner *q)
     return values;
 }
 
-static void run_spawned(struct script *s, int values)
+static const struct script_cause spawn_cause = {.what = "moongate.spawn", .source = "a function"};
+
+/* ctx: the reference to the table. */
+static void spawned_body(struct script *s, void *ctx)
 {
     lua_State *L = s->L;
-    int list = lua_gettop(L) + 1;
+    int values = *(int *)ctx;
     lua_rawgeti(L, LUA_REGISTRYINDEX, values);
     luaL_unref(L, LUA_REGISTRYINDEX, values);
-    lua_getfield(L, list, "n");
+    int list = lua_gettop(L);
+    lua_rawgeti(L, list, 0);
     int count = (int)lua_tointeger(L, -1);
     lua_pop(L, 1);
     luaL_checkstack(L, count, "moongate.spawn");
     for (int i = 1; i <= count; i++)
         lua_rawgeti(L, list, i);
-    run_beside(s, L, count - 1, "moongate.spawn");
-    lua_settop(L, list - 1);
+    run_beside(s, count - 1, &spawn_cause);
 }
 
 static void spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct spawner *q = timer->data;
     struct script *s = q->script;
-    unsigned n = 0;
     (void)events;
-    for (const struct spawn *spawn = q->first; spawn != NULL; spawn = spawn->next)
-        n++; /* those that come meanwhile have their turn later */
-    while (n-- > 0 && q->first != NULL)
-        run_spawned(s, take_spawn(q));
+    while (q->first != NULL && has_share(s)) {
+        int values = take_spawn(q);
+        double began = seconds_now();
+        script_guard(s, &spawn_cause, spawned_body, &values);
+        use_share(s, began);
+    }
     if (q->first != NULL) {
         ev_timer_set(timer, 0, 0);
         ev_timer_start(ev, timer);
@@ -205,13 +244,13 @@ static int timer_spawn(lua_State *L)
     if (s->spawned >= MAX_SPAWNED)
         return luaL_error(L, "spawn: %d functions are waiting already: more are begun than end",
                           MAX_SPAWNED);
-    lua_createtable(L, count, 1);
+    lua_createtable(L, count, 0); /* the array has a place for [0]: the number of values */
     for (int i = 1; i <= count; i++) {
         lua_pushvalue(L, i);
         lua_rawseti(L, -2, i);
     }
     lua_pushinteger(L, count);
-    lua_setfield(L, -2, "n");
+    lua_rawseti(L, -2, 0);
     struct spawn *spawn = calloc(1, sizeof *spawn);
     if (spawn == NULL)
         abort();
@@ -239,13 +278,25 @@ struct script_timer {
     struct script_task *task; /* the last run still waits: this one is left out */
 };
 
-static void run_done(void *ctx, enum script_result result, lua_State *co)
+static void run_done(void *ctx, enum script_result result)
 {
     struct script_timer *t = ctx;
     (void)result;
-    (void)co;
     t->task = NULL;
     t->script->spawned--;
+}
+
+static const struct script_cause every_cause = {.what = "moongate.every", .source = "a function"};
+
+static void tick_body(struct script *s, void *ctx)
+{
+    struct script_timer *t = ctx;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, t->function);
+    t->task = run_beside(s, 0, &every_cause);
+    if (t->task != NULL) {
+        t->task->run.done = run_done;
+        t->task->run.ctx = t;
+    }
 }
 
 static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -257,12 +308,7 @@ static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
     if (t->task != NULL)
         return;
     s->hold(s->world.ctx);
-    lua_rawgeti(s->L, LUA_REGISTRYINDEX, t->function);
-    t->task = run_beside(s, s->L, 0, "moongate.every");
-    if (t->task != NULL) {
-        t->task->done = run_done;
-        t->task->ctx = t;
-    }
+    script_guard(s, &every_cause, tick_body, t);
     s->drop(s->world.ctx);
 }
 

@@ -14,7 +14,8 @@ struct udp {
     struct script *script;
     struct net_op reading, writing; /* setpeername is writing */
     double seconds;
-    size_t size; /* that receive wants at most */
+    size_t size;        /* that receive wants at most */
+    const char *result; /* of what ended, while it is told: NULL, or why it failed */
     bool counted;
 };
 
@@ -75,15 +76,21 @@ static int push_connected(lua_State *L, struct udp *u)
     return 1;
 }
 
+static int push_connect_result(lua_State *L, void *ctx)
+{
+    struct udp *u = ctx;
+    int count = u->result == NULL ? push_connected(L, u) : script_net_fail(L, u->result);
+    if (u->result != NULL)
+        shut(u);
+    script_net_over(u->script, &u->writing);
+    return count;
+}
+
 static void connected_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
-    lua_State *L = script_wait_stack(&u->writing.wait);
-    int count = err == NULL ? push_connected(L, u) : script_net_fail(L, err);
-    if (err != NULL)
-        shut(u);
-    script_net_over(u->script, &u->writing);
-    script_wake(&u->writing.wait, count);
+    u->result = err;
+    script_wake(&u->writing.wait, push_connect_result, u);
 }
 
 /* udp:setpeername(host, port), udp:setpeername("unix:/path") -> 1; or nil, reason */
@@ -112,17 +119,23 @@ static int udp_setpeername(lua_State *L)
 
 /* --- send and receive --- */
 
-static void sent_cb(struct sock *k, const char *err)
+static int push_sent(lua_State *L, void *ctx)
 {
-    struct udp *u = (struct udp *)k;
-    lua_State *L = script_wait_stack(&u->writing.wait);
+    struct udp *u = ctx;
     int count = 1;
-    if (err != NULL)
-        count = script_net_fail(L, err);
+    if (u->result != NULL)
+        count = script_net_fail(L, u->result);
     else
         lua_pushinteger(L, 1);
     script_net_over(u->script, &u->writing);
-    script_wake(&u->writing.wait, count);
+    return count;
+}
+
+static void sent_cb(struct sock *k, const char *err)
+{
+    struct udp *u = (struct udp *)k;
+    u->result = err;
+    script_wake(&u->writing.wait, push_sent, u);
 }
 
 /* udp:send(text or list) -> 1; or nil, reason */
@@ -170,16 +183,22 @@ static int advance(lua_State *L, struct udp *u)
     return 1;
 }
 
+static int push_received(lua_State *L, void *ctx)
+{
+    struct udp *u = ctx;
+    int count = u->result != NULL ? script_net_fail(L, u->result) : advance(L, u);
+    if (count == 0)
+        return -1;
+    sock_rest(&u->sock);
+    script_net_over(u->script, &u->reading);
+    return count;
+}
+
 static void readable_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
-    lua_State *L = script_wait_stack(&u->reading.wait);
-    int count = err != NULL ? script_net_fail(L, err) : advance(L, u);
-    if (count == 0)
-        return;
-    sock_rest(k);
-    script_net_over(u->script, &u->reading);
-    script_wake(&u->reading.wait, count);
+    u->result = err;
+    script_wake(&u->reading.wait, push_received, u);
 }
 
 /* udp:receive([most]) -> a datagram; or nil, reason */

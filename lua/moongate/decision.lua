@@ -18,9 +18,11 @@ local M = {}
 
 local byte, gsub, sub = string.byte, string.gsub, string.sub
 local by_pattern, on_disk, strip_prefix = docroot.by_pattern, docroot.on_disk, docroot.strip
+local real_metatable = debug.getmetatable
 local SLASH = 47
 
 local NOT_FOUND = { status = 404 }
+local TRY_MOST = 10 -- decisions of which each is the end of another one's `try`
 
 -- The request's path ------------------------------------------------------------------------------
 
@@ -57,9 +59,15 @@ local function split(path, root, within, generic, fs)
   return path, nil
 end
 
+--- Does a table get keys from another one? The core reads a table's own, so that what is decided
+--- doesn't depend on who reads it.
+local function inherits(d)
+  return real_metatable(d).__index ~= nil
+end
+
 --- Ends the hook for a decision that could not even be completed.
-local function unusable(d, req, hook, settings)
-  local rule = M.rule(hook, req)
+local function unusable(d, req, settings)
+  local rule = trace.of(req)
   error(("%sa decision that can't be used: %s"):format(rule and rule .. ": " or "",
     M.problem(d, settings) or "one of its values is not valid"), 0)
 end
@@ -68,13 +76,13 @@ end
 ---@return table d
 ---@return string|nil script below the root; nil: d is no FastCGI decision after all
 ---@return string|nil path_info
-local function fastcgi(req, d, backend, fs, hook)
+local function fastcgi(req, d, backend, fs)
   local script, prefix = d.script, d.strip
   if prefix ~= nil and (type(prefix) ~= "string" or byte(prefix) ~= SLASH) then
-    unusable(d, req, hook)
+    unusable(d, req)
   elseif script ~= nil then
     if type(script) ~= "string" or byte(script) ~= SLASH then
-      unusable(d, req, hook)
+      unusable(d, req)
     end
     local path_info = d.path_info
     if path_info == "" then
@@ -93,7 +101,7 @@ local function fastcgi(req, d, backend, fs, hook)
   if root == nil then
     root = backend.root
   elseif type(root) ~= "string" then
-    unusable(d, req, hook)
+    unusable(d, req)
   end
   if within == nil then
     within = backend.within
@@ -142,6 +150,19 @@ local function try(req, d, fs)
   return not_found(d)
 end
 
+--- Are decisions at the end of `try` nested without an end, or nearly so?
+local function is_endless(d)
+  for _ = 1, TRY_MOST do
+    local list = d.try
+    local last = type(list) == "table" and list[#list]
+    if type(last) ~= "table" then
+      return false
+    end
+    d = last
+  end
+  return true
+end
+
 --- Is `try` a list that `try` can walk? If not, `problem` says why.
 local function is_try_list(list)
   if type(list) ~= "table" or #list == 0 then
@@ -174,6 +195,8 @@ function M.wrap(hook, settings, fs)
   local function complete(req, d)
     if type(d) ~= "table" then
       return d
+    elseif getmetatable(d) and inherits(d) then
+      return d -- core refuses it
     end
     local name = d.backend
     if name ~= nil then
@@ -183,18 +206,18 @@ function M.wrap(hook, settings, fs)
       end
       local own = d.ini
       if own == nil then
-        return fastcgi(req, d, backend, fs, hook)
+        return fastcgi(req, d, backend, fs)
       elseif ini.problem(own) or ini.foreign(own, backend) then
-        unusable(d, req, hook, settings)
+        unusable(d, req, settings)
       end
-      local completed, script, path_info = fastcgi(req, d, backend, fs, hook)
+      local completed, script, path_info = fastcgi(req, d, backend, fs)
       if completed ~= d then
         return completed -- 404
       end
       return d, script, path_info, ini.text(backend.ini, own)
     elseif d.try ~= nil and type(d.root) == "string" then
-      if not is_try_list(d.try) then
-        unusable(d, req, hook)
+      if not is_try_list(d.try) or is_endless(d) then
+        unusable(d, req)
       end
       local other, path = try(req, d, fs)
       if other then
@@ -208,22 +231,6 @@ function M.wrap(hook, settings, fs)
   return function(req, more)
     return complete(req, (hook(req, more)))
   end
-end
-
--- Asked after a failure --------------------------------------------------------------------------
-
---- Which rule of a route decides about a request. Runs the hook once more, so ask only when
---- something has failed.
----@param hook function|table a hook as the route gives it: `hooks_original.on_request`
----@param req table
----@return string|nil text "FILE:LINE path '/shop/*'", outer rules first, joined by " > "; nil where
---- neither a router nor a site had a part in it
-function M.rule(hook, req)
-  local rules = trace.rules_of(hook, req)
-  for i, rule in ipairs(rules) do
-    rules[i] = rule.source .. " " .. rule.text
-  end
-  return #rules > 0 and table.concat(rules, " > ") or nil
 end
 
 -- Validation --------------------------------------------------------------------------------------
@@ -299,7 +306,7 @@ local function within(value)
   end
   for _, path in ipairs(value) do
     if absolute(path) then
-      return nil, ("'%s' is not an absolute path"):format(printable(tostring(path)))
+      return nil, ("'%s' is not an absolute path"):format(suggest.name(path))
     end
     local problem = docroot.root_problem(path)
     if problem then
@@ -401,6 +408,8 @@ local function try_list(value)
     return nil, "the list is empty"
   elseif not is_try_list(value) then
     return nil, ("expected %s, got others"):format(expected)
+  elseif is_endless({ try = value }) then
+    return nil, ("more than %d decisions, each at the end of another one's"):format(TRY_MOST)
   end
   local last = value[#value]
   local problem = type(last) == "table" and M.problem(last)
@@ -436,7 +445,7 @@ local function statuses(value)
   for i, status in pairs(value) do
     if type(i) ~= "number" or type(status) ~= "number" or status % 1 ~= 0 or status < 400
       or status > 599 then
-      return nil, ("expected %s, got %s in it"):format(expected, printable(tostring(status)))
+      return nil, ("expected %s, got %s in it"):format(expected, suggest.name(status))
     end
   end
   return nil
@@ -544,7 +553,7 @@ local function foreign_key(kind, mark, key)
     end
   end
   return ("unknown key '%s' in a decision%s"):format(
-    tostring(key), suggest.hint(tostring(key), all_keys()))
+    suggest.name(key), suggest.hint(key, all_keys()))
 end
 
 --- What is wrong with the value of a key.
@@ -629,6 +638,8 @@ function M.problem(d, settings)
     return "this is a router, and it was not asked: say `return r(req)`"
   elseif next(d) == nil then
     return "an empty table is no decision"
+  elseif meta and inherits(d) then
+    return "its metatable has __index: the keys of a decision are its own"
   end
   local kind, mark = M.kind(d)
   for _, key in ipairs(sorted_keys(d)) do
@@ -639,7 +650,7 @@ function M.problem(d, settings)
           .. "'redirect' or 'close' beside it"):format(key)
       end
       return ("unknown key '%s' in a decision%s"):format(
-        tostring(key), suggest.hint(tostring(key), known))
+        suggest.name(key), suggest.hint(key, known))
     end
     local later = upcoming.problem(upcoming.decision, key, d[key])
     if later then

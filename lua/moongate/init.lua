@@ -93,8 +93,8 @@ setmetatable(M, {
     if later then
       error("moongate: " .. later, 2)
     end
-    error(("moongate: there is no '%s'%s"):format(tostring(name),
-      suggest.hint(tostring(name), M)), 2)
+    error(("moongate: there is no '%s'%s"):format(suggest.name(name),
+      suggest.hint(name, M)), 2)
   end,
 })
 
@@ -102,6 +102,6 @@ return setmetatable({}, {
   __index = M,
   __newindex = function(_, name)
     error(("moongate.%s can't be assigned: the module is the same for all scripts"):format(
-      tostring(name)), 2)
+      suggest.name(name)), 2)
   end,
 })

@@ -1,7 +1,12 @@
 -- moongate.json owns JSON as the commands and the control listener write and read it: keys in
 -- order, so that the same answer is the same text. Called by explain, control and remote.
 
+local sorted_keys = require("moongate.keys").sorted
+local suggest = require("moongate.suggest")
+
 local M = {}
+
+local MAX_DEPTH = 100
 
 local LIST = {}
 
@@ -51,11 +56,19 @@ end
 
 local encode
 
+--- One level deeper. Nothing that is said here has as many; what a route gives may contain itself.
+local function deeper(indent)
+  return #indent < 2 * MAX_DEPTH and indent .. "  " or nil
+end
+
 local function encode_list(list, indent)
   if #list == 0 then
     return "[]"
   end
-  local inner, parts = indent .. "  ", {}
+  local inner, parts = deeper(indent), {}
+  if not inner then
+    return '"..."'
+  end
   for i, item in ipairs(list) do
     parts[i] = inner .. encode(item, inner)
   end
@@ -63,19 +76,17 @@ local function encode_list(list, indent)
 end
 
 local function encode_object(object, indent)
-  local keys = {}
-  for key in pairs(object) do
-    keys[#keys + 1] = key
-  end
+  local keys = sorted_keys(object)
   if #keys == 0 then
     return "{}"
   end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  local inner, parts = indent .. "  ", {}
+  local inner, parts = deeper(indent), {}
+  if not inner then
+    return '"..."'
+  end
   for i, key in ipairs(keys) do
-    parts[i] = inner .. quote(tostring(key)) .. ": " .. encode(object[key], inner)
+    parts[i] = inner .. quote(type(key) == "string" and key or suggest.name(key))
+      .. ": " .. encode(object[key], inner)
   end
   return "{\n" .. table.concat(parts, ",\n") .. "\n" .. indent .. "}"
 end
@@ -108,7 +119,6 @@ end
 
 -- Reading -----------------------------------------------------------------------------------------
 
-local MAX_DEPTH = 100
 
 local UNESCAPED = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 local WORDS = { ["true"] = true, ["false"] = false }

@@ -3,6 +3,12 @@
 
 local M = {}
 
+--- What a key is sorted by. An object's __tostring is the script's: it is not called.
+local function text(key)
+  local kind = type(key)
+  return (kind == "string" or kind == "number" or kind == "boolean") and tostring(key) or kind
+end
+
 --- The keys of a table, by their text.
 ---@param t table
 ---@return any[]
@@ -12,7 +18,7 @@ function M.sorted(t)
     keys[#keys + 1] = key
   end
   table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
+    return text(a) < text(b)
   end)
   return keys
 end

@@ -117,7 +117,8 @@ local function traced(name)
     if type(err) == "table" and type(err.message) == "string" then
       return err.message -- it says all that there is to say
     end
-    local message = in_full(tostring(err), name)
+    local shown, text = pcall(tostring, err)
+    local message = in_full(shown and text or "an error whose __tostring has failed", name)
     if not message:match("^[^\n:]+:%d+: ") then
       local level, line = 2, nil
       while not line do

@@ -31,7 +31,7 @@ local VALUES = { "backend", "root", "docroot", "within", "strip", "params", "ini
 local SHARED = {
   __newindex = function(_, key)
     error(("'%s' cannot be added to a decision of php.site: all requests share it; "
-      .. "give php.site a function, or copy the table"):format(tostring(key)), 2)
+      .. "give php.site a function, or copy the table"):format(suggest.name(key)), 2)
   end,
 }
 
@@ -432,16 +432,14 @@ function M.site(options, fs, time)
   site:about_files(site.file_decision)
   setmetatable(site.file_decision, SHARED)
   site:register()
-  local rule = { text = "php.site", source = place }
+  local rule = trace.known({ text = "php.site", source = place })
   return function(req)
     local kind = type(req)
     if kind ~= "userdata" and kind ~= "table" then
       error("php.site: expected a request, as in site(req), got " .. describe(req), 2)
     end
     local d = site:decide(req)
-    if trace.rule then
-      trace.rule(rule)
-    end
+    trace.decided(req, rule)
     return d
   end
 end

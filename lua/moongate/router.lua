@@ -15,6 +15,7 @@ local trace = require("moongate.trace")
 local M = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
+local decided = trace.decided
 local SLASH, DOT = 47, 46
 
 ---@class moongate.router.Rule: moongate.Rule
@@ -30,8 +31,8 @@ function Router.__index(_, name)
   local method = Router[name]
   -- Who takes a router for a decision looks for these keys, and says so more clearly.
   if method == nil and not decision.is_key(name) then
-    error(("router: there is no method '%s'%s"):format(tostring(name),
-      suggest.hint(tostring(name), Router)), 2)
+    error(("router: there is no method '%s'%s"):format(suggest.name(name),
+      suggest.hint(name, Router)), 2)
   end
   return method
 end
@@ -53,7 +54,9 @@ local function new_rule(method, handler, text, source)
     end
     registry.add(handler, source, "router: " .. text)
   end
-  return { handler = handler, is_function = is_function, text = text, source = source }
+  return trace.known({
+    handler = handler, is_function = is_function, text = text, source = source,
+  })
 end
 
 --- What a rule says about a request it fits; further arguments are what its pattern captured.
@@ -62,8 +65,8 @@ local function apply(rule, req, ...)
   if rule.is_function then
     d = d(req, ...)
   end
-  if d and trace.rule then
-    trace.rule(rule)
+  if d then
+    decided(req, rule)
   end
   return d or nil -- `cond and { ... }` gives false, and means nil
 end
@@ -321,8 +324,8 @@ function M.new(options)
   }, Router)
   for key, value in pairs(options or {}) do
     if key ~= "default" then
-      error(("router: unknown key '%s'%s"):format(tostring(key),
-        suggest.hint(tostring(key), { "default" })), 2)
+      error(("router: unknown key '%s'%s"):format(suggest.name(key),
+        suggest.hint(key, { "default" })), 2)
     end
     self.default = new_rule("default", value, "default", trace.place(2))
   end

@@ -469,7 +469,7 @@ local function check_keys(source, path, value, schema, later, others)
         end
       end
       fail(source, under(path, key), ("%sunknown key '%s'%s"):format(
-        prefix, tostring(key), suggest.hint(tostring(key), names)))
+        prefix, suggest.name(key), suggest.hint(key, names)))
     end
   end
 end

@@ -153,6 +153,7 @@ end
 ---@return string|nil problem where the client would get 500
 function M.decide(settings, hook, req, more)
   local source = settings.hook_source[hook]
+  trace.forget(req)
   -- `call` does not fail, so the second value is always true.
   local rules, _, ok, d, a, b = trace.rules_of(call, settings.hooks[hook], req, more)
   if not ok then

@@ -21,14 +21,14 @@ function M.environment(globals)
       local value = rawget(globals, name) -- set since by a module
       if value == nil then
         error(("undeclared global '%s'%s"):format(
-          tostring(name), suggest.hint(tostring(name), environment)), 2)
+          suggest.name(name), suggest.hint(name, environment)), 2)
       end
       return value
     end,
     __newindex = function(t, name, value)
       if sealed then
         error(("global '%s' set while requests run; say 'local', or use req.ctx")
-          :format(tostring(name)), 2)
+          :format(suggest.name(name)), 2)
       end
       rawset(t, name, value)
     end,

@@ -5,6 +5,21 @@ local M = {}
 
 -- A longer word is no slip of the pen, and comparing it costs its length times that of each word.
 local LONGEST = 100
+local SHOWN = 60 -- bytes of a name in a message
+
+--- A name as it was given, for a message. What a script uses as a key may be megabytes long, or an
+--- object whose __tostring does anything: nothing of it is called here.
+---@param name any
+---@return string text one line of at most 60 bytes, or "a table"
+function M.name(name)
+  local kind = type(name)
+  if kind == "string" then
+    return ((#name > SHOWN and name:sub(1, SHOWN - 3) .. "..." or name):gsub("%c", "?"))
+  elseif kind == "number" or kind == "boolean" then
+    return tostring(name)
+  end
+  return "a " .. kind
+end
 
 --- Levenshtein distance between two words, where two letters in each other's place count once.
 ---@param a string
@@ -30,12 +45,12 @@ function M.distance(a, b)
 end
 
 --- The known word that was probably meant.
----@param word string
+---@param word any
 ---@param known table<string, any>|string[] a set (the keys count) or a list
 ---@return string|nil # nil where nothing is near enough to be helpful
 function M.nearest(word, known)
   local best, best_distance
-  if #word > LONGEST then
+  if type(word) ~= "string" or #word > LONGEST then
     return nil
   end
   -- A third of the word may be wrong; beyond that a suggestion is a guess.
@@ -56,7 +71,7 @@ function M.nearest(word, known)
 end
 
 --- The tail of a message about an unknown name.
----@param word string
+---@param word any
 ---@param known table<string, any>|string[]
 ---@return string text "; did you mean 'x'?" or ""
 function M.hint(word, known)
@@ -71,7 +86,7 @@ end
 function M.strict(module, name)
   return setmetatable(module, {
     __index = function(_, key)
-      error(("%s: there is no '%s'%s"):format(name, tostring(key), M.hint(tostring(key), module)),
+      error(("%s: there is no '%s'%s"):format(name, M.name(key), M.hint(key, module)),
         2)
     end,
   })

@@ -280,8 +280,8 @@ local function check_request(what)
   for key, value in pairs(type(what) == "table" and what or {}) do
     local kind = REQUEST_KEYS[key]
     if not kind then
-      misuse("unknown key '%s' in a request%s", tostring(key),
-        suggest.hint(tostring(key), REQUEST_KEYS))
+      misuse("unknown key '%s' in a request%s", suggest.name(key),
+        suggest.hint(key, REQUEST_KEYS))
     elseif type(value) ~= kind then
       misuse("%s: expected a %s, got a %s", key, kind, type(value))
     end
@@ -397,7 +397,7 @@ end)
 Route.fail = guarded(function(self, given, kind)
   local status = KINDS[kind]
   if not status then
-    misuse("unknown kind '%s' of a failure%s", tostring(kind), suggest.hint(tostring(kind), KINDS))
+    misuse("unknown kind '%s' of a failure%s", suggest.name(kind), suggest.hint(kind, KINDS))
   end
   local state = state_of(self, given)
   if state.found.kind ~= "fastcgi" and kind ~= "script" then

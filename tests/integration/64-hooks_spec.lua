@@ -406,7 +406,9 @@ describe("a hook that waits", function()
       backend = "max_fails = 0, attempts = 1, read_timeout = '2s'",
       before = HEAD .. [[
 
-        local ready, kept, runs, chained = false, nil, 0, nil
+        local ready, kept, runs, chained, flooded = false, nil, 0, nil, 0
+        local function end_one() flooded = flooded + 1 end
+        local function spawn_one() moongate.spawn(end_one) end
         local function again() -- spawns itself for ever, without a wait
           if chained then
             chained = chained + 1
@@ -457,7 +459,7 @@ describe("a hook that waits", function()
         elseif req.path == "/yield" then
           coroutine.yield()
         elseif req.path == "/spin" then
-          moongate.sleep(0.6)
+          moongate.sleep(1.2)
           spin()
         elseif req.path == "/keep" then
           kept = { req = req, headers = req.headers, each = req.headers:each() }
@@ -478,10 +480,12 @@ describe("a hook that waits", function()
         elseif req.path == "/flood" then
           local count, ok, err = 0, nil, nil
           repeat
-            ok, err = pcall(function() moongate.spawn(function() end) end)
+            ok, err = pcall(spawn_one)
             count = count + 1
           until not ok or count == 200000
           return { status = 200, body = count .. " " .. tostring(err) }
+        elseif req.path == "/flooded" then
+          return { status = 200, body = tostring(flooded) }
         elseif req.path == "/spawn" then
           moongate.spawn(function(a, b, c)
             moongate.sleep(0.02)
@@ -494,7 +498,7 @@ describe("a hook that waits", function()
         end
       ]],
       settings = [[
-        script_timeout = "300ms",
+        script_timeout = "1s",
         on_start = function()
           moongate.sleep(0.1)
           ready = true
@@ -659,9 +663,12 @@ describe("a hook that waits", function()
   end)
 
   it("so many functions may be spawned, one more is an error, and they end", function()
-    for _ = 1, 2 do
+    for i = 1, 2 do
       assert.matches("^100001 .*route%.lua:%d+: spawn: 100000 functions are waiting already",
         get(r, "/flood").body)
+      poll.wait(function() -- each turn of the loop ends some of them
+        return get(r, "/flooded").body == tostring(i * 100000)
+      end, "the end of all that were spawned")
     end
   end)
 

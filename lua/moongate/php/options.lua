@@ -50,7 +50,7 @@ local function key_problem(options)
   for _, key in ipairs(sorted_keys(options)) do
     local value = options[key]
     if not KEYS[key] then
-      return ("unknown key '%s'%s"):format(tostring(key), suggest.hint(tostring(key), KEYS))
+      return ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, KEYS))
     elseif not TYPES[key][1][type(value)] then
       return ("%s: expected %s, got %s"):format(key, TYPES[key][2], describe(value))
     end
@@ -132,8 +132,8 @@ local function static_problem(options)
   local static = type(options.static) == "table" and options.static or {}
   for _, key in ipairs(sorted_keys(static)) do
     if not STATIC[key] then
-      return ("static: unknown key '%s'%s"):format(tostring(key),
-        suggest.hint(tostring(key), STATIC))
+      return ("static: unknown key '%s'%s"):format(suggest.name(key),
+        suggest.hint(key, STATIC))
     end
     local problem = decision.key_problem("file", key, static[key])
     if problem then

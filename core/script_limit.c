@@ -1,0 +1,227 @@
+/*
+ * script_limit - scripts that run too long: see script_supervise and script_supervise_alone in
+ * script.h.
+ */
+#include "script_lua.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
+#define PLACE_SIZE     512
+#define TOO_LONG       "script_timeout: it has run for too long without an end"
+#define SPECS          50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
+
+/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
+ * inside another, the outer one counts. */
+static struct {
+    uint64_t *beat;
+    char *stuck;
+    size_t stuck_size;
+    lua_State *volatile running; /* NULL: none */
+    const char *volatile what, *volatile source;
+    volatile bool stopped;
+    char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
+    const char *volatile why;
+    /* In a process that no master looks after. */
+    bool alone;
+    double limit; /* seconds of a hook */
+    int out;      /* where to say that nothing could stop it */
+    const char *prefix;
+} supervised;
+
+/* The innermost place that is Lua: the event may be a call of a function in C. */
+static void find_place(lua_State *L, lua_Debug *at)
+{
+    int level = 0;
+    bool found = lua_getinfo(L, "Sl", at) != 0;
+    while (found && at->currentline <= 0)
+        found = lua_getstack(L, ++level, at) != 0 && lua_getinfo(L, "Sl", at) != 0;
+    if (found)
+        snprintf(supervised.place, PLACE_SIZE,
+                 "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src, at->currentline);
+}
+
+static void stop_script(lua_State *L, lua_Debug *at)
+{
+    if (supervised.place[0] == '\0')
+        find_place(L, at);
+    lua_pushstring(L, supervised.place);
+    lua_pushstring(L, supervised.why);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+static void write_text(int fd, const char *text)
+{
+    if (text != NULL && write(fd, text, strlen(text)) < 0)
+        return;
+}
+
+/* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
+ * stays until the script has returned: pcall must not save it. */
+static void stop_running(lua_State *L)
+{
+    supervised.stopped = true;
+    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+static void on_timeout(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L == NULL)
+        return;
+    size_t at = 0;
+    const char *parts[] = {supervised.what, " (", supervised.source, ")"};
+    for (int i = 0; i < 4; i++)
+        for (const char *p = parts[i]; *p != '\0' && at + 1 < supervised.stuck_size; p++)
+            supervised.stuck[at++] = *p;
+    supervised.stuck[at] = '\0';
+    stop_running(L);
+}
+
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
+{
+    struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART};
+    supervised.alone = false;
+    supervised.beat = beat;
+    supervised.stuck = stuck;
+    supervised.stuck_size = stuck_size;
+    sigaction(signal, &action, NULL);
+}
+
+static void beat(void)
+{
+    if (supervised.beat != NULL)
+        __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
+}
+
+/* The second alarm of a run: it is in a call of C that does not return, or nothing stops it. The
+ * process is of no use any more; its end is not to be waited for. */
+__attribute__((noreturn)) static void give_up(void)
+{
+    lua_State *L = supervised.running;
+    lua_Debug at;
+    if (supervised.place[0] == '\0' && lua_getstack(L, 0, &at) != 0)
+        find_place(L, &at);
+    if (strncmp(supervised.place, LIBRARY_FOLDER, sizeof LIBRARY_FOLDER - 1) == 0)
+        supervised.place[0] = '\0'; /* the script runs in a coroutine, and says nothing */
+    const char *parts[] = {supervised.prefix,
+                           supervised.place,
+                           supervised.what,
+                           " (",
+                           supervised.source,
+                           "): ",
+                           supervised.why,
+                           "; it is in a function that can't be interrupted, such as os.execute or "
+                           "io.read\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        write_text(supervised.out, parts[i]);
+    _exit(1);
+}
+
+static void on_alarm(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L != NULL && supervised.stopped)
+        give_up();
+    if (L != NULL)
+        stop_running(L);
+}
+
+/* The alarm comes again: for what the first one does not stop. */
+static void set_alarm(double seconds)
+{
+    struct timeval t = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    struct itimerval timer = {.it_value = t, .it_interval = t};
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void script_supervise_alone(int out, const char *prefix)
+{
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    supervised.alone = true;
+    supervised.limit = SCRIPT_LOADING;
+    supervised.out = out;
+    supervised.prefix = prefix;
+    sigaction(SIGALRM, &action, NULL);
+}
+
+void script_limit(double seconds)
+{
+    supervised.limit = seconds;
+}
+
+static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
+                      double limit)
+{
+    if (supervised.running != NULL)
+        return false;
+    supervised.what = what;
+    supervised.source = source;
+    supervised.why = why;
+    supervised.running = L;
+    beat();
+    if (supervised.alone)
+        set_alarm(limit);
+    return true;
+}
+
+bool script_begin_run(lua_State *L, const char *what, const char *source)
+{
+    return begin_run(L, what, source, TOO_LONG, supervised.limit);
+}
+
+void script_end_run(lua_State *L)
+{
+    if (supervised.alone)
+        set_alarm(0);
+    supervised.running = NULL;
+    beat();
+    supervised.stopped = false;
+    supervised.place[0] = '\0';
+    if (L != NULL && lua_gethookmask(L) != 0) /* ours, or what the script has set */
+        lua_sethook(L, NULL, 0, 0);
+}
+
+bool script_begin_loading(lua_State *L, const char *source)
+{
+    return supervised.alone &&
+           begin_run(L, "loading", source,
+                     "the script has not come to the end of its loading within 10 s",
+                     SCRIPT_LOADING);
+}
+
+bool script_begin_specs(lua_State *L)
+{
+    return supervised.alone && begin_run(L, "test", "the specs",
+                                         "the specs have not come to their end within 50 s", SPECS);
+}
+
+bool script_is_alone(void)
+{
+    return supervised.alone;
+}
+
+/* core.limited(seconds, source, fn, ...) -> true, what fn returns; or false, message. In a process
+ * that no master looks after it has so many seconds, as a hook has; nil: as long as loading may
+ * take. */
+int script_limited(lua_State *L)
+{
+    const char *source = luaL_checkstring(L, 2);
+    bool outer = false;
+    if (lua_isnil(L, 1))
+        outer = script_begin_loading(L, source);
+    else if (supervised.alone)
+        outer = begin_run(L, "a hook", source, TOO_LONG, luaL_checknumber(L, 1));
+    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 0);
+    if (outer)
+        script_end_run(L);
+    lua_pushboolean(L, status == 0);
+    lua_replace(L, 2);
+    return lua_gettop(L) - 1;
+}

@@ -1,0 +1,267 @@
+-- What a script may do in places that nobody thinks of: finalizers that fail, objects as keys,
+-- errors of megabytes, recursion that takes the C stack, the process's own settings. Each costs one
+-- request at most, and the same worker goes on.
+
+local http = require("tests.support.http")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+
+local BEFORE = [[
+local moongate = require("moongate")
+
+-- An object that is collected soon; its finalizer calls the function.
+local function litter(finalizer)
+  local object = newproxy(true)
+  getmetatable(object).__gc = finalizer
+end
+
+local depth = 0
+local how
+how = {
+  -- each step of the recursion takes a part of the C stack
+  wrap = function() depth = depth + 1 return coroutine.wrap(how.wrap)() end,
+  resume = function()
+    depth = depth + 1
+    local ok, err = coroutine.resume(coroutine.create(how.resume))
+    if not ok then error(err, 0) end
+  end,
+  gsub = function() depth = depth + 1 return (("a"):gsub("a", how.gsub)) end,
+  gsub_index = function()
+    local t = setmetatable({}, { __index = function(t) return (("a"):gsub("a", t)) end })
+    return t.a
+  end,
+  both = function()
+    return coroutine.wrap(function() return (("a"):gsub("a", how.both)) end)()
+  end,
+  sort = function() table.sort({ 1, 2 }, how.sort) return true end,
+  -- coroutines within each other, and in each of them what fills its Lua stack
+  sort_and_wrap = function()
+    depth = depth + 1
+    if depth % 1000 == 0 then return coroutine.wrap(how.sort_and_wrap)() end
+    table.sort({ 1, 2 }, how.sort_and_wrap)
+    return true
+  end,
+  require = function()
+    package.preload.again = function() package.loaded.again = nil return require("again") end
+    return require("again")
+  end,
+  load = function() assert(load(("("):rep(100000))) end,
+  pattern = function() return (("a"):rep(100000)):find(("a?"):rep(10000) .. "b") end,
+  -- keys and values that are objects, or large
+  object_key = function()
+    local key = setmetatable({}, { __tostring = function() error("the key's own") end })
+    return { status = 200, [key] = 1 }
+  end,
+  endless_key = function()
+    local key = setmetatable({}, { __tostring = function() while true do end end })
+    return { status = 200, [key] = 1 }
+  end,
+  large_key = function() return { status = 200, [("k"):rep(3e6)] = 1 } end,
+  large_name = function() return { backend = ("k"):rep(3e6) } end,
+  large_global = function() return getfenv(1)[("k"):rep(3e6)] end,
+  large_error = function() error(("x"):rep(3e7)) end,
+  nested_error = function()
+    error(setmetatable({}, { __tostring = function() error(setmetatable({}, {})) end }))
+  end,
+  inherited = function()
+    return setmetatable({ root = "/nowhere" }, { __index = { backend = "app" } })
+  end,
+  endless_try = function()
+    local d = { root = "/nowhere" }
+    d.try = { "$path", d }
+    return d
+  end,
+  string_metatable = function()
+    local meta = getmetatable("")
+    local index = meta.__index
+    meta.__index = nil
+    moongate.spawn(function() meta.__index = index end)
+    return { status = "none" }
+  end,
+  -- the process's own
+  exit = function() os.exit(3) end,
+  stop_collector = function() collectgarbage("stop") end,
+}
+]]
+
+local ON_REQUEST = [[
+  local path = req.path:sub(2)
+  if how[path] then
+    depth = 0
+    return how[path]() or { status = 200 }
+  elseif path == "litter" then -- errors wait for whoever allocates next, in a hook or outside
+    for i = 1, 100 do litter(function() error("in a finalizer") end) end
+    for i = 1, 20 do rubbish = ("x"):rep(50000 + i) .. req.id end
+    return { status = 200, headers = { ["X-Text"] = "a text" }, body = tostring({}) }
+  elseif path == "collect" then
+    repeat until pcall(collectgarbage) -- an error leaves the other finalizers for later
+    return { status = 200 }
+  elseif path == "sleep" then
+    moongate.sleep(0.001)
+    return { status = 200, body = req.id }
+  elseif path == "app" then
+    local answer = moongate.fastcgi("app", {
+       SCRIPT_NAME = "/app", SCRIPT_FILENAME = "/srv/app/app", QUERY_STRING = "body=kept",
+    })
+    return { status = 200, body = answer and answer.body or "" }
+  elseif path == "locale" then
+    return { status = 200, body = tostring(os.setlocale()) .. " "
+      .. tostring(os.setlocale("de_DE.UTF-8")) .. " " .. tostring(os.setlocale("C", "numeric")) }
+  elseif path == "hook" then
+    local seen = 0
+    debug.sethook(function() seen = seen + 1 end, "l")
+    hooked = function() return seen end
+    return { status = 200 }
+  elseif path == "hooked" then
+    return { status = 200, body = tostring(hooked()) }
+  end
+]]
+
+describe("whatever a script does", function()
+  local r
+
+  setup(function()
+    r = rig.start({
+      before = BEFORE .. "\nlocal hooked, rubbish\n",
+      on_request = ON_REQUEST,
+      backend = "max_fails = 0",
+      settings = [[
+        on_params = function(req, params) params.X = "text " .. req.path end,
+        on_response = function(req, res) res.headers["X-Answer"] = "text " .. req.path end,
+        on_log = function(req, log) return ("%s %d"):format(log.uri, log.status) end]],
+    })
+  end)
+
+  teardown(function()
+    r:stop() -- the worker is the one that it began with
+  end)
+
+  for name, said in pairs({
+    wrap = "nested too deeply", resume = "nested too deeply", gsub = "nested too deeply",
+    gsub_index = "nested too deeply", both = "nested too deeply", sort = "stack overflow",
+    sort_and_wrap = "nested too deeply", require = "stack overflow",
+    load = "too many syntax levels", pattern = "pattern too complex",
+    object_key = "unknown key 'a table'", endless_key = "unknown key 'a table'",
+    large_key = "unknown key 'k+%.%.%.'", large_name = "there is no backend 'k+",
+    large_global = "undeclared global 'k+%.%.%.'", large_error = "route.lua:%d+: x+%.%.%.\n",
+    nested_error = "an error whose __tostring has failed", inherited = "its metatable has __index",
+    endless_try = "try: more than 10 decisions", string_metatable = "on_request",
+    exit = "os%.exit is not for a script", stop_collector = 'collectgarbage: "stop" is not for',
+  }) do
+    it("is an error in the log and a 500: " .. name, function()
+      local mark = r.server:mark()
+      assert.equal(500, http.get(r.address, "/" .. name).status)
+      r.server:wait_log(said, nil, mark)
+      assert.equal(200, r:get("status=200").status)
+    end)
+  end
+
+  it("does not change the locale of the core", function()
+    assert.equal("C nil C", http.get(r.address, "/locale").body)
+  end)
+
+  it("sets a hook of the debug library for itself only", function()
+    assert.equal(200, http.get(r.address, "/hook").status)
+    local lines = http.get(r.address, "/hooked").body
+    assert.is_true(tonumber(lines) > 0)
+    assert.equal(lines, http.get(r.address, "/hooked").body)
+  end)
+
+  it("costs a request at most where a finalizer fails, wherever it runs", function()
+    local mark = r.server:mark()
+    local statuses, failed = {}, 0
+    local keep = http.open(r.address)
+    for i = 1, 600 do
+      local path = i % 10 == 0 and "/litter" or i % 10 == 5 and "/sleep" or i % 10 == 7 and "/app"
+        or "/other?status=200&body=kept"
+      keep:send({ path = path })
+      local res = keep:receive("GET")
+      statuses[res.status] = (statuses[res.status] or 0) + 1
+      failed = res.status == 500 and failed + 1 or failed
+      if res.headers["connection"] == "close" then
+        keep:close()
+        keep = http.open(r.address)
+      end
+    end
+    keep:close()
+    r.server:wait_log("in a finalizer", nil, mark)
+    assert.equal(600, (statuses[200] or 0) + (statuses[500] or 0))
+    assert.is_true(failed > 0, "no finalizer has failed")
+    poll.wait(function()
+      return http.get(r.address, "/collect").status == 200
+    end, "the end of all finalizers")
+    for _ = 1, 50 do
+      assert.equal(200, http.get(r.address, "/sleep").status)
+    end
+  end)
+end)
+
+describe("the end of a generation", function()
+  -- Finalizers run when its Lua state is closed.
+  local function route(finalizer)
+    return ([[
+      local object = newproxy(true)
+      getmetatable(object).__gc = function() %s end
+      return {
+        script_timeout = 0.3,
+        on_request = function() return { status = 200, body = "%s" } end,
+      }
+    ]]):format(finalizer, finalizer:sub(1, 5))
+  end
+
+  it("bears a finalizer that fails", function()
+    local server = require("tests.support.server")
+    local s = server.start({ route = route("error('in the end')") })
+    finally(function() s:stop() end)
+    local before = s:workers()
+    s:reload(route("calm = 1"))
+    for _ = 1, 20 do
+      assert.equal("calm ", http.get(s.address, "/").body)
+    end
+    assert.same(before, s:workers())
+  end)
+
+  it("costs the worker where a finalizer has no end, and says so", function()
+    local server = require("tests.support.server")
+    local s = server.start({ route = route("while true do end") })
+    finally(function() s:stop() end)
+    local before = s:workers()[1]
+    s:reload(route("calm = 1"))
+    s:wait_log("killed by signal 9 %(Killed%).*in a finalizer")
+    poll.wait(function()
+      local now = s:workers()[1]
+      return now and now ~= before and process.gone(before)
+    end, "another worker")
+    assert.equal("calm ", http.get(s.address, "/").body)
+  end)
+end)
+
+describe("chance", function()
+  it("is another one in each worker, and after each reload", function()
+    local route = [[
+      local first = math.random(2 ^ 40)
+      return { on_request = function()
+        return { status = 200, headers = { Connection = "close" }, body = ("%.0f"):format(first) }
+      end }
+    ]]
+    local server = require("tests.support.server")
+    local s = server.start({ route = route, workers = 3 })
+    finally(function() s:stop() end)
+    local seen, count = {}, 0
+    for generation = 1, 2 do
+      poll.wait(function()
+        local number = http.get(s.address, "/").body
+        if not seen[number] then
+          seen[number] = true
+          count = count + 1
+        end
+        return count >= 3 * generation
+      end, "a number of each worker")
+      if generation == 1 then
+        s:reload(route)
+      end
+    end
+    assert.equal(6, count)
+  end)
+end)
