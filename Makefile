@@ -147,7 +147,8 @@ run:
 UNITS_DIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: $(BUILD)/moongate
 	install -D -m 755 $(BUILD)/moongate "$(DESTDIR)$(PREFIX)/bin/moongate"
-	install -D -m 644 README.md "$(DESTDIR)$(PREFIX)/share/doc/moongate/README.md"
+	install -d "$(DESTDIR)$(PREFIX)/share/doc/moongate"
+	install -m 644 README.md CONTRIBUTING.md CHANGELOG.md LICENSE "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
 	cp -r docs examples "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
 	install -D -m 644 dist/logrotate/moongate \
 	  "$(DESTDIR)$(PREFIX)/share/doc/moongate/logrotate/moongate"

@@ -64,8 +64,9 @@ function Site:probe(req, values, path)
       self.linked, level = now, "warn"
     end
     self:say(level, req, "%s%s leads out of %s by a symlink, so it counts as missing; 'within' "
-      .. "names the folders that links may lead to", values.root, path, type(values.within) == "table"
-        and table.concat(values.within, ", ") or values.within or values.root)
+      .. "names the folders that links may lead to", values.root, path,
+      type(values.within) == "table" and table.concat(values.within, ", ") or values.within
+        or values.root)
   end
   return what
 end

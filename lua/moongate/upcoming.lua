@@ -31,10 +31,14 @@ local NONE = some(function()
   return true
 end)
 
-M.settings = {}
-M.listener = { protocol = values("fastcgi") }
-M.backend = { multiplex = values(true, "auto") }
-M.decision = { role = values("authorizer", "filter"), authorize = NONE }
+M.settings = {
+  tls = NONE, http2 = NONE, gzip = NONE, metrics = NONE, cache = NONE,
+}
+M.listener = { protocol = values("fastcgi"), tls = NONE, http2 = NONE }
+M.backend = { multiplex = values(true, "auto"), cache = NONE, gzip = NONE }
+M.decision = {
+  role = values("authorizer", "filter"), authorize = NONE, cache = NONE, gzip = NONE,
+}
 
 -- Modules that `require` does not find yet.
 M.modules = {

@@ -35,7 +35,10 @@ describe("upcoming.problem", function()
       { "listener", "protocol", "fastcgi" },
       { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
       { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
-      { "commands", "top" },
+      { "commands", "top" }, { "settings", "tls", {} }, { "settings", "http2", true },
+      { "settings", "gzip", true }, { "settings", "metrics", true }, { "settings", "cache", {} },
+      { "listener", "tls", {} }, { "listener", "http2", true }, { "backend", "cache", {} },
+      { "backend", "gzip", true }, { "decision", "cache", "5m" }, { "decision", "gzip", true },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
