@@ -52,6 +52,16 @@ static int open_connection(const struct dial *d, const char **err)
     return fd;
 }
 
+const char *dial_look(const char *address, double timeout)
+{
+    const char *err;
+    const struct dial look = {.address = address, .timeout = timeout};
+    int fd = open_connection(&look, &err);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 static void put(int fd, struct buf *out)
 {
     struct str rest = buf_peek(out);

@@ -22,4 +22,7 @@ struct dial {
 /* Returns NULL, or what went wrong; the message is valid until the next call. */
 const char *dial(struct dial *d);
 
+/* Connects and closes again, without a byte. NULL, or why that can't be done. */
+const char *dial_look(const char *address, double timeout);
+
 #endif

@@ -245,6 +245,19 @@ static enum log_level file_level(const struct decision *d, int status)
                                                                                        : LOG_INFO;
 }
 
+/* A page for an error that can't be sent is the route's own fault, whoever asked. */
+static void report_file(const struct proxy *px, int status, const char *reason)
+{
+    const struct decision *d = &px->req.decision;
+    char name[REQUEST_NAME_SIZE];
+    enum log_level level = px->error_status > 0 ? LOG_ERROR : file_level(d, status);
+    struct str path = d->file.n > 0 ? d->file : d->path;
+    log_write(level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
+              px->error_status > 0 ? "the page for an error, " : "", STR_FMT(d->root),
+              STR_FMT(path), status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
+              request_name(&px->req, name));
+}
+
 static void reply_file(struct proxy *px)
 {
     struct request *req = &px->req;
@@ -258,9 +271,7 @@ static void reply_file(struct proxy *px)
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
-        char name[REQUEST_NAME_SIZE];
-        log_write(file_level(&req->decision, status), "%.*s: %d, %s; %s", STR_FMT(req->uri.path),
-                  status, reason, request_name(req, name));
+        report_file(px, status, reason);
         reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
         return;
     }

@@ -256,6 +256,19 @@ static int core_ask(lua_State *L)
     return 2;
 }
 
+/* core.look(address, timeout) -> true; or nil, why nobody takes a connection there */
+static int core_look(lua_State *L)
+{
+    const char *err = dial_look(luaL_checkstring(L, 1), luaL_checknumber(L, 2));
+    if (err == NULL) {
+        lua_pushboolean(L, 1);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, err);
+    return 2;
+}
+
 /* core.pause(seconds). Blocks: for commands. */
 static int core_pause(lua_State *L)
 {
@@ -268,7 +281,8 @@ static int core_pause(lua_State *L)
 
 void script_dial_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"ask", core_ask}, {"pause", core_pause}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"ask", core_ask}, {"look", core_look}, {"pause", core_pause}, {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }
 

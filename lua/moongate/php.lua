@@ -378,7 +378,8 @@ function Site:register()
   local options = self.options
   local ini = type(options.ini) == "table" and options.ini or nil
   if type(options.root) == "string" then
-    table.insert(registry.sites, { root = options.root })
+    local front = options.front or nil
+    table.insert(registry.sites, { root = options.root, front = front })
   end
   if type(options.backend) == "string" then
     registry.add({ backend = options.backend, ini = ini }, self.source, "php.site: backend")

@@ -53,6 +53,9 @@ function M.core(fields)
     end
     return nil, "No such file or directory"
   end
+  function core.look(address)
+    return not (core.silent and core.silent[address]) or nil, core.silent and core.silent[address]
+  end
   function core.find_program(name)
     return core.programs and core.programs[name]
   end

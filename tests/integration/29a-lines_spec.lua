@@ -138,9 +138,20 @@ describe("a line of the error log", function()
     assert.equal(405, http.request(r.address, { method = "POST", path = "/there.txt" }).status)
     -- The site's own fault is one, and comes after all of them.
     assert.equal(403, http.request(r.address, { path = "/out" }).status)
-    r.server:wait_log("/out: 403, a symlink leads out of the root; request %x+, host")
+    r.server:wait_log("/out: 403, a symlink leads out of the root; GET /out, request %x+, host")
     local _, lines = r.server:errors():sub(mark + 1):gsub("\n", "")
     assert.equal(1, lines)
+  end)
+
+  it("names the page for an error that is not there", function()
+    local r = rig.start({
+      settings = [[on_error = function() return { file = "/nonexistent/sorry.html" } end]],
+      servers = { "unix:/nonexistent/app.sock" }, responder = false,
+    })
+    finally(function() r:stop() end)
+    assert.equal(503, r:get("").status)
+    r.server:wait_log("%[error%] .*the page for an error, /nonexistent/sorry.html: 404, there is "
+      .. "no such file; GET /x.php", 10)
   end)
 
   it("says why at the level debug", function()
@@ -151,10 +162,10 @@ describe("a line of the error log", function()
     })
     finally(function() r:stop() end)
     http.request(r.address, { path = "/none.txt" })
-    r.server:wait_log("%[debug%] .*/none.txt: 404, there is no such file; request")
+    r.server:wait_log("%[debug%] .*/none.txt: 404, there is no such file; GET /none.txt, request")
     http.request(r.address, { path = "/?Nil" })
     r.server:wait_log("%[debug%] .*GET /%?Nil: 404, on_request returned nil; request")
     http.request(r.address, { path = "/.env" })
-    r.server:wait_log("%[debug%] .*/%.env: 403, dotfiles are not served; request")
+    r.server:wait_log("%[debug%] .*/%.env: 403, dotfiles are not served; GET /%.env, request")
   end)
 end)

@@ -85,6 +85,58 @@ describe("moongate explain and moongate test", function()
   end)
 end)
 
+describe("moongate explain", function()
+  local function explain(address)
+    local dir = process.tempdir("route")
+    stage.write(dir, { ["route.lua"] = ([[
+      return { backends = { app = %q },
+        on_request = function() return { backend = "app", docroot = "/srv" } end }]])
+      :format(address) })
+    return server.command({ "explain", dir .. "/route.lua", "/x.php" })
+  end
+
+  it("looks at the socket, says what is wrong with it and fails", function()
+    local dir = process.tempdir("sockets")
+    stage.write(dir, { ["file.sock"] = "" })
+    for address, problem in pairs({
+      [("unix:%s/none.sock"):format(dir)] = "No such file or directory %(is PHP%-FPM running",
+      [("unix:%s/file.sock"):format(dir)] = "this is a file, not a socket",
+      ["unix:" .. dir] = "this is a folder, not a socket",
+      ["127.0.0.1:" .. require("tests.support.net").free_port()] = "nobody listens there",
+    }) do
+      local result = explain(address)
+      assert.equal(1, result.code, address)
+      assert.matches("server " .. address:gsub("%p", "%%%0") .. ": " .. problem, result.stdout)
+      assert.matches("503: no server of backend 'app' takes connections", result.stderr, 1, true)
+    end
+  end)
+
+  it("sends nothing to one that listens", function()
+    local r = rig.start()
+    finally(function() r:stop() end)
+    local result = explain(r.back.address)
+    assert.equal(0, result.code, result.stdout .. result.stderr)
+    assert.same({}, r:events("START"))
+  end)
+end)
+
+describe("moongate check", function()
+  it("warns of a front controller that is not there", function()
+    local dir = process.tempdir("route")
+    stage.write(dir, { ["www/index.php"] = "<?php", ["route.lua"] = [[
+      local php = require("moongate.php")
+      local good = php.site { root = "www", backend = "app", front = "/index.php" }
+      local bad = php.site { root = "www", backend = "app", front = "/app.php" }
+      return { backends = { app = "127.0.0.1:9000" },
+        on_request = function(req) return req.path == "/" and good(req) or bad(req) end }]] })
+    local result = server.command({ "check", dir .. "/route.lua" })
+    assert.equal(0, result.code)
+    local _, lines = result.stderr:gsub("\n", "")
+    assert.equal(1, lines, result.stderr)
+    assert.matches("warning: php.site: front: there is no file .*/www/app%.php", result.stderr)
+  end)
+end)
+
 describe("php.site", function()
   it("says why a link out of the root is 404, in the log once a second, and in explain", function()
     local dir = site()

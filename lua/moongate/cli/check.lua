@@ -24,6 +24,8 @@ local function warnings(settings)
   for _, site in ipairs(registry.sites) do
     if fs.stat(site.root) ~= "directory" then
       list[#list + 1] = ("php.site: %s is not a folder on this machine"):format(site.root)
+    elseif site.front and fs.stat(site.root .. site.front) ~= "file" then
+      list[#list + 1] = ("php.site: front: there is no file %s%s"):format(site.root, site.front)
     end
   end
   return list

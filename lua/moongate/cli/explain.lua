@@ -3,7 +3,7 @@
 
 local addr = require("moongate.addr")
 local common = require("moongate.cli.common")
-local core = require("moongate.core")
+local core = require("moongate.core.commands")
 local fs = require("moongate.fs")
 local json = require("moongate.json")
 local simulate = require("moongate.simulate")
@@ -187,6 +187,49 @@ local function add_servers(out, backend, servers, only)
   end
 end
 
+local LOOK_TIMEOUT = 1 -- seconds in which a server takes a connection
+
+--- Why a server can't be used from here. Connects, and sends nothing.
+---@return string|nil problem
+local function server_problem(address)
+  local path = address:match("^unix:(.*)$")
+  local what, reason = "socket", nil
+  if path then
+    what, reason = core.stat(path)
+  end
+  if not what then
+    return ("%s (is PHP-FPM running, and is this its 'listen'?)"):format(reason)
+  elseif what ~= "socket" then
+    return ("this is a %s, not a socket"):format(what == "directory" and "folder" or what)
+  end
+  local done, problem = core.look(address, LOOK_TIMEOUT)
+  if done then
+    return nil
+  elseif problem == "Permission denied" then
+    problem = ("the user '%s' may not connect (see listen.owner, listen.group and listen.mode of "
+      .. "PHP-FPM, or 'user' of the route)"):format(fs.user_name())
+  elseif problem == "Connection refused" then
+    problem = "nobody listens there (is PHP-FPM running?)"
+  end
+  return problem
+end
+
+--- Looks at the servers that may get the request. Where none of them takes connections the client
+--- would get 503.
+local function look_at_servers(out)
+  local failed = 0
+  for _, address in ipairs(out.servers) do
+    local problem = server_problem(address)
+    if problem then
+      failed = failed + 1
+      out.steps[#out.steps + 1] = ("server %s: %s"):format(address, problem)
+    end
+  end
+  if failed > 0 and failed == #out.servers then
+    out.unreachable = true
+  end
+end
+
 --- Adds what a FastCGI decision means.
 local function explain_fastcgi(out, settings, req, found)
   local d, script, path_info = found.decision, found.a, found.b
@@ -196,6 +239,7 @@ local function explain_fastcgi(out, settings, req, found)
   end
   local backend, steps = asked.backend, out.steps
   add_servers(out, backend, asked.servers, d.server)
+  look_at_servers(out)
   steps[#steps + 1] = ("split: script %s, path info %s"):format(
     script == "" and "none" or script, path_info or "none")
   if settings.hooks.on_params then
@@ -359,6 +403,9 @@ function M.main(args)
     io.stdout:write(json.encode(out), "\n")
   else
     print_text(out)
+  end
+  if out.unreachable then
+    return 1, ("503: no server of backend '%s' takes connections"):format(out.backend)
   end
   return 0
 end
