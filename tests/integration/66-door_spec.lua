@@ -237,6 +237,31 @@ describe("the end of a generation", function()
   end)
 end)
 
+describe("spawned functions that fail at once", function()
+  it("fill no log, and leave the worker time for requests", function()
+    local server = require("tests.support.server")
+    local s = server.start({ route = [[
+      local moongate, count = require("moongate"), 0
+      local function again()
+        count = count + 1
+        moongate.spawn(again)
+        error("at once")
+      end
+      return {
+        on_start = function() moongate.spawn(again) end,
+        on_request = function() return { status = 200, body = tostring(count) } end,
+      }
+    ]] })
+    finally(function() s:stop() end)
+    poll.wait(function()
+      return tonumber(http.get(s.address, "/").body) > 10000
+    end, "ten thousand runs")
+    s:wait_log("moongate.spawn .*at once")
+    local _, lines = s:errors():gsub("moongate.spawn %(", "")
+    assert.is_true(lines < 10, lines .. " lines")
+  end)
+end)
+
 describe("chance", function()
   it("is another one in each worker, and after each reload", function()
     local route = [[
