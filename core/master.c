@@ -185,7 +185,7 @@ static bool write_pid_file(const char *path)
 {
     char text[16];
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0644);
     bool ok = fd >= 0 && write(fd, text, (size_t)n) == n &&
               (ftruncate(fd, n) == 0 || errno == EINVAL); /* /dev/null has no size */
     int err = errno;
@@ -787,7 +787,7 @@ static bool prepare(struct master *m)
 {
     if (!load(m))
         return false;
-    const char *err = master_open_logs(&m->plan, &m->error_log, &m->access_log);
+    const char *err = master_open_logs(m, &m->plan, &m->error_log, &m->access_log);
     if (err == NULL) {
         log_setup(m->error_log, m->plan.level, m->access_log);
         master_add_control(m, &m->plan);

@@ -164,10 +164,12 @@ unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared
                            char *text, size_t size);
 /* The control listener of the plan, where there shall be one. */
 void master_add_control(const struct master *m, struct plan *plan);
-/* Opens a log; -1 and errno. */
-int master_open_log(const char *where);
+/* Opens a log as the workers' user, since its name and what is written there are the route's; -1
+ * and errno. */
+int master_open_log(const struct user *user, const char *where);
 /* Opens both logs of the plan; NULL or why not. */
-const char *master_open_logs(const struct plan *plan, int *error, int *access);
+const char *master_open_logs(const struct master *m, const struct plan *plan, int *error,
+                             int *access);
 
 /* --- master_reload.c --- */
 

@@ -316,7 +316,7 @@ static void prepare(struct master *m)
     if (err == NULL)
         err = master_open_sockets(m, &r->plan, slots);
     if (err == NULL)
-        err = master_open_logs(&r->plan, &r->error_log, &r->access_log);
+        err = master_open_logs(m, &r->plan, &r->error_log, &r->access_log);
     r->state = RELOAD_PREPARING;
     r->attempt++;
     r->due = master_now() + PREPARE_TIMEOUT;
@@ -484,7 +484,7 @@ void master_reload_tick(struct master *m, double now)
 void master_reopen_logs(struct master *m)
 {
     int error, access, old_error = m->error_log, old_access = m->access_log;
-    const char *err = master_open_logs(&m->plan, &error, &access);
+    const char *err = master_open_logs(m, &m->plan, &error, &access);
     /* What a reload has opened already has been renamed as well. */
     m->reload.logs_moved = m->reload.state == RELOAD_PREPARING;
     if (err != NULL) {

@@ -2,9 +2,11 @@
 #include "user.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static char message[256];
@@ -62,4 +64,28 @@ const char *user_become(const struct user *user)
         return message;
     }
     return NULL;
+}
+
+/* Root again, with its groups; there is no going on as half of somebody. */
+static void return_to_root(const gid_t *groups, int count, gid_t gid)
+{
+    if (seteuid(0) != 0 || setegid(gid) != 0 || setgroups((size_t)count, groups) != 0)
+        abort();
+}
+
+int user_open(const struct user *user, const char *path, int flags, mode_t mode)
+{
+    gid_t groups[256], gid = getegid();
+    if (geteuid() != 0 || user->uid == 0)
+        return open(path, flags, mode);
+    int count = getgroups(256, groups), fd = -1, err;
+    if (count < 0)
+        return -1;
+    if (initgroups(user->name, user->gid) == 0 && setegid(user->gid) == 0 &&
+        seteuid(user->uid) == 0)
+        fd = open(path, flags, mode);
+    err = errno;
+    return_to_root(groups, count, gid);
+    errno = err;
+    return fd;
 }

@@ -21,5 +21,8 @@ struct user {
 const char *user_find(const char *name, const char *group, struct user *out);
 /* Becomes that user for good. Returns NULL or what is wrong. */
 const char *user_become(const struct user *user);
+/* Opens a file as that user would, where we are root; else as who we are. The descriptor, or -1 and
+ * errno. Of a process with one thread. */
+int user_open(const struct user *user, const char *path, int flags, mode_t mode);
 
 #endif

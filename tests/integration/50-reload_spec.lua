@@ -680,7 +680,10 @@ end)
 describe("logs", function()
   local dir
 
-  before_each(function() dir = process.tempdir("logs") end)
+  before_each(function()
+    dir = process.tempdir("logs")
+    process.chmod(dir, "777") -- logs are opened as the workers' user
+  end)
 
   local function logging(name)
     return ("control = false, log = { access = '%s/%s.access', error = '%s/%s.error' },"):format(

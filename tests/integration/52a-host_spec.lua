@@ -276,3 +276,51 @@ describe("lines of the access log", function()
     end
   end)
 end)
+
+describe("a log that the route names, where the master is root,", function()
+  if not process.is_root() then
+    return
+  end
+
+  local function logging(path)
+    return ([[return { control = false, watch = false, log = { access = %q },
+      on_request = function() return { status = 200, body = "hello" } end }]]):format(path)
+  end
+
+  local function fails(path)
+    local dir = process.tempdir("route")
+    process.write_file(dir .. "/route.lua", logging(path))
+    local result = server.command({ "run", dir .. "/route.lua", "--listen",
+      "127.0.0.1:" .. net.free_port() }, { timeout = 10 })
+    assert.equal(1, result.code)
+    assert.truthy(result.stderr:find("can't open the log " .. path, 1, true), result.stderr)
+  end
+
+  it("is no file of root's, by its name or by a link", function()
+    local dir = process.tempdir("logs")
+    process.chmod(dir, "777")
+    process.write_file(dir .. "/mine", "before\n") -- root's, 644
+    fails(dir .. "/mine")
+    local other = process.tempdir("root")
+    process.write_file(other .. "/passwd", "before\n")
+    assert.equal(0, process.run({ argv = { "ln", "-s", other .. "/passwd", dir .. "/log" } }).code)
+    fails(dir .. "/log")
+    fails("/etc/moongate-no-such-log")
+    assert.equal("before\n", process.read_file(other .. "/passwd"))
+    assert.is_nil(process.read_file("/etc/moongate-no-such-log"))
+  end)
+
+  it("is the workers' user's", function()
+    local dir = process.tempdir("logs")
+    process.chmod(dir, "777")
+    local s = server.start({ route = logging(dir .. "/access") })
+    finally(function() s:stop() end)
+    assert.equal("hello", http.get(s.address, "/").body)
+    local owner = process.run({ argv = { "stat", "-c", "%U", dir .. "/access" } }).stdout
+    assert.is_falsy(owner:find("root", 1, true))
+    -- The master is root again.
+    assert.equal(0, process.status(s.process.pid, "Uid"))
+    s:reload(logging(dir .. "/other"))
+    assert.truthy(process.read_file(dir .. "/other"))
+  end)
+end)
