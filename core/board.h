@@ -22,7 +22,7 @@ struct board_worker {
     /* The worker's. */
     uint64_t beat;   /* changes when a hook begins and when it ends: odd while one runs */
     uint64_t turn;   /* changes when the loop wakes and when it sleeps: even while it sleeps */
-    char stuck[256]; /* the hook that was running when it was told to stop */
+    char stuck[1024]; /* the hook that ran, and for whom, when it was told to stop, or crashed */
     unsigned connections;
     unsigned generations; /* that it still has */
     uint64_t requests;

@@ -362,12 +362,13 @@ static void say_ended(const struct child *child, const char *how, const char *st
                   "its place",
                   how, stuck[0] != '\0' ? stuck : "an unknown hook");
     else
-        log_error("a worker %s after %.1f s; another one takes its place", how, lived);
+        log_error("a worker %s after %.1f s%s%s; another one takes its place", how, lived,
+                  stuck[0] != '\0' ? ", in " : "", stuck);
 }
 
 static void worker_ended(struct master *m, struct child *ended, int status)
 {
-    char how[100], text[512], stuck[sizeof m->board->worker[0].stuck];
+    char how[100], text[1400], stuck[sizeof m->board->worker[0].stuck];
     double now = master_now(), lived = now - ended->started;
     struct board_worker *board = &m->board->worker[ended - m->workers];
     ended->pid = 0;
@@ -377,7 +378,9 @@ static void worker_ended(struct master *m, struct child *ended, int status)
     const struct child was = *ended;
     bool starting = !was.ready; /* whatever ends it before it serves has done no harm */
     unsigned unready = starting ? was.unready + 1 : 0;
-    snprintf(stuck, sizeof stuck, "%.*s", (int)sizeof stuck - 1, was.told ? board->stuck : "");
+    snprintf(stuck, sizeof stuck, "%.*s", (int)sizeof stuck - 1,
+             was.told || WIFSIGNALED(status) ? board->stuck : "");
+    board->stuck[0] = '\0';
     *ended = (struct child){.unready = unready};
     describe_end(status, how, sizeof how);
     if (m->stopping) {

@@ -284,6 +284,8 @@ bool script_guard(struct script *s, const struct script_cause *cause,
 {
     struct script_body body = {run, ctx};
     bool outer = !cause->untimed && script_begin_run(s->L, cause->what, cause->source);
+    if (outer)
+        script_run_is_for(cause->req);
     int status = pass_door(s, &body);
     if (status != 0) {
         script_log_failure(s, s->L, status, cause);

@@ -22,6 +22,7 @@ static struct {
     size_t stuck_size;
     lua_State *volatile running; /* NULL: none */
     const char *volatile what, *volatile source;
+    const struct request *volatile req; /* that it runs for; NULL: none */
     volatile bool stopped;
     char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
     const char *volatile why;
@@ -68,19 +69,51 @@ static void stop_running(lua_State *L)
     lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
+/* For the master, which says it if the worker ends: the hook, and its request. */
+static void describe_running(void)
+{
+    char name[REQUEST_NAME_SIZE];
+    const struct request *req = supervised.req;
+    int n = snprintf(supervised.stuck, supervised.stuck_size, "%s (%s)", supervised.what,
+                     supervised.source);
+    if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size)
+        snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %.*s %.*s, %s",
+                 STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+}
+
 static void on_timeout(int signal)
 {
     lua_State *L = supervised.running;
     (void)signal;
     if (L == NULL)
         return;
-    size_t at = 0;
-    const char *parts[] = {supervised.what, " (", supervised.source, ")"};
-    for (int i = 0; i < 4; i++)
-        for (const char *p = parts[i]; *p != '\0' && at + 1 < supervised.stuck_size; p++)
-            supervised.stuck[at++] = *p;
-    supervised.stuck[at] = '\0';
+    describe_running();
     stop_running(L);
+}
+
+/* The process ends by the signal as it would without us, once it is known what ran. */
+static void on_crash(int signal)
+{
+    if (supervised.running != NULL)
+        describe_running();
+    raise(signal);
+}
+
+/* Where nobody else looks for crashes: a sanitizer does. On a stack of its own, since what crashes
+ * may have used up the other. */
+static void watch_for_crashes(void)
+{
+    static char memory[65536];
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    const stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    struct sigaction action = {.sa_handler = on_crash,
+                               .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};
+    struct sigaction before;
+    if (sigaltstack(&stack, NULL) != 0)
+        return;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(signals[i], &action, NULL);
 }
 
 void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
@@ -91,6 +124,7 @@ void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal
     supervised.stuck = stuck;
     supervised.stuck_size = stuck_size;
     sigaction(signal, &action, NULL);
+    watch_for_crashes();
 }
 
 static void beat(void)
@@ -181,11 +215,19 @@ void script_end_run(lua_State *L)
     if (supervised.alone)
         set_alarm(0);
     supervised.running = NULL;
+    supervised.req = NULL;
     beat();
+    if (supervised.stopped && supervised.stuck != NULL)
+        supervised.stuck[0] = '\0';
     supervised.stopped = false;
     supervised.place[0] = '\0';
     if (L != NULL && lua_gethookmask(L) != 0) /* ours, or what the script has set */
         lua_sethook(L, NULL, 0, 0);
+}
+
+void script_run_is_for(const struct request *req)
+{
+    supervised.req = req;
 }
 
 bool script_begin_loading(lua_State *L, const char *source)

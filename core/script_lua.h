@@ -158,6 +158,8 @@ bool script_begin_loading(lua_State *L, const char *source);
 bool script_begin_specs(lua_State *L);
 /* Removes hooks of the debug library, whoever has set them. L: NULL where its state is gone. */
 void script_end_run(lua_State *L);
+/* After a script_begin_run that said true: the request that it is for, or NULL. */
+void script_run_is_for(const struct request *req);
 /* No master looks after this process. */
 bool script_is_alone(void);
 /* core.limited(seconds, source, fn, ...), see script_limit.c. */

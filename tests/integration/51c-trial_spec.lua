@@ -222,6 +222,30 @@ describe("a worker whose loop makes no turn", function()
   end)
 end)
 
+describe("what the log says of a worker that a script has ended", function()
+  for path, how in pairs({
+    ["/crash?x=1"] = { "was killed by signal 11", [[require("ffi").cast("int *", 0)[0] = 1]] },
+    ["/loop?x=1"] = { "its script ran on after script_timeout", "while true do end" },
+  }) do
+    it("names the hook and the request: " .. path, function()
+      if path:find("crash") and server.binary():find("asan", 1, true) then
+        return -- the sanitizer takes the signal
+      end
+      local s = server.start({ workers = 2, route = ([[return {
+        control = false, script_timeout = 0.3,
+        on_request = function() %s end }]]):format(how[2]) })
+      finally(function() s:stop() end)
+      local client = http.open(s.address)
+      client:send({ path = path, host = "shop.example" })
+      local line = s:wait_log("another one takes its place")
+      client:close()
+      assert.truthy(line:find(how[1], 1, true), line)
+      assert.truthy(line:find("in on_request %(.-route%.lua:3%) for GET " ..
+        path:gsub("%p", "%%%0") .. ", request %x+, host shop%.example"), line)
+    end)
+  end
+end)
+
 describe("a page that crashes its worker", function()
   it("asked for twice a second leaves the others served", function()
     local s = server.start({ workers = 2, route = [[return {
