@@ -165,7 +165,8 @@ void generation_replace(struct generation *g, struct generation *old)
     health_free(old->health);
     old->health = NULL;
     script_retire(old->script);
-    deadline_set(&old->last, old->settings->stop_timeout);
+    double patience = old->settings->stop_timeout;
+    deadline_set(&old->last, patience > 0 ? patience : 0.001); /* 0 is at once, and not never */
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], namesake(g, old->backends[i]));
     generation_serve(g); /* when the old one makes no check any more */
