@@ -209,6 +209,44 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     }
 }
 
+/* --- pages of PHP-FPM's own --- */
+
+static struct str value_of(const struct params *params, struct str name)
+{
+    const struct param *param = params_find(params, name);
+    return param != NULL ? param->value : STR("");
+}
+
+/* PHP-FPM cuts SCRIPT_FILENAME at its slashes, from the end, until it finds a file, and takes as
+ * many bytes off the end of PATH_INFO: what is left of that is then the script's name. */
+static bool is_cut_to(struct str path_info, struct str filename, struct str page)
+{
+    if (!str_starts(path_info, page))
+        return false;
+    size_t more = path_info.n - page.n; /* 0: cgi.fix_pathinfo = 0 compares PATH_INFO itself */
+    return more == 0 || (more <= filename.n && filename.p[filename.n - more] == '/');
+}
+
+/* What fpm_status_handle_request compares with its pages (sapi/fpm of php-src) is made by
+ * init_request_info of SCRIPT_NAME, REDIRECT_URL or PATH_INFO. */
+const struct str *cgi_own_page(const struct params *params, const struct request *req,
+                               const struct str *pages, unsigned count)
+{
+    if (count == 0)
+        return NULL;
+    struct str script = value_of(params, STR("SCRIPT_NAME"));
+    struct str redirect = value_of(params, STR("REDIRECT_URL"));
+    struct str info = value_of(params, STR("PATH_INFO"));
+    struct str filename = value_of(params, STR("SCRIPT_FILENAME"));
+    for (const struct str *page = pages; page < pages + count; page++) {
+        bool named = req->decision.script_named && !str_starts(req->uri.path, *page);
+        if ((str_eq(script, *page) && !named) || str_eq(redirect, *page) ||
+            is_cut_to(info, filename, *page))
+            return page;
+    }
+    return NULL;
+}
+
 /* --- the answer's head --- */
 
 #define QUOTED_MAX 100

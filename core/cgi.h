@@ -26,6 +26,11 @@ void cgi_paths(struct cgi_paths *paths, struct request *req,
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size);
 
+/* The page of PHP-FPM's own (ping.path, pm.status_path), one of those given, that it would answer
+ * these params with; NULL: none. A hook may name it as `script` for requests to another path. */
+const struct str *cgi_own_page(const struct params *params, const struct request *req,
+                               const struct str *pages, unsigned count);
+
 enum cgi_result { CGI_MORE, CGI_DONE, CGI_ERROR, CGI_TOO_LARGE };
 
 /* The header block of an answer, collected until its empty line. */

@@ -203,6 +203,13 @@ void proxy_fail(struct proxy *px, const char *kind, int status, const char *reas
     reply_error(px, status, reason);
 }
 
+void proxy_forbid(struct proxy *px, const char *reason)
+{
+    say(px, 403, reason);
+    proxy_clear_response(&px->req);
+    reply_error(px, 403, reason);
+}
+
 void proxy_fail_and_say(struct proxy *px, const char *kind, int status, const char *reason)
 {
     say(px, status, reason);

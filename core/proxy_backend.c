@@ -731,6 +731,22 @@ static void note_user(struct proxy *px)
         px->req.user = user->value;
 }
 
+/* PHP-FPM answers with these to whoever asks. */
+static bool is_own_page(struct proxy *px)
+{
+    const struct backend_settings *settings = proxy_backend_settings(px);
+    const struct str *page =
+        cgi_own_page(&px->params, &px->req, settings->own_pages, settings->own_page_count);
+    if (page == NULL)
+        return false;
+    proxy_forbid(px, arena_printf(&px->req.arena,
+                                  "%.*s is PHP-FPM's own page, which `health` or `load` of backend "
+                                  "'%.*s' names: no client gets it",
+                                  STR_FMT(*page), STR_FMT(settings->name))
+                         .p);
+    return true;
+}
+
 void proxy_ask_backend(struct proxy *px)
 {
     struct request *req = &px->req;
@@ -744,6 +760,8 @@ void proxy_ask_backend(struct proxy *px)
         return;
     }
     note_user(px);
+    if (is_own_page(px))
+        return;
     const struct param *large = find_too_large(px);
     if (large != NULL) {
         const char *reason =

@@ -95,6 +95,8 @@ void proxy_fail_and_say(struct proxy *px, const char *kind, int status, const ch
 /* The answer sets the cookies of applications that have sent the request on, too: once for each
  * head in req.response. */
 void proxy_add_cookies(struct proxy *px);
+/* 403, which is no failure of the application: on_error is not asked. */
+void proxy_forbid(struct proxy *px, const char *reason);
 /* Does what px->next says, now that the application's answer is out of the way. */
 void proxy_go_on(struct proxy *px);
 

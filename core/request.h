@@ -89,6 +89,7 @@ struct decision {
     unsigned backend; /* its place in settings.backends */
     struct str root, docroot, strip;
     struct str script, path_info, script_filename;
+    bool script_named; /* by the hook's own word, and not by the request's path */
     struct str server, tenant, hash_key;
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     const struct internal_path *internal;

@@ -646,6 +646,33 @@ static int core_params(lua_State *L)
     return 1;
 }
 
+/* core.own_page(req, params, pages) -> the page of PHP-FPM's own that it would answer with, or nil;
+ * params and pages are plain tables. The decision is that of core.params. */
+static int core_own_page(lua_State *L)
+{
+    struct request *req = script_check_request(L, 1);
+    struct arena *a = &req->arena;
+    struct params params = {0};
+    static const char *const names[] = {"SCRIPT_NAME", "REDIRECT_URL", "PATH_INFO",
+                                        "SCRIPT_FILENAME"};
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    for (unsigned i = 0; i < 4; i++) {
+        lua_getfield(L, 2, names[i]);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            params_add(a, &params, str_of(names[i]), script_str(L, -1));
+        lua_pop(L, 1); /* the table keeps it */
+    }
+    for (int i = 1, n = (int)lua_objlen(L, 3); i <= n; i++) {
+        lua_rawgeti(L, 3, i);
+        struct str page = script_check_str(L, -1);
+        if (cgi_own_page(&params, req, &page, 1) != NULL)
+            return 1;
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
 /* core.response(req, status, headers) -> res: as on_response sees an application's answer */
 static int core_response(lua_State *L)
 {
@@ -810,6 +837,7 @@ int script_core_open(lua_State *L)
         {"logs", core_logs},
         {"now", core_now},
         {"params", core_params},
+        {"own_page", core_own_page},
         {"probe", core_probe},
         {"readable", core_readable},
         {"read_start", core_read_start},

@@ -542,6 +542,7 @@ static void read_key(struct reading *r, enum key key)
         break;
     case KEY_SCRIPT:
         get_text(r, "script is a URL path");
+        d->script_named = true;
         break;
     case KEY_SCRIPT_FILENAME:
         d->script_filename = get_text(r, "script_filename is a path");

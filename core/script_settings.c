@@ -216,6 +216,7 @@ static void read_backend(struct reading *r, struct backend_settings *b)
     b->slow_start = get_number(r, "slow_start");
     b->resolve = get_number(r, "resolve");
     b->load = get_optional(r, "load");
+    b->own_pages = get_list(r, "own_pages", &b->own_page_count);
     b->ini = get_optional(r, "ini_text");
     read_health(r, &b->health);
     read_internal(r, b);

@@ -84,8 +84,10 @@ struct backend_settings {
     double slow_start;
     double resolve; /* seconds between two look-ups of a name */
     struct health_settings health;
-    struct str load; /* php-fpm's status page as a signal; n = 0: none */
-    struct str ini;  /* PHP_VALUE where the decision has no ini; n = 0: none */
+    struct str load;             /* php-fpm's status page as a signal; n = 0: none */
+    const struct str *own_pages; /* of its servers' PHP-FPM, for no client */
+    unsigned own_page_count;
+    struct str ini; /* PHP_VALUE where the decision has no ini; n = 0: none */
     const struct internal_path *internal;
     unsigned internal_count;
     unsigned attempts;

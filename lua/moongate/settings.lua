@@ -642,6 +642,33 @@ local function check_shared_ini(source, list)
   end
 end
 
+--- PHP-FPM's own pages (ping and status) belong to a server: what one backend names is no client's
+--- through another that has the same server, either.
+local function set_own_pages(list)
+  local pages = {} -- by address: a set
+  for _, own in ipairs(list) do
+    for _, server in ipairs(own.servers) do
+      local known = pages[server.address] or {}
+      pages[server.address] = known
+      if own.health then
+        known[own.health.ping] = true
+      end
+      if own.load then
+        known[own.load] = true
+      end
+    end
+  end
+  for _, own in ipairs(list) do
+    local all = {}
+    for _, server in ipairs(own.servers) do
+      for name in pairs(pages[server.address]) do
+        all[name] = true
+      end
+    end
+    own.own_pages = next(all) and sorted_keys(all) or nil
+  end
+end
+
 ---@return table[] backends sorted by name
 local function backends(source, value)
   if value == nil then
@@ -658,6 +685,7 @@ local function backends(source, value)
     list[#list + 1] = backend(source, name, value[name])
   end
   check_shared_ini(source, list)
+  set_own_pages(list)
   return list
 end
 

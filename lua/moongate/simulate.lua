@@ -190,6 +190,7 @@ end
 ---@field backend table normalized
 ---@field servers table[] of the backend, those that may get the request
 ---@field params table<string, string> after on_params
+---@field own_page string|nil of PHP-FPM, that no client gets: 403
 
 --- What the application would get.
 ---@param settings table normalized
@@ -220,7 +221,10 @@ function M.fastcgi(settings, req, found)
       servers[#servers + 1] = server
     end
   end
-  return { backend = backend, servers = servers, params = values }
+  return {
+    backend = backend, servers = servers, params = values,
+    own_page = backend.own_pages and core.own_page(req, values, backend.own_pages) or nil,
+  }
 end
 
 --- Is there something at the path of a file decision that core may not serve, since its real path

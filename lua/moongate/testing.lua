@@ -193,6 +193,10 @@ local function follow(route, out, req, found, error_status)
     if not asked then
       return problem
     end
+    if asked.own_page then
+      out.kind, out.decision, out.status = "reply", { status = 403 }, 403
+      return
+    end
     out.backend, out.params, out.servers = asked.backend.name, asked.params, {}
     for i, server in ipairs(asked.servers) do
       out.servers[i] = server.address

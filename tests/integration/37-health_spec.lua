@@ -5,6 +5,7 @@
 local http = require("tests.support.http")
 local load = require("tests.support.load")
 local net = require("tests.support.net")
+local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local responder = require("tests.support.responder")
@@ -401,4 +402,54 @@ describe("load = \"status\"", function()
     end, "a status that is none")
     get_many(r, 10, "")
   end)
+end)
+
+describe("PHP-FPM's ping and status pages", function()
+  -- The pool has ping.path = /ping and pm.status_path = /status.
+  for name, lines in pairs({
+    ["as usual"] = {}, ["with cgi.fix_pathinfo = 0"] = { "php_admin_value[cgi.fix_pathinfo] = 0" },
+  }) do
+    it("are no client's where health or load name them, " .. name, function()
+      local fpm = php.start({ pages = "tests/pages", children = 2, pool = lines })
+      local ok, r = pcall(rig.start, {
+        responder = false, servers = { fpm.address },
+        backend = [[health = { ping = "/ping", interval = "60s" }, load = "status"]],
+        backends = ("other = %q"):format(fpm.address),
+        before = ("local ROOT = %q"):format(fpm.root),
+        on_request = [[
+          if req.path == "/admin/pool" then
+            return { backend = "app", docroot = ROOT, script = "/status" }
+          elseif req.args.own then
+            local answer = require("moongate").fastcgi("app", { SCRIPT_NAME = "/ping",
+              SCRIPT_FILENAME = "/ping", REQUEST_METHOD = "GET" })
+            return { body = answer.body }
+          end
+          do return { backend = req.args.other and "other" or "app", docroot = ROOT,
+            strip = req.path:sub(1, 6) == "/strip" and "/strip" or nil } end
+        ]],
+      })
+      if not ok then
+        fpm:stop()
+        error(r, 0)
+      end
+      r.back = { stop = function() fpm:stop() end }
+      finally(function() r:stop() end)
+      for _, path in ipairs({
+        "/ping", "/status", "/status?full", "/ping?other=1", "//ping", "/%70ing", "/./ping",
+        "/x/../ping", "/%2fping", "/x/%2e%2e/status", "/hello.php/ping", "/hello.php/status",
+        "/style.css/z.php/ping123456",
+      }) do
+        local res = http.request(r.address, { path = path })
+        assert.is_nil(res.body:find("pong", 1, true), path)
+        assert.is_nil(res.body:find("accepted conn", 1, true), path)
+        assert.equal(403, res.status, path)
+      end
+      assert.equal("Hello from PHP\n", http.request(r.address, { path = "/hello.php" }).body)
+      assert.is_nil(http.request(r.address, { path = "/strip/ping" }).body:find("pong", 1, true))
+      assert.is_truthy(http.request(r.address, { path = "/admin/pool" }).body
+        :find("accepted conn", 1, true)) -- the route's own decision
+      assert.equal("pong", http.request(r.address, { path = "/?own=1" }).body)
+      r.server:wait_log("GET /ping: 403, /ping is PHP%-FPM's own page")
+    end)
+  end
 end)

@@ -813,8 +813,55 @@ static void test_limit(void)
     }
 }
 
+/* --- pages of PHP-FPM's own --- */
+
+static bool is_own(const char *script, const char *path_info, const char *filename)
+{
+    static const struct str pages[] = {{"/ping", 5}, {"/fpm/status", 11}};
+    params = (struct params){0};
+    params_add(&req.arena, &params, STR("SCRIPT_NAME"), str_of(script));
+    params_add(&req.arena, &params, STR("SCRIPT_FILENAME"), str_of(filename));
+    if (path_info != NULL)
+        params_add(&req.arena, &params, STR("PATH_INFO"), str_of(path_info));
+    return cgi_own_page(&params, &req, pages, 2) != NULL;
+}
+
+static void test_own_pages(void)
+{
+    begin();
+    test("PHP-FPM's pages are known by what it compares with them");
+    req.uri.path = STR("/x");
+    check(is_own("/ping", NULL, "/srv/ping"));
+    check(is_own("/fpm/status", NULL, "/srv/fpm/status"));
+    check(!is_own("/pin", NULL, "/srv/pin"));
+    check(!is_own("/ping/", NULL, "/srv/ping/"));
+    check(!is_own("/PING", NULL, "/srv/PING"));
+    check(is_own("/a.php", "/ping", "/srv/a.php"));           /* cgi.fix_pathinfo = 0 */
+    check(is_own("/f/z.php", "/ping123456", "/srv/f/z.php")); /* where /srv/f is a file */
+    check(is_own("/g/f/z.php", "/ping12345678", "/srv/g/f/z.php"));
+    check(!is_own("/f/z.php", "/ping12345", "/srv/f/z.php"));
+    check(!is_own("/a.php", "/x/ping", "/srv/a.php"));
+    check(!is_own("/a.php", "/pings", "/srv/a.php"));
+
+    test("REDIRECT_URL too; without a page there is none");
+    is_own("/a.php", NULL, "/srv/a.php");
+    params_add(&req.arena, &params, STR("REDIRECT_URL"), STR("/ping"));
+    check(cgi_own_page(&params, &req, &STR("/ping"), 1) != NULL);
+    check(cgi_own_page(&params, &req, NULL, 0) == NULL);
+
+    test("a hook may name one for another path");
+    req.decision.script_named = true;
+    check(!is_own("/ping", NULL, "/srv/ping"));
+    req.uri.path = STR("/ping");
+    check(is_own("/ping", NULL, "/srv/ping"));
+    req.uri.path = STR("/ping/x");
+    check(is_own("/ping", "/x", "/srv/ping"));
+    end();
+}
+
 int main(void)
 {
+    test_own_pages();
     test_default_params();
     test_paths();
     test_which_docroot();

@@ -264,6 +264,11 @@ local function explain_fastcgi(out, settings, req, found)
   if file and not exists then
     out.files.deepest_parent = deepest_parent(file)
   end
+  if asked.own_page then
+    out.verdict = ("403: %s is PHP-FPM's own page, which `health` or `load` of a backend with this "
+      .. "server names: no client gets it"):format(asked.own_page)
+    return true
+  end
   out.verdict = backend.profile == "php" and php_verdict(sent, file, exists)
     or "ok: what the application answers is for it to say"
   return true
