@@ -30,6 +30,7 @@
 #define PAUSE_FIRST     1.0  /* seconds after a worker that has not come to serve, */
 #define PAUSE_MOST      30.0 /* doubled for each in a row, up to that */
 #define PAUSE_SHORT     0.1  /* after one that has served for less than that */
+#define SETTLE_MOST     5    /* seconds; it takes milliseconds */
 #define AWAY            0.5  /* a look at the workers that comes so much too late: we did not run */
 #define LOG_AGAIN       0.2  /* seconds until a log that has no room is tried again */
 #define LOAD_LIMIT      60.0 /* seconds of the first loader */
@@ -329,13 +330,36 @@ static const char *describe_end(int status, char *out, size_t size)
     return out;
 }
 
+/* Gives back what a worker held of connections. Workers write into that memory as they like, so the
+ * master follows no number in there: a process of the workers' user does, which may crash or find
+ * no end for it. */
+static void settle(const struct master *m, unsigned index)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(SETTLE_MOST);
+        if (user_become(&m->user) != NULL)
+            _exit(1);
+        ledger_worker_gone(m->ledger, index);
+        census_worker_gone(m->census, index);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        log_error("the places that a worker held at backends could not be given back: %s",
+                  pid < 0 ? "no process for it"
+                          : "what workers share is damaged; restart the server");
+}
+
 /* What it held is given back before another one has its number. */
 static void bury(struct master *m, struct child *child)
 {
     unsigned index = (unsigned)(child - m->workers);
     struct board_worker *board = &m->board->worker[index];
-    ledger_worker_gone(m->ledger, index);
-    census_worker_gone(m->census, index);
+    settle(m, index);
     log_rescue(&m->board->lines[index]);
     board->pid = 0;
     board->beat = board->turn = 0; /* it may have died while a hook ran */
@@ -837,10 +861,7 @@ static void clean_up(struct master *m)
         free(m->listening[i]->spec.name);
         free(m->listening[i]);
     }
-    if (m->ledger != NULL)
-        ledger_free(m->ledger);
-    census_free(m->census);
-    board_free(m->board);
+    board_free(m->board); /* the ledger and the census say themselves how large they are: left */
     shared_folder_leave(&m->shared);
     watch_free(m->watch);
     loader_free(&m->reload.loader);

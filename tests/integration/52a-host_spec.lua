@@ -324,3 +324,40 @@ describe("a log that the route names, where the master is root,", function()
     assert.truthy(process.read_file(dir .. "/other"))
   end)
 end)
+
+describe("a worker that writes anything into what all share", function()
+  it("does not end the master, which takes nothing in there for true", function()
+    local s = server.start({ workers = 2, route = [[
+      local ffi = require("ffi")
+      local function scribble()
+        for line in io.lines("/proc/self/maps") do
+          local from, to = line:match("^(%x+)%-(%x+) rw%-s .* /dev/zero")
+          if from then
+            from, to = tonumber(from, 16), tonumber(to, 16)
+            local words = math.floor(math.min(to - from, 8 * 2 ^ 20) / 4)
+            local at = ffi.cast("uint32_t *", from)
+            for i = 0, words - 1 do at[i] = math.random(0, 2 ^ 32 - 1) end
+          end
+        end
+        ffi.cdef("int raise(int);")
+        ffi.C.raise(9)
+      end
+      return { control = false, stop_timeout = 1,
+        backends = { app = { servers = { "127.0.0.1:1" }, max_conns = 2 } },
+        limits = { per_ip = 1000 },
+        on_request = function(req)
+          if req.path == "/scribble" then scribble() end
+          return { backend = "app", docroot = "/" }
+        end }]] })
+    finally(function() s.process:stop(10) end)
+    http.get(s.address, "/")
+    local client = http.open(s.address)
+    client:send({ path = "/scribble" })
+    s:wait_log("another one takes its place", 20)
+    client:close()
+    assert.is_true(s.process:alive())
+    s.process:kill("TERM")
+    local ending = s.process:wait(15)
+    assert.truthy(ending and ending:find("exit status", 1, true), tostring(ending))
+  end)
+end)
