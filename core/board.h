@@ -20,8 +20,8 @@ struct board_worker {
     bool ready;
     unsigned restarts;
     /* The worker's. */
-    uint64_t beat;   /* changes when a hook begins and when it ends: odd while one runs */
-    uint64_t turn;   /* changes when the loop wakes and when it sleeps: even while it sleeps */
+    uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */
+    uint64_t turn;    /* changes when the loop wakes and when it sleeps: even while it sleeps */
     char stuck[1024]; /* the hook that ran, and for whom, when it was told to stop, or crashed */
     unsigned connections;
     unsigned generations; /* that it still has */

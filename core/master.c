@@ -244,6 +244,8 @@ static void announce(struct master *m)
     notify_close_rest();
     master_share_out(m);
     master_show_listeners(m);
+    for (unsigned i = 0; i < m->plan.warning_count; i++)
+        master_say("%s: warning: %s", m->options->route.path, m->plan.warnings[i]);
     say_serving(m);
     notify("READY=1\nMAINPID=%d\nSTATUS=%u workers", (int)getpid(), m->worker_count);
     master_announce_successor();

@@ -310,6 +310,8 @@ static void prepare(struct master *m)
     keep_what_stays(m);
     if (r->plan.note != NULL)
         note(r, r->plan.note);
+    for (unsigned i = 0; i < r->plan.warning_count; i++)
+        note(r, r->plan.warnings[i]);
     master_add_control(m, &r->plan);
     unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
     const char *err = listener_twice(r->plan.listen, r->plan.listen_count);

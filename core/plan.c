@@ -246,6 +246,8 @@ static void take_line(struct plan *plan, const char *key, char *rest)
         plan->watch = fields[0][0] == '\0' ? -1 : atoi(fields[0]);
     } else if (strcmp(key, "file") == 0 && plan->file_count < PLAN_FILES) {
         plan->files[plan->file_count++] = strdup(fields[0]);
+    } else if (strcmp(key, "warning") == 0 && plan->warning_count < PLAN_WARNINGS) {
+        plan->warnings[plan->warning_count++] = strdup(fields[0]);
     }
 }
 
@@ -291,10 +293,12 @@ void plan_free(struct plan *plan)
     plan->address_count = 0;
     for (unsigned i = 0; i < plan->file_count; i++)
         free(plan->files[i]);
+    for (unsigned i = 0; i < plan->warning_count; i++)
+        free(plan->warnings[i]);
     free(plan->ini);
     free(plan->note);
     plan->ini = plan->note = NULL;
-    plan->listen_count = plan->file_count = 0;
+    plan->listen_count = plan->file_count = plan->warning_count = 0;
 }
 
 /* --- the master's side --- */

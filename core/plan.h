@@ -19,6 +19,7 @@
 #define PLAN_LISTENERS (PLAN_ROUTE + ADDR_MOST) /* and those of the control listener */
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024
+#define PLAN_WARNINGS  32
 
 /* An address of a name that is to be listened on. */
 struct plan_address {
@@ -44,6 +45,8 @@ struct plan {
     unsigned address_count;
     char *ini;  /* which settings of PHP its servers are sent: for the next loader; NULL: none */
     char *note; /* what the operator is to know, once it serves; NULL: nothing */
+    char *warnings[PLAN_WARNINGS]; /* of what is valid and will yet hardly work; a line each */
+    unsigned warning_count;
 };
 
 /* Adds a listener, whose strings are copied; one for each address where it is given by a name. */

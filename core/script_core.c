@@ -147,6 +147,15 @@ static int core_readable(lua_State *L)
     return 1;
 }
 
+/* core.writable(path) -> true, or nil and why this user can't make files in the folder */
+static int core_writable(lua_State *L)
+{
+    if (access(luaL_checkstring(L, 1), W_OK | X_OK) != 0)
+        return push_failure(L, strerror(errno));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 static int core_listdir(lua_State *L)
 {
     DIR *dir = opendir(luaL_checkstring(L, 1));
@@ -840,6 +849,7 @@ int script_core_open(lua_State *L)
         {"own_page", core_own_page},
         {"probe", core_probe},
         {"readable", core_readable},
+        {"writable", core_writable},
         {"read_start", core_read_start},
         {"realpath", core_realpath},
         {"request", core_request},

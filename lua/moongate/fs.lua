@@ -36,6 +36,10 @@ end
 ---@type fun(path: string): boolean|nil, string|nil
 M.readable = has_core and core.readable or unavailable
 
+--- May this user make files in a folder?
+---@type fun(path: string): boolean|nil, string|nil
+M.writable = has_core and core.writable or unavailable
+
 --- The path without symlinks, "." and "..".
 ---@type fun(path: string): string|nil, string|nil
 M.realpath = has_core and core.realpath or unavailable

@@ -9,6 +9,7 @@ local settings = require("moongate.settings")
 local sources = require("moongate.sources")
 local strict = require("moongate.strict")
 local upcoming = require("moongate.upcoming")
+local warnings = require("moongate.warnings")
 
 local M = {}
 
@@ -287,8 +288,9 @@ end
 --- What the master needs to know of a route, since it never runs scripts.
 ---@param normalized table
 ---@param record string|nil the words behind "ini" in the report of the generation that serves
+---@param fs table|nil default moongate.fs
 ---@return string report lines of tab-separated words: listen, workers, user, ...
-function M.loader_report(normalized, record)
+function M.loader_report(normalized, record, fs)
   local lines = {}
   local function add(...)
     lines[#lines + 1] = table.concat({ ... }, "\t")
@@ -322,6 +324,9 @@ function M.loader_report(normalized, record)
   local dropped = record and ini.dropped(record, normalized.backends)
   if dropped then
     add("note", dropped)
+  end
+  for _, warning in ipairs(warnings.of(normalized, fs)) do
+    add("warning", warning)
   end
   for _, path in ipairs(normalized.files) do
     add("file", (normalized.files[path] or "?") .. " " .. path)

@@ -371,6 +371,10 @@ describe("load.expect_folder", function()
 end)
 
 describe("load.loader_report", function()
+  local function report_of(settings, record, fs)
+    return load.loader_report(settings, record, fs or fake_fs.new({}))
+  end
+
   it("is what the master reads", function()
     local settings = load.source([[return {
       listen = { ":8080", { address = "[::1]:81", name = "six", backlog = 5 } },
@@ -384,7 +388,7 @@ describe("load.loader_report", function()
       "user\twww-data", "group\tweb", "control\toff", "access\t", "error\t/var/log/e.log",
       "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1",
       "shared\t16777216", "test\t", "",
-    }, "\n"), load.loader_report(settings))
+    }, "\n"), report_of(settings))
   end)
 
   it("names what may be watched, the specs and the files", function()
@@ -395,25 +399,25 @@ describe("load.loader_report", function()
     settings.files = { "/srv/route.lua", "/srv/a b.lua", ["/srv/a b.lua"] = "1.2.3" }
     assert.matches("\nwatch\t1\nstop_timeout\t30\nscript_timeout\t2\n"
       .. "shared\t68719476736\ntest\t/srv/spec\n"
-      .. "file\t%? /srv/route.lua\nfile\t1%.2%.3 /srv/a b.lua\n$", load.loader_report(settings))
+      .. "file\t%? /srv/route.lua\nfile\t1%.2%.3 /srv/a b.lua\n$", report_of(settings))
   end)
 
   it("tells which settings of PHP servers are sent, and which not any more", function()
     local route = 'return { backends = { app = { servers = { "h:1", "h:2" }, ini = { %s } } }, '
       .. "on_request = print }"
-    local report = load.loader_report(load.source(route:format("a = 1, b = 2"), "route.lua"))
+    local report = report_of(load.source(route:format("a = 1, b = 2"), "route.lua"))
     assert.matches("\nini\t=a b\th:1\th:2\n", report)
     assert.not_matches("\nnote", report)
     local settings, record = load.source(route:format("a = 1"), "route.lua"), "=a b\th:1\th:9"
     assert.matches("\nini\t=a\th:1\th:2\nnote\t'ini' no longer names 'b' %(backend 'app' at h:1%): "
-      .. "[^\n]*\n", load.loader_report(settings, record))
-    assert.not_matches("\nnote", load.loader_report(settings, "=a\th:1"))
+      .. "[^\n]*\n", report_of(settings, record))
+    assert.not_matches("\nnote", report_of(settings, "=a\th:1"))
   end)
 
   it("names the control listener", function()
     local settings = load.source('return { control = ":9901", on_request = print }', "route.lua",
       nil, fake_fs.new({}))
-    assert.matches("\ncontrol\t0%.0%.0%.0:9901\n", load.loader_report(settings))
+    assert.matches("\ncontrol\t0%.0%.0%.0:9901\n", report_of(settings))
   end)
 
   it("leaves out what is not set", function()
@@ -421,6 +425,14 @@ describe("load.loader_report", function()
       "listen\t127.0.0.1:8080\thttp\t511\t\t0", "workers\t0", "control\t",
       "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
       "script_timeout\t1", "shared\t16777216", "test\t", "",
-    }, "\n"), load.loader_report(load.source("return { on_request = print }", "route.lua")))
+    }, "\n"), report_of(load.source("return { on_request = print }", "route.lua")))
+  end)
+
+  it("warns of what will hardly work", function()
+    local fs = fake_fs.new({ "/tmp/" })
+    fs.unwritable = { ["/tmp"] = true }
+    local report = report_of(load.source("return { on_request = print }", "route.lua"), nil, fs)
+    assert.matches("\nwarning\tlimits%.spool_dir: the user 'ann' can't write to the folder /tmp ",
+      report)
   end)
 end)

@@ -49,6 +49,10 @@ function M.new(paths, contents)
     return what[path] and path or nil, "No such file or directory"
   end
 
+  function fs.writable(path)
+    return not (fs.unwritable and fs.unwritable[path]) or nil, "Permission denied"
+  end
+
   function fs.getcwd()
     return "/home/ann"
   end

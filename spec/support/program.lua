@@ -7,7 +7,9 @@ local M = {}
 ---@param fields table|nil
 ---@return table core
 function M.core(fields)
-  local core = { version = "1.2.3", asked = {}, env = {}, logged = {}, existing = {} }
+  local core = {
+    version = "1.2.3", asked = {}, env = {}, logged = {}, existing = {}, unwritable = {},
+  }
 
   function core.run(opts)
     core.ran = opts
@@ -45,6 +47,9 @@ function M.core(fields)
   end
   function core.readable(path)
     return core.existing[path] ~= nil or nil, "Permission denied"
+  end
+  function core.writable(path)
+    return not core.unwritable[path] or nil, "Permission denied"
   end
   function core.realpath(path)
     path = path:sub(1, 1) == "/" and path or "/home/ann/" .. path

@@ -63,7 +63,8 @@ describe("a name", function()
   it("of a script in any language is not served", function()
     for _, site in ipairs({ "plain", "php" }) do
       for _, extension in ipairs({ "py", "pyc", "pl", "pm", "rb", "cgi", "fcgi", "sh", "bash",
-        "lua", "phpt", "phps", "phtml", "phar", "pht", "php3", "inc", "asp", "aspx", "jsp", "cfm", "wsgi",
+        "lua", "phpt", "phps", "phtml", "phar", "pht", "php3", "inc", "asp", "aspx", "jsp", "cfm",
+        "wsgi",
         "tcl", "PY", "Sh", "sh.", "lua ", "py. .", "py.1", "rb.2.3", "php-s", "php_bak", "php.1",
         "php.20240101", "php.txt", "php.new", "php.orig.txt", "PHP.Txt", "php (1)", "php7.txt",
         "phtml.copy", "php.zip", "php;1" }) do

@@ -360,7 +360,8 @@ describe("PHP-FPM", function()
 
     it("of more than the system takes is 404", function()
       for _, path in ipairs({ "/" .. ("x"):rep(256), "/" .. ("x"):rep(252) .. ".php",
-        "/" .. ("x"):rep(5000), ("/d"):rep(3000), ("/d.php"):rep(1000), "/hello.php" .. ("x"):rep(5000)
+        "/" .. ("x"):rep(5000), ("/d"):rep(3000), ("/d.php"):rep(1000),
+        "/hello.php" .. ("x"):rep(5000)
       }) do
         assert.equal(404, get(path).status, path:sub(1, 20))
       end

@@ -233,3 +233,25 @@ return {
     gate:stop()
   end)
 end)
+
+describe("what is valid and will hardly work", function()
+  it("is said at start, as by `check`, and after a reload", function()
+    local dir = stage.files({ ["spool/x"] = "" })
+    process.chmod(dir .. "/spool", "555")
+    local text = ([[
+local php = require("moongate.php")
+return {
+  limits = { spool_dir = "%s/spool" },
+  backends = { app = "unix:/nowhere/php.sock" },
+  on_request = php.site { root = "/nowhere/public", backend = "app" },
+}
+]]):format(dir)
+    local gate = server.start({ route = text })
+    gate:wait_log("warning: php.site: /nowhere/public is not a folder on this machine")
+    gate:wait_log("warning: limits.spool_dir: the user '[^']+' can't write to the folder "
+      .. dir:gsub("%p", "%%%0") .. "/spool")
+    assert.equal(2, gate:reload(text .. "\n"))
+    gate:wait_log("generation 2: php%.site: /nowhere/public .*; limits%.spool_dir")
+    gate:stop()
+  end)
+end)

@@ -80,4 +80,39 @@ describe("moongate check", function()
     assert.equal(path .. ": warning: backends.a.root: /srv/a is not a folder on this machine\n"
       .. path .. ": warning: php.site: /srv/b is not a folder on this machine\n", stderr)
   end)
+
+  it("warns of pages that are not there, and of a folder that bodies can't be kept in", function()
+    core.existing["/srv"] = "directory"
+    core.existing["/srv/spool"] = "directory"
+    core.existing["/srv/down.html"] = "file"
+    core.unwritable["/srv/spool"] = true
+    local status, _, stderr, path = check([[
+      local router = require("moongate.router")
+      local r = router.new { default = { file = "/srv/gone.html" } }
+      r:path("/down", { file = "/srv/down.html" })
+      r:path("/lost", { file = "/srv/lost.html" })
+      return {
+        limits = { spool_dir = "/srv/spool" },
+        on_request = r,
+      }]])
+    assert.equal(0, status)
+    assert.matches(path .. ":4: router: path '/lost': there is no file /srv/lost.html\n", stderr, 1,
+      true)
+    assert.matches("there is no file /srv/gone%.html\n", stderr)
+    assert.not_matches("down%.html", stderr)
+    assert.matches("limits%.spool_dir: the user '[^']+' can't write to the folder /srv/spool "
+      .. "%(Permission denied%)", stderr)
+  end)
+
+  it("says at most so many warnings, and how many more there are", function()
+    local _, _, stderr = check([[
+      local php = require("moongate.php")
+      for i = 1, 50 do
+        php.site { root = "/srv/" .. i, backend = "a" }
+      end
+      return { backends = { a = ":9000" }, on_request = print }]])
+    local _, lines = stderr:gsub("\n", "")
+    assert.equal(21, lines)
+    assert.matches("30 more of this kind", stderr)
+  end)
 end)
