@@ -237,6 +237,7 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     s->failing = &f;
     lua_gc(L, LUA_GCSTOP, 0); /* finalizers that fail, too, are for later */
     int reported = lua_pcall(L, 1, 0, 0);
+    s->failing = NULL;
     lua_gc(L, LUA_GCRESTART, 0);
     if (reported != 0)
         log_failure(s, cause, failure_text(status), failure_text(status));
@@ -847,7 +848,7 @@ static void start_body(struct script *s, void *ctx)
 enum script_result script_start(struct script *s,
                                 void (*started)(void *ctx, enum script_result result), void *ctx)
 {
-    enum script_result result;
+    enum script_result result = SCRIPT_FAILED;
     const struct script_cause cause = script_hook_cause(s, HOOK_START, NULL);
     if (!script_has(s, HOOK_START))
         return SCRIPT_DONE;
