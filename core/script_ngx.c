@@ -12,6 +12,12 @@
 #define PATTERN "moongate.pattern"
 #define GROUPS  32 /* of a pattern, with the whole */
 
+/* Of a pattern: bytes, groups within each other, and its size, see pattern_problem. */
+#define PATTERN_BYTES 8192
+#define PATTERN_DEPTH 100
+#define PATTERN_SIZE  2000
+#define GROUP_SIZE    4 /* what a group or a repeat adds: regcomp's time is cubic in these */
+
 /* --- naps --- */
 
 struct nap {
@@ -158,19 +164,109 @@ static int ngx_gate(lua_State *L)
 
 /* --- patterns --- */
 
+/* Where a set such as [^]a[:digit:]] ends that begins at p; at the pattern's end if it has none. */
+static const char *skip_set(const char *p)
+{
+    p += p[1] == '^' ? 2 : 1;
+    if (*p == ']') /* the first one is of the set */
+        p++;
+    while (*p != '\0' && *p != ']') {
+        char kind = p[0] == '[' ? p[1] : '\0';
+        const char end[] = {kind, ']', '\0'};
+        bool named = kind == '.' || kind == '=' || kind == ':';
+        const char *close = named ? strstr(p + 2, end) : NULL;
+        p = close != NULL ? close + 2 : p + 1;
+    }
+    return p;
+}
+
+/* Reads {3}, {3,}, {,3} or {1,3} at *p, and leaves *p at its brace. How many copies regcomp makes
+ * of what it repeats, rounded up; 0: it is no repeat, or an error that regcomp names. */
+static size_t read_repeat(const char **p)
+{
+    char *end;
+    size_t copies = strtoul(*p + 1, &end, 10);
+    if (*end == ',' && end[1] != '}')
+        copies = strtoul(end + 1, &end, 10);
+    else if (*end == ',')
+        end++;
+    if (*end != '}')
+        return 0;
+    *p = end;
+    return copies < PATTERN_SIZE ? copies + 1 : PATTERN_SIZE;
+}
+
+/*
+ * Why a pattern (an extended regular expression, regex(7)) is not given to regcomp; NULL: it is.
+ * glibc's regcomp recurses for each group within another one and writes out each counted repeat, so
+ * that some bytes take gigabytes, minutes or the C stack. Hence bounds of nesting and of the size
+ * that the pattern has when it is written out: sizes[] adds up what stands in each open group,
+ * `last` is what the next repeat would repeat. References to groups (\1) are not of regex(7), and
+ * regexec's time is exponential in the text with them.
+ */
+static const char *pattern_problem(struct str text)
+{
+    size_t sizes[PATTERN_DEPTH + 1] = {0}, last = 0;
+    unsigned depth = 0;
+    if (text.n > PATTERN_BYTES)
+        return "the pattern is longer than 8192 bytes";
+    if (strlen(text.p) != text.n)
+        return "the pattern has a zero byte";
+    for (const char *p = text.p; *p != '\0'; p++) {
+        size_t added = 1;
+        if (*p == '(') {
+            if (depth == PATTERN_DEPTH)
+                return "the pattern has more than 100 groups within each other";
+            sizes[++depth] = 0;
+            added = GROUP_SIZE;
+        } else if (*p == ')' && depth > 0) {
+            last = sizes[depth--];
+            added = last;
+        } else if (*p == '*' || *p == '?') {
+            added = GROUP_SIZE;
+            last += added;
+        } else if (*p == '+') {
+            added = last + GROUP_SIZE;
+            last += added;
+        } else if (*p == '{') {
+            added = last * read_repeat(&p) + GROUP_SIZE;
+            last += added;
+        } else {
+            if (*p == '\\' && p[1] >= '1' && p[1] <= '9')
+                return "references to groups, such as \\1, are not available";
+            if (*p == '\\' && p[1] != '\0')
+                p++;
+            else if (*p == '[')
+                p = skip_set(p);
+            last = 1;
+        }
+        sizes[depth] += added;
+        if (sizes[depth] > PATTERN_SIZE)
+            return "the pattern is too large: its repeats, each written out, have more than 2000 "
+                   "parts";
+        if (*p == '\0')
+            break;
+    }
+    return NULL;
+}
+
 static int pattern_gc(lua_State *L)
 {
     regfree(lua_touserdata(L, 1));
     return 0;
 }
 
-/* core.pattern(text, ignore_case) -> an extended regular expression (regex(7)); or nil, reason */
+/* core.pattern(text, ignore_case) -> an extended regular expression (regex(7)); or nil, reason.
+ * Patterns are bounded, see pattern_problem; the time of a search is not, but by script_timeout. */
 static int ngx_pattern(lua_State *L)
 {
-    const char *text = luaL_checkstring(L, 1);
+    struct str text = script_check_str(L, 1);
+    const char *problem = pattern_problem(text);
     regex_t compiled;
     char reason[128];
-    int code = regcomp(&compiled, text, REG_EXTENDED | (lua_toboolean(L, 2) ? REG_ICASE : 0));
+    if (problem != NULL)
+        return script_net_fail(L, problem);
+    int code = regcomp(&compiled, text.p, REG_EXTENDED | (lua_toboolean(L, 2) ? REG_ICASE : 0));
     if (code != 0) {
         regerror(code, &compiled, reason, sizeof reason);
         return script_net_fail(L, reason);

@@ -338,6 +338,30 @@ describe("ngx", function()
     end
   end)
 
+  it("refuses patterns that would take the C stack, gigabytes or minutes", function()
+    for pattern, message in pairs({
+      ["('('):rep(1e5) .. 'a' .. (')'):rep(1e5)"] = "longer than 8192 bytes",
+      ["('('):rep(101) .. 'a' .. (')'):rep(101)"] = "more than 100 groups within each other",
+      ["'((a{1,255}){1,255}){1,255}'"] = "the pattern is too large",
+      ["'a{2000}'"] = "the pattern is too large", ["'(ab*){400,}'"] = "the pattern is too large",
+      ["'a{99999999999999999999}'"] = "the pattern is too large",
+      ["('('):rep(20) .. 'a' .. (')+'):rep(20)"] = "the pattern is too large",
+      ["'[]()[:alpha:](]' .. ('(a?)'):rep(230)"] = "the pattern is too large",
+      ["'a\\0b'"] = "zero byte", ["'(a)\\\\1'"] = "references to groups",
+    }) do
+      assert.matches(message, run("return select(2, ngx.re.match('a', " .. pattern .. "))"), nil,
+        pattern)
+    end
+    for pattern, found in pairs({
+      ["('('):rep(99) .. 'a' .. (')'):rep(99)"] = "a", ["'a{2,}'"] = "aaa", ["'a{,2}b'"] = "aab",
+      ["'[[(]{3}'"] = "(((", ["'[](*{9999}]+'"] = "(((", ["'[^](]{1,255}'"] = "aaab",
+      ["'[[:space:][.-.](]+'"] = "(((", ["'\\\\({3}'"] = "(((", ["('a|'):rep(900) .. 'b'"] = "a",
+    }) do
+      assert.equal(('"%s"'):format(found),
+        run("return ngx.re.match('aaab(((', " .. pattern .. ")[0]"), pattern)
+    end
+  end)
+
   it("is a global for modules, and has no request", function()
     assert.equal('true, nil, nil, "http", true', run([[
       return require("ngx") == ngx, ngx.say, ngx.var, ngx.config.subsystem,
