@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -340,6 +341,7 @@ static void settle(const struct master *m, unsigned index)
     int status = -1;
     pid_t pid = fork();
     if (pid == 0) {
+        prctl(PR_SET_NAME, "mg-settle"); /* ps tells it from a worker */
         signal(SIGALRM, SIG_DFL);
         alarm(SETTLE_MOST);
         if (user_become(&m->user) != NULL)

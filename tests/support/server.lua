@@ -302,10 +302,17 @@ end
 
 -- Its processes -----------------------------------------------------------------------------------
 
---- The pids of the workers.
+--- The pids of the workers, and of whatever else runs beside the master; but not of the process that
+--- clears up behind a worker that has ended, and ends itself.
 ---@return integer[]
 function Server:workers()
-  return process.children(self.process.pid)
+  local list = {}
+  for _, pid in ipairs(process.children(self.process.pid)) do
+    if process.read_file(("/proc/%d/comm"):format(pid)) ~= "mg-settle\n" then
+      list[#list + 1] = pid
+    end
+  end
+  return list
 end
 
 --- Resident memory of the workers together, in bytes.
