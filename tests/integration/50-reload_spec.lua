@@ -436,8 +436,10 @@ describe("listeners", function()
     local s = server.start({ own = true, address = ports[1], route = route("x", named("a")) })
     finally(function() s:stop() end)
     assert.equal("a", http.get(ports[1], "/").headers.listener)
-    s:reload(route("x", named("b")))
-    assert.equal("b", http.get(ports[1], "/").headers.listener)
+    s:reload(route("x", named("b"))) -- said when the worker has been told, not when it switches
+    poll.wait(function()
+      return http.get(ports[1], "/").headers.listener == "b"
+    end, "the worker to switch")
   end)
 end)
 

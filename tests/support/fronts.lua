@@ -17,8 +17,9 @@ local ROOT = process.cwd() .. "/build/deps/fronts"
 
 -- The programs' own libraries lie beside them.
 local function libraries()
-  local list = process.run({ argv = { "sh", "-c", "echo " .. ROOT .. "/usr/lib/*-linux-gnu" } })
-  return (list.stdout:gsub("%s+$", ""):gsub(" ", ":"))
+  local script = [[for folder in "$1"/usr/lib/*-linux-gnu; do printf '%s:' "$folder"; done]]
+  local list = process.run({ argv = { "sh", "-c", script, "sh", ROOT } })
+  return (list.stdout:gsub(":$", ""))
 end
 
 -- `write` gives the configuration, and `argv` the command, of the folder.

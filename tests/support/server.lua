@@ -302,7 +302,7 @@ end
 
 -- Its processes -----------------------------------------------------------------------------------
 
---- The pids of the workers, and of whatever else runs beside the master; but not of the process that
+--- The pids of the workers, and of what else runs beside the master; but not of the process that
 --- clears up behind a worker that has ended, and ends itself.
 ---@return integer[]
 function Server:workers()
