@@ -7,6 +7,7 @@
 #include "script_net.h"
 
 #include "log.h"
+#include "script_repeats.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -323,40 +324,11 @@ void script_drop_coroutine(struct script *s)
     s->idle_ref = LUA_NOREF;
 }
 
-/* What belongs to no request (a timer, a spawned function) may fail as fast as it is begun: the
- * same error is said once in ten seconds, and how often it came meanwhile with the next one. */
-static bool is_repeated(const char *what, const char *text)
-{
-    static struct {
-        char text[256]; /* where two begin alike for so long, they are the same */
-        time_t said;
-        unsigned count;
-    } errors[8];
-    static unsigned oldest;
-    time_t now = time(NULL);
-    size_t i = 0, n = sizeof errors / sizeof *errors;
-    while (i < n && strncmp(errors[i].text, text, sizeof errors[i].text - 1) != 0)
-        i++;
-    if (i < n && now >= errors[i].said && now < errors[i].said + 10) {
-        errors[i].count++;
-        return true;
-    }
-    if (i == n)
-        i = oldest++ % n;
-    if (errors[i].count > 0)
-        log_error("%s: an error came %u more times in %ld seconds: %s", what, errors[i].count,
-                  (long)(now - errors[i].said), errors[i].text);
-    snprintf(errors[i].text, sizeof errors[i].text, "%s", text);
-    errors[i].said = now;
-    errors[i].count = 0;
-    return false;
-}
-
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text)
 {
     char name[REQUEST_NAME_SIZE] = "request -";
-    if (req == NULL && is_repeated(what, text))
+    if (req == NULL && script_is_repeated(what, text))
         return;
     if (req == NULL)
         log_error("%s (%s): %s; %s", what, source, text, name);
@@ -647,6 +619,7 @@ void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx
                      void (*drop)(void *ctx))
 {
     s->loop = loop;
+    script_repeats_use(loop->ev);
     s->hold = hold;
     s->drop = drop;
 }

@@ -168,6 +168,7 @@ enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock 
     uint16_t port = check_port(L);
     if (read_ip(host, port, &addr))
         return sock_connect(sock, &addr, seconds);
+    script_check_wait(L); /* before a name is asked for */
     return sock_connect_name(sock, script_net_resolver(s), host, port, seconds);
 }
 

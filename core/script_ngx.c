@@ -63,6 +63,7 @@ static int ngx_nap(lua_State *L)
     double seconds = luaL_checknumber(L, 1);
     struct script *s = script_of(L);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "expected seconds");
+    script_check_wait(L);
     struct script_net *net = script_net(s);
     struct nap *nap = calloc(1, sizeof *nap);
     if (nap == NULL)

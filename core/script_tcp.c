@@ -207,6 +207,7 @@ static int tcp_connect(lua_State *L)
     const char *bad = busy(t);
     if (bad != NULL)
         return script_net_fail(L, bad);
+    script_check_wait(L);
     lua_settop(L, 4);
     shut(t);
     t->pool_size = POOL_SIZE;

@@ -17,9 +17,9 @@
 /* --- a share of each turn --- */
 
 /*
- * Functions that nobody waits for (moongate.spawn) get TURN_SHARE of each turn of the loop, in all:
- * then everybody else has a turn, whatever they begin and however short they sleep. A function that
- * is longer goes on until it waits, but script_timeout holds.
+ * Functions that nobody waits for (moongate.spawn, every) get TURN_SHARE of each turn of the loop,
+ * in all: then everybody else has a turn, whatever they begin and however short they sleep. A
+ * function that is longer goes on until it waits, but script_timeout holds.
  */
 static bool has_share(struct script *s)
 {
@@ -100,6 +100,7 @@ static int timer_sleep(lua_State *L)
 {
     double seconds = check_seconds(L, 1, "sleep");
     struct script *s = script_of(L);
+    script_check_wait(L);
     struct sleep *sleep = calloc(1, sizeof *sleep);
     if (sleep == NULL)
         abort();
@@ -303,12 +304,19 @@ static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct script_timer *t = timer->data;
     struct script *s = t->script;
-    (void)ev;
     (void)events;
     if (t->task != NULL)
         return;
+    if (!has_share(s)) { /* a turn later */
+        ev_timer_stop(ev, timer);
+        ev_timer_set(timer, 0, timer->repeat);
+        ev_timer_start(ev, timer);
+        return;
+    }
     s->hold(s->world.ctx);
+    double began = seconds_now();
     script_guard(s, &every_cause, tick_body, t);
+    use_share(s, began);
     s->drop(s->world.ctx);
 }
 

@@ -4,6 +4,7 @@
 #include "control.h"
 #include "log.h"
 #include "proxy.h"
+#include "script_repeats.h"
 #include "script_shared.h"
 
 #include <malloc.h>
@@ -458,6 +459,8 @@ static void clean_up(struct worker *w)
     generation_end_tasks();
     if (w->generation != NULL)
         generation_drop(w->generation);
+    script_repeats_end();
+    log_flush();
     backends_fini(&w->backends);
     script_shared_close();
     if (w->loop.ev != NULL) {

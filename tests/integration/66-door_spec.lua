@@ -260,6 +260,131 @@ describe("spawned functions that fail at once", function()
     local _, lines = s:errors():gsub("moongate.spawn %(", "")
     assert.is_true(lines < 10, lines .. " lines")
   end)
+
+  it("are counted, and the last count is said though no more come", function()
+    local server = require("tests.support.server")
+    local s = server.start({ route = [[
+      local moongate = require("moongate")
+      return { on_request = function(req)
+        local path = req.path
+        for i = 1, 5 do moongate.spawn(function() error("of " .. path) end) end
+        return { status = 200 }
+      end }
+    ]] })
+    assert.equal(200, http.get(s.address, "/timer").status)
+    s:wait_log("moongate.spawn: an error came 4 more times in 1%d seconds: .*of /timer", 30)
+    assert.equal(200, http.get(s.address, "/end").status)
+    s:wait_log("moongate.spawn %(.*of /end")
+    s:stop()
+    assert.matches("moongate.spawn: an error came 4 more times in %d seconds: [^\n]*of /end",
+      s:errors())
+  end)
+end)
+
+describe("a function that never lets go", function()
+  -- Everybody else is served while it runs, and the worker stays the one that it was.
+  local function served(s, path)
+    local before = s:workers()[1]
+    local busy = http.open(s.address)
+    busy:send({ path = path })
+    for _ = 1, 20 do
+      assert.equal(200, http.get(s.address, "/").status)
+    end
+    assert.equal(before, s:workers()[1])
+    return busy
+  end
+
+  local ROUTE = [[
+    local moongate = require("moongate")
+    local rounds = 0
+    local function spin() while true do end end
+    require("jit").off(spin) -- compiled code hears of script_timeout only by the worker's end
+    local function ask()
+      return moongate.fastcgi("dead", { SCRIPT_FILENAME = "/x", SCRIPT_NAME = "/x" })
+    end
+    return {
+      script_timeout = 0.5,
+      backends = { dead = { servers = { "unix:/nowhere/dead.sock" }, max_fails = 0 } },
+      on_request = function(req)
+        if req.path == "/retry" then
+          repeat rounds = rounds + 1 until ask()
+        elseif req.path == "/beside" then
+          moongate.spawn(function() repeat rounds = rounds + 1 until ask() end)
+        elseif req.path == "/spin" then
+          spin()
+        elseif req.path == "/every" then
+          for _ = 1, 20 do
+            moongate.every(0.001, function()
+              local till = os.clock() + 0.01
+              repeat until os.clock() > till
+              rounds = rounds + 1
+            end)
+          end
+        end
+        return { status = 200, body = tostring(rounds) }
+      end,
+    }
+  ]]
+
+  for path, what in pairs({
+    ["/retry"] = "asks a dead server again at once", ["/beside"] = "does so beside the requests",
+    ["/every"] = "is called by timers faster than it ends",
+  }) do
+    it("leaves others their turns where it " .. what, function()
+      local s = require("tests.support.server").start({ route = ROUTE })
+      finally(function() s:stop() end)
+      local busy = served(s, path)
+      poll.wait(function()
+        return tonumber(http.get(s.address, "/").body) > 50
+      end, "fifty rounds")
+      local mark = s:mark()
+      assert.equal(500, http.get(s.address, "/spin").status) -- script_timeout goes off meanwhile
+      s:wait_log("script_timeout: it has run for too long", nil, mark)
+      busy:close()
+    end)
+  end
+end)
+
+describe("what would wait where nothing can", function()
+  it("is refused before anything is begun", function()
+    local r = rig.start({
+      before = [[
+        local moongate = require("moongate")
+        local function ask(name)
+          return moongate.fastcgi("app", {
+            SCRIPT_FILENAME = "/srv/app/" .. name, SCRIPT_NAME = "/" .. name, QUERY_STRING = "",
+          })
+        end
+      ]],
+      on_request = [[
+        local ok, message = true, "asked"
+        if req.path == "/gsub" then
+          ok, message = pcall(string.gsub, "a", "a", function() ask("gsub") end)
+        elseif req.path == "/sort" then
+          ok, message = pcall(table.sort, { 2, 1 }, function() ask("sort") end)
+        elseif req.path == "/coroutine" then
+          ok, message = coroutine.resume(coroutine.create(ask), "coroutine")
+        elseif req.path == "/itself" then
+          ask("itself")
+        else
+          return { backend = "app", docroot = "/srv/app" }
+        end
+        do return { status = 200, body = message } end
+      ]],
+      settings = [[ on_params = function() pcall(ask, "params") end ]],
+    })
+    finally(function() r:stop() end)
+    for _, place in ipairs({ "gsub", "sort", "coroutine" }) do
+      assert.matches("can't wait", http.get(r.address, "/" .. place).body)
+    end
+    assert.equal(200, http.get(r.address, "/params").status)
+    assert.equal("asked", http.get(r.address, "/itself").body)
+    local seen = r.back:wait_log("itself")
+    assert.truthy(seen)
+    for _, place in ipairs({ "/app/gsub", "/app/sort", "/app/coroutine" }) do
+      assert.is_nil(r.back:log():find(place, 1, true), place)
+    end
+  end)
 end)
 
 describe("chance", function()
