@@ -177,6 +177,36 @@ describe("the error log", function()
   end)
 end)
 
+describe("a message that names the rule", function()
+  it("comes from what decided, without a second call of on_request", function()
+    local r = rig.start({
+      before = [[
+        local calls, handled = 0, 0
+        local router = require("moongate.router").new()
+        router:path("/shop/*", function()
+          handled = handled + 1
+          return { backend = "app", docroot = "/srv/lost", script = "/lost.php" }
+        end)
+      ]],
+      on_request = [[
+        if req.path == "/calls" then
+          do return { status = 200, body = calls .. " " .. handled } end
+        end
+        calls = calls + 1
+        do return router(req) end
+      ]],
+    })
+    finally(function() r:stop() end)
+    for calls = 1, 3 do
+      local mark = r.server:mark()
+      local path = "/shop/lost.php?status=404&" .. command("Primary script unknown")
+      assert.equal(404, http.get(r.address, path).status)
+      r.server:wait_log("route%.lua:%d+ path '/shop/%*'", nil, mark)
+      assert.equal(("%d %d"):format(calls, calls), http.get(r.address, "/calls").body)
+    end
+  end)
+end)
+
 describe("the status", function()
   it("counts what each backend's applications have written", function()
     local r = rig.start({ control = true })
