@@ -313,7 +313,7 @@ describe("a log that the route names, where the master is root,", function()
   it("is the workers' user's", function()
     local dir = process.tempdir("logs")
     process.chmod(dir, "777")
-    local s = server.start({ route = logging(dir .. "/access") })
+    local s = server.start({ route = logging(dir .. "/access"), args = { "--user", "nobody" } })
     finally(function() s:stop() end)
     assert.equal("hello", http.get(s.address, "/").body)
     local owner = process.run({ argv = { "stat", "-c", "%U", dir .. "/access" } }).stdout
