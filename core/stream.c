@@ -355,6 +355,14 @@ static void on_conn(void *user, struct conn *conn)
 static void on_lost(void *user, bool ended)
 {
     struct stream *s = user;
+    if (s->request->streamed && !s->offer) { /* its caller was told of room, and may have used it */
+        conn_close(s->conn);
+        on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
+        return;
+    }
+    /* What was gathered for the lost connection went with it: all of STDIN is sent anew. */
+    s->body_at = 0;
+    s->stdin_open = true;
     bool fresh = ++s->replaced >= KEPT_TRIES;
     struct conn *conn = backend_replace(&s->lease, s->conn, ended, fresh);
     if (conn != NULL) {

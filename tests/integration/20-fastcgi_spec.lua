@@ -575,6 +575,40 @@ describe("connections to a backend", function()
     end)
   end
 
+  -- The worker sees the end of the connection and the request in one turn of its loop: a script
+  -- holds it up meanwhile. libev calls the events of a turn in either order.
+  for when, seconds in pairs({ before = 0.02, after = 0.12 }) do
+    it("that end in the turn of a PUT lose nothing of its body: sent " .. when, function()
+      local body, replaced = rig.bytes(20000), 0
+      local r = start_kept("keepalive = 1, max_conns = 1", {
+        on_request = [[
+          if req.args.spin then
+            local stop = os.clock() + 0.2
+            while os.clock() < stop do end
+            return { status = 200, body = "spun" }
+          end
+        ]],
+      })
+      finally(function() r:stop() end)
+      for _ = 1, 5 do
+        local opened = #r:events("OPEN")
+        local clients = { put = http.open(r.address), spin = http.open(r.address) }
+        assert.equal(200, r:get("who&work=60&close=work").status)
+        local begin = { put = { path = rig.target("sum"), method = "PUT", body = body },
+          spin = { path = rig.target("spin") } }
+        clients.spin:send(begin.spin)
+        socket.sleep(seconds)
+        clients.put:send(begin.put)
+        assert.equal("spun", clients.spin:receive().body)
+        assert.equal(rig.sum(body), clients.put:receive().body)
+        replaced = replaced + #r:events("OPEN") - opened
+        clients.put:close()
+        clients.spin:close()
+      end
+      assert.is_true(replaced > 0)
+    end)
+  end
+
   it("take params that are larger than a socket's buffer", function()
     local r = start_kept("keepalive = 1, max_conns = 1", {
       before = "local LARGE = ('x'):rep(60000)",
