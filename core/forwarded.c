@@ -98,7 +98,9 @@ static bool last_element(struct str *list, struct str *element)
 }
 
 /* Takes a token or a quoted string off the front of *s. Quotes are taken off; what is escaped in
- * them is nothing that an address, a scheme or a host could hold, so the escapes stay. */
+ * them is nothing that an address, a scheme or a host could hold, so the escapes stay. A quote
+ * inside a token is malformed: the element ends the walk, so that last_element looks in vain for
+ * the beginning of a quoted string only once in a header. */
 static bool take_value(struct str *s, struct str *value)
 {
     size_t n = 0;
@@ -116,7 +118,7 @@ static bool take_value(struct str *s, struct str *value)
         n++;
     *value = str_trim((struct str){s->p, n});
     *s = str_skip(*s, n);
-    return true;
+    return value->n == 0 || memchr(value->p, '"', value->n) == NULL;
 }
 
 /* One "name=value"; a param that is there twice makes the element malformed (RFC 7239 §4). */

@@ -139,9 +139,19 @@ static void test_elements(void)
 
     test("Forwarded: what is none, and nothing of it counts");
     static const char *const bad[] = {
-        "for",           "1.2.3.4",           "for=1.2.3.4;for=1.2.3.5",   "=1.2.3.4",
-        "for=\"1.2.3.4", "for=1.2.3.4;proto", "for=\"1.2.3.4\"x",          "proto=a;proto=b",
-        "host=a;host=b", "f r=1.2.3.4",       "proto=https;for=\"1.2.3.4",
+        "for",
+        "1.2.3.4",
+        "for=1.2.3.4;for=1.2.3.5",
+        "=1.2.3.4",
+        "for=\"1.2.3.4",
+        "for=1.2.3.4;proto",
+        "for=\"1.2.3.4\"x",
+        "proto=a;proto=b",
+        "host=a;host=b",
+        "f r=1.2.3.4",
+        "proto=https;for=\"1.2.3.4",
+        "for=1.2.3.4;x=\\\"",
+        "for=1.2.3.4;x=a\"b\"",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (!check_str(str_of(hops(bad[i])), "! 0||"))
