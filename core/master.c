@@ -358,13 +358,41 @@ static void settle(const struct master *m, unsigned index)
                           : "what workers share is damaged; restart the server");
 }
 
+/* The lines of the requests that it took down. */
+static void rescue_requests(struct master *m, unsigned index, int status)
+{
+    char how[100], reason[130];
+    struct timespec t;
+    uint32_t beyond;
+    clock_gettime(CLOCK_REALTIME, &t);
+    snprintf(reason, sizeof reason, "its worker %s", describe_end(status, how, sizeof how));
+    unsigned count = underway_rescue(&m->underway[index],
+                                     (double)t.tv_sec + (double)t.tv_nsec / 1e9, reason, &beyond);
+    if (count > 0 || beyond > 0)
+        log_warn(
+            "requests cut with the worker: %u, which the access log has with status 502, and %u "
+            "beyond its table, which have no line",
+            count, beyond);
+}
+
+/* A page may be to blame. */
+static void look_for_cause(struct master *m, const struct child *child)
+{
+    struct underway_request request;
+    if (child->ready && !child->surplus && !m->stopping &&
+        underway_ran(&m->underway[child - m->workers], &request))
+        quarantine_lost(&m->quarantine, &request, master_now());
+}
+
 /* What it held is given back before another one has its number. */
-static void bury(struct master *m, struct child *child)
+static void bury(struct master *m, struct child *child, int status)
 {
     unsigned index = (unsigned)(child - m->workers);
     struct board_worker *board = &m->board->worker[index];
     settle(m, index);
     log_rescue(&m->board->lines[index]);
+    look_for_cause(m, child);
+    rescue_requests(m, index, status);
     board->pid = 0;
     board->beat = board->turn = 0; /* it may have died while a hook ran */
     board->ready = false;
@@ -402,7 +430,7 @@ static void worker_ended(struct master *m, struct child *ended, int status)
     ended->pid = 0;
     if (ended->socket > 0) /* what it said before it ended */
         hear(m, ended);
-    bury(m, ended);
+    bury(m, ended, status);
     const struct child was = *ended;
     bool starting = !was.ready; /* whatever ends it before it serves has done no harm */
     unsigned unready = starting ? was.unready + 1 : 0;
@@ -702,6 +730,7 @@ static int do_due(struct master *m)
         return milliseconds_until(sooner(next, watchdog_due(m, now)), now);
     }
     next = sooner(start_due(m, now), log_at);
+    next = sooner(next, quarantine_due(&m->quarantine, now));
     next = sooner(next, supervise_due(m, now));
     next = sooner(next, watchdog_due(m, now));
     if (m->watch_due > 0 && now >= m->watch_due) {
@@ -798,7 +827,9 @@ static bool share(struct master *m)
     m->ledger = ledger_new(m->capacity);
     m->census = census_new(m->capacity);
     m->board = board_new();
-    if (m->ledger == NULL || m->census == NULL || m->board == NULL) {
+    m->underway = underway_new(m->capacity);
+    if (m->ledger == NULL || m->census == NULL || m->board == NULL || m->underway == NULL ||
+        !quarantine_init(&m->quarantine)) {
         master_say("no memory that the workers can share: %s", strerror(errno));
         return false;
     }

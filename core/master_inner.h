@@ -14,6 +14,7 @@
 #include "ledger.h"
 #include "link.h"
 #include "plan.h"
+#include "quarantine.h"
 #include "shared_folder.h"
 #include "watch.h"
 
@@ -87,6 +88,8 @@ struct master {
     struct ledger *ledger;
     struct census *census;
     struct board *board;
+    struct underway *underway; /* a table for each worker */
+    struct quarantine_pages quarantine;
     struct shared_folder shared;
     struct child workers[PLAN_WORKERS];
     unsigned accepts[PLAN_WORKERS]; /* the worker that accepts from each slot; NOBODY */

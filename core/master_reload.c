@@ -409,6 +409,7 @@ static void commit(struct master *m)
         return;
     }
     m->generation++;
+    quarantine_clear(&m->quarantine);
     tell_workers(m);
     take_logs(m);
     take_snapshot(m);

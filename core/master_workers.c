@@ -98,6 +98,8 @@ static struct worker_config configure(const struct master *m, unsigned index, bo
         .ledger = m->ledger,
         .census = m->census,
         .board = m->board,
+        .underway = &m->underway[index],
+        .quarantine = m->quarantine.shared,
         .shared = &m->shared,
         .generation = fresh ? m->generation + 1 : m->generation,
         .error_log = fresh ? r->error_log : m->error_log,

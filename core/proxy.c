@@ -9,6 +9,7 @@
 #include "accel.h"
 #include "file.h"
 #include "log.h"
+#include "quarantine.h"
 #include "report.h"
 
 #include <unistd.h>
@@ -323,6 +324,12 @@ static void take_decision(struct proxy *px, enum script_result result)
 
 static void ask_on_request(struct proxy *px)
 {
+    if (quarantine_holds(&px->req)) { /* on_error is the script's, too */
+        px->req.unscripted = true;
+        proxy_clear_response(&px->req);
+        reply_error(px, 500, "the page is in quarantine: its script has cost workers");
+        return;
+    }
     enum script_result result = script_request(px->generation->script, &px->req, &px->call);
     if (result == SCRIPT_WAITING) {
         px->asking = ASKING_REQUEST;
@@ -497,6 +504,18 @@ static void carry_out(struct proxy *px)
     }
 }
 
+/* If the worker is killed, the master writes its line; a format that is a function is the worker's
+ * alone. */
+static void note_underway(struct proxy *px)
+{
+    static const enum underway_log logs[] = {[ACCESS_OFF] = UNDERWAY_NO_LINE,
+                                             [ACCESS_COMBINED] = UNDERWAY_COMBINED,
+                                             [ACCESS_JSON] = UNDERWAY_JSON,
+                                             [ACCESS_FUNCTION] = UNDERWAY_COMBINED};
+    const struct generation *g = px->generation;
+    underway_begin(&px->req, logs[g->settings->access_format], g->number);
+}
+
 void proxy_begin(struct proxy *px, bool has_body)
 {
     px->has_body = has_body;
@@ -519,6 +538,7 @@ void proxy_begin(struct proxy *px, bool has_body)
             reply_error(px, 500, "the control page failed");
         return;
     }
+    note_underway(px);
     ask_on_request(px);
 }
 
@@ -623,6 +643,7 @@ void proxy_done(struct proxy *px)
     if (px->req.backend.n == 0)
         px->req.ended = true;
     report_access(px->generation, &px->req, &px->call);
+    underway_end(&px->req);
     forget(px);
 }
 

@@ -56,9 +56,9 @@ void report_access(struct generation *generation, struct request *req, struct sc
     struct str line = STR_NONE;
     if (req->control) /* operators and their probes are no visitors */
         return;
-    if (script_has(script, HOOK_LOG))
+    if (script_has(script, HOOK_LOG) && !req->unscripted)
         script_log(script, req, call, &line);
-    if (line.p == NULL && format == ACCESS_FUNCTION)
+    if (line.p == NULL && format == ACCESS_FUNCTION && !req->unscripted)
         script_format(script, req, call, &line);
     if (format == ACCESS_OFF || (line.p != NULL && line.n == 0))
         return;

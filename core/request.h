@@ -180,6 +180,8 @@ struct request {
     struct peer local;
     struct str listener;
     uint64_t id;
+    uint32_t underway; /* its place in the table of underway.h; 0: none */
+    bool unscripted;   /* its page is in quarantine: no hook runs for it */
 
     /* The body, as far as it waits here. */
     struct spool body;

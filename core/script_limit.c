@@ -4,6 +4,8 @@
  */
 #include "script_lua.h"
 
+#include "underway.h"
+
 #include <signal.h>
 #include <stdio.h>
 #include <sys/time.h>
@@ -216,6 +218,7 @@ void script_end_run(lua_State *L)
         set_alarm(0);
     supervised.running = NULL;
     supervised.req = NULL;
+    underway_running(NULL);
     beat();
     if (supervised.stopped && supervised.stuck != NULL)
         supervised.stuck[0] = '\0';
@@ -228,6 +231,7 @@ void script_end_run(lua_State *L)
 void script_run_is_for(const struct request *req)
 {
     supervised.req = req;
+    underway_running(req);
 }
 
 bool script_begin_loading(lua_State *L, const char *source)

@@ -490,6 +490,8 @@ int worker_run(const struct worker_config *config)
     struct board_worker *board = &config->board->worker[config->index];
     board->turn = 1; /* awake */
     log_keep_in(&config->board->lines[config->index]);
+    underway_use(config->underway);
+    quarantine_use(config->quarantine);
     script_set_worker(config->index + 1);
     control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);

@@ -12,6 +12,7 @@
 #include "ledger.h"
 #include "link.h"
 #include "listener.h"
+#include "quarantine.h"
 #include "shared_folder.h"
 #include "user.h"
 
@@ -23,6 +24,8 @@ struct worker_config {
     struct ledger *ledger;
     struct census *census;
     struct board *board;
+    struct underway *underway; /* this worker's */
+    const struct quarantine *quarantine;
     const struct shared_folder *shared;
     unsigned generation;
     int error_log, access_log; /* open; the worker's to close once it has others */
