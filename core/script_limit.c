@@ -13,6 +13,7 @@
 
 #define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
 #define PLACE_SIZE     512
+#define RULE_SIZE      128
 #define TOO_LONG       "script_timeout: it has run for too long without an end"
 #define SPECS          50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
 
@@ -25,6 +26,7 @@ static struct {
     lua_State *volatile running; /* NULL: none */
     const char *volatile what, *volatile source;
     const struct request *volatile req; /* that it runs for; NULL: none */
+    char rule[RULE_SIZE];               /* that the run has entered last; "": none */
     volatile bool stopped;
     char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
     const char *volatile why;
@@ -76,8 +78,9 @@ static void describe_running(void)
 {
     char name[REQUEST_NAME_SIZE];
     const struct request *req = supervised.req;
-    int n = snprintf(supervised.stuck, supervised.stuck_size, "%s (%s)", supervised.what,
-                     supervised.source);
+    int n = snprintf(supervised.stuck, supervised.stuck_size, "%s (%s)%s%.*s%s", supervised.what,
+                     supervised.source, supervised.rule[0] != '\0' ? ", rule " : "", RULE_SIZE - 1,
+                     supervised.rule, supervised.rule[0] != '\0' ? "," : "");
     if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size)
         snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %.*s %.*s, %s",
                  STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
@@ -200,6 +203,7 @@ static bool begin_run(lua_State *L, const char *what, const char *source, const 
     supervised.what = what;
     supervised.source = source;
     supervised.why = why;
+    supervised.rule[0] = '\0';
     supervised.running = L;
     beat();
     if (supervised.alone)
@@ -232,6 +236,18 @@ void script_run_is_for(const struct request *req)
 {
     supervised.req = req;
     underway_running(req);
+}
+
+/* core.enter_rule(label): a rule's handler begins. The text is copied, since what has made it may
+ * have been collected when the master asks what ran. */
+int script_enter_rule(lua_State *L)
+{
+    size_t n;
+    const char *label = luaL_checklstring(L, 1, &n);
+    n = n < RULE_SIZE - 1 ? n : RULE_SIZE - 1;
+    memcpy(supervised.rule, label, n);
+    supervised.rule[n] = '\0';
+    return 0;
 }
 
 bool script_begin_loading(lua_State *L, const char *source)

@@ -160,6 +160,8 @@ bool script_begin_specs(lua_State *L);
 void script_end_run(lua_State *L);
 /* After a script_begin_run that said true: the request that it is for, or NULL. */
 void script_run_is_for(const struct request *req);
+/* core.enter_rule(label): for the line about a run that has to be ended. */
+int script_enter_rule(lua_State *L);
 /* No master looks after this process. */
 bool script_is_alone(void);
 /* core.limited(seconds, source, fn, ...), see script_limit.c. */

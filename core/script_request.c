@@ -500,7 +500,8 @@ static int forget_rules(lua_State *L)
 
 void script_rules_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"forget_rules", forget_rules},
+    static const luaL_Reg functions[] = {{"enter_rule", script_enter_rule},
+                                         {"forget_rules", forget_rules},
                                          {"note_rule", note_rule},
                                          {"noted_rules", noted_rules},
                                          {NULL, NULL}};

@@ -440,6 +440,7 @@ function M.site(options, fs, time)
     if kind ~= "userdata" and kind ~= "table" then
       error("php.site: expected a request, as in site(req), got " .. describe(req), 2)
     end
+    trace.enter(rule.label)
     local d = site:decide(req)
     trace.decided(req, rule)
     return d

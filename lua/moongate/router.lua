@@ -15,7 +15,7 @@ local trace = require("moongate.trace")
 local M = {}
 
 local byte, find, sub = string.byte, string.find, string.sub
-local decided = trace.decided
+local decided, enter = trace.decided, trace.enter
 local SLASH, DOT = 47, 46
 
 ---@class moongate.router.Rule: moongate.Rule
@@ -63,6 +63,7 @@ end
 local function apply(rule, req, ...)
   local d = rule.handler
   if rule.is_function then
+    enter(rule.label)
     d = d(req, ...)
   end
   if d then

@@ -32,14 +32,20 @@ M.step = nil
 
 --- Makes a rule one that requests can remember.
 ---@generic T: moongate.Rule
----@param rule T `number` is set
+---@param rule T `number` and `label` are set
 ---@return T rule
 function M.known(rule)
   count = count + 1
   rules[count] = rule
   rule.number = count
+  rule.label = rule.source .. " " .. rule.text
   return rule
 end
+
+--- A rule's handler begins: should it not come to its end, the log names the rule. The argument is
+--- the rule's label; a call of C, no allocation.
+---@type fun(label: string)
+M.enter = has_core and rawget(core, "enter_rule") or function() end
 
 --- A rule has decided about a request. On the path of every request: a call of C, no allocation.
 ---@param req table
@@ -59,7 +65,7 @@ function M.words(...)
   local words = {}
   for i = select("#", ...), 1, -1 do
     local rule = rules[select(i, ...)]
-    words[#words + 1] = rule and rule.source .. " " .. rule.text
+    words[#words + 1] = rule and rule.label
   end
   return #words > 0 and table.concat(words, " > ") or nil
 end

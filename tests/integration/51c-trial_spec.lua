@@ -249,6 +249,26 @@ describe("what the log says of a worker that a script has ended", function()
   end
 end)
 
+describe("a rule whose handler does not end", function()
+  for _, how in ipairs({ "while true do end", "while true do ('x'):gsub('x', 'y') end" }) do
+    it("is named beside the hook: " .. how, function()
+      local s = server.start({ workers = 2, route = ([[local r = require("moongate.router").new()
+        r:path("/shop/*", function() %s end)
+        return { control = false, script_timeout = 0.3, on_request = r }]]):format(how) })
+      finally(function() s:stop() end)
+      local client = http.open(s.address)
+      client:send({ path = "/shop/x", host = "shop.example" })
+      local line = s:wait_log("script_timeout")
+      client:close()
+      assert.truthy(line:find("route%.lua:2"), line)
+      if how == "while true do end" then
+        assert.truthy(line:find("in on_request %(.-%), rule .-route%.lua:2 .-/shop/%*.-, " ..
+          "for GET /shop/x, request %x+, host shop%.example"), line)
+      end
+    end)
+  end
+end)
+
 describe("a page that crashes its worker", function()
   it("asked for twice a second leaves the others served", function()
     local s = server.start({ workers = 2, route = [[return {
