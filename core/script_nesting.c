@@ -3,10 +3,10 @@
  *
  * LuaJIT bounds the Lua stack of a coroutine (65,500 values), not the C stack: each coroutine that
  * is resumed within another, and each gsub within the function of another one, takes more of it,
- * until the process is killed. lua/moongate/guard.lua puts the functions below before those. All
- * else that comes back to Lua through C (sort, load, require, format, print, finalizers) needs at
- * most 4 MB for all that fits into one Lua stack (measured with ulimit -s), which the bound leaves
- * of the usual 8.
+ * until the process is killed. lua/moongate/guard.lua puts the functions below before those, and
+ * before require, whose errors take long to unwind. All else that comes back to Lua through C
+ * (sort, load, format, print, finalizers) needs at most 4 MB for all that fits into one Lua stack
+ * (measured with ulimit -s), which the bound leaves of the usual 8.
  */
 #include "script_lua.h"
 
@@ -33,31 +33,33 @@ void script_nesting_init(void)
     most = (limit.rlim_cur < STACK_USUAL ? limit.rlim_cur : STACK_USUAL) / STACK_PART;
 }
 
-/* Raises an error of the function at that level, unless there is room. */
-static void check(lua_State *L, int level)
+/* Raises an error of the function at that level, unless less than so many bytes are taken. */
+static void check(lua_State *L, int level, size_t bytes)
 {
     const char *here = __builtin_frame_address(0);
-    if ((size_t)(base - here) < most)
+    if ((size_t)(base - here) < bytes)
         return;
     luaL_where(L, level);
-    lua_pushliteral(L,
-                    "nested too deeply: coroutines that resume others, or gsub within gsub, have "
-                    "taken all of the stack that they may; is there a recursion without an end?");
+    lua_pushliteral(L, "nested too deeply: coroutines that resume others, gsub within gsub or "
+                       "modules that require others have taken all of the stack that they may; is "
+                       "there a recursion without an end?");
     lua_concat(L, 2);
     lua_error(L);
 }
 
-/* core.check_nesting(): for a function in Lua that stands before one of LuaJIT's. */
+/* core.check_nesting([bytes]): for a function in Lua that stands before one of LuaJIT's, and may
+ * take less of the stack than all of them together. */
 static int check_nesting(lua_State *L)
 {
-    check(L, 2);
+    size_t bytes = (size_t)luaL_optinteger(L, 1, (lua_Integer)most);
+    check(L, 2, bytes < most ? bytes : most);
     return 0;
 }
 
 static int checked_call(lua_State *L)
 {
     lua_CFunction function = lua_tocfunction(L, lua_upvalueindex(1));
-    check(L, 1);
+    check(L, 1, most);
     return function(L);
 }
 

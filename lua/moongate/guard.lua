@@ -10,7 +10,7 @@ local M = {}
 
 --- Bounds what takes a part of the C stack for each call in a call. LuaJIT does not: it bounds
 --- the Lua stack of each coroutine, and a process whose C stack ends is killed. What is not
---- replaced here (sort, load, require, tostring, ...) needs less of the C stack than of Lua's.
+--- replaced here (sort, load, tostring, ...) needs less of the C stack than of Lua's.
 function M.bound_nesting()
   local check, resume, wrap = core.check_nesting, coroutine.resume, coroutine.wrap
   coroutine.resume = function(...)
@@ -23,6 +23,13 @@ function M.bound_nesting()
       check()
       return step(...)
     end
+  end
+  -- The Lua stack bounds it, but to unwind so many calls of C takes seconds of CPU. Modules that
+  -- require others take a few hundred bytes each.
+  local load_module = require
+  require = function(...) -- luacheck: ignore 121
+    check(256 * 1024)
+    return load_module(...)
   end
   string.gsub = core.with_bounded_nesting(string.gsub)
 end

@@ -140,7 +140,7 @@ describe("whatever a script does", function()
   for name, said in pairs({
     wrap = "nested too deeply", resume = "nested too deeply", gsub = "nested too deeply",
     gsub_index = "nested too deeply", both = "nested too deeply", sort = "stack overflow",
-    sort_and_wrap = "nested too deeply", require = "stack overflow",
+    sort_and_wrap = "nested too deeply", require = "nested too deeply",
     load = "too many syntax levels", pattern = "pattern too complex",
     object_key = "unknown key 'a table'", endless_key = "unknown key 'a table'",
     large_key = "unknown key 'k+%.%.%.'", large_name = "there is no backend 'k+",
@@ -187,7 +187,9 @@ describe("whatever a script does", function()
     keep:close()
     r.server:wait_log("in a finalizer", nil, mark)
     assert.equal(600, (statuses[200] or 0) + (statuses[500] or 0))
-    assert.is_true(failed > 0, "no finalizer has failed")
+    -- LuaJIT of Debian 12 hands the error to whoever allocates, that of 13 writes it to stderr.
+    assert.is_true(failed > 0 or r.server:errors():find("ERROR in finalizer", 1, true) ~= nil,
+      "no finalizer has failed")
     poll.wait(function()
       return http.get(r.address, "/collect").status == 200
     end, "the end of all finalizers")
