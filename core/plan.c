@@ -251,6 +251,13 @@ static void take_line(struct plan *plan, const char *key, char *rest)
     }
 }
 
+/* One a core, but two at least: a worker serves nobody while it loads the script of a reload. */
+static unsigned workers_by_itself(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : (unsigned)cores;
+}
+
 static void read_plan(struct plan *plan, char *report)
 {
     memset(plan, 0, sizeof *plan);
@@ -264,7 +271,7 @@ static void read_plan(struct plan *plan, char *report)
             take_line(plan, key, line);
     }
     if (plan->workers == 0)
-        plan->workers = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+        plan->workers = workers_by_itself();
     if (plan->workers > PLAN_WORKERS)
         plan->workers = PLAN_WORKERS;
 }

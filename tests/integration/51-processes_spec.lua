@@ -73,6 +73,36 @@ describe("a worker that is killed under load", function()
   end)
 end)
 
+describe("workers by themselves", function()
+  -- Where this process may not give a program another machine's look, its own counts.
+  local function with_cores(text)
+    local dir = process.tempdir("cores")
+    process.write_file(dir .. "/online", text .. "\n")
+    local launcher = { "unshare", "--mount", "sh", "-c",
+      ('mount --bind %s/online /sys/devices/system/cpu/online && exec "$@"'):format(dir), "sh" }
+    local probe = { unpack(launcher) }
+    probe[#probe + 1] = "true"
+    return process.run({ argv = probe }).code == 0 and launcher or nil
+  end
+
+  for cores, text in pairs({ "0", "0-1", "0-2" }) do
+    it(("are two at least, on a machine of %d cores"):format(cores), function()
+      local address = "127.0.0.1:" .. net.free_port()
+      local launcher = with_cores(text)
+      local s = server.start({
+        own = true, address = address, launcher = launcher,
+        route = ([[return {
+          listen = %q, control = false, watch = false,
+          on_request = function() return { status = 200, body = "hello" } end,
+        }]]):format(address),
+      })
+      finally(function() s:stop() end)
+      local own = tonumber(process.run({ argv = { "getconf", "_NPROCESSORS_ONLN" } }).stdout)
+      assert.equal(math.max(2, launcher and cores or own), #s:workers())
+    end)
+  end
+end)
+
 describe("workers that die before they serve", function()
   it("are tried again at growing distances, until it works", function()
     local dir = process.tempdir("dies")
