@@ -80,7 +80,7 @@ describe("behind HAProxy", function()
       return replaced(block("haproxy"), {
         { "bind :80", "bind " .. address },
         { "bind :443 ssl crt /etc/haproxy/site.pem",
-          ("bind %s ssl crt %s/tests/support/site.pem"):format(tls, process.cwd()) },
+          ("bind %s ssl crt '%s/tests/support/site.pem'"):format(tls, process.cwd()) },
         { "127.0.0.1:8080", r.address },
       })
     end

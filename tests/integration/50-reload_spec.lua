@@ -171,6 +171,9 @@ while true do
 end
 ]]
 
+-- As a library in C may.
+local EXIT = "local ffi = require('ffi') ffi.cdef('void _exit(int);') ffi.C._exit(%d)\n"
+
 -- Scripts that must come to nothing: what the message has to say, and what is special.
 local BROKEN = {
   { "has a syntax error", "return {\n  listen = \n}\n", "route.lua:3:" },
@@ -183,8 +186,9 @@ local BROKEN = {
   { "never stops talking to the master", PIPES:format("ffi.C.write(fd, text, #text)"),
     "what the loader says of the script has no end" },
   { "does not talk to the master any more", PIPES:format("ffi.C.close(fd)"), "script" },
-  { "ends its process", "os.exit(0)\n", "script" },
-  { "ends its process with a status", "os.exit(3)\n", "3" },
+  { "ends its process", EXIT:format(0), "the script ended the process that loaded it (status 0)" },
+  { "ends its process with a status", EXIT:format(3), "(status 3)" },
+  { "ends it as Lua does", "os.exit(3)\n", "os.exit is not for a script" },
   { "kills its process", "require('ffi').cdef('void abort(void);') require('ffi').C.abort()\n",
     "script" },
   { "fails in on_start", route("bad", "control = false,\n  on_start = function()\n"
