@@ -192,7 +192,7 @@ describe("whatever a script does", function()
       "no finalizer has failed")
     poll.wait(function()
       return http.get(r.address, "/collect").status == 200
-    end, "the end of all finalizers")
+    end, "the end of all finalizers", 60)
     for _ = 1, 50 do
       assert.equal(200, http.get(r.address, "/sleep").status)
     end
