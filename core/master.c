@@ -891,11 +891,7 @@ static void clean_up(struct master *m)
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].socket > 0)
             close(m->workers[i].socket);
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        free(m->listening[i]->spec.address);
-        free(m->listening[i]->spec.name);
-        free(m->listening[i]);
-    }
+    master_free_listening(m);
     board_free(m->board); /* the ledger and the census say themselves how large they are: left */
     shared_folder_leave(&m->shared);
     watch_free(m->watch);

@@ -160,6 +160,8 @@ const char *master_let_in(struct master *m);
 void master_take_sockets(struct master *m);
 void master_close_sockets(struct master *m);
 void master_unlink_sockets(struct master *m);
+/* Frees m->listening at a process's end; its sockets are closed by then, or somebody else's. */
+void master_free_listening(struct master *m);
 /* The sockets of worker `index`, as the generation that serves has them, or the one that is
  * prepared: writes their lines to `text` and returns how many there are, up to LINK_FDS - 3; more
  * than LINK_FDS where the text has no room. */

@@ -39,6 +39,13 @@ static void forget(struct listening *l)
     free(l);
 }
 
+void master_free_listening(struct master *m)
+{
+    for (unsigned i = 0; i < m->listening_count; i++)
+        forget(m->listening[i]);
+    m->listening_count = 0;
+}
+
 /* Sockets that were handed to us: by systemd one for all workers, by the one whose place we take
  * one for each of its workers. */
 static void take_handed(struct listening *l)

@@ -132,11 +132,7 @@ static void run_worker(struct master *m, unsigned index, bool fresh, int socket)
     close_files(m, fresh);
     loader_forget(&m->reload.loader);
     int status = worker_run(&config);
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        free(m->listening[i]->spec.address);
-        free(m->listening[i]->spec.name);
-        free(m->listening[i]);
-    }
+    master_free_listening(m);
     plan_free(&m->plan);
     plan_free(&m->reload.plan);
     /* exit, not _exit: it is here that a sanitizer reports what has leaked. */
