@@ -107,7 +107,7 @@ lua_State *script_state_new(void)
     script_views_open(L);
     script_log_open(L);
     seed_random(L);
-    if (script_library_function(L, "moongate.guard", "bound_nesting") != 0 ||
+    if (script_library_function(L, "moongate.guard", "keep_state") != 0 ||
         lua_pcall(L, 0, 0, 0) != 0) {
         log_error("moongate.guard: %s", lua_tostring(L, -1));
         abort();
@@ -236,10 +236,8 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     else
         lua_xmove(co, L, 1);
     s->failing = &f;
-    lua_gc(L, LUA_GCSTOP, 0); /* finalizers that fail, too, are for later */
     int reported = lua_pcall(L, 1, 0, 0);
     s->failing = NULL;
-    lua_gc(L, LUA_GCRESTART, 0);
     if (reported != 0)
         log_failure(s, cause, failure_text(status), failure_text(status));
     lua_settop(L, top);
@@ -335,6 +333,12 @@ void script_log_misuse(const char *what, const char *source, const struct reques
     else
         log_error("%s (%s): %s; %.*s %.*s, %s", what, source, text, STR_FMT(req->method),
                   STR_FMT(req->uri.origin), request_name(req, name));
+}
+
+int script_finalizer_failed(lua_State *L)
+{
+    script_log_misuse("a finalizer", "__gc", NULL, push_error_text(L, 1));
+    return 0;
 }
 
 /* --- misuse --- */
@@ -643,7 +647,7 @@ void script_stop(struct script *s)
     script_timers_free(s);
 }
 
-/* Calls all finalizers of the script, too; LuaJIT catches their errors. */
+/* Calls all finalizers of the script, too. */
 static void close_state(struct script *s)
 {
     static const struct script_cause cause = {.what = "a finalizer", .source = "at the end"};

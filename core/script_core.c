@@ -840,6 +840,7 @@ static int core_fcgi(lua_State *L)
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
+        {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},
         {"limited", script_limited},
         {"log", core_log},

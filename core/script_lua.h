@@ -86,10 +86,10 @@ struct script_cause {
 
 /*
  * The door. Runs body(s, ctx) so that an error that any call of Lua's C interface raises in it
- * comes back here: a finalizer of the script (__gc) may run whenever Lua allocates, and memory may
- * end. It is logged with the cause, and false returned; the stack is as it was. Time is supervised
- * from here (script_supervise). The body uses s->L alone, since an error can only be caught on the
- * thread that raised it; it keeps nothing that an error would lose. May be nested.
+ * comes back here: memory may end, and a metamethod of the script may run. It is logged with the
+ * cause, and false returned; the stack is as it was. Time is supervised from here
+ * (script_supervise). The body uses s->L alone, since an error can only be caught on the thread
+ * that raised it; it keeps nothing that an error would lose. May be nested.
  */
 bool script_guard(struct script *s, const struct script_cause *cause,
                   void (*body)(struct script *s, void *ctx), void *ctx);
@@ -114,6 +114,8 @@ void script_drop_coroutine(struct script *s);
 /* A hook has returned what can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);
+/* core.finalizer_failed(error): logs what a finalizer of the script has raised. */
+int script_finalizer_failed(lua_State *L);
 
 /* Names the value at idx for a message: nothing, true, 12, "text" or a table. The text is pushed.
  */
