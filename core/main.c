@@ -2,9 +2,11 @@
  * main - the program: everything a command does is in lua/moongate/cli, everything a server does
  * below master.
  */
-#include "script.h"
+#include "commands.h"
+#include "script_net.h"
 
 int main(int argc, char **argv)
 {
-    return script_main(argc, argv);
+    script_use_library(&script_net_library);
+    return commands_main(argc, argv);
 }

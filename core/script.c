@@ -4,7 +4,7 @@
  * The registry anchors everything that C holds: the hooks, the normalised settings, the pool of
  * coroutines. A finished coroutine is used again; one that failed is dropped.
  */
-#include "script_net.h"
+#include "script_task.h"
 
 #include "log.h"
 #include "script_repeats.h"
@@ -13,8 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
@@ -78,6 +76,19 @@ static void seed_random(lua_State *L)
     lua_pop(L, 1);
 }
 
+static const struct script_library *library;
+
+void script_use_library(const struct script_library *added)
+{
+    library = added;
+}
+
+void script_open_library(lua_State *L)
+{
+    if (library != NULL)
+        library->open(L);
+}
+
 lua_State *script_state_new(void)
 {
     lua_State *L = luaL_newstate();
@@ -113,13 +124,6 @@ lua_State *script_state_new(void)
         abort();
     }
     return L;
-}
-
-static int traceback(lua_State *L)
-{
-    if (lua_isstring(L, 1))
-        luaL_traceback(L, L, lua_tostring(L, 1), 1);
-    return 1;
 }
 
 /* Pushes require(module)[function]. */
@@ -339,6 +343,13 @@ int script_finalizer_failed(lua_State *L)
 {
     script_log_misuse("a finalizer", "__gc", NULL, push_error_text(L, 1));
     return 0;
+}
+
+int script_fail(lua_State *L, const char *reason)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, reason);
+    return 2;
 }
 
 /* --- misuse --- */
@@ -631,7 +642,8 @@ void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx
 void script_retire(struct script *s)
 {
     script_timers_stop(s);
-    script_net_retire(s);
+    if (library != NULL)
+        library->retire(s);
 }
 
 void script_end_tasks(struct script *s)
@@ -665,7 +677,8 @@ void script_free(struct script *s)
     s->loop = NULL; /* what the garbage collector still calls finds no server (script_of) */
     s->world = (struct script_world){.ctx = NULL};
     close_state(s);
-    script_net_free(s);
+    if (library != NULL)
+        library->free(s);
     arena_fini(&s->settings.arena);
     free(s->picks);
     free(s->free_places);
@@ -832,35 +845,4 @@ enum script_result script_start(struct script *s,
     s->started = started;
     s->started_ctx = ctx;
     return script_guard(s, &cause, start_body, &result) ? result : SCRIPT_FAILED;
-}
-
-/* --- the command line --- */
-
-int script_main(int argc, char **argv)
-{
-    script_supervise_alone(STDERR_FILENO, "");
-    lua_State *L = script_state_new();
-    int status = 1;
-    lua_getglobal(L, "package");
-    lua_getfield(L, -1, "preload");
-    lua_pushcfunction(L, script_commands_open);
-    lua_setfield(L, -2, "moongate.core.commands");
-    lua_settop(L, 0);
-    lua_pushcfunction(L, traceback);
-    if (script_library_function(L, "moongate.cli", "main") == 0) {
-        lua_createtable(L, argc, 0);
-        for (int i = 1; i < argc; i++) {
-            lua_pushstring(L, argv[i]);
-            lua_rawseti(L, -2, i);
-        }
-        if (lua_pcall(L, 1, 1, 1) == 0 && lua_isnumber(L, -1)) {
-            status = (int)lua_tointeger(L, -1);
-            lua_close(L);
-            return status;
-        }
-    }
-    const char *text = lua_tostring(L, -1);
-    dprintf(STDERR_FILENO, "moongate: %s\n", text != NULL ? text : "no exit status");
-    lua_close(L);
-    return status;
 }

@@ -227,7 +227,4 @@ void script_end(struct script *s, struct script_call *call);
 /* The number of this worker, from 1; 0, as before the call: this process is none. */
 void script_set_worker(unsigned number);
 
-/* Runs moongate.cli with the command line; returns the exit status. */
-int script_main(int argc, char **argv);
-
 #endif

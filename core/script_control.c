@@ -1,16 +1,10 @@
 /*
- * script_control - what moongate.control and the commands need from C: the backends of the running
- * generation, holding and draining them, and asking another instance.
+ * script_control - what moongate.control needs from C: the backends of the running generation,
+ * holding and draining them.
  *
  * Only the worker's script has a world; elsewhere (a command, the loader) there are no backends.
  */
 #include "script_lua.h"
-
-#include "dial.h"
-
-#include <time.h>
-
-#define ANSWER_MAX (64u << 20)
 
 static const struct script_world *world_of(lua_State *L)
 {
@@ -220,70 +214,6 @@ static int core_state(lua_State *L)
         lua_setfield(L, -2, "last_error");
     }
     return 1;
-}
-
-/* --- another instance --- */
-
-static const char *take(void *ctx, struct str bytes, bool *done)
-{
-    struct buf *answer = ctx;
-    *done = bytes.n == 0;
-    buf_append_str(answer, bytes);
-    return answer->overflow ? "the answer is too large" : NULL;
-}
-
-/* core.ask(address, bytes, timeout) -> all that came until the end; or nil, problem. Blocks. */
-static int core_ask(lua_State *L)
-{
-    struct buf out, answer;
-    struct str bytes = script_check_str(L, 2);
-    buf_init(&out, bytes.n + 1);
-    buf_init(&answer, ANSWER_MAX);
-    buf_append_str(&out, bytes);
-    struct dial call = {.address = luaL_checkstring(L, 1),
-                        .timeout = luaL_checknumber(L, 3),
-                        .out = &out,
-                        .take = take,
-                        .ctx = &answer};
-    const char *err = dial(&call);
-    if (err != NULL)
-        lua_pushnil(L);
-    else
-        script_push_str(L, buf_peek(&answer));
-    lua_pushstring(L, err);
-    buf_fini(&out);
-    buf_fini(&answer);
-    return 2;
-}
-
-/* core.look(address, timeout) -> true; or nil, why nobody takes a connection there */
-static int core_look(lua_State *L)
-{
-    const char *err = dial_look(luaL_checkstring(L, 1), luaL_checknumber(L, 2));
-    if (err == NULL) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, err);
-    return 2;
-}
-
-/* core.pause(seconds). Blocks: for commands. */
-static int core_pause(lua_State *L)
-{
-    double seconds = luaL_checknumber(L, 1);
-    luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 1, "seconds from 0 to 3600");
-    struct timespec t = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&t, NULL);
-    return 0;
-}
-
-void script_dial_open(lua_State *L)
-{
-    static const luaL_Reg functions[] = {
-        {"ask", core_ask}, {"look", core_look}, {"pause", core_pause}, {NULL, NULL}};
-    luaL_register(L, NULL, functions);
 }
 
 /* Pushes moongate.core and what only moongate.control may do with it: a script stops no server.

@@ -111,6 +111,8 @@ void script_log_failure(struct script *s, lua_State *co, int status,
                         const struct script_cause *cause);
 /* The coroutine has failed: it can't be used again. */
 void script_drop_coroutine(struct script *s);
+/* For a function's result: pushes nil and the reason; returns 2. */
+int script_fail(lua_State *L, const char *reason);
 /* A hook has returned what can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);
@@ -146,9 +148,6 @@ enum script_result script_take_decision(struct script *s, enum script_hook hook,
 bool script_balance_open(struct script *s);
 
 /* --- script_control.c --- */
-
-/* Adds ask and pause to the module on the stack's top. */
-void script_dial_open(lua_State *L);
 
 /* --- script_limit.c --- */
 
@@ -247,12 +246,22 @@ const char *script_decision(lua_State *L, int d, int a, int b, struct request *r
 /* Reads the normalised table at idx. Returns NULL, or what is wrong. */
 const char *script_read_settings(lua_State *L, int idx, struct settings *out);
 
+/* Functions of C that scripts find in moongate.core, from a module that keeps its own things for
+ * each script (s->net). */
+struct script_library {
+    void (*open)(lua_State *L);       /* adds its functions to the module on the stack's top */
+    void (*retire)(struct script *s); /* another generation serves */
+    void (*free)(struct script *s);   /* after the Lua state has been closed */
+};
+
+/* For all Lua states of this process; before the first one. */
+void script_use_library(const struct script_library *library);
+void script_open_library(lua_State *L);
+
 /* --- script_core.c --- */
 
 /* Pushes the module moongate.core. */
 int script_core_open(lua_State *L);
-/* Pushes the module moongate.core.commands, in a state whose `require` finds moongate.core. */
-int script_commands_open(lua_State *L);
 
 /* --- small helpers --- */
 

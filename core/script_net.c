@@ -62,14 +62,14 @@ bool script_net_room(struct script *s, lua_State *L)
     return true;
 }
 
-void script_net_retire(struct script *s)
+static void retire(struct script *s)
 {
     if (s->net != NULL)
         sock_pools_clear(&s->net->pools);
     script_ngx_retire(s);
 }
 
-void script_net_free(struct script *s)
+static void release(struct script *s)
 {
     if (s->net == NULL)
         return;
@@ -218,9 +218,11 @@ struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char
     return buf_peek(out);
 }
 
-int script_net_fail(lua_State *L, const char *reason)
+static void open(lua_State *L)
 {
-    lua_pushnil(L);
-    lua_pushstring(L, reason);
-    return 2;
+    script_tcp_open(L);
+    script_udp_open(L);
+    script_ngx_open(L);
 }
+
+const struct script_library script_net_library = {.open = open, .retire = retire, .free = release};

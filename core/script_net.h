@@ -42,8 +42,6 @@ void script_net_over(struct script *s, struct net_op *op);
 
 /* The socket at 1, which a method was called on; `type` is the name of its metatable. */
 void *script_net_self(lua_State *L, const char *type);
-/* Pushes nil and the reason; returns 2. */
-int script_net_fail(lua_State *L, const char *reason);
 /* The milliseconds at idx as seconds; nil and 0 are the default. */
 double script_net_seconds(lua_State *L, int idx, const char *who);
 /* Begins to connect to what stands at 2 (a host, or "unix:/path") and 3 (a port). Raises an error
@@ -62,9 +60,7 @@ void script_udp_open(lua_State *L);
 void script_ngx_open(lua_State *L);
 /* Ends all naps. */
 void script_ngx_retire(struct script *s);
-/* Another generation serves: what is kept is closed. */
-void script_net_retire(struct script *s);
-/* After the Lua state has been closed. */
-void script_net_free(struct script *s);
+/* All of them: what is kept is closed when another generation serves. */
+extern const struct script_library script_net_library;
 
 #endif

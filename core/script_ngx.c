@@ -266,11 +266,11 @@ static int ngx_pattern(lua_State *L)
     regex_t compiled;
     char reason[128];
     if (problem != NULL)
-        return script_net_fail(L, problem);
+        return script_fail(L, problem);
     int code = regcomp(&compiled, text.p, REG_EXTENDED | (lua_toboolean(L, 2) ? REG_ICASE : 0));
     if (code != 0) {
         regerror(code, &compiled, reason, sizeof reason);
-        return script_net_fail(L, reason);
+        return script_fail(L, reason);
     }
     memcpy(lua_newuserdata(L, sizeof compiled), &compiled, sizeof compiled);
     luaL_getmetatable(L, PATTERN);

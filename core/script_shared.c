@@ -91,9 +91,7 @@ static int push_problem(lua_State *L)
 
 static int push_failure(lua_State *L, enum shared_result result)
 {
-    lua_pushnil(L);
-    lua_pushstring(L, shared_reason(here.shared, result));
-    return 2;
+    return script_fail(L, shared_reason(here.shared, result));
 }
 
 static int push_done(lua_State *L, enum shared_result result)

@@ -126,7 +126,7 @@ static int push_connect_result(lua_State *L, void *ctx)
     struct tcp *t = ctx;
     if (t->result != NULL)
         shut(t);
-    int count = t->result == NULL ? push_connected(L, t) : script_net_fail(L, t->result);
+    int count = t->result == NULL ? push_connected(L, t) : script_fail(L, t->result);
     script_net_over(t->script, &t->writing);
     return count;
 }
@@ -206,7 +206,7 @@ static int tcp_connect(lua_State *L)
     }
     const char *bad = busy(t);
     if (bad != NULL)
-        return script_net_fail(L, bad);
+        return script_fail(L, bad);
     script_check_wait(L);
     lua_settop(L, 4);
     shut(t);
@@ -220,7 +220,7 @@ static int tcp_connect(lua_State *L)
         return push_connected(L, t);
     }
     if (!script_net_room(t->script, L))
-        return script_net_fail(L, "too many open sockets");
+        return script_fail(L, "too many open sockets");
     switch (script_net_connect(L, t->script, &t->sock, t->connect_seconds)) {
     case SOCK_DONE:
         return push_connected(L, t);
@@ -229,7 +229,7 @@ static int tcp_connect(lua_State *L)
         t->counted = true;
         return script_net_wait(L, &t->writing, 1, 0);
     default:
-        return script_net_fail(L, t->sock.err);
+        return script_fail(L, t->sock.err);
     }
 }
 
@@ -241,7 +241,7 @@ static int push_sent(lua_State *L, void *ctx)
     bool failed = t->result != NULL;
     int count = 1;
     if (failed)
-        count = script_net_fail(L, t->result);
+        count = script_fail(L, t->result);
     else
         lua_pushnumber(L, (lua_Number)t->sending);
     script_net_over(t->script, &t->writing);
@@ -261,7 +261,7 @@ static void sent_cb(struct sock *k, const char *err)
 
 static int send_failed(lua_State *L, struct tcp *t)
 {
-    int count = script_net_fail(L, t->sock.err);
+    int count = script_fail(L, t->sock.err);
     if (t->reading.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else
@@ -277,13 +277,13 @@ static int tcp_send(lua_State *L)
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (t->writing.active)
-        return script_net_fail(L, busy(t));
+        return script_fail(L, busy(t));
     if (!sock_is_open(&t->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     struct str bytes = script_net_flatten(L, 2, &list, "send");
     if (list.overflow) {
         buf_fini(&list);
-        return script_net_fail(L, "more than 64 MB at once");
+        return script_fail(L, "more than 64 MB at once");
     }
     t->sending = bytes.n;
     enum sock_result result = sock_send(&t->sock, bytes, t->send_seconds);
@@ -385,7 +385,7 @@ static int push_short(lua_State *L, struct tcp *t, const char *reason)
     if (have == SOCK_BUFFER) /* too much to hand it out */
         have = 0;
     if (!ended || t->goal != GOAL_ALL)
-        count += script_net_fail(L, reason);
+        count += script_fail(L, reason);
     push_bytes(L, t, have, 0);
     if (t->until != NULL)
         t->until->started = t->until->met = false;
@@ -444,11 +444,11 @@ static void readable_cb(struct sock *k, const char *err)
 static int receive(lua_State *L, struct tcp *t, int self, int until)
 {
     if (t->reading.active)
-        return script_net_fail(L, "socket busy reading");
+        return script_fail(L, "socket busy reading");
     if (t->sock.connecting)
-        return script_net_fail(L, "socket busy connecting");
+        return script_fail(L, "socket busy connecting");
     if (!sock_is_open(&t->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     t->seen = 0;
     t->until = until != 0 ? lua_touserdata(L, until) : NULL;
     int count = advance(L, t);
@@ -476,7 +476,7 @@ static int tcp_receive(lua_State *L)
         goal = GOAL_BYTES;
         size = check_bytes(L, 2, "receive", 0);
         if (size == SIZE_MAX)
-            return script_net_fail(L, "more than 64 MB at once");
+            return script_fail(L, "more than 64 MB at once");
     } else if (!lua_isnoneornil(L, 2)) {
         static const char expected[] = "receive: expected a number of bytes, \"*l\" or \"*a\"";
         const char *pattern = script_expect_text(L, 2, expected).p;
@@ -511,7 +511,7 @@ static int until_next(lua_State *L)
     bool sized = !lua_isnoneornil(L, 1);
     size_t size = sized ? check_bytes(L, 1, "receiveuntil's iterator", 0) : 0;
     if (size == SIZE_MAX)
-        return script_net_fail(L, "more than 64 MB at once");
+        return script_fail(L, "more than 64 MB at once");
     lua_settop(L, 0);
     if (u->met) {
         u->met = false;
@@ -574,17 +574,17 @@ static int tcp_setkeepalive(lua_State *L)
         t->pool_size = (unsigned)check_size(L, 3, "setkeepalive: size");
     const char *bad = busy(t);
     if (bad != NULL)
-        return script_net_fail(L, bad);
+        return script_fail(L, bad);
     if (!sock_is_open(&t->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     if (buf_len(&t->sock.in) > 0)
-        return script_net_fail(L, "unread data in buffer");
+        return script_fail(L, "unread data in buffer");
     ssize_t n = recv(t->sock.fd, &byte, 1, MSG_PEEK);
     if (n > 0)
-        return script_net_fail(L, "unread data in buffer");
+        return script_fail(L, "unread data in buffer");
     if (n == 0 || errno != EAGAIN) {
         shut(t);
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     }
     struct script_net *net = script_net(t->script);
     int fd = sock_release(&t->sock);
@@ -602,7 +602,7 @@ static int tcp_getreusedtimes(lua_State *L)
 {
     struct tcp *t = check_tcp(L);
     if (!sock_is_open(&t->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     lua_pushinteger(L, (lua_Integer)t->reused);
     return 1;
 }
@@ -615,7 +615,7 @@ static int tcp_close(lua_State *L)
     if (bad == NULL && !sock_is_open(&t->sock))
         bad = "closed";
     if (bad != NULL)
-        return script_net_fail(L, bad);
+        return script_fail(L, bad);
     shut(t);
     lua_pushinteger(L, 1);
     return 1;
@@ -659,21 +659,21 @@ static int tcp_setoption(lua_State *L)
         if (strcmp(options[i].name, name) != 0)
             continue;
         if (!sock_is_open(&t->sock))
-            return script_net_fail(L, "closed");
+            return script_fail(L, "closed");
         /* A unix socket has no TCP_NODELAY: harmless. */
         setsockopt(t->sock.fd, options[i].level, options[i].option, &value, sizeof value);
         lua_pushinteger(L, 1);
         return 1;
     }
     lua_pushfstring(L, "unsupported option %s", name);
-    return script_net_fail(L, lua_tostring(L, -1));
+    return script_fail(L, lua_tostring(L, -1));
 }
 
 /* tcp:sslhandshake(...) -> nil, "not available" */
 static int tcp_sslhandshake(lua_State *L)
 {
     check_tcp(L);
-    return script_net_fail(L, "not available");
+    return script_fail(L, "not available");
 }
 
 /* --- the module --- */

@@ -79,7 +79,7 @@ static int push_connected(lua_State *L, struct udp *u)
 static int push_connect_result(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
-    int count = u->result == NULL ? push_connected(L, u) : script_net_fail(L, u->result);
+    int count = u->result == NULL ? push_connected(L, u) : script_fail(L, u->result);
     if (u->result != NULL)
         shut(u);
     script_net_over(u->script, &u->writing);
@@ -100,11 +100,11 @@ static int udp_setpeername(lua_State *L)
     script_expect_text(L, 2, "setpeername: expected a host or \"unix:/path\"");
     const char *bad = busy(u);
     if (bad != NULL)
-        return script_net_fail(L, bad);
+        return script_fail(L, bad);
     lua_settop(L, 3);
     shut(u);
     if (!script_net_room(u->script, L))
-        return script_net_fail(L, "too many open sockets");
+        return script_fail(L, "too many open sockets");
     switch (script_net_connect(L, u->script, &u->sock, u->seconds)) {
     case SOCK_DONE:
         return push_connected(L, u);
@@ -113,7 +113,7 @@ static int udp_setpeername(lua_State *L)
         u->counted = true;
         return script_net_wait(L, &u->writing, 1, 0);
     default:
-        return script_net_fail(L, u->sock.err);
+        return script_fail(L, u->sock.err);
     }
 }
 
@@ -124,7 +124,7 @@ static int push_sent(lua_State *L, void *ctx)
     struct udp *u = ctx;
     int count = 1;
     if (u->result != NULL)
-        count = script_net_fail(L, u->result);
+        count = script_fail(L, u->result);
     else
         lua_pushinteger(L, 1);
     script_net_over(u->script, &u->writing);
@@ -146,9 +146,9 @@ static int udp_send(lua_State *L)
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (u->writing.active)
-        return script_net_fail(L, busy(u));
+        return script_fail(L, busy(u));
     if (!sock_is_open(&u->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     struct str bytes = script_net_flatten(L, 2, &list, "send");
     enum sock_result result = list.overflow ? SOCK_FAILED : SOCK_DONE;
     if (list.overflow)
@@ -159,7 +159,7 @@ static int udp_send(lua_State *L)
     if (result == SOCK_WAITS)
         return script_net_wait(L, &u->writing, 1, 0);
     if (result == SOCK_FAILED)
-        return script_net_fail(L, u->sock.err);
+        return script_fail(L, u->sock.err);
     lua_pushinteger(L, 1);
     return 1;
 }
@@ -173,7 +173,7 @@ static int advance(lua_State *L, struct udp *u)
     case SOCK_WAITS:
         return 0;
     case SOCK_FAILED:
-        return script_net_fail(L, u->sock.err);
+        return script_fail(L, u->sock.err);
     default:
         break;
     }
@@ -186,7 +186,7 @@ static int advance(lua_State *L, struct udp *u)
 static int push_received(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
-    int count = u->result != NULL ? script_net_fail(L, u->result) : advance(L, u);
+    int count = u->result != NULL ? script_fail(L, u->result) : advance(L, u);
     if (count == 0)
         return -1;
     sock_rest(&u->sock);
@@ -209,9 +209,9 @@ static int udp_receive(lua_State *L)
     if (!(size > 0))
         return luaL_error(L, "receive: expected a number of bytes, got %s", script_describe(L, 2));
     if (u->reading.active)
-        return script_net_fail(L, "socket busy reading");
+        return script_fail(L, "socket busy reading");
     if (!sock_is_open(&u->sock))
-        return script_net_fail(L, "closed");
+        return script_fail(L, "closed");
     u->size = size < RECEIVE_MOST ? (size_t)size : RECEIVE_MOST;
     int count = advance(L, u);
     if (count > 0)
@@ -235,7 +235,7 @@ static int udp_close(lua_State *L)
     if (bad == NULL && !sock_is_open(&u->sock))
         bad = "closed";
     if (bad != NULL)
-        return script_net_fail(L, bad);
+        return script_fail(L, bad);
     shut(u);
     lua_pushinteger(L, 1);
     return 1;
