@@ -18,7 +18,7 @@ FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-stri
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
 LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(LUAJIT_LIBS) -lm -ldl
 
-CORE    = $(wildcard core/*.c)
+CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
 OBJECTS = $(CORE:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o $(BUILD)/mime_types.o
 
@@ -28,10 +28,33 @@ $(BUILD)/moongate: $(OBJECTS)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/%.o: %.c
+# The rooms of core/, each with those whose headers it may include. A room is compiled with the one
+# include path $(BUILD)/sees/ROOM, which has links to these rooms and to nothing else.
+ROOMS         = base http fastcgi shm backend script exchange front process
+sees_base     =
+sees_http     = base
+sees_fastcgi  = base http
+sees_shm      = base http
+sees_backend  = base http fastcgi shm
+sees_script   = $(sees_backend) backend
+sees_exchange = $(sees_script) script
+sees_front    = $(sees_exchange) exchange
+sees_process  = $(sees_front) front
+room          = $(firstword $(subst /, ,$*))
+
+$(ROOMS:%=$(BUILD)/sees/%): $(BUILD)/sees/%: Makefile
+	@rm -rf $@ && mkdir -p $@
+	@for room in $(sees_$*) $*; do ln -s "$(CURDIR)/core/$$room" $@/$$room; done
+
+$(BUILD)/core/%.o: core/%.c | $(ROOMS:%=$(BUILD)/sees/%)
 	@mkdir -p $(@D)
 	@echo "  CC  $<"
-	@$(CC) $(FLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(FLAGS) -I$(BUILD)/sees/$(room) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%.o: tests/%.c
+	@mkdir -p $(@D)
+	@echo "  CC  $<"
+	@$(CC) $(FLAGS) -Icore -MMD -MP -c -o $@ $<
 
 $(BUILD)/%.o: $(BUILD)/%.c
 	@$(CC) $(FLAGS) -c -o $@ $<
@@ -51,37 +74,40 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = access addr arena backlog buf census cgi date fcgi forwarded h1 ledger ledger_crowd netset \
-        proxyproto range realip resolve shared spool str uri
-links_access = access date request arena str addr spool buf
-links_addr   = addr str
-links_arena  = arena str
-links_backlog = backlog spool buf str
-links_buf    = buf str
-links_census = census addr str
-links_cgi    = cgi request arena str addr spool buf
-links_date   = date str
-links_fcgi   = fcgi buf str
-links_forwarded = forwarded addr str
-links_h1     = h1 chunked request uri arena str addr spool buf
-links_resolve = resolve loop date addr str
-links_ledger = ledger ledger_lists ledger_servers str
-links_ledger_crowd = $(links_ledger)
-links_netset = netset addr arena str
-links_proxyproto = proxyproto addr str
-links_range  = range str
-links_realip = realip forwarded netset request uri arena addr str spool buf
-links_shared = shared shared_folder link user buf str
-links_spool  = spool buf str
-links_str    = str
-links_uri    = uri arena str
-test_libs_shared = $(LMDB_LIBS) -lm
-test_libs_resolve = -lev $(CARES_LIBS)
+UNITS = base/addr base/arena base/backlog base/buf base/date base/netset base/resolve base/spool \
+        base/str http/access http/forwarded http/h1 http/range http/realip http/uri fastcgi/cgi \
+        fastcgi/record shm/census shm/ledger shm/ledger_crowd shm/shared front/proxyproto
+links_request = http/request base/arena base/str base/addr base/spool base/buf
+links_base/addr = base/addr base/str
+links_base/arena = base/arena base/str
+links_base/backlog = base/backlog base/spool base/buf base/str
+links_base/buf = base/buf base/str
+links_base/date = base/date base/str
+links_base/netset = base/netset base/addr base/arena base/str
+links_base/resolve = base/resolve base/loop base/date base/addr base/str
+links_base/spool = base/spool base/buf base/str
+links_base/str = base/str
+links_http/access = http/access base/date $(links_request)
+links_http/forwarded = http/forwarded base/addr base/str
+links_http/h1 = http/h1 http/chunked http/uri $(links_request)
+links_http/range = http/range base/str
+links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
+links_http/uri = http/uri base/arena base/str
+links_fastcgi/cgi = fastcgi/cgi $(links_request)
+links_fastcgi/record = fastcgi/record base/buf base/str
+links_shm/census = shm/census base/addr base/str
+links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
+links_shm/ledger_crowd = $(links_shm/ledger)
+links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf base/str
+links_front/proxyproto = front/proxyproto base/addr base/str
+test_libs_shm/shared = $(LMDB_LIBS) -lm
+test_libs_base/resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*)))
+	@mkdir -p $(@D)
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser $(test_libs_$*)
 
@@ -93,7 +119,7 @@ $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 	@echo "  LD  $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev -lhttp_parser
 
--include $(wildcard $(BUILD)/tests/unit/*.d $(BUILD)/tests/support/*.d)
+-include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d)
 
 programs: $(BUILD)/moongate $(UNIT_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load
 
@@ -118,11 +144,11 @@ asan:
 # cppcheck says is left out: it reports how far it looked, and each allocation that is not looked at.
 lint:
 	@tools/install build lint
-	clang-format --dry-run -Werror core/*.[ch] tests/unit/*.[ch] tests/support/*.c
+	clang-format --dry-run -Werror $(CORE) $(shell find core tests -name '*.h') $(shell find tests -name '*.c')
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 	  --suppress=nullPointerOutOfMemory --suppress=nullPointerArithmeticOutOfMemory \
-	  --error-exitcode=1 -DMG_VERSION='""' core tests/unit tests/support
+	  --error-exitcode=1 -DMG_VERSION='""' -Icore core tests/unit tests/support
 	luacheck --quiet lua spec tests examples tools
 
 bench:

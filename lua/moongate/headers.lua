@@ -4,7 +4,7 @@
 local M = {}
 
 -- Headers about a content or how long it may be kept: they do not hold for a page that says that
--- there is none. core/request.c has the same list for its own pages.
+-- there is none. core/http/request.c has the same list for its own pages.
 local OF_CONTENT = {}
 for name in ([[content-type content-encoding content-language content-disposition content-location
   content-range content-md5 content-digest repr-digest digest cache-control expires pragma age etag

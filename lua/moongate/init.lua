@@ -52,7 +52,7 @@ function M.now()
   return has_core and core.now() or os.time()
 end
 
--- What waits is in core/script_timer.c; each function says there what it takes.
+-- What waits is in core/script/timer.c; each function says there what it takes.
 
 --- Waits, while others go on. In on_start, on_request, on_error, timers and what spawn runs.
 ---@type fun(seconds: number)
@@ -75,13 +75,13 @@ M.fastcgi = has_core and core.fastcgi or nil
 ---@type integer
 M.worker = has_core and core.worker_number and core.worker_number() or 0
 
---- A dictionary that all workers have in common, and that outlives reloads; core/script_shared.c
+--- A dictionary that all workers have in common, and that outlives reloads; core/script/shared.c
 --- says what its methods take.
 ---@type fun(name: string): moongate.Shared
 M.shared = has_core and core.shared or nil
 
 --- A connection to any server, with the methods, results and errors of OpenResty's cosockets
---- (core/script_tcp.c): connect, settimeout, settimeouts, send, receive, receiveany, receiveuntil,
+--- (core/script/net/tcp.c): connect, settimeout, settimeouts, send, receive, receiveany, receiveuntil,
 --- setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
 ---@type fun(): userdata
 M.tcp = has_core and core.tcp or nil

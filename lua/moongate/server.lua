@@ -1,10 +1,10 @@
 -- moongate.server: what a policy reads of a server. LuaJIT compiles this into the policy, which it
 -- can't do with a function of C; so what most policies read stands in the server itself, written
--- before one is asked. Called by core/script_balance.c.
+-- before one is asked. Called by core/script/balance.c.
 
 local M = {}
 
---- Where the numbers stand, as core/script_balance.c writes them.
+--- Where the numbers stand, as core/script/balance.c writes them.
 local PLACES = { load = 1, weight = 2 }
 
 --- The __index of servers.

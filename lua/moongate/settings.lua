@@ -18,7 +18,7 @@ local M = {}
 
 --- The default, which is not looked for when a route is loaded.
 M.SPOOL_DIR = "/tmp"
---- As many as the master has room for (PLAN_WORKERS in core/plan.h).
+--- As many as the master has room for (PLAN_WORKERS in core/process/plan.h).
 M.WORKERS_MOST = 256
 
 local HOOKS = {
@@ -548,7 +548,7 @@ local function endpoints(source, path, value, schema, later, use)
   return normalized
 end
 
--- As core/plan.h has room for, beside the control listener.
+-- As core/process/plan.h has room for, beside the control listener.
 local LISTENERS = 64
 
 --- What is wrong with so many listeners; nil: nothing.

@@ -160,12 +160,12 @@ describe("the classes are those of the code:", function()
   end)
 
   it("req", function()
-    assert_names(names_in("core/script_request.c", "fields[] = {", "};", '= "([%w_]+)"'),
+    assert_names(names_in("core/script/request.c", "fields[] = {", "};", '= "([%w_]+)"'),
       "moongate.Request")
   end)
 
   it("the message about a field that req has not", function()
-    local text = read("core/script_request.c"):match('it has: (method.-)",')
+    local text = read("core/script/request.c"):match('it has: (method.-)",')
     local list = {}
     for name in text:gsub('"\n%s*"', ""):gmatch("[%w_]+") do
       list[#list + 1] = name
@@ -174,13 +174,13 @@ describe("the classes are those of the code:", function()
   end)
 
   it("servers", function()
-    assert_names(names_in("core/script_balance.c", "fields[] = {", "};", '= "([%w_]+)"'),
+    assert_names(names_in("core/script/balance.c", "fields[] = {", "};", '= "([%w_]+)"'),
       "moongate.Server")
   end)
 
   it("res, and the methods of req.headers, res.headers, params and args", function()
     assert_names({ "status", "headers" }, "moongate.Response")
-    local text = read("core/script_request.c") .. read("core/script_views.c")
+    local text = read("core/script/request.c") .. read("core/script/views.c")
     assert.truthy(text:find("it has: status headers", 1, true))
     for view, list in pairs({ headers = { "all", "each" }, params = { "each" },
       pairs = { "all", "each" } }) do
@@ -199,20 +199,20 @@ describe("the classes are those of the code:", function()
   end)
 
   it("err", function()
-    assert_names(names_in("core/script_hooks.c", "static void push_error", "/* nil leaves",
+    assert_names(names_in("core/script/hooks.c", "static void push_error", "/* nil leaves",
       'lua_setfield%(%w+, %-%d, "([%w_]+)"%)'), "moongate.Error")
   end)
 
   it("log and its attempts", function()
-    local fields = names_in("core/script_log.c", "fields[] = {", "};", '= "([%w_]+)"')
+    local fields = names_in("core/script/log.c", "fields[] = {", "};", '= "([%w_]+)"')
     assert_names(fields, "moongate.Log")
-    local text = read("core/script_log.c"):match('it has: (time.-)",'):gsub('"\n%s*"', "")
+    local text = read("core/script/log.c"):match('it has: (time.-)",'):gsub('"\n%s*"', "")
     local list = { text:match("and the method (%l+)$") }
     for name in text:match("^(.-),"):gmatch("[%w_]+") do
       list[#list + 1] = name
     end
     assert_names(list, "moongate.Log")
-    assert_names(names_in("core/script_log.c", "push_attempts(", "\n}", 'set_%l+%(L, "([%w_]+)"'),
+    assert_names(names_in("core/script/log.c", "push_attempts(", "\n}", 'set_%l+%(L, "([%w_]+)"'),
       "moongate.Attempt")
   end)
 

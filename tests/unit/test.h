@@ -8,7 +8,7 @@
 #ifndef MG_TEST_H
 #define MG_TEST_H
 
-#include "../../core/str.h"
+#include "base/str.h"
 
 #include <inttypes.h>
 #include <stdio.h>

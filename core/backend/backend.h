@@ -1,0 +1,185 @@
+/*
+ * backend - a named group of servers in one worker: which of them a request may go to, leases on
+ * connections, the ones that are kept, what failures and answers say about a server.
+ *
+ * Belongs to a generation. What all workers must agree on lies in the ledger; this module turns it
+ * into connections. Who decides among several candidates is the caller's business (a policy).
+ *
+ *     backend_choose -> backend_acquire --LEASE_READY----------------------> conn ->
+ * backend_release
+ *                                      \--LEASE_WAITING --on_conn--------/      \-> conn_close
+ *                                                       \--on_refused
+ */
+#ifndef MG_BACKEND_BACKEND_H
+#define MG_BACKEND_BACKEND_H
+
+#include "base/resolve.h"
+#include "fastcgi/connection.h"
+#include "fastcgi/record.h"
+#include "http/settings.h"
+#include "shm/ledger.h"
+
+struct backend;
+
+/* What the backends of one worker share. */
+struct backends {
+    struct loop *loop;
+    struct backend *first; /* of all generations */
+    struct ledger_seat seat;
+    ev_io wake;
+    struct deferred collect;
+};
+
+void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker);
+void backends_fini(struct backends *all);
+
+/* "connect", "timeout", ...: what `err.kind` says. */
+const char *backend_error_name(enum backend_error error);
+
+/* NULL and *err: the ledger is full. The resolver must live as long; it may be NULL where no server
+ * is a name. Names are looked up from now on; until the first answer requests wait in the queue. */
+struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
+                            struct resolver *resolver, unsigned generation, const char **err);
+/* Closes idle connections. Nobody may hold one or wait for one any more. */
+void backend_free(struct backend *b);
+const struct backend_settings *backend_settings(const struct backend *b);
+/* Another generation serves now, with `heir` in this one's place (NULL: with nothing). The heir
+ * gets the idle connections to servers that it has, too; what it doesn't have gets nothing new. */
+void backend_retire(struct backend *b, struct backend *heir);
+/* Its generation is the one that serves from now on: its limits count, and what the checks of
+ * earlier ones have found out counts only where it has such checks, too. */
+void backend_serve(struct backend *b);
+/* Says to the ledger again what this backend's limits are. */
+void backend_refresh(struct backend *b);
+
+/* --- servers: numbers from 0, which stay while the backend lives --- */
+
+struct str backend_address(const struct backend *b, int server);
+const struct addr *backend_addr(const struct backend *b, int server);
+struct ledger_server *backend_server(const struct backend *b, int server);
+/* Its place in the ledger. */
+uint32_t backend_place(const struct backend *b, int server);
+/* How many numbers there are; some may be of servers that have gone. */
+int backend_server_count(const struct backend *b);
+/* It is no address of the backend any more: its number means nothing, nor does its place in the
+ * ledger. */
+bool backend_is_gone(const struct backend *b, int server);
+/* The server with that address; -1: there is none such. */
+int backend_find(const struct backend *b, struct str address);
+
+enum backend_choice {
+    CHOICE_SOME, /* one of the list */
+    CHOICE_WAIT, /* all are busy, or the backend is held: in the queue */
+    CHOICE_NONE, /* no server is left */
+};
+
+#define BACKEND_SERVERS 1024 /* that one backend may have */
+
+/* All of them may be: a policy that sees only some would send a key elsewhere. */
+struct backend_candidates {
+    int list[BACKEND_SERVERS];
+    unsigned count;
+};
+
+/* Who may have the request now, without those that it has tried. */
+enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
+                                   struct backend_candidates *out);
+/* The server is an address of a name that has another one which was not tried and may be. */
+bool backend_has_other_address(const struct backend *b, int server, const int *tried,
+                               unsigned tried_count);
+/* Why there is none, for the log. Text in the arena. */
+const char *backend_lack(const struct backend *b, struct arena *a);
+/* "3 active, 10 queued of 1024, max_conns 4": what stands in the way. */
+const char *backend_crowd(const struct backend *b, struct arena *a);
+
+/* --- leases --- */
+
+struct lease_ops {
+    /* Its turn has come; conn may still be connecting. */
+    void (*on_conn)(void *user, struct conn *conn);
+    void (*on_refused)(void *user, enum backend_error error, const char *detail);
+};
+
+/* One request's wish for a connection. Embedded; in use from backend_acquire until on_conn,
+ * on_refused or backend_cancel. */
+struct lease {
+    struct backend *backend;
+    const struct lease_ops *ops;
+    void *user;
+    struct deadline deadline;
+    double connect_timeout;
+    uint64_t tenant;
+    uint32_t claim;
+    uint32_t avoid;
+    int server;         /* that it got */
+    unsigned strangers; /* grants of servers that this backend does not know */
+    bool only, fresh, once;
+    bool waiting;
+    bool called;        /* its turn has come: `call` runs when the loop's turn ends */
+    uint32_t called_to; /* place of the server whose turn it is */
+    struct conn *given; /* with this connection; NULL: that server is not this backend's */
+    struct deferred call;
+};
+
+struct acquire {
+    int server; /* -1: wait for any */
+    int avoid;  /* the one that has just failed; -1: none */
+    bool only;  /* that server and no other */
+    bool fresh; /* not a kept connection */
+    bool
+        once; /* it can't be sent again: a kept one that can be tried (conn_offer), or has rested */
+    double connect_timeout;
+    struct str tenant;
+    const struct lease_ops *ops;
+    void *user;
+};
+
+enum lease_result {
+    LEASE_READY,   /* *conn, which may be connecting: on_open or on_fail follows */
+    LEASE_WAITING, /* in the queue: on_conn or on_refused follows */
+    LEASE_FAILED,  /* *error and *detail */
+};
+
+enum lease_result backend_acquire(struct backend *b, struct lease *x, const struct acquire *acquire,
+                                  struct conn **conn, enum backend_error *error,
+                                  const char **detail);
+/* Leaves the queue. */
+void backend_cancel(struct lease *x);
+/* The connection, got by x, has been kept and is of no use: the server has `ended` it, or is still
+ * at work for the request before. It is closed, and another one to the same server returned, under
+ * the same claim: a kept one, if there is one and `fresh` is not set, or a new one, maybe still
+ * connecting. NULL: there is none, and the claim is dropped; errno says why. */
+struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
+
+/* The request is over: the connection is kept, given to who waits, or closed. Where it isn't fit
+ * for another one, conn_close. */
+void backend_release(struct conn *c);
+/* Nobody wants the answer any more, of which no byte has come; the connection was got by `x`. Where
+ * connections are limited it keeps its place until the server is done with it, or its deadline;
+ * otherwise it is closed. */
+void backend_leave(const struct lease *x, struct conn *c);
+/* The number of the connection's server. */
+int backend_server_of(const struct conn *c);
+
+/* --- what a request has taught about its server --- */
+
+void backend_failed(struct backend *b, int server, const char *why);
+/* It answered, so many seconds after it was asked. */
+void backend_answered(struct backend *b, int server, double latency);
+
+/* A health check ended so. True: the server has come back, or gone out. */
+bool backend_checked(struct backend *b, int server, bool good);
+/* True for one worker at a time: the check that is due is this one's. */
+bool backend_check_due(struct backend *b, int server, double interval, double timeout);
+/* It has come to its end. */
+void backend_check_over(struct backend *b, int server, double interval);
+
+/* --- operators --- */
+
+void backend_hold(struct backend *b, bool held);
+bool backend_is_held(const struct backend *b);
+unsigned backend_queued(const struct backend *b);
+unsigned backend_queue_room(const struct backend *b);
+void backend_drain(struct backend *b, int server, bool draining);
+
+#endif

@@ -1,0 +1,358 @@
+/* health - see health.h. */
+#include "backend/health.h"
+
+#include "backend/stream.h"
+#include "base/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANSWER_MAX    (1u << 20)
+#define LOAD_INTERVAL 2.0 /* of the status page, where no ping sets the pace */
+#define LOAD_TIMEOUT  1.0
+#define PARAMS        12
+
+enum page { PAGE_PING, PAGE_STATUS };
+
+/* The checks of one backend. */
+struct checks {
+    struct health *health;
+    struct backend *backend;
+    ev_timer timer;
+    double interval;
+};
+
+/* One check under way. */
+struct probe {
+    struct probe *next;
+    struct checks *checks;
+    struct stream stream;
+    struct stream_request request;
+    struct params params;
+    struct param list[PARAMS];
+    struct deadline deadline;
+    struct buf answer;
+    enum page page;
+    int server;
+};
+
+struct health {
+    struct loop *loop;
+    struct probe *probes;
+    unsigned count;
+    struct checks checks[];
+};
+
+static void start_probe(struct checks *checks, int server, enum page page);
+
+static const struct backend_settings *settings_of(const struct checks *checks)
+{
+    return backend_settings(checks->backend);
+}
+
+static enum page first_page(const struct checks *checks)
+{
+    return settings_of(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
+}
+
+static double timeout_of(const struct checks *checks)
+{
+    const struct health_settings *health = &settings_of(checks)->health;
+    return health->enabled ? health->timeout : LOAD_TIMEOUT;
+}
+
+static void forget(struct probe *p)
+{
+    struct probe **at = &p->checks->health->probes;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    if (p->page == first_page(p->checks))
+        backend_check_over(p->checks->backend, p->server, p->checks->interval);
+    stream_abort(&p->stream);
+    deadline_fini(&p->deadline);
+    buf_fini(&p->answer);
+    free(p);
+}
+
+/* --- what it means --- */
+
+static void say(const struct checks *checks, int server, bool good, const char *why)
+{
+    const struct backend_settings *settings = settings_of(checks);
+    struct str address = backend_address(checks->backend, server);
+    if (good)
+        log_warn("backend '%.*s': server %.*s is in service again: %u pings in a row were answered",
+                 STR_FMT(settings->name), STR_FMT(address), settings->health.rise);
+    else
+        log_error("backend '%.*s': server %.*s is out of service: %u pings in a row failed, the "
+                  "last: %s",
+                  STR_FMT(settings->name), STR_FMT(address), settings->health.fall, why);
+}
+
+static void verdict(struct probe *p, bool good, const char *why)
+{
+    struct checks *checks = p->checks;
+    int server = p->server;
+    enum page page = p->page;
+    if (page == PAGE_PING && backend_checked(checks->backend, server, good))
+        say(checks, server, good, why);
+    forget(p);
+    if (page == PAGE_PING && good && settings_of(checks)->load.n > 0)
+        start_probe(checks, server, PAGE_STATUS);
+}
+
+static struct str without_end(struct str s)
+{
+    while (s.n > 0 && (s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n' || s.p[s.n - 1] == ' '))
+        s.n--;
+    return s;
+}
+
+/* The answer's body, or n = 0 and *why: it was no success. */
+static struct str body_of(struct str answer, const char **why)
+{
+    struct str rest = answer;
+    while (rest.p != NULL) {
+        struct str line = without_end(str_cut(&rest, '\n')), value = line;
+        struct str name = str_cut(&value, ':');
+        if (line.n == 0)
+            return without_end(rest);
+        if (str_ieq(name, STR("Status")) && value.p != NULL &&
+            !str_starts(str_trim(value), STR("200"))) {
+            *why = "the answer was no 200 (is ping.path of PHP-FPM the page that is asked for?)";
+            return STR("");
+        }
+    }
+    *why = "the answer had no head";
+    return STR("");
+}
+
+/* The number behind a key of php-fpm's status page; 0 where there is none. */
+static unsigned number_of(struct str json, const char *key)
+{
+    const char *at = memmem(json.p, json.n, key, strlen(key));
+    unsigned n = 0;
+    if (at == NULL)
+        return 0;
+    for (at += strlen(key); at < json.p + json.n && (*at < '0' || *at > '9'); at++)
+        if (*at == ',' || *at == '}')
+            return 0;
+    for (; at < json.p + json.n && *at >= '0' && *at <= '9' && n < 1000000; at++)
+        n = n * 10 + (unsigned)(*at - '0');
+    return n;
+}
+
+static unsigned count_of(struct str json, const char *what)
+{
+    size_t n = strlen(what);
+    unsigned count = 0;
+    for (const char *at; (at = memmem(json.p, json.n, what, n)) != NULL; count++)
+        json = str_skip(json, (size_t)(at - json.p) + n);
+    return count;
+}
+
+/* PHP-FPM's own counters take kept connections for work, so processes are counted by their state.
+ */
+static void take_status(struct probe *p, struct str body)
+{
+    struct ledger_server *slot = backend_server(p->checks->backend, p->server);
+    unsigned busy = count_of(body, "\"state\":\"Running\"") +
+                    count_of(body, "\"state\":\"Finishing\"") + number_of(body, "\"listen queue\"");
+    if (!slot->unmeasured) /* by the settings that serve now */
+        slot->others = busy > slot->active ? busy - slot->active : 0;
+}
+
+static void take_answer(struct probe *p)
+{
+    const char *why = NULL;
+    struct str body = body_of(buf_peek(&p->answer), &why);
+    if (p->page == PAGE_STATUS) {
+        if (why == NULL)
+            take_status(p, body);
+        forget(p);
+        return;
+    }
+    bool good = why == NULL && str_eq(body, settings_of(p->checks)->health.expect);
+    verdict(p, good, good ? NULL : why != NULL ? why : "the answer was not what is expected");
+}
+
+/* --- the request --- */
+
+static const char *on_stdout(void *ctx, struct str bytes)
+{
+    struct probe *p = ctx;
+    p->stream.answered = true;
+    buf_append_str(&p->answer, bytes);
+    return p->answer.overflow ? "the answer is too large" : NULL;
+}
+
+static void on_stderr(void *ctx, struct str bytes)
+{
+    (void)ctx;
+    (void)bytes;
+}
+
+static void on_turn(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+{
+    struct probe *p = ctx;
+    (void)app_status;
+    if (protocol_status == FCGI_REQUEST_COMPLETE)
+        take_answer(p);
+    else
+        forget(p); /* overloaded: busy is not dead */
+}
+
+static void on_fail(void *ctx, enum backend_error error, const char *detail)
+{
+    struct probe *p = ctx;
+    if (error == BACKEND_QUEUE || p->stream.server < 0) /* it was not asked */
+        forget(p);
+    else
+        verdict(p, false, detail);
+}
+
+static const struct stream_ops stream_ops = {
+    .on_stdout = on_stdout,
+    .on_stderr = on_stderr,
+    .on_turn = on_turn,
+    .on_room = on_turn,
+    .on_end = on_end,
+    .on_fail = on_fail,
+};
+
+/* True when the server can't have taken the check: it is full of our requests, or (where nobody
+ * said how many it takes) has some, or its listen queue is full. */
+static bool is_busy(const struct probe *p)
+{
+    const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
+    bool full = slot->max_conns > 0 ? !ledger_has_room(slot) : slot->active > 1;
+    return full || stream_waits(&p->stream) ||
+           (p->stream.conn != NULL && p->stream.conn->state == CONN_BACKLOG);
+}
+
+static void missed_cb(struct deadline *d)
+{
+    struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
+    if (is_busy(p))
+        forget(p); /* busy is not dead */
+    else
+        verdict(p, false, "no answer in time");
+}
+
+static void add(struct probe *p, const char *name, struct str value)
+{
+    p->list[p->params.count++] = (struct param){str_of(name), value};
+}
+
+static void make_params(struct probe *p, struct str page)
+{
+    p->params = (struct params){.list = p->list, .room = PARAMS};
+    add(p, "GATEWAY_INTERFACE", STR("CGI/1.1"));
+    add(p, "SERVER_SOFTWARE", STR("moongate/" MG_VERSION));
+    add(p, "SERVER_PROTOCOL", STR("HTTP/1.1"));
+    add(p, "SERVER_NAME", STR("localhost"));
+    add(p, "SERVER_PORT", STR("80"));
+    add(p, "REMOTE_ADDR", STR("127.0.0.1"));
+    add(p, "REQUEST_METHOD", STR("GET"));
+    add(p, "REQUEST_URI", page);
+    add(p, "SCRIPT_NAME", page);
+    add(p, "SCRIPT_FILENAME", page);
+    add(p, "QUERY_STRING", p->page == PAGE_STATUS ? STR("json&full") : STR(""));
+}
+
+static void start_probe(struct checks *checks, int server, enum page page)
+{
+    const struct backend_settings *settings = settings_of(checks);
+    double timeout = timeout_of(checks);
+    struct probe *p = calloc(1, sizeof *p);
+    if (p == NULL)
+        abort();
+    p->checks = checks;
+    p->server = server;
+    p->page = page;
+    p->next = checks->health->probes;
+    checks->health->probes = p;
+    buf_init(&p->answer, ANSWER_MAX);
+    make_params(p, page == PAGE_PING ? settings->health.ping : settings->load);
+    deadline_init(&p->deadline, checks->health->loop, missed_cb);
+    deadline_set(&p->deadline, timeout);
+    p->request = (struct stream_request){
+        .backend = checks->backend,
+        .server = server,
+        .avoid = -1,
+        .only = true,
+        .once = true, /* a connection that ends is no sign of illness */
+        .role = FCGI_RESPONDER,
+        .params = &p->params,
+        .connect_timeout = timeout,
+        .send_timeout = timeout,
+        .read_timeout = timeout * 2, /* the deadline comes first */
+    };
+    enum backend_error error;
+    const char *err =
+        stream_start(&p->stream, checks->health->loop, &p->request, &stream_ops, p, &error);
+    if (err != NULL)
+        on_fail(p, error, err);
+}
+
+/* --- the clock --- */
+
+static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct checks *checks = timer->data;
+    struct backend *b = checks->backend;
+    (void)ev;
+    (void)events;
+    /* While an operator restarts PHP nobody is to be called ill. */
+    for (int i = 0; i < backend_server_count(b) && !backend_is_held(b); i++) {
+        const struct ledger_server *slot = backend_server(b, i);
+        if (!slot->draining && ledger_has_room(slot) &&
+            backend_check_due(b, i, checks->interval, timeout_of(checks)))
+            start_probe(checks, i, first_page(checks));
+    }
+}
+
+static void start_checks(struct health *h, struct backend *b)
+{
+    const struct backend_settings *settings = backend_settings(b);
+    if (!settings->health.enabled && settings->load.n == 0)
+        return;
+    struct checks *checks = &h->checks[h->count++];
+    checks->health = h;
+    checks->backend = b;
+    checks->interval = settings->health.enabled ? settings->health.interval : LOAD_INTERVAL;
+    ev_timer_init(&checks->timer, timer_cb, 0, checks->interval);
+    checks->timer.data = checks;
+    ev_timer_start(h->loop->ev, &checks->timer);
+}
+
+struct health *health_new(struct backend **backends, unsigned count, struct loop *loop)
+{
+    struct health *h = calloc(1, sizeof *h + count * sizeof *h->checks);
+    if (h == NULL)
+        abort();
+    h->loop = loop;
+    for (unsigned i = 0; i < count; i++)
+        start_checks(h, backends[i]);
+    if (h->count > 0)
+        return h;
+    free(h);
+    return NULL;
+}
+
+void health_free(struct health *h)
+{
+    if (h == NULL)
+        return;
+    for (unsigned i = 0; i < h->count; i++)
+        ev_timer_stop(h->loop->ev, &h->checks[i].timer);
+    while (h->probes != NULL)
+        forget(h->probes);
+    free(h);
+}

@@ -1,0 +1,72 @@
+/*
+ * left - see backend.h. This file: connections whose answer nobody wants any more.
+ *
+ * A server does not stop for a client that leaves. PHP notices when it writes, and works until
+ * then; what was not accepted yet is run all the same. So the request keeps its place: given to the
+ * next one at once, that would wait in the kernel's listen queue, where max_conns and per_tenant
+ * mean nothing, and who comes and leaves again and again would have the server to himself.
+ *
+ * They belong to a server as idle ones do, so a generation does not wait for them: with its last
+ * request they pass to another that has the server. When the process ends they are closed.
+ */
+#include "backend/backend_inner.h"
+
+static void link_left(struct conn *c)
+{
+    struct server *s = c->server;
+    c->prev = NULL;
+    c->next = s->left;
+    if (c->next != NULL)
+        c->next->prev = c;
+    s->left = c;
+}
+
+void backend_left_closed(struct conn *c)
+{
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        c->server->left = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+}
+
+/* Where nothing is limited nobody waits for the place, and nothing would bound how many there are.
+ */
+static bool is_limited(const struct lease *x, const struct server *s)
+{
+    return backend_server(s->backend, s->number)->max_conns > 0 ||
+           (s->backend->settings->per_tenant > 0 && x->tenant != 0);
+}
+
+void backend_leave(const struct lease *x, struct conn *c)
+{
+    if (is_limited(x, c->server) && conn_leave(c))
+        link_left(c);
+    else
+        conn_close(c);
+}
+
+static struct server *namesake(const struct server *s)
+{
+    struct server *found = NULL;
+    for (const struct backend *b = s->backend->all->first; b != NULL && found == NULL; b = b->next)
+        found = backend_server_at(b, s->slot);
+    return found;
+}
+
+void backend_pass_left(struct backend *b)
+{
+    for (int i = 0; i < b->count; i++) {
+        struct server *s = b->servers[i], *to = s->left != NULL ? namesake(s) : NULL;
+        for (struct conn *c; (c = s->left) != NULL;) {
+            if (to == NULL) {
+                conn_close(c);
+                continue;
+            }
+            backend_left_closed(c);
+            backend_move(c, to);
+            link_left(c);
+        }
+    }
+}

@@ -1,0 +1,154 @@
+/*
+ * names - see backend.h. This file: servers that are given by name. Every address of a name
+ * is a server, an IPv4 and an IPv6 address together one; what the next answer doesn't have any more
+ * gets nothing new. The last good answer stays when there is none.
+ */
+#include "backend/backend_inner.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+
+#define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
+#define RETRY_PAUSE  2.0 /* after a look-up that failed, or less if the script says so */
+
+/* The servers that a name's addresses are, which are sorted: an IPv4 and an IPv6 address are taken
+ * for one machine, so that its limits are not doubled. Returns how many there are. */
+static unsigned pair(const struct addr *list, unsigned count, struct conn_place *out)
+{
+    unsigned v4 = 0;
+    while (v4 < count && list[v4].sa.sa_family == AF_INET)
+        v4++;
+    unsigned v6 = count - v4, servers = v4 > v6 ? v4 : v6;
+    for (unsigned i = 0; i < servers; i++) {
+        out[i] = (struct conn_place){.list = {i < v4 ? list[i] : list[v4 + i]}, .count = 1};
+        if (i < v4 && i < v6)
+            out[i].list[out[i].count++] = list[v4 + i];
+    }
+    return servers;
+}
+
+static struct server *find_address(const struct backend *b, const struct name *name,
+                                   const struct addr *addr)
+{
+    for (int i = 0; i < b->count; i++)
+        if (b->servers[i]->settings == name->settings && !b->servers[i]->gone &&
+            addr_compare(&b->servers[i]->place.list[0], addr) == 0)
+            return b->servers[i];
+    return NULL;
+}
+
+/* Servers of the name that the answer doesn't have any more get no new request. */
+static void leave_others(struct backend *b, const struct name *name, const struct conn_place *list,
+                         unsigned count)
+{
+    for (int i = 0; i < b->count; i++) {
+        struct server *s = b->servers[i];
+        bool listed = s->settings != name->settings || s->gone;
+        for (unsigned j = 0; j < count && !listed; j++)
+            listed = addr_compare(&list[j].list[0], &s->place.list[0]) == 0;
+        if (listed)
+            continue;
+        log_info("backend '%.*s': %s is no address of %.*s any more", STR_FMT(b->settings->name),
+                 s->address, STR_FMT(name->settings->address));
+        s->gone = true;
+        ledger_server_gone(&b->all->seat, s->slot);
+        while (s->idle != NULL)
+            conn_close(s->idle);
+    }
+    backend_look_into_box(b->all);
+}
+
+/* The other address may have come, gone or changed. */
+static void change_other(struct conn_place *place, const struct conn_place *now)
+{
+    bool same = place->count == now->count &&
+                (now->count == 1 || addr_compare(&place->list[1], &now->list[1]) == 0);
+    if (same)
+        return;
+    place->list[1] = now->list[1];
+    place->count = now->count;
+    place->first = 0;
+}
+
+static void take_addresses(struct name *name, const struct addr *list, unsigned count)
+{
+    struct backend *b = name->backend;
+    struct conn_place servers[LOOKUP_MAX_ADDRS];
+    count = pair(list, count, servers);
+    for (unsigned i = 0; i < count; i++) {
+        struct server *s = find_address(b, name, &servers[i].list[0]);
+        const char *err = NULL;
+        if (s != NULL)
+            change_other(&s->place, &servers[i]);
+        else
+            err = backend_add_server(b, name->settings, &servers[i]);
+        if (err != NULL)
+            log_error("backend '%.*s': %.*s: %s", STR_FMT(b->settings->name),
+                      STR_FMT(name->settings->address), err);
+    }
+    leave_others(b, name, servers, count);
+}
+
+static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned count,
+                      const char *err)
+{
+    struct name *name = (struct name *)((char *)lookup - offsetof(struct name, lookup));
+    const struct backend_settings *settings = name->backend->settings;
+    if (err == NULL && name->failed)
+        log_info("backend '%.*s': %.*s is known again", STR_FMT(settings->name),
+                 STR_FMT(name->settings->address));
+    if (err != NULL && !name->failed)
+        log_warn("backend '%.*s': %s; %s", STR_FMT(settings->name), err,
+                 name->backend->count > 0 ? "the last good answer stays"
+                                          : "requests for it are answered 503 until it is known");
+    name->answered = true;
+    name->failed = err != NULL;
+    snprintf(name->problem, sizeof name->problem, "%s", err != NULL ? err : "");
+    bool soon = err != NULL && settings->resolve > RETRY_PAUSE;
+    deadline_set(&name->again, soon ? RETRY_PAUSE : settings->resolve);
+    if (err == NULL)
+        take_addresses(name, list, count);
+    else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
+        ledger_refuse_all(&name->backend->all->seat, name->backend->group);
+    backend_look_into_box(name->backend->all);
+}
+
+static void look_up(struct name *name)
+{
+    struct str host;
+    uint16_t port;
+    if (lookup_is_waiting(&name->lookup) || !addr_is_name(name->settings->address.p, &host, &port))
+        return;
+    name->asked_at = ev_now(name->backend->all->loop->ev);
+    lookup_start(name->backend->resolver, &name->lookup, host, port, on_lookup);
+}
+
+static void again_cb(struct deadline *d)
+{
+    look_up((struct name *)((char *)d - offsetof(struct name, again)));
+}
+
+void backend_add_name(struct backend *b, const struct server_settings *settings)
+{
+    struct name *name = &b->names[b->name_count++];
+    *name = (struct name){.backend = b, .settings = settings};
+    deadline_init(&name->again, b->all->loop, again_cb);
+    look_up(name);
+}
+
+void backend_look_again(struct backend *b, const struct server_settings *settings)
+{
+    for (unsigned i = 0; i < b->name_count; i++)
+        if (b->names[i].settings == settings &&
+            ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
+            look_up(&b->names[i]);
+}
+
+bool backend_is_looking(const struct backend *b)
+{
+    for (unsigned i = 0; i < b->name_count; i++)
+        if (!b->names[i].answered)
+            return true;
+    return false;
+}

@@ -1,0 +1,466 @@
+/*
+ * stream - see stream.h.
+ *
+ * Without multiplexing there is one request on a connection, with id 1, as all peers do. Params are
+ * encoded into the connection's out; STDIN is never copied there unless the socket is full.
+ */
+#include "backend/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define REQUEST_ID 1
+#define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
+#define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
+
+static void finish(struct stream *s)
+{
+    s->conn = NULL;
+    s->request = NULL;
+}
+
+static double now(const struct stream *s)
+{
+    return ev_now(s->loop->ev);
+}
+
+/* --- out --- */
+
+/* BEGIN_REQUEST and PARAMS, without the end of the latter in an offer. */
+static bool encode_params(struct stream *s)
+{
+    struct buf *out = conn_out(s->conn);
+    const struct params *params = s->request->params;
+    const struct backend_settings *settings = backend_settings(s->request->backend);
+    struct fcgi_pairs pairs;
+    fcgi_begin(out, REQUEST_ID, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
+    fcgi_pairs_init(&pairs, out, FCGI_PARAMS, REQUEST_ID);
+    for (unsigned i = 0; i < params->count; i++)
+        fcgi_pairs_add(&pairs, params->list[i].name, params->list[i].value);
+    fcgi_pairs_end(&pairs);
+    if (!s->offer)
+        fcgi_empty(out, FCGI_PARAMS, REQUEST_ID);
+    return !pairs.too_large && !out->overflow;
+}
+
+/* The send timeout runs while something waits to be sent, the read timeout when nothing does. While
+ * a client takes its time with a streamed body the application can't answer: its clock stands. */
+static void set_deadline(struct stream *s)
+{
+    if (s->request->streamed && s->stdin_open && conn_is_drained(s->conn))
+        conn_deadline(s->conn, 0, NULL);
+    else if (conn_is_drained(s->conn))
+        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+    else
+        conn_deadline(s->conn, s->request->send_timeout, "nothing was taken within send_timeout");
+}
+
+/* Collects records of STDIN for one write: each header stands in `headers`. */
+struct batch {
+    struct iovec slices[38];
+    uint8_t headers[18][FCGI_HEADER_SIZE];
+    int count, used;
+};
+
+static bool batch_add(struct batch *b, struct str bytes)
+{
+    if (b->used == 18)
+        return false;
+    uint8_t *header = b->headers[b->used++];
+    fcgi_header(header, FCGI_STDIN, REQUEST_ID, bytes.n);
+    b->slices[b->count++] = (struct iovec){header, FCGI_HEADER_SIZE};
+    if (bytes.n > 0)
+        b->slices[b->count++] = (struct iovec){(char *)bytes.p, bytes.n};
+    return true;
+}
+
+/* Adds as many records as the slice needs; returns the bytes taken. */
+static size_t batch_fill(struct batch *b, struct str bytes)
+{
+    size_t taken = 0;
+    while (taken < bytes.n && b->used < 17) { /* one is left for the end of the stream */
+        size_t n = bytes.n - taken < FCGI_RECORD_MAX ? bytes.n - taken : FCGI_RECORD_MAX;
+        batch_add(b, (struct str){bytes.p + taken, n});
+        taken += n;
+    }
+    return taken;
+}
+
+static void end_stdin(struct stream *s, struct batch *b)
+{
+    batch_add(b, STR(""));
+    s->stdin_open = false;
+}
+
+static void body_failed(struct stream *s)
+{
+    const struct stream_ops *ops = s->ops;
+    void *ctx = s->ctx;
+    stream_abort(s);
+    ops->on_fail(ctx, BACKEND_PROTOCOL, "the spooled request body could not be read");
+}
+
+/* Params and as much of the spooled body as the socket takes, in few writes. Returns false when
+ * that failed: then the stream may be gone. */
+static bool send_stdin(struct stream *s)
+{
+    struct spool *body = s->request->body;
+    if (body == NULL && !s->request->streamed && s->stdin_open) {
+        fcgi_empty(conn_out(s->conn), FCGI_STDIN, REQUEST_ID);
+        s->stdin_open = false;
+        conn_write_soon(s->conn);
+        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+        return true;
+    }
+    do {
+        struct batch batch = {.count = 0};
+        if (body != NULL) {
+            struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
+            if (slice.p == NULL && s->body_at < body->size) {
+                body_failed(s);
+                return false;
+            }
+            s->body_at += batch_fill(&batch, slice);
+        }
+        if (!s->request->streamed && (body == NULL || s->body_at == body->size))
+            end_stdin(s, &batch);
+        conn_write(s->conn, batch.slices, batch.count);
+    } while (s->stdin_open && !s->request->streamed && conn_is_drained(s->conn));
+    set_deadline(s);
+    return true;
+}
+
+bool stream_body(struct stream *s, struct str bytes)
+{
+    if (s->conn == NULL)
+        return false; /* nobody was told that there is room */
+    while (bytes.n > 0) {
+        struct batch batch = {.count = 0};
+        size_t taken = batch_fill(&batch, bytes);
+        conn_write(s->conn, batch.slices, batch.count);
+        bytes = str_skip(bytes, taken);
+        s->body_at += taken;
+    }
+    set_deadline(s);
+    return buf_len(conn_out(s->conn)) < OUT_MARK;
+}
+
+void stream_body_end(struct stream *s)
+{
+    struct batch batch = {.count = 0};
+    if (s->conn == NULL || s->offer || !s->stdin_open || !conn_is_open(s->conn))
+        return; /* on_room follows */
+    end_stdin(s, &batch);
+    conn_write(s->conn, batch.slices, batch.count);
+    set_deadline(s);
+}
+
+/* --- in --- */
+
+/* True for what must not come on this connection: it has one request, and we know its id. */
+static bool is_foreign(const struct fcgi_event *event)
+{
+    return event->id != REQUEST_ID && event->id != 0;
+}
+
+static bool on_event(void *ctx, const struct fcgi_event *event)
+{
+    struct stream *s = ctx;
+    if (is_foreign(event)) {
+        s->rejected = "a record of a request that was never made";
+        return false;
+    }
+    if (event->id == 0)
+        return true; /* management records that nobody asked for are ignored */
+    switch (event->type) {
+    case FCGI_STDOUT:
+        if (s->offer)
+            return false; /* of whatever was asked before */
+        s->rejected = s->ops->on_stdout(s->ctx, event->content);
+        return s->rejected == NULL;
+    case FCGI_STDERR:
+        if (s->offer)
+            return false;
+        s->ops->on_stderr(s->ctx, event->content);
+        return true;
+    case FCGI_END_REQUEST:
+        s->ended = true;
+        s->app_status = event->app_status;
+        s->protocol_status = event->protocol_status;
+        return false;
+    default:
+        s->rejected = "a record that only a web server may send";
+        return false;
+    }
+}
+
+/* A connection is fit for another request when this one is over on both sides and nothing follows.
+ */
+static void give_back(struct stream *s, bool clean)
+{
+    struct conn *conn = s->conn;
+    finish(s);
+    if (clean)
+        backend_release(conn);
+    else
+        conn_close(conn);
+}
+
+static void on_lost(void *user, bool ended);
+
+/* What may come before the end of PARAMS is a refusal (FCGI_OVERLOADED and the like). True: it is
+ * one. Otherwise the connection is not fit for a request. */
+static bool is_refusal(struct stream *s, const char *bytes, size_t n)
+{
+    struct fcgi_decoder decoder = s->decoder;
+    size_t used;
+    bool well = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s) == NULL && s->ended;
+    bool refused = well && s->protocol_status != FCGI_REQUEST_COMPLETE;
+    s->decoder = decoder;
+    s->ended = false;
+    s->rejected = NULL;
+    return refused;
+}
+
+static void on_bytes(void *user, const char *bytes, size_t n)
+{
+    struct stream *s = user;
+    const struct stream_ops *ops = s->ops;
+    size_t used;
+    if (s->offer && !is_refusal(s, bytes, n)) {
+        on_lost(s, true);
+        return;
+    }
+    if (s->bytes_in == 0) {
+        s->times.first_byte = now(s);
+        backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
+    }
+    s->bytes_in += n;
+    const char *err = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s);
+    if (err != NULL) /* broken records speak against the server, a bad head against the script */
+        backend_failed(s->request->backend, s->server, err);
+    else
+        err = s->rejected;
+    if (err != NULL) {
+        stream_abort(s);
+        ops->on_fail(s->ctx, BACKEND_PROTOCOL, err);
+        return;
+    }
+    if (!s->ended) {
+        set_deadline(s);
+        ops->on_turn(s->ctx);
+        return;
+    }
+    give_back(s, used == n && fcgi_decoder_idle(&s->decoder) && !s->stdin_open && s->answered &&
+                     s->protocol_status == FCGI_REQUEST_COMPLETE);
+    ops->on_end(s->ctx, s->app_status, s->protocol_status);
+}
+
+static void on_drain(void *user)
+{
+    struct stream *s = user;
+    if (!s->stdin_open)
+        set_deadline(s);
+    else if (s->request->streamed)
+        s->ops->on_room(s->ctx);
+    else
+        send_stdin(s);
+}
+
+/* A slow script, or one that crashed after it had begun to answer, is not the server's failure; nor
+ * is a kept connection that had been closed. */
+static bool speaks_against_server(const struct stream *s, enum backend_error error)
+{
+    if (error == BACKEND_CONNECT)
+        return true;
+    if (s->bytes_in > 0 || error == BACKEND_QUEUE)
+        return false;
+    return error == BACKEND_TIMEOUT || !s->reused;
+}
+
+static void on_conn_fail(void *user, enum backend_error error, const char *detail, uint64_t written)
+{
+    struct stream *s = user;
+    s->written = written;
+    if (speaks_against_server(s, error))
+        backend_failed(s->request->backend, s->server, detail);
+    finish(s);
+    s->ops->on_fail(s->ctx, error, detail);
+}
+
+static void go_on(struct stream *s)
+{
+    if (send_stdin(s) && s->request->streamed)
+        s->ops->on_room(s->ctx);
+}
+
+static void on_open(void *user)
+{
+    struct stream *s = user;
+    s->times.opened = now(s);
+    if (s->offer)
+        conn_offer(s->conn);
+    else
+        go_on(s);
+}
+
+static void on_taken(void *user)
+{
+    struct stream *s = user;
+    s->offer = false;
+    fcgi_empty(conn_out(s->conn), FCGI_PARAMS, REQUEST_ID);
+    go_on(s);
+}
+
+static const struct conn_ops conn_ops = {
+    .on_open = on_open,
+    .on_bytes = on_bytes,
+    .on_drain = on_drain,
+    .on_fail = on_conn_fail,
+    .on_taken = on_taken,
+    .on_lost = on_lost,
+};
+
+/* --- begin and end --- */
+
+/* The connection is here, maybe still connecting. Returns NULL or why it can't go on. */
+static const char *begin(struct stream *s, struct conn *conn)
+{
+    s->conn = conn;
+    s->server = backend_server_of(conn);
+    if (s->replaced == 0)
+        s->times.granted = now(s);
+    conn_use(conn, &conn_ops, s);
+    s->reused = conn->reused;
+    s->offer = s->reused && s->request->once && conn_can_offer(conn);
+    if (!encode_params(s)) {
+        stream_abort(s);
+        return "the params are larger than a request may have";
+    }
+    if (conn_is_open(conn))
+        on_open(s);
+    return NULL;
+}
+
+static void on_conn(void *user, struct conn *conn)
+{
+    struct stream *s = user;
+    const struct stream_ops *ops = s->ops;
+    void *ctx = s->ctx;
+    const char *err = begin(s, conn);
+    if (err != NULL)
+        ops->on_fail(ctx, BACKEND_PROTOCOL, err);
+}
+
+static void on_lost(void *user, bool ended)
+{
+    struct stream *s = user;
+    if (s->request->streamed && !s->offer) { /* its caller was told of room, and may have used it */
+        conn_close(s->conn);
+        on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
+        return;
+    }
+    /* What was gathered for the lost connection went with it: all of STDIN is sent anew. */
+    s->body_at = 0;
+    s->stdin_open = true;
+    bool fresh = ++s->replaced >= KEPT_TRIES;
+    struct conn *conn = backend_replace(&s->lease, s->conn, ended, fresh);
+    if (conn != NULL) {
+        fcgi_decoder_init(&s->decoder);
+        on_conn(s, conn);
+        return;
+    }
+    const char *why = strerror(errno);
+    backend_failed(s->request->backend, s->server, why);
+    finish(s);
+    s->ops->on_fail(s->ctx, BACKEND_CONNECT, why);
+}
+
+static void on_refused(void *user, enum backend_error error, const char *detail)
+{
+    struct stream *s = user;
+    s->server = s->lease.server;
+    if (error == BACKEND_CONNECT && s->server >= 0) /* else nobody was left to ask */
+        backend_failed(s->request->backend, s->server, detail);
+    finish(s);
+    s->ops->on_fail(s->ctx, error, detail);
+}
+
+static const struct lease_ops lease_ops = {.on_conn = on_conn, .on_refused = on_refused};
+
+const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                         const struct stream_ops *ops, void *ctx, enum backend_error *error)
+{
+    *s = (struct stream){.loop = loop,
+                         .ops = ops,
+                         .ctx = ctx,
+                         .request = request,
+                         .stdin_open = true,
+                         .server = request->server};
+    fcgi_decoder_init(&s->decoder);
+    s->times.asked = now(s);
+    const struct acquire acquire = {
+        .server = request->server,
+        .avoid = request->avoid,
+        .only = request->only,
+        .fresh = request->fresh,
+        .once = request->once,
+        .connect_timeout = request->connect_timeout,
+        .tenant = request->tenant,
+        .ops = &lease_ops,
+        .user = s,
+    };
+    struct conn *conn = NULL;
+    const char *detail = NULL;
+    switch (backend_acquire(request->backend, &s->lease, &acquire, &conn, error, &detail)) {
+    case LEASE_WAITING:
+        return NULL;
+    case LEASE_FAILED:
+        if (*error == BACKEND_CONNECT)
+            backend_failed(request->backend, s->server, detail);
+        finish(s);
+        return detail;
+    case LEASE_READY:
+        break;
+    }
+    *error = BACKEND_PROTOCOL;
+    return begin(s, conn);
+}
+
+void stream_read_max(struct stream *s, size_t bytes)
+{
+    if (s->conn != NULL)
+        conn_read_max(s->conn, bytes);
+}
+
+void stream_pause(struct stream *s, bool paused)
+{
+    if (s->conn == NULL)
+        return;
+    conn_pause(s->conn, paused);
+    /* A client that takes its time is no reason to give up on the application. */
+    if (paused)
+        conn_deadline(s->conn, 0, NULL);
+    else
+        set_deadline(s);
+}
+
+void stream_abort(struct stream *s)
+{
+    backend_cancel(&s->lease);
+    if (s->conn != NULL)
+        conn_close(s->conn);
+    finish(s);
+}
+
+void stream_leave(struct stream *s)
+{
+    if (s->conn == NULL || s->offer || s->bytes_in > 0) { /* it notices at its next write */
+        stream_abort(s);
+        return;
+    }
+    if (s->stdin_open) /* its clock may have stood still */
+        conn_deadline(s->conn, s->request->read_timeout, NULL);
+    backend_leave(&s->lease, s->conn);
+    finish(s);
+}

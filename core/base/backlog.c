@@ -1,0 +1,199 @@
+/* backlog - see backlog.h. */
+#include "base/backlog.h"
+
+#include "base/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Space is given back in steps: often enough that the disk does not fill, seldom enough that it
+ * costs nothing. */
+#define STEP_MIN   (256ul * 1024)
+#define STEP_MAX   (8ul << 20)
+#define STEP_SHARE 16
+#define STEP_ALIGN (64ul * 1024) /* no file system has larger blocks */
+
+struct backlog_file {
+    int fd;
+    uint64_t from, to; /* the bytes that wait */
+    uint64_t freed;    /* what lies below has been given back */
+    uint64_t step;
+    struct buf tail;
+};
+
+void backlog_init(struct backlog *b, size_t max)
+{
+    *b = (struct backlog){.file = NULL};
+    buf_init(&b->mem, max);
+}
+
+void backlog_fini(struct backlog *b)
+{
+    struct backlog_file *f = b->file;
+    buf_fini(&b->mem);
+    b->file = NULL;
+    b->in_file = false;
+    if (f == NULL)
+        return;
+    buf_fini(&f->tail);
+    close(f->fd);
+    free(f);
+}
+
+/* --- in --- */
+
+static struct backlog_file *file_new(int fd, uint64_t limit, size_t max)
+{
+    struct backlog_file *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        abort();
+    uint64_t step = limit / STEP_SHARE;
+    step = step < STEP_MIN ? STEP_MIN : step > STEP_MAX ? STEP_MAX : step;
+    f->fd = fd;
+    f->step = step - step % STEP_ALIGN;
+    buf_init(&f->tail, max);
+    return f;
+}
+
+static uint64_t file_room(const struct backlog_file *f, uint64_t limit)
+{
+    uint64_t used = f != NULL ? f->to - f->freed : 0;
+    return used < limit ? limit - used : 0;
+}
+
+/* Writes as much as the limit allows; *bytes is what is left. */
+static const char *file_write(struct backlog_file *f, uint64_t limit, struct str *bytes)
+{
+    uint64_t room = file_room(f, limit);
+    size_t n = bytes->n < room ? bytes->n : (size_t)room;
+    while (n > 0) {
+        ssize_t done = pwrite(f->fd, bytes->p, n, (off_t)f->to);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return strerror(done < 0 ? errno : ENOSPC);
+        f->to += (uint64_t)done;
+        *bytes = str_skip(*bytes, (size_t)done);
+        n -= (size_t)done;
+    }
+    return NULL;
+}
+
+/* The tail first, so that the order holds. */
+static const char *spill(struct backlog *b, const struct backlog_limits *limits, struct str *bytes)
+{
+    if (b->file == NULL) {
+        int fd = spool_unlinked(limits->dir);
+        if (fd < 0)
+            return strerror(errno);
+        b->file = file_new(fd, limits->file, b->mem.max);
+    }
+    struct backlog_file *f = b->file;
+    struct str tail = buf_peek(&f->tail);
+    size_t waiting = tail.n;
+    const char *err = file_write(f, limits->file, &tail);
+    buf_consume(&f->tail, waiting - tail.n);
+    if (err == NULL && tail.n == 0)
+        err = file_write(f, limits->file, bytes);
+    b->in_file = f->from < f->to;
+    return err;
+}
+
+const char *backlog_append(struct backlog *b, const struct backlog_limits *limits, struct str bytes)
+{
+    const char *err = NULL;
+    if (!b->in_file) {
+        size_t used = buf_len(&b->mem);
+        size_t room = used < limits->memory ? limits->memory - used : 0;
+        size_t n = bytes.n < room ? bytes.n : room;
+        buf_append(&b->mem, bytes.p, n);
+        bytes = str_skip(bytes, n);
+    }
+    if (bytes.n > 0 && limits->file > 0)
+        err = spill(b, limits, &bytes);
+    buf_append(b->in_file ? &b->file->tail : &b->mem, bytes.p, bytes.n);
+    return err;
+}
+
+uint64_t backlog_room(const struct backlog *b, const struct backlog_limits *limits)
+{
+    uint64_t used = buf_len(&b->mem), tail = b->in_file ? buf_len(&b->file->tail) : 0;
+    if (limits->file == 0) {
+        used += tail;
+        return used < limits->memory ? limits->memory - used : 0;
+    }
+    uint64_t room = file_room(b->file, limits->file);
+    room = tail < room ? room - tail : 0;
+    if (!b->in_file && used < limits->memory)
+        room += limits->memory - used;
+    return room;
+}
+
+bool backlog_overflows(const struct backlog *b)
+{
+    return b->mem.overflow || (b->file != NULL && b->file->tail.overflow);
+}
+
+/* --- out --- */
+
+/* Read to the end: the file starts anew, and what came behind it is all that waits. */
+static void file_drained(struct backlog *b)
+{
+    struct backlog_file *f = b->file;
+    struct buf empty = b->mem;
+    b->mem = f->tail;
+    f->tail = empty;
+    b->in_file = false;
+    while (ftruncate(f->fd, 0) != 0 && errno == EINTR)
+        ;
+    f->from = f->to = f->freed = 0;
+}
+
+/* Where the file system can't give parts back, the file's end is the limit until it is drained. */
+static void give_space_back(struct backlog_file *f)
+{
+    uint64_t upto = f->from - f->from % STEP_ALIGN;
+    if (upto < f->freed + f->step)
+        return;
+    if (fallocate(f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)f->freed,
+                  (off_t)(upto - f->freed)) == 0)
+        f->freed = upto;
+    else if (errno != EINTR)
+        f->step = UINT64_MAX - f->freed;
+}
+
+/* Not sendfile: a socket keeps the file's own pages until the client has acknowledged them, and
+ * those may be cleared by then. */
+struct str backlog_peek(struct backlog *b, char *scratch, size_t scratch_size)
+{
+    if (buf_len(&b->mem) > 0 || !b->in_file)
+        return (struct str){buf_len(&b->mem) > 0 ? buf_peek(&b->mem).p : scratch, buf_len(&b->mem)};
+    struct backlog_file *f = b->file;
+    uint64_t left = f->to - f->from;
+    ssize_t n;
+    do
+        n = pread(f->fd, scratch, left < scratch_size ? (size_t)left : scratch_size,
+                  (off_t)f->from);
+    while (n < 0 && errno == EINTR);
+    return n > 0 ? (struct str){scratch, (size_t)n} : STR_NONE;
+}
+
+void backlog_consume(struct backlog *b, size_t n)
+{
+    struct backlog_file *f = b->file;
+    if (n == 0)
+        return;
+    if (buf_len(&b->mem) > 0) {
+        buf_consume(&b->mem, n);
+        if (buf_len(&b->mem) == 0)
+            buf_fini(&b->mem); /* a slow client's backlog is not kept for the next one */
+        return;
+    }
+    f->from += n;
+    if (f->from == f->to)
+        file_drained(b);
+    else
+        give_space_back(f);
+}

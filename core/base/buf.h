@@ -1,0 +1,59 @@
+/*
+ * buf - a growing run of bytes: written at the tail, read from the head, always contiguous.
+ *
+ * An empty buf owns no memory, so a connection at rest costs nothing for it. Growth is bounded by
+ * `max`: an append beyond it sets `overflow`, drops the bytes and is noticed once, at the end of
+ * the encoding, instead of at every step.
+ */
+#ifndef MG_BASE_BUF_H
+#define MG_BASE_BUF_H
+
+#include "base/str.h"
+
+struct buf {
+    char *data;
+    size_t cap;
+    size_t head; /* the first byte not yet read */
+    size_t tail; /* the first byte not yet written */
+    size_t max;
+    bool overflow;
+};
+
+/* `max` bytes at most; no memory is taken yet. */
+void buf_init(struct buf *b, size_t max);
+/* Gives the memory back; the buf stays usable. */
+void buf_fini(struct buf *b);
+
+static inline size_t buf_len(const struct buf *b)
+{
+    return b->tail - b->head;
+}
+
+/* The unread bytes. Valid until the next append. */
+static inline struct str buf_peek(const struct buf *b)
+{
+    return (struct str){b->data + b->head, b->tail - b->head};
+}
+
+/* Room for n more bytes at the tail, or NULL and `overflow`. Commit what was written. */
+char *buf_grow(struct buf *b, size_t n);
+static inline char *buf_reserve(struct buf *b, size_t n)
+{
+    return b->cap - b->tail >= n ? b->data + b->tail : buf_grow(b, n);
+}
+static inline void buf_commit(struct buf *b, size_t n)
+{
+    b->tail += n;
+}
+
+void buf_append(struct buf *b, const void *bytes, size_t n);
+static inline void buf_append_str(struct buf *b, struct str s)
+{
+    buf_append(b, s.p, s.n);
+}
+void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* n bytes of the head have been read. */
+void buf_consume(struct buf *b, size_t n);
+
+#endif

@@ -1,0 +1,150 @@
+/* date - see date.h. */
+#include "base/date.h"
+
+#include <stdio.h>
+
+static const char months[][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                 "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+static const char days[][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
+
+#define FIRST (-62135596800) /* 0001-01-01 00:00:00 */
+#define LAST  253402300799   /* 9999-12-31 23:59:59 */
+
+const char *date_month(int month)
+{
+    return months[month];
+}
+
+static char *put_digits(char *at, unsigned value, unsigned digits)
+{
+    for (unsigned i = digits; i-- > 0; value /= 10)
+        at[i] = (char)('0' + value % 10);
+    return at + digits;
+}
+
+static char *put_name(char *at, const char name[4], char behind)
+{
+    memcpy(at, name, 3);
+    at[3] = behind;
+    return at + 4;
+}
+
+void date_format(time_t at, char out[DATE_LENGTH + 1])
+{
+    struct tm tm;
+    at = at < FIRST ? FIRST : at > LAST ? LAST : at;
+    gmtime_r(&at, &tm);
+    char *p = put_name(out, days[tm.tm_wday], ',');
+    *p++ = ' ';
+    p = put_digits(p, (unsigned)tm.tm_mday, 2);
+    *p++ = ' ';
+    p = put_name(p, months[tm.tm_mon], ' ');
+    p = put_digits(p, (unsigned)tm.tm_year + 1900, 4);
+    *p++ = ' ';
+    p = put_digits(p, (unsigned)tm.tm_hour, 2);
+    *p++ = ':';
+    p = put_digits(p, (unsigned)tm.tm_min, 2);
+    *p++ = ':';
+    p = put_digits(p, (unsigned)tm.tm_sec, 2);
+    memcpy(p, " GMT", 5);
+}
+
+/* --- reading --- */
+
+/* Takes this text off the front. */
+static bool take(struct str *s, struct str text)
+{
+    if (!str_starts(*s, text))
+        return false;
+    *s = str_skip(*s, text.n);
+    return true;
+}
+
+static bool take_number(struct str *s, unsigned digits, int *out)
+{
+    if (s->n < digits)
+        return false;
+    *out = 0;
+    for (unsigned i = 0; i < digits; i++) {
+        if (s->p[i] < '0' || s->p[i] > '9')
+            return false;
+        *out = *out * 10 + (s->p[i] - '0');
+    }
+    *s = str_skip(*s, digits);
+    return true;
+}
+
+static bool take_month(struct str *s, int *out)
+{
+    for (*out = 0; *out < 12; ++*out)
+        if (take(s, (struct str){months[*out], 3}))
+            return true;
+    return false;
+}
+
+static bool take_time(struct str *s, struct tm *tm)
+{
+    return take_number(s, 2, &tm->tm_hour) && take(s, STR(":")) && take_number(s, 2, &tm->tm_min) &&
+           take(s, STR(":")) && take_number(s, 2, &tm->tm_sec) && tm->tm_hour < 24 &&
+           tm->tm_min < 60 && tm->tm_sec <= 60;
+}
+
+/* "06 Nov 1994 08:49:37 GMT" */
+static bool take_fixdate(struct str s, struct tm *tm)
+{
+    return take_number(&s, 2, &tm->tm_mday) && take(&s, STR(" ")) && take_month(&s, &tm->tm_mon) &&
+           take(&s, STR(" ")) && take_number(&s, 4, &tm->tm_year) && take(&s, STR(" ")) &&
+           take_time(&s, tm) && str_eq(s, STR(" GMT"));
+}
+
+/* "06-Nov-94 08:49:37 GMT", of RFC 850 */
+static bool take_rfc850(struct str s, struct tm *tm, time_t now)
+{
+    struct tm today;
+    if (!(take_number(&s, 2, &tm->tm_mday) && take(&s, STR("-")) && take_month(&s, &tm->tm_mon) &&
+          take(&s, STR("-")) && take_number(&s, 2, &tm->tm_year) && take(&s, STR(" ")) &&
+          take_time(&s, tm) && str_eq(s, STR(" GMT"))))
+        return false;
+    gmtime_r(&now, &today);
+    int year = today.tm_year + 1900;
+    tm->tm_year += year / 100 * 100;
+    if (tm->tm_year > year + 50)
+        tm->tm_year -= 100;
+    return true;
+}
+
+/* "Nov  6 08:49:37 1994", of asctime() */
+static bool take_asctime(struct str s, struct tm *tm)
+{
+    return take_month(&s, &tm->tm_mon) && take(&s, STR(" ")) &&
+           take_number(&s, take(&s, STR(" ")) ? 1 : 2, &tm->tm_mday) && take(&s, STR(" ")) &&
+           take_time(&s, tm) && take(&s, STR(" ")) && take_number(&s, 4, &tm->tm_year) && s.n == 0;
+}
+
+/* Nobody needs the name of the day: it is only seen that there is one. */
+static bool take_day(struct str *s)
+{
+    size_t n = 0;
+    while (n < s->n && char_lower(s->p[n]) >= 'a' && char_lower(s->p[n]) <= 'z')
+        n++;
+    *s = str_skip(*s, n);
+    return n >= 3;
+}
+
+time_t date_parse(struct str text, time_t now)
+{
+    struct tm tm = {0};
+    if (!take_day(&text))
+        return DATE_NONE;
+    bool found = take(&text, STR(", ")) ? take_fixdate(text, &tm) || take_rfc850(text, &tm, now)
+                                        : take(&text, STR(" ")) && take_asctime(text, &tm);
+    int day = tm.tm_mday;
+    if (!found || day < 1 || day > 31)
+        return DATE_NONE;
+    tm.tm_year -= 1900;
+    bool leap = tm.tm_sec == 60;
+    if (leap)
+        tm.tm_sec = 59;
+    time_t at = timegm(&tm);
+    return tm.tm_mday == day ? at + leap : DATE_NONE; /* 30 February is another day */
+}

@@ -1,0 +1,361 @@
+/* log - see log.h. One log a process: its state is this file's. */
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_SIZE     16384
+#define ERROR_SIZE        65536 /* of what waits for the error log */
+#define ACCESS_FLUSH_FROM 32768
+#define SAID_EVERY        10 /* seconds between two complaints about lost lines */
+
+/* A log: where it goes, and what waits for that. */
+struct sink {
+    int fd; /* -1: nowhere */
+    enum { SINK_FILE, SINK_PRIVATE, SINK_SOCKET, SINK_BORROWED } kind;
+    uint32_t *used;
+    char *bytes;
+    size_t size;
+    unsigned long lost; /* lines, since that was said last */
+    int reason;         /* the errno of the last one */
+};
+
+static char error_bytes[ERROR_SIZE];
+static uint32_t error_used;
+static struct log_lines own_lines;
+static struct sink errors = {
+    .fd = STDERR_FILENO, .used = &error_used, .bytes = error_bytes, .size = ERROR_SIZE};
+static struct sink accesses = {
+    .fd = -1, .used = &own_lines.used, .bytes = own_lines.bytes, .size = LOG_ACCESS_SIZE};
+static enum log_level threshold = LOG_INFO;
+static int given[2] = {-1, -1}; /* standard output and error as we got them */
+
+static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+int log_level_parse(const char *name)
+{
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, level_names[i]) == 0)
+            return i;
+    return -1;
+}
+
+enum log_level log_threshold(void)
+{
+    return threshold;
+}
+
+/* --- writing without waiting --- */
+
+/* A disk's file takes everything. A description of our own says when it has no room; a socket is
+ * asked with a flag. What has been opened by others, and can't be opened again, is looked at before
+ * each write of what a pipe takes whole. */
+static void set_fd(struct sink *s, int fd)
+{
+    struct stat st;
+    s->fd = fd;
+    if (fd < 0 || fstat(fd, &st) != 0)
+        return;
+    s->kind = S_ISREG(st.st_mode)               ? SINK_FILE
+              : S_ISSOCK(st.st_mode)            ? SINK_SOCKET
+              : fcntl(fd, F_GETFL) & O_NONBLOCK ? SINK_PRIVATE
+                                                : SINK_BORROWED;
+}
+
+void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
+{
+    threshold = level;
+    set_fd(&errors, new_error_fd);
+    set_fd(&accesses, new_access_fd);
+}
+
+static void own_stream(int fd)
+{
+    struct stat st;
+    char path[32];
+    if (fstat(fd, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own < 0)
+        return;
+    given[fd - STDOUT_FILENO] = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    dup2(own, fd);
+    close(own);
+}
+
+void log_own_streams(void)
+{
+    own_stream(STDOUT_FILENO);
+    own_stream(STDERR_FILENO);
+}
+
+void log_give_streams_back(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (given[i] >= 0)
+            dup2(given[i], STDOUT_FILENO + i);
+}
+
+static ssize_t write_once(const struct sink *s, const char *p, size_t n)
+{
+    struct pollfd room = {.fd = s->fd, .events = POLLOUT};
+    if (s->kind == SINK_SOCKET)
+        return send(s->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (s->kind == SINK_BORROWED && poll(&room, 1, 0) != 1) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return write(s->fd, p, n);
+}
+
+/* What is written at once: to a pipe whole lines that it takes in one piece, so that those of
+ * several processes do not mix; a longer line goes alone. */
+static size_t piece_of(const struct sink *s, const char *p, size_t n)
+{
+    if (s->kind == SINK_FILE || n <= PIPE_BUF)
+        return n;
+    const char *end = memrchr(p, '\n', PIPE_BUF);
+    if (end != NULL)
+        return (size_t)(end - p) + 1;
+    end = memchr(p + PIPE_BUF, '\n', n - PIPE_BUF);
+    size_t line = end != NULL ? (size_t)(end - p) + 1 : n;
+    return s->kind == SINK_BORROWED ? PIPE_BUF : line;
+}
+
+/* Writes what it can now; returns how much. *err: 0, EAGAIN, or what the rest can't be written for.
+ */
+static size_t put(const struct sink *s, const char *p, size_t n, int *err)
+{
+    size_t done = 0;
+    *err = 0;
+    while (done < n) {
+        size_t piece = piece_of(s, p + done, n - done);
+        ssize_t w = write_once(s, p + done, piece);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0) {
+            *err = w < 0 ? errno : ENOSPC;
+            break;
+        }
+        done += (size_t)w;
+    }
+    return done;
+}
+
+static unsigned long count_lines(const char *p, size_t n)
+{
+    unsigned long count = 0;
+    for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
+        count++;
+    return count;
+}
+
+static void set_used(const struct sink *s, size_t used)
+{
+    __atomic_store_n(s->used, (uint32_t)used, __ATOMIC_RELEASE);
+}
+
+/* Writes what waits. What fails for another reason than that nobody reads is lost. */
+static void flush(struct sink *s)
+{
+    int err;
+    size_t used = *s->used;
+    if (used == 0)
+        return;
+    size_t done = s->fd >= 0 ? put(s, s->bytes, used, &err) : used;
+    if (done < used && err != EAGAIN) {
+        s->lost += count_lines(s->bytes + done, used - done);
+        s->reason = err;
+        done = used;
+    }
+    memmove(s->bytes, s->bytes + done, used - done);
+    set_used(s, used - done);
+}
+
+static void drop_line(struct sink *s)
+{
+    s->lost++;
+    s->reason = EAGAIN;
+}
+
+static const char *reason_of(const struct sink *s)
+{
+    return s->reason == EAGAIN ? "nobody read them in time" : strerror(s->reason);
+}
+
+/* Makes text safe for a log; returns the bytes used of out. */
+static size_t escape(const char *text, size_t n, char *out, size_t room)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < n && used + 5 < room; i++) {
+        unsigned char c = (unsigned char)text[i];
+        size_t shown = str_shown(text + i, n - i);
+        if (c == '\n') {
+            if (i + 1 < n) {
+                out[used++] = '\n';
+                out[used++] = '\t';
+            }
+        } else if (shown > 0 || c == '\t') {
+            out[used++] = (char)c;
+            for (; shown > 1; shown--)
+                out[used++] = text[++i];
+        } else {
+            used += (size_t)snprintf(out + used, room - used, "\\x%02x", c);
+        }
+    }
+    return used;
+}
+
+static size_t compose(char *line, size_t size, enum log_level level, const char *text, size_t n)
+{
+    time_t now = time(NULL);
+    struct tm tm;
+    localtime_r(&now, &tm);
+    size_t used = strftime(line, 64, "%Y/%m/%d %H:%M:%S ", &tm);
+    used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[level], (int)getpid());
+    used += escape(text, n, line + used, size - used - 1);
+    line[used++] = '\n';
+    return used;
+}
+
+/* Behind what waits already, or dropped. */
+static void keep(struct sink *s, const char *line, size_t n)
+{
+    if (n > s->size - *s->used) {
+        drop_line(s);
+        return;
+    }
+    memcpy(s->bytes + *s->used, line, n);
+    set_used(s, *s->used + n);
+}
+
+/* A line of the error log: written, kept or dropped. */
+static void say(const char *line, size_t n)
+{
+    int err = 0;
+    flush(&errors);
+    size_t done = *errors.used == 0 ? put(&errors, line, n, &err) : 0;
+    if (done < n && (err == 0 || err == EAGAIN))
+        keep(&errors, line + done, n - done);
+    else if (done < n)
+        drop_line(&errors), errors.reason = err;
+}
+
+/* Says what either log has lost, now that there is room; not more often than now and then where
+ * the loss goes on. */
+static void say_lost(struct sink *s, const char *which)
+{
+    static time_t said;
+    char text[160], line[400];
+    time_t now = time(NULL);
+    bool goes_on = *s->used > 0 || s->reason != EAGAIN;
+    if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
+        return;
+    int n = snprintf(text, sizeof text, "lines of the %s log are lost: %s (%lu of this process)",
+                     which, reason_of(s), s->lost);
+    said = now;
+    s->lost = 0;
+    say(line, compose(line, sizeof line, LOG_WARN, text, (size_t)n));
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+    char text[LINE_MAX_SIZE / 2], line[LINE_MAX_SIZE];
+    if (level < threshold)
+        return;
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (n < 0)
+        return;
+    if ((size_t)n >= sizeof text)
+        n = (int)sizeof text - 1;
+    flush(&errors);
+    say_lost(&errors, "error");
+    say(line, compose(line, sizeof line, level, text, (size_t)n));
+}
+
+void log_flush(void)
+{
+    flush(&accesses);
+    flush(&errors);
+    say_lost(&errors, "error");
+    say_lost(&accesses, "access");
+}
+
+bool log_waiting(void)
+{
+    return *accesses.used > 0 || *errors.used > 0;
+}
+
+/* --- the access log --- */
+
+char *log_access_reserve(size_t n)
+{
+    if (accesses.fd < 0 || n > accesses.size)
+        return NULL;
+    if (n > accesses.size - *accesses.used)
+        log_flush();
+    if (n <= accesses.size - *accesses.used)
+        return accesses.bytes + *accesses.used;
+    drop_line(&accesses);
+    return NULL;
+}
+
+void log_access_commit(size_t n)
+{
+    size_t before = *accesses.used;
+    set_used(&accesses, before + n);
+    /* Not at each line while nobody reads: the timer looks again. */
+    if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
+        log_flush();
+}
+
+void log_access(struct str line)
+{
+    bool cut = line.n > LINE_MAX_SIZE;
+    size_t n = cut ? LINE_MAX_SIZE : line.n;
+    char *room = log_access_reserve(n);
+    if (room == NULL)
+        return;
+    memcpy(room, line.p, n);
+    if (cut)
+        room[n - 1] = '\n';
+    log_access_commit(n);
+}
+
+void log_keep_in(struct log_lines *lines)
+{
+    flush(&accesses);
+    accesses.bytes = lines->bytes;
+    accesses.used = &lines->used;
+    set_used(&accesses, 0);
+}
+
+void log_rescue(struct log_lines *lines)
+{
+    uint32_t used = __atomic_exchange_n(&lines->used, 0, __ATOMIC_ACQUIRE);
+    if (used > LOG_ACCESS_SIZE)
+        return;
+    while (used > 0 && lines->bytes[used - 1] != '\n')
+        used--;
+    if (used == 0)
+        return;
+    char *room = log_access_reserve(used);
+    if (room == NULL) {
+        accesses.lost += accesses.fd >= 0 ? count_lines(lines->bytes, used) : 0;
+        return;
+    }
+    memcpy(room, lines->bytes, used);
+    log_access_commit(used);
+}

@@ -1,0 +1,69 @@
+/*
+ * log - the error log, a line at a time, and the access log, many lines at a time.
+ *
+ * Both are file descriptors that the master opened before it gave up its privileges; workers
+ * inherit them. The access log collects lines and writes them together: once a buffer is full and
+ * at the latest when the worker's timer calls log_flush.
+ *
+ * No write waits for a reader. What a pipe, a terminal or a socket does not take at once is kept,
+ * up to a bound; what comes beyond it is dropped and counted, and the count is a line of its own
+ * once there is room again. Only a disk can make a write take long.
+ */
+#ifndef MG_BASE_LOG_H
+#define MG_BASE_LOG_H
+
+#include "base/str.h"
+
+enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
+
+/* -1 where the name is none of: debug info warn error. */
+int log_level_parse(const char *name);
+
+/* Standard output and error that are pipes or terminals become descriptions of our own, which never
+ * wait: whoever started us has the others, and is not to find them changed. Once, in the master. */
+void log_own_streams(void);
+/* In a child that runs another program: its standard output and error are those of who started us.
+ */
+void log_give_streams_back(void);
+
+/* Where the lines go. The descriptors stay the caller's. access_fd -1: no access log. */
+void log_setup(int error_fd, enum log_level level, int access_fd);
+enum log_level log_threshold(void);
+
+/* One line: time, level, pid, text. Control bytes of the text are escaped, so that nobody can write
+ * a line of their own into the log; newlines go to lines that start with a tab. */
+void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
+#define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
+#define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
+#define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
+
+/* Adds a line (with its newline) to the access log's buffer. */
+void log_access(struct str line);
+/* True while lines of either log wait: flush them soon. */
+bool log_waiting(void);
+/* Writes what waits, as far as it is taken. A full disk or a pipe that nobody reads loses lines,
+ * never a request. */
+void log_flush(void);
+
+/* Room for one more access line of up to n bytes in the buffer itself, or NULL when there is no
+ * access log, or no room (that is counted). Commit with log_access_commit; saves the copy. */
+char *log_access_reserve(size_t n);
+void log_access_commit(size_t n);
+
+#define LOG_ACCESS_SIZE (128u << 10)
+
+/* Where access lines wait. In shared memory they outlive the process: the master writes them. */
+struct log_lines {
+    uint32_t used;
+    char bytes[LOG_ACCESS_SIZE];
+};
+
+/* From now on access lines wait there. */
+void log_keep_in(struct log_lines *lines);
+/* Takes the lines of a process that has ended, whole ones only, to this one's. Nothing in there is
+ * believed. */
+void log_rescue(struct log_lines *lines);
+
+#endif

@@ -1,0 +1,236 @@
+/* loop - see loop.h. */
+#include "base/loop.h"
+
+#include "base/date.h"
+
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define KEEP_BLOCKS     256
+#define PROGRESS_EVENTS 64 /* looked at in one call */
+
+struct loop_block {
+    struct loop_block *next;
+};
+
+static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
+{
+    struct loop *loop = prepare->data;
+    struct deferred end = {
+        .run = NULL}; /* behind what is there now: who defers again has a turn later */
+    (void)events;
+    if (loop->deferred != NULL)
+        loop_defer(loop, &end);
+    while (loop->deferred != &end && loop->deferred != NULL) {
+        struct deferred *d = loop->deferred;
+        loop_undefer(loop, d);
+        d->run(d);
+    }
+    loop_undefer(loop, &end);
+    if (loop->deferred != NULL)
+        ev_idle_start(ev, &loop->more);
+    else
+        ev_idle_stop(ev, &loop->more);
+}
+
+static void more_cb(struct ev_loop *ev, ev_idle *idle, int events)
+{
+    (void)ev;
+    (void)idle;
+    (void)events;
+}
+
+static void progress_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct epoll_event list[PROGRESS_EVENTS];
+    (void)ev;
+    (void)events;
+    int count = epoll_wait(io->fd, list, PROGRESS_EVENTS, 0);
+    for (int i = 0; i < count; i++) /* nothing is called here, so no later event of the list dies */
+        loop_defer(io->data, list[i].data.ptr);
+}
+
+void loop_init(struct loop *loop, struct ev_loop *ev)
+{
+    memset(loop, 0, sizeof *loop);
+    loop->ev = ev;
+    loop->in = malloc(LOOP_READ_SIZE);
+    loop->scratch = malloc(LOOP_SCRATCH_SIZE);
+    if (loop->in == NULL || loop->scratch == NULL ||
+        getrandom(&loop->id_state, sizeof loop->id_state, 0) < 0)
+        abort();
+    loop->deferred_end = &loop->deferred;
+    ev_prepare_init(&loop->before_sleep, before_sleep_cb);
+    loop->before_sleep.data = loop;
+    ev_prepare_start(ev, &loop->before_sleep);
+    ev_io_init(&loop->progress, progress_cb, -1, EV_READ);
+    loop->progress.data = loop;
+    ev_idle_init(&loop->more, more_cb);
+}
+
+void loop_fini(struct loop *loop)
+{
+    ev_prepare_stop(loop->ev, &loop->before_sleep);
+    ev_io_stop(loop->ev, &loop->progress);
+    if (loop->progress.fd >= 0)
+        close(loop->progress.fd);
+    ev_idle_stop(loop->ev, &loop->more);
+    while (loop->free_blocks != NULL) {
+        struct loop_block *next = loop->free_blocks->next;
+        free(loop->free_blocks);
+        loop->free_blocks = next;
+    }
+    free(loop->in);
+    free(loop->scratch);
+}
+
+void *loop_block(struct loop *loop)
+{
+    struct loop_block *block = loop->free_blocks;
+    if (block != NULL) {
+        loop->free_blocks = block->next;
+        loop->free_count--;
+        return block;
+    }
+    block = malloc(LOOP_BLOCK_SIZE);
+    if (block == NULL)
+        abort();
+    return block;
+}
+
+void loop_block_free(struct loop *loop, void *memory)
+{
+    struct loop_block *block = memory;
+    if (loop->free_count >= KEEP_BLOCKS) {
+        free(block);
+        return;
+    }
+    block->next = loop->free_blocks;
+    loop->free_blocks = block;
+    loop->free_count++;
+}
+
+struct str loop_date(struct loop *loop)
+{
+    ev_tstamp now = ev_now(loop->ev);
+    if (now >= loop->date_at + 1 || now < loop->date_at) {
+        time_t seconds = (time_t)now;
+        date_format(seconds, loop->date);
+        loop->date_at = (ev_tstamp)seconds;
+    }
+    return (struct str){loop->date, DATE_LENGTH};
+}
+
+/* splitmix64 of Steele, Lea and Flood: a full period, seeded from the kernel. */
+uint64_t loop_id(struct loop *loop)
+{
+    uint64_t z = loop->id_state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* --- deferred work --- */
+
+void loop_defer(struct loop *loop, struct deferred *d)
+{
+    if (d->back != NULL)
+        return;
+    d->next = NULL;
+    d->back = loop->deferred_end;
+    *d->back = d;
+    loop->deferred_end = &d->next;
+}
+
+void loop_undefer(struct loop *loop, struct deferred *d)
+{
+    if (d->back == NULL)
+        return;
+    *d->back = d->next;
+    if (d->next != NULL)
+        d->next->back = d->back;
+    else
+        loop->deferred_end = d->back;
+    d->back = NULL;
+}
+
+/* --- what the other side has read --- */
+
+/* libev's epoll is level-triggered. An edge comes each time that the reader frees a piece of the
+ * socket's queue (unix_write_space of the kernel), so these sockets are in an epoll of their own,
+ * which libev's watches. */
+static bool open_progress(struct loop *loop)
+{
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ev_io_set(&loop->progress, fd, EV_READ);
+    ev_io_start(loop->ev, &loop->progress);
+    return true;
+}
+
+bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d)
+{
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = d};
+    if (loop->progress.fd < 0 && !open_progress(loop))
+        return false;
+    return epoll_ctl(loop->progress.fd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+void loop_ignore_progress(struct loop *loop, int fd)
+{
+    epoll_ctl(loop->progress.fd, EPOLL_CTL_DEL, fd, &(struct epoll_event){0});
+}
+
+/* --- deadlines --- */
+
+static void arm(struct deadline *d, ev_tstamp after)
+{
+    ev_timer_stop(d->ev, &d->timer);
+    ev_timer_set(&d->timer, after > 0 ? after : 0, 0);
+    ev_timer_start(d->ev, &d->timer);
+}
+
+static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct deadline *d = timer->data;
+    (void)events;
+    if (d->at == 0)
+        return;
+    ev_tstamp left = d->at - ev_now(ev);
+    if (left > 0) {
+        arm(d, left);
+        return;
+    }
+    d->at = 0;
+    d->on_missed(d);
+}
+
+void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d))
+{
+    ev_timer_init(&d->timer, timer_cb, 0, 0);
+    d->timer.data = d;
+    d->at = 0;
+    d->on_missed = on_missed;
+    d->ev = loop->ev;
+}
+
+void deadline_set(struct deadline *d, double seconds)
+{
+    if (seconds <= 0) {
+        d->at = 0;
+        return;
+    }
+    ev_tstamp now = ev_now(d->ev);
+    d->at = now + seconds;
+    if (!ev_is_active(&d->timer) || now + ev_timer_remaining(d->ev, &d->timer) > d->at)
+        arm(d, seconds);
+}
+
+void deadline_fini(struct deadline *d)
+{
+    ev_timer_stop(d->ev, &d->timer);
+    d->at = 0;
+}

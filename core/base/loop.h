@@ -1,0 +1,98 @@
+/*
+ * loop - what everything on one event loop shares: libev's loop, the read buffer, the Date, blocks
+ * for requests, and deadlines that cost nothing while they are not missed.
+ *
+ * A worker has one. Nobody keeps a pointer into the read buffer beyond the event that filled it.
+ */
+#ifndef MG_BASE_LOOP_H
+#define MG_BASE_LOOP_H
+
+#include "base/str.h"
+
+#include <ev.h>
+
+enum {
+    LOOP_READ_SIZE = 256 * 1024, /* one read takes a large reply in few calls */
+    LOOP_SCRATCH_SIZE = 64 * 1024,
+    LOOP_BLOCK_SIZE = 8192, /* a request with its first arena block */
+};
+
+struct loop_block;
+
+/*
+ * Work that waits until everything that is ready has been handled, just before the loop sleeps: the
+ * writes of one turn go out together. Whoever they wake up then finds more than one to do, and does
+ * not take the processor from us in the middle of a turn.
+ */
+struct deferred {
+    struct deferred *next;
+    struct deferred **back; /* what points to this one; NULL while not waiting */
+    void (*run)(struct deferred *d);
+};
+
+struct loop {
+    struct ev_loop *ev;
+    char *in; /* LOOP_READ_SIZE bytes: consumed before the next read */
+    char
+        *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
+    char date[30];
+    ev_tstamp date_at;
+    struct loop_block *free_blocks;
+    unsigned free_count;
+    uint64_t id_state;
+    ev_prepare before_sleep;
+    struct deferred *deferred;
+    struct deferred **deferred_end;
+    ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
+    ev_idle more;   /* runs while some is left for the next turn: the loop does not sleep then */
+};
+
+/* `ev` stays the caller's. */
+void loop_init(struct loop *loop, struct ev_loop *ev);
+void loop_fini(struct loop *loop);
+
+/* LOOP_BLOCK_SIZE bytes, not cleared; give them back with loop_block_free. */
+void *loop_block(struct loop *loop);
+void loop_block_free(struct loop *loop, void *block);
+
+/* The IMF-fixdate of now (RFC 9110 §5.6.7), 29 bytes, made once a second. */
+struct str loop_date(struct loop *loop);
+/* An id that no other request of this machine's workers is likely to have. Not a secret. */
+uint64_t loop_id(struct loop *loop);
+
+/* Runs d->run once before the loop sleeps, or, where it is called by deferred work, a turn later.
+ * Does nothing when it waits already. */
+void loop_defer(struct loop *loop, struct deferred *d);
+/* Takes it back: before its memory goes, or when the work has been done. */
+void loop_undefer(struct loop *loop, struct deferred *d);
+
+/* Defers d whenever the other side of the unix socket has read something of what was written to it.
+ * The socket is writable before and after, so this is no event that libev can wait for. Returns
+ * false where the kernel has no memory for it. */
+bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d);
+/* The end of that: before the socket is closed and before d goes. */
+void loop_ignore_progress(struct loop *loop, int fd);
+
+/*
+ * A deadline is set with a store and checked by a timer that is armed at most as late as the
+ * deadline and otherwise left alone, so moving it further into the future costs no heap operation
+ * (libev manual, "Be smart about timeouts").
+ */
+struct deadline {
+    ev_timer timer;
+    ev_tstamp at; /* 0: none */
+    void (*on_missed)(struct deadline *d);
+    struct ev_loop *ev;
+};
+
+void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d));
+/* Missed in `seconds` from now unless it is set again or cleared; 0 or less clears it. */
+void deadline_set(struct deadline *d, double seconds);
+static inline void deadline_clear(struct deadline *d)
+{
+    d->at = 0;
+}
+/* Stops the timer: before the memory goes. */
+void deadline_fini(struct deadline *d);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * netset - a set of networks, such as those of trusted proxies: compiled once, then asked for each
+ * connection and each hop in O(log n). Pure; memory comes from an arena.
+ */
+#ifndef MG_BASE_NETSET_H
+#define MG_BASE_NETSET_H
+
+#include "base/addr.h"
+#include "base/arena.h"
+
+struct netset_range;
+
+struct netset {
+    const struct netset_range *ranges;
+    unsigned count; /* 0: nobody is in it */
+};
+
+/* Each text is an address ("10.0.0.1", "2001:db8::1"), a network ("10.0.0.0/8") or "unix:", which
+ * stands for whoever comes through a unix socket. Bits behind the prefix do not count. Returns
+ * NULL, or the first text that is nothing of the kind. */
+const struct str *netset_make(struct netset *set, const struct str *texts, unsigned count,
+                              struct arena *arena);
+
+bool netset_has(const struct netset *set, const struct peer *peer);
+
+#endif

@@ -1,0 +1,96 @@
+/* spool - see spool.h. */
+#include "base/spool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const char *const SPOOL_TOO_LARGE = "larger than the spool may be";
+
+void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir)
+{
+    buf_init(&s->mem, memory);
+    s->size = 0;
+    s->limit = limit;
+    s->dir = dir;
+    s->fd = -1;
+}
+
+void spool_fini(struct spool *s)
+{
+    buf_fini(&s->mem);
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    s->size = 0;
+}
+
+void spool_expect(struct spool *s, uint64_t size)
+{
+    if (size <= s->mem.max)
+        buf_reserve(&s->mem, (size_t)size);
+}
+
+/* O_TMPFILE never has a name; file systems without it get one that is gone at once. */
+int spool_unlinked(const char *dir)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT))
+        return fd;
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/moongate-XXXXXX", dir) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0)
+        unlink(path);
+    return fd;
+}
+
+static const char *write_file(struct spool *s, struct str bytes)
+{
+    if (s->fd < 0 && (s->fd = spool_unlinked(s->dir)) < 0)
+        return strerror(errno);
+    uint64_t at = s->size - s->mem.tail;
+    while (bytes.n > 0) {
+        ssize_t done = pwrite(s->fd, bytes.p, bytes.n, (off_t)at);
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return strerror(done < 0 ? errno : ENOSPC);
+        bytes = str_skip(bytes, (size_t)done);
+        at += (uint64_t)done;
+        s->size += (uint64_t)done;
+    }
+    return NULL;
+}
+
+const char *spool_write(struct spool *s, struct str bytes)
+{
+    if (bytes.n > s->limit - s->size)
+        return SPOOL_TOO_LARGE;
+    if (s->fd < 0) { /* what is in memory comes first, so it must be full before the file starts */
+        size_t room = s->mem.max - s->mem.tail;
+        size_t n = bytes.n < room ? bytes.n : room;
+        buf_append(&s->mem, bytes.p, n);
+        s->size += n;
+        bytes = str_skip(bytes, n);
+    }
+    return bytes.n > 0 ? write_file(s, bytes) : NULL;
+}
+
+struct str spool_read(struct spool *s, uint64_t at, char *scratch, size_t scratch_size)
+{
+    if (at >= s->size)
+        return (struct str){scratch, 0};
+    if (at < s->mem.tail)
+        return (struct str){s->mem.data + at, s->mem.tail - (size_t)at};
+    ssize_t n;
+    do
+        n = pread(s->fd, scratch, scratch_size, (off_t)(at - s->mem.tail));
+    while (n < 0 && errno == EINTR);
+    return n > 0 ? (struct str){scratch, (size_t)n} : STR_NONE;
+}

@@ -1,0 +1,117 @@
+/* str - see str.h. */
+#include "base/str.h"
+
+bool str_ieq(struct str a, struct str b)
+{
+    if (a.n != b.n)
+        return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (char_lower(a.p[i]) != char_lower(b.p[i]))
+            return false;
+    return true;
+}
+
+struct str str_trim(struct str s)
+{
+    while (s.n > 0 && (s.p[0] == ' ' || s.p[0] == '\t'))
+        s = str_skip(s, 1);
+    while (s.n > 0 && (s.p[s.n - 1] == ' ' || s.p[s.n - 1] == '\t'))
+        s.n--;
+    return s;
+}
+
+struct str str_cut(struct str *rest, char sep)
+{
+    struct str whole = *rest;
+    const char *at = whole.n > 0 ? memchr(whole.p, sep, whole.n) : NULL;
+    if (at == NULL) {
+        *rest = STR_NONE;
+        return whole;
+    }
+    size_t before = (size_t)(at - whole.p);
+    *rest = str_skip(whole, before + 1);
+    return (struct str){whole.p, before};
+}
+
+size_t str_from_u64(uint64_t value, char out[STR_U64_SIZE])
+{
+    char digits[STR_U64_SIZE];
+    size_t n = 0, used = 0;
+    do
+        digits[n++] = (char)('0' + value % 10);
+    while ((value /= 10) > 0);
+    while (n > 0)
+        out[used++] = digits[--n];
+    return used;
+}
+
+bool str_to_u64(struct str s, uint64_t *out)
+{
+    uint64_t value = 0;
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
+        if (digit > 9 || value > (UINT64_MAX - digit) / 10)
+            return false;
+        value = value * 10 + digit;
+    }
+    *out = value;
+    return true;
+}
+
+/* tchar of RFC 9110 §5.6.2, one bit a byte. */
+static const uint32_t token_bits[8] = {0x00000000, 0x03ff6cfa, 0xc7fffffe, 0x57ffffff, 0, 0, 0, 0};
+
+bool str_is_token(struct str s)
+{
+    if (s.n == 0)
+        return false;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (!(token_bits[c >> 5] >> (c & 31) & 1))
+            return false;
+    }
+    return true;
+}
+
+bool str_is_field_value(struct str s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if ((c < 0x20 && c != '\t') || c == 0x7f)
+            return false;
+    }
+    return true;
+}
+
+/* The bytes that follow a first byte of UTF-8, and the least character that needs so many. */
+static size_t following(unsigned char first, uint32_t *character, uint32_t *least)
+{
+    size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+    static const uint32_t from[] = {0, 0x80, 0x800, 0x10000};
+    *character = first & (0x3fu >> more);
+    *least = from[more];
+    return more;
+}
+
+size_t str_shown(const char *p, size_t n)
+{
+    uint32_t character, least;
+    unsigned char first = n > 0 ? (unsigned char)p[0] : 0;
+    if (first < 0x80)
+        return first >= 0x20 && first != 0x7f;
+    if (first < 0xc2 || first > 0xf4)
+        return 0;
+    size_t more = following(first, &character, &least);
+    if (more >= n)
+        return 0;
+    for (size_t i = 1; i <= more; i++) {
+        if (((unsigned char)p[i] & 0xc0) != 0x80)
+            return 0;
+        character = character << 6 | ((unsigned char)p[i] & 0x3f);
+    }
+    bool good = character >= least && character >= 0xa0 && character <= 0x10ffff &&
+                (character < 0xd800 || character > 0xdfff);
+    return good ? more + 1 : 0;
+}

@@ -1,0 +1,28 @@
+/*
+ * user - who the processes that run scripts become when the master was started as root.
+ */
+#ifndef MG_BASE_USER_H
+#define MG_BASE_USER_H
+
+#include "base/str.h"
+
+#include <sys/types.h>
+
+struct user {
+    char name[64];
+    uid_t uid;
+    gid_t gid;
+    bool ignored; /* another user was asked for, which only root can become */
+};
+
+/* The user of that name (NULL: www-data where it exists, else nobody) with the group of that name
+ * (NULL: the user's own). An ordinary user stays who they are, whatever the names. Returns NULL or
+ * what is wrong; the message is valid until the next call. */
+const char *user_find(const char *name, const char *group, struct user *out);
+/* Becomes that user for good. Returns NULL or what is wrong. */
+const char *user_become(const struct user *user);
+/* Opens a file as that user would, where we are root; else as who we are. The descriptor, or -1 and
+ * errno. Of a process with one thread. */
+int user_open(const struct user *user, const char *path, int flags, mode_t mode);
+
+#endif

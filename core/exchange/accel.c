@@ -1,0 +1,156 @@
+/* accel - see accel.h. */
+#include "exchange/accel.h"
+
+bool accel_wanted(const struct response *res)
+{
+    return res->accel_redirect.n > 0 || res->sendfile.n > 0;
+}
+
+/* The folder that `internal` names for the path; the decision's table first. */
+static const struct internal_path *find_internal(const struct internal_path *list, unsigned count,
+                                                 struct str path)
+{
+    const struct internal_path *best = NULL;
+    for (unsigned i = 0; i < count; i++)
+        if (str_starts(path, list[i].prefix) && (best == NULL || list[i].prefix.n > best->prefix.n))
+            best = &list[i];
+    return best;
+}
+
+static const struct str *within_of(const struct request *req,
+                                   const struct backend_settings *backend, unsigned *count)
+{
+    const struct decision *d = &req->decision;
+    *count = d->within_count > 0 ? d->within_count : backend->within_count;
+    return d->within_count > 0 ? d->within : backend->within;
+}
+
+/* What X-Accel-Redirect names; *in is what `internal` says of it, NULL where that is nothing. */
+static bool parse_target(struct request *req, const struct backend_settings *backend,
+                         struct uri *uri, const struct internal_path **in)
+{
+    const struct decision *d = &req->decision;
+    struct str target = req->response.accel_redirect;
+    if (target.n == 0 || target.p[0] != '/' ||
+        uri_parse(uri, uri_escape_raw(target, &req->arena), &req->arena) != NULL)
+        return false;
+    *in = find_internal(d->internal, d->internal_count, uri->path);
+    if (*in == NULL)
+        *in = find_internal(backend->internal, backend->internal_count, uri->path);
+    return true;
+}
+
+bool accel_names_route(struct request *req, const struct backend_settings *backend)
+{
+    struct uri uri;
+    const struct internal_path *in;
+    return parse_target(req, backend, &uri, &in) && in != NULL && in->folder.n == 0;
+}
+
+static const char *redirect(struct request *req, const struct backend_settings *backend,
+                            const struct cgi_paths *paths, struct decision *out)
+{
+    struct uri uri;
+    const struct internal_path *in;
+    struct str target = req->response.accel_redirect;
+    if (!parse_target(req, backend, &uri, &in))
+        return arena_printf(&req->arena, "X-Accel-Redirect: '%.*s' is no path", STR_FMT(target)).p;
+    if (in != NULL) {
+        out->root = in->folder;
+        out->path = str_skip(uri.path, in->prefix.n - 1);
+        return NULL;
+    }
+    if (paths->root.n == 0)
+        return arena_printf(&req->arena,
+                            "X-Accel-Redirect: no prefix of 'internal' is the beginning of '%.*s', "
+                            "and there is no 'root'",
+                            STR_FMT(target))
+            .p;
+    out->root = paths->root;
+    out->path = uri.path;
+    out->within = within_of(req, backend, &out->within_count);
+    return NULL;
+}
+
+static bool is_below(struct str path, struct str folder)
+{
+    return folder.n > 0 && str_starts(path, folder) &&
+           (path.n == folder.n || path.p[folder.n] == '/' || folder.n == 1);
+}
+
+/* What of the path stands behind the folder: from its slash on. */
+static struct str behind(struct str path, struct str folder)
+{
+    return folder.n == 1 ? path : str_skip(path, folder.n);
+}
+
+static bool take_below(struct decision *out, struct str path, struct str folder)
+{
+    if (!is_below(path, folder))
+        return false;
+    out->root = folder;
+    out->path = behind(path, folder);
+    return true;
+}
+
+/* A path as the application sees it, so it is mapped back first. */
+static const char *sendfile(struct request *req, const struct backend_settings *backend,
+                            const struct cgi_paths *paths, struct decision *out)
+{
+    struct str path = req->response.sendfile;
+    unsigned count;
+    const struct str *within = within_of(req, backend, &count);
+    if (path.p[0] == '/' && is_below(path, paths->docroot) && paths->root.n > 0 &&
+        !str_eq(paths->root, paths->docroot)) {
+        struct str rest = behind(path, paths->docroot);
+        path = arena_printf(&req->arena, "%.*s%.*s", STR_FMT(paths->root), STR_FMT(rest));
+    }
+    bool found = path.p[0] == '/' && take_below(out, path, paths->root);
+    if (found)
+        out->within = within, out->within_count = count;
+    for (unsigned i = 0; i < count && !found; i++)
+        found = take_below(out, path, within[i]);
+    if (found)
+        return NULL;
+    return arena_printf(&req->arena, "X-Sendfile: '%.*s' lies neither in 'root' nor in 'within'",
+                        STR_FMT(path))
+        .p;
+}
+
+/* The file's own, whatever the application says. */
+static bool is_files_own(const struct header *header)
+{
+    switch (header_id(header->name)) {
+    case HEADER_CONTENT_LENGTH:
+    case HEADER_ETAG:
+    case HEADER_LAST_MODIFIED:
+    case HEADER_LOCATION:
+    case HEADER_DATE:
+        return true;
+    default:
+        return str_ieq(header->name, STR("Content-Range")) ||
+               str_ieq(header->name, STR("Accept-Ranges"));
+    }
+}
+
+/* What the application says about the file: its type, its name, cookies. */
+static void take_headers(struct request *req, struct headers *out)
+{
+    const struct headers *said = &req->response.headers;
+    for (unsigned i = 0; i < said->count; i++)
+        if (!is_files_own(&said->list[i]))
+            headers_add(&req->arena, out, said->list[i].name, said->list[i].value);
+}
+
+const char *accel_decision(struct request *req, const struct backend_settings *backend,
+                           const struct cgi_paths *paths, struct decision *out)
+{
+    *out = (struct decision){.kind = DECISION_FILE,
+                             .backend = req->decision.backend,
+                             .tenant = req->decision.tenant,
+                             .handed_over = true,
+                             .body_limit = UINT64_MAX};
+    take_headers(req, &out->headers);
+    return req->response.accel_redirect.n > 0 ? redirect(req, backend, paths, out)
+                                              : sendfile(req, backend, paths, out);
+}

@@ -1,0 +1,112 @@
+/* control - see control.h. */
+#include "exchange/control.h"
+
+#include "base/link.h"
+#include "base/log.h"
+#include "exchange/subrequest.h"
+
+static struct {
+    struct board *board;
+    int master;
+} worker;
+
+void control_init(struct board *board, int master)
+{
+    worker.board = board;
+    worker.master = master;
+}
+
+static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
+{
+    const struct generation *g = ctx;
+    if (i >= g->settings->backend_count)
+        return false;
+    const struct backend *b = g->backends[i];
+    *out = (struct script_backend){.name = g->settings->backends[i].name,
+                                   .held = backend_is_held(b),
+                                   .queued = backend_queued(b),
+                                   .queue_room = backend_queue_room(b)};
+    return true;
+}
+
+static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_server *out)
+{
+    const struct generation *g = ctx;
+    const struct backend *b = g->backends[backend];
+    if ((int)i >= backend_server_count(b))
+        return false;
+    *out = (struct script_server){.slot = backend_server(b, (int)i),
+                                  .place = backend_place(b, (int)i),
+                                  .address = backend_address(b, (int)i),
+                                  .queued = backend_queued(b),
+                                  .gone = backend_is_gone(b, (int)i)};
+    return true;
+}
+
+static struct backend *find(const struct generation *g, struct str name)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        if (str_eq(g->settings->backends[i].name, name))
+            return g->backends[i];
+    return NULL;
+}
+
+static bool hold(void *ctx, struct str name, bool held)
+{
+    struct backend *b = find(ctx, name);
+    if (b == NULL)
+        return false;
+    backend_hold(b, held);
+    log_warn("backend '%.*s' %s", STR_FMT(name),
+             held ? "is held by an operator: new requests wait in its queue"
+                  : "serves again, by an operator");
+    return true;
+}
+
+static bool drain(void *ctx, struct str name, struct str server, bool draining)
+{
+    struct backend *b = find(ctx, name);
+    int number = b != NULL ? backend_find(b, server) : -1;
+    if (number < 0)
+        return false;
+    backend_drain(b, number, draining);
+    log_warn("backend '%.*s': server %.*s %s", STR_FMT(name), STR_FMT(server),
+             draining ? "is drained by an operator: it gets nothing new"
+                      : "is taken back by an operator");
+    return true;
+}
+
+static bool reload(void *ctx, uint64_t *id)
+{
+    (void)ctx;
+    *id = __atomic_add_fetch(&worker.board->reload_requested, 1, __ATOMIC_ACQ_REL);
+    return link_send(worker.master, LINK_RELOAD, "", NULL, 0);
+}
+
+static bool stop(void *ctx)
+{
+    (void)ctx;
+    return link_send(worker.master, LINK_STOP, "", NULL, 0);
+}
+
+static struct subrequest *ask(void *ctx, const struct script_subrequest *ask,
+                              void (*done)(void *ctx, const struct script_answer *answer),
+                              void *done_ctx, const char **err)
+{
+    return subrequest_new(ctx, ask, done, done_ctx, err);
+}
+
+void control_open(struct generation *g)
+{
+    const struct script_world world = {.ctx = g,
+                                       .backend = see_backend,
+                                       .server = see_server,
+                                       .hold = hold,
+                                       .drain = drain,
+                                       .reload = reload,
+                                       .stop = stop,
+                                       .subrequest = ask,
+                                       .subrequest_free = subrequest_free,
+                                       .board = worker.board};
+    script_set_world(g->script, &world);
+}

@@ -1,0 +1,186 @@
+/* doctor - see doctor.h. */
+#include "exchange/doctor.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- connecting --- */
+
+static const char *user_name(struct arena *a, uid_t uid)
+{
+    const struct passwd *pw = getpwuid(uid);
+    /* A copy: the next look-up reuses what getpwuid returned. */
+    return pw != NULL ? arena_printf(a, "%s", pw->pw_name).p
+                      : arena_printf(a, "uid %u", (unsigned)uid).p;
+}
+
+static const char *group_name(struct arena *a, gid_t gid)
+{
+    const struct group *gr = getgrgid(gid);
+    return gr != NULL ? arena_printf(a, "%s", gr->gr_name).p
+                      : arena_printf(a, "gid %u", (unsigned)gid).p;
+}
+
+static const char *denied(struct arena *a, const char *path)
+{
+    struct stat st;
+    const char *me = user_name(a, geteuid());
+    if (stat(path, &st) != 0)
+        return arena_printf(a,
+                            "Permission denied: the worker's user '%s' may not enter a folder of "
+                            "%s (namei -l %s shows which)",
+                            me, path, path)
+            .p;
+    return arena_printf(a,
+                        "Permission denied: the socket is of %s:%s, mode %04o, and the worker's "
+                        "user is '%s' (see listen.owner, listen.group and listen.mode of PHP-FPM, "
+                        "or 'user' of the route)",
+                        user_name(a, st.st_uid), group_name(a, st.st_gid), st.st_mode & 07777, me)
+        .p;
+}
+
+const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason)
+{
+    bool local = server->sa.sa_family == AF_UNIX;
+    if (local && strcmp(reason, strerror(EACCES)) == 0)
+        return denied(a, server->un.sun_path);
+    if (strcmp(reason, strerror(ECONNREFUSED)) == 0)
+        return arena_printf(a,
+                            "%s: nothing listens there; is PHP-FPM running, and is this its "
+                            "'listen'?",
+                            reason)
+            .p;
+    if (local && strcmp(reason, strerror(ENOENT)) == 0)
+        return arena_printf(a,
+                            "%s: there is no such socket; is PHP-FPM running, and is this its "
+                            "'listen'?",
+                            reason)
+            .p;
+    return arena_printf(a, "%s", reason).p;
+}
+
+/* --- the script --- */
+
+bool doctor_knows(struct str text)
+{
+    static const char *const messages[] = {
+        "Primary script unknown",
+        "Unable to open primary script",
+        "Access to the script",
+        "No input file specified",
+    };
+    for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
+        if (memmem(text.p, text.n, messages[i], strlen(messages[i])) != NULL)
+            return true;
+    return false;
+}
+
+static struct str param_value(const struct params *params, struct str name)
+{
+    struct param *param = params_find(params, name);
+    return param != NULL ? param->value : STR("");
+}
+
+/* The deepest folder above the file that exists; "" when the path is none. */
+static const char *deepest_parent(const char *file)
+{
+    static char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof path, "%s", file);
+    for (char *slash; (slash = strrchr(path, '/')) != NULL; *slash = '\0') {
+        slash[slash == path ? 1 : 0] = '\0';
+        if (stat(path, &st) == 0 || slash == path)
+            return path;
+    }
+    return "";
+}
+
+/* Whether the file is here; says nothing where the backend's file system is another one. */
+static const char *local_finding(struct arena *a, const char *file)
+{
+    struct stat st;
+    if (stat(file, &st) != 0)
+        return arena_printf(a,
+                            "it does not exist here (%s); the deepest folder of it that does is %s",
+                            strerror(errno), deepest_parent(file))
+            .p;
+    if (S_ISDIR(st.st_mode))
+        return "it is a folder here, not a script";
+    if (!S_ISREG(st.st_mode))
+        return "it is no regular file here";
+    return arena_printf(a,
+                        "it exists here (of %s:%s, mode %04o), so PHP's user may not read it, or "
+                        "PHP sees another file system (a container or a chroot: set 'docroot' "
+                        "to the site as PHP sees it), or its name does not end as "
+                        "security.limit_extensions wants",
+                        user_name(a, st.st_uid), group_name(a, st.st_gid), st.st_mode & 07777)
+        .p;
+}
+
+/* The file as this machine sees it, when the backend sees the site elsewhere; *mapped says so. */
+static struct str local_path(struct arena *a, struct str file, struct str root, struct str docroot,
+                             bool *mapped)
+{
+    *mapped = root.n > 0 && docroot.n > 0 && !str_eq(root, docroot) && str_starts(file, docroot);
+    if (!*mapped)
+        return arena_copy(a, file);
+    struct str rest = docroot.n > 1 ? str_skip(file, docroot.n) : file;
+    return arena_printf(a, "%.*s%.*s", STR_FMT(root), STR_FMT(rest));
+}
+
+/* What a client wrote, as one word for a shell; a quote becomes %27. */
+static struct str quoted(struct arena *a, const char *before, struct str text)
+{
+    size_t n = strlen(before), used = 0;
+    char *out = arena_bytes(a, n + 3 * text.n + 2);
+    out[used++] = '\'';
+    memcpy(out + used, before, n);
+    used += n;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == '\'') {
+            memcpy(out + used, "%27", 3);
+            used += 3;
+        } else {
+            out[used++] = text.p[i];
+        }
+    }
+    out[used++] = '\'';
+    return (struct str){out, used};
+}
+
+static bool is_word(struct str method)
+{
+    for (size_t i = 0; i < method.n; i++)
+        if (method.p[i] < 'A' || method.p[i] > 'Z')
+            return false;
+    return method.n > 0;
+}
+
+const char *doctor_script(struct request *req, const struct params *params, struct str root,
+                          struct str docroot, const char *rule)
+{
+    struct arena *a = &req->arena;
+    struct str file = param_value(params, STR("SCRIPT_FILENAME"));
+    bool mapped;
+    struct str here = local_path(a, file, root, docroot, &mapped);
+    struct stat st;
+    struct str method = is_word(req->method) ? req->method : quoted(a, "", req->method);
+    struct str site = arena_printf(a, "http://%.*s", STR_FMT(req->host));
+    struct str url = quoted(a, site.p, req->uri.origin);
+    const char *finding = local_finding(a, here.p);
+    if (mapped && stat(here.p, &st) == 0 && S_ISREG(st.st_mode))
+        finding =
+            "that file exists here, so 'docroot' is probably not the site as PHP sees it, or PHP "
+            "may not read it";
+    return arena_printf(a,
+                        "SCRIPT_FILENAME was '%.*s' (root '%.*s', docroot '%.*s'%s%s, decided by "
+                        "%s): %s. Try: moongate explain ROUTE.lua %.*s %.*s",
+                        STR_FMT(file), STR_FMT(root), STR_FMT(docroot), mapped ? ", here " : "",
+                        mapped ? here.p : "", rule, finding, STR_FMT(method), STR_FMT(url))
+        .p;
+}

@@ -1,0 +1,75 @@
+/* report - see report.h. */
+#include "exchange/report.h"
+
+#include "http/access.h"
+
+#define LINE_MAX_SIZE 32768 /* a line of access_combined or access_json is shorter */
+
+void report_backend(enum log_level level, const struct request *req, const char *what,
+                    const char *detail)
+{
+    char name[REQUEST_NAME_SIZE];
+    log_write(level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, %s", STR_FMT(req->backend),
+              req->server.n > 0 ? ", server " : "", STR_FMT(req->server), what, detail,
+              STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+}
+
+void report_stderr(const struct request *req, struct str text, const char *advice)
+{
+    char name[REQUEST_NAME_SIZE];
+    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, %s", STR_FMT(req->backend),
+              STR_FMT(text), *advice != '\0' ? ": " : "", advice, STR_FMT(req->method),
+              STR_FMT(req->uri.origin), request_name(req, name));
+}
+
+/* As far as the table goes: clients choose these names, so there is a bound. */
+static void say_once(struct str name)
+{
+    static char said[128][64];
+    if (name.n >= sizeof said[0])
+        return;
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        if (str_ieq(str_of(said[i]), name))
+            return;
+        if (said[i][0] != '\0')
+            continue;
+        memcpy(said[i], name.p, name.n);
+        log_info(
+            "the request header '%.*s' is dropped: as a param its name could pose as another's "
+            "(limits.header_names keeps it); this is said once",
+            STR_FMT(name));
+        return;
+    }
+}
+
+void report_dropped(const struct request *req)
+{
+    for (unsigned i = 0; req->dropped > 0 && i < req->headers.count; i++)
+        if (req->headers.list[i].dropped)
+            say_once(req->headers.list[i].name);
+}
+
+void report_access(struct generation *generation, struct request *req, struct script_call *call)
+{
+    enum access_format format = generation->settings->access_format;
+    struct script *script = generation->script;
+    struct str line = STR_NONE;
+    if (req->control) /* operators and their probes are no visitors */
+        return;
+    if (script_has(script, HOOK_LOG) && !req->unscripted)
+        script_log(script, req, call, &line);
+    if (line.p == NULL && format == ACCESS_FUNCTION && !req->unscripted)
+        script_format(script, req, call, &line);
+    if (format == ACCESS_OFF || (line.p != NULL && line.n == 0))
+        return;
+    if (line.p != NULL) {
+        log_access(line);
+        return;
+    }
+    char *room = log_access_reserve(LINE_MAX_SIZE);
+    if (room == NULL)
+        return;
+    log_access_commit(format == ACCESS_JSON
+                          ? access_json(req, generation->number, room, LINE_MAX_SIZE)
+                          : access_combined(req, room, LINE_MAX_SIZE));
+}

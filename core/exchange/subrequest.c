@@ -1,0 +1,182 @@
+/* subrequest - see subrequest.h. */
+#include "exchange/subrequest.h"
+
+#include "backend/stream.h"
+#include "fastcgi/cgi.h"
+
+#include <stdlib.h>
+
+#define ANSWER_MAX (64u << 20)
+#define STDERR_MAX 65536
+
+struct subrequest {
+    struct generation *generation;
+    struct request req; /* its arena holds the params; its response is the answer's head */
+    struct stream stream;
+    struct stream_request ask;
+    struct params params;
+    struct cgi_head head;
+    bool head_done;
+    struct buf body, messages;
+    struct deferred failed; /* what failed at once is told later */
+    const char *error;
+    void (*done)(void *ctx, const struct script_answer *answer);
+    void *ctx;
+    uint32_t app_status;
+};
+
+static void tell(struct subrequest *r)
+{
+    const struct script_answer answer = {.error = r->error,
+                                         .response = &r->req.response,
+                                         .body = buf_peek(&r->body),
+                                         .messages = buf_peek(&r->messages),
+                                         .app_status = r->app_status};
+    r->done(r->ctx, &answer);
+}
+
+static const char *on_stdout(void *ctx, struct str bytes)
+{
+    struct subrequest *r = ctx;
+    const char *err = NULL;
+    if (!r->head_done) {
+        size_t limit = r->generation->settings->limits.response_header;
+        enum cgi_result result = cgi_head_feed(&r->head, &r->req, &bytes, limit, &err);
+        if (result == CGI_MORE)
+            return NULL;
+        if (result != CGI_DONE)
+            return err;
+        r->head_done = r->stream.answered = true;
+    }
+    buf_append_str(&r->body, bytes);
+    return r->body.overflow ? "the answer is larger than 64 MB" : NULL;
+}
+
+static void on_stderr(void *ctx, struct str bytes)
+{
+    struct subrequest *r = ctx;
+    size_t room = STDERR_MAX - buf_len(&r->messages);
+    buf_append(&r->messages, bytes.p, bytes.n < room ? bytes.n : room);
+}
+
+static void on_nothing(void *ctx)
+{
+    (void)ctx;
+}
+
+static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+{
+    struct subrequest *r = ctx;
+    r->app_status = app_status;
+    if (protocol_status != FCGI_REQUEST_COMPLETE)
+        r->error = "the application did not serve it (overloaded, or an unknown role)";
+    else if (!r->head_done)
+        r->error = "the answer had no head";
+    tell(r);
+}
+
+static void on_fail(void *ctx, enum backend_error error, const char *detail)
+{
+    struct subrequest *r = ctx;
+    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), detail).p;
+    tell(r);
+}
+
+static const struct stream_ops stream_ops = {
+    .on_stdout = on_stdout,
+    .on_stderr = on_stderr,
+    .on_turn = on_nothing,
+    .on_room = on_nothing,
+    .on_end = on_end,
+    .on_fail = on_fail,
+};
+
+static void failed_cb(struct deferred *d)
+{
+    tell((struct subrequest *)((char *)d - offsetof(struct subrequest, failed)));
+}
+
+static struct backend *find(const struct generation *g, struct str name)
+{
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        if (str_eq(g->settings->backends[i].name, name))
+            return g->backends[i];
+    return NULL;
+}
+
+/* The script's, and the backend's `ini`: what the last request had there is not for this one. */
+static void copy_params(struct subrequest *r, const struct params *from,
+                        const struct backend_settings *backend)
+{
+    for (unsigned i = 0; i < from->count; i++)
+        params_set(&r->req.arena, &r->params, arena_copy(&r->req.arena, from->list[i].name),
+                   arena_copy(&r->req.arena, from->list[i].value));
+    if (backend->ini.n > 0)
+        params_set(&r->req.arena, &r->params, STR("PHP_VALUE"), backend->ini);
+}
+
+/* Whoever is free takes it: it waits in the same queue as everybody. */
+static void start(struct subrequest *r, struct backend *b)
+{
+    const struct backend_settings *settings = backend_settings(b);
+    enum backend_error error;
+    r->ask = (struct stream_request){.backend = b,
+                                     .server = -1,
+                                     .avoid = -1,
+                                     .once = true,
+                                     .role = FCGI_RESPONDER,
+                                     .params = &r->params,
+                                     .body = r->req.body.size > 0 ? &r->req.body : NULL,
+                                     .connect_timeout = settings->connect_timeout,
+                                     .send_timeout = settings->send_timeout,
+                                     .read_timeout = settings->read_timeout};
+    const char *err =
+        stream_start(&r->stream, r->generation->loop, &r->ask, &stream_ops, r, &error);
+    if (err == NULL)
+        return;
+    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), err).p;
+    loop_defer(r->generation->loop, &r->failed);
+}
+
+struct subrequest *subrequest_new(struct generation *g, const struct script_subrequest *ask,
+                                  void (*done)(void *ctx, const struct script_answer *answer),
+                                  void *ctx, const char **err)
+{
+    const struct limits *limits = &g->settings->limits;
+    struct backend *b = find(g, ask->backend);
+    if (b == NULL) {
+        *err = "there is no such backend";
+        return NULL;
+    }
+    struct subrequest *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        abort();
+    r->generation = g;
+    r->done = done;
+    r->ctx = ctx;
+    r->failed.run = failed_cb;
+    request_init(&r->req, NULL, 0);
+    r->req.response.content_length = -1;
+    buf_init(&r->body, ANSWER_MAX);
+    buf_init(&r->messages, STDERR_MAX);
+    copy_params(r, ask->params, backend_settings(b));
+    spool_init(&r->req.body, limits->request_memory, limits->request_memory + limits->spool,
+               limits->spool_dir);
+    *err = spool_write(&r->req.body, ask->body);
+    if (*err != NULL) {
+        subrequest_free(r);
+        return NULL;
+    }
+    start(r, b);
+    return r;
+}
+
+void subrequest_free(struct subrequest *r)
+{
+    loop_undefer(r->generation->loop, &r->failed);
+    stream_leave(&r->stream);
+    buf_fini(&r->body);
+    buf_fini(&r->messages);
+    request_fini(&r->req);
+    free(r);
+}

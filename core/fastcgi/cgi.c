@@ -1,0 +1,474 @@
+/* cgi - see cgi.h. */
+#include "fastcgi/cgi.h"
+
+#include <stdio.h>
+
+#ifndef MG_VERSION
+#    error "MG_VERSION comes from the Makefile"
+#endif
+
+/* --- params --- */
+
+/* True when path is root or lies below it; *rest is what comes behind. */
+static bool lies_in(struct str path, struct str root, struct str *rest)
+{
+    if (root.n == 0 || !str_starts(path, root))
+        return false;
+    *rest = str_skip(path, root.n);
+    return rest->n == 0 || rest->p[0] == '/';
+}
+
+/* A folder, which may be "/", and a path below it. */
+static struct str join(struct arena *a, struct str x, struct str y)
+{
+    if (x.n == 1 && y.n > 0 && y.p[0] == '/')
+        x.n = 0;
+    char *p = arena_bytes(a, x.n + y.n + 1);
+    if (x.n > 0)
+        memcpy(p, x.p, x.n);
+    if (y.n > 0)
+        memcpy(p + x.n, y.p, y.n);
+    p[x.n + y.n] = '\0';
+    return (struct str){p, x.n + y.n};
+}
+
+void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backend_settings *backend)
+{
+    const struct decision *d = &req->decision;
+    struct str rest;
+    paths->root = d->root.n > 0 ? d->root : backend->root;
+    if (d->docroot.n > 0)
+        paths->docroot = d->docroot;
+    else if (d->root.n > 0 && backend->docroot.n > 0 && lies_in(d->root, backend->root, &rest))
+        paths->docroot = join(&req->arena, backend->docroot, rest);
+    else if (d->root.n > 0)
+        paths->docroot = d->root;
+    else
+        paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
+}
+
+static struct str number(struct arena *a, uint64_t value)
+{
+    char *digits = arena_bytes(a, STR_U64_SIZE);
+    return (struct str){digits, str_from_u64(value, digits)};
+}
+
+static struct str peer_ip(struct arena *a, const struct peer *peer)
+{
+    char text[PEER_TEXT_SIZE];
+    size_t n = peer_text(peer, text);
+    return arena_copy(a, (struct str){text, n});
+}
+
+/* SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
+static void add_script(struct params *out, struct request *req,
+                       const struct backend_settings *backend, const struct cgi_paths *paths)
+{
+    struct arena *a = &req->arena;
+    const struct decision *d = &req->decision;
+    struct str name = d->strip.n > 0 ? join(a, d->strip, d->script) : d->script;
+    params_add(a, out, STR("SCRIPT_NAME"), name);
+    if (d->script_filename.n > 0)
+        params_add(a, out, STR("SCRIPT_FILENAME"), d->script_filename);
+    else if (paths->docroot.n + d->script.n > 0)
+        params_add(a, out, STR("SCRIPT_FILENAME"), join(a, paths->docroot, d->script));
+    if (paths->docroot.n > 0)
+        params_add(a, out, STR("DOCUMENT_ROOT"), paths->docroot);
+    if (d->path_info.n == 0)
+        return;
+    params_add(a, out, STR("PATH_INFO"), d->path_info);
+    /* PHP may run PATH_TRANSLATED instead of the script, so only others get it. */
+    if (backend->profile == PROFILE_GENERIC && paths->docroot.n > 0)
+        params_add(a, out, STR("PATH_TRANSLATED"), join(a, paths->docroot, d->path_info));
+}
+
+/* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a unix socket have no addresses, and
+ * a param that is not there is better than one that lies: 127.0.0.1 would pass a stranger off as
+ * somebody on this machine. */
+static void add_peers(struct params *out, struct request *req)
+{
+    struct arena *a = &req->arena;
+    struct str name = req->host, local = STR("localhost");
+    if (peer_has_ip(&req->client))
+        params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
+    if (req->client.port > 0)
+        params_add(a, out, STR("REMOTE_PORT"), number(a, req->client.port));
+    if (peer_has_ip(&req->local)) {
+        local = peer_ip(a, &req->local);
+        params_add(a, out, STR("SERVER_ADDR"), local);
+    }
+    params_add(a, out, STR("SERVER_PORT"), number(a, request_server_port(req)));
+    params_add(a, out, STR("SERVER_NAME"), name.n > 0 ? name : local);
+}
+
+static void add_body(struct params *out, struct request *req, int64_t body_size)
+{
+    struct header *type = headers_find(&req->headers, HEADER_CONTENT_TYPE);
+    if (type != NULL && !type->hop)
+        params_add(&req->arena, out, STR("CONTENT_TYPE"), type->value);
+    if (body_size >= 0)
+        params_add(&req->arena, out, STR("CONTENT_LENGTH"),
+                   number(&req->arena, (uint64_t)body_size));
+}
+
+/* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */
+static struct str param_name(struct arena *a, struct str name)
+{
+    char *p = arena_bytes(a, name.n + 5);
+    memcpy(p, "HTTP_", 5);
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        if (c >= 'a' && c <= 'z')
+            c = (char)(c - 0x20);
+        else if (c == '-' || c == '.')
+            c = '_';
+        p[5 + i] = c;
+    }
+    return (struct str){p, name.n + 5};
+}
+
+static void add_header(struct params *out, struct request *req, const struct header *header)
+{
+    struct arena *a = &req->arena;
+    struct str value = header->value;
+    if (header->repeated)
+        value = headers_joined(a, &req->headers, header->name);
+    params_add(a, out, param_name(a, header->name), value);
+}
+
+/* A name that only limits.header_names let through. */
+static bool is_odd(struct str name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        char c = char_lower(name.p[i]);
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+            return true;
+    }
+    return false;
+}
+
+static void add_headers(struct params *out, struct request *req)
+{
+    unsigned odd = 0;
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        const struct header *header = &req->headers.list[i];
+        if (header->hop || header->dropped || header->again || header->id == HEADER_CONTENT_TYPE ||
+            header->id == HEADER_CONTENT_LENGTH || header->id == HEADER_EXPECT)
+            continue;
+        if (is_odd(header->name))
+            odd++;
+        else
+            add_header(out, req, header);
+    }
+    /* A name with '_' never takes the place of the one with '-'. */
+    for (unsigned i = 0; i < req->headers.count && odd > 0; i++) {
+        const struct header *header = &req->headers.list[i];
+        if (header->hop || header->dropped || header->again || !is_odd(header->name))
+            continue;
+        if (params_find(out, param_name(&req->arena, header->name)) == NULL)
+            add_header(out, req, header);
+    }
+}
+
+void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
+                const struct cgi_paths *paths, int64_t body_size)
+{
+    struct arena *a = &req->arena;
+    const struct decision *d = &req->decision;
+    bool php = backend->profile == PROFILE_PHP;
+    out->room = 48; /* most requests fit without a second list */
+    out->list = arena_alloc(a, out->room * sizeof *out->list);
+    out->count = 0;
+
+    add_script(out, req, backend, paths);
+    params_add(a, out, STR("REQUEST_METHOD"), req->method);
+    params_add(a, out, STR("QUERY_STRING"), req->uri.query.p != NULL ? req->uri.query : STR(""));
+    params_add(a, out, STR("REQUEST_URI"), req->uri.origin);
+    params_add(a, out, STR("DOCUMENT_URI"), req->uri.path);
+    params_add(a, out, STR("REQUEST_SCHEME"), req->https ? STR("https") : STR("http"));
+    params_add(a, out, STR("SERVER_PROTOCOL"), req->minor > 0 ? STR("HTTP/1.1") : STR("HTTP/1.0"));
+    params_add(a, out, STR("GATEWAY_INTERFACE"), STR("CGI/1.1"));
+    /* WordPress and others offer clean URLs only to servers that they know by name. */
+    params_add(a, out, STR("SERVER_SOFTWARE"),
+               php ? STR("moongate/" MG_VERSION " (like nginx)") : STR("moongate/" MG_VERSION));
+    if (php)
+        params_add(a, out, STR("REDIRECT_STATUS"), STR("200"));
+    if (req->https)
+        params_add(a, out, STR("HTTPS"), STR("on"));
+    add_peers(out, req);
+    add_body(out, req, body_size);
+    add_headers(out, req);
+    /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
+    if (d->ini.n > 0 || backend->ini.n > 0)
+        params_add(a, out, STR("PHP_VALUE"), d->ini.n > 0 ? d->ini : backend->ini);
+    for (unsigned i = 0; i < d->params.count; i++) {
+        if (d->params.list[i].value.p != NULL)
+            params_set(a, out, d->params.list[i].name, d->params.list[i].value);
+        else
+            params_remove(out, d->params.list[i].name);
+    }
+}
+
+/* --- pages of PHP-FPM's own --- */
+
+static struct str value_of(const struct params *params, struct str name)
+{
+    const struct param *param = params_find(params, name);
+    return param != NULL ? param->value : STR("");
+}
+
+/* PHP-FPM cuts SCRIPT_FILENAME at its slashes, from the end, until it finds a file, and takes as
+ * many bytes off the end of PATH_INFO: what is left of that is then the script's name. */
+static bool is_cut_to(struct str path_info, struct str filename, struct str page)
+{
+    if (!str_starts(path_info, page))
+        return false;
+    size_t more = path_info.n - page.n; /* 0: cgi.fix_pathinfo = 0 compares PATH_INFO itself */
+    return more == 0 || (more <= filename.n && filename.p[filename.n - more] == '/');
+}
+
+/* What fpm_status_handle_request compares with its pages (sapi/fpm of php-src) is made by
+ * init_request_info of SCRIPT_NAME, REDIRECT_URL or PATH_INFO. */
+const struct str *cgi_own_page(const struct params *params, const struct request *req,
+                               const struct str *pages, unsigned count)
+{
+    if (count == 0)
+        return NULL;
+    struct str script = value_of(params, STR("SCRIPT_NAME"));
+    struct str redirect = value_of(params, STR("REDIRECT_URL"));
+    struct str info = value_of(params, STR("PATH_INFO"));
+    struct str filename = value_of(params, STR("SCRIPT_FILENAME"));
+    for (const struct str *page = pages; page < pages + count; page++) {
+        bool named = req->decision.script_named && !str_starts(req->uri.path, *page);
+        if ((str_eq(script, *page) && !named) || str_eq(redirect, *page) ||
+            is_cut_to(info, filename, *page))
+            return page;
+    }
+    return NULL;
+}
+
+/* --- the answer's head --- */
+
+#define QUOTED_MAX 100
+
+/* What was wrong, with the line that it was wrong with: as much of it as helps to find the place in
+ * the application that has written it. */
+static const char *complain(struct arena *a, const char *what, struct str line)
+{
+    char text[4 * QUOTED_MAX + 1];
+    size_t used = 0;
+    for (size_t i = 0; i < line.n && i < QUOTED_MAX; i++) {
+        unsigned char c = (unsigned char)line.p[i];
+        if (c >= ' ' && c != 0x7f)
+            text[used++] = (char)c;
+        else
+            used += (size_t)snprintf(text + used, 5, "\\x%02x", c);
+    }
+    text[used] = '\0';
+    return arena_printf(a, "%s: '%s'%s", what, text, line.n > QUOTED_MAX ? " and more" : "").p;
+}
+
+/* Three digits, and whatever text is behind them: "404 Not Found", "404: Not Found". */
+static const char *parse_status(struct response *res, struct str value)
+{
+    uint64_t status;
+    struct str number = {value.p, value.n < 3 ? value.n : 3}, text = str_skip(value, number.n);
+    bool more = text.n > 0 && text.p[0] != ' ' && text.p[0] != '\t' && text.p[0] != ':';
+    if (more || number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
+        return "a status that is not a number from 200 to 599";
+    res->status = (int)status;
+    res->phrase = str_trim(text.n > 0 && text.p[0] == ':' ? str_skip(text, 1) : text);
+    return str_is_field_value(res->phrase) ? NULL : "a control byte behind the status";
+}
+
+static const char *parse_length(struct response *res, struct str value)
+{
+    uint64_t length;
+    if (!str_to_u64(value, &length) || length > INT64_MAX)
+        return "a Content-Length that is not a number";
+    if (res->content_length >= 0 && res->content_length != (int64_t)length)
+        return "two different Content-Length headers";
+    res->content_length = (int64_t)length;
+    return NULL;
+}
+
+/* X-Accel-* and X-Sendfile say what the server in front shall do. */
+static bool take_order(struct request *req, struct str name, struct str value)
+{
+    struct response *res = &req->response;
+    if (str_ieq(name, STR("X-Sendfile"))) {
+        res->sendfile = value;
+        return true;
+    }
+    if (!str_ieq((struct str){name.p, 8}, STR("X-Accel-")))
+        return false;
+    name = str_skip(name, 8);
+    if (str_ieq(name, STR("Redirect")))
+        res->accel_redirect = value;
+    else if (str_ieq(name, STR("Buffering")))
+        res->unbuffered =
+            str_ieq(value, STR("no")) || (res->unbuffered && !str_ieq(value, STR("yes")));
+    return true;
+}
+
+/* A bit for each header that an answer may have once only: clients take the first of two, or the
+ * last, or both. 0 for all others. */
+static unsigned bit_of_single(enum header_id id, struct str name)
+{
+    static const char *const names[] = {"Age", "Content-Disposition", "Content-Range", "Expires",
+                                        "Retry-After"};
+    switch (id) {
+    case HEADER_CONTENT_TYPE:
+    case HEADER_DATE:
+    case HEADER_ETAG:
+    case HEADER_LAST_MODIFIED:
+    case HEADER_LOCATION:
+    case HEADER_SERVER:
+    case HEADER_STATUS:
+        return 1u << id;
+    case HEADER_OTHER:
+        break;
+    default:
+        return 0;
+    }
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return 1u << (31 - i);
+    return 0;
+}
+
+_Static_assert(HEADER_USER_AGENT < 27, "the bits above are for names without an id");
+
+/* The first one counts, as for nginx. */
+static bool comes_again(struct cgi_head *head, enum header_id id, struct str name)
+{
+    unsigned bit = bit_of_single(id, name);
+    if ((head->singles & bit) == 0) {
+        head->singles |= bit;
+        return false;
+    }
+    head->again = name;
+    return true;
+}
+
+static const char *parse_line(struct cgi_head *head, struct request *req, struct str line)
+{
+    struct response *res = &req->response;
+    struct str value = line, name = str_cut(&value, ':');
+    if (value.p == NULL)
+        return "a header line without a colon";
+    value = str_trim(value);
+    if (!str_is_token(name))
+        return "a header name with a character that is not allowed";
+    if (!str_is_field_value(value))
+        return "a control byte in a header";
+    enum header_id id = header_id(name);
+    if (comes_again(head, id, name))
+        return NULL;
+    if (id == HEADER_STATUS)
+        return parse_status(res, value);
+    if (header_is_hop(id))
+        return NULL; /* the connection to the client is ours */
+    if (name.n > 8 && char_lower(name.p[0]) == 'x' && take_order(req, name, value))
+        return NULL; /* for us, and not the client's business */
+    if (id == HEADER_CONTENT_LENGTH)
+        return parse_length(res, value);
+    if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
+        req->user = value;
+        return NULL;
+    }
+    headers_add(&req->arena, &res->headers, name, value);
+    return NULL;
+}
+
+static const char *parse_block(struct cgi_head *head, struct request *req)
+{
+    struct str text = head->text;
+    struct response *res = &req->response;
+    bool any = false;
+    res->status = 0;
+    while (text.p != NULL) {
+        struct str line = str_cut(&text, '\n');
+        const char *err = NULL;
+        if (line.n > 0 && line.p[line.n - 1] == '\r')
+            line.n--;
+        if (line.n == 0)
+            break;
+        const struct str whole = line;
+        /* PHP with cgi.rfc2616_headers=1 starts like an HTTP server. */
+        if (!any && str_starts(line, STR("HTTP/1."))) {
+            str_cut(&line, ' ');
+            err = line.p != NULL ? parse_status(res, line) : "a status line without a status";
+            head->singles |= bit_of_single(HEADER_STATUS, STR_NONE);
+        } else {
+            err = parse_line(head, req, line);
+        }
+        if (err != NULL)
+            return complain(&req->arena, err, whole);
+        any = true;
+    }
+    if (!any)
+        return "no header line before the body";
+    if (res->status != 0)
+        return NULL;
+    const struct header *location = headers_find(&res->headers, HEADER_LOCATION);
+    res->status = location != NULL ? 302 : 200;
+    /* A path of this server: the request goes on there (RFC 3875 §6.2.2). A fragment is for the
+     * client's eyes. */
+    if (location != NULL && location->value.n > 0 && location->value.p[0] == '/' &&
+        !str_starts(location->value, STR("//")) &&
+        memchr(location->value.p, '#', location->value.n) == NULL)
+        res->redirect = location->value;
+    return NULL;
+}
+
+/* The name of the largest header so far tells who is to blame. */
+static const char *too_large(struct arena *a, const struct cgi_head *head, size_t limit)
+{
+    struct str rest = head->text, largest = STR("");
+    while (rest.p != NULL) {
+        struct str line = str_cut(&rest, '\n');
+        if (line.n > largest.n)
+            largest = line;
+    }
+    size_t size = largest.n;
+    struct str name = str_cut(&largest, ':');
+    if (largest.p == NULL)
+        name = STR("?");
+    return arena_printf(a,
+                        "a head larger than limits.response_header (%zu bytes); the largest header "
+                        "so far is '%.*s' with %zu bytes",
+                        limit, (int)(name.n < 100 ? name.n : 100), name.p, size)
+        .p;
+}
+
+enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
+                              size_t limit, const char **err)
+{
+    const char *at = in->p, *end = in->p + in->n;
+    bool complete = false;
+    while (at < end && !complete) {
+        const char *lf = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((lf != NULL ? lf : end) - at);
+        if (head->line_size == 0 && n > 0)
+            head->line_first = at[0];
+        head->line_size += n;
+        at += n;
+        if (lf == NULL)
+            break;
+        at++;
+        complete = head->line_size == 0 || (head->line_size == 1 && head->line_first == '\r');
+        head->line_size = 0;
+    }
+    size_t taken = (size_t)(at - in->p);
+    if (head->text.n + taken > limit) {
+        *err = too_large(&req->arena, head, limit);
+        return CGI_TOO_LARGE;
+    }
+    head->text = arena_append(&req->arena, head->text, (struct str){in->p, taken});
+    *in = str_skip(*in, taken);
+    if (!complete)
+        return CGI_MORE;
+    *err = parse_block(head, req);
+    return *err == NULL ? CGI_DONE : CGI_ERROR;
+}

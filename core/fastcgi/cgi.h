@@ -1,0 +1,51 @@
+/*
+ * cgi - between HTTP and CGI: a request's params, and the head of an application's answer. No I/O.
+ *
+ * Contract sections 5 and 12; RFC 3875 §4.1 (meta-variables) and §6 (the response). It knows
+ * nothing of FastCGI records: params go into a list, the answer comes in as slices.
+ */
+#ifndef MG_FASTCGI_CGI_H
+#define MG_FASTCGI_CGI_H
+
+#include "http/request.h"
+
+/* What params need beyond the request itself. */
+struct cgi_paths {
+    struct str root;    /* the site here; n = 0: not known */
+    struct str docroot; /* the site as the backend sees it; n = 0: not known */
+};
+
+/* Which docroot holds for the decision (contract section 12, "Which docroot"). Strings point into
+ * the request's arena, the decision or the settings. */
+void cgi_paths(struct cgi_paths *paths, struct request *req,
+               const struct backend_settings *backend);
+
+/* The default params of the request's decision, with the decision's own `params` applied. body_size
+ * is the number of STDIN bytes, -1 where there is no body; an unknown size (a chunked body that is
+ * streamed) has no CONTENT_LENGTH: pass -2. */
+void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
+                const struct cgi_paths *paths, int64_t body_size);
+
+/* The page of PHP-FPM's own (ping.path, pm.status_path), one of those given, that it would answer
+ * these params with; NULL: none. A hook may name it as `script` for requests to another path. */
+const struct str *cgi_own_page(const struct params *params, const struct request *req,
+                               const struct str *pages, unsigned count);
+
+enum cgi_result { CGI_MORE, CGI_DONE, CGI_ERROR, CGI_TOO_LARGE };
+
+/* The header block of an answer, collected until its empty line. */
+struct cgi_head {
+    struct str text;  /* so far; in the request's arena */
+    size_t line_size; /* of the line at hand */
+    char line_first;
+    unsigned singles; /* a bit for each header that may stand once and has come */
+    struct str again; /* one of them that came again, and was left out; n = 0: none did */
+};
+
+/* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and
+ * checked, *in is the body's beginning. CGI_ERROR, and CGI_TOO_LARGE for more than limit bytes:
+ * *err says what was wrong. */
+enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
+                              size_t limit, const char **err);
+
+#endif

@@ -1,0 +1,209 @@
+/* record - see record.h. */
+#include "fastcgi/record.h"
+
+void fcgi_header(uint8_t out[FCGI_HEADER_SIZE], enum fcgi_type type, uint16_t id, size_t content)
+{
+    out[0] = 1; /* FCGI_VERSION_1 */
+    out[1] = (uint8_t)type;
+    out[2] = (uint8_t)(id >> 8);
+    out[3] = (uint8_t)id;
+    out[4] = (uint8_t)(content >> 8);
+    out[5] = (uint8_t)content;
+    out[6] = 0; /* no padding: 65,529 bytes and more with padding are reset by PHP-FPM */
+    out[7] = 0;
+}
+
+void fcgi_begin(struct buf *out, uint16_t id, enum fcgi_role role, uint8_t flags)
+{
+    uint8_t record[FCGI_HEADER_SIZE + 8] = {0};
+    fcgi_header(record, FCGI_BEGIN_REQUEST, id, 8);
+    record[FCGI_HEADER_SIZE + 1] = (uint8_t)role;
+    record[FCGI_HEADER_SIZE + 2] = flags;
+    buf_append(out, record, sizeof record);
+}
+
+void fcgi_empty(struct buf *out, enum fcgi_type type, uint16_t id)
+{
+    uint8_t header[FCGI_HEADER_SIZE];
+    fcgi_header(header, type, id, 0);
+    buf_append(out, header, sizeof header);
+}
+
+void fcgi_pairs_init(struct fcgi_pairs *p, struct buf *out, enum fcgi_type type, uint16_t id)
+{
+    *p = (struct fcgi_pairs){.out = out, .type = (uint8_t)type, .id = id};
+}
+
+void fcgi_pairs_end(struct fcgi_pairs *p)
+{
+    if (!p->open || p->out->overflow)
+        return;
+    uint8_t *header = (uint8_t *)p->out->data + p->out->head + p->record;
+    size_t content = buf_len(p->out) - p->record - FCGI_HEADER_SIZE;
+    fcgi_header(header, p->type, p->id, content);
+    p->open = false;
+}
+
+static void open_record(struct fcgi_pairs *p)
+{
+    p->record = buf_len(p->out);
+    buf_append(p->out, (uint8_t[FCGI_HEADER_SIZE]){0}, FCGI_HEADER_SIZE);
+    p->open = true;
+}
+
+/* One byte below 128, else four with the top bit set (§3.4). */
+static uint8_t *put_length(uint8_t *at, size_t n)
+{
+    if (n < 128) {
+        *at++ = (uint8_t)n;
+        return at;
+    }
+    *at++ = (uint8_t)(n >> 24 | 0x80);
+    *at++ = (uint8_t)(n >> 16);
+    *at++ = (uint8_t)(n >> 8);
+    *at++ = (uint8_t)n;
+    return at;
+}
+
+void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
+{
+    size_t size = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
+    if (size > FCGI_CONTENT_MAX) {
+        p->too_large = true;
+        return;
+    }
+    if (p->open && buf_len(p->out) - p->record - FCGI_HEADER_SIZE + size > FCGI_RECORD_MAX)
+        fcgi_pairs_end(p);
+    if (!p->open)
+        open_record(p);
+    uint8_t *room = (uint8_t *)buf_reserve(p->out, size);
+    if (room == NULL)
+        return;
+    room = put_length(room, name.n);
+    room = put_length(room, value.n);
+    if (name.n > 0)
+        memcpy(room, name.p, name.n);
+    if (value.n > 0)
+        memcpy(room + name.n, value.p, value.n);
+    buf_commit(p->out, size);
+}
+
+void fcgi_decoder_init(struct fcgi_decoder *d)
+{
+    *d = (struct fcgi_decoder){0};
+}
+
+/* Collects up to eight bytes; true when they are there. */
+static bool collect(struct fcgi_decoder *d, const char **at, const char *end)
+{
+    size_t want = 8u - d->have, got = (size_t)(end - *at);
+    if (got > want)
+        got = want;
+    memcpy(d->bytes + d->have, *at, got);
+    d->have = (uint8_t)(d->have + got);
+    *at += got;
+    return d->have == 8;
+}
+
+static const char *begin_record(struct fcgi_decoder *d)
+{
+    const uint8_t *h = d->bytes;
+    d->have = 0;
+    if (h[0] != 1)
+        return "not a FastCGI record (its version is not 1)";
+    d->type = h[1];
+    d->id = (uint16_t)(h[2] << 8 | h[3]);
+    d->left = (uint16_t)(h[4] << 8 | h[5]);
+    d->padding = h[6];
+    d->in_content = true;
+    if (d->type == FCGI_END_REQUEST && d->left != 8)
+        return "an END_REQUEST record whose body is not 8 bytes";
+    return NULL;
+}
+
+/* Content of the record at hand, as far as it has come. Returns false when the callback stops. */
+static bool pass_content(struct fcgi_decoder *d, const char **at, const char *end,
+                         fcgi_event_cb on_event, void *ctx)
+{
+    struct fcgi_event event = {.type = d->type, .id = d->id};
+    if (d->type == FCGI_END_REQUEST) { /* kept until its padding has come, too */
+        if (collect(d, at, end))
+            d->left = 0;
+        return true;
+    }
+    size_t n = (size_t)(end - *at);
+    if (n > d->left)
+        n = d->left;
+    event.content = (struct str){*at, n};
+    *at += n;
+    d->left = (uint16_t)(d->left - n);
+    return on_event(ctx, &event);
+}
+
+/* The record is complete, padding and all. */
+static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
+{
+    d->in_content = false;
+    if (d->type != FCGI_END_REQUEST)
+        return true;
+    const uint8_t *b = d->bytes;
+    struct fcgi_event event = {
+        .type = d->type,
+        .id = d->id,
+        .app_status =
+            (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | (uint32_t)b[3],
+        .protocol_status = b[4], /* the three bytes behind it are garbage in PHP-FPM */
+    };
+    d->have = 0;
+    return on_event(ctx, &event);
+}
+
+const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t *used,
+                      fcgi_event_cb on_event, void *ctx)
+{
+    const char *at = data, *end = data + n, *err = NULL;
+    bool go = true;
+    while (at < end && err == NULL && go) {
+        if (!d->in_content) {
+            if (collect(d, &at, end))
+                err = begin_record(d);
+        } else if (d->left > 0) {
+            go = pass_content(d, &at, end, on_event, ctx);
+        } else {
+            size_t skip = (size_t)(end - at) < d->padding ? (size_t)(end - at) : d->padding;
+            at += skip;
+            d->padding = (uint8_t)(d->padding - skip);
+        }
+        if (err == NULL && d->in_content && d->left == 0 && d->padding == 0)
+            go &= end_record(d, on_event, ctx);
+    }
+    *used = (size_t)(at - data);
+    return err;
+}
+
+static bool get_length(struct str *in, size_t *out)
+{
+    const uint8_t *p = (const uint8_t *)in->p;
+    if (in->n < 1)
+        return false;
+    size_t size = p[0] < 128 ? 1 : 4;
+    if (in->n < size)
+        return false;
+    *out = size == 1 ? p[0]
+                     : (size_t)(p[0] & 0x7f) << 24 | (size_t)p[1] << 16 | (size_t)p[2] << 8 | p[3];
+    *in = str_skip(*in, size);
+    return true;
+}
+
+bool fcgi_pair_next(struct str *in, struct str *name, struct str *value)
+{
+    size_t name_size, value_size;
+    if (!get_length(in, &name_size) || !get_length(in, &value_size))
+        return false;
+    if (in->n < name_size || in->n - name_size < value_size)
+        return false;
+    *name = (struct str){in->p, name_size};
+    *value = (struct str){in->p + name_size, value_size};
+    *in = str_skip(*in, name_size + value_size);
+    return true;
+}

@@ -1,0 +1,54 @@
+/*
+ * client - one HTTP/1.x connection: its socket, its buffers, its clock, the request under way.
+ *
+ * Made by the listener for an accepted socket, frees itself when it ends. Only pointers and a peer
+ * while idle: buffers, parser and request exist from the first byte of a request to its last.
+ */
+#ifndef MG_FRONT_CLIENT_H
+#define MG_FRONT_CLIENT_H
+
+#include "exchange/generation.h"
+#include "front/sender.h"
+#include "shm/census.h"
+
+/* What clients share: the worker has one. `current` is what new requests run on. */
+struct clients {
+    struct loop *loop;
+    struct sender_turn turn;
+    struct generation **current;
+    struct client *list;
+    unsigned count;
+    unsigned refused;        /* that are told 503, and not counted in the census */
+    unsigned refused_before; /* since the log was last told */
+    ev_tstamp refused_at;    /* when that was */
+    ev_tstamp distrusted_at; /* when it was last told of a PROXY header that is not believed */
+    struct census *census;   /* of all workers; NULL: limits.connections and per_ip don't count */
+    unsigned worker;         /* our number there */
+    bool stopping;           /* responses close their connections, idle ones close */
+    double patience;         /* while stopping: seconds that those may stay which don't know */
+    void (*on_empty)(void *ctx); /* the last one has ended */
+    void *ctx;
+};
+
+/* census and worker are for the caller to set. */
+void clients_init(struct clients *clients, struct loop *loop, struct generation **current);
+/* All connections must have been closed. */
+void clients_fini(struct clients *clients);
+
+/* What a listener knows of a connection that it has accepted. */
+struct client_origin {
+    struct addr remote, local;
+    struct str listener; /* what req.listener says; lives as long as the worker */
+    bool control;        /* its requests are commands of operators */
+    bool proxy_protocol; /* it begins with a header that says whose it is */
+};
+
+/* Takes the socket over; one connection too many is answered 503 and closed. */
+void client_new(struct clients *clients, int fd, const struct client_origin *origin);
+/* Closes idle connections now, or (patience > 0) when they have sent one more request or so many
+ * seconds have passed; the others after their response. */
+void clients_stop(struct clients *clients, double patience);
+/* Closes all, whatever is under way. */
+void clients_close(struct clients *clients);
+
+#endif

@@ -1,0 +1,239 @@
+/*
+ * client_reply - see client.h. This file: the response on its way out, front_ops.
+ *
+ * The head waits for the first bytes of the body, so that both leave in one call, and so that an
+ * answer of which nothing has left can be taken back.
+ */
+#include "front/client_inner.h"
+
+#include "base/log.h"
+
+#include <unistd.h>
+
+#define SMALL_FILE   32768 /* read and sent with the head in one call */
+#define SMALL_PIECES 20    /* of it: all of them are gathered */
+
+static void send_gathered(struct client *c, enum sender_when when);
+
+/* --- writing --- */
+
+/* The spool is of no use for this reply: what that means is said once for it. */
+static void report_spool(struct client *c)
+{
+    const struct request *req = c->req;
+    char name[REQUEST_NAME_SIZE];
+    log_warn("spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+             "client; %.*s %.*s, %s",
+             proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
+             STR_FMT(req->uri.origin), request_name(req, name));
+    c->spool_reported = true;
+}
+
+/* What every write is followed by: the count, the clock, and the end of a client that has gone,
+ * which waits until nothing of it is on the stack. The clock runs from the last byte that was
+ * taken, however much is added to what waits. */
+void client_note_sent(struct client *c, size_t n)
+{
+    if (c->req != NULL)
+        c->req->bytes_out += n;
+    if (c->sender.no_spool != NULL && !c->spool_reported)
+        report_spool(c);
+    bool waits = sender_waits(&c->sender);
+    if (c->sender.broken != NULL)
+        client_kick(c);
+    else if (waits && (n > 0 || !c->sending))
+        deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
+    c->sending = waits;
+}
+
+/* --- the response: front_ops --- */
+
+static void want_body(void *front, bool want)
+{
+    struct client *c = front;
+    c->want_body = want;
+    if (!want)
+        return;
+    if (c->req->expect_continue && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
+        static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
+        c->req->expect_continue = false;
+        client_note_sent(c, sender_send(&c->sender, &go_on, SENDER_NOW));
+    }
+    deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
+    if (!c->processing) /* some of it may be here already */
+        client_kick(c);
+}
+
+static void respond(void *front)
+{
+    struct client *c = front;
+    c->head_waits = true;
+    c->spool_reported = false;
+    sender_begin(&c->sender, proxy_limits(c->proxy), c->req->response.unbuffered);
+}
+
+static void body(void *front, struct str bytes)
+{
+    struct client *c = front;
+    if (sender_gather(&c->sender, bytes))
+        return;
+    send_gathered(c, SENDER_NOW);
+    sender_gather(&c->sender, bytes);
+}
+
+/* How the client will know where the body ends. */
+static struct str make_head(struct client *c)
+{
+    struct request *req = c->req;
+    int64_t length = req->response.content_length;
+    enum h1_framing framing;
+    bool bodiless = req->response.status == 204 || req->response.status == 304;
+    if (bodiless)
+        framing = H1_NO_BODY;
+    else if (length >= 0)
+        framing = H1_LENGTH;
+    else if (req->method_id == METHOD_HEAD)
+        framing = H1_NO_BODY;
+    else if (c->ended) { /* all of it is here: its length is known after all */
+        framing = H1_LENGTH;
+        length = (int64_t)(sender_gathered(&c->sender));
+    } else if (req->minor > 0)
+        framing = H1_CHUNKED;
+    else
+        framing = H1_UNTIL_EOF;
+    c->chunked = framing == H1_CHUNKED;
+    c->until_eof = framing == H1_UNTIL_EOF;
+    bool unread = !c->body_done && (req->expect_continue || h1_left(c->h1) > CLIENT_SKIP_BYTES);
+    if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
+        c->requests >= proxy_limits(c->proxy)->keepalive_requests ||
+        proxy_limits(c->proxy)->keepalive_timeout <= 0 || c->clients->stopping ||
+        (c->eof && buf_len(&c->in) == 0))
+        c->close = true;
+    c->head_waits = false;
+    return h1_head(req, framing, (uint64_t)length, !c->close, loop_date(c->clients->loop));
+}
+
+static size_t chunk_line(size_t n, char *out)
+{
+    char digits[16];
+    size_t count = 0, used = 0;
+    do
+        digits[count++] = "0123456789abcdef"[n & 15];
+    while ((n >>= 4) > 0);
+    while (count > 0)
+        out[used++] = digits[--count];
+    out[used++] = '\r';
+    out[used++] = '\n';
+    return used;
+}
+
+/* Sends the head if it waits, what was gathered, and the last chunk once the response is whole. */
+static void send_gathered(struct client *c, enum sender_when when)
+{
+    static const char ends[] = "\r\n0\r\n\r\n"; /* of a chunk, and of the last one */
+    struct sender_frame frame = {.head = STR_NONE};
+    char line[24];
+    bool bytes = sender_gathered(&c->sender) > 0;
+    if (c->head_waits)
+        frame.head = make_head(c);
+    if (c->chunked && bytes)
+        frame.line = (struct str){line, chunk_line(sender_gathered(&c->sender), line)};
+    if (c->chunked && bytes)
+        frame.tail = (struct str){ends, c->ended ? 7 : 2};
+    else if (c->chunked && c->ended)
+        frame.tail = (struct str){ends + 2, 5};
+    client_note_sent(c, sender_send(&c->sender, &frame, when));
+    if (!c->processing)
+        client_rearm(c);
+}
+
+static void flush(void *front)
+{
+    struct client *c = front;
+    send_gathered(c, SENDER_NOW);
+}
+
+/* Small ones are read here and leave with the head in one call. */
+static void small_file(struct client *c, int fd, const struct file_piece *pieces, unsigned count)
+{
+    char *at = c->clients->loop->scratch;
+    for (unsigned i = 0; i < count; i++) {
+        const struct file_piece *piece = &pieces[i];
+        if (pread(fd, at, (size_t)piece->size, (off_t)piece->at) != (ssize_t)piece->size) {
+            c->sender.broken = "the file has shrunk since its length was promised";
+            return;
+        }
+        if (piece->before.n > 0)
+            body(c, piece->before);
+        if (piece->size > 0)
+            body(c, (struct str){at, (size_t)piece->size});
+        c->req->body_out += piece->before.n + piece->size;
+        at += piece->size;
+    }
+}
+
+static void file(void *front, int fd, const struct file_piece *pieces, unsigned count)
+{
+    struct client *c = front;
+    uint64_t size = 0;
+    for (unsigned i = 0; i < count; i++)
+        size += pieces[i].size;
+    if (size > SMALL_FILE || count > SMALL_PIECES) {
+        sender_file(&c->sender, fd, pieces, count);
+        return;
+    }
+    small_file(c, fd, pieces, count);
+    close(fd);
+}
+
+static size_t room(void *front)
+{
+    const struct client *c = front;
+    return sender_room(&c->sender);
+}
+
+static void end(void *front)
+{
+    struct client *c = front;
+    c->ended = true;
+    bool file = c->sender.piece_count > 0;
+    send_gathered(c, file ? SENDER_MORE : SENDER_TURN);
+    if (file && backlog_is_empty(&c->sender.out))
+        client_note_sent(c, sender_write(&c->sender));
+    client_mark_ended(c);
+}
+
+static bool retract(void *front)
+{
+    struct client *c = front;
+    if (!c->head_waits)
+        return false;
+    c->head_waits = false;
+    sender_forget(&c->sender);
+    return true;
+}
+
+/* Without the last chunk, or short of its Content-Length, and with the connection's end. */
+static void cut(void *front)
+{
+    struct client *c = front;
+    if (!c->head_waits)
+        send_gathered(c, SENDER_NOW);
+    c->head_waits = false;
+    c->ended = true;
+    c->close = true;
+    c->cut = true;
+    client_mark_ended(c);
+}
+
+const struct front_ops client_front_ops = {
+    .want_body = want_body,
+    .respond = respond,
+    .body = body,
+    .file = file,
+    .flush = flush,
+    .end = end,
+    .retract = retract,
+    .cut = cut,
+    .room = room,
+};

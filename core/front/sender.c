@@ -1,0 +1,346 @@
+/* sender - see sender.h. */
+#include "front/sender.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OUT_MAX       (1ul << 30)  /* of replies that a script made; others are held back sooner */
+#define OUT_PIECE     (256 * 1024) /* of the backlog at once: others want the worker, too */
+#define GATHER_SLICES 48
+#define TURN_SIZE     (128 * 1024)
+#define TURN_RESPONSE 4096      /* what is small: a copy costs less than waking somebody up */
+#define FILE_PIECE    (1 << 20) /* of a file at once */
+
+const char *const SENDER_GONE = "the client closed the connection";
+
+/* Slices until they are sent. They live for one event, so only one sender gathers at a time. */
+static struct {
+    struct sender *owner;
+    struct iovec slices[GATHER_SLICES];
+    int count;
+    size_t bytes;
+} gathered;
+
+void sender_turn_init(struct sender_turn *turn, struct loop *loop)
+{
+    *turn = (struct sender_turn){.loop = loop, .bytes = malloc(TURN_SIZE)};
+    if (turn->bytes == NULL)
+        abort();
+}
+
+void sender_turn_fini(struct sender_turn *turn)
+{
+    free(turn->bytes);
+    turn->bytes = NULL;
+}
+
+static void flush_cb(struct deferred *d)
+{
+    struct sender *s = (struct sender *)((char *)d - offsetof(struct sender, flush));
+    s->on_turn(s);
+}
+
+void sender_init(struct sender *s, int fd, struct sender_turn *shared,
+                 void (*on_turn)(struct sender *s))
+{
+    *s = (struct sender){.fd = fd, .shared = shared, .on_turn = on_turn, .file = -1};
+    s->flush.run = flush_cb;
+    backlog_init(&s->out, OUT_MAX);
+}
+
+/* The part of the turn's buffer is not needed any more; the last one to leave empties it. */
+static void leave_turn(struct sender *s)
+{
+    if (s->turn.n == 0)
+        return;
+    loop_undefer(s->shared->loop, &s->flush);
+    s->turn = STR_NONE;
+    if (--s->shared->count == 0)
+        s->shared->used = 0;
+}
+
+static void close_file(struct sender *s)
+{
+    if (s->file >= 0)
+        close(s->file);
+    s->file = -1;
+    s->piece_count = 0;
+}
+
+void sender_fini(struct sender *s)
+{
+    sender_forget(s);
+    leave_turn(s);
+    close_file(s);
+    backlog_fini(&s->out);
+}
+
+static void break_off(struct sender *s, const char *why)
+{
+    s->broken = why;
+    leave_turn(s);
+    close_file(s);
+    backlog_fini(&s->out);
+}
+
+/* --- what waits --- */
+
+void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered)
+{
+    s->limits = limits;
+    s->unbuffered = unbuffered;
+    s->no_spool = NULL;
+}
+
+void sender_rest(struct sender *s)
+{
+    backlog_fini(&s->out);
+    s->limits = NULL;
+    s->file_sent = 0;
+}
+
+static struct backlog_limits out_limits(const struct sender *s)
+{
+    if (s->limits == NULL) /* an interim response */
+        return (struct backlog_limits){.memory = OUT_MAX};
+    return (struct backlog_limits){
+        .memory = s->limits->response_memory,
+        .file = s->unbuffered || s->no_spool != NULL ? 0 : s->limits->spool,
+        .dir = s->limits->spool_dir,
+    };
+}
+
+size_t sender_room(const struct sender *s)
+{
+    struct backlog_limits limits = out_limits(s);
+    uint64_t room = backlog_room(&s->out, &limits), bytes = sender_gathered(s);
+    room = bytes < room ? room - bytes : 0;
+    return room < SIZE_MAX ? (size_t)room : SIZE_MAX;
+}
+
+/* --- gathering --- */
+
+bool sender_gather(struct sender *s, struct str bytes)
+{
+    if (gathered.owner != s) {
+        if (gathered.owner != NULL && gathered.bytes > 0) /* a hole must not look like a whole */
+            break_off(gathered.owner, "another reply took the place of what was gathered of it");
+        gathered.owner = s;
+        gathered.count = 0;
+        gathered.bytes = 0;
+    }
+    if (gathered.count == GATHER_SLICES)
+        return false;
+    gathered.slices[gathered.count++] = (struct iovec){(char *)bytes.p, bytes.n};
+    gathered.bytes += bytes.n;
+    return true;
+}
+
+size_t sender_gathered(const struct sender *s)
+{
+    return gathered.owner == s ? gathered.bytes : 0;
+}
+
+void sender_forget(struct sender *s)
+{
+    if (gathered.owner == s)
+        gathered.owner = NULL;
+}
+
+/* --- sending --- */
+
+static bool is_retry(int err)
+{
+    return err == EAGAIN || err == EINTR;
+}
+
+/* One call for all slices. Returns the bytes taken; breaks off where the client has gone. */
+static size_t put(struct sender *s, struct iovec *v, int count, bool more)
+{
+    struct msghdr msg = {.msg_iov = v, .msg_iovlen = (size_t)count};
+    ssize_t n = count == 1 && !more ? write(s->fd, v->iov_base, v->iov_len)
+                                    : sendmsg(s->fd, &msg, more ? MSG_MORE : 0);
+    if (n >= 0)
+        return (size_t)n;
+    if (!is_retry(errno))
+        break_off(s, SENDER_GONE);
+    return 0;
+}
+
+/* Keeps what is behind the first `done` bytes of the slices. */
+static void keep(struct sender *s, const struct iovec *v, int count, size_t done)
+{
+    struct backlog_limits limits = out_limits(s);
+    for (int i = 0; i < count; i++) {
+        if (done >= v[i].iov_len) {
+            done -= v[i].iov_len;
+            continue;
+        }
+        struct str rest = {(char *)v[i].iov_base + done, v[i].iov_len - done};
+        const char *err = backlog_append(&s->out, &limits, rest);
+        if (err != NULL) {
+            s->no_spool = err;
+            limits.file = 0;
+        }
+        done = 0;
+    }
+    if (backlog_overflows(&s->out)) /* a response with a hole must not go on */
+        break_off(s, "more than a gigabyte of it waited for the client");
+}
+
+static bool wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)
+{
+    struct sender_turn *shared = s->shared;
+    if (size > TURN_RESPONSE || size > TURN_SIZE - shared->used || !backlog_is_empty(&s->out))
+        return false;
+    char *at = shared->bytes + shared->used;
+    s->turn = (struct str){at, size};
+    for (int i = 0; i < count; i++) {
+        memcpy(at, v[i].iov_base, v[i].iov_len);
+        at += v[i].iov_len;
+    }
+    shared->used += size;
+    shared->count++;
+    loop_defer(shared->loop, &s->flush);
+    return true;
+}
+
+static void add(struct iovec *v, int *count, struct str s)
+{
+    if (s.n > 0)
+        v[(*count)++] = (struct iovec){(char *)s.p, s.n};
+}
+
+size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when)
+{
+    struct iovec v[GATHER_SLICES + 3];
+    size_t bytes = sender_gathered(s), size = bytes + frame->head.n + frame->line.n + frame->tail.n;
+    int count = 0;
+    add(v, &count, frame->head);
+    add(v, &count, frame->line);
+    if (bytes > 0) {
+        memcpy(v + count, gathered.slices, (size_t)gathered.count * sizeof *v);
+        count += gathered.count;
+    }
+    add(v, &count, frame->tail);
+    sender_forget(s);
+    if (s->broken != NULL || size == 0)
+        return 0;
+    if (when == SENDER_TURN && wait_for_turn(s, v, count, size))
+        return 0;
+    size_t done = backlog_is_empty(&s->out) ? put(s, v, count, when == SENDER_MORE) : 0;
+    if (s->broken == NULL && done < size)
+        keep(s, v, count, done);
+    return done;
+}
+
+void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count)
+{
+    s->file = fd;
+    s->pieces = pieces;
+    s->piece_count = count;
+    s->piece_at = 0;
+}
+
+static size_t write_turn(struct sender *s)
+{
+    struct iovec v = {(char *)s->turn.p, s->turn.n};
+    size_t size = s->turn.n, done = put(s, &v, 1, false);
+    if (s->broken == NULL && done < size)
+        keep(s, &v, 1, done);
+    leave_turn(s);
+    return done;
+}
+
+static size_t write_out(struct sender *s)
+{
+    size_t total = 0;
+    struct str waiting;
+    struct iovec v;
+    do {
+        waiting = backlog_peek(&s->out, s->shared->loop->scratch, LOOP_SCRATCH_SIZE);
+        if (waiting.p == NULL) {
+            break_off(s, "what was kept in spool_dir could not be read");
+            return total;
+        }
+        v = (struct iovec){(char *)waiting.p, waiting.n};
+        size_t done = put(s, &v, 1, false);
+        total += done;
+        if (s->broken != NULL)
+            return total;
+        backlog_consume(&s->out, done);
+        if (done < waiting.n)
+            return total;
+    } while (total < OUT_PIECE && !backlog_is_empty(&s->out));
+    return total;
+}
+
+/* Of the first piece's text, or 0. */
+static size_t write_before(struct sender *s)
+{
+    const struct file_piece *piece = s->pieces;
+    if (s->piece_at >= piece->before.n)
+        return 0;
+    struct str text = str_skip(piece->before, (size_t)s->piece_at);
+    struct iovec v = {(char *)text.p, text.n};
+    return put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
+}
+
+/* Of the first piece's stretch of the file, or 0. */
+static size_t write_stretch(struct sender *s, size_t most)
+{
+    const struct file_piece *piece = s->pieces;
+    uint64_t done = s->piece_at - piece->before.n, left = piece->size - done;
+    off_t at = (off_t)(piece->at + done);
+    if (left == 0)
+        return 0;
+    ssize_t n = sendfile(s->fd, s->file, &at, left < most ? (size_t)left : most);
+    if (n < 0 && is_retry(errno))
+        return 0;
+    if (n > 0)
+        return (size_t)n;
+    break_off(s, n == 0         ? "the file has shrunk since its length was promised"
+                 : errno == EIO ? "the file could not be read"
+                                : SENDER_GONE);
+    return 0;
+}
+
+static size_t write_pieces(struct sender *s)
+{
+    size_t total = 0;
+    while (total < FILE_PIECE) {
+        const struct file_piece *piece = s->pieces;
+        bool text = s->piece_at < piece->before.n;
+        size_t done = text ? write_before(s) : write_stretch(s, FILE_PIECE - total);
+        if (s->broken != NULL)
+            return total;
+        total += done;
+        s->piece_at += done;
+        s->file_sent += done;
+        if (s->piece_at == piece->before.n + piece->size) {
+            s->pieces++;
+            s->piece_at = 0;
+            if (--s->piece_count == 0) {
+                close_file(s);
+                return total;
+            }
+        } else if (done == 0 || s->piece_at != piece->before.n) {
+            return total; /* the socket is full */
+        }
+    }
+    return total;
+}
+
+size_t sender_write(struct sender *s)
+{
+    if (s->broken != NULL)
+        return 0;
+    if (s->turn.n > 0)
+        return write_turn(s);
+    if (!backlog_is_empty(&s->out))
+        return write_out(s);
+    return s->piece_count > 0 ? write_pieces(s) : 0;
+}

@@ -1,0 +1,113 @@
+/*
+ * sender - bytes on their way to one client: slices of the response that were gathered, a whole
+ * small response that waits for the end of the loop's turn, what the socket did not take, a file.
+ *
+ *     sender_gather ... sender_send -> socket
+ *                           |  \--> turn  (small and whole: written when the turn ends)
+ *                           \-----> out   (not taken: written when the socket has room) -> pieces
+ *
+ * `out` is a backlog: memory, then an unlinked file. Embedded in a client, which watches the
+ * socket, asks sender_waits and calls sender_write. Nothing here calls back but on_turn. What fails
+ * sets `broken`; the client looks after that.
+ */
+#ifndef MG_FRONT_SENDER_H
+#define MG_FRONT_SENDER_H
+
+#include "base/backlog.h"
+#include "base/loop.h"
+#include "http/request.h"
+
+#include <sys/uio.h>
+
+/* What the senders of one worker share: the small responses of the turn. */
+struct sender_turn {
+    struct loop *loop;
+    char *bytes;
+    size_t used;
+    unsigned count; /* of senders that have a part of it */
+};
+
+void sender_turn_init(struct sender_turn *turn, struct loop *loop);
+void sender_turn_fini(struct sender_turn *turn);
+
+struct sender {
+    int fd; /* the client's */
+    struct sender_turn *shared;
+    void (*on_turn)(struct sender *s); /* the response that waited has been written */
+    struct deferred flush;
+    struct str turn; /* this one's part of the turn; n = 0: none */
+    struct backlog out;
+    const struct limits *limits; /* of the response under way; NULL: there is none */
+    int file;                    /* its pieces are sent behind `out`; -1: none */
+    unsigned piece_count;        /* those that are not sent whole */
+    const struct file_piece *pieces;
+    uint64_t piece_at;  /* bytes of the first one that have left */
+    uint64_t file_sent; /* of all pieces */
+    const char
+        *broken; /* why nothing can be written any more; all that waited is gone. NULL: it can */
+    const char *no_spool; /* why the spool could not be used for this response; NULL: it could */
+    bool unbuffered;
+};
+
+/* What `broken` says when it was the client that left. */
+extern const char *const SENDER_GONE;
+
+void sender_init(struct sender *s, int fd, struct sender_turn *shared,
+                 void (*on_turn)(struct sender *s));
+/* Drops what waits. The descriptor stays open. */
+void sender_fini(struct sender *s);
+
+/* A response begins: what waits of it is kept within these limits, unbuffered only in memory. They
+ * stay the caller's until sender_rest. */
+void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered);
+/* It has left: nothing is kept open for it any more. */
+void sender_rest(struct sender *s);
+/* The bytes that can still be kept. 0: make no more until some have left. */
+size_t sender_room(const struct sender *s);
+
+/* Adds a slice, valid until it is sent. False when the list is full: send first. */
+bool sender_gather(struct sender *s, struct str bytes);
+/* Bytes gathered and not yet sent. */
+size_t sender_gathered(const struct sender *s);
+/* Forgets what was gathered. */
+void sender_forget(struct sender *s);
+
+/* What stands around the gathered slices; n = 0 for what is absent. */
+struct sender_frame {
+    struct str head;
+    struct str line; /* of a chunk */
+    struct str tail;
+};
+
+enum sender_when {
+    SENDER_NOW,
+    SENDER_MORE, /* now, and a file follows at once */
+    SENDER_TURN, /* the response is whole: if it is small it may wait for the turn's end */
+};
+
+/* Sends frame and slices in one call as far as the socket takes them, keeps a copy of the rest.
+ * Returns the bytes that have left. */
+size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when);
+
+/* The response's body are these pieces of fd, which is the sender's from now on. The list stays the
+ * caller's until all has left. */
+void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count);
+
+/* Writes what waits, the turn's part or some of out or of the pieces. Returns the bytes that have
+ * left. */
+size_t sender_write(struct sender *s);
+
+/* True while something waits for room in the socket. */
+static inline bool sender_waits(const struct sender *s)
+{
+    return s->broken == NULL && (!backlog_is_empty(&s->out) || s->piece_count > 0);
+}
+
+/* True when everything has left, or never will. */
+static inline bool sender_is_done(const struct sender *s)
+{
+    return s->broken != NULL ||
+           (backlog_is_empty(&s->out) && s->piece_count == 0 && s->turn.n == 0);
+}
+
+#endif

@@ -1,0 +1,232 @@
+/* access - see access.h. */
+#include "http/access.h"
+
+#include "base/date.h"
+
+#include <stdio.h>
+#include <time.h>
+
+/* Of one field: a line is never lost because somebody sends bytes that need escapes. */
+#define FIELD_MAX    7000
+#define USER_MAX     256 /* bytes of a user's name */
+#define ATTEMPTS_MAX 16  /* that are told one by one */
+
+/* Where the line grows; `full` once something did not fit. */
+struct line {
+    char *out;
+    size_t size, used;
+    bool full;
+};
+
+static void put(struct line *l, struct str s)
+{
+    if (s.n == 0)
+        return;
+    if (s.n > l->size - l->used) {
+        l->full = true;
+        return;
+    }
+    memcpy(l->out + l->used, s.p, s.n);
+    l->used += s.n;
+}
+
+static void put_number(struct line *l, uint64_t value)
+{
+    char digits[STR_U64_SIZE];
+    put(l, (struct str){digits, str_from_u64(value, digits)});
+}
+
+static void put_peer(struct line *l, const struct peer *peer)
+{
+    char text[PEER_TEXT_SIZE];
+    size_t n = peer_text(peer, text);
+    put(l, (struct str){text, n});
+}
+
+/* Quotes, backslashes, control bytes and bytes above 0x7e by their number: bytes, not characters,
+ * since nobody has checked that what is not ASCII is UTF-8. */
+static void put_escaped(struct line *l, struct str s, const char *format)
+{
+    size_t start = 0, end = l->used + FIELD_MAX;
+    if (s.n > FIELD_MAX)
+        s.n = FIELD_MAX;
+    if (s.n == 0)
+        return;
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        char escape[8];
+        if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
+            continue;
+        put(l, (struct str){s.p + start, i - start});
+        put(l, (struct str){escape, (size_t)snprintf(escape, sizeof escape, format, c)});
+        start = i + 1;
+        if (l->used >= end)
+            return;
+    }
+    put(l, (struct str){s.p + start, s.n - start});
+}
+
+/* As nginx writes it. */
+static void put_text(struct line *l, struct str s)
+{
+    put_escaped(l, s, "\\x%02X");
+}
+
+static void put_header(struct line *l, const struct request *req, enum header_id id)
+{
+    struct str value = headers_value(&req->headers, id);
+    if (value.n > 0)
+        put_text(l, value);
+    else
+        put(l, STR("-"));
+}
+
+/* The one field without quotes: a blank in it would begin the next one. */
+static void put_user(struct line *l, struct str user)
+{
+    struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
+    if (rest.n == 0) {
+        put(l, STR("-"));
+        return;
+    }
+    while (rest.p != NULL) {
+        put_text(l, str_cut(&rest, ' '));
+        if (rest.p != NULL)
+            put(l, STR("\\x20"));
+    }
+}
+
+/* 10/Oct/2000:13:55:36 -0700, made once a second. */
+static struct str local_time(double at)
+{
+    static char text[40];
+    static time_t made = -1;
+    static size_t size;
+    time_t seconds = (time_t)at;
+    if (seconds != made) {
+        struct tm tm;
+        localtime_r(&seconds, &tm);
+        char rest[24]; /* the month by name is not the locale's, which a script may change */
+        strftime(rest, sizeof rest, "/%Y:%H:%M:%S %z", &tm);
+        size = (size_t)snprintf(text, sizeof text, "%02d/%s%s", tm.tm_mday, date_month(tm.tm_mon),
+                                rest);
+        made = seconds;
+    }
+    return (struct str){text, size};
+}
+
+size_t access_combined(const struct request *req, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    put_peer(&l, &req->client);
+    put(&l, STR(" - "));
+    put_user(&l, req->user);
+    put(&l, STR(" ["));
+    put(&l, local_time(req->ended_at));
+    put(&l, STR("] \""));
+    if (req->target.n > 0) {
+        put_text(&l, req->method);
+        put(&l, STR(" "));
+        put_text(&l, req->target);
+        put(&l, req->minor > 0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+    }
+    put(&l, STR("\" "));
+    put_number(&l, (uint64_t)req->response.status);
+    put(&l, STR(" "));
+    put_number(&l, req->body_out);
+    put(&l, STR(" \""));
+    put_header(&l, req, HEADER_REFERER);
+    put(&l, STR("\" \""));
+    put_header(&l, req, HEADER_USER_AGENT);
+    put(&l, STR("\"\n"));
+    return l.full ? 0 : l.used;
+}
+
+static void put_key(struct line *l, const char *key)
+{
+    put(l, l->used > 0 ? STR(",\"") : STR("{\""));
+    put(l, str_of(key));
+    put(l, STR("\":"));
+}
+
+static void put_json(struct line *l, const char *key, struct str value)
+{
+    put_key(l, key);
+    put(l, STR("\""));
+    put_escaped(l, value, "\\u%04x");
+    put(l, STR("\""));
+}
+
+static void put_json_number(struct line *l, const char *key, double value)
+{
+    char text[40];
+    int n = snprintf(text, sizeof text, "%.6f", value);
+    while (n > 0 && text[n - 1] == '0')
+        n--;
+    if (n > 0 && text[n - 1] == '.')
+        n--;
+    put_key(l, key);
+    put(l, (struct str){text, (size_t)n});
+}
+
+/* One object for each try: how long it took to get where (contract section 12). */
+static void put_attempts(struct line *l, const struct request *req)
+{
+    if (req->attempt_list == NULL)
+        return;
+    put_key(l, "attempts");
+    unsigned count = 0;
+    for (const struct attempt *a = req->attempt_list; a != NULL && count < ATTEMPTS_MAX;
+         a = a->next, count++) {
+        struct str error = a->error != NULL ? str_of(a->error) : STR("");
+        struct line one = {.used = 0};
+        put(l, a == req->attempt_list ? STR("[") : STR(","));
+        one.out = l->out + l->used;
+        one.size = l->size - l->used;
+        put_json(&one, "server", a->server);
+        put_json_number(&one, "queue", a->queue);
+        put_json_number(&one, "connect", a->connect);
+        put_json_number(&one, "first_byte", a->first_byte);
+        put_json_number(&one, "total", a->total);
+        if (a->error != NULL)
+            put_json(&one, "error", (struct str){error.p, error.n < 300 ? error.n : 300});
+        put(&one, STR("}"));
+        l->used += one.used;
+        l->full |= one.full;
+    }
+    put(l, STR("]"));
+}
+
+size_t access_json(const struct request *req, unsigned generation, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    char id[17], ip[PEER_TEXT_SIZE];
+    request_id_text(req->id, id);
+    put_json_number(&l, "time", req->started);
+    put_json(&l, "id", (struct str){id, 16});
+    put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
+    if (req->user.n > 0)
+        put_json(&l, "user",
+                 (struct str){req->user.p, req->user.n < USER_MAX ? req->user.n : USER_MAX});
+    put_json(&l, "host", req->host);
+    put_json(&l, "method", req->method);
+    put_json(&l, "uri", req->uri.origin);
+    put_json_number(&l, "status", req->response.status);
+    put_json_number(&l, "bytes_in", (double)req->bytes_in);
+    put_json_number(&l, "bytes_out", (double)req->bytes_out);
+    put_json_number(&l, "duration", req->ended_at - req->started);
+    if (req->backend.n > 0)
+        put_json(&l, "backend", req->backend);
+    if (req->server.n > 0)
+        put_json(&l, "server", req->server);
+    if (req->decision.tenant.n > 0)
+        put_json(&l, "tenant", req->decision.tenant);
+    put_json_number(&l, "generation", generation);
+    if (req->ended && req->backend.n > 0)
+        put_json_number(&l, "app_status", req->app_status);
+    put_attempts(&l, req);
+    if (req->error != NULL)
+        put_json(&l, "error", str_of(req->error));
+    put(&l, STR("}\n"));
+    return l.full ? 0 : l.used;
+}

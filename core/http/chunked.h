@@ -1,0 +1,39 @@
+/*
+ * chunked - the body framing of RFC 9112 §7.1, read strictly: nothing but CRLF ends a line, sizes
+ * are hex digits and nothing else, extensions are skipped and bounded, trailers checked, bounded
+ * and dropped. No I/O, no memory. Whoever is lenient here lets requests be smuggled.
+ */
+#ifndef MG_HTTP_CHUNKED_H
+#define MG_HTTP_CHUNKED_H
+
+#include "base/str.h"
+
+struct chunked {
+    uint64_t left; /* of the chunk at hand */
+    size_t extra;  /* bytes of extensions and trailers so far */
+    size_t extra_max;
+    unsigned trailers;
+    unsigned trailers_max;
+    uint8_t state;
+    uint8_t digits;
+};
+
+void chunked_init(struct chunked *c, size_t extra_max, unsigned trailers_max);
+
+enum chunked_result {
+    CHUNKED_MORE,  /* all bytes are used */
+    CHUNKED_SIZE,  /* a chunk of `left` bytes begins; feed on */
+    CHUNKED_DATA,  /* *data is a slice of the body; feed on behind it */
+    CHUNKED_END,   /* the message is complete; what follows is another's */
+    CHUNKED_ERROR, /* *err says why */
+};
+
+/* The errors that are a matter of limits, not of form. */
+extern const char *const CHUNKED_TRAILERS;
+extern const char *const CHUNKED_EXTRA;
+
+/* Takes bytes off the front of *in until there is something to tell. */
+enum chunked_result chunked_feed(struct chunked *c, struct str *in, struct str *data,
+                                 const char **err);
+
+#endif

@@ -1,0 +1,777 @@
+/* file - see file.h. */
+#include "http/file.h"
+
+#include "base/date.h"
+#include "http/range.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Made by the Makefile from the system's mime.types: sorted by extension, lower case. */
+struct mime {
+    const char *extension;
+    const char *type;
+};
+extern const struct mime mime_types[];
+extern const size_t mime_count;
+
+/* --- what may be served --- */
+
+static bool has_extension(struct str name, struct str extension)
+{
+    return name.n > extension.n && str_ieq(str_skip(name, name.n - extension.n), extension);
+}
+
+static bool has_one_of(struct str name, const struct str *extensions, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (has_extension(name, extensions[i]))
+            return true;
+    return false;
+}
+
+enum name_class {
+    NAME_PLAIN,
+    NAME_SOURCE, /* of a script that some server runs */
+    NAME_PHP,    /* likewise, and folders of that name are refused, too */
+    NAME_BACKUP,
+};
+
+/* Sorted. What begins with "php" or "pht" is PHP without standing here. */
+static const struct {
+    char extension[8]; /* padded with zeros */
+    uint8_t name_class;
+} classes[] = {
+    {"asa", NAME_SOURCE},  {"ascx", NAME_SOURCE}, {"ashx", NAME_SOURCE}, {"asmx", NAME_SOURCE},
+    {"asp", NAME_SOURCE},  {"aspx", NAME_SOURCE}, {"bak", NAME_BACKUP},  {"bash", NAME_SOURCE},
+    {"cfc", NAME_SOURCE},  {"cfm", NAME_SOURCE},  {"cgi", NAME_SOURCE},  {"csh", NAME_SOURCE},
+    {"dist", NAME_BACKUP}, {"erb", NAME_SOURCE},  {"fcgi", NAME_SOURCE}, {"inc", NAME_PHP},
+    {"jsp", NAME_SOURCE},  {"jspx", NAME_SOURCE}, {"ksh", NAME_SOURCE},  {"lua", NAME_SOURCE},
+    {"luac", NAME_SOURCE}, {"old", NAME_BACKUP},  {"orig", NAME_BACKUP}, {"phar", NAME_PHP},
+    {"pl", NAME_SOURCE},   {"pm", NAME_SOURCE},   {"psgi", NAME_SOURCE}, {"py", NAME_SOURCE},
+    {"pyc", NAME_SOURCE},  {"pyo", NAME_SOURCE},  {"pyw", NAME_SOURCE},  {"rb", NAME_SOURCE},
+    {"rej", NAME_BACKUP},  {"save", NAME_BACKUP}, {"sh", NAME_SOURCE},   {"swo", NAME_BACKUP},
+    {"swp", NAME_BACKUP},  {"tcl", NAME_SOURCE},  {"tmp", NAME_BACKUP},  {"wsgi", NAME_SOURCE},
+    {"zsh", NAME_SOURCE},
+};
+
+static int compare_class(const void *extension, const void *entry)
+{
+    return memcmp(extension, entry, sizeof classes->extension);
+}
+
+/* extension stands behind the dot. */
+static enum name_class classify_extension(struct str extension)
+{
+    char key[sizeof classes->extension] = {0};
+    for (size_t i = 0; i < extension.n && i < sizeof key; i++)
+        key[i] = char_lower(extension.p[i]);
+    if (memcmp(key, "php", 3) == 0 || memcmp(key, "pht", 3) == 0)
+        return NAME_PHP;
+    if (extension.n > sizeof key)
+        return NAME_PLAIN;
+    const void *found =
+        bsearch(key, classes, sizeof classes / sizeof *classes, sizeof *classes, compare_class);
+    return found == NULL ? NAME_PLAIN
+                         : classes[((const char *)found - (const char *)classes) / sizeof *classes]
+                               .name_class;
+}
+
+/* The name as a careless file system or PHP would read it: without dots and spaces at its end. */
+static struct str without_tail(struct str name)
+{
+    while (name.n > 0 && (name.p[name.n - 1] == '.' || name.p[name.n - 1] == ' '))
+        name.n--;
+    return name;
+}
+
+/* The extension behind the last dot; empty without one. */
+static struct str extension_of(struct str name)
+{
+    const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
+    return dot != NULL ? str_skip(name, (size_t)(dot - name.p) + 1) : STR("");
+}
+
+/* The name without the numbers that a rotation has put behind it ("x.php.1"), nor dots and spaces.
+ */
+static struct str without_numbers(struct str name)
+{
+    for (;;) {
+        name = without_tail(name);
+        struct str extension = extension_of(name);
+        size_t digits = 0;
+        while (digits < extension.n && extension.p[digits] >= '0' && extension.p[digits] <= '9')
+            digits++;
+        if (digits == 0 || digits < extension.n)
+            return name;
+        name.n -= digits + 1;
+    }
+}
+
+/* A file that is a page or a picture by its last extension, whatever stands before that: a mirror
+ * has "index.php.html". */
+static bool is_page(struct str name)
+{
+    static const char *const types[] = {
+        "text/html", "text/css", "text/javascript", "application/javascript", "image/",
+        "font/",     "audio/",   "video/",          "application/pdf",        "application/json"};
+    struct str type = file_type(name);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_starts(type, str_of(types[i])))
+            return true;
+    return false;
+}
+
+/* php, php7, phtml: the extension itself, nothing that only begins so. */
+static bool is_php(struct str extension)
+{
+    while (extension.n > 3 && extension.p[extension.n - 1] >= '0' &&
+           extension.p[extension.n - 1] <= '9')
+        extension.n--;
+    static const char *const names[] = {"php", "phtml", "phps", "phpt", "pht", "phar"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(extension, str_of(names[i])))
+            return true;
+    return false;
+}
+
+/* "x.php.txt", "x.php.new": a script that somebody has put aside. */
+static bool is_php_aside(struct str name)
+{
+    const char *dot = memchr(name.p, '.', name.n), *end = name.p + name.n;
+    for (; dot != NULL; dot = memchr(dot + 1, '.', (size_t)(end - dot) - 1)) {
+        struct str rest = {dot + 1, (size_t)(end - dot) - 1};
+        if (is_php(str_cut(&rest, '.')))
+            return !is_page(name);
+    }
+    return false;
+}
+
+static enum name_class classify(struct str name, const struct decision *d)
+{
+    struct str bare = without_numbers(name);
+    enum name_class found = classify_extension(extension_of(bare));
+    if (has_one_of(bare, d->scripts, d->script_count))
+        return found == NAME_PHP ? NAME_PHP : NAME_SOURCE;
+    if (has_one_of(bare, d->sources, d->source_count))
+        return NAME_PLAIN;
+    if (found == NAME_PLAIN && is_php_aside(bare))
+        return NAME_SOURCE;
+    bool backup = bare.n > 1 &&
+                  (bare.p[bare.n - 1] == '~' || (bare.p[0] == '#' && bare.p[bare.n - 1] == '#'));
+    return found == NAME_PLAIN && backup ? NAME_BACKUP : found;
+}
+
+const char *file_refused(struct str path, const struct decision *d)
+{
+    struct str rest = path;
+    while (rest.p != NULL) {
+        struct str segment = str_cut(&rest, '/');
+        if (segment.n == 0)
+            continue;
+        if (segment.p[0] == '.' && !str_eq(segment, STR(".well-known")))
+            return "dotfiles are not served";
+        enum name_class found = classify(segment, d);
+        if (found == NAME_PHP || (found == NAME_SOURCE && rest.p == NULL))
+            return "the source of a script is not served, unless 'sources' has its extension";
+        if (found == NAME_BACKUP && rest.p == NULL)
+            return "backups are not served";
+    }
+    return NULL;
+}
+
+static int compare_mime(const void *extension, const void *entry)
+{
+    return strcmp(extension, ((const struct mime *)entry)->extension);
+}
+
+struct str file_type(struct str name)
+{
+    char extension[16];
+    const char *dot = memrchr(name.p, '.', name.n);
+    size_t n = dot != NULL ? (size_t)(name.p + name.n - dot) - 1 : 0;
+    if (n > 0 && n < sizeof extension) {
+        for (size_t i = 0; i < n; i++)
+            extension[i] = char_lower(dot[1 + i]);
+        extension[n] = '\0';
+        const struct mime *found =
+            bsearch(extension, mime_types, mime_count, sizeof *mime_types, compare_mime);
+        if (found != NULL)
+            return str_of(found->type);
+    }
+    return STR("application/octet-stream");
+}
+
+/* --- finding it --- */
+
+static int status_of_errno(int err, const char **reason)
+{
+    switch (err) {
+    case ENOENT:
+    case ENOTDIR:
+    case ENAMETOOLONG:
+        *reason = "there is no such file";
+        return 404;
+    case EXDEV:
+    case ELOOP:
+        *reason = "a symlink leads out of the root";
+        return 403;
+    case ENXIO: /* a socket, or a device that nobody drives */
+    case ENODEV:
+        *reason = "not a regular file";
+        return 403;
+    case EACCES:
+        *reason = "the worker's user may not read it";
+        return 403;
+    default:
+        *reason = strerror(err);
+        return 500;
+    }
+}
+
+static int open_beneath(const char *root, const char *path, uint64_t flags, uint64_t resolve)
+{
+    int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0)
+        return -1;
+    while (*path == '/')
+        path++;
+    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
+    int fd, tries = 0;
+    do /* EAGAIN: something was renamed while a ".." of a symlink was followed (openat2(2)) */
+        fd = (int)syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
+    while (fd < 0 && (errno == EAGAIN || errno == EINTR) && ++tries < 10);
+    int saved = errno;
+    close(dir);
+    errno = saved;
+    return fd;
+}
+
+/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed
+ * when the real path lies in one of the folders. The second open follows no symlink at all, so
+ * nothing can change between the look and the open. */
+static int open_within(const char *whole, const struct str *within, unsigned count, uint64_t flags)
+{
+    char real[PATH_MAX], folder[PATH_MAX], real_folder[PATH_MAX];
+    if (realpath(whole, real) == NULL)
+        return -1;
+    for (unsigned i = 0; i < count; i++) {
+        if (within[i].n >= sizeof folder)
+            continue;
+        snprintf(folder, sizeof folder, "%.*s", STR_FMT(within[i]));
+        if (realpath(within[i].n > 0 ? folder : "/", real_folder) == NULL)
+            continue;
+        size_t n = strcmp(real_folder, "/") == 0 ? 0 : strlen(real_folder);
+        if (strncmp(real, real_folder, n) == 0 && (real[n] == '/' || real[n] == '\0'))
+            return open_beneath(real_folder, real + n, flags,
+                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    }
+    errno = EXDEV;
+    return -1;
+}
+
+/* Opens root + path. *followed: the file may have another name than path, by a symlink. */
+static int open_path(struct str root, struct str path, const struct str *within, unsigned count,
+                     uint64_t flags, bool *followed)
+{
+    char folder[PATH_MAX], whole[PATH_MAX];
+    *followed = false;
+    if (root.n + path.n + 2 > sizeof whole || memchr(path.p, '\0', path.n) != NULL) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
+    snprintf(whole, sizeof whole, "%.*s/%.*s", STR_FMT(root), STR_FMT(path));
+    const char *name = whole + root.n + 1;
+    if (count == 0 || (count == 1 && str_eq(within[0], root))) {
+        const char *top = root.n > 0 ? folder : "/";
+        int fd = open_beneath(top, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+        if (fd >= 0 || errno != ELOOP)
+            return fd;
+        *followed = true;
+        fd = open_beneath(top, name, flags, RESOLVE_BENEATH);
+        if (fd >= 0 || errno != EXDEV)
+            return fd;
+        return open_within(whole, &root, 1, flags);
+    }
+    *followed = true;
+    return open_within(whole, within, count, flags);
+}
+
+enum file_kind file_probe(struct str root, struct str path, const struct str *within,
+                          unsigned count)
+{
+    struct stat st;
+    bool followed;
+    int fd = open_path(root, path, within, count, O_PATH, &followed);
+    if (fd < 0) {
+        const char *reason;
+        if (errno == EXDEV)
+            return FILE_OUTSIDE;
+        return status_of_errno(errno, &reason) == 500 ? FILE_ERROR : FILE_NONE;
+    }
+    int err = fstat(fd, &st);
+    close(fd);
+    if (err != 0)
+        return FILE_ERROR;
+    return S_ISREG(st.st_mode) ? FILE_REGULAR : S_ISDIR(st.st_mode) ? FILE_FOLDER : FILE_NONE;
+}
+
+ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
+                        char *out, size_t size)
+{
+    struct stat st;
+    bool followed;
+    int fd = open_path(root, path, within, count, O_RDONLY | O_NONBLOCK, &followed);
+    if (fd < 0)
+        return -1;
+    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+    ssize_t n = regular ? read(fd, out, size) : -1;
+    close(fd);
+    return n;
+}
+
+struct str file_real_root(struct str root, double now)
+{
+    enum { SLOTS = 64 };
+    struct known {
+        char given[256], real[PATH_MAX];
+        double at;
+    };
+    static struct known *cache;
+    if (root.n == 0 || root.n >= sizeof cache->given)
+        return root;
+    if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
+        abort();
+    uint32_t hash = 2166136261u;
+    for (size_t i = 0; i < root.n; i++)
+        hash = (hash ^ (unsigned char)root.p[i]) * 16777619u;
+    unsigned slot = hash % SLOTS;
+    bool same =
+        strlen(cache[slot].given) == root.n && memcmp(cache[slot].given, root.p, root.n) == 0;
+    if (!same || now >= cache[slot].at + 1 || now < cache[slot].at) {
+        memcpy(cache[slot].given, root.p, root.n);
+        cache[slot].given[root.n] = '\0';
+        if (realpath(cache[slot].given, cache[slot].real) == NULL)
+            strcpy(cache[slot].real, cache[slot].given);
+        cache[slot].at = now;
+    }
+    return str_of(cache[slot].real);
+}
+
+/* --- conditions --- */
+
+/* What conditions of a request are compared with. */
+struct validators {
+    struct str tag;
+    time_t modified; /* DATE_NONE: no date that says something */
+};
+
+/* Older than the web: a date that a build has put there (0, 1, ZIP's 1980, npm's 1985), not that of
+ * a change. */
+#define FIRST_DATE 631152000 /* 1990-01-01 */
+
+/* Strong (RFC 9110 §8.8): a change of the content changes the tag. Where the date is the same for
+ * every version of the file, its inode and the time when that was last written to stand for it. A
+ * date in the future is no Last-Modified, either (§8.8.2.1). */
+static struct validators validators_of(struct arena *a, const struct stat *st)
+{
+    long long size = st->st_size, modified = st->st_mtim.tv_sec;
+    if (modified < FIRST_DATE)
+        return (struct validators){arena_printf(a, "\"%llx-%llx.%lx-%llx\"", (long long)st->st_ino,
+                                                (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec,
+                                                size),
+                                   DATE_NONE};
+    return (struct validators){
+        arena_printf(a, "\"%llx.%lx-%llx\"", modified, st->st_mtim.tv_nsec, size),
+        modified <= time(NULL) ? (time_t)modified : DATE_NONE};
+}
+
+/* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
+static bool tag_matches(struct str list, struct str tag, bool weak)
+{
+    if (str_eq(str_trim(list), STR("*")))
+        return true;
+    while (list.p != NULL) {
+        struct str one = str_trim(str_cut(&list, ','));
+        if (weak && str_starts(one, STR("W/")))
+            one = str_skip(one, 2);
+        if (str_eq(one, tag))
+            return true;
+    }
+    return false;
+}
+
+/* The date of a header; DATE_NONE without one. */
+static time_t date_of(const struct headers *h, enum header_id id)
+{
+    struct str value = headers_value(h, id);
+    return value.n > 0 ? date_parse(value, time(NULL)) : DATE_NONE;
+}
+
+/* In the order of RFC 9110 §13.2.2; dates count only where the file has one (§13.1.3, §13.1.4).
+ * Returns 200, 304 or 412. */
+static int check_conditions(struct request *req, const struct validators *own)
+{
+    const struct headers *h = &req->headers;
+    bool dated = own->modified != DATE_NONE;
+    struct str value = headers_joined(&req->arena, h, STR("If-Match"));
+    time_t date;
+    if (value.p != NULL) {
+        if (!tag_matches(value, own->tag, false))
+            return 412;
+    } else if (dated && (date = date_of(h, HEADER_IF_UNMODIFIED_SINCE)) != DATE_NONE) {
+        if (own->modified > date)
+            return 412;
+    }
+    value = headers_joined(&req->arena, h, STR("If-None-Match"));
+    if (value.p != NULL)
+        return tag_matches(value, own->tag, true) ? 304 : 200;
+    date = dated ? date_of(h, HEADER_IF_MODIFIED_SINCE) : DATE_NONE;
+    return date != DATE_NONE && own->modified <= date ? 304 : 200;
+}
+
+/* --- the reply --- */
+
+/* A folder without its slash: its files' relative links would be wrong. The normalised path is
+ * named, since "//host/dir" as it was sent would lead to another site. */
+static int redirect_to_slash(struct request *req)
+{
+    struct arena *a = &req->arena;
+    struct str query = req->uri.query;
+    struct str path = uri_escape_path(req->uri.path, a);
+    struct str to = arena_printf(a, "%.*s/%s%.*s", STR_FMT(path), req->uri.has_query ? "?" : "",
+                                 STR_FMT(query));
+    req->response.status = 301;
+    headers_add(a, &req->response.headers, STR("Location"), to);
+    return 301;
+}
+
+/* What follows the root is checked; of `file = "/abs"` the name, since its folders are the script's
+ * choice. */
+static struct str checked_part(struct str root, struct str path)
+{
+    const char *slash = memrchr(path.p, '/', path.n);
+    if (root.n > 0 || slash == NULL)
+        return path;
+    return str_skip(path, (size_t)(slash - path.p));
+}
+
+/* A symlink may lead to what is not served under its own name: the name that counts is the one that
+ * the opened file has. Asked only where the path was not the file's own. */
+#define GONE " (deleted)"
+
+static const char *refused_target(int fd, struct str root, const struct decision *d)
+{
+    char link[64], real[PATH_MAX], folder[PATH_MAX], top[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, real, sizeof real - 1);
+    if (n < 0)
+        return "its real name can't be known (/proc is not mounted)";
+    struct str target = {real, (size_t)n};
+    if (str_ends(target, STR(GONE))) /* the kernel's word for one that has been replaced since */
+        target.n -= sizeof GONE - 1;
+    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
+    size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
+    if (size > 0 && strncmp(real, top, size) == 0 && (real[size] == '/' || size == 1))
+        return file_refused(str_skip(target, size), d);
+    return file_refused(checked_part(STR(""), target), d);
+}
+
+const char *file_refused_link(struct str root, struct str path, const struct str *within,
+                              unsigned count, const struct decision *d)
+{
+    bool followed;
+    int fd = open_path(root, path, within, count, O_PATH, &followed);
+    if (fd < 0)
+        return NULL;
+    const char *reason = followed ? refused_target(fd, root, d) : NULL;
+    close(fd);
+    return reason;
+}
+
+static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
+                            struct file *file, const char **reason)
+{
+    const struct decision *d = &req->decision;
+    *reason = d->handed_over ? NULL : file_refused(checked_part(root, path), d);
+    if (*reason != NULL)
+        return 403;
+    /* O_NONBLOCK: a FIFO must not hold the worker. */
+    bool followed;
+    file->fd = open_path(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK, &followed);
+    if (file->fd < 0)
+        return status_of_errno(errno, reason);
+    if (fstat(file->fd, st) != 0)
+        return status_of_errno(errno, reason);
+    *reason = followed && !d->handed_over ? refused_target(file->fd, root, d) : NULL;
+    return *reason == NULL ? 200 : 403;
+}
+
+static struct str join_path(struct arena *a, struct str folder, struct str name)
+{
+    bool slash = folder.n > 0 && folder.p[folder.n - 1] == '/';
+    return arena_printf(a, "%.*s%s%.*s", STR_FMT(folder), slash ? "" : "/", STR_FMT(name));
+}
+
+/* The first of the decision's index files that is in a folder; 404 without one. One that is there
+ * and can't be served is not passed over, as in nginx. */
+static int open_index(struct request *req, struct str root, struct str *path, struct stat *st,
+                      struct file *file, const char **reason)
+{
+    static const struct str usual = {"index.html", 10};
+    const struct decision *d = &req->decision;
+    const struct str *names = d->index_count > 0 ? d->index : &usual;
+    unsigned count = d->index_count > 0 ? d->index_count : 1;
+    struct str folder = *path;
+    for (unsigned i = 0; i < count; i++) {
+        if (!d->handed_over && file_refused(names[i], d) != NULL)
+            continue;
+        *path = join_path(&req->arena, folder, names[i]);
+        int status = open_for_reading(req, root, *path, st, file, reason);
+        if (status == 200 ? S_ISREG(st->st_mode) : status != 404)
+            return status;
+        if (file->fd >= 0)
+            close(file->fd);
+        file->fd = -1;
+    }
+    *reason = "a folder without an index file";
+    return 404;
+}
+
+/* Is the file compressed as the application says? One whose output PHP compresses
+ * (zlib.output_compression) labels plain files, too. What can't be told is believed. */
+static bool is_coded(int fd, struct str name, struct str coding)
+{
+    unsigned char b[4] = {0};
+    if (str_ieq(coding, STR("br"))) /* has no mark in its bytes */
+        return has_extension(name, STR(".br"));
+    if (fd < 0 || pread(fd, b, sizeof b, 0) != sizeof b)
+        return false;
+    if (str_ieq(coding, STR("gzip")) || str_ieq(coding, STR("x-gzip")))
+        return b[0] == 0x1f && b[1] == 0x8b;
+    if (str_ieq(coding, STR("zstd")))
+        return b[0] == 0x28 && b[1] == 0xb5 && b[2] == 0x2f && b[3] == 0xfd;
+    if (str_ieq(coding, STR("deflate"))) /* RFC 1950 §2.2 */
+        return (b[0] & 15) == 8 && (b[0] << 8 | b[1]) % 31 == 0;
+    return true;
+}
+
+/* An archive is what its type says, not something compressed on its way. */
+static bool is_archive(struct str type)
+{
+    static const char *const types[] = {
+        "application/gzip",   "application/x-gzip",           "application/x-tgz",
+        "application/x-gtar", "application/x-compressed-tar", "application/zstd"};
+    struct str name = str_trim(str_cut(&type, ';'));
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if (str_ieq(name, str_of(types[i])))
+            return true;
+    return false;
+}
+
+/* Takes a Content-Encoding of the application's away that is not the file's. */
+static void check_coding(struct headers *h, int fd, struct str name)
+{
+    const struct header *coding = headers_get(h, STR("Content-Encoding"));
+    if (coding != NULL &&
+        (!is_coded(fd, name, coding->value) || is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
+        headers_remove(h, STR("Content-Encoding"));
+}
+
+static void add_head(struct request *req, struct str path, const struct validators *own,
+                     const struct file *file)
+{
+    const struct decision *d = &req->decision;
+    struct arena *a = &req->arena;
+    struct headers *h = &req->response.headers;
+    headers_add(a, h, STR("Content-Type"), file_type(path));
+    if (own->modified != DATE_NONE && !d->error_page) {
+        char *date = arena_bytes(a, DATE_LENGTH + 1);
+        date_format(own->modified, date);
+        headers_add(a, h, STR("Last-Modified"), (struct str){date, DATE_LENGTH});
+    }
+    if (!d->error_page) { /* the tag would be one of what the client has asked for */
+        headers_add(a, h, STR("ETag"), own->tag);
+        headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
+    }
+    if (d->cache_control.n > 0)
+        headers_add(a, h, STR("Cache-Control"), d->cache_control);
+    headers_merge(a, h, &d->headers);
+    if (d->handed_over)
+        check_coding(h, file->fd, path);
+}
+
+/* --- ranges --- */
+
+/* If-Range: the whole file where it is not the one that the client has a part of. The tag is
+ * compared strongly; a date must be the file's own, and of a second that is over. */
+static bool range_holds(struct request *req, const struct validators *own)
+{
+    struct str value = headers_joined(&req->arena, &req->headers, STR("If-Range"));
+    if (value.p == NULL || str_eq(value, own->tag))
+        return true;
+    time_t now = time(NULL);
+    return own->modified != DATE_NONE && date_parse(value, now) == own->modified &&
+           own->modified < now;
+}
+
+static struct str content_range(struct arena *a, const struct range *r, uint64_t size)
+{
+    return arena_printf(a, "bytes %llu-%llu/%llu", (unsigned long long)r->first,
+                        (unsigned long long)r->last, (unsigned long long)size);
+}
+
+/* Several ranges are parts (RFC 9110 §14.6): each with a head, and a line behind the last one. */
+static void add_parts(struct request *req, struct file *file, const struct range *ranges,
+                      unsigned count, uint64_t size)
+{
+    struct arena *a = &req->arena;
+    struct header *type = headers_get(&req->response.headers, STR("Content-Type"));
+    struct file_piece *pieces = arena_alloc(a, (count + 1) * sizeof *pieces);
+    char boundary[17];
+    request_id_text(req->id, boundary);
+    for (unsigned i = 0; i < count; i++) {
+        const struct range *r = &ranges[i];
+        struct str text = arena_printf(
+            a, "%s--%s\r\nContent-Type: %.*s\r\nContent-Range: %.*s\r\n\r\n", i > 0 ? "\r\n" : "",
+            boundary, STR_FMT(type->value), STR_FMT(content_range(a, r, size)));
+        pieces[i] = (struct file_piece){text, r->first, r->last - r->first + 1};
+    }
+    pieces[count] = (struct file_piece){.before = arena_printf(a, "\r\n--%s--\r\n", boundary)};
+    type->value = arena_printf(a, "multipart/byteranges; boundary=%s", boundary);
+    file->pieces = pieces;
+    file->piece_count = count + 1;
+}
+
+static void add_piece(struct request *req, struct file *file, uint64_t at, uint64_t size)
+{
+    struct file_piece *piece = arena_alloc(&req->arena, sizeof *piece);
+    *piece = (struct file_piece){.before = STR_NONE, .at = at, .size = size};
+    file->pieces = piece;
+    file->piece_count = 1;
+}
+
+/* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
+static int choose_pieces(struct request *req, const struct validators *own, uint64_t size,
+                         struct file *file)
+{
+    struct arena *a = &req->arena;
+    struct headers *h = &req->response.headers;
+    struct range ranges[RANGE_MAX];
+    unsigned count;
+    struct str range =
+        req->method_id == METHOD_GET ? headers_joined(a, &req->headers, STR("Range")) : STR_NONE;
+    enum range_answer answer = range.p != NULL && range_holds(req, own)
+                                   ? range_parse(range, size, ranges, &count)
+                                   : RANGE_WHOLE;
+    if (answer == RANGE_NONE) {
+        *h = (struct headers){.count = 0};
+        headers_add(a, h, STR("Content-Range"),
+                    arena_printf(a, "bytes */%llu", (unsigned long long)size));
+        return 416;
+    }
+    if (answer == RANGE_WHOLE) {
+        add_piece(req, file, 0, size);
+        return 200;
+    }
+    if (count > 1) {
+        add_parts(req, file, ranges, count, size);
+        return 206;
+    }
+    add_piece(req, file, ranges[0].first, ranges[0].last - ranges[0].first + 1);
+    headers_add(a, h, STR("Content-Range"), content_range(a, &ranges[0], size));
+    return 206;
+}
+
+static int reply_with(struct request *req, const struct stat *st, struct str path,
+                      struct file *file, const char **reason)
+{
+    bool conditional = !req->decision.error_page;
+    struct validators own = validators_of(&req->arena, st);
+    int status = conditional ? check_conditions(req, &own) : 200;
+    if (status == 412) {
+        *reason = "a precondition of the request does not hold";
+        return 412;
+    }
+    add_head(req, path, &own, file);
+    if (status == 200 && conditional)
+        status = choose_pieces(req, &own, (uint64_t)st->st_size, file);
+    else if (status == 200)
+        add_piece(req, file, 0, (uint64_t)st->st_size);
+    if (status == 416)
+        *reason = "the range lies outside the file";
+    req->response.status = status;
+    if (status == 304 || status == 416)
+        return status;
+    req->response.content_length = 0;
+    for (unsigned i = 0; i < file->piece_count; i++)
+        req->response.content_length += (int64_t)(file->pieces[i].before.n + file->pieces[i].size);
+    return status;
+}
+
+static bool ends_in_slash(struct str path)
+{
+    return path.n == 0 || path.p[path.n - 1] == '/';
+}
+
+static int find(struct request *req, struct file *file, const char **reason)
+{
+    const struct decision *d = &req->decision;
+    struct stat st;
+    struct str root = d->file.n > 0 ? STR("") : d->root;
+    struct str path = d->file.n > 0 ? d->file : d->path;
+    if (str_eq(root, STR("/")))
+        root.n = 0;
+    bool folder = ends_in_slash(path);
+    int status = folder ? open_index(req, root, &path, &st, file, reason)
+                        : open_for_reading(req, root, path, &st, file, reason);
+    if (status == 200 && S_ISDIR(st.st_mode)) {
+        if (d->handed_over || d->error_page) {
+            *reason = "a folder, not a file";
+            return 404;
+        }
+        if (!ends_in_slash(req->uri.path))
+            return redirect_to_slash(req);
+        /* The client's path has its slash, only the script's has none. */
+        close(file->fd);
+        file->fd = -1;
+        status = open_index(req, root, &path, &st, file, reason);
+    }
+    if (status != 200)
+        return status;
+    if (!S_ISREG(st.st_mode)) {
+        *reason = "not a regular file";
+        return 403;
+    }
+    return reply_with(req, &st, path, file, reason);
+}
+
+int file_open(struct request *req, struct file *file, const char **reason)
+{
+    *file = (struct file){.fd = -1};
+    if (req->method_id == METHOD_OPTIONS) {
+        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
+        req->response.status = 204;
+        return 204;
+    }
+    if (req->method_id != METHOD_GET && req->method_id != METHOD_HEAD) {
+        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
+        *reason = "a file takes GET and HEAD";
+        return 405;
+    }
+    int status = find(req, file, reason);
+    if (status != 200 && status != 206 && file->fd >= 0) {
+        close(file->fd);
+        file->fd = -1;
+    }
+    return status;
+}

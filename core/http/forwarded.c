@@ -1,0 +1,164 @@
+/* forwarded - see forwarded.h. */
+#include "http/forwarded.h"
+
+bool forwarded_last(struct str *list, struct str *element)
+{
+    while (list->n > 0) {
+        const char *comma = memrchr(list->p, ',', list->n);
+        size_t start = comma != NULL ? (size_t)(comma - list->p) + 1 : 0;
+        *element = str_trim(str_skip(*list, start));
+        list->n = comma != NULL ? start - 1 : 0;
+        if (element->n > 0)
+            return true;
+    }
+    return false;
+}
+
+/* --- an address --- */
+
+static bool read_port(struct str text, uint16_t *port)
+{
+    uint64_t value;
+    if (text.n > 5 || !str_to_u64(text, &value) || value > UINT16_MAX)
+        return false;
+    *port = (uint16_t)value;
+    return true;
+}
+
+bool forwarded_node(struct str text, struct peer *peer)
+{
+    struct str ip = text, port = STR_NONE;
+    const char *colon = text.n > 0 ? memchr(text.p, ':', text.n) : NULL;
+    bool bracketed = text.n > 0 && text.p[0] == '[';
+    *peer = (struct peer){0};
+    if (str_eq(text, STR("unix:"))) {
+        peer->family = AF_UNIX;
+        return true;
+    }
+    if (bracketed) {
+        const char *close = memchr(text.p, ']', text.n);
+        size_t end = close != NULL ? (size_t)(close - text.p) : 0;
+        if (close == NULL || (end + 1 < text.n && close[1] != ':'))
+            return false;
+        ip = (struct str){text.p + 1, end - 1};
+        if (end + 1 < text.n)
+            port = str_skip(text, end + 2);
+    } else if (colon != NULL &&
+               memchr(colon + 1, ':', text.n - 1 - (size_t)(colon - text.p)) == NULL) {
+        ip.n = (size_t)(colon - text.p); /* one colon: of a port */
+        port = str_skip(text, ip.n + 1);
+    }
+    uint16_t number = 0;
+    if ((port.p != NULL && !read_port(port, &number)) ||
+        (bracketed && memchr(ip.p, ':', ip.n) == NULL) || !peer_parse(peer, ip)) {
+        *peer = (struct peer){0};
+        return false;
+    }
+    peer->port = number;
+    return true;
+}
+
+/* --- an element of Forwarded --- */
+
+/* Where the quoted string begins whose closing quote is at `end`; `end` itself where it has no
+ * beginning. */
+static size_t quote_start(struct str s, size_t end)
+{
+    for (size_t i = end; i-- > 0;) {
+        size_t slashes = 0;
+        if (s.p[i] != '"')
+            continue;
+        while (slashes < i && s.p[i - 1 - slashes] == '\\')
+            slashes++;
+        if (slashes % 2 == 0)
+            return i;
+        i -= slashes;
+    }
+    return end;
+}
+
+/* The last element, as forwarded_last. A quoted string that has no beginning is part of a broken
+ * element, which ends at the next comma. */
+static bool last_element(struct str *list, struct str *element)
+{
+    while (list->n > 0) {
+        size_t i = list->n;
+        bool broken = false; /* a quote has no beginning: none before it has one */
+        while (i > 0 && list->p[i - 1] != ',') {
+            size_t quote = --i;
+            if (list->p[quote] == '"' && !broken)
+                broken = (i = quote_start(*list, quote)) == quote;
+        }
+        *element = str_trim(str_skip(*list, i));
+        list->n = i > 0 ? i - 1 : 0;
+        if (element->n > 0)
+            return true;
+    }
+    return false;
+}
+
+/* Takes a token or a quoted string off the front of *s. Quotes are taken off; what is escaped in
+ * them is nothing that an address, a scheme or a host could hold, so the escapes stay. A quote
+ * inside a token is malformed: the element ends the walk, so that last_element looks in vain for
+ * the beginning of a quoted string only once in a header. */
+static bool take_value(struct str *s, struct str *value)
+{
+    size_t n = 0;
+    if (s->n > 0 && s->p[0] == '"') {
+        for (n = 1; n < s->n && s->p[n] != '"'; n++)
+            if (s->p[n] == '\\')
+                n++;
+        if (n >= s->n)
+            return false;
+        *value = (struct str){s->p + 1, n - 1};
+        *s = str_skip(*s, n + 1);
+        return true;
+    }
+    while (n < s->n && s->p[n] != ';')
+        n++;
+    *value = str_trim((struct str){s->p, n});
+    *s = str_skip(*s, n);
+    return value->n == 0 || memchr(value->p, '"', value->n) == NULL;
+}
+
+/* One "name=value"; a param that is there twice makes the element malformed (RFC 7239 §4). */
+static bool take_pair(struct str *s, struct forwarded_hop *hop, struct str *node)
+{
+    const char *equals = memchr(s->p, '=', s->n);
+    if (equals == NULL)
+        return false;
+    struct str name = str_trim((struct str){s->p, (size_t)(equals - s->p)}), value;
+    *s = str_skip(*s, (size_t)(equals - s->p) + 1);
+    if (!str_is_token(name) || !take_value(s, &value))
+        return false;
+    struct str *field = str_ieq(name, STR("for"))     ? node
+                        : str_ieq(name, STR("proto")) ? &hop->proto
+                        : str_ieq(name, STR("host"))  ? &hop->host
+                                                      : NULL;
+    if (field != NULL && field->p != NULL)
+        return false;
+    if (field != NULL)
+        *field = value;
+    *s = str_trim(*s);
+    if (s->n == 0)
+        return true;
+    if (s->p[0] != ';')
+        return false;
+    *s = str_trim(str_skip(*s, 1));
+    return true;
+}
+
+bool forwarded_last_hop(struct str *list, struct forwarded_hop *hop)
+{
+    struct str element, node = STR_NONE;
+    *hop = (struct forwarded_hop){.malformed = false};
+    if (!last_element(list, &element))
+        return false;
+    while (element.n > 0 && !hop->malformed)
+        hop->malformed = !take_pair(&element, hop, &node);
+    if (hop->malformed)
+        *hop = (struct forwarded_hop){.malformed = true};
+    else if (node.p != NULL)
+        forwarded_node(node, &hop->peer);
+    return true;
+}

@@ -1,0 +1,679 @@
+/* h1 - see h1.h. */
+#include "http/h1.h"
+
+#include "http/chunked.h"
+
+#include <http_parser.h>
+
+#define CONNECTION_MAX 100 /* names in all Connection headers of a request */
+
+enum h1_state { IN_HEAD, IN_BODY, AT_END, FAILED };
+
+struct h1 {
+    http_parser parser;
+    struct request *req;
+    const struct limits *limits;
+    const struct h1_body *body;
+    void *ctx;
+    enum h1_state state;
+    int status;
+    const char *reason;
+    /* The head as it comes, in the arena; http_parser gets it whole, so how it was split can't
+     * matter, and its slices need no copy. */
+    struct str head;
+    bool head_ended;
+    char last;
+    size_t line_size;
+    unsigned lines;
+    /* While it is parsed. */
+    struct str name, value;
+    bool in_value;
+    bool head_parsed;
+    /* The body. Its framing stays the parser's: the request that others see may lose its body (a
+     * redirect by the application), the client still sends it. */
+    bool has_body, is_chunked;
+    uint64_t left; /* by Content-Length */
+    struct chunked chunked;
+    uint64_t announced; /* by the chunks so far */
+};
+
+static int fail(struct h1 *h, int status, const char *reason)
+{
+    if (h->state != FAILED) {
+        h->state = FAILED;
+        h->status = status;
+        h->reason = reason;
+    }
+    return -1;
+}
+
+/* --- the checks --- */
+
+static int check_content_length(struct h1 *h, struct str value)
+{
+    uint64_t length;
+    if (h->req->content_length >= 0)
+        return fail(h, 400, "Content-Length twice");
+    if (!str_to_u64(value, &length) || length > INT64_MAX)
+        return fail(h, 400, "Content-Length is not a number");
+    h->req->content_length = (int64_t)length;
+    return 0;
+}
+
+static int check_transfer_encoding(struct h1 *h, struct str value)
+{
+    if (h->req->chunked)
+        return fail(h, 400, "Transfer-Encoding twice");
+    if (h->parser.http_major == 1 && h->parser.http_minor == 0)
+        return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
+    if (!str_ieq(value, STR("chunked")))
+        return fail(h, 501, "a Transfer-Encoding other than chunked");
+    h->req->chunked = true;
+    return 0;
+}
+
+static int check_host(struct h1 *h, struct str value)
+{
+    struct request *req = h->req;
+    if (headers_find(&req->headers, HEADER_HOST) != NULL)
+        return fail(h, 400, "Host twice");
+    if (value.n > 0 && !uri_host(value, &req->arena, &req->host, &req->host_port))
+        return fail(h, 400, "Host is not a valid host");
+    return 0;
+}
+
+/* A name with other characters than letters, digits and '-' would collide with another one once it
+ * is a param (contract section 5); limits.header_names keeps the ones that are known. */
+static bool is_param_name(const struct h1 *h, struct str name)
+{
+    bool plain = true;
+    for (size_t i = 0; i < name.n && plain; i++) {
+        char c = char_lower(name.p[i]);
+        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    }
+    for (unsigned i = 0; !plain && i < h->limits->header_name_count; i++)
+        plain = str_ieq(name, h->limits->header_names[i]);
+    return plain;
+}
+
+/* Every header of every request passes here, and only here. */
+static int check_header(struct h1 *h, struct str name, struct str value)
+{
+    struct request *req = h->req;
+    value = str_trim(value);
+    if (!str_is_token(name))
+        return fail(h, 400, "a header name with a character that is not allowed");
+    if (!str_is_field_value(value))
+        return fail(h, 400, "a control byte in a header");
+    if (req->headers.count >= h->limits->headers)
+        return fail(h, 431, "more headers than limits.headers");
+
+    enum header_id id = header_id(name);
+    int err = 0;
+    switch (id) {
+    case HEADER_CONTENT_LENGTH:
+        err = check_content_length(h, value);
+        break;
+    case HEADER_TRANSFER_ENCODING:
+        err = check_transfer_encoding(h, value);
+        break;
+    case HEADER_HOST:
+        err = check_host(h, value);
+        break;
+    case HEADER_CONTENT_TYPE:
+    case HEADER_AUTHORIZATION:
+        if (headers_find(&req->headers, id) != NULL)
+            err = fail(h, 400, "Content-Type or Authorization twice");
+        break;
+    case HEADER_EXPECT:
+        if (!str_ieq(value, STR("100-continue")))
+            err = fail(h, 417, "an expectation other than 100-continue");
+        req->expect_continue = req->minor >= 1;
+        break;
+    default:
+        break;
+    }
+    if (err != 0)
+        return err;
+    struct header *first = headers_get(&req->headers, name);
+    if (first != NULL)
+        first->repeated = true;
+    struct header *header = headers_add(&req->arena, &req->headers, name, value);
+    header->again = first != NULL;
+    header->hop = header_is_hop(id);
+    header->dropped = !is_param_name(h, name);
+    req->dropped += header->dropped;
+    return 0;
+}
+
+static void mark_named(struct request *req, struct str name)
+{
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        struct header *header = &req->headers.list[i];
+        if (str_ieq(header->name, name) && header->id != HEADER_HOST &&
+            header->id != HEADER_CONTENT_LENGTH)
+            header->hop = true;
+    }
+}
+
+/* Headers that Connection names end here as well (RFC 9110 §7.6.1). Empty elements count, since
+ * they cost as much. */
+static int mark_connection(struct h1 *h)
+{
+    struct request *req = h->req;
+    unsigned count = 0;
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        struct header *header = &req->headers.list[i];
+        if (header->id != HEADER_CONNECTION)
+            continue;
+        struct str rest = header->value;
+        while (rest.p != NULL) {
+            struct str name = str_trim(str_cut(&rest, ','));
+            if (++count > CONNECTION_MAX)
+                return fail(h, 431, "more than 100 names in Connection");
+            if (str_ieq(name, STR("close")))
+                req->keepalive = false;
+            else if (str_ieq(name, STR("keep-alive")) && req->minor == 0)
+                req->keepalive = true;
+            if (name.n > 0)
+                mark_named(req, name);
+        }
+    }
+    return 0;
+}
+
+/* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
+ * scheme says nothing about this connection. */
+static int take_authority(struct h1 *h)
+{
+    struct request *req = h->req;
+    struct header *host = headers_find(&req->headers, HEADER_HOST);
+    if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
+        return fail(h, 400, "the host of the target is not valid");
+    if (host == NULL && req->minor >= 1)
+        return fail(h, 400, "no Host in an HTTP/1.1 request");
+    if (host == NULL)
+        host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
+    host->value = req->uri.authority;
+    return 0;
+}
+
+static int check_target(struct h1 *h)
+{
+    struct request *req = h->req;
+    const char *err = uri_parse(&req->uri, req->target, &req->arena);
+    if (err != NULL)
+        return fail(h, 400, err);
+    if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
+        return fail(h, 400, "the target * with a method other than OPTIONS");
+    return req->uri.authority.n > 0 ? take_authority(h) : 0;
+}
+
+/* The head as a whole, once its last header is in. */
+static int check_head(struct h1 *h)
+{
+    struct request *req = h->req;
+    if (h->parser.http_major != 1)
+        return fail(h, 505, "an HTTP version other than 1.x");
+    if (check_target(h) != 0)
+        return -1;
+    if (headers_find(&req->headers, HEADER_HOST) == NULL && req->minor >= 1)
+        return fail(h, 400, "no Host in an HTTP/1.1 request");
+    if (req->chunked && req->content_length >= 0)
+        return fail(h, 400, "Content-Length beside Transfer-Encoding");
+    return mark_connection(h);
+}
+
+/* --- http_parser's callbacks: non-zero stops it --- */
+
+static struct h1 *of(http_parser *p)
+{
+    return p->data;
+}
+
+/* Pieces of one thing stand side by side, since the parser gets the head in one go. */
+static void extend(struct str *s, const char *at, size_t n)
+{
+    if (s->p == NULL)
+        s->p = at;
+    s->n = (size_t)(at - s->p) + n;
+}
+
+static int on_url(http_parser *p, const char *at, size_t n)
+{
+    extend(&of(p)->req->target, at, n);
+    return 0;
+}
+
+/* The header at hand is complete: its name was followed by a value and now by something else. */
+static int end_header(struct h1 *h)
+{
+    struct str name = h->name, value = h->value;
+    if (!h->in_value)
+        return 0;
+    h->in_value = false;
+    h->name = h->value = STR_NONE;
+    return check_header(h, name, value);
+}
+
+/* The version stands before the first header, and the checks of headers ask for it. */
+static void note_version(struct h1 *h)
+{
+    h->req->minor = h->parser.http_minor > 0 || h->parser.http_major > 1 ? 1 : 0;
+    h->req->keepalive = h->req->minor >= 1;
+}
+
+static int on_header_field(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    note_version(h);
+    if (end_header(h) != 0)
+        return -1;
+    extend(&h->name, at, n);
+    return 0;
+}
+
+static int on_header_value(http_parser *p, const char *at, size_t n)
+{
+    struct h1 *h = of(p);
+    h->in_value = true;
+    extend(&h->value, at, n);
+    return 0;
+}
+
+static int on_headers_complete(http_parser *p)
+{
+    struct h1 *h = of(p);
+    note_version(h);
+    if (end_header(h) != 0 || check_head(h) != 0)
+        return -1;
+    h->head_parsed = true;
+    http_parser_pause(p, 1); /* it is not asked for the body */
+    return 0;
+}
+
+static const http_parser_settings callbacks = {
+    .on_url = on_url,
+    .on_header_field = on_header_field,
+    .on_header_value = on_header_value,
+    .on_headers_complete = on_headers_complete,
+};
+
+/* --- feeding --- */
+
+struct h1 *h1_new(struct request *req, const struct limits *limits, const struct h1_body *body,
+                  void *ctx)
+{
+    struct h1 *h = arena_alloc(&req->arena, sizeof *h);
+    memset(h, 0, sizeof *h);
+    http_parser_set_max_header_size(UINT32_MAX); /* limits.header is what counts */
+    http_parser_init(&h->parser, HTTP_REQUEST);
+    h->parser.data = h;
+    h->req = req;
+    h->limits = limits;
+    h->body = body;
+    h->ctx = ctx;
+    return h;
+}
+
+/* A line of the head has ended with the LF at line[n - 1]. */
+static int check_line(struct h1 *h, const char *line, size_t n)
+{
+    /* The CR may have come with the bytes before. */
+    char before = n >= 2 ? line[n - 2] : h->last;
+    if (h->line_size < 2 || before != '\r')
+        return fail(h, 400, "a bare LF in the head");
+    if (n > 2 && memchr(line, '\r', n - 2) != NULL)
+        return fail(h, 400, "a bare CR in the head");
+    return 0;
+}
+
+/* What http_parser is lenient about: bare CR, bare LF, folded lines; and the limits. Looks at the
+ * head's bytes before the parser does. Returns how many of the n bytes belong to the head. */
+static size_t scan_head(struct h1 *h, const char *data, size_t n)
+{
+    size_t at = 0;
+    while (at < n) {
+        const char *line = data + at;
+        const char *lf = memchr(line, '\n', n - at);
+        size_t size = lf != NULL ? (size_t)(lf - line) + 1 : n - at;
+        if (h->line_size == 0 && h->lines == 0 && line[0] != '\r' &&
+            !str_is_token((struct str){line, 1}))
+            return fail(h, 400, "the first byte is none of a request"), 0;
+        if (h->line_size == 0 && h->lines > 0 && (line[0] == ' ' || line[0] == '\t'))
+            return fail(h, 400, "a folded header line"), 0;
+        if (h->last == '\r' && h->line_size > 0 && line[0] != '\n')
+            return fail(h, 400, "a bare CR in the head"), 0;
+        h->line_size += size;
+        if (h->lines == 0 && h->line_size > h->limits->request_line)
+            return fail(h, 414, "the request line is longer than limits.request_line"), 0;
+        if (h->head.n + at + size > h->limits->header)
+            return fail(h, 431, "the head is larger than limits.header"), 0;
+        if (lf == NULL) {
+            if (size > 1 && memchr(line, '\r', size - 1) != NULL)
+                return fail(h, 400, "a bare CR in the head"), 0;
+            h->last = data[n - 1];
+            return n;
+        }
+        if (check_line(h, line, size) != 0)
+            return 0;
+        bool empty = h->line_size == 2;
+        at += size;
+        h->line_size = 0;
+        h->last = '\n';
+        if (empty && h->lines > 0) {
+            h->head_ended = true;
+            return at;
+        }
+        if (!empty) /* empty lines before the request line are skipped (RFC 9112 §2.2) */
+            h->lines++;
+    }
+    return at;
+}
+
+/* The version as RFC 9112 §2.3 writes it; http_parser takes other letters, too. */
+static bool has_version(struct str head)
+{
+    const char *cr = memchr(head.p, '\r', head.n);
+    if (cr == NULL || cr - head.p < 9)
+        return false;
+    const char *t = cr - 9;
+    return memcmp(t, " HTTP/", 6) == 0 && t[6] >= '0' && t[6] <= '9' && t[7] == '.' &&
+           t[8] >= '0' && t[8] <= '9';
+}
+
+static enum method method_of(struct str name)
+{
+    static const struct {
+        const char *name;
+        enum method id;
+    } known[] = {{"GET", METHOD_GET},
+                 {"HEAD", METHOD_HEAD},
+                 {"OPTIONS", METHOD_OPTIONS},
+                 {"PUT", METHOD_PUT},
+                 {"DELETE", METHOD_DELETE}};
+    for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eq(name, str_of(known[i].name)))
+            return known[i].id;
+    return METHOD_OTHER;
+}
+
+/* Any token is a method (RFC 9110 §9.1): what it means is the application's business. */
+static int take_method(struct h1 *h, struct str *head)
+{
+    struct request *req = h->req;
+    struct str rest = *head;
+    req->method = str_cut(&rest, ' ');
+    if (!str_is_token(req->method))
+        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+    if (str_eq(req->method, STR("CONNECT")))
+        return fail(h, 501, "CONNECT");
+    if (str_eq(req->method, STR("TRACE")))
+        return fail(h, 405, "TRACE");
+    req->method_id = method_of(req->method);
+    *head = str_skip(*head, req->method.n);
+    return 0;
+}
+
+/* Blanks at the end of a line may be tabs (OWS, RFC 9110 §5.6.3); http_parser takes none behind a
+ * Content-Length. The bytes are the arena's copy. */
+static void blank_tabs(struct str head)
+{
+    char *at = (char *)head.p, *end = at + head.n;
+    while ((at = memchr(at, '\t', (size_t)(end - at))) != NULL) {
+        char *stop = at;
+        while (stop < end && (*stop == '\t' || *stop == ' '))
+            stop++;
+        if (stop < end && *stop == '\r')
+            memset(at, ' ', (size_t)(stop - at));
+        at = stop;
+    }
+}
+
+/* The head is whole: taken apart in one go. http_parser knows a list of methods only, so it is told
+ * that of all requests it is a GET. */
+static int parse_head(struct h1 *h)
+{
+    struct str head = h->head;
+    while (head.n > 0 && (head.p[0] == '\r' || head.p[0] == '\n'))
+        head = str_skip(head, 1);
+    if (!has_version(head))
+        return fail(h, 400, "a request line that does not end in an HTTP version");
+    if (take_method(h, &head) != 0)
+        return -1;
+    blank_tabs(head);
+    http_parser_execute(&h->parser, &callbacks, "GET", 3);
+    http_parser_execute(&h->parser, &callbacks, head.p, head.n);
+    if (h->state == FAILED)
+        return -1;
+    enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
+    if (err == HPE_INVALID_URL || err == HPE_INVALID_CONSTANT)
+        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+    if (err != HPE_OK && err != HPE_PAUSED)
+        return fail(h, 400, http_errno_description(err));
+    if (!h->head_parsed) /* two opinions on where the head ends: smuggling */
+        return fail(h, 400, "a head without a clear end");
+    return 0;
+}
+
+static void begin_body(struct h1 *h)
+{
+    h->state = IN_BODY;
+    h->is_chunked = h->req->chunked;
+    h->has_body = h->is_chunked || h->req->content_length > 0;
+    h->left = h->req->content_length > 0 ? (uint64_t)h->req->content_length : 0;
+    chunked_init(&h->chunked, h->limits->header, h->limits->headers);
+}
+
+static enum h1_event feed_head(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    *used = scan_head(h, data, n);
+    if (h->state == FAILED)
+        return H1_ERROR;
+    h->head = arena_append(&h->req->arena, h->head, (struct str){data, *used});
+    if (!h->head_ended)
+        return H1_MORE;
+    if (parse_head(h) != 0)
+        return H1_ERROR;
+    begin_body(h);
+    return H1_HEAD;
+}
+
+static enum h1_event feed_length(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    *used = n < h->left ? n : (size_t)h->left;
+    h->left -= *used;
+    if (*used > 0)
+        h->body->on_bytes(h->ctx, (struct str){data, *used});
+    if (h->left > 0)
+        return H1_MORE;
+    h->state = AT_END;
+    return H1_END;
+}
+
+/* Small slices between the framing of chunks, which would cost whoever gets them a call each. */
+struct together {
+    char bytes[8192];
+    size_t n;
+};
+
+static void pass(struct h1 *h, struct together *t)
+{
+    size_t n = t->n;
+    t->n = 0;
+    if (n > 0)
+        h->body->on_bytes(h->ctx, (struct str){t->bytes, n});
+}
+
+static void add_slice(struct h1 *h, struct together *t, struct str slice)
+{
+    if (slice.n > sizeof t->bytes - t->n)
+        pass(h, t);
+    if (slice.n > sizeof t->bytes / 2) {
+        pass(h, t);
+        h->body->on_bytes(h->ctx, slice);
+        return;
+    }
+    memcpy(t->bytes + t->n, slice.p, slice.n);
+    t->n += slice.n;
+}
+
+static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    struct str in = {data, n}, slice;
+    struct together together;
+    const char *err = NULL;
+    enum chunked_result result;
+    together.n = 0;
+    while ((result = chunked_feed(&h->chunked, &in, &slice, &err)) == CHUNKED_DATA ||
+           result == CHUNKED_SIZE) {
+        if (result == CHUNKED_DATA) {
+            add_slice(h, &together, slice);
+        } else {
+            h->announced += h->chunked.left;
+            h->body->on_chunk(h->ctx, h->announced);
+        }
+    }
+    pass(h, &together);
+    *used = n - in.n;
+    if (result == CHUNKED_ERROR)
+        return fail(h, err == CHUNKED_TRAILERS || err == CHUNKED_EXTRA ? 431 : 400, err), H1_ERROR;
+    if (result == CHUNKED_MORE)
+        return H1_MORE;
+    h->state = AT_END;
+    return H1_END;
+}
+
+enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
+{
+    *used = 0;
+    switch (h->state) {
+    case IN_HEAD:
+        return n > 0 ? feed_head(h, data, n, used) : H1_MORE;
+    case IN_BODY:
+        return h->is_chunked ? feed_chunked(h, data, n, used) : feed_length(h, data, n, used);
+    case AT_END:
+        return H1_END;
+    case FAILED:
+        break;
+    }
+    return H1_ERROR;
+}
+
+bool h1_has_body(const struct h1 *h)
+{
+    return h->has_body;
+}
+
+uint64_t h1_left(const struct h1 *h)
+{
+    return h->left;
+}
+
+int h1_status(const struct h1 *h)
+{
+    return h->status;
+}
+
+const char *h1_reason(const struct h1 *h)
+{
+    return h->reason;
+}
+
+/* --- responses --- */
+
+static char *put(char *at, struct str s)
+{
+    if (s.n == 0)
+        return at;
+    memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
+#define PUT(at, literal) put(at, STR(literal))
+
+static char *put_u64(char *at, uint64_t value)
+{
+    return at + str_from_u64(value, at);
+}
+
+static char *put_status_line(char *at, int status, struct str phrase)
+{
+    if (status == 200 && phrase.n == 0) /* most of them */
+        return PUT(at, "HTTP/1.1 200 OK\r\n");
+    at = PUT(at, "HTTP/1.1 ");
+    at = put_u64(at, (uint64_t)status);
+    *at++ = ' ';
+    at = put(at, phrase.n > 0 ? phrase : str_of(status_text(status)));
+    return PUT(at, "\r\n");
+}
+
+static char *put_header(char *at, struct str name, struct str value)
+{
+    at = put(at, name);
+    at = PUT(at, ": ");
+    at = put(at, value);
+    return PUT(at, "\r\n");
+}
+
+static char *put_framing(char *at, const struct request *req, enum h1_framing framing,
+                         uint64_t length, bool keepalive)
+{
+    if (framing == H1_LENGTH) {
+        at = PUT(at, "Content-Length: ");
+        at = put_u64(at, length);
+        at = PUT(at, "\r\n");
+    } else if (framing == H1_CHUNKED) {
+        at = PUT(at, "Transfer-Encoding: chunked\r\n");
+    }
+    if (!keepalive)
+        at = PUT(at, "Connection: close\r\n");
+    else if (req->minor == 0)
+        at = PUT(at, "Connection: keep-alive\r\n");
+    return at;
+}
+
+struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
+                   struct str date)
+{
+    const struct headers *headers = &req->response.headers;
+    struct str phrase = req->response.phrase;
+    size_t size = 256 + phrase.n + date.n; /* the status line and what is added below */
+    for (unsigned i = 0; i < headers->count; i++)
+        size += headers->list[i].name.n + headers->list[i].value.n + 4;
+    char *start = arena_bytes(&req->arena, size), *at = start;
+    bool has_date = false, has_server = false;
+
+    at = put_status_line(at, req->response.status, phrase);
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct header *header = &headers->list[i];
+        if (header->hop || header->id == HEADER_CONTENT_LENGTH)
+            continue; /* the framing is ours */
+        has_date |= header->id == HEADER_DATE;
+        has_server |= header->id == HEADER_SERVER;
+        at = put_header(at, header->name, header->value);
+    }
+    if (!has_date)
+        at = put_header(at, STR("Date"), date);
+    if (!has_server)
+        at = PUT(at, "Server: moongate\r\n");
+    at = put_framing(at, req, framing, length, keepalive);
+    at = PUT(at, "\r\n");
+    return (struct str){start, (size_t)(at - start)};
+}
+
+#define TOO_MANY_PAGE                                                                              \
+    "<!doctype html>\n<title>503 Service Unavailable</title>\n<h1>503 Service Unavailable</h1>\n"
+
+size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date)
+{
+    static const struct str page = {TOO_MANY_PAGE, sizeof TOO_MANY_PAGE - 1};
+    char *at = PUT(out, "HTTP/1.1 503 Service Unavailable\r\n"
+                        "Content-Type: text/html; charset=utf-8\r\nRetry-After: 5\r\n");
+    at = put_header(at, STR("Date"), date);
+    at = PUT(at, "Server: moongate\r\nContent-Length: ");
+    at += str_from_u64(page.n, at);
+    at = PUT(at, "\r\nConnection: close\r\n\r\n");
+    at = put(at, page);
+    return (size_t)(at - out);
+}

@@ -1,0 +1,66 @@
+/*
+ * h1 - HTTP/1.1 on the wire: a client's bytes to a request, a response to a head. No I/O.
+ *
+ * http_parser finds the pieces of a head; h1 decides what may pass: every header goes through one
+ * checking function, every head through one check of its line endings. Bodies are framed here and
+ * by chunked, since http_parser is lenient there. Contract section 11; RFC 9112.
+ */
+#ifndef MG_HTTP_H1_H
+#define MG_HTTP_H1_H
+
+#include "http/request.h"
+
+struct h1;
+
+enum h1_event {
+    H1_MORE,  /* all bytes used, the message goes on */
+    H1_HEAD,  /* the head is complete and checked; feed on for the body */
+    H1_END,   /* the message is complete */
+    H1_ERROR, /* h1_status and h1_reason say what to answer; feed no more */
+};
+
+struct h1_body {
+    /* Slices of a body, already without chunk framing; small chunks that came together are one.
+     * They die when the call returns. */
+    void (*on_bytes)(void *ctx, struct str bytes);
+    /* A chunk is announced, with which the body has so many bytes at least. */
+    void (*on_chunk)(void *ctx, uint64_t at_least);
+};
+
+/* A parser for one message, in the request's arena: it lives and dies with the request. `body`
+ * stays the caller's. */
+struct h1 *h1_new(struct request *req, const struct limits *limits, const struct h1_body *body,
+                  void *ctx);
+
+/* Feeds n bytes; sets *used to the bytes taken. After H1_HEAD nothing but the head has been taken;
+ * a message without a body goes on to H1_END with the next call, even when that brings no bytes.
+ * Never reads past the end of the message. */
+enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used);
+
+/* True when the head, once complete, announces a body. */
+bool h1_has_body(const struct h1 *h);
+
+/* Bytes of the body that the head announced and that have not been fed; 0 for a chunked one. */
+uint64_t h1_left(const struct h1 *h);
+
+/* The answer an error deserves, and why, for the log. */
+int h1_status(const struct h1 *h);
+const char *h1_reason(const struct h1 *h);
+
+enum h1_framing {
+    H1_NO_BODY,   /* HEAD, 1xx, 204, 304: no framing header but what the response says itself */
+    H1_LENGTH,    /* Content-Length */
+    H1_CHUNKED,   /* Transfer-Encoding: chunked */
+    H1_UNTIL_EOF, /* the body ends with the connection */
+};
+
+/* The response's head as text in the request's arena. `date` is the Date to send (29 bytes). */
+struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
+                   struct str date);
+
+enum { H1_TOO_MANY_SIZE = 512 };
+/* The whole answer to whoever can't be served, whatever it may ask: 503, then close.
+ * Returns its length. */
+size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date);
+
+#endif

@@ -1,0 +1,190 @@
+/* realip - see realip.h. */
+#include "http/realip.h"
+
+#include "http/forwarded.h"
+
+/* The way back from the peer, hop by hop. */
+struct walk {
+    const struct netset *trusted;
+    struct peer at; /* the hop that has been reached */
+    bool moved, ended;
+};
+
+/* What one of the two ways of saying it says. */
+struct account {
+    struct walk walk;
+    struct str proto, host, port; /* p = NULL: not said */
+};
+
+static void go(struct walk *w, const struct peer *hop)
+{
+    w->ended = hop->family == 0 || !netset_has(w->trusted, hop);
+    if (hop->family == 0)
+        return;
+    w->at = *hop;
+    w->moved = true;
+}
+
+/* --- X-Forwarded-* --- */
+
+static void walk_for(struct walk *w, struct str list)
+{
+    struct str element;
+    struct peer hop;
+    while (!w->ended && forwarded_last(&list, &element)) {
+        forwarded_node(element, &hop);
+        go(w, &hop);
+    }
+}
+
+/* The last one, which the nearest proxy has written or passed on: however many a client sends, none
+ * of them can stand behind it. */
+static void take_last(struct str *field, struct str list)
+{
+    struct str element;
+    if (field->p == NULL && forwarded_last(&list, &element))
+        *field = element;
+}
+
+enum kind { KIND_OTHER, KIND_FORWARDED, KIND_FOR, KIND_PROTO, KIND_HOST, KIND_PORT, KIND_KIN };
+
+static enum kind kind_of(struct str name)
+{
+    struct str family = STR("X-Forwarded-");
+    if (str_ieq(name, STR("Forwarded")))
+        return KIND_FORWARDED;
+    if (str_ieq(name, STR("X-Real-IP")))
+        return KIND_KIN;
+    if (name.n <= family.n || !str_ieq((struct str){name.p, family.n}, family))
+        return KIND_OTHER;
+    name = str_skip(name, family.n);
+    return str_ieq(name, STR("For"))     ? KIND_FOR
+           : str_ieq(name, STR("Proto")) ? KIND_PROTO
+           : str_ieq(name, STR("Host"))  ? KIND_HOST
+           : str_ieq(name, STR("Port"))  ? KIND_PORT
+                                         : KIND_KIN;
+}
+
+/* --- Forwarded --- */
+
+/* Of scheme and host the outermost that a trusted proxy has said counts: nearer ones speak of the
+ * hops between proxies. */
+static void walk_forwarded(struct account *a, struct str list)
+{
+    struct forwarded_hop hop;
+    while (!a->walk.ended && forwarded_last_hop(&list, &hop)) {
+        if (hop.proto.n > 0)
+            a->proto = hop.proto;
+        if (hop.host.n > 0)
+            a->host = hop.host;
+        go(&a->walk, &hop.peer);
+    }
+}
+
+/* --- what follows --- */
+
+/* 1: https, 0: http, -1: not said, or nothing that we know. */
+static int scheme_of(struct str proto)
+{
+    if (proto.p != NULL && (str_ieq(proto, STR("https")) || str_ieq(proto, STR("wss"))))
+        return 1;
+    if (proto.p != NULL && (str_ieq(proto, STR("http")) || str_ieq(proto, STR("ws"))))
+        return 0;
+    return -1;
+}
+
+static bool contradict(const struct account *x, const struct account *y)
+{
+    int scheme = scheme_of(x->proto), other = scheme_of(y->proto);
+    return (x->walk.moved && y->walk.moved && !peer_same_ip(&x->walk.at, &y->walk.at)) ||
+           (scheme >= 0 && other >= 0 && scheme != other) ||
+           (x->host.p != NULL && y->host.p != NULL && !str_ieq(x->host, y->host));
+}
+
+/* What only the second account says is added to the first. */
+static void complete(struct account *x, const struct account *y)
+{
+    if (!x->walk.moved || (x->walk.at.port == 0 && y->walk.moved))
+        x->walk.at = y->walk.at;
+    if (scheme_of(x->proto) < 0)
+        x->proto = y->proto;
+    if (x->host.p == NULL)
+        x->host = y->host;
+}
+
+/* The host that the client asked for replaces Host, for everybody who looks, as that of an absolute
+ * target does. */
+static bool set_host(struct request *req, struct str value)
+{
+    if (!uri_host(value, &req->arena, &req->host, &req->host_port))
+        return false;
+    struct header *host = headers_find(&req->headers, HEADER_HOST);
+    if (host == NULL)
+        host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
+    host->value = value;
+    return true;
+}
+
+static const char *apply(struct request *req, const struct account *a)
+{
+    int scheme = scheme_of(a->proto);
+    uint64_t port = 0;
+    req->client = a->walk.at;
+    if (scheme >= 0)
+        req->https = scheme > 0;
+    if (a->host.p != NULL && !set_host(req, a->host))
+        return "what a trusted proxy says of the host (X-Forwarded-Host, Forwarded) is no valid "
+               "host";
+    if (a->port.p != NULL && str_to_u64(a->port, &port) && port > 0 && port <= UINT16_MAX)
+        req->host_port = (int)port;
+    /* Where the client connected to is known now: not to our listener's port. */
+    if (scheme >= 0 || a->host.p != NULL || port > 0)
+        req->local.port = (uint16_t)(req->host_port > 0 ? req->host_port : req->https ? 443 : 80);
+    return NULL;
+}
+
+/* Applications that believe these headers are not to get them from just anybody. */
+static void distrust(struct request *req)
+{
+    for (unsigned i = 0; i < req->headers.count; i++)
+        if (kind_of(req->headers.list[i].name) != KIND_OTHER)
+            req->headers.list[i].hop = true;
+}
+
+const char *realip_apply(struct request *req, const struct netset *trusted)
+{
+    struct account x = {.walk = {.trusted = trusted, .at = req->client}}, forwarded = x;
+    if (!netset_has(trusted, &req->client)) {
+        distrust(req);
+        return NULL;
+    }
+    for (unsigned i = req->headers.count; i-- > 0;) { /* the last line of a name comes first */
+        struct str value = req->headers.list[i].value;
+        switch (kind_of(req->headers.list[i].name)) {
+        case KIND_FORWARDED:
+            walk_forwarded(&forwarded, value);
+            break;
+        case KIND_FOR:
+            walk_for(&x.walk, value);
+            break;
+        case KIND_PROTO:
+            take_last(&x.proto, value);
+            break;
+        case KIND_HOST:
+            take_last(&x.host, value);
+            break;
+        case KIND_PORT:
+            take_last(&x.port, value);
+            break;
+        case KIND_OTHER:
+        case KIND_KIN:
+            break;
+        }
+    }
+    if (contradict(&x, &forwarded))
+        return "X-Forwarded-* and Forwarded of a trusted proxy contradict each other: the proxy "
+               "must "
+               "remove the one that it does not write";
+    complete(&x, &forwarded);
+    return apply(req, &x);
+}

@@ -1,0 +1,377 @@
+/* request - see request.h. */
+#include "http/request.h"
+
+#include <stdio.h>
+
+void request_init(struct request *r, void *memory, size_t size)
+{
+    memset(r, 0, sizeof *r);
+    arena_init(&r->arena, memory, size);
+    r->host_port = -1;
+    r->content_length = -1;
+    r->body.fd = -1;
+    r->decision.body_limit = UINT64_MAX;
+    r->response.content_length = -1;
+}
+
+void request_fini(struct request *r)
+{
+    spool_fini(&r->body);
+    arena_fini(&r->arena);
+}
+
+/* Sorted by length: the names of one length stand together. */
+static const struct known {
+    uint8_t id;
+    const char *name; /* lower case */
+} known_headers[] = {
+    {HEADER_TE, "te"},
+    {HEADER_DATE, "date"},
+    {HEADER_ETAG, "etag"},
+    {HEADER_HOST, "host"},
+    {HEADER_PROXY, "proxy"},
+    {HEADER_COOKIE, "cookie"},
+    {HEADER_EXPECT, "expect"},
+    {HEADER_SERVER, "server"},
+    {HEADER_STATUS, "status"},
+    {HEADER_REFERER, "referer"},
+    {HEADER_TRAILER, "trailer"},
+    {HEADER_UPGRADE, "upgrade"},
+    {HEADER_IF_MATCH, "if-match"},
+    {HEADER_LOCATION, "location"},
+    {HEADER_CONNECTION, "connection"},
+    {HEADER_KEEP_ALIVE, "keep-alive"},
+    {HEADER_USER_AGENT, "user-agent"},
+    {HEADER_CONTENT_TYPE, "content-type"},
+    {HEADER_AUTHORIZATION, "authorization"},
+    {HEADER_IF_NONE_MATCH, "if-none-match"},
+    {HEADER_LAST_MODIFIED, "last-modified"},
+    {HEADER_CONTENT_LENGTH, "content-length"},
+    {HEADER_IF_MODIFIED_SINCE, "if-modified-since"},
+    {HEADER_TRANSFER_ENCODING, "transfer-encoding"},
+    {HEADER_IF_UNMODIFIED_SINCE, "if-unmodified-since"},
+};
+
+/* Where the names of each length begin in known_headers. */
+static const uint8_t first_of_length[] = {0,  0,  0,  1,  1,  4,  5,  9,  12, 14, 14,
+                                          17, 17, 18, 21, 22, 22, 22, 24, 24, 25};
+
+enum header_id header_id(struct str name)
+{
+    size_t lengths = sizeof first_of_length - 1;
+    if (name.n >= 6 && str_ieq((struct str){name.p, 6}, STR("proxy-")))
+        return HEADER_PROXY;
+    if (name.n >= lengths)
+        return HEADER_OTHER;
+    for (unsigned i = first_of_length[name.n]; i < first_of_length[name.n + 1]; i++)
+        if (str_ieq(name, (struct str){known_headers[i].name, name.n}))
+            return known_headers[i].id;
+    return HEADER_OTHER;
+}
+
+bool header_is_hop(enum header_id id)
+{
+    switch (id) {
+    case HEADER_CONNECTION:
+    case HEADER_KEEP_ALIVE:
+    case HEADER_PROXY:
+    case HEADER_TE:
+    case HEADER_TRAILER:
+    case HEADER_TRANSFER_ENCODING:
+    case HEADER_UPGRADE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A list with room for more, in the arena: twice as long each time. */
+static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, size_t size)
+{
+    *room = *room > 0 ? *room * 2 : 16;
+    void *bigger = arena_alloc(a, *room * size);
+    if (count > 0)
+        memcpy(bigger, list, count * size);
+    return bigger;
+}
+
+struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value)
+{
+    if (h->count == h->room)
+        h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
+    struct header *header = &h->list[h->count++];
+    *header = (struct header){.name = name, .value = value, .id = (uint8_t)header_id(name)};
+    return header;
+}
+
+struct header *headers_find(const struct headers *h, enum header_id id)
+{
+    for (unsigned i = 0; i < h->count; i++)
+        if (h->list[i].id == id)
+            return &h->list[i];
+    return NULL;
+}
+
+struct str headers_value(const struct headers *h, enum header_id id)
+{
+    struct header *header = headers_find(h, id);
+    return header != NULL ? header->value : (struct str){"", 0};
+}
+
+struct header *headers_get(const struct headers *h, struct str name)
+{
+    for (unsigned i = 0; i < h->count; i++)
+        if (str_ieq(h->list[i].name, name))
+            return &h->list[i];
+    return NULL;
+}
+
+void headers_remove(struct headers *h, struct str name)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < h->count; i++)
+        if (!str_ieq(h->list[i].name, name))
+            h->list[kept++] = h->list[i];
+    h->count = kept;
+}
+
+void headers_merge(struct arena *a, struct headers *to, const struct headers *from)
+{
+    for (unsigned i = 0; i < from->count; i++)
+        if (!str_ieq(from->list[i].name, STR("Set-Cookie")))
+            headers_remove(to, from->list[i].name);
+    for (unsigned i = 0; i < from->count; i++)
+        headers_add(a, to, from->list[i].name, from->list[i].value);
+}
+
+/* Is it about the content that it came with, and how long that may be kept (RFC 9110 §8, RFC 9111)?
+ */
+static bool is_of_content(struct str name)
+{
+    static const char *const names[] = {
+        "Content-Type",
+        "Content-Encoding",
+        "Content-Language",
+        "Content-Disposition",
+        "Content-Location",
+        "Content-Range",
+        "Content-MD5",
+        "Content-Digest",
+        "Repr-Digest",
+        "Digest",
+        "Cache-Control",
+        "Expires",
+        "Pragma",
+        "Age",
+        "ETag",
+        "Last-Modified",
+        "Accept-Ranges",
+        "Location",
+        "Set-Cookie",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+void headers_fill(struct arena *a, struct headers *to, const struct headers *from)
+{
+    unsigned own = to->count;
+    for (unsigned i = 0; i < from->count; i++) {
+        const struct header *header = &from->list[i];
+        struct headers before = {.list = to->list, .count = own};
+        if (headers_get(&before, header->name) == NULL && !is_of_content(header->name))
+            headers_add(a, to, header->name, header->value);
+    }
+}
+
+struct str headers_joined(struct arena *a, const struct headers *h, struct str name)
+{
+    struct header *first = headers_get(h, name);
+    size_t size = 0;
+    if (first == NULL)
+        return STR_NONE;
+    if (first->joined.p != NULL)
+        return first->joined;
+    for (unsigned i = 0; i < h->count; i++)
+        if (str_ieq(h->list[i].name, name))
+            size += h->list[i].value.n + 2;
+    if (size == first->value.n + 2)
+        return first->value;
+    char *text = arena_bytes(a, size), *at = text;
+    for (unsigned i = 0; i < h->count; i++) {
+        const struct header *header = &h->list[i];
+        if (!str_ieq(header->name, name))
+            continue;
+        if (header != first) {
+            *at++ = header->id == HEADER_COOKIE ? ';' : ',';
+            *at++ = ' ';
+        }
+        if (header->value.n > 0)
+            memcpy(at, header->value.p, header->value.n);
+        at += header->value.n;
+    }
+    struct str joined = {text, (size_t)(at - text)};
+    if (first->repeated) /* a request's, which nobody changes */
+        first->joined = joined;
+    return joined;
+}
+
+bool param_is_setting(struct str name)
+{
+    return str_eq(name, STR("PHP_VALUE")) || str_eq(name, STR("PHP_ADMIN_VALUE"));
+}
+
+struct param *params_find(const struct params *p, struct str name)
+{
+    if (name.n == 0)
+        return NULL;
+    char last = name.p[name.n - 1]; /* differs more often than the first one */
+    for (struct param *at = p->list, *end = at + p->count; at < end; at++)
+        if (at->name.n == name.n && at->name.p[name.n - 1] == last &&
+            memcmp(at->name.p, name.p, name.n) == 0)
+            return at;
+    return NULL;
+}
+
+void params_add(struct arena *a, struct params *p, struct str name, struct str value)
+{
+    if (p->count == p->room)
+        p->list = grow(a, p->list, p->count, &p->room, sizeof *p->list);
+    p->list[p->count++] = (struct param){name, value};
+}
+
+void params_set(struct arena *a, struct params *p, struct str name, struct str value)
+{
+    struct param *param = params_find(p, name);
+    if (param != NULL)
+        param->value = value;
+    else
+        params_add(a, p, name, value);
+}
+
+void params_remove(struct params *p, struct str name)
+{
+    struct param *param = params_find(p, name);
+    if (param == NULL)
+        return;
+    size_t behind = (size_t)(p->list + p->count - (param + 1));
+    memmove(param, param + 1, behind * sizeof *param);
+    p->count--;
+}
+
+unsigned request_server_port(const struct request *r)
+{
+    if (r->local.port > 0)
+        return r->local.port;
+    if (r->host_port > 0)
+        return (unsigned)r->host_port;
+    return r->https ? 443 : 80;
+}
+
+const char *status_text(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {
+        {200, "OK"},
+        {201, "Created"},
+        {202, "Accepted"},
+        {203, "Non-Authoritative Information"},
+        {204, "No Content"},
+        {205, "Reset Content"},
+        {206, "Partial Content"},
+        {207, "Multi-Status"},
+        {208, "Already Reported"},
+        {226, "IM Used"},
+        {300, "Multiple Choices"},
+        {301, "Moved Permanently"},
+        {302, "Found"},
+        {303, "See Other"},
+        {304, "Not Modified"},
+        {305, "Use Proxy"},
+        {307, "Temporary Redirect"},
+        {308, "Permanent Redirect"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {406, "Not Acceptable"},
+        {407, "Proxy Authentication Required"},
+        {408, "Request Timeout"},
+        {409, "Conflict"},
+        {410, "Gone"},
+        {411, "Length Required"},
+        {412, "Precondition Failed"},
+        {413, "Content Too Large"},
+        {414, "URI Too Long"},
+        {415, "Unsupported Media Type"},
+        {416, "Range Not Satisfiable"},
+        {417, "Expectation Failed"},
+        {418, "I'm a teapot"},
+        {421, "Misdirected Request"},
+        {422, "Unprocessable Content"},
+        {423, "Locked"},
+        {424, "Failed Dependency"},
+        {425, "Too Early"},
+        {426, "Upgrade Required"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {431, "Request Header Fields Too Large"},
+        {451, "Unavailable For Legal Reasons"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {502, "Bad Gateway"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {505, "HTTP Version Not Supported"},
+        {506, "Variant Also Negotiates"},
+        {507, "Insufficient Storage"},
+        {508, "Loop Detected"},
+        {511, "Network Authentication Required"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && texts[i].status <= status; i++)
+        if (texts[i].status == status)
+            return texts[i].text;
+    return "";
+}
+
+/* Adds a part to a name of a request: at most `most` bytes of the text. */
+static size_t name_part(char *out, const char *before, struct str text, int most)
+{
+    if (text.n == 0)
+        return 0;
+    int n = text.n > (size_t)most ? most : (int)text.n;
+    return (size_t)sprintf(out, ", %s %.*s", before, n, text.p);
+}
+
+const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
+{
+    char id[17];
+    request_id_text(req->id, id);
+    size_t n = (size_t)sprintf(out, "request %s", id);
+    n += name_part(out + n, "host", req->host, 255);
+    name_part(out + n, "tenant", req->decision.tenant, 90);
+    return out;
+}
+
+void request_id_text(uint64_t id, char out[17])
+{
+    /* Eight digits at a time: a nibble to each byte, the most significant first, then its letter.
+     */
+    for (int half = 0; half < 2; half++) {
+        uint64_t x = __builtin_bswap32((uint32_t)(id >> (32 - 32 * half)));
+        x = (x | x << 16) & 0x0000ffff0000ffffu;
+        x = (x | x << 8) & 0x00ff00ff00ff00ffu;
+        x = (x >> 4 & 0x000f000f000f000fu) | (x & 0x000f000f000f000fu) << 8;
+        uint64_t letters = (x + 0x0606060606060606u) >> 4 & 0x0101010101010101u;
+        x += 0x3030303030303030u + letters * ('a' - '0' - 10);
+        x = htole64(x);
+        memcpy(out + (ptrdiff_t)8 * half, &x, sizeof x);
+    }
+    out[16] = '\0';
+}

@@ -1,0 +1,117 @@
+/*
+ * settings - what a script's settings say, checked, as plain structs.
+ *
+ * Read once from the normalised table that lua/moongate/settings.lua makes (script/settings.c);
+ * owned by the generation, never changed afterwards. Durations are seconds, sizes are bytes.
+ */
+#ifndef MG_HTTP_SETTINGS_H
+#define MG_HTTP_SETTINGS_H
+
+#include "base/addr.h"
+#include "base/arena.h"
+#include "base/netset.h"
+
+struct limits {
+    size_t request_line;
+    size_t header; /* the whole head */
+    unsigned headers;
+    uint64_t body;
+    double header_timeout; /* first byte to the end of the head */
+    double body_timeout;   /* between two reads of a body */
+    double send_timeout;   /* between two writes to the client */
+    double keepalive_timeout;
+    unsigned keepalive_requests;
+    unsigned connections; /* of clients, over all workers; 0: no limit */
+    unsigned per_ip;      /* likewise, from one address */
+    size_t param_size;
+    size_t response_header;
+    size_t request_memory;
+    size_t response_memory;
+    uint64_t spool;
+    const char *spool_dir;
+    const struct str *header_names; /* kept although they hold '_' or '.' */
+    unsigned header_name_count;
+};
+
+struct server_settings {
+    struct addr addr;   /* unless it is a name */
+    struct str address; /* as the script wrote it */
+    bool is_name;       /* to be looked up, again and again */
+    double weight;
+    unsigned max_conns; /* 0: no limit */
+    bool backup;
+};
+
+/* Active health checks: FastCGI requests for php-fpm's ping page. */
+struct health_settings {
+    bool enabled;
+    struct str ping;   /* the page */
+    struct str expect; /* what its body must be */
+    double interval, timeout;
+    unsigned rise, fall;
+};
+
+/* Where the paths that X-Accel-Redirect names lie. */
+struct internal_path {
+    struct str prefix; /* begins and ends with a slash */
+    struct str folder; /* n = 0: on_request decides on such a path */
+};
+
+enum profile { PROFILE_PHP, PROFILE_GENERIC };
+
+/* Which failed requests may be sent again. */
+enum retry_policy {
+    RETRY_SAFE,    /* idempotent ones, and those of which the server has had nothing */
+    RETRY_TIMEOUT, /* idempotent ones after a time-out, too */
+    RETRY_NEVER,   /* none of which the server may have had anything */
+};
+
+struct backend_settings {
+    struct str name;
+    struct server_settings *servers;
+    unsigned server_count;
+    unsigned keepalive;
+    double keepalive_idle;
+    unsigned keepalive_requests;
+    double connect_timeout;
+    double send_timeout;
+    double read_timeout;
+    unsigned queue; /* for each server */
+    double queue_timeout;
+    unsigned per_tenant; /* 0: no limit */
+    unsigned max_fails;  /* 0: never taken out */
+    double fail_timeout;
+    double slow_start;
+    double resolve; /* seconds between two look-ups of a name */
+    struct health_settings health;
+    struct str load;             /* php-fpm's status page as a signal; n = 0: none */
+    const struct str *own_pages; /* of its servers' PHP-FPM, for no client */
+    unsigned own_page_count;
+    struct str ini; /* PHP_VALUE where the decision has no ini; n = 0: none */
+    const struct internal_path *internal;
+    unsigned internal_count;
+    unsigned attempts;
+    enum retry_policy retry;
+    enum profile profile;
+    struct str root; /* n = 0: none */
+    struct str docroot;
+    bool resolve_root;
+    const struct str *within;
+    unsigned within_count;
+};
+
+enum access_format { ACCESS_OFF, ACCESS_COMBINED, ACCESS_JSON, ACCESS_FUNCTION };
+
+struct settings {
+    struct arena arena; /* holds everything the pointers point to */
+    struct limits limits;
+    struct netset trusted; /* trusted_proxies */
+    enum access_format access_format;
+    double stop_timeout, script_timeout;
+    struct backend_settings *backends;
+    unsigned backend_count;
+    const struct str *resolver; /* ADDRs of DNS servers; none: the system's */
+    unsigned resolver_count;
+};
+
+#endif

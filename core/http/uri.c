@@ -1,0 +1,277 @@
+/* uri - see uri.h. */
+#include "http/uri.h"
+
+#include <arpa/inet.h>
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c = char_lower(c);
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool uri_unescape(struct str in, char *out, size_t *out_size)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < in.n; i++) {
+        if (in.p[i] != '%') {
+            out[used++] = in.p[i];
+            continue;
+        }
+        int high = i + 2 < in.n ? hex(in.p[i + 1]) : -1;
+        int low = high >= 0 ? hex(in.p[i + 2]) : -1;
+        if (low < 0)
+            return false;
+        out[used++] = (char)(high << 4 | low);
+        i += 2;
+    }
+    *out_size = used;
+    return true;
+}
+
+/* Writes %XX; returns the end of it. */
+static char *put_escape(char *at, unsigned char c)
+{
+    *at++ = '%';
+    *at++ = "0123456789ABCDEF"[c >> 4];
+    *at++ = "0123456789ABCDEF"[c & 15];
+    return at;
+}
+
+struct str uri_escape_path(struct str path, struct arena *arena)
+{
+    static const char plain[] = "-._~!$&'()*+,;=:@/";
+    char *out = arena_bytes(arena, path.n * 3 + 1), *at = out;
+    for (size_t i = 0; i < path.n; i++) {
+        unsigned char c = (unsigned char)path.p[i];
+        char lower = char_lower((char)c);
+        if ((c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') ||
+            (c != '\0' && strchr(plain, c) != NULL)) {
+            *at++ = (char)c;
+        } else {
+            at = put_escape(at, c);
+        }
+    }
+    *at = '\0';
+    return (struct str){out, (size_t)(at - out)};
+}
+
+/* A '%' that begins no escape, or a byte that no target may have. */
+static bool is_raw(struct str target, size_t i)
+{
+    unsigned char c = (unsigned char)target.p[i];
+    if (c == '%')
+        return i + 2 >= target.n || hex(target.p[i + 1]) < 0 || hex(target.p[i + 2]) < 0;
+    return c <= 0x20 || c >= 0x7f || c == '#';
+}
+
+struct str uri_escape_raw(struct str target, struct arena *arena)
+{
+    size_t raw = 0;
+    for (size_t i = 0; i < target.n; i++)
+        raw += is_raw(target, i);
+    if (raw == 0)
+        return target;
+    char *out = arena_bytes(arena, target.n + 2 * raw + 1), *at = out;
+    for (size_t i = 0; i < target.n; i++)
+        at = is_raw(target, i) ? put_escape(at, (unsigned char)target.p[i])
+                               : mempcpy(at, &target.p[i], 1);
+    *at = '\0';
+    return (struct str){out, (size_t)(at - out)};
+}
+
+/* Removes dot segments and merges slashes in place; path starts with a slash. Returns false where
+ * the path climbs over the root. */
+static bool remove_dots(char *path, size_t *size)
+{
+    size_t n = *size, out = 0;
+    for (size_t i = 0; i < n;) {
+        size_t start = i + 1, end = start;
+        while (end < n && path[end] != '/')
+            end++;
+        size_t len = end - start;
+        bool last = end >= n;
+        if (len == 0 || (len == 1 && path[start] == '.')) {
+            if (last && (out == 0 || path[out - 1] != '/'))
+                path[out++] = '/';
+        } else if (len == 2 && path[start] == '.' && path[start + 1] == '.') {
+            if (out == 0)
+                return false;
+            while (path[--out] != '/')
+                ;
+            if (last)
+                path[out++] = '/';
+        } else {
+            path[out++] = '/';
+            memmove(path + out, path + start, len);
+            out += len;
+        }
+        i = end;
+    }
+    if (out == 0)
+        path[out++] = '/';
+    *size = out;
+    return true;
+}
+
+/* True where decoding and normalising would change nothing: most paths. */
+static bool is_plain(struct str path)
+{
+    for (size_t i = 0; i < path.n; i++) {
+        char c = path.p[i];
+        if (c == '%')
+            return false;
+        if (c == '/' && i + 1 < path.n && (path.p[i + 1] == '/' || path.p[i + 1] == '.'))
+            return false;
+    }
+    return true;
+}
+
+static const char *decode_path(struct uri *u, struct arena *arena)
+{
+    if (is_plain(u->raw_path)) {
+        u->path = u->raw_path;
+        return NULL;
+    }
+    char *path = arena_bytes(arena, u->raw_path.n + 1);
+    size_t n;
+    if (!uri_unescape(u->raw_path, path, &n))
+        return "a % without two hex digits in the path";
+    if (memchr(path, '\0', n) != NULL)
+        return "a NUL byte in the path";
+    if (!remove_dots(path, &n))
+        return "the path climbs over the root";
+    path[n] = '\0';
+    u->path = (struct str){path, n};
+    return NULL;
+}
+
+/* Bytes that may never stand in a target, whatever its form. */
+static const char *check_bytes(struct str target)
+{
+    for (size_t i = 0; i < target.n; i++) {
+        unsigned char c = (unsigned char)target.p[i];
+        if (c <= 0x20 || c >= 0x7f)
+            return "a space, a control byte or a byte above 0x7e in the target";
+        if (c == '#')
+            return "a fragment in the target";
+    }
+    return NULL;
+}
+
+/* Cuts scheme and authority off an absolute target, leaving path and query in *target. */
+static const char *cut_absolute(struct uri *u, struct str *target)
+{
+    size_t skip;
+    if (target->n >= 7 && str_ieq((struct str){target->p, 7}, STR("http://"))) {
+        skip = 7;
+    } else if (target->n >= 8 && str_ieq((struct str){target->p, 8}, STR("https://"))) {
+        skip = 8;
+        u->https = true;
+    } else {
+        return "a target that is neither a path nor an http URL";
+    }
+    struct str rest = str_skip(*target, skip);
+    size_t n = 0;
+    while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?')
+        n++;
+    if (n == 0)
+        return "an absolute target without a host";
+    u->authority = (struct str){rest.p, n};
+    *target = str_skip(rest, n);
+    return NULL;
+}
+
+const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
+{
+    *u = (struct uri){0};
+    const char *err = check_bytes(target);
+    if (err != NULL)
+        return err;
+    if (str_eq(target, STR("*"))) {
+        u->asterisk = true;
+        u->raw_path = u->path = u->origin = target;
+        return NULL;
+    }
+    if (target.n == 0 || target.p[0] != '/') {
+        err = cut_absolute(u, &target);
+        if (err != NULL)
+            return err;
+        if (target.n == 0)
+            target = STR("/");
+        else if (target.p[0] == '?') /* http://host?query: the empty path is "/" */
+            target = arena_printf(arena, "/%.*s", STR_FMT(target));
+    }
+    u->origin = target;
+    const char *mark = memchr(target.p, '?', target.n);
+    u->raw_path = target;
+    if (mark != NULL) {
+        u->has_query = true;
+        u->raw_path.n = (size_t)(mark - target.p);
+        u->query = str_skip(target, u->raw_path.n + 1);
+    }
+    return decode_path(u, arena);
+}
+
+/* Narrower than RFC 3986's reg-name: what names of hosts really have. Scripts build paths from
+ * hosts, so nothing that means something there may pass. */
+static bool is_host_char(char c)
+{
+    char lower = char_lower(c);
+    return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || c == '-' || c == '.' ||
+           c == '_';
+}
+
+/* "[v6]": the index behind it, or 0 when there is none. */
+static size_t ipv6_end(struct str value)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr ignored;
+    const char *close = memchr(value.p, ']', value.n);
+    size_t n = close != NULL ? (size_t)(close - value.p) - 1 : sizeof text;
+    if (n >= sizeof text)
+        return 0;
+    memcpy(text, value.p + 1, n);
+    text[n] = '\0';
+    return inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
+}
+
+/* The end of the host within value, or 0 when it is none. */
+static size_t host_end(struct str value)
+{
+    size_t i = 0;
+    if (value.n > 0 && value.p[0] == '[')
+        return ipv6_end(value);
+    for (; i < value.n && is_host_char(value.p[i]); i++)
+        if (value.p[i] == '.' && (i == 0 || value.p[i - 1] == '.'))
+            return 0; /* an empty label */
+    return i;
+}
+
+bool uri_host(struct str value, struct arena *arena, struct str *host, int *port)
+{
+    size_t end = host_end(value);
+    *port = -1;
+    if (end == 0 || end > 255 || value.n > 255 + 6)
+        return false;
+    if (end < value.n) {
+        uint64_t number;
+        struct str digits = str_skip(value, end + 1);
+        if (value.p[end] != ':')
+            return false;
+        if (digits.n > 0) { /* "host:" is a valid authority without a port (RFC 3986 §3.2.3) */
+            if (!str_to_u64(digits, &number) || number > 65535)
+                return false;
+            *port = (int)number;
+        }
+    }
+    if (end > 1 && value.p[end - 1] == '.')
+        end--;
+    char *out = arena_bytes(arena, end + 1);
+    for (size_t i = 0; i < end; i++)
+        out[i] = char_lower(value.p[i]);
+    out[end] = '\0';
+    *host = (struct str){out, end};
+    return true;
+}

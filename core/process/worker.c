@@ -1,0 +1,510 @@
+/* worker - see worker.h. */
+#include "process/worker.h"
+
+#include "base/log.h"
+#include "exchange/control.h"
+#include "exchange/proxy.h"
+#include "script/repeats.h"
+#include "script/shared.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FIRST_SOCKET 3   /* of LINK_PREPARE: behind the logs and the snapshot */
+#define LOG_DELAY    0.2 /* seconds that an access log line may wait */
+
+/* The first line of LINK_PREPARE. */
+struct prepared {
+    unsigned number, attempt;
+    int level, has_access, has_snapshot;
+};
+
+struct worker {
+    struct loop loop;
+    struct backends backends;
+    struct generation *generation;
+    const struct worker_config *config;
+    struct generation *prepared; /* by a reload under way; NULL: none */
+    struct prepared plan;        /* what the master said of it */
+    struct link_message news;    /* its sockets and logs */
+    struct clients clients;
+    struct listener *listeners[LINK_FDS];
+    int error_log, access_log; /* above STDERR_FILENO: ours to close */
+    unsigned listener_count;
+    ev_io master;
+    ev_signal term, quit, interrupt;
+    ev_prepare before_wait;
+    ev_tstamp shown_at;
+    bool failed; /* on_start has */
+    ev_timer log_timer;
+    ev_timer stop_timer;
+};
+
+/* Names live as long as the worker, since connections point to them; there are few. */
+static char *lasting(const char *text)
+{
+    static char *kept[4096];
+    static unsigned count;
+    for (unsigned i = 0; i < count; i++)
+        if (strcmp(kept[i], text) == 0)
+            return kept[i];
+    char *copy = strdup(text);
+    if (copy == NULL)
+        abort();
+    if (count < 4096)
+        kept[count++] = copy;
+    return copy;
+}
+
+static void stop_listening(struct worker *w)
+{
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_free(w->listeners[i]);
+    w->listener_count = 0;
+}
+
+static void on_empty(void *ctx)
+{
+    struct worker *w = ctx;
+    if (w->clients.stopping)
+        ev_break(w->loop.ev, EVBREAK_ALL);
+}
+
+static void stop_gracefully(struct worker *w, double idle_patience)
+{
+    if (w->clients.stopping)
+        return;
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_drain(w->listeners[i]);
+    stop_listening(w);
+    clients_stop(&w->clients, idle_patience);
+    if (w->clients.count == 0)
+        ev_break(w->loop.ev, EVBREAK_ALL);
+    ev_timer_set(&w->stop_timer, w->generation->settings->stop_timeout, 0);
+    ev_timer_start(w->loop.ev, &w->stop_timer);
+}
+
+static void term_cb(struct ev_loop *ev, ev_signal *signal, int events)
+{
+    (void)ev;
+    (void)events;
+    stop_gracefully(signal->data, 0);
+}
+
+static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
+{
+    (void)signal;
+    (void)events;
+    ev_break(ev, EVBREAK_ALL);
+}
+
+/* --- reloads --- */
+
+static void forget_prepared(struct worker *w)
+{
+    if (w->prepared != NULL)
+        generation_reject(w->prepared);
+    w->prepared = NULL;
+    link_close_fds(&w->news);
+}
+
+static void tell(const struct worker *w, enum link_type type, const char *text)
+{
+    if (!link_send(w->master.fd, type, text, NULL, 0))
+        log_warn("the master does not listen");
+}
+
+/* How the reload of `attempt` has come out here; the master may be at a later one. */
+static void answer(const struct worker *w, const char *err)
+{
+    static char text[LINK_TEXT];
+    snprintf(text, sizeof text, "%u\t%s", w->plan.attempt, err != NULL ? err : "");
+    tell(w, err == NULL ? LINK_READY : LINK_FAILED, text);
+}
+
+static void on_prepared(void *ctx, struct generation *g, const char *err)
+{
+    (void)g;
+    answer(ctx, err);
+}
+
+/* What is wrong with LINK_PREPARE; NULL: nothing. The kernel leaves out descriptors that a process
+ * has no room for, without an error. */
+static const char *read_prepared(const struct link_message *news, struct prepared *p)
+{
+    unsigned lines = 0;
+    for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\n", &p->number, &p->attempt, &p->level,
+               &p->has_access, &p->has_snapshot) != 5)
+        return "the master's message can't be read";
+    if (news->fd_count != FIRST_SOCKET + lines - 1)
+        return "a worker has no file descriptors left for the listening sockets and logs "
+               "('ulimit -n', LimitNOFILE)";
+    return NULL;
+}
+
+/* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
+static void prepare(struct worker *w)
+{
+    struct prepared *p = &w->plan;
+    char *err = NULL;
+    const char *bad = read_prepared(&w->news, p);
+    if (bad != NULL) {
+        answer(w, bad);
+        return;
+    }
+    struct route route = w->config->route;
+    route.snapshot = p->has_snapshot ? w->news.fds[2] : 0;
+    w->prepared = generation_new(&route, &w->backends, p->number, &err);
+    if (w->prepared != NULL)
+        generation_start(w->prepared, on_prepared, w);
+    else
+        answer(w, err != NULL ? err : "the script could not be loaded");
+    free(err);
+}
+
+static void use_logs(struct worker *w, int error, int access, enum log_level level)
+{
+    log_flush();
+    log_setup(error, level, access);
+    if (w->error_log > STDERR_FILENO)
+        close(w->error_log);
+    if (w->access_log > STDERR_FILENO)
+        close(w->access_log);
+    w->error_log = error;
+    w->access_log = access;
+}
+
+static bool is_same_socket(int a, int b)
+{
+    struct stat x, y;
+    return a == b ||
+           (fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
+}
+
+static struct listener *take_listener(struct worker *w, int fd)
+{
+    for (unsigned i = 0; i < w->listener_count; i++) {
+        struct listener *l = w->listeners[i];
+        if (!is_same_socket(listener_fd(l), fd))
+            continue;
+        w->listeners[i] = w->listeners[--w->listener_count];
+        return l;
+    }
+    return NULL;
+}
+
+/* A line of LINK_PREPARE: "address TAB name TAB backlog TAB control TAB proxy_protocol". */
+static bool read_spec(char *line, struct listen_spec *spec)
+{
+    char *address = strsep(&line, "\t"), *name = strsep(&line, "\t");
+    char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
+    char *proxy_protocol = strsep(&line, "\t");
+    if (proxy_protocol == NULL)
+        return false;
+    *spec = (struct listen_spec){.address = lasting(address),
+                                 .name = lasting(name),
+                                 .backlog = atoi(backlog),
+                                 .control = atoi(control) != 0,
+                                 .proxy_protocol = atoi(proxy_protocol) != 0};
+    return true;
+}
+
+/* The listeners are these from now on: the message's descriptors from `fd` on, a line for each. One
+ * that is not among them gives up its queue first. */
+static void use_sockets(struct worker *w, const struct link_message *news, unsigned fd, char *lines)
+{
+    struct listener *list[LINK_FDS] = {NULL};
+    unsigned count = 0;
+    for (char *line; lines != NULL && (line = strsep(&lines, "\n")) != NULL && *line != '\0';) {
+        struct listen_spec spec;
+        if (fd == news->fd_count || !read_spec(line, &spec))
+            break;
+        int socket = news->fds[fd++];
+        struct listener *l = take_listener(w, socket);
+        if (l != NULL) {
+            close(socket);
+            listener_update(l, &spec);
+        }
+        list[count++] = l != NULL ? l : listener_new(&spec, socket, &w->clients);
+    }
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_drain(w->listeners[i]);
+    stop_listening(w);
+    memcpy(w->listeners, list, count * sizeof *list);
+    w->listener_count = count;
+}
+
+static void switch_generation(struct worker *w)
+{
+    struct generation *old = w->generation;
+    if (w->prepared == NULL)
+        return;
+    w->generation = w->prepared;
+    w->prepared = NULL;
+    generation_replace(w->generation, old);
+    use_logs(w, w->news.fds[0], w->plan.has_access ? w->news.fds[1] : -1,
+             (enum log_level)w->plan.level);
+    if (!w->plan.has_access)
+        close(w->news.fds[1]);
+    close(w->news.fds[2]);
+    char *lines = w->news.text;
+    strsep(&lines, "\n"); /* the first one is w->plan */
+    use_sockets(w, &w->news, FIRST_SOCKET, lines);
+    w->news.fd_count = 0;
+    generation_drop(old);
+}
+
+/* Another worker has come or gone, and its sockets with it. */
+static void take_sockets(struct worker *w, struct link_message *message)
+{
+    unsigned lines = 0;
+    for (const char *at = message->text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    if (lines != message->fd_count) {
+        log_error("no free descriptors for more listening sockets ('ulimit -n', LimitNOFILE)");
+        return; /* rather than lose one that it has */
+    }
+    use_sockets(w, message, 0, message->text);
+    message->fd_count = 0;
+}
+
+static void take_message(struct worker *w, struct link_message *message)
+{
+    switch (message->type) {
+    case LINK_PREPARE:
+        forget_prepared(w);
+        memcpy(&w->news, message, sizeof *message);
+        message->fd_count = 0;
+        prepare(w);
+        break;
+    case LINK_SWITCH:
+        switch_generation(w);
+        break;
+    case LINK_ABORT:
+        forget_prepared(w);
+        generation_refresh(w->generation);
+        break;
+    case LINK_SOCKETS:
+        take_sockets(w, message);
+        break;
+    case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
+        stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+        break;
+    case LINK_LOGS:
+        if (message->fd_count != 2) {
+            log_warn("no file descriptors left to open the logs again ('ulimit -n', LimitNOFILE)");
+            break;
+        }
+        use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
+                 log_threshold());
+        if (message->text[0] != '1')
+            close(message->fds[1]);
+        message->fd_count = 0;
+        break;
+    default:
+        break;
+    }
+    link_close_fds(message);
+}
+
+static void master_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    static struct link_message message;
+    struct worker *w = io->data;
+    enum link_result result;
+    (void)events;
+    while ((result = link_receive(io->fd, &message)) == LINK_MESSAGE) {
+        if (w->clients.stopping)
+            link_close_fds(&message);
+        else
+            take_message(w, &message);
+    }
+    if (result == LINK_NOTHING)
+        return;
+    ev_io_stop(ev, io);
+    log_error("the master has gone; this worker finishes its requests and ends");
+    stop_gracefully(w, 0);
+}
+
+static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct worker *w = timer->data;
+    (void)events;
+    log_error("%u connections are still busy after stop_timeout; they are cut", w->clients.count);
+    ev_break(ev, EVBREAK_ALL);
+}
+
+static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+    log_flush();
+}
+
+/* For the status page, once a second while there is something to do. */
+static void show(struct worker *w)
+{
+    struct board_worker *board = &w->config->board->worker[w->config->index];
+    w->shown_at = ev_now(w->loop.ev);
+    board->connections = w->clients.count;
+    board->requests = proxy_requests();
+    board->generations = generation_alive();
+    board->lua_memory = script_memory(w->generation->script);
+}
+
+/* Lines are written together, but none waits long. */
+static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
+{
+    struct worker *w = prepare->data;
+    (void)events;
+    if (ev_now(ev) >= w->shown_at + 1)
+        show(w);
+    if (!log_waiting() || ev_is_active(&w->log_timer))
+        return;
+    ev_timer_set(&w->log_timer, LOG_DELAY, 0);
+    ev_timer_start(ev, &w->log_timer);
+}
+
+static void watch_signal(struct worker *w, ev_signal *watcher, int number,
+                         void (*cb)(struct ev_loop *, ev_signal *, int))
+{
+    ev_signal_init(watcher, cb, number);
+    watcher->data = w;
+    ev_signal_start(w->loop.ev, watcher);
+}
+
+/* The master looks whether the loop makes its turns: even while it sleeps. */
+static void note_turn(struct ev_loop *ev)
+{
+    const struct worker *w = ev_userdata(ev);
+    uint64_t *turn = &w->config->board->worker[w->config->index].turn;
+    __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
+}
+
+static void watch(struct worker *w, const struct worker_config *config)
+{
+    ev_set_userdata(w->loop.ev, w);
+    ev_set_loop_release_cb(w->loop.ev, note_turn, note_turn);
+    watch_signal(w, &w->term, SIGTERM, term_cb);
+    watch_signal(w, &w->quit, SIGQUIT, term_cb);
+    watch_signal(w, &w->interrupt, SIGINT, interrupt_cb);
+    ev_io_init(&w->master, master_cb, config->master, EV_READ);
+    w->master.data = w;
+    ev_io_start(w->loop.ev, &w->master);
+    ev_prepare_init(&w->before_wait, before_wait_cb);
+    w->before_wait.data = w;
+    ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
+    ev_prepare_start(w->loop.ev, &w->before_wait);
+    ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
+    ev_timer_init(&w->stop_timer, stop_timer_cb, 1, 0);
+    w->stop_timer.data = w;
+}
+
+/* on_start of the first generation has come to its end: the master says what to accept from. */
+static void on_started(void *ctx, struct generation *g, const char *err)
+{
+    struct worker *w = ctx;
+    (void)g;
+    if (err != NULL) {
+        tell(w, LINK_FAILED, err);
+        w->failed = true;
+        ev_break(w->loop.ev, EVBREAK_ALL);
+        return;
+    }
+    tell(w, LINK_READY, "");
+}
+
+static const char *start(struct worker *w, const struct worker_config *config, char **err)
+{
+    const char *bad = user_become(config->user);
+    if (bad != NULL)
+        return bad;
+    struct ev_loop *ev = ev_default_loop(EVFLAG_NOENV | EVBACKEND_EPOLL);
+    if (ev == NULL)
+        return "no event loop: epoll is not available";
+    loop_init(&w->loop, ev);
+    script_shared_use(config->shared);
+    backends_init(&w->backends, &w->loop, config->ledger, config->index);
+    w->generation = generation_new(&config->route, &w->backends, config->generation, err);
+    if (config->route.snapshot > 0)
+        close(config->route.snapshot);
+    if (w->generation == NULL)
+        return *err;
+    generation_serve(w->generation);
+    clients_init(&w->clients, &w->loop, &w->generation);
+    w->clients.on_empty = on_empty;
+    w->clients.ctx = w;
+    w->clients.census = config->census;
+    w->clients.worker = config->index;
+    watch(w, config);
+    return NULL;
+}
+
+static void clean_up(struct worker *w)
+{
+    w->clients.on_empty = NULL;
+    stop_listening(w);
+    forget_prepared(w);
+    clients_close(&w->clients);
+    clients_fini(&w->clients);
+    log_flush();
+    generation_end_tasks();
+    if (w->generation != NULL)
+        generation_drop(w->generation);
+    script_repeats_end();
+    log_flush();
+    backends_fini(&w->backends);
+    script_shared_close();
+    if (w->loop.ev != NULL) {
+        loop_fini(&w->loop);
+        ev_loop_destroy(w->loop.ev);
+    }
+}
+
+int worker_run(const struct worker_config *config)
+{
+    static struct worker w; /* large: it holds messages */
+    char *err = NULL;
+    w.config = config;
+    w.master.fd = config->master;
+    w.error_log = config->error_log;
+    w.access_log = config->access_log;
+    /* Buffers come and go with requests: giving each one back to the kernel costs more than it
+     * frees. */
+    mallopt(M_TRIM_THRESHOLD, 8 << 20);
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of that write */
+    signal(SIGHUP, SIG_IGN);  /* signals of the master's that a terminal may send to all */
+    signal(SIGUSR1, SIG_IGN);
+    signal(SIGUSR2, SIG_IGN);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    struct board_worker *board = &config->board->worker[config->index];
+    board->turn = 1; /* awake */
+    log_keep_in(&config->board->lines[config->index]);
+    underway_use(config->underway);
+    quarantine_use(config->quarantine);
+    script_set_worker(config->index + 1);
+    control_init(config->board, config->master);
+    script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
+    const char *bad = start(&w, config, &err);
+    if (bad != NULL) {
+        tell(&w, LINK_FAILED, bad);
+        clean_up(&w);
+        free(err);
+        return 1;
+    }
+    generation_start(w.generation, on_started, &w);
+    if (!w.failed)
+        ev_run(w.loop.ev, 0);
+    clean_up(&w);
+    return w.failed;
+}

@@ -1,0 +1,328 @@
+/*
+ * balance - see script.h. This file: servers as policies see them, on_balance, the policies.
+ *
+ * A server is a table with a metatable: what most policies read stands in it and is written before
+ * one is asked, the rest is read from the ledger (lua/moongate/server.lua tells which). The same
+ * server is always the same object, found by its place in the ledger; a policy may use it as a key.
+ */
+#include "script/lua.h"
+
+#include <stdlib.h>
+
+/* What stands in a server; moongate.server reads the first two. */
+enum { SERVER_LOAD = 1, SERVER_WEIGHT, SERVER_PLACE };
+
+/* A server that a policy has seen. */
+struct script_server_seen {
+    const struct ledger_server *slot;
+    uint64_t key; /* of the server that the object was made for; 0: there is none */
+    const void *object;
+    double load, weight; /* that stand in it */
+    unsigned queued;
+    int address; /* anchors it */
+};
+
+enum field {
+    FIELD_ACTIVE = 1,
+    FIELD_ADDRESS,
+    FIELD_BACKUP,
+    FIELD_DRAINING,
+    FIELD_FAILS,
+    FIELD_IDLE,
+    FIELD_LATENCY,
+    FIELD_LOAD,
+    FIELD_MAX_CONNS,
+    FIELD_QUEUED,
+    FIELD_REQUESTS,
+    FIELD_UP,
+    FIELD_WEIGHT,
+};
+
+static const char *const fields[] = {
+    [FIELD_ACTIVE] = "active",     [FIELD_ADDRESS] = "address",   [FIELD_BACKUP] = "backup",
+    [FIELD_DRAINING] = "draining", [FIELD_FAILS] = "fails",       [FIELD_IDLE] = "idle",
+    [FIELD_LATENCY] = "latency",   [FIELD_LOAD] = "load",         [FIELD_MAX_CONNS] = "max_conns",
+    [FIELD_QUEUED] = "queued",     [FIELD_REQUESTS] = "requests", [FIELD_UP] = "up",
+    [FIELD_WEIGHT] = "weight",
+};
+
+/* php-fpm's status page counts our own requests as well. */
+static double load_of(const struct ledger_server *s)
+{
+    return (double)s->active + (double)s->others;
+}
+
+static double weight_of(const struct ledger_server *s)
+{
+    return s->slow_start > 0 ? ledger_weight(s, ledger_now()) : s->weight;
+}
+
+static void push_field(lua_State *L, int field, const struct script_server_seen *seen)
+{
+    const struct ledger_server *s = seen->slot;
+    switch (field) {
+    case FIELD_ACTIVE:
+        return lua_pushinteger(L, (lua_Integer)s->active);
+    case FIELD_ADDRESS:
+        return lua_rawgeti(L, LUA_REGISTRYINDEX, seen->address);
+    case FIELD_BACKUP:
+        return lua_pushboolean(L, s->backup);
+    case FIELD_DRAINING:
+        return lua_pushboolean(L, s->draining);
+    case FIELD_FAILS:
+        return lua_pushinteger(L, (lua_Integer)s->fails);
+    case FIELD_IDLE:
+        return lua_pushinteger(L, (lua_Integer)s->idle);
+    case FIELD_LATENCY:
+        return lua_pushnumber(L, s->latency);
+    case FIELD_LOAD:
+        return lua_pushnumber(L, load_of(s));
+    case FIELD_MAX_CONNS:
+        return lua_pushinteger(L, (lua_Integer)s->max_conns);
+    case FIELD_QUEUED:
+        return lua_pushinteger(L, (lua_Integer)seen->queued);
+    case FIELD_REQUESTS:
+        return lua_pushnumber(L, (double)s->requests);
+    case FIELD_UP:
+        return lua_pushboolean(L, !s->down && !s->sick && !s->gone);
+    default:
+        return lua_pushnumber(L, weight_of(s));
+    }
+}
+
+/* The server at 1, whose metatable has called us. */
+static const struct script_server_seen *check_server(lua_State *L, int script)
+{
+    const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
+    lua_rawgeti(L, 1, SERVER_PLACE);
+    lua_Integer place = lua_tointeger(L, -1);
+    if (place < 0 || place >= (lua_Integer)s->seen_count ||
+        s->seen[place].object != lua_topointer(L, 1))
+        luaL_error(L, "this server is gone: a policy that keeps one may use it only while it is in "
+                      "the list that it gets");
+    return &s->seen[place];
+}
+
+/* upvalue 1: name -> enum field; 2: the script. Stack: server, key. */
+static int server_field(lua_State *L)
+{
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    int field = (int)lua_tointeger(L, -1);
+    if (field == 0)
+        return luaL_error(L,
+                          "a server has no field %s; it has: address weight active queued "
+                          "requests fails latency up backup draining load idle max_conns",
+                          script_describe(L, 2));
+    push_field(L, field, check_server(L, 2));
+    return 1;
+}
+
+static int server_newindex(lua_State *L)
+{
+    return script_refuse_assignment(L, "server",
+                                    "servers are read-only; what a policy keeps goes into a table "
+                                    "of its own, with the server as key");
+}
+
+static int server_tostring(lua_State *L)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, check_server(L, 1)->address);
+    return 1;
+}
+
+bool script_balance_open(struct script *s)
+{
+    lua_State *L = s->L;
+    if (script_library_function(L, "moongate.server", "index") != 0)
+        return false;
+    script_push_names(L, fields, FIELD_WEIGHT);
+    lua_pushlightuserdata(L, s);
+    lua_pushcclosure(L, server_field, 2);
+    if (lua_pcall(L, 1, 1, 0) != 0)
+        return false;
+    lua_createtable(L, 0, 4); /* the metatable */
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, server_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushlightuserdata(L, s);
+    lua_pushcclosure(L, server_tostring, 1);
+    lua_setfield(L, -2, "__tostring");
+    lua_pushliteral(L, "moongate.server");
+    lua_setfield(L, -2, "__metatable");
+    s->server_type = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    s->servers = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_newtable(L);
+    s->server_list = luaL_ref(L, LUA_REGISTRYINDEX);
+    return true;
+}
+
+/* --- the list that a policy gets --- */
+
+static struct script_server_seen *seen_at(struct script *s, uint32_t place)
+{
+    if (place >= s->seen_count) {
+        size_t count = (size_t)place + 16;
+        s->seen = realloc(s->seen, count * sizeof *s->seen);
+        if (s->seen == NULL)
+            abort();
+        memset(s->seen + s->seen_count, 0, (count - s->seen_count) * sizeof *s->seen);
+        s->seen_count = (uint32_t)count;
+    }
+    return &s->seen[place];
+}
+
+/* Pushes a fresh object; `servers` is the table of them. */
+static void make_server(struct script *s, lua_State *L, int servers,
+                        const struct script_server *server)
+{
+    struct script_server_seen *seen = seen_at(s, server->place);
+    if (seen->key != 0)
+        luaL_unref(L, LUA_REGISTRYINDEX, seen->address);
+    script_push_str(L, server->address);
+    *seen = (struct script_server_seen){.slot = server->slot,
+                                        .key = server->slot->key,
+                                        .load = -1,
+                                        .weight = -1,
+                                        .address = luaL_ref(L, LUA_REGISTRYINDEX)};
+    lua_createtable(L, SERVER_PLACE + 1, 0);
+    seen->object = lua_topointer(L, -1);
+    lua_pushinteger(L, (lua_Integer)server->place);
+    lua_rawseti(L, -2, SERVER_PLACE);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_type);
+    lua_setmetatable(L, -2);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, servers, (int)server->place + 1);
+}
+
+static void write_number(lua_State *L, int at, double *written, double value)
+{
+    if (*written == value)
+        return;
+    *written = value;
+    lua_pushnumber(L, value);
+    lua_rawseti(L, -2, at);
+}
+
+/* Pushes the object of the server, with its numbers as they are now. */
+static void push_server(struct script *s, lua_State *L, int servers,
+                        const struct script_server *server)
+{
+    if (server->place < s->seen_count && s->seen[server->place].key == server->slot->key)
+        lua_rawgeti(L, servers, (int)server->place + 1);
+    else
+        make_server(s, L, servers, server);
+    struct script_server_seen *seen = &s->seen[server->place];
+    seen->queued = server->queued;
+    write_number(L, SERVER_LOAD, &seen->load, load_of(server->slot));
+    write_number(L, SERVER_WEIGHT, &seen->weight, weight_of(server->slot));
+}
+
+/* The same table each time: the list belongs to the call. */
+static void push_list(struct script *s, lua_State *L, const struct script_server *list,
+                      unsigned count)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_list);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers);
+    int servers = lua_gettop(L);
+    for (unsigned i = 0; i < count; i++) {
+        push_server(s, L, servers, &list[i]);
+        lua_rawseti(L, servers - 1, (int)i + 1);
+    }
+    for (int i = (int)lua_objlen(L, servers - 1); i > (int)count; i--) {
+        lua_pushnil(L);
+        lua_rawseti(L, servers - 1, i);
+    }
+    lua_settop(L, servers - 1);
+}
+
+struct asking {
+    struct request *req;
+    struct script_call *call;
+    const struct script_server *list;
+    unsigned count;
+    int function;
+    struct script_cause cause;
+    int choice; /* a place in the list; -1: it has not chosen */
+    struct str *cookie;
+    enum script_result result;
+};
+
+/* The place in the list of the server at idx; -1: it is none of them. */
+static int find_choice(const struct script *s, int idx, const struct asking *a)
+{
+    const void *object = lua_topointer(s->L, idx);
+    for (unsigned i = 0; object != NULL && i < a->count; i++)
+        if (s->seen[a->list[i].place].object == object)
+            return (int)i;
+    return -1;
+}
+
+/* "route.lua:12", where the function begins. Text in the request's arena. */
+static const char *source_of(struct script *s, const struct request *req, int function)
+{
+    lua_Debug at;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, function);
+    lua_getinfo(s->L, ">S", &at);
+    return arena_printf((struct arena *)&req->arena, "%s:%d",
+                        at.source[0] == '@' ? at.source + 1 : at.short_src, at.linedefined)
+        .p;
+}
+
+static enum script_result misuse(struct script *s, const struct asking *a, int idx,
+                                 const char *expected)
+{
+    script_log_misuse(a->cause.what, source_of(s, a->req, a->function), a->req,
+                      lua_pushfstring(s->L, "%s, got %s", expected, script_describe(s->L, idx)));
+    return SCRIPT_FAILED;
+}
+
+static void ask_body(struct script *s, void *ctx)
+{
+    struct asking *a = ctx;
+    lua_State *L = s->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->function);
+    script_push_box(s, a->req, a->call);
+    push_list(s, L, a->list, a->count);
+    lua_pushinteger(L, (lua_Integer)a->req->attempts + 1);
+    a->result = script_run(s, 3, 2, &a->cause);
+    if (a->result != SCRIPT_DONE)
+        return;
+    int server = lua_gettop(L) - 1, cookie = server + 1;
+    a->choice = find_choice(s, server, a);
+    if (a->choice < 0 && !lua_isnil(L, server))
+        a->result = misuse(s, a, server, "expected one of the servers that it was given, or nil");
+    else if (lua_type(L, cookie) == LUA_TSTRING && str_is_field_value(script_str(L, cookie)))
+        *a->cookie = arena_copy(&a->req->arena, script_str(L, cookie));
+    else if (!lua_isnil(L, cookie))
+        a->result = misuse(s, a, cookie,
+                           "expected the text of a Set-Cookie header as second result, or nil");
+}
+
+/* Asks one function. */
+static enum script_result ask(struct script *s, struct asking *a, int function, const char *what)
+{
+    a->function = function;
+    a->cause = (struct script_cause){what, "choosing a server", a->req, false};
+    return script_guard(s, &a->cause, ask_body, a) ? a->result : SCRIPT_FAILED;
+}
+
+enum script_result script_balance(struct script *s, struct request *req, struct script_call *call,
+                                  const struct script_server *list, unsigned count,
+                                  unsigned *chosen, struct str *cookie)
+{
+    struct asking asking = {
+        .req = req, .call = call, .list = list, .count = count, .choice = -1, .cookie = cookie};
+    enum script_result result = SCRIPT_DONE;
+    int policy = s->picks[req->decision.backend];
+    *cookie = STR("");
+    if (script_has(s, HOOK_BALANCE))
+        result = ask(s, &asking, s->hooks[HOOK_BALANCE], script_hook_names[HOOK_BALANCE]);
+    if (result == SCRIPT_DONE && asking.choice < 0 && policy != LUA_NOREF)
+        result = ask(s, &asking, policy, "balance");
+    script_release_box(s, call);
+    *chosen = asking.choice > 0 ? (unsigned)asking.choice : 0;
+    return result;
+}

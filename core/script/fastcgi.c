@@ -1,0 +1,203 @@
+/*
+ * fastcgi - moongate.fastcgi(backend, params, body): a request of the script's own. It waits
+ * for the answer, which comes whole.
+ */
+#include "script/task.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+struct waiting {
+    struct script_wait wait;
+    struct script *script;
+    struct subrequest *request;
+    const struct script_answer *answer; /* while it is told */
+};
+
+static void forget(struct waiting *w)
+{
+    if (w->request != NULL)
+        w->script->world.subrequest_free(w->request);
+    free(w);
+}
+
+static void cancel(struct script_wait *wait)
+{
+    forget((struct waiting *)wait);
+}
+
+static void push_headers(lua_State *L, const struct headers *headers)
+{
+    lua_createtable(L, 0, (int)headers->count);
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct header *h = &headers->list[i];
+        script_push_str(L, h->name);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            script_push_str(L, h->value);
+        } else { /* repeated: joined, as in req.headers */
+            lua_pushliteral(L, ", ");
+            script_push_str(L, h->value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static void push_table(lua_State *L, const struct script_answer *answer)
+{
+    lua_createtable(L, 0, 5);
+    lua_pushinteger(L, answer->response->status);
+    lua_setfield(L, -2, "status");
+    push_headers(L, &answer->response->headers);
+    lua_setfield(L, -2, "headers");
+    script_push_str(L, answer->body);
+    lua_setfield(L, -2, "body");
+    lua_pushnumber(L, answer->app_status);
+    lua_setfield(L, -2, "app_status");
+    script_push_str(L, answer->messages);
+    lua_setfield(L, -2, "stderr");
+}
+
+static int push_answer(lua_State *L, void *ctx)
+{
+    struct waiting *w = ctx;
+    int count = 1;
+    if (w->answer->error != NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, w->answer->error);
+        count = 2;
+    } else {
+        push_table(L, w->answer);
+    }
+    forget(w);
+    return count;
+}
+
+static void done(void *ctx, const struct script_answer *answer)
+{
+    struct waiting *w = ctx;
+    w->answer = answer;
+    script_wake(&w->wait, push_answer, w);
+}
+
+/* PHP-FPM's child would keep such settings for the requests of others. */
+static void check_name(lua_State *L, struct str name)
+{
+    if (param_is_setting(name))
+        luaL_error(L,
+                   "fastcgi: '%s' is refused: PHP-FPM's processes keep such settings for the next "
+                   "request, whosever that is; 'ini' of the backend goes with this one too",
+                   name.p);
+}
+
+static void check_params(lua_State *L, struct arena *arena, struct params *params)
+{
+    if (!lua_istable(L, 2))
+        luaL_error(L, "fastcgi: expected a table of params as second argument, got %s",
+                   script_describe(L, 2));
+    for (lua_pushnil(L); lua_next(L, 2) != 0; lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || !lua_isstring(L, -1)) {
+            const char *name = script_describe(L, -2), *value = script_describe(L, -2);
+            luaL_error(L,
+                       "fastcgi: expected params with a text or number for each name, got %s = %s",
+                       name, value);
+        }
+        check_name(L, script_str(L, -2));
+        lua_pushvalue(L, -1); /* a number is not to be changed in place */
+        params_set(arena, params, arena_copy(arena, script_str(L, -3)),
+                   arena_copy(arena, script_str(L, -1)));
+        lua_pop(L, 1);
+    }
+}
+
+/* What the script leaves out. */
+static void add_defaults(struct arena *arena, struct params *params, struct str body)
+{
+    static const struct {
+        struct str name, value;
+    } defaults[] = {
+        {{"GATEWAY_INTERFACE", 17}, {"CGI/1.1", 7}},
+        {{"SERVER_PROTOCOL", 15}, {"HTTP/1.1", 8}},
+        {{"QUERY_STRING", 12}, {"", 0}},
+        {{"REMOTE_ADDR", 11}, {"127.0.0.1", 9}},
+        {{"SERVER_NAME", 11}, {"localhost", 9}},
+        {{"SERVER_PORT", 11}, {"80", 2}},
+    };
+    for (size_t i = 0; i < sizeof defaults / sizeof *defaults; i++)
+        if (params_find(params, defaults[i].name) == NULL)
+            params_add(arena, params, defaults[i].name, defaults[i].value);
+    if (params_find(params, STR("REQUEST_METHOD")) == NULL)
+        params_add(arena, params, STR("REQUEST_METHOD"), body.n > 0 ? STR("POST") : STR("GET"));
+    params_set(arena, params, STR("CONTENT_LENGTH"), arena_printf(arena, "%zu", body.n));
+}
+
+/* moongate.fastcgi(backend, params [, body]) -> answer; or nil, reason */
+static int fastcgi(lua_State *L)
+{
+    static struct arena arena; /* an error of the script must not leak what it had begun */
+    struct script *s = script_of(L);
+    script_check_wait(L);
+    struct params params = {0};
+    const char *err = NULL;
+    struct str backend = script_expect_text(L, 1, "fastcgi: expected the name of a backend");
+    struct str body = STR("");
+    if (!lua_isnoneornil(L, 3))
+        body = script_expect_text(L, 3, "fastcgi: expected a text as body");
+    arena_fini(&arena);
+    arena_init(&arena, NULL, 0);
+    check_params(L, &arena, &params);
+    add_defaults(&arena, &params, body);
+    struct waiting *w = calloc(1, sizeof *w);
+    if (w == NULL)
+        abort();
+    w->script = s;
+    w->wait.cancel = cancel;
+    const struct script_subrequest ask = {.backend = backend, .params = &params, .body = body};
+    w->request = s->world.subrequest(s->world.ctx, &ask, done, w, &err);
+    if (w->request != NULL)
+        return script_wait(L, &w->wait);
+    forget(w);
+    lua_pushnil(L);
+    lua_pushstring(L, err);
+    return 2;
+}
+
+static unsigned worker_number;
+
+void script_set_worker(unsigned number)
+{
+    worker_number = number;
+}
+
+/* core.worker_number() -> from 1; 0: this process is no worker */
+static int get_worker_number(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)worker_number);
+    return 1;
+}
+
+/* core.worker() -> { index, count, pid } */
+static int worker(lua_State *L)
+{
+    const struct script *s = script_of(L);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, (lua_Integer)worker_number);
+    lua_setfield(L, -2, "index");
+    lua_pushinteger(L, s->world.board != NULL ? (lua_Integer)s->world.board->workers : 1);
+    lua_setfield(L, -2, "count");
+    lua_pushinteger(L, (lua_Integer)getpid());
+    lua_setfield(L, -2, "pid");
+    return 1;
+}
+
+void script_fastcgi_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"fastcgi", fastcgi},
+                                         {"worker", worker},
+                                         {"worker_number", get_worker_number},
+                                         {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,289 @@
+/*
+ * limit - scripts that run too long: see script_supervise and script_supervise_alone in
+ * script/script.h.
+ */
+#include "script/lua.h"
+
+#include "shm/underway.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
+#define PLACE_SIZE     512
+#define RULE_SIZE      128
+#define TOO_LONG       "script_timeout: it has run for too long without an end"
+#define SPECS          50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
+
+/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
+ * inside another, the outer one counts. */
+static struct {
+    uint64_t *beat;
+    char *stuck;
+    size_t stuck_size;
+    lua_State *volatile running; /* NULL: none */
+    const char *volatile what, *volatile source;
+    const struct request *volatile req; /* that it runs for; NULL: none */
+    char rule[RULE_SIZE];               /* that the run has entered last; "": none */
+    volatile bool stopped;
+    char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
+    const char *volatile why;
+    /* In a process that no master looks after. */
+    bool alone;
+    double limit; /* seconds of a hook */
+    int out;      /* where to say that nothing could stop it */
+    const char *prefix;
+} supervised;
+
+/* The innermost place that is Lua: the event may be a call of a function in C. */
+static void find_place(lua_State *L, lua_Debug *at)
+{
+    int level = 0;
+    bool found = lua_getinfo(L, "Sl", at) != 0;
+    while (found && at->currentline <= 0)
+        found = lua_getstack(L, ++level, at) != 0 && lua_getinfo(L, "Sl", at) != 0;
+    if (found)
+        snprintf(supervised.place, PLACE_SIZE,
+                 "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src, at->currentline);
+}
+
+static void stop_script(lua_State *L, lua_Debug *at)
+{
+    if (supervised.place[0] == '\0')
+        find_place(L, at);
+    lua_pushstring(L, supervised.place);
+    lua_pushstring(L, supervised.why);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+static void write_text(int fd, const char *text)
+{
+    if (text != NULL && write(fd, text, strlen(text)) < 0)
+        return;
+}
+
+/* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
+ * stays until the script has returned: pcall must not save it. */
+static void stop_running(lua_State *L)
+{
+    supervised.stopped = true;
+    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+/* For the master, which says it if the worker ends: the hook, and its request. */
+static void describe_running(void)
+{
+    char name[REQUEST_NAME_SIZE];
+    const struct request *req = supervised.req;
+    int n = snprintf(supervised.stuck, supervised.stuck_size, "%s (%s)%s%.*s%s", supervised.what,
+                     supervised.source, supervised.rule[0] != '\0' ? ", rule " : "", RULE_SIZE - 1,
+                     supervised.rule, supervised.rule[0] != '\0' ? "," : "");
+    if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size)
+        snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %.*s %.*s, %s",
+                 STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+}
+
+static void on_timeout(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L == NULL)
+        return;
+    describe_running();
+    stop_running(L);
+}
+
+/* The process ends by the signal as it would without us, once it is known what ran. */
+static void on_crash(int signal)
+{
+    if (supervised.running != NULL)
+        describe_running();
+    raise(signal);
+}
+
+/* Where nobody else looks for crashes: a sanitizer does. On a stack of its own, since what crashes
+ * may have used up the other. */
+static void watch_for_crashes(void)
+{
+    static char memory[65536];
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
+    const stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
+    struct sigaction action = {.sa_handler = on_crash,
+                               .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};
+    struct sigaction before;
+    if (sigaltstack(&stack, NULL) != 0)
+        return;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+        if (sigaction(signals[i], NULL, &before) == 0 && before.sa_handler == SIG_DFL)
+            sigaction(signals[i], &action, NULL);
+}
+
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
+{
+    struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART};
+    supervised.alone = false;
+    supervised.beat = beat;
+    supervised.stuck = stuck;
+    supervised.stuck_size = stuck_size;
+    sigaction(signal, &action, NULL);
+    watch_for_crashes();
+}
+
+static void beat(void)
+{
+    if (supervised.beat != NULL)
+        __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
+}
+
+/* The second alarm of a run: it is in a call of C that does not return, or nothing stops it. The
+ * process is of no use any more; its end is not to be waited for. */
+__attribute__((noreturn)) static void give_up(void)
+{
+    lua_State *L = supervised.running;
+    lua_Debug at;
+    if (supervised.place[0] == '\0' && lua_getstack(L, 0, &at) != 0)
+        find_place(L, &at);
+    if (strncmp(supervised.place, LIBRARY_FOLDER, sizeof LIBRARY_FOLDER - 1) == 0)
+        supervised.place[0] = '\0'; /* the script runs in a coroutine, and says nothing */
+    const char *parts[] = {supervised.prefix,
+                           supervised.place,
+                           supervised.what,
+                           " (",
+                           supervised.source,
+                           "): ",
+                           supervised.why,
+                           "; it is in a function that can't be interrupted, such as os.execute or "
+                           "io.read\n"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        write_text(supervised.out, parts[i]);
+    _exit(1);
+}
+
+static void on_alarm(int signal)
+{
+    lua_State *L = supervised.running;
+    (void)signal;
+    if (L != NULL && supervised.stopped)
+        give_up();
+    if (L != NULL)
+        stop_running(L);
+}
+
+/* The alarm comes again: for what the first one does not stop. */
+static void set_alarm(double seconds)
+{
+    struct timeval t = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    struct itimerval timer = {.it_value = t, .it_interval = t};
+    setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void script_supervise_alone(int out, const char *prefix)
+{
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    supervised.alone = true;
+    supervised.limit = SCRIPT_LOADING;
+    supervised.out = out;
+    supervised.prefix = prefix;
+    sigaction(SIGALRM, &action, NULL);
+}
+
+void script_limit(double seconds)
+{
+    supervised.limit = seconds;
+}
+
+static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
+                      double limit)
+{
+    if (supervised.running != NULL)
+        return false;
+    supervised.what = what;
+    supervised.source = source;
+    supervised.why = why;
+    supervised.rule[0] = '\0';
+    supervised.running = L;
+    beat();
+    if (supervised.alone)
+        set_alarm(limit);
+    return true;
+}
+
+bool script_begin_run(lua_State *L, const char *what, const char *source)
+{
+    return begin_run(L, what, source, TOO_LONG, supervised.limit);
+}
+
+void script_end_run(lua_State *L)
+{
+    if (supervised.alone)
+        set_alarm(0);
+    supervised.running = NULL;
+    supervised.req = NULL;
+    underway_running(NULL);
+    beat();
+    if (supervised.stopped && supervised.stuck != NULL)
+        supervised.stuck[0] = '\0';
+    supervised.stopped = false;
+    supervised.place[0] = '\0';
+    if (L != NULL && lua_gethookmask(L) != 0) /* ours, or what the script has set */
+        lua_sethook(L, NULL, 0, 0);
+}
+
+void script_run_is_for(const struct request *req)
+{
+    supervised.req = req;
+    underway_running(req);
+}
+
+/* core.enter_rule(label): a rule's handler begins. The text is copied, since what has made it may
+ * have been collected when the master asks what ran. */
+int script_enter_rule(lua_State *L)
+{
+    size_t n;
+    const char *label = luaL_checklstring(L, 1, &n);
+    n = n < RULE_SIZE - 1 ? n : RULE_SIZE - 1;
+    memcpy(supervised.rule, label, n);
+    supervised.rule[n] = '\0';
+    return 0;
+}
+
+bool script_begin_loading(lua_State *L, const char *source)
+{
+    return supervised.alone &&
+           begin_run(L, "loading", source,
+                     "the script has not come to the end of its loading within 10 s",
+                     SCRIPT_LOADING);
+}
+
+bool script_begin_specs(lua_State *L)
+{
+    return supervised.alone && begin_run(L, "test", "the specs",
+                                         "the specs have not come to their end within 50 s", SPECS);
+}
+
+bool script_is_alone(void)
+{
+    return supervised.alone;
+}
+
+/* core.limited(seconds, source, fn, ...) -> true, what fn returns; or false, message. In a process
+ * that no master looks after it has so many seconds, as a hook has; nil: as long as loading may
+ * take. */
+int script_limited(lua_State *L)
+{
+    const char *source = luaL_checkstring(L, 2);
+    bool outer = false;
+    if (lua_isnil(L, 1))
+        outer = script_begin_loading(L, source);
+    else if (supervised.alone)
+        outer = begin_run(L, "a hook", source, TOO_LONG, luaL_checknumber(L, 1));
+    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 0);
+    if (outer)
+        script_end_run(L);
+    lua_pushboolean(L, status == 0);
+    lua_replace(L, 2);
+    return lua_gettop(L) - 1;
+}

@@ -1,0 +1,66 @@
+/*
+ * net - what the connections of a script's own share: script/net/tcp.c and script/net/udp.c.
+ */
+#ifndef MG_SCRIPT_NET_NET_H
+#define MG_SCRIPT_NET_NET_H
+
+#include "script/task.h"
+
+#include "script/net/pool.h"
+#include "script/net/sock.h"
+
+#define NET_SECONDS 60.0 /* each limit of time, unless the script sets it */
+
+/* Of one generation in one worker; made with its first socket. */
+struct script_net {
+    struct loop *loop;
+    struct sock_pools pools;
+    struct resolver *resolver; /* NULL before the first name */
+    struct nap *naps;          /* of script/net/ngx.c */
+    double collect_at;         /* not before that by reason of their number */
+    unsigned open;             /* sockets that are not closed; the kept ones come on top */
+};
+
+/* What a socket is busy with: one of connecting or sending, or receiving. The wait is part of the
+ * socket, which is anchored as long as it lasts. */
+struct net_op {
+    struct script_wait wait;
+    bool active;
+    int anchors[2];
+};
+
+struct script_net *script_net(struct script *s);
+struct resolver *script_net_resolver(struct script *s);
+/* There is room for one more socket: at most some thousands, with the kept ones. False: too many
+ * are open, also after the garbage collector has closed those that nobody has any more. */
+bool script_net_room(struct script *s, lua_State *L);
+
+/* Anchors the values at `first` and, if that is not 0, `second`, and waits. */
+int script_net_wait(lua_State *L, struct net_op *op, int first, int second);
+/* It is over: forgets the anchors. Call it where the results have been pushed, and from cancel. */
+void script_net_over(struct script *s, struct net_op *op);
+
+/* The socket at 1, which a method was called on; `type` is the name of its metatable. */
+void *script_net_self(lua_State *L, const char *type);
+/* The milliseconds at idx as seconds; nil and 0 are the default. */
+double script_net_seconds(lua_State *L, int idx, const char *who);
+/* Begins to connect to what stands at 2 (a host, or "unix:/path") and 3 (a port). Raises an error
+ * for what is no such thing. */
+enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock *sock,
+                                    double seconds);
+/* The text of a string, number, boolean, nil or nested list of them at idx. Uses *out, which is
+ * cleared before and which the caller frees, unless it is a string; out->overflow: more than fits.
+ */
+struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char *who);
+
+/* Adds tcp and udp to the module on the stack's top. */
+void script_tcp_open(lua_State *L);
+void script_udp_open(lua_State *L);
+/* Adds gate, nap, pattern, retired and null to the module on the stack's top. */
+void script_ngx_open(lua_State *L);
+/* Ends all naps. */
+void script_ngx_retire(struct script *s);
+/* All of them: what is kept is closed when another generation serves. */
+extern const struct script_library script_net_library;
+
+#endif

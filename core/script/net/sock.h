@@ -1,0 +1,90 @@
+/*
+ * sock - one connection that a script makes to some server: connecting (by name too), sending,
+ * receiving, each with its own limit of time. Reading and writing may go on at the same time. A
+ * datagram socket is the same, but that a send is one datagram.
+ *
+ *      closed --sock_connect--> connecting --connected()--> open --sock_close--> closed
+ *
+ * The owner embeds it. Nothing is called back from inside of a function of this header: what can be
+ * done at once is done, and says so. Used by script/net/tcp.c and script/net/udp.c.
+ */
+#ifndef MG_SCRIPT_NET_SOCK_H
+#define MG_SCRIPT_NET_SOCK_H
+
+#include "base/buf.h"
+#include "base/loop.h"
+#include "base/resolve.h"
+
+enum { SOCK_BUFFER = 64 * 1024 * 1024 }; /* the most that is kept of either direction */
+
+enum sock_result {
+    SOCK_DONE,
+    SOCK_WAITS, /* the callback follows */
+    SOCK_ENDED, /* the other side has closed; only sock_fill says so */
+    SOCK_FAILED /* sock->err says why; what is still open is closed by the owner */
+};
+
+struct sock;
+
+/* Each may do anything with the sock but free its memory. err: NULL, or why it failed. */
+struct sock_ops {
+    void (*connected)(struct sock *k, const char *err);
+    void (*sent)(struct sock *k, const char *err);
+    /* Something can be read (sock_fill), or err is "timeout". */
+    void (*readable)(struct sock *k, const char *err);
+};
+
+struct sock {
+    struct loop *loop;
+    const struct sock_ops *ops;
+    int fd; /* -1: closed, or its name is being looked up */
+    bool datagram, connecting;
+    struct buf in;  /* what has come and nobody has taken */
+    struct buf out; /* what is being sent */
+    ev_io reader, writer;
+    struct deadline read_limit, write_limit;
+    double send_seconds;
+    struct lookup lookup;
+    struct addr *list; /* where it may connect to; NULL when that is over */
+    unsigned count, next;
+    char err[320];
+};
+
+/* The memory must be cleared. */
+void sock_init(struct sock *k, struct loop *loop, bool datagram, const struct sock_ops *ops);
+/* Closes, and stops everything: before its memory goes. */
+void sock_fini(struct sock *k);
+
+/* Connects to one address. `seconds` for all of it. The sock must be closed. */
+enum sock_result sock_connect(struct sock *k, const struct addr *addr, double seconds);
+/* Looks the name up and tries its addresses in turn. */
+enum sock_result sock_connect_name(struct sock *k, struct resolver *resolver, struct str host,
+                                   uint16_t port, double seconds);
+/* Takes over a connected descriptor. */
+void sock_adopt(struct sock *k, int fd);
+static inline bool sock_is_open(const struct sock *k)
+{
+    return k->fd >= 0 && !k->connecting;
+}
+
+/* Sends all of it; what the kernel does not take now is copied. `seconds` without progress. One at
+ * a time. */
+enum sock_result sock_send(struct sock *k, struct str bytes, double seconds);
+/* Stops sending: the callback does not follow, and what the other side has got is half a message.
+ */
+void sock_forget_send(struct sock *k);
+/* Reads what has come, up to about `most` bytes, to the end of k->in. WAITS: nothing is there. */
+enum sock_result sock_fill(struct sock *k, size_t most);
+/* Has `readable` called when there is something, and again, until sock_rest. */
+void sock_await(struct sock *k, double seconds);
+void sock_rest(struct sock *k);
+
+/* Gives the descriptor to the caller; the sock is closed. */
+int sock_release(struct sock *k);
+/* Ends what is going on, without a call back. Does nothing when it is closed. */
+void sock_close(struct sock *k);
+/* The system's words for errno in lower case, as OpenResty gives them; valid until the next call.
+ */
+const char *sock_reason(int code);
+
+#endif

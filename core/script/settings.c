@@ -1,0 +1,291 @@
+/*
+ * settings - the normalised table of a route to struct settings.
+ *
+ * lua/moongate/settings.lua has validated everything and filled in the defaults, so a value of a
+ * wrong type here is a fault of the library; it is reported, not trusted.
+ */
+#include "script/lua.h"
+
+#include <stdlib.h>
+
+struct reading {
+    lua_State *L;
+    struct arena *arena;
+    const char *err;
+};
+
+static void wrong(struct reading *r, const char *key, const char *expected)
+{
+    if (r->err == NULL)
+        r->err = arena_printf(r->arena, "settings: %s: expected %s", key, expected).p;
+}
+
+/* Each getter reads a field of the table on the stack's top. */
+
+static double get_number(struct reading *r, const char *key)
+{
+    lua_getfield(r->L, -1, key);
+    double value = lua_tonumber(r->L, -1);
+    if (lua_type(r->L, -1) != LUA_TNUMBER || !(value >= 0 && value < 1e18)) {
+        wrong(r, key, "a number");
+        value = 0;
+    }
+    lua_pop(r->L, 1);
+    return value;
+}
+
+/* Of what fits into 32 bits; larger values mean the same as the largest. */
+static unsigned get_count(struct reading *r, const char *key)
+{
+    double value = get_number(r, key);
+    return value > UINT32_MAX ? UINT32_MAX : (unsigned)value;
+}
+
+static struct str top_string(struct reading *r, const char *key)
+{
+    if (lua_type(r->L, -1) != LUA_TSTRING) {
+        wrong(r, key, "a string");
+        return STR("");
+    }
+    return arena_copy(r->arena, script_str(r->L, -1));
+}
+
+static struct str get_string(struct reading *r, const char *key)
+{
+    lua_getfield(r->L, -1, key);
+    struct str s = top_string(r, key);
+    lua_pop(r->L, 1);
+    return s;
+}
+
+static struct str get_optional(struct reading *r, const char *key)
+{
+    lua_getfield(r->L, -1, key);
+    struct str s = lua_isnil(r->L, -1) ? STR("") : top_string(r, key);
+    lua_pop(r->L, 1);
+    return s;
+}
+
+static struct str without_slash(struct str path)
+{
+    while (path.n > 1 && path.p[path.n - 1] == '/')
+        path.n--;
+    return path;
+}
+
+static bool get_boolean(struct reading *r, const char *key)
+{
+    lua_getfield(r->L, -1, key);
+    bool value = lua_toboolean(r->L, -1);
+    lua_pop(r->L, 1);
+    return value;
+}
+
+/* A list of strings, or nothing. */
+static const struct str *get_list(struct reading *r, const char *key, unsigned *count)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, key);
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    struct str *list = arena_alloc(r->arena, (n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        list[i] = top_string(r, key);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    *count = (unsigned)n;
+    return list;
+}
+
+static void read_limits(struct reading *r, struct limits *l)
+{
+    lua_getfield(r->L, -1, "limits");
+    l->request_line = (size_t)get_number(r, "request_line");
+    l->header = (size_t)get_number(r, "header");
+    l->headers = get_count(r, "headers");
+    l->body = (uint64_t)get_number(r, "body");
+    l->header_timeout = get_number(r, "header_timeout");
+    l->body_timeout = get_number(r, "body_timeout");
+    l->send_timeout = get_number(r, "send_timeout");
+    l->keepalive_timeout = get_number(r, "keepalive_timeout");
+    l->keepalive_requests = get_count(r, "keepalive_requests");
+    l->connections = get_count(r, "connections");
+    l->per_ip = get_count(r, "per_ip");
+    l->param_size = (size_t)get_number(r, "param_size");
+    l->response_header = (size_t)get_number(r, "response_header");
+    l->request_memory = (size_t)get_number(r, "request_memory");
+    l->response_memory = (size_t)get_number(r, "response_memory");
+    l->spool = (uint64_t)get_number(r, "spool");
+    l->spool_dir = get_string(r, "spool_dir").p;
+    l->header_names = get_list(r, "header_names", &l->header_name_count);
+    lua_pop(r->L, 1);
+}
+
+static void read_server(struct reading *r, const struct backend_settings *b,
+                        struct server_settings *server)
+{
+    server->address = get_string(r, "address");
+    server->weight = get_number(r, "weight");
+    server->max_conns = get_count(r, "max_conns");
+    server->backup = get_boolean(r, "backup");
+    server->is_name = addr_is_name(server->address.p, NULL, NULL);
+    const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
+    if (bad != NULL)
+        r->err = arena_printf(r->arena, "backends.%.*s: server %.*s: %s", STR_FMT(b->name),
+                              STR_FMT(server->address), bad)
+                     .p;
+}
+
+/* nil: there are no checks. */
+static void read_health(struct reading *r, struct health_settings *h)
+{
+    lua_getfield(r->L, -1, "health");
+    h->enabled = lua_istable(r->L, -1);
+    if (h->enabled) {
+        h->ping = get_string(r, "ping");
+        h->expect = get_string(r, "expect");
+        h->interval = get_number(r, "interval");
+        h->timeout = get_number(r, "timeout");
+        h->rise = get_count(r, "rise");
+        h->fall = get_count(r, "fall");
+    }
+    lua_pop(r->L, 1);
+}
+
+/* A list of { prefix, folder }. */
+static void read_internal(struct reading *r, struct backend_settings *b)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, "internal");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    struct internal_path *list = arena_alloc(r->arena, (n + 1) * sizeof *list);
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        list[i].folder = without_slash(top_string(r, "internal"));
+        lua_pop(L, 1);
+        list[i].prefix = top_string(r, "internal");
+        lua_pop(L, 2);
+    }
+    lua_pop(L, 1);
+    b->internal = list;
+    b->internal_count = (unsigned)n;
+}
+
+static void read_servers(struct reading *r, struct backend_settings *b)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, "servers");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    if (n == 0)
+        wrong(r, "servers", "at least one");
+    b->servers = arena_alloc(r->arena, (n + 1) * sizeof *b->servers);
+    b->server_count = (unsigned)n;
+    for (size_t i = 0; i < n && r->err == NULL; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        read_server(r, b, &b->servers[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static enum retry_policy get_retry(struct reading *r)
+{
+    struct str when = get_string(r, "retry");
+    if (str_eq(when, STR("never")))
+        return RETRY_NEVER;
+    return str_eq(when, STR("timeout")) ? RETRY_TIMEOUT : RETRY_SAFE;
+}
+
+static void read_backend(struct reading *r, struct backend_settings *b)
+{
+    b->name = get_string(r, "name");
+    b->keepalive = get_count(r, "keepalive");
+    b->keepalive_idle = get_number(r, "keepalive_idle");
+    b->keepalive_requests = get_count(r, "keepalive_requests");
+    b->connect_timeout = get_number(r, "connect_timeout");
+    b->send_timeout = get_number(r, "send_timeout");
+    b->read_timeout = get_number(r, "read_timeout");
+    b->queue = get_count(r, "queue");
+    b->queue_timeout = get_number(r, "queue_timeout");
+    b->per_tenant = get_count(r, "per_tenant");
+    b->max_fails = get_count(r, "max_fails");
+    b->fail_timeout = get_number(r, "fail_timeout");
+    b->slow_start = get_number(r, "slow_start");
+    b->resolve = get_number(r, "resolve");
+    b->load = get_optional(r, "load");
+    b->own_pages = get_list(r, "own_pages", &b->own_page_count);
+    b->ini = get_optional(r, "ini_text");
+    read_health(r, &b->health);
+    read_internal(r, b);
+    b->attempts = get_count(r, "attempts");
+    b->retry = get_retry(r);
+    b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
+    b->root = without_slash(get_optional(r, "root"));
+    b->docroot = without_slash(get_optional(r, "docroot"));
+    b->resolve_root = get_boolean(r, "resolve_root");
+    b->within = get_list(r, "within", &b->within_count);
+    read_servers(r, b);
+}
+
+static void read_backends(struct reading *r, struct settings *s)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, "backends");
+    size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    s->backends = arena_alloc(r->arena, (n + 1) * sizeof *s->backends);
+    memset(s->backends, 0, (n + 1) * sizeof *s->backends);
+    s->backend_count = (unsigned)n;
+    for (size_t i = 0; i < n && r->err == NULL; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        read_backend(r, &s->backends[i]);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_log(struct reading *r, struct settings *s)
+{
+    lua_State *L = r->L;
+    lua_getfield(L, -1, "log");
+    lua_getfield(L, -1, "access");
+    lua_getfield(L, -2, "format");
+    if (!lua_toboolean(L, -2))
+        s->access_format = ACCESS_OFF;
+    else if (lua_isfunction(L, -1))
+        s->access_format = ACCESS_FUNCTION;
+    else if (lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "json") == 0)
+        s->access_format = ACCESS_JSON;
+    else
+        s->access_format = ACCESS_COMBINED;
+    lua_pop(L, 3);
+}
+
+static void read_trusted(struct reading *r, struct settings *s)
+{
+    unsigned count;
+    const struct str *texts = get_list(r, "trusted_proxies", &count);
+    const struct str *bad = netset_make(&s->trusted, texts, count, r->arena);
+    if (bad != NULL && r->err == NULL)
+        r->err =
+            arena_printf(r->arena, "trusted_proxies: '%.*s' is neither an address nor a network",
+                         STR_FMT(*bad))
+                .p;
+}
+
+const char *script_read_settings(lua_State *L, int idx, struct settings *out)
+{
+    struct reading r = {.L = L, .arena = &out->arena};
+    lua_pushvalue(L, idx);
+    read_limits(&r, &out->limits);
+    read_log(&r, out);
+    read_trusted(&r, out);
+    out->stop_timeout = get_number(&r, "stop_timeout");
+    out->script_timeout = get_number(&r, "script_timeout");
+    read_backends(&r, out);
+    out->resolver = get_list(&r, "resolver", &out->resolver_count);
+    lua_pop(L, 1);
+    return r.err;
+}

@@ -1,0 +1,15 @@
+/*
+ * shared - what the worker says to moongate.shared: which memory it is to use.
+ */
+#ifndef MG_SCRIPT_SHARED_H
+#define MG_SCRIPT_SHARED_H
+
+struct shared_folder;
+
+/* From now on scripts of this process use what is in the folder, which must live as long. Before:
+ * a memory of the process's own. */
+void script_shared_use(const struct shared_folder *folder);
+/* The process ends. */
+void script_shared_close(void);
+
+#endif

@@ -1,0 +1,249 @@
+/*
+ * task - see task.h.
+ *
+ * Only the function that C has resumed may wait, not a coroutine that it has made itself: that
+ * one's yield would come back to the script. script_wait can tell, because it knows which one C
+ * resumed.
+ */
+#include "script/task.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+
+/* What is running in this process; functions of several scripts don't run at once, but one hook may
+ * be called while another one runs (a message about a decision). */
+static struct {
+    lua_State *co; /* that C has resumed and that may wait; NULL: none */
+    struct script_wait *wait;
+} current;
+
+struct script *script_of(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
+    struct script *s = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (s == NULL || s->loop == NULL)
+        luaL_error(L,
+                   "no server runs here yet: call this in on_start or another hook, not while the "
+                   "script is loaded");
+    return s;
+}
+
+/* Why the function that runs on L can't wait; NULL: it can. */
+static const char *obstacle(lua_State *L)
+{
+    if (current.co == NULL)
+        return "this hook can't wait: only on_start, on_request, on_error, timers and what "
+               "moongate.spawn runs may";
+    if (current.co != L)
+        return "a coroutine of the script's own can't wait for the server: call this from the hook "
+               "itself, or use moongate.spawn";
+    if (!lua_isyieldable(L))
+        return "this can't wait inside a function that C has called, such as one given to gsub, "
+               "sort or require: wait before it or behind it";
+    return NULL;
+}
+
+void script_check_wait(lua_State *L)
+{
+    const char *bad = obstacle(L);
+    if (bad != NULL)
+        luaL_error(L, "%s", bad);
+}
+
+int script_wait(lua_State *L, struct script_wait *wait)
+{
+    const char *bad = obstacle(L);
+    if (bad != NULL) {
+        wait->cancel(wait);
+        return luaL_error(L, "%s", bad);
+    }
+    current.wait = wait;
+    return lua_yield(L, 0);
+}
+
+/* --- tasks --- */
+
+static void link_task(struct script_task *t)
+{
+    struct script *s = t->script;
+    t->next = s->tasks;
+    if (t->next != NULL)
+        t->next->prev = t;
+    s->tasks = t;
+}
+
+static void unlink_task(struct script_task *t)
+{
+    if (t->prev != NULL)
+        t->prev->next = t->next;
+    else
+        t->script->tasks = t->next;
+    if (t->next != NULL)
+        t->next->prev = t->prev;
+}
+
+/* The coroutine that the script would use next belongs to the task from now on. */
+static struct script_task *park(struct script *s, const struct script_run *run,
+                                struct script_wait *wait)
+{
+    struct script_task *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    *t = (struct script_task){
+        .script = s, .co = s->idle, .ref = s->idle_ref, .wait = wait, .run = *run};
+    s->idle = NULL;
+    s->idle_ref = LUA_NOREF;
+    wait->task = t;
+    link_task(t);
+    return t;
+}
+
+/* Resumes; the wait that it left, or NULL and the status. */
+static struct script_wait *resume(lua_State *co, int nargs, int *status)
+{
+    lua_State *before = current.co;
+    current.co = co;
+    current.wait = NULL;
+    *status = lua_resume(co, nargs);
+    struct script_wait *wait = *status == LUA_YIELD ? current.wait : NULL;
+    current.co = before;
+    current.wait = NULL;
+    return wait;
+}
+
+static enum script_result take_results(struct script *s, lua_State *co,
+                                       const struct script_run *run)
+{
+    script_take_results(s, co, run->results);
+    return run->take != NULL ? run->take(s, run->ctx) : SCRIPT_DONE;
+}
+
+enum script_result script_run_waiting(struct script *s, int nargs, const struct script_run *run,
+                                      struct script_task **task)
+{
+    int status;
+    *task = NULL;
+    lua_State *co = script_enter(s, nargs);
+    struct script_wait *wait = resume(co, nargs, &status);
+    if (wait != NULL) {
+        *task = park(s, run, wait);
+        return SCRIPT_WAITING;
+    }
+    if (status == 0)
+        return take_results(s, co, run);
+    script_log_failure(s, co, status, &run->cause);
+    script_drop_coroutine(s);
+    return SCRIPT_FAILED;
+}
+
+/* --- waking --- */
+
+struct waking {
+    struct script_task *task;
+    int (*push)(lua_State *L, void *ctx);
+    void *ctx;
+    bool resumed; /* the coroutine is not where the wait left it */
+    bool ended;   /* and can be used again */
+    enum script_result result;
+};
+
+/* The coroutine can be used again, unless it failed. */
+static void recycle(struct script_task *t, bool ended)
+{
+    struct script *s = t->script;
+    if (!ended || s->idle != NULL) {
+        luaL_unref(s->L, LUA_REGISTRYINDEX, t->ref);
+        return;
+    }
+    s->idle = t->co;
+    s->idle_ref = t->ref;
+}
+
+static void wake_body(struct script *s, void *ctx)
+{
+    struct waking *w = ctx;
+    struct script_task *t = w->task;
+    int status, count = w->push != NULL ? w->push(s->L, w->ctx) : 0;
+    if (count < 0) {
+        w->result = SCRIPT_WAITING;
+        return;
+    }
+    t->wait = NULL;
+    w->resumed = true;
+    lua_xmove(s->L, t->co, count);
+    struct script_wait *next = resume(t->co, count, &status);
+    if (next != NULL) {
+        next->task = t;
+        t->wait = next;
+        w->result = SCRIPT_WAITING;
+    } else if (status != 0) {
+        script_log_failure(s, t->co, status, &t->run.cause);
+    } else {
+        w->ended = true;
+        w->result = take_results(s, t->co, &t->run);
+    }
+}
+
+/* Nobody waits any more. */
+static void give_up_wait(struct script_task *t)
+{
+    struct script_wait *wait = t->wait;
+    t->wait = NULL;
+    if (wait == NULL)
+        return;
+    wait->task = NULL;
+    wait->cancel(wait);
+}
+
+void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx), void *ctx)
+{
+    struct script_task *t = wait->task;
+    struct script *s = t->script;
+    struct waking w = {.task = t, .push = push, .ctx = ctx, .result = SCRIPT_FAILED};
+    s->hold(s->world.ctx); /* the end of the task may be the end of the generation's last request */
+    if (push == NULL)
+        t->wait = NULL;
+    if (!script_guard(s, &t->run.cause, wake_body, &w)) {
+        w.result = SCRIPT_FAILED;
+        if (!w.resumed)
+            give_up_wait(t);
+    }
+    if (w.result == SCRIPT_WAITING) {
+        s->drop(s->world.ctx);
+        return;
+    }
+    unlink_task(t);
+    if (t->run.done != NULL)
+        t->run.done(t->run.ctx, w.result);
+    recycle(t, w.ended);
+    bool detached = t->detached;
+    free(t);
+    if (detached)
+        s->drop(s->world.ctx);
+    s->drop(s->world.ctx);
+}
+
+void script_task_cancel(struct script_task *t)
+{
+    struct script *s = t->script;
+    give_up_wait(t);
+    unlink_task(t);
+    luaL_unref(s->L, LUA_REGISTRYINDEX, t->ref);
+    if (t->detached && t->run.done != NULL)
+        t->run.done(t->run.ctx, SCRIPT_FAILED);
+    bool detached = t->detached;
+    free(t);
+    if (detached)
+        s->drop(s->world.ctx);
+}
+
+void script_tasks_cancel(struct script *s, bool only_detached)
+{
+    for (struct script_task *t = s->tasks, *next; t != NULL; t = next) {
+        next = t->next;
+        if (!only_detached || t->detached)
+            script_task_cancel(t);
+    }
+}

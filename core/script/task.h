@@ -1,0 +1,85 @@
+/*
+ * task - functions of a script that may wait: hooks, timers, what was spawned.
+ *
+ * A function runs in a coroutine. As long as it does not wait it costs what any hook costs; when it
+ * waits (script_wait, called by moongate.sleep and its kin), a task is made that owns the coroutine
+ * until it has ended. Whoever may be waited for embeds a struct script_wait.
+ *
+ *     script_run_waiting --> DONE, FAILED
+ *                       \--> WAITING --script_wake...--> done(DONE or FAILED)
+ *                                    \--script_task_cancel--> nothing is called any more
+ */
+#ifndef MG_SCRIPT_TASK_H
+#define MG_SCRIPT_TASK_H
+
+#include "script/lua.h"
+
+struct script_wait {
+    struct script_task *task; /* set while it is waited for */
+    /* Nobody waits any more: stop, and forget what belongs to the wait. */
+    void (*cancel)(struct script_wait *wait);
+};
+
+/* What to run, and who hears of its end. */
+struct script_run {
+    struct script_cause cause;
+    int results;
+    /* Inside the door, where it has ended well: takes the results on s->L's top. NULL: they are not
+     * wanted. */
+    enum script_result (*take)(struct script *s, void *ctx);
+    /* It has ended after a wait. NULL: nobody asks. */
+    void (*done)(void *ctx, enum script_result result);
+    void *ctx;
+};
+
+struct script_task {
+    struct script *script;
+    struct script_task *prev, *next;
+    lua_State *co;
+    int ref; /* anchors it */
+    struct script_wait *wait;
+    struct script_run run;
+    bool detached; /* nobody asks for its result: it keeps the generation alive */
+};
+
+/* As script_run, but the function may wait: then SCRIPT_WAITING and *task, which is cancelled or
+ * comes to its end later. */
+enum script_result script_run_waiting(struct script *s, int nargs, const struct script_run *run,
+                                      struct script_task **task);
+/* Ends a task without a result. */
+void script_task_cancel(struct script_task *task);
+/* Cancels all of the script's that nobody asks for, or all. */
+void script_tasks_cancel(struct script *s, bool only_detached);
+
+/* Raises a clear error unless the running function may wait: before something is begun in vain. */
+void script_check_wait(lua_State *L);
+/* Called by a C function as `return script_wait(L, w);`: the running function waits. Raises a clear
+ * error where that is not possible. */
+int script_wait(lua_State *L, struct script_wait *wait);
+/* What was waited for is there. push(L, ctx) pushes the results of the wait and returns their
+ * number, or -1: it isn't there after all, and the wait goes on. It may free the wait, as the last
+ * thing that it does; where it raises an error the wait is cancelled and the task has failed. push
+ * == NULL: there are none, and the caller has freed what belongs to the wait but for the wait
+ * itself. Runs the script, and may end the task. */
+void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx), void *ctx);
+
+/* The script whose function is running now (any L of it). */
+struct script *script_of(lua_State *L);
+
+/* --- fastcgi.c --- */
+
+/* Adds fastcgi and worker to the module on the stack's top. */
+void script_fastcgi_open(lua_State *L);
+
+/* --- timer.c --- */
+
+/* Adds sleep, spawn and every to the module on the stack's top. */
+void script_timer_open(lua_State *L);
+/* No timer goes off any more. */
+void script_timers_stop(struct script *s);
+/* What was to be spawned and has not begun is forgotten. */
+void script_timers_end(struct script *s);
+/* The script goes: its timers and what was to be spawned are forgotten. */
+void script_timers_free(struct script *s);
+
+#endif

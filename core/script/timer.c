@@ -1,0 +1,383 @@
+/*
+ * timer - moongate.sleep, moongate.spawn and moongate.every: time, and functions that run
+ * beside the requests. Called by scripts; see script/task.h for the waiting.
+ */
+#include "script/task.h"
+
+#include "base/loop.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#define MAX_SECONDS 86400.0
+#define MAX_TIMERS  1000 /* of moongate.every, of one generation */
+#define MAX_SPAWNED 100000
+#define TURN_SHARE  0.005 /* seconds */
+
+/* --- a share of each turn --- */
+
+/*
+ * Functions that nobody waits for (moongate.spawn, every) get TURN_SHARE of each turn of the loop,
+ * in all: then everybody else has a turn, whatever they begin and however short they sleep. A
+ * function that is longer goes on until it waits, but script_timeout holds.
+ */
+static bool has_share(struct script *s)
+{
+    unsigned turn = ev_iteration(s->loop->ev);
+    if (s->turn != turn) {
+        s->turn = turn;
+        s->turn_used = 0;
+    }
+    return s->turn_used < TURN_SHARE;
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void use_share(struct script *s, double began)
+{
+    s->turn_used += seconds_now() - began;
+}
+
+/* --- sleep --- */
+
+struct sleep {
+    struct script_wait wait;
+    ev_timer timer;
+    struct ev_loop *ev;
+};
+
+static void cancel_sleep(struct script_wait *wait)
+{
+    struct sleep *sleep = (struct sleep *)wait;
+    ev_timer_stop(sleep->ev, &sleep->timer);
+    free(sleep);
+}
+
+static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct sleep *sleep = timer->data;
+    struct script_wait wait = sleep->wait;
+    struct script *s = wait.task->script;
+    bool detached = wait.task->detached;
+    (void)events;
+    if (detached && !has_share(s)) { /* a turn later */
+        ev_timer_set(timer, 0, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    free(sleep); /* ours goes before the script does */
+    s->hold(s->world.ctx);
+    double began = detached ? seconds_now() : 0;
+    script_wake(&wait, NULL, NULL);
+    if (detached)
+        use_share(s, began);
+    s->drop(s->world.ctx);
+}
+
+/* Raises an error that says what was given, unless it is a function. */
+static void check_function(lua_State *L, int idx, const char *who, const char *example)
+{
+    if (!lua_isfunction(L, idx))
+        luaL_error(L, "%s: expected a function, as in %s, got %s", who, example,
+                   script_describe(L, idx));
+}
+
+static double check_seconds(lua_State *L, int idx, const char *who)
+{
+    double seconds = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : -1;
+    if (!(seconds >= 0 && seconds <= MAX_SECONDS))
+        luaL_error(L, "%s: expected seconds from 0 to 86400, got %s", who, script_describe(L, idx));
+    return seconds;
+}
+
+/* moongate.sleep(seconds): waits; others go on meanwhile. */
+static int timer_sleep(lua_State *L)
+{
+    double seconds = check_seconds(L, 1, "sleep");
+    struct script *s = script_of(L);
+    script_check_wait(L);
+    struct sleep *sleep = calloc(1, sizeof *sleep);
+    if (sleep == NULL)
+        abort();
+    sleep->wait.cancel = cancel_sleep;
+    sleep->ev = s->loop->ev;
+    ev_timer_init(&sleep->timer, slept_cb, seconds, 0);
+    sleep->timer.data = sleep;
+    ev_timer_start(sleep->ev, &sleep->timer);
+    return script_wait(L, &sleep->wait);
+}
+
+/* --- what runs beside the requests --- */
+
+static void spawned_done(void *ctx, enum script_result result)
+{
+    struct script *s = ctx;
+    (void)result; /* a failure has been logged */
+    s->spawned--;
+}
+
+/* Inside the door: runs the function under nargs arguments on s->L's top beside everything else.
+ * Returns its task if it waits. */
+static struct script_task *run_beside(struct script *s, int nargs, const struct script_cause *cause)
+{
+    struct script_task *task;
+    const struct script_run run = {.cause = *cause, .done = spawned_done, .ctx = s};
+    if (script_run_waiting(s, nargs, &run, &task) != SCRIPT_WAITING)
+        return NULL;
+    s->spawned++;
+    task->detached = true;
+    s->hold(s->world.ctx);
+    return task;
+}
+
+/* The function and its arguments wait in a table for the loop's next turn, so that functions which
+ * spawn others leave time for everybody else. */
+struct spawn {
+    struct spawn *next;
+    int values; /* a table: the function and its arguments */
+};
+
+struct spawner {
+    ev_timer timer; /* runs while there are some, and keeps the generation alive */
+    struct script *script;
+    struct spawn *first, **end;
+    bool held;
+};
+
+static int take_spawn(struct spawner *q)
+{
+    struct spawn *spawn = q->first;
+    int values = spawn->values;
+    q->first = spawn->next;
+    if (q->first == NULL)
+        q->end = &q->first;
+    q->script->spawned--;
+    free(spawn);
+    return values;
+}
+
+static const struct script_cause spawn_cause = {.what = "moongate.spawn", .source = "a function"};
+
+/* ctx: the reference to the table. */
+static void spawned_body(struct script *s, void *ctx)
+{
+    lua_State *L = s->L;
+    int values = *(int *)ctx;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, values);
+    luaL_unref(L, LUA_REGISTRYINDEX, values);
+    int list = lua_gettop(L);
+    lua_rawgeti(L, list, 0);
+    int count = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    luaL_checkstack(L, count, "moongate.spawn");
+    for (int i = 1; i <= count; i++)
+        lua_rawgeti(L, list, i);
+    run_beside(s, count - 1, &spawn_cause);
+}
+
+static void spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct spawner *q = timer->data;
+    struct script *s = q->script;
+    (void)events;
+    while (q->first != NULL && has_share(s)) {
+        int values = take_spawn(q);
+        double began = seconds_now();
+        script_guard(s, &spawn_cause, spawned_body, &values);
+        use_share(s, began);
+    }
+    if (q->first != NULL) {
+        ev_timer_set(timer, 0, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    q->held = false;
+    s->drop(s->world.ctx);
+}
+
+static struct spawner *spawner_of(struct script *s)
+{
+    if (s->spawner != NULL)
+        return s->spawner;
+    struct spawner *q = calloc(1, sizeof *q);
+    if (q == NULL)
+        abort();
+    q->script = s;
+    q->end = &q->first;
+    ev_timer_init(&q->timer, spawner_cb, 0, 0);
+    q->timer.data = q;
+    return s->spawner = q;
+}
+
+/* Nothing of what waits is begun any more. */
+static void forget_spawned(struct script *s)
+{
+    struct spawner *q = s->spawner;
+    if (q == NULL || !q->held)
+        return;
+    while (q->first != NULL)
+        luaL_unref(s->L, LUA_REGISTRYINDEX, take_spawn(q));
+    ev_timer_stop(s->loop->ev, &q->timer);
+    q->held = false;
+    s->drop(s->world.ctx);
+}
+
+/* What is begun now must have time to end. */
+static struct script *lasting_script(lua_State *L, const char *who)
+{
+    struct script *s = script_of(L);
+    if (s->stopping)
+        luaL_error(L, "%s: on_stop can't begin anything: this script ends with it", who);
+    return s;
+}
+
+/* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
+static int timer_spawn(lua_State *L)
+{
+    check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
+    struct script *s = lasting_script(L, "spawn");
+    int count = lua_gettop(L);
+    if (s->spawned >= MAX_SPAWNED)
+        return luaL_error(L, "spawn: %d functions are waiting already: more are begun than end",
+                          MAX_SPAWNED);
+    lua_createtable(L, count, 0); /* the array has a place for [0]: the number of values */
+    for (int i = 1; i <= count; i++) {
+        lua_pushvalue(L, i);
+        lua_rawseti(L, -2, i);
+    }
+    lua_pushinteger(L, count);
+    lua_rawseti(L, -2, 0);
+    struct spawn *spawn = calloc(1, sizeof *spawn);
+    if (spawn == NULL)
+        abort();
+    spawn->values = luaL_ref(L, LUA_REGISTRYINDEX);
+    struct spawner *q = spawner_of(s);
+    if (!q->held) {
+        q->held = true;
+        s->hold(s->world.ctx);
+        ev_timer_set(&q->timer, 0, 0);
+        ev_timer_start(s->loop->ev, &q->timer);
+    }
+    *q->end = spawn;
+    q->end = &spawn->next;
+    s->spawned++;
+    return 0;
+}
+
+/* --- every --- */
+
+struct script_timer {
+    ev_timer timer;
+    struct script *script;
+    struct script_timer *next;
+    int function;
+    struct script_task *task; /* the last run still waits: this one is left out */
+};
+
+static void run_done(void *ctx, enum script_result result)
+{
+    struct script_timer *t = ctx;
+    (void)result;
+    t->task = NULL;
+    t->script->spawned--;
+}
+
+static const struct script_cause every_cause = {.what = "moongate.every", .source = "a function"};
+
+static void tick_body(struct script *s, void *ctx)
+{
+    struct script_timer *t = ctx;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, t->function);
+    t->task = run_beside(s, 0, &every_cause);
+    if (t->task != NULL) {
+        t->task->run.done = run_done;
+        t->task->run.ctx = t;
+    }
+}
+
+static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct script_timer *t = timer->data;
+    struct script *s = t->script;
+    (void)events;
+    if (t->task != NULL)
+        return;
+    if (!has_share(s)) { /* a turn later */
+        ev_timer_stop(ev, timer);
+        ev_timer_set(timer, 0, timer->repeat);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    s->hold(s->world.ctx);
+    double began = seconds_now();
+    script_guard(s, &every_cause, tick_body, t);
+    use_share(s, began);
+    s->drop(s->world.ctx);
+}
+
+/* moongate.every(seconds, fn): again and again, until the generation goes; one run at a time. */
+static int timer_every(lua_State *L)
+{
+    double seconds = check_seconds(L, 1, "every");
+    check_function(L, 2, "every", "moongate.every(10, function() ... end)");
+    struct script *s = lasting_script(L, "every");
+    if (seconds < 0.001)
+        return luaL_error(L, "every: expected at least 0.001 seconds, got %s",
+                          script_describe(L, 1));
+    if (s->timer_count == MAX_TIMERS)
+        return luaL_error(L,
+                          "every: %d timers are running already: it is for on_start, not for each "
+                          "request",
+                          MAX_TIMERS);
+    struct script_timer *t = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    t->script = s;
+    lua_settop(L, 2);
+    t->function = luaL_ref(L, LUA_REGISTRYINDEX);
+    t->next = s->timers;
+    s->timers = t;
+    s->timer_count++;
+    ev_timer_init(&t->timer, tick_cb, seconds, seconds);
+    t->timer.data = t;
+    if (!s->retired)
+        ev_timer_start(s->loop->ev, &t->timer);
+    return 0;
+}
+
+void script_timers_stop(struct script *s)
+{
+    s->retired = true;
+    for (struct script_timer *t = s->timers; t != NULL; t = t->next)
+        ev_timer_stop(s->loop->ev, &t->timer);
+}
+
+void script_timers_end(struct script *s)
+{
+    forget_spawned(s);
+}
+
+void script_timers_free(struct script *s)
+{
+    forget_spawned(s);
+    free(s->spawner);
+    s->spawner = NULL;
+    while (s->timers != NULL) {
+        struct script_timer *next = s->timers->next;
+        ev_timer_stop(s->loop->ev, &s->timers->timer);
+        free(s->timers);
+        s->timers = next;
+    }
+}
+
+void script_timer_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"every", timer_every}, {"sleep", timer_sleep}, {"spawn", timer_spawn}, {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}

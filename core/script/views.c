@@ -1,0 +1,405 @@
+/*
+ * views - what hooks see beside req: its headers, params, res and the headers of that.
+ *
+ * A view is a userdata that points to what it shows. The headers of `req` live as long as its box.
+ * params and res are open while their hook runs, which can't wait; so a script needs one of each,
+ * and a hook costs no allocation. Outside of its hook a view raises an error.
+ */
+#include "script/lua.h"
+
+static const char HEADERS_TYPE[] = "moongate.headers";
+static const char PARAMS_TYPE[] = "moongate.params";
+
+#define MAX_PARAMS 1000
+
+struct script_view {
+    struct script_box *box; /* of `req` for its headers: shares its end; else NULL */
+    struct request *req;    /* for params and res; NULL: no hook runs that it belongs to */
+    struct params *params;
+    struct script_view *headers; /* of res: opened and closed with it */
+};
+
+static struct script_view *new_view(lua_State *L, const char *type)
+{
+    struct script_view *view = lua_newuserdata(L, sizeof *view);
+    memset(view, 0, sizeof *view);
+    script_push_type(L, type);
+    lua_setmetatable(L, -2);
+    return view;
+}
+
+void script_open_view(struct script_view *view, struct request *req, struct params *params)
+{
+    view->req = req;
+    view->params = params;
+    if (view->headers != NULL)
+        view->headers->req = req;
+}
+
+void script_close_view(struct script_view *view)
+{
+    script_open_view(view, NULL, NULL);
+}
+
+/* --- headers of req and of res --- */
+
+void script_push_headers(lua_State *L, struct script_box *box)
+{
+    new_view(L, HEADERS_TYPE)->box = box;
+}
+
+/* The headers of the view, which is at 1. */
+static struct headers *view_headers(lua_State *L, struct script_view *view, struct request **owner)
+{
+    if (view->box != NULL) {
+        *owner = script_box_request(L, view->box);
+        return &(*owner)->headers;
+    }
+    if (view->req == NULL)
+        luaL_error(L, "this response is gone: res.headers and err.headers may only be used inside "
+                      "their hook");
+    *owner = view->req;
+    return &view->req->response.headers;
+}
+
+/* For methods: a script may call them on anything. */
+static struct headers *check_headers(lua_State *L, struct request **owner)
+{
+    struct script_view *view =
+        script_check_self(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
+    return view_headers(L, view, owner);
+}
+
+/* --- loops --- */
+
+/* What a loop goes through: the list as it was when the loop began, so that it may remove what it
+ * finds. The strings are the request's. */
+struct listing {
+    uint64_t id; /* of the request */
+    unsigned count, at;
+    struct param pairs[];
+};
+
+static struct listing *push_listing(lua_State *L, const struct request *req, unsigned count)
+{
+    struct listing *listing =
+        lua_newuserdata(L, sizeof *listing + count * sizeof listing->pairs[0]);
+    listing->id = req->id;
+    listing->count = count;
+    listing->at = 0;
+    return listing;
+}
+
+/* The results of each(): the listing on the top becomes the function's upvalue. Stack: the view. */
+static int push_loop(lua_State *L, lua_CFunction step)
+{
+    lua_pushcclosure(L, step, 1);
+    lua_pushvalue(L, 1);
+    return 2;
+}
+
+/* A function that was kept finds another request, or none, in its view. */
+static int next_pair(lua_State *L, const struct request *req)
+{
+    struct listing *listing = lua_touserdata(L, lua_upvalueindex(1));
+    if (req->id != listing->id)
+        return luaL_error(L, "this loop is over: its request has ended");
+    if (listing->at >= listing->count)
+        return 0;
+    script_push_str(L, listing->pairs[listing->at].name);
+    script_push_str(L, listing->pairs[listing->at++].value);
+    return 2;
+}
+
+static int headers_step(lua_State *L)
+{
+    struct request *req;
+    check_headers(L, &req);
+    return next_pair(L, req);
+}
+
+/* --- methods of headers --- */
+
+/* h:all(name) */
+static int headers_all(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = check_headers(L, &req);
+    struct str name = script_expect_text(L, 2, "headers:all: expected the name of a header");
+    int count = 0;
+    lua_newtable(L);
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (!str_ieq(headers->list[i].name, name))
+            continue;
+        script_push_str(L, headers->list[i].value);
+        lua_rawseti(L, -2, ++count);
+    }
+    return 1;
+}
+
+/* for name, value in h:each() do */
+static int headers_each(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = check_headers(L, &req);
+    struct listing *listing = push_listing(L, req, headers->count);
+    for (unsigned i = 0; i < headers->count; i++)
+        listing->pairs[i] = (struct param){headers->list[i].name, headers->list[i].value};
+    return push_loop(L, headers_step);
+}
+
+/* upvalue 1: the methods. */
+static int headers_index(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    if (!lua_isnil(L, -1))
+        return 1;
+    struct str name = script_expect_text(L, 2, "headers: expected the name of a header");
+    struct str value = headers_joined(&req->arena, headers, name);
+    if (value.p == NULL)
+        return 0;
+    script_push_str(L, value);
+    return 1;
+}
+
+static void check_header_value(lua_State *L, struct str name, int value)
+{
+    int type = lua_type(L, value);
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        luaL_error(L,
+                   "res.headers[\"%s\"]: expected a text, a number, a list of them or nil, got %s",
+                   name.p, script_describe(L, value));
+    if (!str_is_field_value(script_str(L, value)))
+        luaL_error(L, "res.headers[\"%s\"]: expected a text without control bytes, got %s", name.p,
+                   script_describe(L, value));
+}
+
+static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
+{
+    headers_add(&req->arena, &req->response.headers, arena_copy(&req->arena, name),
+                arena_copy(&req->arena, script_str(L, value)));
+}
+
+/* The list at 3, all of it, before anything is changed. Returns how many values it has. */
+static int check_header_list(lua_State *L, struct str name)
+{
+    int count = (int)lua_objlen(L, 3);
+    lua_pushnil(L);
+    if (count == 0 && lua_next(L, 3) != 0)
+        luaL_error(L, "res.headers[\"%s\"]: expected a list of texts, got a table with other keys",
+                   name.p);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, 3, i);
+        check_header_value(L, name, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    return count;
+}
+
+static struct str check_header_name(lua_State *L)
+{
+    struct str name = script_expect_text(L, 2, "res.headers: expected the name of a header");
+    if (!str_is_token(name))
+        luaL_error(L, "res.headers: expected the name of a header such as \"X-Page\", got %s",
+                   script_describe(L, 2));
+    enum header_id id = header_id(name);
+    if (id == HEADER_CONTENT_LENGTH || header_is_hop(id))
+        luaL_error(L, "res.headers: '%s' is the connection's, a script can't set it", name.p);
+    return name;
+}
+
+/* res.headers[name] = string, number, list or nil */
+static int headers_newindex(lua_State *L)
+{
+    struct request *req;
+    struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
+    if (headers == &req->headers)
+        return luaL_error(L, "req.headers can't be assigned: what the application gets is changed "
+                             "in on_params");
+    struct str name = check_header_name(L);
+    int type = lua_type(L, 3);
+    int count = type == LUA_TTABLE ? check_header_list(L, name) : 0;
+    if (type != LUA_TTABLE && type != LUA_TNIL)
+        check_header_value(L, name, 3);
+    headers_remove(headers, name);
+    for (int i = 1; i <= count; i++) {
+        lua_rawgeti(L, 3, i);
+        add_response_header(L, req, name, lua_gettop(L));
+        lua_pop(L, 1);
+    }
+    if (type != LUA_TTABLE && type != LUA_TNIL)
+        add_response_header(L, req, name, 3);
+    return 0;
+}
+
+/* --- params --- */
+
+struct script_view *script_push_params(lua_State *L)
+{
+    return new_view(L, PARAMS_TYPE);
+}
+
+/* Metamethods are called with what they belong to, methods with anything. */
+static struct script_view *use_params(lua_State *L, struct script_view *view)
+{
+    if (view->req == NULL)
+        luaL_error(L, "these params are gone: they may only be used inside on_params");
+    return view;
+}
+
+static struct script_view *check_params(lua_State *L)
+{
+    return use_params(L, script_check_self(L, PARAMS_TYPE, "params:each()"));
+}
+
+static int params_step(lua_State *L)
+{
+    return next_pair(L, check_params(L)->req);
+}
+
+/* for name, value in params:each() do */
+static int params_each(lua_State *L)
+{
+    const struct script_view *view = check_params(L);
+    struct listing *listing = push_listing(L, view->req, view->params->count);
+    for (unsigned i = 0; i < listing->count; i++)
+        listing->pairs[i] = view->params->list[i];
+    return push_loop(L, params_step);
+}
+
+static int params_index(lua_State *L)
+{
+    const struct script_view *view = use_params(L, lua_touserdata(L, 1));
+    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
+    struct param *param = params_find(view->params, name);
+    if (param != NULL) {
+        script_push_str(L, param->value);
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    return 1;
+}
+
+/* What a script may not set, whatever the value. */
+static void check_param_name(lua_State *L, struct str name)
+{
+    if (param_is_setting(name))
+        luaL_error(L,
+                   "params.%s: raw PHP settings stay in PHP-FPM's child for the next request; use "
+                   "'ini' of the backend and of the decision",
+                   name.p);
+    if (str_eq(name, STR("CONTENT_LENGTH")))
+        luaL_error(L, "params.CONTENT_LENGTH can't be changed: it is the number of bytes that "
+                      "follow");
+    if (name.n == 0)
+        luaL_error(L, "params: expected the name of a param, got \"\"");
+}
+
+static int params_newindex(lua_State *L)
+{
+    const struct script_view *view = use_params(L, lua_touserdata(L, 1));
+    struct arena *a = &view->req->arena;
+    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
+    int type = lua_type(L, 3);
+    check_param_name(L, name);
+    if (type == LUA_TNIL) {
+        params_remove(view->params, name);
+        return 0;
+    }
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        return luaL_error(L, "params.%s: expected a text, a number or nil, got %s", name.p,
+                          script_describe(L, 3));
+    struct str value = arena_copy(a, script_str(L, 3));
+    struct param *param = params_find(view->params, name);
+    if (param == NULL && view->params->count >= MAX_PARAMS)
+        return luaL_error(L, "params: expected at most %d of them, got one more, '%s'", MAX_PARAMS,
+                          name.p);
+    if (param != NULL)
+        param->value = value;
+    else
+        params_add(a, view->params, arena_copy(a, name), value);
+    return 0;
+}
+
+/* --- res --- */
+
+static struct request *open_response(lua_State *L, const struct script_view *view)
+{
+    if (view->req == NULL)
+        luaL_error(L, "this response is gone: res may only be used inside on_response");
+    return view->req;
+}
+
+/* upvalue 1: res. Stack: the table that has no such field, key. */
+static int response_get(lua_State *L)
+{
+    struct request *req = open_response(L, lua_touserdata(L, lua_upvalueindex(1)));
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
+        return luaL_error(L, "res has no field %s; it has: status headers", script_describe(L, 2));
+    lua_pushinteger(L, req->response.status);
+    return 1;
+}
+
+static int response_newindex(lua_State *L)
+{
+    struct request *req = open_response(L, lua_touserdata(L, 1));
+    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
+        return script_refuse_assignment(L, "res", "only res.status and res.headers[name] can");
+    double status = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
+    if (!(status >= 200 && status <= 599) || status != (int)status)
+        return luaL_error(L, "res.status: expected a whole number from 200 to 599, got %s",
+                          script_describe(L, 3));
+    if (req->response.status != (int)status)
+        req->response.phrase = STR(""); /* that was the other status's */
+    req->response.status = (int)status;
+    return 0;
+}
+
+/* Each has a metatable of its own, since its __index is a table that holds its headers: Lua finds
+ * them there without a call. */
+struct script_view *script_push_response(lua_State *L)
+{
+    struct script_view *view = lua_newuserdata(L, sizeof *view);
+    memset(view, 0, sizeof *view);
+    lua_createtable(L, 0, 3);
+    lua_pushcfunction(L, response_newindex);
+    lua_setfield(L, -2, "__newindex");
+    lua_pushliteral(L, "moongate.response");
+    lua_setfield(L, -2, "__metatable");
+    lua_createtable(L, 0, 1);
+    view->headers = new_view(L, HEADERS_TYPE);
+    lua_setfield(L, -2, "headers");
+    lua_createtable(L, 0, 1);
+    lua_pushvalue(L, -4);
+    lua_pushcclosure(L, response_get, 1);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    lua_setfield(L, -2, "__index");
+    lua_setmetatable(L, -2);
+    return view;
+}
+
+/* --- registration --- */
+
+void script_views_open(lua_State *L)
+{
+    script_new_type(L, HEADERS_TYPE, headers_newindex);
+    lua_newtable(L);
+    lua_pushcfunction(L, headers_all);
+    lua_setfield(L, -2, "all");
+    lua_pushcfunction(L, headers_each);
+    lua_setfield(L, -2, "each");
+    script_set_index(L, headers_index);
+    lua_pop(L, 1);
+
+    script_new_type(L, PARAMS_TYPE, params_newindex);
+    lua_newtable(L);
+    lua_pushcfunction(L, params_each);
+    lua_setfield(L, -2, "each");
+    script_set_index(L, params_index);
+    lua_pop(L, 1);
+}

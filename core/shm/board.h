@@ -1,0 +1,56 @@
+/*
+ * board - what the master and its workers tell one another without a message: one shared mapping,
+ * made by the master before it forks. Plain data, each field written by one side; a reader may see
+ * a moment's mixture, which is well enough for a status page.
+ */
+#ifndef MG_SHM_BOARD_H
+#define MG_SHM_BOARD_H
+
+#include "base/log.h"
+#include "base/str.h"
+
+#include <sys/types.h>
+
+#define BOARD_WORKERS 256
+#define BOARD_TEXT    2048
+
+struct board_worker {
+    /* The master's. */
+    pid_t pid; /* 0: none */
+    bool ready;
+    unsigned restarts;
+    /* The worker's. */
+    uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */
+    uint64_t turn;    /* changes when the loop wakes and when it sleeps: even while it sleeps */
+    char stuck[1024]; /* the hook that ran, and for whom, when it was told to stop, or crashed */
+    unsigned connections;
+    unsigned generations; /* that it still has */
+    uint64_t requests;
+    uint64_t lua_memory; /* bytes */
+};
+
+struct board {
+    /* The master's. */
+    double started; /* seconds since the epoch */
+    pid_t master;
+    unsigned workers;
+    unsigned generation;
+    uint64_t reload_done; /* the last request that has been answered */
+    bool reload_ok;
+    double reload_at;
+    char reload_error[BOARD_TEXT]; /* of the last reload: why it failed, or its notes */
+    char last_error[BOARD_TEXT];   /* of the last reload that failed */
+    double last_error_at;          /* 0: none has */
+    char listeners[BOARD_TEXT];    /* lines of address, name and, of the control listener, what the
+                                      route says: or "" */
+    /* Everybody's: requests so far. */
+    uint64_t reload_requested;
+    struct board_worker worker[BOARD_WORKERS];
+    struct log_lines lines[BOARD_WORKERS]; /* of the access log, that each has not written yet */
+};
+
+/* NULL: no memory. */
+struct board *board_new(void);
+void board_free(struct board *b);
+
+#endif

@@ -1,0 +1,587 @@
+/*
+ * ledger - see ledger.h. This file: who may have a connection, and when.
+ *
+ * A free place goes to the tenant that has the fewest, of several to the one that has been given
+ * none for the longest time, and there to the one that has waited longest.
+ */
+#include "shm/ledger_inner.h"
+
+#include <unistd.h>
+
+#define HEAD_START 0.005 /* seconds that a worker's own waiter may be younger than others' */
+
+/* --- who may go --- */
+
+bool ledger_has_room(const struct ledger_server *s)
+{
+    return s->max_conns == 0 || s->active + s->idle < s->max_conns;
+}
+
+unsigned ledger_tier_of(const struct ledger_server *s, double now)
+{
+    if (s->gone || s->draining || s->sick)
+        return LEDGER_NO_TIER;
+    return (s->backup ? 1u : 0u) + (s->down && now < s->retry_at ? 2u : 0u);
+}
+
+/* The classes of servers that there are now. */
+struct tiers {
+    double now;
+    unsigned best, second; /* LEDGER_NO_TIER: there is none */
+    uint32_t best_count;
+};
+
+static struct tiers tiers_of(const struct ledger *l, const struct group *g, double now)
+{
+    struct tiers t = {.now = now, .best = LEDGER_NO_TIER, .second = LEDGER_NO_TIER};
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        unsigned own = ledger_tier_of(&l->servers[at], now);
+        if (own < t.best) {
+            t.second = t.best;
+            t.best = own;
+            t.best_count = 0;
+        }
+        if (own == t.best)
+            t.best_count++;
+        else if (own < t.second)
+            t.second = own;
+    }
+    return t;
+}
+
+unsigned ledger_tier(const struct ledger_seat *seat, uint32_t group, double now)
+{
+    return tiers_of(seat->ledger, &seat->ledger->groups[group], now).best;
+}
+
+double ledger_weight(const struct ledger_server *s, double now)
+{
+    double up = now - s->up_since;
+    if (s->slow_start <= 0 || s->up_since <= 0 || up >= s->slow_start)
+        return s->weight;
+    return s->weight * (up > s->slow_start / 100 ? up / s->slow_start : 0.01);
+}
+
+/* The class that a waiter is for: the best, of the servers that it does not avoid if there are any.
+ */
+static unsigned tier_for(const struct ledger *l, const struct tiers *t, const struct claim *c)
+{
+    if (c->avoid == LEDGER_NONE || t->second == LEDGER_NO_TIER || t->best_count > 1 ||
+        ledger_tier_of(&l->servers[c->avoid], t->now) != t->best)
+        return t->best;
+    return t->second;
+}
+
+static bool may_have(const struct ledger *l, const struct tiers *t, const struct claim *c,
+                     uint32_t server)
+{
+    unsigned tier = ledger_tier_of(&l->servers[server], t->now);
+    if (tier == LEDGER_NO_TIER)
+        return false;
+    if (c->only)
+        return c->server == server;
+    if (l->server_refs[server][c->worker] == 0) /* its worker does not know it */
+        return false;
+    if (l->servers[server].retired != 0 && c->generation > l->servers[server].retired)
+        return false;
+    if (c->generation < l->servers[server].since) /* a generation after it has brought it */
+        return false;
+    if (c->avoid == server) /* better than none */
+        return t->best_count == 1 && t->second == LEDGER_NO_TIER;
+    return tier == tier_for(l, t, c);
+}
+
+/* False when it is clear that nobody who waits may have it. `anyone`: some may have any. */
+static bool is_wanted(const struct ledger *l, const struct group *g, const struct tiers *t,
+                      uint32_t server, bool anyone)
+{
+    const struct ledger_server *s = &l->servers[server];
+    unsigned tier = ledger_tier_of(s, t->now);
+    if (tier == LEDGER_NO_TIER)
+        return false;
+    if (s->named > 0)
+        return true;
+    return anyone && (tier == t->best || (tier == t->second && g->avoiding > 0)) &&
+           ledger_have_common(&g->with_anyone, &l->known[server]);
+}
+
+/* The server with room that has the least to do for its weight, of the best class that has one. */
+static uint32_t free_server(const struct ledger *l, const struct group *g, const struct tiers *t,
+                            bool anyone)
+{
+    uint32_t best = LEDGER_NONE;
+    unsigned best_tier = LEDGER_NO_TIER;
+    double least = 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        const struct ledger_server *s = &l->servers[at];
+        if (s->skipped || !ledger_has_room(s) || !is_wanted(l, g, t, at, anyone))
+            continue;
+        unsigned tier = ledger_tier_of(s, t->now);
+        double load = (s->active + 1) / ledger_weight(s, t->now);
+        if (tier < best_tier || (tier == best_tier && load < least)) {
+            best = at;
+            best_tier = tier;
+            least = load;
+        }
+    }
+    return best;
+}
+
+/* The tenant's first waiter for the server; if that worker is not `own`, the first of `own` may
+ * have a head start. */
+static uint32_t first_waiter(const struct ledger *l, const struct tiers *tiers,
+                             const struct tenant *t, uint32_t server, unsigned own)
+{
+    uint32_t first = LEDGER_NONE;
+    for (uint32_t at = t->head; at != LEDGER_NONE; at = l->claims[at].next) {
+        const struct claim *c = &l->claims[at];
+        if (!may_have(l, tiers, c, server))
+            continue;
+        if (first != LEDGER_NONE && c->since - l->claims[first].since > HEAD_START)
+            break;
+        if (own == LEDGER_NONE || c->worker == own)
+            return at;
+        if (first == LEDGER_NONE)
+            first = at;
+    }
+    return first;
+}
+
+/* The tenant's turn comes before that of the best so far. A worker's own waiters are ahead of
+ * others by as much as theirs may be younger. */
+static bool comes_first(const struct tenant *t, const struct claim *c, const struct tenant *best,
+                        const struct claim *of_best, unsigned own)
+{
+    double ahead = (c->worker == own ? HEAD_START : 0) - (of_best->worker == own ? HEAD_START : 0);
+    if (t->active != best->active)
+        return t->active < best->active;
+    if (t->served != best->served)
+        return t->served - ahead < best->served;
+    return c->since - ahead < of_best->since;
+}
+
+/* Whose turn it is on that server: the tenant with the fewest connections, then the one that was
+ * served least recently, then the longest wait. */
+static uint32_t next_waiter(const struct ledger *l, const struct group *g,
+                            const struct tiers *tiers, uint32_t server, unsigned own)
+{
+    uint32_t best = LEDGER_NONE;
+    const struct tenant *best_tenant = NULL;
+    for (uint32_t at = g->waiting; at != LEDGER_NONE; at = l->tenants[at].next) {
+        const struct tenant *t = &l->tenants[at];
+        if (ledger_is_capped(l, g, at) || (best_tenant != NULL && t->active > best_tenant->active))
+            continue;
+        if (t->named == t->waiting && l->servers[server].named == 0)
+            continue;
+        uint32_t claim = first_waiter(l, tiers, t, server, own);
+        if (claim == LEDGER_NONE)
+            continue;
+        if (best_tenant == NULL ||
+            comes_first(t, &l->claims[claim], best_tenant, &l->claims[best], own)) {
+            best = claim;
+            best_tenant = t;
+        }
+    }
+    return best;
+}
+
+/* Somebody waits who could have any server. */
+static bool has_anyone(const struct ledger *l, const struct group *g)
+{
+    for (uint32_t at = g->waiting; at != LEDGER_NONE; at = l->tenants[at].next)
+        if (l->tenants[at].waiting > l->tenants[at].named && !ledger_is_capped(l, g, at))
+            return true;
+    return false;
+}
+
+/* A server that failed too often is tried by one request at a time. */
+static void note_probe(struct ledger_server *s)
+{
+    if (s->down)
+        s->retry_at = ledger_now() + s->fail_timeout;
+}
+
+static void grant(struct ledger *l, struct ledger_seat *seat, struct group *g, uint32_t claim,
+                  uint32_t server)
+{
+    ledger_leave_line(l, g, claim);
+    l->claims[claim].event = EVENT_GRANT;
+    ledger_become_active(l, claim, server);
+    note_probe(&l->servers[server]);
+    ledger_post(l, seat, claim, EVENT_GRANT);
+}
+
+static void grant_all(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    bool anyone = true;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        l->servers[at].skipped = false;
+    while (g->queued > 0) {
+        struct tiers tiers = tiers_of(l, g, ledger_now());
+        uint32_t server = free_server(l, g, &tiers, anyone);
+        if (server == LEDGER_NONE)
+            return;
+        uint32_t claim = next_waiter(l, g, &tiers, server, LEDGER_NONE);
+        if (claim != LEDGER_NONE) {
+            grant(l, seat, g, claim, server);
+            continue;
+        }
+        l->servers[server].skipped = true;
+        anyone = anyone && has_anyone(l, g);
+    }
+}
+
+/* The oldest idle connection of the server that has not been asked yet. */
+static void ask_one(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
+{
+    uint32_t at = s->idle_tail;
+    while (l->claims[at].leaving)
+        at = l->claims[at].prev;
+    ledger_ask_to_leave(l, seat, at);
+}
+
+/* Idle connections, of whatever worker, whose places somebody waits for are asked to be closed: as
+ * many as wait, so that a crowd need not come one by one. */
+static void make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    uint32_t leaving = 0;
+    bool anyone = has_anyone(l, g);
+    struct tiers tiers = tiers_of(l, g, ledger_now());
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        leaving += l->servers[at].leaving;
+    for (uint32_t at = g->servers; at != LEDGER_NONE && leaving < g->queued;
+         at = l->servers[at].next) {
+        const struct ledger_server *s = &l->servers[at];
+        if (s->idle <= s->leaving || ledger_has_room(s) || !is_wanted(l, g, &tiers, at, anyone) ||
+            next_waiter(l, g, &tiers, at, LEDGER_NONE) == LEDGER_NONE)
+            continue;
+        ask_one(l, seat, s);
+        leaving++;
+    }
+}
+
+void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    if (g->queued == 0 || g->held)
+        return;
+    grant_all(l, seat, g);
+    if (g->queued > 0)
+        make_room(l, seat, g);
+}
+
+/* --- asking and giving back --- */
+
+static bool may_go(const struct ledger *l, const struct group *g, const struct claim *c,
+                   const struct ledger_wish *wish)
+{
+    if (g->held || wish->server == LEDGER_NONE || ledger_is_capped(l, g, c->tenant))
+        return false;
+    const struct ledger_server *s = &l->servers[wish->server];
+    return !s->draining && !s->gone && ledger_has_room(s);
+}
+
+uint32_t ledger_room_of(const struct ledger *l, const struct group *g)
+{
+    uint64_t servers = 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        servers += !l->servers[at].gone;
+    uint64_t room = (servers > 0 ? servers : 1) * g->queue;
+    return room < LEDGER_NONE ? (uint32_t)room : LEDGER_NONE;
+}
+
+/* Whoever waits only until an idle connection is closed does not wait in the queue. */
+static uint32_t idle_of(const struct ledger *l, const struct group *g, const struct claim *c)
+{
+    uint32_t idle = 0;
+    if (g->held || ledger_is_capped(l, g, c->tenant))
+        return 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        if (!c->only || c->server == at)
+            idle += l->servers[at].idle;
+    return idle;
+}
+
+static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                                  const struct ledger_wish *wish, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    c->tenant = ledger_find_tenant(l, g, wish->tenant);
+    ledger_pump(l, seat, g); /* for who came first and may go by now: a probe may have become due */
+    if (may_go(l, g, c, wish)) {
+        ledger_become_active(l, claim, wish->server);
+        note_probe(&l->servers[wish->server]);
+        return LEDGER_GRANTED;
+    }
+    c->since = ledger_now();
+    ledger_wait_in_line(l, g, claim);
+    ledger_pump(l, seat, g); /* there may be room that the caller did not see */
+    if (c->state != CLAIM_WAITING || g->queued <= ledger_room_of(l, g) ||
+        g->queued - ledger_room_of(l, g) <= idle_of(l, g, c))
+        return LEDGER_WAITING;
+    ledger_leave_line(l, g, claim);
+    ledger_leave_tenant(l, g, c->tenant);
+    ledger_free_claim(seat, claim);
+    return LEDGER_FULL;
+}
+
+enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_wish *wish,
+                                  uint32_t *claim)
+{
+    struct ledger *l = seat->ledger;
+    uint32_t at = ledger_take_claim(seat);
+    if (at == LEDGER_NONE)
+        return LEDGER_FULL;
+    l->claims[at] = (struct claim){
+        .holder = wish->holder,
+        .group = wish->group,
+        .server = wish->server,
+        .avoid = wish->avoid,
+        .only = wish->only,
+        .fresh = wish->fresh,
+        .generation = wish->generation,
+        .worker = (uint16_t)seat->worker,
+        .state = CLAIM_FREE, /* until it is in a list */
+    };
+    struct group *g = ledger_lock_group(l, wish->group);
+    enum ledger_answer answer = acquire(l, seat, g, wish, at);
+    ledger_unlock_group(g);
+    *claim = at;
+    return answer;
+}
+
+/* Changes whose share an active or idle connection is. */
+static void change_tenant(struct ledger *l, struct group *g, struct claim *c, uint32_t tenant)
+{
+    uint32_t before = c->tenant;
+    c->tenant = tenant;
+    if (before != tenant)
+        ledger_leave_tenant(l, g, before);
+}
+
+bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, void *holder)
+{
+    struct ledger *l = seat->ledger;
+    struct claim *c = &l->claims[claim];
+    struct group *g = ledger_lock_group(l, c->group);
+    uint32_t whose = ledger_find_tenant(l, g, tenant);
+    bool good = !c->leaving && !g->held && !l->servers[c->server].draining &&
+                !l->servers[c->server].gone && !ledger_is_capped(l, g, whose);
+    if (good) {
+        ledger_leave_idle(l, claim);
+        c->tenant = whose;
+        c->holder = holder;
+        ledger_become_active(l, claim, c->server);
+        note_probe(&l->servers[c->server]);
+    } else {
+        ledger_leave_tenant(l, g, whose);
+    }
+    ledger_unlock_group(g);
+    return good;
+}
+
+/* Its limit was lowered meanwhile. */
+static bool is_over(const struct ledger_server *s)
+{
+    return s->max_conns > 0 && s->active + s->idle > s->max_conns;
+}
+
+/* An idle connection holds nobody's share. */
+static enum ledger_kept keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
+{
+    struct claim *c = &l->claims[claim];
+    struct ledger_server *s = &l->servers[c->server];
+    if (s->idle >= s->keepalive || g->held || s->draining || s->gone || is_over(s))
+        return LEDGER_CLOSE;
+    ledger_leave_active(l, claim);
+    change_tenant(l, g, c, g->anyone);
+    c->holder = holder;
+    ledger_become_idle(l, claim);
+    return LEDGER_KEEP;
+}
+
+static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                                uint32_t claim, void *holder, void **next)
+{
+    struct claim *c = &l->claims[claim];
+    struct ledger_server *s = &l->servers[c->server];
+    uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
+    if (g->queued > 0 && !g->held && s->keepalive > 0 && !is_over(s)) {
+        struct tiers tiers = tiers_of(l, g, ledger_now());
+        l->tenants[tenant].active--; /* its own share is free for the choice */
+        waiter = next_waiter(l, g, &tiers, server, seat->worker);
+        l->tenants[tenant].active++;
+    }
+    if (waiter != LEDGER_NONE && l->claims[waiter].worker == seat->worker &&
+        !l->claims[waiter].fresh) {
+        struct claim *w = &l->claims[waiter];
+        uint32_t whose = w->tenant;
+        *next = w->holder;
+        ledger_leave_line(l, g, waiter);
+        ledger_leave_active(l, claim);
+        ledger_free_claim(seat, waiter);
+        change_tenant(l, g, c, whose);
+        ledger_become_active(l, claim, server);
+        return LEDGER_NEXT;
+    }
+    return waiter == LEDGER_NONE ? keep(l, g, claim, holder) : LEDGER_CLOSE;
+}
+
+enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *holder, void **next)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, l->claims[claim].group);
+    enum ledger_kept kept = release(l, seat, g, claim, holder, next);
+    if (kept != LEDGER_CLOSE) /* its tenant has one less: others of it may go elsewhere */
+        ledger_pump(l, seat, g);
+    ledger_unlock_group(g);
+    return kept;
+}
+
+void ledger_drop(struct ledger_seat *seat, uint32_t claim)
+{
+    struct ledger *l = seat->ledger;
+    struct claim *c = &l->claims[claim];
+    struct group *g = ledger_lock_group(l, c->group);
+    uint32_t tenant = c->tenant;
+    ledger_leave(l, g, claim);
+    ledger_free_claim(seat, claim);
+    ledger_leave_tenant(l, g, tenant);
+    ledger_pump(l, seat, g);
+    ledger_unlock_group(g);
+}
+
+void ledger_nudge(struct ledger_seat *seat, uint32_t group)
+{
+    struct group *g = ledger_lock_group(seat->ledger, group);
+    ledger_pump(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+}
+
+void ledger_refuse_all(struct ledger_seat *seat, uint32_t group)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    for (uint32_t t = g->waiting; t != LEDGER_NONE; t = l->tenants[t].next)
+        for (uint32_t at = l->tenants[t].head; at != LEDGER_NONE; at = l->claims[at].next)
+            if (l->claims[at].worker == seat->worker)
+                ledger_post(l, seat, at, EVENT_REFUSE);
+    ledger_unlock_group(g);
+}
+
+void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group *g)
+{
+    double now = ledger_now();
+    if (g->queued == 0 || g->held)
+        return;
+    unsigned best = tiers_of(l, g, now).best;
+    for (uint32_t t = g->waiting; t != LEDGER_NONE; t = l->tenants[t].next)
+        for (uint32_t at = l->tenants[t].head; at != LEDGER_NONE; at = l->claims[at].next) {
+            const struct claim *c = &l->claims[at];
+            bool named = c->only && c->server != LEDGER_NONE;
+            if ((named ? ledger_tier_of(&l->servers[c->server], now) : best) == LEDGER_NO_TIER)
+                ledger_post(l, seat, at, EVENT_REFUSE);
+        }
+}
+
+/* --- the box --- */
+
+void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker)
+{
+    seat->ledger = l;
+    seat->worker = worker;
+    seat->free = LEDGER_NONE;
+    seat->posted = false;
+}
+
+int ledger_wake_fd(const struct ledger_seat *seat)
+{
+    return seat->ledger->parts[seat->worker].wake;
+}
+
+/* One claim of the box. Its event is read and cleared under the lock, where it was written. */
+static void collect(struct ledger_seat *seat, uint32_t claim)
+{
+    struct ledger *l = seat->ledger;
+    struct claim *c = &l->claims[claim];
+    struct group *g = ledger_lock_group(l, c->group);
+    uint8_t event = c->event, state = c->state;
+    void *holder = c->holder;
+    uint32_t server = c->server;
+    c->event = EVENT_NONE;
+    ledger_unlock_group(g);
+    if (state == CLAIM_ACTIVE && event == EVENT_GRANT)
+        seat->on_grant(holder, claim, server);
+    else if (state == CLAIM_WAITING && event == EVENT_REFUSE)
+        seat->on_refuse(holder);
+    else if (state == CLAIM_IDLE && event == EVENT_GIVE_UP)
+        seat->on_give_up(holder);
+}
+
+/* Takes a word of bits; each is called with its number. */
+static void take_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
+                      void (*take)(struct ledger_seat *seat, uint32_t number))
+{
+    uint64_t bits = __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
+    for (; bits != 0; bits &= bits - 1)
+        take(seat, base + (uint32_t)__builtin_ctzll(bits));
+}
+
+static void collect_news(struct ledger_seat *seat, uint32_t word)
+{
+    struct part *part = &seat->ledger->parts[seat->worker];
+    take_bits(seat, &part->news[word], seat->worker * LEDGER_WORKER_MAX + word * 64, collect);
+}
+
+void ledger_collect(struct ledger_seat *seat)
+{
+    struct part *part = &seat->ledger->parts[seat->worker];
+    uint64_t count;
+    /* Our own news wake nobody, so there may be nothing to read. */
+    if ((!seat->posted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
+        read(part->wake, &count, sizeof count) < 0)
+        count = 0;
+    /* After the read: whoever finds it false from now on writes again. */
+    (void)__atomic_exchange_n(&part->woken, false, __ATOMIC_ACQ_REL);
+    seat->posted = false;
+    for (uint32_t i = 0; i < LEDGER_WORKER_MAX / 64 / 64; i++)
+        if (__atomic_load_n(&part->words[i], __ATOMIC_ACQUIRE) != 0)
+            take_bits(seat, &part->words[i], i * 64, collect_news);
+}
+
+/* Takes everything of a worker that has ended out of the lists. Where it died inside the lock, they
+ * were made again when that was taken. */
+static void forget_claims(struct ledger *l, unsigned worker)
+{
+    for (uint32_t i = 0; i < l->parts[worker].used; i++) {
+        uint32_t claim = worker * LEDGER_WORKER_MAX + i;
+        struct claim *c = &l->claims[claim];
+        if (c->state == CLAIM_FREE)
+            continue;
+        struct group *g = ledger_lock_group(l, c->group);
+        ledger_leave(l, g, claim);
+        c->state = CLAIM_FREE;
+        c->event = EVENT_NONE;
+        ledger_leave_tenant(l, g, c->tenant);
+        ledger_unlock_group(g);
+    }
+}
+
+void ledger_worker_gone(struct ledger *l, unsigned worker)
+{
+    struct part *part = &l->parts[worker];
+    forget_claims(l, worker);
+    for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
+        struct group *g = &l->groups[i];
+        if (g->key == 0 || g->refs[worker] == 0)
+            continue;
+        ledger_lock_group(l, i);
+        g->refs[worker] = 0;
+        ledger_forget_servers(l, NULL, g, worker);
+        ledger_pump(l, NULL, g);
+        ledger_unlock_group(g);
+    }
+    memset(part->words, 0, sizeof part->words);
+    memset(part->news, 0, sizeof part->news);
+    part->woken = false;
+    part->used = 0;
+}

@@ -1,0 +1,447 @@
+/*
+ * ledger_lists - see ledger.h. This file: tenants, the lists that claims are in, a worker's claims
+ * and box, and the lock.
+ *
+ * Counts and lists can be made again from the claims (rebuild), which is what happens when a worker
+ * dies inside the lock. So that this is right at whatever instruction it died, a claim's fields are
+ * written before its state, and its news before its state too; those are told again. Claims belong
+ * to workers: each takes them from a part of its own without a lock. What one worker has to tell
+ * another (a grant, a connection to give up) is marked in the claim, which then lies in the other's
+ * box until it is collected.
+ */
+#include "shm/ledger_inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LOCK_PATIENCE 10000000 /* nanoseconds */
+
+/* --- tenants; the group is locked --- */
+
+static uint32_t *bucket_of(struct group *g, uint64_t hash)
+{
+    return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
+}
+
+/* Returns true when whoever had it died. A process that is killed just when an unlock has woken it
+ * takes that wake-up along, and who sleeps beside it may sleep for ever (the kernel only helps
+ * where nobody has taken the lock since): so nobody sleeps long without another look. */
+static bool take_lock(pthread_mutex_t *lock)
+{
+    int err = pthread_mutex_trylock(lock);
+    while (err == EBUSY || err == ETIMEDOUT) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += LOCK_PATIENCE;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec++;
+        }
+        err = pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until);
+    }
+    if (err == EOWNERDEAD)
+        pthread_mutex_consistent(lock);
+    return err == EOWNERDEAD;
+}
+
+/* A tenant whose place another one has taken was served no later than the last of these: so nobody
+ * comes before those who wait by being forgotten. */
+static double served_before(const struct group *g, uint64_t hash)
+{
+    const struct served *s = &g->served[hash % LEDGER_SERVED];
+    return s->hash == hash ? s->at : g->forgotten;
+}
+
+static void remember_served(struct group *g, const struct tenant *t)
+{
+    struct served *s = &g->served[t->hash % LEDGER_SERVED];
+    if (s->hash != t->hash && s->at > g->forgotten)
+        g->forgotten = s->at;
+    *s = (struct served){t->hash, t->served};
+}
+
+void ledger_lock_directory(struct ledger *l)
+{
+    take_lock(&l->lock); /* each change in there is one store, or repeated */
+}
+
+void ledger_unlock_directory(struct ledger *l)
+{
+    pthread_mutex_unlock(&l->lock);
+}
+
+uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
+{
+    ledger_lock_directory(l);
+    uint32_t at = l->free_tenant;
+    if (at != LEDGER_NONE)
+        l->free_tenant = l->tenants[at].next;
+    else if (l->tenants_used < LEDGER_TENANTS)
+        at = l->tenants_used++;
+    ledger_unlock_directory(l);
+    if (at == LEDGER_NONE) /* too many at once: they share what the nameless have */
+        return g->anyone;
+    uint32_t *bucket = bucket_of(g, hash);
+    l->tenants[at] = (struct tenant){.hash = hash,
+                                     .bucket_next = *bucket,
+                                     .head = LEDGER_NONE,
+                                     .tail = LEDGER_NONE,
+                                     .served = served_before(g, hash)};
+    __atomic_store_n(bucket, at, __ATOMIC_RELEASE); /* only now that it is whole */
+    return at;
+}
+
+uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash)
+{
+    if (hash == 0)
+        return g->anyone;
+    for (uint32_t at = *bucket_of(g, hash); at != LEDGER_NONE; at = l->tenants[at].bucket_next)
+        if (l->tenants[at].hash == hash)
+            return at;
+    return ledger_new_tenant(l, g, hash);
+}
+
+/* Forgets a tenant that has nothing any more. */
+void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant)
+{
+    struct tenant *t = &l->tenants[tenant];
+    if (t->active > 0 || t->waiting > 0 || tenant == g->anyone)
+        return;
+    uint32_t *at = bucket_of(g, t->hash);
+    while (*at != tenant)
+        at = &l->tenants[*at].bucket_next;
+    *at = t->bucket_next;
+    remember_served(g, t);
+    ledger_lock_directory(l);
+    t->next = l->free_tenant;
+    l->free_tenant = tenant;
+    ledger_unlock_directory(l);
+}
+
+static void list_tenant(struct ledger *l, struct group *g, uint32_t tenant)
+{
+    struct tenant *t = &l->tenants[tenant];
+    t->listed = true;
+    t->prev = LEDGER_NONE;
+    t->next = g->waiting;
+    if (t->next != LEDGER_NONE)
+        l->tenants[t->next].prev = tenant;
+    g->waiting = tenant;
+}
+
+static void unlist_tenant(struct ledger *l, struct group *g, uint32_t tenant)
+{
+    struct tenant *t = &l->tenants[tenant];
+    if (t->prev != LEDGER_NONE)
+        l->tenants[t->prev].next = t->next;
+    else
+        g->waiting = t->next;
+    if (t->next != LEDGER_NONE)
+        l->tenants[t->next].prev = t->prev;
+    t->listed = false;
+}
+
+bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t tenant)
+{
+    return g->per_tenant > 0 && tenant != g->anyone && l->tenants[tenant].active >= g->per_tenant;
+}
+
+/* --- lists of claims; the group is locked --- */
+
+/* Behind everything else that has been written to the claim: the compiler must not move it. */
+static void set_state(struct claim *c, enum claim_state state)
+{
+    __atomic_store_n(&c->state, (uint8_t)state, __ATOMIC_RELEASE);
+}
+
+static void count_waiter(struct ledger *l, struct group *g, const struct claim *c, int by)
+{
+    struct tenant *t = &l->tenants[c->tenant];
+    t->waiting += (uint32_t)by;
+    g->queued += (uint32_t)by;
+    if (c->avoid != LEDGER_NONE)
+        g->avoiding += (uint32_t)by;
+    if (!c->only) {
+        g->anyone_of[c->worker] += (uint32_t)by;
+        ledger_set_worker(&g->with_anyone, c->worker, g->anyone_of[c->worker] > 0);
+        return;
+    }
+    t->named += (uint32_t)by;
+    if (c->server != LEDGER_NONE)
+        l->servers[c->server].named += (uint32_t)by;
+}
+
+void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct tenant *t = &l->tenants[c->tenant];
+    set_state(c, CLAIM_WAITING);
+    c->next = LEDGER_NONE;
+    c->prev = t->tail;
+    if (t->tail != LEDGER_NONE)
+        l->claims[t->tail].next = claim;
+    else
+        t->head = claim;
+    t->tail = claim;
+    count_waiter(l, g, c, 1);
+    if (!t->listed)
+        list_tenant(l, g, c->tenant);
+}
+
+void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct tenant *t = &l->tenants[c->tenant];
+    if (c->prev != LEDGER_NONE)
+        l->claims[c->prev].next = c->next;
+    else
+        t->head = c->next;
+    if (c->next != LEDGER_NONE)
+        l->claims[c->next].prev = c->prev;
+    else
+        t->tail = c->prev;
+    count_waiter(l, g, c, -1);
+    if (t->waiting == 0)
+        unlist_tenant(l, g, c->tenant);
+}
+
+void ledger_become_idle(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct ledger_server *s = &l->servers[c->server];
+    set_state(c, CLAIM_IDLE);
+    c->prev = LEDGER_NONE;
+    c->next = s->idle_head;
+    if (c->next != LEDGER_NONE)
+        l->claims[c->next].prev = claim;
+    else
+        s->idle_tail = claim;
+    s->idle_head = claim;
+    s->idle++;
+    s->leaving += c->leaving;
+}
+
+void ledger_leave_idle(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct ledger_server *s = &l->servers[c->server];
+    if (c->prev != LEDGER_NONE)
+        l->claims[c->prev].next = c->next;
+    else
+        s->idle_head = c->next;
+    if (c->next != LEDGER_NONE)
+        l->claims[c->next].prev = c->prev;
+    else
+        s->idle_tail = c->prev;
+    s->idle--;
+    s->leaving -= c->leaving;
+    c->leaving = false;
+}
+
+void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server)
+{
+    struct claim *c = &l->claims[claim];
+    struct ledger_server *s = &l->servers[server];
+    c->server = server;
+    set_state(c, CLAIM_ACTIVE);
+    s->active++;
+    s->requests++;
+    l->tenants[c->tenant].active++;
+    l->tenants[c->tenant].served = ledger_now();
+}
+
+void ledger_leave_active(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    l->servers[c->server].active--;
+    l->tenants[c->tenant].active--;
+}
+
+void ledger_leave(struct ledger *l, struct group *g, uint32_t claim)
+{
+    switch (l->claims[claim].state) {
+    case CLAIM_WAITING:
+        ledger_leave_line(l, g, claim);
+        break;
+    case CLAIM_ACTIVE:
+        ledger_leave_active(l, claim);
+        break;
+    case CLAIM_IDLE:
+        ledger_leave_idle(l, claim);
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- a worker's claims and box --- */
+
+uint32_t ledger_take_claim(struct ledger_seat *seat)
+{
+    struct ledger *l = seat->ledger;
+    struct part *part = &l->parts[seat->worker];
+    uint32_t at = seat->free;
+    if (at != LEDGER_NONE)
+        seat->free = l->claims[at].next;
+    else if (part->used < LEDGER_WORKER_MAX)
+        at = seat->worker * LEDGER_WORKER_MAX + part->used++;
+    return at;
+}
+
+void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
+{
+    struct claim *c = &seat->ledger->claims[claim];
+    c->event = EVENT_NONE;
+    set_state(c, CLAIM_FREE);
+    c->next = seat->free;
+    seat->free = claim;
+}
+
+/* Says that the claim has news. */
+static void mark(struct part *part, uint32_t claim)
+{
+    uint32_t at = claim % LEDGER_WORKER_MAX;
+    __atomic_fetch_or(&part->news[at / 64], 1ull << at % 64, __ATOMIC_RELEASE);
+    __atomic_fetch_or(&part->words[at / 64 / 64], 1ull << at / 64 % 64, __ATOMIC_RELEASE);
+}
+
+static void wake(struct part *part)
+{
+    if (write(part->wake, &(uint64_t){1}, 8) < 0)
+        return; /* full: it is awake already */
+}
+
+void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim, enum claim_event event)
+{
+    struct claim *c = &l->claims[claim];
+    struct part *part = &l->parts[c->worker];
+    c->event = (uint8_t)event;
+    mark(part, claim);
+    if (seat != NULL && seat->worker == c->worker)
+        seat->posted = true;
+    else if (!__atomic_exchange_n(&part->woken, true, __ATOMIC_ACQ_REL))
+        wake(part);
+}
+
+void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    if (c->leaving)
+        return;
+    c->leaving = true;
+    l->servers[c->server].leaving++;
+    ledger_post(l, seat, claim, EVENT_GIVE_UP);
+}
+
+/* --- counts made again --- */
+
+static void clear_group(struct ledger *l, struct group *g)
+{
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        struct ledger_server *s = &l->servers[at];
+        s->active = s->idle = s->leaving = s->named = 0;
+        s->idle_head = s->idle_tail = LEDGER_NONE;
+    }
+    for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
+        for (uint32_t at = g->tenants[i]; at != LEDGER_NONE; at = l->tenants[at].bucket_next) {
+            struct tenant *t = &l->tenants[at];
+            t->active = t->waiting = t->named = 0;
+            t->head = t->tail = LEDGER_NONE;
+            t->listed = false;
+        }
+    g->queued = g->avoiding = 0;
+    memset(g->anyone_of, 0, sizeof g->anyone_of);
+    memset(&g->with_anyone, 0, sizeof g->with_anyone);
+    g->waiting = LEDGER_NONE;
+}
+
+void ledger_sweep_tenants(struct ledger *l, struct group *g)
+{
+    for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
+        for (uint32_t at = g->tenants[i], next; at != LEDGER_NONE; at = next) {
+            next = l->tenants[at].bucket_next;
+            ledger_leave_tenant(l, g, at);
+        }
+}
+
+/* Tells again what whoever died may have told by half. */
+static void tell_again(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    struct part *part = &l->parts[c->worker];
+    if (c->state == CLAIM_IDLE && c->leaving)
+        c->event = EVENT_GIVE_UP;
+    if (c->event == EVENT_NONE)
+        return;
+    mark(part, claim);
+    wake(part);
+}
+
+static int compare_since(const void *a, const void *b, void *claims)
+{
+    const struct claim *all = claims;
+    double x = all[*(const uint32_t *)a].since, y = all[*(const uint32_t *)b].since;
+    return x < y ? -1 : x > y;
+}
+
+/* Counts one claim; those that wait are left for later, to be put in their order. */
+static bool count_again(struct ledger *l, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    if (c->state == CLAIM_IDLE)
+        ledger_become_idle(l, claim);
+    if (c->state == CLAIM_ACTIVE) {
+        l->servers[c->server].active++;
+        l->tenants[c->tenant].active++;
+    }
+    tell_again(l, claim);
+    return c->state == CLAIM_WAITING;
+}
+
+/* There is no going on without: the next one who takes the lock tries again. */
+static uint32_t *grow(uint32_t *list, size_t room)
+{
+    uint32_t *more = realloc(list, room * sizeof *more);
+    if (more == NULL)
+        abort();
+    return more;
+}
+
+/* Whoever locked the group died in there: all counts and lists are made again from the claims. */
+static void rebuild(struct ledger *l, struct group *g, uint32_t group)
+{
+    size_t count = 0, room = 64;
+    uint32_t *waiters = grow(NULL, room);
+    clear_group(l, g);
+    for (unsigned w = 0; w < l->workers; w++) {
+        for (uint32_t i = 0; i < l->parts[w].used; i++) {
+            uint32_t claim = w * LEDGER_WORKER_MAX + i;
+            const struct claim *c = &l->claims[claim];
+            if (c->state == CLAIM_FREE || c->group != group || !count_again(l, claim))
+                continue;
+            if (count == room)
+                waiters = grow(waiters, room *= 2);
+            waiters[count++] = claim;
+        }
+    }
+    qsort_r(waiters, count, sizeof *waiters, compare_since, l->claims);
+    for (size_t i = 0; i < count; i++)
+        ledger_wait_in_line(l, g, waiters[i]);
+    free(waiters);
+    ledger_sweep_tenants(l, g);
+}
+
+struct group *ledger_lock_group(struct ledger *l, uint32_t group)
+{
+    struct group *g = &l->groups[group];
+    if (take_lock(&g->lock))
+        rebuild(l, g, group);
+    return g;
+}
+
+void ledger_unlock_group(struct group *g)
+{
+    pthread_mutex_unlock(&g->lock);
+}

@@ -1,0 +1,540 @@
+/*
+ * ledger_servers - see ledger.h. This file: the mapping, groups and servers, and what operators,
+ * answers and checks say about them.
+ */
+#include "shm/ledger_inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LATENCY 0.2 /* weight of the latest answer in the average */
+
+double ledger_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* --- the mapping --- */
+
+static void init_lock(pthread_mutex_t *lock)
+{
+    pthread_mutexattr_t attr;
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+}
+
+struct ledger *ledger_new(unsigned workers)
+{
+    if (workers > LEDGER_MAX_WORKERS) {
+        errno = E2BIG;
+        return NULL;
+    }
+    size_t size =
+        sizeof(struct ledger) + (size_t)workers * LEDGER_WORKER_MAX * sizeof(struct claim);
+    struct ledger *l =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (l == MAP_FAILED)
+        return NULL;
+    l->size = size;
+    if (getrandom(&l->seed, sizeof l->seed, 0) < 0)
+        l->seed = (uint64_t)(uintptr_t)l; /* no worse than nothing */
+    l->workers = workers;
+    l->free_tenant = LEDGER_NONE;
+    init_lock(&l->lock);
+    for (unsigned i = 0; i < workers; i++) {
+        l->parts[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (l->parts[i].wake < 0) {
+            ledger_free(l);
+            return NULL;
+        }
+    }
+    return l;
+}
+
+void ledger_free(struct ledger *l)
+{
+    for (unsigned i = 0; i < l->workers; i++)
+        if (l->parts[i].wake > 0)
+            close(l->parts[i].wake);
+    munmap(l, l->size);
+}
+
+/* --- groups and servers --- */
+
+/* FNV-1a. */
+static uint64_t mix(uint64_t hash, struct str s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
+    return hash;
+}
+
+static uint64_t hash_of(struct str s)
+{
+    uint64_t hash = mix(14695981039346656037u, s);
+    return hash != 0 ? hash : 1; /* 0 means free */
+}
+
+uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
+{
+    uint64_t hash = mix(seat->ledger->seed, name);
+    return name.n == 0 ? 0 : hash | 2; /* 0 and 1 are the nameless */
+}
+
+/* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
+ * once can be told from one that never was. */
+static void init_group(struct group *g, uint64_t key)
+{
+    if (!g->made)
+        init_lock(&g->lock);
+    memset(g->tenants, 0xff, sizeof g->tenants);
+    memset(g->refs, 0, sizeof g->refs);
+    memset(g->served, 0, sizeof g->served);
+    g->forgotten = 0;
+    g->made = true;
+    g->held = false;
+    g->queued = g->avoiding = 0;
+    memset(g->anyone_of, 0, sizeof g->anyone_of);
+    memset(&g->with_anyone, 0, sizeof g->with_anyone);
+    g->servers = g->waiting = g->anyone = LEDGER_NONE;
+    __atomic_store_n(&g->key, key, __ATOMIC_RELEASE);
+}
+
+/* The group's place, made where there is none. */
+static uint32_t find_group(struct ledger *l, uint64_t key)
+{
+    uint32_t at = LEDGER_NONE;
+    ledger_lock_directory(l);
+    for (uint32_t n = 0; n < LEDGER_GROUPS; n++) {
+        uint32_t i = (uint32_t)(key + n) % LEDGER_GROUPS;
+        if (l->groups[i].key == key || (l->groups[i].key == 0 && at == LEDGER_NONE))
+            at = i;
+        if (l->groups[i].key == key || !l->groups[i].made) /* no place behind it was ever used */
+            break;
+    }
+    if (at != LEDGER_NONE && l->groups[at].key == 0)
+        init_group(&l->groups[at], key);
+    ledger_unlock_directory(l);
+    return at;
+}
+
+static bool is_referred(const struct ledger *l, const struct group *g)
+{
+    for (unsigned w = 0; w < l->workers; w++)
+        if (g->refs[w] > 0)
+            return true;
+    return false;
+}
+
+/* Nobody has the backend any more. From the moment that a key is 0 its place may be somebody
+ * else's.
+ */
+static void free_group(struct ledger *l, struct group *g)
+{
+    uint32_t anyone = g->anyone;
+    g->anyone = LEDGER_NONE;
+    if (anyone != LEDGER_NONE)
+        ledger_leave_tenant(l, g, anyone);
+    ledger_lock_directory(l);
+    for (uint32_t at = g->servers, next; at != LEDGER_NONE; at = next) {
+        next = l->servers[at].next;
+        memset(l->server_refs[at], 0, sizeof l->server_refs[at]);
+        memset(&l->known[at], 0, sizeof l->known[at]);
+        l->servers[at].key = 0;
+    }
+    g->servers = LEDGER_NONE;
+    g->key = 0;
+    ledger_unlock_directory(l);
+}
+
+/* Groups that nobody closed, since the last who had them was killed. They are kept as long as there
+ * is room, so that what an operator has said (hold, drain) outlives a worker. */
+static void sweep_groups(struct ledger *l)
+{
+    for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
+        if (l->groups[i].key == 0)
+            continue;
+        struct group *g = ledger_lock_group(l, i);
+        if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
+            free_group(l, g);
+        ledger_unlock_group(g);
+    }
+}
+
+/* The group, locked; NULL: there are too many. */
+static struct group *lock_named(struct ledger *l, uint64_t key, uint32_t *at)
+{
+    for (bool swept = false;;) {
+        *at = find_group(l, key);
+        if (*at == LEDGER_NONE) {
+            if (swept)
+                return NULL;
+            sweep_groups(l);
+            swept = true;
+            continue;
+        }
+        struct group *g = ledger_lock_group(l, *at);
+        if (g->anyone == LEDGER_NONE && g->key == key)
+            g->anyone = ledger_new_tenant(l, g, 1);
+        if (g->anyone != LEDGER_NONE && g->key == key)
+            return g;
+        bool closed = g->key != key; /* by its last owner, before it was locked */
+        ledger_unlock_group(g);
+        if (!closed)
+            return NULL;
+    }
+}
+
+uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
+{
+    uint32_t at;
+    struct group *g = lock_named(seat->ledger, hash_of(name), &at);
+    if (g == NULL)
+        return LEDGER_NONE;
+    if (!limits->prepared || !is_referred(seat->ledger, g)) {
+        g->queue = limits->queue;
+        g->per_tenant = limits->per_tenant;
+    }
+    if (g->refs[seat->worker] < UINT16_MAX)
+        g->refs[seat->worker]++;
+    ledger_pump(seat->ledger, seat, g); /* a tenant's share may be larger now */
+    ledger_unlock_group(g);
+    return at;
+}
+
+void ledger_close(struct ledger_seat *seat, uint32_t group)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    if (g->refs[seat->worker] > 0 && --g->refs[seat->worker] == 0)
+        ledger_forget_servers(l, seat, g, seat->worker);
+    if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
+        free_group(l, g);
+    ledger_unlock_group(g);
+}
+
+static uint32_t find_server(const struct ledger *l, const struct group *g, uint64_t key)
+{
+    uint32_t at = g->servers;
+    while (at != LEDGER_NONE && l->servers[at].key != key)
+        at = l->servers[at].next;
+    return at;
+}
+
+/* A place for one more server of the group: one that has gone, or a new one at the end of its list.
+ */
+static uint32_t place_server(struct ledger *l, struct group *g)
+{
+    uint32_t *last = &g->servers, at = LEDGER_NONE;
+    for (; *last != LEDGER_NONE; last = &l->servers[*last].next) {
+        const struct ledger_server *s = &l->servers[*last];
+        if (s->gone && s->active + s->idle + s->named == 0)
+            return *last;
+    }
+    ledger_lock_directory(l);
+    for (uint32_t n = 0; n < LEDGER_SERVERS && at == LEDGER_NONE; n++) {
+        uint32_t i = (l->next_server + n) % LEDGER_SERVERS;
+        if (l->servers[i].key == 0)
+            at = i;
+    }
+    if (at != LEDGER_NONE) {
+        l->next_server = at + 1;
+        l->servers[at].next = LEDGER_NONE;
+        l->servers[at].gone = true;
+        l->servers[at].key = 1; /* taken; its own follows */
+    }
+    ledger_unlock_directory(l);
+    if (at != LEDGER_NONE)
+        *last = at;
+    return at;
+}
+
+/* Its place in the list stays as it is, whoever dies here. */
+static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
+{
+    uint32_t at = place_server(l, g);
+    if (at == LEDGER_NONE)
+        return at;
+    struct ledger_server *s = &l->servers[at];
+    size_t kept = offsetof(struct ledger_server, next) + sizeof s->next;
+    memset((char *)s + kept, 0, sizeof *s - kept);
+    s->idle_head = s->idle_tail = LEDGER_NONE;
+    s->gone = true;
+    s->group = group;
+    s->key = key;
+    return at;
+}
+
+static void set_limits(struct ledger_server *s, const struct ledger_server_limits *limits)
+{
+    s->max_conns = limits->max_conns;
+    s->keepalive = limits->keepalive;
+    s->max_fails = limits->max_fails;
+    s->fail_timeout = limits->fail_timeout;
+    s->slow_start = limits->slow_start;
+    s->weight = limits->weight;
+    s->backup = limits->backup;
+}
+
+static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t key,
+                            const struct ledger_server_limits *limits)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    uint32_t at = find_server(l, g, key);
+    if (at == LEDGER_NONE)
+        at = new_server(l, g, group, key);
+    if (at != LEDGER_NONE) {
+        struct ledger_server *s = &l->servers[at];
+        if (s->gone || s->since > limits->generation)
+            s->since = limits->generation;
+        if (s->gone || !limits->prepared)
+            set_limits(s, limits);
+        s->retired = 0;
+        s->gone = false;
+        if (l->server_refs[at][seat->worker] < UINT16_MAX)
+            l->server_refs[at][seat->worker]++;
+        ledger_set_worker(&l->known[at], seat->worker, true);
+        ledger_pump(l, seat, g);
+    }
+    ledger_unlock_group(g);
+    return at;
+}
+
+uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
+                            const struct ledger_server_limits *limits)
+{
+    uint32_t at = open_server(seat, group, hash_of(address), limits);
+    if (at != LEDGER_NONE)
+        return at;
+    sweep_groups(seat->ledger);
+    return open_server(seat, group, hash_of(address), limits);
+}
+
+struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
+{
+    return &seat->ledger->servers[server];
+}
+
+bool ledger_is_held(const struct ledger_seat *seat, uint32_t group)
+{
+    return seat->ledger->groups[group].held;
+}
+
+uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group)
+{
+    return seat->ledger->groups[group].queued;
+}
+
+uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
+{
+    return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);
+}
+
+/* --- what operators and answers say --- */
+
+static void give_up_all(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
+{
+    for (uint32_t at = s->idle_head; at != LEDGER_NONE; at = l->claims[at].next)
+        ledger_ask_to_leave(l, seat, at);
+}
+
+void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    g->held = held;
+    for (uint32_t at = g->servers; held && at != LEDGER_NONE; at = l->servers[at].next)
+        give_up_all(l, seat, &l->servers[at]);
+    ledger_pump(l, seat, g);
+    ledger_refuse_lost(l, seat, g);
+    ledger_unlock_group(g);
+}
+
+/* Locks the group of a server. */
+static struct group *lock_server(struct ledger_seat *seat, uint32_t server,
+                                 struct ledger_server **out)
+{
+    *out = &seat->ledger->servers[server];
+    return ledger_lock_group(seat->ledger, (*out)->group);
+}
+
+void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->draining = draining;
+    if (draining)
+        give_up_all(seat->ledger, seat, s);
+    ledger_pump(seat->ledger, seat, g);
+    ledger_refuse_lost(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+}
+
+/* A worker knows the server no more; when nobody does it is gone. */
+static void leave_server(struct ledger *l, struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s = &l->servers[server];
+    if (ledger_have_common(&l->known[server], &l->known[server]))
+        return;
+    s->gone = true;
+    give_up_all(l, seat, s);
+}
+
+void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                           unsigned worker)
+{
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        l->server_refs[at][worker] = 0;
+        ledger_set_worker(&l->known[at], worker, false);
+        leave_server(l, seat, at);
+    }
+}
+
+void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
+                        bool load)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    if (generation >= s->heeded) { /* else of a worker that ends and does not know */
+        s->heeded = generation;
+        s->unchecked = !checks;
+        s->unmeasured = !load;
+    }
+    if (s->unchecked) {
+        s->sick = false;
+        s->check_streak = 0;
+    }
+    if (s->unmeasured)
+        s->others = 0;
+    ledger_pump(seat->ledger, seat, g); /* it may be in service again */
+    ledger_unlock_group(g);
+}
+
+void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->retired = generation;
+    ledger_unlock_group(g);
+}
+
+void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s;
+    struct ledger *l = seat->ledger;
+    struct group *g = lock_server(seat, server, &s);
+    if (l->server_refs[server][seat->worker] > 0)
+        l->server_refs[server][seat->worker]--;
+    ledger_set_worker(&l->known[server], seat->worker, l->server_refs[server][seat->worker] > 0);
+    leave_server(l, seat, server);
+    ledger_pump(l, seat, g); /* it may be the backups' turn */
+    ledger_unlock_group(g);
+}
+
+/* Taking the only server out would help nobody. */
+static bool has_others(const struct ledger *l, const struct group *g)
+{
+    unsigned count = 0;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
+        count += !l->servers[at].gone;
+    return count > 1;
+}
+
+bool ledger_failed(struct ledger_seat *seat, uint32_t server)
+{
+    struct ledger_server *s;
+    double now = ledger_now();
+    struct group *g = lock_server(seat, server, &s);
+    bool was_down = s->down;
+    s->failures++;
+    if (s->fails == 0 || now - s->failed_at >= s->fail_timeout) {
+        s->fails = 0;
+        s->failed_at = now;
+    }
+    s->fails++;
+    if (s->max_fails > 0 && (was_down || s->fails >= s->max_fails) && has_others(seat->ledger, g)) {
+        s->down = true;
+        s->retry_at = now + s->fail_timeout;
+    }
+    bool changed = s->down && !was_down;
+    if (changed) /* others may have to take what waits: backups, or those that are down as well */
+        ledger_pump(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+    return changed;
+}
+
+static void is_back(struct ledger_server *s)
+{
+    s->fails = 0;
+    s->up_since = ledger_now();
+}
+
+void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency)
+{
+    struct ledger_server *s = &seat->ledger->servers[server];
+    double before = s->latency; /* several may write at once: one of them is lost, which is well */
+    s->latency = before > 0 ? before + (latency - before) * LATENCY : latency;
+    __atomic_fetch_add(&s->answers, 1, __ATOMIC_RELAXED);
+    if (!s->down)
+        return;
+    struct group *g = lock_server(seat, server, &s);
+    s->down = false;
+    is_back(s);
+    ledger_pump(seat->ledger, seat, g);
+    ledger_unlock_group(g);
+}
+
+bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32_t rise,
+                    uint32_t fall)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    bool against = good == s->sick && !s->unchecked, changed = false;
+    s->check_streak = against ? s->check_streak + 1 : 0;
+    if (against && s->check_streak >= (good ? rise : fall)) {
+        s->sick = !good;
+        s->check_streak = 0;
+        changed = true;
+        if (good) {
+            s->down = false;
+            is_back(s);
+        }
+        ledger_pump(seat->ledger, seat, g);
+        ledger_refuse_lost(seat->ledger, seat, g);
+    }
+    ledger_unlock_group(g);
+    return changed;
+}
+
+bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval, double timeout)
+{
+    struct ledger_server *s;
+    double now = ledger_now();
+    struct group *g = lock_server(seat, server, &s);
+    bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not that exact */
+    if (due) {
+        s->checked_at = now;
+        s->next_check = now + (timeout > interval ? timeout : interval);
+    }
+    ledger_unlock_group(g);
+    return due;
+}
+
+void ledger_check_over(struct ledger_seat *seat, uint32_t server, double interval)
+{
+    struct ledger_server *s;
+    struct group *g = lock_server(seat, server, &s);
+    s->next_check = s->checked_at + interval;
+    ledger_unlock_group(g);
+}

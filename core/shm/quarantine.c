@@ -1,0 +1,159 @@
+/* quarantine - see quarantine.h. */
+#include "shm/quarantine.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#define WITHIN  10.0 /* seconds between two workers that a page costs */
+#define FIRST   10.0
+#define LONGEST 60.0
+#define FOLLOWS 60.0 /* seconds behind a quarantine in which one worker more is enough */
+
+static const struct quarantine *used;
+
+static uint64_t add(uint64_t hash, struct str text) /* FNV-1a */
+{
+    for (size_t i = 0; i < text.n; i++)
+        hash = (hash ^ (unsigned char)text.p[i]) * 0x100000001b3u;
+    return hash;
+}
+
+static struct str cut(struct str text, size_t most)
+{
+    return (struct str){text.p, text.n < most ? text.n : most};
+}
+
+static struct str path_of(struct str uri)
+{
+    struct str rest = cut(uri, UNDERWAY_URI);
+    return str_cut(&rest, '?');
+}
+
+/* Of what a slot of `underway` has room for, so that a worker and the master say the same. */
+static uint64_t page_hash(uint64_t seed, struct str host, struct str uri)
+{
+    uint64_t hash = add(seed, cut(host, UNDERWAY_HOST));
+    hash = add(add(hash, STR("/")), path_of(uri));
+    return hash != 0 ? hash : 1;
+}
+
+/* --- in the master --- */
+
+bool quarantine_init(struct quarantine_pages *pages)
+{
+    void *memory = mmap(NULL, sizeof *pages->shared, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        return false;
+    pages->shared = memory;
+    return getrandom(&pages->shared->seed, sizeof pages->shared->seed, 0) ==
+           (ssize_t)sizeof pages->shared->seed;
+}
+
+/* What the workers are to look at. */
+static void publish(struct quarantine_pages *pages)
+{
+    struct quarantine *shared = pages->shared;
+    uint32_t count = 0;
+    for (unsigned i = 0; i < QUARANTINE_MOST; i++)
+        if (pages->list[i].ends > 0)
+            __atomic_store_n(&shared->pages[count++], pages->list[i].hash, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared->count, count, __ATOMIC_RELEASE);
+}
+
+/* Its entry, or the one that is of least use by now. NULL: all are in quarantine. */
+static struct quarantine_page *find(struct quarantine_pages *pages, uint64_t hash)
+{
+    struct quarantine_page *oldest = NULL;
+    for (unsigned i = 0; i < QUARANTINE_MOST; i++) {
+        struct quarantine_page *page = &pages->list[i];
+        if (page->hash == hash)
+            return page;
+        if (page->ends == 0 && (oldest == NULL || page->lost < oldest->lost))
+            oldest = page;
+    }
+    return oldest;
+}
+
+static void begin(struct quarantine_pages *pages, struct quarantine_page *page, double now)
+{
+    page->length = page->length == 0 ? FIRST : page->length * 2;
+    if (page->length > LONGEST)
+        page->length = LONGEST;
+    page->ends = now + page->length;
+    publish(pages);
+    log_error("the page %s has cost workers again and again: it is answered 500 for %.0f s, and "
+              "its script is not run",
+              page->name, page->length);
+}
+
+void quarantine_lost(struct quarantine_pages *pages, const struct underway_request *request,
+                     double now)
+{
+    struct str host = {request->host, request->host_size}, uri = {request->uri, request->uri_size};
+    uint64_t hash = page_hash(pages->shared->seed, host, uri);
+    struct quarantine_page *page = find(pages, hash);
+    if (page == NULL || page->ends > 0) /* it was under way already when it began */
+        return;
+    bool known = page->hash == hash;
+    bool follows = known && page->length > 0 && now - page->lost <= FOLLOWS;
+    if (!known || (page->length > 0 && !follows)) {
+        struct str path = path_of(uri);
+        *page = (struct quarantine_page){.hash = hash};
+        snprintf(page->name, sizeof page->name, "%.*s%.*s", STR_FMT(host), STR_FMT(path));
+        known = false;
+    }
+    bool again = follows || (known && now - page->lost <= WITHIN);
+    page->lost = now;
+    if (again)
+        begin(pages, page, now);
+}
+
+double quarantine_due(struct quarantine_pages *pages, double now)
+{
+    double next = 0;
+    for (unsigned i = 0; i < QUARANTINE_MOST; i++) {
+        struct quarantine_page *page = &pages->list[i];
+        if (page->ends > now && (next == 0 || page->ends < next))
+            next = page->ends;
+        if (page->ends == 0 || page->ends > now)
+            continue;
+        page->ends = 0;
+        page->lost = now;
+        publish(pages);
+        log_error("the page %s is tried again after %.0f s: its script is run", page->name,
+                  page->length);
+    }
+    return next;
+}
+
+void quarantine_clear(struct quarantine_pages *pages)
+{
+    for (unsigned i = 0; i < QUARANTINE_MOST; i++)
+        if (pages->list[i].ends > 0)
+            log_error("the page %s is tried again, with the new script", pages->list[i].name);
+    memset(pages->list, 0, sizeof pages->list);
+    publish(pages);
+}
+
+/* --- in a worker --- */
+
+void quarantine_use(const struct quarantine *shared)
+{
+    used = shared;
+}
+
+bool quarantine_holds(const struct request *req)
+{
+    uint32_t count = used != NULL ? __atomic_load_n(&used->count, __ATOMIC_ACQUIRE) : 0;
+    if (count == 0)
+        return false;
+    uint64_t hash = page_hash(used->seed, req->host, req->uri.origin);
+    for (uint32_t i = 0; i < count && i < QUARANTINE_MOST; i++)
+        if (__atomic_load_n(&used->pages[i], __ATOMIC_RELAXED) == hash)
+            return true;
+    return false;
+}

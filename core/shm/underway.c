@@ -1,0 +1,146 @@
+/* underway - see underway.h. */
+#include "shm/underway.h"
+
+#include "base/log.h"
+#include "http/access.h"
+
+#include <sys/mman.h>
+
+#define LINE_MOST 32768 /* a line of access_combined or access_json is shorter */
+
+static struct {
+    struct underway *table; /* NULL: nobody wants to know */
+    uint16_t free[UNDERWAY_MOST];
+    unsigned free_count;
+} own;
+
+struct underway *underway_new(unsigned workers)
+{
+    void *memory = mmap(NULL, workers * sizeof(struct underway), PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory != MAP_FAILED ? memory : NULL;
+}
+
+/* --- in a worker --- */
+
+void underway_use(struct underway *table)
+{
+    own.table = table;
+    table->slots = table->beyond = table->running = 0;
+    for (unsigned i = 0; i < UNDERWAY_MOST; i++) /* the first ones are taken first */
+        own.free[i] = (uint16_t)(UNDERWAY_MOST - 1 - i);
+    own.free_count = UNDERWAY_MOST;
+}
+
+static size_t copy(char *out, size_t room, struct str text)
+{
+    size_t n = text.n < room ? text.n : room;
+    if (n > 0)
+        memcpy(out, text.p, n);
+    return n;
+}
+
+void underway_begin(struct request *req, enum underway_log log, unsigned generation)
+{
+    if (own.table == NULL)
+        return;
+    if (own.free_count == 0) {
+        own.table->beyond++;
+        req->underway = UNDERWAY_MOST + 1;
+        return;
+    }
+    unsigned slot = own.free[--own.free_count];
+    struct underway_request *u = &own.table->list[slot];
+    u->id = req->id;
+    u->started = req->started;
+    u->client = req->client;
+    u->generation = generation;
+    u->log = (uint8_t)log;
+    u->minor = (uint8_t)req->minor;
+    u->method_size = (uint8_t)copy(u->method, sizeof u->method, req->method);
+    u->host_size = (uint8_t)copy(u->host, sizeof u->host, req->host);
+    u->uri_size = (uint16_t)copy(u->uri, sizeof u->uri, req->uri.origin);
+    __atomic_store_n(&u->used, 1, __ATOMIC_RELEASE);
+    if (slot >= own.table->slots)
+        __atomic_store_n(&own.table->slots, slot + 1, __ATOMIC_RELEASE);
+    req->underway = slot + 1;
+}
+
+void underway_end(struct request *req)
+{
+    unsigned place = req->underway;
+    if (place == 0)
+        return;
+    req->underway = 0;
+    if (place > UNDERWAY_MOST) {
+        own.table->beyond--;
+        return;
+    }
+    __atomic_store_n(&own.table->list[place - 1].used, 0, __ATOMIC_RELEASE);
+    own.free[own.free_count++] = (uint16_t)(place - 1);
+}
+
+void underway_running(const struct request *req)
+{
+    if (own.table != NULL)
+        __atomic_store_n(&own.table->running, req != NULL ? req->underway : 0, __ATOMIC_RELAXED);
+}
+
+/* --- in the master --- */
+
+/* A copy whose sizes hold: the table may be anything. False: the slot is not in use. */
+static bool take(const struct underway *table, uint32_t slot, struct underway_request *out)
+{
+    memcpy(out, &table->list[slot], sizeof *out);
+    return out->used == 1 && out->method_size <= UNDERWAY_METHOD &&
+           out->host_size <= UNDERWAY_HOST && out->uri_size <= UNDERWAY_URI;
+}
+
+bool underway_ran(const struct underway *table, struct underway_request *out)
+{
+    uint32_t running = __atomic_load_n(&table->running, __ATOMIC_ACQUIRE);
+    return running > 0 && running <= UNDERWAY_MOST && take(table, running - 1, out);
+}
+
+/* As far as a slot knows it: headers are not among that. */
+static void write_line(const struct underway_request *u, double now, const char *reason)
+{
+    static struct request req;
+    static char nothing[16]; /* no text is made here */
+    char *room = log_access_reserve(LINE_MOST);
+    if (room == NULL)
+        return;
+    request_init(&req, nothing, sizeof nothing);
+    req.id = u->id;
+    req.started = u->started > 0 && u->started <= now ? u->started : now;
+    req.ended_at = now;
+    req.client = u->client;
+    req.minor = u->minor;
+    req.method = (struct str){u->method, u->method_size};
+    req.host = (struct str){u->host, u->host_size};
+    req.target = req.uri.origin = (struct str){u->uri, u->uri_size};
+    req.response.status = 502;
+    req.error = reason;
+    log_access_commit(u->log == UNDERWAY_JSON ? access_json(&req, u->generation, room, LINE_MOST)
+                                              : access_combined(&req, room, LINE_MOST));
+}
+
+unsigned underway_rescue(struct underway *table, double now, const char *reason, uint32_t *beyond)
+{
+    struct underway_request u;
+    unsigned count = 0;
+    uint32_t slots = __atomic_exchange_n(&table->slots, 0, __ATOMIC_ACQUIRE);
+    if (slots > UNDERWAY_MOST)
+        slots = UNDERWAY_MOST;
+    for (uint32_t i = 0; i < slots; i++) {
+        if (!take(table, i, &u))
+            continue;
+        count++;
+        if (u.log != UNDERWAY_NO_LINE)
+            write_line(&u, now, reason);
+        table->list[i].used = 0;
+    }
+    *beyond = __atomic_exchange_n(&table->beyond, 0, __ATOMIC_ACQUIRE);
+    table->running = 0;
+    return count;
+}
