@@ -27,29 +27,36 @@ static bool is_trusted(const struct client *c, const struct peer *peer)
     return settings_of(c)->trusted.count > 0 && netset_has(&settings_of(c)->trusted, peer);
 }
 
+/* One line now and then: whoever tries again and again must not fill the log. Returns how often it
+ * has happened since the last line, or 0: none is due. */
+static unsigned say_now(const struct client *c, struct client_seldom *what)
+{
+    ev_tstamp now = ev_now(c->clients->loop->ev);
+    unsigned count = ++what->count;
+    if (what->at != 0 && now < what->at + SAID_EVERY)
+        return 0;
+    *what = (struct client_seldom){.at = now};
+    return count;
+}
+
 /* --- the census --- */
 
-/* One line now and then: whoever tries again and again must not fill the log. */
 static void report_refused(const struct client *c, enum census_answer answer)
 {
-    struct clients *all = c->clients;
     const struct limits *limits = &settings_of(c)->limits;
     char ip[PEER_TEXT_SIZE];
-    ev_tstamp now = ev_now(all->loop->ev);
-    all->refused_before++;
-    if (all->refused_at != 0 && now < all->refused_at + SAID_EVERY)
+    unsigned count = say_now(c, &c->clients->too_many);
+    if (count == 0)
         return;
     peer_text(&c->peer, ip);
     if (answer == CENSUS_FULL)
         log_warn("limits.connections: %u are open; client %s: 503 (%u refused since the last such "
                  "line of this worker)",
-                 limits->connections, ip, all->refused_before);
+                 limits->connections, ip, count);
     else
         log_warn("limits.per_ip: %u connections of client %s are open: 503 (%u refused since the "
                  "last such line of this worker)",
-                 limits->per_ip, ip, all->refused_before);
-    all->refused_before = 0;
-    all->refused_at = now;
+                 limits->per_ip, ip, count);
 }
 
 bool client_enter_census(struct client *c)
@@ -91,31 +98,38 @@ static bool enter_address(struct client *c)
 
 /* --- the connection: the PROXY protocol --- */
 
-static void report_distrusted(struct client *c)
+static void report_distrusted(const struct client *c)
 {
-    struct clients *all = c->clients;
     char ip[PEER_TEXT_SIZE];
-    ev_tstamp now = ev_now(all->loop->ev);
-    if (all->distrusted_at != 0 && now < all->distrusted_at + SAID_EVERY)
+    unsigned count = say_now(c, &c->clients->distrusted);
+    if (count == 0)
         return;
-    all->distrusted_at = now;
     peer_text(&c->peer, ip);
     log_warn("listener %.*s: the PROXY header of %s is not believed, since that is none of "
-             "trusted_proxies",
-             STR_FMT(c->listener), ip);
+             "trusted_proxies (%u since the last such line of this worker)",
+             STR_FMT(c->listener), ip, count);
+}
+
+static void report_headless(const struct client *c, const char *why)
+{
+    char ip[PEER_TEXT_SIZE];
+    unsigned count = say_now(c, &c->clients->headless);
+    if (count == 0)
+        return;
+    peer_text(&c->peer, ip);
+    log_info("listener %.*s: client %s: %s; its connection is closed (%u since the last such line "
+             "of this worker)",
+             STR_FMT(c->listener), ip, why, count);
 }
 
 enum client_address client_read_address(struct client *c, struct str in, size_t *used)
 {
     struct proxyproto header;
-    char ip[PEER_TEXT_SIZE];
     switch (proxyproto_read(in, &header)) {
     case PROXYPROTO_MORE:
         return CLIENT_ADDRESS_MORE;
     case PROXYPROTO_ERROR:
-        peer_text(&c->peer, ip);
-        log_info("listener %.*s: client %s: %s; its connection is closed", STR_FMT(c->listener), ip,
-                 header.err);
+        report_headless(c, header.err);
         return CLIENT_ADDRESS_BAD;
     case PROXYPROTO_DONE:
         break;
