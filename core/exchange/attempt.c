@@ -540,8 +540,12 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
     }
     if (px->state != PROXY_WAITING)
         return;
+    bool said = px->busy_since > 0 && error == BACKEND_BUSY; /* it has been asked before */
     enum again again = decide_retry(px, error);
-    report_backend(again != AGAIN_NOT ? LOG_WARN : LOG_ERROR, &px->req, kind, detail);
+    report_backend(again == AGAIN_NOT ? LOG_ERROR
+                   : said             ? LOG_DEBUG
+                                      : LOG_WARN,
+                   &px->req, kind, detail);
     proxy_clear_response(&px->req);
     px->head = (struct cgi_head){0};
     if (again == AGAIN_NOW)
