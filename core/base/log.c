@@ -9,13 +9,13 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LINE_MAX_SIZE     16384
+#define TEXT_MAX_SIZE     (LINE_MAX_SIZE / 2)
 #define ERROR_SIZE        65536 /* of what waits for the error log */
 #define ACCESS_FLUSH_FROM 32768
-#define SAID_EVERY        10 /* seconds between two complaints about lost lines */
+#define SAID_EVERY        10 /* seconds between two complaints about lost lines, and of a quota */
 
 /* A log: where it goes, and what waits for that. */
 struct sink {
@@ -267,22 +267,65 @@ static void say_lost(struct sink *s, const char *which)
     say(line, compose(line, sizeof line, LOG_WARN, text, (size_t)n));
 }
 
-void log_write(enum log_level level, const char *fmt, ...)
+static void write_line(enum log_level level, const char *text, size_t n)
 {
-    char text[LINE_MAX_SIZE / 2], line[LINE_MAX_SIZE];
-    if (level < threshold)
-        return;
-    va_list args;
-    va_start(args, fmt);
-    int n = vsnprintf(text, sizeof text, fmt, args);
-    va_end(args);
-    if (n < 0)
-        return;
-    if ((size_t)n >= sizeof text)
-        n = (int)sizeof text - 1;
+    char line[LINE_MAX_SIZE];
     flush(&errors);
     say_lost(&errors, "error");
-    say(line, compose(line, sizeof line, level, text, (size_t)n));
+    say(line, compose(line, sizeof line, level, text, n));
+}
+
+/* The text, cut where it does not fit. */
+static size_t print(char *text, size_t size, const char *fmt, va_list args)
+{
+    int n = vsnprintf(text, size, fmt, args);
+    return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
+}
+
+void log_write(enum log_level level, const char *fmt, ...)
+{
+    char text[TEXT_MAX_SIZE];
+    va_list args;
+    if (level < threshold)
+        return;
+    va_start(args, fmt);
+    size_t n = print(text, sizeof text, fmt, args);
+    va_end(args);
+    write_line(level, text, n);
+}
+
+/* True where one more line may be written. */
+static bool use_quota(struct log_quota *quota)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (quota->said == 0 || now.tv_sec >= quota->since + SAID_EVERY) {
+        quota->since = now.tv_sec;
+        quota->said = 0;
+    }
+    if (quota->said == quota->most) {
+        quota->left_out++;
+        return false;
+    }
+    quota->said++;
+    return true;
+}
+
+void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
+{
+    char text[TEXT_MAX_SIZE], count[100] = "";
+    va_list args;
+    if (level < threshold || !use_quota(quota))
+        return;
+    if (quota->left_out > 0)
+        snprintf(count, sizeof count, " (and %u more since the last such line of this process)",
+                 quota->left_out);
+    quota->left_out = 0;
+    va_start(args, fmt);
+    size_t n = print(text, sizeof text - sizeof count, fmt, args);
+    va_end(args);
+    memcpy(text + n, count, strlen(count));
+    write_line(level, text, n + strlen(count));
 }
 
 void log_flush(void)

@@ -14,6 +14,8 @@
 
 #include "base/str.h"
 
+#include <time.h>
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 /* -1 where the name is none of: debug info warn error. */
@@ -38,6 +40,19 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 #define log_info(...)  log_write(LOG_INFO, __VA_ARGS__)
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
+
+/* How many lines of one kind a process writes. For each line that somebody outside (a client, a
+ * backend) can cause as often as it likes: `most` of them in ten seconds, the others are counted,
+ * and the next one that is written says how many there were. */
+#define LOG_MOST 100 /* of lines that name a request */
+
+struct log_quota {
+    unsigned most;
+    unsigned said, left_out;
+    time_t since;
+};
+void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Adds a line (with its newline) to the access log's buffer. */
 void log_access(struct str line);

@@ -144,11 +144,18 @@ static enum log_level level_of(int status)
     return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
 }
 
+static struct log_quota *quota_of(enum log_level level)
+{
+    static struct log_quota ours = {.most = LOG_MOST}, theirs = {.most = LOG_MOST};
+    return level == LOG_ERROR ? &ours : &theirs;
+}
+
 static void say(const struct proxy *px, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE];
-    log_write(level_of(status), "%.*s %.*s: %d, %s; %s", STR_FMT(px->req.method),
-              STR_FMT(px->req.uri.origin), status, reason, request_name(&px->req, name));
+    enum log_level level = level_of(status);
+    log_within(quota_of(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(px->req.method),
+               STR_FMT(px->req.uri.origin), status, reason, request_name(&px->req, name));
 }
 
 /* The page's id must be found in the log. */
@@ -260,10 +267,10 @@ static void report_file(const struct proxy *px, int status, const char *reason)
     char name[REQUEST_NAME_SIZE];
     enum log_level level = px->error_status > 0 ? LOG_ERROR : file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
-    log_write(level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
-              px->error_status > 0 ? "the page for an error, " : "", STR_FMT(d->root),
-              STR_FMT(path), status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
-              request_name(&px->req, name));
+    log_within(quota_of(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
+               px->error_status > 0 ? "the page for an error, " : "", STR_FMT(d->root),
+               STR_FMT(path), status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
+               request_name(&px->req, name));
 }
 
 static void reply_file(struct proxy *px)
@@ -546,7 +553,8 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
     peer_text(&px->req.client, ip);
-    log_info("client %s: %d, %s; %s", ip, status, reason, request_name(&px->req, name));
+    log_within(quota_of(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
+               request_name(&px->req, name));
     proxy_leave_backend(px);
     if (px->state == PROXY_REPLYING) {
         proxy_cut_response(px, "too_large", status, reason);

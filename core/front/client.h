@@ -11,12 +11,6 @@
 #include "front/sender.h"
 #include "shm/census.h"
 
-/* A line of the log that clients can cause as often as they like: it is written now and then. */
-struct client_seldom {
-    unsigned count; /* of what it is about, since it was written last */
-    ev_tstamp at;   /* when that was; 0: never */
-};
-
 /* What clients share: the worker has one. `current` is what new requests run on. */
 struct clients {
     struct loop *loop;
@@ -24,9 +18,7 @@ struct clients {
     struct generation **current;
     struct client *list;
     unsigned count;
-    unsigned refused; /* that are told 503, and not counted in the census */
-    /* Connections too many; PROXY headers that are none, or are not believed. */
-    struct client_seldom too_many, headless, distrusted;
+    unsigned refused;      /* that are told 503, and not counted in the census */
     struct census *census; /* of all workers; NULL: limits.connections and per_ip don't count */
     unsigned worker;       /* our number there */
     bool stopping;         /* responses close their connections, idle ones close */

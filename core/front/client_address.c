@@ -12,8 +12,6 @@
 #include "front/proxyproto.h"
 #include "http/realip.h"
 
-#define SAID_EVERY 10.0 /* seconds between two lines about the same thing in the log */
-
 static const struct peer nobody = {.family = AF_UNSPEC};
 static const struct netset no_networks = {.count = 0};
 
@@ -27,36 +25,20 @@ static bool is_trusted(const struct client *c, const struct peer *peer)
     return settings_of(c)->trusted.count > 0 && netset_has(&settings_of(c)->trusted, peer);
 }
 
-/* One line now and then: whoever tries again and again must not fill the log. Returns how often it
- * has happened since the last line, or 0: none is due. */
-static unsigned say_now(const struct client *c, struct client_seldom *what)
-{
-    ev_tstamp now = ev_now(c->clients->loop->ev);
-    unsigned count = ++what->count;
-    if (what->at != 0 && now < what->at + SAID_EVERY)
-        return 0;
-    *what = (struct client_seldom){.at = now};
-    return count;
-}
-
 /* --- the census --- */
 
 static void report_refused(const struct client *c, enum census_answer answer)
 {
+    static struct log_quota quota = {.most = 1};
     const struct limits *limits = &settings_of(c)->limits;
     char ip[PEER_TEXT_SIZE];
-    unsigned count = say_now(c, &c->clients->too_many);
-    if (count == 0)
-        return;
     peer_text(&c->peer, ip);
     if (answer == CENSUS_FULL)
-        log_warn("limits.connections: %u are open; client %s: 503 (%u refused since the last such "
-                 "line of this worker)",
-                 limits->connections, ip, count);
+        log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: 503",
+                   limits->connections, ip);
     else
-        log_warn("limits.per_ip: %u connections of client %s are open: 503 (%u refused since the "
-                 "last such line of this worker)",
-                 limits->per_ip, ip, count);
+        log_within(&quota, LOG_WARN, "limits.per_ip: %u connections of client %s are open: 503",
+                   limits->per_ip, ip);
 }
 
 bool client_enter_census(struct client *c)
@@ -100,26 +82,22 @@ static bool enter_address(struct client *c)
 
 static void report_distrusted(const struct client *c)
 {
+    static struct log_quota quota = {.most = 1};
     char ip[PEER_TEXT_SIZE];
-    unsigned count = say_now(c, &c->clients->distrusted);
-    if (count == 0)
-        return;
     peer_text(&c->peer, ip);
-    log_warn("listener %.*s: the PROXY header of %s is not believed, since that is none of "
-             "trusted_proxies (%u since the last such line of this worker)",
-             STR_FMT(c->listener), ip, count);
+    log_within(&quota, LOG_WARN,
+               "listener %.*s: the PROXY header of %s is not believed, since that is none of "
+               "trusted_proxies",
+               STR_FMT(c->listener), ip);
 }
 
-static void report_headless(const struct client *c, const char *why)
+static void report_bad_header(const struct client *c, const char *err)
 {
+    static struct log_quota quota = {.most = 1};
     char ip[PEER_TEXT_SIZE];
-    unsigned count = say_now(c, &c->clients->headless);
-    if (count == 0)
-        return;
     peer_text(&c->peer, ip);
-    log_info("listener %.*s: client %s: %s; its connection is closed (%u since the last such line "
-             "of this worker)",
-             STR_FMT(c->listener), ip, why, count);
+    log_within(&quota, LOG_INFO, "listener %.*s: client %s: %s; its connection is closed",
+               STR_FMT(c->listener), ip, err);
 }
 
 enum client_address client_read_address(struct client *c, struct str in, size_t *used)
@@ -129,7 +107,7 @@ enum client_address client_read_address(struct client *c, struct str in, size_t 
     case PROXYPROTO_MORE:
         return CLIENT_ADDRESS_MORE;
     case PROXYPROTO_ERROR:
-        report_headless(c, header.err);
+        report_bad_header(c, header.err);
         return CLIENT_ADDRESS_BAD;
     case PROXYPROTO_DONE:
         break;

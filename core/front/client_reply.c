@@ -22,10 +22,12 @@ static void report_spool(struct client *c)
 {
     const struct request *req = c->req;
     char name[REQUEST_NAME_SIZE];
-    log_warn("spool_dir %s: %s; the reply is not kept there, so the application waits for the "
-             "client; %.*s %.*s, %s",
-             proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
-             STR_FMT(req->uri.origin), request_name(req, name));
+    static struct log_quota quota = {.most = LOG_MOST};
+    log_within(&quota, LOG_WARN,
+               "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+               "client; %.*s %.*s, %s",
+               proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
+               STR_FMT(req->uri.origin), request_name(req, name));
     c->spool_reported = true;
 }
 

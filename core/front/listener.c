@@ -16,7 +16,6 @@
 
 #define ACCEPT_BATCH 64
 #define PAUSE        0.5
-#define WARN_EVERY   10.0
 
 /* --- opening --- */
 
@@ -293,7 +292,6 @@ struct listener {
     struct str name;
     struct addr address;
     int backlog;
-    ev_tstamp warned;
     bool wildcard; /* the local address is the connection's, not ours */
     bool control;
     bool proxy_protocol;
@@ -302,12 +300,10 @@ struct listener {
 /* Out of descriptors: the queue keeps the connections until some are free again. */
 static void pause_accepting(struct listener *l, int err)
 {
-    ev_tstamp now = ev_now(l->clients->loop->ev);
-    if (now >= l->warned + WARN_EVERY) {
-        l->warned = now;
-        log_warn("accept on %.*s: %s; waiting for free descriptors ('ulimit -n', LimitNOFILE)",
-                 STR_FMT(l->name), strerror(err));
-    }
+    static struct log_quota quota = {.most = 1};
+    log_within(&quota, LOG_WARN,
+               "accept on %.*s: %s; waiting for free descriptors ('ulimit -n', LimitNOFILE)",
+               STR_FMT(l->name), strerror(err));
     ev_io_stop(l->clients->loop->ev, &l->io);
     ev_timer_set(&l->pause, PAUSE, 0);
     ev_timer_start(l->clients->loop->ev, &l->pause);

@@ -135,10 +135,12 @@ static void log_problem(struct script *s, int idx, enum script_hook hook, struct
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
             text = lua_tostring(L, -1);
     }
+    static struct log_quota quota = {.most = LOG_MOST};
     char name[REQUEST_NAME_SIZE];
-    log_error("%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
-              script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
-              request_name(req, name));
+    log_within(&quota, LOG_ERROR,
+               "%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
+               script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
+               request_name(req, name));
     lua_settop(L, top);
 }
 

@@ -329,14 +329,15 @@ void script_drop_coroutine(struct script *s)
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text)
 {
+    static struct log_quota quota = {.most = LOG_MOST};
     char name[REQUEST_NAME_SIZE] = "request -";
     if (req == NULL && script_is_repeated(what, text))
         return;
     if (req == NULL)
         log_error("%s (%s): %s; %s", what, source, text, name);
     else
-        log_error("%s (%s): %s; %.*s %.*s, %s", what, source, text, STR_FMT(req->method),
-                  STR_FMT(req->uri.origin), request_name(req, name));
+        log_within(&quota, LOG_ERROR, "%s (%s): %s; %.*s %.*s, %s", what, source, text,
+                   STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
 }
 
 int script_finalizer_failed(lua_State *L)

@@ -872,3 +872,36 @@ describe("args and cookies", function()
     assert.equal("__index=3 all 2 all:5 all=2 each:4 each=1", res.body)
   end)
 end)
+
+describe("the error log", function()
+  it("has a bounded number of lines about what clients get wrong, and their count", function()
+    local s = server.start({ workers = 1, route = [[
+      return { on_request = function() return { status = 200 } end }
+    ]] })
+    finally(function() s:stop() end)
+    local began, sent = socket.gettime(), 0
+    local function send(count)
+      for _ = 1, count do
+        local conn = net.connect(s.address)
+        conn:send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+        assert.matches("^HTTP/1.1 400 ", conn:read_all())
+        conn:close()
+        sent = sent + 1
+      end
+    end
+    local function lines()
+      return select(2, s:errors():gsub("client 127%.0%.0%.1: 400", ""))
+    end
+    send(150)
+    local seconds = socket.gettime() - began
+    assert(lines() <= 100 * (1 + math.floor(seconds / 10)), lines())
+    local line
+    poll.wait(function()
+      send(1)
+      line = s:errors():match("[^\n]*more since the last such line[^\n]*")
+      return line
+    end, "the count of lines that were left out", 30)
+    local more = tonumber(line:match("and (%d+) more since"))
+    assert(more >= 1 and more + lines() <= sent, line)
+  end)
+end)
