@@ -81,8 +81,8 @@ M.worker = has_core and core.worker_number and core.worker_number() or 0
 M.shared = has_core and core.shared or nil
 
 --- A connection to any server, with the methods, results and errors of OpenResty's cosockets
---- (core/script/net/tcp.c): connect, settimeout, settimeouts, send, receive, receiveany, receiveuntil,
---- setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
+--- (core/script/net/tcp.c): connect, settimeout, settimeouts, send, receive, receiveany,
+--- receiveuntil, setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
 ---@type fun(): userdata
 M.tcp = has_core and core.tcp or nil
 
