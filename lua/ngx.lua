@@ -6,8 +6,8 @@
 
 local core = require("moongate.core")
 local moongate = require("moongate")
-local regex = require("moongate.regex")
-local base64 = require("moongate.base64")
+local regex = require("moongate.ngx.regex")
+local base64 = require("moongate.ngx.base64")
 
 local M = {
   OK = 0, ERROR = -1, AGAIN = -2, DONE = -4, DECLINED = -5,

@@ -3,7 +3,7 @@
 
 local decision = require("moongate.decision")
 local files = require("support.fs")
-local load = require("moongate.load")
+local load = require("moongate.route.load")
 local req = require("support.req")
 local servers = require("support.servers")
 

@@ -1,7 +1,7 @@
 -- Specs of examples/: each loads, and decides as its header says. The real folders are looked at.
 
-local load = require("moongate.load")
-local real_fs = require("moongate.fs")
+local load = require("moongate.route.load")
+local real_fs = require("moongate.base.fs")
 local req = require("support.req")
 
 --- What lies at a path, without the program: `test` of the shell knows.

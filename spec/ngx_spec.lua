@@ -43,12 +43,12 @@ describe("ngx", function()
     end
     loaders = #package.loaders
     package.loaded["moongate.core"], package.loaded.moongate = core, moongate
-    package.loaded.ngx, package.loaded["moongate.regex"] = nil, nil
+    package.loaded.ngx, package.loaded["moongate.ngx.regex"] = nil, nil
     ngx = require("ngx")
   end)
 
   after_each(function()
-    for _, name in ipairs({ "moongate.core", "moongate", "moongate.regex", "ngx" }) do
+    for _, name in ipairs({ "moongate.core", "moongate", "moongate.ngx.regex", "ngx" }) do
       package.loaded[name] = nil
     end
     rawset(_G, "ngx", nil)

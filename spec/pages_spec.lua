@@ -1,7 +1,7 @@
 -- Specs of README.md and docs/ as a whole: links lead somewhere, also where the pages are
 -- installed; pages, examples, commands and settings that there are, are named.
 
-local upcoming = require("moongate.upcoming")
+local upcoming = require("moongate.base.upcoming")
 
 local function read(path)
   local file = io.open(path)
@@ -105,7 +105,7 @@ describe("README.md", function()
   end)
 
   it("names every command", function()
-    local commands = read("lua/moongate/cli.lua"):match("\nlocal COMMANDS = (%b{})")
+    local commands = read("lua/moongate/cli/init.lua"):match("\nlocal COMMANDS = (%b{})")
     local count = 0
     for name in commands:gmatch('"(%w+)"') do
       assert.is_truthy(text:find("moongate " .. name .. "%f[^%w]"), name)
@@ -118,9 +118,9 @@ end)
 describe("docs/route.md", function()
   local page = read("docs/route.md")
 
-  --- The keys of a table of moongate.settings.
+  --- The keys of a table of moongate.route.settings.
   local function keys(name)
-    local block = read("lua/moongate/settings.lua"):match("\nlocal " .. name .. " = (%b{})")
+    local block = read("lua/moongate/route/settings.lua"):match("\nlocal " .. name .. " = (%b{})")
     local found, depth = {}, 0
     for line in block:gmatch("[^\n]+") do
       local key = depth == 1 and line:match("^%s+([%a_]+) = ")

@@ -17,7 +17,7 @@ struct listen_spec {
     char *name;    /* what req.listener says; "": the address */
     int backlog;
     bool proxy_protocol; /* connections begin with a header of the PROXY protocol */
-    bool control;        /* commands of operators come here: moongate.control answers */
+    bool control;        /* commands of operators come here: moongate.worker.control answers */
 };
 
 /* Binds `count` sockets to the address into fds[] (all the same one for a unix socket); `more`: to

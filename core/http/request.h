@@ -147,8 +147,9 @@ struct attempt {
 
 struct generation;
 
-/* Which rules of the route have decided, inner ones first: numbers of lua/moongate/trace.lua. Those
- * before `from` are of a hook whose decision may still hold. What is too much is not remembered. */
+/* Which rules of the route have decided, inner ones first: numbers of
+ * lua/moongate/decision/trace.lua. Those before `from` are of a hook whose decision may still hold.
+ * What is too much is not remembered. */
 struct request_rules {
     uint32_t numbers[8];
     unsigned from, count;

@@ -1,8 +1,9 @@
 /*
  * settings - what a script's settings say, checked, as plain structs.
  *
- * Read once from the normalised table that lua/moongate/settings.lua makes (script/settings.c);
- * owned by the generation, never changed afterwards. Durations are seconds, sizes are bytes.
+ * Read once from the normalised table that lua/moongate/route/settings.lua makes
+ * (script/settings.c); owned by the generation, never changed afterwards. Durations are seconds,
+ * sizes are bytes.
  */
 #ifndef MG_HTTP_SETTINGS_H
 #define MG_HTTP_SETTINGS_H

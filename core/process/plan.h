@@ -15,7 +15,7 @@
 #include <signal.h>
 #include <sys/types.h>
 
-#define PLAN_ROUTE     64 /* addresses that a route may listen on, as in moongate.settings */
+#define PLAN_ROUTE     64 /* addresses that a route may listen on, as in moongate.route.settings */
 #define PLAN_LISTENERS (PLAN_ROUTE + ADDR_MOST) /* and those of the control listener */
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024

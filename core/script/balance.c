@@ -2,14 +2,15 @@
  * balance - see script.h. This file: servers as policies see them, on_balance, the policies.
  *
  * A server is a table with a metatable: what most policies read stands in it and is written before
- * one is asked, the rest is read from the ledger (lua/moongate/server.lua tells which). The same
- * server is always the same object, found by its place in the ledger; a policy may use it as a key.
+ * one is asked, the rest is read from the ledger (lua/moongate/worker/server.lua tells which). The
+ * same server is always the same object, found by its place in the ledger; a policy may use it as a
+ * key.
  */
 #include "script/lua.h"
 
 #include <stdlib.h>
 
-/* What stands in a server; moongate.server reads the first two. */
+/* What stands in a server; moongate.worker.server reads the first two. */
 enum { SERVER_LOAD = 1, SERVER_WEIGHT, SERVER_PLACE };
 
 /* A server that a policy has seen. */
@@ -134,7 +135,7 @@ static int server_tostring(lua_State *L)
 bool script_balance_open(struct script *s)
 {
     lua_State *L = s->L;
-    if (script_library_function(L, "moongate.server", "index") != 0)
+    if (script_library_function(L, "moongate.worker.server", "index") != 0)
         return false;
     script_push_names(L, fields, FIELD_WEIGHT);
     lua_pushlightuserdata(L, s);

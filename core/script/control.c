@@ -1,5 +1,5 @@
 /*
- * control - what moongate.control needs from C: the backends of the running generation,
+ * control - what moongate.worker.control needs from C: the backends of the running generation,
  * holding and draining them.
  *
  * Only the worker's script has a world; elsewhere (a command, the loader) there are no backends.
@@ -216,8 +216,8 @@ static int core_state(lua_State *L)
     return 1;
 }
 
-/* Pushes moongate.core and what only moongate.control may do with it: a script stops no server.
- * Calls nothing, whatever a script has done to `require`. */
+/* Pushes moongate.core and what only moongate.worker.control may do with it: a script stops no
+ * server. Calls nothing, whatever a script has done to `require`. */
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -254,7 +254,7 @@ struct answering {
 static void control_body(struct script *s, void *ctx)
 {
     struct answering *a = ctx;
-    if (script_library_function(s->L, "moongate.control", "handle") != 0)
+    if (script_library_function(s->L, "moongate.worker.control", "handle") != 0)
         lua_error(s->L);
     script_push_box(s, a->req, a->call);
     push_controls(s->L);

@@ -3,7 +3,7 @@
  *
  * Read afresh each time: a decision has two to five keys, so reading costs less than a cache that
  * would have to notice when a script changes a table it has returned before. Every value is checked
- * here; what is wrong in detail says lua/moongate/decision.lua, which is only asked then.
+ * here; what is wrong in detail says lua/moongate/decision/init.lua, which is only asked then.
  */
 #include "script/lua.h"
 
@@ -498,7 +498,7 @@ static void read_key(struct reading *r, enum key key)
     case KEY_INDEX:
         d->index = get_list(r, &d->index_count, false);
         break;
-    case KEY_INI: /* lua/moongate/ini.lua has made its text */
+    case KEY_INI: /* lua/moongate/decision/ini.lua has made its text */
         break;
     case KEY_INTERCEPT_ERRORS:
         get_statuses(r);
@@ -569,7 +569,7 @@ static void read_key(struct reading *r, enum key key)
         d->tenant = get_text(r, "tenant is a string");
         break;
     case KEY_TRY:
-        break; /* lua/moongate/decision.lua has gone through it */
+        break; /* lua/moongate/decision/init.lua has gone through it */
     case KEY_WITHIN:
         d->within = get_list(r, &d->within_count, true);
         break;

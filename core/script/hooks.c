@@ -89,7 +89,7 @@ static void rule_body(struct script *s, void *ctx)
 {
     struct ruling *r = ctx;
     const struct request_rules *rules = &r->req->rules;
-    if (script_library_function(s->L, "moongate.trace", "words") != 0)
+    if (script_library_function(s->L, "moongate.decision.trace", "words") != 0)
         lua_error(s->L);
     for (unsigned i = rules->from; i < rules->count; i++)
         lua_pushnumber(s->L, rules->numbers[i]);
@@ -467,7 +467,7 @@ static void stderr_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     lua_State *L = s->L;
-    if (script_library_function(L, "moongate.messages", "handle") != 0)
+    if (script_library_function(L, "moongate.worker.messages", "handle") != 0)
         lua_error(L);
     script_push_str(L, c->messages->text);
     push_text(L, c->messages->docroot);

@@ -235,8 +235,8 @@ void script_close_view(struct script_view *view);
 
 /* --- decision.c --- */
 
-/* Compiles the decision at stack index d, with what lua/moongate/decision.lua completed at a, b and
- * b + 1, into req->decision. Returns NULL, or a short reason; the long one comes from
+/* Compiles the decision at stack index d, with what lua/moongate/decision/init.lua completed at a,
+ * b and b + 1, into req->decision. Returns NULL, or a short reason; the long one comes from
  * decision.problem. */
 const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
                             const struct settings *settings);

@@ -3,8 +3,8 @@
  *
  * LuaJIT bounds the Lua stack of a coroutine (65,500 values), not the C stack: each coroutine that
  * is resumed within another, and each gsub within the function of another one, takes more of it,
- * until the process is killed. lua/moongate/guard.lua puts the functions below before those, and
- * before require, whose errors take long to unwind. All else that comes back to Lua through C
+ * until the process is killed. lua/moongate/route/guard.lua puts the functions below before those,
+ * and before require, whose errors take long to unwind. All else that comes back to Lua through C
  * (sort, load, format, print, finalizers) needs at most 4 MB for all that fits into one Lua stack
  * (measured with ulimit -s), which the bound leaves of the usual 8.
  */

@@ -118,9 +118,9 @@ lua_State *script_state_new(void)
     script_views_open(L);
     script_log_open(L);
     seed_random(L);
-    if (script_library_function(L, "moongate.guard", "keep_state") != 0 ||
+    if (script_library_function(L, "moongate.route.guard", "keep_state") != 0 ||
         lua_pcall(L, 0, 0, 0) != 0) {
-        log_error("moongate.guard: %s", lua_tostring(L, -1));
+        log_error("moongate.route.guard: %s", lua_tostring(L, -1));
         abort();
     }
     return L;
@@ -423,7 +423,7 @@ static int push_overrides(lua_State *L, const char *text)
 static int use_snapshot(lua_State *L, int fd)
 {
     struct stat st;
-    int status = script_library_function(L, "moongate.sources", "take_snapshot");
+    int status = script_library_function(L, "moongate.route.sources", "take_snapshot");
     if (status != 0)
         return status;
     char *text = fd > 0 && fstat(fd, &st) == 0 ? malloc((size_t)st.st_size + 1) : NULL;
@@ -457,7 +457,8 @@ static int load_route(lua_State *L, const struct route *route)
     int status = use_snapshot(L, route->snapshot);
     if (status != 0)
         return status;
-    status = script_library_function(L, "moongate.load", route->path != NULL ? "route" : "source");
+    status =
+        script_library_function(L, "moongate.route.load", route->path != NULL ? "route" : "source");
     if (status != 0)
         return status;
     lua_pushstring(L, route->path != NULL ? route->path : route->source);
@@ -541,11 +542,11 @@ static void keep_file(lua_State *L, struct buf *lines)
     lua_pop(L, 1);
 }
 
-/* Keeps what moongate.load.files says; ctx: the lines. */
+/* Keeps what moongate.route.load.files says; ctx: the lines. */
 static void keep_files(struct script *s, void *ctx)
 {
     lua_State *L = s->L;
-    if (script_library_function(L, "moongate.load", "files") != 0 || !lua_istable(L, -1))
+    if (script_library_function(L, "moongate.route.load", "files") != 0 || !lua_istable(L, -1))
         return;
     for (int i = 1, n = (int)lua_objlen(L, -1); i <= n; i++) {
         lua_rawgeti(L, -1, i);
@@ -583,7 +584,7 @@ static void load_body(struct script *s, void *ctx)
     s->anchors = lua_newthread(L);
     luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(s->anchors);
-    if (script_library_function(L, "moongate.guard", "keep_process") != 0)
+    if (script_library_function(L, "moongate.route.guard", "keep_process") != 0)
         lua_error(L);
     lua_call(L, 0, 0);
     if (load_route(L, load->route) != 0) {
@@ -718,7 +719,7 @@ bool script_snapshot(struct script *s, int fd)
 }
 
 struct question {
-    const char *function; /* of moongate.load: called with the normalised table, and */
+    const char *function; /* of moongate.route.load: called with the normalised table, and */
     const char *ini;      /* a text, or nil */
     char *answer;         /* malloc'd; NULL: it was nil */
     bool failed;          /* the answer is the error */
@@ -729,7 +730,7 @@ static void ask_library(struct script *s, void *ctx)
 {
     struct question *q = ctx;
     lua_State *L = s->L;
-    q->failed = script_library_function(L, "moongate.load", q->function) != 0;
+    q->failed = script_library_function(L, "moongate.route.load", q->function) != 0;
     if (!q->failed) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
         lua_pushstring(L, q->ini); /* NULL: nil */

@@ -124,8 +124,8 @@ const char *script_failed_files(void);
 bool script_snapshot(struct script *s, int fd);
 /* The checked settings; they live as long as the script. */
 const struct settings *script_settings(const struct script *s);
-/* The lines of lua/moongate/load.lua's loader_report: what the master needs to know; `ini` is what
- * the report of the generation that serves says of it, or NULL. malloc'd. */
+/* The lines of lua/moongate/route/load.lua's loader_report: what the master needs to know; `ini` is
+ * what the report of the generation that serves says of it, or NULL. malloc'd. */
 char *script_report(struct script *s, const char *ini);
 
 /* Where its functions wait, and what keeps its generation alive meanwhile (ctx is the world's). */
@@ -143,7 +143,7 @@ void script_stop(struct script *s);
 void script_end_tasks(struct script *s);
 /* For requests on the control listener; valid as long as the script. */
 void script_set_world(struct script *s, const struct script_world *world);
-/* moongate.control answers the request: a decision. */
+/* moongate.worker.control answers the request: a decision. */
 enum script_result script_control(struct script *s, struct request *req, struct script_call *call);
 
 /* The specs of the route's `test` folder. NULL: they pass, or there are none; else malloc'd text.
@@ -205,7 +205,8 @@ struct script_messages {
     unsigned count; /* set: messages found */
 };
 
-/* Takes STDERR apart (lua/moongate/messages.lua) and shows it to on_stderr, which may swallow it.
+/* Takes STDERR apart (lua/moongate/worker/messages.lua) and shows it to on_stderr, which may
+ * swallow it.
  */
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages);

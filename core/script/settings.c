@@ -1,8 +1,8 @@
 /*
  * settings - the normalised table of a route to struct settings.
  *
- * lua/moongate/settings.lua has validated everything and filled in the defaults, so a value of a
- * wrong type here is a fault of the library; it is reported, not trusted.
+ * lua/moongate/route/settings.lua has validated everything and filled in the defaults, so a value
+ * of a wrong type here is a fault of the library; it is reported, not trusted.
  */
 #include "script/lua.h"
 

@@ -1,7 +1,7 @@
 -- moongate.docroot owns the way from a URL path to a script and its path info. Called by decision
 -- for every FastCGI request and by php. Paths are decoded and normalized; they begin with "/".
 
-local describe = require("moongate.describe")
+local describe = require("moongate.base.describe")
 
 local M = {}
 
@@ -124,7 +124,7 @@ end
 ---@param root string the site on this machine
 ---@param within string|string[]|nil where real paths must lie, default root
 ---@param scripts string[]|nil extensions, default { ".php" }
----@param fs table with `probe`, see moongate.fs
+---@param fs table with `probe`, see moongate.base.fs
 ---@return string|nil script nil where there is none
 ---@return string|nil path_info what follows the script, never empty
 ---@return string|nil outside a script with path info that leads out of `within` by a link

@@ -1,10 +1,10 @@
 -- moongate (init) owns what `require "moongate"` gives to a script: the few things a hook needs
 -- from the server. Called by routes. What the contract names and this release lacks says so.
 
-local describe = require("moongate.describe")
-local suggest = require("moongate.suggest")
-local upcoming = require("moongate.upcoming")
-local url = require("moongate.url")
+local describe = require("moongate.base.describe")
+local suggest = require("moongate.base.suggest")
+local upcoming = require("moongate.base.upcoming")
+local url = require("moongate.base.url")
 
 local has_core, core = pcall(require, "moongate.core")
 

@@ -6,15 +6,15 @@
 -- A decision for a script without path info is built once and given out many times. It refuses new
 -- keys, since a key added for one request would then be there for all.
 
-local describe = require("moongate.describe")
+local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
-local filesystem = require("moongate.fs")
-local headers = require("moongate.headers")
-local registry = require("moongate.registry")
+local filesystem = require("moongate.base.fs")
+local headers = require("moongate.decision.headers")
+local registry = require("moongate.route.registry")
 local site_options = require("moongate.php.options")
-local suggest = require("moongate.suggest")
-local trace = require("moongate.trace")
-local url = require("moongate.url")
+local suggest = require("moongate.base.suggest")
+local trace = require("moongate.decision.trace")
+local url = require("moongate.base.url")
 
 local M = {}
 
@@ -396,7 +396,7 @@ end
 
 --- A PHP site: a function that decides about requests.
 ---@param options table root, backend, front, ...: see docs/route.md
----@param fs table|nil what looks at the disk, default moongate.fs
+---@param fs table|nil what looks at the disk, default moongate.base.fs
 ---@param time nil|fun(): number a clock in whole seconds, default os.time
 ---@return fun(req: table): table decide
 --- Raises an error at the caller's line where an option is wrong.

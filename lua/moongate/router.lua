@@ -7,10 +7,10 @@
 -- A handler that answers nil passes the request on to the next rule that fits.
 
 local decision = require("moongate.decision")
-local describe = require("moongate.describe")
-local registry = require("moongate.registry")
-local suggest = require("moongate.suggest")
-local trace = require("moongate.trace")
+local describe = require("moongate.base.describe")
+local registry = require("moongate.route.registry")
+local suggest = require("moongate.base.suggest")
+local trace = require("moongate.decision.trace")
 
 local M = {}
 

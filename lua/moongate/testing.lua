@@ -6,10 +6,10 @@
 --     local out = route:request { url = "http://acme.example/cart.php" }
 --     assert.equal("php82", out.backend)
 
-local filesystem = require("moongate.fs")
-local load = require("moongate.load")
-local suggest = require("moongate.suggest")
-local sorted_keys = require("moongate.keys").sorted
+local filesystem = require("moongate.base.fs")
+local load = require("moongate.route.load")
+local suggest = require("moongate.base.suggest")
+local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
@@ -54,7 +54,7 @@ local function simulate()
     error("requests can be made only inside the moongate program: run the specs by `moongate test`",
       0)
   end
-  return require("moongate.simulate")
+  return require("moongate.testing.simulate")
 end
 
 -- What a spec does wrong is said at its own line: thrown as a table, and again from `guarded`.
@@ -448,11 +448,11 @@ end)
 --- Runs the specs of a route.
 ---@param paths string[] files and folders
 ---@param settings table of the route, normalized
----@return moongate.specs.Result|nil
+---@return moongate.testing.specs.Result|nil
 ---@return string|nil problem why none was run
 function M.run(paths, settings)
   under_test = settings.source
-  return require("moongate.specs").run(paths)
+  return require("moongate.testing.specs").run(paths)
 end
 
 -- How much a refused reload says.

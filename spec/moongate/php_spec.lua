@@ -2,7 +2,7 @@
 
 local fake_fs = require("support.fs")
 local php = require("moongate.php")
-local registry = require("moongate.registry")
+local registry = require("moongate.route.registry")
 local req = require("support.req")
 
 local FORBIDDEN, NOT_FOUND = { status = 403 }, { status = 404 }

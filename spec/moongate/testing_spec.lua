@@ -363,7 +363,7 @@ describe("testing.run_specs", function()
   local function check(folder, before)
     write("run.lua", ([[
       %s
-      local load, fs = require("moongate.load"), require("moongate.fs")
+      local load, fs = require("moongate.route.load"), require("moongate.base.fs")
       fs.stat = function(path) return path:find("%%.lua$") and "file" or "directory" end
       io.write(tostring(load.check_tests({ test = %q, source = %q })))
     ]]):format(before or "", dir .. "/" .. folder, dir .. "/route.lua"))
@@ -435,6 +435,6 @@ describe("testing.run_specs", function()
   end)
 
   it("runs nothing where none are named", function()
-    assert.is_nil(require("moongate.load").check_tests({ source = "r.lua" }))
+    assert.is_nil(require("moongate.route.load").check_tests({ source = "r.lua" }))
   end)
 end)

@@ -1,4 +1,4 @@
--- support.fs owns a file system made of a table, with the functions of moongate.fs. Called by
+-- support.fs owns a file system made of a table, with the functions of moongate.base.fs. Called by
 -- specs.
 
 local M = {}

@@ -2,7 +2,7 @@
 -- at the moment of a hand-over does to the answer before it, and what the log tells of each.
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local net = require("tests.support.net")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")

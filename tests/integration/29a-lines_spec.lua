@@ -2,7 +2,7 @@
 -- can't have at the default level, however often it asks.
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 

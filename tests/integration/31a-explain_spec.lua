@@ -1,7 +1,7 @@
 -- What `moongate explain` and `moongate test` say of a request is what a server does with it.
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")

@@ -2,7 +2,7 @@
 -- some time. What a lost worker had under way is in the access log.
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")

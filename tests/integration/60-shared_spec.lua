@@ -2,7 +2,7 @@
 -- workers and masters meanwhile. The route runs the Lua that a request brings.
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")

@@ -1,6 +1,7 @@
 -- Misuse of everything that a script is given: each is told in one sentence, with file and line,
 -- what it has given and what is expected. What a route says wrong before it serves is in
--- spec/moongate/settings_spec.lua, spec/moongate/php_spec.lua and spec/moongate/router_spec.lua.
+-- spec/moongate/route/settings_spec.lua, spec/moongate/php_spec.lua and
+-- spec/moongate/router_spec.lua.
 
 local http = require("tests.support.http")
 local process = require("tests.support.process")

@@ -7,7 +7,7 @@
 --   r:stop()                                  -- with the checks of both
 
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local responder = require("tests.support.responder")

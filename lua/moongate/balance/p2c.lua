@@ -2,7 +2,7 @@
 -- should answer sooner: its usual time, times the requests that it would have, for its weight.
 -- Never the worst, and no herd that runs to the one best server. Called by settings.
 
-local random = require("moongate.random")
+local random = require("moongate.base.random")
 
 local M = {}
 

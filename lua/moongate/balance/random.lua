@@ -1,6 +1,6 @@
 -- moongate.balance.random: any server, the heavier the likelier. Called by settings.
 
-local random = require("moongate.random")
+local random = require("moongate.base.random")
 
 local M = {}
 

@@ -1,7 +1,7 @@
 -- moongate.cli.check owns `moongate check`: is a route valid? Called by moongate.cli.
 
 local common = require("moongate.cli.common")
-local warnings = require("moongate.warnings")
+local warnings = require("moongate.route.warnings")
 
 local M = {
   usage = "check ROUTE.lua", summary = "load and validate a route",

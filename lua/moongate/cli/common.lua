@@ -1,10 +1,10 @@
 -- moongate.cli.common owns what several commands do alike: paths, users, loading a route to look
 -- at it. Called by the commands.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local core = require("moongate.core.commands")
-local load = require("moongate.load")
-local settings = require("moongate.settings")
+local load = require("moongate.route.load")
+local settings = require("moongate.route.settings")
 
 local M = {}
 

@@ -1,14 +1,14 @@
 -- moongate.cli.explain owns `moongate explain`: what would happen to a request. Called by
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
-local fs = require("moongate.fs")
-local json = require("moongate.json")
-local simulate = require("moongate.simulate")
-local trace = require("moongate.trace")
-local sorted_keys = require("moongate.keys").sorted
+local fs = require("moongate.base.fs")
+local json = require("moongate.base.json")
+local simulate = require("moongate.testing.simulate")
+local trace = require("moongate.decision.trace")
+local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {
   usage = "explain ROUTE.lua [METHOD] URL [OPTIONS]",

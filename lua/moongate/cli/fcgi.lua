@@ -1,10 +1,10 @@
 -- moongate.cli.fcgi owns `moongate fcgi`: one FastCGI request from the shell. Called by
 -- moongate.cli. core.fcgi speaks the protocol.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
-local units = require("moongate.units")
+local units = require("moongate.base.units")
 
 local M = {
   usage = "fcgi ADDR [ping | status | values | KEY=VALUE...] [OPTIONS]",

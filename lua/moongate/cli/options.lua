@@ -1,6 +1,6 @@
 -- moongate.cli.options owns the reading of a command line. Called by moongate.cli for each command.
 
-local suggest = require("moongate.suggest")
+local suggest = require("moongate.base.suggest")
 
 local M = {}
 

@@ -1,13 +1,13 @@
 -- moongate.cli.remote owns the conversation of a command with a running instance, over its control
--- listener. Called by status, reload, stop, hold, resume, drain and undrain. See moongate.control
--- for the other side.
+-- listener. Called by status, reload, stop, hold, resume, drain and undrain. See
+-- moongate.worker.control for the other side.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
-local json = require("moongate.json")
-local units = require("moongate.units")
-local url = require("moongate.url")
+local json = require("moongate.base.json")
+local units = require("moongate.base.units")
+local url = require("moongate.base.url")
 
 local M = {}
 

@@ -1,6 +1,6 @@
 -- moongate.cli.run owns `moongate run`: a route, in the foreground. Called by moongate.cli.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fpm = require("moongate.cli.fpm")

@@ -2,7 +2,7 @@
 --
 -- It writes the route that one would write by hand, and hands its text to core.run.
 
-local addr = require("moongate.addr")
+local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fpm = require("moongate.cli.fpm")
@@ -25,7 +25,7 @@ local DEFAULT_LISTEN = "127.0.0.1:8080"
 
 -- The first line runs in the workers, as their user: it must see the folder.
 local ROUTE = [[
-require("moongate.load").expect_folder(%q)
+require("moongate.route.load").expect_folder(%q)
 return {
   backends = { php = %q },
   on_request = require("moongate.php").site { root = %q, backend = "php" },

@@ -1,7 +1,7 @@
 -- moongate.cli.status owns `moongate status`: what a running instance and its backends do. Called
 -- by moongate.cli.
 
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 
 local M = {

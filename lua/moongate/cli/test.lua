@@ -1,7 +1,7 @@
 -- moongate.cli.test owns `moongate test`: the specs of a route. Called by moongate.cli.
 
 local common = require("moongate.cli.common")
-local fs = require("moongate.fs")
+local fs = require("moongate.base.fs")
 local testing = require("moongate.testing")
 
 local M = {

@@ -2,11 +2,11 @@
 -- read. Called by moongate.php once for each site, at load.
 
 local decision = require("moongate.decision")
-local describe = require("moongate.describe")
+local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
-local headers = require("moongate.headers")
-local suggest = require("moongate.suggest")
-local sorted_keys = require("moongate.keys").sorted
+local headers = require("moongate.decision.headers")
+local suggest = require("moongate.base.suggest")
+local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
@@ -300,7 +300,7 @@ end
 --- A folder given in a script may be relative to the folder of that script.
 ---@param path any
 ---@param source string the script's source as debug.getinfo says it
----@param fs table see moongate.fs
+---@param fs table see moongate.base.fs
 ---@return any path absolute, without a slash at its end; what is no text stays as it is
 function M.absolute(path, source, fs)
   if type(path) ~= "string" then

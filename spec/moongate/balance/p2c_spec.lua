@@ -1,7 +1,7 @@
 -- Specs of moongate.balance.p2c.
 
 local new = require("moongate.balance.p2c").new
-local generator = require("moongate.random").new
+local generator = require("moongate.base.random").new
 local support = require("support.servers")
 
 --- What is picked of two servers.

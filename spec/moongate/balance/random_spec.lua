@@ -1,7 +1,7 @@
 -- Specs of moongate.balance.random.
 
 local new = require("moongate.balance.random").new
-local generator = require("moongate.random").new
+local generator = require("moongate.base.random").new
 local support = require("support.servers")
 
 describe("random", function()

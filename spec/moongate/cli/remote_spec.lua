@@ -1,7 +1,7 @@
 -- Specs of moongate.cli.remote and of the commands that use it: status, reload, stop, hold, resume,
 -- drain, undrain. The instance is a function that answers.
 
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local program = require("support.program")
 
 describe("a command to a running instance", function()

@@ -27,11 +27,11 @@ describe("moongate serve", function()
     function fs.readable()
       return true
     end
-    local real_fs, saved = require("moongate.fs"), {}
+    local real_fs, saved = require("moongate.base.fs"), {}
     for name, fn in pairs(fs) do
       saved[name], real_fs[name] = real_fs[name], fn
     end
-    local load = require("moongate.load")
+    local load = require("moongate.route.load")
     local settings = load.source(opts.source, opts.name, { listen = opts.listen })
     assert.equal("127.0.0.1:9000", settings.backends[1].servers[1].address)
     local d, script, path_info = settings.hooks.on_request(req.get("/a.php/x"))

@@ -10,7 +10,7 @@ describe("moongate test", function()
     dir = path:match("^(.*)/")
     core = program.core({ existing = { [dir .. "/spec"] = "directory" } })
     ran, result, problem = nil, { passed = 3, skipped = 0, failed = {} }, nil
-    package.preload["moongate.specs"] = function()
+    package.preload["moongate.testing.specs"] = function()
       return {
         run = function(paths)
           ran = paths
@@ -20,7 +20,7 @@ describe("moongate test", function()
     end
   end)
   after_each(function()
-    package.preload["moongate.specs"] = nil
+    package.preload["moongate.testing.specs"] = nil
     remove()
   end)
 

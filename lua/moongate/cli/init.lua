@@ -1,0 +1,141 @@
+-- moongate.cli owns the command line: which word is which command, usage and help. Called by
+-- core/process/main.c, whose exit status is what `main` returns: 0 done, 1 failed, 2 wrong usage.
+--
+-- A command is a module moongate.cli.<name> with
+--   usage    what follows "moongate " in the usage line
+--   summary  one line for the list of commands
+--   help     nil or further lines for `help <name>`
+--   options  see moongate.cli.options
+--   min, max how many other arguments it takes
+--   route_at nil or the place behind them of a route that may be there, which becomes args.route
+--   main     function(args) -> exit status; args are what options.parse gives
+
+local options = require("moongate.cli.options")
+local suggest = require("moongate.base.suggest")
+local upcoming = require("moongate.base.upcoming")
+
+local M = {}
+
+local COMMANDS = {
+  "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
+  "drain", "undrain", "types", "version", "help",
+}
+local ALIASES = {
+  ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",
+}
+
+local function command_of(name)
+  return require("moongate.cli." .. name)
+end
+
+local function is_command(name)
+  for _, known in ipairs(COMMANDS) do
+    if known == name then
+      return true
+    end
+  end
+  return false
+end
+
+--- Says what is wrong with the command line.
+---@param name string|nil the command
+---@param message string
+---@return integer status
+local function wrong_usage(name, message)
+  local usage = name and command_of(name).usage or "COMMAND [ARGUMENTS]; see `moongate help`"
+  io.stderr:write(("moongate%s: %s\nusage: moongate %s\n"):format(
+    name and " " .. name or "", message, usage))
+  return 2
+end
+
+--- The list of commands.
+---@return string
+function M.overview()
+  local lines = { "usage: moongate COMMAND [ARGUMENTS]\n\n" }
+  local width = 0
+  for _, name in ipairs(COMMANDS) do
+    width = math.max(width, #command_of(name).usage)
+  end
+  for _, name in ipairs(COMMANDS) do
+    local command = command_of(name)
+    lines[#lines + 1] = ("  %-" .. width .. "s  %s\n"):format(command.usage, command.summary)
+  end
+  lines[#lines + 1] = "\n`moongate help COMMAND` says more about one of them.\n"
+  return table.concat(lines)
+end
+
+--- The page about one command.
+---@param name string
+---@return string|nil text nil where there is no such command
+---@return string|nil problem
+function M.page(name)
+  if not is_command(name) then
+    return nil, M.unknown_command(name)
+  end
+  local command = command_of(name)
+  local text = ("usage: moongate %s\n\n%s\n"):format(command.usage, command.summary)
+  if command.help then
+    text = text .. "\n" .. command.help
+  end
+  if #command.options > 0 then
+    text = text .. "\noptions:\n" .. options.describe(command.options)
+  end
+  return text
+end
+
+--- Why a word is no command.
+---@param name string
+---@return string
+function M.unknown_command(name)
+  local later = upcoming.problem(upcoming.commands, name)
+  return later or ("unknown command '%s'%s"):format(name, suggest.hint(name, COMMANDS))
+end
+
+--- Takes the route that says which instance is meant off the other arguments: a path or *.lua.
+local function take_route(command, parsed)
+  local last = command.route_at and parsed[command.route_at]
+  if last and (last:find("%.lua$") or last:find("/", 1, true)) then
+    parsed.route = table.remove(parsed, command.route_at)
+  end
+end
+
+--- Runs a command line.
+---@param args string[] without the program's name
+---@return integer status 0 done, 1 the command failed, 2 wrong usage
+function M.main(args)
+  local name = ALIASES[args[1]] or args[1]
+  if name == nil then
+    io.stderr:write(M.overview())
+    return 2
+  elseif not is_command(name) then
+    return wrong_usage(nil, M.unknown_command(name))
+  end
+  local command = command_of(name)
+  for i = 2, #args do
+    if args[i] == "--help" or args[i] == "-h" then
+      io.stdout:write((M.page(name)))
+      return 0
+    elseif args[i] == "--" then
+      break
+    end
+  end
+  local parsed, problem = options.parse(command.options, args, 2)
+  if not parsed then
+    return wrong_usage(name, problem)
+  end
+  take_route(command, parsed)
+  if #parsed < command.min then
+    return wrong_usage(name, "an argument is missing")
+  elseif #parsed > command.max then
+    return wrong_usage(name, ("'%s' is one argument too many"):format(parsed[command.max + 1]))
+  end
+  local status, message = command.main(parsed)
+  if status == 2 and message then
+    return wrong_usage(name, message)
+  elseif message then
+    io.stderr:write(("moongate: %s\n"):format(message))
+  end
+  return status
+end
+
+return M

@@ -1,0 +1,48 @@
+-- moongate.decision.headers owns tables of headers, as decisions have them: two as one, and what of
+-- them holds for an answer without the content that they are meant for. Called by decision and php.
+
+local M = {}
+
+-- Headers about a content or how long it may be kept: they do not hold for a page that says that
+-- there is none. core/http/request.c has the same list for its own pages.
+local OF_CONTENT = {}
+for name in ([[content-type content-encoding content-language content-disposition content-location
+  content-range content-md5 content-digest repr-digest digest cache-control expires pragma age etag
+  last-modified accept-ranges location set-cookie]]):gmatch("%S+") do
+  OF_CONTENT[name] = true
+end
+
+--- Two tables of headers as one; the second counts where both have a name.
+---@param first table|nil
+---@param second table|nil
+---@return table|nil headers nil where both are empty
+function M.merged(first, second)
+  if not first or not second then
+    return first or second
+  end
+  local merged, names = {}, {}
+  for name, value in pairs(second) do
+    merged[name], names[name:lower()] = value, true
+  end
+  for name, value in pairs(first) do
+    if not names[name:lower()] then
+      merged[name] = value
+    end
+  end
+  return merged
+end
+
+--- Those of some headers that hold for an answer without the content that they are meant for.
+---@param headers table|nil
+---@return table|nil
+function M.standing(headers)
+  local standing = {}
+  for name, value in pairs(headers or {}) do
+    if not OF_CONTENT[tostring(name):lower()] then
+      standing[name] = value
+    end
+  end
+  return next(standing) and standing or nil
+end
+
+return M

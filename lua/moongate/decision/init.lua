@@ -1,0 +1,669 @@
+-- moongate.decision owns what a hook may return: the kinds, their keys, what is wrong with a table
+-- that fits none, and the part of a decision that depends on the request's path. Called by load
+-- (wrap), by core/ for the message about a decision it cannot use (problem), and by explain.
+
+local addr = require("moongate.base.addr")
+local describe = require("moongate.base.describe")
+local docroot = require("moongate.docroot")
+local headers_of = require("moongate.decision.headers")
+local ini = require("moongate.decision.ini")
+local internal = require("moongate.decision.internal")
+local suggest = require("moongate.base.suggest")
+local trace = require("moongate.decision.trace")
+local units = require("moongate.base.units")
+local upcoming = require("moongate.base.upcoming")
+local sorted_keys = require("moongate.base.keys").sorted
+
+local M = {}
+
+local byte, gsub, sub = string.byte, string.gsub, string.sub
+local by_pattern, on_disk, strip_prefix = docroot.by_pattern, docroot.on_disk, docroot.strip
+local real_metatable = debug.getmetatable
+local SLASH = 47
+
+local NOT_FOUND = { status = 404 }
+local TRY_MOST = 10 -- decisions of which each is the end of another one's `try`
+
+-- The request's path ------------------------------------------------------------------------------
+
+--- The answer where a decision leads to nothing.
+local function not_found(d)
+  if type(d.headers) ~= "table" then
+    return NOT_FOUND
+  end
+  return { status = 404, headers = headers_of.standing(d.headers) }
+end
+
+--- The script and path info of a path below the site.
+---@return string|nil script nil where a script is asked for below a plain file
+---@return string|nil path_info
+local function split(path, root, within, generic, fs)
+  local script, path_info
+  if root then
+    script, path_info = on_disk(path, root, within, nil, fs)
+    if script then
+      return script, path_info
+    end
+  end
+  script, path_info = by_pattern(path)
+  if script then
+    -- Not on disk here: the application says so itself, unless the path climbs over a file, which
+    -- some applications would then run.
+    if root and docroot.climbs_over_file(script, root, within, fs) then
+      return nil
+    end
+    return script, path_info
+  elseif generic then
+    return "", path
+  end
+  return path, nil
+end
+
+--- Does a table get keys from another one? The core reads a table's own, so that what is decided
+--- doesn't depend on who reads it.
+local function inherits(d)
+  return real_metatable(d).__index ~= nil
+end
+
+--- Ends the hook for a decision that could not even be completed.
+local function unusable(d, req, settings)
+  local rule = trace.of(req)
+  error(("%sa decision that can't be used: %s"):format(rule and rule .. ": " or "",
+    M.problem(d, settings) or "one of its values is not valid"), 0)
+end
+
+--- Adds to a FastCGI decision what it leaves to the path.
+---@return table d
+---@return string|nil script below the root; nil: d is no FastCGI decision after all
+---@return string|nil path_info
+local function fastcgi(req, d, backend, fs)
+  local script, prefix = d.script, d.strip
+  if prefix ~= nil and (type(prefix) ~= "string" or byte(prefix) ~= SLASH) then
+    unusable(d, req)
+  elseif script ~= nil then
+    if type(script) ~= "string" or byte(script) ~= SLASH then
+      unusable(d, req)
+    end
+    local path_info = d.path_info
+    if path_info == "" then
+      path_info = nil
+    end
+    return d, prefix and strip_prefix(script, prefix) or script, path_info
+  end
+  local path = req.path
+  if prefix then
+    path = strip_prefix(path, prefix)
+    if not path then
+      return not_found(d) -- the site lies below the prefix, this request does not
+    end
+  end
+  local root, within = d.root, d.within
+  if root == nil then
+    root = backend.root
+  elseif type(root) ~= "string" then
+    unusable(d, req)
+  end
+  if within == nil then
+    within = backend.within
+  end
+  if d.script_filename ~= nil then
+    root = nil -- the script is given, no file is looked for
+  end
+  local path_info
+  script, path_info = split(path, root, within, backend.profile == "generic", fs)
+  if not script then
+    return not_found(d)
+  end
+  if d.path_info ~= nil then
+    path_info = d.path_info ~= "" and d.path_info or nil
+  end
+  return d, script, path_info
+end
+
+--- The path that one element of `try` means for a request.
+local function expand(element, path)
+  if element == "$path" then
+    return path
+  elseif element == "$path/" then
+    return byte(path, #path) == SLASH and path or path .. "/"
+  end
+  return (gsub(element, "%$path", (gsub(path, "%%", "%%%%"))))
+end
+
+--- The first element of `try` that is there.
+---@return table|nil d the last element, where that is a decision and nothing else was there
+---@return string|nil path the path that was found
+local function try(req, d, fs)
+  local list, path = d.try, d.path or req.path
+  for i = 1, #list do
+    local element = list[i]
+    if type(element) == "table" then
+      return element
+    end
+    local candidate = expand(element, path)
+    local is_folder = byte(element, #element) == SLASH
+    if fs.probe(d.root, candidate, d.within) == (is_folder and "directory" or "file") then
+      -- A folder asked for without its slash stays so: the answer is a redirect.
+      return nil, candidate == path .. "/" and element == "$path/" and path or candidate
+    end
+  end
+  return not_found(d)
+end
+
+--- Are decisions at the end of `try` nested without an end, or nearly so?
+local function is_endless(d)
+  for _ = 1, TRY_MOST do
+    local list = d.try
+    local last = type(list) == "table" and list[#list]
+    if type(last) ~= "table" then
+      return false
+    end
+    d = last
+  end
+  return true
+end
+
+--- Is `try` a list that `try` can walk? If not, `problem` says why.
+local function is_try_list(list)
+  if type(list) ~= "table" or #list == 0 then
+    return false
+  end
+  for i = 1, #list do
+    local kind = type(list[i])
+    if kind ~= "string" and not (kind == "table" and i == #list) then
+      return false
+    end
+  end
+  return true
+end
+
+--- Wraps a hook so that core gets with each decision what depends on the path and the backend.
+---@param hook fun(req: table, more: any): table|nil on_request, or another that may answer for it
+---@param settings table normalized settings; `backends` is read
+---@param fs table see moongate.base.fs
+---@return fun(req: table, more: any): table|nil, string|nil, string|nil, string|nil
+--- The function returns the decision and
+---   for FastCGI: the script's path below the root ("" where there is none), the path info, and the
+---   text of PHP_VALUE where the decision has `ini` (else the backend's own holds);
+---   for a file: the path below the root, where it is not the decision's or the request's own.
+function M.wrap(hook, settings, fs)
+  local backends = {}
+  for _, backend in ipairs(settings.backends) do
+    backends[backend.name] = backend
+  end
+
+  local function complete(req, d)
+    if type(d) ~= "table" then
+      return d
+    elseif getmetatable(d) and inherits(d) then
+      return d -- core refuses it
+    end
+    local name = d.backend
+    if name ~= nil then
+      local backend = backends[name]
+      if not backend then
+        return d -- core names the backends that there are
+      end
+      local own = d.ini
+      if own == nil then
+        return fastcgi(req, d, backend, fs)
+      elseif ini.problem(own) or ini.foreign(own, backend) then
+        unusable(d, req, settings)
+      end
+      local completed, script, path_info = fastcgi(req, d, backend, fs)
+      if completed ~= d then
+        return completed -- 404
+      end
+      return d, script, path_info, ini.text(backend.ini, own)
+    elseif d.try ~= nil and type(d.root) == "string" then
+      if not is_try_list(d.try) or is_endless(d) then
+        unusable(d, req)
+      end
+      local other, path = try(req, d, fs)
+      if other then
+        return complete(req, other)
+      end
+      return d, path ~= (d.path or req.path) and path or nil
+    end
+    return d
+  end
+
+  return function(req, more)
+    return complete(req, (hook(req, more)))
+  end
+end
+
+-- Validation --------------------------------------------------------------------------------------
+
+--- A text that can stand in a line of the log.
+local function printable(value)
+  return (value:gsub("%c", "?"))
+end
+
+--- Each checker returns what was expected, or nil where the value will do; where the type is not
+--- the matter, nil and the whole problem.
+local function is(kind, expected)
+  return function(value)
+    return type(value) ~= kind and (expected or "a " .. kind) or nil
+  end
+end
+
+local function text(value)
+  return (type(value) ~= "string" or value:find("%z")) and "a text" or nil
+end
+
+local function absolute(value)
+  local fits = type(value) == "string" and sub(value, 1, 1) == "/" and not value:find("%z")
+  return not fits and 'an absolute path such as "/srv/www"' or nil
+end
+
+--- A folder that a decision names: not what a path becomes that is made of an empty name.
+local function folder(value)
+  if absolute(value) then
+    return absolute(value)
+  end
+  return nil, docroot.root_problem(value)
+end
+
+--- A file; a slash at its end stands for the index of a folder.
+local function file_path(value)
+  if absolute(value) then
+    return absolute(value)
+  end
+  return nil, docroot.root_problem(value:match("^(.-)/?$"))
+end
+
+local function url_path(value)
+  local fits = type(value) == "string" and sub(value, 1, 1) == "/" and not value:find("%z")
+  return not fits and 'a path that begins with "/"' or nil
+end
+
+local function duration(value)
+  local seconds = units.duration(value)
+  return (seconds == nil or seconds == 0) and units.DURATION .. ", above zero" or nil
+end
+
+local function size(value)
+  return not units.size(value) and units.SIZE or nil
+end
+
+local function integer(low, high)
+  return function(value)
+    local fits = type(value) == "number" and value % 1 == 0 and value >= low and value <= high
+    return not fits and ("a whole number from %d to %d"):format(low, high) or nil
+  end
+end
+
+local function within(value)
+  local expected = "an absolute path or a list of them"
+  if type(value) ~= "table" then
+    if absolute(value) then
+      return expected
+    end
+    return nil, docroot.root_problem(value)
+  elseif #value == 0 then
+    return nil, "the list is empty"
+  end
+  for _, path in ipairs(value) do
+    if absolute(path) then
+      return nil, ("'%s' is not an absolute path"):format(suggest.name(path))
+    end
+    local problem = docroot.root_problem(path)
+    if problem then
+      return nil, problem
+    end
+  end
+  return nil
+end
+
+local function names(value)
+  local expected = 'a list of file names such as { "index.html" }'
+  if type(value) == "string" then
+    value = { value }
+  elseif type(value) ~= "table" then
+    return expected
+  elseif next(value) == nil then
+    return nil, "the list is empty"
+  end
+  for i, name in pairs(value) do
+    if type(i) ~= "number" or type(name) ~= "string" then
+      return expected
+    elseif name == "" or name:find("[/%z]") then
+      return nil, ("'%s' is not the name of a file"):format(printable(name))
+    end
+  end
+  return nil
+end
+
+local function is_header_value(value)
+  if type(value) == "string" then
+    return not value:find("[%z\1-\8\10-\31\127]") -- a tab is allowed
+  end
+  return type(value) == "number"
+end
+
+local function headers(value)
+  if type(value) ~= "table" then
+    return "a table of headers"
+  end
+  for _, name in ipairs(sorted_keys(value)) do
+    local content = value[name]
+    if type(name) ~= "string" then
+      return nil, 'the keys are names of headers, as in { ["X-A"] = "b" }; there is one without'
+    elseif not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      return nil, ("'%s' cannot be the name of a header"):format(printable(name))
+    end
+    for _, item in ipairs(type(content) == "table" and content or { content }) do
+      if type(item) ~= "string" and type(item) ~= "number" then
+        return nil, ("'%s': expected a text or a list of them, got %s"):format(name, describe(item))
+      elseif not is_header_value(item) then
+        return nil, ("'%s': a control character in '%s'"):format(name, printable(item))
+      end
+    end
+  end
+  return nil
+end
+
+local function header_value(value)
+  if type(value) == "string" and not is_header_value(value) then
+    return nil, ("a control character in '%s'"):format(printable(value))
+  end
+  return not is_header_value(value) and "a text" or nil
+end
+
+local INI_PARAMS = { PHP_VALUE = true, PHP_ADMIN_VALUE = true }
+
+local function params(value)
+  if type(value) ~= "table" then
+    return "a table from name to text, number or false"
+  end
+  for _, name in ipairs(sorted_keys(value)) do
+    local content = value[name]
+    local kind = type(content)
+    if type(name) ~= "string" or name == "" or name:find("%z") then
+      return nil, 'the keys are names of params, as in { APP_ENV = "test" }; there is one without'
+    elseif INI_PARAMS[name] then
+      return nil, ("'%s' is refused: PHP-FPM's processes keep such settings for the next request, "
+        .. "whosever that is; 'ini' of the backend and the decision sets them safely"):format(name)
+    elseif name == "CONTENT_LENGTH" then
+      return nil, "'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow"
+    elseif kind ~= "string" and kind ~= "number" and content ~= false then
+      return nil, ("'%s': expected a text, a number or false, got %s"):format(name,
+        describe(content))
+    end
+  end
+  return nil
+end
+
+local function address(value)
+  return not addr.parse(value, "connect") and addr.EXPECTED or nil
+end
+
+local function try_list(value)
+  local expected =
+    'a list of paths such as { "$path", "/index.html" }, of which the last may be a decision'
+  if type(value) ~= "table" then
+    return expected
+  elseif #value == 0 then
+    return nil, "the list is empty"
+  elseif not is_try_list(value) then
+    return nil, ("expected %s, got others"):format(expected)
+  elseif is_endless({ try = value }) then
+    return nil, ("more than %d decisions, each at the end of another one's"):format(TRY_MOST)
+  end
+  local last = value[#value]
+  local problem = type(last) == "table" and M.problem(last)
+  return nil, problem and "in the decision at its end: " .. problem or nil
+end
+
+local function extensions(value)
+  local expected = 'a list of extensions such as { ".py" }'
+  for i, item in pairs(type(value) == "table" and value or { value }) do
+    if type(i) ~= "number" or type(item) ~= "string" or not item:match("^%.[^/%z]+$") then
+      return expected
+    end
+  end
+  return type(value) == "table" and #value == 0 and "at least one extension" or nil
+end
+
+--- By a module that owns what such a table is.
+local function owned(module)
+  return function(value)
+    return nil, module.problem(value)
+  end
+end
+
+local function statuses(value)
+  local expected = "true, or a list of statuses from 400 to 599"
+  if value == true then
+    return nil
+  elseif type(value) ~= "table" then
+    return expected
+  elseif #value == 0 then
+    return nil, "the list is empty"
+  end
+  for i, status in pairs(value) do
+    if type(i) ~= "number" or type(status) ~= "number" or status % 1 ~= 0 or status < 400
+      or status > 599 then
+      return nil, ("expected %s, got %s in it"):format(expected, suggest.name(status))
+    end
+  end
+  return nil
+end
+
+--- The one value that is available; what comes later is in moongate.base.upcoming.
+local function only(value, expected)
+  return function(given)
+    return given ~= value and expected or nil
+  end
+end
+
+local KINDS = {
+  fastcgi = {
+    title = "FastCGI",
+    keys = {
+      backend = text, root = folder, docroot = folder, within = within, script = url_path,
+      path_info = text, script_filename = text, strip = url_path, params = params, server = address,
+      tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
+      send_timeout = duration, read_timeout = duration, body_limit = size,
+      request_buffering = is("boolean", "true or false"),
+      response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
+      headers = headers,
+      ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
+    },
+  },
+  file = {
+    title = "file",
+    keys = {
+      file = file_path, root = folder, path = url_path, index = names, headers = headers,
+      cache_control = header_value, try = try_list, within = within, scripts = extensions,
+      sources = extensions,
+    },
+  },
+  reply = {
+    title = "reply",
+    keys = {
+      status = integer(200, 599), headers = headers,
+      body = function(value)
+        return type(value) ~= "string" and "a text" or nil
+      end,
+    },
+  },
+  redirect = {
+    title = "redirect",
+    keys = {
+      redirect = function(value)
+        local fits = type(value) == "string" and value ~= "" and is_header_value(value)
+        return not fits and "a URL or a path" or nil
+      end,
+      status = integer(300, 399), headers = headers,
+    },
+  },
+  close = {
+    title = "close",
+    keys = {
+      close = function(value)
+        return value ~= true and "true" or nil
+      end,
+    },
+  },
+}
+
+-- The key that makes a table a decision of a kind, in the order in which they are looked for.
+local MARKS = {
+  { "backend", "fastcgi" }, { "redirect", "redirect" }, { "close", "close" }, { "file", "file" },
+  { "root", "file" }, { "status", "reply" }, { "body", "reply" },
+}
+
+--- Which kind of decision a table is.
+---@param d any
+---@return "fastcgi"|"file"|"reply"|"redirect"|"close"|nil kind
+---@return string|nil mark the key that says so
+function M.kind(d)
+  if type(d) == "table" then
+    for _, mark in ipairs(MARKS) do
+      if d[mark[1]] ~= nil then
+        return mark[2], mark[1]
+      end
+    end
+  end
+  return nil
+end
+
+--- All keys of all kinds.
+local function all_keys()
+  local keys = {}
+  for _, kind in pairs(KINDS) do
+    for key in pairs(kind.keys) do
+      keys[key] = true
+    end
+  end
+  for key in pairs(upcoming.decision) do
+    keys[key] = true
+  end
+  return keys
+end
+
+--- Why a key does not belong into a decision of a kind.
+local function foreign_key(kind, mark, key)
+  for other, spec in pairs(KINDS) do
+    if other ~= kind and type(key) == "string" and spec.keys[key] then
+      return ("'%s' does not go with '%s', which makes this a %s decision"):format(
+        key, mark, KINDS[kind].title)
+    end
+  end
+  return ("unknown key '%s' in a decision%s"):format(
+    suggest.name(key), suggest.hint(key, all_keys()))
+end
+
+--- What is wrong with the value of a key.
+local function value_problem(key, checker, value)
+  local expected, problem = checker(value)
+  if not expected then
+    return problem and ("%s: %s"):format(key, problem) or nil
+  end
+  return ("%s: expected %s, got %s"):format(key, expected, describe(value))
+end
+
+--- Does a valid decision name a backend, or a setting of PHP in its `ini`, that is not there?
+--- Itself, or at the end of `try`.
+---@param d table
+---@param settings table normalized
+---@return string|nil message
+function M.backend_problem(d, settings)
+  local last = type(d.try) == "table" and d.try[#d.try]
+  if type(last) == "table" then
+    return M.backend_problem(last, settings)
+  elseif d.backend == nil then
+    return nil
+  end
+  local known = {}
+  for _, backend in ipairs(settings.backends) do
+    if backend.name == d.backend then
+      local problem = d.ini and ini.foreign(d.ini, backend)
+      return problem and "ini: " .. problem or nil
+    end
+    known[backend.name] = true
+  end
+  return ("there is no backend '%s'%s"):format(d.backend, suggest.hint(d.backend, known))
+end
+
+--- What fits the kind key by key, but not as a whole.
+local function whole_problem(kind, d, settings)
+  if kind == "file" and d.file ~= nil and (d.root ~= nil or d.path ~= nil or d.try ~= nil) then
+    return "'file' names the whole path; 'root', 'path' and 'try' do not go with it"
+  end
+  return settings and M.backend_problem(d, settings) or nil
+end
+
+--- What is wrong with the value of one key.
+---@param kind "fastcgi"|"file"|"reply"|"redirect"|"close"
+---@param key string
+---@param value any
+---@return string|nil message begins with the key
+function M.key_problem(kind, key, value)
+  return value_problem(key, KINDS[kind].keys[key], value)
+end
+
+--- The keys of the decisions of a kind.
+---@param kind "fastcgi"|"file"|"reply"|"redirect"|"close"
+---@return string[] sorted
+function M.keys(kind)
+  return sorted_keys(KINDS[kind].keys)
+end
+
+--- Is this a key of some decision?
+---@param name any
+---@return boolean
+function M.is_key(name)
+  for _, kind in pairs(KINDS) do
+    if kind.keys[name] then
+      return true
+    end
+  end
+  return false
+end
+
+--- Why a hook's value cannot be used as a decision.
+---@param d any what the hook returned
+---@param settings table|nil normalized settings: if given, the backend's name is checked too
+---@return string|nil message nil where the decision is valid
+function M.problem(d, settings)
+  if type(d) ~= "table" then
+    return ("expected a decision (a table) or nil, got %s"):format(
+      describe(d))
+  end
+  local meta = getmetatable(d)
+  if type(meta) == "table" and meta.__call then
+    return "this is a router, and it was not asked: say `return r(req)`"
+  elseif next(d) == nil then
+    return "an empty table is no decision"
+  elseif meta and inherits(d) then
+    return "its metatable has __index: the keys of a decision are its own"
+  end
+  local kind, mark = M.kind(d)
+  for _, key in ipairs(sorted_keys(d)) do
+    if not kind then
+      local known = all_keys()
+      if type(key) == "string" and known[key] then
+        return ("'%s' alone is no decision: it needs 'backend', 'root', 'file', 'status', "
+          .. "'redirect' or 'close' beside it"):format(key)
+      end
+      return ("unknown key '%s' in a decision%s"):format(
+        suggest.name(key), suggest.hint(key, known))
+    end
+    local later = upcoming.problem(upcoming.decision, key, d[key])
+    if later then
+      return later
+    end
+    local checker = KINDS[kind].keys[key]
+    local wrong = checker and value_problem(key, checker, d[key])
+      or not checker and foreign_key(kind, mark, key)
+    if wrong then
+      return wrong
+    end
+  end
+  return whole_problem(kind, d, settings)
+end
+
+return M

@@ -1,0 +1,349 @@
+-- moongate.route.load owns the way from a file to a validated route. Called by core/ in the loader
+-- child and in each worker (once per generation and Lua state), and by `check` and `explain`.
+
+local decision = require("moongate.decision")
+local filesystem = require("moongate.base.fs")
+local ini = require("moongate.decision.ini")
+local registry = require("moongate.route.registry")
+local settings = require("moongate.route.settings")
+local sources = require("moongate.route.sources")
+local strict = require("moongate.route.strict")
+local upcoming = require("moongate.base.upcoming")
+local warnings = require("moongate.route.warnings")
+
+local M = {}
+
+--- Puts the script's folder first on package.path.
+local function add_folder(path)
+  local folder = path:match("^(.*)/") or "."
+  local templates = folder .. "/?.lua;" .. folder .. "/?/init.lua;"
+  if package.path:sub(1, #templates) ~= templates then
+    package.path = templates .. package.path
+  end
+end
+
+--- What on the way to a path keeps this user from it.
+---@param path string
+---@param fs table
+---@return string|nil message nil where nothing does
+---@return string|nil what "file", "directory", ...
+local function obstacle(path, fs)
+  local prefix, what = "", "directory"
+  for part in path:gmatch("/*[^/]+") do
+    local folder, err = prefix == "" and "/" or prefix
+    prefix = prefix .. part
+    what, err = fs.stat(prefix)
+    if not what and err and err:find("[Pp]ermission") then
+      return ("%s: the user '%s' may not enter the folder %s; try `chmod o+x %s` or `--user NAME`")
+        :format(path, fs.user_name(), folder, folder)
+    elseif not what then
+      return ("%s: %s does not exist"):format(path, prefix == path and "it" or prefix)
+    end
+  end
+  return nil, what
+end
+
+--- Why a script could not be read, and what to do about it.
+---@param path string
+---@param reason string what the system said
+---@param fs table
+---@return string message
+local function unreadable(path, reason, fs)
+  local message, what = obstacle(path, fs)
+  if message then
+    return message
+  elseif what == "directory" then
+    return ("%s: this is a folder; name the script in it"):format(path)
+  elseif reason:find("[Pp]ermission") then
+    return ("%s: the user '%s' may not read the file; try `chmod o+r %s` or `--user NAME`")
+      :format(path, fs.user_name(), path)
+  end
+  return ("%s: %s"):format(path, reason)
+end
+
+--- Fails, in words for the terminal, unless this user can use a folder. The route that `serve`
+--- writes begins with it.
+---@param path string
+---@param fs table|nil default moongate.base.fs
+function M.expect_folder(path, fs)
+  fs = fs or filesystem
+  local message, what = obstacle(path, fs)
+  if not message and what ~= "directory" then
+    message = ("%s: this is not a folder"):format(path)
+  elseif not message and not (fs.readable(path) and fs.stat(path .. "/.")) then
+    message = ("%s: the user '%s' may not read the folder; try `chmod o+rx %s` or `--user NAME`")
+      :format(path, fs.user_name(), path)
+  end
+  if message then
+    error({ message = message })
+  end
+end
+
+---@return string text
+local function read(path, fs)
+  local kept = sources.kept(path)
+  if kept then
+    return kept
+  end
+  local file, reason = io.open(path, "r")
+  local text
+  if file then
+    text, reason = file:read("*a")
+    file:close()
+  end
+  if not text then
+    error(unreadable(path, (reason or "cannot be read"):gsub("^" .. path:gsub("%p", "%%%0")
+      .. ": ", ""), fs), 0)
+  end
+  return text
+end
+
+--- Lua shortens long file names in messages ("...ong/route.lua:3:"); this one says them in full.
+local function in_full(message, name)
+  if #name < 60 then
+    return message
+  end
+  local short = "..." .. name:sub(-(60 - 1 - 3))
+  local at, stop = message:find(short, 1, true)
+  while at do
+    message = message:sub(1, at - 1) .. name .. message:sub(stop + 1)
+    at, stop = message:find(short, at + #name, true)
+  end
+  return message
+end
+
+--- Makes an error of the running script `FILE:LINE: message` and a traceback.
+local function traced(name)
+  return function(err)
+    if type(err) == "table" and type(err.message) == "string" then
+      return err.message -- it says all that there is to say
+    end
+    local shown, text = pcall(tostring, err)
+    local message = in_full(shown and text or "an error whose __tostring has failed", name)
+    if not message:match("^[^\n:]+:%d+: ") then
+      local level, line = 2, nil
+      while not line do
+        local info = debug.getinfo(level, "Sl")
+        if not info then
+          break
+        end
+        line = info.source == "@" .. name and info.currentline or nil
+        level = level + 1
+      end
+      message = line and ("%s:%d: %s"):format(name, line, message)
+        or ("%s: %s"):format(name, message)
+    end
+    -- What is below the script is this module, and says nothing to its author.
+    local trace = debug.traceback(message, 2):gsub("\n%s*%[C%]: in function 'xpcall'.*$", "")
+    return in_full(trace, name)
+  end
+end
+
+--- `require` of a module that comes later says so. Behind the other loaders: a module of the
+--- user's own with such a name is found first.
+local function later_module(name)
+  local problem = upcoming.module_problem(name)
+  if problem then
+    error(problem, 3) -- 2 is `require`, 3 is who says it
+  end
+  return nil
+end
+
+local function add_loader()
+  local loaders = package.loaders
+  if loaders[#loaders] ~= later_module then
+    loaders[#loaders + 1] = later_module
+  end
+end
+
+--- The decisions that were set up while the route was loaded name backends that are there.
+local function check_registered(normalized)
+  for _, entry in ipairs(registry.decisions) do
+    local problem = decision.backend_problem(entry.decision, normalized)
+    if problem then
+      error(("%s: %s: %s"):format(entry.source, entry.what, problem), 0)
+    end
+  end
+end
+
+--- The folders that the settings name are there. Log files are opened by the master, which may
+--- enter folders that this user may not: those are left to it.
+local function check_folders(normalized, source, fs)
+  local log, limits = normalized.log, normalized.limits
+  for key, word in pairs({ access = "stdout", error = "stderr" }) do
+    local file = log[key]
+    local folder = file and file ~= word and (file:match("^(.+)/[^/]*$") or "/")
+    local what, reason
+    if folder then
+      what, reason = fs.stat(folder)
+    end
+    if folder and what ~= "directory" and not (reason and reason:find("[Pp]ermission")) then
+      settings.fail(source, { "log", key }, ("log.%s: there is no folder %s"):format(key, folder))
+    elseif folder and fs.stat(file) == "directory" then
+      settings.fail(source, { "log", key }, ("log.%s: %s is a folder"):format(key, file))
+    end
+  end
+  if limits.spool_dir ~= settings.SPOOL_DIR then
+    local message, what = obstacle(limits.spool_dir, fs)
+    if not message and what ~= "directory" then
+      message = ("%s: this is not a folder"):format(limits.spool_dir)
+    end
+    if message then
+      settings.fail(source, { "limits", "spool_dir" }, "limits.spool_dir: " .. message)
+    end
+  end
+end
+
+--- The folder of specs is there, and from here on a path from the root on.
+local function check_test(normalized, source, fs)
+  local folder = normalized.test
+  if not folder then
+    return
+  elseif folder:sub(1, 1) ~= "/" then
+    local beside = source.name:match("^(.*)/") or "."
+    folder = beside .. "/" .. folder:gsub("^%./+", "")
+  end
+  folder = folder:match("^(/.-)/*$") or folder
+  local message, what = obstacle(folder, fs)
+  if not message and what ~= "directory" then
+    message = ("%s: this is not a folder"):format(folder)
+  end
+  if message then
+    settings.fail(source, { "test" }, "test: " .. message)
+  end
+  normalized.test = folder
+end
+
+--- What M.source does, without a look at the files that are loaded on the way.
+local function run(text, name, overrides, fs)
+  local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
+  if not chunk then
+    error(in_full(err, name), 0)
+  end
+  local environment, seal = strict.environment(_G)
+  setfenv(chunk, environment)
+  add_loader()
+  registry.begin()
+  local ok, value = xpcall(chunk, traced(name))
+  if not ok then
+    error(value, 0)
+  end
+  seal()
+  local source = { name = name, text = text }
+  local normalized = settings.normalize(value, source, overrides)
+  check_registered(normalized)
+  check_folders(normalized, source, fs)
+  check_test(normalized, source, fs)
+  local hooks = normalized.hooks
+  for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
+    hooks[hook] = hooks[hook] and decision.wrap(hooks[hook], normalized, fs)
+  end
+  return normalized
+end
+
+--- The files of the route that was loaded last, also where that has failed: who waits for a change
+--- that mends it watches these.
+---@type string[]
+M.files = {}
+
+--- What `run` returns, with `files` in it.
+---@param path string|nil the script's own, where it is a file
+---@param text string|nil nil: what the file holds
+local function tracked(path, text, name, overrides, fs)
+  local files, ok, result = sources.of(fs, path, function()
+    if not text then
+      text = read(path, fs)
+      add_folder(path)
+    end
+    return run(text, name, overrides, fs)
+  end)
+  M.files = files
+  if not ok then
+    error(result, 0)
+  end
+  result.files = files
+  return result
+end
+
+--- Runs a script's text and validates what it returns.
+---@param text string
+---@param name string the chunk's name in messages
+---@param overrides table|nil see moongate.route.settings
+---@param fs table|nil default moongate.base.fs
+---@return table normalized with `files`, the paths of what it is made of
+function M.source(text, name, overrides, fs)
+  return tracked(nil, text, name, overrides, fs or filesystem)
+end
+
+--- Loads a script from a file.
+---@param path string
+---@param overrides table|nil what the command line says, see moongate.route.settings
+---@param fs table|nil default moongate.base.fs
+---@return table normalized
+--- Raises `FILE:LINE: message`; a traceback may follow in further lines.
+function M.route(path, overrides, fs)
+  return tracked(path, nil, path, overrides, fs or filesystem)
+end
+
+--- What the master needs to know of a route, since it never runs scripts.
+---@param normalized table
+---@param record string|nil the words behind "ini" in the report of the generation that serves
+---@param fs table|nil default moongate.base.fs
+---@return string report lines of tab-separated words: listen, workers, user, ...
+function M.loader_report(normalized, record, fs)
+  local lines = {}
+  local function add(...)
+    lines[#lines + 1] = table.concat({ ... }, "\t")
+  end
+  for _, listener in ipairs(normalized.listen) do
+    add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "",
+      listener.proxy_protocol and "1" or "0")
+  end
+  add("workers", normalized.workers)
+  if normalized.user then
+    add("user", normalized.user)
+  end
+  if normalized.group then
+    add("group", normalized.group)
+  end
+  -- "" leaves it to the command line's default.
+  add("control", normalized.control or normalized.control == false and "off" or "")
+  add("access", normalized.log.access or "")
+  add("error", normalized.log.error)
+  add("level", normalized.log.level)
+  local watch = normalized.watch
+  add("watch", watch == nil and "" or watch and "1" or "0")
+  add("stop_timeout", normalized.stop_timeout)
+  add("script_timeout", normalized.script_timeout)
+  add("shared", ("%.0f"):format(normalized.limits.shared))
+  add("test", normalized.test or "")
+  local sent = ini.record(normalized.backends)
+  if sent ~= "" then
+    add("ini", sent)
+  end
+  local dropped = record and ini.dropped(record, normalized.backends)
+  if dropped then
+    add("note", dropped)
+  end
+  for _, warning in ipairs(warnings.of(normalized, fs)) do
+    add("warning", warning)
+  end
+  for _, path in ipairs(normalized.files) do
+    add("file", (normalized.files[path] or "?") .. " " .. path)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- Runs the specs that the setting `test` names: a route that does not pass them is not served.
+---@param normalized table
+---@return string|nil message nil where all pass, or there are none; else `FILE:LINE: message` lines
+function M.check_tests(normalized)
+  if not normalized.test then
+    return nil
+  end
+  -- Here, since that module needs this one.
+  local ok, text = require("moongate.testing").run_specs(normalized.test, normalized)
+  return not ok and text or nil
+end
+
+return M

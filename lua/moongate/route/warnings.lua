@@ -1,0 +1,67 @@
+-- moongate.route.warnings owns what is said of a route that is valid and will yet hardly work:
+-- files and folders that it names and that are not there for the user who serves it. Called by
+-- `check`, and by load for the report of the loader, which the master writes to the log.
+
+local filesystem = require("moongate.base.fs")
+local registry = require("moongate.route.registry")
+
+local M = {}
+
+--- A route may have thousands of sites on a disk that is not mounted: more than these say no more.
+M.MOST = 20
+
+local function about_sites(add, fs)
+  for _, site in ipairs(registry.sites) do
+    if fs.stat(site.root) ~= "directory" then
+      add("php.site: %s is not a folder on this machine", site.root)
+    elseif site.front and fs.stat(site.root .. site.front) ~= "file" then
+      add("php.site: front: there is no file %s%s", site.root, site.front)
+    end
+  end
+end
+
+-- A page that a handler of a router or the end of `try` names by its path.
+local function about_pages(add, fs)
+  for _, entry in ipairs(registry.decisions) do
+    local file = entry.decision.file
+    if type(file) == "string" and fs.stat(file) ~= "file" then
+      add("%s: %s: there is no file %s", entry.source, entry.what, file)
+    end
+  end
+end
+
+--- What is valid in a route and will yet hardly work.
+---@param settings table of the route that was loaded last
+---@param fs table|nil default moongate.base.fs
+---@return string[] list of sentences without line ends, at most M.MOST and one about the rest
+function M.of(settings, fs)
+  fs = fs or filesystem
+  local list, more = {}, 0
+  local function add(...)
+    if #list < M.MOST then
+      list[#list + 1] = string.format(...):gsub("%c", " ")
+    else
+      more = more + 1
+    end
+  end
+  for _, backend in ipairs(settings.backends) do
+    if backend.root and fs.stat(backend.root) ~= "directory" then
+      add("backends.%s.root: %s is not a folder on this machine", backend.name, backend.root)
+    end
+  end
+  about_sites(add, fs)
+  about_pages(add, fs)
+  local spool_dir = settings.limits.spool_dir
+  local writable, reason = fs.writable(spool_dir)
+  if not writable then
+    add("limits.spool_dir: the user '%s' can't write to the folder %s (%s): bodies larger than "
+      .. "limits.request_memory will be 503", fs.user_name(), spool_dir, reason or "not permitted")
+  end
+  if more > 0 then
+    list[#list + 1] = ("%d more of this kind; `moongate explain` says it for one address")
+      :format(more)
+  end
+  return list
+end
+
+return M

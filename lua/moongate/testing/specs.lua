@@ -1,0 +1,102 @@
+-- moongate.testing.specs owns the running of specs by busted, inside this process: `moongate test`,
+-- and a reload that looks at the specs of its route first. Called by testing and cli.test.
+--
+-- busted is put together here as its own command line does it, since that one reads the options, a
+-- `.busted` of whatever folder this is, and ends the process.
+
+local M = {}
+
+--- How to get busted.
+M.INSTALL = "busted is not installed; on Debian: apt-get install lua-busted"
+
+---@class moongate.testing.specs.Result
+---@field passed integer
+---@field skipped integer pending ones
+---@field failed string[] `FILE:LINE: NAME: message`, in their order
+
+--- The names of a test and of those around it.
+local function full_name(busted, element)
+  local names = {}
+  local at = element
+  while at and at.descriptor ~= "file" and at.descriptor ~= "suite" do
+    if type(at.name) == "string" then
+      table.insert(names, 1, at.name)
+    end
+    at = busted.context.parent(at)
+  end
+  return table.concat(names, " ")
+end
+
+--- One failure, `FILE:LINE: NAME: message`.
+local function describe(busted, element, message, trace)
+  message = type(message) == "string" and message or tostring(message)
+  local name = full_name(busted, element)
+  local place, text = message:match("^([^\n]-:%d+): (.*)$")
+  if not place then
+    return (name ~= "" and name .. ": " or "") .. message
+  end
+  local file, line = place:match("^(.*):(%d+)$")
+  -- Lua shortens long names of files; the trace has them in full.
+  if type(trace) == "table" and trace.short_src == file and trace.source then
+    file = trace.source:gsub("^@", "")
+  end
+  return ("%s:%s: %s%s"):format(file, line, name ~= "" and name .. ": " or "", text)
+end
+
+--- Counts what happens.
+---@return moongate.testing.specs.Result
+local function listen(busted)
+  local result = { passed = 0, skipped = 0, failed = {} }
+  local function failed(element, _, message, trace)
+    table.insert(result.failed, describe(busted, element, message, trace))
+    return nil, true
+  end
+  busted.subscribe({ "failure" }, failed)
+  busted.subscribe({ "error" }, failed)
+  busted.subscribe({ "test", "end" }, function(_, _, status)
+    if status == "success" then
+      result.passed = result.passed + 1
+    elseif status == "pending" then
+      result.skipped = result.skipped + 1
+    end
+    return nil, true
+  end)
+  return result
+end
+
+--- A busted of our own.
+---@return table|nil busted
+---@return string|nil problem
+local function load_busted()
+  local ok, make = pcall(require, "busted.core")
+  if not ok then
+    local missing = tostring(make):find("module 'busted.core' not found", 1, true)
+    return nil, missing and M.INSTALL or "busted cannot be loaded: " .. tostring(make)
+  end
+  local busted = make()
+  require("busted")(busted)
+  require("busted.languages.en")
+  require("busted.luajit")()
+  busted.randomseed = os.time()
+  return busted
+end
+
+--- Runs specs: once in a process, since busted has one state.
+---@param paths string[] files, and folders in which *_spec.lua are looked for
+---@return moongate.testing.specs.Result|nil result
+---@return string|nil problem why nothing was run
+function M.run(paths)
+  local ok, busted, problem = pcall(load_busted)
+  if not ok or not busted then
+    return nil, problem or tostring(busted)
+  end
+  local result = listen(busted)
+  require("busted.modules.test_file_loader")(busted, { "lua" })(paths, { "_spec" }, {
+    excludes = {}, recursive = true,
+  })
+  require("busted.execute")(busted)(1, {})
+  busted.publish({ "exit" })
+  return result
+end
+
+return M

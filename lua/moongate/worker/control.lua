@@ -1,0 +1,274 @@
+-- moongate.worker.control owns what the control listener answers: the state of the instance and of
+-- its backends, reload and stop, and hold, resume, drain and undrain. Called by core/ in a worker,
+-- for requests on that listener. What is done holds for all workers: core/ keeps it in memory that
+-- they share with the master.
+--
+--     GET  /status                            see `status`
+--     GET  /backends[?name=B]                 all backends, or one
+--     POST /reload                            { id }
+--     GET  /reload                            { requested, done, ok, error, generation, at }, where
+--                                             `done` is the id of the last one that has ended
+--     POST /stop                              a graceful one
+--     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
+--     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
+--
+-- Whoever can connect may do all this: that is for the listener's address to say. A web page in the
+-- browser of such a person may not: see `forbidden`, and `misdirected` for what it may not see.
+
+local addr = require("moongate.base.addr")
+local json = require("moongate.base.json")
+local suggest = require("moongate.base.suggest")
+
+local M = {}
+
+--- A reply in JSON.
+local function reply(status, value, headers)
+  local all = { ["Content-Type"] = "application/json", ["Cache-Control"] = "no-store" }
+  for name, text in pairs(headers or {}) do
+    all[name] = text
+  end
+  return { status = status, headers = all, body = json.encode(value) .. "\n" }
+end
+
+local function failure(status, text, ...)
+  return reply(status, { error = text:format(...) })
+end
+
+-- Looking -----------------------------------------------------------------------------------------
+
+--- A backend with the sums over its servers.
+local function with_totals(backend)
+  local totals = { active = 0, idle = 0, requests = 0, fails = 0, up = 0 }
+  for _, server in ipairs(backend.servers) do
+    for _, key in ipairs({ "active", "idle", "requests", "fails" }) do
+      totals[key] = totals[key] + server[key]
+    end
+    totals.up = totals.up + (server.up and 1 or 0)
+  end
+  json.list(backend.servers)
+  backend.totals = totals
+  return backend
+end
+
+local function all_backends(core)
+  local list = core.backends()
+  for _, backend in ipairs(list) do
+    with_totals(backend)
+  end
+  return json.list(list)
+end
+
+--- The backend of a name.
+---@return table|nil backend
+---@return table|nil decision the answer where there is none
+local function find_backend(core, name, key)
+  if name == nil or name == "" then
+    return nil, failure(400, "'%s' is missing: the name of a backend", key)
+  end
+  local known = {}
+  for _, backend in ipairs(core.backends()) do
+    if backend.name == name then
+      return backend
+    end
+    known[#known + 1] = backend.name
+  end
+  return nil, failure(404, "there is no backend '%s'%s", name, suggest.hint(name, known))
+end
+
+--- The address of a backend's server, as the backend writes it.
+---@return string|nil address
+---@return table|nil decision the answer where there is none
+local function find_server(backend, given)
+  if given == nil or given == "" then
+    return nil, failure(400, "'server' is missing: the address of a server of '%s'", backend.name)
+  end
+  local address, known = addr.parse(given, "connect") or given, {}
+  for _, server in ipairs(backend.servers) do
+    if server.address == address then
+      return address
+    end
+    known[#known + 1] = server.address
+  end
+  return nil, failure(404, "backend '%s' has no server '%s'%s", backend.name, given,
+    suggest.hint(given, known))
+end
+
+--- How many generations are alive: an old one ends with its last request.
+local function generations(workers)
+  local most = 0
+  for _, worker in ipairs(workers) do
+    most = math.max(most, worker.generations)
+  end
+  return most
+end
+
+local function status(_, core)
+  local state = core.state()
+  return reply(200, {
+    version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
+    generation = state.generation, generations = generations(state.workers),
+    workers = json.list(state.workers), listeners = json.list(state.listeners),
+    backends = all_backends(core), shared = core.shared_info(), last_error = state.last_error,
+  })
+end
+
+local function backends(req, core)
+  local name = req.args.name
+  if name == nil then
+    return reply(200, all_backends(core))
+  end
+  local backend, answer = find_backend(core, name, "name")
+  return answer or reply(200, with_totals(backend))
+end
+
+-- Doing -------------------------------------------------------------------------------------------
+
+--- What the core said about something that it was told to do.
+local function outcome(done, problem)
+  return done and reply(200, { ok = true }) or failure(500, "%s", tostring(problem))
+end
+
+local function reloads(_, core)
+  return reply(200, core.reloads())
+end
+
+local function reload(_, core)
+  local id, problem = core.reload()
+  return id and reply(200, { id = id }) or failure(500, "%s", tostring(problem))
+end
+
+local function stop(_, core)
+  return outcome(core.stop())
+end
+
+local function holder(on)
+  return function(req, core)
+    local backend, answer = find_backend(core, req.args.backend, "backend")
+    return answer or outcome(core.hold(backend.name, on))
+  end
+end
+
+--- What an operator should know who has drained a server: that nobody is left, or nobody well.
+---@return string|nil warning
+local function who_is_left(backend, drained)
+  local others, up = 0, 0
+  for _, server in ipairs(backend.servers) do
+    if server.address ~= drained and not server.draining then
+      others, up = others + 1, up + (server.up and 1 or 0)
+    end
+  end
+  if others == 0 then
+    return ("backend '%s' has no server left: requests are answered 503, those that wait too; "
+      .. "`moongate undrain %s %s` takes this one back, `moongate hold %s` lets requests wait")
+      :format(backend.name, backend.name, drained, backend.name)
+  elseif up == 0 then
+    return ("no other server of backend '%s' is up"):format(backend.name)
+  end
+  return nil
+end
+
+local function drainer(on)
+  return function(req, core)
+    local backend, address, answer
+    backend, answer = find_backend(core, req.args.backend, "backend")
+    if backend then
+      address, answer = find_server(backend, req.args.server)
+    end
+    if answer then
+      return answer
+    end
+    local done, problem = core.drain(backend.name, address, on)
+    if not done then
+      return outcome(done, problem)
+    end
+    return reply(200, { ok = true, warning = on and who_is_left(backend, address) or nil })
+  end
+end
+
+--- Why a request may not change anything. Pages of other sites can make a browser send a POST, but
+--- not with a header like this one; and a browser that sends it for a page of this very address
+--- (whose name may have been pointed here) says so with Origin.
+local function forbidden(req)
+  if req.headers["Moongate-Control"] ~= "1" then
+    return failure(403, "a POST needs the header 'Moongate-Control: 1', so that no web page can "
+      .. "send one")
+  elseif req.headers.Origin ~= nil then
+    return failure(403, "a POST with the header 'Origin' comes from a web page, and none may send "
+      .. "one")
+  end
+  return nil
+end
+
+--- The host of an address, without brackets; "" for a unix socket.
+local function host_of(address)
+  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$") or ""
+end
+
+local function is_loopback(host)
+  return host == "localhost" or host:match("%.localhost$") ~= nil or host == "::1"
+    or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+--- Why a request was not meant for this listener: its Host is none of ours. The owner of a name may
+--- point it at any address, also at this one, and then the pages of that name are of one origin
+--- with what is answered here, so that a browser lets them read it (DNS rebinding). A browser can't
+--- connect to a unix socket.
+local function misdirected(req, core)
+  local host = req.host
+  if req.server_ip == "unix:" or host == nil or host == "" then
+    return nil
+  end
+  host = host:match("^%[(.*)%]$") or host
+  if is_loopback(host) or host == req.server_ip then
+    return nil
+  end
+  for _, listener in ipairs(core.state().listeners) do
+    if listener.control and host_of(listener.given or listener.address):lower() == host then
+      return nil
+    end
+  end
+  return failure(421, "the Host '%s' is none of this listener's: use %s, localhost, or what "
+    .. "'control' of the route says", host, req.server_ip)
+end
+
+-- A request ---------------------------------------------------------------------------------------
+
+-- By path: what answers GET and HEAD, and what a POST does.
+local PAGES = { ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads }
+local ACTIONS = {
+  ["/reload"] = reload, ["/stop"] = stop, ["/hold"] = holder(true), ["/resume"] = holder(false),
+  ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
+}
+
+local function wrong_method(req, page, action)
+  local allowed = page and action and "GET, HEAD, POST" or page and "GET, HEAD" or "POST"
+  return reply(405, { error = ("%s takes %s"):format(req.path, allowed) }, { Allow = allowed })
+end
+
+--- Answers a request on the control listener.
+---@param req table as in on_request
+---@param core table `version now shared_info` of moongate.core, and what a script does not get of
+--- it: `state reload reloads stop backends hold drain`
+---@return table decision a reply
+function M.handle(req, core)
+  local page, action = PAGES[req.path], ACTIONS[req.path]
+  local stray = misdirected(req, core)
+  if stray then
+    return stray
+  elseif page and (req.method == "GET" or req.method == "HEAD") then
+    return page(req, core)
+  elseif action and req.method == "POST" then
+    return forbidden(req) or action(req, core)
+  elseif page or action then
+    return wrong_method(req, page, action)
+  end
+  local known = {}
+  for _, group in ipairs({ PAGES, ACTIONS }) do
+    for path in pairs(group) do
+      known[#known + 1] = path
+    end
+  end
+  return failure(404, "there is no %s%s", req.path, suggest.hint(req.path, known))
+end
+
+return M

@@ -1,0 +1,60 @@
+-- Specs of moongate.base.upcoming.
+
+local upcoming = require("moongate.base.upcoming")
+
+describe("upcoming.problem", function()
+  it("names a key that is not available", function()
+    assert.equal("'authorize' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.decision, "authorize", {}))
+  end)
+
+  it("accepts the value that already holds", function()
+    assert.is_nil(upcoming.problem(upcoming.backend, "multiplex", false))
+    assert.is_nil(upcoming.problem(upcoming.decision, "role", "responder"))
+    assert.is_nil(upcoming.problem(upcoming.listener, "protocol", "http"))
+  end)
+
+  it("names another value of such a key", function()
+    assert.equal("'multiplex = \"auto\"' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.backend, "multiplex", "auto"))
+    assert.equal("'protocol = \"fastcgi\"' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.listener, "protocol", "fastcgi"))
+  end)
+
+  it("leaves a wrong value to be called wrong", function()
+    for _, case in ipairs({
+      { "listener", "protocol", "htp" },
+      { "backend", "multiplex", 1 }, { "decision", "role", "respnder" },
+    }) do
+      assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
+    end
+  end)
+
+  it("knows every other value of the contract", function()
+    for _, case in ipairs({
+      { "listener", "protocol", "fastcgi" },
+      { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
+      { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
+      { "commands", "top" }, { "settings", "tls", {} }, { "settings", "http2", true },
+      { "settings", "gzip", true }, { "settings", "metrics", true }, { "settings", "cache", {} },
+      { "listener", "tls", {} }, { "listener", "http2", true }, { "backend", "cache", {} },
+      { "backend", "gzip", true }, { "decision", "cache", "5m" }, { "decision", "gzip", true },
+    }) do
+      assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
+    end
+  end)
+
+  it("says nothing about what is available", function()
+    for _, case in ipairs({
+      { "backend", "keepalive", 2 }, { "backend", "balance", "hash" }, { "backend", "health", {} },
+      { "decision", "ini", {} }, { "settings", "control", ":81" }, { "commands", "hold" },
+      { "settings", "trusted_proxies", { "10.0.0.1" } }, { "listener", "proxy_protocol", true },
+      { "backend", "nonsense", 2 }, { "settings", "watch", true }, { "settings", "test", "spec" },
+      { "settings", "script_timeout", 2 }, { "commands", "reload" }, { "commands", "test" },
+    }) do
+      assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
+    end
+    assert.is_nil(upcoming.module_problem("moongate.balance.hash"))
+    assert.is_nil(upcoming.module_problem("moongate.testing"))
+  end)
+end)

@@ -1,0 +1,493 @@
+-- Specs of moongate.decision.
+
+local decision = require("moongate.decision")
+local fake_fs = require("support.fs")
+local req = require("support.req")
+
+describe("decision.wrap", function()
+  local settings = {
+    backends = {
+      { name = "app", profile = "php" },
+      { name = "local", profile = "php", root = "/srv" },
+      { name = "cgi", profile = "generic" },
+    },
+  }
+  local fs
+  before_each(function()
+    fs = fake_fs.new({
+      "/srv/index.php", "/srv/a/b.php", "/srv/evil.jpg", "/srv/dir/index.html", "/srv/x.css",
+      "/srv/50%.txt",
+    })
+  end)
+
+  --- What core gets for a path when the hook returns `d`.
+  local function decide(path, d)
+    local hook = decision.wrap(function()
+      return d
+    end, settings, fs)
+    return { hook(req.get(path)) }
+  end
+
+  it("leaves nil, replies and redirects alone", function()
+    assert.same({}, decide("/", nil))
+    for _, d in ipairs({ { status = 403 }, { redirect = "/x" }, { close = true }, { file = "/x" } })
+    do
+      local got = decide("/index.php", d)
+      assert.equal(1, #got)
+      assert.equal(d, got[1])
+    end
+  end)
+
+  it("leaves what is no table to core", function()
+    assert.same({ "x" }, decide("/", "x"))
+    assert.same({ false }, decide("/", false))
+  end)
+
+  it("returns the script's own table", function()
+    local d = { backend = "app" }
+    assert.equal(d, decide("/index.php", d)[1])
+  end)
+
+  describe("of a FastCGI decision without a root", function()
+    for path, expected in pairs({
+      ["/index.php"] = { "/index.php" },
+      ["/index.php/a"] = { "/index.php", "/a" },
+      ["/no/script"] = { "/no/script" },
+      ["/evil.jpg/x.php"] = { "/evil.jpg/x.php" },
+      ["/"] = { "/" },
+    }) do
+      it("splits " .. path .. " by pattern", function()
+        local d = { backend = "app" }
+        assert.same({ d, unpack(expected) }, decide(path, d))
+        assert.same({}, fs.probes)
+      end)
+    end
+  end)
+
+  describe("of a FastCGI decision with a root", function()
+    it("looks at the disk", function()
+      local d = { backend = "app", root = "/srv" }
+      assert.same({ d, "/a/b.php", "/c.php" }, decide("/a/b.php/c.php", d))
+      assert.same({ "/a/b.php" }, fs.probes)
+    end)
+
+    it("takes the backend's root where it has none", function()
+      local d = { backend = "local" }
+      assert.same({ d, "/index.php", "/x" }, decide("/index.php/x", d))
+      assert.same({ "/index.php" }, fs.probes)
+    end)
+
+    it("sends a script that is not there", function()
+      local d = { backend = "local" }
+      assert.same({ d, "/missing.php", "/x" }, decide("/missing.php/x", d))
+    end)
+
+    it("sends no script below a file", function()
+      assert.same({ { status = 404 } }, decide("/evil.jpg/x.php", { backend = "local" }))
+    end)
+  end)
+
+  describe("of a generic backend", function()
+    it("makes a path without a script path info", function()
+      local d = { backend = "cgi" }
+      assert.same({ d, "", "/a/b" }, decide("/a/b", d))
+      assert.same({ d, "/x.php", "/y" }, decide("/x.php/y", d))
+    end)
+
+    it("strips the prefix", function()
+      local d = { backend = "cgi", strip = "/app" }
+      assert.same({ d, "", "/a" }, decide("/app/a", d))
+      assert.same({ d, "", "/" }, decide("/app", d))
+    end)
+  end)
+
+  describe("with strip", function()
+    it("maps the rest of the path", function()
+      local d = { backend = "local", strip = "/wiki" }
+      assert.same({ d, "/a/b.php", "/x" }, decide("/wiki/a/b.php/x", d))
+    end)
+
+    it("is 404 outside of the prefix", function()
+      assert.same({ { status = 404 } }, decide("/wikipedia", { backend = "app", strip = "/wiki" }))
+    end)
+
+    it("takes it off a script that has it", function()
+      local d = { backend = "app", strip = "/wiki", script = "/wiki/doku.php" }
+      assert.same({ d, "/doku.php" }, decide("/else", d))
+      d = { backend = "app", strip = "/wiki", script = "/doku.php" }
+      assert.same({ d, "/doku.php" }, decide("/else", d))
+    end)
+  end)
+
+  it("takes script and path_info from the decision", function()
+    local d = { backend = "local", script = "/front.php", path_info = "/p" }
+    assert.same({ d, "/front.php", "/p" }, decide("/index.php/x", d))
+    assert.same({}, fs.probes)
+    d = { backend = "app", script = "/front.php", path_info = "" }
+    assert.same({ d, "/front.php" }, decide("/x", d))
+  end)
+
+  it("takes path_info alone from the decision", function()
+    local d = { backend = "app", path_info = "/p" }
+    assert.same({ d, "/index.php", "/p" }, decide("/index.php/x", d))
+    d = { backend = "app", path_info = "" }
+    assert.same({ d, "/index.php" }, decide("/index.php/x", d))
+  end)
+
+  it("does not look for the script of script_filename", function()
+    local d = { backend = "local", script_filename = "/opt/x.php" }
+    assert.same({ d, "/index.php", "/x" }, decide("/index.php/x", d))
+    assert.same({}, fs.probes)
+  end)
+
+  it("leaves unknown backends to core", function()
+    local d = { backend = "nope" }
+    assert.same({ d }, decide("/", d))
+    d = { backend = 7 }
+    assert.same({ d }, decide("/", d))
+  end)
+
+  it("raises an error for what cannot be completed", function()
+    for _, case in ipairs({
+      { { backend = "app", strip = 1 }, "strip: expected" },
+      { { backend = "app", script = "x.php" }, "script: expected" },
+      { { backend = "app", script = 1 }, "script: expected" },
+      { { backend = "app", root = 1 }, "root: expected" },
+    }) do
+      local ok, message = pcall(decide, "/", case[1])
+      assert.is_false(ok)
+      assert.equal("a decision that can't be used: " .. case[2],
+        message:sub(1, #"a decision that can't be used: " + #case[2]))
+    end
+  end)
+
+  it("names the rule of a decision that cannot be completed", function()
+    local r = require("moongate.router").new()
+    r:path("/x/*", function()
+      return { backend = "app", strip = 1 }
+    end)
+    local ok, message = pcall(decision.wrap(r, settings, fs), req.get("/x/y"))
+    assert.is_false(ok)
+    assert.matches("^spec/moongate/decision/init_spec.lua:%d+ path '/x/%*': a decision that "
+      .. "can't be used: strip: ", message)
+  end)
+
+  describe("with try", function()
+    local function try(path, list, fields)
+      local d = { root = "/srv", try = list }
+      for key, value in pairs(fields or {}) do
+        d[key] = value
+      end
+      local got = decide(path, d)
+      return got[2], got[1], d
+    end
+
+    it("names the path that is there", function()
+      assert.equal("/x.css", (try("/nope", { "$path", "/x.css" })))
+      assert.equal("/x.css", (try("/x", { "$path", "$path.css" })))
+      assert.equal("/dir/index.html", (try("/dir", { "$path/index.html" })))
+      assert.equal("/dir/", (try("/nope", { "/dir/" })))
+    end)
+
+    it("names no path where it is the request's or the decision's own", function()
+      local path, got, d = try("/x.css", { "$path", "/index.html" })
+      assert.is_nil(path)
+      assert.equal(d, got)
+      assert.is_nil((try("/nope", { "$path" }, { path = "/x.css" })))
+      assert.is_nil((try("/dir/", { "$path", "$path/" })))
+    end)
+
+    it("leaves the redirect of a folder to core", function()
+      local path, got, d = try("/dir", { "$path", "$path/" })
+      assert.is_nil(path)
+      assert.equal(d, got)
+    end)
+
+    it("takes per cent signs literally", function()
+      assert.equal("/50%.txt", (try("/50%", { "$path.txt" })))
+    end)
+
+    it("ends in 404 or in a decision", function()
+      local _, got = try("/nope", { "$path", "$path/" })
+      assert.same({ status = 404 }, got)
+      _, got = try("/nope", { "$path", { status = 410 } })
+      assert.same({ status = 410 }, got)
+      local d = { backend = "local" }
+      assert.same({ d, "/nope.php" }, decide("/nope.php", { root = "/srv", try = { "$path", d } }))
+    end)
+
+    it("says what is wrong with a list that is none", function()
+      for _, list in ipairs({ 1, {}, { 1 }, { {}, "$path" } }) do
+        local ok, message = pcall(decide, "/", { root = "/srv", try = list })
+        assert.is_false(ok)
+        assert.matches("a decision that can't be used: try: ", message)
+      end
+    end)
+  end)
+
+  describe("with ini", function()
+    local ini = require("moongate.decision.ini")
+    local with_ini = {
+      backends = {
+        { name = "app", profile = "php", root = "/srv", ini = ini.list({ a = "1", b = "2" }) },
+        { name = "plain", profile = "php", ini = {} },
+      },
+    }
+
+    local function complete(d, path)
+      return decision.wrap(function()
+        return d
+      end, with_ini, fs)(req.get(path or "/index.php"))
+    end
+
+    it("gives core the text of PHP_VALUE", function()
+      local d = { backend = "app", ini = { b = 5 } }
+      local got, script, path_info, text = complete(d, "/index.php/x")
+      assert.equal(d, got)
+      assert.equal("/index.php", script)
+      assert.equal("/x", path_info)
+      assert.equal("a='1'\nb='2'\nb='5'", text)
+      assert.equal("a='1'\nb='2'", (select(4, complete({ backend = "app", ini = {} }))))
+    end)
+
+    it("leaves the backend's own text to core", function()
+      assert.is_nil((select(4, complete({ backend = "app" }))))
+    end)
+
+    it("gives no text to a 404", function()
+      assert.same({ status = 404 }, (complete({ backend = "app", ini = {} }, "/evil.jpg/x.php")))
+      assert.equal(1, select("#", complete({ backend = "app", ini = {} }, "/evil.jpg/x.php")))
+    end)
+
+    it("says which setting the backend does not name", function()
+      for _, case in ipairs({
+        { { backend = "app", ini = { bb = 5 } },
+          "ini: 'bb' is not in the 'ini' of backend 'app', " },
+        { { backend = "plain", ini = { a = 1 } },
+          "ini: 'a' is not in the 'ini' of backend 'plain', " },
+        { { backend = "app", ini = { a = "x'y" } }, "ini: 'a': a single quote in its value" },
+        { { backend = "app", ini = 5 }, "ini: expected a table" },
+      }) do
+        local ok, message = pcall(complete, case[1])
+        assert.is_false(ok)
+        local expected = "a decision that can't be used: " .. case[2]
+        assert.equal(expected, message:sub(1, #expected))
+      end
+    end)
+
+    it("is checked where the settings are known", function()
+      assert.is_nil(decision.problem({ backend = "app", ini = { a = 1 } }, with_ini))
+      assert.matches("^ini: 'c' is not in the 'ini' of backend 'app'",
+        decision.problem({ backend = "app", ini = { c = 1 } }, with_ini))
+    end)
+  end)
+
+  it("hands on what else the hook is told", function()
+    local err = { kind = "timeout" }
+    local hook = decision.wrap(function(_, more)
+      assert.equal(err, more)
+      return { backend = "app" }
+    end, settings, fs)
+    assert.same({ { backend = "app" }, "/x.php", "/y" }, { hook(req.get("/x.php/y"), err) })
+  end)
+
+  it("lets the hook yield", function()
+    local hook = decision.wrap(function()
+      return coroutine.yield("waiting")
+    end, settings, fs)
+    local co = coroutine.create(hook)
+    assert.same({ true, "waiting" }, { coroutine.resume(co, req.get("/index.php/x")) })
+    local d = { backend = "app" }
+    assert.same({ true, d, "/index.php", "/x" }, { coroutine.resume(co, d) })
+  end)
+end)
+
+describe("decision.kind", function()
+  it("goes by the key that makes the kind", function()
+    for kind, list in pairs({
+      fastcgi = { { backend = "app", root = "/srv" } },
+      file = { { root = "/srv" }, { file = "/x" }, { root = "/srv", headers = {} } },
+      reply = { { status = 404 }, { body = "x" }, { status = 200, headers = {} } },
+      redirect = { { redirect = "/" }, { redirect = "/", status = 301 } },
+      close = { { close = true } },
+    }) do
+      for _, d in ipairs(list) do
+        assert.equal(kind, (decision.kind(d)))
+      end
+    end
+    assert.is_nil((decision.kind({})))
+    assert.is_nil((decision.kind("x")))
+    assert.is_nil((decision.kind(nil)))
+  end)
+end)
+
+describe("decision.problem", function()
+  it("finds nothing wrong with valid decisions", function()
+    for _, d in ipairs({
+      { backend = "app" },
+      {
+        backend = "app", root = "/srv", docroot = "/app", within = { "/srv", "/mnt" },
+        script = "/x.php", path_info = "/y", strip = "/wiki",
+        params = { A = "b", C = 1, D = false },
+        server = "10.0.0.1:9000", tenant = "acme", attempts = 1, connect_timeout = "1s",
+        send_timeout = 5, read_timeout = "2m", body_limit = "10M", request_buffering = false,
+        role = "responder", response_buffering = false,
+      },
+      {
+        backend = "app", hash_key = "cart 7", intercept_errors = { 404, 500 },
+        response_buffering = true, ini = { memory_limit = "1G" },
+        internal = { ["/protected/"] = "/srv/private" },
+      },
+      { backend = "app", intercept_errors = true },
+      { backend = "app", script_filename = "/opt/x.php" },
+      { root = "/srv", path = "/x", index = { "index.html" }, within = "/mnt", try = { "$path" } },
+      { root = "/srv", index = "index.html", cache_control = "max-age=60", headers = { A = "b" } },
+      { file = "/srv/x.css", headers = { ["X-A"] = { "1", "2" }, B = 5 } },
+      { root = "/srv", try = { "$path", { status = 404 } } },
+      { status = 200, headers = { ["Content-Type"] = "text/plain" }, body = "hi\n" },
+      { body = "" },
+      { redirect = "https://example.test/", status = 308, headers = { A = "b" } },
+      { close = true },
+    }) do
+      assert.is_nil(decision.problem(d))
+    end
+  end)
+
+  for _, case in ipairs({
+    { "x", 'expected a decision (a table) or nil, got "x"' },
+    { true, "expected a decision (a table) or nil, got true" },
+    { {}, "an empty table is no decision" },
+    { { backnd = "app" }, "unknown key 'backnd' in a decision; did you mean 'backend'?" },
+    { { backend = "app", docrot = "/x" },
+      "unknown key 'docrot' in a decision; did you mean 'docroot'?" },
+    { { status = 200, bodi = "" }, "unknown key 'bodi' in a decision; did you mean 'body'?" },
+    { { 404 }, "unknown key '1' in a decision" },
+    { { path = "/x" }, "'path' alone is no decision: it needs 'backend', 'root', 'file', "
+      .. "'status', 'redirect' or 'close' beside it" },
+    { { backend = "app", status = 200 },
+      "'status' does not go with 'backend', which makes this a FastCGI decision" },
+    { { backend = "app", redirect = "/" },
+      "'redirect' does not go with 'backend', which makes this a FastCGI decision" },
+    { { root = "/srv", status = 200 },
+      "'status' does not go with 'root', which makes this a file decision" },
+    { { root = "/srv", script = "/x.php" },
+      "'script' does not go with 'root', which makes this a file decision" },
+    { { redirect = "/", body = "x" },
+      "'body' does not go with 'redirect', which makes this a redirect decision" },
+    { { close = true, status = 400 },
+      "'status' does not go with 'close', which makes this a close decision" },
+    { { file = "/x", root = "/srv" },
+      "'file' names the whole path; 'root', 'path' and 'try' do not go with it" },
+    { { backend = 1 }, "backend: expected a text, got 1" },
+    { { backend = "app", root = "srv" },
+      'root: expected an absolute path such as "/srv/www", got "srv"' },
+    { { backend = "app", root = "/s\0" },
+      'root: expected an absolute path such as "/srv/www", got "/s?"' },
+    { { backend = "app", within = {} },
+      "within: the list is empty" },
+    { { backend = "app", within = { "/a", "b" } }, "within: 'b' is not an absolute path" },
+    { { backend = "app", within = "x" },
+      'within: expected an absolute path or a list of them, got "x"' },
+    { { backend = "app", script = "x.php" },
+      'script: expected a path that begins with "/", got "x.php"' },
+    { { backend = "app", read_timeout = "5x" },
+      'read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got "5x"' },
+    { { backend = "app", read_timeout = 0 },
+      'read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got 0' },
+    { { backend = "app", body_limit = -1 },
+      'body_limit: expected a size such as 4096, "16k", "1M" or "1G", got -1' },
+    { { backend = "app", attempts = 0 },
+      "attempts: expected a whole number from 1 to 100, got 0" },
+    { { backend = "app", request_buffering = 1 },
+      "request_buffering: expected true or false, got 1" },
+    { { backend = "app", server = "x" }, "server: expected an address such as" },
+    { { backend = "app", params = 1 },
+      "params: expected a table from name to text, number or false, got 1" },
+    { { backend = "app", params = { A = true } },
+      "params: 'A': expected a text, a number or false, got true" },
+    { { backend = "app", params = { A = {} } },
+      "params: 'A': expected a text, a number or false, got a table" },
+    { { backend = "app", params = { "x" } },
+      "params: the keys are names of params, as in { APP_ENV = \"test\" }; there is one without" },
+    { { backend = "app", params = { PHP_VALUE = "x" } },
+      "params: 'PHP_VALUE' is refused: PHP-FPM's processes keep such settings for the next "
+      .. "request, whosever that is; 'ini' of the backend and the decision sets them safely" },
+    { { backend = "app", params = { PHP_ADMIN_VALUE = "x" } },
+      "params: 'PHP_ADMIN_VALUE' is refused: " },
+    { { backend = "app", params = { CONTENT_LENGTH = "1" } },
+      "params: 'CONTENT_LENGTH' cannot be changed: it is the number of bytes that follow" },
+    { { root = "/srv", index = { "a/b" } }, "index: 'a/b' is not the name of a file" },
+    { { root = "/srv", index = {} }, "index: the list is empty" },
+    { { root = "/srv", index = { 1 } }, "index: expected a list of file names" },
+    { { root = "/srv", cache_control = "a\nb" },
+      "cache_control: a control character in 'a?b'" },
+    { { root = "/srv", cache_control = true }, "cache_control: expected a text, got true" },
+    { { root = "/srv", try = {} }, "try: the list is empty" },
+    { { root = "/srv", try = 1 }, "try: expected a list of paths" },
+    { { root = "/srv", try = { "$path", { statsu = 404 } } }, "try: in the decision at its end: "
+      .. "unknown key 'statsu' in a decision; did you mean 'status'?" },
+    { { root = "/srv", try = { {}, "x" } }, "try: expected a list of paths" },
+    { { status = 99 }, "status: expected a whole number from 200 to 599, got 99" },
+    { { status = "404" }, 'status: expected a whole number from 200 to 599, got "404"' },
+    { { status = 200.5 }, "status: expected a whole number from 200 to 599, got 200.5" },
+    { { status = 200, body = 1 }, "body: expected a text, got 1" },
+    { { status = 200, headers = 1 }, "headers: expected a table of headers, got 1" },
+    { { status = 200, headers = { "a" } }, "headers: the keys are names of headers, as in" },
+    { { status = 200, headers = { B = "c", ["a b"] = "c" } },
+      "headers: 'a b' cannot be the name of a header" },
+    { { status = 200, headers = { A = "b\r\nC: d" } },
+      "headers: 'A': a control character in 'b??C: d'" },
+    { { status = 200, headers = { A = { "b", "\n" } } },
+      "headers: 'A': a control character in '?'" },
+    { { status = 200, headers = { A = true } },
+      "headers: 'A': expected a text or a list of them, got true" },
+    { { redirect = "" }, 'redirect: expected a URL or a path, got ""' },
+    { { redirect = "/a\nb" }, 'redirect: expected a URL or a path, got "/a?b"' },
+    { { redirect = 1 }, "redirect: expected a URL or a path, got 1" },
+    { { redirect = "/", status = 200 },
+      "status: expected a whole number from 300 to 399, got 200" },
+    { { close = false }, "close: expected true, got false" },
+    { { backend = "app", role = "respnder" }, 'role: expected "responder", got "respnder"' },
+    { { backend = "app", response_buffering = "no" },
+      'response_buffering: expected true or false, got "no"' },
+    { setmetatable({}, { __call = print }),
+      "this is a router, and it was not asked: say `return r(req)`" },
+    { { backend = "app", role = "filter" },
+      "'role = \"filter\"' is not available in moongate 0.1 yet" },
+    { { backend = "app", authorize = {} }, "'authorize' is not available in moongate 0.1 yet" },
+    { { backend = "app", hash_key = 5 }, "hash_key: expected a text, got 5" },
+    { { backend = "app", internal = "/x" },
+      "internal: expected a table from prefix to folder such" },
+    { { backend = "app", internal = { ["/x"] = "srv" } },
+      "internal: '/x': expected an absolute path such as \"/srv/private\"" },
+    { { backend = "app", ini = "x=y" }, "ini: expected a table from setting to value such as" },
+    { { backend = "app", ini = { extension = "x" } }, "ini: 'extension' is refused: " },
+    { { backend = "app", ini = { a = "it's" } }, "ini: 'a': a single quote in its value" },
+    { { root = "/srv", ini = {} },
+      "'ini' does not go with 'root', which makes this a file decision" },
+    { { backend = "app", intercept_errors = false },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got false" },
+    { { backend = "app", intercept_errors = {} }, "intercept_errors: the list is empty" },
+    { { backend = "app", intercept_errors = { 404, 399 } },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got 399 in it" },
+    { { backend = "app", intercept_errors = { [404] = true } },
+      "intercept_errors: the list is empty" },
+    { { backend = "app", intercept_errors = { 404, x = 500 } },
+      "intercept_errors: expected true, or a list of statuses from 400 to 599, got " },
+  }) do
+    it("says: " .. case[2]:gsub("%c", "?"), function()
+      assert.equal(case[2], (decision.problem(case[1]) or "nothing"):sub(1, #case[2]))
+    end)
+  end
+
+  it("checks the backend's name where it knows the settings", function()
+    local settings = { backends = { { name = "php82" }, { name = "php74" } } }
+    assert.is_nil(decision.problem({ backend = "php82" }, settings))
+    assert.equal("there is no backend 'php81'; did you mean 'php82'?",
+      decision.problem({ backend = "php81" }, settings))
+    assert.equal("there is no backend 'ruby'", decision.problem({ backend = "ruby" }, settings))
+    assert.equal("there is no backend 'ruby'",
+      decision.problem({ root = "/", try = { "$path", { backend = "ruby" } } }, settings))
+    assert.is_nil(decision.problem({ root = "/", try = { "$path", { status = 404 } } }, settings))
+  end)
+end)

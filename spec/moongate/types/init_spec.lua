@@ -1,0 +1,328 @@
+-- Specs of moongate.types: each class names exactly the fields that the code has, so that neither
+-- can change alone. What core/ defines is read from its source.
+
+local decision = require("moongate.decision")
+local settings = require("moongate.route.settings")
+local types = require("moongate.types")
+local upcoming = require("moongate.base.upcoming")
+
+local function read(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+--- The classes of all files: name -> { field -> { type =, optional =, comment = } }; and the
+--- functions of each table: variable -> name -> list of parameters.
+local function parse()
+  local classes, aliases, functions = {}, {}, {}
+  for name, text in pairs(types.files) do
+    local class, comments = nil, {}
+    for line in text:gmatch("[^\n]*") do
+      local declared = line:match("^%-%-%-@class ([%w.]+)$")
+      local alias = line:match("^%-%-%-@alias ([%w.]+) %S")
+      local field, optional, rest = line:match("^%-%-%-@field ([%w_]+)(%??) (%S.*)$")
+      local owner, fn, params = line:match("^function ([%w_]+)[.:]([%w_]+)%((.-)%) end$")
+      if declared then
+        assert.is_nil(classes[declared], declared)
+        class = {}
+        classes[declared] = class
+      elseif alias then
+        aliases[alias] = true
+      elseif field then
+        assert(class, line)
+        assert.is_nil(class[field], line)
+        class[field] = { optional = optional == "?", rest = rest }
+      elseif owner then
+        functions[name] = functions[name] or {}
+        functions[name][owner] = functions[name][owner] or {}
+        functions[name][owner][fn] = { params = params, comments = comments }
+        comments = {}
+      elseif line:match("^%-%-%-@") then
+        local kind = line:match("^%-%-%-@(%w+)")
+        assert.truthy(({ param = 1, ["return"] = 1, operator = 1, field = 1 })[kind], line)
+      elseif not line:match("^%-%-%- ") and not line:match("^local [%w_]+ = {}$")
+        and not line:match("^return [%w_]+$") then
+        assert.equal("", line)
+      end
+      local param = line:match("^%-%-%-@param ([%w_.]+)%??")
+      if param then
+        comments[#comments + 1] = param
+      end
+    end
+  end
+  return classes, aliases, functions
+end
+
+local classes, aliases, functions = parse()
+
+--- Compares the fields of a class with a list of names.
+local function assert_names(expected, class)
+  local given = {}
+  for name in pairs(assert(classes[class], class)) do
+    given[#given + 1] = name
+  end
+  table.sort(given)
+  expected = { unpack(expected) }
+  table.sort(expected)
+  assert.same(expected, given, class)
+end
+
+--- All that a pattern captures in a part of a file.
+local function names_in(path, from, to, pattern)
+  local text = read(path)
+  local start = assert(text:find(from, 1, true), from)
+  local stop = assert(text:find(to, start, true), to)
+  local list = {}
+  for name in text:sub(start, stop):gmatch(pattern) do
+    list[#list + 1] = name
+  end
+  assert(#list > 0, path)
+  return list
+end
+
+describe("the definition files", function()
+  it("are Lua", function()
+    for name, text in pairs(types.files) do
+      assert.is_function(loadstring(types.text(name, "1.2")), name)
+      assert.matches("^%-%- Written by `moongate types` of moongate 1.2[^\n]*\n%-%-%-@meta ", types
+        .text(name, "1.2"))
+      assert.is_nil(text:match("[ \t]\n"))
+    end
+  end)
+
+  it("name no class that there is not", function()
+    for _, text in pairs(types.files) do
+      for word in text:gsub("\n%-%-%- [^\n]*", ""):gmatch("[^%w\"]moongate%.[%w.]+") do
+        local name = word:sub(2):gsub("%.$", "")
+        local is_function = functions.moongate.moongate[name:match("^moongate%.(%l%w*)$")]
+        assert.truthy(classes[name] or aliases[name] or is_function, name)
+      end
+    end
+  end)
+
+  it("describe every parameter of a function", function()
+    for _, owners in pairs(functions) do
+      for _, list in pairs(owners) do
+        for name, fn in pairs(list) do
+          assert.equal(fn.params, table.concat(fn.comments, ", "), name)
+        end
+      end
+    end
+  end)
+end)
+
+describe("the classes are those of the code:", function()
+  it("settings", function()
+    local keys = settings.keys()
+    for name, class in pairs({
+      route = "moongate.Route", listener = "moongate.Listener", backend = "moongate.Backend",
+      server = "moongate.BackendServer", health = "moongate.Health", log = "moongate.LogSettings",
+      limits = "moongate.Limits",
+    }) do
+      assert_names(keys[name], class)
+      keys[name] = nil
+    end
+    assert.same({}, keys)
+  end)
+
+  it("which settings must be there", function()
+    for class, list in pairs({
+      ["moongate.Route"] = { on_request = true }, ["moongate.Listener"] = { address = true },
+      ["moongate.Backend"] = { servers = true }, ["moongate.BackendServer"] = { address = true },
+      ["moongate.Health"] = {}, ["moongate.LogSettings"] = {}, ["moongate.Limits"] = {},
+    }) do
+      for name, field in pairs(classes[class]) do
+        assert.equal(not list[name], field.optional, class .. "." .. name)
+      end
+    end
+  end)
+
+  it("decisions", function()
+    for kind, class in pairs({
+      fastcgi = "moongate.FastCGI", file = "moongate.File", reply = "moongate.Reply",
+      redirect = "moongate.Redirect", close = "moongate.Close",
+    }) do
+      assert_names(decision.keys(kind), class)
+    end
+  end)
+
+  it("php.site", function()
+    local options = require("moongate.php.options")
+    for class, set in pairs({ Site = options.KEYS, Static = options.STATIC }) do
+      local list = {}
+      for key in pairs(set) do
+        list[#list + 1] = key
+      end
+      assert_names(list, "moongate." .. class)
+    end
+  end)
+
+  it("req", function()
+    assert_names(names_in("core/script/request.c", "fields[] = {", "};", '= "([%w_]+)"'),
+      "moongate.Request")
+  end)
+
+  it("the message about a field that req has not", function()
+    local text = read("core/script/request.c"):match('it has: (method.-)",')
+    local list = {}
+    for name in text:gsub('"\n%s*"', ""):gmatch("[%w_]+") do
+      list[#list + 1] = name
+    end
+    assert_names(list, "moongate.Request")
+  end)
+
+  it("servers", function()
+    assert_names(names_in("core/script/balance.c", "fields[] = {", "};", '= "([%w_]+)"'),
+      "moongate.Server")
+  end)
+
+  it("res, and the methods of req.headers, res.headers, params and args", function()
+    assert_names({ "status", "headers" }, "moongate.Response")
+    local text = read("core/script/request.c") .. read("core/script/views.c")
+    assert.truthy(text:find("it has: status headers", 1, true))
+    for view, list in pairs({ headers = { "all", "each" }, params = { "each" },
+      pairs = { "all", "each" } }) do
+      local found = {}
+      for name in text:gmatch("lua_pushcfunction%(L, " .. view .. '_%l+%);%s+lua_setfield%('
+        .. 'L, %-2, "(%l%w*)"%)') do
+        found[#found + 1] = name
+      end
+      table.sort(found)
+      assert.same(list, found, view)
+    end
+    assert_names({ "all", "each" }, "moongate.RequestHeaders")
+    assert_names({ "all", "each" }, "moongate.Headers")
+    assert_names({ "all", "each" }, "moongate.Args")
+    assert_names({ "each" }, "moongate.Params")
+  end)
+
+  it("err", function()
+    assert_names(names_in("core/script/hooks.c", "static void push_error", "/* nil leaves",
+      'lua_setfield%(%w+, %-%d, "([%w_]+)"%)'), "moongate.Error")
+  end)
+
+  it("log and its attempts", function()
+    local fields = names_in("core/script/log.c", "fields[] = {", "};", '= "([%w_]+)"')
+    assert_names(fields, "moongate.Log")
+    local text = read("core/script/log.c"):match('it has: (time.-)",'):gsub('"\n%s*"', "")
+    local list = { text:match("and the method (%l+)$") }
+    for name in text:match("^(.-),"):gmatch("[%w_]+") do
+      list[#list + 1] = name
+    end
+    assert_names(list, "moongate.Log")
+    assert_names(names_in("core/script/log.c", "push_attempts(", "\n}", 'set_%l+%(L, "([%w_]+)"'),
+      "moongate.Attempt")
+  end)
+
+  it("messages", function()
+    local seen = {}
+    for _, message in ipairs(require("moongate.worker.messages").parse(
+      "PHP message: PHP Warning:  text in /a.php on line 1\n")) do
+      for key in pairs(message) do
+        seen[#seen + 1] = key
+      end
+    end
+    assert_names(seen, "moongate.Message")
+  end)
+
+  it("the modules", function()
+    local function assert_functions(expected, name, owner)
+      for key in pairs(expected) do
+        assert.truthy(functions[name][owner][key], name .. ": " .. key)
+      end
+      for key in pairs(functions[name][owner]) do
+        assert.truthy(expected[key] or name == "moongate" and upcoming.library[key],
+          name .. ": " .. key)
+      end
+    end
+    local methods = {}
+    local new = require("moongate.router").new
+    for key in pairs(getmetatable(new())) do
+      methods[key] = not key:find("^__") or nil
+    end
+    assert_functions(methods, "moongate.router", "Router")
+    assert_functions({ new = true }, "moongate.router", "router")
+    assert_functions({ site = true }, "moongate.php", "php")
+    assert_functions({ load = true }, "moongate.testing", "testing")
+    assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
+  end)
+
+  it("moongate", function()
+    package.loaded["moongate"] = nil
+    local given = {}
+    package.loaded["moongate.core"] = setmetatable({ version = "1" }, {
+      __index = function() return print end,
+    })
+    for key, value in pairs(getmetatable(require("moongate")).__index) do
+      given[key] = type(value)
+    end
+    package.loaded["moongate"], package.loaded["moongate.core"] = nil, nil
+    for key, kind in pairs(given) do
+      assert.truthy(kind == "function" and functions.moongate.moongate[key]
+        or classes.moongate[key], key)
+    end
+    for _, set in ipairs({ functions.moongate.moongate, classes.moongate }) do
+      for key in pairs(set) do
+        assert.truthy(given[key] or upcoming.library[key], key)
+      end
+    end
+  end)
+end)
+
+describe("moongate types", function()
+  local program = require("support.program")
+  local folder
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir '" .. folder .. "' '" .. folder .. "/moongate-types'") == 0)
+  end)
+  after_each(function()
+    for _, name in ipairs({ "moongate", "php", "router", "testing" }) do
+      os.remove(folder .. "/moongate-types/" .. name .. ".lua")
+    end
+    os.execute("rmdir '" .. folder .. "/moongate-types' '" .. folder .. "'")
+  end)
+
+  local function run(...)
+    return program.run(program.core({
+      existing = { [folder] = "directory", [folder .. "/moongate-types"] = "directory" },
+    }), "types", ...)
+  end
+
+  it("writes them, again too, and says how to use them", function()
+    for _ = 1, 2 do
+      local status, out, err = run(folder .. "/")
+      assert.equal(0, status, err)
+      assert.equal("", err)
+      assert.truthy(out:find(folder .. "/moongate-types/moongate.lua\n", 1, true), out)
+      assert.truthy(out:find(('"workspace.library": ["%s/moongate-types"]'):format(folder), 1,
+        true), out)
+      assert.equal(types.text("moongate", "1.2.3"), read(folder .. "/moongate-types/moongate.lua"))
+      assert.equal(types.text("moongate.php", "1.2.3"), read(folder .. "/moongate-types/php.lua"))
+    end
+  end)
+
+  it("leaves files of others alone, and writes none then", function()
+    local path = folder .. "/moongate-types/php.lua"
+    local file = assert(io.open(path, "w"))
+    file:write("return 1\n")
+    file:close()
+    local status, out, err = run(folder)
+    assert.equal(1, status)
+    assert.equal("", out)
+    assert.equal(("moongate: %s: this file was not written by `moongate types`; move it away "
+      .. "first\n"):format(path), err)
+    assert.equal("return 1\n", read(path))
+    assert.is_nil((io.open(folder .. "/moongate-types/moongate.lua")))
+  end)
+
+  it("says where there is no folder", function()
+    local status, _, err = run("/nowhere")
+    assert.equal(1, status)
+    assert.equal("moongate: /nowhere: No such file or directory\n", err)
+  end)
+end)

@@ -1,0 +1,279 @@
+-- Specs of moongate.worker.control, with a core made of tables.
+
+local control = require("moongate.worker.control")
+local json = require("moongate.base.json")
+
+describe("control", function()
+  local core
+  before_each(function()
+    core = { version = "1.2.3", done = {} }
+    function core.backends()
+      local function server(address, fields)
+        local one = {
+          address = address, active = 2, idle = 1, requests = 10, fails = 1, latency = 0.01,
+          up = true, backup = false, draining = false, weight = 1, max_conns = 4,
+        }
+        for key, value in pairs(fields or {}) do
+          one[key] = value
+        end
+        return one
+      end
+      return {
+        {
+          name = "app", held = false, queued = 3, max_queue = 2048,
+          servers = { server("10.0.0.1:9000"), server("127.0.0.1:9000", { up = false }) },
+        },
+        { name = "my app", held = true, queued = 0, max_queue = 1024,
+          servers = { server("unix:/run/a.sock") } },
+      }
+    end
+    core.now = function()
+      return 1060.5
+    end
+    function core.shared_info()
+      return { size = 14680064, used = 4096 }
+    end
+    function core.state()
+      return {
+        started = 1000, pid = 77, generation = 3,
+        workers = {
+          { index = 0, pid = 78, ready = true, generations = 1, connections = 5, requests = 99,
+            lua_memory = 2 ^ 20, restarts = 0 },
+          { index = 1, pid = 79, ready = true, generations = 2, connections = 6, requests = 98,
+            lua_memory = 2 ^ 21, restarts = 1 },
+        },
+        listeners = { { address = "127.0.0.1:8080", name = "", control = false } },
+        last_error = core.last_error,
+      }
+    end
+    function core.reload()
+      table.insert(core.done, { "reload" })
+      return 4
+    end
+    function core.reloads()
+      return { requested = 4, done = 3, ok = false, error = "r.lua:1: x", generation = 2, at = 9 }
+    end
+    function core.stop()
+      table.insert(core.done, { "stop" })
+      return true
+    end
+    function core.hold(...)
+      table.insert(core.done, { "hold", ... })
+      return true
+    end
+    function core.drain(...)
+      table.insert(core.done, { "drain", ... })
+      return true
+    end
+  end)
+
+  local function ask(method, path, args, headers)
+    local d = control.handle({
+      method = method, path = path, args = args or {}, headers = headers or {},
+    }, core)
+    assert.equal("application/json", d.headers["Content-Type"])
+    assert.equal("no-store", d.headers["Cache-Control"])
+    assert.is_nil(require("moongate.decision").problem(d))
+    return d.status, assert(json.decode(d.body)), d
+  end
+
+  local function post(path, args)
+    return ask("POST", path, args, { ["Moongate-Control"] = "1" })
+  end
+
+  it("shows its state", function()
+    local status, got = ask("GET", "/status")
+    assert.equal(200, status)
+    assert.equal("1.2.3", got.version)
+    assert.equal("app", got.backends[1].name)
+    assert.same({ active = 4, idle = 2, requests = 20, fails = 2, up = 1 }, got.backends[1].totals)
+    assert.equal("127.0.0.1:9000", got.backends[1].servers[2].address)
+    assert.is_false(got.backends[1].servers[2].up)
+    assert.equal(200, (ask("HEAD", "/status")))
+    assert.equal(60.5, got.uptime)
+    assert.equal(77, got.pid)
+    assert.equal(3, got.generation)
+    assert.equal(2, got.generations)
+    assert.equal(79, got.workers[2].pid)
+    assert.equal("127.0.0.1:8080", got.listeners[1].address)
+    assert.is_nil(got.last_error)
+    assert.same({ size = 14680064, used = 4096 }, got.shared)
+    core.last_error = { text = "r.lua:1: x", at = 1050 }
+    core.now = function()
+      return 999 -- the clock was set back
+    end
+    core.shared_info = function()
+      return nil, "there is no room for it"
+    end
+    status, got = ask("GET", "/status")
+    assert.equal(200, status)
+    assert.equal(0, got.uptime)
+    assert.is_nil(got.shared)
+    assert.same({ text = "r.lua:1: x", at = 1050 }, got.last_error)
+  end)
+
+  it("reloads, and says how that went", function()
+    local status, got = post("/reload")
+    assert.equal(200, status)
+    assert.same({ id = 4 }, got)
+    assert.same({ { "reload" } }, core.done)
+    status, got = ask("GET", "/reload")
+    assert.equal(200, status)
+    assert.same(core.reloads(), got)
+    assert.same({ { "reload" } }, core.done)
+    core.reload = function()
+      return nil, "the master is gone"
+    end
+    status, got = post("/reload")
+    assert.equal(500, status)
+    assert.equal("the master is gone", got.error)
+  end)
+
+  it("answers only to hosts of its own: a name may be pointed at any address", function()
+    core.state = function()
+      return { listeners = {
+        { address = "site.test:8080", control = false },
+        { address = "admin.test:9901", name = "control", control = true },
+        { address = "[::]:9902", control = true }, { address = "unix:/run/c.sock", control = true },
+        { address = "10.7.7.7:9903", given = "Ops.test:9903", control = true },
+      } }
+    end
+    local function status(host, server_ip)
+      local d = control.handle({
+        method = "GET", path = "/backends", args = {}, headers = {}, host = host,
+        server_ip = server_ip,
+      }, core)
+      return d.status, d.body
+    end
+    for _, host in ipairs({ "localhost", "x.localhost", "127.0.0.1", "127.9.8.7", "[::1]",
+      "10.0.0.9", "admin.test", "ops.test" }) do
+      assert.equal(200, (status(host, "10.0.0.9")), host)
+    end
+    assert.equal(200, (status("[2001:db8::1]", "2001:db8::1")))
+    assert.equal(200, (status(nil, "10.0.0.9")))
+    assert.equal(200, (status("", "10.0.0.9")))
+    for _, host in ipairs({ "evil.test", "site.test", "localhost.evil.test", "127.0.0.1.evil.test",
+      "10.0.0.8", "[2001:db8::2]", "evil127.0.0.1", "127.0.0.1x" }) do
+      local code, body = status(host, "10.0.0.9")
+      assert.equal(421, code, host)
+      assert.truthy(body:find(host, 1, true) or body:find("2001:db8::2", 1, true))
+      assert.truthy(body:find("10.0.0.9", 1, true))
+    end
+    -- No browser connects to a unix socket.
+    assert.equal(200, (status("evil.test", "unix:")))
+  end)
+
+  it("stops", function()
+    local status, got = post("/stop")
+    assert.equal(200, status)
+    assert.same({ ok = true }, got)
+    assert.same({ { "stop" } }, core.done)
+  end)
+
+  it("shows lists that are empty as lists", function()
+    core.backends = function()
+      return {}
+    end
+    local _, _, d = ask("GET", "/status")
+    assert.matches('"backends": %[%]', d.body)
+    core.backends = function()
+      return { { name = "app", held = false, queued = 0, max_queue = 0, servers = {} } }
+    end
+    _, _, d = ask("GET", "/backends")
+    assert.matches('"servers": %[%]', d.body)
+  end)
+
+  it("shows one backend", function()
+    local status, got = ask("GET", "/backends", { name = "my app" })
+    assert.equal(200, status)
+    assert.equal("my app", got.name)
+    assert.is_true(got.held)
+    assert.equal(2, got.totals.active)
+    status, got = ask("GET", "/backends")
+    assert.equal(200, status)
+    assert.equal(2, #got)
+  end)
+
+  it("holds and resumes, drains and undrains", function()
+    for _, case in ipairs({
+      { "/hold", { backend = "app" }, { "hold", "app", true } },
+      { "/resume", { backend = "my app" }, { "hold", "my app", false } },
+      { "/drain", { backend = "app", server = "10.0.0.1:9000" },
+        { "drain", "app", "10.0.0.1:9000", true }, "no other server of backend 'app' is up" },
+      { "/undrain", { backend = "app", server = ":9000" },
+        { "drain", "app", "127.0.0.1:9000", false } },
+      { "/drain", { backend = "my app", server = "unix:/run/a.sock" },
+        { "drain", "my app", "unix:/run/a.sock", true },
+        "backend 'my app' has no server left: requests are answered 503, those that wait too; "
+        .. "`moongate undrain my app unix:/run/a.sock` takes this one back, `moongate hold my app` "
+        .. "lets requests wait" },
+    }) do
+      core.done = {}
+      local status, got = post(case[1], case[2])
+      assert.equal(200, status)
+      assert.same({ ok = true, warning = case[4] }, got)
+      assert.same({ case[3] }, core.done)
+    end
+  end)
+
+  it("names what it does not know", function()
+    for _, case in ipairs({
+      { "/hold", { backend = "ap" }, 404, "there is no backend 'ap'; did you mean 'app'?" },
+      { "/hold", {}, 400, "'backend' is missing: the name of a backend" },
+      { "/drain", { backend = "app", server = "10.0.0.2:9000" }, 404,
+        "backend 'app' has no server '10.0.0.2:9000'; did you mean '10.0.0.1:9000'?" },
+      { "/drain", { backend = "app" }, 400,
+        "'server' is missing: the address of a server of 'app'" },
+      { "/drain", { backend = "%s", server = "x" }, 404, "there is no backend '%s'" },
+    }) do
+      local status, got = post(case[1], case[2])
+      assert.equal(case[3], status)
+      assert.same({ error = case[4] }, got)
+      assert.same({}, core.done)
+    end
+    local status, got = ask("GET", "/backends", { name = "nope" })
+    assert.equal(404, status)
+    assert.equal("there is no backend 'nope'", got.error)
+    status, got = ask("GET", "/statsu")
+    assert.equal(404, status)
+    assert.equal("there is no /statsu; did you mean '/status'?", got.error)
+  end)
+
+  it("says what the core says", function()
+    core.hold = function()
+      return nil, "100% wrong"
+    end
+    local status, got = post("/hold", { backend = "app" })
+    assert.equal(500, status)
+    assert.equal("100% wrong", got.error)
+  end)
+
+  it("takes each path's own method", function()
+    for _, case in ipairs({
+      { "POST", "/status", "GET, HEAD" }, { "PUT", "/backends", "GET, HEAD" },
+      { "GET", "/hold", "POST" }, { "HEAD", "/drain", "POST" }, { "OPTIONS", "/resume", "POST" },
+      { "GET", "/stop", "POST" }, { "PUT", "/reload", "GET, HEAD, POST" },
+    }) do
+      local status, got, d = ask(case[1], case[2], { backend = "app" })
+      assert.equal(405, status)
+      assert.equal(case[3], d.headers.Allow)
+      assert.equal(case[2] .. " takes " .. case[3], got.error)
+      assert.same({}, core.done)
+    end
+  end)
+
+  it("does nothing for a web page", function()
+    for _, headers in ipairs({
+      {}, { ["Moongate-Control"] = "0" },
+      { ["Moongate-Control"] = "1", Origin = "http://evil.test" },
+      { ["Moongate-Control"] = "1", Origin = "null" },
+    }) do
+      for _, path in ipairs({ "/hold", "/reload", "/stop" }) do
+        local status, got = ask("POST", path, { backend = "app" }, headers)
+        assert.equal(403, status)
+        assert.matches("web page", got.error)
+        assert.same({}, core.done)
+      end
+    end
+  end)
+end)
