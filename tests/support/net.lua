@@ -14,6 +14,7 @@ local net = {}
 ---@field ended? string why the peer's side is over: "closed", "reset", or the socket's error
 local Connection = {}
 Connection.__index = Connection
+net.Connection = Connection
 
 local TIMEOUT = 10
 local DONTWAIT, EAGAIN, ECONNRESET = 0x40, 11, 104
@@ -199,6 +200,11 @@ local function take(sock)
   return "", errno == ECONNRESET and "reset" or errno ~= EAGAIN and "errno " .. errno or nil
 end
 
+-- Waits until there is something to read, or for so many seconds.
+function Connection:wait_readable(left)
+  socket.select({ self.sock }, nil, left)
+end
+
 --- Waits until bytes have come or the peer has ended, and takes what is there into the buffer.
 ---@param deadline number clock time
 ---@return boolean more false when the time or the stream is over
@@ -210,7 +216,7 @@ function Connection:fill(deadline)
   if left <= 0 then
     return false
   end
-  socket.select({ self.sock }, nil, left)
+  self:wait_readable(left)
   local bytes
   bytes, self.ended = take(self.sock)
   if #bytes > 0 then
