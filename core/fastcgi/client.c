@@ -1,21 +1,133 @@
 /* client - see client.h. */
 #include "fastcgi/client.h"
 
-#include "base/dial.h"
+#include "fastcgi/connection.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 
-#define ANSWER_MAX (1u << 30)
+#define BYTES_MAX (1u << 30) /* of a request, and of an answer */
+#define PIECE     65536      /* of what is sent, so that the connection keeps no more than that */
 
-static char message[300];
+/* --- bytes --- */
 
-static const char *failed(const struct fcgi_exchange *x, const char *what)
+/* A call on one address. */
+struct client_try {
+    const struct client_call *call;
+    struct loop loop;
+    struct conn *conn; /* NULL: it is over */
+    struct str rest;   /* of what is sent */
+    ev_tstamp patience;
+    const char *problem;
+    bool opened;
+};
+
+static void try_over(struct client_try *t, const char *problem)
 {
-    snprintf(message, sizeof message, "%.120s: %s", x->address, what);
-    return message;
+    static char text[160]; /* of the problem, which the connection takes along */
+    if (problem != NULL)
+        snprintf(text, sizeof text, "%s", problem);
+    t->problem = problem != NULL ? text : NULL;
+    if (t->conn != NULL)
+        conn_close(t->conn);
+    t->conn = NULL;
+    ev_break(t->loop.ev, EVBREAK_ALL);
 }
 
-static bool encode(const struct fcgi_exchange *x, struct buf *out)
+static void try_send(void *user)
+{
+    struct client_try *t = user;
+    t->opened = true;
+    if (t->call->take == NULL) {
+        try_over(t, NULL);
+        return;
+    }
+    while (t->rest.n > 0 && conn_is_drained(t->conn)) {
+        struct iovec piece = {(char *)t->rest.p, t->rest.n < PIECE ? t->rest.n : PIECE};
+        conn_write(t->conn, &piece, 1);
+        t->rest = str_skip(t->rest, piece.iov_len);
+    }
+    conn_deadline(t->conn, t->call->timeout, "no answer within the time");
+}
+
+static void try_bytes(void *user, const char *bytes, size_t n)
+{
+    struct client_try *t = user;
+    bool done = false;
+    const char *problem = t->call->take(t->call->ctx, (struct str){bytes, n}, &done);
+    if (problem != NULL || done)
+        try_over(t, problem);
+    else
+        conn_deadline(t->conn, t->call->timeout, "no answer within the time");
+}
+
+static void try_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
+{
+    struct client_try *t = user;
+    bool done = false;
+    (void)written;
+    t->conn = NULL;
+    if (error == BACKEND_QUEUE)
+        detail = "its listen queue is full";
+    else if (error == BACKEND_CONNECT && ev_now(t->loop.ev) >= t->patience)
+        detail = "no connection within the time";
+    else if (detail == conn_ended)
+        detail = t->call->take(t->call->ctx, STR(""), &done);
+    if (detail == NULL && !done)
+        detail = "the connection ended before the answer was complete";
+    try_over(t, detail);
+}
+
+static const struct conn_ops try_ops = {
+    .on_open = try_send,
+    .on_bytes = try_bytes,
+    .on_drain = try_send,
+    .on_fail = try_failed,
+};
+
+static void try_run(struct client_try *t, const struct addr *addr)
+{
+    struct conn_place place = {.list = {*addr}, .count = 1};
+    const struct conn_target target = {.place = &place, .connect_timeout = t->call->timeout};
+    t->rest = t->call->out;
+    t->patience = ev_now(t->loop.ev) + t->call->timeout;
+    t->conn = conn_new(&t->loop, &target);
+    if (t->conn == NULL) {
+        try_over(t, strerror(errno));
+        return;
+    }
+    conn_use(t->conn, &try_ops, t);
+    if (conn_is_open(t->conn))
+        try_send(t);
+    if (t->conn != NULL)
+        ev_run(t->loop.ev, 0);
+}
+
+const char *client_call(const struct client_call *call)
+{
+    struct addr list[ADDR_MOST];
+    unsigned count;
+    struct client_try t = {.call = call};
+    const char *bad = addr_resolve_all(call->address, list, &count);
+    if (bad != NULL)
+        return bad;
+    struct ev_loop *ev = ev_loop_new(EVFLAG_NOENV);
+    if (ev == NULL)
+        return "no memory or descriptors to wait with";
+    void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* a server may close while it is written to */
+    loop_init(&t.loop, ev);
+    for (unsigned i = 0; i < count && !t.opened; i++)
+        try_run(&t, &list[i]);
+    loop_fini(&t.loop);
+    ev_loop_destroy(ev);
+    signal(SIGPIPE, before);
+    return t.problem;
+}
+
+/* --- FastCGI --- */
+
+static bool request_encode(const struct client_request *x, struct buf *out)
 {
     struct fcgi_pairs pairs;
     uint16_t id = x->values ? 0 : 1;
@@ -40,63 +152,49 @@ static bool encode(const struct fcgi_exchange *x, struct buf *out)
     return !pairs.too_large && !out->overflow;
 }
 
-struct reader {
-    struct fcgi_exchange *x;
-    struct fcgi_decoder decoder;
-    bool ended;
-};
-
-static bool on_event(void *ctx, const struct fcgi_event *event)
+static bool request_event(void *ctx, const struct fcgi_event *event)
 {
-    struct reader *r = ctx;
-    switch (event->type) {
-    case FCGI_STDOUT:
-    case FCGI_GET_VALUES_RESULT:
-        buf_append_str(&r->x->out, event->content);
-        break;
-    case FCGI_STDERR:
-        buf_append_str(&r->x->err, event->content);
-        break;
-    case FCGI_END_REQUEST:
-        r->x->app_status = event->app_status;
-        r->x->protocol_status = event->protocol_status;
-        r->ended = true;
-        return false;
-    default:
-        break;
+    struct client_request *x = ctx;
+    if (event->type == FCGI_STDOUT || event->type == FCGI_GET_VALUES_RESULT) {
+        buf_append_str(&x->out, event->content);
+    } else if (event->type == FCGI_STDERR) {
+        buf_append_str(&x->err, event->content);
+    } else if (event->type == FCGI_END_REQUEST) {
+        x->app_status = event->app_status;
+        x->protocol_status = event->protocol_status;
+        x->ended = true;
     }
-    return true;
+    return !x->ended;
 }
 
-/* GET_VALUES has no end of its own: one record is the answer. */
-static bool is_complete(const struct reader *r)
+static const char *request_take(void *ctx, struct str bytes, bool *done)
 {
-    return r->ended || (r->x->values && buf_len(&r->x->out) > 0 && fcgi_decoder_idle(&r->decoder));
-}
-
-static const char *take(void *ctx, struct str bytes, bool *done)
-{
-    struct reader *r = ctx;
+    struct client_request *x = ctx;
     size_t used;
-    const char *err = fcgi_feed(&r->decoder, bytes.p, bytes.n, &used, on_event, r);
-    if (err == NULL && (r->x->out.overflow || r->x->err.overflow))
+    const char *err = fcgi_feed(&x->decoder, bytes.p, bytes.n, &used, request_event, x);
+    if (err == NULL && (x->out.overflow || x->err.overflow))
         err = "an answer larger than 1 GB";
-    *done = is_complete(r);
+    /* GET_VALUES has no end of its own: one record is the answer. */
+    *done = x->ended || (x->values && buf_len(&x->out) > 0 && fcgi_decoder_idle(&x->decoder));
     return err;
 }
 
-const char *fcgi_exchange(struct fcgi_exchange *x)
+const char *client_request(struct client_request *x)
 {
     struct buf out;
-    const char *err = NULL;
-    buf_init(&x->out, ANSWER_MAX);
-    buf_init(&x->err, ANSWER_MAX);
-    buf_init(&out, ANSWER_MAX);
-    struct reader reader = {.x = x};
-    fcgi_decoder_init(&reader.decoder);
-    struct dial call = {
-        .address = x->address, .timeout = x->timeout, .out = &out, .take = take, .ctx = &reader};
-    err = encode(x, &out) ? dial(&call) : "a param is larger than a FastCGI record can hold";
+    const char *err = "a param is larger than a FastCGI record can hold";
+    buf_init(&x->out, BYTES_MAX);
+    buf_init(&x->err, BYTES_MAX);
+    buf_init(&out, BYTES_MAX);
+    fcgi_decoder_init(&x->decoder);
+    if (request_encode(x, &out)) {
+        const struct client_call call = {.address = x->address,
+                                         .timeout = x->timeout,
+                                         .out = buf_peek(&out),
+                                         .take = request_take,
+                                         .ctx = x};
+        err = client_call(&call);
+    }
     buf_fini(&out);
-    return err != NULL ? failed(x, err) : NULL;
+    return err;
 }

@@ -20,6 +20,8 @@
 #define BACKLOG_RETRY 0.01
 #define PATIENCE      0.005 /* seconds in which something of an offer must be read */
 
+const char conn_ended[] = "the connection ended";
+
 /* --- interest --- */
 
 /* Derives what to wait for from the state; epoll is told only of changes. */
@@ -192,7 +194,7 @@ static void readable(struct conn *c)
     else if (n > 0)
         c->ops->on_bytes(c->user, loop->in, (size_t)n);
     else
-        end(c, n < 0 ? strerror(errno) : "the connection ended");
+        end(c, n < 0 ? strerror(errno) : conn_ended);
 }
 
 static void write_failed(struct conn *c)

@@ -96,6 +96,9 @@ struct conn {
     unsigned requests;
 };
 
+/* The detail of BACKEND_CLOSED where the server has closed in good order. */
+extern const char conn_ended[];
+
 struct conn_target {
     struct conn_place *place; /* lives as long as the connection */
     double connect_timeout;   /* for all of its addresses */

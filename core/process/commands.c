@@ -5,7 +5,6 @@
  */
 #include "process/commands.h"
 
-#include "base/dial.h"
 #include "base/log.h"
 #include "base/user.h"
 #include "fastcgi/client.h"
@@ -140,72 +139,6 @@ static const char *option(lua_State *L, const char *key)
     return value;
 }
 
-/* Adds "key=<literal>," to the buffer where the option is there. */
-static void add_override(lua_State *L, const char *key, luaL_Buffer *buffer)
-{
-    lua_getglobal(L, "string");
-    lua_getfield(L, -1, "format");
-    lua_remove(L, -2);
-    lua_getfield(L, 1, key);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 2);
-        return;
-    }
-    bool quoted = lua_type(L, -1) == LUA_TSTRING;
-    if (lua_isboolean(L, -1)) {
-        lua_pushstring(L, lua_toboolean(L, -1) ? "true" : "false");
-        lua_remove(L, -2);
-    }
-    lua_pushfstring(L, quoted ? "%s=%%q," : "%s=%%s,", key);
-    lua_insert(L, -2);
-    lua_call(L, 2, 1);
-    luaL_addvalue(buffer);
-}
-
-static void add_listen_override(lua_State *L, luaL_Buffer *buffer)
-{
-    lua_getfield(L, 1, "listen");
-    int n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0;
-    int list = lua_gettop(L);
-    (void)buffer;
-    if (n == 0) {
-        lua_pushliteral(L, "");
-        lua_remove(L, list);
-        return;
-    }
-    lua_pushliteral(L, "listen={");
-    for (int i = 1; i <= n; i++) {
-        lua_getglobal(L, "string");
-        lua_getfield(L, -1, "format");
-        lua_remove(L, -2);
-        lua_pushliteral(L, "%q,");
-        lua_rawgeti(L, list, i);
-        lua_call(L, 2, 1);
-        lua_concat(L, 2);
-    }
-    lua_pushliteral(L, "},");
-    lua_concat(L, 2);
-    lua_remove(L, list);
-}
-
-/* The command line's wishes as a Lua table constructor: the loader and the workers have Lua states
- * of their own. Leaves the string on the stack. */
-static const char *push_overrides(lua_State *L)
-{
-    static const char *const keys[] = {"workers", "watch", "control", "user", "group"};
-    luaL_Buffer buffer;
-    add_listen_override(L, &buffer);
-    luaL_buffinit(L, &buffer);
-    luaL_addchar(&buffer, '{');
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        add_override(L, keys[i], &buffer);
-    luaL_pushresult(&buffer);
-    lua_insert(L, -2);
-    lua_pushliteral(L, "}");
-    lua_concat(L, 3);
-    return lua_tostring(L, -1);
-}
-
 /* options.companion as an argv; lives as long as the userdata on the stack. */
 static char *const *push_companion(lua_State *L)
 {
@@ -232,7 +165,8 @@ static const char *own_path(void)
     return path;
 }
 
-/* core.run(options) -> exit status */
+/* core.run(options, overrides) -> exit status. The overrides are text, since the loader and the
+ * workers have Lua states of their own. */
 static int core_run(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -249,7 +183,7 @@ static int core_run(lua_State *L)
         .cleanup = option(L, "cleanup"),
         .banner = option(L, "banner"),
     };
-    options.route.overrides = push_overrides(L);
+    options.route.overrides = luaL_checkstring(L, 2);
     options.companion = push_companion(L);
     lua_pushinteger(L, master_run(&options));
     return 1;
@@ -337,7 +271,7 @@ static void push_values(lua_State *L, struct str pairs)
     }
 }
 
-static void push_answer(lua_State *L, const struct fcgi_exchange *x)
+static void push_answer(lua_State *L, const struct client_request *x)
 {
     lua_createtable(L, 0, 4);
     script_push_str(L, buf_peek(&x->out));
@@ -360,7 +294,7 @@ static int core_fcgi(lua_State *L)
     lua_getfield(L, 1, "values");
     lua_getfield(L, 1, "timeout");
     lua_getfield(L, 1, "role");
-    struct fcgi_exchange x = {
+    struct client_request x = {
         .address = option(L, "address"),
         .values = lua_istable(L, -3),
         .timeout = luaL_optnumber(L, -2, 60),
@@ -373,15 +307,13 @@ static int core_fcgi(lua_State *L)
         return luaL_error(L, "core.fcgi: 'address' is missing");
     arena_init(&arena, NULL, 0);
     read_pairs(L, x.values, &arena, &params);
-    const char *err = fcgi_exchange(&x);
-    if (err != NULL) {
-        lua_pushnil(L);
-        lua_pushstring(L, err);
-    } else if (x.values) {
+    const char *err = client_request(&x);
+    if (err != NULL)
+        script_fail(L, lua_pushfstring(L, "%s: %s", x.address, err));
+    else if (x.values)
         push_values(L, buf_peek(&x.out));
-    } else {
+    else
         push_answer(L, &x);
-    }
     buf_fini(&x.out);
     buf_fini(&x.err);
     arena_fini(&arena);
@@ -401,38 +333,30 @@ static const char *take(void *ctx, struct str bytes, bool *done)
 /* core.ask(address, bytes, timeout) -> all that came until the end; or nil, problem. Blocks. */
 static int core_ask(lua_State *L)
 {
-    struct buf out, answer;
-    struct str bytes = script_check_str(L, 2);
-    buf_init(&out, bytes.n + 1);
+    struct buf answer;
+    const struct client_call call = {.address = luaL_checkstring(L, 1),
+                                     .out = script_check_str(L, 2),
+                                     .timeout = luaL_checknumber(L, 3),
+                                     .take = take,
+                                     .ctx = &answer};
     buf_init(&answer, ANSWER_MAX);
-    buf_append_str(&out, bytes);
-    struct dial call = {.address = luaL_checkstring(L, 1),
-                        .timeout = luaL_checknumber(L, 3),
-                        .out = &out,
-                        .take = take,
-                        .ctx = &answer};
-    const char *err = dial(&call);
-    if (err != NULL)
-        lua_pushnil(L);
-    else
+    const char *err = client_call(&call);
+    if (err == NULL)
         script_push_str(L, buf_peek(&answer));
-    lua_pushstring(L, err);
-    buf_fini(&out);
     buf_fini(&answer);
-    return 2;
+    return err == NULL ? 1 : script_fail(L, err);
 }
 
 /* core.look(address, timeout) -> true; or nil, why nobody takes a connection there */
 static int core_look(lua_State *L)
 {
-    const char *err = dial_look(luaL_checkstring(L, 1), luaL_checknumber(L, 2));
-    if (err == NULL) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushstring(L, err);
-    return 2;
+    const struct client_call call = {.address = luaL_checkstring(L, 1),
+                                     .timeout = luaL_checknumber(L, 2)};
+    const char *err = client_call(&call);
+    if (err != NULL)
+        return script_fail(L, err);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* core.pause(seconds). Blocks: for commands. */

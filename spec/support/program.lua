@@ -11,8 +11,8 @@ function M.core(fields)
     version = "1.2.3", asked = {}, env = {}, logged = {}, existing = {}, unwritable = {},
   }
 
-  function core.run(opts)
-    core.ran = opts
+  function core.run(opts, overrides)
+    core.ran, core.overrides = opts, overrides
     return 0
   end
   function core.limited(_, _, fn, ...)

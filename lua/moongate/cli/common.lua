@@ -105,6 +105,31 @@ function M.server_options(args)
   return opts
 end
 
+local OVERRIDES = { "workers", "watch", "control", "user", "group" }
+
+--- Serves. What overrides the route's settings goes as the text of a table, to each Lua state that
+--- loads the route.
+---@param opts table of core.run, and what server_options says
+---@return integer status
+function M.serve(opts)
+  local function literal(value)
+    return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  end
+  local listen, parts = {}, {}
+  for i, address in ipairs(opts.listen or {}) do
+    listen[i] = literal(address)
+  end
+  if listen[1] then
+    parts[1] = "listen={" .. table.concat(listen, ",") .. "}"
+  end
+  for _, key in ipairs(OVERRIDES) do
+    if opts[key] ~= nil then
+      parts[#parts + 1] = key .. "=" .. literal(opts[key])
+    end
+  end
+  return core.run(opts, "{" .. table.concat(parts, ",") .. "}")
+end
+
 --- What only commands do is not there for a script, as in a server.
 local function hide_commands()
   package.preload["moongate.core.commands"], package.loaded["moongate.core.commands"] = nil, nil

@@ -83,7 +83,7 @@ function M.main(args)
       return 1, problem
     end
   end
-  return core.run(opts)
+  return common.serve(opts)
 end
 
 return M

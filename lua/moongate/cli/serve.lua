@@ -71,7 +71,7 @@ function M.main(args)
   opts.watch = false
   opts.control = false
   opts.banner = ("moongate: from the folder %s\n"):format(root)
-  return core.run(opts)
+  return common.serve(opts)
 end
 
 return M

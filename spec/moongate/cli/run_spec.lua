@@ -49,6 +49,19 @@ describe("moongate run", function()
     assert.is_nil(opts("r.lua").control)
   end)
 
+  it("hands what overrides the route's settings over as the text of a table", function()
+    local function overrides(...)
+      opts(...)
+      return assert(loadstring("return " .. core.overrides))()
+    end
+    assert.same({}, overrides("r.lua"))
+    assert.same({
+      listen = { ":8081", "unix:/run/it's \"x\".sock" }, workers = 3, user = "ann", group = "web",
+      watch = true, control = false,
+    }, overrides("r.lua", "--listen", ":8081", "--listen", "unix:/run/it's \"x\".sock", "--workers",
+      "3", "--user", "ann:web", "--watch", "--control", "off"))
+  end)
+
   it("returns the exit status of the server", function()
     core.run = function()
       return 1
