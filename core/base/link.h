@@ -15,10 +15,11 @@
 
 enum link_type {
     /* From the worker. */
-    LINK_READY = 'R',  /* it can serve; or, with the number of the attempt, has prepared it */
-    LINK_FAILED = 'F', /* it can't; likewise, then why */
-    LINK_RELOAD = 'L', /* somebody asked for a reload */
-    LINK_STOP = 'Q',   /* somebody asked to stop */
+    LINK_READY = 'R',    /* it can serve; or, with the number of the attempt, has prepared it */
+    LINK_FAILED = 'F',   /* it can't; likewise, then why */
+    LINK_SWITCHED = 'W', /* what it answers from now on is the new generation's */
+    LINK_RELOAD = 'L',   /* somebody asked for a reload */
+    LINK_STOP = 'Q',     /* somebody asked to stop */
     /* From the master. */
     LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs and of the script's files,
                          * then listening sockets, with a line for each of these */

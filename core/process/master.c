@@ -296,6 +296,9 @@ static void take_message(struct master *m, struct child *child, struct link_mess
     case LINK_FAILED:
         worker_failed(m, child, message->text);
         break;
+    case LINK_SWITCHED:
+        child->switching = false;
+        break;
     case LINK_RELOAD:
         master_reload(m);
         break;

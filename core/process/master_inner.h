@@ -45,6 +45,7 @@ struct child {
     bool ready;
     bool asked;        /* to prepare the reload under way */
     bool prepared;     /* has the generation of the reload under way */
+    bool switching;    /* has been told to serve with it, and may still answer with the old one */
     bool surplus;      /* not needed any more: it finishes its requests */
     bool fresh;        /* begins with the generation of the reload under way */
     bool told;         /* that its script has run too long */
@@ -56,7 +57,7 @@ struct child {
     struct pulse hook, turn;
 };
 
-enum reload_state { RELOAD_IDLE, RELOAD_LOADING, RELOAD_PREPARING };
+enum reload_state { RELOAD_IDLE, RELOAD_LOADING, RELOAD_PREPARING, RELOAD_SWITCHING };
 
 struct reload {
     enum reload_state state;

@@ -1,10 +1,12 @@
 /*
  * reload - see master_inner.h. This file: a reload, in two phases over all workers.
  *
- *     idle --somebody wants it--> loading --report--> preparing --all are ready--> switched, idle
+ *     idle --somebody wants it--> loading --report--> preparing --all are ready--> switching -->
+ * idle
  *                                        \--error----\         \--one is not----> forgotten, idle
  *
  * Until the switch nothing of what serves is touched, so a script that is no good costs nothing.
+ * The reload is over when every worker has switched: from then on no answer is the old script's.
  */
 #include "process/master_inner.h"
 
@@ -20,8 +22,9 @@
 #define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
 #define NEWER           2.0  /* what a loader has left once another reload is asked for */
 #define PREPARE_TIMEOUT 60.0
-#define REPLACED        2.0 /* seconds that a worker on its way is waited for */
-#define WATCH_QUIET     0.1 /* changes that come together are one */
+#define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: supervise_turn */
+#define REPLACED        2.0  /* seconds that a worker on its way is waited for */
+#define WATCH_QUIET     0.1  /* changes that come together are one */
 
 /* --- what asks for one --- */
 
@@ -103,13 +106,21 @@ static void close_logs(const struct master *m, int error, int access)
             close(fds[i]);
 }
 
+/* No worker is part of a reload. */
+static void release_workers(struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct child *child = &m->workers[i];
+        child->asked = child->prepared = child->fresh = child->switching = false;
+    }
+}
+
 static void finish(struct master *m)
 {
     struct reload *r = &m->reload;
     loader_free(&r->loader);
     plan_free(&r->plan);
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        m->workers[i].asked = m->workers[i].prepared = m->workers[i].fresh = false;
+    release_workers(m);
     r->state = RELOAD_IDLE;
     r->error_log = r->access_log = -1;
     r->logs_moved = false;
@@ -368,6 +379,7 @@ static void take_logs(struct master *m)
     int error = m->error_log, access = m->access_log;
     m->error_log = r->error_log;
     m->access_log = r->access_log;
+    r->error_log = r->access_log = -1;
     log_setup(m->error_log, r->plan.level, m->access_log);
     close_logs(m, error, access);
 }
@@ -382,7 +394,8 @@ static void tell_workers(struct master *m)
             kill(child->pid, SIGKILL);
             continue;
         }
-        if (!link_send(child->socket, LINK_SWITCH, "", NULL, 0)) {
+        child->switching = link_send(child->socket, LINK_SWITCH, "", NULL, 0);
+        if (!child->switching) {
             log_error("worker %d does not listen; it is replaced", (int)child->pid);
             kill(child->pid, SIGKILL);
         }
@@ -410,6 +423,7 @@ static void commit(struct master *m)
     }
     m->generation++;
     quarantine_clear(&m->quarantine);
+    release_workers(m);
     tell_workers(m);
     take_logs(m);
     take_snapshot(m);
@@ -426,9 +440,28 @@ static void commit(struct master *m)
     retire_workers(m);
     master_share_out(m);
     master_watch(m);
-    m->board->generation = m->generation;
     m->board->workers = m->worker_count;
     master_show_listeners(m);
+    r->state = RELOAD_SWITCHING;
+    r->due = master_now() + SWITCH_TIMEOUT;
+}
+
+static bool all_switched(const struct master *m)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].switching)
+            return false;
+    return true;
+}
+
+/* Whoever asked for it learns that it serves. */
+static void end_switch(struct master *m)
+{
+    struct reload *r = &m->reload;
+    if (!all_switched(m))
+        log_error("a worker has not switched to generation %u within %.0f s", m->generation,
+                  SWITCH_TIMEOUT);
+    m->board->generation = m->generation;
     if (r->notes[0] != '\0')
         log_warn("generation %u: %s", m->generation, r->notes);
     log_info("generation %u serves (%.0f ms)", m->generation, (master_now() - r->since) * 1000);
@@ -480,6 +513,8 @@ void master_reload_tick(struct master *m, double now)
         fail(m, "the script could not be loaded within 60 s");
     else if (r->state == RELOAD_PREPARING && now > r->due)
         fail(m, "a worker has not prepared the script within 60 s");
+    if (r->state == RELOAD_SWITCHING && (all_switched(m) || now > r->due))
+        end_switch(m);
 }
 
 /* --- logs --- */

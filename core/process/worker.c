@@ -286,6 +286,7 @@ static void take_message(struct worker *w, struct link_message *message)
         break;
     case LINK_SWITCH:
         switch_generation(w);
+        tell(w, LINK_SWITCHED, "");
         break;
     case LINK_ABORT:
         forget_prepared(w);

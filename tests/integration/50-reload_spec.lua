@@ -58,6 +58,73 @@ describe("a reload", function()
     s:stop()
   end)
 
+  it("is over when no worker answers with the old script any more: 50 are asked at once", function()
+    local s = server.start({ route = route("0"), workers = 2 })
+    finally(function() s:stop() end)
+    local kept = {}
+    for i = 1, 4 do
+      kept[i] = http.open(s.address)
+      assert.equal("0\n", kept[i]:request({ path = "/" }).body)
+    end
+    for word = 1, 50 do
+      s:reload(route(word))
+      for i = 1, 4 do
+        kept[i]:send({ path = "/" })
+      end
+      assert.equal(tostring(word), words(s.address, 4))
+      for i = 1, 4 do
+        assert.equal(word .. "\n", kept[i]:receive("GET").body)
+      end
+    end
+    for i = 1, 4 do
+      kept[i]:close()
+    end
+  end)
+
+  it("is not over while a worker still runs a hook of the old script", function()
+    local dir = process.tempdir("switch")
+    process.chmod(dir, "777")
+    local function text(word) -- worker 2 loads it, and /block ends, when a file says so
+      return ([[
+        local DIR = %q
+        local function wait(began, file)
+          io.open(DIR .. began, "w"):close()
+          while not io.open(DIR .. file) do os.execute("sleep 0.02") end
+        end
+        local number = require("moongate").worker
+        if number == 2 and %q ~= "one" then wait("/loads", "/go") end
+        return {
+          control = false, script_timeout = 9,
+          on_request = function(req)
+            if req.path == "/block" then wait("/blocks", "/end") end
+            return { status = 200, body = number .. %q }
+          end,
+        }]]):format(dir, word, word)
+    end
+    local function reached(name)
+      poll.wait(function() return process.read_file(dir .. name) end, name)
+    end
+    local s = server.start({ route = text("one"), workers = 2 })
+    finally(function() s:stop() end)
+    local first -- a connection of worker 1
+    repeat
+      first = http.open(s.address)
+    until first:request({ path = "/" }).body == "1one"
+    local from = s:mark()
+    s:rewrite(text("two"))
+    s.process:kill("HUP")
+    reached("/loads")
+    first:send({ path = "/block" })
+    reached("/blocks")
+    process.write_file(dir .. "/go", "")
+    assert.is_nil(poll.try(function() return s:errors():find("serves", from + 1, true) end, 0.5))
+    process.write_file(dir .. "/end", "")
+    assert.equal("1one", first:receive("GET").body)
+    assert.equal(2, (s:wait_reloaded(from)))
+    assert.equal("1two", first:request({ path = "/" }).body)
+    first:close()
+  end)
+
   it("lets requests in flight finish on the generation that they began with", function()
     local function hooks(word)
       return ([[
@@ -440,10 +507,8 @@ describe("listeners", function()
     local s = server.start({ own = true, address = ports[1], route = route("x", named("a")) })
     finally(function() s:stop() end)
     assert.equal("a", http.get(ports[1], "/").headers.listener)
-    s:reload(route("x", named("b"))) -- said when the worker has been told, not when it switches
-    poll.wait(function()
-      return http.get(ports[1], "/").headers.listener == "b"
-    end, "the worker to switch")
+    s:reload(route("x", named("b")))
+    assert.equal("b", http.get(ports[1], "/").headers.listener)
   end)
 end)
 
