@@ -3,7 +3,8 @@
  * below master.
  */
 #include "process/commands.h"
-#include "script/net/net.h"
+#include "script/lua.h"
+#include "script/net/library.h"
 
 int main(int argc, char **argv)
 {

@@ -62,14 +62,13 @@ bool script_net_room(struct script *s, lua_State *L)
     return true;
 }
 
-static void retire(struct script *s)
+void script_net_retire(struct script *s)
 {
     if (s->net != NULL)
         sock_pools_clear(&s->net->pools);
-    script_ngx_retire(s);
 }
 
-static void release(struct script *s)
+void script_net_free(struct script *s)
 {
     if (s->net == NULL)
         return;
@@ -217,12 +216,3 @@ struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char
     }
     return buf_peek(out);
 }
-
-static void open(lua_State *L)
-{
-    script_tcp_open(L);
-    script_udp_open(L);
-    script_ngx_open(L);
-}
-
-const struct script_library script_net_library = {.open = open, .retire = retire, .free = release};

@@ -58,9 +58,11 @@ void script_tcp_open(lua_State *L);
 void script_udp_open(lua_State *L);
 /* Adds gate, nap, pattern, retired and null to the module on the stack's top. */
 void script_ngx_open(lua_State *L);
-/* Ends all naps. */
+/* Another generation serves: ends all naps. */
 void script_ngx_retire(struct script *s);
-/* All of them: what is kept is closed when another generation serves. */
-extern const struct script_library script_net_library;
+/* Another generation serves: what is kept is closed. */
+void script_net_retire(struct script *s);
+/* After the Lua state has been closed. */
+void script_net_free(struct script *s);
 
 #endif
