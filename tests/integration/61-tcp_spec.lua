@@ -10,11 +10,10 @@ local socket = require("socket")
 local unix = require("socket.unix")
 
 describe("moongate.tcp", function()
-  local l, listener, port, at_rest
+  local l, listener, port
 
   setup(function()
     l = lab.start()
-    at_rest = l:sockets()
   end)
 
   teardown(function()
@@ -396,8 +395,7 @@ describe("moongate.tcp", function()
         assert.equal("2", conn:receive(1))
       end
       conn:close()
-      l:collect()
-      l:wait_sockets(at_rest)
+      l:collect(lab.AT_REST)
     end)
 
     it("keeps no more than the pool's size: the one that rests longest goes", function()
@@ -435,8 +433,7 @@ describe("moongate.tcp", function()
       for _, conn in ipairs(got) do
         conn:close()
       end
-      l:collect()
-      l:wait_sockets(at_rest)
+      l:collect(lab.AT_REST)
     end)
 
     it("keeps it for so long", function()
@@ -492,7 +489,7 @@ describe("moongate.tcp", function()
       ["receiving in parts"] = "return t:receiveuntil('x')(5)",
     }) do
       it("is closed while it is " .. name, function()
-        l:collect() -- what is open then is this one
+        l:collect(lab.AT_REST) -- what is open then is this one
         local client, conn = begin(text)
         l:run("return 1") -- it has begun
         client.conn:reset()
@@ -503,7 +500,7 @@ describe("moongate.tcp", function()
         end, 5)
         assert.is_true(ended ~= nil and ended ~= false)
         conn:close()
-        l:wait_sockets(at_rest)
+        l:wait_sockets(lab.AT_REST)
       end)
     end
 
@@ -549,7 +546,7 @@ describe("moongate.tcp", function()
       end, "the other one to end: " .. l:run("return kept.result"))
       l:run("kept.begun = nil")
       conn:close()
-      l:wait_sockets(at_rest)
+      l:wait_sockets(lab.AT_REST)
     end)
   end
 
@@ -650,13 +647,12 @@ describe("moongate.tcp", function()
         end
         return true]]):format(path)), i)
     end
-    l:collect()
-    l:wait_sockets(at_rest)
+    l:collect(lab.AT_REST)
     -- They count for more than their memory, so not many wait for the collector.
     assert.equal("true", l:run(([[
       for i = 1, 500 do assert(moongate.tcp():connect("unix:%s")) end
       return true]]):format(path)))
-    local open = l:sockets() - at_rest
+    local open = l:sockets() - lab.AT_REST
     assert.is_true(open < 30, open .. " of 500 are open")
     server:close()
   end)
@@ -696,8 +692,7 @@ describe("moongate.tcp", function()
     poll.wait(function()
       return l:run("local t = moongate.tcp() return t:connect('unix:" .. paths[1] .. "')") == "1"
     end, "a place", 5)
-    l:collect()
-    l:wait_sockets(at_rest)
+    l:collect(lab.AT_REST)
     for i = 1, 3 do
       servers[i]:close()
     end

@@ -20,6 +20,9 @@ local lab = {}
 local Lab = {}
 Lab.__index = Lab
 
+--- Of a worker that only serves: the link to the master, and what it accepts from.
+lab.AT_REST = 2
+
 local ROUTE = [==[
 local moongate = require("moongate")
 %s
@@ -108,11 +111,6 @@ function Lab:run(code)
   return self:finish(self:begin(code))
 end
 
---- Has the worker collect its garbage: what a script has forgotten is closed.
-function Lab:collect()
-  self:run("collectgarbage() collectgarbage()")
-end
-
 --- How many sockets the worker has open.
 ---@return integer
 function Lab:sockets()
@@ -123,17 +121,31 @@ function Lab:sockets()
   return tonumber(list.stdout)
 end
 
---- Waits until so many are.
----@param count integer
-function Lab:wait_sockets(count)
+local function wait(self, count, before)
   local last
   local ok = poll.try(function()
+    before()
     last = self:sockets()
     return last == count
   end, 5)
   if not ok then
-    error(("%d sockets are open, expected %d"):format(last, count), 2)
+    error(("%d sockets are open, expected %d"):format(last, count), 3)
   end
+end
+
+--- Waits until so many are.
+---@param count integer
+function Lab:wait_sockets(count)
+  wait(self, count, function() end)
+end
+
+--- The same where a script has forgotten some, which the garbage collector closes: not at once,
+--- since a value may still lie in a part of the stack that no function has used meanwhile.
+---@param count integer
+function Lab:collect(count)
+  wait(self, count, function()
+    self:run("jit.flush() collectgarbage()")
+  end)
 end
 
 function Lab:stop()
