@@ -22,6 +22,7 @@ void master_let_go(struct master *m)
             close(m->workers[i].socket);
     if (m->successor_fd > 0)
         close(m->successor_fd);
+    master_leave_predecessor();
     notify_close_rest();
     watch_free(m->watch);
     m->watch = NULL;

@@ -213,6 +213,8 @@ void master_successor_heard(struct master *m);
 void master_end_successor(struct master *m);
 /* We are one: somebody waits to hear that we serve. */
 bool master_is_successor(void);
+/* In a child of the successor: only the master holds the pipe, whose end says that it has ended. */
+void master_leave_predecessor(void);
 /* In the successor: tells the one whose place it takes. */
 void master_announce_successor(void);
 

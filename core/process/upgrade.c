@@ -227,6 +227,14 @@ bool master_is_successor(void)
     return number != NULL;
 }
 
+void master_leave_predecessor(void)
+{
+    const char *number = getenv("MOONGATE_SUCCESSOR");
+    if (number != NULL && atoi(number) > STDERR_FILENO)
+        close(atoi(number));
+    unsetenv("MOONGATE_SUCCESSOR");
+}
+
 void master_announce_successor(void)
 {
     const char *number = getenv("MOONGATE_SUCCESSOR");

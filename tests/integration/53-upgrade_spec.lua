@@ -75,6 +75,8 @@ local function refused(u, timeout)
   return s:errors():sub(from + 1)
 end
 
+server.inspect() -- descriptors are looked at
+
 setup(function() process.inherit(true) end)
 teardown(function() process.inherit(false) end)
 
@@ -173,6 +175,17 @@ describe("an upgrade", function()
     local result = run:stop()
     load.assert_all(result.all)
     load.assert_all(result.new)
+  end)
+
+  it("leaves the pipe of the two masters to them", function()
+    local u = start()
+    finally(function() u.rig:stop() end)
+    upgrade(u)
+    for _, pid in ipairs(u.rig.server:workers()) do
+      for fd, what in pairs(process.descriptors(pid)) do
+        assert.is_falsy(fd > 2 and what:match("^pipe:"), fd)
+      end
+    end
   end)
 
   it("that is asked for twice happens once", function()
