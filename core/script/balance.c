@@ -6,7 +6,7 @@
  * same server is always the same object, found by its place in the ledger; a policy may use it as a
  * key.
  */
-#include "script/lua.h"
+#include "script/property.h"
 
 #include <stdlib.h>
 
@@ -23,34 +23,15 @@ struct script_server_seen {
     int address; /* anchors it */
 };
 
-enum field {
-    FIELD_ACTIVE = 1,
-    FIELD_ADDRESS,
-    FIELD_BACKUP,
-    FIELD_DRAINING,
-    FIELD_FAILS,
-    FIELD_IDLE,
-    FIELD_LATENCY,
-    FIELD_LOAD,
-    FIELD_MAX_CONNS,
-    FIELD_QUEUED,
-    FIELD_REQUESTS,
-    FIELD_UP,
-    FIELD_WEIGHT,
-};
-
-static const char *const fields[] = {
-    [FIELD_ACTIVE] = "active",     [FIELD_ADDRESS] = "address",   [FIELD_BACKUP] = "backup",
-    [FIELD_DRAINING] = "draining", [FIELD_FAILS] = "fails",       [FIELD_IDLE] = "idle",
-    [FIELD_LATENCY] = "latency",   [FIELD_LOAD] = "load",         [FIELD_MAX_CONNS] = "max_conns",
-    [FIELD_QUEUED] = "queued",     [FIELD_REQUESTS] = "requests", [FIELD_UP] = "up",
-    [FIELD_WEIGHT] = "weight",
-};
-
 /* php-fpm's status page counts our own requests as well. */
 static double load_of(const struct ledger_server *s)
 {
     return (double)s->active + (double)s->others;
+}
+
+void script_push_load(lua_State *L, const void *at)
+{
+    lua_pushnumber(L, load_of(at));
 }
 
 static double weight_of(const struct ledger_server *s)
@@ -58,38 +39,43 @@ static double weight_of(const struct ledger_server *s)
     return s->slow_start > 0 ? ledger_weight(s, ledger_now()) : s->weight;
 }
 
-static void push_field(lua_State *L, int field, const struct script_server_seen *seen)
+static void push_weight(lua_State *L, const void *at)
 {
-    const struct ledger_server *s = seen->slot;
-    switch (field) {
-    case FIELD_ACTIVE:
-        return lua_pushinteger(L, (lua_Integer)s->active);
-    case FIELD_ADDRESS:
-        return lua_rawgeti(L, LUA_REGISTRYINDEX, seen->address);
-    case FIELD_BACKUP:
-        return lua_pushboolean(L, s->backup);
-    case FIELD_DRAINING:
-        return lua_pushboolean(L, s->draining);
-    case FIELD_FAILS:
-        return lua_pushinteger(L, (lua_Integer)s->fails);
-    case FIELD_IDLE:
-        return lua_pushinteger(L, (lua_Integer)s->idle);
-    case FIELD_LATENCY:
-        return lua_pushnumber(L, s->latency);
-    case FIELD_LOAD:
-        return lua_pushnumber(L, load_of(s));
-    case FIELD_MAX_CONNS:
-        return lua_pushinteger(L, (lua_Integer)s->max_conns);
-    case FIELD_QUEUED:
-        return lua_pushinteger(L, (lua_Integer)seen->queued);
-    case FIELD_REQUESTS:
-        return lua_pushnumber(L, (double)s->requests);
-    case FIELD_UP:
-        return lua_pushboolean(L, !s->down && !s->sick && !s->gone);
-    default:
-        return lua_pushnumber(L, weight_of(s));
-    }
+    lua_pushnumber(L, weight_of(at));
 }
+
+void script_push_up(lua_State *L, const void *at)
+{
+    const struct ledger_server *s = at;
+    lua_pushboolean(L, !s->down && !s->sick && !s->gone);
+}
+
+static void push_address(lua_State *L, const void *at)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, *(const int *)at);
+}
+
+enum { OF_SLOT, OF_SEEN };
+
+#define FIELD(name, member) PROPERTY(name, struct ledger_server, member)
+
+const struct property property_server[] = {
+    {"address", .push = push_address, .at = offsetof(struct script_server_seen, address),
+     .of = OF_SEEN},
+    {"weight", .push = push_weight},
+    FIELD("active", active),
+    PROPERTY_OF(OF_SEEN, "queued", struct script_server_seen, queued),
+    FIELD("requests", requests),
+    FIELD("fails", fails),
+    FIELD("latency", latency),
+    {"up", .push = script_push_up},
+    FIELD("backup", backup),
+    FIELD("draining", draining),
+    {"load", .push = script_push_load},
+    FIELD("idle", idle),
+    FIELD("max_conns", max_conns),
+    {0},
+};
 
 /* The server at 1, whose metatable has called us. */
 static const struct script_server_seen *check_server(lua_State *L, int script)
@@ -104,18 +90,12 @@ static const struct script_server_seen *check_server(lua_State *L, int script)
     return &s->seen[place];
 }
 
-/* upvalue 1: name -> enum field; 2: the script. Stack: server, key. */
+/* upvalue 2: the script. Stack: server, key. */
 static int server_field(lua_State *L)
 {
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    int field = (int)lua_tointeger(L, -1);
-    if (field == 0)
-        return luaL_error(L,
-                          "a server has no field %s; it has: address weight active queued "
-                          "requests fails latency up backup draining load idle max_conns",
-                          script_describe(L, 2));
-    push_field(L, field, check_server(L, 2));
+    const struct property *p = property_find(L, property_server, "a server");
+    const struct script_server_seen *seen = check_server(L, 2);
+    property_push(L, p, p->of == OF_SLOT ? (const void *)seen->slot : seen);
     return 1;
 }
 
@@ -137,7 +117,7 @@ bool script_balance_open(struct script *s)
     lua_State *L = s->L;
     if (script_library_function(L, "moongate.worker.server", "index") != 0)
         return false;
-    script_push_names(L, fields, FIELD_WEIGHT);
+    property_push_names(L, property_server);
     lua_pushlightuserdata(L, s);
     lua_pushcclosure(L, server_field, 2);
     if (lua_pcall(L, 1, 1, 0) != 0)

@@ -4,7 +4,7 @@
  *
  * Only the worker's script has a world; elsewhere (a command, the loader) there are no backends.
  */
-#include "script/lua.h"
+#include "script/property.h"
 
 static const struct script_world *world_of(lua_State *L)
 {
@@ -16,44 +16,36 @@ static const struct script_world *world_of(lua_State *L)
     return &s->world;
 }
 
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
+enum { OF_SLOT, OF_SERVER };
 
-static void set_boolean(lua_State *L, const char *key, bool value)
-{
-    lua_pushboolean(L, value);
-    lua_setfield(L, -2, key);
-}
+#define SLOT(name) PROPERTY(#name, struct ledger_server, name)
 
-static void set_str(lua_State *L, const char *key, struct str value)
-{
-    script_push_str(L, value);
-    lua_setfield(L, -2, key);
-}
+static const struct property server_fields[] = {
+    PROPERTY_OF(OF_SERVER, "address", struct script_server, address),
+    SLOT(active),
+    SLOT(idle),
+    SLOT(requests),
+    SLOT(answers),
+    SLOT(failures),
+    SLOT(messages),
+    SLOT(fails),
+    SLOT(latency),
+    {"load", .push = script_push_load},
+    SLOT(weight),
+    SLOT(max_conns),
+    {"up", .push = script_push_up},
+    SLOT(backup),
+    SLOT(draining),
+    {0},
+};
 
-static void push_server(lua_State *L, const struct script_server *server)
-{
-    const struct ledger_server *s = server->slot;
-    lua_createtable(L, 0, 16);
-    set_str(L, "address", server->address);
-    set_number(L, "active", s->active);
-    set_number(L, "idle", s->idle);
-    set_number(L, "requests", (double)s->requests);
-    set_number(L, "answers", (double)s->answers);
-    set_number(L, "failures", (double)s->failures);
-    set_number(L, "messages", (double)s->messages);
-    set_number(L, "fails", s->fails);
-    set_number(L, "latency", s->latency);
-    set_number(L, "load", (double)s->active + (double)s->others);
-    set_number(L, "weight", s->weight);
-    set_number(L, "max_conns", s->max_conns);
-    set_boolean(L, "up", !s->down && !s->sick);
-    set_boolean(L, "backup", s->backup);
-    set_boolean(L, "draining", s->draining);
-}
+static const struct property backend_fields[] = {
+    PROPERTY("name", struct script_backend, name),
+    PROPERTY("held", struct script_backend, held),
+    PROPERTY("queued", struct script_backend, queued),
+    PROPERTY("max_queue", struct script_backend, queue_room),
+    {0},
+};
 
 /* core.backends() -> list of { name, held, queued, max_queue, servers } */
 static int core_backends(lua_State *L)
@@ -63,16 +55,12 @@ static int core_backends(lua_State *L)
     struct script_server server;
     lua_newtable(L);
     for (unsigned i = 0; world->backend(world->ctx, i, &backend); i++) {
-        lua_createtable(L, 0, 5);
-        set_str(L, "name", backend.name);
-        set_boolean(L, "held", backend.held);
-        set_number(L, "queued", backend.queued);
-        set_number(L, "max_queue", backend.queue_room);
+        property_push_table(L, backend_fields, (const void *[]){&backend});
         lua_newtable(L);
         for (unsigned j = 0, n = 0; world->server(world->ctx, i, j, &server); j++) {
             if (server.gone)
                 continue;
-            push_server(L, &server);
+            property_push_table(L, server_fields, (const void *[]){server.slot, &server});
             lua_rawseti(L, -2, (int)++n);
         }
         lua_setfield(L, -2, "servers");
@@ -81,30 +69,33 @@ static int core_backends(lua_State *L)
     return 1;
 }
 
-static int push_outcome(lua_State *L, bool done)
+static int push_outcome(lua_State *L, bool done, const char *problem)
 {
-    lua_pushboolean(L, done);
-    if (done)
-        return 1;
-    lua_pushnil(L);
-    lua_replace(L, -2);
-    lua_pushliteral(L, "there is no such backend, or no such server of it");
-    return 2;
+    if (!done)
+        return script_fail(L, problem);
+    lua_pushboolean(L, 1);
+    return 1;
 }
+
+static const char no_server[] = "there is no such backend, or no such server of it";
+static const char no_master[] = "the master process does not listen";
 
 /* core.hold(name, held) -> true; or nil, problem */
 static int core_hold(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    return push_outcome(L, world->hold(world->ctx, script_check_str(L, 1), lua_toboolean(L, 2)));
+    return push_outcome(L, world->hold(world->ctx, script_check_str(L, 1), lua_toboolean(L, 2)),
+                        no_server);
 }
 
 /* core.drain(name, address, draining) -> true; or nil, problem */
 static int core_drain(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    return push_outcome(L, world->drain(world->ctx, script_check_str(L, 1), script_check_str(L, 2),
-                                        lua_toboolean(L, 3)));
+    return push_outcome(L,
+                        world->drain(world->ctx, script_check_str(L, 1), script_check_str(L, 2),
+                                     lua_toboolean(L, 3)),
+                        no_server);
 }
 
 /* --- the instance --- */
@@ -114,33 +105,31 @@ static int core_reload(lua_State *L)
 {
     const struct script_world *world = world_of(L);
     uint64_t id;
-    if (world->reload(world->ctx, &id)) {
-        lua_pushnumber(L, (double)id);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushliteral(L, "the master process does not listen");
-    return 2;
+    if (!world->reload(world->ctx, &id))
+        return script_fail(L, no_master);
+    lua_pushnumber(L, (double)id);
+    return 1;
 }
 
-static void set_text(lua_State *L, const char *key, const char *text)
+/* The master writes the rest before it: read first, so that the rest is at least as new. */
+static void push_done(lua_State *L, const void *at)
 {
-    if (text[0] != '\0')
-        set_str(L, key, str_of(text));
+    lua_pushnumber(L, (double)__atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE));
 }
 
 /* core.reloads() -> { requested, done, ok, error, generation, at } */
 static int core_reloads(lua_State *L)
 {
-    const struct board *b = world_of(L)->board;
-    uint64_t done = __atomic_load_n(&b->reload_done, __ATOMIC_ACQUIRE);
-    lua_createtable(L, 0, 6);
-    set_number(L, "requested", (double)b->reload_requested);
-    set_number(L, "done", (double)done);
-    set_boolean(L, "ok", b->reload_ok);
-    set_text(L, "error", b->reload_error);
-    set_number(L, "generation", b->generation);
-    set_number(L, "at", b->reload_at);
+    static const struct property fields[] = {
+        {"done", .push = push_done, .at = offsetof(struct board, reload_done)},
+        PROPERTY("requested", struct board, reload_requested),
+        PROPERTY("ok", struct board, reload_ok),
+        PROPERTY("error", struct board, reload_error),
+        PROPERTY("generation", struct board, generation),
+        PROPERTY("at", struct board, reload_at),
+        {0},
+    };
+    property_push_table(L, fields, (const void *[]){world_of(L)->board});
     return 1;
 }
 
@@ -148,71 +137,45 @@ static int core_reloads(lua_State *L)
 static int core_stop(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    if (world->stop(world->ctx)) {
-        lua_pushboolean(L, 1);
-        return 1;
-    }
-    lua_pushnil(L);
-    lua_pushliteral(L, "the master process does not listen");
-    return 2;
+    return push_outcome(L, world->stop(world->ctx), no_master);
 }
 
-static void push_worker(lua_State *L, unsigned index, const struct board_worker *w)
-{
-    lua_createtable(L, 0, 8);
-    set_number(L, "index", index);
-    set_number(L, "pid", w->pid);
-    set_boolean(L, "ready", w->ready);
-    set_number(L, "generations", w->generations);
-    set_number(L, "connections", w->connections);
-    set_number(L, "requests", (double)w->requests);
-    set_number(L, "lua_memory", (double)w->lua_memory);
-    set_number(L, "restarts", w->restarts);
-}
+#define WORKER(name) PROPERTY(#name, struct board_worker, name)
 
-static void push_listeners(lua_State *L, const struct board *b)
-{
-    struct str rest = str_of(b->listeners);
-    lua_newtable(L);
-    for (int i = 1; rest.n > 0; i++) {
-        struct str line = str_cut(&rest, '\n'), name = line, address = str_cut(&name, '\t');
-        struct str control = name;
-        name = str_cut(&control, '\t');
-        lua_createtable(L, 0, 3);
-        set_str(L, "address", address);
-        if (name.n > 0)
-            set_str(L, "name", name);
-        set_boolean(L, "control", control.n > 0);
-        if (control.n > 0)
-            set_str(L, "given", control);
-        lua_rawseti(L, -2, i);
-    }
-}
+static const struct property worker_fields[] = {
+    WORKER(pid),      WORKER(ready),      WORKER(generations), WORKER(connections),
+    WORKER(requests), WORKER(lua_memory), WORKER(restarts),    {0},
+};
 
-/* core.state() -> { started, pid, generation, workers, listeners, last_error } */
-static int core_state(lua_State *L)
+static void push_workers(lua_State *L, const void *at)
 {
-    const struct board *b = world_of(L)->board;
-    lua_createtable(L, 0, 6);
-    set_number(L, "started", b->started);
-    set_number(L, "pid", b->master);
-    set_number(L, "generation", b->generation);
+    const struct board *b = at;
     lua_newtable(L);
     for (unsigned i = 0, n = 0; i < BOARD_WORKERS; i++) {
         if (b->worker[i].pid == 0)
             continue;
-        push_worker(L, i, &b->worker[i]);
+        property_push_table(L, worker_fields, (const void *[]){&b->worker[i]});
+        lua_pushinteger(L, (lua_Integer)i);
+        lua_setfield(L, -2, "index");
         lua_rawseti(L, -2, (int)++n);
     }
-    lua_setfield(L, -2, "workers");
-    push_listeners(L, b);
-    lua_setfield(L, -2, "listeners");
-    if (b->last_error_at > 0) {
-        lua_createtable(L, 0, 2);
-        set_text(L, "text", b->last_error);
-        set_number(L, "at", b->last_error_at);
-        lua_setfield(L, -2, "last_error");
-    }
+}
+
+/* core.state() -> { started, pid, generation, workers, last_error, last_error_at, listeners }; the
+ * last one is text, see struct board */
+static int core_state(lua_State *L)
+{
+    static const struct property fields[] = {
+        PROPERTY("started", struct board, started),
+        PROPERTY("pid", struct board, master),
+        PROPERTY("generation", struct board, generation),
+        {"workers", .push = push_workers},
+        PROPERTY("listeners", struct board, listeners),
+        PROPERTY("last_error", struct board, last_error),
+        PROPERTY("last_error_at", struct board, last_error_at),
+        {0},
+    };
+    property_push_table(L, fields, (const void *[]){world_of(L)->board});
     return 1;
 }
 

@@ -3,6 +3,7 @@
  *
  * Scripts use moongate, not these. Failures of the world are nil and a reason; misuse is an error.
  */
+#include "script/property.h"
 #include "script/task.h"
 
 #include "base/log.h"
@@ -458,6 +459,7 @@ static int core_resolve_file(lua_State *L)
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
+        {"fields", property_fields},
         {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},
         {"limited", script_limited},

@@ -2,6 +2,7 @@
  * fastcgi - moongate.fastcgi(backend, params, body): a request of the script's own. It waits
  * for the answer, which comes whole.
  */
+#include "script/property.h"
 #include "script/task.h"
 
 #include <stdlib.h>
@@ -26,8 +27,9 @@ static void cancel(struct script_wait *wait)
     forget((struct waiting *)wait);
 }
 
-static void push_headers(lua_State *L, const struct headers *headers)
+static void push_headers(lua_State *L, const void *at)
 {
+    const struct headers *headers = at;
     lua_createtable(L, 0, (int)headers->count);
     for (unsigned i = 0; i < headers->count; i++) {
         const struct header *h = &headers->list[i];
@@ -46,20 +48,16 @@ static void push_headers(lua_State *L, const struct headers *headers)
     }
 }
 
-static void push_table(lua_State *L, const struct script_answer *answer)
-{
-    lua_createtable(L, 0, 5);
-    lua_pushinteger(L, answer->response->status);
-    lua_setfield(L, -2, "status");
-    push_headers(L, &answer->response->headers);
-    lua_setfield(L, -2, "headers");
-    script_push_str(L, answer->body);
-    lua_setfield(L, -2, "body");
-    lua_pushnumber(L, answer->app_status);
-    lua_setfield(L, -2, "app_status");
-    script_push_str(L, answer->messages);
-    lua_setfield(L, -2, "stderr");
-}
+enum { OF_ANSWER, OF_RESPONSE };
+
+static const struct property answer_fields[] = {
+    PROPERTY_OF(OF_RESPONSE, "status", struct response, status),
+    {"headers", .push = push_headers, .at = offsetof(struct response, headers), .of = OF_RESPONSE},
+    PROPERTY("body", struct script_answer, body),
+    PROPERTY("app_status", struct script_answer, app_status),
+    PROPERTY("stderr", struct script_answer, messages),
+    {0},
+};
 
 static int push_answer(lua_State *L, void *ctx)
 {
@@ -70,7 +68,7 @@ static int push_answer(lua_State *L, void *ctx)
         lua_pushstring(L, w->answer->error);
         count = 2;
     } else {
-        push_table(L, w->answer);
+        property_push_table(L, answer_fields, (const void *[]){w->answer, w->answer->response});
     }
     forget(w);
     return count;

@@ -1,6 +1,7 @@
 /*
  * hooks - see script.h. This file: the hooks of a request, one function each.
  */
+#include "script/property.h"
 #include "script/task.h"
 
 #include "base/log.h"
@@ -360,34 +361,34 @@ enum script_result script_format(struct script *s, struct request *req, struct s
 
 /* --- failures, and what applications write --- */
 
-/* What on_error is told beside the request. */
-static void push_error(lua_State *L, const struct request *req, const struct script_error *error)
+enum { OF_REQUEST, OF_ERROR };
+
+static void push_has_body(lua_State *L, const void *at)
 {
-    lua_createtable(L, 0, 8);
-    lua_pushstring(L, error->kind);
-    lua_setfield(L, -2, "kind");
-    lua_pushinteger(L, error->status);
-    lua_setfield(L, -2, "status");
-    lua_pushstring(L, error->message != NULL ? error->message : "");
-    lua_setfield(L, -2, "message");
-    lua_pushinteger(L, (lua_Integer)req->attempts);
-    lua_setfield(L, -2, "attempts");
-    if (req->backend.n > 0) {
-        script_push_str(L, req->backend);
-        lua_setfield(L, -2, "backend");
-    }
-    if (req->server.n > 0) {
-        script_push_str(L, req->server);
-        lua_setfield(L, -2, "server");
-    }
+    const struct script_error *error = at;
+    if (error->may_wait)
+        lua_pushnil(L);
+    else
+        lua_pushboolean(L, error->has_body);
 }
 
-/* What is on the top is also told of the answer that shall be replaced, or not. */
-static void push_answer(struct script *s, bool has_body)
+/* What on_error is told beside the request. */
+const struct property property_error[] = {
+    PROPERTY_OF(OF_ERROR, "kind", struct script_error, kind),
+    PROPERTY_OF(OF_ERROR, "status", struct script_error, status),
+    PROPERTY_OF(OF_ERROR, "message", struct script_error, message),
+    {"has_body", .push = push_has_body, .of = OF_ERROR},
+    PROPERTY("attempts", struct request, attempts),
+    PROPERTY_OPTIONAL("backend", struct request, backend),
+    PROPERTY_OPTIONAL("server", struct request, server),
+    {.name = "headers"}, /* of an answer, see push_answer_headers */
+    {0},
+};
+
+/* What is on the top is also told of the headers that shall be replaced, or not. */
+static void push_answer_headers(struct script *s)
 {
     lua_State *L = s->L;
-    lua_pushboolean(L, has_body);
-    lua_setfield(L, -2, "has_body");
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->response_ref);
     lua_getfield(L, -1, "headers");
     lua_setfield(L, -3, "headers");
@@ -415,14 +416,15 @@ static void error_body(struct script *s, void *ctx)
     struct calling *c = ctx;
     begin_rules(c->call, c->req);
     push_call(s, HOOK_ERROR, c);
-    push_error(s->L, c->req, c->error);
+    property_push_table(s->L, property_error,
+                        (const void *[]){[OF_REQUEST] = c->req, [OF_ERROR] = c->error});
     if (c->error->may_wait) {
         c->result = run_hook(s, 2, c, take_error, error_done);
         return;
     }
     c->call->req = c->req;
     script_open_view(s->response, c->req, NULL);
-    push_answer(s, c->error->has_body);
+    push_answer_headers(s);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
     if (c->result == SCRIPT_DONE)
         c->result = take_error(s, c->call);
@@ -437,14 +439,6 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     enum script_result result = guard(s, &c, error_body);
     script_close_view(s->response);
     return result;
-}
-
-static void push_text(lua_State *L, struct str s)
-{
-    if (s.n > 0)
-        script_push_str(L, s);
-    else
-        lua_pushnil(L);
 }
 
 /* The results of messages.handle on the top: a list of lines, and how many messages they are. */
@@ -470,8 +464,8 @@ static void stderr_body(struct script *s, void *ctx)
     if (script_library_function(L, "moongate.worker.messages", "handle") != 0)
         lua_error(L);
     script_push_str(L, c->messages->text);
-    push_text(L, c->messages->docroot);
-    push_text(L, c->messages->root);
+    property_push_text(L, &c->messages->docroot);
+    property_push_text(L, &c->messages->root);
     if (script_has(s, HOOK_STDERR)) {
         push_call(s, HOOK_STDERR, c);
     } else {

@@ -5,7 +5,7 @@
  * `log` is a view: a field is made when it is read, so a hook pays for what it looks at. There is
  * one a script, which shows a request while its hook runs; log:all() is a table that may be kept.
  */
-#include "script/lua.h"
+#include "script/property.h"
 
 static const char TYPE[] = "moongate.log";
 
@@ -13,76 +13,26 @@ struct script_entry {
     const struct request *req; /* NULL: no hook runs */
 };
 
-enum field {
-    FIELD_APP_STATUS = 1,
-    FIELD_ATTEMPTS,
-    FIELD_BACKEND,
-    FIELD_BYTES_IN,
-    FIELD_BYTES_OUT,
-    FIELD_CLIENT,
-    FIELD_DURATION,
-    FIELD_ERROR,
-    FIELD_HOST,
-    FIELD_ID,
-    FIELD_METHOD,
-    FIELD_PROTOCOL_STATUS,
-    FIELD_SERVER,
-    FIELD_STATUS,
-    FIELD_TENANT,
-    FIELD_TIME,
-    FIELD_URI,
-    FIELD_USER,
-    FIELD_ALL, /* the method */
+#define TRY(name, member) PROPERTY(name, struct attempt, member)
+
+const struct property property_attempt[] = {
+    TRY("server", server),
+    TRY("queue", queue),
+    TRY("connect", connect),
+    TRY("first_byte", first_byte),
+    TRY("total", total),
+    TRY("error", error),
+    {0},
 };
-
-static const char *const fields[] = {
-    [FIELD_APP_STATUS] = "app_status",
-    [FIELD_ATTEMPTS] = "attempts",
-    [FIELD_BACKEND] = "backend",
-    [FIELD_BYTES_IN] = "bytes_in",
-    [FIELD_BYTES_OUT] = "bytes_out",
-    [FIELD_CLIENT] = "client",
-    [FIELD_DURATION] = "duration",
-    [FIELD_ERROR] = "error",
-    [FIELD_HOST] = "host",
-    [FIELD_ID] = "id",
-    [FIELD_METHOD] = "method",
-    [FIELD_PROTOCOL_STATUS] = "protocol_status",
-    [FIELD_SERVER] = "server",
-    [FIELD_STATUS] = "status",
-    [FIELD_TENANT] = "tenant",
-    [FIELD_TIME] = "time",
-    [FIELD_URI] = "uri",
-    [FIELD_USER] = "user",
-    [FIELD_ALL] = "all",
-};
-
-static void set_str(lua_State *L, const char *key, struct str value)
-{
-    script_push_str(L, value);
-    lua_setfield(L, -2, key);
-}
-
-static void set_number(lua_State *L, const char *key, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, key);
-}
 
 /* One table for each try. */
-static void push_attempts(lua_State *L, const struct request *req)
+static void push_attempts(lua_State *L, const void *at)
 {
+    const struct request *req = at;
     int i = 0;
     lua_createtable(L, (int)req->attempts, 0);
     for (const struct attempt *a = req->attempt_list; a != NULL; a = a->next) {
-        lua_createtable(L, 0, 6);
-        set_str(L, "server", a->server);
-        set_number(L, "queue", a->queue);
-        set_number(L, "connect", a->connect);
-        set_number(L, "first_byte", a->first_byte);
-        set_number(L, "total", a->total);
-        if (a->error != NULL)
-            set_str(L, "error", str_of(a->error));
+        property_push_table(L, property_attempt, (const void *[]){a});
         lua_rawseti(L, -2, ++i);
     }
 }
@@ -96,56 +46,22 @@ static void push_end(lua_State *L, const struct request *req, double value)
         lua_pushnil(L);
 }
 
-static void push_text(lua_State *L, struct str text)
+static void push_app_status(lua_State *L, const void *at)
 {
-    if (text.n > 0)
-        script_push_str(L, text);
-    else
-        lua_pushnil(L);
+    const struct request *req = at;
+    push_end(L, req, req->app_status);
 }
 
-static void push_field(lua_State *L, enum field field, const struct request *req)
+static void push_protocol_status(lua_State *L, const void *at)
 {
-    switch (field) {
-    case FIELD_APP_STATUS:
-        return push_end(L, req, req->app_status);
-    case FIELD_ATTEMPTS:
-        return push_attempts(L, req);
-    case FIELD_BACKEND:
-        return push_text(L, req->backend);
-    case FIELD_BYTES_IN:
-        return lua_pushnumber(L, (double)req->bytes_in);
-    case FIELD_BYTES_OUT:
-        return lua_pushnumber(L, (double)req->bytes_out);
-    case FIELD_CLIENT:
-        return script_push_peer(L, &req->client);
-    case FIELD_DURATION:
-        return lua_pushnumber(L, req->ended_at - req->started);
-    case FIELD_ERROR:
-        return push_text(L, req->error != NULL ? str_of(req->error) : STR(""));
-    case FIELD_HOST:
-        return push_text(L, req->host);
-    case FIELD_ID:
-        return script_push_id(L, req);
-    case FIELD_METHOD:
-        return script_push_str(L, req->method);
-    case FIELD_PROTOCOL_STATUS:
-        return push_end(L, req, req->protocol_status);
-    case FIELD_SERVER:
-        return push_text(L, req->server);
-    case FIELD_STATUS:
-        return lua_pushinteger(L, req->response.status);
-    case FIELD_TENANT:
-        return push_text(L, req->decision.tenant);
-    case FIELD_TIME:
-        return lua_pushnumber(L, req->started);
-    case FIELD_URI:
-        return script_push_str(L, req->uri.origin);
-    case FIELD_USER:
-        return push_text(L, req->user);
-    case FIELD_ALL:
-        return lua_pushvalue(L, lua_upvalueindex(2));
-    }
+    const struct request *req = at;
+    push_end(L, req, req->protocol_status);
+}
+
+static void push_duration(lua_State *L, const void *at)
+{
+    const struct request *req = at;
+    lua_pushnumber(L, req->ended_at - req->started);
 }
 
 static const struct request *shown(lua_State *L, const struct script_entry *entry)
@@ -159,30 +75,44 @@ static const struct request *shown(lua_State *L, const struct script_entry *entr
 /* log:all() -> a table of all its fields */
 static int log_all(lua_State *L)
 {
-    const struct request *req = shown(L, script_check_self(L, TYPE, "log:all()"));
-    lua_createtable(L, 0, FIELD_URI);
-    for (int i = 1; i <= FIELD_URI; i++) {
-        push_field(L, (enum field)i, req);
-        lua_setfield(L, -2, fields[i]);
-    }
+    const struct request *req = shown(L, property_check_self(L, TYPE, "log:all()"));
+    property_push_table(L, property_log, (const void *[]){req});
     return 1;
 }
 
-/* upvalue 1: name -> enum field; 2: the method. Stack: log, key. */
+#define FIELD(name, member)    PROPERTY(name, struct request, member)
+#define OPTIONAL(name, member) PROPERTY_OPTIONAL(name, struct request, member)
+
+const struct property property_log[] = {
+    FIELD("time", started),
+    {"duration", .push = push_duration},
+    {"id", .push = script_push_id, .at = offsetof(struct request, id)},
+    FIELD("client", client),
+    OPTIONAL("user", user),
+    OPTIONAL("host", host),
+    FIELD("method", method),
+    FIELD("uri", uri.origin),
+    FIELD("status", response.status),
+    FIELD("bytes_in", bytes_in),
+    FIELD("bytes_out", bytes_out),
+    OPTIONAL("backend", backend),
+    OPTIONAL("server", server),
+    OPTIONAL("tenant", decision.tenant),
+    {"app_status", .push = push_app_status},
+    {"protocol_status", .push = push_protocol_status},
+    {"attempts", .push = push_attempts},
+    FIELD("error", error),
+    {"all", .method = log_all},
+    {0},
+};
+
+/* Stack: log, key. */
 static int log_index(lua_State *L)
 {
     const struct request *req = shown(L, lua_touserdata(L, 1));
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    int field = (int)lua_tointeger(L, -1);
-    if (field == 0)
-        return luaL_error(
-            L,
-            "log has no field %s; it has: time duration id client user host method uri "
-            "status bytes_in bytes_out backend server tenant app_status "
-            "protocol_status attempts error, and the method all",
-            script_describe(L, 2));
-    push_field(L, (enum field)field, req);
+    const struct property *p = property_find(L, property_log, "log");
+    if (p != NULL)
+        property_push(L, p, req);
     return 1;
 }
 
@@ -195,19 +125,14 @@ static int log_newindex(lua_State *L)
 
 void script_log_open(lua_State *L)
 {
-    script_new_type(L, TYPE, log_newindex);
-    script_push_names(L, fields, FIELD_ALL);
-    lua_pushcfunction(L, log_all);
-    lua_pushcclosure(L, log_index, 2);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    property_new_type(L, TYPE, property_log, log_index, log_newindex);
 }
 
 struct script_entry *script_push_log(lua_State *L)
 {
     struct script_entry *entry = lua_newuserdata(L, sizeof *entry);
     entry->req = NULL;
-    script_push_type(L, TYPE);
+    property_push_type(L, TYPE);
     lua_setmetatable(L, -2);
     return entry;
 }

@@ -146,8 +146,9 @@ enum script_result script_take_decision(struct script *s, enum script_hook hook,
 
 /* Makes what servers need. False: a message is pushed. */
 bool script_balance_open(struct script *s);
-
-/* --- control.c --- */
+/* Push `load` and `up` of a struct ledger_server. */
+void script_push_load(lua_State *L, const void *at);
+void script_push_up(lua_State *L, const void *at);
 
 /* --- limit.c --- */
 
@@ -203,22 +204,8 @@ struct request *script_box_request(lua_State *L, const struct script_box *box);
 struct request *script_check_request(lua_State *L, int idx);
 /* The `req` on the top reads its query again when it is asked for its arguments. */
 void script_forget_args(lua_State *L);
-/* Pushes the request's id, and a peer's address. */
-void script_push_id(lua_State *L, const struct request *req);
-void script_push_peer(lua_State *L, const struct peer *peer);
-
-/* A metatable of that name, pushed; assignments call `newindex`. */
-void script_new_type(lua_State *L, const char *name, lua_CFunction newindex);
-/* Pushes it again; by the name's address, which is no string to be looked up. */
-void script_push_type(lua_State *L, const char *name);
-/* Pushes a table from each name to its place in the list, which begins at 1. */
-void script_push_names(lua_State *L, const char *const *names, int last);
-/* The userdata at 1, which a method was called on; an error where it is of another type, with the
- * call as it should be. */
-void *script_check_self(lua_State *L, const char *name, const char *call);
-/* Gives the metatable below the top an __index whose upvalue is the table (of methods or fields) on
- * the top. */
-void script_set_index(lua_State *L, lua_CFunction index);
+/* Pushes the text of a request's id, which lies at `at`. */
+void script_push_id(lua_State *L, const void *at);
 
 /* --- views.c --- */
 

@@ -7,117 +7,15 @@
  * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
  * `cookies` once they were asked for.
  */
-#include "script/lua.h"
+#include "script/property.h"
 
 static const char REQUEST_TYPE[] = "moongate.request";
-
-void script_push_type(lua_State *L, const char *name)
-{
-    lua_pushlightuserdata(L, (void *)name);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-}
-
-void script_new_type(lua_State *L, const char *name, lua_CFunction newindex)
-{
-    luaL_newmetatable(L, name);
-    lua_pushlightuserdata(L, (void *)name);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-    lua_pushcfunction(L, newindex);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushstring(L, name); /* getmetatable(req) shows this instead of the machinery */
-    lua_setfield(L, -2, "__metatable");
-}
-
-void script_push_names(lua_State *L, const char *const *names, int last)
-{
-    lua_createtable(L, 0, last);
-    for (int i = 1; i <= last; i++) {
-        lua_pushinteger(L, i);
-        lua_setfield(L, -2, names[i]);
-    }
-}
-
-void *script_check_self(lua_State *L, const char *name, const char *call)
-{
-    void *self = lua_touserdata(L, 1);
-    if (self != NULL && lua_getmetatable(L, 1)) {
-        script_push_type(L, name);
-        bool same = lua_rawequal(L, -1, -2);
-        lua_pop(L, 2);
-        if (same)
-            return self;
-    }
-    luaL_error(L, "expected a call such as %s (with a colon), got %s before the name", call,
-               script_describe(L, 1));
-    return NULL;
-}
-
-void script_set_index(lua_State *L, lua_CFunction index)
-{
-    lua_pushcclosure(L, index, 1);
-    lua_setfield(L, -2, "__index");
-}
-
-/* --- req --- */
-
-enum field {
-    FIELD_ARGS = 1,
-    FIELD_ATTEMPT,
-    FIELD_CLIENT_PORT,
-    FIELD_COOKIES,
-    FIELD_CTX,
-    FIELD_HASH_KEY,
-    FIELD_HEADERS,
-    FIELD_HOST,
-    FIELD_ID,
-    FIELD_INTERNAL,
-    FIELD_IP,
-    FIELD_LISTENER,
-    FIELD_METHOD,
-    FIELD_PATH,
-    FIELD_PORT,
-    FIELD_QUERY,
-    FIELD_RAW_PATH,
-    FIELD_SCHEME,
-    FIELD_SERVER_IP,
-    FIELD_SERVER_PORT,
-    FIELD_TIME,
-    FIELD_URI,
-    FIELD_VERSION,
-};
-
-static const char *const fields[] = {
-    [FIELD_ARGS] = "args",
-    [FIELD_ATTEMPT] = "attempt",
-    [FIELD_CLIENT_PORT] = "client_port",
-    [FIELD_COOKIES] = "cookies",
-    [FIELD_CTX] = "ctx",
-    [FIELD_HASH_KEY] = "hash_key",
-    [FIELD_HEADERS] = "headers",
-    [FIELD_HOST] = "host",
-    [FIELD_ID] = "id",
-    [FIELD_INTERNAL] = "internal",
-    [FIELD_IP] = "ip",
-    [FIELD_LISTENER] = "listener",
-    [FIELD_METHOD] = "method",
-    [FIELD_PATH] = "path",
-    [FIELD_PORT] = "port",
-    [FIELD_QUERY] = "query",
-    [FIELD_RAW_PATH] = "raw_path",
-    [FIELD_SCHEME] = "scheme",
-    [FIELD_SERVER_IP] = "server_ip",
-    [FIELD_SERVER_PORT] = "server_port",
-    [FIELD_TIME] = "time",
-    [FIELD_URI] = "uri",
-    [FIELD_VERSION] = "version",
-};
 
 struct script_box *script_push_request(lua_State *L, struct request *req)
 {
     struct script_box *box = lua_newuserdata(L, sizeof *box);
     box->req = req;
-    script_push_type(L, REQUEST_TYPE);
+    property_push_type(L, REQUEST_TYPE);
     lua_setmetatable(L, -2);
     return box;
 }
@@ -149,13 +47,6 @@ static void push_environment(lua_State *L, int box)
     lua_rawseti(L, -2, 0);
     lua_pushvalue(L, -1);
     lua_setfenv(L, box);
-}
-
-void script_push_peer(lua_State *L, const struct peer *peer)
-{
-    char text[PEER_TEXT_SIZE];
-    size_t n = peer_text(peer, text);
-    lua_pushlstring(L, text, n);
 }
 
 /* --- args and cookies --- */
@@ -259,17 +150,19 @@ static int pairs_newindex(lua_State *L)
     return luaL_error(L, "req.args and req.cookies can't be assigned: req is read-only");
 }
 
+const struct property property_pairs[] = {
+    {"all", .method = pairs_all},
+    {"each", .method = pairs_each},
+    {0},
+};
+
 /* Leaves the table, and the tables of its values and lists, on the stack. */
 static void new_pairs(lua_State *L, int *table, int *values, int *lists)
 {
     lua_newtable(L);
     *table = lua_gettop(L);
     lua_createtable(L, 2, 3); /* the metatable */
-    lua_newtable(L);
-    lua_pushcfunction(L, pairs_all);
-    lua_setfield(L, -2, "all");
-    lua_pushcfunction(L, pairs_each);
-    lua_setfield(L, -2, "each");
+    property_push_names(L, property_pairs);
     lua_pushcclosure(L, pairs_index, 1);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, pairs_newindex);
@@ -289,8 +182,9 @@ static void new_pairs(lua_State *L, int *table, int *values, int *lists)
 }
 
 /* As PHP reads a query: the last of several values counts. */
-static void push_args(lua_State *L, const struct request *req)
+static void push_args(lua_State *L, const void *at)
 {
+    const struct request *req = at;
     int table, values, lists;
     new_pairs(L, &table, &values, &lists);
     struct str rest = req->uri.query;
@@ -306,11 +200,12 @@ static void push_args(lua_State *L, const struct request *req)
 }
 
 /* As PHP reads cookies: the first of several counts. */
-static void push_cookies(lua_State *L, struct request *req)
+static void push_cookies(lua_State *L, const void *at)
 {
+    const struct request *req = at;
     int table, values, lists;
     new_pairs(L, &table, &values, &lists);
-    struct str rest = headers_joined(&req->arena, &req->headers, STR("cookie"));
+    struct str rest = headers_joined((struct arena *)&req->arena, &req->headers, STR("cookie"));
     while (rest.p != NULL) {
         struct str value = str_cut(&rest, ';'), name = str_trim(str_cut(&value, '='));
         if (name.n == 0)
@@ -334,115 +229,129 @@ void script_forget_args(lua_State *L)
     lua_pop(L, 2);
 }
 
-/* Pushes what the environment keeps under the key at idx, making it on first use. */
-static void push_kept(lua_State *L, enum field field, struct request *req)
+/* --- req --- */
+
+/* The box's own table, on the stack: the box, the key, its place in the list, and this. */
+enum { ENVIRONMENT = 4 };
+
+/* Pushes what the box's own table keeps under the key, making it on first use. */
+static void push_kept(lua_State *L, const struct property *p, const struct request *req)
 {
     push_environment(L, 1);
-    int env = lua_gettop(L);
     lua_pushvalue(L, 2);
-    lua_rawget(L, env);
+    lua_rawget(L, ENVIRONMENT);
     if (!lua_isnil(L, -1))
         return;
-    lua_pop(L, 1);
-    if (field == FIELD_CTX) {
-        lua_newtable(L);
-    } else if (field == FIELD_ARGS) {
-        push_args(L, req);
-    } else if (field == FIELD_COOKIES) {
-        push_cookies(L, req);
-    } else {
-        script_push_headers(L, lua_touserdata(L, 1));
-        lua_pushvalue(L, env); /* the box's table holds the box alive for the view */
-        lua_setfenv(L, -2);
-        lua_pushvalue(L, 1);
-        lua_rawseti(L, env, 1);
-    }
+    p->push(L, req);
     lua_pushvalue(L, 2);
     lua_pushvalue(L, -2);
-    lua_rawset(L, env);
+    lua_rawset(L, ENVIRONMENT);
 }
 
-static void push_query(lua_State *L, const struct request *req)
+static void push_ctx(lua_State *L, const void *at)
 {
-    if (req->uri.has_query)
-        script_push_str(L, req->uri.query);
+    (void)at;
+    lua_newtable(L);
+}
+
+static void push_headers(lua_State *L, const void *at)
+{
+    (void)at;
+    script_push_headers(L, lua_touserdata(L, 1));
+    lua_pushvalue(L, ENVIRONMENT); /* the box's table holds the box alive for the view */
+    lua_setfenv(L, -2);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, ENVIRONMENT, 1);
+}
+
+static void push_query(lua_State *L, const void *at)
+{
+    const struct uri *uri = at;
+    if (uri->has_query)
+        script_push_str(L, uri->query);
     else
         lua_pushnil(L);
 }
 
-void script_push_id(lua_State *L, const struct request *req)
+static void push_server_port(lua_State *L, const void *at)
+{
+    lua_pushinteger(L, (lua_Integer)request_server_port(at));
+}
+
+static void push_port(lua_State *L, const void *at)
+{
+    const struct request *req = at;
+    if (req->host_port >= 0)
+        lua_pushinteger(L, req->host_port);
+    else
+        push_server_port(L, at);
+}
+
+static void push_client_port(lua_State *L, const void *at)
+{
+    const struct peer *client = at;
+    if (client->port > 0)
+        lua_pushinteger(L, client->port);
+    else
+        lua_pushnil(L);
+}
+
+static void push_scheme(lua_State *L, const void *at)
+{
+    lua_pushstring(L, *(const bool *)at ? "https" : "http");
+}
+
+static void push_version(lua_State *L, const void *at)
+{
+    lua_pushstring(L, *(const int *)at > 0 ? "1.1" : "1.0");
+}
+
+void script_push_id(lua_State *L, const void *at)
 {
     char id[17];
-    request_id_text(req->id, id);
+    request_id_text(*(const uint64_t *)at, id);
     lua_pushlstring(L, id, 16);
 }
 
-static void push_field(lua_State *L, enum field field, struct request *req)
-{
-    switch (field) {
-    case FIELD_METHOD:
-        return script_push_str(L, req->method);
-    case FIELD_URI:
-        return script_push_str(L, req->uri.origin);
-    case FIELD_PATH:
-        return script_push_str(L, req->uri.path);
-    case FIELD_RAW_PATH:
-        return script_push_str(L, req->uri.raw_path);
-    case FIELD_QUERY:
-        return push_query(L, req);
-    case FIELD_HOST: /* nil where there is none: a root made with it is an error, not the folder
-                        above */
-        return req->host.n > 0 ? script_push_str(L, req->host) : lua_pushnil(L);
-    case FIELD_PORT:
-        return lua_pushinteger(L, req->host_port >= 0 ? req->host_port
-                                                      : (lua_Integer)request_server_port(req));
-    case FIELD_SCHEME:
-        return lua_pushstring(L, req->https ? "https" : "http");
-    case FIELD_VERSION:
-        return lua_pushstring(L, req->minor > 0 ? "1.1" : "1.0");
-    case FIELD_IP:
-        return script_push_peer(L, &req->client);
-    case FIELD_CLIENT_PORT:
-        return req->client.port > 0 ? lua_pushinteger(L, req->client.port) : lua_pushnil(L);
-    case FIELD_SERVER_IP:
-        return script_push_peer(L, &req->local);
-    case FIELD_SERVER_PORT:
-        return lua_pushinteger(L, (lua_Integer)request_server_port(req));
-    case FIELD_ID:
-        return script_push_id(L, req);
-    case FIELD_TIME:
-        return lua_pushnumber(L, req->started);
-    case FIELD_LISTENER:
-        return script_push_str(L, req->listener);
-    case FIELD_ATTEMPT:
-        return lua_pushinteger(L, (lua_Integer)req->attempts);
-    case FIELD_HASH_KEY:
-        return req->decision.hash_key.n > 0 ? script_push_str(L, req->decision.hash_key)
-                                            : lua_pushnil(L);
-    case FIELD_INTERNAL:
-        return lua_pushboolean(L, req->internal);
-    case FIELD_CTX:
-    case FIELD_HEADERS:
-    case FIELD_ARGS:
-    case FIELD_COOKIES:
-        return push_kept(L, field, req);
-    }
-}
+#define FIELD(name, member)    PROPERTY(name, struct request, member)
+#define OPTIONAL(name, member) PROPERTY_OPTIONAL(name, struct request, member)
 
-/* upvalue 1: name -> enum field. Stack: req, key. */
+const struct property property_req[] = {
+    FIELD("method", method),
+    FIELD("uri", uri.origin),
+    FIELD("path", uri.path),
+    FIELD("raw_path", uri.raw_path),
+    {"query", .push = push_query, .at = offsetof(struct request, uri)},
+    {"args", .push = push_args, .kept = true},
+    OPTIONAL("host", host), /* a root made with nil is an error, not the folder above */
+    {"port", .push = push_port},
+    {"scheme", .push = push_scheme, .at = offsetof(struct request, https)},
+    {"version", .push = push_version, .at = offsetof(struct request, minor)},
+    {"headers", .push = push_headers, .kept = true},
+    {"cookies", .push = push_cookies, .kept = true},
+    FIELD("ip", client),
+    {"client_port", .push = push_client_port, .at = offsetof(struct request, client)},
+    FIELD("server_ip", local),
+    {"server_port", .push = push_server_port},
+    {"id", .push = script_push_id, .at = offsetof(struct request, id)},
+    FIELD("time", started),
+    FIELD("listener", listener),
+    {"ctx", .push = push_ctx, .kept = true},
+    FIELD("attempt", attempts),
+    FIELD("internal", internal),
+    OPTIONAL("hash_key", decision.hash_key),
+    {0},
+};
+
+/* Stack: req, key. */
 static int request_index(lua_State *L)
 {
-    struct request *req = script_box_request(L, lua_touserdata(L, 1));
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    int field = (int)lua_tointeger(L, -1);
-    if (field == 0)
-        return luaL_error(L,
-                          "req has no field %s; it has: method uri path raw_path query args "
-                          "host port scheme version headers cookies ip client_port server_ip "
-                          "server_port id time listener ctx attempt internal hash_key",
-                          script_describe(L, 2));
-    push_field(L, field, req);
+    const struct request *req = script_box_request(L, lua_touserdata(L, 1));
+    const struct property *p = property_find(L, property_req, "req");
+    if (p->kept)
+        push_kept(L, p, req);
+    else
+        property_push(L, p, req);
     return 1;
 }
 
@@ -458,13 +367,8 @@ static int request_newindex(lua_State *L)
 /* The request of a `req` at 1; NULL: it is something else, or has ended. */
 static struct request *noted_request(lua_State *L)
 {
-    const struct script_box *box = lua_touserdata(L, 1);
-    if (box == NULL || !lua_getmetatable(L, 1))
-        return NULL;
-    script_push_type(L, REQUEST_TYPE);
-    bool same = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return same ? box->req : NULL;
+    const struct script_box *box = property_self(L, REQUEST_TYPE);
+    return box != NULL ? box->req : NULL;
 }
 
 /* core.note_rule(req, number) */
@@ -510,8 +414,5 @@ void script_rules_open(lua_State *L)
 
 void script_request_open(lua_State *L)
 {
-    script_new_type(L, REQUEST_TYPE, request_newindex);
-    script_push_names(L, fields, FIELD_VERSION);
-    script_set_index(L, request_index);
-    lua_pop(L, 1);
+    property_new_type(L, REQUEST_TYPE, property_req, request_index, request_newindex);
 }

@@ -5,7 +5,7 @@
  * params and res are open while their hook runs, which can't wait; so a script needs one of each,
  * and a hook costs no allocation. Outside of its hook a view raises an error.
  */
-#include "script/lua.h"
+#include "script/property.h"
 
 static const char HEADERS_TYPE[] = "moongate.headers";
 static const char PARAMS_TYPE[] = "moongate.params";
@@ -23,7 +23,7 @@ static struct script_view *new_view(lua_State *L, const char *type)
 {
     struct script_view *view = lua_newuserdata(L, sizeof *view);
     memset(view, 0, sizeof *view);
-    script_push_type(L, type);
+    property_push_type(L, type);
     lua_setmetatable(L, -2);
     return view;
 }
@@ -66,7 +66,7 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
 static struct headers *check_headers(lua_State *L, struct request **owner)
 {
     struct script_view *view =
-        script_check_self(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
+        property_check_self(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
     return view_headers(L, view, owner);
 }
 
@@ -147,6 +147,12 @@ static int headers_each(lua_State *L)
         listing->pairs[i] = (struct param){headers->list[i].name, headers->list[i].value};
     return push_loop(L, headers_step);
 }
+
+const struct property property_headers[] = {
+    {"all", .method = headers_all},
+    {"each", .method = headers_each},
+    {0},
+};
 
 /* upvalue 1: the methods. */
 static int headers_index(lua_State *L)
@@ -252,7 +258,7 @@ static struct script_view *use_params(lua_State *L, struct script_view *view)
 
 static struct script_view *check_params(lua_State *L)
 {
-    return use_params(L, script_check_self(L, PARAMS_TYPE, "params:each()"));
+    return use_params(L, property_check_self(L, PARAMS_TYPE, "params:each()"));
 }
 
 static int params_step(lua_State *L)
@@ -269,6 +275,11 @@ static int params_each(lua_State *L)
         listing->pairs[i] = view->params->list[i];
     return push_loop(L, params_step);
 }
+
+const struct property property_params[] = {
+    {"each", .method = params_each},
+    {0},
+};
 
 static int params_index(lua_State *L)
 {
@@ -334,13 +345,20 @@ static struct request *open_response(lua_State *L, const struct script_view *vie
     return view->req;
 }
 
-/* upvalue 1: res. Stack: the table that has no such field, key. */
+const struct property property_res[] = {
+    PROPERTY("status", struct request, response.status),
+    {.name = "headers"}, /* stand in a table, see script_push_response */
+    {0},
+};
+
+/* upvalue 2: res. Stack: the table that has no such field, key. */
 static int response_get(lua_State *L)
 {
-    struct request *req = open_response(L, lua_touserdata(L, lua_upvalueindex(1)));
-    if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
-        return luaL_error(L, "res has no field %s; it has: status headers", script_describe(L, 2));
-    lua_pushinteger(L, req->response.status);
+    const struct request *req = open_response(L, lua_touserdata(L, lua_upvalueindex(2)));
+    const struct property *p = property_find(L, property_res, "res");
+    if (p->push == NULL)
+        return 0;
+    property_push(L, p, req);
     return 1;
 }
 
@@ -374,8 +392,9 @@ struct script_view *script_push_response(lua_State *L)
     view->headers = new_view(L, HEADERS_TYPE);
     lua_setfield(L, -2, "headers");
     lua_createtable(L, 0, 1);
-    lua_pushvalue(L, -4);
-    lua_pushcclosure(L, response_get, 1);
+    property_push_names(L, property_res);
+    lua_pushvalue(L, -5);
+    lua_pushcclosure(L, response_get, 2);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
@@ -387,19 +406,6 @@ struct script_view *script_push_response(lua_State *L)
 
 void script_views_open(lua_State *L)
 {
-    script_new_type(L, HEADERS_TYPE, headers_newindex);
-    lua_newtable(L);
-    lua_pushcfunction(L, headers_all);
-    lua_setfield(L, -2, "all");
-    lua_pushcfunction(L, headers_each);
-    lua_setfield(L, -2, "each");
-    script_set_index(L, headers_index);
-    lua_pop(L, 1);
-
-    script_new_type(L, PARAMS_TYPE, params_newindex);
-    lua_newtable(L);
-    lua_pushcfunction(L, params_each);
-    lua_setfield(L, -2, "each");
-    script_set_index(L, params_index);
-    lua_pop(L, 1);
+    property_new_type(L, HEADERS_TYPE, property_headers, headers_index, headers_newindex);
+    property_new_type(L, PARAMS_TYPE, property_params, params_index, params_newindex);
 }

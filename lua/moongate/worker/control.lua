@@ -102,13 +102,27 @@ local function generations(workers)
   return most
 end
 
+--- The lines of core/shm/board.h: address, name and, of the control listener, what the route says.
+local function listeners(text)
+  local list = {}
+  for address, name, given in (text or ""):gmatch("([^\t\n]+)\t?([^\t\n]*)\t?([^\n]*)") do
+    list[#list + 1] = {
+      address = address, name = name ~= "" and name or nil, control = given ~= "",
+      given = given ~= "" and given or nil,
+    }
+  end
+  return list
+end
+
 local function status(_, core)
   local state = core.state()
+  local failed = state.last_error_at > 0
   return reply(200, {
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
     generation = state.generation, generations = generations(state.workers),
-    workers = json.list(state.workers), listeners = json.list(state.listeners),
-    backends = all_backends(core), shared = core.shared_info(), last_error = state.last_error,
+    workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
+    backends = all_backends(core), shared = core.shared_info(),
+    last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
   })
 end
 
@@ -222,7 +236,7 @@ local function misdirected(req, core)
   if is_loopback(host) or host == req.server_ip then
     return nil
   end
-  for _, listener in ipairs(core.state().listeners) do
+  for _, listener in ipairs(listeners(core.state().listeners)) do
     if listener.control and host_of(listener.given or listener.address):lower() == host then
       return nil
     end

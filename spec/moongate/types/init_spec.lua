@@ -1,8 +1,9 @@
 -- Specs of moongate.types: each class names exactly the fields that the code has, so that neither
--- can change alone. What core/ defines is read from its source.
+-- can change alone. What core/ defines is compared in tests/integration/31b-types_spec.lua.
 
 local decision = require("moongate.decision")
 local settings = require("moongate.route.settings")
+local support = require("support.types")
 local types = require("moongate.types")
 local upcoming = require("moongate.base.upcoming")
 
@@ -13,73 +14,10 @@ local function read(path)
   return text
 end
 
---- The classes of all files: name -> { field -> { type =, optional =, comment = } }; and the
---- functions of each table: variable -> name -> list of parameters.
-local function parse()
-  local classes, aliases, functions = {}, {}, {}
-  for name, text in pairs(types.files) do
-    local class, comments = nil, {}
-    for line in text:gmatch("[^\n]*") do
-      local declared = line:match("^%-%-%-@class ([%w.]+)$")
-      local alias = line:match("^%-%-%-@alias ([%w.]+) %S")
-      local field, optional, rest = line:match("^%-%-%-@field ([%w_]+)(%??) (%S.*)$")
-      local owner, fn, params = line:match("^function ([%w_]+)[.:]([%w_]+)%((.-)%) end$")
-      if declared then
-        assert.is_nil(classes[declared], declared)
-        class = {}
-        classes[declared] = class
-      elseif alias then
-        aliases[alias] = true
-      elseif field then
-        assert(class, line)
-        assert.is_nil(class[field], line)
-        class[field] = { optional = optional == "?", rest = rest }
-      elseif owner then
-        functions[name] = functions[name] or {}
-        functions[name][owner] = functions[name][owner] or {}
-        functions[name][owner][fn] = { params = params, comments = comments }
-        comments = {}
-      elseif line:match("^%-%-%-@") then
-        local kind = line:match("^%-%-%-@(%w+)")
-        assert.truthy(({ param = 1, ["return"] = 1, operator = 1, field = 1 })[kind], line)
-      elseif not line:match("^%-%-%- ") and not line:match("^local [%w_]+ = {}$")
-        and not line:match("^return [%w_]+$") then
-        assert.equal("", line)
-      end
-      local param = line:match("^%-%-%-@param ([%w_.]+)%??")
-      if param then
-        comments[#comments + 1] = param
-      end
-    end
-  end
-  return classes, aliases, functions
-end
+local classes, aliases, functions = support.parse()
 
-local classes, aliases, functions = parse()
-
---- Compares the fields of a class with a list of names.
-local function assert_names(expected, class)
-  local given = {}
-  for name in pairs(assert(classes[class], class)) do
-    given[#given + 1] = name
-  end
-  table.sort(given)
-  expected = { unpack(expected) }
-  table.sort(expected)
-  assert.same(expected, given, class)
-end
-
---- All that a pattern captures in a part of a file.
-local function names_in(path, from, to, pattern)
-  local text = read(path)
-  local start = assert(text:find(from, 1, true), from)
-  local stop = assert(text:find(to, start, true), to)
-  local list = {}
-  for name in text:sub(start, stop):gmatch(pattern) do
-    list[#list + 1] = name
-  end
-  assert(#list > 0, path)
-  return list
+local function assert_names(names, class)
+  support.assert_names(names, classes[class], class)
 end
 
 describe("the definition files", function()
@@ -157,63 +95,6 @@ describe("the classes are those of the code:", function()
       end
       assert_names(list, "moongate." .. class)
     end
-  end)
-
-  it("req", function()
-    assert_names(names_in("core/script/request.c", "fields[] = {", "};", '= "([%w_]+)"'),
-      "moongate.Request")
-  end)
-
-  it("the message about a field that req has not", function()
-    local text = read("core/script/request.c"):match('it has: (method.-)",')
-    local list = {}
-    for name in text:gsub('"\n%s*"', ""):gmatch("[%w_]+") do
-      list[#list + 1] = name
-    end
-    assert_names(list, "moongate.Request")
-  end)
-
-  it("servers", function()
-    assert_names(names_in("core/script/balance.c", "fields[] = {", "};", '= "([%w_]+)"'),
-      "moongate.Server")
-  end)
-
-  it("res, and the methods of req.headers, res.headers, params and args", function()
-    assert_names({ "status", "headers" }, "moongate.Response")
-    local text = read("core/script/request.c") .. read("core/script/views.c")
-    assert.truthy(text:find("it has: status headers", 1, true))
-    for view, list in pairs({ headers = { "all", "each" }, params = { "each" },
-      pairs = { "all", "each" } }) do
-      local found = {}
-      for name in text:gmatch("lua_pushcfunction%(L, " .. view .. '_%l+%);%s+lua_setfield%('
-        .. 'L, %-2, "(%l%w*)"%)') do
-        found[#found + 1] = name
-      end
-      table.sort(found)
-      assert.same(list, found, view)
-    end
-    assert_names({ "all", "each" }, "moongate.RequestHeaders")
-    assert_names({ "all", "each" }, "moongate.Headers")
-    assert_names({ "all", "each" }, "moongate.Args")
-    assert_names({ "each" }, "moongate.Params")
-  end)
-
-  it("err", function()
-    assert_names(names_in("core/script/hooks.c", "static void push_error", "/* nil leaves",
-      'lua_setfield%(%w+, %-%d, "([%w_]+)"%)'), "moongate.Error")
-  end)
-
-  it("log and its attempts", function()
-    local fields = names_in("core/script/log.c", "fields[] = {", "};", '= "([%w_]+)"')
-    assert_names(fields, "moongate.Log")
-    local text = read("core/script/log.c"):match('it has: (time.-)",'):gsub('"\n%s*"', "")
-    local list = { text:match("and the method (%l+)$") }
-    for name in text:match("^(.-),"):gmatch("[%w_]+") do
-      list[#list + 1] = name
-    end
-    assert_names(list, "moongate.Log")
-    assert_names(names_in("core/script/log.c", "push_attempts(", "\n}", 'set_%l+%(L, "([%w_]+)"'),
-      "moongate.Attempt")
   end)
 
   it("messages", function()

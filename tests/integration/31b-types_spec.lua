@@ -1,0 +1,41 @@
+-- `moongate types`: the classes of what core/ gives to hooks have the fields that the program has.
+-- Those that the library has are in spec/moongate/types/init_spec.lua.
+
+local process = require("tests.support.process")
+local server = require("tests.support.server")
+local stage = require("tests.support.stage")
+local types = require("support.types")
+
+-- What moongate.core calls it -> its classes.
+local CLASSES = {
+  req = { "Request" }, pairs = { "Args" }, headers = { "Headers", "RequestHeaders" },
+  params = { "Params" }, res = { "Response" }, server = { "Server" }, err = { "Error" },
+  log = { "Log" }, attempt = { "Attempt" },
+}
+
+describe("the classes of what core/ gives to hooks", function()
+  it("have its fields", function()
+    local dir = process.tempdir("types")
+    stage.write(dir, { ["route.lua"] = [[
+      for object, fields in pairs(require("moongate.core").fields()) do
+        for name in pairs(fields) do
+          print(object, name)
+        end
+      end
+      return { on_request = function() end }]] })
+    local result = server.command({ "check", dir .. "/route.lua" })
+    assert.equal(0, result.code, result.stderr)
+    local objects, classes = {}, types.parse()
+    for object, name in result.stdout:gmatch("([^\t\n]+)\t([^\t\n]+)\n") do
+      objects[object] = objects[object] or {}
+      table.insert(objects[object], name)
+    end
+    for object, list in pairs(CLASSES) do
+      for _, class in ipairs(list) do
+        types.assert_names(assert(objects[object], object), classes["moongate." .. class], class)
+      end
+      objects[object] = nil
+    end
+    assert.same({}, objects)
+  end)
+end)
