@@ -7,13 +7,15 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_SIZE     16384
 #define TEXT_MAX_SIZE     (LINE_MAX_SIZE / 2)
-#define ERROR_SIZE        65536 /* of what waits for the error log */
+#define ERROR_SIZE        65536 /* of what waits for the error log, and */
+#define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
 #define SAID_EVERY        10 /* seconds between two complaints about lost lines, and of a quota */
 
@@ -26,17 +28,49 @@ struct sink {
     size_t size;
     unsigned long lost; /* lines, since that was said last */
     int reason;         /* the errno of the last one */
+    const char *name;
 };
 
 static char error_bytes[ERROR_SIZE];
 static uint32_t error_used;
 static struct log_lines own_lines;
-static struct sink errors = {
-    .fd = STDERR_FILENO, .used = &error_used, .bytes = error_bytes, .size = ERROR_SIZE};
-static struct sink accesses = {
-    .fd = -1, .used = &own_lines.used, .bytes = own_lines.bytes, .size = LOG_ACCESS_SIZE};
+static struct sink errors = {.fd = STDERR_FILENO,
+                             .used = &error_used,
+                             .bytes = error_bytes,
+                             .size = ERROR_SIZE,
+                             .name = "the error log"};
+static struct sink accesses = {.fd = -1,
+                               .used = &own_lines.used,
+                               .bytes = own_lines.bytes,
+                               .size = LOG_ACCESS_SIZE,
+                               .name = "the access log"};
 static enum log_level threshold = LOG_INFO;
-static int given[2] = {-1, -1}; /* standard output and error as we got them */
+
+/* Standard output and error. Where they are sockets, which can't be opened a second time, what runs
+ * scripts has a pipe to the master in their place: what is written to the descriptor itself, by
+ * libraries in C and by children, does not wait either. */
+static struct stream {
+    int given; /* the description that we got, where the descriptor has another one; or -1 */
+    int pipe[2];
+    struct sink sink;
+    uint32_t used;
+    char bytes[PRINT_SIZE];
+} streams[2] = {
+    {.given = -1,
+     .pipe = {-1, -1},
+     .sink = {.fd = STDOUT_FILENO,
+              .used = &streams[0].used,
+              .bytes = streams[0].bytes,
+              .size = PRINT_SIZE,
+              .name = "standard output"}},
+    {.given = -1,
+     .pipe = {-1, -1},
+     .sink = {.fd = STDERR_FILENO,
+              .used = &streams[1].used,
+              .bytes = streams[1].bytes,
+              .size = PRINT_SIZE,
+              .name = "standard error"}},
+};
 
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
@@ -61,6 +95,8 @@ enum log_level log_threshold(void)
 static void set_fd(struct sink *s, int fd)
 {
     struct stat st;
+    if (fd == STDOUT_FILENO || fd == STDERR_FILENO)
+        fd = streams[fd - STDOUT_FILENO].sink.fd;
     s->fd = fd;
     if (fd < 0 || fstat(fd, &st) != 0)
         return;
@@ -75,34 +111,6 @@ void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
     threshold = level;
     set_fd(&errors, new_error_fd);
     set_fd(&accesses, new_access_fd);
-}
-
-static void own_stream(int fd)
-{
-    struct stat st;
-    char path[32];
-    if (fstat(fd, &st) != 0 || !(S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)))
-        return;
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int own = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (own < 0)
-        return;
-    given[fd - STDOUT_FILENO] = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-    dup2(own, fd);
-    close(own);
-}
-
-void log_own_streams(void)
-{
-    own_stream(STDOUT_FILENO);
-    own_stream(STDERR_FILENO);
-}
-
-void log_give_streams_back(void)
-{
-    for (int i = 0; i < 2; i++)
-        if (given[i] >= 0)
-            dup2(given[i], STDOUT_FILENO + i);
 }
 
 static ssize_t write_once(const struct sink *s, const char *p, size_t n)
@@ -181,10 +189,11 @@ static void flush(struct sink *s)
     set_used(s, used - done);
 }
 
-static void drop_line(struct sink *s)
+static void drop(struct sink *s, const char *p, size_t n, int reason)
 {
-    s->lost++;
-    s->reason = EAGAIN;
+    unsigned long lines = count_lines(p, n);
+    s->lost += lines > 0 ? lines : 1;
+    s->reason = reason;
 }
 
 static const char *reason_of(const struct sink *s)
@@ -227,32 +236,34 @@ static size_t compose(char *line, size_t size, enum log_level level, const char 
     return used;
 }
 
-/* Behind what waits already, or dropped. */
-static void keep(struct sink *s, const char *line, size_t n)
+/* Behind what waits already: whole lines as far as there is room, the others are dropped. */
+static void keep(struct sink *s, const char *p, size_t n)
 {
-    if (n > s->size - *s->used) {
-        drop_line(s);
-        return;
+    size_t room = s->size - *s->used, kept = n;
+    if (n > room) {
+        const char *end = memrchr(p, '\n', room);
+        kept = end != NULL ? (size_t)(end - p) + 1 : 0;
+        drop(s, p + kept, n - kept, EAGAIN);
     }
-    memcpy(s->bytes + *s->used, line, n);
-    set_used(s, *s->used + n);
+    memcpy(s->bytes + *s->used, p, kept);
+    set_used(s, *s->used + kept);
 }
 
-/* A line of the error log: written, kept or dropped. */
-static void say(const char *line, size_t n)
+/* Lines are written, kept or dropped. */
+static void add(struct sink *s, const char *p, size_t n)
 {
     int err = 0;
-    flush(&errors);
-    size_t done = *errors.used == 0 ? put(&errors, line, n, &err) : 0;
+    flush(s);
+    size_t done = *s->used == 0 && s->fd >= 0 ? put(s, p, n, &err) : 0;
     if (done < n && (err == 0 || err == EAGAIN))
-        keep(&errors, line + done, n - done);
+        keep(s, p + done, n - done);
     else if (done < n)
-        drop_line(&errors), errors.reason = err;
+        drop(s, p + done, n - done, err);
 }
 
-/* Says what either log has lost, now that there is room; not more often than now and then where
- * the loss goes on. */
-static void say_lost(struct sink *s, const char *which)
+/* Says what a log has lost, now that there is room; not more often than now and then where the loss
+ * goes on. */
+static void say_lost(struct sink *s)
 {
     static time_t said;
     char text[160], line[400];
@@ -260,19 +271,19 @@ static void say_lost(struct sink *s, const char *which)
     bool goes_on = *s->used > 0 || s->reason != EAGAIN;
     if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
         return;
-    int n = snprintf(text, sizeof text, "lines of the %s log are lost: %s (%lu of this process)",
-                     which, reason_of(s), s->lost);
+    int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
+                     reason_of(s), s->lost);
     said = now;
     s->lost = 0;
-    say(line, compose(line, sizeof line, LOG_WARN, text, (size_t)n));
+    add(&errors, line, compose(line, sizeof line, LOG_WARN, text, (size_t)n));
 }
 
 static void write_line(enum log_level level, const char *text, size_t n)
 {
     char line[LINE_MAX_SIZE];
     flush(&errors);
-    say_lost(&errors, "error");
-    say(line, compose(line, sizeof line, level, text, n));
+    say_lost(&errors);
+    add(&errors, line, compose(line, sizeof line, level, text, n));
 }
 
 /* The text, cut where it does not fit. */
@@ -330,15 +341,107 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
 
 void log_flush(void)
 {
-    flush(&accesses);
-    flush(&errors);
-    say_lost(&errors, "error");
-    say_lost(&accesses, "access");
+    struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        flush(all[i]);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        say_lost(all[i]);
 }
 
 bool log_waiting(void)
 {
-    return *accesses.used > 0 || *errors.used > 0;
+    return *accesses.used > 0 || *errors.used > 0 || streams[0].used > 0 || streams[1].used > 0;
+}
+
+/* --- standard output and error --- */
+
+static void own_stream(int fd)
+{
+    struct stream *s = &streams[fd - STDOUT_FILENO];
+    struct stat st;
+    char path[32];
+    if (fstat(fd, &st) != 0)
+        return;
+    if (S_ISSOCK(st.st_mode) && pipe2(s->pipe, O_CLOEXEC | O_NONBLOCK) == 0)
+        s->sink.fd = s->given = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (!S_ISFIFO(st.st_mode) && !S_ISCHR(st.st_mode))
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, O_WRONLY | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (own < 0)
+        return;
+    s->given = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    dup2(own, fd);
+    close(own);
+}
+
+void log_own_streams(void)
+{
+    for (int i = 0; i < 2; i++) {
+        own_stream(STDOUT_FILENO + i);
+        set_fd(&streams[i].sink, STDOUT_FILENO + i);
+    }
+    set_fd(&errors, errors.fd);
+}
+
+void log_give_streams_back(void)
+{
+    for (int i = 0; i < 2; i++)
+        if (streams[i].given >= 0)
+            dup2(streams[i].given, STDOUT_FILENO + i);
+}
+
+int log_stream_pipe(int i)
+{
+    return streams[i].pipe[0];
+}
+
+void log_pass_stream(int i)
+{
+    static char bytes[PRINT_SIZE];
+    ssize_t n = streams[i].pipe[0] < 0 ? 0 : read(streams[i].pipe[0], bytes, sizeof bytes);
+    if (n > 0)
+        add(&streams[i].sink, bytes, (size_t)n);
+}
+
+static ssize_t on_print(void *cookie, const char *bytes, size_t n)
+{
+    add(cookie, bytes, n);
+    return (ssize_t)n;
+}
+
+/* Lua's io library takes the streams that it finds when a state is made. */
+static void replace_streams(void)
+{
+    const cookie_io_functions_t functions = {.write = on_print};
+    FILE *out = fopencookie(&streams[0].sink, "w", functions);
+    FILE *err = fopencookie(&streams[1].sink, "w", functions);
+    if (out == NULL || err == NULL)
+        abort();
+    fflush(stdout);
+    setvbuf(out, NULL, _IOLBF, BUFSIZ);
+    setvbuf(err, NULL, _IONBF, 0);
+    stdout = out;
+    stderr = err;
+}
+
+void log_take_prints(void)
+{
+    struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        set_used(all[i], 0);
+        all[i]->lost = 0;
+    }
+    for (int i = 0; i < 2; i++) {
+        struct stream *s = &streams[i];
+        if (s->pipe[1] < 0)
+            continue;
+        dup2(s->pipe[1], STDOUT_FILENO + i);
+        close(s->pipe[0]);
+        close(s->pipe[1]);
+        s->pipe[0] = s->pipe[1] = -1;
+    }
+    replace_streams();
 }
 
 /* --- the access log --- */
@@ -351,7 +454,7 @@ char *log_access_reserve(size_t n)
         log_flush();
     if (n <= accesses.size - *accesses.used)
         return accesses.bytes + *accesses.used;
-    drop_line(&accesses);
+    drop(&accesses, "", 0, EAGAIN);
     return NULL;
 }
 

@@ -22,11 +22,21 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 int log_level_parse(const char *name);
 
 /* Standard output and error that are pipes or terminals become descriptions of our own, which never
- * wait: whoever started us has the others, and is not to find them changed. Once, in the master. */
+ * wait: whoever started us has the others, and is not to find them changed. For sockets, which
+ * can't be opened again, see log_take_prints. Once, in the master. */
 void log_own_streams(void);
 /* In a child that runs another program: its standard output and error are those of who started us.
  */
 void log_give_streams_back(void);
+
+/* In a child of the master that runs scripts, before it makes a Lua state: what print, io.write and
+ * io.stderr write, and what libraries print, is handled like the lines of a log. What the parent
+ * has not written yet is the parent's to write. */
+void log_take_prints(void);
+/* For the master, where stream i (0: standard output, 1: error) is a socket: the pipe that its
+ * children have in its place, to be polled, and what passes on what came; else -1. */
+int log_stream_pipe(int i);
+void log_pass_stream(int i);
 
 /* Where the lines go. The descriptors stay the caller's. access_fd -1: no access log. */
 void log_setup(int error_fd, enum log_level level, int access_fd);

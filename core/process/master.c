@@ -752,7 +752,14 @@ static int do_due(struct master *m)
     return milliseconds_until(next, now);
 }
 
-enum { POLL_SIGNALS, POLL_LOADER, POLL_WATCH, POLL_SUCCESSOR, POLL_WORKERS };
+enum {
+    POLL_SIGNALS,
+    POLL_LOADER,
+    POLL_WATCH,
+    POLL_SUCCESSOR,
+    POLL_STREAMS,
+    POLL_WORKERS = POLL_STREAMS + 2
+};
 
 static struct pollfd poll_for(int fd)
 {
@@ -766,6 +773,8 @@ static void wait_for_news(struct master *m, int timeout)
     fds[POLL_LOADER] = poll_for(m->reload.loader.pid > 0 ? m->reload.loader.fd : -1);
     fds[POLL_WATCH] = poll_for(m->watch != NULL ? watch_fd(m->watch) : -1);
     fds[POLL_SUCCESSOR] = poll_for(m->successor_fd);
+    for (int i = 0; i < 2; i++)
+        fds[POLL_STREAMS + i] = poll_for(log_stream_pipe(i));
     unsigned used = 0; /* poll refuses more places than there may be descriptors */
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         fds[POLL_WORKERS + i] = poll_for(m->workers[i].socket);
@@ -774,6 +783,9 @@ static void wait_for_news(struct master *m, int timeout)
     }
     if (poll(fds, POLL_WORKERS + used, timeout) <= 0)
         return;
+    for (int i = 0; i < 2; i++)
+        if (fds[POLL_STREAMS + i].revents != 0)
+            log_pass_stream(i);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (fds[POLL_WORKERS + i].revents != 0 && m->workers[i].socket > 0)
             hear(m, &m->workers[i]);
@@ -885,6 +897,8 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static void clean_up(struct master *m)
 {
+    for (int i = 0; i < 2; i++)
+        log_pass_stream(i); /* the last words of a library */
     log_flush();
     master_stop_companion(m);
     if (m->announced && m->options->pid_file != NULL && !m->handed_over)

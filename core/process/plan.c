@@ -131,6 +131,7 @@ static void load(const struct loader_config *config, pid_t master, int out)
     if (bad != NULL)
         say_failure(out, bad, "");
     end_with(master);
+    log_take_prints();
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     script_supervise_alone(out, "!");
     struct script *script = load_script(config, &trial, &err);

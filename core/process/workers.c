@@ -127,6 +127,7 @@ static void run_worker(struct master *m, unsigned index, bool fresh, int socket)
 {
     struct worker_config config = configure(m, index, fresh);
     config.master = socket;
+    log_take_prints();
     master_child_signals(m);
     master_let_go(m);
     close_files(m, fresh);

@@ -239,6 +239,63 @@ describe("a log that nobody reads", function()
     assert.equal("exit status 0", s.process:wait(10))
   end)
 
+  -- What scripts print, by Lua's own means, through a library in C and in a child.
+  local PRINTING = [[
+    local ffi = require("ffi")
+    ffi.cdef("int puts(const char *text); long write(int fd, const void *bytes, size_t n);")
+    local text = (("x"):rep(99) .. "\n"):rep(10000)
+    return {
+      control = false, watch = false, script_timeout = 2, stop_timeout = 2,
+      log = { access = false },
+      on_request = function(req)
+        if req.path == "/print" then print(text) end
+        if req.path == "/write" then io.write(text) io.stderr:write(text) io.stdout:flush() end
+        if req.path == "/library" then ffi.C.puts(text) ffi.C.write(1, text, #text) end
+        if req.path == "/child" then os.execute("yes xxxxxxxxxxxxxxxxxxx | head -c 300000") end
+        return { status = 200, body = "hello" }
+      end,
+    }]]
+
+  for kind, open in pairs({
+    pipe = process.pipe, socket = process.socketpair, -- as under systemd
+  }) do
+    it("holds up nobody when a script prints to it: a full " .. kind, function()
+      local here, there = open()
+      local s = server.start({ workers = 1, route = PRINTING, stdout = there })
+      finally(function()
+        process.close(here)
+        s:stop()
+      end)
+      process.close(there)
+      local pid = s:workers()[1]
+      for _, path in ipairs({ "/print", "/write", "/library", "/child", "/print" }) do
+        assert.equal("hello", http.get(s.address, path).body)
+        assert.equal("hello", http.get(s.address, "/").body)
+      end
+      assert.equal(pid, s:workers()[1])
+      -- Whoever reads again learns how much is missing, and has whole lines of the rest.
+      local got = {}
+      poll.wait(function()
+        got[#got + 1] = process.read_some(here)
+        http.get(s.address, "/")
+        local lost = 0
+        for count in s:errors():gmatch("standard output are lost: nobody read [^\n]- %((%d+)") do
+          lost = lost + tonumber(count)
+        end
+        return lost > 20000
+      end, "the count")
+      assert.matches(("x"):rep(99) .. "\n", table.concat(got), 1, true)
+      -- From then on nothing is lost.
+      poll.wait(function()
+        return process.read_some(here) == ""
+      end, "what waited")
+      local mark = s:mark()
+      assert.equal("hello", http.get(s.address, "/child").body)
+      poll.wait(function() return process.read_some(here) ~= "" end, "what a child says")
+      assert.is_nil(s:errors():find("lost", mark, true))
+    end)
+  end
+
   it("is no reason to change what others have opened", function()
     local dir = process.tempdir("pipes")
     -- The shell's own description of the pipe must not become non-blocking.

@@ -17,6 +17,10 @@ int open(const char *path, int flags, ...);
 int close(int fd);
 int dup2(int from, int to);
 int dup(int fd);
+int pipe(int fds[2]);
+ssize_t read(int fd, void *bytes, size_t n);
+struct mg_pollfd { int fd; short events, revents; };
+int poll(struct mg_pollfd *fds, unsigned long count, int milliseconds);
 int socketpair(int domain, int type, int protocol, int fds[2]);
 int close_range(unsigned int first, unsigned int last, int flags);
 int setpgid(int pid, int pgid);
@@ -216,6 +220,26 @@ function process.socketpair()
   local pair = ffi.new("int[2]")
   assert(C.socketpair(1, 1, 0, pair) == 0, "socketpair")
   return pair[0], pair[1]
+end
+
+--- A pipe.
+---@return integer here to read from
+---@return integer there
+function process.pipe()
+  local pair = ffi.new("int[2]")
+  assert(C.pipe(pair) == 0, "pipe")
+  return pair[0], pair[1]
+end
+
+--- What there is to read from a pipe or a socket now, up to 64 KB.
+---@param fd integer
+---@return string bytes "" for nothing
+function process.read_some(fd)
+  local bytes, p = ffi.new("char[65536]"), ffi.new("struct mg_pollfd[1]", { { fd, 1, 0 } })
+  if C.poll(p, 1, 0) ~= 1 then
+    return ""
+  end
+  return ffi.string(bytes, math.max(0, tonumber(C.read(fd, bytes, 65536))))
 end
 
 ---@param fd integer

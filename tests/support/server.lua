@@ -29,6 +29,7 @@ local server = {}
 ---  are and whether it is watched; the command line does not
 ---@field binary? string instead of the one under test
 ---@field launcher? string[] a command that becomes the server: words in front of its own
+---@field stdout? integer a descriptor for standard output; `Server:access` has nothing then
 ---@field sockets? integer[] listening sockets to hand over, as systemd does
 ---@field wait? boolean false: does not wait until it serves
 
@@ -160,7 +161,7 @@ function server.start(options)
     argv = arguments(command, options, address),
     cwd = dir,
     env = environment(options.env, self.temporary),
-    stdout = self.stdout_path,
+    stdout = options.stdout or self.stdout_path,
     stderr = self.stderr_path,
     sockets = options.sockets,
   })
