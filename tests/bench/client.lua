@@ -84,12 +84,19 @@ local function complete(text)
   return text:sub(-5) == "0\r\n\r\n"
 end
 
---- A GET on the connection, which stays open. Raises an error unless the status is 200.
+--- A request on the connection, which stays open. Raises an error unless the status is 200.
 ---@param path string
 ---@param host string
+---@param body? string makes it a POST
 ---@return string reply head and body as they came
-function BenchConnection:get(path, host)
-  local request = ("GET %s HTTP/1.1\r\nHost: %s\r\n\r\n"):format(path, host)
+function BenchConnection:ask(path, host, body)
+  local request = ("%s %s HTTP/1.1\r\nHost: %s\r\n"):format(body and "POST" or "GET", path, host)
+  if body then
+    request = ("%sContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s")
+      :format(request, #body, body)
+  else
+    request = request .. "\r\n"
+  end
   if C.send(self.fd, request, #request, MSG_NOSIGNAL) ~= #request then
     fail("send")
   end

@@ -116,7 +116,7 @@ function hooks.bench(application, options, say)
     local keep = ("build/bench/hook-%s.callgrind"):format(route.name)
     out[i].instructions = measure.instructions(function(folder)
       return start(application, route, folder)
-    end, options.requests, keep)
+    end, LOAD, options.requests, keep)
     out[i].added = i == 1 and measure.part("script_request", options.requests, keep)
       or out[i].instructions - out[1].instructions
     say("%-14s          %-9s %8.0f instructions, %.0f for the hook", "hooks", route.name,

@@ -17,12 +17,14 @@ local report = require("tests.bench.report")
 local USAGE = [[
 usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
                        [--out FILE] [--strict]
-  --only     some of: tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload,hooks
+  --only     some of: tiny,plain,root,site,static,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,
+             fair,reload,hooks
   --proxies  some of: nginx,moongate
   --quick    short rounds, for a look
   --strict   exit status 1 if an aim is missed
 NGINX and MOONGATE name other binaries. Where the instructions go to: callgrind_annotate
-build/bench/moongate.callgrind. Another run's load on the machine falsifies times, not counts.]]
+build/bench/moongate.tiny.callgrind, or another case's. Another run's load on the machine falsifies
+times, not counts.]]
 
 -- PHP-FPM with four children, as an operator would set each proxy up: Moongate keeps as many
 -- connections as there are children, and queues before them.
@@ -30,15 +32,22 @@ local CHILDREN = 4
 local MOONGATE_FPM = { keepalive = CHILDREN, backend = "max_conns = " .. CHILDREN }
 
 --- What wrk does in each case; `hosts` is how many tenants it goes through, `proxies` how each
---- proxy is started where that is not as usual, `php` that the application is PHP-FPM.
+--- proxy is started where that is not as usual, `route` what they know of a tenant (proxies.start),
+--- `php` that the application is PHP-FPM, `counted` that its instructions are, too.
 local LOADS = {
-  { name = "tiny", title = "tiny GET", path = "/index.php", hosts = 1000 },
+  { name = "tiny", title = "tiny GET", path = "/index.php", hosts = 1000, counted = true },
   { name = "plain", title = "tiny, not kept", path = "/index.php", hosts = 1000,
     proxies = { nginx = { keepalive = 0 }, moongate = { keepalive = 0 } } },
+  { name = "root", title = "tiny, on disk", path = "/index.php", hosts = 1000, route = "root",
+    counted = true },
+  { name = "site", title = "front controller", path = "/2026/11/some-post/", hosts = 1000,
+    route = "site", counted = true },
+  { name = "static", title = "4 KB file", path = "/style.css", hosts = 1000, route = "site",
+    counted = true },
   { name = "64k", title = "64 KB reply", path = "/index.php?size=65536", hosts = 1000 },
   { name = "1m", title = "1 MB reply", path = "/index.php?size=1048576", hosts = 1000 },
   { name = "post", title = "POST of 16 KB", method = "POST", path = "/form.php", body = 16384,
-    hosts = 50 },
+    hosts = 50, counted = true },
   { name = "fpm", title = "PHP-FPM", path = "/hello.php", hosts = 1000, php = true,
     proxies = { nginx = { keepalive = 0 }, moongate = MOONGATE_FPM } },
   { name = "fpmkeep", title = "PHP-FPM, kept", path = "/hello.php", hosts = 1000, php = true,
@@ -61,7 +70,8 @@ end
 local function parse(words)
   local options = {
     rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
-    only = list("tiny,plain,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,reload,hooks"),
+    only = list("tiny,plain,root,site,static,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,"
+      .. "reload,hooks"),
     proxies = list("nginx,moongate"),
   }
   local i = 1
@@ -140,7 +150,7 @@ local function bench_load(load, names, started, options)
     for _, name in ipairs(in_turn(names, round)) do
       local result = measure.load(started[name], load, options.seconds)
       rounds[name][round] = result
-      say("%-14s round %d  %-9s %8.0f requests/s  %8.2f us CPU", load.title, round, name,
+      say("%-16s round %d  %-9s %8.0f requests/s  %8.2f us CPU", load.title, round, name,
         result.rate, result.cpu)
     end
   end
@@ -154,11 +164,12 @@ end
 
 -- Starts a proxy for a case. With PHP-FPM, each has one of its own: a connection that the other one
 -- keeps would keep a child from it.
-local function start_proxy(load, name, application)
+local function start_proxy(load, name, application, sites, folder)
   local fpm = load.php and php.start({
     pages = "tests/pages", children = CHILDREN, ini = { ["opcache.enable"] = "1" },
   })
-  local copy = { root = fpm and fpm.root or nil }
+  local copy = { root = fpm and fpm.root or nil, route = load.route, sites = sites,
+    folder = folder }
   for key, value in pairs(load.proxies and load.proxies[name] or {}) do
     copy[key] = value
   end
@@ -172,20 +183,21 @@ local function start_proxy(load, name, application)
 end
 
 -- Cases without needs of their own share their proxies.
-local function bench_loads(names, options, application)
+local function bench_loads(names, options, application, sites)
   local cases, usual, stops = {}, {}, {}
   for _, load in ipairs(LOADS) do
     if options.only[load.name] then
-      local started, own = load.proxies and {} or usual, {}
+      local special = load.proxies or load.route
+      local started, own = special and {} or usual, {}
       for _, name in ipairs(names) do
         if not started[name] then
-          started[name], own[#own + 1] = start_proxy(load, name, application)
+          started[name], own[#own + 1] = start_proxy(load, name, application, sites)
         end
       end
       cases[load.name] = bench_load(load, names, started, options)
       cases[load.name].title = load.title
       for _, stop in ipairs(own) do
-        if load.proxies then
+        if special then
           stop()
         else
           stops[#stops + 1] = stop
@@ -205,21 +217,25 @@ local function bench_idle(names, options, application)
   for _, name in ipairs(names) do
     local proxy = proxies.start(name, application)
     out[name] = measure.idle(proxy, options.connections)
-    say("%-14s          %-9s %8.0f bytes for each of %d", "idle", name, out[name].bytes,
+    say("%-16s          %-9s %8.0f bytes for each of %d", "idle", name, out[name].bytes,
       out[name].connections)
     proxy:stop()
   end
   return out
 end
 
-local function bench_instructions(names, options, application)
-  local out = { title = "instructions" }
-  for _, name in ipairs(names) do
-    local count = measure.instructions(function(folder)
-      return proxies.start(name, application, { folder = folder })
-    end, options.requests, ("build/bench/%s.callgrind"):format(name))
-    out[name] = { instructions = count }
-    say("%-14s          %-9s %8.0f for a tiny GET", "instructions", name, count)
+local function bench_instructions(names, options, application, sites)
+  local out = {}
+  for _, load in ipairs(LOADS) do
+    local figures = load.counted and { title = load.title }
+    for _, name in ipairs(figures and names or {}) do
+      local count = measure.instructions(function(folder)
+        return start_proxy(load, name, application, sites, folder)
+      end, load, options.requests, ("build/bench/%s.%s.callgrind"):format(name, load.name))
+      figures[name] = { instructions = count }
+      say("%-16s          %-9s %8.0f instructions", load.title, name, count)
+    end
+    out[load.name] = figures or nil
   end
   return out
 end
@@ -237,12 +253,13 @@ local function main(words)
     end
   end
   local application = proxies.application(4) -- the proxies use one, some cases all
-  local cases = bench_loads(names, options, application)
+  local sites = proxies.sites()
+  local cases = bench_loads(names, options, application, sites)
   if options.only.idle then
     cases.idle = bench_idle(names, options, application)
   end
   if options.only.instructions then
-    cases.instructions = bench_instructions(names, options, application)
+    cases.instructions = bench_instructions(names, options, application, sites)
   end
   local alone = options.proxies.moongate and not proxies.missing("moongate")
   if alone and options.only.queue then
@@ -258,6 +275,7 @@ local function main(words)
     cases.hooks = hooks.bench(application, options, say)
   end
   application:stop()
+  process.remove(sites)
 
   local aims = report.aims(cases)
   for _, aim in ipairs(hooks.aims(cases.hooks)) do

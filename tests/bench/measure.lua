@@ -35,6 +35,13 @@ function measure.hosts(count)
   return list
 end
 
+--- The body of a POST: fields of a form, as wrk.lua sends them.
+---@param size integer
+---@return string
+function measure.form(size)
+  return ("a=0123456789&"):rep(math.ceil(size / 13)):sub(1, size)
+end
+
 local function wrk(proxy, load, seconds)
   local result = process.run({
     argv = {
@@ -142,17 +149,17 @@ function measure.idle(proxy, count)
   local hosts = measure.hosts(1000)
   local first = client.open(proxy.address)
   for i = 1, 2000 do
-    first:get("/index.php", hosts[i % #hosts + 1])
+    first:ask("/index.php", hosts[i % #hosts + 1])
   end
   local before = memory(proxy.worker)
   local open = {}
   for i = 1, count do
     open[i] = client.open(proxy.address)
-    open[i]:get("/index.php", hosts[i % #hosts + 1])
+    open[i]:ask("/index.php", hosts[i % #hosts + 1])
   end
   local after = memory(proxy.worker)
   for i = 1, count, 997 do
-    open[i]:get("/index.php", hosts[1]) -- they are alive
+    open[i]:ask("/index.php", hosts[1]) -- they are alive
   end
   for _, conn in ipairs(open) do
     conn:close()
@@ -173,14 +180,15 @@ local function counted(folder)
   return sum
 end
 
-local function run_counted(start, requests, keep)
+local function run_counted(start, load, requests, keep)
   local folder = process.tempdir("grind")
   process.chmod(folder, "777") -- a worker that became another user writes its counts there too
   local proxy = start(folder)
   local hosts = measure.hosts(100)
+  local body = load.body and measure.form(load.body)
   local conn = client.open(proxy.address)
   for i = 1, requests do
-    conn:get("/index.php", hosts[i % #hosts + 1])
+    conn:ask(load.path, hosts[i % #hosts + 1], body)
   end
   conn:close()
   proxy:stop()
@@ -193,17 +201,18 @@ local function run_counted(start, requests, keep)
   return sum
 end
 
---- User-space instructions of a tiny request: the difference of two runs, so that start, warming up
---- and end do not count.
+--- User-space instructions of a request: the difference of two runs, so that start, warming up and
+--- end do not count.
 ---@param start fun(folder: string): Proxy starts it under callgrind
+---@param load table a case of main.lua
 ---@param requests integer how many more the second run has
 ---@param keep string where the longer run's counts are left, for callgrind_annotate; beside it,
 ---  as `keep.warm`, those of the shorter one
 ---@return number
-function measure.instructions(start, requests, keep)
+function measure.instructions(start, load, requests, keep)
   local warm = 5000
-  local short = run_counted(start, warm, keep .. ".warm")
-  local long = run_counted(start, warm + requests, keep)
+  local short = run_counted(start, load, warm, keep .. ".warm")
+  local long = run_counted(start, load, warm + requests, keep)
   return (long - short) / requests
 end
 

@@ -1,5 +1,5 @@
 -- The parties of the benchmark: the application (build/tests/responder), nginx and Moongate, each
--- with its configuration, made so that both proxies do the same: look the docroot of the host up
+-- with its configuration, made so that both proxies do the same: look the folder of the host up
 -- among ten thousand, make the usual params, pass the request on over a kept connection, no access
 -- log. Called by main.lua.
 
@@ -70,7 +70,9 @@ http {
   }
   server {
     listen %(address) backlog=4096;
-    location / {
+    root $docroot;
+    %(site)
+    location %(scripts) {
       fastcgi_pass app;
       fastcgi_keep_conn %(keepconn);
 %(params)    }
@@ -78,15 +80,14 @@ http {
 }
 ]]
 
+-- What php.site does: a file where there is one, else the front controller.
+local NGINX_SITE = "location / { try_files $uri $uri/ /index.php?$args; }"
+
 local ROUTE = [[
--- Ten thousand tenants, each with its own docroot, found by the request's host.
+-- Ten thousand tenants, each with its own folder, found by the request's host.
 local tenants = {}
-for i = 1, %(tenants) do
-  tenants[("t%05d.example"):format(i)] = {
-    backend = "app",
-    docroot = %(docroot),
-    tenant = %(tenant),
-  }
+for i = %(step), %(tenants), %(step) do
+  tenants[("t%05d.example"):format(i)] = %(decision)
 end
 
 return {
@@ -107,6 +108,15 @@ return {
   %(hooks)
 }
 ]]
+
+-- What a tenant has in the table of the route.
+local DECISIONS = {
+  docroot = [[{ backend = "app", docroot = %(docroot), tenant = %(tenant) }]],
+  root = [[{ backend = "app", root = %(docroot), tenant = %(tenant) }]],
+  site = [[require("moongate.php").site({
+    backend = "app", root = %(docroot), front = "/index.php",
+  })]],
+}
 
 ---@class Proxy
 ---@field name string
@@ -194,14 +204,14 @@ function Application:stop()
 end
 
 -- The docroot of a tenant: its own, or the one that they share because scripts lie there.
-local function docroot_of(root, i)
-  return root or ("/srv/tenants/t%05d/public"):format(i)
+local function docroot_of(values, i)
+  return values.root or ("%s/t%05d"):format(values.sites, i)
 end
 
 local function nginx_command(values)
   local map = {}
   for i = 1, TENANTS do
-    map[i] = ("t%05d.example %s;\n"):format(i, docroot_of(values.root, i))
+    map[i] = ("t%05d.example %s;\n"):format(i, docroot_of(values, i))
   end
   process.write_file(values.dir .. "/tenants.map", table.concat(map))
   process.write_file(values.dir .. "/nginx.conf", fill(NGINX, values))
@@ -210,7 +220,8 @@ local function nginx_command(values)
 end
 
 local function moongate_command(values)
-  process.write_file(values.dir .. "/route.lua", fill(ROUTE, values))
+  local route = fill(ROUTE, { decision = DECISIONS[values.route] })
+  process.write_file(values.dir .. "/route.lua", fill(route, values))
   local argv = { binary("moongate"), "run", values.dir .. "/route.lua", "--listen", values.address,
     "--workers", "1", "--no-watch" }
   if process.is_root() then
@@ -229,10 +240,28 @@ local function under_callgrind(argv, folder)
   return out
 end
 
+--- A folder for each tenant, with what is looked up there.
+---@return string folder of all of them, to be removed by the caller
+function proxies.sites()
+  local dir = process.tempdir("sites")
+  process.chmod(dir, "755")
+  process.run({ argv = { "sh", "-c", "cd \"$0\" && seq -f t%05g 1 \"$1\" | xargs mkdir", dir,
+    tostring(TENANTS) } }, 60)
+  for i = 1, TENANTS do
+    local folder = ("%s/t%05d"):format(dir, i)
+    process.write_file(folder .. "/index.php", "<?php\n")
+    process.write_file(folder .. "/style.css", ("/* 16 bytes */\n\n"):rep(256))
+  end
+  return dir
+end
+
 ---@class ProxyOptions
 ---@field folder? string runs it under callgrind, which writes its counts to this folder
 ---@field keepalive? integer connections to keep, 64 by default; 0: a connection for each request
 ---@field root? string one docroot for all tenants, where the scripts really are
+---@field route? "docroot"|"root"|"site" what the route knows of a tenant: where its scripts lie for
+---  the application (as usual), that they can be looked up here, or a whole site of PHP and files
+---@field sites? string where the folders of the tenants are, if they are anywhere (proxies.sites)
 ---@field backend? string more keys of Moongate's backend
 ---@field tenants? boolean Moongate is told whose share each request is
 ---@field on_request? string body of Moongate's on_request
@@ -257,12 +286,18 @@ function proxies.start(name, application, options)
       or ("keepalive %d; keepalive_requests 1000000000;"):format(keepalive),
     keepconn = keepalive == 0 and "off" or "on",
     servers = '"' .. table.concat(options.servers or { application.address }, '", "') .. '"',
-    decide = options.on_request or "return tenants[req.host]",
+    route = options.route or "docroot",
+    site = options.route == "site" and NGINX_SITE or "",
+    scripts = options.route == "site" and [[~ \.php$]] or "/",
+    decide = options.on_request
+      or options.route == "site" and "return tenants[req.host](req)" or "return tenants[req.host]",
     hooks = options.hooks or "",
     backend = options.backend or "",
     docroot = options.root and ("%q"):format(options.root)
-      or [[("/srv/tenants/t%05d/public"):format(i)]],
+      or ("%q .. ('/t%%05d'):format(i)"):format(options.sites or "/srv/tenants"),
     root = options.root,
+    sites = options.sites or "/srv/tenants",
+    step = folder and 100 or 1, -- so many are all that measure.instructions asks for
     tenant = options.tenants and [[("t%05d"):format(i)]] or "nil",
     tenants = TENANTS,
     params = NGINX_PARAMS,

@@ -3,7 +3,7 @@
 
 local report = {}
 
-local CASES = { "tiny", "plain", "64k", "1m", "post", "fpm", "fpmkeep" }
+local CASES = { "tiny", "plain", "root", "site", "static", "64k", "1m", "post", "fpm", "fpmkeep" }
 
 --- Rows of a case of load.
 local ROWS = {
@@ -16,27 +16,45 @@ local ROWS = {
   { key = "calls", title = "system calls/request", format = "%.2f" },
 }
 
+-- What Moongate needs for each part that nginx needs, taken round by round, so that a machine that
+-- is slow for a while counts once: the value below which this share of the rounds is.
+local function round_ratio(case, key, share)
+  local ratios = {}
+  for i, round in ipairs(case.moongate.rounds) do
+    ratios[i] = round[key] / case.nginx.rounds[i][key]
+  end
+  table.sort(ratios)
+  local at = 1 + (#ratios - 1) * (share or 0.5)
+  local low, high = ratios[math.floor(at)], ratios[math.ceil(at)]
+  return low + (high - low) * (at % 1)
+end
+
 local function row(lines, names, case, title, key, format)
   if not case[names[1]][key] then
     return
   end
-  local line = ("%-15s%-24s"):format(case.title, title)
+  local line = ("%-17s%-24s"):format(case.title, title)
   for _, name in ipairs(names) do
     line = line .. ("%14s"):format(case[name] and format:format(case[name][key]) or "-")
   end
   local nginx, moongate = case.nginx, case.moongate
-  if nginx and moongate and nginx[key] > 0 then
+  local paired = nginx and moongate and nginx.rounds and nginx.rounds[1][key]
+  if paired and nginx[key] > 0 then
+    line = line .. ("%12.2f  (%.2f to %.2f)"):format(round_ratio(case, key),
+      round_ratio(case, key, 0.25), round_ratio(case, key, 0.75))
+  elseif nginx and moongate and nginx[key] > 0 then
     line = line .. ("%12.2f"):format(moongate[key] / nginx[key])
   end
   lines[#lines + 1] = line
 end
 
---- The table for the terminal; the last column is Moongate's figure divided by nginx's.
+--- The table for the terminal; the last column is Moongate's figure divided by nginx's: where there
+--- were rounds, the median of their ratios, and between what half of them lie.
 ---@param names string[]
 ---@param cases table
 ---@return string
 function report.table(names, cases)
-  local head = ("\n%-15s%-24s"):format("case", "figure")
+  local head = ("\n%-17s%-24s"):format("case", "figure")
   for _, name in ipairs(names) do
     head = head .. ("%14s"):format(name)
   end
@@ -49,22 +67,13 @@ function report.table(names, cases)
   if cases.idle then
     row(lines, names, cases.idle, "bytes/connection", "bytes", "%.0f")
   end
-  if cases.instructions then
-    row(lines, names, cases.instructions, "user space/tiny GET", "instructions", "%.0f")
+  for _, name in ipairs(cases.instructions and CASES or {}) do
+    local case = cases.instructions[name]
+    if case then
+      row(lines, names, case, "instructions/request", "instructions", "%.0f")
+    end
   end
   return table.concat(lines, "\n") .. "\n"
-end
-
--- The median of what Moongate needs for each part that nginx needs, taken round by round, so that a
--- machine that is slow for a while counts once.
-local function round_ratio(case, key)
-  local ratios = {}
-  for i, round in ipairs(case.moongate.rounds) do
-    ratios[i] = round[key] / case.nginx.rounds[i][key]
-  end
-  table.sort(ratios)
-  local middle = (#ratios + 1) / 2
-  return (ratios[math.floor(middle)] + ratios[math.ceil(middle)]) / 2
 end
 
 local function aim(list, title, value, limit)
@@ -115,9 +124,12 @@ function report.aims(cases)
     end
     aim(list, "system calls of a tiny request", tiny.moongate.calls, 5)
   end
-  if instructions and instructions.moongate then
-    aim(list, "user-space instructions of a tiny request", instructions.moongate.instructions,
-      20000)
+  if cases.post and cases.post.nginx and cases.post.moongate then
+    aim(list, "CPU of a POST of 16 KB, nginx is 1", round_ratio(cases.post, "cpu"), 1)
+  end
+  local counted = instructions and instructions.tiny.moongate
+  if counted then
+    aim(list, "user-space instructions of a tiny request", counted.instructions, 20000)
   end
   if idle and idle.moongate then
     aim(list, "bytes of an idle connection", idle.moongate.bytes, 700)
