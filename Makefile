@@ -74,15 +74,16 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/netset base/resolve base/spool \
-        base/str http/access http/forwarded http/h1 http/range http/realip http/uri fastcgi/cgi \
-        fastcgi/record shm/census shm/ledger shm/ledger_crowd shm/shared front/proxyproto
+UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/netset \
+        base/resolve base/spool base/str http/access http/forwarded http/h1 http/range http/realip \
+        http/uri fastcgi/cgi fastcgi/record shm/census shm/ledger shm/ledger_crowd shm/shared front/proxyproto
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
 links_base/backlog = base/backlog base/spool base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
+links_base/lookup = base/lookup base/str
 links_base/netset = base/netset base/addr base/arena base/str
 links_base/resolve = base/resolve base/loop base/date base/addr base/str
 links_base/spool = base/spool base/buf base/str

@@ -8,10 +8,10 @@
 #include "exchange/proxy_inner.h"
 
 #include "base/log.h"
+#include "base/lookup.h"
 #include "exchange/accel.h"
 #include "exchange/doctor.h"
 #include "exchange/report.h"
-#include "http/file.h"
 
 #define STDERR_MAX   65536
 #define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
@@ -708,7 +708,7 @@ static void resolve_root(struct proxy *px, struct cgi_paths *paths)
     if (!local || !proxy_backend_settings(px)->resolve_root)
         return;
     paths->docroot =
-        arena_copy(&px->req.arena, file_real_root(paths->root, ev_now(px->generation->loop->ev)));
+        arena_copy(&px->req.arena, lookup_real_root(paths->root, ev_now(px->generation->loop->ev)));
 }
 
 /* A param that would not fit into a record with its lengths, or is larger than it may be; NULL: all

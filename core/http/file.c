@@ -2,16 +2,15 @@
 #include "http/file.h"
 
 #include "base/date.h"
+#include "base/lookup.h"
 #include "http/range.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -237,136 +236,6 @@ static int status_of_errno(int err, const char **reason)
     }
 }
 
-static int open_beneath(const char *root, const char *path, uint64_t flags, uint64_t resolve)
-{
-    int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return -1;
-    while (*path == '/')
-        path++;
-    struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = resolve};
-    int fd, tries = 0;
-    do /* EAGAIN: something was renamed while a ".." of a symlink was followed (openat2(2)) */
-        fd = (int)syscall(SYS_openat2, dir, *path != '\0' ? path : ".", &how, sizeof how);
-    while (fd < 0 && (errno == EAGAIN || errno == EINTR) && ++tries < 10);
-    int saved = errno;
-    close(dir);
-    errno = saved;
-    return fd;
-}
-
-/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed
- * when the real path lies in one of the folders. The second open follows no symlink at all, so
- * nothing can change between the look and the open. */
-static int open_within(const char *whole, const struct str *within, unsigned count, uint64_t flags)
-{
-    char real[PATH_MAX], folder[PATH_MAX], real_folder[PATH_MAX];
-    if (realpath(whole, real) == NULL)
-        return -1;
-    for (unsigned i = 0; i < count; i++) {
-        if (within[i].n >= sizeof folder)
-            continue;
-        snprintf(folder, sizeof folder, "%.*s", STR_FMT(within[i]));
-        if (realpath(within[i].n > 0 ? folder : "/", real_folder) == NULL)
-            continue;
-        size_t n = strcmp(real_folder, "/") == 0 ? 0 : strlen(real_folder);
-        if (strncmp(real, real_folder, n) == 0 && (real[n] == '/' || real[n] == '\0'))
-            return open_beneath(real_folder, real + n, flags,
-                                RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-    }
-    errno = EXDEV;
-    return -1;
-}
-
-/* Opens root + path. *followed: the file may have another name than path, by a symlink. */
-static int open_path(struct str root, struct str path, const struct str *within, unsigned count,
-                     uint64_t flags, bool *followed)
-{
-    char folder[PATH_MAX], whole[PATH_MAX];
-    *followed = false;
-    if (root.n + path.n + 2 > sizeof whole || memchr(path.p, '\0', path.n) != NULL) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
-    snprintf(whole, sizeof whole, "%.*s/%.*s", STR_FMT(root), STR_FMT(path));
-    const char *name = whole + root.n + 1;
-    if (count == 0 || (count == 1 && str_eq(within[0], root))) {
-        const char *top = root.n > 0 ? folder : "/";
-        int fd = open_beneath(top, name, flags, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
-        if (fd >= 0 || errno != ELOOP)
-            return fd;
-        *followed = true;
-        fd = open_beneath(top, name, flags, RESOLVE_BENEATH);
-        if (fd >= 0 || errno != EXDEV)
-            return fd;
-        return open_within(whole, &root, 1, flags);
-    }
-    *followed = true;
-    return open_within(whole, within, count, flags);
-}
-
-enum file_kind file_probe(struct str root, struct str path, const struct str *within,
-                          unsigned count)
-{
-    struct stat st;
-    bool followed;
-    int fd = open_path(root, path, within, count, O_PATH, &followed);
-    if (fd < 0) {
-        const char *reason;
-        if (errno == EXDEV)
-            return FILE_OUTSIDE;
-        return status_of_errno(errno, &reason) == 500 ? FILE_ERROR : FILE_NONE;
-    }
-    int err = fstat(fd, &st);
-    close(fd);
-    if (err != 0)
-        return FILE_ERROR;
-    return S_ISREG(st.st_mode) ? FILE_REGULAR : S_ISDIR(st.st_mode) ? FILE_FOLDER : FILE_NONE;
-}
-
-ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
-                        char *out, size_t size)
-{
-    struct stat st;
-    bool followed;
-    int fd = open_path(root, path, within, count, O_RDONLY | O_NONBLOCK, &followed);
-    if (fd < 0)
-        return -1;
-    bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
-    ssize_t n = regular ? read(fd, out, size) : -1;
-    close(fd);
-    return n;
-}
-
-struct str file_real_root(struct str root, double now)
-{
-    enum { SLOTS = 64 };
-    struct known {
-        char given[256], real[PATH_MAX];
-        double at;
-    };
-    static struct known *cache;
-    if (root.n == 0 || root.n >= sizeof cache->given)
-        return root;
-    if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
-        abort();
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < root.n; i++)
-        hash = (hash ^ (unsigned char)root.p[i]) * 16777619u;
-    unsigned slot = hash % SLOTS;
-    bool same =
-        strlen(cache[slot].given) == root.n && memcmp(cache[slot].given, root.p, root.n) == 0;
-    if (!same || now >= cache[slot].at + 1 || now < cache[slot].at) {
-        memcpy(cache[slot].given, root.p, root.n);
-        cache[slot].given[root.n] = '\0';
-        if (realpath(cache[slot].given, cache[slot].real) == NULL)
-            strcpy(cache[slot].real, cache[slot].given);
-        cache[slot].at = now;
-    }
-    return str_of(cache[slot].real);
-}
-
 /* --- conditions --- */
 
 /* What conditions of a request are compared with. */
@@ -490,7 +359,7 @@ const char *file_refused_link(struct str root, struct str path, const struct str
                               unsigned count, const struct decision *d)
 {
     bool followed;
-    int fd = open_path(root, path, within, count, O_PATH, &followed);
+    int fd = lookup_open(root, path, within, count, O_PATH, &followed);
     if (fd < 0)
         return NULL;
     const char *reason = followed ? refused_target(fd, root, d) : NULL;
@@ -507,7 +376,8 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
         return 403;
     /* O_NONBLOCK: a FIFO must not hold the worker. */
     bool followed;
-    file->fd = open_path(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK, &followed);
+    file->fd =
+        lookup_open(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK, &followed);
     if (file->fd < 0)
         return status_of_errno(errno, reason);
     if (fstat(file->fd, st) != 0)

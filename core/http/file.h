@@ -1,9 +1,9 @@
 /*
  * file - a static reply: which file a decision means, whether it may be served, its head.
  *
- * The file is opened beneath its root by the kernel (openat2), so no path and no symlink leads
- * outside. Scripts, dotfiles and editors' backups are never served. No libev, no socket: the front
- * sends the descriptor. Contract sections 7 and 11; RFC 9110 §8.8, §13, §14.
+ * The file is opened beneath its root (lookup.h). Scripts, dotfiles and editors' backups are never
+ * served. No libev, no socket: the front sends the descriptor. Contract sections 7 and 11; RFC 9110
+ * §8.8, §13, §14.
  */
 #ifndef MG_HTTP_FILE_H
 #define MG_HTTP_FILE_H
@@ -24,21 +24,8 @@ struct file {
  * the caller makes the page with the headers that are in req->response; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
-enum file_kind { FILE_NONE, FILE_REGULAR, FILE_FOLDER, FILE_OUTSIDE, FILE_ERROR };
-
-/* What lies at root + path, symlinks followed, when its real path is inside one of `within` (or,
- * with count 0, inside root). Does not open it for reading. FILE_ERROR: nobody knows, and errno
- * says why, such as EMFILE; it must not be taken for "nothing". */
-enum file_kind file_probe(struct str root, struct str path, const struct str *within,
-                          unsigned count);
-
 /* NULL, or why a file of that name is not served by this decision (its `scripts` and `sources`). */
 const char *file_refused(struct str path, const struct decision *d);
-
-/* The first bytes of the regular file at root + path, confined like file_probe's; never waits.
- * Returns how many, up to size, or -1. */
-ssize_t file_read_start(struct str root, struct str path, const struct str *within, unsigned count,
-                        char *out, size_t size);
 
 /* The same for the file that a symlink at root + path leads to; NULL where none is on the way. */
 const char *file_refused_link(struct str root, struct str path, const struct str *within,
@@ -46,9 +33,5 @@ const char *file_refused_link(struct str root, struct str path, const struct str
 
 /* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
 struct str file_type(struct str name);
-
-/* The folder with its symlinks resolved, looked up at most once a second; as given where it does
- * not exist. The result is valid until the next call. */
-struct str file_real_root(struct str root, double now);
 
 #endif

@@ -7,6 +7,7 @@
 #include "script/task.h"
 
 #include "base/log.h"
+#include "base/lookup.h"
 #include "base/stamp.h"
 #include "base/user.h"
 #include "fastcgi/cgi.h"
@@ -22,9 +23,9 @@
 
 /* --- files --- */
 
-static const char *push_kind(lua_State *L, enum file_kind kind)
+static const char *push_kind(lua_State *L, enum lookup_kind kind)
 {
-    const char *name = kind == FILE_REGULAR ? "file" : kind == FILE_FOLDER ? "directory" : NULL;
+    const char *name = kind == LOOKUP_FILE ? "file" : kind == LOOKUP_FOLDER ? "directory" : NULL;
     lua_pushstring(L, name);
     return name;
 }
@@ -66,11 +67,11 @@ static int core_probe(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
     unsigned count = check_place(L, &root, &path, within);
-    enum file_kind kind = file_probe(root, path, within, count);
-    if (kind == FILE_ERROR)
+    enum lookup_kind kind = lookup_probe(root, path, within, count);
+    if (kind == LOOKUP_ERROR)
         return luaL_error(L, "%s%s can't be looked at: %s", root.p, path.p, strerror(errno));
     push_kind(L, kind);
-    if (kind != FILE_OUTSIDE)
+    if (kind != LOOKUP_OUTSIDE)
         return 1;
     lua_pushliteral(L, "outside");
     return 2;
@@ -84,7 +85,7 @@ static int core_read_start(lua_State *L)
     unsigned count = check_place(L, &root, &path, within);
     lua_Integer size = luaL_checkinteger(L, 4);
     luaL_argcheck(L, size > 0 && size <= (lua_Integer)sizeof bytes, 4, "from 1 to 4096");
-    ssize_t n = file_read_start(root, path, within, count, bytes, (size_t)size);
+    ssize_t n = lookup_read_start(root, path, within, count, bytes, (size_t)size);
     if (n < 0)
         return 0;
     lua_pushlstring(L, bytes, (size_t)n);
@@ -438,9 +439,9 @@ static int core_resolve_file(lua_State *L)
     d.source_count = read_list(L, 7, sources);
     if (root.p == NULL)
         root = STR("");
-    enum file_kind kind = file_probe(root, path, within, count);
+    enum lookup_kind kind = lookup_probe(root, path, within, count);
     const char *refused = file_refused(whole != NULL ? base_name(path) : path, &d);
-    if (refused == NULL && kind == FILE_REGULAR)
+    if (refused == NULL && kind == LOOKUP_FILE)
         refused = file_refused_link(root, path, within, count, &d);
     lua_newtable(L);
     lua_pushlstring(L, root.p, root.n);

@@ -1,0 +1,162 @@
+/*
+ * lookup_test - no way out of the root, also where something else lies at a path that is known.
+ * Links lookup and str.
+ */
+#include "../test.h"
+#include "base/lookup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static char dir[256], root[300];
+
+static void make_file(const char *name)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    int fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0644);
+    check(fd >= 0 && write(fd, "text", 4) == 4);
+    close(fd);
+}
+
+static void make_folder(const char *name)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    check(mkdir(path, 0755) == 0);
+}
+
+static void make_link(const char *to, const char *name)
+{
+    char path[400];
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    check(symlink(to, path) == 0);
+}
+
+static void rename_to(const char *from, const char *to)
+{
+    char a[400], b[400];
+    snprintf(a, sizeof a, "%s/%s", dir, from);
+    snprintf(b, sizeof b, "%s/%s", dir, to);
+    check(rename(a, b) == 0);
+}
+
+static enum lookup_kind probe(const char *path)
+{
+    return lookup_probe(str_of(root), str_of(path), NULL, 0);
+}
+
+/* Until what has been made so far is old enough to be kept. */
+static void wait_until_settled(void)
+{
+    struct timespec from, now, pause = {.tv_nsec = 50 * 1000 * 1000};
+    clock_gettime(CLOCK_REALTIME, &from);
+    do {
+        nanosleep(&pause, NULL);
+        clock_gettime(CLOCK_REALTIME, &now);
+    } while (now.tv_sec < from.tv_sec + 3);
+}
+
+static void test_kinds(void)
+{
+    test("what lies at a path");
+    check_int(probe("/a.php"), LOOKUP_FILE);
+    check_int(probe("/a.php"), LOOKUP_FILE);
+    check_int(probe("/folder"), LOOKUP_FOLDER);
+    check_int(probe("/folder/"), LOOKUP_FOLDER);
+    check_int(probe("/nothing"), LOOKUP_NONE);
+    check_int(probe("/a.php/below"), LOOKUP_NONE);
+    check_int(probe(""), LOOKUP_FOLDER);
+    check_int(lookup_probe(str_of(root), (struct str){"/a.php\0x", 8}, NULL, 0), LOOKUP_NONE);
+}
+
+static void test_outside(void)
+{
+    struct str inside[] = {str_of(root), str_of(dir)};
+    test("no way out");
+    for (int i = 0; i < 2; i++) {
+        check_int(probe("/../secret"), LOOKUP_OUTSIDE);
+        check_int(probe("/out"), LOOKUP_OUTSIDE);
+        check_int(probe("/beside/secret"), LOOKUP_OUTSIDE);
+        check_int(probe("/in"), LOOKUP_FILE);
+        check_int(lookup_probe(str_of(root), STR("/out"), inside, 2), LOOKUP_FILE);
+    }
+}
+
+/* The findings of the paths above are kept now. */
+static void test_changes(void)
+{
+    test("a file is replaced by a symlink that leads out");
+    check_int(probe("/b.php"), LOOKUP_FILE);
+    rename_to("root/out", "root/b.php");
+    check_int(probe("/b.php"), LOOKUP_OUTSIDE);
+    test("the same file comes to lie outside, with a symlink to it");
+    check_int(probe("/c.php"), LOOKUP_FILE);
+    rename_to("root/c.php", "c.php");
+    make_link("../c.php", "root/c.php");
+    check_int(probe("/c.php"), LOOKUP_OUTSIDE);
+    test("a file becomes a folder, and goes");
+    check_int(probe("/folder/d.php"), LOOKUP_FILE);
+    rename_to("root/folder", "root/gone");
+    check_int(probe("/folder/d.php"), LOOKUP_NONE);
+    make_folder("root/folder");
+    make_folder("root/folder/d.php");
+    check_int(probe("/folder/d.php"), LOOKUP_FOLDER);
+}
+
+static void test_roots(void)
+{
+    char link[400], real[4096];
+    test("a root behind a symlink");
+    make_link("root", "current");
+    snprintf(link, sizeof link, "%s/current", dir);
+    check(realpath(root, real) != NULL);
+    check_str(lookup_real_root(str_of(link), 100), real);
+    check_int(lookup_probe(str_of(link), STR("/a.php"), NULL, 0), LOOKUP_FILE);
+    rename_to("current", "old");
+    make_link("other", "current");
+    check_str(lookup_real_root(str_of(link), 100.5), real);
+    snprintf(link, sizeof link, "%s/other", dir);
+    check(realpath(link, real) != NULL);
+    snprintf(link, sizeof link, "%s/current", dir);
+    check_str(lookup_real_root(str_of(link), 101), real);
+    check_int(lookup_probe(str_of(link), STR("/a.php"), NULL, 0), LOOKUP_NONE);
+    check_str(lookup_real_root(STR("/no/such/root"), 101), "/no/such/root");
+}
+
+static void remove_all(void)
+{
+    char command[300];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    check(system(command) == 0);
+}
+
+int main(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/lookup-XXXXXX", tmp != NULL ? tmp : "/tmp");
+    check(mkdtemp(dir) != NULL);
+    snprintf(root, sizeof root, "%s/root", dir);
+    make_folder("root");
+    make_folder("other");
+    make_folder("root/folder");
+    make_file("secret");
+    make_file("root/a.php");
+    make_file("root/b.php");
+    make_file("root/c.php");
+    make_file("root/folder/d.php");
+    make_link("../secret", "root/out");
+    make_link("..", "root/beside");
+    make_link("a.php", "root/in");
+    test_kinds();
+    test_outside();
+    wait_until_settled();
+    test_kinds();
+    test_outside();
+    test_changes();
+    test_roots();
+    remove_all();
+    return test_report();
+}
