@@ -98,14 +98,16 @@ struct str arena_append(struct arena *a, struct str s, struct str more)
 struct str arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list args, again;
+    size_t room = (size_t)(a->end - a->at);
     va_start(args, fmt);
     va_copy(again, args);
-    int n = vsnprintf(NULL, 0, fmt, args);
+    int n = vsnprintf(a->at, room, fmt, args); /* into what is left of the block, if it fits */
     va_end(args);
     if (n < 0)
         abort();
     char *p = arena_bytes(a, (size_t)n + 1);
-    vsnprintf(p, (size_t)n + 1, fmt, again);
+    if ((size_t)n >= room)
+        vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
     return (struct str){p, (size_t)n};
 }

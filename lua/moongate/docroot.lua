@@ -5,8 +5,8 @@ local describe = require("moongate.base.describe")
 
 local M = {}
 
-local byte, find, sub = string.byte, string.find, string.sub
-local SLASH = 47
+local byte, find, lower, sub = string.byte, string.find, string.lower, string.sub
+local BLANK, DOT, SLASH = 32, 46, 47
 
 --- The extensions that make a file a script unless said otherwise.
 M.SCRIPTS = { ".php" }
@@ -171,10 +171,13 @@ end
 ---@return boolean # true for real script names too
 function M.is_source(path, scripts)
   scripts = scripts or M.SCRIPTS
-  local name = path:match("^(.-)[. ]*$"):lower()
+  local stop = #path
+  while byte(path, stop) == DOT or byte(path, stop) == BLANK do
+    stop = stop - 1
+  end
   for i = 1, #scripts do
-    local extension = scripts[i]:lower()
-    if sub(name, -#extension) == extension then
+    local extension = scripts[i]
+    if lower(sub(path, stop - #extension + 1, stop)) == lower(extension) then
       return true
     end
   end
