@@ -719,7 +719,8 @@ bool script_snapshot(struct script *s, int fd)
 }
 
 struct question {
-    const char *function; /* of moongate.route.load: called with the normalised table, and */
+    const char *module;
+    const char *function; /* called with the normalised table, and */
     const char *ini;      /* a text, or nil */
     char *answer;         /* malloc'd; NULL: it was nil */
     bool failed;          /* the answer is the error */
@@ -730,7 +731,7 @@ static void ask_library(struct script *s, void *ctx)
 {
     struct question *q = ctx;
     lua_State *L = s->L;
-    q->failed = script_library_function(L, "moongate.route.load", q->function) != 0;
+    q->failed = script_library_function(L, q->module, q->function) != 0;
     if (!q->failed) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
         lua_pushstring(L, q->ini); /* NULL: nil */
@@ -745,7 +746,7 @@ static void ask_library(struct script *s, void *ctx)
 
 char *script_report(struct script *s, const char *ini)
 {
-    struct question q = {.function = "loader_report", .ini = ini};
+    struct question q = {.module = "moongate.route.load", .function = "loader_report", .ini = ini};
     if (!script_guard(s, &loading, ask_library, &q))
         return NULL;
     if (!q.failed)
@@ -757,7 +758,7 @@ char *script_report(struct script *s, const char *ini)
 
 char *script_check_tests(struct script *s)
 {
-    struct question q = {.function = "check_tests", .specs = true};
+    struct question q = {.module = "moongate.testing.specs", .function = "check", .specs = true};
     return script_guard(s, &loading, ask_library, &q) ? q.answer : strdup(s->failure);
 }
 

@@ -1,6 +1,5 @@
 -- moongate.testing owns what specs of a route use: requests to it without a socket, a server or
--- PHP, through the code that serves. Required by specs, which `moongate test` runs, and called by
--- load before a reload.
+-- PHP, through the code that serves. Required by specs, which `moongate test` and reloads run.
 --
 --     local route = require("moongate.testing").load("route.lua")
 --     local out = route:request { url = "http://acme.example/cart.php" }
@@ -8,13 +7,11 @@
 
 local filesystem = require("moongate.base.fs")
 local load = require("moongate.route.load")
+local specs = require("moongate.testing.specs")
 local suggest = require("moongate.base.suggest")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
-
--- The route whose specs are run.
-local under_test
 
 ---@class moongate.testing.Out what has become of a request
 ---@field kind "fastcgi"|"file"|"reply"|"redirect"|"close" reply too where an error page is sent
@@ -420,15 +417,15 @@ end)
 --- Where a route is: beside the one whose specs are run, else below the current folder.
 local function find(path)
   if path == nil then
-    if not under_test then
+    if not specs.route then
       misuse("which route? No other one is under test, so testing.load needs a path")
     end
-    return under_test
+    return specs.route
   elseif path:sub(1, 1) == "/" then
     return path
   end
   path = path:gsub("^%./+", "")
-  local beside = under_test and under_test:match("^(.*/)")
+  local beside = specs.route and specs.route:match("^(.*/)")
   if beside and filesystem.stat(beside .. path) then
     return beside .. path
   end
@@ -444,52 +441,5 @@ end
 M.load = guarded(function(path)
   return setmetatable({ settings = load.route(find(path)) }, Route)
 end)
-
---- Runs the specs of a route.
----@param paths string[] files and folders
----@param settings table of the route, normalized
----@return moongate.testing.specs.Result|nil
----@return string|nil problem why none was run
-function M.run(paths, settings)
-  under_test = settings.source
-  return require("moongate.testing.specs").run(paths)
-end
-
--- How much a refused reload says.
-local MOST, LINES = 10, 8
-
---- The first lines of a text.
-local function shortened(text)
-  local lines = {}
-  for line in text:gmatch("[^\n]+") do
-    lines[#lines + 1] = line
-    if #lines == LINES then
-      break
-    end
-  end
-  return table.concat(lines, "\n  ")
-end
-
---- Runs the specs of a folder, for a reload.
----@param folder string
----@param settings table of the route, normalized
----@return boolean ok
----@return string text how many passed; else the first failures, `FILE:LINE: message` each
-function M.run_specs(folder, settings)
-  local result, problem = M.run({ folder }, settings)
-  if not result then
-    return false, ("%s: test: %s"):format(settings.source, problem)
-  elseif #result.failed == 0 then
-    return true, ("%d passed"):format(result.passed)
-  end
-  local lines = {}
-  for i = 1, math.min(#result.failed, MOST) do
-    lines[i] = shortened(result.failed[i])
-  end
-  if #result.failed > MOST then
-    lines[#lines + 1] = ("and %d more"):format(#result.failed - MOST)
-  end
-  return false, table.concat(lines, "\n")
-end
 
 return M

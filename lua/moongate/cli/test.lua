@@ -2,7 +2,7 @@
 
 local common = require("moongate.cli.common")
 local fs = require("moongate.base.fs")
-local testing = require("moongate.testing")
+local specs = require("moongate.testing.specs")
 
 local M = {
   usage = "test ROUTE.lua [SPEC...] [OPTIONS]", summary = "run the specs of a route",
@@ -55,7 +55,7 @@ function M.main(args)
     return 1, problem
   end
   local result
-  result, problem = testing.run(paths, settings)
+  result, problem = specs.run(paths, settings)
   if not result then
     return 1, problem
   end

@@ -334,16 +334,4 @@ function M.loader_report(normalized, record, fs)
   return table.concat(lines, "\n") .. "\n"
 end
 
---- Runs the specs that the setting `test` names: a route that does not pass them is not served.
----@param normalized table
----@return string|nil message nil where all pass, or there are none; else `FILE:LINE: message` lines
-function M.check_tests(normalized)
-  if not normalized.test then
-    return nil
-  end
-  -- Here, since that module needs this one.
-  local ok, text = require("moongate.testing").run_specs(normalized.test, normalized)
-  return not ok and text or nil
-end
-
 return M

@@ -1,10 +1,15 @@
 -- moongate.testing.specs owns the running of specs by busted, inside this process: `moongate test`,
--- and a reload that looks at the specs of its route first. Called by testing and cli.test.
+-- and a reload that looks at the specs of its route first. Called by cli.test, by core/ in the
+-- loader, and by testing, which asks which route it is.
 --
 -- busted is put together here as its own command line does it, since that one reads the options, a
 -- `.busted` of whatever folder this is, and ends the process.
 
 local M = {}
+
+--- The path of the route whose specs are run; nil while none are.
+---@type string|nil
+M.route = nil
 
 --- How to get busted.
 M.INSTALL = "busted is not installed; on Debian: apt-get install lua-busted"
@@ -81,11 +86,13 @@ local function load_busted()
   return busted
 end
 
---- Runs specs: once in a process, since busted has one state.
+--- Runs the specs of a route: once in a process, since busted has one state.
 ---@param paths string[] files, and folders in which *_spec.lua are looked for
+---@param settings table of the route, normalized
 ---@return moongate.testing.specs.Result|nil result
 ---@return string|nil problem why nothing was run
-function M.run(paths)
+function M.run(paths, settings)
+  M.route = settings.source
   local ok, busted, problem = pcall(load_busted)
   if not ok or not busted then
     return nil, problem or tostring(busted)
@@ -97,6 +104,45 @@ function M.run(paths)
   require("busted.execute")(busted)(1, {})
   busted.publish({ "exit" })
   return result
+end
+
+-- How much a refused reload says.
+local MOST, LINES = 10, 8
+
+--- The first lines of a text.
+local function shortened(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do
+    lines[#lines + 1] = line
+    if #lines == LINES then
+      break
+    end
+  end
+  return table.concat(lines, "\n  ")
+end
+
+--- Runs the specs that the setting `test` names: a route that does not pass them is not served.
+---@param settings table of the route, normalized
+---@return string|nil problem nil where all pass, or there are none; else the first failures,
+--- `FILE:LINE: message` each
+function M.check(settings)
+  if not settings.test then
+    return nil
+  end
+  local result, problem = M.run({ settings.test }, settings)
+  if not result then
+    return ("%s: test: %s"):format(settings.source, problem)
+  elseif #result.failed == 0 then
+    return nil
+  end
+  local lines = {}
+  for i = 1, math.min(#result.failed, MOST) do
+    lines[i] = shortened(result.failed[i])
+  end
+  if #result.failed > MOST then
+    lines[#lines + 1] = ("and %d more"):format(#result.failed - MOST)
+  end
+  return table.concat(lines, "\n")
 end
 
 return M

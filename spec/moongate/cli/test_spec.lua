@@ -1,5 +1,5 @@
 -- Specs of moongate.cli.test: which specs it runs, and what it says of them. Running them is in
--- testing_spec.lua.
+-- spec/moongate/testing/specs_spec.lua.
 
 local program = require("support.program")
 
