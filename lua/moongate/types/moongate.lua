@@ -1,0 +1,373 @@
+-- moongate.types.moongate: what an editor is told of `require "moongate"`. Called by
+-- moongate.types.
+-- luacheck: no max line length (an annotation can't be broken)
+
+return [==[
+--- What `require("moongate")` gives to a script.
+---@class moongate
+---@field version string the release that runs, such as "0.1.0"
+---@field worker integer the number of the worker that runs the script, from 1 on
+local moongate = {}
+
+--- Writes a line to the error log.
+---@param level "debug"|"info"|"warn"|"error"
+---@param format string as in string.format; alone it is written as it is
+---@param ... any
+function moongate.log(level, format, ...) end
+
+--- Seconds since 1970, with fractions.
+---@return number
+function moongate.now() end
+
+--- Percent-encodes a text so that it can stand anywhere in a URL.
+---@param text string|number
+---@return string
+function moongate.escape(text) end
+
+--- Decodes `%XX`; `+` and a broken escape stay.
+---@param text string|number
+---@return string
+function moongate.unescape(text) end
+
+--- Waits, while others go on. In on_start, on_request, on_error, timers and what spawn runs.
+---@param seconds number from 0 to 86400
+function moongate.sleep(seconds) end
+
+--- Runs a function soon, beside the requests; it may wait. Its errors are in the log.
+---@param fn function
+---@param ... any its arguments
+function moongate.spawn(fn, ...) end
+
+--- Runs a function again and again, one run at a time, until a reload replaces the script. It may
+--- wait. For on_start.
+---@param seconds number from 0.001 to 86400
+---@param fn fun()
+function moongate.every(seconds, fn) end
+
+--- A dictionary that all workers share and that outlives reloads.
+---@param name string
+---@return moongate.Shared
+function moongate.shared(name) end
+
+--- A socket that waits without holding up others, with the methods of OpenResty's cosockets.
+---@return moongate.Tcp
+function moongate.tcp() end
+
+--- A request to a backend beside the one that is served.
+---@param backend string
+---@param params table<string, string|number>
+---@param body? string
+---@return { status: integer, headers: table, body: string, app_status: integer, stderr: string }?
+---@return string? problem
+function moongate.fastcgi(backend, params, body) end
+
+---@class moongate.Shared
+---@field get fun(self: moongate.Shared, key: string): any
+---@field set fun(self: moongate.Shared, key: string, value: any, ttl?: number): boolean?, string?
+---@field add fun(self: moongate.Shared, key: string, value: any, ttl?: number): boolean?, string?
+---@field replace fun(self: moongate.Shared, key: string, value: any, ttl?: number): boolean?, string?
+---@field incr fun(self: moongate.Shared, key: string, by: number, initial?: number, ttl?: number): number?, string?
+---@field delete fun(self: moongate.Shared, key: string)
+---@field keys fun(self: moongate.Shared, max?: integer): string[]
+
+---@class moongate.Tcp
+---@field connect fun(self: moongate.Tcp, host: string, port?: integer, options?: table): integer?, string?
+---@field settimeout fun(self: moongate.Tcp, time: number) milliseconds
+---@field settimeouts fun(self: moongate.Tcp, connect: number, send: number, read: number)
+---@field send fun(self: moongate.Tcp, data: string|table): integer?, string?
+---@field receive fun(self: moongate.Tcp, pattern?: string|integer): string?, string?, string?
+---@field receiveany fun(self: moongate.Tcp, max: integer): string?, string?
+---@field receiveuntil fun(self: moongate.Tcp, pattern: string, options?: table): fun(size?: integer): string?, string?, string?
+---@field setkeepalive fun(self: moongate.Tcp, timeout?: number, size?: integer): integer?, string?
+---@field getreusedtimes fun(self: moongate.Tcp): integer?, string?
+---@field close fun(self: moongate.Tcp): integer?, string?
+
+--- The request. Read-only but for `ctx`; not to be kept when the hook has ended.
+---@class moongate.Request
+---@field method string "GET"
+---@field uri string path and query as sent
+---@field path string percent-decoded, dot segments removed, "//" merged
+---@field raw_path string the path as sent
+---@field query? string what follows "?"
+---@field args moongate.Args the query's values by name; the last of several counts
+---@field host? string lower case, without port and trailing dot; nil where there is none
+---@field port integer
+---@field scheme "http"|"https"
+---@field version "1.0"|"1.1"
+---@field headers moongate.RequestHeaders by name, in any letter case
+---@field cookies moongate.Args by name; the first of several counts
+---@field ip string of the client; "unix:" on a unix listener
+---@field client_port integer|nil nil where it is not known
+---@field server_ip string where the client connected to; "unix:" on a unix listener
+---@field server_port integer
+---@field listener string the listener's name, else its address
+---@field id string 16 hex digits, as in the logs and on error pages
+---@field time number when the request began, seconds since 1970
+---@field attempt integer how many servers have been tried
+---@field internal boolean true after a redirect inside the server
+---@field ctx table a table of the script's own that lives as long as the request
+---@field hash_key? string the decision's, for policies
+
+--- Values by name, as clients send them.
+---@class moongate.Args
+---@field [string] string
+---@field all fun(self: moongate.Args, name: string): string[] every value of a name, in order
+---@field each fun(self: moongate.Args): (fun(): string, string) for name, value in args:each() do
+
+--- Headers by name, in any letter case; repeated ones are joined by ", ".
+---@class moongate.RequestHeaders
+---@field [string] string
+---@field all fun(self: moongate.RequestHeaders, name: string): string[] every value of a name
+---@field each fun(self: moongate.RequestHeaders): (fun(): string, string) for name, value in h:each()
+
+--- Headers of an answer: assign a text, a list for a repeated header, or nil to remove it.
+---@class moongate.Headers
+---@field [string] string|number|string[]|nil
+---@field all fun(self: moongate.Headers, name: string): string[] every value of a name
+---@field each fun(self: moongate.Headers): (fun(): string, string) for name, value in h:each() do
+
+--- The variables for the application: read and assigned by name, nil removes.
+---@class moongate.Params
+---@field [string] string|number|nil
+---@field each fun(self: moongate.Params): (fun(): string, string) for name, value in params:each() do
+
+--- The head of an application's answer, before the client sees it.
+---@class moongate.Response
+---@field status integer
+---@field headers moongate.Headers
+
+--- A server of a backend, as policies see it; read-only, over all workers, of this moment.
+---@class moongate.Server
+---@field address string
+---@field weight number a part of it while `slow_start` lasts
+---@field active integer requests in flight
+---@field queued integer requests that wait for the backend
+---@field requests number how many it has had
+---@field fails integer failures that count at the moment
+---@field latency number a moving average, in seconds; 0: nothing is known
+---@field up boolean
+---@field backup boolean
+---@field draining boolean
+---@field load number `active`, and what others do there, where the backend's `load` says
+---@field idle integer kept connections without a request
+---@field max_conns integer 0: no limit
+
+--- Why a request failed.
+---@class moongate.Error
+---@field kind "connect"|"timeout"|"closed"|"protocol"|"busy"|"too_large"|"script"|"status"
+---@field status integer what the client gets otherwise
+---@field message string what the error log says
+---@field attempts integer how many servers were tried
+---@field backend? string the last one
+---@field server? string its address
+---@field headers? moongate.Headers with kind "status": of the application's answer
+---@field has_body? boolean with kind "status": whether that answer has a body
+
+--- What an application wrote to its standard error.
+---@class moongate.Message
+---@field level "fatal"|"parse"|"error"|"warning"|"notice"|"deprecated"|"info"
+---@field text string
+---@field file? string
+---@field line? integer
+
+--- A request that has ended. May be kept.
+---@class moongate.Log
+---@field time number when it began, seconds since 1970
+---@field duration number how long it took, in seconds
+---@field id string
+---@field client string the client's address
+---@field user? string REMOTE_USER, as a hook or the application said it
+---@field host? string
+---@field method string
+---@field uri string
+---@field status integer 499 where the client left before the answer was whole
+---@field bytes_in number of the request's body
+---@field bytes_out number of all that was sent
+---@field backend? string
+---@field server? string the last one's address
+---@field tenant? string
+---@field app_status? number of END_REQUEST
+---@field protocol_status? number of END_REQUEST
+---@field attempts moongate.Attempt[]
+---@field error? string why it failed
+---@field all fun(self: moongate.Log): table a table of all fields, which may be kept
+
+--- One try of a request, times in seconds.
+---@class moongate.Attempt
+---@field server string its address
+---@field queue number waiting in the queue
+---@field connect number connecting
+---@field first_byte number waiting for the first byte
+---@field total number
+---@field error? string
+
+---@alias moongate.Decision moongate.FastCGI|moongate.File|moongate.Reply|moongate.Redirect|moongate.Close
+---@alias moongate.Duration number|string seconds, or "250ms" "5s" "2m" "1h"
+---@alias moongate.Size integer|string bytes, or "16k" "1M" "1G"
+---@alias moongate.HeaderTable table<string, string|number|(string|number)[]>
+
+--- The request goes to an application.
+---@class moongate.FastCGI
+---@field backend string its name
+---@field root? string the site as this machine sees it: scripts are looked for in it
+---@field docroot? string the site as the backend sees it, default `root`
+---@field within? string|string[] where real paths must lie, default `root`
+---@field script? string URL path of the script, in place of the split of the path
+---@field path_info? string what follows the script
+---@field script_filename? string the script as the backend sees it, in place of the mapping
+---@field strip? string a prefix taken off before the path is mapped to files
+---@field params? table<string, string|number|false> variables to add, false to remove
+---@field server? string one address of the backend
+---@field tenant? string whose share of the backend this is; also in the log
+---@field hash_key? string in place of the path, where `balance` is "hash"
+---@field attempts? integer how many servers are tried
+---@field connect_timeout? moongate.Duration
+---@field send_timeout? moongate.Duration
+---@field read_timeout? moongate.Duration
+---@field body_limit? moongate.Size in place of `limits.body`
+---@field request_buffering? boolean false streams the body
+---@field response_buffering? boolean false lets a slow client slow the application down
+---@field intercept_errors? true|integer[] answers with such a status go to on_error
+---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
+---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
+---@field role? "responder"
+---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
+
+--- The answer is a file.
+---@class moongate.File
+---@field file? string an absolute path, or:
+---@field root? string a folder, with
+---@field path? string a path below it, default `req.path`
+---@field within? string|string[] where real paths must lie, default `root`
+---@field index? string|string[] what to look for in a folder, default { "index.html" }
+---@field try? (string|moongate.Decision)[] "$path", "$path/", "/index.html"; a decision as the last
+---@field headers? moongate.HeaderTable of every answer, also where there is no such file
+---@field cache_control? string of the file
+---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
+---@field scripts? string|string[] further extensions whose files are never shown
+
+--- The answer is here.
+---@class moongate.Reply
+---@field status? integer from 200 to 599
+---@field headers? moongate.HeaderTable
+---@field body? string
+
+---@class moongate.Redirect
+---@field redirect string a URL or a path
+---@field status? integer from 300 to 399, default 302
+---@field headers? moongate.HeaderTable
+
+--- The connection is dropped without an answer.
+---@class moongate.Close
+---@field close true
+
+---@alias moongate.Handler moongate.Decision|moongate.Router|fun(req: moongate.Request, ...: string): moongate.Decision?
+---@alias moongate.Policy fun(req: moongate.Request, servers: moongate.Server[], attempt: integer): moongate.Server?, string?
+
+--- What a route returns.
+---@class moongate.Route
+---@field on_request moongate.Router|fun(req: moongate.Request): moongate.Decision? nil is 404; may wait
+---@field on_start? fun() a worker has loaded the route; may wait; an error refuses it
+---@field on_params? fun(req: moongate.Request, params: moongate.Params) the variables stand
+---@field on_balance? moongate.Policy a server must be picked; nil for the policy's own choice
+---@field on_response? fun(req: moongate.Request, res: moongate.Response): moongate.Decision? nil: it goes on
+---@field on_error? fun(req: moongate.Request, err: moongate.Error): moongate.Decision? nil: the standard page; may wait
+---@field on_stderr? fun(req: moongate.Request, messages: moongate.Message[]): boolean? true: keep them out of the log
+---@field on_log? fun(req: moongate.Request, log: moongate.Log): string|false|nil a line, or false for none
+---@field on_stop? fun() this generation goes away
+---@field listen? string|(string|moongate.Listener)[]|moongate.Listener default "127.0.0.1:8080"
+---@field backends? table<string, string|(string|moongate.BackendServer)[]|moongate.Backend>
+---@field log? moongate.LogSettings
+---@field limits? moongate.Limits
+---@field control? string|false where commands such as `moongate status` are taken
+---@field resolver? string|string[] DNS servers, default the system's
+---@field workers? integer|"auto" processes, default one for each core
+---@field user? string what the workers become when started as root
+---@field group? string
+---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
+--- Forwarded and PROXY headers are believed
+---@field watch? boolean reload when a script changes, default true under a terminal
+---@field test? string a folder of specs that a reload must pass
+---@field stop_timeout? moongate.Duration for requests in flight, default 30
+---@field script_timeout? moongate.Duration how long a hook may run without waiting, default 1
+
+---@class moongate.Listener
+---@field address string
+---@field protocol? "http"
+---@field proxy_protocol? boolean connections begin with a PROXY header; needs `trusted_proxies`
+---@field backlog? integer default 511
+---@field name? string what `req.listener` says
+
+---@class moongate.LogSettings
+---@field access? "stdout"|string|false an absolute path, or false
+---@field format? "combined"|"json"|fun(req: moongate.Request, log: moongate.Log): string|false|nil
+---@field error? "stderr"|string an absolute path
+---@field level? "debug"|"info"|"warn"|"error"
+
+---@class moongate.Limits
+---@field request_line? moongate.Size default "8k"
+---@field header? moongate.Size the whole head, default "16k"
+---@field headers? integer how many, default 100
+---@field body? moongate.Size default "1G"
+---@field header_timeout? moongate.Duration default 10
+---@field body_timeout? moongate.Duration between two reads, default 60
+---@field send_timeout? moongate.Duration between two writes, default 60
+---@field keepalive_timeout? moongate.Duration of an idle connection, default 60
+---@field keepalive_requests? integer default 10000
+---@field connections? integer at a time, in all; 0: no limit
+---@field per_ip? integer at a time, of one address; 0: no limit
+---@field param_size? moongate.Size of one name and value, default "64k"
+---@field response_header? moongate.Size default "64k"
+---@field request_memory? moongate.Size of a body, before it goes to disk, default "64k"
+---@field response_memory? moongate.Size of an answer, before it goes to disk, default "256k"
+---@field spool? moongate.Size on disk, default "1G"
+---@field spool_dir? string default "/tmp"
+---@field shared? moongate.Size of all shared dictionaries, default "16M"
+---@field header_names? string[] headers to keep although "_" or "." is in their name
+
+---@class moongate.BackendServer
+---@field address string
+---@field weight? integer default 1
+---@field backup? boolean only where no other is left
+---@field max_conns? integer default the backend's
+
+---@class moongate.Backend
+---@field servers string|(string|moongate.BackendServer)[]|moongate.BackendServer
+---@field balance? "round_robin"|"least_conn"|"random"|"p2c"|"hash"|"ip_hash"|"sticky"|moongate.Policy
+---@field max_conns? integer connections to each server, over all workers; 0: no limit
+---@field queue? integer requests that wait for each server, default 1024
+---@field queue_timeout? moongate.Duration default 30
+---@field per_tenant? integer connections of one tenant; 0: no limit
+---@field max_fails? integer failures until a server gets nothing, default 3
+---@field fail_timeout? moongate.Duration within which, and for which, default 10
+---@field slow_start? moongate.Duration default 0
+---@field health? boolean|moongate.Health
+---@field load? "none"|"status"|string the path of PHP-FPM's status page
+---@field resolve? moongate.Duration how often names are looked up, default 10
+---@field keepalive? integer idle connections per server, over all workers, default 0
+---@field keepalive_idle? moongate.Duration default 10
+---@field keepalive_requests? integer default 1000
+---@field connect_timeout? moongate.Duration default 5
+---@field send_timeout? moongate.Duration default 60
+---@field read_timeout? moongate.Duration default 60
+---@field attempts? integer default 2
+---@field retry? "safe"|"timeout"|"never"
+---@field multiplex? boolean
+---@field profile? "php"|"generic"
+---@field root? string the site as this machine sees it
+---@field docroot? string the site as the backend sees it, default `root`
+---@field within? string|string[] where real paths must lie, default `root`
+---@field resolve_root? boolean default true
+---@field ini? table<string, string|number|boolean> settings of PHP that a decision may change
+---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
+
+---@class moongate.Health
+---@field ping? string default "/ping"
+---@field expect? string default "pong"
+---@field interval? moongate.Duration default 5
+---@field timeout? moongate.Duration default 1
+---@field rise? integer default 2
+---@field fall? integer default 3
+
+return moongate
+]==]

@@ -1,0 +1,40 @@
+-- moongate.types.php: what an editor is told of `require "moongate.php"`. Called by
+-- moongate.types.
+-- luacheck: no max line length (an annotation can't be broken)
+
+return [==[
+--- A PHP site: scripts to the backend, everything else from disk.
+---@class moongate.Site
+---@field root string|fun(req: moongate.Request): string? the folder; relative: beside the script
+---@field backend? string|fun(req: moongate.Request): string who runs the scripts
+---@field docroot? string|fun(req: moongate.Request): string? the site as the backend sees it
+---@field within? string|string[]|fun(req: moongate.Request): string|string[]|nil
+---@field strip? string|fun(req: moongate.Request): string? a prefix taken off the path
+---@field params? table|fun(req: moongate.Request): table? variables to add
+---@field ini? table|fun(req: moongate.Request): table? settings of PHP
+---@field tenant? string|fun(req: moongate.Request): string?
+---@field front? string|false the front controller, for what is neither script nor file
+---@field try? (string|integer|moongate.Decision)[] default { "$path", "$path/", front }
+---@field index? string[] default { "index.php", "index.html" }
+---@field scripts? string[] extensions that run, default { ".php" }
+---@field run? string|string[] only these scripts may be named in a URL: a list, or a pattern
+---@field never? string|string[] patterns of paths and scripts that are 403
+---@field headers? moongate.HeaderTable of every answer of the site
+---@field static? moongate.Static|false for files
+---@field versions? table<string, string> version -> backend
+---@field version? string|fun(req: moongate.Request): string? a version, or ".php-version"
+
+---@class moongate.Static
+---@field cache_control? string
+---@field headers? moongate.HeaderTable of every answer that is not a script's
+---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
+
+local php = {}
+
+--- An on_request, or a router's handler, for a PHP site.
+---@param options moongate.Site
+---@return fun(req: moongate.Request): moongate.Decision
+function php.site(options) end
+
+return php
+]==]
