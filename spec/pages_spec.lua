@@ -118,9 +118,9 @@ end)
 describe("docs/route.md", function()
   local page = read("docs/route.md")
 
-  --- The keys of a table of moongate.route.settings.
+  --- The keys of a table of moongate.route.schema.
   local function keys(name)
-    local block = read("lua/moongate/route/settings.lua"):match("\nlocal " .. name .. " = (%b{})")
+    local block = read("lua/moongate/route/schema.lua"):match("\nM%." .. name .. " = (%b{})")
     local found, depth = {}, 0
     for line in block:gmatch("[^\n]+") do
       local key = depth == 1 and line:match("^%s+([%a_]+) = ")

@@ -569,7 +569,7 @@ static void read_key(struct reading *r, enum key key)
         d->tenant = get_text(r, "tenant is a string");
         break;
     case KEY_TRY:
-        break; /* lua/moongate/decision/init.lua has gone through it */
+        break; /* lua/moongate/decision/complete.lua has gone through it */
     case KEY_WITHIN:
         d->within = get_list(r, &d->within_count, true);
         break;

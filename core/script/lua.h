@@ -136,7 +136,7 @@ void script_push_box(struct script *s, struct request *req, struct script_call *
 /* A box that no later hook wants is emptied at once. */
 void script_release_box(struct script *s, struct script_call *call);
 
-enum { SCRIPT_DECISION_RESULTS = 4 }; /* what a hook that decides returns (decision.wrap) */
+enum { SCRIPT_DECISION_RESULTS = 4 }; /* what a hook that decides returns (complete.wrap) */
 
 /* The decision that the hook returned, the results on s->L's top, into req->decision. */
 enum script_result script_take_decision(struct script *s, enum script_hook hook,
@@ -222,8 +222,8 @@ void script_close_view(struct script_view *view);
 
 /* --- decision.c --- */
 
-/* Compiles the decision at stack index d, with what lua/moongate/decision/init.lua completed at a,
- * b and b + 1, into req->decision. Returns NULL, or a short reason; the long one comes from
+/* Compiles the decision at stack index d, with what lua/moongate/decision/complete.lua completed at
+ * a, b and b + 1, into req->decision. Returns NULL, or a short reason; the long one comes from
  * decision.problem. */
 const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
                             const struct settings *settings);

@@ -4,7 +4,7 @@
 local addr = require("moongate.base.addr")
 local core = require("moongate.core.commands")
 local load = require("moongate.route.load")
-local settings = require("moongate.route.settings")
+local values = require("moongate.route.values")
 
 local M = {}
 
@@ -92,7 +92,7 @@ function M.server_options(args)
   end
   if args.workers and args.workers ~= "auto" then
     opts.workers = tonumber(args.workers)
-    local most = settings.WORKERS_MOST
+    local most = values.WORKERS_MOST
     if not opts.workers or opts.workers < 1 or opts.workers > most or opts.workers % 1 ~= 0 then
       return nil, ("--workers: expected a number from 1 to %d, or auto"):format(most)
     end

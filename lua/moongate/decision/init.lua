@@ -1,157 +1,32 @@
--- moongate.decision owns what a hook may return: the kinds, their keys, what is wrong with a table
--- that fits none, and the part of a decision that depends on the request's path. Called by load
--- (wrap), by core/ for the message about a decision it cannot use (problem), and by explain.
+-- moongate.decision owns what a hook may return: the kinds, their keys, and what is wrong with a
+-- table that fits none. Called by core/ for the message about a decision that it can't use, and by
+-- whoever has one before a request asks for it: router, php, load, testing and explain.
 
 local addr = require("moongate.base.addr")
 local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
-local headers_of = require("moongate.decision.headers")
 local ini = require("moongate.decision.ini")
 local internal = require("moongate.decision.internal")
 local suggest = require("moongate.base.suggest")
-local trace = require("moongate.decision.trace")
 local units = require("moongate.base.units")
 local upcoming = require("moongate.base.upcoming")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
-local byte, gsub, sub = string.byte, string.gsub, string.sub
-local by_pattern, on_disk, strip_prefix = docroot.by_pattern, docroot.on_disk, docroot.strip
+local sub = string.sub
 local real_metatable = debug.getmetatable
-local SLASH = 47
 
-local NOT_FOUND = { status = 404 }
 local TRY_MOST = 10 -- decisions of which each is the end of another one's `try`
-
--- The request's path ------------------------------------------------------------------------------
-
---- The answer where a decision leads to nothing.
-local function not_found(d)
-  if type(d.headers) ~= "table" then
-    return NOT_FOUND
-  end
-  return { status = 404, headers = headers_of.standing(d.headers) }
-end
-
---- The script and path info of a path below the site.
----@return string|nil script nil where a script is asked for below a plain file
----@return string|nil path_info
-local function split(path, root, within, generic, fs)
-  local script, path_info
-  if root then
-    script, path_info = on_disk(path, root, within, nil, fs)
-    if script then
-      return script, path_info
-    end
-  end
-  script, path_info = by_pattern(path)
-  if script then
-    -- Not on disk here: the application says so itself, unless the path climbs over a file, which
-    -- some applications would then run.
-    if root and docroot.climbs_over_file(script, root, within, fs) then
-      return nil
-    end
-    return script, path_info
-  elseif generic then
-    return "", path
-  end
-  return path, nil
-end
 
 --- Does a table get keys from another one? The core reads a table's own, so that what is decided
 --- doesn't depend on who reads it.
-local function inherits(d)
+function M.inherits(d)
   return real_metatable(d).__index ~= nil
 end
 
---- Ends the hook for a decision that could not even be completed.
-local function unusable(d, req, settings)
-  local rule = trace.of(req)
-  error(("%sa decision that can't be used: %s"):format(rule and rule .. ": " or "",
-    M.problem(d, settings) or "one of its values is not valid"), 0)
-end
-
---- Adds to a FastCGI decision what it leaves to the path.
----@return table d
----@return string|nil script below the root; nil: d is no FastCGI decision after all
----@return string|nil path_info
-local function fastcgi(req, d, backend, fs)
-  local script, prefix = d.script, d.strip
-  if prefix ~= nil and (type(prefix) ~= "string" or byte(prefix) ~= SLASH) then
-    unusable(d, req)
-  elseif script ~= nil then
-    if type(script) ~= "string" or byte(script) ~= SLASH then
-      unusable(d, req)
-    end
-    local path_info = d.path_info
-    if path_info == "" then
-      path_info = nil
-    end
-    return d, prefix and strip_prefix(script, prefix) or script, path_info
-  end
-  local path = req.path
-  if prefix then
-    path = strip_prefix(path, prefix)
-    if not path then
-      return not_found(d) -- the site lies below the prefix, this request does not
-    end
-  end
-  local root, within = d.root, d.within
-  if root == nil then
-    root = backend.root
-  elseif type(root) ~= "string" then
-    unusable(d, req)
-  end
-  if within == nil then
-    within = backend.within
-  end
-  if d.script_filename ~= nil then
-    root = nil -- the script is given, no file is looked for
-  end
-  local path_info
-  script, path_info = split(path, root, within, backend.profile == "generic", fs)
-  if not script then
-    return not_found(d)
-  end
-  if d.path_info ~= nil then
-    path_info = d.path_info ~= "" and d.path_info or nil
-  end
-  return d, script, path_info
-end
-
---- The path that one element of `try` means for a request.
-local function expand(element, path)
-  if element == "$path" then
-    return path
-  elseif element == "$path/" then
-    return byte(path, #path) == SLASH and path or path .. "/"
-  end
-  return (gsub(element, "%$path", (gsub(path, "%%", "%%%%"))))
-end
-
---- The first element of `try` that is there.
----@return table|nil d the last element, where that is a decision and nothing else was there
----@return string|nil path the path that was found
-local function try(req, d, fs)
-  local list, path = d.try, d.path or req.path
-  for i = 1, #list do
-    local element = list[i]
-    if type(element) == "table" then
-      return element
-    end
-    local candidate = expand(element, path)
-    local is_folder = byte(element, #element) == SLASH
-    if fs.probe(d.root, candidate, d.within) == (is_folder and "directory" or "file") then
-      -- A folder asked for without its slash stays so: the answer is a redirect.
-      return nil, candidate == path .. "/" and element == "$path/" and path or candidate
-    end
-  end
-  return not_found(d)
-end
-
 --- Are decisions at the end of `try` nested without an end, or nearly so?
-local function is_endless(d)
+function M.is_endless(d)
   for _ = 1, TRY_MOST do
     local list = d.try
     local last = type(list) == "table" and list[#list]
@@ -163,8 +38,8 @@ local function is_endless(d)
   return true
 end
 
---- Is `try` a list that `try` can walk? If not, `problem` says why.
-local function is_try_list(list)
+--- Is `try` a list that can be walked? If not, `problem` says why.
+function M.is_try_list(list)
   if type(list) ~= "table" or #list == 0 then
     return false
   end
@@ -176,64 +51,6 @@ local function is_try_list(list)
   end
   return true
 end
-
---- Wraps a hook so that core gets with each decision what depends on the path and the backend.
----@param hook fun(req: table, more: any): table|nil on_request, or another that may answer for it
----@param settings table normalized settings; `backends` is read
----@param fs table see moongate.base.fs
----@return fun(req: table, more: any): table|nil, string|nil, string|nil, string|nil
---- The function returns the decision and
----   for FastCGI: the script's path below the root ("" where there is none), the path info, and the
----   text of PHP_VALUE where the decision has `ini` (else the backend's own holds);
----   for a file: the path below the root, where it is not the decision's or the request's own.
-function M.wrap(hook, settings, fs)
-  local backends = {}
-  for _, backend in ipairs(settings.backends) do
-    backends[backend.name] = backend
-  end
-
-  local function complete(req, d)
-    if type(d) ~= "table" then
-      return d
-    elseif getmetatable(d) and inherits(d) then
-      return d -- core refuses it
-    end
-    local name = d.backend
-    if name ~= nil then
-      local backend = backends[name]
-      if not backend then
-        return d -- core names the backends that there are
-      end
-      local own = d.ini
-      if own == nil then
-        return fastcgi(req, d, backend, fs)
-      elseif ini.problem(own) or ini.foreign(own, backend) then
-        unusable(d, req, settings)
-      end
-      local completed, script, path_info = fastcgi(req, d, backend, fs)
-      if completed ~= d then
-        return completed -- 404
-      end
-      return d, script, path_info, ini.text(backend.ini, own)
-    elseif d.try ~= nil and type(d.root) == "string" then
-      if not is_try_list(d.try) or is_endless(d) then
-        unusable(d, req)
-      end
-      local other, path = try(req, d, fs)
-      if other then
-        return complete(req, other)
-      end
-      return d, path ~= (d.path or req.path) and path or nil
-    end
-    return d
-  end
-
-  return function(req, more)
-    return complete(req, (hook(req, more)))
-  end
-end
-
--- Validation --------------------------------------------------------------------------------------
 
 --- A text that can stand in a line of the log.
 local function printable(value)
@@ -406,9 +223,9 @@ local function try_list(value)
     return expected
   elseif #value == 0 then
     return nil, "the list is empty"
-  elseif not is_try_list(value) then
+  elseif not M.is_try_list(value) then
     return nil, ("expected %s, got others"):format(expected)
-  elseif is_endless({ try = value }) then
+  elseif M.is_endless({ try = value }) then
     return nil, ("more than %d decisions, each at the end of another one's"):format(TRY_MOST)
   end
   local last = value[#value]
@@ -638,7 +455,7 @@ function M.problem(d, settings)
     return "this is a router, and it was not asked: say `return r(req)`"
   elseif next(d) == nil then
     return "an empty table is no decision"
-  elseif meta and inherits(d) then
+  elseif meta and M.inherits(d) then
     return "its metatable has __index: the keys of a decision are its own"
   end
   local kind, mark = M.kind(d)

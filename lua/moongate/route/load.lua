@@ -1,14 +1,17 @@
 -- moongate.route.load owns the way from a file to a validated route. Called by core/ in the loader
 -- child and in each worker (once per generation and Lua state), and by `check` and `explain`.
 
+local complete = require("moongate.decision.complete")
 local decision = require("moongate.decision")
 local filesystem = require("moongate.base.fs")
 local ini = require("moongate.decision.ini")
 local registry = require("moongate.route.registry")
+local schema = require("moongate.route.schema")
 local settings = require("moongate.route.settings")
 local sources = require("moongate.route.sources")
 local strict = require("moongate.route.strict")
 local upcoming = require("moongate.base.upcoming")
+local walk = require("moongate.route.walk")
 local warnings = require("moongate.route.warnings")
 
 local M = {}
@@ -178,18 +181,18 @@ local function check_folders(normalized, source, fs)
       what, reason = fs.stat(folder)
     end
     if folder and what ~= "directory" and not (reason and reason:find("[Pp]ermission")) then
-      settings.fail(source, { "log", key }, ("log.%s: there is no folder %s"):format(key, folder))
+      walk.fail(source, { "log", key }, ("log.%s: there is no folder %s"):format(key, folder))
     elseif folder and fs.stat(file) == "directory" then
-      settings.fail(source, { "log", key }, ("log.%s: %s is a folder"):format(key, file))
+      walk.fail(source, { "log", key }, ("log.%s: %s is a folder"):format(key, file))
     end
   end
-  if limits.spool_dir ~= settings.SPOOL_DIR then
+  if limits.spool_dir ~= schema.SPOOL_DIR then
     local message, what = obstacle(limits.spool_dir, fs)
     if not message and what ~= "directory" then
       message = ("%s: this is not a folder"):format(limits.spool_dir)
     end
     if message then
-      settings.fail(source, { "limits", "spool_dir" }, "limits.spool_dir: " .. message)
+      walk.fail(source, { "limits", "spool_dir" }, "limits.spool_dir: " .. message)
     end
   end
 end
@@ -209,7 +212,7 @@ local function check_test(normalized, source, fs)
     message = ("%s: this is not a folder"):format(folder)
   end
   if message then
-    settings.fail(source, { "test" }, "test: " .. message)
+    walk.fail(source, { "test" }, "test: " .. message)
   end
   normalized.test = folder
 end
@@ -236,7 +239,7 @@ local function run(text, name, overrides, fs)
   check_test(normalized, source, fs)
   local hooks = normalized.hooks
   for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
-    hooks[hook] = hooks[hook] and decision.wrap(hooks[hook], normalized, fs)
+    hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end
   return normalized
 end

@@ -140,7 +140,7 @@ end
 ---@class moongate.testing.simulate.Found what a hook has decided
 ---@field decision table|nil nil: the hook has returned nil
 ---@field kind string|nil see decision.kind
----@field a any what decision.wrap adds
+---@field a any what complete.wrap adds
 ---@field b any
 ---@field rules moongate.Rule[] outer ones first
 ---@field source string where the hook is, file:line

@@ -2,7 +2,7 @@
 -- can change alone. What core/ defines is compared in tests/integration/31b-types_spec.lua.
 
 local decision = require("moongate.decision")
-local settings = require("moongate.route.settings")
+local schema = require("moongate.route.schema")
 local support = require("support.types")
 local types = require("moongate.types")
 local upcoming = require("moongate.base.upcoming")
@@ -53,7 +53,7 @@ end)
 
 describe("the classes are those of the code:", function()
   it("settings", function()
-    local keys = settings.keys()
+    local keys = schema.keys()
     for name, class in pairs({
       route = "moongate.Route", listener = "moongate.Listener", backend = "moongate.Backend",
       server = "moongate.BackendServer", health = "moongate.Health", log = "moongate.LogSettings",

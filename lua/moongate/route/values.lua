@@ -1,0 +1,280 @@
+-- moongate.route.values owns what the value of one setting may be: a checker for each kind. A
+-- checker takes the script's value and gives the normalized one, or nil and what was expected (or
+-- nil, nil and the problem). Called by schema, settings and the command line.
+
+local addr = require("moongate.base.addr")
+local units = require("moongate.base.units")
+local upcoming = require("moongate.base.upcoming")
+
+local M = {}
+
+--- As many as the master has room for (PLAN_WORKERS in core/process/plan.h).
+M.WORKERS_MOST = 256
+
+function M.duration(value)
+  return units.duration(value), units.DURATION
+end
+
+function M.size(value)
+  return units.size(value), units.SIZE
+end
+
+--- A duration or size of zero would mean "never" in one place and "at once" in another.
+function M.above_zero(checker)
+  return function(value)
+    local normalized, expected = checker(value)
+    return normalized ~= 0 and normalized or nil, expected .. ", above zero"
+  end
+end
+
+function M.integer(low, high)
+  local expected = ("a whole number from %d to %d"):format(low, high)
+  return function(value)
+    local fits = type(value) == "number" and value % 1 == 0 and value >= low and value <= high
+    return fits and value or nil, expected
+  end
+end
+
+--- From 1 MB on: the library below needs some room for itself.
+function M.shared_size(value)
+  local bytes = units.size(value)
+  local fits = bytes and bytes >= 2 ^ 20 and bytes <= 2 ^ 36
+  return fits and bytes or nil, 'a size from "1M" to "64G"'
+end
+
+function M.boolean(value)
+  if type(value) ~= "boolean" then
+    return nil, "true or false"
+  end
+  return value
+end
+
+function M.one_of(...)
+  local allowed = { ... }
+  local quoted = {}
+  for i, word in ipairs(allowed) do
+    quoted[i] = ('"%s"'):format(word)
+  end
+  local expected = #quoted > 1
+    and table.concat(quoted, ", ", 1, #quoted - 1) .. " or " .. quoted[#quoted] or quoted[1]
+  return function(value)
+    for _, word in ipairs(allowed) do
+      if value == word then
+        return value, expected -- those who add to what is expected do so unasked
+      end
+    end
+    return nil, expected
+  end
+end
+
+function M.text(value)
+  local fits = type(value) == "string" and value ~= "" and not value:find("%c")
+  return fits and value or nil, "a text"
+end
+
+function M.account(value)
+  local fits = type(value) == "string" and value:match("^[%w_][%w_.-]*%$?$")
+  return fits and value or nil, "the name of an account"
+end
+
+--- An absolute path without a slash at its end (but "/").
+function M.folder(value)
+  if type(value) ~= "string" or not value:match("^/") or value:find("%c") then
+    return nil, 'an absolute path such as "/srv/www"'
+  end
+  return value:match("^(.-)/+$") == "" and "/" or value:match("^(.-)/*$")
+end
+
+--- The specs of a route: a folder, from the root or from the script's own folder on. `load` looks
+--- whether it is there.
+function M.spec_folder(value)
+  local fits = type(value) == "string" and value ~= "" and not value:find("%c")
+  return fits and value or nil, 'a folder such as "spec" or "/srv/spec"'
+end
+
+function M.folders(value)
+  local list = type(value) == "string" and { value } or value
+  if type(list) ~= "table" or #list == 0 then
+    return nil, "an absolute path or a list of them"
+  end
+  local normalized = {}
+  for i, item in ipairs(list) do
+    local path, expected = M.folder(item)
+    if not path then
+      return nil, expected
+    end
+    normalized[i] = path
+  end
+  return normalized
+end
+
+function M.log_target(...)
+  local word = M.one_of(...)
+  return function(value)
+    if value == "syslog" then
+      return nil, nil, upcoming.message(value)
+    end
+    local normalized, expected = word(value)
+    return normalized or M.folder(value), expected .. " or an absolute path"
+  end
+end
+
+--- Where the lines of requests go.
+function M.access_target(value)
+  if value == false then
+    return false
+  end
+  local normalized, expected, problem = M.log_target("stdout")(value)
+  return normalized, expected and expected .. ", or false", problem
+end
+
+function M.log_format(value)
+  if type(value) == "function" then
+    return value
+  end
+  local normalized, expected = M.one_of("combined", "json")(value)
+  return normalized, expected .. ", or a function"
+end
+
+function M.header_names(value)
+  local expected = 'a list of header names such as { "X_Legacy" }'
+  if type(value) ~= "table" then
+    return nil, expected
+  end
+  local normalized = {}
+  for key, name in pairs(value) do
+    if type(key) ~= "number" or type(name) ~= "string"
+      or not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      return nil, expected
+    end
+    normalized[key] = name
+  end
+  return normalized
+end
+
+--- A checker of one value or a list of them.
+---@param expected string
+---@param item fun(value: any): any, string|nil the normalized one; else nil and the problem, where
+--- it isn't only that something else was expected
+local function one_or_list(expected, item)
+  return function(value)
+    local list = type(value) == "string" and { value } or value
+    if type(list) ~= "table" then
+      return nil, expected
+    end
+    local normalized = {}
+    for key, given in pairs(list) do
+      local normal, problem = nil, nil
+      if type(key) == "number" then
+        normal, problem = item(given)
+      end
+      if normal == nil then
+        return nil, expected, problem
+      end
+      normalized[key] = normal
+    end
+    return normalized
+  end
+end
+
+-- More are a mistake; CDNs have some hundreds.
+local MOST_NETWORKS = 10000
+
+local one_or_list_of_networks = one_or_list(addr.NETWORK_EXPECTED .. ", or a list of them",
+  function(value)
+    local network, problem = addr.network(value)
+    return network, problem and ('"%s": %s'):format(value, problem)
+      or type(value) == "string" and ('"%s" is neither an address nor a network'):format(value)
+      or nil
+  end)
+
+function M.networks(value)
+  if type(value) == "table" and #value > MOST_NETWORKS then
+    return nil, nil, ("%d networks, at most %d can be named"):format(#value, MOST_NETWORKS)
+  end
+  return one_or_list_of_networks(value)
+end
+
+function M.workers(value)
+  if value == "auto" then
+    return 0
+  end
+  local count = M.integer(1, M.WORKERS_MOST)(value)
+  return count, ('a number of processes from 1 to %d, or "auto"'):format(M.WORKERS_MOST)
+end
+
+--- A function, or an object that is called like one.
+---@param value any
+---@return function|nil
+function M.as_function(value)
+  if type(value) == "function" then
+    return value
+  end
+  local meta = type(value) == "table" and getmetatable(value)
+  if type(meta) == "table" and meta.__call then
+    return function(...)
+      return value(...)
+    end
+  end
+  return nil
+end
+
+function M.policy(value)
+  local normalized = M.as_function(value)
+  if normalized then
+    return normalized
+  end
+  local word, expected = M.one_of("round_robin", "least_conn", "random", "p2c", "hash", "ip_hash",
+    "sticky")(value)
+  return word, expected .. ", or a function"
+end
+
+--- A page of PHP-FPM.
+function M.page(value)
+  local fits = type(value) == "string" and value:match("^/[^%c%s?#]*$")
+  return fits and value or nil, 'a path such as "/status"'
+end
+
+--- false stands for no signal: fields take no nil.
+function M.load_signal(value)
+  if value == "none" then
+    return false
+  elseif value == "status" then
+    return "/status"
+  end
+  return M.page(value), '"none", "status" or a path such as "/status"'
+end
+
+--- A checker of a whole table, by a module that owns what such a table is.
+function M.owned(module)
+  return function(value)
+    local problem = module.problem(value)
+    if problem then
+      return nil, nil, problem
+    end
+    return module.list(value)
+  end
+end
+
+--- One DNS server. Its address must be one: there is nobody yet to ask for a name's.
+local function resolver_address(value)
+  local given = type(value) == "string" and value or ""
+  if given:match("^[%d.]+$") or given:match("^%[.*%]$") then
+    given = given .. ":53"
+  end
+  local address = addr.parse(given, "connect")
+  return address and (address:match("^[%d.]+:%d+$") or address:match("^%[.*%]:%d+$")) or nil
+end
+
+M.resolvers = one_or_list('the address of a DNS server such as "127.0.0.1:53", or a list of them',
+  resolver_address)
+
+function M.control(value)
+  if value == false then
+    return false
+  end
+  local address, problem = addr.parse(value, "listen")
+  return address, addr.EXPECTED .. ", or false", problem
+end
+
+return M
