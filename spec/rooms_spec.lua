@@ -1,5 +1,6 @@
--- Specs of the layers of core/: what the page on architecture says of its folders and files is what
--- lies there, and no file reaches around the include path that the Makefile gives its room.
+-- Specs of the layers of core/ and of lua/moongate: what the page on architecture says of folders
+-- and files is what lies there. No file of core/ reaches around the include path that the Makefile
+-- gives its room; no module of lua/moongate requires what lies above it.
 
 local function read(name)
   local file = assert(io.open(name))
@@ -54,5 +55,123 @@ describe("the rooms of core/", function()
 
   it("are left by no include that names another folder", function()
     assert.same({}, lines_of("grep -rn 'include \"\\.' core"))
+  end)
+end)
+
+describe("the folders of lua/moongate", function()
+  local page = read("docs/architecture.md")
+
+  --- In which line of the picture, counted from the top, a file or folder stands.
+  local lines = {}
+  do
+    local count = 0
+    for line in page:match("\n    lua/moongate/\n(.-\n)\n"):gmatch("(.-)\n") do
+      count = count + 1
+      for name in line:match("^      (%S.-)  "):gmatch("%S+") do
+        lines[name] = count
+      end
+    end
+  end
+
+  --- Every module, such as "init" or "route/load": what it requires of the library, by the same
+  --- names. A name that is put together while it runs counts as its folder.
+  local modules = {}
+  local knows_core = {}
+  for _, path in ipairs(lines_of("cd lua/moongate && find . -name '*.lua' | LC_ALL=C sort")) do
+    local name = path:match("^%./(.*)%.lua$")
+    local code = ("\n" .. read("lua/moongate/" .. path)):gsub("\n%s*%-%-[^\n]*", "")
+    local found = {}
+    for required in code:gmatch('require[(,]%s*"(moongate[%w_.]*)"') do
+      local module = required == "moongate" and "init"
+        or required:sub(#"moongate." + 1):gsub("%.", "/")
+      if module:match("^core%f[/%z]") then
+        knows_core[name] = not name:match("^cli/") or nil
+      else
+        found[module] = true
+      end
+    end
+    modules[name] = found
+  end
+
+  --- The file of a module that is required.
+  local function file_of(module)
+    return modules[module] and module or modules[module .. "/init"] and module .. "/init" or nil
+  end
+
+  local function line_of(name)
+    return lines[name:match("^(.-/)") or name]
+  end
+
+  it("are those of the picture", function()
+    local there = {}
+    for name in pairs(modules) do
+      there[name:match("^(.-/)") or name] = true
+    end
+    for name in pairs(there) do
+      assert.truthy(lines[name], "docs/architecture.md: the picture has no " .. name)
+    end
+    for name in pairs(lines) do
+      assert.truthy(there[name], "lua/moongate: there is no " .. name)
+    end
+  end)
+
+  it("know only what lies in their own line of it, and below", function()
+    local wrong, seen = {}, 0
+    for name, found in pairs(modules) do
+      for module in pairs(found) do
+        seen = seen + 1
+        local other = file_of(module) or module:match("/$") and module
+        assert.truthy(other, name .. " requires " .. module)
+        if line_of(other) < line_of(name) then
+          wrong[#wrong + 1] = name .. " requires " .. module
+        end
+      end
+    end
+    assert.same({}, wrong)
+    assert.is_true(seen > 100)
+  end)
+
+  it("have no circle", function()
+    local state = {}
+    local function visit(name, way)
+      assert.not_equal("open", state[name], way .. " > " .. name)
+      if not state[name] then
+        state[name] = "open"
+        for module in pairs(modules[name]) do
+          if file_of(module) then
+            visit(file_of(module), way .. " > " .. name)
+          end
+        end
+        state[name] = "done"
+      end
+    end
+    for name in pairs(modules) do
+      visit(name, "")
+    end
+  end)
+
+  it("have a row for each module", function()
+    for name in pairs(modules) do
+      local folder, base = name:match("^(.-/)(.*)$")
+      local rows = page:match("\n| lua/moongate/" .. (folder or "") .. " | owns |\n(.-)\n\n")
+      assert.truthy(rows and rows:find("`" .. (base or name) .. "`", 1, true),
+        "docs/architecture.md: no row names " .. name)
+    end
+  end)
+
+  it("know the core where the page says so", function()
+    local said = {}
+    local names = page:gsub("\n", " "):match("Only ([^.]-) and the commands know `moongate.core`")
+    for name in names:gmatch("`([^`]+)`") do
+      said[name] = true
+    end
+    assert.same(knows_core, said)
+  end)
+
+  it("have their specs in the same place", function()
+    for _, path in ipairs(lines_of("cd spec/moongate && find . -name '*.lua'")) do
+      local name = path:match("^%./(.*)_spec%.lua$")
+      assert.truthy(modules[name], "there is a spec of " .. tostring(name) .. ", and no module")
+    end
   end)
 end)
