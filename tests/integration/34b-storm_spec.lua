@@ -5,7 +5,7 @@
 
 local crowd = require("tests.support.crowd")
 local http = require("tests.support.http")
-local json = require("moongate.json")
+local json = require("moongate.base.json")
 local net = require("tests.support.net")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
@@ -64,9 +64,9 @@ local ROUTES = {
 }
 return {
   listen = { %q, { address = %q, proxy_protocol = true }, %q },
-  control = %q, workers = %d, watch = false, stop_timeout = 20,
+  control = %q, workers = %d, watch = false, stop_timeout = %d,
   trusted_proxies = { "127.0.0.1" },
-  limits = { per_ip = 1000, connections = 2000, request_memory = "32k", response_memory = "64k",
+  limits = { per_ip = %d, connections = %d, request_memory = "32k", response_memory = "64k",
     body_timeout = 20, send_timeout = 20, keepalive_timeout = 20 },
   log = { format = "json" },
   backends = {
@@ -111,7 +111,7 @@ return {
 server.inspect() -- descriptors are counted
 
 -- All of it: backends of two kinds, and a server that can have another route and another binary.
-local function start(workers)
+local function start(workers, stop_timeout)
   local self = { workers = workers, dir = process.tempdir("storm") }
   self.fpm = php.start({ pages = "tests/pages", children = 4, pool = { "pm.max_requests = 5" },
     global = { "process_control_timeout = 3s" },
@@ -130,13 +130,17 @@ local function start(workers)
   self.plain = "127.0.0.1:" .. net.free_port()
   self.announced = "127.0.0.1:" .. net.free_port()
   self.unix = ("unix:%s/http"):format(self.dir)
-  function self.route(max_conns, keepalive, per_tenant)
-    local a = self.back.addresses
+  function self.route(more)
+    local a, o = self.back.addresses, setmetatable(more or {}, { __index = {
+      max_conns = 2, keepalive = 2, per_tenant = 0, workers = workers, per_ip = 1000,
+      connections = 2000,
+    } })
     return ROUTE:format(self.fpm.root, self.site, self.plain, self.announced, self.unix,
-      self.control, workers, a[1], a[2], max_conns, keepalive, per_tenant, a[3], a[4], a[5],
-      self.fpm.address, keepalive, self.fpm.more.dying)
+      self.control, o.workers, stop_timeout or 20, o.per_ip, o.connections, a[1], a[2],
+      o.max_conns, o.keepalive, o.per_tenant, a[3], a[4], a[5], self.fpm.address, o.keepalive,
+      self.fpm.more.dying)
   end
-  self.server = server.start({ own = true, address = self.plain, route = self.route(2, 2, 0),
+  self.server = server.start({ own = true, address = self.plain, route = self.route(),
     env = { ASAN_OPTIONS = "detect_leaks=1:abort_on_error=0:quarantine_size_mb=16" } })
   return self
 end
@@ -153,10 +157,18 @@ end
 
 -- The operator ------------------------------------------------------------------------------------
 
+-- Now and then there are more workers than at the end, or fewer.
+local function workers_of(self, turn)
+  return turn % 8 < 5 and self.workers or turn % 8 < 7 and self.workers + 1 or 1
+end
+
 local function disturb(self, s, seconds)
   local addresses = self.back.addresses
   s:repeatedly("reload", seconds, 0.2, function(turn)
-    self.server:rewrite(self.route(1 + turn % 5, turn % 4, turn % 3))
+    self.server:rewrite(turn % 7 == 0 and "return { listen = 1 }\n" or self.route({
+      max_conns = 1 + turn % 5, keepalive = turn % 4, per_tenant = turn % 3,
+      workers = workers_of(self, turn),
+    }))
     self.server.process:kill("HUP")
   end)
   s:repeatedly("drain", seconds, 0.05, function(turn)
@@ -298,7 +310,27 @@ local function descriptors(self)
     table.sort(text)
     list[i] = table.concat(text, " ")
   end
+  table.sort(list)
   return table.concat(list, "\n")
+end
+
+-- Nobody counts any more for limits.per_ip and limits.connections: one is let in everywhere, as
+-- soon as the server has seen that the one before has gone.
+local function check_census(self)
+  self.server:reload(self.route({ per_ip = 1, connections = 2 }))
+  local function wait_for_room(address, prefix, headers)
+    poll.wait(function()
+      local client = http.open(address)
+      client.conn:send(prefix)
+      local ok, res = pcall(client.request, client, { path = "/reply", headers = headers })
+      client:close()
+      return ok and res.status == 200
+    end, "room for " .. (prefix ~= "" and prefix or headers["X-Forwarded-For"]))
+  end
+  for i = 1, 9 do
+    wait_for_room(self.announced, ("PROXY TCP4 192.0.2.%d 198.51.100.1 4711 443\r\n"):format(i))
+    wait_for_room(self.plain, "", { ["X-Forwarded-For"] = "198.51.100." .. i })
+  end
 end
 
 local function rage(self, s, seconds)
@@ -309,12 +341,12 @@ local function rage(self, s, seconds)
   if not ok then
     error(("%s\n%s\n%s"):format(problem, s:summary(), self.server:errors():sub(-6000)), 0)
   end
-  self.server:reload(self.route(2, 2, 0))
+  self.server:reload(self.route())
   calm_down(self)
 end
 
-local function begin(workers, lossy)
-  local self = start(workers)
+local function begin(workers, lossy, stop_timeout)
+  local self = start(workers, stop_timeout)
   local s = storm.new({ seed = SEED + workers, plain = self.plain, announced = self.announced,
     unix = self.unix, files = self.files, lossy = lossy })
   return self, s, function()
@@ -343,11 +375,13 @@ describe("after a storm", function()
       local self, s, stop = begin(workers)
       finally(stop)
       upgrade(self, s, SECONDS / 6)
+      self.server:reload(self.route({ workers = workers + 1 })) -- so many sockets stay
       rage(self, s, SECONDS / 3)
       local before, memory = descriptors(self), self.server:memory()
       rage(self, s, SECONDS)
       assert.equal(before, descriptors(self))
       assert.is_true(self.server:memory() < memory + GROWTH, self.server:memory() - memory)
+      check_census(self)
       check(self, s)
     end)
   end
@@ -357,6 +391,19 @@ describe("after a storm", function()
     finally(stop)
     kill_workers(self, s, SECONDS)
     rage(self, s, SECONDS)
+    check_census(self)
+    check(self, s)
+  end)
+
+  it("a stop in the middle of it has ended, and logged, all that was begun", function()
+    local self, s, stop = begin(3, true, 1)
+    finally(stop)
+    s:clients(CLIENTS, SECONDS)
+    s.crowd:add("stop", function()
+      crowd.sleep(SECONDS / 2)
+      self.server.process:kill("TERM")
+    end)
+    s.crowd:run(SECONDS + 90)
     check(self, s)
   end)
 end)
