@@ -306,14 +306,15 @@ static size_t unread_of(struct conn *c)
 }
 
 /* All has been read, or thrown away by a close: that can be seen before the queue is empty, so the
- * look at the end comes second. Where bytes have come they are for `readable`. */
+ * look at the end comes second. Where bytes have come they are for `readable`. What could not be
+ * written will not be read, even where only that side of the connection has ended. */
 static void look_at_end(struct conn *c)
 {
     char byte;
     ssize_t n = recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n > 0)
         return;
-    if (n == 0 || errno != EAGAIN) {
+    if (n == 0 || errno != EAGAIN || c->broken) {
         lose(c, true);
         return;
     }

@@ -581,6 +581,7 @@ describe("connections to a backend", function()
     it("that end in the turn of a PUT lose nothing of its body: sent " .. when, function()
       local body, replaced = rig.bytes(20000), 0
       local r = start_kept("keepalive = 1, max_conns = 1", {
+        settings = [[script_timeout = "20s"]], -- on a busy machine the hook takes longer
         on_request = [[
           if req.args.spin then
             local stop = os.clock() + 0.2
@@ -608,6 +609,16 @@ describe("connections to a backend", function()
       assert.is_true(replaced > 0)
     end)
   end
+
+  it("of which only one side has ended are replaced, too", function()
+    local r = start_kept("keepalive = 1, max_conns = 1")
+    finally(function() r:stop() end)
+    assert.equal(200, r:get("close=deaf&work=5000").status)
+    local begun = socket.gettime()
+    assert.equal(rig.sum("x"), r:get("sum", { method = "POST", body = "x" }).body)
+    assert.is_true(socket.gettime() - begun < 2)
+    assert.equal(1, r:open_max())
+  end)
 
   it("take params that are larger than a socket's buffer", function()
     local r = start_kept("keepalive = 1, max_conns = 1", {

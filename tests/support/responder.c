@@ -49,6 +49,8 @@
  *     idle=MS                a kept connection is closed after so long
  *     work=MS                a kept connection is not read for so long, as after PHP's
  *                            fastcgi_finish_request(); close=work: then it is closed
+ *     close=deaf             its reading side is shut down after END_REQUEST, the rest of it stays
+ *                            open for as long as `work` says
  *     next=close             a kept connection is closed when the next request arrives on it,
  *                            which is not read: PHP-FPM was about to close it
  *     rst                    closes are resets
@@ -986,6 +988,8 @@ static void reply_leave(struct conn *c)
     c->close_on_next = slice_is(plan->next, "close");
     if (plan->idle)
         delayed(c, plan->idle);
+    if (slice_is(plan->close, "deaf"))
+        shutdown(c->fd, SHUT_RD);
     if (plan->work)
         deafen(c, plan->work);
 }
