@@ -75,8 +75,9 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/netset \
-        base/resolve base/spool base/str http/access http/forwarded http/h1 http/range http/realip \
-        http/uri fastcgi/cgi fastcgi/record shm/census shm/ledger shm/ledger_crowd shm/shared front/proxyproto
+        base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
+        http/realip http/uri fastcgi/cgi fastcgi/record shm/census shm/ledger shm/ledger_crowd \
+        shm/shared front/proxyproto
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -90,7 +91,8 @@ links_base/spool = base/spool base/buf base/str
 links_base/str = base/str
 links_http/access = http/access base/date $(links_request)
 links_http/forwarded = http/forwarded base/addr base/str
-links_http/h1 = http/h1 http/chunked http/uri $(links_request)
+links_http/check = http/check http/uri $(links_request)
+links_http/h1 = http/h1 http/check http/chunked http/uri $(links_request)
 links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
 links_http/uri = http/uri base/arena base/str

@@ -1,6 +1,7 @@
 /* h1 - see h1.h. */
 #include "http/h1.h"
 
+#include "http/check.h"
 #include "http/chunked.h"
 
 #include <http_parser.h>
@@ -47,102 +48,35 @@ static int fail(struct h1 *h, int status, const char *reason)
     return -1;
 }
 
-/* --- the checks --- */
-
-static int check_content_length(struct h1 *h, struct str value)
+static int fail_for(struct h1 *h, struct refusal refusal)
 {
-    uint64_t length;
-    if (h->req->content_length >= 0)
-        return fail(h, 400, "Content-Length twice");
-    if (!str_to_u64(value, &length) || length > INT64_MAX)
-        return fail(h, 400, "Content-Length is not a number");
-    h->req->content_length = (int64_t)length;
-    return 0;
+    return fail(h, refusal.status, refusal.reason);
 }
 
-static int check_transfer_encoding(struct h1 *h, struct str value)
+/* --- headers, and the head as a whole --- */
+
+static int take_transfer_encoding(struct h1 *h, struct header *header)
 {
     if (h->req->chunked)
         return fail(h, 400, "Transfer-Encoding twice");
     if (h->parser.http_major == 1 && h->parser.http_minor == 0)
         return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
-    if (!str_ieq(value, STR("chunked")))
+    if (!str_ieq(header->value, STR("chunked")))
         return fail(h, 501, "a Transfer-Encoding other than chunked");
     h->req->chunked = true;
     return 0;
 }
 
-static int check_host(struct h1 *h, struct str value)
+static int take_header(struct h1 *h, struct str name, struct str value)
 {
-    struct request *req = h->req;
-    if (headers_find(&req->headers, HEADER_HOST) != NULL)
-        return fail(h, 400, "Host twice");
-    if (value.n > 0 && !uri_host(value, &req->arena, &req->host, &req->host_port))
-        return fail(h, 400, "Host is not a valid host");
-    return 0;
-}
-
-/* A name with other characters than letters, digits and '-' would collide with another one once it
- * is a param (contract section 5); limits.header_names keeps the ones that are known. */
-static bool is_param_name(const struct h1 *h, struct str name)
-{
-    bool plain = true;
-    for (size_t i = 0; i < name.n && plain; i++) {
-        char c = char_lower(name.p[i]);
-        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
-    }
-    for (unsigned i = 0; !plain && i < h->limits->header_name_count; i++)
-        plain = str_ieq(name, h->limits->header_names[i]);
-    return plain;
-}
-
-/* Every header of every request passes here, and only here. */
-static int check_header(struct h1 *h, struct str name, struct str value)
-{
-    struct request *req = h->req;
-    value = str_trim(value);
-    if (!str_is_token(name))
-        return fail(h, 400, "a header name with a character that is not allowed");
-    if (!str_is_field_value(value))
-        return fail(h, 400, "a control byte in a header");
-    if (req->headers.count >= h->limits->headers)
-        return fail(h, 431, "more headers than limits.headers");
-
-    enum header_id id = header_id(name);
-    int err = 0;
-    switch (id) {
-    case HEADER_CONTENT_LENGTH:
-        err = check_content_length(h, value);
-        break;
-    case HEADER_TRANSFER_ENCODING:
-        err = check_transfer_encoding(h, value);
-        break;
-    case HEADER_HOST:
-        err = check_host(h, value);
-        break;
-    case HEADER_CONTENT_TYPE:
-    case HEADER_AUTHORIZATION:
-        if (headers_find(&req->headers, id) != NULL)
-            err = fail(h, 400, "Content-Type or Authorization twice");
-        break;
-    case HEADER_EXPECT:
-        if (!str_ieq(value, STR("100-continue")))
-            err = fail(h, 417, "an expectation other than 100-continue");
-        req->expect_continue = req->minor >= 1;
-        break;
-    default:
-        break;
-    }
-    if (err != 0)
-        return err;
-    struct header *first = headers_get(&req->headers, name);
-    if (first != NULL)
-        first->repeated = true;
-    struct header *header = headers_add(&req->arena, &req->headers, name, value);
-    header->again = first != NULL;
-    header->hop = header_is_hop(id);
-    header->dropped = !is_param_name(h, name);
-    req->dropped += header->dropped;
+    struct header *header;
+    struct refusal bad = check_header(h->req, h->limits, name, value, &header);
+    if (bad.reason != NULL)
+        return fail_for(h, bad);
+    if (header->id == HEADER_TRANSFER_ENCODING)
+        return take_transfer_encoding(h, header);
+    if (header->id == HEADER_EXPECT)
+        h->req->expect_continue = h->req->minor >= 1;
     return 0;
 }
 
@@ -182,43 +116,15 @@ static int mark_connection(struct h1 *h)
     return 0;
 }
 
-/* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
- * scheme says nothing about this connection. */
-static int take_authority(struct h1 *h)
-{
-    struct request *req = h->req;
-    struct header *host = headers_find(&req->headers, HEADER_HOST);
-    if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
-        return fail(h, 400, "the host of the target is not valid");
-    if (host == NULL && req->minor >= 1)
-        return fail(h, 400, "no Host in an HTTP/1.1 request");
-    if (host == NULL)
-        host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
-    host->value = req->uri.authority;
-    return 0;
-}
-
-static int check_target(struct h1 *h)
-{
-    struct request *req = h->req;
-    const char *err = uri_parse(&req->uri, req->target, &req->arena);
-    if (err != NULL)
-        return fail(h, 400, err);
-    if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
-        return fail(h, 400, "the target * with a method other than OPTIONS");
-    return req->uri.authority.n > 0 ? take_authority(h) : 0;
-}
-
 /* The head as a whole, once its last header is in. */
 static int check_head(struct h1 *h)
 {
     struct request *req = h->req;
     if (h->parser.http_major != 1)
         return fail(h, 505, "an HTTP version other than 1.x");
-    if (check_target(h) != 0)
-        return -1;
-    if (headers_find(&req->headers, HEADER_HOST) == NULL && req->minor >= 1)
-        return fail(h, 400, "no Host in an HTTP/1.1 request");
+    struct refusal bad = check_target(req);
+    if (bad.reason != NULL)
+        return fail_for(h, bad);
     if (req->chunked && req->content_length >= 0)
         return fail(h, 400, "Content-Length beside Transfer-Encoding");
     return mark_connection(h);
@@ -253,7 +159,7 @@ static int end_header(struct h1 *h)
         return 0;
     h->in_value = false;
     h->name = h->value = STR_NONE;
-    return check_header(h, name, value);
+    return take_header(h, name, value);
 }
 
 /* The version stands before the first header, and the checks of headers ask for it. */
@@ -382,36 +288,15 @@ static bool has_version(struct str head)
            t[8] >= '0' && t[8] <= '9';
 }
 
-static enum method method_of(struct str name)
-{
-    static const struct {
-        const char *name;
-        enum method id;
-    } known[] = {{"GET", METHOD_GET},
-                 {"HEAD", METHOD_HEAD},
-                 {"OPTIONS", METHOD_OPTIONS},
-                 {"PUT", METHOD_PUT},
-                 {"DELETE", METHOD_DELETE}};
-    for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
-        if (str_eq(name, str_of(known[i].name)))
-            return known[i].id;
-    return METHOD_OTHER;
-}
-
-/* Any token is a method (RFC 9110 §9.1): what it means is the application's business. */
 static int take_method(struct h1 *h, struct str *head)
 {
-    struct request *req = h->req;
-    struct str rest = *head;
-    req->method = str_cut(&rest, ' ');
-    if (!str_is_token(req->method))
+    struct str rest = *head, method = str_cut(&rest, ' ');
+    struct refusal bad = check_method(h->req, method);
+    if (bad.status == 400) /* whatever that line is */
         return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
-    if (str_eq(req->method, STR("CONNECT")))
-        return fail(h, 501, "CONNECT");
-    if (str_eq(req->method, STR("TRACE")))
-        return fail(h, 405, "TRACE");
-    req->method_id = method_of(req->method);
-    *head = str_skip(*head, req->method.n);
+    if (bad.reason != NULL)
+        return fail_for(h, bad);
+    *head = str_skip(*head, method.n);
     return 0;
 }
 

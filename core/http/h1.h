@@ -1,9 +1,9 @@
 /*
  * h1 - HTTP/1.1 on the wire: a client's bytes to a request, a response to a head. No I/O.
  *
- * http_parser finds the pieces of a head; h1 decides what may pass: every header goes through one
- * checking function, every head through one check of its line endings. Bodies are framed here and
- * by chunked, since http_parser is lenient there. Contract section 11; RFC 9112.
+ * http_parser finds the pieces of a head, check says which of them may pass, and h1 itself what
+ * only HTTP/1 has: line endings, Transfer-Encoding, Connection. Bodies are framed here and by
+ * chunked, since http_parser is lenient there. Contract section 11; RFC 9112.
  */
 #ifndef MG_HTTP_H1_H
 #define MG_HTTP_H1_H

@@ -1,0 +1,159 @@
+/* check - see check.h. */
+#include "http/check.h"
+
+static struct refusal refuse(int status, const char *reason)
+{
+    return (struct refusal){status, reason};
+}
+
+static const struct refusal nothing = {0, NULL};
+
+/* --- the method --- */
+
+static enum method method_of(struct str name)
+{
+    static const struct {
+        const char *name;
+        enum method id;
+    } known[] = {{"GET", METHOD_GET},
+                 {"HEAD", METHOD_HEAD},
+                 {"OPTIONS", METHOD_OPTIONS},
+                 {"PUT", METHOD_PUT},
+                 {"DELETE", METHOD_DELETE}};
+    for (unsigned i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_eq(name, str_of(known[i].name)))
+            return known[i].id;
+    return METHOD_OTHER;
+}
+
+struct refusal check_method(struct request *req, struct str method)
+{
+    req->method = method;
+    if (!str_is_token(method))
+        return refuse(400, "a method with a character that is not allowed");
+    if (str_eq(method, STR("CONNECT")))
+        return refuse(501, "CONNECT");
+    if (str_eq(method, STR("TRACE")))
+        return refuse(405, "TRACE");
+    req->method_id = method_of(method);
+    return nothing;
+}
+
+/* --- headers --- */
+
+static struct refusal check_content_length(struct request *req, struct str value, bool again)
+{
+    uint64_t length;
+    if (again)
+        return refuse(400, "Content-Length twice");
+    if (!str_to_u64(value, &length) || length > INT64_MAX)
+        return refuse(400, "Content-Length is not a number");
+    req->content_length = (int64_t)length;
+    return nothing;
+}
+
+static struct refusal check_host(struct request *req, struct str value, bool again)
+{
+    if (again)
+        return refuse(400, "Host twice");
+    if (value.n > 0 && !uri_host(value, &req->arena, &req->host, &req->host_port))
+        return refuse(400, "Host is not a valid host");
+    return nothing;
+}
+
+/* A name with other characters than letters, digits and '-' would collide with another one once it
+ * is a param (contract section 5); limits.header_names keeps the ones that are known. */
+static bool is_param_name(const struct limits *limits, struct str name)
+{
+    bool plain = true;
+    for (size_t i = 0; i < name.n && plain; i++) {
+        char c = char_lower(name.p[i]);
+        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+    }
+    for (unsigned i = 0; !plain && i < limits->header_name_count; i++)
+        plain = str_ieq(name, limits->header_names[i]);
+    return plain;
+}
+
+/* What only certain headers must be; `again`: there is one of that name already. */
+static struct refusal check_known(struct request *req, const struct header *header, bool again)
+{
+    struct str value = header->value;
+    switch (header->id) {
+    case HEADER_CONTENT_LENGTH:
+        return check_content_length(req, value, again);
+    case HEADER_HOST:
+        return check_host(req, value, again);
+    case HEADER_CONTENT_TYPE:
+    case HEADER_AUTHORIZATION:
+        if (again)
+            return refuse(400, "Content-Type or Authorization twice");
+        break;
+    case HEADER_EXPECT:
+        if (!str_ieq(value, STR("100-continue")))
+            return refuse(417, "an expectation other than 100-continue");
+        break;
+    default:
+        break;
+    }
+    return nothing;
+}
+
+struct refusal check_header(struct request *req, const struct limits *limits, struct str name,
+                            struct str value, struct header **added)
+{
+    value = str_trim(value);
+    if (!str_is_token(name))
+        return refuse(400, "a header name with a character that is not allowed");
+    if (!str_is_field_value(value))
+        return refuse(400, "a control byte in a header");
+    if (req->headers.count >= limits->headers)
+        return refuse(431, "more headers than limits.headers");
+
+    struct header *first = headers_get(&req->headers, name);
+    if (first != NULL)
+        first->repeated = true;
+    struct header *header = headers_add(&req->arena, &req->headers, name, value);
+    struct refusal bad = check_known(req, header, first != NULL);
+    if (bad.reason != NULL) {
+        req->headers.count--; /* hooks see none that is not valid */
+        return bad;
+    }
+    header->again = first != NULL;
+    header->hop = header_is_hop(header->id);
+    header->dropped = !is_param_name(limits, name);
+    req->dropped += header->dropped;
+    *added = header;
+    return nothing;
+}
+
+/* --- target and host --- */
+
+/* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
+ * scheme says nothing about this connection. */
+static struct refusal check_authority(struct request *req)
+{
+    struct header *host = headers_find(&req->headers, HEADER_HOST);
+    if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
+        return refuse(400, "the host of the target is not valid");
+    if (host == NULL && req->minor >= 1)
+        return refuse(400, "no Host in an HTTP/1.1 request");
+    if (host == NULL)
+        host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
+    host->value = req->uri.authority;
+    return nothing;
+}
+
+struct refusal check_target(struct request *req)
+{
+    const char *err = uri_parse(&req->uri, req->target, &req->arena);
+    if (err != NULL)
+        return refuse(400, err);
+    if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
+        return refuse(400, "the target * with a method other than OPTIONS");
+    if (req->uri.authority.n > 0)
+        return check_authority(req);
+    if (req->minor >= 1 && headers_find(&req->headers, HEADER_HOST) == NULL)
+        return refuse(400, "no Host in an HTTP/1.1 request");
+    return nothing;
+}
