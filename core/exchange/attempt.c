@@ -695,10 +695,10 @@ static void again_cb(struct deadline *d)
 static int64_t stdin_size(const struct proxy *px)
 {
     if (!px->has_body)
-        return px->req.content_length == 0 ? 0 : -1;
+        return px->req.body_length == 0 ? 0 : BODY_NONE;
     if (!px->req.decision.stream_body)
         return (int64_t)px->req.body.size;
-    return px->req.chunked ? -2 : px->req.content_length;
+    return px->req.body_length;
 }
 
 /* A symlinked root is sent resolved, so that an atomic deploy and PHP's opcache agree. */

@@ -400,8 +400,7 @@ static void go_elsewhere(struct proxy *px)
         if (header->id == HEADER_CONTENT_TYPE || header->id == HEADER_CONTENT_LENGTH)
             header->hop = true; /* of a body that stays behind */
     }
-    req->content_length = -1;
-    req->chunked = false;
+    req->body_length = BODY_NONE;
     px->has_body = false;
     px->ops->want_body(px->front, false); /* the rest of it is dropped behind the answer */
     spool_fini(&req->body);
@@ -466,8 +465,7 @@ static void begin_fastcgi(struct proxy *px)
 
     if (!proxy_check_backend(px))
         return;
-    if (px->has_body && req->content_length >= 0 &&
-        (uint64_t)req->content_length > body_limit(px)) {
+    if (px->has_body && req->body_length >= 0 && (uint64_t)req->body_length > body_limit(px)) {
         refuse_large_body(px);
         return;
     }
@@ -480,8 +478,8 @@ static void begin_fastcgi(struct proxy *px)
         req->decision.stream_body = false;
     if (px->has_body && !d->stream_body && !px->body_ended) {
         spool_init(&req->body, limits->request_memory, body_limit(px), limits->spool_dir);
-        if (req->content_length > 0)
-            spool_expect(&req->body, (uint64_t)req->content_length);
+        if (req->body_length > 0)
+            spool_expect(&req->body, (uint64_t)req->body_length);
         px->state = PROXY_BODY;
         px->ops->want_body(px->front, true);
         return;

@@ -21,8 +21,8 @@ void cgi_paths(struct cgi_paths *paths, struct request *req,
                const struct backend_settings *backend);
 
 /* The default params of the request's decision, with the decision's own `params` applied. body_size
- * is the number of STDIN bytes, -1 where there is no body; an unknown size (a chunked body that is
- * streamed) has no CONTENT_LENGTH: pass -2. */
+ * is the number of STDIN bytes, or BODY_NONE; BODY_UNKNOWN (a chunked body that is streamed) has no
+ * CONTENT_LENGTH. */
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size);
 

@@ -265,7 +265,7 @@ static bool finish_request(struct client *c)
 /* Drops a body that nobody wants, as far as that is worth it. */
 static bool may_skip_body(const struct client *c)
 {
-    return c->ended && !c->close && c->lingered <= CLIENT_SKIP_BYTES && !c->req->expect_continue;
+    return c->ended && !c->close && c->lingered <= CLIENT_SKIP_BYTES && !h1_expects_continue(c->h1);
 }
 
 /* Who sends all before it reads anything would wait for us, and we for it. */

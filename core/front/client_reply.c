@@ -56,9 +56,9 @@ static void want_body(void *front, bool want)
     c->want_body = want;
     if (!want)
         return;
-    if (c->req->expect_continue && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
+    if (h1_expects_continue(c->h1) && !c->body_done && buf_len(&c->in) == 0 && !c->head_waits) {
         static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
-        c->req->expect_continue = false;
+        h1_continued(c->h1);
         client_note_sent(c, sender_send(&c->sender, &go_on, SENDER_NOW));
     }
     deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
@@ -99,14 +99,15 @@ static struct str make_head(struct client *c)
     else if (c->ended) { /* all of it is here: its length is known after all */
         framing = H1_LENGTH;
         length = (int64_t)(sender_gathered(&c->sender));
-    } else if (req->minor > 0)
+    } else if (req->version > HTTP_1_0)
         framing = H1_CHUNKED;
     else
         framing = H1_UNTIL_EOF;
     c->chunked = framing == H1_CHUNKED;
     c->until_eof = framing == H1_UNTIL_EOF;
-    bool unread = !c->body_done && (req->expect_continue || h1_left(c->h1) > CLIENT_SKIP_BYTES);
-    if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !req->keepalive ||
+    bool unread =
+        !c->body_done && (h1_expects_continue(c->h1) || h1_left(c->h1) > CLIENT_SKIP_BYTES);
+    if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !h1_keepalive(c->h1) ||
         c->requests >= proxy_limits(c->proxy)->keepalive_requests ||
         proxy_limits(c->proxy)->keepalive_timeout <= 0 || c->clients->stopping ||
         (c->eof && buf_len(&c->in) == 0))

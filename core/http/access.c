@@ -128,7 +128,7 @@ size_t access_combined(const struct request *req, char *out, size_t size)
         put_text(&l, req->method);
         put(&l, STR(" "));
         put_text(&l, req->target);
-        put(&l, req->minor > 0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+        put(&l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
     }
     put(&l, STR("\" "));
     put_number(&l, (uint64_t)req->response.status);

@@ -48,7 +48,7 @@ static struct refusal check_content_length(struct request *req, struct str value
         return refuse(400, "Content-Length twice");
     if (!str_to_u64(value, &length) || length > INT64_MAX)
         return refuse(400, "Content-Length is not a number");
-    req->content_length = (int64_t)length;
+    req->body_length = (int64_t)length;
     return nothing;
 }
 
@@ -136,7 +136,7 @@ static struct refusal check_authority(struct request *req)
     struct header *host = headers_find(&req->headers, HEADER_HOST);
     if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
         return refuse(400, "the host of the target is not valid");
-    if (host == NULL && req->minor >= 1)
+    if (host == NULL && req->version >= HTTP_1_1)
         return refuse(400, "no Host in an HTTP/1.1 request");
     if (host == NULL)
         host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
@@ -153,7 +153,7 @@ struct refusal check_target(struct request *req)
         return refuse(400, "the target * with a method other than OPTIONS");
     if (req->uri.authority.n > 0)
         return check_authority(req);
-    if (req->minor >= 1 && headers_find(&req->headers, HEADER_HOST) == NULL)
+    if (req->version >= HTTP_1_1 && headers_find(&req->headers, HEADER_HOST) == NULL)
         return refuse(400, "no Host in an HTTP/1.1 request");
     return nothing;
 }

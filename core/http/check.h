@@ -22,7 +22,7 @@ struct refusal {
 struct refusal check_method(struct request *req, struct str method);
 
 /* Adds a header to those of the request, whose strings are not copied; *added is that one, where
- * nothing is wrong. Host and Content-Length set the request's host, host_port and content_length.
+ * nothing is wrong. Host and Content-Length set the request's host, host_port and body_length.
  * The request's version must be known. */
 struct refusal check_header(struct request *req, const struct limits *limits, struct str name,
                             struct str value, struct header **added);

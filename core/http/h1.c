@@ -33,6 +33,7 @@ struct h1 {
     /* The body. Its framing stays the parser's: the request that others see may lose its body (a
      * redirect by the application), the client still sends it. */
     bool has_body, is_chunked;
+    bool keepalive, expects_continue;
     uint64_t left; /* by Content-Length */
     struct chunked chunked;
     uint64_t announced; /* by the chunks so far */
@@ -57,13 +58,13 @@ static int fail_for(struct h1 *h, struct refusal refusal)
 
 static int take_transfer_encoding(struct h1 *h, struct header *header)
 {
-    if (h->req->chunked)
+    if (h->is_chunked)
         return fail(h, 400, "Transfer-Encoding twice");
     if (h->parser.http_major == 1 && h->parser.http_minor == 0)
         return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
     if (!str_ieq(header->value, STR("chunked")))
         return fail(h, 501, "a Transfer-Encoding other than chunked");
-    h->req->chunked = true;
+    h->is_chunked = true;
     return 0;
 }
 
@@ -76,7 +77,7 @@ static int take_header(struct h1 *h, struct str name, struct str value)
     if (header->id == HEADER_TRANSFER_ENCODING)
         return take_transfer_encoding(h, header);
     if (header->id == HEADER_EXPECT)
-        h->req->expect_continue = h->req->minor >= 1;
+        h->expects_continue = h->req->version >= HTTP_1_1;
     return 0;
 }
 
@@ -106,9 +107,9 @@ static int mark_connection(struct h1 *h)
             if (++count > CONNECTION_MAX)
                 return fail(h, 431, "more than 100 names in Connection");
             if (str_ieq(name, STR("close")))
-                req->keepalive = false;
-            else if (str_ieq(name, STR("keep-alive")) && req->minor == 0)
-                req->keepalive = true;
+                h->keepalive = false;
+            else if (str_ieq(name, STR("keep-alive")) && req->version == HTTP_1_0)
+                h->keepalive = true;
             if (name.n > 0)
                 mark_named(req, name);
         }
@@ -125,8 +126,10 @@ static int check_head(struct h1 *h)
     struct refusal bad = check_target(req);
     if (bad.reason != NULL)
         return fail_for(h, bad);
-    if (req->chunked && req->content_length >= 0)
+    if (h->is_chunked && req->body_length >= 0)
         return fail(h, 400, "Content-Length beside Transfer-Encoding");
+    if (h->is_chunked)
+        req->body_length = BODY_UNKNOWN;
     return mark_connection(h);
 }
 
@@ -165,8 +168,9 @@ static int end_header(struct h1 *h)
 /* The version stands before the first header, and the checks of headers ask for it. */
 static void note_version(struct h1 *h)
 {
-    h->req->minor = h->parser.http_minor > 0 || h->parser.http_major > 1 ? 1 : 0;
-    h->req->keepalive = h->req->minor >= 1;
+    bool first = h->parser.http_major <= 1 && h->parser.http_minor == 0;
+    h->req->version = first ? HTTP_1_0 : HTTP_1_1;
+    h->keepalive = !first;
 }
 
 static int on_header_field(http_parser *p, const char *at, size_t n)
@@ -344,9 +348,8 @@ static int parse_head(struct h1 *h)
 static void begin_body(struct h1 *h)
 {
     h->state = IN_BODY;
-    h->is_chunked = h->req->chunked;
-    h->has_body = h->is_chunked || h->req->content_length > 0;
-    h->left = h->req->content_length > 0 ? (uint64_t)h->req->content_length : 0;
+    h->has_body = h->is_chunked || h->req->body_length > 0;
+    h->left = h->req->body_length > 0 ? (uint64_t)h->req->body_length : 0;
     chunked_init(&h->chunked, h->limits->header, h->limits->headers);
 }
 
@@ -445,6 +448,21 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
     return H1_ERROR;
 }
 
+bool h1_keepalive(const struct h1 *h)
+{
+    return h->keepalive;
+}
+
+bool h1_expects_continue(const struct h1 *h)
+{
+    return h->expects_continue;
+}
+
+void h1_continued(struct h1 *h)
+{
+    h->expects_continue = false;
+}
+
 bool h1_has_body(const struct h1 *h)
 {
     return h->has_body;
@@ -513,7 +531,7 @@ static char *put_framing(char *at, const struct request *req, enum h1_framing fr
     }
     if (!keepalive)
         at = PUT(at, "Connection: close\r\n");
-    else if (req->minor == 0)
+    else if (req->version == HTTP_1_0)
         at = PUT(at, "Connection: keep-alive\r\n");
     return at;
 }

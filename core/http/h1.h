@@ -40,6 +40,14 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used);
 /* True when the head, once complete, announces a body. */
 bool h1_has_body(const struct h1 *h);
 
+/* True when the client wants to send more requests on the connection. */
+bool h1_keepalive(const struct h1 *h);
+
+/* True when the client waits for 100 Continue before it sends the body (RFC 9110 §10.1.1), until
+ * h1_continued says that it has been sent. */
+bool h1_expects_continue(const struct h1 *h);
+void h1_continued(struct h1 *h);
+
 /* Bytes of the body that the head announced and that have not been fed; 0 for a chunked one. */
 uint64_t h1_left(const struct h1 *h);
 

@@ -8,7 +8,8 @@ void request_init(struct request *r, void *memory, size_t size)
     memset(r, 0, sizeof *r);
     arena_init(&r->arena, memory, size);
     r->host_port = -1;
-    r->content_length = -1;
+    r->version = HTTP_1_0;
+    r->body_length = BODY_NONE;
     r->body.fd = -1;
     r->decision.body_limit = UINT64_MAX;
     r->response.content_length = -1;

@@ -60,6 +60,11 @@ struct headers {
     unsigned room;
 };
 
+/* As the client speaks it; in order, so that they can be compared. */
+enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11 };
+
+enum { BODY_NONE = -1, BODY_UNKNOWN = -2 };
+
 enum method { METHOD_OTHER, METHOD_GET, METHOD_HEAD, METHOD_OPTIONS, METHOD_PUT, METHOD_DELETE };
 
 /* A param that a decision sets (value) or takes away (value.p == NULL). */
@@ -163,15 +168,12 @@ struct request {
     enum method method_id;
     struct str target;
     struct uri uri;
-    int minor; /* of HTTP/1.x */
+    enum http_version version;
     struct headers headers;
-    unsigned dropped;       /* headers among them that no application gets */
-    struct str host;        /* lower case, without port and trailing dot */
-    int host_port;          /* -1: not given */
-    int64_t content_length; /* -1: none, or chunked */
-    bool chunked;
-    bool expect_continue;
-    bool keepalive; /* the client wants to go on */
+    unsigned dropped;    /* headers among them that no application gets */
+    struct str host;     /* lower case, without port and trailing dot */
+    int host_port;       /* -1: not given */
+    int64_t body_length; /* as announced; BODY_NONE, or BODY_UNKNOWN: it ends when it ends */
     bool https;
     bool control;  /* it came on the control listener */
     bool internal; /* it was redirected here by an application */

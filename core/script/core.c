@@ -355,9 +355,8 @@ static int core_params(lua_State *L)
     const struct backend_settings *backend = &settings->backends[req->decision.backend];
     struct params *params = arena_alloc(&req->arena, sizeof *params);
     struct cgi_paths paths;
-    int64_t size = req->chunked ? -2 : req->content_length;
     cgi_paths(&paths, req, backend);
-    cgi_params(params, req, backend, &paths, size);
+    cgi_params(params, req, backend, &paths, req->body_length);
     for (unsigned i = 0; i < params->count; i++) { /* what points into the settings outlives them */
         params->list[i].value = arena_copy(&req->arena, params->list[i].value);
     }

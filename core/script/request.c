@@ -303,7 +303,7 @@ static void push_scheme(lua_State *L, const void *at)
 
 static void push_version(lua_State *L, const void *at)
 {
-    lua_pushstring(L, *(const int *)at > 0 ? "1.1" : "1.0");
+    lua_pushstring(L, *(const enum http_version *)at > HTTP_1_0 ? "1.1" : "1.0");
 }
 
 void script_push_id(lua_State *L, const void *at)
@@ -326,7 +326,7 @@ const struct property property_req[] = {
     OPTIONAL("host", host), /* a root made with nil is an error, not the folder above */
     {"port", .push = push_port},
     {"scheme", .push = push_scheme, .at = offsetof(struct request, https)},
-    {"version", .push = push_version, .at = offsetof(struct request, minor)},
+    {"version", .push = push_version, .at = offsetof(struct request, version)},
     {"headers", .push = push_headers, .kept = true},
     {"cookies", .push = push_cookies, .kept = true},
     FIELD("ip", client),

@@ -56,7 +56,7 @@ void underway_begin(struct request *req, enum underway_log log, unsigned generat
     u->client = req->client;
     u->generation = generation;
     u->log = (uint8_t)log;
-    u->minor = (uint8_t)req->minor;
+    u->version = (uint8_t)req->version;
     u->method_size = (uint8_t)copy(u->method, sizeof u->method, req->method);
     u->host_size = (uint8_t)copy(u->host, sizeof u->host, req->host);
     u->uri_size = (uint16_t)copy(u->uri, sizeof u->uri, req->uri.origin);
@@ -115,7 +115,7 @@ static void write_line(const struct underway_request *u, double now, const char 
     req.started = u->started > 0 && u->started <= now ? u->started : now;
     req.ended_at = now;
     req.client = u->client;
-    req.minor = u->minor;
+    req.version = u->version;
     req.method = (struct str){u->method, u->method_size};
     req.host = (struct str){u->host, u->host_size};
     req.target = req.uri.origin = (struct str){u->uri, u->uri_size};

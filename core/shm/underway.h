@@ -26,8 +26,8 @@ struct underway_request {
     uint32_t generation;
     uint16_t uri_size;
     uint8_t method_size, host_size;
-    uint8_t log; /* enum underway_log */
-    uint8_t minor;
+    uint8_t log;     /* enum underway_log */
+    uint8_t version; /* enum http_version */
     uint8_t used;
     char method[UNDERWAY_METHOD], host[UNDERWAY_HOST], uri[UNDERWAY_URI];
 };

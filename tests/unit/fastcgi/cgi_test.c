@@ -26,7 +26,7 @@ static void begin(void)
                            .query = STR("c=d&e"),
                            .origin = STR("/a%20b/x.php/p%2fq?c=d&e"),
                            .has_query = true};
-    req.minor = 1;
+    req.version = HTTP_1_1;
     req.host = STR("example.com");
     req.client = (struct peer){.family = AF_INET, .ip = {192, 0, 2, 7}, .port = 40000};
     req.local = (struct peer){.family = AF_INET, .ip = {10, 0, 0, 1}, .port = 8080};
@@ -128,7 +128,7 @@ static void test_default_params(void)
     check_str(param("GATEWAY_INTERFACE"), "CGI/1.1");
 
     test("params: HTTP/1.0, https, no query, no host, IPv6");
-    req.minor = 0;
+    req.version = HTTP_1_0;
     req.https = true;
     req.host = STR_NONE;
     req.uri.query = STR_NONE;

@@ -15,7 +15,7 @@ static void begin(void)
     request_init(&req, memory, sizeof memory);
     req.method = STR("GET");
     req.target = STR("/a?b=c");
-    req.minor = 1;
+    req.version = HTTP_1_1;
     req.uri.origin = STR("/a?b=c");
     req.host = STR("example.com");
     req.client = (struct peer){.family = AF_INET, .ip = {192, 0, 2, 7}, .port = 4000};
@@ -48,7 +48,7 @@ static void test_combined(void)
     test("combined: Referer and User-Agent, HTTP/1.0, IPv6, no body");
     headers_add(&req.arena, &req.headers, STR("referer"), STR("http://example.com/"));
     headers_add(&req.arena, &req.headers, STR("USER-AGENT"), STR("Mozilla/5.0 (X; Y)"));
-    req.minor = 0;
+    req.version = HTTP_1_0;
     req.client = (struct peer){.family = AF_INET6, .ip = {[15] = 1}};
     req.body_out = 0;
     req.response.status = 499;

@@ -9,11 +9,11 @@ static struct limits limits = {.headers = 8};
 static struct request req;
 static char memory[4096];
 
-static void begin(int minor)
+static void begin(enum http_version version)
 {
     request_fini(&req);
     request_init(&req, memory, sizeof memory);
-    req.minor = minor;
+    req.version = version;
 }
 
 /* Adds a header; returns the status that refuses it, 0 where it passes. */
@@ -48,7 +48,7 @@ static void test_methods(void)
     };
     test("methods");
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
-        begin(1);
+        begin(HTTP_1_1);
         check_int(check_method(&req, str_of(cases[i].name)).status, cases[i].status);
         check_int(req.method_id, cases[i].id);
         check_str(req.method, cases[i].name);
@@ -58,7 +58,7 @@ static void test_methods(void)
 static void test_names_and_values(void)
 {
     test("header names and values");
-    begin(1);
+    begin(HTTP_1_1);
     check_int(add("X-One", STR(" \tvalue\t ")), 0);
     check_str(req.headers.list[0].value, "value");
     check_int(add("X-Two", STR("a\tb \xff")), 0);
@@ -73,7 +73,7 @@ static void test_names_and_values(void)
     check_int(req.headers.count, 2);
 
     test("headers beyond the limit");
-    begin(1);
+    begin(HTTP_1_1);
     for (unsigned i = 0; i < limits.headers; i++)
         check_int(add("X-Many", STR("x")), 0);
     check_int(add("X-Many", STR("x")), 431);
@@ -85,7 +85,7 @@ static void test_flags(void)
     const struct str known[] = {STR("X_Known")};
     const struct header *list;
     test("what headers are marked as");
-    begin(1);
+    begin(HTTP_1_1);
     limits.header_names = known;
     limits.header_name_count = 1;
     check_int(add("X-A", STR("1")), 0);
@@ -103,7 +103,7 @@ static void test_flags(void)
     check_int(req.dropped, 1);
 
     test("the first of several is marked where the list has grown meanwhile");
-    begin(1);
+    begin(HTTP_1_1);
     limits.headers = 100;
     check_int(add("X-A", STR("1")), 0);
     for (unsigned i = 0; i < 15; i++)
@@ -118,26 +118,26 @@ static void test_single(void)
     static const char *const once[] = {"Content-Type", "AUTHORIZATION", "Content-Length", "host"};
     test("headers of which there is one");
     for (unsigned i = 0; i < sizeof once / sizeof *once; i++) {
-        begin(1);
+        begin(HTTP_1_1);
         check_int(add(once[i], STR("5")), 0);
         check_int(add(once[i], STR("5")), 400);
         check_int(req.headers.count, 1);
     }
 
     test("Content-Length");
-    begin(1);
-    check_int(req.content_length, -1);
+    begin(HTTP_1_1);
+    check_int(req.body_length, BODY_NONE);
     check_int(add("Content-Length", STR("0")), 0);
-    check_int(req.content_length, 0);
-    begin(1);
+    check_int(req.body_length, 0);
+    begin(HTTP_1_1);
     check_int(add("content-length", STR(" 9223372036854775807 ")), 0);
-    check_int(req.content_length, INT64_MAX);
-    begin(1);
+    check_int(req.body_length, INT64_MAX);
+    begin(HTTP_1_1);
     check_int(add("Content-Length", STR("9223372036854775808")), 400);
     check_int(add("Content-Length", STR("+5")), 400);
     check_int(add("Content-Length", STR("5, 5")), 400);
     check_int(add("Content-Length", STR("")), 400);
-    check_int(req.content_length, -1);
+    check_int(req.body_length, BODY_NONE);
 
     test("Expect");
     check_int(add("Expect", STR("100-Continue")), 0);
@@ -147,14 +147,14 @@ static void test_single(void)
 static void test_hosts(void)
 {
     test("Host");
-    begin(1);
+    begin(HTTP_1_1);
     check_int(add("Host", STR("WWW.Shop.example.:8080")), 0);
     check_str(req.host, "www.shop.example");
     check_int(req.host_port, 8080);
-    begin(1);
+    begin(HTTP_1_1);
     check_int(add("Host", STR("")), 0);
     check_int(req.host.n, 0);
-    begin(1);
+    begin(HTTP_1_1);
     check_int(add("Host", STR("a/b")), 400);
     check_int(add("Host", STR("a:99999")), 400);
     check_int(add("Host", STR("[::1")), 400);
@@ -163,11 +163,11 @@ static void test_hosts(void)
 static void test_targets(void)
 {
     test("targets");
-    begin(1);
+    begin(HTTP_1_1);
     check_int(target("GET", "/"), 400); /* without Host */
-    begin(0);
+    begin(HTTP_1_0);
     check_int(target("GET", "/"), 0);
-    begin(1);
+    begin(HTTP_1_1);
     check_int(add("Host", STR("a")), 0);
     check_int(target("GET", "/x%20y/../z?q"), 0);
     check_str(req.uri.path, "/z");
@@ -186,9 +186,9 @@ static void test_targets(void)
     check_int(req.headers.count, 1);
     check_str(req.headers.list[0].value, "Other.example:81");
     check_int(target("GET", "http://a_b c/x"), 400);
-    begin(1);
+    begin(HTTP_1_1);
     check_int(target("GET", "http://a/x"), 400); /* HTTP/1.1 asks for both */
-    begin(0);
+    begin(HTTP_1_0);
     check_int(target("GET", "http://a/x"), 0);
     check_str(headers_value(&req.headers, HEADER_HOST), "a");
 }

@@ -55,11 +55,12 @@ static void describe(struct result *r, const struct request *q, const struct h1 
     SAY("%.*s %.*s %.*s", STR_FMT(q->method), STR_FMT(q->uri.origin), STR_FMT(q->uri.path));
     if (q->uri.has_query)
         SAY(" [%.*s]", STR_FMT(q->uri.query));
-    SAY(" %.*s:%d 1.%d", STR_FMT(q->host), q->host_port, q->minor);
-    SAY("%s%s%s%s", q->keepalive ? " keep" : "", q->chunked ? " chunked" : "",
-        q->expect_continue ? " expect" : "", q->https ? " https" : "");
-    if (q->content_length >= 0)
-        SAY(" %" PRId64, q->content_length);
+    SAY(" %.*s:%d 1.%d", STR_FMT(q->host), q->host_port, q->version == HTTP_1_1);
+    SAY("%s%s%s%s", h1_keepalive(h) ? " keep" : "",
+        q->body_length == BODY_UNKNOWN ? " chunked" : "", h1_expects_continue(h) ? " expect" : "",
+        q->https ? " https" : "");
+    if (q->body_length >= 0)
+        SAY(" %" PRId64, q->body_length);
     SAY("|");
     for (unsigned i = 0; i < q->headers.count; i++) {
         const struct header *f = &q->headers.list[i];
@@ -1169,11 +1170,11 @@ static void test_random(void)
 
 static struct request res;
 
-static void begin_response(int status, int minor)
+static void begin_response(int status, enum http_version version)
 {
     request_init(&res, memory, sizeof memory);
     res.response.status = status;
-    res.minor = minor;
+    res.version = version;
 }
 
 static void add(const char *name, const char *value)
@@ -1193,44 +1194,44 @@ static void check_head(enum h1_framing framing, uint64_t length, bool keepalive,
 static void test_responses(void)
 {
     test("response: a length");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     add("Content-Type", "text/html");
     check_head(H1_LENGTH, 5, true,
                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" COMMON "Content-Length: 5\r\n\r\n");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     check_head(H1_LENGTH, 0, true, "HTTP/1.1 200 OK\r\n" COMMON "Content-Length: 0\r\n\r\n");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     check_head(H1_LENGTH, UINT64_MAX, false,
                "HTTP/1.1 200 OK\r\n" COMMON
                "Content-Length: 18446744073709551615\r\nConnection: close\r\n\r\n");
 
     test("response: chunked");
-    begin_response(404, 1);
+    begin_response(404, HTTP_1_1);
     check_head(H1_CHUNKED, 0, true,
                "HTTP/1.1 404 Not Found\r\n" COMMON "Transfer-Encoding: chunked\r\n\r\n");
 
     test("response: no body");
-    begin_response(304, 1);
+    begin_response(304, HTTP_1_1);
     add("ETag", "\"x\"");
     check_head(H1_NO_BODY, 7, true, "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n" COMMON "\r\n");
 
     test("response: until the connection ends");
-    begin_response(200, 0);
+    begin_response(200, HTTP_1_0);
     check_head(H1_UNTIL_EOF, 0, false, "HTTP/1.1 200 OK\r\n" COMMON "Connection: close\r\n\r\n");
 
     test("response: HTTP/1.0 that is kept must be told so");
-    begin_response(200, 0);
+    begin_response(200, HTTP_1_0);
     check_head(H1_LENGTH, 1, true,
                "HTTP/1.1 200 OK\r\n" COMMON "Content-Length: 1\r\nConnection: keep-alive\r\n\r\n");
 
     test("response: Date and Server of the application win, in any case");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     add("dATE", "x");
     add("SERVER", "y");
     check_head(H1_NO_BODY, 0, true, "HTTP/1.1 200 OK\r\ndATE: x\r\nSERVER: y\r\n\r\n");
 
     test("response: the framing is ours, once");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     add("Content-Length", "77");
     add("content-length", "78");
     add("Set-Cookie", "a");
@@ -1240,17 +1241,17 @@ static void test_responses(void)
                "Content-Length: 5\r\n\r\n");
 
     test("response: what ends at the next hop is not passed on");
-    begin_response(200, 1);
+    begin_response(200, HTTP_1_1);
     add("X", "y");
     res.response.headers.list[0].hop = true;
     check_head(H1_NO_BODY, 0, true, "HTTP/1.1 200 OK\r\n" COMMON "\r\n");
 
     test("response: statuses without a name");
-    begin_response(299, 1);
+    begin_response(299, HTTP_1_1);
     check_head(H1_NO_BODY, 0, true, "HTTP/1.1 299 \r\n" COMMON "\r\n");
 
     test("response: any number of headers, of any size");
-    begin_response(511, 0);
+    begin_response(511, HTTP_1_0);
     size_t n = strlen("HTTP/1.1 511 Network Authentication Required\r\n" COMMON
                       "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n");
     char *value = malloc(20001);
