@@ -14,9 +14,8 @@ local M = {
 ---@param args table
 ---@return integer status
 function M.main(args)
-  local settings, message = common.load(args)
+  local settings = common.load(args)
   if not settings then
-    io.stderr:write(message, "\n")
     return 1
   end
   for _, warning in ipairs(warnings.of(settings)) do

@@ -1,5 +1,5 @@
--- moongate.cli.common owns what several commands do alike: paths, users, loading a route to look
--- at it. Called by the commands.
+-- moongate.cli.common owns what several commands do alike: addresses, paths, users, files, loading
+-- a route to look at it. Called by the commands.
 
 local addr = require("moongate.base.addr")
 local core = require("moongate.core.commands")
@@ -22,6 +22,40 @@ M.SERVER_OPTIONS = {
   },
 }
 
+--- An address that the command line or the environment gives.
+---@param option string|nil what it was given by, such as "--listen"
+---@param text string
+---@param use "listen"|"connect"
+---@param others string|nil what else is allowed, such as ", or off"
+---@return string|nil address
+---@return string|nil problem
+function M.address(option, text, use, others)
+  local address, problem = addr.parse(text, use)
+  if address then
+    return address
+  end
+  return nil, ("%s'%s': %s"):format(option and option .. ": " or "", text,
+    problem or "expected " .. addr.EXPECTED .. (others or ""))
+end
+
+--- Writes a file anew.
+---@param path string
+---@param text string
+---@return string|nil problem
+function M.write(path, text)
+  local file, problem = io.open(path, "w")
+  if not file then
+    return problem
+  end
+  local ok
+  ok, problem = file:write(text)
+  local closed, unclosed = file:close()
+  if not (ok and closed) then
+    return ("%s: %s"):format(path, tostring(problem or unclosed))
+  end
+  return nil
+end
+
 --- Where an instance keeps its control socket: a folder of root's, else of the user's own.
 ---@return string path
 function M.run_dir()
@@ -42,9 +76,7 @@ end
 function M.control_default(use)
   local given = os.getenv("MOONGATE_CONTROL")
   if given and given ~= "" then
-    local chosen, problem = addr.parse(given, use)
-    return chosen, not chosen and ("MOONGATE_CONTROL: '%s': %s"):format(given,
-      problem or "expected " .. addr.EXPECTED) or nil
+    return M.address("MOONGATE_CONTROL", given, use)
   end
   local address = addr.parse("unix:" .. M.run_dir() .. "/moongate.sock", "listen")
   -- A path that is too long for a socket: the same answer for `run` and for the commands.
@@ -85,9 +117,9 @@ end
 function M.server_options(args)
   local opts = { listen = args.listen, pid = args.pid }
   for _, text in ipairs(args.listen or {}) do
-    local address, problem = addr.parse(text, "listen")
+    local address, problem = M.address("--listen", text, "listen")
     if not address then
-      return nil, ("--listen: '%s': %s"):format(text, problem or "expected " .. addr.EXPECTED)
+      return nil, problem
     end
   end
   if args.workers and args.workers ~= "auto" then
@@ -135,11 +167,9 @@ local function hide_commands()
   package.preload["moongate.core.commands"], package.loaded["moongate.core.commands"] = nil, nil
 end
 
---- Loads a route as the user that would serve it. Scripts are never run as root.
----@param args table path of the script first; `user` as on the command line
 ---@return table|nil settings
----@return string|nil message `FILE:LINE: message`
-function M.load(args)
+---@return string|nil message
+local function load_route(args)
   local user, group, problem = M.user(args.user)
   if problem then
     return nil, problem
@@ -161,6 +191,17 @@ function M.load(args)
     at, stop = result:find(path, at + #args[1], true)
   end
   return nil, result
+end
+
+--- Loads a route as the user that would serve it. Scripts are never run as root.
+---@param args table path of the script first; `user` as on the command line
+---@return table|nil settings nil where that can't be done; why is written to stderr
+function M.load(args)
+  local settings, message = load_route(args)
+  if not settings then
+    io.stderr:write(message, "\n")
+  end
+  return settings
 end
 
 return M

@@ -389,13 +389,11 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local settings, problem = common.load(args)
+  local settings = common.load(args)
   if not settings then
-    io.stderr:write(problem, "\n")
     return 1
   end
-  local req, status
-  req, status, problem = request_of(args, settings)
+  local req, status, problem = request_of(args, settings)
   if not req then
     return status, problem
   end

@@ -1,7 +1,6 @@
 -- moongate.cli.fcgi owns `moongate fcgi`: one FastCGI request from the shell. Called by
 -- moongate.cli. core.fcgi speaks the protocol.
 
-local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local units = require("moongate.base.units")
@@ -270,9 +269,9 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local address, problem = addr.parse(args[1], "connect")
+  local address, problem = common.address(nil, args[1], "connect")
   if not address then
-    return 2, ("'%s': %s"):format(args[1], problem or "expected " .. addr.EXPECTED)
+    return 2, problem
   end
   local timeout = units.duration(tonumber(args.timeout) or args.timeout or 10)
   if not timeout or timeout == 0 then

@@ -1,6 +1,7 @@
 -- moongate.cli.fpm owns the private PHP of `serve` and `run --php`: which program, its
 -- configuration, and what core.run needs to start and stop it. Called by those two commands.
 
+local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 
 local M = {}
@@ -95,23 +96,12 @@ function M.config(dir, address, user, group)
   return table.concat(lines, "\n") .. "\n"
 end
 
----@return string|nil problem
-local function write(path, text)
-  local file, reason = io.open(path, "w")
-  if not file then
-    return reason
-  end
-  file:write(text)
-  file:close()
-  return nil
-end
-
 --- php-fpm and its configuration.
 ---@return string|nil problem
 local function use_fpm(opts, program, address, dir)
   local user = core.uid() == 0 and account(opts.user) or nil
   local config = dir .. "/php-fpm.conf"
-  local problem = write(config, M.config(dir, address, user, user and opts.group))
+  local problem = common.write(config, M.config(dir, address, user, user and opts.group))
   if problem then
     return problem
   end

@@ -101,9 +101,8 @@ end
 ---@return integer|nil status for the shell, where there is a problem
 local function address_of(args)
   if args.control then
-    local address, problem = addr.parse(args.control, "connect")
-    return address, not address and ("--control: '%s': %s"):format(args.control,
-      problem or "expected " .. addr.EXPECTED) or nil, 2
+    local address, problem = common.address("--control", args.control, "connect")
+    return address, problem, 2
   elseif args.route then
     local address, problem = control_of(args.route)
     if address or problem then

@@ -1,6 +1,5 @@
 -- moongate.cli.run owns `moongate run`: a route, in the foreground. Called by moongate.cli.
 
-local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fpm = require("moongate.cli.fpm")
@@ -30,9 +29,9 @@ end
 local function add_php(opts, args)
   local address, problem
   if args.php ~= "auto" then -- auto: a socket in a folder of its own
-    address, problem = addr.parse(args.php, "connect")
+    address, problem = common.address("--php", args.php, "connect")
     if not address then
-      return ("--php: '%s': %s"):format(args.php, problem or "expected " .. addr.EXPECTED)
+      return problem
     end
   end
   problem, address = fpm.attach(opts, address)
@@ -53,15 +52,9 @@ local function set_control(opts, given)
   if given == "off" then
     opts.control = false
   elseif given then
-    local address
-    address, problem = addr.parse(given, "listen")
-    if not address then
-      return ("--control: '%s': %s"):format(given, problem or "expected " .. addr.EXPECTED
-        .. ", or off")
-    end
-    opts.control = address
+    opts.control, problem = common.address("--control", given, "listen", ", or off")
   end
-  return nil
+  return problem
 end
 
 ---@param args table

@@ -2,7 +2,6 @@
 --
 -- It writes the route that one would write by hand, and hands its text to core.run.
 
-local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fpm = require("moongate.cli.fpm")
@@ -55,10 +54,9 @@ function M.main(args)
   end
   local backend
   if args.backend then
-    backend, problem = addr.parse(args.backend, "connect")
+    backend, problem = common.address("--backend", args.backend, "connect")
     if not backend then
-      return 2, ("--backend: '%s': %s"):format(args.backend,
-        problem or "expected " .. addr.EXPECTED)
+      return 2, problem
     end
   else
     problem, backend = fpm.attach(opts)

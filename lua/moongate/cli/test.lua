@@ -45,9 +45,8 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local settings, message = common.load(args)
+  local settings = common.load(args)
   if not settings then
-    io.stderr:write(message, "\n")
     return 1
   end
   local paths, problem = specs_of(args, settings)

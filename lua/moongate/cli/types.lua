@@ -1,5 +1,6 @@
 -- moongate.cli.types owns `moongate types`: definition files for editors. Called by moongate.cli.
 
+local common = require("moongate.cli.common")
 local core = require("moongate.core")
 local types = require("moongate.types")
 
@@ -48,22 +49,6 @@ local function foreign(path)
   return line:sub(1, #types.MARK) ~= types.MARK
 end
 
---- Writes a file anew.
----@return string|nil problem
-local function write(path, text)
-  local file, problem = io.open(path, "w")
-  if not file then
-    return problem
-  end
-  local ok
-  ok, problem = file:write(text)
-  local closed, unclosed = file:close()
-  if not (ok and closed) then
-    return ("%s: %s"):format(path, tostring(problem or unclosed))
-  end
-  return nil
-end
-
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
@@ -85,7 +70,7 @@ function M.main(args)
     return 1, folder .. ": the folder cannot be made"
   end
   for _, name in ipairs(names) do
-    local problem = write(list[name], types.text(name, core.version))
+    local problem = common.write(list[name], types.text(name, core.version))
     if problem then
       return 1, problem
     end
