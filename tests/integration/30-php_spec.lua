@@ -19,6 +19,13 @@ return {
 }
 ]]
 
+-- A server before a PHP-FPM, with that route.
+local function serve(fpm)
+  return server.start({
+    route = ROUTE, env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root },
+  })
+end
+
 -- "name=value" lines as a table.
 local function fields(text)
   local found = {}
@@ -58,10 +65,7 @@ describe("PHP-FPM", function()
       ["with space.php"] = process.read_file(fpm.root .. "/server.php"),
       ["text.txt"] = "plain text\n",
     })
-    gate = server.start({
-      route = ROUTE,
-      env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root },
-    })
+    gate = serve(fpm)
   end)
 
   teardown(function()
@@ -708,10 +712,7 @@ end)
 describe("PHP-FPM that is not there", function()
   it("is 503, explained in the log, until it is back", function()
     local fpm = php.start({ pages = "tests/pages" })
-    local gate = server.start({
-      route = ROUTE,
-      env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root },
-    })
+    local gate = serve(fpm)
     finally(function()
       fpm:stop()
       gate:stop()
@@ -731,10 +732,7 @@ describe("PHP-FPM that is not there", function()
 
   it("is 503 where the socket may not be used, and the log says what to compare", function()
     local fpm = php.start({ pages = "tests/pages", pool = { "listen.mode = 0000" } })
-    local gate = server.start({
-      route = ROUTE,
-      env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root },
-    })
+    local gate = serve(fpm)
     finally(function()
       fpm:stop()
       gate:stop()
@@ -751,10 +749,7 @@ end)
 describe("a connection that sends nothing", function()
   it("does not reach PHP-FPM", function()
     local fpm = php.start({ pages = "tests/pages", children = 1 })
-    local gate = server.start({
-      route = ROUTE,
-      env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root },
-    })
+    local gate = serve(fpm)
     finally(function()
       fpm:stop()
       gate:stop()

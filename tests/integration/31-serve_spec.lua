@@ -50,17 +50,22 @@ local function check_pages(address)
   assert.equal(404, http.get(address, "/nothing").status)
 end
 
+-- Stops a server; its own PHP must be there before, and gone afterwards.
+local function stop_with_php(gate)
+  local pids = php_pids(gate.process.pid)
+  assert.truthy(#pids >= 1)
+  gate:stop()
+  poll.wait(function()
+    return gone(pids)
+  end, "the end of the private PHP-FPM", 3)
+end
+
 describe("serve", function()
   it("makes a site of a folder, with a PHP of its own", function()
     local gate = server.start({ serve = ".", files = FILES })
     check_pages(gate.address)
     assert.truthy(gate:errors():find("http://" .. gate.address, 1, true))
-    local pids = php_pids(gate.process.pid)
-    assert.truthy(#pids >= 1)
-    gate:stop()
-    poll.wait(function()
-      return gone(pids)
-    end, "the end of the private PHP-FPM", 3)
+    stop_with_php(gate)
   end)
 
   for _, signal in ipairs({ "INT", "KILL" }) do
@@ -153,11 +158,6 @@ return {
 ]],
     })
     check_pages(gate.address)
-    local pids = php_pids(gate.process.pid)
-    assert.truthy(#pids >= 1)
-    gate:stop()
-    poll.wait(function()
-      return gone(pids)
-    end, "the end of the private PHP-FPM", 3)
+    stop_with_php(gate)
   end)
 end)

@@ -15,23 +15,18 @@ local SLOW = "/slow.php?ms=4&token=@"
 -- A PHP-FPM and a server that sends everything to it; both end with `r:stop()`.
 local function start(fpm_options, options)
   fpm_options.pages = "tests/pages"
-  local fpm = php.start(fpm_options)
-  local copy = { responder = false, servers = { fpm.address } }
-  for key, value in pairs(options or {}) do
-    copy[key] = value
-  end
-  copy.before = ("local ROOT, GREEN = %q, %q\n%s"):format(fpm.root, fpm.more.green or "",
-    copy.before or "")
-  copy.on_request = (copy.on_request or "") .. [[
-    do return { backend = "app", docroot = ROOT } end
-  ]]
-  local ok, r = pcall(rig.start, copy)
-  if not ok then
-    fpm:stop()
-    error(r, 0)
-  end
-  r.back = { stop = function() fpm:stop() end }
-  return r, fpm
+  return php.rig(fpm_options, function(fpm)
+    local copy = {}
+    for key, value in pairs(options or {}) do
+      copy[key] = value
+    end
+    copy.before = ("local ROOT, GREEN = %q, %q\n%s"):format(fpm.root, fpm.more.green or "",
+      copy.before or "")
+    copy.on_request = (copy.on_request or "") .. [[
+      do return { backend = "app", docroot = ROOT } end
+    ]]
+    return copy
+  end)
 end
 
 local function get(r, path, request)

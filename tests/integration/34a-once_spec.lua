@@ -6,7 +6,6 @@ local load = require("tests.support.load")
 local net = require("tests.support.net")
 local php = require("tests.support.php")
 local process = require("tests.support.process")
-local rig = require("tests.support.rig")
 
 local TRIAL = os.getenv("TRIAL") ~= nil
 
@@ -34,22 +33,18 @@ local function start(case)
   if address then
     pool[#pool + 1] = "listen = " .. address
   end
-  local fpm = php.start({ pages = "tests/pages", children = 4, pool = pool,
-    global = { "process_control_timeout = 3s" } })
-  local ok, r = pcall(rig.start, {
-    responder = false, servers = { address or fpm.address },
-    backend = [[max_conns = 4, keepalive = 4, queue_timeout = "50s"]],
-    before = ("local ROOT, MARKS = %q, %q"):format(fpm.root, fpm.data .. "/ran"),
-    on_request = [[do
-      return { backend = "app", docroot = ROOT, params = { REQUEST_MARK = req.id, MARKS = MARKS } }
-    end]],
-  })
-  if not ok then
-    fpm:stop()
-    error(r, 0)
-  end
-  r.back = { stop = function() fpm:stop() end }
-  return r, fpm
+  return php.rig({ pages = "tests/pages", children = 4, pool = pool,
+    global = { "process_control_timeout = 3s" } }, function(fpm)
+    return {
+      servers = { address or fpm.address },
+      backend = [[max_conns = 4, keepalive = 4, queue_timeout = "50s"]],
+      before = ("local ROOT, MARKS = %q, %q"):format(fpm.root, fpm.data .. "/ran"),
+      on_request = [[do
+        return { backend = "app", docroot = ROOT,
+          params = { REQUEST_MARK = req.id, MARKS = MARKS } }
+      end]],
+    }
+  end)
 end
 
 -- Processes that do nothing, for a time.

@@ -74,6 +74,24 @@ local function trusting(what, options)
   return rig.start(options)
 end
 
+-- Stops these at the end of the test, in this order.
+local function ending(...)
+  local list = { ... }
+  finally(function()
+    for _, one in ipairs(list) do
+      one:stop()
+    end
+  end)
+end
+
+-- The page's nginx in front of `to`, with further changes.
+local function nginx_before(to, changes)
+  return fronts.nginx(function(address)
+    local text = replaced(block("nginx"), { { "listen 80", "listen " .. address } })
+    return replaced(replaced(text, changes or {}), { { "127.0.0.1:8080", to } })
+  end)
+end
+
 describe("behind HAProxy", function()
   local function config(r, tls)
     return function(address)
@@ -91,10 +109,7 @@ describe("behind HAProxy", function()
     finally(function() r:stop() end)
     local tls = "127.0.0.1:" .. net.free_port()
     local front = fronts.haproxy(config(r, tls))
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    ending(front, r)
     assert_told(r, front)
     -- Another one speaks TLS to the first, in place of a browser.
     local browser = fronts.haproxy(function(address)
@@ -111,11 +126,7 @@ describe("behind HAProxy", function()
             server tls %s ssl verify none
       ]]):format(address, tls) .. "\n"
     end)
-    finally(function()
-      browser:stop()
-      front:stop()
-      r:stop()
-    end)
+    ending(browser, front, r)
     local params = params_of(browser.address, 5, { ["X-Forwarded-Proto"] = "http" })
     assert.equal("on", params.HTTPS)
     assert.equal("https", params.REQUEST_SCHEME)
@@ -131,10 +142,7 @@ describe("behind HAProxy", function()
       })
       return (text:gsub("[^\n]*ssl crt[^\n]*\n", ""))
     end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    ending(front, r)
     assert_told(r, front)
   end)
 
@@ -149,10 +157,7 @@ describe("behind HAProxy", function()
         .. "for=%[src];proto=http;host=\\\"%[req.hdr(Host)]\\\"\n",
       } })
     end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    ending(front, r)
     assert_told(r, front)
   end)
 
@@ -179,10 +184,7 @@ describe("behind HAProxy", function()
           { "127.0.0.1:8080", address }, { "send-proxy-v2", send },
         })
       end)
-      finally(function()
-        front:stop()
-        r:stop()
-      end)
+      ending(front, r)
       for last = 5, 7 do
         local params = params_of(front.address, last)
         assert.equal("127.0.0." .. last, params.REMOTE_ADDR)
@@ -201,46 +203,25 @@ end)
 describe("behind nginx", function()
   it("the page's configuration says who the client is", function()
     local r = trusting("127.0.0.1")
-    local front = fronts.nginx(function(address)
-      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
-        { "127.0.0.1:8080", r.address } })
-    end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    local front = nginx_before(r.address)
+    ending(front, r)
     assert_told(r, front)
   end)
 
   it("it may append to what the client sent, and come through a unix socket", function()
     local dir = process.tempdir("listen")
     local r = trusting("unix:", { server = { address = "unix:" .. dir .. "/http.sock" } })
-    local front = fronts.nginx(function(address)
-      return replaced(block("nginx"), {
-        { "listen 80", "listen " .. address },
-        { "http://127.0.0.1:8080", ("http://unix:%s/http.sock"):format(dir) },
-        { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
-      })
-    end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    local front = nginx_before("unix:" .. dir .. "/http.sock", {
+      { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
+    })
+    ending(front, r)
     assert_told(r, front)
   end)
 
   it("without its part of the bargain the contradiction is seen", function()
     local r = trusting("127.0.0.1")
-    local front = fronts.nginx(function(address)
-      return replaced(block("nginx"), {
-        { "listen 80", "listen " .. address }, { "127.0.0.1:8080", r.address },
-        { 'proxy_set_header Forwarded "";', "" },
-      })
-    end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    local front = nginx_before(r.address, { { 'proxy_set_header Forwarded "";', "" } })
+    ending(front, r)
     assert.equal(400, http.request(front.address, { headers = FORGED }).status)
     r.server:wait_log("contradict each other")
     assert.equal("127.0.0.5", params_of(front.address, 5, {}).REMOTE_ADDR)
@@ -258,15 +239,8 @@ describe("a page of PHP", function()
     local s = server.start({
       address = socket, route = route:format([[trusted_proxies = "unix:",]]),
     })
-    local front = fronts.nginx(function(address)
-      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
-        { "http://127.0.0.1:8080", "http://" .. socket } })
-    end)
-    finally(function()
-      front:stop()
-      s:stop()
-      fpm:stop()
-    end)
+    local front = nginx_before(socket)
+    ending(front, s, fpm)
     local function told()
       local client, seen = http.open(front.address, { from = "127.0.0.5" }), {}
       local res = client:request({ path = "/server.php", host = "shop.test", headers = FORGED })
@@ -296,10 +270,7 @@ describe("behind Apache", function()
     local front = fronts.apache(function()
       return replaced(block("apache"), { { "127.0.0.1:8080", r.address } })
     end)
-    finally(function()
-      front:stop()
-      r:stop()
-    end)
+    ending(front, r)
     assert_told(r, front)
   end)
 end)
@@ -307,24 +278,14 @@ end)
 describe("behind two in a row", function()
   it("the first address that is none of theirs is the client", function()
     local r = trusting("127.0.0.1")
-    local inner = fronts.nginx(function(address)
-      return replaced(block("nginx"), {
-        { "listen 80", "listen " .. address }, { "127.0.0.1:8080", r.address },
-        { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
-        { "X-Forwarded-Proto $scheme", "X-Forwarded-Proto $http_x_forwarded_proto" },
-        { "X-Forwarded-Host $http_host", "X-Forwarded-Host $http_x_forwarded_host" },
-        { "X-Forwarded-Port $server_port", "X-Forwarded-Port $http_x_forwarded_port" },
-      })
-    end)
-    local outer = fronts.nginx(function(address)
-      return replaced(block("nginx"), { { "listen 80", "listen " .. address },
-        { "127.0.0.1:8080", inner.address } })
-    end)
-    finally(function()
-      outer:stop()
-      inner:stop()
-      r:stop()
-    end)
+    local inner = nginx_before(r.address, {
+      { "X-Forwarded-For $remote_addr", "X-Forwarded-For $proxy_add_x_forwarded_for" },
+      { "X-Forwarded-Proto $scheme", "X-Forwarded-Proto $http_x_forwarded_proto" },
+      { "X-Forwarded-Host $http_host", "X-Forwarded-Host $http_x_forwarded_host" },
+      { "X-Forwarded-Port $server_port", "X-Forwarded-Port $http_x_forwarded_port" },
+    })
+    local outer = nginx_before(inner.address)
+    ending(outer, inner, r)
     assert_told(r, outer)
   end)
 end)

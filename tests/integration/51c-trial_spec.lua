@@ -279,22 +279,11 @@ describe("a page that crashes its worker", function()
       end,
     }]] })
     finally(function() s:stop() end)
-    local served, failed, until_then, next_poison = 0, 0, socket.gettime() + 6, 0
     local victims = {}
-    while socket.gettime() < until_then do
-      if socket.gettime() >= next_poison then
-        next_poison = socket.gettime() + 0.5
-        victims[#victims + 1] = net.connect(s.address)
-        victims[#victims]:send("GET /poison HTTP/1.1\r\nHost: a\r\n\r\n")
-      end
-      local ok, res = pcall(http.get, s.address, "/")
-      if ok and res.body == "hello" then
-        served = served + 1
-      else
-        failed = failed + 1
-      end
-      poll.try(function() return false end, 0.02)
-    end
+    local served, failed = http.ask_beside(s.address, "/", "hello", 6, function()
+      victims[#victims + 1] = net.connect(s.address)
+      victims[#victims]:send("GET /poison HTTP/1.1\r\nHost: a\r\n\r\n")
+    end)
     for _, victim in ipairs(victims) do
       victim:close()
     end

@@ -7,7 +7,6 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
-local socket = require("socket")
 
 server.inspect()
 
@@ -41,24 +40,13 @@ describe("a page that ends its worker", function()
     it(("%s, of %d workers, costs two or three of them"):format(path, workers), function()
       local s = server.start({ workers = workers, route = FFI .. ROUTE:format("") })
       finally(function() s:stop() end)
-      local victims, served, failed = {}, 0, 0
+      local victims = {}
       for i = 1, 10 do
         victims[i] = send(s, path .. "?n=" .. i)
       end
-      local ends, next_victim = socket.gettime() + 5, 0
-      while socket.gettime() < ends do
-        if socket.gettime() >= next_victim then
-          next_victim = socket.gettime() + 0.5
-          victims[#victims + 1] = send(s, path)
-        end
-        local ok, res = pcall(http.get, s.address, "/good")
-        if ok and res.body == "hello" then
-          served = served + 1
-        else
-          failed = failed + 1
-        end
-        poll.try(function() return false end, 0.02)
-      end
+      local served, failed = http.ask_beside(s.address, "/good", "hello", 5, function()
+        victims[#victims + 1] = send(s, path)
+      end)
       local line = s:wait_log("the page shop%.example" .. path .. " has cost workers")
       assert.truthy(line:find("answered 500 for 10 s", 1, true), line)
       local said = ("%d workers lost, %d served, %d failed"):format(lost(s), served, failed)

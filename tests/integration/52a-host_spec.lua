@@ -154,37 +154,32 @@ describe("the error log", function()
 end)
 
 describe("a graceful stop", function()
-  local function slow_route(back)
-    return ([[
+  -- What a client gets whose request takes `seconds`, of a server that is told meanwhile to end.
+  local function stopped_meanwhile(stop_timeout, seconds)
+    local s = server.start({ route = ([[
       local moongate = require("moongate")
       return { control = false, stop_timeout = %g, on_request = function(req)
         moongate.sleep(tonumber(req.args.t))
         return { status = 200, body = "done" }
-      end }]]):format(back)
+      end }]]):format(stop_timeout) })
+    local client = http.open(s.address)
+    client:send({ path = "/?t=" .. seconds })
+    poll.wait(function() return select(1, net.connections(s:workers()[1], s.address)) == 1 end,
+      "the request")
+    s.process:kill("TERM")
+    local res = client:receive("GET")
+    client:close()
+    s:stop()
+    return res, s
   end
 
   it("has all of stop_timeout, be it short", function()
-    local s = server.start({ route = slow_route(1) })
-    local client = http.open(s.address)
-    client:send({ path = "/?t=0.7" })
-    poll.wait(function() return select(1, net.connections(s:workers()[1], s.address)) == 1 end,
-      "the request")
-    s.process:kill("TERM")
-    assert.equal("done", client:receive("GET").body)
-    client:close()
-    s:stop()
+    assert.equal("done", stopped_meanwhile(1, 0.7).body)
   end)
 
   it("tells whose time is over, and does not log that they have left", function()
-    local s = server.start({ route = slow_route(0.2) })
-    local client = http.open(s.address)
-    client:send({ path = "/?t=20" })
-    poll.wait(function() return select(1, net.connections(s:workers()[1], s.address)) == 1 end,
-      "the request")
-    s.process:kill("TERM")
-    assert.equal(503, client:receive("GET").status)
-    client:close()
-    s:stop()
+    local res, s = stopped_meanwhile(0.2, 20)
+    assert.equal(503, res.status)
     assert.truthy(s:access():find('"GET /?t=20 HTTP/1.1" 503 ', 1, true), s:access())
     assert.is_nil(s:access():find(" 499 ", 1, true))
   end)

@@ -374,6 +374,32 @@ function http.form(fields)
   return table.concat(pairs_out, "&")
 end
 
+--- Asks for a page again and again, for a time, and does something else twice a second.
+---@param address string
+---@param path string
+---@param expected string the body that the page has
+---@param seconds number
+---@param beside fun()
+---@return integer served
+---@return integer failed
+function http.ask_beside(address, path, expected, seconds, beside)
+  local served, failed, ends, next_time = 0, 0, socket.gettime() + seconds, 0
+  while socket.gettime() < ends do
+    if socket.gettime() >= next_time then
+      next_time = socket.gettime() + 0.5
+      beside()
+    end
+    local ok, res = pcall(http.get, address, path)
+    if ok and res.body == expected then
+      served = served + 1
+    else
+      failed = failed + 1
+    end
+    socket.sleep(0.02)
+  end
+  return served, failed
+end
+
 ---@class FormPart
 ---@field name string
 ---@field content string

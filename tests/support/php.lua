@@ -4,6 +4,7 @@
 
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local rig = require("tests.support.rig")
 local stage = require("tests.support.stage")
 
 local php = {}
@@ -225,6 +226,26 @@ function Php:connections()
     end
   end
   return count
+end
+
+--- A PHP-FPM and a rig before it; both end with `r:stop()`.
+---@param options PhpOptions
+---@param rigged fun(fpm: Php): RigOptions `responder` and, by default, `servers` are set here
+---@return Rig
+---@return Php
+function php.rig(options, rigged)
+  local fpm = php.start(options)
+  local ok, r = pcall(function()
+    local start = rigged(fpm)
+    start.responder, start.servers = false, start.servers or { fpm.address }
+    return rig.start(start)
+  end)
+  if not ok then
+    fpm:stop()
+    error(r, 0)
+  end
+  r.back = { stop = function() fpm:stop() end }
+  return r, fpm
 end
 
 --- Ends it; safe to call twice.

@@ -16,17 +16,8 @@ local INTERVAL = 0.01
 ---@return any
 function poll.wait(condition, what, timeout)
   timeout = timeout or 10
-  local deadline = socket.gettime() + timeout
-  while true do
-    local value = condition()
-    if value then
-      return value
-    end
-    if socket.gettime() >= deadline then
-      error(("waited %g s for %s"):format(timeout, what), 2)
-    end
-    socket.sleep(INTERVAL)
-  end
+  return poll.try(condition, timeout)
+    or error(("waited %g s for %s"):format(timeout, what), 2)
 end
 
 --- The same, for conditions that may well not come true: returns nil at the deadline.
