@@ -36,7 +36,7 @@ Storm.__index = Storm
 
 local KINDS = {} ---@type table<string, fun(self: Storm)>
 local CUT = {} -- the error of a client whose connection has been cut where that may be
-local PATIENCE = 40 -- seconds for one answer: the queue's time and more
+local PATIENCE = 100 -- seconds for one answer: the queue's time, and that of a busy machine
 
 ---@param options StormOptions
 ---@return Storm
