@@ -1,12 +1,10 @@
 /* str - see str.h. */
 #include "base/str.h"
 
-bool str_ieq(struct str a, struct str b)
+bool str_same_letters(const char *a, const char *b, size_t n)
 {
-    if (a.n != b.n)
-        return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (char_lower(a.p[i]) != char_lower(b.p[i]))
+    for (size_t i = 0; i < n; i++)
+        if (char_lower(a[i]) != char_lower(b[i]))
             return false;
     return true;
 }

@@ -54,8 +54,13 @@ static inline char char_lower(char c)
     return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
 }
 
-/* True when a and b are the same but for the case of ASCII letters. */
-bool str_ieq(struct str a, struct str b);
+/* True when n bytes are the same but for the case of ASCII letters. */
+bool str_same_letters(const char *a, const char *b, size_t n);
+/* Likewise for all of a and b. */
+static inline bool str_ieq(struct str a, struct str b)
+{
+    return a.n == b.n && str_same_letters(a.p, b.p, a.n);
+}
 
 /* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
 struct str str_trim(struct str s);

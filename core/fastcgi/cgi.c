@@ -378,7 +378,7 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
         req->user = value;
         return NULL;
     }
-    headers_add(&req->arena, &res->headers, name, value);
+    headers_add_known(&req->arena, &res->headers, id, name, value);
     return NULL;
 }
 

@@ -96,13 +96,19 @@ static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, s
     return bigger;
 }
 
-struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value)
+struct header *headers_add_known(struct arena *a, struct headers *h, enum header_id id,
+                                 struct str name, struct str value)
 {
     if (h->count == h->room)
         h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
     struct header *header = &h->list[h->count++];
-    *header = (struct header){.name = name, .value = value, .id = (uint8_t)header_id(name)};
+    *header = (struct header){.name = name, .value = value, .id = (uint8_t)id};
     return header;
+}
+
+struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value)
+{
+    return headers_add_known(a, h, header_id(name), name, value);
 }
 
 struct header *headers_find(const struct headers *h, enum header_id id)

@@ -221,6 +221,9 @@ bool header_is_hop(enum header_id id);
 
 /* Appends; memory from the arena. The strings are not copied. */
 struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value);
+/* Likewise where header_id(name) is known. */
+struct header *headers_add_known(struct arena *a, struct headers *h, enum header_id id,
+                                 struct str name, struct str value);
 /* The first of that id or name, NULL when there is none. */
 struct header *headers_find(const struct headers *h, enum header_id id);
 struct header *headers_get(const struct headers *h, struct str name);
