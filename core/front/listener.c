@@ -127,21 +127,29 @@ static int clear_in(int folder, const char *name)
     return unlinkat(folder, name, 0) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
- * What has been looked at is removed, by its folder's descriptor: whoever may rename the folder
- * meanwhile does not choose what root removes. */
-static int clear_stale(const struct addr *addr)
+/* The folder of a path, which is taken apart, and the name in it. What has been looked at there is
+ * removed, by the folder's descriptor: whoever may rename the folder meanwhile does not choose what
+ * root removes. -1 and errno. */
+static int open_folder(char *path, const char **name)
 {
-    char path[sizeof addr->un.sun_path + 1];
-    if (addr->un.sun_path[0] == '\0') /* of the abstract namespace: no file */
-        return 0;
-    snprintf(path, sizeof path, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
     char *slash = strrchr(path, '/');
-    const char *name = slash != NULL ? slash + 1 : path;
+    *name = slash != NULL ? slash + 1 : path;
     if (slash != NULL)
         *slash = '\0';
     const char *where = slash == NULL ? "." : slash == path ? "/" : path;
-    int folder = open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
+ */
+static int clear_stale(const struct addr *addr)
+{
+    char path[sizeof addr->un.sun_path + 1];
+    const char *name;
+    if (addr->un.sun_path[0] == '\0') /* of the abstract namespace: no file */
+        return 0;
+    snprintf(path, sizeof path, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
+    int folder = open_folder(path, &name);
     if (folder < 0)
         return errno;
     int err = clear_in(folder, name);
@@ -277,10 +285,18 @@ const char *listener_make_folder(const char *address)
 
 void listener_unlink(const struct listen_spec *spec)
 {
+    char path[sizeof((struct sockaddr_un *)NULL)->sun_path + 1];
+    const char *name;
     struct stat st;
-    if (strncmp(spec->address, "unix:", 5) == 0 && lstat(spec->address + 5, &st) == 0 &&
-        S_ISSOCK(st.st_mode))
-        unlink(spec->address + 5);
+    if (strncmp(spec->address, "unix:", 5) != 0)
+        return;
+    snprintf(path, sizeof path, "%s", spec->address + 5);
+    int folder = open_folder(path, &name);
+    if (folder < 0)
+        return;
+    if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode))
+        unlinkat(folder, name, 0);
+    close(folder);
 }
 
 /* --- accepting --- */
