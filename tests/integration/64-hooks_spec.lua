@@ -2,7 +2,7 @@
 -- left by its client, replaced by a reload, parked by the thousand, and must leave nothing behind.
 
 local http = require("tests.support.http")
-local json = require("lua.moongate.base.json")
+local json = require("moongate.base.json")
 local load = require("tests.support.load")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
