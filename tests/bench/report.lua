@@ -35,14 +35,15 @@ local function row(lines, names, case, title, key, format)
   end
   local line = ("%-17s%-24s"):format(case.title, title)
   for _, name in ipairs(names) do
-    line = line .. ("%14s"):format(case[name] and format:format(case[name][key]) or "-")
+    line = line .. ("%14s"):format(case[name] and case[name][key] and format:format(case[name][key])
+      or "-")
   end
   local nginx, moongate = case.nginx, case.moongate
   local paired = nginx and moongate and nginx.rounds and nginx.rounds[1][key]
   if paired and nginx[key] > 0 then
     line = line .. ("%12.2f  (%.2f to %.2f)"):format(round_ratio(case, key),
       round_ratio(case, key, 0.25), round_ratio(case, key, 0.75))
-  elseif nginx and moongate and nginx[key] > 0 then
+  elseif nginx and moongate and moongate[key] and nginx[key] > 0 then
     line = line .. ("%12.2f"):format(moongate[key] / nginx[key])
   end
   lines[#lines + 1] = line
