@@ -15,8 +15,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #define READ_SIZE     65536 /* of one read from a client */
 #define IN_MARK       16384 /* kept input beyond which reading stops */
@@ -38,14 +36,11 @@ static void turn_away(struct client *c);
 static void client_free(struct client *c)
 {
     struct clients *all = c->clients;
-    if (c->until_eof) { /* nothing but a reset tells such a client that there should be more */
-        struct linger now = {.l_onoff = 1};
-        setsockopt(c->io.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-    }
     ev_io_stop(all->loop->ev, &c->io);
     deadline_fini(&c->deadline);
     sender_fini(&c->sender);
-    close(c->io.fd);
+    /* Nothing but a reset tells a client whose body ends with the connection that there is more. */
+    c->transport.ops->close(&c->transport, c->until_eof);
     client_leave_census(c);
     all->refused -= c->refused;
     buf_fini(&c->in);
@@ -203,7 +198,7 @@ static void start_linger(struct client *c)
     c->lingered = 0;
     c->linger_end = ev_now(c->clients->loop->ev) + time;
     buf_fini(&c->in);
-    shutdown(c->io.fd, SHUT_WR);
+    c->transport.ops->shutdown(&c->transport);
     deadline_set(&c->deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
     client_rearm(c);
@@ -395,7 +390,7 @@ static void client_ended_input(struct client *c)
 static void readable(struct client *c)
 {
     struct loop *loop = c->clients->loop;
-    ssize_t n = read(c->io.fd, loop->in, READ_SIZE);
+    ssize_t n = c->transport.ops->read(&c->transport, loop->in, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (c->lingering)
@@ -479,13 +474,22 @@ static void missed_cb(struct deadline *d)
 
 /* --- connections too many --- */
 
+/* For the last words to a client: what the socket does not take is lost. Returns the bytes that it
+ * took. */
+static size_t write_at_once(struct client *c, char *text, size_t size)
+{
+    struct iovec v = {text, size};
+    ssize_t n = c->transport.ops->writev(&c->transport, &v, 1, false);
+    return n > 0 ? (size_t)n : 0;
+}
+
 /* Says 503 at once, whatever the client asks for, and drops what it sends. */
 static void turn_away(struct client *c)
 {
     struct clients *all = c->clients;
     char text[H1_TOO_MANY_SIZE];
     size_t n = h1_too_many(text, loop_date(all->loop));
-    if (all->refused >= REFUSED_MAX || write(c->io.fd, text, n) != (ssize_t)n) {
+    if (all->refused >= REFUSED_MAX || write_at_once(c, text, n) != n) {
         client_free(c);
         return;
     }
@@ -522,7 +526,8 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
     deadline_init(&c->deadline, clients->loop, missed_cb);
     ev_io_init(&c->io, io_cb, fd, EV_READ);
     c->io.data = c;
-    sender_init(&c->sender, fd, &clients->turn, on_turn);
+    transport_plain(&c->transport, fd);
+    sender_init(&c->sender, &c->transport, &clients->turn, on_turn);
     c->next = clients->list;
     if (c->next != NULL)
         c->next->prev = c;
@@ -586,8 +591,8 @@ static void cut_short(struct client *c)
         return;
     }
     if (proxy_is_unanswered(c->proxy) && sender_is_done(&c->sender)) {
-        ssize_t n = write(c->io.fd, text, h1_too_many(text, loop_date(c->clients->loop)));
-        c->req->bytes_out += n > 0 ? (uint64_t)n : 0;
+        size_t n = h1_too_many(text, loop_date(c->clients->loop));
+        c->req->bytes_out += write_at_once(c, text, n);
     }
     c->req->body_out += c->sender.file_sent;
     client_forget_request(c);

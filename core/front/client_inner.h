@@ -16,6 +16,7 @@
 
 struct client {
     ev_io io;
+    struct transport transport;
     struct deadline deadline;
     struct sender sender;
     struct clients *clients;

@@ -3,8 +3,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #define OUT_MAX       (1ul << 30)  /* of replies that a script made; others are held back sooner */
@@ -43,10 +41,10 @@ static void flush_cb(struct deferred *d)
     s->on_turn(s);
 }
 
-void sender_init(struct sender *s, int fd, struct sender_turn *shared,
+void sender_init(struct sender *s, struct transport *transport, struct sender_turn *shared,
                  void (*on_turn)(struct sender *s))
 {
-    *s = (struct sender){.fd = fd, .shared = shared, .on_turn = on_turn, .file = -1};
+    *s = (struct sender){.transport = transport, .shared = shared, .on_turn = on_turn, .file = -1};
     s->flush.run = flush_cb;
     backlog_init(&s->out, OUT_MAX);
 }
@@ -160,9 +158,7 @@ static bool is_retry(int err)
 /* One call for all slices. Returns the bytes taken; breaks off where the client has gone. */
 static size_t put(struct sender *s, struct iovec *v, int count, bool more)
 {
-    struct msghdr msg = {.msg_iov = v, .msg_iovlen = (size_t)count};
-    ssize_t n = count == 1 && !more ? write(s->fd, v->iov_base, v->iov_len)
-                                    : sendmsg(s->fd, &msg, more ? MSG_MORE : 0);
+    ssize_t n = s->transport->ops->writev(s->transport, v, count, more);
     if (n >= 0)
         return (size_t)n;
     if (!is_retry(errno))
@@ -289,6 +285,20 @@ static size_t write_before(struct sender *s)
     return put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
 }
 
+/* Bytes of the file that a transport must see: read here, and written as far as it takes them.
+ * Returns as transport_ops.sendfile does. */
+static ssize_t read_and_write(struct sender *s, off_t at, size_t size)
+{
+    char *bytes = s->shared->loop->scratch;
+    ssize_t n = pread(s->file, bytes, size < LOOP_SCRATCH_SIZE ? size : LOOP_SCRATCH_SIZE, at);
+    if (n < 0)
+        errno = EIO;
+    if (n <= 0)
+        return n;
+    struct iovec v = {bytes, (size_t)n};
+    return s->transport->ops->writev(s->transport, &v, 1, false);
+}
+
 /* Of the first piece's stretch of the file, or 0. */
 static size_t write_stretch(struct sender *s, size_t most)
 {
@@ -297,7 +307,10 @@ static size_t write_stretch(struct sender *s, size_t most)
     off_t at = (off_t)(piece->at + done);
     if (left == 0)
         return 0;
-    ssize_t n = sendfile(s->fd, s->file, &at, left < most ? (size_t)left : most);
+    size_t size = left < most ? (size_t)left : most;
+    ssize_t n = s->transport->ops->sendfile != NULL
+                    ? s->transport->ops->sendfile(s->transport, s->file, at, size)
+                    : read_and_write(s, at, size);
     if (n < 0 && is_retry(errno))
         return 0;
     if (n > 0)

@@ -15,6 +15,7 @@
 
 #include "base/backlog.h"
 #include "base/loop.h"
+#include "front/transport.h"
 #include "http/request.h"
 
 #include <sys/uio.h>
@@ -31,7 +32,7 @@ void sender_turn_init(struct sender_turn *turn, struct loop *loop);
 void sender_turn_fini(struct sender_turn *turn);
 
 struct sender {
-    int fd; /* the client's */
+    struct transport *transport; /* the client's */
     struct sender_turn *shared;
     void (*on_turn)(struct sender *s); /* the response that waited has been written */
     struct deferred flush;
@@ -52,9 +53,9 @@ struct sender {
 /* What `broken` says when it was the client that left. */
 extern const char *const SENDER_GONE;
 
-void sender_init(struct sender *s, int fd, struct sender_turn *shared,
+void sender_init(struct sender *s, struct transport *transport, struct sender_turn *shared,
                  void (*on_turn)(struct sender *s));
-/* Drops what waits. The descriptor stays open. */
+/* Drops what waits. The transport stays open. */
 void sender_fini(struct sender *s);
 
 /* A response begins: what waits of it is kept within these limits, unbuffered only in memory. They

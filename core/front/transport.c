@@ -1,0 +1,50 @@
+/* transport - see transport.h. */
+#include "front/transport.h"
+
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static ssize_t plain_read(struct transport *t, char *out, size_t size)
+{
+    return read(t->fd, out, size);
+}
+
+static ssize_t plain_writev(struct transport *t, struct iovec *slices, int count, bool more)
+{
+    struct msghdr msg = {.msg_iov = slices, .msg_iovlen = (size_t)count};
+    if (count == 1 && !more)
+        return write(t->fd, slices->iov_base, slices->iov_len);
+    return sendmsg(t->fd, &msg, more ? MSG_MORE : 0);
+}
+
+static ssize_t plain_sendfile(struct transport *t, int file, off_t at, size_t size)
+{
+    return sendfile(t->fd, file, &at, size);
+}
+
+static void plain_shutdown(struct transport *t)
+{
+    shutdown(t->fd, SHUT_WR);
+}
+
+static void plain_close(struct transport *t, bool reset)
+{
+    struct linger now = {.l_onoff = 1};
+    if (reset)
+        setsockopt(t->fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(t->fd);
+}
+
+static const struct transport_ops plain = {
+    .read = plain_read,
+    .writev = plain_writev,
+    .sendfile = plain_sendfile,
+    .shutdown = plain_shutdown,
+    .close = plain_close,
+};
+
+void transport_plain(struct transport *t, int fd)
+{
+    *t = (struct transport){.ops = &plain, .fd = fd};
+}
