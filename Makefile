@@ -77,7 +77,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/netset \
         base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
         http/realip http/uri fastcgi/cgi fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/shared front/proxyproto front/sender
+        shm/shared front/listener front/proxyproto front/sender
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -102,10 +102,13 @@ links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf base/str
+links_front/listener = front/listener front/portowner base/addr base/log base/str base/date \
+                       base/loop
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
+test_libs_front/listener = -lev
 test_libs_front/sender = -lev
 test_libs_base/resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)

@@ -8,6 +8,7 @@
 #define MG_FRONT_CLIENT_H
 
 #include "exchange/generation.h"
+#include "front/protocol.h"
 #include "front/sender.h"
 #include "shm/census.h"
 
@@ -32,15 +33,7 @@ void clients_init(struct clients *clients, struct loop *loop, struct generation 
 /* All connections must have been closed. */
 void clients_fini(struct clients *clients);
 
-/* What a listener knows of a connection that it has accepted. */
-struct client_origin {
-    struct addr remote, local;
-    struct str listener; /* what req.listener says; lives as long as the worker */
-    bool control;        /* its requests are commands of operators */
-    bool proxy_protocol; /* it begins with a header that says whose it is */
-};
-
-/* Takes the socket over; one connection too many is answered 503 and closed. */
+/* The protocol "http": one connection too many is answered 503 and closed. */
 void client_new(struct clients *clients, int fd, const struct client_origin *origin);
 /* Closes idle connections now, or (patience > 0) when they have sent one more request or so many
  * seconds have passed; the others after their response. */

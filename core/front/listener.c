@@ -2,6 +2,7 @@
 #include "front/listener.h"
 
 #include "base/log.h"
+#include "front/client.h"
 #include "front/portowner.h"
 
 #include <ctype.h>
@@ -305,6 +306,7 @@ struct listener {
     ev_io io;
     ev_timer pause;
     struct clients *clients;
+    const struct protocol *protocol;
     struct str name;
     struct addr address;
     int backlog;
@@ -360,7 +362,7 @@ static bool accept_one(struct listener *l)
     else
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     local_address(l, fd, &origin.local);
-    client_new(l->clients, fd, &origin);
+    l->protocol->begin(l->clients, fd, &origin);
     return true;
 }
 
@@ -381,6 +383,7 @@ int listener_fd(const struct listener *l)
 
 void listener_update(struct listener *l, const struct listen_spec *spec)
 {
+    l->protocol = spec->protocol;
     l->control = spec->control;
     l->proxy_protocol = spec->proxy_protocol;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);

@@ -8,13 +8,14 @@
 #ifndef MG_FRONT_LISTENER_H
 #define MG_FRONT_LISTENER_H
 
-#include "front/client.h"
+#include "front/protocol.h"
 
 /* What to listen on, as the loader reports it. */
 struct listen_spec {
-    char *address; /* no name: 127.0.0.1:80, [::1]:80 or unix:/path */
-    char *given;   /* as the script wrote it; NULL where that is the same */
-    char *name;    /* what req.listener says; "": the address */
+    char *address;                   /* no name: 127.0.0.1:80, [::1]:80 or unix:/path */
+    char *given;                     /* as the script wrote it; NULL where that is the same */
+    char *name;                      /* what req.listener says; "": the address */
+    const struct protocol *protocol; /* of who connects */
     int backlog;
     bool proxy_protocol; /* connections begin with a header of the PROXY protocol */
     bool control;        /* commands of operators come here: moongate.worker.control answers */
@@ -38,11 +39,12 @@ void listener_unlink(const struct listen_spec *spec);
 
 struct listener;
 
-/* Accepts for the clients. fd stays open until listener_drain; the spec's strings live on. */
+/* Accepts for the clients, which are of the spec's protocol. fd stays open until listener_drain;
+ * the spec's strings live on. */
 struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients);
 /* The socket; -1 once it has been drained. */
 int listener_fd(const struct listener *l);
-/* Another name, or backlog, from now on. */
+/* Another name, protocol or backlog from now on. */
 void listener_update(struct listener *l, const struct listen_spec *spec);
 /* Before listener_free in a graceful stop: accepts what waits in the queue and closes the socket,
  * so that whoever comes later is refused at once instead of waiting for nobody. */

@@ -218,7 +218,11 @@ static void take_line(struct plan *plan, const char *key, char *rest)
     if (strcmp(key, "address") == 0) {
         add_address(plan, fields[0], fields[1]);
     } else if (strcmp(key, "listen") == 0) {
+        const struct protocol *protocol = protocol_find(fields[1]);
+        if (protocol == NULL) /* nothing that a route may name */
+            return;
         plan_listen(plan, &(struct listen_spec){.address = fields[0],
+                                                .protocol = protocol,
                                                 .backlog = atoi(fields[2]),
                                                 .name = fields[3],
                                                 .proxy_protocol = fields[4][0] == '1'});

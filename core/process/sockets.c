@@ -201,6 +201,7 @@ static void take(struct listening *l)
         if (listen(l->fds[i], l->next->backlog) != 0)
             log_warn("%s: its backlog can't be changed: %s", l->spec.address, strerror(errno));
     l->spec.backlog = l->next->backlog;
+    l->spec.protocol = l->next->protocol;
     l->spec.proxy_protocol = l->next->proxy_protocol;
     l->next = NULL;
 }
@@ -227,9 +228,9 @@ unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared
             if (!l->shared && accepts[slot] != index)
                 continue;
             fds[count++] = l->fds[slot];
-            used +=
-                (size_t)snprintf(text + used, size - used, "%s\t%s\t%d\t%d\t%d\n", spec->address,
-                                 spec->name, spec->backlog, spec->control, spec->proxy_protocol);
+            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\n",
+                                     spec->address, spec->protocol->name, spec->name, spec->backlog,
+                                     spec->control, spec->proxy_protocol);
             if (used >= size)
                 return LINK_FDS + 1;
         }
@@ -254,7 +255,8 @@ void master_unlink_sockets(struct master *m)
 void master_add_control(const struct master *m, struct plan *plan)
 {
     const char *address = plan->control, *bad = NULL;
-    struct listen_spec spec = {.backlog = 64, .name = "control", .control = true};
+    struct listen_spec spec = {
+        .protocol = protocol_find("http"), .backlog = 64, .name = "control", .control = true};
     bool optional = address[0] == '\0';
     int fd = -1;
     if (optional)

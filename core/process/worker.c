@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "exchange/control.h"
 #include "exchange/proxy.h"
+#include "front/client.h"
 #include "script/repeats.h"
 #include "script/shared.h"
 
@@ -200,20 +201,23 @@ static struct listener *take_listener(struct worker *w, int fd)
     return NULL;
 }
 
-/* A line of LINK_PREPARE: "address TAB name TAB backlog TAB control TAB proxy_protocol". */
+/* A line of LINK_PREPARE: "address TAB protocol TAB name TAB backlog TAB control TAB
+ * proxy_protocol". */
 static bool read_spec(char *line, struct listen_spec *spec)
 {
-    char *address = strsep(&line, "\t"), *name = strsep(&line, "\t");
+    char *address = strsep(&line, "\t"), *protocol = strsep(&line, "\t");
+    char *name = strsep(&line, "\t");
     char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
     char *proxy_protocol = strsep(&line, "\t");
     if (proxy_protocol == NULL)
         return false;
     *spec = (struct listen_spec){.address = lasting(address),
+                                 .protocol = protocol_find(protocol),
                                  .name = lasting(name),
                                  .backlog = atoi(backlog),
                                  .control = atoi(control) != 0,
                                  .proxy_protocol = atoi(proxy_protocol) != 0};
-    return true;
+    return spec->protocol != NULL;
 }
 
 /* The listeners are these from now on: the message's descriptors from `fd` on, a line for each. One

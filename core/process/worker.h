@@ -11,6 +11,7 @@
 #include "base/link.h"
 #include "base/user.h"
 #include "front/listener.h"
+#include "script/script.h"
 #include "shm/board.h"
 #include "shm/ledger.h"
 #include "shm/quarantine.h"

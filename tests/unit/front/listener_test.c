@@ -1,0 +1,95 @@
+/*
+ * listener_test - a listener hands what it accepts to the protocol of its spec, whichever that is:
+ * here one of the test's own. Links listener and what it needs, and no protocol.
+ */
+#include "../test.h"
+#include "front/client.h"
+#include "front/listener.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct {
+    unsigned begun;
+    struct client_origin origin;
+} first, second;
+
+static void begin_first(struct clients *clients, int fd, const struct client_origin *origin)
+{
+    (void)clients;
+    first.begun++;
+    first.origin = *origin;
+    close(fd);
+}
+
+static void begin_second(struct clients *clients, int fd, const struct client_origin *origin)
+{
+    (void)clients;
+    second.begun++;
+    second.origin = *origin;
+    close(fd);
+}
+
+static const struct protocol protocol_first = {.name = "first", .begin = begin_first};
+static const struct protocol protocol_second = {.name = "second", .begin = begin_second};
+
+/* Connects to the listening socket; the connection waits in its queue. */
+static int connect_to(int listening)
+{
+    struct addr addr = {.len = sizeof addr.un};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || getsockname(listening, &addr.sa, &addr.len) != 0 ||
+        connect(fd, &addr.sa, addr.len) != 0)
+        abort();
+    return fd;
+}
+
+int main(void)
+{
+    struct ev_loop *ev = ev_loop_new(0);
+    struct loop loop;
+    loop_init(&loop, ev);
+    struct clients clients = {.loop = &loop};
+    struct listen_spec spec = {.address = "127.0.0.1:0",
+                               .name = "front",
+                               .protocol = &protocol_first,
+                               .backlog = 16,
+                               .proxy_protocol = true};
+    int fd = -1;
+
+    test("a listener gives connections to its protocol");
+    check(listener_open(&spec, &fd, 1, false) == NULL);
+    check(listener_let_in(&spec, fd) == NULL);
+    struct listener *l = listener_new(&spec, fd, &clients);
+    int client = connect_to(fd);
+    ev_run(ev, EVRUN_ONCE);
+    check_int(first.begun, 1);
+    check_str(first.origin.listener, "front");
+    check(first.origin.proxy_protocol && !first.origin.control);
+    check_int(first.origin.remote.sa.sa_family, AF_INET);
+    close(client);
+
+    test("to another one once it is another listener's");
+    spec.protocol = &protocol_second;
+    spec.name = "";
+    spec.proxy_protocol = false;
+    listener_update(l, &spec);
+    client = connect_to(fd);
+    ev_run(ev, EVRUN_ONCE);
+    check_int(first.begun, 1);
+    check_int(second.begun, 1);
+    check_str(second.origin.listener, "127.0.0.1:0");
+    check(!second.origin.proxy_protocol);
+    close(client);
+
+    test("and what waits in its queue when it goes");
+    client = connect_to(fd);
+    listener_drain(l);
+    check_int(second.begun, 2);
+    close(client);
+    listener_free(l);
+
+    loop_fini(&loop);
+    ev_loop_destroy(ev);
+    return test_report();
+}
