@@ -550,12 +550,26 @@ static void bequeath(struct server *from, struct server *to)
     }
 }
 
-void backend_retire(struct backend *b, struct backend *heir)
+static void end_lookups(struct backend *b)
 {
     for (unsigned i = 0; i < b->name_count; i++) {
         lookup_cancel(&b->names[i].lookup);
         deadline_clear(&b->names[i].again);
     }
+}
+
+void backend_rest(struct backend *b)
+{
+    end_lookups(b);
+    for (int i = 0; i < b->count; i++)
+        while (b->servers[i]->idle != NULL)
+            conn_close(b->servers[i]->idle);
+    backend_look_into_box(b->all);
+}
+
+void backend_retire(struct backend *b, struct backend *heir)
+{
+    end_lookups(b);
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
         struct server *to = heir != NULL ? backend_server_at(heir, s->slot) : NULL;

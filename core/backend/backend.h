@@ -32,6 +32,9 @@ struct backends {
 
 void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker);
 void backends_fini(struct backends *all);
+/* Some server that another worker has as well works for a client that has left: its place must not
+ * be given to somebody else, and is this process's. */
+bool backends_are_busy(const struct backends *all);
 
 /* "connect", "timeout", ...: what `err.kind` says. */
 const char *backend_error_name(enum backend_error error);
@@ -46,6 +49,9 @@ const struct backend_settings *backend_settings(const struct backend *b);
 /* Another generation serves now, with `heir` in this one's place (NULL: with nothing). The heir
  * gets the idle connections to servers that it has, too; what it doesn't have gets nothing new. */
 void backend_retire(struct backend *b, struct backend *heir);
+/* Another worker has its next generation: names are not looked up any more, idle connections are
+ * closed. */
+void backend_rest(struct backend *b);
 /* Its generation is the one that serves from now on: its limits count, and what the checks of
  * earlier ones have found out counts only where it has such checks, too. */
 void backend_serve(struct backend *b);

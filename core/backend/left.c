@@ -7,7 +7,8 @@
  * mean nothing, and who comes and leaves again and again would have the server to himself.
  *
  * They belong to a server as idle ones do, so a generation does not wait for them: with its last
- * request they pass to another that has the server. When the process ends they are closed.
+ * request they pass to another that has the server. When the process ends they are closed; one
+ * that a reload has replaced waits for them first.
  */
 #include "backend/backend_inner.h"
 
@@ -69,4 +70,14 @@ void backend_pass_left(struct backend *b)
             link_left(c);
         }
     }
+}
+
+bool backends_are_busy(const struct backends *all)
+{
+    for (const struct backend *b = all->first; b != NULL; b = b->next)
+        for (int i = 0; i < b->count; i++)
+            if (b->servers[i]->left != NULL &&
+                ledger_server_is_shared(&all->seat, b->servers[i]->slot))
+                return true;
+    return false;
 }

@@ -27,8 +27,10 @@ enum link_type {
     LINK_ABORT = 'A',   /* somebody is not: forget it */
     LINK_SOCKETS = 'K', /* accept from these listening sockets from now on, and from no others: a
                          * line for each */
-    LINK_RETIRE = 'T', /* others serve: finish what there is, and let idle clients send once more */
-    LINK_LOGS = 'O',   /* the logs were opened again */
+    LINK_RETIRE = 'T',  /* others serve: finish what there is, and let idle clients send once more;
+                         * or, with a socket, pass them to the worker at its other end */
+    LINK_CLIENTS = 'C', /* take the clients that come through this socket */
+    LINK_LOGS = 'O',    /* the logs were opened again */
 };
 
 struct link_message {

@@ -160,13 +160,31 @@ void generation_serve(struct generation *g)
         backend_serve(g->backends[i]);
 }
 
-void generation_replace(struct generation *g, struct generation *old)
+/* It gets no request any more. */
+static void end_its_time(struct generation *old)
 {
     health_free(old->health);
     old->health = NULL;
     script_retire(old->script);
     double patience = old->settings->stop_timeout;
     deadline_set(&old->last, patience > 0 ? patience : 0.001); /* 0 is at once, and not never */
+}
+
+void generation_retire(struct generation *g)
+{
+    end_its_time(g);
+    for (unsigned i = 0; i < g->settings->backend_count; i++)
+        backend_rest(g->backends[i]);
+}
+
+bool generation_is_done(const struct generation *g)
+{
+    return alive == 1 && g->count == 1;
+}
+
+void generation_replace(struct generation *g, struct generation *old)
+{
+    end_its_time(old);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], namesake(g, old->backends[i]));
     generation_serve(g); /* when the old one makes no check any more */

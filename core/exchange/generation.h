@@ -42,6 +42,11 @@ void generation_serve(struct generation *g);
 /* The same in place of `old`: it takes over the kept connections of servers that both have; those
  * that only the old one has get nothing new. */
 void generation_replace(struct generation *g, struct generation *old);
+/* A worker of the next generation serves in place of this one: no timer, no health check and no
+ * kept connection to a backend is needed here any more. Requests that have begun go on. */
+void generation_retire(struct generation *g);
+/* The current generation has no request and no task any more, and it is the last one. */
+bool generation_is_done(const struct generation *g);
 /* A generation that was prepared after this one has been given up: what it told the ledger of its
  * backends is said again as this one has it. */
 void generation_refresh(struct generation *g);

@@ -33,7 +33,7 @@ static void turn_away(struct client *c);
 
 /* --- the connection's end --- */
 
-static void client_free(struct client *c)
+void client_free(struct client *c)
 {
     struct clients *all = c->clients;
     ev_io_stop(all->loop->ev, &c->io);
@@ -364,7 +364,8 @@ static void process(struct client *c, const char *data, size_t n)
         client_gone(c, "the client closed the connection inside its request");
         return;
     }
-    client_rearm(c);
+    if (!client_pass(c))
+        client_rearm(c);
 }
 
 void client_mark_ended(struct client *c)
@@ -511,17 +512,15 @@ void clients_fini(struct clients *clients)
     sender_turn_fini(&clients->turn);
 }
 
-void client_new(struct clients *clients, int fd, const struct client_origin *origin)
+struct client *client_make(struct clients *clients, int fd, const struct peer *peer,
+                           const struct peer *local)
 {
     struct client *c = calloc(1, sizeof *c);
     if (c == NULL)
         abort();
     c->clients = clients;
-    c->listener = origin->listener;
-    c->control = origin->control;
-    c->awaits_address = origin->proxy_protocol;
-    peer_from(&c->peer, &origin->remote);
-    peer_from(&c->local, &origin->local);
+    c->peer = *peer;
+    c->local = *local;
     buf_init(&c->in, IN_MAX);
     deadline_init(&c->deadline, clients->loop, missed_cb);
     ev_io_init(&c->io, io_cb, fd, EV_READ);
@@ -533,15 +532,36 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
         c->next->prev = c;
     clients->list = c;
     clients->count++;
-    if (!client_enter_census(c)) {
-        turn_away(c);
-        return;
-    }
-    ev_io_start(clients->loop->ev, &c->io);
+    return c;
+}
+
+static void stop_idle(struct client *c, double patience);
+
+void client_begin(struct client *c)
+{
+    struct clients *all = c->clients;
+    ev_io_start(all->loop->ev, &c->io);
     if (c->awaits_address) /* it has been sent already: a balancer writes it first */
-        deadline_set(&c->deadline, (*clients->current)->settings->limits.header_timeout);
+        deadline_set(&c->deadline, (*all->current)->settings->limits.header_timeout);
     else
-        deadline_set(&c->deadline, idle_timeout(clients));
+        deadline_set(&c->deadline, idle_timeout(all));
+    if (all->stopping)
+        stop_idle(c, all->patience);
+}
+
+void client_new(struct clients *clients, int fd, const struct client_origin *origin)
+{
+    struct peer peer, local;
+    peer_from(&peer, &origin->remote);
+    peer_from(&local, &origin->local);
+    struct client *c = client_make(clients, fd, &peer, &local);
+    c->listener = origin->listener;
+    c->control = origin->control;
+    c->awaits_address = origin->proxy_protocol;
+    if (client_enter_census(c))
+        client_begin(c);
+    else
+        turn_away(c);
 }
 
 /* An idle connection may have a request in its socket already, or, just accepted, on its way. */

@@ -25,10 +25,17 @@ struct clients {
     bool stopping;         /* responses close their connections, idle ones close */
     double patience;       /* while stopping: seconds that those may stay which don't know */
     void (*on_empty)(void *ctx); /* the last one has ended */
+    /* See clients_pass: who was idle has gone there; or (!all) the other worker has ended, and who
+     * is left stays here. */
+    void (*on_passed)(void *ctx, bool all);
+    char *(*lasting)(const char *text); /* a copy that lives as long as the worker */
     void *ctx;
+    ev_io heir;             /* to the worker that takes over who is idle; */
+    bool passing, passed;   /* there is one; on_passed has been called of it */
+    struct intake *intakes; /* from workers that leave */
 };
 
-/* census and worker are for the caller to set. */
+/* The fields from census to ctx are for the caller to set. */
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current);
 /* All connections must have been closed. */
 void clients_fini(struct clients *clients);
@@ -38,6 +45,15 @@ void client_new(struct clients *clients, int fd, const struct client_origin *ori
 /* Closes idle connections now, or (patience > 0) when they have sent one more request or so many
  * seconds have passed; the others after their response. */
 void clients_stop(struct clients *clients, double patience);
+/* Connections go to another worker as soon as they are idle, in messages on `socket`, which is ours
+ * from now on. New ones may still be added. Again: to another one. */
+void clients_pass(struct clients *clients, int socket);
+/* No more of that: who is here stays here. */
+void clients_keep(struct clients *clients);
+/* The other end of it, which is closed when the other worker has passed all or ended. */
+void clients_take(struct clients *clients, int socket);
+/* Takes what is on its way, and no more. */
+void clients_end_intakes(struct clients *clients);
 /* Closes all, whatever is under way. */
 void clients_close(struct clients *clients);
 

@@ -57,6 +57,17 @@ bool client_enter_census(struct client *c)
     return c->counted;
 }
 
+void client_count(struct client *c)
+{
+    struct clients *all = c->clients;
+    const struct limits *limits = &settings_of(c)->limits;
+    if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
+        return;
+    c->by_ip = !c->awaits_address && !is_trusted(c, &c->peer);
+    census_enter(all->census, all->worker, c->by_ip ? &c->peer : &nobody, 0, 0);
+    c->counted = true;
+}
+
 void client_leave_census(struct client *c)
 {
     if (c->counted)

@@ -1,7 +1,7 @@
 /*
  * client_inner - one HTTP/1 connection, for front/client*.c only: front/client.c is its life, its
  * input and the order of requests; front/client_address.c whose it is; front/client_reply.c what
- * goes out (front_ops).
+ * goes out (front_ops); front/client_pass.c its way to another worker.
  */
 #ifndef MG_FRONT_CLIENT_INNER_H
 #define MG_FRONT_CLIENT_INNER_H
@@ -57,6 +57,13 @@ struct client {
 
 /* --- client.c --- */
 
+/* A connection that is not watched yet; client_begin watches it. */
+struct client *client_make(struct clients *clients, int fd, const struct peer *peer,
+                           const struct peer *local);
+void client_begin(struct client *c);
+/* Closes it; no request may be under way. */
+void client_free(struct client *c);
+
 /* Derives what to wait for from the state. */
 void client_rearm(struct client *c);
 /* Something changed that no byte will announce: look again in the loop's next turn, when nothing of
@@ -70,6 +77,8 @@ void client_mark_ended(struct client *c);
 /* False when the connection is one too many; the log knows. */
 bool client_enter_census(struct client *c);
 void client_leave_census(struct client *c);
+/* Counts one that was welcome before, whatever the limits are. */
+void client_count(struct client *c);
 
 enum client_address {
     CLIENT_ADDRESS_MORE,     /* the header is not whole */
@@ -85,6 +94,12 @@ enum client_address client_read_address(struct client *c, struct str in, size_t 
 int client_name_request(struct client *c, const char **reason);
 /* Before the request is given up. */
 void client_forget_request(struct client *c);
+
+/* --- client_pass.c --- */
+
+/* The worker leaves and the connection is idle: another worker has it from now on. True: c is
+ * gone. */
+bool client_pass(struct client *c);
 
 /* --- client_reply.c --- */
 

@@ -200,7 +200,7 @@ static bool write_pid_file(const char *path)
 bool master_all_ready(const struct master *m)
 {
     for (unsigned i = 0; i < m->worker_count; i++)
-        if (!m->workers[i].ready)
+        if (!m->workers[m->place[i]].ready)
             return false;
     return true;
 }
@@ -398,7 +398,7 @@ static void bury(struct master *m, struct child *child, int status)
     rescue_requests(m, index, status);
     board->pid = 0;
     board->beat = board->turn = 0; /* it may have died while a hook ran */
-    board->ready = false;
+    board->ready = board->leaving = false;
     board->connections = 0;
     if (child->socket > 0)
         close(child->socket);
@@ -449,14 +449,19 @@ static void worker_ended(struct master *m, struct child *ended, int status)
         }
         return;
     }
-    if (was.surplus)
+    if (was.surplus) {
+        if (was.passes && status != 0)
+            log_error("a worker of an earlier generation %s%s%s", how,
+                      stuck[0] != '\0' ? ", in " : "", stuck);
         return;
+    }
     if (!m->announced && starting) {
         start_failed(m, how, stuck);
         return;
     }
-    snprintf(text, sizeof text, "a %sworker %s%s%s while it prepared the script",
-             was.fresh ? "new " : "", how, stuck[0] != '\0' ? ", in " : "", stuck);
+    snprintf(text, sizeof text, "a %sworker %s%s%s while %s prepared the script",
+             was.fresh ? "new " : "", how, stuck[0] != '\0' ? ", in " : "", stuck,
+             was.leaves ? "another one" : "it");
     if (was.fresh) {
         master_reload_answer(m, ended, text);
         return;
@@ -678,11 +683,11 @@ static double start_due(struct master *m, double now)
     if (m->reload.state == RELOAD_PREPARING)
         return 0;
     for (unsigned i = 0; i < m->worker_count; i++) {
-        struct child *child = &m->workers[i];
+        struct child *child = &m->workers[m->place[i]];
         if (child->pid > 0)
             continue;
         if (child->restart_at <= now)
-            master_start_worker(m, i, false);
+            master_start_worker(m, i, m->place[i], false);
         else
             next = sooner(next, child->restart_at);
     }
@@ -835,8 +840,10 @@ static void raise_limits(void)
 static bool share(struct master *m)
 {
     m->worker_count = m->plan.workers;
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        m->place[i] = i;
         m->accepts[i] = NOBODY;
+    }
     m->capacity = m->worker_count > ROOM ? m->worker_count : ROOM;
     m->generation = 1;
     m->ledger = ledger_new(m->capacity);

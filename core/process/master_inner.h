@@ -21,8 +21,8 @@
 #include <signal.h>
 
 /* A listening address: a socket for each slot (SO_REUSEPORT), or one for all. Slots are numbered
- * like workers. A socket with clients is never closed while the address is served, and always
- * accepted from by a worker that serves: see master_share_out. */
+ * as workers are for scripts. A socket with clients is never closed while the address is served,
+ * and always accepted from by a worker that serves: see master_share_out. */
 struct listening {
     struct listen_spec spec;        /* its strings are ours */
     const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
@@ -43,10 +43,13 @@ struct child {
     pid_t pid;  /* 0: none */
     int socket; /* 0: none */
     bool ready;
+    unsigned number;   /* what its script knows it by, from 0 */
     bool asked;        /* to prepare the reload under way */
     bool prepared;     /* has the generation of the reload under way */
     bool switching;    /* has been told to serve with it, and may still answer with the old one */
+    bool leaves;       /* does not prepare the reload under way: another one is to serve instead */
     bool surplus;      /* not needed any more: it finishes its requests */
+    bool passes;       /* and its idle clients go to another worker */
     bool fresh;        /* begins with the generation of the reload under way */
     bool told;         /* that its script has run too long */
     bool warned;       /* the log knows that its loop stands still */
@@ -71,7 +74,8 @@ struct reload {
     bool logs_moved;                /* USR1 came since: they are to be opened again */
     int snapshot;                   /* what the new script's files hold; 0: none */
     unsigned attempt;               /* its number, also of those that failed */
-    unsigned accepts[PLAN_WORKERS]; /* master's `accepts`, once they switch */
+    unsigned place[PLAN_WORKERS];   /* master's `place`, and */
+    unsigned accepts[PLAN_WORKERS]; /* `accepts`, once they switch */
     char notes[BOARD_TEXT];         /* what it can't change, and what is to be done now */
 };
 
@@ -92,8 +96,11 @@ struct master {
     struct underway *underway; /* a table for each worker */
     struct quarantine_pages quarantine;
     struct shared_folder shared;
+    /* By their places, which are those in the tables that all share. A worker that serves instead
+     * of another one with its number has a place of its own, since both live for a while. */
     struct child workers[PLAN_WORKERS];
-    unsigned accepts[PLAN_WORKERS]; /* the worker that accepts from each slot; NOBODY */
+    unsigned place[PLAN_WORKERS];   /* of the worker with each number, among `workers` */
+    unsigned accepts[PLAN_WORKERS]; /* whose worker accepts from each slot; NOBODY */
     unsigned worker_count;          /* that shall be */
     unsigned capacity;              /* that the shared memory has room for */
     unsigned generation;
@@ -137,13 +144,18 @@ void master_loader_child(void *ctx);
 
 /* --- workers.c --- */
 
-/* A process for that place; `fresh`: with the generation of the reload under way. */
-void master_start_worker(struct master *m, unsigned index, bool fresh);
+/* A process for the worker with that number, at that place; `fresh`: with the generation of the
+ * reload under way. */
+void master_start_worker(struct master *m, unsigned number, unsigned place, bool fresh);
 /* The worker is to end, since others serve in its place. */
 void master_retire(struct child *child);
-/* Who is to accept from each slot, of `workers`; `before`: who does. */
-void master_assign(const struct master *m, unsigned workers, const unsigned *before,
-                   unsigned *accepts);
+/* The same, and its idle clients go to `heir`, which serves. */
+void master_replace(struct child *child, struct child *heir);
+/* Who is to accept from each slot, of `workers` at these places; `before`: who does. */
+void master_assign(const struct master *m, unsigned workers, const unsigned *place,
+                   const unsigned *before, unsigned *accepts);
+/* One of the first `workers` numbers has that place. */
+bool master_has_place(unsigned wanted, unsigned workers, const unsigned *place);
 /* After every change of who serves: tells the workers what to accept from, where that has changed.
  */
 void master_share_out(struct master *m);
@@ -163,10 +175,10 @@ void master_close_sockets(struct master *m);
 void master_unlink_sockets(struct master *m);
 /* Frees m->listening at a process's end; its sockets are closed by then, or somebody else's. */
 void master_free_listening(struct master *m);
-/* The sockets of worker `index`, as the generation that serves has them, or the one that is
+/* The sockets of the worker at `place`, as the generation that serves has them, or the one that is
  * prepared: writes their lines to `text` and returns how many there are, up to LINK_FDS - 3; more
  * than LINK_FDS where the text has no room. */
-unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared, int *fds,
+unsigned master_sockets_of(const struct master *m, unsigned place, bool prepared, int *fds,
                            char *text, size_t size);
 /* The control listener of the plan, where there shall be one. */
 void master_add_control(const struct master *m, struct plan *plan);

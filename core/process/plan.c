@@ -256,7 +256,7 @@ static void take_line(struct plan *plan, const char *key, char *rest)
     }
 }
 
-/* One a core, but two at least: a worker serves nobody while it loads the script of a reload. */
+/* One a core, but two at least: where a script keeps one, or has ended it, the other serves. */
 static unsigned workers_by_itself(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -24,7 +24,8 @@
 #define PREPARE_TIMEOUT 60.0
 #define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: supervise_turn */
 #define REPLACED        2.0  /* seconds that a worker on its way is waited for */
-#define WATCH_QUIET     0.1  /* changes that come together are one */
+#define LEAVING_MOST    8 /* workers that only finish their requests, for one more to be replaced */
+#define WATCH_QUIET     0.1 /* changes that come together are one */
 
 /* --- what asks for one --- */
 
@@ -106,12 +107,12 @@ static void close_logs(const struct master *m, int error, int access)
             close(fds[i]);
 }
 
-/* No worker is part of a reload. */
+/* No worker has a part in what is being prepared. */
 static void release_workers(struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         struct child *child = &m->workers[i];
-        child->asked = child->prepared = child->fresh = child->switching = false;
+        child->asked = child->prepared = child->fresh = child->leaves = false;
     }
 }
 
@@ -268,18 +269,85 @@ static bool prepare_worker(struct master *m, unsigned index)
     return link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
 }
 
-/* Places that have no worker are to have one when the new plan serves: those that it has more of,
- * and those of workers that died. One that is not free yet gets its worker later. */
-static void start_fresh_workers(struct master *m)
-{
-    for (unsigned i = 0; i < m->reload.plan.workers; i++)
-        if (m->workers[i].pid == 0)
-            master_start_worker(m, i, true);
-}
-
 static bool is_to_prepare(const struct child *child)
 {
-    return child->pid > 0 && child->ready && !child->surplus && !child->fresh;
+    return child->pid > 0 && child->ready && !child->surplus && !child->fresh && !child->leaves;
+}
+
+/* A place that no number has, now or then, up to the number `given`; without a process, if there is
+ * one. NOBODY: there is none. */
+static unsigned free_place(const struct master *m, unsigned given)
+{
+    unsigned found = NOBODY;
+    for (unsigned p = 0; p < m->capacity; p++) {
+        if (master_has_place(p, m->worker_count, m->place) ||
+            master_has_place(p, given, m->reload.place))
+            continue;
+        if (m->workers[p].pid == 0)
+            return p;
+        if (found == NOBODY)
+            found = p;
+    }
+    return found;
+}
+
+/* The worker that serves, where all others do not; NULL: there are several or none. */
+static struct child *find_only(struct master *m)
+{
+    struct child *only = NULL;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        if (!is_to_prepare(&m->workers[i]))
+            continue;
+        if (only != NULL)
+            return NULL;
+        only = &m->workers[i];
+    }
+    return only;
+}
+
+/* Who serves instead of one that leaves. */
+static struct child *heir_of(struct master *m, const struct child *child)
+{
+    const struct reload *r = &m->reload;
+    return &m->workers[r->place[child->number < r->plan.workers ? child->number : 0]];
+}
+
+/* A worker serves nobody while it loads a script. So where only one serves, another one is started
+ * beside it, which takes its place. Where too many have not left yet, since their requests take
+ * long, it loads the script itself. */
+static void choose_places(struct master *m)
+{
+    struct reload *r = &m->reload;
+    unsigned leaving = 0, count = r->plan.workers;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        leaving += m->workers[i].pid > 0 && m->workers[i].surplus;
+    for (unsigned i = 0; i < count; i++)
+        r->place[i] = i < m->worker_count ? m->place[i] : free_place(m, i);
+    struct child *only = find_only(m);
+    if (only == NULL || leaving >= LEAVING_MOST)
+        return;
+    if (only->number < count) {
+        unsigned place = free_place(m, count);
+        if (place == NOBODY || m->workers[place].pid > 0)
+            return;
+        r->place[only->number] = place;
+    }
+    only->leaves = true;
+}
+
+/* Places that have no worker are to have one when the new plan serves: those that it has more of,
+ * and those of workers that died. One that is not free yet gets its worker later. NULL, or what is
+ * wrong. */
+static const char *start_fresh_workers(struct master *m)
+{
+    const struct reload *r = &m->reload;
+    for (unsigned i = 0; i < r->plan.workers; i++)
+        if (m->workers[r->place[i]].pid == 0)
+            master_start_worker(m, i, r->place[i], true);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].leaves && heir_of(m, &m->workers[i])->pid == 0)
+            return "there is no process for the worker that is to serve it";
+    return NULL;
 }
 
 /* A worker serves nobody while it loads a script: so half of them at most do so at a time. NULL, or
@@ -309,7 +377,7 @@ static bool all_prepared(const struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         const struct child *child = &m->workers[i];
-        if (child->pid > 0 && !child->surplus && (child->ready || child->fresh) && !child->prepared)
+        if (child->fresh ? !child->prepared : is_to_prepare(child) && !child->prepared)
             return false;
     }
     return true;
@@ -333,9 +401,10 @@ static void prepare(struct master *m)
     r->state = RELOAD_PREPARING;
     r->attempt++;
     r->due = master_now() + PREPARE_TIMEOUT;
-    master_assign(m, r->plan.workers, m->accepts, r->accepts);
+    choose_places(m);
+    master_assign(m, r->plan.workers, r->place, m->accepts, r->accepts);
     if (err == NULL)
-        start_fresh_workers(m);
+        err = start_fresh_workers(m);
     if (err == NULL)
         err = ask_workers(m);
     if (err != NULL)
@@ -388,7 +457,7 @@ static void tell_workers(struct master *m)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         struct child *child = &m->workers[i];
-        if (child->pid == 0 || child->surplus || child->fresh)
+        if (child->pid == 0 || child->surplus || child->fresh || child->leaves)
             continue;
         if (!child->ready) { /* it begins with the old script: again, with this one */
             kill(child->pid, SIGKILL);
@@ -402,14 +471,32 @@ static void tell_workers(struct master *m)
     }
 }
 
+/* It goes, and so do those that have not left yet to whom it was to pass their clients. */
+static void replace_worker(struct master *m, struct child *child)
+{
+    struct child *heir = heir_of(m, child);
+    m->board->worker[heir - m->workers].restarts = m->board->worker[child - m->workers].restarts;
+    master_replace(child, heir);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (m->workers[i].pid > 0 && m->workers[i].passes && &m->workers[i] != child)
+            master_replace(&m->workers[i], heir);
+}
+
 static void retire_workers(struct master *m)
 {
-    for (unsigned i = m->worker_count; i < PLAN_WORKERS; i++) {
-        m->workers[i].restart_at = 0;
-        if (m->workers[i].pid > 0 && !m->workers[i].surplus) {
-            m->workers[i].surplus = true;
-            master_retire(&m->workers[i]);
-        }
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct child *child = &m->workers[i];
+        if (master_has_place(i, m->worker_count, m->place))
+            continue;
+        child->restart_at = 0;
+        if (child->pid == 0 || child->surplus)
+            continue;
+        child->surplus = true;
+        m->board->worker[i].leaving = child->leaves;
+        if (child->leaves)
+            replace_worker(m, child);
+        else
+            master_retire(child);
     }
 }
 
@@ -423,21 +510,25 @@ static void commit(struct master *m)
     }
     m->generation++;
     quarantine_clear(&m->quarantine);
-    release_workers(m);
     tell_workers(m);
     take_logs(m);
     take_snapshot(m);
     master_take_sockets(m);
     plan_free(&m->plan);
     m->plan = r->plan;
+    m->worker_count = m->plan.workers;
+    memcpy(m->place, r->place, sizeof m->place);
+    memcpy(m->accepts, r->accepts, sizeof m->accepts);
+    for (unsigned i = 0; i < m->worker_count; i++) { /* the pause was for the old script */
+        struct child *child = &m->workers[m->place[i]];
+        child->unready = 0;
+        child->restart_at = 0;
+    }
+    retire_workers(m);
     r->plan = (struct plan){.listen_count = 0};
+    release_workers(m);
     if (r->logs_moved)
         master_reopen_logs(m);
-    m->worker_count = m->plan.workers;
-    for (unsigned i = 0; i < m->worker_count; i++) /* the pause was for the old script */
-        m->workers[i].unready = 0, m->workers[i].restart_at = 0;
-    memcpy(m->accepts, r->accepts, sizeof m->accepts);
-    retire_workers(m);
     master_share_out(m);
     master_watch(m);
     m->board->workers = m->worker_count;
@@ -461,6 +552,8 @@ static void end_switch(struct master *m)
     if (!all_switched(m))
         log_error("a worker has not switched to generation %u within %.0f s", m->generation,
                   SWITCH_TIMEOUT);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        m->workers[i].switching = false;
     m->board->generation = m->generation;
     if (r->notes[0] != '\0')
         log_warn("generation %u: %s", m->generation, r->notes);

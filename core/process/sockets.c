@@ -213,7 +213,7 @@ void master_take_sockets(struct master *m)
         take(m->listening[i]);
 }
 
-unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared, int *fds,
+unsigned master_sockets_of(const struct master *m, unsigned place, bool prepared, int *fds,
                            char *text, size_t size)
 {
     const unsigned *accepts = prepared ? m->reload.accepts : m->accepts;
@@ -225,7 +225,7 @@ unsigned master_sockets_of(const struct master *m, unsigned index, bool prepared
         const struct listen_spec *spec = prepared ? l->next : &l->spec;
         unsigned slots = spec == NULL ? 0 : l->shared ? 1 : prepared ? l->bound : l->slots;
         for (unsigned slot = 0; slot < slots && count < LINK_SOCKETS_MOST; slot++) {
-            if (!l->shared && accepts[slot] != index)
+            if (!l->shared && accepts[slot] != place)
                 continue;
             fds[count++] = l->fds[slot];
             used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\n",

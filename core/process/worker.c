@@ -41,7 +41,9 @@ struct worker {
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
     ev_tstamp shown_at;
-    bool failed; /* on_start has */
+    bool serves;  /* what the ledger knows of backends is this generation's */
+    bool leaving; /* another worker has our place, and who is idle */
+    bool failed;  /* on_start has */
     ev_timer log_timer;
     ev_timer stop_timer;
 };
@@ -80,6 +82,8 @@ static void stop_gracefully(struct worker *w, double idle_patience)
 {
     if (w->clients.stopping)
         return;
+    clients_keep(&w->clients);
+    clients_end_intakes(&w->clients);
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
     stop_listening(w);
@@ -168,6 +172,13 @@ static void prepare(struct worker *w)
     else
         answer(w, err != NULL ? err : "the script could not be loaded");
     free(err);
+}
+
+static void begin_to_serve(struct worker *w)
+{
+    if (!w->serves)
+        generation_serve(w->generation);
+    w->serves = true;
 }
 
 static void use_logs(struct worker *w, int error, int access, enum log_level level)
@@ -269,6 +280,7 @@ static void switch_generation(struct worker *w)
 static void take_sockets(struct worker *w, struct link_message *message)
 {
     unsigned lines = 0;
+    begin_to_serve(w);
     for (const char *at = message->text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
     if (lines != message->fd_count) {
@@ -277,6 +289,35 @@ static void take_sockets(struct worker *w, struct link_message *message)
     }
     use_sockets(w, message, 0, message->text);
     message->fd_count = 0;
+}
+
+/* Another worker accepts from our sockets and takes over who is idle. Unlike in a stop nothing is
+ * cut: a request may take its time, as on an old generation. */
+static void leave(struct worker *w, struct link_message *message)
+{
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_drain(w->listeners[i]);
+    stop_listening(w);
+    if (!w->leaving)
+        generation_retire(w->generation);
+    w->leaving = true;
+    clients_pass(&w->clients, message->fds[0]);
+    message->fd_count = 0;
+}
+
+static void on_passed(void *ctx, bool all)
+{
+    struct worker *w = ctx;
+    tell(w, LINK_SWITCHED, "");
+    if (!all)
+        stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+}
+
+/* What has left needs no process any more. */
+static bool has_left(const struct worker *w)
+{
+    return w->leaving && w->clients.count == 0 && w->clients.intakes == NULL &&
+           generation_is_done(w->generation) && !backends_are_busy(&w->backends);
 }
 
 static void take_message(struct worker *w, struct link_message *message)
@@ -300,7 +341,15 @@ static void take_message(struct worker *w, struct link_message *message)
         take_sockets(w, message);
         break;
     case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
-        stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+        if (message->fd_count == 1)
+            leave(w, message);
+        else
+            stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+        break;
+    case LINK_CLIENTS:
+        if (message->fd_count == 1)
+            clients_take(&w->clients, message->fds[0]);
+        message->fd_count = 0;
         break;
     case LINK_LOGS:
         if (message->fd_count != 2) {
@@ -372,6 +421,8 @@ static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
     (void)events;
     if (ev_now(ev) >= w->shown_at + 1)
         show(w);
+    if (has_left(w))
+        ev_break(ev, EVBREAK_ALL);
     if (!log_waiting() || ev_is_active(&w->log_timer))
         return;
     ev_timer_set(&w->log_timer, LOG_DELAY, 0);
@@ -443,9 +494,12 @@ static const char *start(struct worker *w, const struct worker_config *config, c
         close(config->route.snapshot);
     if (w->generation == NULL)
         return *err;
-    generation_serve(w->generation);
+    if (!config->fresh)
+        begin_to_serve(w);
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
+    w->clients.on_passed = on_passed;
+    w->clients.lasting = lasting;
     w->clients.ctx = w;
     w->clients.census = config->census;
     w->clients.worker = config->index;
@@ -457,6 +511,8 @@ static void clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
     stop_listening(w);
+    clients_keep(&w->clients);
+    clients_end_intakes(&w->clients);
     forget_prepared(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
@@ -497,7 +553,7 @@ int worker_run(const struct worker_config *config)
     log_keep_in(&config->board->lines[config->index]);
     underway_use(config->underway);
     quarantine_use(config->quarantine);
-    script_set_worker(config->index + 1);
+    script_set_worker(config->number + 1);
     control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = start(&w, config, &err);

@@ -21,7 +21,8 @@ struct worker_config {
     struct route route;
     const struct user *user;
     unsigned workers; /* in all */
-    unsigned index;   /* this one's number */
+    unsigned index;   /* this one's place in what all share */
+    unsigned number;  /* what the script knows it by, from 0 */
     struct ledger *ledger;
     struct census *census;
     struct board *board;
@@ -29,6 +30,7 @@ struct worker_config {
     const struct quarantine *quarantine;
     const struct shared_folder *shared;
     unsigned generation;
+    bool fresh; /* it serves when it is told its sockets; what serves until then is another one */
     int error_log, access_log; /* open; the worker's to close once it has others */
     int master; /* the worker's end of the socket; the master's end closes when the master ends */
     int signal; /* that says that a script has run for too long */

@@ -24,43 +24,52 @@
 /* It has said that it can serve, and is to. */
 static bool serves(const struct child *child)
 {
-    return child->pid > 0 && child->socket > 0 && child->ready && !child->surplus;
+    return child->pid > 0 && child->socket > 0 && child->ready && !child->surplus && !child->fresh;
 }
 
-/* One of those that serve, to accept from a slot whose worker does not. */
-static unsigned substitute(const struct master *m, unsigned home, unsigned workers)
+/* The place of one of those that serve, to accept from a slot whose worker does not. */
+static unsigned substitute(const struct master *m, unsigned home, unsigned workers,
+                           const unsigned *place)
 {
     unsigned serving = 0;
     for (unsigned i = 0; i < workers; i++)
-        serving += serves(&m->workers[i]);
+        serving += serves(&m->workers[place[i]]);
     if (serving == 0)
         return NOBODY;
     unsigned skip = home % serving, i = 0;
-    while (!serves(&m->workers[i]) || skip-- > 0)
+    while (!serves(&m->workers[place[i]]) || skip-- > 0)
         i++;
-    return i;
+    return place[i];
 }
 
-void master_assign(const struct master *m, unsigned workers, const unsigned *before,
-                   unsigned *accepts)
+bool master_has_place(unsigned wanted, unsigned workers, const unsigned *place)
+{
+    for (unsigned i = 0; i < workers; i++)
+        if (place[i] == wanted)
+            return true;
+    return false;
+}
+
+void master_assign(const struct master *m, unsigned workers, const unsigned *place,
+                   const unsigned *before, unsigned *accepts)
 {
     for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
         unsigned home = slot % workers, now = before[slot];
-        if (serves(&m->workers[home]))
-            accepts[slot] = home;
-        else if (now < workers && serves(&m->workers[now]))
+        if (serves(&m->workers[place[home]]))
+            accepts[slot] = place[home];
+        else if (now != NOBODY && master_has_place(now, workers, place) && serves(&m->workers[now]))
             accepts[slot] = now;
         else
-            accepts[slot] = substitute(m, home, workers);
+            accepts[slot] = substitute(m, home, workers, place);
     }
 }
 
-static void tell_sockets(struct master *m, unsigned index)
+static void tell_sockets(struct master *m, unsigned place)
 {
     static char text[LINK_TEXT];
-    const struct child *child = &m->workers[index];
+    const struct child *child = &m->workers[place];
     int fds[LINK_FDS];
-    unsigned count = master_sockets_of(m, index, false, fds, text, sizeof text);
+    unsigned count = master_sockets_of(m, place, false, fds, text, sizeof text);
     if (link_send(child->socket, LINK_SOCKETS, text, fds, count))
         return;
     log_error("worker %d does not listen; it is replaced", (int)child->pid);
@@ -73,32 +82,35 @@ void master_share_out(struct master *m)
     bool changed[PLAN_WORKERS + 1] = {false}; /* the last one is NOBODY */
     if (m->stopping || (m->is_successor && !m->announced))
         return;
-    master_assign(m, m->worker_count, m->accepts, accepts);
+    master_assign(m, m->worker_count, m->place, m->accepts, accepts);
     for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
         if (accepts[slot] != m->accepts[slot])
             changed[accepts[slot]] = changed[m->accepts[slot]] = true;
         m->accepts[slot] = accepts[slot];
     }
     for (unsigned i = 0; i < m->worker_count; i++)
-        if (changed[i] && serves(&m->workers[i]))
-            tell_sockets(m, i);
+        if (changed[m->place[i]] && serves(&m->workers[m->place[i]]))
+            tell_sockets(m, m->place[i]);
 }
 
 /* --- processes --- */
 
 /* What a worker of that generation begins with. */
-static struct worker_config configure(const struct master *m, unsigned index, bool fresh)
+static struct worker_config configure(const struct master *m, unsigned number, unsigned place,
+                                      bool fresh)
 {
     const struct reload *r = &m->reload;
     struct worker_config config = {
         .route = m->options->route,
         .user = &m->user,
         .workers = fresh ? r->plan.workers : m->worker_count,
-        .index = index,
+        .index = place,
+        .number = number,
+        .fresh = fresh,
         .ledger = m->ledger,
         .census = m->census,
         .board = m->board,
-        .underway = &m->underway[index],
+        .underway = &m->underway[place],
         .quarantine = m->quarantine.shared,
         .shared = &m->shared,
         .generation = fresh ? m->generation + 1 : m->generation,
@@ -123,16 +135,14 @@ static void close_files(const struct master *m, bool fresh)
             close(fds[i]);
 }
 
-static void run_worker(struct master *m, unsigned index, bool fresh, int socket)
+static void run_worker(struct master *m, const struct worker_config *config)
 {
-    struct worker_config config = configure(m, index, fresh);
-    config.master = socket;
     log_take_prints();
     master_child_signals(m);
     master_let_go(m);
-    close_files(m, fresh);
+    close_files(m, config->fresh);
     loader_forget(&m->reload.loader);
-    int status = worker_run(&config);
+    int status = worker_run(config);
     master_free_listening(m);
     plan_free(&m->plan);
     plan_free(&m->reload.plan);
@@ -140,9 +150,9 @@ static void run_worker(struct master *m, unsigned index, bool fresh, int socket)
     exit(status);
 }
 
-void master_start_worker(struct master *m, unsigned index, bool fresh)
+void master_start_worker(struct master *m, unsigned number, unsigned place, bool fresh)
 {
-    struct child *child = &m->workers[index];
+    struct child *child = &m->workers[place];
     unsigned unready = child->unready;
     int ends[2] = {-1, -1};
     pid_t pid = -1;
@@ -152,7 +162,9 @@ void master_start_worker(struct master *m, unsigned index, bool fresh)
     }
     if (pid == 0) {
         close(ends[0]);
-        run_worker(m, index, fresh, ends[1]);
+        struct worker_config config = configure(m, number, place, fresh);
+        config.master = ends[1];
+        run_worker(m, &config);
     }
     if (pid < 0) {
         log_error("no process for a worker: %s", strerror(errno));
@@ -164,13 +176,37 @@ void master_start_worker(struct master *m, unsigned index, bool fresh)
         return;
     }
     close(ends[1]);
-    *child = (struct child){
-        .pid = pid, .socket = ends[0], .started = master_now(), .unready = unready, .fresh = fresh};
-    m->board->worker[index].pid = pid;
+    *child = (struct child){.pid = pid,
+                            .socket = ends[0],
+                            .number = number,
+                            .started = master_now(),
+                            .unready = unready,
+                            .fresh = fresh};
+    struct board_worker *board = &m->board->worker[place];
+    board->pid = pid;
+    board->number = number;
+    board->leaving = false;
 }
 
 void master_retire(struct child *child)
 {
     if (child->socket <= 0 || !link_send(child->socket, LINK_RETIRE, "", NULL, 0))
         kill(child->pid, SIGTERM);
+}
+
+void master_replace(struct child *child, struct child *heir)
+{
+    int ends[2];
+    bool told = false;
+    if (heir->socket > 0 && child->socket > 0 &&
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
+        told = link_send(heir->socket, LINK_CLIENTS, "", &ends[0], 1) &&
+               link_send(child->socket, LINK_RETIRE, "", &ends[1], 1);
+        close(ends[0]);
+        close(ends[1]);
+    }
+    child->switching = told;
+    if (!told && !child->passes)
+        master_retire(child);
+    child->passes |= told;
 }

@@ -143,8 +143,16 @@ static int core_stop(lua_State *L)
 #define WORKER(name) PROPERTY(#name, struct board_worker, name)
 
 static const struct property worker_fields[] = {
-    WORKER(pid),      WORKER(ready),      WORKER(generations), WORKER(connections),
-    WORKER(requests), WORKER(lua_memory), WORKER(restarts),    {0},
+    PROPERTY("index", struct board_worker, number),
+    WORKER(pid),
+    WORKER(ready),
+    WORKER(leaving),
+    WORKER(generations),
+    WORKER(connections),
+    WORKER(requests),
+    WORKER(lua_memory),
+    WORKER(restarts),
+    {0},
 };
 
 static void push_workers(lua_State *L, const void *at)
@@ -155,8 +163,6 @@ static void push_workers(lua_State *L, const void *at)
         if (b->worker[i].pid == 0)
             continue;
         property_push_table(L, worker_fields, (const void *[]){&b->worker[i]});
-        lua_pushinteger(L, (lua_Integer)i);
-        lua_setfield(L, -2, "index");
         lua_rawseti(L, -2, (int)++n);
     }
 }

@@ -18,6 +18,8 @@ struct board_worker {
     /* The master's. */
     pid_t pid; /* 0: none */
     bool ready;
+    bool leaving;    /* another one serves in its place */
+    unsigned number; /* from 0, what its script knows it by */
     unsigned restarts;
     /* The worker's. */
     uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */

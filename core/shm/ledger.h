@@ -120,6 +120,8 @@ uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str
  * no address of the backend any more, as far as this worker knows. When no worker has it, it is
  * gone; its number may then stand for another one. */
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
+/* Another worker has it as an address of the backend. Read without the lock. */
+bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server);
 /* Only requests of generations up to this one still go there; until somebody opens it again. */
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation);
 

@@ -442,6 +442,15 @@ void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
     ledger_unlock_group(g);
 }
 
+bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server)
+{
+    const struct ledger *l = seat->ledger;
+    for (unsigned i = 0; i < l->workers; i++)
+        if (i != seat->worker && l->server_refs[server][i] > 0)
+            return true;
+    return false;
+}
+
 /* Taking the only server out would help nobody. */
 static bool has_others(const struct ledger *l, const struct group *g)
 {

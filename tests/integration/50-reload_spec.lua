@@ -681,7 +681,7 @@ describe("backends", function()
   it("whose definition is the same keep connections, health and counters", function()
     local dead = "127.0.0.1:" .. net.free_port()
     local r = rig.start({
-      control = true, workers = 1,
+      control = true, workers = 2,
       backend = "keepalive = 4, keepalive_idle = '60s', max_fails = 1, fail_timeout = '60s'",
       servers = function(list) return ("%q, %q"):format(dead, list[1]) end,
     })
@@ -693,17 +693,22 @@ describe("backends", function()
         end
       end
     end
+    local client = http.open(r.address) -- all of it in one worker
+    local function get()
+      assert.equal(200, client:request({ path = rig.target("body=x") }).status)
+    end
     for _ = 1, 4 do
-      assert.equal(200, r:get("body=x").status)
+      get()
     end
     local before = r:status()
     assert.is_false(one(before, dead).up)
     assert.equal(1, #r:events("OPEN"))
     for i = 1, 5 do
       r.server:reload(r:route({ settings = ("stop_timeout = %d"):format(20 + i) }))
-      assert.equal(200, r:get("body=x").status)
+      get()
     end
     local after = r:status()
+    client:close()
     assert.equal(1, #r:events("OPEN"), "connections that were opened over 5 reloads")
     assert.equal(0, #r:events("CLOSE"))
     assert.is_false(one(after, dead).up)

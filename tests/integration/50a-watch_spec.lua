@@ -303,6 +303,7 @@ return {
     write_in_place(dir .. "/word.lua", "return 'three'")
     write_in_place(dir .. "/go", "")
     wait_answer("three")
+    s:wait_log("generation 3 serves")
     local from = s:mark()
     assert.is_nil(poll.try(function() return reloads(from) > 0 end, 0.5), "it does not end")
   end)

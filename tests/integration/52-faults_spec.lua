@@ -113,7 +113,7 @@ describe("out of descriptors", function()
       all[i] = "127.0.0.1:" .. net.free_port()
     end
     local s = server.start({ own = true, address = all[1], args = SAME_USER, route = ([[return {
-      control = false, watch = false, workers = 1, listen = { "%s" },
+      control = false, watch = false, workers = 2, listen = { "%s" },
       on_request = function() return { status = 200, body = "hello" } end,
     }]]):format(table.concat(all, '", "')) })
     finally(function() s:stop() end)

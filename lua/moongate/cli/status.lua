@@ -90,8 +90,8 @@ end
 local function worker_rows(value)
   local rows = { WORKER_HEADS }
   for _, worker in ipairs(value.workers) do
-    local state = worker.ready and "" or "starting"
-    if worker.ready and worker.generations > 1 then
+    local state = worker.leaving and "leaving" or worker.ready and "" or "starting"
+    if not worker.leaving and worker.ready and worker.generations > 1 then
       state = ("%d generations"):format(worker.generations)
     end
     rows[#rows + 1] = {

@@ -93,13 +93,18 @@ local function find_server(backend, given)
     suggest.hint(given, known))
 end
 
---- How many generations are alive: an old one ends with its last request.
+--- How many generations are alive: an old one ends with its last request. A worker that has been
+--- replaced has one of its own.
 local function generations(workers)
-  local most = 0
+  local most, leaving = 0, 0
   for _, worker in ipairs(workers) do
-    most = math.max(most, worker.generations)
+    if worker.leaving then
+      leaving = leaving + 1
+    else
+      most = math.max(most, worker.generations)
+    end
   end
-  return most
+  return most + leaving
 end
 
 --- The lines of core/shm/board.h: address, name and, of the control listener, what the route says.
