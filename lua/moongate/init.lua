@@ -80,9 +80,13 @@ M.worker = has_core and core.worker_number and core.worker_number() or 0
 ---@type fun(name: string): moongate.Shared
 M.shared = has_core and core.shared or nil
 
+if has_core and core.tcp then
+  require("moongate.base.receive")
+end
+
 --- A connection to any server, with the methods, results and errors of OpenResty's cosockets
---- (core/script/net/tcp.c): connect, settimeout, settimeouts, send, receive, receiveany,
---- receiveuntil, setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
+--- (core/script/net/tcp.c, moongate.base.receive): connect, settimeout, settimeouts, send, receive,
+--- receiveany, receiveuntil, setkeepalive, getreusedtimes, setoption, close. Where a hook may wait.
 ---@type fun(): userdata
 M.tcp = has_core and core.tcp or nil
 

@@ -22,6 +22,11 @@ struct script_net *script_net(struct script *s)
 
 void *script_net_self(lua_State *L, const char *type)
 {
+    return script_net_self_at(L, type, 1);
+}
+
+void *script_net_self_at(lua_State *L, const char *type, int level)
+{
     void *self = lua_touserdata(L, 1);
     bool same = false;
     if (self != NULL && lua_getmetatable(L, 1)) {
@@ -29,12 +34,17 @@ void *script_net_self(lua_State *L, const char *type)
         same = lua_rawequal(L, -1, -2);
         lua_pop(L, 2);
     }
-    if (!same)
-        luaL_error(L,
-                   "expected a call such as sock:close() (with a colon) of a %s, got %s before "
-                   "the name",
-                   type, script_describe(L, 1));
-    return self;
+    if (same)
+        return self;
+    const char *got = script_describe(L, 1);
+    luaL_where(L, level);
+    lua_pushfstring(L,
+                    "expected a call such as sock:close() (with a colon) of a %s, got %s before "
+                    "the name",
+                    type, got);
+    lua_concat(L, 2);
+    lua_error(L);
+    return NULL;
 }
 
 struct resolver *script_net_resolver(struct script *s)
@@ -80,29 +90,19 @@ void script_net_free(struct script *s)
 
 /* --- waiting --- */
 
-static int anchor(lua_State *L, int idx)
-{
-    if (idx == 0)
-        return LUA_NOREF;
-    lua_pushvalue(L, idx);
-    return luaL_ref(L, LUA_REGISTRYINDEX);
-}
-
-int script_net_wait(lua_State *L, struct net_op *op, int first, int second)
+int script_net_wait(lua_State *L, struct net_op *op)
 {
     op->active = true;
-    op->anchors[0] = anchor(L, first);
-    op->anchors[1] = anchor(L, second);
+    lua_pushvalue(L, 1);
+    op->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     return script_wait(L, &op->wait);
 }
 
 void script_net_over(struct script *s, struct net_op *op)
 {
     op->active = false;
-    for (int i = 0; i < 2; i++) {
-        luaL_unref(s->L, LUA_REGISTRYINDEX, op->anchors[i]);
-        op->anchors[i] = LUA_NOREF;
-    }
+    luaL_unref(s->L, LUA_REGISTRYINDEX, op->anchor);
+    op->anchor = LUA_NOREF;
 }
 
 /* --- arguments and results --- */

@@ -26,7 +26,7 @@ struct script_net {
 struct net_op {
     struct script_wait wait;
     bool active;
-    int anchors[2];
+    int anchor;
 };
 
 struct script_net *script_net(struct script *s);
@@ -35,13 +35,15 @@ struct resolver *script_net_resolver(struct script *s);
  * are open, also after the garbage collector has closed those that nobody has any more. */
 bool script_net_room(struct script *s, lua_State *L);
 
-/* Anchors the values at `first` and, if that is not 0, `second`, and waits. */
-int script_net_wait(lua_State *L, struct net_op *op, int first, int second);
-/* It is over: forgets the anchors. Call it where the results have been pushed, and from cancel. */
+/* Anchors the socket at 1, and waits. */
+int script_net_wait(lua_State *L, struct net_op *op);
+/* It is over: forgets the anchor. Call it where the results have been pushed, and from cancel. */
 void script_net_over(struct script *s, struct net_op *op);
 
 /* The socket at 1, which a method was called on; `type` is the name of its metatable. */
 void *script_net_self(lua_State *L, const char *type);
+/* The same; where there is none, the error is of the function at that level. */
+void *script_net_self_at(lua_State *L, const char *type, int level);
 /* The milliseconds at idx as seconds; nil and 0 are the default. */
 double script_net_seconds(lua_State *L, int idx, const char *who);
 /* Begins to connect to what stands at 2 (a host, or "unix:/path") and 3 (a port). Raises an error

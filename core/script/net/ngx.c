@@ -145,7 +145,7 @@ static int gate_wait(lua_State *L)
     struct gate *g = check_gate(L);
     if (g->op.active)
         return luaL_error(L, "somebody waits at this gate already");
-    return g->open ? 0 : script_net_wait(L, &g->op, 1, 0);
+    return g->open ? 0 : script_net_wait(L, &g->op);
 }
 
 /* core.gate() -> a closed gate */

@@ -4,7 +4,8 @@
  *
  * The object is a userdata that is anchored while something waits for it. Who waits and is
  * cancelled takes the connection along: nobody knows in what state it is. What a script forgets is
- * closed by the garbage collector; what it wants to keep goes to a pool (script/net/pool.h).
+ * closed by the garbage collector; what it wants to keep goes to a pool (script/net/pool.h). How
+ * what has come is taken apart (lines, texts, sizes) is in lua/moongate/base/receive.lua.
  */
 #include "script/net/net.h"
 
@@ -19,20 +20,7 @@
 #define TCP            "moongate.tcp"
 #define POOL_SIZE      30 /* of a pool, unless the script says otherwise */
 #define POOL_SIZE_MOST 4096
-#define PATTERN_MOST   4096
-#define FILLS_AT_ONCE  16 /* reads for one event; then others have their turn */
-
-enum goal { GOAL_BYTES, GOAL_LINE, GOAL_ALL, GOAL_ANY, GOAL_UNTIL };
-
-/* The state of what receiveuntil returned. */
-struct until {
-    bool inclusive;
-    bool sized;   /* this call has a size */
-    bool started; /* parts of this stretch have been handed out */
-    bool met;     /* all of them have: the next call says so */
-    size_t n;
-    char pattern[];
-};
+#define FILLS_AT_ONCE  16 /* reads that find something; then others have their turn */
 
 struct tcp {
     struct sock sock;
@@ -45,11 +33,8 @@ struct tcp {
     bool counted;       /* among script_net.open */
     const char *result; /* of what ended, while it is told: NULL, or why it failed */
     size_t sending;
-    /* What receive wants. */
-    enum goal goal;
-    size_t size;
-    size_t seen; /* bytes of sock.in that have been searched in vain */
-    struct until *until;
+    size_t wanted;  /* bytes that are to be there; 0: whatever comes */
+    unsigned fills; /* since it has waited */
 };
 
 /* --- its life --- */
@@ -113,7 +98,6 @@ static int tcp_gc(lua_State *L)
 /* Takes the connection: it is up. */
 static int push_connected(lua_State *L, struct tcp *t)
 {
-    t->seen = 0;
     if (!t->counted)
         script_net(t->script)->open++;
     t->counted = true;
@@ -227,7 +211,7 @@ static int tcp_connect(lua_State *L)
     case SOCK_WAITS: /* it has a descriptor from now on */
         script_net(t->script)->open++;
         t->counted = true;
-        return script_net_wait(L, &t->writing, 1, 0);
+        return script_net_wait(L, &t->writing);
     default:
         return script_fail(L, t->sock.err);
     }
@@ -289,141 +273,135 @@ static int tcp_send(lua_State *L)
     enum sock_result result = sock_send(&t->sock, bytes, t->send_seconds);
     buf_fini(&list);
     if (result == SOCK_WAITS)
-        return script_net_wait(L, &t->writing, 1, 0);
+        return script_net_wait(L, &t->writing);
     if (result == SOCK_FAILED)
         return send_failed(L, t);
     lua_pushnumber(L, (lua_Number)t->sending);
     return 1;
 }
 
-/* --- receive --- */
+/* --- what has come --- */
 
-static int push_bytes(lua_State *L, struct tcp *t, size_t n, size_t skip)
+/* The socket of one of the functions that lua/moongate/base/receive.lua is written with: what is
+ * wrong with it is the line's above. */
+static struct tcp *check_reader(lua_State *L)
+{
+    return script_net_self_at(L, TCP, 2);
+}
+
+/* Why nothing can be read now; NULL: it can. */
+static const char *unreadable(const struct tcp *t)
+{
+    if (t->reading.active)
+        return "socket busy reading";
+    if (t->sock.connecting)
+        return "socket busy connecting";
+    return sock_is_open(&t->sock) ? NULL : "closed";
+}
+
+static int refuse(lua_State *L, const char *reason)
+{
+    lua_pushboolean(L, 0);
+    lua_pushstring(L, reason);
+    return 2;
+}
+
+/* A number of bytes; more than a socket has where it is too large. */
+static size_t bytes_at(lua_State *L, int idx)
+{
+    double n = lua_tonumber(L, idx);
+    return n <= SOCK_BUFFER ? (size_t)n : SIZE_MAX;
+}
+
+/* core.tcp_find(socket) -> how many bytes are there
+ * core.tcp_find(socket, text, from) -> how many stand before the text, which begins behind so many;
+ * or nil, and before how many it does not begin
+ * false, reason: nothing can be read now */
+static int tcp_find(lua_State *L)
+{
+    struct tcp *t = check_reader(L);
+    const char *bad = unreadable(t), *at = NULL;
+    struct str all = buf_peek(&t->sock.in);
+    if (bad != NULL)
+        return refuse(L, bad);
+    if (lua_type(L, 2) != LUA_TSTRING) {
+        lua_pushnumber(L, (lua_Number)all.n);
+        return 1;
+    }
+    struct str text = script_str(L, 2);
+    size_t from = bytes_at(L, 3);
+    if (all.n >= text.n && from <= all.n - text.n)
+        at = memmem(all.p + from, all.n - from, text.p, text.n);
+    if (at != NULL) {
+        lua_pushnumber(L, (lua_Number)(at - all.p));
+        return 1;
+    }
+    lua_pushnil(L); /* the end may be its beginning */
+    lua_pushnumber(L, all.n >= text.n ? (lua_Number)(all.n - text.n + 1) : 0);
+    return 2;
+}
+
+static void push_bytes(lua_State *L, struct tcp *t, size_t n, size_t skip)
 {
     struct str all = buf_peek(&t->sock.in);
     lua_pushlstring(L, n > 0 ? all.p : "", n);
     buf_consume(&t->sock.in, n + skip);
-    t->seen = 0;
+}
+
+/* core.tcp_take(socket, n [, skip]) -> so many bytes, and as many as `skip` says are dropped; nil:
+ * they are not there
+ * false, reason: nothing can be read now */
+static int tcp_take(lua_State *L)
+{
+    struct tcp *t = check_reader(L);
+    const char *bad = unreadable(t);
+    size_t n = bytes_at(L, 2), skip = bytes_at(L, 3), have = buf_len(&t->sock.in);
+    if (bad != NULL)
+        return refuse(L, bad);
+    if (n > have || skip > have - n)
+        return 0;
+    push_bytes(L, t, n, skip);
     return 1;
 }
 
-/* The place of a text in what has come and was not searched yet, or SIZE_MAX. */
-static size_t find(struct tcp *t, const char *text, size_t n)
-{
-    struct str all = buf_peek(&t->sock.in);
-    const char *at = all.n > t->seen ? memmem(all.p + t->seen, all.n - t->seen, text, n) : NULL;
-    if (at != NULL)
-        return (size_t)(at - all.p);
-    if (all.n >= n) /* the end may be its beginning */
-        t->seen = all.n - n + 1;
-    return SIZE_MAX;
-}
-
-static int push_line(lua_State *L, struct tcp *t)
-{
-    size_t at = find(t, "\n", 1);
-    if (at == SIZE_MAX)
-        return 0;
-    size_t cr = at > 0 && buf_peek(&t->sock.in).p[at - 1] == '\r';
-    return push_bytes(L, t, at - cr, cr + 1);
-}
-
-static int push_until(lua_State *L, struct tcp *t)
-{
-    struct until *u = t->until;
-    size_t at = find(t, u->pattern, u->n), have = buf_len(&t->sock.in);
-    if (u->sized && at == SIZE_MAX && t->size > 0 && have >= t->size + u->n - 1) {
-        u->started = true;
-        return push_bytes(L, t, t->size, 0);
-    }
-    if (at == SIZE_MAX)
-        return 0;
-    if (u->sized && t->size > 0 && at > t->size) {
-        u->started = true;
-        return push_bytes(L, t, t->size, 0);
-    }
-    if (u->sized && u->started && at == 0 && !u->inclusive) {
-        buf_consume(&t->sock.in, u->n);
-        t->seen = 0;
-        u->started = false;
-        lua_pushnil(L); /* nothing at all, and that is no error */
-        lua_pushnil(L);
-        lua_pushnil(L);
-        return 3;
-    }
-    u->started = false;
-    u->met = u->sized;
-    return u->inclusive ? push_bytes(L, t, at + u->n, 0) : push_bytes(L, t, at, u->n);
-}
-
-/* Pushes what is wanted; returns 0 while it is not there. */
-static int push_goal(lua_State *L, struct tcp *t)
+/* The connection gives no more: nil, the reason, and what there is. Only a time-out leaves it open.
+ */
+static int push_short(lua_State *L, struct tcp *t, const char *reason)
 {
     size_t have = buf_len(&t->sock.in);
-    switch (t->goal) {
-    case GOAL_BYTES:
-        return have >= t->size ? push_bytes(L, t, t->size, 0) : 0;
-    case GOAL_LINE:
-        return push_line(L, t);
-    case GOAL_ANY:
-        return have > 0 ? push_bytes(L, t, have < t->size ? have : t->size, 0) : 0;
-    case GOAL_UNTIL:
-        return push_until(L, t);
-    case GOAL_ALL:
+    script_fail(L, reason);
+    push_bytes(L, t, have < SOCK_BUFFER ? have : 0, 0); /* all that fits is too much to hand out */
+    if (strcmp(reason, "timeout") != 0 && t->writing.active)
+        shutdown(t->sock.fd, SHUT_RDWR);
+    else if (strcmp(reason, "timeout") != 0)
+        shut(t);
+    return 3;
+}
+
+/* Reads once; 0: nothing is there. */
+static int fill(lua_State *L, struct tcp *t)
+{
+    size_t have = buf_len(&t->sock.in);
+    char reason[sizeof t->sock.err];
+    switch (sock_fill(&t->sock, t->wanted > have ? t->wanted - have : 0)) {
+    case SOCK_DONE:
+        lua_pushboolean(L, 1);
+        return 1;
+    case SOCK_ENDED:
+        return push_short(L, t, "closed");
+    case SOCK_FAILED:
+        memcpy(reason, t->sock.err, sizeof reason); /* closing may lose it */
+        return push_short(L, t, reason);
+    case SOCK_WAITS:
         break;
     }
     return 0;
 }
 
-/* The connection cannot give it: nil, the reason, and what there is of it. Only a time-out leaves
- * it open. */
-static int push_short(lua_State *L, struct tcp *t, const char *reason)
-{
-    size_t have = buf_len(&t->sock.in);
-    bool ended = strcmp(reason, "closed") == 0;
-    int count = 1;
-    if (have == SOCK_BUFFER) /* too much to hand it out */
-        have = 0;
-    if (!ended || t->goal != GOAL_ALL)
-        count += script_fail(L, reason);
-    push_bytes(L, t, have, 0);
-    if (t->until != NULL)
-        t->until->started = t->until->met = false;
-    if (strcmp(reason, "timeout") != 0 && t->writing.active)
-        shutdown(t->sock.fd, SHUT_RDWR);
-    else if (strcmp(reason, "timeout") != 0)
-        shut(t);
-    return count;
-}
-
-/* Reads until it is there or nothing more comes now: then 0. */
-static int advance(lua_State *L, struct tcp *t)
-{
-    int count = push_goal(L, t);
-    for (int i = 0; count == 0 && i < FILLS_AT_ONCE; i++) {
-        size_t have = buf_len(&t->sock.in);
-        switch (sock_fill(&t->sock, t->goal == GOAL_BYTES ? t->size - have : 0)) {
-        case SOCK_DONE:
-            count = push_goal(L, t);
-            break;
-        case SOCK_ENDED:
-            return push_short(L, t, "closed");
-        case SOCK_FAILED: {
-            char reason[sizeof t->sock.err];
-            memcpy(reason, t->sock.err, sizeof reason); /* closing may lose it */
-            return push_short(L, t, reason);
-        }
-        case SOCK_WAITS:
-            return 0;
-        }
-    }
-    return count;
-}
-
-static int push_received(lua_State *L, void *ctx)
+static int push_filled(lua_State *L, void *ctx)
 {
     struct tcp *t = ctx;
-    int count = t->result != NULL ? push_short(L, t, t->result) : advance(L, t);
+    int count = t->result != NULL ? push_short(L, t, t->result) : fill(L, t);
     if (count == 0) {
         sock_await(&t->sock, t->read_seconds);
         return -1;
@@ -437,125 +415,24 @@ static void readable_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
     t->result = err;
-    script_wake(&t->reading.wait, push_received, t);
+    script_wake(&t->reading.wait, push_filled, t);
 }
 
-/* Receives what t->goal says. `until`: the place of the iterator's state on the stack, or 0. */
-static int receive(lua_State *L, struct tcp *t, int self, int until)
+/* core.tcp_fill(socket [, n]) -> true: more has come, read in large pieces up to n bytes in all; or
+ * nil, reason, all that there is, which is out of the socket then; or nil, reason. Waits. */
+static int tcp_fill(lua_State *L)
 {
-    if (t->reading.active)
-        return script_fail(L, "socket busy reading");
-    if (t->sock.connecting)
-        return script_fail(L, "socket busy connecting");
-    if (!sock_is_open(&t->sock))
-        return script_fail(L, "closed");
-    t->seen = 0;
-    t->until = until != 0 ? lua_touserdata(L, until) : NULL;
-    int count = advance(L, t);
+    struct tcp *t = check_reader(L);
+    const char *bad = unreadable(t);
+    if (bad != NULL)
+        return script_fail(L, bad);
+    t->wanted = lua_isnumber(L, 2) ? bytes_at(L, 2) : 0;
+    int count = t->fills++ < FILLS_AT_ONCE ? fill(L, t) : 0;
     if (count > 0)
         return count;
+    t->fills = 0;
     sock_await(&t->sock, t->read_seconds);
-    return script_net_wait(L, &t->reading, self, until);
-}
-
-static size_t check_bytes(lua_State *L, int idx, const char *who, double least)
-{
-    double n = lua_isnumber(L, idx) ? lua_tonumber(L, idx) : -1;
-    if (!(n >= least && floor(n) == n))
-        luaL_error(L, "%s: expected a number of bytes, got %s", who, script_describe(L, idx));
-    return n <= SOCK_BUFFER ? (size_t)n : SIZE_MAX;
-}
-
-/* tcp:receive([n | "*l" | "*a"]) -> text; or nil, reason, the part that came */
-static int tcp_receive(lua_State *L)
-{
-    struct tcp *t = check_tcp(L);
-    size_t size = 0;
-    enum goal goal = GOAL_LINE;
-    if (lua_isnumber(L, 2)) {
-        goal = GOAL_BYTES;
-        size = check_bytes(L, 2, "receive", 0);
-        if (size == SIZE_MAX)
-            return script_fail(L, "more than 64 MB at once");
-    } else if (!lua_isnoneornil(L, 2)) {
-        static const char expected[] = "receive: expected a number of bytes, \"*l\" or \"*a\"";
-        const char *pattern = script_expect_text(L, 2, expected).p;
-        goal = strcmp(pattern, "*a") == 0 ? GOAL_ALL : GOAL_LINE;
-        if (goal != GOAL_ALL && strcmp(pattern, "*l") != 0)
-            return luaL_error(L, "%s, got %s", expected, script_describe(L, 2));
-    }
-    if (!t->reading.active) {
-        t->goal = goal;
-        t->size = size;
-    }
-    return receive(L, t, 1, 0);
-}
-
-/* tcp:receiveany(most) -> text; or nil, reason */
-static int tcp_receiveany(lua_State *L)
-{
-    struct tcp *t = check_tcp(L);
-    size_t size = check_bytes(L, 2, "receiveany", 1);
-    if (!t->reading.active) {
-        t->goal = GOAL_ANY;
-        t->size = size;
-    }
-    return receive(L, t, 1, 0);
-}
-
-/* iterator([size]); upvalues: the socket, the state */
-static int until_next(lua_State *L)
-{
-    struct tcp *t = lua_touserdata(L, lua_upvalueindex(1));
-    struct until *u = lua_touserdata(L, lua_upvalueindex(2));
-    bool sized = !lua_isnoneornil(L, 1);
-    size_t size = sized ? check_bytes(L, 1, "receiveuntil's iterator", 0) : 0;
-    if (size == SIZE_MAX)
-        return script_fail(L, "more than 64 MB at once");
-    lua_settop(L, 0);
-    if (u->met) {
-        u->met = false;
-        lua_settop(L, 3);
-        return 3;
-    }
-    if (sized && size == 0) {
-        lua_pushliteral(L, "");
-        return 1;
-    }
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, lua_upvalueindex(2));
-    if (!t->reading.active) {
-        t->goal = GOAL_UNTIL;
-        t->size = size;
-        u->sized = sized;
-    }
-    return receive(L, t, 1, 2);
-}
-
-/* tcp:receiveuntil(text [, { inclusive = }]) -> iterator */
-static int tcp_receiveuntil(lua_State *L)
-{
-    check_tcp(L);
-    struct str pattern = script_expect_text(L, 2, "receiveuntil: expected a text");
-    if (pattern.n == 0 || pattern.n > PATTERN_MOST)
-        return luaL_error(L, "receiveuntil: expected a text of 1 to %d bytes, got one of %d",
-                          PATTERN_MOST, (int)pattern.n);
-    bool inclusive = false;
-    if (!lua_isnoneornil(L, 3)) {
-        if (!lua_istable(L, 3))
-            return luaL_error(L,
-                              "receiveuntil: expected a table such as { inclusive = true } as "
-                              "second argument, got %s",
-                              script_describe(L, 3));
-        lua_getfield(L, 3, "inclusive");
-        inclusive = lua_toboolean(L, -1);
-    }
-    lua_pushvalue(L, 1);
-    struct until *u = lua_newuserdata(L, sizeof *u + pattern.n);
-    *u = (struct until){.inclusive = inclusive, .n = pattern.n};
-    memcpy(u->pattern, pattern.p, pattern.n);
-    lua_pushcclosure(L, until_next, 2);
-    return 1;
+    return script_net_wait(L, &t->reading);
 }
 
 /* --- keeping and closing --- */
@@ -701,9 +578,6 @@ void script_tcp_open(lua_State *L)
         {"close", tcp_close},
         {"connect", tcp_connect},
         {"getreusedtimes", tcp_getreusedtimes},
-        {"receive", tcp_receive},
-        {"receiveany", tcp_receiveany},
-        {"receiveuntil", tcp_receiveuntil},
         {"send", tcp_send},
         {"setkeepalive", tcp_setkeepalive},
         {"setoption", tcp_setoption},
@@ -712,9 +586,17 @@ void script_tcp_open(lua_State *L)
         {"sslhandshake", tcp_sslhandshake},
         {NULL, NULL},
     };
+    static const luaL_Reg functions[] = {{"tcp", tcp_new},
+                                         {"tcp_fill", tcp_fill},
+                                         {"tcp_find", tcp_find},
+                                         {"tcp_take", tcp_take},
+                                         {NULL, NULL}};
+    luaL_register(L, NULL, functions);
     if (luaL_newmetatable(L, TCP)) {
         lua_newtable(L);
         luaL_register(L, NULL, methods);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -4, "tcp_methods");
         lua_setfield(L, -2, "__index");
         lua_pushcfunction(L, tcp_gc);
         lua_setfield(L, -2, "__gc");
@@ -722,6 +604,4 @@ void script_tcp_open(lua_State *L)
         lua_setfield(L, -2, "__metatable");
     }
     lua_pop(L, 1);
-    lua_pushcfunction(L, tcp_new);
-    lua_setfield(L, -2, "tcp");
 }

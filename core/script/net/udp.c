@@ -111,7 +111,7 @@ static int udp_setpeername(lua_State *L)
     case SOCK_WAITS:
         script_net(u->script)->open++;
         u->counted = true;
-        return script_net_wait(L, &u->writing, 1, 0);
+        return script_net_wait(L, &u->writing);
     default:
         return script_fail(L, u->sock.err);
     }
@@ -157,7 +157,7 @@ static int udp_send(lua_State *L)
         result = sock_send(&u->sock, bytes, u->seconds);
     buf_fini(&list);
     if (result == SOCK_WAITS)
-        return script_net_wait(L, &u->writing, 1, 0);
+        return script_net_wait(L, &u->writing);
     if (result == SOCK_FAILED)
         return script_fail(L, u->sock.err);
     lua_pushinteger(L, 1);
@@ -217,7 +217,7 @@ static int udp_receive(lua_State *L)
     if (count > 0)
         return count;
     sock_await(&u->sock, u->seconds);
-    return script_net_wait(L, &u->reading, 1, 0);
+    return script_net_wait(L, &u->reading);
 }
 
 /* udp:settimeout(milliseconds) */

@@ -133,7 +133,7 @@ describe("the classes are those of the code:", function()
   it("moongate", function()
     package.loaded["moongate"] = nil
     local given = {}
-    package.loaded["moongate.core"] = setmetatable({ version = "1" }, {
+    package.loaded["moongate.core"] = setmetatable({ version = "1", tcp_methods = {} }, {
       __index = function() return print end,
     })
     for key, value in pairs(getmetatable(require("moongate")).__index) do
