@@ -66,13 +66,6 @@ static struct str get_optional(struct reading *r, const char *key)
     return s;
 }
 
-static struct str without_slash(struct str path)
-{
-    while (path.n > 1 && path.p[path.n - 1] == '/')
-        path.n--;
-    return path;
-}
-
 static bool get_boolean(struct reading *r, const char *key)
 {
     lua_getfield(r->L, -1, key);
@@ -164,7 +157,7 @@ static void read_internal(struct reading *r, struct backend_settings *b)
         lua_rawgeti(L, -1, (int)i + 1);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        list[i].folder = without_slash(top_string(r, "internal"));
+        list[i].folder = top_string(r, "internal");
         lua_pop(L, 1);
         list[i].prefix = top_string(r, "internal");
         lua_pop(L, 2);
@@ -223,8 +216,8 @@ static void read_backend(struct reading *r, struct backend_settings *b)
     b->attempts = get_count(r, "attempts");
     b->retry = get_retry(r);
     b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
-    b->root = without_slash(get_optional(r, "root"));
-    b->docroot = without_slash(get_optional(r, "docroot"));
+    b->root = get_optional(r, "root");
+    b->docroot = get_optional(r, "docroot");
     b->resolve_root = get_boolean(r, "resolve_root");
     b->within = get_list(r, "within", &b->within_count);
     read_servers(r, b);
