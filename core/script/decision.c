@@ -7,93 +7,22 @@
  */
 #include "script/lua.h"
 
-#include <stdlib.h>
+#include <stddef.h>
 
-/* Kinds as bits: a key belongs to one or more of them. */
-enum { FASTCGI = 1, FILES = 2, REPLY = 4, REDIRECT = 8, CLOSE = 16 };
+/* Kinds as bits, in the order in which a decision is found to be one: a key belongs to one or more.
+ */
+enum { FASTCGI = 1, REDIRECT = 2, FILES = 4, REPLY = 8, CLOSE = 16 };
 
-enum key {
-    KEY_ATTEMPTS,
-    KEY_BACKEND,
-    KEY_BODY,
-    KEY_BODY_LIMIT,
-    KEY_CACHE_CONTROL,
-    KEY_CLOSE,
-    KEY_CONNECT_TIMEOUT,
-    KEY_DOCROOT,
-    KEY_FILE,
-    KEY_HASH_KEY,
-    KEY_HEADERS,
-    KEY_INDEX,
-    KEY_INI,
-    KEY_INTERCEPT_ERRORS,
-    KEY_INTERNAL,
-    KEY_PARAMS,
-    KEY_PATH,
-    KEY_PATH_INFO,
-    KEY_READ_TIMEOUT,
-    KEY_REDIRECT,
-    KEY_REQUEST_BUFFERING,
-    KEY_RESPONSE_BUFFERING,
-    KEY_ROLE,
-    KEY_ROOT,
-    KEY_SCRIPT,
-    KEY_SCRIPT_FILENAME,
-    KEY_SCRIPTS,
-    KEY_SEND_TIMEOUT,
-    KEY_SERVER,
-    KEY_SOURCES,
-    KEY_STATUS,
-    KEY_STRIP,
-    KEY_TENANT,
-    KEY_TRY,
-    KEY_WITHIN,
-};
+struct reading;
 
-/* Sorted by name. */
-static const struct {
+struct key {
     const char *name;
-    uint8_t key;
-    uint8_t kinds;
-} keys[] = {
-    {"attempts", KEY_ATTEMPTS, FASTCGI},
-    {"backend", KEY_BACKEND, FASTCGI},
-    {"body", KEY_BODY, REPLY},
-    {"body_limit", KEY_BODY_LIMIT, FASTCGI},
-    {"cache_control", KEY_CACHE_CONTROL, FILES},
-    {"close", KEY_CLOSE, CLOSE},
-    {"connect_timeout", KEY_CONNECT_TIMEOUT, FASTCGI},
-    {"docroot", KEY_DOCROOT, FASTCGI},
-    {"file", KEY_FILE, FILES},
-    {"hash_key", KEY_HASH_KEY, FASTCGI},
-    {"headers", KEY_HEADERS, FASTCGI | FILES | REPLY | REDIRECT},
-    {"index", KEY_INDEX, FILES},
-    {"ini", KEY_INI, FASTCGI},
-    {"intercept_errors", KEY_INTERCEPT_ERRORS, FASTCGI},
-    {"internal", KEY_INTERNAL, FASTCGI},
-    {"params", KEY_PARAMS, FASTCGI},
-    {"path", KEY_PATH, FILES},
-    {"path_info", KEY_PATH_INFO, FASTCGI},
-    {"read_timeout", KEY_READ_TIMEOUT, FASTCGI},
-    {"redirect", KEY_REDIRECT, REDIRECT},
-    {"request_buffering", KEY_REQUEST_BUFFERING, FASTCGI},
-    {"response_buffering", KEY_RESPONSE_BUFFERING, FASTCGI},
-    {"role", KEY_ROLE, FASTCGI},
-    {"root", KEY_ROOT, FASTCGI | FILES},
-    {"script", KEY_SCRIPT, FASTCGI},
-    {"script_filename", KEY_SCRIPT_FILENAME, FASTCGI},
-    {"scripts", KEY_SCRIPTS, FILES},
-    {"send_timeout", KEY_SEND_TIMEOUT, FASTCGI},
-    {"server", KEY_SERVER, FASTCGI},
-    {"sources", KEY_SOURCES, FILES},
-    {"status", KEY_STATUS, REPLY | REDIRECT},
-    {"strip", KEY_STRIP, FASTCGI},
-    {"tenant", KEY_TENANT, FASTCGI},
-    {"try", KEY_TRY, FILES},
-    {"within", KEY_WITHIN, FASTCGI | FILES},
+    uint8_t kinds;                   /* that may have it */
+    uint8_t makes;                   /* the kind that it makes of a decision; 0: none */
+    void (*read)(struct reading *r); /* NULL: lua/moongate/decision/complete.lua has used it */
+    const char *expected;  /* the reason where the value is no good; NULL: `read` says it */
+    uint16_t at, count_at; /* where the member is in struct decision, and the one with its length */
 };
-
-enum { KEY_TOTAL = sizeof keys / sizeof *keys };
 
 /* One reading: where it is and what it has found. */
 struct reading {
@@ -101,25 +30,36 @@ struct reading {
     struct request *req;
     const struct settings *settings;
     struct decision *d;
+    const struct key *key; /* whose value is on the stack's top */
     const char *err;
-    unsigned kinds;
+    unsigned kinds, made;
     struct str redirect;
-    bool seen[KEY_TOTAL];
+    bool has_ini;
 };
 
-static const char *wrong(struct reading *r, const char *err)
+static void wrong(struct reading *r, const char *err)
 {
     if (r->err == NULL)
         r->err = err;
-    return r->err;
+}
+
+static void unfit(struct reading *r)
+{
+    wrong(r, r->key->expected);
+}
+
+/* What the key is read into. */
+static void *member(const struct reading *r)
+{
+    return (char *)r->d + r->key->at;
 }
 
 /* --- values; the value is on the stack's top --- */
 
-static struct str get_text(struct reading *r, const char *err)
+static struct str get_text(struct reading *r)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
-        wrong(r, err);
+        unfit(r);
         return STR("");
     }
     struct str s = script_str(r->L, -1);
@@ -129,11 +69,11 @@ static struct str get_text(struct reading *r, const char *err)
 }
 
 /* An absolute path or URL prefix, without the slash at its end. */
-static struct str get_folder(struct reading *r, const char *err)
+static struct str get_folder(struct reading *r)
 {
-    struct str s = get_text(r, err);
+    struct str s = get_text(r);
     if (s.n > 0 && s.p[0] != '/')
-        wrong(r, err);
+        unfit(r);
     while (s.n > 0 && s.p[s.n - 1] == '/')
         s.n--;
     return s;
@@ -156,11 +96,11 @@ static bool has_names_only(struct str path)
 }
 
 /* An absolute path of a folder; "/" has n = 0. */
-static struct str get_root(struct reading *r, const char *err)
+static struct str get_root(struct reading *r)
 {
-    struct str s = get_text(r, err);
+    struct str s = get_text(r);
     if (s.n == 0 || s.p[0] != '/')
-        wrong(r, err);
+        unfit(r);
     else if (s.n > 1 && !has_names_only(s))
         wrong(r, "a path with an empty segment, '.' or '..' in it");
     else if (s.n == 1)
@@ -169,105 +109,83 @@ static struct str get_root(struct reading *r, const char *err)
 }
 
 /* Text that goes into a header. */
-static struct str get_field(struct reading *r, const char *err)
+static struct str get_field(struct reading *r)
 {
-    struct str s = get_text(r, err);
+    struct str s = get_text(r);
     if (!str_is_field_value(s))
         wrong(r, "a control byte in a header");
     return s;
 }
 
-static double scale_of(struct str unit)
+/* Pushes moongate.base.units.seconds or .bytes: from a text to its number, or false. */
+static void push_units(lua_State *L, const char *name)
 {
-    static const struct {
-        const char *name;
-        double factor;
-    } units[] = {{"", 1}, {"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}};
-    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
-        if (str_ieq(unit, str_of(units[i].name)))
-            return units[i].factor;
-    return 0;
+    lua_pushlightuserdata(L, (void *)name);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    if (script_library_function(L, "moongate.base.units", name) != 0)
+        lua_error(L);
+    lua_pushlightuserdata(L, (void *)name);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-/* Seconds, or "250ms" "5s" "2m" "1h". */
-static double get_duration(struct reading *r)
+/* A number, or a text with a unit; -1 where it is neither. */
+static double get_quantity(struct reading *r, const char *units)
 {
-    double value;
-    if (lua_type(r->L, -1) == LUA_TNUMBER) {
-        value = lua_tonumber(r->L, -1);
-    } else {
-        char *end;
-        struct str s = get_text(r, "a duration is a number of seconds or a string such as \"5s\"");
-        value = s.n > 0 ? strtod(s.p, &end) : 0;
-        value *= s.n > 0 ? scale_of(str_of(end)) : 0;
-    }
-    if (!(value > 0 && value < 1e9))
-        wrong(r, "a timeout is a duration above 0");
+    lua_State *L = r->L;
+    if (lua_type(L, -1) == LUA_TNUMBER)
+        return lua_tonumber(L, -1);
+    if (lua_type(L, -1) != LUA_TSTRING)
+        return -1;
+    push_units(L, units);
+    lua_pushvalue(L, -2);
+    lua_gettable(L, -2);
+    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+    lua_pop(L, 2);
     return value;
 }
 
 /* Bytes, or "16k" "1M" "1G". */
 static uint64_t get_size(struct reading *r)
 {
-    double value;
-    if (lua_type(r->L, -1) == LUA_TNUMBER) {
-        value = lua_tonumber(r->L, -1);
-    } else {
-        char *end;
-        struct str s = get_text(r, "a size is a number of bytes or a string such as \"16k\"");
-        value = s.n > 0 ? strtod(s.p, &end) : -1;
-        int shift = s.n == 0 || *end == '\0'  ? 0
-                    : end[1] != '\0'          ? -1
-                    : char_lower(*end) == 'k' ? 10
-                    : char_lower(*end) == 'm' ? 20
-                    : char_lower(*end) == 'g' ? 30
-                                              : -1;
-        value = shift < 0 ? -1 : value * (double)(1u << shift);
-    }
-    if (!(value >= 0 && value < 1e18)) {
-        wrong(r, "a size is a number of bytes or a string such as \"16k\"");
-        return 0;
-    }
-    return (uint64_t)value;
+    static const char bytes[] = "bytes";
+    double value = get_quantity(r, bytes);
+    if (value >= 0 && value < 1e18)
+        return (uint64_t)value;
+    unfit(r);
+    return 0;
 }
 
-static void get_boolean(struct reading *r, bool *out)
+static bool get_boolean(struct reading *r)
 {
     if (!lua_isboolean(r->L, -1))
-        wrong(r, "expected true or false");
-    *out = lua_toboolean(r->L, -1);
-}
-
-static int get_status(struct reading *r)
-{
-    lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
-    if (!(status >= 200 && status <= 599))
-        wrong(r, "status is a number from 200 to 599");
-    return (int)status;
+        unfit(r);
+    return lua_toboolean(r->L, -1);
 }
 
 /* A string, or a list of strings. */
-static const struct str *get_list(struct reading *r, unsigned *count, bool folders)
+static void read_items(struct reading *r, struct str (*get)(struct reading *r))
 {
-    static const char err[] = "expected a string or a list of strings";
     lua_State *L = r->L;
     bool one = lua_type(L, -1) == LUA_TSTRING;
     size_t n = one ? 1 : lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-    *count = 0;
     if (n == 0 || n > 100) {
-        wrong(r, err);
-        return NULL;
+        unfit(r);
+        return;
     }
     struct str *list = arena_alloc(&r->req->arena, n * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         if (!one)
             lua_rawgeti(L, -1, (int)i + 1);
-        list[i] = folders ? get_root(r, err) : get_text(r, err);
+        list[i] = get(r);
         if (!one)
             lua_pop(L, 1);
     }
-    *count = (unsigned)n;
-    return list;
+    *(const struct str **)member(r) = list;
+    *(unsigned *)((char *)r->d + r->key->count_at) = (unsigned)n;
 }
 
 static void add_header(struct reading *r, struct str name)
@@ -278,16 +196,16 @@ static void add_header(struct reading *r, struct str name)
     }
     lua_pushvalue(r->L, -1); /* lua_tostring changes a number in place */
     lua_tostring(r->L, -1);
-    struct str value = get_field(r, "a header's value is a string");
+    struct str value = get_field(r);
     lua_pop(r->L, 1);
     headers_add(&r->req->arena, &r->d->headers, name, value);
 }
 
-static void get_headers(struct reading *r)
+static void read_headers(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        wrong(r, "headers is a table from name to value");
+        unfit(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -339,11 +257,11 @@ static void get_param(struct reading *r)
         wrong(r, "more than 1000 params");
 }
 
-static void get_params(struct reading *r)
+static void read_params(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        wrong(r, "params is a table from name to string, number or false");
+        unfit(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -355,7 +273,7 @@ static void get_params(struct reading *r)
     }
 }
 
-static void get_backend(struct reading *r)
+static void read_backend(struct reading *r)
 {
     struct str name = lua_type(r->L, -1) == LUA_TSTRING ? script_str(r->L, -1) : STR("");
     for (unsigned i = 0; i < r->settings->backend_count; i++) {
@@ -377,9 +295,8 @@ static void get_backend(struct reading *r)
 }
 
 /* intercept_errors: true, or the statuses. */
-static void get_statuses(struct reading *r)
+static void read_statuses(struct reading *r)
 {
-    static const char err[] = "intercept_errors is true or a list of statuses from 400 to 599";
     lua_State *L = r->L;
     size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     r->d->intercept = true;
@@ -388,7 +305,7 @@ static void get_statuses(struct reading *r)
         return;
     }
     if (n == 0 || n > 200) {
-        wrong(r, err);
+        unfit(r);
         return;
     }
     uint16_t *list = arena_alloc(&r->req->arena, n * sizeof *list);
@@ -396,7 +313,7 @@ static void get_statuses(struct reading *r)
         lua_rawgeti(L, -1, (int)i + 1);
         lua_Number status = lua_tonumber(L, -1);
         if (!(status >= 400 && status <= 599))
-            wrong(r, err);
+            unfit(r);
         list[i] = (uint16_t)(status >= 400 && status <= 599 ? status : 400);
         lua_pop(L, 1);
     }
@@ -405,27 +322,26 @@ static void get_statuses(struct reading *r)
 }
 
 /* internal: from prefix to folder. */
-static void get_internal(struct reading *r)
+static void read_internal(struct reading *r)
 {
-    static const char err[] = "internal is a table from path prefix to folder, or true";
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        wrong(r, err);
+        unfit(r);
         return;
     }
     struct internal_path *list = arena_alloc(&r->req->arena, 100 * sizeof *list);
     unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || count == 100) {
-            wrong(r, err);
+            unfit(r);
             lua_pop(L, 2);
             return;
         }
         struct str prefix = arena_copy(&r->req->arena, script_str(L, -2));
         bool route = lua_isboolean(L, -1) && lua_toboolean(L, -1);
-        list[count].folder = route ? STR("") : get_folder(r, err);
+        list[count].folder = route ? STR("") : get_folder(r);
         if (prefix.n == 0 || prefix.p[0] != '/')
-            wrong(r, err);
+            unfit(r);
         else if (prefix.p[prefix.n - 1] != '/')
             prefix = arena_printf(&r->req->arena, "%.*s/", STR_FMT(prefix));
         list[count++].prefix = prefix;
@@ -434,184 +350,224 @@ static void get_internal(struct reading *r)
     r->d->internal_count = count;
 }
 
-static void get_server(struct reading *r)
+/* --- keys --- */
+
+static void read_text(struct reading *r)
 {
-    struct str address = get_text(r, "server is one address of the backend");
-    r->d->server = address;
+    *(struct str *)member(r) = get_text(r);
 }
 
-static void read_key(struct reading *r, enum key key)
+static void read_field(struct reading *r)
 {
-    struct decision *d = r->d;
-    bool flag = true;
-    switch (key) {
-    case KEY_ATTEMPTS:
-        d->attempts = (unsigned)get_size(r);
-        if (d->attempts < 1 || d->attempts > 100)
-            wrong(r, "attempts is a number from 1 to 100");
-        break;
-    case KEY_BACKEND:
-        get_backend(r);
-        break;
-    case KEY_BODY:
-        if (!lua_isstring(r->L, -1)) {
-            wrong(r, "body is a string");
-        } else {
-            lua_pushvalue(r->L, -1);
-            d->body = arena_copy(&r->req->arena, script_str(r->L, -1));
-            lua_pop(r->L, 1);
-        }
-        break;
-    case KEY_BODY_LIMIT:
-        d->body_limit = get_size(r);
-        break;
-    case KEY_CACHE_CONTROL:
-        d->cache_control = get_field(r, "cache_control is a string");
-        break;
-    case KEY_CLOSE:
-        get_boolean(r, &flag);
-        if (!flag)
-            wrong(r, "close is true or absent");
-        break;
-    case KEY_CONNECT_TIMEOUT:
-        d->connect_timeout = get_duration(r);
-        break;
-    case KEY_DOCROOT:
-        d->docroot = get_root(r, "docroot is an absolute path");
-        if (d->docroot.n == 0 && r->err == NULL) /* PHP-FPM runs in a chroot */
-            d->docroot = STR("/");
-        break;
-    case KEY_FILE:
-        d->file = get_text(r, "file is an absolute path");
-        if (d->file.n == 0 || d->file.p[0] != '/')
-            wrong(r, "file is an absolute path");
-        else if (!has_names_only(
-                     (struct str){d->file.p, d->file.n - (str_ends(d->file, STR("/")))}))
-            wrong(r, "a path with an empty segment, '.' or '..' in it");
-        break;
-    case KEY_HASH_KEY:
-        d->hash_key = get_text(r, "hash_key is a string");
-        break;
-    case KEY_HEADERS:
-        get_headers(r);
-        break;
-    case KEY_INDEX:
-        d->index = get_list(r, &d->index_count, false);
-        break;
-    case KEY_INI: /* lua/moongate/decision/ini.lua has made its text */
-        break;
-    case KEY_INTERCEPT_ERRORS:
-        get_statuses(r);
-        break;
-    case KEY_INTERNAL:
-        get_internal(r);
-        break;
-    case KEY_PARAMS:
-        get_params(r);
-        break;
-    case KEY_PATH:
-        d->path = get_text(r, "path is a path below root");
-        break;
-    case KEY_PATH_INFO:
-        get_text(r, "path_info is a string");
-        break;
-    case KEY_READ_TIMEOUT:
-        d->read_timeout = get_duration(r);
-        break;
-    case KEY_REDIRECT:
-        r->redirect = get_field(r, "redirect is a URL or a path");
-        if (r->redirect.n == 0)
-            wrong(r, "redirect is a URL or a path");
-        break;
-    case KEY_REQUEST_BUFFERING:
-        get_boolean(r, &flag);
-        d->stream_body = !flag;
-        break;
-    case KEY_RESPONSE_BUFFERING:
-        get_boolean(r, &flag);
-        d->unbuffered = !flag;
-        break;
-    case KEY_ROLE:
-        if (!str_eq(get_text(r, "role is a string"), STR("responder")))
-            wrong(r, "role is \"responder\"");
-        break;
-    case KEY_ROOT:
-        d->root = get_root(r, "root is an absolute path");
-        if (d->root.n == 0 && r->err == NULL)
-            d->root = STR("/"); /* the file system's root, and not "no root" */
-        break;
-    case KEY_SCRIPT:
-        get_text(r, "script is a URL path");
-        d->script_named = true;
-        break;
-    case KEY_SCRIPT_FILENAME:
-        d->script_filename = get_text(r, "script_filename is a path");
-        break;
-    case KEY_SCRIPTS:
-        d->scripts = get_list(r, &d->script_count, false);
-        break;
-    case KEY_SEND_TIMEOUT:
-        d->send_timeout = get_duration(r);
-        break;
-    case KEY_SERVER:
-        get_server(r);
-        break;
-    case KEY_SOURCES:
-        d->sources = get_list(r, &d->source_count, false);
-        break;
-    case KEY_STATUS:
-        d->status = get_status(r);
-        break;
-    case KEY_STRIP:
-        d->strip = get_folder(r, "strip is a path prefix such as \"/wiki\"");
-        break;
-    case KEY_TENANT:
-        d->tenant = get_text(r, "tenant is a string");
-        break;
-    case KEY_TRY:
-        break; /* lua/moongate/decision/complete.lua has gone through it */
-    case KEY_WITHIN:
-        d->within = get_list(r, &d->within_count, true);
-        break;
-    }
+    *(struct str *)member(r) = get_field(r);
 }
 
-/* The place of the key in the list; -1: it is none. */
-static int find_key(const char *name)
+static void read_folder(struct reading *r)
 {
-    int first = 0, end = KEY_TOTAL;
-    while (first < end) {
-        int middle = (first + end) / 2;
-        int order = name[0] - keys[middle].name[0];
-        if (order == 0)
-            order = strcmp(name, keys[middle].name);
-        if (order == 0)
-            return middle;
-        if (order < 0)
-            end = middle;
-        else
-            first = middle + 1;
+    *(struct str *)member(r) = get_folder(r);
+}
+
+/* "/" is the file system's root, or that of a PHP-FPM in a chroot, and not "none". */
+static void read_root(struct reading *r)
+{
+    struct str root = get_root(r);
+    *(struct str *)member(r) = root.n == 0 && r->err == NULL ? STR("/") : root;
+}
+
+static void read_file(struct reading *r)
+{
+    struct str file = get_text(r);
+    if (file.n == 0 || file.p[0] != '/')
+        unfit(r);
+    else if (!has_names_only((struct str){file.p, file.n - (str_ends(file, STR("/")))}))
+        wrong(r, "a path with an empty segment, '.' or '..' in it");
+    *(struct str *)member(r) = file;
+}
+
+/* Seconds, or "250ms" "5s" "2m" "1h". */
+static void read_duration(struct reading *r)
+{
+    static const char seconds[] = "seconds";
+    double value = get_quantity(r, seconds);
+    if (!(value > 0 && value < 1e9))
+        unfit(r);
+    *(double *)member(r) = value;
+}
+
+static void read_size(struct reading *r)
+{
+    *(uint64_t *)member(r) = get_size(r);
+}
+
+static void read_attempts(struct reading *r)
+{
+    unsigned attempts = (unsigned)get_size(r);
+    if (attempts < 1 || attempts > 100)
+        unfit(r);
+    *(unsigned *)member(r) = attempts;
+}
+
+static void read_status(struct reading *r)
+{
+    lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
+    if (!(status >= 200 && status <= 599))
+        unfit(r);
+    *(int *)member(r) = (int)status;
+}
+
+/* The member says the opposite of the key. */
+static void read_not(struct reading *r)
+{
+    *(bool *)member(r) = !get_boolean(r);
+}
+
+static void read_close(struct reading *r)
+{
+    if (!get_boolean(r))
+        unfit(r);
+}
+
+static void read_list(struct reading *r)
+{
+    read_items(r, get_text);
+}
+
+static void read_folders(struct reading *r)
+{
+    read_items(r, get_root);
+}
+
+static void read_body(struct reading *r)
+{
+    if (!lua_isstring(r->L, -1)) {
+        unfit(r);
+        return;
     }
-    return -1;
+    lua_pushvalue(r->L, -1); /* lua_tolstring changes a number in place */
+    *(struct str *)member(r) = arena_copy(&r->req->arena, script_str(r->L, -1));
+    lua_pop(r->L, 1);
+}
+
+static void read_ini(struct reading *r)
+{
+    r->has_ini = true; /* lua/moongate/decision/ini.lua has made its text */
+}
+
+static void read_redirect(struct reading *r)
+{
+    r->redirect = get_field(r);
+    if (r->redirect.n == 0)
+        unfit(r);
+}
+
+static void read_role(struct reading *r)
+{
+    if (!str_eq(get_text(r), STR("responder")))
+        unfit(r);
+}
+
+/* lua/moongate/decision/complete.lua has used it. */
+static void read_script(struct reading *r)
+{
+    *(bool *)member(r) = true;
+    get_text(r);
+}
+
+#define AT(member)          .at = offsetof(struct decision, member)
+#define LIST(member, count) AT(member), .count_at = offsetof(struct decision, count)
+
+static const char DURATION[] =
+    "a timeout is a duration above 0: seconds, or a string such as \"5s\"";
+static const char SIZE[] = "a size is a number of bytes or a string such as \"16k\"";
+static const char STRINGS[] = "expected a string or a list of strings";
+static const char BOOLEAN[] = "expected true or false";
+
+static const struct key keys[] = {
+    {"attempts", FASTCGI, 0, read_attempts, "attempts is a number from 1 to 100", AT(attempts)},
+    {"backend", FASTCGI, FASTCGI, .read = read_backend},
+    {"body", REPLY, REPLY, read_body, "body is a string", AT(body)},
+    {"body_limit", FASTCGI, 0, read_size, SIZE, AT(body_limit)},
+    {"cache_control", FILES, 0, read_field, "cache_control is a string", AT(cache_control)},
+    {"close", CLOSE, CLOSE, read_close, .expected = "close is true or absent"},
+    {"connect_timeout", FASTCGI, 0, read_duration, DURATION, AT(connect_timeout)},
+    {"docroot", FASTCGI, 0, read_root, "docroot is an absolute path", AT(docroot)},
+    {"file", FILES, FILES, read_file, "file is an absolute path", AT(file)},
+    {"hash_key", FASTCGI, 0, read_text, "hash_key is a string", AT(hash_key)},
+    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, read_headers,
+     .expected = "headers is a table from name to value"},
+    {"index", FILES, 0, read_list, STRINGS, LIST(index, index_count)},
+    {"ini", FASTCGI, 0, .read = read_ini},
+    {"intercept_errors", FASTCGI, 0, read_statuses,
+     .expected = "intercept_errors is true or a list of statuses from 400 to 599"},
+    {"internal", FASTCGI, 0, read_internal,
+     .expected = "internal is a table from path prefix to folder, or true"},
+    {"params", FASTCGI, 0, read_params,
+     .expected = "params is a table from name to string, number or false"},
+    {"path", FILES, 0, read_text, "path is a path below root", AT(path)},
+    {"path_info", FASTCGI, 0, read_text, "path_info is a string", AT(path_info)},
+    {"read_timeout", FASTCGI, 0, read_duration, DURATION, AT(read_timeout)},
+    {"redirect", REDIRECT, REDIRECT, read_redirect, .expected = "redirect is a URL or a path"},
+    {"request_buffering", FASTCGI, 0, read_not, BOOLEAN, AT(stream_body)},
+    {"response_buffering", FASTCGI, 0, read_not, BOOLEAN, AT(unbuffered)},
+    {"role", FASTCGI, 0, read_role, .expected = "role is \"responder\""},
+    {"root", FASTCGI | FILES, FILES, read_root, "root is an absolute path", AT(root)},
+    {"script", FASTCGI, 0, read_script, "script is a URL path", AT(script_named)},
+    {"script_filename", FASTCGI, 0, read_text, "script_filename is a path", AT(script_filename)},
+    {"scripts", FILES, 0, read_list, STRINGS, LIST(scripts, script_count)},
+    {"send_timeout", FASTCGI, 0, read_duration, DURATION, AT(send_timeout)},
+    {"server", FASTCGI, 0, read_text, "server is one address of the backend", AT(server)},
+    {"sources", FILES, 0, read_list, STRINGS, LIST(sources, source_count)},
+    {"status", REPLY | REDIRECT, REPLY, read_status, "status is a number from 200 to 599",
+     AT(status)},
+    {"strip", FASTCGI, 0, read_folder, "strip is a path prefix such as \"/wiki\"", AT(strip)},
+    {"tenant", FASTCGI, 0, read_text, "tenant is a string", AT(tenant)},
+    {"try", FILES, .makes = FILES},
+    {"within", FASTCGI | FILES, 0, read_folders, STRINGS, LIST(within, within_count)},
+};
+
+enum { KEY_TOTAL = sizeof keys / sizeof *keys };
+
+/* Pushes a table from the name of each key to its place in the list, from 1 on. */
+static void push_places(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)keys);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    lua_createtable(L, 0, KEY_TOTAL);
+    for (int i = 0; i < KEY_TOTAL; i++) {
+        lua_pushinteger(L, i + 1);
+        lua_setfield(L, -2, keys[i].name);
+    }
+    lua_pushlightuserdata(L, (void *)keys);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
 static void read_keys(struct reading *r, int table)
 {
     lua_State *L = r->L;
+    push_places(L);
+    int places = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
-        int i = find_key(lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "");
-        if (i < 0) {
+        lua_pushvalue(L, -2);
+        lua_rawget(L, places);
+        int place = (int)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        const struct key *key = r->key = &keys[place > 0 ? place - 1 : 0];
+        if (place == 0) {
             wrong(r, "an unknown key");
         } else {
-            r->seen[keys[i].key] = true;
-            r->kinds &= keys[i].kinds;
-            read_key(r, keys[i].key);
+            r->made |= key->makes;
+            r->kinds &= key->kinds;
+            if (key->read != NULL)
+                key->read(r);
         }
-        if (r->err != NULL) {
-            lua_pop(L, 2);
-            return;
-        }
+        if (r->err != NULL)
+            break;
     }
+    lua_settop(L, places - 1);
 }
 
 /* --- the kinds --- */
@@ -623,7 +579,7 @@ static void finish_fastcgi(struct reading *r, int a, int b)
     d->kind = DECISION_FASTCGI;
     if (lua_isstring(L, b + 1))
         d->ini = arena_copy(&r->req->arena, script_str(L, b + 1));
-    else if (r->seen[KEY_INI])
+    else if (r->has_ini)
         wrong(r, "ini can't be used");
     d->script = lua_isstring(L, a) ? arena_copy(&r->req->arena, script_str(L, a)) : STR("");
     if (lua_isstring(L, b))
@@ -637,7 +593,7 @@ static void finish_files(struct reading *r, int a)
     struct decision *d = r->d;
     d->kind = DECISION_FILE;
     if (d->file.n > 0) {
-        if (d->root.n > 0 || r->seen[KEY_PATH])
+        if (d->root.n > 0 || d->path.p != NULL)
             wrong(r, "'file' and 'root' exclude each other");
         return;
     }
@@ -665,13 +621,7 @@ static void finish_redirect(struct reading *r)
 
 static void finish(struct reading *r, int a, int b)
 {
-    const bool *seen = r->seen;
-    unsigned kind = seen[KEY_BACKEND]                                   ? FASTCGI
-                    : seen[KEY_REDIRECT]                                ? REDIRECT
-                    : seen[KEY_FILE] || seen[KEY_ROOT] || seen[KEY_TRY] ? FILES
-                    : seen[KEY_STATUS] || seen[KEY_BODY]                ? REPLY
-                    : seen[KEY_CLOSE]                                   ? CLOSE
-                                                                        : 0;
+    unsigned kind = r->made & -r->made; /* the first one */
     if (kind == 0)
         wrong(r, "none of 'backend', 'root', 'file', 'status', 'body', 'redirect' or 'close'");
     else if (!(r->kinds & kind))

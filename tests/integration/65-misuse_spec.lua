@@ -325,6 +325,12 @@ local MISUSES = {
     { [[return { sttaus = 200 }]],
       "on_request returned a decision that can't be used: unknown key 'sttaus' in a "
       .. "decision; did you mean 'status'?" },
+    { [[return { backend = 'app', read_timeout = '5' }]],
+      "on_request returned a decision that can't be used: read_timeout: expected a duration such "
+      .. 'as 5, "250ms", "2m" or "1h", above zero, got "5"' },
+    { [[return { backend = 'app', body_limit = '5' }]],
+      "on_request returned a decision that can't be used: body_limit: expected a size such as "
+      .. '4096, "16k", "1M" or "1G", got "5"' },
     { [[return { backend = 'ap' }]],
       "on_request returned a decision that can't be used: there is no backend 'ap' "
       .. "(there is: 'app')" },

@@ -1,5 +1,5 @@
 -- moongate.base.units owns how durations and sizes are written: 5, "250ms", "16k".
--- Called by settings, decision and cli; core/ reads the same grammar in decisions.
+-- Called by settings, decision and cli; core/ looks up what decisions say.
 
 local M = {}
 
@@ -54,5 +54,27 @@ function M.size(value)
   end
   return nil
 end
+
+-- What a route writes is a handful of texts; what it makes of clients' words is not kept.
+local REMEMBERED = 100
+
+--- A table from texts to what a reader makes of them, or false.
+local function remembering(read)
+  local count = 0
+  return setmetatable({}, {
+    __index = function(known, text)
+      local value = read(text) or false
+      if count < REMEMBERED then
+        count = count + 1
+        known[text] = value
+      end
+      return value
+    end,
+  })
+end
+
+--- For core/script/decision.c: text -> seconds or bytes, or false.
+---@type table<string, number|false>
+M.seconds, M.bytes = remembering(M.duration), remembering(M.size)
 
 return M

@@ -41,3 +41,20 @@ describe("units.size", function()
     end
   end)
 end)
+
+describe("units.seconds and units.bytes", function()
+  it("read texts as the functions do, remembered or not", function()
+    for i = 1, 200 do
+      assert.equal(i, units.seconds[i .. "s"])
+      assert.equal(i * 1024, units.bytes[i .. "k"])
+    end
+    assert.equal(150, units.seconds["150s"])
+    assert.is_false(units.seconds["5"])
+    assert.is_false(units.bytes["5"])
+    local kept = 0
+    for _ in pairs(units.seconds) do
+      kept = kept + 1
+    end
+    assert.equal(100, kept)
+  end)
+end)
