@@ -527,8 +527,7 @@ static const struct key keys[] = {
 
 enum { KEY_TOTAL = sizeof keys / sizeof *keys };
 
-/* Pushes a table from the name of each key to its place in the list, from 1 on. */
-static void push_places(lua_State *L)
+void script_push_keys(lua_State *L)
 {
     lua_pushlightuserdata(L, (void *)keys);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -548,7 +547,7 @@ static void push_places(lua_State *L)
 static void read_keys(struct reading *r, int table)
 {
     lua_State *L = r->L;
-    push_places(L);
+    script_push_keys(L);
     int places = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, table) != 0; lua_pop(L, 1)) {
         lua_pushvalue(L, -2);

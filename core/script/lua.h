@@ -228,6 +228,9 @@ void script_close_view(struct script_view *view);
 const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
                             const struct settings *settings);
 
+/* Pushes a table from the name of each key of a decision to its place among them, from 1 on. */
+void script_push_keys(lua_State *L);
+
 /* --- settings.c --- */
 
 /* Reads the normalised table at idx. Returns NULL, or what is wrong. */

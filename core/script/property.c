@@ -142,5 +142,7 @@ int property_fields(lua_State *L)
         property_push_names(L, objects[i].list);
         lua_setfield(L, -2, objects[i].name);
     }
+    script_push_keys(L);
+    lua_setfield(L, -2, "decision");
     return 1;
 }

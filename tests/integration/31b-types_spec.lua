@@ -1,6 +1,7 @@
--- `moongate types`: the classes of what core/ gives to hooks have the fields that the program has.
--- Those that the library has are in spec/moongate/types/init_spec.lua.
+-- `moongate types`: the classes of what core/ gives to hooks have the fields that the program has,
+-- and decisions the keys. Those that the library has are in spec/moongate/types/init_spec.lua.
 
+local decision = require("moongate.decision")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
@@ -36,6 +37,14 @@ describe("the classes of what core/ gives to hooks", function()
       end
       objects[object] = nil
     end
+    local keys = {}
+    for _, kind in ipairs({ "fastcgi", "file", "reply", "redirect", "close" }) do
+      for _, key in ipairs(decision.keys(kind)) do
+        keys[key] = true
+      end
+    end
+    types.assert_names(objects.decision, keys, "decision")
+    objects.decision = nil
     assert.same({}, objects)
   end)
 end)
