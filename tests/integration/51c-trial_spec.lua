@@ -171,7 +171,7 @@ describe("a command that looks at a script", function()
   }) do
     it("has one for its hooks: " .. path, function()
       local result = run(HOOK, "explain", path)
-      assert.equal(1, result.code)
+      assert.equal(1, result.code, result.stderr)
       assert.truthy(result.stderr:find(pattern), result.stderr)
     end)
   end
