@@ -14,8 +14,8 @@
     1.0 /* one that its server closes within this time may have been a child's last                \
          */
 #define AT_WORK_FOR                                                                                \
-    60.0            /* seconds in which a server that works on after its answers does so again */
-#define STRANGERS 4 /* grants of unknown servers before a request gives up */
+    60.0              /* seconds in which a server that works on after its answers does so again */
+#define UNKNOWN_MAX 4 /* grants of unknown servers before a request gives up */
 
 const char *backend_error_name(enum backend_error error)
 {
@@ -219,7 +219,7 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     return NULL;
 }
 
-static void unlist(struct backend *b)
+static void backend_unlist(struct backend *b)
 {
     struct backend **at = &b->all->first;
     while (*at != b)
@@ -229,7 +229,7 @@ static void unlist(struct backend *b)
 
 void backend_free(struct backend *b)
 {
-    unlist(b);
+    backend_unlist(b);
     backend_pass_left(b);
     for (unsigned i = 0; i < b->name_count; i++) {
         lookup_cancel(&b->names[i].lookup);
@@ -450,8 +450,8 @@ void backend_move(struct conn *c, struct server *to)
     c->addr = &to->place.list[0];
 }
 
-static void ask_again(struct lease *x, uint32_t stranger);
-static void refuse(struct lease *x, enum backend_error error, const char *detail);
+static void ask_again(struct lease *x, uint32_t unknown);
+static void backend_refuse(struct lease *x, enum backend_error error, const char *detail);
 
 /* Who waits may belong to another generation than the connection that is free. It begins at the end
  * of the turn: the stream that gives the connection back is still on the stack, the end of its
@@ -490,7 +490,7 @@ static void called_cb(struct deferred *d)
     if (c != NULL)
         hand_over(x, c);
     else
-        refuse(x, BACKEND_CONNECT, strerror(errno));
+        backend_refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
 /* A lease that was called gives what it got to the next one, any other one leaves the queue. */
@@ -538,7 +538,7 @@ void backend_release(struct conn *c)
 /* --- another generation --- */
 
 /* The idle connections of one server are the other's from now on. */
-static void bequeath(struct server *from, struct server *to)
+static void backend_pass_kept(struct server *from, struct server *to)
 {
     while (from->idle_last != NULL) {
         struct conn *c = from->idle_last;
@@ -567,14 +567,14 @@ void backend_rest(struct backend *b)
     backend_look_into_box(b->all);
 }
 
-void backend_retire(struct backend *b, struct backend *heir)
+void backend_retire(struct backend *b, struct backend *successor)
 {
     end_lookups(b);
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
-        struct server *to = heir != NULL ? backend_server_at(heir, s->slot) : NULL;
-        if (to != NULL && heir->settings->keepalive > 0)
-            bequeath(s, to);
+        struct server *to = successor != NULL ? backend_server_at(successor, s->slot) : NULL;
+        if (to != NULL && successor->settings->keepalive > 0)
+            backend_pass_kept(s, to);
         while (s->idle != NULL)
             conn_close(s->idle);
         /* Addresses of names are looked up anew: until then they stay. */
@@ -633,7 +633,7 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     return c;
 }
 
-static enum ledger_answer wish(struct lease *x, uint32_t slot)
+static enum ledger_answer backend_wish(struct lease *x, uint32_t slot)
 {
     struct backend *b = x->backend;
     const struct ledger_wish wish = {
@@ -652,7 +652,7 @@ static enum ledger_answer wish(struct lease *x, uint32_t slot)
     return answer;
 }
 
-static void refuse(struct lease *x, enum backend_error error, const char *detail)
+static void backend_refuse(struct lease *x, enum backend_error error, const char *detail)
 {
     x->waiting = false;
     deadline_fini(&x->deadline);
@@ -660,11 +660,11 @@ static void refuse(struct lease *x, enum backend_error error, const char *detail
 }
 
 /* It was given a server of this worker's other generation: there may be a better one. */
-static void ask_again(struct lease *x, uint32_t stranger)
+static void ask_again(struct lease *x, uint32_t unknown)
 {
-    x->avoid = stranger;
-    if (x->only || ++x->strangers > STRANGERS || wish(x, LEDGER_NONE) == LEDGER_FULL)
-        refuse(x, BACKEND_QUEUE, "the queue is full");
+    x->avoid = unknown;
+    if (x->only || ++x->unknown > UNKNOWN_MAX || backend_wish(x, LEDGER_NONE) == LEDGER_FULL)
+        backend_refuse(x, BACKEND_QUEUE, "the queue is full");
 }
 
 static void on_grant(void *holder, uint32_t claim, uint32_t slot)
@@ -681,7 +681,7 @@ static void on_grant(void *holder, uint32_t claim, uint32_t slot)
     if (c != NULL)
         hand_over(x, c);
     else
-        refuse(x, BACKEND_CONNECT, strerror(errno));
+        backend_refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
 /* Whoever came now would not wait. */
@@ -716,7 +716,7 @@ static void on_refuse(void *holder)
     const char *why = why_hopeless(x);
     ledger_drop(&x->backend->all->seat, x->claim);
     x->server = -1;
-    refuse(x, BACKEND_CONNECT, why);
+    backend_refuse(x, BACKEND_CONNECT, why);
 }
 
 static void waited_cb(struct deadline *d)
@@ -724,7 +724,7 @@ static void waited_cb(struct deadline *d)
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
     struct backends *all = x->backend->all; /* the lease may be gone, or another one, behind this */
     leave_queue(x);
-    refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
+    backend_refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
     backend_look_into_box(all);
 }
 
@@ -757,7 +757,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
     *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
     if (*conn != NULL)
         return LEASE_READY;
-    switch (wish(x, s != NULL ? s->slot : LEDGER_NONE)) {
+    switch (backend_wish(x, s != NULL ? s->slot : LEDGER_NONE)) {
     case LEDGER_WAITING:
         wait_for_it(x);
         return LEASE_WAITING;

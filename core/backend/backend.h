@@ -46,9 +46,10 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
 /* Closes idle connections. Nobody may hold one or wait for one any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
-/* Another generation serves now, with `heir` in this one's place (NULL: with nothing). The heir
- * gets the idle connections to servers that it has, too; what it doesn't have gets nothing new. */
-void backend_retire(struct backend *b, struct backend *heir);
+/* Another generation serves now, with `successor` in this one's place (NULL: with nothing). The
+ * successor gets the idle connections to servers that it has, too; what it doesn't have gets
+ * nothing new. */
+void backend_retire(struct backend *b, struct backend *successor);
 /* Another worker has its next generation: names are not looked up any more, idle connections are
  * closed. */
 void backend_rest(struct backend *b);
@@ -117,8 +118,8 @@ struct lease {
     uint64_t tenant;
     uint32_t claim;
     uint32_t avoid;
-    int server;         /* that it got */
-    unsigned strangers; /* grants of servers that this backend does not know */
+    int server;       /* that it got */
+    unsigned unknown; /* grants of servers that this backend does not know */
     bool only, fresh, once;
     bool waiting;
     bool called;        /* its turn has come: `call` runs when the loop's turn ends */

@@ -61,7 +61,7 @@ static double timeout_of(const struct checks *checks)
     return health->enabled ? health->timeout : LOAD_TIMEOUT;
 }
 
-static void forget(struct probe *p)
+static void health_forget(struct probe *p)
 {
     struct probe **at = &p->checks->health->probes;
     while (*at != p)
@@ -77,7 +77,7 @@ static void forget(struct probe *p)
 
 /* --- what it means --- */
 
-static void say(const struct checks *checks, int server, bool good, const char *why)
+static void health_say(const struct checks *checks, int server, bool good, const char *why)
 {
     const struct backend_settings *settings = settings_of(checks);
     struct str address = backend_address(checks->backend, server);
@@ -90,14 +90,14 @@ static void say(const struct checks *checks, int server, bool good, const char *
                   STR_FMT(settings->name), STR_FMT(address), settings->health.fall, why);
 }
 
-static void verdict(struct probe *p, bool good, const char *why)
+static void health_verdict(struct probe *p, bool good, const char *why)
 {
     struct checks *checks = p->checks;
     int server = p->server;
     enum page page = p->page;
     if (page == PAGE_PING && backend_checked(checks->backend, server, good))
-        say(checks, server, good, why);
-    forget(p);
+        health_say(checks, server, good, why);
+    health_forget(p);
     if (page == PAGE_PING && good && settings_of(checks)->load.n > 0)
         start_probe(checks, server, PAGE_STATUS);
 }
@@ -143,7 +143,7 @@ static unsigned number_of(struct str json, const char *key)
     return n;
 }
 
-static unsigned count_of(struct str json, const char *what)
+static unsigned health_count_of(struct str json, const char *what)
 {
     size_t n = strlen(what);
     unsigned count = 0;
@@ -157,8 +157,9 @@ static unsigned count_of(struct str json, const char *what)
 static void take_status(struct probe *p, struct str body)
 {
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
-    unsigned busy = count_of(body, "\"state\":\"Running\"") +
-                    count_of(body, "\"state\":\"Finishing\"") + number_of(body, "\"listen queue\"");
+    unsigned busy = health_count_of(body, "\"state\":\"Running\"") +
+                    health_count_of(body, "\"state\":\"Finishing\"") +
+                    number_of(body, "\"listen queue\"");
     if (!slot->unmeasured) /* by the settings that serve now */
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }
@@ -170,11 +171,14 @@ static void take_answer(struct probe *p)
     if (p->page == PAGE_STATUS) {
         if (why == NULL)
             take_status(p, body);
-        forget(p);
+        health_forget(p);
         return;
     }
     bool good = why == NULL && str_eq(body, settings_of(p->checks)->health.expect);
-    verdict(p, good, good ? NULL : why != NULL ? why : "the answer was not what is expected");
+    health_verdict(p, good,
+                   good          ? NULL
+                   : why != NULL ? why
+                                 : "the answer was not what is expected");
 }
 
 /* --- the request --- */
@@ -187,43 +191,43 @@ static const char *on_stdout(void *ctx, struct str bytes)
     return p->answer.overflow ? "the answer is too large" : NULL;
 }
 
-static void on_stderr(void *ctx, struct str bytes)
+static void health_on_stderr(void *ctx, struct str bytes)
 {
     (void)ctx;
     (void)bytes;
 }
 
-static void on_turn(void *ctx)
+static void health_on_turn(void *ctx)
 {
     (void)ctx;
 }
 
-static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+static void health_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
 {
     struct probe *p = ctx;
     (void)app_status;
     if (protocol_status == FCGI_REQUEST_COMPLETE)
         take_answer(p);
     else
-        forget(p); /* overloaded: busy is not dead */
+        health_forget(p); /* overloaded: busy is not dead */
 }
 
-static void on_fail(void *ctx, enum backend_error error, const char *detail)
+static void health_on_fail(void *ctx, enum backend_error error, const char *detail)
 {
     struct probe *p = ctx;
     if (error == BACKEND_QUEUE || p->stream.server < 0) /* it was not asked */
-        forget(p);
+        health_forget(p);
     else
-        verdict(p, false, detail);
+        health_verdict(p, false, detail);
 }
 
 static const struct stream_ops stream_ops = {
     .on_stdout = on_stdout,
-    .on_stderr = on_stderr,
-    .on_turn = on_turn,
-    .on_room = on_turn,
-    .on_end = on_end,
-    .on_fail = on_fail,
+    .on_stderr = health_on_stderr,
+    .on_turn = health_on_turn,
+    .on_room = health_on_turn,
+    .on_end = health_on_end,
+    .on_fail = health_on_fail,
 };
 
 /* True when the server can't have taken the check: it is full of our requests, or (where nobody
@@ -236,16 +240,16 @@ static bool is_busy(const struct probe *p)
            (p->stream.conn != NULL && p->stream.conn->state == CONN_BACKLOG);
 }
 
-static void missed_cb(struct deadline *d)
+static void health_missed_cb(struct deadline *d)
 {
     struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
     if (is_busy(p))
-        forget(p); /* busy is not dead */
+        health_forget(p); /* busy is not dead */
     else
-        verdict(p, false, "no answer in time");
+        health_verdict(p, false, "no answer in time");
 }
 
-static void add(struct probe *p, const char *name, struct str value)
+static void health_add(struct probe *p, const char *name, struct str value)
 {
     p->list[p->params.count++] = (struct param){str_of(name), value};
 }
@@ -253,17 +257,17 @@ static void add(struct probe *p, const char *name, struct str value)
 static void make_params(struct probe *p, struct str page)
 {
     p->params = (struct params){.list = p->list, .room = PARAMS};
-    add(p, "GATEWAY_INTERFACE", STR("CGI/1.1"));
-    add(p, "SERVER_SOFTWARE", STR("moongate/" MG_VERSION));
-    add(p, "SERVER_PROTOCOL", STR("HTTP/1.1"));
-    add(p, "SERVER_NAME", STR("localhost"));
-    add(p, "SERVER_PORT", STR("80"));
-    add(p, "REMOTE_ADDR", STR("127.0.0.1"));
-    add(p, "REQUEST_METHOD", STR("GET"));
-    add(p, "REQUEST_URI", page);
-    add(p, "SCRIPT_NAME", page);
-    add(p, "SCRIPT_FILENAME", page);
-    add(p, "QUERY_STRING", p->page == PAGE_STATUS ? STR("json&full") : STR(""));
+    health_add(p, "GATEWAY_INTERFACE", STR("CGI/1.1"));
+    health_add(p, "SERVER_SOFTWARE", STR("moongate/" MG_VERSION));
+    health_add(p, "SERVER_PROTOCOL", STR("HTTP/1.1"));
+    health_add(p, "SERVER_NAME", STR("localhost"));
+    health_add(p, "SERVER_PORT", STR("80"));
+    health_add(p, "REMOTE_ADDR", STR("127.0.0.1"));
+    health_add(p, "REQUEST_METHOD", STR("GET"));
+    health_add(p, "REQUEST_URI", page);
+    health_add(p, "SCRIPT_NAME", page);
+    health_add(p, "SCRIPT_FILENAME", page);
+    health_add(p, "QUERY_STRING", p->page == PAGE_STATUS ? STR("json&full") : STR(""));
 }
 
 static void start_probe(struct checks *checks, int server, enum page page)
@@ -280,7 +284,7 @@ static void start_probe(struct checks *checks, int server, enum page page)
     checks->health->probes = p;
     buf_init(&p->answer, ANSWER_MAX);
     make_params(p, page == PAGE_PING ? settings->health.ping : settings->load);
-    deadline_init(&p->deadline, checks->health->loop, missed_cb);
+    deadline_init(&p->deadline, checks->health->loop, health_missed_cb);
     deadline_set(&p->deadline, timeout);
     p->request = (struct stream_request){
         .backend = checks->backend,
@@ -298,12 +302,12 @@ static void start_probe(struct checks *checks, int server, enum page page)
     const char *err =
         stream_start(&p->stream, checks->health->loop, &p->request, &stream_ops, p, &error);
     if (err != NULL)
-        on_fail(p, error, err);
+        health_on_fail(p, error, err);
 }
 
 /* --- the clock --- */
 
-static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void health_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct checks *checks = timer->data;
     struct backend *b = checks->backend;
@@ -327,7 +331,7 @@ static void start_checks(struct health *h, struct backend *b)
     checks->health = h;
     checks->backend = b;
     checks->interval = settings->health.enabled ? settings->health.interval : LOAD_INTERVAL;
-    ev_timer_init(&checks->timer, timer_cb, 0, checks->interval);
+    ev_timer_init(&checks->timer, health_timer_cb, 0, checks->interval);
     checks->timer.data = checks;
     ev_timer_start(h->loop->ev, &checks->timer);
 }
@@ -353,6 +357,6 @@ void health_free(struct health *h)
     for (unsigned i = 0; i < h->count; i++)
         ev_timer_stop(h->loop->ev, &h->checks[i].timer);
     while (h->probes != NULL)
-        forget(h->probes);
+        health_forget(h->probes);
     free(h);
 }

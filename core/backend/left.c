@@ -48,7 +48,7 @@ void backend_leave(const struct lease *x, struct conn *c)
         conn_close(c);
 }
 
-static struct server *namesake(const struct server *s)
+static struct server *left_namesake(const struct server *s)
 {
     struct server *found = NULL;
     for (const struct backend *b = s->backend->all->first; b != NULL && found == NULL; b = b->next)
@@ -59,7 +59,7 @@ static struct server *namesake(const struct server *s)
 void backend_pass_left(struct backend *b)
 {
     for (int i = 0; i < b->count; i++) {
-        struct server *s = b->servers[i], *to = s->left != NULL ? namesake(s) : NULL;
+        struct server *s = b->servers[i], *to = s->left != NULL ? left_namesake(s) : NULL;
         for (struct conn *c; (c = s->left) != NULL;) {
             if (to == NULL) {
                 conn_close(c);

@@ -14,7 +14,7 @@
 
 /* The servers that a name's addresses are, which are sorted: an IPv4 and an IPv6 address are taken
  * for one machine, so that its limits are not doubled. Returns how many there are. */
-static unsigned pair(const struct addr *list, unsigned count, struct conn_place *out)
+static unsigned name_pair(const struct addr *list, unsigned count, struct conn_place *out)
 {
     unsigned v4 = 0;
     while (v4 < count && list[v4].sa.sa_family == AF_INET)
@@ -71,11 +71,11 @@ static void change_other(struct conn_place *place, const struct conn_place *now)
     place->first = 0;
 }
 
-static void take_addresses(struct name *name, const struct addr *list, unsigned count)
+static void name_take_addresses(struct name *name, const struct addr *list, unsigned count)
 {
     struct backend *b = name->backend;
     struct conn_place servers[LOOKUP_MAX_ADDRS];
-    count = pair(list, count, servers);
+    count = name_pair(list, count, servers);
     for (unsigned i = 0; i < count; i++) {
         struct server *s = find_address(b, name, &servers[i].list[0]);
         const char *err = NULL;
@@ -108,13 +108,13 @@ static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned c
     bool soon = err != NULL && settings->resolve > RETRY_PAUSE;
     deadline_set(&name->again, soon ? RETRY_PAUSE : settings->resolve);
     if (err == NULL)
-        take_addresses(name, list, count);
+        name_take_addresses(name, list, count);
     else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
         ledger_refuse_all(&name->backend->all->seat, name->backend->group);
     backend_look_into_box(name->backend->all);
 }
 
-static void look_up(struct name *name)
+static void name_look_up(struct name *name)
 {
     struct str host;
     uint16_t port;
@@ -124,17 +124,17 @@ static void look_up(struct name *name)
     lookup_start(name->backend->resolver, &name->lookup, host, port, on_lookup);
 }
 
-static void again_cb(struct deadline *d)
+static void name_again_cb(struct deadline *d)
 {
-    look_up((struct name *)((char *)d - offsetof(struct name, again)));
+    name_look_up((struct name *)((char *)d - offsetof(struct name, again)));
 }
 
 void backend_add_name(struct backend *b, const struct server_settings *settings)
 {
     struct name *name = &b->names[b->name_count++];
     *name = (struct name){.backend = b, .settings = settings};
-    deadline_init(&name->again, b->all->loop, again_cb);
-    look_up(name);
+    deadline_init(&name->again, b->all->loop, name_again_cb);
+    name_look_up(name);
 }
 
 void backend_look_again(struct backend *b, const struct server_settings *settings)
@@ -142,7 +142,7 @@ void backend_look_again(struct backend *b, const struct server_settings *setting
     for (unsigned i = 0; i < b->name_count; i++)
         if (b->names[i].settings == settings &&
             ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
-            look_up(&b->names[i]);
+            name_look_up(&b->names[i]);
 }
 
 bool backend_is_looking(const struct backend *b)

@@ -13,13 +13,13 @@
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
 
-static void finish(struct stream *s)
+static void stream_finish(struct stream *s)
 {
     s->conn = NULL;
     s->request = NULL;
 }
 
-static double now(const struct stream *s)
+static double stream_now(const struct stream *s)
 {
     return ev_now(s->loop->ev);
 }
@@ -199,7 +199,7 @@ static bool on_event(void *ctx, const struct fcgi_event *event)
 static void give_back(struct stream *s, bool clean)
 {
     struct conn *conn = s->conn;
-    finish(s);
+    stream_finish(s);
     if (clean)
         backend_release(conn);
     else
@@ -232,7 +232,7 @@ static void on_bytes(void *user, const char *bytes, size_t n)
         return;
     }
     if (s->bytes_in == 0) {
-        s->times.first_byte = now(s);
+        s->times.first_byte = stream_now(s);
         backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
     }
     s->bytes_in += n;
@@ -284,7 +284,7 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
     s->written = written;
     if (speaks_against_server(s, error))
         backend_failed(s->request->backend, s->server, detail);
-    finish(s);
+    stream_finish(s);
     s->ops->on_fail(s->ctx, error, detail);
 }
 
@@ -297,7 +297,7 @@ static void go_on(struct stream *s)
 static void on_open(void *user)
 {
     struct stream *s = user;
-    s->times.opened = now(s);
+    s->times.opened = stream_now(s);
     if (s->offer)
         conn_offer(s->conn);
     else
@@ -329,7 +329,7 @@ static const char *begin(struct stream *s, struct conn *conn)
     s->conn = conn;
     s->server = backend_server_of(conn);
     if (s->replaced == 0)
-        s->times.granted = now(s);
+        s->times.granted = stream_now(s);
     conn_use(conn, &conn_ops, s);
     s->reused = conn->reused;
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
@@ -372,7 +372,7 @@ static void on_lost(void *user, bool ended)
     }
     const char *why = strerror(errno);
     backend_failed(s->request->backend, s->server, why);
-    finish(s);
+    stream_finish(s);
     s->ops->on_fail(s->ctx, BACKEND_CONNECT, why);
 }
 
@@ -382,7 +382,7 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
     s->server = s->lease.server;
     if (error == BACKEND_CONNECT && s->server >= 0) /* else nobody was left to ask */
         backend_failed(s->request->backend, s->server, detail);
-    finish(s);
+    stream_finish(s);
     s->ops->on_fail(s->ctx, error, detail);
 }
 
@@ -398,7 +398,7 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
                          .stdin_open = true,
                          .server = request->server};
     fcgi_decoder_init(&s->decoder);
-    s->times.asked = now(s);
+    s->times.asked = stream_now(s);
     const struct acquire acquire = {
         .server = request->server,
         .avoid = request->avoid,
@@ -418,7 +418,7 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
     case LEASE_FAILED:
         if (*error == BACKEND_CONNECT)
             backend_failed(request->backend, s->server, detail);
-        finish(s);
+        stream_finish(s);
         return detail;
     case LEASE_READY:
         break;
@@ -450,7 +450,7 @@ void stream_abort(struct stream *s)
     backend_cancel(&s->lease);
     if (s->conn != NULL)
         conn_close(s->conn);
-    finish(s);
+    stream_finish(s);
 }
 
 void stream_leave(struct stream *s)
@@ -462,5 +462,5 @@ void stream_leave(struct stream *s)
     if (s->stdin_open) /* its clock may have stood still */
         conn_deadline(s->conn, s->request->read_timeout, NULL);
     backend_leave(&s->lease, s->conn);
-    finish(s);
+    stream_finish(s);
 }

@@ -30,7 +30,7 @@ void arena_fini(struct arena *a)
     a->at = a->end = NULL;
 }
 
-static void grow(struct arena *a, size_t n)
+static void arena_grow(struct arena *a, size_t n)
 {
     size_t size = n > BLOCK_SIZE ? n : BLOCK_SIZE;
     struct arena_block *block = malloc(sizeof *block + size);
@@ -45,7 +45,7 @@ static void grow(struct arena *a, size_t n)
 char *arena_bytes(struct arena *a, size_t n)
 {
     if ((size_t)(a->end - a->at) < n)
-        grow(a, n);
+        arena_grow(a, n);
     char *p = a->at;
     a->at += n;
     return p;
@@ -55,7 +55,7 @@ void *arena_alloc(struct arena *a, size_t n)
 {
     size_t pad = (ALIGN - (uintptr_t)a->at % ALIGN) % ALIGN;
     if ((size_t)(a->end - a->at) < n + pad) {
-        grow(a, n);
+        arena_grow(a, n);
         pad = 0;
     }
     char *p = a->at + pad;

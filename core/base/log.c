@@ -141,7 +141,7 @@ static size_t piece_of(const struct sink *s, const char *p, size_t n)
 
 /* Writes what it can now; returns how much. *err: 0, EAGAIN, or what the rest can't be written for.
  */
-static size_t put(const struct sink *s, const char *p, size_t n, int *err)
+static size_t log_put(const struct sink *s, const char *p, size_t n, int *err)
 {
     size_t done = 0;
     *err = 0;
@@ -179,7 +179,7 @@ static void flush(struct sink *s)
     size_t used = *s->used;
     if (used == 0)
         return;
-    size_t done = s->fd >= 0 ? put(s, s->bytes, used, &err) : used;
+    size_t done = s->fd >= 0 ? log_put(s, s->bytes, used, &err) : used;
     if (done < used && err != EAGAIN) {
         s->lost += count_lines(s->bytes + done, used - done);
         s->reason = err;
@@ -189,7 +189,7 @@ static void flush(struct sink *s)
     set_used(s, used - done);
 }
 
-static void drop(struct sink *s, const char *p, size_t n, int reason)
+static void log_drop(struct sink *s, const char *p, size_t n, int reason)
 {
     unsigned long lines = count_lines(p, n);
     s->lost += lines > 0 ? lines : 1;
@@ -202,7 +202,7 @@ static const char *reason_of(const struct sink *s)
 }
 
 /* Makes text safe for a log; returns the bytes used of out. */
-static size_t escape(const char *text, size_t n, char *out, size_t room)
+static size_t log_escape(const char *text, size_t n, char *out, size_t room)
 {
     size_t used = 0;
     for (size_t i = 0; i < n && used + 5 < room; i++) {
@@ -224,41 +224,41 @@ static size_t escape(const char *text, size_t n, char *out, size_t room)
     return used;
 }
 
-static size_t compose(char *line, size_t size, enum log_level level, const char *text, size_t n)
+static size_t log_compose(char *line, size_t size, enum log_level level, const char *text, size_t n)
 {
     time_t now = time(NULL);
     struct tm tm;
     localtime_r(&now, &tm);
     size_t used = strftime(line, 64, "%Y/%m/%d %H:%M:%S ", &tm);
     used += (size_t)snprintf(line + used, 64, "[%s] %d: ", level_names[level], (int)getpid());
-    used += escape(text, n, line + used, size - used - 1);
+    used += log_escape(text, n, line + used, size - used - 1);
     line[used++] = '\n';
     return used;
 }
 
 /* Behind what waits already: whole lines as far as there is room, the others are dropped. */
-static void keep(struct sink *s, const char *p, size_t n)
+static void log_keep(struct sink *s, const char *p, size_t n)
 {
     size_t room = s->size - *s->used, kept = n;
     if (n > room) {
         const char *end = memrchr(p, '\n', room);
         kept = end != NULL ? (size_t)(end - p) + 1 : 0;
-        drop(s, p + kept, n - kept, EAGAIN);
+        log_drop(s, p + kept, n - kept, EAGAIN);
     }
     memcpy(s->bytes + *s->used, p, kept);
     set_used(s, *s->used + kept);
 }
 
 /* Lines are written, kept or dropped. */
-static void add(struct sink *s, const char *p, size_t n)
+static void log_add(struct sink *s, const char *p, size_t n)
 {
     int err = 0;
     flush(s);
-    size_t done = *s->used == 0 && s->fd >= 0 ? put(s, p, n, &err) : 0;
+    size_t done = *s->used == 0 && s->fd >= 0 ? log_put(s, p, n, &err) : 0;
     if (done < n && (err == 0 || err == EAGAIN))
-        keep(s, p + done, n - done);
+        log_keep(s, p + done, n - done);
     else if (done < n)
-        drop(s, p + done, n - done, err);
+        log_drop(s, p + done, n - done, err);
 }
 
 /* Says what a log has lost, now that there is room; not more often than now and then where the loss
@@ -275,19 +275,19 @@ static void say_lost(struct sink *s)
                      reason_of(s), s->lost);
     said = now;
     s->lost = 0;
-    add(&errors, line, compose(line, sizeof line, LOG_WARN, text, (size_t)n));
+    log_add(&errors, line, log_compose(line, sizeof line, LOG_WARN, text, (size_t)n));
 }
 
-static void write_line(enum log_level level, const char *text, size_t n)
+static void log_write_line(enum log_level level, const char *text, size_t n)
 {
     char line[LINE_MAX_SIZE];
     flush(&errors);
     say_lost(&errors);
-    add(&errors, line, compose(line, sizeof line, level, text, n));
+    log_add(&errors, line, log_compose(line, sizeof line, level, text, n));
 }
 
 /* The text, cut where it does not fit. */
-static size_t print(char *text, size_t size, const char *fmt, va_list args)
+static size_t log_print(char *text, size_t size, const char *fmt, va_list args)
 {
     int n = vsnprintf(text, size, fmt, args);
     return n < 0 ? 0 : (size_t)n < size ? (size_t)n : size - 1;
@@ -300,9 +300,9 @@ void log_write(enum log_level level, const char *fmt, ...)
     if (level < threshold)
         return;
     va_start(args, fmt);
-    size_t n = print(text, sizeof text, fmt, args);
+    size_t n = log_print(text, sizeof text, fmt, args);
     va_end(args);
-    write_line(level, text, n);
+    log_write_line(level, text, n);
 }
 
 /* True where one more line may be written. */
@@ -333,10 +333,10 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
                  quota->left_out);
     quota->left_out = 0;
     va_start(args, fmt);
-    size_t n = print(text, sizeof text - sizeof count, fmt, args);
+    size_t n = log_print(text, sizeof text - sizeof count, fmt, args);
     va_end(args);
     memcpy(text + n, count, strlen(count));
-    write_line(level, text, n + strlen(count));
+    log_write_line(level, text, n + strlen(count));
 }
 
 void log_flush(void)
@@ -401,12 +401,12 @@ void log_pass_stream(int i)
     static char bytes[PRINT_SIZE];
     ssize_t n = streams[i].pipe[0] < 0 ? 0 : read(streams[i].pipe[0], bytes, sizeof bytes);
     if (n > 0)
-        add(&streams[i].sink, bytes, (size_t)n);
+        log_add(&streams[i].sink, bytes, (size_t)n);
 }
 
 static ssize_t on_print(void *cookie, const char *bytes, size_t n)
 {
-    add(cookie, bytes, n);
+    log_add(cookie, bytes, n);
     return (ssize_t)n;
 }
 
@@ -454,7 +454,7 @@ char *log_access_reserve(size_t n)
         log_flush();
     if (n <= accesses.size - *accesses.used)
         return accesses.bytes + *accesses.used;
-    drop(&accesses, "", 0, EAGAIN);
+    log_drop(&accesses, "", 0, EAGAIN);
     return NULL;
 }
 

@@ -61,7 +61,7 @@ static int open_within(const char *whole, const struct str *within, unsigned cou
 }
 
 /* Writes root, a slash and path. False with ENAMETOOLONG where that can't be the name of a file. */
-static bool join(char out[PATH_MAX], struct str root, struct str path)
+static bool lookup_join(char out[PATH_MAX], struct str root, struct str path)
 {
     if (root.n + path.n + 2 > PATH_MAX || memchr(path.p, '\0', path.n) != NULL) {
         errno = ENAMETOOLONG;
@@ -106,7 +106,7 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
 {
     char whole[PATH_MAX];
     *followed = false;
-    if (!join(whole, root, path))
+    if (!lookup_join(whole, root, path))
         return -1;
     if (count == 0 || (count == 1 && str_eq(within[0], root)))
         return open_in_root(root, whole, flags, followed);
@@ -153,7 +153,7 @@ static bool make_place(struct finding *f, struct str root, struct str path,
 }
 
 /* FNV-1a of Fowler, Noll and Vo. */
-static uint32_t hash_of(const char *p, size_t n)
+static uint32_t lookup_hash_of(const char *p, size_t n)
 {
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < n; i++)
@@ -166,7 +166,7 @@ static struct finding *finding_at(const struct finding *f)
     static struct finding *findings;
     if (findings == NULL && (findings = calloc(FINDINGS, sizeof *findings)) == NULL)
         abort();
-    return &findings[hash_of(f->place, f->size) % FINDINGS];
+    return &findings[lookup_hash_of(f->place, f->size) % FINDINGS];
 }
 
 static void note_file(struct finding *f, const struct stat *st)
@@ -194,7 +194,7 @@ static bool is_settled(const struct finding *f)
     return now.tv_sec > f->changed.tv_sec + 1;
 }
 
-static enum lookup_kind kind_of(mode_t mode)
+static enum lookup_kind lookup_kind_of(mode_t mode)
 {
     return S_ISREG(mode) ? LOOKUP_FILE : S_ISDIR(mode) ? LOOKUP_FOLDER : LOOKUP_NONE;
 }
@@ -216,12 +216,12 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     struct stat st;
     struct finding f;
     bool followed, kept = make_place(&f, root, path, within, count);
-    if (!join(whole, root, path))
+    if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
     if (stat(whole, &st) == 0) {
         note_file(&f, &st);
         if (kept && is_known(&f))
-            return kind_of(st.st_mode);
+            return lookup_kind_of(st.st_mode);
     } else if (errno == ENOENT || errno == ENOTDIR) {
         return LOOKUP_NONE; /* wherever it would have been */
     }
@@ -235,7 +235,7 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     note_file(&f, &st);
     if (kept && is_settled(&f))
         *finding_at(&f) = f;
-    return kind_of(st.st_mode);
+    return lookup_kind_of(st.st_mode);
 }
 
 ssize_t lookup_read_start(struct str root, struct str path, const struct str *within,
@@ -268,7 +268,7 @@ struct str lookup_real_root(struct str root, double now)
         return root;
     if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
         abort();
-    struct known *known = &cache[hash_of(root.p, root.n) % SLOTS];
+    struct known *known = &cache[lookup_hash_of(root.p, root.n) % SLOTS];
     if (root.n < sizeof known->given && memcmp(known->given, root.p, root.n) == 0 &&
         known->given[root.n] == '\0' && now < known->at + 1 && now >= known->at)
         return str_of(known->real);

@@ -186,14 +186,14 @@ void loop_ignore_progress(struct loop *loop, int fd)
 
 /* --- deadlines --- */
 
-static void arm(struct deadline *d, ev_tstamp after)
+static void loop_arm(struct deadline *d, ev_tstamp after)
 {
     ev_timer_stop(d->ev, &d->timer);
     ev_timer_set(&d->timer, after > 0 ? after : 0, 0);
     ev_timer_start(d->ev, &d->timer);
 }
 
-static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void loop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct deadline *d = timer->data;
     (void)events;
@@ -201,7 +201,7 @@ static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
         return;
     ev_tstamp left = d->at - ev_now(ev);
     if (left > 0) {
-        arm(d, left);
+        loop_arm(d, left);
         return;
     }
     d->at = 0;
@@ -210,7 +210,7 @@ static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 
 void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d))
 {
-    ev_timer_init(&d->timer, timer_cb, 0, 0);
+    ev_timer_init(&d->timer, loop_timer_cb, 0, 0);
     d->timer.data = d;
     d->at = 0;
     d->on_missed = on_missed;
@@ -226,7 +226,7 @@ void deadline_set(struct deadline *d, double seconds)
     ev_tstamp now = ev_now(d->ev);
     d->at = now + seconds;
     if (!ev_is_active(&d->timer) || now + ev_timer_remaining(d->ev, &d->timer) > d->at)
-        arm(d, seconds);
+        loop_arm(d, seconds);
 }
 
 void deadline_fini(struct deadline *d)

@@ -58,7 +58,7 @@ static bool read_network(struct netset_range *range, struct str text)
 }
 
 /* The larger one of two that begin alike comes first. */
-static int compare(const void *a, const void *b)
+static int netset_compare(const void *a, const void *b)
 {
     const struct netset_range *x = a, *y = b;
     int order = memcmp(x->first, y->first, KEY_SIZE);
@@ -73,7 +73,7 @@ const struct str *netset_make(struct netset *set, const struct str *texts, unsig
     for (unsigned i = 0; i < count; i++)
         if (!read_network(&list[i], texts[i]))
             return &texts[i];
-    qsort(list, count, sizeof *list, compare);
+    qsort(list, count, sizeof *list, netset_compare);
     for (unsigned i = 0; i < count; i++)
         if (kept == 0 || memcmp(list[i].first, list[kept - 1].last, KEY_SIZE) > 0)
             list[kept++] = list[i];

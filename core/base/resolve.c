@@ -60,7 +60,7 @@ struct asking {
     char err[NAME_MAX_LEN + 128]; /* "" while nothing is wrong */
 };
 
-static void *must(void *memory)
+static void *resolve_must(void *memory)
 {
     if (memory == NULL)
         abort();
@@ -81,7 +81,7 @@ static void arm_timer(struct resolver *r)
     ev_timer_start(r->loop->ev, &r->timer);
 }
 
-static void io_cb(struct ev_loop *ev, ev_io *io, int events)
+static void resolve_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct watch *w = io->data;
     struct resolver *r = w->resolver;
@@ -93,7 +93,7 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
     arm_timer(r);
 }
 
-static void timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void resolve_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct resolver *r = timer->data;
     (void)ev;
@@ -124,10 +124,10 @@ static void socket_cb(void *user, ares_socket_t fd, int readable, int writable)
         return;
     }
     if (*at == NULL) {
-        *at = must(calloc(1, sizeof **at));
+        *at = resolve_must(calloc(1, sizeof **at));
         (*at)->resolver = r;
         (*at)->io.data = *at;
-        ev_io_init(&(*at)->io, io_cb, fd, events);
+        ev_io_init(&(*at)->io, resolve_io_cb, fd, events);
     }
     ev_io_stop(r->loop->ev, &(*at)->io);
     ev_io_set(&(*at)->io, fd, events);
@@ -207,7 +207,7 @@ static void asking_free(struct asking *a)
 }
 
 /* Takes the look-up off: from now on it is idle. c-ares may still have to answer. */
-static void detach(struct asking *a)
+static void resolve_detach(struct asking *a)
 {
     a->lookup->asking = NULL;
     a->lookup = NULL;
@@ -227,11 +227,11 @@ static void answer_cb(struct deferred *d)
     struct lookup *lookup = a->lookup;
     memcpy(list, a->list, count * sizeof *list);
     memcpy(err, a->err, sizeof err);
-    detach(a);
+    resolve_detach(a);
     lookup->done(lookup, list, count, count > 0 ? NULL : err);
 }
 
-static void fail(struct asking *a, const char *reason)
+static void resolve_fail(struct asking *a, const char *reason)
 {
     a->count = 0;
     snprintf(a->err, sizeof a->err, "%s: %s", a->host, reason);
@@ -245,7 +245,7 @@ static void deadline_cb(struct deadline *d)
     snprintf(reason, sizeof reason, "no answer from the name servers in %g s",
              a->resolver->timeout);
     if (a->lookup != NULL && a->answer.back == NULL)
-        fail(a, reason);
+        resolve_fail(a, reason);
 }
 
 static int by_address(const void *a, const void *b)
@@ -255,10 +255,10 @@ static int by_address(const void *a, const void *b)
 
 /* Notes the addresses: sorted, so that the same answer gives the same list in whatever order the
  * server wrote it, and before any is left out for their number. */
-static void note(struct asking *a, const struct ares_addrinfo *found)
+static void resolve_note(struct asking *a, const struct ares_addrinfo *found)
 {
     unsigned count = 0;
-    struct addr *all = must(malloc(NODES_MAX * sizeof *all));
+    struct addr *all = resolve_must(malloc(NODES_MAX * sizeof *all));
     for (struct ares_addrinfo_node *n = found->nodes; n != NULL && count < NODES_MAX;
          n = n->ai_next)
         if ((n->ai_family == AF_INET || n->ai_family == AF_INET6) &&
@@ -283,11 +283,11 @@ static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrin
             asking_free(a);
     } else if (a->answer.back == NULL) { /* not late already */
         if (status == ARES_SUCCESS)
-            note(a, found);
+            resolve_note(a, found);
         if (a->count > 0)
             loop_defer(a->resolver->loop, &a->answer);
         else
-            fail(a, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
+            resolve_fail(a, ares_strerror(status == ARES_SUCCESS ? ARES_ENODATA : status));
     }
     if (found != NULL)
         ares_freeaddrinfo(found);
@@ -295,7 +295,7 @@ static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrin
 
 static struct asking *asking_new(struct resolver *r, struct lookup *lookup, struct str host)
 {
-    struct asking *a = must(calloc(1, sizeof *a));
+    struct asking *a = resolve_must(calloc(1, sizeof *a));
     a->resolver = r;
     a->lookup = lookup;
     a->answer.run = answer_cb;
@@ -324,12 +324,12 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
     lookup->done = done;
     a->port = port;
     if (host.n == 0 || host.n > NAME_MAX_LEN || memchr(host.p, '\0', host.n) != NULL) {
-        fail(a, "not a host name");
+        resolve_fail(a, "not a host name");
         return;
     }
     int status = ready_channel(r);
     if (status != ARES_SUCCESS) {
-        fail(a, ares_strerror(status));
+        resolve_fail(a, ares_strerror(status));
         return;
     }
     deadline_set(&a->deadline, r->timeout);
@@ -342,17 +342,17 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
 void lookup_cancel(struct lookup *lookup)
 {
     if (lookup->asking != NULL)
-        detach(lookup->asking);
+        resolve_detach(lookup->asking);
 }
 
 /* --- the resolver --- */
 
-static char *join(const struct str *servers, unsigned count)
+static char *resolve_join(const struct str *servers, unsigned count)
 {
     size_t size = 1, used = 0;
     for (unsigned i = 0; i < count; i++)
         size += servers[i].n + 1;
-    char *out = must(malloc(size));
+    char *out = resolve_must(malloc(size));
     for (unsigned i = 0; i < count; i++) {
         memcpy(out + used, servers[i].p, servers[i].n);
         used += servers[i].n;
@@ -366,17 +366,17 @@ struct resolver *resolver_new(struct loop *loop, const struct resolver_options *
 {
     static const struct resolver_options defaults;
     const struct resolver_options *o = options != NULL ? options : &defaults;
-    struct resolver *r = must(calloc(1, sizeof *r));
+    struct resolver *r = resolve_must(calloc(1, sizeof *r));
     if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS)
         abort();
     r->loop = loop;
-    r->servers = o->count > 0 ? join(o->servers, o->count) : NULL;
-    r->conf = must(strdup(o->conf != NULL ? o->conf : SYSTEM_CONF));
+    r->servers = o->count > 0 ? resolve_join(o->servers, o->count) : NULL;
+    r->conf = resolve_must(strdup(o->conf != NULL ? o->conf : SYSTEM_CONF));
     r->port = o->port;
     r->try_ms = o->try_ms > 0 ? o->try_ms : TRY_MS;
     r->tries = o->tries > 0 ? o->tries : TRIES;
     r->timeout = o->timeout > 0 ? o->timeout : TIMEOUT;
-    ev_init(&r->timer, timer_cb);
+    ev_init(&r->timer, resolve_timer_cb);
     r->timer.data = r;
     return r;
 }

@@ -84,7 +84,7 @@ bool str_is_field_value(struct str s)
 }
 
 /* The bytes that follow a first byte of UTF-8, and the least character that needs so many. */
-static size_t following(unsigned char first, uint32_t *character, uint32_t *least)
+static size_t str_following(unsigned char first, uint32_t *character, uint32_t *least)
 {
     size_t more = first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
     static const uint32_t from[] = {0, 0x80, 0x800, 0x10000};
@@ -101,7 +101,7 @@ size_t str_shown(const char *p, size_t n)
         return first >= 0x20 && first != 0x7f;
     if (first < 0xc2 || first > 0xf4)
         return 0;
-    size_t more = following(first, &character, &least);
+    size_t more = str_following(first, &character, &least);
     if (more >= n)
         return 0;
     for (size_t i = 1; i <= more; i++) {

@@ -11,7 +11,7 @@
 
 static char message[256];
 
-static void fill(struct user *out, const struct passwd *pw)
+static void user_fill(struct user *out, const struct passwd *pw)
 {
     snprintf(out->name, sizeof out->name, "%s", pw->pw_name);
     out->uid = pw->pw_uid;
@@ -27,7 +27,7 @@ const char *user_find(const char *name, const char *group, struct user *out)
         out->uid = geteuid();
         out->gid = getegid();
         if (me != NULL)
-            fill(out, me);
+            user_fill(out, me);
         if (name != NULL && strcmp(name, out->name) != 0)
             out->ignored = true;
         return NULL;
@@ -40,7 +40,7 @@ const char *user_find(const char *name, const char *group, struct user *out)
                  name != NULL ? name : "nobody");
         return message;
     }
-    fill(out, pw);
+    user_fill(out, pw);
     if (group != NULL) {
         struct group *gr = getgrnam(group);
         if (gr == NULL) {

@@ -79,7 +79,7 @@ static bool is_below(struct str path, struct str folder)
 }
 
 /* What of the path stands behind the folder: from its slash on. */
-static struct str behind(struct str path, struct str folder)
+static struct str accel_behind(struct str path, struct str folder)
 {
     return folder.n == 1 ? path : str_skip(path, folder.n);
 }
@@ -89,7 +89,7 @@ static bool take_below(struct decision *out, struct str path, struct str folder)
     if (!is_below(path, folder))
         return false;
     out->root = folder;
-    out->path = behind(path, folder);
+    out->path = accel_behind(path, folder);
     return true;
 }
 
@@ -102,7 +102,7 @@ static const char *sendfile(struct request *req, const struct backend_settings *
     const struct str *within = within_of(req, backend, &count);
     if (path.p[0] == '/' && is_below(path, paths->docroot) && paths->root.n > 0 &&
         !str_eq(paths->root, paths->docroot)) {
-        struct str rest = behind(path, paths->docroot);
+        struct str rest = accel_behind(path, paths->docroot);
         path = arena_printf(&req->arena, "%.*s%.*s", STR_FMT(paths->root), STR_FMT(rest));
     }
     bool found = path.p[0] == '/' && take_below(out, path, paths->root);

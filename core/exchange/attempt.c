@@ -26,7 +26,7 @@ static struct backend *backend_of(const struct proxy *px)
     return px->generation->backends[px->req.decision.backend];
 }
 
-static double now(const struct proxy *px)
+static double attempt_now(const struct proxy *px)
 {
     return ev_now(px->generation->loop->ev);
 }
@@ -52,13 +52,13 @@ static struct attempt *last_attempt(const struct proxy *px)
     return end == NULL ? NULL : (struct attempt *)((char *)end - offsetof(struct attempt, next));
 }
 
-static double since(double at, double before)
+static double attempt_since(double at, double before)
 {
     return at > 0 && at > before ? at - before : 0;
 }
 
 /* The backend of the attempt at hand: a script may have decided on another one meanwhile. */
-static struct backend *asked(const struct proxy *px)
+static struct backend *attempt_asked(const struct proxy *px)
 {
     return px->stream_request.backend;
 }
@@ -66,7 +66,7 @@ static struct backend *asked(const struct proxy *px)
 static void note_server(struct proxy *px)
 {
     if (px->stream.server >= 0)
-        px->req.server = backend_address(asked(px), px->stream.server);
+        px->req.server = backend_address(attempt_asked(px), px->stream.server);
 }
 
 static void end_attempt(struct proxy *px, const char *error)
@@ -76,10 +76,10 @@ static void end_attempt(struct proxy *px, const char *error)
     if (a == NULL || a->over)
         return;
     a->server = px->req.server;
-    a->queue = since(t->granted, t->asked);
-    a->connect = since(t->opened, t->granted);
-    a->first_byte = since(t->first_byte, t->opened);
-    a->total = since(now(px), t->asked);
+    a->queue = attempt_since(t->granted, t->asked);
+    a->connect = attempt_since(t->opened, t->granted);
+    a->first_byte = attempt_since(t->first_byte, t->opened);
+    a->total = attempt_since(attempt_now(px), t->asked);
     a->over = true;
     a->error = error;
 }
@@ -120,16 +120,16 @@ static void flush_stderr(struct proxy *px)
         messages.count = 1;
     }
     if (px->stream.server >= 0)
-        __atomic_fetch_add(&backend_server(asked(px), px->stream.server)->messages, messages.count,
-                           __ATOMIC_RELAXED);
+        __atomic_fetch_add(&backend_server(attempt_asked(px), px->stream.server)->messages,
+                           messages.count, __ATOMIC_RELAXED);
     buf_fini(&px->stderr_text);
 }
 
-static void on_stderr(void *ctx, struct str bytes)
+static void attempt_on_stderr(void *ctx, struct str bytes)
 {
     struct proxy *px = ctx;
     if (buf_len(&px->stderr_text) == 0)
-        px->stderr_since = now(px);
+        px->stderr_since = attempt_now(px);
     while (bytes.n > 0) {
         size_t room = STDERR_MAX - buf_len(&px->stderr_text);
         size_t n = bytes.n < room ? bytes.n : room;
@@ -196,7 +196,7 @@ static bool must_see_body(const struct proxy *px)
 }
 
 /* Those of the decisions take the place of the application's own. */
-static void add_headers(struct proxy *px)
+static void attempt_add_headers(struct proxy *px)
 {
     struct request *req = &px->req;
     headers_merge(&req->arena, &req->response.headers, &px->standing);
@@ -220,7 +220,7 @@ static const char *head_complete(struct proxy *px, bool has_body)
                            .p);
     proxy_add_cookies(px);
     if (req->response.redirect.n == 0)
-        add_headers(px);
+        attempt_add_headers(px);
     if (px->cookie.n > 0 && req->response.redirect.n == 0)
         headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), px->cookie);
     if (req->response.redirect.n > 0) {
@@ -316,10 +316,10 @@ static void hold_when_full(struct proxy *px)
     stream_pause(&px->stream, true);
 }
 
-static void on_turn(void *ctx)
+static void attempt_on_turn(void *ctx)
 {
     struct proxy *px = ctx;
-    if (buf_len(&px->stderr_text) > 0 && now(px) - px->stderr_since > STDERR_DELAY)
+    if (buf_len(&px->stderr_text) > 0 && attempt_now(px) - px->stderr_since > STDERR_DELAY)
         flush_stderr(px);
     if (px->state == PROXY_SKIPPING) { /* it goes on: we don't wait for its end */
         stream_abort(&px->stream);
@@ -341,7 +341,7 @@ static bool is_short(const struct proxy *px)
            req->body_out < (uint64_t)req->response.content_length;
 }
 
-static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+static void attempt_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
 {
     struct proxy *px = ctx;
     px->req.app_status = app_status;
@@ -460,9 +460,9 @@ static const char *describe_failure(struct proxy *px, enum backend_error error, 
     struct arena *a = &px->req.arena;
     unsigned long long bytes = px->stream.bytes_in;
     if (error == BACKEND_CONNECT && px->stream.server >= 0)
-        return doctor_connect(a, backend_addr(asked(px), px->stream.server), detail);
+        return doctor_connect(a, backend_addr(attempt_asked(px), px->stream.server), detail);
     if (error == BACKEND_QUEUE)
-        return arena_printf(a, "%s: %s", detail, backend_crowd(asked(px), a)).p;
+        return arena_printf(a, "%s: %s", detail, backend_crowd(attempt_asked(px), a)).p;
     if (error == BACKEND_TIMEOUT)
         return arena_printf(a, "%s (read_timeout %g s, send_timeout %g s; %llu bytes had come)",
                             detail, px->stream_request.read_timeout,
@@ -479,9 +479,9 @@ enum again { AGAIN_NOT, AGAIN_NOW, AGAIN_LATER };
 static enum again wait_for_room(struct proxy *px)
 {
     if (px->busy_since == 0)
-        px->busy_since = now(px);
+        px->busy_since = attempt_now(px);
     px->tried_count = 0;
-    return now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout
+    return attempt_now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout
                ? AGAIN_NOT
                : AGAIN_LATER;
 }
@@ -490,10 +490,11 @@ static enum again wait_for_room(struct proxy *px)
  * connect_timeout to fail, and not for more than can be remembered. */
 static bool is_same_attempt(const struct proxy *px, enum backend_error error)
 {
-    double took = since(now(px), px->stream.times.granted);
+    double took = attempt_since(attempt_now(px), px->stream.times.granted);
     return error == BACKEND_CONNECT && px->tried_count < PROXY_TRIED &&
            took < 0.9 * px->stream_request.connect_timeout &&
-           backend_has_other_address(asked(px), px->stream.server, px->tried, tried_count(px));
+           backend_has_other_address(attempt_asked(px), px->stream.server, px->tried,
+                                     tried_count(px));
 }
 
 /* Whether somebody is asked again, and when. */
@@ -556,7 +557,7 @@ static void attempt_failed(struct proxy *px, enum backend_error error, const cha
         proxy_fail(px, kind, failure_status(error), detail);
 }
 
-static void on_fail(void *ctx, enum backend_error error, const char *detail)
+static void attempt_on_fail(void *ctx, enum backend_error error, const char *detail)
 {
     attempt_failed(ctx, error, detail);
 }
@@ -574,11 +575,11 @@ static void on_room(void *ctx)
 
 static const struct stream_ops stream_ops = {
     .on_stdout = on_stdout,
-    .on_stderr = on_stderr,
-    .on_turn = on_turn,
+    .on_stderr = attempt_on_stderr,
+    .on_turn = attempt_on_turn,
     .on_room = on_room,
-    .on_end = on_end,
-    .on_fail = on_fail,
+    .on_end = attempt_on_end,
+    .on_fail = attempt_on_fail,
 };
 
 static double first_positive(double a, double b)
@@ -621,7 +622,7 @@ static void start_stream(struct proxy *px, int server, bool fresh)
 
 /* on_balance and the policy choose among the candidates. -1: they failed, and the request has been
  * answered. */
-static int pick(struct proxy *px, const struct backend_candidates *candidates)
+static int attempt_pick(struct proxy *px, const struct backend_candidates *candidates)
 {
     struct script *script = px->generation->script;
     const struct backend *b = backend_of(px);
@@ -671,7 +672,7 @@ static void try_backend(struct proxy *px, bool fresh)
     }
     switch (backend_choose(b, px->tried, tried_count(px), &candidates)) {
     case CHOICE_SOME: {
-        int server = pick(px, &candidates);
+        int server = attempt_pick(px, &candidates);
         if (server >= 0)
             start_stream(px, server, fresh);
         break;
@@ -686,7 +687,7 @@ static void try_backend(struct proxy *px, bool fresh)
     }
 }
 
-static void again_cb(struct deadline *d)
+static void attempt_again_cb(struct deadline *d)
 {
     struct proxy *px = (struct proxy *)((char *)d - offsetof(struct proxy, again));
     try_backend(px, true);
@@ -780,7 +781,7 @@ void proxy_ask_backend(struct proxy *px)
     px->tried_count = 0;
     px->busy_since = 0;
     if (px->again.ev == NULL)
-        deadline_init(&px->again, px->generation->loop, again_cb);
+        deadline_init(&px->again, px->generation->loop, attempt_again_cb);
     try_backend(px, false);
 }
 

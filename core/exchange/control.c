@@ -43,7 +43,7 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
     return true;
 }
 
-static struct backend *find(const struct generation *g, struct str name)
+static struct backend *control_find(const struct generation *g, struct str name)
 {
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         if (str_eq(g->settings->backends[i].name, name))
@@ -51,9 +51,9 @@ static struct backend *find(const struct generation *g, struct str name)
     return NULL;
 }
 
-static bool hold(void *ctx, struct str name, bool held)
+static bool control_hold(void *ctx, struct str name, bool held)
 {
-    struct backend *b = find(ctx, name);
+    struct backend *b = control_find(ctx, name);
     if (b == NULL)
         return false;
     backend_hold(b, held);
@@ -63,9 +63,9 @@ static bool hold(void *ctx, struct str name, bool held)
     return true;
 }
 
-static bool drain(void *ctx, struct str name, struct str server, bool draining)
+static bool control_drain(void *ctx, struct str name, struct str server, bool draining)
 {
-    struct backend *b = find(ctx, name);
+    struct backend *b = control_find(ctx, name);
     int number = b != NULL ? backend_find(b, server) : -1;
     if (number < 0)
         return false;
@@ -76,22 +76,22 @@ static bool drain(void *ctx, struct str name, struct str server, bool draining)
     return true;
 }
 
-static bool reload(void *ctx, uint64_t *id)
+static bool control_reload(void *ctx, uint64_t *id)
 {
     (void)ctx;
     *id = __atomic_add_fetch(&worker.board->reload_requested, 1, __ATOMIC_ACQ_REL);
     return link_send(worker.master, LINK_RELOAD, "", NULL, 0);
 }
 
-static bool stop(void *ctx)
+static bool control_stop(void *ctx)
 {
     (void)ctx;
     return link_send(worker.master, LINK_STOP, "", NULL, 0);
 }
 
-static struct subrequest *ask(void *ctx, const struct script_subrequest *ask,
-                              void (*done)(void *ctx, const struct script_answer *answer),
-                              void *done_ctx, const char **err)
+static struct subrequest *control_ask(void *ctx, const struct script_subrequest *ask,
+                                      void (*done)(void *ctx, const struct script_answer *answer),
+                                      void *done_ctx, const char **err)
 {
     return subrequest_new(ctx, ask, done, done_ctx, err);
 }
@@ -101,11 +101,11 @@ void control_open(struct generation *g)
     const struct script_world world = {.ctx = g,
                                        .backend = see_backend,
                                        .server = see_server,
-                                       .hold = hold,
-                                       .drain = drain,
-                                       .reload = reload,
-                                       .stop = stop,
-                                       .subrequest = ask,
+                                       .hold = control_hold,
+                                       .drain = control_drain,
+                                       .reload = control_reload,
+                                       .stop = control_stop,
+                                       .subrequest = control_ask,
                                        .subrequest_free = subrequest_free,
                                        .board = worker.board};
     script_set_world(g->script, &world);

@@ -134,7 +134,7 @@ static struct str local_path(struct arena *a, struct str file, struct str root, 
 }
 
 /* What a client wrote, as one word for a shell; a quote becomes %27. */
-static struct str quoted(struct arena *a, const char *before, struct str text)
+static struct str doctor_quoted(struct arena *a, const char *before, struct str text)
 {
     size_t n = strlen(before), used = 0;
     char *out = arena_bytes(a, n + 3 * text.n + 2);
@@ -169,9 +169,9 @@ const char *doctor_script(struct request *req, const struct params *params, stru
     bool mapped;
     struct str here = local_path(a, file, root, docroot, &mapped);
     struct stat st;
-    struct str method = is_word(req->method) ? req->method : quoted(a, "", req->method);
+    struct str method = is_word(req->method) ? req->method : doctor_quoted(a, "", req->method);
     struct str site = arena_printf(a, "http://%.*s", STR_FMT(req->host));
-    struct str url = quoted(a, site.p, req->uri.origin);
+    struct str url = doctor_quoted(a, site.p, req->uri.origin);
     const char *finding = local_finding(a, here.p);
     if (mapped && stat(here.p, &st) == 0 && S_ISREG(st.st_mode))
         finding =

@@ -47,7 +47,7 @@ static const char *make_backends(struct generation *g, struct backends *all)
     return err;
 }
 
-static void started(void *ctx, enum script_result result)
+static void generation_started(void *ctx, enum script_result result)
 {
     struct generation *g = ctx;
     g->started = result == SCRIPT_DONE;
@@ -60,9 +60,9 @@ void generation_start(struct generation *g,
 {
     g->on_started = on_started;
     g->ctx = ctx;
-    enum script_result result = script_start(g->script, started, g);
+    enum script_result result = script_start(g->script, generation_started, g);
     if (result != SCRIPT_WAITING)
-        started(g, result);
+        generation_started(g, result);
 }
 
 static void hold(void *ctx)
@@ -146,7 +146,7 @@ void generation_reject(struct generation *g)
     generation_drop(g);
 }
 
-static struct backend *namesake(const struct generation *g, const struct backend *b)
+static struct backend *generation_namesake(const struct generation *g, const struct backend *b)
 {
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         if (str_eq(g->settings->backends[i].name, backend_settings(b)->name))
@@ -186,7 +186,7 @@ void generation_replace(struct generation *g, struct generation *old)
 {
     end_its_time(old);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
-        backend_retire(old->backends[i], namesake(g, old->backends[i]));
+        backend_retire(old->backends[i], generation_namesake(g, old->backends[i]));
     generation_serve(g); /* when the old one makes no check any more */
 }
 

@@ -17,9 +17,9 @@
 #define MAX_REPLACEMENTS 10
 #define MAX_REDIRECTS    10 /* contract section 7 */
 
-static void carry_out(struct proxy *px);
+static void proxy_carry_out(struct proxy *px);
 static void ask_on_request(struct proxy *px);
-static void resumed(void *ctx, enum script_result result);
+static void proxy_resumed(void *ctx, enum script_result result);
 
 static uint64_t requests;
 
@@ -42,7 +42,7 @@ struct proxy *proxy_new(struct generation *generation, const struct front_ops *o
     px->req.started = ev_now(loop->ev);
     requests++;
     px->req.id = loop_id(loop);
-    px->call.resumed = resumed;
+    px->call.resumed = proxy_resumed;
     px->call.ctx = px;
     *req = &px->req;
     return px;
@@ -144,29 +144,29 @@ static enum log_level level_of(int status)
     return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
 }
 
-static struct log_quota *quota_of(enum log_level level)
+static struct log_quota *proxy_quota_of(enum log_level level)
 {
     static struct log_quota ours = {.most = LOG_MOST}, theirs = {.most = LOG_MOST};
     return level == LOG_ERROR ? &ours : &theirs;
 }
 
-static void say(const struct proxy *px, int status, const char *reason)
+static void proxy_say(const struct proxy *px, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE];
     enum log_level level = level_of(status);
-    log_within(quota_of(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(px->req.method),
+    log_within(proxy_quota_of(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(px->req.method),
                STR_FMT(px->req.uri.origin), status, reason, request_name(&px->req, name));
 }
 
 /* The page's id must be found in the log. */
 static void refuse(struct proxy *px, int status, const char *reason)
 {
-    say(px, status, reason);
+    proxy_say(px, status, reason);
     reply_error(px, status, reason);
 }
 
 /* on_error has spoken. */
-static void take_error(struct proxy *px, enum script_result result)
+static void proxy_take_error(struct proxy *px, enum script_result result)
 {
     int status = px->error_status;
     if (result != SCRIPT_DONE) {
@@ -197,7 +197,7 @@ static bool ask_on_error(struct proxy *px, const char *kind, int status, const c
         px->asking = ASKING_ERROR;
         px->state = PROXY_DECIDING;
     } else {
-        take_error(px, result);
+        proxy_take_error(px, result);
     }
     return true;
 }
@@ -213,14 +213,14 @@ void proxy_fail(struct proxy *px, const char *kind, int status, const char *reas
 
 void proxy_forbid(struct proxy *px, const char *reason)
 {
-    say(px, 403, reason);
+    proxy_say(px, 403, reason);
     proxy_clear_response(&px->req);
     reply_error(px, 403, reason);
 }
 
 void proxy_fail_and_say(struct proxy *px, const char *kind, int status, const char *reason)
 {
-    say(px, status, reason);
+    proxy_say(px, status, reason);
     proxy_fail(px, kind, status, reason);
 }
 
@@ -267,7 +267,7 @@ static void report_file(const struct proxy *px, int status, const char *reason)
     char name[REQUEST_NAME_SIZE];
     enum log_level level = px->error_status > 0 ? LOG_ERROR : file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
-    log_within(quota_of(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
+    log_within(proxy_quota_of(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
                px->error_status > 0 ? "the page for an error, " : "", STR_FMT(d->root),
                STR_FMT(path), status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
                request_name(&px->req, name));
@@ -323,7 +323,7 @@ static void take_decision(struct proxy *px, enum script_result result)
 {
     if (result == SCRIPT_DONE) {
         px->standing = px->req.decision.headers;
-        carry_out(px);
+        proxy_carry_out(px);
     } else {
         proxy_fail(px, "script", 500, "on_request failed");
     }
@@ -347,7 +347,7 @@ static void ask_on_request(struct proxy *px)
 }
 
 /* What the hook waited for has come, and the hook to its end. */
-static void resumed(void *ctx, enum script_result result)
+static void proxy_resumed(void *ctx, enum script_result result)
 {
     struct proxy *px = ctx;
     enum proxy_asking asked = px->asking;
@@ -356,7 +356,7 @@ static void resumed(void *ctx, enum script_result result)
     if (asked == ASKING_REQUEST)
         take_decision(px, result);
     else
-        take_error(px, result);
+        proxy_take_error(px, result);
 }
 
 /* --- in place of the application's answer --- */
@@ -427,7 +427,7 @@ void proxy_go_on(struct proxy *px)
     if (++px->replacements > MAX_REPLACEMENTS)
         refuse(px, 500, "scripts replaced the answer again and again");
     else
-        carry_out(px);
+        proxy_carry_out(px);
 }
 
 /* --- the decision --- */
@@ -487,7 +487,7 @@ static void begin_fastcgi(struct proxy *px)
     proxy_ask_backend(px);
 }
 
-static void carry_out(struct proxy *px)
+static void proxy_carry_out(struct proxy *px)
 {
     switch (px->req.decision.kind) {
     case DECISION_NONE:
@@ -538,7 +538,7 @@ void proxy_begin(struct proxy *px, bool has_body)
     }
     if (px->req.control) {
         if (script_control(px->generation->script, &px->req, &px->call) == SCRIPT_DONE)
-            carry_out(px);
+            proxy_carry_out(px);
         else
             reply_error(px, 500, "the control page failed");
         return;
@@ -551,7 +551,7 @@ void proxy_refuse(struct proxy *px, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
     peer_text(&px->req.client, ip);
-    log_within(quota_of(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
+    log_within(proxy_quota_of(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
                request_name(&px->req, name));
     proxy_leave_backend(px);
     if (px->state == PROXY_REPLYING) {
@@ -631,7 +631,7 @@ void proxy_room(struct proxy *px)
 
 /* --- the log, and the end --- */
 
-static void forget(struct proxy *px)
+static void proxy_forget(struct proxy *px)
 {
     struct generation *generation = px->generation;
     struct loop *loop = generation->loop;
@@ -650,7 +650,7 @@ void proxy_done(struct proxy *px)
         px->req.ended = true;
     report_access(px->generation, &px->req, &px->call);
     underway_end(&px->req);
-    forget(px);
+    proxy_forget(px);
 }
 
 bool proxy_is_unanswered(const struct proxy *px)

@@ -6,7 +6,7 @@
 #define LINE_MAX_SIZE 32768 /* a line of access_combined or access_json is shorter */
 
 /* One backend's failures leave room for those of another. */
-static struct log_quota *quota_of(struct str backend)
+static struct log_quota *report_quota_of(struct str backend)
 {
     static struct log_quota quotas[64] = {[0 ... 63] = {.most = LOG_MOST}};
     unsigned hash = 0;
@@ -19,7 +19,7 @@ void report_backend(enum log_level level, const struct request *req, const char 
                     const char *detail)
 {
     char name[REQUEST_NAME_SIZE];
-    log_within(quota_of(req->backend), level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, %s",
+    log_within(report_quota_of(req->backend), level, "backend '%.*s'%s%.*s: %s: %s; %.*s %.*s, %s",
                STR_FMT(req->backend), req->server.n > 0 ? ", server " : "", STR_FMT(req->server),
                what, detail, STR_FMT(req->method), STR_FMT(req->uri.origin),
                request_name(req, name));

@@ -25,7 +25,7 @@ struct subrequest {
     uint32_t app_status;
 };
 
-static void tell(struct subrequest *r)
+static void subrequest_tell(struct subrequest *r)
 {
     const struct script_answer answer = {.error = r->error,
                                          .response = &r->req.response,
@@ -52,7 +52,7 @@ static const char *on_stdout(void *ctx, struct str bytes)
     return r->body.overflow ? "the answer is larger than 64 MB" : NULL;
 }
 
-static void on_stderr(void *ctx, struct str bytes)
+static void subrequest_on_stderr(void *ctx, struct str bytes)
 {
     struct subrequest *r = ctx;
     size_t room = STDERR_MAX - buf_len(&r->messages);
@@ -64,7 +64,7 @@ static void on_nothing(void *ctx)
     (void)ctx;
 }
 
-static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+static void subrequest_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
 {
     struct subrequest *r = ctx;
     r->app_status = app_status;
@@ -72,31 +72,31 @@ static void on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
         r->error = "the application did not serve it (overloaded, or an unknown role)";
     else if (!r->head_done)
         r->error = "the answer had no head";
-    tell(r);
+    subrequest_tell(r);
 }
 
-static void on_fail(void *ctx, enum backend_error error, const char *detail)
+static void subrequest_on_fail(void *ctx, enum backend_error error, const char *detail)
 {
     struct subrequest *r = ctx;
     r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), detail).p;
-    tell(r);
+    subrequest_tell(r);
 }
 
 static const struct stream_ops stream_ops = {
     .on_stdout = on_stdout,
-    .on_stderr = on_stderr,
+    .on_stderr = subrequest_on_stderr,
     .on_turn = on_nothing,
     .on_room = on_nothing,
-    .on_end = on_end,
-    .on_fail = on_fail,
+    .on_end = subrequest_on_end,
+    .on_fail = subrequest_on_fail,
 };
 
 static void failed_cb(struct deferred *d)
 {
-    tell((struct subrequest *)((char *)d - offsetof(struct subrequest, failed)));
+    subrequest_tell((struct subrequest *)((char *)d - offsetof(struct subrequest, failed)));
 }
 
-static struct backend *find(const struct generation *g, struct str name)
+static struct backend *subrequest_find(const struct generation *g, struct str name)
 {
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         if (str_eq(g->settings->backends[i].name, name))
@@ -116,7 +116,7 @@ static void copy_params(struct subrequest *r, const struct params *from,
 }
 
 /* Whoever is free takes it: it waits in the same queue as everybody. */
-static void start(struct subrequest *r, struct backend *b)
+static void subrequest_start(struct subrequest *r, struct backend *b)
 {
     const struct backend_settings *settings = backend_settings(b);
     enum backend_error error;
@@ -143,7 +143,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
                                   void *ctx, const char **err)
 {
     const struct limits *limits = &g->settings->limits;
-    struct backend *b = find(g, ask->backend);
+    struct backend *b = subrequest_find(g, ask->backend);
     if (b == NULL) {
         *err = "there is no such backend";
         return NULL;
@@ -167,7 +167,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
         subrequest_free(r);
         return NULL;
     }
-    start(r, b);
+    subrequest_start(r, b);
     return r;
 }
 

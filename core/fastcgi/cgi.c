@@ -19,7 +19,7 @@ static bool lies_in(struct str path, struct str root, struct str *rest)
 }
 
 /* A folder, which may be "/", and a path below it. */
-static struct str join(struct arena *a, struct str x, struct str y)
+static struct str cgi_join(struct arena *a, struct str x, struct str y)
 {
     if (x.n == 1 && y.n > 0 && y.p[0] == '/')
         x.n = 0;
@@ -40,14 +40,14 @@ void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backen
     if (d->docroot.n > 0)
         paths->docroot = d->docroot;
     else if (d->root.n > 0 && backend->docroot.n > 0 && lies_in(d->root, backend->root, &rest))
-        paths->docroot = join(&req->arena, backend->docroot, rest);
+        paths->docroot = cgi_join(&req->arena, backend->docroot, rest);
     else if (d->root.n > 0)
         paths->docroot = d->root;
     else
         paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
 }
 
-static struct str number(struct arena *a, uint64_t value)
+static struct str cgi_number(struct arena *a, uint64_t value)
 {
     char *digits = arena_bytes(a, STR_U64_SIZE);
     return (struct str){digits, str_from_u64(value, digits)};
@@ -66,12 +66,12 @@ static void add_script(struct params *out, struct request *req,
 {
     struct arena *a = &req->arena;
     const struct decision *d = &req->decision;
-    struct str name = d->strip.n > 0 ? join(a, d->strip, d->script) : d->script;
+    struct str name = d->strip.n > 0 ? cgi_join(a, d->strip, d->script) : d->script;
     params_add(a, out, STR("SCRIPT_NAME"), name);
     if (d->script_filename.n > 0)
         params_add(a, out, STR("SCRIPT_FILENAME"), d->script_filename);
     else if (paths->docroot.n + d->script.n > 0)
-        params_add(a, out, STR("SCRIPT_FILENAME"), join(a, paths->docroot, d->script));
+        params_add(a, out, STR("SCRIPT_FILENAME"), cgi_join(a, paths->docroot, d->script));
     if (paths->docroot.n > 0)
         params_add(a, out, STR("DOCUMENT_ROOT"), paths->docroot);
     if (d->path_info.n == 0)
@@ -79,7 +79,7 @@ static void add_script(struct params *out, struct request *req,
     params_add(a, out, STR("PATH_INFO"), d->path_info);
     /* PHP may run PATH_TRANSLATED instead of the script, so only others get it. */
     if (backend->profile == PROFILE_GENERIC && paths->docroot.n > 0)
-        params_add(a, out, STR("PATH_TRANSLATED"), join(a, paths->docroot, d->path_info));
+        params_add(a, out, STR("PATH_TRANSLATED"), cgi_join(a, paths->docroot, d->path_info));
 }
 
 /* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a unix socket have no addresses, and
@@ -92,12 +92,12 @@ static void add_peers(struct params *out, struct request *req)
     if (peer_has_ip(&req->client))
         params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
     if (req->client.port > 0)
-        params_add(a, out, STR("REMOTE_PORT"), number(a, req->client.port));
+        params_add(a, out, STR("REMOTE_PORT"), cgi_number(a, req->client.port));
     if (peer_has_ip(&req->local)) {
         local = peer_ip(a, &req->local);
         params_add(a, out, STR("SERVER_ADDR"), local);
     }
-    params_add(a, out, STR("SERVER_PORT"), number(a, request_server_port(req)));
+    params_add(a, out, STR("SERVER_PORT"), cgi_number(a, request_server_port(req)));
     params_add(a, out, STR("SERVER_NAME"), name.n > 0 ? name : local);
 }
 
@@ -108,7 +108,7 @@ static void add_body(struct params *out, struct request *req, int64_t body_size)
         params_add(&req->arena, out, STR("CONTENT_TYPE"), type->value);
     if (body_size >= 0)
         params_add(&req->arena, out, STR("CONTENT_LENGTH"),
-                   number(&req->arena, (uint64_t)body_size));
+                   cgi_number(&req->arena, (uint64_t)body_size));
 }
 
 /* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */
@@ -127,7 +127,7 @@ static struct str param_name(struct arena *a, struct str name)
     return (struct str){p, name.n + 5};
 }
 
-static void add_header(struct params *out, struct request *req, const struct header *header)
+static void cgi_add_header(struct params *out, struct request *req, const struct header *header)
 {
     struct arena *a = &req->arena;
     struct str value = header->value;
@@ -147,7 +147,7 @@ static bool is_odd(struct str name)
     return false;
 }
 
-static void add_headers(struct params *out, struct request *req)
+static void cgi_add_headers(struct params *out, struct request *req)
 {
     unsigned odd = 0;
     for (unsigned i = 0; i < req->headers.count; i++) {
@@ -158,7 +158,7 @@ static void add_headers(struct params *out, struct request *req)
         if (is_odd(header->name))
             odd++;
         else
-            add_header(out, req, header);
+            cgi_add_header(out, req, header);
     }
     /* A name with '_' never takes the place of the one with '-'. */
     for (unsigned i = 0; i < req->headers.count && odd > 0; i++) {
@@ -166,7 +166,7 @@ static void add_headers(struct params *out, struct request *req)
         if (header->hop || header->dropped || header->again || !is_odd(header->name))
             continue;
         if (params_find(out, param_name(&req->arena, header->name)) == NULL)
-            add_header(out, req, header);
+            cgi_add_header(out, req, header);
     }
 }
 
@@ -198,7 +198,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
         params_add(a, out, STR("HTTPS"), STR("on"));
     add_peers(out, req);
     add_body(out, req, body_size);
-    add_headers(out, req);
+    cgi_add_headers(out, req);
     /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
     if (d->ini.n > 0 || backend->ini.n > 0)
         params_add(a, out, STR("PHP_VALUE"), d->ini.n > 0 ? d->ini : backend->ini);

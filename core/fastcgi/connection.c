@@ -25,7 +25,7 @@ const char conn_ended[] = "the connection ended";
 /* --- interest --- */
 
 /* Derives what to wait for from the state; epoll is told only of changes. */
-static void rearm(struct conn *c)
+static void conn_rearm(struct conn *c)
 {
     int events = 0;
     if (c->state == CONN_CONNECTING)
@@ -75,7 +75,7 @@ void conn_reset(struct conn *c)
     conn_close(c);
 }
 
-static void fail(struct conn *c, enum backend_error error, const char *detail)
+static void conn_fail(struct conn *c, enum backend_error error, const char *detail)
 {
     const struct conn_ops *ops = c->ops;
     void *user = c->user;
@@ -86,25 +86,25 @@ static void fail(struct conn *c, enum backend_error error, const char *detail)
 
 static bool connect_to_other(struct conn *c, int err);
 
-static void lose(struct conn *c, bool ended)
+static void conn_lose(struct conn *c, bool ended)
 {
     end_offer(c);
     c->ops->on_lost(c->user, ended);
 }
 
 /* The connection has ended, or is of no use. */
-static void end(struct conn *c, const char *detail)
+static void conn_end(struct conn *c, const char *detail)
 {
     c->ended = true;
     if (c->reused && (c->offered || c->written == 0))
-        lose(c, true);
+        conn_lose(c, true);
     else
-        fail(c, BACKEND_CLOSED, detail);
+        conn_fail(c, BACKEND_CLOSED, detail);
 }
 
 static void take_stock(struct conn *c);
 
-static void missed_cb(struct deadline *d)
+static void conn_missed_cb(struct deadline *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
     if (c->offered)
@@ -112,13 +112,13 @@ static void missed_cb(struct deadline *d)
     else if (c->state == CONN_IDLE || c->state == CONN_LEFT)
         conn_close(c);
     else if (c->state == CONN_OPEN)
-        fail(c, BACKEND_TIMEOUT, c->deadline_detail);
+        conn_fail(c, BACKEND_TIMEOUT, c->deadline_detail);
     else if (c->state == CONN_BACKLOG)
-        fail(c, BACKEND_QUEUE,
-             "its listen queue stayed full for queue_timeout (all of its "
-             "processes are busy)");
+        conn_fail(c, BACKEND_QUEUE,
+                  "its listen queue stayed full for queue_timeout (all of its "
+                  "processes are busy)");
     else if (!connect_to_other(c, ETIMEDOUT))
-        fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
+        conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
 }
 
 bool conn_is_fit(const struct conn *c)
@@ -136,7 +136,7 @@ void conn_idle(struct conn *c, double seconds)
     c->paused = false;
     c->read_max = LOOP_READ_SIZE;
     deadline_set(&c->deadline, seconds);
-    rearm(c);
+    conn_rearm(c);
 }
 
 bool conn_has_rested(const struct conn *c, double seconds)
@@ -156,7 +156,7 @@ bool conn_leave(struct conn *c)
     c->user = NULL;
     c->paused = false;
     shutdown(c->io.fd, SHUT_WR);
-    rearm(c);
+    conn_rearm(c);
     return true;
 }
 
@@ -173,12 +173,12 @@ void conn_use(struct conn *c, const struct conn_ops *ops, void *user)
     c->written = 0;
     c->paused = false;
     c->read_max = LOOP_READ_SIZE;
-    rearm(c);
+    conn_rearm(c);
 }
 
 /* --- bytes --- */
 
-static void readable(struct conn *c)
+static void conn_readable(struct conn *c)
 {
     struct loop *loop = c->loop;
     ssize_t n = read(c->io.fd, loop->in, c->read_max);
@@ -190,11 +190,11 @@ static void readable(struct conn *c)
         return;
     }
     if (n > 0 && c->written == 0)
-        end(c, "it sent bytes that nobody had asked for");
+        conn_end(c, "it sent bytes that nobody had asked for");
     else if (n > 0)
         c->ops->on_bytes(c->user, loop->in, (size_t)n);
     else
-        end(c, n < 0 ? strerror(errno) : conn_ended);
+        conn_end(c, n < 0 ? strerror(errno) : conn_ended);
 }
 
 static void write_failed(struct conn *c)
@@ -203,7 +203,7 @@ static void write_failed(struct conn *c)
     buf_fini(&c->out);
 }
 
-static void writable(struct conn *c)
+static void conn_writable(struct conn *c)
 {
     conn_write(c, NULL, 0);
     if (c->offered)
@@ -213,7 +213,7 @@ static void writable(struct conn *c)
 }
 
 /* Takes `done` bytes off the front of the slices. */
-static void advance(struct iovec **v, int *count, size_t done)
+static void conn_advance(struct iovec **v, int *count, size_t done)
 {
     while (*count > 0 && done >= (*v)->iov_len) {
         done -= (*v)->iov_len;
@@ -242,12 +242,12 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
     ssize_t done = n == 1 ? write(c->io.fd, v->iov_base, v->iov_len) : writev(c->io.fd, v, n);
     if (done < 0 && errno != EAGAIN && errno != EINTR) {
         write_failed(c);
-        rearm(c);
+        conn_rearm(c);
         return;
     }
     size_t put = done > 0 ? (size_t)done : 0;
     c->written += put;
-    advance(&v, &n, put);
+    conn_advance(&v, &n, put);
     if (waiting.n > 0) {
         bool all = put >= waiting.n;
         buf_consume(&c->out, all ? waiting.n : put);
@@ -258,10 +258,10 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
     }
     for (; n > 0; v++, n--)
         buf_append(&c->out, v->iov_base, v->iov_len);
-    rearm(c);
+    conn_rearm(c);
 }
 
-static void flush_cb(struct deferred *d)
+static void conn_flush_cb(struct deferred *d)
 {
     conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
 }
@@ -271,12 +271,12 @@ void conn_write_soon(struct conn *c)
     loop_defer(c->loop, &c->flush);
 }
 
-static void opened(struct conn *c)
+static void conn_opened(struct conn *c)
 {
     if (c->place->count > 1)
         c->place->first = c->addr == &c->place->list[1];
     deadline_clear(&c->deadline);
-    rearm(c);
+    conn_rearm(c);
     c->ops->on_open(c->user);
 }
 
@@ -285,12 +285,12 @@ static void fail_to_connect(struct conn *c, int err)
 {
     char detail[160];
     if (c->refused == 0 || c->refused == err) {
-        fail(c, BACKEND_CONNECT, strerror(err));
+        conn_fail(c, BACKEND_CONNECT, strerror(err));
         return;
     }
     snprintf(detail, sizeof detail, "%s; the name's other address: %s", strerror(c->refused),
              strerror(err));
-    fail(c, BACKEND_CONNECT, detail);
+    conn_fail(c, BACKEND_CONNECT, detail);
 }
 
 /* --- offers --- */
@@ -315,7 +315,7 @@ static void look_at_end(struct conn *c)
     if (n > 0)
         return;
     if (n == 0 || errno != EAGAIN || c->broken) {
-        lose(c, true);
+        conn_lose(c, true);
         return;
     }
     end_offer(c);
@@ -349,7 +349,7 @@ static void take_stock(struct conn *c)
         c->unread = unread;
         deadline_set(&c->deadline, PATIENCE);
     } else {
-        lose(c, false);
+        conn_lose(c, false);
     }
 }
 
@@ -373,13 +373,13 @@ static void finish_connect(struct conn *c)
         err = errno;
     if (err == 0) {
         c->state = CONN_OPEN;
-        opened(c);
+        conn_opened(c);
     } else if (!connect_to_other(c, err)) {
         fail_to_connect(c, err);
     }
 }
 
-static void io_cb(struct ev_loop *ev, ev_io *io, int events)
+static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct conn *c = io->data;
     (void)ev;
@@ -390,9 +390,9 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
     /* Reading first: an answer may have come although writing fails. It may end the connection, so
      * a write waits for the next turn, which comes at once. */
     if (events & EV_READ)
-        readable(c);
+        conn_readable(c);
     else if (events & EV_WRITE)
-        writable(c);
+        conn_writable(c);
 }
 
 /* --- connecting --- */
@@ -421,7 +421,7 @@ static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     int err = try_connect(c, c->addr);
     if (err != 0) {
-        fail(c, BACKEND_CONNECT, strerror(err));
+        conn_fail(c, BACKEND_CONNECT, strerror(err));
         return;
     }
     if (c->state == CONN_BACKLOG) {
@@ -429,7 +429,7 @@ static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
         ev_timer_start(ev, timer);
         return;
     }
-    rearm(c);
+    conn_rearm(c);
     if (c->state == CONN_OPEN) {
         deadline_clear(&c->deadline);
         c->ops->on_open(c->user);
@@ -437,7 +437,7 @@ static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
 }
 
 /* A socket for the address at hand, connecting. Returns 0 or an errno. */
-static int begin(struct conn *c)
+static int conn_begin(struct conn *c)
 {
     int family = c->addr->sa.sa_family;
     c->io.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -474,13 +474,13 @@ static bool connect_to_other(struct conn *c, int err)
 {
     if (!take_next(c, err))
         return false;
-    err = begin(c);
+    err = conn_begin(c);
     if (err != 0)
         fail_to_connect(c, err);
     else if (c->state == CONN_OPEN)
-        opened(c);
+        conn_opened(c);
     else
-        rearm(c);
+        conn_rearm(c);
     return true;
 }
 
@@ -496,16 +496,16 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     c->patience = ev_now(loop->ev) + target->connect_timeout;
     c->read_max = LOOP_READ_SIZE;
     buf_init(&c->out, OUT_MAX);
-    ev_io_init(&c->io, io_cb, -1, 0);
+    ev_io_init(&c->io, conn_io_cb, -1, 0);
     c->io.data = c;
-    c->flush.run = flush_cb;
+    c->flush.run = conn_flush_cb;
     c->look.run = look_cb;
     ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
-    deadline_init(&c->deadline, loop, missed_cb);
-    int err = begin(c);
+    deadline_init(&c->deadline, loop, conn_missed_cb);
+    int err = conn_begin(c);
     if (err != 0 && take_next(c, err))
-        err = begin(c);
+        err = conn_begin(c);
     if (err != 0) {
         conn_close(c);
         errno = err;
@@ -531,7 +531,7 @@ bool conn_is_drained(const struct conn *c)
 void conn_pause(struct conn *c, bool paused)
 {
     c->paused = paused;
-    rearm(c);
+    conn_rearm(c);
 }
 
 void conn_read_max(struct conn *c, size_t bytes)

@@ -94,7 +94,7 @@ void fcgi_decoder_init(struct fcgi_decoder *d)
 }
 
 /* Collects up to eight bytes; true when they are there. */
-static bool collect(struct fcgi_decoder *d, const char **at, const char *end)
+static bool fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
 {
     size_t want = 8u - d->have, got = (size_t)(end - *at);
     if (got > want)
@@ -127,7 +127,7 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
 {
     struct fcgi_event event = {.type = d->type, .id = d->id};
     if (d->type == FCGI_END_REQUEST) { /* kept until its padding has come, too */
-        if (collect(d, at, end))
+        if (fcgi_collect(d, at, end))
             d->left = 0;
         return true;
     }
@@ -165,7 +165,7 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
     bool go = true;
     while (at < end && err == NULL && go) {
         if (!d->in_content) {
-            if (collect(d, &at, end))
+            if (fcgi_collect(d, &at, end))
                 err = begin_record(d);
         } else if (d->left > 0) {
             go = pass_content(d, &at, end, on_event, ctx);

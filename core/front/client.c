@@ -28,7 +28,7 @@
 #define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
 #define REFUSED_MAX   256 /* of connections too many that are told so at a time */
 
-static void process(struct client *c, const char *data, size_t n);
+static void client_process(struct client *c, const char *data, size_t n);
 static void turn_away(struct client *c);
 
 /* --- the connection's end --- */
@@ -133,7 +133,7 @@ static void begin_request(struct client *c)
     deadline_set(&c->deadline, limits->header_timeout);
 }
 
-static void refuse(struct client *c, int status, const char *reason)
+static void client_refuse(struct client *c, int status, const char *reason)
 {
     c->body_done = true;
     c->head_done = true;
@@ -147,7 +147,7 @@ static void refuse(struct client *c, int status, const char *reason)
 static void refuse_and_close(struct client *c, int status, const char *reason)
 {
     c->eof = true;
-    refuse(c, status, reason);
+    client_refuse(c, status, reason);
 }
 
 static void head_complete(struct client *c)
@@ -166,7 +166,7 @@ static void head_complete(struct client *c)
 }
 
 /* Feeds the parser; returns the bytes used. */
-static size_t feed(struct client *c, const char *data, size_t n)
+static size_t client_feed(struct client *c, const char *data, size_t n)
 {
     size_t used;
     switch (h1_feed(c->h1, data, n, &used)) {
@@ -301,7 +301,7 @@ static bool read_address(struct client *c, struct str in, size_t *used, bool *go
 
 /* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
  * or c is gone (*gone). */
-static bool step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
+static bool client_step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     *used = 0;
     if (c->awaits_address)
@@ -325,7 +325,7 @@ static bool step(struct client *c, const char *data, size_t n, size_t *used, boo
     bool reading = !c->head_done || (!c->body_done && (c->want_body || may_drop_body(c)));
     if (n == 0 || !reading)
         return false;
-    *used = feed(c, data, n);
+    *used = client_feed(c, data, n);
     if (c->ended && !c->body_done)
         c->lingered += *used;
     return true;
@@ -342,7 +342,7 @@ static void keep_input(struct client *c, const char *data, size_t n)
 }
 
 /* Does all that can be done with what has come: new bytes, or (n = 0) those that were kept. */
-static void process(struct client *c, const char *data, size_t n)
+static void client_process(struct client *c, const char *data, size_t n)
 {
     bool gone = false;
     size_t used;
@@ -352,7 +352,7 @@ static void process(struct client *c, const char *data, size_t n)
         n = buf_len(&c->in);
     }
     c->processing = true;
-    while (step(c, data, n, &used, &gone)) {
+    while (client_step(c, data, n, &used, &gone)) {
         data += used;
         n -= used;
     }
@@ -371,7 +371,7 @@ static void process(struct client *c, const char *data, size_t n)
 void client_mark_ended(struct client *c)
 {
     if (!c->processing)
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
 }
 
 /* --- events --- */
@@ -385,10 +385,10 @@ static void client_ended_input(struct client *c)
     else if (!c->ended && proxy_only_waits(c->proxy))
         client_gone(c, "the client closed the connection while the request only waited");
     else
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
 }
 
-static void readable(struct client *c)
+static void client_readable(struct client *c)
 {
     struct loop *loop = c->clients->loop;
     ssize_t n = c->transport.ops->read(&c->transport, loop->in, READ_SIZE);
@@ -397,21 +397,21 @@ static void readable(struct client *c)
     if (c->lingering)
         drop_input(c, n);
     else if (n > 0)
-        process(c, loop->in, (size_t)n);
+        client_process(c, loop->in, (size_t)n);
     else if (n == 0)
         client_ended_input(c);
     else
         client_gone(c, "the client reset the connection");
 }
 
-static void on_turn(struct sender *sender)
+static void client_on_turn(struct sender *sender)
 {
     struct client *c = (struct client *)((char *)sender - offsetof(struct client, sender));
     client_note_sent(c, sender_write(sender));
-    process(c, NULL, 0);
+    client_process(c, NULL, 0);
 }
 
-static void writable(struct client *c)
+static void client_writable(struct client *c)
 {
     client_note_sent(c, sender_write(&c->sender));
     if (c->sender.broken != NULL)
@@ -420,7 +420,7 @@ static void writable(struct client *c)
     if (done)
         deadline_clear(&c->deadline);
     if (done && c->ended) {
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
         return;
     }
     if (c->proxy != NULL && !c->ended && (done || sender_room(&c->sender) >= LOOP_READ_SIZE))
@@ -428,7 +428,7 @@ static void writable(struct client *c)
     client_rearm(c);
 }
 
-static void io_cb(struct ev_loop *ev, ev_io *io, int events)
+static void client_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct client *c = io->data;
     (void)ev;
@@ -437,18 +437,18 @@ static void io_cb(struct ev_loop *ev, ev_io *io, int events)
         if (c->sender.broken != NULL)
             client_gone(c, c->sender.broken);
         else
-            process(c, NULL, 0);
+            client_process(c, NULL, 0);
         return;
     }
     if (events & EV_WRITE && sender_waits(&c->sender))
-        writable(c);
+        client_writable(c);
     else if (events & EV_READ)
-        readable(c);
+        client_readable(c);
     else
         client_rearm(c);
 }
 
-static void missed_cb(struct deadline *d)
+static void client_missed_cb(struct deadline *d)
 {
     struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
     if (c->proxy == NULL) {
@@ -456,20 +456,20 @@ static void missed_cb(struct deadline *d)
     } else if (!c->head_done) {
         c->eof = true;
         c->processing = true;
-        refuse(c, 408, "the head did not come within header_timeout");
+        client_refuse(c, 408, "the head did not come within header_timeout");
         c->processing = false;
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
     } else if (!sender_is_done(&c->sender)) {
         client_gone(c, "the client took nothing within send_timeout");
     } else if (!c->body_done && !c->ended && c->want_body) {
         c->eof = true;
         c->processing = true;
-        refuse(c, 408, "the body did not come within body_timeout");
+        client_refuse(c, 408, "the body did not come within body_timeout");
         c->processing = false;
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
     } else if (c->ended) {
         c->close = true; /* the rest of the body does not come in time to keep the connection */
-        process(c, NULL, 0);
+        client_process(c, NULL, 0);
     }
 }
 
@@ -522,11 +522,11 @@ struct client *client_make(struct clients *clients, int fd, const struct peer *p
     c->peer = *peer;
     c->local = *local;
     buf_init(&c->in, IN_MAX);
-    deadline_init(&c->deadline, clients->loop, missed_cb);
-    ev_io_init(&c->io, io_cb, fd, EV_READ);
+    deadline_init(&c->deadline, clients->loop, client_missed_cb);
+    ev_io_init(&c->io, client_io_cb, fd, EV_READ);
     c->io.data = c;
     transport_plain(&c->transport, fd);
-    sender_init(&c->sender, &c->transport, &clients->turn, on_turn);
+    sender_init(&c->sender, &c->transport, &clients->turn, client_on_turn);
     c->next = clients->list;
     if (c->next != NULL)
         c->next->prev = c;
@@ -573,13 +573,13 @@ static void stop_idle(struct client *c, double patience)
         patience = FIRST_REQUEST;
     if (patience > 0)
         deadline_set(&c->deadline, patience);
-    readable(c);
+    client_readable(c);
     if (all->count == before && c->proxy == NULL && !c->lingering && patience <= 0)
         client_free(c);
 }
 
 /* Its response is out: a stop does not wait long for it to be read. */
-static void hasten(struct client *c)
+static void client_hasten(struct client *c)
 {
     double end = ev_now(c->clients->loop->ev) + REFUSED_TIME;
     if (c->linger_end <= end)
@@ -595,7 +595,7 @@ void clients_stop(struct clients *clients, double patience)
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
         if (c->lingering)
-            hasten(c);
+            client_hasten(c);
         else if (c->proxy == NULL)
             stop_idle(c, patience);
     }

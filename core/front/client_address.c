@@ -125,7 +125,7 @@ enum client_address client_read_address(struct client *c, struct str in, size_t 
     }
     *used = header.size;
     c->awaits_address = false;
-    c->stranger = header.stranger;
+    c->unknown = header.unknown;
     if (header.announced && is_trusted(c, &c->peer)) {
         c->peer = header.client;
         c->local = header.local;
@@ -144,7 +144,7 @@ int client_name_request(struct client *c, const char **reason)
     if (settings->trusted.count == 0 || c->control)
         return 0;
     /* The balancer is trusted, but whom it lets speak through it is not. */
-    *reason = realip_apply(c->req, c->stranger ? &no_networks : &settings->trusted);
+    *reason = realip_apply(c->req, c->unknown ? &no_networks : &settings->trusted);
     if (*reason != NULL)
         return 400;
     if (!c->counted || c->by_ip || is_trusted(c, &c->req->client))

@@ -50,7 +50,7 @@ struct client {
     bool by_ip : 1;   /* there under its address: no trusted proxy, which brings many clients */
     bool request_by_ip : 1;  /* the client that a trusted proxy has named is, for this request */
     bool awaits_address : 1; /* the header of the PROXY protocol is not whole yet */
-    bool stranger : 1;       /* it said that the balancer does not know whose the connection is */
+    bool unknown : 1;        /* it said that the balancer does not know whose the connection is */
     bool refused : 1;        /* one too many: it has its 503, and lingers */
     bool control : 1;        /* accepted by the control listener */
 };

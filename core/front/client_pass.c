@@ -22,7 +22,7 @@ struct parcel {
     struct peer peer, local;
     char listener[512];
     uint32_t requests;
-    bool control, awaits_address, stranger;
+    bool control, awaits_address, unknown;
 };
 
 union control {
@@ -79,7 +79,7 @@ bool client_pass(struct client *c)
     parcel.requests = c->requests;
     parcel.control = c->control;
     parcel.awaits_address = c->awaits_address;
-    parcel.stranger = c->stranger;
+    parcel.unknown = c->unknown;
     client_leave_census(c); /* the other one may count it before we come to it */
     if (send_parcel(all->heir.fd, &parcel, c->io.fd)) {
         client_free(c);
@@ -158,7 +158,7 @@ static void intake_free(struct intake *in)
     free(in);
 }
 
-static void adopt(struct clients *clients, struct parcel *parcel, int fd)
+static void pass_adopt(struct clients *clients, struct parcel *parcel, int fd)
 {
     parcel->listener[sizeof parcel->listener - 1] = '\0';
     struct client *c = client_make(clients, fd, &parcel->peer, &parcel->local);
@@ -166,7 +166,7 @@ static void adopt(struct clients *clients, struct parcel *parcel, int fd)
     c->requests = parcel->requests;
     c->control = parcel->control;
     c->awaits_address = parcel->awaits_address;
-    c->stranger = parcel->stranger;
+    c->unknown = parcel->unknown;
     client_count(c);
     if (!client_pass(c)) /* we leave as well */
         client_begin(c);
@@ -196,7 +196,7 @@ static bool take_one(struct clients *clients, int socket, bool *end)
         log_warn("no file descriptor left for a kept connection, which is closed ('ulimit -n', "
                  "LimitNOFILE)");
     else if (n == (ssize_t)sizeof parcel)
-        adopt(clients, &parcel, fd);
+        pass_adopt(clients, &parcel, fd);
     else
         close(fd);
     return true;

@@ -66,7 +66,7 @@ static void want_body(void *front, bool want)
         client_kick(c);
 }
 
-static void respond(void *front)
+static void reply_respond(void *front)
 {
     struct client *c = front;
     c->head_waits = true;
@@ -74,7 +74,7 @@ static void respond(void *front)
     sender_begin(&c->sender, proxy_limits(c->proxy), c->req->response.unbuffered);
 }
 
-static void body(void *front, struct str bytes)
+static void reply_body(void *front, struct str bytes)
 {
     struct client *c = front;
     if (sender_gather(&c->sender, bytes))
@@ -150,7 +150,7 @@ static void send_gathered(struct client *c, enum sender_when when)
         client_rearm(c);
 }
 
-static void flush(void *front)
+static void reply_flush(void *front)
 {
     struct client *c = front;
     send_gathered(c, SENDER_NOW);
@@ -167,9 +167,9 @@ static void small_file(struct client *c, int fd, const struct file_piece *pieces
             return;
         }
         if (piece->before.n > 0)
-            body(c, piece->before);
+            reply_body(c, piece->before);
         if (piece->size > 0)
-            body(c, (struct str){at, (size_t)piece->size});
+            reply_body(c, (struct str){at, (size_t)piece->size});
         c->req->body_out += piece->before.n + piece->size;
         at += piece->size;
     }
@@ -189,13 +189,13 @@ static void file(void *front, int fd, const struct file_piece *pieces, unsigned 
     close(fd);
 }
 
-static size_t room(void *front)
+static size_t reply_room(void *front)
 {
     const struct client *c = front;
     return sender_room(&c->sender);
 }
 
-static void end(void *front)
+static void reply_end(void *front)
 {
     struct client *c = front;
     c->ended = true;
@@ -206,7 +206,7 @@ static void end(void *front)
     client_mark_ended(c);
 }
 
-static bool retract(void *front)
+static bool reply_retract(void *front)
 {
     struct client *c = front;
     if (!c->head_waits)
@@ -217,7 +217,7 @@ static bool retract(void *front)
 }
 
 /* Without the last chunk, or short of its Content-Length, and with the connection's end. */
-static void cut(void *front)
+static void reply_cut(void *front)
 {
     struct client *c = front;
     if (!c->head_waits)
@@ -231,12 +231,12 @@ static void cut(void *front)
 
 const struct front_ops client_front_ops = {
     .want_body = want_body,
-    .respond = respond,
-    .body = body,
+    .respond = reply_respond,
+    .body = reply_body,
     .file = file,
-    .flush = flush,
-    .end = end,
-    .retract = retract,
-    .cut = cut,
-    .room = room,
+    .flush = reply_flush,
+    .end = reply_end,
+    .retract = reply_retract,
+    .cut = reply_cut,
+    .room = reply_room,
 };

@@ -30,7 +30,7 @@ static bool is_wildcard(const struct addr *a)
 }
 
 /* Can't both be had by sockets that do not share? */
-static bool overlap(const struct addr *a, const struct addr *b)
+static bool listener_overlap(const struct addr *a, const struct addr *b)
 {
     struct addr same = *b;
     if (a->sa.sa_family != b->sa.sa_family || b->sa.sa_family == AF_UNIX)
@@ -53,7 +53,7 @@ static bool is_ours(const struct addr *addr)
         struct addr held = {.len = sizeof held.un};
         if (isdigit((unsigned char)e->d_name[0]) &&
             getsockname(atoi(e->d_name), &held.sa, &held.len) == 0)
-            found = overlap(addr, &held);
+            found = listener_overlap(addr, &held);
     }
     closedir(dir);
     return found;
@@ -131,7 +131,7 @@ static int clear_in(int folder, const char *name)
 /* The folder of a path, which is taken apart, and the name in it. What has been looked at there is
  * removed, by the folder's descriptor: whoever may rename the folder meanwhile does not choose what
  * root removes. -1 and errno. */
-static int open_folder(char *path, const char **name)
+static int listener_open_folder(char *path, const char **name)
 {
     char *slash = strrchr(path, '/');
     *name = slash != NULL ? slash + 1 : path;
@@ -150,7 +150,7 @@ static int clear_stale(const struct addr *addr)
     if (addr->un.sun_path[0] == '\0') /* of the abstract namespace: no file */
         return 0;
     snprintf(path, sizeof path, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
-    int folder = open_folder(path, &name);
+    int folder = listener_open_folder(path, &name);
     if (folder < 0)
         return errno;
     int err = clear_in(folder, name);
@@ -292,7 +292,7 @@ void listener_unlink(const struct listen_spec *spec)
     if (strncmp(spec->address, "unix:", 5) != 0)
         return;
     snprintf(path, sizeof path, "%s", spec->address + 5);
-    int folder = open_folder(path, &name);
+    int folder = listener_open_folder(path, &name);
     if (folder < 0)
         return;
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode))

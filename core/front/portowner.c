@@ -48,7 +48,7 @@ static bool has_socket(const char *pid, unsigned long inode)
     return found;
 }
 
-static void describe(const char *pid, char *out, size_t size)
+static void port_describe(const char *pid, char *out, size_t size)
 {
     char path[300], name[64] = "a process";
     snprintf(path, sizeof path, "/proc/%s/comm", pid);
@@ -76,6 +76,6 @@ void port_owner(const struct addr *address, char *out, size_t size)
         return;
     for (struct dirent *e; out[0] == '\0' && (e = readdir(proc)) != NULL;)
         if (isdigit((unsigned char)e->d_name[0]) && has_socket(e->d_name, inode))
-            describe(e->d_name, out, size);
+            port_describe(e->d_name, out, size);
     closedir(proc);
 }

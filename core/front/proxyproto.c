@@ -13,7 +13,7 @@
 static const char signature[12] = {'\r', '\n', '\r', '\n', '\0', '\r',
                                    '\n', 'Q',  'U',  'I',  'T',  '\n'};
 
-static enum proxyproto_result fail(struct proxyproto *out, const char *err)
+static enum proxyproto_result proxyproto_fail(struct proxyproto *out, const char *err)
 {
     out->err = err;
     return PROXYPROTO_ERROR;
@@ -21,7 +21,7 @@ static enum proxyproto_result fail(struct proxyproto *out, const char *err)
 
 /* --- version 1: a line of text --- */
 
-static bool read_port(struct str text, uint16_t *port)
+static bool proxyproto_read_port(struct str text, uint16_t *port)
 {
     uint64_t value;
     if (text.n == 0 || text.n > 5 || (text.n > 1 && text.p[0] == '0') ||
@@ -42,19 +42,20 @@ static enum proxyproto_result read_v1_line(struct str line, struct proxyproto *o
     str_cut(&line, ' '); /* "PROXY" */
     struct str family = str_cut(&line, ' ');
     if (str_eq(family, STR("UNKNOWN"))) { /* whatever follows */
-        out->stranger = true;
+        out->unknown = true;
         return PROXYPROTO_DONE;
     }
     bool v6 = str_eq(family, STR("TCP6"));
     if (!v6 && !str_eq(family, STR("TCP4")))
-        return fail(out, "a PROXY line that is neither of TCP4, TCP6 nor UNKNOWN");
+        return proxyproto_fail(out, "a PROXY line that is neither of TCP4, TCP6 nor UNKNOWN");
     struct str fields[4];
     for (int i = 0; i < 4; i++)
         fields[i] = line.p != NULL ? str_cut(&line, ' ') : STR_NONE;
     if (line.p != NULL || !read_v1_address(fields[0], v6, &out->client) ||
-        !read_v1_address(fields[1], v6, &out->local) || !read_port(fields[2], &out->client.port) ||
-        !read_port(fields[3], &out->local.port))
-        return fail(out, "a PROXY line without two addresses and two ports");
+        !read_v1_address(fields[1], v6, &out->local) ||
+        !proxyproto_read_port(fields[2], &out->client.port) ||
+        !proxyproto_read_port(fields[3], &out->local.port))
+        return proxyproto_fail(out, "a PROXY line without two addresses and two ports");
     out->announced = true;
     return PROXYPROTO_DONE;
 }
@@ -66,24 +67,25 @@ static enum proxyproto_result read_v1(struct str in, struct proxyproto *out)
     if (end == NULL && in.n < V1_MAX)
         return PROXYPROTO_MORE;
     if (end == NULL)
-        return fail(out, "a PROXY line of more than 107 bytes");
+        return proxyproto_fail(out, "a PROXY line of more than 107 bytes");
     out->size = (size_t)(end - in.p) + 2;
     return read_v1_line((struct str){in.p, out->size - 2}, out);
 }
 
 /* --- version 2: binary --- */
 
-static uint16_t number16(const uint8_t *at)
+static uint16_t proxyproto_number16(const uint8_t *at)
 {
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-static void take_addresses(const uint8_t *at, int family, size_t size, struct proxyproto *out)
+static void proxyproto_take_addresses(const uint8_t *at, int family, size_t size,
+                                      struct proxyproto *out)
 {
     peer_set_ip(&out->client, family, at);
     peer_set_ip(&out->local, family, at + size);
-    out->client.port = number16(at + 2 * size);
-    out->local.port = number16(at + 2 * size + 2);
+    out->client.port = proxyproto_number16(at + 2 * size);
+    out->local.port = proxyproto_number16(at + 2 * size + 2);
     out->announced = true;
 }
 
@@ -94,14 +96,14 @@ static enum proxyproto_result read_v2_addresses(uint8_t family, const uint8_t *a
 {
     static const size_t least[] = {0, INET_SIZE, INET6_SIZE, UNIX_SIZE};
     if (FAMILY(family) > 3 || (family & 0xf) > 2 || (FAMILY(family) == 0) != ((family & 0xf) == 0))
-        return fail(out, "a PROXY header of an unknown family");
+        return proxyproto_fail(out, "a PROXY header of an unknown family");
     if (size < least[FAMILY(family)])
-        return fail(out, "a PROXY header that is shorter than its addresses");
-    out->stranger = FAMILY(family) == 0;
+        return proxyproto_fail(out, "a PROXY header that is shorter than its addresses");
+    out->unknown = FAMILY(family) == 0;
     if (FAMILY(family) == 1) {
-        take_addresses(at, AF_INET, 4, out);
+        proxyproto_take_addresses(at, AF_INET, 4, out);
     } else if (FAMILY(family) == 2) {
-        take_addresses(at, AF_INET6, 16, out);
+        proxyproto_take_addresses(at, AF_INET6, 16, out);
     } else if (FAMILY(family) == 3) {
         out->client = out->local = (struct peer){.family = AF_UNIX};
         out->announced = true;
@@ -115,11 +117,11 @@ static enum proxyproto_result read_v2(struct str in, struct proxyproto *out)
     if (in.n < V2_SIZE)
         return PROXYPROTO_MORE;
     uint8_t command = bytes[12];
-    size_t size = number16(bytes + 14);
+    size_t size = proxyproto_number16(bytes + 14);
     if (command != V2_LOCAL && command != V2_PROXY)
-        return fail(out, "a PROXY header of an unknown version or command");
+        return proxyproto_fail(out, "a PROXY header of an unknown version or command");
     if (V2_SIZE + size > PROXYPROTO_MAX)
-        return fail(out, "a PROXY header of more than 4096 bytes");
+        return proxyproto_fail(out, "a PROXY header of more than 4096 bytes");
     if (in.n < V2_SIZE + size)
         return PROXYPROTO_MORE;
     out->size = V2_SIZE + size;
@@ -146,5 +148,5 @@ enum proxyproto_result proxyproto_read(struct str in, struct proxyproto *out)
         return in.n < v1.n ? PROXYPROTO_MORE : read_v1(in, out);
     if (begins_with(in, v2))
         return in.n < v2.n ? PROXYPROTO_MORE : read_v2(in, out);
-    return fail(out, "no PROXY header, which this listener requires");
+    return proxyproto_fail(out, "no PROXY header, which this listener requires");
 }

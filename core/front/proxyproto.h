@@ -18,7 +18,7 @@ struct proxyproto {
     /* False where the balancer speaks for itself (LOCAL), or does not know for whom (UNKNOWN,
      * UNSPEC): then the addresses of the connection are all there is. */
     bool announced;
-    bool stranger;             /* it does not know for whom */
+    bool unknown;              /* it does not know for whom */
     struct peer client, local; /* who connected, and where to */
     const char *err;           /* what is wrong */
 };

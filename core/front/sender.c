@@ -35,7 +35,7 @@ void sender_turn_fini(struct sender_turn *turn)
     turn->bytes = NULL;
 }
 
-static void flush_cb(struct deferred *d)
+static void sender_flush_cb(struct deferred *d)
 {
     struct sender *s = (struct sender *)((char *)d - offsetof(struct sender, flush));
     s->on_turn(s);
@@ -45,7 +45,7 @@ void sender_init(struct sender *s, struct transport *transport, struct sender_tu
                  void (*on_turn)(struct sender *s))
 {
     *s = (struct sender){.transport = transport, .shared = shared, .on_turn = on_turn, .file = -1};
-    s->flush.run = flush_cb;
+    s->flush.run = sender_flush_cb;
     backlog_init(&s->out, OUT_MAX);
 }
 
@@ -156,7 +156,7 @@ static bool is_retry(int err)
 }
 
 /* One call for all slices. Returns the bytes taken; breaks off where the client has gone. */
-static size_t put(struct sender *s, struct iovec *v, int count, bool more)
+static size_t sender_put(struct sender *s, struct iovec *v, int count, bool more)
 {
     ssize_t n = s->transport->ops->writev(s->transport, v, count, more);
     if (n >= 0)
@@ -167,7 +167,7 @@ static size_t put(struct sender *s, struct iovec *v, int count, bool more)
 }
 
 /* Keeps what is behind the first `done` bytes of the slices. */
-static void keep(struct sender *s, const struct iovec *v, int count, size_t done)
+static void sender_keep(struct sender *s, const struct iovec *v, int count, size_t done)
 {
     struct backlog_limits limits = out_limits(s);
     for (int i = 0; i < count; i++) {
@@ -204,7 +204,7 @@ static bool wait_for_turn(struct sender *s, const struct iovec *v, int count, si
     return true;
 }
 
-static void add(struct iovec *v, int *count, struct str s)
+static void sender_add(struct iovec *v, int *count, struct str s)
 {
     if (s.n > 0)
         v[(*count)++] = (struct iovec){(char *)s.p, s.n};
@@ -215,21 +215,21 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
     struct iovec v[GATHER_SLICES + 3];
     size_t bytes = sender_gathered(s), size = bytes + frame->head.n + frame->line.n + frame->tail.n;
     int count = 0;
-    add(v, &count, frame->head);
-    add(v, &count, frame->line);
+    sender_add(v, &count, frame->head);
+    sender_add(v, &count, frame->line);
     if (bytes > 0) {
         memcpy(v + count, gathered.slices, (size_t)gathered.count * sizeof *v);
         count += gathered.count;
     }
-    add(v, &count, frame->tail);
+    sender_add(v, &count, frame->tail);
     sender_forget(s);
     if (s->broken != NULL || size == 0)
         return 0;
     if (when == SENDER_TURN && wait_for_turn(s, v, count, size))
         return 0;
-    size_t done = backlog_is_empty(&s->out) ? put(s, v, count, when == SENDER_MORE) : 0;
+    size_t done = backlog_is_empty(&s->out) ? sender_put(s, v, count, when == SENDER_MORE) : 0;
     if (s->broken == NULL && done < size)
-        keep(s, v, count, done);
+        sender_keep(s, v, count, done);
     return done;
 }
 
@@ -244,9 +244,9 @@ void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsi
 static size_t write_turn(struct sender *s)
 {
     struct iovec v = {(char *)s->turn.p, s->turn.n};
-    size_t size = s->turn.n, done = put(s, &v, 1, false);
+    size_t size = s->turn.n, done = sender_put(s, &v, 1, false);
     if (s->broken == NULL && done < size)
-        keep(s, &v, 1, done);
+        sender_keep(s, &v, 1, done);
     leave_turn(s);
     return done;
 }
@@ -263,7 +263,7 @@ static size_t write_out(struct sender *s)
             return total;
         }
         v = (struct iovec){(char *)waiting.p, waiting.n};
-        size_t done = put(s, &v, 1, false);
+        size_t done = sender_put(s, &v, 1, false);
         total += done;
         if (s->broken != NULL)
             return total;
@@ -282,7 +282,7 @@ static size_t write_before(struct sender *s)
         return 0;
     struct str text = str_skip(piece->before, (size_t)s->piece_at);
     struct iovec v = {(char *)text.p, text.n};
-    return put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
+    return sender_put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
 }
 
 /* Bytes of the file that a transport must see: read here, and written as far as it takes them.

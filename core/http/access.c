@@ -18,7 +18,7 @@ struct line {
     bool full;
 };
 
-static void put(struct line *l, struct str s)
+static void access_put(struct line *l, struct str s)
 {
     if (s.n == 0)
         return;
@@ -33,14 +33,14 @@ static void put(struct line *l, struct str s)
 static void put_number(struct line *l, uint64_t value)
 {
     char digits[STR_U64_SIZE];
-    put(l, (struct str){digits, str_from_u64(value, digits)});
+    access_put(l, (struct str){digits, str_from_u64(value, digits)});
 }
 
 static void put_peer(struct line *l, const struct peer *peer)
 {
     char text[PEER_TEXT_SIZE];
     size_t n = peer_text(peer, text);
-    put(l, (struct str){text, n});
+    access_put(l, (struct str){text, n});
 }
 
 /* Quotes, backslashes, control bytes and bytes above 0x7e by their number: bytes, not characters,
@@ -57,13 +57,13 @@ static void put_escaped(struct line *l, struct str s, const char *format)
         char escape[8];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
             continue;
-        put(l, (struct str){s.p + start, i - start});
-        put(l, (struct str){escape, (size_t)snprintf(escape, sizeof escape, format, c)});
+        access_put(l, (struct str){s.p + start, i - start});
+        access_put(l, (struct str){escape, (size_t)snprintf(escape, sizeof escape, format, c)});
         start = i + 1;
         if (l->used >= end)
             return;
     }
-    put(l, (struct str){s.p + start, s.n - start});
+    access_put(l, (struct str){s.p + start, s.n - start});
 }
 
 /* As nginx writes it. */
@@ -72,13 +72,13 @@ static void put_text(struct line *l, struct str s)
     put_escaped(l, s, "\\x%02X");
 }
 
-static void put_header(struct line *l, const struct request *req, enum header_id id)
+static void access_put_header(struct line *l, const struct request *req, enum header_id id)
 {
     struct str value = headers_value(&req->headers, id);
     if (value.n > 0)
         put_text(l, value);
     else
-        put(l, STR("-"));
+        access_put(l, STR("-"));
 }
 
 /* The one field without quotes: a blank in it would begin the next one. */
@@ -86,13 +86,13 @@ static void put_user(struct line *l, struct str user)
 {
     struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
     if (rest.n == 0) {
-        put(l, STR("-"));
+        access_put(l, STR("-"));
         return;
     }
     while (rest.p != NULL) {
         put_text(l, str_cut(&rest, ' '));
         if (rest.p != NULL)
-            put(l, STR("\\x20"));
+            access_put(l, STR("\\x20"));
     }
 }
 
@@ -119,42 +119,42 @@ size_t access_combined(const struct request *req, char *out, size_t size)
 {
     struct line l = {.out = out, .size = size};
     put_peer(&l, &req->client);
-    put(&l, STR(" - "));
+    access_put(&l, STR(" - "));
     put_user(&l, req->user);
-    put(&l, STR(" ["));
-    put(&l, local_time(req->ended_at));
-    put(&l, STR("] \""));
+    access_put(&l, STR(" ["));
+    access_put(&l, local_time(req->ended_at));
+    access_put(&l, STR("] \""));
     if (req->target.n > 0) {
         put_text(&l, req->method);
-        put(&l, STR(" "));
+        access_put(&l, STR(" "));
         put_text(&l, req->target);
-        put(&l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+        access_put(&l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
     }
-    put(&l, STR("\" "));
+    access_put(&l, STR("\" "));
     put_number(&l, (uint64_t)req->response.status);
-    put(&l, STR(" "));
+    access_put(&l, STR(" "));
     put_number(&l, req->body_out);
-    put(&l, STR(" \""));
-    put_header(&l, req, HEADER_REFERER);
-    put(&l, STR("\" \""));
-    put_header(&l, req, HEADER_USER_AGENT);
-    put(&l, STR("\"\n"));
+    access_put(&l, STR(" \""));
+    access_put_header(&l, req, HEADER_REFERER);
+    access_put(&l, STR("\" \""));
+    access_put_header(&l, req, HEADER_USER_AGENT);
+    access_put(&l, STR("\"\n"));
     return l.full ? 0 : l.used;
 }
 
 static void put_key(struct line *l, const char *key)
 {
-    put(l, l->used > 0 ? STR(",\"") : STR("{\""));
-    put(l, str_of(key));
-    put(l, STR("\":"));
+    access_put(l, l->used > 0 ? STR(",\"") : STR("{\""));
+    access_put(l, str_of(key));
+    access_put(l, STR("\":"));
 }
 
 static void put_json(struct line *l, const char *key, struct str value)
 {
     put_key(l, key);
-    put(l, STR("\""));
+    access_put(l, STR("\""));
     put_escaped(l, value, "\\u%04x");
-    put(l, STR("\""));
+    access_put(l, STR("\""));
 }
 
 static void put_json_number(struct line *l, const char *key, double value)
@@ -166,7 +166,7 @@ static void put_json_number(struct line *l, const char *key, double value)
     if (n > 0 && text[n - 1] == '.')
         n--;
     put_key(l, key);
-    put(l, (struct str){text, (size_t)n});
+    access_put(l, (struct str){text, (size_t)n});
 }
 
 /* One object for each try: how long it took to get where (contract section 12). */
@@ -180,7 +180,7 @@ static void put_attempts(struct line *l, const struct request *req)
          a = a->next, count++) {
         struct str error = a->error != NULL ? str_of(a->error) : STR("");
         struct line one = {.used = 0};
-        put(l, a == req->attempt_list ? STR("[") : STR(","));
+        access_put(l, a == req->attempt_list ? STR("[") : STR(","));
         one.out = l->out + l->used;
         one.size = l->size - l->used;
         put_json(&one, "server", a->server);
@@ -190,11 +190,11 @@ static void put_attempts(struct line *l, const struct request *req)
         put_json_number(&one, "total", a->total);
         if (a->error != NULL)
             put_json(&one, "error", (struct str){error.p, error.n < 300 ? error.n : 300});
-        put(&one, STR("}"));
+        access_put(&one, STR("}"));
         l->used += one.used;
         l->full |= one.full;
     }
-    put(l, STR("]"));
+    access_put(l, STR("]"));
 }
 
 size_t access_json(const struct request *req, unsigned generation, char *out, size_t size)
@@ -227,6 +227,6 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     put_attempts(&l, req);
     if (req->error != NULL)
         put_json(&l, "error", str_of(req->error));
-    put(&l, STR("}\n"));
+    access_put(&l, STR("}\n"));
     return l.full ? 0 : l.used;
 }

@@ -1,7 +1,7 @@
 /* check - see check.h. */
 #include "http/check.h"
 
-static struct refusal refuse(int status, const char *reason)
+static struct refusal check_refuse(int status, const char *reason)
 {
     return (struct refusal){status, reason};
 }
@@ -30,11 +30,11 @@ struct refusal check_method(struct request *req, struct str method)
 {
     req->method = method;
     if (!str_is_token(method))
-        return refuse(400, "a method with a character that is not allowed");
+        return check_refuse(400, "a method with a character that is not allowed");
     if (str_eq(method, STR("CONNECT")))
-        return refuse(501, "CONNECT");
+        return check_refuse(501, "CONNECT");
     if (str_eq(method, STR("TRACE")))
-        return refuse(405, "TRACE");
+        return check_refuse(405, "TRACE");
     req->method_id = method_of(method);
     return nothing;
 }
@@ -45,9 +45,9 @@ static struct refusal check_content_length(struct request *req, struct str value
 {
     uint64_t length;
     if (again)
-        return refuse(400, "Content-Length twice");
+        return check_refuse(400, "Content-Length twice");
     if (!str_to_u64(value, &length) || length > INT64_MAX)
-        return refuse(400, "Content-Length is not a number");
+        return check_refuse(400, "Content-Length is not a number");
     req->body_length = (int64_t)length;
     return nothing;
 }
@@ -55,9 +55,9 @@ static struct refusal check_content_length(struct request *req, struct str value
 static struct refusal check_host(struct request *req, struct str value, bool again)
 {
     if (again)
-        return refuse(400, "Host twice");
+        return check_refuse(400, "Host twice");
     if (value.n > 0 && !uri_host(value, &req->arena, &req->host, &req->host_port))
-        return refuse(400, "Host is not a valid host");
+        return check_refuse(400, "Host is not a valid host");
     return nothing;
 }
 
@@ -87,11 +87,11 @@ static struct refusal check_known(struct request *req, const struct header *head
     case HEADER_CONTENT_TYPE:
     case HEADER_AUTHORIZATION:
         if (again)
-            return refuse(400, "Content-Type or Authorization twice");
+            return check_refuse(400, "Content-Type or Authorization twice");
         break;
     case HEADER_EXPECT:
         if (!str_ieq(value, STR("100-continue")))
-            return refuse(417, "an expectation other than 100-continue");
+            return check_refuse(417, "an expectation other than 100-continue");
         break;
     default:
         break;
@@ -104,11 +104,11 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
 {
     value = str_trim(value);
     if (!str_is_token(name))
-        return refuse(400, "a header name with a character that is not allowed");
+        return check_refuse(400, "a header name with a character that is not allowed");
     if (!str_is_field_value(value))
-        return refuse(400, "a control byte in a header");
+        return check_refuse(400, "a control byte in a header");
     if (req->headers.count >= limits->headers)
-        return refuse(431, "more headers than limits.headers");
+        return check_refuse(431, "more headers than limits.headers");
 
     struct header *first = headers_get(&req->headers, name);
     if (first != NULL)
@@ -135,9 +135,9 @@ static struct refusal check_authority(struct request *req)
 {
     struct header *host = headers_find(&req->headers, HEADER_HOST);
     if (!uri_host(req->uri.authority, &req->arena, &req->host, &req->host_port))
-        return refuse(400, "the host of the target is not valid");
+        return check_refuse(400, "the host of the target is not valid");
     if (host == NULL && req->version >= HTTP_1_1)
-        return refuse(400, "no Host in an HTTP/1.1 request");
+        return check_refuse(400, "no Host in an HTTP/1.1 request");
     if (host == NULL)
         host = headers_add(&req->arena, &req->headers, STR("Host"), STR(""));
     host->value = req->uri.authority;
@@ -148,12 +148,12 @@ struct refusal check_target(struct request *req)
 {
     const char *err = uri_parse(&req->uri, req->target, &req->arena);
     if (err != NULL)
-        return refuse(400, err);
+        return check_refuse(400, err);
     if (req->uri.asterisk && req->method_id != METHOD_OPTIONS)
-        return refuse(400, "the target * with a method other than OPTIONS");
+        return check_refuse(400, "the target * with a method other than OPTIONS");
     if (req->uri.authority.n > 0)
         return check_authority(req);
     if (req->version >= HTTP_1_1 && headers_find(&req->headers, HEADER_HOST) == NULL)
-        return refuse(400, "no Host in an HTTP/1.1 request");
+        return check_refuse(400, "no Host in an HTTP/1.1 request");
     return nothing;
 }

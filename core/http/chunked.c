@@ -25,7 +25,7 @@ void chunked_init(struct chunked *c, size_t extra_max, unsigned trailers_max)
     *c = (struct chunked){.extra_max = extra_max, .trailers_max = trailers_max, .state = SIZE};
 }
 
-static int hex(char c)
+static int chunked_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -58,7 +58,7 @@ static const char *take_blank(struct chunked *c, char byte)
 
 static const char *take_size(struct chunked *c, char byte)
 {
-    int digit = hex(byte);
+    int digit = chunked_hex(byte);
     if (digit >= 0) {
         if (c->digits == 15)
             return "a chunk size with more than 15 digits";

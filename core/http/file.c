@@ -154,7 +154,7 @@ static bool is_php_aside(struct str name)
     return false;
 }
 
-static enum name_class classify(struct str name, const struct decision *d)
+static enum name_class file_classify(struct str name, const struct decision *d)
 {
     struct str bare = without_numbers(name);
     enum name_class found = classify_extension(extension_of(bare));
@@ -178,7 +178,7 @@ const char *file_refused(struct str path, const struct decision *d)
             continue;
         if (segment.p[0] == '.' && !str_eq(segment, STR(".well-known")))
             return "dotfiles are not served";
-        enum name_class found = classify(segment, d);
+        enum name_class found = file_classify(segment, d);
         if (found == NAME_PHP || (found == NAME_SOURCE && rest.p == NULL))
             return "the source of a script is not served, unless 'sources' has its extension";
         if (found == NAME_BACKUP && rest.p == NULL)
@@ -593,7 +593,7 @@ static bool ends_in_slash(struct str path)
     return path.n == 0 || path.p[path.n - 1] == '/';
 }
 
-static int find(struct request *req, struct file *file, const char **reason)
+static int file_find(struct request *req, struct file *file, const char **reason)
 {
     const struct decision *d = &req->decision;
     struct stat st;
@@ -638,7 +638,7 @@ int file_open(struct request *req, struct file *file, const char **reason)
         *reason = "a file takes GET and HEAD";
         return 405;
     }
-    int status = find(req, file, reason);
+    int status = file_find(req, file, reason);
     if (status != 200 && status != 206 && file->fd >= 0) {
         close(file->fd);
         file->fd = -1;

@@ -16,7 +16,7 @@ bool forwarded_last(struct str *list, struct str *element)
 
 /* --- an address --- */
 
-static bool read_port(struct str text, uint16_t *port)
+static bool forwarded_read_port(struct str text, uint16_t *port)
 {
     uint64_t value;
     if (text.n > 5 || !str_to_u64(text, &value) || value > UINT16_MAX)
@@ -49,7 +49,7 @@ bool forwarded_node(struct str text, struct peer *peer)
         port = str_skip(text, ip.n + 1);
     }
     uint16_t number = 0;
-    if ((port.p != NULL && !read_port(port, &number)) ||
+    if ((port.p != NULL && !forwarded_read_port(port, &number)) ||
         (bracketed && memchr(ip.p, ':', ip.n) == NULL) || !peer_parse(peer, ip)) {
         *peer = (struct peer){0};
         return false;

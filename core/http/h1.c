@@ -39,7 +39,7 @@ struct h1 {
     uint64_t announced; /* by the chunks so far */
 };
 
-static int fail(struct h1 *h, int status, const char *reason)
+static int h1_fail(struct h1 *h, int status, const char *reason)
 {
     if (h->state != FAILED) {
         h->state = FAILED;
@@ -51,7 +51,7 @@ static int fail(struct h1 *h, int status, const char *reason)
 
 static int fail_for(struct h1 *h, struct refusal refusal)
 {
-    return fail(h, refusal.status, refusal.reason);
+    return h1_fail(h, refusal.status, refusal.reason);
 }
 
 /* --- headers, and the head as a whole --- */
@@ -59,11 +59,11 @@ static int fail_for(struct h1 *h, struct refusal refusal)
 static int take_transfer_encoding(struct h1 *h, struct header *header)
 {
     if (h->is_chunked)
-        return fail(h, 400, "Transfer-Encoding twice");
+        return h1_fail(h, 400, "Transfer-Encoding twice");
     if (h->parser.http_major == 1 && h->parser.http_minor == 0)
-        return fail(h, 400, "Transfer-Encoding in HTTP/1.0");
+        return h1_fail(h, 400, "Transfer-Encoding in HTTP/1.0");
     if (!str_ieq(header->value, STR("chunked")))
-        return fail(h, 501, "a Transfer-Encoding other than chunked");
+        return h1_fail(h, 501, "a Transfer-Encoding other than chunked");
     h->is_chunked = true;
     return 0;
 }
@@ -105,7 +105,7 @@ static int mark_connection(struct h1 *h)
         while (rest.p != NULL) {
             struct str name = str_trim(str_cut(&rest, ','));
             if (++count > CONNECTION_MAX)
-                return fail(h, 431, "more than 100 names in Connection");
+                return h1_fail(h, 431, "more than 100 names in Connection");
             if (str_ieq(name, STR("close")))
                 h->keepalive = false;
             else if (str_ieq(name, STR("keep-alive")) && req->version == HTTP_1_0)
@@ -122,12 +122,12 @@ static int check_head(struct h1 *h)
 {
     struct request *req = h->req;
     if (h->parser.http_major != 1)
-        return fail(h, 505, "an HTTP version other than 1.x");
+        return h1_fail(h, 505, "an HTTP version other than 1.x");
     struct refusal bad = check_target(req);
     if (bad.reason != NULL)
         return fail_for(h, bad);
     if (h->is_chunked && req->body_length >= 0)
-        return fail(h, 400, "Content-Length beside Transfer-Encoding");
+        return h1_fail(h, 400, "Content-Length beside Transfer-Encoding");
     if (h->is_chunked)
         req->body_length = BODY_UNKNOWN;
     return mark_connection(h);
@@ -135,13 +135,13 @@ static int check_head(struct h1 *h)
 
 /* --- http_parser's callbacks: non-zero stops it --- */
 
-static struct h1 *of(http_parser *p)
+static struct h1 *h1_of(http_parser *p)
 {
     return p->data;
 }
 
 /* Pieces of one thing stand side by side, since the parser gets the head in one go. */
-static void extend(struct str *s, const char *at, size_t n)
+static void h1_extend(struct str *s, const char *at, size_t n)
 {
     if (s->p == NULL)
         s->p = at;
@@ -150,7 +150,7 @@ static void extend(struct str *s, const char *at, size_t n)
 
 static int on_url(http_parser *p, const char *at, size_t n)
 {
-    extend(&of(p)->req->target, at, n);
+    h1_extend(&h1_of(p)->req->target, at, n);
     return 0;
 }
 
@@ -175,25 +175,25 @@ static void note_version(struct h1 *h)
 
 static int on_header_field(http_parser *p, const char *at, size_t n)
 {
-    struct h1 *h = of(p);
+    struct h1 *h = h1_of(p);
     note_version(h);
     if (end_header(h) != 0)
         return -1;
-    extend(&h->name, at, n);
+    h1_extend(&h->name, at, n);
     return 0;
 }
 
 static int on_header_value(http_parser *p, const char *at, size_t n)
 {
-    struct h1 *h = of(p);
+    struct h1 *h = h1_of(p);
     h->in_value = true;
-    extend(&h->value, at, n);
+    h1_extend(&h->value, at, n);
     return 0;
 }
 
 static int on_headers_complete(http_parser *p)
 {
-    struct h1 *h = of(p);
+    struct h1 *h = h1_of(p);
     note_version(h);
     if (end_header(h) != 0 || check_head(h) != 0)
         return -1;
@@ -232,9 +232,9 @@ static int check_line(struct h1 *h, const char *line, size_t n)
     /* The CR may have come with the bytes before. */
     char before = n >= 2 ? line[n - 2] : h->last;
     if (h->line_size < 2 || before != '\r')
-        return fail(h, 400, "a bare LF in the head");
+        return h1_fail(h, 400, "a bare LF in the head");
     if (n > 2 && memchr(line, '\r', n - 2) != NULL)
-        return fail(h, 400, "a bare CR in the head");
+        return h1_fail(h, 400, "a bare CR in the head");
     return 0;
 }
 
@@ -249,19 +249,19 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
         size_t size = lf != NULL ? (size_t)(lf - line) + 1 : n - at;
         if (h->line_size == 0 && h->lines == 0 && line[0] != '\r' &&
             !str_is_token((struct str){line, 1}))
-            return fail(h, 400, "the first byte is none of a request"), 0;
+            return h1_fail(h, 400, "the first byte is none of a request"), 0;
         if (h->line_size == 0 && h->lines > 0 && (line[0] == ' ' || line[0] == '\t'))
-            return fail(h, 400, "a folded header line"), 0;
+            return h1_fail(h, 400, "a folded header line"), 0;
         if (h->last == '\r' && h->line_size > 0 && line[0] != '\n')
-            return fail(h, 400, "a bare CR in the head"), 0;
+            return h1_fail(h, 400, "a bare CR in the head"), 0;
         h->line_size += size;
         if (h->lines == 0 && h->line_size > h->limits->request_line)
-            return fail(h, 414, "the request line is longer than limits.request_line"), 0;
+            return h1_fail(h, 414, "the request line is longer than limits.request_line"), 0;
         if (h->head.n + at + size > h->limits->header)
-            return fail(h, 431, "the head is larger than limits.header"), 0;
+            return h1_fail(h, 431, "the head is larger than limits.header"), 0;
         if (lf == NULL) {
             if (size > 1 && memchr(line, '\r', size - 1) != NULL)
-                return fail(h, 400, "a bare CR in the head"), 0;
+                return h1_fail(h, 400, "a bare CR in the head"), 0;
             h->last = data[n - 1];
             return n;
         }
@@ -297,7 +297,7 @@ static int take_method(struct h1 *h, struct str *head)
     struct str rest = *head, method = str_cut(&rest, ' ');
     struct refusal bad = check_method(h->req, method);
     if (bad.status == 400) /* whatever that line is */
-        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+        return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (bad.reason != NULL)
         return fail_for(h, bad);
     *head = str_skip(*head, method.n);
@@ -327,7 +327,7 @@ static int parse_head(struct h1 *h)
     while (head.n > 0 && (head.p[0] == '\r' || head.p[0] == '\n'))
         head = str_skip(head, 1);
     if (!has_version(head))
-        return fail(h, 400, "a request line that does not end in an HTTP version");
+        return h1_fail(h, 400, "a request line that does not end in an HTTP version");
     if (take_method(h, &head) != 0)
         return -1;
     blank_tabs(head);
@@ -337,11 +337,11 @@ static int parse_head(struct h1 *h)
         return -1;
     enum http_errno err = HTTP_PARSER_ERRNO(&h->parser);
     if (err == HPE_INVALID_URL || err == HPE_INVALID_CONSTANT)
-        return fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
+        return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (err != HPE_OK && err != HPE_PAUSED)
-        return fail(h, 400, http_errno_description(err));
+        return h1_fail(h, 400, http_errno_description(err));
     if (!h->head_parsed) /* two opinions on where the head ends: smuggling */
-        return fail(h, 400, "a head without a clear end");
+        return h1_fail(h, 400, "a head without a clear end");
     return 0;
 }
 
@@ -385,7 +385,7 @@ struct together {
     size_t n;
 };
 
-static void pass(struct h1 *h, struct together *t)
+static void h1_pass(struct h1 *h, struct together *t)
 {
     size_t n = t->n;
     t->n = 0;
@@ -396,9 +396,9 @@ static void pass(struct h1 *h, struct together *t)
 static void add_slice(struct h1 *h, struct together *t, struct str slice)
 {
     if (slice.n > sizeof t->bytes - t->n)
-        pass(h, t);
+        h1_pass(h, t);
     if (slice.n > sizeof t->bytes / 2) {
-        pass(h, t);
+        h1_pass(h, t);
         h->body->on_bytes(h->ctx, slice);
         return;
     }
@@ -422,10 +422,11 @@ static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size
             h->body->on_chunk(h->ctx, h->announced);
         }
     }
-    pass(h, &together);
+    h1_pass(h, &together);
     *used = n - in.n;
     if (result == CHUNKED_ERROR)
-        return fail(h, err == CHUNKED_TRAILERS || err == CHUNKED_EXTRA ? 431 : 400, err), H1_ERROR;
+        return h1_fail(h, err == CHUNKED_TRAILERS || err == CHUNKED_EXTRA ? 431 : 400, err),
+               H1_ERROR;
     if (result == CHUNKED_MORE)
         return H1_MORE;
     h->state = AT_END;
@@ -485,7 +486,7 @@ const char *h1_reason(const struct h1 *h)
 
 /* --- responses --- */
 
-static char *put(char *at, struct str s)
+static char *h1_put(char *at, struct str s)
 {
     if (s.n == 0)
         return at;
@@ -493,7 +494,7 @@ static char *put(char *at, struct str s)
     return at + s.n;
 }
 
-#define PUT(at, literal) put(at, STR(literal))
+#define PUT(at, literal) h1_put(at, STR(literal))
 
 static char *put_u64(char *at, uint64_t value)
 {
@@ -507,15 +508,15 @@ static char *put_status_line(char *at, int status, struct str phrase)
     at = PUT(at, "HTTP/1.1 ");
     at = put_u64(at, (uint64_t)status);
     *at++ = ' ';
-    at = put(at, phrase.n > 0 ? phrase : str_of(status_text(status)));
+    at = h1_put(at, phrase.n > 0 ? phrase : str_of(status_text(status)));
     return PUT(at, "\r\n");
 }
 
-static char *put_header(char *at, struct str name, struct str value)
+static char *h1_put_header(char *at, struct str name, struct str value)
 {
-    at = put(at, name);
+    at = h1_put(at, name);
     at = PUT(at, ": ");
-    at = put(at, value);
+    at = h1_put(at, value);
     return PUT(at, "\r\n");
 }
 
@@ -554,10 +555,10 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
             continue; /* the framing is ours */
         has_date |= header->id == HEADER_DATE;
         has_server |= header->id == HEADER_SERVER;
-        at = put_header(at, header->name, header->value);
+        at = h1_put_header(at, header->name, header->value);
     }
     if (!has_date)
-        at = put_header(at, STR("Date"), date);
+        at = h1_put_header(at, STR("Date"), date);
     if (!has_server)
         at = PUT(at, "Server: moongate\r\n");
     at = put_framing(at, req, framing, length, keepalive);
@@ -573,10 +574,10 @@ size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date)
     static const struct str page = {TOO_MANY_PAGE, sizeof TOO_MANY_PAGE - 1};
     char *at = PUT(out, "HTTP/1.1 503 Service Unavailable\r\n"
                         "Content-Type: text/html; charset=utf-8\r\nRetry-After: 5\r\n");
-    at = put_header(at, STR("Date"), date);
+    at = h1_put_header(at, STR("Date"), date);
     at = PUT(at, "Server: moongate\r\nContent-Length: ");
     at += str_from_u64(page.n, at);
     at = PUT(at, "\r\nConnection: close\r\n\r\n");
-    at = put(at, page);
+    at = h1_put(at, page);
     return (size_t)(at - out);
 }

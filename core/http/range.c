@@ -20,7 +20,7 @@ static bool read_number(struct str s, uint64_t *out)
 }
 
 /* "first-last", "first-" or "-suffix". */
-static enum spec read_spec(struct str text, uint64_t size, struct range *out)
+static enum spec range_read_spec(struct str text, uint64_t size, struct range *out)
 {
     const char *dash = memchr(text.p, '-', text.n);
     uint64_t number, last = UINT64_MAX;
@@ -46,7 +46,7 @@ static enum spec read_spec(struct str text, uint64_t size, struct range *out)
 }
 
 /* Keeps the list in order of `first`. */
-static void insert(struct range *list, unsigned count, struct range r)
+static void range_insert(struct range *list, unsigned count, struct range r)
 {
     while (count > 0 && list[count - 1].first > r.first) {
         list[count] = list[count - 1];
@@ -56,7 +56,7 @@ static void insert(struct range *list, unsigned count, struct range r)
 }
 
 /* Joins what overlaps or touches; returns how many are left. */
-static unsigned merge(struct range *list, unsigned count)
+static unsigned range_merge(struct range *list, unsigned count)
 {
     unsigned kept = 0;
     for (unsigned i = 1; i < count; i++) {
@@ -83,17 +83,17 @@ enum range_answer range_parse(struct str header, uint64_t size, struct range out
             continue; /* an empty element of a list says nothing (RFC 9110 §5.6.1.2) */
         if (++specs > RANGE_SPECS)
             return RANGE_WHOLE;
-        enum spec spec = read_spec(text, size, &r);
+        enum spec spec = range_read_spec(text, size, &r);
         if (spec == SPEC_BAD)
             return RANGE_WHOLE;
         if (spec == SPEC_GOOD)
-            insert(list, good++, r);
+            range_insert(list, good++, r);
     }
     if (specs == 0)
         return RANGE_WHOLE;
     if (good == 0)
         return RANGE_NONE;
-    *count = merge(list, good);
+    *count = range_merge(list, good);
     if (*count > RANGE_MAX)
         return RANGE_WHOLE;
     memcpy(out, list, *count * sizeof *out);

@@ -16,7 +16,7 @@ struct account {
     struct str proto, host, port; /* p = NULL: not said */
 };
 
-static void go(struct walk *w, const struct peer *hop)
+static void realip_go(struct walk *w, const struct peer *hop)
 {
     w->ended = hop->family == 0 || !netset_has(w->trusted, hop);
     if (hop->family == 0)
@@ -33,7 +33,7 @@ static void walk_for(struct walk *w, struct str list)
     struct peer hop;
     while (!w->ended && forwarded_last(&list, &element)) {
         forwarded_node(element, &hop);
-        go(w, &hop);
+        realip_go(w, &hop);
     }
 }
 
@@ -48,7 +48,7 @@ static void take_last(struct str *field, struct str list)
 
 enum kind { KIND_OTHER, KIND_FORWARDED, KIND_FOR, KIND_PROTO, KIND_HOST, KIND_PORT, KIND_KIN };
 
-static enum kind kind_of(struct str name)
+static enum kind realip_kind_of(struct str name)
 {
     struct str family = STR("X-Forwarded-");
     if (str_ieq(name, STR("Forwarded")))
@@ -77,7 +77,7 @@ static void walk_forwarded(struct account *a, struct str list)
             a->proto = hop.proto;
         if (hop.host.n > 0)
             a->host = hop.host;
-        go(&a->walk, &hop.peer);
+        realip_go(&a->walk, &hop.peer);
     }
 }
 
@@ -93,7 +93,7 @@ static int scheme_of(struct str proto)
     return -1;
 }
 
-static bool contradict(const struct account *x, const struct account *y)
+static bool realip_contradict(const struct account *x, const struct account *y)
 {
     int scheme = scheme_of(x->proto), other = scheme_of(y->proto);
     return (x->walk.moved && y->walk.moved && !peer_same_ip(&x->walk.at, &y->walk.at)) ||
@@ -102,7 +102,7 @@ static bool contradict(const struct account *x, const struct account *y)
 }
 
 /* What only the second account says is added to the first. */
-static void complete(struct account *x, const struct account *y)
+static void realip_complete(struct account *x, const struct account *y)
 {
     if (!x->walk.moved || (x->walk.at.port == 0 && y->walk.moved))
         x->walk.at = y->walk.at;
@@ -144,10 +144,10 @@ static const char *apply(struct request *req, const struct account *a)
 }
 
 /* Applications that believe these headers are not to get them from just anybody. */
-static void distrust(struct request *req)
+static void realip_distrust(struct request *req)
 {
     for (unsigned i = 0; i < req->headers.count; i++)
-        if (kind_of(req->headers.list[i].name) != KIND_OTHER)
+        if (realip_kind_of(req->headers.list[i].name) != KIND_OTHER)
             req->headers.list[i].hop = true;
 }
 
@@ -155,12 +155,12 @@ const char *realip_apply(struct request *req, const struct netset *trusted)
 {
     struct account x = {.walk = {.trusted = trusted, .at = req->client}}, forwarded = x;
     if (!netset_has(trusted, &req->client)) {
-        distrust(req);
+        realip_distrust(req);
         return NULL;
     }
     for (unsigned i = req->headers.count; i-- > 0;) { /* the last line of a name comes first */
         struct str value = req->headers.list[i].value;
-        switch (kind_of(req->headers.list[i].name)) {
+        switch (realip_kind_of(req->headers.list[i].name)) {
         case KIND_FORWARDED:
             walk_forwarded(&forwarded, value);
             break;
@@ -181,10 +181,10 @@ const char *realip_apply(struct request *req, const struct netset *trusted)
             break;
         }
     }
-    if (contradict(&x, &forwarded))
+    if (realip_contradict(&x, &forwarded))
         return "X-Forwarded-* and Forwarded of a trusted proxy contradict each other: the proxy "
                "must "
                "remove the one that it does not write";
-    complete(&x, &forwarded);
+    realip_complete(&x, &forwarded);
     return apply(req, &x);
 }

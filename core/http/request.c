@@ -87,7 +87,7 @@ bool header_is_hop(enum header_id id)
 }
 
 /* A list with room for more, in the arena: twice as long each time. */
-static void *grow(struct arena *a, void *list, unsigned count, unsigned *room, size_t size)
+static void *request_grow(struct arena *a, void *list, unsigned count, unsigned *room, size_t size)
 {
     *room = *room > 0 ? *room * 2 : 16;
     void *bigger = arena_alloc(a, *room * size);
@@ -100,7 +100,7 @@ struct header *headers_add_known(struct arena *a, struct headers *h, enum header
                                  struct str name, struct str value)
 {
     if (h->count == h->room)
-        h->list = grow(a, h->list, h->count, &h->room, sizeof *h->list);
+        h->list = request_grow(a, h->list, h->count, &h->room, sizeof *h->list);
     struct header *header = &h->list[h->count++];
     *header = (struct header){.name = name, .value = value, .id = (uint8_t)id};
     return header;
@@ -245,7 +245,7 @@ struct param *params_find(const struct params *p, struct str name)
 void params_add(struct arena *a, struct params *p, struct str name, struct str value)
 {
     if (p->count == p->room)
-        p->list = grow(a, p->list, p->count, &p->room, sizeof *p->list);
+        p->list = request_grow(a, p->list, p->count, &p->room, sizeof *p->list);
     p->list[p->count++] = (struct param){name, value};
 }
 

@@ -3,7 +3,7 @@
 
 #include <arpa/inet.h>
 
-static int hex(char c)
+static int uri_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -19,8 +19,8 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
             out[used++] = in.p[i];
             continue;
         }
-        int high = i + 2 < in.n ? hex(in.p[i + 1]) : -1;
-        int low = high >= 0 ? hex(in.p[i + 2]) : -1;
+        int high = i + 2 < in.n ? uri_hex(in.p[i + 1]) : -1;
+        int low = high >= 0 ? uri_hex(in.p[i + 2]) : -1;
         if (low < 0)
             return false;
         out[used++] = (char)(high << 4 | low);
@@ -62,7 +62,7 @@ static bool is_raw(struct str target, size_t i)
 {
     unsigned char c = (unsigned char)target.p[i];
     if (c == '%')
-        return i + 2 >= target.n || hex(target.p[i + 1]) < 0 || hex(target.p[i + 2]) < 0;
+        return i + 2 >= target.n || uri_hex(target.p[i + 1]) < 0 || uri_hex(target.p[i + 2]) < 0;
     return c <= 0x20 || c >= 0x7f || c == '#';
 }
 

@@ -271,7 +271,7 @@ static void push_values(lua_State *L, struct str pairs)
     }
 }
 
-static void push_answer(lua_State *L, const struct client_request *x)
+static void command_push_answer(lua_State *L, const struct client_request *x)
 {
     lua_createtable(L, 0, 4);
     script_push_str(L, buf_peek(&x->out));
@@ -313,7 +313,7 @@ static int core_fcgi(lua_State *L)
     else if (x.values)
         push_values(L, buf_peek(&x.out));
     else
-        push_answer(L, &x);
+        command_push_answer(L, &x);
     buf_fini(&x.out);
     buf_fini(&x.err);
     arena_fini(&arena);
@@ -392,7 +392,7 @@ static int open_commands(lua_State *L)
     return 1;
 }
 
-static int traceback(lua_State *L)
+static int command_traceback(lua_State *L)
 {
     if (lua_isstring(L, 1))
         luaL_traceback(L, L, lua_tostring(L, 1), 1);
@@ -409,7 +409,7 @@ int commands_main(int argc, char **argv)
     lua_pushcfunction(L, open_commands);
     lua_setfield(L, -2, "moongate.core.commands");
     lua_settop(L, 0);
-    lua_pushcfunction(L, traceback);
+    lua_pushcfunction(L, command_traceback);
     if (script_library_function(L, "moongate.cli", "main") == 0) {
         lua_createtable(L, argc, 0);
         for (int i = 1; i < argc; i++) {

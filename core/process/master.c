@@ -117,7 +117,7 @@ static bool load_once(struct master *m)
 
 /* Loads the route: as --user or the default user; and again where the script names another one,
  * since that one must be able to read it too. */
-static bool load(struct master *m)
+static bool master_load(struct master *m)
 {
     const struct master_options *o = m->options;
     const char *bad = user_find(o->user, o->group, &m->user);
@@ -224,7 +224,7 @@ static void say_serving(const struct master *m)
 }
 
 /* Once, when every listener is open and every worker serves. */
-static void announce(struct master *m)
+static void master_announce(struct master *m)
 {
     if (m->announced || m->stopping || !master_all_ready(m))
         return;
@@ -279,7 +279,7 @@ static void worker_failed(struct master *m, struct child *child, const char *tex
     master_stop(m, SIGTERM);
 }
 
-static void take_message(struct master *m, struct child *child, struct link_message *message)
+static void master_take_message(struct master *m, struct child *child, struct link_message *message)
 {
     switch (message->type) {
     case LINK_READY:
@@ -289,7 +289,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
         }
         child->ready = true;
         m->board->worker[child - m->workers].ready = true;
-        announce(m);
+        master_announce(m);
         master_share_out(m);
         master_reload_joined(m, child);
         break;
@@ -311,7 +311,7 @@ static void take_message(struct master *m, struct child *child, struct link_mess
     }
 }
 
-static void hear(struct master *m, struct child *child)
+static void master_hear(struct master *m, struct child *child)
 {
     static struct link_message message;
     enum link_result result;
@@ -322,7 +322,7 @@ static void hear(struct master *m, struct child *child)
             return;
         }
         link_close_fds(&message);
-        take_message(m, child, &message);
+        master_take_message(m, child, &message);
     }
 }
 
@@ -339,7 +339,7 @@ static const char *describe_end(int status, char *out, size_t size)
 /* Gives back what a worker held of connections. Workers write into that memory as they like, so the
  * master follows no number in there: a process of the workers' user does, which may crash or find
  * no end for it. */
-static void settle(const struct master *m, unsigned index)
+static void master_settle(const struct master *m, unsigned index)
 {
     int status = -1;
     pid_t pid = fork();
@@ -388,11 +388,11 @@ static void look_for_cause(struct master *m, const struct child *child)
 }
 
 /* What it held is given back before another one has its number. */
-static void bury(struct master *m, struct child *child, int status)
+static void master_child_ended(struct master *m, struct child *child, int status)
 {
     unsigned index = (unsigned)(child - m->workers);
     struct board_worker *board = &m->board->worker[index];
-    settle(m, index);
+    master_settle(m, index);
     log_rescue(&m->board->lines[index]);
     look_for_cause(m, child);
     rescue_requests(m, index, status);
@@ -432,8 +432,8 @@ static void worker_ended(struct master *m, struct child *ended, int status)
     struct board_worker *board = &m->board->worker[ended - m->workers];
     ended->pid = 0;
     if (ended->socket > 0) /* what it said before it ended */
-        hear(m, ended);
-    bury(m, ended, status);
+        master_hear(m, ended);
+    master_child_ended(m, ended, status);
     const struct child was = *ended;
     bool starting = !was.ready; /* whatever ends it before it serves has done no harm */
     unsigned unready = starting ? was.unready + 1 : 0;
@@ -495,7 +495,7 @@ static void worker_changed(struct master *m, struct child *child, int status)
         worker_ended(m, child, status);
 }
 
-static void reap(struct master *m)
+static void master_reap(struct master *m)
 {
     int status;
     pid_t pid;
@@ -591,7 +591,7 @@ static void supervise_turn(const struct master *m, struct child *child, double s
         kill(child->pid, SIGKILL);
 }
 
-static void supervise(const struct master *m, struct child *child, double now)
+static void master_supervise(const struct master *m, struct child *child, double now)
 {
     const struct board_worker *board = &m->board->worker[child - m->workers];
     uint64_t beat = __atomic_load_n(&board->beat, __ATOMIC_RELAXED);
@@ -615,7 +615,7 @@ static void supervise(const struct master *m, struct child *child, double now)
 
 /* We have been away ourselves, and most likely they as well: a terminal's Ctrl-Z, a machine that
  * slept. That time is nobody's fault. */
-static void forgive(struct master *m, double away)
+static void master_forgive(struct master *m, double away)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         struct child *child = &m->workers[i];
@@ -639,7 +639,7 @@ static void on_signal(struct master *m, int signal)
         master_stop(m, SIGINT);
         break;
     case SIGCHLD:
-        reap(m);
+        master_reap(m);
         break;
     case SIGHUP:
         master_reload(m);
@@ -670,7 +670,7 @@ static bool any_worker(const struct master *m)
     return false;
 }
 
-static double sooner(double a, double b)
+static double master_sooner(double a, double b)
 {
     return a == 0 || (b > 0 && b < a) ? b : a;
 }
@@ -689,7 +689,7 @@ static double start_due(struct master *m, double now)
         if (child->restart_at <= now)
             master_start_worker(m, i, m->place[i], false);
         else
-            next = sooner(next, child->restart_at);
+            next = master_sooner(next, child->restart_at);
     }
     return next;
 }
@@ -701,11 +701,11 @@ static double supervise_due(struct master *m, double now)
     if (now < m->supervised_at + period)
         return m->supervised_at + period;
     if (m->supervised_at > 0 && now - m->supervised_at > 2 * period + AWAY)
-        forgive(m, now - m->supervised_at - period);
+        master_forgive(m, now - m->supervised_at - period);
     m->supervised_at = now;
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (m->workers[i].pid > 0)
-            supervise(m, &m->workers[i], now);
+            master_supervise(m, &m->workers[i], now);
     return now + period;
 }
 
@@ -733,27 +733,27 @@ static int do_due(struct master *m)
             master_stop(m, SIGKILL);
             m->stop_at = now + 1;
         }
-        next = sooner(sooner(m->stop_at, log_at),
-                      supervise_due(m, now)); /* a hook that is stuck ends, too */
-        return milliseconds_until(sooner(next, watchdog_due(m, now)), now);
+        next = master_sooner(master_sooner(m->stop_at, log_at),
+                             supervise_due(m, now)); /* a hook that is stuck ends, too */
+        return milliseconds_until(master_sooner(next, watchdog_due(m, now)), now);
     }
-    next = sooner(start_due(m, now), log_at);
-    next = sooner(next, quarantine_due(&m->quarantine, now));
-    next = sooner(next, supervise_due(m, now));
-    next = sooner(next, watchdog_due(m, now));
+    next = master_sooner(start_due(m, now), log_at);
+    next = master_sooner(next, quarantine_due(&m->quarantine, now));
+    next = master_sooner(next, supervise_due(m, now));
+    next = master_sooner(next, watchdog_due(m, now));
     if (m->watch_due > 0 && now >= m->watch_due) {
         m->watch_due = 0;
         log_info("a file of the script has changed");
         master_reload(m);
     }
-    next = sooner(next, m->watch_due);
+    next = master_sooner(next, m->watch_due);
     if (m->reload.state != RELOAD_IDLE) {
         master_reload_tick(m, now);
-        next = sooner(next, now + 0.1);
+        next = master_sooner(next, now + 0.1);
     }
     if (m->options->companion != NULL && m->companion == 0 && m->announced &&
         !master_start_companion(m))
-        next = sooner(next, now + COMPANION_AGAIN);
+        next = master_sooner(next, now + COMPANION_AGAIN);
     return milliseconds_until(next, now);
 }
 
@@ -793,7 +793,7 @@ static void wait_for_news(struct master *m, int timeout)
             log_pass_stream(i);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
         if (fds[POLL_WORKERS + i].revents != 0 && m->workers[i].socket > 0)
-            hear(m, &m->workers[i]);
+            master_hear(m, &m->workers[i]);
     if (fds[POLL_LOADER].revents != 0 && m->reload.loader.pid > 0)
         master_reload_heard(m);
     if (fds[POLL_WATCH].revents != 0)
@@ -804,7 +804,7 @@ static void wait_for_news(struct master *m, int timeout)
         read_signals(m);
 }
 
-static void serve(struct master *m)
+static void master_serve(struct master *m)
 {
     while (!m->stopping || any_worker(m))
         wait_for_news(m, do_due(m));
@@ -837,7 +837,7 @@ static void raise_limits(void)
 }
 
 /* What the workers know together. */
-static bool share(struct master *m)
+static bool master_share(struct master *m)
 {
     m->worker_count = m->plan.workers;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
@@ -867,9 +867,9 @@ static bool share(struct master *m)
     return true;
 }
 
-static bool prepare(struct master *m)
+static bool master_prepare(struct master *m)
 {
-    if (!load(m))
+    if (!master_load(m))
         return false;
     const char *err = master_open_logs(m, &m->plan, &m->error_log, &m->access_log);
     if (err == NULL) {
@@ -891,7 +891,7 @@ static bool prepare(struct master *m)
         log_warn("'user' is ignored: only root can become another user");
     if (m->user.uid == 0)
         log_warn("scripts run as root: name another user with --user or in the script");
-    return share(m) && (m->options->companion == NULL || master_start_companion(m));
+    return master_share(m) && (m->options->companion == NULL || master_start_companion(m));
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -902,7 +902,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-static void clean_up(struct master *m)
+static void master_clean_up(struct master *m)
 {
     for (int i = 0; i < 2; i++)
         log_pass_stream(i); /* the last words of a library */
@@ -938,10 +938,10 @@ int master_run(const struct master_options *options)
     m.is_successor = master_is_successor();
     raise_limits();
     block_signals(&m);
-    if (prepare(&m))
-        serve(&m);
+    if (master_prepare(&m))
+        master_serve(&m);
     else
         m.failed = !m.stopping;
-    clean_up(&m);
+    master_clean_up(&m);
     return m.failed ? 1 : 0;
 }

@@ -53,7 +53,7 @@ double notify_watchdog(void)
     return atof(usec) / 1e6;
 }
 
-static bool listens(int fd, struct addr *addr)
+static bool notify_listens(int fd, struct addr *addr)
 {
     struct sockaddr_storage name;
     socklen_t size = sizeof name, flag_size = sizeof(int);
@@ -63,7 +63,7 @@ static bool listens(int fd, struct addr *addr)
            addr_from(addr, (struct sockaddr *)&name, size);
 }
 
-static void add(int fd, bool systemd)
+static void notify_add(int fd, bool systemd)
 {
     if (handed_count == MAX_FDS || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
         return;
@@ -75,7 +75,7 @@ static void add(int fd, bool systemd)
     }
     struct handed *h = &handed[handed_count++];
     *h = (struct handed){.fd = fd, .systemd = systemd};
-    h->listens = listens(fd, &h->addr);
+    h->listens = notify_listens(fd, &h->addr);
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 }
 
@@ -85,12 +85,13 @@ void notify_init(void)
     const char *list = getenv("MOONGATE_FDS");
     if (count != NULL && pid != NULL && atol(pid) == (long)getpid())
         for (int i = 0; i < atoi(count) && i < MAX_FDS; i++)
-            add(FIRST_FD + i, true);
+            notify_add(FIRST_FD + i, true);
     for (char *end; list != NULL && *list != '\0'; list = *end == ',' ? end + 1 : end) {
         long fd = strtol(list, &end, 10);
         if (end == list)
             break;
-        add((int)fd, *end == 's'); /* an "s": systemd gave it to the one whose place we take */
+        notify_add((int)fd,
+                   *end == 's'); /* an "s": systemd gave it to the one whose place we take */
         end += *end == 's';
     }
     unsetenv("LISTEN_PID");
@@ -99,7 +100,7 @@ void notify_init(void)
     unsetenv("MOONGATE_FDS");
 }
 
-static int find(const struct addr *addr)
+static int notify_find(const struct addr *addr)
 {
     for (unsigned i = 0; i < handed_count; i++)
         if (handed[i].listens && !handed[i].taken && addr_compare(&handed[i].addr, addr) == 0)
@@ -109,7 +110,7 @@ static int find(const struct addr *addr)
 
 int notify_take_fd(const struct addr *addr, bool *systemd)
 {
-    int i = find(addr);
+    int i = notify_find(addr);
     if (i < 0)
         return -1;
     handed[i].taken = true;
@@ -119,7 +120,7 @@ int notify_take_fd(const struct addr *addr, bool *systemd)
 
 bool notify_has_fd(const struct addr *addr)
 {
-    return find(addr) >= 0;
+    return notify_find(addr) >= 0;
 }
 
 void notify_close_rest(void)

@@ -60,7 +60,7 @@ static bool is_elsewhere(struct addr addr)
 
 /* The addresses of a name that can be had; all of them, so that opening them says why not, where
  * none can. Returns how many, or 0 and *bad. */
-static unsigned look_up(const char *given, struct addr list[ADDR_MOST], const char **bad)
+static unsigned plan_look_up(const char *given, struct addr list[ADDR_MOST], const char **bad)
 {
     char text[ADDR_TEXT_SIZE];
     unsigned count, kept = 0;
@@ -97,7 +97,7 @@ static void write_addresses(int out, const char *report, FILE *lines)
             (strcmp(key, "listen") != 0 && strcmp(key, "control") != 0))
             continue;
         bool is_name = addr_is_name(given, NULL, NULL) && strcmp(given, "off") != 0;
-        unsigned count = is_name ? look_up(given, list, &bad) : 1;
+        unsigned count = is_name ? plan_look_up(given, list, &bad) : 1;
         listeners += strcmp(key, "listen") == 0 ? count : 0;
         if (bad == NULL && listeners > PLAN_ROUTE)
             bad = "with all addresses of the names there are more than can be listened on";
@@ -123,7 +123,7 @@ static void say_report(int out, const char *report)
     free(addresses);
 }
 
-static void load(const struct loader_config *config, pid_t master, int out)
+static void plan_load(const struct loader_config *config, pid_t master, int out)
 {
     char *err = NULL;
     struct trial *trial = NULL;
@@ -194,7 +194,7 @@ static void add_address(struct plan *plan, const char *given, const char *addres
         (struct plan_address){.given = strdup(given), .address = strdup(address)};
 }
 
-static void copy(char *out, size_t size, const char *text)
+static void plan_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text);
 }
@@ -229,15 +229,15 @@ static void take_line(struct plan *plan, const char *key, char *rest)
     } else if (strcmp(key, "workers") == 0) {
         plan->workers = (unsigned)atoi(fields[0]);
     } else if (strcmp(key, "user") == 0) {
-        copy(plan->user, sizeof plan->user, fields[0]);
+        plan_copy(plan->user, sizeof plan->user, fields[0]);
     } else if (strcmp(key, "group") == 0) {
-        copy(plan->group, sizeof plan->group, fields[0]);
+        plan_copy(plan->group, sizeof plan->group, fields[0]);
     } else if (strcmp(key, "control") == 0) {
-        copy(plan->control, sizeof plan->control, fields[0]);
+        plan_copy(plan->control, sizeof plan->control, fields[0]);
     } else if (strcmp(key, "access") == 0) {
-        copy(plan->access, sizeof plan->access, fields[0]);
+        plan_copy(plan->access, sizeof plan->access, fields[0]);
     } else if (strcmp(key, "error") == 0) {
-        copy(plan->error, sizeof plan->error, fields[0]);
+        plan_copy(plan->error, sizeof plan->error, fields[0]);
     } else if (strcmp(key, "level") == 0) {
         int level = log_level_parse(fields[0]);
         plan->level = level >= 0 ? (enum log_level)level : LOG_INFO;
@@ -283,7 +283,7 @@ static void read_plan(struct plan *plan, char *report)
 
 void plan_keep_control(struct plan *plan, const struct plan *from)
 {
-    copy(plan->control, sizeof plan->control, from->control);
+    plan_copy(plan->control, sizeof plan->control, from->control);
     for (unsigned i = 0; i < from->address_count; i++)
         if (strcmp(from->addresses[i].given, from->control) == 0)
             add_address(plan, from->addresses[i].given, from->addresses[i].address);
@@ -331,7 +331,7 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
     if (loader->pid == 0) {
         close(ends[0]);
         config->child(config->ctx);
-        load(config, master, ends[1]);
+        plan_load(config, master, ends[1]);
     }
     close(ends[1]);
     loader->fd = ends[0];
@@ -346,7 +346,7 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
 
 /* It has said all, or all that we hear. One that has closed its end of the pipe, or writes on into
  * a full one, would keep us for ever; one that is ending keeps its own status. */
-static void end(struct loader *loader)
+static void plan_end(struct loader *loader)
 {
     int status = 0;
     kill(loader->pid, SIGKILL);
@@ -369,7 +369,7 @@ enum loader_result loader_read(struct loader *loader, struct plan *plan)
     bool full = loader->used == REPORT_MAX - 1;
     if (n > 0 && !full)
         return LOADER_MORE;
-    end(loader);
+    plan_end(loader);
     if (full && loader->text[0] != '!')
         snprintf(loader->text, REPORT_MAX,
                  "!what the loader says of the script has no end: the route names more servers, "
@@ -402,7 +402,7 @@ void loader_forget(struct loader *loader)
 void loader_free(struct loader *loader)
 {
     if (loader->pid > 0)
-        end(loader);
+        plan_end(loader);
     free(loader->text);
     *loader = (struct loader){.pid = 0};
 }

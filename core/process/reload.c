@@ -73,7 +73,7 @@ void master_watch_heard(struct master *m)
 
 /* --- the end of it --- */
 
-static void copy(char *out, size_t size, const char *text)
+static void reload_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text);
 }
@@ -82,18 +82,18 @@ void master_show_error(struct master *m, const char *text)
 {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
-    copy(m->board->last_error, sizeof m->board->last_error, text);
+    reload_copy(m->board->last_error, sizeof m->board->last_error, text);
     m->board->last_error_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void answer(struct master *m, bool ok, const char *text)
+static void reload_answer(struct master *m, bool ok, const char *text)
 {
     struct board *b = m->board;
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     b->reload_ok = ok;
     b->reload_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-    copy(b->reload_error, sizeof b->reload_error, text);
+    reload_copy(b->reload_error, sizeof b->reload_error, text);
     if (!ok)
         master_show_error(m, text);
     __atomic_store_n(&b->reload_done, m->reload.serving, __ATOMIC_RELEASE);
@@ -116,7 +116,7 @@ static void release_workers(struct master *m)
     }
 }
 
-static void finish(struct master *m)
+static void reload_finish(struct master *m)
 {
     struct reload *r = &m->reload;
     loader_free(&r->loader);
@@ -147,7 +147,7 @@ static void end_fresh_workers(struct master *m)
 }
 
 /* The old generation goes on as if nothing had been. */
-static void fail(struct master *m, const char *text)
+static void reload_fail(struct master *m, const char *text)
 {
     struct reload *r = &m->reload;
     log_error("the reload failed, the old script goes on: %s", text);
@@ -158,15 +158,15 @@ static void fail(struct master *m, const char *text)
     master_forget_sockets(m);
     close_logs(m, r->error_log, r->access_log);
     watch_failed(m);
-    answer(m, false, text);
-    finish(m);
+    reload_answer(m, false, text);
+    reload_finish(m);
 }
 
 /* --- loading --- */
 
 /* Another one is asked for meanwhile. One that hangs must not keep it; but where requests come all
  * the time, one that is only slow gets to its end as well: each has twice as long as the last. */
-static void hurry(struct reload *r)
+static void reload_hurry(struct reload *r)
 {
     double due = master_now() + NEWER * (double)(1u << r->given_up);
     bool first = !r->wanted;
@@ -184,7 +184,7 @@ static void give_up(struct master *m)
              master_now() - r->since);
     if (NEWER * (double)(1u << r->given_up) < LOAD_TIMEOUT)
         r->given_up++;
-    finish(m);
+    reload_finish(m);
 }
 
 void master_reload(struct master *m)
@@ -193,11 +193,11 @@ void master_reload(struct master *m)
     if (m->stopping || !m->announced) {
         log_warn("no reload while %s", m->stopping ? "stopping" : "starting");
         r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
-        answer(m, false, "no reload while starting or stopping");
+        reload_answer(m, false, "no reload while starting or stopping");
         return;
     }
     if (r->state != RELOAD_IDLE) {
-        hurry(r);
+        reload_hurry(r);
         return;
     }
     r->wanted = false;
@@ -218,14 +218,14 @@ void master_reload(struct master *m)
                                          .child = master_loader_child,
                                          .ctx = m};
     if (!loader_start(&r->loader, &config))
-        fail(m, loader_error(&r->loader));
+        reload_fail(m, loader_error(&r->loader));
 }
 
 /* --- preparing --- */
 
-static void commit(struct master *m);
+static void reload_commit(struct master *m);
 
-static void note(struct reload *r, const char *text)
+static void reload_note(struct reload *r, const char *text)
 {
     size_t used = strlen(r->notes);
     snprintf(r->notes + used, sizeof r->notes - used, "%s%s", used > 0 ? "; " : "", text);
@@ -236,21 +236,21 @@ static void keep_what_stays(struct master *m)
 {
     struct reload *r = &m->reload;
     if (m->options->user == NULL && strcmp(r->plan.user, m->plan.user) != 0)
-        note(r, "'user' can't be changed by a reload: restart it");
+        reload_note(r, "'user' can't be changed by a reload: restart it");
     if (m->options->user == NULL && strcmp(r->plan.group, m->plan.group) != 0)
-        note(r, "'group' can't be changed by a reload: restart it");
-    copy(r->plan.user, sizeof r->plan.user, m->plan.user);
-    copy(r->plan.group, sizeof r->plan.group, m->plan.group);
+        reload_note(r, "'group' can't be changed by a reload: restart it");
+    reload_copy(r->plan.user, sizeof r->plan.user, m->plan.user);
+    reload_copy(r->plan.group, sizeof r->plan.group, m->plan.group);
     if (r->plan.shared != m->plan.shared) {
-        note(r, "'limits.shared' can't be changed by a reload: restart it");
+        reload_note(r, "'limits.shared' can't be changed by a reload: restart it");
         r->plan.shared = m->plan.shared;
     }
     if (strcmp(r->plan.control, m->plan.control) != 0) {
-        note(r, "'control' can't be changed by a reload: restart it");
+        reload_note(r, "'control' can't be changed by a reload: restart it");
         plan_keep_control(&r->plan, &m->plan);
     }
     if (r->plan.workers > m->capacity) {
-        note(r, "there is room for fewer workers until a restart");
+        reload_note(r, "there is room for fewer workers until a restart");
         r->plan.workers = m->capacity;
     }
 }
@@ -383,14 +383,14 @@ static bool all_prepared(const struct master *m)
     return true;
 }
 
-static void prepare(struct master *m)
+static void reload_prepare(struct master *m)
 {
     struct reload *r = &m->reload;
     keep_what_stays(m);
     if (r->plan.note != NULL)
-        note(r, r->plan.note);
+        reload_note(r, r->plan.note);
     for (unsigned i = 0; i < r->plan.warning_count; i++)
-        note(r, r->plan.warnings[i]);
+        reload_note(r, r->plan.warnings[i]);
     master_add_control(m, &r->plan);
     unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
     const char *err = listener_twice(r->plan.listen, r->plan.listen_count);
@@ -408,9 +408,9 @@ static void prepare(struct master *m)
     if (err == NULL)
         err = ask_workers(m);
     if (err != NULL)
-        fail(m, err);
+        reload_fail(m, err);
     else if (all_prepared(m)) /* no process could be started: those who come begin with it */
-        commit(m);
+        reload_commit(m);
 }
 
 void master_reload_heard(struct master *m)
@@ -421,13 +421,13 @@ void master_reload_heard(struct master *m)
         break;
     case LOADER_FAILED:
         r->given_up = 0;
-        fail(m, loader_error(&r->loader));
+        reload_fail(m, loader_error(&r->loader));
         break;
     case LOADER_DONE:
         r->given_up = 0;
         r->due = master_now() + REPLACED; /* a worker may be on its way */
         if (master_all_ready(m))
-            prepare(m);
+            reload_prepare(m);
         break;
     }
 }
@@ -500,12 +500,12 @@ static void retire_workers(struct master *m)
     }
 }
 
-static void commit(struct master *m)
+static void reload_commit(struct master *m)
 {
     struct reload *r = &m->reload;
     const char *err = master_let_in(m); /* now that it is sure to serve */
     if (err != NULL) {
-        fail(m, err);
+        reload_fail(m, err);
         return;
     }
     m->generation++;
@@ -558,8 +558,8 @@ static void end_switch(struct master *m)
     if (r->notes[0] != '\0')
         log_warn("generation %u: %s", m->generation, r->notes);
     log_info("generation %u serves (%.0f ms)", m->generation, (master_now() - r->since) * 1000);
-    answer(m, true, r->notes);
-    finish(m);
+    reload_answer(m, true, r->notes);
+    reload_finish(m);
 }
 
 void master_reload_answer(struct master *m, struct child *child, const char *failure)
@@ -567,16 +567,16 @@ void master_reload_answer(struct master *m, struct child *child, const char *fai
     if (m->reload.state != RELOAD_PREPARING)
         return;
     if (failure != NULL) {
-        fail(m, failure);
+        reload_fail(m, failure);
         return;
     }
     child->prepared = true;
     m->reload.due = master_now() + PREPARE_TIMEOUT; /* of the next ones */
     const char *err = ask_workers(m);
     if (err != NULL)
-        fail(m, err);
+        reload_fail(m, err);
     else if (all_prepared(m))
-        commit(m);
+        reload_commit(m);
 }
 
 void master_reload_take_answer(struct master *m, struct child *child, const char *text)
@@ -592,20 +592,20 @@ void master_reload_joined(struct master *m, struct child *child)
     if (child->fresh)
         master_reload_answer(m, child, NULL);
     else if (!child->surplus && m->reload.state == RELOAD_PREPARING && ask_workers(m) != NULL)
-        fail(m, "a worker can't be told of it");
+        reload_fail(m, "a worker can't be told of it");
 }
 
 void master_reload_tick(struct master *m, double now)
 {
     struct reload *r = &m->reload;
     if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (master_all_ready(m) || now > r->due))
-        prepare(m);
+        reload_prepare(m);
     else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due && r->wanted)
         give_up(m);
     else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due)
-        fail(m, "the script could not be loaded within 60 s");
+        reload_fail(m, "the script could not be loaded within 60 s");
     else if (r->state == RELOAD_PREPARING && now > r->due)
-        fail(m, "a worker has not prepared the script within 60 s");
+        reload_fail(m, "a worker has not prepared the script within 60 s");
     if (r->state == RELOAD_SWITCHING && (all_switched(m) || now > r->due))
         end_switch(m);
 }

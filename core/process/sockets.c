@@ -16,7 +16,7 @@ static char message[512];
 
 /* --- sockets --- */
 
-static struct listening *find(const struct master *m, const char *address)
+static struct listening *socket_find(const struct master *m, const char *address)
 {
     for (unsigned i = 0; i < m->listening_count; i++)
         if (strcmp(m->listening[i]->spec.address, address) == 0)
@@ -31,7 +31,7 @@ static void close_all(struct listening *l)
     l->slots = l->bound = 0;
 }
 
-static void forget(struct listening *l)
+static void socket_forget(struct listening *l)
 {
     free(l->spec.address);
     free(l->spec.given);
@@ -42,7 +42,7 @@ static void forget(struct listening *l)
 void master_free_listening(struct master *m)
 {
     for (unsigned i = 0; i < m->listening_count; i++)
-        forget(m->listening[i]);
+        socket_forget(m->listening[i]);
     m->listening_count = 0;
 }
 
@@ -94,7 +94,7 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
     const char *err = open_slots(l, slots);
     if (err != NULL) {
         close_all(l);
-        forget(l);
+        socket_forget(l);
         return err;
     }
     m->listening[m->listening_count++] = l;
@@ -133,7 +133,7 @@ const char *master_open_sockets(struct master *m, struct plan *plan, unsigned sl
         m->listening[i]->next = NULL;
     for (unsigned i = 0; i < plan->listen_count && err == NULL; i++) {
         const struct listen_spec *spec = &plan->listen[i];
-        struct listening *l = find(m, spec->address);
+        struct listening *l = socket_find(m, spec->address);
         err = l != NULL && l->spec.control == spec->control ? keep(l, spec, slots)
               : l != NULL                                   ? "an address is there twice"
                                                             : add(m, spec, slots);
@@ -153,7 +153,7 @@ static void drop_where(struct master *m, bool (*unwanted)(const struct listening
         close_all(l);
         if (!l->handed)
             listener_unlink(&l->spec);
-        forget(l);
+        socket_forget(l);
     }
     m->listening_count = kept;
 }
@@ -192,7 +192,7 @@ const char *master_let_in(struct master *m)
     return err;
 }
 
-static void take(struct listening *l)
+static void socket_take(struct listening *l)
 {
     char *name = strdup(l->next->name);
     free(l->spec.name);
@@ -210,7 +210,7 @@ void master_take_sockets(struct master *m)
 {
     drop_where(m, is_leaving);
     for (unsigned i = 0; i < m->listening_count; i++)
-        take(m->listening[i]);
+        socket_take(m->listening[i]);
 }
 
 unsigned master_sockets_of(const struct master *m, unsigned place, bool prepared, int *fds,
@@ -264,7 +264,7 @@ void master_add_control(const struct master *m, struct plan *plan)
     if (address == NULL || strcmp(address, "off") == 0)
         return;
     spec.address = (char *)address;
-    if (optional && find(m, address) == NULL) {
+    if (optional && socket_find(m, address) == NULL) {
         struct addr addr;
         /* The default place may be another instance's: that is said, and no reason not to serve. */
         bad = listener_make_folder(address);

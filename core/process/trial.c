@@ -49,7 +49,7 @@ struct script *trial_script(const struct trial *t)
     return t->generation->script;
 }
 
-static void started(void *ctx, struct generation *g, const char *err)
+static void trial_started(void *ctx, struct generation *g, const char *err)
 {
     struct trial *t = ctx;
     (void)g;
@@ -61,7 +61,7 @@ static void started(void *ctx, struct generation *g, const char *err)
 const char *trial_start(struct trial *t)
 {
     script_limit(t->generation->settings->script_timeout);
-    generation_start(t->generation, started, t);
+    generation_start(t->generation, trial_started, t);
     if (!t->started) /* it waits */
         ev_run(t->loop.ev, 0);
     return t->failure;

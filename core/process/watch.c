@@ -99,7 +99,7 @@ struct way {
 };
 
 /* Puts a link's target in front of what is left. False: there is no end to it. */
-static bool follow(struct way *way, const char *link)
+static bool watch_follow(struct way *way, const char *link)
 {
     char target[PATH_MAX], rest[PATH_MAX];
     ssize_t n = readlink(link, target, sizeof target - 1);
@@ -116,7 +116,7 @@ static bool follow(struct way *way, const char *link)
 
 /* Nothing lies there: it may come again, and the folder in which it is missing may go as well,
  * which that one does not say itself while it is some process's current one. */
-static void wait_for(struct watch *w, struct way *way)
+static void watch_wait_for(struct watch *w, struct way *way)
 {
     add_folder(w, way->at, NAMES);
     leave_folder(way->at);
@@ -124,7 +124,7 @@ static void wait_for(struct watch *w, struct way *way)
 }
 
 /* Goes on by one name. False: the way has come to its end. */
-static bool go(struct watch *w, struct way *way, const char *name, bool last)
+static bool watch_go(struct watch *w, struct way *way, const char *name, bool last)
 {
     char next[PATH_MAX];
     struct stat st;
@@ -142,11 +142,11 @@ static bool go(struct watch *w, struct way *way, const char *name, bool last)
         there = lstat(next, &st) == 0; /* what has happened before is told by nobody */
     }
     if (!there) {
-        wait_for(w, way);
+        watch_wait_for(w, way);
         return false;
     }
     if (S_ISLNK(st.st_mode))
-        return follow(way, next);
+        return watch_follow(way, next);
     if (!last)
         add_folder(w, next, ITSELF);
     memcpy(way->at, next, sizeof next);
@@ -169,13 +169,13 @@ static void add_way(struct watch *w, const char *path)
         from += n;
         from += strspn(from, "/");
         memmove(way.rest, from, strlen(from) + 1);
-        if (!go(w, &way, name, way.rest[0] == '\0'))
+        if (!watch_go(w, &way, name, way.rest[0] == '\0'))
             return;
     }
 }
 
 /* Is it no link, and in the folder of the one before it? Then there is nothing new on its way. */
-static bool beside(const char *path, const char *before)
+static bool watch_beside(const char *path, const char *before)
 {
     struct stat st;
     size_t n = (size_t)(strrchr(path, '/') - path) + 1;
@@ -186,7 +186,7 @@ static bool beside(const char *path, const char *before)
 static void add_ways(struct watch *w, unsigned first)
 {
     for (unsigned i = first; i < w->file_count; i++)
-        if (!beside(w->files[i].path, i > first ? w->files[i - 1].path : NULL))
+        if (!watch_beside(w->files[i].path, i > first ? w->files[i - 1].path : NULL))
             add_way(w, w->files[i].path);
 }
 
@@ -201,7 +201,7 @@ static bool is_watched(const struct watch *w, const char *path)
 }
 
 /* Looks at it. True: it is not what it was. */
-static bool look(struct file *f)
+static bool watch_look(struct file *f)
 {
     char now[STAMP_SIZE];
     bool changed = strcmp(stamp_of(f->path, now), f->seen) != 0;
@@ -213,7 +213,7 @@ static bool look(struct file *f)
 static bool look_first(struct file *f)
 {
     bool known = strcmp(f->seen, STAMP_UNKNOWN) != 0;
-    return look(f) && known && strcmp(f->seen, STAMP_UNKNOWN) != 0;
+    return watch_look(f) && known && strcmp(f->seen, STAMP_UNKNOWN) != 0;
 }
 
 static void add_file(struct watch *w, const char *text)
@@ -226,7 +226,7 @@ static void add_file(struct watch *w, const char *text)
     snprintf(f->seen, sizeof f->seen, "%.*s", (int)(path - text), text);
 }
 
-static int compare(const void *a, const void *b)
+static int watch_compare(const void *a, const void *b)
 {
     return strcmp(((const struct file *)a)->path, ((const struct file *)b)->path);
 }
@@ -241,7 +241,7 @@ bool watch_add(struct watch *w, char *const *files, unsigned count)
     w->files = list;
     for (unsigned i = 0; i < count; i++)
         add_file(w, files[i]);
-    qsort(list + first, w->file_count - first, sizeof *list, compare); /* folder by folder */
+    qsort(list + first, w->file_count - first, sizeof *list, watch_compare); /* folder by folder */
     add_ways(w, first);
     for (unsigned i = first; i < w->file_count; i++)
         changed |= look_first(&w->files[i]);
@@ -270,6 +270,6 @@ bool watch_read(struct watch *w)
         ;
     add_ways(w, 0);
     for (unsigned i = 0; i < w->file_count; i++)
-        changed |= look(&w->files[i]);
+        changed |= watch_look(&w->files[i]);
     return changed;
 }

@@ -49,7 +49,7 @@ struct worker {
 };
 
 /* Names live as long as the worker, since connections point to them; there are few. */
-static char *lasting(const char *text)
+static char *worker_lasting(const char *text)
 {
     static char *kept[4096];
     static unsigned count;
@@ -118,24 +118,24 @@ static void forget_prepared(struct worker *w)
     link_close_fds(&w->news);
 }
 
-static void tell(const struct worker *w, enum link_type type, const char *text)
+static void worker_tell(const struct worker *w, enum link_type type, const char *text)
 {
     if (!link_send(w->master.fd, type, text, NULL, 0))
         log_warn("the master does not listen");
 }
 
 /* How the reload of `attempt` has come out here; the master may be at a later one. */
-static void answer(const struct worker *w, const char *err)
+static void worker_answer(const struct worker *w, const char *err)
 {
     static char text[LINK_TEXT];
     snprintf(text, sizeof text, "%u\t%s", w->plan.attempt, err != NULL ? err : "");
-    tell(w, err == NULL ? LINK_READY : LINK_FAILED, text);
+    worker_tell(w, err == NULL ? LINK_READY : LINK_FAILED, text);
 }
 
 static void on_prepared(void *ctx, struct generation *g, const char *err)
 {
     (void)g;
-    answer(ctx, err);
+    worker_answer(ctx, err);
 }
 
 /* What is wrong with LINK_PREPARE; NULL: nothing. The kernel leaves out descriptors that a process
@@ -155,13 +155,13 @@ static const char *read_prepared(const struct link_message *news, struct prepare
 }
 
 /* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
-static void prepare(struct worker *w)
+static void worker_prepare(struct worker *w)
 {
     struct prepared *p = &w->plan;
     char *err = NULL;
     const char *bad = read_prepared(&w->news, p);
     if (bad != NULL) {
-        answer(w, bad);
+        worker_answer(w, bad);
         return;
     }
     struct route route = w->config->route;
@@ -170,7 +170,7 @@ static void prepare(struct worker *w)
     if (w->prepared != NULL)
         generation_start(w->prepared, on_prepared, w);
     else
-        answer(w, err != NULL ? err : "the script could not be loaded");
+        worker_answer(w, err != NULL ? err : "the script could not be loaded");
     free(err);
 }
 
@@ -200,7 +200,7 @@ static bool is_same_socket(int a, int b)
            (fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-static struct listener *take_listener(struct worker *w, int fd)
+static struct listener *worker_take_listener(struct worker *w, int fd)
 {
     for (unsigned i = 0; i < w->listener_count; i++) {
         struct listener *l = w->listeners[i];
@@ -214,7 +214,7 @@ static struct listener *take_listener(struct worker *w, int fd)
 
 /* A line of LINK_PREPARE: "address TAB protocol TAB name TAB backlog TAB control TAB
  * proxy_protocol". */
-static bool read_spec(char *line, struct listen_spec *spec)
+static bool worker_read_spec(char *line, struct listen_spec *spec)
 {
     char *address = strsep(&line, "\t"), *protocol = strsep(&line, "\t");
     char *name = strsep(&line, "\t");
@@ -222,9 +222,9 @@ static bool read_spec(char *line, struct listen_spec *spec)
     char *proxy_protocol = strsep(&line, "\t");
     if (proxy_protocol == NULL)
         return false;
-    *spec = (struct listen_spec){.address = lasting(address),
+    *spec = (struct listen_spec){.address = worker_lasting(address),
                                  .protocol = protocol_find(protocol),
-                                 .name = lasting(name),
+                                 .name = worker_lasting(name),
                                  .backlog = atoi(backlog),
                                  .control = atoi(control) != 0,
                                  .proxy_protocol = atoi(proxy_protocol) != 0};
@@ -239,10 +239,10 @@ static void use_sockets(struct worker *w, const struct link_message *news, unsig
     unsigned count = 0;
     for (char *line; lines != NULL && (line = strsep(&lines, "\n")) != NULL && *line != '\0';) {
         struct listen_spec spec;
-        if (fd == news->fd_count || !read_spec(line, &spec))
+        if (fd == news->fd_count || !worker_read_spec(line, &spec))
             break;
         int socket = news->fds[fd++];
-        struct listener *l = take_listener(w, socket);
+        struct listener *l = worker_take_listener(w, socket);
         if (l != NULL) {
             close(socket);
             listener_update(l, &spec);
@@ -293,7 +293,7 @@ static void take_sockets(struct worker *w, struct link_message *message)
 
 /* Another worker accepts from our sockets and takes over who is idle. Unlike in a stop nothing is
  * cut: a request may take its time, as on an old generation. */
-static void leave(struct worker *w, struct link_message *message)
+static void worker_leave(struct worker *w, struct link_message *message)
 {
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
@@ -308,7 +308,7 @@ static void leave(struct worker *w, struct link_message *message)
 static void on_passed(void *ctx, bool all)
 {
     struct worker *w = ctx;
-    tell(w, LINK_SWITCHED, "");
+    worker_tell(w, LINK_SWITCHED, "");
     if (!all)
         stop_gracefully(w, w->generation->settings->stop_timeout / 3);
 }
@@ -320,18 +320,18 @@ static bool has_left(const struct worker *w)
            generation_is_done(w->generation) && !backends_are_busy(&w->backends);
 }
 
-static void take_message(struct worker *w, struct link_message *message)
+static void worker_take_message(struct worker *w, struct link_message *message)
 {
     switch (message->type) {
     case LINK_PREPARE:
         forget_prepared(w);
         memcpy(&w->news, message, sizeof *message);
         message->fd_count = 0;
-        prepare(w);
+        worker_prepare(w);
         break;
     case LINK_SWITCH:
         switch_generation(w);
-        tell(w, LINK_SWITCHED, "");
+        worker_tell(w, LINK_SWITCHED, "");
         break;
     case LINK_ABORT:
         forget_prepared(w);
@@ -342,7 +342,7 @@ static void take_message(struct worker *w, struct link_message *message)
         break;
     case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
         if (message->fd_count == 1)
-            leave(w, message);
+            worker_leave(w, message);
         else
             stop_gracefully(w, w->generation->settings->stop_timeout / 3);
         break;
@@ -378,7 +378,7 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
         if (w->clients.stopping)
             link_close_fds(&message);
         else
-            take_message(w, &message);
+            worker_take_message(w, &message);
     }
     if (result == LINK_NOTHING)
         return;
@@ -404,7 +404,7 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 }
 
 /* For the status page, once a second while there is something to do. */
-static void show(struct worker *w)
+static void worker_show(struct worker *w)
 {
     struct board_worker *board = &w->config->board->worker[w->config->index];
     w->shown_at = ev_now(w->loop.ev);
@@ -415,12 +415,12 @@ static void show(struct worker *w)
 }
 
 /* Lines are written together, but none waits long. */
-static void before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
+static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int events)
 {
-    struct worker *w = prepare->data;
+    struct worker *w = worker_prepare->data;
     (void)events;
     if (ev_now(ev) >= w->shown_at + 1)
-        show(w);
+        worker_show(w);
     if (has_left(w))
         ev_break(ev, EVBREAK_ALL);
     if (!log_waiting() || ev_is_active(&w->log_timer))
@@ -445,7 +445,7 @@ static void note_turn(struct ev_loop *ev)
     __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
 }
 
-static void watch(struct worker *w, const struct worker_config *config)
+static void worker_watch(struct worker *w, const struct worker_config *config)
 {
     ev_set_userdata(w->loop.ev, w);
     ev_set_loop_release_cb(w->loop.ev, note_turn, note_turn);
@@ -470,12 +470,12 @@ static void on_started(void *ctx, struct generation *g, const char *err)
     struct worker *w = ctx;
     (void)g;
     if (err != NULL) {
-        tell(w, LINK_FAILED, err);
+        worker_tell(w, LINK_FAILED, err);
         w->failed = true;
         ev_break(w->loop.ev, EVBREAK_ALL);
         return;
     }
-    tell(w, LINK_READY, "");
+    worker_tell(w, LINK_READY, "");
 }
 
 static const char *start(struct worker *w, const struct worker_config *config, char **err)
@@ -499,15 +499,15 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
     w->clients.on_passed = on_passed;
-    w->clients.lasting = lasting;
+    w->clients.lasting = worker_lasting;
     w->clients.ctx = w;
     w->clients.census = config->census;
     w->clients.worker = config->index;
-    watch(w, config);
+    worker_watch(w, config);
     return NULL;
 }
 
-static void clean_up(struct worker *w)
+static void worker_clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
     stop_listening(w);
@@ -558,14 +558,14 @@ int worker_run(const struct worker_config *config)
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = start(&w, config, &err);
     if (bad != NULL) {
-        tell(&w, LINK_FAILED, bad);
-        clean_up(&w);
+        worker_tell(&w, LINK_FAILED, bad);
+        worker_clean_up(&w);
         free(err);
         return 1;
     }
     generation_start(w.generation, on_started, &w);
     if (!w.failed)
         ev_run(w.loop.ev, 0);
-    clean_up(&w);
+    worker_clean_up(&w);
     return w.failed;
 }

@@ -22,22 +22,22 @@
 /* --- slots --- */
 
 /* It has said that it can serve, and is to. */
-static bool serves(const struct child *child)
+static bool worker_serves(const struct child *child)
 {
     return child->pid > 0 && child->socket > 0 && child->ready && !child->surplus && !child->fresh;
 }
 
 /* The place of one of those that serve, to accept from a slot whose worker does not. */
-static unsigned substitute(const struct master *m, unsigned home, unsigned workers,
-                           const unsigned *place)
+static unsigned worker_substitute(const struct master *m, unsigned home, unsigned workers,
+                                  const unsigned *place)
 {
     unsigned serving = 0;
     for (unsigned i = 0; i < workers; i++)
-        serving += serves(&m->workers[place[i]]);
+        serving += worker_serves(&m->workers[place[i]]);
     if (serving == 0)
         return NOBODY;
     unsigned skip = home % serving, i = 0;
-    while (!serves(&m->workers[place[i]]) || skip-- > 0)
+    while (!worker_serves(&m->workers[place[i]]) || skip-- > 0)
         i++;
     return place[i];
 }
@@ -55,12 +55,13 @@ void master_assign(const struct master *m, unsigned workers, const unsigned *pla
 {
     for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
         unsigned home = slot % workers, now = before[slot];
-        if (serves(&m->workers[place[home]]))
+        if (worker_serves(&m->workers[place[home]]))
             accepts[slot] = place[home];
-        else if (now != NOBODY && master_has_place(now, workers, place) && serves(&m->workers[now]))
+        else if (now != NOBODY && master_has_place(now, workers, place) &&
+                 worker_serves(&m->workers[now]))
             accepts[slot] = now;
         else
-            accepts[slot] = substitute(m, home, workers, place);
+            accepts[slot] = worker_substitute(m, home, workers, place);
     }
 }
 
@@ -89,15 +90,15 @@ void master_share_out(struct master *m)
         m->accepts[slot] = accepts[slot];
     }
     for (unsigned i = 0; i < m->worker_count; i++)
-        if (changed[m->place[i]] && serves(&m->workers[m->place[i]]))
+        if (changed[m->place[i]] && worker_serves(&m->workers[m->place[i]]))
             tell_sockets(m, m->place[i]);
 }
 
 /* --- processes --- */
 
 /* What a worker of that generation begins with. */
-static struct worker_config configure(const struct master *m, unsigned number, unsigned place,
-                                      bool fresh)
+static struct worker_config worker_configure(const struct master *m, unsigned number,
+                                             unsigned place, bool fresh)
 {
     const struct reload *r = &m->reload;
     struct worker_config config = {
@@ -162,7 +163,7 @@ void master_start_worker(struct master *m, unsigned number, unsigned place, bool
     }
     if (pid == 0) {
         close(ends[0]);
-        struct worker_config config = configure(m, number, place, fresh);
+        struct worker_config config = worker_configure(m, number, place, fresh);
         config.master = ends[1];
         run_worker(m, &config);
     }

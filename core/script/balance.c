@@ -252,8 +252,8 @@ static const char *source_of(struct script *s, const struct request *req, int fu
         .p;
 }
 
-static enum script_result misuse(struct script *s, const struct asking *a, int idx,
-                                 const char *expected)
+static enum script_result balance_misuse(struct script *s, const struct asking *a, int idx,
+                                         const char *expected)
 {
     script_log_misuse(a->cause.what, source_of(s, a->req, a->function), a->req,
                       lua_pushfstring(s->L, "%s, got %s", expected, script_describe(s->L, idx)));
@@ -274,16 +274,18 @@ static void ask_body(struct script *s, void *ctx)
     int server = lua_gettop(L) - 1, cookie = server + 1;
     a->choice = find_choice(s, server, a);
     if (a->choice < 0 && !lua_isnil(L, server))
-        a->result = misuse(s, a, server, "expected one of the servers that it was given, or nil");
+        a->result =
+            balance_misuse(s, a, server, "expected one of the servers that it was given, or nil");
     else if (lua_type(L, cookie) == LUA_TSTRING && str_is_field_value(script_str(L, cookie)))
         *a->cookie = arena_copy(&a->req->arena, script_str(L, cookie));
     else if (!lua_isnil(L, cookie))
-        a->result = misuse(s, a, cookie,
-                           "expected the text of a Set-Cookie header as second result, or nil");
+        a->result = balance_misuse(
+            s, a, cookie, "expected the text of a Set-Cookie header as second result, or nil");
 }
 
 /* Asks one function. */
-static enum script_result ask(struct script *s, struct asking *a, int function, const char *what)
+static enum script_result balance_ask(struct script *s, struct asking *a, int function,
+                                      const char *what)
 {
     a->function = function;
     a->cause = (struct script_cause){what, "choosing a server", a->req, false};
@@ -300,9 +302,9 @@ enum script_result script_balance(struct script *s, struct request *req, struct 
     int policy = s->picks[req->decision.backend];
     *cookie = STR("");
     if (script_has(s, HOOK_BALANCE))
-        result = ask(s, &asking, s->hooks[HOOK_BALANCE], script_hook_names[HOOK_BALANCE]);
+        result = balance_ask(s, &asking, s->hooks[HOOK_BALANCE], script_hook_names[HOOK_BALANCE]);
     if (result == SCRIPT_DONE && asking.choice < 0 && policy != LUA_NOREF)
-        result = ask(s, &asking, policy, "balance");
+        result = balance_ask(s, &asking, policy, "balance");
     script_release_box(s, call);
     *chosen = asking.choice > 0 ? (unsigned)asking.choice : 0;
     return result;

@@ -112,7 +112,7 @@ static int core_reload(lua_State *L)
 }
 
 /* The master writes the rest before it: read first, so that the rest is at least as new. */
-static void push_done(lua_State *L, const void *at)
+static void control_push_done(lua_State *L, const void *at)
 {
     lua_pushnumber(L, (double)__atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE));
 }
@@ -121,7 +121,7 @@ static void push_done(lua_State *L, const void *at)
 static int core_reloads(lua_State *L)
 {
     static const struct property fields[] = {
-        {"done", .push = push_done, .at = offsetof(struct board, reload_done)},
+        {"done", .push = control_push_done, .at = offsetof(struct board, reload_done)},
         PROPERTY("requested", struct board, reload_requested),
         PROPERTY("ok", struct board, reload_ok),
         PROPERTY("error", struct board, reload_error),

@@ -33,7 +33,7 @@ static const char *push_kind(lua_State *L, enum lookup_kind kind)
 enum { LIST_MAX = 100 };
 
 /* A text or a list of them at index; nothing where it is neither. The stack keeps them alive. */
-static unsigned read_list(lua_State *L, int index, struct str list[LIST_MAX])
+static unsigned core_read_list(lua_State *L, int index, struct str list[LIST_MAX])
 {
     unsigned count = 0;
     if (lua_type(L, index) == LUA_TSTRING) {
@@ -58,7 +58,7 @@ static unsigned check_place(lua_State *L, struct str *root, struct str *path,
     *path = script_check_str(L, 2);
     while (root->n > 1 && root->p[root->n - 1] == '/')
         root->n--;
-    return read_list(L, 3, within);
+    return core_read_list(L, 3, within);
 }
 
 /* core.probe(root, path [, within]) -> "file", "directory"; or nil; or nil, "outside" where a link
@@ -264,7 +264,7 @@ static struct peer check_client(lua_State *L)
 }
 
 /* Where it comes in: `listener` and `port` of the table at 1. */
-static void take_listener(lua_State *L, struct request *req)
+static void core_take_listener(lua_State *L, struct request *req)
 {
     req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
     if (is_local(L))
@@ -313,7 +313,7 @@ static int core_request(lua_State *L)
 
     struct request *req = &made->req;
     req->client = client;
-    take_listener(L, req);
+    core_take_listener(L, req);
     struct h1 *h1 = h1_new(req, &settings.limits, &no_body, NULL);
     struct str bytes = buf_peek(&head);
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
@@ -433,9 +433,9 @@ static int core_resolve_file(lua_State *L)
     const char *whole = luaL_optstring(L, 3, NULL);
     struct str root = whole == NULL ? script_str(L, 4) : STR("");
     struct str path = whole != NULL ? str_of(whole) : str_of(luaL_optstring(L, 2, "/"));
-    unsigned count = read_list(L, 5, within);
-    d.script_count = read_list(L, 6, scripts);
-    d.source_count = read_list(L, 7, sources);
+    unsigned count = core_read_list(L, 5, within);
+    d.script_count = core_read_list(L, 6, scripts);
+    d.source_count = core_read_list(L, 7, sources);
     if (root.p == NULL)
         root = STR("");
     enum lookup_kind kind = lookup_probe(root, path, within, count);

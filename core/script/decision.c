@@ -37,19 +37,19 @@ struct reading {
     bool has_ini;
 };
 
-static void wrong(struct reading *r, const char *err)
+static void decision_wrong(struct reading *r, const char *err)
 {
     if (r->err == NULL)
         r->err = err;
 }
 
-static void unfit(struct reading *r)
+static void decision_unfit(struct reading *r)
 {
-    wrong(r, r->key->expected);
+    decision_wrong(r, r->key->expected);
 }
 
 /* What the key is read into. */
-static void *member(const struct reading *r)
+static void *decision_member(const struct reading *r)
 {
     return (char *)r->d + r->key->at;
 }
@@ -59,12 +59,12 @@ static void *member(const struct reading *r)
 static struct str get_text(struct reading *r)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
-        unfit(r);
+        decision_unfit(r);
         return STR("");
     }
     struct str s = script_str(r->L, -1);
     if (memchr(s.p, '\0', s.n) != NULL)
-        wrong(r, "a NUL byte in a string");
+        decision_wrong(r, "a NUL byte in a string");
     return arena_copy(&r->req->arena, s);
 }
 
@@ -73,7 +73,7 @@ static struct str get_folder(struct reading *r)
 {
     struct str s = get_text(r);
     if (s.n > 0 && s.p[0] != '/')
-        unfit(r);
+        decision_unfit(r);
     while (s.n > 0 && s.p[s.n - 1] == '/')
         s.n--;
     return s;
@@ -100,9 +100,9 @@ static struct str get_root(struct reading *r)
 {
     struct str s = get_text(r);
     if (s.n == 0 || s.p[0] != '/')
-        unfit(r);
+        decision_unfit(r);
     else if (s.n > 1 && !has_names_only(s))
-        wrong(r, "a path with an empty segment, '.' or '..' in it");
+        decision_wrong(r, "a path with an empty segment, '.' or '..' in it");
     else if (s.n == 1)
         s.n = 0;
     return s;
@@ -113,7 +113,7 @@ static struct str get_field(struct reading *r)
 {
     struct str s = get_text(r);
     if (!str_is_field_value(s))
-        wrong(r, "a control byte in a header");
+        decision_wrong(r, "a control byte in a header");
     return s;
 }
 
@@ -155,14 +155,14 @@ static uint64_t get_size(struct reading *r)
     double value = get_quantity(r, bytes);
     if (value >= 0 && value < 1e18)
         return (uint64_t)value;
-    unfit(r);
+    decision_unfit(r);
     return 0;
 }
 
-static bool get_boolean(struct reading *r)
+static bool decision_get_boolean(struct reading *r)
 {
     if (!lua_isboolean(r->L, -1))
-        unfit(r);
+        decision_unfit(r);
     return lua_toboolean(r->L, -1);
 }
 
@@ -173,7 +173,7 @@ static void read_items(struct reading *r, struct str (*get)(struct reading *r))
     bool one = lua_type(L, -1) == LUA_TSTRING;
     size_t n = one ? 1 : lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (n == 0 || n > 100) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     struct str *list = arena_alloc(&r->req->arena, n * sizeof *list);
@@ -184,14 +184,14 @@ static void read_items(struct reading *r, struct str (*get)(struct reading *r))
         if (!one)
             lua_pop(L, 1);
     }
-    *(const struct str **)member(r) = list;
+    *(const struct str **)decision_member(r) = list;
     *(unsigned *)((char *)r->d + r->key->count_at) = (unsigned)n;
 }
 
-static void add_header(struct reading *r, struct str name)
+static void decision_add_header(struct reading *r, struct str name)
 {
     if (!lua_isstring(r->L, -1)) {
-        wrong(r, "a header's value is a string, a number or a list of strings");
+        decision_wrong(r, "a header's value is a string, a number or a list of strings");
         return;
     }
     lua_pushvalue(r->L, -1); /* lua_tostring changes a number in place */
@@ -205,7 +205,7 @@ static void read_headers(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -214,18 +214,18 @@ static void read_headers(struct reading *r)
                               : STR("");
         enum header_id id = header_id(name);
         if (!str_is_token(name) || id == HEADER_CONTENT_LENGTH || header_is_hop(id)) {
-            wrong(r, "a header name that is not valid, or one of the connection's own");
+            decision_wrong(r, "a header name that is not valid, or one of the connection's own");
         } else if (lua_istable(L, -1)) {
             for (int i = 1, n = (int)lua_objlen(L, -1); i <= n && i <= 100; i++) {
                 lua_rawgeti(L, -1, i);
-                add_header(r, name);
+                decision_add_header(r, name);
                 lua_pop(L, 1);
             }
         } else {
-            add_header(r, name);
+            decision_add_header(r, name);
         }
         if (r->d->headers.count > 1000)
-            wrong(r, "more than 1000 headers");
+            decision_wrong(r, "more than 1000 headers");
         if (r->err != NULL) {
             lua_pop(L, 2);
             return;
@@ -240,28 +240,28 @@ static void get_param(struct reading *r)
         lua_type(L, -2) == LUA_TSTRING ? arena_copy(&r->req->arena, script_str(L, -2)) : STR("");
     struct str value = STR_NONE;
     if (name.n == 0) {
-        wrong(r, "a param's name is a string");
+        decision_wrong(r, "a param's name is a string");
     } else if (param_is_setting(name)) {
-        wrong(r, "PHP_VALUE and PHP_ADMIN_VALUE would stay in PHP-FPM's child");
+        decision_wrong(r, "PHP_VALUE and PHP_ADMIN_VALUE would stay in PHP-FPM's child");
     } else if (str_eq(name, STR("CONTENT_LENGTH"))) {
-        wrong(r, "CONTENT_LENGTH can't be set: it is the number of bytes that follow");
+        decision_wrong(r, "CONTENT_LENGTH can't be set: it is the number of bytes that follow");
     } else if (lua_isstring(L, -1)) {
         lua_pushvalue(L, -1);
         value = arena_copy(&r->req->arena, script_str(L, -1));
         lua_pop(L, 1);
     } else if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) {
-        wrong(r, "a param is a string, a number, or false to remove it");
+        decision_wrong(r, "a param is a string, a number, or false to remove it");
     }
     params_add(&r->req->arena, &r->d->params, name, value);
     if (r->d->params.count > 1000)
-        wrong(r, "more than 1000 params");
+        decision_wrong(r, "more than 1000 params");
 }
 
 static void read_params(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -273,7 +273,7 @@ static void read_params(struct reading *r)
     }
 }
 
-static void read_backend(struct reading *r)
+static void decision_read_backend(struct reading *r)
 {
     struct str name = lua_type(r->L, -1) == LUA_TSTRING ? script_str(r->L, -1) : STR("");
     for (unsigned i = 0; i < r->settings->backend_count; i++) {
@@ -305,7 +305,7 @@ static void read_statuses(struct reading *r)
         return;
     }
     if (n == 0 || n > 200) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     uint16_t *list = arena_alloc(&r->req->arena, n * sizeof *list);
@@ -313,7 +313,7 @@ static void read_statuses(struct reading *r)
         lua_rawgeti(L, -1, (int)i + 1);
         lua_Number status = lua_tonumber(L, -1);
         if (!(status >= 400 && status <= 599))
-            unfit(r);
+            decision_unfit(r);
         list[i] = (uint16_t)(status >= 400 && status <= 599 ? status : 400);
         lua_pop(L, 1);
     }
@@ -322,18 +322,18 @@ static void read_statuses(struct reading *r)
 }
 
 /* internal: from prefix to folder. */
-static void read_internal(struct reading *r)
+static void decision_read_internal(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     struct internal_path *list = arena_alloc(&r->req->arena, 100 * sizeof *list);
     unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || count == 100) {
-            unfit(r);
+            decision_unfit(r);
             lua_pop(L, 2);
             return;
         }
@@ -341,7 +341,7 @@ static void read_internal(struct reading *r)
         bool route = lua_isboolean(L, -1) && lua_toboolean(L, -1);
         list[count].folder = route ? STR("") : get_folder(r);
         if (prefix.n == 0 || prefix.p[0] != '/')
-            unfit(r);
+            decision_unfit(r);
         else if (prefix.p[prefix.n - 1] != '/')
             prefix = arena_printf(&r->req->arena, "%.*s/", STR_FMT(prefix));
         list[count++].prefix = prefix;
@@ -354,34 +354,34 @@ static void read_internal(struct reading *r)
 
 static void read_text(struct reading *r)
 {
-    *(struct str *)member(r) = get_text(r);
+    *(struct str *)decision_member(r) = get_text(r);
 }
 
 static void read_field(struct reading *r)
 {
-    *(struct str *)member(r) = get_field(r);
+    *(struct str *)decision_member(r) = get_field(r);
 }
 
 static void read_folder(struct reading *r)
 {
-    *(struct str *)member(r) = get_folder(r);
+    *(struct str *)decision_member(r) = get_folder(r);
 }
 
 /* "/" is the file system's root, or that of a PHP-FPM in a chroot, and not "none". */
 static void read_root(struct reading *r)
 {
     struct str root = get_root(r);
-    *(struct str *)member(r) = root.n == 0 && r->err == NULL ? STR("/") : root;
+    *(struct str *)decision_member(r) = root.n == 0 && r->err == NULL ? STR("/") : root;
 }
 
 static void read_file(struct reading *r)
 {
     struct str file = get_text(r);
     if (file.n == 0 || file.p[0] != '/')
-        unfit(r);
+        decision_unfit(r);
     else if (!has_names_only((struct str){file.p, file.n - (str_ends(file, STR("/")))}))
-        wrong(r, "a path with an empty segment, '.' or '..' in it");
-    *(struct str *)member(r) = file;
+        decision_wrong(r, "a path with an empty segment, '.' or '..' in it");
+    *(struct str *)decision_member(r) = file;
 }
 
 /* Seconds, or "250ms" "5s" "2m" "1h". */
@@ -390,44 +390,44 @@ static void read_duration(struct reading *r)
     static const char seconds[] = "seconds";
     double value = get_quantity(r, seconds);
     if (!(value > 0 && value < 1e9))
-        unfit(r);
-    *(double *)member(r) = value;
+        decision_unfit(r);
+    *(double *)decision_member(r) = value;
 }
 
 static void read_size(struct reading *r)
 {
-    *(uint64_t *)member(r) = get_size(r);
+    *(uint64_t *)decision_member(r) = get_size(r);
 }
 
 static void read_attempts(struct reading *r)
 {
     unsigned attempts = (unsigned)get_size(r);
     if (attempts < 1 || attempts > 100)
-        unfit(r);
-    *(unsigned *)member(r) = attempts;
+        decision_unfit(r);
+    *(unsigned *)decision_member(r) = attempts;
 }
 
 static void read_status(struct reading *r)
 {
     lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
     if (!(status >= 200 && status <= 599))
-        unfit(r);
-    *(int *)member(r) = (int)status;
+        decision_unfit(r);
+    *(int *)decision_member(r) = (int)status;
 }
 
 /* The member says the opposite of the key. */
 static void read_not(struct reading *r)
 {
-    *(bool *)member(r) = !get_boolean(r);
+    *(bool *)decision_member(r) = !decision_get_boolean(r);
 }
 
 static void read_close(struct reading *r)
 {
-    if (!get_boolean(r))
-        unfit(r);
+    if (!decision_get_boolean(r))
+        decision_unfit(r);
 }
 
-static void read_list(struct reading *r)
+static void decision_read_list(struct reading *r)
 {
     read_items(r, get_text);
 }
@@ -440,11 +440,11 @@ static void read_folders(struct reading *r)
 static void read_body(struct reading *r)
 {
     if (!lua_isstring(r->L, -1)) {
-        unfit(r);
+        decision_unfit(r);
         return;
     }
     lua_pushvalue(r->L, -1); /* lua_tolstring changes a number in place */
-    *(struct str *)member(r) = arena_copy(&r->req->arena, script_str(r->L, -1));
+    *(struct str *)decision_member(r) = arena_copy(&r->req->arena, script_str(r->L, -1));
     lua_pop(r->L, 1);
 }
 
@@ -457,24 +457,25 @@ static void read_redirect(struct reading *r)
 {
     r->redirect = get_field(r);
     if (r->redirect.n == 0)
-        unfit(r);
+        decision_unfit(r);
 }
 
 static void read_role(struct reading *r)
 {
     if (!str_eq(get_text(r), STR("responder")))
-        unfit(r);
+        decision_unfit(r);
 }
 
 /* lua/moongate/decision/complete.lua has used it. */
 static void read_script(struct reading *r)
 {
-    *(bool *)member(r) = true;
+    *(bool *)decision_member(r) = true;
     get_text(r);
 }
 
-#define AT(member)          .at = offsetof(struct decision, member)
-#define LIST(member, count) AT(member), .count_at = offsetof(struct decision, count)
+#define AT(decision_member) .at = offsetof(struct decision, decision_member)
+#define LIST(decision_member, count)                                                               \
+    AT(decision_member), .count_at = offsetof(struct decision, count)
 
 static const char DURATION[] =
     "a timeout is a duration above 0: seconds, or a string such as \"5s\"";
@@ -484,7 +485,7 @@ static const char BOOLEAN[] = "expected true or false";
 
 static const struct key keys[] = {
     {"attempts", FASTCGI, 0, read_attempts, "attempts is a number from 1 to 100", AT(attempts)},
-    {"backend", FASTCGI, FASTCGI, .read = read_backend},
+    {"backend", FASTCGI, FASTCGI, .read = decision_read_backend},
     {"body", REPLY, REPLY, read_body, "body is a string", AT(body)},
     {"body_limit", FASTCGI, 0, read_size, SIZE, AT(body_limit)},
     {"cache_control", FILES, 0, read_field, "cache_control is a string", AT(cache_control)},
@@ -495,11 +496,11 @@ static const struct key keys[] = {
     {"hash_key", FASTCGI, 0, read_text, "hash_key is a string", AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, read_headers,
      .expected = "headers is a table from name to value"},
-    {"index", FILES, 0, read_list, STRINGS, LIST(index, index_count)},
+    {"index", FILES, 0, decision_read_list, STRINGS, LIST(index, index_count)},
     {"ini", FASTCGI, 0, .read = read_ini},
     {"intercept_errors", FASTCGI, 0, read_statuses,
      .expected = "intercept_errors is true or a list of statuses from 400 to 599"},
-    {"internal", FASTCGI, 0, read_internal,
+    {"internal", FASTCGI, 0, decision_read_internal,
      .expected = "internal is a table from path prefix to folder, or true"},
     {"params", FASTCGI, 0, read_params,
      .expected = "params is a table from name to string, number or false"},
@@ -513,10 +514,10 @@ static const struct key keys[] = {
     {"root", FASTCGI | FILES, FILES, read_root, "root is an absolute path", AT(root)},
     {"script", FASTCGI, 0, read_script, "script is a URL path", AT(script_named)},
     {"script_filename", FASTCGI, 0, read_text, "script_filename is a path", AT(script_filename)},
-    {"scripts", FILES, 0, read_list, STRINGS, LIST(scripts, script_count)},
+    {"scripts", FILES, 0, decision_read_list, STRINGS, LIST(scripts, script_count)},
     {"send_timeout", FASTCGI, 0, read_duration, DURATION, AT(send_timeout)},
     {"server", FASTCGI, 0, read_text, "server is one address of the backend", AT(server)},
-    {"sources", FILES, 0, read_list, STRINGS, LIST(sources, source_count)},
+    {"sources", FILES, 0, decision_read_list, STRINGS, LIST(sources, source_count)},
     {"status", REPLY | REDIRECT, REPLY, read_status, "status is a number from 200 to 599",
      AT(status)},
     {"strip", FASTCGI, 0, read_folder, "strip is a path prefix such as \"/wiki\"", AT(strip)},
@@ -556,7 +557,7 @@ static void read_keys(struct reading *r, int table)
         lua_pop(L, 1);
         const struct key *key = r->key = &keys[place > 0 ? place - 1 : 0];
         if (place == 0) {
-            wrong(r, "an unknown key");
+            decision_wrong(r, "an unknown key");
         } else {
             r->made |= key->makes;
             r->kinds &= key->kinds;
@@ -579,12 +580,12 @@ static void finish_fastcgi(struct reading *r, int a, int b)
     if (lua_isstring(L, b + 1))
         d->ini = arena_copy(&r->req->arena, script_str(L, b + 1));
     else if (r->has_ini)
-        wrong(r, "ini can't be used");
+        decision_wrong(r, "ini can't be used");
     d->script = lua_isstring(L, a) ? arena_copy(&r->req->arena, script_str(L, a)) : STR("");
     if (lua_isstring(L, b))
         d->path_info = arena_copy(&r->req->arena, script_str(L, b));
     if (memchr(d->script.p, '\0', d->script.n) != NULL)
-        wrong(r, "a NUL byte in a path");
+        decision_wrong(r, "a NUL byte in a path");
 }
 
 static void finish_files(struct reading *r, int a)
@@ -593,11 +594,11 @@ static void finish_files(struct reading *r, int a)
     d->kind = DECISION_FILE;
     if (d->file.n > 0) {
         if (d->root.n > 0 || d->path.p != NULL)
-            wrong(r, "'file' and 'root' exclude each other");
+            decision_wrong(r, "'file' and 'root' exclude each other");
         return;
     }
     if (d->root.n == 0) {
-        wrong(r, "a file decision needs 'root' or 'file'");
+        decision_wrong(r, "a file decision needs 'root' or 'file'");
         return;
     }
     if (lua_isstring(r->L, a))
@@ -614,17 +615,18 @@ static void finish_redirect(struct reading *r)
     if (d->status == 0)
         d->status = 302;
     if (d->status < 300 || d->status > 399)
-        wrong(r, "a redirect's status is 301, 302, 303, 307 or 308");
+        decision_wrong(r, "a redirect's status is 301, 302, 303, 307 or 308");
     headers_add(&r->req->arena, &d->headers, STR("Location"), r->redirect);
 }
 
-static void finish(struct reading *r, int a, int b)
+static void decision_finish(struct reading *r, int a, int b)
 {
     unsigned kind = r->made & -r->made; /* the first one */
     if (kind == 0)
-        wrong(r, "none of 'backend', 'root', 'file', 'status', 'body', 'redirect' or 'close'");
+        decision_wrong(
+            r, "none of 'backend', 'root', 'file', 'status', 'body', 'redirect' or 'close'");
     else if (!(r->kinds & kind))
-        wrong(r, "keys of different kinds of decisions");
+        decision_wrong(r, "keys of different kinds of decisions");
     else if (kind == FASTCGI)
         finish_fastcgi(r, a, b);
     else if (kind == FILES)
@@ -651,7 +653,7 @@ const char *script_decision(lua_State *L, int d, int a, int b, struct request *r
         }
         read_keys(&r, d);
         if (r.err == NULL)
-            finish(&r, a, b);
+            decision_finish(&r, a, b);
     }
     if (r.err == NULL) /* an answer under way keeps its decision when another one is no good */
         req->decision = found;

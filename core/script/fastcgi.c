@@ -15,19 +15,19 @@ struct waiting {
     const struct script_answer *answer; /* while it is told */
 };
 
-static void forget(struct waiting *w)
+static void fastcgi_forget(struct waiting *w)
 {
     if (w->request != NULL)
         w->script->world.subrequest_free(w->request);
     free(w);
 }
 
-static void cancel(struct script_wait *wait)
+static void fastcgi_cancel(struct script_wait *wait)
 {
-    forget((struct waiting *)wait);
+    fastcgi_forget((struct waiting *)wait);
 }
 
-static void push_headers(lua_State *L, const void *at)
+static void fastcgi_push_headers(lua_State *L, const void *at)
 {
     const struct headers *headers = at;
     lua_createtable(L, 0, (int)headers->count);
@@ -52,14 +52,15 @@ enum { OF_ANSWER, OF_RESPONSE };
 
 static const struct property answer_fields[] = {
     PROPERTY_OF(OF_RESPONSE, "status", struct response, status),
-    {"headers", .push = push_headers, .at = offsetof(struct response, headers), .of = OF_RESPONSE},
+    {"headers", .push = fastcgi_push_headers, .at = offsetof(struct response, headers),
+     .of = OF_RESPONSE},
     PROPERTY("body", struct script_answer, body),
     PROPERTY("app_status", struct script_answer, app_status),
     PROPERTY("stderr", struct script_answer, messages),
     {0},
 };
 
-static int push_answer(lua_State *L, void *ctx)
+static int fastcgi_push_answer(lua_State *L, void *ctx)
 {
     struct waiting *w = ctx;
     int count = 1;
@@ -70,19 +71,19 @@ static int push_answer(lua_State *L, void *ctx)
     } else {
         property_push_table(L, answer_fields, (const void *[]){w->answer, w->answer->response});
     }
-    forget(w);
+    fastcgi_forget(w);
     return count;
 }
 
-static void done(void *ctx, const struct script_answer *answer)
+static void fastcgi_done(void *ctx, const struct script_answer *answer)
 {
     struct waiting *w = ctx;
     w->answer = answer;
-    script_wake(&w->wait, push_answer, w);
+    script_wake(&w->wait, fastcgi_push_answer, w);
 }
 
 /* PHP-FPM's child would keep such settings for the requests of others. */
-static void check_name(lua_State *L, struct str name)
+static void fastcgi_check_name(lua_State *L, struct str name)
 {
     if (param_is_setting(name))
         luaL_error(L,
@@ -91,7 +92,7 @@ static void check_name(lua_State *L, struct str name)
                    name.p);
 }
 
-static void check_params(lua_State *L, struct arena *arena, struct params *params)
+static void fastcgi_check_params(lua_State *L, struct arena *arena, struct params *params)
 {
     if (!lua_istable(L, 2))
         luaL_error(L, "fastcgi: expected a table of params as second argument, got %s",
@@ -103,7 +104,7 @@ static void check_params(lua_State *L, struct arena *arena, struct params *param
                        "fastcgi: expected params with a text or number for each name, got %s = %s",
                        name, value);
         }
-        check_name(L, script_str(L, -2));
+        fastcgi_check_name(L, script_str(L, -2));
         lua_pushvalue(L, -1); /* a number is not to be changed in place */
         params_set(arena, params, arena_copy(arena, script_str(L, -3)),
                    arena_copy(arena, script_str(L, -1)));
@@ -146,18 +147,18 @@ static int fastcgi(lua_State *L)
         body = script_expect_text(L, 3, "fastcgi: expected a text as body");
     arena_fini(&arena);
     arena_init(&arena, NULL, 0);
-    check_params(L, &arena, &params);
+    fastcgi_check_params(L, &arena, &params);
     add_defaults(&arena, &params, body);
     struct waiting *w = calloc(1, sizeof *w);
     if (w == NULL)
         abort();
     w->script = s;
-    w->wait.cancel = cancel;
+    w->wait.cancel = fastcgi_cancel;
     const struct script_subrequest ask = {.backend = backend, .params = &params, .body = body};
-    w->request = s->world.subrequest(s->world.ctx, &ask, done, w, &err);
+    w->request = s->world.subrequest(s->world.ctx, &ask, fastcgi_done, w, &err);
     if (w->request != NULL)
         return script_wait(L, &w->wait);
-    forget(w);
+    fastcgi_forget(w);
     lua_pushnil(L);
     lua_pushstring(L, err);
     return 2;
@@ -178,7 +179,7 @@ static int get_worker_number(lua_State *L)
 }
 
 /* core.worker() -> { index, count, pid } */
-static int worker(lua_State *L)
+static int fastcgi_worker(lua_State *L)
 {
     const struct script *s = script_of(L);
     lua_createtable(L, 0, 3);
@@ -194,7 +195,7 @@ static int worker(lua_State *L)
 void script_fastcgi_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"fastcgi", fastcgi},
-                                         {"worker", worker},
+                                         {"worker", fastcgi_worker},
                                          {"worker_number", get_worker_number},
                                          {NULL, NULL}};
     luaL_register(L, NULL, functions);

@@ -174,14 +174,14 @@ struct calling {
     int function; /* of line_of */
 };
 
-static struct calling calling(struct script *s, enum script_hook hook, struct request *req,
-                              struct script_call *call)
+static struct calling hook_calling(struct script *s, enum script_hook hook, struct request *req,
+                                   struct script_call *call)
 {
     return (struct calling){.req = req, .call = call, .cause = script_hook_cause(s, hook, req)};
 }
 
-static enum script_result guard(struct script *s, struct calling *c,
-                                void (*body)(struct script *s, void *ctx))
+static enum script_result hook_guard(struct script *s, struct calling *c,
+                                     void (*body)(struct script *s, void *ctx))
 {
     return script_guard(s, &c->cause, body, c) ? c->result : SCRIPT_FAILED;
 }
@@ -236,8 +236,8 @@ static void request_body(struct script *s, void *ctx)
 
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
 {
-    struct calling c = calling(s, HOOK_REQUEST, req, call);
-    enum script_result result = guard(s, &c, request_body);
+    struct calling c = hook_calling(s, HOOK_REQUEST, req, call);
+    enum script_result result = hook_guard(s, &c, request_body);
     if (result != SCRIPT_WAITING)
         script_release_box(s, call);
     return result;
@@ -257,9 +257,9 @@ static void params_body(struct script *s, void *ctx)
 enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
                                  struct params *params)
 {
-    struct calling c = calling(s, HOOK_PARAMS, req, call);
+    struct calling c = hook_calling(s, HOOK_PARAMS, req, call);
     c.params = params;
-    enum script_result result = guard(s, &c, params_body);
+    enum script_result result = hook_guard(s, &c, params_body);
     script_close_view(s->params);
     return result;
 }
@@ -283,8 +283,8 @@ static void response_body(struct script *s, void *ctx)
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
                                    bool *replaced)
 {
-    struct calling c = calling(s, HOOK_RESPONSE, req, call);
-    enum script_result result = guard(s, &c, response_body);
+    struct calling c = hook_calling(s, HOOK_RESPONSE, req, call);
+    enum script_result result = hook_guard(s, &c, response_body);
     script_close_view(s->response);
     *replaced = c.replaced;
     return result;
@@ -338,7 +338,7 @@ static enum script_result line_of(struct script *s, int function, struct calling
     *line = STR_NONE;
     c->line = line;
     c->function = function;
-    enum script_result result = guard(s, c, line_body);
+    enum script_result result = hook_guard(s, c, line_body);
     script_show_log(s->log, NULL);
     return result;
 }
@@ -346,7 +346,7 @@ static enum script_result line_of(struct script *s, int function, struct calling
 enum script_result script_log(struct script *s, struct request *req, struct script_call *call,
                               struct str *line)
 {
-    struct calling c = calling(s, HOOK_LOG, req, call);
+    struct calling c = hook_calling(s, HOOK_LOG, req, call);
     return line_of(s, s->hooks[HOOK_LOG], &c, line);
 }
 
@@ -396,7 +396,7 @@ static void push_answer_headers(struct script *s)
 }
 
 /* nil leaves the error as it is. */
-static enum script_result take_error(struct script *s, void *ctx)
+static enum script_result hook_take_error(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
     call->replaced = !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
@@ -419,7 +419,7 @@ static void error_body(struct script *s, void *ctx)
     property_push_table(s->L, property_error,
                         (const void *[]){[OF_REQUEST] = c->req, [OF_ERROR] = c->error});
     if (c->error->may_wait) {
-        c->result = run_hook(s, 2, c, take_error, error_done);
+        c->result = run_hook(s, 2, c, hook_take_error, error_done);
         return;
     }
     c->call->req = c->req;
@@ -427,16 +427,16 @@ static void error_body(struct script *s, void *ctx)
     push_answer_headers(s);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
     if (c->result == SCRIPT_DONE)
-        c->result = take_error(s, c->call);
+        c->result = hook_take_error(s, c->call);
 }
 
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
                                 const struct script_error *error)
 {
-    struct calling c = calling(s, HOOK_ERROR, req, call);
+    struct calling c = hook_calling(s, HOOK_ERROR, req, call);
     c.error = error;
     call->replaced = false;
-    enum script_result result = guard(s, &c, error_body);
+    enum script_result result = hook_guard(s, &c, error_body);
     script_close_view(s->response);
     return result;
 }
@@ -480,11 +480,11 @@ static void stderr_body(struct script *s, void *ctx)
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages)
 {
-    struct calling c = calling(s, HOOK_STDERR, req, call);
+    struct calling c = hook_calling(s, HOOK_STDERR, req, call);
     if (!script_has(s, HOOK_STDERR))
         c.cause.source = "the library";
     c.messages = messages;
-    return guard(s, &c, stderr_body);
+    return hook_guard(s, &c, stderr_body);
 }
 
 static void forget_body(struct script *s, void *ctx)

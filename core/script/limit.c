@@ -132,7 +132,7 @@ void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal
     watch_for_crashes();
 }
 
-static void beat(void)
+static void limit_beat(void)
 {
     if (supervised.beat != NULL)
         __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
@@ -205,7 +205,7 @@ static bool begin_run(lua_State *L, const char *what, const char *source, const 
     supervised.why = why;
     supervised.rule[0] = '\0';
     supervised.running = L;
-    beat();
+    limit_beat();
     if (supervised.alone)
         set_alarm(limit);
     return true;
@@ -223,7 +223,7 @@ void script_end_run(lua_State *L)
     supervised.running = NULL;
     supervised.req = NULL;
     underway_running(NULL);
-    beat();
+    limit_beat();
     if (supervised.stopped && supervised.stuck != NULL)
         supervised.stuck[0] = '\0';
     supervised.stopped = false;

@@ -34,7 +34,7 @@ void script_nesting_init(void)
 }
 
 /* Raises an error of the function at that level, unless less than so many bytes are taken. */
-static void check(lua_State *L, int level, size_t bytes)
+static void nesting_check(lua_State *L, int level, size_t bytes)
 {
     const char *here = __builtin_frame_address(0);
     if ((size_t)(base - here) < bytes)
@@ -52,14 +52,14 @@ static void check(lua_State *L, int level, size_t bytes)
 static int check_nesting(lua_State *L)
 {
     size_t bytes = (size_t)luaL_optinteger(L, 1, (lua_Integer)most);
-    check(L, 2, bytes < most ? bytes : most);
+    nesting_check(L, 2, bytes < most ? bytes : most);
     return 0;
 }
 
 static int checked_call(lua_State *L)
 {
     lua_CFunction function = lua_tocfunction(L, lua_upvalueindex(1));
-    check(L, 1, most);
+    nesting_check(L, 1, most);
     return function(L);
 }
 

@@ -35,7 +35,7 @@ void property_push_peer(lua_State *L, const void *at)
 
 /* --- lists --- */
 
-static int count_of(const struct property *list)
+static int property_count_of(const struct property *list)
 {
     int count = 0;
     while (list[count].name != NULL)
@@ -45,7 +45,7 @@ static int count_of(const struct property *list)
 
 void property_push_names(lua_State *L, const struct property *list)
 {
-    lua_createtable(L, 0, count_of(list));
+    lua_createtable(L, 0, property_count_of(list));
     for (int i = 0; list[i].name != NULL; i++) {
         if (list[i].method != NULL)
             lua_pushcfunction(L, list[i].method);
@@ -118,7 +118,7 @@ const struct property *property_missing(lua_State *L, const struct property *lis
 
 void property_push_table(lua_State *L, const struct property *list, const void *const structs[])
 {
-    lua_createtable(L, 0, count_of(list));
+    lua_createtable(L, 0, property_count_of(list));
     for (const struct property *p = list; p->name != NULL; p++) {
         if (p->push == NULL)
             continue;

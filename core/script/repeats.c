@@ -21,7 +21,7 @@ static unsigned oldest;
 static struct ev_loop *loop;
 static ev_timer timer; /* runs while there are counts to say */
 
-static double seconds_now(void)
+static double repeats_seconds_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -38,9 +38,9 @@ static void say_count(struct repeated *e, double now)
 }
 
 /* Counts of QUIET seconds; the others wait for the next time. */
-static void timer_cb(struct ev_loop *ev, ev_timer *t, int events)
+static void repeats_timer_cb(struct ev_loop *ev, ev_timer *t, int events)
 {
-    double now = seconds_now();
+    double now = repeats_seconds_now();
     bool more = false;
     (void)events;
     for (struct repeated *e = errors; e < errors + KINDS; e++) {
@@ -59,10 +59,10 @@ void script_repeats_use(struct ev_loop *ev)
     if (loop == ev)
         return;
     loop = ev;
-    ev_timer_init(&timer, timer_cb, 0, 0);
+    ev_timer_init(&timer, repeats_timer_cb, 0, 0);
 }
 
-static void count(struct repeated *e)
+static void repeats_count(struct repeated *e)
 {
     e->count++;
     if (loop == NULL || ev_is_active(&timer))
@@ -73,12 +73,12 @@ static void count(struct repeated *e)
 
 bool script_is_repeated(const char *what, const char *text)
 {
-    double now = seconds_now();
+    double now = repeats_seconds_now();
     unsigned i = 0;
     while (i < KINDS && strncmp(errors[i].text, text, sizeof errors[i].text - 1) != 0)
         i++;
     if (i < KINDS && now - errors[i].said < QUIET) {
-        count(&errors[i]);
+        repeats_count(&errors[i]);
         return true;
     }
     if (i == KINDS)
@@ -91,7 +91,7 @@ bool script_is_repeated(const char *what, const char *text)
 
 void script_repeats_end(void)
 {
-    double now = seconds_now();
+    double now = repeats_seconds_now();
     for (struct repeated *e = errors; e < errors + KINDS; e++)
         say_count(e, now);
     if (loop != NULL)

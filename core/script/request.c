@@ -254,7 +254,7 @@ static void push_ctx(lua_State *L, const void *at)
     lua_newtable(L);
 }
 
-static void push_headers(lua_State *L, const void *at)
+static void req_push_headers(lua_State *L, const void *at)
 {
     (void)at;
     script_push_headers(L, lua_touserdata(L, 1));
@@ -327,7 +327,7 @@ const struct property property_req[] = {
     {"port", .push = push_port},
     {"scheme", .push = push_scheme, .at = offsetof(struct request, https)},
     {"version", .push = push_version, .at = offsetof(struct request, version)},
-    {"headers", .push = push_headers, .kept = true},
+    {"headers", .push = req_push_headers, .kept = true},
     {"cookies", .push = push_cookies, .kept = true},
     FIELD("ip", client),
     {"client_port", .push = push_client_port, .at = offsetof(struct request, client)},

@@ -255,7 +255,7 @@ struct script_body {
 };
 
 /* Upvalue: the script. */
-static int door(lua_State *L)
+static int script_door(lua_State *L)
 {
     struct script *s = lua_touserdata(L, lua_upvalueindex(1));
     s->body->run(s, s->body->ctx);
@@ -265,7 +265,7 @@ static int door(lua_State *L)
 static void open_door(struct script *s)
 {
     lua_pushlightuserdata(s->L, s);
-    lua_pushcclosure(s->L, door, 1);
+    lua_pushcclosure(s->L, script_door, 1);
     s->door = luaL_ref(s->L, LUA_REGISTRYINDEX);
     lua_pushlightuserdata(s->L, s);
     lua_pushcclosure(s->L, report_failure, 1);
@@ -401,7 +401,7 @@ int script_refuse_assignment(lua_State *L, const char *what, const char *why)
 
 /* --- loading --- */
 
-static char *take_message(lua_State *L)
+static char *script_take_message(lua_State *L)
 {
     const char *text = lua_tostring(L, -1);
     char *copy = strdup(text != NULL ? text : "an error that is not a string");
@@ -588,7 +588,7 @@ static void load_body(struct script *s, void *ctx)
         lua_error(L);
     lua_call(L, 0, 0);
     if (load_route(L, load->route) != 0) {
-        load->err = take_message(L);
+        load->err = script_take_message(L);
         return;
     }
     const char *reason = script_read_settings(L, lua_gettop(L), &s->settings);
@@ -599,7 +599,7 @@ static void load_body(struct script *s, void *ctx)
     find_hooks(s);
     make_views(s);
     if (!script_balance_open(s)) {
-        load->err = take_message(L);
+        load->err = script_take_message(L);
         return;
     }
     s->normalised = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -627,7 +627,7 @@ struct script *script_new(const struct route *route, char **err)
 
 /* --- its life --- */
 
-static void nothing(void *ctx)
+static void script_nothing(void *ctx)
 {
     (void)ctx;
 }
@@ -656,7 +656,7 @@ void script_end_tasks(struct script *s)
 
 void script_stop(struct script *s)
 {
-    s->drop = s->hold = nothing;
+    s->drop = s->hold = script_nothing;
     script_tasks_cancel(s, false);
     script_timers_free(s);
 }
@@ -741,7 +741,7 @@ static void ask_library(struct script *s, void *ctx)
             script_end_run(L);
     }
     if (!lua_isnil(L, -1))
-        q->answer = take_message(L);
+        q->answer = script_take_message(L);
 }
 
 char *script_report(struct script *s, const char *ini)

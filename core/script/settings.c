@@ -14,7 +14,7 @@ struct reading {
     const char *err;
 };
 
-static void wrong(struct reading *r, const char *key, const char *expected)
+static void settings_wrong(struct reading *r, const char *key, const char *expected)
 {
     if (r->err == NULL)
         r->err = arena_printf(r->arena, "settings: %s: expected %s", key, expected).p;
@@ -27,7 +27,7 @@ static double get_number(struct reading *r, const char *key)
     lua_getfield(r->L, -1, key);
     double value = lua_tonumber(r->L, -1);
     if (lua_type(r->L, -1) != LUA_TNUMBER || !(value >= 0 && value < 1e18)) {
-        wrong(r, key, "a number");
+        settings_wrong(r, key, "a number");
         value = 0;
     }
     lua_pop(r->L, 1);
@@ -44,7 +44,7 @@ static unsigned get_count(struct reading *r, const char *key)
 static struct str top_string(struct reading *r, const char *key)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
-        wrong(r, key, "a string");
+        settings_wrong(r, key, "a string");
         return STR("");
     }
     return arena_copy(r->arena, script_str(r->L, -1));
@@ -66,7 +66,7 @@ static struct str get_optional(struct reading *r, const char *key)
     return s;
 }
 
-static bool get_boolean(struct reading *r, const char *key)
+static bool settings_get_boolean(struct reading *r, const char *key)
 {
     lua_getfield(r->L, -1, key);
     bool value = lua_toboolean(r->L, -1);
@@ -121,7 +121,7 @@ static void read_server(struct reading *r, const struct backend_settings *b,
     server->address = get_string(r, "address");
     server->weight = get_number(r, "weight");
     server->max_conns = get_count(r, "max_conns");
-    server->backup = get_boolean(r, "backup");
+    server->backup = settings_get_boolean(r, "backup");
     server->is_name = addr_is_name(server->address.p, NULL, NULL);
     const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
     if (bad != NULL)
@@ -147,7 +147,7 @@ static void read_health(struct reading *r, struct health_settings *h)
 }
 
 /* A list of { prefix, folder }. */
-static void read_internal(struct reading *r, struct backend_settings *b)
+static void settings_read_internal(struct reading *r, struct backend_settings *b)
 {
     lua_State *L = r->L;
     lua_getfield(L, -1, "internal");
@@ -173,7 +173,7 @@ static void read_servers(struct reading *r, struct backend_settings *b)
     lua_getfield(L, -1, "servers");
     size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (n == 0)
-        wrong(r, "servers", "at least one");
+        settings_wrong(r, "servers", "at least one");
     b->servers = arena_alloc(r->arena, (n + 1) * sizeof *b->servers);
     b->server_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
@@ -192,7 +192,7 @@ static enum retry_policy get_retry(struct reading *r)
     return str_eq(when, STR("timeout")) ? RETRY_TIMEOUT : RETRY_SAFE;
 }
 
-static void read_backend(struct reading *r, struct backend_settings *b)
+static void settings_read_backend(struct reading *r, struct backend_settings *b)
 {
     b->name = get_string(r, "name");
     b->keepalive = get_count(r, "keepalive");
@@ -212,13 +212,13 @@ static void read_backend(struct reading *r, struct backend_settings *b)
     b->own_pages = get_list(r, "own_pages", &b->own_page_count);
     b->ini = get_optional(r, "ini_text");
     read_health(r, &b->health);
-    read_internal(r, b);
+    settings_read_internal(r, b);
     b->attempts = get_count(r, "attempts");
     b->retry = get_retry(r);
     b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
     b->root = get_optional(r, "root");
     b->docroot = get_optional(r, "docroot");
-    b->resolve_root = get_boolean(r, "resolve_root");
+    b->resolve_root = settings_get_boolean(r, "resolve_root");
     b->within = get_list(r, "within", &b->within_count);
     read_servers(r, b);
 }
@@ -233,7 +233,7 @@ static void read_backends(struct reading *r, struct settings *s)
     s->backend_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        read_backend(r, &s->backends[i]);
+        settings_read_backend(r, &s->backends[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);

@@ -94,7 +94,7 @@ static int push_failure(lua_State *L, enum shared_result result)
     return script_fail(L, shared_reason(here.shared, result));
 }
 
-static int push_done(lua_State *L, enum shared_result result)
+static int shared_push_done(lua_State *L, enum shared_result result)
 {
     if (result != SHARED_OK)
         return push_failure(L, result);
@@ -123,7 +123,7 @@ static const char *describe(lua_State *L, int idx)
 }
 
 /* The dictionary at 1 and its key at 2. */
-static struct str check_name(lua_State *L, const char *what)
+static struct str shared_check_name(lua_State *L, const char *what)
 {
     struct dictionary *d = lua_touserdata(L, 1);
     if (d == NULL || !lua_getmetatable(L, 1))
@@ -209,7 +209,7 @@ static void push_value(lua_State *L, const struct shared_value *value)
 /* dictionary:get(key) -> value; nil where there is none; or nil, reason */
 static int dictionary_get(lua_State *L)
 {
-    struct str name = check_name(L, "get"), key = check_key(L, "get");
+    struct str name = shared_check_name(L, "get"), key = check_key(L, "get");
     struct shared *s = open_shared();
     struct shared_value value;
     if (s == NULL)
@@ -227,14 +227,14 @@ static int dictionary_get(lua_State *L)
 
 static int put(lua_State *L, const char *what, enum shared_how how)
 {
-    struct str name = check_name(L, what), key = check_key(L, what);
+    struct str name = shared_check_name(L, what), key = check_key(L, what);
     struct shared_value value;
     check_value(L, what, &value);
     double ttl = check_ttl(L, 4, what);
     struct shared *s = open_shared();
     if (s == NULL)
         return push_problem(L);
-    return push_done(L, shared_put(s, name, key, &value, ttl, how, ledger_now()));
+    return shared_push_done(L, shared_put(s, name, key, &value, ttl, how, ledger_now()));
 }
 
 /* dictionary:set(key, value, ttl) -> true; or nil, reason */
@@ -258,7 +258,7 @@ static int dictionary_replace(lua_State *L)
 /* dictionary:incr(key, by, initial, ttl) -> the new number; or nil, "not found", "not a number" */
 static int dictionary_incr(lua_State *L)
 {
-    struct str name = check_name(L, "incr"), key = check_key(L, "incr");
+    struct str name = shared_check_name(L, "incr"), key = check_key(L, "incr");
     double initial, number;
     struct shared_step step = {.by = 1};
     if (!lua_isnoneornil(L, 3))
@@ -281,11 +281,11 @@ static int dictionary_incr(lua_State *L)
 /* dictionary:delete(key) -> true; or nil, reason */
 static int dictionary_delete(lua_State *L)
 {
-    struct str name = check_name(L, "delete"), key = check_key(L, "delete");
+    struct str name = shared_check_name(L, "delete"), key = check_key(L, "delete");
     struct shared *s = open_shared();
     if (s == NULL)
         return push_problem(L);
-    return push_done(L, shared_delete(s, name, key, ledger_now()));
+    return shared_push_done(L, shared_delete(s, name, key, ledger_now()));
 }
 
 /* The list is Lua's before the first string is: an error on the way must not cost memory. */
@@ -303,7 +303,7 @@ static int push_keys(lua_State *L)
 /* dictionary:keys(max) -> list of keys; or nil, reason */
 static int dictionary_keys(lua_State *L)
 {
-    struct str name = check_name(L, "keys");
+    struct str name = shared_check_name(L, "keys");
     size_t max = check_max(L);
     struct shared *s = open_shared();
     struct buf keys;
@@ -325,7 +325,7 @@ static int dictionary_keys(lua_State *L)
 
 static int dictionary_tostring(lua_State *L)
 {
-    struct str name = check_name(L, "tostring");
+    struct str name = shared_check_name(L, "tostring");
     lua_pushliteral(L, "shared: ");
     script_push_str(L, name);
     lua_concat(L, 2);

@@ -85,8 +85,8 @@ static void unlink_task(struct script_task *t)
 }
 
 /* The coroutine that the script would use next belongs to the task from now on. */
-static struct script_task *park(struct script *s, const struct script_run *run,
-                                struct script_wait *wait)
+static struct script_task *task_park(struct script *s, const struct script_run *run,
+                                     struct script_wait *wait)
 {
     struct script_task *t = calloc(1, sizeof *t);
     if (t == NULL)
@@ -101,7 +101,7 @@ static struct script_task *park(struct script *s, const struct script_run *run,
 }
 
 /* Resumes; the wait that it left, or NULL and the status. */
-static struct script_wait *resume(lua_State *co, int nargs, int *status)
+static struct script_wait *task_resume(lua_State *co, int nargs, int *status)
 {
     lua_State *before = current.co;
     current.co = co;
@@ -126,9 +126,9 @@ enum script_result script_run_waiting(struct script *s, int nargs, const struct 
     int status;
     *task = NULL;
     lua_State *co = script_enter(s, nargs);
-    struct script_wait *wait = resume(co, nargs, &status);
+    struct script_wait *wait = task_resume(co, nargs, &status);
     if (wait != NULL) {
-        *task = park(s, run, wait);
+        *task = task_park(s, run, wait);
         return SCRIPT_WAITING;
     }
     if (status == 0)
@@ -150,7 +150,7 @@ struct waking {
 };
 
 /* The coroutine can be used again, unless it failed. */
-static void recycle(struct script_task *t, bool ended)
+static void task_recycle(struct script_task *t, bool ended)
 {
     struct script *s = t->script;
     if (!ended || s->idle != NULL) {
@@ -173,7 +173,7 @@ static void wake_body(struct script *s, void *ctx)
     t->wait = NULL;
     w->resumed = true;
     lua_xmove(s->L, t->co, count);
-    struct script_wait *next = resume(t->co, count, &status);
+    struct script_wait *next = task_resume(t->co, count, &status);
     if (next != NULL) {
         next->task = t;
         t->wait = next;
@@ -217,7 +217,7 @@ void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx),
     unlink_task(t);
     if (t->run.done != NULL)
         t->run.done(t->run.ctx, w.result);
-    recycle(t, w.ended);
+    task_recycle(t, w.ended);
     bool detached = t->detached;
     free(t);
     if (detached)

@@ -31,7 +31,7 @@ static bool has_share(struct script *s)
     return s->turn_used < TURN_SHARE;
 }
 
-static double seconds_now(void)
+static double timer_seconds_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -40,7 +40,7 @@ static double seconds_now(void)
 
 static void use_share(struct script *s, double began)
 {
-    s->turn_used += seconds_now() - began;
+    s->turn_used += timer_seconds_now() - began;
 }
 
 /* --- sleep --- */
@@ -72,7 +72,7 @@ static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
     }
     free(sleep); /* ours goes before the script does */
     s->hold(s->world.ctx);
-    double began = detached ? seconds_now() : 0;
+    double began = detached ? timer_seconds_now() : 0;
     script_wake(&wait, NULL, NULL);
     if (detached)
         use_share(s, began);
@@ -187,7 +187,7 @@ static void spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     while (q->first != NULL && has_share(s)) {
         int values = take_spawn(q);
-        double began = seconds_now();
+        double began = timer_seconds_now();
         script_guard(s, &spawn_cause, spawned_body, &values);
         use_share(s, began);
     }
@@ -314,7 +314,7 @@ static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
         return;
     }
     s->hold(s->world.ctx);
-    double began = seconds_now();
+    double began = timer_seconds_now();
     script_guard(s, &every_cause, tick_body, t);
     use_share(s, began);
     s->drop(s->world.ctx);

@@ -256,20 +256,20 @@ static struct script_view *use_params(lua_State *L, struct script_view *view)
     return view;
 }
 
-static struct script_view *check_params(lua_State *L)
+static struct script_view *views_check_params(lua_State *L)
 {
     return use_params(L, property_check_self(L, PARAMS_TYPE, "params:each()"));
 }
 
 static int params_step(lua_State *L)
 {
-    return next_pair(L, check_params(L)->req);
+    return next_pair(L, views_check_params(L)->req);
 }
 
 /* for name, value in params:each() do */
 static int params_each(lua_State *L)
 {
-    const struct script_view *view = check_params(L);
+    const struct script_view *view = views_check_params(L);
     struct listing *listing = push_listing(L, view->req, view->params->count);
     for (unsigned i = 0; i < listing->count; i++)
         listing->pairs[i] = view->params->list[i];

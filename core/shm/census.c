@@ -55,7 +55,7 @@ void census_free(struct census *c)
 /* --- addresses --- */
 
 /* The finalizer of splitmix64: one to one, so that different addresses stay different. */
-static uint64_t mix(uint64_t z)
+static uint64_t census_mix(uint64_t z)
 {
     z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
     z = (z ^ z >> 27) * 0x94d049bb133111ebu;
@@ -63,7 +63,7 @@ static uint64_t mix(uint64_t z)
 }
 
 /* 0 for a peer without an address. With a seed nobody can choose addresses that share a window. */
-static uint64_t hash_of(const struct census *c, const struct peer *peer)
+static uint64_t census_hash_of(const struct census *c, const struct peer *peer)
 {
     uint64_t prefix = 0;
     if (peer->family == AF_INET6)
@@ -73,7 +73,7 @@ static uint64_t hash_of(const struct census *c, const struct peer *peer)
     else
         return 0;
     uint64_t seed = peer->family == AF_INET6 ? c->seed[0] : c->seed[1];
-    return mix(mix(prefix ^ seed) + c->seed[1]) | 1;
+    return census_mix(census_mix(prefix ^ seed) + c->seed[1]) | 1;
 }
 
 /* 40 bits name the address in its slot, 16 others choose the window. */
@@ -93,7 +93,7 @@ static bool is_name(uint64_t slot, uint64_t name)
 }
 
 /* The address's slot in a worker's part; NULL when it has none there. */
-static _Atomic uint64_t *find(struct part *part, uint64_t hash)
+static _Atomic uint64_t *census_find(struct part *part, uint64_t hash)
 {
     _Atomic uint64_t *window = &part->slots[window_of(hash)];
     for (int i = 0; i < WINDOW; i++)
@@ -104,7 +104,7 @@ static _Atomic uint64_t *find(struct part *part, uint64_t hash)
 
 static _Atomic uint64_t *find_or_claim(struct part *part, uint64_t hash)
 {
-    _Atomic uint64_t *slot = find(part, hash), *window = &part->slots[window_of(hash)];
+    _Atomic uint64_t *slot = census_find(part, hash), *window = &part->slots[window_of(hash)];
     for (int i = 0; slot == NULL && i < WINDOW; i++)
         if (atomic_load_explicit(&window[i], memory_order_relaxed) == 0)
             slot = &window[i];
@@ -117,7 +117,7 @@ static unsigned sum_of(const struct census *c, uint64_t hash)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < c->workers; i++) {
-        const _Atomic uint64_t *slot = find((struct part *)&c->parts[i], hash);
+        const _Atomic uint64_t *slot = census_find((struct part *)&c->parts[i], hash);
         uint64_t value = slot != NULL ? atomic_load(slot) : 0;
         sum += is_name(value, name_of(hash)) ? value & COUNT_MASK : 0;
     }
@@ -134,7 +134,7 @@ unsigned census_total(const struct census *c)
 
 unsigned census_of(const struct census *c, const struct peer *peer)
 {
-    uint64_t hash = hash_of(c, peer);
+    uint64_t hash = census_hash_of(c, peer);
     return hash != 0 ? sum_of(c, hash) : 0;
 }
 
@@ -150,7 +150,7 @@ static void count_address(struct part *part, uint64_t hash)
 
 static void uncount_address(struct part *part, uint64_t hash)
 {
-    _Atomic uint64_t *slot = hash != 0 ? find(part, hash) : NULL;
+    _Atomic uint64_t *slot = hash != 0 ? census_find(part, hash) : NULL;
     if (slot == NULL)
         return;
     uint64_t left = (atomic_load_explicit(slot, memory_order_relaxed) & COUNT_MASK) - 1;
@@ -161,7 +161,7 @@ enum census_answer census_enter(struct census *c, unsigned worker, const struct 
                                 unsigned connections, unsigned per_ip)
 {
     struct part *part = &c->parts[worker];
-    uint64_t hash = hash_of(c, peer);
+    uint64_t hash = census_hash_of(c, peer);
     enum census_answer answer = CENSUS_WELCOME;
     atomic_fetch_add(&part->total, 1);
     count_address(part, hash);
@@ -177,7 +177,7 @@ enum census_answer census_enter(struct census *c, unsigned worker, const struct 
 bool census_count(struct census *c, unsigned worker, const struct peer *peer, unsigned per_ip)
 {
     struct part *part = &c->parts[worker];
-    uint64_t hash = hash_of(c, peer);
+    uint64_t hash = census_hash_of(c, peer);
     count_address(part, hash);
     if (per_ip == 0 || hash == 0 || sum_of(c, hash) <= per_ip)
         return true;
@@ -187,13 +187,13 @@ bool census_count(struct census *c, unsigned worker, const struct peer *peer, un
 
 void census_uncount(struct census *c, unsigned worker, const struct peer *peer)
 {
-    uncount_address(&c->parts[worker], hash_of(c, peer));
+    uncount_address(&c->parts[worker], census_hash_of(c, peer));
 }
 
 void census_leave(struct census *c, unsigned worker, const struct peer *peer)
 {
     struct part *part = &c->parts[worker];
-    uncount_address(part, hash_of(c, peer));
+    uncount_address(part, census_hash_of(c, peer));
     atomic_fetch_sub(&part->total, 1); /* last: where it is 0 there is no address either */
 }
 

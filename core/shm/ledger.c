@@ -201,8 +201,8 @@ static void note_probe(struct ledger_server *s)
         s->retry_at = ledger_now() + s->fail_timeout;
 }
 
-static void grant(struct ledger *l, struct ledger_seat *seat, struct group *g, uint32_t claim,
-                  uint32_t server)
+static void ledger_grant(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                         uint32_t claim, uint32_t server)
 {
     ledger_leave_line(l, g, claim);
     l->claims[claim].event = EVENT_GRANT;
@@ -223,7 +223,7 @@ static void grant_all(struct ledger *l, struct ledger_seat *seat, struct group *
             return;
         uint32_t claim = next_waiter(l, g, &tiers, server, LEDGER_NONE);
         if (claim != LEDGER_NONE) {
-            grant(l, seat, g, claim, server);
+            ledger_grant(l, seat, g, claim, server);
             continue;
         }
         l->servers[server].skipped = true;
@@ -242,7 +242,7 @@ static void ask_one(struct ledger *l, struct ledger_seat *seat, const struct led
 
 /* Idle connections, of whatever worker, whose places somebody waits for are asked to be closed: as
  * many as wait, so that a crowd need not come one by one. */
-static void make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
+static void ledger_make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
 {
     uint32_t leaving = 0;
     bool anyone = has_anyone(l, g);
@@ -266,7 +266,7 @@ void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
         return;
     grant_all(l, seat, g);
     if (g->queued > 0)
-        make_room(l, seat, g);
+        ledger_make_room(l, seat, g);
 }
 
 /* --- asking and giving back --- */
@@ -380,17 +380,17 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
 }
 
 /* Its limit was lowered meanwhile. */
-static bool is_over(const struct ledger_server *s)
+static bool ledger_is_over(const struct ledger_server *s)
 {
     return s->max_conns > 0 && s->active + s->idle > s->max_conns;
 }
 
 /* An idle connection holds nobody's share. */
-static enum ledger_kept keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
+static enum ledger_kept ledger_keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
-    if (s->idle >= s->keepalive || g->held || s->draining || s->gone || is_over(s))
+    if (s->idle >= s->keepalive || g->held || s->draining || s->gone || ledger_is_over(s))
         return LEDGER_CLOSE;
     ledger_leave_active(l, claim);
     change_tenant(l, g, c, g->anyone);
@@ -405,7 +405,7 @@ static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, stru
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
-    if (g->queued > 0 && !g->held && s->keepalive > 0 && !is_over(s)) {
+    if (g->queued > 0 && !g->held && s->keepalive > 0 && !ledger_is_over(s)) {
         struct tiers tiers = tiers_of(l, g, ledger_now());
         l->tenants[tenant].active--; /* its own share is free for the choice */
         waiter = next_waiter(l, g, &tiers, server, seat->worker);
@@ -423,7 +423,7 @@ static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, stru
         ledger_become_active(l, claim, server);
         return LEDGER_NEXT;
     }
-    return waiter == LEDGER_NONE ? keep(l, g, claim, holder) : LEDGER_CLOSE;
+    return waiter == LEDGER_NONE ? ledger_keep(l, g, claim, holder) : LEDGER_CLOSE;
 }
 
 enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *holder, void **next)

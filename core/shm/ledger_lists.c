@@ -300,14 +300,14 @@ void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
 }
 
 /* Says that the claim has news. */
-static void mark(struct part *part, uint32_t claim)
+static void ledger_mark(struct part *part, uint32_t claim)
 {
     uint32_t at = claim % LEDGER_WORKER_MAX;
     __atomic_fetch_or(&part->news[at / 64], 1ull << at % 64, __ATOMIC_RELEASE);
     __atomic_fetch_or(&part->words[at / 64 / 64], 1ull << at / 64 % 64, __ATOMIC_RELEASE);
 }
 
-static void wake(struct part *part)
+static void ledger_wake(struct part *part)
 {
     if (write(part->wake, &(uint64_t){1}, 8) < 0)
         return; /* full: it is awake already */
@@ -318,11 +318,11 @@ void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim, enu
     struct claim *c = &l->claims[claim];
     struct part *part = &l->parts[c->worker];
     c->event = (uint8_t)event;
-    mark(part, claim);
+    ledger_mark(part, claim);
     if (seat != NULL && seat->worker == c->worker)
         seat->posted = true;
     else if (!__atomic_exchange_n(&part->woken, true, __ATOMIC_ACQ_REL))
-        wake(part);
+        ledger_wake(part);
 }
 
 void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim)
@@ -375,8 +375,8 @@ static void tell_again(struct ledger *l, uint32_t claim)
         c->event = EVENT_GIVE_UP;
     if (c->event == EVENT_NONE)
         return;
-    mark(part, claim);
-    wake(part);
+    ledger_mark(part, claim);
+    ledger_wake(part);
 }
 
 static int compare_since(const void *a, const void *b, void *claims)
@@ -401,7 +401,7 @@ static bool count_again(struct ledger *l, uint32_t claim)
 }
 
 /* There is no going on without: the next one who takes the lock tries again. */
-static uint32_t *grow(uint32_t *list, size_t room)
+static uint32_t *ledger_grow(uint32_t *list, size_t room)
 {
     uint32_t *more = realloc(list, room * sizeof *more);
     if (more == NULL)
@@ -410,10 +410,10 @@ static uint32_t *grow(uint32_t *list, size_t room)
 }
 
 /* Whoever locked the group died in there: all counts and lists are made again from the claims. */
-static void rebuild(struct ledger *l, struct group *g, uint32_t group)
+static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 {
     size_t count = 0, room = 64;
-    uint32_t *waiters = grow(NULL, room);
+    uint32_t *waiters = ledger_grow(NULL, room);
     clear_group(l, g);
     for (unsigned w = 0; w < l->workers; w++) {
         for (uint32_t i = 0; i < l->parts[w].used; i++) {
@@ -422,7 +422,7 @@ static void rebuild(struct ledger *l, struct group *g, uint32_t group)
             if (c->state == CLAIM_FREE || c->group != group || !count_again(l, claim))
                 continue;
             if (count == room)
-                waiters = grow(waiters, room *= 2);
+                waiters = ledger_grow(waiters, room *= 2);
             waiters[count++] = claim;
         }
     }
@@ -437,7 +437,7 @@ struct group *ledger_lock_group(struct ledger *l, uint32_t group)
 {
     struct group *g = &l->groups[group];
     if (take_lock(&g->lock))
-        rebuild(l, g, group);
+        ledger_rebuild(l, g, group);
     return g;
 }
 

@@ -72,22 +72,22 @@ void ledger_free(struct ledger *l)
 /* --- groups and servers --- */
 
 /* FNV-1a. */
-static uint64_t mix(uint64_t hash, struct str s)
+static uint64_t ledger_mix(uint64_t hash, struct str s)
 {
     for (size_t i = 0; i < s.n; i++)
         hash = (hash ^ (unsigned char)s.p[i]) * 1099511628211u;
     return hash;
 }
 
-static uint64_t hash_of(struct str s)
+static uint64_t ledger_hash_of(struct str s)
 {
-    uint64_t hash = mix(14695981039346656037u, s);
+    uint64_t hash = ledger_mix(14695981039346656037u, s);
     return hash != 0 ? hash : 1; /* 0 means free */
 }
 
 uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
 {
-    uint64_t hash = mix(seat->ledger->seed, name);
+    uint64_t hash = ledger_mix(seat->ledger->seed, name);
     return name.n == 0 ? 0 : hash | 2; /* 0 and 1 are the nameless */
 }
 
@@ -198,7 +198,7 @@ static struct group *lock_named(struct ledger *l, uint64_t key, uint32_t *at)
 uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
 {
     uint32_t at;
-    struct group *g = lock_named(seat->ledger, hash_of(name), &at);
+    struct group *g = lock_named(seat->ledger, ledger_hash_of(name), &at);
     if (g == NULL)
         return LEDGER_NONE;
     if (!limits->prepared || !is_referred(seat->ledger, g)) {
@@ -314,11 +314,11 @@ static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t k
 uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
                             const struct ledger_server_limits *limits)
 {
-    uint32_t at = open_server(seat, group, hash_of(address), limits);
+    uint32_t at = open_server(seat, group, ledger_hash_of(address), limits);
     if (at != LEDGER_NONE)
         return at;
     sweep_groups(seat->ledger);
-    return open_server(seat, group, hash_of(address), limits);
+    return open_server(seat, group, ledger_hash_of(address), limits);
 }
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)

@@ -21,21 +21,21 @@ static uint64_t add(uint64_t hash, struct str text) /* FNV-1a */
     return hash;
 }
 
-static struct str cut(struct str text, size_t most)
+static struct str quarantine_cut(struct str text, size_t most)
 {
     return (struct str){text.p, text.n < most ? text.n : most};
 }
 
 static struct str path_of(struct str uri)
 {
-    struct str rest = cut(uri, UNDERWAY_URI);
+    struct str rest = quarantine_cut(uri, UNDERWAY_URI);
     return str_cut(&rest, '?');
 }
 
 /* Of what a slot of `underway` has room for, so that a worker and the master say the same. */
 static uint64_t page_hash(uint64_t seed, struct str host, struct str uri)
 {
-    uint64_t hash = add(seed, cut(host, UNDERWAY_HOST));
+    uint64_t hash = add(seed, quarantine_cut(host, UNDERWAY_HOST));
     hash = add(add(hash, STR("/")), path_of(uri));
     return hash != 0 ? hash : 1;
 }
@@ -54,7 +54,7 @@ bool quarantine_init(struct quarantine_pages *pages)
 }
 
 /* What the workers are to look at. */
-static void publish(struct quarantine_pages *pages)
+static void quarantine_publish(struct quarantine_pages *pages)
 {
     struct quarantine *shared = pages->shared;
     uint32_t count = 0;
@@ -65,7 +65,7 @@ static void publish(struct quarantine_pages *pages)
 }
 
 /* Its entry, or the one that is of least use by now. NULL: all are in quarantine. */
-static struct quarantine_page *find(struct quarantine_pages *pages, uint64_t hash)
+static struct quarantine_page *quarantine_find(struct quarantine_pages *pages, uint64_t hash)
 {
     struct quarantine_page *oldest = NULL;
     for (unsigned i = 0; i < QUARANTINE_MOST; i++) {
@@ -78,13 +78,14 @@ static struct quarantine_page *find(struct quarantine_pages *pages, uint64_t has
     return oldest;
 }
 
-static void begin(struct quarantine_pages *pages, struct quarantine_page *page, double now)
+static void quarantine_begin(struct quarantine_pages *pages, struct quarantine_page *page,
+                             double now)
 {
     page->length = page->length == 0 ? FIRST : page->length * 2;
     if (page->length > LONGEST)
         page->length = LONGEST;
     page->ends = now + page->length;
-    publish(pages);
+    quarantine_publish(pages);
     log_error("the page %s has cost workers again and again: it is answered 500 for %.0f s, and "
               "its script is not run",
               page->name, page->length);
@@ -95,7 +96,7 @@ void quarantine_lost(struct quarantine_pages *pages, const struct underway_reque
 {
     struct str host = {request->host, request->host_size}, uri = {request->uri, request->uri_size};
     uint64_t hash = page_hash(pages->shared->seed, host, uri);
-    struct quarantine_page *page = find(pages, hash);
+    struct quarantine_page *page = quarantine_find(pages, hash);
     if (page == NULL || page->ends > 0) /* it was under way already when it began */
         return;
     bool known = page->hash == hash;
@@ -109,7 +110,7 @@ void quarantine_lost(struct quarantine_pages *pages, const struct underway_reque
     bool again = follows || (known && now - page->lost <= WITHIN);
     page->lost = now;
     if (again)
-        begin(pages, page, now);
+        quarantine_begin(pages, page, now);
 }
 
 double quarantine_due(struct quarantine_pages *pages, double now)
@@ -123,7 +124,7 @@ double quarantine_due(struct quarantine_pages *pages, double now)
             continue;
         page->ends = 0;
         page->lost = now;
-        publish(pages);
+        quarantine_publish(pages);
         log_error("the page %s is tried again after %.0f s: its script is run", page->name,
                   page->length);
     }
@@ -136,7 +137,7 @@ void quarantine_clear(struct quarantine_pages *pages)
         if (pages->list[i].ends > 0)
             log_error("the page %s is tried again, with the new script", pages->list[i].name);
     memset(pages->list, 0, sizeof pages->list);
-    publish(pages);
+    quarantine_publish(pages);
 }
 
 /* --- in a worker --- */

@@ -93,22 +93,22 @@ static uint64_t index_time(const MDB_val *key)
     return ends;
 }
 
-static uint64_t microseconds(double seconds)
+static uint64_t shared_microseconds(double seconds)
 {
     return seconds > 0 ? (uint64_t)ceil(seconds * 1e6) : 0;
 }
 
 static uint64_t end_of(double ttl, double now)
 {
-    return ttl > 0 ? microseconds(now + ttl) : 0;
+    return ttl > 0 ? shared_microseconds(now + ttl) : 0;
 }
 
-static bool is_over(uint64_t ends, double now)
+static bool shared_is_over(uint64_t ends, double now)
 {
-    return ends != 0 && ends <= microseconds(now);
+    return ends != 0 && ends <= shared_microseconds(now);
 }
 
-static bool decode(const MDB_val *stored, struct entry *out)
+static bool shared_decode(const MDB_val *stored, struct entry *out)
 {
     const char *at = stored->mv_data;
     size_t n = stored->mv_size;
@@ -141,7 +141,7 @@ static size_t encoded_size(const struct shared_value *v)
                                                    : 1);
 }
 
-static void encode(char *at, uint64_t ends, const struct shared_value *v)
+static void shared_encode(char *at, uint64_t ends, const struct shared_value *v)
 {
     memcpy(at, &ends, TIME_SIZE);
     at[TIME_SIZE] = (char)v->type;
@@ -156,7 +156,7 @@ static void encode(char *at, uint64_t ends, const struct shared_value *v)
 
 /* --- results --- */
 
-static enum shared_result broken(struct shared *s, int rc)
+static enum shared_result shared_broken(struct shared *s, int rc)
 {
     if (rc == MDB_MAP_FULL || rc == MDB_TXN_FULL)
         return SHARED_FULL;
@@ -206,7 +206,7 @@ const char *shared_format(void)
 
 /* A page of a mapping that the file system has no room for would end the process: all of a file is
  * taken before it is used. Not every file system can do that; those of memory can. */
-static int take(int fd, size_t size)
+static int shared_take(int fd, size_t size)
 {
     int rc;
     do
@@ -221,7 +221,7 @@ static int take_lock_file(const char *folder)
     char path[512];
     snprintf(path, sizeof path, "%s/lock.mdb", folder);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    int rc = fd < 0 ? errno : take(fd, (READERS + 2) * 64);
+    int rc = fd < 0 ? errno : shared_take(fd, (READERS + 2) * 64);
     if (fd >= 0)
         close(fd);
     return rc;
@@ -233,7 +233,7 @@ static int take_memory(MDB_env *env, size_t size)
     int rc = mdb_env_get_fd(env, &fd);
     if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) /* LMDB leaves it to what scripts start */
         rc = errno;
-    return rc != 0 ? rc : take(fd, size);
+    return rc != 0 ? rc : shared_take(fd, size);
 }
 
 static int open_tree(struct shared *s)
@@ -346,11 +346,11 @@ enum shared_result shared_get(struct shared *s, struct str name, struct str key,
     if (rc == MDB_NOTFOUND)
         return SHARED_ABSENT;
     if (rc != 0)
-        return broken(s, rc);
-    if (!decode(&stored, &entry))
-        return broken(s, MDB_CORRUPTED);
+        return shared_broken(s, rc);
+    if (!shared_decode(&stored, &entry))
+        return shared_broken(s, MDB_CORRUPTED);
     *out = entry.value;
-    return is_over(entry.ends, now) ? SHARED_ABSENT : SHARED_OK;
+    return shared_is_over(entry.ends, now) ? SHARED_ABSENT : SHARED_OK;
 }
 
 static enum shared_result walk_keys(struct shared *s, MDB_cursor *cursor, struct place *p,
@@ -363,7 +363,7 @@ static enum shared_result walk_keys(struct shared *s, MDB_cursor *cursor, struct
         struct entry entry;
         if (key.mv_size < prefix.mv_size || memcmp(key.mv_data, prefix.mv_data, prefix.mv_size))
             break;
-        if (!decode(&stored, &entry) || is_over(entry.ends, now))
+        if (!shared_decode(&stored, &entry) || shared_is_over(entry.ends, now))
             continue;
         uint16_t n = (uint16_t)(key.mv_size - prefix.mv_size);
         buf_append(out, &n, sizeof n);
@@ -371,7 +371,7 @@ static enum shared_result walk_keys(struct shared *s, MDB_cursor *cursor, struct
         count++;
     }
     if (rc != 0 && rc != MDB_NOTFOUND)
-        return broken(s, rc);
+        return shared_broken(s, rc);
     return out->overflow ? SHARED_FULL : SHARED_OK;
 }
 
@@ -387,7 +387,7 @@ enum shared_result shared_keys(struct shared *s, struct str name, size_t max, do
         rc = mdb_cursor_open(s->reader, s->tree, &cursor);
     if (rc != 0) {
         shared_done(s);
-        return broken(s, rc);
+        return shared_broken(s, rc);
     }
     enum shared_result result = walk_keys(s, cursor, &p, max, now, out);
     mdb_cursor_close(cursor);
@@ -418,7 +418,7 @@ enum shared_result shared_usage(struct shared *s, struct shared_usage *out)
     int rc = begin_reading(s);
     *out = (struct shared_usage){.size = s->limit * s->page};
     if (rc != 0)
-        return broken(s, rc);
+        return shared_broken(s, rc);
     out->used = pages_used(s, s->reader) * s->page;
     shared_done(s);
     return SHARED_OK;
@@ -438,7 +438,8 @@ struct wish {
     bool grows; /* it needs more than was there: set when it has been done */
 };
 
-static int store(struct shared *s, MDB_txn *txn, struct wish *w, uint64_t ends, uint64_t old_ends)
+static int shared_store(struct shared *s, MDB_txn *txn, struct wish *w, uint64_t ends,
+                        uint64_t old_ends)
 {
     MDB_val key = index_key(&w->place, old_ends), none = {0, NULL}, data;
     int rc = old_ends != 0 && old_ends != ends ? mdb_del(txn, s->tree, &key, NULL) : 0;
@@ -452,11 +453,11 @@ static int store(struct shared *s, MDB_txn *txn, struct wish *w, uint64_t ends, 
     data = (MDB_val){encoded_size(&w->value), NULL};
     rc = mdb_put(txn, s->tree, &key, &data, MDB_RESERVE);
     if (rc == 0)
-        encode(data.mv_data, ends, &w->value);
+        shared_encode(data.mv_data, ends, &w->value);
     return rc;
 }
 
-static int drop(struct shared *s, MDB_txn *txn, struct place *p, uint64_t ends)
+static int shared_drop(struct shared *s, MDB_txn *txn, struct place *p, uint64_t ends)
 {
     MDB_val key = index_key(p, ends);
     int rc = ends != 0 ? mdb_del(txn, s->tree, &key, NULL) : 0;
@@ -482,22 +483,22 @@ static enum shared_result step(struct wish *w, const struct entry *old, bool ali
     return SHARED_OK;
 }
 
-static enum shared_result fulfil(struct shared *s, MDB_txn *txn, struct wish *w)
+static enum shared_result shared_fulfil(struct shared *s, MDB_txn *txn, struct wish *w)
 {
     struct entry old = {0};
     MDB_val key = entry_key(&w->place), stored;
     int rc = mdb_get(txn, s->tree, &key, &stored);
     if (rc != 0 && rc != MDB_NOTFOUND)
-        return broken(s, rc);
+        return shared_broken(s, rc);
     bool there = rc == 0, alive;
-    if (there && !decode(&stored, &old))
-        return broken(s, MDB_CORRUPTED);
-    alive = there && !is_over(old.ends, w->now);
+    if (there && !shared_decode(&stored, &old))
+        return shared_broken(s, MDB_CORRUPTED);
+    alive = there && !shared_is_over(old.ends, w->now);
     uint64_t ends = end_of(w->ttl, w->now);
     enum shared_result result = SHARED_OK;
     if (w->kind == WISH_DELETE) {
-        rc = there ? drop(s, txn, &w->place, old.ends) : 0;
-        return rc == 0 ? SHARED_OK : broken(s, rc);
+        rc = there ? shared_drop(s, txn, &w->place, old.ends) : 0;
+        return rc == 0 ? SHARED_OK : shared_broken(s, rc);
     }
     if (w->kind == WISH_INCR)
         result = step(w, &old, alive, &ends);
@@ -508,12 +509,12 @@ static enum shared_result fulfil(struct shared *s, MDB_txn *txn, struct wish *w)
     if (result != SHARED_OK)
         return result;
     w->grows = !there || encoded_size(&w->value) > old.size || (ends != 0 && old.ends == 0);
-    rc = store(s, txn, w, ends, old.ends);
-    return rc == 0 ? SHARED_OK : broken(s, rc);
+    rc = shared_store(s, txn, w, ends, old.ends);
+    return rc == 0 ? SHARED_OK : shared_broken(s, rc);
 }
 
 /* Removes up to `max` entries whose time is over; *count is how many. */
-static int purge(struct shared *s, MDB_txn *txn, double now, unsigned max, unsigned *count)
+static int shared_purge(struct shared *s, MDB_txn *txn, double now, unsigned max, unsigned *count)
 {
     MDB_cursor *cursor;
     MDB_val key, none;
@@ -524,11 +525,11 @@ static int purge(struct shared *s, MDB_txn *txn, double now, unsigned max, unsig
     while (*count < max && (rc = mdb_cursor_get(cursor, &key, &none, MDB_FIRST)) == 0) {
         struct place p;
         if (((const uint8_t *)key.mv_data)[0] != 0 || key.mv_size <= INDEX_PREFIX ||
-            key.mv_size > sizeof p.bytes || !is_over(index_time(&key), now))
+            key.mv_size > sizeof p.bytes || !shared_is_over(index_time(&key), now))
             break;
         p.n = key.mv_size - INDEX_PREFIX; /* the page may change under the key */
         memcpy(p.bytes, key.mv_data, key.mv_size);
-        if ((rc = drop(s, txn, &p, index_time(&(MDB_val){key.mv_size, p.bytes}))) != 0)
+        if ((rc = shared_drop(s, txn, &p, index_time(&(MDB_val){key.mv_size, p.bytes}))) != 0)
             break;
         (*count)++;
     }
@@ -542,19 +543,19 @@ static int purge_some(struct shared *s, MDB_txn *txn, double now)
     unsigned count;
     if (now < s->purge_at && now > s->purge_at - 2 * PURGE_PERIOD)
         return 0;
-    int rc = purge(s, txn, now, PURGE_STEP, &count);
+    int rc = shared_purge(s, txn, now, PURGE_STEP, &count);
     s->purge_at = count == PURGE_STEP ? now : now + PURGE_PERIOD;
     return rc;
 }
 
-static enum shared_result attempt(struct shared *s, struct wish *w)
+static enum shared_result shared_attempt(struct shared *s, struct wish *w)
 {
     MDB_txn *txn;
     int rc = mdb_txn_begin(s->env, NULL, 0, &txn);
     if (rc != 0)
-        return broken(s, rc);
+        return shared_broken(s, rc);
     rc = purge_some(s, txn, w->now);
-    enum shared_result result = rc == 0 ? fulfil(s, txn, w) : broken(s, rc);
+    enum shared_result result = rc == 0 ? shared_fulfil(s, txn, w) : shared_broken(s, rc);
     if (result == SHARED_OK && w->grows && pages_used(s, txn) > s->limit)
         result = SHARED_FULL;
     if (result != SHARED_OK) {
@@ -562,18 +563,18 @@ static enum shared_result attempt(struct shared *s, struct wish *w)
         return result;
     }
     rc = mdb_txn_commit(txn);
-    return rc == 0 ? SHARED_OK : broken(s, rc);
+    return rc == 0 ? SHARED_OK : shared_broken(s, rc);
 }
 
 /* True when it has made room. */
-static bool make_room(struct shared *s, double now)
+static bool shared_make_room(struct shared *s, double now)
 {
     MDB_txn *txn;
     unsigned count, max = PURGE_MORE;
     do { /* one entry, where the pages for more are not there */
         if (mdb_txn_begin(s->env, NULL, 0, &txn) != 0)
             return false;
-        if (purge(s, txn, now, max, &count) == 0 && count > 0)
+        if (shared_purge(s, txn, now, max, &count) == 0 && count > 0)
             return mdb_txn_commit(txn) == 0;
         mdb_txn_abort(txn);
         max /= PURGE_MORE;
@@ -581,17 +582,17 @@ static bool make_room(struct shared *s, double now)
     return false;
 }
 
-static enum shared_result carry_out(struct shared *s, struct wish *w)
+static enum shared_result shared_carry_out(struct shared *s, struct wish *w)
 {
     enum shared_result result = SHARED_OK;
     shared_done(s);
     for (int round = 0; round < PURGE_ROUNDS; round++) {
         int dead = 0;
-        result = attempt(s, w);
+        result = shared_attempt(s, w);
         if (result != SHARED_FULL)
             break;
         /* What a reader sees stays, even if it was killed within its call. */
-        if (!make_room(s, w->now) && (mdb_reader_check(s->env, &dead) != 0 || dead == 0))
+        if (!shared_make_room(s, w->now) && (mdb_reader_check(s->env, &dead) != 0 || dead == 0))
             break;
     }
     return result;
@@ -604,7 +605,7 @@ enum shared_result shared_put(struct shared *s, struct str name, struct str key,
     struct wish w = {.kind = WISH_PUT, .how = how, .value = *value, .ttl = ttl, .now = now};
     if (!place_of(&w.place, name, key))
         return SHARED_KEY_LONG;
-    return encoded_size(value) > s->max_value ? SHARED_VALUE_LONG : carry_out(s, &w);
+    return encoded_size(value) > s->max_value ? SHARED_VALUE_LONG : shared_carry_out(s, &w);
 }
 
 enum shared_result shared_incr(struct shared *s, struct str name, struct str key,
@@ -613,7 +614,7 @@ enum shared_result shared_incr(struct shared *s, struct str name, struct str key
     struct wish w = {.kind = WISH_INCR, .step = step, .ttl = step->ttl, .now = now};
     if (!place_of(&w.place, name, key))
         return SHARED_KEY_LONG;
-    enum shared_result result = carry_out(s, &w);
+    enum shared_result result = shared_carry_out(s, &w);
     *out = w.value.number;
     return result;
 }
@@ -621,5 +622,5 @@ enum shared_result shared_incr(struct shared *s, struct str name, struct str key
 enum shared_result shared_delete(struct shared *s, struct str name, struct str key, double now)
 {
     struct wish w = {.kind = WISH_DELETE, .now = now};
-    return place_of(&w.place, name, key) ? carry_out(s, &w) : SHARED_KEY_LONG;
+    return place_of(&w.place, name, key) ? shared_carry_out(s, &w) : SHARED_KEY_LONG;
 }

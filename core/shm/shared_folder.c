@@ -29,7 +29,7 @@ static const char *base(int i)
     return temporary != NULL && temporary[0] == '/' ? temporary : "/tmp";
 }
 
-static int open_folder(const char *path)
+static int folder_open_folder(const char *path)
 {
     return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
@@ -46,7 +46,7 @@ static bool is_at(int fd, const char *path)
 static void remove_unused(const char *path, uid_t user)
 {
     struct stat st;
-    int fd = open_folder(path);
+    int fd = folder_open_folder(path);
     if (fd < 0)
         return;
     if (fstat(fd, &st) == 0 && st.st_uid == user && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
@@ -58,7 +58,7 @@ static void remove_unused(const char *path, uid_t user)
     close(fd);
 }
 
-static void sweep(const char *where, uid_t user)
+static void folder_sweep(const char *where, uid_t user)
 {
     DIR *dir = opendir(where);
     int left = SWEEP;
@@ -89,7 +89,7 @@ static int make_in(struct shared_folder *f, const char *where)
     snprintf(f->path, sizeof f->path, "%.480s/" PREFIX "XXXXXX", where);
     if (mkdtemp(f->path) == NULL)
         return errno;
-    f->fd = open_folder(f->path);
+    f->fd = folder_open_folder(f->path);
     int rc = f->fd < 0 || flock(f->fd, LOCK_EX | LOCK_NB) != 0 ? errno : 0;
     if (rc == 0 && !is_at(f->fd, f->path))
         rc = EAGAIN;
@@ -102,11 +102,11 @@ static int make_in(struct shared_folder *f, const char *where)
 }
 
 /* As the user. */
-static bool make(struct shared_folder *f)
+static bool folder_make(struct shared_folder *f)
 {
     int rc = 0;
-    sweep(base(0), f->user.uid);
-    sweep(base(1), f->user.uid);
+    folder_sweep(base(0), f->user.uid);
+    folder_sweep(base(1), f->user.uid);
     for (int i = 0; i < 2; i++) {
         if (!has_room(base(i), f->size)) {
             rc = errno = ENOSPC;
@@ -133,7 +133,7 @@ static bool is_somebody_else(const struct user *user)
     return geteuid() == 0 && user->uid != 0;
 }
 
-static void wait_for(pid_t pid)
+static void folder_wait_for(pid_t pid)
 {
     while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
         ;
@@ -143,7 +143,7 @@ static void wait_for(pid_t pid)
 __attribute__((noreturn)) static void make_and_say(struct shared_folder *f, int out)
 {
     const char *bad = user_become(&f->user);
-    if (bad == NULL && !make(f))
+    if (bad == NULL && !folder_make(f))
         bad = f->problem;
     if (bad == NULL)
         link_send(out, LINK_READY, f->path, &f->fd, 1);
@@ -167,7 +167,7 @@ static bool make_in_child(struct shared_folder *f)
         make_and_say(f, ends[1]);
     close(ends[1]);
     if (pid > 0)
-        wait_for(pid);
+        folder_wait_for(pid);
     bool heard = pid > 0 && link_receive(ends[0], &message) == LINK_MESSAGE;
     close(ends[0]);
     if (heard && message.type == LINK_READY && message.fd_count == 1) {
@@ -181,7 +181,7 @@ static bool make_in_child(struct shared_folder *f)
 }
 
 /* "FD SIZE FORMAT PATH", made by shared_folder_pass of the instance whose place we take. */
-static bool inherit(struct shared_folder *f)
+static bool folder_inherit(struct shared_folder *f)
 {
     const char *text = getenv(VARIABLE);
     struct stat st;
@@ -205,7 +205,7 @@ static bool inherit(struct shared_folder *f)
 bool shared_folder_inherit(struct shared_folder *f, const struct user *user, size_t size)
 {
     *f = (struct shared_folder){.size = size, .user = *user, .fd = -1};
-    bool inherited = inherit(f);
+    bool inherited = folder_inherit(f);
     unsetenv(VARIABLE);
     return inherited;
 }
@@ -213,7 +213,7 @@ bool shared_folder_inherit(struct shared_folder *f, const struct user *user, siz
 bool shared_folder_make(struct shared_folder *f, const struct user *user, size_t size)
 {
     *f = (struct shared_folder){.size = size, .user = *user, .fd = -1};
-    return is_somebody_else(user) ? make_in_child(f) : make(f);
+    return is_somebody_else(user) ? make_in_child(f) : folder_make(f);
 }
 
 void shared_folder_pass(const struct shared_folder *f)
@@ -237,7 +237,7 @@ void shared_folder_leave(struct shared_folder *f)
     if (pid == 0)
         _exit(0);
     if (pid > 0)
-        wait_for(pid);
+        folder_wait_for(pid);
     f->path[0] = '\0';
     f->fd = -1;
 }

@@ -32,7 +32,7 @@ void underway_use(struct underway *table)
     own.free_count = UNDERWAY_MOST;
 }
 
-static size_t copy(char *out, size_t room, struct str text)
+static size_t underway_copy(char *out, size_t room, struct str text)
 {
     size_t n = text.n < room ? text.n : room;
     if (n > 0)
@@ -57,9 +57,9 @@ void underway_begin(struct request *req, enum underway_log log, unsigned generat
     u->generation = generation;
     u->log = (uint8_t)log;
     u->version = (uint8_t)req->version;
-    u->method_size = (uint8_t)copy(u->method, sizeof u->method, req->method);
-    u->host_size = (uint8_t)copy(u->host, sizeof u->host, req->host);
-    u->uri_size = (uint16_t)copy(u->uri, sizeof u->uri, req->uri.origin);
+    u->method_size = (uint8_t)underway_copy(u->method, sizeof u->method, req->method);
+    u->host_size = (uint8_t)underway_copy(u->host, sizeof u->host, req->host);
+    u->uri_size = (uint16_t)underway_copy(u->uri, sizeof u->uri, req->uri.origin);
     __atomic_store_n(&u->used, 1, __ATOMIC_RELEASE);
     if (slot >= own.table->slots)
         __atomic_store_n(&own.table->slots, slot + 1, __ATOMIC_RELEASE);
@@ -89,7 +89,7 @@ void underway_running(const struct request *req)
 /* --- in the master --- */
 
 /* A copy whose sizes hold: the table may be anything. False: the slot is not in use. */
-static bool take(const struct underway *table, uint32_t slot, struct underway_request *out)
+static bool underway_take(const struct underway *table, uint32_t slot, struct underway_request *out)
 {
     memcpy(out, &table->list[slot], sizeof *out);
     return out->used == 1 && out->method_size <= UNDERWAY_METHOD &&
@@ -99,11 +99,11 @@ static bool take(const struct underway *table, uint32_t slot, struct underway_re
 bool underway_ran(const struct underway *table, struct underway_request *out)
 {
     uint32_t running = __atomic_load_n(&table->running, __ATOMIC_ACQUIRE);
-    return running > 0 && running <= UNDERWAY_MOST && take(table, running - 1, out);
+    return running > 0 && running <= UNDERWAY_MOST && underway_take(table, running - 1, out);
 }
 
 /* As far as a slot knows it: headers are not among that. */
-static void write_line(const struct underway_request *u, double now, const char *reason)
+static void underway_write_line(const struct underway_request *u, double now, const char *reason)
 {
     static struct request req;
     static char nothing[16]; /* no text is made here */
@@ -133,11 +133,11 @@ unsigned underway_rescue(struct underway *table, double now, const char *reason,
     if (slots > UNDERWAY_MOST)
         slots = UNDERWAY_MOST;
     for (uint32_t i = 0; i < slots; i++) {
-        if (!take(table, i, &u))
+        if (!underway_take(table, i, &u))
             continue;
         count++;
         if (u.log != UNDERWAY_NO_LINE)
-            write_line(&u, now, reason);
+            underway_write_line(&u, now, reason);
         table->list[i].used = 0;
     }
     *beyond = __atomic_exchange_n(&table->beyond, 0, __ATOMIC_ACQUIRE);

@@ -23,14 +23,14 @@ struct sock_pool {
     char name[];
 };
 
-static void *must(void *memory)
+static void *pool_must(void *memory)
 {
     if (memory == NULL)
         abort();
     return memory;
 }
 
-static struct sock_pool *find(struct sock_pools *pools, struct str name)
+static struct sock_pool *pool_find(struct sock_pools *pools, struct str name)
 {
     struct sock_pool *p = pools->first;
     while (p != NULL && !str_eq((struct str){p->name, p->name_size}, name))
@@ -40,10 +40,10 @@ static struct sock_pool *find(struct sock_pools *pools, struct str name)
 
 static struct sock_pool *find_or_make(struct sock_pools *pools, struct str name, unsigned size)
 {
-    struct sock_pool *p = find(pools, name);
+    struct sock_pool *p = pool_find(pools, name);
     if (p != NULL)
         return p;
-    p = must(calloc(1, sizeof *p + name.n));
+    p = pool_must(calloc(1, sizeof *p + name.n));
     p->pools = pools;
     p->size = size;
     p->name_size = name.n;
@@ -76,7 +76,7 @@ static int take_out(struct kept *k)
 }
 
 /* Whatever comes on a connection at rest makes it unfit: its end, or an answer to nothing. */
-static void io_cb(struct ev_loop *ev, ev_io *io, int events)
+static void pool_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     (void)ev;
     (void)events;
@@ -94,7 +94,7 @@ int sock_pools_take(struct sock_pools *pools, struct str name, unsigned *reused)
 {
     struct sock_pool *p;
     char byte;
-    while ((p = find(pools, name)) != NULL) {
+    while ((p = pool_find(pools, name)) != NULL) {
         *reused = p->first->reused + 1;
         int fd = take_out(p->first);
         /* The loop may not have seen yet that the other side has gone. */
@@ -109,7 +109,7 @@ void sock_pools_keep(struct sock_pools *pools, struct str name, unsigned size, i
                      double seconds, unsigned reused)
 {
     struct sock_pool *p = find_or_make(pools, name, size);
-    struct kept *k = must(calloc(1, sizeof *k));
+    struct kept *k = pool_must(calloc(1, sizeof *k));
     k->pool = p;
     k->reused = reused;
     k->next = p->first;
@@ -117,7 +117,7 @@ void sock_pools_keep(struct sock_pools *pools, struct str name, unsigned size, i
     p->first = k;
     p->count++;
     pools->kept++;
-    ev_io_init(&k->io, io_cb, fd, EV_READ);
+    ev_io_init(&k->io, pool_io_cb, fd, EV_READ);
     ev_timer_init(&k->limit, limit_cb, seconds, 0);
     k->io.data = k->limit.data = k;
     ev_io_start(pools->loop->ev, &k->io);

@@ -21,7 +21,7 @@ const char *sock_reason(int code)
     return text;
 }
 
-static enum sock_result fail(struct sock *k, const char *reason)
+static enum sock_result sock_fail(struct sock *k, const char *reason)
 {
     snprintf(k->err, sizeof k->err, "%s", reason);
     return SOCK_FAILED;
@@ -36,7 +36,7 @@ static void forget_list(struct sock *k)
     k->count = k->next = 0;
 }
 
-static void opened(struct sock *k)
+static void sock_opened(struct sock *k)
 {
     int on = 1;
     ev_io_stop(k->loop->ev, &k->writer);
@@ -66,7 +66,7 @@ static enum sock_result try_next(struct sock *k)
         const struct addr *a = &k->list[k->next++];
         k->fd = socket(a->sa.sa_family, type, 0);
         if (k->fd >= 0 && connect(k->fd, &a->sa, a->len) == 0) {
-            opened(k);
+            sock_opened(k);
             return SOCK_DONE;
         }
         if (k->fd >= 0 && errno == EINPROGRESS) {
@@ -74,7 +74,7 @@ static enum sock_result try_next(struct sock *k)
             ev_io_start(k->loop->ev, &k->writer);
             return SOCK_WAITS;
         }
-        fail(k, sock_reason(errno));
+        sock_fail(k, sock_reason(errno));
         drop_fd(k);
     }
     return SOCK_FAILED;
@@ -99,11 +99,11 @@ static void connect_cb(struct sock *k)
     if (getsockopt(k->fd, SOL_SOCKET, SO_ERROR, &code, &size) != 0)
         code = errno;
     if (code == 0) {
-        opened(k);
+        sock_opened(k);
         k->ops->connected(k, NULL);
         return;
     }
-    fail(k, sock_reason(code));
+    sock_fail(k, sock_reason(code));
     drop_fd(k);
     connect_ended(k, try_next(k));
 }
@@ -156,13 +156,13 @@ enum sock_result sock_connect_name(struct sock *k, struct resolver *resolver, st
 void sock_adopt(struct sock *k, int fd)
 {
     k->fd = fd;
-    opened(k);
+    sock_opened(k);
 }
 
 /* --- sending --- */
 
 /* SOCK_DONE: all of it has gone. */
-static enum sock_result put(struct sock *k, struct str *rest)
+static enum sock_result sock_put(struct sock *k, struct str *rest)
 {
     /* A datagram may be empty. */
     for (bool whole = k->datagram; rest->n > 0 || whole; whole = false) {
@@ -170,7 +170,7 @@ static enum sock_result put(struct sock *k, struct str *rest)
         if (n < 0 && errno == EAGAIN)
             return SOCK_WAITS;
         if (n < 0 && errno != EINTR)
-            return fail(k, sock_reason(errno));
+            return sock_fail(k, sock_reason(errno));
         if (n < 0)
             continue;
         *rest = str_skip(*rest, (size_t)n);
@@ -180,12 +180,12 @@ static enum sock_result put(struct sock *k, struct str *rest)
 
 enum sock_result sock_send(struct sock *k, struct str bytes, double seconds)
 {
-    enum sock_result result = put(k, &bytes);
+    enum sock_result result = sock_put(k, &bytes);
     if (result != SOCK_WAITS)
         return result;
     buf_append_str(&k->out, bytes);
     if (k->out.overflow)
-        return fail(k, "more than 64 MB at once");
+        return sock_fail(k, "more than 64 MB at once");
     k->send_seconds = seconds;
     deadline_set(&k->write_limit, seconds);
     ev_io_start(k->loop->ev, &k->writer);
@@ -216,7 +216,7 @@ static void writer_cb(struct ev_loop *ev, ev_io *io, int events)
     }
     struct str rest = buf_peek(&k->out);
     size_t before = rest.n;
-    enum sock_result result = put(k, &rest);
+    enum sock_result result = sock_put(k, &rest);
     buf_consume(&k->out, before - rest.n);
     if (result == SOCK_WAITS)
         deadline_set(&k->write_limit, k->send_seconds);
@@ -228,7 +228,7 @@ static void write_limit_cb(struct deadline *d)
 {
     struct sock *k = (struct sock *)((char *)d - offsetof(struct sock, write_limit));
     if (k->connecting) {
-        fail(k, "timeout");
+        sock_fail(k, "timeout");
         connect_ended(k, SOCK_FAILED);
     } else {
         send_ended(k, "timeout");
@@ -245,14 +245,14 @@ enum sock_result sock_fill(struct sock *k, size_t most)
     if (room > SOCK_BUFFER - buf_len(&k->in))
         room = SOCK_BUFFER - buf_len(&k->in);
     if (room == 0)
-        return fail(k, "more than 64 MB without an end");
+        return sock_fail(k, "more than 64 MB without an end");
     char *to = buf_reserve(&k->in, room);
     ssize_t n;
     do
         n = recv(k->fd, to, room, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0)
-        return errno == EAGAIN ? SOCK_WAITS : fail(k, sock_reason(errno));
+        return errno == EAGAIN ? SOCK_WAITS : sock_fail(k, sock_reason(errno));
     buf_commit(&k->in, (size_t)n);
     return n > 0 || k->datagram ? SOCK_DONE : SOCK_ENDED;
 }

@@ -44,7 +44,7 @@ static struct tcp *check_tcp(lua_State *L)
     return script_net_self(L, TCP);
 }
 
-static void shut(struct tcp *t)
+static void tcp_shut(struct tcp *t)
 {
     sock_close(&t->sock);
     if (t->counted)
@@ -60,33 +60,33 @@ static const char *busy(const struct tcp *t)
 }
 
 /* Nobody waits any more. The other direction may still be waited for: it sees the end. */
-static void cancelled(struct tcp *t, struct net_op *op, struct net_op *other)
+static void tcp_cancelled(struct tcp *t, struct net_op *op, struct net_op *other)
 {
     script_net_over(t->script, op);
     if (other->active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else
-        shut(t);
+        tcp_shut(t);
 }
 
-static void cancel_reading(struct script_wait *wait)
+static void tcp_cancel_reading(struct script_wait *wait)
 {
     struct tcp *t = (struct tcp *)((char *)wait - offsetof(struct tcp, reading.wait));
     sock_rest(&t->sock);
-    cancelled(t, &t->reading, &t->writing);
+    tcp_cancelled(t, &t->reading, &t->writing);
 }
 
-static void cancel_writing(struct script_wait *wait)
+static void tcp_cancel_writing(struct script_wait *wait)
 {
     struct tcp *t = (struct tcp *)((char *)wait - offsetof(struct tcp, writing.wait));
     sock_forget_send(&t->sock);
-    cancelled(t, &t->writing, &t->reading);
+    tcp_cancelled(t, &t->writing, &t->reading);
 }
 
 static int tcp_gc(lua_State *L)
 {
     struct tcp *t = lua_touserdata(L, 1);
-    shut(t);
+    tcp_shut(t);
     sock_fini(&t->sock);
     free(t->pool);
     t->pool = NULL;
@@ -96,7 +96,7 @@ static int tcp_gc(lua_State *L)
 /* --- connect --- */
 
 /* Takes the connection: it is up. */
-static int push_connected(lua_State *L, struct tcp *t)
+static int tcp_push_connected(lua_State *L, struct tcp *t)
 {
     if (!t->counted)
         script_net(t->script)->open++;
@@ -105,21 +105,21 @@ static int push_connected(lua_State *L, struct tcp *t)
     return 1;
 }
 
-static int push_connect_result(lua_State *L, void *ctx)
+static int tcp_push_connect_result(lua_State *L, void *ctx)
 {
     struct tcp *t = ctx;
     if (t->result != NULL)
-        shut(t);
-    int count = t->result == NULL ? push_connected(L, t) : script_fail(L, t->result);
+        tcp_shut(t);
+    int count = t->result == NULL ? tcp_push_connected(L, t) : script_fail(L, t->result);
     script_net_over(t->script, &t->writing);
     return count;
 }
 
-static void connected_cb(struct sock *k, const char *err)
+static void tcp_connected_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
     t->result = err;
-    script_wake(&t->writing.wait, push_connect_result, t);
+    script_wake(&t->writing.wait, tcp_push_connect_result, t);
 }
 
 static int check_size(lua_State *L, int idx, const char *what)
@@ -193,7 +193,7 @@ static int tcp_connect(lua_State *L)
         return script_fail(L, bad);
     script_check_wait(L);
     lua_settop(L, 4);
-    shut(t);
+    tcp_shut(t);
     t->pool_size = POOL_SIZE;
     take_options(L, is_unix && lua_istable(L, 3) ? 3 : 4, t);
     name_pool(L, t, is_unix);
@@ -201,13 +201,13 @@ static int tcp_connect(lua_State *L)
     int fd = sock_pools_take(&script_net(t->script)->pools, str_of(t->pool), &t->reused);
     if (fd >= 0) {
         sock_adopt(&t->sock, fd);
-        return push_connected(L, t);
+        return tcp_push_connected(L, t);
     }
     if (!script_net_room(t->script, L))
         return script_fail(L, "too many open sockets");
     switch (script_net_connect(L, t->script, &t->sock, t->connect_seconds)) {
     case SOCK_DONE:
-        return push_connected(L, t);
+        return tcp_push_connected(L, t);
     case SOCK_WAITS: /* it has a descriptor from now on */
         script_net(t->script)->open++;
         t->counted = true;
@@ -219,7 +219,7 @@ static int tcp_connect(lua_State *L)
 
 /* --- send --- */
 
-static int push_sent(lua_State *L, void *ctx)
+static int tcp_push_sent(lua_State *L, void *ctx)
 {
     struct tcp *t = ctx;
     bool failed = t->result != NULL;
@@ -232,15 +232,15 @@ static int push_sent(lua_State *L, void *ctx)
     if (failed && t->reading.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else if (failed)
-        shut(t);
+        tcp_shut(t);
     return count;
 }
 
-static void sent_cb(struct sock *k, const char *err)
+static void tcp_sent_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
     t->result = err;
-    script_wake(&t->writing.wait, push_sent, t);
+    script_wake(&t->writing.wait, tcp_push_sent, t);
 }
 
 static int send_failed(lua_State *L, struct tcp *t)
@@ -249,7 +249,7 @@ static int send_failed(lua_State *L, struct tcp *t)
     if (t->reading.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else
-        shut(t);
+        tcp_shut(t);
     return count;
 }
 
@@ -299,7 +299,7 @@ static const char *unreadable(const struct tcp *t)
     return sock_is_open(&t->sock) ? NULL : "closed";
 }
 
-static int refuse(lua_State *L, const char *reason)
+static int tcp_refuse(lua_State *L, const char *reason)
 {
     lua_pushboolean(L, 0);
     lua_pushstring(L, reason);
@@ -323,7 +323,7 @@ static int tcp_find(lua_State *L)
     const char *bad = unreadable(t), *at = NULL;
     struct str all = buf_peek(&t->sock.in);
     if (bad != NULL)
-        return refuse(L, bad);
+        return tcp_refuse(L, bad);
     if (lua_type(L, 2) != LUA_TSTRING) {
         lua_pushnumber(L, (lua_Number)all.n);
         return 1;
@@ -357,7 +357,7 @@ static int tcp_take(lua_State *L)
     const char *bad = unreadable(t);
     size_t n = bytes_at(L, 2), skip = bytes_at(L, 3), have = buf_len(&t->sock.in);
     if (bad != NULL)
-        return refuse(L, bad);
+        return tcp_refuse(L, bad);
     if (n > have || skip > have - n)
         return 0;
     push_bytes(L, t, n, skip);
@@ -374,7 +374,7 @@ static int push_short(lua_State *L, struct tcp *t, const char *reason)
     if (strcmp(reason, "timeout") != 0 && t->writing.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else if (strcmp(reason, "timeout") != 0)
-        shut(t);
+        tcp_shut(t);
     return 3;
 }
 
@@ -411,7 +411,7 @@ static int push_filled(lua_State *L, void *ctx)
     return count;
 }
 
-static void readable_cb(struct sock *k, const char *err)
+static void tcp_readable_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
     t->result = err;
@@ -460,12 +460,12 @@ static int tcp_setkeepalive(lua_State *L)
     if (n > 0)
         return script_fail(L, "unread data in buffer");
     if (n == 0 || errno != EAGAIN) {
-        shut(t);
+        tcp_shut(t);
         return script_fail(L, "closed");
     }
     struct script_net *net = script_net(t->script);
     int fd = sock_release(&t->sock);
-    shut(t);
+    tcp_shut(t);
     if (t->script->retired) /* nobody comes any more */
         close(fd);
     else
@@ -493,7 +493,7 @@ static int tcp_close(lua_State *L)
         bad = "closed";
     if (bad != NULL)
         return script_fail(L, bad);
-    shut(t);
+    tcp_shut(t);
     lua_pushinteger(L, 1);
     return 1;
 }
@@ -558,14 +558,14 @@ static int tcp_sslhandshake(lua_State *L)
 /* moongate.tcp() -> a socket that is not connected */
 static int tcp_new(lua_State *L)
 {
-    static const struct sock_ops ops = {connected_cb, sent_cb, readable_cb};
+    static const struct sock_ops ops = {tcp_connected_cb, tcp_sent_cb, tcp_readable_cb};
     struct script *s = script_of(L);
     struct tcp *t = lua_newuserdata(L, sizeof *t);
     memset(t, 0, sizeof *t);
     t->script = s;
     t->connect_seconds = t->send_seconds = t->read_seconds = NET_SECONDS;
-    t->reading.wait.cancel = cancel_reading;
-    t->writing.wait.cancel = cancel_writing;
+    t->reading.wait.cancel = tcp_cancel_reading;
+    t->writing.wait.cancel = tcp_cancel_writing;
     sock_init(&t->sock, s->loop, false, &ops);
     luaL_getmetatable(L, TCP);
     lua_setmetatable(L, -2);

@@ -24,7 +24,7 @@ static struct udp *check_udp(lua_State *L)
     return script_net_self(L, UDP);
 }
 
-static void shut(struct udp *u)
+static void udp_shut(struct udp *u)
 {
     sock_close(&u->sock);
     if (u->counted)
@@ -39,35 +39,35 @@ static const char *busy(const struct udp *u)
     return u->reading.active ? "socket busy reading" : NULL;
 }
 
-static void cancel_reading(struct script_wait *wait)
+static void udp_cancel_reading(struct script_wait *wait)
 {
     struct udp *u = (struct udp *)((char *)wait - offsetof(struct udp, reading.wait));
     script_net_over(u->script, &u->reading);
     sock_rest(&u->sock);
     if (!u->writing.active)
-        shut(u);
+        udp_shut(u);
 }
 
-static void cancel_writing(struct script_wait *wait)
+static void udp_cancel_writing(struct script_wait *wait)
 {
     struct udp *u = (struct udp *)((char *)wait - offsetof(struct udp, writing.wait));
     script_net_over(u->script, &u->writing);
     sock_forget_send(&u->sock);
     if (!u->reading.active)
-        shut(u);
+        udp_shut(u);
 }
 
 static int udp_gc(lua_State *L)
 {
     struct udp *u = lua_touserdata(L, 1);
-    shut(u);
+    udp_shut(u);
     sock_fini(&u->sock);
     return 0;
 }
 
 /* --- setpeername --- */
 
-static int push_connected(lua_State *L, struct udp *u)
+static int udp_push_connected(lua_State *L, struct udp *u)
 {
     if (!u->counted)
         script_net(u->script)->open++;
@@ -76,21 +76,21 @@ static int push_connected(lua_State *L, struct udp *u)
     return 1;
 }
 
-static int push_connect_result(lua_State *L, void *ctx)
+static int udp_push_connect_result(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
-    int count = u->result == NULL ? push_connected(L, u) : script_fail(L, u->result);
+    int count = u->result == NULL ? udp_push_connected(L, u) : script_fail(L, u->result);
     if (u->result != NULL)
-        shut(u);
+        udp_shut(u);
     script_net_over(u->script, &u->writing);
     return count;
 }
 
-static void connected_cb(struct sock *k, const char *err)
+static void udp_connected_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
     u->result = err;
-    script_wake(&u->writing.wait, push_connect_result, u);
+    script_wake(&u->writing.wait, udp_push_connect_result, u);
 }
 
 /* udp:setpeername(host, port), udp:setpeername("unix:/path") -> 1; or nil, reason */
@@ -102,12 +102,12 @@ static int udp_setpeername(lua_State *L)
     if (bad != NULL)
         return script_fail(L, bad);
     lua_settop(L, 3);
-    shut(u);
+    udp_shut(u);
     if (!script_net_room(u->script, L))
         return script_fail(L, "too many open sockets");
     switch (script_net_connect(L, u->script, &u->sock, u->seconds)) {
     case SOCK_DONE:
-        return push_connected(L, u);
+        return udp_push_connected(L, u);
     case SOCK_WAITS:
         script_net(u->script)->open++;
         u->counted = true;
@@ -119,7 +119,7 @@ static int udp_setpeername(lua_State *L)
 
 /* --- send and receive --- */
 
-static int push_sent(lua_State *L, void *ctx)
+static int udp_push_sent(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
     int count = 1;
@@ -131,11 +131,11 @@ static int push_sent(lua_State *L, void *ctx)
     return count;
 }
 
-static void sent_cb(struct sock *k, const char *err)
+static void udp_sent_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
     u->result = err;
-    script_wake(&u->writing.wait, push_sent, u);
+    script_wake(&u->writing.wait, udp_push_sent, u);
 }
 
 /* udp:send(text or list) -> 1; or nil, reason */
@@ -166,7 +166,7 @@ static int udp_send(lua_State *L)
 
 /* Pushes the next datagram, or nil and the reason; 0 while nothing is there. What does not fit into
  * the size is lost, as recv(2) has it. */
-static int advance(lua_State *L, struct udp *u)
+static int udp_advance(lua_State *L, struct udp *u)
 {
     struct buf *in = &u->sock.in;
     switch (sock_fill(&u->sock, 0)) {
@@ -186,7 +186,7 @@ static int advance(lua_State *L, struct udp *u)
 static int push_received(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
-    int count = u->result != NULL ? script_fail(L, u->result) : advance(L, u);
+    int count = u->result != NULL ? script_fail(L, u->result) : udp_advance(L, u);
     if (count == 0)
         return -1;
     sock_rest(&u->sock);
@@ -194,7 +194,7 @@ static int push_received(lua_State *L, void *ctx)
     return count;
 }
 
-static void readable_cb(struct sock *k, const char *err)
+static void udp_readable_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
     u->result = err;
@@ -213,7 +213,7 @@ static int udp_receive(lua_State *L)
     if (!sock_is_open(&u->sock))
         return script_fail(L, "closed");
     u->size = size < RECEIVE_MOST ? (size_t)size : RECEIVE_MOST;
-    int count = advance(L, u);
+    int count = udp_advance(L, u);
     if (count > 0)
         return count;
     sock_await(&u->sock, u->seconds);
@@ -236,7 +236,7 @@ static int udp_close(lua_State *L)
         bad = "closed";
     if (bad != NULL)
         return script_fail(L, bad);
-    shut(u);
+    udp_shut(u);
     lua_pushinteger(L, 1);
     return 1;
 }
@@ -244,14 +244,14 @@ static int udp_close(lua_State *L)
 /* core.udp() -> a socket without a peer */
 static int udp_new(lua_State *L)
 {
-    static const struct sock_ops ops = {connected_cb, sent_cb, readable_cb};
+    static const struct sock_ops ops = {udp_connected_cb, udp_sent_cb, udp_readable_cb};
     struct script *s = script_of(L);
     struct udp *u = lua_newuserdata(L, sizeof *u);
     memset(u, 0, sizeof *u);
     u->script = s;
     u->seconds = NET_SECONDS;
-    u->reading.wait.cancel = cancel_reading;
-    u->writing.wait.cancel = cancel_writing;
+    u->reading.wait.cancel = udp_cancel_reading;
+    u->writing.wait.cancel = udp_cancel_writing;
     sock_init(&u->sock, s->loop, true, &ops);
     luaL_getmetatable(L, UDP);
     lua_setmetatable(L, -2);

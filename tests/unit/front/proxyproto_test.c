@@ -51,7 +51,7 @@ static void announces(struct str header, const char *client, const char *local)
 {
     if (!is_header(header) || !check(got.announced))
         return;
-    check(!got.stranger);
+    check(!got.unknown);
     check_str(str_of(peer(&got.client)), client);
     check_str(str_of(peer(&got.local)), local);
 }
@@ -59,13 +59,13 @@ static void announces(struct str header, const char *client, const char *local)
 static void speaks_for_itself(struct str header)
 {
     is_header(header);
-    check(!got.announced && !got.stranger);
+    check(!got.announced && !got.unknown);
 }
 
 static void speaks_for_a_stranger(struct str header)
 {
     is_header(header);
-    check(!got.announced && got.stranger);
+    check(!got.announced && got.unknown);
 }
 
 /* Refused, and for each split either that or MORE. */
