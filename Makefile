@@ -132,10 +132,12 @@ $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 
 programs: $(BUILD)/moongate $(UNIT_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load
 
+JOBS = $(shell nproc)
+
 # Everything is installed by name, and only what is missing, before it is needed.
 test:
 	@tools/install build run test
-	@$(MAKE) --no-print-directory programs
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@tools/test all
 
 unit spec integration: programs
@@ -146,7 +148,7 @@ unit spec integration: programs
 ASAN = -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 asan:
 	@tools/install build run test
-	@$(MAKE) --no-print-directory BUILD=build/asan CFLAGS="$(ASAN)" programs
+	@$(MAKE) --no-print-directory -j$(JOBS) BUILD=build/asan CFLAGS="$(ASAN)" programs
 	@tools/test --asan all
 
 # The same on Debian 12 and 13: clang-format 14 and 19 agree on all that is here. What only 13's

@@ -258,7 +258,8 @@ describe("the end of a generation", function()
 
   it("bears a finalizer that fails", function()
     local server = require("tests.support.server")
-    local s = server.start({ route = route("error('in the end')") })
+    -- Two workers, since a single one is replaced at each reload.
+    local s = server.start({ workers = 2, route = route("error('in the end')") })
     finally(function() s:stop() end)
     local before = s:workers()
     s:reload(route("calm = 1"))
