@@ -317,4 +317,20 @@ function M.absolute(path, source, fs)
   return plain(path, fs)
 end
 
+--- Valid options as a site uses them: folders absolute, and without a slash at their end.
+---@param options table
+---@param source string of the script, as debug.getinfo says it
+---@param fs table see moongate.base.fs
+---@return table own a copy
+function M.own(options, source, fs)
+  local own = {}
+  for key, value in pairs(options) do
+    own[key] = value
+  end
+  own.root = M.absolute(own.root, source, fs)
+  own.docroot, own.within = M.folders(own.docroot), M.folders(own.within)
+  own.strip = type(own.strip) == "string" and own.strip:match("^(.-)/*$") or own.strip
+  return own
+end
+
 return M
