@@ -265,11 +265,11 @@ static void report_file(const struct proxy *px, int status, const char *reason)
 {
     const struct decision *d = &px->req.decision;
     char name[REQUEST_NAME_SIZE];
-    enum log_level level = px->error_status > 0 ? LOG_ERROR : file_level(d, status);
+    enum log_level level = d->error_page ? LOG_ERROR : file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
     log_within(proxy_quota_of(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
-               px->error_status > 0 ? "the page for an error, " : "", STR_FMT(d->root),
-               STR_FMT(path), status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
+               d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),
+               status, reason, STR_FMT(px->req.method), STR_FMT(px->req.uri.origin),
                request_name(&px->req, name));
 }
 
@@ -280,19 +280,21 @@ static void reply_file(struct proxy *px)
     const char *reason = NULL;
     proxy_clear_response(req);
     enum method method = req->method_id;
-    if (px->replacements > 0 && method != METHOD_HEAD)
+    /* The status of the error that the file stands for, 0 where it stands for itself. */
+    int error = px->error_status > 0 ? px->error_status : req->decision.status;
+    if ((px->replacements > 0 || error > 0) && method != METHOD_HEAD)
         req->method_id = METHOD_GET; /* that was asked of the application, not of the file */
-    req->decision.error_page = px->error_status > 0;
+    req->decision.error_page = error > 0;
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
         report_file(px, status, reason);
-        reply_error(px, px->error_status > 0 ? px->error_status : status, reason);
+        reply_error(px, error > 0 ? error : status, reason);
         return;
     }
     req->response.with_cookies = px->next == NEXT_FILE; /* the decision's headers have them */
-    if (px->error_status > 0 && status == 200)
-        req->response.status = px->error_status; /* a page for the error, as nginx's error_page */
+    if (error > 0 && status == 200)
+        req->response.status = error; /* a page for the error, as nginx's error_page */
     headers_fill(&req->arena, &req->response.headers, &px->standing);
     proxy_begin_response(px);
     if (file.fd >= 0 && !px->skip_body)

@@ -98,6 +98,24 @@ static int core_read_start(lua_State *L)
     return 1;
 }
 
+/* core.owner(root, path [, within]) -> the number of the user to whom it belongs, or nil */
+static int core_owner(lua_State *L)
+{
+    struct str root, path, within[LIST_MAX];
+    unsigned count = check_place(L, &root, &path, within);
+    struct stat st;
+    bool followed;
+    int fd = lookup_open(root, path, within, count, O_PATH | O_CLOEXEC, &followed);
+    if (fd < 0)
+        return 0;
+    bool known = fstat(fd, &st) == 0;
+    close(fd);
+    if (!known)
+        return 0;
+    lua_pushnumber(L, st.st_uid);
+    return 1;
+}
+
 /* core.stat(path) -> "file", "directory", "socket", "other"; or nil, reason */
 static int core_stat(lua_State *L)
 {
@@ -474,6 +492,7 @@ int script_core_open(lua_State *L)
         {"now", core_now},
         {"params", core_params},
         {"own_page", core_own_page},
+        {"owner", core_owner},
         {"probe", core_probe},
         {"readable", core_readable},
         {"writable", core_writable},

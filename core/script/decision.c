@@ -518,7 +518,7 @@ static const struct key keys[] = {
     {"send_timeout", FASTCGI, 0, read_duration, DURATION, AT(send_timeout)},
     {"server", FASTCGI, 0, read_text, "server is one address of the backend", AT(server)},
     {"sources", FILES, 0, decision_read_list, STRINGS, LIST(sources, source_count)},
-    {"status", REPLY | REDIRECT, REPLY, read_status, "status is a number from 200 to 599",
+    {"status", REPLY | REDIRECT | FILES, REPLY, read_status, "status is a number from 200 to 599",
      AT(status)},
     {"strip", FASTCGI, 0, read_folder, "strip is a path prefix such as \"/wiki\"", AT(strip)},
     {"tenant", FASTCGI, 0, read_text, "tenant is a string", AT(tenant)},
@@ -592,6 +592,8 @@ static void finish_files(struct reading *r, int a)
 {
     struct decision *d = r->d;
     d->kind = DECISION_FILE;
+    if (d->status > 0 && d->status < 400)
+        decision_wrong(r, "the status of a file is that of an error, from 400 to 599");
     if (d->file.n > 0) {
         if (d->root.n > 0 || d->path.p != NULL)
             decision_wrong(r, "'file' and 'root' exclude each other");

@@ -522,6 +522,112 @@ describe("docroot and within of php.site", function()
   end)
 end)
 
+describe("php.site with", function()
+  local fs
+  before_each(function()
+    fs = fake_fs.new({ "/srv/index.php", "/srv/a.css", "/srv/a.js", "/srv/img/a.css",
+      "/srv/.git/config", "/srv/404.html" })
+  end)
+
+  local function site_of(options)
+    options.root, options.backend = options.root or "/srv", "app"
+    return php.site(options, fs)
+  end
+
+  it("all keys of a decision passes them on", function()
+    local all = {
+      server = "10.0.0.1:9000", hash_key = "k", attempts = 3, connect_timeout = 1,
+      send_timeout = "2s", read_timeout = 3, body_limit = "1M", request_buffering = false,
+      response_buffering = false, intercept_errors = { 500 }, internal = { ["/p/"] = "/srv/p" },
+      tenant = "t", docroot = "/app", within = "/srv", params = { A = "b" }, headers = { B = "c" },
+    }
+    local functions, expected = {}, { backend = "app", root = "/srv", script = "/index.php" }
+    for key, value in pairs(all) do
+      expected[key] = value
+      functions[key] = function() return value end
+    end
+    assert.same(expected, site_of(all)(req.get("/index.php")))
+    local site = site_of(functions)
+    assert.same(expected, site(req.get("/index.php")))
+    assert.equal("c", site(req.get("/a.css")).headers.B)
+    assert.equal("c", site(req.get("/nothing")).headers.B)
+  end)
+
+  it("headers that are a function's says them at the end of try, too", function()
+    local site = site_of({ try = { "$path", { status = 410, headers = { A = "1" } } },
+      headers = function(r) return r.path == "/x" and { A = "2", B = "2" } or nil end })
+    assert.same({ status = 410, headers = { A = "1", B = "2" } }, site(req.get("/x")))
+    assert.same({ status = 410, headers = { A = "1" } }, site(req.get("/y")))
+  end)
+
+  it("rules for files takes the first pattern, then the extension, then what holds for all",
+    function()
+      local site = site_of({ headers = { A = "1" }, static = {
+        cache_control = "max-age=1", headers = { B = "1" },
+        [".css"] = { cache_control = "max-age=2", headers = { B = "2" } },
+        { match = "^/img/", cache_control = "max-age=3" },
+      } })
+      assert.same({ root = "/srv", cache_control = "max-age=2", headers = { A = "1", B = "2" } },
+        site(req.get("/a.css")))
+      assert.equal(site(req.get("/a.css")), site(req.get("/a.css"))) -- one table for all
+      assert.same({ root = "/srv", cache_control = "max-age=3", headers = { A = "1", B = "1" } },
+        site(req.get("/img/a.css")))
+      assert.same({ root = "/srv", cache_control = "max-age=1", headers = { A = "1", B = "1" } },
+        site(req.get("/a.js")))
+    end)
+
+  it("an extension that is false does not serve it", function()
+    local site = site_of({ static = { [".css"] = false }, front = "/index.php" })
+    assert.equal("/index.php", site(req.get("/a.css")).script)
+    assert.same({ root = "/srv" }, site(req.get("/a.js")))
+  end)
+
+  it("a function for files asks it for each", function()
+    local site = site_of({ static = function(r, path)
+      if path == "/a.css" then
+        return { cache_control = "no-cache", headers = { C = r.host } }
+      end
+      return path ~= "/a.js" and nil
+    end })
+    assert.same({ root = "/srv", path = "/a.css", cache_control = "no-cache",
+      headers = { C = "example.test" } }, site(req.get("/a.css")))
+    assert.same({ root = "/srv" }, site(req.get("/img/a.css")))
+    assert.same({ status = 404 }, site(req.get("/a.js")))
+    local ok, message = pcall(site_of({ static = function() return { cache = 1 } end }),
+      req.get("/a.js"))
+    assert.is_false(ok)
+    assert.matches("php_spec.lua:%d+: php.site: the function for 'static': unknown key 'cache'",
+      message)
+  end)
+
+  it("pages for errors answers with them, and keeps the status", function()
+    local site = site_of({ not_found = "/404.html", headers = { A = "1" },
+      errors = { [403] = { status = 403, body = "no" } } })
+    assert.same({ root = "/srv", path = "/404.html", status = 404, headers = { A = "1" } },
+      site(req.get("/nothing")))
+    assert.same({ status = 403, body = "no" }, site(req.get("/.git/config")))
+    site = site_of({ errors = { [410] = "/404.html" }, try = { "$path", 410 } })
+    assert.same({ root = "/srv", path = "/404.html", status = 410 }, site(req.get("/nothing")))
+  end)
+
+  it("an owner serves and runs only what is the root's owner's", function()
+    local owners = { ["/srv/"] = 7, ["/srv/index.php"] = 7, ["/srv/a.css"] = 7, ["/srv/a.js"] = 0 }
+    function fs.owner(root, path)
+      return owners[root .. path]
+    end
+    local site = site_of({ owner = true })
+    assert.equal("/index.php", site(req.get("/index.php")).script)
+    assert.same({ root = "/srv" }, site(req.get("/a.css")))
+    assert.same({ status = 403 }, site(req.get("/a.js")))
+    owners["/srv/index.php"] = 8
+    assert.same({ status = 403 }, site(req.get("/index.php")))
+    assert.same({ status = 403 }, site(req.get("/index.php/x")))
+    owners["/srv/"] = nil
+    site = site_of({ owner = true })
+    assert.same({ status = 403 }, site(req.get("/a.css")))
+  end)
+end)
+
 describe("the options of php.site", function()
   for _, case in ipairs({
     { "x", "expected a table of options, got \"x\"" },
@@ -550,8 +656,31 @@ describe("the options of php.site", function()
     { { strip = "/" }, 'strip: expected a prefix such as "/wiki", got "/"' },
     { { docroot = "app" },
       'docroot: expected an absolute path (the site as the backend sees it), got "app"' },
-    { { static = true }, "static: expected a table, or false, got true" },
+    { { static = true }, "static: expected a table, a function, or false, got true" },
     { { static = { cache = 1 } }, "static: unknown key 'cache'" },
+    { { static = { [".css"] = 5 } }, "static['.css']: expected a table, or false, got 5" },
+    { { static = { [".css"] = { match = "x" } } }, "static['.css']: unknown key 'match'" },
+    { { static = { [".css"] = { sources = ".php" } } },
+      "static.sources: '.php' is what this site runs ('scripts')" },
+    { { static = { "^/a/" } }, 'static[1]: expected a table with a pattern, such as { match = '
+      .. '"^/assets/", cache_control = "max-age=60" }, got "^/a/"' },
+    { { static = { { match = "[" } } }, "static[1].match: '[' is not a Lua pattern" },
+    { { attempts = 0 }, "attempts: expected a whole number from 1 to 100, got 0" },
+    { { read_timeout = "soon" }, 'read_timeout: expected a duration such as 5, "250ms", "2m" '
+      .. 'or "1h", above zero, got "soon"' },
+    { { headers = 5 }, "headers: expected a table of headers, or a function, got 5" },
+    { { role = "responder" }, "unknown key 'role'" },
+    { { not_found = "404.html" },
+      'not_found: expected a page such as "/404.html", or a decision, got "404.html"' },
+    { { errors = { [404] = "/404.php" } }, "errors[404]: /404.php is a script, which says its "
+      .. "status itself: a decision with `backend` and `script` runs it" },
+    { { errors = { [200] = "/x.html" } },
+      "errors: expected statuses from 400 to 599 as keys, got 200" },
+    { { errors = { [404] = "/a.html" }, not_found = "/b.html" },
+      "errors: 404 is 'not_found' already" },
+    { { errors = { [403] = { statsu = 1 } } },
+      "errors[403]: unknown key 'statsu' in a decision; did you mean 'status'?" },
+    { { owner = "ann" }, 'owner: expected true or false, got "ann"' },
     { { try = {} }, "try: the list is empty" },
     { { try = { "index.php" } },
       "try: 'index.php' begins neither with \"$path\" nor with \"/\"" },

@@ -21,6 +21,10 @@ M.probe = has_core and core.probe or unavailable
 ---@type fun(root: string, path: string, within: string|string[]|nil, size: integer): string|nil
 M.read_start = has_core and core.read_start or unavailable
 
+--- Who owns what lies at a path below a root, confined like `probe`.
+---@type fun(root: string, path: string, within: string|string[]|nil): integer|nil uid
+M.owner = has_core and core.owner or unavailable
+
 --- What a path is: "file", "directory", "socket", "other", or nil and why not.
 ---@type fun(path: string): string|nil, string|nil
 M.stat = has_core and core.stat or unavailable

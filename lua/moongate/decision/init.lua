@@ -294,7 +294,7 @@ local KINDS = {
     keys = {
       file = file_path, root = folder, path = url_path, index = names, headers = headers,
       cache_control = header_value, try = try_list, within = within, scripts = extensions,
-      sources = extensions,
+      sources = extensions, status = integer(400, 599),
     },
   },
   reply = {

@@ -10,14 +10,26 @@ local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {}
 
-local SLASH = 47
+local SLASH, DOT = 47, 46
 
 local KEYS = {
-  backend = true, root = true, docroot = true, within = true, strip = true, params = true,
-  ini = true, tenant = true, front = true, try = true, index = true, scripts = true, run = true,
-  never = true, headers = true, static = true, versions = true, version = true,
+  front = true, try = true, index = true, scripts = true, run = true, never = true, static = true,
+  versions = true, version = true, owner = true, errors = true, not_found = true,
 }
 local STATIC = { cache_control = true, headers = true, sources = true }
+
+-- What the site itself finds, and what has one value only.
+local NO_VALUES = { script = true, path_info = true, script_filename = true, role = true }
+
+--- The keys of FastCGI decisions that are options, each a value or a function of the request.
+---@type string[]
+M.VALUES = {}
+for _, key in ipairs(decision.keys("fastcgi")) do
+  if not NO_VALUES[key] then
+    M.VALUES[#M.VALUES + 1] = key
+    KEYS[key] = true
+  end
+end
 
 --- The keys of php.site, and of its `static`: moongate.types is compared with them.
 M.KEYS, M.STATIC = KEYS, STATIC
@@ -38,8 +50,13 @@ local TYPES = {
   scripts = { { table = true }, "a list of extensions such as \".php\"" },
   run = { { string = true, table = true }, "a list of scripts, or a pattern" },
   never = { { string = true, table = true }, "a list of patterns" },
-  headers = { { table = true }, "a table of headers" },
-  static = { { table = true, boolean = true }, "a table, or false" },
+  headers = { { table = true, ["function"] = true }, "a table of headers, or a function" },
+  static = {
+    { table = true, boolean = true, ["function"] = true }, "a table, a function, or false",
+  },
+  owner = { { boolean = true }, "true or false" },
+  errors = { { table = true }, "a table from status to page, such as { [404] = \"/404.html\" }" },
+  not_found = { { string = true, table = true }, "a page such as \"/404.html\", or a decision" },
   versions = { { table = true }, "a table from version to backend" },
   version = {
     { string = true, ["function"] = true }, "a version, a function or \".php-version\"",
@@ -51,7 +68,7 @@ local function key_problem(options)
     local value = options[key]
     if not KEYS[key] then
       return ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, KEYS))
-    elseif not TYPES[key][1][type(value)] then
+    elseif TYPES[key] and not TYPES[key][1][type(value)] then
       return ("%s: expected %s, got %s"):format(key, TYPES[key][2], describe(value))
     end
   end
@@ -128,32 +145,95 @@ local function sources_problem(static, scripts)
   return nil
 end
 
-local function static_problem(options)
-  local static = type(options.static) == "table" and options.static or {}
-  for _, key in ipairs(sorted_keys(static)) do
-    if not STATIC[key] then
-      return ("static: unknown key '%s'%s"):format(suggest.name(key),
-        suggest.hint(key, STATIC))
-    end
-    local problem = decision.key_problem("file", key, static[key])
-    if problem then
-      return "static." .. problem
+--- What is wrong with the keys of `static` that are those of a file decision, or of one rule of it.
+local function rule_problem(rule, where, scripts, known)
+  for _, key in ipairs(sorted_keys(rule)) do
+    if STATIC[key] then
+      local problem = decision.key_problem("file", key, rule[key])
+      if problem then
+        return where .. "." .. problem
+      end
+    elseif not (known and known(key)) then
+      return ("%s: unknown key '%s'%s"):format(where, suggest.name(key), suggest.hint(key, STATIC))
     end
   end
-  return sources_problem(static, options.scripts)
+  return sources_problem(rule, scripts)
+end
+
+--- Is this key of `static` one of a rule: an extension, or a place in the list of patterns?
+local function names_rule(key)
+  return type(key) == "number" or type(key) == "string" and key:byte() == DOT
+end
+
+local function static_problem(options)
+  local static = type(options.static) == "table" and options.static or {}
+  local problem = rule_problem(static, "static", options.scripts, names_rule)
+  for _, key in ipairs(problem and {} or sorted_keys(static)) do
+    local rule = static[key]
+    local where = ("static[%s]"):format(type(key) == "number" and key or ("'%s'"):format(key))
+    if not names_rule(key) then
+      problem = nil
+    elseif type(key) == "number" and (type(rule) ~= "table" or type(rule.match) ~= "string") then
+      problem = where .. ": expected a table with a pattern, such as { match = \"^/assets/\", "
+        .. "cache_control = \"max-age=60\" }, got " .. describe(rule)
+    elseif type(rule) == "table" then
+      problem = rule_problem(rule, where, options.scripts, function(name)
+        return name == "match" and type(key) == "number"
+      end) or type(key) == "number" and pattern_problem(where .. ".match", rule.match) or nil
+    elseif rule ~= false then
+      problem = ("%s: expected a table, or false, got %s"):format(where, describe(rule))
+    end
+    if problem then
+      return problem
+    end
+  end
+  return problem
 end
 
 --- What will stand in every decision is checked before the first one.
 local function decision_problem(options)
-  for _, key in ipairs({ "docroot", "within", "params", "ini", "tenant", "backend", "headers" }) do
-    local value = M.folders(options[key])
-    local problem = value ~= nil and type(value) ~= "function"
-      and decision.key_problem("fastcgi", key, value)
+  for _, key in ipairs(M.VALUES) do
+    local value = options[key]
+    if key == "docroot" or key == "within" then
+      value = M.folders(value)
+    end
+    local problem = value ~= nil and key ~= "root" and key ~= "strip"
+      and type(value) ~= "function" and decision.key_problem("fastcgi", key, value)
     if problem then
       return problem
     end
   end
   return nil
+end
+
+--- What is wrong with the page for an error.
+local function page_problem(where, page, scripts)
+  if type(page) == "table" then
+    local problem = decision.problem(page)
+    return problem and ("%s: %s"):format(where, problem)
+  elseif type(page) ~= "string" or page:byte() ~= SLASH or page:match("/$") then
+    return ("%s: expected %s, got %s"):format(where, TYPES.not_found[2], describe(page))
+  elseif docroot.is_script(page, scripts or docroot.SCRIPTS) then
+    return ("%s: %s is a script, which says its status itself: a decision with `backend` and "
+      .. "`script` runs it"):format(where, page)
+  end
+  return nil
+end
+
+local function errors_problem(options)
+  local problem = options.not_found ~= nil
+    and page_problem("not_found", options.not_found, options.scripts) or nil
+  for _, status in ipairs(sorted_keys(options.errors or {})) do
+    if type(status) ~= "number" or status % 1 ~= 0 or status < 400 or status > 599 then
+      problem = problem or ("errors: expected statuses from 400 to 599 as keys, got %s"):format(
+        describe(status))
+    elseif status == 404 and options.not_found ~= nil then
+      problem = problem or "errors: 404 is 'not_found' already"
+    end
+    problem = problem or page_problem(("errors[%s]"):format(suggest.name(status)),
+      options.errors[status], options.scripts)
+  end
+  return problem
 end
 
 local function try_problem(options)
@@ -193,26 +273,27 @@ function M.problem(options)
     or path_problem(options)
     or decision_problem(options)
     or static_problem(options)
+    or errors_problem(options)
     or try_problem(options)
     or version_problem(options)
 end
 
 --- The decision that ends `try`, with the headers of the site.
 ---@param item integer|table
----@param options table
+---@param given table|nil headers of the site
 ---@param standing table|nil headers of an answer of the site's own
 ---@return table
-local function answer(item, options, standing)
+function M.ending(item, given, standing)
   if type(item) == "number" then
     return { status = item, headers = standing }
-  elseif item.close or not options.headers then
+  elseif item.close or not given then
     return item
   end
   local copy = {}
   for key, value in pairs(item) do
     copy[key] = value
   end
-  copy.headers = headers.merged(options.headers, item.headers)
+  copy.headers = headers.merged(given, item.headers)
   return copy
 end
 
@@ -220,13 +301,12 @@ end
 ---@field literal string|nil a path to look for
 ---@field suffix string|nil what to look for behind the request's path ("" and "/" are usual)
 ---@field folder boolean a folder is looked for, not a file
----@field answer table|nil the decision that ends the list
+---@field ending integer|table|nil the status or decision that ends the list
 
 --- The elements of `try`, read once.
 ---@param options table
----@param standing table|nil headers of an answer of the site's own
 ---@return moongate.Try[]
-function M.try(options, standing)
+function M.try(options)
   local list = options.try or { "$path", "$path/", options.front or nil }
   local elements = {}
   for i, item in ipairs(list) do
@@ -236,7 +316,7 @@ function M.try(options, standing)
         literal = not suffix and item or nil, suffix = suffix, folder = item:byte(-1) == SLASH,
       }
     else
-      elements[i] = { answer = answer(item, options, standing) }
+      elements[i] = { ending = item }
     end
   end
   return elements
@@ -315,6 +395,101 @@ function M.absolute(path, source, fs)
     path = (path == "." or path == "") and folder or folder .. "/" .. path
   end
   return plain(path, fs)
+end
+
+---@class moongate.php.rule what holds for a file
+---@field cache_control string|nil
+---@field sources string|string[]|nil
+---@field headers table|nil without those of the site
+---@field lasts boolean it is the same table for other requests
+
+---@class moongate.php.static
+---@field headers table|nil of all answers that are not a script's
+---@field rule moongate.php.rule for files that no other rule names
+---@field rule_of nil|fun(path: string): moongate.php.rule|nil where there are others
+---@field decide nil|fun(req: table, path: string): table|false|nil
+
+--- A rule of `static` over those that hold for all files.
+local function rule_of(rule, base)
+  return {
+    cache_control = rule.cache_control or base.cache_control,
+    sources = rule.sources or base.sources,
+    headers = headers.merged(base.headers, rule.headers), lasts = true,
+  }
+end
+
+--- `static`, read once.
+---@param options table
+---@return moongate.php.static
+function M.static(options)
+  local given = type(options.static) == "table" and options.static or {}
+  local static = { headers = given.headers, rule = rule_of(given, {}) }
+  if type(options.static) == "function" then
+    static.decide, static.headers = options.static, nil
+    return static
+  end
+  local extensions, patterns = {}, {}
+  for key, rule in pairs(given) do
+    if names_rule(key) and type(key) == "string" then
+      extensions[key] = rule and rule_of(rule, given)
+    end
+  end
+  for i, rule in ipairs(given) do
+    patterns[i] = { match = rule.match, rule = rule_of(rule, given) }
+  end
+  if next(extensions) or #patterns > 0 then
+    function static.rule_of(path)
+      for i = 1, #patterns do
+        if path:find(patterns[i].match) then
+          return patterns[i].rule
+        end
+      end
+      local extension = path:match("%.[^./]+$")
+      local rule = extension and extensions[extension]
+      if rule == nil then
+        rule = static.rule
+      end
+      return rule or nil
+    end
+  end
+  return static
+end
+
+--- What the function for `static` has said of one file, as a rule.
+---@param static moongate.php.static
+---@param result any
+---@param source string file:line of the site
+---@return moongate.php.rule|nil
+function M.static_result(static, result, source)
+  if result == nil then
+    return static.rule
+  elseif result == false then
+    return nil
+  end
+  local problem = type(result) ~= "table"
+    and "expected a table, false or nil, got " .. describe(result) or nil
+  for key, value in pairs(type(result) == "table" and result or {}) do
+    problem = problem or not STATIC[key] and ("unknown key '%s'%s"):format(suggest.name(key),
+      suggest.hint(key, STATIC)) or STATIC[key] and decision.key_problem("file", key, value)
+  end
+  if problem then
+    error(("%s: php.site: the function for 'static': %s"):format(source, problem), 0)
+  end
+  return {
+    cache_control = result.cache_control, sources = result.sources, headers = result.headers,
+  }
+end
+
+--- The pages for errors.
+---@param options table
+---@return table<integer, string|table> errors from status to a path below the root, or a decision
+function M.errors(options)
+  local errors = {}
+  for status, page in pairs(options.errors or {}) do
+    errors[status] = page
+  end
+  errors[404] = errors[404] or options.not_found
+  return errors
 end
 
 --- Valid options as a site uses them: folders absolute, and without a slash at their end.

@@ -8,6 +8,7 @@
 
 local docroot = require("moongate.docroot")
 local headers = require("moongate.decision.headers")
+local pages = require("moongate.decision.pages")
 local registry = require("moongate.route.registry")
 local site_options = require("moongate.php.options")
 local suggest = require("moongate.base.suggest")
@@ -24,7 +25,18 @@ local MAX_DECISIONS = 1000
 local MAX_FOLDERS = 1000
 
 -- What may be a function of the request, in the words of a decision.
-local VALUES = { "backend", "root", "docroot", "within", "strip", "params", "ini", "tenant" }
+local VALUES = site_options.VALUES
+
+-- Those of them that go into the decision which runs a script as they are.
+local PASSED = {}
+for _, key in ipairs(VALUES) do
+  if key ~= "backend" and key ~= "headers" then
+    PASSED[#PASSED + 1] = key
+  end
+end
+
+-- Stands for the headers of a request that has none.
+local NO_HEADERS = {}
 
 local SHARED = {
   __newindex = function(_, key)
@@ -33,12 +45,19 @@ local SHARED = {
   end,
 }
 
----@class moongate.Site
+---@class moongate.php.site
 ---@field options table values and functions of the request
 ---@field source string file:line where the route makes it
 ---@field dynamic boolean some value is a function of the request
 local Site = {}
 Site.__index = Site
+
+---@class moongate.php.answers what all answers of a site have in common that have the same headers
+---@field standing table|nil headers of those without a content
+---@field [403] table a decision
+---@field [404] table a decision
+---@field endings table<moongate.Try, table> decisions at the end of `try`
+---@field rules table<table, table> for a rule of `static`: the headers of its files
 
 --- Says what a site made of a request: to who explains the route, and in the error log.
 ---@param level "debug"|"warn"
@@ -96,6 +115,46 @@ function Site:values(req)
     self:expect_root(values.root)
   end
   return values
+end
+
+--- The site's own answers, with the headers that hold for this request.
+---@return moongate.php.answers
+function Site:answers(values)
+  local given = values.headers
+  if given == self.options.headers then
+    return self.own_answers
+  end
+  local key = given or NO_HEADERS
+  local answers = self.other_answers[key]
+  if not answers then
+    answers = self:make_answers(given)
+    self.other_answers[key] = answers
+  end
+  return answers
+end
+
+--- An answer of the site's own that is an error: the page of `errors`, or the standard one.
+---@param status 403|404
+---@return table d
+function Site:refuse(values, status)
+  local page = self.errors[status]
+  if type(page) == "string" then
+    return {
+      root = values.root, within = values.within, path = page, status = status,
+      headers = self:answers(values).standing,
+    }
+  end
+  return page or self:answers(values)[status]
+end
+
+---@return moongate.php.answers
+function Site:make_answers(given)
+  local all = headers.merged(given, self.static.headers)
+  local standing = headers.standing(all)
+  return {
+    standing = standing, rules = {}, endings = {},
+    [403] = { status = 403, headers = standing }, [404] = { status = 404, headers = standing },
+  }
 end
 
 --- A root that a function makes up must be absolute, since there is no folder for it to be relative
@@ -163,10 +222,39 @@ function Site:remember(backend, script, d)
   self.remembered = self.remembered + 1
 end
 
+--- Belongs what lies at a path to the owner of the site's folder? Asked where `owner` is true.
+---@param path string below the root
+function Site:is_own(req, values, path)
+  local root, now = values.root, self.time()
+  local memory = self.owner_memory
+  if memory.time ~= now or memory.count >= MAX_FOLDERS then
+    memory = { time = now, count = 0, owners = {} }
+    self.owner_memory = memory
+  end
+  local owner = memory.owners[root]
+  if owner == nil then
+    owner = self.fs.owner(root, "/", values.within) or false
+    memory.owners[root], memory.count = owner, memory.count + 1
+  end
+  local found = self.fs.owner(root, path, values.within)
+  if owner and found == owner then
+    return true
+  end
+  self:say("debug", req, "%s%s belongs to the user %s, and the site to %s ('owner'): 403", root,
+    path, tostring(found), tostring(owner))
+  return false
+end
+
 --- The decision that runs a script.
 ---@param script string below the root
 ---@param path_info string|nil
 function Site:run(req, values, script, path_info)
+  if self.options.owner and not self:is_own(req, values, script) then
+    return self:refuse(values, 403)
+  end
+  if self.has_errors then
+    pages.note(req, { errors = self.errors, root = values.root, within = values.within })
+  end
   local backend = self:backend(req, values, script)
   local shareable = not self.dynamic and not path_info
   local of_backend = shareable and self.decisions[backend]
@@ -176,11 +264,16 @@ function Site:run(req, values, script, path_info)
   end
   local strip = values.strip
   d = {
-    backend = backend, root = values.root, docroot = values.docroot, within = values.within,
-    strip = strip, params = values.params, ini = values.ini, tenant = values.tenant,
-    script = strip and strip .. script or script, path_info = path_info,
-    headers = self.options.headers,
+    backend = backend, script = strip and strip .. script or script, path_info = path_info,
+    headers = values.headers,
   }
+  for i = 1, #PASSED do
+    local key = PASSED[i]
+    local value = values[key]
+    if value ~= nil then
+      d[key] = value
+    end
+  end
   if shareable then
     self:remember(backend, script, d)
   end
@@ -203,26 +296,56 @@ end
 
 -- Files and folders -------------------------------------------------------------------------------
 
---- Adds what holds for files to a decision.
-function Site:about_files(d)
-  for key, value in pairs(self.options.static or {}) do
-    d[key] = value
+--- What `static` says of a file.
+---@return moongate.php.rule|nil rule nil: such files are not for this site to serve
+function Site:rule_of(req, path)
+  local static = self.static
+  if static.decide then
+    return site_options.static_result(static, static.decide(req, path), self.source)
   end
-  d.headers, d.scripts = self.file_headers, self.options.scripts
+  return static.rule_of and static.rule_of(path) or not static.rule_of and static.rule or nil
+end
+
+--- Adds what holds for files to a decision.
+---@param rule moongate.php.rule
+function Site:about_files(d, values, rule)
+  local answers = self:answers(values)
+  local all = answers.rules[rule]
+  if all == nil then
+    all = headers.merged(values.headers, rule.headers) or false
+    if rule.lasts then
+      answers.rules[rule] = all
+    end
+  end
+  d.cache_control, d.sources = rule.cache_control, rule.sources
+  d.headers, d.scripts = all or nil, self.options.scripts
+  return d
 end
 
 --- The decision that serves a file.
 ---@param path string below the root
+---@return table|nil d nil where files like this one are not for this site to serve
 function Site:file(req, values, path)
   if docroot.is_source(path, self.scripts) then
     self:say("debug", req, "%s is almost a script, and no source is served: 403", path)
-    return self.forbidden
-  elseif not self.dynamic and path == req.path then
-    return self.file_decision
+    return self:refuse(values, 403)
   end
-  local d = { root = values.root, within = values.within, path = path }
-  self:about_files(d)
-  return d
+  local rule = self:rule_of(req, path)
+  if not rule then
+    return nil
+  elseif self.options.owner and not self:is_own(req, values, path) then
+    return self:refuse(values, 403)
+  elseif not self.dynamic and path == req.path and rule.lasts then
+    local d = self.file_decisions[rule]
+    if not d then
+      d = setmetatable(self:about_files({ root = values.root, within = values.within }, values,
+        rule), SHARED)
+      self.file_decisions[rule] = d
+    end
+    return d
+  end
+  return self:about_files({ root = values.root, within = values.within, path = path }, values,
+    rule)
 end
 
 --- The decision for a path at which there is a regular file.
@@ -231,10 +354,10 @@ end
 ---@return table|nil d nil where files are not for this site to serve
 function Site:serve(req, values, path, trusted, checked)
   if not checked and self:refuses(req, path) then
-    return self.forbidden
+    return self:refuse(values, 403)
   elseif docroot.is_script(path, self.scripts) then
     return (trusted or self:may_run(req, path)) and self:run(req, values, path, nil)
-      or self.not_found
+      or self:refuse(values, 404)
   elseif self.options.static == false then
     return nil
   end
@@ -250,7 +373,7 @@ function Site:folder(req, values, path)
       status = 301,
       redirect = url.escape_path((values.strip or "") .. path) .. "/"
         .. (query and query ~= "" and "?" .. query or ""),
-      headers = self.standing,
+      headers = self:answers(values).standing,
     }
   end
   local index = self.index
@@ -263,13 +386,47 @@ function Site:folder(req, values, path)
   return nil
 end
 
+--- What is looked for: what the site says, or, where a module has said another front controller for
+--- this request, with that.
+---@return moongate.Try[]
+function Site:try_of(values)
+  local front = values.front
+  if front == nil or front == self.options.front then
+    return self.try
+  end
+  local elements = self.tries[front]
+  if not elements then
+    elements = site_options.try({ front = front })
+    self.tries[front] = elements
+  end
+  return elements
+end
+
+--- The decision that ends `try`, with the headers of this request.
+---@param element moongate.Try
+function Site:end_search(values, element)
+  local answers, page = self:answers(values), nil
+  if type(element.ending) == "number" then
+    page = self.errors[element.ending]
+    if type(page) == "string" then
+      return {
+        root = values.root, within = values.within, path = page, status = element.ending,
+        headers = answers.standing,
+      }
+    end
+  end
+  local d = page or site_options.ending(element.ending, values.headers, answers.standing)
+  answers.endings[element] = d
+  return d
+end
+
 --- Walks `try`. The path itself is looked at once, however many elements ask for it.
 function Site:search(req, values, path)
-  local elements, own = self.try, nil
+  local elements, own = self:try_of(values), nil
   for i = 1, #elements do
     local element = elements[i]
-    if element.answer then
-      return element.answer
+    if element.ending then
+      return self:answers(values).endings[element] or self:end_search(values, element)
     end
     local suffix = element.suffix
     local candidate, found = element.literal
@@ -282,7 +439,7 @@ function Site:search(req, values, path)
     end
     if suffix and (found == "file" or found == "directory")
       and self:has_dotfile(req, candidate) then
-      return self.forbidden
+      return self:refuse(values, 403)
     end
     local d
     if element.folder and found == "directory" then
@@ -296,7 +453,7 @@ function Site:search(req, values, path)
   end
   self:doubt_root(values.root)
   self:say("debug", req, "there is nothing at %s%s: 404", values.root, path)
-  return self.not_found
+  return self:refuse(values, 404)
 end
 
 --- After a 404: is the root there at all? Said at most once in a second.
@@ -336,11 +493,13 @@ end
 
 --- The decision about a request.
 ---@param req table
+---@param values table|nil what holds for it, where another module says so: `root` and other values
 ---@return table
-function Site:decide(req)
-  local values, path = self:values(req), req.path
+function Site:decide(req, values)
+  local path = req.path
+  values = values or self:values(req)
   if not values then
-    return self.not_found
+    return self.own_answers[404]
   end
   local strip = values.strip
   if strip then
@@ -350,11 +509,11 @@ function Site:decide(req)
     path = docroot.strip(path, strip)
     if not path then
       self:say("debug", req, "the path does not begin with '%s' ('strip'): 404", strip)
-      return self.not_found
+      return self:refuse(values, 404)
     end
   end
   if self:refuses(req, path) then
-    return self.forbidden
+    return self:refuse(values, 403)
   end
   local script, path_info, outside =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)
@@ -364,9 +523,9 @@ function Site:decide(req)
     end
     return self:search(req, values, path)
   elseif self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
-    return self.forbidden
+    return self:refuse(values, 403)
   elseif not self:may_run(req, script) then
-    return self.not_found
+    return self:refuse(values, 404)
   end
   return self:run(req, values, script, path_info)
 end
@@ -387,8 +546,14 @@ function Site:register()
       ("php.site: versions['%s']"):format(version))
   end
   local last = self.try[#self.try]
-  if last and last.answer then
-    registry.add(last.answer, self.source, "php.site: try")
+  if last and type(last.ending) == "table" then
+    registry.add(last.ending, self.source, "php.site: try")
+  end
+  for status, page in pairs(self.errors) do
+    registry.pages = registry.pages or self.source
+    if type(page) == "table" then
+      registry.add(page, self.source, ("php.site: errors[%d]"):format(status))
+    end
   end
 end
 
@@ -403,22 +568,18 @@ function M.new(own, place, fs, time)
   for _, key in ipairs(VALUES) do
     dynamic = dynamic or type(own[key]) == "function"
   end
-  local file_headers = headers.merged(own.headers,
-    type(own.static) == "table" and own.static.headers or nil)
-  local standing = headers.standing(file_headers)
+  local static = site_options.static(own)
   local site = setmetatable({
-    options = own, dynamic = dynamic, source = place, fs = fs, time = time,
+    options = own, dynamic = dynamic, source = place, fs = fs, time = time, static = static,
     scripts = own.scripts or docroot.SCRIPTS, index = own.index or { "index.php", "index.html" },
     never = type(own.never) == "string" and { own.never } or own.never or {},
-    allows = site_options.run(own), try = site_options.try(own, standing),
-    file_headers = file_headers, standing = standing,
-    forbidden = { status = 403, headers = standing },
-    not_found = { status = 404, headers = standing },
-    decisions = {}, remembered = 0, version_memory = { count = 0, folders = {} },
+    allows = site_options.run(own), decisions = {}, remembered = 0, file_decisions = {},
+    version_memory = { count = 0, folders = {} }, owner_memory = { count = 0 }, tries = {},
+    errors = site_options.errors(own), other_answers = setmetatable({}, { __mode = "k" }),
   }, Site)
-  site.file_decision = { root = own.root, within = own.within }
-  site:about_files(site.file_decision)
-  setmetatable(site.file_decision, SHARED)
+  site.own_answers = site:make_answers(type(own.headers) == "table" and own.headers or nil)
+  site.try = site_options.try(own)
+  site.has_errors = next(site.errors) ~= nil
   site:register()
   return site
 end

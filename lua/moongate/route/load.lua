@@ -5,6 +5,7 @@ local complete = require("moongate.decision.complete")
 local decision = require("moongate.decision")
 local filesystem = require("moongate.base.fs")
 local ini = require("moongate.decision.ini")
+local pages = require("moongate.decision.pages")
 local registry = require("moongate.route.registry")
 local schema = require("moongate.route.schema")
 local settings = require("moongate.route.settings")
@@ -217,6 +218,25 @@ local function check_test(normalized, source, fs)
   normalized.test = folder
 end
 
+--- What modules of the library do at hooks, before or behind the route's own.
+local function add_library_hooks(normalized)
+  local hooks, sources_of = normalized.hooks, normalized.hook_source
+  if registry.pages then
+    hooks.on_error = pages.behind(hooks.on_error)
+    sources_of.on_error = sources_of.on_error or registry.pages
+  end
+  local starts, own = registry.starts, hooks.on_start
+  if #starts > 0 then
+    sources_of.on_start = sources_of.on_start or normalized.hook_source.on_request
+    hooks.on_start = function()
+      for _, start in ipairs(starts) do
+        start()
+      end
+      return own and own()
+    end
+  end
+end
+
 --- What M.source does, without a look at the files that are loaded on the way.
 local function run(text, name, overrides, fs)
   local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
@@ -228,6 +248,7 @@ local function run(text, name, overrides, fs)
   add_loader()
   registry.begin()
   local ok, value = xpcall(chunk, traced(name))
+  registry.done()
   if not ok then
     error(value, 0)
   end
@@ -238,6 +259,7 @@ local function run(text, name, overrides, fs)
   check_folders(normalized, source, fs)
   check_test(normalized, source, fs)
   local hooks = normalized.hooks
+  add_library_hooks(normalized)
   for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
     hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end

@@ -9,11 +9,36 @@ local M = {
   --- Sites whose root does not depend on the request.
   ---@type { root: string }[]
   sites = {},
+  --- Where the first site with pages for errors is made.
+  ---@type string|nil
+  pages = nil,
+  --- What modules do when a worker has the route, before its on_start.
+  ---@type function[]
+  starts = {},
 }
+
+local loading = false
 
 --- Forgets everything: another route is about to be loaded.
 function M.begin()
-  M.decisions, M.sites = {}, {}
+  M.decisions, M.sites, M.pages, M.starts = {}, {}, nil, {}
+  loading = true
+end
+
+--- The route is loaded: what follows is done by its hooks.
+function M.done()
+  loading = false
+end
+
+--- A module has something to begin in each worker, such as a timer. While the route is loaded that
+--- waits for on_start; in a hook it is done at once.
+---@param fn function
+function M.start(fn)
+  if loading then
+    table.insert(M.starts, fn)
+  else
+    fn()
+  end
 end
 
 --- Notes a decision that does not depend on the request.

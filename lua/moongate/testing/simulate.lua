@@ -293,6 +293,9 @@ end
 ---@return moongate.testing.simulate.File
 function M.file(req, found, method, tell)
   local d = found.decision
+  if d.status and method ~= "HEAD" then
+    method = "GET" -- the file stands for an error, whatever was asked
+  end
   -- core fills in the request's path where neither the decision nor `try` names one.
   local path = found.a or d.file or d.path or req.path
   local there = core.resolve_file(d, path)
@@ -305,6 +308,9 @@ function M.file(req, found, method, tell)
     status, verdict, index = look_at(d, path, there, req.path:sub(-1) == "/", tell)
   end
   there = index or there
+  if d.status and (status == 200 or status >= 400) then
+    status = d.status
+  end
   return {
     status = status, verdict = verdict, file = there.file, root = there.root,
     exists = there.exists, refused = there.refused,

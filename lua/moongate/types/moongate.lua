@@ -243,6 +243,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field try? (string|moongate.Decision)[] "$path", "$path/", "/index.html"; a decision as the last
 ---@field headers? moongate.HeaderTable of every answer, also where there is no such file
 ---@field cache_control? string of the file
+---@field status? integer from 400 to 599: the file is the page for an error
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 ---@field scripts? string|string[] further extensions whose files are never shown
 
