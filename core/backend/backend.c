@@ -87,7 +87,7 @@ void backends_fini(struct backends *all)
     if (all->loop == NULL)
         return;
     ledger_collect(&all->seat);
-    loop_undefer(all->loop, &all->collect);
+    loop_undefer(&all->collect);
     ev_io_stop(all->loop->ev, &all->wake);
 }
 
@@ -503,7 +503,7 @@ static void leave_queue(struct lease *x)
     }
     x->called = false;
     x->given = NULL;
-    loop_undefer(x->backend->all->loop, &x->call);
+    loop_undefer(&x->call);
     if (c == NULL)
         return;
     conn_pause(c, true); /* the next one may begin in a later turn: nobody heeds it until then */

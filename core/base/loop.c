@@ -15,21 +15,47 @@ struct loop_block {
     struct loop_block *next;
 };
 
+static void loop_add(struct loop_queue *q, struct deferred *d)
+{
+    if (d->prev != NULL)
+        return;
+    d->next = &q->end;
+    d->prev = q->end.prev;
+    d->prev->next = d;
+    q->end.prev = d;
+}
+
+static bool loop_is_empty(const struct loop_queue *q)
+{
+    return q->end.next == &q->end;
+}
+
+/* Runs what waits now, and nothing that is queued meanwhile. */
+static void loop_drain(struct loop_queue *q)
+{
+    struct deferred *d;
+    if (loop_is_empty(q))
+        return;
+    loop_add(q, &q->mark);
+    while ((d = q->end.next) != &q->mark) {
+        loop_undefer(d);
+        d->run(d);
+    }
+    loop_undefer(&q->mark);
+}
+
+void loop_run(struct loop *loop)
+{
+    loop_drain(&loop->steps);
+}
+
 static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct loop *loop = prepare->data;
-    struct deferred end = {
-        .run = NULL}; /* behind what is there now: who defers again has a turn later */
     (void)events;
-    if (loop->deferred != NULL)
-        loop_defer(loop, &end);
-    while (loop->deferred != &end && loop->deferred != NULL) {
-        struct deferred *d = loop->deferred;
-        loop_undefer(loop, d);
-        d->run(d);
-    }
-    loop_undefer(loop, &end);
-    if (loop->deferred != NULL)
+    loop_drain(&loop->steps);
+    loop_drain(&loop->deferred);
+    if (!loop_is_empty(&loop->steps) || !loop_is_empty(&loop->deferred))
         ev_idle_start(ev, &loop->more);
     else
         ev_idle_stop(ev, &loop->more);
@@ -52,6 +78,11 @@ static void progress_cb(struct ev_loop *ev, ev_io *io, int events)
         loop_defer(io->data, list[i].data.ptr);
 }
 
+static void loop_queue_init(struct loop_queue *q)
+{
+    q->end.next = q->end.prev = &q->end;
+}
+
 void loop_init(struct loop *loop, struct ev_loop *ev)
 {
     memset(loop, 0, sizeof *loop);
@@ -61,7 +92,8 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
     if (loop->in == NULL || loop->scratch == NULL ||
         getrandom(&loop->id_state, sizeof loop->id_state, 0) < 0)
         abort();
-    loop->deferred_end = &loop->deferred;
+    loop_queue_init(&loop->steps);
+    loop_queue_init(&loop->deferred);
     ev_prepare_init(&loop->before_sleep, before_sleep_cb);
     loop->before_sleep.data = loop;
     ev_prepare_start(ev, &loop->before_sleep);
@@ -132,28 +164,25 @@ uint64_t loop_id(struct loop *loop)
     return z ^ z >> 31;
 }
 
-/* --- deferred work --- */
+/* --- steps and deferred work --- */
+
+void loop_step(struct loop *loop, struct deferred *d)
+{
+    loop_add(&loop->steps, d);
+}
 
 void loop_defer(struct loop *loop, struct deferred *d)
 {
-    if (d->back != NULL)
-        return;
-    d->next = NULL;
-    d->back = loop->deferred_end;
-    *d->back = d;
-    loop->deferred_end = &d->next;
+    loop_add(&loop->deferred, d);
 }
 
-void loop_undefer(struct loop *loop, struct deferred *d)
+void loop_undefer(struct deferred *d)
 {
-    if (d->back == NULL)
+    if (d->prev == NULL)
         return;
-    *d->back = d->next;
-    if (d->next != NULL)
-        d->next->back = d->back;
-    else
-        loop->deferred_end = d->back;
-    d->back = NULL;
+    d->prev->next = d->next;
+    d->next->prev = d->prev;
+    d->next = d->prev = NULL;
 }
 
 /* --- what the other side has read --- */

@@ -20,14 +20,21 @@ enum {
 struct loop_block;
 
 /*
- * Work that waits until everything that is ready has been handled, just before the loop sleeps: the
- * writes of one turn go out together. Whoever they wake up then finds more than one to do, and does
- * not take the processor from us in the middle of a turn.
+ * Work that is done when nothing else is on the stack: once, and then it may wait again. A loop has
+ * two queues of it. What a callback has noted is looked at when its event is over (steps); what is
+ * written waits until everything that is ready has been handled, just before the loop sleeps
+ * (deferred): the writes of one turn go out together. Whoever they wake up then finds more than one
+ * to do, and does not take the processor from us in the middle of a turn.
  */
 struct deferred {
-    struct deferred *next;
-    struct deferred **back; /* what points to this one; NULL while not waiting */
+    struct deferred *next, *prev; /* NULL while not waiting */
     void (*run)(struct deferred *d);
+};
+
+/* A ring of work in its order. */
+struct loop_queue {
+    struct deferred end;
+    struct deferred mark; /* behind what was there when the queue's turn began */
 };
 
 struct loop {
@@ -41,8 +48,7 @@ struct loop {
     unsigned free_count;
     uint64_t id_state;
     ev_prepare before_sleep;
-    struct deferred *deferred;
-    struct deferred **deferred_end;
+    struct loop_queue steps, deferred;
     ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
     ev_idle more;   /* runs while some is left for the next turn: the loop does not sleep then */
 };
@@ -60,11 +66,21 @@ struct str loop_date(struct loop *loop);
 /* An id that no other request of this machine's workers is likely to have. Not a secret. */
 uint64_t loop_id(struct loop *loop);
 
+/* Runs d->run once, when loop_run is called next, and not later than before this turn's deferred
+ * work. Does nothing when it waits already. */
+void loop_step(struct loop *loop, struct deferred *d);
+/* Runs the steps that wait now; those that they queue wait for the next call, so it ends. For the
+ * end of an event that has filled the read buffer: what a step finds there is valid until then. */
+void loop_run(struct loop *loop);
 /* Runs d->run once before the loop sleeps, or, where it is called by deferred work, a turn later.
  * Does nothing when it waits already. */
 void loop_defer(struct loop *loop, struct deferred *d);
-/* Takes it back: before its memory goes, or when the work has been done. */
-void loop_undefer(struct loop *loop, struct deferred *d);
+/* Takes a step or deferred work back: before its memory goes, or when the work has been done. */
+void loop_undefer(struct deferred *d);
+static inline bool loop_is_queued(const struct deferred *d)
+{
+    return d->prev != NULL;
+}
 
 /* Defers d whenever the other side of the unix socket has read something of what was written to it.
  * The socket is writable before and after, so this is no event that libev can wait for. Returns

@@ -198,7 +198,7 @@ static int ready_channel(struct resolver *r)
 
 static void asking_free(struct asking *a)
 {
-    loop_undefer(a->resolver->loop, &a->answer);
+    loop_undefer(&a->answer);
     deadline_fini(&a->deadline);
     *a->back = a->next;
     if (a->next != NULL)
@@ -211,7 +211,7 @@ static void resolve_detach(struct asking *a)
 {
     a->lookup->asking = NULL;
     a->lookup = NULL;
-    loop_undefer(a->resolver->loop, &a->answer);
+    loop_undefer(&a->answer);
     deadline_clear(&a->deadline);
     if (!a->asked)
         asking_free(a);
@@ -244,7 +244,7 @@ static void deadline_cb(struct deadline *d)
     char reason[64];
     snprintf(reason, sizeof reason, "no answer from the name servers in %g s",
              a->resolver->timeout);
-    if (a->lookup != NULL && a->answer.back == NULL)
+    if (a->lookup != NULL && !loop_is_queued(&a->answer))
         resolve_fail(a, reason);
 }
 
@@ -281,7 +281,7 @@ static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrin
     if (a->lookup == NULL || a->resolver->freeing) {
         if (a->lookup == NULL)
             asking_free(a);
-    } else if (a->answer.back == NULL) { /* not late already */
+    } else if (!loop_is_queued(&a->answer)) { /* not late already */
         if (status == ARES_SUCCESS)
             resolve_note(a, found);
         if (a->count > 0)

@@ -173,7 +173,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
 
 void subrequest_free(struct subrequest *r)
 {
-    loop_undefer(r->generation->loop, &r->failed);
+    loop_undefer(&r->failed);
     stream_leave(&r->stream);
     buf_fini(&r->body);
     buf_fini(&r->messages);

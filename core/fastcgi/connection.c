@@ -46,7 +46,7 @@ static void conn_rearm(struct conn *c)
 static void end_offer(struct conn *c)
 {
     c->offered = false;
-    loop_undefer(c->loop, &c->look);
+    loop_undefer(&c->look);
     if (c->watched)
         loop_ignore_progress(c->loop, c->io.fd);
     c->watched = false;
@@ -57,7 +57,7 @@ void conn_close(struct conn *c)
     struct ev_loop *ev = c->loop->ev;
     ev_io_stop(ev, &c->io);
     ev_timer_stop(ev, &c->retry);
-    loop_undefer(c->loop, &c->flush);
+    loop_undefer(&c->flush);
     end_offer(c);
     deadline_fini(&c->deadline);
     if (c->io.fd >= 0)
@@ -150,7 +150,7 @@ bool conn_leave(struct conn *c)
 {
     if (c->state != CONN_OPEN || c->written == 0 || c->broken)
         return false;
-    loop_undefer(c->loop, &c->flush);
+    loop_undefer(&c->flush);
     buf_fini(&c->out);
     c->state = CONN_LEFT;
     c->user = NULL;

@@ -54,7 +54,7 @@ static void leave_turn(struct sender *s)
 {
     if (s->turn.n == 0)
         return;
-    loop_undefer(s->shared->loop, &s->flush);
+    loop_undefer(&s->flush);
     s->turn = STR_NONE;
     if (--s->shared->count == 0)
         s->shared->used = 0;
