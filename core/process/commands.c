@@ -10,7 +10,10 @@
 #include "fastcgi/client.h"
 #include "process/master.h"
 #include "process/plan.h"
-#include "script/lua.h"
+#include "script/limit.h"
+#include "script/modules.h"
+#include "script/state.h"
+#include "script/value.h"
 
 #include <dirent.h>
 #include <errno.h>

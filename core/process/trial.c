@@ -2,6 +2,7 @@
 #include "process/trial.h"
 
 #include "exchange/control.h"
+#include "script/core.h"
 #include "script/shared.h"
 
 #include <signal.h>

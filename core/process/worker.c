@@ -5,6 +5,7 @@
 #include "exchange/control.h"
 #include "exchange/proxy.h"
 #include "front/client.h"
+#include "script/core.h"
 #include "script/repeats.h"
 #include "script/shared.h"
 

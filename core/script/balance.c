@@ -6,6 +6,12 @@
  * same server is always the same object, found by its place in the ledger; a policy may use it as a
  * key.
  */
+#include "script/balance.h"
+
+#include "script/box.h"
+#include "script/door.h"
+#include "script/hooks.h"
+#include "script/modules.h"
 #include "script/property.h"
 
 #include <stdlib.h>
@@ -21,6 +27,13 @@ struct script_server_seen {
     double load, weight; /* that stand in it */
     unsigned queued;
     int address; /* anchors it */
+};
+
+struct script_servers {
+    int *picks;                      /* the policy of each backend; LUA_NOREF: none */
+    struct script_server_seen *seen; /* by place in the ledger */
+    uint32_t seen_count;
+    int servers, list, type; /* the tables of objects and of a call, the metatable */
 };
 
 /* php-fpm's status page counts our own requests as well. */
@@ -83,11 +96,11 @@ static const struct script_server_seen *check_server(lua_State *L, int script)
     const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
     lua_rawgeti(L, 1, SERVER_PLACE);
     lua_Integer place = lua_tointeger(L, -1);
-    if (place < 0 || place >= (lua_Integer)s->seen_count ||
-        s->seen[place].object != lua_topointer(L, 1))
+    if (place < 0 || place >= (lua_Integer)s->servers->seen_count ||
+        s->servers->seen[place].object != lua_topointer(L, 1))
         luaL_error(L, "this server is gone: a policy that keeps one may use it only while it is in "
                       "the list that it gets");
-    return &s->seen[place];
+    return &s->servers->seen[place];
 }
 
 /* upvalue 2: the script. Stack: server, key. */
@@ -112,9 +125,43 @@ static int server_tostring(lua_State *L)
     return 1;
 }
 
-bool script_balance_open(struct script *s)
+/* The policies in the normalised table on the top of the stack. */
+static void balance_find_policies(lua_State *L, struct script_servers *servers, unsigned count)
+{
+    servers->picks = calloc((size_t)count + 1, sizeof *servers->picks);
+    if (servers->picks == NULL)
+        abort();
+    lua_getfield(L, -1, "backends");
+    for (unsigned i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        lua_getfield(L, -1, "pick");
+        servers->picks[i] = LUA_NOREF;
+        if (lua_isfunction(L, -1))
+            servers->picks[i] = luaL_ref(L, LUA_REGISTRYINDEX);
+        else
+            lua_pop(L, 1);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+void script_balance_free(struct script *s)
+{
+    if (s->servers != NULL) {
+        free(s->servers->picks);
+        free(s->servers->seen);
+    }
+    free(s->servers);
+    s->servers = NULL;
+}
+
+bool script_balance_new(struct script *s)
 {
     lua_State *L = s->L;
+    s->servers = calloc(1, sizeof *s->servers);
+    if (s->servers == NULL)
+        abort();
+    balance_find_policies(L, s->servers, s->settings.backend_count);
     if (script_library_function(L, "moongate.worker.server", "index") != 0)
         return false;
     property_push_names(L, property_server);
@@ -132,11 +179,11 @@ bool script_balance_open(struct script *s)
     lua_setfield(L, -2, "__tostring");
     lua_pushliteral(L, "moongate.server");
     lua_setfield(L, -2, "__metatable");
-    s->server_type = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->servers->type = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
-    s->servers = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->servers->servers = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_newtable(L);
-    s->server_list = luaL_ref(L, LUA_REGISTRYINDEX);
+    s->servers->list = luaL_ref(L, LUA_REGISTRYINDEX);
     return true;
 }
 
@@ -144,15 +191,16 @@ bool script_balance_open(struct script *s)
 
 static struct script_server_seen *seen_at(struct script *s, uint32_t place)
 {
-    if (place >= s->seen_count) {
+    if (place >= s->servers->seen_count) {
         size_t count = (size_t)place + 16;
-        s->seen = realloc(s->seen, count * sizeof *s->seen);
-        if (s->seen == NULL)
+        s->servers->seen = realloc(s->servers->seen, count * sizeof *s->servers->seen);
+        if (s->servers->seen == NULL)
             abort();
-        memset(s->seen + s->seen_count, 0, (count - s->seen_count) * sizeof *s->seen);
-        s->seen_count = (uint32_t)count;
+        memset(s->servers->seen + s->servers->seen_count, 0,
+               (count - s->servers->seen_count) * sizeof *s->servers->seen);
+        s->servers->seen_count = (uint32_t)count;
     }
-    return &s->seen[place];
+    return &s->servers->seen[place];
 }
 
 /* Pushes a fresh object; `servers` is the table of them. */
@@ -172,7 +220,7 @@ static void make_server(struct script *s, lua_State *L, int servers,
     seen->object = lua_topointer(L, -1);
     lua_pushinteger(L, (lua_Integer)server->place);
     lua_rawseti(L, -2, SERVER_PLACE);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_type);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers->type);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);
     lua_rawseti(L, servers, (int)server->place + 1);
@@ -191,11 +239,12 @@ static void write_number(lua_State *L, int at, double *written, double value)
 static void push_server(struct script *s, lua_State *L, int servers,
                         const struct script_server *server)
 {
-    if (server->place < s->seen_count && s->seen[server->place].key == server->slot->key)
+    if (server->place < s->servers->seen_count &&
+        s->servers->seen[server->place].key == server->slot->key)
         lua_rawgeti(L, servers, (int)server->place + 1);
     else
         make_server(s, L, servers, server);
-    struct script_server_seen *seen = &s->seen[server->place];
+    struct script_server_seen *seen = &s->servers->seen[server->place];
     seen->queued = server->queued;
     write_number(L, SERVER_LOAD, &seen->load, load_of(server->slot));
     write_number(L, SERVER_WEIGHT, &seen->weight, weight_of(server->slot));
@@ -205,8 +254,8 @@ static void push_server(struct script *s, lua_State *L, int servers,
 static void push_list(struct script *s, lua_State *L, const struct script_server *list,
                       unsigned count)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->server_list);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers->list);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers->servers);
     int servers = lua_gettop(L);
     for (unsigned i = 0; i < count; i++) {
         push_server(s, L, servers, &list[i]);
@@ -236,7 +285,7 @@ static int find_choice(const struct script *s, int idx, const struct asking *a)
 {
     const void *object = lua_topointer(s->L, idx);
     for (unsigned i = 0; object != NULL && i < a->count; i++)
-        if (s->seen[a->list[i].place].object == object)
+        if (s->servers->seen[a->list[i].place].object == object)
             return (int)i;
     return -1;
 }
@@ -299,10 +348,11 @@ enum script_result script_balance(struct script *s, struct request *req, struct 
     struct asking asking = {
         .req = req, .call = call, .list = list, .count = count, .choice = -1, .cookie = cookie};
     enum script_result result = SCRIPT_DONE;
-    int policy = s->picks[req->decision.backend];
+    int policy = s->servers->picks[req->decision.backend];
     *cookie = STR("");
     if (script_has(s, HOOK_BALANCE))
-        result = balance_ask(s, &asking, s->hooks[HOOK_BALANCE], script_hook_names[HOOK_BALANCE]);
+        result = balance_ask(s, &asking, script_hook_function(s, HOOK_BALANCE),
+                             script_hook_names[HOOK_BALANCE]);
     if (result == SCRIPT_DONE && asking.choice < 0 && policy != LUA_NOREF)
         result = balance_ask(s, &asking, policy, "balance");
     script_release_box(s, call);

@@ -4,13 +4,18 @@
  *
  * Only the worker's script has a world; elsewhere (a command, the loader) there are no backends.
  */
+#include "script/control.h"
+
+#include "script/balance.h"
+#include "script/box.h"
+#include "script/door.h"
+#include "script/hooks.h"
+#include "script/modules.h"
 #include "script/property.h"
 
 static const struct script_world *world_of(lua_State *L)
 {
-    lua_getfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
-    const struct script *s = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    const struct script *s = script_of_state(L);
     if (s == NULL || s->world.ctx == NULL)
         luaL_error(L, "there is no running server in this process");
     return &s->world;
@@ -208,11 +213,6 @@ static void push_controls(lua_State *L)
     lua_setmetatable(L, -2);
 }
 
-void script_set_world(struct script *s, const struct script_world *world)
-{
-    s->world = *world;
-}
-
 struct answering {
     struct request *req;
     struct script_call *call;
@@ -229,7 +229,7 @@ static void control_body(struct script *s, void *ctx)
     push_controls(s->L);
     a->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &a->cause);
     if (a->result == SCRIPT_DONE)
-        a->result = script_take_decision(s, HOOK_REQUEST, a->req);
+        a->result = script_read_decision(s, HOOK_REQUEST, a->req);
 }
 
 enum script_result script_control(struct script *s, struct request *req, struct script_call *call)

@@ -3,19 +3,24 @@
  *
  * Scripts use moongate, not these. Failures of the world are nil and a reason; misuse is an error.
  */
-#include "script/property.h"
-#include "script/task.h"
+#include "script/core.h"
 
 #include "base/log.h"
 #include "base/lookup.h"
 #include "base/stamp.h"
-#include "base/user.h"
-#include "fastcgi/cgi.h"
 #include "http/file.h"
-#include "http/h1.h"
-#include "http/realip.h"
+#include "script/decision.h"
+#include "script/fastcgi.h"
+#include "script/limit.h"
+#include "script/nesting.h"
+#include "script/net/net.h"
+#include "script/property.h"
+#include "script/rule.h"
+#include "script/shared.h"
+#include "script/simulate.h"
+#include "script/task.h"
+#include "script/timer.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -207,234 +212,6 @@ static int core_logs(lua_State *L)
     return 1;
 }
 
-/* --- requests, for explain and tests --- */
-
-#define MADE_REQUEST "moongate.made"
-
-/* The struct request and the first block of its arena. */
-struct made {
-    struct request req;
-    char memory[4096]; /* the arena aligns; userdata are no more than 8 bytes aligned */
-};
-
-/* It has a finalizer, and not the box, which every request of a server has one of. */
-static int made_gc(lua_State *L)
-{
-    struct made *made = lua_touserdata(L, 1);
-    request_fini(&made->req);
-    return 0;
-}
-
-static void ignore_bytes(void *ctx, struct str bytes)
-{
-    (void)ctx;
-    (void)bytes;
-}
-
-static void ignore_chunk(void *ctx, uint64_t at_least)
-{
-    (void)ctx;
-    (void)at_least;
-}
-
-static const struct h1_body no_body = {.on_bytes = ignore_bytes, .on_chunk = ignore_chunk};
-
-/* The head that such a request would have on the wire. */
-static void write_head(lua_State *L, struct buf *head)
-{
-    lua_getfield(L, 1, "method");
-    lua_getfield(L, 1, "url");
-    buf_printf(head, "%s %s HTTP/1.1\r\n", luaL_optstring(L, -2, "GET"), luaL_checkstring(L, -1));
-    lua_pop(L, 2);
-    lua_getfield(L, 1, "headers");
-    bool host = false;
-    for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
-        lua_rawgeti(L, -1, i);
-        lua_rawgeti(L, -1, 1);
-        lua_rawgeti(L, -2, 2);
-        struct str name = script_check_str(L, -2), value = script_check_str(L, -1);
-        host |= header_id(name) == HEADER_HOST;
-        buf_printf(head, "%.*s: %.*s\r\n", STR_FMT(name), STR_FMT(value));
-        lua_pop(L, 3);
-    }
-    lua_pop(L, 1);
-    buf_printf(head, "%s\r\n", host ? "" : "Host: localhost\r\n");
-}
-
-/* Comes the request of the table at 1 to a unix socket? */
-static bool is_local(lua_State *L)
-{
-    lua_getfield(L, 1, "unix");
-    bool local = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return local;
-}
-
-/* Who asks: `ip` of the table at 1. */
-static struct peer check_client(lua_State *L)
-{
-    struct peer peer = {.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
-    lua_getfield(L, 1, "ip");
-    const char *ip = lua_tostring(L, -1);
-    if (ip != NULL ? strcmp(ip, "unix:") == 0 : is_local(L)) {
-        peer = (struct peer){.family = AF_UNIX};
-    } else if (ip != NULL) {
-        peer.family = strchr(ip, ':') != NULL ? AF_INET6 : AF_INET;
-        if (inet_pton(peer.family, ip, peer.ip) != 1)
-            luaL_error(L, "ip: '%s' is no address", ip);
-    }
-    lua_pop(L, 1);
-    return peer;
-}
-
-/* Where it comes in: `listener` and `port` of the table at 1. */
-static void core_take_listener(lua_State *L, struct request *req)
-{
-    req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};
-    if (is_local(L))
-        req->local = (struct peer){.family = AF_UNIX};
-    lua_getfield(L, 1, "listener");
-    lua_getfield(L, 1, "port");
-    req->listener =
-        lua_isstring(L, -2) ? arena_copy(&req->arena, script_str(L, -2)) : STR("explain");
-    if (lua_isnumber(L, -1))
-        req->local.port = (uint16_t)lua_tointeger(L, -1);
-    lua_pop(L, 2);
-}
-
-/* core.request{ method=, url=, headers=, settings=, ip=, listener=, port=, unix= } -> req; or nil,
- * status, reason */
-static int core_request(lua_State *L)
-{
-    struct settings settings = {.stop_timeout = 0};
-    struct buf head;
-    size_t used;
-    luaL_checktype(L, 1, LUA_TTABLE);
-    struct peer client = check_client(L);
-    lua_getfield(L, 1, "settings");
-    arena_init(&settings.arena, NULL, 0);
-    const char *bad = script_read_settings(L, lua_gettop(L), &settings);
-    if (bad != NULL) {
-        lua_pushstring(L, bad);
-        arena_fini(&settings.arena);
-        return lua_error(L);
-    }
-    buf_init(&head, 1u << 20);
-    write_head(L, &head);
-
-    struct script_box *box = script_push_request(L, NULL);
-    struct made *made = lua_newuserdata(L, sizeof *made);
-    request_init(&made->req, made->memory, sizeof made->memory);
-    box->req = &made->req;
-    luaL_getmetatable(L, MADE_REQUEST);
-    lua_setmetatable(L, -2);
-    lua_createtable(L, 1, 1); /* the box's own table holds the request's memory */
-    lua_pushboolean(L, 1);
-    lua_rawseti(L, -2, 0);
-    lua_insert(L, -2);
-    lua_setfield(L, -2, MADE_REQUEST);
-    lua_setfenv(L, -2);
-
-    struct request *req = &made->req;
-    req->client = client;
-    core_take_listener(L, req);
-    struct h1 *h1 = h1_new(req, &settings.limits, &no_body, NULL);
-    struct str bytes = buf_peek(&head);
-    enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
-    buf_fini(&head);
-    bad = event == H1_ERROR ? h1_reason(h1) : event != H1_HEAD ? "an incomplete head" : NULL;
-    if (bad == NULL && req->uri.https) { /* here the URL is all that says how the client comes */
-        req->https = true;
-        req->local.port = 443;
-    }
-    if (bad == NULL && settings.trusted.count > 0)
-        bad = realip_apply(req, &settings.trusted);
-    arena_fini(&settings.arena);
-    if (bad == NULL)
-        return 1;
-    lua_pushnil(L);
-    lua_pushinteger(L, event == H1_ERROR ? h1_status(h1) : 400);
-    lua_pushstring(L, bad);
-    return 3;
-}
-
-/* core.params(req, decision, script, path_info, settings) -> params; or nil, reason */
-static int core_params(lua_State *L)
-{
-    struct request *req = script_check_request(L, 1);
-    struct settings *settings = lua_newuserdata(L, sizeof *settings);
-    memset(settings, 0, sizeof *settings);
-    arena_init(&settings->arena, arena_alloc(&req->arena, 65536), 65536);
-    const char *bad = script_read_settings(L, 5, settings);
-    if (bad == NULL)
-        bad = script_decision(L, 2, 3, 4, req, settings);
-    if (bad == NULL && req->decision.kind != DECISION_FASTCGI)
-        bad = "not a FastCGI decision";
-    if (bad != NULL) {
-        lua_pushnil(L);
-        lua_pushstring(L, bad);
-        arena_fini(&settings->arena);
-        return 2;
-    }
-    const struct backend_settings *backend = &settings->backends[req->decision.backend];
-    struct params *params = arena_alloc(&req->arena, sizeof *params);
-    struct cgi_paths paths;
-    cgi_paths(&paths, req, backend);
-    cgi_params(params, req, backend, &paths, req->body_length);
-    for (unsigned i = 0; i < params->count; i++) { /* what points into the settings outlives them */
-        params->list[i].value = arena_copy(&req->arena, params->list[i].value);
-    }
-    arena_fini(&settings->arena);
-    script_open_view(script_push_params(L), req, params);
-    return 1;
-}
-
-/* core.own_page(req, params, pages) -> the page of PHP-FPM's own that it would answer with, or nil;
- * params and pages are plain tables. The decision is that of core.params. */
-static int core_own_page(lua_State *L)
-{
-    struct request *req = script_check_request(L, 1);
-    struct arena *a = &req->arena;
-    struct params params = {0};
-    static const char *const names[] = {"SCRIPT_NAME", "REDIRECT_URL", "PATH_INFO",
-                                        "SCRIPT_FILENAME"};
-    luaL_checktype(L, 2, LUA_TTABLE);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    for (unsigned i = 0; i < 4; i++) {
-        lua_getfield(L, 2, names[i]);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            params_add(a, &params, str_of(names[i]), script_str(L, -1));
-        lua_pop(L, 1); /* the table keeps it */
-    }
-    for (int i = 1, n = (int)lua_objlen(L, 3); i <= n; i++) {
-        lua_rawgeti(L, 3, i);
-        struct str page = script_check_str(L, -1);
-        if (cgi_own_page(&params, req, &page, 1) != NULL)
-            return 1;
-        lua_pop(L, 1);
-    }
-    return 0;
-}
-
-/* core.response(req, status, headers) -> res: as on_response sees an application's answer */
-static int core_response(lua_State *L)
-{
-    struct request *req = script_check_request(L, 1);
-    struct arena *a = &req->arena;
-    req->response = (struct response){.status = luaL_checkint(L, 2), .content_length = -1};
-    luaL_checktype(L, 3, LUA_TTABLE);
-    for (int i = 1, n = (int)lua_objlen(L, 3); i <= n; i++) {
-        lua_rawgeti(L, 3, i);
-        lua_rawgeti(L, -1, 1);
-        lua_rawgeti(L, -2, 2);
-        headers_add(a, &req->response.headers, arena_copy(a, script_check_str(L, -2)),
-                    arena_copy(a, script_check_str(L, -1)));
-        lua_pop(L, 3);
-    }
-    script_open_view(script_push_response(L), req, NULL);
-    return 1;
-}
-
 /* What of `file = "/abs"` is checked: its folders are the script's choice. */
 static struct str base_name(struct str path)
 {
@@ -480,36 +257,79 @@ static int core_resolve_file(lua_State *L)
     return 1;
 }
 
+/* core.fields() -> object (or "decision") -> a table whose keys are its names */
+static int core_fields(lua_State *L)
+{
+    static const struct {
+        const char *name;
+        const struct property *list;
+    } objects[] = {
+        {"req", property_req},       {"pairs", property_pairs}, {"headers", property_headers},
+        {"params", property_params}, {"res", property_res},     {"server", property_server},
+        {"err", property_error},     {"log", property_log},     {"attempt", property_attempt},
+    };
+    lua_newtable(L);
+    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
+        property_push_names(L, objects[i].list);
+        lua_setfield(L, -2, objects[i].name);
+    }
+    script_push_keys(L);
+    lua_setfield(L, -2, "decision");
+    return 1;
+}
+
+static unsigned worker_number;
+
+void script_set_worker(unsigned number)
+{
+    worker_number = number;
+}
+
+/* core.worker_number() -> from 1; 0: this process is no worker */
+static int core_worker_number(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)worker_number);
+    return 1;
+}
+
+/* core.worker() -> { index, count, pid } */
+static int core_worker(lua_State *L)
+{
+    const struct script *s = script_of(L);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, (lua_Integer)worker_number);
+    lua_setfield(L, -2, "index");
+    lua_pushinteger(L, s->world.board != NULL ? (lua_Integer)s->world.board->workers : 1);
+    lua_setfield(L, -2, "count");
+    lua_pushinteger(L, (lua_Integer)getpid());
+    lua_setfield(L, -2, "pid");
+    return 1;
+}
+
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"fields", property_fields},
+        {"fields", core_fields},
         {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},
         {"limited", script_limited},
         {"log", core_log},
         {"logs", core_logs},
         {"now", core_now},
-        {"params", core_params},
-        {"own_page", core_own_page},
         {"owner", core_owner},
         {"probe", core_probe},
         {"readable", core_readable},
         {"writable", core_writable},
         {"read_start", core_read_start},
         {"realpath", core_realpath},
-        {"request", core_request},
         {"resolve_file", core_resolve_file},
-        {"response", core_response},
         {"stamp", core_stamp},
         {"stat", core_stat},
         {"user_name", core_user_name},
+        {"worker", core_worker},
+        {"worker_number", core_worker_number},
         {NULL, NULL},
     };
-    luaL_newmetatable(L, MADE_REQUEST);
-    lua_pushcfunction(L, made_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, MG_VERSION);
@@ -519,6 +339,9 @@ int script_core_open(lua_State *L)
     script_timer_open(L);
     script_fastcgi_open(L);
     script_shared_open(L);
-    script_open_library(L);
+    script_simulate_open(L);
+    script_tcp_open(L);
+    script_udp_open(L);
+    script_ngx_open(L);
     return 1;
 }

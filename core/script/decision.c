@@ -5,7 +5,10 @@
  * would have to notice when a script changes a table it has returned before. Every value is checked
  * here; what is wrong in detail says lua/moongate/decision/init.lua, which is only asked then.
  */
-#include "script/lua.h"
+#include "script/decision.h"
+
+#include "script/modules.h"
+#include "script/value.h"
 
 #include <stddef.h>
 

@@ -2,11 +2,12 @@
  * fastcgi - moongate.fastcgi(backend, params, body): a request of the script's own. It waits
  * for the answer, which comes whole.
  */
+#include "script/fastcgi.h"
+
 #include "script/property.h"
 #include "script/task.h"
 
 #include <stdlib.h>
-#include <unistd.h>
 
 struct waiting {
     struct script_wait wait;
@@ -164,39 +165,8 @@ static int fastcgi(lua_State *L)
     return 2;
 }
 
-static unsigned worker_number;
-
-void script_set_worker(unsigned number)
-{
-    worker_number = number;
-}
-
-/* core.worker_number() -> from 1; 0: this process is no worker */
-static int get_worker_number(lua_State *L)
-{
-    lua_pushinteger(L, (lua_Integer)worker_number);
-    return 1;
-}
-
-/* core.worker() -> { index, count, pid } */
-static int fastcgi_worker(lua_State *L)
-{
-    const struct script *s = script_of(L);
-    lua_createtable(L, 0, 3);
-    lua_pushinteger(L, (lua_Integer)worker_number);
-    lua_setfield(L, -2, "index");
-    lua_pushinteger(L, s->world.board != NULL ? (lua_Integer)s->world.board->workers : 1);
-    lua_setfield(L, -2, "count");
-    lua_pushinteger(L, (lua_Integer)getpid());
-    lua_setfield(L, -2, "pid");
-    return 1;
-}
-
 void script_fastcgi_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"fastcgi", fastcgi},
-                                         {"worker", fastcgi_worker},
-                                         {"worker_number", get_worker_number},
-                                         {NULL, NULL}};
-    luaL_register(L, NULL, functions);
+    lua_pushcfunction(L, fastcgi);
+    lua_setfield(L, -2, "fastcgi");
 }

@@ -1,126 +1,169 @@
-/*
- * hooks - see script.h. This file: the hooks of a request, one function each.
- */
-#include "script/property.h"
-#include "script/task.h"
+/* hooks - see hooks.h. */
+#include "script/hooks.h"
 
 #include "base/log.h"
+#include "script/box.h"
+#include "script/decision.h"
+#include "script/door.h"
+#include "script/log.h"
+#include "script/modules.h"
+#include "script/property.h"
+#include "script/rule.h"
+#include "script/task.h"
+#include "script/views.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #define LINE_MOST 8192 /* bytes of a line for the access log */
 
-/* A place in the table of boxes: the one that was given back last. */
-static int take_place(struct script *s)
+const char *const script_hook_names[HOOK_COUNT] = {
+    "on_start", "on_request", "on_params", "on_balance", "on_response",
+    "on_error", "on_stderr",  "on_log",    "on_stop",
+};
+
+/* --- which there are --- */
+
+struct script_hooks {
+    int function[HOOK_COUNT];        /* LUA_NOREF where the route has none */
+    int format;                      /* log.format, when it is a function */
+    const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
+    /* What hooks that can't wait get: one each, open while the hook runs. */
+    struct script_view *params, *response;
+    struct script_entry *log;
+    int params_ref, response_ref, log_ref;
+    void (*started)(void *ctx, enum script_result result);
+    void *started_ctx;
+};
+
+static int hooks_field(lua_State *L, int table, const char *name)
 {
-    if (s->free_count > 0)
-        return s->free_places[--s->free_count];
-    if ((s->place_count & (s->place_count + 1)) == 0) { /* 2^n - 1 are in use */
-        size_t room = 2 * ((size_t)s->place_count + 1);
-        s->free_places = realloc(s->free_places, room * sizeof *s->free_places);
-        if (s->free_places == NULL)
-            abort();
+    lua_getfield(L, table, name);
+    if (lua_isfunction(L, -1))
+        return luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_pop(L, 1);
+    return LUA_NOREF;
+}
+
+static void hooks_find(lua_State *L, struct script_hooks *h)
+{
+    int top = lua_gettop(L);
+    lua_getfield(L, top, "hooks");
+    lua_getfield(L, top, "hook_source");
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        h->function[i] = hooks_field(L, top + 1, script_hook_names[i]);
+        lua_getfield(L, top + 2, script_hook_names[i]);
+        h->sources[i] = lua_isstring(L, -1) ? lua_tostring(L, -1) : "?";
+        lua_pop(L, 1);
     }
-    return (int)++s->place_count;
+    lua_getfield(L, top, "log");
+    h->format = hooks_field(L, top + 3, "format");
+    lua_settop(L, top);
 }
 
-/* The box on the top of the anchors' stack, where it is held while its hook runs, gets a place. */
-static void keep_box(struct script *s, struct script_call *call)
+static void hooks_make_views(lua_State *L, struct script_hooks *h)
 {
-    call->place = take_place(s);
-    lua_rawseti(s->anchors, 1, call->place);
+    h->params = script_push_params(L);
+    h->params_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    h->response = script_push_response(L);
+    h->response_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    h->log = script_push_log(L);
+    h->log_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
-/* Pushes the request's box, made at the first hook. It is held whatever the script does to its
- * variable, since `call` points to it. */
-void script_push_box(struct script *s, struct request *req, struct script_call *call)
+void script_hooks_new(struct script *s)
 {
-    lua_State *L = s->L;
-    if (call->box == NULL) {
-        struct script_box *box = script_push_request(L, req);
-        lua_pushvalue(L, -1);
-        lua_xmove(L, s->anchors, 1);
-        call->place = 0;
-        call->box = box;
-        if (s->keep_box)
-            keep_box(s, call);
-        return;
-    }
-    if (call->place > 0)
-        lua_rawgeti(s->anchors, 1, call->place);
-    else
-        lua_pushvalue(s->anchors, -1);
-    lua_xmove(s->anchors, L, 1);
+    struct script_hooks *h = s->hooks = calloc(1, sizeof *s->hooks);
+    if (h == NULL)
+        abort();
+    hooks_find(s->L, h);
+    hooks_make_views(s->L, h);
+    bool keep = h->format != LUA_NOREF;
+    for (int i = HOOK_REQUEST + 1; i < HOOK_STOP; i++)
+        keep |= h->function[i] != LUA_NOREF;
+    script_boxes_keep(s, keep);
 }
 
-void script_end(struct script *s, struct script_call *call)
+void script_hooks_free(struct script *s)
 {
-    if (call->task != NULL)
-        script_task_cancel(call->task);
-    call->task = NULL;
-    if (call->box == NULL)
-        return;
-    call->box->req = NULL;
-    call->box = NULL;
-    if (call->place == 0) {
-        lua_pop(s->anchors, 1);
-        return;
-    }
-    lua_pushnil(s->anchors);
-    lua_rawseti(s->anchors, 1, call->place);
-    s->free_places[s->free_count++] = call->place;
-    call->place = 0;
+    free(s->hooks);
+    s->hooks = NULL;
 }
 
-void script_release_box(struct script *s, struct script_call *call)
+int script_hook_function(const struct script *s, enum script_hook hook)
 {
-    if (!s->keep_box)
-        script_end(s, call);
+    return s->hooks->function[hook];
+}
+
+bool script_has(const struct script *s, enum script_hook hook)
+{
+    return s->hooks->function[hook] != LUA_NOREF;
+}
+
+struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
+                                      const struct request *req)
+{
+    return (struct script_cause){script_hook_names[hook], s->hooks->sources[hook], req, false};
+}
+
+/* --- on_start, on_stop --- */
+
+struct notice {
+    enum script_hook hook;
+    enum script_result result;
+};
+
+static void notify_body(struct script *s, void *ctx)
+{
+    struct notice *n = ctx;
+    const struct script_cause cause = script_hook_cause(s, n->hook, NULL);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[n->hook]);
+    n->result = script_run(s, 0, 0, &cause);
+}
+
+enum script_result script_notify(struct script *s, enum script_hook hook)
+{
+    struct notice notice = {.hook = hook};
+    const struct script_cause cause = script_hook_cause(s, hook, NULL);
+    s->stopping = hook == HOOK_STOP;
+    if (!script_has(s, hook))
+        return SCRIPT_DONE;
+    return script_guard(s, &cause, notify_body, &notice) ? notice.result : SCRIPT_FAILED;
+}
+
+static void start_done(void *ctx, enum script_result result)
+{
+    struct script *s = ctx;
+    s->hooks->started(s->hooks->started_ctx, result);
+}
+
+static void start_body(struct script *s, void *ctx)
+{
+    struct script_task *task;
+    const struct script_run run = {
+        .cause = script_hook_cause(s, HOOK_START, NULL), .done = start_done, .ctx = s};
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[HOOK_START]);
+    *(enum script_result *)ctx = script_run_waiting(s, 0, &run, &task);
+}
+
+enum script_result script_start(struct script *s,
+                                void (*started)(void *ctx, enum script_result result), void *ctx)
+{
+    enum script_result result = SCRIPT_FAILED;
+    const struct script_cause cause = script_hook_cause(s, HOOK_START, NULL);
+    if (!script_has(s, HOOK_START))
+        return SCRIPT_DONE;
+    s->hooks->started = started;
+    s->hooks->started_ctx = ctx;
+    return script_guard(s, &cause, start_body, &result) ? result : SCRIPT_FAILED;
 }
 
 /* --- decisions --- */
 
-struct ruling {
-    struct request *req;
-    const char *text;
-};
-
-static void rule_body(struct script *s, void *ctx)
-{
-    struct ruling *r = ctx;
-    const struct request_rules *rules = &r->req->rules;
-    if (script_library_function(s->L, "moongate.decision.trace", "words") != 0)
-        lua_error(s->L);
-    for (unsigned i = rules->from; i < rules->count; i++)
-        lua_pushnumber(s->L, rules->numbers[i]);
-    lua_call(s->L, (int)(rules->count - rules->from), 1);
-    if (lua_type(s->L, -1) == LUA_TSTRING)
-        r->text = arena_copy(&r->req->arena, script_str(s->L, -1)).p;
-}
-
 const char *script_rule(struct script *s, struct request *req)
 {
-    struct ruling ruling = {.req = req, .text = s->sources[HOOK_REQUEST]};
-    const struct script_cause cause = script_hook_cause(s, HOOK_REQUEST, req);
-    if (req->rules.count > req->rules.from)
-        script_guard(s, &cause, rule_body, &ruling);
-    return ruling.text;
-}
-
-/* A hook is asked that may decide anew. */
-static void begin_rules(struct script_call *call, struct request *req)
-{
-    call->rules_from = req->rules.from;
-    req->rules.from = req->rules.count;
-}
-
-static void end_rules(const struct script_call *call, struct request *req, bool decided)
-{
-    if (decided)
-        return;
-    req->rules.count = req->rules.from;
-    req->rules.from = call->rules_from;
+    const char *words = script_rule_words(s, req);
+    return words != NULL ? words : s->hooks->sources[HOOK_REQUEST];
 }
 
 /* A decision that can't be used, at idx: the library says why, in one sentence. */
@@ -130,7 +173,7 @@ static void log_problem(struct script *s, int idx, enum script_hook hook, struct
     const char *text = reason;
     lua_State *L = s->L;
     int top = lua_gettop(L);
-    const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->sources[hook];
+    const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->hooks->sources[hook];
     if (script_library_function(L, "moongate.decision", "problem") == 0) {
         lua_pushvalue(L, idx);
         if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
@@ -145,7 +188,7 @@ static void log_problem(struct script *s, int idx, enum script_hook hook, struct
     lua_settop(L, top);
 }
 
-enum script_result script_take_decision(struct script *s, enum script_hook hook,
+enum script_result script_read_decision(struct script *s, enum script_hook hook,
                                         struct request *req)
 {
     int first = lua_gettop(s->L) - SCRIPT_DECISION_RESULTS + 1;
@@ -189,18 +232,18 @@ static enum script_result hook_guard(struct script *s, struct calling *c,
 /* Pushes the hook and the request. */
 static void push_call(struct script *s, enum script_hook hook, const struct calling *c)
 {
-    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks[hook]);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[hook]);
     script_push_box(s, c->req, c->call);
 }
 
 /* Runs a hook that may wait. */
 static enum script_result run_hook(struct script *s, int nargs, const struct calling *c,
-                                   enum script_result (*take)(struct script *s, void *ctx),
+                                   enum script_result (*ended)(struct script *s, void *ctx),
                                    void (*done)(void *ctx, enum script_result result))
 {
     const struct script_run run = {.cause = c->cause,
                                    .results = SCRIPT_DECISION_RESULTS,
-                                   .take = take,
+                                   .ended = ended,
                                    .done = done,
                                    .ctx = c->call};
     c->call->script = s;
@@ -210,10 +253,10 @@ static enum script_result run_hook(struct script *s, int nargs, const struct cal
 
 /* --- on_request --- */
 
-static enum script_result take_request(struct script *s, void *ctx)
+static enum script_result request_ended(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
-    return script_take_decision(s, HOOK_REQUEST, call->req);
+    return script_read_decision(s, HOOK_REQUEST, call->req);
 }
 
 static void request_done(void *ctx, enum script_result result)
@@ -229,9 +272,9 @@ static void request_body(struct script *s, void *ctx)
     struct calling *c = ctx;
     c->req->rules.from = c->req->rules.count = 0;
     push_call(s, HOOK_REQUEST, c);
-    c->result = run_hook(s, 1, c, take_request, request_done);
+    c->result = run_hook(s, 1, c, request_ended, request_done);
     if (c->result == SCRIPT_WAITING && c->call->place == 0)
-        keep_box(s, c->call);
+        script_hold_box(s, c->call);
 }
 
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
@@ -249,8 +292,8 @@ static void params_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     push_call(s, HOOK_PARAMS, c);
-    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->params_ref);
-    script_open_view(s->params, c->req, c->params);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->params_ref);
+    script_open_view(s->hooks->params, c->req, c->params);
     c->result = script_run(s, 2, 0, &c->cause);
 }
 
@@ -260,24 +303,24 @@ enum script_result script_params(struct script *s, struct request *req, struct s
     struct calling c = hook_calling(s, HOOK_PARAMS, req, call);
     c.params = params;
     enum script_result result = hook_guard(s, &c, params_body);
-    script_close_view(s->params);
+    script_close_view(s->hooks->params);
     return result;
 }
 
 static void response_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
-    begin_rules(c->call, c->req);
+    script_begin_rules(c->call, c->req);
     push_call(s, HOOK_RESPONSE, c);
-    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->response_ref);
-    script_open_view(s->response, c->req, NULL);
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->response_ref);
+    script_open_view(s->hooks->response, c->req, NULL);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
-    script_close_view(s->response);
+    script_close_view(s->hooks->response);
     c->replaced = c->result == SCRIPT_DONE && !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
-    end_rules(c->call, c->req, c->replaced);
+    script_end_rules(c->call, c->req, c->replaced);
     if (!c->replaced)
         return;
-    c->result = script_take_decision(s, HOOK_RESPONSE, c->req);
+    c->result = script_read_decision(s, HOOK_RESPONSE, c->req);
 }
 
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
@@ -285,7 +328,7 @@ enum script_result script_response(struct script *s, struct request *req, struct
 {
     struct calling c = hook_calling(s, HOOK_RESPONSE, req, call);
     enum script_result result = hook_guard(s, &c, response_body);
-    script_close_view(s->response);
+    script_close_view(s->hooks->response);
     *replaced = c.replaced;
     return result;
 }
@@ -316,8 +359,8 @@ static void line_body(struct script *s, void *ctx)
     lua_State *L = s->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->function);
     script_push_box(s, c->req, c->call);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->log_ref);
-    script_show_log(s->log, c->req);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->log_ref);
+    script_show_log(s->hooks->log, c->req);
     c->result = script_run(s, 2, 1, &c->cause);
     if (c->result != SCRIPT_DONE)
         return;
@@ -339,7 +382,7 @@ static enum script_result line_of(struct script *s, int function, struct calling
     c->line = line;
     c->function = function;
     enum script_result result = hook_guard(s, c, line_body);
-    script_show_log(s->log, NULL);
+    script_show_log(s->hooks->log, NULL);
     return result;
 }
 
@@ -347,7 +390,7 @@ enum script_result script_log(struct script *s, struct request *req, struct scri
                               struct str *line)
 {
     struct calling c = hook_calling(s, HOOK_LOG, req, call);
-    return line_of(s, s->hooks[HOOK_LOG], &c, line);
+    return line_of(s, s->hooks->function[HOOK_LOG], &c, line);
 }
 
 enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
@@ -356,7 +399,7 @@ enum script_result script_format(struct script *s, struct request *req, struct s
     struct calling c = {.req = req,
                         .call = call,
                         .cause = {.what = "log.format", .source = "a function", .req = req}};
-    return line_of(s, s->format, &c, line);
+    return line_of(s, s->hooks->format, &c, line);
 }
 
 /* --- failures, and what applications write --- */
@@ -389,19 +432,19 @@ const struct property property_error[] = {
 static void push_answer_headers(struct script *s)
 {
     lua_State *L = s->L;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->response_ref);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->response_ref);
     lua_getfield(L, -1, "headers");
     lua_setfield(L, -3, "headers");
     lua_pop(L, 1);
 }
 
 /* nil leaves the error as it is. */
-static enum script_result hook_take_error(struct script *s, void *ctx)
+static enum script_result error_ended(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
     call->replaced = !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
-    end_rules(call, call->req, call->replaced);
-    return call->replaced ? script_take_decision(s, HOOK_ERROR, call->req) : SCRIPT_DONE;
+    script_end_rules(call, call->req, call->replaced);
+    return call->replaced ? script_read_decision(s, HOOK_ERROR, call->req) : SCRIPT_DONE;
 }
 
 static void error_done(void *ctx, enum script_result result)
@@ -414,20 +457,20 @@ static void error_done(void *ctx, enum script_result result)
 static void error_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
-    begin_rules(c->call, c->req);
+    script_begin_rules(c->call, c->req);
     push_call(s, HOOK_ERROR, c);
     property_push_table(s->L, property_error,
                         (const void *[]){[OF_REQUEST] = c->req, [OF_ERROR] = c->error});
     if (c->error->may_wait) {
-        c->result = run_hook(s, 2, c, hook_take_error, error_done);
+        c->result = run_hook(s, 2, c, error_ended, error_done);
         return;
     }
     c->call->req = c->req;
-    script_open_view(s->response, c->req, NULL);
+    script_open_view(s->hooks->response, c->req, NULL);
     push_answer_headers(s);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
     if (c->result == SCRIPT_DONE)
-        c->result = hook_take_error(s, c->call);
+        c->result = error_ended(s, c->call);
 }
 
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
@@ -437,7 +480,7 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     c.error = error;
     call->replaced = false;
     enum script_result result = hook_guard(s, &c, error_body);
-    script_close_view(s->response);
+    script_close_view(s->hooks->response);
     return result;
 }
 
@@ -485,19 +528,4 @@ enum script_result script_stderr(struct script *s, struct request *req, struct s
         c.cause.source = "the library";
     c.messages = messages;
     return hook_guard(s, &c, stderr_body);
-}
-
-static void forget_body(struct script *s, void *ctx)
-{
-    const struct script_call *call = ctx;
-    lua_rawgeti(s->anchors, 1, call->place);
-    lua_xmove(s->anchors, s->L, 1);
-    script_forget_args(s->L);
-}
-
-void script_redirected(struct script *s, struct script_call *call)
-{
-    const struct script_cause cause = script_hook_cause(s, HOOK_REQUEST, NULL);
-    if (call->box != NULL && call->place > 0)
-        script_guard(s, &cause, forget_body, call);
 }

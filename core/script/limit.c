@@ -2,7 +2,9 @@
  * limit - scripts that run too long: see script_supervise and script_supervise_alone in
  * script/script.h.
  */
-#include "script/lua.h"
+#include "script/limit.h"
+
+#include "script/modules.h"
 
 #include "shm/underway.h"
 
@@ -11,11 +13,10 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#define LIBRARY_FOLDER "lua/moongate/" /* the library's chunks are called by their files */
-#define PLACE_SIZE     512
-#define RULE_SIZE      128
-#define TOO_LONG       "script_timeout: it has run for too long without an end"
-#define SPECS          50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
+#define PLACE_SIZE 512
+#define RULE_SIZE  128
+#define TOO_LONG   "script_timeout: it has run for too long without an end"
+#define SPECS      50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
 
 /* What the signal's handler looks at. One hook runs at a time; where the library calls one from
  * inside another, the outer one counts. */
@@ -146,7 +147,7 @@ __attribute__((noreturn)) static void give_up(void)
     lua_Debug at;
     if (supervised.place[0] == '\0' && lua_getstack(L, 0, &at) != 0)
         find_place(L, &at);
-    if (strncmp(supervised.place, LIBRARY_FOLDER, sizeof LIBRARY_FOLDER - 1) == 0)
+    if (strncmp(supervised.place, SCRIPT_LIBRARY_FOLDER, sizeof SCRIPT_LIBRARY_FOLDER - 1) == 0)
         supervised.place[0] = '\0'; /* the script runs in a coroutine, and says nothing */
     const char *parts[] = {supervised.prefix,
                            supervised.place,

@@ -5,7 +5,10 @@
  * `log` is a view: a field is made when it is read, so a hook pays for what it looks at. There is
  * one a script, which shows a request while its hook runs; log:all() is a table that may be kept.
  */
+#include "script/log.h"
+
 #include "script/property.h"
+#include "script/request.h"
 
 static const char TYPE[] = "moongate.log";
 

@@ -8,6 +8,8 @@
  * (sort, load, format, print, finalizers) needs at most 4 MB for all that fits into one Lua stack
  * (measured with ulimit -s), which the bound leaves of the usual 8.
  */
+#include "script/nesting.h"
+
 #include "script/lua.h"
 
 #include <stdlib.h>

@@ -126,23 +126,3 @@ void property_push_table(lua_State *L, const struct property *list, const void *
         lua_setfield(L, -2, p->name);
     }
 }
-
-int property_fields(lua_State *L)
-{
-    static const struct {
-        const char *name;
-        const struct property *list;
-    } objects[] = {
-        {"req", property_req},       {"pairs", property_pairs}, {"headers", property_headers},
-        {"params", property_params}, {"res", property_res},     {"server", property_server},
-        {"err", property_error},     {"log", property_log},     {"attempt", property_attempt},
-    };
-    lua_newtable(L);
-    for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {
-        property_push_names(L, objects[i].list);
-        lua_setfield(L, -2, objects[i].name);
-    }
-    script_push_keys(L);
-    lua_setfield(L, -2, "decision");
-    return 1;
-}

@@ -8,7 +8,7 @@
 #ifndef MG_SCRIPT_PROPERTY_H
 #define MG_SCRIPT_PROPERTY_H
 
-#include "script/lua.h"
+#include "script/value.h"
 
 #include <stddef.h>
 
@@ -91,8 +91,5 @@ static inline void property_push(lua_State *L, const struct property *p, const v
 
 /* Pushes a table of all values but methods; `structs` are those that the object consists of. */
 void property_push_table(lua_State *L, const struct property *list, const void *const structs[]);
-
-/* core.fields() -> object (or "decision") -> a table whose keys are its names */
-int property_fields(lua_State *L);
 
 #endif

@@ -7,7 +7,10 @@
  * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
  * `cookies` once they were asked for.
  */
+#include "script/request.h"
+
 #include "script/property.h"
+#include "script/views.h"
 
 static const char REQUEST_TYPE[] = "moongate.request";
 
@@ -18,13 +21,6 @@ struct script_box *script_push_request(lua_State *L, struct request *req)
     property_push_type(L, REQUEST_TYPE);
     lua_setmetatable(L, -2);
     return box;
-}
-
-struct request *script_box_request(lua_State *L, const struct script_box *box)
-{
-    if (box->req == NULL)
-        luaL_error(L, "this request has ended: a script may not keep 'req' (copy what it needs)");
-    return box->req;
 }
 
 struct request *script_check_request(lua_State *L, int idx)
@@ -362,55 +358,13 @@ static int request_newindex(lua_State *L)
                                     "req.ctx, as in req.ctx.user = \"ann\"");
 }
 
-/* --- the rules that decided --- */
-
-/* The request of a `req` at 1; NULL: it is something else, or has ended. */
-static struct request *noted_request(lua_State *L)
+struct request *script_self_request(lua_State *L)
 {
     const struct script_box *box = property_self(L, REQUEST_TYPE);
     return box != NULL ? box->req : NULL;
 }
 
-/* core.note_rule(req, number) */
-static int note_rule(lua_State *L)
-{
-    struct request *req = noted_request(L);
-    if (req != NULL && req->rules.count < sizeof req->rules.numbers / sizeof *req->rules.numbers)
-        req->rules.numbers[req->rules.count++] = (uint32_t)lua_tonumber(L, 2);
-    return 0;
-}
-
-/* core.noted_rules(req) -> number, ... */
-static int noted_rules(lua_State *L)
-{
-    const struct request *req = noted_request(L);
-    if (req == NULL)
-        return 0;
-    for (unsigned i = req->rules.from; i < req->rules.count; i++)
-        lua_pushnumber(L, req->rules.numbers[i]);
-    return (int)(req->rules.count - req->rules.from);
-}
-
-/* core.forget_rules(req) */
-static int forget_rules(lua_State *L)
-{
-    struct request *req = noted_request(L);
-    if (req != NULL)
-        req->rules.from = req->rules.count = 0;
-    return 0;
-}
-
 /* --- registration --- */
-
-void script_rules_open(lua_State *L)
-{
-    static const luaL_Reg functions[] = {{"enter_rule", script_enter_rule},
-                                         {"forget_rules", forget_rules},
-                                         {"note_rule", note_rule},
-                                         {"noted_rules", noted_rules},
-                                         {NULL, NULL}};
-    luaL_register(L, NULL, functions);
-}
 
 void script_request_open(lua_State *L)
 {

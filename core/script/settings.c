@@ -4,7 +4,9 @@
  * lua/moongate/route/settings.lua has validated everything and filled in the defaults, so a value
  * of a wrong type here is a fault of the library; it is reported, not trusted.
  */
-#include "script/lua.h"
+#include "script/settings.h"
+
+#include "script/value.h"
 
 #include <stdlib.h>
 

@@ -10,7 +10,7 @@
 #include "script/shared.h"
 
 #include "base/log.h"
-#include "script/lua.h"
+#include "script/value.h"
 #include "shm/shared.h"
 #include "shm/shared_folder.h"
 

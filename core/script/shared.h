@@ -4,6 +4,7 @@
 #ifndef MG_SCRIPT_SHARED_H
 #define MG_SCRIPT_SHARED_H
 
+struct lua_State;
 struct shared_folder;
 
 /* From now on scripts of this process use what is in the folder, which must live as long. Before:
@@ -11,5 +12,8 @@ struct shared_folder;
 void script_shared_use(const struct shared_folder *folder);
 /* The process ends. */
 void script_shared_close(void);
+
+/* Adds shared and shared_info to the module on the stack's top. */
+void script_shared_open(struct lua_State *L);
 
 #endif

@@ -7,8 +7,6 @@
  */
 #include "script/task.h"
 
-#include "base/log.h"
-
 #include <stdlib.h>
 
 /* What is running in this process; functions of several scripts don't run at once, but one hook may
@@ -18,20 +16,8 @@ static struct {
     struct script_wait *wait;
 } current;
 
-struct script *script_of(lua_State *L)
-{
-    lua_getfield(L, LUA_REGISTRYINDEX, SCRIPT_KEY);
-    struct script *s = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    if (s == NULL || s->loop == NULL)
-        luaL_error(L,
-                   "no server runs here yet: call this in on_start or another hook, not while the "
-                   "script is loaded");
-    return s;
-}
-
 /* Why the function that runs on L can't wait; NULL: it can. */
-static const char *obstacle(lua_State *L)
+static const char *task_obstacle(lua_State *L)
 {
     if (current.co == NULL)
         return "this hook can't wait: only on_start, on_request, on_error, timers and what "
@@ -47,14 +33,14 @@ static const char *obstacle(lua_State *L)
 
 void script_check_wait(lua_State *L)
 {
-    const char *bad = obstacle(L);
+    const char *bad = task_obstacle(L);
     if (bad != NULL)
         luaL_error(L, "%s", bad);
 }
 
 int script_wait(lua_State *L, struct script_wait *wait)
 {
-    const char *bad = obstacle(L);
+    const char *bad = task_obstacle(L);
     if (bad != NULL) {
         wait->cancel(wait);
         return luaL_error(L, "%s", bad);
@@ -65,7 +51,7 @@ int script_wait(lua_State *L, struct script_wait *wait)
 
 /* --- tasks --- */
 
-static void link_task(struct script_task *t)
+static void task_link(struct script_task *t)
 {
     struct script *s = t->script;
     t->next = s->tasks;
@@ -74,7 +60,7 @@ static void link_task(struct script_task *t)
     s->tasks = t;
 }
 
-static void unlink_task(struct script_task *t)
+static void task_unlink(struct script_task *t)
 {
     if (t->prev != NULL)
         t->prev->next = t->next;
@@ -91,12 +77,10 @@ static struct script_task *task_park(struct script *s, const struct script_run *
     struct script_task *t = calloc(1, sizeof *t);
     if (t == NULL)
         abort();
-    *t = (struct script_task){
-        .script = s, .co = s->idle, .ref = s->idle_ref, .wait = wait, .run = *run};
-    s->idle = NULL;
-    s->idle_ref = LUA_NOREF;
+    *t = (struct script_task){.script = s, .wait = wait, .run = *run};
+    t->co = script_detach_coroutine(s, &t->ref);
     wait->task = t;
-    link_task(t);
+    task_link(t);
     return t;
 }
 
@@ -113,11 +97,10 @@ static struct script_wait *task_resume(lua_State *co, int nargs, int *status)
     return wait;
 }
 
-static enum script_result take_results(struct script *s, lua_State *co,
-                                       const struct script_run *run)
+static enum script_result task_ended(struct script *s, lua_State *co, const struct script_run *run)
 {
-    script_take_results(s, co, run->results);
-    return run->take != NULL ? run->take(s, run->ctx) : SCRIPT_DONE;
+    script_move_results(s, co, run->results);
+    return run->ended != NULL ? run->ended(s, run->ctx) : SCRIPT_DONE;
 }
 
 enum script_result script_run_waiting(struct script *s, int nargs, const struct script_run *run,
@@ -132,7 +115,7 @@ enum script_result script_run_waiting(struct script *s, int nargs, const struct 
         return SCRIPT_WAITING;
     }
     if (status == 0)
-        return take_results(s, co, run);
+        return task_ended(s, co, run);
     script_log_failure(s, co, status, &run->cause);
     script_drop_coroutine(s);
     return SCRIPT_FAILED;
@@ -149,19 +132,7 @@ struct waking {
     enum script_result result;
 };
 
-/* The coroutine can be used again, unless it failed. */
-static void task_recycle(struct script_task *t, bool ended)
-{
-    struct script *s = t->script;
-    if (!ended || s->idle != NULL) {
-        luaL_unref(s->L, LUA_REGISTRYINDEX, t->ref);
-        return;
-    }
-    s->idle = t->co;
-    s->idle_ref = t->ref;
-}
-
-static void wake_body(struct script *s, void *ctx)
+static void task_wake_body(struct script *s, void *ctx)
 {
     struct waking *w = ctx;
     struct script_task *t = w->task;
@@ -182,12 +153,12 @@ static void wake_body(struct script *s, void *ctx)
         script_log_failure(s, t->co, status, &t->run.cause);
     } else {
         w->ended = true;
-        w->result = take_results(s, t->co, &t->run);
+        w->result = task_ended(s, t->co, &t->run);
     }
 }
 
 /* Nobody waits any more. */
-static void give_up_wait(struct script_task *t)
+static void task_cancel_wait(struct script_task *t)
 {
     struct script_wait *wait = t->wait;
     t->wait = NULL;
@@ -205,19 +176,19 @@ void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx),
     s->hold(s->world.ctx); /* the end of the task may be the end of the generation's last request */
     if (push == NULL)
         t->wait = NULL;
-    if (!script_guard(s, &t->run.cause, wake_body, &w)) {
+    if (!script_guard(s, &t->run.cause, task_wake_body, &w)) {
         w.result = SCRIPT_FAILED;
         if (!w.resumed)
-            give_up_wait(t);
+            task_cancel_wait(t);
     }
     if (w.result == SCRIPT_WAITING) {
         s->drop(s->world.ctx);
         return;
     }
-    unlink_task(t);
+    task_unlink(t);
     if (t->run.done != NULL)
         t->run.done(t->run.ctx, w.result);
-    task_recycle(t, w.ended);
+    script_return_coroutine(s, t->co, t->ref, w.ended);
     bool detached = t->detached;
     free(t);
     if (detached)
@@ -228,8 +199,8 @@ void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx),
 void script_task_cancel(struct script_task *t)
 {
     struct script *s = t->script;
-    give_up_wait(t);
-    unlink_task(t);
+    task_cancel_wait(t);
+    task_unlink(t);
     luaL_unref(s->L, LUA_REGISTRYINDEX, t->ref);
     if (t->detached && t->run.done != NULL)
         t->run.done(t->run.ctx, SCRIPT_FAILED);

@@ -12,7 +12,9 @@
 #ifndef MG_SCRIPT_TASK_H
 #define MG_SCRIPT_TASK_H
 
+#include "script/door.h"
 #include "script/lua.h"
+#include "script/value.h"
 
 struct script_wait {
     struct script_task *task; /* set while it is waited for */
@@ -24,9 +26,9 @@ struct script_wait {
 struct script_run {
     struct script_cause cause;
     int results;
-    /* Inside the door, where it has ended well: takes the results on s->L's top. NULL: they are not
-     * wanted. */
-    enum script_result (*take)(struct script *s, void *ctx);
+    /* Inside the door: the function has ended well, its results are on s->L's top. NULL: they are
+     * not wanted. */
+    enum script_result (*ended)(struct script *s, void *ctx);
     /* It has ended after a wait. NULL: nobody asks. */
     void (*done)(void *ctx, enum script_result result);
     void *ctx;
@@ -62,24 +64,5 @@ int script_wait(lua_State *L, struct script_wait *wait);
  * == NULL: there are none, and the caller has freed what belongs to the wait but for the wait
  * itself. Runs the script, and may end the task. */
 void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx), void *ctx);
-
-/* The script whose function is running now (any L of it). */
-struct script *script_of(lua_State *L);
-
-/* --- fastcgi.c --- */
-
-/* Adds fastcgi and worker to the module on the stack's top. */
-void script_fastcgi_open(lua_State *L);
-
-/* --- timer.c --- */
-
-/* Adds sleep, spawn and every to the module on the stack's top. */
-void script_timer_open(lua_State *L);
-/* No timer goes off any more. */
-void script_timers_stop(struct script *s);
-/* What was to be spawned and has not begun is forgotten. */
-void script_timers_end(struct script *s);
-/* The script goes: its timers and what was to be spawned are forgotten. */
-void script_timers_free(struct script *s);
 
 #endif

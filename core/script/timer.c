@@ -2,9 +2,9 @@
  * timer - moongate.sleep, moongate.spawn and moongate.every: time, and functions that run
  * beside the requests. Called by scripts; see script/task.h for the waiting.
  */
-#include "script/task.h"
+#include "script/timer.h"
 
-#include "base/loop.h"
+#include "script/task.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -13,6 +13,34 @@
 #define MAX_TIMERS  1000 /* of moongate.every, of one generation */
 #define MAX_SPAWNED 100000
 #define TURN_SHARE  0.005 /* seconds */
+
+struct script_timers {
+    struct script *script;
+    struct script_timer *list; /* of moongate.every */
+    unsigned count;
+    unsigned spawned;           /* functions beside the requests that have not ended */
+    struct spawn *first, **end; /* functions that are to be spawned */
+    ev_timer spawner;           /* runs while there are some */
+    bool held;                  /* and the generation is kept alive meanwhile */
+    unsigned turn;              /* of the loop, in which such functions have run for */
+    double turn_used;           /* seconds */
+};
+
+static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events);
+
+static struct script_timers *timers_of(struct script *s)
+{
+    if (s->timers != NULL)
+        return s->timers;
+    struct script_timers *t = s->timers = calloc(1, sizeof *t);
+    if (t == NULL)
+        abort();
+    t->script = s;
+    t->end = &t->first;
+    ev_timer_init(&t->spawner, timer_spawner_cb, 0, 0);
+    t->spawner.data = t;
+    return t;
+}
 
 /* --- a share of each turn --- */
 
@@ -23,12 +51,13 @@
  */
 static bool has_share(struct script *s)
 {
+    struct script_timers *t = timers_of(s);
     unsigned turn = ev_iteration(s->loop->ev);
-    if (s->turn != turn) {
-        s->turn = turn;
-        s->turn_used = 0;
+    if (t->turn != turn) {
+        t->turn = turn;
+        t->turn_used = 0;
     }
-    return s->turn_used < TURN_SHARE;
+    return t->turn_used < TURN_SHARE;
 }
 
 static double timer_seconds_now(void)
@@ -40,7 +69,7 @@ static double timer_seconds_now(void)
 
 static void use_share(struct script *s, double began)
 {
-    s->turn_used += timer_seconds_now() - began;
+    s->timers->turn_used += timer_seconds_now() - began;
 }
 
 /* --- sleep --- */
@@ -116,9 +145,9 @@ static int timer_sleep(lua_State *L)
 
 static void spawned_done(void *ctx, enum script_result result)
 {
-    struct script *s = ctx;
+    struct script_timers *t = ctx;
     (void)result; /* a failure has been logged */
-    s->spawned--;
+    t->spawned--;
 }
 
 /* Inside the door: runs the function under nargs arguments on s->L's top beside everything else.
@@ -126,10 +155,10 @@ static void spawned_done(void *ctx, enum script_result result)
 static struct script_task *run_beside(struct script *s, int nargs, const struct script_cause *cause)
 {
     struct script_task *task;
-    const struct script_run run = {.cause = *cause, .done = spawned_done, .ctx = s};
+    const struct script_run run = {.cause = *cause, .done = spawned_done, .ctx = s->timers};
     if (script_run_waiting(s, nargs, &run, &task) != SCRIPT_WAITING)
         return NULL;
-    s->spawned++;
+    s->timers->spawned++;
     task->detached = true;
     s->hold(s->world.ctx);
     return task;
@@ -142,21 +171,14 @@ struct spawn {
     int values; /* a table: the function and its arguments */
 };
 
-struct spawner {
-    ev_timer timer; /* runs while there are some, and keeps the generation alive */
-    struct script *script;
-    struct spawn *first, **end;
-    bool held;
-};
-
-static int take_spawn(struct spawner *q)
+static int timer_next_spawn(struct script_timers *t)
 {
-    struct spawn *spawn = q->first;
+    struct spawn *spawn = t->first;
     int values = spawn->values;
-    q->first = spawn->next;
-    if (q->first == NULL)
-        q->end = &q->first;
-    q->script->spawned--;
+    t->first = spawn->next;
+    if (t->first == NULL)
+        t->end = &t->first;
+    t->spawned--;
     free(spawn);
     return values;
 }
@@ -180,50 +202,23 @@ static void spawned_body(struct script *s, void *ctx)
     run_beside(s, count - 1, &spawn_cause);
 }
 
-static void spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
-    struct spawner *q = timer->data;
-    struct script *s = q->script;
+    struct script_timers *t = timer->data;
+    struct script *s = t->script;
     (void)events;
-    while (q->first != NULL && has_share(s)) {
-        int values = take_spawn(q);
+    while (t->first != NULL && has_share(s)) {
+        int values = timer_next_spawn(t);
         double began = timer_seconds_now();
         script_guard(s, &spawn_cause, spawned_body, &values);
         use_share(s, began);
     }
-    if (q->first != NULL) {
+    if (t->first != NULL) {
         ev_timer_set(timer, 0, 0);
         ev_timer_start(ev, timer);
         return;
     }
-    q->held = false;
-    s->drop(s->world.ctx);
-}
-
-static struct spawner *spawner_of(struct script *s)
-{
-    if (s->spawner != NULL)
-        return s->spawner;
-    struct spawner *q = calloc(1, sizeof *q);
-    if (q == NULL)
-        abort();
-    q->script = s;
-    q->end = &q->first;
-    ev_timer_init(&q->timer, spawner_cb, 0, 0);
-    q->timer.data = q;
-    return s->spawner = q;
-}
-
-/* Nothing of what waits is begun any more. */
-static void forget_spawned(struct script *s)
-{
-    struct spawner *q = s->spawner;
-    if (q == NULL || !q->held)
-        return;
-    while (q->first != NULL)
-        luaL_unref(s->L, LUA_REGISTRYINDEX, take_spawn(q));
-    ev_timer_stop(s->loop->ev, &q->timer);
-    q->held = false;
+    t->held = false;
     s->drop(s->world.ctx);
 }
 
@@ -242,7 +237,8 @@ static int timer_spawn(lua_State *L)
     check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
     struct script *s = lasting_script(L, "spawn");
     int count = lua_gettop(L);
-    if (s->spawned >= MAX_SPAWNED)
+    struct script_timers *t = timers_of(s);
+    if (t->spawned >= MAX_SPAWNED)
         return luaL_error(L, "spawn: %d functions are waiting already: more are begun than end",
                           MAX_SPAWNED);
     lua_createtable(L, count, 0); /* the array has a place for [0]: the number of values */
@@ -256,16 +252,15 @@ static int timer_spawn(lua_State *L)
     if (spawn == NULL)
         abort();
     spawn->values = luaL_ref(L, LUA_REGISTRYINDEX);
-    struct spawner *q = spawner_of(s);
-    if (!q->held) {
-        q->held = true;
+    if (!t->held) {
+        t->held = true;
         s->hold(s->world.ctx);
-        ev_timer_set(&q->timer, 0, 0);
-        ev_timer_start(s->loop->ev, &q->timer);
+        ev_timer_set(&t->spawner, 0, 0);
+        ev_timer_start(s->loop->ev, &t->spawner);
     }
-    *q->end = spawn;
-    q->end = &spawn->next;
-    s->spawned++;
+    *t->end = spawn;
+    t->end = &spawn->next;
+    t->spawned++;
     return 0;
 }
 
@@ -284,7 +279,7 @@ static void run_done(void *ctx, enum script_result result)
     struct script_timer *t = ctx;
     (void)result;
     t->task = NULL;
-    t->script->spawned--;
+    t->script->timers->spawned--;
 }
 
 static const struct script_cause every_cause = {.what = "moongate.every", .source = "a function"};
@@ -329,7 +324,8 @@ static int timer_every(lua_State *L)
     if (seconds < 0.001)
         return luaL_error(L, "every: expected at least 0.001 seconds, got %s",
                           script_describe(L, 1));
-    if (s->timer_count == MAX_TIMERS)
+    struct script_timers *all = timers_of(s);
+    if (all->count == MAX_TIMERS)
         return luaL_error(L,
                           "every: %d timers are running already: it is for on_start, not for each "
                           "request",
@@ -340,9 +336,9 @@ static int timer_every(lua_State *L)
     t->script = s;
     lua_settop(L, 2);
     t->function = luaL_ref(L, LUA_REGISTRYINDEX);
-    t->next = s->timers;
-    s->timers = t;
-    s->timer_count++;
+    t->next = all->list;
+    all->list = t;
+    all->count++;
     ev_timer_init(&t->timer, tick_cb, seconds, seconds);
     t->timer.data = t;
     if (!s->retired)
@@ -352,27 +348,34 @@ static int timer_every(lua_State *L)
 
 void script_timers_stop(struct script *s)
 {
-    s->retired = true;
-    for (struct script_timer *t = s->timers; t != NULL; t = t->next)
+    struct script_timer *t = s->timers != NULL ? s->timers->list : NULL;
+    for (; t != NULL; t = t->next)
         ev_timer_stop(s->loop->ev, &t->timer);
 }
 
 void script_timers_end(struct script *s)
 {
-    forget_spawned(s);
+    struct script_timers *t = s->timers;
+    if (t == NULL || !t->held)
+        return;
+    while (t->first != NULL)
+        luaL_unref(s->L, LUA_REGISTRYINDEX, timer_next_spawn(t));
+    ev_timer_stop(s->loop->ev, &t->spawner);
+    t->held = false;
+    s->drop(s->world.ctx);
 }
 
 void script_timers_free(struct script *s)
 {
-    forget_spawned(s);
-    free(s->spawner);
-    s->spawner = NULL;
-    while (s->timers != NULL) {
-        struct script_timer *next = s->timers->next;
-        ev_timer_stop(s->loop->ev, &s->timers->timer);
-        free(s->timers);
-        s->timers = next;
+    struct script_timer *next, *t = s->timers != NULL ? s->timers->list : NULL;
+    script_timers_end(s);
+    for (; t != NULL; t = next) {
+        next = t->next;
+        ev_timer_stop(s->loop->ev, &t->timer);
+        free(t);
     }
+    free(s->timers);
+    s->timers = NULL;
 }
 
 void script_timer_open(lua_State *L)

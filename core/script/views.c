@@ -5,6 +5,8 @@
  * params and res are open while their hook runs, which can't wait; so a script needs one of each,
  * and a hook costs no allocation. Outside of its hook a view raises an error.
  */
+#include "script/views.h"
+
 #include "script/property.h"
 
 static const char HEADERS_TYPE[] = "moongate.headers";
@@ -18,6 +20,13 @@ struct script_view {
     struct params *params;
     struct script_view *headers; /* of res: opened and closed with it */
 };
+
+struct request *script_box_request(lua_State *L, const struct script_box *box)
+{
+    if (box->req == NULL)
+        luaL_error(L, "this request has ended: a script may not keep 'req' (copy what it needs)");
+    return box->req;
+}
 
 static struct script_view *new_view(lua_State *L, const char *type)
 {

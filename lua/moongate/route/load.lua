@@ -266,10 +266,31 @@ local function run(text, name, overrides, fs)
   return normalized
 end
 
---- The files of the route that was loaded last, also where that has failed: who waits for a change
---- that mends it watches these.
----@type string[]
-M.files = {}
+-- The files of the route that was loaded last.
+local last_files = {}
+
+--- Lines of the loader's report about files: what each was when it was read, and its path.
+local function file_lines(files)
+  local lines = {}
+  for i, path in ipairs(files) do
+    lines[i] = ("file\t%s %s\n"):format(files[path] or "?", path)
+  end
+  return table.concat(lines)
+end
+
+--- The files of the route that was loaded last, also where that has failed: the watch waits for a
+--- change to one of them that mends it.
+---@return string lines as in the report
+function M.failed_report()
+  return file_lines(last_files)
+end
+
+--- What the files of a route hold, for workers that load it later.
+---@param normalized table
+---@return string|nil text see moongate.route.sources
+function M.snapshot(normalized)
+  return sources.snapshot(normalized.files)
+end
 
 --- What `run` returns, with `files` in it.
 ---@param path string|nil the script's own, where it is a file
@@ -282,7 +303,7 @@ local function tracked(path, text, name, overrides, fs)
     end
     return run(text, name, overrides, fs)
   end)
-  M.files = files
+  last_files = files
   if not ok then
     error(result, 0)
   end
@@ -353,10 +374,7 @@ function M.loader_report(normalized, record, fs)
   for _, warning in ipairs(warnings.of(normalized, fs)) do
     add("warning", warning)
   end
-  for _, path in ipairs(normalized.files) do
-    add("file", (normalized.files[path] or "?") .. " " .. path)
-  end
-  return table.concat(lines, "\n") .. "\n"
+  return table.concat(lines, "\n") .. "\n" .. file_lines(normalized.files)
 end
 
 return M

@@ -9,15 +9,43 @@
 
 local M = {}
 
+local open = io.open -- a script may put its own there
+
 --- More files than this are not watched.
 M.MAX = 1000
 
 -- From path to content; nil where the disk counts.
 local snapshot
 
---- The snapshot that the next route is loaded from: for each file a line "SIZE PATH" and its bytes.
----@param text string|nil
-function M.take_snapshot(text)
+local SNAPSHOT_FILE = 16 * 1024 ^ 2 -- bytes; a route with a larger file has no snapshot
+
+--- What files hold now, for M.use_snapshot: for each file a line "SIZE PATH" and its bytes. A file
+--- that can't be read is left out: for it the disk counts.
+---@param files string[]
+---@return string|nil text nil: it can't be made
+function M.snapshot(files)
+  local parts = {}
+  for _, path in ipairs(files) do
+    local file = open(path, "rb")
+    local text, problem
+    if file then
+      text, problem = file:read(SNAPSHOT_FILE + 1)
+      text = text or not problem and "" -- nothing at the end of an empty file
+      file:close()
+    end
+    if text and #text > SNAPSHOT_FILE then
+      return nil
+    end
+    if text then
+      parts[#parts + 1] = ("%d %s\n%s"):format(#text, path, text)
+    end
+  end
+  return table.concat(parts)
+end
+
+--- The snapshot that the next route is loaded from.
+---@param text string|nil made by M.snapshot
+function M.use_snapshot(text)
   snapshot = text and {}
   local at = 1
   while text and at <= #text do

@@ -268,7 +268,7 @@ describe("load.route", function()
       path, dir .. "/load_spec_a.lua", dir .. "/part.lua", dir .. "/chunk.lua",
     }
     assert.same(expected, settings.files)
-    assert.equal(settings.files, load.files)
+    assert.equal("file\t? " .. table.concat(expected, "\nfile\t? ") .. "\n", load.failed_report())
     assert.same(before, { package.loaders[2], dofile, loadfile })
     assert.same({ { status = 204 } }, { settings.hooks.on_request(req.get("/")) })
   end)
@@ -280,10 +280,11 @@ describe("load.route", function()
     local ok, message = pcall(load.route, path, nil, fake_fs.new({}))
     assert.is_false(ok)
     assert.matches("load_spec_b.lua:1: unexpected symbol near '<eof>'", message)
-    assert.same({ path, dir .. "/load_spec_b.lua" }, load.files)
+    assert.equal(("file\t? %s\nfile\t? %s/load_spec_b.lua\n"):format(path, dir),
+      load.failed_report())
     assert.same(before, { package.loaders[2], dofile, loadfile })
     pcall(load.route, dir .. "/none.lua", nil, fake_fs.new({}))
-    assert.same({ dir .. "/none.lua" }, load.files)
+    assert.equal(("file\t? %s/none.lua\n"):format(dir), load.failed_report())
   end)
 
   it("puts the folder on package.path once", function()

@@ -106,3 +106,38 @@ describe("sources.of", function()
     _G.dofile = original -- luacheck: ignore 122
   end)
 end)
+
+describe("sources.snapshot", function()
+  local path = os.tmpname()
+
+  local function write(text)
+    local file = assert(io.open(path, "wb"))
+    file:write(text)
+    file:close()
+  end
+
+  after_each(function()
+    sources.use_snapshot(nil)
+    os.remove(path)
+  end)
+
+  it("holds what the files held, whatever bytes these are", function()
+    local text = "a\0b\n12 /etc/passwd\n"
+    write(text)
+    sources.use_snapshot(sources.snapshot({ path, "/nowhere", path }))
+    write("later")
+    assert.equal(text, sources.kept(path))
+    assert.is_nil(sources.kept("/nowhere"))
+  end)
+
+  it("of an empty file is empty", function()
+    write("")
+    sources.use_snapshot(sources.snapshot({ path }))
+    assert.equal("", sources.kept(path))
+  end)
+
+  it("is not made of a file beyond 16 MB", function()
+    write(("x"):rep(16 * 1024 ^ 2 + 1))
+    assert.is_nil(sources.snapshot({ path }))
+  end)
+end)

@@ -1,0 +1,65 @@
+/*
+ * door - the guarded door through which C uses Lua, the coroutines that hooks run in, and the log
+ * of what scripts raise.
+ */
+#ifndef MG_SCRIPT_DOOR_H
+#define MG_SCRIPT_DOOR_H
+
+#include "script/call.h"
+
+struct lua_State;
+
+/* What is run, and for whom: for messages. The texts live as long as the script. */
+struct script_cause {
+    const char *what, *source; /* "on_request", "route.lua:12" */
+    const struct request *req; /* NULL: none */
+    bool untimed;              /* script_timeout does not hold */
+};
+
+/* For s->L, which the script owns; before anything else of it. */
+void script_door_new(struct script *s);
+void script_door_free(struct script *s);
+/* The script whose function is running now (any L of it); raises an error where no server runs. */
+struct script *script_of(struct lua_State *L);
+/* The script of the state, or NULL. */
+struct script *script_of_state(struct lua_State *L);
+
+/*
+ * The door. Runs body(s, ctx) so that an error that any call of Lua's C interface raises in it
+ * comes back here: memory may end, and a metamethod of the script may run. It is logged with the
+ * cause, and false returned; the stack is as it was. Time is supervised from here
+ * (script/limit.h). The body uses s->L alone, since an error can only be caught on the thread
+ * that raised it; it keeps nothing that an error would lose. May be nested.
+ */
+bool script_guard(struct script *s, const struct script_cause *cause,
+                  void (*body)(struct script *s, void *ctx), void *ctx);
+
+/* Inside the door: runs the function under nargs arguments on s->L's top, which it takes, in a
+ * coroutine. On SCRIPT_DONE the results are in their place, as many as are wanted. A failure is
+ * logged. */
+enum script_result script_run(struct script *s, int nargs, int results,
+                              const struct script_cause *cause);
+
+/* Moves the function and its arguments from s->L's top to a coroutine, the idle one. */
+struct lua_State *script_enter(struct script *s, int nargs);
+/* Moves the results of a coroutine that has ended to s->L's top. */
+void script_move_results(struct script *s, struct lua_State *co, int results);
+/* The idle coroutine has failed: it can't be used again. */
+void script_drop_coroutine(struct script *s);
+/* The idle coroutine belongs to the caller from now on, with its reference in the registry. */
+struct lua_State *script_detach_coroutine(struct script *s, int *ref);
+/* Gives a detached coroutine back; `usable`: its function has ended well. */
+void script_return_coroutine(struct script *s, struct lua_State *co, int ref, bool usable);
+
+/* Inside the door, after a run that ended with that status: logs it. */
+void script_log_failure(struct script *s, struct lua_State *co, int status,
+                        const struct script_cause *cause);
+/* A hook has returned what can't be used. */
+void script_log_misuse(const char *what, const char *source, const struct request *req,
+                       const char *text);
+/* Why the last hook failed: "on_start (route.lua:3): ...". Valid until the next one fails. */
+const char *script_failure(const struct script *s);
+/* core.finalizer_failed(error): logs what a finalizer of the script has raised. */
+int script_finalizer_failed(struct lua_State *L);
+
+#endif

@@ -1,0 +1,46 @@
+/*
+ * limit - how long a script may run, and who ends one that runs on: the master, or in a process
+ * without one (a command, a loader) an alarm.
+ */
+#ifndef MG_SCRIPT_LIMIT_H
+#define MG_SCRIPT_LIMIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lua_State;
+struct request;
+
+/* From now on *beat is odd while a script runs. When the signal comes while one does, that one is
+ * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
+void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
+
+#define SCRIPT_LOADING 10.0 /* seconds that a script may take to load */
+/* In a process that no master looks after (a command, a loader): what runs here is not compiled,
+ * and stopped with an error after its time; what can't be stopped after as long again ends the
+ * process with exit status 1, and a line on `out` that begins with `prefix`. Before the first
+ * script_new. */
+void script_supervise_alone(int out, const char *prefix);
+/* How long a hook may run in such a process; before, as long as loading. */
+void script_limit(double seconds);
+
+/* What runs a script says so. True: call script_end_run. */
+bool script_begin_run(struct lua_State *L, const char *what, const char *source);
+/* The same while a script is loaded, and for its specs; false in a worker, where the master waits
+ * for it. */
+bool script_begin_loading(struct lua_State *L, const char *source);
+bool script_begin_specs(struct lua_State *L);
+/* Removes hooks of the debug library, whoever has set them. L: NULL where its state is gone. */
+void script_end_run(struct lua_State *L);
+/* After a script_begin_run that said true: the request that it is for, or NULL. */
+void script_run_is_for(const struct request *req);
+/* No master looks after this process. */
+bool script_is_alone(void);
+
+/* core.enter_rule(label): for the line about a run that has to be ended. */
+int script_enter_rule(struct lua_State *L);
+/* core.limited(seconds, source, fn, ...), see script/limit.c. */
+int script_limited(struct lua_State *L);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * request - a request as Lua sees it: `req`, its args and cookies.
+ */
+#ifndef MG_SCRIPT_REQUEST_H
+#define MG_SCRIPT_REQUEST_H
+
+#include "http/request.h"
+
+struct lua_State;
+
+struct script_box;
+
+/* Registers the metatable of req. */
+void script_request_open(struct lua_State *L);
+/* Pushes a fresh `req` for it. */
+struct script_box *script_push_request(struct lua_State *L, struct request *req);
+/* The request of the `req` at idx; raises a clear error when it has ended. */
+struct request *script_check_request(struct lua_State *L, int idx);
+/* The request of the `req` at 1; NULL: it is something else, or the request has ended. */
+struct request *script_self_request(struct lua_State *L);
+/* The `req` on the top reads its query again when it is asked for its arguments. */
+void script_forget_args(struct lua_State *L);
+/* Pushes the text of a request's id, which lies at `at`. */
+void script_push_id(struct lua_State *L, const void *at);
+
+#endif

@@ -1,0 +1,23 @@
+/*
+ * rule - which rule of the route has decided on a request: the numbers that the Lua library notes
+ * (moongate.decision.trace), and their words.
+ */
+#ifndef MG_SCRIPT_RULE_H
+#define MG_SCRIPT_RULE_H
+
+#include "script/call.h"
+
+struct lua_State;
+
+/* The rules in words, "route.lua:23 path '/shop/x'"; NULL: none was noted. Text in the request's
+ * arena. */
+const char *script_rule_words(struct script *s, struct request *req);
+
+/* A hook is asked that may decide anew; afterwards, whether it did. */
+void script_begin_rules(struct script_call *call, struct request *req);
+void script_end_rules(const struct script_call *call, struct request *req, bool decided);
+
+/* Adds note_rule and its kin to the module on the stack's top. */
+void script_rules_open(struct lua_State *L);
+
+#endif

@@ -1,0 +1,64 @@
+/*
+ * world - what a script may ask of the server that runs it: backends, reloads, requests of its own.
+ *
+ * The generation fills the table in; a script without a world (a command, the loader) runs no
+ * server.
+ */
+#ifndef MG_SCRIPT_WORLD_H
+#define MG_SCRIPT_WORLD_H
+
+#include "http/request.h"
+#include "shm/board.h"
+#include "shm/ledger.h"
+
+/* A server as policies see it. */
+struct script_server {
+    const struct ledger_server *slot;
+    uint32_t place; /* of it, in the ledger */
+    struct str address;
+    unsigned queued; /* requests that wait for the backend */
+    bool gone;       /* no address of the backend any more */
+};
+
+struct script_backend {
+    struct str name;
+    bool held;
+    unsigned queued, queue_room;
+};
+
+struct subrequest;
+
+struct script_subrequest {
+    struct str backend;
+    const struct params *params;
+    struct str body;
+};
+
+struct script_answer {
+    const char *error; /* NULL: it is one */
+    const struct response *response;
+    struct str body, messages;
+    uint32_t app_status;
+};
+
+/* What the control pages see of the backends, and what they may do; `ctx` is the generation. */
+struct script_world {
+    void *ctx;
+    bool (*backend)(void *ctx, unsigned i, struct script_backend *out);
+    bool (*server)(void *ctx, unsigned backend, unsigned i, struct script_server *out);
+    /* False: there is none of that name, or address. */
+    bool (*hold)(void *ctx, struct str backend, bool held);
+    bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
+    /* Asks the master for a reload; *id is what board->reload_done must come to. False: it is gone.
+     */
+    bool (*reload)(void *ctx, uint64_t *id);
+    bool (*stop)(void *ctx);
+    /* A FastCGI request of the script's own; see exchange/subrequest.h. */
+    struct subrequest *(*subrequest)(void *ctx, const struct script_subrequest *ask,
+                                     void (*done)(void *ctx, const struct script_answer *answer),
+                                     void *done_ctx, const char **err);
+    void (*subrequest_free)(struct subrequest *request);
+    const struct board *board;
+};
+
+#endif
