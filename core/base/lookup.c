@@ -116,82 +116,118 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
 
 /* --- what was found --- */
 
-/* A file or folder that lookup_open has found at this place. It is what lies there as long as the
- * path leads to that inode and nothing has happened to it: a symlink that is put into its place
- * leads to another inode, and an inode that is used again has another ctime. */
+static uint64_t turn; /* 0: none has begun */
+
+void lookup_begin_turn(void)
+{
+    turn++;
+}
+
+/* What was found at a place: a path below a root (LOOKUP_FILE and so on), or where the symlinks of
+ * a root lead to. Within a turn of the loop that is the answer. A file or folder is still the same
+ * in a later turn if the path leads to that inode and nothing has happened to it: a symlink that is
+ * put into its place leads to another inode, and an inode that is used again has another ctime. */
 struct finding {
+    uint64_t turn; /* the last one in which it held; 0: an empty slot */
     dev_t device;
     ino_t inode;
-    struct timespec changed;
-    uint16_t size;
-    char place[222]; /* root, path and `within`, each with a NUL */
+    struct timespec changed; /* its ctime */
+    bool settled;            /* it holds for later turns, too, if stat says so */
+    uint8_t kind;
+    uint16_t size;   /* of the place */
+    char place[212]; /* root, path and `within`, each with a NUL, and then: the real path of a root
+                      */
 };
 
-enum { FINDINGS = 8192 }; /* 2 MB, of which only what is used is there */
+enum { FINDINGS = 16384 }; /* 4 MB, of which only what is used is there */
 
-/* Adds a string and a NUL; false where they don't fit. */
-static bool add_place(struct finding *f, struct str s)
+/* What findings are known by. */
+struct place {
+    size_t size;
+    char text[sizeof((struct finding *)NULL)->place];
+};
+
+/* Adds a string and a NUL; false where that can't be kept. */
+static bool place_add(struct place *p, struct str s)
 {
-    if (f->size + s.n + 1 > sizeof f->place)
+    if (p->size + s.n + 1 > sizeof p->text || (s.n > 0 && memchr(s.p, '\0', s.n) != NULL))
         return false;
     if (s.n > 0)
-        memcpy(f->place + f->size, s.p, s.n);
-    f->place[f->size + s.n] = '\0';
-    f->size += (uint16_t)(s.n + 1);
+        memcpy(p->text + p->size, s.p, s.n);
+    p->text[p->size + s.n] = '\0';
+    p->size += s.n + 1;
     return true;
 }
 
-/* Makes what is compared of a finding; false where that is too long to be kept. */
-static bool make_place(struct finding *f, struct str root, struct str path,
-                       const struct str *within, unsigned count)
+static bool place_make(struct place *p, struct str root, struct str path, const struct str *within,
+                       unsigned count)
 {
-    f->size = 0;
-    bool fits = add_place(f, root) && add_place(f, path);
+    p->size = 0;
+    bool fits = place_add(p, root) && place_add(p, path);
     for (unsigned i = 0; i < count && fits; i++)
-        fits = add_place(f, within[i]);
+        fits = place_add(p, within[i]);
     return fits;
 }
 
-/* FNV-1a of Fowler, Noll and Vo. */
-static uint32_t lookup_hash_of(const char *p, size_t n)
+/* Eight bytes at once; the constants are those of MurmurHash3's finalizer. */
+static uint64_t place_hash(const struct place *p)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (unsigned char)p[i]) * 16777619u;
-    return hash;
+    uint64_t hash = p->size, word;
+    for (size_t i = 0; i < p->size; i += sizeof word) {
+        word = 0;
+        memcpy(&word, p->text + i, p->size - i < sizeof word ? p->size - i : sizeof word);
+        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
+        hash ^= hash >> 33;
+    }
+    return hash * 0xc4ceb9fe1a85ec53u >> 32;
 }
 
-static struct finding *finding_at(const struct finding *f)
+/* The finding of that place (*known), or the slot to write it to: a place has two slots, so that
+ * two places in use do not drive each other out. */
+static struct finding *finding_at(const struct place *p, bool *known)
 {
     static struct finding *findings;
     if (findings == NULL && (findings = calloc(FINDINGS, sizeof *findings)) == NULL)
         abort();
-    return &findings[lookup_hash_of(f->place, f->size) % FINDINGS];
+    struct finding *slots = &findings[place_hash(p) % (FINDINGS / 2) * 2];
+    for (unsigned i = 0; i < 2; i++) {
+        *known = slots[i].size == p->size && memcmp(slots[i].place, p->text, p->size) == 0;
+        if (*known)
+            return &slots[i];
+    }
+    return slots[0].turn <= slots[1].turn ? &slots[0] : &slots[1];
 }
 
-static void note_file(struct finding *f, const struct stat *st)
+static bool finding_holds(const struct finding *f, const struct stat *st)
 {
+    return f->settled && f->inode == st->st_ino && f->device == st->st_dev &&
+           f->changed.tv_sec == st->st_ctim.tv_sec && f->changed.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+/* Writes what was found into the slot; st is NULL where nothing is there, which holds for this turn
+ * alone. What has changed just now does, too: it could be another file of the same inode and ctime
+ * a moment later, since the kernel's clock has ticks of some milliseconds. */
+static void finding_note(struct finding *f, const struct place *p, enum lookup_kind kind,
+                         const struct stat *st)
+{
+    f->turn = turn;
+    f->kind = (uint8_t)kind;
+    f->size = (uint16_t)p->size;
+    memcpy(f->place, p->text, p->size);
+    f->settled = false;
+    if (st == NULL)
+        return;
     f->device = st->st_dev;
     f->inode = st->st_ino;
     f->changed = st->st_ctim;
+    f->settled = lookup_is_settled(st);
 }
 
-static bool is_known(const struct finding *f)
-{
-    const struct finding *known = finding_at(f);
-    return known->size == f->size && known->inode == f->inode && known->device == f->device &&
-           known->changed.tv_sec == f->changed.tv_sec &&
-           known->changed.tv_nsec == f->changed.tv_nsec &&
-           memcmp(known->place, f->place, f->size) == 0;
-}
-
-/* What has changed just now could be another file of the same inode and ctime a moment later: the
- * kernel's clock has ticks of some milliseconds. */
-static bool is_settled(const struct finding *f)
+bool lookup_is_settled(const struct stat *st)
 {
     struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return now.tv_sec > f->changed.tv_sec + 1;
+    clock_gettime(CLOCK_REALTIME_COARSE, &now);
+    return now.tv_sec > st->st_ctim.tv_sec + 1 && now.tv_sec > st->st_mtim.tv_sec + 1;
 }
 
 static enum lookup_kind lookup_kind_of(mode_t mode)
@@ -209,33 +245,55 @@ static bool is_nothing(int err)
     return false;
 }
 
+/* Opens what lies there to see what it is. *there: st says what it is. */
+static enum lookup_kind look_at(struct str root, struct str path, const struct str *within,
+                                unsigned count, struct stat *st, bool *there)
+{
+    bool followed;
+    int fd = lookup_open(root, path, within, count, O_PATH, &followed);
+    *there = false;
+    if (fd < 0)
+        return errno == EXDEV ? LOOKUP_OUTSIDE : is_nothing(errno) ? LOOKUP_NONE : LOOKUP_ERROR;
+    *there = fstat(fd, st) == 0;
+    int saved = errno;
+    close(fd);
+    errno = saved;
+    return *there ? lookup_kind_of(st->st_mode) : LOOKUP_ERROR;
+}
+
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
                               unsigned count)
 {
     char whole[PATH_MAX];
     struct stat st;
-    struct finding f;
-    bool followed, kept = make_place(&f, root, path, within, count);
+    struct place place;
+    bool known = false, kept = place_make(&place, root, path, within, count), there = false;
+    struct finding *f = kept ? finding_at(&place, &known) : NULL;
+    if (known && turn > 0 && f->turn == turn)
+        return f->kind;
     if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
+    enum lookup_kind kind;
     if (stat(whole, &st) == 0) {
-        note_file(&f, &st);
-        if (kept && is_known(&f))
-            return lookup_kind_of(st.st_mode);
+        if (known && finding_holds(f, &st)) {
+            f->turn = turn;
+            return f->kind;
+        }
+        kind = look_at(root, path, within, count, &st, &there);
     } else if (errno == ENOENT || errno == ENOTDIR) {
-        return LOOKUP_NONE; /* wherever it would have been */
+        kind = LOOKUP_NONE; /* wherever it would have been */
+    } else {
+        kind = look_at(root, path, within, count, &st, &there);
     }
-    int fd = lookup_open(root, path, within, count, O_PATH, &followed);
-    if (fd < 0)
-        return errno == EXDEV ? LOOKUP_OUTSIDE : is_nothing(errno) ? LOOKUP_NONE : LOOKUP_ERROR;
-    bool seen = fstat(fd, &st) == 0;
-    close(fd);
-    if (!seen)
-        return LOOKUP_ERROR;
-    note_file(&f, &st);
-    if (kept && is_settled(&f))
-        *finding_at(&f) = f;
-    return lookup_kind_of(st.st_mode);
+    if (kept && kind != LOOKUP_ERROR)
+        finding_note(f, &place, kind, there ? &st : NULL);
+    return kind;
+}
+
+bool lookup_stat(struct str root, struct str path, struct stat *st)
+{
+    char whole[PATH_MAX];
+    return lookup_join(whole, root, path) && stat(whole, st) == 0;
 }
 
 ssize_t lookup_read_start(struct str root, struct str path, const struct str *within,
@@ -254,32 +312,36 @@ ssize_t lookup_read_start(struct str root, struct str path, const struct str *wi
 
 /* --- roots --- */
 
-struct str lookup_real_root(struct str root, double now)
+struct str lookup_real_root(struct str root)
 {
-    enum { SLOTS = 4096 }; /* 1 MB, of which only what is used is there */
-    struct known {
-        double at;
-        char given[124], real[124];
-    };
-    static struct known *cache;
     static char real[PATH_MAX];
     char given[PATH_MAX];
+    struct stat st;
+    struct place place = {.size = 0};
+    bool known = false;
+    if (root.n == 0 || root.n >= sizeof given || !place_add(&place, root))
+        place.size = 0;
+    struct finding *f = place.size > 0 ? finding_at(&place, &known) : NULL;
+    if (known && turn > 0 && f->turn == turn)
+        return str_of(f->place + f->size);
     if (root.n == 0 || root.n >= sizeof given)
         return root;
-    if (cache == NULL && (cache = calloc(SLOTS, sizeof *cache)) == NULL)
-        abort();
-    struct known *known = &cache[lookup_hash_of(root.p, root.n) % SLOTS];
-    if (root.n < sizeof known->given && memcmp(known->given, root.p, root.n) == 0 &&
-        known->given[root.n] == '\0' && now < known->at + 1 && now >= known->at)
-        return str_of(known->real);
     memcpy(given, root.p, root.n);
     given[root.n] = '\0';
+    /* A real path of another name is looked at, too: a folder on the way may have been renamed. */
+    if (known && stat(given, &st) == 0 && finding_holds(f, &st) &&
+        (strcmp(given, f->place + f->size) == 0 ||
+         (stat(f->place + f->size, &st) == 0 && finding_holds(f, &st)))) {
+        f->turn = turn;
+        return str_of(f->place + f->size);
+    }
     if (realpath(given, real) == NULL)
         return root;
-    if (root.n < sizeof known->given && strlen(real) < sizeof known->real) {
-        strcpy(known->given, given);
-        strcpy(known->real, real);
-        known->at = now;
+    /* The real path is looked at, not the root: what the root leads to may have changed since. */
+    size_t n = strlen(real);
+    if (f != NULL && place.size + n + 1 <= sizeof f->place && stat(real, &st) == 0) {
+        finding_note(f, &place, LOOKUP_FOLDER, &st);
+        memcpy(f->place + f->size, real, n + 1);
     }
     return str_of(real);
 }

@@ -4,13 +4,23 @@
  * The kernel does it (openat2), so neither a path nor a symlink leads outside, whatever somebody
  * changes meanwhile. Absolute symlinks count as leading outside, unless the real path lies in one
  * of the folders of `within`; with count 0 that is the root alone.
+ *
+ * What was found is kept. Within a turn of the loop it is the answer without a system call; in a
+ * later turn one stat(2) says whether a file or folder is still the same one. "Not there" is kept
+ * for the turn alone. So an answer is never older than the turn of the loop. A process that has no
+ * turns (a command, a loader) asks each time.
  */
 #ifndef MG_BASE_LOOKUP_H
 #define MG_BASE_LOOKUP_H
 
 #include "base/str.h"
 
+#include <sys/stat.h>
 #include <sys/types.h>
+
+/* What is found from now on is not older than this call: a turn of the loop begins, or something
+ * has come that may be younger than the turn, such as a request whose head came in pieces. */
+void lookup_begin_turn(void);
 
 /* Opens root + path with these flags of open(2); of the name that it has *followed symlinks, or may
  * have. Returns a descriptor, or -1 and errno: EXDEV or ELOOP where it lies outside. */
@@ -23,7 +33,8 @@ enum lookup_kind { LOOKUP_NONE, LOOKUP_FILE, LOOKUP_FOLDER, LOOKUP_OUTSIDE, LOOK
  * regular file nor a folder, or may not be looked at. LOOKUP_ERROR: nobody knows, and errno says
  * why, such as EMFILE; it must not be taken for "nothing".
  *
- * Costs one stat(2) where nothing is there, and where the same file was there before. */
+ * Costs no system call within a turn of the loop, and one stat(2) where nothing is there, or what
+ * was there before. */
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
                               unsigned count);
 
@@ -32,8 +43,16 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
 ssize_t lookup_read_start(struct str root, struct str path, const struct str *within,
                           unsigned count, char *out, size_t size);
 
-/* The folder with its symlinks resolved, looked up at most once a second; as given where it does
- * not exist. The result is valid until the next call. */
-struct str lookup_real_root(struct str root, double now);
+/* stat(2) of root + path, whatever that leads to: only to see whether what lookup_open has found
+ * there before is still the same. */
+bool lookup_stat(struct str root, struct str path, struct stat *st);
+
+/* Has the file not changed for a second? One that has may change again without another time of its
+ * change, so nothing of it is kept beyond the turn. */
+bool lookup_is_settled(const struct stat *st);
+
+/* The folder with its symlinks resolved; as given where it does not exist. Kept as above, checked
+ * by one stat(2) in each turn. The result is valid until the next call. */
+struct str lookup_real_root(struct str root);
 
 #endif

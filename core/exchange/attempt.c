@@ -709,7 +709,7 @@ static void resolve_root(struct proxy *px, struct cgi_paths *paths)
     if (!local || !proxy_backend_settings(px)->resolve_root)
         return;
     paths->docroot =
-        arena_copy(&px->req.arena, lookup_real_root(paths->root, ev_now(px->generation->loop->ev)));
+        arena_copy(&px->req.arena, lookup_real_root(paths->root));
 }
 
 /* A param that would not fit into a record with its lengths, or is larger than it may be; NULL: all

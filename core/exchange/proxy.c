@@ -7,6 +7,7 @@
 #include "exchange/proxy_inner.h"
 
 #include "base/log.h"
+#include "base/lookup.h"
 #include "exchange/accel.h"
 #include "exchange/report.h"
 #include "http/file.h"
@@ -415,6 +416,7 @@ static void go_elsewhere(struct proxy *px)
 void proxy_go_on(struct proxy *px)
 {
     enum proxy_next next = px->next;
+    lookup_begin_turn(); /* the application may have written what is looked up now */
     px->head = (struct cgi_head){0};
     px->cookie = STR("");
     px->state = PROXY_BODY;

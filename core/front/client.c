@@ -12,6 +12,7 @@
 #include "front/client_inner.h"
 
 #include "base/log.h"
+#include "base/lookup.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -169,8 +170,12 @@ static void head_complete(struct client *c)
 static size_t client_feed(struct client *c, const char *data, size_t n)
 {
     size_t used;
+    bool whole = c->fresh; /* a head, if this is one */
+    c->fresh = false;
     switch (h1_feed(c->h1, data, n, &used)) {
     case H1_HEAD:
+        if (!whole) /* its end may have been sent after files were looked up in this turn */
+            lookup_begin_turn();
         head_complete(c);
         break;
     case H1_END:
@@ -351,6 +356,7 @@ static void client_process(struct client *c, const char *data, size_t n)
         data = buf_peek(&c->in).p;
         n = buf_len(&c->in);
     }
+    c->fresh = n > 0 && buf_len(&c->in) == 0;
     c->processing = true;
     while (client_step(c, data, n, &used, &gone)) {
         data += used;

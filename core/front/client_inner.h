@@ -30,6 +30,8 @@ struct client {
     unsigned requests;
     uint64_t lingered; /* bytes that were read and dropped behind the response */
     double linger_end; /* by then it is closed, in the loop's clock */
+    bool
+        fresh : 1; /* nothing of the bytes of this read has been taken, and none were kept before */
     bool head_done : 1;
     bool body_done : 1;
     bool want_body : 1;

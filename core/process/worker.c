@@ -2,6 +2,7 @@
 #include "process/worker.h"
 
 #include "base/log.h"
+#include "base/lookup.h"
 #include "exchange/control.h"
 #include "exchange/proxy.h"
 #include "front/client.h"
@@ -446,10 +447,16 @@ static void note_turn(struct ev_loop *ev)
     __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
 }
 
+static void note_waking(struct ev_loop *ev)
+{
+    note_turn(ev);
+    lookup_begin_turn();
+}
+
 static void worker_watch(struct worker *w, const struct worker_config *config)
 {
     ev_set_userdata(w->loop.ev, w);
-    ev_set_loop_release_cb(w->loop.ev, note_turn, note_turn);
+    ev_set_loop_release_cb(w->loop.ev, note_turn, note_waking);
     watch_signal(w, &w->term, SIGTERM, term_cb);
     watch_signal(w, &w->quit, SIGQUIT, term_cb);
     watch_signal(w, &w->interrupt, SIGINT, interrupt_cb);

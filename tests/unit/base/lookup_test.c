@@ -106,24 +106,88 @@ static void test_changes(void)
     check_int(probe("/folder/d.php"), LOOKUP_FOLDER);
 }
 
+static void test_turns(void)
+{
+    test("within a turn the answer stands, and what is not there, too");
+    make_file("root/e.php");
+    lookup_begin_turn();
+    check_int(probe("/e.php"), LOOKUP_FILE);
+    check_int(probe("/f.php"), LOOKUP_NONE);
+    check_int(probe("/b.php"), LOOKUP_OUTSIDE);
+    rename_to("root/e.php", "root/f.php");
+    check_int(probe("/e.php"), LOOKUP_FILE);
+    check_int(probe("/f.php"), LOOKUP_NONE);
+    test("in the next one what has changed is seen");
+    lookup_begin_turn();
+    check_int(probe("/e.php"), LOOKUP_NONE);
+    check_int(probe("/f.php"), LOOKUP_FILE);
+    make_file("root/e.php");
+    lookup_begin_turn();
+    check_int(probe("/e.php"), LOOKUP_FILE);
+    test("places that share a path and differ in root or within are apart");
+    struct str inside[] = {str_of(root), str_of(dir)};
+    check_int(lookup_probe(str_of(root), STR("/b.php"), inside, 2), LOOKUP_FILE);
+    check_int(probe("/b.php"), LOOKUP_OUTSIDE);
+    check_int(lookup_probe(str_of(dir), STR("/a.php"), NULL, 0), LOOKUP_NONE);
+    check_int(probe("/a.php"), LOOKUP_FILE);
+    check_int(lookup_probe(str_of(root), (struct str){"/a.php\0x", 8}, NULL, 0), LOOKUP_NONE);
+    check_int(probe("/a.php"), LOOKUP_FILE);
+}
+
+/* More places than there are slots: none is taken for another one. */
+static void test_many(void)
+{
+    char path[64];
+    test("many places");
+    for (int turns = 0; turns < 2; turns++) {
+        lookup_begin_turn();
+        for (int i = 0; i < 40000; i++) {
+            snprintf(path, sizeof path, "/no/%d", i);
+            if (i % 4 == 0)
+                check_int(probe("/folder/d.php"), LOOKUP_FOLDER);
+            else if (probe(path) != LOOKUP_NONE)
+                check_int(i, -1);
+        }
+    }
+}
+
 static void test_roots(void)
 {
-    char link[400], real[4096];
+    char link[400], real[4096], text[400];
     test("a root behind a symlink");
-    make_link("root", "current");
-    snprintf(link, sizeof link, "%s/current", dir);
-    check(realpath(root, real) != NULL);
-    check_str(lookup_real_root(str_of(link), 100), real);
-    check_int(lookup_probe(str_of(link), STR("/a.php"), NULL, 0), LOOKUP_FILE);
-    rename_to("current", "old");
-    make_link("other", "current");
-    check_str(lookup_real_root(str_of(link), 100.5), real);
-    snprintf(link, sizeof link, "%s/other", dir);
+    make_folder("releases");
+    make_folder("releases/1");
+    make_folder("releases/2");
+    make_folder("releases/1/web");
+    make_folder("releases/2/web");
+    make_link("releases/1", "current");
+    wait_until_settled();
+    snprintf(link, sizeof link, "%s/current/web", dir);
+    for (int i = 0; i < 3; i++) {
+        lookup_begin_turn();
+        check(realpath(link, real) != NULL);
+        check_str(lookup_real_root(str_of(link)), real);
+    }
+    test("the symlink is switched: seen in the next turn");
+    make_link("releases/2", "next");
+    rename_to("next", "current");
+    check_str(lookup_real_root(str_of(link)), real);
+    lookup_begin_turn();
     check(realpath(link, real) != NULL);
-    snprintf(link, sizeof link, "%s/current", dir);
-    check_str(lookup_real_root(str_of(link), 101), real);
-    check_int(lookup_probe(str_of(link), STR("/a.php"), NULL, 0), LOOKUP_NONE);
-    check_str(lookup_real_root(STR("/no/such/root"), 101), "/no/such/root");
+    check_str(lookup_real_root(str_of(link)), real);
+    test("a folder on the way is renamed, and the root is the same one");
+    lookup_begin_turn();
+    check_str(lookup_real_root(str_of(link)), real);
+    rename_to("releases/2", "releases/good");
+    make_link("releases/good", "next");
+    rename_to("next", "current");
+    lookup_begin_turn();
+    check(realpath(link, real) != NULL);
+    snprintf(text, sizeof text, "%s", lookup_real_root(str_of(link)).p);
+    check_str(str_of(text), real);
+    check(strstr(real, "good") != NULL);
+    check_str(lookup_real_root(STR("/no/such/root")), "/no/such/root");
+    check_str(lookup_real_root(STR("")), "");
 }
 
 static void remove_all(void)
@@ -156,7 +220,9 @@ int main(void)
     test_kinds();
     test_outside();
     test_changes();
+    test_turns();
     test_roots();
+    test_many();
     remove_all();
     return test_report();
 }
