@@ -76,7 +76,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/netset \
         base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
-        http/realip http/uri fastcgi/cgi fastcgi/record shm/census shm/ledger shm/ledger_crowd \
+        http/realip http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared front/listener front/proxyproto front/sender
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
@@ -97,6 +97,7 @@ links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)
+links_fastcgi/connection = fastcgi/connection fastcgi/record base/loop base/date base/addr base/buf base/str
 links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
@@ -108,6 +109,7 @@ links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
+test_libs_fastcgi/connection = -lev
 test_libs_front/listener = -lev
 test_libs_front/sender = -lev
 test_libs_base/resolve = -lev $(CARES_LIBS)

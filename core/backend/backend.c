@@ -350,6 +350,7 @@ static void conn_closed(struct conn *c)
 }
 
 static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t claim);
+static void backend_release(struct conn *c);
 
 /* Another connection in its place, under the same claim. NULL: the claim is dropped, errno says
  * why. */
@@ -467,7 +468,6 @@ static void give_to(struct lease *x, struct conn *c)
         conn_close(c);
     } else {
         backend_move(c, to);
-        conn_deadline(c, 0, NULL); /* until the next one sets its own */
         x->given = c;
     }
     loop_defer(x->backend->all->loop, &x->call);
@@ -504,19 +504,18 @@ static void leave_queue(struct lease *x)
     x->called = false;
     x->given = NULL;
     loop_undefer(&x->call);
-    if (c == NULL)
-        return;
-    conn_pause(c, true); /* the next one may begin in a later turn: nobody heeds it until then */
-    backend_release(c);
+    if (c != NULL)
+        backend_release(c);
 }
 
-void backend_release(struct conn *c)
+/* The request is over, and the connection could serve another one: it is kept, given to who waits,
+ * or closed. */
+static void backend_release(struct conn *c)
 {
     struct backend *b = c->server->backend;
     const struct backend_settings *settings = b->settings;
     void *next = NULL;
-    if (!conn_is_fit(c) || settings->keepalive == 0 ||
-        c->requests >= settings->keepalive_requests) {
+    if (settings->keepalive == 0 || c->requests >= settings->keepalive_requests) {
         conn_close(c);
         return;
     }
@@ -630,6 +629,7 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     s->conns++;
     c->claim = claim;
     c->closed = conn_closed;
+    c->released = backend_release;
     return c;
 }
 

@@ -5,9 +5,8 @@
  * Belongs to a generation. What all workers must agree on lies in the ledger; this module turns it
  * into connections. Who decides among several candidates is the caller's business (a policy).
  *
- *     backend_choose -> backend_acquire --LEASE_READY----------------------> conn ->
- * backend_release
- *                                      \--LEASE_WAITING --on_conn--------/      \-> conn_close
+ *     backend_choose -> backend_acquire --LEASE_READY------------------> conn -> channel_begin
+ *                                      \--LEASE_WAITING --on_conn----/         \-> channel_release
  *                                                       \--on_refused
  */
 #ifndef MG_BACKEND_BACKEND_H
@@ -133,8 +132,8 @@ struct acquire {
     int avoid;  /* the one that has just failed; -1: none */
     bool only;  /* that server and no other */
     bool fresh; /* not a kept connection */
-    bool
-        once; /* it can't be sent again: a kept one that can be tried (conn_offer), or has rested */
+    bool once;  /* it can't be sent again: a kept one that can be tried (channel_offer), or has
+                   rested */
     double connect_timeout;
     struct str tenant;
     const struct lease_ops *ops;
@@ -158,9 +157,6 @@ void backend_cancel(struct lease *x);
  * connecting. NULL: there is none, and the claim is dropped; errno says why. */
 struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
 
-/* The request is over: the connection is kept, given to who waits, or closed. Where it isn't fit
- * for another one, conn_close. */
-void backend_release(struct conn *c);
 /* Nobody wants the answer any more, of which no byte has come; the connection was got by `x`. Where
  * connections are limited it keeps its place until the server is done with it, or its deadline;
  * otherwise it is closed. */

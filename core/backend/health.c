@@ -237,7 +237,7 @@ static bool is_busy(const struct probe *p)
     const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     bool full = slot->max_conns > 0 ? !ledger_has_room(slot) : slot->active > 1;
     return full || stream_waits(&p->stream) ||
-           (p->stream.conn != NULL && p->stream.conn->state == CONN_BACKLOG);
+           (p->stream.channel != NULL && p->stream.channel->conn->state == CONN_BACKLOG);
 }
 
 static void health_missed_cb(struct deadline *d)

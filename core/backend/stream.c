@@ -1,21 +1,20 @@
 /*
  * stream - see stream.h.
  *
- * Without multiplexing there is one request on a connection, with id 1, as all peers do. Params are
- * encoded into the connection's out; STDIN is never copied there unless the socket is full.
+ * Params are encoded into the connection's out; STDIN is never copied there unless the socket is
+ * full.
  */
 #include "backend/stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#define REQUEST_ID 1
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
 
 static void stream_finish(struct stream *s)
 {
-    s->conn = NULL;
+    s->channel = NULL;
     s->request = NULL;
 }
 
@@ -29,17 +28,18 @@ static double stream_now(const struct stream *s)
 /* BEGIN_REQUEST and PARAMS, without the end of the latter in an offer. */
 static bool encode_params(struct stream *s)
 {
-    struct buf *out = conn_out(s->conn);
+    struct buf *out = channel_out(s->channel);
     const struct params *params = s->request->params;
     const struct backend_settings *settings = backend_settings(s->request->backend);
+    uint16_t id = s->channel->id;
     struct fcgi_pairs pairs;
-    fcgi_begin(out, REQUEST_ID, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
-    fcgi_pairs_init(&pairs, out, FCGI_PARAMS, REQUEST_ID);
+    fcgi_begin(out, id, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
+    fcgi_pairs_init(&pairs, out, FCGI_PARAMS, id);
     for (unsigned i = 0; i < params->count; i++)
         fcgi_pairs_add(&pairs, params->list[i].name, params->list[i].value);
     fcgi_pairs_end(&pairs);
     if (!s->offer)
-        fcgi_empty(out, FCGI_PARAMS, REQUEST_ID);
+        fcgi_empty(out, FCGI_PARAMS, id);
     return !pairs.too_large && !out->overflow;
 }
 
@@ -47,12 +47,13 @@ static bool encode_params(struct stream *s)
  * a client takes its time with a streamed body the application can't answer: its clock stands. */
 static void set_deadline(struct stream *s)
 {
-    if (s->request->streamed && s->stdin_open && conn_is_drained(s->conn))
-        conn_deadline(s->conn, 0, NULL);
-    else if (conn_is_drained(s->conn))
-        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+    if (s->request->streamed && s->stdin_open && channel_is_drained(s->channel))
+        channel_deadline(s->channel, 0, NULL);
+    else if (channel_is_drained(s->channel))
+        channel_deadline(s->channel, s->request->read_timeout, "no answer within read_timeout");
     else
-        conn_deadline(s->conn, s->request->send_timeout, "nothing was taken within send_timeout");
+        channel_deadline(s->channel, s->request->send_timeout,
+                         "nothing was taken within send_timeout");
 }
 
 /* Collects records of STDIN for one write: each header stands in `headers`. */
@@ -60,6 +61,7 @@ struct batch {
     struct iovec slices[38];
     uint8_t headers[18][FCGI_HEADER_SIZE];
     int count, used;
+    uint16_t id;
 };
 
 static bool batch_add(struct batch *b, struct str bytes)
@@ -67,7 +69,7 @@ static bool batch_add(struct batch *b, struct str bytes)
     if (b->used == 18)
         return false;
     uint8_t *header = b->headers[b->used++];
-    fcgi_header(header, FCGI_STDIN, REQUEST_ID, bytes.n);
+    fcgi_header(header, FCGI_STDIN, b->id, bytes.n);
     b->slices[b->count++] = (struct iovec){header, FCGI_HEADER_SIZE};
     if (bytes.n > 0)
         b->slices[b->count++] = (struct iovec){(char *)bytes.p, bytes.n};
@@ -106,14 +108,14 @@ static bool send_stdin(struct stream *s)
 {
     struct spool *body = s->request->body;
     if (body == NULL && !s->request->streamed && s->stdin_open) {
-        fcgi_empty(conn_out(s->conn), FCGI_STDIN, REQUEST_ID);
+        fcgi_empty(channel_out(s->channel), FCGI_STDIN, s->channel->id);
         s->stdin_open = false;
-        conn_write_soon(s->conn);
-        conn_deadline(s->conn, s->request->read_timeout, "no answer within read_timeout");
+        channel_write_soon(s->channel);
+        channel_deadline(s->channel, s->request->read_timeout, "no answer within read_timeout");
         return true;
     }
     do {
-        struct batch batch = {.count = 0};
+        struct batch batch = {.id = s->channel->id};
         if (body != NULL) {
             struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
             if (slice.p == NULL && s->body_at < body->size) {
@@ -124,126 +126,91 @@ static bool send_stdin(struct stream *s)
         }
         if (!s->request->streamed && (body == NULL || s->body_at == body->size))
             end_stdin(s, &batch);
-        conn_write(s->conn, batch.slices, batch.count);
-    } while (s->stdin_open && !s->request->streamed && conn_is_drained(s->conn));
+        channel_write(s->channel, batch.slices, batch.count);
+    } while (s->stdin_open && !s->request->streamed && channel_is_drained(s->channel));
     set_deadline(s);
     return true;
 }
 
 bool stream_body(struct stream *s, struct str bytes)
 {
-    if (s->conn == NULL)
+    if (s->channel == NULL)
         return false; /* nobody was told that there is room */
     while (bytes.n > 0) {
-        struct batch batch = {.count = 0};
+        struct batch batch = {.id = s->channel->id};
         size_t taken = batch_fill(&batch, bytes);
-        conn_write(s->conn, batch.slices, batch.count);
+        channel_write(s->channel, batch.slices, batch.count);
         bytes = str_skip(bytes, taken);
         s->body_at += taken;
     }
     set_deadline(s);
-    return buf_len(conn_out(s->conn)) < OUT_MARK;
+    return buf_len(channel_out(s->channel)) < OUT_MARK;
 }
 
 void stream_body_end(struct stream *s)
 {
-    struct batch batch = {.count = 0};
-    if (s->conn == NULL || s->offer || !s->stdin_open || !conn_is_open(s->conn))
+    struct batch batch = {.id = s->channel->id};
+    if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
         return; /* on_room follows */
     end_stdin(s, &batch);
-    conn_write(s->conn, batch.slices, batch.count);
+    channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
 }
 
 /* --- in --- */
 
-/* True for what must not come on this connection: it has one request, and we know its id. */
-static bool is_foreign(const struct fcgi_event *event)
+/* The server has answered for the first time. */
+static void note_first_byte(struct stream *s)
 {
-    return event->id != REQUEST_ID && event->id != 0;
+    s->times.first_byte = stream_now(s);
+    backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
 }
 
-static bool on_event(void *ctx, const struct fcgi_event *event)
+/* What may come before the end of PARAMS is a refusal (FCGI_OVERLOADED and the like). */
+static bool is_refused(const struct stream *s)
 {
-    struct stream *s = ctx;
-    if (is_foreign(event)) {
-        s->rejected = "a record of a request that was never made";
-        return false;
-    }
-    if (event->id == 0)
-        return true; /* management records that nobody asked for are ignored */
-    switch (event->type) {
-    case FCGI_STDOUT:
-        if (s->offer)
-            return false; /* of whatever was asked before */
-        s->rejected = s->ops->on_stdout(s->ctx, event->content);
-        return s->rejected == NULL;
-    case FCGI_STDERR:
-        if (s->offer)
-            return false;
-        s->ops->on_stderr(s->ctx, event->content);
-        return true;
-    case FCGI_END_REQUEST:
+    return s->ended && s->protocol_status != FCGI_REQUEST_COMPLETE;
+}
+
+static bool on_record(void *user, const struct fcgi_event *event)
+{
+    struct stream *s = user;
+    if (event->type == FCGI_END_REQUEST) {
         s->ended = true;
         s->app_status = event->app_status;
         s->protocol_status = event->protocol_status;
-        return false;
-    default:
-        s->rejected = "a record that only a web server may send";
-        return false;
+        return true;
     }
-}
-
-/* A connection is fit for another request when this one is over on both sides and nothing follows.
- */
-static void give_back(struct stream *s, bool clean)
-{
-    struct conn *conn = s->conn;
-    stream_finish(s);
-    if (clean)
-        backend_release(conn);
+    if (s->offer)
+        return false; /* an answer to whatever was asked before */
+    if (s->times.first_byte == 0)
+        note_first_byte(s);
+    if (event->type == FCGI_STDOUT)
+        s->rejected = s->ops->on_stdout(s->ctx, event->content);
+    else if (event->type == FCGI_STDERR)
+        s->ops->on_stderr(s->ctx, event->content);
     else
-        conn_close(conn);
+        s->rejected = "a record that only a web server may send";
+    return s->rejected == NULL;
 }
 
 static void on_lost(void *user, bool ended);
 
-/* What may come before the end of PARAMS is a refusal (FCGI_OVERLOADED and the like). True: it is
- * one. Otherwise the connection is not fit for a request. */
-static bool is_refusal(struct stream *s, const char *bytes, size_t n)
-{
-    struct fcgi_decoder decoder = s->decoder;
-    size_t used;
-    bool well = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s) == NULL && s->ended;
-    bool refused = well && s->protocol_status != FCGI_REQUEST_COMPLETE;
-    s->decoder = decoder;
-    s->ended = false;
-    s->rejected = NULL;
-    return refused;
-}
-
-static void on_bytes(void *user, const char *bytes, size_t n)
+static void on_turn(void *user, size_t n)
 {
     struct stream *s = user;
     const struct stream_ops *ops = s->ops;
-    size_t used;
-    if (s->offer && !is_refusal(s, bytes, n)) {
+    if (s->offer && !is_refused(s)) {
+        s->ended = false;
         on_lost(s, true);
         return;
     }
-    if (s->bytes_in == 0) {
-        s->times.first_byte = stream_now(s);
-        backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
-    }
+    if (s->times.first_byte == 0)
+        note_first_byte(s);
     s->bytes_in += n;
-    const char *err = fcgi_feed(&s->decoder, bytes, n, &used, on_event, s);
-    if (err != NULL) /* broken records speak against the server, a bad head against the script */
-        backend_failed(s->request->backend, s->server, err);
-    else
-        err = s->rejected;
-    if (err != NULL) {
+    if (s->rejected != NULL) {
         stream_abort(s);
-        ops->on_fail(s->ctx, BACKEND_PROTOCOL, err);
+        ops->on_fail(s->ctx, BACKEND_PROTOCOL, s->rejected);
         return;
     }
     if (!s->ended) {
@@ -251,8 +218,10 @@ static void on_bytes(void *user, const char *bytes, size_t n)
         ops->on_turn(s->ctx);
         return;
     }
-    give_back(s, used == n && fcgi_decoder_idle(&s->decoder) && !s->stdin_open && s->answered &&
-                     s->protocol_status == FCGI_REQUEST_COMPLETE);
+    struct channel *ch = s->channel;
+    stream_finish(s);
+    channel_release(ch,
+                    !s->stdin_open && s->answered && s->protocol_status == FCGI_REQUEST_COMPLETE);
     ops->on_end(s->ctx, s->app_status, s->protocol_status);
 }
 
@@ -267,11 +236,11 @@ static void on_drain(void *user)
         send_stdin(s);
 }
 
-/* A slow script, or one that crashed after it had begun to answer, is not the server's failure; nor
- * is a kept connection that had been closed. */
+/* Broken records and a failed connect are the server's failure. A slow script, or one that crashed
+ * after it had begun to answer, is not; nor is a kept connection that had been closed. */
 static bool speaks_against_server(const struct stream *s, enum backend_error error)
 {
-    if (error == BACKEND_CONNECT)
+    if (error == BACKEND_CONNECT || error == BACKEND_PROTOCOL)
         return true;
     if (s->bytes_in > 0 || error == BACKEND_QUEUE)
         return false;
@@ -299,7 +268,7 @@ static void on_open(void *user)
     struct stream *s = user;
     s->times.opened = stream_now(s);
     if (s->offer)
-        conn_offer(s->conn);
+        channel_offer(s->channel);
     else
         go_on(s);
 }
@@ -308,13 +277,14 @@ static void on_taken(void *user)
 {
     struct stream *s = user;
     s->offer = false;
-    fcgi_empty(conn_out(s->conn), FCGI_PARAMS, REQUEST_ID);
+    fcgi_empty(channel_out(s->channel), FCGI_PARAMS, s->channel->id);
     go_on(s);
 }
 
-static const struct conn_ops conn_ops = {
+static const struct channel_ops channel_ops = {
     .on_open = on_open,
-    .on_bytes = on_bytes,
+    .on_record = on_record,
+    .on_turn = on_turn,
     .on_drain = on_drain,
     .on_fail = on_conn_fail,
     .on_taken = on_taken,
@@ -326,18 +296,17 @@ static const struct conn_ops conn_ops = {
 /* The connection is here, maybe still connecting. Returns NULL or why it can't go on. */
 static const char *begin(struct stream *s, struct conn *conn)
 {
-    s->conn = conn;
+    s->channel = channel_begin(conn, &channel_ops, s);
     s->server = backend_server_of(conn);
     if (s->replaced == 0)
         s->times.granted = stream_now(s);
-    conn_use(conn, &conn_ops, s);
-    s->reused = conn->reused;
+    s->reused = s->channel->reused;
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
     if (!encode_params(s)) {
         stream_abort(s);
         return "the params are larger than a request may have";
     }
-    if (conn_is_open(conn))
+    if (channel_is_open(s->channel))
         on_open(s);
     return NULL;
 }
@@ -356,7 +325,7 @@ static void on_lost(void *user, bool ended)
 {
     struct stream *s = user;
     if (s->request->streamed && !s->offer) { /* its caller was told of room, and may have used it */
-        conn_close(s->conn);
+        channel_drop(s->channel);
         on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
         return;
     }
@@ -364,9 +333,8 @@ static void on_lost(void *user, bool ended)
     s->body_at = 0;
     s->stdin_open = true;
     bool fresh = ++s->replaced >= KEPT_TRIES;
-    struct conn *conn = backend_replace(&s->lease, s->conn, ended, fresh);
+    struct conn *conn = backend_replace(&s->lease, s->channel->conn, ended, fresh);
     if (conn != NULL) {
-        fcgi_decoder_init(&s->decoder);
         on_conn(s, conn);
         return;
     }
@@ -397,7 +365,6 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
                          .request = request,
                          .stdin_open = true,
                          .server = request->server};
-    fcgi_decoder_init(&s->decoder);
     s->times.asked = stream_now(s);
     const struct acquire acquire = {
         .server = request->server,
@@ -429,38 +396,38 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
 
 void stream_read_max(struct stream *s, size_t bytes)
 {
-    if (s->conn != NULL)
-        conn_read_max(s->conn, bytes);
+    if (s->channel != NULL)
+        channel_read_max(s->channel, bytes);
 }
 
 void stream_pause(struct stream *s, bool paused)
 {
-    if (s->conn == NULL)
+    if (s->channel == NULL)
         return;
-    conn_pause(s->conn, paused);
+    channel_pause(s->channel, paused);
     /* A client that takes its time is no reason to give up on the application. */
     if (paused)
-        conn_deadline(s->conn, 0, NULL);
-    else
+        channel_deadline(s->channel, 0, NULL);
+    else if (channel_is_open(s->channel))
         set_deadline(s);
 }
 
 void stream_abort(struct stream *s)
 {
     backend_cancel(&s->lease);
-    if (s->conn != NULL)
-        conn_close(s->conn);
+    if (s->channel != NULL)
+        channel_drop(s->channel);
     stream_finish(s);
 }
 
 void stream_leave(struct stream *s)
 {
-    if (s->conn == NULL || s->offer || s->bytes_in > 0) { /* it notices at its next write */
+    if (s->channel == NULL || s->offer || s->bytes_in > 0) { /* it notices at its next write */
         stream_abort(s);
         return;
     }
     if (s->stdin_open) /* its clock may have stood still */
-        conn_deadline(s->conn, s->request->read_timeout, NULL);
-    backend_leave(&s->lease, s->conn);
+        channel_deadline(s->channel, s->request->read_timeout, NULL);
+    backend_leave(&s->lease, s->channel->conn);
     stream_finish(s);
 }

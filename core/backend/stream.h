@@ -39,18 +39,17 @@ struct stream_times {
 };
 
 struct stream {
-    struct conn *conn; /* NULL: not started, in the queue, or over */
+    struct channel *channel; /* NULL: not started, in the queue, or over */
     struct lease lease;
     struct stream_times times;
     int server; /* that it went to; -1: none yet */
     struct loop *loop;
     const struct stream_ops *ops;
     void *ctx;
-    struct fcgi_decoder decoder;
-    const struct stream_request *request; /* valid while conn is */
+    const struct stream_request *request; /* valid while channel is */
     uint64_t body_at;                     /* bytes of STDIN encoded so far */
     uint64_t written;                     /* bytes that the kernel had taken, once it has failed */
-    uint64_t bytes_in;                    /* that came on the connection for this request */
+    uint64_t bytes_in;                    /* that came for this request */
     bool stdin_open;                      /* the end of STDIN has not been sent */
     bool ended;
     bool offer;        /* the end of PARAMS has not been sent: nothing can have begun */
@@ -101,7 +100,7 @@ void stream_leave(struct stream *s);
 /* It has been started and is not over. */
 static inline bool stream_active(const struct stream *s)
 {
-    return s->conn != NULL || s->lease.waiting;
+    return s->channel != NULL || s->lease.waiting;
 }
 
 /* It waits in the backend's queue. */

@@ -16,8 +16,8 @@
 struct client_try {
     const struct client_call *call;
     struct loop loop;
-    struct conn *conn; /* NULL: it is over */
-    struct str rest;   /* of what is sent */
+    struct channel *channel; /* NULL: it is over */
+    struct str rest;         /* of what is sent */
     ev_tstamp patience;
     const char *problem;
     bool opened;
@@ -29,9 +29,9 @@ static void try_over(struct client_try *t, const char *problem)
     if (problem != NULL)
         snprintf(text, sizeof text, "%s", problem);
     t->problem = problem != NULL ? text : NULL;
-    if (t->conn != NULL)
-        conn_close(t->conn);
-    t->conn = NULL;
+    if (t->channel != NULL)
+        channel_drop(t->channel);
+    t->channel = NULL;
     ev_break(t->loop.ev, EVBREAK_ALL);
 }
 
@@ -43,12 +43,12 @@ static void try_send(void *user)
         try_over(t, NULL);
         return;
     }
-    while (t->rest.n > 0 && conn_is_drained(t->conn)) {
+    while (t->rest.n > 0 && channel_is_drained(t->channel)) {
         struct iovec piece = {(char *)t->rest.p, t->rest.n < PIECE ? t->rest.n : PIECE};
-        conn_write(t->conn, &piece, 1);
+        channel_write(t->channel, &piece, 1);
         t->rest = str_skip(t->rest, piece.iov_len);
     }
-    conn_deadline(t->conn, t->call->timeout, "no answer within the time");
+    channel_deadline(t->channel, t->call->timeout, "no answer within the time");
 }
 
 static void try_bytes(void *user, const char *bytes, size_t n)
@@ -59,7 +59,7 @@ static void try_bytes(void *user, const char *bytes, size_t n)
     if (problem != NULL || done)
         try_over(t, problem);
     else
-        conn_deadline(t->conn, t->call->timeout, "no answer within the time");
+        channel_deadline(t->channel, t->call->timeout, "no answer within the time");
 }
 
 static void try_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
@@ -67,7 +67,7 @@ static void try_failed(void *user, enum backend_error error, const char *detail,
     struct client_try *t = user;
     bool done = false;
     (void)written;
-    t->conn = NULL;
+    t->channel = NULL;
     if (error == BACKEND_QUEUE)
         detail = "its listen queue is full";
     else if (error == BACKEND_CONNECT && ev_now(t->loop.ev) >= t->patience)
@@ -79,7 +79,7 @@ static void try_failed(void *user, enum backend_error error, const char *detail,
     try_over(t, detail);
 }
 
-static const struct conn_ops try_ops = {
+static const struct channel_ops try_ops = {
     .on_open = try_send,
     .on_bytes = try_bytes,
     .on_drain = try_send,
@@ -92,15 +92,15 @@ static void try_run(struct client_try *t, const struct addr *addr)
     const struct conn_target target = {.place = &place, .connect_timeout = t->call->timeout};
     t->rest = t->call->out;
     t->patience = ev_now(t->loop.ev) + t->call->timeout;
-    t->conn = conn_new(&t->loop, &target);
-    if (t->conn == NULL) {
+    struct conn *c = conn_new(&t->loop, &target);
+    if (c == NULL) {
         try_over(t, strerror(errno));
         return;
     }
-    conn_use(t->conn, &try_ops, t);
-    if (conn_is_open(t->conn))
+    t->channel = channel_begin(c, &try_ops, t);
+    if (channel_is_open(t->channel))
         try_send(t);
-    if (t->conn != NULL)
+    if (t->channel != NULL)
         ev_run(t->loop.ev, 0);
 }
 

@@ -24,6 +24,13 @@ const char conn_ended[] = "the connection ended";
 
 /* --- interest --- */
 
+/* An open connection is read for its requests, unless one of them can't take more; one that is idle
+ * or left is read to see it end. */
+static bool conn_reads(const struct conn *c)
+{
+    return c->state != CONN_OPEN || (c->active > 0 && c->paused == 0);
+}
+
 /* Derives what to wait for from the state; epoll is told only of changes. */
 static void conn_rearm(struct conn *c)
 {
@@ -31,7 +38,8 @@ static void conn_rearm(struct conn *c)
     if (c->state == CONN_CONNECTING)
         events = EV_WRITE;
     else if (c->state != CONN_BACKLOG)
-        events = (c->paused ? 0 : EV_READ) | (buf_len(&c->out) > 0 && !c->broken ? EV_WRITE : 0);
+        events =
+            (conn_reads(c) ? EV_READ : 0) | (buf_len(&c->out) > 0 && !c->broken ? EV_WRITE : 0);
     if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(c->loop->ev, &c->io);
@@ -39,6 +47,23 @@ static void conn_rearm(struct conn *c)
         return;
     ev_io_set(&c->io, c->io.fd, events);
     ev_io_start(c->loop->ev, &c->io);
+}
+
+/* The only request of the connection; NULL: there are several, or none. */
+static struct channel *conn_sole(struct conn *c)
+{
+    for (unsigned i = 0; i < c->room && c->active == 1; i++)
+        if (c->channels[i].user != NULL)
+            return &c->channels[i];
+    return NULL;
+}
+
+/* Bytes that the kernel has taken since the request began: where others share the connection, some
+ * may be theirs. */
+static uint64_t channel_written(const struct channel *ch)
+{
+    uint64_t written = ch->conn->written;
+    return written > ch->begun ? written - ch->begun : 0;
 }
 
 /* --- ends --- */
@@ -52,7 +77,8 @@ static void end_offer(struct conn *c)
     c->watched = false;
 }
 
-void conn_close(struct conn *c)
+/* All of a close but that the memory goes. */
+static void conn_shut(struct conn *c)
 {
     struct ev_loop *ev = c->loop->ev;
     ev_io_stop(ev, &c->io);
@@ -60,12 +86,27 @@ void conn_close(struct conn *c)
     loop_undefer(&c->flush);
     end_offer(c);
     deadline_fini(&c->deadline);
+    for (unsigned i = 0; i < c->room; i++)
+        deadline_fini(&c->channels[i].deadline);
     if (c->io.fd >= 0)
         close(c->io.fd);
     if (c->closed != NULL) /* only now: whoever gets its place may connect at once */
         c->closed(c);
+    c->state = CONN_CLOSED;
     buf_fini(&c->out);
-    free(c);
+}
+
+/* The memory of a closed connection that calls its channels goes when the last of them returns. */
+static void conn_free(struct conn *c)
+{
+    if (!c->calling)
+        free(c);
+}
+
+void conn_close(struct conn *c)
+{
+    conn_shut(c);
+    conn_free(c);
 }
 
 void conn_reset(struct conn *c)
@@ -75,31 +116,38 @@ void conn_reset(struct conn *c)
     conn_close(c);
 }
 
+/* The connection goes, and all requests on it fail. */
 static void conn_fail(struct conn *c, enum backend_error error, const char *detail)
 {
-    const struct conn_ops *ops = c->ops;
-    void *user = c->user;
-    uint64_t written = c->written;
-    conn_close(c);
-    ops->on_fail(user, error, detail, written);
+    conn_shut(c);
+    for (unsigned i = 0; i < c->room; i++) {
+        struct channel *ch = &c->channels[i];
+        void *user = ch->user;
+        ch->user = NULL;
+        if (user != NULL)
+            ch->ops->on_fail(user, error, detail, channel_written(ch));
+    }
+    conn_free(c);
 }
 
 static bool connect_to_other(struct conn *c, int err);
 
 static void conn_lose(struct conn *c, bool ended)
 {
+    struct channel *ch = conn_sole(c);
     end_offer(c);
-    c->ops->on_lost(c->user, ended);
+    ch->ops->on_lost(ch->user, ended);
 }
 
 /* The connection has ended, or is of no use. */
-static void conn_end(struct conn *c, const char *detail)
+static void conn_break(struct conn *c, enum backend_error error, const char *detail)
 {
+    const struct channel *ch = conn_sole(c);
     c->ended = true;
-    if (c->reused && (c->offered || c->written == 0))
+    if (ch != NULL && ch->reused && (c->offered || channel_written(ch) == 0))
         conn_lose(c, true);
     else
-        conn_fail(c, BACKEND_CLOSED, detail);
+        conn_fail(c, error, detail);
 }
 
 static void take_stock(struct conn *c);
@@ -109,10 +157,8 @@ static void conn_missed_cb(struct deadline *d)
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
     if (c->offered)
         take_stock(c);
-    else if (c->state == CONN_IDLE || c->state == CONN_LEFT)
+    else if (c->state == CONN_IDLE)
         conn_close(c);
-    else if (c->state == CONN_OPEN)
-        conn_fail(c, BACKEND_TIMEOUT, c->deadline_detail);
     else if (c->state == CONN_BACKLOG)
         conn_fail(c, BACKEND_QUEUE,
                   "its listen queue stayed full for queue_timeout (all of its "
@@ -121,9 +167,13 @@ static void conn_missed_cb(struct deadline *d)
         conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
 }
 
-bool conn_is_fit(const struct conn *c)
+static void channel_missed_cb(struct deadline *d)
 {
-    return c->state == CONN_OPEN && !c->broken && buf_len(&c->out) == 0;
+    struct channel *ch = (struct channel *)((char *)d - offsetof(struct channel, deadline));
+    if (ch->conn->state == CONN_LEFT)
+        conn_close(ch->conn);
+    else
+        conn_fail(ch->conn, BACKEND_TIMEOUT, ch->deadline_detail);
 }
 
 void conn_idle(struct conn *c, double seconds)
@@ -132,9 +182,6 @@ void conn_idle(struct conn *c, double seconds)
         buf_fini(&c->out);
     c->state = CONN_IDLE;
     c->idle_since = ev_now(c->loop->ev);
-    c->user = NULL;
-    c->paused = false;
-    c->read_max = LOOP_READ_SIZE;
     deadline_set(&c->deadline, seconds);
     conn_rearm(c);
 }
@@ -148,35 +195,175 @@ bool conn_has_rested(const struct conn *c, double seconds)
 
 bool conn_leave(struct conn *c)
 {
-    if (c->state != CONN_OPEN || c->written == 0 || c->broken)
+    struct channel *ch = conn_sole(c);
+    if (c->state != CONN_OPEN || ch == NULL || channel_written(ch) == 0 || c->broken)
         return false;
     loop_undefer(&c->flush);
     buf_fini(&c->out);
     c->state = CONN_LEFT;
-    c->user = NULL;
-    c->paused = false;
+    ch->user = NULL; /* its deadline goes on */
     shutdown(c->io.fd, SHUT_WR);
     conn_rearm(c);
     return true;
 }
 
-void conn_use(struct conn *c, const struct conn_ops *ops, void *user)
+/* --- channels --- */
+
+struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, void *user)
 {
+    struct channel *ch = c->channels;
+    while (ch->user != NULL)
+        ch++;
     if (c->state == CONN_IDLE) {
         c->state = CONN_OPEN;
         deadline_clear(&c->deadline);
     }
-    c->reused = c->requests > 0;
+    ch->ops = ops;
+    ch->user = user;
+    ch->begun = c->written + buf_len(&c->out);
+    if (c->active == 0) {
+        c->quiet = c->written;
+        c->read_max = LOOP_READ_SIZE;
+    }
+    ch->read_max = LOOP_READ_SIZE;
+    ch->heard = 0;
+    ch->reused = c->requests > 0;
+    ch->paused = ch->over = false;
     c->requests++;
-    c->ops = ops;
-    c->user = user;
-    c->written = 0;
-    c->paused = false;
-    c->read_max = LOOP_READ_SIZE;
+    c->active++;
+    c->heeded++;
     conn_rearm(c);
+    return ch;
+}
+
+/* The id is free. */
+static void channel_end(struct channel *ch)
+{
+    struct conn *c = ch->conn;
+    ch->user = NULL;
+    deadline_clear(&ch->deadline);
+    c->active--;
+    c->heeded -= !ch->over;
+    c->paused -= ch->paused;
+}
+
+/* Nothing waits to be written, nothing has failed, and no byte follows the last answer. */
+static bool conn_is_fit(const struct conn *c)
+{
+    return c->state == CONN_OPEN && !c->broken && !c->excess && buf_len(&c->out) == 0 &&
+           fcgi_decoder_idle(&c->decoder);
+}
+
+void channel_release(struct channel *ch, bool whole)
+{
+    struct conn *c = ch->conn;
+    channel_end(ch);
+    c->spent |= !whole;
+    if (c->active > 0)
+        return;
+    if (!c->spent && conn_is_fit(c))
+        c->released(c);
+    else
+        conn_close(c);
+}
+
+void channel_drop(struct channel *ch)
+{
+    struct conn *c = ch->conn;
+    channel_end(ch);
+    if (c->state == CONN_CLOSED)
+        return;
+    if (c->active == 0)
+        conn_close(c);
+    else
+        conn_fail(c, BACKEND_CLOSED, "another request on its connection was given up");
+}
+
+struct buf *channel_out(struct channel *ch)
+{
+    return &ch->conn->out;
+}
+
+bool channel_is_drained(const struct channel *ch)
+{
+    return buf_len(&ch->conn->out) == 0 && !ch->conn->broken;
+}
+
+void channel_pause(struct channel *ch, bool paused)
+{
+    ch->conn->paused += paused - ch->paused;
+    ch->paused = paused;
+    conn_rearm(ch->conn);
+}
+
+void channel_read_max(struct channel *ch, size_t bytes)
+{
+    struct conn *c = ch->conn;
+    ch->read_max = bytes;
+    c->read_max = LOOP_READ_SIZE;
+    for (unsigned i = 0; i < c->room; i++)
+        if (c->channels[i].user != NULL && c->channels[i].read_max < c->read_max)
+            c->read_max = c->channels[i].read_max;
+}
+
+void channel_deadline(struct channel *ch, double seconds, const char *detail)
+{
+    ch->deadline_detail = detail;
+    deadline_set(&ch->deadline, seconds);
 }
 
 /* --- bytes --- */
+
+/* A record goes to the request of its id. Management records, which nobody has asked for, are
+ * ignored. */
+static bool conn_record(void *ctx, const struct fcgi_event *event)
+{
+    struct conn *c = ctx;
+    if (event->id == 0)
+        return true;
+    struct channel *ch = event->id <= c->room ? &c->channels[event->id - 1] : NULL;
+    if (ch == NULL || ch->user == NULL || ch->over) {
+        c->foreign = true;
+        return false;
+    }
+    ch->heard += FCGI_HEADER_SIZE + event->content.n;
+    if (ch->ops->on_record(ch->user, event) && event->type != FCGI_END_REQUEST)
+        return true;
+    ch->over = true;
+    return --c->heeded > 0;
+}
+
+/* The channels have been called, and one of them may have closed the connection. */
+static void conn_called(struct conn *c)
+{
+    c->calling = false;
+    if (c->state == CONN_CLOSED)
+        free(c);
+}
+
+/* Bytes of the answers. What is read for the only request of a connection is all its own. */
+static void conn_decode(struct conn *c, const char *bytes, size_t n)
+{
+    size_t used;
+    bool sole = c->active == 1;
+    const char *err = fcgi_feed(&c->decoder, bytes, n, &used, conn_record, c);
+    if (err == NULL && c->foreign)
+        err = "a record of a request that was never made";
+    if (err != NULL) {
+        conn_break(c, BACKEND_PROTOCOL, err);
+        return;
+    }
+    c->excess = used < n;
+    c->calling = true;
+    for (unsigned i = 0; i < c->room && c->state != CONN_CLOSED; i++) {
+        struct channel *ch = &c->channels[i];
+        size_t heard = sole ? n : ch->heard;
+        ch->heard = 0;
+        if (ch->user != NULL && heard > 0)
+            ch->ops->on_turn(ch->user, heard);
+    }
+    conn_called(c);
+}
 
 static void conn_readable(struct conn *c)
 {
@@ -184,32 +371,46 @@ static void conn_readable(struct conn *c)
     ssize_t n = read(c->io.fd, loop->in, c->read_max);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (c->state == CONN_IDLE || c->state == CONN_LEFT) { /* the end, or bytes nobody wants */
+    if (c->state != CONN_OPEN) { /* idle or left: the end, or bytes nobody wants */
         c->ended = n <= 0;
         conn_close(c);
         return;
     }
-    if (n > 0 && c->written == 0)
-        conn_end(c, "it sent bytes that nobody had asked for");
-    else if (n > 0)
-        c->ops->on_bytes(c->user, loop->in, (size_t)n);
+    struct channel *ch = &c->channels[0];
+    if (n > 0 && c->written == c->quiet)
+        conn_break(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+    else if (n <= 0)
+        conn_break(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : conn_ended);
+    else if (ch->user != NULL && ch->ops->on_bytes != NULL)
+        ch->ops->on_bytes(ch->user, loop->in, (size_t)n);
     else
-        conn_end(c, n < 0 ? strerror(errno) : conn_ended);
+        conn_decode(c, loop->in, (size_t)n);
+}
+
+/* Calls each channel, of which any may close the connection. */
+static void conn_tell(struct conn *c, void (*tell)(struct channel *ch))
+{
+    c->calling = true;
+    for (unsigned i = 0; i < c->room && c->state != CONN_CLOSED; i++)
+        if (c->channels[i].user != NULL)
+            tell(&c->channels[i]);
+    conn_called(c);
+}
+
+static void channel_opened(struct channel *ch)
+{
+    ch->ops->on_open(ch->user);
+}
+
+static void channel_drained(struct channel *ch)
+{
+    ch->ops->on_drain(ch->user);
 }
 
 static void write_failed(struct conn *c)
 {
     c->broken = true;
     buf_fini(&c->out);
-}
-
-static void conn_writable(struct conn *c)
-{
-    conn_write(c, NULL, 0);
-    if (c->offered)
-        loop_defer(c->loop, &c->look);
-    else if (buf_len(&c->out) == 0 && !c->broken)
-        c->ops->on_drain(c->user);
 }
 
 /* Takes `done` bytes off the front of the slices. */
@@ -226,7 +427,7 @@ static void conn_advance(struct iovec **v, int *count, size_t done)
     }
 }
 
-void conn_write(struct conn *c, const struct iovec *slices, int count)
+static void conn_write(struct conn *c, const struct iovec *slices, int count)
 {
     struct iovec list[40], *v = list;
     struct str waiting = buf_peek(&c->out);
@@ -261,14 +462,28 @@ void conn_write(struct conn *c, const struct iovec *slices, int count)
     conn_rearm(c);
 }
 
+static void conn_writable(struct conn *c)
+{
+    conn_write(c, NULL, 0);
+    if (c->offered)
+        loop_defer(c->loop, &c->look);
+    else if (buf_len(&c->out) == 0 && !c->broken)
+        conn_tell(c, channel_drained);
+}
+
 static void conn_flush_cb(struct deferred *d)
 {
     conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
 }
 
-void conn_write_soon(struct conn *c)
+void channel_write(struct channel *ch, const struct iovec *slices, int count)
 {
-    loop_defer(c->loop, &c->flush);
+    conn_write(ch->conn, slices, count);
+}
+
+void channel_write_soon(struct channel *ch)
+{
+    loop_defer(ch->conn->loop, &ch->conn->flush);
 }
 
 static void conn_opened(struct conn *c)
@@ -277,7 +492,7 @@ static void conn_opened(struct conn *c)
         c->place->first = c->addr == &c->place->list[1];
     deadline_clear(&c->deadline);
     conn_rearm(c);
-    c->ops->on_open(c->user);
+    conn_tell(c, channel_opened);
 }
 
 /* All of its addresses have failed, the last one so. */
@@ -318,9 +533,10 @@ static void look_at_end(struct conn *c)
         conn_lose(c, true);
         return;
     }
+    struct channel *ch = conn_sole(c);
     end_offer(c);
     deadline_clear(&c->deadline);
-    c->ops->on_taken(c->user);
+    ch->ops->on_taken(ch->user);
 }
 
 static void look_cb(struct deferred *d)
@@ -358,8 +574,9 @@ bool conn_can_offer(const struct conn *c)
     return c->addr->sa.sa_family == AF_UNIX;
 }
 
-void conn_offer(struct conn *c)
+void channel_offer(struct channel *ch)
 {
+    struct conn *c = ch->conn;
     c->offered = true;
     conn_write(c, NULL, 0);
     loop_defer(c->loop, &c->look); /* at the end of the turn it may have been read already */
@@ -385,6 +602,10 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     if (c->state == CONN_CONNECTING) {
         finish_connect(c);
+        return;
+    }
+    if (c->state == CONN_OPEN && c->active == 0) { /* what comes is for the next request to read */
+        conn_rearm(c);
         return;
     }
     /* Reading first: an answer may have come although writing fails. It may end the connection, so
@@ -429,11 +650,10 @@ static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
         ev_timer_start(ev, timer);
         return;
     }
-    conn_rearm(c);
-    if (c->state == CONN_OPEN) {
-        deadline_clear(&c->deadline);
-        c->ops->on_open(c->user);
-    }
+    if (c->state == CONN_OPEN)
+        conn_opened(c);
+    else
+        conn_rearm(c);
 }
 
 /* A socket for the address at hand, connecting. Returns 0 or an errno. */
@@ -486,7 +706,8 @@ static bool connect_to_other(struct conn *c, int err)
 
 struct conn *conn_new(struct loop *loop, const struct conn_target *target)
 {
-    struct conn *c = calloc(1, sizeof *c);
+    unsigned room = target->channels > 0 ? target->channels : 1;
+    struct conn *c = calloc(1, sizeof *c + room * sizeof c->channels[0]);
     if (c == NULL)
         abort();
     c->loop = loop;
@@ -494,7 +715,6 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     c->begun = c->place->first;
     c->addr = &c->place->list[c->begun];
     c->patience = ev_now(loop->ev) + target->connect_timeout;
-    c->read_max = LOOP_READ_SIZE;
     buf_init(&c->out, OUT_MAX);
     ev_io_init(&c->io, conn_io_cb, -1, 0);
     c->io.data = c;
@@ -503,6 +723,14 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     deadline_init(&c->deadline, loop, conn_missed_cb);
+    fcgi_decoder_init(&c->decoder);
+    c->room = room;
+    c->read_max = LOOP_READ_SIZE;
+    for (unsigned i = 0; i < room; i++) {
+        c->channels[i].conn = c;
+        c->channels[i].id = (uint16_t)(i + 1);
+        deadline_init(&c->channels[i].deadline, loop, channel_missed_cb);
+    }
     int err = conn_begin(c);
     if (err != 0 && take_next(c, err))
         err = conn_begin(c);
@@ -516,31 +744,4 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
         ev_timer_start(loop->ev, &c->retry);
     }
     return c;
-}
-
-struct buf *conn_out(struct conn *c)
-{
-    return &c->out;
-}
-
-bool conn_is_drained(const struct conn *c)
-{
-    return buf_len(&c->out) == 0 && !c->broken;
-}
-
-void conn_pause(struct conn *c, bool paused)
-{
-    c->paused = paused;
-    conn_rearm(c);
-}
-
-void conn_read_max(struct conn *c, size_t bytes)
-{
-    c->read_max = bytes < LOOP_READ_SIZE ? bytes : LOOP_READ_SIZE;
-}
-
-void conn_deadline(struct conn *c, double seconds, const char *detail)
-{
-    c->deadline_detail = detail;
-    deadline_set(&c->deadline, seconds);
 }

@@ -1,15 +1,18 @@
 /*
- * connection - one connection to a FastCGI server: connecting, bytes in both directions, the clock.
+ * connection - one connection to a FastCGI server: connecting, bytes in both directions, records of
+ * the requests on it.
  *
- * Made and closed by backend, used by whoever it is given to (stream), who sets ops and user. It
- * knows nothing of queues and shares: `closed` tells its owner that it goes.
+ * A connection is made and closed by its owner (backend). A request on it has a channel, which is
+ * one request id: the connection hands each record to the channel of its id, so who asks (stream)
+ * does not know whether other requests share the connection. The connection knows nothing of queues
+ * and limits: `closed` and `released` tell its owner what becomes of it.
  *
  *        conn_new --> [backlog] --> [connecting] --on_open--> [open] <--> [idle] --> closed
  *                                                              \--> [left] --------/
  *
  * A server may close a kept connection at the moment when a request is written to it. Where the
- * request can't be sent twice, its first part is only offered (conn_offer): the rest follows once
- * the server has been seen to read that.
+ * request can't be sent twice, its first part is only offered (channel_offer): the rest follows
+ * once the server has been seen to read that.
  */
 #ifndef MG_FASTCGI_CONNECTION_H
 #define MG_FASTCGI_CONNECTION_H
@@ -17,6 +20,7 @@
 #include "base/addr.h"
 #include "base/buf.h"
 #include "base/loop.h"
+#include "fastcgi/record.h"
 
 #include <sys/uio.h>
 
@@ -29,17 +33,24 @@ enum backend_error {
     BACKEND_QUEUE,    /* it was full, or took too long */
 };
 
-/* Calls to the holder of a connection. After on_fail the connection is gone, after on_lost it is
- * still the holder's, to be closed. */
-struct conn_ops {
+/* Calls to the holder of a channel. After on_fail the channel is gone, after on_lost it is still
+ * the holder's. */
+struct channel_ops {
     void (*on_open)(void *user);
-    /* Bytes in the loop's read buffer. May release or close the connection. */
+    /* A record of this request, or a slice of one. Returns false when the holder wants no more of
+     * them. */
+    bool (*on_record)(void *user, const struct fcgi_event *event);
+    /* All records that one read brought have been handed over; n: the bytes of this request among
+     * what was read. May release or drop the channel. */
+    void (*on_turn)(void *user, size_t n);
+    /* In place of on_record and on_turn, for a connection that speaks another protocol: bytes in
+     * the loop's read buffer. May drop the channel. */
     void (*on_bytes)(void *user, const char *bytes, size_t n);
-    /* Everything given to conn_write is on its way. */
+    /* Everything given to channel_write is on its way. */
     void (*on_drain)(void *user);
     /* `written`: bytes of this request that the kernel had taken. */
     void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
-    /* What conn_offer wrote has been read, and the server had not hung up then. */
+    /* What channel_offer wrote has been read, and the server had not hung up then. */
     void (*on_taken)(void *user);
     /* In place of on_fail where a kept connection is of no use for a request that can't have begun:
      * nothing of it has been written, or it was only offered. `ended`: the server has closed it;
@@ -47,12 +58,29 @@ struct conn_ops {
     void (*on_lost)(void *user, bool ended);
 };
 
+/* One request id of a connection, part of it. The id may be used again once its request is over. */
+struct channel {
+    struct conn *conn;
+    const struct channel_ops *ops;
+    void *user; /* NULL: the id is free */
+    struct deadline deadline;
+    const char *deadline_detail;
+    uint64_t begun; /* how many bytes the connection had been given before this request's first */
+    size_t read_max;
+    size_t heard; /* bytes of its records in the read at hand */
+    uint16_t id;
+    bool reused; /* the connection has served another request before */
+    bool paused;
+    bool over; /* END_REQUEST has come, or the holder wants no more records */
+};
+
 enum conn_state {
     CONN_BACKLOG, /* the unix socket's queue was full; the next try is due soon */
     CONN_CONNECTING,
     CONN_OPEN,
     CONN_IDLE,
-    CONN_LEFT, /* nobody wants the answer */
+    CONN_LEFT,   /* nobody wants the answer */
+    CONN_CLOSED, /* its requests are being told that it has failed */
 };
 
 /* Where one server is to be had. A name may have an IPv4 and an IPv6 address of it: they are tried
@@ -64,36 +92,43 @@ struct conn_place {
 
 struct conn {
     ev_io io;
-    ev_timer retry;        /* CONN_BACKLOG */
-    struct deferred flush; /* what waits in `out` is written at the end of the turn */
-    struct deadline deadline;
-    const char *deadline_detail;
+    ev_timer retry;           /* CONN_BACKLOG */
+    struct deferred flush;    /* what waits in `out` is written at the end of the turn */
+    struct deadline deadline; /* of connecting, of an offer, of an idle connection */
     struct loop *loop;
-    const struct conn_ops *ops;
-    void *user;
+    struct fcgi_decoder decoder;
     struct buf out;
-    uint64_t written;
-    size_t read_max;
+    uint64_t written; /* bytes that the kernel has taken, of all requests */
+    uint64_t quiet;   /* those that it had taken when its last answer was over */
+    size_t read_max;  /* the next read takes at most so many bytes */
     struct conn_place *place;
     unsigned begun, tries; /* the place's first address, and how many have failed */
     int refused;           /* errno of the first of them */
     ev_tstamp patience;    /* when connect_timeout is over */
     const struct addr *addr;
     enum conn_state state;
-    bool paused;
-    bool broken; /* writing failed; reading goes on to its end */
-    bool reused; /* it has served another request before */
-    bool ended;  /* the server has hung up */
+    bool broken;  /* writing failed; reading goes on to its end */
+    bool ended;   /* the server has hung up */
+    bool foreign; /* a record came for an id that no request has */
+    bool excess;  /* bytes followed the last END_REQUEST */
+    bool spent;   /* an answer was not whole: no other request begins on it */
     ev_tstamp idle_since;
     struct deferred look; /* has what was offered been read? */
     size_t unread;        /* of the offer, at the last look */
     bool offered, watched;
+    bool calling; /* its channels, of which any may close it */
     /* The owner's. */
+    void (*released)(struct conn *c); /* its last request is over, and it is fit for another one */
     void (*closed)(struct conn *c);
     struct server *server;
     struct conn *prev, *next; /* kept idle, the latest first: it is the warmest; or left */
     uint32_t claim;
-    unsigned requests;
+    unsigned requests; /* that have begun on it */
+    unsigned active;   /* channels in use */
+    unsigned heeded;   /* of them: those whose holders want more records */
+    unsigned paused;   /* of them: those that can't take more now */
+    unsigned room;
+    struct channel channels[]; /* of the ids 1 to `room` */
 };
 
 /* The detail of BACKEND_CLOSED where the server has closed in good order. */
@@ -103,6 +138,7 @@ struct conn_target {
     struct conn_place *place; /* lives as long as the connection */
     double connect_timeout;   /* for all of its addresses */
     double backlog_timeout;   /* a full listen queue is waited out */
+    unsigned channels;        /* requests that it may carry at the same time; 0: one */
 };
 
 /* Begins to connect. NULL: it could not even be begun, errno says why. Where it is not open yet,
@@ -113,44 +149,53 @@ void conn_close(struct conn *c);
 /* The same for one whose server has answered everything. It leaves no TIME_WAIT behind: ports would
  * run out where each request closes one. */
 void conn_reset(struct conn *c);
-static inline bool conn_is_open(const struct conn *c)
-{
-    return c->state == CONN_OPEN;
-}
-
-/* Another request begins on it. */
-void conn_use(struct conn *c, const struct conn_ops *ops, void *user);
-/* Nobody uses it: closed after `seconds`, or when its server hangs up or says anything. */
+/* No request is on it: it is closed after `seconds`, or when its server hangs up or says anything.
+ */
 void conn_idle(struct conn *c, double seconds);
 /* Idle, it has been so for `seconds`, and its server has not hung up meanwhile. */
 bool conn_has_rested(const struct conn *c, double seconds);
-/* Nobody wants the answer any more. It is closed when something of it comes, or the end, or at its
- * deadline; the server is told that nothing follows. False: no byte of the request is on its way,
- * so there is nothing to wait for. */
+/* Nobody wants the answer any more of its only request. The connection is closed when something of
+ * the answer comes, or the end, or at the request's deadline; the server is told that nothing
+ * follows. False: no byte of the request is on its way, so there is nothing to wait for. */
 bool conn_leave(struct conn *c);
-/* Fit for another request: nothing waits to be written, nothing has failed. */
-bool conn_is_fit(const struct conn *c);
 
-/* The bytes that wait to be written; append, then conn_write. */
-struct buf *conn_out(struct conn *c);
+/* --- channels --- */
+
+/* A request begins on the connection, which has an id for it. The channel stays until it is
+ * released or dropped, or on_fail. */
+struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, void *user);
+/* The request is over on both sides. `whole`: its answer is what it ought to be; otherwise the
+ * connection serves no other request. */
+void channel_release(struct channel *ch, bool whole);
+/* The request is given up: its connection is closed. */
+void channel_drop(struct channel *ch);
+
+static inline bool channel_is_open(const struct channel *ch)
+{
+    return ch->conn->state == CONN_OPEN;
+}
+
+/* The bytes that wait to be written; append, then channel_write. */
+struct buf *channel_out(struct channel *ch);
 /* Writes what waits and then the slices, as far as the socket takes them; the rest is copied to
- * conn_out. A broken pipe is not reported here: what the server said before may still be read. */
-void conn_write(struct conn *c, const struct iovec *slices, int count);
-/* Writes what waits in conn_out at the end of the loop's turn, together with what other connections
- * have to write. */
-void conn_write_soon(struct conn *c);
-/* It can be seen whether the server has read what was written: it is a unix socket. */
-bool conn_can_offer(const struct conn *c);
-/* Writes what waits in conn_out, with which a request can't begin yet. on_taken or on_lost follows,
- * never before this returns. */
-void conn_offer(struct conn *c);
+ * channel_out. A broken pipe is not reported here: what the server said before may still be read.
+ */
+void channel_write(struct channel *ch, const struct iovec *slices, int count);
+/* Writes what waits in channel_out at the end of the loop's turn, together with what other
+ * connections have to write. */
+void channel_write_soon(struct channel *ch);
 /* Nothing waits, and more can be written. */
-bool conn_is_drained(const struct conn *c);
+bool channel_is_drained(const struct channel *ch);
+/* It can be seen whether the server has read what was written: the connection is a unix socket. */
+bool conn_can_offer(const struct conn *c);
+/* Writes what waits in channel_out, with which a request can't begin yet. on_taken or on_lost
+ * follows, never before this returns. The request is the only one of its connection. */
+void channel_offer(struct channel *ch);
 /* Stops and resumes reading (back-pressure). */
-void conn_pause(struct conn *c, bool paused);
+void channel_pause(struct channel *ch, bool paused);
 /* The next read takes at most so many bytes. */
-void conn_read_max(struct conn *c, size_t bytes);
+void channel_read_max(struct channel *ch, size_t bytes);
 /* The holder's deadline: on_fail(BACKEND_TIMEOUT, detail) when it is missed. 0: none. */
-void conn_deadline(struct conn *c, double seconds, const char *detail);
+void channel_deadline(struct channel *ch, double seconds, const char *detail);
 
 #endif
