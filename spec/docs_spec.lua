@@ -63,7 +63,7 @@ local RESULTS = {
 describe("the Lua in", function()
   local PAGES = {
     "README.md", "docs/route.md", "docs/params.md", "docs/balancing.md", "docs/hooks.md",
-    "docs/operations.md", "docs/testing.md", "docs/api.md",
+    "docs/operations.md", "docs/testing.md", "docs/api.md", "docs/library.md",
   }
   for _, name in ipairs(PAGES) do
     it(name .. " is Lua", function()
@@ -78,7 +78,7 @@ describe("the Lua in", function()
   end
 
   for _, name in ipairs({
-    "docs/balancing.md", "docs/hooks.md", "docs/operations.md", "docs/api.md",
+    "docs/balancing.md", "docs/hooks.md", "docs/operations.md", "docs/api.md", "docs/library.md",
   }) do
     it(name .. " is all valid routes", function()
       local fs = files.new({ "/var/tmp/" })
@@ -136,7 +136,7 @@ describe("the links in", function()
   for _, name in ipairs({
     "README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md", "docs/balancing.md",
     "docs/contract.md", "docs/hooks.md", "docs/operations.md", "docs/params.md",
-    "docs/performance.md", "docs/route.md",
+    "docs/performance.md", "docs/route.md", "docs/library.md",
   }) do
     it(name .. " lead somewhere", function()
       local file = assert(io.open(name))

@@ -195,6 +195,15 @@ static int core_now(lua_State *L)
     return 1;
 }
 
+/* core.clock() -> seconds of a clock that only goes forward, the same in all processes */
+static int core_clock(lua_State *L)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    lua_pushnumber(L, (double)now.tv_sec + (double)now.tv_nsec / 1e9);
+    return 1;
+}
+
 static int core_log(lua_State *L)
 {
     int level = log_level_parse(luaL_checkstring(L, 1));
@@ -309,6 +318,7 @@ static int core_worker(lua_State *L)
 int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
+        {"clock", core_clock},
         {"fields", core_fields},
         {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},

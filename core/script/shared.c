@@ -175,11 +175,11 @@ static void check_value(lua_State *L, const char *what, struct shared_value *val
     }
 }
 
-static double check_number(lua_State *L, int idx, const char *expected)
+static double check_number(lua_State *L, int idx, const char *what, const char *expected)
 {
     double number = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : NAN;
     if (isnan(number))
-        luaL_error(L, "shared: incr: expected %s, got %s", expected, describe(L, idx));
+        luaL_error(L, "shared: %s: expected %s, got %s", what, expected, describe(L, idx));
     return number;
 }
 
@@ -262,9 +262,9 @@ static int dictionary_incr(lua_State *L)
     double initial, number;
     struct shared_step step = {.by = 1};
     if (!lua_isnoneornil(L, 3))
-        step.by = check_number(L, 3, "a number to add");
+        step.by = check_number(L, 3, "incr", "a number to add");
     if (!lua_isnoneornil(L, 4)) {
-        initial = check_number(L, 4, "a number to begin with");
+        initial = check_number(L, 4, "incr", "a number to begin with");
         step.initial = &initial;
     }
     step.ttl = check_ttl(L, 5, "incr");
@@ -276,6 +276,31 @@ static int dictionary_incr(lua_State *L)
         return push_failure(L, result);
     lua_pushnumber(L, number);
     return 1;
+}
+
+/* dictionary:take(key, by, low, high, ttl) -> the new number; or nil, "too much", what it is; or
+ * nil, "not a number" and its like */
+static int dictionary_take(lua_State *L)
+{
+    struct str name = shared_check_name(L, "take"), key = check_key(L, "take");
+    struct shared_bounds bounds = {
+        .by = check_number(L, 3, "take", "a number to add"),
+        .low = check_number(L, 4, "take", "the number that it is at least"),
+        .high = check_number(L, 5, "take", "the number that it is at most"),
+        .ttl = check_ttl(L, 6, "take"),
+    };
+    double number;
+    struct shared *s = open_shared();
+    if (s == NULL)
+        return push_problem(L);
+    enum shared_result result = shared_bounded(s, name, key, &bounds, ledger_now(), &number);
+    if (result != SHARED_OK) {
+        int count = push_failure(L, result);
+        if (result != SHARED_TOO_MUCH)
+            return count;
+    }
+    lua_pushnumber(L, number);
+    return result == SHARED_OK ? 1 : 3;
 }
 
 /* dictionary:delete(key) -> true; or nil, reason */
@@ -334,10 +359,11 @@ static int dictionary_tostring(lua_State *L)
 
 static int unknown_method(lua_State *L)
 {
-    return luaL_error(L,
-                      "shared: there is no method %s: it has add, delete, get, incr, keys, replace "
-                      "and set",
-                      describe(L, 2));
+    return luaL_error(
+        L,
+        "shared: there is no method %s: it has add, delete, get, incr, keys, replace, "
+        "set and take",
+        describe(L, 2));
 }
 
 /* --- the module --- */
@@ -410,10 +436,9 @@ static void push_weak_table(lua_State *L)
 void script_shared_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"add", dictionary_add},   {"delete", dictionary_delete},
-        {"get", dictionary_get},   {"incr", dictionary_incr},
-        {"keys", dictionary_keys}, {"replace", dictionary_replace},
-        {"set", dictionary_set},   {NULL, NULL},
+        {"add", dictionary_add},   {"delete", dictionary_delete}, {"get", dictionary_get},
+        {"incr", dictionary_incr}, {"keys", dictionary_keys},     {"replace", dictionary_replace},
+        {"set", dictionary_set},   {"take", dictionary_take},     {NULL, NULL},
     };
     luaL_newmetatable(L, DICTIONARY);
     lua_pushcfunction(L, dictionary_tostring);

@@ -176,6 +176,8 @@ const char *shared_reason(const struct shared *s, enum shared_result result)
         return "exists";
     case SHARED_NOT_A_NUMBER:
         return "not a number";
+    case SHARED_TOO_MUCH:
+        return "too much";
     case SHARED_FULL:
         return "no memory";
     case SHARED_KEY_LONG:
@@ -426,7 +428,7 @@ enum shared_result shared_usage(struct shared *s, struct shared_usage *out)
 
 /* --- writing --- */
 
-enum wish_kind { WISH_PUT, WISH_INCR, WISH_DELETE };
+enum wish_kind { WISH_PUT, WISH_INCR, WISH_TAKE, WISH_DELETE };
 
 struct wish {
     enum wish_kind kind;
@@ -434,6 +436,7 @@ struct wish {
     struct place place;
     struct shared_value value;
     const struct shared_step *step;
+    const struct shared_bounds *bounds;
     double ttl, now;
     bool grows; /* it needs more than was there: set when it has been done */
 };
@@ -483,6 +486,21 @@ static enum shared_result step(struct wish *w, const struct entry *old, bool ali
     return SHARED_OK;
 }
 
+/* Likewise of a step within bounds. The end of an entry is moved seldom, since that costs as much
+ * as the entry itself. */
+static enum shared_result take(struct wish *w, const struct entry *old, bool alive, uint64_t *ends)
+{
+    const struct shared_bounds *b = w->bounds;
+    if (alive && old->value.type != SHARED_NUMBER)
+        return SHARED_NOT_A_NUMBER;
+    double from = alive && old->value.number > b->low ? old->value.number : b->low;
+    bool fits = from + b->by <= b->high;
+    w->value = (struct shared_value){.type = SHARED_NUMBER, .number = fits ? from + b->by : from};
+    if (alive && (old->ends == 0 || old->ends > end_of(b->ttl / 2, w->now)))
+        *ends = old->ends;
+    return fits ? SHARED_OK : SHARED_TOO_MUCH;
+}
+
 static enum shared_result shared_fulfil(struct shared *s, MDB_txn *txn, struct wish *w)
 {
     struct entry old = {0};
@@ -502,6 +520,8 @@ static enum shared_result shared_fulfil(struct shared *s, MDB_txn *txn, struct w
     }
     if (w->kind == WISH_INCR)
         result = step(w, &old, alive, &ends);
+    else if (w->kind == WISH_TAKE)
+        result = take(w, &old, alive, &ends);
     else if (w->how == SHARED_ADD && alive)
         result = SHARED_EXISTS;
     else if (w->how == SHARED_REPLACE && !alive)
@@ -612,6 +632,17 @@ enum shared_result shared_incr(struct shared *s, struct str name, struct str key
                                const struct shared_step *step, double now, double *out)
 {
     struct wish w = {.kind = WISH_INCR, .step = step, .ttl = step->ttl, .now = now};
+    if (!place_of(&w.place, name, key))
+        return SHARED_KEY_LONG;
+    enum shared_result result = shared_carry_out(s, &w);
+    *out = w.value.number;
+    return result;
+}
+
+enum shared_result shared_bounded(struct shared *s, struct str name, struct str key,
+                                  const struct shared_bounds *bounds, double now, double *out)
+{
+    struct wish w = {.kind = WISH_TAKE, .bounds = bounds, .ttl = bounds->ttl, .now = now};
     if (!place_of(&w.place, name, key))
         return SHARED_KEY_LONG;
     enum shared_result result = shared_carry_out(s, &w);

@@ -40,7 +40,8 @@ enum shared_result {
     SHARED_OK,
     SHARED_ABSENT,       /* there is no such entry, or its time is over */
     SHARED_EXISTS,       /* there is one already */
-    SHARED_NOT_A_NUMBER, /* what incr found */
+    SHARED_NOT_A_NUMBER, /* what incr or take found */
+    SHARED_TOO_MUCH,     /* take: it would have been more than was allowed */
     SHARED_FULL,
     SHARED_KEY_LONG,
     SHARED_VALUE_LONG, /* more than a sixteenth of the whole */
@@ -78,6 +79,17 @@ struct shared_step {
 /* *out: the new number. */
 enum shared_result shared_incr(struct shared *s, struct str name, struct str key,
                                const struct shared_step *step, double now, double *out);
+/* What a number may be: a bucket that is filled and runs out, or places that are taken. */
+struct shared_bounds {
+    double by;
+    double low;  /* a number below it, or none, counts as this */
+    double high; /* a step beyond it is SHARED_TOO_MUCH, and changes nothing */
+    double ttl;  /* from now on, though nearer than half of it only is moved */
+};
+
+/* *out: the new number; of SHARED_TOO_MUCH what it is, at least `low`. */
+enum shared_result shared_bounded(struct shared *s, struct str name, struct str key,
+                                  const struct shared_bounds *bounds, double now, double *out);
 /* OK also where there was none. */
 enum shared_result shared_delete(struct shared *s, struct str name, struct str key, double now);
 

@@ -232,8 +232,8 @@ describe("misuse of a shared dictionary", function()
       ["d:keys(0)"] = "keys: expected a whole number from 1 to 1000000, got 0",
       ["d.get('k')"] = "get is a method: call it as dictionary:get(...)",
       ["d.get(io.stdout, 'k')"] = "get is a method: call it as dictionary:get(...)",
-      ["d:gett('k')"] = 'there is no method "gett": it has add, delete, get, incr, keys, replace '
-        .. "and set",
+      ["d:gett('k')"] = 'there is no method "gett": it has add, delete, get, incr, keys, replace, '
+        .. "set and take",
       ["moongate.shared()"] = "expected a name of 1 to 64 bytes, got nothing",
       ["moongate.shared('')"] = 'expected a name of 1 to 64 bytes, got ""',
       ["moongate.shared(('n'):rep(65))"] = 'expected a name of 1 to 64 bytes, got "'

@@ -42,8 +42,7 @@ M.decision = {
 
 -- Modules that `require` does not find yet.
 M.modules = {
-  ["moongate.tenants"] = NONE, ["moongate.health"] = NONE, ["moongate.limit"] = NONE,
-  ["moongate.canary"] = NONE,
+  ["moongate.health"] = NONE, ["moongate.canary"] = NONE, ["moongate.tenants"] = NONE,
 }
 
 -- Names in `require "moongate"`.

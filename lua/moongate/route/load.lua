@@ -218,6 +218,20 @@ local function check_test(normalized, source, fs)
   normalized.test = folder
 end
 
+--- Behind each request that has ended.
+local function add_ends(hooks, sources_of, ends)
+  local own = hooks.on_log
+  sources_of.on_log = sources_of.on_log or sources_of.on_request
+  hooks.on_log = function(req, log)
+    for i = 1, #ends do
+      ends[i](req)
+    end
+    if own then
+      return own(req, log)
+    end
+  end
+end
+
 --- What modules of the library do at hooks, before or behind the route's own.
 local function add_library_hooks(normalized)
   local hooks, sources_of = normalized.hooks, normalized.hook_source
@@ -234,6 +248,9 @@ local function add_library_hooks(normalized)
       end
       return own and own()
     end
+  end
+  if #registry.ends > 0 then
+    add_ends(hooks, sources_of, registry.ends)
   end
 end
 

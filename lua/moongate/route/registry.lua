@@ -15,13 +15,16 @@ local M = {
   --- What modules do when a worker has the route, before its on_start.
   ---@type function[]
   starts = {},
+  --- What modules do when a request has ended.
+  ---@type (fun(req: table))[]
+  ends = {},
 }
 
 local loading = false
 
 --- Forgets everything: another route is about to be loaded.
 function M.begin()
-  M.decisions, M.sites, M.pages, M.starts = {}, {}, nil, {}
+  M.decisions, M.sites, M.pages, M.starts, M.ends = {}, {}, nil, {}, {}
   loading = true
 end
 
@@ -47,6 +50,15 @@ end
 ---@param what string where it stands there, such as "router: path '/a'"
 function M.add(d, source, what)
   table.insert(M.decisions, { decision = d, source = source, what = what })
+end
+
+--- A module has something to do when a request has ended, however that was.
+---@param fn fun(req: table)
+function M.at_end(fn)
+  if not loading then
+    error("this can be made only while the route is loaded, not in a hook", 0)
+  end
+  table.insert(M.ends, fn)
 end
 
 return M

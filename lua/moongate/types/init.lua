@@ -15,6 +15,7 @@ M.files = {
   ["moongate.router"] = require("moongate.types.router"),
   ["moongate.php"] = require("moongate.types.php"),
   ["moongate.testing"] = require("moongate.types.testing"),
+  ["moongate.limit"] = require("moongate.types.limit"),
 }
 
 --- The text of a file, with the head that says what it is.

@@ -67,6 +67,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field add fun(self: moongate.Shared, key: string, value: any, ttl?: number): boolean?, string?
 ---@field replace fun(self: moongate.Shared, key: string, value: any, ttl?: number): boolean?, string?
 ---@field incr fun(self: moongate.Shared, key: string, by: number, initial?: number, ttl?: number): number?, string?
+---@field take fun(self: moongate.Shared, key: string, by: number, low: number, high: number, ttl?: number): number?, string?, number?
 ---@field delete fun(self: moongate.Shared, key: string)
 ---@field keys fun(self: moongate.Shared, max?: integer): string[]
 

@@ -126,6 +126,7 @@ describe("the classes are those of the code:", function()
     assert_functions(methods, "moongate.router", "Router")
     assert_functions({ new = true }, "moongate.router", "router")
     assert_functions({ site = true }, "moongate.php", "php")
+    assert_functions({ rate = true, concurrency = true, address = true }, "moongate.limit", "limit")
     assert_functions({ load = true }, "moongate.testing", "testing")
     assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
   end)
@@ -162,7 +163,8 @@ describe("moongate types", function()
     assert(os.execute("mkdir '" .. folder .. "' '" .. folder .. "/moongate-types'") == 0)
   end)
   after_each(function()
-    for _, name in ipairs({ "moongate", "php", "router", "testing" }) do
+    for name in pairs(types.files) do
+      name = name:match("[^.]+$")
       os.remove(folder .. "/moongate-types/" .. name .. ".lua")
     end
     os.execute("rmdir '" .. folder .. "/moongate-types' '" .. folder .. "'")

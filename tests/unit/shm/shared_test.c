@@ -237,6 +237,47 @@ static void test_ttl(void)
     close_dict();
 }
 
+/* --- numbers within bounds --- */
+
+static enum shared_result take(double by, double low, double high, double now, double *out)
+{
+    const struct shared_bounds bounds = {.by = by, .low = low, .high = high, .ttl = 10};
+    return shared_bounded(dict, D, STR("n"), &bounds, now, out);
+}
+
+static void test_take(void)
+{
+    double n;
+    open_dict(MB);
+    test("take adds while it is within bounds");
+    check(take(1, 0, 2, 1000, &n) == SHARED_OK && n == 1);
+    check(take(1, 0, 2, 1000, &n) == SHARED_OK && n == 2);
+    check(take(1, 0, 2, 1000, &n) == SHARED_TOO_MUCH && n == 2);
+    check_str(get("n", 1000), "#2");
+    check(take(-1, 0, 2, 1000, &n) == SHARED_OK && n == 1);
+
+    test("what is below the lower bound counts as that");
+    check(take(1, 5, 7, 1000, &n) == SHARED_OK && n == 6);
+    check(take(1, 9, 9, 1000, &n) == SHARED_TOO_MUCH && n == 9);
+    check_str(get("n", 1000), "#6");
+
+    test("its end moves when half of the time is over");
+    check(take(0, 0, 9, 1004, &n) == SHARED_OK);
+    check_str(get("n", 1010), "-");
+    check(take(0, 0, 9, 1006, &n) == SHARED_OK);
+    check_str(get("n", 1015.9), "#6");
+    check_str(get("n", 1016), "-");
+    check(take(1, 0, 9, 1016, &n) == SHARED_OK && n == 1);
+
+    test("take refuses what is no number, and leaves what has no end without one");
+    check(set("n", text("v"), 0, 1016) == SHARED_OK);
+    check(take(1, 0, 9, 1016, &n) == SHARED_NOT_A_NUMBER);
+    check(set("n", number(1), 0, 1016) == SHARED_OK);
+    check(take(1, 0, 9, 1016, &n) == SHARED_OK && n == 2);
+    check_str(get("n", 1e9), "#2");
+    close_dict();
+}
+
 /* --- a full memory --- */
 
 static void fill(unsigned value_size, double ttl, double now, unsigned *count)
@@ -557,6 +598,7 @@ int main(void)
     test_values();
     test_names();
     test_ttl();
+    test_take();
     test_full();
     test_churn();
     test_processes();
