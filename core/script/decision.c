@@ -3,7 +3,7 @@
  *
  * Read afresh each time: a decision has two to five keys, so reading costs less than a cache that
  * would have to notice when a script changes a table it has returned before. Every value is checked
- * here; what is wrong in detail says lua/moongate/decision/init.lua, which is only asked then.
+ * here; what is wrong with one is said by lua/moongate/decision/init.lua alone.
  */
 #include "script/decision.h"
 
@@ -23,7 +23,6 @@ struct key {
     uint8_t kinds;                   /* that may have it */
     uint8_t makes;                   /* the kind that it makes of a decision; 0: none */
     void (*read)(struct reading *r); /* NULL: lua/moongate/decision/complete.lua has used it */
-    const char *expected;  /* the reason where the value is no good; NULL: `read` says it */
     uint16_t at, count_at; /* where the member is in struct decision, and the one with its length */
 };
 
@@ -34,21 +33,15 @@ struct reading {
     const struct settings *settings;
     struct decision *d;
     const struct key *key; /* whose value is on the stack's top */
-    const char *err;
+    bool refused;
     unsigned kinds, made;
     struct str redirect;
     bool has_ini;
 };
 
-static void decision_wrong(struct reading *r, const char *err)
+static void decision_refuse(struct reading *r)
 {
-    if (r->err == NULL)
-        r->err = err;
-}
-
-static void decision_unfit(struct reading *r)
-{
-    decision_wrong(r, r->key->expected);
+    r->refused = true;
 }
 
 /* What the key is read into. */
@@ -62,12 +55,12 @@ static void *decision_member(const struct reading *r)
 static struct str get_text(struct reading *r)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
-        decision_unfit(r);
+        decision_refuse(r);
         return STR("");
     }
     struct str s = script_str(r->L, -1);
     if (memchr(s.p, '\0', s.n) != NULL)
-        decision_wrong(r, "a NUL byte in a string");
+        decision_refuse(r);
     return arena_copy(&r->req->arena, s);
 }
 
@@ -76,7 +69,7 @@ static struct str get_folder(struct reading *r)
 {
     struct str s = get_text(r);
     if (s.n > 0 && s.p[0] != '/')
-        decision_unfit(r);
+        decision_refuse(r);
     while (s.n > 0 && s.p[s.n - 1] == '/')
         s.n--;
     return s;
@@ -103,9 +96,9 @@ static struct str get_root(struct reading *r)
 {
     struct str s = get_text(r);
     if (s.n == 0 || s.p[0] != '/')
-        decision_unfit(r);
+        decision_refuse(r);
     else if (s.n > 1 && !has_names_only(s))
-        decision_wrong(r, "a path with an empty segment, '.' or '..' in it");
+        decision_refuse(r);
     else if (s.n == 1)
         s.n = 0;
     return s;
@@ -116,7 +109,7 @@ static struct str get_field(struct reading *r)
 {
     struct str s = get_text(r);
     if (!str_is_field_value(s))
-        decision_wrong(r, "a control byte in a header");
+        decision_refuse(r);
     return s;
 }
 
@@ -158,14 +151,14 @@ static uint64_t get_size(struct reading *r)
     double value = get_quantity(r, bytes);
     if (value >= 0 && value < 1e18)
         return (uint64_t)value;
-    decision_unfit(r);
+    decision_refuse(r);
     return 0;
 }
 
 static bool decision_get_boolean(struct reading *r)
 {
     if (!lua_isboolean(r->L, -1))
-        decision_unfit(r);
+        decision_refuse(r);
     return lua_toboolean(r->L, -1);
 }
 
@@ -176,7 +169,7 @@ static void read_items(struct reading *r, struct str (*get)(struct reading *r))
     bool one = lua_type(L, -1) == LUA_TSTRING;
     size_t n = one ? 1 : lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (n == 0 || n > 100) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     struct str *list = arena_alloc(&r->req->arena, n * sizeof *list);
@@ -194,7 +187,7 @@ static void read_items(struct reading *r, struct str (*get)(struct reading *r))
 static void decision_add_header(struct reading *r, struct str name)
 {
     if (!lua_isstring(r->L, -1)) {
-        decision_wrong(r, "a header's value is a string, a number or a list of strings");
+        decision_refuse(r);
         return;
     }
     lua_pushvalue(r->L, -1); /* lua_tostring changes a number in place */
@@ -208,7 +201,7 @@ static void read_headers(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
@@ -217,7 +210,7 @@ static void read_headers(struct reading *r)
                               : STR("");
         enum header_id id = header_id(name);
         if (!str_is_token(name) || id == HEADER_CONTENT_LENGTH || header_is_hop(id)) {
-            decision_wrong(r, "a header name that is not valid, or one of the connection's own");
+            decision_refuse(r);
         } else if (lua_istable(L, -1)) {
             for (int i = 1, n = (int)lua_objlen(L, -1); i <= n && i <= 100; i++) {
                 lua_rawgeti(L, -1, i);
@@ -228,8 +221,8 @@ static void read_headers(struct reading *r)
             decision_add_header(r, name);
         }
         if (r->d->headers.count > 1000)
-            decision_wrong(r, "more than 1000 headers");
-        if (r->err != NULL) {
+            decision_refuse(r);
+        if (r->refused) {
             lua_pop(L, 2);
             return;
         }
@@ -243,33 +236,33 @@ static void get_param(struct reading *r)
         lua_type(L, -2) == LUA_TSTRING ? arena_copy(&r->req->arena, script_str(L, -2)) : STR("");
     struct str value = STR_NONE;
     if (name.n == 0) {
-        decision_wrong(r, "a param's name is a string");
+        decision_refuse(r);
     } else if (param_is_setting(name)) {
-        decision_wrong(r, "PHP_VALUE and PHP_ADMIN_VALUE would stay in PHP-FPM's child");
+        decision_refuse(r);
     } else if (str_eq(name, STR("CONTENT_LENGTH"))) {
-        decision_wrong(r, "CONTENT_LENGTH can't be set: it is the number of bytes that follow");
+        decision_refuse(r);
     } else if (lua_isstring(L, -1)) {
         lua_pushvalue(L, -1);
         value = arena_copy(&r->req->arena, script_str(L, -1));
         lua_pop(L, 1);
     } else if (!lua_isboolean(L, -1) || lua_toboolean(L, -1)) {
-        decision_wrong(r, "a param is a string, a number, or false to remove it");
+        decision_refuse(r);
     }
     params_add(&r->req->arena, &r->d->params, name, value);
     if (r->d->params.count > 1000)
-        decision_wrong(r, "more than 1000 params");
+        decision_refuse(r);
 }
 
 static void read_params(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         get_param(r);
-        if (r->err != NULL) {
+        if (r->refused) {
             lua_pop(L, 2);
             return;
         }
@@ -285,16 +278,7 @@ static void decision_read_backend(struct reading *r)
             return;
         }
     }
-    if (r->err != NULL)
-        return;
-    struct arena *a = &r->req->arena;
-    struct str known = STR("");
-    for (unsigned i = 0; i < r->settings->backend_count && i < 20; i++)
-        known =
-            arena_printf(a, "%.*s '%.*s'", STR_FMT(known), STR_FMT(r->settings->backends[i].name));
-    r->err = arena_printf(a, "there is no backend '%.*s' (there %s:%s)", STR_FMT(name),
-                          known.n > 0 ? "is" : "are none", known.p)
-                 .p;
+    decision_refuse(r);
 }
 
 /* intercept_errors: true, or the statuses. */
@@ -308,7 +292,7 @@ static void read_statuses(struct reading *r)
         return;
     }
     if (n == 0 || n > 200) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     uint16_t *list = arena_alloc(&r->req->arena, n * sizeof *list);
@@ -316,7 +300,7 @@ static void read_statuses(struct reading *r)
         lua_rawgeti(L, -1, (int)i + 1);
         lua_Number status = lua_tonumber(L, -1);
         if (!(status >= 400 && status <= 599))
-            decision_unfit(r);
+            decision_refuse(r);
         list[i] = (uint16_t)(status >= 400 && status <= 599 ? status : 400);
         lua_pop(L, 1);
     }
@@ -329,14 +313,14 @@ static void decision_read_internal(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     struct internal_path *list = arena_alloc(&r->req->arena, 100 * sizeof *list);
     unsigned count = 0;
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING || count == 100) {
-            decision_unfit(r);
+            decision_refuse(r);
             lua_pop(L, 2);
             return;
         }
@@ -344,7 +328,7 @@ static void decision_read_internal(struct reading *r)
         bool route = lua_isboolean(L, -1) && lua_toboolean(L, -1);
         list[count].folder = route ? STR("") : get_folder(r);
         if (prefix.n == 0 || prefix.p[0] != '/')
-            decision_unfit(r);
+            decision_refuse(r);
         else if (prefix.p[prefix.n - 1] != '/')
             prefix = arena_printf(&r->req->arena, "%.*s/", STR_FMT(prefix));
         list[count++].prefix = prefix;
@@ -374,16 +358,16 @@ static void read_folder(struct reading *r)
 static void read_root(struct reading *r)
 {
     struct str root = get_root(r);
-    *(struct str *)decision_member(r) = root.n == 0 && r->err == NULL ? STR("/") : root;
+    *(struct str *)decision_member(r) = root.n == 0 && !r->refused ? STR("/") : root;
 }
 
 static void read_file(struct reading *r)
 {
     struct str file = get_text(r);
     if (file.n == 0 || file.p[0] != '/')
-        decision_unfit(r);
+        decision_refuse(r);
     else if (!has_names_only((struct str){file.p, file.n - (str_ends(file, STR("/")))}))
-        decision_wrong(r, "a path with an empty segment, '.' or '..' in it");
+        decision_refuse(r);
     *(struct str *)decision_member(r) = file;
 }
 
@@ -393,7 +377,7 @@ static void read_duration(struct reading *r)
     static const char seconds[] = "seconds";
     double value = get_quantity(r, seconds);
     if (!(value > 0 && value < 1e9))
-        decision_unfit(r);
+        decision_refuse(r);
     *(double *)decision_member(r) = value;
 }
 
@@ -406,7 +390,7 @@ static void read_attempts(struct reading *r)
 {
     unsigned attempts = (unsigned)get_size(r);
     if (attempts < 1 || attempts > 100)
-        decision_unfit(r);
+        decision_refuse(r);
     *(unsigned *)decision_member(r) = attempts;
 }
 
@@ -414,7 +398,7 @@ static void read_status(struct reading *r)
 {
     lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
     if (!(status >= 200 && status <= 599))
-        decision_unfit(r);
+        decision_refuse(r);
     *(int *)decision_member(r) = (int)status;
 }
 
@@ -427,7 +411,7 @@ static void read_not(struct reading *r)
 static void read_close(struct reading *r)
 {
     if (!decision_get_boolean(r))
-        decision_unfit(r);
+        decision_refuse(r);
 }
 
 static void decision_read_list(struct reading *r)
@@ -443,7 +427,7 @@ static void read_folders(struct reading *r)
 static void read_body(struct reading *r)
 {
     if (!lua_isstring(r->L, -1)) {
-        decision_unfit(r);
+        decision_refuse(r);
         return;
     }
     lua_pushvalue(r->L, -1); /* lua_tolstring changes a number in place */
@@ -460,13 +444,13 @@ static void read_redirect(struct reading *r)
 {
     r->redirect = get_field(r);
     if (r->redirect.n == 0)
-        decision_unfit(r);
+        decision_refuse(r);
 }
 
 static void read_role(struct reading *r)
 {
     if (!str_eq(get_text(r), STR("responder")))
-        decision_unfit(r);
+        decision_refuse(r);
 }
 
 /* lua/moongate/decision/complete.lua has used it. */
@@ -480,53 +464,42 @@ static void read_script(struct reading *r)
 #define LIST(decision_member, count)                                                               \
     AT(decision_member), .count_at = offsetof(struct decision, count)
 
-static const char DURATION[] =
-    "a timeout is a duration above 0: seconds, or a string such as \"5s\"";
-static const char SIZE[] = "a size is a number of bytes or a string such as \"16k\"";
-static const char STRINGS[] = "expected a string or a list of strings";
-static const char BOOLEAN[] = "expected true or false";
-
 static const struct key keys[] = {
-    {"attempts", FASTCGI, 0, read_attempts, "attempts is a number from 1 to 100", AT(attempts)},
+    {"attempts", FASTCGI, 0, read_attempts, AT(attempts)},
     {"backend", FASTCGI, FASTCGI, .read = decision_read_backend},
-    {"body", REPLY, REPLY, read_body, "body is a string", AT(body)},
-    {"body_limit", FASTCGI, 0, read_size, SIZE, AT(body_limit)},
-    {"cache_control", FILES, 0, read_field, "cache_control is a string", AT(cache_control)},
-    {"close", CLOSE, CLOSE, read_close, .expected = "close is true or absent"},
-    {"connect_timeout", FASTCGI, 0, read_duration, DURATION, AT(connect_timeout)},
-    {"docroot", FASTCGI, 0, read_root, "docroot is an absolute path", AT(docroot)},
-    {"file", FILES, FILES, read_file, "file is an absolute path", AT(file)},
-    {"hash_key", FASTCGI, 0, read_text, "hash_key is a string", AT(hash_key)},
-    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, read_headers,
-     .expected = "headers is a table from name to value"},
-    {"index", FILES, 0, decision_read_list, STRINGS, LIST(index, index_count)},
+    {"body", REPLY, REPLY, read_body, AT(body)},
+    {"body_limit", FASTCGI, 0, read_size, AT(body_limit)},
+    {"cache_control", FILES, 0, read_field, AT(cache_control)},
+    {"close", CLOSE, CLOSE, .read = read_close},
+    {"connect_timeout", FASTCGI, 0, read_duration, AT(connect_timeout)},
+    {"docroot", FASTCGI, 0, read_root, AT(docroot)},
+    {"file", FILES, FILES, read_file, AT(file)},
+    {"hash_key", FASTCGI, 0, read_text, AT(hash_key)},
+    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers},
+    {"index", FILES, 0, decision_read_list, LIST(index, index_count)},
     {"ini", FASTCGI, 0, .read = read_ini},
-    {"intercept_errors", FASTCGI, 0, read_statuses,
-     .expected = "intercept_errors is true or a list of statuses from 400 to 599"},
-    {"internal", FASTCGI, 0, decision_read_internal,
-     .expected = "internal is a table from path prefix to folder, or true"},
-    {"params", FASTCGI, 0, read_params,
-     .expected = "params is a table from name to string, number or false"},
-    {"path", FILES, 0, read_text, "path is a path below root", AT(path)},
-    {"path_info", FASTCGI, 0, read_text, "path_info is a string", AT(path_info)},
-    {"read_timeout", FASTCGI, 0, read_duration, DURATION, AT(read_timeout)},
-    {"redirect", REDIRECT, REDIRECT, read_redirect, .expected = "redirect is a URL or a path"},
-    {"request_buffering", FASTCGI, 0, read_not, BOOLEAN, AT(stream_body)},
-    {"response_buffering", FASTCGI, 0, read_not, BOOLEAN, AT(unbuffered)},
-    {"role", FASTCGI, 0, read_role, .expected = "role is \"responder\""},
-    {"root", FASTCGI | FILES, FILES, read_root, "root is an absolute path", AT(root)},
-    {"script", FASTCGI, 0, read_script, "script is a URL path", AT(script_named)},
-    {"script_filename", FASTCGI, 0, read_text, "script_filename is a path", AT(script_filename)},
-    {"scripts", FILES, 0, decision_read_list, STRINGS, LIST(scripts, script_count)},
-    {"send_timeout", FASTCGI, 0, read_duration, DURATION, AT(send_timeout)},
-    {"server", FASTCGI, 0, read_text, "server is one address of the backend", AT(server)},
-    {"sources", FILES, 0, decision_read_list, STRINGS, LIST(sources, source_count)},
-    {"status", REPLY | REDIRECT | FILES, REPLY, read_status, "status is a number from 200 to 599",
-     AT(status)},
-    {"strip", FASTCGI, 0, read_folder, "strip is a path prefix such as \"/wiki\"", AT(strip)},
-    {"tenant", FASTCGI, 0, read_text, "tenant is a string", AT(tenant)},
+    {"intercept_errors", FASTCGI, 0, .read = read_statuses},
+    {"internal", FASTCGI, 0, .read = decision_read_internal},
+    {"params", FASTCGI, 0, .read = read_params},
+    {"path", FILES, 0, read_text, AT(path)},
+    {"path_info", FASTCGI, 0, read_text, AT(path_info)},
+    {"read_timeout", FASTCGI, 0, read_duration, AT(read_timeout)},
+    {"redirect", REDIRECT, REDIRECT, .read = read_redirect},
+    {"request_buffering", FASTCGI, 0, read_not, AT(stream_body)},
+    {"response_buffering", FASTCGI, 0, read_not, AT(unbuffered)},
+    {"role", FASTCGI, 0, .read = read_role},
+    {"root", FASTCGI | FILES, FILES, read_root, AT(root)},
+    {"script", FASTCGI, 0, read_script, AT(script_named)},
+    {"script_filename", FASTCGI, 0, read_text, AT(script_filename)},
+    {"scripts", FILES, 0, decision_read_list, LIST(scripts, script_count)},
+    {"send_timeout", FASTCGI, 0, read_duration, AT(send_timeout)},
+    {"server", FASTCGI, 0, read_text, AT(server)},
+    {"sources", FILES, 0, decision_read_list, LIST(sources, source_count)},
+    {"status", REPLY | REDIRECT | FILES, REPLY, read_status, AT(status)},
+    {"strip", FASTCGI, 0, read_folder, AT(strip)},
+    {"tenant", FASTCGI, 0, read_text, AT(tenant)},
     {"try", FILES, .makes = FILES},
-    {"within", FASTCGI | FILES, 0, read_folders, STRINGS, LIST(within, within_count)},
+    {"within", FASTCGI | FILES, 0, read_folders, LIST(within, within_count)},
 };
 
 enum { KEY_TOTAL = sizeof keys / sizeof *keys };
@@ -558,16 +531,16 @@ static void read_keys(struct reading *r, int table)
         lua_rawget(L, places);
         int place = (int)lua_tointeger(L, -1);
         lua_pop(L, 1);
-        const struct key *key = r->key = &keys[place > 0 ? place - 1 : 0];
         if (place == 0) {
-            decision_wrong(r, "an unknown key");
-        } else {
-            r->made |= key->makes;
-            r->kinds &= key->kinds;
-            if (key->read != NULL)
-                key->read(r);
+            decision_refuse(r);
+            break;
         }
-        if (r->err != NULL)
+        const struct key *key = r->key = &keys[place - 1];
+        r->made |= key->makes;
+        r->kinds &= key->kinds;
+        if (key->read != NULL)
+            key->read(r);
+        if (r->refused)
             break;
     }
     lua_settop(L, places - 1);
@@ -583,12 +556,12 @@ static void finish_fastcgi(struct reading *r, int a, int b)
     if (lua_isstring(L, b + 1))
         d->ini = arena_copy(&r->req->arena, script_str(L, b + 1));
     else if (r->has_ini)
-        decision_wrong(r, "ini can't be used");
+        decision_refuse(r);
     d->script = lua_isstring(L, a) ? arena_copy(&r->req->arena, script_str(L, a)) : STR("");
     if (lua_isstring(L, b))
         d->path_info = arena_copy(&r->req->arena, script_str(L, b));
     if (memchr(d->script.p, '\0', d->script.n) != NULL)
-        decision_wrong(r, "a NUL byte in a path");
+        decision_refuse(r);
 }
 
 static void finish_files(struct reading *r, int a)
@@ -596,14 +569,14 @@ static void finish_files(struct reading *r, int a)
     struct decision *d = r->d;
     d->kind = DECISION_FILE;
     if (d->status > 0 && d->status < 400)
-        decision_wrong(r, "the status of a file is that of an error, from 400 to 599");
+        decision_refuse(r);
     if (d->file.n > 0) {
         if (d->root.n > 0 || d->path.p != NULL)
-            decision_wrong(r, "'file' and 'root' exclude each other");
+            decision_refuse(r);
         return;
     }
     if (d->root.n == 0) {
-        decision_wrong(r, "a file decision needs 'root' or 'file'");
+        decision_refuse(r);
         return;
     }
     if (lua_isstring(r->L, a))
@@ -620,18 +593,15 @@ static void finish_redirect(struct reading *r)
     if (d->status == 0)
         d->status = 302;
     if (d->status < 300 || d->status > 399)
-        decision_wrong(r, "a redirect's status is 301, 302, 303, 307 or 308");
+        decision_refuse(r);
     headers_add(&r->req->arena, &d->headers, STR("Location"), r->redirect);
 }
 
 static void decision_finish(struct reading *r, int a, int b)
 {
     unsigned kind = r->made & -r->made; /* the first one */
-    if (kind == 0)
-        decision_wrong(
-            r, "none of 'backend', 'root', 'file', 'status', 'body', 'redirect' or 'close'");
-    else if (!(r->kinds & kind))
-        decision_wrong(r, "keys of different kinds of decisions");
+    if (kind == 0 || !(r->kinds & kind))
+        decision_refuse(r);
     else if (kind == FASTCGI)
         finish_fastcgi(r, a, b);
     else if (kind == FILES)
@@ -644,23 +614,23 @@ static void decision_finish(struct reading *r, int a, int b)
         r->d->status = 200;
 }
 
-const char *script_decision(lua_State *L, int d, int a, int b, struct request *req,
-                            const struct settings *settings)
+bool script_decision(lua_State *L, int d, int a, int b, struct request *req,
+                     const struct settings *settings)
 {
     struct decision found = {.body_limit = UINT64_MAX};
     struct reading r = {.L = L, .req = req, .settings = settings, .d = &found, .kinds = 0xff};
     if (!lua_isnoneornil(L, d)) { /* nil is DECISION_NONE: 404 */
         if (!lua_istable(L, d))
-            return "expected a table or nil";
+            return false;
         if (luaL_getmetafield(L, d, "__index")) { /* decision.lua has seen other keys */
             lua_pop(L, 1);
-            return "its metatable has __index";
+            return false;
         }
         read_keys(&r, d);
-        if (r.err == NULL)
+        if (!r.refused)
             decision_finish(&r, a, b);
     }
-    if (r.err == NULL) /* an answer under way keeps its decision when another one is no good */
+    if (!r.refused) /* an answer under way keeps its decision when another one is no good */
         req->decision = found;
-    return r.err;
+    return !r.refused;
 }

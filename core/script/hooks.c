@@ -167,16 +167,16 @@ const char *script_rule(struct script *s, struct request *req)
 }
 
 /* A decision that can't be used, at idx: the library says why, in one sentence. */
-static void log_problem(struct script *s, int idx, enum script_hook hook, struct request *req,
-                        const char *reason)
+static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, struct request *req)
 {
-    const char *text = reason;
+    const char *text = "one of its values is not valid";
     lua_State *L = s->L;
     int top = lua_gettop(L);
     const char *where = hook == HOOK_REQUEST ? script_rule(s, req) : s->hooks->sources[hook];
     if (script_library_function(L, "moongate.decision", "problem") == 0) {
         lua_pushvalue(L, idx);
-        if (lua_pcall(L, 1, 1, 0) == 0 && lua_isstring(L, -1))
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+        if (lua_pcall(L, 2, 1, 0) == 0 && lua_isstring(L, -1))
             text = lua_tostring(L, -1);
     }
     static struct log_quota quota = {.most = LOG_MOST};
@@ -192,11 +192,11 @@ enum script_result script_read_decision(struct script *s, enum script_hook hook,
                                         struct request *req)
 {
     int first = lua_gettop(s->L) - SCRIPT_DECISION_RESULTS + 1;
-    const char *reason = script_decision(s->L, first, first + 1, first + 2, req, &s->settings);
-    if (reason != NULL)
-        log_problem(s, first, hook, req, reason);
+    bool good = script_decision(s->L, first, first + 1, first + 2, req, &s->settings);
+    if (!good)
+        hooks_log_problem(s, first, hook, req);
     lua_settop(s->L, first - 1);
-    return reason == NULL ? SCRIPT_DONE : SCRIPT_FAILED;
+    return good ? SCRIPT_DONE : SCRIPT_FAILED;
 }
 
 /* --- a call of a hook --- */

@@ -171,10 +171,9 @@ static int simulate_params(lua_State *L)
     memset(settings, 0, sizeof *settings);
     arena_init(&settings->arena, arena_alloc(&req->arena, 65536), 65536);
     const char *bad = script_read_settings(L, 5, settings);
-    if (bad == NULL)
-        bad = script_decision(L, 2, 3, 4, req, settings);
-    if (bad == NULL && req->decision.kind != DECISION_FASTCGI)
-        bad = "not a FastCGI decision";
+    if (bad == NULL &&
+        (!script_decision(L, 2, 3, 4, req, settings) || req->decision.kind != DECISION_FASTCGI))
+        bad = "not a FastCGI decision that can be used";
     if (bad != NULL) {
         lua_pushnil(L);
         lua_pushstring(L, bad);

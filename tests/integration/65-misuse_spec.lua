@@ -332,8 +332,8 @@ local MISUSES = {
       "on_request returned a decision that can't be used: body_limit: expected a size such as "
       .. '4096, "16k", "1M" or "1G", got "5"' },
     { [[return { backend = 'ap' }]],
-      "on_request returned a decision that can't be used: there is no backend 'ap' "
-      .. "(there is: 'app')" },
+      "on_request returned a decision that can't be used: there is no backend 'ap'; "
+      .. "did you mean 'app'?" },
     { [[return { backend = 1 }]],
       "on_request returned a decision that can't be used: backend: expected a text, got 1" },
     { [[return { backend = 'app', root = 'x' }]],
