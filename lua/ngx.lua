@@ -125,7 +125,7 @@ function M.timer.at(delay, fn, ...)
     return nil, "process exiting"
   end
   moongate.spawn(function(...)
-    local premature = core.nap(delay)
+    local premature = core.sleep_until_retired(delay)
     run_timer(premature, fn, ...)
   end, ...)
   return true

@@ -44,7 +44,6 @@ void script_retire(struct script *s)
     s->retired = true;
     script_timers_stop(s);
     script_net_retire(s);
-    script_ngx_retire(s);
 }
 
 void script_end_tasks(struct script *s)

@@ -16,6 +16,7 @@
 
 struct script_timers {
     struct script *script;
+    struct sleep *sleeps;
     struct script_timer *list; /* of moongate.every */
     unsigned count;
     unsigned spawned;           /* functions beside the requests that have not ended */
@@ -77,35 +78,74 @@ static void use_share(struct script *s, double began)
 struct sleep {
     struct script_wait wait;
     ev_timer timer;
-    struct ev_loop *ev;
+    struct script *script;
+    struct sleep *next, **back; /* all sleeps of the script */
+    bool until_retired;
 };
 
-static void cancel_sleep(struct script_wait *wait)
+static void sleep_free(struct sleep *sleep)
 {
-    struct sleep *sleep = (struct sleep *)wait;
-    ev_timer_stop(sleep->ev, &sleep->timer);
+    ev_timer_stop(sleep->script->loop->ev, &sleep->timer);
+    *sleep->back = sleep->next;
+    if (sleep->next != NULL)
+        sleep->next->back = sleep->back;
     free(sleep);
 }
 
-static void slept_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void sleep_cancel(struct script_wait *wait)
+{
+    sleep_free((struct sleep *)wait);
+}
+
+static int sleep_push_result(lua_State *L, void *ctx)
+{
+    struct sleep *sleep = ctx;
+    int count = sleep->until_retired ? 1 : 0;
+    if (count > 0)
+        lua_pushboolean(L, sleep->script->retired);
+    sleep_free(sleep);
+    return count;
+}
+
+static void sleep_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct sleep *sleep = timer->data;
-    struct script_wait wait = sleep->wait;
-    struct script *s = wait.task->script;
-    bool detached = wait.task->detached;
+    struct script *s = sleep->script;
+    bool detached = sleep->wait.task->detached;
     (void)events;
     if (detached && !has_share(s)) { /* a turn later */
         ev_timer_set(timer, 0, 0);
         ev_timer_start(ev, timer);
         return;
     }
-    free(sleep); /* ours goes before the script does */
     s->hold(s->world.ctx);
     double began = detached ? timer_seconds_now() : 0;
-    script_wake(&wait, NULL, NULL);
+    script_wake(&sleep->wait, sleep_push_result, sleep);
     if (detached)
         use_share(s, began);
     s->drop(s->world.ctx);
+}
+
+static int sleep_begin(lua_State *L, double seconds, bool until_retired)
+{
+    struct script *s = script_of(L);
+    script_check_wait(L);
+    struct script_timers *t = timers_of(s);
+    struct sleep *sleep = calloc(1, sizeof *sleep);
+    if (sleep == NULL)
+        abort();
+    sleep->wait.cancel = sleep_cancel;
+    sleep->script = s;
+    sleep->until_retired = until_retired;
+    sleep->back = &t->sleeps;
+    sleep->next = t->sleeps;
+    if (sleep->next != NULL)
+        sleep->next->back = &sleep->next;
+    t->sleeps = sleep;
+    ev_timer_init(&sleep->timer, sleep_cb, until_retired && s->retired ? 0 : seconds, 0);
+    sleep->timer.data = sleep;
+    ev_timer_start(s->loop->ev, &sleep->timer);
+    return script_wait(L, &sleep->wait);
 }
 
 /* Raises an error that says what was given, unless it is a function. */
@@ -127,18 +167,23 @@ static double check_seconds(lua_State *L, int idx, const char *who)
 /* moongate.sleep(seconds): waits; others go on meanwhile. */
 static int timer_sleep(lua_State *L)
 {
-    double seconds = check_seconds(L, 1, "sleep");
-    struct script *s = script_of(L);
-    script_check_wait(L);
-    struct sleep *sleep = calloc(1, sizeof *sleep);
-    if (sleep == NULL)
-        abort();
-    sleep->wait.cancel = cancel_sleep;
-    sleep->ev = s->loop->ev;
-    ev_timer_init(&sleep->timer, slept_cb, seconds, 0);
-    sleep->timer.data = sleep;
-    ev_timer_start(sleep->ev, &sleep->timer);
-    return script_wait(L, &sleep->wait);
+    return sleep_begin(L, check_seconds(L, 1, "sleep"), false);
+}
+
+/* core.sleep_until_retired(seconds) -> true when it ended early, because another generation serves
+ */
+static int timer_sleep_until_retired(lua_State *L)
+{
+    double seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "expected seconds");
+    return sleep_begin(L, seconds, true);
+}
+
+/* core.retired() -> whether another generation serves */
+static int timer_retired(lua_State *L)
+{
+    lua_pushboolean(L, script_of(L)->retired);
+    return 1;
 }
 
 /* --- what runs beside the requests --- */
@@ -348,9 +393,17 @@ static int timer_every(lua_State *L)
 
 void script_timers_stop(struct script *s)
 {
-    struct script_timer *t = s->timers != NULL ? s->timers->list : NULL;
-    for (; t != NULL; t = t->next)
+    if (s->timers == NULL)
+        return;
+    for (struct script_timer *t = s->timers->list; t != NULL; t = t->next)
         ev_timer_stop(s->loop->ev, &t->timer);
+    for (struct sleep *sleep = s->timers->sleeps; sleep != NULL; sleep = sleep->next) {
+        if (!sleep->until_retired)
+            continue;
+        ev_timer_stop(s->loop->ev, &sleep->timer);
+        ev_timer_set(&sleep->timer, 0, 0);
+        ev_timer_start(s->loop->ev, &sleep->timer);
+    }
 }
 
 void script_timers_end(struct script *s)
@@ -381,6 +434,8 @@ void script_timers_free(struct script *s)
 void script_timer_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"every", timer_every}, {"sleep", timer_sleep}, {"spawn", timer_spawn}, {NULL, NULL}};
+        {"every", timer_every}, {"retired", timer_retired},
+        {"sleep", timer_sleep}, {"sleep_until_retired", timer_sleep_until_retired},
+        {"spawn", timer_spawn}, {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

@@ -7,9 +7,9 @@
 
 #include "script/lua.h"
 
-/* Adds sleep, spawn and every to the module on the stack's top. */
+/* Adds sleep, spawn, every and their kin to the module on the stack's top. */
 void script_timer_open(lua_State *L);
-/* No timer goes off any more. */
+/* Another generation serves: no timer goes off any more, and sleep_until_retired ends. */
 void script_timers_stop(struct script *s);
 /* What was to be spawned and has not begun is forgotten. */
 void script_timers_end(struct script *s);

@@ -16,7 +16,6 @@ struct script_net {
     struct loop *loop;
     struct sock_pools pools;
     struct resolver *resolver; /* NULL before the first name */
-    struct nap *naps;          /* of script/net/ngx.c */
     double collect_at;         /* not before that by reason of their number */
     unsigned open;             /* sockets that are not closed; the kept ones come on top */
 };
@@ -58,10 +57,8 @@ struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char
 /* Adds tcp and udp to the module on the stack's top. */
 void script_tcp_open(lua_State *L);
 void script_udp_open(lua_State *L);
-/* Adds gate, nap, pattern, retired and null to the module on the stack's top. */
+/* Adds gate, pattern and null to the module on the stack's top. */
 void script_ngx_open(lua_State *L);
-/* Another generation serves: ends all naps. */
-void script_ngx_retire(struct script *s);
 /* Another generation serves: what is kept is closed. */
 void script_net_retire(struct script *s);
 /* After the Lua state has been closed. */

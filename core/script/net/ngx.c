@@ -1,7 +1,6 @@
 /*
- * ngx - what lua/ngx.lua needs from C: a sleep that ends early when the generation is
- * replaced (ngx.timer.at), gates that functions wait at (ngx.thread.wait), patterns (ngx.re), and
- * ngx.null. See script/task.h for the waiting.
+ * ngx - what lua/ngx.lua needs from C: gates that functions wait at (ngx.thread.wait), patterns
+ * (ngx.re), and ngx.null. See script/task.h for the waiting.
  */
 #include "script/net/net.h"
 
@@ -17,85 +16,6 @@
 #define PATTERN_DEPTH 100
 #define PATTERN_SIZE  2000
 #define GROUP_SIZE    4 /* what a group or a repeat adds: regcomp's time is cubic in these */
-
-/* --- naps --- */
-
-struct nap {
-    struct script_wait wait;
-    ev_timer timer;
-    struct script *script;
-    struct nap *next, **back;
-};
-
-static void nap_free(struct nap *nap)
-{
-    ev_timer_stop(nap->script->loop->ev, &nap->timer);
-    *nap->back = nap->next;
-    if (nap->next != NULL)
-        nap->next->back = nap->back;
-    free(nap);
-}
-
-static void cancel_nap(struct script_wait *wait)
-{
-    nap_free((struct nap *)wait);
-}
-
-static int push_retired(lua_State *L, void *ctx)
-{
-    struct nap *nap = ctx;
-    lua_pushboolean(L, nap->script->retired);
-    nap_free(nap);
-    return 1;
-}
-
-static void nap_cb(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct nap *nap = timer->data;
-    (void)ev;
-    (void)events;
-    script_wake(&nap->wait, push_retired, nap);
-}
-
-/* core.nap(seconds) -> true when it ended early, because another generation serves */
-static int ngx_nap(lua_State *L)
-{
-    double seconds = luaL_checknumber(L, 1);
-    struct script *s = script_of(L);
-    luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "expected seconds");
-    script_check_wait(L);
-    struct script_net *net = script_net(s);
-    struct nap *nap = calloc(1, sizeof *nap);
-    if (nap == NULL)
-        abort();
-    nap->wait.cancel = cancel_nap;
-    nap->script = s;
-    nap->back = &net->naps;
-    nap->next = net->naps;
-    if (nap->next != NULL)
-        nap->next->back = &nap->next;
-    net->naps = nap;
-    ev_timer_init(&nap->timer, nap_cb, s->retired ? 0 : seconds, 0);
-    nap->timer.data = nap;
-    ev_timer_start(s->loop->ev, &nap->timer);
-    return script_wait(L, &nap->wait);
-}
-
-/* core.retired() -> whether another generation serves */
-static int ngx_retired(lua_State *L)
-{
-    lua_pushboolean(L, script_of(L)->retired);
-    return 1;
-}
-
-void script_ngx_retire(struct script *s)
-{
-    for (struct nap *nap = s->net != NULL ? s->net->naps : NULL; nap != NULL; nap = nap->next) {
-        ev_timer_stop(s->loop->ev, &nap->timer);
-        ev_timer_set(&nap->timer, 0, 0);
-        ev_timer_start(s->loop->ev, &nap->timer);
-    }
-}
 
 /* --- gates --- */
 
@@ -322,11 +242,8 @@ static void make_class(lua_State *L, const char *name, const luaL_Reg *methods, 
 
 void script_ngx_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"gate", ngx_gate},
-                                         {"nap", ngx_nap},
-                                         {"pattern", ngx_pattern},
-                                         {"retired", ngx_retired},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"gate", ngx_gate}, {"pattern", ngx_pattern}, {NULL, NULL}};
     static const luaL_Reg gate[] = {{"open", gate_open}, {"wait", gate_wait}, {NULL, NULL}};
     static const luaL_Reg pattern[] = {{"find", pattern_find}, {NULL, NULL}};
     make_class(L, GATE, gate, NULL);
