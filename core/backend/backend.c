@@ -633,10 +633,10 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     return c;
 }
 
-static enum ledger_answer backend_wish(struct lease *x, uint32_t slot)
+static enum ledger_answer backend_request_claim(struct lease *x, uint32_t slot)
 {
     struct backend *b = x->backend;
-    const struct ledger_wish wish = {
+    const struct ledger_request request = {
         .group = b->group,
         .server = slot,
         .only = x->only,
@@ -646,7 +646,7 @@ static enum ledger_answer backend_wish(struct lease *x, uint32_t slot)
         .generation = b->generation,
         .holder = x,
     };
-    enum ledger_answer answer = ledger_acquire(&b->all->seat, &wish, &x->claim);
+    enum ledger_answer answer = ledger_acquire(&b->all->seat, &request, &x->claim);
     x->waiting = answer == LEDGER_WAITING;
     backend_look_into_box(b->all);
     return answer;
@@ -663,7 +663,7 @@ static void backend_refuse(struct lease *x, enum backend_error error, const char
 static void ask_again(struct lease *x, uint32_t unknown)
 {
     x->avoid = unknown;
-    if (x->only || ++x->unknown > UNKNOWN_MAX || backend_wish(x, LEDGER_NONE) == LEDGER_FULL)
+    if (x->only || ++x->unknown > UNKNOWN_MAX || backend_request_claim(x, LEDGER_NONE) == LEDGER_FULL)
         backend_refuse(x, BACKEND_QUEUE, "the queue is full");
 }
 
@@ -757,7 +757,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x, const stru
     *conn = s != NULL && !acquire->fresh ? take_idle(s, x) : NULL;
     if (*conn != NULL)
         return LEASE_READY;
-    switch (backend_wish(x, s != NULL ? s->slot : LEDGER_NONE)) {
+    switch (backend_request_claim(x, s != NULL ? s->slot : LEDGER_NONE)) {
     case LEDGER_WAITING:
         wait_for_it(x);
         return LEASE_WAITING;

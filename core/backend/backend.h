@@ -106,7 +106,7 @@ struct lease_ops {
     void (*on_refused)(void *user, enum backend_error error, const char *detail);
 };
 
-/* One request's wish for a connection. Embedded; in use from backend_acquire until on_conn,
+/* What one request asks a connection for. Embedded; in use from backend_acquire until on_conn,
  * on_refused or backend_cancel. */
 struct lease {
     struct backend *backend;

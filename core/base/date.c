@@ -52,7 +52,7 @@ void date_format(time_t at, char out[DATE_LENGTH + 1])
 /* --- reading --- */
 
 /* Takes this text off the front. */
-static bool date_take(struct str *s, struct str text)
+static bool date_skip(struct str *s, struct str text)
 {
     if (!str_starts(*s, text))
         return false;
@@ -60,7 +60,7 @@ static bool date_take(struct str *s, struct str text)
     return true;
 }
 
-static bool take_number(struct str *s, unsigned digits, int *out)
+static bool date_parse_number(struct str *s, unsigned digits, int *out)
 {
     if (s->n < digits)
         return false;
@@ -74,38 +74,38 @@ static bool take_number(struct str *s, unsigned digits, int *out)
     return true;
 }
 
-static bool take_month(struct str *s, int *out)
+static bool date_parse_month(struct str *s, int *out)
 {
     for (*out = 0; *out < 12; ++*out)
-        if (date_take(s, (struct str){months[*out], 3}))
+        if (date_skip(s, (struct str){months[*out], 3}))
             return true;
     return false;
 }
 
-static bool take_time(struct str *s, struct tm *tm)
+static bool date_parse_time(struct str *s, struct tm *tm)
 {
-    return take_number(s, 2, &tm->tm_hour) && date_take(s, STR(":")) &&
-           take_number(s, 2, &tm->tm_min) && date_take(s, STR(":")) &&
-           take_number(s, 2, &tm->tm_sec) && tm->tm_hour < 24 && tm->tm_min < 60 &&
+    return date_parse_number(s, 2, &tm->tm_hour) && date_skip(s, STR(":")) &&
+           date_parse_number(s, 2, &tm->tm_min) && date_skip(s, STR(":")) &&
+           date_parse_number(s, 2, &tm->tm_sec) && tm->tm_hour < 24 && tm->tm_min < 60 &&
            tm->tm_sec <= 60;
 }
 
 /* "06 Nov 1994 08:49:37 GMT" */
-static bool take_fixdate(struct str s, struct tm *tm)
+static bool date_parse_fixdate(struct str s, struct tm *tm)
 {
-    return take_number(&s, 2, &tm->tm_mday) && date_take(&s, STR(" ")) &&
-           take_month(&s, &tm->tm_mon) && date_take(&s, STR(" ")) &&
-           take_number(&s, 4, &tm->tm_year) && date_take(&s, STR(" ")) && take_time(&s, tm) &&
+    return date_parse_number(&s, 2, &tm->tm_mday) && date_skip(&s, STR(" ")) &&
+           date_parse_month(&s, &tm->tm_mon) && date_skip(&s, STR(" ")) &&
+           date_parse_number(&s, 4, &tm->tm_year) && date_skip(&s, STR(" ")) && date_parse_time(&s, tm) &&
            str_eq(s, STR(" GMT"));
 }
 
 /* "06-Nov-94 08:49:37 GMT", of RFC 850 */
-static bool take_rfc850(struct str s, struct tm *tm, time_t now)
+static bool date_parse_rfc850(struct str s, struct tm *tm, time_t now)
 {
     struct tm today;
-    if (!(take_number(&s, 2, &tm->tm_mday) && date_take(&s, STR("-")) &&
-          take_month(&s, &tm->tm_mon) && date_take(&s, STR("-")) &&
-          take_number(&s, 2, &tm->tm_year) && date_take(&s, STR(" ")) && take_time(&s, tm) &&
+    if (!(date_parse_number(&s, 2, &tm->tm_mday) && date_skip(&s, STR("-")) &&
+          date_parse_month(&s, &tm->tm_mon) && date_skip(&s, STR("-")) &&
+          date_parse_number(&s, 2, &tm->tm_year) && date_skip(&s, STR(" ")) && date_parse_time(&s, tm) &&
           str_eq(s, STR(" GMT"))))
         return false;
     gmtime_r(&now, &today);
@@ -117,16 +117,16 @@ static bool take_rfc850(struct str s, struct tm *tm, time_t now)
 }
 
 /* "Nov  6 08:49:37 1994", of asctime() */
-static bool take_asctime(struct str s, struct tm *tm)
+static bool date_parse_asctime(struct str s, struct tm *tm)
 {
-    return take_month(&s, &tm->tm_mon) && date_take(&s, STR(" ")) &&
-           take_number(&s, date_take(&s, STR(" ")) ? 1 : 2, &tm->tm_mday) &&
-           date_take(&s, STR(" ")) && take_time(&s, tm) && date_take(&s, STR(" ")) &&
-           take_number(&s, 4, &tm->tm_year) && s.n == 0;
+    return date_parse_month(&s, &tm->tm_mon) && date_skip(&s, STR(" ")) &&
+           date_parse_number(&s, date_skip(&s, STR(" ")) ? 1 : 2, &tm->tm_mday) &&
+           date_skip(&s, STR(" ")) && date_parse_time(&s, tm) && date_skip(&s, STR(" ")) &&
+           date_parse_number(&s, 4, &tm->tm_year) && s.n == 0;
 }
 
 /* Nobody needs the name of the day: it is only seen that there is one. */
-static bool take_day(struct str *s)
+static bool date_parse_day(struct str *s)
 {
     size_t n = 0;
     while (n < s->n && char_lower(s->p[n]) >= 'a' && char_lower(s->p[n]) <= 'z')
@@ -138,11 +138,11 @@ static bool take_day(struct str *s)
 time_t date_parse(struct str text, time_t now)
 {
     struct tm tm = {0};
-    if (!take_day(&text))
+    if (!date_parse_day(&text))
         return DATE_NONE;
-    bool found = date_take(&text, STR(", "))
-                     ? take_fixdate(text, &tm) || take_rfc850(text, &tm, now)
-                     : date_take(&text, STR(" ")) && take_asctime(text, &tm);
+    bool found = date_skip(&text, STR(", "))
+                     ? date_parse_fixdate(text, &tm) || date_parse_rfc850(text, &tm, now)
+                     : date_skip(&text, STR(" ")) && date_parse_asctime(text, &tm);
     int day = tm.tm_mday;
     if (!found || day < 1 || day > 31)
         return DATE_NONE;

@@ -35,7 +35,7 @@ bool link_send(int fd, enum link_type type, const char *text, const int *fds, un
     return n >= 0;
 }
 
-static void take_fds(struct msghdr *msg, struct link_message *message)
+static void link_read_fds(struct msghdr *msg, struct link_message *message)
 {
     for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c != NULL; c = CMSG_NXTHDR(msg, c)) {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
@@ -68,7 +68,7 @@ enum link_result link_receive(int fd, struct link_message *message)
     message->type = (enum link_type)letter;
     message->text[n - 1] = '\0';
     message->fd_count = 0;
-    take_fds(&msg, message);
+    link_read_fds(&msg, message);
     return LINK_MESSAGE;
 }
 

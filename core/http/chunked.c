@@ -40,7 +40,7 @@ static bool is_text(char byte)
 }
 
 /* Behind the digits: BWS, an extension, or the line's end (§7.1.1). */
-static const char *take_blank(struct chunked *c, char byte)
+static const char *chunked_parse_blank(struct chunked *c, char byte)
 {
     c->state = BLANK;
     if (byte == '\r') {
@@ -56,7 +56,7 @@ static const char *take_blank(struct chunked *c, char byte)
     return NULL;
 }
 
-static const char *take_size(struct chunked *c, char byte)
+static const char *chunked_parse_size(struct chunked *c, char byte)
 {
     int digit = chunked_hex(byte);
     if (digit >= 0) {
@@ -68,10 +68,10 @@ static const char *take_size(struct chunked *c, char byte)
     }
     if (c->digits == 0)
         return "a chunk without a size";
-    return take_blank(c, byte);
+    return chunked_parse_blank(c, byte);
 }
 
-static const char *take_extension(struct chunked *c, char byte)
+static const char *chunked_parse_extension(struct chunked *c, char byte)
 {
     if (++c->extra > c->extra_max)
         return CHUNKED_EXTRA;
@@ -82,7 +82,7 @@ static const char *take_extension(struct chunked *c, char byte)
     return NULL;
 }
 
-static const char *take_trailer(struct chunked *c, char byte)
+static const char *chunked_parse_trailer(struct chunked *c, char byte)
 {
     if (++c->extra > c->extra_max)
         return CHUNKED_EXTRA;
@@ -121,11 +121,11 @@ static const char *take(struct chunked *c, char byte)
 {
     switch (c->state) {
     case SIZE:
-        return take_size(c, byte);
+        return chunked_parse_size(c, byte);
     case BLANK:
-        return take_blank(c, byte);
+        return chunked_parse_blank(c, byte);
     case EXTENSION:
-        return take_extension(c, byte);
+        return chunked_parse_extension(c, byte);
     case SIZE_LF:
         c->digits = 0;
         return expect(c, byte, '\n', c->left > 0 ? DATA : LINE);
@@ -138,7 +138,7 @@ static const char *take(struct chunked *c, char byte)
     case LAST_LF:
         return expect(c, byte, '\n', DONE);
     default:
-        return take_trailer(c, byte);
+        return chunked_parse_trailer(c, byte);
     }
 }
 

@@ -101,7 +101,7 @@ static bool last_element(struct str *list, struct str *element)
  * them is nothing that an address, a scheme or a host could hold, so the escapes stay. A quote
  * inside a token is malformed: the element ends the walk, so that last_element looks in vain for
  * the beginning of a quoted string only once in a header. */
-static bool take_value(struct str *s, struct str *value)
+static bool forwarded_parse_value(struct str *s, struct str *value)
 {
     size_t n = 0;
     if (s->n > 0 && s->p[0] == '"') {
@@ -122,14 +122,14 @@ static bool take_value(struct str *s, struct str *value)
 }
 
 /* One "name=value"; a param that is there twice makes the element malformed (RFC 7239 §4). */
-static bool take_pair(struct str *s, struct forwarded_hop *hop, struct str *node)
+static bool forwarded_parse_pair(struct str *s, struct forwarded_hop *hop, struct str *node)
 {
     const char *equals = memchr(s->p, '=', s->n);
     if (equals == NULL)
         return false;
     struct str name = str_trim((struct str){s->p, (size_t)(equals - s->p)}), value;
     *s = str_skip(*s, (size_t)(equals - s->p) + 1);
-    if (!str_is_token(name) || !take_value(s, &value))
+    if (!str_is_token(name) || !forwarded_parse_value(s, &value))
         return false;
     struct str *field = str_ieq(name, STR("for"))     ? node
                         : str_ieq(name, STR("proto")) ? &hop->proto
@@ -155,7 +155,7 @@ bool forwarded_last_hop(struct str *list, struct forwarded_hop *hop)
     if (!last_element(list, &element))
         return false;
     while (element.n > 0 && !hop->malformed)
-        hop->malformed = !take_pair(&element, hop, &node);
+        hop->malformed = !forwarded_parse_pair(&element, hop, &node);
     if (hop->malformed)
         *hop = (struct forwarded_hop){.malformed = true};
     else if (node.p != NULL)

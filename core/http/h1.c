@@ -56,7 +56,7 @@ static int fail_for(struct h1 *h, struct refusal refusal)
 
 /* --- headers, and the head as a whole --- */
 
-static int take_transfer_encoding(struct h1 *h, struct header *header)
+static int h1_parse_transfer_encoding(struct h1 *h, struct header *header)
 {
     if (h->is_chunked)
         return h1_fail(h, 400, "Transfer-Encoding twice");
@@ -68,14 +68,14 @@ static int take_transfer_encoding(struct h1 *h, struct header *header)
     return 0;
 }
 
-static int take_header(struct h1 *h, struct str name, struct str value)
+static int h1_parse_header(struct h1 *h, struct str name, struct str value)
 {
     struct header *header;
     struct refusal bad = check_header(h->req, h->limits, name, value, &header);
     if (bad.reason != NULL)
         return fail_for(h, bad);
     if (header->id == HEADER_TRANSFER_ENCODING)
-        return take_transfer_encoding(h, header);
+        return h1_parse_transfer_encoding(h, header);
     if (header->id == HEADER_EXPECT)
         h->expects_continue = h->req->version >= HTTP_1_1;
     return 0;
@@ -162,7 +162,7 @@ static int end_header(struct h1 *h)
         return 0;
     h->in_value = false;
     h->name = h->value = STR_NONE;
-    return take_header(h, name, value);
+    return h1_parse_header(h, name, value);
 }
 
 /* The version stands before the first header, and the checks of headers ask for it. */
@@ -292,7 +292,7 @@ static bool has_version(struct str head)
            t[8] >= '0' && t[8] <= '9';
 }
 
-static int take_method(struct h1 *h, struct str *head)
+static int h1_parse_method(struct h1 *h, struct str *head)
 {
     struct str rest = *head, method = str_cut(&rest, ' ');
     struct refusal bad = check_method(h->req, method);
@@ -328,7 +328,7 @@ static int parse_head(struct h1 *h)
         head = str_skip(head, 1);
     if (!has_version(head))
         return h1_fail(h, 400, "a request line that does not end in an HTTP version");
-    if (take_method(h, &head) != 0)
+    if (h1_parse_method(h, &head) != 0)
         return -1;
     blank_tabs(head);
     http_parser_execute(&h->parser, &callbacks, "GET", 3);

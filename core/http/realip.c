@@ -39,7 +39,7 @@ static void walk_for(struct walk *w, struct str list)
 
 /* The last one, which the nearest proxy has written or passed on: however many a client sends, none
  * of them can stand behind it. */
-static void take_last(struct str *field, struct str list)
+static void realip_set_last(struct str *field, struct str list)
 {
     struct str element;
     if (field->p == NULL && forwarded_last(&list, &element))
@@ -168,13 +168,13 @@ const char *realip_apply(struct request *req, const struct netset *trusted)
             walk_for(&x.walk, value);
             break;
         case KIND_PROTO:
-            take_last(&x.proto, value);
+            realip_set_last(&x.proto, value);
             break;
         case KIND_HOST:
-            take_last(&x.host, value);
+            realip_set_last(&x.host, value);
             break;
         case KIND_PORT:
-            take_last(&x.port, value);
+            realip_set_last(&x.port, value);
             break;
         case KIND_OTHER:
         case KIND_KIN:

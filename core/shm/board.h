@@ -15,24 +15,24 @@
 #define BOARD_TEXT    2048
 
 struct board_worker {
-    /* The master's. */
+    /* Written by the master. */
     pid_t pid; /* 0: none */
     bool ready;
     bool leaving;    /* another one serves in its place */
     unsigned number; /* from 0, what its script knows it by */
     unsigned restarts;
-    /* The worker's. */
+    /* Written by the worker. */
     uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */
     uint64_t turn;    /* changes when the loop wakes and when it sleeps: even while it sleeps */
     char stuck[1024]; /* the hook that ran, and for whom, when it was told to stop, or crashed */
     unsigned connections;
-    unsigned generations; /* that it still has */
+    unsigned generations; /* generations that the worker still has */
     uint64_t requests;
     uint64_t lua_memory; /* bytes */
 };
 
 struct board {
-    /* The master's. */
+    /* Written by the master. */
     double started; /* seconds since the epoch */
     pid_t master;
     unsigned workers;
@@ -45,10 +45,11 @@ struct board {
     double last_error_at;          /* 0: none has */
     char listeners[BOARD_TEXT];    /* lines of address, name and, of the control listener, what the
                                       route says: or "" */
-    /* Everybody's: requests so far. */
+    /* Written by all workers: requests so far. */
     uint64_t reload_requested;
     struct board_worker worker[BOARD_WORKERS];
-    struct log_lines lines[BOARD_WORKERS]; /* of the access log, that each has not written yet */
+    struct log_lines
+        lines[BOARD_WORKERS]; /* lines of the access log that the worker has not written yet */
 };
 
 /* NULL: no memory. */

@@ -62,7 +62,8 @@ static uint64_t census_mix(uint64_t z)
     return z ^ z >> 31;
 }
 
-/* 0 for a peer without an address. With a seed nobody can choose addresses that share a window. */
+/* 0 for a peer without an address. The seed keeps clients from choosing addresses that share a
+ * window. */
 static uint64_t census_hash_of(const struct census *c, const struct peer *peer)
 {
     uint64_t prefix = 0;

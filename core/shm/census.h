@@ -30,15 +30,15 @@ enum census_answer {
 };
 
 /* Counts a connection, unless that would be one too many; a limit of 0 is none. Two workers that
- * take the last place in the same instant may both be refused, never both be welcome. A peer
- * without an address (a unix socket) is only part of the total. */
+ * reach the limit in the same instant may both refuse, never both accept. A peer without an address
+ * (a unix socket) counts only in the total. */
 enum census_answer census_enter(struct census *c, unsigned worker, const struct peer *peer,
                                 unsigned connections, unsigned per_ip);
 /* Counts an address alone, for a connection that is in the total already or for a request on one.
  * False, and nothing is counted, where that would be one too many of per_ip. */
 bool census_count(struct census *c, unsigned worker, const struct peer *peer, unsigned per_ip);
 void census_uncount(struct census *c, unsigned worker, const struct peer *peer);
-/* A connection that was welcome has ended. */
+/* A connection that was counted has ended. */
 void census_leave(struct census *c, unsigned worker, const struct peer *peer);
 /* The worker has died: its connections have gone. Called by the master, before the next worker of
  * that number starts. */

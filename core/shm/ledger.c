@@ -8,7 +8,9 @@
 
 #include <unistd.h>
 
-#define HEAD_START 0.005 /* seconds that a worker's own waiter may be younger than others' */
+#define HEAD_START                                                                                 \
+    0.005 /* seconds by which a waiting claim of the same worker may be younger than those of      \
+             others */
 
 /* --- who may go --- */
 
@@ -80,18 +82,19 @@ static bool may_have(const struct ledger *l, const struct tiers *t, const struct
         return false;
     if (c->only)
         return c->server == server;
-    if (l->server_refs[server][c->worker] == 0) /* its worker does not know it */
+    if (l->server_refs[server][c->worker] == 0) /* the claim's worker does not know the server */
         return false;
     if (l->servers[server].retired != 0 && c->generation > l->servers[server].retired)
         return false;
-    if (c->generation < l->servers[server].since) /* a generation after it has brought it */
+    if (c->generation < l->servers[server].since) /* a later generation has brought the server */
         return false;
-    if (c->avoid == server) /* better than none */
+    if (c->avoid == server) /* a server that the claim avoids is better than none */
         return t->best_count == 1 && t->second == LEDGER_NO_TIER;
     return tier == tier_for(l, t, c);
 }
 
-/* False when it is clear that nobody who waits may have it. `anyone`: some may have any. */
+/* False when it is clear that no waiting claim may have the server. `anyone`: some claims may have
+ * any server. */
 static bool is_wanted(const struct ledger *l, const struct group *g, const struct tiers *t,
                       uint32_t server, bool anyone)
 {
@@ -147,8 +150,8 @@ static uint32_t first_waiter(const struct ledger *l, const struct tiers *tiers,
     return first;
 }
 
-/* The tenant's turn comes before that of the best so far. A worker's own waiters are ahead of
- * others by as much as theirs may be younger. */
+/* The tenant's turn comes before that of the best so far. Claims of the same worker count as older
+ * by the head start above. */
 static bool comes_first(const struct tenant *t, const struct claim *c, const struct tenant *best,
                         const struct claim *of_best, unsigned own)
 {
@@ -160,8 +163,8 @@ static bool comes_first(const struct tenant *t, const struct claim *c, const str
     return c->since - ahead < of_best->since;
 }
 
-/* Whose turn it is on that server: the tenant with the fewest connections, then the one that was
- * served least recently, then the longest wait. */
+/* The claim whose turn it is on the server: of the tenant with the fewest connections, then of the
+ * one that was served least recently, then the oldest. */
 static uint32_t next_waiter(const struct ledger *l, const struct group *g,
                             const struct tiers *tiers, uint32_t server, unsigned own)
 {
@@ -185,7 +188,7 @@ static uint32_t next_waiter(const struct ledger *l, const struct group *g,
     return best;
 }
 
-/* Somebody waits who could have any server. */
+/* True when a claim waits that could have any server. */
 static bool has_anyone(const struct ledger *l, const struct group *g)
 {
     for (uint32_t at = g->waiting; at != LEDGER_NONE; at = l->tenants[at].next)
@@ -240,8 +243,8 @@ static void ask_one(struct ledger *l, struct ledger_seat *seat, const struct led
     ledger_ask_to_leave(l, seat, at);
 }
 
-/* Idle connections, of whatever worker, whose places somebody waits for are asked to be closed: as
- * many as wait, so that a crowd need not come one by one. */
+/* Asks workers to close idle connections whose places claims wait for: as many as wait, so that
+ * many waiting claims are not served one by one. */
 static void ledger_make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
 {
     uint32_t leaving = 0;
@@ -272,11 +275,11 @@ void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g)
 /* --- asking and giving back --- */
 
 static bool may_go(const struct ledger *l, const struct group *g, const struct claim *c,
-                   const struct ledger_wish *wish)
+                   const struct ledger_request *request)
 {
-    if (g->held || wish->server == LEDGER_NONE || ledger_is_capped(l, g, c->tenant))
+    if (g->held || request->server == LEDGER_NONE || ledger_is_capped(l, g, c->tenant))
         return false;
-    const struct ledger_server *s = &l->servers[wish->server];
+    const struct ledger_server *s = &l->servers[request->server];
     return !s->draining && !s->gone && ledger_has_room(s);
 }
 
@@ -289,7 +292,7 @@ uint32_t ledger_room_of(const struct ledger *l, const struct group *g)
     return room < LEDGER_NONE ? (uint32_t)room : LEDGER_NONE;
 }
 
-/* Whoever waits only until an idle connection is closed does not wait in the queue. */
+/* A claim that waits only until an idle connection is closed does not count as queued. */
 static uint32_t idle_of(const struct ledger *l, const struct group *g, const struct claim *c)
 {
     uint32_t idle = 0;
@@ -302,14 +305,15 @@ static uint32_t idle_of(const struct ledger *l, const struct group *g, const str
 }
 
 static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, struct group *g,
-                                  const struct ledger_wish *wish, uint32_t claim)
+                                  const struct ledger_request *request, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
-    c->tenant = ledger_find_tenant(l, g, wish->tenant);
-    ledger_pump(l, seat, g); /* for who came first and may go by now: a probe may have become due */
-    if (may_go(l, g, c, wish)) {
-        ledger_become_active(l, claim, wish->server);
-        note_probe(&l->servers[wish->server]);
+    c->tenant = ledger_find_tenant(l, g, request->tenant);
+    ledger_pump(l, seat,
+                g); /* a claim that came first may go by now: a probe may have become due */
+    if (may_go(l, g, c, request)) {
+        ledger_become_active(l, claim, request->server);
+        note_probe(&l->servers[request->server]);
         return LEDGER_GRANTED;
     }
     c->since = ledger_now();
@@ -324,7 +328,7 @@ static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, st
     return LEDGER_FULL;
 }
 
-enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_wish *wish,
+enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_request *request,
                                   uint32_t *claim)
 {
     struct ledger *l = seat->ledger;
@@ -332,18 +336,18 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
     if (at == LEDGER_NONE)
         return LEDGER_FULL;
     l->claims[at] = (struct claim){
-        .holder = wish->holder,
-        .group = wish->group,
-        .server = wish->server,
-        .avoid = wish->avoid,
-        .only = wish->only,
-        .fresh = wish->fresh,
-        .generation = wish->generation,
+        .holder = request->holder,
+        .group = request->group,
+        .server = request->server,
+        .avoid = request->avoid,
+        .only = request->only,
+        .fresh = request->fresh,
+        .generation = request->generation,
         .worker = (uint16_t)seat->worker,
         .state = CLAIM_FREE, /* until it is in a list */
     };
-    struct group *g = ledger_lock_group(l, wish->group);
-    enum ledger_answer answer = acquire(l, seat, g, wish, at);
+    struct group *g = ledger_lock_group(l, request->group);
+    enum ledger_answer answer = acquire(l, seat, g, request, at);
     ledger_unlock_group(g);
     *claim = at;
     return answer;
@@ -379,13 +383,13 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
     return good;
 }
 
-/* Its limit was lowered meanwhile. */
+/* True when a limit was lowered below what is in use. */
 static bool ledger_is_over(const struct ledger_server *s)
 {
     return s->max_conns > 0 && s->active + s->idle > s->max_conns;
 }
 
-/* An idle connection holds nobody's share. */
+/* An idle connection counts for no tenant. */
 static enum ledger_kept ledger_keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
 {
     struct claim *c = &l->claims[claim];
@@ -407,7 +411,8 @@ static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, stru
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
     if (g->queued > 0 && !g->held && s->keepalive > 0 && !ledger_is_over(s)) {
         struct tiers tiers = tiers_of(l, g, ledger_now());
-        l->tenants[tenant].active--; /* its own share is free for the choice */
+        l->tenants[tenant].active--; /* the released connection does not count against its own
+                                        tenant in the choice */
         waiter = next_waiter(l, g, &tiers, server, seat->worker);
         l->tenants[tenant].active++;
     }
@@ -518,8 +523,8 @@ static void collect(struct ledger_seat *seat, uint32_t claim)
 }
 
 /* Takes a word of bits; each is called with its number. */
-static void take_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
-                      void (*take)(struct ledger_seat *seat, uint32_t number))
+static void ledger_collect_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
+                                void (*take)(struct ledger_seat *seat, uint32_t number))
 {
     uint64_t bits = __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
     for (; bits != 0; bits &= bits - 1)
@@ -529,27 +534,29 @@ static void take_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
 static void collect_news(struct ledger_seat *seat, uint32_t word)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
-    take_bits(seat, &part->news[word], seat->worker * LEDGER_WORKER_MAX + word * 64, collect);
+    ledger_collect_bits(seat, &part->news[word], seat->worker * LEDGER_WORKER_MAX + word * 64,
+                        collect);
 }
 
 void ledger_collect(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
     uint64_t count;
-    /* Our own news wake nobody, so there may be nothing to read. */
+    /* News of this worker for itself write nothing to the eventfd, so the read may find nothing. */
     if ((!seat->posted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
         read(part->wake, &count, sizeof count) < 0)
         count = 0;
-    /* After the read: whoever finds it false from now on writes again. */
+    /* Cleared after the read: a worker that finds the flag false from now on writes to the eventfd
+     * again. */
     (void)__atomic_exchange_n(&part->woken, false, __ATOMIC_ACQ_REL);
     seat->posted = false;
     for (uint32_t i = 0; i < LEDGER_WORKER_MAX / 64 / 64; i++)
         if (__atomic_load_n(&part->words[i], __ATOMIC_ACQUIRE) != 0)
-            take_bits(seat, &part->words[i], i * 64, collect_news);
+            ledger_collect_bits(seat, &part->words[i], i * 64, collect_news);
 }
 
-/* Takes everything of a worker that has ended out of the lists. Where it died inside the lock, they
- * were made again when that was taken. */
+/* Removes the claims of a worker that has ended from the lists. Where it died inside the lock, the
+ * lists were made again when the lock was taken. */
 static void forget_claims(struct ledger *l, unsigned worker)
 {
     for (uint32_t i = 0; i < l->parts[worker].used; i++) {

@@ -29,9 +29,9 @@ struct ledger_server {
     uint64_t key; /* hash of its address; 0: free */
     uint32_t group;
     uint32_t next;      /* of the group */
-    uint32_t idle_head; /* claims kept idle, the latest first */
+    uint32_t idle_head; /* head of the list of idle claims, the latest first */
     uint32_t idle_tail;
-    /* Settings, of whoever opened it last. */
+    /* Settings, as the worker that opened the server last has them. */
     uint32_t max_conns; /* 0: no limit */
     uint32_t keepalive;
     uint32_t max_fails;
@@ -41,42 +41,43 @@ struct ledger_server {
     uint32_t active; /* connections in use */
     uint32_t idle;
     uint32_t leaving; /* of the idle ones: asked to be closed */
-    uint32_t named;   /* who wait for this server and no other */
-    bool skipped;     /* for one pass: nobody who waits may have it */
+    uint32_t named;   /* requests that wait for this server and no other */
+    bool skipped;     /* for one pass of granting: no waiting request may have it */
     bool draining;
-    bool down;                            /* failed too often; tried again at retry_at */
-    uint32_t since;                       /* the first generation that knows it */
-    uint32_t retired;                     /* for generations after this one; 0: for none */
-    bool sick;                            /* its health checks fail */
-    bool unchecked, unmeasured;           /* who serves now has no health checks, no load */
-    uint32_t heeded;                      /* the generation that said so */
-    bool gone;                            /* no worker knows it as an address of the backend */
-    uint32_t fails;                       /* since failed_at, for fail_timeout */
+    bool down;                  /* failed too often; tried again at retry_at */
+    uint32_t since;             /* the first generation that knows it */
+    uint32_t retired;           /* for generations after this one; 0: for none */
+    bool sick;                  /* its health checks fail */
+    bool unchecked, unmeasured; /* the serving generation has no health checks, no load */
+    uint32_t heeded;            /* the generation that said so of health checks and load */
+    bool gone;                  /* no worker knows it as an address of the backend */
+    uint32_t fails;             /* since failed_at, for fail_timeout */
     double failed_at, retry_at, up_since; /* monotonic seconds */
     double next_check, checked_at;        /* when the next health check is due, the last began */
     uint32_t check_streak;                /* checks in a row that said otherwise */
-    double latency;                       /* to the first byte, moving average; 0: not known */
-    uint32_t others;                      /* requests of others there, by php-fpm's status page */
+    double latency;  /* seconds to the first byte, moving average; 0: not known */
+    uint32_t others; /* requests of others there, by php-fpm's status page */
     /* Counters. */
     uint64_t requests, failures, answers;
     uint64_t messages; /* that its applications wrote to STDERR */
 };
 
-/* What a worker is to the ledger. One a process. */
+/* A worker as the ledger sees it. A process has one. */
 struct ledger_seat {
     struct ledger *ledger;
     unsigned worker;
     uint32_t free; /* claims of this worker that are free */
-    bool posted;   /* something for ourselves is in the box: collect it soon */
+    bool posted;   /* the box has news that this worker has put there itself: collect them soon */
     void (*on_grant)(void *holder, uint32_t claim, uint32_t server);
-    void (*on_refuse)(void *holder); /* nothing may be left to wait for; it waits until dropped */
+    void (*on_refuse)(
+        void *holder); /* no server is left that the claim may wait for; it waits until dropped */
     void (*on_give_up)(void *holder);
 };
 
 struct ledger_limits {
     uint32_t queue;      /* for each server */
     uint32_t per_tenant; /* 0: no limit */
-    bool prepared;       /* of a generation that does not serve yet: what stands goes on to count */
+    bool prepared; /* the limits are of a generation that does not serve yet: those in force stay */
 };
 
 struct ledger_server_limits {
@@ -95,16 +96,17 @@ double ledger_now(void);
 /* NULL: no memory or descriptors, or more than LEDGER_MAX_WORKERS; see errno. */
 struct ledger *ledger_new(unsigned workers);
 void ledger_free(struct ledger *l);
-/* A worker has ended, however: what it held is given back, what others wait for is granted. */
+/* A worker has ended, in whatever way: its claims are freed, and waiting claims of others are
+ * granted. */
 void ledger_worker_gone(struct ledger *l, unsigned worker);
 
 /* --- a worker --- */
 
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker);
-/* Readable when something is in this worker's box. */
+/* The descriptor is readable when this worker's box has news. */
 int ledger_wake_fd(const struct ledger_seat *seat);
-/* Takes what is left for this worker: calls on_grant, on_refuse and on_give_up. They may leave
- * more, see `posted`. */
+/* Reads the news in this worker's box: calls on_grant, on_refuse and on_give_up. These may put more
+ * there, see `posted`. */
 void ledger_collect(struct ledger_seat *seat);
 
 /* The group of that name, made where there is none; its limits are these from now on, unless they
@@ -112,21 +114,22 @@ void ledger_collect(struct ledger_seat *seat);
  * there are too many. Close it once for each time it was opened. */
 uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits);
 void ledger_close(struct ledger_seat *seat, uint32_t group);
-/* The server with that address in the group, likewise. A worker's requests are granted only servers
- * that it has opened. LEDGER_NONE: there are too many. */
+/* The server with that address in the group, made and limited likewise. A worker's requests are
+ * granted only servers that it has opened. LEDGER_NONE: there are too many. */
 uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
                             const struct ledger_server_limits *limits);
-/* Once for each time it was opened, at the latest when the group is closed for the last time: it is
- * no address of the backend any more, as far as this worker knows. When no worker has it, it is
- * gone; its number may then stand for another one. */
+/* Call it once for each time the server was opened, at the latest when the group is closed for the
+ * last time: the server is no address of the backend any more, as far as this worker knows. A
+ * server that no worker has is gone; its number may then stand for another one. */
 void ledger_server_gone(struct ledger_seat *seat, uint32_t server);
-/* Another worker has it as an address of the backend. Read without the lock. */
+/* True when another worker has the server as an address of the backend. Read without the lock. */
 bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server);
-/* Only requests of generations up to this one still go there; until somebody opens it again. */
+/* Only requests of generations up to this one still go to the server, until a worker opens it
+ * again. */
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation);
 
-/* A generation that serves has health checks for the server, and load. Where it has not, what
- * others have found out before is forgotten, and what they still find out is not heard. Nor is a
+/* A generation that serves has health checks for the server, and load. Where it has none, the state
+ * that others have found out is forgotten, and what they still report is ignored, as is a
  * generation that comes after a later one. */
 void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
                         bool load);
@@ -134,7 +137,7 @@ void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t gene
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
 uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
-/* How many may wait. */
+/* How many claims may wait in the group. */
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
 /* The class of servers that requests go to now: 0 those in service, 1 backups, 2 and 3 the same
  * when all have failed too often (better than none), LEDGER_NO_TIER: there is none. */
@@ -151,61 +154,63 @@ double ledger_weight(const struct ledger_server *s, double now);
 uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name);
 
 enum ledger_answer {
-    LEDGER_GRANTED, /* *claim is active, on wish->server */
+    LEDGER_GRANTED, /* *claim is active, on request->server */
     LEDGER_WAITING, /* *claim waits; on_grant follows */
-    LEDGER_FULL,    /* the queue is */
+    LEDGER_FULL,    /* the queue of the group is full */
 };
 
-struct ledger_wish {
+struct ledger_request {
     uint32_t group;
-    uint32_t server; /* LEDGER_NONE: any that is usable, by a grant */
+    uint32_t server; /* LEDGER_NONE: any usable one, which a grant names */
     bool only;       /* that server and no other */
-    bool fresh;      /* a new connection, not a kept one of somebody else */
-    uint32_t avoid;  /* has just failed; LEDGER_NONE: none */
-    uint64_t tenant; /* its hash; 0 and 1: none */
+    bool fresh;      /* a new connection, not a kept one that another worker gives up */
+    uint32_t avoid;  /* a server that has just failed; LEDGER_NONE: none */
+    uint64_t tenant; /* hash of the tenant's name; 0 and 1: none */
     uint32_t generation;
     void *holder;
 };
 
 /* Asks for a connection to the server, or to any of the group. */
-enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_wish *wish,
+enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_request *request,
                                   uint32_t *claim);
 /* A kept connection is used again. False: it must be closed, or the tenant has its share; ask for
  * another one. */
 bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, void *holder);
 
 enum ledger_kept {
-    LEDGER_CLOSE, /* close the connection, then ledger_drop: somebody else waits, or it is enough */
-    LEDGER_KEEP,  /* it is idle now, `holder` its owner */
-    LEDGER_NEXT,  /* *next, who waited in this worker, has it now under the same claim */
+    LEDGER_CLOSE, /* close the connection, then ledger_drop: its place goes to another claim, or
+                     keepalive is reached */
+    LEDGER_KEEP,  /* the claim is idle now, `holder` its owner */
+    LEDGER_NEXT,  /* *next, a holder that waited in this worker, has the connection now under the
+                     same claim */
 };
 
 /* The request is over and its connection could serve another one. */
 enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *holder,
                                 void **next);
-/* The connection is closed, or the wish is withdrawn, in whatever state. */
+/* The connection is closed, or the request is withdrawn: frees the claim, whatever its state. */
 void ledger_drop(struct ledger_seat *seat, uint32_t claim);
 
 /* Time has passed, and a server may be due for a probe (retry_at): grants what can be granted. */
 void ledger_nudge(struct ledger_seat *seat, uint32_t group);
 
-/* Everybody of this worker who waits for the group need not wait any more: on_refuse. */
+/* Refuses all claims of this worker that wait for the group: on_refuse follows. */
 void ledger_refuse_all(struct ledger_seat *seat, uint32_t group);
 
 /* --- operators, health --- */
 
 void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held);
 void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining);
-/* A request has failed there in a way that speaks against the server. True: it is down now. */
+/* A request has failed in a way that counts against the server. True: the server is down now. */
 bool ledger_failed(struct ledger_seat *seat, uint32_t server);
-/* It has answered, `latency` seconds after it was asked. */
+/* The server has answered, `latency` seconds after it was asked. */
 void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency);
-/* A health check ended so; rise and fall are the numbers in a row that change its state. True: it
- * has changed. */
+/* A health check has ended; rise and fall are the numbers of equal results in a row that change the
+ * server's state. True: the state has changed. */
 bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32_t rise,
                     uint32_t fall);
-/* True for one worker at a time: the check that is due is this one's. Nobody begins another one for
- * `timeout` seconds, unless ledger_check_over says that it has come to its end. */
+/* True for one worker at a time: the check that is due is its own. No worker begins another one for
+ * `timeout` seconds, unless ledger_check_over says that it has ended. */
 bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval, double timeout);
 /* The check ended; the next one is due `interval` seconds after it began. */
 void ledger_check_over(struct ledger_seat *seat, uint32_t server, double interval);

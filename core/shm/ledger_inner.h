@@ -22,27 +22,28 @@ enum claim_state { CLAIM_FREE, CLAIM_WAITING, CLAIM_ACTIVE, CLAIM_IDLE };
 enum claim_event { EVENT_NONE, EVENT_GRANT, EVENT_REFUSE, EVENT_GIVE_UP };
 
 struct claim {
-    void *holder; /* means something in its own worker only */
+    void *holder; /* a pointer that only the claim's own worker may use */
     double since; /* it waits */
     uint32_t next, prev;
     uint32_t group, server, avoid, tenant;
     uint16_t worker;
     uint8_t state;
-    uint8_t event; /* that its worker has not collected yet */
+    uint8_t event; /* news that the claim's worker has not collected yet */
     bool only, fresh;
     uint32_t generation;
     bool leaving; /* idle, and asked to be closed */
 };
 
-/* Whose share of a group it is. The first of each group stands for requests without a tenant. */
+/* A tenant of a group: who shares its connections. The first of each group stands for requests
+ * without a tenant. */
 struct tenant {
     uint64_t hash;
     uint32_t bucket_next;
-    uint32_t next, prev; /* among those who wait */
+    uint32_t next, prev; /* in the list of tenants with waiting claims */
     uint32_t active, waiting;
-    uint32_t named;      /* of those who wait: for one server and no other */
+    uint32_t named;      /* of the waiting claims: those for one server and no other */
     uint32_t head, tail; /* claims, the oldest first */
-    double served;       /* when it was last given a connection */
+    double served;       /* when the tenant was last given a connection */
     bool listed;
 };
 
@@ -64,15 +65,16 @@ struct group {
     bool held;
     uint32_t queue, per_tenant;
     uint32_t queued;
-    uint32_t avoiding;                      /* of those: who avoid a server */
-    uint32_t anyone_of[LEDGER_MAX_WORKERS]; /* of those: who may have any server, by worker */
-    struct workers with_anyone;             /* that have some of them */
+    uint32_t avoiding;                      /* of the waiting claims: those that avoid a server */
+    uint32_t anyone_of[LEDGER_MAX_WORKERS]; /* of the waiting claims: those that may have any
+                                               server, by worker */
+    struct workers with_anyone;             /* workers that have such claims */
     uint32_t servers;                       /* the first */
     uint32_t anyone;                        /* the tenant of requests without one */
     uint32_t waiting;                       /* tenants with waiters, the first */
     uint32_t tenants[LEDGER_BUCKETS];
     struct served served[LEDGER_SERVED]; /* by hash */
-    double forgotten;                    /* the latest of those that others took the place of */
+    double forgotten; /* the latest time among tenants whose places were given to others */
     uint16_t refs[LEDGER_MAX_WORKERS];
 };
 
@@ -93,12 +95,12 @@ struct ledger {
     unsigned workers;
     pthread_mutex_t lock; /* of groups, servers and tenants coming and going */
     uint32_t free_tenant, tenants_used;
-    uint32_t next_server; /* where to look for a free place */
+    uint32_t next_server; /* where the search for a free place begins */
     struct part parts[LEDGER_MAX_WORKERS];
     struct group groups[LEDGER_GROUPS];
     struct ledger_server servers[LEDGER_SERVERS];
     uint16_t server_refs[LEDGER_SERVERS][LEDGER_MAX_WORKERS];
-    struct workers known[LEDGER_SERVERS]; /* who have it open */
+    struct workers known[LEDGER_SERVERS]; /* workers that have the server open */
     struct tenant tenants[LEDGER_TENANTS];
     struct claim claims[]; /* LEDGER_WORKER_MAX of each worker */
 };
@@ -129,9 +131,9 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash);
 uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash);
 /* Forgets a tenant that has nothing any more. */
 void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant);
-/* All of those. */
+/* Forgets all such tenants. */
 void ledger_sweep_tenants(struct ledger *l, struct group *g);
-/* True when it has per_tenant connections. */
+/* True when the tenant has per_tenant connections. */
 bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t tenant);
 
 void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim);
@@ -140,14 +142,14 @@ void ledger_become_idle(struct ledger *l, uint32_t claim);
 void ledger_leave_idle(struct ledger *l, uint32_t claim);
 void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server);
 void ledger_leave_active(struct ledger *l, uint32_t claim);
-/* Out of whatever list and count it is in. */
+/* Removes the claim from the list and the counts that it is in. */
 void ledger_leave(struct ledger *l, struct group *g, uint32_t claim);
 
 /* A free claim of this worker, or LEDGER_NONE. */
 uint32_t ledger_take_claim(struct ledger_seat *seat);
-/* Its news, if there are any, are void. */
+/* Drops the claim's news that have not been collected. */
 void ledger_free_claim(struct ledger_seat *seat, uint32_t claim);
-/* Leaves news for the claim's worker. `seat` is NULL when it is the master that speaks. */
+/* Puts news for the claim's worker into its box. `seat` is NULL when the master does it. */
 void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
                  enum claim_event event);
 /* Asks for an idle connection to be closed. */
@@ -157,9 +159,11 @@ void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t cl
 
 /* How many may wait. */
 uint32_t ledger_room_of(const struct ledger *l, const struct group *g);
-/* Grants what can be granted now, and asks for idle connections whose places others wait for. */
+/* Grants all claims that can be granted now, and asks for idle connections to be closed whose
+ * places others wait for. */
 void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g);
-/* A server may have been the last: those who wait and can have nobody are asked to look. */
+/* The group's last usable server may have gone: claims that can have no server are told to look
+ * again. */
 void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group *g);
 
 /* --- ledger_servers.c --- */

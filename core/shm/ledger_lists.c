@@ -25,10 +25,11 @@ static uint32_t *bucket_of(struct group *g, uint64_t hash)
     return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
 }
 
-/* Returns true when whoever had it died. A process that is killed just when an unlock has woken it
- * takes that wake-up along, and who sleeps beside it may sleep for ever (the kernel only helps
- * where nobody has taken the lock since): so nobody sleeps long without another look. */
-static bool take_lock(pthread_mutex_t *lock)
+/* Returns true when the process that held the lock has died. A process that is killed just when an
+ * unlock has woken it takes that wake-up along, and another one beside it may sleep for ever (the
+ * kernel helps only where the lock has not been taken since). So each wait has an end, after which
+ * the lock is tried again. */
+static bool ledger_lock_mutex(pthread_mutex_t *lock)
 {
     int err = pthread_mutex_trylock(lock);
     while (err == EBUSY || err == ETIMEDOUT) {
@@ -46,8 +47,8 @@ static bool take_lock(pthread_mutex_t *lock)
     return err == EOWNERDEAD;
 }
 
-/* A tenant whose place another one has taken was served no later than the last of these: so nobody
- * comes before those who wait by being forgotten. */
+/* A tenant whose place another one has taken was served no later than the latest of these. So no
+ * tenant gets ahead of waiting ones by being forgotten. */
 static double served_before(const struct group *g, uint64_t hash)
 {
     const struct served *s = &g->served[hash % LEDGER_SERVED];
@@ -64,7 +65,8 @@ static void remember_served(struct group *g, const struct tenant *t)
 
 void ledger_lock_directory(struct ledger *l)
 {
-    take_lock(&l->lock); /* each change in there is one store, or repeated */
+    ledger_lock_mutex(
+        &l->lock); /* each change under this lock is one store, or is repeated by the next worker */
 }
 
 void ledger_unlock_directory(struct ledger *l)
@@ -81,7 +83,8 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
     else if (l->tenants_used < LEDGER_TENANTS)
         at = l->tenants_used++;
     ledger_unlock_directory(l);
-    if (at == LEDGER_NONE) /* too many at once: they share what the nameless have */
+    if (at == LEDGER_NONE) /* too many tenants at once: this one shares the place of requests
+                              without one */
         return g->anyone;
     uint32_t *bucket = bucket_of(g, hash);
     l->tenants[at] = (struct tenant){.hash = hash,
@@ -89,7 +92,8 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
                                      .head = LEDGER_NONE,
                                      .tail = LEDGER_NONE,
                                      .served = served_before(g, hash)};
-    __atomic_store_n(bucket, at, __ATOMIC_RELEASE); /* only now that it is whole */
+    __atomic_store_n(bucket, at,
+                     __ATOMIC_RELEASE); /* last, so that a tenant in the list is whole */
     return at;
 }
 
@@ -310,7 +314,7 @@ static void ledger_mark(struct part *part, uint32_t claim)
 static void ledger_wake(struct part *part)
 {
     if (write(part->wake, &(uint64_t){1}, 8) < 0)
-        return; /* full: it is awake already */
+        return; /* the eventfd is full, so its worker is awake already */
 }
 
 void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim, enum claim_event event)
@@ -366,7 +370,7 @@ void ledger_sweep_tenants(struct ledger *l, struct group *g)
         }
 }
 
-/* Tells again what whoever died may have told by half. */
+/* Repeats the news that the dead worker may have told only half. */
 static void tell_again(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
@@ -400,7 +404,7 @@ static bool count_again(struct ledger *l, uint32_t claim)
     return c->state == CLAIM_WAITING;
 }
 
-/* There is no going on without: the next one who takes the lock tries again. */
+/* Without memory the process can't go on: the next worker that takes the lock tries again. */
 static uint32_t *ledger_grow(uint32_t *list, size_t room)
 {
     uint32_t *more = realloc(list, room * sizeof *more);
@@ -409,7 +413,8 @@ static uint32_t *ledger_grow(uint32_t *list, size_t room)
     return more;
 }
 
-/* Whoever locked the group died in there: all counts and lists are made again from the claims. */
+/* The worker that held the lock died inside: all counts and lists are made again from the claims.
+ */
 static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 {
     size_t count = 0, room = 64;
@@ -436,7 +441,7 @@ static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 struct group *ledger_lock_group(struct ledger *l, uint32_t group)
 {
     struct group *g = &l->groups[group];
-    if (take_lock(&g->lock))
+    if (ledger_lock_mutex(&g->lock))
         ledger_rebuild(l, g, group);
     return g;
 }

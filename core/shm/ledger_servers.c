@@ -88,7 +88,7 @@ static uint64_t ledger_hash_of(struct str s)
 uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
 {
     uint64_t hash = ledger_mix(seat->ledger->seed, name);
-    return name.n == 0 ? 0 : hash | 2; /* 0 and 1 are the nameless */
+    return name.n == 0 ? 0 : hash | 2; /* 0 and 1 stand for requests without a tenant */
 }
 
 /* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
@@ -136,9 +136,8 @@ static bool is_referred(const struct ledger *l, const struct group *g)
     return false;
 }
 
-/* Nobody has the backend any more. From the moment that a key is 0 its place may be somebody
- * else's.
- */
+/* No worker has the group any more. From the moment that its key is 0 its place may be another
+ * group's. */
 static void free_group(struct ledger *l, struct group *g)
 {
     uint32_t anyone = g->anyone;
@@ -157,8 +156,8 @@ static void free_group(struct ledger *l, struct group *g)
     ledger_unlock_directory(l);
 }
 
-/* Groups that nobody closed, since the last who had them was killed. They are kept as long as there
- * is room, so that what an operator has said (hold, drain) outlives a worker. */
+/* Frees groups that were not closed, since the last worker that had them was killed. They are kept
+ * as long as there is room, so that what an operator has said (hold, drain) outlives a worker. */
 static void sweep_groups(struct ledger *l)
 {
     for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
@@ -259,7 +258,7 @@ static uint32_t place_server(struct ledger *l, struct group *g)
     return at;
 }
 
-/* Its place in the list stays as it is, whoever dies here. */
+/* The server keeps its place in the list, so that a worker may die at any instruction here. */
 static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
 {
     uint32_t at = place_server(l, g);
@@ -381,7 +380,7 @@ void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
     ledger_unlock_group(g);
 }
 
-/* A worker knows the server no more; when nobody does it is gone. */
+/* A worker gives the server up; a server that no worker has is gone. */
 static void leave_server(struct ledger *l, struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s = &l->servers[server];
@@ -406,7 +405,7 @@ void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t gene
 {
     struct ledger_server *s;
     struct group *g = lock_server(seat, server, &s);
-    if (generation >= s->heeded) { /* else of a worker that ends and does not know */
+    if (generation >= s->heeded) { /* not when a worker ends, which says nothing about the names */
         s->heeded = generation;
         s->unchecked = !checks;
         s->unmeasured = !load;
@@ -451,7 +450,7 @@ bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server)
     return false;
 }
 
-/* Taking the only server out would help nobody. */
+/* A group's only server is not taken out: there is no other to ask. */
 static bool has_others(const struct ledger *l, const struct group *g)
 {
     unsigned count = 0;
@@ -477,7 +476,7 @@ bool ledger_failed(struct ledger_seat *seat, uint32_t server)
         s->retry_at = now + s->fail_timeout;
     }
     bool changed = s->down && !was_down;
-    if (changed) /* others may have to take what waits: backups, or those that are down as well */
+    if (changed) /* waiting claims may now be for backups, or for servers that are down as well */
         ledger_pump(seat->ledger, seat, g);
     ledger_unlock_group(g);
     return changed;
@@ -492,7 +491,8 @@ static void is_back(struct ledger_server *s)
 void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency)
 {
     struct ledger_server *s = &seat->ledger->servers[server];
-    double before = s->latency; /* several may write at once: one of them is lost, which is well */
+    double before =
+        s->latency; /* workers may write at once, and one value is lost: an average bears that */
     s->latency = before > 0 ? before + (latency - before) * LATENCY : latency;
     __atomic_fetch_add(&s->answers, 1, __ATOMIC_RELAXED);
     if (!s->down)

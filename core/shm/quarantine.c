@@ -53,7 +53,7 @@ bool quarantine_init(struct quarantine_pages *pages)
            (ssize_t)sizeof pages->shared->seed;
 }
 
-/* What the workers are to look at. */
+/* Publishes the hashes that workers compare. */
 static void quarantine_publish(struct quarantine_pages *pages)
 {
     struct quarantine *shared = pages->shared;
@@ -64,7 +64,7 @@ static void quarantine_publish(struct quarantine_pages *pages)
     __atomic_store_n(&shared->count, count, __ATOMIC_RELEASE);
 }
 
-/* Its entry, or the one that is of least use by now. NULL: all are in quarantine. */
+/* The page's entry, or the one that is of least use by now. NULL: all are in quarantine. */
 static struct quarantine_page *quarantine_find(struct quarantine_pages *pages, uint64_t hash)
 {
     struct quarantine_page *oldest = NULL;
@@ -97,7 +97,8 @@ void quarantine_lost(struct quarantine_pages *pages, const struct underway_reque
     struct str host = {request->host, request->host_size}, uri = {request->uri, request->uri_size};
     uint64_t hash = page_hash(pages->shared->seed, host, uri);
     struct quarantine_page *page = quarantine_find(pages, hash);
-    if (page == NULL || page->ends > 0) /* it was under way already when it began */
+    if (page == NULL ||
+        page->ends > 0) /* the request was under way already when the quarantine began */
         return;
     bool known = page->hash == hash;
     bool follows = known && page->length > 0 && now - page->lost <= FOLLOWS;

@@ -15,12 +15,12 @@
 
 /* Shared; written by the master. */
 struct quarantine {
-    uint64_t seed; /* of the hashes: nobody outside can make a page's like another's */
+    uint64_t seed; /* seed of the hashes, so that clients can't choose pages with equal ones */
     uint32_t count;
     uint64_t pages[QUARANTINE_MOST]; /* hashes; 0: none */
 };
 
-/* The master's. */
+/* Kept by the master alone. */
 struct quarantine_page {
     uint64_t hash; /* 0: none */
     double lost;   /* when it has cost a worker last, or when its last quarantine has ended */
@@ -40,9 +40,9 @@ bool quarantine_init(struct quarantine_pages *pages);
  * quarantine of 10 s; each that follows on one is twice as long as that was, up to 60 s. */
 void quarantine_lost(struct quarantine_pages *pages, const struct underway_request *request,
                      double now);
-/* Ends what is over; returns when the next one is, 0: there is none. */
+/* Ends quarantines that are over; returns when the next one ends, 0: there is none. */
 double quarantine_due(struct quarantine_pages *pages, double now);
-/* Another script serves. */
+/* Another script serves: all quarantines end. */
 void quarantine_clear(struct quarantine_pages *pages);
 
 /* --- in a worker --- */

@@ -9,7 +9,7 @@
 #define LINE_MOST 32768 /* a line of access_combined or access_json is shorter */
 
 static struct {
-    struct underway *table; /* NULL: nobody wants to know */
+    struct underway *table; /* NULL: this process notes no requests */
     uint16_t free[UNDERWAY_MOST];
     unsigned free_count;
 } own;
@@ -88,7 +88,8 @@ void underway_running(const struct request *req)
 
 /* --- in the master --- */
 
-/* A copy whose sizes hold: the table may be anything. False: the slot is not in use. */
+/* A copy of the slot with sizes that hold, since a worker may have written anything into the table.
+ * False: the slot is not in use. */
 static bool underway_take(const struct underway *table, uint32_t slot, struct underway_request *out)
 {
     memcpy(out, &table->list[slot], sizeof *out);
@@ -106,7 +107,7 @@ bool underway_ran(const struct underway *table, struct underway_request *out)
 static void underway_write_line(const struct underway_request *u, double now, const char *reason)
 {
     static struct request req;
-    static char nothing[16]; /* no text is made here */
+    static char nothing[16]; /* the hot path formats no text */
     char *room = log_access_reserve(LINE_MOST);
     if (room == NULL)
         return;

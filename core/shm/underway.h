@@ -50,18 +50,17 @@ struct underway *underway_new(unsigned workers);
 void underway_use(struct underway *table);
 /* The head of the request is here: sets req->underway. */
 void underway_begin(struct request *req, enum underway_log log, unsigned generation);
-/* It is over, and in the log. */
+/* The request is over, and in the log. */
 void underway_end(struct request *req);
-/* A hook runs for it; NULL: none does. */
+/* A hook runs for the request; NULL: none does. */
 void underway_running(const struct request *req);
 
 /* --- in the master, when the worker has ended: nothing in the table is believed --- */
 
 /* The request whose hook ran. False: none did. */
 bool underway_ran(const struct underway *table, struct underway_request *out);
-/* Writes the lines of what is left to the access log, with status 502 and that reason, and empties
- * the table. Returns how many requests that were; *beyond: how many more there were without a slot.
- */
+/* Writes a line to the access log for each request that is left, with status 502 and the reason,
+ * and empties the table. Returns their number; *beyond: how many more there were without a slot. */
 unsigned underway_rescue(struct underway *table, double now, const char *reason, uint32_t *beyond);
 
 #endif

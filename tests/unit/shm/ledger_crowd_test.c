@@ -241,15 +241,15 @@ static void live_on(struct ask *a, uint32_t g, const uint32_t *servers)
         drop_only(a);
         return;
     }
-    struct ledger_wish wish = {.group = g, .server = LEDGER_NONE, .avoid = LEDGER_NONE};
+    struct ledger_request request = {.group = g, .server = LEDGER_NONE, .avoid = LEDGER_NONE};
     if (below(3) > 0)
-        wish.server = servers[below(SERVERS)];
-    if (wish.server != LEDGER_NONE)
-        wish.only = below(4) == 0;
+        request.server = servers[below(SERVERS)];
+    if (request.server != LEDGER_NONE)
+        request.only = below(4) == 0;
     if (below(4) == 0)
-        wish.avoid = servers[below(SERVERS)];
-    wish.tenant = below(4);
-    want(a, below(WORKERS), &wish);
+        request.avoid = servers[below(SERVERS)];
+    request.tenant = below(4);
+    want(a, below(WORKERS), &request);
 }
 
 /* The last one is a backup. */

@@ -120,10 +120,10 @@ static inline void collect(void)
 }
 
 static inline enum ledger_answer want(struct ask *a, unsigned worker,
-                                      const struct ledger_wish *wish)
+                                      const struct ledger_request *request)
 {
-    struct ledger_wish own = *wish;
-    *a = (struct ask){.seat = &seats[worker], .server = wish->server};
+    struct ledger_request own = *request;
+    *a = (struct ask){.seat = &seats[worker], .server = request->server};
     own.tenant += own.tenant > 0; /* 1 is none, either */
     own.holder = a;
     enum ledger_answer answer = ledger_acquire(a->seat, &own, &a->claim);
@@ -135,9 +135,9 @@ static inline enum ledger_answer want(struct ask *a, unsigned worker,
 static inline enum ledger_answer ask(struct ask *a, unsigned worker, uint32_t group,
                                      uint32_t server, uint64_t tenant)
 {
-    const struct ledger_wish wish = {
+    const struct ledger_request request = {
         .group = group, .server = server, .avoid = LEDGER_NONE, .tenant = tenant};
-    return want(a, worker, &wish);
+    return want(a, worker, &request);
 }
 
 /* Without a look into the boxes. */

@@ -263,7 +263,7 @@ static void test_wishes(void)
     begin("who wants one server and no other waits for it, and is passed by");
     uint32_t g = open_group(10, 0), s = open_server(g, "unix:/a", 1),
              t = open_server(g, "unix:/b", 1);
-    struct ledger_wish only = {.group = g, .server = s, .only = true, .avoid = LEDGER_NONE};
+    struct ledger_request only = {.group = g, .server = s, .only = true, .avoid = LEDGER_NONE};
     ask(&a, 0, g, s, 0);
     ask(&b, 0, g, t, 0);
     check_int(want(&c, 1, &only), LEDGER_WAITING);
@@ -286,7 +286,7 @@ static void test_wishes(void)
     drop(&c);
 
     test("who avoids a server gets another one, a backup too, as long as there is one");
-    struct ledger_wish avoid = {.group = g, .server = t, .avoid = s};
+    struct ledger_request avoid = {.group = g, .server = t, .avoid = s};
     check_int(ask(&a, 0, g, t, 0), LEDGER_GRANTED);
     check_int(want(&c, 1, &avoid), LEDGER_WAITING);
     check_group(g);
@@ -314,7 +314,7 @@ static void test_many_servers(void)
     }
     ask(&a, 0, g, list[3], 0);
     ask(&b, 0, g, list[67], 0);
-    struct ledger_wish only = {.group = g, .server = list[67], .only = true, .avoid = LEDGER_NONE};
+    struct ledger_request only = {.group = g, .server = list[67], .only = true, .avoid = LEDGER_NONE};
     check_int(want(&waits, 1, &only), LEDGER_WAITING);
     drop(&a);
     drop(&b);
@@ -545,7 +545,7 @@ static void test_last_server(void)
     begin("those who wait are refused when the last server is drained");
     uint32_t g = open_group(10, 0), s = open_server(g, "unix:/a", 1),
              t = open_server(g, "unix:/b", 1);
-    const struct ledger_wish only = {
+    const struct ledger_request only = {
         .group = g, .server = s, .only = true, .avoid = LEDGER_NONE, .holder = &d};
     ask(&a, 0, g, s, 0);
     ask(&b, 1, g, t, 0);
