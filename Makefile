@@ -169,7 +169,7 @@ bench:
 	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
 	@tests/bench/run $(BENCH)
 
-# Both words of a newcomer, on systems that have nothing yet: needs root and debootstrap, and takes a
+# `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes a
 # quarter of an hour for each RELEASE ("bookworm trixie").
 trial:
 	@tools/trial $(RELEASE)

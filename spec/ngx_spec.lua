@@ -103,7 +103,7 @@ describe("ngx", function()
     core.retired = function()
       return false
     end
-    core.nap = function(delay)
+    core.sleep_until_retired = function(delay)
       return delay == 7
     end
     assert.is_true(ngx.timer.at(0, note, "x"))

@@ -41,8 +41,8 @@ const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsi
  * `host` (a slice of text) and `port` say which; both may be NULL. False for what is no ADDR. */
 bool addr_is_name(const char *text, struct str *host, uint16_t *port);
 
-/* Takes over what a resolver or the kernel says. False, and *out is empty, for a family or a length
- * that is none of ours. */
+/* Copies an address of a resolver or the kernel. False, and *out is empty, for a family or a length
+ * that is not supported. */
 bool addr_from(struct addr *out, const struct sockaddr *sa, socklen_t len);
 /* A unix socket has no port: it stays as it is. */
 void addr_set_port(struct addr *a, uint16_t port);
@@ -50,7 +50,7 @@ void addr_set_port(struct addr *a, uint16_t port);
  * address, then by port; unix sockets by path. */
 int addr_compare(const struct addr *a, const struct addr *b);
 
-/* As the contract writes it; out has ADDR_TEXT_SIZE bytes. Returns out. */
+/* Writes the ADDR as the contract has it; out has ADDR_TEXT_SIZE bytes. Returns out. */
 const char *addr_text(const struct addr *a, char *out);
 
 /* False for a unix socket. */
@@ -66,7 +66,7 @@ void peer_set_ip(struct peer *p, int family, const void *ip);
 /* An IP address as text, without port, brackets and zone; an IPv4 address in IPv6's form (mapped)
  * becomes the IPv4 address. False, and *p is undefined, when it is none. */
 bool peer_parse(struct peer *p, struct str text);
-/* The same address, whatever the port? */
+/* True when both have the same address, whatever the port. */
 bool peer_same_ip(const struct peer *a, const struct peer *b);
 /* The address without port, "unix:" for a unix socket. Returns the length written. */
 size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE]);

@@ -18,7 +18,7 @@
 struct backlog_file {
     int fd;
     uint64_t from, to; /* the bytes that wait */
-    uint64_t freed;    /* what lies below has been given back */
+    uint64_t freed;    /* bytes below this offset have been given back to the file system */
     uint64_t step;
     struct buf tail;
 };
@@ -81,7 +81,7 @@ static const char *file_write(struct backlog_file *f, uint64_t limit, struct str
     return NULL;
 }
 
-/* The tail first, so that the order holds. */
+/* The tail goes first, so that the order of bytes holds. */
 static const char *spill(struct backlog *b, const struct backlog_limits *limits, struct str *bytes)
 {
     if (b->file == NULL) {
@@ -138,7 +138,7 @@ bool backlog_overflows(const struct backlog *b)
 
 /* --- out --- */
 
-/* Read to the end: the file starts anew, and what came behind it is all that waits. */
+/* The file has been read to its end: it is emptied, and only the tail is left. */
 static void file_drained(struct backlog *b)
 {
     struct backlog_file *f = b->file;

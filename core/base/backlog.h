@@ -25,22 +25,22 @@ struct backlog {
     bool in_file;              /* the file holds bytes that wait */
 };
 
-/* How much may wait where. `dir` is looked at only when a file is begun. */
+/* Limits for memory and file. `dir` is used only when a file is begun. */
 struct backlog_limits {
     size_t memory;
     uint64_t file; /* 0: memory only */
     const char *dir;
 };
 
-/* `max` is what memory may hold when nobody looks at backlog_room: beyond it bytes are lost and
- * backlog_overflows. */
+/* `max` is what memory may hold when the caller ignores backlog_room: bytes beyond it are lost, and
+ * backlog_overflows says so. */
 void backlog_init(struct backlog *b, size_t max);
 /* Drops everything. The backlog stays usable. */
 void backlog_fini(struct backlog *b);
 
-/* Adds bytes. What is over the limits is kept in memory all the same, since it has come: ask
- * backlog_room first. Returns NULL, or, in the words of errno, why the file could not take some of
- * them; they are kept in memory then, and limits->file should be 0 from now on. */
+/* Adds bytes. Bytes over the limits are kept in memory all the same, since they have been read: ask
+ * backlog_room first. Returns NULL, or, in the words of errno, why the file could not hold some of
+ * them; these are kept in memory, and limits->file should be 0 from now on. */
 const char *backlog_append(struct backlog *b, const struct backlog_limits *limits,
                            struct str bytes);
 

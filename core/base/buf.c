@@ -34,7 +34,7 @@ char *buf_grow(struct buf *b, size_t n)
         size_t cap = b->cap > 0 ? b->cap : FIRST_SIZE;
         while (cap < len + n)
             cap *= 2;
-        if (cap > b->max) /* so that room beyond max is never found in what is there */
+        if (cap > b->max) /* so that spare capacity never allows more than max */
             cap = b->max;
         char *data = realloc(b->data, cap);
         if (data == NULL)

@@ -51,7 +51,7 @@ void date_format(time_t at, char out[DATE_LENGTH + 1])
 
 /* --- reading --- */
 
-/* Takes this text off the front. */
+/* Skips the text at the front of *s; false where something else is there. */
 static bool date_skip(struct str *s, struct str text)
 {
     if (!str_starts(*s, text))
@@ -95,8 +95,8 @@ static bool date_parse_fixdate(struct str s, struct tm *tm)
 {
     return date_parse_number(&s, 2, &tm->tm_mday) && date_skip(&s, STR(" ")) &&
            date_parse_month(&s, &tm->tm_mon) && date_skip(&s, STR(" ")) &&
-           date_parse_number(&s, 4, &tm->tm_year) && date_skip(&s, STR(" ")) && date_parse_time(&s, tm) &&
-           str_eq(s, STR(" GMT"));
+           date_parse_number(&s, 4, &tm->tm_year) && date_skip(&s, STR(" ")) &&
+           date_parse_time(&s, tm) && str_eq(s, STR(" GMT"));
 }
 
 /* "06-Nov-94 08:49:37 GMT", of RFC 850 */
@@ -105,8 +105,8 @@ static bool date_parse_rfc850(struct str s, struct tm *tm, time_t now)
     struct tm today;
     if (!(date_parse_number(&s, 2, &tm->tm_mday) && date_skip(&s, STR("-")) &&
           date_parse_month(&s, &tm->tm_mon) && date_skip(&s, STR("-")) &&
-          date_parse_number(&s, 2, &tm->tm_year) && date_skip(&s, STR(" ")) && date_parse_time(&s, tm) &&
-          str_eq(s, STR(" GMT"))))
+          date_parse_number(&s, 2, &tm->tm_year) && date_skip(&s, STR(" ")) &&
+          date_parse_time(&s, tm) && str_eq(s, STR(" GMT"))))
         return false;
     gmtime_r(&now, &today);
     int year = today.tm_year + 1900;
@@ -125,7 +125,7 @@ static bool date_parse_asctime(struct str s, struct tm *tm)
            date_parse_number(&s, 4, &tm->tm_year) && s.n == 0;
 }
 
-/* Nobody needs the name of the day: it is only seen that there is one. */
+/* The name of the day adds nothing to the date: it is only checked that there is one. */
 static bool date_parse_day(struct str *s)
 {
     size_t n = 0;
@@ -151,5 +151,7 @@ time_t date_parse(struct str text, time_t now)
     if (leap)
         tm.tm_sec = 59;
     time_t at = timegm(&tm);
-    return tm.tm_mday == day ? at + leap : DATE_NONE; /* 30 February is another day */
+    return tm.tm_mday == day
+               ? at + leap
+               : DATE_NONE; /* timegm makes 30 February another day, which is refused */
 }

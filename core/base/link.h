@@ -14,21 +14,23 @@
 #define LINK_SOCKETS_MOST (LINK_FDS - 3)
 
 enum link_type {
-    /* From the worker. */
-    LINK_READY = 'R',    /* it can serve; or, with the number of the attempt, has prepared it */
-    LINK_FAILED = 'F',   /* it can't; likewise, then why */
-    LINK_SWITCHED = 'W', /* what it answers from now on is the new generation's */
-    LINK_RELOAD = 'L',   /* somebody asked for a reload */
-    LINK_STOP = 'Q',     /* somebody asked to stop */
-    /* From the master. */
+    /* Sent by the worker. */
+    LINK_READY =
+        'R', /* the worker can serve; or, with the number of the attempt, has the new generation */
+    LINK_FAILED = 'F',   /* the worker can't serve, or prepare; the number, then the reason */
+    LINK_SWITCHED = 'W', /* all answers from now on are the new generation's */
+    LINK_RELOAD = 'L',   /* a command asked for a reload */
+    LINK_STOP = 'Q',     /* a command asked for a stop */
+    /* Sent by the master. */
     LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs and of the script's files,
                          * then listening sockets, with a line for each of these */
-    LINK_SWITCH = 'S',  /* all are ready: serve with it */
-    LINK_ABORT = 'A',   /* somebody is not: forget it */
+    LINK_SWITCH = 'S',  /* all workers are ready: serve with the new generation */
+    LINK_ABORT = 'A',   /* a worker is not ready: drop the new generation */
     LINK_SOCKETS = 'K', /* accept from these listening sockets from now on, and from no others: a
                          * line for each */
-    LINK_RETIRE = 'T',  /* others serve: finish what there is, and let idle clients send once more;
-                         * or, with a socket, pass them to the worker at its other end */
+    LINK_RETIRE =
+        'T', /* another worker serves: finish requests under way, and let idle clients send once
+                more; or, with a socket, pass clients to the worker at its other end */
     LINK_CLIENTS = 'C', /* take the clients that come through this socket */
     LINK_LOGS = 'O',    /* the logs were opened again */
 };
@@ -44,9 +46,9 @@ struct link_message {
 bool link_send(int fd, enum link_type type, const char *text, const int *fds, unsigned count);
 
 enum link_result { LINK_MESSAGE, LINK_NOTHING, LINK_END };
-/* Takes one message, if there is one. */
+/* Receives one message, if there is one. */
 enum link_result link_receive(int fd, struct link_message *message);
-/* Closes the descriptors of a message that nobody wants. */
+/* Closes the descriptors of a message that is not handled. */
 void link_close_fds(struct link_message *message);
 
 #endif

@@ -17,9 +17,9 @@
 #define ERROR_SIZE        65536 /* of what waits for the error log, and */
 #define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
-#define SAID_EVERY        10 /* seconds between two complaints about lost lines, and of a quota */
+#define SAID_EVERY        10 /* seconds between two lines about lost ones, and of a quota */
 
-/* A log: where it goes, and what waits for that. */
+/* A log: its descriptor, and the lines that it has not taken yet. */
 struct sink {
     int fd; /* -1: nowhere */
     enum { SINK_FILE, SINK_PRIVATE, SINK_SOCKET, SINK_BORROWED } kind;
@@ -50,7 +50,7 @@ static enum log_level threshold = LOG_INFO;
  * scripts has a pipe to the master in their place: what is written to the descriptor itself, by
  * libraries in C and by children, does not wait either. */
 static struct stream {
-    int given; /* the description that we got, where the descriptor has another one; or -1 */
+    int given; /* the inherited description, where the descriptor was given another one; or -1 */
     int pipe[2];
     struct sink sink;
     uint32_t used;
@@ -172,7 +172,7 @@ static void set_used(const struct sink *s, size_t used)
     __atomic_store_n(s->used, (uint32_t)used, __ATOMIC_RELEASE);
 }
 
-/* Writes what waits. What fails for another reason than that nobody reads is lost. */
+/* Writes the lines that wait. After an error other than EAGAIN they are lost. */
 static void flush(struct sink *s)
 {
     int err;
@@ -236,7 +236,7 @@ static size_t log_compose(char *line, size_t size, enum log_level level, const c
     return used;
 }
 
-/* Behind what waits already: whole lines as far as there is room, the others are dropped. */
+/* Queues whole lines behind those that wait, as far as there is room; others are dropped. */
 static void log_keep(struct sink *s, const char *p, size_t n)
 {
     size_t room = s->size - *s->used, kept = n;
@@ -261,8 +261,8 @@ static void log_add(struct sink *s, const char *p, size_t n)
         log_drop(s, p + done, n - done, err);
 }
 
-/* Says what a log has lost, now that there is room; not more often than now and then where the loss
- * goes on. */
+/* Logs how many lines were lost, now that there is room; at most once in the time above while lines
+ * are still lost. */
 static void say_lost(struct sink *s)
 {
     static time_t said;
@@ -462,7 +462,7 @@ void log_access_commit(size_t n)
 {
     size_t before = *accesses.used;
     set_used(&accesses, before + n);
-    /* Not at each line while nobody reads: the timer looks again. */
+    /* A log without a reader is not tried at each line: the timer looks again. */
     if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
         log_flush();
 }

@@ -21,12 +21,11 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 /* -1 where the name is none of: debug info warn error. */
 int log_level_parse(const char *name);
 
-/* Standard output and error that are pipes or terminals become descriptions of our own, which never
- * wait: whoever started us has the others, and is not to find them changed. For sockets, which
- * can't be opened again, see log_take_prints. Once, in the master. */
+/* Opens pipes and terminals of standard output and error again, as non-blocking descriptions: the
+ * process that started this one shares the old descriptions, which must not change. For sockets,
+ * which can't be opened again, see log_take_prints. Once, in the master. */
 void log_own_streams(void);
-/* In a child that runs another program: its standard output and error are those of who started us.
- */
+/* In a child that runs another program: gives it the inherited standard output and error. */
 void log_give_streams_back(void);
 
 /* In a child of the master that runs scripts, before it makes a Lua state: what print, io.write and
@@ -42,8 +41,8 @@ void log_pass_stream(int i);
 void log_setup(int error_fd, enum log_level level, int access_fd);
 enum log_level log_threshold(void);
 
-/* One line: time, level, pid, text. Control bytes of the text are escaped, so that nobody can write
- * a line of their own into the log; newlines go to lines that start with a tab. */
+/* One line: time, level, pid, text. Control bytes of the text are escaped, so that no client can
+ * forge a line of the log; newlines go to lines that start with a tab. */
 void log_write(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_debug(...) log_write(LOG_DEBUG, __VA_ARGS__)
@@ -51,9 +50,9 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 
-/* How many lines of one kind a process writes. For each line that somebody outside (a client, a
- * backend) can cause as often as it likes: `most` of them in ten seconds, the others are counted,
- * and the next one that is written says how many there were. */
+/* A limit for lines of one kind, which a client or a backend can cause as often as it likes: `most`
+ * of them in ten seconds are written, the others counted, and the next one that is written says how
+ * many there were. */
 #define LOG_MOST 100 /* of lines that name a request */
 
 struct log_quota {
@@ -68,8 +67,8 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
 void log_access(struct str line);
 /* True while lines of either log wait: flush them soon. */
 bool log_waiting(void);
-/* Writes what waits, as far as it is taken. A full disk or a pipe that nobody reads loses lines,
- * never a request. */
+/* Writes waiting lines, as many as the descriptors take. A full disk or a pipe without a reader
+ * loses lines, never a request. */
 void log_flush(void);
 
 /* Room for one more access line of up to n bytes in the buffer itself, or NULL when there is no
@@ -87,8 +86,8 @@ struct log_lines {
 
 /* From now on access lines wait there. */
 void log_keep_in(struct log_lines *lines);
-/* Takes the lines of a process that has ended, whole ones only, to this one's. Nothing in there is
- * believed. */
+/* Adds the whole lines of a process that has ended to this process's buffer. Every size in that
+ * memory is checked first. */
 void log_rescue(struct log_lines *lines);
 
 #endif

@@ -30,7 +30,7 @@ static bool loop_is_empty(const struct loop_queue *q)
     return q->end.next == &q->end;
 }
 
-/* Runs what waits now, and nothing that is queued meanwhile. */
+/* Runs the work that waits now, and none that is queued meanwhile. */
 static void loop_drain(struct loop_queue *q)
 {
     struct deferred *d;

@@ -12,7 +12,7 @@ struct netset_range;
 
 struct netset {
     const struct netset_range *ranges;
-    unsigned count; /* 0: nobody is in it */
+    unsigned count; /* 0: no address is in the set */
 };
 
 /* Each text is an address ("10.0.0.1", "2001:db8::1"), a network ("10.0.0.0/8") or "unix:", which

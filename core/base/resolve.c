@@ -181,8 +181,8 @@ static int make_channel(struct resolver *r, const struct stat *now)
     return status;
 }
 
-/* The channel is ready for a question. c-ares of Debian 12 can't read its settings again, so while
- * nobody waits for an answer a new channel takes the place of one that has old settings. */
+/* Makes the channel ready for a question. c-ares of Debian 12 can't read its settings again, so
+ * while no look-up waits for an answer a new channel replaces one with old settings. */
 static int ready_channel(struct resolver *r)
 {
     struct stat now;
@@ -206,7 +206,7 @@ static void asking_free(struct asking *a)
     free(a);
 }
 
-/* Takes the look-up off: from now on it is idle. c-ares may still have to answer. */
+/* Detaches the look-up, which is idle from now on. c-ares may still have to answer. */
 static void resolve_detach(struct asking *a)
 {
     a->lookup->asking = NULL;
@@ -217,7 +217,7 @@ static void resolve_detach(struct asking *a)
         asking_free(a);
 }
 
-/* In the loop's deferred work: c-ares is not on the stack, so whoever is called may do anything. */
+/* Runs as deferred work of the loop: c-ares is not on the stack, so callbacks may do anything. */
 static void answer_cb(struct deferred *d)
 {
     struct asking *a = (struct asking *)((char *)d - offsetof(struct asking, answer));

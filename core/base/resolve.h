@@ -20,7 +20,7 @@ struct asking;
 
 enum { LOOKUP_MAX_ADDRS = 16 }; /* more than that of one name are left out */
 
-/* What is 0 or NULL has its default. */
+/* Members that are 0 or NULL have their defaults. */
 struct resolver_options {
     const struct str *servers; /* "ip:port" or "[v6]:port"; default those of conf */
     unsigned count;
@@ -43,7 +43,7 @@ struct lookup {
 /* Copies the options; NULL: all defaults. Nothing is read and no socket is opened before the first
  * look-up; what is wrong with the options is said to those who ask. */
 struct resolver *resolver_new(struct loop *loop, const struct resolver_options *options);
-/* Cancels all look-ups: nobody is called back. NULL is fine. */
+/* Cancels all look-ups without a callback, and frees the resolver. NULL is fine. */
 void resolver_free(struct resolver *r);
 
 /* Asks for all addresses of a host name, IPv4 and IPv6. The look-up must be idle. Never calls back
@@ -51,7 +51,7 @@ void resolver_free(struct resolver *r);
 void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, uint16_t port,
                   void (*done)(struct lookup *lookup, const struct addr *list, unsigned count,
                                const char *err));
-/* Nobody is called back. Does nothing while it is idle. */
+/* Ends the look-up without a callback. Does nothing while it is idle. */
 void lookup_cancel(struct lookup *lookup);
 static inline bool lookup_is_waiting(const struct lookup *lookup)
 {

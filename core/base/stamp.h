@@ -10,7 +10,7 @@ enum { STAMP_SIZE = 160 };
 #define STAMP_NONE    "-" /* there is no such file */
 #define STAMP_UNKNOWN "?" /* it can't be looked at: another user may see more */
 
-/* Of what lies at the path, links followed. Returns out, a word without blanks. */
+/* Writes the stamp of the file at the path, links followed. Returns out, a word without blanks. */
 const char *stamp_of(const char *path, char out[STAMP_SIZE]);
 
 #endif

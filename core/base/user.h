@@ -16,13 +16,13 @@ struct user {
 };
 
 /* The user of that name (NULL: www-data where it exists, else nobody) with the group of that name
- * (NULL: the user's own). An ordinary user stays who they are, whatever the names. Returns NULL or
- * what is wrong; the message is valid until the next call. */
+ * (NULL: the user's own). A process that is not root keeps its user, whatever the names. Returns
+ * NULL or what is wrong; the message is valid until the next call. */
 const char *user_find(const char *name, const char *group, struct user *out);
 /* Becomes that user for good. Returns NULL or what is wrong. */
 const char *user_become(const struct user *user);
-/* Opens a file as that user would, where we are root; else as who we are. The descriptor, or -1 and
- * errno. Of a process with one thread. */
+/* Opens a file as that user where the process is root, else as its own user. Returns the
+ * descriptor, or -1 and errno. For processes with one thread. */
 int user_open(const struct user *user, const char *path, int flags, mode_t mode);
 
 #endif

@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <time.h>
 
-/* Of one field: a line is never lost because somebody sends bytes that need escapes. */
+/* bytes of one field; with all of them escaped a line still fits */
 #define FIELD_MAX    7000
 #define USER_MAX     256 /* bytes of a user's name */
-#define ATTEMPTS_MAX 16  /* that are told one by one */
+#define ATTEMPTS_MAX 16  /* attempts that are listed one by one */
 
-/* Where the line grows; `full` once something did not fit. */
+/* The line as it is written; `full` once a field did not fit. */
 struct line {
     char *out;
     size_t size, used;
@@ -43,8 +43,8 @@ static void put_peer(struct line *l, const struct peer *peer)
     access_put(l, (struct str){text, n});
 }
 
-/* Quotes, backslashes, control bytes and bytes above 0x7e by their number: bytes, not characters,
- * since nobody has checked that what is not ASCII is UTF-8. */
+/* Escapes quotes, backslashes, control bytes and bytes above 0x7e. Bytes, not characters, since
+ * text from clients need not be UTF-8. */
 static void put_escaped(struct line *l, struct str s, const char *format)
 {
     size_t start = 0, end = l->used + FIELD_MAX;
@@ -169,7 +169,7 @@ static void put_json_number(struct line *l, const char *key, double value)
     access_put(l, (struct str){text, (size_t)n});
 }
 
-/* One object for each try: how long it took to get where (contract section 12). */
+/* One object for each attempt, with the durations of its phases (contract section 12). */
 static void put_attempts(struct line *l, const struct request *req)
 {
     if (req->attempt_list == NULL)

@@ -116,7 +116,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
     struct header *header = headers_add(&req->arena, &req->headers, name, value);
     struct refusal bad = check_known(req, header, first != NULL);
     if (bad.reason != NULL) {
-        req->headers.count--; /* hooks see none that is not valid */
+        req->headers.count--; /* hooks see no invalid host */
         return bad;
     }
     header->again = first != NULL;
@@ -129,8 +129,8 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
 
 /* --- target and host --- */
 
-/* The host of an absolute target replaces Host, for everybody who looks (RFC 9112 §3.2.2). Its
- * scheme says nothing about this connection. */
+/* The host of an absolute target replaces Host, for hooks and applications too (RFC 9112 §3.2.2).
+ * Its scheme says nothing about this connection. */
 static struct refusal check_authority(struct request *req)
 {
     struct header *host = headers_find(&req->headers, HEADER_HOST);

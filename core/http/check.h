@@ -1,11 +1,8 @@
-/*
- * check - what a request must be before anybody else looks at it: its method, its headers, its
- * target and its host. For every front, whatever the bytes were that the request came in; a front
- * passes each part of a request here once, in the order of the functions below. No I/O.
- *
- * How a protocol frames a request (Transfer-Encoding, Connection) is the front's own. Contract
- * section 11; RFC 9110.
- */
+/* check - what a request must be before any other part of core/ looks at it: its method, its
+ * headers, its target and its host. All fronts use it, whatever their protocol; a front passes each
+ * part of a request here once, in the order of the functions below. No I/O.  * How a protocol
+ * frames a request (Transfer-Encoding, Connection) is the front's own. Contract section 11; RFC
+ * 9110. */
 #ifndef MG_HTTP_CHECK_H
 #define MG_HTTP_CHECK_H
 
@@ -27,8 +24,8 @@ struct refusal check_method(struct request *req, struct str method);
 struct refusal check_header(struct request *req, const struct limits *limits, struct str name,
                             struct str value, struct header **added);
 
-/* Takes req->target apart, once all headers are there. The host of an absolute target takes the
- * place of the Host header. */
+/* Parses req->target, once all headers are there. The host of an absolute target replaces the Host
+ * header. */
 struct refusal check_target(struct request *req);
 
 #endif

@@ -1,8 +1,6 @@
-/*
- * chunked - the body framing of RFC 9112 §7.1, read strictly: nothing but CRLF ends a line, sizes
+/* chunked - the body framing of RFC 9112 §7.1, read strictly: nothing but CRLF ends a line, sizes
  * are hex digits and nothing else, extensions are skipped and bounded, trailers checked, bounded
- * and dropped. No I/O, no memory. Whoever is lenient here lets requests be smuggled.
- */
+ * and dropped. No I/O, no memory. A lenient parser here would let requests be smuggled. */
 #ifndef MG_HTTP_CHUNKED_H
 #define MG_HTTP_CHUNKED_H
 
@@ -24,7 +22,7 @@ enum chunked_result {
     CHUNKED_MORE,  /* all bytes are used */
     CHUNKED_SIZE,  /* a chunk of `left` bytes begins; feed on */
     CHUNKED_DATA,  /* *data is a slice of the body; feed on behind it */
-    CHUNKED_END,   /* the message is complete; what follows is another's */
+    CHUNKED_END,   /* the message is complete; bytes behind it belong to the next one */
     CHUNKED_ERROR, /* *err says why */
 };
 
@@ -32,7 +30,7 @@ enum chunked_result {
 extern const char *const CHUNKED_TRAILERS;
 extern const char *const CHUNKED_EXTRA;
 
-/* Takes bytes off the front of *in until there is something to tell. */
+/* Consumes bytes from the front of *in until there is an event. */
 enum chunked_result chunked_feed(struct chunked *c, struct str *in, struct str *data,
                                  const char **err);
 

@@ -97,10 +97,10 @@ static bool last_element(struct str *list, struct str *element)
     return false;
 }
 
-/* Takes a token or a quoted string off the front of *s. Quotes are taken off; what is escaped in
- * them is nothing that an address, a scheme or a host could hold, so the escapes stay. A quote
- * inside a token is malformed: the element ends the walk, so that last_element looks in vain for
- * the beginning of a quoted string only once in a header. */
+/* Parses a token or a quoted string at the front of *s. Quotes are removed; escapes in them stay,
+ * since no address, scheme or host holds one. A quote inside a token is malformed: the element ends
+ * the walk, so that last_element searches for the beginning of a quoted string in vain only once in
+ * a header. */
 static bool forwarded_parse_value(struct str *s, struct str *value)
 {
     size_t n = 0;

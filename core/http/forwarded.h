@@ -16,7 +16,7 @@ struct forwarded_hop {
     bool malformed;   /* an element that is none of RFC 7239: nothing of it counts */
 };
 
-/* Takes the last element off a comma-separated list; empty ones are skipped (RFC 9110 §5.6.1).
+/* Cuts the last element off a comma-separated list; empty ones are skipped (RFC 9110 §5.6.1).
  * False: there is none. */
 bool forwarded_last(struct str *list, struct str *element);
 

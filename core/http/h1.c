@@ -281,7 +281,7 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
     return at;
 }
 
-/* The version as RFC 9112 §2.3 writes it; http_parser takes other letters, too. */
+/* Checks the version as RFC 9112 §2.3 has it; http_parser accepts other letters, too. */
 static bool has_version(struct str head)
 {
     const char *cr = memchr(head.p, '\r', head.n);
@@ -304,8 +304,8 @@ static int h1_parse_method(struct h1 *h, struct str *head)
     return 0;
 }
 
-/* Blanks at the end of a line may be tabs (OWS, RFC 9110 §5.6.3); http_parser takes none behind a
- * Content-Length. The bytes are the arena's copy. */
+/* Replaces tabs at the end of a line: OWS may be tabs (RFC 9110 §5.6.3), of which http_parser
+ * accepts none behind a Content-Length. The bytes are the arena's copy. */
 static void blank_tabs(struct str head)
 {
     char *at = (char *)head.p, *end = at + head.n;
@@ -319,8 +319,8 @@ static void blank_tabs(struct str head)
     }
 }
 
-/* The head is whole: taken apart in one go. http_parser knows a list of methods only, so it is told
- * that of all requests it is a GET. */
+/* Parses the head, which is whole. http_parser knows a list of methods only, so it is told that
+ * every request is a GET. */
 static int parse_head(struct h1 *h)
 {
     struct str head = h->head;
@@ -379,7 +379,7 @@ static enum h1_event feed_length(struct h1 *h, const char *data, size_t n, size_
     return H1_END;
 }
 
-/* Small slices between the framing of chunks, which would cost whoever gets them a call each. */
+/* Joins small slices between the framing of chunks: each slice costs the body's callback a call. */
 struct together {
     char bytes[8192];
     size_t n;

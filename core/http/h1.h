@@ -51,7 +51,7 @@ void h1_continued(struct h1 *h);
 /* Bytes of the body that the head announced and that have not been fed; 0 for a chunked one. */
 uint64_t h1_left(const struct h1 *h);
 
-/* The answer an error deserves, and why, for the log. */
+/* The status to answer an error with, and the reason, for the log. */
 int h1_status(const struct h1 *h);
 const char *h1_reason(const struct h1 *h);
 
@@ -67,8 +67,8 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
                    struct str date);
 
 enum { H1_TOO_MANY_SIZE = 512 };
-/* The whole answer to whoever can't be served, whatever it may ask: 503, then close.
- * Returns its length. */
+/* A whole response for a client that can't be served, whatever it asks: 503, then close. Returns
+ * its length. */
 size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date);
 
 #endif

@@ -10,7 +10,7 @@ struct walk {
     bool moved, ended;
 };
 
-/* What one of the two ways of saying it says. */
+/* What X-Forwarded-* or Forwarded says of the client's request. */
 struct account {
     struct walk walk;
     struct str proto, host, port; /* p = NULL: not said */
@@ -37,8 +37,8 @@ static void walk_for(struct walk *w, struct str list)
     }
 }
 
-/* The last one, which the nearest proxy has written or passed on: however many a client sends, none
- * of them can stand behind it. */
+/* Keeps the last value, which the nearest proxy has written or passed on: a client can't put one
+ * behind it, however many it sends. */
 static void realip_set_last(struct str *field, struct str list)
 {
     struct str element;
@@ -101,7 +101,7 @@ static bool realip_contradict(const struct account *x, const struct account *y)
            (x->host.p != NULL && y->host.p != NULL && !str_ieq(x->host, y->host));
 }
 
-/* What only the second account says is added to the first. */
+/* Adds to the first account the values that only the second one has. */
 static void realip_complete(struct account *x, const struct account *y)
 {
     if (!x->walk.moved || (x->walk.at.port == 0 && y->walk.moved))
@@ -112,8 +112,8 @@ static void realip_complete(struct account *x, const struct account *y)
         x->host = y->host;
 }
 
-/* The host that the client asked for replaces Host, for everybody who looks, as that of an absolute
- * target does. */
+/* The host that the client asked for replaces Host, for hooks and applications too, as that of an
+ * absolute target does. */
 static bool set_host(struct request *req, struct str value)
 {
     if (!uri_host(value, &req->arena, &req->host, &req->host_port))
@@ -143,7 +143,7 @@ static const char *apply(struct request *req, const struct account *a)
     return NULL;
 }
 
-/* Applications that believe these headers are not to get them from just anybody. */
+/* Drops these headers of peers that are not trusted, since applications believe them. */
 static void realip_distrust(struct request *req)
 {
     for (unsigned i = 0; i < req->headers.count; i++)

@@ -1,12 +1,9 @@
-/*
- * realip - who a request really comes from, where proxies that are trusted stand between: takes
- * what they say (X-Forwarded-For, -Proto, -Host, -Port; Forwarded) into the request. Pure.
- *
- * The walk begins at the peer of the connection and goes on from each hop that is trusted to the
- * one that it names; the first that is not trusted is the client. What is not an address ends it at
- * the last hop that was one. So nothing that a client writes is believed, since it stands behind
- * its own address.
- */
+/* realip - the client of a request that comes through trusted proxies: reads what they say
+ * (X-Forwarded-For, -Proto, -Host, -Port; Forwarded) into the request. Pure.  * The walk begins at
+ * the peer of the connection and goes on from each trusted hop to the one that it names; the first
+ * hop that is not trusted is the client. A value that is no address ends the walk at the last hop
+ * that had one. So nothing that a client writes is believed, since it stands behind its own
+ * address. */
 #ifndef MG_HTTP_REALIP_H
 #define MG_HTTP_REALIP_H
 

@@ -151,8 +151,8 @@ void headers_merge(struct arena *a, struct headers *to, const struct headers *fr
         headers_add(a, to, from->list[i].name, from->list[i].value);
 }
 
-/* Is it about the content that it came with, and how long that may be kept (RFC 9110 §8, RFC 9111)?
- */
+/* True for headers about the content that they came with, and how long that may be kept (RFC 9110
+ * §8, RFC 9111). */
 static bool is_of_content(struct str name)
 {
     static const char *const names[] = {
@@ -220,7 +220,7 @@ struct str headers_joined(struct arena *a, const struct headers *h, struct str n
         at += header->value.n;
     }
     struct str joined = {text, (size_t)(at - text)};
-    if (first->repeated) /* a request's, which nobody changes */
+    if (first->repeated) /* headers of a request, which don't change */
         first->joined = joined;
     return joined;
 }

@@ -51,7 +51,7 @@ struct header {
     bool dropped;      /* a name with '_' or '.': not shown to applications */
     bool repeated;     /* the first of several with this name */
     bool again;        /* one of the others */
-    struct str joined; /* the values of all that have this name, once somebody has asked for them */
+    struct str joined; /* values of all headers of this name, once they were asked for */
 };
 
 struct headers {
@@ -94,7 +94,7 @@ struct decision {
     unsigned backend; /* its place in settings.backends */
     struct str root, docroot, strip;
     struct str script, path_info, script_filename;
-    bool script_named; /* by the hook's own word, and not by the request's path */
+    bool script_named; /* the hook named the script, and not the request's path */
     struct str server, tenant, hash_key;
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     const struct internal_path *internal;
@@ -122,14 +122,15 @@ struct decision {
     struct headers headers;
 };
 
-/* The head of an answer, whoever made it. */
+/* The head of a response: of an application, a file or the server itself. */
 struct response {
     int status;
     struct str phrase; /* behind the status, as the application says it; n = 0: the usual one */
     struct headers headers;
     int64_t content_length; /* -1: not known */
     bool unbuffered;        /* what the client does not take at once is not spooled */
-    bool with_cookies;      /* those of answers before it are among the headers */
+    bool with_cookies; /* Set-Cookie headers of earlier answers to the request are among the headers
+                        */
     /* What the application asked of us. */
     struct str accel_redirect, sendfile; /* n = 0: nothing */
     struct str redirect;                 /* a Location of a path, without a status */
@@ -141,7 +142,8 @@ struct file_piece {
     uint64_t at, size; /* bytes of the file; size may be 0 */
 };
 
-/* One try to have a backend answer, for the log; seconds, 0 for what did not come. */
+/* One attempt to get an answer of a backend, for the log; seconds, 0 for phases that were not
+ * reached. */
 struct attempt {
     struct attempt *next;
     struct str server;
@@ -201,7 +203,7 @@ struct request {
     uint64_t bytes_out; /* on the wire, head included */
     uint64_t body_out;  /* of the body */
     struct str server;  /* that answered */
-    struct str user;    /* REMOTE_USER, of a script or an application; n = 0: nobody said it */
+    struct str user;    /* REMOTE_USER, of a script or an application; n = 0: none */
     unsigned attempts;  /* connections tried */
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
@@ -227,13 +229,13 @@ struct header *headers_add_known(struct arena *a, struct headers *h, enum header
 /* The first of that id or name, NULL when there is none. */
 struct header *headers_find(const struct headers *h, enum header_id id);
 struct header *headers_get(const struct headers *h, struct str name);
-/* Takes every header of that name away. */
+/* Removes all headers of that name. */
 void headers_remove(struct headers *h, struct str name);
-/* Puts `from` in the place of what `to` has under the same names. Set-Cookie is added, since each
+/* Replaces headers of `to` by those of `from` with the same names. Set-Cookie is added, since each
  * one stands for itself. */
 void headers_merge(struct arena *a, struct headers *to, const struct headers *from);
-/* Adds what of `from` has a name that `to` has not, but for what describes a content: that is
- * another one here. */
+/* Adds headers of `from` whose names `to` has not, but for those about a content, which is another
+ * one here. */
 void headers_fill(struct arena *a, struct headers *to, const struct headers *from);
 /* All values of a name as one: joined by ", ", Cookie by "; ". STR_NONE when absent. */
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name);

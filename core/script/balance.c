@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-/* What stands in a server; moongate.worker.server reads the first two. */
+/* Array slots of a server object; moongate.worker.server reads the first two. */
 enum { SERVER_LOAD = 1, SERVER_WEIGHT, SERVER_PLACE };
 
 /* A server that a policy has seen. */
@@ -24,7 +24,7 @@ struct script_server_seen {
     const struct ledger_server *slot;
     uint64_t key; /* of the server that the object was made for; 0: there is none */
     const void *object;
-    double load, weight; /* that stand in it */
+    double load, weight; /* that the object's slots hold */
     unsigned queued;
     int address; /* anchors it */
 };
@@ -332,7 +332,7 @@ static void ask_body(struct script *s, void *ctx)
             s, a, cookie, "expected the text of a Set-Cookie header as second result, or nil");
 }
 
-/* Asks one function. */
+/* Calls on_balance, or a policy. */
 static enum script_result balance_ask(struct script *s, struct asking *a, int function,
                                       const char *what)
 {

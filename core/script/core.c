@@ -221,7 +221,7 @@ static int core_logs(lua_State *L)
     return 1;
 }
 
-/* What of `file = "/abs"` is checked: its folders are the script's choice. */
+/* The part of `file = "/abs"` whose name is checked: its folders are the script's choice. */
 static struct str base_name(struct str path)
 {
     const char *slash = memrchr(path.p, '/', path.n);

@@ -26,7 +26,7 @@ struct key {
     uint16_t at, count_at; /* where the member is in struct decision, and the one with its length */
 };
 
-/* One reading: where it is and what it has found. */
+/* The state of reading one decision. */
 struct reading {
     lua_State *L;
     struct request *req;
@@ -44,7 +44,7 @@ static void decision_refuse(struct reading *r)
     r->refused = true;
 }
 
-/* What the key is read into. */
+/* The member of struct decision that the key is read into. */
 static void *decision_member(const struct reading *r)
 {
     return (char *)r->d + r->key->at;

@@ -113,7 +113,7 @@ static void fastcgi_check_params(lua_State *L, struct arena *arena, struct param
     }
 }
 
-/* What the script leaves out. */
+/* Adds the params that the script leaves out. */
 static void add_defaults(struct arena *arena, struct params *params, struct str body)
 {
     static const struct {

@@ -201,7 +201,7 @@ enum script_result script_read_decision(struct script *s, enum script_hook hook,
 
 /* --- a call of a hook --- */
 
-/* What the bodies of the hooks need. */
+/* A call of a hook, for the function that runs inside the door. */
 struct calling {
     struct request *req;
     struct script_call *call;
@@ -335,7 +335,7 @@ enum script_result script_response(struct script *s, struct request *req, struct
 
 /* --- on_log --- */
 
-/* What a script wants to have logged, as one line: a client's bytes may be in it. */
+/* The script's line with all control bytes escaped, since a client's bytes may be in it. */
 static struct str one_line(struct arena *a, struct str text)
 {
     size_t n = text.n < LINE_MOST ? text.n : LINE_MOST, used = 0;
@@ -415,7 +415,7 @@ static void push_has_body(lua_State *L, const void *at)
         lua_pushboolean(L, error->has_body);
 }
 
-/* What on_error is told beside the request. */
+/* The table that on_error gets beside the request. */
 const struct property property_error[] = {
     PROPERTY_OF(OF_ERROR, "kind", struct script_error, kind),
     PROPERTY_OF(OF_ERROR, "status", struct script_error, status),
@@ -428,7 +428,7 @@ const struct property property_error[] = {
     {0},
 };
 
-/* What is on the top is also told of the headers that shall be replaced, or not. */
+/* Adds the headers of the answer at stake to the table on the top. */
 static void push_answer_headers(struct script *s)
 {
     lua_State *L = s->L;

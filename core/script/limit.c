@@ -1,7 +1,5 @@
-/*
- * limit - scripts that run too long: see script_supervise and script_supervise_alone in
- * script/script.h.
- */
+/* limit - see limit.h. A signal sets a hook of the debug library in the running script, which
+ * raises an error there. */
 #include "script/limit.h"
 
 #include "script/modules.h"
@@ -18,8 +16,8 @@
 #define TOO_LONG   "script_timeout: it has run for too long without an end"
 #define SPECS      50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
 
-/* What the signal's handler looks at. One hook runs at a time; where the library calls one from
- * inside another, the outer one counts. */
+/* The state that the signal's handler reads. One hook runs at a time; where the library calls one
+ * from inside another, the outer one counts. */
 static struct {
     uint64_t *beat;
     char *stuck;
@@ -74,7 +72,7 @@ static void stop_running(lua_State *L)
     lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-/* For the master, which says it if the worker ends: the hook, and its request. */
+/* Writes the hook and its request for the master, which logs them if the worker ends. */
 static void describe_running(void)
 {
     char name[REQUEST_NAME_SIZE];
@@ -105,8 +103,8 @@ static void on_crash(int signal)
     raise(signal);
 }
 
-/* Where nobody else looks for crashes: a sanitizer does. On a stack of its own, since what crashes
- * may have used up the other. */
+/* Installs the handlers of crashes, unless a sanitizer has its own. They run on a stack of their
+ * own, since a crash may have used up the other. */
 static void watch_for_crashes(void)
 {
     static char memory[65536];

@@ -28,7 +28,7 @@ const struct property property_attempt[] = {
     {0},
 };
 
-/* One table for each try. */
+/* One table for each attempt. */
 static void push_attempts(lua_State *L, const void *at)
 {
     const struct request *req = at;
@@ -40,7 +40,7 @@ static void push_attempts(lua_State *L, const void *at)
     }
 }
 
-/* What END_REQUEST said; nil where none came. */
+/* Pushes a value of END_REQUEST; nil where none came. */
 static void push_end(lua_State *L, const struct request *req, double value)
 {
     if (req->ended && req->backend.n > 0)

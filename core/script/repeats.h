@@ -1,8 +1,6 @@
-/*
- * repeats - errors of what belongs to no request (a timer, a spawned function), which may
- * come as fast as it is begun: the same one is said once in ten seconds, then how often it came
- * meanwhile. One list for the process, whatever the generation.
- */
+/* repeats - errors of functions beside the requests (timers, spawned functions), which may come as
+ * fast as such functions are begun: the same error is logged once in ten seconds, then how often it
+ * came meanwhile. One list for the process, for all generations. */
 #ifndef MG_SCRIPT_REPEATS_H
 #define MG_SCRIPT_REPEATS_H
 
@@ -10,12 +8,12 @@
 
 struct ev_loop;
 
-/* Counts are said from this loop's timer; without it, only with the next error and at the end. */
+/* Counts are logged by a timer of this loop; without one, with the next error and at the end. */
 void script_repeats_use(struct ev_loop *ev);
-/* True: it was said in the last ten seconds, so it is counted and not to be said. `what` is a text
- * that lives as long as the process. */
+/* True: the error was logged in the last ten seconds, so it is counted and not logged. `what` is a
+ * text that lives as long as the process. */
 bool script_is_repeated(const char *what, const char *text);
-/* Says all counts now: before the loop goes, which isn't used any more. */
+/* Logs all counts now, and stops using the loop: call it before the loop is freed. */
 void script_repeats_end(void);
 
 #endif

@@ -177,7 +177,7 @@ static void new_pairs(lua_State *L, int *table, int *values, int *lists)
     *lists = lua_gettop(L);
 }
 
-/* As PHP reads a query: the last of several values counts. */
+/* Parses the query as PHP does: the last of several values counts. */
 static void push_args(lua_State *L, const void *at)
 {
     const struct request *req = at;
@@ -195,7 +195,7 @@ static void push_args(lua_State *L, const void *at)
     lua_settop(L, table);
 }
 
-/* As PHP reads cookies: the first of several counts. */
+/* Parses cookies as PHP does: the first of several counts. */
 static void push_cookies(lua_State *L, const void *at)
 {
     const struct request *req = at;

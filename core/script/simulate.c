@@ -66,7 +66,7 @@ static void simulate_head(lua_State *L, struct buf *head)
     buf_printf(head, "%s\r\n", host ? "" : "Host: localhost\r\n");
 }
 
-/* Comes the request of the table at 1 to a unix socket? */
+/* True when the request of the table at 1 comes to a unix socket. */
 static bool simulate_is_local(lua_State *L)
 {
     lua_getfield(L, 1, "unix");
@@ -75,7 +75,7 @@ static bool simulate_is_local(lua_State *L)
     return local;
 }
 
-/* Who asks: `ip` of the table at 1. */
+/* The client's address: `ip` of the table at 1. */
 static struct peer simulate_client(lua_State *L)
 {
     struct peer peer = {.ip = {127, 0, 0, 1}, .port = 50000, .family = AF_INET};
@@ -92,7 +92,7 @@ static struct peer simulate_client(lua_State *L)
     return peer;
 }
 
-/* Where it comes in: `listener` and `port` of the table at 1. */
+/* Sets the listener: `listener` and `port` of the table at 1. */
 static void simulate_listener(lua_State *L, struct request *req)
 {
     req->local = (struct peer){.ip = {127, 0, 0, 1}, .port = 80, .family = AF_INET};

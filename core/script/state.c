@@ -1,6 +1,4 @@
-/*
- * state - see state.h.
- */
+/* state - see state.h. */
 #include "script/state.h"
 
 #include "base/log.h"
@@ -16,7 +14,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
-/* All that a script does is done behind a door; this is for what nobody has thought of. */
+/* Called for an error outside of the door, which is a fault of core/: the process ends. */
 static int state_panic(lua_State *L)
 {
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "no text";

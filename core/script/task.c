@@ -157,7 +157,7 @@ static void task_wake_body(struct script *s, void *ctx)
     }
 }
 
-/* Nobody waits any more. */
+/* Cancels the wait, if the task has one. */
 static void task_cancel_wait(struct script_task *t)
 {
     struct script_wait *wait = t->wait;

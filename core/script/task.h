@@ -18,18 +18,18 @@
 
 struct script_wait {
     struct script_task *task; /* set while it is waited for */
-    /* Nobody waits any more: stop, and forget what belongs to the wait. */
+    /* The wait is given up: stop what it waits for, and free what belongs to it. */
     void (*cancel)(struct script_wait *wait);
 };
 
-/* What to run, and who hears of its end. */
+/* A function to run, and the callbacks for its end. */
 struct script_run {
     struct script_cause cause;
     int results;
     /* Inside the door: the function has ended well, its results are on s->L's top. NULL: they are
      * not wanted. */
     enum script_result (*ended)(struct script *s, void *ctx);
-    /* It has ended after a wait. NULL: nobody asks. */
+    /* The function has ended after a wait. NULL: no callback. */
     void (*done)(void *ctx, enum script_result result);
     void *ctx;
 };
@@ -41,7 +41,7 @@ struct script_task {
     int ref; /* anchors it */
     struct script_wait *wait;
     struct script_run run;
-    bool detached; /* nobody asks for its result: it keeps the generation alive */
+    bool detached; /* no request waits for it: it keeps the generation alive */
 };
 
 /* As script_run, but the function may wait: then SCRIPT_WAITING and *task, which is cancelled or
@@ -50,7 +50,7 @@ enum script_result script_run_waiting(struct script *s, int nargs, const struct 
                                       struct script_task **task);
 /* Ends a task without a result. */
 void script_task_cancel(struct script_task *task);
-/* Cancels all of the script's that nobody asks for, or all. */
+/* Cancels the detached tasks of the script, or all. */
 void script_tasks_cancel(struct script *s, bool only_detached);
 
 /* Raises a clear error unless the running function may wait: before something is begun in vain. */
@@ -58,11 +58,11 @@ void script_check_wait(lua_State *L);
 /* Called by a C function as `return script_wait(L, w);`: the running function waits. Raises a clear
  * error where that is not possible. */
 int script_wait(lua_State *L, struct script_wait *wait);
-/* What was waited for is there. push(L, ctx) pushes the results of the wait and returns their
- * number, or -1: it isn't there after all, and the wait goes on. It may free the wait, as the last
- * thing that it does; where it raises an error the wait is cancelled and the task has failed. push
- * == NULL: there are none, and the caller has freed what belongs to the wait but for the wait
- * itself. Runs the script, and may end the task. */
+/* The event that the task waits for has come. push(L, ctx) pushes the results of the wait and
+ * returns their number, or -1: the wait goes on after all. It may free the wait, as the last thing
+ * that it does; where it raises an error the wait is cancelled and the task has failed. push ==
+ * NULL: there are no results, and the caller has freed all of the wait but the struct itself. Runs
+ * the script, and may end the task. */
 void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx), void *ctx);
 
 #endif

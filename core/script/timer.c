@@ -45,11 +45,9 @@ static struct script_timers *timers_of(struct script *s)
 
 /* --- a share of each turn --- */
 
-/*
- * Functions that nobody waits for (moongate.spawn, every) get TURN_SHARE of each turn of the loop,
- * in all: then everybody else has a turn, whatever they begin and however short they sleep. A
- * function that is longer goes on until it waits, but script_timeout holds.
- */
+/* Functions beside the requests (moongate.spawn, every) get TURN_SHARE of each turn of the loop, in
+ * all: then requests have their turn, whatever such functions begin and however short they sleep. A
+ * function that is longer goes on until it waits, but script_timeout holds. */
 static bool has_share(struct script *s)
 {
     struct script_timers *t = timers_of(s);
@@ -267,7 +265,7 @@ static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
     s->drop(s->world.ctx);
 }
 
-/* What is begun now must have time to end. */
+/* Refuses to begin a function in on_stop, after which the script ends. */
 static struct script *lasting_script(lua_State *L, const char *who)
 {
     struct script *s = script_of(L);

@@ -47,7 +47,7 @@ struct ledger *ledger_new(unsigned workers)
         return NULL;
     l->size = size;
     if (getrandom(&l->seed, sizeof l->seed, 0) < 0)
-        l->seed = (uint64_t)(uintptr_t)l; /* no worse than nothing */
+        l->seed = (uint64_t)(uintptr_t)l; /* a guessable seed, where the kernel gives none */
     l->workers = workers;
     l->free_tenant = LEDGER_NONE;
     init_lock(&l->lock);
@@ -405,7 +405,7 @@ void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t gene
 {
     struct ledger_server *s;
     struct group *g = lock_server(seat, server, &s);
-    if (generation >= s->heeded) { /* not when a worker ends, which says nothing about the names */
+    if (generation >= s->heeded) { /* a worker that ends may still have an older one */
         s->heeded = generation;
         s->unchecked = !checks;
         s->unmeasured = !load;
