@@ -1,6 +1,8 @@
 -- What a request may cost: however its bytes are chosen within the limits, the worker spends at
 -- most ten times on it what it spends on a plain one of as many bytes. Both are measured in one
 -- run, in turns, as the time that the worker ran, so other load of the machine weighs on neither.
+--
+-- Runs alone: it measures time.
 
 local http = require("tests.support.http")
 local net = require("tests.support.net")

@@ -2,6 +2,8 @@
 -- PHP-FPM whose processes retire and die, and an operator who reloads, drains, holds and upgrades
 -- meanwhile. Then nothing is left behind: no connection, no place, no descriptor, no line missing.
 -- TRIAL=1 has it last for minutes, with SEED and SECONDS as wanted; best with sanitizers.
+--
+-- Runs alone: it takes all of the machine that it gets.
 
 local crowd = require("tests.support.crowd")
 local http = require("tests.support.http")

@@ -1,5 +1,7 @@
 -- A gigabyte in each direction, and replies that must not wait: whole to the byte, in bounded
 -- memory, at once. Sanitizers make every byte dearer, so with them it is a sixteenth.
+--
+-- Runs alone: it measures time, and takes all of the machine that it gets.
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")

@@ -1,5 +1,7 @@
 -- Many reloads: under full load, in a storm of signals, and so many that a leak would show.
 -- SOAK=10000 makes the last one as long as wished.
+--
+-- Runs alone: it takes all of the machine that it gets.
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")

@@ -21,12 +21,24 @@ local DONTWAIT, EAGAIN, ECONNRESET = 0x40, 11, 104
 local PIECE = 65536
 local room = ffi.new("char[?]", PIECE)
 
---- A TCP port of the loopback that nobody listens on.
+-- The sockets that keep the ports of `net.free_port`: bound, and nothing more. Whoever wants one of
+-- these ports by its number can bind it, since both have SO_REUSEADDR; but the kernel gives it to
+-- nobody who leaves the choice to it, neither for a listener nor for the near end of a connection.
+local reserved, RESERVED_MOST = {}, 256
+
+--- A TCP port that nobody uses, and that no other test gets while this test file runs. A connection
+--- to it is refused until somebody listens.
+---@param address? string of which it is free, "127.0.0.1" by default; "*" for all of IPv4
 ---@return integer
-function net.free_port()
-  local probe = assert(socket.bind("127.0.0.1", 0))
-  local _, port = probe:getsockname()
-  probe:close()
+function net.free_port(address)
+  local holder = assert(socket.tcp4())
+  assert(holder:setoption("reuseaddr", true))
+  assert(holder:bind(address or "127.0.0.1", 0))
+  local _, port = holder:getsockname()
+  reserved[#reserved + 1] = holder
+  if #reserved > RESERVED_MOST then
+    table.remove(reserved, 1):close()
+  end
   return tonumber(port)
 end
 

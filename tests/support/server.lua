@@ -59,10 +59,12 @@ function server.binary()
   return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
 end
 
--- The sanitizers' settings, unless the caller brings some.
-local function environment(extra, temporary)
+-- The sanitizers' settings, and a control listener that is no other server's, unless the caller
+-- brings some.
+local function environment(extra, temporary, control)
   local env = {
     TMPDIR = temporary,
+    MOONGATE_CONTROL = control,
     ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0",
     UBSAN_OPTIONS = os.getenv("UBSAN_OPTIONS") or "print_stacktrace=1",
   }
@@ -160,7 +162,7 @@ function server.start(options)
   self.process = process.spawn({
     argv = arguments(command, options, address),
     cwd = dir,
-    env = environment(options.env, self.temporary),
+    env = environment(options.env, self.temporary, "unix:" .. logs .. "/control.sock"),
     stdout = options.stdout or self.stdout_path,
     stderr = self.stderr_path,
     sockets = options.sockets,
