@@ -19,14 +19,17 @@ FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-stri
 LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(LUAJIT_LIBS) -lm -ldl
 
 CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
+C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
 OBJECTS = $(CORE:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o $(BUILD)/mime_types.o
 
 all: $(BUILD)/moongate
 
+# A program takes the place of the last one whole: somebody may start it, or upgrade to it, meanwhile.
+link = echo "  LD  $@" && $(CC) $(CFLAGS) $(LDFLAGS) -o $@.new $^ $(1) && mv -f $@.new $@
+
 $(BUILD)/moongate: $(OBJECTS)
-	@echo "  LD  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(call link,$(LIBS))
 
 # The rooms of core/, each with those whose headers it may include. A room is compiled with the one
 # include path $(BUILD)/sees/ROOM, which has links to these rooms and to nothing else.
@@ -119,16 +122,13 @@ UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*)))
 	@mkdir -p $(@D)
-	@echo "  LD  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lhttp_parser $(test_libs_$*)
+	@$(call link,-lhttp_parser $(test_libs_$*))
 
 $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
-	@echo "  LD  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev
+	@$(call link,-lev)
 
 $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
-	@echo "  LD  $@"
-	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lev -lhttp_parser
+	@$(call link,-lev -lhttp_parser)
 
 -include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d)
 
@@ -157,11 +157,11 @@ asan:
 # cppcheck says is left out: it reports how far it looked, and each allocation that is not looked at.
 lint:
 	@tools/install build lint
-	clang-format --dry-run -Werror $(CORE) $(shell find core tests -name '*.h') $(shell find tests -name '*.c')
+	clang-format --dry-run -Werror $(C_SOURCES)
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr \
 	  --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 	  --suppress=nullPointerOutOfMemory --suppress=nullPointerArithmeticOutOfMemory \
-	  --error-exitcode=1 -DMG_VERSION='""' -Icore core tests/unit tests/support
+	  --error-exitcode=1 -j$(JOBS) -DMG_VERSION='""' -Icore core tests/unit tests/support
 	luacheck --quiet lua spec tests examples tools
 
 bench:
@@ -201,6 +201,6 @@ clean:
 	rm -rf build
 
 format:
-	clang-format -i core/*.[ch] tests/unit/*.[ch] tests/support/*.c
+	clang-format -i $(C_SOURCES)
 
 .PHONY: all programs test unit spec integration asan lint bench trial run install clean format

@@ -12,6 +12,7 @@ local poll = require("tests.support.poll")
 
 ffi.cdef([[
 int fork(void);
+int execv(const char *path, char *const argv[]);
 int execvp(const char *file, char *const argv[]);
 int open(const char *path, int flags, ...);
 int close(int fd);
@@ -207,7 +208,9 @@ local function exec(options, argv, streams, parent)
     end
   end
   if not options.cwd or C.chdir(options.cwd) == 0 then
-    C.execvp(argv[0], ffi.cast("char *const *", argv))
+    -- By its path it is executed or not; execvp would give what is no program to a shell.
+    local by_path = options.argv[1]:find("/", 1, true)
+    C[by_path and "execv" or "execvp"](argv[0], ffi.cast("char *const *", argv))
   end
   C._exit(EXEC_FAILED)
 end
