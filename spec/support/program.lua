@@ -1,6 +1,8 @@
 -- support.program owns the program without its core: commands run against a fake moongate.core, and
 -- what they print is caught. Called by the specs of moongate.cli.
 
+local folder = require("support.folder")
+
 local M = {}
 
 --- A fake core. Fields may be replaced; `ran`, `asked`, `env` and `logged` hold what was called.
@@ -119,17 +121,28 @@ end
 ---@param text string
 ---@return string path, fun() remove
 function M.script(text)
-  local folder = os.tmpname()
-  os.remove(folder)
-  assert(os.execute("mkdir '" .. folder .. "'") == 0)
-  local path = folder .. "/route.lua"
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
+  local dir = folder.new()
+  local path = dir .. "/route.lua"
+  folder.write(path, text)
   return path, function()
-    os.remove(path)
-    os.execute("rmdir '" .. folder .. "'")
+    folder.remove(dir)
   end
+end
+
+--- Runs a command on a script, which is there as long as the command runs.
+---@param core table
+---@param command string
+---@param text string the script
+---@param ... string arguments behind its path
+---@return integer status, string stdout, string stderr, string path of the script
+function M.run_script(core, command, text, ...)
+  local path, remove = M.script(text)
+  local ok, status, stdout, stderr = pcall(M.run, core, command, path, ...)
+  remove()
+  if not ok then
+    error(status, 0)
+  end
+  return status, stdout, stderr, path
 end
 
 return M

@@ -7,6 +7,7 @@ local net = require("tests.support.net")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local socket = require("socket")
+local stage = require("tests.support.stage")
 
 local function route(listen, word)
   return ([[
@@ -17,18 +18,6 @@ return {
   end,
 }
 ]]):format(listen, word or "hello")
-end
-
--- Free on all addresses, and none that a client's connection may get meanwhile.
-local function free_port()
-  for port = 20000 + process.pid() % 5000, 30000 do
-    local probe = socket.bind("*", port)
-    if probe then
-      probe:close()
-      return port
-    end
-  end
-  error("no port is free")
 end
 
 describe("an address", function()
@@ -54,7 +43,7 @@ describe("an address", function()
   end
 
   before_each(function()
-    port = tostring(free_port())
+    port = tostring(net.free_port("*"))
     loopback = "127.0.0.1:" .. port
   end)
 
@@ -140,18 +129,6 @@ describe("an address", function()
   end)
 end)
 
--- The words that give a program a hosts file of its own; nil where that is not permitted, as in a
--- container.
-local function with_hosts(text)
-  local dir = process.tempdir("hosts")
-  process.write_file(dir .. "/hosts", text)
-  local launcher = { "unshare", "--mount", "sh", "-c",
-    ('mount --bind %s/hosts /etc/hosts && exec "$@"'):format(dir), "sh" }
-  local probe = { unpack(launcher) }
-  probe[#probe + 1] = "true"
-  return process.run({ argv = probe }).code == 0 and launcher or nil
-end
-
 describe("a name that is listened on", function()
   -- As Debian writes it. Where this process can't be given it, the system's own names count.
   local STOCK = "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n"
@@ -173,8 +150,8 @@ describe("a name that is listened on", function()
   end
 
   before_each(function()
-    port = free_port()
-    launcher = with_hosts(STOCK)
+    port = net.free_port("*")
+    launcher = stage.replacing("/etc/hosts", STOCK)
     addresses = usable("\n" .. (launcher and STOCK or process.read_file("/etc/hosts")))
     assert.truthy(#addresses > 0)
   end)
@@ -237,7 +214,7 @@ describe("a name that is listened on", function()
   end)
 
   it("may have an address that this machine doesn't have: it is left out", function()
-    launcher = with_hosts("127.0.0.1 far.test\n192.0.2.7 far.test away.test\n")
+    launcher = stage.replacing("/etc/hosts", "127.0.0.1 far.test\n192.0.2.7 far.test away.test\n")
     if not launcher then
       return -- the system's names are as they are
     end

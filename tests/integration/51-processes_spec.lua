@@ -9,6 +9,7 @@ local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 local socket = require("socket")
+local stage = require("tests.support.stage")
 
 server.inspect()
 
@@ -74,21 +75,11 @@ describe("a worker that is killed under load", function()
 end)
 
 describe("workers by themselves", function()
-  -- Where this process may not give a program another machine's look, its own counts.
-  local function with_cores(text)
-    local dir = process.tempdir("cores")
-    process.write_file(dir .. "/online", text .. "\n")
-    local launcher = { "unshare", "--mount", "sh", "-c",
-      ('mount --bind %s/online /sys/devices/system/cpu/online && exec "$@"'):format(dir), "sh" }
-    local probe = { unpack(launcher) }
-    probe[#probe + 1] = "true"
-    return process.run({ argv = probe }).code == 0 and launcher or nil
-  end
-
   for cores, text in pairs({ "0", "0-1", "0-2" }) do
     it(("are two at least, on a machine of %d cores"):format(cores), function()
       local address = "127.0.0.1:" .. net.free_port()
-      local launcher = with_cores(text)
+      -- Where a program can't be given another machine's look, this one's counts.
+      local launcher = stage.replacing("/sys/devices/system/cpu/online", text .. "\n")
       local s = server.start({
         own = true, address = address, launcher = launcher,
         route = ([[return {

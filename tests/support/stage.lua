@@ -26,6 +26,21 @@ function stage.copy(folder, into)
   return copy
 end
 
+--- The words (`launcher` of server.lua) that start a program which finds another text in a file of
+--- the system; nil where mounting is not permitted, as in a container.
+---@param path string of the system's file
+---@param text string
+---@return string[]|nil
+function stage.replacing(path, text)
+  local file = process.tempdir("own") .. "/file"
+  process.write_file(file, text)
+  local launcher = { "unshare", "--mount", "sh", "-c",
+    ('mount --bind %s %s && exec "$@"'):format(file, path), "sh" }
+  local probe = { unpack(launcher) }
+  probe[#probe + 1] = "true"
+  return process.run({ argv = probe }).code == 0 and launcher or nil
+end
+
 --- Writes files below a folder, making the folders on the way.
 ---@param dir string
 ---@param files table<string, string> relative path -> content

@@ -100,12 +100,12 @@ local function forwarded(ip)
   return { [one_of { "X-Forwarded-For", "X-FORWARDED-for" }] = "203.0.113.9, " .. client }, client
 end
 
--- A body that no other request has.
-local function body_of(token, size)
-  return ("%d;"):format(token) .. rig.pattern(size)
-end
-
 local SIZES = { 0, 10, 1000, 30000, 70000, 70000, 300000 }
+
+-- A body that no other request has.
+local function body_of(token)
+  return ("%d;"):format(token) .. rig.pattern(one_of(SIZES))
+end
 
 local function pieces_of(body, count)
   local pieces, from = {}, 1
@@ -117,10 +117,14 @@ local function pieces_of(body, count)
   return pieces
 end
 
--- Sends a request with a body in one of all manners: at once, chunked, in pieces.
-local function send_body(client, request, body)
-  local manner = math.random(4)
-  if manner == 1 then
+-- Sends a request, which is a POST where it has a body: in one of all manners, at once, chunked, in
+-- pieces.
+local function send(client, request, body)
+  local manner = body and math.random(4)
+  request.method = body and "POST" or request.method
+  if not body then
+    client:send(request)
+  elseif manner == 1 then
     request.body = pieces_of(body, math.random(5))
     client:send(request)
   elseif manner == 2 then
@@ -223,10 +227,10 @@ end
 function KINDS.post(self)
   self:talk(4, function(client, ip)
     local token = self:token("post")
-    local body = body_of(token, one_of(SIZES))
+    local body = body_of(token)
     local path = one_of { "/calm/x.php", "/stream/x.php" }
-    local request = request_of(ip, { method = "POST", path = path .. commands(token, "sum") })
-    send_body(client, request, body)
+    local request = request_of(ip, { path = path .. commands(token, "sum") })
+    send(client, request, body)
     return expect_own(self:receive(client, token, request), token, request, body)
   end)
 end
@@ -234,18 +238,11 @@ end
 function KINDS.php(self)
   self:talk(4, function(client, ip)
     local token = self:token("php")
-    local post = chance(0.6)
-    local body = post and body_of(token, one_of(SIZES)) or ""
+    local body = chance(0.6) and body_of(token)
     local more = one_of { "", "", "&bytes=100000", "&ms=5", "&after=10" }
-    local request = request_of(ip, {
-      method = post and "POST" or "GET", path = ("/php/storm.php?Token=%d%s"):format(token, more),
-    })
-    if post then
-      send_body(client, request, body)
-    else
-      client:send(request)
-    end
-    return expect_own(self:receive(client, token, request), token, request, body)
+    local request = request_of(ip, { path = ("/php/storm.php?Token=%d%s"):format(token, more) })
+    send(client, request, body)
+    return expect_own(self:receive(client, token, request), token, request, body or "")
   end)
 end
 
@@ -253,17 +250,15 @@ end
 function KINDS.dying(self)
   local client, ip = self:open()
   local token = self:token("dying")
-  local post = chance(0.5)
-  local body = post and body_of(token, one_of(SIZES)) or ""
+  local body = chance(0.5) and body_of(token)
   local request = request_of(ip, {
-    method = post and "POST" or "GET",
     path = ("/dying/storm.php?Token=%d%s"):format(token,
       one_of { "&ms=20", "&die=1", "&bytes=300000", "" }),
   })
-  local sent = pcall(post and send_body or client.send, client, request, body)
+  local sent = pcall(send, client, request, body)
   local res = self:receive(client, token, request, true)
   if sent and res and res.status == 200 and not request.path:find("die=", 1, true) then
-    expect_own(res, token, request, body)
+    expect_own(res, token, request, body or "")
   end
   client:close()
 end
@@ -273,18 +268,14 @@ end
 function KINDS.hook(self)
   self:talk(3, function(client, ip)
     local token = self:token("hook")
-    local post, body = chance(0.5), ("a body of %d"):format(token)
+    local body = chance(0.5) and body_of(token)
     local request = request_of(ip, {
-      path = ("/hook?Token=%d&ms=%d"):format(token, math.random(0, 20)),
+      path = body and "/calm/x.php" .. commands(token, "body=x&Swap=1")
+        or ("/hook?Token=%d&ms=%d"):format(token, math.random(0, 20)),
     })
-    if post then
-      body = body_of(token, one_of(SIZES))
-      request.method, request.path = "POST", "/calm/x.php" .. commands(token, "body=x&Swap=1")
-      send_body(client, request, body)
-    else
-      client:send(request)
-    end
-    return expect_own(self:receive(client, token, request), token, request, body)
+    send(client, request, body)
+    return expect_own(self:receive(client, token, request), token, request,
+      body or ("a body of %d"):format(token))
   end)
 end
 
@@ -317,16 +308,11 @@ function KINDS.accel(self)
       "X-Accel-Redirect:%%20/inner/storm.php%%3FToken%%3D%d",
       "Location:%%20/php/storm.php%%3FToken%%3D%d",
     }
-    local body = chance(0.5) and body_of(token, one_of(SIZES))
+    local body = chance(0.5) and body_of(token)
     local request = request_of(ip, {
-      method = body and "POST" or "GET",
       path = "/calm/x.php" .. commands(token, "header=" .. header:format(token)),
     })
-    if body then
-      send_body(client, request, body)
-    else
-      client:send(request)
-    end
+    send(client, request, body)
     local res = self:receive(client, token, request)
     if header:find("large.bin", 1, true) then
       expect(res, 200, token, request)
@@ -359,14 +345,14 @@ function KINDS.bad(self)
   local client, ip = self:open()
   for _ = 1, math.random(3) do
     local token = self:token("bad")
-    local body = chance(0.5) and body_of(token, one_of(SIZES))
+    local body = chance(0.5) and body_of(token)
     local or_php = chance(0.3) and one_of { "&Or=php", "&Or=php&Late=1" } or ""
     local request = request_of(ip, {
-      method = body and "POST" or one_of { "GET", "GET", "PUT" },
+      method = one_of { "GET", "GET", "PUT" },
       path = one_of { "/bad/x.php", "/badtcp/x.php", "/badstream/x.php" }
         .. commands(token, one_of(FAULTS)) .. or_php,
     })
-    local sent = pcall(body and send_body or client.send, client, request, body)
+    local sent = pcall(send, client, request, body)
     local res = self:receive(client, token, request, true)
     if not res then
       break
@@ -438,7 +424,7 @@ end
 function KINDS.leave(self)
   local client, ip = self:open()
   local token = self:token("leave")
-  local body = body_of(token, one_of(SIZES))
+  local body = body_of(token)
   local request = request_of(ip, {
     method = "POST",
     path = one_of {

@@ -3,22 +3,13 @@
 local program = require("support.program")
 
 describe("moongate check", function()
-  local core, remove
+  local core
   before_each(function()
     core = program.core()
   end)
-  after_each(function()
-    if remove then
-      remove()
-      remove = nil
-    end
-  end)
 
   local function check(text, ...)
-    local path
-    path, remove = program.script(text)
-    local status, stdout, stderr = program.run(core, "check", path, ...)
-    return status, stdout, stderr, path
+    return program.run_script(core, "check", text, ...)
   end
 
   it("says ok", function()
@@ -36,8 +27,8 @@ describe("moongate check", function()
   end)
 
   it("names the script as its user does", function()
-    local path
-    path, remove = program.script("return {")
+    local path, remove = program.script("return {")
+    finally(remove)
     local folder = path:match("^(.*)/")
     core.getcwd = function()
       return folder

@@ -3,7 +3,7 @@
 local program = require("support.program")
 
 describe("moongate explain", function()
-  local core, remove
+  local core
   before_each(function()
     core = program.core()
     core.existing = {
@@ -60,18 +60,9 @@ describe("moongate explain", function()
       }
     end
   end)
-  after_each(function()
-    if remove then
-      remove()
-      remove = nil
-    end
-  end)
 
   local function explain(text, ...)
-    local path
-    path, remove = program.script(text)
-    local status, stdout, stderr = program.run(core, "explain", path, ...)
-    return status, stdout, stderr, path
+    return program.run_script(core, "explain", text, ...)
   end
 
   local APP = 'backends = { app = { "unix:/run/a.sock", "10.0.0.1:9000" } },\n'
@@ -105,8 +96,6 @@ describe("moongate explain", function()
   --- The verdict about a decision.
   local function verdict(decision, ...)
     local _, stdout = explain(route(decision), ...)
-    remove()
-    remove = nil
     return stdout:match("\nverdict\n  (.*)\n$")
   end
 
@@ -153,7 +142,6 @@ describe("moongate explain", function()
     assert.equal("POST", core.requested.method)
     assert.equal("/x?y", core.requested.url)
     assert.same({ { "Host", "a.test" }, { "X-A", "b" }, { "X-C", "d" } }, core.requested.headers)
-    remove()
     explain(route("nil"), "/x", "-H", "host: b.test")
     assert.equal("GET", core.requested.method)
     assert.same({ { "host", "b.test" } }, core.requested.headers)
@@ -177,11 +165,9 @@ describe("moongate explain", function()
     assert.is_truthy(stdout:find("\n  servers by least_conn: 10.0.0.1:9000, 10.0.0.2:9000 (weight "
       .. "2, max_conns 8), 10.0.0.3:9000 (backup)\n", 1, true), stdout)
     assert.is_truthy(stdout:find("\n  app: 10.0.0.1:9000, 10.0.0.2:9000, 10.0.0.3:9000\n", 1, true))
-    remove()
     _, stdout = explain(MANY:format('{ backend = "app", server = "10.0.0.2:9000" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  app: 10.0.0.2:9000\n", 1, true), stdout)
     assert.is_nil(stdout:find("servers by", 1, true))
-    remove()
     _, stdout = explain(MANY:gsub('"least_conn"', "print"):format('{ backend = "app" }'), "/x.php")
     assert.is_truthy(stdout:find("\n  servers by a function of the route: 10", 1, true), stdout)
   end)
@@ -190,12 +176,10 @@ describe("moongate explain", function()
     local _, stdout = explain(MANY:format('{ backend = "app" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  PHP_VALUE        display_errors='0'\n"
       .. "                   memory_limit='128M'\n", 1, true), stdout)
-    remove()
     _, stdout = explain(MANY:format('{ backend = "app", ini = { memory_limit = "1G" } }'),
       "/index.php", "--json")
     assert.is_truthy(stdout:find([["PHP_VALUE": "display_errors='0'\nmemory_limit='128M'\n]]
       .. [[memory_limit='1G'"]], 1, true), stdout)
-    remove()
     local status, _, stderr = explain(MANY:format('{ backend = "app", ini = { x = 1 } }'), "/")
     assert.equal(1, status)
     assert.matches("ini: 'x' is not in the 'ini' of backend 'app'", stderr)
@@ -219,7 +203,6 @@ describe("moongate explain", function()
       assert.matches('\n  "' .. key .. '": ', stdout)
     end
     assert.matches('\n  "backend": "app",', stdout)
-    remove()
     status, empty = explain(route("nil"), "/", "--json")
     assert.equal(0, status)
     assert.matches('\n  "servers": %[%],', empty)
@@ -235,16 +218,13 @@ describe("moongate explain", function()
       assert.equal(1, status)
       assert.equal("", stdout)
       assert.matches(case[2], stderr)
-      remove()
     end
     local status, _, stderr = explain(route("nil"), "/a b")
     assert.equal(1, status)
     assert.equal("moongate: the client would get 400: bad target\n", stderr)
-    remove()
     status, _, stderr = explain("return {", "/")
     assert.equal(1, status)
     assert.matches(":1: ", stderr)
-    remove()
     status, _, stderr = explain(route("nil"), "/", "-H", "broken")
     assert.equal(2, status)
     assert.matches("expected 'Name: value'", stderr)
@@ -281,7 +261,6 @@ describe("moongate explain", function()
         on_request = require("moongate.php").site { root = "/srv", backend = "app",
         run = { "/x.php" }, never = "secret" } }]], case[1])
       assert.is_truthy(stdout:find("\n  php.site: " .. case[2] .. "\n", 1, true), stdout)
-      remove()
     end
     local _, stdout = explain([[return { backends = { app = ":9000" },
       on_request = require("moongate.php").site { root = "/srv", backend = "app",
@@ -300,7 +279,6 @@ describe("moongate explain", function()
       assert.equal(case[2], core.requested.url)
       assert.same({ { "Host", case[3] } }, core.requested.headers)
       assert.equal(8443, core.requested.port)
-      remove()
     end
     explain(route("nil"), "https://a.test/x", "-H", "Host: b.test")
     assert.equal("https://b.test/x", core.requested.url)

@@ -1,13 +1,12 @@
 -- Specs of moongate.cli.fpm.
 
+local folders = require("support.folder")
 local program = require("support.program")
 
 describe("a private PHP", function()
   local core, folder
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
+    folder = folders.new()
     core = program.core({
       programs = { env = "/usr/bin/env" },
       tempdir = function()
@@ -17,7 +16,7 @@ describe("a private PHP", function()
   end)
   after_each(function()
     program.install(nil)
-    os.execute("rm -r '" .. folder .. "'")
+    folders.remove(folder)
   end)
 
   --- Attaches a PHP and reads its configuration.

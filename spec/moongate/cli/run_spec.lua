@@ -1,16 +1,24 @@
 -- Specs of moongate.cli.run and of what it shares with serve in moongate.cli.common.
 
+local folders = require("support.folder")
 local program = require("support.program")
 
 describe("moongate run", function()
-  local core
+  local core, folder
   before_each(function()
+    folder = folders.new()
     core = program.core({
       programs = { ["php-fpm8.2"] = "/usr/sbin/php-fpm8.2" },
+      tempdir = function()
+        return folder
+      end,
     })
     core.uid = function()
       return 0
     end
+  end)
+  after_each(function()
+    folders.remove(folder)
   end)
 
   --- What core.run is told.
@@ -70,12 +78,6 @@ describe("moongate run", function()
   end)
 
   it("starts a PHP where the script expects it", function()
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
-    core.tempdir = function()
-      return folder
-    end
     local got = opts("r.lua", "--php", "unix:/run/mine.sock")
     assert.equal("/usr/sbin/php-fpm8.2", got.companion[1])
     assert.equal("unix:/run/mine.sock", got.companion_socket)
@@ -83,19 +85,11 @@ describe("moongate run", function()
     assert.equal("unix:/run/mine.sock", core.env.MOONGATE_PHP)
     local config = assert(io.open(folder .. "/php-fpm.conf")):read("*a")
     assert.matches("\nlisten = /run/mine.sock\n", config)
-    os.execute("rm -r '" .. folder .. "'")
   end)
 
   it("starts a PHP on a socket of its own", function()
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
-    core.tempdir = function()
-      return folder
-    end
     assert.equal("unix:" .. folder .. "/php.sock", opts("r.lua", "--php", "auto").companion_socket)
     assert.equal("unix:" .. folder .. "/php.sock", core.env.MOONGATE_PHP)
-    os.execute("rm -r '" .. folder .. "'")
   end)
 
   it("says what to install where there is no PHP", function()

@@ -1,6 +1,7 @@
 -- Specs of moongate.cli.serve.
 
 local fake_fs = require("support.fs")
+local folders = require("support.folder")
 local program = require("support.program")
 local req = require("support.req")
 
@@ -46,9 +47,7 @@ describe("moongate serve", function()
   end)
 
   it("starts a PHP of its own", function()
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert.equal(0, os.execute("mkdir '" .. folder .. "'"))
+    local folder = folders.new()
     core.programs = { ["php-fpm8.2"] = "/usr/sbin/php-fpm8.2" }
     core.tempdir = function()
       return folder
@@ -58,7 +57,7 @@ describe("moongate serve", function()
     assert.equal("/usr/sbin/php-fpm8.2", core.ran.companion[1])
     assert.equal(folder, core.ran.cleanup)
     assert.matches("php = \"unix:" .. folder .. "/php.sock\"", core.ran.source)
-    os.execute("rm -r '" .. folder .. "'")
+    folders.remove(folder)
   end)
 
   it("quotes odd names of folders", function()

@@ -1,6 +1,7 @@
 -- Specs of moongate.route.load.
 
 local fake_fs = require("support.fs")
+local folder = require("support.folder")
 local load = require("moongate.route.load")
 local req = require("support.req")
 
@@ -158,8 +159,8 @@ describe("before the first request", function()
 
   it("looks for the folder of specs, beside the script unless it is absolute", function()
     local fs = fake_fs.new({ "/srv/app/spec/", "/srv/other/", "/srv/file" })
-    local function test_of(folder)
-      local text = ("return {\ntest = %q, on_request = print }"):format(folder)
+    local function test_of(name)
+      local text = ("return {\ntest = %q, on_request = print }"):format(name)
       local ok, got = pcall(load.source, text, "/srv/app/route.lua", nil, fs)
       return ok and got.test or got
     end
@@ -228,19 +229,15 @@ end)
 describe("load.route", function()
   local dir, path
   before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert.equal(0, os.execute("mkdir -p '" .. dir .. "'"))
+    dir = folder.new()
     path = dir .. "/route.lua"
   end)
   after_each(function()
-    os.execute("rm -r '" .. dir .. "'")
+    folder.remove(dir)
   end)
 
   local function write(name, text)
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
+    folder.write(dir .. "/" .. name, text)
   end
 
   it("loads a file and what lies beside it", function()

@@ -1,30 +1,28 @@
 -- Specs of moongate.testing.specs. Specs are run in a process of their own: busted has one state.
 
+local folder = require("support.folder")
+
 describe("specs.check", function()
   local dir
   before_each(function()
-    dir = os.tmpname()
-    os.remove(dir)
-    assert.equal(0, os.execute("mkdir -p '" .. dir .. "/spec/sub' '" .. dir .. "/none'"))
+    dir = folder.new("spec/sub", "none")
   end)
   after_each(function()
-    os.execute("rm -r '" .. dir .. "'")
+    folder.remove(dir)
   end)
 
   local function write(name, text)
-    local file = assert(io.open(dir .. "/" .. name, "w"))
-    file:write(text)
-    file:close()
+    folder.write(dir .. "/" .. name, text)
   end
 
   --- What specs.check says about the folder, in a process of its own.
-  local function check(folder, before)
+  local function check(name, before)
     write("run.lua", ([[
       %s
       local specs, fs = require("moongate.testing.specs"), require("moongate.base.fs")
       fs.stat = function(path) return path:find("%%.lua$") and "file" or "directory" end
       io.write(tostring(specs.check({ test = %q, source = %q })))
-    ]]):format(before or "", dir .. "/" .. folder, dir .. "/route.lua"))
+    ]]):format(before or "", dir .. "/" .. name, dir .. "/route.lua"))
     local pipe = assert(io.popen("LUA_PATH='lua/?.lua;lua/?/init.lua;;' luajit '" .. dir
       .. "/run.lua' 2>&1"))
     local text = pipe:read("*a")

@@ -154,20 +154,15 @@ describe("the classes are those of the code:", function()
 end)
 
 describe("moongate types", function()
+  local folders = require("support.folder")
   local program = require("support.program")
   local folder
 
   before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir '" .. folder .. "' '" .. folder .. "/moongate-types'") == 0)
+    folder = folders.new("moongate-types")
   end)
   after_each(function()
-    for name in pairs(types.files) do
-      name = name:match("[^.]+$")
-      os.remove(folder .. "/moongate-types/" .. name .. ".lua")
-    end
-    os.execute("rmdir '" .. folder .. "/moongate-types' '" .. folder .. "'")
+    folders.remove(folder)
   end)
 
   local function run(...)
