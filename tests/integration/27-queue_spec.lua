@@ -86,13 +86,13 @@ describe("max_conns", function()
         local r = rig.start({ workers = workers, backend = "max_conns = 4" })
         finally(function() r:stop() end)
         local result = load.run(r.address, {
-          seconds = 0.8,
-          { clients = 50, path = rig.target("delay=10&" .. TOKEN) },
+          seconds = 1.2,
+          { clients = 50, path = rig.target("delay=50&" .. TOKEN) },
         })
         load.assert_all(result.all)
         assert.equal(4, r:open_max())
-        -- 4 at a time for 10 ms each would be 400 a second.
-        assert.is_true(result.all.requests > 200 * result.seconds, result.all.text)
+        -- 4 at a time for 50 ms each would be 80 a second. A busy machine takes some ms for each.
+        assert.is_true(result.all.requests > 40 * result.seconds, result.all.text)
       end)
   end
 
@@ -245,21 +245,21 @@ describe("tenants", function()
         workers = workers, backend = "max_conns = 4", on_request = BY_TENANT,
       })
       finally(function() r:stop() end)
-      local path = rig.target("delay=20&" .. TOKEN)
+      local path = rig.target("delay=50&" .. TOKEN)
       local result = load.run(r.address, {
-        seconds = 1.2,
+        seconds = 1.5,
         { name = "big", clients = 20, host = "big.example", path = path },
         { name = "small", clients = 2, host = "small.example", path = path },
       })
       load.assert_all(result.big)
       load.assert_all(result.small)
-      -- In one common queue each would wait for 22 requests / 4 places * 20 ms = 110 ms. A place
-      -- gets free within 20 ms and is the small one's.
-      assert.is_true(result.small.p50 < 0.06, result.small.text)
-      assert.is_true(result.small.requests > 35, result.small.text)
+      -- In one common queue each would take 22 requests / 4 places * 50 ms = 275 ms. A place gets
+      -- free within 50 ms and is the small one's.
+      assert.is_true(result.small.p50 < 0.15, result.small.text)
+      assert.is_true(result.small.requests > 18, result.small.text)
       -- Nothing is left unused for that.
       local all = result.small.requests + result.big.requests
-      assert.is_true(all > 0.7 * 200 * result.seconds, result.big.text)
+      assert.is_true(all > 40 * result.seconds, result.big.text)
       assert.equal(4, r:open_max())
     end)
   end
@@ -308,19 +308,16 @@ describe("tenants", function()
     })
     load.assert_all(alone.all)
     assert.equal(2, r:open_max())
-    local result
-    for _ = 1, 3 do -- a machine that is busy makes one wait as well
-      result = load.run(r.address, {
-        seconds = 0.5,
-        { name = "big", clients = 10, host = "big.example", path = rig.target("delay=20") },
-        { name = "small", clients = 2, host = "small.example", path = rig.target("delay=20") },
-      })
-      load.assert_all(result.big)
-      load.assert_all(result.small)
-      if result.small.p90 < 0.035 then break end
-    end
+    local result = load.run(r.address, {
+      seconds = 1.5,
+      { name = "big", clients = 10, host = "big.example", path = rig.target("delay=200") },
+      { name = "small", clients = 2, host = "small.example", path = rig.target("delay=200") },
+    })
+    load.assert_all(result.big)
+    load.assert_all(result.small)
     assert.equal(4, r:open_max())
-    assert.is_true(result.small.p90 < 0.035, result.small.text) -- it never waits
+    -- It never waits: for its turn in one queue it would for 12 requests / 4 places * 200 ms.
+    assert.is_true(result.small.p90 < 0.4, result.small.text)
   end)
 
   it("that are over per_tenant wait for queue_timeout", function()
