@@ -27,6 +27,7 @@ struct probe {
     struct probe *next;
     struct checks *checks;
     struct stream stream;
+    struct deferred step;
     struct stream_request request;
     struct params params;
     struct param list[PARAMS];
@@ -70,6 +71,7 @@ static void health_forget(struct probe *p)
     if (p->page == first_page(p->checks))
         backend_check_over(p->checks->backend, p->server, p->checks->interval);
     stream_abort(&p->stream);
+    loop_undefer(&p->step);
     deadline_fini(&p->deadline);
     buf_fini(&p->answer);
     free(p);
@@ -154,7 +156,7 @@ static unsigned health_count_of(struct str json, const char *what)
 
 /* PHP-FPM's own counters take kept connections for work, so processes are counted by their state.
  */
-static void take_status(struct probe *p, struct str body)
+static void read_status(struct probe *p, struct str body)
 {
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     unsigned busy = health_count_of(body, "\"state\":\"Running\"") +
@@ -164,13 +166,13 @@ static void take_status(struct probe *p, struct str body)
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }
 
-static void take_answer(struct probe *p)
+static void read_answer(struct probe *p)
 {
     const char *why = NULL;
     struct str body = body_of(buf_peek(&p->answer), &why);
     if (p->page == PAGE_STATUS) {
         if (why == NULL)
-            take_status(p, body);
+            read_status(p, body);
         health_forget(p);
         return;
     }
@@ -183,52 +185,36 @@ static void take_answer(struct probe *p)
 
 /* --- the request --- */
 
-static const char *on_stdout(void *ctx, struct str bytes)
+static void health_failed(struct probe *p, enum backend_error error, const char *detail)
 {
-    struct probe *p = ctx;
-    p->stream.answered = true;
-    buf_append_str(&p->answer, bytes);
-    return p->answer.overflow ? "the answer is too large" : NULL;
-}
-
-static void health_on_stderr(void *ctx, struct str bytes)
-{
-    (void)ctx;
-    (void)bytes;
-}
-
-static void health_on_turn(void *ctx)
-{
-    (void)ctx;
-}
-
-static void health_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
-{
-    struct probe *p = ctx;
-    (void)app_status;
-    if (protocol_status == FCGI_REQUEST_COMPLETE)
-        take_answer(p);
-    else
-        health_forget(p); /* overloaded: busy is not dead */
-}
-
-static void health_on_fail(void *ctx, enum backend_error error, const char *detail)
-{
-    struct probe *p = ctx;
     if (error == BACKEND_QUEUE || p->stream.server < 0) /* it was not asked */
         health_forget(p);
     else
         health_verdict(p, false, detail);
 }
 
-static const struct stream_ops stream_ops = {
-    .on_stdout = on_stdout,
-    .on_stderr = health_on_stderr,
-    .on_turn = health_on_turn,
-    .on_room = health_on_turn,
-    .on_end = health_on_end,
-    .on_fail = health_on_fail,
-};
+static void health_step(struct deferred *d)
+{
+    struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, step));
+    enum stream_event event;
+    struct str bytes;
+    while ((event = stream_next(&p->stream, &bytes)) == STREAM_STDOUT || event == STREAM_STDERR) {
+        if (event == STREAM_STDERR)
+            continue;
+        p->stream.answered = true;
+        buf_append_str(&p->answer, bytes);
+        if (p->answer.overflow) {
+            health_failed(p, BACKEND_PROTOCOL, "the answer is too large");
+            return;
+        }
+    }
+    if (event == STREAM_FAILED)
+        health_failed(p, p->stream.error, p->stream.detail);
+    else if (event == STREAM_END && p->stream.protocol_status == FCGI_REQUEST_COMPLETE)
+        read_answer(p);
+    else if (event == STREAM_END)
+        health_forget(p); /* overloaded: busy is not dead */
+}
 
 /* True when the server can't have taken the check: it is full of our requests, or (where nobody
  * said how many it takes) has some, or its listen queue is full. */
@@ -298,11 +284,8 @@ static void start_probe(struct checks *checks, int server, enum page page)
         .send_timeout = timeout,
         .read_timeout = timeout * 2, /* the deadline comes first */
     };
-    enum backend_error error;
-    const char *err =
-        stream_start(&p->stream, checks->health->loop, &p->request, &stream_ops, p, &error);
-    if (err != NULL)
-        health_on_fail(p, error, err);
+    p->step.run = health_step;
+    stream_start(&p->stream, checks->health->loop, &p->request, &p->step);
 }
 
 /* --- the clock --- */

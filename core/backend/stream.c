@@ -7,15 +7,61 @@
 #include "backend/stream.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
 
+/* Slices of what has been read, until the event is over. */
+struct slice {
+    const char *bytes;
+    uint16_t size;
+    bool is_error;
+    unsigned next; /* of the same stream */
+};
+
+/* A slice has a record's header before it, but for the first one. */
+static struct slice slices[LOOP_READ_SIZE / (FCGI_HEADER_SIZE + 1) + 2];
+static unsigned slices_used, slices_held;
+
+static void note_slice(struct stream *s, const struct fcgi_event *event)
+{
+    if (slices_held == 0)
+        slices_used = 0;
+    unsigned i = slices_used++;
+    slices[i] = (struct slice){.bytes = event->content.p,
+                               .size = (uint16_t)event->content.n,
+                               .is_error = event->type == FCGI_STDERR};
+    if (s->slices == 0)
+        s->slice = i;
+    else
+        slices[s->last_slice].next = i;
+    s->last_slice = i;
+    s->slices++;
+    slices_held++;
+}
+
+/* Nothing of it is told any more. */
 static void stream_finish(struct stream *s)
 {
     s->channel = NULL;
     s->request = NULL;
+    slices_held -= s->slices;
+    s->slices = 0;
+    s->rejected = NULL;
+    s->ended = s->failed = s->room = false;
+}
+
+/* The connection has gone, or there was none. `detail` need not outlive the call. */
+static void stream_fail(struct stream *s, enum backend_error error, const char *detail)
+{
+    s->channel = NULL;
+    s->request = NULL;
+    s->failed = true;
+    s->error = error;
+    snprintf(s->detail, sizeof s->detail, "%s", detail);
+    loop_step(s->loop, s->step);
 }
 
 static double stream_now(const struct stream *s)
@@ -94,16 +140,8 @@ static void end_stdin(struct stream *s, struct batch *b)
     s->stdin_open = false;
 }
 
-static void body_failed(struct stream *s)
-{
-    const struct stream_ops *ops = s->ops;
-    void *ctx = s->ctx;
-    stream_abort(s);
-    ops->on_fail(ctx, BACKEND_PROTOCOL, "the spooled request body could not be read");
-}
-
 /* Params and as much of the spooled body as the socket takes, in few writes. Returns false when
- * that failed: then the stream may be gone. */
+ * that failed. */
 static bool send_stdin(struct stream *s)
 {
     struct spool *body = s->request->body;
@@ -119,7 +157,8 @@ static bool send_stdin(struct stream *s)
         if (body != NULL) {
             struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
             if (slice.p == NULL && s->body_at < body->size) {
-                body_failed(s);
+                stream_abort(s);
+                stream_fail(s, BACKEND_PROTOCOL, "the spooled request body could not be read");
                 return false;
             }
             s->body_at += batch_fill(&batch, slice);
@@ -151,7 +190,7 @@ void stream_body_end(struct stream *s)
 {
     struct batch batch = {.id = s->channel->id};
     if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
-        return; /* on_room follows */
+        return; /* STREAM_ROOM follows */
     end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
@@ -185,10 +224,8 @@ static bool on_record(void *user, const struct fcgi_event *event)
         return false; /* an answer to whatever was asked before */
     if (s->times.first_byte == 0)
         note_first_byte(s);
-    if (event->type == FCGI_STDOUT)
-        s->rejected = s->ops->on_stdout(s->ctx, event->content);
-    else if (event->type == FCGI_STDERR)
-        s->ops->on_stderr(s->ctx, event->content);
+    if (event->type == FCGI_STDOUT || event->type == FCGI_STDERR)
+        note_slice(s, event);
     else
         s->rejected = "a record that only a web server may send";
     return s->rejected == NULL;
@@ -199,7 +236,6 @@ static void on_lost(void *user, bool ended);
 static void on_turn(void *user, size_t n)
 {
     struct stream *s = user;
-    const struct stream_ops *ops = s->ops;
     if (s->offer && !is_refused(s)) {
         s->ended = false;
         on_lost(s, true);
@@ -208,21 +244,62 @@ static void on_turn(void *user, size_t n)
     if (s->times.first_byte == 0)
         note_first_byte(s);
     s->bytes_in += n;
-    if (s->rejected != NULL) {
-        stream_abort(s);
-        ops->on_fail(s->ctx, BACKEND_PROTOCOL, s->rejected);
-        return;
-    }
-    if (!s->ended) {
+    if (!s->ended)
         set_deadline(s);
-        ops->on_turn(s->ctx);
-        return;
-    }
+    loop_step(s->loop, s->step);
+}
+
+static enum stream_event next_slice(struct stream *s, struct str *content)
+{
+    const struct slice *slice = &slices[s->slice];
+    *content = (struct str){slice->bytes, slice->size};
+    s->slice = slice->next;
+    s->slices--;
+    slices_held--;
+    return slice->is_error ? STREAM_STDERR : STREAM_STDOUT;
+}
+
+static enum stream_event tell_rejected(struct stream *s)
+{
+    snprintf(s->detail, sizeof s->detail, "%s", s->rejected);
+    s->error = BACKEND_PROTOCOL;
+    stream_abort(s);
+    return STREAM_FAILED;
+}
+
+static enum stream_event tell_end(struct stream *s)
+{
     struct channel *ch = s->channel;
+    bool whole = !s->stdin_open && s->answered && s->protocol_status == FCGI_REQUEST_COMPLETE;
     stream_finish(s);
-    channel_release(ch,
-                    !s->stdin_open && s->answered && s->protocol_status == FCGI_REQUEST_COMPLETE);
-    ops->on_end(s->ctx, s->app_status, s->protocol_status);
+    channel_release(ch, whole);
+    return STREAM_END;
+}
+
+enum stream_event stream_next(struct stream *s, struct str *content)
+{
+    if (s->slices > 0)
+        return next_slice(s, content);
+    if (s->rejected != NULL)
+        return tell_rejected(s);
+    if (s->ended)
+        return tell_end(s);
+    if (s->failed) {
+        s->failed = false;
+        return STREAM_FAILED;
+    }
+    if (s->room) {
+        s->room = false;
+        return STREAM_ROOM;
+    }
+    return STREAM_NOTHING;
+}
+
+/* A streamed body may go on. */
+static void note_room(struct stream *s)
+{
+    s->room = true;
+    loop_step(s->loop, s->step);
 }
 
 static void on_drain(void *user)
@@ -231,7 +308,7 @@ static void on_drain(void *user)
     if (!s->stdin_open)
         set_deadline(s);
     else if (s->request->streamed)
-        s->ops->on_room(s->ctx);
+        note_room(s);
     else
         send_stdin(s);
 }
@@ -253,14 +330,13 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
     s->written = written;
     if (speaks_against_server(s, error))
         backend_failed(s->request->backend, s->server, detail);
-    stream_finish(s);
-    s->ops->on_fail(s->ctx, error, detail);
+    stream_fail(s, error, detail);
 }
 
 static void go_on(struct stream *s)
 {
     if (send_stdin(s) && s->request->streamed)
-        s->ops->on_room(s->ctx);
+        note_room(s);
 }
 
 static void on_open(void *user)
@@ -293,9 +369,10 @@ static const struct channel_ops channel_ops = {
 
 /* --- begin and end --- */
 
-/* The connection is here, maybe still connecting. Returns NULL or why it can't go on. */
-static const char *begin(struct stream *s, struct conn *conn)
+/* The connection is here, maybe still connecting. */
+static void on_conn(void *user, struct conn *conn)
 {
+    struct stream *s = user;
     s->channel = channel_begin(conn, &channel_ops, s);
     s->server = backend_server_of(conn);
     if (s->replaced == 0)
@@ -304,21 +381,11 @@ static const char *begin(struct stream *s, struct conn *conn)
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
     if (!encode_params(s)) {
         stream_abort(s);
-        return "the params are larger than a request may have";
+        stream_fail(s, BACKEND_PROTOCOL, "the params are larger than a request may have");
+        return;
     }
     if (channel_is_open(s->channel))
         on_open(s);
-    return NULL;
-}
-
-static void on_conn(void *user, struct conn *conn)
-{
-    struct stream *s = user;
-    const struct stream_ops *ops = s->ops;
-    void *ctx = s->ctx;
-    const char *err = begin(s, conn);
-    if (err != NULL)
-        ops->on_fail(ctx, BACKEND_PROTOCOL, err);
 }
 
 static void on_lost(void *user, bool ended)
@@ -340,8 +407,7 @@ static void on_lost(void *user, bool ended)
     }
     const char *why = strerror(errno);
     backend_failed(s->request->backend, s->server, why);
-    stream_finish(s);
-    s->ops->on_fail(s->ctx, BACKEND_CONNECT, why);
+    stream_fail(s, BACKEND_CONNECT, why);
 }
 
 static void on_refused(void *user, enum backend_error error, const char *detail)
@@ -350,18 +416,16 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
     s->server = s->lease.server;
     if (error == BACKEND_CONNECT && s->server >= 0) /* else nobody was left to ask */
         backend_failed(s->request->backend, s->server, detail);
-    stream_finish(s);
-    s->ops->on_fail(s->ctx, error, detail);
+    stream_fail(s, error, detail);
 }
 
 static const struct lease_ops lease_ops = {.on_conn = on_conn, .on_refused = on_refused};
 
-const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
-                         const struct stream_ops *ops, void *ctx, enum backend_error *error)
+void stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                  struct deferred *step)
 {
     *s = (struct stream){.loop = loop,
-                         .ops = ops,
-                         .ctx = ctx,
+                         .step = step,
                          .request = request,
                          .stdin_open = true,
                          .server = request->server};
@@ -378,20 +442,20 @@ const char *stream_start(struct stream *s, struct loop *loop, const struct strea
         .user = s,
     };
     struct conn *conn = NULL;
+    enum backend_error error;
     const char *detail = NULL;
-    switch (backend_acquire(request->backend, &s->lease, &acquire, &conn, error, &detail)) {
+    switch (backend_acquire(request->backend, &s->lease, &acquire, &conn, &error, &detail)) {
     case LEASE_WAITING:
-        return NULL;
+        break;
     case LEASE_FAILED:
-        if (*error == BACKEND_CONNECT)
+        if (error == BACKEND_CONNECT)
             backend_failed(request->backend, s->server, detail);
-        stream_finish(s);
-        return detail;
+        stream_fail(s, error, detail);
+        break;
     case LEASE_READY:
+        on_conn(s, conn);
         break;
     }
-    *error = BACKEND_PROTOCOL;
-    return begin(s, conn);
 }
 
 void stream_read_max(struct stream *s, size_t bytes)

@@ -2,10 +2,13 @@
  * stream - one FastCGI request on one connection: params and STDIN out, STDOUT and STDERR in, until
  * END_REQUEST or a failure.
  *
- * Embedded in whoever asks (proxy, health). It takes a lease on a connection, which may have to
- * wait in the backend's queue, gives it back when END_REQUEST came and everything was sent, and
- * closes it otherwise. Exactly one of on_end and on_fail is called, unless stream_abort comes
- * first; the stream may be started again after either.
+ * Embedded in whoever asks (exchange, subrequest, health). It takes a lease on a connection, which
+ * may have to wait in the backend's queue, gives it back when END_REQUEST came and everything was
+ * sent, and closes it otherwise.
+ *
+ * It calls nobody: what connection, lease and clock bring is noted, and the user's step is queued
+ * (loop_step). The step asks stream_next until that says STREAM_NOTHING. A stream tells either
+ * STREAM_END or STREAM_FAILED, unless stream_abort comes first, and may be started again after it.
  *
  * A kept connection that proves to be of no use before the request can have begun is replaced here,
  * under the same claim. For a request that can't be sent twice (`once`) that includes everything up
@@ -19,18 +22,13 @@
 #include "backend/backend.h"
 #include "http/request.h"
 
-struct stream_ops {
-    /* A slice of STDOUT, valid until the call of on_turn or on_end that follows. Returns NULL, or
-     * why this can't be an answer: then the connection is closed and on_fail is called. */
-    const char *(*on_stdout)(void *ctx, struct str bytes);
-    void (*on_stderr)(void *ctx, struct str bytes);
-    /* All that one read brought has been handed over. */
-    void (*on_turn)(void *ctx);
-    /* A streamed body: there is room for more of it (stream_body). */
-    void (*on_room)(void *ctx);
-    /* END_REQUEST. The connection is no longer the stream's. */
-    void (*on_end)(void *ctx, uint32_t app_status, uint8_t protocol_status);
-    void (*on_fail)(void *ctx, enum backend_error error, const char *detail);
+enum stream_event {
+    STREAM_NOTHING, /* the step is queued again when there is something */
+    STREAM_STDOUT,  /* a slice of it, valid until the event is over (loop_run) */
+    STREAM_STDERR,  /* likewise */
+    STREAM_ROOM,    /* a streamed body: there is room for more of it (stream_body) */
+    STREAM_END, /* END_REQUEST: app_status, protocol_status. The connection has been given back */
+    STREAM_FAILED, /* error, detail. The connection has gone */
 };
 
 /* When things happened, in seconds of the loop's clock; 0: they have not. */
@@ -44,22 +42,26 @@ struct stream {
     struct stream_times times;
     int server; /* that it went to; -1: none yet */
     struct loop *loop;
-    const struct stream_ops *ops;
-    void *ctx;
+    struct deferred *step;                /* the user's */
     const struct stream_request *request; /* valid while channel is */
     uint64_t body_at;                     /* bytes of STDIN encoded so far */
     uint64_t written;                     /* bytes that the kernel had taken, once it has failed */
     uint64_t bytes_in;                    /* that came for this request */
     bool stdin_open;                      /* the end of STDIN has not been sent */
-    bool ended;
-    bool offer;        /* the end of PARAMS has not been sent: nothing can have begun */
-    unsigned replaced; /* connections that were of no use */
-    bool reused;       /* the connection had served another request before */
-    bool answered;     /* set by the caller once it has seen a head: without one the connection
-                        * is not used again */
+    bool offer;                           /* the end of PARAMS has not been sent: nothing can have
+                                           * begun */
+    unsigned replaced;                    /* connections that were of no use */
+    bool reused;                          /* the connection had served another request before */
+    bool answered; /* set by the user once it has seen a head: without one the connection is not
+                    * used again */
+    /* What stream_next has not told yet, in this order. */
+    unsigned slice, last_slice, slices; /* of STDOUT and STDERR: first, last, how many */
+    const char *rejected;               /* a record that can't be part of an answer */
+    bool ended, failed, room;
     uint32_t app_status;
     uint8_t protocol_status;
-    const char *rejected; /* what on_stdout said */
+    enum backend_error error;
+    char detail[160];
 };
 
 /* What to send. Everything stays the caller's and must live until the stream is over. */
@@ -78,12 +80,16 @@ struct stream_request {
     double connect_timeout, send_timeout, read_timeout;
 };
 
-/* Begins. Returns NULL, or the reason why that was not possible, with *error (nothing else is
- * called then). The params fit into records: FCGI_PAIR_MAX. */
-const char *stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
-                         const struct stream_ops *ops, void *ctx, enum backend_error *error);
+/* Begins. The params fit into records: FCGI_PAIR_MAX. What fails at once is told by the step, too.
+ */
+void stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
+                  struct deferred *step);
 
-/* A slice of a streamed body. Returns false when the caller should hold back until on_room. */
+/* The next thing that has happened; *content is set for STDOUT and STDERR. */
+enum stream_event stream_next(struct stream *s, struct str *content);
+
+/* A slice of a streamed body. Returns false when the caller should hold back until
+ * STREAM_ROOM. */
 bool stream_body(struct stream *s, struct str bytes);
 /* The streamed body is complete. */
 void stream_body_end(struct stream *s);
@@ -91,7 +97,7 @@ void stream_body_end(struct stream *s);
 void stream_pause(struct stream *s, bool paused);
 /* The next read takes at most so many bytes. */
 void stream_read_max(struct stream *s, size_t bytes);
-/* Drops the request: the connection is closed, nothing is called any more. */
+/* Drops the request: the connection is closed, nothing is told any more. */
 void stream_abort(struct stream *s);
 /* The same for a request that the server may be working on: it keeps its place there until the
  * server has noticed, see backend_leave. */

@@ -1,41 +1,33 @@
 /*
- * attempt - see proxy.h. This file: the attempts to have a backend answer, its answer's head,
- * what it writes to STDERR, and its failures.
+ * attempt - see parts.h. This file: the attempts to have a backend answer. Which server is asked,
+ * what of the request it gets, whether another one is asked after a failure.
  *
  * Before the answer's head a failure becomes another attempt, or on_error and an error page; after
  * it the client is cut off, so that a short body is not taken for a whole one.
  */
-#include "exchange/proxy_inner.h"
+#include "exchange/parts.h"
 
-#include "base/log.h"
 #include "base/lookup.h"
-#include "exchange/accel.h"
 #include "exchange/doctor.h"
 #include "exchange/report.h"
 
-#define STDERR_MAX   65536
-#define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
-#define READ_MIN     16384
-#define BUSY_PAUSE   0.1 /* seconds before an overloaded backend is asked again */
+#define BUSY_PAUSE 0.1 /* seconds before an overloaded backend is asked again */
 
-static void try_backend(struct proxy *px, bool fresh);
-static void attempt_failed(struct proxy *px, enum backend_error error, const char *detail);
-
-static struct backend *backend_of(const struct proxy *px)
+static struct backend *attempt_decided(const struct exchange *x)
 {
-    return px->generation->backends[px->req.decision.backend];
+    return x->generation->backends[x->req.decision.backend];
 }
 
-static double attempt_now(const struct proxy *px)
+struct backend *attempt_backend(const struct exchange *x)
 {
-    return ev_now(px->generation->loop->ev);
+    return x->attempts.request.backend;
 }
 
-/* --- attempts, for the log --- */
+/* --- for the log --- */
 
-static struct attempt *begin_attempt(struct proxy *px)
+static struct attempt *attempt_note(struct exchange *x)
 {
-    struct request *req = &px->req;
+    struct request *req = &x->req;
     struct attempt *a = arena_alloc(&req->arena, sizeof *a);
     *a = (struct attempt){.server = STR("")};
     if (req->attempt_end == NULL)
@@ -46,9 +38,9 @@ static struct attempt *begin_attempt(struct proxy *px)
     return a;
 }
 
-static struct attempt *last_attempt(const struct proxy *px)
+static struct attempt *attempt_last(const struct exchange *x)
 {
-    struct attempt **end = px->req.attempt_end;
+    struct attempt **end = x->req.attempt_end;
     return end == NULL ? NULL : (struct attempt *)((char *)end - offsetof(struct attempt, next));
 }
 
@@ -57,334 +49,25 @@ static double attempt_since(double at, double before)
     return at > 0 && at > before ? at - before : 0;
 }
 
-/* The backend of the attempt at hand: a script may have decided on another one meanwhile. */
-static struct backend *attempt_asked(const struct proxy *px)
+void attempt_note_server(struct exchange *x)
 {
-    return px->stream_request.backend;
+    if (x->attempts.stream.server >= 0)
+        x->req.server = backend_address(attempt_backend(x), x->attempts.stream.server);
 }
 
-static void note_server(struct proxy *px)
+void attempt_end(struct exchange *x, const char *error)
 {
-    if (px->stream.server >= 0)
-        px->req.server = backend_address(attempt_asked(px), px->stream.server);
-}
-
-static void end_attempt(struct proxy *px, const char *error)
-{
-    struct attempt *a = last_attempt(px);
-    const struct stream_times *t = &px->stream.times;
+    struct attempt *a = attempt_last(x);
+    const struct stream_times *t = &x->attempts.stream.times;
     if (a == NULL || a->over)
         return;
-    a->server = px->req.server;
+    a->server = x->req.server;
     a->queue = attempt_since(t->granted, t->asked);
     a->connect = attempt_since(t->opened, t->granted);
     a->first_byte = attempt_since(t->first_byte, t->opened);
-    a->total = attempt_since(attempt_now(px), t->asked);
+    a->total = attempt_since(exchange_now(x), t->asked);
     a->over = true;
     a->error = error;
-}
-
-/* --- STDERR --- */
-
-struct stderr_line {
-    struct proxy *px;
-    bool advised;
-};
-
-static void log_line(void *ctx, struct str line)
-{
-    struct stderr_line *to = ctx;
-    struct proxy *px = to->px;
-    const char *advice = "";
-    if (!to->advised && doctor_knows(line)) {
-        advice = doctor_script(&px->req, &px->params, px->paths.root, px->paths.docroot,
-                               script_rule(px->generation->script, &px->req));
-        to->advised = true;
-    }
-    report_stderr(&px->req, line, advice);
-}
-
-static void flush_stderr(struct proxy *px)
-{
-    struct str text = buf_peek(&px->stderr_text);
-    struct stderr_line to = {.px = px};
-    if (text.n == 0)
-        return;
-    struct script_messages messages = {.text = text,
-                                       .docroot = px->paths.docroot,
-                                       .root = px->paths.root,
-                                       .line = log_line,
-                                       .ctx = &to};
-    if (script_stderr(px->generation->script, &px->req, &px->call, &messages) != SCRIPT_DONE) {
-        log_line(&to, text); /* what was written must not be lost with the hook */
-        messages.count = 1;
-    }
-    if (px->stream.server >= 0)
-        __atomic_fetch_add(&backend_server(attempt_asked(px), px->stream.server)->messages,
-                           messages.count, __ATOMIC_RELAXED);
-    buf_fini(&px->stderr_text);
-}
-
-static void attempt_on_stderr(void *ctx, struct str bytes)
-{
-    struct proxy *px = ctx;
-    if (buf_len(&px->stderr_text) == 0)
-        px->stderr_since = attempt_now(px);
-    while (bytes.n > 0) {
-        size_t room = STDERR_MAX - buf_len(&px->stderr_text);
-        size_t n = bytes.n < room ? bytes.n : room;
-        buf_append(&px->stderr_text, bytes.p, n);
-        bytes = str_skip(bytes, n);
-        if (n == room)
-            flush_stderr(px);
-    }
-}
-
-/* --- the answer's head --- */
-
-static bool is_intercepted(const struct decision *d, int status)
-{
-    if (!d->intercept || status < 400)
-        return false;
-    for (unsigned i = 0; i < d->intercepted_count; i++)
-        if (d->intercepted[i] == status)
-            return true;
-    return d->intercepted_count == 0;
-}
-
-/* What shall happen in place of this answer. */
-static enum proxy_next ask_scripts(struct proxy *px)
-{
-    struct script *script = px->generation->script;
-    struct request *req = &px->req;
-    bool replaced = false;
-    if (is_intercepted(&req->decision, req->response.status) && script_has(script, HOOK_ERROR)) {
-        const struct script_error error = {.kind = "status",
-                                           .status = req->response.status,
-                                           .message = "the application's status",
-                                           .has_body = px->answer_has_body};
-        px->error_status = req->response.status;
-        if (script_error(script, req, &px->call, &error) == SCRIPT_DONE && px->call.replaced)
-            return NEXT_DECISION;
-        px->error_status = 0;
-    }
-    if (script_has(script, HOOK_RESPONSE) &&
-        script_response(script, req, &px->call, &replaced) == SCRIPT_DONE && replaced)
-        return NEXT_DECISION;
-    return NEXT_NOTHING;
-}
-
-/* The file that the application names becomes the decision. */
-static const char *follow_accel(struct proxy *px)
-{
-    struct decision decision;
-    const char *err = accel_decision(&px->req, proxy_backend_settings(px), &px->paths, &decision);
-    if (err != NULL)
-        return err;
-    px->req.decision = decision;
-    px->next = NEXT_FILE;
-    return NULL;
-}
-
-/* Whether its head alone does not say if the answer that goes to on_error has a body. */
-static bool must_see_body(const struct proxy *px)
-{
-    const struct response *res = &px->req.response;
-    return res->content_length < 0 && res->redirect.n == 0 &&
-           is_intercepted(&px->req.decision, res->status) &&
-           script_has(px->generation->script, HOOK_ERROR);
-}
-
-/* Those of the decisions take the place of the application's own. */
-static void attempt_add_headers(struct proxy *px)
-{
-    struct request *req = &px->req;
-    headers_merge(&req->arena, &req->response.headers, &px->standing);
-    if (req->decision.headers.list != px->standing.list) /* on_error's decision has its own */
-        headers_merge(&req->arena, &req->response.headers, &req->decision.headers);
-}
-
-static const char *head_complete(struct proxy *px, bool has_body)
-{
-    struct request *req = &px->req;
-    px->undecided = false;
-    px->answer_has_body = has_body || req->response.content_length > 0;
-    note_server(px);
-    if (req->response.redirect.n == 0 && accel_names_route(req, proxy_backend_settings(px)))
-        req->response.redirect = req->response.accel_redirect;
-    if (px->head.again.n > 0)
-        report_backend(LOG_WARN, req, "protocol",
-                       arena_printf(&req->arena,
-                                    "the header '%.*s' came again: the first one counts",
-                                    STR_FMT(px->head.again))
-                           .p);
-    proxy_add_cookies(px);
-    if (req->response.redirect.n == 0)
-        attempt_add_headers(px);
-    if (px->cookie.n > 0 && req->response.redirect.n == 0)
-        headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), px->cookie);
-    if (req->response.redirect.n > 0) {
-        px->next = NEXT_REDIRECT;
-    } else {
-        px->next = ask_scripts(px);
-        if (px->next == NEXT_NOTHING && accel_wanted(&req->response)) {
-            const char *err = follow_accel(px);
-            if (err != NULL)
-                return err;
-        }
-    }
-    if (px->next != NEXT_NOTHING)
-        px->state = PROXY_SKIPPING;
-    else
-        proxy_begin_response(px);
-    return NULL;
-}
-
-/* Body bytes, cut at the length that the head promised. */
-static void pass_body(struct proxy *px, struct str bytes)
-{
-    struct request *req = &px->req;
-    if (px->skip_body)
-        return;
-    if (req->response.content_length >= 0) {
-        uint64_t left = (uint64_t)req->response.content_length - req->body_out;
-        if (bytes.n > left) {
-            if (req->error == NULL)
-                report_backend(LOG_WARN, req, "protocol", "a body longer than its Content-Length");
-            req->error = "a body longer than its Content-Length";
-            bytes.n = (size_t)left;
-        }
-    }
-    proxy_send_body(px, bytes);
-}
-
-/* The head is complete, and these bytes follow it. */
-static const char *answer_begins(struct proxy *px, struct str bytes)
-{
-    const char *err = head_complete(px, bytes.n > 0);
-    if (err == NULL && px->state == PROXY_REPLYING)
-        pass_body(px, bytes);
-    return err;
-}
-
-static const char *on_stdout(void *ctx, struct str bytes)
-{
-    struct proxy *px = ctx;
-    const char *err = NULL;
-    if (px->state == PROXY_REPLYING) {
-        pass_body(px, bytes);
-        return NULL;
-    }
-    if (px->state == PROXY_SKIPPING)
-        return NULL;
-    if (px->undecided)
-        return bytes.n > 0 ? answer_begins(px, bytes) : NULL;
-    size_t limit = px->generation->settings->limits.response_header;
-    if (px->head.text.n == 0)
-        px->req.response.unbuffered = px->req.decision.unbuffered;
-    switch (cgi_head_feed(&px->head, &px->req, &bytes, limit, &err)) {
-    case CGI_MORE:
-        return NULL;
-    case CGI_TOO_LARGE:
-        px->head_too_large = true;
-        return err;
-    case CGI_ERROR:
-        return err;
-    case CGI_DONE:
-        break;
-    }
-    px->stream.answered = true;
-    px->undecided = bytes.n == 0 && must_see_body(px);
-    return px->undecided ? NULL : answer_begins(px, bytes);
-}
-
-/* The client has as much as may wait for it: the backend waits, too. Else it is read as far as
- * there is room, so that the limits of the spool are exact; a limit that is smaller than a sensible
- * read is not. */
-static void hold_when_full(struct proxy *px)
-{
-    const struct limits *limits = proxy_limits(px);
-    if (px->paused || !stream_active(&px->stream))
-        return;
-    size_t room = px->ops->room(px->front);
-    uint64_t all = limits->response_memory + (px->req.response.unbuffered ? 0 : limits->spool);
-    if (room >= READ_MIN || room >= all) {
-        stream_read_max(&px->stream, room > READ_MIN ? room : READ_MIN);
-        return;
-    }
-    px->paused = true;
-    stream_pause(&px->stream, true);
-}
-
-static void attempt_on_turn(void *ctx)
-{
-    struct proxy *px = ctx;
-    if (buf_len(&px->stderr_text) > 0 && attempt_now(px) - px->stderr_since > STDERR_DELAY)
-        flush_stderr(px);
-    if (px->state == PROXY_SKIPPING) { /* it goes on: we don't wait for its end */
-        stream_abort(&px->stream);
-        end_attempt(px, NULL);
-        flush_stderr(px);
-        proxy_go_on(px);
-        return;
-    }
-    if (px->state != PROXY_REPLYING)
-        return;
-    px->ops->flush(px->front);
-    hold_when_full(px);
-}
-
-static bool is_short(const struct proxy *px)
-{
-    const struct request *req = &px->req;
-    return req->response.content_length >= 0 && !px->skip_body &&
-           req->body_out < (uint64_t)req->response.content_length;
-}
-
-static void attempt_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
-{
-    struct proxy *px = ctx;
-    px->req.app_status = app_status;
-    px->req.protocol_status = protocol_status;
-    note_server(px);
-    flush_stderr(px);
-    if (protocol_status == FCGI_OVERLOADED || protocol_status == FCGI_CANT_MPX_CONN) {
-        attempt_failed(px, BACKEND_BUSY,
-                       protocol_status == FCGI_OVERLOADED
-                           ? "it is overloaded (FCGI_OVERLOADED)"
-                           : "it takes no other request on this connection (FCGI_CANT_MPX_CONN)");
-        return;
-    }
-    if (protocol_status != FCGI_REQUEST_COMPLETE) {
-        attempt_failed(px, BACKEND_PROTOCOL, "END_REQUEST says that the request was not served");
-        return;
-    }
-    const char *err = px->undecided ? answer_begins(px, STR("")) : NULL;
-    if (err != NULL) {
-        attempt_failed(px, BACKEND_PROTOCOL, err);
-        return;
-    }
-    if (px->state == PROXY_SKIPPING) {
-        end_attempt(px, NULL);
-        proxy_go_on(px);
-        return;
-    }
-    if (px->state != PROXY_REPLYING) {
-        attempt_failed(px, BACKEND_PROTOCOL,
-                       px->head.text.n > 0 ? "it ended inside its head"
-                                           : "it ended without a head");
-        return;
-    }
-    if (is_short(px)) {
-        const char *reason = "a body shorter than its Content-Length";
-        report_backend(LOG_ERROR, &px->req, "protocol", reason);
-        end_attempt(px, reason);
-        proxy_cut_response(px, "protocol", 502, reason);
-        return;
-    }
-    end_attempt(px, NULL);
-    px->req.ended = true;
-    proxy_end_response(px);
 }
 
 /* --- failures --- */
@@ -395,52 +78,55 @@ static bool is_idempotent(enum method method)
 }
 
 /* Whether a request that this server may have had can be sent again. */
-static bool may_repeat(const struct proxy *px)
+static bool may_repeat(const struct exchange *x)
 {
-    return proxy_backend_settings(px)->retry != RETRY_NEVER && is_idempotent(px->req.method_id);
+    return exchange_settings(x)->retry != RETRY_NEVER && is_idempotent(x->req.method_id);
 }
 
 /* Whether it would be safe to ask again (contract section 12, "Retry"): what was not begun may go
  * to another server; a connection that turned out closed is no loss to whatever sent no byte, or is
  * idempotent and got no byte back; a time-out is one only where the backend says so. */
-static bool is_safe_again(const struct proxy *px, enum backend_error error)
+static bool is_safe_again(const struct exchange *x, enum backend_error error)
 {
-    if (px->state != PROXY_WAITING || (px->stream_request.streamed && px->stream.body_at > 0))
+    if (x->state != EXCHANGE_ASKING ||
+        (x->attempts.request.streamed && x->attempts.stream.body_at > 0))
         return false;
     switch (error) {
     case BACKEND_CONNECT:
-        return px->stream.server >= 0 && px->req.decision.server.n == 0;
+        return x->attempts.stream.server >= 0 && x->req.decision.server.n == 0;
     case BACKEND_BUSY:
-        return px->head.text.n == 0;
+        return x->head.text.n == 0;
     case BACKEND_CLOSED:
-        return px->stream.bytes_in == 0 && (px->stream.written == 0 || may_repeat(px));
+        return x->attempts.stream.bytes_in == 0 &&
+               (x->attempts.stream.written == 0 || may_repeat(x));
     case BACKEND_TIMEOUT:
-        return px->stream.bytes_in == 0 && may_repeat(px) &&
-               proxy_backend_settings(px)->retry == RETRY_TIMEOUT;
+        return x->attempts.stream.bytes_in == 0 && may_repeat(x) &&
+               exchange_settings(x)->retry == RETRY_TIMEOUT;
     default:
         return false;
     }
 }
 
-static void note_tried(struct proxy *px)
+static void attempt_note_tried(struct exchange *x)
 {
-    if (px->stream.server >= 0)
-        px->tried[px->tried_count++ % PROXY_TRIED] = px->stream.server;
+    if (x->attempts.stream.server >= 0)
+        x->attempts.tried[x->attempts.tried_count++ % ATTEMPT_TRIED] = x->attempts.stream.server;
 }
 
-static unsigned tried_count(const struct proxy *px)
+static unsigned attempt_tried_count(const struct exchange *x)
 {
-    return px->tried_count < PROXY_TRIED ? px->tried_count : PROXY_TRIED;
+    return x->attempts.tried_count < ATTEMPT_TRIED ? x->attempts.tried_count : ATTEMPT_TRIED;
 }
 
-static bool others_are_left(const struct proxy *px)
+static bool others_are_left(const struct exchange *x)
 {
     struct backend_candidates others;
-    return px->req.decision.server.n == 0 &&
-           backend_choose(backend_of(px), px->tried, tried_count(px), &others) != CHOICE_NONE;
+    return x->req.decision.server.n == 0 &&
+           backend_choose(attempt_decided(x), x->attempts.tried, attempt_tried_count(x), &others) !=
+               CHOICE_NONE;
 }
 
-static int failure_status(enum backend_error error)
+static int attempt_status(enum backend_error error)
 {
     switch (error) {
     case BACKEND_CONNECT:
@@ -455,132 +141,107 @@ static int failure_status(enum backend_error error)
 }
 
 /* The failure in words that say how far it had come. */
-static const char *describe_failure(struct proxy *px, enum backend_error error, const char *detail)
+static const char *attempt_describe(struct exchange *x, enum backend_error error,
+                                    const char *detail)
 {
-    struct arena *a = &px->req.arena;
-    unsigned long long bytes = px->stream.bytes_in;
-    if (error == BACKEND_CONNECT && px->stream.server >= 0)
-        return doctor_connect(a, backend_addr(attempt_asked(px), px->stream.server), detail);
+    struct arena *a = &x->req.arena;
+    unsigned long long bytes = x->attempts.stream.bytes_in;
+    if (error == BACKEND_CONNECT && x->attempts.stream.server >= 0)
+        return doctor_connect(a, backend_addr(attempt_backend(x), x->attempts.stream.server),
+                              detail);
     if (error == BACKEND_QUEUE)
-        return arena_printf(a, "%s: %s", detail, backend_crowd(attempt_asked(px), a)).p;
+        return arena_printf(a, "%s: %s", detail, backend_crowd(attempt_backend(x), a)).p;
     if (error == BACKEND_TIMEOUT)
         return arena_printf(a, "%s (read_timeout %g s, send_timeout %g s; %llu bytes had come)",
-                            detail, px->stream_request.read_timeout,
-                            px->stream_request.send_timeout, bytes)
+                            detail, x->attempts.request.read_timeout,
+                            x->attempts.request.send_timeout, bytes)
             .p;
     if (error == BACKEND_CLOSED)
         return arena_printf(a, "%s before END_REQUEST; %llu bytes had come", detail, bytes).p;
-    return detail;
+    return arena_printf(a, "%s", detail).p; /* the stream is used again */
 }
 
 enum again { AGAIN_NOT, AGAIN_NOW, AGAIN_LATER };
 
 /* An overloaded backend, and nobody else to ask: back to the queue, as far as its patience goes. */
-static enum again wait_for_room(struct proxy *px)
+static enum again attempt_wait(struct exchange *x)
 {
-    if (px->busy_since == 0)
-        px->busy_since = attempt_now(px);
-    px->tried_count = 0;
-    return attempt_now(px) - px->busy_since + BUSY_PAUSE > proxy_backend_settings(px)->queue_timeout
+    if (x->attempts.busy_since == 0)
+        x->attempts.busy_since = exchange_now(x);
+    x->attempts.tried_count = 0;
+    return exchange_now(x) - x->attempts.busy_since + BUSY_PAUSE >
+                   exchange_settings(x)->queue_timeout
                ? AGAIN_NOT
                : AGAIN_LATER;
 }
 
 /* A name's addresses are one attempt for as long as they refuse: not for one that took all of
  * connect_timeout to fail, and not for more than can be remembered. */
-static bool is_same_attempt(const struct proxy *px, enum backend_error error)
+static bool is_same_attempt(const struct exchange *x, enum backend_error error)
 {
-    double took = attempt_since(attempt_now(px), px->stream.times.granted);
-    return error == BACKEND_CONNECT && px->tried_count < PROXY_TRIED &&
-           took < 0.9 * px->stream_request.connect_timeout &&
-           backend_has_other_address(attempt_asked(px), px->stream.server, px->tried,
-                                     tried_count(px));
+    double took = attempt_since(exchange_now(x), x->attempts.stream.times.granted);
+    return error == BACKEND_CONNECT && x->attempts.tried_count < ATTEMPT_TRIED &&
+           took < 0.9 * x->attempts.request.connect_timeout &&
+           backend_has_other_address(attempt_backend(x), x->attempts.stream.server,
+                                     x->attempts.tried, attempt_tried_count(x));
 }
 
 /* Whether somebody is asked again, and when. */
-static enum again decide_retry(struct proxy *px, enum backend_error error)
+static enum again attempt_decide(struct exchange *x, enum backend_error error)
 {
-    bool was_kept = error == BACKEND_CLOSED && px->stream.reused;
-    if (!is_safe_again(px, error))
+    bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;
+    if (!is_safe_again(x, error))
         return AGAIN_NOT;
     if (was_kept)
-        px->attempts_left++; /* a kept connection that had been closed was no attempt */
+        x->attempts.left++; /* a kept connection that had been closed was no attempt */
     else
-        note_tried(px);
-    if (is_same_attempt(px, error))
-        px->attempts_left++;
-    bool left = others_are_left(px);
-    if (error == BACKEND_BUSY && (px->attempts_left == 0 || !left))
-        return wait_for_room(px);
-    if (px->attempts_left == 0)
+        attempt_note_tried(x);
+    if (is_same_attempt(x, error))
+        x->attempts.left++;
+    bool left = others_are_left(x);
+    if (error == BACKEND_BUSY && (x->attempts.left == 0 || !left))
+        return attempt_wait(x);
+    if (x->attempts.left == 0)
         return AGAIN_NOT;
     /* The same server would only refuse again, or lose a second process to the same request. */
     if (!left && error != BACKEND_BUSY && !was_kept)
         return AGAIN_NOT;
     if (!left)
-        px->tried_count = 0;
+        x->attempts.tried_count = 0;
     return AGAIN_NOW;
 }
 
-static void attempt_failed(struct proxy *px, enum backend_error error, const char *detail)
+void attempt_failed(struct exchange *x, enum backend_error error, const char *detail)
 {
-    const char *kind = px->head_too_large ? "too_large" : backend_error_name(error);
-    note_server(px);
-    px->head_too_large = px->undecided = false;
-    detail = describe_failure(px, error, detail);
-    flush_stderr(px);
-    end_attempt(px, detail);
-    if (px->state == PROXY_SKIPPING) {
-        proxy_go_on(px);
+    const char *kind = x->head_too_large ? "too_large" : backend_error_name(error);
+    attempt_note_server(x);
+    x->head_too_large = x->undecided = false;
+    detail = attempt_describe(x, error, detail);
+    relay_flush_stderr(x);
+    attempt_end(x, detail);
+    if (x->state == EXCHANGE_REPLYING) {
+        report_backend(LOG_ERROR, &x->req, kind, detail);
+        answer_cut(x, kind, attempt_status(error), detail);
         return;
     }
-    if (px->state == PROXY_REPLYING) {
-        report_backend(LOG_ERROR, &px->req, kind, detail);
-        proxy_cut_response(px, kind, failure_status(error), detail);
-        return;
-    }
-    if (px->state != PROXY_WAITING)
-        return;
-    bool said = px->busy_since > 0 && error == BACKEND_BUSY; /* it has been asked before */
-    enum again again = decide_retry(px, error);
+    bool said = x->attempts.busy_since > 0 && error == BACKEND_BUSY; /* it has been asked before */
+    enum again again = attempt_decide(x, error);
     report_backend(again == AGAIN_NOT ? LOG_ERROR
                    : said             ? LOG_DEBUG
                                       : LOG_WARN,
-                   &px->req, kind, detail);
-    proxy_clear_response(&px->req);
-    px->head = (struct cgi_head){0};
+                   &x->req, kind, detail);
+    answer_clear(&x->req);
+    x->head = (struct cgi_head){0};
     if (again == AGAIN_NOW)
-        try_backend(px, true);
-    else if (again == AGAIN_LATER)
-        deadline_set(&px->again, BUSY_PAUSE);
-    else
-        proxy_fail(px, kind, failure_status(error), detail);
+        attempt_next(x, true);
+    else if (again == AGAIN_LATER) {
+        x->state = EXCHANGE_PAUSING;
+        deadline_set(&x->attempts.pause, BUSY_PAUSE);
+    } else
+        answer_fail(x, kind, attempt_status(error), detail);
 }
 
-static void attempt_on_fail(void *ctx, enum backend_error error, const char *detail)
-{
-    attempt_failed(ctx, error, detail);
-}
-
-/* --- to the backend --- */
-
-static void on_room(void *ctx)
-{
-    struct proxy *px = ctx;
-    if (px->body_ended)
-        stream_body_end(&px->stream);
-    else
-        px->ops->want_body(px->front, true);
-}
-
-static const struct stream_ops stream_ops = {
-    .on_stdout = on_stdout,
-    .on_stderr = attempt_on_stderr,
-    .on_turn = attempt_on_turn,
-    .on_room = on_room,
-    .on_end = attempt_on_end,
-    .on_fail = attempt_on_fail,
-};
+/* --- to a server --- */
 
 static double first_positive(double a, double b)
 {
@@ -588,45 +249,45 @@ static double first_positive(double a, double b)
 }
 
 /* One attempt; server -1: any, from the queue. */
-static void start_stream(struct proxy *px, int server, bool fresh)
+static void attempt_start(struct exchange *x, int server, bool fresh)
 {
-    const struct decision *d = &px->req.decision;
-    const struct backend_settings *settings = proxy_backend_settings(px);
-    if (px->attempts_left > 0)
-        px->attempts_left--;
-    begin_attempt(px);
-    px->stream_request = (struct stream_request){
-        .backend = backend_of(px),
+    const struct decision *d = &x->req.decision;
+    const struct backend_settings *settings = exchange_settings(x);
+    if (x->attempts.left > 0)
+        x->attempts.left--;
+    attempt_note(x);
+    x->attempts.request = (struct stream_request){
+        .backend = attempt_decided(x),
         .server = server,
-        .avoid = px->tried_count > 0 ? px->tried[(px->tried_count - 1) % PROXY_TRIED] : -1,
+        .avoid = x->attempts.tried_count > 0
+                     ? x->attempts.tried[(x->attempts.tried_count - 1) % ATTEMPT_TRIED]
+                     : -1,
         .only = d->server.n > 0,
         .fresh = fresh,
-        .once = !may_repeat(px) || (px->has_body && d->stream_body),
+        .once = !may_repeat(x) || (x->has_body && d->stream_body),
         .tenant = d->tenant,
         .role = FCGI_RESPONDER,
-        .params = &px->params,
-        .body = px->has_body && !d->stream_body ? &px->req.body : NULL,
-        .streamed = px->has_body && d->stream_body,
+        .params = &x->params,
+        .body = x->has_body && !d->stream_body ? &x->req.body : NULL,
+        .streamed = x->has_body && d->stream_body,
         .connect_timeout = first_positive(d->connect_timeout, settings->connect_timeout),
         .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
         .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
     };
-    if (px->stream_request.streamed) /* until there is a connection: on_room asks for it again */
-        px->ops->want_body(px->front, false);
-    enum backend_error error;
-    const char *err = stream_start(&px->stream, px->generation->loop, &px->stream_request,
-                                   &stream_ops, px, &error);
-    if (err != NULL)
-        attempt_failed(px, error, err);
+    if (x->attempts.request
+            .streamed) /* until there is a connection: STREAM_ROOM asks for it again */
+        x->ops->want_body(x->front, false);
+    x->paused = false;
+    stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
 }
 
 /* on_balance and the policy choose among the candidates. -1: they failed, and the request has been
  * answered. */
-static int attempt_pick(struct proxy *px, const struct backend_candidates *candidates)
+static int attempt_pick(struct exchange *x, const struct backend_candidates *candidates)
 {
-    struct script *script = px->generation->script;
-    const struct backend *b = backend_of(px);
-    px->cookie = STR(""); /* that an attempt before this one wanted to set */
+    struct script *script = x->generation->script;
+    const struct backend *b = attempt_decided(x);
+    x->cookie = STR(""); /* that an attempt before this one wanted to set */
     if (backend_server_count(b) == 1)
         return candidates->list[0];
     static struct script_server list[BACKEND_SERVERS]; /* large, and in use only here */
@@ -638,113 +299,106 @@ static int attempt_pick(struct proxy *px, const struct backend_candidates *candi
                                          .address = backend_address(b, server),
                                          .queued = queued};
     }
-    if (script_balance(script, &px->req, &px->call, list, candidates->count, &chosen,
-                       &px->cookie) == SCRIPT_DONE)
+    if (script_balance(script, &x->req, &x->call, list, candidates->count, &chosen, &x->cookie) ==
+        SCRIPT_DONE)
         return candidates->list[chosen];
-    proxy_fail(px, "script", 500, "the choice of a server failed");
+    answer_fail(x, "script", 500, "the choice of a server failed");
     return -1;
 }
 
 /* The one server that the decision names. */
-static void try_named(struct proxy *px, bool fresh)
+static void attempt_named(struct exchange *x, bool fresh)
 {
-    struct backend *b = backend_of(px);
-    int server = backend_find(b, px->req.decision.server);
+    struct backend *b = attempt_decided(x);
+    int server = backend_find(b, x->req.decision.server);
     unsigned tier = server >= 0 ? ledger_tier_of(backend_server(b, server), 0) : LEDGER_NO_TIER;
-    px->stream.server = -1;
+    x->attempts.stream.server = -1;
     if (tier != LEDGER_NO_TIER || backend_is_held(b))
-        start_stream(px, server, fresh);
+        attempt_start(x, server, fresh);
     else
-        attempt_failed(px, BACKEND_CONNECT,
+        attempt_failed(x, BACKEND_CONNECT,
                        server >= 0 ? "the server that the decision names is drained, or its health "
                                      "checks fail"
                                    : "no address of the server that the decision names is known");
 }
 
-/* The next attempt: which server, or the queue. */
-static void try_backend(struct proxy *px, bool fresh)
+void attempt_next(struct exchange *x, bool fresh)
 {
-    struct backend *b = backend_of(px);
+    struct backend *b = attempt_decided(x);
     struct backend_candidates candidates;
-    if (px->req.decision.server.n > 0) {
-        try_named(px, fresh);
+    x->state = EXCHANGE_ASKING;
+    if (x->req.decision.server.n > 0) {
+        attempt_named(x, fresh);
         return;
     }
-    switch (backend_choose(b, px->tried, tried_count(px), &candidates)) {
+    switch (backend_choose(b, x->attempts.tried, attempt_tried_count(x), &candidates)) {
     case CHOICE_SOME: {
-        int server = attempt_pick(px, &candidates);
+        int server = attempt_pick(x, &candidates);
         if (server >= 0)
-            start_stream(px, server, fresh);
+            attempt_start(x, server, fresh);
         break;
     }
     case CHOICE_WAIT:
-        start_stream(px, -1, fresh);
+        attempt_start(x, -1, fresh);
         break;
     case CHOICE_NONE:
-        px->stream = (struct stream){.server = -1};
-        attempt_failed(px, BACKEND_CONNECT, backend_lack(b, &px->req.arena));
+        x->attempts.stream = (struct stream){.server = -1};
+        attempt_failed(x, BACKEND_CONNECT, backend_lack(b, &x->req.arena));
         break;
     }
 }
 
-static void attempt_again_cb(struct deadline *d)
+static int64_t attempt_stdin_size(const struct exchange *x)
 {
-    struct proxy *px = (struct proxy *)((char *)d - offsetof(struct proxy, again));
-    try_backend(px, true);
-}
-
-static int64_t stdin_size(const struct proxy *px)
-{
-    if (!px->has_body)
-        return px->req.body_length == 0 ? 0 : BODY_NONE;
-    if (!px->req.decision.stream_body)
-        return (int64_t)px->req.body.size;
-    return px->req.body_length;
+    if (!x->has_body)
+        return x->req.body_length == 0 ? 0 : BODY_NONE;
+    if (!x->req.decision.stream_body)
+        return (int64_t)x->req.body.size;
+    return x->req.body_length;
 }
 
 /* A symlinked root is sent resolved, so that an atomic deploy and PHP's opcache agree. */
-static void resolve_root(struct proxy *px, struct cgi_paths *paths)
+static void attempt_resolve_root(struct exchange *x, struct cgi_paths *paths)
 {
     bool local = paths->root.n > 0 && str_eq(paths->root, paths->docroot);
-    if (!local || !proxy_backend_settings(px)->resolve_root)
+    if (!local || !exchange_settings(x)->resolve_root)
         return;
-    paths->docroot =
-        arena_copy(&px->req.arena, lookup_real_root(paths->root));
+    paths->docroot = arena_copy(&x->req.arena, lookup_real_root(paths->root));
 }
 
 /* A param that would not fit into a record with its lengths, or is larger than it may be; NULL: all
  * do. */
-static const struct param *find_too_large(const struct proxy *px)
+static const struct param *attempt_find_too_large(const struct exchange *x)
 {
-    size_t limit = px->generation->settings->limits.param_size;
+    size_t limit = x->generation->settings->limits.param_size;
     if (limit > FCGI_PAIR_MAX)
         limit = FCGI_PAIR_MAX;
-    const struct param *end = px->params.list + px->params.count;
-    for (const struct param *param = px->params.list; param < end; param++)
+    const struct param *end = x->params.list + x->params.count;
+    for (const struct param *param = x->params.list; param < end; param++)
         if (param->name.n + param->value.n > limit)
             return param;
     return NULL;
 }
 
 /* REMOTE_USER is no param of a client's: only a decision or on_params can have set it. */
-static void note_user(struct proxy *px)
+static void attempt_note_user(struct exchange *x)
 {
-    if (px->req.decision.params.count == 0 && !script_has(px->generation->script, HOOK_PARAMS))
+    if (x->req.decision.params.count == 0 && !script_has(x->generation->script, HOOK_PARAMS))
         return;
-    const struct param *user = params_find(&px->params, STR("REMOTE_USER"));
+    const struct param *user = params_find(&x->params, STR("REMOTE_USER"));
     if (user != NULL)
-        px->req.user = user->value;
+        x->req.user = user->value;
 }
 
 /* PHP-FPM answers with these to whoever asks. */
-static bool is_own_page(struct proxy *px)
+static bool attempt_is_own_page(struct exchange *x)
 {
-    const struct backend_settings *settings = proxy_backend_settings(px);
+    const struct backend_settings *settings = exchange_settings(x);
     const struct str *page =
-        cgi_own_page(&px->params, &px->req, settings->own_pages, settings->own_page_count);
+        cgi_own_page(&x->params, &x->req, settings->own_pages, settings->own_page_count);
     if (page == NULL)
         return false;
-    proxy_forbid(px, arena_printf(&px->req.arena,
+    answer_forbid(x, arena_printf(&x->req.arena,
                                   "%.*s is PHP-FPM's own page, which `health` or `load` of backend "
                                   "'%.*s' names: no client gets it",
                                   STR_FMT(*page), STR_FMT(settings->name))
@@ -752,22 +406,22 @@ static bool is_own_page(struct proxy *px)
     return true;
 }
 
-void proxy_ask_backend(struct proxy *px)
+void attempt_begin(struct exchange *x)
 {
-    struct request *req = &px->req;
-    px->state = PROXY_WAITING;
-    cgi_paths(&px->paths, req, proxy_backend_settings(px));
-    resolve_root(px, &px->paths);
-    cgi_params(&px->params, req, proxy_backend_settings(px), &px->paths, stdin_size(px));
-    if (script_has(px->generation->script, HOOK_PARAMS) &&
-        script_params(px->generation->script, req, &px->call, &px->params) != SCRIPT_DONE) {
-        proxy_fail(px, "script", 500, "on_params failed");
+    struct request *req = &x->req;
+    x->state = EXCHANGE_ASKING;
+    cgi_paths(&x->paths, req, exchange_settings(x));
+    attempt_resolve_root(x, &x->paths);
+    cgi_params(&x->params, req, exchange_settings(x), &x->paths, attempt_stdin_size(x));
+    if (script_has(x->generation->script, HOOK_PARAMS) &&
+        script_params(x->generation->script, req, &x->call, &x->params) != SCRIPT_DONE) {
+        answer_fail(x, "script", 500, "on_params failed");
         return;
     }
-    note_user(px);
-    if (is_own_page(px))
+    attempt_note_user(x);
+    if (attempt_is_own_page(x))
         return;
-    const struct param *large = find_too_large(px);
+    const struct param *large = attempt_find_too_large(x);
     if (large != NULL) {
         const char *reason =
             arena_printf(
@@ -775,45 +429,42 @@ void proxy_ask_backend(struct proxy *px)
                 "the param %.*s is larger than limits.param_size, or than a FastCGI record",
                 STR_FMT(large->name))
                 .p;
-        proxy_fail_and_say(px, "too_large", 431, reason);
+        answer_fail_and_say(x, "too_large", 431, reason);
         return;
     }
-    px->tried_count = 0;
-    px->busy_since = 0;
-    if (px->again.ev == NULL)
-        deadline_init(&px->again, px->generation->loop, attempt_again_cb);
-    try_backend(px, false);
+    x->attempts.tried_count = 0;
+    x->attempts.busy_since = 0;
+    attempt_next(x, false);
 }
 
-bool proxy_check_backend(struct proxy *px)
+bool attempt_check(struct exchange *x)
 {
-    struct request *req = &px->req;
+    struct request *req = &x->req;
     const struct decision *d = &req->decision;
-    const struct backend_settings *settings = proxy_backend_settings(px);
+    const struct backend_settings *settings = exchange_settings(x);
     req->backend = settings->name;
-    px->error_status = 0;
-    px->attempts_left = d->attempts > 0 ? d->attempts : settings->attempts;
+    x->error_status = 0;
+    x->attempts.left = d->attempts > 0 ? d->attempts : settings->attempts;
     bool known = d->server.n == 0;
     for (unsigned i = 0; i < settings->server_count && !known; i++)
         known = str_eq(settings->servers[i].address, d->server);
-    if (known || backend_find(backend_of(px), d->server) >= 0)
+    if (known || backend_find(attempt_decided(x), d->server) >= 0)
         return true;
     const char *reason = arena_printf(&req->arena, "%s: backend '%.*s' has no server %.*s",
-                                      script_rule(px->generation->script, req),
+                                      script_rule(x->generation->script, req),
                                       STR_FMT(settings->name), STR_FMT(d->server))
                              .p;
-    proxy_fail_and_say(px, "script", 500, reason);
+    answer_fail_and_say(x, "script", 500, reason);
     return false;
 }
 
-void proxy_leave_backend(struct proxy *px)
+void attempt_leave(struct exchange *x)
 {
-    if (px->again.ev != NULL)
-        deadline_fini(&px->again);
-    if (stream_active(&px->stream)) {
-        note_server(px);
-        stream_leave(&px->stream);
-        end_attempt(px, "the client went away");
+    deadline_clear(&x->attempts.pause);
+    if (stream_active(&x->attempts.stream)) {
+        attempt_note_server(x);
+        stream_leave(&x->attempts.stream);
+        attempt_end(x, "the client went away");
     }
-    flush_stderr(px);
+    relay_flush_stderr(x);
 }

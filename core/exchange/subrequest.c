@@ -18,11 +18,10 @@ struct subrequest {
     struct cgi_head head;
     bool head_done;
     struct buf body, messages;
-    struct deferred failed; /* what failed at once is told later */
+    struct deferred step;
     const char *error;
     void (*done)(void *ctx, const struct script_answer *answer);
     void *ctx;
-    uint32_t app_status;
 };
 
 static void subrequest_tell(struct subrequest *r)
@@ -31,13 +30,13 @@ static void subrequest_tell(struct subrequest *r)
                                          .response = &r->req.response,
                                          .body = buf_peek(&r->body),
                                          .messages = buf_peek(&r->messages),
-                                         .app_status = r->app_status};
+                                         .app_status = r->stream.app_status};
     r->done(r->ctx, &answer);
 }
 
-static const char *on_stdout(void *ctx, struct str bytes)
+/* A slice of STDOUT. Returns NULL, or why this can't be an answer. */
+static const char *subrequest_read(struct subrequest *r, struct str bytes)
 {
-    struct subrequest *r = ctx;
     const char *err = NULL;
     if (!r->head_done) {
         size_t limit = r->generation->settings->limits.response_header;
@@ -52,48 +51,55 @@ static const char *on_stdout(void *ctx, struct str bytes)
     return r->body.overflow ? "the answer is larger than 64 MB" : NULL;
 }
 
-static void subrequest_on_stderr(void *ctx, struct str bytes)
+static void keep_message(struct subrequest *r, struct str bytes)
 {
-    struct subrequest *r = ctx;
     size_t room = STDERR_MAX - buf_len(&r->messages);
     buf_append(&r->messages, bytes.p, bytes.n < room ? bytes.n : room);
 }
 
-static void on_nothing(void *ctx)
+static void subrequest_fail(struct subrequest *r, enum backend_error error, const char *detail)
 {
-    (void)ctx;
+    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), detail).p;
+    subrequest_tell(r);
 }
 
-static void subrequest_on_end(void *ctx, uint32_t app_status, uint8_t protocol_status)
+static void subrequest_end(struct subrequest *r)
 {
-    struct subrequest *r = ctx;
-    r->app_status = app_status;
-    if (protocol_status != FCGI_REQUEST_COMPLETE)
+    if (r->stream.protocol_status != FCGI_REQUEST_COMPLETE)
         r->error = "the application did not serve it (overloaded, or an unknown role)";
     else if (!r->head_done)
         r->error = "the answer had no head";
     subrequest_tell(r);
 }
 
-static void subrequest_on_fail(void *ctx, enum backend_error error, const char *detail)
+static void subrequest_step(struct deferred *d)
 {
-    struct subrequest *r = ctx;
-    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), detail).p;
-    subrequest_tell(r);
-}
-
-static const struct stream_ops stream_ops = {
-    .on_stdout = on_stdout,
-    .on_stderr = subrequest_on_stderr,
-    .on_turn = on_nothing,
-    .on_room = on_nothing,
-    .on_end = subrequest_on_end,
-    .on_fail = subrequest_on_fail,
-};
-
-static void failed_cb(struct deferred *d)
-{
-    subrequest_tell((struct subrequest *)((char *)d - offsetof(struct subrequest, failed)));
+    struct subrequest *r = (struct subrequest *)((char *)d - offsetof(struct subrequest, step));
+    const char *err;
+    struct str bytes;
+    for (;;) {
+        switch (stream_next(&r->stream, &bytes)) {
+        case STREAM_STDOUT:
+            err = subrequest_read(r, bytes);
+            if (err == NULL)
+                break;
+            stream_abort(&r->stream);
+            subrequest_fail(r, BACKEND_PROTOCOL, err);
+            return;
+        case STREAM_STDERR:
+            keep_message(r, bytes);
+            break;
+        case STREAM_END:
+            subrequest_end(r);
+            return;
+        case STREAM_FAILED:
+            subrequest_fail(r, r->stream.error, r->stream.detail);
+            return;
+        case STREAM_ROOM:
+        case STREAM_NOTHING:
+            return;
+        }
+    }
 }
 
 static struct backend *subrequest_find(const struct generation *g, struct str name)
@@ -119,7 +125,6 @@ static void copy_params(struct subrequest *r, const struct params *from,
 static void subrequest_start(struct subrequest *r, struct backend *b)
 {
     const struct backend_settings *settings = backend_settings(b);
-    enum backend_error error;
     r->ask = (struct stream_request){.backend = b,
                                      .server = -1,
                                      .avoid = -1,
@@ -130,12 +135,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b)
                                      .connect_timeout = settings->connect_timeout,
                                      .send_timeout = settings->send_timeout,
                                      .read_timeout = settings->read_timeout};
-    const char *err =
-        stream_start(&r->stream, r->generation->loop, &r->ask, &stream_ops, r, &error);
-    if (err == NULL)
-        return;
-    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), err).p;
-    loop_defer(r->generation->loop, &r->failed);
+    stream_start(&r->stream, r->generation->loop, &r->ask, &r->step);
 }
 
 struct subrequest *subrequest_new(struct generation *g, const struct script_subrequest *ask,
@@ -154,7 +154,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
     r->generation = g;
     r->done = done;
     r->ctx = ctx;
-    r->failed.run = failed_cb;
+    r->step.run = subrequest_step;
     request_init(&r->req, NULL, 0);
     r->req.response.content_length = -1;
     buf_init(&r->body, ANSWER_MAX);
@@ -173,7 +173,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
 
 void subrequest_free(struct subrequest *r)
 {
-    loop_undefer(&r->failed);
+    loop_undefer(&r->step);
     stream_leave(&r->stream);
     buf_fini(&r->body);
     buf_fini(&r->messages);

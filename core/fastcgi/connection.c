@@ -599,21 +599,20 @@ static void finish_connect(struct conn *c)
 static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct conn *c = io->data;
+    struct loop *loop = c->loop;
     (void)ev;
-    if (c->state == CONN_CONNECTING) {
-        finish_connect(c);
-        return;
-    }
-    if (c->state == CONN_OPEN && c->active == 0) { /* what comes is for the next request to read */
-        conn_rearm(c);
-        return;
-    }
     /* Reading first: an answer may have come although writing fails. It may end the connection, so
      * a write waits for the next turn, which comes at once. */
-    if (events & EV_READ)
+    if (c->state == CONN_CONNECTING)
+        finish_connect(c);
+    else if (c->state == CONN_OPEN &&
+             c->active == 0) /* what comes is for the next request to read */
+        conn_rearm(c);
+    else if (events & EV_READ)
         conn_readable(c);
     else if (events & EV_WRITE)
         conn_writable(c);
+    loop_run(loop); /* whoever looks at what has been read does it while it is there */
 }
 
 /* --- connecting --- */

@@ -6,8 +6,9 @@
  * Input is read into the loop's buffer and used up at once; what can't be used yet (a pipelined
  * request, a body that nobody wants so far) is kept in `in`. Output goes through the sender.
  *
- * A request may end inside the call that began it, so nothing here recurses: `end` only marks, and
- * process() goes on to the next request.
+ * Everything goes through client_process, which is called by events of the socket and of the clock
+ * and by the loop (client_queue). The exchange's step runs in it or elsewhere; what it tells the
+ * front (front_ops) is only noted.
  */
 #include "front/client_inner.h"
 
@@ -39,6 +40,7 @@ void client_free(struct client *c)
     struct clients *all = c->clients;
     ev_io_stop(all->loop->ev, &c->io);
     deadline_fini(&c->deadline);
+    loop_undefer(&c->step);
     sender_fini(&c->sender);
     /* Nothing but a reset tells a client whose body ends with the connection that there is more. */
     c->transport.ops->close(&c->transport, c->until_eof);
@@ -60,12 +62,12 @@ void client_free(struct client *c)
 /* The client has left, or must: whatever is under way is dropped. */
 static void client_gone(struct client *c, const char *why)
 {
-    if (c->proxy != NULL) {
+    if (c->exchange != NULL) {
         client_forget_request(c);
         c->req->body_out += c->sender.file_sent;
-        proxy_gone(c->proxy, why);
+        exchange_gone(c->exchange, why);
     }
-    c->proxy = NULL;
+    c->exchange = NULL;
     client_free(c);
 }
 
@@ -83,20 +85,17 @@ void client_rearm(struct client *c)
     int events = (wants_read(c) ? EV_READ : 0) | (sender_waits(&c->sender) ? EV_WRITE : 0);
     struct ev_loop *ev = c->clients->loop->ev;
     if (!ev_is_active(&c->io) || (c->io.events & (EV_READ | EV_WRITE)) != events) {
-        ev_io_stop(ev, &c->io); /* forgets a kick, too */
+        ev_io_stop(ev, &c->io);
         if (events != 0) {
             ev_io_set(&c->io, c->io.fd, events);
             ev_io_start(ev, &c->io);
         }
     }
-    if (c->kicked)
-        ev_feed_event(ev, &c->io, EV_READ);
 }
 
-void client_kick(struct client *c)
+void client_queue(struct client *c)
 {
-    c->kicked = true;
-    client_rearm(c);
+    loop_step(c->clients->loop, &c->step);
 }
 
 /* --- the request --- */
@@ -105,14 +104,14 @@ static void on_body(void *ctx, struct str bytes)
 {
     struct client *c = ctx;
     if (!c->ended)
-        proxy_body(c->proxy, bytes);
+        exchange_body(c->exchange, bytes);
 }
 
 static void on_chunk(void *ctx, uint64_t at_least)
 {
     struct client *c = ctx;
     if (!c->ended)
-        proxy_body_announced(c->proxy, at_least);
+        exchange_body_announced(c->exchange, at_least);
 }
 
 static const struct h1_body body_ops = {.on_bytes = on_body, .on_chunk = on_chunk};
@@ -120,8 +119,8 @@ static const struct h1_body body_ops = {.on_bytes = on_body, .on_chunk = on_chun
 static void begin_request(struct client *c)
 {
     const struct limits *limits;
-    c->proxy = proxy_new(*c->clients->current, &client_front_ops, c, &c->req);
-    limits = proxy_limits(c->proxy);
+    c->exchange = exchange_new(*c->clients->current, &client_front_ops, c, &c->req);
+    limits = exchange_limits(c->exchange);
     c->h1 = h1_new(c->req, limits, &body_ops, c);
     c->req->client = c->peer;
     c->req->local = c->local;
@@ -141,7 +140,7 @@ static void client_refuse(struct client *c, int status, const char *reason)
     if (c->ended)
         c->close = true;
     else
-        proxy_refuse(c->proxy, status, reason);
+        exchange_refuse(c->exchange, status, reason);
 }
 
 /* Nothing that follows can be understood, or is wanted. */
@@ -163,7 +162,7 @@ static void head_complete(struct client *c)
     c->head_done = true;
     c->body_done = !has_body;
     deadline_clear(&c->deadline); /* from here on the backend's timeouts count */
-    proxy_begin(c->proxy, has_body);
+    exchange_begin(c->exchange, has_body);
 }
 
 /* Feeds the parser; returns the bytes used. */
@@ -181,14 +180,14 @@ static size_t client_feed(struct client *c, const char *data, size_t n)
     case H1_END:
         c->body_done = true;
         if (!c->ended)
-            proxy_body_end(c->proxy);
+            exchange_body_end(c->exchange);
         break;
     case H1_ERROR:
         refuse_and_close(c, h1_status(c->h1), h1_reason(c->h1));
         break;
     case H1_MORE:
         if (c->head_done && used > 0 && !c->ended)
-            deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
+            deadline_set(&c->deadline, exchange_limits(c->exchange)->body_timeout);
         break;
     }
     return used;
@@ -231,7 +230,7 @@ static double idle_timeout(const struct clients *clients)
 static bool finish_request(struct client *c)
 {
     bool unread = !c->body_done || c->eof;
-    struct proxy *proxy = c->proxy;
+    struct exchange *exchange = c->exchange;
     bool broken = c->sender.broken != NULL;
     /* A reset ends a body that has no other end; otherwise what has been sent must arrive. */
     bool at_once = broken || !unread || (c->cut && (c->until_eof || c->req->bytes_out == 0));
@@ -239,14 +238,14 @@ static bool finish_request(struct client *c)
     sender_rest(&c->sender);
     client_forget_request(c);
     c->sending = false;
-    c->proxy = NULL;
+    c->exchange = NULL;
     c->req = NULL;
     c->h1 = NULL;
     if (broken)
-        proxy_gone(proxy, c->sender.broken);
+        exchange_gone(exchange, c->sender.broken);
     else
-        proxy_done(proxy);
-    c->close |= c->clients->stopping && c->clients->patience <= 0;
+        exchange_done(exchange);
+    c->close |= broken || (c->clients->stopping && c->clients->patience <= 0);
     if (!broken && !c->cut)
         c->until_eof = false;
     if (!c->close) {
@@ -283,7 +282,8 @@ static void start_skipping(struct client *c)
     deadline_set(&c->deadline, SKIP_TIME);
 }
 
-/* The header of the PROXY protocol, which comes before the first request. False: as in step. */
+/* The header of the PROXY protocol, which comes before the first request. False: as in
+ * client_advance. */
 static bool read_address(struct client *c, struct str in, size_t *used, bool *gone)
 {
     switch (client_read_address(c, in, used)) {
@@ -306,14 +306,14 @@ static bool read_address(struct client *c, struct str in, size_t *used, bool *go
 
 /* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
  * or c is gone (*gone). */
-static bool client_step(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
+static bool client_advance(struct client *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     *used = 0;
     if (c->awaits_address)
         return n > 0 && read_address(c, (struct str){data, n}, used, gone);
     if (c->sender.turn.n > 0 && n > 0) /* a pipelined request need not wait for the turn's end */
         client_note_sent(c, sender_write(&c->sender));
-    if (c->proxy == NULL) {
+    if (c->exchange == NULL) {
         if (n == 0)
             return false;
         begin_request(c);
@@ -357,27 +357,26 @@ static void client_process(struct client *c, const char *data, size_t n)
         n = buf_len(&c->in);
     }
     c->fresh = n > 0 && buf_len(&c->in) == 0;
-    c->processing = true;
-    while (client_step(c, data, n, &used, &gone)) {
-        data += used;
-        n -= used;
-    }
-    if (gone)
-        return; /* lingering or freed; either way nothing is left to do */
-    c->processing = false;
+    do {
+        while (client_advance(c, data, n, &used, &gone)) {
+            data += used;
+            n -= used;
+        }
+        if (gone)
+            return; /* lingering or freed; either way nothing is left to do */
+    } while (c->exchange != NULL && exchange_run(c->exchange));
+    loop_undefer(&c->step); /* all that the exchange has said has been seen */
     keep_input(c, data, n);
-    if (c->eof && (c->proxy == NULL || !c->head_done)) { /* nothing can come any more */
+    if (c->sender.broken != NULL) {
+        client_gone(c, c->sender.broken);
+        return;
+    }
+    if (c->eof && (c->exchange == NULL || !c->head_done)) { /* nothing can come any more */
         client_gone(c, "the client closed the connection inside its request");
         return;
     }
     if (!client_pass(c))
         client_rearm(c);
-}
-
-void client_mark_ended(struct client *c)
-{
-    if (!c->processing)
-        client_process(c, NULL, 0);
 }
 
 /* --- events --- */
@@ -386,9 +385,9 @@ void client_mark_ended(struct client *c)
 static void client_ended_input(struct client *c)
 {
     c->eof = true;
-    if (c->proxy == NULL || !c->head_done || (!c->body_done && !c->ended))
+    if (c->exchange == NULL || !c->head_done || (!c->body_done && !c->ended))
         client_gone(c, "the client closed the connection inside its request");
-    else if (!c->ended && proxy_only_waits(c->proxy))
+    else if (!c->ended && exchange_only_waits(c->exchange))
         client_gone(c, "the client closed the connection while the request only waited");
     else
         client_process(c, NULL, 0);
@@ -417,6 +416,11 @@ static void client_on_turn(struct sender *sender)
     client_process(c, NULL, 0);
 }
 
+static void client_step(struct deferred *d)
+{
+    client_process((struct client *)((char *)d - offsetof(struct client, step)), NULL, 0);
+}
+
 static void client_writable(struct client *c)
 {
     client_note_sent(c, sender_write(&c->sender));
@@ -429,8 +433,8 @@ static void client_writable(struct client *c)
         client_process(c, NULL, 0);
         return;
     }
-    if (c->proxy != NULL && !c->ended && (done || sender_room(&c->sender) >= LOOP_READ_SIZE))
-        proxy_room(c->proxy);
+    if (c->exchange != NULL && !c->ended && (done || sender_room(&c->sender) >= LOOP_READ_SIZE))
+        exchange_room(c->exchange);
     client_rearm(c);
 }
 
@@ -438,14 +442,6 @@ static void client_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct client *c = io->data;
     (void)ev;
-    if (c->kicked) {
-        c->kicked = false;
-        if (c->sender.broken != NULL)
-            client_gone(c, c->sender.broken);
-        else
-            client_process(c, NULL, 0);
-        return;
-    }
     if (events & EV_WRITE && sender_waits(&c->sender))
         client_writable(c);
     else if (events & EV_READ)
@@ -457,21 +453,15 @@ static void client_io_cb(struct ev_loop *ev, ev_io *io, int events)
 static void client_missed_cb(struct deadline *d)
 {
     struct client *c = (struct client *)((char *)d - offsetof(struct client, deadline));
-    if (c->proxy == NULL) {
+    if (c->exchange == NULL) {
         client_free(c); /* idle for too long, or lingering */
     } else if (!c->head_done) {
-        c->eof = true;
-        c->processing = true;
-        client_refuse(c, 408, "the head did not come within header_timeout");
-        c->processing = false;
+        refuse_and_close(c, 408, "the head did not come within header_timeout");
         client_process(c, NULL, 0);
     } else if (!sender_is_done(&c->sender)) {
         client_gone(c, "the client took nothing within send_timeout");
     } else if (!c->body_done && !c->ended && c->want_body) {
-        c->eof = true;
-        c->processing = true;
-        client_refuse(c, 408, "the body did not come within body_timeout");
-        c->processing = false;
+        refuse_and_close(c, 408, "the body did not come within body_timeout");
         client_process(c, NULL, 0);
     } else if (c->ended) {
         c->close = true; /* the rest of the body does not come in time to keep the connection */
@@ -529,6 +519,7 @@ struct client *client_make(struct clients *clients, int fd, const struct peer *p
     c->local = *local;
     buf_init(&c->in, IN_MAX);
     deadline_init(&c->deadline, clients->loop, client_missed_cb);
+    c->step.run = client_step;
     ev_io_init(&c->io, client_io_cb, fd, EV_READ);
     c->io.data = c;
     transport_plain(&c->transport, fd);
@@ -580,7 +571,7 @@ static void stop_idle(struct client *c, double patience)
     if (patience > 0)
         deadline_set(&c->deadline, patience);
     client_readable(c);
-    if (all->count == before && c->proxy == NULL && !c->lingering && patience <= 0)
+    if (all->count == before && c->exchange == NULL && !c->lingering && patience <= 0)
         client_free(c);
 }
 
@@ -602,7 +593,7 @@ void clients_stop(struct clients *clients, double patience)
         next = c->next;
         if (c->lingering)
             client_hasten(c);
-        else if (c->proxy == NULL)
+        else if (c->exchange == NULL)
             stop_idle(c, patience);
     }
 }
@@ -612,18 +603,18 @@ void clients_stop(struct clients *clients, double patience)
 static void cut_short(struct client *c)
 {
     char text[H1_TOO_MANY_SIZE];
-    if (c->proxy == NULL) {
+    if (c->exchange == NULL) {
         client_free(c);
         return;
     }
-    if (proxy_is_unanswered(c->proxy) && sender_is_done(&c->sender)) {
+    if (exchange_is_unanswered(c->exchange) && sender_is_done(&c->sender)) {
         size_t n = h1_too_many(text, loop_date(c->clients->loop));
         c->req->bytes_out += write_at_once(c, text, n);
     }
     c->req->body_out += c->sender.file_sent;
     client_forget_request(c);
-    proxy_stopped(c->proxy, "the server was stopped");
-    c->proxy = NULL;
+    exchange_stopped(c->exchange, "the server was stopped");
+    c->exchange = NULL;
     client_free(c);
 }
 

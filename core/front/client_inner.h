@@ -8,7 +8,7 @@
 
 #include "front/client.h"
 
-#include "exchange/proxy.h"
+#include "exchange/exchange.h"
 #include "front/sender.h"
 #include "http/h1.h"
 
@@ -21,7 +21,8 @@ struct client {
     struct sender sender;
     struct clients *clients;
     struct client *prev, *next;
-    struct proxy *proxy; /* the request under way, NULL when idle */
+    struct exchange *exchange; /* the request under way, NULL when idle */
+    struct deferred step;      /* something changed that no byte will announce */
     struct request *req;
     struct h1 *h1;
     struct buf in;
@@ -37,16 +38,14 @@ struct client {
     bool want_body : 1;
     bool head_waits : 1; /* respond was called, the head has not left */
     bool chunked : 1;
-    bool until_eof : 1;  /* the connection's end is the body's: if it comes too soon, by a reset */
-    bool skipping : 1;   /* the response is out, the rest of the body is read and dropped */
-    bool ended : 1;      /* the response is whole, or */
-    bool cut : 1;        /* broken off */
-    bool close : 1;      /* after this response */
-    bool eof : 1;        /* the client has closed its sending side */
-    bool lingering : 1;  /* the response is out; what comes is dropped */
-    bool processing : 1; /* process() is on the stack */
-    bool kicked : 1;     /* an event of our own is due: see kick() */
-    bool sending : 1;    /* the deadline is send_timeout's: something waits for the client */
+    bool until_eof : 1; /* the connection's end is the body's: if it comes too soon, by a reset */
+    bool skipping : 1;  /* the response is out, the rest of the body is read and dropped */
+    bool ended : 1;     /* the response is whole, or */
+    bool cut : 1;       /* broken off */
+    bool close : 1;     /* after this response */
+    bool eof : 1;       /* the client has closed its sending side */
+    bool lingering : 1; /* the response is out; what comes is dropped */
+    bool sending : 1;   /* the deadline is send_timeout's: something waits for the client */
     bool spool_reported : 1;
     bool counted : 1; /* in the census, and */
     bool by_ip : 1;   /* there under its address: no trusted proxy, which brings many clients */
@@ -68,11 +67,9 @@ void client_free(struct client *c);
 
 /* Derives what to wait for from the state. */
 void client_rearm(struct client *c);
-/* Something changed that no byte will announce: look again in the loop's next turn, when nothing of
- * this client is on the stack. */
-void client_kick(struct client *c);
-/* The response is whole, or cut: whoever is outside process() must go on with the next request. */
-void client_mark_ended(struct client *c);
+/* Something changed that no byte will announce: client_process looks again when the event is over.
+ */
+void client_queue(struct client *c);
 
 /* --- client_address.c --- */
 

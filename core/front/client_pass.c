@@ -62,8 +62,9 @@ static void watch_heir(struct clients *clients, int events)
 
 static bool may_pass(const struct client *c)
 {
-    return c->proxy == NULL && !c->lingering && !c->eof && !c->close && !c->kicked &&
-           buf_len(&c->in) == 0 && c->listener.n < sizeof((struct parcel *)NULL)->listener;
+    return c->exchange == NULL && !c->lingering && !c->eof && !c->close &&
+           !loop_is_queued(&c->step) && buf_len(&c->in) == 0 &&
+           c->listener.n < sizeof((struct parcel *)NULL)->listener;
 }
 
 bool client_pass(struct client *c)

@@ -26,14 +26,14 @@ static void report_spool(struct client *c)
     log_within(&quota, LOG_WARN,
                "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
                "client; %.*s %.*s, %s",
-               proxy_limits(c->proxy)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
+               exchange_limits(c->exchange)->spool_dir, c->sender.no_spool, STR_FMT(req->method),
                STR_FMT(req->uri.origin), request_name(req, name));
     c->spool_reported = true;
 }
 
-/* What every write is followed by: the count, the clock, and the end of a client that has gone,
- * which waits until nothing of it is on the stack. The clock runs from the last byte that was
- * taken, however much is added to what waits. */
+/* What every write is followed by: the count, the clock, what the socket is watched for, and the
+ * end of a client that has gone. The clock runs from the last byte that was taken, however much is
+ * added to what waits. */
 void client_note_sent(struct client *c, size_t n)
 {
     if (c->req != NULL)
@@ -42,10 +42,12 @@ void client_note_sent(struct client *c, size_t n)
         report_spool(c);
     bool waits = sender_waits(&c->sender);
     if (c->sender.broken != NULL)
-        client_kick(c);
+        client_queue(c);
     else if (waits && (n > 0 || !c->sending))
-        deadline_set(&c->deadline, proxy_limits(c->proxy)->send_timeout);
+        deadline_set(&c->deadline, exchange_limits(c->exchange)->send_timeout);
     c->sending = waits;
+    if (waits != ((c->io.events & EV_WRITE) != 0))
+        client_rearm(c);
 }
 
 /* --- the response: front_ops --- */
@@ -61,9 +63,9 @@ static void want_body(void *front, bool want)
         h1_continued(c->h1);
         client_note_sent(c, sender_send(&c->sender, &go_on, SENDER_NOW));
     }
-    deadline_set(&c->deadline, proxy_limits(c->proxy)->body_timeout);
-    if (!c->processing) /* some of it may be here already */
-        client_kick(c);
+    deadline_set(&c->deadline, exchange_limits(c->exchange)->body_timeout);
+    if (buf_len(&c->in) > 0) /* some of it is here already */
+        client_queue(c);
 }
 
 static void reply_respond(void *front)
@@ -71,7 +73,7 @@ static void reply_respond(void *front)
     struct client *c = front;
     c->head_waits = true;
     c->spool_reported = false;
-    sender_begin(&c->sender, proxy_limits(c->proxy), c->req->response.unbuffered);
+    sender_begin(&c->sender, exchange_limits(c->exchange), c->req->response.unbuffered);
 }
 
 static void reply_body(void *front, struct str bytes)
@@ -107,9 +109,9 @@ static struct str make_head(struct client *c)
     c->until_eof = framing == H1_UNTIL_EOF;
     bool unread =
         !c->body_done && (h1_expects_continue(c->h1) || h1_left(c->h1) > CLIENT_SKIP_BYTES);
-    if (framing == H1_UNTIL_EOF || unread || proxy_wants_close(c->proxy) || !h1_keepalive(c->h1) ||
-        c->requests >= proxy_limits(c->proxy)->keepalive_requests ||
-        proxy_limits(c->proxy)->keepalive_timeout <= 0 || c->clients->stopping ||
+    if (framing == H1_UNTIL_EOF || unread || exchange_wants_close(c->exchange) ||
+        !h1_keepalive(c->h1) || c->requests >= exchange_limits(c->exchange)->keepalive_requests ||
+        exchange_limits(c->exchange)->keepalive_timeout <= 0 || c->clients->stopping ||
         (c->eof && buf_len(&c->in) == 0))
         c->close = true;
     c->head_waits = false;
@@ -146,8 +148,6 @@ static void send_gathered(struct client *c, enum sender_when when)
     else if (c->chunked && c->ended)
         frame.tail = (struct str){ends + 2, 5};
     client_note_sent(c, sender_send(&c->sender, &frame, when));
-    if (!c->processing)
-        client_rearm(c);
 }
 
 static void reply_flush(void *front)
@@ -203,7 +203,8 @@ static void reply_end(void *front)
     send_gathered(c, file ? SENDER_MORE : SENDER_TURN);
     if (file && backlog_is_empty(&c->sender.out))
         client_note_sent(c, sender_write(&c->sender));
-    client_mark_ended(c);
+    if (sender_is_done(&c->sender) || buf_len(&c->in) > 0) /* else when it has been written */
+        client_queue(c);
 }
 
 static bool reply_retract(void *front)
@@ -226,7 +227,7 @@ static void reply_cut(void *front)
     c->ended = true;
     c->close = true;
     c->cut = true;
-    client_mark_ended(c);
+    client_queue(c);
 }
 
 const struct front_ops client_front_ops = {

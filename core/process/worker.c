@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/lookup.h"
 #include "exchange/control.h"
-#include "exchange/proxy.h"
+#include "exchange/exchange.h"
 #include "front/client.h"
 #include "script/core.h"
 #include "script/repeats.h"
@@ -411,7 +411,7 @@ static void worker_show(struct worker *w)
     struct board_worker *board = &w->config->board->worker[w->config->index];
     w->shown_at = ev_now(w->loop.ev);
     board->connections = w->clients.count;
-    board->requests = proxy_requests();
+    board->requests = exchange_count();
     board->generations = generation_alive();
     board->lua_memory = script_memory(w->generation->script);
 }

@@ -1,0 +1,294 @@
+/*
+ * answer - see parts.h. This file: what is answered in our own words, and how an answer begins,
+ * ends and breaks off.
+ */
+#include "exchange/parts.h"
+
+#include "base/log.h"
+#include "exchange/report.h"
+#include "http/file.h"
+
+#include <unistd.h>
+
+#define ALLOWED "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+
+/* --- head, body, end --- */
+
+void answer_clear(struct request *req)
+{
+    req->response = (struct response){.content_length = -1};
+}
+
+void answer_add_cookies(struct exchange *x)
+{
+    struct request *req = &x->req;
+    if (req->response.with_cookies)
+        return;
+    req->response.with_cookies = true;
+    for (unsigned i = 0; i < x->cookies.count; i++)
+        headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"),
+                    x->cookies.list[i].value);
+}
+
+void answer_begin(struct exchange *x)
+{
+    answer_add_cookies(x);
+    int status = x->req.response.status;
+    x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
+    x->state = EXCHANGE_REPLYING;
+    x->ops->respond(x->front);
+}
+
+void answer_body(struct exchange *x, struct str bytes)
+{
+    if (x->skip_body || bytes.n == 0)
+        return;
+    x->req.body_out += bytes.n;
+    x->ops->body(x->front, bytes);
+}
+
+void answer_end(struct exchange *x)
+{
+    x->state = EXCHANGE_ENDED;
+    x->ops->end(x->front);
+}
+
+/* --- errors --- */
+
+/* A small plain page that carries the request's id, which is in the error log as well. */
+static void answer_page(struct exchange *x, int status)
+{
+    struct request *req = &x->req;
+    struct arena *a = &req->arena;
+    char id[17];
+    request_id_text(req->id, id);
+    const char *text = status_text(status);
+    struct str page = arena_printf(
+        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
+        text, status, text, id);
+    req->response.status = status;
+    headers_add(a, &req->response.headers, STR("Content-Type"), STR("text/html; charset=utf-8"));
+    if (status == 503)
+        headers_add(a, &req->response.headers, STR("Retry-After"), STR("5"));
+    req->response.content_length = (int64_t)page.n;
+    headers_fill(a, &req->response.headers, &x->standing);
+    answer_begin(x);
+    answer_body(x, page);
+    answer_end(x);
+}
+
+void answer_error(struct exchange *x, int status, const char *reason)
+{
+    x->req.error = reason;
+    if (status >= 500 || status == 400 || status == 408 || status == 413 || status == 431)
+        x->close = true;
+    answer_page(x, status);
+}
+
+/* What any client can have for the asking is no line at the default level: a 404 is in the access
+ * log. */
+static enum log_level answer_level(int status)
+{
+    return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
+}
+
+static struct log_quota *answer_quota(enum log_level level)
+{
+    static struct log_quota ours = {.most = LOG_MOST}, theirs = {.most = LOG_MOST};
+    return level == LOG_ERROR ? &ours : &theirs;
+}
+
+static void answer_say(const struct exchange *x, int status, const char *reason)
+{
+    char name[REQUEST_NAME_SIZE];
+    enum log_level level = answer_level(status);
+    log_within(answer_quota(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(x->req.method),
+               STR_FMT(x->req.uri.origin), status, reason, request_name(&x->req, name));
+}
+
+void answer_refuse(struct exchange *x, int status, const char *reason)
+{
+    answer_say(x, status, reason);
+    answer_error(x, status, reason);
+}
+
+void answer_excused(struct exchange *x, enum script_result result)
+{
+    int status = x->error_status;
+    if (result != SCRIPT_DONE) {
+        x->error_status = 0;
+        answer_error(x, 500, "on_error failed");
+    } else if (x->call.replaced) {
+        exchange_replace(x);
+    } else {
+        x->error_status = 0;
+        answer_clear(&x->req);
+        answer_error(x, status, x->req.error);
+    }
+}
+
+/* True when on_error decides, now or later. */
+static bool answer_ask_script(struct exchange *x, const char *kind, int status, const char *reason)
+{
+    struct script *script = x->generation->script;
+    const struct script_error error = {
+        .kind = kind, .status = status, .message = reason, .may_wait = true};
+    if (!script_has(script, HOOK_ERROR) || x->replacements >= EXCHANGE_REPLACEMENTS)
+        return false;
+    answer_clear(&x->req);
+    x->error_status = status;
+    enum script_result result = script_error(script, &x->req, &x->call, &error);
+    if (result == SCRIPT_WAITING) {
+        x->state = EXCHANGE_FAILING;
+    } else {
+        answer_excused(x, result);
+    }
+    return true;
+}
+
+void answer_fail(struct exchange *x, const char *kind, int status, const char *reason)
+{
+    x->req.error = reason;
+    if (answer_ask_script(x, kind, status, reason))
+        return;
+    answer_clear(&x->req);
+    answer_error(x, status, reason);
+}
+
+void answer_forbid(struct exchange *x, const char *reason)
+{
+    answer_say(x, 403, reason);
+    answer_clear(&x->req);
+    answer_error(x, 403, reason);
+}
+
+void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason)
+{
+    answer_say(x, status, reason);
+    answer_fail(x, kind, status, reason);
+}
+
+void answer_cut(struct exchange *x, const char *kind, int status, const char *reason)
+{
+    if (x->state == EXCHANGE_REPLYING && x->ops->retract(x->front)) {
+        answer_clear(&x->req);
+        x->req.body_out = 0;
+        x->state = EXCHANGE_ASKING;
+        answer_fail(x, kind, status, reason);
+        return;
+    }
+    x->req.error = reason;
+    x->close = true;
+    x->state = EXCHANGE_ENDED;
+    x->ops->cut(x->front);
+}
+
+void answer_refused(struct exchange *x, int status, const char *reason)
+{
+    char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
+    peer_text(&x->req.client, ip);
+    log_within(answer_quota(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
+               request_name(&x->req, name));
+    if (x->state == EXCHANGE_REPLYING) {
+        answer_cut(x, "too_large", status, reason);
+        return;
+    }
+    answer_clear(&x->req);
+    if (status == 405)
+        headers_add(&x->req.arena, &x->req.response.headers, STR("Allow"), STR(ALLOWED));
+    x->close = true;
+    answer_error(x, status, reason);
+}
+
+/* --- decisions --- */
+
+void answer_decision(struct exchange *x)
+{
+    struct request *req = &x->req;
+    const struct decision *d = &req->decision;
+    answer_clear(req);
+    if (d->status >= 400 && d->body.p == NULL &&
+        headers_get(&d->headers, STR("Content-Type")) == NULL) {
+        req->response.headers = d->headers;
+        answer_page(x, d->status);
+        return;
+    }
+    req->response.status = d->status;
+    req->response.headers = d->headers;
+    if (d->body.n > 0 && d->status != 204 && d->status != 304 &&
+        headers_find(&d->headers, HEADER_CONTENT_TYPE) == NULL)
+        headers_add(&req->arena, &req->response.headers, STR("Content-Type"),
+                    STR("text/plain; charset=utf-8"));
+    if (d->status != 204 && d->status != 304)
+        req->response.content_length = (int64_t)d->body.n;
+    headers_fill(&req->arena, &req->response.headers, &x->standing);
+    answer_begin(x);
+    answer_body(x, d->body);
+    answer_end(x);
+}
+
+/* A file that is not there, a name that is never served and a method that files don't take are any
+ * client's to ask for, as often as it likes. What is left says that something here is wrong: a
+ * link, a permission. */
+static enum log_level file_level(const struct decision *d, int status)
+{
+    if (status >= 500)
+        return LOG_ERROR;
+    return status != 403 || file_refused(d->file.n > 0 ? d->file : d->path, d) != NULL ? LOG_DEBUG
+                                                                                       : LOG_INFO;
+}
+
+/* A page for an error that can't be sent is the route's own fault, whoever asked. */
+static void answer_report_file(const struct exchange *x, int status, const char *reason)
+{
+    const struct decision *d = &x->req.decision;
+    char name[REQUEST_NAME_SIZE];
+    enum log_level level = d->error_page ? LOG_ERROR : file_level(d, status);
+    struct str path = d->file.n > 0 ? d->file : d->path;
+    log_within(answer_quota(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
+               d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),
+               status, reason, STR_FMT(x->req.method), STR_FMT(x->req.uri.origin),
+               request_name(&x->req, name));
+}
+
+void answer_file(struct exchange *x)
+{
+    struct request *req = &x->req;
+    struct file file;
+    const char *reason = NULL;
+    answer_clear(req);
+    enum method method = req->method_id;
+    /* The status of the error that the file stands for, 0 where it stands for itself. */
+    int error = x->error_status > 0 ? x->error_status : req->decision.status;
+    if ((x->replacements > 0 || error > 0) && method != METHOD_HEAD)
+        req->method_id = METHOD_GET; /* that was asked of the application, not of the file */
+    req->decision.error_page = error > 0;
+    int status = file_open(req, &file, &reason);
+    req->method_id = method;
+    if (status >= 400) {
+        answer_report_file(x, status, reason);
+        answer_error(x, error > 0 ? error : status, reason);
+        return;
+    }
+    req->response.with_cookies = req->decision.handed_over; /* the decision's headers have them */
+    if (error > 0 && status == 200)
+        req->response.status = error; /* a page for the error, as nginx's error_page */
+    headers_fill(&req->arena, &req->response.headers, &x->standing);
+    answer_begin(x);
+    if (file.fd >= 0 && !x->skip_body)
+        x->ops->file(x->front, file.fd, file.pieces, file.piece_count);
+    else if (file.fd >= 0)
+        close(file.fd);
+    answer_end(x);
+}
+
+void answer_asterisk(struct exchange *x)
+{
+    struct request *req = &x->req;
+    answer_clear(req);
+    headers_add(&req->arena, &req->response.headers, STR("Allow"), STR(ALLOWED));
+    req->response.status = 200;
+    req->response.content_length = 0;
+    answer_begin(x);
+    answer_end(x);
+}

@@ -1,0 +1,430 @@
+/*
+ * exchange - see exchange.h. This file: the life of an exchange, its facts and its step; the
+ * decision, and the body until a server is asked.
+ */
+#include "exchange/parts.h"
+
+#include "base/lookup.h"
+#include "exchange/report.h"
+#include "shm/quarantine.h"
+#include "shm/underway.h"
+
+static uint64_t begun;
+
+uint64_t exchange_count(void)
+{
+    return begun;
+}
+
+static void exchange_step(struct deferred *d);
+
+/* --- facts --- */
+
+static void exchange_queue(struct exchange *x)
+{
+    loop_step(x->generation->loop, &x->step);
+}
+
+static void exchange_resumed(void *ctx, enum script_result result)
+{
+    struct exchange *x = ctx;
+    x->facts.resumed = true;
+    x->facts.result = result;
+    exchange_queue(x);
+}
+
+static void exchange_pause_cb(struct deadline *d)
+{
+    struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, attempts.pause));
+    x->facts.pause_over = true;
+    exchange_queue(x);
+}
+
+void exchange_begin(struct exchange *x, bool has_body)
+{
+    x->has_body = has_body;
+    x->facts.begun = true;
+    exchange_queue(x);
+}
+
+void exchange_refuse(struct exchange *x, int status, const char *reason)
+{
+    x->facts.refused = status;
+    x->facts.refusal = reason;
+    exchange_queue(x);
+}
+
+/* Its body goes to a server as it comes. */
+static bool exchange_is_streaming(const struct exchange *x)
+{
+    return x->attempts.request.streamed && stream_active(&x->attempts.stream);
+}
+
+/* Bytes that the body may have: by the decision or the limits, and where it is kept here first, by
+ * the room in memory and then on disk. */
+static uint64_t exchange_body_limit(const struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    const struct limits *limits = exchange_limits(x);
+    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : limits->body;
+    uint64_t room = limits->request_memory + limits->spool;
+    return d->stream_body || limit < room ? limit : room;
+}
+
+static void exchange_note_body_error(struct exchange *x, const char *err)
+{
+    x->facts.body_error = err;
+    exchange_queue(x);
+}
+
+void exchange_body_announced(struct exchange *x, uint64_t at_least)
+{
+    if ((x->state == EXCHANGE_BODY || exchange_is_streaming(x)) &&
+        at_least > exchange_body_limit(x))
+        exchange_note_body_error(x, SPOOL_TOO_LARGE);
+}
+
+void exchange_body(struct exchange *x, struct str bytes)
+{
+    struct request *req = &x->req;
+    req->bytes_in += bytes.n;
+    if (x->facts.body_error != NULL || x->facts.refused > 0)
+        return;
+    if (x->state == EXCHANGE_BODY) {
+        const char *err = spool_write(&req->body, bytes);
+        if (err != NULL)
+            exchange_note_body_error(x, err);
+    } else if (!exchange_is_streaming(x)) {
+        return; /* the answer came first, or this attempt is without it: the rest is dropped */
+    } else if (req->bytes_in > exchange_body_limit(x)) {
+        exchange_note_body_error(x, SPOOL_TOO_LARGE);
+    } else if (!stream_body(&x->attempts.stream, bytes)) {
+        x->ops->want_body(x->front, false);
+    }
+}
+
+void exchange_body_end(struct exchange *x)
+{
+    x->body_ended = true;
+    if (x->state == EXCHANGE_BODY)
+        exchange_queue(x);
+    else if (exchange_is_streaming(x) && x->facts.body_error == NULL)
+        stream_body_end(&x->attempts.stream);
+}
+
+void exchange_room(struct exchange *x)
+{
+    if (!x->paused)
+        return;
+    x->facts.room = true;
+    exchange_queue(x);
+}
+
+/* --- the decision --- */
+
+static void exchange_refuse_body(struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    uint64_t limit = d->body_limit != UINT64_MAX ? d->body_limit : exchange_limits(x)->body;
+    const char *reason = exchange_body_limit(x) < limit
+                             ? "a body larger than limits.request_memory and limits.spool hold"
+                             : "a body larger than limits.body";
+    attempt_leave(x);
+    if (x->state == EXCHANGE_REPLYING)
+        answer_cut(x, "too_large", 413, reason);
+    else
+        answer_fail_and_say(x, "too_large", 413, reason);
+}
+
+static void exchange_begin_fastcgi(struct exchange *x)
+{
+    struct request *req = &x->req;
+    const struct decision *d = &req->decision;
+    const struct limits *limits = exchange_limits(x);
+
+    if (!attempt_check(x))
+        return;
+    if (x->has_body && req->body_length >= 0 &&
+        (uint64_t)req->body_length > exchange_body_limit(x)) {
+        exchange_refuse_body(x);
+        return;
+    }
+    bool partly = !x->body_ended && req->bytes_in > 0;
+    if (x->has_body && (partly || req->body.size < req->bytes_in)) {
+        answer_refuse(x, 500,
+                      "the body, or a part of it, has been streamed or dropped and is gone");
+        return;
+    }
+    if (x->body_ended) /* what has been kept is sent from there */
+        req->decision.stream_body = false;
+    if (x->has_body && !d->stream_body && !x->body_ended) {
+        spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
+        if (req->body_length > 0)
+            spool_expect(&req->body, (uint64_t)req->body_length);
+        x->state = EXCHANGE_BODY;
+        x->ops->want_body(x->front, true);
+        return;
+    }
+    attempt_begin(x);
+}
+
+static void exchange_carry_out(struct exchange *x)
+{
+    switch (x->req.decision.kind) {
+    case DECISION_NONE:
+        answer_refuse(x, 404, "on_request returned nil");
+        break;
+    case DECISION_FASTCGI:
+        exchange_begin_fastcgi(x);
+        break;
+    case DECISION_FILE:
+        answer_file(x);
+        break;
+    case DECISION_REPLY:
+        answer_decision(x);
+        break;
+    case DECISION_CLOSE:
+        x->req.response.status = 444; /* as nginx logs it */
+        answer_cut(x, "script", 444, NULL);
+        break;
+    }
+}
+
+void exchange_replace(struct exchange *x)
+{
+    lookup_begin_turn(); /* the application may have written what is looked up now */
+    x->head = (struct cgi_head){0};
+    x->cookie = STR("");
+    answer_clear(&x->req);
+    if (++x->replacements > EXCHANGE_REPLACEMENTS)
+        answer_refuse(x, 500, "scripts replaced the answer again and again");
+    else
+        exchange_carry_out(x);
+}
+
+static void exchange_decided(struct exchange *x, enum script_result result)
+{
+    if (result == SCRIPT_DONE) {
+        x->standing = x->req.decision.headers;
+        exchange_carry_out(x);
+    } else {
+        answer_fail(x, "script", 500, "on_request failed");
+    }
+}
+
+void exchange_decide(struct exchange *x)
+{
+    if (quarantine_holds(&x->req)) { /* on_error is the script's, too */
+        x->req.unscripted = true;
+        answer_clear(&x->req);
+        answer_error(x, 500, "the page is in quarantine: its script has cost workers");
+        return;
+    }
+    enum script_result result = script_request(x->generation->script, &x->req, &x->call);
+    if (result == SCRIPT_WAITING) {
+        x->state = EXCHANGE_DECIDING;
+        return;
+    }
+    exchange_decided(x, result);
+}
+
+/* --- the step --- */
+
+/* If the worker is killed, the master writes its line; a format that is a function is the worker's
+ * alone. */
+static void exchange_note_underway(struct exchange *x)
+{
+    static const enum underway_log logs[] = {[ACCESS_OFF] = UNDERWAY_NO_LINE,
+                                             [ACCESS_COMBINED] = UNDERWAY_COMBINED,
+                                             [ACCESS_JSON] = UNDERWAY_JSON,
+                                             [ACCESS_FUNCTION] = UNDERWAY_COMBINED};
+    const struct generation *g = x->generation;
+    underway_begin(&x->req, logs[g->settings->access_format], g->number);
+}
+
+/* The head is complete. */
+static void exchange_head(struct exchange *x)
+{
+    report_dropped(&x->req);
+    if (x->req.uri.asterisk) {
+        answer_asterisk(x);
+    } else if (!x->req.control) {
+        exchange_note_underway(x);
+        exchange_decide(x);
+    } else if (script_control(x->generation->script, &x->req, &x->call) == SCRIPT_DONE) {
+        exchange_carry_out(x);
+    } else {
+        answer_error(x, 500, "the control page failed");
+    }
+}
+
+static void exchange_refuse_unkept(struct exchange *x, const char *err)
+{
+    if (err == SPOOL_TOO_LARGE)
+        exchange_refuse_body(x);
+    else
+        answer_refuse(x, 503,
+                      arena_printf(&x->req.arena, "the body could not be kept in spool_dir %s: %s",
+                                   exchange_limits(x)->spool_dir, err)
+                          .p);
+}
+
+static void exchange_refused(struct exchange *x, int status, const char *reason)
+{
+    attempt_leave(x);
+    answer_refused(x, status, reason);
+}
+
+static void exchange_step(struct deferred *d)
+{
+    struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, step));
+    struct exchange_facts facts = x->facts;
+    x->facts = (struct exchange_facts){0};
+    if (x->state == EXCHANGE_ENDED)
+        return;
+    if (facts.refused > 0) {
+        exchange_refused(x, facts.refused, facts.refusal);
+        return;
+    }
+    if (facts.body_error != NULL) {
+        exchange_refuse_unkept(x, facts.body_error);
+        return;
+    }
+    switch (x->state) {
+    case EXCHANGE_HEAD:
+        if (facts.begun)
+            exchange_head(x);
+        break;
+    case EXCHANGE_DECIDING:
+        if (facts.resumed)
+            exchange_decided(x, facts.result);
+        break;
+    case EXCHANGE_BODY:
+        if (x->body_ended)
+            attempt_begin(x);
+        break;
+    case EXCHANGE_ASKING:
+    case EXCHANGE_REPLYING:
+        relay_step(x, facts.room);
+        break;
+    case EXCHANGE_PAUSING:
+        if (facts.pause_over)
+            attempt_next(x, true);
+        break;
+    case EXCHANGE_FAILING:
+        if (facts.resumed)
+            answer_excused(x, facts.result);
+        break;
+    case EXCHANGE_ENDED:
+        break;
+    }
+}
+
+bool exchange_run(struct exchange *x)
+{
+    if (!loop_is_queued(&x->step))
+        return false;
+    loop_undefer(&x->step);
+    exchange_step(&x->step);
+    return true;
+}
+
+/* --- its beginning and its end --- */
+
+struct exchange *exchange_new(struct generation *generation, const struct front_ops *ops,
+                              void *front, struct request **req)
+{
+    struct loop *loop = generation->loop;
+    struct exchange *x = loop_block(loop);
+    memset(x, 0, sizeof *x);
+    x->generation = generation_hold(generation);
+    x->ops = ops;
+    x->front = front;
+    buf_init(&x->stderr_text, 1u << 20);
+    request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
+    x->req.started = ev_now(loop->ev);
+    begun++;
+    x->req.id = loop_id(loop);
+    x->step.run = exchange_step;
+    deadline_init(&x->attempts.pause, loop, exchange_pause_cb);
+    x->call.resumed = exchange_resumed;
+    x->call.ctx = x;
+    *req = &x->req;
+    return x;
+}
+
+static void exchange_free(struct exchange *x)
+{
+    struct generation *generation = x->generation;
+    struct loop *loop = generation->loop;
+    attempt_leave(x);
+    deadline_fini(&x->attempts.pause);
+    loop_undefer(&x->step);
+    script_end(generation->script, &x->call);
+    buf_fini(&x->stderr_text);
+    request_fini(&x->req);
+    loop_block_free(loop, x);
+    generation_drop(generation);
+}
+
+void exchange_done(struct exchange *x)
+{
+    x->req.ended_at = exchange_now(x);
+    if (x->req.backend.n == 0)
+        x->req.ended = true;
+    report_access(x->generation, &x->req, &x->call);
+    underway_end(&x->req);
+    exchange_free(x);
+}
+
+void exchange_stopped(struct exchange *x, const char *why)
+{
+    bool unanswered = exchange_is_unanswered(x);
+    attempt_leave(x);
+    if (unanswered || x->req.response.status == 0)
+        x->req.response.status = 503;
+    if (x->state != EXCHANGE_ENDED)
+        x->req.error = why;
+    exchange_done(x);
+}
+
+void exchange_gone(struct exchange *x, const char *why)
+{
+    attempt_leave(x);
+    if (x->state != EXCHANGE_ENDED || x->req.response.status == 0) {
+        x->req.response.status = 499; /* as nginx logs it */
+        x->req.error = why;
+    }
+    exchange_done(x);
+}
+
+/* --- questions --- */
+
+bool exchange_is_unanswered(const struct exchange *x)
+{
+    return x->state != EXCHANGE_REPLYING && x->state != EXCHANGE_ENDED;
+}
+
+bool exchange_only_waits(const struct exchange *x)
+{
+    switch (x->state) {
+    case EXCHANGE_DECIDING:
+    case EXCHANGE_PAUSING:
+    case EXCHANGE_FAILING:
+        return true;
+    case EXCHANGE_ASKING:
+        return stream_waits(&x->attempts.stream) || !stream_active(&x->attempts.stream);
+    default:
+        return false;
+    }
+}
+
+const struct limits *exchange_limits(const struct exchange *x)
+{
+    return &x->generation->settings->limits;
+}
+
+bool exchange_wants_close(const struct exchange *x)
+{
+    return x->close;
+}

@@ -1,0 +1,115 @@
+/*
+ * exchange - one request from its head to its line in the log. It alone knows front, script and
+ * back.
+ *
+ * Callbacks of front, stream, script and clock only note a fact and queue the exchange's step
+ * (loop_step), or append bytes. The step looks at the facts and does what is due. It runs when the
+ * event is over, with nothing else on the stack, so nothing reenters.
+ *
+ *   state     a fact                     what the step does                        goes to
+ *   --------  -------------------------  ----------------------------------------
+ * ------------------ HEAD      the head is complete       asks on_request DECIDING, or where
+ *   DECIDING  on_request has ended       carries the decision out:                 the decision
+ * leads:
+ *             - close, reply, file       answers                                   ENDED
+ *             - FastCGI, a body to keep  lets it come                              BODY
+ *             - FastCGI                  makes the params, asks a server           ASKING
+ *   BODY      the body is complete       as above                                  ASKING
+ *   ASKING    the answer's head          asks on_response, begins the answer       REPLYING
+ *             - another takes its place  leaves the server, carries that out       as for a
+ * decision
+ *             - a path of this server    asks on_request about it                  DECIDING
+ *             it failed, may be again    asks another server                       ASKING
+ *             it is overloaded           waits a little                            PAUSING
+ *             it failed                  asks on_error; answers with a page        FAILING, ENDED
+ *   PAUSING   the pause is over          asks a server                             ASKING
+ *   FAILING   on_error has ended         carries its decision out, or the page     as for a
+ * decision REPLYING  a slice of the body        gives it to the front room for the client lets the
+ * server be read again END_REQUEST                ends the answer                           ENDED
+ *             it failed                  cuts the answer, or takes it back         ENDED, as ASKING
+ *   any       the body is too large      leaves the server; 413, or a cut          FAILING, ENDED
+ *   any       the front refuses it       leaves the server; a page, or a cut       ENDED
+ *
+ * The front is an interface: HTTP/1 now, FastCGI-in and HTTP/2 as others. A front embeds nothing of
+ * exchange; exchange knows nothing of sockets. Functions of the front are called by the step, and
+ * call nothing of exchange.
+ */
+#ifndef MG_EXCHANGE_EXCHANGE_H
+#define MG_EXCHANGE_EXCHANGE_H
+
+#include "exchange/generation.h"
+#include "http/request.h"
+
+struct exchange;
+
+struct front_ops {
+    /* Let the body come (exchange_body, exchange_body_end), or hold it back. */
+    void (*want_body)(void *front, bool want);
+    /* The head is in req->response. It is sent with the first flush. */
+    void (*respond)(void *front);
+    /* A slice of the body, valid until flush or end is called. */
+    void (*body)(void *front, struct str bytes);
+    /* The body are these pieces of fd, which is the front's to close. The list lives as long as the
+     * request. */
+    void (*file)(void *front, int fd, const struct file_piece *pieces, unsigned count);
+    /* Send what has come so far. */
+    void (*flush)(void *front);
+    /* The response is whole. */
+    void (*end)(void *front);
+    /* Takes a response back of which nothing has left: true, and another may follow; else false. */
+    bool (*retract)(void *front);
+    /* The response can't be completed: make the client see that. */
+    void (*cut)(void *front);
+    /* The bytes that can still be kept for the client, who is slower (limits.response_memory, and
+     * limits.spool unless response.unbuffered). 0: make no more until exchange_room. */
+    size_t (*room)(void *front);
+};
+
+/* A request on this generation; *req is for the front to fill. */
+struct exchange *exchange_new(struct generation *generation, const struct front_ops *ops,
+                              void *front, struct request **req);
+
+/* --- facts of the front --- */
+
+/* The head is complete and valid. has_body: exchange_body and exchange_body_end follow once wanted.
+ */
+void exchange_begin(struct exchange *x, bool has_body);
+/* The request is malformed or too late: answer with this status and close. Instead of
+ * exchange_begin, or during the body. `reason` lives as long as the request. */
+void exchange_refuse(struct exchange *x, int status, const char *reason);
+/* A slice of the body: kept here, or on its way to a server. */
+void exchange_body(struct exchange *x, struct str bytes);
+/* The framing of the body says that it has so many bytes at least. */
+void exchange_body_announced(struct exchange *x, uint64_t at_least);
+void exchange_body_end(struct exchange *x);
+/* There is room for the client again. */
+void exchange_room(struct exchange *x);
+/* Runs the step now if it is queued: for a front that has come to a point where it can go on in
+ * whatever way the step leads. False: it was not queued. */
+bool exchange_run(struct exchange *x);
+
+/* --- its end, by the front; nothing of it may be used afterwards --- */
+
+/* Everything is written: the line is logged and the request forgotten. */
+void exchange_done(struct exchange *x);
+/* The client left before that. `why` for the log. */
+void exchange_gone(struct exchange *x, const char *why);
+/* This server ends before that: the client is not to blame. A request that has no answer yet is
+ * logged as 503, a cut answer with its own status. */
+void exchange_stopped(struct exchange *x, const char *why);
+
+/* --- questions --- */
+
+/* Nothing of an answer has been given to the front. */
+bool exchange_is_unanswered(const struct exchange *x);
+/* The request only waits, in a backend's queue or in a hook: nothing is lost if nobody wants it any
+ * more. */
+bool exchange_only_waits(const struct exchange *x);
+/* Requests that this process has begun. */
+uint64_t exchange_count(void);
+/* The time limit for what the front waits for, from the request's generation. */
+const struct limits *exchange_limits(const struct exchange *x);
+/* True when the connection must close after the response (an error of ours, a close decision). */
+bool exchange_wants_close(const struct exchange *x);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * parts - a request under way, for the files of exchange/ that are its parts:
+ *
+ *     exchange  its life, the facts, the step; the decision and the body
+ *     answer    what is answered, in our own words or in an application's: head, body, end; errors
+ *     attempt   attempts to have a server answer: which one, when another one, when none
+ *     relay     an application's answer on its way: its head, what takes its place, STDERR
+ */
+#ifndef MG_EXCHANGE_PARTS_H
+#define MG_EXCHANGE_PARTS_H
+
+#include "exchange/exchange.h"
+
+#include "backend/stream.h"
+#include "fastcgi/cgi.h"
+
+enum exchange_state {
+    EXCHANGE_HEAD,     /* the front is still filling the request */
+    EXCHANGE_DECIDING, /* on_request waits for something */
+    EXCHANGE_BODY,     /* decided; the body is being collected */
+    EXCHANGE_ASKING,   /* a server has the request, or will; its head has not come */
+    EXCHANGE_PAUSING,  /* overloaded servers are asked again soon */
+    EXCHANGE_FAILING,  /* it has failed; on_error waits for something */
+    EXCHANGE_REPLYING, /* the head is with the front, the body follows */
+    EXCHANGE_ENDED,    /* the front has everything */
+};
+
+/* What callbacks have noted and the step has not seen. What the stream knows is asked of it
+ * (stream_next). */
+struct exchange_facts {
+    bool begun;
+    bool resumed; /* the hook that waited has ended: */
+    enum script_result result;
+    bool pause_over;
+    bool room;
+    const char *body_error; /* SPOOL_TOO_LARGE, or why it could not be kept */
+    int refused;            /* the front's status; 0: none */
+    const char *refusal;
+};
+
+#define EXCHANGE_REPLACEMENTS 10 /* of an answer by decisions */
+#define ATTEMPT_TRIED         32
+
+/* The attempts at one decision (attempt). */
+struct attempts {
+    struct stream stream;
+    struct stream_request request;
+    struct deadline pause;
+    double busy_since;
+    int tried[ATTEMPT_TRIED]; /* servers that refused this request */
+    unsigned tried_count;
+    unsigned left;
+};
+
+struct exchange {
+    struct request req;
+    struct generation *generation;
+    const struct front_ops *ops;
+    void *front;
+    struct script_call call;
+    struct deferred step;
+    enum exchange_state state;
+    struct exchange_facts facts;
+    bool has_body;
+    bool body_ended;
+    bool close;          /* the connection must not be used again */
+    bool skip_body;      /* HEAD, 204, 304: whatever the application sends is dropped */
+    bool paused;         /* the backend is not read: the client has enough */
+    bool head_too_large; /* of the application's answer */
+    bool answer_has_body;
+    bool undecided;   /* its head is here; on_error wants to know whether a body follows */
+    int error_status; /* of the failure that on_error answers with a file; 0: none */
+    struct attempts attempts;
+    struct params params;
+    struct cgi_paths paths;
+    struct cgi_head head;
+    struct headers cookies;  /* of applications that have redirected the request */
+    struct headers standing; /* of on_request's decision: they hold for whatever is answered */
+    struct str cookie;       /* of the policy, for the answer */
+    struct buf stderr_text;  /* what STDERR has brought and the log has not had */
+    double stderr_since;
+    unsigned replacements, redirects;
+    _Alignas(16) char memory[]; /* the arena's first block */
+};
+
+_Static_assert(sizeof(struct exchange) < LOOP_BLOCK_SIZE / 3, "leaves too little for the arena");
+
+/* The settings of the backend that the decision names. */
+static inline const struct backend_settings *exchange_settings(const struct exchange *x)
+{
+    return &x->generation->settings->backends[x->req.decision.backend];
+}
+
+static inline double exchange_now(const struct exchange *x)
+{
+    return ev_now(x->generation->loop->ev);
+}
+
+/* --- exchange.c --- */
+
+/* Asks on_request, also where an application has sent the request elsewhere. */
+void exchange_decide(struct exchange *x);
+/* The decision in req.decision takes the place of an application's answer, or of an error. */
+void exchange_replace(struct exchange *x);
+
+/* --- answer.c --- */
+
+void answer_clear(struct request *req);
+/* The head in req.response goes to the front. */
+void answer_begin(struct exchange *x);
+void answer_body(struct exchange *x, struct str bytes);
+void answer_end(struct exchange *x);
+/* What a decision says: a reply, or a file. */
+void answer_decision(struct exchange *x);
+void answer_file(struct exchange *x);
+/* OPTIONS *: about the server. */
+void answer_asterisk(struct exchange *x);
+/* The answer sets the cookies of applications that have sent the request on, too: once for each
+ * head in req.response. */
+void answer_add_cookies(struct exchange *x);
+/* The page for an error of ours; statuses that say something about the connection close it. */
+void answer_error(struct exchange *x, int status, const char *reason);
+/* The same with a line in the log, where the page's id must be found. on_error is not asked. */
+void answer_refuse(struct exchange *x, int status, const char *reason);
+/* 403, which is no failure of the application: on_error is not asked. */
+void answer_forbid(struct exchange *x, const char *reason);
+/* The request has failed before anything was sent, and the log knows: on_error, else the page. */
+void answer_fail(struct exchange *x, const char *kind, int status, const char *reason);
+/* The same for what the log has not been told yet. */
+void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
+/* on_error has ended. */
+void answer_excused(struct exchange *x, enum script_result result);
+/* The answer has broken off: an error page (after on_error) where its head is still here, otherwise
+ * the client must see that the body is not whole. */
+void answer_cut(struct exchange *x, const char *kind, int status, const char *reason);
+/* The front has refused it. */
+void answer_refused(struct exchange *x, int status, const char *reason);
+
+/* --- attempt.c --- */
+
+/* The decision is FastCGI: its checks before the body is read. False: it has been answered. */
+bool attempt_check(struct exchange *x);
+/* The body is here as far as it must be: params, and off. */
+void attempt_begin(struct exchange *x);
+/* Asks the next server, or the queue. `fresh`: not on a kept connection. */
+void attempt_next(struct exchange *x, bool fresh);
+/* The attempt has failed: another one, a pause, or an error. */
+void attempt_failed(struct exchange *x, enum backend_error error, const char *detail);
+/* The attempt is over; `error` is NULL where it was none. For the log. */
+void attempt_end(struct exchange *x, const char *error);
+/* Which server it is goes into the log. */
+void attempt_note_server(struct exchange *x);
+/* Its backend: a script may have decided on another one meanwhile. */
+struct backend *attempt_backend(const struct exchange *x);
+/* Ends whatever is under way with a backend. */
+void attempt_leave(struct exchange *x);
+
+/* --- relay.c --- */
+
+/* Something has come from the server; or there is `room` for the client. */
+void relay_step(struct exchange *x, bool room);
+/* What STDERR has brought goes to on_stderr and the log. */
+void relay_flush_stderr(struct exchange *x);
+
+#endif

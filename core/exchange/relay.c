@@ -1,0 +1,433 @@
+/*
+ * relay - see parts.h. This file: an application's answer on its way to the client. Its head and
+ * the hooks that see it, what takes its place, its body, what it writes to STDERR.
+ */
+#include "exchange/parts.h"
+
+#include "base/lookup.h"
+#include "exchange/accel.h"
+#include "exchange/doctor.h"
+#include "exchange/report.h"
+
+#define STDERR_MAX    65536
+#define STDERR_DELAY  1.0 /* seconds that a message may wait for the rest of the answer */
+#define READ_MIN      16384
+#define MAX_REDIRECTS 10 /* contract section 7 */
+
+/* --- STDERR --- */
+
+struct stderr_line {
+    struct exchange *x;
+    bool advised;
+};
+
+static void relay_log_line(void *ctx, struct str line)
+{
+    struct stderr_line *to = ctx;
+    struct exchange *x = to->x;
+    const char *advice = "";
+    if (!to->advised && doctor_knows(line)) {
+        advice = doctor_script(&x->req, &x->params, x->paths.root, x->paths.docroot,
+                               script_rule(x->generation->script, &x->req));
+        to->advised = true;
+    }
+    report_stderr(&x->req, line, advice);
+}
+
+void relay_flush_stderr(struct exchange *x)
+{
+    struct str text = buf_peek(&x->stderr_text);
+    struct stderr_line to = {.x = x};
+    if (text.n == 0)
+        return;
+    struct script_messages messages = {.text = text,
+                                       .docroot = x->paths.docroot,
+                                       .root = x->paths.root,
+                                       .line = relay_log_line,
+                                       .ctx = &to};
+    if (script_stderr(x->generation->script, &x->req, &x->call, &messages) != SCRIPT_DONE) {
+        relay_log_line(&to, text); /* what was written must not be lost with the hook */
+        messages.count = 1;
+    }
+    if (x->attempts.stream.server >= 0)
+        __atomic_fetch_add(&backend_server(attempt_backend(x), x->attempts.stream.server)->messages,
+                           messages.count, __ATOMIC_RELAXED);
+    buf_fini(&x->stderr_text);
+}
+
+static void relay_stderr(struct exchange *x, struct str bytes)
+{
+    if (buf_len(&x->stderr_text) == 0)
+        x->stderr_since = exchange_now(x);
+    while (bytes.n > 0) {
+        size_t room = STDERR_MAX - buf_len(&x->stderr_text);
+        size_t n = bytes.n < room ? bytes.n : room;
+        buf_append(&x->stderr_text, bytes.p, n);
+        bytes = str_skip(bytes, n);
+        if (n == room)
+            relay_flush_stderr(x);
+    }
+}
+
+/* --- another answer in its place --- */
+
+/* Nothing more of the answer is wanted: what has come is read to its end, for STDERR and so that
+ * the connection is kept where it was all; we don't wait for the rest. */
+static void relay_leave(struct exchange *x)
+{
+    struct stream *s = &x->attempts.stream;
+    enum stream_event event;
+    struct str bytes;
+    while ((event = stream_next(s, &bytes)) != STREAM_NOTHING && event != STREAM_FAILED &&
+           event != STREAM_END)
+        if (event == STREAM_STDERR)
+            relay_stderr(x, bytes);
+    if (event == STREAM_END) {
+        x->req.app_status = s->app_status;
+        x->req.protocol_status = s->protocol_status;
+    }
+    stream_abort(s);
+    attempt_end(x, NULL);
+    relay_flush_stderr(x);
+}
+
+/* A login whose answer is a redirect of this kind would be lost without them. Those that the answer
+ * before this one has set are among its headers. */
+static void relay_keep_cookies(struct exchange *x)
+{
+    const struct headers *said = &x->req.response.headers;
+    x->cookies = (struct headers){0};
+    for (unsigned i = 0; i < said->count; i++)
+        if (str_ieq(said->list[i].name, STR("Set-Cookie")))
+            headers_add(&x->req.arena, &x->cookies, STR("Set-Cookie"), said->list[i].value);
+}
+
+/* The application has sent the request to another path of this server: as a GET, without a body. */
+static void relay_elsewhere(struct exchange *x)
+{
+    struct request *req = &x->req;
+    struct str target = req->response.redirect;
+    struct uri uri;
+    relay_leave(x);
+    lookup_begin_turn(); /* the application may have written what is looked up now */
+    x->head = (struct cgi_head){0};
+    x->cookie = STR("");
+    if (++x->redirects > MAX_REDIRECTS) {
+        answer_fail_and_say(x, "protocol", 500, "an application redirected it again and again");
+        return;
+    }
+    const char *bad = uri_parse(&uri, uri_escape_raw(target, &req->arena), &req->arena);
+    if (bad != NULL) {
+        answer_fail_and_say(
+            x, "protocol", 502,
+            arena_printf(&req->arena, "Location: '%.*s': %s", STR_FMT(target), bad).p);
+        return;
+    }
+    req->uri = uri;
+    req->internal = true;
+    if (req->method_id != METHOD_HEAD) {
+        req->method = STR("GET");
+        req->method_id = METHOD_GET;
+    }
+    for (unsigned i = 0; i < req->headers.count; i++) {
+        struct header *header = &req->headers.list[i];
+        if (header->id == HEADER_CONTENT_TYPE || header->id == HEADER_CONTENT_LENGTH)
+            header->hop = true; /* of a body that stays behind */
+    }
+    req->body_length = BODY_NONE;
+    x->has_body = false;
+    x->ops->want_body(x->front, false); /* the rest of it is dropped behind the answer */
+    spool_fini(&req->body);
+    script_redirected(x->generation->script, &x->call);
+    relay_keep_cookies(x);
+    answer_clear(req);
+    exchange_decide(x);
+}
+
+/* --- the head --- */
+
+static bool relay_is_intercepted(const struct decision *d, int status)
+{
+    if (!d->intercept || status < 400)
+        return false;
+    for (unsigned i = 0; i < d->intercepted_count; i++)
+        if (d->intercepted[i] == status)
+            return true;
+    return d->intercepted_count == 0;
+}
+
+/* True when another decision takes the place of this answer. */
+static bool relay_ask_scripts(struct exchange *x)
+{
+    struct script *script = x->generation->script;
+    struct request *req = &x->req;
+    bool replaced = false;
+    if (relay_is_intercepted(&req->decision, req->response.status) &&
+        script_has(script, HOOK_ERROR)) {
+        const struct script_error error = {.kind = "status",
+                                           .status = req->response.status,
+                                           .message = "the application's status",
+                                           .has_body = x->answer_has_body};
+        x->error_status = req->response.status;
+        if (script_error(script, req, &x->call, &error) == SCRIPT_DONE && x->call.replaced)
+            return true;
+        x->error_status = 0;
+    }
+    return script_has(script, HOOK_RESPONSE) &&
+           script_response(script, req, &x->call, &replaced) == SCRIPT_DONE && replaced;
+}
+
+/* The file that the application names becomes the decision. */
+static const char *relay_follow_accel(struct exchange *x)
+{
+    struct decision decision;
+    const char *err = accel_decision(&x->req, exchange_settings(x), &x->paths, &decision);
+    if (err != NULL)
+        return err;
+    x->req.decision = decision;
+    return NULL;
+}
+
+/* Whether its head alone does not say if the answer that goes to on_error has a body. */
+static bool relay_must_see_body(const struct exchange *x)
+{
+    const struct response *res = &x->req.response;
+    return res->content_length < 0 && res->redirect.n == 0 &&
+           relay_is_intercepted(&x->req.decision, res->status) &&
+           script_has(x->generation->script, HOOK_ERROR);
+}
+
+/* Those of the decisions take the place of the application's own. */
+static void relay_add_headers(struct exchange *x)
+{
+    struct request *req = &x->req;
+    headers_merge(&req->arena, &req->response.headers, &x->standing);
+    if (req->decision.headers.list != x->standing.list) /* on_error's decision has its own */
+        headers_merge(&req->arena, &req->response.headers, &req->decision.headers);
+}
+
+/* Why this is no answer. False, as what follows: the stream is over. */
+static bool relay_reject(struct exchange *x, const char *err)
+{
+    stream_abort(&x->attempts.stream);
+    attempt_failed(x, BACKEND_PROTOCOL, err);
+    return false;
+}
+
+/* The head is complete. True: the answer goes to the client. */
+static bool relay_head(struct exchange *x, bool has_body)
+{
+    struct request *req = &x->req;
+    x->undecided = false;
+    x->answer_has_body = has_body || req->response.content_length > 0;
+    attempt_note_server(x);
+    if (req->response.redirect.n == 0 && accel_names_route(req, exchange_settings(x)))
+        req->response.redirect = req->response.accel_redirect;
+    if (x->head.again.n > 0)
+        report_backend(LOG_WARN, req, "protocol",
+                       arena_printf(&req->arena,
+                                    "the header '%.*s' came again: the first one counts",
+                                    STR_FMT(x->head.again))
+                           .p);
+    answer_add_cookies(x);
+    if (req->response.redirect.n > 0) {
+        relay_elsewhere(x);
+        return false;
+    }
+    relay_add_headers(x);
+    if (x->cookie.n > 0)
+        headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), x->cookie);
+    bool replaced = relay_ask_scripts(x);
+    if (!replaced && accel_wanted(&req->response)) {
+        const char *err = relay_follow_accel(x);
+        if (err != NULL)
+            return relay_reject(x, err);
+        replaced = true;
+    }
+    if (!replaced) {
+        answer_begin(x);
+        return true;
+    }
+    relay_leave(x);
+    exchange_replace(x);
+    return false;
+}
+
+/* --- the body --- */
+
+/* Body bytes, cut at the length that the head promised. */
+static void relay_body(struct exchange *x, struct str bytes)
+{
+    struct request *req = &x->req;
+    if (x->skip_body)
+        return;
+    if (req->response.content_length >= 0) {
+        uint64_t left = (uint64_t)req->response.content_length - req->body_out;
+        if (bytes.n > left) {
+            if (req->error == NULL)
+                report_backend(LOG_WARN, req, "protocol", "a body longer than its Content-Length");
+            req->error = "a body longer than its Content-Length";
+            bytes.n = (size_t)left;
+        }
+    }
+    answer_body(x, bytes);
+}
+
+/* The head is complete, and these bytes follow it. */
+static bool relay_begin(struct exchange *x, struct str bytes)
+{
+    if (!relay_head(x, bytes.n > 0))
+        return false;
+    relay_body(x, bytes);
+    return true;
+}
+
+/* A slice of STDOUT. False: the stream is over. */
+static bool relay_stdout(struct exchange *x, struct str bytes)
+{
+    const char *err = NULL;
+    if (x->state == EXCHANGE_REPLYING) {
+        relay_body(x, bytes);
+        return true;
+    }
+    if (x->undecided)
+        return bytes.n == 0 || relay_begin(x, bytes);
+    if (x->head.text.n == 0)
+        x->req.response.unbuffered = x->req.decision.unbuffered;
+    size_t limit = exchange_limits(x)->response_header;
+    enum cgi_result result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err);
+    if (result == CGI_MORE)
+        return true;
+    x->head_too_large = result == CGI_TOO_LARGE;
+    if (result != CGI_DONE)
+        return relay_reject(x, err);
+    x->attempts.stream.answered = true;
+    x->undecided = bytes.n == 0 && relay_must_see_body(x);
+    return x->undecided || relay_begin(x, bytes);
+}
+
+/* --- what the stream tells --- */
+
+/* The client has as much as may wait for it: the backend waits, too. Else it is read as far as
+ * there is room, so that the limits of the spool are exact; a limit that is smaller than a sensible
+ * read is not. */
+static void relay_hold_when_full(struct exchange *x)
+{
+    const struct limits *limits = exchange_limits(x);
+    if (x->paused || !stream_active(&x->attempts.stream))
+        return;
+    size_t room = x->ops->room(x->front);
+    uint64_t all = limits->response_memory + (x->req.response.unbuffered ? 0 : limits->spool);
+    if (room >= READ_MIN || room >= all) {
+        stream_read_max(&x->attempts.stream, room > READ_MIN ? room : READ_MIN);
+        return;
+    }
+    x->paused = true;
+    stream_pause(&x->attempts.stream, true);
+}
+
+/* All that one read has brought has been seen. */
+static void relay_turn(struct exchange *x)
+{
+    if (buf_len(&x->stderr_text) > 0 && exchange_now(x) - x->stderr_since > STDERR_DELAY)
+        relay_flush_stderr(x);
+    if (x->state != EXCHANGE_REPLYING)
+        return;
+    x->ops->flush(x->front);
+    relay_hold_when_full(x);
+}
+
+/* A streamed body: the server takes more of it. */
+static void relay_room(struct exchange *x)
+{
+    if (x->body_ended)
+        stream_body_end(&x->attempts.stream);
+    else
+        x->ops->want_body(x->front, true);
+}
+
+static bool relay_is_short(const struct exchange *x)
+{
+    const struct request *req = &x->req;
+    return req->response.content_length >= 0 && !x->skip_body &&
+           req->body_out < (uint64_t)req->response.content_length;
+}
+
+/* The answer has come whole, as far as END_REQUEST says. */
+static void relay_complete(struct exchange *x)
+{
+    if (x->undecided && !relay_begin(x, STR("")))
+        return;
+    if (x->state != EXCHANGE_REPLYING) {
+        attempt_failed(x, BACKEND_PROTOCOL,
+                       x->head.text.n > 0 ? "it ended inside its head" : "it ended without a head");
+        return;
+    }
+    if (relay_is_short(x)) {
+        const char *reason = "a body shorter than its Content-Length";
+        report_backend(LOG_ERROR, &x->req, "protocol", reason);
+        attempt_end(x, reason);
+        answer_cut(x, "protocol", 502, reason);
+        return;
+    }
+    attempt_end(x, NULL);
+    x->req.ended = true;
+    answer_end(x);
+}
+
+static void relay_end(struct exchange *x)
+{
+    const struct stream *s = &x->attempts.stream;
+    x->req.app_status = s->app_status;
+    x->req.protocol_status = s->protocol_status;
+    attempt_note_server(x);
+    relay_flush_stderr(x);
+    switch (s->protocol_status) {
+    case FCGI_REQUEST_COMPLETE:
+        relay_complete(x);
+        break;
+    case FCGI_OVERLOADED:
+        attempt_failed(x, BACKEND_BUSY, "it is overloaded (FCGI_OVERLOADED)");
+        break;
+    case FCGI_CANT_MPX_CONN:
+        attempt_failed(x, BACKEND_BUSY,
+                       "it takes no other request on this connection (FCGI_CANT_MPX_CONN)");
+        break;
+    default:
+        attempt_failed(x, BACKEND_PROTOCOL, "END_REQUEST says that the request was not served");
+        break;
+    }
+}
+
+void relay_step(struct exchange *x, bool room)
+{
+    struct stream *s = &x->attempts.stream;
+    struct str bytes;
+    if (room && x->paused) {
+        x->paused = false;
+        stream_pause(s, false);
+    }
+    for (;;) {
+        switch (stream_next(s, &bytes)) {
+        case STREAM_STDOUT:
+            if (!relay_stdout(x, bytes))
+                return;
+            break;
+        case STREAM_STDERR:
+            relay_stderr(x, bytes);
+            break;
+        case STREAM_ROOM:
+            relay_room(x);
+            break;
+        case STREAM_END:
+            relay_end(x);
+            return;
+        case STREAM_FAILED:
+            attempt_failed(x, s->error, s->detail);
+            return;
+        case STREAM_NOTHING:
+            relay_turn(x);
+            return;
+        }
+    }
+}
