@@ -353,5 +353,6 @@ int script_core_open(lua_State *L)
     script_tcp_open(L);
     script_udp_open(L);
     script_ngx_open(L);
+    script_regex_open(L);
     return 1;
 }

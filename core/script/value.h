@@ -27,6 +27,10 @@ static inline void script_push_str(lua_State *L, struct str s)
     lua_pushlstring(L, s.p != NULL ? s.p : "", s.n);
 }
 
+/* Makes the metatable of a userdata with these methods, which scripts can't change; gc may be NULL.
+ * Once for each Lua state. */
+void script_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
+
 /* For a function's result: pushes nil and the reason; returns 2. */
 int script_fail(lua_State *L, const char *reason);
 /* Names the value at idx for a message: nothing, true, 12, "text" or a table. The text is pushed.

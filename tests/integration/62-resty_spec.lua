@@ -314,49 +314,104 @@ describe("ngx", function()
     assert.equal('nil, "connection refused"', l:finish(client))
   end)
 
-  it("has patterns, as far as they mean the same here", function()
-    assert.equal('"2024", "05", false, 5, 7, "a-b-c", 2, "x[1]y[22]", 2, "<a>", 1, '
-      .. '"yyb a", 2, "b", 3', run([[
-      local m = ngx.re.match("on 2024-05", "(\\d+)-(\\d\\d)(x)?", "jo")
+  it("has Perl's patterns", function()
+    assert.equal('"2024", "05", false, "05", 5, 7, 4, 5, "a-b-c", 2, "x[1]y[22]", 2, '
+      .. '"<a>$", 1, "yyb a", 2, "b", 3', run([[
+      local m = ngx.re.match("on 2024-05", "(\\d+)-(?<month>\\d\\d)(x)?", "jo")
       local from, to = ngx.re.find("abc 123", "[\\d]+")
+      local low, high = ngx.re.find("a=123", "(\\w+)=\\d(\\d+)", "jo", nil, 2)
       local a, n = ngx.re.gsub("a.b.c", "\\.", "-")
       local b, k = ngx.re.gsub("x1y22", "(?:(\\d+))", "[$1]", "i")
-      local c, o = ngx.re.sub("a", "^A$", "<$0>", "i")
+      local c, o = ngx.re.sub("a", "^A$", "<${0}>$$", "i")
       local d, e = ngx.re.gsub("aab a", "a|x", "y", "a")
       local ctx = { pos = 2 }
       local f = ngx.re.match("abcb", "b", "a", ctx)
-      return m[1], m[2], m[3], from, to, a, n, b, k, c, o, d, e, f[0], ctx.pos]]))
-    for pattern, message in pairs({
-      ["a*?"] = "a lazy or possessive repeat is not available", ["(?=a)"] = "a group with '%(%?'",
-      ["(a"] = "Unmatched", ["[a"] = "a set without its end", ["\\\\pL"] = "\\p is",
+      return m[1], m[2], m[3], m.month, from, to, low, high, a, n, b, k, c, o, d, e, f[0],
+        ctx.pos]]))
+    local expected = '"a", "foo", "xx", 3, "a", "foofoo", "foo", "abc", "\195\169", nil, "ac"'
+    assert.equal(expected, run([[
+      local function first(...) local m = ngx.re.match(...) return m and m[0] end
+      return first("aaa", "a+?"), first("foobar", "foo(?=bar)"), first("axxb", "(x)\\1"),
+        #first("ab\nc", "b.c", "s"), first("b\na", "^a$", "m"), first("foofoo", "foo|foofoo", "d"),
+        first("foofoo", "foo|foofoo"), first("abc", "a b c # note", "x"),
+        first("x\195\169", "[^x]", "u"), first("abc", "^b", "", { pos = 2 }),
+        first("ac", "(?:(?<n>b)|a)c", "")]]))
+  end)
+
+  it("goes on after each match", function()
+    local expected = '"a1,b22", "-a--c-", 4, "-\195\169-\195\169-", 3, "h<e>ll<o>", 2, nil, nil, 8'
+    assert.equal(expected, run([[
+      local list = {}
+      for m in ngx.re.gmatch("a1 b22", "([a-z])(\\d+)", "jo") do list[#list + 1] = m[0] end
+      local a, n = ngx.re.gsub("abc", "b*", "-")
+      local b, k = ngx.re.gsub("\195\169\195\169", "x*", "-", "u")
+      local c, o = ngx.re.gsub("hello", "[eo]", function(m) return "<" .. m[0] .. ">" end)
+      local d, e = ngx.re.match("abc", "c", "", { pos = 9 })
+      local ctx = { pos = 1 }
+      ngx.re.find("key=val", "(\\w+)=(\\w+)", "", ctx, 1)
+      return table.concat(list, ","), a, n, b, k, c, o, d, e, ctx.pos]]))
+  end)
+
+  it("says what is wrong with a pattern, a text, a replacement", function()
+    for call, message in pairs({
+      ["match('a', '(a')"] = "missing closing parenthesis at byte 3",
+      ["match('a', 'a', 'q')"] = "unknown option 'q'",
+      ["match('\\255', 'a', 'u')"] = "UTF%-8 error",
+      ["gmatch('a', '[a')"] = "terminating %]",
     }) do
-      local got = run(("return select(2, ngx.re.match('a', '%s'))"):format(pattern))
-      assert.matches(message, (got:gsub("\\\\", "\\")), nil, pattern)
+      assert.matches(message, run("return select(2, ngx.re." .. call .. ")"), nil, call)
     end
+    for call, message in pairs({
+      ["find('a', '*')"] = "quantifier does not follow", ["sub('a', '\\\\2', '')"] = "non%-exist",
+      ["gsub('a', 'a', '$x')"] = "invalid capturing variable name",
+    }) do
+      assert.matches(message, run("return select(3, ngx.re." .. call .. ")"), nil, call)
+    end
+    assert.matches("code:1: mine", run("return ngx.re.sub('a', 'a', function() error('mine') end)"))
   end)
 
   it("refuses patterns that would take the C stack, gigabytes or minutes", function()
     for pattern, message in pairs({
-      ["('('):rep(1e5) .. 'a' .. (')'):rep(1e5)"] = "longer than 8192 bytes",
-      ["('('):rep(101) .. 'a' .. (')'):rep(101)"] = "more than 100 groups within each other",
-      ["'((a{1,255}){1,255}){1,255}'"] = "the pattern is too large",
-      ["'a{2000}'"] = "the pattern is too large", ["'(ab*){400,}'"] = "the pattern is too large",
-      ["'a{99999999999999999999}'"] = "the pattern is too large",
-      ["('('):rep(20) .. 'a' .. (')+'):rep(20)"] = "the pattern is too large",
-      ["'[]()[:alpha:](]' .. ('(a?)'):rep(230)"] = "the pattern is too large",
-      ["'a\\0b'"] = "zero byte", ["'(a)\\\\1'"] = "references to groups",
+      ["('a'):rep(16385)"] = "longer than the limit",
+      ["('('):rep(101) .. 'a' .. (')'):rep(101)"] = "too deeply nested",
+      ["'((a{1,255}){1,255}){1,255}'"] = "regular expression is too large",
+      ["'a{99999999999999999999}'"] = "number too big",
+      ["('(a)'):rep(256)"] = "more than 255 groups",
     }) do
       assert.matches(message, run("return select(2, ngx.re.match('a', " .. pattern .. "))"), nil,
         pattern)
     end
-    for pattern, found in pairs({
-      ["('('):rep(99) .. 'a' .. (')'):rep(99)"] = "a", ["'a{2,}'"] = "aaa", ["'a{,2}b'"] = "aab",
-      ["'[[(]{3}'"] = "(((", ["'[](*{9999}]+'"] = "(((", ["'[^](]{1,255}'"] = "aaab",
-      ["'[[:alpha:](]+'"] = "aaab(((", ["'\\\\({3}'"] = "(((", ["('a|'):rep(900) .. 'b'"] = "a",
+  end)
+
+  it("gives up a search that would take minutes, and the worker goes on", function()
+    for call, message in pairs({
+      ["match(('a'):rep(400), '^(a|a)*$(?<!a)', 'jo')"] = "match limit exceeded",
+      ["match(('x'):rep(1e6), 'x*y?x*[bc]', 'jo')"] = "match limit exceeded",
+      ["match(('x'):rep(1e6), 'x*y?x*[bc]', 'do')"] = "match limit exceeded",
+      ["match(('ab'):rep(1e6), '^(?:a|b)*$')"] = "limit exceeded", -- of time or memory
     }) do
-      assert.equal(('"%s"'):format(found),
-        run("return ngx.re.match('aaab(((', " .. pattern .. ")[0]"), pattern)
+      assert.matches(message, run("return select(2, ngx.re." .. call .. ")"), nil, call)
     end
+    assert.equal('"foo", "ok", 10000', run([[
+      local m = ngx.re.match(("x"):rep(1e6) .. "foo", "[f]oo", "jo")
+      return m[0], "ok", (select(2, ngx.re.gsub(("x"):rep(1e4), "x", "", "jo")))]]))
+  end)
+
+  it("keeps the memory of patterns bounded", function()
+    assert.equal("true", run([[
+      local function kilobytes()
+        for line in io.lines("/proc/self/statm") do return tonumber(line:match("%d+ (%d+)")) * 4 end
+      end
+      local function make(from, to)
+        for i = from, to do
+            ngx.re.match("x", i .. "(?:ab|cd){400}", "o")
+            if i % 20 == 0 then ngx.sleep(0) end
+          end
+      end
+      make(1, 300)
+      local before = kilobytes()
+      make(301, 2000)
+      return kilobytes() - before < 8192]]))
   end)
 
   it("is a global for modules, and has no request", function()

@@ -57,8 +57,10 @@ struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char
 /* Adds tcp and udp to the module on the stack's top. */
 void script_tcp_open(lua_State *L);
 void script_udp_open(lua_State *L);
-/* Adds gate, pattern and null to the module on the stack's top. */
+/* Adds gate and null to the module on the stack's top. */
 void script_ngx_open(lua_State *L);
+/* Adds pattern. */
+void script_regex_open(lua_State *L);
 /* Another generation serves: what is kept is closed. */
 void script_net_retire(struct script *s);
 /* After the Lua state has been closed. */

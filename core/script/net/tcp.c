@@ -592,16 +592,9 @@ void script_tcp_open(lua_State *L)
                                          {"tcp_take", tcp_take},
                                          {NULL, NULL}};
     luaL_register(L, NULL, functions);
-    if (luaL_newmetatable(L, TCP)) {
-        lua_newtable(L);
-        luaL_register(L, NULL, methods);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -4, "tcp_methods");
-        lua_setfield(L, -2, "__index");
-        lua_pushcfunction(L, tcp_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, "moongate.tcp"); /* not for the script to change */
-        lua_setfield(L, -2, "__metatable");
-    }
+    script_class(L, TCP, methods, tcp_gc);
+    luaL_getmetatable(L, TCP);
+    lua_getfield(L, -1, "__index");
+    lua_setfield(L, -3, "tcp_methods");
     lua_pop(L, 1);
 }

@@ -268,16 +268,7 @@ void script_udp_open(lua_State *L)
         {"settimeout", udp_settimeout},
         {NULL, NULL},
     };
-    if (luaL_newmetatable(L, UDP)) {
-        lua_newtable(L);
-        luaL_register(L, NULL, methods);
-        lua_setfield(L, -2, "__index");
-        lua_pushcfunction(L, udp_gc);
-        lua_setfield(L, -2, "__gc");
-        lua_pushliteral(L, UDP);
-        lua_setfield(L, -2, "__metatable");
-    }
-    lua_pop(L, 1);
+    script_class(L, UDP, methods, udp_gc);
     lua_pushcfunction(L, udp_new);
     lua_setfield(L, -2, "udp");
 }

@@ -1,216 +1,164 @@
--- moongate.ngx.regex owns ngx.re: match, find, sub and gsub with the part of Perl's patterns that
--- the system's extended regular expressions have too (regex(7)). What they lack (lazy repeats, look
--- ahead and behind, named groups) is an error, not another meaning. Of several ways to match at a
--- place they take the longest, where Perl takes the first. Called by ngx.
+-- moongate.ngx.regex owns ngx.re: match, find, gmatch, sub and gsub with PCRE2, as OpenResty has
+-- them. Called by ngx.
 
 local core = require("moongate.core")
 
 local M = {}
 
-local CLASSES = { d = "0-9", w = "A-Za-z0-9_", s = " \t\r\n\f\v" }
-local CONTROLS = { n = "\n", r = "\r", t = "\t", f = "\f", v = "\v" }
-
-local function refuse(pattern, what)
-  error(("ngx.re: '%s': %s not available"):format(pattern, what), 0)
-end
-
--- What stands in brackets from `at` on: there a backslash is only a backslash.
-local function translate_set(pattern, at)
-  local negated, rest = pattern:match("^%[(%^?)(%]?)", at)
-  local out, i = "", at + 1 + #negated + #rest
-  local first = rest -- a bracket that comes first is one of the set
-  while true do
-    local c = pattern:sub(i, i)
-    if c == "" then
-      refuse(pattern, "a set without its end is")
-    elseif c == "]" then
-      return "[" .. negated .. first .. out .. "]", i + 1
-    elseif c == "[" and pattern:match("^%[:%a+:%]", i) then
-      c = pattern:match("^%[:%a+:%]", i)
-      out, i = out .. c, i + #c
-    elseif c == "\\" then
-      local escaped = pattern:sub(i + 1, i + 1)
-      if escaped == "]" then
-        first = "]"
-      elseif escaped:match("[%-%^%[]") then
-        out = out .. "[." .. escaped .. ".]"
-      elseif escaped:match("%a") and not (CLASSES[escaped] or CONTROLS[escaped]) then
-        refuse(pattern, "\\" .. escaped .. " in a set is")
-      else
-        out = out .. (CLASSES[escaped] or CONTROLS[escaped] or escaped)
-      end
-      i = i + 2
-    else
-      out, i = out .. (c == "[" and "[.[.]" or c), i + 1
-    end
-  end
-end
-
--- What a backslash and a letter mean.
-local function translate_escape(pattern, c)
-  if c:match("[dws]") then
-    return "[" .. CLASSES[c] .. "]"
-  elseif c:match("[DWS]") then
-    return "[^" .. CLASSES[c:lower()] .. "]"
-  elseif CONTROLS[c] then
-    return CONTROLS[c]
-  elseif c:match("[%dbB]") then
-    return "\\" .. c
-  elseif c:match("%w") or c == "" then
-    refuse(pattern, "\\" .. c .. " is")
-  end
-  return "\\" .. c
-end
-
---- An extended regular expression for Perl's; and which of its groups count.
----@param pattern string
----@return string
----@return integer[] groups
-function M.translate(pattern)
-  local out, groups, count, i = {}, {}, 0, 1
-  while i <= #pattern do
-    local c = pattern:sub(i, i)
-    local piece
-    if c == "\\" then
-      piece, i = translate_escape(pattern, pattern:sub(i + 1, i + 1)), i + 2
-    elseif c == "[" then
-      piece, i = translate_set(pattern, i)
-    elseif c == "(" then
-      count = count + 1
-      if pattern:sub(i + 1, i + 1) ~= "?" then
-        groups[#groups + 1] = count
-        i = i + 1
-      elseif pattern:sub(i + 2, i + 2) == ":" then
-        i = i + 3
-      else
-        refuse(pattern, "a group with '(?' is")
-      end
-      piece = "("
-    else
-      if c:match("[*+?}]") and pattern:match("^[?+]", i + 1) then
-        refuse(pattern, "a lazy or possessive repeat is")
-      end
-      piece, i = c == "." and "[^\n]" or c, i + 1
-    end
-    out[#out + 1] = piece
-  end
-  return table.concat(out), groups
-end
-
+-- Compiled patterns by their options and text, with and without the option o. A script that makes
+-- patterns of what clients send has any number of them: when there are too many all are forgotten.
 local CACHED = 200
 local cache, cached = {}, 0
 
 local function compile(pattern, options)
-  options = options or ""
-  local other = options:match("[^joai]")
-  if other then
-    return nil, ("option '%s' is not available"):format(other)
-  end
+  pattern, options = tostring(pattern), options or ""
   local key = options .. "\0" .. pattern
-  local entry = cache[key]
-  if not entry then
-    local anchored = options:find("a") ~= nil -- matches where the search begins, or not at all
-    local ok, text, groups = pcall(M.translate, anchored and "^(?:" .. pattern .. ")" or pattern)
-    if not ok then
-      return nil, text
-    end
-    local compiled, reason = core.pattern(text, options:find("i") ~= nil)
+  local compiled = cache[key]
+  if not compiled then
+    local reason
+    compiled, reason = core.pattern(pattern, options)
     if not compiled then
-      return nil, reason
+      return nil, ("ngx.re: '%s': %s"):format(pattern:sub(1, 60), reason)
     end
-    entry = { pattern = compiled, groups = groups, anchored = anchored }
     if cached == CACHED then
       cache, cached = {}, 0
     end
-    cache[key], cached = entry, cached + 1
+    cache[key], cached = compiled, cached + 1
   end
-  return entry
+  return compiled
 end
 
--- { from, to, captures } of the first match from `init` on.
-local function search(entry, text, init)
-  local skipped = entry.anchored and init - 1 or 0
-  text = text:sub(skipped + 1)
-  local at = init - skipped <= #text + 1 and entry.pattern:find(text, init - skipped)
-  if not at then
-    return nil
+-- The first match from `init` on: from, to, captures; or nil, and the reason if there is one.
+local function search(pattern, text, init, captures)
+  local from, to = pattern:search(text, init, captures, 0)
+  if not from then
+    return nil, to
   end
-  local captures = { [0] = text:sub(at[1], at[2]) }
-  for i, group in ipairs(entry.groups) do
-    local from = at[group * 2 + 1]
-    captures[i] = from and from > 0 and text:sub(from, at[group * 2 + 2]) or false
-  end
-  return { from = at[1] + skipped, to = at[2] + skipped, captures = captures }
+  return from, to, captures
 end
 
---- As ngx.re.match: the captures, [0] is all of it; false for a group without a part in it.
-function M.match(text, pattern, options, ctx)
-  local entry, reason = compile(pattern, options)
-  if not entry then
+-- Where the next search begins: after an empty match one character on, which is one byte, but with
+-- the option u (or U) as many as UTF-8 has of it.
+local function after(text, options, from, to)
+  if to >= from then
+    return to + 1
+  end
+  local utf = from <= #text and (options or ""):find("[uU]")
+  return utf and text:match("^[\128-\191]*()", from + 1) or from + 1
+end
+
+--- The captures of the first match: [0] is all of it, [1] and ["name"] are groups, false for one
+--- without a part in it. nil where there is none; nil and the reason for a wrong pattern, and for a
+--- search that takes too much time or memory.
+---@param text any
+---@param pattern string
+---@param options string|nil letters
+---@param ctx table|nil the search begins at ctx.pos, which is left behind the match
+---@param captures table|nil filled in place of a new one
+---@return table|nil captures
+---@return string|nil reason
+function M.match(text, pattern, options, ctx, captures)
+  local compiled, reason = compile(pattern, options)
+  if not compiled then
     return nil, reason
   end
-  local found = search(entry, tostring(text), ctx and ctx.pos or 1)
-  if found and ctx then
-    ctx.pos = found.to + 1
+  local from, to, found = search(compiled, tostring(text), ctx and ctx.pos or 1, captures or {})
+  if not from then
+    return nil, to
   end
-  return found and found.captures
+  if ctx then
+    ctx.pos = to + 1
+  end
+  return found
 end
 
---- As ngx.re.find: from where to where.
-function M.find(text, pattern, options, ctx)
-  local entry, reason = compile(pattern, options)
-  if not entry then
+--- From where to where the first match goes, or its group of the number `nth`.
+---@return integer|nil from
+---@return integer|nil to
+---@return string|nil reason
+function M.find(text, pattern, options, ctx, nth)
+  local compiled, reason = compile(pattern, options)
+  if not compiled then
     return nil, nil, reason
   end
-  local found = search(entry, tostring(text), ctx and ctx.pos or 1)
-  if found then
-    return found.from, found.to
+  local from, to, last = compiled:search(tostring(text), ctx and ctx.pos or 1, nil, nth or 0)
+  if not from then
+    return nil, nil, to
   end
-  return nil
+  if ctx then
+    ctx.pos = last + 1
+  end
+  return from, to
 end
 
--- "$1", "${1}", "$0" and "$$" in a text that replaces.
+--- A function that returns the captures of the next match, nil after the last.
+---@return function|nil
+---@return string|nil reason
+function M.gmatch(text, pattern, options)
+  local compiled, reason = compile(pattern, options)
+  if not compiled then
+    return nil, reason
+  end
+  local at = 1
+  text = tostring(text)
+  return function()
+    local from, to, captures = search(compiled, text, at, {})
+    if not from then
+      at = #text + 2 -- no more of it, after an error either
+      return nil, to
+    end
+    at = after(text, options, from, to)
+    return captures
+  end
+end
+
+-- "$1", "${1}", "$0" and "$$" in a text that replaces; nil where something else follows a dollar.
 local function expand(template, captures)
-  return (template:gsub("%$(%$?)(%{?)(%d*)(%}?)", function(dollar, open, number, close)
+  local wrong
+  local made = template:gsub("%$(%$?)(%{?)(%d*)(%}?)", function(dollar, open, number, close)
     if dollar == "$" then
       return "$" .. open .. number .. close
-    elseif number == "" or (open == "{") ~= (close == "}") and open == "{" then
-      error("ngx.re: invalid capturing variable name found in the replacement", 0)
+    elseif number == "" or (open == "{" and close == "") then
+      wrong = true
     end
     return (captures[tonumber(number)] or "") .. (open == "" and close or "")
-  end))
+  end)
+  return not wrong and made or nil
 end
 
 local function replace(text, pattern, with, options, most)
-  local entry, reason = compile(pattern, options)
-  if not entry then
+  local compiled, reason = compile(pattern, options)
+  if not compiled then
     return nil, nil, reason
   end
   text = tostring(text)
-  local out, at, count = {}, 1, 0
+  local call = type(with) == "function"
+  local out, at, copied, count = {}, 1, 1, 0
   while count < most do
-    local found = search(entry, text, at)
-    if not found then
+    local from, to, captures = search(compiled, text, at, {})
+    if not from and to then
+      return nil, nil, to
+    elseif not from then
       break
     end
-    local ok, piece = pcall(type(with) == "function" and with or expand,
-      type(with) == "function" and found.captures or with, found.captures)
-    if not ok then
-      return nil, nil, piece
+    local piece = call and tostring(with(captures)) or not call and expand(tostring(with), captures)
+    if not piece then
+      return nil, nil, ("ngx.re: invalid capturing variable name found in the replacement '%s'")
+        :format(tostring(with))
     end
     count = count + 1
-    out[#out + 1] = text:sub(at, found.from - 1) .. tostring(piece)
-    if found.to < found.from then -- an empty match: on with the next byte
-      out[#out + 1] = text:sub(found.from, found.from)
-      at = found.from + 1
-    else
-      at = found.to + 1
-    end
+    out[#out + 1] = text:sub(copied, from - 1)
+    out[#out + 1] = piece
+    copied, at = to + 1, after(text, options, from, to)
   end
-  return table.concat(out) .. text:sub(at), count
+  return table.concat(out) .. text:sub(copied), count
 end
 
---- As ngx.re.sub: the text with the first match replaced, and how many were.
+--- The text with the first match replaced, by a text with "$1" or what a function of the captures
+--- returns; and how many were.
+---@return string|nil
+---@return integer|nil
+---@return string|nil reason
 function M.sub(text, pattern, with, options)
   return replace(text, pattern, with, options, 1)
 end
