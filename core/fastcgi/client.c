@@ -18,10 +18,18 @@ struct client_try {
     struct loop loop;
     struct channel *channel; /* NULL: it is over */
     struct str rest;         /* of what is sent */
-    ev_tstamp patience;
+    ev_tstamp end;           /* of the whole call */
+    ev_tstamp patience;      /* for this connection to be made */
     const char *problem;
     bool opened;
 };
+
+/* What is left, but never nothing: that would be no deadline. */
+static double try_left(const struct client_try *t)
+{
+    double left = t->end - ev_now(t->loop.ev);
+    return left > 0.001 ? left : 0.001;
+}
 
 static void try_over(struct client_try *t, const char *problem)
 {
@@ -48,7 +56,7 @@ static void try_send(void *user)
         channel_write(t->channel, &piece, 1);
         t->rest = str_skip(t->rest, piece.iov_len);
     }
-    channel_deadline(t->channel, t->call->timeout, "no answer within the time");
+    channel_deadline(t->channel, try_left(t), "no answer within the time");
 }
 
 static void try_bytes(void *user, const char *bytes, size_t n)
@@ -59,7 +67,7 @@ static void try_bytes(void *user, const char *bytes, size_t n)
     if (problem != NULL || done)
         try_over(t, problem);
     else
-        channel_deadline(t->channel, t->call->timeout, "no answer within the time");
+        channel_deadline(t->channel, try_left(t), "no end of the answer within the time");
 }
 
 static void try_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
@@ -86,12 +94,14 @@ static const struct channel_ops try_ops = {
     .on_fail = try_failed,
 };
 
-static void try_run(struct client_try *t, const struct addr *addr)
+/* One of so many addresses that are left, each of which has its share of the time. */
+static void try_run(struct client_try *t, const struct addr *addr, unsigned left)
 {
     struct conn_place place = {.list = {*addr}, .count = 1};
-    const struct conn_target target = {.place = &place, .connect_timeout = t->call->timeout};
+    ev_now_update(t->loop.ev);
+    const struct conn_target target = {.place = &place, .connect_timeout = try_left(t) / left};
     t->rest = t->call->out;
-    t->patience = ev_now(t->loop.ev) + t->call->timeout;
+    t->patience = ev_now(t->loop.ev) + target.connect_timeout;
     struct conn *c = conn_new(&t->loop, &target);
     if (c == NULL) {
         try_over(t, strerror(errno));
@@ -117,8 +127,9 @@ const char *client_call(const struct client_call *call)
         return "no memory or descriptors to wait with";
     void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* a server may close while it is written to */
     loop_init(&t.loop, ev);
+    t.end = ev_now(ev) + call->timeout;
     for (unsigned i = 0; i < count && !t.opened; i++)
-        try_run(&t, &list[i]);
+        try_run(&t, &list[i], count - i);
     loop_fini(&t.loop);
     ev_loop_destroy(ev);
     signal(SIGPIPE, before);

@@ -11,7 +11,7 @@
 
 struct client_call {
     const char *address; /* contract's ADDR; the addresses of a name are tried in turn */
-    double timeout;      /* seconds without progress */
+    double timeout;      /* seconds that all of it may take */
     struct str out;      /* what is sent */
     /* Bytes that came; n = 0: the server has closed. Sets *done when nothing more is wanted.
      * Returns NULL, or why this is no answer. NULL: a connection is all that is wanted. */

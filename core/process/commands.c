@@ -421,12 +421,12 @@ int commands_main(int argc, char **argv)
         }
         if (lua_pcall(L, 1, 1, 1) == 0 && lua_isnumber(L, -1)) {
             status = (int)lua_tointeger(L, -1);
-            lua_close(L);
+            script_close_alone(L);
             return status;
         }
     }
     const char *text = lua_tostring(L, -1);
     dprintf(STDERR_FILENO, "moongate: %s\n", text != NULL ? text : "no exit status");
-    lua_close(L);
+    script_close_alone(L);
     return status;
 }

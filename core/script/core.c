@@ -323,6 +323,8 @@ int script_core_open(lua_State *L)
         {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},
         {"limited", script_limited},
+        {"finalizing", script_finalizing},
+        {"run_is_within", script_run_is_within},
         {"log", core_log},
         {"logs", core_logs},
         {"now", core_now},

@@ -15,6 +15,7 @@
 #define RULE_SIZE  128
 #define TOO_LONG   "script_timeout: it has run for too long without an end"
 #define SPECS      50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
+#define GRACE      2.0  /* at most so many seconds from the first alarm to the second */
 
 /* The state that the signal's handler reads. One hook runs at a time; where the library calls one
  * from inside another, the outer one counts. */
@@ -26,15 +27,22 @@ static struct {
     const char *volatile what, *volatile source;
     const struct request *volatile req; /* that it runs for; NULL: none */
     char rule[RULE_SIZE];               /* that the run has entered last; "": none */
+    const char *volatile finalizer;     /* FILE:LINE of the one that runs; NULL: none */
     volatile bool stopped;
     char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
     const char *volatile why;
     /* In a process that no master looks after. */
     bool alone;
-    double limit; /* seconds of a hook */
-    int out;      /* where to say that nothing could stop it */
+    double limit;               /* seconds of a hook */
+    lua_State *volatile within; /* the coroutine in which the run is; NULL: not known */
+    int out;                    /* where to say that nothing could stop it */
     const char *prefix;
 } supervised;
+
+static const char *source_of(const lua_Debug *at)
+{
+    return at->source[0] == '@' ? at->source + 1 : at->short_src;
+}
 
 /* The innermost place that is Lua: the event may be a call of a function in C. */
 static void find_place(lua_State *L, lua_Debug *at)
@@ -44,8 +52,19 @@ static void find_place(lua_State *L, lua_Debug *at)
     while (found && at->currentline <= 0)
         found = lua_getstack(L, ++level, at) != 0 && lua_getinfo(L, "Sl", at) != 0;
     if (found)
-        snprintf(supervised.place, PLACE_SIZE,
-                 "%s:%d: ", at->source[0] == '@' ? at->source + 1 : at->short_src, at->currentline);
+        snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(at), at->currentline);
+}
+
+/* The innermost place in the user's own files. */
+static void find_own_place(lua_State *L)
+{
+    lua_Debug at;
+    for (int level = 0; supervised.place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++) {
+        if (lua_getinfo(L, "Sl", &at) == 0 || at.currentline <= 0 ||
+            strncmp(source_of(&at), SCRIPT_LIBRARY_FOLDER, sizeof SCRIPT_LIBRARY_FOLDER - 1) == 0)
+            continue;
+        snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(&at), at.currentline);
+    }
 }
 
 static void stop_script(lua_State *L, lua_Debug *at)
@@ -83,6 +102,11 @@ static void describe_running(void)
     if (req != NULL && n > 0 && (size_t)n < supervised.stuck_size)
         snprintf(supervised.stuck + n, supervised.stuck_size - (size_t)n, " for %.*s %.*s, %s",
                  STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));
+    if (supervised.finalizer != NULL && n > 0) {
+        size_t used = strlen(supervised.stuck);
+        snprintf(supervised.stuck + used, supervised.stuck_size - used, ", in the finalizer of %s",
+                 supervised.finalizer);
+    }
 }
 
 static void on_timeout(int signal)
@@ -141,12 +165,12 @@ static void limit_beat(void)
  * process is of no use any more; its end is not to be waited for. */
 __attribute__((noreturn)) static void give_up(void)
 {
-    lua_State *L = supervised.running;
-    lua_Debug at;
-    if (supervised.place[0] == '\0' && lua_getstack(L, 0, &at) != 0)
-        find_place(L, &at);
-    if (strncmp(supervised.place, SCRIPT_LIBRARY_FOLDER, sizeof SCRIPT_LIBRARY_FOLDER - 1) == 0)
-        supervised.place[0] = '\0'; /* the script runs in a coroutine, and says nothing */
+    if (supervised.within != NULL && supervised.finalizer == NULL)
+        find_own_place(supervised.within);
+    if (supervised.finalizer == NULL) /* where it is in one can't be seen */
+        find_own_place(supervised.running);
+    else if (supervised.place[0] == '\0')
+        snprintf(supervised.place, PLACE_SIZE, "%s: ", supervised.finalizer);
     const char *parts[] = {supervised.prefix,
                            supervised.place,
                            supervised.what,
@@ -171,11 +195,17 @@ static void on_alarm(int signal)
         stop_running(L);
 }
 
+static struct timeval time_of(double seconds)
+{
+    return (struct timeval){(time_t)seconds,
+                            (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+}
+
 /* The alarm comes again: for what the first one does not stop. */
 static void set_alarm(double seconds)
 {
-    struct timeval t = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
-    struct itimerval timer = {.it_value = t, .it_interval = t};
+    struct itimerval timer = {.it_value = time_of(seconds),
+                              .it_interval = time_of(seconds < GRACE ? seconds : GRACE)};
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
@@ -219,7 +249,7 @@ void script_end_run(lua_State *L)
 {
     if (supervised.alone)
         set_alarm(0);
-    supervised.running = NULL;
+    supervised.running = supervised.within = NULL;
     supervised.req = NULL;
     underway_running(NULL);
     limit_beat();
@@ -249,18 +279,60 @@ int script_enter_rule(lua_State *L)
     return 0;
 }
 
+/* Kinds of runs in a process that no master looks after. */
+static const struct run_kind {
+    const char *name; /* in Lua */
+    const char *what, *why;
+    double seconds; /* where nothing else is said */
+} run_kinds[] = {
+    {"loading", "loading", "the script has not come to the end of its loading within %g s",
+     SCRIPT_LOADING},
+    {"specs", "test", "the specs have not come to their end within %g s", SPECS},
+    {"hook", "a hook", TOO_LONG, 1},
+    {"finalizers", "finalizers", "they have not come to their end within %g s", 1},
+    {0},
+};
+
+static bool begin_kind(lua_State *L, const struct run_kind *kind, double seconds,
+                       const char *source)
+{
+    static char why[120];
+    if (!supervised.alone || supervised.running != NULL)
+        return false;
+    snprintf(why, sizeof why, kind->why, seconds);
+    return begin_run(L, kind->what, source, why, seconds);
+}
+
+static const struct run_kind *kind_of(const char *name)
+{
+    const struct run_kind *kind = run_kinds;
+    while (kind->name != NULL && strcmp(kind->name, name) != 0)
+        kind++;
+    return kind;
+}
+
+int script_finalizing(lua_State *L)
+{
+    supervised.finalizer = lua_tostring(L, 1);
+    return 0;
+}
+
 bool script_begin_loading(lua_State *L, const char *source)
 {
-    return supervised.alone &&
-           begin_run(L, "loading", source,
-                     "the script has not come to the end of its loading within 10 s",
-                     SCRIPT_LOADING);
+    return begin_kind(L, kind_of("loading"), SCRIPT_LOADING, source);
 }
 
 bool script_begin_specs(lua_State *L)
 {
-    return supervised.alone && begin_run(L, "test", "the specs",
-                                         "the specs have not come to their end within 50 s", SPECS);
+    return begin_kind(L, kind_of("specs"), SPECS, "the specs");
+}
+
+void script_close_alone(lua_State *L)
+{
+    bool outer = begin_kind(L, kind_of("finalizers"), 1, "the script");
+    lua_close(L);
+    if (outer)
+        script_end_run(NULL);
 }
 
 bool script_is_alone(void)
@@ -268,21 +340,29 @@ bool script_is_alone(void)
     return supervised.alone;
 }
 
-/* core.limited(seconds, source, fn, ...) -> true, what fn returns; or false, message. In a process
- * that no master looks after it has so many seconds, as a hook has; nil: as long as loading may
- * take. */
+int script_run_is_within(lua_State *L)
+{
+    supervised.within = lua_tothread(L, 1);
+    return 0;
+}
+
+/* core.limited(kind, seconds, source, fn, ...) -> true, what fn returns; or false, message. In a
+ * process that no master looks after it has so many seconds; nil: what the kind has ("loading",
+ * "specs", "hook"). What a script has left to be collected is collected within such a limit too. */
 int script_limited(lua_State *L)
 {
-    const char *source = luaL_checkstring(L, 2);
-    bool outer = false;
-    if (lua_isnil(L, 1))
-        outer = script_begin_loading(L, source);
-    else if (supervised.alone)
-        outer = begin_run(L, "a hook", source, TOO_LONG, luaL_checknumber(L, 1));
-    int status = lua_pcall(L, lua_gettop(L) - 3, LUA_MULTRET, 0);
+    const struct run_kind *kind = kind_of(luaL_checkstring(L, 1));
+    luaL_argcheck(L, kind->name != NULL, 1, "expected loading, specs or hook");
+    double seconds = luaL_optnumber(L, 2, kind->seconds);
+    bool outer = begin_kind(L, kind, seconds, luaL_checkstring(L, 3));
     if (outer)
+        lua_gc(L, LUA_GCRESTART, 0);
+    int status = lua_pcall(L, lua_gettop(L) - 4, LUA_MULTRET, 0);
+    if (outer) {
+        lua_gc(L, LUA_GCSTOP, 0);
         script_end_run(L);
+    }
     lua_pushboolean(L, status == 0);
-    lua_replace(L, 2);
-    return lua_gettop(L) - 1;
+    lua_replace(L, 3);
+    return lua_gettop(L) - 2;
 }

@@ -40,7 +40,16 @@ bool script_is_alone(void);
 
 /* core.enter_rule(label): for the line about a run that has to be ended. */
 int script_enter_rule(struct lua_State *L);
-/* core.limited(seconds, source, fn, ...), see script/limit.c. */
+/* lua_close in a process that no master looks after: its finalizers come to an end. */
+void script_close_alone(struct lua_State *L);
+/* core.finalizing(place): a finalizer begins, which the script has made at FILE:LINE; nil: it has
+ * ended. The text must live until then. */
+int script_finalizing(struct lua_State *L);
+/* core.run_is_within(thread): in which coroutine the run is now, for a line about one that has to
+ * be ended in a call of C. It holds until the end of the run, or until the next such call; nil: in
+ * none. The thread must not be collected before. */
+int script_run_is_within(struct lua_State *L);
+/* core.limited(kind, seconds, source, fn, ...), see script/limit.c. */
 int script_limited(struct lua_State *L);
 
 #endif

@@ -17,9 +17,11 @@ function M.core(fields)
     core.ran, core.overrides = opts, overrides
     return 0
   end
-  function core.limited(_, _, fn, ...)
+  function core.limited(kind, seconds, _, fn, ...)
+    core.bound = { kind, seconds }
     return pcall(fn, ...)
   end
+  function core.run_is_within() end
   function core.become()
     return "nobody"
   end

@@ -3,6 +3,7 @@
 
 local php = require("tests.support.php")
 local process = require("tests.support.process")
+local responder = require("tests.support.responder")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
@@ -40,6 +41,36 @@ describe("an instance", function()
     })
     finally(function() second:stop() end)
     assert.equal(0, server.command({ "status", "--control", other }).code)
+  end)
+end)
+
+describe("a command whose other side does not come to an end", function()
+  it("is over in time: no answer, and one that comes byte for byte", function()
+    local back = responder.start()
+    finally(function() back:stop() end)
+    local function fcgi(query)
+      return server.command({
+        "fcgi", back.address, "QUERY_STRING=" .. query, "--timeout", "500ms",
+      })
+    end
+    local result = fcgi("fail=hang")
+    assert.equal(1, result.code)
+    assert.matches("no answer within the time", result.stderr, 1, true)
+    result = fcgi("size=4000&pieces=400&piece_delay=50")
+    assert.equal(1, result.code)
+    assert.matches("no end of the answer within the time", result.stderr, 1, true)
+  end)
+
+  it("is over in time: whoever listens where an instance should", function()
+    local back = responder.start({ args = { "--no-accept" } })
+    finally(function() back:stop() end)
+    for _, words in ipairs({ { "status" }, { "reload" }, { "hold", "app" } }) do
+      words[#words + 1] = "--control"
+      words[#words + 1] = back.address
+      local result = server.command(words, { timeout = 30 })
+      assert.equal(1, result.code)
+      assert.matches("no answer within the time", result.stderr, 1, true)
+    end
   end)
 end)
 

@@ -119,6 +119,37 @@ describe("moongate test", function()
       result.stderr)
   end)
 
+  -- A loop that is interpreted, one in a hook that a spec calls, one at the top; and calls that
+  -- block, which nothing but the end of the process ends.
+  for name, case in pairs({
+    ["a spec"] = { "it('a', function()\n  while true do end end)", "spec/a_spec.lua:2: the specs" },
+    ["a spec that catches all"] = {
+      "it('a', function()\n  while true do pcall(error) end end)", "spec/a_spec.lua:2: the specs" },
+    ["the top"] = { "\n\nlocal n = 0 while true do n = n + 1 end", "spec/a_spec.lua:3: the specs" },
+    ["a hook"] = { "it('a', function()\n"
+      .. "require('moongate.testing').load():request { url = '/loop' } end)",
+      "route.lua:2: the specs" },
+    ["a call that blocks"] = {
+      "\nit('a', function() os.execute('exec sleep 30') end)", "spec/a_spec.lua:2: test (" },
+    ["a hook that blocks"] = { "it('a', function()\n"
+      .. "require('moongate.testing').load():request { url = '/' } end)",
+      "route.lua:3: test (" },
+  }) do
+    it("comes to an end where this has none: " .. name, function()
+      local dir = folder({
+        ["route.lua"] = "return { on_request = function(req)\n"
+          .. "  if req.path == '/loop' then while true do end end\n"
+          .. "  os.execute('exec sleep 30') end }",
+        ["spec/a_spec.lua"] = case[1],
+      })
+      local result = run(dir, "--timeout", "300ms")
+      assert.equal(1, result.code)
+      assert.truthy(result.stderr:find(dir .. "/" .. case[2], 1, true), result.stderr)
+      assert.truthy(result.stderr:find("have not come to their end within 0.3 s", 1, true),
+        result.stderr)
+    end)
+  end
+
   it("is never root", function()
     local dir = folder({
       ["route.lua"] = 'return { test = "checks", on_request = print }',

@@ -167,7 +167,7 @@ describe("a command that looks at a script", function()
 
   for path, pattern in pairs({
     ["/loop"] = "route%.lua:4: script_timeout", ["/caught"] = "route%.lua:2: script_timeout",
-    ["/blocked"] = "route%.lua:1%): script_timeout",
+    ["/blocked"] = "route%.lua:3: a hook %(.-route%.lua:1%): script_timeout",
   }) do
     it("has one for its hooks: " .. path, function()
       local result = run(HOOK, "explain", path)
@@ -175,6 +175,17 @@ describe("a command that looks at a script", function()
       assert.truthy(result.stderr:find(pattern), result.stderr)
     end)
   end
+end)
+
+describe("a command", function()
+  it("has a bound for the finalizers of a script", function()
+    local dir = stage.files({ ["route.lua"] = "local proxy = newproxy(true)\n"
+      .. "getmetatable(proxy).__gc = function() while true do end end\n"
+      .. "return { on_request = function() return { status = 204 } end }" })
+    local result = server.command({ "check", dir .. "/route.lua" }, { timeout = 20 })
+    assert.equal(1, result.code)
+    assert.truthy(result.stderr:find(dir .. "/route.lua:2: finalizers", 1, true), result.stderr)
+  end)
 end)
 
 describe("a worker whose loop makes no turn", function()

@@ -1,6 +1,7 @@
 -- moongate.cli.check owns `moongate check`: is a route valid? Called by moongate.cli.
 
 local common = require("moongate.cli.common")
+local core = require("moongate.core.commands")
 local warnings = require("moongate.route.warnings")
 
 local M = {
@@ -18,7 +19,12 @@ function M.main(args)
   if not settings then
     return 1
   end
-  for _, warning in ipairs(warnings.of(settings)) do
+  local ok, list = core.limited("loading", nil, settings.source, warnings.of, settings)
+  if not ok then
+    io.stderr:write(tostring(list), "\n")
+    return 1
+  end
+  for _, warning in ipairs(list) do
     io.stderr:write(("%s: warning: %s\n"):format(args[1], warning))
   end
   io.stdout:write("ok\n")

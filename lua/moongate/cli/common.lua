@@ -167,6 +167,16 @@ local function hide_commands()
   package.preload["moongate.core.commands"], package.loaded["moongate.core.commands"] = nil, nil
 end
 
+--- A message that says of a script what the user has called it.
+local function as_given(message, path, given)
+  local at, stop = message:find(path, 1, true)
+  while at do
+    message = message:sub(1, at - 1) .. given .. message:sub(stop + 1)
+    at, stop = message:find(path, at + #given, true)
+  end
+  return message
+end
+
 ---@return table|nil settings
 ---@return string|nil message
 local function load_route(args)
@@ -180,17 +190,11 @@ local function load_route(args)
   end
   local path = M.absolute(args[1])
   hide_commands()
-  local ok, result = core.limited(nil, path, load.route, path)
+  local ok, result = core.limited("loading", nil, path, load.route, path)
   if ok then
     return result
   end
-  -- The script under the name that the user gave it.
-  local at, stop = result:find(path, 1, true)
-  while at do
-    result = result:sub(1, at - 1) .. args[1] .. result:sub(stop + 1)
-    at, stop = result:find(path, at + #args[1], true)
-  end
-  return nil, result
+  return nil, as_given(result, path, args[1])
 end
 
 --- Loads a route as the user that would serve it. Scripts are never run as root.

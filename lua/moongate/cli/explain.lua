@@ -330,17 +330,6 @@ local function explain(settings, req)
   return out
 end
 
---- The same, by hooks that come to an end: each of the request's has script_timeout in the server,
---- and all together have it here.
-local function limited(settings, req)
-  local ok, out, problem = core.limited(settings.script_timeout, settings.hook_source.on_request,
-    explain, settings, req)
-  if not ok then
-    return nil, tostring(out)
-  end
-  return out, problem
-end
-
 -- Printing ----------------------------------------------------------------------------------------
 
 --- A decision's value in one line.
@@ -356,8 +345,8 @@ local function one_line(value)
   return type(value) == "string" and ("%q"):format(value) or tostring(value)
 end
 
---- Keys and values in two columns under a heading.
-local function section(title, t, show)
+--- Adds keys and values in two columns under a heading.
+local function section(parts, title, t, show)
   local keys, width = sorted_keys(t), 0
   if #keys == 0 then
     return
@@ -365,25 +354,43 @@ local function section(title, t, show)
   for _, key in ipairs(keys) do
     width = math.max(width, #tostring(key))
   end
-  io.stdout:write(title, "\n")
+  parts[#parts + 1] = title .. "\n"
   for _, key in ipairs(keys) do
     local value = show(t[key]):gsub("\n", "\n" .. (" "):rep(width + 4)) -- PHP_VALUE has lines
-    io.stdout:write(("  %-" .. width .. "s  %s\n"):format(tostring(key), value))
+    parts[#parts + 1] = ("  %-" .. width .. "s  %s\n"):format(tostring(key), value)
   end
 end
 
-local function print_text(out)
-  io.stdout:write("steps\n")
+---@return string
+local function text_of(out)
+  local parts = { "steps\n" }
   for _, step in ipairs(out.steps) do
-    io.stdout:write("  ", step, "\n")
+    parts[#parts + 1] = "  " .. step .. "\n"
   end
-  section("decision", out.decision, one_line)
+  section(parts, "decision", out.decision, one_line)
   if out.backend then
-    io.stdout:write(("backend\n  %s: %s\n"):format(out.backend, table.concat(out.servers, ", ")))
+    parts[#parts + 1] = ("backend\n  %s: %s\n"):format(out.backend, table.concat(out.servers, ", "))
   end
-  section("params", out.params, tostring)
-  section("files", out.files, tostring)
-  io.stdout:write("verdict\n  ", out.verdict, "\n")
+  section(parts, "params", out.params, tostring)
+  section(parts, "files", out.files, tostring)
+  parts[#parts + 1] = "verdict\n  " .. out.verdict .. "\n"
+  return table.concat(parts)
+end
+
+--- What would happen, in words, by hooks that come to an end: each of the request's has
+--- script_timeout in the server, and all together have it here.
+---@return table|nil out
+---@return string text what is printed, or the problem
+local function limited(settings, req, as_json)
+  local ok, out, text = core.limited("hook", settings.script_timeout,
+    settings.hook_source.on_request, function()
+      local out, problem = explain(settings, req)
+      return out, not out and problem or as_json and json.encode(out) .. "\n" or text_of(out)
+    end)
+  if not ok then
+    return nil, tostring(out)
+  end
+  return out, text
 end
 
 ---@param args table
@@ -397,16 +404,12 @@ function M.main(args)
   if not req then
     return status, problem
   end
-  local out
-  out, problem = limited(settings, req)
+  local out, text = limited(settings, req, args.json)
   if not out then
-    io.stderr:write(problem, "\n")
+    io.stderr:write(text, "\n")
     return 1
-  elseif args.json then
-    io.stdout:write(json.encode(out), "\n")
-  else
-    print_text(out)
   end
+  io.stdout:write(text)
   if out.unreachable then
     return 1, ("503: no server of backend '%s' takes connections"):format(out.backend)
   end

@@ -22,7 +22,7 @@ answer's status must also be below 400.
     { name = "--body", value = "FILE", help = "send a file as the body (- is stdin); means POST" },
     { name = "--role", value = "ROLE", help = "responder (default), authorizer or filter" },
     { name = "--fail", help = "exit with 1 if the status of the answer is 400 or more" },
-    { name = "--timeout", value = "TIME", help = "give up after this time, default 10s" },
+    { name = "--timeout", value = "TIME", help = "what all of it may take, default 10s" },
   },
   min = 1, max = math.huge,
 }

@@ -1,8 +1,10 @@
 -- moongate.cli.test owns `moongate test`: the specs of a route. Called by moongate.cli.
 
 local common = require("moongate.cli.common")
+local core = require("moongate.core.commands")
 local fs = require("moongate.base.fs")
 local specs = require("moongate.testing.specs")
+local units = require("moongate.base.units")
 
 local M = {
   usage = "test ROUTE.lua [SPEC...] [OPTIONS]", summary = "run the specs of a route",
@@ -10,8 +12,13 @@ local M = {
 A SPEC is a file, or a folder in which *_spec.lua are run; without one it is the folder that the
 route names by `test`, else `spec` beside the route. busted runs them, in this process:
 apt-get install lua-busted. `require("moongate.testing")` gives them requests to the route.
+What has not come to its end within --timeout is ended, and the line where it was is said.
 ]],
   options = {
+    {
+      name = "--timeout", value = "TIME",
+      help = "what all of them may take, default 50s as in a reload",
+    },
     { name = "--user", value = "NAME[:GROUP]", help = "whom to run them as when started as root" },
   },
   min = 1, max = 1000,
@@ -45,6 +52,10 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
+  local seconds = args.timeout and units.duration(tonumber(args.timeout) or args.timeout)
+  if args.timeout and not (seconds and seconds > 0) then
+    return 2, "--timeout: expected " .. units.DURATION
+  end
   local settings = common.load(args)
   if not settings then
     return 1
@@ -53,9 +64,13 @@ function M.main(args)
   if not paths then
     return 1, problem
   end
-  local result
-  result, problem = specs.run(paths, settings)
-  if not result then
+  local ended, result
+  ended, result, problem = core.limited("specs", seconds, settings.source, specs.run, paths,
+    settings)
+  if not ended then
+    io.stderr:write(tostring(result), "\n")
+    return 1
+  elseif not result then
     return 1, problem
   end
   for _, failure in ipairs(result.failed) do

@@ -36,10 +36,16 @@ end
 
 -- The finalizer, whose errors end in the log. LuaJIT raises the error of a finalizer in whatever
 -- allocates, be it another request's hook; that of Debian 12 crashes where compiled code does.
-local failed = core.finalizer_failed
+-- Which one runs is known to the core, for one that has no end.
+local failed, finalizing = core.finalizer_failed, core.finalizing
+local getinfo = debug.getinfo
 local function contained(finalizer)
+  local at = type(finalizer) == "function" and getinfo(finalizer, "S")
+  local place = at and ("%s:%d"):format(at.source:match("^@(.*)") or at.short_src, at.linedefined)
   return function(object)
+    finalizing(place)
     local ok, err = pcall(finalizer, object)
+    finalizing(nil)
     if not ok and not pcall(failed, err) then
       failed("an error whose __tostring has failed")
     end

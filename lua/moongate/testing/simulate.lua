@@ -118,7 +118,9 @@ end
 ---@return any ... up to four results, or the message with a traceback
 local function call(hook, ...)
   local co = coroutine.create(hook)
+  core.run_is_within(co)
   local results = { coroutine.resume(co, ...) }
+  core.run_is_within(nil)
   if not results[1] then
     return false, debug.traceback(co, tostring(results[2]))
   elseif coroutine.status(co) ~= "dead" then

@@ -59,6 +59,15 @@ describe("moongate test", function()
     assert.is_nil(ran)
   end)
 
+  it("gives them the time of a reload, or what is said", function()
+    assert.equal(0, (program.run(core, "test", path)))
+    assert.same({ "specs", nil }, core.bound)
+    assert.equal(0, (program.run(core, "test", path, "--timeout", "2m")))
+    assert.same({ "specs", 120 }, core.bound)
+    assert.equal(2, (program.run(core, "test", path, "--timeout", "0")))
+    assert.equal(2, (program.run(core, "test", path, "--timeout", "soon")))
+  end)
+
   it("fails with the specs", function()
     result = { passed = 1, skipped = 2, failed = { "a_spec.lua:1: x", "a_spec.lua:9: y" } }
     local status, stdout, stderr = program.run(core, "test", path)
