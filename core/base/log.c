@@ -45,6 +45,7 @@ static struct sink accesses = {.fd = -1,
                                .size = LOG_ACCESS_SIZE,
                                .name = "the access log"};
 static enum log_level threshold = LOG_INFO;
+static struct log_quota *left_out; /* that have left lines out */
 
 /* Standard output and error. Where they are sockets, which can't be opened a second time, what runs
  * scripts has a pipe to the master in their place: what is written to the descriptor itself, by
@@ -305,21 +306,81 @@ void log_write(enum log_level level, const char *fmt, ...)
     log_write_line(level, text, n);
 }
 
-/* True where one more line may be written. */
-static bool use_quota(struct log_quota *quota)
+static time_t log_seconds_now(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    if (quota->said == 0 || now.tv_sec >= quota->since + SAID_EVERY) {
-        quota->since = now.tv_sec;
+    return now.tv_sec;
+}
+
+static void list_left_out(struct log_quota *quota)
+{
+    if (quota->listed)
+        return;
+    quota->listed = true;
+    quota->next = left_out;
+    left_out = quota;
+}
+
+/* True where one more line may be written. */
+static bool use_quota(struct log_quota *quota)
+{
+    time_t now = log_seconds_now();
+    if (quota->said == 0 || now >= quota->since + SAID_EVERY) {
+        quota->since = now;
         quota->said = 0;
     }
     if (quota->said == quota->most) {
         quota->left_out++;
+        list_left_out(quota);
         return false;
     }
     quota->said++;
     return true;
+}
+
+static void say_left_out(struct log_quota *quota, time_t now)
+{
+    if (quota->left_out > 0)
+        log_write(quota->level, "%u more lines of this kind were left out in %ld seconds: %s",
+                  quota->left_out, (long)(now - quota->since), quota->like);
+    quota->left_out = 0;
+}
+
+bool log_left_out(void)
+{
+    return left_out != NULL;
+}
+
+void log_say_left_out(bool all)
+{
+    time_t now = log_seconds_now();
+    struct log_quota **at = &left_out;
+    while (*at != NULL) {
+        struct log_quota *quota = *at;
+        if (!all && quota->left_out > 0 && now < quota->since + SAID_EVERY) {
+            at = &quota->next;
+            continue;
+        }
+        *at = quota->next;
+        quota->listed = false;
+        say_left_out(quota, now);
+    }
+}
+
+void log_end_quota(struct log_quota *quota)
+{
+    say_left_out(quota, log_seconds_now());
+    quota->said = 0;
+}
+
+/* What the parent has left out, in a child. */
+static void forget_left_out(void)
+{
+    for (; left_out != NULL; left_out = left_out->next) {
+        left_out->left_out = 0;
+        left_out->listed = false;
+    }
 }
 
 void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
@@ -335,6 +396,8 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
     va_start(args, fmt);
     size_t n = log_print(text, sizeof text - sizeof count, fmt, args);
     va_end(args);
+    snprintf(quota->like, sizeof quota->like, "%.*s", (int)strcspn(text, "\n"), text);
+    quota->level = level;
     memcpy(text + n, count, strlen(count));
     log_write_line(level, text, n + strlen(count));
 }
@@ -432,6 +495,7 @@ void log_take_prints(void)
         set_used(all[i], 0);
         all[i]->lost = 0;
     }
+    forget_left_out();
     for (int i = 0; i < 2; i++) {
         struct stream *s = &streams[i];
         if (s->pipe[1] < 0)

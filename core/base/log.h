@@ -30,7 +30,7 @@ void log_give_streams_back(void);
 
 /* In a child of the master that runs scripts, before it makes a Lua state: what print, io.write and
  * io.stderr write, and what libraries print, is handled like the lines of a log. What the parent
- * has not written yet is the parent's to write. */
+ * has not written yet is the parent's to write, and what it has left out is the parent's to say. */
 void log_take_prints(void);
 /* For the master, where stream i (0: standard output, 1: error) is a socket: the pipe that its
  * children have in its place, to be polled, and what passes on what came; else -1. */
@@ -50,18 +50,30 @@ void log_write(enum log_level level, const char *fmt, ...) __attribute__((format
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__)
 
-/* A limit for lines of one kind, which a client or a backend can cause as often as it likes: `most`
- * of them in ten seconds are written, the others counted, and the next one that is written says how
- * many there were. */
+/* A limit for lines of one kind, which a client, a backend or a script can cause as often as it
+ * likes: `most` of them in ten seconds are written, the others counted. The next line that is
+ * written has the count; where none comes, log_say_left_out writes it. All members but `most` begin
+ * as 0; a quota lives as long as the process. */
 #define LOG_MOST 100 /* of lines that name a request */
 
 struct log_quota {
     unsigned most;
     unsigned said, left_out;
     time_t since;
+    enum log_level level;
+    char like[200]; /* how the line that was written last begins */
+    struct log_quota *next;
+    bool listed; /* among those that have left lines out */
 };
 void log_within(struct log_quota *quota, enum log_level level, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* True while there are counts to say: call log_say_left_out once a second. */
+bool log_left_out(void);
+/* Says the counts of those whose ten seconds are over; all: of all, before the process ends. */
+void log_say_left_out(bool all);
+/* Says the count of this one, before it is used for lines of another kind, and begins anew. */
+void log_end_quota(struct log_quota *quota);
 
 /* Adds a line (with its newline) to the access log's buffer. */
 void log_access(struct str line);

@@ -422,11 +422,13 @@ int commands_main(int argc, char **argv)
         if (lua_pcall(L, 1, 1, 1) == 0 && lua_isnumber(L, -1)) {
             status = (int)lua_tointeger(L, -1);
             script_close_alone(L);
+            log_say_left_out(true);
             return status;
         }
     }
     const char *text = lua_tostring(L, -1);
     dprintf(STDERR_FILENO, "moongate: %s\n", text != NULL ? text : "no exit status");
     script_close_alone(L);
+    log_say_left_out(true);
     return status;
 }

@@ -726,7 +726,8 @@ static int do_due(struct master *m)
     double now = master_now(), next;
     if (log_waiting()) /* nobody reads it, or a worker has left its lines */
         log_flush();
-    double log_at = log_waiting() ? now + LOG_AGAIN : 0;
+    log_say_left_out(false);
+    double log_at = log_waiting() || log_left_out() ? now + LOG_AGAIN : 0;
     if (m->stopping) {
         if (now >= m->stop_at) {
             log_error("workers have not ended after stop_timeout; they are killed");
@@ -906,6 +907,7 @@ static void master_clean_up(struct master *m)
 {
     for (int i = 0; i < 2; i++)
         log_pass_stream(i); /* the last words of a library */
+    log_say_left_out(true);
     log_flush();
     master_stop_companion(m);
     if (m->announced && m->options->pid_file != NULL && !m->handed_over)

@@ -21,6 +21,7 @@ static char message[512];
 
 __attribute__((noreturn)) static void say_failure(int out, const char *text, const char *files)
 {
+    log_say_left_out(true);
     dprintf(out, "!%.*s%c%s", MESSAGE_MAX, text, FILES_FOLLOW, files);
     _exit(1);
 }
@@ -150,6 +151,7 @@ static void plan_load(const struct loader_config *config, pid_t master, int out)
     bad = trial != NULL ? trial_start(trial) : NULL;
     if (bad != NULL)
         say_failure(out, bad, report);
+    log_say_left_out(true);
     say_report(out, report);
     _exit(0);
 }

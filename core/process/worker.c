@@ -7,7 +7,6 @@
 #include "exchange/exchange.h"
 #include "front/client.h"
 #include "script/core.h"
-#include "script/repeats.h"
 #include "script/shared.h"
 
 #include <malloc.h>
@@ -46,7 +45,7 @@ struct worker {
     bool serves;  /* what the ledger knows of backends is this generation's */
     bool leaving; /* another worker has our place, and who is idle */
     bool failed;  /* on_start has */
-    ev_timer log_timer;
+    ev_timer log_timer, count_timer;
     ev_timer stop_timer;
 };
 
@@ -405,6 +404,14 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     log_flush();
 }
 
+static void count_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+    log_say_left_out(false);
+}
+
 /* For the status page, once a second while there is something to do. */
 static void worker_show(struct worker *w)
 {
@@ -416,6 +423,15 @@ static void worker_show(struct worker *w)
     board->lua_memory = script_memory(w->generation->script);
 }
 
+/* Once; what runs already goes on. */
+static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double seconds)
+{
+    if (ev_is_active(timer))
+        return;
+    ev_timer_set(timer, seconds, 0);
+    ev_timer_start(ev, timer);
+}
+
 /* Lines are written together, but none waits long. */
 static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int events)
 {
@@ -425,10 +441,10 @@ static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int e
         worker_show(w);
     if (has_left(w))
         ev_break(ev, EVBREAK_ALL);
-    if (!log_waiting() || ev_is_active(&w->log_timer))
-        return;
-    ev_timer_set(&w->log_timer, LOG_DELAY, 0);
-    ev_timer_start(ev, &w->log_timer);
+    if (log_waiting())
+        worker_start_timer(ev, &w->log_timer, LOG_DELAY);
+    if (log_left_out())
+        worker_start_timer(ev, &w->count_timer, 1);
 }
 
 static void watch_signal(struct worker *w, ev_signal *watcher, int number,
@@ -468,6 +484,7 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
     ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
+    ev_timer_init(&w->count_timer, count_timer_cb, 1, 0);
     ev_timer_init(&w->stop_timer, stop_timer_cb, 1, 0);
     w->stop_timer.data = w;
 }
@@ -528,7 +545,7 @@ static void worker_clean_up(struct worker *w)
     generation_end_tasks();
     if (w->generation != NULL)
         generation_drop(w->generation);
-    script_repeats_end();
+    log_say_left_out(true);
     log_flush();
     backends_fini(&w->backends);
     script_shared_close();

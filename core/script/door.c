@@ -158,11 +158,10 @@ void script_log_misuse(const char *what, const char *source, const struct reques
                        const char *text)
 {
     static struct log_quota quota = {.most = LOG_MOST};
-    char name[REQUEST_NAME_SIZE] = "request -";
-    if (req == NULL && script_is_repeated(what, text))
-        return;
+    char name[REQUEST_NAME_SIZE];
     if (req == NULL)
-        log_error("%s (%s): %s; %s", what, source, text, name);
+        log_within(script_repeats_quota(text), LOG_ERROR, "%s (%s): %s; request -", what, source,
+                   text);
     else
         log_within(&quota, LOG_ERROR, "%s (%s): %s; %.*s %.*s, %s", what, source, text,
                    STR_FMT(req->method), STR_FMT(req->uri.origin), request_name(req, name));

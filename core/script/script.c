@@ -2,7 +2,6 @@
 #include "script/script.h"
 
 #include "script/net/net.h"
-#include "script/repeats.h"
 #include "script/state.h"
 #include "script/task.h"
 #include "script/timer.h"
@@ -34,7 +33,6 @@ void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx
                      void (*drop)(void *ctx))
 {
     s->loop = loop;
-    script_repeats_use(loop->ev);
     s->hold = hold;
     s->drop = drop;
 }

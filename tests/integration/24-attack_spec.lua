@@ -904,4 +904,52 @@ describe("the error log", function()
     local more = tonumber(line:match("and (%d+) more since"))
     assert(more >= 1 and more + lines() <= sent, line)
   end)
+
+  -- Sends bad requests, one by one, until lines about them are left out.
+  local function flood(s)
+    local sent, lines = 0, nil
+    repeat
+      local conn = net.connect(s.address)
+      conn:send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+      assert.matches("^HTTP/1.1 400 ", conn:read_all())
+      conn:close()
+      sent = sent + 1
+      lines = select(2, s:errors():gsub("client 127%.0%.0%.1: 400", ""))
+    until sent >= lines + 20
+    return sent
+  end
+  local COUNT = "(%d+) more lines of this kind were left out in %d+ seconds: "
+    .. "client 127%.0%.0%.1: 400, "
+
+  -- What is written at all and what is counted: all that there were, those of earlier windows too.
+  local function counted(s)
+    local errors = s:errors()
+    local all = select(2, errors:gsub("%] %d+: client 127%.0%.0%.1: 400", ""))
+    for _, pattern in ipairs({ COUNT, "and (%d+) more since the last such line" }) do
+      for more in errors:gmatch(pattern) do
+        all = all + tonumber(more)
+      end
+    end
+    return all
+  end
+
+  it("says the last count of a flood that just stops", function()
+    local s = server.start({ workers = 1, route = [[
+      return { on_request = function() return { status = 200 } end }
+    ]] })
+    finally(function() s:stop() end)
+    local sent = flood(s)
+    s:wait_log(COUNT, 40)
+    assert.equal(sent, counted(s))
+  end)
+
+  it("says it before the process ends, too", function()
+    local s = server.start({ workers = 1, route = [[
+      return { on_request = function() return { status = 200 } end }
+    ]] })
+    local sent = flood(s)
+    s:stop()
+    assert.matches(COUNT, s:errors())
+    assert.equal(sent, counted(s))
+  end)
 end)
