@@ -907,7 +907,7 @@ describe("the error log", function()
 
   -- Sends bad requests, one by one, until lines about them are left out.
   local function flood(s)
-    local sent, lines = 0, nil
+    local sent, lines = 0
     repeat
       local conn = net.connect(s.address)
       conn:send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
