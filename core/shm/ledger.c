@@ -197,11 +197,15 @@ static bool has_anyone(const struct ledger *l, const struct group *g)
     return false;
 }
 
-/* A server that failed too often is tried by one request at a time. */
-static void note_probe(struct ledger_server *s)
+/* A server that failed too often is tried by one request at a time. True: it was in service for
+ * that until now, so claims that waited for it may have other servers: call ledger_pump. */
+static bool note_probe(struct ledger_server *s)
 {
+    double now = ledger_now();
+    bool was_due = s->down && now >= s->retry_at;
     if (s->down)
-        s->retry_at = ledger_now() + s->fail_timeout;
+        s->retry_at = now + s->fail_timeout;
+    return was_due;
 }
 
 static void ledger_grant(struct ledger *l, struct ledger_seat *seat, struct group *g,
@@ -313,7 +317,8 @@ static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, st
                 g); /* a claim that came first may go by now: a probe may have become due */
     if (may_go(l, g, c, request)) {
         ledger_become_active(l, claim, request->server);
-        note_probe(&l->servers[request->server]);
+        if (note_probe(&l->servers[request->server]))
+            ledger_pump(l, seat, g);
         return LEDGER_GRANTED;
     }
     c->since = ledger_now();
@@ -375,7 +380,8 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
         c->tenant = whose;
         c->holder = holder;
         ledger_become_active(l, claim, c->server);
-        note_probe(&l->servers[c->server]);
+        if (note_probe(&l->servers[c->server]))
+            ledger_pump(l, seat, g);
     } else {
         ledger_leave_tenant(l, g, whose);
     }

@@ -314,7 +314,8 @@ static void test_many_servers(void)
     }
     ask(&a, 0, g, list[3], 0);
     ask(&b, 0, g, list[67], 0);
-    struct ledger_request only = {.group = g, .server = list[67], .only = true, .avoid = LEDGER_NONE};
+    struct ledger_request only = {
+        .group = g, .server = list[67], .only = true, .avoid = LEDGER_NONE};
     check_int(want(&waits, 1, &only), LEDGER_WAITING);
     drop(&a);
     drop(&b);
@@ -697,6 +698,45 @@ static void test_failures(void)
     end(g);
 }
 
+/* The server that is tried is out of service for everybody else from then on: who could not have it
+ * may have another one that failed too often, and is not left waiting beside it. */
+static void test_probe(bool kept)
+{
+    struct ask probe, b;
+    struct ledger_server_limits limits = usual;
+    begin(kept ? "a probe on a kept connection lets others go to servers that are down"
+               : "so does one on a new connection");
+    limits.max_conns = 2;
+    limits.max_fails = 1;
+    limits.fail_timeout = 1000;
+    uint32_t g = open_group(10, 0), other = LEDGER_NONE;
+    uint32_t tried = ledger_server_open(&seats[0], g, STR("unix:/a"), &limits);
+    for (unsigned i = 0; i < WORKERS; i++)
+        other = ledger_server_open(&seats[i], g, STR("unix:/b"), &limits);
+    if (kept) {
+        check_int(ask(&probe, 0, g, tried, 0), LEDGER_GRANTED);
+        check_int(release(&probe), LEDGER_KEEP);
+    }
+    check(ledger_failed(&seats[0], tried));
+    check(ledger_failed(&seats[0], other));
+    ledger->servers[tried].retry_at = 0;                      /* as if the time had passed */
+    check_int(ask(&b, 1, g, LEDGER_NONE, 0), LEDGER_WAITING); /* its worker does not know it */
+    collect();
+    check_int(b.state, WAITING);
+    if (kept)
+        check(reuse(&probe, 0));
+    else
+        check_int(ask(&probe, 0, g, tried, 0), LEDGER_GRANTED);
+    collect();
+    check_int(b.state, ACTIVE);
+    check_int(b.server, other);
+    check_group(g);
+    drop(&probe);
+    drop(&b);
+    check_empty(g);
+    end(g);
+}
+
 static void test_checks(void)
 {
     struct ask a;
@@ -905,6 +945,8 @@ int main(void)
     test_last_server();
     test_tiers();
     test_failures();
+    test_probe(true);
+    test_probe(false);
     test_checks();
     test_names();
     test_groups();
