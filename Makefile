@@ -78,10 +78,10 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/netset \
+UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
         base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
         http/realip http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/shared front/listener front/proxyproto front/sender
+        shm/shared exchange/front front/listener front/proxyproto front/sender
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -89,6 +89,7 @@ links_base/backlog = base/backlog base/spool base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
 links_base/lookup = base/lookup base/str
+links_base/loop = base/loop base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
 links_base/resolve = base/resolve base/loop base/date base/addr base/str
 links_base/spool = base/spool base/buf base/str
@@ -107,12 +108,14 @@ links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf base/str
+links_exchange/front = exchange/front base/str
 links_front/listener = front/listener front/portowner base/addr base/log base/str base/date \
                        base/loop
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
+test_libs_base/loop = -lev
 test_libs_fastcgi/connection = -lev
 test_libs_front/listener = -lev
 test_libs_front/sender = -lev

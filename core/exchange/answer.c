@@ -8,8 +8,6 @@
 #include "exchange/report.h"
 #include "http/file.h"
 
-#include <unistd.h>
-
 #define ALLOWED "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 
 /* --- head, body, end --- */
@@ -36,21 +34,21 @@ void answer_begin(struct exchange *x)
     int status = x->req.response.status;
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_REPLYING;
-    x->ops->respond(x->front);
+    x->front->ops->respond(x->front);
 }
 
 void answer_body(struct exchange *x, struct str bytes)
 {
     if (x->skip_body || bytes.n == 0)
         return;
-    x->req.body_out += bytes.n;
-    x->ops->body(x->front, bytes);
+    x->relayed += bytes.n;
+    x->front->ops->body(x->front, bytes);
 }
 
 void answer_end(struct exchange *x)
 {
     x->state = EXCHANGE_ENDED;
-    x->ops->end(x->front);
+    x->front->ops->end(x->front);
 }
 
 /* --- errors --- */
@@ -170,9 +168,9 @@ void answer_fail_and_say(struct exchange *x, const char *kind, int status, const
 
 void answer_cut(struct exchange *x, const char *kind, int status, const char *reason)
 {
-    if (x->state == EXCHANGE_REPLYING && x->ops->retract(x->front)) {
+    if (x->state == EXCHANGE_REPLYING && x->front->ops->retract(x->front)) {
         answer_clear(&x->req);
-        x->req.body_out = 0;
+        x->relayed = 0;
         x->state = EXCHANGE_ASKING;
         answer_fail(x, kind, status, reason);
         return;
@@ -180,7 +178,7 @@ void answer_cut(struct exchange *x, const char *kind, int status, const char *re
     x->req.error = reason;
     x->close = true;
     x->state = EXCHANGE_ENDED;
-    x->ops->cut(x->front);
+    x->front->ops->cut(x->front);
 }
 
 void answer_refused(struct exchange *x, int status, const char *reason)
@@ -251,6 +249,23 @@ static void answer_report_file(const struct exchange *x, int status, const char 
                request_name(&x->req, name));
 }
 
+/* Its head is with the front. */
+static void answer_send_file(struct exchange *x, const struct file *file)
+{
+    const struct front_ops *ops = x->front->ops;
+    struct front_file rest = {file->fd, file->pieces, file->piece_count, 0};
+    if (file->fd < 0 || x->skip_body) {
+        front_file_end(&rest);
+        answer_end(x);
+    } else if (ops->file != NULL &&
+               ops->file(x->front, file->fd, file->pieces, file->piece_count)) {
+        answer_end(x);
+    } else {
+        x->file = rest;
+        answer_give_file(x);
+    }
+}
+
 void answer_file(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -275,11 +290,28 @@ void answer_file(struct exchange *x)
         req->response.status = error; /* a page for the error, as nginx's error_page */
     headers_fill(&req->arena, &req->response.headers, &x->standing);
     answer_begin(x);
-    if (file.fd >= 0 && !x->skip_body)
-        x->ops->file(x->front, file.fd, file.pieces, file.piece_count);
-    else if (file.fd >= 0)
-        close(file.fd);
-    answer_end(x);
+    answer_send_file(x, &file);
+}
+
+void answer_give_file(struct exchange *x)
+{
+    struct loop *loop = x->generation->loop;
+    switch (front_file_give(&x->file, x->front, loop->scratch, LOOP_SCRATCH_SIZE)) {
+    case FRONT_FILE_MORE:
+        loop_step(loop, &x->step);
+        break;
+    case FRONT_FILE_FULL:
+        x->paused = true;
+        break;
+    case FRONT_FILE_BAD:
+        front_file_end(&x->file);
+        answer_cut(x, "file", 500, "the file has shrunk since its length was promised");
+        break;
+    case FRONT_FILE_DONE:
+        front_file_end(&x->file);
+        answer_end(x);
+        break;
+    }
 }
 
 void answer_asterisk(struct exchange *x)

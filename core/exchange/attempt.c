@@ -276,7 +276,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     };
     if (x->attempts.request
             .streamed) /* until there is a connection: STREAM_ROOM asks for it again */
-        x->ops->want_body(x->front, false);
+        x->front->ops->want_body(x->front, false);
     x->paused = false;
     stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
 }

@@ -99,7 +99,7 @@ void exchange_body(struct exchange *x, struct str bytes)
     } else if (req->bytes_in > exchange_body_limit(x)) {
         exchange_note_body_error(x, SPOOL_TOO_LARGE);
     } else if (!stream_body(&x->attempts.stream, bytes)) {
-        x->ops->want_body(x->front, false);
+        x->front->ops->want_body(x->front, false);
     }
 }
 
@@ -162,7 +162,7 @@ static void exchange_begin_fastcgi(struct exchange *x)
         if (req->body_length > 0)
             spool_expect(&req->body, (uint64_t)req->body_length);
         x->state = EXCHANGE_BODY;
-        x->ops->want_body(x->front, true);
+        x->front->ops->want_body(x->front, true);
         return;
     }
     attempt_begin(x);
@@ -304,8 +304,13 @@ static void exchange_step(struct deferred *d)
             attempt_begin(x);
         break;
     case EXCHANGE_ASKING:
-    case EXCHANGE_REPLYING:
         relay_step(x, facts.room);
+        break;
+    case EXCHANGE_REPLYING:
+        if (x->file.fd >= 0)
+            answer_give_file(x);
+        else
+            relay_step(x, facts.room);
         break;
     case EXCHANGE_PAUSING:
         if (facts.pause_over)
@@ -331,15 +336,15 @@ bool exchange_run(struct exchange *x)
 
 /* --- its beginning and its end --- */
 
-struct exchange *exchange_new(struct generation *generation, const struct front_ops *ops,
-                              void *front, struct request **req)
+struct exchange *exchange_new(struct generation *generation, struct front *front,
+                              struct request **req)
 {
     struct loop *loop = generation->loop;
     struct exchange *x = loop_block(loop);
     memset(x, 0, sizeof *x);
     x->generation = generation_hold(generation);
-    x->ops = ops;
     x->front = front;
+    x->file.fd = -1;
     buf_init(&x->stderr_text, 1u << 20);
     request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
     x->req.started = ev_now(loop->ev);
@@ -361,6 +366,7 @@ static void exchange_free(struct exchange *x)
     deadline_fini(&x->attempts.pause);
     loop_undefer(&x->step);
     script_end(generation->script, &x->call);
+    front_file_end(&x->file);
     buf_fini(&x->stderr_text);
     request_fini(&x->req);
     loop_block_free(loop, x);

@@ -30,44 +30,20 @@
  *   any       the body is too large      leaves the server; 413, or a cut          FAILING, ENDED
  *   any       the front refuses it       leaves the server; a page, or a cut       ENDED
  *
- * The front is an interface: HTTP/1 now, FastCGI-in and HTTP/2 as others. A front embeds nothing of
- * exchange; exchange knows nothing of sockets. Functions of the front are called by the step, and
- * call nothing of exchange.
+ * A front embeds nothing of exchange; exchange knows nothing of sockets.
  */
 #ifndef MG_EXCHANGE_EXCHANGE_H
 #define MG_EXCHANGE_EXCHANGE_H
 
+#include "exchange/front.h"
 #include "exchange/generation.h"
 #include "http/request.h"
 
 struct exchange;
 
-struct front_ops {
-    /* Let the body come (exchange_body, exchange_body_end), or hold it back. */
-    void (*want_body)(void *front, bool want);
-    /* The head is in req->response. It is sent with the first flush. */
-    void (*respond)(void *front);
-    /* A slice of the body, valid until flush or end is called. */
-    void (*body)(void *front, struct str bytes);
-    /* The body are these pieces of fd, which is the front's to close. The list lives as long as the
-     * request. */
-    void (*file)(void *front, int fd, const struct file_piece *pieces, unsigned count);
-    /* Send what has come so far. */
-    void (*flush)(void *front);
-    /* The response is whole. */
-    void (*end)(void *front);
-    /* Takes a response back of which nothing has left: true, and another may follow; else false. */
-    bool (*retract)(void *front);
-    /* The response can't be completed: make the client see that. */
-    void (*cut)(void *front);
-    /* The bytes that can still be kept for the client, who is slower (limits.response_memory, and
-     * limits.spool unless response.unbuffered). 0: make no more until exchange_room. */
-    size_t (*room)(void *front);
-};
-
 /* A request on this generation; *req is for the front to fill. */
-struct exchange *exchange_new(struct generation *generation, const struct front_ops *ops,
-                              void *front, struct request **req);
+struct exchange *exchange_new(struct generation *generation, struct front *front,
+                              struct request **req);
 
 /* --- facts of the front --- */
 

@@ -55,8 +55,7 @@ struct attempts {
 struct exchange {
     struct request req;
     struct generation *generation;
-    const struct front_ops *ops;
-    void *front;
+    struct front *front; /* the first filter, or the front itself */
     struct script_call call;
     struct deferred step;
     enum exchange_state state;
@@ -74,6 +73,8 @@ struct exchange {
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
+    struct front_file file;  /* that the front has to see the bytes of */
+    uint64_t relayed;        /* bytes of the application's body that have gone to the front */
     struct headers cookies;  /* of applications that have redirected the request */
     struct headers standing; /* of on_request's decision: they hold for whatever is answered */
     struct str cookie;       /* of the policy, for the answer */
@@ -113,6 +114,8 @@ void answer_end(struct exchange *x);
 /* What a decision says: a reply, or a file. */
 void answer_decision(struct exchange *x);
 void answer_file(struct exchange *x);
+/* More of a file whose bytes the front has to see. */
+void answer_give_file(struct exchange *x);
 /* OPTIONS *: about the server. */
 void answer_asterisk(struct exchange *x);
 /* The answer sets the cookies of applications that have sent the request on, too: once for each

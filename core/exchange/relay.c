@@ -136,7 +136,7 @@ static void relay_elsewhere(struct exchange *x)
     }
     req->body_length = BODY_NONE;
     x->has_body = false;
-    x->ops->want_body(x->front, false); /* the rest of it is dropped behind the answer */
+    x->front->ops->want_body(x->front, false); /* the rest of it is dropped behind the answer */
     spool_fini(&req->body);
     script_redirected(x->generation->script, &x->call);
     relay_keep_cookies(x);
@@ -262,7 +262,7 @@ static void relay_body(struct exchange *x, struct str bytes)
     if (x->skip_body)
         return;
     if (req->response.content_length >= 0) {
-        uint64_t left = (uint64_t)req->response.content_length - req->body_out;
+        uint64_t left = (uint64_t)req->response.content_length - x->relayed;
         if (bytes.n > left) {
             if (req->error == NULL)
                 report_backend(LOG_WARN, req, "protocol", "a body longer than its Content-Length");
@@ -316,7 +316,7 @@ static void relay_hold_when_full(struct exchange *x)
     const struct limits *limits = exchange_limits(x);
     if (x->paused || !stream_active(&x->attempts.stream))
         return;
-    size_t room = x->ops->room(x->front);
+    size_t room = x->front->ops->room(x->front);
     uint64_t all = limits->response_memory + (x->req.response.unbuffered ? 0 : limits->spool);
     if (room >= READ_MIN || room >= all) {
         stream_read_max(&x->attempts.stream, room > READ_MIN ? room : READ_MIN);
@@ -333,7 +333,7 @@ static void relay_turn(struct exchange *x)
         relay_flush_stderr(x);
     if (x->state != EXCHANGE_REPLYING)
         return;
-    x->ops->flush(x->front);
+    x->front->ops->flush(x->front);
     relay_hold_when_full(x);
 }
 
@@ -343,14 +343,14 @@ static void relay_room(struct exchange *x)
     if (x->body_ended)
         stream_body_end(&x->attempts.stream);
     else
-        x->ops->want_body(x->front, true);
+        x->front->ops->want_body(x->front, true);
 }
 
 static bool relay_is_short(const struct exchange *x)
 {
     const struct request *req = &x->req;
     return req->response.content_length >= 0 && !x->skip_body &&
-           req->body_out < (uint64_t)req->response.content_length;
+           x->relayed < (uint64_t)req->response.content_length;
 }
 
 /* The answer has come whole, as far as END_REQUEST says. */

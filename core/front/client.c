@@ -59,12 +59,18 @@ void client_free(struct client *c)
         all->on_empty(all->ctx);
 }
 
+/* What only the client knows of its request is told, before the exchange ends. */
+static void client_end_request(struct client *c)
+{
+    c->req->body_out += c->sender.file_sent;
+    client_forget_request(c);
+}
+
 /* The client has left, or must: whatever is under way is dropped. */
 static void client_gone(struct client *c, const char *why)
 {
     if (c->exchange != NULL) {
-        client_forget_request(c);
-        c->req->body_out += c->sender.file_sent;
+        client_end_request(c);
         exchange_gone(c->exchange, why);
     }
     c->exchange = NULL;
@@ -119,7 +125,7 @@ static const struct h1_body body_ops = {.on_bytes = on_body, .on_chunk = on_chun
 static void begin_request(struct client *c)
 {
     const struct limits *limits;
-    c->exchange = exchange_new(*c->clients->current, &client_front_ops, c, &c->req);
+    c->exchange = exchange_new(*c->clients->current, &c->front, &c->req);
     limits = exchange_limits(c->exchange);
     c->h1 = h1_new(c->req, limits, &body_ops, c);
     c->req->client = c->peer;
@@ -234,9 +240,8 @@ static bool finish_request(struct client *c)
     bool broken = c->sender.broken != NULL;
     /* A reset ends a body that has no other end; otherwise what has been sent must arrive. */
     bool at_once = broken || !unread || (c->cut && (c->until_eof || c->req->bytes_out == 0));
-    c->req->body_out += c->sender.file_sent;
+    client_end_request(c);
     sender_rest(&c->sender);
-    client_forget_request(c);
     c->sending = false;
     c->exchange = NULL;
     c->req = NULL;
@@ -520,6 +525,7 @@ struct client *client_make(struct clients *clients, int fd, const struct peer *p
     buf_init(&c->in, IN_MAX);
     deadline_init(&c->deadline, clients->loop, client_missed_cb);
     c->step.run = client_step;
+    c->front.ops = &client_front_ops;
     ev_io_init(&c->io, client_io_cb, fd, EV_READ);
     c->io.data = c;
     transport_plain(&c->transport, fd);
@@ -611,8 +617,7 @@ static void cut_short(struct client *c)
         size_t n = h1_too_many(text, loop_date(c->clients->loop));
         c->req->bytes_out += write_at_once(c, text, n);
     }
-    c->req->body_out += c->sender.file_sent;
-    client_forget_request(c);
+    client_end_request(c);
     exchange_stopped(c->exchange, "the server was stopped");
     c->exchange = NULL;
     client_free(c);

@@ -16,6 +16,7 @@
 
 struct client {
     ev_io io;
+    struct front front; /* of the request under way */
     struct transport transport;
     struct deadline deadline;
     struct sender sender;

@@ -52,9 +52,14 @@ void client_note_sent(struct client *c, size_t n)
 
 /* --- the response: front_ops --- */
 
-static void want_body(void *front, bool want)
+static struct client *client_of(struct front *front)
 {
-    struct client *c = front;
+    return (struct client *)((char *)front - offsetof(struct client, front));
+}
+
+static void reply_want_body(struct front *front, bool want)
+{
+    struct client *c = client_of(front);
     c->want_body = want;
     if (!want)
         return;
@@ -68,17 +73,18 @@ static void want_body(void *front, bool want)
         client_queue(c);
 }
 
-static void reply_respond(void *front)
+static void reply_respond(struct front *front)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     c->head_waits = true;
     c->spool_reported = false;
     sender_begin(&c->sender, exchange_limits(c->exchange), c->req->response.unbuffered);
 }
 
-static void reply_body(void *front, struct str bytes)
+static void reply_body(struct front *front, struct str bytes)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
+    c->req->body_out += bytes.n;
     if (sender_gather(&c->sender, bytes))
         return;
     send_gathered(c, SENDER_NOW);
@@ -150,9 +156,9 @@ static void send_gathered(struct client *c, enum sender_when when)
     client_note_sent(c, sender_send(&c->sender, &frame, when));
 }
 
-static void reply_flush(void *front)
+static void reply_flush(struct front *front)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     send_gathered(c, SENDER_NOW);
 }
 
@@ -167,37 +173,37 @@ static void small_file(struct client *c, int fd, const struct file_piece *pieces
             return;
         }
         if (piece->before.n > 0)
-            reply_body(c, piece->before);
+            reply_body(&c->front, piece->before);
         if (piece->size > 0)
-            reply_body(c, (struct str){at, (size_t)piece->size});
-        c->req->body_out += piece->before.n + piece->size;
+            reply_body(&c->front, (struct str){at, (size_t)piece->size});
         at += piece->size;
     }
 }
 
-static void file(void *front, int fd, const struct file_piece *pieces, unsigned count)
+static bool reply_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     uint64_t size = 0;
     for (unsigned i = 0; i < count; i++)
         size += pieces[i].size;
     if (size > SMALL_FILE || count > SMALL_PIECES) {
         sender_file(&c->sender, fd, pieces, count);
-        return;
+        return true;
     }
     small_file(c, fd, pieces, count);
     close(fd);
+    return true;
 }
 
-static size_t reply_room(void *front)
+static size_t reply_room(struct front *front)
 {
-    const struct client *c = front;
+    const struct client *c = client_of(front);
     return sender_room(&c->sender);
 }
 
-static void reply_end(void *front)
+static void reply_end(struct front *front)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     c->ended = true;
     bool file = c->sender.piece_count > 0;
     send_gathered(c, file ? SENDER_MORE : SENDER_TURN);
@@ -207,20 +213,21 @@ static void reply_end(void *front)
         client_queue(c);
 }
 
-static bool reply_retract(void *front)
+static bool reply_retract(struct front *front)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     if (!c->head_waits)
         return false;
     c->head_waits = false;
+    c->req->body_out = 0;
     sender_forget(&c->sender);
     return true;
 }
 
 /* Without the last chunk, or short of its Content-Length, and with the connection's end. */
-static void reply_cut(void *front)
+static void reply_cut(struct front *front)
 {
-    struct client *c = front;
+    struct client *c = client_of(front);
     if (!c->head_waits)
         send_gathered(c, SENDER_NOW);
     c->head_waits = false;
@@ -231,10 +238,10 @@ static void reply_cut(void *front)
 }
 
 const struct front_ops client_front_ops = {
-    .want_body = want_body,
+    .want_body = reply_want_body,
     .respond = reply_respond,
     .body = reply_body,
-    .file = file,
+    .file = reply_file,
     .flush = reply_flush,
     .end = reply_end,
     .retract = reply_retract,

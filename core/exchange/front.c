@@ -1,0 +1,116 @@
+/* front - see front.h. */
+#include "exchange/front.h"
+
+#include <unistd.h>
+
+#define GIVE_MAX (1u << 20) /* bytes of a file in one turn */
+
+/* --- filters --- */
+
+static struct front *next_of(struct front *front)
+{
+    return ((struct filter *)((char *)front - offsetof(struct filter, front)))->next;
+}
+
+void filter_want_body(struct front *front, bool want)
+{
+    struct front *next = next_of(front);
+    next->ops->want_body(next, want);
+}
+
+void filter_respond(struct front *front)
+{
+    struct front *next = next_of(front);
+    next->ops->respond(next);
+}
+
+void filter_body(struct front *front, struct str bytes)
+{
+    struct front *next = next_of(front);
+    next->ops->body(next, bytes);
+}
+
+bool filter_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
+{
+    struct front *next = next_of(front);
+    return next->ops->file != NULL && next->ops->file(next, fd, pieces, count);
+}
+
+void filter_flush(struct front *front)
+{
+    struct front *next = next_of(front);
+    next->ops->flush(next);
+}
+
+void filter_end(struct front *front)
+{
+    struct front *next = next_of(front);
+    next->ops->end(next);
+}
+
+bool filter_retract(struct front *front)
+{
+    struct front *next = next_of(front);
+    return next->ops->retract(next);
+}
+
+void filter_cut(struct front *front)
+{
+    struct front *next = next_of(front);
+    next->ops->cut(next);
+}
+
+size_t filter_room(struct front *front)
+{
+    struct front *next = next_of(front);
+    return next->ops->room(next);
+}
+
+/* --- a file for who has to see its bytes --- */
+
+/* The next bytes of the piece at hand: its text, or so many of the file. n = 0: it can't be read.
+ */
+static struct str next_bytes(struct front_file *f, char *scratch, size_t size)
+{
+    const struct file_piece *piece = f->pieces;
+    if (f->at < piece->before.n)
+        return str_skip(piece->before, (size_t)f->at);
+    uint64_t done = f->at - piece->before.n, left = piece->size - done;
+    ssize_t n = pread(f->fd, scratch, left < size ? (size_t)left : size, (off_t)(piece->at + done));
+    return (struct str){scratch, n > 0 ? (size_t)n : 0};
+}
+
+enum front_file_result front_file_give(struct front_file *file, struct front *front, char *scratch,
+                                       size_t size)
+{
+    size_t given = 0;
+    while (file->count > 0) {
+        const struct file_piece *piece = file->pieces;
+        if (file->at == piece->before.n + piece->size) {
+            file->pieces++;
+            file->count--;
+            file->at = 0;
+            continue;
+        }
+        size_t room = front->ops->room(front);
+        if (room == 0)
+            return FRONT_FILE_FULL;
+        if (given >= GIVE_MAX)
+            return FRONT_FILE_MORE;
+        struct str bytes = next_bytes(file, scratch, room < size ? room : size);
+        if (bytes.n == 0)
+            return FRONT_FILE_BAD;
+        front->ops->body(front, bytes);
+        front->ops->flush(front); /* `scratch` is used again */
+        file->at += bytes.n;
+        given += bytes.n;
+    }
+    return FRONT_FILE_DONE;
+}
+
+void front_file_end(struct front_file *file)
+{
+    if (file->fd >= 0)
+        close(file->fd);
+    file->fd = -1;
+}

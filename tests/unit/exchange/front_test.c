@@ -1,0 +1,221 @@
+/*
+ * front_test - filters before a front, and a file for a front that has to see the bytes. The front
+ * keeps what it gets, and has as much room as the test says. Links exchange/front alone.
+ */
+#include "../test.h"
+#include "exchange/front.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+static char got[1 << 22];
+static size_t got_size, room, counted;
+static unsigned responds, flushes, ends, cuts, wants, files;
+
+static void fake_want_body(struct front *front, bool want)
+{
+    (void)front;
+    wants += want;
+}
+
+static void fake_respond(struct front *front)
+{
+    (void)front;
+    responds++;
+}
+
+static void fake_body(struct front *front, struct str bytes)
+{
+    (void)front;
+    memcpy(got + got_size, bytes.p, bytes.n);
+    got_size += bytes.n;
+    room -= bytes.n < room ? bytes.n : room;
+}
+
+static bool fake_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
+{
+    (void)front;
+    (void)fd;
+    (void)pieces;
+    (void)count;
+    files++;
+    return true;
+}
+
+static void fake_flush(struct front *front)
+{
+    (void)front;
+    flushes++;
+}
+
+static void fake_end(struct front *front)
+{
+    (void)front;
+    ends++;
+}
+
+static bool fake_retract(struct front *front)
+{
+    (void)front;
+    return true;
+}
+
+static void fake_cut(struct front *front)
+{
+    (void)front;
+    cuts++;
+}
+
+static size_t fake_room(struct front *front)
+{
+    (void)front;
+    return room;
+}
+
+static const struct front_ops fake_ops = {
+    .want_body = fake_want_body,
+    .respond = fake_respond,
+    .body = fake_body,
+    .file = fake_file,
+    .flush = fake_flush,
+    .end = fake_end,
+    .retract = fake_retract,
+    .cut = fake_cut,
+    .room = fake_room,
+};
+
+/* A filter that counts what passes, so it has to see the bytes of files as well. */
+static void count_body(struct front *front, struct str bytes)
+{
+    counted += bytes.n;
+    filter_body(front, bytes);
+}
+
+static const struct front_ops count_ops = {
+    .want_body = filter_want_body,
+    .respond = filter_respond,
+    .body = count_body,
+    .flush = filter_flush,
+    .end = filter_end,
+    .retract = filter_retract,
+    .cut = filter_cut,
+    .room = filter_room,
+};
+
+/* One that changes nothing, and needs no bytes. */
+static const struct front_ops plain_ops = {
+    .want_body = filter_want_body,
+    .respond = filter_respond,
+    .body = filter_body,
+    .file = filter_file,
+    .flush = filter_flush,
+    .end = filter_end,
+    .retract = filter_retract,
+    .cut = filter_cut,
+    .room = filter_room,
+};
+
+/* A file of `size` letters, without a name. */
+static int make_file(size_t size)
+{
+    static char bytes[1 << 22];
+    int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    for (size_t i = 0; i < size; i++)
+        bytes[i] = (char)('a' + i % 26);
+    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
+        abort();
+    return fd;
+}
+
+static void forget(void)
+{
+    got_size = counted = 0;
+    responds = flushes = ends = cuts = wants = files = 0;
+    room = SIZE_MAX;
+}
+
+static void test_chain(void)
+{
+    struct front front = {&fake_ops}, *first = &front;
+    struct filter plain, count;
+    forget();
+    filter_add(&first, &count, &count_ops);
+    filter_add(&first, &plain, &plain_ops);
+
+    test("all calls pass through two filters, and one counts");
+    first->ops->want_body(first, true);
+    first->ops->respond(first);
+    first->ops->body(first, STR("hello "));
+    first->ops->body(first, STR("world"));
+    first->ops->flush(first);
+    first->ops->end(first);
+    first->ops->cut(first);
+    check(first->ops->retract(first));
+    check(first->ops->room(first) == SIZE_MAX - 11);
+    check_str(((struct str){got, got_size}), "hello world");
+    check(counted == 11);
+    check(wants == 1 && responds == 1 && flushes == 1 && ends == 1 && cuts == 1);
+
+    test("a file is refused where one behind has to see the bytes");
+    check(!first->ops->file(first, -1, NULL, 0));
+    check(count.front.ops->file == NULL);
+
+    test("a file goes to the front where nobody has to");
+    first = &front;
+    filter_add(&first, &plain, &plain_ops);
+    check(first->ops->file(first, -1, NULL, 0));
+    check(files == 1);
+}
+
+static void test_file(void)
+{
+    struct front front = {&fake_ops};
+    static char scratch[4096];
+    const struct file_piece pieces[] = {
+        {STR("<"), 0, 5}, {STR("|"), 24, 4}, {STR("|"), 30, 0}, {STR(">"), 0, 0}};
+    struct front_file file = {make_file(100), pieces, 4, 0};
+    forget();
+
+    test("pieces of a file with their texts");
+    check(front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_DONE);
+    check_str(((struct str){got, got_size}), "<abcde|yzab|>");
+    front_file_end(&file);
+    check(file.fd == -1);
+
+    test("no more than there is room for, and on from there");
+    forget();
+    room = 3;
+    file = (struct front_file){make_file(100), pieces, 1, 0};
+    check(front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_FULL);
+    check_str(((struct str){got, got_size}), "<ab");
+    room = 3;
+    check(front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_DONE);
+    check_str(((struct str){got, got_size}), "<abcde");
+    front_file_end(&file);
+
+    test("a large file in more than one turn");
+    const struct file_piece all = {STR_NONE, 0, 3 << 20};
+    forget();
+    file = (struct front_file){make_file(3 << 20), &all, 1, 0};
+    unsigned turns = 1;
+    while (front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_MORE)
+        turns++;
+    check(turns == 3);
+    check(got_size == 3 << 20);
+    check(got[got_size - 1] == (char)('a' + ((3 << 20) - 1) % 26));
+    front_file_end(&file);
+
+    test("a file that has shrunk");
+    forget();
+    file = (struct front_file){make_file(1000), &all, 1, 0};
+    check(front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_BAD);
+    check(got_size == 1000);
+    front_file_end(&file);
+}
+
+int main(void)
+{
+    test_chain();
+    test_file();
+    return test_report();
+}
