@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "exchange/report.h"
+#include "http/error_page.h"
 #include "http/file.h"
 
 #define ALLOWED "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
@@ -53,23 +54,10 @@ void answer_end(struct exchange *x)
 
 /* --- errors --- */
 
-/* A small plain page that carries the request's id, which is in the error log as well. */
 static void answer_page(struct exchange *x, int status)
 {
-    struct request *req = &x->req;
-    struct arena *a = &req->arena;
-    char id[17];
-    request_id_text(req->id, id);
-    const char *text = status_text(status);
-    struct str page = arena_printf(
-        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
-        text, status, text, id);
-    req->response.status = status;
-    headers_add(a, &req->response.headers, STR("Content-Type"), STR("text/html; charset=utf-8"));
-    if (status == 503)
-        headers_add(a, &req->response.headers, STR("Retry-After"), STR("5"));
-    req->response.content_length = (int64_t)page.n;
-    headers_fill(a, &req->response.headers, &x->standing);
+    struct str page = error_page_make(&x->req, status);
+    headers_fill(&x->req.arena, &x->req.response.headers, &x->standing);
     answer_begin(x);
     answer_body(x, page);
     answer_end(x);

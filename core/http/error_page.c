@@ -1,0 +1,20 @@
+/* error_page - see error_page.h. */
+#include "http/error_page.h"
+
+struct str error_page_make(struct request *req, int status)
+{
+    struct arena *a = &req->arena;
+    struct response *res = &req->response;
+    const char *text = status_text(status);
+    char id[17];
+    request_id_text(req->id, id);
+    struct str page = arena_printf(
+        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
+        text, status, text, id);
+    res->status = status;
+    res->content_length = (int64_t)page.n;
+    headers_add(a, &res->headers, STR("Content-Type"), STR("text/html; charset=utf-8"));
+    if (status == 503)
+        headers_add(a, &res->headers, STR("Retry-After"), STR("5"));
+    return page;
+}
