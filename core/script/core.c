@@ -273,9 +273,9 @@ static int core_fields(lua_State *L)
         const char *name;
         const struct property *list;
     } objects[] = {
-        {"req", property_req},       {"pairs", property_pairs}, {"headers", property_headers},
-        {"params", property_params}, {"res", property_res},     {"server", property_server},
-        {"err", property_error},     {"log", property_log},     {"attempt", property_attempt},
+        {"req", property_req}, {"headers", property_headers}, {"params", property_params},
+        {"res", property_res}, {"server", property_server},   {"err", property_error},
+        {"log", property_log}, {"attempt", property_attempt},
     };
     lua_newtable(L);
     for (size_t i = 0; i < sizeof objects / sizeof *objects; i++) {

@@ -21,10 +21,9 @@ struct property {
     unsigned of;          /* in which of the object's structs */
 };
 
-/* Of what scripts see; core.fields tells the names of all. `pairs` are req.args and req.cookies. */
-extern const struct property property_req[], property_pairs[], property_headers[],
-    property_params[], property_res[], property_server[], property_error[], property_log[],
-    property_attempt[];
+/* Of what scripts see; core.fields tells the names of all. */
+extern const struct property property_req[], property_headers[], property_params[], property_res[],
+    property_server[], property_error[], property_log[], property_attempt[];
 
 /* A member of a struct, the one that `of_` says. A string that is NULL is nil. */
 #define PROPERTY_OF(of_, name_, type, member)                                                        \

@@ -9,6 +9,7 @@
  */
 #include "script/request.h"
 
+#include "script/modules.h"
 #include "script/property.h"
 #include "script/views.h"
 
@@ -47,170 +48,39 @@ static void push_environment(lua_State *L, int box)
 
 /* --- args and cookies --- */
 
-/* Decodes one piece of a query: %XX and '+'. A bad escape stays as it is. */
-static void push_decoded(lua_State *L, struct str in, bool plus)
+/* Pushes what lua/moongate/worker/arguments.lua makes of the text; the function is kept in the
+ * registry under its name's address. */
+static void push_arguments(lua_State *L, const char *function, struct str text)
 {
-    luaL_Buffer buffer;
-    luaL_buffinit(L, &buffer);
-    for (size_t i = 0; i < in.n; i++) {
-        char c = in.p[i];
-        size_t n;
-        if (c == '+' && plus)
-            c = ' ';
-        else if (c == '%' && i + 2 < in.n && uri_unescape((struct str){in.p + i, 3}, &c, &n))
-            i += 2;
-        luaL_addchar(&buffer, c);
-    }
-    luaL_pushresult(&buffer);
-}
-
-/*
- * An empty table whose metatable answers: methods first, so that no client can shadow them, then
- * the values. The metatable's [1] is the values by name, [2] the lists of all values by name.
- */
-enum { PAIRS_VALUES = 1, PAIRS_LISTS = 2 };
-
-/* Adds the pair (name, value on the stack's top) to both. */
-static void add_pair(lua_State *L, int values, int lists, bool last_wins)
-{
-    lua_pushvalue(L, -2);
-    lua_rawget(L, lists);
+    lua_pushlightuserdata(L, (void *)function);
+    lua_rawget(L, LUA_REGISTRYINDEX);
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushvalue(L, -3);
+        if (script_library_function(L, "moongate.worker.arguments", function) != 0)
+            lua_error(L);
+        lua_pushlightuserdata(L, (void *)function);
         lua_pushvalue(L, -2);
-        lua_rawset(L, lists);
+        lua_rawset(L, LUA_REGISTRYINDEX);
     }
-    int count = (int)lua_objlen(L, -1);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, count + 1);
-    lua_pop(L, 1);
-    if (count == 0 || last_wins)
-        lua_rawset(L, values);
+    if (text.p != NULL)
+        script_push_str(L, text);
     else
-        lua_pop(L, 2);
+        lua_pushnil(L);
+    lua_call(L, 1, 1);
 }
 
-/* Pushes what the metatable of the table at 1 keeps under `what`. */
-static void push_pairs(lua_State *L, int what)
-{
-    if (lua_istable(L, 1) && lua_getmetatable(L, 1)) {
-        lua_rawgeti(L, -1, what);
-        if (lua_istable(L, -1))
-            return;
-    }
-    luaL_error(L,
-               "expected a call such as req.args:all(\"name\") or req.cookies:each() (with a "
-               "colon), got %s",
-               script_describe(L, 1));
-}
-
-/* t:all(name): a list of all values, in their order. */
-static int pairs_all(lua_State *L)
-{
-    lua_settop(L, 2);
-    push_pairs(L, PAIRS_LISTS);
-    script_expect_text(L, 2, "all: expected the name of an argument or cookie");
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    if (lua_isnil(L, -1))
-        lua_newtable(L);
-    return 1;
-}
-
-/* for name, value in t:each() do */
-static int pairs_each(lua_State *L)
-{
-    lua_settop(L, 1);
-    lua_getglobal(L, "next");
-    push_pairs(L, PAIRS_VALUES);
-    lua_remove(L, -2); /* the metatable */
-    return 2;
-}
-
-static int pairs_index(lua_State *L)
-{
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1))
-        return 1;
-    push_pairs(L, PAIRS_VALUES);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    return 1;
-}
-
-static int pairs_newindex(lua_State *L)
-{
-    return luaL_error(L, "req.args and req.cookies can't be assigned: req is read-only");
-}
-
-const struct property property_pairs[] = {
-    {"all", .method = pairs_all},
-    {"each", .method = pairs_each},
-    {0},
-};
-
-/* Leaves the table, and the tables of its values and lists, on the stack. */
-static void new_pairs(lua_State *L, int *table, int *values, int *lists)
-{
-    lua_newtable(L);
-    *table = lua_gettop(L);
-    lua_createtable(L, 2, 3); /* the metatable */
-    property_push_names(L, property_pairs);
-    lua_pushcclosure(L, pairs_index, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, pairs_newindex);
-    lua_setfield(L, -2, "__newindex");
-    lua_pushliteral(L, "moongate.pairs");
-    lua_setfield(L, -2, "__metatable");
-    lua_pushvalue(L, -1);
-    lua_setmetatable(L, *table);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, PAIRS_VALUES);
-    *values = lua_gettop(L);
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, -4, PAIRS_LISTS);
-    *lists = lua_gettop(L);
-}
-
-/* Parses the query as PHP does: the last of several values counts. */
 static void push_args(lua_State *L, const void *at)
 {
-    const struct request *req = at;
-    int table, values, lists;
-    new_pairs(L, &table, &values, &lists);
-    struct str rest = req->uri.query;
-    while (rest.p != NULL) {
-        struct str value = str_cut(&rest, '&'), name = str_cut(&value, '=');
-        if (name.n == 0)
-            continue;
-        push_decoded(L, name, true);
-        push_decoded(L, value.p != NULL ? value : STR(""), true);
-        add_pair(L, values, lists, true);
-    }
-    lua_settop(L, table);
+    static const char function[] = "args";
+    push_arguments(L, function, ((const struct request *)at)->uri.query);
 }
 
-/* Parses cookies as PHP does: the first of several counts. */
 static void push_cookies(lua_State *L, const void *at)
 {
+    static const char function[] = "cookies";
     const struct request *req = at;
-    int table, values, lists;
-    new_pairs(L, &table, &values, &lists);
-    struct str rest = headers_joined((struct arena *)&req->arena, &req->headers, STR("cookie"));
-    while (rest.p != NULL) {
-        struct str value = str_cut(&rest, ';'), name = str_trim(str_cut(&value, '='));
-        if (name.n == 0)
-            continue;
-        script_push_str(L, name);
-        push_decoded(L, value.p != NULL ? str_trim(value) : STR(""), false);
-        add_pair(L, values, lists, false);
-    }
-    lua_settop(L, table);
+    push_arguments(L, function,
+                   headers_joined((struct arena *)&req->arena, &req->headers, STR("cookie")));
 }
 
 void script_forget_args(lua_State *L)

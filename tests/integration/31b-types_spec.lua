@@ -1,6 +1,7 @@
 -- `moongate types`: the classes of what core/ gives to hooks have the fields that the program has,
 -- and decisions the keys. Those that the library has are in spec/moongate/types/init_spec.lua.
 
+local arguments = require("moongate.worker.arguments")
 local decision = require("moongate.decision")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
@@ -9,7 +10,7 @@ local types = require("support.types")
 
 -- What moongate.core calls it -> its classes.
 local CLASSES = {
-  req = { "Request" }, pairs = { "Args" }, headers = { "Headers", "RequestHeaders" },
+  req = { "Request" }, headers = { "Headers", "RequestHeaders" },
   params = { "Params" }, res = { "Response" }, server = { "Server" }, err = { "Error" },
   log = { "Log" }, attempt = { "Attempt" },
 }
@@ -37,6 +38,11 @@ describe("the classes of what core/ gives to hooks", function()
       end
       objects[object] = nil
     end
+    local methods = {}
+    for name in pairs(arguments.methods) do
+      methods[#methods + 1] = name
+    end
+    types.assert_names(methods, classes["moongate.Args"], "Args")
     local keys = {}
     for _, kind in ipairs({ "fastcgi", "file", "reply", "redirect", "close" }) do
       for _, key in ipairs(decision.keys(kind)) do
