@@ -1,8 +1,6 @@
-/*
- * protocol - what the clients of a listener speak, as `protocol` of `listen` names it: who takes a
- * connection over once it is accepted. Another protocol is a file beside front/client.c and a line
- * in the table of front/protocol.c.
- */
+/* protocol - the protocols that clients of a listener may speak, as `protocol` of `listen` names
+ * them, each with the function that an accepted connection is given to. Another protocol is a file
+ * beside front/client.c and a line in the table of front/protocol.c. */
 #ifndef MG_FRONT_PROTOCOL_H
 #define MG_FRONT_PROTOCOL_H
 
@@ -16,12 +14,12 @@ struct client_origin {
     struct addr remote, local;
     struct str listener; /* what req.listener says; lives as long as the worker */
     bool control;        /* its requests are commands of operators */
-    bool proxy_protocol; /* it begins with a header that says whose it is */
+    bool proxy_protocol; /* it begins with a header of the PROXY protocol */
 };
 
 struct protocol {
     const char *name;
-    /* Takes the socket over, which does not block. */
+    /* Serves the connection. The socket, which does not block, is the protocol's from now on. */
     void (*begin)(struct clients *clients, int fd, const struct client_origin *origin);
 };
 

@@ -1,7 +1,5 @@
-/*
- * proxyproto - the header of the PROXY protocol, versions 1 and 2, with which a balancer says at
- * the beginning of a connection whose it is (HAProxy's doc/proxy-protocol.txt). Pure.
- */
+/* proxyproto - the header of the PROXY protocol, versions 1 and 2, with which a balancer names the
+ * client at the beginning of a connection (HAProxy's doc/proxy-protocol.txt). Pure. */
 #ifndef MG_FRONT_PROXYPROTO_H
 #define MG_FRONT_PROXYPROTO_H
 
@@ -15,8 +13,8 @@ enum proxyproto_result { PROXYPROTO_MORE, PROXYPROTO_DONE, PROXYPROTO_ERROR };
 
 struct proxyproto {
     size_t size; /* of the header: what follows is the client's */
-    /* False where the balancer speaks for itself (LOCAL), or does not know for whom (UNKNOWN,
-     * UNSPEC): then the addresses of the connection are all there is. */
+    /* False where the connection is the balancer's own (LOCAL), or it does not know the client
+     * (UNKNOWN, UNSPEC): then the addresses of the connection hold. */
     bool announced;
     bool unknown;              /* it does not know for whom */
     struct peer client, local; /* who connected, and where to */

@@ -5,16 +5,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUT_MAX       (1ul << 30)  /* of replies that a script made; others are held back sooner */
-#define OUT_PIECE     (256 * 1024) /* of the backlog at once: others want the worker, too */
+#define OUT_MAX                                                                                    \
+    (1ul << 30) /* bytes of replies that a script made; other bodies are held back sooner */
+#define OUT_PIECE                                                                                  \
+    (256 * 1024) /* bytes of the backlog at once, so that other clients have their turn */
 #define GATHER_SLICES 48
 #define TURN_SIZE     (128 * 1024)
-#define TURN_RESPONSE 4096      /* what is small: a copy costs less than waking somebody up */
-#define FILE_PIECE    (1 << 20) /* of a file at once */
+#define TURN_RESPONSE                                                                              \
+    4096 /* bytes of a small response: a copy costs less than a system call of its own */
+#define FILE_PIECE (1 << 20) /* of a file at once */
 
 const char *const SENDER_GONE = "the client closed the connection";
 
-/* Slices until they are sent. They live for one event, so only one sender gathers at a time. */
+/* Gathered slices. They live for one event, so only one sender gathers at a time. */
 static struct {
     struct sender *owner;
     struct iovec slices[GATHER_SLICES];
@@ -124,7 +127,8 @@ size_t sender_room(const struct sender *s)
 bool sender_gather(struct sender *s, struct str bytes)
 {
     if (gathered.owner != s) {
-        if (gathered.owner != NULL && gathered.bytes > 0) /* a hole must not look like a whole */
+        if (gathered.owner != NULL &&
+            gathered.bytes > 0) /* a response with lost bytes must not look complete */
             break_off(gathered.owner, "another reply took the place of what was gathered of it");
         gathered.owner = s;
         gathered.count = 0;
@@ -166,7 +170,7 @@ static size_t sender_put(struct sender *s, struct iovec *v, int count, bool more
     return 0;
 }
 
-/* Keeps what is behind the first `done` bytes of the slices. */
+/* Copies the bytes behind the first `done` ones of the slices into the backlog. */
 static void sender_keep(struct sender *s, const struct iovec *v, int count, size_t done)
 {
     struct backlog_limits limits = out_limits(s);
@@ -183,7 +187,7 @@ static void sender_keep(struct sender *s, const struct iovec *v, int count, size
         }
         done = 0;
     }
-    if (backlog_overflows(&s->out)) /* a response with a hole must not go on */
+    if (backlog_overflows(&s->out)) /* a response with lost bytes must not go on */
         break_off(s, "more than a gigabyte of it waited for the client");
 }
 

@@ -36,14 +36,14 @@ struct sender {
     struct sender_turn *shared;
     void (*on_turn)(struct sender *s); /* the response that waited has been written */
     struct deferred flush;
-    struct str turn; /* this one's part of the turn; n = 0: none */
+    struct str turn; /* the part of the turn's buffer that is this sender's; n = 0: none */
     struct backlog out;
     const struct limits *limits; /* of the response under way; NULL: there is none */
     int file;                    /* its pieces are sent behind `out`; -1: none */
-    unsigned piece_count;        /* those that are not sent whole */
+    unsigned piece_count;        /* pieces that are not sent whole */
     const struct file_piece *pieces;
-    uint64_t piece_at;  /* bytes of the first one that have left */
-    uint64_t file_sent; /* of all pieces */
+    uint64_t piece_at;  /* bytes of the first piece that have left */
+    uint64_t file_sent; /* bytes of all pieces */
     const char
         *broken; /* why nothing can be written any more; all that waited is gone. NULL: it can */
     const char *no_spool; /* why the spool could not be used for this response; NULL: it could */
@@ -55,25 +55,25 @@ extern const char *const SENDER_GONE;
 
 void sender_init(struct sender *s, struct transport *transport, struct sender_turn *shared,
                  void (*on_turn)(struct sender *s));
-/* Drops what waits. The transport stays open. */
+/* Drops the bytes that wait. The transport stays open. */
 void sender_fini(struct sender *s);
 
-/* A response begins: what waits of it is kept within these limits, unbuffered only in memory. They
- * stay the caller's until sender_rest. */
+/* A response begins: bytes of it that wait are kept within these limits, unbuffered ones only in
+ * memory. The limits stay the caller's until sender_rest. */
 void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered);
-/* It has left: nothing is kept open for it any more. */
+/* The response has left: its file is closed. */
 void sender_rest(struct sender *s);
-/* The bytes that can still be kept. 0: make no more until some have left. */
+/* The number of bytes that can still be kept. 0: make no more until some have left. */
 size_t sender_room(const struct sender *s);
 
 /* Adds a slice, valid until it is sent. False when the list is full: send first. */
 bool sender_gather(struct sender *s, struct str bytes);
 /* Bytes gathered and not yet sent. */
 size_t sender_gathered(const struct sender *s);
-/* Forgets what was gathered. */
+/* Drops the gathered slices. */
 void sender_forget(struct sender *s);
 
-/* What stands around the gathered slices; n = 0 for what is absent. */
+/* Bytes before and behind the gathered slices; n = 0 where there are none. */
 struct sender_frame {
     struct str head;
     struct str line; /* of a chunk */
@@ -94,11 +94,11 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
  * caller's until all has left. */
 void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count);
 
-/* Writes what waits, the turn's part or some of out or of the pieces. Returns the bytes that have
- * left. */
+/* Writes bytes that wait: the turn's part, or some of out or of the pieces. Returns the bytes that
+ * have left. */
 size_t sender_write(struct sender *s);
 
-/* True while something waits for room in the socket. */
+/* True while bytes wait for room in the socket. */
 static inline bool sender_waits(const struct sender *s)
 {
     return s->broken == NULL && (!backlog_is_empty(&s->out) || s->piece_count > 0);

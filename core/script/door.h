@@ -24,19 +24,16 @@ struct script *script_of(struct lua_State *L);
 /* The script of the state, or NULL. */
 struct script *script_of_state(struct lua_State *L);
 
-/*
- * The door. Runs body(s, ctx) so that an error that any call of Lua's C interface raises in it
- * comes back here: memory may end, and a metamethod of the script may run. It is logged with the
- * cause, and false returned; the stack is as it was. Time is supervised from here
- * (script/limit.h). The body uses s->L alone, since an error can only be caught on the thread
- * that raised it; it keeps nothing that an error would lose. May be nested.
- */
+/* The door. Runs body(s, ctx) in a protected call, since any call of Lua's C interface may raise an
+ * error: memory may end, and a metamethod of the script may run. An error is logged with the cause,
+ * and false returned; the stack is as it was. Time is supervised from here (script/limit.h). The
+ * body uses s->L alone, since an error can only be caught on the thread that raised it; it keeps
+ * nothing that an error would leak. Calls may be nested. */
 bool script_guard(struct script *s, const struct script_cause *cause,
                   void (*body)(struct script *s, void *ctx), void *ctx);
 
-/* Inside the door: runs the function under nargs arguments on s->L's top, which it takes, in a
- * coroutine. On SCRIPT_DONE the results are in their place, as many as are wanted. A failure is
- * logged. */
+/* Inside the door: pops the function and its nargs arguments from s->L and runs it in a coroutine.
+ * On SCRIPT_DONE the results are in their place, as many as are wanted. A failure is logged. */
 enum script_result script_run(struct script *s, int nargs, int results,
                               const struct script_cause *cause);
 

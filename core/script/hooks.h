@@ -58,9 +58,8 @@ struct script_messages {
     unsigned count; /* set: messages found */
 };
 
-/* Takes STDERR apart (lua/moongate/worker/messages.lua) and shows it to on_stderr, which may
- * swallow it.
- */
+/* Splits STDERR into messages (lua/moongate/worker/messages.lua) and passes them to on_stderr,
+ * which may swallow them. */
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages);
 /* on_response: may change req->response. *replaced is set when it returned a decision, which is

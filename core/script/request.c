@@ -124,7 +124,8 @@ static void req_push_headers(lua_State *L, const void *at)
 {
     (void)at;
     script_push_headers(L, lua_touserdata(L, 1));
-    lua_pushvalue(L, ENVIRONMENT); /* the box's table holds the box alive for the view */
+    lua_pushvalue(L,
+                  ENVIRONMENT); /* the view keeps the box's table alive, and that keeps the box */
     lua_setfenv(L, -2);
     lua_pushvalue(L, 1);
     lua_rawseti(L, ENVIRONMENT, 1);

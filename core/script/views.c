@@ -71,7 +71,7 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
     return &view->req->response.headers;
 }
 
-/* For methods: a script may call them on anything. */
+/* Checks the view at 1 for methods, which a script may call on anything. */
 static struct headers *check_headers(lua_State *L, struct request **owner)
 {
     struct script_view *view =
@@ -81,8 +81,8 @@ static struct headers *check_headers(lua_State *L, struct request **owner)
 
 /* --- loops --- */
 
-/* What a loop goes through: the list as it was when the loop began, so that it may remove what it
- * finds. The strings are the request's. */
+/* The pairs of a loop: the list as it was when the loop began, so that the loop may remove pairs.
+ * The strings are the request's. */
 struct listing {
     uint64_t id; /* of the request */
     unsigned count, at;
@@ -107,7 +107,7 @@ static int push_loop(lua_State *L, lua_CFunction step)
     return 2;
 }
 
-/* A function that was kept finds another request, or none, in its view. */
+/* A loop function that a script has kept finds another request, or none, in its view. */
 static int next_pair(lua_State *L, const struct request *req)
 {
     struct listing *listing = lua_touserdata(L, lua_upvalueindex(1));
@@ -304,7 +304,7 @@ static int params_index(lua_State *L)
     return 1;
 }
 
-/* What a script may not set, whatever the value. */
+/* Refuses params that no script may set. */
 static void check_param_name(lua_State *L, struct str name)
 {
     if (param_is_setting(name))
@@ -386,8 +386,8 @@ static int response_newindex(lua_State *L)
     return 0;
 }
 
-/* Each has a metatable of its own, since its __index is a table that holds its headers: Lua finds
- * them there without a call. */
+/* Each response has a metatable of its own, since its __index is a table that holds its headers:
+ * Lua finds them there without a call. */
 struct script_view *script_push_response(lua_State *L)
 {
     struct script_view *view = lua_newuserdata(L, sizeof *view);
