@@ -1,6 +1,6 @@
 /*
  * access - one request as a line of the access log: "combined" as Apache and nginx write it, or
- * JSON with the keys of contract section 12. Pure; called once a request, by proxy.
+ * JSON with the keys of contract section 12. Pure; called once a request.
  */
 #ifndef MG_HTTP_ACCESS_H
 #define MG_HTTP_ACCESS_H

@@ -2,7 +2,7 @@
  * request - plain data of one exchange: what was asked, what was decided, what is answered.
  *
  * Written by the front (h1) and by script (the decision), read by everybody; no I/O, no libev, no
- * Lua. It lives inside struct proxy, its strings in its own arena, which is dropped with it.
+ * Lua. It lives inside struct exchange, its strings in its own arena, which is dropped with it.
  */
 #ifndef MG_HTTP_REQUEST_H
 #define MG_HTTP_REQUEST_H

@@ -1,5 +1,5 @@
 /*
- * balance - see script.h. This file: servers as policies see them, on_balance, the policies.
+ * balance - see balance.h.
  *
  * A server is a table with a metatable: what most policies read stands in it and is written before
  * one is asked, the rest is read from the ledger (lua/moongate/worker/server.lua tells which). The

@@ -1,5 +1,5 @@
 /*
- * core - moongate.core: what the library modules need from C.
+ * core - see core.h.
  *
  * Scripts use moongate, not these. Failures of the world are nil and a reason; misuse is an error.
  */

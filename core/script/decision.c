@@ -1,5 +1,5 @@
 /*
- * decision - a decision table to struct decision.
+ * decision - see decision.h.
  *
  * Read afresh each time: a decision has two to five keys, so reading costs less than a cache that
  * would have to notice when a script changes a table it has returned before. Every value is checked

@@ -1,7 +1,4 @@
-/*
- * fastcgi - moongate.fastcgi(backend, params, body): a request of the script's own. It waits
- * for the answer, which comes whole.
- */
+/* fastcgi - see fastcgi.h. */
 #include "script/fastcgi.h"
 
 #include "script/property.h"

@@ -1,6 +1,5 @@
 /*
- * log - what on_log and log.format are told of a request that has ended. Called by
- * script_hooks.
+ * log - see log.h.
  *
  * `log` is a view: a field is made when it is read, so a hook pays for what it looks at. There is
  * one a script, which shows a request while its hook runs; log:all() is a table that may be kept.

@@ -1,5 +1,5 @@
 /*
- * nesting - how far the calls of a script may be nested before the C stack ends.
+ * nesting - see nesting.h.
  *
  * LuaJIT bounds the Lua stack of a coroutine (65,500 values), not the C stack: each coroutine that
  * is resumed within another, and each gsub within the function of another one, takes more of it,

@@ -1,5 +1,5 @@
 /*
- * request - a request as Lua sees it: req, its args and cookies.
+ * request - see request.h.
  *
  * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Strings are
  * copied at the border. A value is made when it is read, so a hook pays for what it looks at.

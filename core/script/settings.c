@@ -1,5 +1,5 @@
 /*
- * settings - the normalised table of a route to struct settings.
+ * settings - see settings.h.
  *
  * lua/moongate/route/settings.lua has validated everything and filled in the defaults, so a value
  * of a wrong type here is a fault of the library; it is reported, not trusted.

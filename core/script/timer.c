@@ -1,7 +1,4 @@
-/*
- * timer - moongate.sleep, moongate.spawn and moongate.every: time, and functions that run
- * beside the requests. Called by scripts; see script/task.h for the waiting.
- */
+/* timer - see timer.h. */
 #include "script/timer.h"
 
 #include "script/task.h"

@@ -1,5 +1,5 @@
 /*
- * views - what hooks see beside req: its headers, params, res and the headers of that.
+ * views - see views.h.
  *
  * A view is a userdata that points to what it shows. The headers of `req` live as long as its box.
  * params and res are open while their hook runs, which can't wait; so a script needs one of each,
