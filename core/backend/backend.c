@@ -37,46 +37,48 @@ const char *backend_error_name(enum backend_error error)
 
 /* --- news from the ledger --- */
 
+static void on_grant(struct lease *x, uint32_t claim, uint32_t slot);
+static void on_refuse(struct lease *x);
+
+static void backends_collect(struct backends *all)
+{
+    struct ledger_news news;
+    ledger_open_box(&all->seat);
+    while (ledger_next_news(&all->seat, &news)) {
+        struct conn *c = news.holder;
+        if (news.event == LEDGER_GRANT)
+            on_grant(news.holder, news.claim, news.server);
+        else if (news.event == LEDGER_REFUSE)
+            on_refuse(news.holder);
+        else if (c->state == CONN_IDLE)
+            conn_close(c);
+    }
+}
+
 static void collect_cb(struct deferred *d)
 {
-    struct backends *all = (struct backends *)((char *)d - offsetof(struct backends, collect));
-    ledger_collect(&all->seat);
-    backend_look_into_box(all);
+    backends_collect((struct backends *)((char *)d - offsetof(struct backends, collect)));
 }
 
 static void wake_cb(struct ev_loop *ev, ev_io *io, int events)
 {
-    struct backends *all = io->data;
     (void)ev;
     (void)events;
-    ledger_collect(&all->seat);
-    backend_look_into_box(all);
+    backends_collect(io->data);
 }
 
-void backend_look_into_box(struct backends *all)
+/* What is left for this worker itself is collected at the end of the turn. */
+static void note_news(struct ledger_seat *seat)
 {
-    if (all->seat.posted)
-        loop_defer(all->loop, &all->collect);
-}
-
-static void on_grant(void *holder, uint32_t claim, uint32_t slot);
-static void on_refuse(void *holder);
-
-static void on_give_up(void *holder)
-{
-    struct conn *c = holder;
-    if (c->state == CONN_IDLE)
-        conn_close(c);
+    struct backends *all = (struct backends *)((char *)seat - offsetof(struct backends, seat));
+    loop_defer(all->loop, &all->collect);
 }
 
 void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker)
 {
-    *all = (struct backends){.loop = loop};
+    *all = (struct backends){.loop = loop, .collect = {.run = collect_cb}};
     ledger_join(&all->seat, ledger, worker);
-    all->seat.on_grant = on_grant;
-    all->seat.on_refuse = on_refuse;
-    all->seat.on_give_up = on_give_up;
-    all->collect.run = collect_cb;
+    all->seat.note_news = note_news;
     ev_io_init(&all->wake, wake_cb, ledger_wake_fd(&all->seat), EV_READ);
     all->wake.data = all;
     ev_io_start(loop->ev, &all->wake);
@@ -86,7 +88,7 @@ void backends_fini(struct backends *all)
 {
     if (all->loop == NULL)
         return;
-    ledger_collect(&all->seat);
+    backends_collect(all);
     loop_undefer(&all->collect);
     ev_io_stop(all->loop->ev, &all->wake);
 }
@@ -108,7 +110,6 @@ static uint32_t open_slot(struct backend *b, const struct server_settings *setti
         .generation = b->generation,
     };
     uint32_t slot = ledger_server_open(&b->all->seat, b->group, str_of(address), &limits);
-    backend_look_into_box(b->all);
     return slot;
 }
 
@@ -183,7 +184,6 @@ static void probe_cb(struct deadline *d)
 {
     struct backend *b = (struct backend *)((char *)d - offsetof(struct backend, probe));
     ledger_nudge(&b->all->seat, b->group);
-    backend_look_into_box(b->all);
     expect_probe(b);
 }
 
@@ -243,7 +243,6 @@ void backend_free(struct backend *b)
         free(b->servers[i]);
     }
     deadline_fini(&b->probe);
-    backend_look_into_box(b->all);
     if (b->group != LEDGER_NONE)
         ledger_close(&b->all->seat, b->group);
     free(b->names);
@@ -346,7 +345,6 @@ static void conn_closed(struct conn *c)
     if (c->state == CONN_IDLE && c->ended)
         learn_rest(c->server, ev_now(all->loop->ev) - c->idle_since);
     ledger_drop(&all->seat, c->claim);
-    backend_look_into_box(all);
 }
 
 static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t claim);
@@ -411,7 +409,6 @@ static void take_over(struct conn *other, struct conn *c)
     c->closed = NULL;
     conn_close(c);
     ledger_drop(&all->seat, spare);
-    backend_look_into_box(all);
 }
 
 struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh)
@@ -531,7 +528,6 @@ static void backend_release(struct conn *c)
         conn_close(c);
         break;
     }
-    backend_look_into_box(b->all);
 }
 
 /* --- another generation --- */
@@ -563,7 +559,6 @@ void backend_rest(struct backend *b)
     for (int i = 0; i < b->count; i++)
         while (b->servers[i]->idle != NULL)
             conn_close(b->servers[i]->idle);
-    backend_look_into_box(b->all);
 }
 
 void backend_retire(struct backend *b, struct backend *successor)
@@ -580,7 +575,6 @@ void backend_retire(struct backend *b, struct backend *successor)
         if (to == NULL && !s->gone && !s->settings->is_name)
             ledger_server_retire(&b->all->seat, s->slot, b->generation);
     }
-    backend_look_into_box(b->all);
 }
 
 void backend_serve(struct backend *b)
@@ -590,7 +584,6 @@ void backend_serve(struct backend *b)
     for (int i = 0; i < b->count; i++)
         if (!b->servers[i]->gone)
             heed_checks(b->servers[i]);
-    backend_look_into_box(b->all);
 }
 
 void backend_refresh(struct backend *b)
@@ -603,7 +596,6 @@ void backend_refresh(struct backend *b)
             uint32_t slot = open_slot(b, b->servers[i]->settings, b->servers[i]->address);
             ledger_server_gone(&b->all->seat, slot); /* it is opened once, as before */
         }
-    backend_look_into_box(b->all);
 }
 
 /* --- leases --- */
@@ -621,7 +613,6 @@ static struct conn *connect_to(struct server *s, const struct lease *x, uint32_t
     if (c == NULL) {
         int err = errno;
         ledger_drop(&all->seat, claim);
-        backend_look_into_box(all);
         errno = err;
         return NULL;
     }
@@ -648,7 +639,6 @@ static enum ledger_answer backend_request_claim(struct lease *x, uint32_t slot)
     };
     enum ledger_answer answer = ledger_acquire(&b->all->seat, &request, &x->claim);
     x->waiting = answer == LEDGER_WAITING;
-    backend_look_into_box(b->all);
     return answer;
 }
 
@@ -667,9 +657,8 @@ static void ask_again(struct lease *x, uint32_t unknown)
         backend_refuse(x, BACKEND_QUEUE, "the queue is full");
 }
 
-static void on_grant(void *holder, uint32_t claim, uint32_t slot)
+static void on_grant(struct lease *x, uint32_t claim, uint32_t slot)
 {
-    struct lease *x = holder;
     struct server *s = backend_server_at(x->backend, slot);
     if (s == NULL) {
         ledger_drop(&x->backend->all->seat, claim);
@@ -708,9 +697,8 @@ static const char *why_hopeless(const struct lease *x)
 }
 
 /* Maybe nobody is left to wait for: then it is answered as those are who come now. */
-static void on_refuse(void *holder)
+static void on_refuse(struct lease *x)
 {
-    struct lease *x = holder;
     if (!is_hopeless(x))
         return;
     const char *why = why_hopeless(x);
@@ -722,10 +710,8 @@ static void on_refuse(void *holder)
 static void waited_cb(struct deadline *d)
 {
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
-    struct backends *all = x->backend->all; /* the lease may be gone, or another one, behind this */
     leave_queue(x);
     backend_refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
-    backend_look_into_box(all);
 }
 
 static void wait_for_it(struct lease *x)
@@ -781,7 +767,6 @@ void backend_cancel(struct lease *x)
     x->waiting = false;
     deadline_fini(&x->deadline);
     leave_queue(x);
-    backend_look_into_box(x->backend->all);
 }
 
 /* --- what is known of a server --- */
@@ -792,7 +777,6 @@ void backend_failed(struct backend *b, int server, const char *why)
     if (s->settings->is_name)
         backend_look_again(b, s->settings);
     bool down = ledger_failed(&b->all->seat, s->slot);
-    backend_look_into_box(b->all);
     if (!down)
         return;
     expect_probe(b);
@@ -807,7 +791,6 @@ void backend_answered(struct backend *b, int server, double latency)
     struct server *s = b->servers[server];
     bool was_down = backend_server(b, server)->down;
     ledger_answered(&b->all->seat, s->slot, latency);
-    backend_look_into_box(b->all);
     if (was_down)
         log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
 }
@@ -817,7 +800,6 @@ bool backend_checked(struct backend *b, int server, bool good)
     const struct health_settings *health = &b->settings->health;
     bool changed =
         ledger_checked(&b->all->seat, b->servers[server]->slot, good, health->rise, health->fall);
-    backend_look_into_box(b->all);
     return changed;
 }
 
@@ -837,7 +819,6 @@ void backend_check_over(struct backend *b, int server, double interval)
 void backend_hold(struct backend *b, bool held)
 {
     ledger_hold(&b->all->seat, b->group, held);
-    backend_look_into_box(b->all);
 }
 
 bool backend_is_held(const struct backend *b)
@@ -858,5 +839,4 @@ unsigned backend_queue_room(const struct backend *b)
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);
-    backend_look_into_box(b->all);
 }

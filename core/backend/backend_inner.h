@@ -53,8 +53,6 @@ struct backend {
 
 /* --- backend.c --- */
 
-/* After every call that may have left news for this worker itself. */
-void backend_look_into_box(struct backends *all);
 /* Adds a server; its number may be one that has gone. NULL, or why not. */
 const char *backend_add_server(struct backend *b, const struct server_settings *settings,
                                const struct conn_place *place);

@@ -56,7 +56,6 @@ static void leave_others(struct backend *b, const struct name *name, const struc
         while (s->idle != NULL)
             conn_close(s->idle);
     }
-    backend_look_into_box(b->all);
 }
 
 /* The other address may have come, gone or changed. */
@@ -111,7 +110,6 @@ static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned c
         name_take_addresses(name, list, count);
     else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
         ledger_refuse_all(&name->backend->all->seat, name->backend->group);
-    backend_look_into_box(name->backend->all);
 }
 
 static void name_look_up(struct name *name)

@@ -212,10 +212,10 @@ static void ledger_grant(struct ledger *l, struct ledger_seat *seat, struct grou
                          uint32_t claim, uint32_t server)
 {
     ledger_leave_line(l, g, claim);
-    l->claims[claim].event = EVENT_GRANT;
+    l->claims[claim].event = LEDGER_GRANT;
     ledger_become_active(l, claim, server);
     note_probe(&l->servers[server]);
-    ledger_post(l, seat, claim, EVENT_GRANT);
+    ledger_post(l, seat, claim, LEDGER_GRANT);
 }
 
 static void grant_all(struct ledger *l, struct ledger_seat *seat, struct group *g)
@@ -475,7 +475,7 @@ void ledger_refuse_all(struct ledger_seat *seat, uint32_t group)
     for (uint32_t t = g->waiting; t != LEDGER_NONE; t = l->tenants[t].next)
         for (uint32_t at = l->tenants[t].head; at != LEDGER_NONE; at = l->claims[at].next)
             if (l->claims[at].worker == seat->worker)
-                ledger_post(l, seat, at, EVENT_REFUSE);
+                ledger_post(l, seat, at, LEDGER_REFUSE);
     ledger_unlock_group(g);
 }
 
@@ -490,7 +490,7 @@ void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group
             const struct claim *c = &l->claims[at];
             bool named = c->only && c->server != LEDGER_NONE;
             if ((named ? ledger_tier_of(&l->servers[c->server], now) : best) == LEDGER_NO_TIER)
-                ledger_post(l, seat, at, EVENT_REFUSE);
+                ledger_post(l, seat, at, LEDGER_REFUSE);
         }
 }
 
@@ -498,10 +498,7 @@ void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group
 
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker)
 {
-    seat->ledger = l;
-    seat->worker = worker;
-    seat->free = LEDGER_NONE;
-    seat->posted = false;
+    *seat = (struct ledger_seat){.ledger = l, .worker = worker, .free = LEDGER_NONE};
 }
 
 int ledger_wake_fd(const struct ledger_seat *seat)
@@ -509,56 +506,67 @@ int ledger_wake_fd(const struct ledger_seat *seat)
     return seat->ledger->parts[seat->worker].wake;
 }
 
-/* One claim of the box. Its event is read and cleared under the lock, where it was written. */
-static void collect(struct ledger_seat *seat, uint32_t claim)
-{
-    struct ledger *l = seat->ledger;
-    struct claim *c = &l->claims[claim];
-    struct group *g = ledger_lock_group(l, c->group);
-    uint8_t event = c->event, state = c->state;
-    void *holder = c->holder;
-    uint32_t server = c->server;
-    c->event = EVENT_NONE;
-    ledger_unlock_group(g);
-    if (state == CLAIM_ACTIVE && event == EVENT_GRANT)
-        seat->on_grant(holder, claim, server);
-    else if (state == CLAIM_WAITING && event == EVENT_REFUSE)
-        seat->on_refuse(holder);
-    else if (state == CLAIM_IDLE && event == EVENT_GIVE_UP)
-        seat->on_give_up(holder);
-}
-
-/* Takes a word of bits; each is called with its number. */
-static void ledger_collect_bits(struct ledger_seat *seat, uint64_t *word, uint32_t base,
-                                void (*take)(struct ledger_seat *seat, uint32_t number))
-{
-    uint64_t bits = __atomic_exchange_n(word, 0, __ATOMIC_ACQ_REL);
-    for (; bits != 0; bits &= bits - 1)
-        take(seat, base + (uint32_t)__builtin_ctzll(bits));
-}
-
-static void collect_news(struct ledger_seat *seat, uint32_t word)
-{
-    struct part *part = &seat->ledger->parts[seat->worker];
-    ledger_collect_bits(seat, &part->news[word], seat->worker * LEDGER_WORKER_MAX + word * 64,
-                        collect);
-}
-
-void ledger_collect(struct ledger_seat *seat)
+void ledger_open_box(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
     uint64_t count;
-    /* News of this worker for itself write nothing to the eventfd, so the read may find nothing. */
-    if ((!seat->posted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
+    /* Our own news wake nobody, so there may be nothing to read. */
+    if ((!seat->noted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
         read(part->wake, &count, sizeof count) < 0)
         count = 0;
     /* Cleared after the read: a worker that finds the flag false from now on writes to the eventfd
      * again. */
     (void)__atomic_exchange_n(&part->woken, false, __ATOMIC_ACQ_REL);
-    seat->posted = false;
-    for (uint32_t i = 0; i < LEDGER_WORKER_MAX / 64 / 64; i++)
-        if (__atomic_load_n(&part->words[i], __ATOMIC_ACQUIRE) != 0)
-            ledger_collect_bits(seat, &part->words[i], i * 64, collect_news);
+    seat->noted = false;
+    seat->part = 0;
+    seat->words = seat->pending = 0;
+}
+
+static uint64_t box_take(uint64_t *bits)
+{
+    return __atomic_load_n(bits, __ATOMIC_ACQUIRE) != 0
+               ? __atomic_exchange_n(bits, 0, __ATOMIC_ACQ_REL)
+               : 0;
+}
+
+/* The next claim of the box; LEDGER_NONE: there is none. A bit that is set behind the place that
+ * has been reached is for another time, so that this comes to its end. */
+static uint32_t box_next(struct ledger_seat *seat)
+{
+    struct part *part = &seat->ledger->parts[seat->worker];
+    while (seat->pending == 0) {
+        while (seat->words == 0) {
+            if (seat->part == BOX_PARTS)
+                return LEDGER_NONE;
+            seat->words = box_take(&part->words[seat->part++]);
+        }
+        seat->word = (seat->part - 1) * 64 + (uint32_t)__builtin_ctzll(seat->words);
+        seat->words &= seat->words - 1;
+        seat->pending = box_take(&part->news[seat->word]);
+    }
+    uint32_t bit = (uint32_t)__builtin_ctzll(seat->pending);
+    seat->pending &= seat->pending - 1;
+    return seat->worker * LEDGER_WORKER_MAX + seat->word * 64 + bit;
+}
+
+/* The state that a claim has as long as the event means something. */
+static const uint8_t box_states[] = {
+    [LEDGER_GRANT] = CLAIM_ACTIVE, [LEDGER_REFUSE] = CLAIM_WAITING, [LEDGER_GIVE_UP] = CLAIM_IDLE};
+
+bool ledger_next_news(struct ledger_seat *seat, struct ledger_news *news)
+{
+    struct ledger *l = seat->ledger;
+    for (uint32_t at; (at = box_next(seat)) != LEDGER_NONE;) {
+        struct claim *c = &l->claims[at];
+        struct group *g = ledger_lock_group(l, c->group); /* the event is written under the lock */
+        uint8_t state = c->state;
+        *news = (struct ledger_news){c->event, c->holder, at, c->server};
+        c->event = LEDGER_NOTHING;
+        ledger_unlock_group(g);
+        if (news->event != LEDGER_NOTHING && state == box_states[news->event])
+            return true;
+    }
+    return false;
 }
 
 /* Removes the claims of a worker that has ended from the lists. Where it died inside the lock, the
@@ -573,7 +581,7 @@ static void forget_claims(struct ledger *l, unsigned worker)
         struct group *g = ledger_lock_group(l, c->group);
         ledger_leave(l, g, claim);
         c->state = CLAIM_FREE;
-        c->event = EVENT_NONE;
+        c->event = LEDGER_NOTHING;
         ledger_leave_tenant(l, g, c->tenant);
         ledger_unlock_group(g);
     }

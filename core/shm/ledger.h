@@ -8,7 +8,8 @@
  * that reloads and replaced workers go on with the same counts.
  *
  *     ledger_acquire --> [active] --ledger_release--> [idle] --ledger_reuse--> [active]
- *                  \--> [waiting] --on_grant--> [active]  \--on_give_up: another worker waits
+ *                  \--> [waiting] --LEDGER_GRANT--> [active]  \--LEDGER_GIVE_UP: another worker
+ *                                                               waits
  *
  * Plain data under one robust mutex a group; a worker that dies inside it costs nothing, since all
  * counts can be made again from the claims. No libev, no Lua: workers wake one another through an
@@ -67,11 +68,27 @@ struct ledger_seat {
     struct ledger *ledger;
     unsigned worker;
     uint32_t free; /* claims of this worker that are free */
-    bool posted;   /* the box has news that this worker has put there itself: collect them soon */
-    void (*on_grant)(void *holder, uint32_t claim, uint32_t server);
-    void (*on_refuse)(
-        void *holder); /* no server is left that the claim may wait for; it waits until dropped */
-    void (*on_give_up)(void *holder);
+    bool noted;    /* something for the worker itself is in its box */
+    /* The first of it has been left there: called once until ledger_open_box. Only takes note of
+     * that; may be NULL. */
+    void (*note_news)(struct ledger_seat *seat);
+    /* Where ledger_next_news is. */
+    unsigned part;           /* of the box */
+    uint64_t words, pending; /* bits of it that are still to be looked at */
+    uint32_t word;           /* that `pending` is of */
+};
+
+enum ledger_event {
+    LEDGER_NOTHING,
+    LEDGER_GRANT,   /* the claim, which waited, has a connection to the server */
+    LEDGER_REFUSE,  /* nothing may be left to wait for; the claim waits until it is dropped */
+    LEDGER_GIVE_UP, /* the claim is idle, and its connection is to be closed */
+};
+
+struct ledger_news {
+    enum ledger_event event;
+    void *holder;
+    uint32_t claim, server;
 };
 
 struct ledger_limits {
@@ -103,11 +120,12 @@ void ledger_worker_gone(struct ledger *l, unsigned worker);
 /* --- a worker --- */
 
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker);
-/* The descriptor is readable when this worker's box has news. */
+/* Readable when another worker has left something in this one's box. */
 int ledger_wake_fd(const struct ledger_seat *seat);
-/* Reads the news in this worker's box: calls on_grant, on_refuse and on_give_up. These may put more
- * there, see `posted`. */
-void ledger_collect(struct ledger_seat *seat);
+/* Begins to take what is in the box. */
+void ledger_open_box(struct ledger_seat *seat);
+/* The next piece of news. False: that was all; what has been left meanwhile is for another time. */
+bool ledger_next_news(struct ledger_seat *seat, struct ledger_news *news);
 
 /* The group of that name, made where there is none; its limits are these from now on, unless they
  * are of a generation that may never serve. LEDGER_NONE:

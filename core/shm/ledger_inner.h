@@ -17,9 +17,9 @@
 #define LEDGER_BUCKETS    64         /* of the tenants of a group */
 #define LEDGER_SERVED     256        /* places for tenants that have nothing, in a group */
 #define LEDGER_WORKER_MAX (1u << 16) /* claims of one worker */
+#define BOX_PARTS         (LEDGER_WORKER_MAX / 64 / 64)
 
 enum claim_state { CLAIM_FREE, CLAIM_WAITING, CLAIM_ACTIVE, CLAIM_IDLE };
-enum claim_event { EVENT_NONE, EVENT_GRANT, EVENT_REFUSE, EVENT_GIVE_UP };
 
 struct claim {
     void *holder; /* a pointer that only the claim's own worker may use */
@@ -85,7 +85,7 @@ struct part {
     int wake;
     bool woken;    /* `wake` has been written to since the last look into the box */
     uint32_t used; /* claims that were ever taken: the rest is untouched memory */
-    uint64_t words[LEDGER_WORKER_MAX / 64 / 64];
+    uint64_t words[BOX_PARTS];
     uint64_t news[LEDGER_WORKER_MAX / 64];
 };
 
@@ -151,7 +151,7 @@ uint32_t ledger_take_claim(struct ledger_seat *seat);
 void ledger_free_claim(struct ledger_seat *seat, uint32_t claim);
 /* Puts news for the claim's worker into its box. `seat` is NULL when the master does it. */
 void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
-                 enum claim_event event);
+                 enum ledger_event event);
 /* Asks for an idle connection to be closed. */
 void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim);
 

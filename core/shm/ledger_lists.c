@@ -297,7 +297,7 @@ uint32_t ledger_take_claim(struct ledger_seat *seat)
 void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
 {
     struct claim *c = &seat->ledger->claims[claim];
-    c->event = EVENT_NONE;
+    c->event = LEDGER_NOTHING;
     set_state(c, CLAIM_FREE);
     c->next = seat->free;
     seat->free = claim;
@@ -317,16 +317,20 @@ static void ledger_wake(struct part *part)
         return; /* the eventfd is full, so its worker is awake already */
 }
 
-void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim, enum claim_event event)
+void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
+                 enum ledger_event event)
 {
     struct claim *c = &l->claims[claim];
     struct part *part = &l->parts[c->worker];
     c->event = (uint8_t)event;
     ledger_mark(part, claim);
-    if (seat != NULL && seat->worker == c->worker)
-        seat->posted = true;
-    else if (!__atomic_exchange_n(&part->woken, true, __ATOMIC_ACQ_REL))
+    if (seat != NULL && seat->worker == c->worker) {
+        if (!seat->noted && seat->note_news != NULL)
+            seat->note_news(seat);
+        seat->noted = true;
+    } else if (!__atomic_exchange_n(&part->woken, true, __ATOMIC_ACQ_REL)) {
         ledger_wake(part);
+    }
 }
 
 void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim)
@@ -336,7 +340,7 @@ void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t cl
         return;
     c->leaving = true;
     l->servers[c->server].leaving++;
-    ledger_post(l, seat, claim, EVENT_GIVE_UP);
+    ledger_post(l, seat, claim, LEDGER_GIVE_UP);
 }
 
 /* --- counts made again --- */
@@ -376,8 +380,8 @@ static void tell_again(struct ledger *l, uint32_t claim)
     struct claim *c = &l->claims[claim];
     struct part *part = &l->parts[c->worker];
     if (c->state == CLAIM_IDLE && c->leaving)
-        c->event = EVENT_GIVE_UP;
-    if (c->event == EVENT_NONE)
+        c->event = LEDGER_GIVE_UP;
+    if (c->event == LEDGER_NOTHING)
         return;
     ledger_mark(part, claim);
     ledger_wake(part);

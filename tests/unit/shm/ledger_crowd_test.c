@@ -55,7 +55,7 @@ static void grant_by_half(uint32_t g, uint32_t s)
     struct group *group = ledger_lock_group(ledger, g);
     uint32_t claim = ledger->tenants[group->waiting].head;
     ledger_leave_line(ledger, group, claim);
-    ledger->claims[claim].event = EVENT_GRANT;
+    ledger->claims[claim].event = LEDGER_GRANT;
     ledger_become_active(ledger, claim, s);
 }
 
@@ -333,7 +333,7 @@ static bool wait_for_news(struct ledger_seat *seat, const struct ask *hands)
     for (unsigned i = 0; i < HANDS; i++)
         if (hands[i].state == ACTIVE) /* its end is what others may wait for */
             return true;
-    return seat->posted || poll(&p, 1, 20000) > 0;
+    return seat->noted || poll(&p, 1, 20000) > 0;
 }
 
 static bool move(unsigned worker, struct ask *hands)
@@ -370,7 +370,6 @@ static int work(unsigned worker)
     struct ledger_server_limits two = usual;
     two.max_conns = 2;
     sit_down(worker);
-    seats[worker].on_give_up = leave_at_once;
     random_state = 0x9e3779b97f4a7c15u * (worker + 1) + (uint64_t)getpid();
     ledger_open(&seats[worker], STR("php"), &limits);
     ledger_server_open(&seats[worker], shared->group, STR("unix:/a"), &two);
@@ -379,13 +378,13 @@ static int work(unsigned worker)
         if (!move(worker, hands))
             return 2;
         if (has_news(&seats[worker]))
-            ledger_collect(&seats[worker]);
+            seat_collect_with(&seats[worker], leave_at_once);
         __atomic_fetch_add(&shared->done[worker], 1, __ATOMIC_RELAXED);
     }
     for (unsigned i = 0; i < HANDS; i++)
         if (hands[i].state != GONE)
             drop_only(&hands[i]);
-    ledger_collect(&seats[worker]);
+    seat_collect_with(&seats[worker], leave_at_once);
     return test_state.bad ? 3 : 0;
 }
 

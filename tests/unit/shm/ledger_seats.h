@@ -53,11 +53,28 @@ static inline void on_give_up(void *holder)
     a->asked_to_leave++;
 }
 
+/* What a worker does with what is in its box. */
+static inline void seat_collect_with(struct ledger_seat *seat, void (*give_up)(void *holder))
+{
+    struct ledger_news news;
+    ledger_open_box(seat);
+    while (ledger_next_news(seat, &news)) {
+        if (news.event == LEDGER_GRANT)
+            on_grant(news.holder, news.claim, news.server);
+        else if (news.event == LEDGER_REFUSE)
+            on_refuse(news.holder);
+        else
+            give_up(news.holder);
+    }
+}
+
+static inline void seat_collect(struct ledger_seat *seat)
+{
+    seat_collect_with(seat, on_give_up);
+}
+
 static inline void sit_down(unsigned worker)
 {
-    seats[worker].on_grant = on_grant;
-    seats[worker].on_refuse = on_refuse;
-    seats[worker].on_give_up = on_give_up;
     ledger_join(&seats[worker], ledger, worker);
 }
 
@@ -102,7 +119,7 @@ static inline uint32_t open_server(uint32_t group, const char *address, uint32_t
 static inline bool has_news(const struct ledger_seat *seat)
 {
     struct pollfd p = {.fd = ledger_wake_fd(seat), .events = POLLIN};
-    return seat->posted || poll(&p, 1, 0) > 0;
+    return seat->noted || poll(&p, 1, 0) > 0;
 }
 
 /* What the loops of the workers do: nobody looks into a box without a reason. */
@@ -113,7 +130,7 @@ static inline void collect(void)
         for (unsigned i = 0; i < WORKERS; i++) {
             if (!has_news(&seats[i]))
                 continue;
-            ledger_collect(&seats[i]);
+            seat_collect(&seats[i]);
             any = true;
         }
     }

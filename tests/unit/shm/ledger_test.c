@@ -869,7 +869,7 @@ static void test_groups(void)
     test("hundreds of workers, but no more than there is room for");
     ledger = ledger_new(600);
     sit_down(0);
-    struct ledger_seat last = {.on_grant = on_grant};
+    struct ledger_seat last;
     ledger_join(&last, ledger, 599);
     const struct ledger_limits any = {1, 0, false};
     uint32_t big = ledger_open(&last, STR("php"), &any);
