@@ -1,13 +1,9 @@
 /*
- * backend - a named group of servers in one worker: which of them a request may go to, leases on
- * connections, the ones that are kept, what failures and answers say about a server.
+ * backend - a named group of servers in one worker: which of them a request may go to, and what
+ * failures and answers say about a server. Connections to them are leased (backend/lease.h).
  *
  * Belongs to a generation. What all workers must agree on lies in the ledger; this module turns it
  * into connections. Who decides among several candidates is the caller's business (a policy).
- *
- *     backend_choose -> backend_acquire --LEASE_READY------------------> conn -> channel_begin
- *                                      \--LEASE_WAITING --on_conn----/         \-> channel_release
- *                                                       \--on_refused
  */
 #ifndef MG_BACKEND_BACKEND_H
 #define MG_BACKEND_BACKEND_H
@@ -98,69 +94,6 @@ const char *backend_lack(const struct backend *b, struct arena *a);
 /* "3 active, 10 queued of 1024, max_conns 4": what stands in the way. */
 const char *backend_crowd(const struct backend *b, struct arena *a);
 
-/* --- leases --- */
-
-struct lease_ops {
-    /* Its turn has come; conn may still be connecting. */
-    void (*on_conn)(void *user, struct conn *conn);
-    void (*on_refused)(void *user, enum backend_error error, const char *detail);
-};
-
-/* What one request asks a connection for. Embedded; in use from backend_acquire until on_conn,
- * on_refused or backend_cancel. */
-struct lease {
-    struct backend *backend;
-    const struct lease_ops *ops;
-    void *user;
-    struct deadline deadline;
-    double connect_timeout;
-    uint64_t tenant;
-    uint32_t claim;
-    uint32_t avoid;
-    int server;       /* that it got */
-    unsigned unknown; /* grants of servers that this backend does not know */
-    bool only, fresh, once;
-    bool waiting;
-    bool called;        /* its turn has come: `call` runs when the loop's turn ends */
-    uint32_t called_to; /* place of the server whose turn it is */
-    struct conn *given; /* with this connection; NULL: that server is not this backend's */
-    struct deferred call;
-};
-
-struct acquire {
-    int server; /* -1: wait for any */
-    int avoid;  /* the one that has just failed; -1: none */
-    bool only;  /* that server and no other */
-    bool fresh; /* not a kept connection */
-    bool once;  /* it can't be sent again: a kept one that can be tried (channel_offer), or has
-                   rested */
-    double connect_timeout;
-    struct str tenant;
-    const struct lease_ops *ops;
-    void *user;
-};
-
-enum lease_result {
-    LEASE_READY,   /* *conn, which may be connecting: on_open or on_fail follows */
-    LEASE_WAITING, /* in the queue: on_conn or on_refused follows */
-    LEASE_FAILED,  /* *error and *detail */
-};
-
-enum lease_result backend_acquire(struct backend *b, struct lease *x, const struct acquire *acquire,
-                                  struct conn **conn, enum backend_error *error,
-                                  const char **detail);
-/* Leaves the queue. */
-void backend_cancel(struct lease *x);
-/* The connection, got by x, has been kept and is of no use: the server has `ended` it, or is still
- * at work for the request before. It is closed, and another one to the same server returned, under
- * the same claim: a kept one, if there is one and `fresh` is not set, or a new one, maybe still
- * connecting. NULL: there is none, and the claim is dropped; errno says why. */
-struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
-
-/* Nobody wants the answer any more, of which no byte has come; the connection was got by `x`. Where
- * connections are limited it keeps its place until the server is done with it, or its deadline;
- * otherwise it is closed. */
-void backend_leave(const struct lease *x, struct conn *c);
 /* The number of the connection's server. */
 int backend_server_of(const struct conn *c);
 

@@ -1,12 +1,15 @@
 /*
- * backend_inner - a backend's own data, for backend/ only: backend/backend.c has servers, leases
- * and what is known of them; backend/choice.c who may have a request; backend/names.c the servers
- * that are given by name; backend/left.c connections whose answer nobody wants.
+ * backend_inner - a backend's own data, for backend/ only. What its files call of one another, from
+ * the lowest to the highest: servers, names, kept, left, choice, lease, backend.
  */
 #ifndef MG_BACKEND_BACKEND_INNER_H
 #define MG_BACKEND_BACKEND_INNER_H
 
-#include "backend/backend.h"
+#include "backend/lease.h"
+
+struct conn_list {
+    struct conn *first, *last;
+};
 
 struct server {
     struct backend *backend;
@@ -15,17 +18,16 @@ struct server {
     char address[ADDR_TEXT_SIZE]; /* the place's first: numeric, or of a unix socket */
     uint32_t slot;                /* in the ledger */
     int number;
-    struct conn *idle; /* kept connections, the latest first */
-    struct conn *idle_last;
-    double rest;         /* seconds after which a kept one has not been seen to be closed */
-    double last_at_work; /* when a kept one's process was found to be still at work; 0: never */
-    struct conn *left;   /* those of backend_leave */
+    struct conn_list idle; /* kept connections, the latest first: it is the warmest */
+    struct conn_list left; /* those of backend_leave */
+    double rest;           /* seconds after which a kept one has not been seen to be closed */
+    double last_at_work;   /* when a kept one's process was found to be still at work; 0: never */
     unsigned conns;
     bool gone; /* its name has other addresses now */
 };
 
 /* A server that is a name: every address of it is one. */
-struct name {
+struct server_name {
     struct lookup lookup;
     struct deadline again;
     struct backend *backend;
@@ -46,35 +48,68 @@ struct backend {
     struct resolver *resolver;
     unsigned generation;
     bool serves; /* its generation does, or has */
-    struct name *names;
+    struct server_name *names;
     unsigned name_count;
     struct deadline probe; /* a server that is down may be tried again, and somebody waits */
 };
 
-/* --- backend.c --- */
+/* --- servers.c --- */
 
 /* Adds a server; its number may be one that has gone. NULL, or why not. */
-const char *backend_add_server(struct backend *b, const struct server_settings *settings,
-                               const struct conn_place *place);
-/* NULL: it does not have it. */
-struct server *backend_server_at(const struct backend *b, uint32_t slot);
-/* The connection is counted for that server, which is the same one in another generation. */
-void backend_move(struct conn *c, struct server *to);
-
-/* --- left.c --- */
-
-/* One of them is closed. */
-void backend_left_closed(struct conn *c);
-/* The backend goes: what its servers have still to notice passes to another generation, or ends. */
-void backend_pass_left(struct backend *b);
+const char *servers_add(struct backend *b, const struct server_settings *settings,
+                        const struct conn_place *place);
+/* The server with that place in the ledger; NULL: the backend does not have it. */
+struct server *servers_at(const struct backend *b, uint32_t slot);
+/* The ledger's place for the address, with the limits of these settings. LEDGER_NONE: it is full.
+ */
+uint32_t servers_open_slot(struct backend *b, const struct server_settings *settings,
+                           const char *address);
+/* Says to the ledger which checks the backend has, now that its generation serves. */
+void server_set_checks(const struct server *s);
 
 /* --- names.c --- */
 
 /* Looks a name up, now and again. */
-void backend_add_name(struct backend *b, const struct server_settings *settings);
+void names_add(struct backend *b, const struct server_settings *settings);
 /* A connect has failed: the name may have another address by now. */
-void backend_look_again(struct backend *b, const struct server_settings *settings);
+void names_look_again(struct backend *b, const struct server_settings *settings);
 /* Some name has never been answered. */
-bool backend_is_looking(const struct backend *b);
+bool names_are_looking(const struct backend *b);
+/* No name is looked up any more. */
+void names_stop(struct backend *b);
+void names_free(struct backend *b);
+
+/* --- kept.c --- */
+
+void conn_list_add(struct conn_list *list, struct conn *c);
+void conn_list_remove(struct conn_list *list, struct conn *c);
+
+/* A new connection under a claim that has been granted. NULL: the claim is dropped, errno says why.
+ */
+struct conn *server_connect(struct server *s, const struct lease *x, uint32_t claim);
+/* A new connection in the place of `c`, under the same claim. NULL: as for server_connect. */
+struct conn *server_reconnect(struct conn *c, const struct lease *x);
+/* A kept connection that the request may go on, if the ledger lets it. Where none is good enough
+ * one of them gives its place to a new one. NULL: there is none. */
+struct conn *server_reuse(struct server *s, const struct lease *x);
+/* The connection's request is over, and it could serve another one: it is kept, given to a lease
+ * that waits, or closed. */
+void server_release(struct conn *c);
+/* The connection is counted for that server, which is the same one in another generation. */
+void server_adopt(struct conn *c, struct server *to);
+/* The idle connections of one server are the other's from now on. */
+void server_pass_kept(struct server *from, struct server *to);
+void server_close_idle(struct server *s);
+
+/* --- left.c --- */
+
+/* The backend goes: what its servers have still to notice passes to another generation, or ends. */
+void left_pass(struct backend *b);
+
+/* --- lease.c --- */
+
+/* Sets the clock for the next server that is down and may be tried again, if somebody waits. */
+void lease_expect_probe(struct backend *b);
+void lease_probe_cb(struct deadline *d);
 
 #endif

@@ -15,7 +15,7 @@ static bool was_tried(const int *tried, unsigned count, int server)
 /* A kept connection of this worker's needs no room. */
 static bool can_take(const struct server *s, const struct ledger_server *slot)
 {
-    return s->idle != NULL || ledger_has_room(slot);
+    return s->idle.first != NULL || ledger_has_room(slot);
 }
 
 enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
@@ -45,7 +45,7 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
         return CHOICE_WAIT;
     if (out->count > 0)
         return CHOICE_SOME;
-    return busy || (best == LEDGER_NO_TIER && backend_is_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
+    return busy || (best == LEDGER_NO_TIER && names_are_looking(b)) ? CHOICE_WAIT : CHOICE_NONE;
 }
 
 bool backend_has_other_address(const struct backend *b, int server, const int *tried,

@@ -12,26 +12,6 @@
  */
 #include "backend/backend_inner.h"
 
-static void link_left(struct conn *c)
-{
-    struct server *s = c->server;
-    c->prev = NULL;
-    c->next = s->left;
-    if (c->next != NULL)
-        c->next->prev = c;
-    s->left = c;
-}
-
-void backend_left_closed(struct conn *c)
-{
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        c->server->left = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
-}
-
 /* Where nothing is limited nobody waits for the place, and nothing would bound how many there are.
  */
 static bool is_limited(const struct lease *x, const struct server *s)
@@ -43,7 +23,7 @@ static bool is_limited(const struct lease *x, const struct server *s)
 void backend_leave(const struct lease *x, struct conn *c)
 {
     if (is_limited(x, c->server) && conn_leave(c))
-        link_left(c);
+        conn_list_add(&c->server->left, c);
     else
         conn_close(c);
 }
@@ -52,22 +32,22 @@ static struct server *left_namesake(const struct server *s)
 {
     struct server *found = NULL;
     for (const struct backend *b = s->backend->all->first; b != NULL && found == NULL; b = b->next)
-        found = backend_server_at(b, s->slot);
+        found = servers_at(b, s->slot);
     return found;
 }
 
-void backend_pass_left(struct backend *b)
+void left_pass(struct backend *b)
 {
     for (int i = 0; i < b->count; i++) {
-        struct server *s = b->servers[i], *to = s->left != NULL ? left_namesake(s) : NULL;
-        for (struct conn *c; (c = s->left) != NULL;) {
+        struct server *s = b->servers[i], *to = s->left.first != NULL ? left_namesake(s) : NULL;
+        for (struct conn *c; (c = s->left.first) != NULL;) {
             if (to == NULL) {
                 conn_close(c);
                 continue;
             }
-            backend_left_closed(c);
-            backend_move(c, to);
-            link_left(c);
+            conn_list_remove(&s->left, c);
+            server_adopt(c, to);
+            conn_list_add(&to->left, c);
         }
     }
 }
@@ -76,7 +56,7 @@ bool backends_are_busy(const struct backends *all)
 {
     for (const struct backend *b = all->first; b != NULL; b = b->next)
         for (int i = 0; i < b->count; i++)
-            if (b->servers[i]->left != NULL &&
+            if (b->servers[i]->left.first != NULL &&
                 ledger_server_is_shared(&all->seat, b->servers[i]->slot))
                 return true;
     return false;

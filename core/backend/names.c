@@ -8,13 +8,14 @@
 #include "base/log.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
 #define RETRY_PAUSE  2.0 /* after a look-up that failed, or less if the script says so */
 
 /* The servers that a name's addresses are, which are sorted: an IPv4 and an IPv6 address are taken
  * for one machine, so that its limits are not doubled. Returns how many there are. */
-static unsigned name_pair(const struct addr *list, unsigned count, struct conn_place *out)
+static unsigned names_pair(const struct addr *list, unsigned count, struct conn_place *out)
 {
     unsigned v4 = 0;
     while (v4 < count && list[v4].sa.sa_family == AF_INET)
@@ -28,8 +29,8 @@ static unsigned name_pair(const struct addr *list, unsigned count, struct conn_p
     return servers;
 }
 
-static struct server *find_address(const struct backend *b, const struct name *name,
-                                   const struct addr *addr)
+static struct server *names_find(const struct backend *b, const struct server_name *name,
+                                 const struct addr *addr)
 {
     for (int i = 0; i < b->count; i++)
         if (b->servers[i]->settings == name->settings && !b->servers[i]->gone &&
@@ -39,8 +40,8 @@ static struct server *find_address(const struct backend *b, const struct name *n
 }
 
 /* Servers of the name that the answer doesn't have any more get no new request. */
-static void leave_others(struct backend *b, const struct name *name, const struct conn_place *list,
-                         unsigned count)
+static void names_drop_others(struct backend *b, const struct server_name *name,
+                              const struct conn_place *list, unsigned count)
 {
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
@@ -53,13 +54,12 @@ static void leave_others(struct backend *b, const struct name *name, const struc
                  s->address, STR_FMT(name->settings->address));
         s->gone = true;
         ledger_server_gone(&b->all->seat, s->slot);
-        while (s->idle != NULL)
-            conn_close(s->idle);
+        server_close_idle(s);
     }
 }
 
 /* The other address may have come, gone or changed. */
-static void change_other(struct conn_place *place, const struct conn_place *now)
+static void names_set_second(struct conn_place *place, const struct conn_place *now)
 {
     bool same = place->count == now->count &&
                 (now->count == 1 || addr_compare(&place->list[1], &now->list[1]) == 0);
@@ -70,29 +70,30 @@ static void change_other(struct conn_place *place, const struct conn_place *now)
     place->first = 0;
 }
 
-static void name_take_addresses(struct name *name, const struct addr *list, unsigned count)
+static void names_apply(struct server_name *name, const struct addr *list, unsigned count)
 {
     struct backend *b = name->backend;
     struct conn_place servers[LOOKUP_MAX_ADDRS];
-    count = name_pair(list, count, servers);
+    count = names_pair(list, count, servers);
     for (unsigned i = 0; i < count; i++) {
-        struct server *s = find_address(b, name, &servers[i].list[0]);
+        struct server *s = names_find(b, name, &servers[i].list[0]);
         const char *err = NULL;
         if (s != NULL)
-            change_other(&s->place, &servers[i]);
+            names_set_second(&s->place, &servers[i]);
         else
-            err = backend_add_server(b, name->settings, &servers[i]);
+            err = servers_add(b, name->settings, &servers[i]);
         if (err != NULL)
             log_error("backend '%.*s': %.*s: %s", STR_FMT(b->settings->name),
                       STR_FMT(name->settings->address), err);
     }
-    leave_others(b, name, servers, count);
+    names_drop_others(b, name, servers, count);
 }
 
-static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned count,
-                      const char *err)
+static void names_answered(struct lookup *lookup, const struct addr *list, unsigned count,
+                           const char *err)
 {
-    struct name *name = (struct name *)((char *)lookup - offsetof(struct name, lookup));
+    struct server_name *name =
+        (struct server_name *)((char *)lookup - offsetof(struct server_name, lookup));
     const struct backend_settings *settings = name->backend->settings;
     if (err == NULL && name->failed)
         log_info("backend '%.*s': %.*s is known again", STR_FMT(settings->name),
@@ -107,46 +108,66 @@ static void on_lookup(struct lookup *lookup, const struct addr *list, unsigned c
     bool soon = err != NULL && settings->resolve > RETRY_PAUSE;
     deadline_set(&name->again, soon ? RETRY_PAUSE : settings->resolve);
     if (err == NULL)
-        name_take_addresses(name, list, count);
+        names_apply(name, list, count);
     else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
         ledger_refuse_all(&name->backend->all->seat, name->backend->group);
 }
 
-static void name_look_up(struct name *name)
+static void names_look_up(struct server_name *name)
 {
     struct str host;
     uint16_t port;
     if (lookup_is_waiting(&name->lookup) || !addr_is_name(name->settings->address.p, &host, &port))
         return;
     name->asked_at = ev_now(name->backend->all->loop->ev);
-    lookup_start(name->backend->resolver, &name->lookup, host, port, on_lookup);
+    lookup_start(name->backend->resolver, &name->lookup, host, port, names_answered);
 }
 
-static void name_again_cb(struct deadline *d)
+static void names_again_cb(struct deadline *d)
 {
-    name_look_up((struct name *)((char *)d - offsetof(struct name, again)));
+    names_look_up((struct server_name *)((char *)d - offsetof(struct server_name, again)));
 }
 
-void backend_add_name(struct backend *b, const struct server_settings *settings)
+void names_add(struct backend *b, const struct server_settings *settings)
 {
-    struct name *name = &b->names[b->name_count++];
-    *name = (struct name){.backend = b, .settings = settings};
-    deadline_init(&name->again, b->all->loop, name_again_cb);
-    name_look_up(name);
+    if (b->names == NULL)
+        b->names = calloc(b->settings->server_count, sizeof *b->names);
+    if (b->names == NULL)
+        abort();
+    struct server_name *name = &b->names[b->name_count++];
+    *name = (struct server_name){.backend = b, .settings = settings};
+    deadline_init(&name->again, b->all->loop, names_again_cb);
+    names_look_up(name);
 }
 
-void backend_look_again(struct backend *b, const struct server_settings *settings)
+void names_look_again(struct backend *b, const struct server_settings *settings)
 {
     for (unsigned i = 0; i < b->name_count; i++)
         if (b->names[i].settings == settings &&
             ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
-            name_look_up(&b->names[i]);
+            names_look_up(&b->names[i]);
 }
 
-bool backend_is_looking(const struct backend *b)
+bool names_are_looking(const struct backend *b)
 {
     for (unsigned i = 0; i < b->name_count; i++)
         if (!b->names[i].answered)
             return true;
     return false;
+}
+
+void names_stop(struct backend *b)
+{
+    for (unsigned i = 0; i < b->name_count; i++) {
+        lookup_cancel(&b->names[i].lookup);
+        deadline_clear(&b->names[i].again);
+    }
+}
+
+void names_free(struct backend *b)
+{
+    names_stop(b);
+    for (unsigned i = 0; i < b->name_count; i++)
+        deadline_fini(&b->names[i].again);
+    free(b->names);
 }

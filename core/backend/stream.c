@@ -188,9 +188,9 @@ bool stream_body(struct stream *s, struct str bytes)
 
 void stream_body_end(struct stream *s)
 {
-    struct batch batch = {.id = s->channel->id};
     if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
         return; /* STREAM_ROOM follows */
+    struct batch batch = {.id = s->channel->id};
     end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
@@ -430,7 +430,7 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
                          .stdin_open = true,
                          .server = request->server};
     s->times.asked = stream_now(s);
-    const struct acquire acquire = {
+    const struct lease_terms terms = {
         .server = request->server,
         .avoid = request->avoid,
         .only = request->only,
@@ -444,7 +444,7 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
     struct conn *conn = NULL;
     enum backend_error error;
     const char *detail = NULL;
-    switch (backend_acquire(request->backend, &s->lease, &acquire, &conn, &error, &detail)) {
+    switch (backend_acquire(request->backend, &s->lease, &terms, &conn, &error, &detail)) {
     case LEASE_WAITING:
         break;
     case LEASE_FAILED:

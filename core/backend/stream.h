@@ -19,7 +19,7 @@
 #ifndef MG_BACKEND_STREAM_H
 #define MG_BACKEND_STREAM_H
 
-#include "backend/backend.h"
+#include "backend/lease.h"
 #include "http/request.h"
 
 enum stream_event {
@@ -71,7 +71,7 @@ struct stream_request {
     int avoid;  /* not this one, which has just failed; -1: none */
     bool only;  /* that server and no other */
     bool fresh; /* not a kept connection */
-    bool once;  /* it can't be sent again: see struct acquire */
+    bool once;  /* it can't be sent again: see struct lease_terms */
     struct str tenant;
     enum fcgi_role role;
     const struct params *params;

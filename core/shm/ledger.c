@@ -308,8 +308,8 @@ static uint32_t idle_of(const struct ledger *l, const struct group *g, const str
     return idle;
 }
 
-static enum ledger_answer acquire(struct ledger *l, struct ledger_seat *seat, struct group *g,
-                                  const struct ledger_request *request, uint32_t claim)
+static enum ledger_answer ledger_ask(struct ledger *l, struct ledger_seat *seat, struct group *g,
+                                     const struct ledger_request *request, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     c->tenant = ledger_find_tenant(l, g, request->tenant);
@@ -352,7 +352,7 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
         .state = CLAIM_FREE, /* until it is in a list */
     };
     struct group *g = ledger_lock_group(l, request->group);
-    enum ledger_answer answer = acquire(l, seat, g, request, at);
+    enum ledger_answer answer = ledger_ask(l, seat, g, request, at);
     ledger_unlock_group(g);
     *claim = at;
     return answer;
@@ -409,8 +409,8 @@ static enum ledger_kept ledger_keep(struct ledger *l, struct group *g, uint32_t 
     return LEDGER_KEEP;
 }
 
-static enum ledger_kept release(struct ledger *l, struct ledger_seat *seat, struct group *g,
-                                uint32_t claim, void *holder, void **next)
+static enum ledger_kept ledger_give_back(struct ledger *l, struct ledger_seat *seat,
+                                         struct group *g, uint32_t claim, void *holder, void **next)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
@@ -441,7 +441,7 @@ enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *
 {
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, l->claims[claim].group);
-    enum ledger_kept kept = release(l, seat, g, claim, holder, next);
+    enum ledger_kept kept = ledger_give_back(l, seat, g, claim, holder, next);
     if (kept != LEDGER_CLOSE) /* its tenant has one less: others of it may go elsewhere */
         ledger_pump(l, seat, g);
     ledger_unlock_group(g);
@@ -506,7 +506,7 @@ int ledger_wake_fd(const struct ledger_seat *seat)
     return seat->ledger->parts[seat->worker].wake;
 }
 
-void ledger_open_box(struct ledger_seat *seat)
+void ledger_open_mailbox(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
     uint64_t count;
@@ -522,7 +522,7 @@ void ledger_open_box(struct ledger_seat *seat)
     seat->words = seat->pending = 0;
 }
 
-static uint64_t box_take(uint64_t *bits)
+static uint64_t mailbox_take(uint64_t *bits)
 {
     return __atomic_load_n(bits, __ATOMIC_ACQUIRE) != 0
                ? __atomic_exchange_n(bits, 0, __ATOMIC_ACQ_REL)
@@ -531,18 +531,18 @@ static uint64_t box_take(uint64_t *bits)
 
 /* The next claim of the box; LEDGER_NONE: there is none. A bit that is set behind the place that
  * has been reached is for another time, so that this comes to its end. */
-static uint32_t box_next(struct ledger_seat *seat)
+static uint32_t mailbox_next(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
     while (seat->pending == 0) {
         while (seat->words == 0) {
-            if (seat->part == BOX_PARTS)
+            if (seat->part == MAILBOX_PARTS)
                 return LEDGER_NONE;
-            seat->words = box_take(&part->words[seat->part++]);
+            seat->words = mailbox_take(&part->words[seat->part++]);
         }
         seat->word = (seat->part - 1) * 64 + (uint32_t)__builtin_ctzll(seat->words);
         seat->words &= seat->words - 1;
-        seat->pending = box_take(&part->news[seat->word]);
+        seat->pending = mailbox_take(&part->news[seat->word]);
     }
     uint32_t bit = (uint32_t)__builtin_ctzll(seat->pending);
     seat->pending &= seat->pending - 1;
@@ -550,20 +550,20 @@ static uint32_t box_next(struct ledger_seat *seat)
 }
 
 /* The state that a claim has as long as the event means something. */
-static const uint8_t box_states[] = {
+static const uint8_t mailbox_states[] = {
     [LEDGER_GRANT] = CLAIM_ACTIVE, [LEDGER_REFUSE] = CLAIM_WAITING, [LEDGER_GIVE_UP] = CLAIM_IDLE};
 
 bool ledger_next_news(struct ledger_seat *seat, struct ledger_news *news)
 {
     struct ledger *l = seat->ledger;
-    for (uint32_t at; (at = box_next(seat)) != LEDGER_NONE;) {
+    for (uint32_t at; (at = mailbox_next(seat)) != LEDGER_NONE;) {
         struct claim *c = &l->claims[at];
         struct group *g = ledger_lock_group(l, c->group); /* the event is written under the lock */
         uint8_t state = c->state;
         *news = (struct ledger_news){c->event, c->holder, at, c->server};
         c->event = LEDGER_NOTHING;
         ledger_unlock_group(g);
-        if (news->event != LEDGER_NOTHING && state == box_states[news->event])
+        if (news->event != LEDGER_NOTHING && state == mailbox_states[news->event])
             return true;
     }
     return false;

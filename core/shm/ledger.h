@@ -69,8 +69,8 @@ struct ledger_seat {
     unsigned worker;
     uint32_t free; /* claims of this worker that are free */
     bool noted;    /* something for the worker itself is in its box */
-    /* The first of it has been left there: called once until ledger_open_box. Only takes note of
-     * that; may be NULL. */
+    /* The first of it has been left there: called once until ledger_open_mailbox. Only takes note
+     * of that; may be NULL. */
     void (*note_news)(struct ledger_seat *seat);
     /* Where ledger_next_news is. */
     unsigned part;           /* of the box */
@@ -123,7 +123,7 @@ void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker);
 /* Readable when another worker has left something in this one's box. */
 int ledger_wake_fd(const struct ledger_seat *seat);
 /* Begins to take what is in the box. */
-void ledger_open_box(struct ledger_seat *seat);
+void ledger_open_mailbox(struct ledger_seat *seat);
 /* The next piece of news. False: that was all; what has been left meanwhile is for another time. */
 bool ledger_next_news(struct ledger_seat *seat, struct ledger_news *news);
 
@@ -149,8 +149,8 @@ void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t ge
 /* A generation that serves has health checks for the server, and load. Where it has none, the state
  * that others have found out is forgotten, and what they still report is ignored, as is a
  * generation that comes after a later one. */
-void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
-                        bool load);
+void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_t generation,
+                              bool checks, bool load);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);

@@ -17,7 +17,7 @@
 #define LEDGER_BUCKETS    64         /* of the tenants of a group */
 #define LEDGER_SERVED     256        /* places for tenants that have nothing, in a group */
 #define LEDGER_WORKER_MAX (1u << 16) /* claims of one worker */
-#define BOX_PARTS         (LEDGER_WORKER_MAX / 64 / 64)
+#define MAILBOX_PARTS     (LEDGER_WORKER_MAX / 64 / 64)
 
 enum claim_state { CLAIM_FREE, CLAIM_WAITING, CLAIM_ACTIVE, CLAIM_IDLE };
 
@@ -85,7 +85,7 @@ struct part {
     int wake;
     bool woken;    /* `wake` has been written to since the last look into the box */
     uint32_t used; /* claims that were ever taken: the rest is untouched memory */
-    uint64_t words[BOX_PARTS];
+    uint64_t words[MAILBOX_PARTS];
     uint64_t news[LEDGER_WORKER_MAX / 64];
 };
 

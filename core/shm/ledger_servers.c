@@ -400,8 +400,8 @@ void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct gr
     }
 }
 
-void ledger_server_heed(struct ledger_seat *seat, uint32_t server, uint32_t generation, bool checks,
-                        bool load)
+void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_t generation,
+                              bool checks, bool load)
 {
     struct ledger_server *s;
     struct group *g = lock_server(seat, server, &s);

@@ -57,7 +57,7 @@ static inline void on_give_up(void *holder)
 static inline void seat_collect_with(struct ledger_seat *seat, void (*give_up)(void *holder))
 {
     struct ledger_news news;
-    ledger_open_box(seat);
+    ledger_open_mailbox(seat);
     while (ledger_next_news(seat, &news)) {
         if (news.event == LEDGER_GRANT)
             on_grant(news.holder, news.claim, news.server);

@@ -1,0 +1,222 @@
+/*
+ * kept - see backend_inner.h. This file: the connections of one server under their claims: new
+ * ones, those that are kept idle, and what becomes of one whose request is over.
+ */
+#include "backend/backend_inner.h"
+
+#include <errno.h>
+
+/* Seconds. A connection that its server closes within RETIRING may have been a child's last. A
+ * server that was still at work after an answer may be so again for AT_WORK_FOR. */
+#define RETIRING    1.0
+#define AT_WORK_FOR 60.0
+
+void conn_list_add(struct conn_list *list, struct conn *c)
+{
+    c->prev = NULL;
+    c->next = list->first;
+    if (c->next != NULL)
+        c->next->prev = c;
+    else
+        list->last = c;
+    list->first = c;
+}
+
+void conn_list_remove(struct conn_list *list, struct conn *c)
+{
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        list->first = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    else
+        list->last = c->prev;
+}
+
+void server_close_idle(struct server *s)
+{
+    while (s->idle.first != NULL)
+        conn_close(s->idle.first);
+}
+
+/* PHP-FPM ends a child (pm.max_requests) when it has done what is left to do after its last answer,
+ * which may be much (fastcgi_finish_request). What has happened once happens again, and not always
+ * as soon. */
+static void server_learn_rest(struct server *s, double idle)
+{
+    if (idle < RETIRING && s->rest < 2 * idle)
+        s->rest = 2 * idle;
+}
+
+static void server_conn_closed(struct conn *c)
+{
+    struct backends *all = c->server->backend->all;
+    c->server->conns--;
+    if (c->state == CONN_IDLE || c->state == CONN_LEFT)
+        conn_list_remove(c->state == CONN_IDLE ? &c->server->idle : &c->server->left, c);
+    if (c->state == CONN_IDLE && c->ended)
+        server_learn_rest(c->server, ev_now(all->loop->ev) - c->idle_since);
+    ledger_drop(&all->seat, c->claim);
+}
+
+/* Who waits may belong to another generation than the connection that is free. It begins at the end
+ * of the turn: the stream that gives the connection back is still on the stack, the end of its
+ * answer waits in the buffer that all clients share, and whoever begins may fail at once. */
+static void server_give(struct lease *x, struct conn *c)
+{
+    struct server *to = c->server;
+    if (x->backend != to->backend)
+        to = servers_at(x->backend, to->slot);
+    x->called = true;
+    x->called_to = c->server->slot;
+    if (to == NULL) {
+        conn_close(c);
+    } else {
+        server_adopt(c, to);
+        x->given = c;
+    }
+    loop_defer(x->backend->all->loop, &x->call);
+}
+
+void server_release(struct conn *c)
+{
+    struct backend *b = c->server->backend;
+    const struct backend_settings *settings = b->settings;
+    void *next = NULL;
+    if (settings->keepalive == 0 || c->requests >= settings->keepalive_requests) {
+        conn_close(c);
+        return;
+    }
+    switch (ledger_release(&b->all->seat, c->claim, c, &next)) {
+    case LEDGER_KEEP:
+        conn_idle(c, settings->keepalive_idle);
+        conn_list_add(&c->server->idle, c);
+        break;
+    case LEDGER_NEXT:
+        server_give(next, c);
+        break;
+    case LEDGER_CLOSE:
+        conn_close(c);
+        break;
+    }
+}
+
+/* A connection under a claim that has been granted. */
+struct conn *server_connect(struct server *s, const struct lease *x, uint32_t claim)
+{
+    struct backends *all = s->backend->all;
+    const struct conn_target target = {
+        .place = &s->place,
+        .connect_timeout = x->connect_timeout,
+        .backlog_timeout = s->backend->settings->queue_timeout,
+    };
+    struct conn *c = conn_new(all->loop, &target);
+    if (c == NULL) {
+        int err = errno;
+        ledger_drop(&all->seat, claim);
+        errno = err;
+        return NULL;
+    }
+    c->server = s;
+    s->conns++;
+    c->claim = claim;
+    c->closed = server_conn_closed;
+    c->released = server_release;
+    return c;
+}
+
+/* Another connection in its place, under the same claim. NULL: the claim is dropped, errno says
+ * why. */
+struct conn *server_reconnect(struct conn *c, const struct lease *x)
+{
+    struct server *s = c->server;
+    uint32_t claim = c->claim;
+    s->conns--;
+    c->closed = NULL;
+    conn_reset(c);
+    return server_connect(s, x, claim);
+}
+
+/* The one that has been idle the longest, if that is long enough for its server. */
+static struct conn *server_find_rested(const struct server *s)
+{
+    for (struct conn *c = s->idle.last; c != NULL; c = c->prev)
+        if (conn_has_rested(c, s->rest))
+            return c;
+    return NULL;
+}
+
+/* A kept connection that the request may go on; NULL: there is none. The latest is the warmest, but
+ * where processes work on after their answers the one that has had the longest time for it comes
+ * first. What can't be sent again does not go on a TCP connection that has not rested, since there
+ * nothing shows whether the server is just about to close it. */
+static struct conn *server_choose_idle(const struct server *s, const struct lease *x)
+{
+    if (!x->once || s->idle.first == NULL)
+        return s->idle.first;
+    if (!conn_can_offer(s->idle.first))
+        return server_find_rested(s);
+    double now = ev_now(s->backend->all->loop->ev);
+    bool at_work = s->last_at_work > 0 && now - s->last_at_work < AT_WORK_FOR;
+    return at_work ? s->idle.last : s->idle.first;
+}
+
+/* One of the server's kept connections, if the ledger lets us have it. Where none is good enough
+ * one of them gives its place to a new one. */
+struct conn *server_reuse(struct server *s, const struct lease *x)
+{
+    struct conn *good = server_choose_idle(s, x);
+    struct conn *c = good != NULL ? good : s->idle.first;
+    if (c == NULL || !ledger_reuse(&s->backend->all->seat, c->claim, x->tenant, NULL))
+        return NULL;
+    conn_list_remove(&c->server->idle, c);
+    return good != NULL ? c : server_reconnect(c, x);
+}
+
+/* `other` takes the place of `c`, which is closed; its own is free for others. */
+static void server_replace(struct conn *other, struct conn *c)
+{
+    struct backends *all = c->server->backend->all;
+    uint32_t spare = other->claim;
+    conn_list_remove(&other->server->idle, other);
+    other->claim = c->claim;
+    c->server->conns--;
+    c->closed = NULL;
+    conn_close(c);
+    ledger_drop(&all->seat, spare);
+}
+
+struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh)
+{
+    struct server *s = c->server;
+    if (!ended)
+        s->last_at_work = ev_now(s->backend->all->loop->ev);
+    struct conn *other = fresh ? NULL : server_choose_idle(s, x);
+    if (other == NULL)
+        return server_reconnect(c, x);
+    server_replace(other, c);
+    return other;
+}
+
+void server_adopt(struct conn *c, struct server *to)
+{
+    c->server->conns--;
+    to->conns++;
+    c->server = to;
+    c->place = &to->place;
+    c->addr = &to->place.list[0];
+}
+
+/* The idle connections of one server are the other's from now on. */
+void server_pass_kept(struct server *from, struct server *to)
+{
+    while (from->idle.last != NULL) {
+        struct conn *c = from->idle.last;
+        conn_list_remove(&c->server->idle, c);
+        server_adopt(c, to);
+        conn_list_add(&c->server->idle, c);
+        to->rest = from->rest > to->rest ? from->rest : to->rest;
+        deadline_set(&c->deadline, to->backend->settings->keepalive_idle);
+    }
+}

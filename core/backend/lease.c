@@ -1,0 +1,281 @@
+/*
+ * lease - see lease.h. This file: requests in a backend's queue, and the news of the ledger about
+ * them.
+ */
+#include "backend/backend_inner.h"
+
+#include <errno.h>
+
+#define PROBE_PAUSE 0.05
+#define UNKNOWN_MAX 4 /* grants of unknown servers before a request gives up */
+
+/* --- probes --- */
+
+/* Time alone brings a server that is down into question again, and nobody would say so to who waits
+ * in the queue. */
+void lease_expect_probe(struct backend *b)
+{
+    double now = ledger_now(), first = 0;
+    for (int i = 0; i < b->count && backend_queued(b) > 0; i++) {
+        const struct ledger_server *slot = backend_server(b, i);
+        double left = slot->retry_at - now;
+        if (b->servers[i]->gone || !slot->down)
+            continue;
+        left = left > PROBE_PAUSE ? left : PROBE_PAUSE;
+        if (first == 0 || left < first)
+            first = left;
+    }
+    deadline_set(&b->probe, first);
+}
+
+void lease_probe_cb(struct deadline *d)
+{
+    struct backend *b = (struct backend *)((char *)d - offsetof(struct backend, probe));
+    ledger_nudge(&b->all->seat, b->group);
+    lease_expect_probe(b);
+}
+
+/* --- the queue --- */
+
+static enum ledger_answer lease_ask(struct lease *x, uint32_t slot)
+{
+    struct backend *b = x->backend;
+    const struct ledger_request request = {
+        .group = b->group,
+        .server = slot,
+        .only = x->only,
+        .fresh = x->fresh,
+        .avoid = x->avoid,
+        .tenant = x->tenant,
+        .generation = b->generation,
+        .holder = x,
+    };
+    enum ledger_answer answer = ledger_acquire(&b->all->seat, &request, &x->claim);
+    x->waiting = answer == LEDGER_WAITING;
+    return answer;
+}
+
+static void lease_refuse(struct lease *x, enum backend_error error, const char *detail)
+{
+    x->waiting = false;
+    deadline_fini(&x->deadline);
+    x->ops->on_refused(x->user, error, detail);
+}
+
+/* It was given a server of this worker's other generation: there may be a better one. */
+static void lease_ask_again(struct lease *x, uint32_t unknown)
+{
+    x->avoid = unknown;
+    if (x->only || ++x->unknown > UNKNOWN_MAX || lease_ask(x, LEDGER_NONE) == LEDGER_FULL)
+        lease_refuse(x, BACKEND_QUEUE, "the queue is full");
+}
+
+static void lease_hand_over(struct lease *x, struct conn *c)
+{
+    x->waiting = false;
+    x->server = c->server->number;
+    deadline_fini(&x->deadline);
+    x->ops->on_conn(x->user, c);
+}
+
+/* The end of the turn in which a lease was called. */
+static void lease_called_cb(struct deferred *d)
+{
+    struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, call));
+    struct conn *c = x->given;
+    x->called = false;
+    x->given = NULL;
+    if (c == NULL) {
+        lease_ask_again(x, x->called_to);
+        return;
+    }
+    x->server = c->server->number;
+    if (x->once && !conn_can_offer(c)) /* it has not rested */
+        c = server_reconnect(c, x);
+    if (c != NULL)
+        lease_hand_over(x, c);
+    else
+        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+}
+
+/* A lease that was called gives what it got to the next one, any other one leaves the queue. */
+static void lease_leave_queue(struct lease *x)
+{
+    struct conn *c = x->given;
+    if (!x->called) {
+        ledger_drop(&x->backend->all->seat, x->claim);
+        return;
+    }
+    x->called = false;
+    x->given = NULL;
+    loop_undefer(&x->call);
+    if (c != NULL)
+        server_release(c);
+}
+
+static void lease_waited_cb(struct deadline *d)
+{
+    struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
+    lease_leave_queue(x);
+    lease_refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
+}
+
+static void lease_wait(struct lease *x)
+{
+    double patience = x->backend->settings->queue_timeout;
+    deadline_init(&x->deadline, x->backend->all->loop, lease_waited_cb);
+    deadline_set(&x->deadline, patience > 0 ? patience : 0.001);
+    lease_expect_probe(x->backend);
+}
+
+enum lease_result backend_acquire(struct backend *b, struct lease *x,
+                                  const struct lease_terms *terms, struct conn **conn,
+                                  enum backend_error *error, const char **detail)
+{
+    struct server *s = terms->server >= 0 ? b->servers[terms->server] : NULL;
+    *x = (struct lease){
+        .backend = b,
+        .ops = terms->ops,
+        .user = terms->user,
+        .connect_timeout = terms->connect_timeout,
+        .tenant = ledger_tenant(&b->all->seat, terms->tenant),
+        .avoid = terms->avoid >= 0 ? b->servers[terms->avoid]->slot : LEDGER_NONE,
+        .server = terms->server,
+        .only = terms->only,
+        .fresh = terms->fresh,
+        .once = terms->once,
+        .call = {.run = lease_called_cb},
+    };
+    *conn = s != NULL && !terms->fresh ? server_reuse(s, x) : NULL;
+    if (*conn != NULL)
+        return LEASE_READY;
+    switch (lease_ask(x, s != NULL ? s->slot : LEDGER_NONE)) {
+    case LEDGER_WAITING:
+        lease_wait(x);
+        return LEASE_WAITING;
+    case LEDGER_FULL:
+        *error = BACKEND_QUEUE;
+        *detail = "the queue is full";
+        return LEASE_FAILED;
+    case LEDGER_GRANTED:
+        break;
+    }
+    *conn = server_connect(s, x, x->claim);
+    *error = BACKEND_CONNECT;
+    *detail = *conn == NULL ? strerror(errno) : NULL;
+    return *conn != NULL ? LEASE_READY : LEASE_FAILED;
+}
+
+void backend_cancel(struct lease *x)
+{
+    if (!x->waiting)
+        return;
+    x->waiting = false;
+    deadline_fini(&x->deadline);
+    lease_leave_queue(x);
+}
+
+/* --- news from the ledger --- */
+
+static void lease_granted(struct lease *x, uint32_t claim, uint32_t slot)
+{
+    struct server *s = servers_at(x->backend, slot);
+    if (s == NULL) {
+        ledger_drop(&x->backend->all->seat, claim);
+        lease_ask_again(x, slot);
+        return;
+    }
+    x->server = s->number;
+    struct conn *c = server_connect(s, x, claim);
+    if (c != NULL)
+        lease_hand_over(x, c);
+    else
+        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+}
+
+/* Whoever came now would not wait. */
+static bool lease_is_hopeless(const struct lease *x)
+{
+    const struct backend *b = x->backend;
+    struct backend_candidates any;
+    if (!x->only)
+        return backend_choose(b, NULL, 0, &any) == CHOICE_NONE;
+    if (backend_is_held(b))
+        return false;
+    return x->server < 0 || b->servers[x->server]->gone ||
+           ledger_tier_of(backend_server(b, x->server), 0) == LEDGER_NO_TIER;
+}
+
+static const char *lease_why_hopeless(const struct lease *x)
+{
+    if (x->only)
+        return "the server that it waited for is drained, or its health checks fail";
+    for (int i = 0; i < x->backend->count; i++)
+        if (!x->backend->servers[i]->gone)
+            return "all servers are drained, or their health checks fail";
+    return "no address of its names could be found";
+}
+
+/* Maybe nobody is left to wait for: then it is answered as those are who come now. */
+static void lease_refused(struct lease *x)
+{
+    if (!lease_is_hopeless(x))
+        return;
+    const char *why = lease_why_hopeless(x);
+    ledger_drop(&x->backend->all->seat, x->claim);
+    x->server = -1;
+    lease_refuse(x, BACKEND_CONNECT, why);
+}
+
+static void backends_collect(struct backends *all)
+{
+    struct ledger_news news;
+    ledger_open_mailbox(&all->seat);
+    while (ledger_next_news(&all->seat, &news)) {
+        struct conn *c = news.holder;
+        if (news.event == LEDGER_GRANT)
+            lease_granted(news.holder, news.claim, news.server);
+        else if (news.event == LEDGER_REFUSE)
+            lease_refused(news.holder);
+        else if (c->state == CONN_IDLE)
+            conn_close(c);
+    }
+}
+
+static void backends_collect_cb(struct deferred *d)
+{
+    backends_collect((struct backends *)((char *)d - offsetof(struct backends, collect)));
+}
+
+static void backends_wake_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    (void)ev;
+    (void)events;
+    backends_collect(io->data);
+}
+
+/* What is left for this worker itself is collected at the end of the turn. */
+static void backends_note_news(struct ledger_seat *seat)
+{
+    struct backends *all = (struct backends *)((char *)seat - offsetof(struct backends, seat));
+    loop_defer(all->loop, &all->collect);
+}
+
+void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker)
+{
+    *all = (struct backends){.loop = loop, .collect = {.run = backends_collect_cb}};
+    ledger_join(&all->seat, ledger, worker);
+    all->seat.note_news = backends_note_news;
+    ev_io_init(&all->wake, backends_wake_cb, ledger_wake_fd(&all->seat), EV_READ);
+    all->wake.data = all;
+    ev_io_start(loop->ev, &all->wake);
+}
+
+void backends_fini(struct backends *all)
+{
+    if (all->loop == NULL)
+        return;
+    backends_collect(all);
+    loop_undefer(&all->collect);
+    ev_io_stop(all->loop->ev, &all->wake);
+}
