@@ -7,8 +7,8 @@
 -- values, or the backend's. PHP also keeps the old value where it does not accept the new one; so
 -- the backend's value always goes first and the decision's in a line behind it.
 --
--- For the same reason a setting that a reload takes away is told of: nobody sends its value any
--- more, and the children go on with the last one.
+-- For the same reason a setting that a reload takes away is reported: no request sends its
+-- value any more, and the children go on with the last one.
 
 local describe = require("moongate.base.describe")
 local suggest = require("moongate.base.suggest")

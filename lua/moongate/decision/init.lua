@@ -1,6 +1,6 @@
 -- moongate.decision owns what a hook may return: the kinds, their keys, and what is wrong with a
 -- table that fits none. Called by core/ for the message about a decision that it can't use, and by
--- whoever has one before a request asks for it: router, php, load, testing and explain.
+-- modules that are given one before a request: router, php, load, testing and explain.
 
 local addr = require("moongate.base.addr")
 local describe = require("moongate.base.describe")
@@ -20,7 +20,7 @@ local real_metatable = debug.getmetatable
 local TRY_MOST = 10 -- decisions of which each is the end of another one's `try`
 
 --- Does a table get keys from another one? The core reads a table's own, so that what is decided
---- doesn't depend on who reads it.
+--- doesn't depend on the reader.
 function M.inherits(d)
   return real_metatable(d).__index ~= nil
 end

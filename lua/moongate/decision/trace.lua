@@ -22,11 +22,11 @@ end
 ---@field text string what it matches
 ---@field source string file:line where the route says it
 
---- Told about each rule whose handler decides, inner ones first; nil while nobody asks.
+--- Told about each rule whose handler decides, inner ones first; nil while no caller wants to know.
 ---@type nil|fun(rule: moongate.Rule)
 M.rule = nil
 
---- Told in words what a site found on its way; nil while nobody asks.
+--- Told in words what a site found on its way; nil while no caller wants to know.
 ---@type nil|fun(text: string)
 M.step = nil
 
@@ -90,7 +90,7 @@ function M.forget(req)
 end
 
 --- Where a function's caller stands in the route.
----@param level integer as in debug.getinfo, seen from who calls this
+---@param level integer as in debug.getinfo, seen from the caller
 ---@return string file:line
 function M.place(level)
   local info = debug.getinfo(level + 1, "Sl")

@@ -32,7 +32,7 @@ local function complete_servers(source, path, normalized)
   end
 end
 
---- Who chooses among the servers.
+--- The function that chooses among the servers.
 local function set_policy(normalized)
   if type(normalized.balance) == "function" then
     normalized.pick, normalized.balance = normalized.balance, "function"

@@ -1,7 +1,7 @@
 -- moongate.route.sources owns the list of the files that a route is made of: the script, the
--- modules that it finds on package.path, and what it runs by dofile and loadfile. Who watches them
--- hears of a change. Called by load, while a route is loaded; scripts see nothing of it. What a
--- hook requires or runs later is not on the list: then nobody notes.
+-- modules that it finds on package.path, and what it runs by dofile and loadfile; `watch` waits for
+-- changes of them. Called by load, while a route is loaded; scripts see nothing of it. Files that a
+-- hook requires or runs later are not on the list.
 --
 -- A worker loads what the loader has loaded, whatever is on the disk by then: core/ hands it a
 -- snapshot of these files, so that all workers of a generation run the same script, also one that
@@ -86,8 +86,8 @@ local function absolute(path, fs)
   return path
 end
 
---- A list that takes each path once. Under the path it says what the file was then, before anybody
---- read it: a change from there on is one that the route does not know.
+--- A list that takes each path once. Under the path it keeps the file's stamp of then, before the
+--- file was read: what is saved later is a change that the route does not know.
 ---@param fs table
 ---@return string[] list
 ---@return fun(path: any) note

@@ -1,4 +1,4 @@
--- moongate.route.strict owns the globals of a route: reading one that nobody set, or setting one
+-- moongate.route.strict owns the globals of a route: reading one that is not set, or setting one
 -- while a request runs, is an error. The first is a typing error, the second would carry one
 -- request's data into another. Called by load, for the script's own functions; modules keep their
 -- usual globals.

@@ -256,7 +256,7 @@ function M.owned(module)
   end
 end
 
---- One DNS server. Its address must be one: there is nobody yet to ask for a name's.
+--- One DNS server, by its address: no server could be asked for that of a name.
 local function resolver_address(value)
   local given = type(value) == "string" and value or ""
   if given:match("^[%d.]+$") or given:match("^%[.*%]$") then

@@ -12,8 +12,9 @@
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
--- Whoever can connect may do all this: that is for the listener's address to say. A web page in the
--- browser of such a person may not: see `forbidden`, and `misdirected` for what it may not see.
+-- Every client that can connect may do all this, so the listener's address is the only protection.
+-- A web page in a browser on that machine may not: see `forbidden`, and `misdirected` for what it
+-- may not see.
 
 local addr = require("moongate.base.addr")
 local json = require("moongate.base.json")
@@ -167,7 +168,7 @@ local function holder(on)
   end
 end
 
---- What an operator should know who has drained a server: that nobody is left, or nobody well.
+--- What the operator is told after a server was drained: that none is left, or no healthy one.
 ---@return string|nil warning
 local function who_is_left(backend, drained)
   local others, up = 0, 0

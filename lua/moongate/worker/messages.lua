@@ -148,7 +148,7 @@ local function take_place(message)
   message.file, message.line = file, line
 end
 
---- An exception that nobody caught: "Uncaught X in FILE:N", its trace, and where it was thrown at
+--- An uncaught exception: "Uncaught X in FILE:N", its trace, and where it was thrown at
 --- the end, unless the message was cut before that.
 local function take_exception(message)
   take_place(message)
