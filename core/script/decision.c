@@ -20,9 +20,13 @@ struct reading;
 
 struct key {
     const char *name;
-    uint8_t kinds;                   /* that may have it */
-    uint8_t makes;                   /* the kind that it makes of a decision; 0: none */
-    void (*read)(struct reading *r); /* NULL: lua/moongate/decision/complete.lua has used it */
+    uint8_t kinds; /* that may have it */
+    uint8_t makes; /* the kind that it makes of a decision; 0: none */
+    /* How its value is read: by `read`, as a text, or as a text or a list of them; none of them:
+     * lua/moongate/decision/complete.lua has used it. */
+    void (*read)(struct reading *r);
+    struct str (*text)(struct reading *r);
+    struct str (*items)(struct reading *r);
     uint16_t at, count_at; /* where the member is in struct decision, and the one with its length */
 };
 
@@ -339,21 +343,6 @@ static void decision_read_internal(struct reading *r)
 
 /* --- keys --- */
 
-static void read_text(struct reading *r)
-{
-    *(struct str *)decision_member(r) = get_text(r);
-}
-
-static void read_field(struct reading *r)
-{
-    *(struct str *)decision_member(r) = get_field(r);
-}
-
-static void read_folder(struct reading *r)
-{
-    *(struct str *)decision_member(r) = get_folder(r);
-}
-
 /* "/" is the file system's root, or that of a PHP-FPM in a chroot, and not "none". */
 static void read_root(struct reading *r)
 {
@@ -414,16 +403,6 @@ static void read_close(struct reading *r)
         decision_refuse(r);
 }
 
-static void decision_read_list(struct reading *r)
-{
-    read_items(r, get_text);
-}
-
-static void read_folders(struct reading *r)
-{
-    read_items(r, get_root);
-}
-
 static void read_body(struct reading *r)
 {
     if (!lua_isstring(r->L, -1)) {
@@ -465,41 +444,41 @@ static void read_script(struct reading *r)
     AT(decision_member), .count_at = offsetof(struct decision, count)
 
 static const struct key keys[] = {
-    {"attempts", FASTCGI, 0, read_attempts, AT(attempts)},
+    {"attempts", FASTCGI, 0, .read = read_attempts, AT(attempts)},
     {"backend", FASTCGI, FASTCGI, .read = decision_read_backend},
-    {"body", REPLY, REPLY, read_body, AT(body)},
-    {"body_limit", FASTCGI, 0, read_size, AT(body_limit)},
-    {"cache_control", FILES, 0, read_field, AT(cache_control)},
+    {"body", REPLY, REPLY, .read = read_body, AT(body)},
+    {"body_limit", FASTCGI, 0, .read = read_size, AT(body_limit)},
+    {"cache_control", FILES, 0, .text = get_field, AT(cache_control)},
     {"close", CLOSE, CLOSE, .read = read_close},
-    {"connect_timeout", FASTCGI, 0, read_duration, AT(connect_timeout)},
-    {"docroot", FASTCGI, 0, read_root, AT(docroot)},
-    {"file", FILES, FILES, read_file, AT(file)},
-    {"hash_key", FASTCGI, 0, read_text, AT(hash_key)},
+    {"connect_timeout", FASTCGI, 0, .read = read_duration, AT(connect_timeout)},
+    {"docroot", FASTCGI, 0, .read = read_root, AT(docroot)},
+    {"file", FILES, FILES, .read = read_file, AT(file)},
+    {"hash_key", FASTCGI, 0, .text = get_text, AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers},
-    {"index", FILES, 0, decision_read_list, LIST(index, index_count)},
+    {"index", FILES, 0, .items = get_text, LIST(index, index_count)},
     {"ini", FASTCGI, 0, .read = read_ini},
     {"intercept_errors", FASTCGI, 0, .read = read_statuses},
     {"internal", FASTCGI, 0, .read = decision_read_internal},
     {"params", FASTCGI, 0, .read = read_params},
-    {"path", FILES, 0, read_text, AT(path)},
-    {"path_info", FASTCGI, 0, read_text, AT(path_info)},
-    {"read_timeout", FASTCGI, 0, read_duration, AT(read_timeout)},
+    {"path", FILES, 0, .text = get_text, AT(path)},
+    {"path_info", FASTCGI, 0, .text = get_text, AT(path_info)},
+    {"read_timeout", FASTCGI, 0, .read = read_duration, AT(read_timeout)},
     {"redirect", REDIRECT, REDIRECT, .read = read_redirect},
-    {"request_buffering", FASTCGI, 0, read_not, AT(stream_body)},
-    {"response_buffering", FASTCGI, 0, read_not, AT(unbuffered)},
+    {"request_buffering", FASTCGI, 0, .read = read_not, AT(stream_body)},
+    {"response_buffering", FASTCGI, 0, .read = read_not, AT(unbuffered)},
     {"role", FASTCGI, 0, .read = read_role},
-    {"root", FASTCGI | FILES, FILES, read_root, AT(root)},
-    {"script", FASTCGI, 0, read_script, AT(script_named)},
-    {"script_filename", FASTCGI, 0, read_text, AT(script_filename)},
-    {"scripts", FILES, 0, decision_read_list, LIST(scripts, script_count)},
-    {"send_timeout", FASTCGI, 0, read_duration, AT(send_timeout)},
-    {"server", FASTCGI, 0, read_text, AT(server)},
-    {"sources", FILES, 0, decision_read_list, LIST(sources, source_count)},
-    {"status", REPLY | REDIRECT | FILES, REPLY, read_status, AT(status)},
-    {"strip", FASTCGI, 0, read_folder, AT(strip)},
-    {"tenant", FASTCGI, 0, read_text, AT(tenant)},
+    {"root", FASTCGI | FILES, FILES, .read = read_root, AT(root)},
+    {"script", FASTCGI, 0, .read = read_script, AT(script_named)},
+    {"script_filename", FASTCGI, 0, .text = get_text, AT(script_filename)},
+    {"scripts", FILES, 0, .items = get_text, LIST(scripts, script_count)},
+    {"send_timeout", FASTCGI, 0, .read = read_duration, AT(send_timeout)},
+    {"server", FASTCGI, 0, .text = get_text, AT(server)},
+    {"sources", FILES, 0, .items = get_text, LIST(sources, source_count)},
+    {"status", REPLY | REDIRECT | FILES, REPLY, .read = read_status, AT(status)},
+    {"strip", FASTCGI, 0, .text = get_folder, AT(strip)},
+    {"tenant", FASTCGI, 0, .text = get_text, AT(tenant)},
     {"try", FILES, .makes = FILES},
-    {"within", FASTCGI | FILES, 0, read_folders, LIST(within, within_count)},
+    {"within", FASTCGI | FILES, 0, .items = get_root, LIST(within, within_count)},
 };
 
 enum { KEY_TOTAL = sizeof keys / sizeof *keys };
@@ -540,6 +519,10 @@ static void read_keys(struct reading *r, int table)
         r->kinds &= key->kinds;
         if (key->read != NULL)
             key->read(r);
+        else if (key->text != NULL)
+            *(struct str *)decision_member(r) = key->text(r);
+        else if (key->items != NULL)
+            read_items(r, key->items);
         if (r->refused)
             break;
     }
