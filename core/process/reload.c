@@ -1,229 +1,127 @@
-/*
- * reload - see master_inner.h. This file: a reload, in two phases over all workers.
- *
- *     idle --somebody wants it--> loading --report--> preparing --all are ready--> switching -->
- * idle
- *                                        \--error----\         \--one is not----> forgotten, idle
- *
- * Until the switch nothing of what serves is touched, so a script that is no good costs nothing.
- * The reload is over when every worker has switched: from then on no answer is the old script's.
- */
-#include "process/master_inner.h"
+/* reload - see reload.h. */
+#include "process/reload.h"
 
 #include "base/log.h"
 #include "process/notify.h"
+#include "process/say.h"
+#include "process/watch.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
 #define NEWER           2.0  /* what a loader has left once another reload is asked for */
 #define PREPARE_TIMEOUT 60.0
-#define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: supervise_turn */
+#define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: see supervision.h */
 #define REPLACED        2.0  /* seconds that a worker on its way is waited for */
-#define LEAVING_MOST    8 /* workers that only finish their requests, for one more to be replaced */
-#define WATCH_QUIET     0.1 /* changes that come together are one */
-
-/* --- what asks for one --- */
-
-static bool wants_watch(const struct master *m)
-{
-    return m->options->route.path != NULL &&
-           (m->plan.watch > 0 || (m->plan.watch < 0 && isatty(STDERR_FILENO)));
-}
-
-/* A file is not what it was when it was loaded. A reload that is asked for already will see that.
- */
-static void changed_meanwhile(struct master *m)
-{
-    if (!m->reload.wanted && m->watch_due == 0)
-        m->watch_due = master_now() + WATCH_QUIET;
-}
-
-/* What could not be loaded, or started, may be mended by a change to any of its files. */
-static void watch_failed(struct master *m)
-{
-    struct plan *plan = &m->reload.plan;
-    if (m->watch != NULL && watch_add(m->watch, plan->files, plan->file_count))
-        changed_meanwhile(m);
-}
-
-void master_watch(struct master *m)
-{
-    if (!wants_watch(m)) {
-        watch_free(m->watch);
-        m->watch = NULL;
-        m->watch_due = 0;
-        return;
-    }
-    if (m->watch == NULL)
-        m->watch = watch_new();
-    if (m->watch != NULL && watch_set(m->watch, m->plan.files, m->plan.file_count))
-        changed_meanwhile(m);
-}
-
-void master_watch_heard(struct master *m)
-{
-    if (m->watch != NULL && watch_read(m->watch))
-        m->watch_due = master_now() + WATCH_QUIET;
-}
+#define RETIRED_MOST    8 /* workers that only finish their requests, for one more to be replaced */
 
 /* --- the end of it --- */
 
-static void reload_copy(char *out, size_t size, const char *text)
+static void reload_report(const struct reload *r, bool ok, const char *text)
 {
-    snprintf(out, size, "%s", text);
-}
-
-void master_show_error(struct master *m, const char *text)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    reload_copy(m->board->last_error, sizeof m->board->last_error, text);
-    m->board->last_error_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static void reload_answer(struct master *m, bool ok, const char *text)
-{
-    struct board *b = m->board;
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    struct board *b = r->memory->board;
     b->reload_ok = ok;
-    b->reload_at = (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-    reload_copy(b->reload_error, sizeof b->reload_error, text);
+    b->reload_at = now_wall();
+    snprintf(b->reload_error, sizeof b->reload_error, "%s", text);
     if (!ok)
-        master_show_error(m, text);
-    __atomic_store_n(&b->reload_done, m->reload.serving, __ATOMIC_RELEASE);
+        memory_show_error(r->memory, text);
+    __atomic_store_n(&b->reload_done, r->request, __ATOMIC_RELEASE);
 }
 
-static void close_logs(const struct master *m, int error, int access)
+static void reload_finish(struct reload *r)
 {
-    int fds[] = {error, access};
-    for (int i = 0; i < 2; i++)
-        if (fds[i] > STDERR_FILENO && fds[i] != m->error_log && fds[i] != m->access_log)
-            close(fds[i]);
-}
-
-/* No worker has a part in what is being prepared. */
-static void release_workers(struct master *m)
-{
-    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        struct child *child = &m->workers[i];
-        child->asked = child->prepared = child->fresh = child->leaves = false;
-    }
-}
-
-static void reload_finish(struct master *m)
-{
-    struct reload *r = &m->reload;
     loader_free(&r->loader);
-    plan_free(&r->plan);
-    release_workers(m);
+    release_free(&r->next);
+    memset(r->part, 0, sizeof r->part);
     r->state = RELOAD_IDLE;
-    r->error_log = r->access_log = -1;
-    r->logs_moved = false;
-    if (r->snapshot > 0)
-        close(r->snapshot);
-    r->snapshot = 0;
-    r->notes[0] = '\0';
     notify("READY=1");
     if (r->wanted)
-        master_reload(m);
+        reload_ask(r);
 }
 
-/* Those that were started for it, before others say what the ledger is to know. */
-static void end_fresh_workers(struct master *m)
+/* The old generation goes on as if nothing had been. What could not be loaded, or started, may be
+ * mended by a change to any of its files. */
+static void reload_fail(struct reload *r, const char *text)
 {
-    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        struct child *child = &m->workers[i];
-        if (child->pid == 0 || !child->fresh)
-            continue;
-        child->surplus = true;
-        kill(child->pid, child->ready ? SIGTERM : SIGKILL); /* on_start may hear nothing */
-    }
-}
-
-/* The old generation goes on as if nothing had been. */
-static void reload_fail(struct master *m, const char *text)
-{
-    struct reload *r = &m->reload;
     log_error("the reload failed, the old script goes on: %s", text);
-    end_fresh_workers(m);
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].socket > 0 && !m->workers[i].surplus && r->state == RELOAD_PREPARING)
-            link_send(m->workers[i].socket, LINK_ABORT, "", NULL, 0);
-    master_forget_sockets(m);
-    close_logs(m, r->error_log, r->access_log);
-    watch_failed(m);
-    reload_answer(m, false, text);
-    reload_finish(m);
+    workers_end_reserves(r->workers);
+    for (unsigned i = 0; i < PLAN_WORKERS && r->state == RELOAD_PREPARING; i++)
+        if (!r->workers->list[i].retired)
+            workers_tell(r->workers, i, LINK_ABORT, "", NULL, 0);
+    sockets_forget(r->sockets);
+    watch_add(r->watch, r->next.plan.files, r->next.plan.file_count);
+    reload_report(r, false, text);
+    reload_finish(r);
+}
+
+void reload_refuse(struct reload *r, const char *why)
+{
+    r->request = __atomic_load_n(&r->memory->board->reload_requested, __ATOMIC_ACQUIRE);
+    reload_report(r, false, why);
+}
+
+void reload_cancel(struct reload *r)
+{
+    loader_free(&r->loader);
+    r->state = RELOAD_IDLE;
 }
 
 /* --- loading --- */
 
-/* Another one is asked for meanwhile. One that hangs must not keep it; but where requests come all
- * the time, one that is only slow gets to its end as well: each has twice as long as the last. */
-static void reload_hurry(struct reload *r)
-{
-    double due = master_now() + NEWER * (double)(1u << r->given_up);
-    bool first = !r->wanted;
-    r->wanted = true; /* what comes meanwhile is served by one more, behind this one */
-    if (first && r->state == RELOAD_LOADING && r->loader.pid > 0 && due < r->due)
-        r->due = due;
-}
-
 /* The next one answers those who have asked for this. */
-static void give_up(struct master *m)
+static void reload_give_up(struct reload *r)
 {
-    struct reload *r = &m->reload;
     log_warn("the script has been loading for %.1f s and a newer reload is asked for: that one is "
              "begun instead",
-             master_now() - r->since);
+             now_monotonic() - r->since);
     if (NEWER * (double)(1u << r->given_up) < LOAD_TIMEOUT)
         r->given_up++;
-    reload_finish(m);
+    reload_finish(r);
 }
 
-void master_reload(struct master *m)
+static void reload_start(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    if (m->stopping || !m->announced) {
-        log_warn("no reload while %s", m->stopping ? "stopping" : "starting");
-        r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
-        reload_answer(m, false, "no reload while starting or stopping");
-        return;
-    }
-    if (r->state != RELOAD_IDLE) {
-        reload_hurry(r);
-        return;
-    }
-    r->wanted = false;
-    r->serving = __atomic_load_n(&m->board->reload_requested, __ATOMIC_ACQUIRE);
-    r->since = master_now();
+    r->wanted = r->logs_moved = false;
+    r->request = __atomic_load_n(&r->memory->board->reload_requested, __ATOMIC_ACQUIRE);
+    r->since = now_monotonic();
     r->due = r->since + LOAD_TIMEOUT;
     r->state = RELOAD_LOADING;
-    r->error_log = r->access_log = -1;
+    r->notes[0] = '\0';
     notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(r->since * 1e6));
-    r->snapshot = master_memory_file();
-    const struct loader_config config = {.snapshot = r->snapshot,
-                                         .ini = m->plan.ini,
-                                         .route = &m->options->route,
-                                         .user = &m->user,
+    watch_renew(r->watch);
+    release_init(&r->next, r->serving->generation + 1);
+    const struct loader_config config = {.snapshot = r->next.snapshot,
+                                         .ini = r->serving->plan.ini,
+                                         .route = r->route,
+                                         .user = r->user,
                                          .trial = true,
-                                         .generation = m->generation + 1,
-                                         .shared = &m->shared,
-                                         .child = master_loader_child,
-                                         .ctx = m};
+                                         .generation = r->next.generation,
+                                         .shared = &r->memory->dictionaries,
+                                         .child = r->in_child,
+                                         .ctx = r->ctx};
     if (!loader_start(&r->loader, &config))
-        reload_fail(m, loader_error(&r->loader));
+        reload_fail(r, loader_error(&r->loader));
+}
+
+/* One that is under way and hangs must not keep a newer one; but where requests come all the time,
+ * one that is only slow gets to its end as well: each has twice as long as the last. */
+void reload_ask(struct reload *r)
+{
+    if (r->state == RELOAD_IDLE) {
+        reload_start(r);
+        return;
+    }
+    double due = now_monotonic() + NEWER * (double)(1u << r->given_up);
+    if (!r->wanted && r->loader.pid > 0 && due < r->due)
+        r->due = due;
+    r->wanted = true;
 }
 
 /* --- preparing --- */
 
-static void reload_commit(struct master *m);
+static void reload_commit(struct reload *r);
 
 static void reload_note(struct reload *r, const char *text)
 {
@@ -231,59 +129,53 @@ static void reload_note(struct reload *r, const char *text)
     snprintf(r->notes + used, sizeof r->notes - used, "%s%s", used > 0 ? "; " : "", text);
 }
 
-/* What stays as it is until a restart. */
-static void keep_what_stays(struct master *m)
+/* The text stays as it is until a restart. */
+static void reload_keep(struct reload *r, const char *note, char *next, const char *serving,
+                        size_t size)
 {
-    struct reload *r = &m->reload;
-    if (m->options->user == NULL && strcmp(r->plan.user, m->plan.user) != 0)
-        reload_note(r, "'user' can't be changed by a reload: restart it");
-    if (m->options->user == NULL && strcmp(r->plan.group, m->plan.group) != 0)
-        reload_note(r, "'group' can't be changed by a reload: restart it");
-    reload_copy(r->plan.user, sizeof r->plan.user, m->plan.user);
-    reload_copy(r->plan.group, sizeof r->plan.group, m->plan.group);
-    if (r->plan.shared != m->plan.shared) {
+    if (note != NULL && strcmp(next, serving) != 0)
+        reload_note(r, note);
+    snprintf(next, size, "%s", serving);
+}
+
+static void reload_keep_what_stays(struct reload *r)
+{
+    struct plan *next = &r->next.plan;
+    const struct plan *serving = &r->serving->plan;
+    bool named = r->user_is_given;
+    reload_keep(r, named ? NULL : "'user' can't be changed by a reload: restart it", next->user,
+                serving->user, sizeof next->user);
+    reload_keep(r, named ? NULL : "'group' can't be changed by a reload: restart it", next->group,
+                serving->group, sizeof next->group);
+    if (next->shared != serving->shared)
         reload_note(r, "'limits.shared' can't be changed by a reload: restart it");
-        r->plan.shared = m->plan.shared;
-    }
-    if (strcmp(r->plan.control, m->plan.control) != 0) {
+    next->shared = serving->shared;
+    if (strcmp(next->control, serving->control) != 0) {
         reload_note(r, "'control' can't be changed by a reload: restart it");
-        plan_keep_control(&r->plan, &m->plan);
+        plan_keep_control(next, serving);
     }
-    if (r->plan.workers > m->capacity) {
+    if (next->workers > r->memory->places) {
         reload_note(r, "there is room for fewer workers until a restart");
-        r->plan.workers = m->capacity;
+        next->workers = r->memory->places;
     }
 }
 
-static bool prepare_worker(struct master *m, unsigned index)
+/* Is one of those who load the script while they serve. */
+static bool is_to_prepare(const struct reload *r, unsigned place)
 {
-    static char text[LINK_TEXT];
-    const struct reload *r = &m->reload;
-    int fds[LINK_FDS] = {r->error_log, r->access_log >= 0 ? r->access_log : r->error_log,
-                         r->snapshot > 0 ? r->snapshot : r->error_log};
-    /* A worker that is not needed any more still prepares: it serves until it has been told. */
-    size_t used =
-        (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\n", m->generation + 1, r->attempt,
-                         (int)r->plan.level, r->access_log >= 0, r->snapshot > 0);
-    unsigned count = master_sockets_of(m, index, true, fds + 3, text + used, sizeof text - used);
-    return link_send(m->workers[index].socket, LINK_PREPARE, text, fds, count + 3);
-}
-
-static bool is_to_prepare(const struct child *child)
-{
-    return child->pid > 0 && child->ready && !child->surplus && !child->fresh && !child->leaves;
+    return worker_serves(&r->workers->list[place]) && r->part[place] != PART_LEAVES;
 }
 
 /* A place that no number has, now or then, up to the number `given`; without a process, if there is
  * one. NOBODY: there is none. */
-static unsigned free_place(const struct master *m, unsigned given)
+static unsigned reload_free_place(const struct reload *r, unsigned given)
 {
+    const struct workers *w = r->workers;
     unsigned found = NOBODY;
-    for (unsigned p = 0; p < m->capacity; p++) {
-        if (master_has_place(p, m->worker_count, m->place) ||
-            master_has_place(p, given, m->reload.place))
+    for (unsigned p = 0; p < r->memory->places; p++) {
+        if (workers_have_place(p, w->count, w->place) || workers_have_place(p, given, r->place))
             continue;
-        if (m->workers[p].pid == 0)
+        if (w->list[p].pid == 0)
             return p;
         if (found == NOBODY)
             found = p;
@@ -291,345 +183,322 @@ static unsigned free_place(const struct master *m, unsigned given)
     return found;
 }
 
-/* The worker that serves, where all others do not; NULL: there are several or none. */
-static struct child *find_only(struct master *m)
+/* The place of the worker that serves, where all others do not; NOBODY: there are several or none.
+ */
+static unsigned reload_find_only(const struct reload *r)
 {
-    struct child *only = NULL;
+    unsigned only = NOBODY;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        if (!is_to_prepare(&m->workers[i]))
-            continue;
-        if (only != NULL)
-            return NULL;
-        only = &m->workers[i];
+        if (is_to_prepare(r, i) && only != NOBODY)
+            return NOBODY;
+        if (is_to_prepare(r, i))
+            only = i;
     }
     return only;
 }
 
-/* Who serves instead of one that leaves. */
-static struct child *heir_of(struct master *m, const struct child *child)
+/* The place that the clients of one that leaves go to. */
+static unsigned reload_replacement(const struct reload *r, unsigned place)
 {
-    const struct reload *r = &m->reload;
-    return &m->workers[r->place[child->number < r->plan.workers ? child->number : 0]];
+    unsigned number = r->workers->list[place].number;
+    return r->place[number < r->next.plan.workers ? number : 0];
 }
 
-/* A worker serves nobody while it loads a script. So where only one serves, another one is started
- * beside it, which takes its place. Where too many have not left yet, since their requests take
- * long, it loads the script itself. */
-static void choose_places(struct master *m)
+/* A worker serves nobody while it loads a script. So where only one serves, a reserve is started
+ * beside it, which takes over. Where too many have not left yet, since their requests take long, it
+ * loads the script itself. */
+static void reload_choose_places(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    unsigned leaving = 0, count = r->plan.workers;
+    const struct workers *w = r->workers;
+    unsigned leaving = 0, count = r->next.plan.workers;
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        leaving += m->workers[i].pid > 0 && m->workers[i].surplus;
+        leaving += w->list[i].pid > 0 && w->list[i].retired;
     for (unsigned i = 0; i < count; i++)
-        r->place[i] = i < m->worker_count ? m->place[i] : free_place(m, i);
-    struct child *only = find_only(m);
-    if (only == NULL || leaving >= LEAVING_MOST)
+        r->place[i] = i < w->count ? w->place[i] : reload_free_place(r, i);
+    unsigned only = reload_find_only(r);
+    if (only == NOBODY || leaving >= RETIRED_MOST)
         return;
-    if (only->number < count) {
-        unsigned place = free_place(m, count);
-        if (place == NOBODY || m->workers[place].pid > 0)
+    unsigned number = w->list[only].number;
+    if (number < count) {
+        unsigned place = reload_free_place(r, count);
+        if (place == NOBODY || w->list[place].pid > 0)
             return;
-        r->place[only->number] = place;
+        r->place[number] = place;
     }
-    only->leaves = true;
+    r->part[only] = PART_LEAVES;
 }
 
 /* Places that have no worker are to have one when the new plan serves: those that it has more of,
  * and those of workers that died. One that is not free yet gets its worker later. NULL, or what is
  * wrong. */
-static const char *start_fresh_workers(struct master *m)
+static const char *reload_start_reserves(struct reload *r)
 {
-    const struct reload *r = &m->reload;
-    for (unsigned i = 0; i < r->plan.workers; i++)
-        if (m->workers[r->place[i]].pid == 0)
-            master_start_worker(m, i, r->place[i], true);
+    struct workers *w = r->workers;
+    for (unsigned i = 0; i < r->next.plan.workers; i++)
+        if (w->list[r->place[i]].pid == 0)
+            workers_start(w, i, r->place[i], &r->next, true);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].leaves && heir_of(m, &m->workers[i])->pid == 0)
+        if (r->part[i] == PART_LEAVES && w->list[reload_replacement(r, i)].pid == 0)
             return "there is no process for the worker that is to serve it";
     return NULL;
 }
 
+/* A worker that is not needed any more prepares as well: it serves until it has been told. */
+static bool reload_tell_prepare(struct reload *r, unsigned place)
+{
+    static char text[LINK_TEXT];
+    const struct release *next = &r->next;
+    int error = next->logs.error;
+    int fds[LINK_FDS] = {error, next->logs.access >= 0 ? next->logs.access : error,
+                         next->snapshot > 0 ? next->snapshot : error};
+    size_t used =
+        (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\n", next->generation, r->attempt,
+                         (int)next->plan.level, next->logs.access >= 0, next->snapshot > 0);
+    unsigned count =
+        sockets_of(r->sockets, r->accepts, place, true, fds + 3, text + used, sizeof text - used);
+    return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 3);
+}
+
 /* A worker serves nobody while it loads a script: so half of them at most do so at a time. NULL, or
  * what is wrong. */
-static const char *ask_workers(struct master *m)
+static const char *reload_ask_workers(struct reload *r)
 {
     unsigned serving = 0, busy = 0;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        const struct child *child = &m->workers[i];
-        serving += is_to_prepare(child);
-        busy += is_to_prepare(child) && child->asked && !child->prepared;
+        serving += is_to_prepare(r, i);
+        busy += is_to_prepare(r, i) && r->part[i] == PART_ASKED;
     }
     unsigned most = serving > 1 ? serving / 2 : 1;
     for (unsigned i = 0; i < PLAN_WORKERS && busy < most; i++) {
-        struct child *child = &m->workers[i];
-        if (!is_to_prepare(child) || child->asked)
+        if (!is_to_prepare(r, i) || r->part[i] != PART_NONE)
             continue;
-        if (!prepare_worker(m, i))
+        if (!reload_tell_prepare(r, i))
             return "a worker can't be told of it";
-        child->asked = true;
+        r->part[i] = PART_ASKED;
         busy++;
     }
     return NULL;
 }
 
-static bool all_prepared(const struct master *m)
+/* Goes on: to the next workers, to the switch, or, with what is wrong, to the end. */
+static void reload_advance(struct reload *r, const char *err)
 {
-    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        const struct child *child = &m->workers[i];
-        if (child->fresh ? !child->prepared : is_to_prepare(child) && !child->prepared)
-            return false;
-    }
-    return true;
+    bool all = true;
+    if (err == NULL)
+        err = reload_ask_workers(r);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (r->workers->list[i].reserve || is_to_prepare(r, i))
+            all &= r->part[i] == PART_PREPARED;
+    if (err != NULL)
+        reload_fail(r, err);
+    else if (all) /* also where no process could be started: those who come begin with it */
+        reload_commit(r);
 }
 
-static void reload_prepare(struct master *m)
+static void reload_prepare(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    keep_what_stays(m);
-    if (r->plan.note != NULL)
-        reload_note(r, r->plan.note);
-    for (unsigned i = 0; i < r->plan.warning_count; i++)
-        reload_note(r, r->plan.warnings[i]);
-    master_add_control(m, &r->plan);
-    unsigned slots = r->plan.workers > m->worker_count ? r->plan.workers : m->worker_count;
-    const char *err = listener_twice(r->plan.listen, r->plan.listen_count);
+    struct plan *plan = &r->next.plan;
+    const struct workers *w = r->workers;
+    reload_keep_what_stays(r);
+    if (plan->note != NULL)
+        reload_note(r, plan->note);
+    for (unsigned i = 0; i < plan->warning_count; i++)
+        reload_note(r, plan->warnings[i]);
+    sockets_add_control(r->sockets, plan, r->control_default);
+    const char *err = listener_twice(plan->listen, plan->listen_count);
     if (err == NULL)
-        err = master_open_sockets(m, &r->plan, slots);
+        err = sockets_open(r->sockets, plan, plan->workers > w->count ? plan->workers : w->count);
     if (err == NULL)
-        err = master_open_logs(m, &r->plan, &r->error_log, &r->access_log);
+        err = logs_open(&r->next.logs, r->user, plan->error, plan->access);
     r->state = RELOAD_PREPARING;
     r->attempt++;
-    r->due = master_now() + PREPARE_TIMEOUT;
-    choose_places(m);
-    master_assign(m, r->plan.workers, r->place, m->accepts, r->accepts);
-    if (err == NULL)
-        err = start_fresh_workers(m);
-    if (err == NULL)
-        err = ask_workers(m);
-    if (err != NULL)
-        reload_fail(m, err);
-    else if (all_prepared(m)) /* no process could be started: those who come begin with it */
-        reload_commit(m);
+    r->due = now_monotonic() + PREPARE_TIMEOUT;
+    reload_choose_places(r);
+    workers_assign(w, plan->workers, r->place, r->accepts);
+    reload_advance(r, err != NULL ? err : reload_start_reserves(r));
 }
 
-void master_reload_heard(struct master *m)
+void reload_read_loader(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    switch (loader_read(&r->loader, &r->plan)) {
-    case LOADER_MORE:
-        break;
-    case LOADER_FAILED:
-        r->given_up = 0;
-        reload_fail(m, loader_error(&r->loader));
-        break;
-    case LOADER_DONE:
-        r->given_up = 0;
-        r->due = master_now() + REPLACED; /* a worker may be on its way */
-        if (master_all_ready(m))
-            reload_prepare(m);
-        break;
-    }
+    enum loader_result result = loader_read(&r->loader, &r->next.plan);
+    if (result == LOADER_MORE)
+        return;
+    r->given_up = 0;
+    r->due = now_monotonic() + REPLACED; /* a worker may be on its way */
+    if (result == LOADER_FAILED)
+        reload_fail(r, loader_error(&r->loader));
+    else if (workers_all_ready(r->workers))
+        reload_prepare(r);
+}
+
+static void reload_prepared(struct reload *r, unsigned place)
+{
+    r->part[place] = PART_PREPARED;
+    r->due = now_monotonic() + PREPARE_TIMEOUT; /* of the next ones */
+    reload_advance(r, NULL);
+}
+
+void reload_answered(struct reload *r, unsigned place, const char *text)
+{
+    char *failure;
+    unsigned long attempt = strtoul(text, &failure, 10);
+    if (*failure != '\t' || attempt != r->attempt || r->state != RELOAD_PREPARING)
+        return;
+    workers_prepared(r->workers, place);
+    if (failure[1] != '\0')
+        reload_fail(r, failure + 1);
+    else
+        reload_prepared(r, place);
+}
+
+void reload_joined(struct reload *r, unsigned place)
+{
+    if (r->state != RELOAD_PREPARING || r->workers->list[place].retired)
+        return;
+    if (r->workers->list[place].reserve)
+        reload_prepared(r, place);
+    else
+        reload_advance(r, NULL);
+}
+
+void reload_lost(struct reload *r, const char *text)
+{
+    if (r->state == RELOAD_PREPARING)
+        reload_fail(r, text);
 }
 
 /* --- the switch --- */
 
-static void take_snapshot(struct master *m)
-{
-    if (m->snapshot > 0)
-        close(m->snapshot);
-    m->snapshot = m->reload.snapshot;
-    m->reload.snapshot = 0;
-}
-
-static void take_logs(struct master *m)
-{
-    struct reload *r = &m->reload;
-    int error = m->error_log, access = m->access_log;
-    m->error_log = r->error_log;
-    m->access_log = r->access_log;
-    r->error_log = r->access_log = -1;
-    log_setup(m->error_log, r->plan.level, m->access_log);
-    close_logs(m, error, access);
-}
-
-static void tell_workers(struct master *m)
+static void reload_switch_workers(struct reload *r)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        struct child *child = &m->workers[i];
-        if (child->pid == 0 || child->surplus || child->fresh || child->leaves)
+        const struct worker_process *p = &r->workers->list[i];
+        if (p->pid == 0 || p->retired || p->reserve || r->part[i] == PART_LEAVES)
             continue;
-        if (!child->ready) { /* it begins with the old script: again, with this one */
-            kill(child->pid, SIGKILL);
+        if (p->ready && workers_tell(r->workers, i, LINK_SWITCH, "", NULL, 0))
             continue;
-        }
-        child->switching = link_send(child->socket, LINK_SWITCH, "", NULL, 0);
-        if (!child->switching) {
-            log_error("worker %d does not listen; it is replaced", (int)child->pid);
-            kill(child->pid, SIGKILL);
-        }
+        /* One that is not ready begins with the old script: again, with this one. */
+        if (p->ready)
+            log_error("worker %d does not listen; it is replaced", (int)p->pid);
+        kill(p->pid, SIGKILL);
     }
 }
 
-/* It goes, and so do those that have not left yet to whom it was to pass their clients. */
-static void replace_worker(struct master *m, struct child *child)
+/* One that leaves hands over to its replacement, and so do those that have left before it and have
+ * clients still. */
+static void reload_replace(struct reload *r, unsigned place)
 {
-    struct child *heir = heir_of(m, child);
-    m->board->worker[heir - m->workers].restarts = m->board->worker[child - m->workers].restarts;
-    master_replace(child, heir);
+    struct workers *w = r->workers;
+    struct board_worker *board = r->memory->board->worker;
+    unsigned to = reload_replacement(r, place);
+    board[to].restarts = board[place].restarts;
+    board[place].leaving = true;
+    workers_hand_over(w, place, to);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].pid > 0 && m->workers[i].passes && &m->workers[i] != child)
-            master_replace(&m->workers[i], heir);
+        if (w->list[i].pid > 0 && w->list[i].hands_over && i != place)
+            workers_hand_over(w, i, to);
 }
 
-static void retire_workers(struct master *m)
+static void reload_retire_workers(struct reload *r)
 {
+    struct workers *w = r->workers;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        struct child *child = &m->workers[i];
-        if (master_has_place(i, m->worker_count, m->place))
+        struct worker_process *p = &w->list[i];
+        if (workers_have_place(i, w->count, w->place) || p->pid == 0 || p->retired)
             continue;
-        child->restart_at = 0;
-        if (child->pid == 0 || child->surplus)
-            continue;
-        child->surplus = true;
-        m->board->worker[i].leaving = child->leaves;
-        if (child->leaves)
-            replace_worker(m, child);
+        if (r->part[i] == PART_LEAVES)
+            reload_replace(r, i);
         else
-            master_retire(child);
+            workers_retire(w, i);
     }
 }
 
-static void reload_commit(struct master *m)
+static void reload_commit(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    const char *err = master_let_in(m); /* now that it is sure to serve */
+    struct workers *w = r->workers;
+    const char *err = sockets_let_in(r->sockets); /* now that it is sure to serve */
     if (err != NULL) {
-        reload_fail(m, err);
+        reload_fail(r, err);
         return;
     }
-    m->generation++;
-    quarantine_clear(&m->quarantine);
-    tell_workers(m);
-    take_logs(m);
-    take_snapshot(m);
-    master_take_sockets(m);
-    plan_free(&m->plan);
-    m->plan = r->plan;
-    m->worker_count = m->plan.workers;
-    memcpy(m->place, r->place, sizeof m->place);
-    memcpy(m->accepts, r->accepts, sizeof m->accepts);
-    for (unsigned i = 0; i < m->worker_count; i++) { /* the pause was for the old script */
-        struct child *child = &m->workers[m->place[i]];
-        child->unready = 0;
-        child->restart_at = 0;
-    }
-    retire_workers(m);
-    r->plan = (struct plan){.listen_count = 0};
-    release_workers(m);
+    quarantine_clear(&r->memory->quarantine);
+    reload_switch_workers(r);
+    log_setup(r->next.logs.error, r->next.plan.level, r->next.logs.access);
+    sockets_switch(r->sockets);
+    release_free(r->serving);
+    *r->serving = r->next;
+    r->next = (struct release){.logs = LOGS_NONE};
+    workers_adopt(w, r->serving->plan.workers, r->place, r->accepts);
+    reload_retire_workers(r);
     if (r->logs_moved)
-        master_reopen_logs(m);
-    master_share_out(m);
-    master_watch(m);
-    m->board->workers = m->worker_count;
-    master_show_listeners(m);
+        reload_reopen_logs(r);
+    workers_share_out(w);
+    reload_watch(r);
+    r->memory->board->workers = w->count;
+    sockets_show(r->sockets, r->memory->board);
     r->state = RELOAD_SWITCHING;
-    r->due = master_now() + SWITCH_TIMEOUT;
-}
-
-static bool all_switched(const struct master *m)
-{
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].switching)
-            return false;
-    return true;
+    r->due = now_monotonic() + SWITCH_TIMEOUT;
 }
 
 /* Whoever asked for it learns that it serves. */
-static void end_switch(struct master *m)
+static void reload_end_switch(struct reload *r)
 {
-    struct reload *r = &m->reload;
-    if (!all_switched(m))
-        log_error("a worker has not switched to generation %u within %.0f s", m->generation,
+    unsigned generation = r->serving->generation;
+    if (!workers_all_switched(r->workers))
+        log_error("a worker has not switched to generation %u within %.0f s", generation,
                   SWITCH_TIMEOUT);
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        m->workers[i].switching = false;
-    m->board->generation = m->generation;
+    workers_end_switch(r->workers);
+    r->memory->board->generation = generation;
     if (r->notes[0] != '\0')
-        log_warn("generation %u: %s", m->generation, r->notes);
-    log_info("generation %u serves (%.0f ms)", m->generation, (master_now() - r->since) * 1000);
-    reload_answer(m, true, r->notes);
-    reload_finish(m);
+        log_warn("generation %u: %s", generation, r->notes);
+    log_info("generation %u serves (%.0f ms)", generation, (now_monotonic() - r->since) * 1000);
+    reload_report(r, true, r->notes);
+    reload_finish(r);
 }
 
-void master_reload_answer(struct master *m, struct child *child, const char *failure)
+void reload_tick(struct reload *r, double now)
 {
-    if (m->reload.state != RELOAD_PREPARING)
-        return;
-    if (failure != NULL) {
-        reload_fail(m, failure);
-        return;
-    }
-    child->prepared = true;
-    m->reload.due = master_now() + PREPARE_TIMEOUT; /* of the next ones */
-    const char *err = ask_workers(m);
-    if (err != NULL)
-        reload_fail(m, err);
-    else if (all_prepared(m))
-        reload_commit(m);
+    bool late = now > r->due;
+    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (workers_all_ready(r->workers) || late))
+        reload_prepare(r);
+    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && late && r->wanted)
+        reload_give_up(r);
+    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && late)
+        reload_fail(r, "the script could not be loaded within 60 s");
+    else if (r->state == RELOAD_PREPARING && late)
+        reload_fail(r, "a worker has not prepared the script within 60 s");
+    else if (r->state == RELOAD_SWITCHING && (workers_all_switched(r->workers) || late))
+        reload_end_switch(r);
 }
 
-void master_reload_take_answer(struct master *m, struct child *child, const char *text)
+/* --- of the release that serves --- */
+
+void reload_watch(struct reload *r)
 {
-    char *failure;
-    unsigned long attempt = strtoul(text, &failure, 10);
-    if (*failure == '\t' && attempt == m->reload.attempt)
-        master_reload_answer(m, child, failure[1] != '\0' ? failure + 1 : NULL);
+    const struct plan *plan = &r->serving->plan;
+    if (r->route->path != NULL && (plan->watch > 0 || (plan->watch < 0 && isatty(STDERR_FILENO))))
+        watch_set(r->watch, plan->files, plan->file_count, now_monotonic());
+    else
+        watch_stop(r->watch);
 }
 
-void master_reload_joined(struct master *m, struct child *child)
+void reload_reopen_logs(struct reload *r)
 {
-    if (child->fresh)
-        master_reload_answer(m, child, NULL);
-    else if (!child->surplus && m->reload.state == RELOAD_PREPARING && ask_workers(m) != NULL)
-        reload_fail(m, "a worker can't be told of it");
-}
-
-void master_reload_tick(struct master *m, double now)
-{
-    struct reload *r = &m->reload;
-    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (master_all_ready(m) || now > r->due))
-        reload_prepare(m);
-    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due && r->wanted)
-        give_up(m);
-    else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && now > r->due)
-        reload_fail(m, "the script could not be loaded within 60 s");
-    else if (r->state == RELOAD_PREPARING && now > r->due)
-        reload_fail(m, "a worker has not prepared the script within 60 s");
-    if (r->state == RELOAD_SWITCHING && (all_switched(m) || now > r->due))
-        end_switch(m);
-}
-
-/* --- logs --- */
-
-void master_reopen_logs(struct master *m)
-{
-    int error, access, old_error = m->error_log, old_access = m->access_log;
-    const char *err = master_open_logs(m, &m->plan, &error, &access);
+    const struct plan *plan = &r->serving->plan;
+    struct logs *old = &r->serving->logs, logs;
+    const char *err = logs_open(&logs, r->user, plan->error, plan->access);
     /* What a reload has opened already has been renamed as well. */
-    m->reload.logs_moved = m->reload.state == RELOAD_PREPARING;
+    r->logs_moved = r->state == RELOAD_PREPARING;
     if (err != NULL) {
-        close_logs(m, error, access);
         log_error("%s; the old file is written on", err);
         return;
     }
-    int fds[] = {error, access >= 0 ? access : error};
+    int fds[] = {logs.error, logs.access >= 0 ? logs.access : logs.error};
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (m->workers[i].socket > 0 && !m->workers[i].fresh)
-            link_send(m->workers[i].socket, LINK_LOGS, access >= 0 ? "1" : "0", fds, 2);
-    m->error_log = error;
-    m->access_log = access;
-    log_setup(error, m->plan.level, access);
-    close_logs(m, old_error, old_access);
+        if (!r->workers->list[i].reserve)
+            workers_tell(r->workers, i, LINK_LOGS, logs.access >= 0 ? "1" : "0", fds, 2);
+    log_setup(logs.error, plan->level, logs.access);
+    logs_close(old);
+    *old = logs;
     log_info("the logs are open again");
 }

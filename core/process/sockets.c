@@ -1,37 +1,45 @@
-/* sockets - see master_inner.h. This file: listening sockets and logs. */
-#include "process/master_inner.h"
+/* sockets - see sockets.h. */
+#include "process/sockets.h"
 
+#include "base/link.h"
 #include "base/log.h"
 #include "process/notify.h"
+#include "shm/board.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+struct listening {
+    struct listen_spec spec;        /* its strings are ours */
+    const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
+    int fds[PLAN_WORKERS];
+    unsigned slots; /* that clients can be in; 0: the address has just been added */
+    unsigned bound; /* these, and those that nobody has been let into yet */
+    bool shared;    /* fds[0] is for all slots */
+    bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
+};
 
 static char message[512];
 
-/* --- sockets --- */
-
-static struct listening *socket_find(const struct master *m, const char *address)
+static struct listening *sockets_find(const struct sockets *s, const char *address)
 {
-    for (unsigned i = 0; i < m->listening_count; i++)
-        if (strcmp(m->listening[i]->spec.address, address) == 0)
-            return m->listening[i];
+    for (unsigned i = 0; i < s->count; i++)
+        if (strcmp(s->list[i]->spec.address, address) == 0)
+            return s->list[i];
     return NULL;
 }
 
-static void close_all(struct listening *l)
+static void listening_close(struct listening *l)
 {
     for (unsigned i = 0; i < l->bound; i++)
         close(l->fds[i]);
     l->slots = l->bound = 0;
 }
 
-static void socket_forget(struct listening *l)
+static void listening_free(struct listening *l)
 {
     free(l->spec.address);
     free(l->spec.given);
@@ -39,16 +47,16 @@ static void socket_forget(struct listening *l)
     free(l);
 }
 
-void master_free_listening(struct master *m)
+void sockets_free(struct sockets *s)
 {
-    for (unsigned i = 0; i < m->listening_count; i++)
-        socket_forget(m->listening[i]);
-    m->listening_count = 0;
+    for (unsigned i = 0; i < s->count; i++)
+        listening_free(s->list[i]);
+    s->count = 0;
 }
 
 /* Sockets that were handed to us: by systemd one for all workers, by the one whose place we take
  * one for each of its workers. */
-static void take_handed(struct listening *l)
+static void listening_use_handed(struct listening *l)
 {
     struct addr addr;
     bool systemd = false;
@@ -65,11 +73,11 @@ static void take_handed(struct listening *l)
 }
 
 /* One socket for each slot that has none yet. */
-static const char *open_slots(struct listening *l, unsigned slots)
+static const char *listening_bind(struct listening *l, unsigned slots)
 {
     bool local = strncmp(l->spec.address, "unix:", 5) == 0;
     if (l->bound == 0)
-        take_handed(l);
+        listening_use_handed(l);
     if (l->bound > 0 && (l->shared || l->bound >= slots))
         return NULL;
     unsigned want = local ? 1 : slots - l->bound;
@@ -81,7 +89,7 @@ static const char *open_slots(struct listening *l, unsigned slots)
     return NULL;
 }
 
-static const char *add(struct master *m, const struct listen_spec *spec, unsigned slots)
+static const char *sockets_add(struct sockets *s, const struct listen_spec *spec, unsigned slots)
 {
     struct listening *l = calloc(1, sizeof *l);
     if (l == NULL)
@@ -91,29 +99,23 @@ static const char *add(struct master *m, const struct listen_spec *spec, unsigne
     l->spec.given = spec->given != NULL ? strdup(spec->given) : NULL;
     l->spec.name = strdup(spec->name);
     l->next = spec;
-    const char *err = open_slots(l, slots);
+    const char *err = listening_bind(l, slots);
     if (err != NULL) {
-        close_all(l);
-        socket_forget(l);
+        listening_close(l);
+        listening_free(l);
         return err;
     }
-    m->listening[m->listening_count++] = l;
+    s->list[s->count++] = l;
     return NULL;
-}
-
-static const char *keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
-{
-    l->next = spec;
-    return open_slots(l, slots);
 }
 
 /* A worker is told of all its sockets in one message. Where there were more workers than there
  * shall be, each has several of every listener. */
-static const char *check_share(const struct master *m, unsigned workers)
+static const char *sockets_check(const struct sockets *s, unsigned workers)
 {
     unsigned count = 0;
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        const struct listening *l = m->listening[i];
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct listening *l = s->list[i];
         if (l->next != NULL)
             count += l->shared ? 1 : (l->bound + workers - 1) / workers;
     }
@@ -126,36 +128,41 @@ static const char *check_share(const struct master *m, unsigned workers)
     return message;
 }
 
-const char *master_open_sockets(struct master *m, struct plan *plan, unsigned slots)
+const char *sockets_open(struct sockets *s, const struct plan *plan, unsigned slots)
 {
     const char *err = NULL;
-    for (unsigned i = 0; i < m->listening_count; i++)
-        m->listening[i]->next = NULL;
+    for (unsigned i = 0; i < s->count; i++)
+        s->list[i]->next = NULL;
     for (unsigned i = 0; i < plan->listen_count && err == NULL; i++) {
         const struct listen_spec *spec = &plan->listen[i];
-        struct listening *l = socket_find(m, spec->address);
-        err = l != NULL && l->spec.control == spec->control ? keep(l, spec, slots)
-              : l != NULL                                   ? "an address is there twice"
-                                                            : add(m, spec, slots);
+        struct listening *l = sockets_find(s, spec->address);
+        if (l == NULL) {
+            err = sockets_add(s, spec, slots);
+        } else if (l->spec.control == spec->control) {
+            l->next = spec;
+            err = listening_bind(l, slots);
+        } else {
+            err = "an address is there twice";
+        }
     }
-    return err != NULL ? err : check_share(m, plan->workers);
+    return err != NULL ? err : sockets_check(s, plan->workers);
 }
 
-static void drop_where(struct master *m, bool (*unwanted)(const struct listening *l))
+static void sockets_drop(struct sockets *s, bool (*unwanted)(const struct listening *l))
 {
     unsigned kept = 0;
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        struct listening *l = m->listening[i];
+    for (unsigned i = 0; i < s->count; i++) {
+        struct listening *l = s->list[i];
         if (!unwanted(l)) {
-            m->listening[kept++] = l;
+            s->list[kept++] = l;
             continue;
         }
-        close_all(l);
+        listening_close(l);
         if (!l->handed)
             listener_unlink(&l->spec);
-        socket_forget(l);
+        listening_free(l);
     }
-    m->listening_count = kept;
+    s->count = kept;
 }
 
 static bool is_added(const struct listening *l)
@@ -168,31 +175,31 @@ static bool is_leaving(const struct listening *l)
     return l->next == NULL;
 }
 
-void master_forget_sockets(struct master *m)
+void sockets_forget(struct sockets *s)
 {
-    drop_where(m, is_added);
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        struct listening *l = m->listening[i];
+    sockets_drop(s, is_added);
+    for (unsigned i = 0; i < s->count; i++) {
+        struct listening *l = s->list[i];
         while (l->bound > l->slots)
             close(l->fds[--l->bound]);
         l->next = NULL;
     }
 }
 
-const char *master_let_in(struct master *m)
+const char *sockets_let_in(struct sockets *s)
 {
     const char *err = NULL;
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        const struct listening *l = m->listening[i];
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct listening *l = s->list[i];
         for (unsigned slot = l->slots; slot < l->bound && err == NULL; slot++)
             err = listener_let_in(l->next != NULL ? l->next : &l->spec, l->fds[slot]);
     }
-    for (unsigned i = 0; i < m->listening_count && err == NULL; i++)
-        m->listening[i]->slots = m->listening[i]->bound;
+    for (unsigned i = 0; i < s->count && err == NULL; i++)
+        s->list[i]->slots = s->list[i]->bound;
     return err;
 }
 
-static void socket_take(struct listening *l)
+static void listening_switch(struct listening *l)
 {
     char *name = strdup(l->next->name);
     free(l->spec.name);
@@ -206,22 +213,21 @@ static void socket_take(struct listening *l)
     l->next = NULL;
 }
 
-void master_take_sockets(struct master *m)
+void sockets_switch(struct sockets *s)
 {
-    drop_where(m, is_leaving);
-    for (unsigned i = 0; i < m->listening_count; i++)
-        socket_take(m->listening[i]);
+    sockets_drop(s, is_leaving);
+    for (unsigned i = 0; i < s->count; i++)
+        listening_switch(s->list[i]);
 }
 
-unsigned master_sockets_of(const struct master *m, unsigned place, bool prepared, int *fds,
-                           char *text, size_t size)
+unsigned sockets_of(const struct sockets *s, const unsigned *accepts, unsigned place, bool prepared,
+                    int *fds, char *text, size_t size)
 {
-    const unsigned *accepts = prepared ? m->reload.accepts : m->accepts;
     unsigned count = 0;
     size_t used = 0;
     text[0] = '\0';
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        const struct listening *l = m->listening[i];
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct listening *l = s->list[i];
         const struct listen_spec *spec = prepared ? l->next : &l->spec;
         unsigned slots = spec == NULL ? 0 : l->shared ? 1 : prepared ? l->bound : l->slots;
         for (unsigned slot = 0; slot < slots && count < LINK_SOCKETS_MOST; slot++) {
@@ -238,21 +244,21 @@ unsigned master_sockets_of(const struct master *m, unsigned place, bool prepared
     return count;
 }
 
-void master_close_sockets(struct master *m)
+void sockets_close(const struct sockets *s)
 {
-    for (unsigned i = 0; i < m->listening_count; i++)
-        for (unsigned j = 0; j < m->listening[i]->bound; j++)
-            close(m->listening[i]->fds[j]);
+    for (unsigned i = 0; i < s->count; i++)
+        for (unsigned j = 0; j < s->list[i]->bound; j++)
+            close(s->list[i]->fds[j]);
 }
 
-void master_unlink_sockets(struct master *m)
+void sockets_unlink(const struct sockets *s)
 {
-    for (unsigned i = 0; i < m->listening_count; i++)
-        if (!m->listening[i]->handed)
-            listener_unlink(&m->listening[i]->spec);
+    for (unsigned i = 0; i < s->count; i++)
+        if (!s->list[i]->handed)
+            listener_unlink(&s->list[i]->spec);
 }
 
-void master_add_control(const struct master *m, struct plan *plan)
+void sockets_add_control(const struct sockets *s, struct plan *plan, const char *fallback)
 {
     const char *address = plan->control, *bad = NULL;
     struct listen_spec spec = {
@@ -260,11 +266,11 @@ void master_add_control(const struct master *m, struct plan *plan)
     bool optional = address[0] == '\0';
     int fd = -1;
     if (optional)
-        address = m->options->control_default;
+        address = fallback;
     if (address == NULL || strcmp(address, "off") == 0)
         return;
     spec.address = (char *)address;
-    if (optional && socket_find(m, address) == NULL) {
+    if (optional && sockets_find(s, address) == NULL) {
         struct addr addr;
         /* The default place may be another instance's: that is said, and no reason not to serve. */
         bad = listener_make_folder(address);
@@ -282,91 +288,48 @@ void master_add_control(const struct master *m, struct plan *plan)
                  bad);
 }
 
-void master_show_listeners(struct master *m)
+void sockets_describe(const struct sockets *s, char *text, size_t size)
 {
     size_t used = 0;
-    m->board->listeners[0] = '\0';
-    for (unsigned i = 0; i < m->listening_count; i++) {
-        const struct listen_spec *spec = &m->listening[i]->spec;
+    text[0] = '\0';
+    for (unsigned i = 0; i < s->count && used + 200 < size; i++) {
+        const struct listen_spec *spec = &s->list[i]->spec;
+        if (spec->control)
+            continue;
+        used += (size_t)snprintf(text + used, size - used, "%s%s%.160s", used > 0 ? ", " : "",
+                                 strncmp(spec->address, "unix:", 5) == 0 ? "" : "http://",
+                                 spec->address);
+    }
+}
+
+void sockets_show(const struct sockets *s, struct board *board)
+{
+    size_t used = 0;
+    board->listeners[0] = '\0';
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct listen_spec *spec = &s->list[i]->spec;
         char line[512];
         int n = snprintf(line, sizeof line, "%.200s\t%.200s\t%s\n", spec->address, spec->name,
                          !spec->control        ? ""
                          : spec->given != NULL ? spec->given
                                                : spec->address);
-        if (used + (size_t)n < sizeof m->board->listeners)
-            used += (size_t)snprintf(m->board->listeners + used, sizeof m->board->listeners - used,
-                                     "%s", line);
+        if (used + (size_t)n < sizeof board->listeners)
+            used += (size_t)snprintf(board->listeners + used, sizeof board->listeners - used, "%s",
+                                     line);
     }
 }
 
-/* --- logs --- */
-
-#define LOG_FOLDER "/var/log/"
-#define LOG_FLAGS  (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
-
-/* Nobody but root can change the folder, nor one of those above it, whose names lead there. */
-static bool is_roots(char *folder)
+void sockets_pass(const struct sockets *s)
 {
-    struct stat st;
-    for (;;) {
-        if (stat(folder, &st) != 0 || st.st_uid != 0 || (st.st_mode & 022) != 0)
-            return false;
-        char *slash = strrchr(folder, '/');
-        if (slash == NULL || folder[1] == '\0')
-            return slash != NULL;
-        slash[slash == folder] = '\0';
+    static char text[PLAN_LISTENERS * PLAN_WORKERS * 8];
+    size_t used = 0;
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct listening *l = s->list[i];
+        for (unsigned j = 0; j < l->slots; j++) {
+            fcntl(l->fds[j], F_SETFD, 0);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d%s", used > 0 ? "," : "",
+                                     l->fds[j], l->handed ? "s" : "");
+        }
     }
-}
-
-/* As root: only where the system keeps logs, since the name is the route's, and so is what is
- * written there. -1 and errno. */
-static int open_as_root(const char *path)
-{
-    char real[PATH_MAX], folder[PATH_MAX], whole[PATH_MAX + 256];
-    struct stat st;
-    const char *slash = strrchr(path, '/');
-    errno = EACCES;
-    if (slash == NULL || slash - path >= PATH_MAX)
-        return -1;
-    snprintf(folder, sizeof folder, "%.*s/", (int)(slash - path), path);
-    bool good =
-        realpath(folder, real) != NULL && strncmp(real, LOG_FOLDER, sizeof LOG_FOLDER - 1) == 0;
-    if (good)
-        snprintf(whole, sizeof whole, "%s/%.255s", real, slash + 1);
-    if (!good || !is_roots(real)) {
-        errno = EACCES;
-        return -1;
-    }
-    int fd = open(whole, LOG_FLAGS | O_NOFOLLOW, 0640);
-    if (fd < 0 || (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1))
-        return fd;
-    close(fd);
-    errno = EACCES;
-    return -1;
-}
-
-int master_open_log(const struct user *user, const char *where)
-{
-    if (strcmp(where, "stdout") == 0)
-        return STDOUT_FILENO;
-    if (strcmp(where, "stderr") == 0 || where[0] == '\0')
-        return STDERR_FILENO;
-    int fd = user_open(user, where, LOG_FLAGS, 0640);
-    return fd < 0 && errno == EACCES && geteuid() == 0 ? open_as_root(where) : fd;
-}
-
-const char *master_open_logs(const struct master *m, const struct plan *plan, int *error,
-                             int *access)
-{
-    *error = master_open_log(&m->user, plan->error);
-    *access = plan->access[0] != '\0' && *error >= 0 ? master_open_log(&m->user, plan->access) : -1;
-    if (*error >= 0 && (*access >= 0 || plan->access[0] == '\0'))
-        return NULL;
-    bool refused = errno == EACCES && geteuid() == 0;
-    snprintf(message, sizeof message, "can't open the log %.300s: %s%s%.60s%s",
-             *error < 0 ? plan->error : plan->access, strerror(errno),
-             refused ? "; it is opened as the user '" : "", refused ? m->user.name : "",
-             refused ? "', or as root below " LOG_FOLDER " in a folder that only root can write to"
-                     : "");
-    return message;
+    setenv("MOONGATE_FDS", text, 1);
 }

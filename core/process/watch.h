@@ -1,27 +1,32 @@
 /*
- * watch - which files of a route have changed: inotify on the folders that lead to them, so that
- * editors which write a new file and rename it are noticed, a link in their path that is switched
- * to another release, and a folder that goes and comes again. Changes that come together are one.
- * Used by the master.
+ * watch - whether files of a route have changed: the master looks at them several times a second,
+ * and compares what the file system says of each (base/stamp.h) with what it said when the file was
+ * loaded. So links, folders that go and come again, and file systems of other machines need no care
+ * of their own. Changes that follow one another at less than WATCH_EVERY are one.
  */
 #ifndef MG_PROCESS_WATCH_H
 #define MG_PROCESS_WATCH_H
 
-#include "base/str.h"
+#include <stdbool.h>
 
-struct watch;
+#define WATCH_EVERY 0.1 /* seconds */
 
-/* NULL: the system has no inotify, or no instance left. */
-struct watch *watch_new(void);
-void watch_free(struct watch *w);
+struct watch {
+    struct watch_file *files;
+    unsigned count;
+    double look_at; /* 0: nothing is watched */
+    bool changed;   /* at the last look, which waits for one that sees no change */
+};
+
 /* From now on these files, and no others: each "STAMP PATH", an absolute path behind what the file
- * was when it was loaded (base/stamp.h). True: one of them is another one already. */
-bool watch_set(struct watch *w, char *const *files, unsigned count);
-/* These as well; of those that are watched already nothing is said. */
-bool watch_add(struct watch *w, char *const *files, unsigned count);
-/* Readable when something may have happened. */
-int watch_fd(const struct watch *w);
-/* Takes what has happened. True: one of the files has changed, or come, or gone. */
-bool watch_read(struct watch *w);
+ * was when it was loaded. */
+void watch_set(struct watch *w, char *const *files, unsigned count, double now);
+/* These as well, where anything is watched; those that are watched already stay as they are. */
+void watch_add(struct watch *w, char *const *files, unsigned count);
+/* The files are about to be loaded: changes so far are no news any more. */
+void watch_renew(struct watch *w);
+void watch_stop(struct watch *w);
+/* Looks, if it is time. True: a file has changed, or come, or gone, and the changes are over. */
+bool watch_look(struct watch *w, double now);
 
 #endif

@@ -1,213 +1,359 @@
-/*
- * workers - see master_inner.h. This file: what becomes a worker, and which worker accepts
- * from which slot.
- *
- * A slot has a worker of its own, its *home*. A client in a slot must never wait for a worker that
- * is not there, or may never be: so a worker gets its slot when it has said that it can serve, and
- * until then, and when it has ended, one of those that serve accepts from it.
- */
-#include "process/master_inner.h"
+/* workers - see workers.h. */
+#include "process/workers.h"
 
 #include "base/log.h"
-#include "process/notify.h"
+#include "process/say.h"
 #include "process/worker.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#define FORK_AGAIN 1.0 /* seconds until the next try */
+#define FORK_AGAIN  1.0  /* seconds until the next try */
+#define PAUSE_FIRST 1.0  /* after a worker that has not come to serve, */
+#define PAUSE_MOST  30.0 /* doubled for each in a row, up to that */
+#define PAUSE_SHORT 0.1  /* after one that has served for less than that */
 
-/* --- slots --- */
-
-/* It has said that it can serve, and is to. */
-static bool worker_serves(const struct child *child)
+void workers_init(struct workers *w, unsigned count)
 {
-    return child->pid > 0 && child->socket > 0 && child->ready && !child->surplus && !child->fresh;
-}
-
-/* The place of one of those that serve, to accept from a slot whose worker does not. */
-static unsigned worker_substitute(const struct master *m, unsigned home, unsigned workers,
-                                  const unsigned *place)
-{
-    unsigned serving = 0;
-    for (unsigned i = 0; i < workers; i++)
-        serving += worker_serves(&m->workers[place[i]]);
-    if (serving == 0)
-        return NOBODY;
-    unsigned skip = home % serving, i = 0;
-    while (!worker_serves(&m->workers[place[i]]) || skip-- > 0)
-        i++;
-    return place[i];
-}
-
-bool master_has_place(unsigned wanted, unsigned workers, const unsigned *place)
-{
-    for (unsigned i = 0; i < workers; i++)
-        if (place[i] == wanted)
-            return true;
-    return false;
-}
-
-void master_assign(const struct master *m, unsigned workers, const unsigned *place,
-                   const unsigned *before, unsigned *accepts)
-{
-    for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
-        unsigned home = slot % workers, now = before[slot];
-        if (worker_serves(&m->workers[place[home]]))
-            accepts[slot] = place[home];
-        else if (now != NOBODY && master_has_place(now, workers, place) &&
-                 worker_serves(&m->workers[now]))
-            accepts[slot] = now;
-        else
-            accepts[slot] = worker_substitute(m, home, workers, place);
+    w->count = count;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        w->place[i] = i;
+        w->accepts[i] = NOBODY;
     }
-}
-
-static void tell_sockets(struct master *m, unsigned place)
-{
-    static char text[LINK_TEXT];
-    const struct child *child = &m->workers[place];
-    int fds[LINK_FDS];
-    unsigned count = master_sockets_of(m, place, false, fds, text, sizeof text);
-    if (link_send(child->socket, LINK_SOCKETS, text, fds, count))
-        return;
-    log_error("worker %d does not listen; it is replaced", (int)child->pid);
-    kill(child->pid, SIGKILL);
-}
-
-void master_share_out(struct master *m)
-{
-    unsigned accepts[PLAN_WORKERS];
-    bool changed[PLAN_WORKERS + 1] = {false}; /* the last one is NOBODY */
-    if (m->stopping || (m->is_successor && !m->announced))
-        return;
-    master_assign(m, m->worker_count, m->place, m->accepts, accepts);
-    for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
-        if (accepts[slot] != m->accepts[slot])
-            changed[accepts[slot]] = changed[m->accepts[slot]] = true;
-        m->accepts[slot] = accepts[slot];
-    }
-    for (unsigned i = 0; i < m->worker_count; i++)
-        if (changed[m->place[i]] && worker_serves(&m->workers[m->place[i]]))
-            tell_sockets(m, m->place[i]);
 }
 
 /* --- processes --- */
 
-/* What a worker of that generation begins with. */
-static struct worker_config worker_configure(const struct master *m, unsigned number,
-                                             unsigned place, bool fresh)
+/* The child's part. Its exit is not _exit: a sanitizer reports there what has leaked. */
+static void worker_begin(const struct workers *w, const struct release *release,
+                         const struct worker_config *config)
 {
-    const struct reload *r = &m->reload;
+    log_take_prints();
+    w->in_child(w->ctx, release);
+    log_setup(release->logs.error, release->plan.level, release->logs.access);
+    exit(worker_run(config));
+}
+
+static struct worker_config worker_configure(const struct workers *w, unsigned number,
+                                             unsigned place, const struct release *release,
+                                             bool reserve)
+{
+    const struct memory *m = w->memory;
     struct worker_config config = {
-        .route = m->options->route,
-        .user = &m->user,
-        .workers = fresh ? r->plan.workers : m->worker_count,
+        .route = *w->route,
+        .user = w->user,
+        .workers = release->plan.workers,
         .index = place,
         .number = number,
-        .fresh = fresh,
+        .fresh = reserve,
         .ledger = m->ledger,
         .census = m->census,
         .board = m->board,
         .underway = &m->underway[place],
         .quarantine = m->quarantine.shared,
-        .shared = &m->shared,
-        .generation = fresh ? m->generation + 1 : m->generation,
-        .error_log = fresh ? r->error_log : m->error_log,
-        .access_log = fresh ? r->access_log : m->access_log,
-        .signal = MASTER_TOO_LONG,
+        .shared = &m->dictionaries,
+        .generation = release->generation,
+        .error_log = release->logs.error,
+        .access_log = release->logs.access,
+        .signal = SIGNAL_TOO_LONG,
     };
-    config.route.snapshot = fresh ? r->snapshot : m->snapshot;
+    config.route.snapshot = release->snapshot;
     return config;
 }
 
-/* The logs and the snapshot of the generation that is not the worker's. */
-static void close_files(const struct master *m, bool fresh)
+void workers_start(struct workers *w, unsigned number, unsigned place,
+                   const struct release *release, bool reserve)
 {
-    const struct reload *r = &m->reload;
-    int fds[] = {fresh ? m->error_log : r->error_log, fresh ? m->access_log : r->access_log,
-                 fresh ? m->snapshot : r->snapshot};
-    if (fresh)
-        log_setup(r->error_log, r->plan.level, r->access_log);
-    for (int i = 0; i < 3; i++)
-        if (fds[i] > STDERR_FILENO)
-            close(fds[i]);
-}
-
-static void run_worker(struct master *m, const struct worker_config *config)
-{
-    log_take_prints();
-    master_child_signals(m);
-    master_let_go(m);
-    close_files(m, config->fresh);
-    loader_forget(&m->reload.loader);
-    int status = worker_run(config);
-    master_free_listening(m);
-    plan_free(&m->plan);
-    plan_free(&m->reload.plan);
-    /* exit, not _exit: it is here that a sanitizer reports what has leaked. */
-    exit(status);
-}
-
-void master_start_worker(struct master *m, unsigned number, unsigned place, bool fresh)
-{
-    struct child *child = &m->workers[place];
-    unsigned unready = child->unready;
-    int ends[2] = {-1, -1};
+    struct worker_process *p = &w->list[place];
+    struct board_worker *board = &w->memory->board->worker[place];
+    int ends[2];
     pid_t pid = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
         fflush(NULL);
         pid = fork();
-    }
-    if (pid == 0) {
-        close(ends[0]);
-        struct worker_config config = worker_configure(m, number, place, fresh);
-        config.master = ends[1];
-        run_worker(m, &config);
+        if (pid == 0) {
+            struct worker_config config = worker_configure(w, number, place, release, reserve);
+            close(ends[0]);
+            config.master = ends[1];
+            worker_begin(w, release, &config);
+        }
+        int err = errno;
+        close(ends[1]);
+        if (pid < 0)
+            close(ends[0]);
+        errno = err;
     }
     if (pid < 0) {
         log_error("no process for a worker: %s", strerror(errno));
-        if (ends[0] >= 0)
-            close(ends[0]);
-        if (ends[1] >= 0)
-            close(ends[1]);
-        *child = (struct child){.restart_at = master_now() + FORK_AGAIN, .unready = unready};
+        *p = (struct worker_process){.restart_at = now_monotonic() + FORK_AGAIN,
+                                     .unready = p->unready};
         return;
     }
-    close(ends[1]);
-    *child = (struct child){.pid = pid,
-                            .socket = ends[0],
-                            .number = number,
-                            .started = master_now(),
-                            .unready = unready,
-                            .fresh = fresh};
-    struct board_worker *board = &m->board->worker[place];
+    *p = (struct worker_process){.pid = pid,
+                                 .socket = ends[0],
+                                 .number = number,
+                                 .started = now_monotonic(),
+                                 .unready = p->unready,
+                                 .loads = true,
+                                 .reserve = reserve};
     board->pid = pid;
     board->number = number;
     board->leaving = false;
 }
 
-void master_retire(struct child *child)
+double workers_start_due(struct workers *w, const struct release *release, double now)
 {
-    if (child->socket <= 0 || !link_send(child->socket, LINK_RETIRE, "", NULL, 0))
-        kill(child->pid, SIGTERM);
+    double next = 0;
+    for (unsigned i = 0; i < w->count; i++) {
+        const struct worker_process *p = &w->list[w->place[i]];
+        if (p->pid == 0 && p->restart_at <= now)
+            workers_start(w, i, w->place[i], release, false);
+        else if (p->pid == 0 && (next == 0 || p->restart_at < next))
+            next = p->restart_at;
+    }
+    return next;
 }
 
-void master_replace(struct child *child, struct child *heir)
+/* The first answer of a process is about its start, later ones are about reloads. */
+static enum worker_fact receive_answer(struct workers *w, unsigned place, bool good)
 {
+    struct worker_process *p = &w->list[place];
+    if (p->ready)
+        return WORKER_ANSWERS;
+    p->loads = false;
+    p->ready = w->memory->board->worker[place].ready = good;
+    return good ? WORKER_SERVES : WORKER_FAILED;
+}
+
+enum worker_fact workers_receive(struct workers *w, unsigned place, const char **text)
+{
+    static struct link_message message;
+    struct worker_process *p = &w->list[place];
+    enum link_result result = p->socket > 0 ? link_receive(p->socket, &message) : LINK_NOTHING;
+    *text = message.text;
+    if (result == LINK_END) {
+        close(p->socket);
+        p->socket = 0;
+    }
+    if (result != LINK_MESSAGE)
+        return WORKER_SILENT;
+    link_close_fds(&message);
+    switch (message.type) {
+    case LINK_READY:
+    case LINK_FAILED:
+        return receive_answer(w, place, message.type == LINK_READY);
+    case LINK_RELOAD:
+        return WORKER_ASKS_RELOAD;
+    case LINK_STOP:
+        return WORKER_ASKS_STOP;
+    default:
+        p->switching = false;
+        return WORKER_SWITCHED;
+    }
+}
+
+void workers_ended(struct workers *w, unsigned place, int status, struct worker_end *end)
+{
+    struct worker_process *p = &w->list[place];
+    struct board_worker *board = &w->memory->board->worker[place];
+    end->was = *p;
+    say_end(status, end->how, sizeof end->how);
+    snprintf(end->stuck, sizeof end->stuck, "%.*s", (int)sizeof end->stuck - 1,
+             p->supervision.told || WIFSIGNALED(status) ? board->stuck : "");
+    board->stuck[0] = '\0';
+    if (p->socket > 0)
+        close(p->socket);
+    *p = (struct worker_process){.unready = p->ready ? 0 : p->unready + 1};
+}
+
+/* One that dies again and again just behind its start leaves some time to others. */
+void workers_restart_later(struct workers *w, unsigned place, const struct worker_end *end)
+{
+    struct worker_process *p = &w->list[place];
+    double now = now_monotonic(), pause = PAUSE_FIRST;
+    for (unsigned i = 1; i < p->unready && pause < PAUSE_MOST; i++)
+        pause *= 2;
+    if (end->was.ready)
+        pause = now - end->was.started < PAUSE_SHORT ? PAUSE_SHORT : 0;
+    p->restart_at = now + (pause < PAUSE_MOST ? pause : PAUSE_MOST);
+}
+
+bool workers_all_ready(const struct workers *w)
+{
+    for (unsigned i = 0; i < w->count; i++)
+        if (!w->list[w->place[i]].ready)
+            return false;
+    return true;
+}
+
+bool workers_any(const struct workers *w)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (w->list[i].pid > 0)
+            return true;
+    return false;
+}
+
+bool workers_all_switched(const struct workers *w)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (w->list[i].switching)
+            return false;
+    return true;
+}
+
+void workers_end_switch(struct workers *w)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        w->list[i].switching = false;
+}
+
+/* --- slots --- */
+
+bool worker_serves(const struct worker_process *p)
+{
+    return p->pid > 0 && p->socket > 0 && p->ready && !p->retired && !p->reserve;
+}
+
+bool workers_have_place(unsigned wanted, unsigned count, const unsigned *place)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (place[i] == wanted)
+            return true;
+    return false;
+}
+
+void workers_assign(const struct workers *w, unsigned count, const unsigned *place,
+                    unsigned *accepts)
+{
+    for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
+        accepts[slot] = NOBODY;
+        for (unsigned i = 0; i < count && accepts[slot] == NOBODY; i++)
+            if (worker_serves(&w->list[place[(slot + i) % count]]))
+                accepts[slot] = place[(slot + i) % count];
+    }
+}
+
+static void tell_sockets(struct workers *w, unsigned place)
+{
+    static char text[LINK_TEXT];
+    int fds[LINK_FDS];
+    unsigned count = sockets_of(w->sockets, w->accepts, place, false, fds, text, sizeof text);
+    if (workers_tell(w, place, LINK_SOCKETS, text, fds, count))
+        return;
+    log_error("worker %d does not listen; it is replaced", (int)w->list[place].pid);
+    kill(w->list[place].pid, SIGKILL);
+}
+
+void workers_share_out(struct workers *w)
+{
+    unsigned accepts[PLAN_WORKERS];
+    bool changed[PLAN_WORKERS + 1] = {false}; /* the last one is NOBODY */
+    if (!w->accepting)
+        return;
+    workers_assign(w, w->count, w->place, accepts);
+    for (unsigned slot = 0; slot < PLAN_WORKERS; slot++)
+        if (accepts[slot] != w->accepts[slot])
+            changed[accepts[slot]] = changed[w->accepts[slot]] = true;
+    memcpy(w->accepts, accepts, sizeof accepts);
+    for (unsigned i = 0; i < w->count; i++)
+        if (changed[w->place[i]] && worker_serves(&w->list[w->place[i]]))
+            tell_sockets(w, w->place[i]);
+}
+
+/* --- what they are told --- */
+
+bool workers_tell(struct workers *w, unsigned place, enum link_type type, const char *text,
+                  const int *fds, unsigned count)
+{
+    struct worker_process *p = &w->list[place];
+    if (p->socket <= 0 || !link_send(p->socket, type, text, fds, count))
+        return false;
+    p->loads = type == LINK_PREPARE || (p->loads && type != LINK_ABORT);
+    p->switching |= type == LINK_SWITCH;
+    return true;
+}
+
+void workers_prepared(struct workers *w, unsigned place)
+{
+    w->list[place].loads = false;
+}
+
+void workers_adopt(struct workers *w, unsigned count, const unsigned *place,
+                   const unsigned *accepts)
+{
+    w->count = count;
+    memcpy(w->place, place, sizeof w->place);
+    memcpy(w->accepts, accepts, sizeof w->accepts);
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        w->list[i].reserve = false;
+        w->list[i].unready = 0; /* that was the old script */
+        w->list[i].restart_at = 0;
+    }
+}
+
+/* One whose on_start still runs hears no SIGTERM. */
+void workers_end_reserves(struct workers *w)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct worker_process *p = &w->list[i];
+        if (p->pid > 0 && p->reserve) {
+            p->retired = true;
+            p->reserve = false;
+            kill(p->pid, p->ready ? SIGTERM : SIGKILL);
+        }
+    }
+}
+
+void workers_retire(struct workers *w, unsigned place)
+{
+    w->list[place].retired = true;
+    if (!workers_tell(w, place, LINK_RETIRE, "", NULL, 0))
+        kill(w->list[place].pid, SIGTERM);
+}
+
+void workers_hand_over(struct workers *w, unsigned place, unsigned to)
+{
+    struct worker_process *p = &w->list[place];
     int ends[2];
     bool told = false;
-    if (heir->socket > 0 && child->socket > 0 &&
-        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
-        told = link_send(heir->socket, LINK_CLIENTS, "", &ends[0], 1) &&
-               link_send(child->socket, LINK_RETIRE, "", &ends[1], 1);
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0) {
+        told = p->socket > 0 && workers_tell(w, to, LINK_CLIENTS, "", &ends[0], 1) &&
+               workers_tell(w, place, LINK_RETIRE, "", &ends[1], 1);
         close(ends[0]);
         close(ends[1]);
     }
-    child->switching = told;
-    if (!told && !child->passes)
-        master_retire(child);
-    child->passes |= told;
+    p->switching = told;
+    p->retired = true;
+    if (!told && !p->hands_over)
+        workers_retire(w, place);
+    p->hands_over |= told;
+}
+
+/* --- looking after them --- */
+
+void workers_supervise(struct workers *w, double limit, double now)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++) {
+        struct worker_process *p = &w->list[i];
+        if (p->pid > 0)
+            supervision_look(&p->supervision, p->pid, &w->memory->board->worker[i], limit, p->loads,
+                             now);
+    }
+}
+
+void workers_forgive(struct workers *w, double away)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        supervision_forgive(&w->list[i].supervision, away);
+}
+
+void workers_leave(const struct workers *w)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (w->list[i].socket > 0)
+            close(w->list[i].socket);
 }

@@ -1,0 +1,93 @@
+/* memory - see memory.h. */
+#include "process/memory.h"
+
+#include "base/log.h"
+#include "process/say.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define RECLAIM_MOST 5 /* seconds; it takes milliseconds */
+
+bool memory_init(struct memory *m, const struct user *user, unsigned places, size_t dictionaries)
+{
+    *m = (struct memory){.user = user,
+                         .places = places,
+                         .ledger = ledger_new(places),
+                         .census = census_new(places),
+                         .board = board_new(),
+                         .underway = underway_new(places)};
+    if (m->ledger == NULL || m->census == NULL || m->board == NULL || m->underway == NULL ||
+        !quarantine_init(&m->quarantine))
+        return false;
+    m->board->started = now_wall();
+    m->board->master = getpid();
+    if (!shared_folder_inherit(&m->dictionaries, user, dictionaries) &&
+        !shared_folder_make(&m->dictionaries, user, dictionaries))
+        log_warn("moongate.shared can't be used: %s", m->dictionaries.problem);
+    return true;
+}
+
+/* Claims and counts. Workers write into that memory as they like, so the master follows no number
+ * in there: a process of the workers' user does, which may crash or find no end for it. */
+static void reclaim_counts(const struct memory *m, unsigned place)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_NAME, "mg-reclaim"); /* ps tells it from a worker */
+        signal(SIGALRM, SIG_DFL);
+        alarm(RECLAIM_MOST);
+        if (user_become(m->user) != NULL)
+            _exit(1);
+        ledger_worker_gone(m->ledger, place);
+        census_worker_gone(m->census, place);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (status != 0)
+        log_error("the places that a worker held at backends could not be given back: %s",
+                  pid < 0 ? "no process for it"
+                          : "what workers share is damaged; restart the server");
+}
+
+void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blame)
+{
+    struct underway *table = &m->underway[place];
+    struct board_worker *board = &m->board->worker[place];
+    struct underway_request request;
+    char reason[130];
+    uint32_t beyond;
+    reclaim_counts(m, place);
+    log_rescue(&m->board->lines[place]);
+    if (blame && underway_ran(table, &request))
+        quarantine_lost(&m->quarantine, &request, now_monotonic());
+    snprintf(reason, sizeof reason, "its worker %s", how);
+    unsigned count = underway_rescue(table, now_wall(), reason, &beyond);
+    if (count > 0 || beyond > 0)
+        log_warn(
+            "requests cut with the worker: %u, which the access log has with status 502, and %u "
+            "beyond its table, which have no line",
+            count, beyond);
+    board->pid = 0;
+    board->beat = board->turn = 0; /* it may have died while a hook ran */
+    board->ready = board->leaving = false;
+    board->connections = 0;
+}
+
+void memory_show_error(const struct memory *m, const char *text)
+{
+    snprintf(m->board->last_error, sizeof m->board->last_error, "%s", text);
+    m->board->last_error_at = now_wall();
+}
+
+void memory_fini(struct memory *m)
+{
+    board_free(m->board); /* ledger and census have their own sizes inside: the kernel frees them */
+    shared_folder_leave(&m->dictionaries);
+}
