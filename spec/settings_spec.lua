@@ -1,7 +1,8 @@
--- Specs of the border between lua/moongate/route/schema.lua and core/script/settings.c: a setting
--- that a route may have is read by one of the two sides.
+-- Specs of names that stand on two sides: settings in lua/moongate/route/schema.lua and
+-- core/script/settings.c, balance policies in their folder, in settings and in the types.
 
 local schema = require("moongate.route.schema")
+local values = require("moongate.route.values")
 
 -- What the library uses up itself, and what the loader reports to the master.
 local LUA_ONLY = {
@@ -34,4 +35,24 @@ describe("core/script/settings.c", function()
       end
     end)
   end
+end)
+
+describe("a balance policy", function()
+  it("is a file, a name that a route may say, and one that editors complete", function()
+    local files, names = {}, { unpack(values.POLICIES) }
+    local pipe = assert(io.popen("ls lua/moongate/balance"))
+    for line in pipe:lines() do
+      files[#files + 1] = line:match("^(.*)%.lua$")
+    end
+    pipe:close()
+    table.sort(files)
+    table.sort(names)
+    assert.same(files, names)
+    local file = assert(io.open("lua/moongate/types/moongate.lua"))
+    local line = file:read("*a"):match("%-%-%-@field balance%? ([^\n]*)")
+    file:close()
+    for _, name in ipairs(names) do
+      assert.truthy(line:find(('"%s"'):format(name), 1, true), name)
+    end
+  end)
 end)

@@ -219,13 +219,15 @@ function M.as_function(value)
   return nil
 end
 
+--- The policies by name, each a file of lua/moongate/balance/.
+M.POLICIES = { "round_robin", "least_conn", "random", "p2c", "hash", "ip_hash", "sticky" }
+
 function M.policy(value)
   local normalized = M.as_function(value)
   if normalized then
     return normalized
   end
-  local word, expected = M.one_of("round_robin", "least_conn", "random", "p2c", "hash", "ip_hash",
-    "sticky")(value)
+  local word, expected = M.one_of(unpack(M.POLICIES))(value)
   return word, expected .. ", or a function"
 end
 
