@@ -84,7 +84,7 @@ static struct str accel_behind(struct str path, struct str folder)
     return folder.n == 1 ? path : str_skip(path, folder.n);
 }
 
-static bool take_below(struct decision *out, struct str path, struct str folder)
+static bool accel_strip_folder(struct decision *out, struct str path, struct str folder)
 {
     if (!is_below(path, folder))
         return false;
@@ -105,11 +105,11 @@ static const char *sendfile(struct request *req, const struct backend_settings *
         struct str rest = accel_behind(path, paths->docroot);
         path = arena_printf(&req->arena, "%.*s%.*s", STR_FMT(paths->root), STR_FMT(rest));
     }
-    bool found = path.p[0] == '/' && take_below(out, path, paths->root);
+    bool found = path.p[0] == '/' && accel_strip_folder(out, path, paths->root);
     if (found)
         out->within = within, out->within_count = count;
     for (unsigned i = 0; i < count && !found; i++)
-        found = take_below(out, path, within[i]);
+        found = accel_strip_folder(out, path, within[i]);
     if (found)
         return NULL;
     return arena_printf(&req->arena, "X-Sendfile: '%.*s' lies neither in 'root' nor in 'within'",
@@ -134,7 +134,7 @@ static bool is_files_own(const struct header *header)
 }
 
 /* What the application says about the file: its type, its name, cookies. */
-static void take_headers(struct request *req, struct headers *out)
+static void accel_keep_headers(struct request *req, struct headers *out)
 {
     const struct headers *said = &req->response.headers;
     for (unsigned i = 0; i < said->count; i++)
@@ -150,7 +150,7 @@ const char *accel_decision(struct request *req, const struct backend_settings *b
                              .tenant = req->decision.tenant,
                              .handed_over = true,
                              .body_limit = UINT64_MAX};
-    take_headers(req, &out->headers);
+    accel_keep_headers(req, &out->headers);
     return req->response.accel_redirect.n > 0 ? redirect(req, backend, paths, out)
                                               : sendfile(req, backend, paths, out);
 }

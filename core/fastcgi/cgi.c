@@ -294,7 +294,7 @@ static const char *parse_length(struct response *res, struct str value)
 }
 
 /* X-Accel-* and X-Sendfile say what the server in front shall do. */
-static bool take_order(struct request *req, struct str name, struct str value)
+static bool cgi_read_order(struct request *req, struct str name, struct str value)
 {
     struct response *res = &req->response;
     if (str_ieq(name, STR("X-Sendfile"))) {
@@ -370,7 +370,7 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
         return parse_status(res, value);
     if (header_is_hop(id))
         return NULL; /* the connection to the client is ours */
-    if (name.n > 8 && char_lower(name.p[0]) == 'x' && take_order(req, name, value))
+    if (name.n > 8 && char_lower(name.p[0]) == 'x' && cgi_read_order(req, name, value))
         return NULL; /* for us, and not the client's business */
     if (id == HEADER_CONTENT_LENGTH)
         return parse_length(res, value);

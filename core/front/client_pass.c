@@ -174,7 +174,7 @@ static void pass_adopt(struct clients *clients, struct parcel *parcel, int fd)
 }
 
 /* Takes one connection; false: there is none now, or (*end) will ever be. */
-static bool take_one(struct clients *clients, int socket, bool *end)
+static bool receive_client(struct clients *clients, int socket, bool *end)
 {
     struct parcel parcel;
     struct iovec part = {&parcel, sizeof parcel};
@@ -210,7 +210,7 @@ static void intake_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     (void)events;
     for (int i = 0; i < BATCH; i++)
-        if (!take_one(in->clients, io->fd, &end))
+        if (!receive_client(in->clients, io->fd, &end))
             break;
     if (end)
         intake_free(in);
@@ -234,7 +234,7 @@ void clients_end_intakes(struct clients *clients)
     while (clients->intakes != NULL) {
         struct intake *in = clients->intakes;
         bool end = false;
-        while (take_one(clients, in->io.fd, &end)) /* what is under way has no other end */
+        while (receive_client(clients, in->io.fd, &end)) /* what is under way has no other end */
             ;
         intake_free(in);
     }

@@ -79,7 +79,7 @@ static uint16_t proxyproto_number16(const uint8_t *at)
     return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-static void proxyproto_take_addresses(const uint8_t *at, int family, size_t size,
+static void proxyproto_read_addresses(const uint8_t *at, int family, size_t size,
                                       struct proxyproto *out)
 {
     peer_set_ip(&out->client, family, at);
@@ -101,9 +101,9 @@ static enum proxyproto_result read_v2_addresses(uint8_t family, const uint8_t *a
         return proxyproto_fail(out, "a PROXY header that is shorter than its addresses");
     out->unknown = FAMILY(family) == 0;
     if (FAMILY(family) == 1) {
-        proxyproto_take_addresses(at, AF_INET, 4, out);
+        proxyproto_read_addresses(at, AF_INET, 4, out);
     } else if (FAMILY(family) == 2) {
-        proxyproto_take_addresses(at, AF_INET6, 16, out);
+        proxyproto_read_addresses(at, AF_INET6, 16, out);
     } else if (FAMILY(family) == 3) {
         out->client = out->local = (struct peer){.family = AF_UNIX};
         out->announced = true;

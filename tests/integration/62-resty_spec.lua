@@ -398,6 +398,8 @@ describe("ngx", function()
   end)
 
   it("keeps the memory of patterns bounded", function()
+    -- AddressSanitizer holds what was freed back for a while, up to 256 MB.
+    if (os.getenv("MOONGATE") or ""):find("asan", 1, true) then return end
     assert.equal("true", run([[
       local function kilobytes()
         for line in io.lines("/proc/self/statm") do return tonumber(line:match("%d+ (%d+)")) * 4 end
