@@ -80,7 +80,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
         base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
-        http/realip http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
+        http/realip http/settings http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared exchange/front front/listener front/proxyproto front/sender
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
@@ -100,6 +100,7 @@ links_http/check = http/check http/uri $(links_request)
 links_http/h1 = http/h1 http/check http/chunked http/uri $(links_request)
 links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
+links_http/settings = http/settings base/arena base/str
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)
 links_fastcgi/connection = fastcgi/connection fastcgi/record base/loop base/date base/addr base/buf base/str

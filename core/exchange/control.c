@@ -43,17 +43,9 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
     return true;
 }
 
-static struct backend *control_find(const struct generation *g, struct str name)
-{
-    for (unsigned i = 0; i < g->settings->backend_count; i++)
-        if (str_eq(g->settings->backends[i].name, name))
-            return g->backends[i];
-    return NULL;
-}
-
 static bool control_hold(void *ctx, struct str name, bool held)
 {
-    struct backend *b = control_find(ctx, name);
+    struct backend *b = generation_backend(ctx, name);
     if (b == NULL)
         return false;
     backend_hold(b, held);
@@ -65,7 +57,7 @@ static bool control_hold(void *ctx, struct str name, bool held)
 
 static bool control_drain(void *ctx, struct str name, struct str server, bool draining)
 {
-    struct backend *b = control_find(ctx, name);
+    struct backend *b = generation_backend(ctx, name);
     int number = b != NULL ? backend_find(b, server) : -1;
     if (number < 0)
         return false;

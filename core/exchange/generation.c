@@ -146,12 +146,10 @@ void generation_reject(struct generation *g)
     generation_drop(g);
 }
 
-static struct backend *generation_namesake(const struct generation *g, const struct backend *b)
+struct backend *generation_backend(const struct generation *g, struct str name)
 {
-    for (unsigned i = 0; i < g->settings->backend_count; i++)
-        if (str_eq(g->settings->backends[i].name, backend_settings(b)->name))
-            return g->backends[i];
-    return NULL;
+    int backend = settings_find_backend(g->settings, name);
+    return backend >= 0 ? g->backends[backend] : NULL;
 }
 
 void generation_serve(struct generation *g)
@@ -186,7 +184,7 @@ void generation_replace(struct generation *g, struct generation *old)
 {
     end_its_time(old);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
-        backend_retire(old->backends[i], generation_namesake(g, old->backends[i]));
+        backend_retire(old->backends[i], generation_backend(g, old->settings->backends[i].name));
     generation_serve(g); /* when the old one makes no check any more */
 }
 

@@ -55,4 +55,7 @@ void generation_end_tasks(void);
 /* How many there are in this process. */
 unsigned generation_alive(void);
 
+/* The backend with that name; NULL: there is none such. */
+struct backend *generation_backend(const struct generation *g, struct str name);
+
 #endif

@@ -102,14 +102,6 @@ static void subrequest_step(struct deferred *d)
     }
 }
 
-static struct backend *subrequest_find(const struct generation *g, struct str name)
-{
-    for (unsigned i = 0; i < g->settings->backend_count; i++)
-        if (str_eq(g->settings->backends[i].name, name))
-            return g->backends[i];
-    return NULL;
-}
-
 /* The script's, and the backend's `ini`: what the last request had there is not for this one. */
 static void copy_params(struct subrequest *r, const struct params *from,
                         const struct backend_settings *backend)
@@ -143,7 +135,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
                                   void *ctx, const char **err)
 {
     const struct limits *limits = &g->settings->limits;
-    struct backend *b = subrequest_find(g, ask->backend);
+    struct backend *b = generation_backend(g, ask->backend);
     if (b == NULL) {
         *err = "there is no such backend";
         return NULL;

@@ -111,8 +111,15 @@ struct settings {
     double stop_timeout, script_timeout;
     struct backend_settings *backends;
     unsigned backend_count;
+    uint32_t *backend_slots;    /* by the hash of a name: the backend's number and 1; 0: free */
+    uint32_t backend_mask;      /* number of the slots, less 1 */
     const struct str *resolver; /* ADDRs of DNS servers; none: the system's */
     unsigned resolver_count;
 };
+
+/* Makes the slots, once all backends have their names. */
+void settings_index_backends(struct settings *s);
+/* The number of the backend with that name; -1: there is none such. */
+int settings_find_backend(const struct settings *s, struct str name);
 
 #endif

@@ -276,13 +276,11 @@ static void read_params(struct reading *r)
 static void decision_read_backend(struct reading *r)
 {
     struct str name = lua_type(r->L, -1) == LUA_TSTRING ? script_str(r->L, -1) : STR("");
-    for (unsigned i = 0; i < r->settings->backend_count; i++) {
-        if (str_eq(r->settings->backends[i].name, name)) {
-            r->d->backend = i;
-            return;
-        }
-    }
-    decision_refuse(r);
+    int backend = settings_find_backend(r->settings, name);
+    if (backend >= 0)
+        r->d->backend = (unsigned)backend;
+    else
+        decision_refuse(r);
 }
 
 /* intercept_errors: true, or the statuses. */

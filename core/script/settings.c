@@ -238,6 +238,7 @@ static void read_backends(struct reading *r, struct settings *s)
         settings_read_backend(r, &s->backends[i]);
         lua_pop(L, 1);
     }
+    settings_index_backends(s);
     lua_pop(L, 1);
 }
 
