@@ -38,7 +38,7 @@ const char *backend_error_name(enum backend_error error);
  * is a name. Names are looked up from now on; until the first answer requests wait in the queue. */
 struct backend *backend_new(const struct backend_settings *settings, struct backends *all,
                             struct resolver *resolver, unsigned generation, const char **err);
-/* Closes idle connections. Nobody may hold one or wait for one any more. */
+/* Closes idle connections. No lease of the backend may be in use any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
 /* Another generation serves now, with `successor` in this one's place (NULL: with nothing). The

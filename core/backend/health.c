@@ -44,21 +44,21 @@ struct health {
     struct checks checks[];
 };
 
-static void start_probe(struct checks *checks, int server, enum page page);
+static void health_start_probe(struct checks *checks, int server, enum page page);
 
-static const struct backend_settings *settings_of(const struct checks *checks)
+static const struct backend_settings *health_settings(const struct checks *checks)
 {
     return backend_settings(checks->backend);
 }
 
-static enum page first_page(const struct checks *checks)
+static enum page health_first_page(const struct checks *checks)
 {
-    return settings_of(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
+    return health_settings(checks)->health.enabled ? PAGE_PING : PAGE_STATUS;
 }
 
-static double timeout_of(const struct checks *checks)
+static double health_timeout(const struct checks *checks)
 {
-    const struct health_settings *health = &settings_of(checks)->health;
+    const struct health_settings *health = &health_settings(checks)->health;
     return health->enabled ? health->timeout : LOAD_TIMEOUT;
 }
 
@@ -68,7 +68,7 @@ static void health_forget(struct probe *p)
     while (*at != p)
         at = &(*at)->next;
     *at = p->next;
-    if (p->page == first_page(p->checks))
+    if (p->page == health_first_page(p->checks))
         backend_check_over(p->checks->backend, p->server, p->checks->interval);
     stream_abort(&p->stream);
     loop_undefer(&p->step);
@@ -81,7 +81,7 @@ static void health_forget(struct probe *p)
 
 static void health_say(const struct checks *checks, int server, bool good, const char *why)
 {
-    const struct backend_settings *settings = settings_of(checks);
+    const struct backend_settings *settings = health_settings(checks);
     struct str address = backend_address(checks->backend, server);
     if (good)
         log_warn("backend '%.*s': server %.*s is in service again: %u pings in a row were answered",
@@ -100,11 +100,11 @@ static void health_verdict(struct probe *p, bool good, const char *why)
     if (page == PAGE_PING && backend_checked(checks->backend, server, good))
         health_say(checks, server, good, why);
     health_forget(p);
-    if (page == PAGE_PING && good && settings_of(checks)->load.n > 0)
-        start_probe(checks, server, PAGE_STATUS);
+    if (page == PAGE_PING && good && health_settings(checks)->load.n > 0)
+        health_start_probe(checks, server, PAGE_STATUS);
 }
 
-static struct str without_end(struct str s)
+static struct str health_trim_end(struct str s)
 {
     while (s.n > 0 && (s.p[s.n - 1] == '\r' || s.p[s.n - 1] == '\n' || s.p[s.n - 1] == ' '))
         s.n--;
@@ -112,14 +112,14 @@ static struct str without_end(struct str s)
 }
 
 /* The answer's body, or n = 0 and *why: it was no success. */
-static struct str body_of(struct str answer, const char **why)
+static struct str health_body_of(struct str answer, const char **why)
 {
     struct str rest = answer;
     while (rest.p != NULL) {
-        struct str line = without_end(str_cut(&rest, '\n')), value = line;
+        struct str line = health_trim_end(str_cut(&rest, '\n')), value = line;
         struct str name = str_cut(&value, ':');
         if (line.n == 0)
-            return without_end(rest);
+            return health_trim_end(rest);
         if (str_ieq(name, STR("Status")) && value.p != NULL &&
             !str_starts(str_trim(value), STR("200"))) {
             *why = "the answer was no 200 (is ping.path of PHP-FPM the page that is asked for?)";
@@ -131,7 +131,7 @@ static struct str body_of(struct str answer, const char **why)
 }
 
 /* The number behind a key of php-fpm's status page; 0 where there is none. */
-static unsigned number_of(struct str json, const char *key)
+static unsigned health_number_of(struct str json, const char *key)
 {
     const char *at = memmem(json.p, json.n, key, strlen(key));
     unsigned n = 0;
@@ -161,7 +161,7 @@ static void read_status(struct probe *p, struct str body)
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     unsigned busy = health_count_of(body, "\"state\":\"Running\"") +
                     health_count_of(body, "\"state\":\"Finishing\"") +
-                    number_of(body, "\"listen queue\"");
+                    health_number_of(body, "\"listen queue\"");
     if (!slot->unmeasured) /* by the settings that serve now */
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }
@@ -169,14 +169,14 @@ static void read_status(struct probe *p, struct str body)
 static void read_answer(struct probe *p)
 {
     const char *why = NULL;
-    struct str body = body_of(buf_peek(&p->answer), &why);
+    struct str body = health_body_of(buf_peek(&p->answer), &why);
     if (p->page == PAGE_STATUS) {
         if (why == NULL)
             read_status(p, body);
         health_forget(p);
         return;
     }
-    bool good = why == NULL && str_eq(body, settings_of(p->checks)->health.expect);
+    bool good = why == NULL && str_eq(body, health_settings(p->checks)->health.expect);
     health_verdict(p, good,
                    good          ? NULL
                    : why != NULL ? why
@@ -218,7 +218,7 @@ static void health_step(struct deferred *d)
 
 /* True when the server can't have taken the check: it is full of our requests, or (where nobody
  * said how many it takes) has some, or its listen queue is full. */
-static bool is_busy(const struct probe *p)
+static bool health_is_busy(const struct probe *p)
 {
     const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     bool full = slot->max_conns > 0 ? !ledger_has_room(slot) : slot->active > 1;
@@ -229,7 +229,7 @@ static bool is_busy(const struct probe *p)
 static void health_missed_cb(struct deadline *d)
 {
     struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
-    if (is_busy(p))
+    if (health_is_busy(p))
         health_forget(p); /* busy is not dead */
     else
         health_verdict(p, false, "no answer in time");
@@ -240,7 +240,7 @@ static void health_add(struct probe *p, const char *name, struct str value)
     p->list[p->params.count++] = (struct param){str_of(name), value};
 }
 
-static void make_params(struct probe *p, struct str page)
+static void health_make_params(struct probe *p, struct str page)
 {
     p->params = (struct params){.list = p->list, .room = PARAMS};
     health_add(p, "GATEWAY_INTERFACE", STR("CGI/1.1"));
@@ -256,10 +256,10 @@ static void make_params(struct probe *p, struct str page)
     health_add(p, "QUERY_STRING", p->page == PAGE_STATUS ? STR("json&full") : STR(""));
 }
 
-static void start_probe(struct checks *checks, int server, enum page page)
+static void health_start_probe(struct checks *checks, int server, enum page page)
 {
-    const struct backend_settings *settings = settings_of(checks);
-    double timeout = timeout_of(checks);
+    const struct backend_settings *settings = health_settings(checks);
+    double timeout = health_timeout(checks);
     struct probe *p = calloc(1, sizeof *p);
     if (p == NULL)
         abort();
@@ -269,7 +269,7 @@ static void start_probe(struct checks *checks, int server, enum page page)
     p->next = checks->health->probes;
     checks->health->probes = p;
     buf_init(&p->answer, ANSWER_MAX);
-    make_params(p, page == PAGE_PING ? settings->health.ping : settings->load);
+    health_make_params(p, page == PAGE_PING ? settings->health.ping : settings->load);
     deadline_init(&p->deadline, checks->health->loop, health_missed_cb);
     deadline_set(&p->deadline, timeout);
     p->request = (struct stream_request){
@@ -296,16 +296,16 @@ static void health_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     struct backend *b = checks->backend;
     (void)ev;
     (void)events;
-    /* While an operator restarts PHP nobody is to be called ill. */
+    /* A held backend is not checked: its operator may be restarting PHP. */
     for (int i = 0; i < backend_server_count(b) && !backend_is_held(b); i++) {
         const struct ledger_server *slot = backend_server(b, i);
         if (!slot->draining && ledger_has_room(slot) &&
-            backend_check_due(b, i, checks->interval, timeout_of(checks)))
-            start_probe(checks, i, first_page(checks));
+            backend_check_due(b, i, checks->interval, health_timeout(checks)))
+            health_start_probe(checks, i, health_first_page(checks));
     }
 }
 
-static void start_checks(struct health *h, struct backend *b)
+static void health_start_checks(struct health *h, struct backend *b)
 {
     const struct backend_settings *settings = backend_settings(b);
     if (!settings->health.enabled && settings->load.n == 0)
@@ -326,7 +326,7 @@ struct health *health_new(struct backend **backends, unsigned count, struct loop
         abort();
     h->loop = loop;
     for (unsigned i = 0; i < count; i++)
-        start_checks(h, backends[i]);
+        health_start_checks(h, backends[i]);
     if (h->count > 0)
         return h;
     free(h);

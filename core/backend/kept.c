@@ -60,9 +60,8 @@ static void server_conn_closed(struct conn *c)
     ledger_drop(&all->seat, c->claim);
 }
 
-/* Who waits may belong to another generation than the connection that is free. It begins at the end
- * of the turn: the stream that gives the connection back is still on the stack, the end of its
- * answer waits in the buffer that all clients share, and whoever begins may fail at once. */
+/* The lease that waited may belong to another generation than the connection. It begins at the end
+ * of the turn: until then the answer of the connection's last request has been passed on. */
 static void server_give(struct lease *x, struct conn *c)
 {
     struct server *to = c->server;

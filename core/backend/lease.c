@@ -11,8 +11,8 @@
 
 /* --- probes --- */
 
-/* Time alone brings a server that is down into question again, and nobody would say so to who waits
- * in the queue. */
+/* A server that is down may be tried again when its fail_timeout is over. The ledger has no clock,
+ * so that the leases in the queue are served then is looked for by a deadline here. */
 void lease_expect_probe(struct backend *b)
 {
     double now = ledger_now(), first = 0;
@@ -193,7 +193,7 @@ static void lease_granted(struct lease *x, uint32_t claim, uint32_t slot)
         lease_refuse(x, BACKEND_CONNECT, strerror(errno));
 }
 
-/* Whoever came now would not wait. */
+/* No server is left that the lease could wait for: a new request would be refused at once. */
 static bool lease_is_hopeless(const struct lease *x)
 {
     const struct backend *b = x->backend;
@@ -216,7 +216,8 @@ static const char *lease_why_hopeless(const struct lease *x)
     return "no address of its names could be found";
 }
 
-/* Maybe nobody is left to wait for: then it is answered as those are who come now. */
+/* The ledger saw no server for the claim. Where this worker sees none either, the lease is refused,
+ * as a new one would be. */
 static void lease_refused(struct lease *x)
 {
     if (!lease_is_hopeless(x))

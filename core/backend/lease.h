@@ -68,9 +68,9 @@ void backend_cancel(struct lease *x);
  * connecting. NULL: there is none, and the claim is dropped; errno says why. */
 struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
 
-/* Nobody wants the answer any more, of which no byte has come; the connection was got by `x`. Where
- * connections are limited it keeps its place until the server is done with it, or its deadline;
- * otherwise it is closed. */
+/* The client of a request has left before the first byte of the answer; the connection was got by
+ * `x`. Where connections are limited it keeps its place until the server is done with it, or its
+ * deadline; otherwise it is closed. */
 void backend_leave(const struct lease *x, struct conn *c);
 
 #endif

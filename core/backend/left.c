@@ -1,5 +1,5 @@
 /*
- * left - see backend.h. This file: connections whose answer nobody wants any more.
+ * left - see backend.h. This file: connections whose client has left before the answer.
  *
  * A server does not stop for a client that leaves. PHP notices when it writes, and works until
  * then; what was not accepted yet is run all the same. So the request keeps its place: given to the
@@ -12,8 +12,8 @@
  */
 #include "backend/backend_inner.h"
 
-/* Where nothing is limited nobody waits for the place, and nothing would bound how many there are.
- */
+/* Without a limit no request waits for the connection's place, and nothing would bound how many
+ * such connections there are. */
 static bool is_limited(const struct lease *x, const struct server *s)
 {
     return backend_server(s->backend, s->number)->max_conns > 0 ||

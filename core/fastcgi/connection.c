@@ -68,7 +68,7 @@ static uint64_t channel_written(const struct channel *ch)
 
 /* --- ends --- */
 
-static void end_offer(struct conn *c)
+static void conn_end_offer(struct conn *c)
 {
     c->offered = false;
     loop_undefer(&c->look);
@@ -84,13 +84,13 @@ static void conn_shut(struct conn *c)
     ev_io_stop(ev, &c->io);
     ev_timer_stop(ev, &c->retry);
     loop_undefer(&c->flush);
-    end_offer(c);
+    conn_end_offer(c);
     deadline_fini(&c->deadline);
     for (unsigned i = 0; i < c->room; i++)
         deadline_fini(&c->channels[i].deadline);
     if (c->io.fd >= 0)
         close(c->io.fd);
-    if (c->closed != NULL) /* only now: whoever gets its place may connect at once */
+    if (c->closed != NULL) /* only now: another request may connect in its place at once */
         c->closed(c);
     c->state = CONN_CLOSED;
     buf_fini(&c->out);
@@ -130,12 +130,12 @@ static void conn_fail(struct conn *c, enum backend_error error, const char *deta
     conn_free(c);
 }
 
-static bool connect_to_other(struct conn *c, int err);
+static bool conn_try_other(struct conn *c, int err);
 
 static void conn_lose(struct conn *c, bool ended)
 {
     struct channel *ch = conn_sole(c);
-    end_offer(c);
+    conn_end_offer(c);
     ch->ops->on_lost(ch->user, ended);
 }
 
@@ -150,20 +150,20 @@ static void conn_break(struct conn *c, enum backend_error error, const char *det
         conn_fail(c, error, detail);
 }
 
-static void take_stock(struct conn *c);
+static void conn_check_progress(struct conn *c);
 
 static void conn_missed_cb(struct deadline *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
     if (c->offered)
-        take_stock(c);
+        conn_check_progress(c);
     else if (c->state == CONN_IDLE)
         conn_close(c);
     else if (c->state == CONN_BACKLOG)
         conn_fail(c, BACKEND_QUEUE,
                   "its listen queue stayed full for queue_timeout (all of its "
                   "processes are busy)");
-    else if (!connect_to_other(c, ETIMEDOUT))
+    else if (!conn_try_other(c, ETIMEDOUT))
         conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
 }
 
@@ -314,7 +314,7 @@ void channel_deadline(struct channel *ch, double seconds, const char *detail)
 
 /* --- bytes --- */
 
-/* A record goes to the request of its id. Management records, which nobody has asked for, are
+/* A record goes to the request of its id. Management records that were not asked for are
  * ignored. */
 static bool conn_record(void *ctx, const struct fcgi_event *event)
 {
@@ -371,7 +371,7 @@ static void conn_readable(struct conn *c)
     ssize_t n = read(c->io.fd, loop->in, c->read_max);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
-    if (c->state != CONN_OPEN) { /* idle or left: the end, or bytes nobody wants */
+    if (c->state != CONN_OPEN) { /* idle or left: the end, or bytes of no use */
         c->ended = n <= 0;
         conn_close(c);
         return;
@@ -407,13 +407,13 @@ static void channel_drained(struct channel *ch)
     ch->ops->on_drain(ch->user);
 }
 
-static void write_failed(struct conn *c)
+static void conn_write_failed(struct conn *c)
 {
     c->broken = true;
     buf_fini(&c->out);
 }
 
-/* Takes `done` bytes off the front of the slices. */
+/* Removes `done` bytes from the front of the slices. */
 static void conn_advance(struct iovec **v, int *count, size_t done)
 {
     while (*count > 0 && done >= (*v)->iov_len) {
@@ -442,7 +442,7 @@ static void conn_write(struct conn *c, const struct iovec *slices, int count)
         return;
     ssize_t done = n == 1 ? write(c->io.fd, v->iov_base, v->iov_len) : writev(c->io.fd, v, n);
     if (done < 0 && errno != EAGAIN && errno != EINTR) {
-        write_failed(c);
+        conn_write_failed(c);
         conn_rearm(c);
         return;
     }
@@ -496,7 +496,7 @@ static void conn_opened(struct conn *c)
 }
 
 /* All of its addresses have failed, the last one so. */
-static void fail_to_connect(struct conn *c, int err)
+static void conn_fail_to_connect(struct conn *c, int err)
 {
     char detail[160];
     if (c->refused == 0 || c->refused == err) {
@@ -512,7 +512,7 @@ static void fail_to_connect(struct conn *c, int err)
 
 /* How much of what was written the other side has not read, with what the kernel needs to keep it.
  * A piece that its reader is just giving back counts 1. */
-static size_t unread_of(struct conn *c)
+static size_t conn_unread(struct conn *c)
 {
     int queued = 0;
     if (ioctl(c->io.fd, SIOCOUTQ, &queued) < 0)
@@ -523,7 +523,7 @@ static size_t unread_of(struct conn *c)
 /* All has been read, or thrown away by a close: that can be seen before the queue is empty, so the
  * look at the end comes second. Where bytes have come they are for `readable`. What could not be
  * written will not be read, even where only that side of the connection has ended. */
-static void look_at_end(struct conn *c)
+static void conn_look_at_end(struct conn *c)
 {
     char byte;
     ssize_t n = recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
@@ -534,17 +534,17 @@ static void look_at_end(struct conn *c)
         return;
     }
     struct channel *ch = conn_sole(c);
-    end_offer(c);
+    conn_end_offer(c);
     deadline_clear(&c->deadline);
     ch->ops->on_taken(ch->user);
 }
 
-static void look_cb(struct deferred *d)
+static void conn_look_cb(struct deferred *d)
 {
     struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, look));
-    size_t unread = c->broken ? 0 : unread_of(c);
+    size_t unread = c->broken ? 0 : conn_unread(c);
     if (unread == 0) {
-        look_at_end(c);
+        conn_look_at_end(c);
         return;
     }
     if (c->watched)
@@ -555,12 +555,12 @@ static void look_cb(struct deferred *d)
 }
 
 /* Some time has passed: is the offer being read at all? */
-static void take_stock(struct conn *c)
+static void conn_check_progress(struct conn *c)
 {
-    size_t unread = unread_of(c);
+    size_t unread = conn_unread(c);
     if (unread == 0) {
         deadline_set(&c->deadline, PATIENCE);
-        look_at_end(c);
+        conn_look_at_end(c);
     } else if (unread < c->unread) {
         c->unread = unread;
         deadline_set(&c->deadline, PATIENCE);
@@ -582,7 +582,7 @@ void channel_offer(struct channel *ch)
     loop_defer(c->loop, &c->look); /* at the end of the turn it may have been read already */
 }
 
-static void finish_connect(struct conn *c)
+static void conn_finish_connect(struct conn *c)
 {
     int err = 0;
     socklen_t size = sizeof err;
@@ -591,8 +591,8 @@ static void finish_connect(struct conn *c)
     if (err == 0) {
         c->state = CONN_OPEN;
         conn_opened(c);
-    } else if (!connect_to_other(c, err)) {
-        fail_to_connect(c, err);
+    } else if (!conn_try_other(c, err)) {
+        conn_fail_to_connect(c, err);
     }
 }
 
@@ -604,7 +604,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     /* Reading first: an answer may have come although writing fails. It may end the connection, so
      * a write waits for the next turn, which comes at once. */
     if (c->state == CONN_CONNECTING)
-        finish_connect(c);
+        conn_finish_connect(c);
     else if (c->state == CONN_OPEN &&
              c->active == 0) /* what comes is for the next request to read */
         conn_rearm(c);
@@ -618,7 +618,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
 /* --- connecting --- */
 
 /* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
-static int try_connect(struct conn *c, const struct addr *addr)
+static int conn_try(struct conn *c, const struct addr *addr)
 {
     if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
         c->state = CONN_OPEN;
@@ -635,11 +635,11 @@ static int try_connect(struct conn *c, const struct addr *addr)
     return errno;
 }
 
-static void retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct conn *c = timer->data;
     (void)events;
-    int err = try_connect(c, c->addr);
+    int err = conn_try(c, c->addr);
     if (err != 0) {
         conn_fail(c, BACKEND_CONNECT, strerror(err));
         return;
@@ -664,7 +664,7 @@ static int conn_begin(struct conn *c)
         return errno;
     if (family != AF_UNIX)
         setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    int err = try_connect(c, c->addr);
+    int err = conn_try(c, c->addr);
     if (err == 0 && c->state == CONN_CONNECTING) { /* a part of the time for each that is left */
         double left = c->patience - ev_now(c->loop->ev);
         unsigned addresses = c->place->count > c->tries ? c->place->count - c->tries : 1;
@@ -674,7 +674,7 @@ static int conn_begin(struct conn *c)
 }
 
 /* The next address of the place, after one that has failed. False: there is none. */
-static bool take_next(struct conn *c, int err)
+static bool conn_next_address(struct conn *c, int err)
 {
     if (c->tries + 1 >= c->place->count)
         return false;
@@ -688,14 +688,15 @@ static bool take_next(struct conn *c, int err)
     return true;
 }
 
-/* Begins anew, after one that has failed so: true, and whoever waits may have been called. */
-static bool connect_to_other(struct conn *c, int err)
+/* The connect has failed with `err`; the place's other address is tried, if there is one. True: it
+ * was, and the channels may have been called. */
+static bool conn_try_other(struct conn *c, int err)
 {
-    if (!take_next(c, err))
+    if (!conn_next_address(c, err))
         return false;
     err = conn_begin(c);
     if (err != 0)
-        fail_to_connect(c, err);
+        conn_fail_to_connect(c, err);
     else if (c->state == CONN_OPEN)
         conn_opened(c);
     else
@@ -718,8 +719,8 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     ev_io_init(&c->io, conn_io_cb, -1, 0);
     c->io.data = c;
     c->flush.run = conn_flush_cb;
-    c->look.run = look_cb;
-    ev_timer_init(&c->retry, retry_cb, BACKLOG_RETRY, 0);
+    c->look.run = conn_look_cb;
+    ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     deadline_init(&c->deadline, loop, conn_missed_cb);
     fcgi_decoder_init(&c->decoder);
@@ -731,7 +732,7 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
         deadline_init(&c->channels[i].deadline, loop, channel_missed_cb);
     }
     int err = conn_begin(c);
-    if (err != 0 && take_next(c, err))
+    if (err != 0 && conn_next_address(c, err))
         err = conn_begin(c);
     if (err != 0) {
         conn_close(c);

@@ -79,7 +79,7 @@ enum conn_state {
     CONN_CONNECTING,
     CONN_OPEN,
     CONN_IDLE,
-    CONN_LEFT,   /* nobody wants the answer */
+    CONN_LEFT,   /* the client of its request has gone */
     CONN_CLOSED, /* its requests are being told that it has failed */
 };
 
@@ -154,7 +154,7 @@ void conn_reset(struct conn *c);
 void conn_idle(struct conn *c, double seconds);
 /* Idle, it has been so for `seconds`, and its server has not hung up meanwhile. */
 bool conn_has_rested(const struct conn *c, double seconds);
-/* Nobody wants the answer any more of its only request. The connection is closed when something of
+/* The client of its only request has gone. The connection is closed when something of
  * the answer comes, or the end, or at the request's deadline; the server is told that nothing
  * follows. False: no byte of the request is on its way, so there is nothing to wait for. */
 bool conn_leave(struct conn *c);
