@@ -35,7 +35,7 @@ static bool on_record(void *user, const struct fcgi_event *event)
 {
     struct holder *h = user;
     h->ended |= event->type == FCGI_END_REQUEST;
-    if (event->content.n <= sizeof h->text - h->size)
+    if (event->content.n > 0 && event->content.n <= sizeof h->text - h->size)
         memcpy(h->text + h->size, event->content.p, event->content.n);
     h->size += event->content.n;
     return true;
