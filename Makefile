@@ -110,7 +110,7 @@ links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf base/str
 links_exchange/front = exchange/front base/str
-links_front/listener = front/listener front/portowner base/addr base/log base/str base/date \
+links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \

@@ -166,6 +166,13 @@ void addr_set_port(struct addr *a, uint16_t port)
         a->in6.sin6_port = htons(port);
 }
 
+bool addr_is_wildcard(const struct addr *a)
+{
+    if (a->sa.sa_family == AF_INET)
+        return a->in.sin_addr.s_addr == INADDR_ANY;
+    return a->sa.sa_family == AF_INET6 && IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
 int addr_compare(const struct addr *a, const struct addr *b)
 {
     int order = (int)a->sa.sa_family - (int)b->sa.sa_family;

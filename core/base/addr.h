@@ -46,6 +46,8 @@ bool addr_is_name(const char *text, struct str *host, uint16_t *port);
 bool addr_from(struct addr *out, const struct sockaddr *sa, socklen_t len);
 /* A unix socket has no port: it stays as it is. */
 void addr_set_port(struct addr *a, uint16_t port);
+/* "All addresses", 0.0.0.0 or ::. */
+bool addr_is_wildcard(const struct addr *a);
 /* Less than, equal to or greater than 0, as in memcmp: IPv4 before IPv6, then by the bytes of the
  * address, then by port; unix sockets by path. */
 int addr_compare(const struct addr *a, const struct addr *b);

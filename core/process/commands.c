@@ -44,6 +44,17 @@ static int core_listdir(lua_State *L)
     return 1;
 }
 
+/* core.readlink(path) -> where it leads; or nil, problem */
+static int core_readlink(lua_State *L)
+{
+    char target[PATH_MAX];
+    ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof target);
+    if (n < 0)
+        return script_fail(L, strerror(errno));
+    lua_pushlstring(L, target, (size_t)n);
+    return 1;
+}
+
 /* core.find_program(name) -> path or nil: PATH, and where servers are installed */
 static int core_find_program(lua_State *L)
 {
@@ -168,7 +179,8 @@ static const char *own_path(void)
     return path;
 }
 
-/* core.run(options, overrides) -> exit status. The overrides are text, since the loader and the
+/* core.run(options, overrides) -> exit status, and why it could not start if that is for the caller
+ * to say. The overrides are text, since the loader and the
  * workers have Lua states of their own. */
 static int core_run(lua_State *L)
 {
@@ -188,8 +200,10 @@ static int core_run(lua_State *L)
     };
     options.route.overrides = luaL_checkstring(L, 2);
     options.companion = push_companion(L);
-    lua_pushinteger(L, master_run(&options));
-    return 1;
+    const char *problem = NULL;
+    lua_pushinteger(L, master_run(&options, &problem));
+    lua_pushstring(L, problem);
+    return 2;
 }
 
 #define CONTROL_TIMEOUT 10000 /* ms in which a script is loaded to find its instance */
@@ -378,11 +392,22 @@ static int core_pause(lua_State *L)
 static int open_commands(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"ask", core_ask},         {"become", core_become}, {"control_of", core_control_of},
-        {"cpus", core_cpus},       {"fcgi", core_fcgi},     {"find_program", core_find_program},
-        {"listdir", core_listdir}, {"look", core_look},     {"pause", core_pause},
-        {"run", core_run},         {"setenv", core_setenv}, {"tempdir", core_tempdir},
-        {"tty", core_tty},         {"uid", core_uid},       {NULL, NULL},
+        {"ask", core_ask},
+        {"become", core_become},
+        {"control_of", core_control_of},
+        {"cpus", core_cpus},
+        {"fcgi", core_fcgi},
+        {"find_program", core_find_program},
+        {"listdir", core_listdir},
+        {"look", core_look},
+        {"pause", core_pause},
+        {"readlink", core_readlink},
+        {"run", core_run},
+        {"setenv", core_setenv},
+        {"tempdir", core_tempdir},
+        {"tty", core_tty},
+        {"uid", core_uid},
+        {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -544,9 +544,7 @@ static const char *master_open(struct master *m)
         return err;
     log_setup(logs->error, plan->level, logs->access);
     sockets_add_control(&m->sockets, plan, m->options->control_default);
-    err = listener_twice(plan->listen, plan->listen_count);
-    if (err == NULL)
-        err = sockets_open(&m->sockets, plan, plan->workers);
+    err = sockets_open(&m->sockets, plan, plan->workers);
     if (err == NULL && !m->upgrade.is_successor)
         err = sockets_let_in(&m->sockets);
     if (err == NULL)
@@ -589,15 +587,10 @@ static bool master_compose(struct master *m)
     return m->companion.argv == NULL || companion_start(&m->companion, &m->signals);
 }
 
-static bool master_start(struct master *m)
+static bool master_start(struct master *m, const char **problem)
 {
-    if (!master_load(m))
+    if (!master_load(m) || (*problem = master_open(m)) != NULL)
         return false;
-    const char *err = master_open(m);
-    if (err != NULL) {
-        say("%s", err);
-        return false;
-    }
     if (m->user.ignored)
         log_warn("'user' is ignored: only root can become another user");
     if (m->user.uid == 0)
@@ -647,7 +640,7 @@ static void master_end(struct master *m)
     signals_fini(&m->signals);
 }
 
-int master_run(const struct master_options *options)
+int master_run(const struct master_options *options, const char **problem)
 {
     log_own_streams();
     static struct master m; /* large, and the worker's stack need not have it */
@@ -657,7 +650,7 @@ int master_run(const struct master_options *options)
     upgrade_init(&m.upgrade);
     raise_limits();
     signals_init(&m.signals);
-    if (master_start(&m)) {
+    if (master_start(&m, problem)) {
         while (!m.stopping || workers_any(&m.workers))
             wait_for_news(&m, do_due(&m));
     } else {

@@ -23,7 +23,8 @@ struct master_options {
     const char *banner;            /* printed once all workers serve */
 };
 
-/* Serves until it is told to stop. Returns the exit status; what went wrong is on stderr. */
-int master_run(const struct master_options *options);
+/* Serves until it is told to stop. Returns the exit status; what went wrong is on stderr, but why
+ * the start failed at a log or a listening socket is *problem, for the caller to say. */
+int master_run(const struct master_options *options, const char **problem);
 
 #endif

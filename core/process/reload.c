@@ -305,9 +305,8 @@ static void reload_prepare(struct reload *r)
     for (unsigned i = 0; i < plan->warning_count; i++)
         reload_note(r, plan->warnings[i]);
     sockets_add_control(r->sockets, plan, r->control_default);
-    const char *err = listener_twice(plan->listen, plan->listen_count);
-    if (err == NULL)
-        err = sockets_open(r->sockets, plan, plan->workers > w->count ? plan->workers : w->count);
+    unsigned slots = plan->workers > w->count ? plan->workers : w->count;
+    const char *err = sockets_open(r->sockets, plan, slots);
     if (err == NULL)
         err = logs_open(&r->next.logs, r->user, plan->error, plan->access);
     r->state = RELOAD_PREPARING;

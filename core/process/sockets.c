@@ -3,6 +3,7 @@
 
 #include "base/link.h"
 #include "base/log.h"
+#include "process/bind.h"
 #include "process/notify.h"
 #include "shm/board.h"
 
@@ -14,6 +15,7 @@
 
 struct listening {
     struct listen_spec spec;        /* its strings are ours */
+    struct addr addr;               /* which it is found by */
     const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
     int fds[PLAN_WORKERS];
     unsigned slots; /* that clients can be in; 0: the address has just been added */
@@ -24,10 +26,10 @@ struct listening {
 
 static char message[512];
 
-static struct listening *sockets_find(const struct sockets *s, const char *address)
+static struct listening *sockets_find(const struct sockets *s, const struct addr *addr)
 {
     for (unsigned i = 0; i < s->count; i++)
-        if (strcmp(s->list[i]->spec.address, address) == 0)
+        if (addr_compare(&s->list[i]->addr, addr) == 0)
             return s->list[i];
     return NULL;
 }
@@ -58,30 +60,27 @@ void sockets_free(struct sockets *s)
  * one for each of its workers. */
 static void listening_use_handed(struct listening *l)
 {
-    struct addr addr;
     bool systemd = false;
     int fd;
-    if (addr_resolve(l->spec.address, &addr) != NULL)
-        return;
-    while (l->slots < PLAN_WORKERS && (fd = notify_take_fd(&addr, &systemd)) >= 0) {
+    while (l->slots < PLAN_WORKERS && (fd = notify_take_fd(&l->addr, &systemd)) >= 0) {
         l->fds[l->slots++] = fd;
         l->bound = l->slots; /* they have clients already */
         l->handed = systemd;
         l->shared |= systemd;
     }
-    l->shared |= l->slots > 0 && addr.sa.sa_family == AF_UNIX;
+    l->shared |= l->slots > 0 && l->addr.sa.sa_family == AF_UNIX;
 }
 
 /* One socket for each slot that has none yet. */
 static const char *listening_bind(struct listening *l, unsigned slots)
 {
-    bool local = strncmp(l->spec.address, "unix:", 5) == 0;
+    bool local = l->addr.sa.sa_family == AF_UNIX;
     if (l->bound == 0)
         listening_use_handed(l);
     if (l->bound > 0 && (l->shared || l->bound >= slots))
         return NULL;
     unsigned want = local ? 1 : slots - l->bound;
-    const char *err = listener_open(&l->spec, l->fds + l->bound, want, l->bound > 0);
+    const char *err = bind_open(&l->spec, &l->addr, l->fds + l->bound, want, l->bound > 0);
     if (err != NULL)
         return err;
     l->shared = local;
@@ -89,11 +88,13 @@ static const char *listening_bind(struct listening *l, unsigned slots)
     return NULL;
 }
 
-static const char *sockets_add(struct sockets *s, const struct listen_spec *spec, unsigned slots)
+static const char *sockets_add(struct sockets *s, const struct listen_spec *spec,
+                               const struct addr *addr, unsigned slots)
 {
     struct listening *l = calloc(1, sizeof *l);
     if (l == NULL)
         abort();
+    l->addr = *addr;
     l->spec = *spec;
     l->spec.address = strdup(spec->address);
     l->spec.given = spec->given != NULL ? strdup(spec->given) : NULL;
@@ -107,6 +108,12 @@ static const char *sockets_add(struct sockets *s, const struct listen_spec *spec
     }
     s->list[s->count++] = l;
     return NULL;
+}
+
+/* As the script has it. */
+static const char *written(const struct listen_spec *spec)
+{
+    return spec->given != NULL ? spec->given : spec->address;
 }
 
 /* A worker is told of all its sockets in one message. Where there were more workers than there
@@ -128,6 +135,22 @@ static const char *sockets_check(const struct sockets *s, unsigned workers)
     return message;
 }
 
+/* The address of the plan is among the sockets, for the plan as well if it is there twice. NULL, or
+ * what is wrong with it. */
+static const char *sockets_keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
+{
+    if (l->next != NULL && strcmp(written(l->next), written(spec)) != 0) {
+        snprintf(message, sizeof message,
+                 "can't listen on both %.200s and %.200s: they are the same address",
+                 written(l->next), written(spec));
+        return message;
+    }
+    if (l->spec.control != spec->control)
+        return "an address is there twice";
+    l->next = spec;
+    return listening_bind(l, slots);
+}
+
 const char *sockets_open(struct sockets *s, const struct plan *plan, unsigned slots)
 {
     const char *err = NULL;
@@ -135,15 +158,14 @@ const char *sockets_open(struct sockets *s, const struct plan *plan, unsigned sl
         s->list[i]->next = NULL;
     for (unsigned i = 0; i < plan->listen_count && err == NULL; i++) {
         const struct listen_spec *spec = &plan->listen[i];
-        struct listening *l = sockets_find(s, spec->address);
-        if (l == NULL) {
-            err = sockets_add(s, spec, slots);
-        } else if (l->spec.control == spec->control) {
-            l->next = spec;
-            err = listening_bind(l, slots);
-        } else {
-            err = "an address is there twice";
+        struct addr addr;
+        const char *bad = addr_resolve(spec->address, &addr);
+        if (bad != NULL) {
+            snprintf(message, sizeof message, "can't listen on %.200s: %.200s", spec->address, bad);
+            return message;
         }
+        struct listening *l = sockets_find(s, &addr);
+        err = l != NULL ? sockets_keep(l, spec, slots) : sockets_add(s, spec, &addr, slots);
     }
     return err != NULL ? err : sockets_check(s, plan->workers);
 }
@@ -159,7 +181,7 @@ static void sockets_drop(struct sockets *s, bool (*unwanted)(const struct listen
         }
         listening_close(l);
         if (!l->handed)
-            listener_unlink(&l->spec);
+            bind_unlink(&l->spec);
         listening_free(l);
     }
     s->count = kept;
@@ -192,7 +214,7 @@ const char *sockets_let_in(struct sockets *s)
     for (unsigned i = 0; i < s->count; i++) {
         const struct listening *l = s->list[i];
         for (unsigned slot = l->slots; slot < l->bound && err == NULL; slot++)
-            err = listener_let_in(l->next != NULL ? l->next : &l->spec, l->fds[slot]);
+            err = bind_listen(l->next != NULL ? l->next : &l->spec, &l->addr, l->fds[slot]);
     }
     for (unsigned i = 0; i < s->count && err == NULL; i++)
         s->list[i]->slots = s->list[i]->bound;
@@ -255,31 +277,37 @@ void sockets_unlink(const struct sockets *s)
 {
     for (unsigned i = 0; i < s->count; i++)
         if (!s->list[i]->handed)
-            listener_unlink(&s->list[i]->spec);
+            bind_unlink(&s->list[i]->spec);
+}
+
+/* The default place may be another instance's: that is said, and no reason not to serve. */
+static const char *try_control(const struct sockets *s, const struct listen_spec *spec)
+{
+    struct addr addr;
+    int fd;
+    if (addr_resolve(spec->address, &addr) != NULL || sockets_find(s, &addr) != NULL ||
+        notify_has_fd(&addr))
+        return NULL;
+    const char *bad = bind_make_folder(spec->address);
+    if (bad == NULL)
+        bad = bind_open(spec, &addr, &fd, 1, false);
+    if (bad == NULL)
+        close(fd); /* it is free: opened again with the others */
+    return bad;
 }
 
 void sockets_add_control(const struct sockets *s, struct plan *plan, const char *fallback)
 {
-    const char *address = plan->control, *bad = NULL;
-    struct listen_spec spec = {
-        .protocol = protocol_find("http"), .backlog = 64, .name = "control", .control = true};
-    bool optional = address[0] == '\0';
-    int fd = -1;
-    if (optional)
-        address = fallback;
+    bool given = plan->control[0] != '\0';
+    const char *address = given ? plan->control : fallback;
     if (address == NULL || strcmp(address, "off") == 0)
         return;
-    spec.address = (char *)address;
-    if (optional && sockets_find(s, address) == NULL) {
-        struct addr addr;
-        /* The default place may be another instance's: that is said, and no reason not to serve. */
-        bad = listener_make_folder(address);
-        if (bad == NULL && addr_resolve(address, &addr) == NULL && !notify_has_fd(&addr)) {
-            bad = listener_open(&spec, &fd, 1, false);
-            if (bad == NULL)
-                close(fd); /* it is free: opened again with the others */
-        }
-    }
+    const struct listen_spec spec = {.address = (char *)address,
+                                     .protocol = protocol_find("http"),
+                                     .backlog = 64,
+                                     .name = "control",
+                                     .control = true};
+    const char *bad = given ? NULL : try_control(s, &spec);
     if (bad == NULL)
         plan_listen(plan, &spec);
     else

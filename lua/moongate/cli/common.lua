@@ -3,6 +3,7 @@
 
 local addr = require("moongate.base.addr")
 local core = require("moongate.core.commands")
+local port = require("moongate.cli.port")
 local load = require("moongate.route.load")
 local values = require("moongate.route.values")
 
@@ -142,7 +143,7 @@ local OVERRIDES = { "workers", "watch", "control", "user", "group" }
 --- Serves. What overrides the route's settings goes as the text of a table, to each Lua state that
 --- loads the route.
 ---@param opts table of core.run, and what server_options says
----@return integer status
+---@return integer status, string|nil message
 function M.serve(opts)
   local function literal(value)
     return type(value) == "string" and ("%q"):format(value) or tostring(value)
@@ -159,7 +160,8 @@ function M.serve(opts)
       parts[#parts + 1] = key .. "=" .. literal(opts[key])
     end
   end
-  return core.run(opts, "{" .. table.concat(parts, ",") .. "}")
+  local status, problem = core.run(opts, "{" .. table.concat(parts, ",") .. "}")
+  return status, problem and port.explain(problem, core)
 end
 
 --- What only commands do is not there for a script, as in a server.
