@@ -16,14 +16,13 @@ local moongate = require("moongate")
 local registry = require("moongate.route.registry")
 local suggest = require("moongate.base.suggest")
 local trace = require("moongate.decision.trace")
+local units = require("moongate.base.units")
 
 local M = {}
 
 local ceil, floor, max = math.ceil, math.floor, math.max
 
 local KEY_MOST = 300 -- bytes of a key; a longer one is cut, so that what clients send has a bound
-local UNITS = { s = 1, m = 60, h = 3600, d = 86400 }
-local RATE_EXPECTED = 'a rate such as 5 (in a second), "10/s", "100/m", "1000/h" or "5000/d"'
 
 -- Places -----------------------------------------------------------------------------------------
 
@@ -353,21 +352,6 @@ end
 
 -- Making one -------------------------------------------------------------------------------------
 
---- How many in how many seconds.
----@param rate any
----@return number|nil count
----@return number|nil seconds
-local function rate_of(rate)
-  if type(rate) == "number" and rate > 0 and rate < 1e6 then
-    return rate, 1
-  end
-  local count, unit = (type(rate) == "string" and rate or ""):match("^(%d+)/([smhd])$")
-  if count and tonumber(count) > 0 and tonumber(count) < 1e6 then
-    return tonumber(count), UNITS[unit]
-  end
-  return nil
-end
-
 local KEYS = {
   rate = { rate = true, burst = true }, concurrency = { limit = true },
 }
@@ -442,8 +426,8 @@ end
 
 --- What is wrong with a rate.
 local function rate_problem(options)
-  if not rate_of(options.rate) then
-    return ("rate: expected %s, got %s"):format(RATE_EXPECTED, describe(options.rate))
+  if not units.rate(options.rate) then
+    return ("rate: expected %s, got %s"):format(units.RATE, describe(options.rate))
   elseif options.burst ~= nil and not is_whole(options.burst, 1e6) then
     return ("burst: expected a whole number from 1 to 1000000, got %s"):format(
       describe(options.burst))
@@ -464,7 +448,7 @@ function M.rate(options)
     error("limit.rate: " .. problem, 2)
   end
   local self = new("rate", options, place, name)
-  local count, seconds = rate_of(options.rate)
+  local count, seconds = units.rate(options.rate)
   local burst = options.burst or max(1, floor(count))
   self.gap = seconds / count
   self.span = burst * self.gap + 1e-6 -- sums of doubles are a little off

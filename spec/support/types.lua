@@ -13,7 +13,7 @@ function M.parse()
   for name, text in pairs(types.files) do
     local class, comments = nil, {}
     for line in text:gmatch("[^\n]*") do
-      local declared = line:match("^%-%-%-@class ([%w.]+)$")
+      local declared = line:match("^%-%-%-@class ([%w.]+):?[ %w.]*$")
       local alias = line:match("^%-%-%-@alias ([%w.]+) %S")
       local field, optional, rest = line:match("^%-%-%-@field ([%w_]+)(%??) (%S.*)$")
       local owner, fn, params = line:match("^function ([%w_]+)[.:]([%w_]+)%((.-)%) end$")

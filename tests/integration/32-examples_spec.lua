@@ -128,6 +128,19 @@ describe("tenants", function()
     gate:stop()
   end)
 
+  it("has a new site without a reload", function()
+    local csv = process.read_file(gate.dir .. "/tenants.csv")
+    stage.write(gate.dir, {
+      ["sites/red/index.php"] = "<?php echo $_SERVER['TENANT'];",
+      ["tenants.new"] = csv .. "new.localhost,red,8.2\n",
+    })
+    assert(os.rename(gate.dir .. "/tenants.new", gate.dir .. "/tenants.csv"))
+    poll.wait(function()
+      return http.request(gate.address, { path = "/", host = "new.localhost" }).body
+        == "new.localhost"
+    end, "the new site", 10)
+  end)
+
   it("shows each host its own site", function()
     for _, colour in ipairs({ "blue", "green" }) do
       local host = colour .. ".localhost"

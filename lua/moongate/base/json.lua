@@ -214,9 +214,11 @@ local function read_list(text, at, depth)
   return list, at
 end
 
-local function read_object(text, at, depth)
-  local object = {}
-  at = read_items(text, at, "}", function(from)
+--- The members of an object, each to a function.
+---@param at integer behind the brace
+---@return integer next
+local function read_members(text, at, depth, take)
+  return read_items(text, at, "}", function(from)
     if text:sub(from, from) ~= '"' then
       broken(from, "a key")
     end
@@ -225,8 +227,17 @@ local function read_object(text, at, depth)
     if text:sub(next_at, next_at) ~= ":" then
       broken(next_at, "':'")
     end
-    object[key], next_at = read_value(text, skip(text, next_at + 1), depth + 1)
+    local value
+    value, next_at = read_value(text, skip(text, next_at + 1), depth + 1)
+    take(key, value)
     return next_at
+  end)
+end
+
+local function read_object(text, at, depth)
+  local object = {}
+  at = read_members(text, at, depth, function(key, value)
+    object[key] = value
   end)
   return object, at
 end
@@ -269,6 +280,33 @@ function M.decode(text)
     return nil, ("byte %d: expected the end"):format(at)
   end
   return value
+end
+
+--- Goes through the members of the object that a text is, one after the other.
+---@param text string
+---@param fn fun(key: string, value: any): boolean|nil false ends it. It may wait
+---@return string|nil problem where the text is no object, behind the members before that
+function M.each(text, fn)
+  local at = skip(text, 1)
+  local ok, value = pcall(function()
+    if text:sub(at, at) ~= "{" then
+      broken(at, "'{'")
+    end
+    at = skip(text, read_members(text, at + 1, 1, function(key, item)
+      if fn(key, item) == false then
+        error(M, 0)
+      end
+    end))
+    if at <= #text then
+      broken(at, "the end")
+    end
+  end)
+  if ok or value == M then
+    return nil
+  elseif type(value) == "table" and value.problem then
+    return value.problem
+  end
+  error(value, 0) -- of `fn`
 end
 
 return M

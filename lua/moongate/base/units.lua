@@ -14,6 +14,25 @@ local MAX_SECONDS = 400 * 24 * 3600
 M.DURATION = 'a duration such as 5, "250ms", "2m" or "1h"'
 M.SIZE = 'a size such as 4096, "16k", "1M" or "1G"'
 
+local PER = { s = 1, m = 60, h = 3600, d = 86400 }
+
+M.RATE = 'a rate such as 5 (in a second), "10/s", "100/m", "1000/h" or "5000/d"'
+
+--- How many in how many seconds.
+---@param value any a number in a second, or a whole one and a unit: "10/s", also m, h, d
+---@return number|nil count nil where value is no rate
+---@return number|nil seconds
+function M.rate(value)
+  if type(value) == "number" and value > 0 and value < 1e6 then
+    return value, 1
+  end
+  local count, unit = (type(value) == "string" and value or ""):match("^(%d+)/(%l)$")
+  if count and PER[unit] and tonumber(count) > 0 and tonumber(count) < 1e6 then
+    return tonumber(count), PER[unit]
+  end
+  return nil
+end
+
 --- A duration in seconds.
 ---@param value any seconds as a number, or a string with a unit: ms, s, m, h
 ---@return number|nil seconds nil where value is no duration

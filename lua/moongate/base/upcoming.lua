@@ -42,7 +42,7 @@ M.decision = {
 
 -- Modules that `require` does not find yet.
 M.modules = {
-  ["moongate.health"] = NONE, ["moongate.canary"] = NONE, ["moongate.tenants"] = NONE,
+  ["moongate.health"] = NONE, ["moongate.canary"] = NONE,
 }
 
 -- Names in `require "moongate"`.

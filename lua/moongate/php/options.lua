@@ -362,6 +362,9 @@ end
 --- A path that the route's author wrote, without "." and "..", doubled slashes and one at its end:
 --- in a decision these would be taken for the work of a hostile name.
 local function plain(path, fs)
+  if not path:find("/[/.]") and path:byte(-1) ~= SLASH then
+    return path
+  end
   path = path:gsub("//+", "/"):gsub("/%./", "/"):gsub("/%./", "/"):gsub("/%.$", "/")
   -- What ".." means is for the file system to say, where a symlink may lie on the way.
   local climb = path:match("^(.*/%.%.)$") or path:match("^(.*/%.%.)/")

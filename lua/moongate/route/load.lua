@@ -272,6 +272,7 @@ local function run(text, name, overrides, fs)
   seal()
   local source = { name = name, text = text }
   local normalized = settings.normalize(value, source, overrides)
+  registry.settings = normalized
   check_registered(normalized)
   check_folders(normalized, source, fs)
   check_test(normalized, source, fs)

@@ -18,6 +18,9 @@ local M = {
   --- What modules do when a request has ended.
   ---@type (fun(req: table))[]
   ends = {},
+  --- The route's settings, once they are known.
+  ---@type table|nil
+  settings = nil,
 }
 
 local loading = false
@@ -25,6 +28,7 @@ local loading = false
 --- Forgets everything: another route is about to be loaded.
 function M.begin()
   M.decisions, M.sites, M.pages, M.starts, M.ends = {}, {}, nil, {}, {}
+  M.settings = nil
   loading = true
 end
 

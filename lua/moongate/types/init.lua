@@ -16,6 +16,7 @@ M.files = {
   ["moongate.php"] = require("moongate.types.php"),
   ["moongate.testing"] = require("moongate.types.testing"),
   ["moongate.limit"] = require("moongate.types.limit"),
+  ["moongate.tenants"] = require("moongate.types.tenants"),
 }
 
 --- The text of a file, with the head that says what it is.

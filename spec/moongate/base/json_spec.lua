@@ -85,3 +85,28 @@ describe("json.decode", function()
     end)
   end
 end)
+
+describe("json.each", function()
+  local function members(text, last)
+    local list = {}
+    local problem = json.each(text, function(key, value)
+      list[#list + 1] = key .. "=" .. tostring(value)
+      return key ~= last
+    end)
+    return table.concat(list, " "), problem
+  end
+
+  it("goes through the members of an object in their order", function()
+    assert.equal("b=1 a=x b=true", (members(' {"b":1, "a":"x","b":true} ')))
+    assert.equal("", (members("{}")))
+    assert.equal("b=1", (members('{"b":1,"a":2}', "b")))
+  end)
+
+  it("says where the text is none", function()
+    local found, problem = members('{"a":1,"b"')
+    assert.equal("a=1", found)
+    assert.equal("byte 11: expected ':'", problem)
+    assert.equal("byte 1: expected '{'", select(2, members("[1]")))
+    assert.equal("byte 4: expected the end", select(2, members("{} 5")))
+  end)
+end)

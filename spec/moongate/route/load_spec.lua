@@ -182,7 +182,7 @@ describe("before the first request", function()
   end)
 
   it("says which modules come later", function()
-    for _, name in ipairs({ "moongate.health", "moongate.canary", "moongate.tenants" }) do
+    for _, name in ipairs({ "moongate.health", "moongate.canary" }) do
       assert.equal("route.lua:4: '" .. name .. "' is not available in moongate 0.1 yet",
         message_about(fake_fs.new({}), 'require("' .. name .. '")'))
     end

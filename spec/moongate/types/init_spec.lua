@@ -97,6 +97,18 @@ describe("the classes are those of the code:", function()
     end
   end)
 
+  it("tenants", function()
+    local record = require("moongate.tenants.record")
+    local tenants = require("moongate.tenants")
+    for class, set in pairs({ Tenant = record.KEYS, TenantsOptions = tenants.KEYS }) do
+      local list = {}
+      for key in pairs(set) do
+        list[#list + 1] = key
+      end
+      assert_names(list, "moongate." .. class)
+    end
+  end)
+
   it("messages", function()
     local seen = {}
     for _, message in ipairs(require("moongate.worker.messages").parse(
@@ -127,6 +139,7 @@ describe("the classes are those of the code:", function()
     assert_functions({ new = true }, "moongate.router", "router")
     assert_functions({ site = true }, "moongate.php", "php")
     assert_functions({ rate = true, concurrency = true, address = true }, "moongate.limit", "limit")
+    assert_functions({ site = true }, "moongate.tenants", "tenants")
     assert_functions({ load = true }, "moongate.testing", "testing")
     assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
   end)
