@@ -145,7 +145,8 @@ void headers_remove(struct headers *h, struct str name)
 void headers_merge(struct arena *a, struct headers *to, const struct headers *from)
 {
     for (unsigned i = 0; i < from->count; i++)
-        if (!str_ieq(from->list[i].name, STR("Set-Cookie")))
+        if (!str_ieq(from->list[i].name, STR("Set-Cookie")) &&
+            !str_ieq(from->list[i].name, STR("Vary")))
             headers_remove(to, from->list[i].name);
     for (unsigned i = 0; i < from->count; i++)
         headers_add(a, to, from->list[i].name, from->list[i].value);

@@ -231,8 +231,8 @@ struct header *headers_find(const struct headers *h, enum header_id id);
 struct header *headers_get(const struct headers *h, struct str name);
 /* Removes all headers of that name. */
 void headers_remove(struct headers *h, struct str name);
-/* Replaces headers of `to` by those of `from` with the same names. Set-Cookie is added, since each
- * one stands for itself. */
+/* Replaces headers of `to` by those of `from` with the same names. Set-Cookie and Vary are added,
+ * since each one stands for itself. */
 void headers_merge(struct arena *a, struct headers *to, const struct headers *from);
 /* Adds headers of `from` whose names `to` has not, but for those about a content, which is another
  * one here. */

@@ -115,7 +115,7 @@ local function with_standing(list, standing)
   local names, merged = {}, {}
   for _, header in ipairs(standing) do
     local name = header[1]:lower()
-    names[name] = name ~= "set-cookie"
+    names[name] = name ~= "set-cookie" and name ~= "vary"
   end
   for _, header in ipairs(list) do
     if not names[header[1]:lower()] then

@@ -154,6 +154,8 @@ local function bytes_of(host)
   return list
 end
 
+M.bytes = bytes_of
+
 --- The address with all bits behind the prefix zero; nil where they are zero already.
 local function masked(host, bits)
   local list, changed = bytes_of(host), false

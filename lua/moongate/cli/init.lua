@@ -18,7 +18,7 @@ local M = {}
 
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
-  "drain", "undrain", "types", "version", "help",
+  "drain", "undrain", "set", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

@@ -3,6 +3,7 @@
 
 local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
+local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {
   usage = "status [ROUTE.lua] [OPTIONS]", summary = "show what a running instance does",
@@ -81,6 +82,15 @@ local function listener_line(value)
   return #places > 0 and ("listening on %s\n"):format(table.concat(places, ", ")) or ""
 end
 
+--- What `moongate set` changes.
+local function values_line(value)
+  local list = {}
+  for _, name in ipairs(sorted_keys(value.values or {})) do
+    list[#list + 1] = ("%s is %s"):format(name, tostring(value.values[name]))
+  end
+  return #list > 0 and table.concat(list, ", ") .. "\n" or ""
+end
+
 local function error_line(value)
   local err = value.last_error
   return err and ("last error (%s): %s\n"):format(os.date("%Y-%m-%d %H:%M:%S", err.at), err.text)
@@ -134,7 +144,7 @@ function M.main(args)
     return 0
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
-    listener_line(value), error_line(value))
+    listener_line(value), values_line(value), error_line(value))
   print_rows(worker_rows(value))
   local rows = { HEADS }
   for _, backend in ipairs(value.backends) do

@@ -16,6 +16,9 @@ M.files = {
   ["moongate.php"] = require("moongate.types.php"),
   ["moongate.testing"] = require("moongate.types.testing"),
   ["moongate.limit"] = require("moongate.types.limit"),
+  ["moongate.maintenance"] = require("moongate.types.maintenance"),
+  ["moongate.headers"] = require("moongate.types.headers"),
+  ["moongate.cors"] = require("moongate.types.cors"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
 }
 

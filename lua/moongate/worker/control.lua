@@ -9,6 +9,7 @@
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
 --     POST /stop                              a graceful one
+--     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
@@ -18,6 +19,7 @@
 
 local addr = require("moongate.base.addr")
 local json = require("moongate.base.json")
+local runtime = require("moongate.runtime")
 local suggest = require("moongate.base.suggest")
 
 local M = {}
@@ -127,7 +129,7 @@ local function status(_, core)
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
     generation = state.generation, generations = generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
-    backends = all_backends(core), shared = core.shared_info(),
+    backends = all_backends(core), shared = core.shared_info(), values = runtime.list(),
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
   })
 end
@@ -159,6 +161,16 @@ end
 
 local function stop(_, core)
   return outcome(core.stop())
+end
+
+local function set(req)
+  local name, value = req.args.name, req.args.value
+  if not name or not value then
+    return failure(400, "'%s' is missing", name and "value" or "name")
+  end
+  local done, problem, unknown = runtime.set(name, value)
+  return done and reply(200, { ok = true }) or failure(unknown and 404 or 400, "%s",
+    tostring(problem))
 end
 
 local function holder(on)
@@ -256,7 +268,8 @@ end
 -- By path: what answers GET and HEAD, and what a POST does.
 local PAGES = { ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads }
 local ACTIONS = {
-  ["/reload"] = reload, ["/stop"] = stop, ["/hold"] = holder(true), ["/resume"] = holder(false),
+  ["/reload"] = reload, ["/stop"] = stop, ["/set"] = set,
+  ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
 
