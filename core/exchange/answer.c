@@ -98,22 +98,19 @@ void answer_refuse(struct exchange *x, int status, const char *reason)
     answer_error(x, status, reason);
 }
 
-void answer_excused(struct exchange *x, enum script_result result)
+void answer_unexcused(struct exchange *x, enum script_result result)
 {
     int status = x->error_status;
+    x->error_status = 0;
     if (result != SCRIPT_DONE) {
-        x->error_status = 0;
         answer_error(x, 500, "on_error failed");
-    } else if (x->call.replaced) {
-        exchange_replace(x);
-    } else {
-        x->error_status = 0;
-        answer_clear(&x->req);
-        answer_error(x, status, x->req.error);
+        return;
     }
+    answer_clear(&x->req);
+    answer_error(x, status, x->req.error);
 }
 
-/* True when on_error decides, now or later. */
+/* True when on_error is asked: the step goes on with what it says. */
 static bool answer_ask_script(struct exchange *x, const char *kind, int status, const char *reason)
 {
     struct script *script = x->generation->script;
@@ -123,12 +120,10 @@ static bool answer_ask_script(struct exchange *x, const char *kind, int status, 
         return false;
     answer_clear(&x->req);
     x->error_status = status;
+    x->state = EXCHANGE_FAILING;
     enum script_result result = script_error(script, &x->req, &x->call, &error);
-    if (result == SCRIPT_WAITING) {
-        x->state = EXCHANGE_FAILING;
-    } else {
-        answer_excused(x, result);
-    }
+    if (result != SCRIPT_WAITING)
+        exchange_note_result(x, result);
     return true;
 }
 

@@ -217,7 +217,7 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
     attempt_note_server(x);
     x->head_too_large = x->undecided = false;
     detail = attempt_describe(x, error, detail);
-    relay_flush_stderr(x);
+    stderr_flush(x);
     attempt_end(x, detail);
     if (x->state == EXCHANGE_REPLYING) {
         report_backend(LOG_ERROR, &x->req, kind, detail);
@@ -466,5 +466,5 @@ void attempt_leave(struct exchange *x)
         stream_leave(&x->attempts.stream);
         attempt_end(x, "the client went away");
     }
-    relay_flush_stderr(x);
+    stderr_flush(x);
 }

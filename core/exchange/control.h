@@ -10,7 +10,7 @@
 /* What all generations of this worker need: the board, and the socket to the master. */
 void control_init(struct board *board, int master);
 
-/* Makes the generation's backends known to its script. */
+/* Makes the generation's backends known to its script: once, before anything of it runs. */
 void control_open(struct generation *g);
 
 #endif

@@ -20,38 +20,30 @@ static void exchange_step(struct deferred *d);
 
 /* --- facts --- */
 
-static void exchange_queue(struct exchange *x)
-{
-    loop_step(x->generation->loop, &x->step);
-}
-
 static void exchange_resumed(void *ctx, enum script_result result)
 {
-    struct exchange *x = ctx;
-    x->facts.resumed = true;
-    x->facts.result = result;
-    exchange_queue(x);
+    exchange_note_result(ctx, result);
 }
 
 static void exchange_pause_cb(struct deadline *d)
 {
     struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, attempts.pause));
     x->facts.pause_over = true;
-    exchange_queue(x);
+    exchange_note(x);
 }
 
 void exchange_begin(struct exchange *x, bool has_body)
 {
     x->has_body = has_body;
     x->facts.begun = true;
-    exchange_queue(x);
+    exchange_note(x);
 }
 
 void exchange_refuse(struct exchange *x, int status, const char *reason)
 {
     x->facts.refused = status;
     x->facts.refusal = reason;
-    exchange_queue(x);
+    exchange_note(x);
 }
 
 /* Its body goes to a server as it comes. */
@@ -74,7 +66,7 @@ static uint64_t exchange_body_limit(const struct exchange *x)
 static void exchange_note_body_error(struct exchange *x, const char *err)
 {
     x->facts.body_error = err;
-    exchange_queue(x);
+    exchange_note(x);
 }
 
 void exchange_body_announced(struct exchange *x, uint64_t at_least)
@@ -107,7 +99,7 @@ void exchange_body_end(struct exchange *x)
 {
     x->body_ended = true;
     if (x->state == EXCHANGE_BODY)
-        exchange_queue(x);
+        exchange_note(x);
     else if (exchange_is_streaming(x) && x->facts.body_error == NULL)
         stream_body_end(&x->attempts.stream);
 }
@@ -117,7 +109,7 @@ void exchange_room(struct exchange *x)
     if (!x->paused)
         return;
     x->facts.room = true;
-    exchange_queue(x);
+    exchange_note(x);
 }
 
 /* --- the decision --- */
@@ -190,7 +182,8 @@ static void exchange_carry_out(struct exchange *x)
     }
 }
 
-void exchange_replace(struct exchange *x)
+/* The decision takes the place of an application's answer, or of an error. */
+static void exchange_replace(struct exchange *x)
 {
     lookup_begin_turn(); /* the application may have written what is looked up now */
     x->head = (struct cgi_head){0};
@@ -212,7 +205,7 @@ static void exchange_decided(struct exchange *x, enum script_result result)
     }
 }
 
-void exchange_decide(struct exchange *x)
+static void exchange_decide(struct exchange *x)
 {
     if (quarantine_holds(&x->req)) { /* on_error is the script's, too */
         x->req.unscripted = true;
@@ -275,6 +268,15 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
     answer_refused(x, status, reason);
 }
 
+/* on_error has ended. */
+static void exchange_excused(struct exchange *x, enum script_result result)
+{
+    if (result == SCRIPT_DONE && x->call.replaced)
+        exchange_replace(x);
+    else
+        answer_unexcused(x, result);
+}
+
 static void exchange_step(struct deferred *d)
 {
     struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, step));
@@ -288,6 +290,14 @@ static void exchange_step(struct deferred *d)
     }
     if (facts.body_error != NULL) {
         exchange_refuse_unkept(x, facts.body_error);
+        return;
+    }
+    if (facts.replaced) {
+        exchange_replace(x);
+        return;
+    }
+    if (facts.redirected) {
+        exchange_decide(x);
         return;
     }
     switch (x->state) {
@@ -318,7 +328,7 @@ static void exchange_step(struct deferred *d)
         break;
     case EXCHANGE_FAILING:
         if (facts.resumed)
-            answer_excused(x, facts.result);
+            exchange_excused(x, facts.result);
         break;
     case EXCHANGE_ENDED:
         break;

@@ -1,8 +1,6 @@
 /* generation - see generation.h. */
 #include "exchange/generation.h"
 
-#include "exchange/control.h"
-
 #include <stdlib.h>
 
 static unsigned alive;
@@ -103,7 +101,6 @@ struct generation *generation_new(const struct route *route, struct backends *ba
         g->next = all_generations;
         all_generations = g;
         g->health = health_new(g->backends, g->settings->backend_count, g->loop);
-        control_open(g);
         script_set_loop(script, g->loop, hold, drop);
         deadline_init(&g->last, g->loop, last_cb);
         return g;

@@ -2,9 +2,12 @@
  * parts - a request under way, for the files of exchange/ that are its parts:
  *
  *     exchange  its life, the facts, the step; the decision and the body
- *     answer    what is answered, in our own words or in an application's: head, body, end; errors
+ *     relay     an application's answer on its way: its head, what takes its place, its body
  *     attempt   attempts to have a server answer: which one, when another one, when none
- *     relay     an application's answer on its way: its head, what takes its place, STDERR
+ *     stderr    what an application writes to STDERR, until on_stderr and the log have it
+ *     answer    what is answered, in our own words or in an application's: head, body, end; errors
+ *
+ * Each of them calls those below it. What one below has for one above is a fact, like all others.
  */
 #ifndef MG_EXCHANGE_PARTS_H
 #define MG_EXCHANGE_PARTS_H
@@ -31,6 +34,8 @@ struct exchange_facts {
     bool begun;
     bool resumed; /* the hook that waited has ended: */
     enum script_result result;
+    bool replaced;   /* req.decision takes the place of an application's answer */
+    bool redirected; /* the application has sent the request elsewhere: on_request is asked again */
     bool pause_over;
     bool room;
     const char *body_error; /* SPOOL_TOO_LARGE, or why it could not be kept */
@@ -97,12 +102,19 @@ static inline double exchange_now(const struct exchange *x)
     return ev_now(x->generation->loop->ev);
 }
 
-/* --- exchange.c --- */
+/* A fact has been noted. */
+static inline void exchange_note(struct exchange *x)
+{
+    loop_step(x->generation->loop, &x->step);
+}
 
-/* Asks on_request, also where an application has sent the request elsewhere. */
-void exchange_decide(struct exchange *x);
-/* The decision in req.decision takes the place of an application's answer, or of an error. */
-void exchange_replace(struct exchange *x);
+/* A hook has ended, or did not have to wait. */
+static inline void exchange_note_result(struct exchange *x, enum script_result result)
+{
+    x->facts.resumed = true;
+    x->facts.result = result;
+    exchange_note(x);
+}
 
 /* --- answer.c --- */
 
@@ -131,13 +143,21 @@ void answer_forbid(struct exchange *x, const char *reason);
 void answer_fail(struct exchange *x, const char *kind, int status, const char *reason);
 /* The same for what the log has not been told yet. */
 void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
-/* on_error has ended. */
-void answer_excused(struct exchange *x, enum script_result result);
+/* on_error has ended, and has no other answer: the page. */
+void answer_unexcused(struct exchange *x, enum script_result result);
 /* The answer has broken off: an error page (after on_error) where its head is still here, otherwise
  * the client must see that the body is not whole. */
 void answer_cut(struct exchange *x, const char *kind, int status, const char *reason);
 /* The front has refused it. */
 void answer_refused(struct exchange *x, int status, const char *reason);
+
+/* --- stderr.c --- */
+
+/* A slice of STDERR. */
+void stderr_add(struct exchange *x, struct str bytes);
+/* What has come goes to on_stderr and the log; `late`: where it has waited long enough. */
+void stderr_flush(struct exchange *x);
+void stderr_flush_late(struct exchange *x);
 
 /* --- attempt.c --- */
 
@@ -162,7 +182,5 @@ void attempt_leave(struct exchange *x);
 
 /* Something has come from the server; or there is `room` for the client. */
 void relay_step(struct exchange *x, bool room);
-/* What STDERR has brought goes to on_stderr and the log. */
-void relay_flush_stderr(struct exchange *x);
 
 #endif

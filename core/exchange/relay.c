@@ -1,73 +1,15 @@
 /*
  * relay - see parts.h. This file: an application's answer on its way to the client. Its head and
- * the hooks that see it, what takes its place, its body, what it writes to STDERR.
+ * the hooks that see it, what takes its place, its body.
  */
 #include "exchange/parts.h"
 
 #include "base/lookup.h"
 #include "exchange/accel.h"
-#include "exchange/doctor.h"
 #include "exchange/report.h"
 
-#define STDERR_MAX    65536
-#define STDERR_DELAY  1.0 /* seconds that a message may wait for the rest of the answer */
 #define READ_MIN      16384
 #define MAX_REDIRECTS 10 /* contract section 7 */
-
-/* --- STDERR --- */
-
-struct stderr_line {
-    struct exchange *x;
-    bool advised;
-};
-
-static void relay_log_line(void *ctx, struct str line)
-{
-    struct stderr_line *to = ctx;
-    struct exchange *x = to->x;
-    const char *advice = "";
-    if (!to->advised && doctor_knows(line)) {
-        advice = doctor_script(&x->req, &x->params, x->paths.root, x->paths.docroot,
-                               script_rule(x->generation->script, &x->req));
-        to->advised = true;
-    }
-    report_stderr(&x->req, line, advice);
-}
-
-void relay_flush_stderr(struct exchange *x)
-{
-    struct str text = buf_peek(&x->stderr_text);
-    struct stderr_line to = {.x = x};
-    if (text.n == 0)
-        return;
-    struct script_messages messages = {.text = text,
-                                       .docroot = x->paths.docroot,
-                                       .root = x->paths.root,
-                                       .line = relay_log_line,
-                                       .ctx = &to};
-    if (script_stderr(x->generation->script, &x->req, &x->call, &messages) != SCRIPT_DONE) {
-        relay_log_line(&to, text); /* what was written must not be lost with the hook */
-        messages.count = 1;
-    }
-    if (x->attempts.stream.server >= 0)
-        __atomic_fetch_add(&backend_server(attempt_backend(x), x->attempts.stream.server)->messages,
-                           messages.count, __ATOMIC_RELAXED);
-    buf_fini(&x->stderr_text);
-}
-
-static void relay_stderr(struct exchange *x, struct str bytes)
-{
-    if (buf_len(&x->stderr_text) == 0)
-        x->stderr_since = exchange_now(x);
-    while (bytes.n > 0) {
-        size_t room = STDERR_MAX - buf_len(&x->stderr_text);
-        size_t n = bytes.n < room ? bytes.n : room;
-        buf_append(&x->stderr_text, bytes.p, n);
-        bytes = str_skip(bytes, n);
-        if (n == room)
-            relay_flush_stderr(x);
-    }
-}
 
 /* --- another answer in its place --- */
 
@@ -81,14 +23,14 @@ static void relay_leave(struct exchange *x)
     while ((event = stream_next(s, &bytes)) != STREAM_NOTHING && event != STREAM_FAILED &&
            event != STREAM_END)
         if (event == STREAM_STDERR)
-            relay_stderr(x, bytes);
+            stderr_add(x, bytes);
     if (event == STREAM_END) {
         x->req.app_status = s->app_status;
         x->req.protocol_status = s->protocol_status;
     }
     stream_abort(s);
     attempt_end(x, NULL);
-    relay_flush_stderr(x);
+    stderr_flush(x);
 }
 
 /* A login whose answer is a redirect of this kind would be lost without them. Those that the answer
@@ -141,7 +83,8 @@ static void relay_elsewhere(struct exchange *x)
     script_redirected(x->generation->script, &x->call);
     relay_keep_cookies(x);
     answer_clear(req);
-    exchange_decide(x);
+    x->facts.redirected = true;
+    exchange_note(x);
 }
 
 /* --- the head --- */
@@ -249,7 +192,8 @@ static bool relay_head(struct exchange *x, bool has_body)
         return true;
     }
     relay_leave(x);
-    exchange_replace(x);
+    x->facts.replaced = true;
+    exchange_note(x);
     return false;
 }
 
@@ -294,7 +238,7 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
         return bytes.n == 0 || relay_begin(x, bytes);
     if (x->head.text.n == 0)
         x->req.response.unbuffered = x->req.decision.unbuffered;
-    size_t limit = exchange_limits(x)->response_header;
+    size_t limit = x->generation->settings->limits.response_header;
     enum cgi_result result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err);
     if (result == CGI_MORE)
         return true;
@@ -313,7 +257,7 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
  * read is not. */
 static void relay_hold_when_full(struct exchange *x)
 {
-    const struct limits *limits = exchange_limits(x);
+    const struct limits *limits = &x->generation->settings->limits;
     if (x->paused || !stream_active(&x->attempts.stream))
         return;
     size_t room = x->front->ops->room(x->front);
@@ -329,8 +273,7 @@ static void relay_hold_when_full(struct exchange *x)
 /* All that one read has brought has been seen. */
 static void relay_turn(struct exchange *x)
 {
-    if (buf_len(&x->stderr_text) > 0 && exchange_now(x) - x->stderr_since > STDERR_DELAY)
-        relay_flush_stderr(x);
+    stderr_flush_late(x);
     if (x->state != EXCHANGE_REPLYING)
         return;
     x->front->ops->flush(x->front);
@@ -381,7 +324,7 @@ static void relay_end(struct exchange *x)
     x->req.app_status = s->app_status;
     x->req.protocol_status = s->protocol_status;
     attempt_note_server(x);
-    relay_flush_stderr(x);
+    stderr_flush(x);
     switch (s->protocol_status) {
     case FCGI_REQUEST_COMPLETE:
         relay_complete(x);
@@ -414,7 +357,7 @@ void relay_step(struct exchange *x, bool room)
                 return;
             break;
         case STREAM_STDERR:
-            relay_stderr(x, bytes);
+            stderr_add(x, bytes);
             break;
         case STREAM_ROOM:
             relay_room(x);

@@ -42,7 +42,10 @@ struct trial *trial_new(const struct route *route, unsigned number,
     script_shared_use(shared);
     script_set_worker(1);
     t.generation = generation_new(route, &t.backends, number, err);
-    return t.generation != NULL ? &t : NULL;
+    if (t.generation == NULL)
+        return NULL;
+    control_open(t.generation);
+    return &t;
 }
 
 struct script *trial_script(const struct trial *t)

@@ -168,10 +168,12 @@ static void worker_prepare(struct worker *w)
     struct route route = w->config->route;
     route.snapshot = p->has_snapshot ? w->news.fds[2] : 0;
     w->prepared = generation_new(&route, &w->backends, p->number, &err);
-    if (w->prepared != NULL)
+    if (w->prepared != NULL) {
+        control_open(w->prepared);
         generation_start(w->prepared, on_prepared, w);
-    else
+    } else {
         worker_answer(w, err != NULL ? err : "the script could not be loaded");
+    }
     free(err);
 }
 
@@ -519,6 +521,7 @@ static const char *start(struct worker *w, const struct worker_config *config, c
         close(config->route.snapshot);
     if (w->generation == NULL)
         return *err;
+    control_open(w->generation);
     if (!config->fresh)
         begin_to_serve(w);
     clients_init(&w->clients, &w->loop, &w->generation);

@@ -1,0 +1,71 @@
+/*
+ * stderr - see parts.h. This file: what an application writes to STDERR, until on_stderr and the
+ * log have it. A message may come in pieces, so it waits for a moment, or for the answer's end.
+ */
+#include "exchange/parts.h"
+
+#include "exchange/doctor.h"
+#include "exchange/report.h"
+
+#define STDERR_MAX   65536
+#define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
+
+struct stderr_lines {
+    struct exchange *x;
+    bool advised;
+};
+
+static void stderr_log(void *ctx, struct str line)
+{
+    struct stderr_lines *to = ctx;
+    struct exchange *x = to->x;
+    const char *advice = "";
+    if (!to->advised && doctor_knows(line)) {
+        advice = doctor_script(&x->req, &x->params, x->paths.root, x->paths.docroot,
+                               script_rule(x->generation->script, &x->req));
+        to->advised = true;
+    }
+    report_stderr(&x->req, line, advice);
+}
+
+void stderr_flush(struct exchange *x)
+{
+    struct str text = buf_peek(&x->stderr_text);
+    struct stderr_lines to = {.x = x};
+    if (text.n == 0)
+        return;
+    struct script_messages messages = {.text = text,
+                                       .docroot = x->paths.docroot,
+                                       .root = x->paths.root,
+                                       .line = stderr_log,
+                                       .ctx = &to};
+    if (script_stderr(x->generation->script, &x->req, &x->call, &messages) != SCRIPT_DONE) {
+        stderr_log(&to, text); /* what was written must not be lost with the hook */
+        messages.count = 1;
+    }
+    if (x->attempts.stream.server >= 0)
+        __atomic_fetch_add(
+            &backend_server(x->attempts.request.backend, x->attempts.stream.server)->messages,
+            messages.count, __ATOMIC_RELAXED);
+    buf_fini(&x->stderr_text);
+}
+
+void stderr_add(struct exchange *x, struct str bytes)
+{
+    if (buf_len(&x->stderr_text) == 0)
+        x->stderr_since = exchange_now(x);
+    while (bytes.n > 0) {
+        size_t room = STDERR_MAX - buf_len(&x->stderr_text);
+        size_t n = bytes.n < room ? bytes.n : room;
+        buf_append(&x->stderr_text, bytes.p, n);
+        bytes = str_skip(bytes, n);
+        if (n == room)
+            stderr_flush(x);
+    }
+}
+
+void stderr_flush_late(struct exchange *x)
+{
+    if (buf_len(&x->stderr_text) > 0 && exchange_now(x) - x->stderr_since > STDERR_DELAY)
+        stderr_flush(x);
+}
