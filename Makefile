@@ -171,11 +171,11 @@ lint:
 
 bench:
 	@tools/install build bench
-	@$(MAKE) --no-print-directory $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
 	@tests/bench/run $(BENCH)
 
-# `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes a
-# quarter of an hour for each RELEASE ("bookworm trixie").
+# `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes ten
+# minutes for each RELEASE ("bookworm trixie").
 trial:
 	@tools/trial $(RELEASE)
 
@@ -184,7 +184,7 @@ trial:
 # LISTEN=127.0.0.1:8081 serves on another address.
 run:
 	@tools/install build run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tools/run-example examples/hello
 
 # /etc is the administrator's: the example for logrotate lies with the documentation.
