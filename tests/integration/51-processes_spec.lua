@@ -210,12 +210,13 @@ end)
 
 describe("a stop", function()
   -- A slow request, and a client that is idle.
-  local function busy(options)
+  -- `slow` asks for what takes so many milliseconds.
+  local function busy(options, delay)
     local r = rig.start(options)
     local slow, idle = http.open(r.address), http.open(r.address)
     assert.equal("x", idle:request({ path = rig.target("body=x") }).body)
-    slow:send({ path = rig.target("delay=800&body=slow") })
-    r:wait_started("delay=800", 1)
+    slow:send({ path = rig.target("delay=" .. (delay or 800) .. "&body=slow") })
+    r:wait_started("delay=", 1)
     return r, slow, idle
   end
 
@@ -239,11 +240,9 @@ describe("a stop", function()
   end
 
   it("by INT ends at once", function()
-    local r, slow, idle = busy({ dies = true, workers = 2 })
-    local begun = socket.gettime()
+    local r, slow, idle = busy({ dies = true, workers = 2 }, 8000)
     r.server.process:kill("INT")
     assert.truthy(r.server.process:wait(3))
-    assert.is_true(socket.gettime() - begun < 0.7, "it took longer than the request")
     assert.equal(503, slow:receive("GET").status)
     r:stop()
     slow:close()
@@ -251,13 +250,12 @@ describe("a stop", function()
   end)
 
   it("by TERM, then INT, ends at once", function()
-    local r, slow, idle = busy({ dies = true })
+    local r, slow, idle = busy({ dies = true }, 8000)
     r.server.process:kill("TERM")
     poll.wait(function() return not net.listening(r.address) end, "the port to be closed")
-    local begun = socket.gettime()
     r.server.process:kill("INT")
     assert.truthy(r.server.process:wait(3))
-    assert.is_true(socket.gettime() - begun < 0.6, "it took longer than the request")
+    assert.equal(503, slow:receive("GET").status)
     slow:close()
     idle:close()
     r:stop()
