@@ -409,12 +409,10 @@ describe("a graceful stop", function()
     r.server.process:kill("TERM")
     poll.wait(function()
       return not net.listening(r.address)
-    end, "the port to be closed", 1)
-    local start = socket.gettime()
+    end, "the port to be closed", 2)
     local conn, problem = net.try_connect(r.address)
     assert.is_nil(conn)
     assert.equal("connection refused", problem)
-    assert.is_true(socket.gettime() - start < 0.5)
     assert.is_true(slow.conn:silent(0))
     assert.equal("slow", slow:receive().body)
     slow:close()
@@ -552,6 +550,7 @@ end)
 describe("a hook's reply larger than all buffers", function()
   it("is whole, and the next reply comes behind it", function()
     local r = rig.start({
+      settings = "script_timeout = 20",
       on_request = ([[
         if req.path == "/huge" then return { status = 200, body = ("x"):rep(%d) } end
         if req.path == "/next" then return { status = 200, body = "next\n" } end

@@ -23,23 +23,23 @@ describe("a server that has failed max_fails times", function()
     it(("gets nothing for fail_timeout, then one probe (%d workers)"):format(workers), function()
       local r = rig.start({
         workers = workers, responder = { count = 2 },
-        backend = [[max_fails = 2, fail_timeout = "900ms"]],
+        backend = [[max_fails = 2, fail_timeout = "2500ms"]],
       })
       finally(function() r:stop() end)
       local bad = "2.fail=close-before-head"
       local start = socket.gettime()
       get_many(r, 30, bad) -- GET is tried again elsewhere: nobody notices
-      assert.is_true(socket.gettime() - start < 0.9, "too slow a machine for this scenario")
+      assert.is_true(socket.gettime() - start < 2.5, "too slow a machine for this scenario")
       assert.equal(2, r:shares()[2])
       r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
       poll.wait(function()
         return r:get(bad).status == 200 and r:shares()[2] == 3
-      end, "the probe", 3)
+      end, "the probe", 8)
       get_many(r, 20, bad)
       assert.equal(3, r:shares()[2]) -- it has failed: down again
       poll.wait(function()
         return r:get("").status == 200 and r:shares()[2] >= 4
-      end, "the next probe", 3)
+      end, "the next probe", 8)
       local before = r:shares()[2]
       get_many(r, 20, "")
       assert.is_true(r:shares()[2] - before >= 8) -- each worker has an order of its own
@@ -65,7 +65,7 @@ describe("a server that has failed max_fails times", function()
     other = responder.start({ addresses = other.addresses })
     poll.wait(function()
       return r:get("").status == 200 and other:log():find("REQUEST", 1, true)
-    end, "the server to be asked again", 5)
+    end, "the server to be asked again", 15)
   end)
 
   it("long ago is not down: what counts is fail_timeout", function()
@@ -212,13 +212,13 @@ describe("a health check", function()
       answer(commands)
       poll.wait(function()
         return all_go_to(1)
-      end, "the server to be down", 5)
+      end, "the server to be down", 15)
       for _ = 1, 10 do
         assert.equal("1", r:get("who").headers["x-listener"])
       end
       r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
       answer("body=pong")
-      poll.wait(both_asked, "the server to be back", 5)
+      poll.wait(both_asked, "the server to be back", 15)
     end)
   end
 
@@ -232,7 +232,7 @@ describe("a health check", function()
     end, "one ping")
     answer("body=pong")
     -- It may have been two by now on a slow machine; then it comes back at once.
-    poll.wait(both_asked, "both to be asked", 5)
+    poll.wait(both_asked, "both to be asked", 15)
   end)
 
   it("finds a server that does not listen, before a client does", function()
@@ -253,7 +253,7 @@ describe("a health check", function()
         end
       end
       return true
-    end, "the dead server to be known", 5)
+    end, "the dead server to be known", 15)
     get_many(r, 20, "")
   end)
 
@@ -263,12 +263,12 @@ describe("a health check", function()
     answer("body=pang")
     poll.wait(function()
       return r:get("").status == 503
-    end, "the server to be down", 5)
+    end, "the server to be down", 15)
     assert.is_truthy(tonumber(r:get("").headers["retry-after"]))
     answer("body=pong")
     poll.wait(function()
       return r:get("").status == 200
-    end, "the server to be back", 5)
+    end, "the server to be back", 15)
   end)
 
   it("that times out takes out a server that has a request, but room for more", function()
@@ -288,7 +288,7 @@ describe("a health check", function()
     answer(("%d.fail=hang&%d.body=pong"):format(stuck, 3 - stuck))
     poll.wait(function()
       return all_go_to(3 - stuck)
-    end, "the server that hangs to be down", 5)
+    end, "the server that hangs to be down", 15)
   end)
 
   it("that times out while the server is full of our own requests says nothing", function()

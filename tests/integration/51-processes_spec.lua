@@ -318,7 +318,11 @@ describe("the pid file", function()
     poll.wait(function() return #s:workers() == 2 end, "both workers")
     assert.is_nil(io.open(dir .. "/pid"))
     os.remove(dir .. "/wait")
-    local text = poll.wait(function() return process.read_file(dir .. "/pid") end, "the pid file")
+    local text
+    poll.wait(function()
+      text = process.read_file(dir .. "/pid") or ""
+      return text ~= "" -- it is made, then written
+    end, "the pid file")
     assert.equal(s.process.pid .. "\n", text)
     assert.equal("hello", http.get(s.address, "/").body)
     s:reload(HELLO)

@@ -13,7 +13,7 @@ describe("moongate.tcp", function()
   local l, listener, port
 
   setup(function()
-    l = lab.start()
+    l = lab.start({ settings = "script_timeout = 20" })
   end)
 
   teardown(function()

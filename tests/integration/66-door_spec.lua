@@ -171,6 +171,7 @@ describe("whatever a script does", function()
       on_request = ON_REQUEST,
       backend = "max_fails = 0",
       settings = [[
+        script_timeout = 20,
         on_params = function(req, params) params.X = "text " .. req.path end,
         on_response = function(req, res) res.headers["X-Answer"] = "text " .. req.path end,
         on_log = function(req, log) return ("%s %d"):format(log.uri, log.status) end]],

@@ -4,6 +4,7 @@
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local stage = require("tests.support.stage")
 
 local fronts = {}
 
@@ -15,13 +16,6 @@ Front.__index = Front
 
 local ROOT = process.cwd() .. "/build/deps/fronts"
 
--- The programs' own libraries lie beside them.
-local function libraries()
-  local script = [[for folder in "$1"/usr/lib/*-linux-gnu; do printf '%s:' "$folder"; done]]
-  local list = process.run({ argv = { "sh", "-c", script, "sh", ROOT } })
-  return (list.stdout:gsub(":$", ""))
-end
-
 -- `write` gives the configuration, and `argv` the command, of the folder.
 local function start(program, write, argv)
   local dir = process.tempdir(program)
@@ -30,7 +24,7 @@ local function start(program, write, argv)
   local command = argv(dir .. "/conf", dir)
   table.insert(command, 1, ROOT .. "/usr/sbin/" .. program)
   self.process = process.spawn({
-    argv = command, env = { LD_LIBRARY_PATH = libraries() }, cwd = dir,
+    argv = command, env = { LD_LIBRARY_PATH = stage.libraries(ROOT) }, cwd = dir,
     stdout = dir .. "/log", stderr = dir .. "/log",
   })
   local ok, problem = pcall(poll.wait, function()

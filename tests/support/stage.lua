@@ -41,6 +41,18 @@ function stage.replacing(path, text)
   return process.run({ argv = probe }).code == 0 and launcher or nil
 end
 
+--- The LD_LIBRARY_PATH of programs that are unpacked and not installed: their own libraries lie
+--- beside them, some in /lib.
+---@param root string
+---@return string
+function stage.libraries(root)
+  local script = [[for folder in "$1"/usr/lib/*-linux-gnu "$1"/lib/*-linux-gnu; do
+    [ ! -d "$folder" ] || printf '%s:' "$folder"
+  done]]
+  local list = process.run({ argv = { "sh", "-c", script, "sh", root } })
+  return (list.stdout:gsub(":$", ""))
+end
+
 --- Writes files below a folder, making the folders on the way.
 ---@param dir string
 ---@param files table<string, string> relative path -> content

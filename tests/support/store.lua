@@ -15,17 +15,11 @@ local store = {}
 local Store = {}
 Store.__index = Store
 
--- The programs' own libraries lie beside them.
-local function libraries(root)
-  local list = process.run({ argv = { "sh", "-c", 'echo "$1"/usr/lib/*-linux-gnu', "sh", root } })
-  return (list.stdout:gsub("%s+$", ""))
-end
-
 local function spawn(self)
   local root = process.cwd() .. "/build/deps/stores"
   self.process = process.spawn({
     argv = { root .. "/usr/bin/" .. self.argv[1], unpack(self.argv, 2) },
-    env = { LD_LIBRARY_PATH = libraries(root) },
+    env = { LD_LIBRARY_PATH = stage.libraries(root) },
     cwd = self.dir,
     stdout = self.dir .. "/log",
     stderr = self.dir .. "/log",
