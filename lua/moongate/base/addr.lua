@@ -22,7 +22,8 @@ local function is_v4(host)
   local count = 0
   for part in host:gmatch("[^.]+") do
     count = count + 1
-    if not part:match("^%d%d?%d?$") or tonumber(part) > 255 then
+    -- A zero in front would be octal for some libraries: 010.0.0.1 is 8.0.0.1 to them.
+    if not part:match("^%d%d?%d?$") or part:match("^0%d") or tonumber(part) > 255 then
       return false
     end
   end
@@ -32,7 +33,6 @@ end
 ---@param host string without brackets
 ---@return boolean
 local function is_v6(host)
-  host = host:gsub("%%[%w_.-]+$", "") -- a zone, as in fe80::1%eth0
   local tail = host:match(":(%d+%.%d+%.%d+%.%d+)$")
   if tail then
     if not is_v4(tail) then
@@ -94,7 +94,9 @@ function M.parse(text, use)
     return parse_unix(path)
   end
   local v6, port = text:match("^%[(.*)%]:(%d+)$")
-  if v6 then
+  if v6 and v6:find("%", 1, true) then
+    return nil, "an IPv6 address with a zone (%eth0) can't be used: a global address has none"
+  elseif v6 then
     return is_port(port) and is_v6(v6) and text or nil
   end
   local host
@@ -187,7 +189,7 @@ function M.network(text)
     return text
   end
   local host, prefix = text:match("^([^/]*)/?(%d*)$")
-  if not host or text:match("/$") or host:find("%", 1, true) or host:match("%f[%d]0%d+%.") then
+  if not host or text:match("/$") or host:find("%", 1, true) then
     return nil
   end
   local v6 = host:find(":", 1, true) ~= nil

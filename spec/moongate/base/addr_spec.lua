@@ -6,7 +6,7 @@ describe("addr.parse", function()
   it("keeps addresses that are in their one form", function()
     for _, text in ipairs({
       "127.0.0.1:8080", "localhost:1", "php-fpm:9000", "app_1.internal:65535", "[::1]:80",
-      "[2001:db8::1]:8080", "[1:2:3:4:5:6:7:8]:1", "[::ffff:10.0.0.1]:80", "[fe80::1%eth0]:80",
+      "[2001:db8::1]:8080", "[1:2:3:4:5:6:7:8]:1", "[::ffff:10.0.0.1]:80", "0.0.0.0:80",
       "unix:/run/php/php8.2-fpm.sock", "unix:/a b",
     }) do
       assert.equal(text, addr.parse(text, "listen"))
@@ -34,6 +34,7 @@ describe("addr.parse", function()
       "[1:2]:80", "[1::2::3]:80", "[12345::]:80", "[:::1]:80", "[1:2:3:4:5:6:7:8:9]:80",
       "[::1:80", "[1.2.3.4]:80", "[1:2:3:4:5:6:7:]:80", "unix:", "unix:run/x.sock", "unix:/",
       "unix:/run/", "unix:/a\nb", "unix:/" .. ("x"):rep(107), "127.0.0.1:80 ",
+      "010.0.0.1:80", "1.2.3.04:80", "[::ffff:10.0.0.01]:80", "[fe80::1%eth0]:80", "[::1%lo]:80",
     }) do
       assert.is_nil((addr.parse(text, "listen")), text)
     end
@@ -48,6 +49,7 @@ describe("addr.parse", function()
     end
     assert.matches("1 to 65535", problem("x:70000"))
     assert.matches("absolute path", problem("unix:x.sock"))
+    assert.matches("with a zone", problem("[fe80::1%eth0]:80"))
     assert.matches("at most 107 bytes, this one has 108", problem("unix:/" .. ("x"):rep(107)))
   end)
 
