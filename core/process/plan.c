@@ -201,8 +201,8 @@ static void plan_copy(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text);
 }
 
-/* What is whole, tabs and all. True: it was that. */
-static bool take_text(struct plan *plan, const char *key, const char *rest)
+/* Lines whose value is the whole rest, tabs as well. True: this was one. */
+static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
 {
     char **text = strcmp(key, "ini") == 0    ? &plan->ini
                   : strcmp(key, "note") == 0 ? &plan->note
@@ -212,7 +212,7 @@ static bool take_text(struct plan *plan, const char *key, const char *rest)
     return text != NULL;
 }
 
-static void take_line(struct plan *plan, const char *key, char *rest)
+static void plan_read_line(struct plan *plan, const char *key, char *rest)
 {
     char *fields[5] = {"", "", "", "", ""};
     for (int i = 0; i < 5 && rest != NULL; i++)
@@ -274,8 +274,8 @@ static void read_plan(struct plan *plan, char *report)
     plan->watch = -1;
     for (char *line; (line = strsep(&report, "\n")) != NULL;) {
         char *key = strsep(&line, "\t");
-        if (line != NULL && !take_text(plan, key, line))
-            take_line(plan, key, line);
+        if (line != NULL && !plan_read_text(plan, key, line))
+            plan_read_line(plan, key, line);
     }
     if (plan->workers == 0)
         plan->workers = workers_by_itself();

@@ -43,7 +43,7 @@ struct worker {
     ev_prepare before_wait;
     ev_tstamp shown_at;
     bool serves;  /* what the ledger knows of backends is this generation's */
-    bool leaving; /* another worker has our place, and who is idle */
+    bool leaving; /* another worker accepts in its place, and has its idle clients */
     bool failed;  /* on_start has */
     ev_timer log_timer, count_timer;
     ev_timer stop_timer;
@@ -111,7 +111,7 @@ static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
 
 /* --- reloads --- */
 
-static void forget_prepared(struct worker *w)
+static void worker_drop_prepared(struct worker *w)
 {
     if (w->prepared != NULL)
         generation_reject(w->prepared);
@@ -125,7 +125,7 @@ static void worker_tell(const struct worker *w, enum link_type type, const char 
         log_warn("the master does not listen");
 }
 
-/* How the reload of `attempt` has come out here; the master may be at a later one. */
+/* Tells the master how the attempt has come out here; the master may be at a later one. */
 static void worker_answer(const struct worker *w, const char *err)
 {
     static char text[LINK_TEXT];
@@ -139,8 +139,8 @@ static void on_prepared(void *ctx, struct generation *g, const char *err)
     worker_answer(ctx, err);
 }
 
-/* What is wrong with LINK_PREPARE; NULL: nothing. The kernel leaves out descriptors that a process
- * has no room for, without an error. */
+/* Reads LINK_PREPARE. Returns NULL, or what is wrong with it: the kernel leaves out descriptors
+ * that a process has no room for, without an error. */
 static const char *read_prepared(const struct link_message *news, struct prepared *p)
 {
     unsigned lines = 0;
@@ -177,7 +177,7 @@ static void worker_prepare(struct worker *w)
     free(err);
 }
 
-static void begin_to_serve(struct worker *w)
+static void worker_begin_to_serve(struct worker *w)
 {
     if (!w->serves)
         generation_serve(w->generation);
@@ -203,7 +203,7 @@ static bool is_same_socket(int a, int b)
            (fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev && x.st_ino == y.st_ino);
 }
 
-static struct listener *worker_take_listener(struct worker *w, int fd)
+static struct listener *worker_pick_listener(struct worker *w, int fd)
 {
     for (unsigned i = 0; i < w->listener_count; i++) {
         struct listener *l = w->listeners[i];
@@ -245,7 +245,7 @@ static void use_sockets(struct worker *w, const struct link_message *news, unsig
         if (fd == news->fd_count || !worker_read_spec(line, &spec))
             break;
         int socket = news->fds[fd++];
-        struct listener *l = worker_take_listener(w, socket);
+        struct listener *l = worker_pick_listener(w, socket);
         if (l != NULL) {
             close(socket);
             listener_update(l, &spec);
@@ -279,11 +279,11 @@ static void switch_generation(struct worker *w)
     generation_drop(old);
 }
 
-/* Another worker has come or gone, and its sockets with it. */
-static void take_sockets(struct worker *w, struct link_message *message)
+/* LINK_SOCKETS: a worker has come or gone, so the slots of this one have changed. */
+static void worker_change_sockets(struct worker *w, struct link_message *message)
 {
     unsigned lines = 0;
-    begin_to_serve(w);
+    worker_begin_to_serve(w);
     for (const char *at = message->text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
     if (lines != message->fd_count) {
@@ -294,8 +294,8 @@ static void take_sockets(struct worker *w, struct link_message *message)
     message->fd_count = 0;
 }
 
-/* Another worker accepts from our sockets and takes over who is idle. Unlike in a stop nothing is
- * cut: a request may take its time, as on an old generation. */
+/* LINK_RETIRE with a socket: the worker at its other end accepts from this one's sockets and gets
+ * its idle clients. Unlike in a stop no request is cut, however long it takes. */
 static void worker_leave(struct worker *w, struct link_message *message)
 {
     for (unsigned i = 0; i < w->listener_count; i++)
@@ -316,18 +316,18 @@ static void on_passed(void *ctx, bool all)
         stop_gracefully(w, w->generation->settings->stop_timeout / 3);
 }
 
-/* What has left needs no process any more. */
+/* A worker that has left and has nothing under way ends. */
 static bool has_left(const struct worker *w)
 {
     return w->leaving && w->clients.count == 0 && w->clients.intakes == NULL &&
            generation_is_done(w->generation) && !backends_are_busy(&w->backends);
 }
 
-static void worker_take_message(struct worker *w, struct link_message *message)
+static void worker_handle(struct worker *w, struct link_message *message)
 {
     switch (message->type) {
     case LINK_PREPARE:
-        forget_prepared(w);
+        worker_drop_prepared(w);
         memcpy(&w->news, message, sizeof *message);
         message->fd_count = 0;
         worker_prepare(w);
@@ -337,11 +337,11 @@ static void worker_take_message(struct worker *w, struct link_message *message)
         worker_tell(w, LINK_SWITCHED, "");
         break;
     case LINK_ABORT:
-        forget_prepared(w);
+        worker_drop_prepared(w);
         generation_refresh(w->generation);
         break;
     case LINK_SOCKETS:
-        take_sockets(w, message);
+        worker_change_sockets(w, message);
         break;
     case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
         if (message->fd_count == 1)
@@ -381,7 +381,7 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
         if (w->clients.stopping)
             link_close_fds(&message);
         else
-            worker_take_message(w, &message);
+            worker_handle(w, &message);
     }
     if (result == LINK_NOTHING)
         return;
@@ -414,7 +414,7 @@ static void count_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     log_say_left_out(false);
 }
 
-/* For the status page, once a second while there is something to do. */
+/* The status page has the worker's counts once a second while its loop makes turns. */
 static void worker_show(struct worker *w)
 {
     struct board_worker *board = &w->config->board->worker[w->config->index];
@@ -425,7 +425,7 @@ static void worker_show(struct worker *w)
     board->lua_memory = script_memory(w->generation->script);
 }
 
-/* Once; what runs already goes on. */
+/* A timer that runs already stays as it is. */
 static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double seconds)
 {
     if (ev_is_active(timer))
@@ -434,7 +434,7 @@ static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double secon
     ev_timer_start(ev, timer);
 }
 
-/* Lines are written together, but none waits long. */
+/* Log lines are written together, and none waits longer than LOG_DELAY. */
 static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int events)
 {
     struct worker *w = worker_prepare->data;
@@ -457,7 +457,7 @@ static void watch_signal(struct worker *w, ev_signal *watcher, int number,
     ev_signal_start(w->loop.ev, watcher);
 }
 
-/* The master looks whether the loop makes its turns: even while it sleeps. */
+/* The counter of the loop's turns, which the master looks at: even while the loop sleeps. */
 static void note_turn(struct ev_loop *ev)
 {
     const struct worker *w = ev_userdata(ev);
@@ -491,7 +491,7 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     w->stop_timer.data = w;
 }
 
-/* on_start of the first generation has come to its end: the master says what to accept from. */
+/* on_start of the first generation has ended: the master answers READY with the sockets. */
 static void on_started(void *ctx, struct generation *g, const char *err)
 {
     struct worker *w = ctx;
@@ -522,8 +522,8 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     if (w->generation == NULL)
         return *err;
     control_open(w->generation);
-    if (!config->fresh)
-        begin_to_serve(w);
+    if (!config->reserve)
+        worker_begin_to_serve(w);
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
     w->clients.on_passed = on_passed;
@@ -541,7 +541,7 @@ static void worker_clean_up(struct worker *w)
     stop_listening(w);
     clients_keep(&w->clients);
     clients_end_intakes(&w->clients);
-    forget_prepared(w);
+    worker_drop_prepared(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
     log_flush();

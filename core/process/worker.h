@@ -30,7 +30,7 @@ struct worker_config {
     const struct quarantine *quarantine;
     const struct shared_folder *shared;
     unsigned generation;
-    bool fresh; /* it serves when it is told its sockets; what serves until then is another one */
+    bool reserve;              /* another worker serves until this one is told its sockets */
     int error_log, access_log; /* open; the worker's to close once it has others */
     int master; /* the worker's end of the socket; the master's end closes when the master ends */
     int signal; /* that says that a script has run for too long */

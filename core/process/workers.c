@@ -48,7 +48,7 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .workers = release->plan.workers,
         .index = place,
         .number = number,
-        .fresh = reserve,
+        .reserve = reserve,
         .ledger = m->ledger,
         .census = m->census,
         .board = m->board,
