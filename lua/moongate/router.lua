@@ -20,7 +20,14 @@ local SLASH, DOT = 47, 46
 
 ---@class moongate.router.Rule: moongate.Rule
 ---@field handler table|function
----@field is_function boolean
+---@field name string what it matches
+---@field place moongate.router.Place
+---@field number integer
+
+---@class moongate.router.Place what rules made at one place of the route have in common
+---@field form string of their texts
+---@field source string
+---@field is_function boolean their handlers are called
 
 ---@class moongate.Router
 ---@field longest_prefix integer bytes; longer parts of a path need not be looked at
@@ -37,10 +44,41 @@ function Router.__index(_, name)
   return method
 end
 
+-- A route may have a hundred thousand rules. So each has four fields, since a table with a fifth
+-- one takes twice the memory, and its texts are made when they are asked for.
+local Rule = {}
+local fields = {
+  text = function(rule) return rule.place.form:format(rule.name) end,
+  source = function(rule) return rule.place.source end,
+  label = function(rule)
+    local label = trace.label(rule)
+    rawset(rule, "label", label) -- asked for by requests
+    return label
+  end,
+  -- as an entry of the registry
+  decision = function(rule) return rule.handler end,
+  what = function(rule) return "router: " .. rule.text end,
+}
+
+function Rule.__index(rule, name)
+  local field = fields[name]
+  return field and field(rule)
+end
+
+-- form -> source -> place, for decisions and for what is called. In a loop all is the same.
+local places = { [true] = {}, [false] = {} }
+
+local function place_of(form, source, is_function)
+  local of_form = places[is_function][form] or setmetatable({}, { __mode = "v" })
+  places[is_function][form] = of_form
+  of_form[source] = of_form[source] or { form = form, source = source, is_function = is_function }
+  return of_form[source]
+end
+
 --- A handler is a decision, a function or something callable. A decision is checked at once: it
 --- will be the same for every request.
 ---@return moongate.router.Rule
-local function new_rule(method, handler, text, source)
+local function new_rule(method, handler, form, name, source)
   local meta = type(handler) == "table" and getmetatable(handler)
   local is_function = type(handler) == "function"
     or (type(meta) == "table" and meta.__call ~= nil)
@@ -50,19 +88,23 @@ local function new_rule(method, handler, text, source)
         describe(handler))
       or decision.problem(handler)
     if problem then
-      error(("router: %s: %s"):format(type(handler) == "table" and text or method, problem), 3)
+      error(("router: %s: %s"):format(type(handler) == "table" and form:format(name) or method,
+        problem), 3)
     end
-    registry.add(handler, source, "router: " .. text)
   end
-  return trace.known({
-    handler = handler, is_function = is_function, text = text, source = source,
-  })
+  local rule = trace.known(setmetatable({
+    handler = handler, name = name, place = place_of(form, source, is_function), number = 0,
+  }, Rule))
+  if not is_function then
+    registry.note(rule)
+  end
+  return rule
 end
 
 --- What a rule says about a request it fits; further arguments are what its pattern captured.
 local function apply(rule, req, ...)
   local d = rule.handler
-  if rule.is_function then
+  if rule.place.is_function then
     enter(rule.label)
     d = d(req, ...)
   end
@@ -210,8 +252,11 @@ end
 ---@return moongate.Router self
 function Router:host(name, handler)
   expect_text("host", name, "a name such as \"shop.example\" or \"*.example\"")
-  local lower = name:lower():gsub("%.$", "")
-  local rule = new_rule("host", handler, ("host '%s'"):format(lower), trace.place(2))
+  local lower = name:lower()
+  if byte(lower, -1) == DOT then
+    lower = sub(lower, 1, -2)
+  end
+  local rule = new_rule("host", handler, "host '%s'", lower, trace.place(2))
   if sub(lower, 1, 2) == "*." and not lower:find("*", 2, true) then
     set(self.wildcards, sub(lower, 2), rule)
     self.has_wildcards = true
@@ -229,7 +274,7 @@ end
 ---@return moongate.Router self
 function Router:path(path, handler)
   expect_text("path", path, "a path such as \"/about\" or \"/shop/*\"")
-  local rule = new_rule("path", handler, ("path '%s'"):format(path), trace.place(2))
+  local rule = new_rule("path", handler, "path '%s'", path, trace.place(2))
   if byte(path) ~= SLASH then
     error(("router: path: '%s' does not begin with \"/\""):format(path), 2)
   elseif sub(path, -2) == "/*" then
@@ -254,7 +299,7 @@ function Router:match(pattern, handler)
   if not ok then
     error(("router: match: '%s': %s"):format(pattern, problem), 2)
   end
-  local rule = new_rule("match", handler, ("pattern '%s'"):format(pattern), trace.place(2))
+  local rule = new_rule("match", handler, "pattern '%s'", pattern, trace.place(2))
   rule.pattern = pattern
   self.patterns[#self.patterns + 1] = rule
   return self
@@ -277,8 +322,7 @@ function Router:method(names, handler)
   if #list == 0 then
     error("router: method: expected methods such as \"POST\", got none", 2)
   end
-  local text = ("method %s"):format(table.concat(list, ", "))
-  local rule = new_rule("method", handler, text, trace.place(2))
+  local rule = new_rule("method", handler, "method %s", table.concat(list, ", "), trace.place(2))
   rule.names = set_of
   self.methods[#self.methods + 1] = rule
   return self
@@ -288,7 +332,7 @@ end
 ---@param handler table|function
 ---@return moongate.Router self
 function Router:use(handler)
-  self.uses[#self.uses + 1] = new_rule("use", handler, "use", trace.place(2))
+  self.uses[#self.uses + 1] = new_rule("use", handler, "use", "", trace.place(2))
   return self
 end
 
@@ -328,7 +372,7 @@ function M.new(options)
       error(("router: unknown key '%s'%s"):format(suggest.name(key),
         suggest.hint(key, { "default" })), 2)
     end
-    self.default = new_rule("default", value, "default", trace.place(2))
+    self.default = new_rule("default", value, "default", "", trace.place(2))
   end
   return self
 end

@@ -394,12 +394,14 @@ function M.backend_problem(d, settings)
   elseif d.backend == nil then
     return nil
   end
-  local known = {}
   for _, backend in ipairs(settings.backends) do
     if backend.name == d.backend then
       local problem = d.ini and ini.foreign(d.ini, backend)
       return problem and "ini: " .. problem or nil
     end
+  end
+  local known = {}
+  for _, backend in ipairs(settings.backends) do
     known[backend.name] = true
   end
   return ("there is no backend '%s'%s"):format(d.backend, suggest.hint(d.backend, known))
@@ -441,6 +443,23 @@ function M.is_key(name)
   return false
 end
 
+--- What is wrong with one key of a decision.
+local function one_problem(d, key, kind, mark)
+  if not kind then
+    local known = all_keys()
+    if type(key) == "string" and known[key] then
+      return ("'%s' alone is no decision: it needs 'backend', 'root', 'file', 'status', "
+        .. "'redirect' or 'close' beside it"):format(key)
+    end
+    return ("unknown key '%s' in a decision%s"):format(
+      suggest.name(key), suggest.hint(key, known))
+  end
+  local checker = KINDS[kind].keys[key]
+  return upcoming.problem(upcoming.decision, key, d[key])
+    or checker and value_problem(key, checker, d[key])
+    or not checker and foreign_key(kind, mark, key) or nil
+end
+
 --- Why a hook's value cannot be used as a decision.
 ---@param d any what the hook returned
 ---@param settings table|nil normalized settings: if given, the backend's name is checked too
@@ -459,25 +478,14 @@ function M.problem(d, settings)
     return "its metatable has __index: the keys of a decision are its own"
   end
   local kind, mark = M.kind(d)
-  for _, key in ipairs(sorted_keys(d)) do
-    if not kind then
-      local known = all_keys()
-      if type(key) == "string" and known[key] then
-        return ("'%s' alone is no decision: it needs 'backend', 'root', 'file', 'status', "
-          .. "'redirect' or 'close' beside it"):format(key)
+  for key in pairs(d) do
+    if one_problem(d, key, kind, mark) then -- of several, the first one by its name is told
+      for _, first in ipairs(sorted_keys(d)) do
+        local problem = one_problem(d, first, kind, mark)
+        if problem then
+          return problem
+        end
       end
-      return ("unknown key '%s' in a decision%s"):format(
-        suggest.name(key), suggest.hint(key, known))
-    end
-    local later = upcoming.problem(upcoming.decision, key, d[key])
-    if later then
-      return later
-    end
-    local checker = KINDS[kind].keys[key]
-    local wrong = checker and value_problem(key, checker, d[key])
-      or not checker and foreign_key(kind, mark, key)
-    if wrong then
-      return wrong
     end
   end
   return whole_problem(kind, d, settings)

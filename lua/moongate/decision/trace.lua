@@ -32,14 +32,23 @@ M.step = nil
 
 --- Makes a rule one that requests can remember.
 ---@generic T: moongate.Rule
----@param rule T `number` and `label` are set
+---@param rule T `number` is set, and `label` where the rule has no metatable that makes it
 ---@return T rule
 function M.known(rule)
   count = count + 1
   rules[count] = rule
   rule.number = count
-  rule.label = rule.source .. " " .. rule.text
+  if not getmetatable(rule) then
+    rule.label = M.label(rule)
+  end
   return rule
+end
+
+--- What the log calls a rule.
+---@param rule moongate.Rule
+---@return string
+function M.label(rule)
+  return rule.source .. " " .. rule.text
 end
 
 --- A rule's handler begins: should it not come to its end, the log names the rule. The argument is
@@ -89,12 +98,24 @@ function M.forget(req)
   kept[req] = nil
 end
 
+-- source -> line -> text: a loop of a route makes thousands of rules at one place.
+local places = {}
+
 --- Where a function's caller stands in the route.
 ---@param level integer as in debug.getinfo, seen from the caller
 ---@return string file:line
 function M.place(level)
   local info = debug.getinfo(level + 1, "Sl")
-  return info and ("%s:%d"):format(info.source:gsub("^@", ""), info.currentline) or "?"
+  if not info then
+    return "?"
+  end
+  local source, line = info.source, info.currentline
+  local lines = places[source] or {}
+  if not lines[line] then
+    lines[line] = ("%s:%d"):format(source:gsub("^@", ""), line)
+    places[source] = #source < 512 and lines or nil
+  end
+  return lines[line]
 end
 
 --- Calls a function and lists the rules that decided in it, outer ones first.

@@ -53,7 +53,16 @@ end
 ---@param source string file:line
 ---@param what string where it stands there, such as "router: path '/a'"
 function M.add(d, source, what)
-  table.insert(M.decisions, { decision = d, source = source, what = what })
+  M.note({ decision = d, source = source, what = what })
+end
+
+--- Likewise where something has these three fields already. What a hook makes, such as a router for
+--- one request, is not noted: nobody would look at it, and nothing would ever forget it.
+---@param entry { decision: table, source: string, what: string }
+function M.note(entry)
+  if loading then
+    table.insert(M.decisions, entry)
+  end
 end
 
 --- A module has something to do when a request has ended, however that was.
