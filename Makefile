@@ -79,7 +79,8 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
-        base/resolve base/spool base/str http/access http/check http/forwarded http/h1 http/range \
+        base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
+        http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared exchange/front front/listener front/proxyproto front/sender
 links_request = http/request base/arena base/str base/addr base/spool base/buf
@@ -97,6 +98,8 @@ links_base/str = base/str
 links_http/access = http/access base/date $(links_request)
 links_http/forwarded = http/forwarded base/addr base/str
 links_http/check = http/check http/uri $(links_request)
+links_http/filecache = http/filecache http/media base/lookup base/date base/str
+objects_http/filecache = mime_types
 links_http/h1 = http/h1 http/check http/chunked http/uri $(links_request)
 links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
@@ -125,7 +128,8 @@ UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 .SECONDEXPANSION:
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
-               $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*)))
+               $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*))) \
+               $$(addprefix $(BUILD)/,$$(addsuffix .o,$$(objects_$$*)))
 	@mkdir -p $(@D)
 	@$(call link,-lhttp_parser $(test_libs_$*))
 

@@ -116,11 +116,11 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
 
 /* --- what was found --- */
 
-static uint64_t turn; /* 0: none has begun */
+uint64_t lookup_turn;
 
 void lookup_begin_turn(void)
 {
-    turn++;
+    lookup_turn++;
 }
 
 /* What was found at a place: a path below a root (LOOKUP_FILE and so on), or where the symlinks of
@@ -134,21 +134,14 @@ struct finding {
     struct timespec changed; /* its ctime */
     bool settled;            /* it holds for later turns, too, if stat says so */
     uint8_t kind;
-    uint16_t size;   /* of the place */
-    char place[212]; /* root, path and `within`, each with a NUL, and then: the real path of a root
-                      */
+    uint16_t size;                 /* of the place */
+    char place[LOOKUP_PLACE_SIZE]; /* and behind it the real path of a root */
 };
 
 enum { FINDINGS = 16384 }; /* 4 MB, of which only what is used is there */
 
-/* What findings are known by. */
-struct place {
-    size_t size;
-    char text[sizeof((struct finding *)NULL)->place];
-};
-
 /* Adds a string and a NUL; false where that can't be kept. */
-static bool place_add(struct place *p, struct str s)
+static bool place_add(struct lookup_place *p, struct str s)
 {
     if (p->size + s.n + 1 > sizeof p->text || (s.n > 0 && memchr(s.p, '\0', s.n) != NULL))
         return false;
@@ -159,8 +152,8 @@ static bool place_add(struct place *p, struct str s)
     return true;
 }
 
-static bool place_make(struct place *p, struct str root, struct str path, const struct str *within,
-                       unsigned count)
+bool lookup_place(struct lookup_place *p, struct str root, struct str path,
+                  const struct str *within, unsigned count)
 {
     p->size = 0;
     bool fits = place_add(p, root) && place_add(p, path);
@@ -170,7 +163,7 @@ static bool place_make(struct place *p, struct str root, struct str path, const 
 }
 
 /* Eight bytes at once; the constants are those of MurmurHash3's finalizer. */
-static uint64_t place_hash(const struct place *p)
+uint32_t lookup_place_hash(const struct lookup_place *p)
 {
     uint64_t hash = p->size, word;
     for (size_t i = 0; i < p->size; i += sizeof word) {
@@ -179,17 +172,17 @@ static uint64_t place_hash(const struct place *p)
         hash = (hash ^ word) * 0xff51afd7ed558ccdu;
         hash ^= hash >> 33;
     }
-    return hash * 0xc4ceb9fe1a85ec53u >> 32;
+    return (uint32_t)(hash * 0xc4ceb9fe1a85ec53u >> 32);
 }
 
 /* The finding of that place (*known), or the slot to write it to: a place has two slots, so that
  * two places in use do not drive each other out. */
-static struct finding *finding_at(const struct place *p, bool *known)
+static struct finding *finding_at(const struct lookup_place *p, bool *known)
 {
     static struct finding *findings;
     if (findings == NULL && (findings = calloc(FINDINGS, sizeof *findings)) == NULL)
         abort();
-    struct finding *slots = &findings[place_hash(p) % (FINDINGS / 2) * 2];
+    struct finding *slots = &findings[lookup_place_hash(p) % (FINDINGS / 2) * 2];
     for (unsigned i = 0; i < 2; i++) {
         *known = slots[i].size == p->size && memcmp(slots[i].place, p->text, p->size) == 0;
         if (*known)
@@ -207,10 +200,10 @@ static bool finding_holds(const struct finding *f, const struct stat *st)
 /* Writes what was found into the slot; st is NULL where nothing is there, which holds for this turn
  * alone. What has changed just now does, too: it could be another file of the same inode and ctime
  * a moment later, since the kernel's clock has ticks of some milliseconds. */
-static void finding_note(struct finding *f, const struct place *p, enum lookup_kind kind,
+static void finding_note(struct finding *f, const struct lookup_place *p, enum lookup_kind kind,
                          const struct stat *st)
 {
-    f->turn = turn;
+    f->turn = lookup_turn;
     f->kind = (uint8_t)kind;
     f->size = (uint16_t)p->size;
     memcpy(f->place, p->text, p->size);
@@ -266,17 +259,17 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
 {
     char whole[PATH_MAX];
     struct stat st;
-    struct place place;
-    bool known = false, kept = place_make(&place, root, path, within, count), there = false;
+    struct lookup_place place;
+    bool known = false, kept = lookup_place(&place, root, path, within, count), there = false;
     struct finding *f = kept ? finding_at(&place, &known) : NULL;
-    if (known && turn > 0 && f->turn == turn)
+    if (known && lookup_turn > 0 && f->turn == lookup_turn)
         return f->kind;
     if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
     enum lookup_kind kind;
     if (stat(whole, &st) == 0) {
         if (known && finding_holds(f, &st)) {
-            f->turn = turn;
+            f->turn = lookup_turn;
             return f->kind;
         }
         kind = look_at(root, path, within, count, &st, &there);
@@ -288,6 +281,38 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     if (kept && kind != LOOKUP_ERROR)
         finding_note(f, &place, kind, there ? &st : NULL);
     return kind;
+}
+
+/* What the kernel puts behind the name of a file that has been replaced since. */
+#define GONE " (deleted)"
+
+struct str lookup_real_part(int fd, struct str root, char out[PATH_MAX])
+{
+    char link[64], folder[PATH_MAX], top[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, out, PATH_MAX - 1);
+    if (n < 0)
+        return STR_NONE;
+    struct str real = {out, (size_t)n};
+    if (str_ends(real, STR(GONE)))
+        real.n -= sizeof GONE - 1;
+    out[real.n] = '\0';
+    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
+    size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
+    if (size > 0 && strncmp(out, top, size) == 0 && (out[size] == '/' || size == 1))
+        return str_skip(real, size);
+    const char *slash = memrchr(out, '/', real.n);
+    return slash != NULL ? str_skip(real, (size_t)(slash - out)) : real;
+}
+
+bool lookup_has_found(const struct lookup_place *p, dev_t device, ino_t inode,
+                      const struct timespec *changed)
+{
+    bool known;
+    const struct finding *f = finding_at(p, &known);
+    return known && lookup_turn > 0 && f->turn == lookup_turn && f->kind == LOOKUP_FILE &&
+           f->device == device && f->inode == inode && f->changed.tv_sec == changed->tv_sec &&
+           f->changed.tv_nsec == changed->tv_nsec;
 }
 
 bool lookup_stat(struct str root, struct str path, struct stat *st)
@@ -317,12 +342,12 @@ struct str lookup_real_root(struct str root)
     static char real[PATH_MAX];
     char given[PATH_MAX];
     struct stat st;
-    struct place place = {.size = 0};
+    struct lookup_place place = {.size = 0};
     bool known = false;
     if (root.n == 0 || root.n >= sizeof given || !place_add(&place, root))
         place.size = 0;
     struct finding *f = place.size > 0 ? finding_at(&place, &known) : NULL;
-    if (known && turn > 0 && f->turn == turn)
+    if (known && lookup_turn > 0 && f->turn == lookup_turn)
         return str_of(f->place + f->size);
     if (root.n == 0 || root.n >= sizeof given)
         return root;
@@ -332,7 +357,7 @@ struct str lookup_real_root(struct str root)
     if (known && stat(given, &st) == 0 && finding_holds(f, &st) &&
         (strcmp(given, f->place + f->size) == 0 ||
          (stat(f->place + f->size, &st) == 0 && finding_holds(f, &st)))) {
-        f->turn = turn;
+        f->turn = lookup_turn;
         return str_of(f->place + f->size);
     }
     if (realpath(given, real) == NULL)

@@ -15,9 +15,12 @@
 
 #include "base/str.h"
 
+#include <limits.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
+/* The number of the turn; 0: none has begun. */
+extern uint64_t lookup_turn;
 /* What is found from now on is not older than this call: a turn of the loop begins, or something
  * has come that may be younger than the turn, such as a request whose head came in pieces. */
 void lookup_begin_turn(void);
@@ -42,6 +45,27 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
  * -1. */
 ssize_t lookup_read_start(struct str root, struct str path, const struct str *within,
                           unsigned count, char *out, size_t size);
+
+/* What a look is known by: root, path and `within`, each with a NUL. */
+#define LOOKUP_PLACE_SIZE 212
+struct lookup_place {
+    size_t size;
+    char text[LOOKUP_PLACE_SIZE];
+};
+/* False where that is too long to be kept. */
+bool lookup_place(struct lookup_place *p, struct str root, struct str path,
+                  const struct str *within, unsigned count);
+uint32_t lookup_place_hash(const struct lookup_place *p);
+
+/* Has this turn's look at the place found that file, with that ctime? Then nothing has happened to
+ * it since it was found with it before. */
+bool lookup_has_found(const struct lookup_place *p, dev_t device, ino_t inode,
+                      const struct timespec *changed);
+
+/* The real path of an open file: what of it stands behind the root's real path, or its name where
+ * it lies elsewhere; STR_NONE where that can't be known, since /proc is not mounted. Lies in out.
+ */
+struct str lookup_real_part(int fd, struct str root, char out[PATH_MAX]);
 
 /* stat(2) of root + path, whatever that leads to: only to see whether what lookup_open has found
  * there before is still the same. */

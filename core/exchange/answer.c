@@ -236,15 +236,14 @@ static void answer_report_file(const struct exchange *x, int status, const char 
 static void answer_send_file(struct exchange *x, const struct file *file)
 {
     const struct front_ops *ops = x->front->ops;
-    struct front_file rest = {file->fd, file->pieces, file->piece_count, 0};
-    if (file->fd < 0 || x->skip_body) {
-        front_file_end(&rest);
+    if (file->source == NULL || x->skip_body) {
         answer_end(x);
     } else if (ops->file != NULL &&
-               ops->file(x->front, file->fd, file->pieces, file->piece_count)) {
+               ops->file(x->front, file->source, file->pieces, file->piece_count)) {
         answer_end(x);
     } else {
-        x->file = rest;
+        file->source->users++;
+        x->file = (struct front_file){file->source, file->pieces, file->piece_count, 0};
         answer_give_file(x);
     }
 }

@@ -317,7 +317,7 @@ static void exchange_step(struct deferred *d)
         relay_step(x, facts.room);
         break;
     case EXCHANGE_REPLYING:
-        if (x->file.fd >= 0)
+        if (x->file.source != NULL)
             answer_give_file(x);
         else
             relay_step(x, facts.room);
@@ -354,7 +354,7 @@ struct exchange *exchange_new(struct generation *generation, struct front *front
     memset(x, 0, sizeof *x);
     x->generation = generation_hold(generation);
     x->front = front;
-    x->file.fd = -1;
+    x->file.source = NULL;
     buf_init(&x->stderr_text, 1u << 20);
     request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
     x->req.started = ev_now(loop->ev);

@@ -30,10 +30,11 @@ void filter_body(struct front *front, struct str bytes)
     next->ops->body(next, bytes);
 }
 
-bool filter_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
+bool filter_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
+                 unsigned count)
 {
     struct front *next = next_of(front);
-    return next->ops->file != NULL && next->ops->file(next, fd, pieces, count);
+    return next->ops->file != NULL && next->ops->file(next, source, pieces, count);
 }
 
 void filter_flush(struct front *front)
@@ -76,7 +77,11 @@ static struct str next_bytes(struct front_file *f, char *scratch, size_t size)
     if (f->at < piece->before.n)
         return str_skip(piece->before, (size_t)f->at);
     uint64_t done = f->at - piece->before.n, left = piece->size - done;
-    ssize_t n = pread(f->fd, scratch, left < size ? (size_t)left : size, (off_t)(piece->at + done));
+    if (f->source->content != NULL)
+        return (struct str){f->source->content + piece->at + done,
+                            left < size ? (size_t)left : size};
+    ssize_t n =
+        pread(f->source->fd, scratch, left < size ? (size_t)left : size, (off_t)(piece->at + done));
     return (struct str){scratch, n > 0 ? (size_t)n : 0};
 }
 
@@ -110,7 +115,7 @@ enum front_file_result front_file_give(struct front_file *file, struct front *fr
 
 void front_file_end(struct front_file *file)
 {
-    if (file->fd >= 0)
-        close(file->fd);
-    file->fd = -1;
+    if (file->source != NULL)
+        file_source_drop(file->source);
+    file->source = NULL;
 }

@@ -24,10 +24,11 @@ struct front_ops {
     void (*respond)(struct front *front);
     /* A slice of the body, valid until flush or end is called. */
     void (*body)(struct front *front, struct str bytes);
-    /* The body are these pieces of fd, which is the front's to close. The list lives as long as the
-     * request. False, or NULL in place of the function: the front has to see the bytes, which
-     * follow by `body`; fd stays the caller's. */
-    bool (*file)(struct front *front, int fd, const struct file_piece *pieces, unsigned count);
+    /* The body are these pieces of the file, which the request uses; who needs it for longer is one
+     * more that does. The list lives as long as the request. False, or NULL in place of the
+     * function: the front has to see the bytes, which follow by `body`. */
+    bool (*file)(struct front *front, struct file_source *source, const struct file_piece *pieces,
+                 unsigned count);
     /* Send what has come so far. */
     void (*flush)(struct front *front);
     /* The response is whole. */
@@ -65,7 +66,8 @@ static inline void filter_add(struct front **first, struct filter *filter,
 void filter_want_body(struct front *front, bool want);
 void filter_respond(struct front *front);
 void filter_body(struct front *front, struct str bytes);
-bool filter_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count);
+bool filter_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
+                 unsigned count);
 void filter_flush(struct front *front);
 void filter_end(struct front *front);
 bool filter_retract(struct front *front);
@@ -75,7 +77,7 @@ size_t filter_room(struct front *front);
 /* --- a file for who has to see its bytes --- */
 
 struct front_file {
-    int fd; /* -1: none; closed by front_file_end */
+    struct file_source *source; /* NULL: none; front_file_end drops it */
     const struct file_piece *pieces;
     unsigned count; /* those that have not been given whole */
     uint64_t at;    /* bytes of the first one that have */

@@ -314,7 +314,7 @@ static bool cgi_read_order(struct request *req, struct str name, struct str valu
 
 /* A bit for each header that an answer may have once only: clients take the first of two, or the
  * last, or both. 0 for all others. */
-static unsigned bit_of_single(enum header_id id, struct str name)
+static uint64_t bit_of_single(enum header_id id, struct str name)
 {
     static const char *const names[] = {"Age", "Content-Disposition", "Content-Range", "Expires",
                                         "Retry-After"};
@@ -326,7 +326,7 @@ static unsigned bit_of_single(enum header_id id, struct str name)
     case HEADER_LOCATION:
     case HEADER_SERVER:
     case HEADER_STATUS:
-        return 1u << id;
+        return UINT64_C(1) << id;
     case HEADER_OTHER:
         break;
     default:
@@ -334,16 +334,16 @@ static unsigned bit_of_single(enum header_id id, struct str name)
     }
     for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
         if (str_ieq(name, str_of(names[i])))
-            return 1u << (31 - i);
+            return UINT64_C(1) << (63 - i);
     return 0;
 }
 
-_Static_assert(HEADER_USER_AGENT < 27, "the bits above are for names without an id");
+_Static_assert(HEADER_USER_AGENT < 59, "the bits above are for names without an id");
 
 /* The first one counts, as for nginx. */
 static bool comes_again(struct cgi_head *head, enum header_id id, struct str name)
 {
-    unsigned bit = bit_of_single(id, name);
+    uint64_t bit = bit_of_single(id, name);
     if ((head->singles & bit) == 0) {
         head->singles |= bit;
         return false;

@@ -38,7 +38,7 @@ struct cgi_head {
     struct str text;  /* so far; in the request's arena */
     size_t line_size; /* of the line at hand */
     char line_first;
-    unsigned singles; /* a bit for each header that may stand once and has come */
+    uint64_t singles; /* a bit for each header that may stand once and has come */
     struct str again; /* one of them that came again, and was left out; n = 0: none did */
 };
 

@@ -8,10 +8,7 @@
 
 #include "base/log.h"
 
-#include <unistd.h>
-
-#define SMALL_FILE   32768 /* read and sent with the head in one call */
-#define SMALL_PIECES 20    /* of it: all of them are gathered */
+#define CONTENT_PIECES 20 /* of a file whose content is in memory: all of them are gathered */
 
 static void send_gathered(struct client *c, enum sender_when when);
 
@@ -162,36 +159,21 @@ static void reply_flush(struct front *front)
     send_gathered(c, SENDER_NOW);
 }
 
-/* Small ones are read here and leave with the head in one call. */
-static void small_file(struct client *c, int fd, const struct file_piece *pieces, unsigned count)
-{
-    char *at = c->clients->loop->scratch;
-    for (unsigned i = 0; i < count; i++) {
-        const struct file_piece *piece = &pieces[i];
-        if (pread(fd, at, (size_t)piece->size, (off_t)piece->at) != (ssize_t)piece->size) {
-            c->sender.broken = "the file has shrunk since its length was promised";
-            return;
-        }
-        if (piece->before.n > 0)
-            reply_body(&c->front, piece->before);
-        if (piece->size > 0)
-            reply_body(&c->front, (struct str){at, (size_t)piece->size});
-        at += piece->size;
-    }
-}
-
-static bool reply_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
+static bool reply_file(struct front *front, struct file_source *source,
+                       const struct file_piece *pieces, unsigned count)
 {
     struct client *c = client_of(front);
-    uint64_t size = 0;
-    for (unsigned i = 0; i < count; i++)
-        size += pieces[i].size;
-    if (size > SMALL_FILE || count > SMALL_PIECES) {
-        sender_file(&c->sender, fd, pieces, count);
+    if (source->content == NULL || count > CONTENT_PIECES) {
+        sender_file(&c->sender, source, pieces, count);
         return true;
     }
-    small_file(c, fd, pieces, count);
-    close(fd);
+    for (unsigned i = 0; i < count; i++) {
+        const struct file_piece *piece = &pieces[i];
+        if (piece->before.n > 0)
+            reply_body(front, piece->before);
+        if (piece->size > 0)
+            reply_body(front, (struct str){source->content + piece->at, (size_t)piece->size});
+    }
     return true;
 }
 

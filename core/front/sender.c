@@ -10,9 +10,9 @@
 #define OUT_PIECE                                                                                  \
     (256 * 1024) /* bytes of the backlog at once, so that other clients have their turn */
 #define GATHER_SLICES 48
-#define TURN_SIZE     (128 * 1024)
+#define TURN_SIZE     (1024 * 1024) /* memory of which only what has been used is there */
 #define TURN_RESPONSE                                                                              \
-    4096 /* bytes of a small response: a copy costs less than a system call of its own */
+    8192 /* bytes of a small response: a copy costs less than a system call of its own */
 #define FILE_PIECE (1 << 20) /* of a file at once */
 
 const char *const SENDER_GONE = "the client closed the connection";
@@ -47,7 +47,7 @@ static void sender_flush_cb(struct deferred *d)
 void sender_init(struct sender *s, struct transport *transport, struct sender_turn *shared,
                  void (*on_turn)(struct sender *s))
 {
-    *s = (struct sender){.transport = transport, .shared = shared, .on_turn = on_turn, .file = -1};
+    *s = (struct sender){.transport = transport, .shared = shared, .on_turn = on_turn};
     s->flush.run = sender_flush_cb;
     backlog_init(&s->out, OUT_MAX);
 }
@@ -65,9 +65,9 @@ static void leave_turn(struct sender *s)
 
 static void close_file(struct sender *s)
 {
-    if (s->file >= 0)
-        close(s->file);
-    s->file = -1;
+    if (s->file != NULL)
+        file_source_drop(s->file);
+    s->file = NULL;
     s->piece_count = 0;
 }
 
@@ -237,9 +237,11 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
     return done;
 }
 
-void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count)
+void sender_file(struct sender *s, struct file_source *file, const struct file_piece *pieces,
+                 unsigned count)
 {
-    s->file = fd;
+    s->file = file;
+    file->users++;
     s->pieces = pieces;
     s->piece_count = count;
     s->piece_at = 0;
@@ -289,16 +291,22 @@ static size_t write_before(struct sender *s)
     return sender_put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
 }
 
-/* Bytes of the file that a transport must see: read here, and written as far as it takes them.
- * Returns as transport_ops.sendfile does. */
-static ssize_t read_and_write(struct sender *s, off_t at, size_t size)
+/* Bytes of the file: from memory, or, where a transport must see them, read here and written as far
+ * as it takes them. Returns as transport_ops.sendfile does. */
+static ssize_t write_content(struct sender *s, off_t at, size_t size)
 {
-    char *bytes = s->shared->loop->scratch;
-    ssize_t n = pread(s->file, bytes, size < LOOP_SCRATCH_SIZE ? size : LOOP_SCRATCH_SIZE, at);
-    if (n < 0)
-        errno = EIO;
-    if (n <= 0)
-        return n;
+    char *bytes = (char *)s->file->content;
+    ssize_t n = (ssize_t)size;
+    if (bytes != NULL) {
+        bytes += at;
+    } else {
+        bytes = s->shared->loop->scratch;
+        n = pread(s->file->fd, bytes, size < LOOP_SCRATCH_SIZE ? size : LOOP_SCRATCH_SIZE, at);
+        if (n < 0)
+            errno = EIO;
+        if (n <= 0)
+            return n;
+    }
     struct iovec v = {bytes, (size_t)n};
     return s->transport->ops->writev(s->transport, &v, 1, false);
 }
@@ -312,9 +320,9 @@ static size_t write_stretch(struct sender *s, size_t most)
     if (left == 0)
         return 0;
     size_t size = left < most ? (size_t)left : most;
-    ssize_t n = s->transport->ops->sendfile != NULL
-                    ? s->transport->ops->sendfile(s->transport, s->file, at, size)
-                    : read_and_write(s, at, size);
+    bool direct = s->file->content == NULL && s->transport->ops->sendfile != NULL;
+    ssize_t n = direct ? s->transport->ops->sendfile(s->transport, s->file->fd, at, size)
+                       : write_content(s, at, size);
     if (n < 0 && is_retry(errno))
         return 0;
     if (n > 0)

@@ -39,7 +39,7 @@ struct sender {
     struct str turn; /* the part of the turn's buffer that is this sender's; n = 0: none */
     struct backlog out;
     const struct limits *limits; /* of the response under way; NULL: there is none */
-    int file;                    /* its pieces are sent behind `out`; -1: none */
+    struct file_source *file;    /* its pieces are sent behind `out`; NULL: none */
     unsigned piece_count;        /* pieces that are not sent whole */
     const struct file_piece *pieces;
     uint64_t piece_at;  /* bytes of the first piece that have left */
@@ -90,9 +90,10 @@ enum sender_when {
  * Returns the bytes that have left. */
 size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when);
 
-/* The response's body are these pieces of fd, which is the sender's from now on. The list stays the
- * caller's until all has left. */
-void sender_file(struct sender *s, int fd, const struct file_piece *pieces, unsigned count);
+/* The response's body are these pieces of the file, which the sender uses until all has left. The
+ * list stays the caller's until then. */
+void sender_file(struct sender *s, struct file_source *file, const struct file_piece *pieces,
+                 unsigned count);
 
 /* Writes bytes that wait: the turn's part, or some of out or of the pieces. Returns the bytes that
  * have left. */

@@ -3,6 +3,8 @@
 
 #include "base/date.h"
 #include "base/lookup.h"
+#include "http/filecache.h"
+#include "http/media.h"
 #include "http/range.h"
 
 #include <errno.h>
@@ -13,14 +15,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Made by the Makefile from the system's mime.types: sorted by extension, lower case. */
-struct mime {
-    const char *extension;
-    const char *type;
-};
-extern const struct mime mime_types[];
-extern const size_t mime_count;
 
 /* --- what may be served --- */
 
@@ -122,7 +116,7 @@ static bool is_page(struct str name)
     static const char *const types[] = {
         "text/html", "text/css", "text/javascript", "application/javascript", "image/",
         "font/",     "audio/",   "video/",          "application/pdf",        "application/json"};
-    struct str type = file_type(name);
+    struct str type = media_type(name);
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         if (str_starts(type, str_of(types[i])))
             return true;
@@ -187,28 +181,6 @@ const char *file_refused(struct str path, const struct decision *d)
     return NULL;
 }
 
-static int compare_mime(const void *extension, const void *entry)
-{
-    return strcmp(extension, ((const struct mime *)entry)->extension);
-}
-
-struct str file_type(struct str name)
-{
-    char extension[16];
-    const char *dot = memrchr(name.p, '.', name.n);
-    size_t n = dot != NULL ? (size_t)(name.p + name.n - dot) - 1 : 0;
-    if (n > 0 && n < sizeof extension) {
-        for (size_t i = 0; i < n; i++)
-            extension[i] = char_lower(dot[1 + i]);
-        extension[n] = '\0';
-        const struct mime *found =
-            bsearch(extension, mime_types, mime_count, sizeof *mime_types, compare_mime);
-        if (found != NULL)
-            return str_of(found->type);
-    }
-    return STR("application/octet-stream");
-}
-
 /* --- finding it --- */
 
 static int status_of_errno(int err, const char **reason)
@@ -238,32 +210,6 @@ static int status_of_errno(int err, const char **reason)
 
 /* --- conditions --- */
 
-/* What conditions of a request are compared with. */
-struct validators {
-    struct str tag;
-    time_t modified; /* DATE_NONE: no date that says something */
-};
-
-/* Older than the web: a date that a build has put there (0, 1, ZIP's 1980, npm's 1985), not that of
- * a change. */
-#define FIRST_DATE 631152000 /* 1990-01-01 */
-
-/* Strong (RFC 9110 §8.8): a change of the content changes the tag. Where the date is the same for
- * every version of the file, its inode and the time when that was last written to stand for it. A
- * date in the future is no Last-Modified, either (§8.8.2.1). */
-static struct validators validators_of(struct arena *a, const struct stat *st)
-{
-    long long size = st->st_size, modified = st->st_mtim.tv_sec;
-    if (modified < FIRST_DATE)
-        return (struct validators){arena_printf(a, "\"%llx-%llx.%lx-%llx\"", (long long)st->st_ino,
-                                                (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec,
-                                                size),
-                                   DATE_NONE};
-    return (struct validators){
-        arena_printf(a, "\"%llx.%lx-%llx\"", modified, st->st_mtim.tv_nsec, size),
-        modified <= time(NULL) ? (time_t)modified : DATE_NONE};
-}
-
 /* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
 static bool tag_matches(struct str list, struct str tag, bool weak)
 {
@@ -286,26 +232,33 @@ static time_t date_of(const struct headers *h, enum header_id id)
     return value.n > 0 ? date_parse(value, time(NULL)) : DATE_NONE;
 }
 
+/* All values of a known header; STR_NONE without one. */
+static struct str values_of(struct request *req, enum header_id id)
+{
+    const struct header *first = headers_find(&req->headers, id);
+    return first != NULL ? headers_joined(&req->arena, &req->headers, first->name) : STR_NONE;
+}
+
 /* In the order of RFC 9110 §13.2.2; dates count only where the file has one (§13.1.3, §13.1.4).
  * Returns 200, 304 or 412. */
-static int check_conditions(struct request *req, const struct validators *own)
+static int check_conditions(struct request *req, const struct cached_file *own)
 {
     const struct headers *h = &req->headers;
-    bool dated = own->modified != DATE_NONE;
-    struct str value = headers_joined(&req->arena, h, STR("If-Match"));
+    bool dated = own->modified_at != DATE_NONE;
+    struct str value = values_of(req, HEADER_IF_MATCH);
     time_t date;
     if (value.p != NULL) {
         if (!tag_matches(value, own->tag, false))
             return 412;
     } else if (dated && (date = date_of(h, HEADER_IF_UNMODIFIED_SINCE)) != DATE_NONE) {
-        if (own->modified > date)
+        if (own->modified_at > date)
             return 412;
     }
-    value = headers_joined(&req->arena, h, STR("If-None-Match"));
+    value = values_of(req, HEADER_IF_NONE_MATCH);
     if (value.p != NULL)
         return tag_matches(value, own->tag, true) ? 304 : 200;
     date = dated ? date_of(h, HEADER_IF_MODIFIED_SINCE) : DATE_NONE;
-    return date != DATE_NONE && own->modified <= date ? 304 : 200;
+    return date != DATE_NONE && own->modified_at <= date ? 304 : 200;
 }
 
 /* --- the reply --- */
@@ -336,53 +289,55 @@ static struct str checked_part(struct str root, struct str path)
 
 /* A symlink may lead to what is not served under its own name: the name that counts is the one that
  * the opened file has. Asked only where the path was not the file's own. */
-#define GONE " (deleted)"
-
-static const char *refused_target(int fd, struct str root, const struct decision *d)
+static const char *refused_target(struct str real, const struct decision *d)
 {
-    char link[64], real[PATH_MAX], folder[PATH_MAX], top[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-    ssize_t n = readlink(link, real, sizeof real - 1);
-    if (n < 0)
-        return "its real name can't be known (/proc is not mounted)";
-    struct str target = {real, (size_t)n};
-    if (str_ends(target, STR(GONE))) /* the kernel's word for one that has been replaced since */
-        target.n -= sizeof GONE - 1;
-    snprintf(folder, sizeof folder, "%.*s", STR_FMT(root));
-    size_t size = root.n > 0 && realpath(folder, top) != NULL ? strlen(top) : 0;
-    if (size > 0 && strncmp(real, top, size) == 0 && (real[size] == '/' || size == 1))
-        return file_refused(str_skip(target, size), d);
-    return file_refused(checked_part(STR(""), target), d);
+    return real.p != NULL ? file_refused(real, d)
+                          : "its real name can't be known (/proc is not mounted)";
 }
 
 const char *file_refused_link(struct str root, struct str path, const struct str *within,
                               unsigned count, const struct decision *d)
 {
+    char real[PATH_MAX];
     bool followed;
     int fd = lookup_open(root, path, within, count, O_PATH, &followed);
     if (fd < 0)
         return NULL;
-    const char *reason = followed ? refused_target(fd, root, d) : NULL;
+    const char *reason = followed ? refused_target(lookup_real_part(fd, root, real), d) : NULL;
     close(fd);
     return reason;
 }
 
-static int open_for_reading(struct request *req, struct str root, struct str path, struct stat *st,
-                            struct file *file, const char **reason)
+/* The request uses this file from now on, and no other. */
+static void file_use(struct request *req, struct cached_file *found)
+{
+    if (req->file != NULL)
+        file_source_drop(req->file);
+    req->file = found != NULL ? &found->source : NULL;
+}
+
+/* Opens it for the request. Returns 200 or an error's status. */
+static int open_for_reading(struct request *req, struct str root, struct str path,
+                            struct cached_file **found, const char **reason)
 {
     const struct decision *d = &req->decision;
-    *reason = d->handed_over ? NULL : file_refused(checked_part(root, path), d);
+    bool usual = !d->handed_over && d->script_count + d->source_count == 0;
+    struct cached_file *f = filecache_find(root, path, d->within, d->within_count);
+    bool harmless = d->handed_over || (f != NULL && f->harmless && usual);
+    file_use(req, f);
+    *found = f;
+    *reason = harmless ? NULL : file_refused(checked_part(root, path), d);
     if (*reason != NULL)
         return 403;
-    /* O_NONBLOCK: a FIFO must not hold the worker. */
-    bool followed;
-    file->fd =
-        lookup_open(root, path, d->within, d->within_count, O_RDONLY | O_NONBLOCK, &followed);
-    if (file->fd < 0)
-        return status_of_errno(errno, reason);
-    if (fstat(file->fd, st) != 0)
-        return status_of_errno(errno, reason);
-    *reason = followed && !d->handed_over ? refused_target(file->fd, root, d) : NULL;
+    if (f == NULL) {
+        f = *found = filecache_open(root, path, d->within, d->within_count);
+        if (f == NULL)
+            return status_of_errno(errno, reason);
+        file_use(req, f);
+    }
+    if (f->followed && !harmless)
+        *reason = refused_target(f->real, d);
+    f->harmless |= usual && *reason == NULL;
     return *reason == NULL ? 200 : 403;
 }
 
@@ -394,8 +349,8 @@ static struct str join_path(struct arena *a, struct str folder, struct str name)
 
 /* The first of the decision's index files that is in a folder; 404 without one. One that is there
  * and can't be served is not passed over, as in nginx. */
-static int open_index(struct request *req, struct str root, struct str *path, struct stat *st,
-                      struct file *file, const char **reason)
+static int open_index(struct request *req, struct str root, struct str *path,
+                      struct cached_file **found, const char **reason)
 {
     static const struct str usual = {"index.html", 10};
     const struct decision *d = &req->decision;
@@ -406,12 +361,9 @@ static int open_index(struct request *req, struct str root, struct str *path, st
         if (!d->handed_over && file_refused(names[i], d) != NULL)
             continue;
         *path = join_path(&req->arena, folder, names[i]);
-        int status = open_for_reading(req, root, *path, st, file, reason);
-        if (status == 200 ? S_ISREG(st->st_mode) : status != 404)
+        int status = open_for_reading(req, root, *path, found, reason);
+        if (status == 200 ? S_ISREG((*found)->mode) : status != 404)
             return status;
-        if (file->fd >= 0)
-            close(file->fd);
-        file->fd = -1;
     }
     *reason = "a folder without an index file";
     return 404;
@@ -419,12 +371,15 @@ static int open_index(struct request *req, struct str root, struct str *path, st
 
 /* Is the file compressed as the application says? One whose output PHP compresses
  * (zlib.output_compression) labels plain files, too. What can't be told is believed. */
-static bool is_coded(int fd, struct str name, struct str coding)
+static bool is_coded(const struct file_source *file, uint64_t size, struct str name,
+                     struct str coding)
 {
     unsigned char b[4] = {0};
     if (str_ieq(coding, STR("br"))) /* has no mark in its bytes */
         return has_extension(name, STR(".br"));
-    if (fd < 0 || pread(fd, b, sizeof b, 0) != sizeof b)
+    if (file->content != NULL)
+        memcpy(b, file->content, size < sizeof b ? (size_t)size : sizeof b);
+    else if (pread(file->fd, b, sizeof b, 0) != sizeof b)
         return false;
     if (str_ieq(coding, STR("gzip")) || str_ieq(coding, STR("x-gzip")))
         return b[0] == 0x1f && b[1] == 0x8b;
@@ -449,49 +404,45 @@ static bool is_archive(struct str type)
 }
 
 /* Takes a Content-Encoding of the application's away that is not the file's. */
-static void check_coding(struct headers *h, int fd, struct str name)
+static void check_coding(struct headers *h, const struct cached_file *own, struct str name)
 {
     const struct header *coding = headers_get(h, STR("Content-Encoding"));
-    if (coding != NULL &&
-        (!is_coded(fd, name, coding->value) || is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
+    if (coding != NULL && (!is_coded(&own->source, own->size, name, coding->value) ||
+                           is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
         headers_remove(h, STR("Content-Encoding"));
 }
 
-static void add_head(struct request *req, struct str path, const struct validators *own,
-                     const struct file *file)
+static void add_head(struct request *req, struct str path, const struct cached_file *own)
 {
     const struct decision *d = &req->decision;
     struct arena *a = &req->arena;
     struct headers *h = &req->response.headers;
-    headers_add(a, h, STR("Content-Type"), file_type(path));
-    if (own->modified != DATE_NONE && !d->error_page) {
-        char *date = arena_bytes(a, DATE_LENGTH + 1);
-        date_format(own->modified, date);
-        headers_add(a, h, STR("Last-Modified"), (struct str){date, DATE_LENGTH});
-    }
+    headers_add_known(a, h, HEADER_CONTENT_TYPE, STR("Content-Type"), own->type);
+    if (own->modified_at != DATE_NONE && !d->error_page)
+        headers_add_known(a, h, HEADER_LAST_MODIFIED, STR("Last-Modified"), own->modified);
     if (!d->error_page) { /* the tag would be one of what the client has asked for */
-        headers_add(a, h, STR("ETag"), own->tag);
-        headers_add(a, h, STR("Accept-Ranges"), STR("bytes"));
+        headers_add_known(a, h, HEADER_ETAG, STR("ETag"), own->tag);
+        headers_add_known(a, h, HEADER_OTHER, STR("Accept-Ranges"), STR("bytes"));
     }
     if (d->cache_control.n > 0)
-        headers_add(a, h, STR("Cache-Control"), d->cache_control);
+        headers_add_known(a, h, HEADER_OTHER, STR("Cache-Control"), d->cache_control);
     headers_merge(a, h, &d->headers);
     if (d->handed_over)
-        check_coding(h, file->fd, path);
+        check_coding(h, own, path);
 }
 
 /* --- ranges --- */
 
 /* If-Range: the whole file where it is not the one that the client has a part of. The tag is
  * compared strongly; a date must be the file's own, and of a second that is over. */
-static bool range_holds(struct request *req, const struct validators *own)
+static bool range_holds(struct request *req, const struct cached_file *own)
 {
-    struct str value = headers_joined(&req->arena, &req->headers, STR("If-Range"));
+    struct str value = values_of(req, HEADER_IF_RANGE);
     if (value.p == NULL || str_eq(value, own->tag))
         return true;
     time_t now = time(NULL);
-    return own->modified != DATE_NONE && date_parse(value, now) == own->modified &&
-           own->modified < now;
+    return own->modified_at != DATE_NONE && date_parse(value, now) == own->modified_at &&
+           own->modified_at < now;
 }
 
 static struct str content_range(struct arena *a, const struct range *r, uint64_t size)
@@ -531,15 +482,14 @@ static void add_piece(struct request *req, struct file *file, uint64_t at, uint6
 }
 
 /* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
-static int choose_pieces(struct request *req, const struct validators *own, uint64_t size,
+static int choose_pieces(struct request *req, const struct cached_file *own, uint64_t size,
                          struct file *file)
 {
     struct arena *a = &req->arena;
     struct headers *h = &req->response.headers;
     struct range ranges[RANGE_MAX];
     unsigned count;
-    struct str range =
-        req->method_id == METHOD_GET ? headers_joined(a, &req->headers, STR("Range")) : STR_NONE;
+    struct str range = req->method_id == METHOD_GET ? values_of(req, HEADER_RANGE) : STR_NONE;
     enum range_answer answer = range.p != NULL && range_holds(req, own)
                                    ? range_parse(range, size, ranges, &count)
                                    : RANGE_WHOLE;
@@ -562,26 +512,26 @@ static int choose_pieces(struct request *req, const struct validators *own, uint
     return 206;
 }
 
-static int reply_with(struct request *req, const struct stat *st, struct str path,
+static int reply_with(struct request *req, const struct cached_file *own, struct str path,
                       struct file *file, const char **reason)
 {
     bool conditional = !req->decision.error_page;
-    struct validators own = validators_of(&req->arena, st);
-    int status = conditional ? check_conditions(req, &own) : 200;
+    int status = conditional ? check_conditions(req, own) : 200;
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
     }
-    add_head(req, path, &own, file);
+    add_head(req, path, own);
     if (status == 200 && conditional)
-        status = choose_pieces(req, &own, (uint64_t)st->st_size, file);
+        status = choose_pieces(req, own, own->size, file);
     else if (status == 200)
-        add_piece(req, file, 0, (uint64_t)st->st_size);
+        add_piece(req, file, 0, own->size);
     if (status == 416)
         *reason = "the range lies outside the file";
     req->response.status = status;
     if (status == 304 || status == 416)
         return status;
+    file->source = req->file;
     req->response.content_length = 0;
     for (unsigned i = 0; i < file->piece_count; i++)
         req->response.content_length += (int64_t)(file->pieces[i].before.n + file->pieces[i].size);
@@ -596,15 +546,14 @@ static bool ends_in_slash(struct str path)
 static int file_find(struct request *req, struct file *file, const char **reason)
 {
     const struct decision *d = &req->decision;
-    struct stat st;
+    struct cached_file *found = NULL;
     struct str root = d->file.n > 0 ? STR("") : d->root;
     struct str path = d->file.n > 0 ? d->file : d->path;
     if (str_eq(root, STR("/")))
         root.n = 0;
-    bool folder = ends_in_slash(path);
-    int status = folder ? open_index(req, root, &path, &st, file, reason)
-                        : open_for_reading(req, root, path, &st, file, reason);
-    if (status == 200 && S_ISDIR(st.st_mode)) {
+    int status = ends_in_slash(path) ? open_index(req, root, &path, &found, reason)
+                                     : open_for_reading(req, root, path, &found, reason);
+    if (status == 200 && S_ISDIR(found->mode)) {
         if (d->handed_over || d->error_page) {
             *reason = "a folder, not a file";
             return 404;
@@ -612,36 +561,28 @@ static int file_find(struct request *req, struct file *file, const char **reason
         if (!ends_in_slash(req->uri.path))
             return redirect_to_slash(req);
         /* The client's path has its slash, only the script's has none. */
-        close(file->fd);
-        file->fd = -1;
-        status = open_index(req, root, &path, &st, file, reason);
+        status = open_index(req, root, &path, &found, reason);
     }
     if (status != 200)
         return status;
-    if (!S_ISREG(st.st_mode)) {
+    if (!S_ISREG(found->mode)) {
         *reason = "not a regular file";
         return 403;
     }
-    return reply_with(req, &st, path, file, reason);
+    return reply_with(req, found, path, file, reason);
 }
 
 int file_open(struct request *req, struct file *file, const char **reason)
 {
-    *file = (struct file){.fd = -1};
+    *file = (struct file){.source = NULL};
+    bool reads = req->method_id == METHOD_GET || req->method_id == METHOD_HEAD;
+    if (reads)
+        return file_find(req, file, reason);
+    headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
     if (req->method_id == METHOD_OPTIONS) {
-        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
         req->response.status = 204;
         return 204;
     }
-    if (req->method_id != METHOD_GET && req->method_id != METHOD_HEAD) {
-        headers_add(&req->arena, &req->response.headers, STR("Allow"), STR("GET, HEAD, OPTIONS"));
-        *reason = "a file takes GET and HEAD";
-        return 405;
-    }
-    int status = file_find(req, file, reason);
-    if (status != 200 && status != 206 && file->fd >= 0) {
-        close(file->fd);
-        file->fd = -1;
-    }
-    return status;
+    *reason = "a file takes GET and HEAD";
+    return 405;
 }

@@ -1,26 +1,24 @@
 /*
  * file - a static reply: which file a decision means, whether it may be served, its head.
  *
- * The file is opened beneath its root (lookup.h). Scripts, dotfiles and editors' backups are never
- * served. No libev, no socket: the front sends the descriptor. Contract sections 7 and 11; RFC 9110
- * §8.8, §13, §14.
+ * The file is opened beneath its root (lookup.h), or kept from another request (filecache.h).
+ * Scripts, dotfiles and editors' backups are never served. No libev, no socket: the front sends the
+ * descriptor. Contract sections 7 and 11; RFC 9110 §8.8, §13, §14.
  */
 #ifndef MG_HTTP_FILE_H
 #define MG_HTTP_FILE_H
 
 #include "http/request.h"
 
-#include <sys/types.h>
-
 /* What file_open found. */
 struct file {
-    int fd;                          /* the caller's to close; -1 when there is nothing to send */
+    struct file_source *source;      /* the request's; NULL when there is nothing to send */
     const struct file_piece *pieces; /* of it, what the body is; in the request's arena */
     unsigned piece_count;
 };
 
-/* Fills req->response for its DECISION_FILE. Returns the status: 200 or 206 with file->fd open, 204
- * (OPTIONS), 304 (fd is -1), 301 to a folder's slash, or 403, 404, 405, 412, 416 and 500, for which
+/* Fills req->response for its DECISION_FILE. Returns the status: 200 or 206 with file->source, 204
+ * (OPTIONS), 304, 301 to a folder's slash, or 403, 404, 405, 412, 416 and 500, for which
  * the caller makes the page with the headers that are in req->response; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
@@ -30,8 +28,5 @@ const char *file_refused(struct str path, const struct decision *d);
 /* The same for the file that a symlink at root + path leads to; NULL where none is on the way. */
 const char *file_refused_link(struct str root, struct str path, const struct str *within,
                               unsigned count, const struct decision *d);
-
-/* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
-struct str file_type(struct str name);
 
 #endif

@@ -17,6 +17,8 @@ void request_init(struct request *r, void *memory, size_t size)
 
 void request_fini(struct request *r)
 {
+    if (r->file != NULL)
+        file_source_drop(r->file);
     spool_fini(&r->body);
     arena_fini(&r->arena);
 }
@@ -31,6 +33,7 @@ static const struct known {
     {HEADER_ETAG, "etag"},
     {HEADER_HOST, "host"},
     {HEADER_PROXY, "proxy"},
+    {HEADER_RANGE, "range"},
     {HEADER_COOKIE, "cookie"},
     {HEADER_EXPECT, "expect"},
     {HEADER_SERVER, "server"},
@@ -39,6 +42,7 @@ static const struct known {
     {HEADER_TRAILER, "trailer"},
     {HEADER_UPGRADE, "upgrade"},
     {HEADER_IF_MATCH, "if-match"},
+    {HEADER_IF_RANGE, "if-range"},
     {HEADER_LOCATION, "location"},
     {HEADER_CONNECTION, "connection"},
     {HEADER_KEEP_ALIVE, "keep-alive"},
@@ -54,8 +58,8 @@ static const struct known {
 };
 
 /* Where the names of each length begin in known_headers. */
-static const uint8_t first_of_length[] = {0,  0,  0,  1,  1,  4,  5,  9,  12, 14, 14,
-                                          17, 17, 18, 21, 22, 22, 22, 24, 24, 25};
+static const uint8_t first_of_length[] = {0,  0,  0,  1,  1,  4,  6,  10, 13, 16, 16,
+                                          19, 19, 20, 23, 24, 24, 24, 26, 26, 27};
 
 enum header_id header_id(struct str name)
 {

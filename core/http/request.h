@@ -28,11 +28,13 @@ enum header_id {
     HEADER_IF_MATCH,
     HEADER_IF_MODIFIED_SINCE,
     HEADER_IF_NONE_MATCH,
+    HEADER_IF_RANGE,
     HEADER_IF_UNMODIFIED_SINCE,
     HEADER_KEEP_ALIVE,
     HEADER_LAST_MODIFIED,
     HEADER_LOCATION,
     HEADER_PROXY, /* Proxy and Proxy-*: httpoxy, and hop by hop */
+    HEADER_RANGE,
     HEADER_REFERER,
     HEADER_SERVER,
     HEADER_STATUS,
@@ -142,6 +144,21 @@ struct file_piece {
     uint64_t at, size; /* bytes of the file; size may be 0 */
 };
 
+/* What the body of a file comes from: its content, or a descriptor. It belongs to all who use it.
+ */
+struct file_source {
+    const char *content; /* NULL: read it from */
+    int fd;              /* -1: there is content */
+    unsigned users;
+    void (*free)(struct file_source *source); /* called by the last one to leave */
+};
+
+static inline void file_source_drop(struct file_source *source)
+{
+    if (--source->users == 0)
+        source->free(source);
+}
+
 /* One attempt to get an answer of a backend, for the log; seconds, 0 for phases that were not
  * reached. */
 struct attempt {
@@ -194,6 +211,7 @@ struct request {
     struct decision decision;
     struct request_rules rules;
     struct response response;
+    struct file_source *file; /* whose texts the response has; NULL: none */
 
     /* For the log. */
     double started; /* seconds since the epoch */

@@ -6,6 +6,7 @@
 #include "exchange/control.h"
 #include "exchange/exchange.h"
 #include "front/client.h"
+#include "http/filecache.h"
 #include "script/core.h"
 #include "script/shared.h"
 
@@ -46,6 +47,7 @@ struct worker {
     bool leaving; /* another worker accepts in its place, and has its idle clients */
     bool failed;  /* on_start has */
     ev_timer log_timer, count_timer;
+    ev_timer file_timer; /* while descriptors of files are kept */
     ev_timer stop_timer;
 };
 
@@ -425,6 +427,14 @@ static void worker_show(struct worker *w)
     board->lua_memory = script_memory(w->generation->script);
 }
 
+static void file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+    filecache_sweep(); /* before_wait_cb starts the timer again while descriptors are left */
+}
+
 /* A timer that runs already stays as it is. */
 static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double seconds)
 {
@@ -447,6 +457,8 @@ static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int e
         worker_start_timer(ev, &w->log_timer, LOG_DELAY);
     if (log_left_out())
         worker_start_timer(ev, &w->count_timer, 1);
+    if (filecache_has_descriptors())
+        worker_start_timer(ev, &w->file_timer, 1);
 }
 
 static void watch_signal(struct worker *w, ev_signal *watcher, int number,
@@ -487,6 +499,7 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     ev_prepare_start(w->loop.ev, &w->before_wait);
     ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
     ev_timer_init(&w->count_timer, count_timer_cb, 1, 0);
+    ev_timer_init(&w->file_timer, file_timer_cb, 1, 0);
     ev_timer_init(&w->stop_timer, stop_timer_cb, 1, 0);
     w->stop_timer.data = w;
 }

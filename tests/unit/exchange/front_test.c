@@ -32,10 +32,11 @@ static void fake_body(struct front *front, struct str bytes)
     room -= bytes.n < room ? bytes.n : room;
 }
 
-static bool fake_file(struct front *front, int fd, const struct file_piece *pieces, unsigned count)
+static bool fake_file(struct front *front, struct file_source *source,
+                      const struct file_piece *pieces, unsigned count)
 {
     (void)front;
-    (void)fd;
+    (void)source;
     (void)pieces;
     (void)count;
     files++;
@@ -115,16 +116,24 @@ static const struct front_ops plain_ops = {
     .room = filter_room,
 };
 
-/* A file of `size` letters, without a name. */
-static int make_file(size_t size)
+static void free_source(struct file_source *source)
 {
+    close(source->fd);
+    free(source);
+}
+
+/* A file of `size` letters, without a name. */
+static struct file_source *make_file(size_t size)
+{
+    struct file_source *source = malloc(sizeof *source);
     static char bytes[1 << 22];
     int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     for (size_t i = 0; i < size; i++)
         bytes[i] = (char)('a' + i % 26);
-    if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
+    if (source == NULL || fd < 0 || write(fd, bytes, size) != (ssize_t)size)
         abort();
-    return fd;
+    *source = (struct file_source){.fd = fd, .users = 1, .free = free_source};
+    return source;
 }
 
 static void forget(void)
@@ -157,13 +166,13 @@ static void test_chain(void)
     check(wants == 1 && responds == 1 && flushes == 1 && ends == 1 && cuts == 1);
 
     test("a file is refused where one behind has to see the bytes");
-    check(!first->ops->file(first, -1, NULL, 0));
+    check(!first->ops->file(first, NULL, NULL, 0));
     check(count.front.ops->file == NULL);
 
     test("a file goes to the front where nobody has to");
     first = &front;
     filter_add(&first, &plain, &plain_ops);
-    check(first->ops->file(first, -1, NULL, 0));
+    check(first->ops->file(first, NULL, NULL, 0));
     check(files == 1);
 }
 
@@ -180,7 +189,7 @@ static void test_file(void)
     check(front_file_give(&file, &front, scratch, sizeof scratch) == FRONT_FILE_DONE);
     check_str(((struct str){got, got_size}), "<abcde|yzab|>");
     front_file_end(&file);
-    check(file.fd == -1);
+    check(file.source == NULL);
 
     test("no more than there is room for, and on from there");
     forget();

@@ -33,13 +33,21 @@ static void on_turn(struct sender *s)
     (void)s;
 }
 
+static unsigned closed;
+
+static void close_source(struct file_source *source)
+{
+    closed++;
+    close(source->fd);
+}
+
 /* A file of the first `size` bytes, without a name. */
-static int make_file(size_t size)
+static struct file_source make_file(size_t size)
 {
     int fd = open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd < 0 || write(fd, bytes, size) != (ssize_t)size)
         abort();
-    return fd;
+    return (struct file_source){.fd = fd, .free = close_source};
 }
 
 /* Sends the pieces of a file of `size` bytes and reads them at the other end. Returns what broke it
@@ -61,7 +69,9 @@ static const char *send_file(const struct transport_ops *ops, size_t size,
     writes = calls = *received = 0;
     sender_init(&s, &transport, &turn, on_turn);
     sender_begin(&s, &limits, false);
-    sender_file(&s, make_file(size), pieces, count);
+    struct file_source source = make_file(size);
+    closed = 0;
+    sender_file(&s, &source, pieces, count);
     do {
         sender_write(&s);
         while ((n = read(pair[1], got + *received, sizeof got - *received)) > 0)
@@ -70,6 +80,7 @@ static const char *send_file(const struct transport_ops *ops, size_t size,
     const char *why = s.broken;
     check_int(s.file_sent, *received);
     sender_fini(&s);
+    check_int(closed, 1);
     transport.ops->close(&transport, false);
     check_int(read(pair[1], got + *received, 1), 0); /* the end, and nothing before it */
     close(pair[1]);

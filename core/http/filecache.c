@@ -1,0 +1,276 @@
+/* filecache - see filecache.h. */
+#include "http/filecache.h"
+
+#include "base/date.h"
+#include "base/lookup.h"
+#include "http/media.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    CONTENT_MAX = 32768,   /* of one file */
+    MEMORY_MAX = 16 << 20, /* of all entries */
+    DESCRIPTORS_MAX = 64,
+    BUCKETS = 4096,
+};
+
+struct entry {
+    struct cached_file file; /* first: it is what others see */
+    dev_t device;
+    ino_t inode;
+    struct timespec mtime, ctime;
+    uint64_t turn; /* the last one in which it held */
+    bool kept;     /* the table has it; that is one of its uses */
+    bool used;     /* since the last sweep */
+    size_t memory;
+    struct entry *next_in_bucket;
+    struct entry *newer, *older; /* by their last use */
+    struct lookup_place place;
+    char modified[DATE_LENGTH + 1], tag[80];
+};
+
+static struct {
+    struct entry *buckets[BUCKETS];
+    struct entry *newest, *oldest;
+    size_t memory;
+    unsigned descriptors;
+} cache;
+
+/* --- entries --- */
+
+static void entry_free(struct file_source *source)
+{
+    struct entry *e = (struct entry *)source;
+    if (source->fd >= 0)
+        close(source->fd);
+    free((char *)e->file.real.p);
+    free((char *)source->content);
+    free(e);
+}
+
+/* Older than the web: a date that a build has put there (0, 1, ZIP's 1980, npm's 1985), not that of
+ * a change. */
+#define FIRST_DATE 631152000 /* 1990-01-01 */
+
+/* The tag is strong (RFC 9110 §8.8): a change of the content changes it. Where the date is the same
+ * for every version of the file, its inode and the time when that was last written to stand for it.
+ * A date in the future is no Last-Modified, either (§8.8.2.1). */
+static void entry_describe(struct entry *e, const struct stat *st)
+{
+    long long size = st->st_size, modified = st->st_mtim.tv_sec;
+    bool dated = modified >= FIRST_DATE;
+    int n = dated ? snprintf(e->tag, sizeof e->tag, "\"%llx.%lx-%llx\"", modified,
+                             st->st_mtim.tv_nsec, size)
+                  : snprintf(e->tag, sizeof e->tag, "\"%llx-%llx.%lx-%llx\"", (long long)st->st_ino,
+                             (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec, size);
+    e->file.tag = (struct str){e->tag, (size_t)n};
+    e->file.modified_at = dated && modified <= time(NULL) ? (time_t)modified : DATE_NONE;
+    if (e->file.modified_at != DATE_NONE) {
+        date_format(e->file.modified_at, e->modified);
+        e->file.modified = (struct str){e->modified, DATE_LENGTH};
+    }
+}
+
+/* What stat said is what the content that was read belongs to, or a change shows in the next one.
+ */
+static bool entry_read(struct entry *e, int fd)
+{
+    char *content = malloc(e->file.size > 0 ? e->file.size : 1);
+    if (content == NULL)
+        abort();
+    e->file.source.content = content;
+    ssize_t n = pread(fd, content, e->file.size, 0);
+    if (n >= 0 && (uint64_t)n < e->file.size)
+        errno = EBUSY; /* it is being cut short just now */
+    return n == (ssize_t)e->file.size;
+}
+
+/* An entry with one use, for the caller. Takes the descriptor. */
+static struct entry *entry_new(int fd, const struct stat *st, struct str path)
+{
+    struct entry *e = calloc(1, sizeof *e);
+    if (e == NULL)
+        abort();
+    e->file.source = (struct file_source){.fd = fd, .users = 1, .free = entry_free};
+    e->file.size = (uint64_t)st->st_size;
+    e->file.mode = st->st_mode;
+    e->device = st->st_dev;
+    e->inode = st->st_ino;
+    e->mtime = st->st_mtim;
+    e->ctime = st->st_ctim;
+    e->turn = lookup_turn;
+    e->used = true;
+    if (!S_ISREG(st->st_mode))
+        return e;
+    e->file.type = media_type(path);
+    entry_describe(e, st);
+    if (e->file.size > CONTENT_MAX)
+        return e;
+    bool whole = entry_read(e, fd);
+    int saved = errno;
+    e->file.source.fd = -1;
+    close(fd);
+    if (whole)
+        return e;
+    entry_free(&e->file.source);
+    errno = saved;
+    return NULL;
+}
+
+static bool entry_holds(const struct entry *e, const struct stat *st)
+{
+    return e->inode == st->st_ino && e->device == st->st_dev &&
+           e->file.size == (uint64_t)st->st_size && e->mtime.tv_sec == st->st_mtim.tv_sec &&
+           e->mtime.tv_nsec == st->st_mtim.tv_nsec && e->ctime.tv_sec == st->st_ctim.tv_sec &&
+           e->ctime.tv_nsec == st->st_ctim.tv_nsec;
+}
+
+/* --- the table --- */
+
+static struct entry **bucket_of(const struct lookup_place *place)
+{
+    return &cache.buckets[lookup_place_hash(place) % BUCKETS];
+}
+
+static void list_remove(struct entry *e)
+{
+    *(e->newer != NULL ? &e->newer->older : &cache.newest) = e->older;
+    *(e->older != NULL ? &e->older->newer : &cache.oldest) = e->newer;
+}
+
+static void list_add(struct entry *e)
+{
+    e->newer = NULL;
+    e->older = cache.newest;
+    *(e->older != NULL ? &e->older->newer : &cache.oldest) = e;
+    cache.newest = e;
+}
+
+/* Out of the table. Who sends it goes on. */
+static void cache_remove(struct entry *e)
+{
+    struct entry **at = bucket_of(&e->place);
+    while (*at != e)
+        at = &(*at)->next_in_bucket;
+    *at = e->next_in_bucket;
+    list_remove(e);
+    cache.memory -= e->memory;
+    cache.descriptors -= e->file.source.fd >= 0;
+    e->kept = false;
+    file_source_drop(&e->file.source);
+}
+
+static void cache_add(struct entry *e)
+{
+    struct entry **bucket = bucket_of(&e->place);
+    e->next_in_bucket = *bucket;
+    *bucket = e;
+    list_add(e);
+    e->kept = true;
+    e->file.source.users++;
+    e->memory = sizeof *e + e->file.real.n + (e->file.source.content != NULL ? e->file.size : 0);
+    cache.memory += e->memory;
+    cache.descriptors += e->file.source.fd >= 0;
+    while (cache.memory > MEMORY_MAX)
+        cache_remove(cache.oldest);
+    for (struct entry *old = cache.oldest, *newer; cache.descriptors > DESCRIPTORS_MAX;
+         old = newer) {
+        newer = old->newer;
+        if (old->file.source.fd >= 0)
+            cache_remove(old);
+    }
+}
+
+static struct entry *cache_find(const struct lookup_place *place)
+{
+    struct entry *e = *bucket_of(place);
+    while (e != NULL &&
+           (e->place.size != place->size || memcmp(e->place.text, place->text, place->size) != 0))
+        e = e->next_in_bucket;
+    return e;
+}
+
+/* --- opening --- */
+
+struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,
+                                   unsigned count)
+{
+    struct lookup_place place;
+    struct stat st;
+    if (cache.newest == NULL || !lookup_place(&place, root, path, within, count))
+        return NULL;
+    struct entry *e = cache_find(&place);
+    if (e == NULL)
+        return NULL;
+    if (lookup_turn == 0 || e->turn != lookup_turn) {
+        if (!lookup_has_found(&place, e->device, e->inode, &e->ctime) &&
+            (!lookup_stat(root, path, &st) || !entry_holds(e, &st))) {
+            cache_remove(e);
+            return NULL;
+        }
+        e->turn = lookup_turn;
+        list_remove(e);
+        list_add(e);
+    }
+    e->used = true;
+    e->file.source.users++;
+    return &e->file;
+}
+
+struct cached_file *filecache_open(struct str root, struct str path, const struct str *within,
+                                   unsigned count)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    bool followed;
+    /* O_NONBLOCK: a FIFO must not hold the worker. */
+    int fd = lookup_open(root, path, within, count, O_RDONLY | O_NONBLOCK, &followed);
+    if (fd < 0)
+        return NULL;
+    if (fstat(fd, &st) != 0) {
+        int saved = errno;
+        close(fd);
+        errno = saved;
+        return NULL;
+    }
+    struct str target = followed ? lookup_real_part(fd, root, real) : STR_NONE;
+    struct entry *e = entry_new(fd, &st, path);
+    if (e == NULL)
+        return NULL;
+    e->file.followed = followed;
+    if (target.p != NULL) {
+        e->file.real = (struct str){strndup(target.p, target.n), target.n};
+        if (e->file.real.p == NULL)
+            abort();
+    }
+    if (S_ISREG(st.st_mode) && lookup_is_settled(&st) &&
+        lookup_place(&e->place, root, path, within, count)) {
+        struct entry *former = cache_find(&e->place);
+        if (former != NULL)
+            cache_remove(former);
+        cache_add(e);
+    }
+    return &e->file;
+}
+
+bool filecache_has_descriptors(void)
+{
+    return cache.descriptors > 0;
+}
+
+bool filecache_sweep(void)
+{
+    for (struct entry *e = cache.oldest, *newer; e != NULL && cache.descriptors > 0; e = newer) {
+        newer = e->newer;
+        if (e->file.source.fd >= 0 && !e->used)
+            cache_remove(e);
+        else
+            e->used = false;
+    }
+    return cache.descriptors > 0;
+}
