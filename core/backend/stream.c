@@ -81,8 +81,7 @@ static bool encode_params(struct stream *s)
     struct fcgi_pairs pairs;
     fcgi_begin(out, id, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
     fcgi_pairs_init(&pairs, out, FCGI_PARAMS, id);
-    for (unsigned i = 0; i < params->count; i++)
-        fcgi_pairs_add(&pairs, params->list[i].name, params->list[i].value);
+    fcgi_pairs_add_all(&pairs, params->list, params->count);
     fcgi_pairs_end(&pairs);
     if (!s->offer)
         fcgi_empty(out, FCGI_PARAMS, id);

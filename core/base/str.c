@@ -1,8 +1,25 @@
 /* str - see str.h. */
 #include "base/str.h"
 
+/* Eight bytes with the ASCII letters among them in lower case: bit 7 of each byte of `upper` says
+ * that it is one of A to Z. No byte carries into its neighbour. */
+static inline uint64_t lower_eight(uint64_t word)
+{
+    uint64_t low = word & 0x7f7f7f7f7f7f7f7fu;
+    uint64_t from_a = low + 0x3f3f3f3f3f3f3f3fu, behind_z = low + 0x2525252525252525u;
+    uint64_t upper = from_a & ~behind_z & ~word & 0x8080808080808080u;
+    return word | upper >> 2;
+}
+
 bool str_same_letters(const char *a, const char *b, size_t n)
 {
+    uint64_t x, y;
+    for (; n >= sizeof x; a += sizeof x, b += sizeof x, n -= sizeof x) {
+        memcpy(&x, a, sizeof x);
+        memcpy(&y, b, sizeof y);
+        if (x != y && lower_eight(x) != lower_eight(y))
+            return false;
+    }
     for (size_t i = 0; i < n; i++)
         if (char_lower(a[i]) != char_lower(b[i]))
             return false;
@@ -73,9 +90,24 @@ bool str_is_token(struct str s)
     return true;
 }
 
+/* Is none of eight bytes a control byte? One above 0x7f may be taken for one where it follows
+ * another that is: then the bytes are looked at one by one. */
+static inline bool are_plain(const char *p)
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    uint64_t below_blank = (word - 0x2020202020202020u) & ~word;
+    uint64_t del = word ^ 0x7f7f7f7f7f7f7f7fu;
+    del = (del - 0x0101010101010101u) & ~del;
+    return ((below_blank | del) & 0x8080808080808080u) == 0;
+}
+
 bool str_is_field_value(struct str s)
 {
-    for (size_t i = 0; i < s.n; i++) {
+    size_t i = 0;
+    while (s.n - i >= 8 && are_plain(s.p + i))
+        i += 8;
+    for (; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
         if ((c < 0x20 && c != '\t') || c == 0x7f)
             return false;

@@ -59,7 +59,8 @@ bool str_same_letters(const char *a, const char *b, size_t n);
 /* Likewise for all of a and b. */
 static inline bool str_ieq(struct str a, struct str b)
 {
-    return a.n == b.n && str_same_letters(a.p, b.p, a.n);
+    return a.n == b.n &&
+           (a.n == 0 || (((a.p[0] ^ b.p[0]) & 0xdf) == 0 && str_same_letters(a.p, b.p, a.n)));
 }
 
 /* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */

@@ -65,9 +65,37 @@ static uint8_t *put_length(uint8_t *at, size_t n)
     return at;
 }
 
+/* Copies n bytes, of which there are few: without a call for those that most params have. */
+static inline uint8_t *put_bytes(uint8_t *at, struct str s)
+{
+    uint64_t first, last;
+    if (s.n >= sizeof first && s.n <= 2 * sizeof first) {
+        memcpy(&first, s.p, sizeof first);
+        memcpy(&last, s.p + s.n - sizeof last, sizeof last);
+        memcpy(at, &first, sizeof first);
+        memcpy(at + s.n - sizeof last, &last, sizeof last);
+    } else if (s.n > 0) {
+        memcpy(at, s.p, s.n);
+    }
+    return at + s.n;
+}
+
+static inline uint8_t *put_pair(uint8_t *at, struct str name, struct str value)
+{
+    at = put_length(at, name.n);
+    at = put_length(at, value.n);
+    at = put_bytes(at, name);
+    return put_bytes(at, value);
+}
+
+static size_t pair_size(struct str name, struct str value)
+{
+    return (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
+}
+
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
 {
-    size_t size = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
+    size_t size = pair_size(name, value);
     if (size > FCGI_CONTENT_MAX) {
         p->too_large = true;
         return;
@@ -79,13 +107,30 @@ void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
     uint8_t *room = (uint8_t *)buf_reserve(p->out, size);
     if (room == NULL)
         return;
-    room = put_length(room, name.n);
-    room = put_length(room, value.n);
-    if (name.n > 0)
-        memcpy(room, name.p, name.n);
-    if (value.n > 0)
-        memcpy(room + name.n, value.p, value.n);
+    put_pair(room, name, value);
     buf_commit(p->out, size);
+}
+
+void fcgi_pairs_add_all(struct fcgi_pairs *p, const struct param *list, unsigned count)
+{
+    size_t size = FCGI_HEADER_SIZE;
+    for (unsigned i = 0; i < count; i++)
+        size += list[i].name.n + list[i].value.n + 8;
+    uint8_t *record =
+        p->open || size > FCGI_RECORD_MAX ? NULL : (uint8_t *)buf_reserve(p->out, size);
+    if (record == NULL) {
+        for (unsigned i = 0; i < count; i++)
+            fcgi_pairs_add(p, list[i].name, list[i].value);
+        return;
+    }
+    uint8_t *at = record + FCGI_HEADER_SIZE;
+    for (unsigned i = 0; i < count; i++)
+        at = put_pair(at, list[i].name, list[i].value);
+    if (count == 0)
+        return;
+    p->record = buf_len(p->out);
+    p->open = true; /* fcgi_pairs_end writes its header */
+    buf_commit(p->out, (size_t)(at - record));
 }
 
 void fcgi_decoder_init(struct fcgi_decoder *d)

@@ -9,6 +9,7 @@
 #define MG_FASTCGI_RECORD_H
 
 #include "base/buf.h"
+#include "http/request.h"
 
 enum fcgi_type {
     FCGI_BEGIN_REQUEST = 1,
@@ -65,6 +66,8 @@ struct fcgi_pairs {
 
 void fcgi_pairs_init(struct fcgi_pairs *p, struct buf *out, enum fcgi_type type, uint16_t id);
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value);
+/* All of a list, with one reservation where they fit into a record, as they mostly do. */
+void fcgi_pairs_add_all(struct fcgi_pairs *p, const struct param *list, unsigned count);
 /* Closes the open record. The stream's end (fcgi_empty) is the caller's. */
 void fcgi_pairs_end(struct fcgi_pairs *p);
 

@@ -61,18 +61,26 @@ static struct refusal check_host(struct request *req, struct str value, bool aga
     return nothing;
 }
 
+enum name_form { NAME_BAD, NAME_DROPPED, NAME_PARAM };
+
 /* A name with other characters than letters, digits and '-' would collide with another one once it
  * is a param (contract section 5); limits.header_names keeps the ones that are known. */
-static bool is_param_name(const struct limits *limits, struct str name)
+static enum name_form name_form_of(const struct limits *limits, struct str name)
 {
-    bool plain = true;
-    for (size_t i = 0; i < name.n && plain; i++) {
+    size_t i = 0;
+    for (; i < name.n; i++) {
         char c = char_lower(name.p[i]);
-        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-';
+        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
+            break;
     }
-    for (unsigned i = 0; !plain && i < limits->header_name_count; i++)
-        plain = str_ieq(name, limits->header_names[i]);
-    return plain;
+    if (i == name.n && i > 0)
+        return NAME_PARAM;
+    if (!str_is_token(name))
+        return NAME_BAD;
+    for (unsigned k = 0; k < limits->header_name_count; k++)
+        if (str_ieq(name, limits->header_names[k]))
+            return NAME_PARAM;
+    return NAME_DROPPED;
 }
 
 /* What only certain headers must be; `again`: there is one of that name already. */
@@ -103,17 +111,22 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
                             struct str value, struct header **added)
 {
     value = str_trim(value);
-    if (!str_is_token(name))
+    enum name_form form = name_form_of(limits, name);
+    if (form == NAME_BAD)
         return check_refuse(400, "a header name with a character that is not allowed");
     if (!str_is_field_value(value))
         return check_refuse(400, "a control byte in a header");
     if (req->headers.count >= limits->headers)
         return check_refuse(431, "more headers than limits.headers");
 
-    struct header *first = headers_get(&req->headers, name);
+    /* Names that have an id of their own are compared by it. */
+    enum header_id id = header_id(name);
+    struct header *first = id != HEADER_OTHER && id != HEADER_PROXY
+                               ? headers_find(&req->headers, id)
+                               : headers_get(&req->headers, name);
     if (first != NULL)
         first->repeated = true;
-    struct header *header = headers_add(&req->arena, &req->headers, name, value);
+    struct header *header = headers_add_known(&req->arena, &req->headers, id, name, value);
     struct refusal bad = check_known(req, header, first != NULL);
     if (bad.reason != NULL) {
         req->headers.count--; /* hooks see no invalid host */
@@ -121,7 +134,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
     }
     header->again = first != NULL;
     header->hop = header_is_hop(header->id);
-    header->dropped = !is_param_name(limits, name);
+    header->dropped = form == NAME_DROPPED;
     req->dropped += header->dropped;
     *added = header;
     return nothing;

@@ -96,22 +96,26 @@ local function remember(path, stop)
   end
 end
 
+--- The end of the first segment whose name could be a script's, nil where there is none.
+local function first_end(path, scripts)
+  if scripts and scripts ~= M.SCRIPTS then
+    return script_end(path, scripts, 1)
+  end
+  local stop = ends[path]
+  if stop == nil then
+    stop = script_end(path, M.SCRIPTS, 1)
+    remember(path, stop)
+  end
+  return stop or nil
+end
+
 --- The script in a path, by its name alone.
 ---@param path string
 ---@param scripts string[]|nil extensions, default { ".php" }
 ---@return string|nil script nil where no segment has an allowed extension
 ---@return string|nil path_info what follows the script, never empty
 function M.by_pattern(path, scripts)
-  local stop
-  if scripts then
-    stop = script_end(path, scripts, 1)
-  else
-    stop = ends[path]
-    if stop == nil then
-      stop = script_end(path, M.SCRIPTS, 1)
-      remember(path, stop)
-    end
-  end
+  local stop = first_end(path, scripts)
   if not stop then
     return nil
   end
@@ -130,7 +134,7 @@ end
 ---@return string|nil outside a script with path info that leads out of `within` by a link
 function M.on_disk(path, root, within, scripts, fs)
   scripts = scripts or M.SCRIPTS
-  local stop = script_end(path, scripts, 1)
+  local stop = first_end(path, scripts)
   while stop do
     local script, path_info = cut(path, stop)
     local what, why = fs.probe(root, script, within)
