@@ -82,7 +82,7 @@ UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/lo
         base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/shared exchange/front front/listener front/proxyproto front/sender
+        shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -115,6 +115,7 @@ links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf bas
 links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop
+links_process/bind = process/bind base/addr base/str
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \
                      base/str

@@ -15,7 +15,8 @@
 #define PREPARE_TIMEOUT 60.0
 #define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: see supervision.h */
 #define REPLACED        2.0  /* seconds that a worker on its way is waited for */
-#define RETIRED_MOST    8 /* workers that only finish their requests, for one more to be replaced */
+#define PLACE_PATIENCE  5.0  /* seconds in which a place for another worker may become free */
+#define RETIRED_MOST    16 /* workers that only finish their requests, for one more to be replaced */
 
 /* --- the end of it --- */
 
@@ -204,28 +205,66 @@ static unsigned reload_replacement(const struct reload *r, unsigned place)
     return r->place[number < r->next.plan.workers ? number : 0];
 }
 
-/* A worker serves nobody while it loads a script. So where only one serves, a reserve is started
- * beside it, which takes over. Where too many have not left yet, since their requests take long, it
- * loads the script itself. */
-static void reload_choose_places(struct reload *r)
+/* The places that numbers have already, and places for numbers that are new. */
+static void reload_keep_places(struct reload *r)
 {
     const struct workers *w = r->workers;
-    unsigned leaving = 0, count = r->next.plan.workers;
-    for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        leaving += w->list[i].pid > 0 && w->list[i].retired;
-    for (unsigned i = 0; i < count; i++)
+    for (unsigned i = 0; i < r->next.plan.workers; i++)
         r->place[i] = i < w->count ? w->place[i] : reload_free_place(r, i);
+}
+
+static unsigned reload_count_retired(const struct reload *r)
+{
+    unsigned retired = 0;
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        retired += r->workers->list[i].pid > 0 && r->workers->list[i].retired;
+    return retired;
+}
+
+/* Whether the only worker that serves can be replaced: too many have not left otherwise, since
+ * their requests take long, or each place has a process. */
+static bool reload_has_room(const struct reload *r, unsigned only)
+{
+    if (reload_count_retired(r) >= RETIRED_MOST)
+        return false;
+    if (r->workers->list[only].number >= r->next.plan.workers)
+        return true; /* another number takes over */
+    unsigned place = reload_free_place(r, r->next.plan.workers);
+    return place != NOBODY && r->workers->list[place].pid == 0;
+}
+
+/* A worker serves nobody while it loads a script. So where only one serves, a reserve is started
+ * beside it, which takes over. Where there is no room for one, the worker loads the script itself.
+ */
+static void reload_choose_places(struct reload *r)
+{
+    reload_keep_places(r);
     unsigned only = reload_find_only(r);
-    if (only == NOBODY || leaving >= RETIRED_MOST)
+    if (only == NOBODY)
         return;
-    unsigned number = w->list[only].number;
-    if (number < count) {
-        unsigned place = reload_free_place(r, count);
-        if (place == NOBODY || w->list[place].pid > 0)
-            return;
-        r->place[number] = place;
+    if (!reload_has_room(r, only)) {
+        log_warn(
+            "the only worker loads the script itself, so its clients wait meanwhile: %u workers "
+            "of earlier generations have not left yet, since their requests have not ended",
+            reload_count_retired(r));
+        return;
     }
+    unsigned number = r->workers->list[only].number, count = r->next.plan.workers;
+    if (number < count)
+        r->place[number] = reload_free_place(r, count);
     r->part[only] = PART_LEAVES;
+}
+
+/* The workers that shall be there are ready, and where only one serves there is room for a reserve;
+ * or both have been waited for long enough. */
+static bool reload_may_prepare(struct reload *r)
+{
+    double now = now_monotonic();
+    if (!workers_all_ready(r->workers))
+        return now > r->due;
+    reload_keep_places(r);
+    unsigned only = reload_find_only(r);
+    return only == NOBODY || reload_has_room(r, only) || now > r->room_due;
 }
 
 /* Places that have no worker are to have one when the new plan serves: those that it has more of,
@@ -324,9 +363,10 @@ void reload_read_loader(struct reload *r)
         return;
     r->given_up = 0;
     r->due = now_monotonic() + REPLACED; /* a worker may be on its way */
+    r->room_due = now_monotonic() + PLACE_PATIENCE;
     if (result == LOADER_FAILED)
         reload_fail(r, loader_error(&r->loader));
-    else if (workers_all_ready(r->workers))
+    else if (reload_may_prepare(r))
         reload_prepare(r);
 }
 
@@ -458,7 +498,7 @@ static void reload_end_switch(struct reload *r)
 void reload_tick(struct reload *r, double now)
 {
     bool late = now > r->due;
-    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && (workers_all_ready(r->workers) || late))
+    if (r->state == RELOAD_LOADING && r->loader.pid == 0 && reload_may_prepare(r))
         reload_prepare(r);
     else if (r->state == RELOAD_LOADING && r->loader.pid > 0 && late && r->wanted)
         reload_give_up(r);

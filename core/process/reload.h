@@ -47,6 +47,7 @@ struct reload {
     uint64_t request;  /* requests up to this number get its answer */
     unsigned given_up; /* loaders in a row, for newer requests */
     double since, due;
+    double room_due;  /* until then it waits for a place beside the only worker */
     bool logs_moved;  /* USR1 came since the logs were opened for it: they are opened again */
     unsigned attempt; /* its number, also of those that failed */
     enum reload_part part[PLAN_WORKERS]; /* by places */

@@ -142,22 +142,59 @@ describe("a single worker", function()
       assert.is_nil(s:errors():find("cut", from, true))
     end)
 
-  it("loads the script itself where too many have not left yet", function()
-    start(route("0"))
+  -- As many reloads, with a request of each generation that does not end before `go`.
+  local function reloads_with_slow_requests(first, last)
     local clients = {}
-    for word = 1, 11 do
+    for word = first, last do
       local client = http.open(s.address)
       assert.equal("1" .. word - 1, ask(client))
       client:send({ path = "/wait" })
       clients[word] = client
+      poll.wait(function() -- it has begun
+        return http.get(s.address, "/").body == "1" .. word - 1
+      end, "an answer")
       s:reload(route(tostring(word)))
       assert.equal("1" .. word, http.get(s.address, "/").body)
     end
-    assert.equal(9, #s:workers())
+    return clients
+  end
+
+  it("loads the script itself where too many have not left, after a while and with a warning",
+    function()
+      start(route("0"))
+      local clients = reloads_with_slow_requests(1, 16)
+      assert.equal(17, #s:workers())
+      assert.is_nil(s:errors():find("loads the script itself", 1, true))
+      local from, begun = s:mark(), socket.gettime()
+      s:reload(route("17"))
+      assert.is_true(socket.gettime() - begun >= 5)
+      s:wait_log("the only worker loads the script itself.*16 workers of earlier", nil, from)
+      assert.equal("117", http.get(s.address, "/").body)
+      assert.equal(17, #s:workers())
+      go()
+      for word, client in ipairs(clients) do
+        assert.equal("1" .. word - 1, client:receive("GET").body)
+        assert.equal("117", ask(client))
+        client:close()
+      end
+      workers_become(1)
+    end)
+
+  it("waits for one of many to leave, and loads nothing", function()
+    start(route("0"))
+    local clients = reloads_with_slow_requests(1, 16)
+    local from = s:mark()
+    s:rewrite(route("17"))
+    s.process:kill("HUP")
+    assert.is_falsy(poll.try(function()
+      return s:errors():find("generation 18", from, true)
+    end, 0.5), "nothing is free yet")
     go()
+    s:wait_reloaded(from)
+    assert.is_nil(s:errors():find("loads the script itself", 1, true))
     for word, client in ipairs(clients) do
       assert.equal("1" .. word - 1, client:receive("GET").body)
-      assert.equal("111", ask(client))
+      assert.equal("117", ask(client))
       client:close()
     end
     workers_become(1)
