@@ -78,15 +78,10 @@ local function list_of(key, value)
 end
 
 local function problem_of(options)
-  if type(options) ~= "table" then
-    return "expected a table of options, got " .. describe(options)
-  end
-  for key in pairs(options) do
-    if not KEYS[key] then
-      return ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, KEYS))
-    end
-  end
-  if options.origins == nil then
+  local wrong = suggest.options_problem(options, KEYS)
+  if wrong then
+    return wrong
+  elseif options.origins == nil then
     return "'origins' is missing: who may read the answers"
   elseif options.credentials ~= nil and type(options.credentials) ~= "boolean" then
     return "credentials: expected true or false, got " .. describe(options.credentials)

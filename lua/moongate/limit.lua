@@ -359,15 +359,8 @@ local COMMON = { key = true, name = true, away = true, answer = true }
 
 --- What is wrong with the options that both have.
 local function common_problem(what, options)
-  if type(options) ~= "table" then
-    return "expected a table of options, got " .. describe(options)
-  end
-  local known = headers_of.merged(COMMON, KEYS[what])
-  for key in pairs(options) do
-    if not known[key] then
-      return ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, known))
-    end
-  end
+  local wrong = suggest.options_problem(options, headers_of.merged(COMMON, KEYS[what]))
+  if wrong then return wrong end
   local name, answer = options.name, options.answer
   if options.key ~= nil and type(options.key) ~= "function" then
     return "key: expected a function of the request, got " .. describe(options.key)

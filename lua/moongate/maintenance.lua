@@ -48,14 +48,8 @@ end
 
 ---@return string|nil problem
 local function problem_of(options)
-  if type(options) ~= "table" then
-    return "expected a table of options, got " .. describe(options)
-  end
-  for key in pairs(options) do
-    if not KEYS[key] then
-      return ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, KEYS))
-    end
-  end
+  local wrong = suggest.options_problem(options, KEYS)
+  if wrong then return wrong end
   local name, retry = options.name, options.retry_after
   if type(name) ~= "string" or not name:match("^[%w_-]+$") then
     return "name: expected letters, digits, '_' and '-', by which `moongate set maintenance.NAME "

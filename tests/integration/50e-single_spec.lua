@@ -159,6 +159,16 @@ describe("a single worker", function()
     return clients
   end
 
+  -- Each by the script that it began with; and then by the one that serves.
+  local function all_are_answered(clients, latest)
+    for word, client in ipairs(clients) do
+      assert.equal("1" .. word - 1, client:receive("GET").body)
+      assert.equal(latest, ask(client))
+      client:close()
+    end
+    workers_become(1)
+  end
+
   it("loads the script itself where too many have not left, after a while and with a warning",
     function()
       start(route("0"))
@@ -172,12 +182,7 @@ describe("a single worker", function()
       assert.equal("117", http.get(s.address, "/").body)
       assert.equal(17, #s:workers())
       go()
-      for word, client in ipairs(clients) do
-        assert.equal("1" .. word - 1, client:receive("GET").body)
-        assert.equal("117", ask(client))
-        client:close()
-      end
-      workers_become(1)
+      all_are_answered(clients, "117")
     end)
 
   it("waits for one of many to leave, and loads nothing", function()
@@ -192,12 +197,7 @@ describe("a single worker", function()
     go()
     s:wait_reloaded(from)
     assert.is_nil(s:errors():find("loads the script itself", 1, true))
-    for word, client in ipairs(clients) do
-      assert.equal("1" .. word - 1, client:receive("GET").body)
-      assert.equal("117", ask(client))
-      client:close()
-    end
-    workers_become(1)
+    all_are_answered(clients, "117")
   end)
 
   it("goes on where the one that was to come can't serve", function()

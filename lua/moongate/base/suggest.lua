@@ -1,6 +1,8 @@
 -- moongate.base.suggest owns "did you mean": the nearest known word to a misspelt one.
 -- Called by everything that rejects a name: settings, decision, router, php, init, cli.
 
+local describe = require("moongate.base.describe")
+
 local M = {}
 
 -- A longer word is no slip of the pen, and comparing it costs its length times that of each word.
@@ -77,6 +79,22 @@ end
 function M.hint(word, known)
   local nearest = M.nearest(word, known)
   return nearest and ("; did you mean '%s'?"):format(nearest) or ""
+end
+
+--- What is wrong with a table of options as a whole.
+---@param options any
+---@param known table<string, any> its keys are those that options may have
+---@return string|nil problem it is no table, or has a key that is unknown
+function M.options_problem(options, known)
+  if type(options) ~= "table" then
+    return "expected a table of options, got " .. describe(options)
+  end
+  for key in pairs(options) do
+    if not known[key] then
+      return ("unknown key '%s'%s"):format(M.name(key), M.hint(key, known))
+    end
+  end
+  return nil
 end
 
 --- Makes a wrong name in a library module an error that says so, instead of a nil that is called.
