@@ -87,14 +87,18 @@ local function decode_query(text)
   return decode(find(text, "+", 1, true) and gsub(text, "+", " ") or text)
 end
 
---- The name and the value of the piece from `at` to `stop` - 1, or to the end.
-local function split(text, at, stop)
-  local equals = find(text, "=", at, true)
+--- The name and the value of the piece from `at` to `stop` - 1, or to the end; and the first "="
+--- from `at` on, false where there is none. It is given to the next call, so that the text is
+--- looked through once, however many pieces are without one.
+local function split(text, at, stop, equals)
+  if equals == nil or (equals and equals < at) then
+    equals = find(text, "=", at, true) or false
+  end
   local last = stop and stop - 1 or #text
   if not equals or equals > last then
-    return sub(text, at, last), ""
+    return sub(text, at, last), "", equals
   end
-  return sub(text, at, equals - 1), sub(text, equals + 1, last)
+  return sub(text, at, equals - 1), sub(text, equals + 1, last), equals
 end
 
 --- The arguments of a query, as PHP reads them: the last of several values counts.
@@ -102,9 +106,10 @@ end
 ---@return table
 function M.args(query)
   local list, values, count, at = {}, {}, 0, query and 1
+  local name, value, equals
   while at do
     local stop = find(query, "&", at, true)
-    local name, value = split(query, at, stop)
+    name, value, equals = split(query, at, stop, equals)
     if name ~= "" then
       name, value = decode_query(name), decode_query(value)
       list[count + 1], list[count + 2], count = name, value, count + 2
@@ -128,9 +133,10 @@ end
 ---@return table
 function M.cookies(header)
   local list, values, count, at = {}, {}, 0, header and 1
+  local name, value, equals
   while at do
     local stop = find(header, ";", at, true)
-    local name, value = split(header, at, stop)
+    name, value, equals = split(header, at, stop, equals)
     name = trimmed(name)
     if name ~= "" then
       value = decode(trimmed(value))
