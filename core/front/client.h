@@ -30,7 +30,7 @@ struct clients {
     void (*on_passed)(void *ctx, bool all);
     char *(*lasting)(const char *text); /* a copy that lives as long as the worker */
     void *ctx;
-    ev_io heir;             /* to the worker that takes over who is idle; */
+    ev_io successor;        /* to the worker that takes over who is idle; */
     bool passing, passed;   /* there is one; on_passed has been called of it */
     struct intake *intakes; /* from workers that leave */
 };

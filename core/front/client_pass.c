@@ -53,11 +53,11 @@ static bool send_parcel(int socket, const struct parcel *parcel, int fd)
     return n >= 0;
 }
 
-static void watch_heir(struct clients *clients, int events)
+static void watch_successor(struct clients *clients, int events)
 {
-    ev_io_stop(clients->loop->ev, &clients->heir);
-    ev_io_set(&clients->heir, clients->heir.fd, events);
-    ev_io_start(clients->loop->ev, &clients->heir);
+    ev_io_stop(clients->loop->ev, &clients->successor);
+    ev_io_set(&clients->successor, clients->successor.fd, events);
+    ev_io_start(clients->loop->ev, &clients->successor);
 }
 
 static bool may_pass(const struct client *c)
@@ -82,12 +82,12 @@ bool client_pass(struct client *c)
     parcel.awaits_address = c->awaits_address;
     parcel.unknown = c->unknown;
     client_leave_census(c); /* the other one may count it before we come to it */
-    if (send_parcel(all->heir.fd, &parcel, c->io.fd)) {
+    if (send_parcel(all->successor.fd, &parcel, c->io.fd)) {
         client_free(c);
         return true;
     }
     if (errno == EAGAIN) /* the others of its kind wait as well; what they ask is answered here */
-        watch_heir(all, EV_READ | EV_WRITE);
+        watch_successor(all, EV_READ | EV_WRITE);
     client_count(c);
     return false;
 }
@@ -98,7 +98,7 @@ static void pass_idle(struct clients *clients)
     for (struct client *c = clients->list, *next; c != NULL; c = next) {
         next = c->next;
         client_pass(c);
-        if ((clients->heir.events & EV_WRITE) != 0)
+        if ((clients->successor.events & EV_WRITE) != 0)
             return;
     }
     if (!clients->passed)
@@ -106,7 +106,7 @@ static void pass_idle(struct clients *clients)
     clients->passed = true;
 }
 
-static void heir_cb(struct ev_loop *ev, ev_io *io, int events)
+static void successor_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct clients *clients = io->data;
     char byte;
@@ -116,18 +116,18 @@ static void heir_cb(struct ev_loop *ev, ev_io *io, int events)
         clients->on_passed(clients->ctx, false);
         return;
     }
-    watch_heir(clients, EV_READ);
+    watch_successor(clients, EV_READ);
     pass_idle(clients);
 }
 
 void clients_pass(struct clients *clients, int socket)
 {
     clients_keep(clients);
-    ev_io_init(&clients->heir, heir_cb, socket, EV_READ);
-    clients->heir.data = clients;
+    ev_io_init(&clients->successor, successor_cb, socket, EV_READ);
+    clients->successor.data = clients;
     clients->passing = true;
     clients->passed = false;
-    watch_heir(clients, EV_READ);
+    watch_successor(clients, EV_READ);
     pass_idle(clients);
 }
 
@@ -135,8 +135,8 @@ void clients_keep(struct clients *clients)
 {
     if (!clients->passing)
         return;
-    ev_io_stop(clients->loop->ev, &clients->heir);
-    close(clients->heir.fd);
+    ev_io_stop(clients->loop->ev, &clients->successor);
+    close(clients->successor.fd);
     clients->passing = false;
 }
 
