@@ -22,13 +22,19 @@ struct slice {
 };
 
 /* A slice has a record's header before it, but for the first one. */
-static struct slice slices[LOOP_READ_SIZE / (FCGI_HEADER_SIZE + 1) + 2];
-static unsigned slices_used, slices_held;
+#define SLICES_MAX (LOOP_READ_SIZE / (FCGI_HEADER_SIZE + 1) + 2)
+
+static struct slice slices[SLICES_MAX];
+static unsigned slices_used, slices_held; /* those that streams have not told yet */
 
 static void note_slice(struct stream *s, const struct fcgi_event *event)
 {
     if (slices_held == 0)
         slices_used = 0;
+    if (slices_used == SLICES_MAX) { /* a stream that is dropped has given its own back */
+        s->rejected = "more records than one read can bring";
+        return;
+    }
     unsigned i = slices_used++;
     slices[i] = (struct slice){.bytes = event->content.p,
                                .size = (uint16_t)event->content.n,

@@ -461,10 +461,11 @@ bool attempt_check(struct exchange *x)
 void attempt_leave(struct exchange *x)
 {
     deadline_clear(&x->attempts.pause);
-    if (stream_active(&x->attempts.stream)) {
+    bool active = stream_active(&x->attempts.stream);
+    if (active)
         attempt_note_server(x);
-        stream_leave(&x->attempts.stream);
+    stream_leave(&x->attempts.stream); /* also one that has failed and has something to tell yet */
+    if (active)
         attempt_end(x, "the client went away");
-    }
     stderr_flush(x);
 }
