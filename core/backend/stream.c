@@ -7,7 +7,6 @@
 #include "backend/stream.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
@@ -59,14 +58,14 @@ static void stream_finish(struct stream *s)
     s->ended = s->failed = s->room = false;
 }
 
-/* The connection has gone, or there was none. `detail` need not outlive the call. */
+/* The connection has gone, or there was none. */
 static void stream_fail(struct stream *s, enum backend_error error, const char *detail)
 {
     s->channel = NULL;
     s->request = NULL;
     s->failed = true;
     s->error = error;
-    snprintf(s->detail, sizeof s->detail, "%s", detail);
+    s->detail = detail;
     loop_step(s->loop, s->step);
 }
 
@@ -266,7 +265,7 @@ static enum stream_event next_slice(struct stream *s, struct str *content)
 
 static enum stream_event tell_rejected(struct stream *s)
 {
-    snprintf(s->detail, sizeof s->detail, "%s", s->rejected);
+    s->detail = s->rejected;
     s->error = BACKEND_PROTOCOL;
     stream_abort(s);
     return STREAM_FAILED;

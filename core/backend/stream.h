@@ -61,7 +61,7 @@ struct stream {
     uint32_t app_status;
     uint8_t protocol_status;
     enum backend_error error;
-    char detail[160];
+    const char *detail; /* until the step has seen it */
 };
 
 /* What to send. Everything stays the caller's and must live until the stream is over. */

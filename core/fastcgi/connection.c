@@ -498,14 +498,14 @@ static void conn_opened(struct conn *c)
 /* All of its addresses have failed, the last one so. */
 static void conn_fail_to_connect(struct conn *c, int err)
 {
-    char detail[160];
+    struct conn_place *place = c->place;
     if (c->refused == 0 || c->refused == err) {
         conn_fail(c, BACKEND_CONNECT, strerror(err));
         return;
     }
-    snprintf(detail, sizeof detail, "%s; the name's other address: %s", strerror(c->refused),
-             strerror(err));
-    conn_fail(c, BACKEND_CONNECT, detail);
+    snprintf(place->failure, sizeof place->failure, "%s; the name's other address: %s",
+             strerror(c->refused), strerror(err));
+    conn_fail(c, BACKEND_CONNECT, place->failure);
 }
 
 /* --- offers --- */

@@ -48,7 +48,7 @@ struct channel_ops {
     void (*on_bytes)(void *user, const char *bytes, size_t n);
     /* Everything given to channel_write is on its way. */
     void (*on_drain)(void *user);
-    /* `written`: bytes of this request that the kernel had taken. */
+    /* `written`: bytes of this request that the kernel had taken. `detail` outlives the event. */
     void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
     /* What channel_offer wrote has been read, and the server had not hung up then. */
     void (*on_taken)(void *user);
@@ -88,6 +88,7 @@ enum conn_state {
 struct conn_place {
     struct addr list[2];
     unsigned count, first;
+    char failure[160]; /* how both failed, when they did last */
 };
 
 struct conn {
