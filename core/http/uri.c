@@ -234,7 +234,7 @@ static size_t ipv6_end(struct str value)
         return 0;
     memcpy(text, value.p + 1, n);
     text[n] = '\0';
-    return inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
+    return strlen(text) == n && inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
 }
 
 /* The end of the host within value, or 0 when it is none. */
