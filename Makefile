@@ -12,12 +12,14 @@ LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.
 CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
 CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
+CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib 2>/dev/null || echo -lcrypto -lz)
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
           $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(LUAJIT_LIBS) -lm -ldl
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
+          $(LUAJIT_LIBS) -lm -ldl
 
 CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)

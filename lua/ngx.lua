@@ -5,17 +5,15 @@
 -- libraries ask that way what there is.
 
 local core = require("moongate.core")
+local hash = require("moongate.hash")
 local moongate = require("moongate")
 local regex = require("moongate.ngx.regex")
-local base64 = require("moongate.ngx.base64")
 
 local M = {
   OK = 0, ERROR = -1, AGAIN = -2, DONE = -4, DECLINED = -5,
   STDERR = 0, EMERG = 1, ALERT = 2, CRIT = 3, ERR = 4, WARN = 5, NOTICE = 6, INFO = 7, DEBUG = 8,
   null = core.null,
   re = regex,
-  encode_base64 = base64.encode,
-  decode_base64 = base64.decode,
 }
 
 --- Libraries look at the version: this is the one whose documentation the functions here follow.
@@ -99,6 +97,17 @@ end
 function M.unescape_uri(text)
   return moongate.unescape((tostring(text):gsub("+", " ")))
 end
+
+---@param text string
+---@param no_padding boolean|nil
+---@return string
+function M.encode_base64(text, no_padding)
+  local coded = hash.base64(tostring(text))
+  return no_padding and (coded:gsub("=+$", "")) or coded
+end
+
+--- Bytes from base64, with padding or without; nil where it is something else.
+M.decode_base64 = hash.unbase64
 
 -- --- functions beside the requests -----------------------------------------------------------
 

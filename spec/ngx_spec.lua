@@ -35,6 +35,9 @@ describe("ngx", function()
         coroutine.wrap(fn)(seconds)
       end
     end
+    function core.base64(text)
+      return "<" .. text .. "==>"
+    end
     function core.worker()
       return { index = 2, count = 4, pid = 99 }
     end
@@ -44,11 +47,13 @@ describe("ngx", function()
     loaders = #package.loaders
     package.loaded["moongate.core"], package.loaded.moongate = core, moongate
     package.loaded.ngx, package.loaded["moongate.ngx.regex"] = nil, nil
+    package.loaded["moongate.hash"] = nil
     ngx = require("ngx")
   end)
 
   after_each(function()
-    for _, name in ipairs({ "moongate.core", "moongate", "moongate.ngx.regex", "ngx" }) do
+    for _, name in ipairs({ "moongate.core", "moongate", "moongate.hash", "moongate.ngx.regex",
+      "ngx" }) do
       package.loaded[name] = nil
     end
     rawset(_G, "ngx", nil)
@@ -63,7 +68,7 @@ describe("ngx", function()
   it("takes texts and numbers", function()
     assert.equal("<5>", ngx.escape_uri(5))
     assert.equal("[a b%20]", ngx.unescape_uri("a+b%20"))
-    assert.equal("NQ==", ngx.encode_base64(5))
+    assert.equal("<5==>", ngx.encode_base64(5))
   end)
 
   it("tells the time", function()

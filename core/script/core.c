@@ -10,6 +10,7 @@
 #include "base/stamp.h"
 #include "http/file.h"
 #include "script/decision.h"
+#include "script/digest.h"
 #include "script/fastcgi.h"
 #include "script/limit.h"
 #include "script/nesting.h"
@@ -356,5 +357,6 @@ int script_core_open(lua_State *L)
     script_udp_open(L);
     script_ngx_open(L);
     script_regex_open(L);
+    script_digest_open(L);
     return 1;
 }

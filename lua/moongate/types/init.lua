@@ -20,6 +20,10 @@ M.files = {
   ["moongate.headers"] = require("moongate.types.headers"),
   ["moongate.cors"] = require("moongate.types.cors"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
+  ["moongate.hash"] = require("moongate.types.hash"),
+  ["moongate.random"] = require("moongate.types.random"),
+  ["moongate.json"] = require("moongate.types.json"),
+  ["moongate.net.cidr"] = require("moongate.types.cidr"),
 }
 
 --- The text of a file, with the head that says what it is.

@@ -16,6 +16,15 @@ end
 
 local classes, aliases, functions = support.parse()
 
+--- A module that needs functions in C, with none of them.
+local function modules_of_core(name)
+  package.loaded["moongate.core"] = {}
+  local module = require("moongate." .. name)
+  package.loaded["moongate.core"] = nil
+  package.loaded["moongate." .. name], package.loaded["moongate.hash"] = nil, nil
+  return module
+end
+
 local function assert_names(names, class)
   support.assert_names(names, classes[class], class)
 end
@@ -143,6 +152,15 @@ describe("the classes are those of the code:", function()
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
     assert_functions({ wrap = true, secure = true }, "moongate.headers", "headers")
     assert_functions({ wrap = true }, "moongate.cors", "cors")
+    assert_functions({ set = true }, "moongate.net.cidr", "cidr")
+    assert_functions({ encode = true, decode = true, null = nil }, "moongate.json", "json")
+    for _, name in ipairs({ "hash", "random" }) do
+      local names = {}
+      for key, value in pairs(modules_of_core(name)) do
+        names[key] = type(value) == "function" or nil
+      end
+      assert_functions(names, "moongate." .. name, name)
+    end
     assert_functions({ load = true }, "moongate.testing", "testing")
     assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
   end)
