@@ -136,7 +136,7 @@ describe("the links in", function()
   for _, name in ipairs({
     "README.md", "CONTRIBUTING.md", "docs/api.md", "docs/architecture.md", "docs/balancing.md",
     "docs/contract.md", "docs/hooks.md", "docs/operations.md", "docs/params.md",
-    "docs/performance.md", "docs/route.md", "docs/library.md",
+    "docs/performance.md", "docs/route.md", "docs/library.md", "docs/applications.md",
   }) do
     it(name .. " lead somewhere", function()
       local file = assert(io.open(name))

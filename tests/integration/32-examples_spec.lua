@@ -7,8 +7,10 @@ local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
--- The cluster has a file of its own: 63-cluster_spec.lua.
-local EXAMPLES = { "balance", "cluster", "errors", "hello", "php-site", "queue", "tenants" }
+-- Two have files of their own: 44-applications_spec.lua has cgit, 63-cluster_spec.lua the cluster.
+local EXAMPLES = {
+  "balance", "cgit", "cluster", "errors", "hello", "php-site", "queue", "tenants",
+}
 
 -- Starts an example with a private PHP.
 local function start(name)

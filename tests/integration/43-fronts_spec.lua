@@ -4,32 +4,14 @@
 local fronts = require("tests.support.fronts")
 local http = require("tests.support.http")
 local net = require("tests.support.net")
+local pages = require("tests.support.pages")
 local php = require("tests.support.php")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 
--- A block of the page, by its language.
 local function block(language, number)
-  local found = {}
-  for text in process.read_file("docs/behind-a-proxy.md"):gmatch("```" .. language
-    .. "\n(.-)\n```") do
-    found[#found + 1] = text
-  end
-  return assert(found[number or 1], "no such block: " .. language) .. "\n"
-end
-
--- Puts other words in the place of the page's; each must be there.
-local function replaced(text, changes)
-  for _, change in ipairs(changes) do
-    local from, to = text:find(change[1], 1, true)
-    assert(from, change[1] .. " is not in the page")
-    while from do
-      text = text:sub(1, from - 1) .. change[2] .. text:sub(to + 1)
-      from, to = text:find(change[1], from + #change[2], true)
-    end
-  end
-  return text
+  return pages.block("docs/behind-a-proxy.md", language, number)
 end
 
 local FORGED = {
@@ -87,15 +69,15 @@ end
 -- The page's nginx in front of `to`, with further changes.
 local function nginx_before(to, changes)
   return fronts.nginx(function(address)
-    local text = replaced(block("nginx"), { { "listen 80", "listen " .. address } })
-    return replaced(replaced(text, changes or {}), { { "127.0.0.1:8080", to } })
+    local text = pages.replaced(block("nginx"), { { "listen 80", "listen " .. address } })
+    return pages.replaced(pages.replaced(text, changes or {}), { { "127.0.0.1:8080", to } })
   end)
 end
 
 describe("behind HAProxy", function()
   local function config(r, tls)
     return function(address)
-      return replaced(block("haproxy"), {
+      return pages.replaced(block("haproxy"), {
         { "bind :80", "bind " .. address },
         { "bind :443 ssl crt /etc/haproxy/site.pem",
           ("bind %s ssl crt '%s/tests/support/site.pem'"):format(tls, process.cwd()) },
@@ -137,7 +119,7 @@ describe("behind HAProxy", function()
   it("it may append to what the client sent", function()
     local r = trusting("127.0.0.1")
     local front = fronts.haproxy(function(address)
-      local text = replaced(config(r, address)(address), {
+      local text = pages.replaced(config(r, address)(address), {
         { "http-request set-header X-Forwarded-For %[src]", "option forwardfor" },
       })
       return (text:gsub("[^\n]*ssl crt[^\n]*\n", ""))
@@ -152,7 +134,7 @@ describe("behind HAProxy", function()
       local text = config(r, address)(address):gsub("[^\n]*ssl crt[^\n]*\n", "")
         :gsub("http%-request set%-header (X%-Forwarded%-%w+)[^\n]*",
           "http-request del-header %1")
-      return replaced(text, { {
+      return pages.replaced(text, { {
         "http-request del-header Forwarded\n", "http-request set-header Forwarded "
         .. "for=%[src];proto=http;host=\\\"%[req.hdr(Host)]\\\"\n",
       } })
@@ -180,7 +162,7 @@ describe("behind HAProxy", function()
               mode tcp
               bind %s
               default_backend moongate
-        ]]):format(bind) .. "\n" .. replaced(block("haproxy", 2), {
+        ]]):format(bind) .. "\n" .. pages.replaced(block("haproxy", 2), {
           { "127.0.0.1:8080", address }, { "send-proxy-v2", send },
         })
       end)
@@ -268,7 +250,7 @@ describe("behind Apache", function()
   it("the page's configuration says who the client is", function()
     local r = trusting("127.0.0.1")
     local front = fronts.apache(function()
-      return replaced(block("apache"), { { "127.0.0.1:8080", r.address } })
+      return pages.replaced(block("apache"), { { "127.0.0.1:8080", r.address } })
     end)
     ending(front, r)
     assert_told(r, front)
