@@ -346,14 +346,12 @@ bool exchange_run(struct exchange *x)
 
 /* --- its beginning and its end --- */
 
-struct exchange *exchange_new(struct generation *generation, struct front *front,
-                              struct request **req)
+struct exchange *exchange_new(struct generation *generation, struct request **req)
 {
     struct loop *loop = generation->loop;
     struct exchange *x = loop_block(loop);
     memset(x, 0, sizeof *x);
     x->generation = generation_hold(generation);
-    x->front = front;
     x->file.source = NULL;
     buf_init(&x->stderr_text, 1u << 20);
     request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
@@ -366,6 +364,11 @@ struct exchange *exchange_new(struct generation *generation, struct front *front
     x->call.ctx = x;
     *req = &x->req;
     return x;
+}
+
+void exchange_set_front(struct exchange *x, struct front *front)
+{
+    x->front = front;
 }
 
 static void exchange_free(struct exchange *x)

@@ -41,9 +41,10 @@
 
 struct exchange;
 
-/* A request on this generation; *req is for the front to fill. */
-struct exchange *exchange_new(struct generation *generation, struct front *front,
-                              struct request **req);
+/* A request on this generation; *req is for the front to fill. exchange_set_front comes next. */
+struct exchange *exchange_new(struct generation *generation, struct request **req);
+/* The answer's way to its client; it may lie in the request's arena. */
+void exchange_set_front(struct exchange *x, struct front *front);
 
 /* --- facts of the front --- */
 

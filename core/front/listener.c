@@ -2,7 +2,6 @@
 #include "front/listener.h"
 
 #include "base/log.h"
-#include "front/client.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -26,7 +25,7 @@ struct listener {
 };
 
 /* Out of descriptors: the queue keeps the connections until some are free again. */
-static void pause_accepting(struct listener *l, int err)
+static void listener_pause(struct listener *l, int err)
 {
     static struct log_quota quota = {.most = 1};
     log_within(&quota, LOG_WARN,
@@ -37,14 +36,14 @@ static void pause_accepting(struct listener *l, int err)
     ev_timer_start(l->clients->loop->ev, &l->pause);
 }
 
-static void pause_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void listener_pause_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct listener *l = timer->data;
     (void)events;
     ev_io_start(ev, &l->io);
 }
 
-static void local_address(const struct listener *l, int fd, struct addr *local)
+static void listener_local_address(const struct listener *l, int fd, struct addr *local)
 {
     *local = l->address;
     if (!l->wildcard)
@@ -55,34 +54,35 @@ static void local_address(const struct listener *l, int fd, struct addr *local)
 }
 
 /* Takes one connection from the queue; false when there is none, or no room for it. */
-static bool accept_one(struct listener *l)
+static bool listener_accept_one(struct listener *l)
 {
     struct client_origin origin = {
         .listener = l->name, .control = l->control, .proxy_protocol = l->proxy_protocol};
-    struct addr *remote = &origin.remote;
-    remote->len = sizeof remote->un;
-    int fd = accept4(l->io.fd, &remote->sa, &remote->len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct addr remote = {.len = sizeof remote.un}, local;
+    int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(l, errno);
+            listener_pause(l, errno);
         return errno == ECONNABORTED || errno == EINTR; /* one that has gone already */
     }
     if (l->address.sa.sa_family == AF_UNIX)
-        remote->sa.sa_family = AF_UNIX;
+        remote.sa.sa_family = AF_UNIX;
     else
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    local_address(l, fd, &origin.local);
-    l->protocol->begin(l->clients, fd, &origin);
+    listener_local_address(l, fd, &local);
+    peer_from(&origin.peer, &remote);
+    peer_from(&origin.local, &local);
+    l->protocol->accept(l->clients, fd, &origin);
     return true;
 }
 
-static void accept_cb(struct ev_loop *ev, ev_io *io, int events)
+static void listener_accept_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct listener *l = io->data;
     (void)ev;
     (void)events;
     for (int i = 0; i < ACCEPT_BATCH; i++)
-        if (!accept_one(l))
+        if (!listener_accept_one(l))
             return;
 }
 
@@ -109,9 +109,9 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
     listener_update(l, spec);
     addr_resolve(spec->address, &l->address);
     l->wildcard = addr_is_wildcard(&l->address);
-    ev_io_init(&l->io, accept_cb, fd, EV_READ);
+    ev_io_init(&l->io, listener_accept_cb, fd, EV_READ);
     l->io.data = l;
-    ev_timer_init(&l->pause, pause_cb, PAUSE, 0);
+    ev_timer_init(&l->pause, listener_pause_cb, PAUSE, 0);
     l->pause.data = l;
     ev_io_start(clients->loop->ev, &l->io);
     return l;
@@ -120,7 +120,7 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
 void listener_drain(struct listener *l)
 {
     for (int i = 0; i <= l->backlog; i++)
-        if (!accept_one(l))
+        if (!listener_accept_one(l))
             break;
     ev_io_stop(l->clients->loop->ev, &l->io);
     close(l->io.fd);

@@ -5,7 +5,7 @@
 #ifndef MG_FRONT_LISTENER_H
 #define MG_FRONT_LISTENER_H
 
-#include "front/protocol.h"
+#include "front/clients.h"
 
 /* What to listen on, as the loader reports it. */
 struct listen_spec {
@@ -28,7 +28,7 @@ int listener_fd(const struct listener *l);
 /* Another name, protocol or backlog from now on. */
 void listener_update(struct listener *l, const struct listen_spec *spec);
 /* Before listener_free in a graceful stop: accepts what waits in the queue and closes the socket,
- * so that whoever comes later is refused at once instead of waiting for nobody. */
+ * so that a client that comes later is refused at once. */
 void listener_drain(struct listener *l);
 /* Stops accepting. */
 void listener_free(struct listener *l);

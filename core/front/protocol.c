@@ -1,18 +1,16 @@
 /* protocol - see protocol.h. */
 #include "front/protocol.h"
 
-#include "front/client.h"
+#include "front/http1.h"
 
 #include <string.h>
 
-static const struct protocol protocols[] = {
-    {.name = "http", .begin = client_new},
-};
+static const struct protocol *const protocols[] = {&http1_protocol};
 
 const struct protocol *protocol_find(const char *name)
 {
     for (unsigned i = 0; i < sizeof protocols / sizeof *protocols; i++)
-        if (strcmp(protocols[i].name, name) == 0)
-            return &protocols[i];
+        if (strcmp(protocols[i]->name, name) == 0)
+            return protocols[i];
     return NULL;
 }

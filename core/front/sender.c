@@ -96,13 +96,6 @@ void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered
     s->no_spool = NULL;
 }
 
-void sender_rest(struct sender *s)
-{
-    backlog_fini(&s->out);
-    s->limits = NULL;
-    s->file_sent = 0;
-}
-
 static struct backlog_limits out_limits(const struct sender *s)
 {
     if (s->limits == NULL) /* an interim response */

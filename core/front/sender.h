@@ -6,9 +6,9 @@
  *                           |  \--> turn  (small and whole: written when the turn ends)
  *                           \-----> out   (not taken: written when the socket has room) -> pieces
  *
- * `out` is a backlog: memory, then an unlinked file. Embedded in a client, which watches the
- * socket, asks sender_waits and calls sender_write. Nothing here calls back but on_turn. What fails
- * sets `broken`; the client looks after that.
+ * `out` is a backlog: memory, then an unlinked file. Embedded in a reply, whose connection watches
+ * the socket, asks sender_waits and calls sender_write. Nothing here calls back but on_turn. What
+ * fails sets `broken`; the connection ends then.
  */
 #ifndef MG_FRONT_SENDER_H
 #define MG_FRONT_SENDER_H
@@ -32,7 +32,7 @@ void sender_turn_init(struct sender_turn *turn, struct loop *loop);
 void sender_turn_fini(struct sender_turn *turn);
 
 struct sender {
-    struct transport *transport; /* the client's */
+    struct transport *transport; /* the connection's */
     struct sender_turn *shared;
     void (*on_turn)(struct sender *s); /* the response that waited has been written */
     struct deferred flush;
@@ -58,11 +58,9 @@ void sender_init(struct sender *s, struct transport *transport, struct sender_tu
 /* Drops the bytes that wait. The transport stays open. */
 void sender_fini(struct sender *s);
 
-/* A response begins: bytes of it that wait are kept within these limits, unbuffered ones only in
- * memory. The limits stay the caller's until sender_rest. */
+/* The response begins: bytes of it that wait are kept within these limits, unbuffered ones only in
+ * memory. The limits stay the caller's until sender_fini. */
 void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered);
-/* The response has left: its file is closed. */
-void sender_rest(struct sender *s);
 /* The number of bytes that can still be kept. 0: make no more until some have left. */
 size_t sender_room(const struct sender *s);
 

@@ -1,6 +1,7 @@
 /* plan - see plan.h. */
 #include "process/plan.h"
 
+#include "front/protocol.h"
 #include "process/trial.h"
 
 #include <errno.h>

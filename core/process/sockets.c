@@ -3,6 +3,7 @@
 
 #include "base/link.h"
 #include "base/log.h"
+#include "front/protocol.h"
 #include "process/bind.h"
 #include "process/notify.h"
 #include "shm/board.h"

@@ -5,7 +5,9 @@
 #include "base/lookup.h"
 #include "exchange/control.h"
 #include "exchange/exchange.h"
-#include "front/client.h"
+#include "front/clients.h"
+#include "front/handover.h"
+#include "front/protocol.h"
 #include "http/filecache.h"
 #include "script/core.h"
 #include "script/shared.h"
@@ -36,6 +38,7 @@ struct worker {
     struct prepared plan;        /* what the master said of it */
     struct link_message news;    /* its sockets and logs */
     struct clients clients;
+    struct handover handover;
     struct listener *listeners[LINK_FDS];
     int error_log, access_log; /* above STDERR_FILENO: ours to close */
     unsigned listener_count;
@@ -85,8 +88,8 @@ static void stop_gracefully(struct worker *w, double idle_patience)
 {
     if (w->clients.stopping)
         return;
-    clients_keep(&w->clients);
-    clients_end_intakes(&w->clients);
+    handover_stop(&w->handover);
+    handover_end_receiving(&w->handover);
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
     stop_listening(w);
@@ -306,7 +309,7 @@ static void worker_leave(struct worker *w, struct link_message *message)
     if (!w->leaving)
         generation_retire(w->generation);
     w->leaving = true;
-    clients_pass(&w->clients, message->fds[0]);
+    handover_start(&w->handover, message->fds[0]);
     message->fd_count = 0;
 }
 
@@ -321,7 +324,7 @@ static void on_passed(void *ctx, bool all)
 /* A worker that has left and has nothing under way ends. */
 static bool has_left(const struct worker *w)
 {
-    return w->leaving && w->clients.count == 0 && w->clients.intakes == NULL &&
+    return w->leaving && w->clients.count == 0 && w->handover.intakes == NULL &&
            generation_is_done(w->generation) && !backends_are_busy(&w->backends);
 }
 
@@ -353,7 +356,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
         break;
     case LINK_CLIENTS:
         if (message->fd_count == 1)
-            clients_take(&w->clients, message->fds[0]);
+            handover_receive(&w->handover, message->fds[0]);
         message->fd_count = 0;
         break;
     case LINK_LOGS:
@@ -539,8 +542,6 @@ static const char *start(struct worker *w, const struct worker_config *config, c
         worker_begin_to_serve(w);
     clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = on_empty;
-    w->clients.on_passed = on_passed;
-    w->clients.lasting = worker_lasting;
     w->clients.ctx = w;
     w->clients.census = config->census;
     w->clients.worker = config->index;
@@ -552,8 +553,8 @@ static void worker_clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
     stop_listening(w);
-    clients_keep(&w->clients);
-    clients_end_intakes(&w->clients);
+    handover_stop(&w->handover);
+    handover_end_receiving(&w->handover);
     worker_drop_prepared(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
@@ -576,6 +577,11 @@ int worker_run(const struct worker_config *config)
     static struct worker w; /* large: it holds messages */
     char *err = NULL;
     w.config = config;
+    w.handover = (struct handover){.clients = &w.clients,
+                                   .find_protocol = protocol_find,
+                                   .lasting = worker_lasting,
+                                   .on_passed = on_passed,
+                                   .ctx = &w};
     w.master.fd = config->master;
     w.error_log = config->error_log;
     w.access_log = config->access_log;

@@ -3,7 +3,6 @@
  * here one of the test's own. Links listener and what it needs, and no protocol.
  */
 #include "../test.h"
-#include "front/client.h"
 #include "front/listener.h"
 
 #include <sys/socket.h>
@@ -14,7 +13,7 @@ static struct {
     struct client_origin origin;
 } first, second;
 
-static void begin_first(struct clients *clients, int fd, const struct client_origin *origin)
+static void accept_first(struct clients *clients, int fd, const struct client_origin *origin)
 {
     (void)clients;
     first.begun++;
@@ -22,7 +21,7 @@ static void begin_first(struct clients *clients, int fd, const struct client_ori
     close(fd);
 }
 
-static void begin_second(struct clients *clients, int fd, const struct client_origin *origin)
+static void accept_second(struct clients *clients, int fd, const struct client_origin *origin)
 {
     (void)clients;
     second.begun++;
@@ -30,8 +29,8 @@ static void begin_second(struct clients *clients, int fd, const struct client_or
     close(fd);
 }
 
-static const struct protocol protocol_first = {.name = "first", .begin = begin_first};
-static const struct protocol protocol_second = {.name = "second", .begin = begin_second};
+static const struct protocol protocol_first = {.name = "first", .accept = accept_first};
+static const struct protocol protocol_second = {.name = "second", .accept = accept_second};
 
 /* Connects to the listening socket; the connection waits in its queue. */
 static int connect_to(int listening)
@@ -67,7 +66,7 @@ int main(void)
     check_int(first.begun, 1);
     check_str(first.origin.listener, "front");
     check(first.origin.proxy_protocol && !first.origin.control);
-    check_int(first.origin.remote.sa.sa_family, AF_INET);
+    check_int(first.origin.peer.family, AF_INET);
     close(client);
 
     test("to another one once it is another listener's");

@@ -1,0 +1,153 @@
+/* admission - see admission.h. */
+#include "front/admission.h"
+
+#include "base/log.h"
+#include "front/proxyproto.h"
+#include "http/realip.h"
+
+static const struct peer no_peer = {.family = AF_UNSPEC};
+static const struct netset no_networks = {.count = 0};
+
+static bool admission_trusts(const struct client *c, const struct peer *peer)
+{
+    const struct netset *trusted = &clients_settings(c->clients)->trusted;
+    return trusted->count > 0 && netset_has(trusted, peer);
+}
+
+/* --- the census --- */
+
+static void admission_report_refused(const struct client *c, enum census_answer answer)
+{
+    static struct log_quota quota = {.most = 1};
+    const struct limits *limits = &clients_settings(c->clients)->limits;
+    char ip[PEER_TEXT_SIZE];
+    peer_text(&c->origin.peer, ip);
+    if (answer == CENSUS_FULL)
+        log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: 503",
+                   limits->connections, ip);
+    else
+        log_within(&quota, LOG_WARN, "limits.per_ip: %u connections of client %s are open: 503",
+                   limits->per_ip, ip);
+}
+
+bool admission_enter(struct client *c)
+{
+    struct clients *all = c->clients;
+    const struct limits *limits = &clients_settings(c->clients)->limits;
+    if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
+        return true;
+    bool by_ip = !c->origin.proxy_protocol && !admission_trusts(c, &c->origin.peer);
+    enum census_answer answer =
+        census_enter(all->census, all->worker, by_ip ? &c->origin.peer : &no_peer,
+                     limits->connections, limits->per_ip);
+    c->counted = answer == CENSUS_WELCOME;
+    c->by_ip = c->counted && by_ip;
+    if (!c->counted)
+        admission_report_refused(c, answer);
+    return c->counted;
+}
+
+void admission_count(struct client *c)
+{
+    struct clients *all = c->clients;
+    const struct limits *limits = &clients_settings(c->clients)->limits;
+    if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
+        return;
+    c->by_ip = !c->origin.proxy_protocol && !admission_trusts(c, &c->origin.peer);
+    census_enter(all->census, all->worker, c->by_ip ? &c->origin.peer : &no_peer, 0, 0);
+    c->counted = true;
+}
+
+void admission_leave(struct client *c)
+{
+    if (c->counted)
+        census_leave(c->clients->census, c->clients->worker, c->by_ip ? &c->origin.peer : &no_peer);
+    c->counted = c->by_ip = false;
+}
+
+/* The address of a connection that is in the census without one. */
+static bool admission_enter_address(struct client *c)
+{
+    struct clients *all = c->clients;
+    if (!c->counted || admission_trusts(c, &c->origin.peer))
+        return true;
+    c->by_ip = census_count(all->census, all->worker, &c->origin.peer,
+                            clients_settings(c->clients)->limits.per_ip);
+    if (c->by_ip)
+        return true;
+    admission_leave(c);
+    admission_report_refused(c, CENSUS_PER_IP);
+    return false;
+}
+
+/* --- the connection: the PROXY protocol --- */
+
+static void admission_report_distrusted(const struct client *c)
+{
+    static struct log_quota quota = {.most = 1};
+    char ip[PEER_TEXT_SIZE];
+    peer_text(&c->origin.peer, ip);
+    log_within(&quota, LOG_WARN,
+               "listener %.*s: the PROXY header of %s is not believed, since that is none of "
+               "trusted_proxies",
+               STR_FMT(c->origin.listener), ip);
+}
+
+static void admission_report_bad_header(const struct client *c, const char *err)
+{
+    static struct log_quota quota = {.most = 1};
+    char ip[PEER_TEXT_SIZE];
+    peer_text(&c->origin.peer, ip);
+    log_within(&quota, LOG_INFO, "listener %.*s: client %s: %s; its connection is closed",
+               STR_FMT(c->origin.listener), ip, err);
+}
+
+enum admission_address admission_read_address(struct client *c, struct str in, size_t *used)
+{
+    struct proxyproto header;
+    switch (proxyproto_read(in, &header)) {
+    case PROXYPROTO_MORE:
+        return ADMISSION_MORE;
+    case PROXYPROTO_ERROR:
+        admission_report_bad_header(c, header.err);
+        return ADMISSION_BAD;
+    case PROXYPROTO_DONE:
+        break;
+    }
+    *used = header.size;
+    c->origin.proxy_protocol = false;
+    c->origin.unknown = header.unknown;
+    if (header.announced && admission_trusts(c, &c->origin.peer)) {
+        c->origin.peer = header.client;
+        c->origin.local = header.local;
+    } else if (header.announced) {
+        admission_report_distrusted(c);
+    }
+    return admission_enter_address(c) ? ADMISSION_KNOWN : ADMISSION_TOO_MANY;
+}
+
+/* --- the request: trusted proxies --- */
+
+int admission_begin_request(struct client *c, struct request *req, bool *counted,
+                            const char **reason)
+{
+    struct clients *all = c->clients;
+    const struct settings *settings = clients_settings(all);
+    *counted = false;
+    if (settings->trusted.count == 0 || c->origin.control)
+        return 0;
+    /* The balancer is trusted, but whom it lets speak through it is not. */
+    *reason = realip_apply(req, c->origin.unknown ? &no_networks : &settings->trusted);
+    if (*reason != NULL)
+        return 400;
+    if (!c->counted || c->by_ip || admission_trusts(c, &req->client))
+        return 0;
+    *counted = census_count(all->census, all->worker, &req->client, settings->limits.per_ip);
+    *reason = "more requests of this client of a trusted proxy than limits.per_ip are under way";
+    return *counted ? 0 : 503;
+}
+
+void admission_end_request(struct client *c, const struct request *req)
+{
+    census_uncount(c->clients->census, c->clients->worker, &req->client);
+}

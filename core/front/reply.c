@@ -1,0 +1,209 @@
+/* reply - see reply.h. */
+#include "front/reply.h"
+
+#include "base/log.h"
+#include "http/h1.h"
+
+#define CONTENT_PIECES 20 /* of a file whose content is in memory: all of them are gathered */
+
+struct reply *reply_new(struct client *client, struct request *req, const struct limits *limits,
+                        const struct front_ops *front, bool (*closes)(const struct reply *r),
+                        void (*on_turn)(struct sender *s))
+{
+    struct reply *r = arena_alloc(&req->arena, sizeof *r);
+    *r = (struct reply){
+        .front = {front}, .client = client, .req = req, .limits = limits, .closes = closes};
+    sender_init(&r->sender, &client->transport, &client->clients->turn, on_turn);
+    return r;
+}
+
+void reply_fini(struct reply *r)
+{
+    r->req->body_out += r->sender.file_sent;
+    sender_fini(&r->sender);
+}
+
+/* --- writing --- */
+
+/* The spool is of no use for this reply: what that means is said once for it. */
+static void reply_report_spool(struct reply *r)
+{
+    const struct request *req = r->req;
+    char name[REQUEST_NAME_SIZE];
+    static struct log_quota quota = {.most = LOG_MOST};
+    log_within(&quota, LOG_WARN,
+               "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+               "client; %.*s %.*s, %s",
+               r->limits->spool_dir, r->sender.no_spool, STR_FMT(req->method),
+               STR_FMT(req->uri.origin), request_name(req, name));
+    r->spool_reported = true;
+}
+
+/* What every write is followed by: the count, the clock, and news for the connection. The clock
+ * runs from the last byte that was taken, however much is added to what waits. */
+static void reply_note_sent(struct reply *r, size_t n)
+{
+    bool waits = sender_waits(&r->sender);
+    r->req->bytes_out += n;
+    if (r->sender.no_spool != NULL && !r->spool_reported)
+        reply_report_spool(r);
+    if (waits && (n > 0 || !r->sending))
+        deadline_set(&r->client->deadline, r->limits->send_timeout);
+    if (waits != r->sending || r->sender.broken != NULL)
+        client_queue(r->client);
+    r->sending = waits;
+}
+
+void reply_write(struct reply *r)
+{
+    reply_note_sent(r, sender_write(&r->sender));
+}
+
+void reply_continue(struct reply *r)
+{
+    static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
+    reply_note_sent(r, sender_send(&r->sender, &go_on, SENDER_NOW));
+}
+
+/* How the client will know where the body ends. */
+static struct str reply_make_head(struct reply *r)
+{
+    struct request *req = r->req;
+    int64_t length = req->response.content_length;
+    enum h1_framing framing;
+    bool bodiless = req->response.status == 204 || req->response.status == 304;
+    if (bodiless)
+        framing = H1_NO_BODY;
+    else if (length >= 0)
+        framing = H1_LENGTH;
+    else if (req->method_id == METHOD_HEAD)
+        framing = H1_NO_BODY;
+    else if (r->ended) { /* all of it is here: its length is known after all */
+        framing = H1_LENGTH;
+        length = (int64_t)(sender_gathered(&r->sender));
+    } else if (req->version > HTTP_1_0)
+        framing = H1_CHUNKED;
+    else
+        framing = H1_UNTIL_EOF;
+    r->chunked = framing == H1_CHUNKED;
+    r->until_eof = framing == H1_UNTIL_EOF;
+    r->close |= r->until_eof || r->closes(r);
+    r->head_waits = false;
+    return h1_head(req, framing, (uint64_t)length, !r->close, loop_date(r->client->clients->loop));
+}
+
+static size_t reply_chunk_line(size_t n, char *out)
+{
+    char digits[16];
+    size_t count = 0, used = 0;
+    do
+        digits[count++] = "0123456789abcdef"[n & 15];
+    while ((n >>= 4) > 0);
+    while (count > 0)
+        out[used++] = digits[--count];
+    out[used++] = '\r';
+    out[used++] = '\n';
+    return used;
+}
+
+/* Sends the head if it waits, what was gathered, and the last chunk once the response is whole. */
+static void reply_send(struct reply *r, enum sender_when when)
+{
+    static const char ends[] = "\r\n0\r\n\r\n"; /* of a chunk, and of the last one */
+    struct sender_frame frame = {.head = STR_NONE};
+    char line[24];
+    bool bytes = sender_gathered(&r->sender) > 0;
+    if (r->head_waits)
+        frame.head = reply_make_head(r);
+    if (r->chunked && bytes)
+        frame.line = (struct str){line, reply_chunk_line(sender_gathered(&r->sender), line)};
+    if (r->chunked && bytes)
+        frame.tail = (struct str){ends, r->ended ? 7 : 2};
+    else if (r->chunked && r->ended)
+        frame.tail = (struct str){ends + 2, 5};
+    reply_note_sent(r, sender_send(&r->sender, &frame, when));
+}
+
+/* --- front_ops --- */
+
+void reply_respond(struct front *front)
+{
+    struct reply *r = reply_of_front(front);
+    r->head_waits = true;
+    r->spool_reported = false;
+    sender_begin(&r->sender, r->limits, r->req->response.unbuffered);
+}
+
+void reply_body(struct front *front, struct str bytes)
+{
+    struct reply *r = reply_of_front(front);
+    r->req->body_out += bytes.n;
+    if (sender_gather(&r->sender, bytes))
+        return;
+    reply_send(r, SENDER_NOW);
+    sender_gather(&r->sender, bytes);
+}
+
+void reply_flush(struct front *front)
+{
+    reply_send(reply_of_front(front), SENDER_NOW);
+}
+
+bool reply_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
+                unsigned count)
+{
+    struct reply *r = reply_of_front(front);
+    if (source->content == NULL || count > CONTENT_PIECES) {
+        sender_file(&r->sender, source, pieces, count);
+        return true;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        const struct file_piece *piece = &pieces[i];
+        if (piece->before.n > 0)
+            reply_body(front, piece->before);
+        if (piece->size > 0)
+            reply_body(front, (struct str){source->content + piece->at, (size_t)piece->size});
+    }
+    return true;
+}
+
+size_t reply_room(struct front *front)
+{
+    return sender_room(&reply_of_front(front)->sender);
+}
+
+void reply_end(struct front *front)
+{
+    struct reply *r = reply_of_front(front);
+    r->ended = true;
+    bool file = r->sender.piece_count > 0;
+    reply_send(r, file ? SENDER_MORE : SENDER_TURN);
+    if (file && backlog_is_empty(&r->sender.out))
+        reply_write(r);
+    if (sender_is_done(&r->sender)) /* else when it has been written */
+        client_queue(r->client);
+}
+
+bool reply_retract(struct front *front)
+{
+    struct reply *r = reply_of_front(front);
+    if (!r->head_waits)
+        return false;
+    r->head_waits = false;
+    r->req->body_out = 0;
+    sender_forget(&r->sender);
+    return true;
+}
+
+/* Without the last chunk, or short of its Content-Length, and with the connection's end. */
+void reply_cut(struct front *front)
+{
+    struct reply *r = reply_of_front(front);
+    if (!r->head_waits)
+        reply_send(r, SENDER_NOW);
+    r->head_waits = false;
+    r->ended = true;
+    r->close = true;
+    r->cut = true;
+    client_queue(r->client);
+}

@@ -1,0 +1,68 @@
+/*
+ * reply - the answer to one request on its way out as HTTP/1: its head, the framing of its body,
+ * what the access log counts, the clock of a slow client.
+ *
+ *     exchange --front_ops--> reply --> sender --> transport
+ *
+ * The head waits for the first bytes of the body, so that both leave in one call, and so that an
+ * answer of which nothing has left can be taken back. It lives in the arena of its request.
+ */
+#ifndef MG_FRONT_REPLY_H
+#define MG_FRONT_REPLY_H
+
+#include "exchange/front.h"
+#include "front/clients.h"
+
+struct reply {
+    struct front front; /* for the exchange */
+    struct client *client;
+    struct request *req;
+    const struct limits *limits; /* of the request's generation */
+    /* Must the connection close after the response? Asked when the head is made. */
+    bool (*closes)(const struct reply *r);
+    struct sender sender;
+    bool head_waits : 1; /* respond was called, the head has not left */
+    bool chunked : 1;
+    bool until_eof : 1; /* the connection's end is the body's: if it comes too soon, by a reset */
+    bool ended : 1;     /* the response is whole, or */
+    bool cut : 1;       /* broken off */
+    bool close : 1;     /* the connection closes after it */
+    bool sending : 1;   /* the deadline is send_timeout's: something waits for the client */
+    bool spool_reported : 1;
+};
+
+/* `front`: the functions below, and the connection's own. on_turn: see sender_init. What has
+ * changed for the connection (the reply is broken, or waits for room in the socket, or does not any
+ * more) is said by client_queue. */
+struct reply *reply_new(struct client *client, struct request *req, const struct limits *limits,
+                        const struct front_ops *front, bool (*closes)(const struct reply *r),
+                        void (*on_turn)(struct sender *s));
+/* Before the request is dropped. What has not left is lost. */
+void reply_fini(struct reply *r);
+
+static inline struct reply *reply_of_sender(struct sender *s)
+{
+    return (struct reply *)((char *)s - offsetof(struct reply, sender));
+}
+static inline struct reply *reply_of_front(struct front *front)
+{
+    return (struct reply *)((char *)front - offsetof(struct reply, front));
+}
+
+/* Writes what waits, as far as the socket takes it. */
+void reply_write(struct reply *r);
+/* 100 Continue. */
+void reply_continue(struct reply *r);
+
+/* Of front_ops. */
+void reply_respond(struct front *front);
+void reply_body(struct front *front, struct str bytes);
+bool reply_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
+                unsigned count);
+void reply_flush(struct front *front);
+void reply_end(struct front *front);
+bool reply_retract(struct front *front);
+void reply_cut(struct front *front);
+size_t reply_room(struct front *front);
+
+#endif
