@@ -1,14 +1,18 @@
 /* lookup - see lookup.h. */
 #include "base/lookup.h"
 
+#include "base/finding.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -114,7 +118,7 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
     return open_within(whole, within, count, flags);
 }
 
-/* --- what was found --- */
+/* --- how long it holds --- */
 
 uint64_t lookup_turn;
 
@@ -123,97 +127,9 @@ void lookup_begin_turn(void)
     lookup_turn++;
 }
 
-/* What was found at a place: a path below a root (LOOKUP_FILE and so on), or where the symlinks of
- * a root lead to. Within a turn of the loop that is the answer. A file or folder is still the same
- * in a later turn if the path leads to that inode and nothing has happened to it: a symlink that is
- * put into its place leads to another inode, and an inode that is used again has another ctime. */
-struct finding {
-    uint64_t turn; /* the last one in which it held; 0: an empty slot */
-    dev_t device;
-    ino_t inode;
-    struct timespec changed; /* its ctime */
-    bool settled;            /* it holds for later turns, too, if stat says so */
-    uint8_t kind;
-    uint16_t size;                 /* of the place */
-    char place[LOOKUP_PLACE_SIZE]; /* and behind it the real path of a root */
-};
-
-enum { FINDINGS = 16384 }; /* 4 MB, of which only what is used is there */
-
-/* Adds a string and a NUL; false where that can't be kept. */
-static bool place_add(struct lookup_place *p, struct str s)
+static bool finding_is_current(const struct finding *f)
 {
-    if (p->size + s.n + 1 > sizeof p->text || (s.n > 0 && memchr(s.p, '\0', s.n) != NULL))
-        return false;
-    if (s.n > 0)
-        memcpy(p->text + p->size, s.p, s.n);
-    p->text[p->size + s.n] = '\0';
-    p->size += s.n + 1;
-    return true;
-}
-
-bool lookup_place(struct lookup_place *p, struct str root, struct str path,
-                  const struct str *within, unsigned count)
-{
-    p->size = 0;
-    bool fits = place_add(p, root) && place_add(p, path);
-    for (unsigned i = 0; i < count && fits; i++)
-        fits = place_add(p, within[i]);
-    return fits;
-}
-
-/* Eight bytes at once; the constants are those of MurmurHash3's finalizer. */
-uint32_t lookup_place_hash(const struct lookup_place *p)
-{
-    uint64_t hash = p->size, word;
-    for (size_t i = 0; i < p->size; i += sizeof word) {
-        word = 0;
-        memcpy(&word, p->text + i, p->size - i < sizeof word ? p->size - i : sizeof word);
-        hash = (hash ^ word) * 0xff51afd7ed558ccdu;
-        hash ^= hash >> 33;
-    }
-    return (uint32_t)(hash * 0xc4ceb9fe1a85ec53u >> 32);
-}
-
-/* The finding of that place (*known), or the slot to write it to: a place has two slots, so that
- * two places in use do not drive each other out. */
-static struct finding *finding_at(const struct lookup_place *p, bool *known)
-{
-    static struct finding *findings;
-    if (findings == NULL && (findings = calloc(FINDINGS, sizeof *findings)) == NULL)
-        abort();
-    struct finding *slots = &findings[lookup_place_hash(p) % (FINDINGS / 2) * 2];
-    for (unsigned i = 0; i < 2; i++) {
-        *known = slots[i].size == p->size && memcmp(slots[i].place, p->text, p->size) == 0;
-        if (*known)
-            return &slots[i];
-    }
-    return slots[0].turn <= slots[1].turn ? &slots[0] : &slots[1];
-}
-
-static bool finding_holds(const struct finding *f, const struct stat *st)
-{
-    return f->settled && f->inode == st->st_ino && f->device == st->st_dev &&
-           f->changed.tv_sec == st->st_ctim.tv_sec && f->changed.tv_nsec == st->st_ctim.tv_nsec;
-}
-
-/* Writes what was found into the slot; st is NULL where nothing is there, which holds for this turn
- * alone. What has changed just now does, too: it could be another file of the same inode and ctime
- * a moment later, since the kernel's clock has ticks of some milliseconds. */
-static void finding_note(struct finding *f, const struct lookup_place *p, enum lookup_kind kind,
-                         const struct stat *st)
-{
-    f->turn = lookup_turn;
-    f->kind = (uint8_t)kind;
-    f->size = (uint16_t)p->size;
-    memcpy(f->place, p->text, p->size);
-    f->settled = false;
-    if (st == NULL)
-        return;
-    f->device = st->st_dev;
-    f->inode = st->st_ino;
-    f->changed = st->st_ctim;
-    f->settled = lookup_is_settled(st);
+    return lookup_turn > 0 && f->turn == lookup_turn;
 }
 
 bool lookup_is_settled(const struct stat *st)
@@ -222,6 +138,121 @@ bool lookup_is_settled(const struct stat *st)
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     return now.tv_sec > st->st_ctim.tv_sec + 1 && now.tv_sec > st->st_mtim.tv_sec + 1;
 }
+
+/* Writes what was found into the slot; st is NULL where nothing is there, which holds for this turn
+ * alone. What has changed just now does, too: it could be another file of the same inode and ctime
+ * a moment later, since the kernel's clock has ticks of some milliseconds. */
+static void finding_note(struct finding *f, enum lookup_kind kind, const struct stat *st)
+{
+    f->turn = lookup_turn;
+    f->kind = (uint8_t)kind;
+    f->proof = st != NULL && lookup_is_settled(st) ? PROOF_OWN : PROOF_NONE;
+    if (st != NULL)
+        f->identity = identity_of(st);
+}
+
+/* Does the path lead to what was found there, and has nothing happened to it? */
+static bool finding_holds(const struct finding *f, const char *path)
+{
+    struct stat st;
+    if (f->proof != PROOF_OWN || stat(path, &st) != 0)
+        return false;
+    struct identity now = identity_of(&st);
+    return identity_same(&f->identity, &now);
+}
+
+/* --- roots --- */
+
+/* Does the ctime of a folder change with its entries, whoever changes them? On other file systems
+ * (FUSE, network) it may not be kept, or come from a cache. */
+static bool root_has_sure_times(const char *path)
+{
+    static const unsigned long types[] = {
+        EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,    TMPFS_MAGIC,
+        F2FS_SUPER_MAGIC, 0x2fc12fc1 /* ZFS */, OVERLAYFS_SUPER_MAGIC};
+    struct statfs fs;
+    if (statfs(path, &fs) != 0)
+        return false;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        if ((unsigned long)fs.f_type == types[i])
+            return true;
+    return false;
+}
+
+/* The real path is looked at, not the root: what the root leads to may have changed since. */
+static struct finding *root_look(const struct place *place)
+{
+    char real[PATH_MAX];
+    struct stat st;
+    if (realpath(place->text, real) == NULL || stat(real, &st) != 0)
+        return NULL;
+    size_t n = strcmp(real, place->text) == 0 ? 0 : strlen(real);
+    if (place->size + n + 1 > sizeof place->text)
+        return NULL;
+    struct finding *f = finding_slot(place);
+    finding_note(f, LOOKUP_FOLDER, &st);
+    f->has_sure_times = root_has_sure_times(real);
+    f->real_size = (uint16_t)n;
+    memcpy(f->place.text + f->place.size, real, n + 1);
+    return f;
+}
+
+/* The finding of a root, which holds in this turn; NULL where there is none that can be kept. Valid
+ * until something else is looked for. */
+static struct finding *root_find(struct str root)
+{
+    struct place place;
+    if (root.n == 0 || !place_make(&place, root, STR_NONE, NULL, 0))
+        return NULL;
+    struct finding *f = finding_get(&place);
+    if (f != NULL && finding_is_current(f))
+        return f;
+    /* A real path of another name is looked at, too: a folder on the way may have been renamed. */
+    if (f != NULL && finding_holds(f, place.text) &&
+        (f->real_size == 0 || finding_holds(f, f->place.text + f->place.size))) {
+        f->turn = lookup_turn;
+        return f;
+    }
+    return root_look(&place);
+}
+
+struct str lookup_real_root(struct str root)
+{
+    static char real[PATH_MAX];
+    char given[PATH_MAX];
+    const struct finding *f = root_find(root);
+    if (f != NULL && f->real_size > 0)
+        return (struct str){f->place.text + f->place.size, f->real_size};
+    if (f != NULL || root.n == 0 || root.n >= sizeof given)
+        return root;
+    memcpy(given, root.p, root.n);
+    given[root.n] = '\0';
+    return realpath(given, real) != NULL ? str_of(real) : root;
+}
+
+/* What the root is known by where its identity vouches for its entries, too. */
+static bool root_vouches(struct str root, struct identity *identity)
+{
+    const struct finding *f = root_find(root);
+    if (f == NULL || f->proof != PROOF_OWN || !f->has_sure_times)
+        return false;
+    *identity = f->identity;
+    return true;
+}
+
+/* --- looking --- */
+
+/* A look at the disk: what it is for, and what it has found. */
+struct look {
+    struct str root, path;
+    const struct str *within;
+    unsigned count;
+    char *whole;  /* root and path, PATH_MAX bytes */
+    bool missing; /* not even a symlink of that name is there */
+    bool there;   /* st says what is there */
+    bool followed;
+    struct stat st;
+};
 
 static enum lookup_kind lookup_kind_of(mode_t mode)
 {
@@ -238,50 +269,142 @@ static bool is_nothing(int err)
     return false;
 }
 
-/* Opens what lies there to see what it is. *there: st says what it is. */
-static enum lookup_kind look_at(struct str root, struct str path, const struct str *within,
-                                unsigned count, struct stat *st, bool *there)
+/* Asks for the name first, since mostly nothing is there; then opens what is, to see what it is. */
+static enum lookup_kind look_at(struct look *l)
 {
-    bool followed;
-    int fd = lookup_open(root, path, within, count, O_PATH, &followed);
-    *there = false;
+    l->there = l->followed = false;
+    l->missing = lstat(l->whole, &l->st) != 0 && (errno == ENOENT || errno == ENOTDIR);
+    if (l->missing)
+        return LOOKUP_NONE; /* wherever it would have been */
+    int fd = lookup_open(l->root, l->path, l->within, l->count, O_PATH, &l->followed);
     if (fd < 0)
         return errno == EXDEV ? LOOKUP_OUTSIDE : is_nothing(errno) ? LOOKUP_NONE : LOOKUP_ERROR;
-    *there = fstat(fd, st) == 0;
+    l->there = fstat(fd, &l->st) == 0;
     int saved = errno;
     close(fd);
     errno = saved;
-    return *there ? lookup_kind_of(st->st_mode) : LOOKUP_ERROR;
+    return l->there ? lookup_kind_of(l->st.st_mode) : LOOKUP_ERROR;
+}
+
+/* The beginning of a path that names an entry of its root, such as "/index.php" or "/folder" of
+ * "/folder/file"; STR_NONE where it does not begin like that. */
+static struct str first_entry(struct str path)
+{
+    if (path.n < 2 || path.p[0] != '/')
+        return STR_NONE;
+    const char *slash = memchr(path.p + 1, '/', path.n - 1);
+    struct str entry = {path.p, slash != NULL ? (size_t)(slash - path.p) : path.n};
+    bool named = entry.n > 1 && !str_eq(entry, STR("/.")) && !str_eq(entry, STR("/.."));
+    return named ? entry : STR_NONE;
+}
+
+/* May the root vouch for what was found at one of its entries? Nothing was followed there, and the
+ * root was the same before and after the look. What is missing has to be asked for twice, so that a
+ * name that nobody asks for again costs no call more. */
+static bool root_may_vouch(const struct look *l, enum lookup_kind kind,
+                           const struct identity *before, bool again)
+{
+    struct stat st;
+    char *end = (char *)l->whole + l->root.n;
+    bool fits = kind == LOOKUP_NONE
+                    ? l->missing && again
+                    : !l->followed && (kind == LOOKUP_FILE || kind == LOOKUP_FOLDER);
+    if (!fits)
+        return false;
+    *end = '\0';
+    bool there = stat(l->whole, &st) == 0;
+    *end = '/';
+    struct identity after = identity_of(&st);
+    return there && identity_same(before, &after);
+}
+
+/* What an entry of the root is: its name in the root, with nothing below it. */
+static enum lookup_kind probe_entry(const struct place *place, struct look *l)
+{
+    struct identity root;
+    struct finding *f = finding_get(place);
+    if (f != NULL && finding_is_current(f))
+        return f->kind;
+    bool again = f != NULL, own = f != NULL && f->needs_own;
+    bool vouched = !own && root_vouches(l->root, &root);
+    f = finding_get(place); /* the root's finding may have taken its slot */
+    if (f != NULL && (f->proof == PROOF_ROOT ? vouched && identity_same(&f->identity, &root)
+                                             : !vouched && finding_holds(f, l->whole))) {
+        f->turn = lookup_turn;
+        return f->kind;
+    }
+    enum lookup_kind kind = look_at(l);
+    if (kind == LOOKUP_ERROR)
+        return kind;
+    bool vouches = vouched && !own && root_may_vouch(l, kind, &root, again);
+    f = finding_slot(place);
+    finding_note(f, kind, l->there ? &l->st : NULL);
+    f->needs_own = own || l->followed;
+    if (vouches) {
+        f->proof = PROOF_ROOT;
+        f->identity = root;
+    }
+    return kind;
+}
+
+/* Is nothing there, since nothing is at the entry of the root that the path begins with? */
+static bool is_below_nothing(const struct look *l, struct str entry)
+{
+    char whole[PATH_MAX];
+    struct place place;
+    struct look top = *l;
+    top.path = entry;
+    top.whole = whole;
+    return place_make(&place, l->root, entry, l->within, l->count) &&
+           lookup_join(whole, l->root, entry) && probe_entry(&place, &top) == LOOKUP_NONE;
 }
 
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
                               unsigned count)
 {
     char whole[PATH_MAX];
-    struct stat st;
-    struct lookup_place place;
-    bool known = false, kept = lookup_place(&place, root, path, within, count), there = false;
-    struct finding *f = kept ? finding_at(&place, &known) : NULL;
-    if (known && lookup_turn > 0 && f->turn == lookup_turn)
+    struct place place;
+    struct look l = {.root = root, .path = path, .within = within, .count = count, .whole = whole};
+    bool kept = place_make(&place, root, path, within, count);
+    struct finding *f = kept ? finding_get(&place) : NULL;
+    if (f != NULL && finding_is_current(f))
         return f->kind;
     if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
-    enum lookup_kind kind;
-    if (stat(whole, &st) == 0) {
-        if (known && finding_holds(f, &st)) {
-            f->turn = lookup_turn;
-            return f->kind;
-        }
-        kind = look_at(root, path, within, count, &st, &there);
-    } else if (errno == ENOENT || errno == ENOTDIR) {
-        kind = LOOKUP_NONE; /* wherever it would have been */
-    } else {
-        kind = look_at(root, path, within, count, &st, &there);
+    bool alone = root.n > 0 && (count == 0 || (count == 1 && str_eq(within[0], root)));
+    struct str entry = kept && alone ? first_entry(path) : STR_NONE;
+    if (entry.p != NULL && entry.n == path.n)
+        return probe_entry(&place, &l);
+    if (f != NULL && finding_holds(f, whole)) {
+        f->turn = lookup_turn;
+        return f->kind;
     }
+    if (entry.p != NULL && is_below_nothing(&l, entry))
+        return LOOKUP_NONE;
+    enum lookup_kind kind = look_at(&l);
     if (kept && kind != LOOKUP_ERROR)
-        finding_note(f, &place, kind, there ? &st : NULL);
+        finding_note(finding_slot(&place), kind, l.there ? &l.st : NULL);
     return kind;
 }
+
+bool lookup_has_found(const struct place *p, const struct identity *file)
+{
+    const struct finding *f = finding_get(p);
+    return f != NULL && finding_is_current(f) && f->kind == LOOKUP_FILE && f->proof == PROOF_OWN &&
+           identity_same(&f->identity, file);
+}
+
+void lookup_vouch_by_file(const struct place *p)
+{
+    struct finding *f = finding_get(p);
+    if (f == NULL || f->needs_own)
+        return;
+    f->needs_own = true;
+    if (f->proof == PROOF_ROOT)
+        f->proof = PROOF_NONE;
+}
+
+/* --- open files --- */
 
 /* What the kernel puts behind the name of a file that has been replaced since. */
 #define GONE " (deleted)"
@@ -305,16 +428,6 @@ struct str lookup_real_part(int fd, struct str root, char out[PATH_MAX])
     return slash != NULL ? str_skip(real, (size_t)(slash - out)) : real;
 }
 
-bool lookup_has_found(const struct lookup_place *p, dev_t device, ino_t inode,
-                      const struct timespec *changed)
-{
-    bool known;
-    const struct finding *f = finding_at(p, &known);
-    return known && lookup_turn > 0 && f->turn == lookup_turn && f->kind == LOOKUP_FILE &&
-           f->device == device && f->inode == inode && f->changed.tv_sec == changed->tv_sec &&
-           f->changed.tv_nsec == changed->tv_nsec;
-}
-
 bool lookup_stat(struct str root, struct str path, struct stat *st)
 {
     char whole[PATH_MAX];
@@ -333,40 +446,4 @@ ssize_t lookup_read_start(struct str root, struct str path, const struct str *wi
     ssize_t n = regular ? read(fd, out, size) : -1;
     close(fd);
     return n;
-}
-
-/* --- roots --- */
-
-struct str lookup_real_root(struct str root)
-{
-    static char real[PATH_MAX];
-    char given[PATH_MAX];
-    struct stat st;
-    struct lookup_place place = {.size = 0};
-    bool known = false;
-    if (root.n == 0 || root.n >= sizeof given || !place_add(&place, root))
-        place.size = 0;
-    struct finding *f = place.size > 0 ? finding_at(&place, &known) : NULL;
-    if (known && lookup_turn > 0 && f->turn == lookup_turn)
-        return str_of(f->place + f->size);
-    if (root.n == 0 || root.n >= sizeof given)
-        return root;
-    memcpy(given, root.p, root.n);
-    given[root.n] = '\0';
-    /* A real path of another name is looked at, too: a folder on the way may have been renamed. */
-    if (known && stat(given, &st) == 0 && finding_holds(f, &st) &&
-        (strcmp(given, f->place + f->size) == 0 ||
-         (stat(f->place + f->size, &st) == 0 && finding_holds(f, &st)))) {
-        f->turn = lookup_turn;
-        return str_of(f->place + f->size);
-    }
-    if (realpath(given, real) == NULL)
-        return root;
-    /* The real path is looked at, not the root: what the root leads to may have changed since. */
-    size_t n = strlen(real);
-    if (f != NULL && place.size + n + 1 <= sizeof f->place && stat(real, &st) == 0) {
-        finding_note(f, &place, LOOKUP_FOLDER, &st);
-        memcpy(f->place + f->size, real, n + 1);
-    }
-    return str_of(real);
 }

@@ -5,14 +5,32 @@
  * changes meanwhile. Absolute symlinks count as leading outside, unless the real path lies in one
  * of the folders of `within`; with count 0 that is the root alone.
  *
- * What was found is kept. Within a turn of the loop it is the answer without a system call; in a
- * later turn one stat(2) says whether a file or folder is still the same one. "Not there" is kept
- * for the turn alone. So an answer is never older than the turn of the loop. A process that has no
- * turns (a command, a loader) asks each time.
+ * What was found is kept (finding), and within a turn of the loop it is the answer without a system
+ * call. A process that has no turns (a command, a loader) asks each time. In a later turn one
+ * stat(2) says whether it still holds:
+ *
+ * - A stat of the root vouches for the root's real path, and for its entries (names right below it)
+ *   that are regular files, folders, or not there. While the root leads to the same inode with the
+ *   same ctime, no entry was made, removed or replaced; that needs a file system where this is so.
+ *   It vouches for no symlink, and for nothing below an entry, except that there is nothing below
+ *   an entry that is not there. So one call is enough for a script in the root and for the root's
+ *   real path, which the application is told.
+ * - A stat of the path vouches for other files and folders: the path leads to the same inode, and
+ *   nothing has happened to that. A symlink that is put into its place leads to another inode, a
+ *   file that is moved has another ctime, as an inode that is used again. A folder on the way that
+ *   is moved out, with a symlink to it left, leads to the file that lay inside, until it changes.
+ *   What is not there holds for the turn alone.
+ *
+ * What has changed within the last second is kept for the turn alone: it may change again without
+ * another ctime, since the kernel's clock has ticks of some milliseconds. The stat of the root
+ * comes before the look at an entry and once more behind it, so the root that vouches is the one
+ * that was looked into. Who can switch the root itself to and fro in between could let it lead
+ * anywhere.
  */
 #ifndef MG_BASE_LOOKUP_H
 #define MG_BASE_LOOKUP_H
 
+#include "base/finding.h"
 #include "base/str.h"
 
 #include <limits.h>
@@ -34,10 +52,7 @@ enum lookup_kind { LOOKUP_NONE, LOOKUP_FILE, LOOKUP_FOLDER, LOOKUP_OUTSIDE, LOOK
 
 /* What lies at root + path, which needs not be readable. LOOKUP_NONE is also what is neither a
  * regular file nor a folder, or may not be looked at. LOOKUP_ERROR: nobody knows, and errno says
- * why, such as EMFILE; it must not be taken for "nothing".
- *
- * Costs no system call within a turn of the loop, and one stat(2) where nothing is there, or what
- * was there before. */
+ * why, such as EMFILE; it must not be taken for "nothing". */
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
                               unsigned count);
 
@@ -46,21 +61,13 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
 ssize_t lookup_read_start(struct str root, struct str path, const struct str *within,
                           unsigned count, char *out, size_t size);
 
-/* What a look is known by: root, path and `within`, each with a NUL. */
-#define LOOKUP_PLACE_SIZE 212
-struct lookup_place {
-    size_t size;
-    char text[LOOKUP_PLACE_SIZE];
-};
-/* False where that is too long to be kept. */
-bool lookup_place(struct lookup_place *p, struct str root, struct str path,
-                  const struct str *within, unsigned count);
-uint32_t lookup_place_hash(const struct lookup_place *p);
+/* Has this turn's look at the place found that file? Then nothing has happened to it since it was
+ * found with that identity before. */
+bool lookup_has_found(const struct place *p, const struct identity *file);
 
-/* Has this turn's look at the place found that file, with that ctime? Then nothing has happened to
- * it since it was found with it before. */
-bool lookup_has_found(const struct lookup_place *p, dev_t device, ino_t inode,
-                      const struct timespec *changed);
+/* From now on a look at the place is one at the file, since its content is kept: the root vouches
+ * for the name alone. */
+void lookup_vouch_by_file(const struct place *p);
 
 /* The real path of an open file: what of it stands behind the root's real path, or its name where
  * it lies elsewhere; STR_NONE where that can't be known, since /proc is not mounted. Lies in out.

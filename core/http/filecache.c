@@ -2,6 +2,7 @@
 #include "http/filecache.h"
 
 #include "base/date.h"
+#include "base/finding.h"
 #include "base/lookup.h"
 #include "http/media.h"
 
@@ -21,16 +22,15 @@ enum {
 
 struct entry {
     struct cached_file file; /* first: it is what others see */
-    dev_t device;
-    ino_t inode;
-    struct timespec mtime, ctime;
+    struct identity identity;
+    struct timespec mtime;
     uint64_t turn; /* the last one in which it held */
     bool kept;     /* the table has it; that is one of its uses */
     bool used;     /* since the last sweep */
     size_t memory;
     struct entry *next_in_bucket;
     struct entry *newer, *older; /* by their last use */
-    struct lookup_place place;
+    struct place place;
     char modified[DATE_LENGTH + 1], tag[80];
 };
 
@@ -99,10 +99,8 @@ static struct entry *entry_new(int fd, const struct stat *st, struct str path)
     e->file.source = (struct file_source){.fd = fd, .users = 1, .free = entry_free};
     e->file.size = (uint64_t)st->st_size;
     e->file.mode = st->st_mode;
-    e->device = st->st_dev;
-    e->inode = st->st_ino;
+    e->identity = identity_of(st);
     e->mtime = st->st_mtim;
-    e->ctime = st->st_ctim;
     e->turn = lookup_turn;
     e->used = true;
     if (!S_ISREG(st->st_mode))
@@ -124,17 +122,16 @@ static struct entry *entry_new(int fd, const struct stat *st, struct str path)
 
 static bool entry_holds(const struct entry *e, const struct stat *st)
 {
-    return e->inode == st->st_ino && e->device == st->st_dev &&
-           e->file.size == (uint64_t)st->st_size && e->mtime.tv_sec == st->st_mtim.tv_sec &&
-           e->mtime.tv_nsec == st->st_mtim.tv_nsec && e->ctime.tv_sec == st->st_ctim.tv_sec &&
-           e->ctime.tv_nsec == st->st_ctim.tv_nsec;
+    struct identity now = identity_of(st);
+    return identity_same(&e->identity, &now) && e->file.size == (uint64_t)st->st_size &&
+           e->mtime.tv_sec == st->st_mtim.tv_sec && e->mtime.tv_nsec == st->st_mtim.tv_nsec;
 }
 
 /* --- the table --- */
 
-static struct entry **bucket_of(const struct lookup_place *place)
+static struct entry **bucket_of(const struct place *place)
 {
-    return &cache.buckets[lookup_place_hash(place) % BUCKETS];
+    return &cache.buckets[place->hash % BUCKETS];
 }
 
 static void list_remove(struct entry *e)
@@ -186,11 +183,10 @@ static void cache_add(struct entry *e)
     }
 }
 
-static struct entry *cache_find(const struct lookup_place *place)
+static struct entry *cache_find(const struct place *place)
 {
     struct entry *e = *bucket_of(place);
-    while (e != NULL &&
-           (e->place.size != place->size || memcmp(e->place.text, place->text, place->size) != 0))
+    while (e != NULL && !place_same(&e->place, place))
         e = e->next_in_bucket;
     return e;
 }
@@ -200,18 +196,20 @@ static struct entry *cache_find(const struct lookup_place *place)
 struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,
                                    unsigned count)
 {
-    struct lookup_place place;
+    struct place place;
     struct stat st;
-    if (cache.newest == NULL || !lookup_place(&place, root, path, within, count))
+    if (cache.newest == NULL || !place_make(&place, root, path, within, count))
         return NULL;
     struct entry *e = cache_find(&place);
     if (e == NULL)
         return NULL;
     if (lookup_turn == 0 || e->turn != lookup_turn) {
-        if (!lookup_has_found(&place, e->device, e->inode, &e->ctime) &&
-            (!lookup_stat(root, path, &st) || !entry_holds(e, &st))) {
-            cache_remove(e);
-            return NULL;
+        if (!lookup_has_found(&place, &e->identity)) {
+            lookup_vouch_by_file(&place);
+            if (!lookup_stat(root, path, &st) || !entry_holds(e, &st)) {
+                cache_remove(e);
+                return NULL;
+            }
         }
         e->turn = lookup_turn;
         list_remove(e);
@@ -249,11 +247,12 @@ struct cached_file *filecache_open(struct str root, struct str path, const struc
             abort();
     }
     if (S_ISREG(st.st_mode) && lookup_is_settled(&st) &&
-        lookup_place(&e->place, root, path, within, count)) {
+        place_make(&e->place, root, path, within, count)) {
         struct entry *former = cache_find(&e->place);
         if (former != NULL)
             cache_remove(former);
         cache_add(e);
+        lookup_vouch_by_file(&e->place);
     }
     return &e->file;
 }

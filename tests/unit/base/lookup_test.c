@@ -1,6 +1,6 @@
 /*
  * lookup_test - no way out of the root, also where something else lies at a path that is known.
- * Links lookup and str.
+ * Links lookup, finding and str.
  */
 #include "../test.h"
 #include "base/lookup.h"
@@ -190,6 +190,76 @@ static void test_roots(void)
     check_str(lookup_real_root(STR("")), "");
 }
 
+/* While the root is unchanged for a second it vouches for its entries, and not beyond. */
+static void test_entries(void)
+{
+    char link[400];
+    make_folder("site");
+    make_folder("site/sub");
+    make_file("site/index.php");
+    make_file("site/sub/x.php");
+    make_file("elsewhere");
+    make_link("site", "live");
+    make_link("sub", "site/linked");
+    make_link("later", "site/dangling");
+    wait_until_settled();
+    for (int i = 0; i < 2; i++) {
+        snprintf(link, sizeof link, "%s/%s", dir, i == 0 ? "site" : "live");
+        struct str site = str_of(link);
+        test("entries, looked at again and again");
+        for (int turns = 0; turns < 4; turns++) {
+            lookup_begin_turn();
+            check_int(lookup_probe(site, STR("/index.php"), NULL, 0), LOOKUP_FILE);
+            check_int(lookup_probe(site, STR("/index.php/x"), NULL, 0), LOOKUP_NONE);
+            check_int(lookup_probe(site, STR("/sub"), NULL, 0), LOOKUP_FOLDER);
+            check_int(lookup_probe(site, STR("/sub/x.php"), NULL, 0), LOOKUP_FILE);
+            check_int(lookup_probe(site, STR("/linked/x.php"), NULL, 0), LOOKUP_FILE);
+            check_int(lookup_probe(site, STR("/new"), NULL, 0), LOOKUP_NONE);
+            check_int(lookup_probe(site, STR("/new/x.php"), NULL, 0), LOOKUP_NONE);
+            check_int(lookup_probe(site, STR("/dangling"), NULL, 0), LOOKUP_NONE);
+            check_int(lookup_probe(site, STR("/./index.php"), NULL, 0), LOOKUP_FILE);
+        }
+        test("what a symlink in the root leads to comes without a change of the root");
+        make_file("site/sub/later");
+        rename_to("site/sub/later", "later");
+        rename_to("later", "site/sub/y.php");
+        lookup_begin_turn();
+        check_int(lookup_probe(site, STR("/sub/y.php"), NULL, 0), LOOKUP_FILE);
+        check_int(lookup_probe(site, STR("/linked/y.php"), NULL, 0), LOOKUP_FILE);
+        test("an entry is replaced, another one made, seen in the next turn");
+        rename_to("site/index.php", "index.php");
+        make_link("../elsewhere", "site/index.php");
+        make_folder("site/new");
+        make_file("site/new/x.php");
+        lookup_begin_turn();
+        check_int(lookup_probe(site, STR("/index.php"), NULL, 0), LOOKUP_OUTSIDE);
+        check_int(lookup_probe(site, STR("/new"), NULL, 0), LOOKUP_FOLDER);
+        check_int(lookup_probe(site, STR("/new/x.php"), NULL, 0), LOOKUP_FILE);
+        test("and back, within the second in which the root vouches for nothing");
+        rename_to("site/new", "gone");
+        rename_to("index.php", "site/index.php");
+        lookup_begin_turn();
+        check_int(lookup_probe(site, STR("/index.php"), NULL, 0), LOOKUP_FILE);
+        check_int(lookup_probe(site, STR("/new/x.php"), NULL, 0), LOOKUP_NONE);
+        rename_to("gone", "site/new");
+        lookup_begin_turn();
+        check_int(lookup_probe(site, STR("/new/x.php"), NULL, 0), LOOKUP_FILE);
+        rename_to("site/new", i == 0 ? "first" : "second");
+        wait_until_settled();
+    }
+    test("the root's symlink is switched to a folder with the same file and other entries");
+    struct str site = str_of(link);
+    lookup_begin_turn();
+    check_int(lookup_probe(site, STR("/index.php"), NULL, 0), LOOKUP_FILE);
+    check_int(lookup_probe(site, STR("/sub"), NULL, 0), LOOKUP_FOLDER);
+    make_link("first", "next");
+    rename_to("next", "live");
+    lookup_begin_turn();
+    check_int(lookup_probe(site, STR("/index.php"), NULL, 0), LOOKUP_NONE);
+    check_int(lookup_probe(site, STR("/sub"), NULL, 0), LOOKUP_NONE);
+    check_int(lookup_probe(site, STR("/x.php"), NULL, 0), LOOKUP_FILE);
+}
+
 static void remove_all(void)
 {
     char command[300];
@@ -222,6 +292,7 @@ int main(void)
     test_changes();
     test_turns();
     test_roots();
+    test_entries();
     test_many();
     remove_all();
     return test_report();

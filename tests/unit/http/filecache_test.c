@@ -1,6 +1,6 @@
 /*
  * filecache_test - what is kept of a file is what the file is, in the next turn at the latest; what
- * is kept has bounds. Links filecache, media, date, lookup and str.
+ * is kept has bounds. Links filecache, media, date, lookup, finding and str.
  */
 #include "../test.h"
 #include "base/lookup.h"
