@@ -12,14 +12,14 @@ LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.
 CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
 CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
-CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib 2>/dev/null || echo -lcrypto -lz)
+CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null || echo -lcrypto -lz -lcrypt)
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
           $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
 LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
-          $(LUAJIT_LIBS) -lm -ldl
+          $(LUAJIT_LIBS) -lm -ldl -pthread
 
 CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
@@ -81,7 +81,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
-        base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
+        base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
@@ -94,6 +94,7 @@ links_base/date = base/date base/str
 links_base/lookup = base/lookup base/finding base/str
 links_base/loop = base/loop base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
+links_base/password = base/password
 links_base/resolve = base/resolve base/loop base/date base/addr base/str
 links_base/spool = base/spool base/buf base/str
 links_base/str = base/str
@@ -123,6 +124,7 @@ links_front/sender = front/sender front/transport base/loop base/date base/backl
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
 test_libs_base/loop = -lev
+test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev
 test_libs_front/listener = -lev
 test_libs_front/sender = -lev

@@ -15,6 +15,7 @@
 #include "script/limit.h"
 #include "script/nesting.h"
 #include "script/net/net.h"
+#include "script/password.h"
 #include "script/property.h"
 #include "script/rule.h"
 #include "script/shared.h"
@@ -358,5 +359,6 @@ int script_core_open(lua_State *L)
     script_ngx_open(L);
     script_regex_open(L);
     script_digest_open(L);
+    script_password_open(L);
     return 1;
 }

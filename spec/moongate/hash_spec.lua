@@ -1,5 +1,5 @@
--- Specs of moongate.hash and moongate.random, with a core that shows what it was asked for. What the
--- libraries make of it is in tests/integration/69a-doors_spec.lua.
+-- Specs of moongate.hash and moongate.random, with a core that shows what it was asked for. What
+-- the libraries make of it is in tests/integration/69a-doors_spec.lua.
 
 describe("moongate.hash and moongate.random", function()
   local hash, random, saved, given
@@ -90,8 +90,8 @@ describe("moongate.hash and moongate.random", function()
     ["random.integer: expected two whole numbers, got nothing"] = function()
       return (random.integer(1))
     end,
-    ["random.integer: expected the lower number first, and less than 2^48 between them, got 6 and 1"]
-    = function() return (random.integer(6, 1)) end,
+    ["random.integer: expected the lower number first, and less than 2^48 between them, got 6 "
+      .. "and 1"] = function() return (random.integer(6, 1)) end,
   }) do
     it("say: " .. expected, function()
       local ok, message = pcall(call)

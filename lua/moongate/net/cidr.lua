@@ -1,5 +1,5 @@
--- moongate.net.cidr owns what routes see of sets of addresses and networks. Called by routes, and by
--- auth.
+-- moongate.net.cidr owns what routes see of sets of addresses and networks. Called by routes, and
+-- by auth.
 
 local addr = require("moongate.base.addr")
 local describe = require("moongate.base.describe")

@@ -1,4 +1,5 @@
--- moongate.types.hash: what an editor is told of `require "moongate.hash"`. Called by moongate.types.
+-- moongate.types.hash: what an editor is told of `require "moongate.hash"`. Called by
+-- moongate.types.
 -- luacheck: no max line length (an annotation can't be broken)
 
 return [==[

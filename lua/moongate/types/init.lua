@@ -19,6 +19,7 @@ M.files = {
   ["moongate.maintenance"] = require("moongate.types.maintenance"),
   ["moongate.headers"] = require("moongate.types.headers"),
   ["moongate.cors"] = require("moongate.types.cors"),
+  ["moongate.auth"] = require("moongate.types.auth"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),

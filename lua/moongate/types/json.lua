@@ -1,4 +1,5 @@
--- moongate.types.json: what an editor is told of `require "moongate.json"`. Called by moongate.types.
+-- moongate.types.json: what an editor is told of `require "moongate.json"`. Called by
+-- moongate.types.
 -- luacheck: no max line length (an annotation can't be broken)
 
 return [==[

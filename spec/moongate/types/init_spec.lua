@@ -153,6 +153,8 @@ describe("the classes are those of the code:", function()
     assert_functions({ wrap = true, secure = true }, "moongate.headers", "headers")
     assert_functions({ wrap = true }, "moongate.cors", "cors")
     assert_functions({ set = true }, "moongate.net.cidr", "cidr")
+    assert_functions({ basic = true, user = true, addresses = true, signed_cookie = true,
+      signed_url = true, any = true }, "moongate.auth", "auth")
     assert_functions({ encode = true, decode = true, null = nil }, "moongate.json", "json")
     for _, name in ipairs({ "hash", "random" }) do
       local names = {}

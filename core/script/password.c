@@ -1,0 +1,204 @@
+/*
+ * password - see password.h.
+ *
+ * One thread for each process, begun with the first check. It sees nothing but the checks that are
+ * handed to it: no Lua, no loop. What it has done it hands back, and writes to a descriptor which
+ * the loop watches while checks are under way. It takes no signal, and gives way to the loop.
+ *
+ *      check --waiting--> thread --done--> checker_cb --script_wake, or free where it was cancelled
+ */
+#include "script/password.h"
+
+#include "base/log.h"
+#include "base/password.h"
+#include "script/task.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define PASSWORD_MAX 1024
+#define HASH_MAX     255
+#define NICE         5
+
+struct check {
+    struct script_wait wait;
+    struct script *script; /* NULL: nobody waits for it any more */
+    struct check *next;
+    bool fits;
+    char password[PASSWORD_MAX + 1], hash[HASH_MAX + 1];
+};
+
+static struct {
+    pthread_mutex_t lock; /* of the two lists */
+    pthread_cond_t more;
+    struct check *waiting, **end, *done;
+    int fd;             /* readable while something is done; -1: there is no thread yet */
+    unsigned under_way; /* of the loop's side, as is the watcher: it runs while there are some */
+    ev_io ready;
+} checker = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .fd = -1};
+
+/* --- the thread --- */
+
+static void *checker_run(void *ctx)
+{
+    struct password_room *room = ctx;
+    setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE); /* Linux: of this thread */
+    for (;;) {
+        pthread_mutex_lock(&checker.lock);
+        while (checker.waiting == NULL)
+            pthread_cond_wait(&checker.more, &checker.lock);
+        struct check *check = checker.waiting;
+        checker.waiting = check->next;
+        if (checker.waiting == NULL)
+            checker.end = &checker.waiting;
+        pthread_mutex_unlock(&checker.lock);
+        check->fits = password_fits(room, check->password, check->hash);
+        pthread_mutex_lock(&checker.lock);
+        check->next = checker.done;
+        checker.done = check;
+        pthread_mutex_unlock(&checker.lock);
+        if (write(checker.fd, &(uint64_t){1}, sizeof(uint64_t)) < 0)
+            abort(); /* an eventfd takes 2^64 of them */
+    }
+    return NULL;
+}
+
+/* 0, or the errno of what has failed. */
+static int checker_start(void)
+{
+    sigset_t all, before;
+    pthread_t thread;
+    password_init();
+    struct password_room *room = password_room_new();
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (room == NULL || fd < 0) {
+        int err = errno;
+        free(room);
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    checker.end = &checker.waiting;
+    checker.fd = fd;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&thread, NULL, checker_run, room);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err == 0) {
+        pthread_detach(thread);
+        return 0;
+    }
+    free(room);
+    close(fd);
+    checker.fd = -1;
+    return err;
+}
+
+/* --- the loop's side --- */
+
+static void check_free(struct check *check)
+{
+    explicit_bzero(check->password, sizeof check->password);
+    free(check);
+}
+
+static void check_cancel(struct script_wait *wait)
+{
+    ((struct check *)wait)->script = NULL; /* only the loop's side looks at it */
+}
+
+static int check_push(lua_State *L, void *ctx)
+{
+    struct check *check = ctx;
+    lua_pushboolean(L, check->fits);
+    check_free(check);
+    return 1;
+}
+
+static void checker_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    uint64_t count;
+    (void)events;
+    if (read(io->fd, &count, sizeof count) < 0)
+        return;
+    pthread_mutex_lock(&checker.lock);
+    struct check *check = checker.done;
+    checker.done = NULL;
+    pthread_mutex_unlock(&checker.lock);
+    while (check != NULL) {
+        struct check *next = check->next;
+        struct script *s = check->script;
+        if (--checker.under_way == 0)
+            ev_io_stop(ev, io);
+        if (s == NULL) {
+            check_free(check);
+        } else {
+            s->hold(s->world.ctx);
+            script_wake(&check->wait, check_push, check);
+            s->drop(s->world.ctx);
+        }
+        check = next;
+    }
+}
+
+static void checker_take(struct script *s, struct check *check)
+{
+    if (checker.under_way++ == 0) {
+        ev_io_init(&checker.ready, checker_cb, checker.fd, EV_READ);
+        ev_io_start(s->loop->ev, &checker.ready);
+    }
+    pthread_mutex_lock(&checker.lock);
+    *checker.end = check;
+    checker.end = &check->next;
+    pthread_cond_signal(&checker.more);
+    pthread_mutex_unlock(&checker.lock);
+}
+
+/* In a command, where nobody else waits. */
+static int password_now(lua_State *L, const char *password, const char *hash)
+{
+    password_init();
+    struct password_room *room = password_room_new();
+    if (room == NULL)
+        return script_fail(L, strerror(ENOMEM));
+    lua_pushboolean(L, password_fits(room, password, hash));
+    free(room);
+    return 1;
+}
+
+/* core.password_fits(password, hash) -> boolean; or nil, reason. Waits, except in a command. */
+static int password_check(lua_State *L)
+{
+    struct str password = script_check_str(L, 1), hash = script_check_str(L, 2);
+    luaL_argcheck(L, password.n <= PASSWORD_MAX && strlen(password.p) == password.n, 1,
+                  "expected at most 1024 bytes, none of them zero");
+    luaL_argcheck(L, hash.n <= HASH_MAX && strlen(hash.p) == hash.n, 2,
+                  "expected at most 255 bytes, none of them zero");
+    struct script *s = script_of_state(L);
+    if (s == NULL || s->loop == NULL)
+        return password_now(L, password.p, hash.p);
+    script_check_wait(L);
+    int err = checker.fd < 0 ? checker_start() : 0;
+    if (err != 0)
+        return script_fail(L, strerror(err));
+    struct check *check = calloc(1, sizeof *check);
+    if (check == NULL)
+        return script_fail(L, strerror(ENOMEM));
+    check->wait.cancel = check_cancel;
+    check->script = s;
+    memcpy(check->password, password.p, password.n);
+    memcpy(check->hash, hash.p, hash.n);
+    checker_take(s, check);
+    return script_wait(L, &check->wait);
+}
+
+void script_password_open(lua_State *L)
+{
+    lua_pushcfunction(L, password_check);
+    lua_setfield(L, -2, "password_fits");
+}
