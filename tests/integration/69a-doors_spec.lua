@@ -69,6 +69,7 @@ local first = math.random()
 
 return {
   control = false,
+  script_timeout = "60s", -- /long takes its time on a busy machine
   backends = { app = "127.0.0.1:9" },
   on_request = function(req)
     if req.path == "/random" then
