@@ -44,15 +44,18 @@ static void ignore_chunk(void *ctx, uint64_t at_least)
 
 static const struct h1_body no_body = {.on_bytes = ignore_bytes, .on_chunk = ignore_chunk};
 
-/* The head that such a request would have on the wire. */
+/* The head that such a request would have on the wire. HTTP/1.0 needs no Host. */
 static void simulate_head(lua_State *L, struct buf *head)
 {
     lua_getfield(L, 1, "method");
     lua_getfield(L, 1, "url");
-    buf_printf(head, "%s %s HTTP/1.1\r\n", luaL_optstring(L, -2, "GET"), luaL_checkstring(L, -1));
-    lua_pop(L, 2);
+    lua_getfield(L, 1, "version");
+    const char *version = luaL_optstring(L, -1, "1.1");
+    bool host = strcmp(version, "1.0") == 0;
+    buf_printf(head, "%s %s HTTP/%s\r\n", luaL_optstring(L, -3, "GET"), luaL_checkstring(L, -2),
+               version);
+    lua_pop(L, 3);
     lua_getfield(L, 1, "headers");
-    bool host = false;
     for (int i = 1, n = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i <= n; i++) {
         lua_rawgeti(L, -1, i);
         lua_rawgeti(L, -1, 1);

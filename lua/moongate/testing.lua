@@ -42,7 +42,7 @@ local KINDS = {
 
 local REQUEST_KEYS = {
   url = "string", method = "string", headers = "table", body = "string", ip = "string",
-  listener = "string",
+  listener = "string", https = "boolean",
 }
 
 --- The module that does the work. It needs the program's core.
@@ -299,7 +299,7 @@ local function send(route, what)
   check_request(what)
   local req, status, problem = simulate().request(route.settings, {
     url = what.url, method = what.method or "GET", headers = header_list(what.headers),
-    body = what.body, ip = what.ip, listener = what.listener,
+    body = what.body, ip = what.ip, listener = what.listener, https = what.https,
   })
   if not req and not status then
     misuse("%s", problem)
@@ -441,5 +441,12 @@ end
 M.load = guarded(function(path)
   return setmetatable({ settings = load.route(find(path)) }, Route)
 end)
+
+--- A route that is loaded already.
+---@param settings table normalized
+---@return moongate.testing.Route
+function M.of(settings)
+  return setmetatable({ settings = settings }, Route)
+end
 
 return M

@@ -22,6 +22,9 @@ function M.core(fields)
     return pcall(fn, ...)
   end
   function core.run_is_within() end
+  function core.request()
+    return nil, 400, "a fake makes no requests"
+  end
   function core.become()
     return "nobody"
   end

@@ -1,11 +1,13 @@
 -- moongate.cli.explain owns `moongate explain`: what would happen to a request. Called by
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
-local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fs = require("moongate.base.fs")
 local json = require("moongate.base.json")
+local origins = require("moongate.cli.origins")
+local request = require("moongate.cli.request")
+local replay = require("moongate.cli.replay")
 local simulate = require("moongate.testing.simulate")
 local trace = require("moongate.decision.trace")
 local sorted_keys = require("moongate.base.keys").sorted
@@ -13,58 +15,22 @@ local sorted_keys = require("moongate.base.keys").sorted
 local M = {
   usage = "explain ROUTE.lua [METHOD] URL [OPTIONS]",
   summary = "say what would happen to a request, and send nothing",
+  help = [[
+In place of METHOD and URL a command line of curl may stand, as a browser copies it:
+  moongate explain route.lua curl 'https://shop.example/' -H 'Cookie: a=b' --data 'x=y'
+What --log says is in docs/testing.md: the requests of an access log, and what would change.
+]],
   options = {
-    { name = "-H", value = "'Name: value'", key = "headers", many = true, help = "a header" },
-    { name = "--from", value = "IP", help = "who connects; unix: for a unix socket (127.0.0.1)" },
     { name = "--json", help = "as JSON" },
     { name = "--user", value = "NAME[:GROUP]", help = "whom to load it as when started as root" },
+    { name = "--log", value = "FILE", help = "the requests of an access log in JSON" },
+    { name = "--against", value = "OLD.lua", help = "with --log: what changes from that route" },
   },
-  min = 2, max = 3,
+  min = 1, max = 3,
+  verbatim = "curl",
 }
-
--- The request -------------------------------------------------------------------------------------
-
---- The headers of the command line.
----@return string[][]|nil headers nil where one is wrong
----@return string|nil problem
-local function headers_of(args)
-  local list = {}
-  for _, text in ipairs(args.headers or {}) do
-    local name, value = text:match("^([^:%s]+):%s*(.-)%s*$")
-    if not name then
-      return nil, ("-H: '%s': expected 'Name: value'"):format(text)
-    end
-    list[#list + 1] = { name, value }
-  end
-  return list
-end
-
---- The request that the command line describes.
----@return table|nil req
----@return integer|nil status for the shell, where there is no request
----@return string|nil problem
-local function request_of(args, settings)
-  local method, url = args[2], args[3]
-  if not url then
-    method, url = "GET", args[2]
-  end
-  local headers, problem = headers_of(args)
-  if not headers then
-    return nil, 2, problem
-  end
-  if args.from and (args.from:find("/", 1, true) or not addr.network(args.from)) then
-    return nil, 2, ("--from: '%s': expected an address such as 192.0.2.7, or unix:"):format(
-      args.from)
-  end
-  local req, status, reason = simulate.request(settings, {
-    method = method, url = url, headers = headers, ip = args.from,
-  })
-  if req then
-    return req
-  elseif not status then
-    return nil, 2, reason
-  end
-  return nil, 1, ("the client would get %s: %s"):format(tostring(status), tostring(reason))
+for i, option in ipairs(request.OPTIONS) do
+  table.insert(M.options, i, option)
 end
 
 -- The hooks ---------------------------------------------------------------------------------------
@@ -80,14 +46,32 @@ local function finding(root, path, within, what, why)
     tostring(core.realpath(whole)), folders)
 end
 
---- Runs `fn`, which does not fail, and notes the file tests on the way, each once.
+--- The line of the route that is being run; nil while it is in the library only.
+---@param folder string the route's, with a slash at its end
+---@return string|nil place FILE:LINE
+local function place_in(folder)
+  for level = 3, 40 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then
+      return nil
+    elseif info.source:sub(2, #folder + 1) == folder and info.currentline > 0 then
+      return ("%s:%d"):format(info.source:sub(2), info.currentline)
+    end
+  end
+  return nil
+end
+
+--- Runs `fn`, which does not fail, and notes the file tests on the way, each once and with the line
+--- of the route that asks for it.
 ---@return any ... what fn returned
-local function recorded(steps, fn)
+local function recorded(settings, steps, fn)
   local probe, seen = fs.probe, {}
+  local folder = settings.source:match("^(.*/)") or ""
   local function add(text)
     if not seen[text] then
       seen[text] = true
-      steps[#steps + 1] = text
+      local place = place_in(folder)
+      steps[#steps + 1] = place and ("%s (%s)"):format(text, place) or text
     end
   end
   fs.probe = function(root, path, within)
@@ -116,6 +100,12 @@ local function rules_step(rules)
     parts[i] = ("%s (%s)"):format(rule.text, rule.source)
   end
   return "rule: " .. table.concat(parts, " > ")
+end
+
+--- The line of the route that has decided.
+---@return string place FILE:LINE
+local function decided_at(found)
+  return #found.rules > 0 and found.rules[#found.rules].source or found.source
 end
 
 -- The answer --------------------------------------------------------------------------------------
@@ -245,7 +235,15 @@ local function explain_fastcgi(out, settings, req, found)
   if settings.hooks.on_params then
     steps[#steps + 1] = "on_params at " .. settings.hook_source.on_params
   end
-  out.params = asked.params
+  out.params, out.origins = asked.params, {}
+  local known = {
+    decision = d, backend = backend, before = asked.before,
+    source = decided_at(found),
+    on_params = settings.hooks.on_params and settings.hook_source.on_params,
+  }
+  for name, value in pairs(asked.params) do
+    out.origins[name] = origins.of(name, value, known)
+  end
 
   local sent = out.params.SCRIPT_FILENAME or ""
   local root = d.root or backend.root
@@ -288,6 +286,15 @@ local function explain_file(out, req, found)
   end
 end
 
+--- Gives each step that has no line of the route the one that decided.
+local function place_steps(steps, source)
+  for i, step in ipairs(steps) do
+    if not (step:find("%([^()]+:%d+%)$") or step:find(" at [^ ]+:%d+$")) then
+      steps[i] = ("%s (%s)"):format(step, source)
+    end
+  end
+end
+
 --- Everything about a request.
 ---@return table|nil out the keys that contract and --json name
 ---@return string|nil problem
@@ -296,7 +303,7 @@ local function explain(settings, req)
     servers = json.list({}), params = {}, steps = json.list({}), files = {}, verdict = "",
   }
   local steps = out.steps
-  local found, problem = recorded(steps, function()
+  local found, problem = recorded(settings, steps, function()
     return simulate.decide(settings, "on_request", req)
   end)
   if not found then
@@ -318,8 +325,10 @@ local function explain(settings, req)
     if not ok then
       return nil, problem
     end
+    place_steps(steps, decided_at(found))
   elseif kind == "file" then
     explain_file(out, req, found)
+    place_steps(steps, decided_at(found))
   elseif kind == "redirect" then
     out.verdict = ("%d to %s"):format(d.status or 302, d.redirect)
   elseif kind == "close" then
@@ -346,6 +355,7 @@ local function one_line(value)
 end
 
 --- Adds keys and values in two columns under a heading.
+---@param show fun(value: any, key: any): string
 local function section(parts, title, t, show)
   local keys, width = sorted_keys(t), 0
   if #keys == 0 then
@@ -356,7 +366,7 @@ local function section(parts, title, t, show)
   end
   parts[#parts + 1] = title .. "\n"
   for _, key in ipairs(keys) do
-    local value = show(t[key]):gsub("\n", "\n" .. (" "):rep(width + 4)) -- PHP_VALUE has lines
+    local value = show(t[key], key):gsub("\n", "\n" .. (" "):rep(width + 4)) -- PHP_VALUE has lines
     parts[#parts + 1] = ("  %-" .. width .. "s  %s\n"):format(tostring(key), value)
   end
 end
@@ -371,8 +381,12 @@ local function text_of(out)
   if out.backend then
     parts[#parts + 1] = ("backend\n  %s: %s\n"):format(out.backend, table.concat(out.servers, ", "))
   end
-  section(parts, "params", out.params, tostring)
-  section(parts, "files", out.files, tostring)
+  section(parts, "params", out.params, function(value, name)
+    return ("%s   <- %s"):format(value, out.origins[name])
+  end)
+  section(parts, "files", out.files, function(value)
+    return tostring(value)
+  end)
   parts[#parts + 1] = "verdict\n  " .. out.verdict .. "\n"
   return table.concat(parts)
 end
@@ -396,11 +410,20 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
+  if args.log then
+    return replay.main(args)
+  elseif args.against then
+    return 2, "--against: it needs --log FILE"
+  elseif not args.curl and not args[2] then
+    return 2, "an argument is missing"
+  elseif args.curl and (args[2] or args.headers or args.body) then
+    return 2, "curl: METHOD, URL, -H and --body are curl's own here; put them behind it"
+  end
   local settings = common.load(args)
   if not settings then
     return 1
   end
-  local req, status, problem = request_of(args, settings)
+  local req, status, problem = request.make(args, settings)
   if not req then
     return status, problem
   end

@@ -6,6 +6,7 @@
 --   summary  one line for the list of commands
 --   help     nil or further lines for `help <name>`
 --   options  see moongate.cli.options
+--   verbatim nil or a word behind which all is another program's
 --   min, max how many other arguments it takes
 --   route_at nil or the place behind them of a route that may be there, which becomes args.route
 --   main     function(args) -> exit status; args are what options.parse gives
@@ -115,11 +116,11 @@ function M.main(args)
     if args[i] == "--help" or args[i] == "-h" then
       io.stdout:write((M.page(name)))
       return 0
-    elseif args[i] == "--" then
+    elseif args[i] == "--" or args[i] == command.verbatim then
       break
     end
   end
-  local parsed, problem = options.parse(command.options, args, 2)
+  local parsed, problem = options.parse(command.options, args, 2, command.verbatim)
   if not parsed then
     return wrong_usage(name, problem)
   end

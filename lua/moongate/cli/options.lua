@@ -46,9 +46,10 @@ end
 ---@param options moongate.cli.Option[]
 ---@param args string[]
 ---@param first integer where to begin
+---@param verbatim string|nil a word behind which all is another program's: a list, by this key
 ---@return table|nil result other arguments as a list, options by key; nil where they are wrong
 ---@return string|nil problem
-function M.parse(options, args, first)
+function M.parse(options, args, first, verbatim)
   local result, i = {}, first
   while i <= #args do
     local word = args[i]
@@ -56,6 +57,9 @@ function M.parse(options, args, first)
       for j = i + 1, #args do
         result[#result + 1] = args[j]
       end
+      break
+    elseif word == verbatim then
+      result[verbatim] = { unpack(args, i + 1) }
       break
     elseif word:sub(1, 1) ~= "-" or word == "-" then
       result[#result + 1] = word

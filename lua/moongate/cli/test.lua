@@ -3,7 +3,9 @@
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local fs = require("moongate.base.fs")
+local output = require("moongate.testing.output")
 local specs = require("moongate.testing.specs")
+local suggest = require("moongate.base.suggest")
 local units = require("moongate.base.units")
 
 local M = {
@@ -15,6 +17,11 @@ apt-get install lua-busted. `require("moongate.testing")` gives them requests to
 What has not come to its end within --timeout is ended, and the line where it was is said.
 ]],
   options = {
+    {
+      name = "--filter", value = "PATTERN",
+      help = "run the tests whose full name a pattern of Lua matches",
+    },
+    { name = "--output", value = "FORM", help = "words, tap or junit; the first by default" },
     {
       name = "--timeout", value = "TIME",
       help = "what all of them may take, default 50s as in a reload",
@@ -49,9 +56,41 @@ local function specs_of(args, settings)
   return { folder }
 end
 
+local FORMS = { "words", "tap", "junit" }
+
+--- What is wrong with --filter and --output.
+---@return string|nil problem
+local function check_words(args)
+  local form = args.output or "words"
+  if form ~= "words" and form ~= "tap" and form ~= "junit" then
+    return ("--output: expected words, tap or junit, not '%s'%s"):format(form,
+      suggest.hint(form, FORMS))
+  end
+  local ok, problem = pcall(string.find, "", args.filter or "")
+  if not ok then
+    return ("--filter: '%s' is no pattern of Lua: %s"):format(args.filter,
+      tostring(problem):gsub("^.-:%d+: ", ""))
+  end
+  return nil
+end
+
+--- Prints the result, the failures on stderr first where people read it.
+local function print_result(result, form)
+  if form == "words" then
+    for _, failure in ipairs(result.failed) do
+      io.stderr:write(failure, "\n")
+    end
+  end
+  io.stdout:write(output[form](result))
+end
+
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
+  local wrong = check_words(args)
+  if wrong then
+    return 2, wrong
+  end
   local seconds = args.timeout and units.duration(tonumber(args.timeout) or args.timeout)
   if args.timeout and not (seconds and seconds > 0) then
     return 2, "--timeout: expected " .. units.DURATION
@@ -66,18 +105,17 @@ function M.main(args)
   end
   local ended, result
   ended, result, problem = core.limited("specs", seconds, settings.source, specs.run, paths,
-    settings)
+    settings, args.filter)
   if not ended then
     io.stderr:write(tostring(result), "\n")
     return 1
   elseif not result then
     return 1, problem
   end
-  for _, failure in ipairs(result.failed) do
-    io.stderr:write(failure, "\n")
+  print_result(result, args.output or "words")
+  if #result.failed == 0 and args.filter and result.passed + result.skipped == 0 then
+    return 1, ("--filter: no test has a name that '%s' matches"):format(args.filter)
   end
-  io.stdout:write(("%d passed, %d failed%s\n"):format(result.passed, #result.failed,
-    result.skipped > 0 and (", %d not run"):format(result.skipped) or ""))
   return #result.failed == 0 and 0 or 1
 end
 

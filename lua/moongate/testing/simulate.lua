@@ -73,6 +73,8 @@ end
 ---@field body string|nil only its size matters: hooks don't see it
 ---@field ip string|nil the client's address, "unix:" for a process on this machine
 ---@field listener string|nil name or address
+---@field https boolean|nil as if it came by https, whatever the URL says
+---@field version string|nil "1.0": a request that needs no Host, and gets none; default "1.1"
 
 --- The request that a client would send.
 ---@param settings table normalized
@@ -86,12 +88,13 @@ function M.request(settings, what)
     return nil, nil, ("'%s': expected a path that begins with \"/\", or a URL such as "
       .. "\"http://shop.example/cart\""):format(what.url)
   end
+  scheme = what.https and "https" or scheme
   local listener, problem = find_listener(settings, what.listener)
   if not listener then
     return nil, nil, problem
   end
   local port, headers = port_of(listener), {}
-  if not header_of(what.headers, "host") then
+  if not header_of(what.headers, "host") and what.version ~= "1.0" then
     host = host or (port and port ~= 80 and "localhost:" .. port or "localhost")
     headers[1] = { "Host", host }
   end
@@ -106,8 +109,9 @@ function M.request(settings, what)
   host = header_of(headers, "host")
   return core.request({
     method = what.method, headers = headers, settings = settings, port = port, ip = what.ip,
-    url = scheme == "https" and ("https://%s%s"):format(host, target) or target,
-    listener = listener.name or listener.address, unix = listener.address:match("^unix:") ~= nil,
+    url = scheme == "https" and ("https://%s%s"):format(host or "localhost", target) or target,
+    version = what.version, listener = listener.name or listener.address,
+    unix = listener.address:match("^unix:") ~= nil,
   })
 end
 
@@ -193,6 +197,7 @@ end
 ---@field backend table normalized
 ---@field servers table[] of the backend, those that may get the request
 ---@field params table<string, string> after on_params
+---@field before table<string, string> the params before on_params
 ---@field own_page string|nil of PHP-FPM, that no client gets: 403
 
 --- What the application would get.
@@ -208,13 +213,16 @@ function M.fastcgi(settings, req, found)
   if not params then
     return nil, problem
   end
+  local before, values, servers = {}, {}, {}
+  for name, value in params:each() do
+    before[name] = value
+  end
   if hook then
     local ok, message = call(hook, req, params)
     if not ok then
       return nil, ("on_params (%s): %s"):format(settings.hook_source.on_params, tostring(message))
     end
   end
-  local values, servers = {}, {}
   for name, value in params:each() do
     values[name] = value
   end
@@ -225,7 +233,7 @@ function M.fastcgi(settings, req, found)
     end
   end
   return {
-    backend = backend, servers = servers, params = values,
+    backend = backend, servers = servers, params = values, before = before,
     own_page = backend.own_pages and core.own_page(req, values, backend.own_pages) or nil,
   }
 end

@@ -18,6 +18,7 @@ M.INSTALL = "busted is not installed; on Debian: apt-get install lua-busted"
 ---@field passed integer
 ---@field skipped integer pending ones
 ---@field failed string[] `FILE:LINE: NAME: message`, in their order
+---@field cases moongate.testing.output.Case[] every test, and every file that could not be read
 
 --- The names of a test and of those around it.
 local function full_name(busted, element)
@@ -48,25 +49,60 @@ local function describe(busted, element, message, trace)
   return ("%s:%s: %s%s"):format(file, line, name ~= "" and name .. ": " or "", text)
 end
 
+--- The file that a test is in.
+local function file_of(busted, element)
+  local at = element
+  while at and at.descriptor ~= "file" do
+    at = busted.context.parent(at)
+  end
+  return at and type(at.name) == "string" and at.name or "?"
+end
+
 --- Counts what happens.
 ---@return moongate.testing.specs.Result
 local function listen(busted)
-  local result = { passed = 0, skipped = 0, failed = {} }
+  local result = { passed = 0, skipped = 0, failed = {}, cases = {} }
+  local problem -- of the test at hand
+  local function add_case(element, status, message)
+    local name = full_name(busted, element)
+    table.insert(result.cases, {
+      name = name ~= "" and name or "?", file = file_of(busted, element), status = status,
+      seconds = tonumber(element.duration) or 0, message = message,
+    })
+  end
   local function failed(element, _, message, trace)
-    table.insert(result.failed, describe(busted, element, message, trace))
+    local text = describe(busted, element, message, trace)
+    table.insert(result.failed, text)
+    if element.descriptor == "it" then
+      problem = problem or text
+    else -- outside of a test: of a file, or of what a `describe` sets up
+      add_case(element, "failed", text)
+    end
     return nil, true
   end
   busted.subscribe({ "failure" }, failed)
   busted.subscribe({ "error" }, failed)
-  busted.subscribe({ "test", "end" }, function(_, _, status)
-    if status == "success" then
+  busted.subscribe({ "test", "end" }, function(element, _, status)
+    if problem then
+      add_case(element, "failed", problem)
+    elseif status == "success" then
       result.passed = result.passed + 1
+      add_case(element, "passed")
     elseif status == "pending" then
       result.skipped = result.skipped + 1
+      add_case(element, "skipped")
     end
+    problem = nil
     return nil, true
   end)
   return result
+end
+
+--- Leaves out the tests whose names, with those around them, a pattern does not match.
+local function select_tests(busted, pattern)
+  require("busted.modules.filter_loader")()(busted, {
+    tags = {}, excludeTags = {}, filter = { pattern }, filterOut = {}, name = {},
+  })
 end
 
 --- A busted of our own.
@@ -89,15 +125,19 @@ end
 --- Runs the specs of a route: once in a process, since busted has one state.
 ---@param paths string[] files, and folders in which *_spec.lua are looked for
 ---@param settings table of the route, normalized
+---@param pattern string|nil of the names of the tests that are run; nil: all
 ---@return moongate.testing.specs.Result|nil result
 ---@return string|nil problem why nothing was run
-function M.run(paths, settings)
+function M.run(paths, settings, pattern)
   M.route = settings.source
   local ok, busted, problem = pcall(load_busted)
   if not ok or not busted then
     return nil, problem or tostring(busted)
   end
   local result = listen(busted)
+  if pattern then
+    select_tests(busted, pattern)
+  end
   require("busted.modules.test_file_loader")(busted, { "lua" })(paths, { "_spec" }, {
     excludes = {}, recursive = true,
   })

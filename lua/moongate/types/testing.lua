@@ -25,6 +25,7 @@ return [==[
 ---@field body? string only its size matters
 ---@field ip? string
 ---@field listener? string a listener's name or address
+---@field https? boolean as if it came by https
 
 ---@class moongate.testing.Route
 ---@field settings table as the server has them

@@ -80,12 +80,12 @@ describe("moongate explain", function()
     assert.equal(0, status)
     for _, line in ipairs({
       "steps\n  on_request at " .. path .. ":3\n",
-      "\n  looked for /srv/index.php: file\n",
-      "\n  split: script /index.php, path info /x\n",
-      "\n  mapped: root /srv here is /app for the backend\n",
+      "\n  looked for /srv/index.php: file (" .. path .. ":3)\n",
+      "\n  split: script /index.php, path info /x (" .. path .. ":3)\n",
+      "\n  mapped: root /srv here is /app for the backend (" .. path .. ":3)\n",
       '\ndecision\n  backend  "app"\n',
       "\nbackend\n  app: unix:/run/a.sock, 10.0.0.1:9000\n",
-      "\n  SCRIPT_FILENAME  /app/index.php\n",
+      "\n  SCRIPT_FILENAME  /app/index.php   <- docroot of the decision, and the script\n",
       "\n  file             /srv/index.php\n",
       "\nverdict\n  ok\n",
     }) do
@@ -150,7 +150,8 @@ describe("moongate explain", function()
   it("runs on_params", function()
     local _, stdout, _, path = explain(route('{ backend = "app", root = "/srv" }',
       "on_params = function(_, params) params.APP_ENV = params.SCRIPT_NAME end,\n"), "/index.php")
-    assert.is_truthy(stdout:find("\n  APP_ENV          /index.php\n", 1, true))
+    assert.is_truthy(stdout:find("\n  APP_ENV          /index.php   <- on_params at " .. path
+      .. ":3\n", 1, true))
     assert.is_truthy(stdout:find("\n  on_params at " .. path .. ":3\n", 1, true))
   end)
 
@@ -163,7 +164,7 @@ describe("moongate explain", function()
   it("names the servers, and who chooses among them", function()
     local _, stdout = explain(MANY:format('{ backend = "app" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  servers by least_conn: 10.0.0.1:9000, 10.0.0.2:9000 (weight "
-      .. "2, max_conns 8), 10.0.0.3:9000 (backup)\n", 1, true), stdout)
+      .. "2, max_conns 8), 10.0.0.3:9000 (backup) (", 1, true), stdout)
     assert.is_truthy(stdout:find("\n  app: 10.0.0.1:9000, 10.0.0.2:9000, 10.0.0.3:9000\n", 1, true))
     _, stdout = explain(MANY:format('{ backend = "app", server = "10.0.0.2:9000" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  app: 10.0.0.2:9000\n", 1, true), stdout)
@@ -175,7 +176,7 @@ describe("moongate explain", function()
   it("shows the settings of PHP", function()
     local _, stdout = explain(MANY:format('{ backend = "app" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  PHP_VALUE        display_errors='0'\n"
-      .. "                   memory_limit='128M'\n", 1, true), stdout)
+      .. "                   memory_limit='128M'   <- ini of backend 'app'\n", 1, true), stdout)
     _, stdout = explain(MANY:format('{ backend = "app", ini = { memory_limit = "1G" } }'),
       "/index.php", "--json")
     assert.is_truthy(stdout:find([["PHP_VALUE": "display_errors='0'\nmemory_limit='128M'\n]]
@@ -234,7 +235,7 @@ describe("moongate explain", function()
     core.outside["/srv/index.php"] = true
     local _, stdout = explain(route('{ backend = "app", root = "/srv" }'), "/index.php")
     assert.is_truthy(stdout:find("\n  looked for /srv/index.php: refused: its real path "
-      .. "/etc/passwd is outside of /srv\n", 1, true), stdout)
+      .. "/etc/passwd is outside of /srv (", 1, true), stdout)
   end)
 
   it("names the rule first, and each look once", function()
