@@ -32,6 +32,8 @@ void answer_add_cookies(struct exchange *x)
 void answer_begin(struct exchange *x)
 {
     answer_add_cookies(x);
+    if (x->always.count > 0)
+        headers_merge(&x->req.arena, &x->req.response.headers, &x->always);
     int status = x->req.response.status;
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_REPLYING;

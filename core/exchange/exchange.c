@@ -199,6 +199,7 @@ static void exchange_decided(struct exchange *x, enum script_result result)
 {
     if (result == SCRIPT_DONE) {
         x->standing = x->req.decision.headers;
+        x->always = x->req.decision.always;
         exchange_carry_out(x);
     } else {
         answer_fail(x, "script", 500, "on_request failed");

@@ -82,6 +82,7 @@ struct exchange {
     uint64_t relayed;        /* bytes of the application's body that have gone to the front */
     struct headers cookies;  /* of applications that have redirected the request */
     struct headers standing; /* of on_request's decision: they hold for whatever is answered */
+    struct headers always;   /* likewise, those about a content too, after all hooks */
     struct str cookie;       /* of the policy, for the answer */
     struct buf stderr_text;  /* what STDERR has brought and the log has not had */
     double stderr_since;

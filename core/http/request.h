@@ -122,6 +122,7 @@ struct decision {
     int status;
     struct str body;
     struct headers headers;
+    struct headers always; /* of whatever is sent in the end */
 };
 
 /* The head of a response: of an application, a file or the server itself. */

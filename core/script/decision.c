@@ -198,7 +198,7 @@ static void decision_add_header(struct reading *r, struct str name)
     lua_tostring(r->L, -1);
     struct str value = get_field(r);
     lua_pop(r->L, 1);
-    headers_add(&r->req->arena, &r->d->headers, name, value);
+    headers_add(&r->req->arena, decision_member(r), name, value);
 }
 
 static void read_headers(struct reading *r)
@@ -224,7 +224,7 @@ static void read_headers(struct reading *r)
         } else {
             decision_add_header(r, name);
         }
-        if (r->d->headers.count > 1000)
+        if (((const struct headers *)decision_member(r))->count > 1000)
             decision_refuse(r);
         if (r->refused) {
             lua_pop(L, 2);
@@ -442,6 +442,7 @@ static void read_script(struct reading *r)
     AT(decision_member), .count_at = offsetof(struct decision, count)
 
 static const struct key keys[] = {
+    {"always", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(always)},
     {"attempts", FASTCGI, 0, .read = read_attempts, AT(attempts)},
     {"backend", FASTCGI, FASTCGI, .read = decision_read_backend},
     {"body", REPLY, REPLY, .read = read_body, AT(body)},
@@ -452,7 +453,7 @@ static const struct key keys[] = {
     {"docroot", FASTCGI, 0, .read = read_root, AT(docroot)},
     {"file", FILES, FILES, .read = read_file, AT(file)},
     {"hash_key", FASTCGI, 0, .text = get_text, AT(hash_key)},
-    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers},
+    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(headers)},
     {"index", FILES, 0, .items = get_text, LIST(index, index_count)},
     {"ini", FASTCGI, 0, .read = read_ini},
     {"intercept_errors", FASTCGI, 0, .read = read_statuses},

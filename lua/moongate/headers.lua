@@ -72,6 +72,24 @@ function M.wrap(handler, headers)
   end
 end
 
+--- A handler whose answers all have these headers, whatever made them, and after all hooks: those
+--- about a content too, such as Cache-Control of error pages.
+---@param handler table|fun(req: table, ...): table|nil
+---@param headers table|fun(req: table): table|nil
+---@return fun(req: table, ...): table|nil
+function M.always(handler, headers)
+  local decide, problem = as_function(handler)
+  if not problem and type(headers) ~= "function" then
+    problem = decision.key_problem("reply", "always", headers)
+  end
+  if problem then
+    error("headers.always: " .. problem, 2)
+  end
+  return function(req, ...)
+    return headers_of.always(decide(req, ...) or { status = 404 }, headers, req)
+  end
+end
+
 local SECURE = { hsts = true, csp = true, frame = true, referrer = true }
 
 --- The usual headers that make browsers careful.

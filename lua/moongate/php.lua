@@ -4,6 +4,7 @@
 
 local describe = require("moongate.base.describe")
 local filesystem = require("moongate.base.fs")
+local headers = require("moongate.decision.headers")
 local site_of = require("moongate.php.site")
 local site_options = require("moongate.php.options")
 local suggest = require("moongate.base.suggest")
@@ -25,6 +26,7 @@ function M.site(options, fs, time)
   fs = fs or filesystem
   local own, place = site_options.own(options, debug.getinfo(2, "S").source, fs), trace.place(2)
   local site = site_of.new(own, place, fs, time or os.time)
+  local always = options.always
   local rule = trace.known({ text = "php.site", source = place })
   return function(req)
     local kind = type(req)
@@ -34,7 +36,7 @@ function M.site(options, fs, time)
     trace.enter(rule.label)
     local d = site:decide(req)
     trace.decided(req, rule)
-    return d
+    return always and headers.always(d, always, req) or d
   end
 end
 

@@ -45,6 +45,30 @@ describe("headers.wrap", function()
   end
 end)
 
+describe("headers.always", function()
+  it("adds the key, and leaves what a decision says itself", function()
+    local given = { status = 200, always = { ["x-a"] = "own" } }
+    local handler = headers.always(function() return given end, { ["X-A"] = "1", B = "2" })
+    assert.same({ status = 200, always = { ["x-a"] = "own", B = "2" } }, handler(req_of.get("/")))
+    assert.same({ status = 200, always = { ["x-a"] = "own" } }, given)
+    assert.same({ close = true }, headers.always({ close = true }, { A = "b" })(req_of.get("/")))
+    assert.same({ status = 404, always = { A = "b" } },
+      headers.always(function() end, function() return { A = "b" } end)(req_of.get("/")))
+    assert.same({ root = "/srv" },
+      headers.always({ root = "/srv" }, function() end)(req_of.get("/")))
+  end)
+
+  it("says what is wrong", function()
+    local ok, message = pcall(function()
+      local made = headers.always(print, { ["a b"] = "c" })
+      return made
+    end)
+    assert.is_false(ok)
+    assert.matches("headers_spec.lua:%d+: headers.always: always: 'a b' cannot be the name of a "
+      .. "header$", message)
+  end)
+end)
+
 describe("headers.secure", function()
   local PLAIN = {
     ["X-Content-Type-Options"] = "nosniff", ["X-Frame-Options"] = "SAMEORIGIN",

@@ -80,6 +80,64 @@ describe("maintenance", function()
   end)
 end)
 
+describe("headers that are always there", function()
+  it("stand on whatever is sent, after all hooks", function()
+    local root = stage.files({ ["file.txt"] = "text", ["index.php"] = "<?php",
+      [".hidden"] = "x" })
+    local r = rig.start({
+      before = ([[
+local php = require("moongate.php")
+local headers = require("moongate.headers")
+local ALWAYS = { ["Cache-Control"] = "no-store", ["X-Mine"] = "always" }
+local site = php.site { root = %q, backend = "app", always = ALWAYS,
+  static = { cache_control = "max-age=60" } }
+local other = headers.always(function(req)
+  if req.path == "/none" then
+    return nil
+  elseif req.path == "/down" then
+    return { backend = "down" }
+  elseif req.path == "/big" then
+    return { backend = "app", body_limit = 3 }
+  elseif req.path == "/away" then
+    return { redirect = "/", always = { ["X-Mine"] = "own" } }
+  elseif req.path == "/app.php" then
+    return { backend = "app", docroot = "/srv" }
+  end
+  return site(req)
+end, ALWAYS)
+]]):format(root),
+      backends = 'down = "unix:/nonexistent/x.sock"',
+      settings = [[
+on_response = function(req, res)
+  res.headers["X-Mine"] = "hook"
+  if req.path == "/app.php" and req.query == "status=500" then
+    return { status = 418 }
+  end
+end]],
+      on_request = "do return other(req) end",
+    })
+    finally(function() r:stop() end)
+    local tag = http.get(r.address, "/file.txt").headers.etag
+    for _, case in ipairs({
+      { 200, "/app.php" }, { 404, "/app.php?status=404" }, { 418, "/app.php?status=500" },
+      { 200, "/file.txt" }, { 404, "/missing.txt" }, { 403, "/.hidden" },
+      { 304, "/file.txt", { headers = { ["If-None-Match"] = tag } } },
+      { 405, "/file.txt", { method = "POST", body = "x" } }, { 404, "/none" }, { 503, "/down" },
+      { 413, "/big", { method = "POST", body = "four" } }, { 302, "/away" },
+      { 200, "/index.php?header=Cache-Control:public&header=X-Mine:app" },
+    }) do
+      local request = { path = case[2] }
+      for key, value in pairs(case[3] or {}) do
+        request[key] = value
+      end
+      local res = http.request(r.address, request)
+      assert.equal(case[1], res.status, case[2])
+      assert.equal(case[2] == "/away" and "own" or "always", res.headers["x-mine"], case[2])
+      assert.equal("no-store", res.headers["cache-control"], case[2])
+    end
+  end)
+end)
+
 describe("headers and CORS", function()
   it("are on whatever is answered", function()
     local r = start()

@@ -1,5 +1,6 @@
 -- moongate.decision.headers owns tables of headers, as decisions have them: two as one, and what of
--- them holds for an answer without the content that they are meant for. Called by decision and php.
+-- them holds for an answer without the content that they are meant for. Called by decision, php and
+-- headers.
 
 local M = {}
 
@@ -30,6 +31,26 @@ function M.merged(first, second)
     end
   end
   return merged
+end
+
+--- A decision whose `always` has these headers, but for those of a name that it has itself.
+---@param d table
+---@param extra table<string, any>|fun(req: table): table|nil
+---@param req table
+---@return table
+function M.always(d, extra, req)
+  if type(extra) == "function" then
+    extra = extra(req)
+  end
+  if not extra or d.close then
+    return d
+  end
+  local copy = {}
+  for key, value in pairs(d) do
+    copy[key] = value
+  end
+  copy.always = M.merged(extra, d.always)
+  return copy
 end
 
 --- Those of some headers that hold for an answer without the content that they are meant for.

@@ -285,7 +285,7 @@ local KINDS = {
       send_timeout = duration, read_timeout = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
-      headers = headers,
+      headers = headers, always = headers,
       ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
     },
   },
@@ -293,6 +293,7 @@ local KINDS = {
     title = "file",
     keys = {
       file = file_path, root = folder, path = url_path, index = names, headers = headers,
+      always = headers,
       cache_control = header_value, try = try_list, within = within, scripts = extensions,
       sources = extensions, status = integer(400, 599),
     },
@@ -300,7 +301,7 @@ local KINDS = {
   reply = {
     title = "reply",
     keys = {
-      status = integer(200, 599), headers = headers,
+      status = integer(200, 599), headers = headers, always = headers,
       body = function(value)
         return type(value) ~= "string" and "a text" or nil
       end,
@@ -313,7 +314,7 @@ local KINDS = {
         local fits = type(value) == "string" and value ~= "" and is_header_value(value)
         return not fits and "a URL or a path" or nil
       end,
-      status = integer(300, 399), headers = headers,
+      status = integer(300, 399), headers = headers, always = headers,
     },
   },
   close = {

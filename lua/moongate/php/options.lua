@@ -15,11 +15,14 @@ local SLASH, DOT = 47, 46
 local KEYS = {
   front = true, try = true, index = true, scripts = true, run = true, never = true, static = true,
   versions = true, version = true, owner = true, errors = true, not_found = true,
+  always = true,
 }
 local STATIC = { cache_control = true, headers = true, sources = true }
 
--- What the site itself finds, and what has one value only.
-local NO_VALUES = { script = true, path_info = true, script_filename = true, role = true }
+-- What the site itself finds, what has one value only, and what is of all decisions of a site.
+local NO_VALUES = {
+  always = true, script = true, path_info = true, script_filename = true, role = true,
+}
 
 --- The keys of FastCGI decisions that are options, each a value or a function of the request.
 ---@type string[]
@@ -51,6 +54,7 @@ local TYPES = {
   run = { { string = true, table = true }, "a list of scripts, or a pattern" },
   never = { { string = true, table = true }, "a list of patterns" },
   headers = { { table = true, ["function"] = true }, "a table of headers, or a function" },
+  always = { { table = true, ["function"] = true }, "a table of headers, or a function" },
   static = {
     { table = true, boolean = true, ["function"] = true }, "a table, a function, or false",
   },

@@ -18,6 +18,12 @@ local headers = {}
 ---@return fun(req: moongate.Request, ...: string): moongate.Decision?
 function headers.wrap(handler, headers) end
 
+--- A handler whose answers all have these headers, after all hooks, error pages and redirects too.
+---@param handler moongate.Handler
+---@param headers moongate.HeaderTable|fun(req: moongate.Request): moongate.HeaderTable?
+---@return fun(req: moongate.Request, ...: string): moongate.Decision?
+function headers.always(handler, headers) end
+
 --- Headers that make browsers careful, for `wrap`.
 ---@param options? moongate.SecureHeaders
 ---@return fun(req: moongate.Request): moongate.HeaderTable

@@ -232,6 +232,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
 ---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
 ---@field role? "responder"
+---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
 
 --- The answer is a file.
@@ -244,6 +245,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field try? (string|moongate.Decision)[] "$path", "$path/", "/index.html"; a decision as the last
 ---@field headers? moongate.HeaderTable of every answer, also where there is no such file
 ---@field cache_control? string of the file
+---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field status? integer from 400 to 599: the file is the page for an error
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 ---@field scripts? string|string[] further extensions whose files are never shown
@@ -251,12 +253,14 @@ function moongate.fastcgi(backend, params, body) end
 --- The answer is here.
 ---@class moongate.Reply
 ---@field status? integer from 200 to 599
+---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable
 ---@field body? string
 
 ---@class moongate.Redirect
 ---@field redirect string a URL or a path
 ---@field status? integer from 300 to 399, default 302
+---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable
 
 --- The connection is dropped without an answer.

@@ -31,6 +31,7 @@ return [==[
 ---@field run? string|string[] only these scripts may be named in a URL: a list, or a pattern
 ---@field never? string|string[] patterns of paths and scripts that are 403
 ---@field headers? moongate.HeaderTable|fun(req: moongate.Request): moongate.HeaderTable? of every answer of the site
+---@field always? moongate.HeaderTable|fun(req: moongate.Request): moongate.HeaderTable? of whatever the site sends in the end
 ---@field static? moongate.Static|false|fun(req: moongate.Request, path: string): moongate.Rule|false|nil for files
 ---@field not_found? string|moongate.Decision the page for 404
 ---@field errors? table<integer, string|moongate.Decision> pages for errors, which keep their status

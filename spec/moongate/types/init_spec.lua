@@ -150,7 +150,7 @@ describe("the classes are those of the code:", function()
     assert_functions({ rate = true, concurrency = true, address = true }, "moongate.limit", "limit")
     assert_functions({ site = true }, "moongate.tenants", "tenants")
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
-    assert_functions({ wrap = true, secure = true }, "moongate.headers", "headers")
+    assert_functions({ wrap = true, always = true, secure = true }, "moongate.headers", "headers")
     assert_functions({ wrap = true }, "moongate.cors", "cors")
     assert_functions({ set = true }, "moongate.net.cidr", "cidr")
     assert_functions({ basic = true, user = true, addresses = true, signed_cookie = true,
