@@ -95,7 +95,7 @@ void control_open(struct generation *g)
                                        .server = see_server,
                                        .hold = control_hold,
                                        .drain = control_drain,
-                                       .reload = control_reload,
+                                       .ask_reload = control_reload,
                                        .stop = control_stop,
                                        .subrequest = control_ask,
                                        .subrequest_free = subrequest_free,

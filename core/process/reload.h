@@ -11,6 +11,7 @@
 #ifndef MG_PROCESS_RELOAD_H
 #define MG_PROCESS_RELOAD_H
 
+#include "process/loader.h"
 #include "process/workers.h"
 
 struct watch;

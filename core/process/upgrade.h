@@ -10,6 +10,7 @@
 
 #include "process/signals.h"
 #include "process/sockets.h"
+#include "shm/shared_folder.h"
 
 struct upgrade {
     pid_t successor; /* 0: none */

@@ -110,7 +110,7 @@ static int core_reload(lua_State *L)
 {
     const struct script_world *world = world_of(L);
     uint64_t id;
-    if (!world->reload(world->ctx, &id))
+    if (!world->ask_reload(world->ctx, &id))
         return script_fail(L, no_master);
     lua_pushnumber(L, (double)id);
     return 1;

@@ -2,7 +2,8 @@
  * lua - struct script, for the files of script/: the Lua state of a route, and beside it what each
  * file keeps for it. A file reaches what another one keeps through that one's header alone.
  *
- * Outside of script/ only process/commands.c includes this header, through others of script/.
+ * Outside of script/ only process/commands.c and calls.c include this header, through others of
+ * script/.
  */
 #ifndef MG_SCRIPT_LUA_H
 #define MG_SCRIPT_LUA_H

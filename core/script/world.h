@@ -51,7 +51,7 @@ struct script_world {
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
     /* Asks the master for a reload; *id is what board->reload_done must come to. False: it is gone.
      */
-    bool (*reload)(void *ctx, uint64_t *id);
+    bool (*ask_reload)(void *ctx, uint64_t *id);
     bool (*stop)(void *ctx);
     /* A FastCGI request of the script's own; see exchange/subrequest.h. */
     struct subrequest *(*subrequest)(void *ctx, const struct script_subrequest *ask,

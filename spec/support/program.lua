@@ -47,6 +47,9 @@ function M.core(fields)
     if core.existing[path] then
       return core.existing[path]
     end
+    if core.executable(path) then
+      return "file"
+    end
     return nil, "No such file or directory"
   end
   function core.probe(root, path)
@@ -68,8 +71,13 @@ function M.core(fields)
   function core.look(address)
     return not (core.silent and core.silent[address]) or nil, core.silent and core.silent[address]
   end
-  function core.find_program(name)
-    return core.programs and core.programs[name]
+  function core.executable(path)
+    for _, program in pairs(core.programs or {}) do
+      if program == path then
+        return true
+      end
+    end
+    return false
   end
   function core.fcgi(opts)
     core.asked[#core.asked + 1] = opts

@@ -15,17 +15,30 @@ local SETTING = "opcache.revalidate_freq=0"
 M.INSTALL = "no PHP was found: neither php-fpm nor php-cgi is installed; "
   .. "on Debian and Ubuntu: `apt-get install php-fpm`"
 
+--- A program of PATH, or of where servers are installed.
+---@param name string
+---@return string|nil path
+local function find_program(name)
+  local folders = (os.getenv("PATH") or "/usr/bin:/bin") .. ":/usr/local/sbin:/usr/sbin:/sbin"
+  for folder in folders:gmatch("[^:]+") do
+    local path = folder .. "/" .. name
+    if core.stat(path) == "file" and core.executable(path) then
+      return path
+    end
+  end
+end
+
 --- The first program that is there, with or without a version in its name.
 ---@param base string
 ---@return string|nil path
 local function newest(base)
   for _, version in ipairs(VERSIONS) do
-    local path = core.find_program(base .. version)
+    local path = find_program(base .. version)
     if path then
       return path
     end
   end
-  return core.find_program(base)
+  return find_program(base)
 end
 
 --- Does an account exist on this machine?
@@ -115,7 +128,7 @@ end
 --- php-cgi needs no configuration.
 local function use_cgi(opts, program, address)
   opts.companion = {
-    core.find_program("env"), "PHP_FCGI_CHILDREN=4", "PHP_FCGI_MAX_REQUESTS=1000", program,
+    find_program("env"), "PHP_FCGI_CHILDREN=4", "PHP_FCGI_MAX_REQUESTS=1000", program,
     "-d", SETTING, "-b", listen_of(address),
   }
 end
