@@ -327,12 +327,34 @@ bool script_begin_specs(lua_State *L)
     return begin_kind(L, kind_of("specs"), SPECS, "the specs");
 }
 
+/* The finalizer of the first object of a state, which is the last to be called. */
+static int finalizers_over(lua_State *L)
+{
+    if (supervised.running == L)
+        script_end_run(NULL);
+    return 0;
+}
+
+void script_watch_finalizers(lua_State *L)
+{
+    lua_newuserdata(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, finalizers_over);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+void script_close_state(lua_State *L, bool outer)
+{
+    lua_close(L);
+    if (outer && supervised.running == L) /* not said by finalizers_over */
+        script_end_run(NULL);
+}
+
 void script_close_alone(lua_State *L)
 {
-    bool outer = begin_kind(L, kind_of("finalizers"), 1, "the script");
-    lua_close(L);
-    if (outer)
-        script_end_run(NULL);
+    script_close_state(L, begin_kind(L, kind_of("finalizers"), 1, "the script"));
 }
 
 bool script_is_alone(void)

@@ -40,6 +40,13 @@ bool script_is_alone(void);
 
 /* core.enter_rule(label): for the line about a run that has to be ended. */
 int script_enter_rule(struct lua_State *L);
+/* Called first of all for a new state: the run that script_close_state ends is over with the last
+ * finalizer. What is freed behind that takes no script's time, and has no state for a hook. */
+void script_watch_finalizers(struct lua_State *L);
+
+/* lua_close, within the run that `outer` says was begun for it; it ends that. */
+void script_close_state(struct lua_State *L, bool outer);
+
 /* lua_close in a process that no master looks after: its finalizers come to an end. */
 void script_close_alone(struct lua_State *L);
 /* core.finalizing(place): a finalizer begins, which the script has made at FILE:LINE; nil: it has

@@ -62,9 +62,7 @@ static void close_state(struct script *s)
 {
     static const struct script_cause cause = {.what = "a finalizer", .source = "at the end"};
     bool outer = script_begin_run(s->L, cause.what, cause.source);
-    lua_close(s->L);
-    if (outer)
-        script_end_run(NULL);
+    script_close_state(s->L, outer);
 }
 
 void script_free(struct script *s)

@@ -42,6 +42,7 @@ lua_State *script_state_new(void)
         abort();
     lua_atpanic(L, state_panic);
     script_nesting_init();
+    script_watch_finalizers(L);
     luaL_openlibs(L);
     if (script_is_alone()) /* compiled code hears of no limit; here it is only looked at */
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
