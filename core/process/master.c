@@ -30,8 +30,8 @@
 #define AWAY            0.5  /* a look at the workers that comes so much too late: we did not run */
 #define LOG_AGAIN       0.2  /* seconds until a log that has no room is tried again */
 #define LOAD_LIMIT      60.0 /* seconds of the first loader */
-#define FAST_STOP       2.0  /* seconds after SIGINT */
-#define STOP_MARGIN     1.0  /* seconds that workers have for the end, after stop_timeout */
+#define FAST_STOP       5.0  /* seconds that workers have for the end, after SIGINT */
+#define STOP_MARGIN     5.0  /* the same, after stop_timeout */
 #define COMPANION_AGAIN 1.0  /* seconds between two tries to start the companion */
 #define ROOM            64   /* workers that the shared memory has room for, at least */
 
