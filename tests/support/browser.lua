@@ -44,7 +44,7 @@ end
 -- replaced, as browsers do.
 function Browser:exchange(request)
   if self.client then
-    self.client.conn:fill(self.client.conn:deadline(0))
+    self.client.conn:silent(0)
     if self.client.conn.ended then
       self.client:close()
       self.client = nil

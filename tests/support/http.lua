@@ -295,7 +295,7 @@ end
 
 --- Raises an error if the server has sent anything that belongs to no reply.
 function HttpClient:assert_quiet()
-  self.conn:fill(self.conn:deadline(0.05))
+  self.conn:fill(socket.gettime() + 0.05)
   if #self.conn.buffer > 0 then
     error(("bytes behind the reply: %q"):format(self.conn.buffer:sub(1, 200)), 2)
   end

@@ -76,6 +76,9 @@ server.inspect() -- see Lab:sockets
 function lab.start(options)
   options = options or {}
   local settings = options.settings and options.settings .. "," or ""
+  if not settings:find("script_timeout", 1, true) then -- a busy machine needs more than by itself
+    settings = settings .. " script_timeout = 20,"
+  end
   local gate = server.start({
     route = ROUTE:format(options.before or "", settings, options.hooks or ""),
     env = options.env, args = options.args, workers = options.workers,

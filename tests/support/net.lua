@@ -2,6 +2,7 @@
 -- it; scenarios about malformed requests, pipelining and hang-ups use it directly.
 
 local ffi = require("ffi")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local socket = require("socket")
 local unix = require("socket.unix")
@@ -16,7 +17,6 @@ local Connection = {}
 Connection.__index = Connection
 net.Connection = Connection
 
-local TIMEOUT = 10
 local DONTWAIT, EAGAIN, ECONNRESET = 0x40, 11, 104
 local PIECE = 65536
 local room = ffi.new("char[?]", PIECE)
@@ -116,8 +116,8 @@ end
 
 --- Connects to "host:port", "[v6]:port" or "unix:/path".
 ---@param address string
----@param options? { timeout?: number, from?: string } seconds for each later operation, 10 by
----  default; the local address to come from
+---@param options? { timeout?: number, from?: string } seconds for the connect and for each later
+---  send, poll.PATIENCE by default; the local address to come from
 ---@return Connection|nil
 ---@return string|nil problem
 function net.try_connect(address, options)
@@ -127,7 +127,7 @@ function net.try_connect(address, options)
   if not sock then
     return nil, "cannot make a socket"
   end
-  local timeout = options.timeout or TIMEOUT
+  local timeout = options.timeout or poll.PATIENCE
   sock:settimeout(timeout)
   local ok, problem
   if path then
@@ -237,8 +237,11 @@ function Connection:fill(deadline)
   return #bytes > 0 or not self.ended
 end
 
+--- The clock time until which something that must come is waited for.
+---@param timeout? number seconds, where poll.PATIENCE is too little
+---@return number
 function Connection:deadline(timeout)
-  return socket.gettime() + (timeout or self.timeout)
+  return socket.gettime() + math.max(timeout or self.timeout, poll.PATIENCE)
 end
 
 local function complain(self, what)
@@ -353,7 +356,7 @@ end
 ---@param seconds number
 ---@return boolean
 function Connection:silent(seconds)
-  self:fill(self:deadline(seconds))
+  self:fill(socket.gettime() + math.max(seconds, 0.001)) -- at 0 it looks, too
   return #self.buffer == 0 and not self.ended
 end
 

@@ -5,6 +5,11 @@ local socket = require("socket")
 
 local poll = {}
 
+--- The least number of seconds that is waited for what must come: a busy machine, or a sanitizer,
+--- may make it that late, and who waits for less finds faults of the machine. What must come soon
+--- is shown in another way: something else comes later, or the wrong behaviour never ends.
+poll.PATIENCE = 30
+
 --- How long one look takes to be repeated, in seconds.
 local INTERVAL = 0.01
 
@@ -12,10 +17,10 @@ local INTERVAL = 0.01
 --- says what was waited for when the time is over.
 ---@param condition fun(): any looked at about a hundred times a second
 ---@param what string completes "waited N s for ..."
----@param timeout? number seconds, 10 by default
+---@param timeout? number seconds, where PATIENCE is too little
 ---@return any
 function poll.wait(condition, what, timeout)
-  timeout = timeout or 10
+  timeout = math.max(timeout or 0, poll.PATIENCE)
   return poll.try(condition, timeout)
     or error(("waited %g s for %s"):format(timeout, what), 2)
 end

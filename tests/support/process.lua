@@ -373,13 +373,18 @@ function Process:kill(name)
   end
 end
 
---- Waits for the end. Returns nil if it is still running at the deadline.
----@param timeout? number seconds, 10 by default
----@return string|nil ending as `ending` says it
-function Process:wait(timeout)
+-- Its ending, or nil when it is still running after so many seconds.
+local function ends_within(self, seconds)
   return poll.try(function()
     return not self:alive() and self:ending()
-  end, timeout or 10)
+  end, seconds)
+end
+
+--- Waits for the end. Returns nil if it is still running at the deadline.
+---@param timeout? number seconds, where poll.PATIENCE is too little
+---@return string|nil ending as `ending` says it
+function Process:wait(timeout)
+  return ends_within(self, math.max(timeout or 0, poll.PATIENCE))
 end
 
 --- Ends it by TERM, and if that is not enough by KILL to it and to its children. Safe to call
@@ -388,7 +393,7 @@ end
 ---@return boolean polite false when it had to be killed
 function Process:stop(timeout)
   self:kill("TERM")
-  if self:wait(timeout or 10) then
+  if ends_within(self, timeout or 10) then
     return true
   end
   C.kill(-self.pid, SIGNALS.KILL)
@@ -477,7 +482,7 @@ end
 
 --- Runs a command to its end and returns all it wrote. Raises an error when it takes too long.
 ---@param options SpawnOptions `stdin` may also be given as text in `input`
----@param timeout? number seconds, 30 by default
+---@param timeout? number seconds, 60 at least
 ---@return RunResult
 function process.run(options, timeout)
   local dir = process.tempdir("run")
@@ -491,7 +496,7 @@ function process.run(options, timeout)
     process.write_file(copy.stdin, options.input)
   end
   local child = process.spawn(copy)
-  local ended = child:wait(timeout or 30)
+  local ended = child:wait(math.max(timeout or 0, 60))
   if not ended then
     child:stop(1)
   end

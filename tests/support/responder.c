@@ -34,7 +34,8 @@
  *     app=N  protocol=N      appStatus; protocolStatus 1 cant_mpx, 2 overloaded, 3 unknown_role
  *                            (then without output, unless `output` is given as well)
  *   how it is sent
- *     delay= body_delay= piece_delay= end_delay=    before all, before the body, pieces, the end
+ *     delay= body_delay= piece_delay= end_delay=    before all, before the body, pieces, the end;
+ *                            `hold` in place of a time: until USR2 comes, which lets all go on
  *     pieces=N               the body in N pieces, each in records of its own
  *     record=K  pad=N        at most K bytes of content in a record; N bytes of padding
  *     write=K                at most K bytes in a write, then a turn of the loop
@@ -64,6 +65,7 @@
  * The log has one line per event:
  *     OPEN conn= listener= open=       open: how many clients have with that address now
  *     START conn= listener= nth= uri=  the params are there
+ *     HELD conn= nth=                  it waits for USR2
  *     REQUEST conn= listener= nth= id= role= keep= params= records= stdin= same= end= method=
  *       script= uri=                   end: complete, refused, failed, hung, dropped, aborted
  *     VALUES conn=
@@ -102,6 +104,7 @@
 #define LISTENERS_MAX  128
 #define PAGES_MAX      4
 #define PAGE_SIZE      4096
+#define HOLD           UINT64_MAX /* a delay that USR2 ends */
 
 enum type {
     BEGIN_REQUEST = 1,
@@ -186,7 +189,8 @@ struct conn {
     bool streamed;     /* the body is `upload`, and grows */
     uint64_t body_len, body_at;
     unsigned piece;
-    bool waiting;   /* the step timer runs */
+    bool waiting;   /* the step timer runs, or USR2 is waited for */
+    bool held;      /* the latter */
     bool deaf;      /* read nothing */
     bool parked;    /* one write in this turn was enough */
     bool finishing; /* close when `out` is written */
@@ -542,7 +546,7 @@ static void plan_set(struct plan *plan, const struct command *command, struct sl
         *(bool *)at = true;
         break;
     case NUMBER:
-        *(uint64_t *)at = number(value);
+        *(uint64_t *)at = slice_is(value, "hold") ? HOLD : number(value);
         break;
     case TEXT:
         *(struct slice *)at = value;
@@ -678,7 +682,7 @@ static void request_over(struct conn *c, const char *how)
 {
     request_log(c, how);
     c->stage = IDLE;
-    c->waiting = false;
+    c->waiting = c->held = false;
     ev_timer_stop(main_loop, &c->step);
 }
 
@@ -700,12 +704,17 @@ static void fail(struct conn *c)
     close_after_writing(c);
 }
 
-/* Starts the step timer; false where there is nothing to wait for. */
+/* Starts the step timer, or holds; false where there is nothing to wait for. */
 static bool delayed(struct conn *c, uint64_t ms)
 {
     if (!ms)
         return false;
     c->waiting = true;
+    if (ms == HOLD) {
+        c->held = true;
+        event(c, "HELD", "nth=%u", c->nth);
+        return true;
+    }
     c->step.repeat = (double)ms / 1000;
     ev_timer_again(main_loop, &c->step);
     return true;
@@ -887,9 +896,7 @@ static void reply_head(struct conn *c)
     }
     records_add(c, STDOUT, head.data, head.len);
     c->stage = BODY;
-    if (slice_is(c->plan.fail, "close-after-head"))
-        fail(c);
-    else if (slice_is(c->plan.fail, "hang-after-head"))
+    if (slice_is(c->plan.fail, "hang-after-head"))
         hang(c);
     else
         delayed(c, c->plan.body_delay);
@@ -943,6 +950,10 @@ static void body_next(struct conn *c)
 
 static bool reply_body(struct conn *c)
 {
+    if (slice_is(c->plan.fail, "close-after-head")) {
+        fail(c);
+        return true;
+    }
     uint64_t end = piece_end(c);
     bool moved = false;
     while (c->body_at < end && bytes_left(&c->out) < OUT_MARK) {
@@ -1127,7 +1138,7 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
     if (content[2] & ~KEEP_CONN)
         violation(c, "BEGIN_REQUEST with flags 0x%02x", content[2]);
     ev_timer_stop(main_loop, &c->step);
-    c->waiting = false;
+    c->waiting = c->held = false;
     c->stage = RECEIVING;
     c->id = id;
     c->role = (unsigned)content[0] << 8 | content[1];
@@ -1422,15 +1433,20 @@ static void write_cb(struct ev_loop *loop, ev_io *w, int revents)
     conn_turn(c);
 }
 
-static void step_cb(struct ev_loop *loop, ev_timer *w, int revents)
+/* A delay is over. */
+static void conn_go_on(struct conn *c)
 {
-    struct conn *c = w->data;
-    (void)loop, (void)revents;
-    ev_timer_stop(loop, w);
-    c->waiting = false;
+    c->waiting = c->held = false;
     if (c->stage == IDLE)
         c->finishing = true; /* the `idle` of a kept connection is over */
     conn_turn(c);
+}
+
+static void step_cb(struct ev_loop *loop, ev_timer *w, int revents)
+{
+    (void)revents;
+    ev_timer_stop(loop, w);
+    conn_go_on(w->data);
 }
 
 /* The end of a connection's deafness; one that is deaf for ever only looks for its hang-up. */
@@ -1583,6 +1599,19 @@ static void accept_now_cb(struct ev_loop *loop, ev_signal *w, int revents)
         ev_io_start(loop, &listeners[i].io);
 }
 
+/* USR2: what is held goes on. */
+static void go_on_cb(struct ev_loop *loop, ev_signal *w, int revents)
+{
+    (void)loop, (void)w, (void)revents;
+    for (unsigned i = 0; i < listener_count; i++) {
+        for (struct conn *c = listeners[i].conns, *next; c; c = next) {
+            next = c->next;
+            if (c->held)
+                conn_go_on(c);
+        }
+    }
+}
+
 static void usage(void)
 {
     fputs("usage: responder ADDR... [--log FILE] [--backlog N] [--no-accept] [--max-requests N]\n"
@@ -1650,7 +1679,7 @@ static void pattern_fill(void)
 int main(int argc, char **argv)
 {
     struct options options = {.backlog = 4096, .accepting = true};
-    ev_signal on_term, on_int, on_usr1;
+    ev_signal on_term, on_int, on_usr1, on_usr2;
     options_read(&options, argc, argv);
     pattern_fill();
     main_loop = ev_default_loop(0);
@@ -1665,6 +1694,8 @@ int main(int argc, char **argv)
     ev_signal_start(main_loop, &on_term);
     ev_signal_start(main_loop, &on_int);
     ev_signal_start(main_loop, &on_usr1);
+    ev_signal_init(&on_usr2, go_on_cb, SIGUSR2);
+    ev_signal_start(main_loop, &on_usr2);
     for (unsigned i = 0; i < options.count; i++)
         listener_open(options.addresses[i], options.backlog, options.accepting);
     puts("ready");

@@ -74,8 +74,14 @@ local function text_of(self, value)
   return value or ""
 end
 
+-- A busy machine may keep a hook from running for longer than the second that it has by itself.
+local function patient(settings)
+  return settings:find("script_timeout", 1, true) and settings
+    or settings .. " script_timeout = 20,"
+end
+
 local function route_text(self, options)
-  local settings = options.settings and options.settings .. "," or ""
+  local settings = patient(options.settings and options.settings .. "," or "")
   if options.resolver then
     settings = settings .. (" resolver = %q,"):format(options.resolver)
   end
@@ -222,7 +228,7 @@ function rig.bytes(size)
 end
 
 --- The lines of the responder's log with this name, each as a table of its `key=value` pairs.
----@param name "OPEN"|"START"|"REQUEST"|"CLOSE"|"VALUES"|"VIOLATION"
+---@param name "OPEN"|"START"|"HELD"|"REQUEST"|"CLOSE"|"VALUES"|"VIOLATION"
 ---@return table<string, string>[]
 function Rig:events(name)
   local list = {}
@@ -271,6 +277,17 @@ function Rig:wait_started(pattern, count)
   end, ("%d requests for %q at the responder"):format(count, pattern))
 end
 
+--- Waits until so many more requests than at the last call are held by the responder (`delay=hold`
+--- and its like), and lets all that it holds go on.
+---@param count? integer 1 by default
+function Rig:release(count)
+  self.released = (self.released or 0) + (count or 1)
+  poll.wait(function()
+    return #self:events("HELD") >= self.released
+  end, ("%d requests to be held by the responder"):format(count or 1))
+  self.back.process:kill("USR2")
+end
+
 --- How many requests each address of the responder has had: number of the address -> count.
 ---@param pattern? string Lua pattern that their target must match
 ---@return table<integer, integer>
@@ -306,11 +323,10 @@ end
 
 --- Waits until so many connections to the responder are open.
 ---@param count integer
----@param timeout? number
-function Rig:wait_connections(count, timeout)
+function Rig:wait_connections(count)
   local ok = poll.try(function()
     return self:open_connections() == count
-  end, timeout or 5)
+  end, poll.PATIENCE)
   if not ok then
     error(("%d connections to the responder, expected %d:\n%s"):format(self:open_connections(),
       count, self.back:log()), 2)

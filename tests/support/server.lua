@@ -42,6 +42,14 @@ local server = {}
 local Server = {}
 Server.__index = Server
 
+-- What every server has, and what AddressSanitizer keeps of freed memory where that is measured.
+local ASAN = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0"
+
+--- The environment of a server whose memory is measured: a sanitizer gives back what is freed.
+server.MEASURED = {
+  ASAN_OPTIONS = ASAN .. ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64",
+}
+
 local SANITIZERS = { "AddressSanitizer", "LeakSanitizer", "UndefinedBehavior", "runtime error:" }
 
 local inspected = false
@@ -65,7 +73,7 @@ local function environment(extra, temporary, control)
   local env = {
     TMPDIR = temporary,
     MOONGATE_CONTROL = control,
-    ASAN_OPTIONS = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0",
+    ASAN_OPTIONS = ASAN,
     UBSAN_OPTIONS = os.getenv("UBSAN_OPTIONS") or "print_stacktrace=1",
   }
   for name, value in pairs(extra or {}) do
@@ -182,7 +190,7 @@ end
 function Server:wait_serving(timeout)
   local serving = poll.try(function()
     return self:errors():find("serving", 1, true) or not self.process:alive()
-  end, timeout or 15)
+  end, math.max(timeout or 0, poll.PATIENCE))
   if not serving or not self.process:alive() then
     error(("moongate does not serve (%s):\n%s"):format(self.process:ending(), self:errors()), 2)
   end
@@ -270,7 +278,7 @@ end
 ---@return integer|nil generation nil when it failed
 ---@return string line what the log says
 function Server:wait_reloaded(from, timeout)
-  local line = self:wait_log("generation %d+ serves", timeout or 20, from,
+  local line = self:wait_log("generation %d+ serves", timeout, from,
     "the reload failed[^\n]*")
   return tonumber(line:match("generation (%d+) serves")), line
 end
@@ -341,13 +349,13 @@ end
 
 --- Stops it gracefully and checks how it ended, and that it has left no temporary file. Safe to
 --- call twice.
----@param timeout? number seconds, 10 by default
+---@param timeout? number seconds, where poll.PATIENCE is too little
 function Server:stop(timeout)
   if self.stopped then
     return
   end
   self.stopped = true
-  local polite = self.process:stop(timeout or 10)
+  local polite = self.process:stop(math.max(timeout or 0, poll.PATIENCE))
   self:check_reports()
   if not polite then
     error("moongate did not stop on TERM; it wrote:\n" .. self:errors(), 2)
