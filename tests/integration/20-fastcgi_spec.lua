@@ -414,8 +414,9 @@ describe("connections to a backend", function()
     local clients = {}
     for i = 1, 5 do
       clients[i] = http.open(r.address)
-      clients[i]:send({ path = rig.target("delay=100") })
+      clients[i]:send({ path = rig.target("delay=hold") })
     end
+    r:release(5)
     for i = 1, 5 do
       assert.equal(200, clients[i]:receive().status)
       clients[i]:close()
@@ -424,16 +425,19 @@ describe("connections to a backend", function()
     r:wait_connections(2)
   end)
 
-  it("are closed when idle for keepalive_idle, or after keepalive_requests", function()
-    local r = rig.start({
-      backend = [[keepalive = 2, keepalive_idle = "200ms", keepalive_requests = 3]],
-    })
+  it("are closed when idle for keepalive_idle", function()
+    local r = rig.start({ backend = [[keepalive = 2, keepalive_idle = "200ms"]] })
     finally(function() r:stop() end)
-    r:get("")
-    r:wait_connections(1)
-    r:wait_connections(0)
+    assert.equal("1", r:get("who").headers["x-connection"])
+    r.back:wait_log("CLOSE conn=1 by=client requests=1")
+    assert.equal("2", r:get("who").headers["x-connection"])
+  end)
+
+  it("are closed after keepalive_requests", function()
+    local r = rig.start({ backend = "keepalive = 2, keepalive_requests = 3" })
+    finally(function() r:stop() end)
     for i = 1, 4 do
-      assert.equal(i <= 3 and "2" or "3", r:get("who").headers["x-connection"])
+      assert.equal(i <= 3 and "1" or "2", r:get("who").headers["x-connection"])
     end
   end)
 
@@ -518,10 +522,12 @@ describe("connections to a backend", function()
     it(("are used for %s at once, and replaced before it can have begun"):format(name), function()
       local r = start_kept("keepalive = 1, max_conns = 1")
       finally(function() r:stop() end)
-      assert.equal("1", r:get("who").headers["x-connection"])
-      if not request.args or not request.args:find("X") then
-        assert.equal("1", ask(r, request).headers["x-connection"])
-      end
+      poll.wait(function() -- a server that is late with its look is taken for one at work
+        local kept = r:get("who").headers["x-connection"]
+        local res = ask(r, request)
+        assert.equal(200, res.status)
+        return request.args and request.args:find("X") or res.headers["x-connection"] == kept
+      end, "the kept connection to be used")
       for _ = 1, 5 do
         assert.equal(200, r:get("next=close").status)
         local before = count_of(r, "complete")
@@ -536,18 +542,20 @@ describe("connections to a backend", function()
   it("that are handed over are used for a POST, or replaced", function()
     local r = start_kept("keepalive = 1, max_conns = 1")
     finally(function() r:stop() end)
-    local clients = {}
-    for i = 1, 6 do
-      clients[i] = http.open(r.address)
-      clients[i]:send({ path = rig.target("who&delay=20" .. (i % 3 == 0 and "&next=close" or "")),
-        method = "POST", body = "x" })
-    end
-    for i = 1, 6 do
-      assert.equal(200, clients[i]:receive().status)
-      clients[i]:close()
-    end
-    assert.equal(6, count_of(r, "complete"))
-    assert.is_true(#r:events("OPEN") <= 3) -- two of the six are the last on theirs
+    poll.wait(function() -- a server that is late with its look is taken for one at work
+      local clients, opened, complete = {}, #r:events("OPEN"), count_of(r, "complete")
+      for i = 1, 6 do
+        clients[i] = http.open(r.address)
+        clients[i]:send({ path = rig.target("who&delay=20" .. (i % 3 == 0 and "&next=close" or "")),
+          method = "POST", body = "x" })
+      end
+      for i = 1, 6 do
+        assert.equal(200, clients[i]:receive().status)
+        clients[i]:close()
+      end
+      assert.equal(complete + 6, count_of(r, "complete"))
+      return #r:events("OPEN") - opened <= 3 -- two of the six are the last on theirs
+    end, "kept connections to be used")
     assert.equal(1, r:open_max())
   end)
 
@@ -555,19 +563,22 @@ describe("connections to a backend", function()
     it("whose process is still at work are left to it" .. close, function()
       local r = start_kept("keepalive = 3, max_conns = 3")
       finally(function() r:stop() end)
-      local clients = {} -- three connections, of which two are at work for long
-      for i, query in ipairs({ "", "&work=3000" .. close, "&work=3000" .. close }) do
+      local clients = {} -- three connections, of which two are at work for ever
+      for i, query in ipairs({ "", "&work=600000" .. close, "&work=600000" .. close }) do
         clients[i] = http.open(r.address)
-        clients[i]:send({ path = rig.target("who&delay=100" .. query) })
+        clients[i]:send({ path = rig.target("who&delay=hold" .. query) })
       end
-      local free = clients[1]:receive().headers["x-connection"]
-      clients[2]:receive()
-      clients[3]:receive()
-      local begun = socket.gettime()
+      r:release(3)
+      assert.equal(200, clients[1]:receive().status)
+      local working = {}
+      for i = 2, 3 do
+        working[clients[i]:receive().headers["x-connection"]] = true
+      end
       for _ = 1, 10 do
-        assert.equal(free, r:get("who", { method = "POST", body = "x" }).headers["x-connection"])
+        local res = r:get("who", { method = "POST", body = "x" })
+        assert.equal(200, res.status)
+        assert.is_nil(working[res.headers["x-connection"]])
       end
-      assert.is_true(socket.gettime() - begun < 2)
       assert.equal(3, r:open_max())
       for i = 1, 3 do
         clients[i]:close()
@@ -613,10 +624,8 @@ describe("connections to a backend", function()
   it("of which only one side has ended are replaced, too", function()
     local r = start_kept("keepalive = 1, max_conns = 1")
     finally(function() r:stop() end)
-    assert.equal(200, r:get("close=deaf&work=5000").status)
-    local begun = socket.gettime()
+    assert.equal(200, r:get("close=deaf&work=600000").status)
     assert.equal(rig.sum("x"), r:get("sum", { method = "POST", body = "x" }).body)
-    assert.is_true(socket.gettime() - begun < 2)
     assert.equal(1, r:open_max())
   end)
 
@@ -633,11 +642,9 @@ describe("connections to a backend", function()
     })
     finally(function() r:stop() end)
     local body = rig.bytes(100000)
-    for _, query in ipairs({ "", "next=close", "work=2000" }) do
+    for _, query in ipairs({ "", "next=close", "work=600000" }) do
       r:get(query)
-      local begun = socket.gettime()
       assert.equal(rig.sum(body), r:get("sum", { method = "POST", body = body }).body)
-      assert.is_true(socket.gettime() - begun < 1.5, query)
     end
     assert.equal(1, r:open_max())
   end)
@@ -677,13 +684,14 @@ describe("connections to a backend", function()
           assert.is_true(first.headers["x-connection"] ~= second.headers["x-connection"])
           return true
         end
-      end, "two requests within 20 ms")
+      end, "two requests within 20 ms", 120)
       local clients, seen = {}, {}
-      for i = 1, 2 do
+      for i, more in ipairs({ "", "&body_delay=hold" }) do -- the first one ends first
         clients[i] = http.open(r.address)
-        clients[i]:send({ path = rig.target("who&delay=" .. 50 * i) })
+        clients[i]:send({ path = rig.target("who&delay=hold" .. more) })
       end
-      for i = 1, 2 do
+      for i, held in ipairs({ 2, 1 }) do
+        r:release(held)
         seen[i] = clients[i]:receive().headers["x-connection"]
         clients[i]:close()
       end
@@ -697,11 +705,19 @@ describe("connections to a backend", function()
       finally(function() r:stop() end)
       assert.equal("1", r:get("who&idle=300").headers["x-connection"])
       r:wait_connections(0)
-      assert.equal("2", r:get("who").headers["x-connection"])
-      socket.sleep(RESTED)
-      assert.equal("3", post(r).headers["x-connection"])
+      local last
+      poll.wait(function()
+        local begun = socket.gettime()
+        local first = r:get("who").headers["x-connection"]
+        socket.sleep(RESTED)
+        last = post(r).headers["x-connection"]
+        if socket.gettime() - begun < 0.5 then
+          assert.is_true(first ~= last)
+          return true
+        end
+      end, "two requests within half a second", 120)
       socket.sleep(0.7)
-      assert.equal("3", post(r).headers["x-connection"])
+      assert.equal(last, post(r).headers["x-connection"])
     end)
 
     it("may still turn out closed: a POST is lost then, and never run twice", function()

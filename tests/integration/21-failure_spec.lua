@@ -118,11 +118,11 @@ describe("a listen queue that is full", function()
     local took = socket.gettime() - start
     assert.equal(503, res.status)
     assert.is_truthy(res.headers["retry-after"])
-    assert.is_true(took > 0.35 and took < 3, took)
+    assert.is_true(took > 0.35 and took < 20, took) -- 30 by default
   end)
 
   it("of a unix socket that gets free in time costs nothing but time", function()
-    local r = full({ backend = [[queue_timeout = "8s"]] })
+    local r = full({ backend = [[queue_timeout = "60s"]] })
     finally(function() r:stop() end)
     local client = http.open(r.address)
     client:send({ method = "POST", path = rig.target("sum"), body = "once" })
@@ -138,10 +138,10 @@ describe("a listen queue that is full", function()
     finally(function() r:stop() end)
     local start = socket.gettime()
     local res = r:get("")
-    local took = socket.gettime() - start
     assert.equal(503, res.status)
-    assert.is_true(took > 0.25 and took < 3, took)
-    r.server:wait_log("connect_timeout")
+    local took = socket.gettime() - start
+    assert.is_true(took > 0.25 and took < 4.5, took) -- 5 by default
+    r.server:wait_log("no connection within connect_timeout")
   end)
 end)
 
@@ -149,7 +149,7 @@ describe("a backend that is too slow", function()
   local r
 
   setup(function()
-    r = rig.start({ backend = [[keepalive = 2, read_timeout = "300ms", send_timeout = "300ms"]] })
+    r = rig.start({ backend = [[keepalive = 2, read_timeout = "1s", send_timeout = "1s"]] })
   end)
 
   teardown(function() r:stop() end)
@@ -161,10 +161,10 @@ describe("a backend that is too slow", function()
       local res = r:get(commands)
       local took = socket.gettime() - start
       assert.equal(504, res.status)
-      assert.is_true(took > 0.25 and took < 3, took)
+      assert.is_true(took > 0.9 and took < 30, took) -- 60 by default
       local line = r.server:wait_log("read_timeout", nil, mark)
       assert.is_truthy(line:find("%d+ bytes"), line)
-      assert.is_truthy(line:find("0%.3"), line)
+      assert.is_truthy(line:find("%f[%d]1 s"), line)
       assert_explained(r, res)
     end
   end)
@@ -177,14 +177,16 @@ describe("a backend that is too slow", function()
   end)
 
   it("is given the time between two reads, not for the whole", function()
-    local res = r:get("size=800&pieces=8&piece_delay=150")
+    local own = rig.start({ backend = [[read_timeout = "2s"]] })
+    finally(function() own:stop() end)
+    local res = own:get("size=800&pieces=8&piece_delay=400") -- 2.8 s in all
     assert.equal(rig.pattern(800), res.body)
   end)
 
   it("may be asked by a decision with another patience", function()
     local patient = rig.start({
       backend = [[read_timeout = "100ms"]],
-      on_request = [[do return { backend = "app", docroot = "/a", read_timeout = "5s" } end]],
+      on_request = [[do return { backend = "app", docroot = "/a", read_timeout = "30s" } end]],
     })
     finally(function() patient:stop() end)
     assert.equal(200, patient:get("delay=400").status)
@@ -208,7 +210,7 @@ describe("an answer that is none", function()
   local r
 
   setup(function()
-    r = rig.start({ backend = [[keepalive = 2, read_timeout = "3s"]] })
+    r = rig.start({ backend = "keepalive = 2" })
   end)
 
   teardown(function() r:stop() end)
@@ -242,7 +244,7 @@ describe("an answer that is none", function()
       local start = socket.gettime()
       local res = r:get(case[2])
       assert.equal(502, res.status)
-      assert.is_true(socket.gettime() - start < 2, "it waited for a timeout")
+      assert.is_true(socket.gettime() - start < 30, "it waited for a timeout") -- of 60 s
       poll.wait(function()
         return r.server:mark() > mark
       end, "a word about it in the error log")
@@ -266,7 +268,7 @@ describe("an answer that stops", function()
   local r
 
   setup(function()
-    r = rig.start({ backend = [[keepalive = 2, read_timeout = "3s"]] })
+    r = rig.start({ backend = "keepalive = 2" })
   end)
 
   teardown(function() r:stop() end)
@@ -280,8 +282,13 @@ describe("an answer that stops", function()
   }
   for _, commands in ipairs(endings) do
     it("is cut so that the client can tell: " .. commands, function()
-      -- With the delays the head is on its way before it goes wrong.
-      local bytes = rig.assert_cut(r:raw("body_delay=100&end_delay=100&" .. commands))
+      -- The client has the head before it goes wrong.
+      local client = http.open(r.address)
+      client:send({ path = rig.target("body_delay=hold&" .. commands) })
+      local head = client.conn:read_until("\r\n\r\n")
+      r:release()
+      local bytes = rig.assert_cut(head .. client.conn:read_all())
+      client:close()
       assert.is_truthy(bytes:find("^HTTP/1%.1 200 "))
       assert.is_nil(bytes:find("HTTP/1.1 50", 1, true))
       assert.equal(200, r:get("").status)
@@ -303,7 +310,12 @@ describe("an answer that stops", function()
       end]],
     })
     finally(function() logging:stop() end)
-    rig.assert_cut(logging:raw("size=100000&body_delay=100&fail=no-end"))
+    local client = http.open(logging.address)
+    client:send({ path = rig.target("size=100000&body_delay=hold&fail=no-end") })
+    local head = client.conn:read_until("\r\n\r\n")
+    logging:release()
+    rig.assert_cut(head .. client.conn:read_all())
+    client:close()
     logging.server:wait_access("no%-end none")
     logging:get("size=10&a")
     logging.server:wait_access("size=10&a ended")
@@ -390,7 +402,7 @@ describe("a hook", function()
     it("that fails is 500, with its place in the log: " .. case, function()
       local client = http.open(r.address)
       local other = http.open(r.address)
-      other:send({ path = rig.target("delay=100") })
+      other:send({ path = rig.target("delay=hold") })
       local mark = r.server:mark()
       local res = client:request({ path = rig.target("h=" .. case) })
       assert.equal(500, res.status)
@@ -399,6 +411,7 @@ describe("a hook", function()
         r.server:wait_log("traceback", nil, mark)
       end
       assert_explained(r, res)
+      r:release()
       assert.equal(200, other:receive().status)
       client:close()
       other:close()

@@ -34,14 +34,19 @@ describe("an answer whose connection is handed over", function()
     return rig.start(options)
   end
 
-  -- Sends one request that takes a while, and a second one as soon as the first is at work.
-  local function ask_two(r, second)
+  -- Sends one request, and a second one when the first is at work. What there is to do `before` is
+  -- done, and then the first one is answered.
+  local function ask_two(r, second, before)
     local first = http.open(r.address)
-    first:send({ path = rig.target("delay=300&size=3000&First=1") })
+    first:send({ path = rig.target("delay=hold&size=3000&First=1") })
     r:wait_started("First=1", 1)
     local waiter = http.open(r.address)
     waiter:send(second)
     assert.is_true(waiter.conn:silent(0.05))
+    if before then
+      before()
+    end
+    r:release()
     return first, waiter
   end
 
@@ -75,11 +80,10 @@ describe("an answer whose connection is handed over", function()
   it("is whole although the one that waited needs a connection, and there is none", function()
     local r = start({})
     finally(function() r:stop() end)
+    local path = r.back.address:match("^unix:(.*)$")
     local first, waiter = ask_two(r, {
       method = "POST", path = rig.target("Second=1"), body = "x",
-    })
-    local path = r.back.address:match("^unix:(.*)$")
-    assert(os.rename(path, path .. ".away"))
+    }, function() assert(os.rename(path, path .. ".away")) end)
     assert.is_truthy(({ [200] = true, [503] = true })[waiter:receive().status])
     assert_whole(first)
     assert_plausible(logged(r, "Second=1"))
@@ -115,7 +119,7 @@ describe("an answer whose connection is handed over", function()
 end)
 
 describe("a hand-over that fails", function()
-  -- Both servers are full. Whoever waits for the first can't connect to it when a place is free.
+  -- Whoever waits for the first server, which is full, can't connect to it when a place is free.
   for name, keepalive in pairs({ ["a place"] = 0, ["a kept connection"] = 1 }) do
     it(("of %s counts against its server, and another one is asked"):format(name), function()
       local r = rig.start({
@@ -127,16 +131,16 @@ describe("a hand-over that fails", function()
         settings = JSON,
       })
       finally(function() r:stop() end)
-      local first = http.open(r.address)
-      first:send({ path = rig.target("delay=300&First=1") })
-      r:wait_started("First=1", 1)
-      local backup = http.open(r.address)
-      backup:send({ path = rig.target("delay=900&Backup=1") })
-      r:wait_started("Backup=1", 1)
+      assert.equal(200, r:get("First=1").status)
+      local second = http.open(r.address)
+      second:send({ path = rig.target("delay=hold&Before=1") })
+      r:wait_started("Before=1", 1)
       local waiter = http.open(r.address)
       waiter:send({ method = "POST", path = rig.target("who&Second=1"), body = "x" })
+      assert.is_true(waiter.conn:silent(0.05))
       local path = r.back.addresses[1]:match("^unix:(.*)$")
       assert(os.rename(path, path .. ".away"))
+      r:release()
       local res = waiter:receive()
       assert.equal(200, res.status)
       local entry = assert_plausible(logged(r, "Second=1"))
@@ -149,9 +153,8 @@ describe("a hand-over that fails", function()
         assert.is_truthy(entry.attempts[1].error:find("No such file", 1, true))
         r.server:wait_log("is taken out for")
       end
-      for _, client in ipairs({ first, backup, waiter }) do
-        client:close()
-      end
+      second:close()
+      waiter:close()
       assert(os.rename(path .. ".away", path))
     end)
   end

@@ -467,8 +467,8 @@ describe("timeouts of a client", function()
 
   setup(function()
     r = rig.start({
-      settings = [[limits = { header_timeout = "300ms", body_timeout = "300ms",
-        keepalive_timeout = "300ms", send_timeout = "500ms", spool = "1M" }]],
+      settings = [[limits = { header_timeout = "1s", body_timeout = "1s",
+        keepalive_timeout = "1s", send_timeout = "1s", spool = "1M" }]],
     })
   end)
 
@@ -478,7 +478,7 @@ describe("timeouts of a client", function()
     local start = socket.gettime()
     fn()
     local took = socket.gettime() - start
-    assert.is_true(took > 0.25 and took < 3, took)
+    assert.is_true(took > 0.9 and took < 8, took) -- 10 and 60 by default
   end
 
   it("a head that does not end is 408", function()
@@ -499,7 +499,7 @@ describe("timeouts of a client", function()
         break
       end
     end
-    assert.is_true(socket.gettime() - start < 3)
+    assert.is_true(socket.gettime() - start < 8)
     assert.is_truthy(conn:read_all(5):find("^HTTP/1%.1 408 "))
     conn:close()
   end)
@@ -520,7 +520,7 @@ describe("timeouts of a client", function()
 
   it("keepalive_timeout = 0 keeps no connection, and no silent one either", function()
     local own = rig.start({
-      settings = [[limits = { header_timeout = "300ms", keepalive_timeout = 0 }]],
+      settings = [[limits = { header_timeout = "1s", keepalive_timeout = 0 }]],
     })
     finally(function() own:stop() end)
     timed(function()
@@ -535,16 +535,21 @@ describe("timeouts of a client", function()
     client:close()
   end)
 
-  it("a body that stalls is 408, one that goes on slowly is taken", function()
+  it("a body that stalls is 408", function()
     timed(function()
       local conn = net.connect(r.address)
       conn:send("POST /x.php?sum HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
       assert.is_truthy(conn:read_all(5):find("^HTTP/1%.1 408 "))
       conn:close()
     end)
-    local client = http.open(r.address)
+  end)
+
+  it("a body that goes on slowly is taken", function()
+    local own = rig.start({ settings = [[limits = { body_timeout = "2s" }]] })
+    finally(function() own:stop() end)
+    local client = http.open(own.address)
     client.conn:send("POST /x.php?sum HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
-    client.conn:drip({ "h", "e", "l", "l", "o" }, 0.15)
+    client.conn:drip({ "h", "e", "l", "l", "o" }, 0.5) -- 2.5 s in all
     assert.equal(rig.sum("hello"), client:receive().body)
     client:close()
   end)
@@ -558,6 +563,6 @@ describe("timeouts of a client", function()
   end)
 
   it("do not run while the application works", function()
-    assert.equal(200, r:get("delay=900").status)
+    assert.equal(200, r:get("delay=2000").status)
   end)
 end)

@@ -151,7 +151,7 @@ describe("what is dropped behind an answer", function()
     assert.is_truthy(conn:read_until("\r\n\r\n"):find("413", 1, true))
     local begun = socket.gettime()
     r:stop()
-    assert.is_true(socket.gettime() - begun < 4.5)
+    assert.is_true(socket.gettime() - begun < 20) -- stop_timeout is 30 by default
     conn:close()
   end)
 end)

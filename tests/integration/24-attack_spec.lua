@@ -60,10 +60,10 @@ local function term_is_pending(pid)
   return bit.band(mask, 0x4000) ~= 0
 end
 
-local function wait_descriptors(pid, count, timeout)
+local function wait_descriptors(pid, count)
   poll.wait(function()
     return descriptors(pid) == count
-  end, ("the worker to have %d descriptors"):format(count), timeout)
+  end, ("the worker to have %d descriptors"):format(count))
 end
 
 local function count_lines(text, plain)
@@ -99,14 +99,15 @@ end
 -- One request: its params as they came (nil: none), the bytes of STDIN, and whether that was ended.
 local function read_request(conn)
   local params, body = {}, {}
-  conn:settimeout(3)
+  conn:settimeout(poll.PATIENCE)
   while true do
     local head = conn:receive(8)
     if not head then
       break
     end
     local _, kind, _, _, high, low, padding = head:byte(1, 7)
-    local content = conn:receive(high * 256 + low + padding) or ""
+    local size = high * 256 + low + padding
+    local content = size > 0 and conn:receive(size) or "" -- it would wait for a byte of 0, too
     content = content:sub(1, high * 256 + low)
     if kind == PARAMS then
       params[#params + 1] = content
@@ -135,7 +136,7 @@ local function with_kept()
   })
   local client = http.open(r.address)
   client:send({ path = "/x.php" })
-  listener:settimeout(5)
+  listener:settimeout(poll.PATIENCE)
   local kept = assert(listener:accept())
   read_request(kept)
   kept:send(reply("first\n"))
@@ -163,8 +164,8 @@ local function is_connecting(port)
 end
 
 -- The next connection that brings a request.
-local function accept_request(listener, timeout)
-  local deadline = socket.gettime() + timeout
+local function accept_request(listener)
+  local deadline = socket.gettime() + poll.PATIENCE
   while socket.gettime() < deadline do
     listener:settimeout(deadline - socket.gettime())
     local conn = listener:accept()
@@ -199,7 +200,7 @@ describe("a body that never comes", function()
       assert.equal("own\n", client:receive().body)
       client:close()
     end
-    wait_descriptors(r.workers[1], before, 3)
+    wait_descriptors(r.workers[1], before)
   end)
 
   it("ends the connection when its client stays", function()
@@ -208,7 +209,7 @@ describe("a body that never comes", function()
     client.conn:send(HEAD)
     assert.equal("own\n", client:receive().body)
     assert.is_true(client.conn:closes(4))
-    wait_descriptors(r.workers[1], before, 10) -- it lingers a while
+    wait_descriptors(r.workers[1], before) -- it lingers a while
     client:close()
   end)
 
@@ -217,11 +218,11 @@ describe("a body that never comes", function()
     client.conn:send(HEAD)
     assert.equal("own\n", client:receive().body)
     local start = socket.gettime()
-    while client.conn:silent(0.2) and socket.gettime() < start + 6 do
+    -- Its 100 bytes would take 40 s.
+    while client.conn:silent(0.4) and socket.gettime() < start + 35 do
       client.conn:try_send("x")
     end
     assert.is_truthy(client.conn.ended)
-    assert.is_true(socket.gettime() - start < 5)
     client:close()
   end)
 
@@ -246,7 +247,7 @@ describe("a streamed body", function()
     local body = rig.bytes(300)
     local client = http.open(r.address)
     client.conn:send("PUT /x.php HTTP/1.1\r\nHost: a\r\nContent-Length: 300\r\n\r\n")
-    kept:settimeout(3)
+    kept:settimeout(poll.PATIENCE)
     assert(kept:receive(8)) -- the request has come on the kept connection, which now ends
     kept:close()
     poll.wait(function()
@@ -259,7 +260,7 @@ describe("a streamed body", function()
     for _, conn in ipairs(held) do
       conn:close()
     end
-    local conn, params, received, whole = accept_request(listener, 8)
+    local conn, params, received, whole = accept_request(listener)
     assert.is_truthy(conn)
     assert.equal("300", params:match("CONTENT_LENGTH(%d+)"))
     assert.is_true(received == body, ("%d bytes arrived"):format(#received))
@@ -404,16 +405,17 @@ describe("a graceful stop", function()
     local r = rig.start()
     finally(function() finish(r) end)
     local slow = http.open(r.address)
-    slow:send({ path = rig.target("delay=2500&body=slow") })
+    slow:send({ path = rig.target("delay=hold&body=slow") })
     r:wait_connections(1)
     r.server.process:kill("TERM")
     poll.wait(function()
       return not net.listening(r.address)
-    end, "the port to be closed", 2)
+    end, "the port to be closed")
     local conn, problem = net.try_connect(r.address)
     assert.is_nil(conn)
     assert.equal("connection refused", problem)
     assert.is_true(slow.conn:silent(0))
+    r:release()
     assert.equal("slow", slow:receive().body)
     slow:close()
   end)
@@ -465,7 +467,7 @@ describe("a worker out of descriptors", function()
     assert.is_true(client:receive().status >= 500)
     client:close()
     other:close()
-    wait_descriptors(worker, before, 5)
+    wait_descriptors(worker, before)
     assert.equal("own\n", http.get(r.address, "/own").body)
   end)
 end)
@@ -497,12 +499,13 @@ describe("a reply that only the connection's end ends", function()
       finally(function() r:stop() end)
       for _, fail in ipairs({ "close-mid-body", "no-end", "close-mid-body&rst" }) do
         local client = http.open(r.address)
-        local commands = "size=100000&body_delay=100&end_delay=100&fail=" .. fail
+        local commands = "size=100000&body_delay=hold&fail=" .. fail
         client:send({ path = rig.target(commands), version = "1.0" })
         if half then
           client.conn:finish()
         end
         assert.is_truthy(client.conn:read_until("\r\n\r\n"):find("^HTTP/1%.[01] 200 "))
+        r:release()
         assert_reset(client.conn, 200000)
         client:close()
       end
@@ -521,9 +524,10 @@ describe("a reply that only the connection's end ends", function()
   for signal, how in pairs({ INT = "a fast stop", TERM = "stop_timeout" }) do
     it("is cut by a reset by " .. how, function()
       local r = rig.start({ settings = [[stop_timeout = "1s"]] })
-      local conn = slow_client(r)
+      local conn, begun = slow_client(r), socket.gettime()
       r.server.process:kill(signal)
-      assert.is_truthy(r.server.process:wait(8), "it does not end")
+      assert.is_truthy(r.server.process:wait(), "it does not end")
+      assert.is_true(socket.gettime() - begun < 20) -- stop_timeout is 30 by default
       assert_reset(conn, SIZE)
       conn:close()
       r.server:stop()
@@ -719,7 +723,7 @@ end)
 
 describe("STDERR without an end", function()
   it("does not stay in the worker's memory", function()
-    local r = rig.start()
+    local r = rig.start({ server = { env = server.MEASURED } })
     finally(function() r:stop() end)
     local function peak()
       local text = process.read_file(("/proc/%d/status"):format(r.workers[1]))
@@ -727,11 +731,10 @@ describe("STDERR without an end", function()
     end
     r:get("stderr_size=1000000")
     local before = peak()
-    assert.equal("hello\n", r:get("stderr_size=" .. 40 * MEGABYTE, { timeout = 60 }).body)
+    assert.equal("hello\n", r:get("stderr_size=" .. 40 * MEGABYTE, { timeout = 300 }).body)
     assert.is_true(#r.server:errors() > 40 * MEGABYTE)
     local more = peak() - before
-    -- AddressSanitizer keeps what was freed for a while.
-    local allowed = (server.binary():find("asan", 1, true) and 96 or 8) * MEGABYTE
+    local allowed = (server.binary():find("asan", 1, true) and 24 or 8) * MEGABYTE
     assert.is_true(more < allowed, ("%.1f MB more than before"):format(more / MEGABYTE))
   end)
 end)
@@ -797,7 +800,7 @@ describe("bytes that nobody asked for", function()
       moves[first]()
       moves[first == "the client" and "the application" or "the client"]()
       release(worker)
-      local conn = accept_request(listener, 3)
+      local conn = accept_request(listener)
       assert.is_truthy(conn)
       conn:send(reply("right\n"))
       assert.equal("right\n", client:receive().body)

@@ -212,7 +212,7 @@ describe("p2c", function()
     local r = rig.start({ responder = { count = 3 }, backend = [[balance = "p2c"]] })
     finally(function() r:stop() end)
     local result = load.run(r.address, {
-      seconds = 1.5, { clients = 6, path = rig.target("1.delay=60&2.delay=3&3.delay=3") },
+      seconds = 2.5, { clients = 6, path = rig.target("1.delay=500&2.delay=3&3.delay=3") },
     })
     load.assert_all(result.all)
     local list = r:shares()
@@ -471,7 +471,7 @@ describe("slow_start", function()
       servers = function(addresses)
         return ("%q, %q"):format(addresses[1], other.address)
       end,
-      backend = [[max_fails = 1, fail_timeout = "200ms", slow_start = "2s"]],
+      backend = [[max_fails = 1, fail_timeout = "200ms", slow_start = "8s"]],
     })
     finally(function()
       r:stop()

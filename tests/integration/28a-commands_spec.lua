@@ -50,7 +50,7 @@ describe("a command whose other side does not come to an end", function()
     finally(function() back:stop() end)
     local function fcgi(query)
       return server.command({
-        "fcgi", back.address, "QUERY_STRING=" .. query, "--timeout", "500ms",
+        "fcgi", back.address, "QUERY_STRING=" .. query, "--timeout", "2s",
       })
     end
     local result = fcgi("fail=hang")

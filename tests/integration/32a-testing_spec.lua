@@ -142,11 +142,17 @@ describe("moongate test", function()
           .. "  os.execute('exec sleep 30') end }",
         ["spec/a_spec.lua"] = case[1],
       })
-      local result = run(dir, "--timeout", "2s")
-      assert.equal(1, result.code)
-      assert.truthy(result.stderr:find(dir .. "/" .. case[2], 1, true), result.stderr)
-      assert.truthy(result.stderr:find("have not come to their end within 2 s", 1, true),
-        result.stderr)
+      local result
+      for _, seconds in ipairs({ 2, 12 }) do -- more for a machine on which busted itself takes two
+        result = run(dir, "--timeout", seconds .. "s")
+        assert.equal(1, result.code)
+        assert.truthy(result.stderr:find(("have not come to their end within %d s"):format(seconds),
+          1, true), result.stderr)
+        if result.stderr:find(dir .. "/" .. case[2], 1, true) then
+          return
+        end
+      end
+      error(result.stderr)
     end)
   end
 

@@ -346,7 +346,7 @@ describe("a child of PHP-FPM", function()
         on_request = "do return { backend = 'app', docroot = ROOT, tenant = req.host } end",
       })
       local storm = load.start(r.address, {
-        { clients = 20, host = "storm.example", path = "/slow.php?ms=2000&token=@", leave = 50 },
+        { clients = 20, host = "storm.example", path = "/slow.php?ms=6000&token=@", leave = 50 },
       })
       finally(function()
         storm:abandon()
@@ -357,7 +357,7 @@ describe("a child of PHP-FPM", function()
         seconds = 20, { requests = 20, host = "quiet.example", path = "/slow.php?token=@" },
       })
       load.assert_all(quiet.all)
-      assert.is_true(quiet.all.p90 < 1, quiet.all.text) -- it never waits for a page of the others
+      assert.is_true(quiet.all.p90 < 3, quiet.all.text) -- it never waits for a page of the others
     end)
   end
 
@@ -369,7 +369,7 @@ describe("a child of PHP-FPM", function()
     slow.conn:read(1000)
     local begun = socket.gettime()
     assert.equal("Hello from PHP\n", get(r, "/hello.php").body)
-    assert.is_true(socket.gettime() - begun < 5)
+    assert.is_true(socket.gettime() - begun < 25)
     poll.wait(function() return fpm:connections() == 0 end, "PHP-FPM to be left alone")
     assert.is_true(slow.conn:read(1000) ~= nil) -- it has not been cut for that
     slow:close()
@@ -488,7 +488,7 @@ describe("PHP-FPM that is full", function()
 
   it("does not make another pool slow", function()
     local r = start({ children = 1, more = { green = { "pm.max_children = 1" } } }, {
-      backend = [[max_conns = 1, queue = 5, queue_timeout = "10s"]],
+      backend = [[max_conns = 1, queue = 5, queue_timeout = "60s"]],
       on_request = [[
         if req.host == "green.example" then
           return { backend = "green", docroot = ROOT }
@@ -500,7 +500,7 @@ describe("PHP-FPM that is full", function()
     local stuck = {}
     for i = 1, 4 do
       stuck[i] = http.open(r.address)
-      stuck[i]:send({ path = "/slow.php?ms=500&token=" .. i })
+      stuck[i]:send({ path = "/slow.php?ms=2000&token=" .. i })
     end
     assert.equal("Hello from PHP\n", get(r, "/hello.php", { host = "green.example" }).body)
     local waiting = 0
@@ -516,13 +516,13 @@ describe("PHP-FPM that is full", function()
 
   it("with our own requests is not dead", function()
     local r = start({ children = 1 }, {
-      backend = [[max_conns = 1, queue_timeout = "10s",
-        health = { ping = "/ping", interval = "100ms", timeout = "150ms", rise = 1, fall = 1 }]],
+      backend = [[max_conns = 1, queue_timeout = "60s",
+        health = { ping = "/ping", interval = "100ms", timeout = "1s", rise = 1, fall = 2 }]],
     })
     finally(function() r:stop() end)
     local client = http.open(r.address)
-    client:send({ path = "/slow.php?ms=1200&token=long" })
-    assert.is_true(client.conn:silent(0.5))
+    client:send({ path = "/slow.php?ms=4000&token=long" })
+    assert.is_true(client.conn:silent(2.5))
     assert.equal("token=short;\nmethod=GET\n", get(r, "/slow.php?token=short").body)
     assert.is_truthy(client:receive().body:find("token=long;", 1, true))
     client:close()
@@ -530,7 +530,7 @@ describe("PHP-FPM that is full", function()
 
   it("answers pings, and is down when it is not there", function()
     local r, fpm = start({ children = 2 }, {
-      backend = [[health = { interval = "100ms", timeout = "400ms", rise = 1, fall = 1 }]],
+      backend = [[health = { interval = "100ms", timeout = "10s", rise = 1, fall = 1 }]],
     })
     finally(function() r:stop() end)
     assert.equal(200, get(r, "/hello.php").status)
@@ -558,7 +558,8 @@ describe("PHP-FPM that is full", function()
     })
     load.assert_all(result.big)
     load.assert_all(result.small)
-    assert.is_true(result.small.p50 < 0.2, result.small.text) -- in one queue: 32 / 4 * 50 ms
+    assert.is_true(result.small.p50 < 0.6 * result.big.p50, -- in one queue they were the same
+      result.small.text .. "\n" .. result.big.text)
   end)
 end)
 

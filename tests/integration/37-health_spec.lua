@@ -23,13 +23,13 @@ describe("a server that has failed max_fails times", function()
     it(("gets nothing for fail_timeout, then one probe (%d workers)"):format(workers), function()
       local r = rig.start({
         workers = workers, responder = { count = 2 },
-        backend = [[max_fails = 2, fail_timeout = "2500ms"]],
+        backend = [[max_fails = 2, fail_timeout = "5s"]],
       })
       finally(function() r:stop() end)
       local bad = "2.fail=close-before-head"
       local start = socket.gettime()
       get_many(r, 30, bad) -- GET is tried again elsewhere: nobody notices
-      assert.is_true(socket.gettime() - start < 2.5, "too slow a machine for this scenario")
+      assert.is_true(socket.gettime() - start < 5, "too slow a machine for this scenario")
       assert.equal(2, r:shares()[2])
       r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
       poll.wait(function()
@@ -125,7 +125,7 @@ end)
 describe("a health check", function()
   local r, page
 
-  local HEALTH = [[health = { ping = "/ping", expect = "pong", interval = "60ms", timeout = "150ms",
+  local HEALTH = [[health = { ping = "/ping", expect = "pong", interval = "60ms", timeout = "2s",
     rise = 2, fall = 2 }]]
 
   -- What the ping page does from now on.
@@ -193,7 +193,9 @@ describe("a health check", function()
       return socket.gettime() - begun > 1.2
     end, "time")
     local count = pings(1) - before
-    assert.is_true(count >= 8 and count <= 24, count .. " pings in 1.2 s, every 60 ms")
+    local seconds = socket.gettime() - begun
+    assert.is_true(count >= 2 and count <= 1.2 * seconds / 0.06,
+      ("%d pings in %.1f s, every 60 ms"):format(count, seconds))
   end)
 
   for name, commands in pairs({
@@ -210,15 +212,15 @@ describe("a health check", function()
       finally(function() r:stop() end)
       assert.is_truthy(both_asked())
       answer(commands)
-      poll.wait(function()
-        return all_go_to(1)
-      end, "the server to be down", 15)
+      -- Nobody asks meanwhile: a ping that times out beside a request says nothing.
+      local address = r.back.addresses[2]:gsub("%p", "%%%0")
+      r.server:wait_log("server " .. address .. " is out of service")
       for _ = 1, 10 do
         assert.equal("1", r:get("who").headers["x-listener"])
       end
-      r.server:wait_log(r.back.addresses[2]:gsub("%p", "%%%0"))
       answer("body=pong")
-      poll.wait(both_asked, "the server to be back", 15)
+      r.server:wait_log("server " .. address .. " is in service again")
+      assert.is_truthy(both_asked())
     end)
   end
 
@@ -286,9 +288,9 @@ describe("a health check", function()
       stuck = event.uri:find("Work") and tonumber(event.listener) or stuck
     end
     answer(("%d.fail=hang&%d.body=pong"):format(stuck, 3 - stuck))
-    poll.wait(function()
-      return all_go_to(3 - stuck)
-    end, "the server that hangs to be down", 15)
+    r.server:wait_log("server " .. r.back.addresses[stuck]:gsub("%p", "%%%0")
+      .. " is out of service")
+    assert.is_true(all_go_to(3 - stuck))
   end)
 
   it("that times out while the server is full of our own requests says nothing", function()
@@ -297,12 +299,14 @@ describe("a health check", function()
     local clients = {}
     for i = 1, 2 do
       clients[i] = http.open(r.address)
-      clients[i]:send({ path = rig.target("delay=900&Work") })
+      clients[i]:send({ path = rig.target("delay=hold&Work") })
     end
     r:wait_started("Work", 2)
     answer("fail=hang") -- as of a PHP-FPM all of whose children are busy
     local waiting = http.open(r.address)
     waiting:send({ path = rig.target("After") })
+    assert.is_true(waiting.conn:silent(5)) -- two pings in a row would have timed out
+    r:release(2)
     for _, client in ipairs(clients) do
       assert.equal(200, client:receive().status)
       client:close()

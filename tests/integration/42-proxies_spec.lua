@@ -343,7 +343,7 @@ describe("a listener with the PROXY protocol", function()
 
   it("does not wait longer for the header than header_timeout", function()
     local s = announced([[trusted_proxies = { "127.0.0.1" },
-      limits = { header_timeout = "300ms", keepalive_timeout = "1h" }]])
+      limits = { header_timeout = "2s", keepalive_timeout = "1h" }]])
     finally(function() s:stop() end)
     local silent, partial = net.connect(s.address), net.connect(s.address)
     partial:send("PROXY TCP4 ")
