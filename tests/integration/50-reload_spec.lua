@@ -94,7 +94,7 @@ describe("a reload", function()
         local number = require("moongate").worker
         if number == 2 and %q ~= "one" then wait("/loads", "/go") end
         return {
-          control = false, script_timeout = 9,
+          control = false, script_timeout = 60,
           on_request = function(req)
             if req.path == "/block" then wait("/blocks", "/end") end
             return { status = 200, body = number .. %q }
@@ -134,13 +134,14 @@ describe("a reload", function()
     local r = rig.start({ control = true, settings = hooks("one") })
     finally(function() r:stop() end)
     local slow, stream = http.open(r.address), http.open(r.address)
-    slow:send({ path = rig.target("delay=1500&body=slow") })
-    stream:send({ path = rig.target("size=1000&pieces=10&piece_delay=150") })
+    slow:send({ path = rig.target("delay=hold&body=slow") })
+    stream:send({ path = rig.target("size=1000&pieces=2&piece_delay=hold") })
     r:wait_started("x.php", 2)
     r.server:reload(r:route({ settings = hooks("two") }))
     assert.equal("two", r:get("body=new").headers["x-generation"])
     poll.wait(function() return r:status().generations == 2 end, "two generations")
     assert.is_nil(r.server:errors():find("the end of one", 1, true))
+    r:release(2)
     local res = slow:receive("GET")
     assert.equal("slow one", res.body .. " " .. res.headers["x-generation"])
     res = stream:receive("GET")
@@ -175,13 +176,14 @@ describe("a reload", function()
   it("while stopping is refused, and costs the stop nothing", function()
     local r = rig.start({ dies = true })
     local slow = http.open(r.address)
-    slow:send({ path = rig.target("delay=2500&body=slow") })
+    slow:send({ path = rig.target("delay=hold&body=slow") })
     r:wait_started("x.php", 1)
     r.server.process:kill("TERM")
     poll.wait(function() return not net.listening(r.address) end, "the stop to have begun")
     r.server.process:kill("HUP")
-    assert.equal("slow", slow:receive("GET").body)
     r.server:wait_log("no reload while stopping")
+    r:release()
+    assert.equal("slow", slow:receive("GET").body)
     slow:close()
     r:stop() -- exits with 0
   end)
@@ -274,7 +276,7 @@ describe("a new script that", function()
   local r, holder, taken, first
 
   local function settings(...)
-    local text = "control = %q, script_timeout = 0.3, workers = 2, watch = false, listen = { %s },"
+    local text = "control = %q, script_timeout = 2, workers = 2, watch = false, listen = { %s },"
     return text:format(r.control, "'" .. table.concat({ ... }, "', '") .. "'")
   end
 
@@ -373,7 +375,7 @@ describe("a new script that", function()
       local now = r.server:workers()
       local text = #now == 2 and command("status", "--json").stdout or ""
       return select(2, text:gsub('"ready": true', "")) == 2
-    end, 3)
+    end, poll.PATIENCE)
     local log = r.server:errors()
     r.server:reload(route("good", first))
     r.pids = table.concat(r.server:workers(), " ")
@@ -569,7 +571,7 @@ describe("backends", function()
 
   it("that are changed still serve the requests that began before", function()
     local r = rig.start({
-      responder = { count = 2 }, backend = "max_conns = 1, queue_timeout = '10s'",
+      responder = { count = 2 }, backend = "max_conns = 1, queue_timeout = '60s'",
       on_request = "if req.path == '/none' then return nil end",
       servers = function(list) return ("%q"):format(list[1]) end,
     })
@@ -577,7 +579,7 @@ describe("backends", function()
     local body = rig.bytes(100000)
     local active, waiting, upload = http.open(r.address), http.open(r.address),
       net.connect(r.address)
-    active:send({ path = rig.target("delay=700&who&body=active") })
+    active:send({ path = rig.target("delay=hold&who&body=active") })
     r:wait_started("body=active", 1)
     waiting:send({ path = rig.target("who&body=waiting") })
     upload:send(("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n"):format(
@@ -588,6 +590,7 @@ describe("backends", function()
     r.server:reload(r:route({ servers = function(list) return ("%q"):format(list[2]) end }))
     assert.equal("2", r:get("who&body=new").headers["x-listener"])
     upload:send(body:sub(50001))
+    r:release()
     local said = {}
     for i, client in ipairs({ active, waiting }) do
       local res = client:receive("GET")
@@ -616,20 +619,21 @@ describe("backends", function()
       backend = "max_conns = 2, queue = 100",
       servers = function(list) return ("%q, %q, %q"):format(list[2], list[3], list[4]) end,
     }))
-    load.assert_all(run:finish(20).all, 200)
+    load.assert_all(run:finish().all, 200)
     assert.equal(200, r:get("who").status)
     assert.is_nil(r.server:errors():find("the queue is full", 1, true))
   end)
 
   it("keep their limits while a reload is prepared that is refused then", function()
-    local limits = "max_conns = 8, queue = 100"
+    local limits, dir = "max_conns = 8, queue = 100", process.tempdir("go")
     local r = rig.start({ backend = limits, control = true })
     finally(function() r:stop() end)
     r.server:rewrite(r:route({
-      backend = "max_conns = 1, queue = 0", before = "local m = require('moongate')",
+      backend = "max_conns = 1, queue = 0",
+      before = ("local m, GO = require('moongate'), %q"):format(dir .. "/go"),
       settings = [[on_start = function()
         m.log("info", "it is being prepared")
-        m.sleep(1.5)
+        while not io.open(GO) do m.sleep(0.02) end
         error("refused")
       end]],
     }))
@@ -639,6 +643,7 @@ describe("backends", function()
       { clients = 8, requests = 24, path = rig.target("delay=50&body=x") },
     })
     load.assert_all(result.all, 200)
+    process.write_file(dir .. "/go", "")
     r.server:wait_log("the reload failed")
     result = load.run(r.address, {
       { clients = 8, requests = 24, path = rig.target("delay=50&body=x") },
@@ -808,7 +813,7 @@ describe("logs", function()
       end
       return sum
     end
-    poll.try(function() return total() == result.all.requests end, 3)
+    poll.try(function() return total() == result.all.requests end, poll.PATIENCE)
     assert.equal(result.all.requests, total(), "lines in all logs")
   end)
 

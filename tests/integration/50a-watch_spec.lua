@@ -6,6 +6,7 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
+local socket = require("socket")
 local stage = require("tests.support.stage")
 
 local address, s
@@ -133,12 +134,19 @@ describe("watch", function()
     start(path)
     write_in_place(dir .. "/notes.txt", "nothing of ours")
     write_in_place(dir .. "/other.lua", "return 1")
-    local from = s:mark()
-    for i = 1, 10 do -- within 50 ms
-      write_in_place(path, route("w" .. i))
-      require("socket").sleep(0.004)
-    end
-    wait_answer("w10")
+    local count, from = 0
+    repeat -- until it is one: the machine may have been busy with something else within it
+      from = s:mark()
+      local last, gap = socket.gettime(), 0
+      for _ = 1, 10 do
+        count = count + 1
+        write_in_place(path, route("w" .. count))
+        gap, last = math.max(gap, socket.gettime() - last), socket.gettime()
+        socket.sleep(0.004)
+      end
+      wait_answer("w" .. count)
+      poll.wait(function() return reloads(from) >= 1 end, "the reload in the log")
+    until gap < 0.04
     -- A change of its own comes behind whatever else there might be.
     write_in_place(path, route("end"))
     wait_answer("end")

@@ -270,7 +270,7 @@ describe("a stop", function()
     local begun = socket.gettime()
     assert.truthy(r.server.process:wait(4))
     local took = socket.gettime() - begun
-    assert.is_true(took > 0.4 and took < 2, ("it took %.2f s"):format(took))
+    assert.is_true(took > 0.4 and took < 20, ("it took %.2f s"):format(took)) -- 30 by default
     r.server:wait_log("they are cut")
     slow:close()
     r:stop()

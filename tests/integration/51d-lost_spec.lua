@@ -11,7 +11,7 @@ local server = require("tests.support.server")
 server.inspect()
 
 local ROUTE = [[return { %s
-  control = false, script_timeout = 0.3, stop_timeout = 3,
+  control = false, script_timeout = 1, stop_timeout = 10,
   on_request = function(req)
     if req.path == "/exit" then require("ffi").C._exit(3) end
     if req.path == "/loop" then while true do end end

@@ -268,7 +268,7 @@ describe("a full disk", function()
     poll.try(function()
       text = process.read_file(path)
       return select(2, text:gsub("body=late", "")) >= 500
-    end, 2)
+    end, poll.PATIENCE)
     local lines = select(2, text:gsub("body=late", ""))
     assert.equal(500, lines, ("%d lines of the 500 requests after it"):format(lines))
   end)

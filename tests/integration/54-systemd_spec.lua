@@ -250,19 +250,19 @@ describe("the service manager", function()
   end)
 
   it("hears the watchdog at half of its period, and not from a server that is stuck", function()
-    local s = start({ env = { WATCHDOG_USEC = "400000", WATCHDOG_PID = false } })
+    local s = start({ env = { WATCHDOG_USEC = "2000000", WATCHDOG_PID = false } })
     finally(function() s:stop() end)
     wait_told("\nWATCHDOG=1\n")
     local first = wait_told("\nWATCHDOG=1\n", #collect()).index -- read as it came
-    poll.wait(function() return #collect() >= first + 6 end, "6 more")
-    for i = first + 1, first + 6 do
+    poll.wait(function() return #collect() >= first + 4 end, "4 more")
+    for i = first + 1, first + 4 do
       local gap = told[i].at - told[i - 1].at
-      assert.is_true(gap > 0.1 and gap < 0.4, ("%.3f s between two"):format(gap))
+      assert.is_true(gap > 0.3 and gap < 2, ("%.3f s between two"):format(gap))
     end
     process.signal(s.process.pid, "STOP")
     collect()
     local count = #told
-    assert.is_nil(poll.try(function() return #collect() > count end, 0.6))
+    assert.is_nil(poll.try(function() return #collect() > count end, 2.5))
     process.signal(s.process.pid, "CONT")
     poll.wait(function() return #collect() > count end, "it to go on")
   end)
@@ -275,11 +275,11 @@ describe("the service manager", function()
   end)
 
   it("hears it while a script is being loaded", function()
-    local s = start({ env = { WATCHDOG_USEC = "1000000", WATCHDOG_PID = false } })
+    local s = start({ env = { WATCHDOG_USEC = "3000000", WATCHDOG_PID = false } })
     finally(function() s:stop() end)
     wait_told("\nREADY=1\n")
     local from = s:mark()
-    s:rewrite("local t = os.time() while os.time() < t + 2 do end " .. route(""))
+    s:rewrite("local t = os.time() while os.time() < t + 5 do end " .. route(""))
     s.process:kill("HUP")
     poll.wait(function()
       collect()
@@ -287,7 +287,7 @@ describe("the service manager", function()
     end, "the reload", 20)
     for i = 2, #told do
       local gap = told[i].at - told[i - 1].at
-      assert.is_true(gap < 1, ("%.3f s without a word"):format(gap))
+      assert.is_true(gap < 3, ("%.3f s without a word"):format(gap))
     end
   end)
 

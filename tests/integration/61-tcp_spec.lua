@@ -22,7 +22,7 @@ describe("moongate.tcp", function()
 
   before_each(function()
     listener = assert(socket.bind("127.0.0.1", 0))
-    listener:settimeout(5)
+    listener:settimeout(poll.PATIENCE)
     port = select(2, listener:getsockname())
   end)
 
@@ -40,7 +40,7 @@ describe("moongate.tcp", function()
   local function begin(text)
     local client = l:begin(code(text))
     local conn = assert(listener:accept())
-    conn:settimeout(5)
+    conn:settimeout(poll.PATIENCE)
     return client, conn
   end
 
@@ -92,7 +92,7 @@ describe("moongate.tcp", function()
       assert.equal('nil, "timeout"', l:run(("local t = moongate.tcp() t:settimeouts(150, nil, nil)"
         .. " return t:connect('127.0.0.1', %d)"):format(busy)))
       local took = socket.gettime() - begun
-      assert.is_true(took > 0.14 and took < 2, tostring(took))
+      assert.is_true(took > 0.14 and took < 20, tostring(took))
       for _, filler in ipairs(fillers) do
         filler:close()
       end
@@ -246,7 +246,7 @@ describe("moongate.tcp", function()
     end)
 
     it("ends with a time-out that leaves the connection open", function()
-      local client, conn = begin("t:settimeout(100) local a, b, c = t:receive(5)"
+      local client, conn = begin("t:settimeout(2000) local a, b, c = t:receive(5)"
         .. " t:send('late') return a, b, c, t:receive(5)")
       conn:send("abc")
       assert.equal("late", conn:receive(4))
@@ -256,10 +256,10 @@ describe("moongate.tcp", function()
     end)
 
     it("counts the time between pieces", function()
-      local client, conn = begin("t:settimeout(300) return t:receive(6)")
-      for i = 1, 6 do
+      local client, conn = begin("t:settimeout(2000) return t:receive(6)")
+      for i = 1, 6 do -- in 2.5 s
         conn:send(tostring(i))
-        socket.sleep(0.1)
+        socket.sleep(0.5)
       end
       assert.equal('"123456"', l:finish(client))
       conn:close()
@@ -374,7 +374,7 @@ describe("moongate.tcp", function()
     end)
 
     it("gives what came when the time is over, and goes on", function()
-      local client, conn = begin("t:settimeout(60) local r = t:receiveuntil('\\n--')"
+      local client, conn = begin("t:settimeout(2000) local r = t:receiveuntil('\\n--')"
         .. " local a, b, c = r() t:send('x') return a, b, c, r(), r(0)")
       conn:send("abc")
       conn:receive(1)
@@ -419,7 +419,7 @@ describe("moongate.tcp", function()
       local got = {}
       for i = 1, 4 do
         got[i] = assert(listener:accept())
-        got[i]:settimeout(5)
+        got[i]:settimeout(poll.PATIENCE)
       end
       assert.equal("1", l:finish(client))
       assert.same({ nil, "closed", "" }, { got[1]:receive(1) })
@@ -428,7 +428,7 @@ describe("moongate.tcp", function()
       got[3]:settimeout(0.1)
       assert.same({ nil, "timeout", "3" }, { got[3]:receive(9) }) -- it is kept
       got[3]:send("unasked") -- and not after this
-      got[3]:settimeout(5)
+      got[3]:settimeout(poll.PATIENCE)
       assert.same({ nil, "closed", "" }, { got[3]:receive(9) })
       for _, conn in ipairs(got) do
         conn:close()
@@ -448,7 +448,7 @@ describe("moongate.tcp", function()
       conn:send("ab")
       assert.equal('nil, "unread data in buffer"', l:finish(client))
       conn:close()
-      client, conn = begin("t:receive(1) moongate.sleep(0.1) return t:setkeepalive()")
+      client, conn = begin("t:receive(1) moongate.sleep(1.5) return t:setkeepalive()")
       conn:send("a")
       conn:close()
       assert.equal('nil, "closed"', l:finish(client))
@@ -497,7 +497,7 @@ describe("moongate.tcp", function()
           conn:settimeout(0.5)
           local _, err = conn:receive(1000000)
           return err == "closed"
-        end, 5)
+        end, poll.PATIENCE)
         assert.is_true(ended ~= nil and ended ~= false)
         conn:close()
         l:wait_sockets(lab.AT_REST)
@@ -574,7 +574,7 @@ describe("moongate.tcp", function()
       server:close()
     end)
     local conn = assert(server:accept())
-    conn:settimeout(5)
+    conn:settimeout(poll.PATIENCE)
     assert.equal("started", conn:receive())
     conn:close()
     assert.equal("8", other:run("return kept.sent"))
@@ -582,7 +582,7 @@ describe("moongate.tcp", function()
   end)
 
   it("ends with its generation: what is kept at once, what waits after stop_timeout", function()
-    local other = lab.start({ settings = 'stop_timeout = "1s"' })
+    local other = lab.start({ settings = 'stop_timeout = "3s"' })
     finally(function() other:stop() end)
     local text = code([[
       kept.t = t
@@ -593,14 +593,14 @@ describe("moongate.tcp", function()
       return 1]]):gsub("PORT", tostring(port))
     local client = other:begin(text)
     local waiting, kept = assert(listener:accept()), assert(listener:accept())
-    waiting:settimeout(5)
-    kept:settimeout(5)
+    waiting:settimeout(poll.PATIENCE)
+    kept:settimeout(poll.PATIENCE)
     assert.equal("1", other:finish(client))
     other.server.process:kill("HUP")
     assert.same({ nil, "closed", "" }, { kept:receive(1) })
     waiting:settimeout(0)
     assert.same({ nil, "timeout", "" }, { waiting:receive(1) })
-    waiting:settimeout(5)
+    waiting:settimeout(poll.PATIENCE)
     assert.same({ nil, "closed", "" }, { waiting:receive(1) })
     waiting:close()
     kept:close()

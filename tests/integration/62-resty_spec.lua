@@ -292,7 +292,7 @@ describe("ngx", function()
   it("has datagrams", function()
     local peer = assert(socket.udp())
     assert(peer:setsockname("127.0.0.1", 0))
-    peer:settimeout(5)
+    peer:settimeout(30)
     local client = l:begin(([[
       local u = ngx.socket.udp()
       local a, b = u:send("early")

@@ -204,10 +204,10 @@ describe("the cluster", function()
     redis.process:kill("STOP")
     local socket = require("socket")
     local begun = socket.gettime()
-    for _ = 1, 30 do
+    for _ = 1, 100 do -- which would be 20 s
       assert.equal("unknown", ask(1).count)
     end
-    assert.is_true(socket.gettime() - begun < 3)
+    assert.is_true(socket.gettime() - begun < 15)
     gates[1]:wait_log("no limit holds")
     assert.equal(1, count_lines(1, "no limit holds"))
   end)

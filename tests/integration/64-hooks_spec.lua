@@ -403,7 +403,7 @@ describe("a hook that waits", function()
   setup(function()
     r = rig.start({
       control = true,
-      backend = "max_fails = 0, attempts = 1, read_timeout = '2s'",
+      backend = "max_fails = 0, attempts = 1",
       before = HEAD .. [[
 
         local ready, kept, runs, chained, flooded = false, nil, 0, nil, 0
@@ -459,7 +459,7 @@ describe("a hook that waits", function()
         elseif req.path == "/yield" then
           coroutine.yield()
         elseif req.path == "/spin" then
-          moongate.sleep(1.2)
+          moongate.sleep(3.3)
           spin()
         elseif req.path == "/keep" then
           kept = { req = req, headers = req.headers, each = req.headers:each() }
@@ -498,7 +498,7 @@ describe("a hook that waits", function()
         end
       ]],
       settings = [[
-        script_timeout = "1s",
+        script_timeout = "3s",
         on_start = function()
           moongate.sleep(0.1)
           ready = true

@@ -251,7 +251,7 @@ describe("the end of a generation", function()
       local object = newproxy(true)
       getmetatable(object).__gc = function() %s end
       return {
-        script_timeout = 0.3,
+        script_timeout = 1.5,
         on_request = function() return { status = 200, body = "%s" } end,
       }
     ]]):format(finalizer, finalizer:sub(1, 5))
@@ -352,7 +352,7 @@ describe("a function that never lets go", function()
       return moongate.fastcgi("dead", { SCRIPT_FILENAME = "/x", SCRIPT_NAME = "/x" })
     end
     return {
-      script_timeout = 0.5,
+      script_timeout = 2,
       backends = { dead = { servers = { "unix:/nowhere/dead.sock" }, max_fails = 0 } },
       on_request = function(req)
         if req.path == "/retry" then
