@@ -7,15 +7,17 @@
 
 /* --- places --- */
 
-/* Adds a string and a NUL; false where that can't be kept. */
+/* Adds a string, a NUL and the length, which keeps apart what has a NUL in it; false where that
+ * can't be kept. */
 static bool place_add(struct place *p, struct str s)
 {
-    if (p->size + s.n + 1 > sizeof p->text || (s.n > 0 && memchr(s.p, '\0', s.n) != NULL))
+    if (p->size + s.n + 2 > sizeof p->text)
         return false;
     if (s.n > 0)
         memcpy(p->text + p->size, s.p, s.n);
     p->text[p->size + s.n] = '\0';
-    p->size = (uint16_t)(p->size + s.n + 1);
+    p->text[p->size + s.n + 1] = (char)s.n;
+    p->size = (uint16_t)(p->size + s.n + 2);
     return true;
 }
 

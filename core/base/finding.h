@@ -11,9 +11,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/stat.h>
 
-/* What a look is known by: root, path and `within`, each with a NUL. */
+/* What a look is known by: the texts of root, path and `within`, each with a NUL behind it. */
 #define PLACE_SIZE 212
 struct place {
     uint32_t hash;
@@ -23,6 +24,11 @@ struct place {
 /* False where that is too long to be kept. A path that is STR_NONE: the root itself. */
 bool place_make(struct place *p, struct str root, struct str path, const struct str *within,
                 unsigned count);
+/* Is it the place of that root itself, which has no NUL? */
+static inline bool place_is_root(const struct place *p, struct str root)
+{
+    return p->size == root.n + 2 && memcmp(p->text, root.p, root.n) == 0;
+}
 bool place_same(const struct place *a, const struct place *b);
 
 /* Which file or folder it is, and that nothing has happened to it: an inode that is used again has

@@ -201,19 +201,24 @@ static struct finding *root_look(const struct place *place)
  * until something else is looked for. */
 static struct finding *root_find(struct str root)
 {
+    static struct finding *last; /* a request asks for its root several times */
     struct place place;
-    if (root.n == 0 || !place_make(&place, root, STR_NONE, NULL, 0))
+    if (root.n == 0 || memchr(root.p, '\0', root.n) != NULL)
+        return NULL;
+    if (last != NULL && finding_is_current(last) && place_is_root(&last->place, root))
+        return last;
+    if (!place_make(&place, root, STR_NONE, NULL, 0))
         return NULL;
     struct finding *f = finding_get(&place);
     if (f != NULL && finding_is_current(f))
-        return f;
+        return last = f;
     /* A real path of another name is looked at, too: a folder on the way may have been renamed. */
     if (f != NULL && finding_holds(f, place.text) &&
         (f->real_size == 0 || finding_holds(f, f->place.text + f->place.size))) {
         f->turn = lookup_turn;
-        return f;
+        return last = f;
     }
-    return root_look(&place);
+    return last = root_look(&place);
 }
 
 struct str lookup_real_root(struct str root)
@@ -318,16 +323,17 @@ static bool root_may_vouch(const struct look *l, enum lookup_kind kind,
     return there && identity_same(before, &after);
 }
 
-/* What an entry of the root is: its name in the root, with nothing below it. */
-static enum lookup_kind probe_entry(const struct place *place, struct look *l)
+/* What an entry of the root is: its name in the root, with nothing below it. f: its finding, or
+ * NULL. */
+static enum lookup_kind probe_entry(const struct place *place, struct finding *f, struct look *l)
 {
     struct identity root;
-    struct finding *f = finding_get(place);
     if (f != NULL && finding_is_current(f))
         return f->kind;
     bool again = f != NULL, own = f != NULL && f->needs_own;
     bool vouched = !own && root_vouches(l->root, &root);
-    f = finding_get(place); /* the root's finding may have taken its slot */
+    if (f != NULL && !place_same(&f->place, place))
+        f = NULL; /* the root's finding has taken its slot */
     if (f != NULL && (f->proof == PROOF_ROOT ? vouched && identity_same(&f->identity, &root)
                                              : !vouched && finding_holds(f, l->whole))) {
         f->turn = lookup_turn;
@@ -356,7 +362,8 @@ static bool is_below_nothing(const struct look *l, struct str entry)
     top.path = entry;
     top.whole = whole;
     return place_make(&place, l->root, entry, l->within, l->count) &&
-           lookup_join(whole, l->root, entry) && probe_entry(&place, &top) == LOOKUP_NONE;
+           lookup_join(whole, l->root, entry) &&
+           probe_entry(&place, finding_get(&place), &top) == LOOKUP_NONE;
 }
 
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
@@ -374,7 +381,7 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     bool alone = root.n > 0 && (count == 0 || (count == 1 && str_eq(within[0], root)));
     struct str entry = kept && alone ? first_entry(path) : STR_NONE;
     if (entry.p != NULL && entry.n == path.n)
-        return probe_entry(&place, &l);
+        return probe_entry(&place, f, &l);
     if (f != NULL && finding_holds(f, whole)) {
         f->turn = lookup_turn;
         return f->kind;

@@ -136,17 +136,6 @@ static void cgi_add_header(struct params *out, struct request *req, const struct
     params_add(a, out, param_name(a, header->name), value);
 }
 
-/* A name that only limits.header_names let through. */
-static bool is_odd(struct str name)
-{
-    for (size_t i = 0; i < name.n; i++) {
-        char c = char_lower(name.p[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
-            return true;
-    }
-    return false;
-}
-
 static void cgi_add_headers(struct params *out, struct request *req)
 {
     unsigned odd = 0;
@@ -155,7 +144,7 @@ static void cgi_add_headers(struct params *out, struct request *req)
         if (header->hop || header->dropped || header->again || header->id == HEADER_CONTENT_TYPE ||
             header->id == HEADER_CONTENT_LENGTH || header->id == HEADER_EXPECT)
             continue;
-        if (is_odd(header->name))
+        if (header->odd) /* only limits.header_names has let it through */
             odd++;
         else
             cgi_add_header(out, req, header);
@@ -163,7 +152,7 @@ static void cgi_add_headers(struct params *out, struct request *req)
     /* A name with '_' never takes the place of the one with '-'. */
     for (unsigned i = 0; i < req->headers.count && odd > 0; i++) {
         const struct header *header = &req->headers.list[i];
-        if (header->hop || header->dropped || header->again || !is_odd(header->name))
+        if (header->hop || header->dropped || header->again || !header->odd)
             continue;
         if (params_find(out, param_name(&req->arena, header->name)) == NULL)
             cgi_add_header(out, req, header);

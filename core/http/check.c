@@ -61,25 +61,25 @@ static struct refusal check_host(struct request *req, struct str value, bool aga
     return nothing;
 }
 
-enum name_form { NAME_BAD, NAME_DROPPED, NAME_PARAM };
+enum name_form { NAME_BAD, NAME_DROPPED, NAME_ODD, NAME_PARAM };
+
+/* A bit for each letter, digit and '-', from 0x00 on. */
+static const uint32_t param_bits[8] = {0, 0x03ff2000, 0x07fffffe, 0x07fffffe, 0, 0, 0, 0};
 
 /* A name with other characters than letters, digits and '-' would collide with another one once it
  * is a param (contract section 5); limits.header_names keeps the ones that are known. */
 static enum name_form name_form_of(const struct limits *limits, struct str name)
 {
     size_t i = 0;
-    for (; i < name.n; i++) {
-        char c = char_lower(name.p[i]);
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'))
-            break;
-    }
+    while (i < name.n && param_bits[(uint8_t)name.p[i] >> 5] >> (name.p[i] & 31) & 1)
+        i++;
     if (i == name.n && i > 0)
         return NAME_PARAM;
     if (!str_is_token(name))
         return NAME_BAD;
     for (unsigned k = 0; k < limits->header_name_count; k++)
         if (str_ieq(name, limits->header_names[k]))
-            return NAME_PARAM;
+            return NAME_ODD;
     return NAME_DROPPED;
 }
 
@@ -134,6 +134,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
     }
     header->again = first != NULL;
     header->hop = header_is_hop(header->id);
+    header->odd = form != NAME_PARAM;
     header->dropped = form == NAME_DROPPED;
     req->dropped += header->dropped;
     *added = header;

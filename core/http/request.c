@@ -247,11 +247,9 @@ struct param *params_find(const struct params *p, struct str name)
     return NULL;
 }
 
-void params_add(struct arena *a, struct params *p, struct str name, struct str value)
+void params_grow(struct arena *a, struct params *p)
 {
-    if (p->count == p->room)
-        p->list = request_grow(a, p->list, p->count, &p->room, sizeof *p->list);
-    p->list[p->count++] = (struct param){name, value};
+    p->list = request_grow(a, p->list, p->count, &p->room, sizeof *p->list);
 }
 
 void params_set(struct arena *a, struct params *p, struct str name, struct str value)

@@ -48,11 +48,12 @@ enum header_id {
 struct header {
     struct str name;
     struct str value;
-    uint8_t id;        /* enum header_id */
-    bool hop;          /* between two neighbours only: never forwarded */
-    bool dropped;      /* a name with '_' or '.': not shown to applications */
-    bool repeated;     /* the first of several with this name */
-    bool again;        /* one of the others */
+    uint8_t id;    /* enum header_id */
+    bool hop;      /* between two neighbours only: never forwarded */
+    bool odd;      /* a name with other characters than letters, digits and '-' */
+    bool dropped;  /* such a name, and not one of limits.header_names: shown to no application */
+    bool repeated; /* the first of several with this name */
+    bool again;    /* one of the others */
     struct str joined; /* values of all headers of this name, once they were asked for */
 };
 
@@ -267,8 +268,15 @@ bool param_is_setting(struct str name);
 struct param *params_find(const struct params *p, struct str name);
 /* Sets or replaces; the strings are not copied. */
 void params_set(struct arena *a, struct params *p, struct str name, struct str value);
+/* Room for more, twice as much each time. */
+void params_grow(struct arena *a, struct params *p);
 /* Appends a name that is known to be new. */
-void params_add(struct arena *a, struct params *p, struct str name, struct str value);
+static inline void params_add(struct arena *a, struct params *p, struct str name, struct str value)
+{
+    if (p->count == p->room)
+        params_grow(a, p);
+    p->list[p->count++] = (struct param){name, value};
+}
 void params_remove(struct params *p, struct str name);
 
 /* The port that the client asked for: the listener's; on a unix socket that of Host, or else what

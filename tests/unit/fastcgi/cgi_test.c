@@ -49,6 +49,7 @@ static struct header *add(const char *name, const char *value)
     struct header *h = headers_add(&req.arena, &req.headers, str_of(name), str_of(value));
     h->hop = header_is_hop(h->id);
     h->again = first != NULL;
+    h->odd = strpbrk(name, "_.") != NULL;
     return h;
 }
 
