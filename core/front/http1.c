@@ -41,9 +41,9 @@ struct http1 {
     struct request *req;
     struct h1 *h1;
     struct reply *reply;
-    struct buf in;
-    uint64_t dropped;  /* bytes that were read and dropped behind the response */
+    struct buf *in;    /* input that can't be used yet; NULL: there is none */
     double linger_end; /* by then it is closed, in the loop's clock */
+    uint32_t dropped;  /* bytes that were read and dropped behind the response, < 2 LINGER_BYTES */
     bool
         fresh : 1; /* nothing of the bytes of this read has been taken, and none were kept before */
     bool head_done : 1;
@@ -60,12 +60,39 @@ struct http1 {
 static void http1_process(struct http1 *c, const char *data, size_t n);
 static void http1_turn_away(struct http1 *c);
 
+/* --- kept input --- */
+
+static size_t http1_kept(const struct http1 *c)
+{
+    return c->in != NULL ? buf_len(c->in) : 0;
+}
+
+static void http1_keep(struct http1 *c, const char *data, size_t n)
+{
+    if (c->in == NULL) {
+        c->in = malloc(sizeof *c->in);
+        if (c->in == NULL)
+            abort();
+        buf_init(c->in, IN_MAX);
+    }
+    buf_append(c->in, data, n);
+}
+
+static void http1_drop_kept(struct http1 *c)
+{
+    if (c->in == NULL)
+        return;
+    buf_fini(c->in);
+    free(c->in);
+    c->in = NULL;
+}
+
 /* --- the connection's end --- */
 
 static void http1_free(struct http1 *c)
 {
     c->client.clients->refused -= c->refused;
-    buf_fini(&c->in);
+    http1_drop_kept(c);
     admission_leave(&c->client);
     client_fini(&c->client, c->reset);
     free(c);
@@ -104,7 +131,7 @@ static bool http1_wants_read(const struct http1 *c)
 {
     if (c->eof)
         return false;
-    return c->lingering || buf_len(&c->in) < IN_MARK;
+    return c->lingering || http1_kept(c) < IN_MARK;
 }
 
 static bool http1_waits_to_write(const struct http1 *c)
@@ -132,13 +159,13 @@ static void http1_want_body(struct front *front, bool want)
     c->want_body = want;
     if (!want)
         return;
-    if (h1_expects_continue(c->h1) && !c->body_done && buf_len(&c->in) == 0 &&
+    if (h1_expects_continue(c->h1) && !c->body_done && http1_kept(c) == 0 &&
         !c->reply->head_waits) {
         h1_continued(c->h1);
         reply_continue(c->reply);
     }
     deadline_set(&c->client.deadline, exchange_limits(c->exchange)->body_timeout);
-    if (buf_len(&c->in) > 0) /* some of it is here already */
+    if (http1_kept(c) > 0) /* some of it is here already */
         client_queue(&c->client);
 }
 
@@ -146,7 +173,7 @@ static void http1_end(struct front *front)
 {
     struct http1 *c = http1_of_front(front);
     reply_end(front);
-    if (buf_len(&c->in) > 0) /* a pipelined request need not wait for the turn's end */
+    if (http1_kept(c) > 0) /* a pipelined request need not wait for the turn's end */
         client_queue(&c->client);
 }
 
@@ -171,7 +198,7 @@ static bool http1_closes(const struct reply *r)
     return unread || exchange_wants_close(c->exchange) || !h1_keepalive(c->h1) ||
            c->client.requests >= r->limits->keepalive_requests ||
            r->limits->keepalive_timeout <= 0 || c->client.clients->stopping ||
-           (c->eof && buf_len(&c->in) == 0);
+           (c->eof && http1_kept(c) == 0);
 }
 
 static void http1_on_turn(struct sender *sender)
@@ -285,7 +312,7 @@ static void http1_linger(struct http1 *c)
     c->lingering = true;
     c->dropped = 0;
     c->linger_end = ev_now(c->client.clients->loop->ev) + time;
-    buf_fini(&c->in);
+    http1_drop_kept(c);
     c->client.transport.ops->shutdown(&c->client.transport);
     deadline_set(&c->client.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
@@ -295,7 +322,7 @@ static void http1_linger(struct http1 *c)
 static void http1_drop_input(struct http1 *c, ssize_t n)
 {
     double left = c->linger_end - ev_now(c->client.clients->loop->ev);
-    c->dropped += n > 0 ? (uint64_t)n : 0;
+    c->dropped += n > 0 ? (uint32_t)n : 0;
     if (n <= 0 || left <= 0 || c->dropped > (c->refused ? REFUSED_BYTES : LINGER_BYTES))
         http1_free(c);
     else
@@ -418,24 +445,24 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
         return false;
     *used = http1_feed(c, data, n);
     if (reply->ended && !c->body_done)
-        c->dropped += *used;
+        c->dropped += (uint32_t)*used;
     return true;
 }
 
 static void http1_keep_input(struct http1 *c, const char *data, size_t n)
 {
-    if (buf_len(&c->in) > 0) /* the bytes are c->in's own */
-        buf_consume(&c->in, buf_len(&c->in) - n);
+    if (n == 0)
+        http1_drop_kept(c);
+    else if (c->in != NULL) /* the bytes are its own */
+        buf_consume(c->in, buf_len(c->in) - n);
     else
-        buf_append(&c->in, data, n);
-    if (buf_len(&c->in) == 0 && c->in.cap > 0)
-        buf_fini(&c->in);
+        http1_keep(c, data, n);
 }
 
 static bool http1_is_idle(const struct http1 *c)
 {
     return c->exchange == NULL && !c->lingering && !c->eof && !loop_is_queued(&c->client.step) &&
-           buf_len(&c->in) == 0;
+           http1_kept(c) == 0;
 }
 
 /* The worker leaves and the connection is idle: another worker has it from now on. True: the
@@ -454,12 +481,12 @@ static void http1_process(struct http1 *c, const char *data, size_t n)
 {
     bool gone = false;
     size_t used;
-    if (buf_len(&c->in) > 0) {
-        buf_append(&c->in, data, n);
-        data = buf_peek(&c->in).p;
-        n = buf_len(&c->in);
+    c->fresh = n > 0 && c->in == NULL;
+    if (c->in != NULL) {
+        http1_keep(c, data, n);
+        data = buf_peek(c->in).p;
+        n = buf_len(c->in);
     }
-    c->fresh = n > 0 && buf_len(&c->in) == 0;
     do {
         while (http1_advance(c, data, n, &used, &gone)) {
             data += used;
@@ -599,7 +626,6 @@ static struct http1 *http1_new(struct clients *clients, int fd, const struct cli
     struct http1 *c = calloc(1, sizeof *c);
     if (c == NULL)
         abort();
-    buf_init(&c->in, IN_MAX);
     client_init(&c->client, clients, &http1_protocol, fd, origin);
     return c;
 }
