@@ -50,14 +50,12 @@ struct str str_cut(struct str *rest, char sep)
 
 size_t str_from_u64(uint64_t value, char out[STR_U64_SIZE])
 {
-    char digits[STR_U64_SIZE];
-    size_t n = 0, used = 0;
-    do
-        digits[n++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    while (n > 0)
-        out[used++] = digits[--n];
-    return used;
+    size_t n = 1;
+    for (uint64_t rest = value; rest > 9; rest /= 10)
+        n++;
+    for (size_t i = n; i > 0; value /= 10)
+        out[--i] = (char)('0' + value % 10);
+    return n;
 }
 
 bool str_to_u64(struct str s, uint64_t *out)

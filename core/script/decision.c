@@ -85,12 +85,11 @@ static bool has_names_only(struct str path)
 {
     const char *at = path.p, *end = path.p + path.n;
     while ((at = memchr(at, '/', (size_t)(end - at))) != NULL) {
-        struct str rest = {at + 1, (size_t)(end - at) - 1};
-        const char *slash = memchr(rest.p, '/', rest.n);
-        size_t n = slash != NULL ? (size_t)(slash - rest.p) : rest.n;
-        if (n == 0 || (rest.p[0] == '.' && (n == 1 || (n == 2 && rest.p[1] == '.'))))
+        const char *name = ++at;
+        while (name < end && name - at < 2 && *name == '.')
+            name++;
+        if (name == end || *name == '/') /* behind no byte, or one or two dots */
             return false;
-        at++;
     }
     return true;
 }

@@ -153,7 +153,7 @@ static void test_many(void)
 
 static void test_roots(void)
 {
-    char link[400], real[4096], text[400];
+    char path[400], real[4096], text[400];
     test("a root behind a symlink");
     make_folder("releases");
     make_folder("releases/1");
@@ -162,28 +162,51 @@ static void test_roots(void)
     make_folder("releases/2/web");
     make_link("releases/1", "current");
     wait_until_settled();
-    snprintf(link, sizeof link, "%s/current/web", dir);
+    snprintf(path, sizeof path, "%s/current/web", dir);
     for (int i = 0; i < 3; i++) {
         lookup_begin_turn();
-        check(realpath(link, real) != NULL);
-        check_str(lookup_real_root(str_of(link)), real);
+        check(realpath(path, real) != NULL);
+        check_str(lookup_real_root(str_of(path)), real);
     }
     test("the symlink is switched: seen in the next turn");
     make_link("releases/2", "next");
     rename_to("next", "current");
-    check_str(lookup_real_root(str_of(link)), real);
+    check_str(lookup_real_root(str_of(path)), real);
     lookup_begin_turn();
-    check(realpath(link, real) != NULL);
-    check_str(lookup_real_root(str_of(link)), real);
+    check(realpath(path, real) != NULL);
+    check_str(lookup_real_root(str_of(path)), real);
+    test("a script that both releases share by a hard link does not hide that");
+    char first[400], second[400];
+    make_file("releases/1/web/index.php");
+    snprintf(first, sizeof first, "%s/releases/1/web/index.php", dir);
+    snprintf(second, sizeof second, "%s/releases/2/web/index.php", dir);
+    check(link(first, second) == 0);
+    wait_until_settled();
+    for (int i = 0; i < 3; i++) {
+        lookup_begin_turn();
+        check_int(lookup_probe(str_of(path), STR("/index.php"), NULL, 0), LOOKUP_FILE);
+        check_str(lookup_real_root(str_of(path)), real);
+    }
+    make_link("releases/1", "next");
+    rename_to("next", "current");
+    lookup_begin_turn();
+    check_int(lookup_probe(str_of(path), STR("/index.php"), NULL, 0), LOOKUP_FILE);
+    check(realpath(path, real) != NULL && strstr(real, "releases/1") != NULL);
+    check_str(lookup_real_root(str_of(path)), real);
+    make_link("releases/2", "next");
+    rename_to("next", "current");
+    lookup_begin_turn();
+    check(realpath(path, real) != NULL);
+    check_str(lookup_real_root(str_of(path)), real);
     test("a folder on the way is renamed, and the root is the same one");
     lookup_begin_turn();
-    check_str(lookup_real_root(str_of(link)), real);
+    check_str(lookup_real_root(str_of(path)), real);
     rename_to("releases/2", "releases/good");
     make_link("releases/good", "next");
     rename_to("next", "current");
     lookup_begin_turn();
-    check(realpath(link, real) != NULL);
-    snprintf(text, sizeof text, "%s", lookup_real_root(str_of(link)).p);
+    check(realpath(path, real) != NULL);
+    snprintf(text, sizeof text, "%s", lookup_real_root(str_of(path)).p);
     check_str(str_of(text), real);
     check(strstr(real, "good") != NULL);
     check_str(lookup_real_root(STR("/no/such/root")), "/no/such/root");
