@@ -163,7 +163,8 @@ static const char *attempt_describe(struct exchange *x, enum backend_error error
 
 enum again { AGAIN_NOT, AGAIN_NOW, AGAIN_LATER };
 
-/* An overloaded backend, and nobody else to ask: back to the queue, as far as its patience goes. */
+/* An overloaded backend, and no other server to ask: back to the queue, as far as its patience
+ * goes. */
 static enum again attempt_wait(struct exchange *x)
 {
     if (x->attempts.busy_since == 0)
@@ -186,7 +187,7 @@ static bool is_same_attempt(const struct exchange *x, enum backend_error error)
                                      x->attempts.tried, attempt_tried_count(x));
 }
 
-/* Whether somebody is asked again, and when. */
+/* Whether a server is asked again, and when. */
 static enum again attempt_decide(struct exchange *x, enum backend_error error)
 {
     bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;

@@ -79,8 +79,8 @@ void exchange_stopped(struct exchange *x, const char *why);
 
 /* Nothing of an answer has been given to the front. */
 bool exchange_is_unanswered(const struct exchange *x);
-/* The request only waits, in a backend's queue or in a hook: nothing is lost if nobody wants it any
- * more. */
+/* The request only waits, in a backend's queue or in a hook: nothing is lost if its client leaves.
+ */
 bool exchange_only_waits(const struct exchange *x);
 /* Requests that this process has begun. */
 uint64_t exchange_count(void);

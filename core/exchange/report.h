@@ -1,6 +1,6 @@
 /*
  * report - what the logs are told of a request: its line in the access log, what its backend did
- * wrong or wrote to STDERR, which of its headers nobody gets. Called by the exchange's parts.
+ * wrong or wrote to STDERR, which of its headers are not passed on. Called by the exchange's parts.
  */
 #ifndef MG_EXCHANGE_REPORT_H
 #define MG_EXCHANGE_REPORT_H

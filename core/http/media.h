@@ -6,7 +6,8 @@
 
 #include "base/str.h"
 
-/* The media type by the name's extension; "application/octet-stream" for what nobody knows. */
+/* The media type by the name's extension; "application/octet-stream" for an extension that is not
+ * known. */
 struct str media_type(struct str name);
 
 #endif

@@ -77,7 +77,7 @@ static int check_free(const struct addr *addr)
     return err == EADDRINUSE && is_ours(addr) ? 0 : err;
 }
 
-/* Does anybody hold the socket of that name in the folder? 0: nobody does. The connection is never
+/* Does a process hold the socket of that name in the folder? 0: none does. The connection is never
  * waited for: an owner that does not accept has it all the same, and so has one of another kind. */
 static int check_held(int folder, const char *name)
 {
@@ -121,7 +121,8 @@ static int bind_open_folder(char *path, const char **name)
     return open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* A socket file that nobody listens on is left over from a crash; one in use is not ours to take.
+/* A socket file that no process listens on is left over from a crash; one in use is not ours to
+ * take.
  */
 static int clear_stale(const struct addr *addr)
 {
@@ -205,7 +206,7 @@ const char *bind_make_folder(const char *address)
         snprintf(message, sizeof message, "%s: %s", folder, strerror(errno));
         return message;
     }
-    /* In /tmp somebody else may have made it before us. */
+    /* In /tmp another user may have made the folder before. */
     if (lstat(folder, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
         (st.st_mode & 022) != 0) {
         snprintf(message, sizeof message, "%s is no folder of ours that nobody else may write to",

@@ -127,7 +127,7 @@ static int core_ask(lua_State *L)
     return err == NULL ? 1 : script_fail(L, err);
 }
 
-/* core.look(address, timeout) -> true; or nil, why nobody takes a connection there */
+/* core.look(address, timeout) -> true; or nil, why no server takes a connection there */
 static int core_look(lua_State *L)
 {
     const struct client_call call = {.address = luaL_checkstring(L, 1),

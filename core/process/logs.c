@@ -12,7 +12,7 @@
 #define LOG_FOLDER "/var/log/"
 #define LOG_FLAGS  (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
-/* Nobody but root can change the folder, nor one of those above it, whose names lead there. */
+/* Only root can change the folder, nor one of those above it, whose names lead there. */
 static bool is_roots(char *folder)
 {
     struct stat st;

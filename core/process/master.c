@@ -67,7 +67,7 @@ static void master_leave(struct master *m)
     notify_close_rest();
 }
 
-static void loader_child(void *ctx)
+static void master_in_loader(void *ctx)
 {
     struct master *m = ctx;
     master_leave(m);
@@ -75,7 +75,7 @@ static void loader_child(void *ctx)
         close(m->memory.dictionaries.fd);
 }
 
-static void worker_child(void *ctx, const struct release *release)
+static void master_in_worker(void *ctx, const struct release *release)
 {
     struct master *m = ctx;
     master_leave(m);
@@ -113,8 +113,8 @@ static void master_stop(struct master *m, int signal)
     }
 }
 
-/* What goes wrong before anything has served ends the start. Whoever has told us to stop has been
- * there first. */
+/* What goes wrong before anything has served ends the start. A signal that told the master to stop
+ * has been there first. */
 static void master_fail(struct master *m)
 {
     m->failed = true;
@@ -125,7 +125,7 @@ static void master_fail(struct master *m)
 
 /* Written over, not emptied first: where that fails, the one whose place we take keeps what it has.
  */
-static bool write_pid_file(const char *path)
+static bool master_write_pid(const char *path)
 {
     char text[16];
     int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
@@ -139,7 +139,7 @@ static bool write_pid_file(const char *path)
     return ok;
 }
 
-static void say_serving(const struct master *m)
+static void master_say_serving(const struct master *m)
 {
     char text[1024];
     const struct plan *plan = &m->release.plan;
@@ -159,7 +159,7 @@ static void master_announce(struct master *m)
 {
     if (m->announced || m->stopping || !workers_all_ready(&m->workers))
         return;
-    if (m->options->pid_file != NULL && !write_pid_file(m->options->pid_file)) {
+    if (m->options->pid_file != NULL && !master_write_pid(m->options->pid_file)) {
         master_fail(m);
         return;
     }
@@ -173,7 +173,7 @@ static void master_announce(struct master *m)
     notify_close_rest();
     workers_share_out(&m->workers);
     sockets_show(&m->sockets, m->memory.board);
-    say_serving(m);
+    master_say_serving(m);
     upgrade_announce(&m->upgrade);
     reload_watch(&m->reload);
 }
@@ -192,7 +192,7 @@ static void master_reload(struct master *m)
 
 /* A worker that can't even begin: at the first start that is the end of all, later it is tried
  * again. */
-static void worker_failed(struct master *m, const struct worker_process *p, const char *text)
+static void master_worker_failed(struct master *m, const struct worker_process *p, const char *text)
 {
     if (p->retired)
         return;
@@ -207,7 +207,7 @@ static void worker_failed(struct master *m, const struct worker_process *p, cons
     }
 }
 
-static void read_worker(struct master *m, unsigned place)
+static void master_read_worker(struct master *m, unsigned place)
 {
     const struct worker_process *p = &m->workers.list[place];
     enum worker_fact fact;
@@ -218,7 +218,7 @@ static void read_worker(struct master *m, unsigned place)
             workers_share_out(&m->workers);
             reload_joined(&m->reload, place);
         } else if (fact == WORKER_FAILED) {
-            worker_failed(m, p, text);
+            master_worker_failed(m, p, text);
         } else if (fact == WORKER_ANSWERS && !p->retired) {
             reload_answered(&m->reload, place, text);
         } else if (fact == WORKER_ASKS_RELOAD) {
@@ -231,17 +231,17 @@ static void read_worker(struct master *m, unsigned place)
 }
 
 /* ", in the hook that it ran" */
-static const char *where_stuck(const struct worker_end *end, char *out, size_t size)
+static const char *master_where_stuck(const struct worker_end *end, char *out, size_t size)
 {
     snprintf(out, size, "%s%s", end->stuck[0] != '\0' ? ", in " : "", end->stuck);
     return out;
 }
 
 /* A worker that was to serve, or to prepare a reload, has ended. */
-static void worker_lost(struct master *m, unsigned place, const struct worker_end *end)
+static void master_worker_lost(struct master *m, unsigned place, const struct worker_end *end)
 {
     char where[1100], text[1400];
-    where_stuck(end, where, sizeof where);
+    master_where_stuck(end, where, sizeof where);
     snprintf(text, sizeof text, "a %sworker %s%s while %s prepared the script",
              end->was.reserve ? "new " : "", end->how, where,
              m->reload.part[place] == PART_LEAVES ? "another one" : "it");
@@ -261,17 +261,17 @@ static void worker_lost(struct master *m, unsigned place, const struct worker_en
 }
 
 /* What a worker held is given back before another one has its place. */
-static void worker_ended(struct master *m, unsigned place, int status)
+static void master_worker_ended(struct master *m, unsigned place, int status)
 {
     static struct worker_end end;
     char where[1100];
     struct worker_process *p = &m->workers.list[place];
-    p->pid = 0;            /* it is sent no signal any more */
-    read_worker(m, place); /* what it said before it ended */
+    p->pid = 0;                   /* it is sent no signal any more */
+    master_read_worker(m, place); /* what it said before it ended */
     workers_ended(&m->workers, place, status, &end);
     const struct worker_process *was = &end.was;
     memory_reclaim(&m->memory, place, end.how, was->ready && !was->retired && !m->stopping);
-    where_stuck(&end, where, sizeof where);
+    master_where_stuck(&end, where, sizeof where);
     if (m->stopping) {
         /* Whatever ends a worker before it serves has done no harm. */
         if (status != 0 && !m->failed && was->ready) {
@@ -285,7 +285,7 @@ static void worker_ended(struct master *m, unsigned place, int status)
         say("a worker %s%s before it served", end.how, where);
         master_fail(m);
     } else {
-        worker_lost(m, place, &end);
+        master_worker_lost(m, place, &end);
     }
 }
 
@@ -301,7 +301,7 @@ static void master_reap(struct master *m)
         if (WIFSTOPPED(status) || WIFCONTINUED(status))
             p->supervision.stopped_at = WIFSTOPPED(status) ? now_monotonic() : 0;
         else
-            worker_ended(m, i, status);
+            master_worker_ended(m, i, status);
     }
     if (companion_ended(&m->companion, &status) && !m->stopping)
         log_error("%s %s; it is started again", m->companion.argv[0],
@@ -323,7 +323,7 @@ static void master_upgrade(struct master *m)
                       &m->memory.dictionaries);
 }
 
-static void read_signals(struct master *m)
+static void master_read_signals(struct master *m)
 {
     for (int signal; (signal = signals_next(&m->signals)) != 0;) {
         if (signal == SIGTERM || signal == SIGQUIT)
@@ -343,26 +343,26 @@ static void read_signals(struct master *m)
 
 /* --- the loop: what is due, then what comes --- */
 
-static int milliseconds_until(double at, double now)
+static int master_milliseconds(double at, double now)
 {
     return at == 0 ? -1 : at <= now ? 0 : (int)((at - now) * 1000) + 1;
 }
 
 /* The first of two times; 0 is none. */
-static double sooner(double a, double b)
+static double master_sooner(double a, double b)
 {
     return a == 0 || (b > 0 && b < a) ? b : a;
 }
 
-static double log_due(double now)
+static double master_log_due(double now)
 {
-    if (log_waiting()) /* nobody reads it, or a worker has left its lines */
+    if (log_waiting()) /* the reader does not take them, or a worker has left its lines */
         log_flush();
     log_say_left_out(false);
     return log_waiting() || log_left_out() ? now + LOG_AGAIN : 0;
 }
 
-static double supervision_due(struct master *m, double now)
+static double master_supervision_due(struct master *m, double now)
 {
     double period = m->release.plan.script_timeout / 4;
     if (now < m->supervised_at + period)
@@ -374,7 +374,7 @@ static double supervision_due(struct master *m, double now)
     return now + period;
 }
 
-static double watchdog_due(struct master *m, double now)
+static double master_watchdog_due(struct master *m, double now)
 {
     if (m->watchdog <= 0)
         return 0;
@@ -385,7 +385,7 @@ static double watchdog_due(struct master *m, double now)
     return m->watchdog_at;
 }
 
-static double reload_due(struct master *m, double now)
+static double master_reload_due(struct master *m, double now)
 {
     if (watch_look(&m->watch, now)) {
         log_info("a file of the script has changed");
@@ -393,16 +393,17 @@ static double reload_due(struct master *m, double now)
     }
     if (m->reload.state != RELOAD_IDLE)
         reload_tick(&m->reload, now);
-    return m->reload.state != RELOAD_IDLE ? sooner(m->watch.look_at, now + 0.1) : m->watch.look_at;
+    return m->reload.state != RELOAD_IDLE ? master_sooner(m->watch.look_at, now + 0.1)
+                                          : m->watch.look_at;
 }
 
-static double companion_due(struct master *m, double now)
+static double master_companion_due(struct master *m, double now)
 {
     bool missing = m->companion.argv != NULL && m->companion.pid == 0 && m->announced;
     return missing && !companion_start(&m->companion, &m->signals) ? now + COMPANION_AGAIN : 0;
 }
 
-static double stop_due(struct master *m, double now)
+static double master_stop_due(struct master *m, double now)
 {
     if (now >= m->stop_at) {
         log_error("workers have not ended after stop_timeout; they are killed");
@@ -413,38 +414,40 @@ static double stop_due(struct master *m, double now)
 }
 
 /* Does what is due; returns the milliseconds until the next thing is, -1 for none. */
-static int do_due(struct master *m)
+static int master_do_due(struct master *m)
 {
-    double now = now_monotonic(), next = sooner(log_due(now), watchdog_due(m, now));
-    next = sooner(next, supervision_due(m, now)); /* in a stop, too: a hook that is stuck ends */
+    double now = now_monotonic(),
+           next = master_sooner(master_log_due(now), master_watchdog_due(m, now));
+    next = master_sooner(
+        next, master_supervision_due(m, now)); /* in a stop, too: a hook that is stuck ends */
     if (m->stopping)
-        return milliseconds_until(sooner(next, stop_due(m, now)), now);
+        return master_milliseconds(master_sooner(next, master_stop_due(m, now)), now);
     /* While workers prepare a reload none is started: all that serve must have answered. */
     if (m->reload.state != RELOAD_PREPARING)
-        next = sooner(next, workers_start_due(&m->workers, &m->release, now));
-    next = sooner(next, quarantine_due(&m->memory.quarantine, now));
-    next = sooner(next, reload_due(m, now));
-    return milliseconds_until(sooner(next, companion_due(m, now)), now);
+        next = master_sooner(next, workers_start_due(&m->workers, &m->release, now));
+    next = master_sooner(next, quarantine_due(&m->memory.quarantine, now));
+    next = master_sooner(next, master_reload_due(m, now));
+    return master_milliseconds(master_sooner(next, master_companion_due(m, now)), now);
 }
 
-static struct pollfd poll_for(int fd)
+static struct pollfd master_poll_for(int fd)
 {
     return (struct pollfd){.fd = fd > 0 ? fd : -1, .events = POLLIN};
 }
 
-static void wait_for_news(struct master *m, int timeout)
+static void master_wait(struct master *m, int timeout)
 {
     enum { SIGNALS, LOADER, SUCCESSOR, STREAMS, WORKERS = STREAMS + 2 };
     static struct pollfd fds[WORKERS + PLAN_WORKERS];
     const struct loader *loader = &m->reload.loader;
     unsigned used = 0; /* poll refuses more places than there may be descriptors */
-    fds[SIGNALS] = poll_for(m->signals.fd);
-    fds[LOADER] = poll_for(loader->pid > 0 ? loader->fd : -1);
-    fds[SUCCESSOR] = poll_for(m->upgrade.fd);
+    fds[SIGNALS] = master_poll_for(m->signals.fd);
+    fds[LOADER] = master_poll_for(loader->pid > 0 ? loader->fd : -1);
+    fds[SUCCESSOR] = master_poll_for(m->upgrade.fd);
     for (int i = 0; i < 2; i++)
-        fds[STREAMS + i] = poll_for(log_stream_pipe(i));
+        fds[STREAMS + i] = master_poll_for(log_stream_pipe(i));
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        fds[WORKERS + i] = poll_for(m->workers.list[i].socket);
+        fds[WORKERS + i] = master_poll_for(m->workers.list[i].socket);
         if (m->workers.list[i].socket > 0)
             used = i + 1;
     }
@@ -455,19 +458,19 @@ static void wait_for_news(struct master *m, int timeout)
             log_pass_stream(i);
     for (unsigned i = 0; i < used; i++)
         if (fds[WORKERS + i].revents != 0)
-            read_worker(m, i);
+            master_read_worker(m, i);
     if (fds[LOADER].revents != 0 && loader->pid > 0)
         reload_read_loader(&m->reload);
     if (fds[SUCCESSOR].revents != 0 && m->upgrade.fd > 0 && upgrade_read(&m->upgrade))
         master_stop(m, SIGTERM);
     if (fds[SIGNALS].revents != 0)
-        read_signals(m);
+        master_read_signals(m);
 }
 
 /* --- the start --- */
 
 /* The administrator wants to stop: a loader that never comes to an end must not keep us. */
-static bool told_to_stop(const struct master *m)
+static bool master_is_told_to_stop(const struct master *m)
 {
     bool stop = false;
     for (int signal; (signal = signals_next(&m->signals)) != 0;)
@@ -476,7 +479,7 @@ static bool told_to_stop(const struct master *m)
 }
 
 /* Runs the loader to its end. False: it failed, which has been said, or we were told to stop. */
-static bool load_once(struct master *m)
+static bool master_load_once(struct master *m)
 {
     struct loader loader;
     release_free(&m->release);
@@ -484,7 +487,7 @@ static bool load_once(struct master *m)
     const struct loader_config config = {.route = &m->options->route,
                                          .user = &m->user,
                                          .snapshot = m->release.snapshot,
-                                         .child = loader_child,
+                                         .child = master_in_loader,
                                          .ctx = m};
     enum loader_result result = LOADER_FAILED;
     double until = now_monotonic() + LOAD_LIMIT;
@@ -492,7 +495,7 @@ static bool load_once(struct master *m)
         struct pollfd fds[2] = {{.fd = loader.fd, .events = POLLIN},
                                 {.fd = m->signals.fd, .events = POLLIN}};
         do {
-            int count = poll(fds, 2, milliseconds_until(until, now_monotonic()));
+            int count = poll(fds, 2, master_milliseconds(until, now_monotonic()));
             if (count == 0) {
                 say("the script could not be loaded within %.0f s", LOAD_LIMIT);
                 loader_free(&loader);
@@ -500,7 +503,7 @@ static bool load_once(struct master *m)
             }
             if (count < 0)
                 continue;
-            if (fds[1].revents != 0 && told_to_stop(m))
+            if (fds[1].revents != 0 && master_is_told_to_stop(m))
                 m->stopping = true;
             result = fds[0].revents != 0 ? loader_read(&loader, &m->release.plan) : LOADER_MORE;
         } while (result == LOADER_MORE && !m->stopping);
@@ -518,7 +521,7 @@ static bool master_load(struct master *m)
     const struct master_options *o = m->options;
     const char *bad = user_find(o->user, o->group, &m->user);
     for (int pass = 0; bad == NULL; pass++) {
-        if (!load_once(m))
+        if (!master_load_once(m))
             return false;
         const char *name = o->user != NULL ? o->user : m->release.plan.user;
         const char *group = o->user != NULL ? o->group : m->release.plan.group;
@@ -567,7 +570,7 @@ static bool master_compose(struct master *m)
                                   .user = &m->user,
                                   .memory = &m->memory,
                                   .sockets = &m->sockets,
-                                  .in_child = worker_child,
+                                  .in_child = master_in_worker,
                                   .ctx = m,
                                   .accepting = !m->upgrade.is_successor};
     workers_init(&m->workers, plan->workers);
@@ -580,7 +583,7 @@ static bool master_compose(struct master *m)
                                 .sockets = &m->sockets,
                                 .workers = &m->workers,
                                 .watch = &m->watch,
-                                .in_child = loader_child,
+                                .in_child = master_in_loader,
                                 .ctx = m};
     m->companion =
         (struct companion){.argv = m->options->companion, .address = m->options->companion_address};
@@ -600,7 +603,7 @@ static bool master_start(struct master *m, const char **problem)
 
 /* As many descriptors as the administrator allows: the soft limit is for programs that use select.
  */
-static void raise_limits(void)
+static void master_raise_limits(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
@@ -611,7 +614,7 @@ static void raise_limits(void)
 
 /* --- the end --- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int master_remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st;
     (void)type;
@@ -629,7 +632,7 @@ static void master_end(struct master *m)
     if (m->announced && m->options->pid_file != NULL && !m->upgrade.handed_over)
         unlink(m->options->pid_file);
     if (m->options->cleanup != NULL)
-        nftw(m->options->cleanup, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        nftw(m->options->cleanup, master_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     workers_leave(&m->workers);
     sockets_free(&m->sockets);
     memory_fini(&m->memory);
@@ -648,11 +651,11 @@ int master_run(const struct master_options *options, const char **problem)
     m.watchdog = notify_watchdog();
     notify_init();
     upgrade_init(&m.upgrade);
-    raise_limits();
+    master_raise_limits();
     signals_init(&m.signals);
     if (master_start(&m, problem)) {
         while (!m.stopping || workers_any(&m.workers))
-            wait_for_news(&m, do_due(&m));
+            master_wait(&m, master_do_due(&m));
     } else {
         m.failed = !m.stopping;
     }

@@ -16,7 +16,8 @@ struct master_options {
     const char *group;
     const char *binary;          /* of this program, for an upgrade */
     const char *pid_file;        /* NULL: none */
-    const char *control_default; /* where to listen for commands when nobody says; NULL: nowhere */
+    const char *control_default; /* where to listen for commands when neither route nor option says;
+                                    NULL: nowhere */
     char *const *companion;      /* argv, NULL-terminated; NULL: none */
     const char *companion_address; /* where the companion serves; set with companion */
     const char *cleanup;           /* a folder to remove at the end */

@@ -8,7 +8,7 @@
 
 #include "base/addr.h"
 
-/* Sends a state such as "READY=1". Does nothing where nobody listens. */
+/* Sends a state such as "READY=1". Does nothing where no service manager listens. */
 void notify(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Seconds between two signs of life that systemd wants; 0: it wants none. */
 double notify_watchdog(void);
@@ -21,7 +21,7 @@ void notify_init(void);
 int notify_take_fd(const struct addr *addr, bool *systemd);
 /* Whether there is one. */
 bool notify_has_fd(const struct addr *addr);
-/* Closes those that nobody has taken. */
+/* Closes the descriptors that no listener has taken. */
 void notify_close_rest(void);
 
 #endif

@@ -162,37 +162,38 @@ static void reload_keep_what_stays(struct reload *r)
 }
 
 /* Is one of those who load the script while they serve. */
-static bool is_to_prepare(const struct reload *r, unsigned place)
+static bool reload_is_to_prepare(const struct reload *r, unsigned place)
 {
     return worker_serves(&r->workers->list[place]) && r->part[place] != PART_LEAVES;
 }
 
 /* A place that no number has, now or then, up to the number `given`; without a process, if there is
- * one. NOBODY: there is none. */
+ * one. NO_WORKER: there is none. */
 static unsigned reload_free_place(const struct reload *r, unsigned given)
 {
     const struct workers *w = r->workers;
-    unsigned found = NOBODY;
+    unsigned found = NO_WORKER;
     for (unsigned p = 0; p < r->memory->places; p++) {
         if (workers_have_place(p, w->count, w->place) || workers_have_place(p, given, r->place))
             continue;
         if (w->list[p].pid == 0)
             return p;
-        if (found == NOBODY)
+        if (found == NO_WORKER)
             found = p;
     }
     return found;
 }
 
-/* The place of the worker that serves, where all others do not; NOBODY: there are several or none.
+/* The place of the worker that serves, where all others do not; NO_WORKER: there are several or
+ * none.
  */
 static unsigned reload_find_only(const struct reload *r)
 {
-    unsigned only = NOBODY;
+    unsigned only = NO_WORKER;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        if (is_to_prepare(r, i) && only != NOBODY)
-            return NOBODY;
-        if (is_to_prepare(r, i))
+        if (reload_is_to_prepare(r, i) && only != NO_WORKER)
+            return NO_WORKER;
+        if (reload_is_to_prepare(r, i))
             only = i;
     }
     return only;
@@ -230,17 +231,18 @@ static bool reload_has_room(const struct reload *r, unsigned only)
     if (r->workers->list[only].number >= r->next.plan.workers)
         return true; /* another number takes over */
     unsigned place = reload_free_place(r, r->next.plan.workers);
-    return place != NOBODY && r->workers->list[place].pid == 0;
+    return place != NO_WORKER && r->workers->list[place].pid == 0;
 }
 
-/* A worker serves nobody while it loads a script. So where only one serves, a reserve is started
- * beside it, which takes over. Where there is no room for one, the worker loads the script itself.
+/* A worker answers no request while it loads a script. So where only one serves, a reserve is
+ * started beside it, which takes over. Where there is no room for one, the worker loads the script
+ * itself.
  */
 static void reload_choose_places(struct reload *r)
 {
     reload_keep_places(r);
     unsigned only = reload_find_only(r);
-    if (only == NOBODY)
+    if (only == NO_WORKER)
         return;
     if (!reload_has_room(r, only)) {
         log_warn(
@@ -264,7 +266,7 @@ static bool reload_may_prepare(struct reload *r)
         return now > r->due;
     reload_keep_places(r);
     unsigned only = reload_find_only(r);
-    return only == NOBODY || reload_has_room(r, only) || now > r->room_due;
+    return only == NO_WORKER || reload_has_room(r, only) || now > r->room_due;
 }
 
 /* Places that have no worker are to have one when the new plan serves: those that it has more of,
@@ -298,18 +300,18 @@ static bool reload_tell_prepare(struct reload *r, unsigned place)
     return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 3);
 }
 
-/* A worker serves nobody while it loads a script: so half of them at most do so at a time. NULL, or
- * what is wrong. */
+/* A worker answers no request while it loads a script: so half of them at most do so at a time.
+ * NULL, or what is wrong. */
 static const char *reload_ask_workers(struct reload *r)
 {
     unsigned serving = 0, busy = 0;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
-        serving += is_to_prepare(r, i);
-        busy += is_to_prepare(r, i) && r->part[i] == PART_ASKED;
+        serving += reload_is_to_prepare(r, i);
+        busy += reload_is_to_prepare(r, i) && r->part[i] == PART_ASKED;
     }
     unsigned most = serving > 1 ? serving / 2 : 1;
     for (unsigned i = 0; i < PLAN_WORKERS && busy < most; i++) {
-        if (!is_to_prepare(r, i) || r->part[i] != PART_NONE)
+        if (!reload_is_to_prepare(r, i) || r->part[i] != PART_NONE)
             continue;
         if (!reload_tell_prepare(r, i))
             return "a worker can't be told of it";
@@ -326,7 +328,7 @@ static void reload_advance(struct reload *r, const char *err)
     if (err == NULL)
         err = reload_ask_workers(r);
     for (unsigned i = 0; i < PLAN_WORKERS; i++)
-        if (r->workers->list[i].reserve || is_to_prepare(r, i))
+        if (r->workers->list[i].reserve || reload_is_to_prepare(r, i))
             all &= r->part[i] == PART_PREPARED;
     if (err != NULL)
         reload_fail(r, err);
@@ -479,7 +481,7 @@ static void reload_commit(struct reload *r)
     r->due = now_monotonic() + SWITCH_TIMEOUT;
 }
 
-/* Whoever asked for it learns that it serves. */
+/* The command that asked for the reload learns that the new script serves. */
 static void reload_end_switch(struct reload *r)
 {
     unsigned generation = r->serving->generation;

@@ -57,9 +57,9 @@ struct reload {
     char notes[BOARD_TEXT];              /* what it can't change, and what is to be done now */
 };
 
-/* Somebody wants one. While one is under way that is one more behind it. */
+/* A reload is asked for. While another is under way it comes behind that. */
 void reload_ask(struct reload *r);
-/* Somebody wants one at a time when there is none: says so. */
+/* A reload is asked for at a time when there can be none: says why. */
 void reload_refuse(struct reload *r, const char *why);
 /* The loader has something to say. */
 void reload_read_loader(struct reload *r);

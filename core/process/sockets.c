@@ -20,7 +20,7 @@ struct listening {
     const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
     int fds[PLAN_WORKERS];
     unsigned slots; /* that clients can be in; 0: the address has just been added */
-    unsigned bound; /* these, and those that nobody has been let into yet */
+    unsigned bound; /* these, and those that no client has been let into yet */
     bool shared;    /* fds[0] is for all slots */
     bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
 };
@@ -112,7 +112,7 @@ static const char *sockets_add(struct sockets *s, const struct listen_spec *spec
 }
 
 /* As the script has it. */
-static const char *written(const struct listen_spec *spec)
+static const char *sockets_written(const struct listen_spec *spec)
 {
     return spec->given != NULL ? spec->given : spec->address;
 }
@@ -140,10 +140,10 @@ static const char *sockets_check(const struct sockets *s, unsigned workers)
  * what is wrong with it. */
 static const char *sockets_keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
 {
-    if (l->next != NULL && strcmp(written(l->next), written(spec)) != 0) {
+    if (l->next != NULL && strcmp(sockets_written(l->next), sockets_written(spec)) != 0) {
         snprintf(message, sizeof message,
                  "can't listen on both %.200s and %.200s: they are the same address",
-                 written(l->next), written(spec));
+                 sockets_written(l->next), sockets_written(spec));
         return message;
     }
     if (l->spec.control != spec->control)
@@ -188,19 +188,19 @@ static void sockets_drop(struct sockets *s, bool (*unwanted)(const struct listen
     s->count = kept;
 }
 
-static bool is_added(const struct listening *l)
+static bool listening_is_added(const struct listening *l)
 {
     return l->slots == 0;
 }
 
-static bool is_leaving(const struct listening *l)
+static bool listening_is_leaving(const struct listening *l)
 {
     return l->next == NULL;
 }
 
 void sockets_forget(struct sockets *s)
 {
-    sockets_drop(s, is_added);
+    sockets_drop(s, listening_is_added);
     for (unsigned i = 0; i < s->count; i++) {
         struct listening *l = s->list[i];
         while (l->bound > l->slots)
@@ -238,7 +238,7 @@ static void listening_switch(struct listening *l)
 
 void sockets_switch(struct sockets *s)
 {
-    sockets_drop(s, is_leaving);
+    sockets_drop(s, listening_is_leaving);
     for (unsigned i = 0; i < s->count; i++)
         listening_switch(s->list[i]);
 }
@@ -282,7 +282,7 @@ void sockets_unlink(const struct sockets *s)
 }
 
 /* The default place may be another instance's: that is said, and no reason not to serve. */
-static const char *try_control(const struct sockets *s, const struct listen_spec *spec)
+static const char *sockets_try_control(const struct sockets *s, const struct listen_spec *spec)
 {
     struct addr addr;
     int fd;
@@ -308,7 +308,7 @@ void sockets_add_control(const struct sockets *s, struct plan *plan, const char 
                                      .backlog = 64,
                                      .name = "control",
                                      .control = true};
-    const char *bad = given ? NULL : try_control(s, &spec);
+    const char *bad = given ? NULL : sockets_try_control(s, &spec);
     if (bad == NULL)
         plan_listen(plan, &spec);
     else

@@ -16,7 +16,7 @@ struct trial {
     bool started;
 };
 
-/* As a worker's: what is written to somebody who has gone is an error of that write. */
+/* As a worker's: what is written to a peer that has gone is an error of that write. */
 static void ignore_signals(void)
 {
     static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGHUP, SIGUSR1, SIGUSR2};
@@ -28,7 +28,7 @@ struct trial *trial_new(const struct route *route, unsigned number,
                         const struct shared_folder *shared, char **err)
 {
     static struct trial t;
-    static struct board board; /* what it says there is nobody's to see */
+    static struct board board; /* no process reads what is written there */
     struct ev_loop *ev = ev_default_loop(EVFLAG_NOENV | EVBACKEND_EPOLL);
     struct ledger *ledger = ledger_new(1);
     if (ev == NULL || ledger == NULL) {

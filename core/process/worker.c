@@ -70,21 +70,21 @@ static char *worker_lasting(const char *text)
     return copy;
 }
 
-static void stop_listening(struct worker *w)
+static void worker_stop_listening(struct worker *w)
 {
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_free(w->listeners[i]);
     w->listener_count = 0;
 }
 
-static void on_empty(void *ctx)
+static void worker_on_empty(void *ctx)
 {
     struct worker *w = ctx;
     if (w->clients.stopping)
         ev_break(w->loop.ev, EVBREAK_ALL);
 }
 
-static void stop_gracefully(struct worker *w, double idle_patience)
+static void worker_stop(struct worker *w, double idle_patience)
 {
     if (w->clients.stopping)
         return;
@@ -92,7 +92,7 @@ static void stop_gracefully(struct worker *w, double idle_patience)
     handover_end_receiving(&w->handover);
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
-    stop_listening(w);
+    worker_stop_listening(w);
     clients_stop(&w->clients, idle_patience);
     if (w->clients.count == 0)
         ev_break(w->loop.ev, EVBREAK_ALL);
@@ -100,14 +100,14 @@ static void stop_gracefully(struct worker *w, double idle_patience)
     ev_timer_start(w->loop.ev, &w->stop_timer);
 }
 
-static void term_cb(struct ev_loop *ev, ev_signal *signal, int events)
+static void worker_term_cb(struct ev_loop *ev, ev_signal *signal, int events)
 {
     (void)ev;
     (void)events;
-    stop_gracefully(signal->data, 0);
+    worker_stop(signal->data, 0);
 }
 
-static void interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
+static void worker_interrupt_cb(struct ev_loop *ev, ev_signal *signal, int events)
 {
     (void)signal;
     (void)events;
@@ -138,7 +138,7 @@ static void worker_answer(const struct worker *w, const char *err)
     worker_tell(w, err == NULL ? LINK_READY : LINK_FAILED, text);
 }
 
-static void on_prepared(void *ctx, struct generation *g, const char *err)
+static void worker_on_prepared(void *ctx, struct generation *g, const char *err)
 {
     (void)g;
     worker_answer(ctx, err);
@@ -146,7 +146,7 @@ static void on_prepared(void *ctx, struct generation *g, const char *err)
 
 /* Reads LINK_PREPARE. Returns NULL, or what is wrong with it: the kernel leaves out descriptors
  * that a process has no room for, without an error. */
-static const char *read_prepared(const struct link_message *news, struct prepared *p)
+static const char *worker_read_prepared(const struct link_message *news, struct prepared *p)
 {
     unsigned lines = 0;
     for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
@@ -165,7 +165,7 @@ static void worker_prepare(struct worker *w)
 {
     struct prepared *p = &w->plan;
     char *err = NULL;
-    const char *bad = read_prepared(&w->news, p);
+    const char *bad = worker_read_prepared(&w->news, p);
     if (bad != NULL) {
         worker_answer(w, bad);
         return;
@@ -175,7 +175,7 @@ static void worker_prepare(struct worker *w)
     w->prepared = generation_new(&route, &w->backends, p->number, &err);
     if (w->prepared != NULL) {
         control_open(w->prepared);
-        generation_start(w->prepared, on_prepared, w);
+        generation_start(w->prepared, worker_on_prepared, w);
     } else {
         worker_answer(w, err != NULL ? err : "the script could not be loaded");
     }
@@ -189,7 +189,7 @@ static void worker_begin_to_serve(struct worker *w)
     w->serves = true;
 }
 
-static void use_logs(struct worker *w, int error, int access, enum log_level level)
+static void worker_use_logs(struct worker *w, int error, int access, enum log_level level)
 {
     log_flush();
     log_setup(error, level, access);
@@ -201,7 +201,7 @@ static void use_logs(struct worker *w, int error, int access, enum log_level lev
     w->access_log = access;
 }
 
-static bool is_same_socket(int a, int b)
+static bool worker_is_same_socket(int a, int b)
 {
     struct stat x, y;
     return a == b ||
@@ -212,7 +212,7 @@ static struct listener *worker_pick_listener(struct worker *w, int fd)
 {
     for (unsigned i = 0; i < w->listener_count; i++) {
         struct listener *l = w->listeners[i];
-        if (!is_same_socket(listener_fd(l), fd))
+        if (!worker_is_same_socket(listener_fd(l), fd))
             continue;
         w->listeners[i] = w->listeners[--w->listener_count];
         return l;
@@ -241,7 +241,8 @@ static bool worker_read_spec(char *line, struct listen_spec *spec)
 
 /* The listeners are these from now on: the message's descriptors from `fd` on, a line for each. One
  * that is not among them gives up its queue first. */
-static void use_sockets(struct worker *w, const struct link_message *news, unsigned fd, char *lines)
+static void worker_use_sockets(struct worker *w, const struct link_message *news, unsigned fd,
+                               char *lines)
 {
     struct listener *list[LINK_FDS] = {NULL};
     unsigned count = 0;
@@ -259,12 +260,12 @@ static void use_sockets(struct worker *w, const struct link_message *news, unsig
     }
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
-    stop_listening(w);
+    worker_stop_listening(w);
     memcpy(w->listeners, list, count * sizeof *list);
     w->listener_count = count;
 }
 
-static void switch_generation(struct worker *w)
+static void worker_switch(struct worker *w)
 {
     struct generation *old = w->generation;
     if (w->prepared == NULL)
@@ -272,14 +273,14 @@ static void switch_generation(struct worker *w)
     w->generation = w->prepared;
     w->prepared = NULL;
     generation_replace(w->generation, old);
-    use_logs(w, w->news.fds[0], w->plan.has_access ? w->news.fds[1] : -1,
-             (enum log_level)w->plan.level);
+    worker_use_logs(w, w->news.fds[0], w->plan.has_access ? w->news.fds[1] : -1,
+                    (enum log_level)w->plan.level);
     if (!w->plan.has_access)
         close(w->news.fds[1]);
     close(w->news.fds[2]);
     char *lines = w->news.text;
     strsep(&lines, "\n"); /* the first one is w->plan */
-    use_sockets(w, &w->news, FIRST_SOCKET, lines);
+    worker_use_sockets(w, &w->news, FIRST_SOCKET, lines);
     w->news.fd_count = 0;
     generation_drop(old);
 }
@@ -295,7 +296,7 @@ static void worker_change_sockets(struct worker *w, struct link_message *message
         log_error("no free descriptors for more listening sockets ('ulimit -n', LimitNOFILE)");
         return; /* rather than lose one that it has */
     }
-    use_sockets(w, message, 0, message->text);
+    worker_use_sockets(w, message, 0, message->text);
     message->fd_count = 0;
 }
 
@@ -305,7 +306,7 @@ static void worker_leave(struct worker *w, struct link_message *message)
 {
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
-    stop_listening(w);
+    worker_stop_listening(w);
     if (!w->leaving)
         generation_retire(w->generation);
     w->leaving = true;
@@ -313,16 +314,16 @@ static void worker_leave(struct worker *w, struct link_message *message)
     message->fd_count = 0;
 }
 
-static void on_passed(void *ctx, bool all)
+static void worker_on_passed(void *ctx, bool all)
 {
     struct worker *w = ctx;
     worker_tell(w, LINK_SWITCHED, "");
     if (!all)
-        stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+        worker_stop(w, w->generation->settings->stop_timeout / 3);
 }
 
 /* A worker that has left and has nothing under way ends. */
-static bool has_left(const struct worker *w)
+static bool worker_has_left(const struct worker *w)
 {
     return w->leaving && w->clients.count == 0 && w->handover.intakes == NULL &&
            generation_is_done(w->generation) && !backends_are_busy(&w->backends);
@@ -338,7 +339,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
         worker_prepare(w);
         break;
     case LINK_SWITCH:
-        switch_generation(w);
+        worker_switch(w);
         worker_tell(w, LINK_SWITCHED, "");
         break;
     case LINK_ABORT:
@@ -352,7 +353,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
         if (message->fd_count == 1)
             worker_leave(w, message);
         else
-            stop_gracefully(w, w->generation->settings->stop_timeout / 3);
+            worker_stop(w, w->generation->settings->stop_timeout / 3);
         break;
     case LINK_CLIENTS:
         if (message->fd_count == 1)
@@ -364,8 +365,8 @@ static void worker_handle(struct worker *w, struct link_message *message)
             log_warn("no file descriptors left to open the logs again ('ulimit -n', LimitNOFILE)");
             break;
         }
-        use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
-                 log_threshold());
+        worker_use_logs(w, message->fds[0], message->text[0] == '1' ? message->fds[1] : -1,
+                        log_threshold());
         if (message->text[0] != '1')
             close(message->fds[1]);
         message->fd_count = 0;
@@ -376,7 +377,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
     link_close_fds(message);
 }
 
-static void master_cb(struct ev_loop *ev, ev_io *io, int events)
+static void worker_master_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     static struct link_message message;
     struct worker *w = io->data;
@@ -392,10 +393,10 @@ static void master_cb(struct ev_loop *ev, ev_io *io, int events)
         return;
     ev_io_stop(ev, io);
     log_error("the master has gone; this worker finishes its requests and ends");
-    stop_gracefully(w, 0);
+    worker_stop(w, 0);
 }
 
-static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void worker_stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct worker *w = timer->data;
     (void)events;
@@ -403,7 +404,7 @@ static void stop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     ev_break(ev, EVBREAK_ALL);
 }
 
-static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void worker_log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev;
     (void)timer;
@@ -411,7 +412,7 @@ static void log_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     log_flush();
 }
 
-static void count_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void worker_count_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev;
     (void)timer;
@@ -430,12 +431,12 @@ static void worker_show(struct worker *w)
     board->lua_memory = script_memory(w->generation->script);
 }
 
-static void file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void worker_file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     (void)ev;
     (void)timer;
     (void)events;
-    filecache_sweep(); /* before_wait_cb starts the timer again while descriptors are left */
+    filecache_sweep(); /* worker_before_wait_cb starts the timer again while descriptors are left */
 }
 
 /* A timer that runs already stays as it is. */
@@ -448,13 +449,13 @@ static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double secon
 }
 
 /* Log lines are written together, and none waits longer than LOG_DELAY. */
-static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int events)
+static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
-    struct worker *w = worker_prepare->data;
+    struct worker *w = prepare->data;
     (void)events;
     if (ev_now(ev) >= w->shown_at + 1)
         worker_show(w);
-    if (has_left(w))
+    if (worker_has_left(w))
         ev_break(ev, EVBREAK_ALL);
     if (log_waiting())
         worker_start_timer(ev, &w->log_timer, LOG_DELAY);
@@ -464,8 +465,8 @@ static void before_wait_cb(struct ev_loop *ev, ev_prepare *worker_prepare, int e
         worker_start_timer(ev, &w->file_timer, 1);
 }
 
-static void watch_signal(struct worker *w, ev_signal *watcher, int number,
-                         void (*cb)(struct ev_loop *, ev_signal *, int))
+static void worker_watch_signal(struct worker *w, ev_signal *watcher, int number,
+                                void (*cb)(struct ev_loop *, ev_signal *, int))
 {
     ev_signal_init(watcher, cb, number);
     watcher->data = w;
@@ -473,42 +474,42 @@ static void watch_signal(struct worker *w, ev_signal *watcher, int number,
 }
 
 /* The counter of the loop's turns, which the master looks at: even while the loop sleeps. */
-static void note_turn(struct ev_loop *ev)
+static void worker_note_turn(struct ev_loop *ev)
 {
     const struct worker *w = ev_userdata(ev);
     uint64_t *turn = &w->config->board->worker[w->config->index].turn;
     __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
 }
 
-static void note_waking(struct ev_loop *ev)
+static void worker_note_waking(struct ev_loop *ev)
 {
-    note_turn(ev);
+    worker_note_turn(ev);
     lookup_begin_turn();
 }
 
 static void worker_watch(struct worker *w, const struct worker_config *config)
 {
     ev_set_userdata(w->loop.ev, w);
-    ev_set_loop_release_cb(w->loop.ev, note_turn, note_waking);
-    watch_signal(w, &w->term, SIGTERM, term_cb);
-    watch_signal(w, &w->quit, SIGQUIT, term_cb);
-    watch_signal(w, &w->interrupt, SIGINT, interrupt_cb);
-    ev_io_init(&w->master, master_cb, config->master, EV_READ);
+    ev_set_loop_release_cb(w->loop.ev, worker_note_turn, worker_note_waking);
+    worker_watch_signal(w, &w->term, SIGTERM, worker_term_cb);
+    worker_watch_signal(w, &w->quit, SIGQUIT, worker_term_cb);
+    worker_watch_signal(w, &w->interrupt, SIGINT, worker_interrupt_cb);
+    ev_io_init(&w->master, worker_master_cb, config->master, EV_READ);
     w->master.data = w;
     ev_io_start(w->loop.ev, &w->master);
-    ev_prepare_init(&w->before_wait, before_wait_cb);
+    ev_prepare_init(&w->before_wait, worker_before_wait_cb);
     w->before_wait.data = w;
     ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
-    ev_timer_init(&w->log_timer, log_timer_cb, LOG_DELAY, 0);
-    ev_timer_init(&w->count_timer, count_timer_cb, 1, 0);
-    ev_timer_init(&w->file_timer, file_timer_cb, 1, 0);
-    ev_timer_init(&w->stop_timer, stop_timer_cb, 1, 0);
+    ev_timer_init(&w->log_timer, worker_log_timer_cb, LOG_DELAY, 0);
+    ev_timer_init(&w->count_timer, worker_count_timer_cb, 1, 0);
+    ev_timer_init(&w->file_timer, worker_file_timer_cb, 1, 0);
+    ev_timer_init(&w->stop_timer, worker_stop_timer_cb, 1, 0);
     w->stop_timer.data = w;
 }
 
 /* on_start of the first generation has ended: the master answers READY with the sockets. */
-static void on_started(void *ctx, struct generation *g, const char *err)
+static void worker_on_started(void *ctx, struct generation *g, const char *err)
 {
     struct worker *w = ctx;
     (void)g;
@@ -521,7 +522,7 @@ static void on_started(void *ctx, struct generation *g, const char *err)
     worker_tell(w, LINK_READY, "");
 }
 
-static const char *start(struct worker *w, const struct worker_config *config, char **err)
+static const char *worker_start(struct worker *w, const struct worker_config *config, char **err)
 {
     const char *bad = user_become(config->user);
     if (bad != NULL)
@@ -541,7 +542,7 @@ static const char *start(struct worker *w, const struct worker_config *config, c
     if (!config->reserve)
         worker_begin_to_serve(w);
     clients_init(&w->clients, &w->loop, &w->generation);
-    w->clients.on_empty = on_empty;
+    w->clients.on_empty = worker_on_empty;
     w->clients.ctx = w;
     w->clients.census = config->census;
     w->clients.worker = config->index;
@@ -552,7 +553,7 @@ static const char *start(struct worker *w, const struct worker_config *config, c
 static void worker_clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
-    stop_listening(w);
+    worker_stop_listening(w);
     handover_stop(&w->handover);
     handover_end_receiving(&w->handover);
     worker_drop_prepared(w);
@@ -580,7 +581,7 @@ int worker_run(const struct worker_config *config)
     w.handover = (struct handover){.clients = &w.clients,
                                    .find_protocol = protocol_find,
                                    .lasting = worker_lasting,
-                                   .on_passed = on_passed,
+                                   .on_passed = worker_on_passed,
                                    .ctx = &w};
     w.master.fd = config->master;
     w.error_log = config->error_log;
@@ -603,14 +604,14 @@ int worker_run(const struct worker_config *config)
     script_set_worker(config->number + 1);
     control_init(config->board, config->master);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
-    const char *bad = start(&w, config, &err);
+    const char *bad = worker_start(&w, config, &err);
     if (bad != NULL) {
         worker_tell(&w, LINK_FAILED, bad);
         worker_clean_up(&w);
         free(err);
         return 1;
     }
-    generation_start(w.generation, on_started, &w);
+    generation_start(w.generation, worker_on_started, &w);
     if (!w.failed)
         ev_run(w.loop.ev, 0);
     worker_clean_up(&w);

@@ -21,7 +21,7 @@ void workers_init(struct workers *w, unsigned count)
     w->count = count;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         w->place[i] = i;
-        w->accepts[i] = NOBODY;
+        w->accepts[i] = NO_WORKER;
     }
 }
 
@@ -118,7 +118,7 @@ double workers_start_due(struct workers *w, const struct release *release, doubl
 }
 
 /* The first answer of a process is about its start, later ones are about reloads. */
-static enum worker_fact receive_answer(struct workers *w, unsigned place, bool good)
+static enum worker_fact workers_receive_answer(struct workers *w, unsigned place, bool good)
 {
     struct worker_process *p = &w->list[place];
     if (p->ready)
@@ -144,7 +144,7 @@ enum worker_fact workers_receive(struct workers *w, unsigned place, const char *
     switch (message.type) {
     case LINK_READY:
     case LINK_FAILED:
-        return receive_answer(w, place, message.type == LINK_READY);
+        return workers_receive_answer(w, place, message.type == LINK_READY);
     case LINK_RELOAD:
         return WORKER_ASKS_RELOAD;
     case LINK_STOP:
@@ -230,14 +230,14 @@ void workers_assign(const struct workers *w, unsigned count, const unsigned *pla
                     unsigned *accepts)
 {
     for (unsigned slot = 0; slot < PLAN_WORKERS; slot++) {
-        accepts[slot] = NOBODY;
-        for (unsigned i = 0; i < count && accepts[slot] == NOBODY; i++)
+        accepts[slot] = NO_WORKER;
+        for (unsigned i = 0; i < count && accepts[slot] == NO_WORKER; i++)
             if (worker_serves(&w->list[place[(slot + i) % count]]))
                 accepts[slot] = place[(slot + i) % count];
     }
 }
 
-static void tell_sockets(struct workers *w, unsigned place)
+static void workers_tell_sockets(struct workers *w, unsigned place)
 {
     static char text[LINK_TEXT];
     int fds[LINK_FDS];
@@ -251,7 +251,7 @@ static void tell_sockets(struct workers *w, unsigned place)
 void workers_share_out(struct workers *w)
 {
     unsigned accepts[PLAN_WORKERS];
-    bool changed[PLAN_WORKERS + 1] = {false}; /* the last one is NOBODY */
+    bool changed[PLAN_WORKERS + 1] = {false}; /* the last one is NO_WORKER */
     if (!w->accepting)
         return;
     workers_assign(w, w->count, w->place, accepts);
@@ -261,7 +261,7 @@ void workers_share_out(struct workers *w)
     memcpy(w->accepts, accepts, sizeof accepts);
     for (unsigned i = 0; i < w->count; i++)
         if (changed[w->place[i]] && worker_serves(&w->list[w->place[i]]))
-            tell_sockets(w, w->place[i]);
+            workers_tell_sockets(w, w->place[i]);
 }
 
 /* --- what they are told --- */

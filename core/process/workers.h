@@ -24,7 +24,7 @@
 #include "process/supervision.h"
 #include "script/load.h"
 
-#define NOBODY PLAN_WORKERS
+#define NO_WORKER PLAN_WORKERS
 
 struct worker_process {
     pid_t pid;  /* 0: none */
@@ -32,7 +32,7 @@ struct worker_process {
     unsigned number;
     bool ready;       /* it can serve */
     bool reserve;     /* it has the release that a reload prepares, and serves only with that */
-    bool loads;       /* a script: it serves nobody meanwhile */
+    bool loads;       /* a script: it answers no request meanwhile */
     bool retired;     /* it finishes its requests */
     bool hands_over;  /* and its idle clients go to another worker */
     bool switching;   /* it has been told to switch or to hand over, and has not said that it did */
@@ -54,7 +54,7 @@ struct workers {
     /* Read by others. */
     struct worker_process list[PLAN_WORKERS]; /* by places */
     unsigned place[PLAN_WORKERS];             /* of the worker with each number */
-    unsigned accepts[PLAN_WORKERS];           /* the place that has each slot; NOBODY */
+    unsigned accepts[PLAN_WORKERS];           /* the place that has each slot; NO_WORKER */
     unsigned count;                           /* that shall serve */
     bool accepting;                           /* they may be given sockets */
 };
@@ -100,7 +100,7 @@ bool worker_serves(const struct worker_process *p);
 bool workers_all_ready(const struct workers *w);
 bool workers_any(const struct workers *w);
 bool workers_all_switched(const struct workers *w);
-/* Nobody is waited for any more who has not switched. */
+/* A worker that has not switched is not waited for any more. */
 void workers_end_switch(struct workers *w);
 
 /* Sends to one of them; false: it does not listen. */
