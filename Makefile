@@ -114,7 +114,7 @@ links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_lists shm/ledger_servers base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
-links_shm/shared = shm/shared shm/shared_folder base/link base/user base/buf base/str
+links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock base/str
 links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop

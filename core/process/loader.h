@@ -8,7 +8,7 @@
 #include "base/user.h"
 #include "process/plan.h"
 #include "script/script.h"
-#include "shm/shared_folder.h"
+#include "shm/shared_file.h"
 
 #include <sys/types.h>
 
@@ -27,7 +27,7 @@ struct loader_config {
     int snapshot;    /* a file to write the script's files to; 0: none */
     bool trial; /* workers serve: run the route's specs as well, and on_start, as `generation` */
     unsigned generation;
-    const struct shared_folder *shared; /* what scripts of a trial use */
+    const struct shared_file *shared; /* what scripts of a trial use */
     void (*child)(void *ctx);           /* called in the child first */
     void *ctx;
 };

@@ -71,8 +71,6 @@ static void master_in_loader(void *ctx)
 {
     struct master *m = ctx;
     master_leave(m);
-    if (m->memory.dictionaries.path[0] != '\0')
-        close(m->memory.dictionaries.fd);
 }
 
 static void master_in_worker(void *ctx, const struct release *release)

@@ -2,6 +2,7 @@
 #include "process/memory.h"
 
 #include "base/log.h"
+#include "base/user.h"
 #include "process/say.h"
 
 #include <errno.h>
@@ -26,8 +27,8 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();
-    if (!shared_folder_inherit(&m->dictionaries, user, dictionaries) &&
-        !shared_folder_make(&m->dictionaries, user, dictionaries))
+    if (!shared_file_inherit(&m->dictionaries, dictionaries) &&
+        !shared_file_make(&m->dictionaries, dictionaries))
         log_warn("moongate.shared can't be used: %s", m->dictionaries.problem);
     return true;
 }
@@ -89,5 +90,5 @@ void memory_show_error(const struct memory *m, const char *text)
 void memory_fini(struct memory *m)
 {
     board_free(m->board); /* ledger and census have their own sizes inside: the kernel frees them */
-    shared_folder_leave(&m->dictionaries);
+    shared_file_close(&m->dictionaries);
 }

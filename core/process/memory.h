@@ -1,6 +1,6 @@
 /*
  * memory - what all processes of an instance share: mappings that the master makes before it forks,
- * and the folder of the dictionaries.
+ * and the file of the dictionaries.
  *
  * Each worker has a *place*, its index in these mappings, as long as it lives.
  */
@@ -11,7 +11,7 @@
 #include "shm/census.h"
 #include "shm/ledger.h"
 #include "shm/quarantine.h"
-#include "shm/shared_folder.h"
+#include "shm/shared_file.h"
 
 struct memory {
     const struct user *user; /* of the workers */
@@ -21,7 +21,7 @@ struct memory {
     struct board *board;
     struct underway *underway; /* a table for each place */
     struct quarantine_pages quarantine;
-    struct shared_folder dictionaries;
+    struct shared_file dictionaries;
 };
 
 /* For so many workers, and dictionaries of so many bytes. False and errno: there is no memory. */

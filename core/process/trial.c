@@ -25,7 +25,7 @@ static void ignore_signals(void)
 }
 
 struct trial *trial_new(const struct route *route, unsigned number,
-                        const struct shared_folder *shared, char **err)
+                        const struct shared_file *shared, char **err)
 {
     static struct trial t;
     static struct board board; /* no process reads what is written there */

@@ -10,14 +10,14 @@
 #define MG_PROCESS_TRIAL_H
 
 #include "exchange/generation.h"
-#include "shm/shared_folder.h"
+#include "shm/shared_file.h"
 
 struct trial;
 
 /* Loads the route, with what a worker has around it. NULL and *err (malloc'd) when it is no good.
  */
 struct trial *trial_new(const struct route *route, unsigned number,
-                        const struct shared_folder *shared, char **err);
+                        const struct shared_file *shared, char **err);
 struct script *trial_script(const struct trial *t);
 /* Runs on_start to its end, however long it waits; each of its runs has script_timeout. NULL, or
  * why it failed, valid as long as the process. */

@@ -34,13 +34,13 @@ static char **own_arguments(char *text, size_t size)
 }
 
 static void upgrade_execute(const char *binary, int pipe_end, const struct sockets *sockets,
-                            const struct shared_folder *dictionaries)
+                            const struct shared_file *dictionaries)
 {
     static char text[65536];
     char number[16];
     char **argv = own_arguments(text, sizeof text);
     sockets_pass(sockets);
-    shared_folder_pass(dictionaries);
+    shared_file_pass(dictionaries);
     fcntl(pipe_end, F_SETFD, 0);
     snprintf(number, sizeof number, "%d", pipe_end);
     setenv(PIPE_NAME, number, 1);
@@ -55,7 +55,7 @@ static void upgrade_execute(const char *binary, int pipe_end, const struct socke
 }
 
 void upgrade_start(struct upgrade *u, const char *binary, const struct signals *signals,
-                   const struct sockets *sockets, const struct shared_folder *dictionaries)
+                   const struct sockets *sockets, const struct shared_file *dictionaries)
 {
     int ends[2];
     pid_t pid = -1;

@@ -10,7 +10,7 @@
 
 #include "process/signals.h"
 #include "process/sockets.h"
-#include "shm/shared_folder.h"
+#include "shm/shared_file.h"
 
 struct upgrade {
     pid_t successor; /* 0: none */
@@ -24,7 +24,7 @@ struct upgrade {
 void upgrade_init(struct upgrade *u);
 /* Starts the binary with this process's own command line. */
 void upgrade_start(struct upgrade *u, const char *binary, const struct signals *signals,
-                   const struct sockets *sockets, const struct shared_folder *dictionaries);
+                   const struct sockets *sockets, const struct shared_file *dictionaries);
 /* fd is readable. True: the successor serves; else it has come to nothing. */
 bool upgrade_read(struct upgrade *u);
 /* This process stops before the successor serves, which is not to serve then. */

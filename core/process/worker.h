@@ -15,7 +15,7 @@
 #include "shm/board.h"
 #include "shm/ledger.h"
 #include "shm/quarantine.h"
-#include "shm/shared_folder.h"
+#include "shm/shared_file.h"
 
 struct worker_config {
     struct route route;
@@ -28,7 +28,7 @@ struct worker_config {
     struct board *board;
     struct underway *underway; /* this worker's */
     const struct quarantine *quarantine;
-    const struct shared_folder *shared;
+    const struct shared_file *shared;
     unsigned generation;
     bool reserve;              /* another worker serves until this one is told its sockets */
     int error_log, access_log; /* open; the worker's to close once it has others */

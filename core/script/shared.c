@@ -12,37 +12,35 @@
 #include "base/log.h"
 #include "script/value.h"
 #include "shm/shared.h"
-#include "shm/shared_folder.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <unistd.h>
 
-#define DICTIONARY "moongate.shared"
-#define TTL_MAX    1e9
-#define KEYS_USUAL 1024
-#define KEYS_MAX   1000000
-#define KEYS_BYTES (64u << 20)
+#define DICTIONARY  "moongate.shared"
+#define TTL_MAX     1e9
+#define KEYS_USUAL  1024
+#define KEYS_MAX    1000000
+#define VALUE_USUAL 1024 /* bytes of a string that needs no memory of its own */
 
 struct dictionary {
     size_t name_size;
     char name[SHARED_NAME_MAX];
 };
 
-/* Of the process, whatever generations it has. */
+/* The memory of this process, one for all generations. */
 static struct {
-    const struct shared_folder *folder; /* the instance's; NULL outside of a worker */
-    struct shared *shared;              /* NULL: not opened yet, or it failed */
+    const struct shared_file *file; /* the instance's; NULL outside of a worker */
+    struct shared *shared;          /* NULL: not opened yet, or it failed */
     char problem[512];
     bool tried;
 } here;
 
 /* --- the memory --- */
 
-void script_shared_use(const struct shared_folder *folder)
+void script_shared_use(const struct shared_file *file)
 {
     script_shared_close();
-    here.folder = folder;
+    here.file = file;
 }
 
 void script_shared_close(void)
@@ -50,80 +48,45 @@ void script_shared_close(void)
     shared_close(here.shared);
     here.shared = NULL;
     here.tried = false;
-    here.folder = NULL;
+    here.file = NULL;
 }
 
-/* The files lose their names at once; what is open stays. */
-static void open_own(void)
+static void dictionary_open_own(void)
 {
-    struct shared_folder own;
-    const struct user me = {.uid = geteuid(), .gid = getegid()};
-    if (shared_folder_make(&own, &me, SHARED_SIZE))
-        here.shared = shared_open(own.path, own.size, here.problem, sizeof here.problem);
+    struct shared_file own;
+    if (shared_file_make(&own, SHARED_SIZE))
+        here.shared = shared_open(&own, here.problem, sizeof here.problem);
     else
         snprintf(here.problem, sizeof here.problem, "%s", own.problem);
-    shared_folder_leave(&own);
+    shared_file_close(&own);
 }
 
-static struct shared *open_shared(void)
+static struct shared *dictionary_open(void)
 {
     if (here.tried)
         return here.shared;
     here.tried = true;
-    if (here.folder == NULL)
-        open_own();
-    else if (here.folder->path[0] == '\0')
-        snprintf(here.problem, sizeof here.problem, "%s", here.folder->problem);
+    if (here.file == NULL)
+        dictionary_open_own();
+    else if (here.file->data < 0)
+        snprintf(here.problem, sizeof here.problem, "%s", here.file->problem);
     else
-        here.shared =
-            shared_open(here.folder->path, here.folder->size, here.problem, sizeof here.problem);
+        here.shared = shared_open(here.file, here.problem, sizeof here.problem);
     if (here.shared == NULL)
         log_error("moongate.shared can't be used: %s", here.problem);
     return here.shared;
 }
 
-static int push_problem(lua_State *L)
+/* nil and why the memory could not be opened. */
+static int dictionary_push_problem(lua_State *L)
 {
-    lua_pushnil(L);
-    lua_pushstring(L, here.problem);
-    return 2;
-}
-
-static int push_failure(lua_State *L, enum shared_result result)
-{
-    return script_fail(L, shared_reason(here.shared, result));
-}
-
-static int shared_push_done(lua_State *L, enum shared_result result)
-{
-    if (result != SHARED_OK)
-        return push_failure(L, result);
-    lua_pushboolean(L, 1);
-    return 1;
+    return script_fail(L, here.problem);
 }
 
 /* --- arguments --- */
 
-/* How a wrong value is named in a message. */
-static const char *describe(lua_State *L, int idx)
-{
-    switch (lua_type(L, idx)) {
-    case LUA_TNONE:
-    case LUA_TNIL:
-        return "nothing";
-    case LUA_TNUMBER:
-        return lua_tostring(L, idx);
-    case LUA_TSTRING:
-        lua_pushlstring(L, lua_tostring(L, idx), lua_objlen(L, idx) < 60 ? lua_objlen(L, idx) : 57);
-        return lua_pushfstring(L, lua_objlen(L, idx) < 60 ? "\"%s\"" : "\"%s...\"",
-                               lua_tostring(L, -1));
-    default:
-        return lua_pushfstring(L, "a %s", luaL_typename(L, idx));
-    }
-}
-
-/* The dictionary at 1 and its key at 2. */
-static struct str shared_check_name(lua_State *L, const char *what)
+/* The name of the dictionary at 1. */
+static struct str dictionary_check_name(lua_State *L, const char *what)
 {
     struct dictionary *d = lua_touserdata(L, 1);
     if (d == NULL || !lua_getmetatable(L, 1))
@@ -135,26 +98,26 @@ static struct str shared_check_name(lua_State *L, const char *what)
     return (struct str){d->name, d->name_size};
 }
 
-static struct str check_key(lua_State *L, const char *what)
+static struct str dictionary_check_key(lua_State *L, const char *what)
 {
     if (lua_type(L, 2) != LUA_TSTRING && lua_type(L, 2) != LUA_TNUMBER)
         luaL_error(L, "shared: %s: expected a string or a number as key, got %s", what,
-                   describe(L, 2));
+                   script_describe(L, 2));
     return script_str(L, 2);
 }
 
-static double check_ttl(lua_State *L, int idx, const char *what)
+static double dictionary_check_ttl(lua_State *L, int idx, const char *what)
 {
     if (lua_isnoneornil(L, idx))
         return 0;
     double ttl = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : -1;
     if (!(ttl >= 0 && ttl <= TTL_MAX))
         luaL_error(L, "shared: %s: expected seconds from 0 (for good) to 1e9 to live, got %s", what,
-                   describe(L, idx));
+                   script_describe(L, idx));
     return ttl;
 }
 
-static void check_value(lua_State *L, const char *what, struct shared_value *value)
+static void dictionary_check_value(lua_State *L, const char *what, struct shared_value *value)
 {
     *value = (struct shared_value){.type = SHARED_STRING};
     switch (lua_type(L, 3)) {
@@ -171,32 +134,32 @@ static void check_value(lua_State *L, const char *what, struct shared_value *val
         break;
     default:
         luaL_error(L, "shared: %s: expected a string, a number or a boolean as value, got %s", what,
-                   describe(L, 3));
+                   script_describe(L, 3));
     }
 }
 
-static double check_number(lua_State *L, int idx, const char *what, const char *expected)
+static double dictionary_check_number(lua_State *L, int idx, const char *what, const char *expected)
 {
     double number = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : NAN;
     if (isnan(number))
-        luaL_error(L, "shared: %s: expected %s, got %s", what, expected, describe(L, idx));
+        luaL_error(L, "shared: %s: expected %s, got %s", what, expected, script_describe(L, idx));
     return number;
 }
 
-static size_t check_max(lua_State *L)
+static size_t dictionary_check_max(lua_State *L)
 {
     if (lua_isnoneornil(L, 2))
         return KEYS_USUAL;
     double max = lua_type(L, 2) == LUA_TNUMBER ? lua_tonumber(L, 2) : -1;
     if (!(max >= 1 && max <= KEYS_MAX && max == floor(max)))
         luaL_error(L, "shared: keys: expected a whole number from 1 to %d, got %s", KEYS_MAX,
-                   describe(L, 2));
+                   script_describe(L, 2));
     return (size_t)max;
 }
 
 /* --- methods --- */
 
-static void push_value(lua_State *L, const struct shared_value *value)
+static void dictionary_push_value(lua_State *L, const struct shared_value *value)
 {
     if (value->type == SHARED_STRING)
         script_push_str(L, value->string);
@@ -209,161 +172,152 @@ static void push_value(lua_State *L, const struct shared_value *value)
 /* dictionary:get(key) -> value; nil where there is none; or nil, reason */
 static int dictionary_get(lua_State *L)
 {
-    struct str name = shared_check_name(L, "get"), key = check_key(L, "get");
-    struct shared *s = open_shared();
+    struct str name = dictionary_check_name(L, "get"), key = dictionary_check_key(L, "get");
+    struct shared *s = dictionary_open();
     struct shared_value value;
+    enum shared_result result;
+    char usual[VALUE_USUAL], *room = usual;
+    size_t size = sizeof usual;
     if (s == NULL)
-        return push_problem(L);
-    enum shared_result result = shared_get(s, name, key, ledger_now(), &value);
+        return dictionary_push_problem(L);
+    while ((result = shared_get(s, name, key, ledger_now(), room, size, &value)) == SHARED_LONG) {
+        size = value.string.n;
+        room = lua_newuserdata(L, size);
+    }
     if (result == SHARED_OK)
-        push_value(L, &value);
-    else
+        dictionary_push_value(L, &value);
+    else if (result == SHARED_ABSENT)
         lua_pushnil(L);
-    shared_done(s);
-    if (result == SHARED_OK || result == SHARED_ABSENT)
-        return 1;
-    return push_failure(L, result);
+    else
+        return script_fail(L, shared_reason(s, result));
+    return 1;
 }
 
-static int put(lua_State *L, const char *what, enum shared_how how)
+/* An operation on the dictionary at 1 and its key at 2. */
+static struct shared_operation dictionary_check(lua_State *L, const char *what,
+                                                enum shared_action action)
 {
-    struct str name = shared_check_name(L, what), key = check_key(L, what);
-    struct shared_value value;
-    check_value(L, what, &value);
-    double ttl = check_ttl(L, 4, what);
-    struct shared *s = open_shared();
+    return (struct shared_operation){.action = action,
+                                     .name = dictionary_check_name(L, what),
+                                     .key = dictionary_check_key(L, what)};
+}
+
+/* Carries it out. Pushes true or the new number; or nil, the reason, and what the number is. */
+static int dictionary_write(lua_State *L, const struct shared_operation *op)
+{
+    double number;
+    struct shared *s = dictionary_open();
     if (s == NULL)
-        return push_problem(L);
-    return shared_push_done(L, shared_put(s, name, key, &value, ttl, how, ledger_now()));
+        return dictionary_push_problem(L);
+    enum shared_result result = shared_write(s, op, ledger_now(), &number);
+    int failed = result != SHARED_OK ? script_fail(L, shared_reason(s, result)) : 0;
+    if (failed && result != SHARED_TOO_MUCH)
+        return failed;
+    if (op->action == SHARED_INCR || op->action == SHARED_TAKE)
+        lua_pushnumber(L, number);
+    else
+        lua_pushboolean(L, 1);
+    return failed + 1;
+}
+
+static int dictionary_put(lua_State *L, const char *what, enum shared_action action)
+{
+    struct shared_operation op = dictionary_check(L, what, action);
+    dictionary_check_value(L, what, &op.value);
+    op.ttl = dictionary_check_ttl(L, 4, what);
+    return dictionary_write(L, &op);
 }
 
 /* dictionary:set(key, value, ttl) -> true; or nil, reason */
 static int dictionary_set(lua_State *L)
 {
-    return put(L, "set", SHARED_SET);
+    return dictionary_put(L, "set", SHARED_SET);
 }
 
 /* dictionary:add(key, value, ttl) -> true; or nil, "exists" */
 static int dictionary_add(lua_State *L)
 {
-    return put(L, "add", SHARED_ADD);
+    return dictionary_put(L, "add", SHARED_ADD);
 }
 
 /* dictionary:replace(key, value, ttl) -> true; or nil, "not found" */
 static int dictionary_replace(lua_State *L)
 {
-    return put(L, "replace", SHARED_REPLACE);
+    return dictionary_put(L, "replace", SHARED_REPLACE);
 }
 
 /* dictionary:incr(key, by, initial, ttl) -> the new number; or nil, "not found", "not a number" */
 static int dictionary_incr(lua_State *L)
 {
-    struct str name = shared_check_name(L, "incr"), key = check_key(L, "incr");
-    double initial, number;
-    struct shared_step step = {.by = 1};
-    if (!lua_isnoneornil(L, 3))
-        step.by = check_number(L, 3, "incr", "a number to add");
+    struct shared_operation op = dictionary_check(L, "incr", SHARED_INCR);
+    double initial;
+    op.by = lua_isnoneornil(L, 3) ? 1 : dictionary_check_number(L, 3, "incr", "a number to add");
     if (!lua_isnoneornil(L, 4)) {
-        initial = check_number(L, 4, "incr", "a number to begin with");
-        step.initial = &initial;
+        initial = dictionary_check_number(L, 4, "incr", "a number to begin with");
+        op.initial = &initial;
     }
-    step.ttl = check_ttl(L, 5, "incr");
-    struct shared *s = open_shared();
-    if (s == NULL)
-        return push_problem(L);
-    enum shared_result result = shared_incr(s, name, key, &step, ledger_now(), &number);
-    if (result != SHARED_OK)
-        return push_failure(L, result);
-    lua_pushnumber(L, number);
-    return 1;
+    op.ttl = dictionary_check_ttl(L, 5, "incr");
+    return dictionary_write(L, &op);
 }
 
 /* dictionary:take(key, by, low, high, ttl) -> the new number; or nil, "too much", what it is; or
  * nil, "not a number" and its like */
 static int dictionary_take(lua_State *L)
 {
-    struct str name = shared_check_name(L, "take"), key = check_key(L, "take");
-    struct shared_bounds bounds = {
-        .by = check_number(L, 3, "take", "a number to add"),
-        .low = check_number(L, 4, "take", "the number that it is at least"),
-        .high = check_number(L, 5, "take", "the number that it is at most"),
-        .ttl = check_ttl(L, 6, "take"),
-    };
-    double number;
-    struct shared *s = open_shared();
-    if (s == NULL)
-        return push_problem(L);
-    enum shared_result result = shared_bounded(s, name, key, &bounds, ledger_now(), &number);
-    if (result != SHARED_OK) {
-        int count = push_failure(L, result);
-        if (result != SHARED_TOO_MUCH)
-            return count;
-    }
-    lua_pushnumber(L, number);
-    return result == SHARED_OK ? 1 : 3;
+    struct shared_operation op = dictionary_check(L, "take", SHARED_TAKE);
+    op.by = dictionary_check_number(L, 3, "take", "a number to add");
+    op.low = dictionary_check_number(L, 4, "take", "the number that it is at least");
+    op.high = dictionary_check_number(L, 5, "take", "the number that it is at most");
+    op.ttl = dictionary_check_ttl(L, 6, "take");
+    return dictionary_write(L, &op);
 }
 
 /* dictionary:delete(key) -> true; or nil, reason */
 static int dictionary_delete(lua_State *L)
 {
-    struct str name = shared_check_name(L, "delete"), key = check_key(L, "delete");
-    struct shared *s = open_shared();
-    if (s == NULL)
-        return push_problem(L);
-    return shared_push_done(L, shared_delete(s, name, key, ledger_now()));
-}
-
-/* The list is Lua's before the first string is: an error on the way must not cost memory. */
-static int push_keys(lua_State *L)
-{
-    struct str keys = buf_peek(lua_touserdata(L, 1)), key;
-    lua_newtable(L);
-    for (int i = 1; shared_key_next(&keys, &key); i++) {
-        script_push_str(L, key);
-        lua_rawseti(L, -2, i);
-    }
-    return 1;
+    struct shared_operation op = dictionary_check(L, "delete", SHARED_DELETE);
+    return dictionary_write(L, &op);
 }
 
 /* dictionary:keys(max) -> list of keys; or nil, reason */
 static int dictionary_keys(lua_State *L)
 {
-    struct str name = shared_check_name(L, "keys");
-    size_t max = check_max(L);
-    struct shared *s = open_shared();
-    struct buf keys;
+    struct str name = dictionary_check_name(L, "keys");
+    size_t max = dictionary_check_max(L);
+    struct shared *s = dictionary_open();
+    struct shared_cursor cursor = {.begun = false};
+    enum shared_result result = SHARED_OK;
     if (s == NULL)
-        return push_problem(L);
-    buf_init(&keys, KEYS_BYTES);
-    enum shared_result result = shared_keys(s, name, max, ledger_now(), &keys);
-    int failed = 0;
-    if (result == SHARED_OK) {
-        lua_pushcfunction(L, push_keys);
-        lua_pushlightuserdata(L, &keys);
-        failed = lua_pcall(L, 1, 1, 0);
+        return dictionary_push_problem(L);
+    lua_newtable(L);
+    for (size_t i = 1; i <= max; i++) {
+        result = shared_next(s, name, ledger_now(), &cursor);
+        if (result != SHARED_OK)
+            break;
+        lua_pushlstring(L, cursor.key, cursor.size);
+        lua_rawseti(L, -2, (int)i);
     }
-    buf_fini(&keys);
-    if (failed)
-        return lua_error(L);
-    return result == SHARED_OK ? 1 : push_failure(L, result);
+    if (result != SHARED_OK && result != SHARED_ABSENT)
+        return script_fail(L, shared_reason(s, result));
+    return 1;
 }
 
 static int dictionary_tostring(lua_State *L)
 {
-    struct str name = shared_check_name(L, "tostring");
+    struct str name = dictionary_check_name(L, "tostring");
     lua_pushliteral(L, "shared: ");
     script_push_str(L, name);
     lua_concat(L, 2);
     return 1;
 }
 
-static int unknown_method(lua_State *L)
+static int dictionary_unknown_method(lua_State *L)
 {
     return luaL_error(
         L,
         "shared: there is no method %s: it has add, delete, get, incr, keys, replace, "
         "set and take",
-        describe(L, 2));
+        script_describe(L, 2));
 }
 
 /* --- the module --- */
@@ -374,7 +328,7 @@ static int core_shared(lua_State *L)
     struct str name = lua_type(L, 1) == LUA_TSTRING ? script_str(L, 1) : STR("");
     if (name.n == 0 || name.n > SHARED_NAME_MAX)
         return luaL_error(L, "shared: expected a name of 1 to %d bytes, got %s", SHARED_NAME_MAX,
-                          describe(L, 1));
+                          script_describe(L, 1));
     lua_settop(L, 1); /* the name, which stays here */
     lua_pushvalue(L, 1);
     lua_rawget(L, lua_upvalueindex(1));
@@ -388,43 +342,34 @@ static int core_shared(lua_State *L)
     lua_pushvalue(L, 1);
     lua_pushvalue(L, -2);
     lua_rawset(L, lua_upvalueindex(1));
-    if (here.folder != NULL) /* rather now than within a request */
-        open_shared();
+    if (here.file != NULL) /* in a worker opening allocates: not within a request */
+        dictionary_open();
     return 1;
 }
 
-/* Nobody has opened it yet, so there is nothing in it. */
-static bool is_untouched(void)
-{
-    char path[600];
-    if (here.folder == NULL || here.tried)
-        return false;
-    snprintf(path, sizeof path, "%s/data.mdb", here.folder->path);
-    return access(path, F_OK) != 0;
-}
-
-/* core.shared_info() -> { size, used } in bytes; or nil, reason */
+/* core.shared_info() -> { size, used } in bytes; or nil, reason. Does not open the instance's
+ * memory where no worker has. */
 static int core_shared_info(lua_State *L)
 {
-    struct shared_usage usage = {0};
-    struct shared *s = NULL;
-    if (is_untouched())
-        usage.size = shared_room(here.folder->size);
-    else if ((s = open_shared()) == NULL)
-        return push_problem(L);
-    enum shared_result result = s != NULL ? shared_usage(s, &usage) : SHARED_OK;
-    if (result != SHARED_OK)
-        return push_failure(L, result);
+    size_t size = here.file != NULL ? here.file->size : SHARED_SIZE, used = 0;
+    if (here.tried || here.file == NULL || !shared_file_is_empty(here.file)) {
+        struct shared *s = dictionary_open();
+        if (s == NULL)
+            return dictionary_push_problem(L);
+        enum shared_result result = shared_used(s, &used);
+        if (result != SHARED_OK)
+            return script_fail(L, shared_reason(s, result));
+    }
     lua_createtable(L, 0, 2);
-    lua_pushnumber(L, (double)usage.size);
+    lua_pushnumber(L, (double)shared_room(size));
     lua_setfield(L, -2, "size");
-    lua_pushnumber(L, (double)usage.used);
+    lua_pushnumber(L, (double)used);
     lua_setfield(L, -2, "used");
     return 1;
 }
 
-/* A table whose values go when nobody else has them. */
-static void push_weak_table(lua_State *L)
+/* A table whose values are collected when they are referred to from nowhere else. */
+static void dictionary_push_weak_table(lua_State *L)
 {
     lua_newtable(L);
     lua_createtable(L, 0, 1);
@@ -446,14 +391,14 @@ void script_shared_open(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, methods);
     lua_createtable(L, 0, 1); /* of the methods */
-    lua_pushcfunction(L, unknown_method);
+    lua_pushcfunction(L, dictionary_unknown_method);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "a dictionary");
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    push_weak_table(L);
+    dictionary_push_weak_table(L);
     lua_pushcclosure(L, core_shared, 1);
     lua_setfield(L, -2, "shared");
     lua_pushcfunction(L, core_shared_info);

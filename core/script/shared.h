@@ -5,11 +5,11 @@
 #define MG_SCRIPT_SHARED_H
 
 struct lua_State;
-struct shared_folder;
+struct shared_file;
 
-/* From now on scripts of this process use what is in the folder, which must live as long. Before:
- * a memory of the process's own. */
-void script_shared_use(const struct shared_folder *folder);
+/* From now on scripts of this process use the dictionaries in the file, which must live as long.
+ * Before: a memory of the process's own. */
+void script_shared_use(const struct shared_file *file);
 /* The process ends. */
 void script_shared_close(void);
 

@@ -1,33 +1,31 @@
 /*
  * shared_test - dictionaries over several processes: values, times to live (the clock is given), a
- * full memory, writers and readers that are killed, and the folder that holds it all. Links shared,
- * shared_folder, buf and str; LMDB itself stands in for a worker that dies in the middle.
+ * full memory, processes that are killed, and the file that holds it all. Links shared, entry,
+ * shared_file, lock and str; LMDB itself stands in for a worker that dies in the middle.
  */
 #include "../test.h"
+#include "shm/lock.h"
 #include "shm/shared.h"
-#include "shm/shared_folder.h"
 
 #include <fcntl.h>
 #include <lmdb.h>
 #include <math.h>
 #include <signal.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define MB (1u << 20)
 
-static struct shared_folder folder;
-static struct user me, somebody_else;
+static struct shared_file file;
 static struct shared *dict;
 static const struct str D = {"dict", 4};
 
 static void open_dict(size_t size)
 {
     char err[300] = "";
-    if (!shared_folder_make(&folder, &me, size) ||
-        (dict = shared_open(folder.path, size, err, sizeof err)) == NULL) {
-        fprintf(stderr, "no shared memory: %s%s\n", folder.problem, err);
+    if (!shared_file_make(&file, size) || (dict = shared_open(&file, err, sizeof err)) == NULL) {
+        fprintf(stderr, "no shared memory: %s%s\n", file.problem, err);
         exit(1);
     }
 }
@@ -36,7 +34,7 @@ static void close_dict(void)
 {
     shared_close(dict);
     dict = NULL;
-    shared_folder_leave(&folder);
+    shared_file_close(&file);
 }
 
 static struct shared_value text(const char *s)
@@ -49,9 +47,23 @@ static struct shared_value number(double n)
     return (struct shared_value){.type = SHARED_NUMBER, .number = n};
 }
 
+static enum shared_result put(struct str name, struct str key, const struct shared_value *v,
+                              double ttl, enum shared_action action, double now)
+{
+    const struct shared_operation op = {
+        .action = action, .name = name, .key = key, .value = *v, .ttl = ttl};
+    return shared_write(dict, &op, now, NULL);
+}
+
+static enum shared_result drop(struct str name, struct str key, double now)
+{
+    const struct shared_operation op = {.action = SHARED_DELETE, .name = name, .key = key};
+    return shared_write(dict, &op, now, NULL);
+}
+
 static enum shared_result set(const char *key, struct shared_value v, double ttl, double now)
 {
-    return shared_put(dict, D, str_of(key), &v, ttl, SHARED_SET, now);
+    return put(D, str_of(key), &v, ttl, SHARED_SET, now);
 }
 
 /* The text of an entry, "#n" for a number, "-" where there is none. */
@@ -59,7 +71,8 @@ static struct str get(const char *key, double now)
 {
     static char out[200];
     struct shared_value v;
-    enum shared_result result = shared_get(dict, D, str_of(key), now, &v);
+    char room[200];
+    enum shared_result result = shared_get(dict, D, str_of(key), now, room, sizeof room, &v);
     if (result != SHARED_OK)
         snprintf(out, sizeof out, "%s", result == SHARED_ABSENT ? "-" : "?");
     else if (v.type == SHARED_STRING)
@@ -68,35 +81,37 @@ static struct str get(const char *key, double now)
         snprintf(out, sizeof out, "#%g", v.number);
     if (result == SHARED_OK && v.type == SHARED_BOOLEAN)
         snprintf(out, sizeof out, "%s", v.boolean ? "yes" : "no");
-    shared_done(dict);
     return str_of(out);
 }
 
 static enum shared_result incr(const char *key, double by, const double *initial, double ttl,
                                double now, double *out)
 {
-    const struct shared_step step = {.by = by, .initial = initial, .ttl = ttl};
-    return shared_incr(dict, D, str_of(key), &step, now, out);
+    const struct shared_operation op = {.action = SHARED_INCR,
+                                        .name = D,
+                                        .key = str_of(key),
+                                        .by = by,
+                                        .initial = initial,
+                                        .ttl = ttl};
+    return shared_write(dict, &op, now, out);
 }
 
 static unsigned count_keys(struct str name, double now)
 {
-    struct buf keys;
-    struct str rest, key;
+    struct shared_cursor cursor = {.begun = false};
     unsigned n = 0;
-    buf_init(&keys, 64u << 20);
-    check(shared_keys(dict, name, 1000000, now, &keys) == SHARED_OK);
-    for (rest = buf_peek(&keys); shared_key_next(&rest, &key);)
+    enum shared_result result;
+    while ((result = shared_next(dict, name, now, &cursor)) == SHARED_OK)
         n++;
-    buf_fini(&keys);
+    check(result == SHARED_ABSENT);
     return n;
 }
 
 static size_t used(void)
 {
-    struct shared_usage usage;
-    check(shared_usage(dict, &usage) == SHARED_OK);
-    return usage.used;
+    size_t bytes = 0;
+    check(shared_used(dict, &bytes) == SHARED_OK);
+    return bytes;
 }
 
 /* --- values --- */
@@ -123,12 +138,12 @@ static void test_values(void)
 
     test("add is for what is absent, replace for what is there");
     struct shared_value v = text("v");
-    check(shared_put(dict, D, STR("a"), &v, 0, SHARED_REPLACE, 0) == SHARED_ABSENT);
-    check(shared_put(dict, D, STR("a"), &v, 0, SHARED_ADD, 0) == SHARED_OK);
+    check(put(D, STR("a"), &v, 0, SHARED_REPLACE, 0) == SHARED_ABSENT);
+    check(put(D, STR("a"), &v, 0, SHARED_ADD, 0) == SHARED_OK);
     v = text("w");
-    check(shared_put(dict, D, STR("a"), &v, 0, SHARED_ADD, 0) == SHARED_EXISTS);
+    check(put(D, STR("a"), &v, 0, SHARED_ADD, 0) == SHARED_EXISTS);
     check_str(get("a", 0), "v");
-    check(shared_put(dict, D, STR("a"), &v, 0, SHARED_REPLACE, 0) == SHARED_OK);
+    check(put(D, STR("a"), &v, 0, SHARED_REPLACE, 0) == SHARED_OK);
     check_str(get("a", 0), "w");
 
     test("incr counts, from what it is told to begin with");
@@ -140,15 +155,15 @@ static void test_values(void)
     check_str(get("a", 0), "w");
 
     test("delete removes, and does not mind what is not there");
-    check(shared_delete(dict, D, STR("n"), 0) == SHARED_OK);
-    check(shared_delete(dict, D, STR("n"), 0) == SHARED_OK);
+    check(drop(D, STR("n"), 0) == SHARED_OK);
+    check(drop(D, STR("n"), 0) == SHARED_OK);
     check_str(get("n", 0), "-");
     close_dict();
 }
 
 static void test_names(void)
 {
-    char key[SHARED_KEY_MAX + 1], name[SHARED_NAME_MAX + 1];
+    char key[SHARED_KEY_MAX + 1], name[SHARED_NAME_MAX + 1], room[100];
     struct shared_value v = text("v"), got;
     open_dict(MB);
     test("the longest name with the longest key, and one byte more");
@@ -156,19 +171,18 @@ static void test_names(void)
     memset(name, 'n', sizeof name);
     struct str longest = {key, SHARED_KEY_MAX}, longer = {key, sizeof key};
     struct str longest_name = {name, SHARED_NAME_MAX};
-    check(shared_put(dict, longest_name, longest, &v, 100, SHARED_SET, 1) == SHARED_OK);
-    check(shared_get(dict, longest_name, longest, 1, &got) == SHARED_OK);
-    shared_done(dict);
-    check(shared_put(dict, longest_name, longer, &v, 0, SHARED_SET, 1) == SHARED_KEY_LONG);
-    check(shared_get(dict, longest_name, longer, 1, &got) == SHARED_KEY_LONG);
-    check(shared_delete(dict, longest_name, longer, 1) == SHARED_KEY_LONG);
+    check(put(longest_name, longest, &v, 100, SHARED_SET, 1) == SHARED_OK);
+    check(shared_get(dict, longest_name, longest, 1, room, sizeof room, &got) == SHARED_OK);
+    check(put(longest_name, longer, &v, 0, SHARED_SET, 1) == SHARED_KEY_LONG);
+    check(shared_get(dict, longest_name, longer, 1, room, sizeof room, &got) == SHARED_KEY_LONG);
+    check(drop(longest_name, longer, 1) == SHARED_KEY_LONG);
     check_int(count_keys(longest_name, 1), 1);
     check_int(count_keys(longest_name, 102), 0);
 
     test("dictionaries do not see each other's keys");
-    check(shared_put(dict, STR("a"), STR("bc"), &v, 0, SHARED_SET, 1) == SHARED_OK);
-    check(shared_get(dict, STR("ab"), STR("c"), 1, &got) == SHARED_ABSENT);
-    check(shared_put(dict, STR("ab"), STR(""), &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(put(STR("a"), STR("bc"), &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(shared_get(dict, STR("ab"), STR("c"), 1, room, sizeof room, &got) == SHARED_ABSENT);
+    check(put(STR("ab"), STR(""), &v, 0, SHARED_SET, 1) == SHARED_OK);
     check_int(count_keys(STR("a"), 1), 1);
     check_int(count_keys(STR("ab"), 1), 1);
     check_int(count_keys(STR("abc"), 1), 0);
@@ -176,17 +190,27 @@ static void test_names(void)
     test("bytes are bytes, in keys and values");
     struct str odd = {"\0\xff\0", 3};
     v.string = odd;
-    check(shared_put(dict, D, odd, &v, 0, SHARED_SET, 1) == SHARED_OK);
-    check(shared_get(dict, D, odd, 1, &got) == SHARED_OK && got.string.n == 3 &&
+    check(put(D, odd, &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(shared_get(dict, D, odd, 1, room, sizeof room, &got) == SHARED_OK && got.string.n == 3 &&
           memcmp(got.string.p, odd.p, 3) == 0);
-    shared_done(dict);
 
-    test("keys stops at the most that is asked for");
-    struct buf keys;
-    buf_init(&keys, MB);
-    check(set("x", v, 0, 1) == SHARED_OK);
-    check(shared_keys(dict, D, 1, 1, &keys) == SHARED_OK && buf_len(&keys) == 5);
-    buf_fini(&keys);
+    test("keys come in their order, the empty one first, and whatever is deleted meanwhile");
+    struct shared_cursor cursor = {.begun = false};
+    check(put(STR("order"), STR("b"), &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(put(STR("order"), STR(""), &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(put(STR("order"), STR("a"), &v, 0, SHARED_SET, 1) == SHARED_OK);
+    check(shared_next(dict, STR("order"), 1, &cursor) == SHARED_OK && cursor.size == 0);
+    check(shared_next(dict, STR("order"), 1, &cursor) == SHARED_OK && cursor.key[0] == 'a');
+    check(drop(STR("order"), STR("a"), 1) == SHARED_OK);
+    check(shared_next(dict, STR("order"), 1, &cursor) == SHARED_OK && cursor.key[0] == 'b');
+    check(shared_next(dict, STR("order"), 1, &cursor) == SHARED_ABSENT);
+
+    test("a string that has no place says how much it needs");
+    v.string = STR("twelve bytes");
+    check(set("k", v, 0, 1) == SHARED_OK);
+    check(shared_get(dict, D, STR("k"), 1, room, 11, &got) == SHARED_LONG && got.string.n == 12);
+    check(shared_get(dict, D, STR("k"), 1, room, 12, &got) == SHARED_OK);
+    check_str(got.string, "twelve bytes");
     close_dict();
 }
 
@@ -204,8 +228,8 @@ static void test_ttl(void)
     check_str(get("k", 1010), "-");
     check_int(count_keys(D, 1009.999), 1);
     check_int(count_keys(D, 1010), 0);
-    check(shared_put(dict, D, STR("k"), &v, 0, SHARED_REPLACE, 1010) == SHARED_ABSENT);
-    check(shared_put(dict, D, STR("k"), &v, 5, SHARED_ADD, 1010) == SHARED_OK);
+    check(put(D, STR("k"), &v, 0, SHARED_REPLACE, 1010) == SHARED_ABSENT);
+    check(put(D, STR("k"), &v, 5, SHARED_ADD, 1010) == SHARED_OK);
 
     test("the last write says how long");
     check(set("k", v, 0, 1012) == SHARED_OK);
@@ -222,7 +246,7 @@ static void test_ttl(void)
 
     test("entries whose time is over go with later writes, and leave nothing");
     char key[20];
-    check(shared_delete(dict, D, STR("n"), 2010) == SHARED_OK);
+    check(drop(D, STR("n"), 2010) == SHARED_OK);
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "t%d", i);
         check(set(key, v, 1 + i % 7, 3000) == SHARED_OK);
@@ -241,8 +265,14 @@ static void test_ttl(void)
 
 static enum shared_result take(double by, double low, double high, double now, double *out)
 {
-    const struct shared_bounds bounds = {.by = by, .low = low, .high = high, .ttl = 10};
-    return shared_bounded(dict, D, STR("n"), &bounds, now, out);
+    const struct shared_operation op = {.action = SHARED_TAKE,
+                                        .name = D,
+                                        .key = STR("n"),
+                                        .by = by,
+                                        .low = low,
+                                        .high = high,
+                                        .ttl = 10};
+    return shared_write(dict, &op, now, out);
 }
 
 static void test_take(void)
@@ -297,14 +327,12 @@ static void fill(unsigned value_size, double ttl, double now, unsigned *count)
 static void test_full(void)
 {
     unsigned count, again;
-    struct shared_usage usage;
     open_dict(MB);
     test("a full memory refuses what needs more, and loses nothing");
     fill(100, 0, 1, &count);
     check(count > 2500);
     check_int(count_keys(D, 1), count);
-    check(shared_usage(dict, &usage) == SHARED_OK && usage.used <= usage.size &&
-          usage.size - usage.used < 5 * 4096 && usage.size == shared_room(MB));
+    check(used() <= shared_room(MB) && shared_room(MB) - used() < 5 * 4096);
     check_str(get("no", 1), "-");
 
     test("in a full memory one may still read, change, count and delete");
@@ -313,7 +341,7 @@ static void test_full(void)
     for (unsigned i = 0; i < count; i += 2) {
         char key[40];
         snprintf(key, sizeof key, "100-%u", i);
-        check(shared_delete(dict, D, str_of(key), 1) == SHARED_OK);
+        check(drop(D, str_of(key), 1) == SHARED_OK);
     }
     check_int(count_keys(D, 1), count / 2);
     close_dict();
@@ -348,13 +376,13 @@ static void test_churn(void)
         check(result == SHARED_OK || result == SHARED_FULL);
         if (full % 50 == 49) { /* while it is full */
             snprintf(key, sizeof key, "%u", r / 11 % 400);
-            check(shared_delete(dict, D, str_of(key), i / 100.0) == SHARED_OK);
+            check(drop(D, str_of(key), i / 100.0) == SHARED_OK);
         }
     }
     check(full > 500);
     for (int i = 0; i < 400; i++) {
         snprintf(key, sizeof key, "%d", i);
-        check(shared_delete(dict, D, str_of(key), 1000) == SHARED_OK);
+        check(drop(D, str_of(key), 1000) == SHARED_OK);
     }
     check_int(count_keys(D, 0), 0);
     check_int(used(), 0);
@@ -377,7 +405,7 @@ static pid_t child(void (*run)(void))
     pid_t pid = fork();
     if (pid != 0)
         return pid;
-    dict = shared_open(folder.path, folder.size, err, sizeof err);
+    dict = shared_open(&file, err, sizeof err);
     if (dict == NULL)
         _exit(9);
     run();
@@ -404,18 +432,22 @@ static void count_up(void)
 static void test_processes(void)
 {
     pid_t pids[3];
-    folder = (struct shared_folder){.path = ""};
-    check(shared_folder_make(&folder, &me, MB));
+    check(shared_file_make(&file, MB));
     test("three processes count together, and none is lost");
     for (int i = 0; i < 3; i++)
         pids[i] = child(count_up);
     for (int i = 0; i < 3; i++)
         check_int(wait_for(pids[i]), 0);
     char err[300];
-    dict = shared_open(folder.path, MB, err, sizeof err);
+    dict = shared_open(&file, err, sizeof err);
     check(dict != NULL);
     check_str(get("sum", 1), "#60000");
     close_dict();
+}
+
+static pthread_mutex_t *map_lock(void)
+{
+    return mmap(NULL, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE, MAP_SHARED, file.lock, 0);
 }
 
 /* Dies in the middle of a write: pages are changed, the lock is held, nothing is committed. */
@@ -424,9 +456,12 @@ static void die_writing(void)
     MDB_env *env;
     MDB_txn *txn;
     MDB_dbi dbi;
+    char path[40];
     shared_close(dict);
-    if (mdb_env_create(&env) != 0 || mdb_env_set_mapsize(env, folder.size) != 0 ||
-        mdb_env_open(env, folder.path, MDB_WRITEMAP | MDB_NOSYNC | MDB_NOTLS, 0600) != 0 ||
+    lock_enter(map_lock());
+    snprintf(path, sizeof path, "/proc/self/fd/%d", file.data);
+    if (mdb_env_create(&env) != 0 || mdb_env_set_mapsize(env, file.size) != 0 ||
+        mdb_env_open(env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_WRITEMAP | MDB_NOSYNC, 0) != 0 ||
         mdb_txn_begin(env, NULL, 0, &txn) != 0 || mdb_dbi_open(txn, NULL, 0, &dbi) != 0)
         _exit(1);
     for (int i = 0; i < 1000; i++) {
@@ -440,11 +475,10 @@ static void die_writing(void)
     raise(SIGKILL);
 }
 
-/* Dies while it reads: what it sees must not stay for ever. */
+/* Dies inside the lock. */
 static void die_reading(void)
 {
-    struct shared_value v;
-    shared_get(dict, D, STR("k"), 1, &v);
+    lock_enter(map_lock());
     raise(SIGKILL);
 }
 
@@ -500,101 +534,72 @@ static void test_killed(void)
     close_dict();
 }
 
-/* --- the folder --- */
+/* --- the file --- */
 
-static void test_folder(void)
+static bool inherit(const char *text, struct shared_file *out)
 {
-    struct shared_folder other;
-    struct stat st;
-    char path[600], taken[800], err[300];
-    test("the folder is the user's alone, and goes with all that is in it");
-    open_dict(MB);
-    snprintf(path, sizeof path, "%s", folder.path);
-    check(stat(path, &st) == 0 && (st.st_mode & 0777) == 0700 && st.st_uid == geteuid());
-    close_dict();
-    check(stat(path, &st) != 0);
+    setenv("MOONGATE_SHARED", text, 1);
+    bool inherited = shared_file_inherit(out, MB);
+    check(getenv("MOONGATE_SHARED") == NULL);
+    return inherited;
+}
 
-    test("a folder in use is left alone, one of a dead instance is removed");
-    int ready[2];
-    check(pipe(ready) == 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        shared_folder_make(&folder, &me, MB);
-        dict = shared_open(folder.path, MB, err, sizeof err);
-        set("k", number(1), 0, 1);
-        _exit(write(ready[1], folder.path, sizeof folder.path) > 0 ? pause() : 1);
-    }
-    check(read(ready[0], path, sizeof folder.path) > 0);
-    check(shared_folder_make(&other, &me, MB));
-    check(stat(path, &st) == 0);
-    shared_folder_leave(&other);
-    kill(pid, SIGKILL);
-    wait_for(pid);
-    check(stat(path, &st) == 0);
-    check(shared_folder_make(&other, &me, MB));
-    check(stat(path, &st) != 0);
-    shared_folder_leave(&other);
-    close(ready[0]);
-    close(ready[1]);
+static void test_file(void)
+{
+    struct shared_file other;
+    char taken[200], err[300];
+    test("nothing is taken until the first process opens it");
+    check(shared_file_make(&file, MB));
+    check(shared_file_is_empty(&file));
+    dict = shared_open(&file, err, sizeof err);
+    check(dict != NULL && !shared_file_is_empty(&file));
+    check((fcntl(file.data, F_GETFD) & FD_CLOEXEC) && (fcntl(file.lock, F_GETFD) & FD_CLOEXEC));
 
     test("a successor goes on with it, if it wants the same");
-    open_dict(MB);
     check(set("k", number(1), 0, 1) == SHARED_OK);
-    snprintf(path, sizeof path, "%s", folder.path);
-    int passed = dup(folder.fd); /* as an exec would: the same lock */
-    shared_folder_pass(&folder);
-    check((fcntl(folder.fd, F_GETFD) & FD_CLOEXEC) == 0);
-    snprintf(taken, sizeof taken, "%d %u %s %s", passed, MB, shared_format(), path);
-    setenv("MOONGATE_SHARED", taken, 1);
-    check(shared_folder_inherit(&other, &me, MB));
-    check(getenv("MOONGATE_SHARED") == NULL);
-    check_str(str_of(other.path), path);
+    shared_file_pass(&file);
+    check((fcntl(file.data, F_GETFD) & FD_CLOEXEC) == 0);
+    check((fcntl(file.lock, F_GETFD) & FD_CLOEXEC) == 0);
+    snprintf(taken, sizeof taken, "%d %d %u %s", dup(file.data), dup(file.lock), MB,
+             shared_format()); /* as an exec would */
+    check(inherit(taken, &other));
     close_dict();
-    check(stat(path, &st) == 0);
-    dict = shared_open(path, MB, err, sizeof err);
+    dict = shared_open(&other, err, sizeof err);
     check_str(get("k", 1), "#1");
     shared_close(dict);
-    shared_folder_leave(&other);
-    check(stat(path, &st) != 0);
+    shared_file_close(&other);
 
-    test("and leaves it where the size, the owner or the format differ, or it is none");
-    check(!shared_folder_inherit(&other, &me, MB));
-    open_dict(MB);
-    const char *const forms[] = {"%d 2097152 %s %s",   "%d 1048576 0%s %s",
-                                 "%d 1048576 %s %s/x", "%d",
-                                 "0 1048576 %s %s",    "x%d"};
+    test("and leaves it where the size or the format differ, or it is none");
+    check(!shared_file_inherit(&other, MB));
+    const char *const forms[] = {"%d %d 2097152 %s", "%d %d 1048576 0%s", "%d", "x%d"};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-        int fd = i == 4 ? -1 : dup(folder.fd);
-        if (i == 4)
-            snprintf(taken, sizeof taken, forms[i], shared_format(), folder.path);
-        else
-            snprintf(taken, sizeof taken, forms[i], fd, shared_format(), folder.path);
-        setenv("MOONGATE_SHARED", taken, 1);
-        check(!shared_folder_inherit(&other, &me, MB));
-        close(fd);
+        check(shared_file_make(&file, MB));
+        snprintf(taken, sizeof taken, forms[i], file.data, file.lock, shared_format());
+        check(!inherit(taken, &other));
     }
-    setenv("MOONGATE_SHARED", taken, 1);
-    check(!shared_folder_inherit(&other, &somebody_else, MB));
-    close_dict();
+    check(!inherit("0 1 1048576 1/0.9.24", &other));
+    snprintf(taken, sizeof taken, "%d %d 1048576 %s", open("/dev/null", O_RDONLY),
+             open("/etc/passwd", O_RDONLY), shared_format());
+    check(!inherit(taken, &other));
 }
 
 static void test_bad(void)
 {
     char err[300] = "";
+    struct shared_file none;
     test("what can't be opened says so");
-    check(shared_open("/nonexistent/folder", MB, err, sizeof err) == NULL);
-    check(strstr(err, "/nonexistent/folder: No such file") != NULL);
-    check(shared_open("/dev/shm", MB - 1, err, sizeof err) == NULL);
-    struct shared_folder none;
-    check(!shared_folder_make(&none, &me, (size_t)1 << 60));
-    check(strstr(none.problem, "no room for limits.shared") != NULL && none.path[0] == '\0');
-    shared_folder_leave(&none);
+    check(!shared_file_make(&none, (size_t)1 << 60));
+    check(strstr(none.problem, "half of the machine's memory") != NULL && none.data < 0);
+    shared_file_close(&none);
+    check(shared_open(&none, err, sizeof err) == NULL);
+    check(strstr(err, "Bad file descriptor") != NULL);
+    check(shared_file_make(&none, MB - 1));
+    check(shared_open(&none, err, sizeof err) == NULL);
+    shared_file_close(&none);
 }
 
 int main(void)
 {
-    me = (struct user){.uid = geteuid(), .gid = getegid()};
-    somebody_else = (struct user){.uid = geteuid() + 1, .gid = getegid()};
     test_values();
     test_names();
     test_ttl();
@@ -603,7 +608,7 @@ int main(void)
     test_churn();
     test_processes();
     test_killed();
-    test_folder();
+    test_file();
     test_bad();
     return test_report();
 }
