@@ -76,13 +76,57 @@ void exchange_body_announced(struct exchange *x, uint64_t at_least)
         exchange_note_body_error(x, SPOOL_TOO_LARGE);
 }
 
+/* How far the body is for a hook that asks for it. */
+static enum body_state exchange_ask_body(struct request *req, struct body_wait *wait)
+{
+    struct exchange *x = (struct exchange *)((char *)req - offsetof(struct exchange, req));
+    const struct limits *limits = exchange_limits(x);
+    if (!x->has_body)
+        return BODY_HERE;
+    if (req->body.size < req->bytes_in)
+        return BODY_GONE;
+    uint64_t size = req->body_length > 0 ? (uint64_t)req->body_length : req->body.size;
+    if (size > limits->request_memory || size > exchange_body_limit(x))
+        return BODY_TOO_LARGE;
+    if (x->body_ended)
+        return BODY_HERE;
+    if (x->state != EXCHANGE_HEAD && x->state != EXCHANGE_DECIDING)
+        return BODY_GONE;
+    if (wait != NULL) {
+        spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
+        spool_expect(&req->body, size);
+        req->body_wait = wait;
+        x->front->ops->want_body(x->front, true);
+    }
+    return BODY_COMES;
+}
+
+static void exchange_note_body_read(struct exchange *x)
+{
+    x->facts.body_read = true;
+    exchange_note(x);
+}
+
+/* A slice for a hook. What is more than it may have waits with the front, and goes to a server
+ * later. */
+static void exchange_keep_for_hook(struct exchange *x, struct str bytes)
+{
+    if (spool_write(&x->req.body, bytes) == NULL &&
+        x->req.body.size <= exchange_limits(x)->request_memory)
+        return;
+    x->front->ops->want_body(x->front, false);
+    exchange_note_body_read(x);
+}
+
 void exchange_body(struct exchange *x, struct str bytes)
 {
     struct request *req = &x->req;
     req->bytes_in += bytes.n;
     if (x->facts.body_error != NULL || x->facts.refused > 0)
         return;
-    if (x->state == EXCHANGE_BODY) {
+    if (req->body_wait != NULL) {
+        exchange_keep_for_hook(x, bytes);
+    } else if (x->state == EXCHANGE_BODY) {
         const char *err = spool_write(&req->body, bytes);
         if (err != NULL)
             exchange_note_body_error(x, err);
@@ -98,7 +142,9 @@ void exchange_body(struct exchange *x, struct str bytes)
 void exchange_body_end(struct exchange *x)
 {
     x->body_ended = true;
-    if (x->state == EXCHANGE_BODY)
+    if (x->req.body_wait != NULL)
+        exchange_note_body_read(x);
+    else if (x->state == EXCHANGE_BODY)
         exchange_note(x);
     else if (exchange_is_streaming(x) && x->facts.body_error == NULL)
         stream_body_end(&x->attempts.stream);
@@ -141,14 +187,24 @@ static void exchange_begin_fastcgi(struct exchange *x)
         exchange_refuse_body(x);
         return;
     }
-    bool partly = !x->body_ended && req->bytes_in > 0;
-    if (x->has_body && (partly || req->body.size < req->bytes_in)) {
+    if (x->has_body && req->bytes_in > exchange_body_limit(x)) {
+        exchange_refuse_body(x);
+        return;
+    }
+    if (x->has_body && req->body.size < req->bytes_in) {
         answer_refuse(x, 500,
                       "the body, or a part of it, has been streamed or dropped and is gone");
         return;
     }
-    if (x->body_ended) /* what has been kept is sent from there */
+    bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has begun to read it */
+    if (x->body_ended || partly)                       /* what has been kept is sent from there */
         req->decision.stream_body = false;
+    if (x->has_body && partly) {
+        req->body.limit = exchange_body_limit(x);
+        x->state = EXCHANGE_BODY;
+        x->front->ops->want_body(x->front, true);
+        return;
+    }
     if (x->has_body && !d->stream_body && !x->body_ended) {
         spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
         if (req->body_length > 0)
@@ -293,6 +349,12 @@ static void exchange_step(struct deferred *d)
         exchange_refuse_unkept(x, facts.body_error);
         return;
     }
+    if (facts.body_read && x->req.body_wait != NULL) {
+        struct body_wait *wait = x->req.body_wait;
+        x->req.body_wait = NULL;
+        wait->ended(wait); /* the end of the hook is another fact */
+        return;
+    }
     if (facts.replaced) {
         exchange_replace(x);
         return;
@@ -363,6 +425,7 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
     deadline_init(&x->attempts.pause, loop, exchange_pause_cb);
     x->call.resumed = exchange_resumed;
     x->call.ctx = x;
+    x->req.ask_body = exchange_ask_body;
     *req = &x->req;
     return x;
 }
@@ -429,6 +492,7 @@ bool exchange_only_waits(const struct exchange *x)
 {
     switch (x->state) {
     case EXCHANGE_DECIDING:
+        return x->req.body_wait == NULL;
     case EXCHANGE_PAUSING:
     case EXCHANGE_FAILING:
         return true;

@@ -181,6 +181,15 @@ struct request_rules {
     unsigned from, count;
 };
 
+/* A body that a hook asks for: all of it is in memory; it has not been read; it is larger than what
+ * is kept in memory (and goes to the application all the same); a part of it is lost to us. */
+enum body_state { BODY_HERE, BODY_COMES, BODY_TOO_LARGE, BODY_GONE };
+
+/* Whoever waits for one. */
+struct body_wait {
+    void (*ended)(struct body_wait *wait);
+};
+
 struct request {
     struct arena arena;
 
@@ -209,6 +218,10 @@ struct request {
 
     /* The body, as far as it waits here. */
     struct spool body;
+    /* How far it is. With `wait`, where it COMES: it is kept from now on, and wait->ended is called
+     * when it is here, or can't be. NULL: what `body` has is all of it. */
+    enum body_state (*ask_body)(struct request *req, struct body_wait *wait);
+    struct body_wait *body_wait; /* NULL: nobody waits for it */
 
     struct decision decision;
     struct request_rules rules;

@@ -9,6 +9,7 @@
  */
 #include "script/request.h"
 
+#include "script/body.h"
 #include "script/modules.h"
 #include "script/property.h"
 #include "script/views.h"
@@ -180,6 +181,12 @@ void script_push_id(lua_State *L, const void *at)
     lua_pushlstring(L, id, 16);
 }
 
+static int request_body(lua_State *L)
+{
+    return script_body(L,
+                       script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:body()")));
+}
+
 #define FIELD(name, member)    PROPERTY(name, struct request, member)
 #define OPTIONAL(name, member) PROPERTY_OPTIONAL(name, struct request, member)
 
@@ -205,6 +212,7 @@ const struct property property_req[] = {
     FIELD("listener", listener),
     {"ctx", .push = push_ctx, .kept = true},
     FIELD("attempt", attempts),
+    {"body", .method = request_body},
     FIELD("internal", internal),
     OPTIONAL("hash_key", decision.hash_key),
     {0},
@@ -215,6 +223,8 @@ static int request_index(lua_State *L)
 {
     const struct request *req = script_box_request(L, lua_touserdata(L, 1));
     const struct property *p = property_find(L, property_req, "req");
+    if (p == NULL)
+        return 1;
     if (p->kept)
         push_kept(L, p, req);
     else

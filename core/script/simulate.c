@@ -110,8 +110,27 @@ static void simulate_listener(lua_State *L, struct request *req)
     lua_pop(L, 2);
 }
 
-/* core.request{ method=, url=, headers=, settings=, ip=, listener=, port=, unix= } -> req; or nil,
- * status, reason */
+static enum body_state simulate_ask_body(struct request *req, struct body_wait *wait)
+{
+    (void)wait;
+    return req->body.size > req->body.limit ? BODY_TOO_LARGE : BODY_HERE;
+}
+
+/* `body` of the table at 1: all of it is here, and is too large where a server would say so. */
+static void simulate_body(lua_State *L, struct request *req, const struct limits *limits)
+{
+    lua_getfield(L, 1, "body");
+    struct str body = script_str(L, -1);
+    spool_init(&req->body, SIZE_MAX, UINT64_MAX, "/tmp");
+    if (body.p != NULL)
+        spool_write(&req->body, body);
+    req->body.limit = limits->request_memory;
+    req->ask_body = simulate_ask_body;
+    lua_pop(L, 1);
+}
+
+/* core.request{ method=, url=, headers=, body=, settings=, ip=, listener=, port=, unix= } -> req;
+ * or nil, status, reason */
 static int simulate_request(lua_State *L)
 {
     struct settings settings = {.stop_timeout = 0};
@@ -157,6 +176,7 @@ static int simulate_request(lua_State *L)
     }
     if (bad == NULL && settings.trusted.count > 0)
         bad = realip_apply(req, &settings.trusted);
+    simulate_body(L, req, &settings.limits);
     arena_fini(&settings.arena);
     if (bad == NULL)
         return 1;

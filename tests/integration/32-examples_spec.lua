@@ -9,7 +9,7 @@ local stage = require("tests.support.stage")
 
 -- Two have files of their own: 44-applications_spec.lua has cgit, 63-cluster_spec.lua the cluster.
 local EXAMPLES = {
-  "balance", "cgit", "cluster", "errors", "hello", "php-site", "queue", "tenants",
+  "balance", "cgit", "cluster", "errors", "hello", "php-site", "queue", "tenants", "webhook",
 }
 
 -- Starts an example with a private PHP.
@@ -116,6 +116,26 @@ describe("php-site", function()
       assert.equal(403, res.status, path)
       assert.is_nil(res.body:find("run", 1, true))
     end
+  end)
+end)
+
+describe("webhook", function()
+  it("passes on what is signed, to whom it concerns", function()
+    local gate = start("webhook")
+    finally(function() gate:stop() end)
+    local function call(body, signature)
+      return http.request(gate.address, { path = "/hook", method = "POST", body = body,
+        headers = { ["X-Hub-Signature-256"] = "sha256=" .. signature } })
+    end
+    -- Of openssl dgst -sha256 -hmac, with the secret of the example.
+    local res = call('{"action":"push"}',
+      "37b5849440ad168e3703fda7f75f5bc82a687bb02e21d1e4a34022a697f4d04d")
+    assert.equal("builds has got push\n", res.body)
+    res = call('{"action":"star"}',
+      "982c321ea8da90715a4fe40c27d80518018738a0a35e00047f61a1e295d4ff68")
+    assert.equal("events has got star\n", res.body)
+    assert.equal(403, call('{"action":"push"}', ("0"):rep(64)).status)
+    assert.equal(404, http.get(gate.address, "/hook").status)
   end)
 end)
 

@@ -70,7 +70,7 @@ end
 ---@field method string
 ---@field url string a path, or "http://host/path"
 ---@field headers string[][] { name, value }, in order
----@field body string|nil only its size matters: hooks don't see it
+---@field body string|nil what req:body() gives to hooks
 ---@field ip string|nil the client's address, "unix:" for a process on this machine
 ---@field listener string|nil name or address
 ---@field https boolean|nil as if it came by https, whatever the URL says
@@ -110,7 +110,7 @@ function M.request(settings, what)
   return core.request({
     method = what.method, headers = headers, settings = settings, port = port, ip = what.ip,
     url = scheme == "https" and ("https://%s%s"):format(host or "localhost", target) or target,
-    version = what.version, listener = listener.name or listener.address,
+    version = what.version, body = what.body, listener = listener.name or listener.address,
     unix = listener.address:match("^unix:") ~= nil,
   })
 end

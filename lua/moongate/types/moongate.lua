@@ -95,6 +95,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field port integer
 ---@field scheme "http"|"https"
 ---@field version "1.0"|"1.1"
+---@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large" or "gone". In on_request it waits
 ---@field headers moongate.RequestHeaders by name, in any letter case
 ---@field cookies moongate.Args by name; the first of several counts
 ---@field ip string of the client; "unix:" on a unix listener

@@ -1,0 +1,70 @@
+/* body - see body.h. */
+#include "script/body.h"
+
+#include "script/task.h"
+
+#include <stdlib.h>
+
+struct reading {
+    struct script_wait wait;
+    struct body_wait body;
+    struct request *req;
+};
+
+/* Where nobody is there to bring it (a command), it is what the request was made with. */
+static enum body_state body_state(struct request *req, struct body_wait *wait)
+{
+    return req->ask_body != NULL ? req->ask_body(req, wait) : BODY_HERE;
+}
+
+static int body_push(lua_State *L, struct request *req)
+{
+    switch (body_state(req, NULL)) {
+    case BODY_HERE:
+        script_push_str(L, spool_read(&req->body, 0, NULL, 0));
+        return 1;
+    case BODY_TOO_LARGE:
+        return script_fail(L, "too large");
+    default:
+        return script_fail(L, "gone");
+    }
+}
+
+static void body_cancel(struct script_wait *wait)
+{
+    struct reading *r = (struct reading *)wait;
+    if (r->req->body_wait == &r->body)
+        r->req->body_wait = NULL;
+    free(r);
+}
+
+static int body_push_read(lua_State *L, void *ctx)
+{
+    struct reading *r = ctx;
+    int count = body_push(L, r->req);
+    free(r);
+    return count;
+}
+
+static void body_ended(struct body_wait *wait)
+{
+    struct reading *r = (struct reading *)((char *)wait - offsetof(struct reading, body));
+    script_wake(&r->wait, body_push_read, r);
+}
+
+int script_body(lua_State *L, struct request *req)
+{
+    if (body_state(req, NULL) != BODY_COMES)
+        return body_push(L, req);
+    if (req->body_wait != NULL)
+        return luaL_error(L, "body: another function waits for the body of this request already");
+    script_check_wait(L);
+    struct reading *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        abort();
+    r->wait.cancel = body_cancel;
+    r->body.ended = body_ended;
+    r->req = req;
+    body_state(req, &r->body);
+    return script_wait(L, &r->wait);
+}
