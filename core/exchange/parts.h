@@ -36,7 +36,7 @@ struct exchange_facts {
     enum script_result result;
     bool replaced;   /* req.decision takes the place of an application's answer */
     bool redirected; /* the application has sent the request elsewhere: on_request is asked again */
-    bool body_read; /* the hook that waits for the body can go on */
+    bool body_read;  /* the hook that waits for the body can go on */
     bool pause_over;
     bool room;
     const char *body_error; /* SPOOL_TOO_LARGE, or why it could not be kept */

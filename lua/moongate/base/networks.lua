@@ -35,7 +35,7 @@ end
 
 --- A set.
 ---@param list string[] addresses ("10.0.0.1"), networks ("2001:db8::/32"), "unix:"
----@return nil|fun(ip: string): boolean has
+---@return nil|fun(ip: string): boolean has false, too, for what is no address
 ---@return string|nil problem the first that is nothing of the kind, in words
 function M.new(list)
   local lengths, unix = {}, false
@@ -64,7 +64,11 @@ function M.new(list)
     if ip == "unix:" then
       return unix
     end
-    local bytes = bytes_of((ip:gsub("%%.*$", ""))) -- without a zone
+    local host = ip:gsub("%%.*$", "") -- without a zone
+    if host:find("/", 1, true) or not addr.network(host) then
+      return false
+    end
+    local bytes = bytes_of(host)
     for _, length in pairs(lengths) do
       if length.family == #bytes and length.prefixes[prefix(bytes, length.bits)] then
         return true

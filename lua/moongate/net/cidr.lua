@@ -17,8 +17,7 @@ Set.__index = Set
 ---@param address string|nil such as req.ip; "unix:" for clients of unix sockets
 ---@return boolean false, too, where it is no address
 function Set:has(address)
-  return type(address) == "string" and addr.network(address) ~= nil
-    and not address:find("/", 1, true) and self.look(address)
+  return type(address) == "string" and self.look(address)
 end
 
 --- A set of networks, made once and asked for each request.
