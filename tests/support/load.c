@@ -5,13 +5,21 @@
  *
  *     load 127.0.0.1:PORT [--seconds S] [--timeout S] GROUP...
  *     GROUP: --group NAME [--clients N] [--requests N] [--host H] [--path P] [--method M]
- *            [--body N] [--pattern N] [--header LINE] [--close] [--pause MS] [--leave MS]
+ *            [--body N] [--pattern N] [--length N] [--header LINE] [--close] [--pause MS] [--leave
+ * MS]
+ *            [--hosts COUNT:STEP] [--slow MS] [--idle]
  *
  * Without --seconds a group goes on until its --requests are done, or until TERM. --close makes a
  * connection for each request. Each client waits --pause between its requests. --leave resets the
  * connection when the reply isn't there after that time. `@` in the path is replaced by a number of
  * its own for each request, and the reply must have `token=NUMBER;` in its first bytes: that is how
  * a reply to somebody else is seen.
+ *
+ * `#` in the host is replaced by a number of at least five digits, which goes through STEP, 2 STEP
+ * to COUNT STEP in turn. --length: the reply's body must have N bytes. A client of a --slow group
+ * sends eight bytes of its head at a time, each after MS. One of an --idle group keeps its
+ * connection after the first reply and asks no more; a line `idle` goes to stdout when the last of
+ * them is there.
  *
  * A body is the pattern of responder.c's command `size`; with --pattern the reply's must be N bytes
  * of it.
@@ -20,7 +28,7 @@
  * Then one line for each group goes to stdout:
  *
  *     NAME requests=N 200=N 503=N connect=N closed=N timeout=N broken=N wrong=N left=N
- *          p50=US p90=US p99=US max=US
+ *          p50=US p90=US p99=US p999=US max=US
  *
  * connect: no connection; closed: the connection ended before the reply did (also an idle one that
  * was closed though nothing had announced it); broken: not HTTP; wrong: without its token, or
@@ -46,6 +54,8 @@
 
 #define GROUPS_MAX   16
 #define HEAD_MAX     2048
+#define AT_ONCE      64   /* idle clients that connect at a time */
+#define SLOW_BYTES   8    /* of a head that a slow client sends at a time */
 #define SEEN_MAX     2048 /* bytes of a reply in which the token is looked for */
 #define STATUS_MAX   600
 #define PATTERN_SIZE (1024 * 1024) /* 65536 lines of 16 bytes */
@@ -56,10 +66,12 @@ struct client;
 struct group {
     const char *name, *host, *path, *method, *header;
     uint64_t body, pattern; /* bytes; pattern: of the reply's body */
-    unsigned clients;
+    int64_t length;         /* of the reply's body; -1: any */
+    unsigned hosts, step, host_at;
+    unsigned clients, started;
     uint64_t limit; /* requests; 0 is no limit */
-    double pause, leave;
-    bool close;
+    double pause, leave, slow;
+    bool close, idle;
 
     struct client *list;
     uint64_t begun, done;
@@ -88,7 +100,7 @@ struct client {
 };
 
 static struct group groups[GROUPS_MAX];
-static unsigned group_count, active;
+static unsigned group_count, active, to_be_idle;
 static struct sockaddr_in target;
 static double seconds, patience = 30;
 static uint64_t tokens;
@@ -97,6 +109,7 @@ static struct ev_loop *main_loop;
 static char pattern[PATTERN_SIZE];
 
 static void client_next(struct client *c);
+static void client_start(struct group *g);
 
 static void die(const char *what)
 {
@@ -117,16 +130,29 @@ static void request_path(const struct client *c, char *to, size_t room)
         snprintf(to, room, "%s", path);
 }
 
+/* The group's host with the next number in the place of `#`. */
+static void request_host(struct group *g, char *to, size_t room)
+{
+    const char *at = g->hosts ? strchr(g->host, '#') : NULL;
+    if (!at) {
+        snprintf(to, room, "%s", g->host);
+        return;
+    }
+    g->host_at = g->host_at % g->hosts + 1;
+    snprintf(to, room, "%.*s%05u%s", (int)(at - g->host), g->host, g->host_at * g->step, at + 1);
+}
+
 static void request_make(struct client *c)
 {
-    const struct group *g = c->group;
-    char path[HEAD_MAX / 2], length[64] = "";
+    struct group *g = c->group;
+    char path[HEAD_MAX / 2], host[HEAD_MAX / 8], length[64] = "";
     c->token = ++tokens;
     request_path(c, path, sizeof(path));
+    request_host(g, host, sizeof(host));
     if (g->body)
         snprintf(length, sizeof(length), "Content-Length: %llu\r\n", (unsigned long long)g->body);
     int n = snprintf(c->head, sizeof(c->head), "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%s\r\n",
-                     g->method, path, g->host, length, g->close ? "Connection: close\r\n" : "",
+                     g->method, path, host, length, g->close ? "Connection: close\r\n" : "",
                      g->header ? g->header : "", g->header ? "\r\n" : "");
     if (n < 0 || (size_t)n >= sizeof(c->head)) {
         errno = EMSGSIZE;
@@ -195,7 +221,32 @@ static bool reply_right(const struct client *c)
     const struct group *g = c->group;
     if (c->parser.status_code >= 500)
         return true;
+    if (g->length >= 0 && c->body_len != (uint64_t)g->length)
+        return false;
     return (!g->pattern || (c->body_len == g->pattern && !c->differs)) && token_seen(c);
+}
+
+/* The client asks no more. */
+static void client_end(struct client *c)
+{
+    ev_timer_stop(main_loop, &c->timer);
+    disconnect(c, false);
+    active--;
+}
+
+/* The client keeps its connection, until the end. */
+static void settle(struct client *c)
+{
+    c->waiting = false;
+    ev_timer_stop(main_loop, &c->timer);
+    if (over)
+        client_end(c);
+    else if (c->group->started < c->group->clients)
+        client_start(c->group);
+    if (over || --to_be_idle)
+        return;
+    puts("idle");
+    fflush(stdout);
 }
 
 /* The reply is whole. */
@@ -212,7 +263,10 @@ static void done(struct client *c)
     time_add(g, ev_now(main_loop) - c->begun);
     if (!keep)
         disconnect(c, false);
-    rest(c, g->pause);
+    if (g->idle)
+        settle(c);
+    else
+        rest(c, g->pause);
 }
 
 /* ---- the parser's callbacks ---- */
@@ -226,6 +280,8 @@ static int on_head(http_parser *p)
 static int on_body(http_parser *p, const char *bytes, size_t len)
 {
     struct client *c = p->data;
+    if (!c->group->pattern)
+        c->body_len += len;
     while (c->group->pattern && len) {
         size_t from = (size_t)(c->body_len % PATTERN_SIZE);
         size_t n = len < PATTERN_SIZE - from ? len : PATTERN_SIZE - from;
@@ -269,9 +325,12 @@ static int next_bytes(struct client *c, struct iovec *list)
     int count = 0;
     uint64_t at = c->sent < c->head_len ? 0 : c->sent - c->head_len;
     uint64_t left = c->group->body - at, room = PATTERN_SIZE - at % PATTERN_SIZE;
-    if (c->sent < c->head_len)
-        list[count++] = (struct iovec){c->head + c->sent, c->head_len - (size_t)c->sent};
-    if (left)
+    size_t head = c->sent < c->head_len ? c->head_len - (size_t)c->sent : 0;
+    bool in_pieces = c->group->slow > 0 && head > 0;
+    if (head)
+        list[count++] =
+            (struct iovec){c->head + c->sent, in_pieces && head > SLOW_BYTES ? SLOW_BYTES : head};
+    if (left && !in_pieces)
         list[count++] =
             (struct iovec){pattern + at % PATTERN_SIZE, (size_t)(left < room ? left : room)};
     return count;
@@ -286,6 +345,12 @@ static void send_more(struct client *c)
         c->sent += (uint64_t)n;
     /* What else is wrong shows when it is read: there may be an answer before the end. */
     bool more = c->sent < c->head_len + c->group->body && (n > 0 || errno == EAGAIN);
+    if (more && c->group->slow > 0 && c->sent < c->head_len) {
+        ev_timer_stop(main_loop, &c->timer);
+        ev_timer_set(&c->timer, c->group->slow, 0);
+        ev_timer_start(main_loop, &c->timer);
+        more = false;
+    }
     watch(c, EV_READ | (more ? EV_WRITE : 0));
 }
 
@@ -357,8 +422,7 @@ static void client_next(struct client *c)
     struct group *g = c->group;
     ev_timer_stop(main_loop, &c->timer);
     if (over || (g->limit && g->begun >= g->limit)) {
-        disconnect(c, false);
-        active--;
+        client_end(c);
         return;
     }
     g->begun++;
@@ -369,53 +433,80 @@ static void client_next(struct client *c)
     c->whole = false;
     c->waiting = true;
     c->begun = ev_now(main_loop);
-    ev_timer_set(&c->timer, g->leave ? g->leave : patience, 0);
+    ev_timer_set(&c->timer, g->leave > 0 ? g->leave : patience, 0);
     ev_timer_start(main_loop, &c->timer);
-    if (c->fd < 0 && !client_connect(c))
-        failed(c, &g->connect);
-    else
+    if (c->fd >= 0)
+        send_more(c);
+    else if (client_connect(c))
         watch(c, EV_WRITE | EV_READ);
+    else
+        failed(c, &g->connect);
 }
 
 static void timer_cb(struct ev_loop *loop, ev_timer *w, int events)
 {
     struct client *c = w->data;
     (void)loop, (void)events;
-    if (!c->waiting)
+    if (!c->waiting) {
         client_next(c);
-    else
+    } else if (c->group->slow > 0 && c->sent < c->head_len && !over) {
+        send_more(c);
+    } else if (c->group->slow > 0 && c->sent < c->head_len) {
+        client_end(c); /* a request that was only half sent is none */
+    } else {
         failed(c, c->group->leave ? &c->group->left : &c->group->timeout);
+    }
 }
 
+static void client_start(struct group *g)
+{
+    struct client *c = &g->list[g->started++];
+    c->group = g;
+    c->fd = -1;
+    ev_init(&c->io, io_cb);
+    ev_init(&c->timer, timer_cb);
+    c->io.data = c->timer.data = c;
+    active++;
+    client_next(c);
+}
+
+/* All but those that are going to be idle, of whom each lets another one begin. */
 static void clients_start(struct group *g)
 {
+    unsigned first = g->idle && g->clients > AT_ONCE ? AT_ONCE : g->clients;
     g->list = calloc(g->clients, sizeof(*g->list));
     if (!g->list)
         die("calloc");
-    for (unsigned i = 0; i < g->clients; i++) {
-        struct client *c = &g->list[i];
-        c->group = g;
-        c->fd = -1;
-        ev_init(&c->io, io_cb);
-        ev_init(&c->timer, timer_cb);
-        c->io.data = c->timer.data = c;
-        active++;
-        client_next(c);
-    }
+    to_be_idle += g->idle ? g->clients : 0;
+    while (g->started < first)
+        client_start(g);
 }
 
 /* ---- the end, the account ---- */
 
+/* From now on every client only finishes what it waits for. */
+static void end_all(void)
+{
+    over = true;
+    for (unsigned i = 0; i < group_count; i++)
+        for (unsigned k = 0; groups[i].idle && k < groups[i].started; k++) {
+            struct client *c = &groups[i].list[k];
+            if (!c->waiting && !ev_is_active(&c->timer)) /* it has settled */
+                client_end(c);
+        }
+}
+
 static void over_cb(struct ev_loop *loop, ev_timer *w, int events)
 {
     (void)loop, (void)w, (void)events;
-    over = true;
+    end_all();
 }
 
 static void term_cb(struct ev_loop *loop, ev_signal *w, int events)
 {
     (void)loop, (void)w, (void)events;
-    over = true;
+    if (!over)
+        end_all();
 }
 
 static int by_size(const void *a, const void *b)
@@ -447,8 +538,8 @@ static void group_print(struct group *g)
         printf(" %s=%llu", counts[i].name, (unsigned long long)counts[i].count);
     if (g->done)
         qsort(g->times, g->done, sizeof(*g->times), by_size);
-    printf(" p50=%u p90=%u p99=%u max=%u\n", percentile(g, 0.5), percentile(g, 0.9),
-           percentile(g, 0.99), percentile(g, 1));
+    printf(" p50=%u p90=%u p99=%u p999=%u max=%u\n", percentile(g, 0.5), percentile(g, 0.9),
+           percentile(g, 0.99), percentile(g, 0.999), percentile(g, 1));
 }
 
 /* ---- options ---- */
@@ -457,7 +548,8 @@ static void usage(void)
 {
     fputs("usage: load HOST:PORT [--seconds S] [--timeout S] --group NAME [--clients N]\n"
           "  [--requests N] [--host H] [--path P] [--method M] [--body N] [--header LINE]\n"
-          "  [--pattern N] [--close] [--pause MS] [--leave MS] [--group ...]\n",
+          "  [--pattern N] [--length N] [--close] [--pause MS] [--leave MS]\n"
+          "  [--hosts COUNT:STEP] [--slow MS] [--idle] [--group ...]\n",
           stderr);
     exit(2);
 }
@@ -480,8 +572,12 @@ static struct group *group_new(const char *name)
     if (group_count == GROUPS_MAX)
         usage();
     struct group *g = &groups[group_count++];
-    *g = (struct group){
-        .name = name, .host = "localhost", .path = "/", .method = "GET", .clients = 1};
+    *g = (struct group){.name = name,
+                        .host = "localhost",
+                        .path = "/",
+                        .method = "GET",
+                        .clients = 1,
+                        .length = -1};
     return g;
 }
 
@@ -502,6 +598,13 @@ static bool group_option(struct group *g, const char *name, const char *value)
         g->header = value;
     else if (strcmp(name, "--body") == 0)
         g->body = strtoull(value, NULL, 10);
+    else if (strcmp(name, "--length") == 0)
+        g->length = atoll(value);
+    else if (strcmp(name, "--hosts") == 0) {
+        if (sscanf(value, "%u:%u", &g->hosts, &g->step) != 2)
+            usage();
+    } else if (strcmp(name, "--slow") == 0)
+        g->slow = atof(value) / 1000;
     else if (strcmp(name, "--pattern") == 0)
         g->pattern = strtoull(value, NULL, 10);
     else if (strcmp(name, "--pause") == 0)
@@ -520,8 +623,8 @@ static void options_read(int argc, char **argv)
         usage();
     target_read(argv[1]);
     for (int i = 2; i < argc; i++) {
-        if (g && strcmp(argv[i], "--close") == 0) {
-            g->close = true;
+        if (g && (strcmp(argv[i], "--close") == 0 || strcmp(argv[i], "--idle") == 0)) {
+            *(argv[i][2] == 'c' ? &g->close : &g->idle) = true;
             continue;
         }
         const char *name = argv[i];

@@ -5,6 +5,7 @@
 --   ...
 --   local result = run:finish()        -- result.big[200], result.big.failed, result.seconds
 
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 
@@ -20,6 +21,10 @@ local load = {}
 ---@field header? string one more line
 ---@field body? integer bytes of the request's body
 ---@field pattern? integer the reply's body must be what the responder's `size` makes of this number
+---@field length? integer bytes that the reply's body must have
+---@field hosts? string "COUNT:STEP", the numbers that `#` in the host goes through (load.c)
+---@field slow? number milliseconds between the pieces in which the head is sent
+---@field idle? boolean each client keeps its connection after one reply, and asks no more
 ---@field close? boolean a connection for each request
 ---@field pause? number milliseconds between two requests of a client
 ---@field leave? number milliseconds after which a client that waits resets its connection
@@ -27,14 +32,14 @@ local load = {}
 ---@class LoadResult: { [integer]: integer } how many replies had each status; 0 where none had
 ---@field requests integer replies that were whole
 ---@field failed integer requests without a whole reply
----@field p50 number seconds, as p90, p99 and max
+---@field p50 number seconds, as p90, p99, p999 and max
 
 ---@class Load
 local Load = {}
 Load.__index = Load
 
 local FAILURES = { "connect", "closed", "timeout", "broken", "wrong" }
-local TIMES = { p50 = true, p90 = true, p99 = true, max = true }
+local TIMES = { p50 = true, p90 = true, p99 = true, p999 = true, max = true }
 
 -- The one built together with the binary under test (with sanitizers or without), if there is one.
 local function program()
@@ -51,11 +56,13 @@ local function group_arguments(argv, group)
   end
   add("group", group.name or "all")
   for _, key in ipairs({ "clients", "requests", "host", "path", "method", "header", "body",
-    "pattern", "pause", "leave" }) do
+    "pattern", "length", "hosts", "slow", "pause", "leave" }) do
     add(key, group[key])
   end
-  if group.close then
-    argv[#argv + 1] = "--close"
+  for _, key in ipairs({ "close", "idle" }) do
+    if group[key] then
+      argv[#argv + 1] = "--" .. key
+    end
   end
 end
 
@@ -149,6 +156,14 @@ end
 ---@return boolean
 function Load:running()
   return self.process:alive()
+end
+
+--- Waits until every client of its idle groups has its reply.
+function Load:wait_idle()
+  poll.wait(function()
+    assert(self.process:alive(), "load has ended")
+    return (process.read_file(self.dir .. "/out") or ""):find("idle\n", 1, true)
+  end, "the idle clients to have a reply", 60)
 end
 
 --- Ends it without an account; safe to call after `finish`, for `finally`.
