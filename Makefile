@@ -166,9 +166,14 @@ $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
 $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 	@$(call link,-lev -lhttp_parser)
 
+# What the benchmark takes for the least that a relay can cost.
+$(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
+	@$(call link,)
+
 -include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d $(BUILD)/tests/fuzz/*.d)
 
-programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load
+programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load \
+          $(BUILD)/tests/floor
 
 JOBS = $(shell nproc)
 
@@ -213,8 +218,9 @@ lint:
 	luacheck --quiet lua spec tests examples tools
 
 bench:
-	@tools/install build bench
-	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moongate $(BUILD)/tests/responder $(BUILD)/tests/load
+	@tools/install build run bench
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moongate $(BUILD)/tests/responder \
+	  $(BUILD)/tests/load $(BUILD)/tests/floor
 	@tests/bench/run $(BENCH)
 
 # `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes ten

@@ -1,10 +1,8 @@
--- What nginx has nothing to compare with: a queue before four places, tenants that share them, and
--- reloads under load.
+-- What nginx has nothing to compare with: a queue before four places, and tenants that share them.
 -- The load generator is the tests' own, since every single request counts. Called by main.lua.
 
 local load = require("tests.support.load")
 local proxies = require("tests.bench.proxies")
-local socket = require("socket")
 
 local engine = {}
 
@@ -17,7 +15,7 @@ end
 
 local function start(application, fair)
   return proxies.start("moongate", application, {
-    keepalive = PLACES, backend = "max_conns = " .. PLACES, tenants = fair,
+    keepalive = PLACES, backend = "max_conns = " .. PLACES, shares = fair,
   })
 end
 
@@ -75,30 +73,6 @@ function engine.fair(application, seconds)
   return out
 end
 
---- Requests per second and their times, while nothing else happens, and while the route with its
---- ten thousand tenants is loaded again as often as possible.
----@param application Application
----@param seconds number
----@return table calm, busy: figures; reloads: how many there were; longest: milliseconds of one
-function engine.reload(application, seconds)
-  local proxy = proxies.start("moongate", application)
-  local out = { calm = many(proxy, 64, seconds, "/index.php") }
-  local run = load.start(proxy.address, {
-    seconds = seconds, { clients = 64, host = host(1), path = "/index.php" },
-  })
-  local reloads, longest = 0, 0
-  while run:running() do
-    local begun = socket.gettime()
-    proxy:reload()
-    reloads, longest = reloads + 1, math.max(longest, socket.gettime() - begun)
-  end
-  local result = run:finish()
-  out.busy = figures(result.all, result.seconds)
-  out.reloads, out.longest = reloads, longest * 1000
-  proxy:stop()
-  return out
-end
-
 local ROW = "%-15s%-28s%14s%10s%12s%12s\n"
 
 local function row(case, who, one)
@@ -109,10 +83,9 @@ end
 --- The table for the terminal; empty where neither was measured.
 ---@param queue table|nil
 ---@param fair table|nil
----@param reload table|nil
 ---@return string
-function engine.table(queue, fair, reload)
-  if not (queue or fair or reload) then
+function engine.table(queue, fair)
+  if not (queue or fair) then
     return ""
   end
   local out = { "\n" .. ROW:format("case", "clients", "replies/s", "failed", "p50 ms", "p99 ms") }
@@ -126,11 +99,6 @@ function engine.table(queue, fair, reload)
     out[#out + 1] = row("", "2 of another", fair.small)
     out[#out + 1] = row("one queue", "100", fair.one_big)
     out[#out + 1] = row("", "2", fair.one_small)
-  end
-  if reload then
-    out[#out + 1] = row("reload", "64, without reloads", reload.calm)
-    out[#out + 1] = row("", ("64, with %d reloads"):format(reload.reloads), reload.busy)
-    out[#out + 1] = ("%-15sthe longest reload took %.1f ms\n"):format("", reload.longest)
   end
   return table.concat(out)
 end

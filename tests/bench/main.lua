@@ -1,78 +1,75 @@
--- The benchmark: Moongate with a route that looks a tenant up in Lua against nginx with the same
--- lookup as a `map`, both with one worker, before the same FastCGI application with kept
--- connections. Started by tests/bench/run.
+-- The benchmark: Moongate and its peers with the same tenants, one worker each, before the same
+-- FastCGI application with kept connections. Started by tests/bench/run.
 --
--- The two are measured in turns in one run, so that whatever else the machine does hurts both, and
--- every figure is the median of its rounds. CPU time is the kernel's count for the proxy's
+-- All are measured in turns in one run, so that whatever else the machine does hurts each of them,
+-- and every figure is the median of its rounds. CPU time is the kernel's count for the server's
 -- processes; the load generator and the application are not in it.
 
+local CASES = require("tests.bench.cases")
 local engine = require("tests.bench.engine")
 local hooks = require("tests.bench.hooks")
+local json = require("moongate.base.json")
 local measure = require("tests.bench.measure")
+local page = require("tests.bench.page")
 local php = require("tests.support.php")
 local process = require("tests.support.process")
 local proxies = require("tests.bench.proxies")
 local report = require("tests.bench.report")
 
-local USAGE = [[
+local FURTHER = { "idle", "instructions", "queue", "fair", "hooks" }
+local RESULTS, PAGE, CHART = "tests/bench/results.json", "docs/performance.md",
+  "docs/performance.svg"
+local IDLE, SLOW = 10000, 1000 -- clients of the case `crowd`
+
+local function names_of_cases()
+  local names = {}
+  for i, case in ipairs(CASES) do
+    names[i] = case.name
+  end
+  for _, name in ipairs(FURTHER) do
+    names[#names + 1] = name
+  end
+  return names
+end
+
+local USAGE = ([[
 usage: tests/bench/run [--quick] [--only LIST] [--proxies LIST] [--rounds N] [--seconds S]
-                       [--out FILE] [--strict]
-  --only     some of: tiny,plain,root,site,static,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,
-             fair,reload,hooks
-  --proxies  some of: nginx,moongate
+                       [--out FILE] [--page] [--strict]
+  --only     some of: %s
+  --proxies  some of: %s
   --quick    short rounds, for a look
+  --page     what was measured replaces its part of tests/bench/results.json, and the table and the
+             chart of docs/performance.md are made of all that is there
   --strict   exit status 1 if an aim is missed
-NGINX and MOONGATE name other binaries. Where the instructions go to: callgrind_annotate
+MOONGATE, NGINX, H2O … name other programs. Where the instructions go to: callgrind_annotate
 build/bench/moongate.tiny.callgrind, or another case's. Another run's load on the machine falsifies
-times, not counts.]]
-
--- PHP-FPM with four children, as an operator would set each proxy up: Moongate keeps as many
--- connections as there are children, and queues before them.
-local CHILDREN = 4
-local MOONGATE_FPM = { keepalive = CHILDREN, backend = "max_conns = " .. CHILDREN }
-
---- What wrk does in each case; `hosts` is how many tenants it goes through, `proxies` how each
---- proxy is started where that is not as usual, `route` what they know of a tenant (proxies.start),
---- `php` that the application is PHP-FPM, `counted` that its instructions are, too.
-local LOADS = {
-  { name = "tiny", title = "tiny GET", path = "/index.php", hosts = 1000, counted = true },
-  { name = "plain", title = "tiny, not kept", path = "/index.php", hosts = 1000,
-    proxies = { nginx = { keepalive = 0 }, moongate = { keepalive = 0 } } },
-  { name = "root", title = "tiny, on disk", path = "/index.php", hosts = 1000, route = "root",
-    counted = true },
-  { name = "site", title = "front controller", path = "/2026/11/some-post/", hosts = 1000,
-    route = "site", counted = true },
-  { name = "static", title = "4 KB file", path = "/style.css", hosts = 1000, route = "site",
-    counted = true },
-  { name = "64k", title = "64 KB reply", path = "/index.php?size=65536", hosts = 1000 },
-  { name = "1m", title = "1 MB reply", path = "/index.php?size=1048576", hosts = 1000 },
-  { name = "post", title = "POST of 16 KB", method = "POST", path = "/form.php", body = 16384,
-    hosts = 50, counted = true },
-  { name = "fpm", title = "PHP-FPM", path = "/hello.php", hosts = 1000, php = true,
-    proxies = { nginx = { keepalive = 0 }, moongate = MOONGATE_FPM } },
-  { name = "fpmkeep", title = "PHP-FPM, kept", path = "/hello.php", hosts = 1000, php = true,
-    proxies = { nginx = { keepalive = CHILDREN }, moongate = MOONGATE_FPM } },
-}
+times, not counts.]]):format(table.concat(names_of_cases(), ","),
+  table.concat(proxies.names(), ","))
 
 local function fail(message)
   io.stderr:write(message, "\n")
   os.exit(2)
 end
 
-local function list(text)
-  local set = {}
+-- The words of a list, all of which must be known.
+local function set_of(text, known)
+  local valid, set = {}, {}
+  for _, name in ipairs(known) do
+    valid[name] = true
+  end
   for word in text:gmatch("[^,]+") do
-    set[word] = true
+    set[word] = valid[word] or fail(("no %q\n%s"):format(word, USAGE))
   end
   return set
 end
 
 local function parse(words)
+  local known = { only = names_of_cases(), proxies = proxies.names() }
   local options = {
-    rounds = 5, seconds = 4, connections = 10000, requests = 4000, out = "build/bench/result.json",
-    only = list("tiny,plain,root,site,static,64k,1m,post,fpm,fpmkeep,idle,instructions,queue,fair,"
-      .. "reload,hooks"),
-    proxies = list("nginx,moongate"),
+    rounds = 5, seconds = 1.5, connections = 10000, requests = 4000,
+    out = "build/bench/result.json",
+    only = set_of(table.concat(known.only, ","), known.only),
+    proxies = set_of(table.concat(known.proxies, ","), known.proxies),
   }
   local i = 1
   local function value()
@@ -82,11 +79,12 @@ local function parse(words)
   while words[i] do
     local word = words[i]
     if word == "--quick" then
-      options.rounds, options.seconds, options.requests = 3, 1, 1000
-    elseif word == "--strict" then
-      options.strict = true
+      options.rounds, options.seconds, options.requests, options.quick = 3, 0.4, 1000, true
+    elseif word == "--strict" or word == "--page" then
+      options[word:sub(3)] = true
     elseif word == "--only" or word == "--proxies" then
-      options[word:sub(3)] = list(value())
+      options[word:sub(3)] = set_of(value(), known[word:sub(3)])
+      options.chosen = options.chosen or word == "--only"
     elseif word == "--rounds" or word == "--seconds" then
       options[word:sub(3)] = tonumber(value()) or fail(USAGE)
     elseif word == "--out" then
@@ -96,6 +94,9 @@ local function parse(words)
     end
     i = i + 1
   end
+  if options.quick and not options.chosen then -- callgrind takes long
+    options.only.instructions, options.only.hooks = nil, nil
+  end
   return options
 end
 
@@ -103,77 +104,46 @@ local function say(format, ...)
   io.stderr:write(format:format(...), "\n")
 end
 
-local function median(values)
-  local sorted = { unpack(values) }
-  table.sort(sorted)
-  local middle = math.floor(#sorted / 2)
-  if #sorted % 2 == 1 then
-    return sorted[middle + 1]
-  end
-  return (sorted[middle] + sorted[middle + 1]) / 2
-end
-
--- A, B, then B, A: neither is always the one that comes second.
+-- Everybody is once the first.
 local function in_turn(names, round)
-  if round % 2 == 1 then
-    return names
+  local list, from = {}, (round - 1) % #names
+  for i = 1, #names do
+    list[i] = names[(from + i - 1) % #names + 1]
   end
-  local reversed = {}
-  for i = #names, 1, -1 do
-    reversed[#reversed + 1] = names[i]
-  end
-  return reversed
+  return list
 end
 
-local function medians(rounds)
-  local out = { rounds = rounds }
-  for key, value in pairs(rounds[1]) do
-    if type(value) == "number" then
-      local values = {}
-      for i, round in ipairs(rounds) do
-        values[i] = round[key]
-      end
-      out[key] = median(values)
-    end
+-- What is measured: the last commit that has changed the server.
+local function commit()
+  local function git(...)
+    local result = process.run({ argv = { "git", ... } })
+    return result.code == 0 and result.stdout:match("%S+") or nil
   end
-  return out
+  local last = git("log", "-1", "--abbrev=7", "--format=%h", "--", "core", "lua") or "unknown"
+  return git("status", "--porcelain", "--", "core", "lua") and last .. "-dirty" or last
 end
 
--- One case of load over all rounds. Returns name -> medians.
-local function bench_load(load, names, started, options)
-  local rounds = {}
-  for _, name in ipairs(names) do
-    rounds[name] = {}
-    measure.load(started[name], load, math.min(1, options.seconds)) -- fills caches, compiles traces
-  end
-  for round = 1, options.rounds do
-    for _, name in ipairs(in_turn(names, round)) do
-      local result = measure.load(started[name], load, options.seconds)
-      rounds[name][round] = result
-      say("%-16s round %d  %-9s %8.0f requests/s  %8.2f us CPU", load.title, round, name,
-        result.rate, result.cpu)
-    end
-  end
-  local out = {}
-  for _, name in ipairs(names) do
-    out[name] = medians(rounds[name])
-    out[name].calls, out[name].by_call = measure.calls(started[name], load, 2)
-  end
-  return out
+local function load_average()
+  return tonumber((process.read_file("/proc/loadavg") or "0"):match("^%S+"))
 end
 
--- Starts a proxy for a case. With PHP-FPM, each has one of its own: a connection that the other one
+-- Starts a server for a case. With PHP-FPM, each has one of its own: a connection that another one
 -- keeps would keep a child from it.
-local function start_proxy(load, name, application, sites, folder)
-  local fpm = load.php and php.start({
-    pages = "tests/pages", children = CHILDREN, ini = { ["opcache.enable"] = "1" },
+local function start_proxy(case, name, application, sites, folder)
+  local fpm = case.php and php.start({
+    pages = "tests/pages", children = case.children, ini = { ["opcache.enable"] = "1" },
+    pool = case.pool,
   })
-  local copy = { root = fpm and fpm.root or nil, route = load.route, sites = sites,
-    folder = folder }
-  for key, value in pairs(load.proxies and load.proxies[name] or {}) do
-    copy[key] = value
+  local options = {
+    root = fpm and fpm.root or nil, route = case.route, sites = sites, folder = folder,
+    keepalive = case.fresh and 0 or case.kept and case.children or nil,
+    tenants = case.tenants, case_tenants = case.tenants, workers = case.workers,
+    reloads = case.reload, children = case.children,
+  }
+  for key, value in pairs(name:find("moongate", 1, true) and case.moongate or {}) do
+    options[key] = value
   end
-  local proxy = proxies.start(name, fpm or application, copy)
+  local proxy = proxies.start(name, fpm or application, options)
   return proxy, function()
     proxy:stop()
     if fpm then
@@ -182,128 +152,233 @@ local function start_proxy(load, name, application, sites, folder)
   end
 end
 
--- Cases without needs of their own share their proxies.
-local function bench_loads(names, options, application, sites)
-  local cases, usual, stops = {}, {}, {}
-  for _, load in ipairs(LOADS) do
-    if options.only[load.name] then
-      local special = load.proxies or load.route
-      local started, own = special and {} or usual, {}
+-- One case over all rounds: the rounds of each server by its name.
+local function take_rounds(case, names, started, options)
+  local rounds = {}
+  for _, name in ipairs(names) do
+    rounds[name] = {}
+    measure.load(started[name], case, math.min(1, options.seconds)) -- fills caches, compiles traces
+  end
+  for round = 1, options.rounds do
+    for _, name in ipairs(in_turn(names, round)) do
+      local result = measure.load(started[name], case, options.seconds)
+      rounds[name][round] = result
+      say("%-30s round %d  %-16s %8.0f requests/s  %8.2f us CPU%s", case.title, round, name,
+        result.rate, result.cpu, result.failed > 0 and "  " .. result.text or "")
+    end
+  end
+  return rounds
+end
+
+local function take_crowds(case, names, started)
+  local crowds = {}
+  for i, name in ipairs(case.crowd and names or {}) do
+    crowds[i] = measure.crowd(started[name], case, IDLE, SLOW)
+  end
+  return function()
+    for _, crowd in ipairs(crowds) do
+      crowd:abandon()
+    end
+  end
+end
+
+local function bench_case(case, names, started, options)
+  local before = load_average()
+  local go_home = take_crowds(case, names, started)
+  local rounds = take_rounds(case, names, started, options)
+  local peers = {}
+  for _, name in ipairs(names) do
+    peers[name] = report.summary(rounds[name], rounds.nginx)
+    peers[name].memory = measure.megabytes(started[name])
+  end
+  go_home()
+  for _, name in ipairs(case.reload and {} or names) do -- strace follows no worker that comes later
+    peers[name].calls, peers[name].by_call = measure.calls(started[name], case,
+      math.min(1, options.seconds))
+  end
+  return {
+    name = case.name, title = case.title, peers = peers, absent = {}, commit = options.commit,
+    load = before,
+    rounds = options.rounds, seconds = options.seconds,
+  }
+end
+
+local function bench_cases(names, options, application, sites)
+  local out, setup, started, stops = {}, nil, {}, {}
+  local function stop_all()
+    for _, stop in pairs(stops) do
+      stop()
+    end
+    started, stops = {}, {}
+  end
+  for _, case in ipairs(CASES) do
+    if options.only[case.name] then
+      if setup ~= measure.setup_of(case) then
+        stop_all()
+        setup = measure.setup_of(case)
+      end
+      local able, absent = {}, {}
       for _, name in ipairs(names) do
-        if not started[name] then
-          started[name], own[#own + 1] = start_proxy(load, name, application, sites)
+        absent[name] = proxies.cannot(name, case)
+        if not absent[name] then
+          able[#able + 1] = name
+          if not started[name] then
+            started[name], stops[name] = start_proxy(case, name, application, sites)
+          end
         end
       end
-      cases[load.name] = bench_load(load, names, started, options)
-      cases[load.name].title = load.title
-      for _, stop in ipairs(own) do
-        if special then
-          stop()
-        else
-          stops[#stops + 1] = stop
-        end
+      if #able > 0 then
+        out[case.name] = bench_case(case, able, started, options)
+        out[case.name].absent = absent
       end
     end
   end
-  for _, stop in ipairs(stops) do
-    stop()
-  end
-  return cases
+  stop_all()
+  return out
 end
 
 -- Each figure comes from processes that did nothing else before.
-local function bench_idle(names, options, application)
-  local out = { title = "idle" }
+local function bench_idle(names, options, application, sites)
+  local out = { peers = {}, commit = options.commit }
   for _, name in ipairs(names) do
-    local proxy = proxies.start(name, application)
-    out[name] = measure.idle(proxy, options.connections)
-    say("%-16s          %-9s %8.0f bytes for each of %d", "idle", name, out[name].bytes,
-      out[name].connections)
-    proxy:stop()
+    if not proxies.missing(name) then
+      local proxy = proxies.start(name, application, { sites = sites, route = "root" })
+      local figures = measure.idle(proxy, options.connections)
+      out.peers[name] = figures.bytes
+      say("%-30s          %-16s %8.0f bytes for each of %d", "idle", name, figures.bytes,
+        figures.connections)
+      proxy:stop()
+    end
   end
   return out
 end
 
--- Valgrind 3.19 (Debian 12) knows no openat2, with which files are looked up: under it the cases
--- with files are left out.
-local function count_instructions(load, name, application, sites, options)
+-- Valgrind 3.19 (Debian 12) knows no openat2, with which files are looked up: where a server cannot
+-- be measured for such a reason, it is left out.
+local function count_instructions(case, name, application, sites, options)
   local ok, count = pcall(measure.instructions, function(folder)
-    return start_proxy(load, name, application, sites, folder)
-  end, load, options.requests, ("build/bench/%s.%s.callgrind"):format(name, load.name))
-  if not ok and not load.route then
-    error(count, 0)
-  end
-  say("%-16s          %-9s %8s instructions", load.title, name,
+    return start_proxy(case, name, application, sites, folder)
+  end, case, options.requests, ("build/bench/%s.%s.callgrind"):format(name, case.name))
+  say("%-30s          %-16s %8s instructions", case.title, name,
     ok and ("%.0f"):format(count) or "no")
   return ok and count or nil
 end
 
 local function bench_instructions(names, options, application, sites)
   local out = {}
-  for _, load in ipairs(LOADS) do
-    local figures = load.counted and { title = load.title }
-    for _, name in ipairs(figures and names or {}) do
-      local count = count_instructions(load, name, application, sites, options)
-      figures[name] = { instructions = count }
+  for _, case in ipairs(CASES) do
+    if case.counted then
+      local figures = { title = case.title, peers = {}, commit = options.commit }
+      for _, name in ipairs(names) do
+        if not proxies.cannot(name, case) then
+          figures.peers[name] = count_instructions(case, name, application, sites, options)
+        end
+      end
+      out[case.name] = figures
     end
-    out[load.name] = figures or nil
   end
   return out
 end
 
-local function main(words)
-  local options = parse(words)
+-- What only Moongate has.
+local function bench_alone(data, options, application)
+  if not options.proxies.moongate then
+    return
+  end
+  if options.only.queue then
+    data.queue = engine.queue(application, options.seconds)
+  end
+  if options.only.fair then
+    data.fair = engine.fair(application, options.seconds)
+  end
+  if options.only.hooks then
+    data.hooks = hooks.bench(application, options, say)
+  end
+end
+
+-- Who is compared: all that are asked for, of which Moongate and nginx must be there.
+local function names_of(options)
   local names = {}
-  for _, name in ipairs({ "nginx", "moongate" }) do
+  for _, name in ipairs(proxies.names()) do
     if options.proxies[name] then
       names[#names + 1] = name
-      local problem = proxies.missing(name)
+      local problem = (name == "nginx" or name == "moongate") and proxies.missing(name)
       if problem then
         fail(problem)
       end
     end
   end
-  local application = proxies.application(4) -- the proxies use one, some cases all
+  return names
+end
+
+-- What was measured before on the page, with what was measured now in its place.
+local function merged(data)
+  local old = json.decode(process.read_file(RESULTS) or "") or { cases = {}, instructions = {} }
+  for name, case in pairs(old.cases) do
+    data.cases[name] = data.cases[name] or case
+  end
+  data.instructions = data.instructions or {}
+  for name, case in pairs(old.instructions or {}) do
+    data.instructions[name] = data.instructions[name] or case
+  end
+  data.idle = data.idle or old.idle
+  return data
+end
+
+local function write_page(data)
+  process.write_file(RESULTS, report.json(data))
+  -- Of what is in the file, which is rounded.
+  data = json.decode(process.read_file(RESULTS))
+  process.write_file(PAGE, page.put(process.read_file(PAGE), data))
+  process.write_file(CHART, page.svg(data))
+  say("%s, %s and %s are renewed", RESULTS, PAGE, CHART)
+end
+
+local function measure_all(names, options)
+  local application = proxies.application(4) -- the servers use one, some cases all
   local sites = proxies.sites()
-  local cases = bench_loads(names, options, application, sites)
+  local data = {
+    machine = measure.machine(), order = proxies.names(), titles = {}, case_order = {},
+    versions = proxies.versions(proxies.names()),
+    cases = bench_cases(names, options, application, sites),
+  }
+  for i, case in ipairs(CASES) do
+    data.case_order[i] = case.name
+  end
+  for _, name in ipairs(data.order) do
+    data.titles[name] = proxies.title(name)
+  end
   if options.only.idle then
-    cases.idle = bench_idle(names, options, application)
+    data.idle = bench_idle(names, options, application, sites)
   end
   if options.only.instructions then
-    cases.instructions = bench_instructions(names, options, application, sites)
+    data.instructions = bench_instructions(names, options, application, sites)
   end
-  local alone = options.proxies.moongate and not proxies.missing("moongate")
-  if alone and options.only.queue then
-    cases.queue = engine.queue(application, options.seconds)
-  end
-  if alone and options.only.fair then
-    cases.fair = engine.fair(application, options.seconds)
-  end
-  if alone and options.only.reload then
-    cases.reload = engine.reload(application, options.seconds)
-  end
-  if alone and options.only.hooks then
-    cases.hooks = hooks.bench(application, options, say)
-  end
+  bench_alone(data, options, application)
   application:stop()
   process.remove(sites)
+  return data
+end
 
-  local aims = report.aims(cases)
-  for _, aim in ipairs(hooks.aims(cases.hooks)) do
+local function main(words)
+  local options = parse(words)
+  options.commit = commit()
+  local names = names_of(options)
+  local data = measure_all(names, options)
+  local aims = report.aims(data)
+  for _, aim in ipairs(hooks.aims(data.hooks)) do
     aims[#aims + 1] = aim
   end
-  io.stdout:write(report.table(names, cases), engine.table(cases.queue, cases.fair,
-      cases.reload), hooks.table(cases.hooks),
-    report.verdict(aims))
+  io.stdout:write(report.table(names, data), engine.table(data.queue, data.fair),
+    hooks.table(data.hooks), report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
-  process.write_file(options.out, report.json({
-    machine = measure.machine(),
-    versions = proxies.versions(names),
-    options = { rounds = options.rounds, seconds = options.seconds },
-    cases = cases,
-    aims = aims,
-  }))
+  data.aims = aims
+  process.write_file(options.out, report.json(data))
   say("\nwritten to %s", options.out)
+  data.aims, data.queue, data.fair, data.hooks = nil, nil, nil, nil
+  if options.page then
+    write_page(merged(data))
+  end
   return options.strict and not report.hold(aims) and 1 or 0
 end
 

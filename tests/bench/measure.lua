@@ -1,15 +1,18 @@
--- How each figure is taken: load by wrk with the CPU time of the proxy's processes beside it,
--- system calls by strace, memory of idle connections, instructions by callgrind. Called by
+-- How each figure is taken: load by the tests' own generator with the CPU time of the server's
+-- processes beside it, system calls by strace, memory, instructions by callgrind. Called by
 -- main.lua.
 
 local client = require("tests.bench.client")
 local generator = require("tests.support.load")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local socket = require("socket")
 
 local measure = {}
 
 local CONNECTIONS = 64
+local PATH = "/index.php?body=hello"
+local RELOAD_EVERY = 0.5 -- seconds
 
 -- Nanoseconds that the threads of these processes have run.
 local function cpu_time(pids)
@@ -24,111 +27,22 @@ local function cpu_time(pids)
   return sum
 end
 
---- The requests of a case go to this many hosts in turn; the same list as in wrk.lua.
----@param count integer
----@return string[]
-function measure.hosts(count)
-  local list = {}
-  for i = 1, count do
-    list[i] = ("t%05d.example"):format(i * (10000 / count))
+-- The same of a process, its descendants and those of them that have ended; exact to 10 ms, since
+-- the kernel counts ended ones in ticks.
+local function cpu_time_of_tree(pid)
+  local text = process.read_file(("/proc/%d/stat"):format(pid))
+  if not text then
+    return 0
   end
-  return list
-end
-
---- The body of a POST: fields of a form, as wrk.lua sends them.
----@param size integer
----@return string
-function measure.form(size)
-  return ("a=0123456789&"):rep(math.ceil(size / 13)):sub(1, size)
-end
-
-local function wrk(proxy, load, seconds)
-  local result = process.run({
-    argv = {
-      "wrk", "-t1", "-c" .. CONNECTIONS, "-d" .. seconds .. "s", "--timeout", "10s",
-      "-s", "tests/bench/wrk.lua", "http://" .. proxy.address .. load.path, "--",
-      load.method or "GET", tostring(load.body or 0), tostring(load.hosts),
-    },
-  }, seconds + 60)
-  local figures = {}
-  for key, value in result.stdout:gmatch("bench%.(%w+)=([%d.]+)") do
-    figures[key] = tonumber(value)
+  local fields = {}
+  for word in text:match("%) (.*)$"):gmatch("%S+") do
+    fields[#fields + 1] = tonumber(word) or 0
   end
-  assert(figures.requests and figures.requests > 0, result.stdout .. result.stderr)
-  assert(figures.errors == 0, proxy.name .. ": requests failed\n" .. result.stdout)
-  return figures
-end
-
--- The same by the tests' own generator, which lets every client get its last answer: where some
--- clients starve while others are served at once, only that shows.
-local function patient(proxy, load, seconds)
-  local results = generator.run(proxy.address, {
-    seconds = seconds, timeout = 5,
-    { clients = CONNECTIONS, host = measure.hosts(load.hosts)[1], path = load.path },
-  })
-  local all = results.all
-  return {
-    requests = all.requests, microseconds = seconds * 1e6, -- not the time that starved ones wait
-    p50 = all.p50 * 1e6, p99 = all.p99 * 1e6, max = all.max * 1e6,
-    failed = all.failed + all.requests - all[200],
-  }
-end
-
---- One round of load.
----@param proxy Proxy
----@param load table a case of main.lua
----@param seconds number
----@return { rate: number, cpu: number, p50: number, p99: number, max?: number, failed?: number }
----  requests a second, microseconds of CPU time for a request, milliseconds, requests
-function measure.load(proxy, load, seconds)
-  local before = cpu_time(proxy.pids)
-  local figures = (load.php and patient or wrk)(proxy, load, seconds)
-  local spent = cpu_time(proxy.pids) - before
-  return {
-    rate = figures.requests / figures.microseconds * 1e6,
-    cpu = spent / 1000 / figures.requests,
-    p50 = figures.p50 / 1000,
-    p99 = figures.p99 / 1000,
-    max = figures.max and figures.max / 1000,
-    failed = figures.failed,
-    requests = figures.requests,
-  }
-end
-
---- System calls for a request, from a run of its own since tracing slows the proxy down.
----@param proxy Proxy
----@param load table
----@param seconds number
----@return number calls
----@return table<string, number> by_call
-function measure.calls(proxy, load, seconds)
-  local dir = process.tempdir("strace")
-  local tracer = process.spawn({
-    argv = { "strace", "-c", "-f", "-p", tostring(proxy.worker), "-o", dir .. "/counts" },
-    stderr = dir .. "/stderr",
-  })
-  poll.wait(function()
-    local text = process.read_file(dir .. "/stderr") or ""
-    assert(tracer:alive(), "strace: " .. text)
-    return text:find("attached", 1, true)
-  end, "strace to attach")
-  local figures = wrk(proxy, load, seconds)
-  tracer:kill("INT")
-  assert(tracer:wait(10), "strace did not end")
-  local by_call = {}
-  for line in io.lines(dir .. "/counts") do
-    local count, name = line:match("^%s*[%d.]+%s+[%d.]+%s+%d+%s+(%d+)%s+.-([%w_]+)$")
-    if name and name ~= "total" then
-      by_call[name] = tonumber(count) / figures.requests
-    end
+  local sum = (fields[12] + fields[13] + fields[14] + fields[15]) * 1e7
+  for _, child in ipairs(process.children(pid)) do
+    sum = sum + cpu_time_of_tree(child)
   end
-  process.remove(dir)
-  local sum = 0
-  for _, count in pairs(by_call) do
-    sum = sum + count
-  end
-  assert(sum > 0, "strace counted nothing")
-  return sum, by_call
+  return sum
 end
 
 -- Memory of a process in bytes. What it shares with others counts in part, so that a page of the
@@ -140,6 +54,152 @@ local function memory(pid)
   return tonumber(kilobytes) * 1024
 end
 
+--- Megabytes of all processes of a server.
+---@param proxy Proxy
+---@return number
+function measure.megabytes(proxy)
+  local sum = 0
+  for _, pid in ipairs(proxy:pids()) do
+    sum = sum + memory(pid)
+  end
+  return sum / 1048576
+end
+
+--- Some hosts of these tenants.
+---@param count integer
+---@param tenants? integer
+---@return string[]
+function measure.hosts(count, tenants)
+  local list = {}
+  for i = 1, count do
+    list[i] = ("t%05d.example"):format(i * math.floor((tenants or 10000) / count))
+  end
+  return list
+end
+
+--- Cases of the same setup share the server that is started for them.
+---@param case Case
+---@return string
+function measure.setup_of(case)
+  local special = case.fresh or case.tenants or case.workers or case.php or case.reload
+    or case.crowd
+  return special and case.name or case.route
+end
+
+-- What the generator does for a case: the same hosts as above.
+local function group(proxy, case, more)
+  local tenants = proxy.values.tenants
+  local count = math.min(case.hosts, tenants)
+  local options = {
+    clients = CONNECTIONS, host = "t#.example", path = case.path,
+    hosts = ("%d:%d"):format(count, math.floor(tenants / count)), method = case.method,
+    body = case.body, length = case.length, close = case.close,
+    header = case.body and "Content-Type: application/x-www-form-urlencoded" or nil,
+  }
+  for key, value in pairs(more or {}) do
+    options[key] = value
+  end
+  return options
+end
+
+-- Runs the generator, and loads the configuration again meanwhile if the case says so. Where some
+-- clients starve while others are served at once, only a generator shows that which lets every
+-- client get its last answer.
+local function generate(proxy, case, seconds)
+  local run = generator.start(proxy.address, { seconds = seconds, timeout = 5, group(proxy, case) })
+  local reloads, due = 0, socket.gettime()
+  while case.reload and run:running() do
+    if socket.gettime() >= due then
+      proxy:reload()
+      reloads, due = reloads + 1, socket.gettime() + RELOAD_EVERY
+    end
+    socket.sleep(0.01)
+  end
+  local results = run:finish(seconds + 60)
+  local all = results.all
+  assert(all.requests > 0, proxy.name .. " has answered nothing: " .. all.text .. proxy:problem())
+  return all, case.php and seconds or results.seconds, reloads
+end
+
+--- One round of load. Each answer's status and length are checked.
+---@param proxy Proxy
+---@param case Case
+---@param seconds number
+---@return { rate: number, cpu: number, p50: number, p99: number, p999: number, max: number,
+---  failed: number, requests: integer, reloads?: integer } requests a second, microseconds of CPU
+---  time for a request, milliseconds, requests
+function measure.load(proxy, case, seconds)
+  local pids = case.reload and proxy.process.pid or proxy:pids()
+  local clock = case.reload and cpu_time_of_tree or cpu_time
+  local before = clock(pids)
+  local all, took, reloads = generate(proxy, case, seconds)
+  local spent = clock(pids) - before
+  return {
+    rate = all.requests / took,
+    cpu = spent / 1000 / all.requests,
+    p50 = all.p50 * 1000, p99 = all.p99 * 1000, p999 = all.p999 * 1000, max = all.max * 1000,
+    failed = all.failed + all.requests - all[200],
+    requests = all.requests,
+    reloads = case.reload and reloads or nil,
+    text = all.text,
+  }
+end
+
+--- Ten thousand clients that keep an idle connection, and a thousand that send a request slowly.
+---@param proxy Proxy
+---@param case Case
+---@param idle integer
+---@param slow integer
+---@return Load to be abandoned by the caller
+function measure.crowd(proxy, case, idle, slow)
+  local run = generator.start(proxy.address, {
+    timeout = 60,
+    group(proxy, case, { name = "idle", clients = idle, idle = true }),
+    group(proxy, case, { name = "slow", clients = slow, slow = 2000 }),
+  })
+  run:wait_idle()
+  return run
+end
+
+--- System calls for a request, from a run of its own since tracing slows the server down.
+---@param proxy Proxy
+---@param case Case
+---@param seconds number
+---@return number calls
+---@return table<string, number> by_call
+function measure.calls(proxy, case, seconds)
+  local dir = process.tempdir("strace")
+  local argv = { "strace", "-c", "-f", "-o", dir .. "/counts" }
+  local pids = proxy:pids()
+  for i = #pids, math.min(2, #pids), -1 do -- not the master, if there is one
+    argv[#argv + 1] = "-p"
+    argv[#argv + 1] = tostring(pids[i])
+  end
+  local tracer = process.spawn({ argv = argv, stderr = dir .. "/stderr" })
+  poll.wait(function()
+    local text = process.read_file(dir .. "/stderr") or ""
+    assert(tracer:alive(), "strace: " .. text)
+    return text:find("attached", 1, true)
+  end, "strace to attach", 30)
+  local all = generate(proxy, case, seconds)
+  tracer:kill("INT")
+  assert(tracer:wait(30), "strace did not end")
+  local by_call = {}
+  for line in io.lines(dir .. "/counts") do
+    local count, name = line:match("^%s*[%d.]+%s+[%d.]+%s+%d+%s+(%d+)%s+.-([%w_]+)$")
+    if name and name ~= "total" then
+      by_call[name] = tonumber(count) / all.requests
+    end
+  end
+  process.remove(dir)
+  local sum = 0
+  for _, count in pairs(by_call) do
+    sum = sum + count
+  end
+  assert(sum > 0, "strace counted nothing")
+  return sum, by_call
+end
+
 --- Memory that an idle connection costs the worker, each having made one request.
 ---@param proxy Proxy
 ---@param count integer
@@ -149,17 +209,18 @@ function measure.idle(proxy, count)
   local hosts = measure.hosts(1000)
   local first = client.open(proxy.address)
   for i = 1, 2000 do
-    first:ask("/index.php", hosts[i % #hosts + 1])
+    first:ask(PATH, hosts[i % #hosts + 1])
   end
-  local before = memory(proxy.worker)
+  local pids = proxy:pids()
+  local before = memory(pids[#pids])
   local open = {}
   for i = 1, count do
     open[i] = client.open(proxy.address)
-    open[i]:ask("/index.php", hosts[i % #hosts + 1])
+    open[i]:ask(PATH, hosts[i % #hosts + 1])
   end
-  local after = memory(proxy.worker)
+  local after = memory(pids[#pids])
   for i = 1, count, 997 do
-    open[i]:ask("/index.php", hosts[1]) -- they are alive
+    open[i]:ask(PATH, hosts[1]) -- they are alive
   end
   for _, conn in ipairs(open) do
     conn:close()
@@ -180,12 +241,21 @@ local function counted(folder)
   return sum
 end
 
+-- The body of a POST: what load.c sends, and the responder's `check` wants.
+local function pattern(size)
+  local lines = {}
+  for i = 1, size / 16 do
+    lines[i] = ("%015d\n"):format(i - 1)
+  end
+  return table.concat(lines)
+end
+
 local function run_counted(start, load, requests, keep)
   local folder = process.tempdir("grind")
   process.chmod(folder, "777") -- a worker that became another user writes its counts there too
   local proxy = start(folder)
   local hosts = measure.hosts(100)
-  local body = load.body and measure.form(load.body)
+  local body = load.body and pattern(load.body)
   local conn = client.open(proxy.address)
   for i = 1, requests do
     conn:ask(load.path, hosts[i % #hosts + 1], body)

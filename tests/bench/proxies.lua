@@ -1,129 +1,47 @@
--- The parties of the benchmark: the application (build/tests/responder), nginx and Moongate, each
--- with its configuration, made so that both proxies do the same: look the folder of the host up
--- among ten thousand, make the usual params, pass the request on over a kept connection, no access
+-- The parties of the benchmark: the application (build/tests/responder), and each server with the
+-- configuration that peers/ makes for it, so that all do the same: look the folder of the host up
+-- among the tenants, make the usual params, pass the request on over a kept connection, no access
 -- log. Called by main.lua.
 
+local client = require("tests.bench.client")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local stage = require("tests.support.stage")
 
 local proxies = {}
 
 local TENANTS = 10000
 local KEEPALIVE = 64
+local LARGE_STEP = 1000 -- every so many tenants one has a file of 1 MB
+local FOLDERS, FOLDERS_STEP = 1000, 10 -- who is asked for: the first ones, and every tenth
 
---- The variables of Debian's fastcgi_params, and how nginx names their values.
-local NGINX_PARAMS = [[
-      fastcgi_param SCRIPT_FILENAME   $docroot$fastcgi_script_name;
-      fastcgi_param QUERY_STRING      $query_string;
-      fastcgi_param REQUEST_METHOD    $request_method;
-      fastcgi_param CONTENT_TYPE      $content_type;
-      fastcgi_param CONTENT_LENGTH    $content_length;
-      fastcgi_param SCRIPT_NAME       $fastcgi_script_name;
-      fastcgi_param REQUEST_URI       $request_uri;
-      fastcgi_param DOCUMENT_URI      $document_uri;
-      fastcgi_param DOCUMENT_ROOT     $docroot;
-      fastcgi_param SERVER_PROTOCOL   $server_protocol;
-      fastcgi_param REQUEST_SCHEME    $scheme;
-      fastcgi_param HTTPS             $https if_not_empty;
-      fastcgi_param GATEWAY_INTERFACE CGI/1.1;
-      fastcgi_param SERVER_SOFTWARE   nginx/$nginx_version;
-      fastcgi_param REMOTE_ADDR       $remote_addr;
-      fastcgi_param REMOTE_PORT       $remote_port;
-      fastcgi_param SERVER_ADDR       $server_addr;
-      fastcgi_param SERVER_PORT       $server_port;
-      fastcgi_param SERVER_NAME       $server_name;
-      fastcgi_param REDIRECT_STATUS   200;
-]]
+local DEPS = process.cwd() .. "/build/deps/peers"
 
--- Bodies stay in memory, as they do in Moongate, instead of going through files; with these sizes
--- nginx is at its best in every case. A larger fastcgi_buffer_size would cost it on tiny replies.
-local NGINX = [[
-daemon off;
-master_process %(master);
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid %(dir)/nginx.pid;
-error_log %(dir)/error.log warn;
-%(user)
-events { worker_connections 16384; }
-http {
-  access_log off;
-  keepalive_requests 1000000000;
-  keepalive_timeout 600s;
-  client_body_temp_path %(dir)/body;
-  fastcgi_temp_path %(dir)/fastcgi;
-  proxy_temp_path %(dir)/proxy;
-  uwsgi_temp_path %(dir)/uwsgi;
-  scgi_temp_path %(dir)/scgi;
-  client_body_buffer_size 64k;
-  fastcgi_buffers 16 32k;
-  map_hash_max_size 65536;
-  map_hash_bucket_size 128;
-  map $host $docroot {
-    default "";
-    include %(dir)/tenants.map;
-  }
-  upstream app {
-    server %(application);
-    %(kept)
-  }
-  server {
-    listen %(address) backlog=4096;
-    root $docroot;
-    %(site)
-    location %(scripts) {
-      fastcgi_pass app;
-      fastcgi_keep_conn %(keepconn);
-%(params)    }
-  }
-}
-]]
+---@class Peer
+---@field name string
+---@field title string
+---@field path? string of the program in build/deps/peers
+---@field binary? string or in the project
+---@field version? string the option that makes it say its version
+---@field reload? string the signal with which it loads its configuration again
+---@field cannot? fun(case: table): string|nil why it cannot do a case
+---@field ready? fun(values: table, children: integer[]): any it says so, beside listening
+---@field command fun(values: table, fill: function, program: string): string[] writes what it reads
 
--- What php.site does: a file where there is one, else the front controller.
-local NGINX_SITE = "location / { try_files $uri $uri/ /index.php?$args; }"
-
-local ROUTE = [[
--- Ten thousand tenants, each with its own folder, found by the request's host.
-local tenants = {}
-for i = %(step), %(tenants), %(step) do
-  tenants[("t%05d.example"):format(i)] = %(decision)
+---@type Peer[]
+local PEERS = {}
+for _, file in ipairs({ "nginx", "haproxy", "h2o", "lighttpd", "floor", "moongate" }) do
+  for _, peer in ipairs(require("tests.bench.peers." .. file)) do
+    PEERS[#PEERS + 1] = peer
+    PEERS[peer.name] = peer
+  end
 end
-
-return {
-  control = false,
-  log = { access = false },
-  limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s" },
-  backends = {
-    app = {
-      servers = { %(servers) },
-      keepalive = %(keepalive),
-      keepalive_requests = 1000000000,
-      %(backend)
-    },
-  },
-  on_request = function(req)
-    %(decide)
-  end,
-  %(hooks)
-}
-]]
-
--- What a tenant has in the table of the route.
-local DECISIONS = {
-  docroot = [[{ backend = "app", docroot = %(docroot), tenant = %(tenant) }]],
-  root = [[{ backend = "app", root = %(docroot), tenant = %(tenant) }]],
-  site = [[require("moongate.php").site({
-    backend = "app", root = %(docroot), front = "/index.php",
-  })]],
-}
 
 ---@class Proxy
 ---@field name string
 ---@field address string
 ---@field process Process
----@field worker integer pid of the process that serves
----@field pids integer[] all of its processes
 local Proxy = {}
 Proxy.__index = Proxy
 
@@ -141,28 +59,54 @@ local function program(path)
   return path:sub(1, 1) == "/" and path or process.cwd() .. "/" .. path
 end
 
-local function binary(name)
-  if name == "moongate" then
-    return program(os.getenv("MOONGATE") or "build/moongate")
-  elseif os.getenv("NGINX") then
-    return program(os.getenv("NGINX"))
-  end
-  for _, path in ipairs({ "/usr/sbin/nginx", "build/deps/nginx/usr/sbin/nginx" }) do
-    if process.read_file(path) then
-      return program(path)
-    end
-  end
-  return "/usr/sbin/nginx"
+-- MOONGATE, NGINX … name other programs.
+local function binary(peer)
+  local own = os.getenv(peer.name:upper():gsub("%-", "_"))
+  return program(own or peer.binary or "build/deps/peers/" .. peer.path)
 end
 
---- Why this proxy cannot be measured, or nil.
----@param name "nginx"|"moongate"
+--- The names of all that can be measured, in the order of the report.
+---@return string[]
+function proxies.names()
+  local list = {}
+  for i, peer in ipairs(PEERS) do
+    list[i] = peer.name
+  end
+  return list
+end
+
+---@param name string
+---@return string
+function proxies.title(name)
+  return PEERS[name].title
+end
+
+--- Why a server is not in a case: what it cannot do, or that this system has no such program.
+---@param name string
+---@param case table of cases.lua
+---@return string|nil
+function proxies.cannot(name, case)
+  local peer = PEERS[name]
+  if not process.read_file(binary(peer)) then
+    return peer.path and "is not in build/deps/peers" or "was not built"
+  elseif case.only and not case.only[name] then
+    return "does the same as elsewhere"
+  end
+  return peer.cannot and peer.cannot(case) or nil
+end
+
+--- Why this server cannot be measured at all, or nil.
+---@param name string
 ---@return string|nil
 function proxies.missing(name)
-  if not process.read_file(binary(name)) then
-    local remedy = name == "nginx" and "tools/install bench" or "make"
-    return ("no %s at %s; run `%s`"):format(name, binary(name), remedy)
+  local path = binary(PEERS[name])
+  if not process.read_file(path) then
+    return ("no %s at %s; run `make` and `tools/install bench`"):format(name, path)
   end
+end
+
+local function environment(name)
+  return PEERS[name].path and { LD_LIBRARY_PATH = stage.libraries(DEPS) } or nil
 end
 
 --- What is compared, for the report.
@@ -171,9 +115,12 @@ end
 function proxies.versions(names)
   local out = {}
   for _, name in ipairs(names) do
-    local argv = { binary(name), name == "nginx" and "-v" or "version" }
-    local result = process.run({ argv = argv })
-    out[name] = (result.stdout .. result.stderr):match("[^\n]+")
+    local peer = PEERS[name]
+    local path = binary(peer)
+    if peer.version and process.read_file(path) then
+      local result = process.run({ argv = { path, peer.version }, env = environment(name) })
+      out[name] = (result.stdout .. result.stderr):match("%d+%.%d+[%w.]*")
+    end
   end
   return out
 end
@@ -203,34 +150,6 @@ function Application:stop()
   self.process:stop()
 end
 
--- The docroot of a tenant: its own, or the one that they share because scripts lie there.
-local function docroot_of(values, i)
-  return values.root or ("%s/t%05d"):format(values.sites, i)
-end
-
-local function nginx_command(values)
-  local map = {}
-  for i = 1, TENANTS do
-    map[i] = ("t%05d.example %s;\n"):format(i, docroot_of(values, i))
-  end
-  process.write_file(values.dir .. "/tenants.map", table.concat(map))
-  process.write_file(values.dir .. "/nginx.conf", fill(NGINX, values))
-  return { binary("nginx"), "-p", values.dir, "-c", values.dir .. "/nginx.conf",
-    "-e", values.dir .. "/error.log" }
-end
-
-local function moongate_command(values)
-  local route = fill(ROUTE, { decision = DECISIONS[values.route] })
-  process.write_file(values.dir .. "/route.lua", fill(route, values))
-  local argv = { binary("moongate"), "run", values.dir .. "/route.lua", "--listen", values.address,
-    "--workers", "1", "--no-watch" }
-  if process.is_root() then
-    argv[#argv + 1] = "--user"
-    argv[#argv + 1] = "root"
-  end
-  return argv
-end
-
 local function under_callgrind(argv, folder)
   local out = { "valgrind", "--tool=callgrind", "--quiet",
     "--callgrind-out-file=" .. folder .. "/callgrind.%p" }
@@ -240,17 +159,31 @@ local function under_callgrind(argv, folder)
   return out
 end
 
---- A folder for each tenant, with what is looked up there.
+
+--- A folder for each tenant that a case asks for, with what is looked up there.
+---@param tenants? integer ten thousand by default
 ---@return string folder of all of them, to be removed by the caller
-function proxies.sites()
+function proxies.sites(tenants)
+  tenants = tenants or TENANTS
   local dir = process.tempdir("sites")
   process.chmod(dir, "755")
-  process.run({ argv = { "sh", "-c", "cd \"$0\" && seq -f t%05g 1 \"$1\" | xargs mkdir", dir,
-    tostring(TENANTS) } }, 60)
-  for i = 1, TENANTS do
-    local folder = ("%s/t%05d"):format(dir, i)
+  local list = {}
+  for i = 1, tenants do
+    if i <= FOLDERS or i % FOLDERS_STEP == 0 then
+      list[#list + 1] = ("t%05d"):format(i)
+    end
+  end
+  process.run({ argv = { "sh", "-c", "cd \"$0\" && mkdir \"$@\"", dir, unpack(list) } }, 60)
+  local line = "/* 16 bytes */\n\n"
+  local small, large = line:rep(256), line:rep(65536)
+  for _, name in ipairs(list) do
+    local folder = dir .. "/" .. name
     process.write_file(folder .. "/index.php", "<?php\n")
-    process.write_file(folder .. "/style.css", ("/* 16 bytes */\n\n"):rep(256))
+    process.write_file(folder .. "/form.php", "<?php\n")
+    process.write_file(folder .. "/style.css", small)
+    if tonumber(name:sub(2)) % LARGE_STEP == 0 or name == "t00001" then
+      process.write_file(folder .. "/large.css", large)
+    end
   end
   return dir
 end
@@ -259,95 +192,109 @@ end
 ---@field folder? string runs it under callgrind, which writes its counts to this folder
 ---@field keepalive? integer connections to keep, 64 by default; 0: a connection for each request
 ---@field root? string one docroot for all tenants, where the scripts really are
----@field route? "docroot"|"root"|"site" what the route knows of a tenant: where its scripts lie for
----  the application (as usual), that they can be looked up here, or a whole site of PHP and files
+---@field route? "docroot"|"root"|"site" what is known of a tenant: where its scripts lie for the
+---  application (as usual), that they can be looked up here, or a whole site of PHP and files
 ---@field sites? string where the folders of the tenants are, if they are anywhere (proxies.sites)
+---@field folders? integer how many those are; further tenants share them
+---@field tenants? integer how many are in the table, ten thousand by default
+---@field case_tenants? integer the same, where their number is what is measured
+---@field workers? integer
+---@field reloads? boolean it will be asked to load its configuration again
+---@field children? integer of PHP-FPM; no more connections than these make sense
 ---@field backend? string more keys of Moongate's backend
----@field tenants? boolean Moongate is told whose share each request is
+---@field shares? boolean Moongate is told whose share each request is
 ---@field on_request? string body of Moongate's on_request
 ---@field hooks? string further keys of its route
 ---@field servers? string[] addresses of its servers, instead of the application's
 
---- Starts a proxy and waits until it answers.
----@param name "nginx"|"moongate"
+-- The docroot of each tenant: its own, or the one that they share because scripts lie there.
+local function docroots_of(values)
+  local list = {}
+  for i = 1, values.tenants do
+    list[i] = values.root or ("%s/t%05d"):format(values.sites, (i - 1) % values.folders + 1)
+  end
+  return list
+end
+
+local function values_of(application, options)
+  local values = {
+    dir = process.tempdir("bench"),
+    deps = DEPS,
+    address = "127.0.0.1:" .. net.free_port(),
+    application = application.address,
+    socket = application.address:match("^unix:(.*)$"),
+    servers = { application.address },
+    keepalive = KEEPALIVE, workers = 1, route = "docroot", sites = "/srv/tenants", hooks = "",
+    backend = "", tenants = TENANTS, folders = TENANTS,
+  }
+  for key, value in pairs(options or {}) do
+    values[key] = value
+  end
+  values.docroots = docroots_of(values)
+  return values
+end
+
+--- Starts a server and waits until it listens, and its worker is there.
+---@param name string
 ---@param application Application or whatever else has its address
 ---@param options? ProxyOptions
 ---@return Proxy
 function proxies.start(name, application, options)
-  options = options or {}
-  local folder, keepalive = options.folder, options.keepalive or KEEPALIVE
-  local dir = process.tempdir("bench")
-  local values = {
-    dir = dir,
-    address = "127.0.0.1:" .. net.free_port(),
-    application = application.address,
-    keepalive = keepalive,
-    kept = keepalive == 0 and ""
-      or ("keepalive %d; keepalive_requests 1000000000;"):format(keepalive),
-    keepconn = keepalive == 0 and "off" or "on",
-    servers = '"' .. table.concat(options.servers or { application.address }, '", "') .. '"',
-    route = options.route or "docroot",
-    site = options.route == "site" and NGINX_SITE or "",
-    scripts = options.route == "site" and [[~ \.php$]] or "/",
-    decide = options.on_request
-      or options.route == "site" and "return tenants[req.host](req)" or "return tenants[req.host]",
-    hooks = options.hooks or "",
-    backend = options.backend or "",
-    docroot = options.root and ("%q"):format(options.root)
-      or ("%q .. ('/t%%05d'):format(i)"):format(options.sites or "/srv/tenants"),
-    root = options.root,
-    sites = options.sites or "/srv/tenants",
-    step = folder and 100 or 1, -- so many are all that measure.instructions asks for
-    tenant = options.tenants and [[("t%05d"):format(i)]] or "nil",
-    tenants = TENANTS,
-    params = NGINX_PARAMS,
-    master = folder and "off" or "on",
-    user = process.is_root() and "user root;" or "",
-  }
-  local argv = name == "nginx" and nginx_command(values) or moongate_command(values)
-  local self = setmetatable({ name = name, address = values.address, dir = dir }, Proxy)
+  local peer, values = PEERS[name], values_of(application, options)
+  local argv = peer.command(values, fill, binary(peer))
+  local self = setmetatable({
+    name = name, peer = peer, values = values, address = values.address, dir = values.dir,
+  }, Proxy)
   self.process = process.spawn({
-    argv = folder and under_callgrind(argv, folder) or argv,
-    cwd = dir,
-    stdout = dir .. "/stdout",
-    stderr = dir .. "/stderr",
+    argv = values.folder and under_callgrind(argv, values.folder) or argv,
+    env = environment(name),
+    cwd = self.dir,
+    stdout = self.dir .. "/stdout",
+    stderr = self.dir .. "/stderr",
   })
   poll.wait(function()
     assert(self.process:alive(), self:problem())
-    return net.listening(self.address) and self:find_worker(folder)
-  end, name .. " to serve", folder and 60 or 15)
+    return net.listening(self.address)
+      and (not peer.ready or peer.ready(values, process.children(self.process.pid)))
+  end, name .. " to serve", values.folder and 120 or 60)
   return self
 end
 
--- Moongate says on stderr that it serves; nginx listens before its worker is there.
-function Proxy:find_worker(alone)
-  local children = process.children(self.process.pid)
-  if self.name == "moongate" then
-    local text = process.read_file(self.dir .. "/stderr") or ""
-    if not text:find("serving", 1, true) then
-      return false
-    end
-  elseif not alone and #children == 0 then
-    return false
-  end
-  self.worker = children[1] or self.process.pid
-  self.pids = { self.process.pid, unpack(children) }
-  return true
+--- All of its processes now; the last one serves.
+---@return integer[]
+function Proxy:pids()
+  return { self.process.pid, unpack(process.children(self.process.pid)) }
+end
+
+--- What it answers to one request, whole. Raises an error unless the status is 200.
+---@param path string
+---@param host string
+---@param body? string
+---@return string
+function Proxy:ask(path, host, body)
+  local conn = client.open(self.address)
+  local ok, text = pcall(conn.ask, conn, path, host, body)
+  conn:close()
+  assert(ok, ("%s: %s: %s\n%s"):format(self.name, path, text, self:problem()))
+  return text
 end
 
 function Proxy:problem()
   local out = { self.name .. ": " .. self.process:ending() }
-  for _, name in ipairs({ "/stderr", "/error.log" }) do
+  for _, name in ipairs({ "/stderr", "/stdout", "/error.log" }) do
     out[#out + 1] = process.read_file(self.dir .. name)
   end
   return table.concat(out, "\n")
 end
 
---- Lets Moongate load its route again, and waits until that has ended.
+--- Lets it load its configuration again; of Moongate it is known when that has ended.
 function Proxy:reload()
   local path = self.dir .. "/stderr"
   local from = #(process.read_file(path) or "")
-  self.process:kill("HUP")
+  self.process:kill(self.peer.reload)
+  if not self.name:find("moongate", 1, true) then
+    return
+  end
   poll.wait(function()
     local said = (process.read_file(path) or ""):sub(from + 1)
     assert(not said:find("the reload failed", 1, true), said)
@@ -357,7 +304,7 @@ end
 
 --- Ends it and removes its files.
 function Proxy:stop()
-  self.process:stop(20)
+  self.process:stop(3)
   process.remove(self.dir)
 end
 
