@@ -157,7 +157,8 @@ function measure.crowd(proxy, case, idle, slow)
     group(proxy, case, { name = "idle", clients = idle, idle = true }),
     group(proxy, case, { name = "slow", clients = slow, slow = 2000 }),
   })
-  run:wait_idle()
+  local ok, problem = pcall(run.wait_idle, run)
+  assert(ok, ("%s: %s"):format(proxy.name, problem))
   return run
 end
 

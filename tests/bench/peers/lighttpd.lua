@@ -35,6 +35,7 @@ return { {
   cannot = function(case)
     return case.tenants and "has a rule, and no table"
       or case.kept and "keeps no connection to the application"
+      or case.crowd and "takes half as many clients as it may open files"
   end,
   command = function(values, fill, program)
     process.write_file(values.dir .. "/conf", fill(CONF, setmetatable({
