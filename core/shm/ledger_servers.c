@@ -1,73 +1,13 @@
-/*
- * ledger_servers - see ledger.h. This file: the mapping, groups and servers, and what operators,
- * answers and checks say about them.
- */
-#include "shm/ledger_inner.h"
+/* ledger_servers - see ledger_servers.h. */
+#include "shm/ledger_servers.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/eventfd.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <time.h>
-#include <unistd.h>
+#include "shm/ledger_claims.h"
+#include "shm/ledger_turns.h"
+#include "shm/lock.h"
+
+#include <stddef.h>
 
 #define LATENCY 0.2 /* weight of the latest answer in the average */
-
-double ledger_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/* --- the mapping --- */
-
-static void init_lock(pthread_mutex_t *lock)
-{
-    pthread_mutexattr_t attr;
-    pthread_mutexattr_init(&attr);
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    pthread_mutex_init(lock, &attr);
-    pthread_mutexattr_destroy(&attr);
-}
-
-struct ledger *ledger_new(unsigned workers)
-{
-    if (workers > LEDGER_MAX_WORKERS) {
-        errno = E2BIG;
-        return NULL;
-    }
-    size_t size =
-        sizeof(struct ledger) + (size_t)workers * LEDGER_WORKER_MAX * sizeof(struct claim);
-    struct ledger *l =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (l == MAP_FAILED)
-        return NULL;
-    l->size = size;
-    if (getrandom(&l->seed, sizeof l->seed, 0) < 0)
-        l->seed = (uint64_t)(uintptr_t)l; /* a guessable seed, where the kernel gives none */
-    l->workers = workers;
-    l->free_tenant = LEDGER_NONE;
-    init_lock(&l->lock);
-    for (unsigned i = 0; i < workers; i++) {
-        l->parts[i].wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-        if (l->parts[i].wake < 0) {
-            ledger_free(l);
-            return NULL;
-        }
-    }
-    return l;
-}
-
-void ledger_free(struct ledger *l)
-{
-    for (unsigned i = 0; i < l->workers; i++)
-        if (l->parts[i].wake > 0)
-            close(l->parts[i].wake);
-    munmap(l, l->size);
-}
 
 /* --- groups and servers --- */
 
@@ -93,10 +33,10 @@ uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
 
 /* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
  * once can be told from one that never was. */
-static void init_group(struct group *g, uint64_t key)
+static void group_init(struct group *g, uint64_t key)
 {
     if (!g->made)
-        init_lock(&g->lock);
+        lock_init(&g->lock);
     memset(g->tenants, 0xff, sizeof g->tenants);
     memset(g->refs, 0, sizeof g->refs);
     memset(g->served, 0, sizeof g->served);
@@ -111,7 +51,7 @@ static void init_group(struct group *g, uint64_t key)
 }
 
 /* The group's place, made where there is none. */
-static uint32_t find_group(struct ledger *l, uint64_t key)
+static uint32_t group_find(struct ledger *l, uint64_t key)
 {
     uint32_t at = LEDGER_NONE;
     ledger_lock_directory(l);
@@ -123,12 +63,12 @@ static uint32_t find_group(struct ledger *l, uint64_t key)
             break;
     }
     if (at != LEDGER_NONE && l->groups[at].key == 0)
-        init_group(&l->groups[at], key);
+        group_init(&l->groups[at], key);
     ledger_unlock_directory(l);
     return at;
 }
 
-static bool is_referred(const struct ledger *l, const struct group *g)
+static bool group_is_referred(const struct ledger *l, const struct group *g)
 {
     for (unsigned w = 0; w < l->workers; w++)
         if (g->refs[w] > 0)
@@ -138,7 +78,7 @@ static bool is_referred(const struct ledger *l, const struct group *g)
 
 /* No worker has the group any more. From the moment that its key is 0 its place may be another
  * group's. */
-static void free_group(struct ledger *l, struct group *g)
+static void group_free(struct ledger *l, struct group *g)
 {
     uint32_t anyone = g->anyone;
     g->anyone = LEDGER_NONE;
@@ -158,27 +98,27 @@ static void free_group(struct ledger *l, struct group *g)
 
 /* Frees groups that were not closed, since the last worker that had them was killed. They are kept
  * as long as there is room, so that what an operator has said (hold, drain) outlives a worker. */
-static void sweep_groups(struct ledger *l)
+static void groups_sweep(struct ledger *l)
 {
     for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
         if (l->groups[i].key == 0)
             continue;
         struct group *g = ledger_lock_group(l, i);
-        if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
-            free_group(l, g);
+        if (g->key != 0 && !group_is_referred(l, g) && g->queued == 0)
+            group_free(l, g);
         ledger_unlock_group(g);
     }
 }
 
 /* The group, locked; NULL: there are too many. */
-static struct group *lock_named(struct ledger *l, uint64_t key, uint32_t *at)
+static struct group *group_lock_named(struct ledger *l, uint64_t key, uint32_t *at)
 {
     for (bool swept = false;;) {
-        *at = find_group(l, key);
+        *at = group_find(l, key);
         if (*at == LEDGER_NONE) {
             if (swept)
                 return NULL;
-            sweep_groups(l);
+            groups_sweep(l);
             swept = true;
             continue;
         }
@@ -197,10 +137,10 @@ static struct group *lock_named(struct ledger *l, uint64_t key, uint32_t *at)
 uint32_t ledger_open(struct ledger_seat *seat, struct str name, const struct ledger_limits *limits)
 {
     uint32_t at;
-    struct group *g = lock_named(seat->ledger, ledger_hash_of(name), &at);
+    struct group *g = group_lock_named(seat->ledger, ledger_hash_of(name), &at);
     if (g == NULL)
         return LEDGER_NONE;
-    if (!limits->prepared || !is_referred(seat->ledger, g)) {
+    if (!limits->prepared || !group_is_referred(seat->ledger, g)) {
         g->queue = limits->queue;
         g->per_tenant = limits->per_tenant;
     }
@@ -217,12 +157,12 @@ void ledger_close(struct ledger_seat *seat, uint32_t group)
     struct group *g = ledger_lock_group(l, group);
     if (g->refs[seat->worker] > 0 && --g->refs[seat->worker] == 0)
         ledger_forget_servers(l, seat, g, seat->worker);
-    if (g->key != 0 && !is_referred(l, g) && g->queued == 0)
-        free_group(l, g);
+    if (g->key != 0 && !group_is_referred(l, g) && g->queued == 0)
+        group_free(l, g);
     ledger_unlock_group(g);
 }
 
-static uint32_t find_server(const struct ledger *l, const struct group *g, uint64_t key)
+static uint32_t server_find(const struct ledger *l, const struct group *g, uint64_t key)
 {
     uint32_t at = g->servers;
     while (at != LEDGER_NONE && l->servers[at].key != key)
@@ -232,7 +172,7 @@ static uint32_t find_server(const struct ledger *l, const struct group *g, uint6
 
 /* A place for one more server of the group: one that has gone, or a new one at the end of its list.
  */
-static uint32_t place_server(struct ledger *l, struct group *g)
+static uint32_t server_place(struct ledger *l, struct group *g)
 {
     uint32_t *last = &g->servers, at = LEDGER_NONE;
     for (; *last != LEDGER_NONE; last = &l->servers[*last].next) {
@@ -259,9 +199,9 @@ static uint32_t place_server(struct ledger *l, struct group *g)
 }
 
 /* The server keeps its place in the list, so that a worker may die at any instruction here. */
-static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
+static uint32_t server_new(struct ledger *l, struct group *g, uint32_t group, uint64_t key)
 {
-    uint32_t at = place_server(l, g);
+    uint32_t at = server_place(l, g);
     if (at == LEDGER_NONE)
         return at;
     struct ledger_server *s = &l->servers[at];
@@ -274,7 +214,7 @@ static uint32_t new_server(struct ledger *l, struct group *g, uint32_t group, ui
     return at;
 }
 
-static void set_limits(struct ledger_server *s, const struct ledger_server_limits *limits)
+static void server_set_limits(struct ledger_server *s, const struct ledger_server_limits *limits)
 {
     s->max_conns = limits->max_conns;
     s->keepalive = limits->keepalive;
@@ -285,20 +225,20 @@ static void set_limits(struct ledger_server *s, const struct ledger_server_limit
     s->backup = limits->backup;
 }
 
-static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t key,
+static uint32_t server_open(struct ledger_seat *seat, uint32_t group, uint64_t key,
                             const struct ledger_server_limits *limits)
 {
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, group);
-    uint32_t at = find_server(l, g, key);
+    uint32_t at = server_find(l, g, key);
     if (at == LEDGER_NONE)
-        at = new_server(l, g, group, key);
+        at = server_new(l, g, group, key);
     if (at != LEDGER_NONE) {
         struct ledger_server *s = &l->servers[at];
         if (s->gone || s->since > limits->generation)
             s->since = limits->generation;
         if (s->gone || !limits->prepared)
-            set_limits(s, limits);
+            server_set_limits(s, limits);
         s->retired = 0;
         s->gone = false;
         if (l->server_refs[at][seat->worker] < UINT16_MAX)
@@ -313,11 +253,11 @@ static uint32_t open_server(struct ledger_seat *seat, uint32_t group, uint64_t k
 uint32_t ledger_server_open(struct ledger_seat *seat, uint32_t group, struct str address,
                             const struct ledger_server_limits *limits)
 {
-    uint32_t at = open_server(seat, group, ledger_hash_of(address), limits);
+    uint32_t at = server_open(seat, group, ledger_hash_of(address), limits);
     if (at != LEDGER_NONE)
         return at;
-    sweep_groups(seat->ledger);
-    return open_server(seat, group, ledger_hash_of(address), limits);
+    groups_sweep(seat->ledger);
+    return server_open(seat, group, ledger_hash_of(address), limits);
 }
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
@@ -342,7 +282,8 @@ uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
 
 /* --- what operators and answers say --- */
 
-static void give_up_all(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
+static void server_give_up_all(struct ledger *l, struct ledger_seat *seat,
+                               const struct ledger_server *s)
 {
     for (uint32_t at = s->idle_head; at != LEDGER_NONE; at = l->claims[at].next)
         ledger_ask_to_leave(l, seat, at);
@@ -354,14 +295,14 @@ void ledger_hold(struct ledger_seat *seat, uint32_t group, bool held)
     struct group *g = ledger_lock_group(l, group);
     g->held = held;
     for (uint32_t at = g->servers; held && at != LEDGER_NONE; at = l->servers[at].next)
-        give_up_all(l, seat, &l->servers[at]);
+        server_give_up_all(l, seat, &l->servers[at]);
     ledger_pump(l, seat, g);
     ledger_refuse_lost(l, seat, g);
     ledger_unlock_group(g);
 }
 
 /* Locks the group of a server. */
-static struct group *lock_server(struct ledger_seat *seat, uint32_t server,
+static struct group *server_lock(struct ledger_seat *seat, uint32_t server,
                                  struct ledger_server **out)
 {
     *out = &seat->ledger->servers[server];
@@ -371,23 +312,23 @@ static struct group *lock_server(struct ledger_seat *seat, uint32_t server,
 void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
 {
     struct ledger_server *s;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     s->draining = draining;
     if (draining)
-        give_up_all(seat->ledger, seat, s);
+        server_give_up_all(seat->ledger, seat, s);
     ledger_pump(seat->ledger, seat, g);
     ledger_refuse_lost(seat->ledger, seat, g);
     ledger_unlock_group(g);
 }
 
 /* A worker gives the server up; a server that no worker has is gone. */
-static void leave_server(struct ledger *l, struct ledger_seat *seat, uint32_t server)
+static void server_leave(struct ledger *l, struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s = &l->servers[server];
     if (ledger_have_common(&l->known[server], &l->known[server]))
         return;
     s->gone = true;
-    give_up_all(l, seat, s);
+    server_give_up_all(l, seat, s);
 }
 
 void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct group *g,
@@ -396,7 +337,7 @@ void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct gr
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         l->server_refs[at][worker] = 0;
         ledger_set_worker(&l->known[at], worker, false);
-        leave_server(l, seat, at);
+        server_leave(l, seat, at);
     }
 }
 
@@ -404,7 +345,7 @@ void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_
                               bool checks, bool load)
 {
     struct ledger_server *s;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     if (generation >= s->heeded) { /* a worker that ends may still have an older one */
         s->heeded = generation;
         s->unchecked = !checks;
@@ -423,7 +364,7 @@ void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_
 void ledger_server_retire(struct ledger_seat *seat, uint32_t server, uint32_t generation)
 {
     struct ledger_server *s;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     s->retired = generation;
     ledger_unlock_group(g);
 }
@@ -432,11 +373,11 @@ void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s;
     struct ledger *l = seat->ledger;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     if (l->server_refs[server][seat->worker] > 0)
         l->server_refs[server][seat->worker]--;
     ledger_set_worker(&l->known[server], seat->worker, l->server_refs[server][seat->worker] > 0);
-    leave_server(l, seat, server);
+    server_leave(l, seat, server);
     ledger_pump(l, seat, g); /* it may be the backups' turn */
     ledger_unlock_group(g);
 }
@@ -451,7 +392,7 @@ bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server)
 }
 
 /* A group's only server is not taken out: there is no other to ask. */
-static bool has_others(const struct ledger *l, const struct group *g)
+static bool group_has_others(const struct ledger *l, const struct group *g)
 {
     unsigned count = 0;
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next)
@@ -463,7 +404,7 @@ bool ledger_failed(struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s;
     double now = ledger_now();
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     bool was_down = s->down;
     s->failures++;
     if (s->fails == 0 || now - s->failed_at >= s->fail_timeout) {
@@ -471,7 +412,8 @@ bool ledger_failed(struct ledger_seat *seat, uint32_t server)
         s->failed_at = now;
     }
     s->fails++;
-    if (s->max_fails > 0 && (was_down || s->fails >= s->max_fails) && has_others(seat->ledger, g)) {
+    if (s->max_fails > 0 && (was_down || s->fails >= s->max_fails) &&
+        group_has_others(seat->ledger, g)) {
         s->down = true;
         s->retry_at = now + s->fail_timeout;
     }
@@ -482,7 +424,7 @@ bool ledger_failed(struct ledger_seat *seat, uint32_t server)
     return changed;
 }
 
-static void is_back(struct ledger_server *s)
+static void server_is_back(struct ledger_server *s)
 {
     s->fails = 0;
     s->up_since = ledger_now();
@@ -497,9 +439,9 @@ void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency)
     __atomic_fetch_add(&s->answers, 1, __ATOMIC_RELAXED);
     if (!s->down)
         return;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     s->down = false;
-    is_back(s);
+    server_is_back(s);
     ledger_pump(seat->ledger, seat, g);
     ledger_unlock_group(g);
 }
@@ -508,7 +450,7 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
                     uint32_t fall)
 {
     struct ledger_server *s;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     bool against = good == s->sick && !s->unchecked, changed = false;
     s->check_streak = against ? s->check_streak + 1 : 0;
     if (against && s->check_streak >= (good ? rise : fall)) {
@@ -517,7 +459,7 @@ bool ledger_checked(struct ledger_seat *seat, uint32_t server, bool good, uint32
         changed = true;
         if (good) {
             s->down = false;
-            is_back(s);
+            server_is_back(s);
         }
         ledger_pump(seat->ledger, seat, g);
         ledger_refuse_lost(seat->ledger, seat, g);
@@ -530,7 +472,7 @@ bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval
 {
     struct ledger_server *s;
     double now = ledger_now();
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not that exact */
     if (due) {
         s->checked_at = now;
@@ -543,7 +485,7 @@ bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval
 void ledger_check_over(struct ledger_seat *seat, uint32_t server, double interval)
 {
     struct ledger_server *s;
-    struct group *g = lock_server(seat, server, &s);
+    struct group *g = server_lock(seat, server, &s);
     s->next_check = s->checked_at + interval;
     ledger_unlock_group(g);
 }

@@ -3,13 +3,13 @@
  * check that counts, lists and claims of the ledger agree.
  *
  * For ledger_test and ledger_crowd_test. Times are set back in the ledger's own data
- * (ledger_inner.h), so that nothing has to be waited for.
+ * (ledger_map.h), so that nothing has to be waited for.
  */
 #ifndef MG_LEDGER_SEATS_H
 #define MG_LEDGER_SEATS_H
 
 #include "../test.h"
-#include "shm/ledger_inner.h"
+#include "shm/ledger_claims.h"
 
 #include <poll.h>
 

@@ -1,6 +1,5 @@
 /*
- * ledger_lists - see ledger.h. This file: tenants, the lists that claims are in, a worker's claims
- * and box, and the lock.
+ * ledger_claims - see ledger_claims.h.
  *
  * Counts and lists can be made again from the claims (rebuild), which is what happens when a worker
  * dies inside the lock. So that this is right at whatever instruction it died, a claim's fields are
@@ -9,42 +8,26 @@
  * another (a grant, a connection to give up) is marked in the claim, which then lies in the other's
  * box until it is collected.
  */
-#include "shm/ledger_inner.h"
+#include "shm/ledger_claims.h"
 
-#include <errno.h>
+#include "shm/lock.h"
+
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
 
-#define LOCK_PATIENCE 10000000 /* nanoseconds */
+double ledger_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
 
 /* --- tenants; the group is locked --- */
 
 static uint32_t *bucket_of(struct group *g, uint64_t hash)
 {
     return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
-}
-
-/* Returns true when the process that held the lock has died. A process that is killed just when an
- * unlock has woken it takes that wake-up along, and another one beside it may sleep for ever (the
- * kernel helps only where the lock has not been taken since). So each wait has an end, after which
- * the lock is tried again. */
-static bool ledger_lock_mutex(pthread_mutex_t *lock)
-{
-    int err = pthread_mutex_trylock(lock);
-    while (err == EBUSY || err == ETIMEDOUT) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += LOCK_PATIENCE;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec++;
-        }
-        err = pthread_mutex_clocklock(lock, CLOCK_MONOTONIC, &until);
-    }
-    if (err == EOWNERDEAD)
-        pthread_mutex_consistent(lock);
-    return err == EOWNERDEAD;
 }
 
 /* A tenant whose place another one has taken was served no later than the latest of these. So no
@@ -65,13 +48,13 @@ static void remember_served(struct group *g, const struct tenant *t)
 
 void ledger_lock_directory(struct ledger *l)
 {
-    ledger_lock_mutex(
+    lock_enter(
         &l->lock); /* each change under this lock is one store, or is repeated by the next worker */
 }
 
 void ledger_unlock_directory(struct ledger *l)
 {
-    pthread_mutex_unlock(&l->lock);
+    lock_leave(&l->lock);
 }
 
 uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
@@ -445,12 +428,12 @@ static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 struct group *ledger_lock_group(struct ledger *l, uint32_t group)
 {
     struct group *g = &l->groups[group];
-    if (ledger_lock_mutex(&g->lock))
+    if (lock_enter(&g->lock))
         ledger_rebuild(l, g, group);
     return g;
 }
 
 void ledger_unlock_group(struct group *g)
 {
-    pthread_mutex_unlock(&g->lock);
+    lock_leave(&g->lock);
 }

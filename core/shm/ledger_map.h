@@ -1,11 +1,17 @@
 /*
- * ledger_inner - the ledger's own data, for ledger*.c only.
+ * ledger_map - the layout of the ledger in shared memory, for ledger*.c only.
  *
- * Everything here lies in the shared mapping. Places are numbers, since each process may have the
- * mapping elsewhere. "The group is locked" is what every function that takes a struct group needs.
+ * Places are numbers, since each process may have the mapping elsewhere. All fields of a group, of
+ * its servers, tenants and claims belong to the group's lock. Who writes what, from the lowest file
+ * to the highest:
+ *
+ *     ledger_claims    the state of claims, the lists and counts that they are in, tenants, boxes
+ *     ledger_turns     which claim that waits has which server: probes of servers that are down
+ *     ledger_servers   groups and servers that come and go, their settings, what is known of them
+ *     ledger           the mapping, and what a worker asks for: claims from acquire to drop
  */
-#ifndef MG_SHM_LEDGER_INNER_H
-#define MG_SHM_LEDGER_INNER_H
+#ifndef MG_SHM_LEDGER_MAP_H
+#define MG_SHM_LEDGER_MAP_H
 
 #include "shm/ledger.h"
 
@@ -105,8 +111,6 @@ struct ledger {
     struct claim claims[]; /* LEDGER_WORKER_MAX of each worker */
 };
 
-/* --- ledger_lists.c --- */
-
 static inline void ledger_set_worker(struct workers *w, unsigned worker, bool on)
 {
     uint64_t bit = 1ull << worker % 64;
@@ -120,56 +124,5 @@ static inline bool ledger_have_common(const struct workers *a, const struct work
         common |= a->bits[i] & b->bits[i];
     return common != 0;
 }
-
-/* Groups, servers and tenants come and go under this lock; it may be taken inside a group's. */
-void ledger_lock_directory(struct ledger *l);
-void ledger_unlock_directory(struct ledger *l);
-struct group *ledger_lock_group(struct ledger *l, uint32_t group);
-void ledger_unlock_group(struct group *g);
-/* A tenant that is new in the group; the nameless one where there are too many. */
-uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash);
-uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash);
-/* Forgets a tenant that has nothing any more. */
-void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant);
-/* Forgets all such tenants. */
-void ledger_sweep_tenants(struct ledger *l, struct group *g);
-/* True when the tenant has per_tenant connections. */
-bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t tenant);
-
-void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim);
-void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim);
-void ledger_become_idle(struct ledger *l, uint32_t claim);
-void ledger_leave_idle(struct ledger *l, uint32_t claim);
-void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server);
-void ledger_leave_active(struct ledger *l, uint32_t claim);
-/* Removes the claim from the list and the counts that it is in. */
-void ledger_leave(struct ledger *l, struct group *g, uint32_t claim);
-
-/* A free claim of this worker, or LEDGER_NONE. */
-uint32_t ledger_take_claim(struct ledger_seat *seat);
-/* Drops the claim's news that have not been collected. */
-void ledger_free_claim(struct ledger_seat *seat, uint32_t claim);
-/* Puts news for the claim's worker into its box. `seat` is NULL when the master does it. */
-void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
-                 enum ledger_event event);
-/* Asks for an idle connection to be closed. */
-void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t claim);
-
-/* --- ledger.c --- */
-
-/* How many may wait. */
-uint32_t ledger_room_of(const struct ledger *l, const struct group *g);
-/* Grants all claims that can be granted now, and asks for idle connections to be closed whose
- * places others wait for. */
-void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g);
-/* The group's last usable server may have gone: claims that can have no server are told to look
- * again. */
-void ledger_refuse_lost(struct ledger *l, struct ledger_seat *seat, struct group *g);
-
-/* --- ledger_servers.c --- */
-
-/* A worker has ended: it has no server of the group open any more. */
-void ledger_forget_servers(struct ledger *l, struct ledger_seat *seat, struct group *g,
-                           unsigned worker);
 
 #endif
