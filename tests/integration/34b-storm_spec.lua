@@ -355,7 +355,10 @@ local function rage(self, s, seconds)
   if not ok then
     error(("%s\n%s\n%s"):format(problem, s:summary(), self.server:errors():sub(-6000)), 0)
   end
-  self.server:reload(self.route())
+  -- The operator's last reload may still be under way, with the script that is no good.
+  poll.wait(function()
+    return pcall(self.server.reload, self.server, self.route())
+  end, "a reload")
   self.server:reload(self.route()) -- no worker is one that has had no reload yet
   calm_down(self)
 end
