@@ -548,7 +548,7 @@ describe("PHP-FPM", function()
       local client = http.open(gate.address)
       client:send({ path = "/endless.php" })
       client.conn:read_until("and on\n")
-      assert.equal(1, fpm:connections())
+      poll.wait(function() return fpm:connections() == 1 end, "those before it to be closed")
       client.conn:reset()
       poll.wait(function()
         return fpm:connections() == 0
