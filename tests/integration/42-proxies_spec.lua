@@ -436,7 +436,7 @@ describe("explain and specs of a route", function()
     local wrong = server.command({ "explain", dir .. "/route.lua", "/a.php", "--from",
       "10.0.0.0/8" })
     assert.equal(2, wrong.code)
-    assert.matches("%-%-from: '10%.0%.0%.0/8': expected an address", wrong.stderr)
+    assert.matches("%-%-ip: '10%.0%.0%.0/8': expected an address", wrong.stderr)
 
     process.write_file(dir .. "/route_spec.lua", [[
       local route = require("moongate.testing").load()
