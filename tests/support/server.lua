@@ -190,7 +190,7 @@ end
 function Server:wait_serving(timeout)
   local serving = poll.try(function()
     return self:errors():find("serving", 1, true) or not self.process:alive()
-  end, math.max(timeout or 0, poll.PATIENCE))
+  end, timeout or 120) -- a large script takes long under a sanitizer; one that fails has ended
   if not serving or not self.process:alive() then
     error(("moongate does not serve (%s):\n%s"):format(self.process:ending(), self:errors()), 2)
   end
