@@ -83,7 +83,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
-        http/realip http/settings http/uri fastcgi/cgi fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
+        http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
 links_request = http/request base/arena base/str base/addr base/spool base/buf
 links_base/addr = base/addr base/str
@@ -109,6 +109,7 @@ links_http/realip = http/realip http/forwarded http/uri base/netset $(links_requ
 links_http/settings = http/settings base/arena base/str
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)
+links_fastcgi/cgi_in = fastcgi/cgi_in fastcgi/record http/check http/uri $(links_request)
 links_fastcgi/connection = fastcgi/connection fastcgi/record base/loop base/date base/addr base/buf base/str
 links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
@@ -132,7 +133,7 @@ test_libs_base/resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.
-FUZZ = answer chunks forwarded params proxy range records request target
+FUZZ = answer chunks forwarded params proxy range records request target webserver
 links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
@@ -142,6 +143,7 @@ links_fuzz/range = $(links_http/range)
 links_fuzz/records = $(links_fastcgi/record)
 links_fuzz/request = $(links_http/h1)
 links_fuzz/target = $(links_http/uri)
+links_fuzz/webserver = $(links_fastcgi/cgi_in) fastcgi/cgi
 FUZZ_TESTS = $(FUZZ:%=$(BUILD)/tests/fuzz/%_test)
 FUZZERS = $(FUZZ:%=$(BUILD)/tests/fuzz/%_fuzzer)
 

@@ -267,7 +267,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .fresh = fresh,
         .once = !may_repeat(x) || (x->has_body && d->stream_body),
         .tenant = d->tenant,
-        .role = FCGI_RESPONDER,
+        .role = x->req.authorizer ? FCGI_AUTHORIZER : FCGI_RESPONDER,
         .params = &x->params,
         .body = x->has_body && !d->stream_body ? &x->req.body : NULL,
         .streamed = x->has_body && d->stream_body,

@@ -1,6 +1,6 @@
 /*
- * front - the way of an answer to its client: a front at its end, which knows how to say it (HTTP/1
- * now, FastCGI-in and HTTP/2 as others), and filters before it, which may change what passes.
+ * front - the way of an answer to its client: a front at its end, which knows how to say it
+ * (HTTP/1, CGI for a web server in front), and filters before it, which may change what passes.
  *
  *     exchange ---> [filter ---> filter --->] front
  *

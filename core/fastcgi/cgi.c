@@ -7,6 +7,12 @@
 #    error "MG_VERSION comes from the Makefile"
 #endif
 
+static struct str value_of(const struct params *params, struct str name)
+{
+    const struct param *param = params_find(params, name);
+    return param != NULL ? param->value : STR("");
+}
+
 /* --- params --- */
 
 /* True when path is root or lies below it; *rest is what comes behind. */
@@ -45,6 +51,8 @@ void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backen
         paths->docroot = d->root;
     else
         paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
+    if (paths->docroot.n == 0 && req->arrived.count > 0)
+        paths->docroot = value_of(&req->arrived, STR("DOCUMENT_ROOT"));
 }
 
 static struct str cgi_number(struct arena *a, uint64_t value)
@@ -159,6 +167,83 @@ static void cgi_add_headers(struct params *out, struct request *req)
     }
 }
 
+/* --- params of a web server in front --- */
+
+static bool is_one_of(struct str name, const char *const *list, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (str_eq(name, str_of(list[i])))
+            return true;
+    return false;
+}
+
+#define COUNT(list) (sizeof(list) / sizeof *(list))
+
+/* Which script it is, and where. */
+static bool is_of_script(struct str name)
+{
+    static const char *const names[] = {"SCRIPT_NAME", "SCRIPT_FILENAME", "PATH_INFO",
+                                        "PATH_TRANSLATED", "DOCUMENT_ROOT"};
+    return is_one_of(name, names, COUNT(names));
+}
+
+/* What is different where an application has sent the request to another path of this server. */
+static bool is_of_first_path(struct str name)
+{
+    static const char *const names[] = {"REQUEST_METHOD", "REQUEST_URI",     "QUERY_STRING",
+                                        "DOCUMENT_URI",   "CONTENT_TYPE",    "HTTP_CONTENT_TYPE",
+                                        "REDIRECT_URL",   "ORIG_SCRIPT_NAME"};
+    return is_one_of(name, names, COUNT(names));
+}
+
+/* Nothing says which script it is but the web server. */
+static bool leaves_script(const struct request *req, const struct backend_settings *backend)
+{
+    const struct decision *d = &req->decision;
+    size_t said = d->root.n + d->docroot.n + d->strip.n + d->script_filename.n + backend->root.n +
+                  backend->docroot.n;
+    return said == 0 && !d->script_named && !req->internal &&
+           value_of(&req->arrived, STR("SCRIPT_FILENAME")).n > 0;
+}
+
+/* Whether a param of the web server goes on as it is. */
+static bool goes_on(const struct request *req, struct str name, bool script)
+{
+    if (is_of_script(name))
+        return script;
+    if (str_eq(name, STR("HTTP_PROXY")) || str_eq(name, STR("CONTENT_LENGTH")) ||
+        str_eq(name, STR("HTTP_CONTENT_LENGTH")))
+        return false; /* httpoxy; the length is that of STDIN */
+    return !req->internal || !is_of_first_path(name);
+}
+
+/* What the web server has sent takes the place of what would be said in its absence, but for what
+ * is decided here: the script. */
+static void add_arrived(struct params *out, struct request *req,
+                        const struct backend_settings *backend)
+{
+    bool script = leaves_script(req, backend);
+    for (unsigned i = 0; script && i < out->count;) {
+        if (is_of_script(out->list[i].name))
+            params_remove(out, out->list[i].name);
+        else
+            i++;
+    }
+    for (unsigned i = 0; i < req->arrived.count; i++) {
+        struct param param = req->arrived.list[i];
+        if (goes_on(req, param.name, script))
+            params_set(&req->arena, out, param.name, param.value);
+    }
+}
+
+static void add_ini(struct params *out, struct request *req, struct str ini)
+{
+    if (req->arrived.count > 0) /* the web server's own, which it replaces, may be there */
+        params_set(&req->arena, out, STR("PHP_VALUE"), ini);
+    else
+        params_add(&req->arena, out, STR("PHP_VALUE"), ini);
+}
+
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size)
 {
@@ -188,9 +273,11 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     add_peers(out, req);
     add_body(out, req, body_size);
     cgi_add_headers(out, req);
+    if (req->arrived.count > 0)
+        add_arrived(out, req, backend);
     /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
     if (d->ini.n > 0 || backend->ini.n > 0)
-        params_add(a, out, STR("PHP_VALUE"), d->ini.n > 0 ? d->ini : backend->ini);
+        add_ini(out, req, d->ini.n > 0 ? d->ini : backend->ini);
     for (unsigned i = 0; i < d->params.count; i++) {
         if (d->params.list[i].value.p != NULL)
             params_set(a, out, d->params.list[i].name, d->params.list[i].value);
@@ -200,12 +287,6 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
 }
 
 /* --- pages of PHP-FPM's own --- */
-
-static struct str value_of(const struct params *params, struct str name)
-{
-    const struct param *param = params_find(params, name);
-    return param != NULL ? param->value : STR("");
-}
 
 /* PHP-FPM cuts SCRIPT_FILENAME at its slashes, from the end, until it finds a file, and takes as
  * many bytes off the end of PATH_INFO: what is left of that is then the script's name. */
@@ -365,7 +446,8 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
         return parse_length(res, value);
     if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
         req->user = value;
-        return NULL;
+        if (!req->authorizer)
+            return NULL;
     }
     headers_add_known(&req->arena, &res->headers, id, name, value);
     return NULL;

@@ -22,6 +22,27 @@ void fcgi_begin(struct buf *out, uint16_t id, enum fcgi_role role, uint8_t flags
     buf_append(out, record, sizeof record);
 }
 
+void fcgi_end(struct buf *out, uint16_t id, uint32_t app_status, enum fcgi_protocol_status status)
+{
+    uint8_t record[FCGI_HEADER_SIZE + 8] = {0};
+    uint8_t *body = record + FCGI_HEADER_SIZE;
+    fcgi_header(record, FCGI_END_REQUEST, id, 8);
+    body[0] = (uint8_t)(app_status >> 24);
+    body[1] = (uint8_t)(app_status >> 16);
+    body[2] = (uint8_t)(app_status >> 8);
+    body[3] = (uint8_t)app_status;
+    body[4] = (uint8_t)status;
+    buf_append(out, record, sizeof record);
+}
+
+void fcgi_unknown_type(struct buf *out, uint8_t type)
+{
+    uint8_t record[FCGI_HEADER_SIZE + 8] = {0};
+    fcgi_header(record, FCGI_UNKNOWN_TYPE, 0, 8);
+    record[FCGI_HEADER_SIZE] = type;
+    buf_append(out, record, sizeof record);
+}
+
 void fcgi_empty(struct buf *out, enum fcgi_type type, uint16_t id)
 {
     uint8_t header[FCGI_HEADER_SIZE];
@@ -138,6 +159,17 @@ void fcgi_decoder_init(struct fcgi_decoder *d)
     *d = (struct fcgi_decoder){0};
 }
 
+void fcgi_decoder_accept(struct fcgi_decoder *d)
+{
+    *d = (struct fcgi_decoder){.accepts = true};
+}
+
+/* Records whose eight bytes are told as a whole. */
+static bool is_collected(const struct fcgi_decoder *d)
+{
+    return d->type == (d->accepts ? FCGI_BEGIN_REQUEST : FCGI_END_REQUEST);
+}
+
 /* Collects up to eight bytes; true when they are there. */
 static bool fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
 {
@@ -158,12 +190,13 @@ static const char *begin_record(struct fcgi_decoder *d)
         return "not a FastCGI record (its version is not 1)";
     d->type = h[1];
     d->id = (uint16_t)(h[2] << 8 | h[3]);
-    d->left = (uint16_t)(h[4] << 8 | h[5]);
+    d->left = d->size = (uint16_t)(h[4] << 8 | h[5]);
     d->padding = h[6];
     d->in_content = true;
-    if (d->type == FCGI_END_REQUEST && d->left != 8)
-        return "an END_REQUEST record whose body is not 8 bytes";
-    return NULL;
+    if (!is_collected(d) || d->left == 8)
+        return NULL;
+    return d->accepts ? "a BEGIN_REQUEST record whose body is not 8 bytes"
+                      : "an END_REQUEST record whose body is not 8 bytes";
 }
 
 /* Content of the record at hand, as far as it has come. Returns false when the callback stops. */
@@ -171,7 +204,7 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
                          fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id};
-    if (d->type == FCGI_END_REQUEST) { /* kept until its padding has come, too */
+    if (is_collected(d)) { /* kept until its padding has come, too */
         if (fcgi_collect(d, at, end))
             d->left = 0;
         return true;
@@ -185,10 +218,24 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
     return on_event(ctx, &event);
 }
 
+/* The record of a web server is complete. */
+static bool end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
+{
+    struct fcgi_event event = {.type = d->type, .id = d->id, .complete = true, .size = d->size};
+    if (d->type == FCGI_BEGIN_REQUEST) {
+        event.role = (uint16_t)(d->bytes[0] << 8 | d->bytes[1]);
+        event.flags = d->bytes[2];
+    }
+    d->have = 0;
+    return on_event(ctx, &event);
+}
+
 /* The record is complete, padding and all. */
 static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
 {
     d->in_content = false;
+    if (d->accepts)
+        return end_accepted(d, on_event, ctx);
     if (d->type != FCGI_END_REQUEST)
         return true;
     const uint8_t *b = d->bytes;

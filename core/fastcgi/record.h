@@ -50,6 +50,10 @@ enum {
 void fcgi_header(uint8_t out[FCGI_HEADER_SIZE], enum fcgi_type type, uint16_t id, size_t content);
 /* BEGIN_REQUEST (§5.1); flags is 0 or FCGI_KEEP_CONN. */
 void fcgi_begin(struct buf *out, uint16_t id, enum fcgi_role role, uint8_t flags);
+/* END_REQUEST (§5.5). */
+void fcgi_end(struct buf *out, uint16_t id, uint32_t app_status, enum fcgi_protocol_status status);
+/* UNKNOWN_TYPE (§4.2): a management record of this type is not understood. */
+void fcgi_unknown_type(struct buf *out, uint8_t type);
 /* A record without content: the end of a stream (§3.3). */
 void fcgi_empty(struct buf *out, enum fcgi_type type, uint16_t id);
 
@@ -80,10 +84,15 @@ struct fcgi_event {
     struct str content;      /* a slice of the content, valid during the call */
     uint32_t app_status;     /* END_REQUEST only */
     uint8_t protocol_status; /* END_REQUEST only */
+    /* For who accepts requests: */
+    bool complete; /* the record's end; what follows is set with it alone */
+    uint16_t size; /* of its content; 0: the end of a stream */
+    uint16_t role; /* BEGIN_REQUEST only */
+    uint8_t flags; /* BEGIN_REQUEST only */
 };
 
-/* Returns false to stop the decoder; the rest stays with the caller. Behind END_REQUEST it can be
- * fed on, inside another record it can't. */
+/* Returns false to stop the decoder; the rest stays with the caller. Behind END_REQUEST, and behind
+ * an event that is `complete`, it can be fed on, inside a record it can't. */
 typedef bool (*fcgi_event_cb)(void *ctx, const struct fcgi_event *event);
 
 struct fcgi_decoder {
@@ -92,11 +101,17 @@ struct fcgi_decoder {
     uint8_t type;
     uint8_t padding;
     bool in_content;
+    bool accepts; /* records of a web server come, not those of an application */
     uint16_t id;
     uint16_t left; /* content not yet seen */
+    uint16_t size; /* content in all */
 };
 
+/* For the records of an application. */
 void fcgi_decoder_init(struct fcgi_decoder *d);
+/* For the records of a web server: the end of each is an event of its own (`complete`), since an
+ * empty one says something, too. A BEGIN_REQUEST has no other. */
+void fcgi_decoder_accept(struct fcgi_decoder *d);
 
 /* Feeds n bytes. Sets *used to the bytes taken: all of them unless the callback stopped it. Returns
  * NULL, or what was wrong (the connection can't be used any more). Content of STDOUT, STDERR and

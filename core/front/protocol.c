@@ -1,11 +1,12 @@
 /* protocol - see protocol.h. */
 #include "front/protocol.h"
 
+#include "front/gateway.h"
 #include "front/http1.h"
 
 #include <string.h>
 
-static const struct protocol *const protocols[] = {&http1_protocol};
+static const struct protocol *const protocols[] = {&http1_protocol, &gateway_protocol};
 
 const struct protocol *protocol_find(const char *name)
 {

@@ -205,8 +205,10 @@ struct request {
     int host_port;       /* -1: not given */
     int64_t body_length; /* as announced; BODY_NONE, or BODY_UNKNOWN: it ends when it ends */
     bool https;
-    bool control;  /* it came on the control listener */
-    bool internal; /* it was redirected here by an application */
+    bool control;          /* it came on the control listener */
+    bool internal;         /* it was redirected here by an application */
+    bool authorizer;       /* a web server asks whether it may answer the request (FastCGI §6.3) */
+    struct params arrived; /* that a web server has sent with the request; none: it came by HTTP */
 
     /* Who asked, and where. */
     struct peer client;

@@ -317,6 +317,14 @@ void sockets_add_control(const struct sockets *s, struct plan *plan, const char 
                  bad);
 }
 
+/* What stands before a listener's address on the terminal; "http://" makes it a link there. */
+static const char *sockets_scheme(const struct listen_spec *spec)
+{
+    if (spec->protocol != protocol_find("http"))
+        return "FastCGI on ";
+    return strncmp(spec->address, "unix:", 5) == 0 ? "" : "http://";
+}
+
 void sockets_describe(const struct sockets *s, char *text, size_t size)
 {
     size_t used = 0;
@@ -326,8 +334,7 @@ void sockets_describe(const struct sockets *s, char *text, size_t size)
         if (spec->control)
             continue;
         used += (size_t)snprintf(text + used, size - used, "%s%s%.160s", used > 0 ? ", " : "",
-                                 strncmp(spec->address, "unix:", 5) == 0 ? "" : "http://",
-                                 spec->address);
+                                 sockets_scheme(spec), spec->address);
     }
 }
 

@@ -121,15 +121,31 @@ static void push_ctx(lua_State *L, const void *at)
     lua_newtable(L);
 }
 
+/* The view on the top keeps the box's table alive, and that keeps the box. */
+static void keep_box(lua_State *L)
+{
+    lua_pushvalue(L, ENVIRONMENT);
+    lua_setfenv(L, -2);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, ENVIRONMENT, 1);
+}
+
 static void req_push_headers(lua_State *L, const void *at)
 {
     (void)at;
     script_push_headers(L, lua_touserdata(L, 1));
-    lua_pushvalue(L,
-                  ENVIRONMENT); /* the view keeps the box's table alive, and that keeps the box */
-    lua_setfenv(L, -2);
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, ENVIRONMENT, 1);
+    keep_box(L);
+}
+
+static void req_push_params(lua_State *L, const void *at)
+{
+    const struct request *req = at;
+    if (req->arrived.count == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    script_push_arrived(L, lua_touserdata(L, 1));
+    keep_box(L);
 }
 
 static void push_query(lua_State *L, const void *at)
@@ -203,6 +219,7 @@ const struct property property_req[] = {
     {"version", .push = push_version, .at = offsetof(struct request, version)},
     {"headers", .push = req_push_headers, .kept = true},
     {"cookies", .push = push_cookies, .kept = true},
+    {"params", .push = req_push_params, .kept = true},
     FIELD("ip", client),
     {"client_port", .push = push_client_port, .at = offsetof(struct request, client)},
     FIELD("server_ip", local),

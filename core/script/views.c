@@ -11,11 +11,12 @@
 
 static const char HEADERS_TYPE[] = "moongate.headers";
 static const char PARAMS_TYPE[] = "moongate.params";
+static const char ARRIVED_TYPE[] = "moongate.arrived";
 
 #define MAX_PARAMS 1000
 
 struct script_view {
-    struct script_box *box; /* of `req` for its headers: shares its end; else NULL */
+    struct script_box *box; /* of `req` for its headers and params: shares its end; else NULL */
     struct request *req;    /* for params and res; NULL: no hook runs that it belongs to */
     struct params *params;
     struct script_view *headers; /* of res: opened and closed with it */
@@ -345,6 +346,60 @@ static int params_newindex(lua_State *L)
     return 0;
 }
 
+/* --- params of a web server --- */
+
+void script_push_arrived(lua_State *L, struct script_box *box)
+{
+    new_view(L, ARRIVED_TYPE)->box = box;
+}
+
+static struct request *check_arrived(lua_State *L)
+{
+    struct script_view *view = property_check_self(L, ARRIVED_TYPE, "req.params:each()");
+    return script_box_request(L, view->box);
+}
+
+static int arrived_step(lua_State *L)
+{
+    return next_pair(L, check_arrived(L));
+}
+
+/* for name, value in req.params:each() do */
+static int arrived_each(lua_State *L)
+{
+    const struct request *req = check_arrived(L);
+    struct listing *listing = push_listing(L, req, req->arrived.count);
+    for (unsigned i = 0; i < listing->count; i++)
+        listing->pairs[i] = req->arrived.list[i];
+    return push_loop(L, arrived_step);
+}
+
+static const struct property property_arrived[] = {
+    {"each", .method = arrived_each},
+    {0},
+};
+
+static int arrived_index(lua_State *L)
+{
+    const struct script_view *view = lua_touserdata(L, 1);
+    const struct request *req = script_box_request(L, view->box);
+    struct str name = script_expect_text(L, 2, "req.params: expected the name of a param");
+    const struct param *param = params_find(&req->arrived, name);
+    if (param != NULL) {
+        script_push_str(L, param->value);
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    return 1;
+}
+
+static int arrived_newindex(lua_State *L)
+{
+    return luaL_error(L, "req.params can't be assigned: what the application gets is changed in "
+                         "on_params, or by `params` of the decision");
+}
+
 /* --- res --- */
 
 static struct request *open_response(lua_State *L, const struct script_view *view)
@@ -417,4 +472,5 @@ void script_views_open(lua_State *L)
 {
     property_new_type(L, HEADERS_TYPE, property_headers, headers_index, headers_newindex);
     property_new_type(L, PARAMS_TYPE, property_params, params_index, params_newindex);
+    property_new_type(L, ARRIVED_TYPE, property_arrived, arrived_index, arrived_newindex);
 }

@@ -7,9 +7,11 @@ local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
--- Two have files of their own: 44-applications_spec.lua has cgit, 63-cluster_spec.lua the cluster.
+-- Three have files of their own: 44-applications_spec.lua has cgit, 45a-webservers_spec.lua
+-- fastcgi-in, 63-cluster_spec.lua the cluster.
 local EXAMPLES = {
-  "balance", "cgit", "cluster", "errors", "hello", "php-site", "queue", "tenants", "webhook",
+  "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "php-site", "queue", "tenants",
+  "webhook",
 }
 
 -- Starts an example with a private PHP.

@@ -1,5 +1,5 @@
--- Web servers that stand in front of Moongate: HAProxy, nginx and Apache, unpacked by tools/install
--- into build/deps, each with a configuration of the test's in a temporary folder.
+-- Web servers that stand in front of Moongate: HAProxy, nginx, Apache, lighttpd and Caddy, unpacked
+-- by tools/install into build/deps, each with a configuration of the test's in a temporary folder.
 
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
@@ -22,9 +22,9 @@ local function start(program, write, argv)
   local self = setmetatable({ dir = dir, address = "127.0.0.1:" .. net.free_port() }, Front)
   process.write_file(dir .. "/conf", write(self.address, dir))
   local command = argv(dir .. "/conf", dir)
-  table.insert(command, 1, ROOT .. "/usr/sbin/" .. program)
+  table.insert(command, 1, ROOT .. (program == "caddy" and "/usr/bin/" or "/usr/sbin/") .. program)
   self.process = process.spawn({
-    argv = command, env = { LD_LIBRARY_PATH = stage.libraries(ROOT) }, cwd = dir,
+    argv = command, env = { LD_LIBRARY_PATH = stage.libraries(ROOT), HOME = dir }, cwd = dir,
     stdout = dir .. "/log", stderr = dir .. "/log",
   })
   local ok, problem = pcall(poll.wait, function()
@@ -99,6 +99,24 @@ function fronts.apache(config)
     return APACHE:format(ROOT, dir, dir, dir, address, user, user, config(address, dir))
   end, function(path)
     return { "-X", "-f", path }
+  end)
+end
+
+--- Starts lighttpd.
+---@param config fun(address: string, dir: string): string
+---@return Front
+function fronts.lighttpd(config)
+  return start("lighttpd", config, function(path)
+    return { "-D", "-f", path, "-m", ROOT .. "/usr/lib/lighttpd" }
+  end)
+end
+
+--- Starts Caddy.
+---@param config fun(address: string, dir: string): string a Caddyfile
+---@return Front
+function fronts.caddy(config)
+  return start("caddy", config, function(path)
+    return { "run", "--adapter", "caddyfile", "--config", path }
   end)
 end
 

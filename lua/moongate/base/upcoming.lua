@@ -34,7 +34,7 @@ end)
 M.settings = {
   tls = NONE, http2 = NONE, gzip = NONE, metrics = NONE, cache = NONE,
 }
-M.listener = { protocol = values("fastcgi"), tls = NONE, http2 = NONE }
+M.listener = { tls = NONE, http2 = NONE }
 M.backend = { multiplex = values(true, "auto"), cache = NONE, gzip = NONE }
 M.decision = {
   role = values("authorizer", "filter"), authorize = NONE, cache = NONE, gzip = NONE,

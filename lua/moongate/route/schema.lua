@@ -49,7 +49,7 @@ M.LIMITS = {
 }
 
 M.LISTENER = {
-  protocol = { one_of("http"), "http" },
+  protocol = { one_of("http", "fastcgi"), "http" },
   proxy_protocol = { boolean, false },
   backlog = { integer(1, 65535), 511 },
   name = { values.text },

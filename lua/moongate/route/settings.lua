@@ -31,6 +31,9 @@ local function check_proxy_protocol(source, normalized)
       walk.fail(source, { "listen", i, "proxy_protocol" }, ("listen[%d]: proxy_protocol needs "
         .. "'trusted_proxies': the addresses of the balancers whose PROXY headers are believed")
         :format(i))
+    elseif listener.proxy_protocol and listener.protocol == "fastcgi" then
+      walk.fail(source, { "listen", i, "proxy_protocol" }, ("listen[%d]: proxy_protocol is for "
+        .. "HTTP; a web server that speaks FastCGI names the client in its params"):format(i))
     end
   end
 end

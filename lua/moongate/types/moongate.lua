@@ -98,6 +98,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large" or "gone". In on_request it waits
 ---@field headers moongate.RequestHeaders by name, in any letter case
 ---@field cookies moongate.Args by name; the first of several counts
+---@field params? moongate.Arrived that a web server has sent by FastCGI; nil for HTTP
 ---@field ip string of the client; "unix:" on a unix listener
 ---@field client_port integer|nil nil where it is not known
 ---@field server_ip string where the client connected to; "unix:" on a unix listener
@@ -109,6 +110,11 @@ function moongate.fastcgi(backend, params, body) end
 ---@field internal boolean true after a redirect inside the server
 ---@field ctx table a table of the script's own that lives as long as the request
 ---@field hash_key? string the decision's, for policies
+
+--- The params that a web server has sent, by name.
+---@class moongate.Arrived
+---@field [string] string
+---@field each fun(self: moongate.Arrived): (fun(): string, string) for name, value in params:each() do
 
 --- Values by name, as clients send them.
 ---@class moongate.Args
@@ -300,7 +306,7 @@ function moongate.fastcgi(backend, params, body) end
 
 ---@class moongate.Listener
 ---@field address string
----@field protocol? "http"
+---@field protocol? "http"|"fastcgi" "fastcgi": of a web server in front
 ---@field proxy_protocol? boolean connections begin with a PROXY header; needs `trusted_proxies`
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says

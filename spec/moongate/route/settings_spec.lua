@@ -530,7 +530,10 @@ describe("a wrong script", function()
       .. '10001 do t[i] = "10.0.0.1" end return t end)()',
       "3: trusted_proxies: 10001 networks, at most 10000 can be named" },
     { 'listen = { { address = ":1", protocol = "htp" } }',
-      '3: listen[1].protocol: expected "http", got "htp"' },
+      '3: listen[1].protocol: expected "http" or "fastcgi", got "htp"' },
+    { 'trusted_proxies = "::1", '
+      .. 'listen = { { address = ":1", proxy_protocol = true, protocol = "fastcgi" } }',
+      "3: listen[1]: proxy_protocol is for HTTP; a web server that speaks FastCGI names the" },
     { 'listen = { { address = ":1", proxy_protocol = 1 } }',
       "3: listen[1].proxy_protocol: expected true or false, got 1" },
     { 'control = "x"', "3: control: expected " .. address .. ', or false, got "x"' },
@@ -584,8 +587,6 @@ describe("a wrong script", function()
     { 'log = { access = "syslog" }',
       "3: log.access: 'syslog'" .. later },
     { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },
-    { 'listen = { { address = ":1", protocol = "fastcgi" } }',
-      "3: listen[1]: 'protocol = \"fastcgi\"'" .. later },
     { "backends = { app = {\n" .. server .. ",\nmultiplex = true } }",
       "5: backends.app: 'multiplex = true'" .. later },
   }

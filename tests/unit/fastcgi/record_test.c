@@ -670,8 +670,82 @@ static void test_pair_next(void)
     }
 }
 
+/* --- records of a web server --- */
+
+static bool on_accepted(void *ctx, const struct fcgi_event *e)
+{
+    struct trace *t = ctx;
+    char word[80];
+    if (!e->complete) {
+        t->empty += e->content.n == 0;
+        say(t, e->content.p, e->content.n);
+        return true;
+    }
+    snprintf(word, sizeof word, "|%d:%d:%d:%d:%d ", e->type, e->id, e->size, e->role, e->flags);
+    say(t, word, strlen(word));
+    return !t->stop_at_end;
+}
+
+/* Feeds the input cut at n; where the callback stops the decoder, it is fed on. */
+static const char *feed_accepted(struct trace *trace, const struct bytes *in, size_t n)
+{
+    struct fcgi_decoder d;
+    const char *err = NULL;
+    size_t at = 0, used;
+    fcgi_decoder_accept(&d);
+    while (at < in->n && err == NULL) {
+        size_t some = at < n ? n - at : in->n - at;
+        char *copy = test_copy(in->p + at, some);
+        err = fcgi_feed(&d, copy, some, &used, on_accepted, trace);
+        at += used;
+        free(copy);
+    }
+    check(err != NULL || fcgi_decoder_idle(&d));
+    return err;
+}
+
+static void test_accepted(void)
+{
+    struct bytes in = {0};
+    put_record(&in, 1, FCGI_BEGIN_REQUEST, 258, "\0\2\1\0\0\0\0\0", 8, 3);
+    put_record(&in, 1, FCGI_PARAMS, 258, "ab", 2, 0);
+    put_record(&in, 1, FCGI_PARAMS, 258, "", 0, 5);
+    put_record(&in, 1, FCGI_STDIN, 258, "", 0, 0);
+    put_record(&in, 1, FCGI_ABORT_REQUEST, 1, "", 0, 0);
+    put_record(&in, 1, FCGI_END_REQUEST, 1, "xyz", 3, 1); /* nonsense, and none of our business */
+
+    test("accept: the end of each record is told, empty ones too, at every split");
+    for (int stop = 0; stop < 2; stop++)
+        for (size_t n = 1; n <= in.n; n++) {
+            struct trace trace = {.stop_at_end = stop};
+            check(feed_accepted(&trace, &in, n) == NULL);
+            check_str(((struct str){trace.text, trace.n}),
+                      "|1:258:8:2:1 ab|4:258:2:0:0 |4:258:0:0:0 |5:258:0:0:0 |2:1:0:0:0 "
+                      "xyz|3:1:3:0:0 ");
+            check_int(trace.empty, 0);
+        }
+
+    test("accept: a BEGIN_REQUEST of another size ends it");
+    struct trace trace = {0};
+    in.n = 0;
+    put_record(&in, 1, FCGI_BEGIN_REQUEST, 1, "\0\1\1", 3, 0);
+    check(feed_accepted(&trace, &in, in.n) != NULL);
+    free(in.p);
+
+    test("END_REQUEST and UNKNOWN_TYPE are written as they are read");
+    struct buf out;
+    buf_init(&out, 100);
+    fcgi_end(&out, 258, 0x01020304, FCGI_OVERLOADED);
+    check(str_eq(buf_peek(&out), STR("\1\3\1\2\0\10\0\0\1\2\3\4\2\0\0\0")));
+    buf_consume(&out, buf_len(&out));
+    fcgi_unknown_type(&out, 99);
+    check(str_eq(buf_peek(&out), STR("\1\13\0\0\0\10\0\0c\0\0\0\0\0\0\0")));
+    buf_fini(&out);
+}
+
 int main(void)
 {
+    test_accepted();
     test_decode();
     test_bad_records();
     test_incomplete();

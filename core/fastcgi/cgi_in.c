@@ -1,0 +1,217 @@
+/* cgi_in - see cgi_in.h. */
+#include "fastcgi/cgi_in.h"
+
+#include "fastcgi/record.h"
+
+#define EXTRA_LINES 4 /* how often the request line may come again, in params of other names */
+
+size_t cgi_in_limit(const struct limits *limits)
+{
+    return limits->header + EXTRA_LINES * limits->request_line;
+}
+
+static struct refusal cgi_in_refuse(int status, const char *reason)
+{
+    return (struct refusal){status, reason};
+}
+
+/* The value of a param; n = 0: it is not there, or empty, which says the same. */
+static struct str arrived(const struct request *req, struct str name)
+{
+    const struct param *param = params_find(&req->arrived, name);
+    return param != NULL ? param->value : STR("");
+}
+
+/* --- the params --- */
+
+static struct refusal read_pairs(struct request *req, struct str pairs)
+{
+    struct str name, value;
+    while (pairs.n > 0) {
+        if (!fcgi_pair_next(&pairs, &name, &value))
+            return cgi_in_refuse(400, "a name-value pair that is cut short");
+        if (req->arrived.count >= CGI_IN_PARAMS)
+            return cgi_in_refuse(431, "more than 1,000 params");
+        /* Slices of the pairs, which lie in the arena: an empty one has an address, too. */
+        params_add(&req->arena, &req->arrived, name, value);
+    }
+    return cgi_in_refuse(0, NULL);
+}
+
+/* --- who asks, where, and how --- */
+
+static uint16_t port_of(struct str text)
+{
+    uint64_t port;
+    return str_to_u64(text, &port) && port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+/* An address that the web server names; a unix socket's has none, as nginx says by "unix:". */
+static void read_peer(struct peer *peer, struct str ip, struct str port)
+{
+    if (!peer_parse(peer, ip))
+        *peer = (struct peer){.family = AF_UNIX};
+    peer->port = port_of(port);
+}
+
+static bool is_https(const struct request *req)
+{
+    struct str https = arrived(req, STR("HTTPS"));
+    if (https.n > 0)
+        return !str_ieq(https, STR("off")) && !str_eq(https, STR("0"));
+    return str_ieq(arrived(req, STR("REQUEST_SCHEME")), STR("https"));
+}
+
+static void read_connection(struct request *req)
+{
+    read_peer(&req->client, arrived(req, STR("REMOTE_ADDR")), arrived(req, STR("REMOTE_PORT")));
+    read_peer(&req->local, arrived(req, STR("SERVER_ADDR")), arrived(req, STR("SERVER_PORT")));
+    req->https = is_https(req);
+    req->user = arrived(req, STR("REMOTE_USER"));
+}
+
+/* --- headers --- */
+
+/* "X_FOO_BAR" -> "X-Foo-Bar" */
+static struct str header_name(struct arena *a, struct str name)
+{
+    char *p = arena_bytes(a, name.n);
+    bool first = true;
+    for (size_t i = 0; i < name.n; i++) {
+        char c = name.p[i];
+        p[i] = c == '_' ? '-' : first ? c : char_lower(c);
+        first = c == '_';
+    }
+    return (struct str){p, name.n};
+}
+
+static struct refusal add_header(struct request *req, const struct limits *limits, struct str name,
+                                 struct str value)
+{
+    struct header *header;
+    return check_header(req, limits, name, value, &header);
+}
+
+/* A header of this name would speak of the body, of which CONTENT_TYPE and CONTENT_LENGTH do. */
+static bool is_of_body(struct str name)
+{
+    return str_eq(name, STR("HTTP_CONTENT_LENGTH")) || str_eq(name, STR("HTTP_CONTENT_TYPE"));
+}
+
+static struct refusal read_headers(struct request *req, const struct limits *limits)
+{
+    static const struct str prefix = {"HTTP_", 5};
+    struct refusal bad = {0, NULL};
+    for (unsigned i = 0; i < req->arrived.count && bad.reason == NULL; i++) {
+        struct param param = req->arrived.list[i];
+        if (param.name.n > prefix.n && str_starts(param.name, prefix) && !is_of_body(param.name))
+            bad = add_header(req, limits, header_name(&req->arena, str_skip(param.name, prefix.n)),
+                             param.value);
+    }
+    struct str type = arrived(req, STR("CONTENT_TYPE"));
+    struct str length = arrived(req, STR("CONTENT_LENGTH"));
+    if (str_eq(length, STR("-1"))) /* as Caddy says that it does not know */
+        length = STR("");
+    if (bad.reason == NULL && type.n > 0)
+        bad = add_header(req, limits, STR("Content-Type"), type);
+    if (bad.reason == NULL && length.n > 0)
+        bad = add_header(req, limits, STR("Content-Length"), length);
+    return bad;
+}
+
+/* --- the target --- */
+
+/* What was asked for, of a web server that does not say it as it came: RFC 3875 has no REQUEST_URI.
+ */
+static struct str make_target(struct request *req)
+{
+    struct arena *a = &req->arena;
+    struct str query = arrived(req, STR("QUERY_STRING"));
+    struct str path = arena_append(a, arena_copy(a, arrived(req, STR("SCRIPT_NAME"))),
+                                   arrived(req, STR("PATH_INFO")));
+    path = uri_escape_path(path, a);
+    if (path.n == 0)
+        path = STR("/");
+    return query.n > 0 ? arena_printf(a, "%.*s?%.*s", STR_FMT(path), STR_FMT(query)) : path;
+}
+
+static struct refusal read_target(struct request *req, const struct limits *limits)
+{
+    struct str uri = arrived(req, STR("REQUEST_URI"));
+    enum http_version version = req->version;
+    req->target = uri.n > 0 ? uri : make_target(req);
+    if (req->target.n > limits->request_line)
+        return cgi_in_refuse(414, "REQUEST_URI is longer than limits.request_line");
+    req->version = HTTP_1_0; /* whether a Host is needed, the web server has decided */
+    struct refusal bad = check_target(req);
+    req->version = version;
+    if (bad.reason == NULL && req->host.n == 0)
+        uri_host(arrived(req, STR("SERVER_NAME")), &req->arena, &req->host, &req->host_port);
+    return bad;
+}
+
+struct refusal cgi_in_request(struct request *req, const struct limits *limits, struct str pairs)
+{
+    struct refusal bad = read_pairs(req, pairs);
+    if (bad.reason != NULL)
+        return bad;
+    struct str method = arrived(req, STR("REQUEST_METHOD"));
+    if (method.n == 0)
+        return cgi_in_refuse(400, "no param REQUEST_METHOD");
+    read_connection(req);
+    req->version =
+        str_eq(arrived(req, STR("SERVER_PROTOCOL")), STR("HTTP/1.0")) ? HTTP_1_0 : HTTP_1_1;
+    bad = check_method(req, method);
+    if (bad.reason == NULL)
+        bad = read_headers(req, limits);
+    if (bad.reason == NULL)
+        bad = read_target(req, limits);
+    return bad;
+}
+
+/* --- the answer's head --- */
+
+static char *cgi_in_put(char *at, struct str s)
+{
+    if (s.n > 0)
+        memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
+static char *put_field(char *at, struct str name, struct str value)
+{
+    at = cgi_in_put(at, name);
+    at = cgi_in_put(at, STR(": "));
+    at = cgi_in_put(at, value);
+    return cgi_in_put(at, STR("\r\n"));
+}
+
+/* Date, Server and the framing are the web server's to say. */
+struct str cgi_in_head(struct request *req, int64_t length)
+{
+    const struct response *res = &req->response;
+    const struct headers *headers = &res->headers;
+    struct str phrase = res->phrase.n > 0 ? res->phrase : str_of(status_text(res->status));
+    size_t size = 100 + phrase.n;
+    for (unsigned i = 0; i < headers->count; i++)
+        size += headers->list[i].name.n + headers->list[i].value.n + 4;
+    char *start = arena_bytes(&req->arena, size), *at = start;
+
+    at = cgi_in_put(at, STR("Status: "));
+    at += str_from_u64((uint64_t)res->status, at);
+    *at++ = ' ';
+    at = cgi_in_put(at, phrase);
+    at = cgi_in_put(at, STR("\r\n"));
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct header *header = &headers->list[i];
+        if (!header->hop && header->id != HEADER_CONTENT_LENGTH && header->id != HEADER_STATUS)
+            at = put_field(at, header->name, header->value);
+    }
+    if (length >= 0) {
+        at = cgi_in_put(at, STR("Content-Length: "));
+        at += str_from_u64((uint64_t)length, at);
+        at = cgi_in_put(at, STR("\r\n"));
+    }
+    at = cgi_in_put(at, STR("\r\n"));
+    return (struct str){start, (size_t)(at - start)};
+}

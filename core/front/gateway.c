@@ -1,0 +1,639 @@
+/*
+ * gateway - see gateway.h.
+ *
+ * What comes is read into the loop's buffer and taken apart at once; a request whose head is
+ * complete is begun before the next record, so that its STDIN finds whoever wants it.
+ *
+ * What goes out is records. Small ones wait in `out` for the end of the turn, large ones are
+ * written at once, from where they lie. The socket may take a part of a record: the rest of that
+ * one is kept in `out`, since nothing else may come between. Everything beyond it waits with the
+ * request that it belongs to (sender), so that requests take turns.
+ */
+#include "front/gateway_inner.h"
+
+#include "base/log.h"
+#include "front/admission.h"
+#include "front/handover.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define READ_SIZE 65536
+#define REQUESTS  128 /* under way on one connection */
+#define OUT_MARK                                                                                   \
+    65536 /* of `out`, beyond which nothing more is read, and slices don't go there                \
+           */
+#define OUT_MAX       (4u << 20)
+#define SMALL         8192 /* bytes of an answer: a copy costs less than a system call */
+#define VALUES_MAX    1024 /* bytes of a GET_VALUES that are looked at */
+#define RECORDS       40   /* in one call */
+#define LINGER_TIME   30.0
+#define REFUSED_TIME  2.0 /* for a connection too many, and for lingering while we stop */
+#define LINGER_BYTES  (256u << 20)
+#define REFUSED_MAX   256 /* of connections too many that are told so at a time */
+#define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
+
+static void gateway_linger(struct gateway *g);
+
+static const struct limits *gateway_limits(const struct gateway *g)
+{
+    return &clients_settings(g->client.clients)->limits;
+}
+
+/* --- the connection's end --- */
+
+static void gateway_free(struct gateway *g)
+{
+    loop_undefer(&g->flush);
+    buf_fini(&g->out);
+    buf_fini(&g->values);
+    admission_leave(&g->client);
+    g->client.clients->refused -= g->refused;
+    client_fini(&g->client, false);
+    free(g);
+}
+
+/* Whatever is under way has nobody to answer any more. */
+static void gateway_gone(struct gateway *g, const char *why)
+{
+    while (g->requests != NULL)
+        gateway_request_drop(g->requests, why, false);
+    gateway_free(g);
+}
+
+static void report_bad(const struct gateway *g, const char *err)
+{
+    static struct log_quota quota = {.most = 10};
+    log_within(&quota, LOG_WARN,
+               "listener %.*s: what a web server sends is no FastCGI: %s; its "
+               "connection is closed",
+               STR_FMT(g->client.origin.listener), err);
+}
+
+/* --- interest --- */
+
+static bool wants_read(const struct gateway *g)
+{
+    if (g->lingering)
+        return true;
+    if (buf_len(&g->out) > OUT_MARK)
+        return false;
+    for (const struct gateway_request *r = g->requests; r != NULL; r = r->next)
+        if (gateway_request_is_full(r))
+            return false;
+    return true;
+}
+
+static bool wants_write(const struct gateway *g)
+{
+    for (const struct gateway_request *r = g->requests; r != NULL && !g->blocked; r = r->next)
+        if (sender_waits(&r->sender))
+            return true;
+    return g->blocked;
+}
+
+static void gateway_rearm(struct gateway *g)
+{
+    client_watch(&g->client, (wants_read(g) ? EV_READ : 0) | (wants_write(g) ? EV_WRITE : 0));
+}
+
+/* --- writing --- */
+
+void gateway_flush(struct gateway *g)
+{
+    loop_defer(g->client.clients->loop, &g->flush);
+}
+
+/* What every write is followed by. The clock runs from the last byte that the socket took. */
+static void gateway_wrote(struct gateway *g, ssize_t n, size_t size)
+{
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        g->broken = SENDER_GONE;
+        return;
+    }
+    bool blocked = n < 0 || (size_t)n < size;
+    if (blocked && (n > 0 || !g->blocked))
+        deadline_set(&g->client.deadline, gateway_limits(g)->send_timeout);
+    else if (!blocked && g->blocked)
+        deadline_clear(&g->client.deadline);
+    g->blocked = blocked;
+}
+
+static void write_out(struct gateway *g)
+{
+    struct str bytes = buf_peek(&g->out);
+    struct iovec v = {(char *)bytes.p, bytes.n};
+    if (bytes.n == 0 || g->broken != NULL)
+        return;
+    ssize_t n = g->client.transport.ops->writev(&g->client.transport, &v, 1, false);
+    gateway_wrote(g, n, bytes.n);
+    buf_consume(&g->out, n > 0 ? (size_t)n : 0);
+    if (buf_len(&g->out) == 0)
+        buf_fini(&g->out);
+}
+
+/* Records that are about to be written, and which slices they are made of. */
+struct records {
+    struct iovec v[128];
+    bool begins[128]; /* it is the header of a record */
+    uint8_t headers[RECORDS][FCGI_HEADER_SIZE];
+    int count;
+    unsigned records;
+    size_t size; /* of all */
+};
+
+/* One more record of the slices from *slice, *at on; returns its content, 0 where there is no room.
+ */
+static size_t records_add(struct records *to, uint16_t id, const struct iovec *slices, int count,
+                          int *slice, size_t *at)
+{
+    int header = to->count, room = (int)(sizeof to->v / sizeof *to->v);
+    size_t content = 0;
+    if (to->records == RECORDS || to->count + 2 > room)
+        return 0;
+    to->count++;
+    while (*slice < count && content < FCGI_RECORD_MAX && to->count < room) {
+        size_t left = slices[*slice].iov_len - *at;
+        size_t n = left < FCGI_RECORD_MAX - content ? left : FCGI_RECORD_MAX - content;
+        if (n > 0)
+            to->v[to->count++] = (struct iovec){(char *)slices[*slice].iov_base + *at, n};
+        content += n;
+        *at += n;
+        if (n == left) {
+            ++*slice;
+            *at = 0;
+        }
+    }
+    uint8_t *bytes = to->headers[to->records++];
+    fcgi_header(bytes, FCGI_STDOUT, id, content);
+    to->v[header] = (struct iovec){bytes, FCGI_HEADER_SIZE};
+    to->begins[header] = true;
+    to->size += FCGI_HEADER_SIZE + content;
+    return content;
+}
+
+/* The socket has taken `done` bytes: what is left of the record in which it stopped is kept.
+ * Returns the content of all records that have been taken or kept. */
+static size_t records_keep(struct gateway *g, const struct records *records, int from, size_t done)
+{
+    size_t content = 0;
+    bool inside = false; /* the record at hand has been begun */
+    for (int i = from; i < records->count; i++) {
+        const struct iovec *v = &records->v[i];
+        size_t taken = done < v->iov_len ? done : v->iov_len;
+        if (records->begins[i])
+            inside = taken > 0;
+        if (!inside)
+            break;
+        done -= taken;
+        buf_append(&g->out, (const char *)v->iov_base + taken, v->iov_len - taken);
+        content += records->begins[i] ? 0 : v->iov_len;
+    }
+    return content;
+}
+
+/* Writes `out` and the records behind it in one call. */
+static ssize_t write_records(struct gateway *g, uint16_t id, const struct iovec *slices, int count)
+{
+    struct records records = {.count = 0};
+    size_t before = buf_len(&g->out), at = 0;
+    int slice = 0;
+    if (before > 0)
+        records.v[records.count++] = (struct iovec){(char *)buf_peek(&g->out).p, before};
+    int from = records.count;
+    while (slice < count && records_add(&records, id, slices, count, &slice, &at) > 0)
+        ;
+    ssize_t n =
+        g->client.transport.ops->writev(&g->client.transport, records.v, records.count, false);
+    gateway_wrote(g, n, before + records.size);
+    if (n < 0)
+        return -1;
+    size_t done = (size_t)n;
+    if (done < before) {
+        buf_consume(&g->out, done);
+        errno = EAGAIN;
+        return -1;
+    }
+    buf_consume(&g->out, before);
+    size_t content = records_keep(g, &records, from, done - before);
+    if (buf_len(&g->out) == 0)
+        buf_fini(&g->out);
+    if (content == 0)
+        errno = EAGAIN;
+    return content > 0 ? (ssize_t)content : -1;
+}
+
+ssize_t gateway_stdout(struct gateway *g, uint16_t id, const struct iovec *slices, int count)
+{
+    uint8_t header[FCGI_HEADER_SIZE];
+    size_t size = 0;
+    for (int i = 0; i < count; i++)
+        size += slices[i].iov_len;
+    if (size == 0)
+        return 0;
+    if (g->broken != NULL || g->blocked) {
+        errno = g->broken != NULL ? EPIPE : EAGAIN;
+        return -1;
+    }
+    if (size > SMALL || buf_len(&g->out) > OUT_MARK)
+        return write_records(g, id, slices, count);
+    fcgi_header(header, FCGI_STDOUT, id, size);
+    buf_append(&g->out, header, sizeof header);
+    for (int i = 0; i < count; i++)
+        buf_append(&g->out, slices[i].iov_base, slices[i].iov_len);
+    gateway_flush(g);
+    return (ssize_t)size;
+}
+
+static void gateway_flush_cb(struct deferred *d)
+{
+    struct gateway *g = (struct gateway *)((char *)d - offsetof(struct gateway, flush));
+    if (!g->blocked)
+        write_out(g);
+    gateway_settle(g);
+}
+
+/* --- what comes --- */
+
+static void answer_values(struct gateway *g)
+{
+    struct str in = buf_peek(&g->values), name, value;
+    unsigned most = gateway_limits(g)->connections;
+    char digits[STR_U64_SIZE];
+    struct str number = {digits, str_from_u64(most > 0 ? most : 65535, digits)};
+    struct fcgi_pairs pairs;
+    fcgi_pairs_init(&pairs, &g->out, FCGI_GET_VALUES_RESULT, 0);
+    while (fcgi_pair_next(&in, &name, &value)) {
+        if (str_eq(name, STR("FCGI_MAX_CONNS")) || str_eq(name, STR("FCGI_MAX_REQS")))
+            fcgi_pairs_add(&pairs, name, number);
+        else if (str_eq(name, STR("FCGI_MPXS_CONNS")))
+            fcgi_pairs_add(&pairs, name, STR("1"));
+    }
+    if (pairs.open)
+        fcgi_pairs_end(&pairs);
+    else
+        fcgi_empty(&g->out, FCGI_GET_VALUES_RESULT, 0);
+    buf_fini(&g->values);
+    gateway_flush(g);
+}
+
+static void manage(struct gateway *g, const struct fcgi_event *event)
+{
+    if (event->type == FCGI_GET_VALUES && !event->complete) {
+        size_t room = VALUES_MAX - buf_len(&g->values);
+        buf_append(&g->values, event->content.p, event->content.n < room ? event->content.n : room);
+    } else if (event->type == FCGI_GET_VALUES) {
+        answer_values(g);
+    } else if (event->complete) {
+        fcgi_unknown_type(&g->out, (uint8_t)event->type);
+        gateway_flush(g);
+    }
+}
+
+static struct gateway_request *find_request(struct gateway *g, uint16_t id)
+{
+    for (struct gateway_request *r = g->requests; r != NULL; r = r->next)
+        if (r->id == id)
+            return r;
+    return NULL;
+}
+
+/* Refuses a request with this status of the protocol. */
+static void gateway_refuse(struct gateway *g, const struct fcgi_event *event,
+                           enum fcgi_protocol_status status)
+{
+    fcgi_end(&g->out, event->id, 0, status);
+    if ((event->flags & FCGI_KEEP_CONN) == 0) {
+        g->closing = true;
+        g->unread = true;
+    }
+    gateway_flush(g);
+}
+
+static void begin_request(struct gateway *g, const struct fcgi_event *event)
+{
+    bool known = event->role == FCGI_RESPONDER || event->role == FCGI_AUTHORIZER;
+    g->client.requests++;
+    if (find_request(g, event->id) != NULL)
+        g->broken = "BEGIN_REQUEST of an id whose request is under way";
+    else if (g->refused || g->count >= REQUESTS)
+        gateway_refuse(g, event, FCGI_OVERLOADED);
+    else if (!known)
+        gateway_refuse(g, event, FCGI_UNKNOWN_ROLE);
+    else
+        gateway_request_begin(g, event->id, (enum fcgi_role)event->role,
+                              (event->flags & FCGI_KEEP_CONN) != 0);
+}
+
+/* A record of a request that is under way, or (r is NULL) of one that has ended, or was refused. */
+static void request_record(struct gateway *g, struct gateway_request *r,
+                           const struct fcgi_event *event)
+{
+    bool end = event->complete && event->size == 0;
+    if (r == NULL)
+        return;
+    if (event->type == FCGI_PARAMS && !event->complete)
+        g->broken = gateway_request_params(r, event->content);
+    else if (event->type == FCGI_PARAMS && end)
+        gateway_request_params_end(r);
+    else if (event->type == FCGI_STDIN && !event->complete)
+        gateway_request_stdin(r, event->content);
+    else if (event->type == FCGI_STDIN && end)
+        gateway_request_stdin_end(r);
+    else if (event->type == FCGI_ABORT_REQUEST && event->complete)
+        gateway_request_abort(r);
+}
+
+static bool gateway_record(void *ctx, const struct fcgi_event *event)
+{
+    struct gateway *g = ctx;
+    if (event->id == 0)
+        manage(g, event);
+    else if (event->type == FCGI_BEGIN_REQUEST)
+        begin_request(g, event);
+    else
+        request_record(g, find_request(g, event->id), event);
+    return g->broken == NULL && g->whole == NULL;
+}
+
+/* Half a record may not wait for its rest for ever, where no request's clock runs. */
+static void watch_record(struct gateway *g)
+{
+    if (g->blocked || g->refused || g->client.clients->stopping)
+        return;
+    if (g->requests != NULL || fcgi_decoder_idle(&g->decoder))
+        deadline_clear(&g->client.deadline);
+    else if (g->client.deadline.at == 0)
+        deadline_set(&g->client.deadline, gateway_limits(g)->header_timeout);
+}
+
+/* Only the end of a record stops the decoder, so it can be fed on. */
+static void gateway_feed(struct gateway *g, const char *data, size_t n)
+{
+    while (n > 0 && g->broken == NULL) {
+        size_t used;
+        const char *err = fcgi_feed(&g->decoder, data, n, &used, gateway_record, g);
+        data += used;
+        n -= used;
+        if (g->broken == NULL)
+            g->broken = err;
+        struct gateway_request *r = g->whole;
+        g->whole = NULL;
+        if (r != NULL)
+            gateway_request_go(r);
+    }
+    if (g->broken != NULL)
+        report_bad(g, g->broken);
+}
+
+/* --- events --- */
+
+static void drop_input(struct gateway *g, ssize_t n)
+{
+    g->lingered += n > 0 ? (uint64_t)n : 0;
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || g->lingered > LINGER_BYTES)
+        gateway_free(g);
+}
+
+/* Reads once. False: g is gone. */
+static bool gateway_read(struct gateway *g)
+{
+    struct loop *loop = g->client.clients->loop;
+    ssize_t n = g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return true;
+    if (n <= 0) {
+        gateway_gone(g, n == 0 ? "the web server closed the connection"
+                               : "the web server reset the connection");
+        return false;
+    }
+    gateway_feed(g, loop->in, (size_t)n);
+    return true;
+}
+
+static void gateway_readable(struct gateway *g)
+{
+    struct loop *loop = g->client.clients->loop;
+    if (g->lingering)
+        drop_input(g, g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE));
+    else if (gateway_read(g))
+        gateway_settle(g);
+}
+
+/* The first request of the list has its turn, and is then the last one. */
+static void rotate(struct gateway *g)
+{
+    struct gateway_request *first = g->requests, **end = &g->requests;
+    if (first == NULL || first->next == NULL)
+        return;
+    g->requests = first->next;
+    while (*end != NULL)
+        end = &(*end)->next;
+    *end = first;
+    first->next = NULL;
+}
+
+static void gateway_writable(struct gateway *g)
+{
+    write_out(g);
+    if (buf_len(&g->out) == 0)
+        g->blocked = false;
+    for (unsigned left = g->count; left > 0 && !g->blocked && g->broken == NULL; left--) {
+        struct gateway_request *r = g->requests;
+        rotate(g);
+        if (sender_waits(&r->sender))
+            gateway_request_write(r);
+    }
+    gateway_settle(g);
+}
+
+static void gateway_on_io(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct gateway *g = io->data;
+    (void)ev;
+    if (events & EV_WRITE && wants_write(g))
+        gateway_writable(g);
+    else if (events & EV_READ)
+        gateway_readable(g);
+    else
+        gateway_rearm(g);
+}
+
+static void gateway_on_missed(struct deadline *d)
+{
+    struct gateway *g = (struct gateway *)((char *)d - offsetof(struct gateway, client.deadline));
+    gateway_gone(g, "the web server took nothing within send_timeout");
+}
+
+static void gateway_on_step(struct deferred *d)
+{
+    gateway_settle((struct gateway *)((char *)d - offsetof(struct gateway, client.step)));
+}
+
+/* --- the connection as a whole --- */
+
+/* Everything has been written: what the web server still sends must not make the kernel answer with
+ * a reset, which would take the answer with it. */
+static void gateway_linger(struct gateway *g)
+{
+    if (!g->unread || g->broken != NULL) {
+        gateway_free(g);
+        return;
+    }
+    g->lingering = true;
+    g->client.transport.ops->shutdown(&g->client.transport);
+    deadline_set(&g->client.deadline, g->client.clients->stopping ? REFUSED_TIME : LINGER_TIME);
+    gateway_rearm(g);
+}
+
+static bool gateway_is_idle(const struct gateway *g)
+{
+    return g->requests == NULL && !g->lingering && !g->closing && !g->blocked && !g->refused &&
+           buf_len(&g->out) == 0 && fcgi_decoder_idle(&g->decoder);
+}
+
+/* The worker leaves and the connection is idle: another worker has it from now on. True: g is gone.
+ */
+static bool gateway_hand_over(struct gateway *g)
+{
+    struct handover *successor = g->client.clients->successor;
+    if (successor == NULL || !gateway_is_idle(g) || !handover_pass(successor, &g->client))
+        return false;
+    gateway_free(g);
+    return true;
+}
+
+void gateway_settle(struct gateway *g)
+{
+    if (g->broken != NULL) {
+        gateway_gone(g, g->broken);
+        return;
+    }
+    if (g->lingering)
+        return;
+    if (g->requests == NULL && g->closing && !g->blocked)
+        write_out(g);
+    if (g->requests == NULL && g->closing && !g->blocked) {
+        gateway_linger(g);
+        return;
+    }
+    if (gateway_hand_over(g))
+        return;
+    watch_record(g);
+    gateway_rearm(g);
+}
+
+/* --- life --- */
+
+/* A web server's connection brings many clients: none of them is its peer. */
+static struct gateway *gateway_make(struct clients *clients, int fd,
+                                    const struct client_origin *origin)
+{
+    struct gateway *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        abort();
+    client_init(&g->client, clients, &gateway_protocol, fd, origin);
+    g->client.origin.peer = (struct peer){.family = AF_UNIX};
+    buf_init(&g->out, OUT_MAX);
+    buf_init(&g->values, VALUES_MAX);
+    fcgi_decoder_accept(&g->decoder);
+    g->flush.run = gateway_flush_cb;
+    return g;
+}
+
+/* One connection too many: it stays for as long as it takes to say so. */
+static void gateway_turn_away(struct gateway *g)
+{
+    struct clients *all = g->client.clients;
+    if (all->refused >= REFUSED_MAX) {
+        gateway_free(g);
+        return;
+    }
+    g->refused = true;
+    all->refused++;
+    deadline_set(&g->client.deadline, REFUSED_TIME);
+    gateway_rearm(g);
+}
+
+/* A web server keeps idle connections for as long as it likes, and has no way to tell that we close
+ * one at the moment in which it sends a request. The kernel finds those whose other side has gone.
+ */
+static void watch_peer(int fd, const struct client_origin *origin)
+{
+    if (peer_has_ip(&origin->peer))
+        setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
+}
+
+/* An idle connection may have a request in its socket already. */
+static void gateway_stop(struct client *client, double patience)
+{
+    struct gateway *g = (struct gateway *)client;
+    if (g->lingering) {
+        deadline_set(&client->deadline, REFUSED_TIME);
+        return;
+    }
+    if (g->requests != NULL || !gateway_read(g))
+        return;
+    if (client->requests == 0 && patience < FIRST_REQUEST)
+        patience = FIRST_REQUEST;
+    if (patience > 0)
+        deadline_set(&client->deadline, patience);
+    else
+        g->closing = true; /* behind what it has just sent */
+    gateway_settle(g);
+}
+
+static void gateway_begin(struct gateway *g)
+{
+    struct clients *all = g->client.clients;
+    gateway_rearm(g);
+    if (all->stopping)
+        gateway_stop(&g->client, all->patience);
+}
+
+static void gateway_accept(struct clients *clients, int fd, const struct client_origin *origin)
+{
+    struct gateway *g = gateway_make(clients, fd, origin);
+    watch_peer(fd, origin);
+    if (admission_enter(&g->client))
+        gateway_begin(g);
+    else
+        gateway_turn_away(g);
+}
+
+static void gateway_resume(struct clients *clients, int fd, const struct client_origin *origin,
+                           unsigned requests)
+{
+    struct gateway *g = gateway_make(clients, fd, origin);
+    g->client.requests = requests;
+    admission_count(&g->client);
+    if (!gateway_hand_over(g)) /* this worker leaves as well */
+        gateway_begin(g);
+}
+
+static void gateway_pass(struct client *client)
+{
+    gateway_hand_over((struct gateway *)client);
+}
+
+static void gateway_cut(struct client *client)
+{
+    struct gateway *g = (struct gateway *)client;
+    while (g->requests != NULL)
+        gateway_request_drop(g->requests, "the server was stopped", true);
+    if (!g->blocked)
+        write_out(g);
+    gateway_free(g);
+}
+
+const struct protocol gateway_protocol = {
+    .name = "fastcgi",
+    .accept = gateway_accept,
+    .resume = gateway_resume,
+    .pass = gateway_pass,
+    .stop = gateway_stop,
+    .cut = gateway_cut,
+    .on_io = gateway_on_io,
+    .on_missed = gateway_on_missed,
+    .on_step = gateway_on_step,
+};
