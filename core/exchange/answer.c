@@ -54,6 +54,12 @@ void answer_end(struct exchange *x)
     x->front->ops->end(x->front);
 }
 
+void answer_hints(struct exchange *x, const struct headers *headers)
+{
+    if (x->front->ops->hints != NULL && x->req.version > HTTP_1_0)
+        x->front->ops->hints(x->front, headers);
+}
+
 /* --- errors --- */
 
 static void answer_page(struct exchange *x, int status)

@@ -174,6 +174,18 @@ static void exchange_refuse_body(struct exchange *x)
         answer_fail_and_say(x, "too_large", 413, reason);
 }
 
+/* The decision's Early Hints, before anything else is done for the request. */
+static void exchange_hint(struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    struct headers headers = {0};
+    if (d->early_hint_count == 0 || x->replacements + x->redirects > 0)
+        return;
+    for (unsigned i = 0; i < d->early_hint_count; i++)
+        headers_add(&x->req.arena, &headers, STR("Link"), d->early_hints[i]);
+    answer_hints(x, &headers);
+}
+
 static void exchange_begin_fastcgi(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -191,6 +203,7 @@ static void exchange_begin_fastcgi(struct exchange *x)
         exchange_refuse_body(x);
         return;
     }
+    exchange_hint(x);
     if (x->has_body && req->body.size < req->bytes_in) {
         answer_refuse(x, 500,
                       "the body, or a part of it, has been streamed or dropped and is gone");

@@ -18,6 +18,13 @@ void filter_want_body(struct front *front, bool want)
     next->ops->want_body(next, want);
 }
 
+void filter_hints(struct front *front, const struct headers *headers)
+{
+    struct front *next = next_of(front);
+    if (next->ops->hints != NULL)
+        next->ops->hints(next, headers);
+}
+
 void filter_respond(struct front *front)
 {
     struct front *next = next_of(front);

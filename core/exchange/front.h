@@ -20,6 +20,9 @@ struct front;
 struct front_ops {
     /* Let the body come (exchange_body, exchange_body_end), or hold it back. */
     void (*want_body)(struct front *front, bool want);
+    /* Early Hints (RFC 8297): the Link headers among these, ahead of the response. NULL: a protocol
+     * without them. */
+    void (*hints)(struct front *front, const struct headers *headers);
     /* The head is in req->response. It is sent with the first flush. */
     void (*respond)(struct front *front);
     /* A slice of the body, valid until flush or end is called. */
@@ -64,6 +67,7 @@ static inline void filter_add(struct front **first, struct filter *filter,
 
 /* What a filter leaves as it is. */
 void filter_want_body(struct front *front, bool want);
+void filter_hints(struct front *front, const struct headers *headers);
 void filter_respond(struct front *front);
 void filter_body(struct front *front, struct str bytes);
 bool filter_file(struct front *front, struct file_source *source, const struct file_piece *pieces,

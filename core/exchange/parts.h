@@ -130,6 +130,8 @@ void answer_decision(struct exchange *x);
 void answer_file(struct exchange *x);
 /* More of a file whose bytes the front has to see. */
 void answer_give_file(struct exchange *x);
+/* Early Hints: the Link headers among these, to clients that may know what that is. */
+void answer_hints(struct exchange *x, const struct headers *headers);
 /* OPTIONS *: about the server. */
 void answer_asterisk(struct exchange *x);
 /* The answer sets the cookies of applications that have sent the request on, too: once for each

@@ -239,7 +239,11 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     if (x->head.text.n == 0)
         x->req.response.unbuffered = x->req.decision.unbuffered;
     size_t limit = x->generation->settings->limits.response_header;
-    enum cgi_result result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err);
+    enum cgi_result result;
+    while ((result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err)) == CGI_HINTS) {
+        answer_hints(x, &x->req.response.headers);
+        cgi_head_again(&x->head, &x->req);
+    }
     if (result == CGI_MORE)
         return true;
     x->head_too_large = result == CGI_TOO_LARGE;

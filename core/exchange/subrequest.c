@@ -40,7 +40,9 @@ static const char *subrequest_read(struct subrequest *r, struct str bytes)
     const char *err = NULL;
     if (!r->head_done) {
         size_t limit = r->generation->settings->limits.response_header;
-        enum cgi_result result = cgi_head_feed(&r->head, &r->req, &bytes, limit, &err);
+        enum cgi_result result;
+        while ((result = cgi_head_feed(&r->head, &r->req, &bytes, limit, &err)) == CGI_HINTS)
+            cgi_head_again(&r->head, &r->req); /* for browsers */
         if (result == CGI_MORE)
             return NULL;
         if (result != CGI_DONE)

@@ -320,7 +320,8 @@ const struct str *cgi_own_page(const struct params *params, const struct request
 
 /* --- the answer's head --- */
 
-#define QUOTED_MAX 100
+#define QUOTED_MAX      100
+#define CGI_EARLY_HINTS 103
 
 /* What was wrong, with the line that it was wrong with: as much of it as helps to find the place in
  * the application that has written it. */
@@ -345,7 +346,8 @@ static const char *parse_status(struct response *res, struct str value)
     uint64_t status;
     struct str number = {value.p, value.n < 3 ? value.n : 3}, text = str_skip(value, number.n);
     bool more = text.n > 0 && text.p[0] != ' ' && text.p[0] != '\t' && text.p[0] != ':';
-    if (more || number.n != 3 || !str_to_u64(number, &status) || status < 200 || status > 599)
+    if (more || number.n != 3 || !str_to_u64(number, &status) ||
+        (status < 200 && status != CGI_EARLY_HINTS) || status > 599)
         return "a status that is not a number from 200 to 599";
     res->status = (int)status;
     res->phrase = str_trim(text.n > 0 && text.p[0] == ':' ? str_skip(text, 1) : text);
@@ -533,7 +535,7 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
         head->line_size = 0;
     }
     size_t taken = (size_t)(at - in->p);
-    if (head->text.n + taken > limit) {
+    if (head->before + head->text.n + taken > limit) {
         *err = too_large(&req->arena, head, limit);
         return CGI_TOO_LARGE;
     }
@@ -542,5 +544,14 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     if (!complete)
         return CGI_MORE;
     *err = parse_block(head, req);
-    return *err == NULL ? CGI_DONE : CGI_ERROR;
+    if (*err != NULL)
+        return CGI_ERROR;
+    return req->response.status == CGI_EARLY_HINTS ? CGI_HINTS : CGI_DONE;
+}
+
+void cgi_head_again(struct cgi_head *head, struct request *req)
+{
+    bool unbuffered = req->response.unbuffered;
+    *head = (struct cgi_head){.before = head->before + head->text.n};
+    req->response = (struct response){.content_length = -1, .unbuffered = unbuffered};
 }

@@ -31,11 +31,12 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
 const struct str *cgi_own_page(const struct params *params, const struct request *req,
                                const struct str *pages, unsigned count);
 
-enum cgi_result { CGI_MORE, CGI_DONE, CGI_ERROR, CGI_TOO_LARGE };
+enum cgi_result { CGI_MORE, CGI_DONE, CGI_HINTS, CGI_ERROR, CGI_TOO_LARGE };
 
 /* The header block of an answer, collected until its empty line. */
 struct cgi_head {
     struct str text;  /* so far; in the request's arena */
+    size_t before;    /* bytes of the Early Hints before it */
     size_t line_size; /* of the line at hand */
     char line_first;
     uint64_t singles; /* a bit for each header that may stand once and has come */
@@ -43,9 +44,12 @@ struct cgi_head {
 };
 
 /* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and
- * checked, *in is the body's beginning. CGI_ERROR, and CGI_TOO_LARGE for more than limit bytes:
- * *err says what was wrong. */
+ * checked, *in is the body's beginning. CGI_HINTS: likewise, but the status is 103 (RFC 8297), and
+ * the head proper follows: cgi_head_again, then feed on. CGI_ERROR, and CGI_TOO_LARGE for more than
+ * limit bytes: *err says what was wrong. */
 enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
                               size_t limit, const char **err);
+/* Behind CGI_HINTS: forgets these, in req->response too. All heads together have the limit. */
+void cgi_head_again(struct cgi_head *head, struct request *req);
 
 #endif

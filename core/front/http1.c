@@ -179,6 +179,7 @@ static void http1_end(struct front *front)
 
 static const struct front_ops http1_front_ops = {
     .want_body = http1_want_body,
+    .hints = reply_hints,
     .respond = reply_respond,
     .body = reply_body,
     .file = reply_file,

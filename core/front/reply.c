@@ -126,6 +126,14 @@ static void reply_send(struct reply *r, enum sender_when when)
 
 /* --- front_ops --- */
 
+void reply_hints(struct front *front, const struct headers *headers)
+{
+    struct reply *r = reply_of_front(front);
+    struct sender_frame frame = {.head = h1_hints(&r->req->arena, headers)};
+    if (frame.head.n > 0)
+        reply_note_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
+}
+
 void reply_respond(struct front *front)
 {
     struct reply *r = reply_of_front(front);

@@ -55,6 +55,7 @@ void reply_write(struct reply *r);
 void reply_continue(struct reply *r);
 
 /* Of front_ops. */
+void reply_hints(struct front *front, const struct headers *headers);
 void reply_respond(struct front *front);
 void reply_body(struct front *front, struct str bytes);
 bool reply_file(struct front *front, struct file_source *source, const struct file_piece *pieces,

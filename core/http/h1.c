@@ -537,6 +537,23 @@ static char *put_framing(char *at, const struct request *req, enum h1_framing fr
     return at;
 }
 
+struct str h1_hints(struct arena *a, const struct headers *headers)
+{
+    struct str line = STR("HTTP/1.1 103 Early Hints\r\n");
+    size_t size = line.n + 2, links = 0;
+    for (unsigned i = 0; i < headers->count; i++)
+        size += headers->list[i].value.n + 8;
+    char *start = arena_bytes(a, size), *at = h1_put(start, line);
+    for (unsigned i = 0; i < headers->count; i++) {
+        if (!str_ieq(headers->list[i].name, STR("Link")))
+            continue;
+        at = h1_put_header(at, STR("Link"), headers->list[i].value);
+        links++;
+    }
+    at = PUT(at, "\r\n");
+    return links > 0 ? (struct str){start, (size_t)(at - start)} : STR_NONE;
+}
+
 struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
                    struct str date)
 {

@@ -62,6 +62,8 @@ enum h1_framing {
     H1_UNTIL_EOF, /* the body ends with the connection */
 };
 
+/* Early Hints with the Link headers among these, as text in the arena; n = 0: there are none. */
+struct str h1_hints(struct arena *a, const struct headers *headers);
 /* The response's head as text in the request's arena. `date` is the Date to send (29 bytes). */
 struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
                    struct str date);

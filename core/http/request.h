@@ -107,7 +107,9 @@ struct decision {
     unsigned attempts;                                  /* 0: the backend's */
     bool stream_body;                                   /* request_buffering = false */
     bool unbuffered;                                    /* response_buffering = false */
-    bool intercept; /* intercept_errors: all from 400 on, or those of the list */
+    bool intercept;                /* intercept_errors: all from 400 on, or those of the list */
+    const struct str *early_hints; /* values of Link */
+    unsigned early_hint_count;
     const uint16_t *intercepted;
     unsigned intercepted_count;
     uint64_t body_limit; /* UINT64_MAX: limits.body */

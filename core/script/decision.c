@@ -450,6 +450,7 @@ static const struct key keys[] = {
     {"close", CLOSE, CLOSE, .read = read_close},
     {"connect_timeout", FASTCGI, 0, .read = read_duration, AT(connect_timeout)},
     {"docroot", FASTCGI, 0, .read = read_root, AT(docroot)},
+    {"early_hints", FASTCGI, 0, .items = get_field, LIST(early_hints, early_hint_count)},
     {"file", FILES, FILES, .read = read_file, AT(file)},
     {"hash_key", FASTCGI, 0, .text = get_text, AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(headers)},

@@ -3,8 +3,8 @@
  *
  * One mapping, made by the master before it forks. Each worker writes only its own part, without
  * locks, and reads those of the others; so nothing that dies can leave more than its own part
- * behind, and the master empties that (census_worker_gone). Used by front/admission while limits.connections
- * or limits.per_ip is set; until then no page of it is touched.
+ * behind, and the master empties that (census_worker_gone). Used by front/admission while
+ * limits.connections or limits.per_ip is set; until then no page of it is touched.
  *
  * Addresses are IPv4, or the /64 of IPv6, since whoever has one address of it has all. A worker
  * knows up to CENSUS_SLOTS of them; one that finds no place is not counted and so not limited, and

@@ -2,6 +2,7 @@
 -- when something else is served in their place.
 
 local http = require("tests.support.http")
+local net = require("tests.support.net")
 local rig = require("tests.support.rig")
 local socket = require("socket")
 local stage = require("tests.support.stage")
@@ -293,5 +294,45 @@ describe("an answer that is intercepted", function()
     assert.equal(404, other:get("status=404").status)
     assert.equal(500, other:get("").status)
     other.server:wait_log("this response is gone")
+  end)
+end)
+
+describe("Early Hints", function()
+  local HEAD = "status=103&header=Link:%20%3C/a.css%3E;%20rel=preload&header=X-No:%201"
+    .. "&type=&body=Status:%20201%0D%0AX-Yes:%201%0D%0A%0D%0Awhole"
+
+  it("of an application go ahead to clients that may know them", function()
+    local r = rig.start()
+    finally(function() r:stop() end)
+    local conn = net.connect(r.address)
+    conn:send("GET " .. rig.target(HEAD) .. " HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    local hints, rest = conn:read_all():match("^(.-\r\n\r\n)(.*)$")
+    conn:close()
+    assert.equal("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", hints)
+    assert.matches("^HTTP/1.1 201 Created\r\nX%-Yes: 1\r\n", rest)
+    assert.matches("\r\n\r\nwhole$", rest)
+    assert.is_nil(rest:find("X-No", 1, true))
+    r.server:wait_access('" 201 5 ')
+    local res = http.request(r.address, { path = rig.target(HEAD), version = "1.0" })
+    assert.equal(201, res.status)
+    assert.same({}, res.interim)
+    -- Without a head behind them they are no answer; other interim statuses neither.
+    assert.equal(502, r:get("status=103&header=Link:%20a").status)
+    assert.equal(502, r:get("status=102").status)
+  end)
+
+  it("of a decision go before the server is asked", function()
+    local r = rig.start({ on_request = [[
+      do return { backend = "app", docroot = "/srv/app", early_hints = {
+        "</app.css>; rel=preload; as=style", "</app.js>; rel=preload; as=script" } } end]] })
+    finally(function() r:stop() end)
+    local conn = net.connect(r.address)
+    conn:send("GET " .. rig.target("delay=600000") .. " HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert.equal("HTTP/1.1 103 Early Hints\r\nLink: </app.css>; rel=preload; as=style\r\n"
+      .. "Link: </app.js>; rel=preload; as=script\r\n\r\n", conn:read_until("\r\n\r\n"))
+    conn:reset()
+    local res = r:get("body=a")
+    assert.same({ 103 }, res.interim)
+    assert.equal("a", res.body)
   end)
 end)

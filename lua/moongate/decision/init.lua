@@ -250,6 +250,22 @@ local function owned(module)
   end
 end
 
+local function hints(value)
+  local list = type(value) == "string" and { value } or value
+  local expected = 'a value of Link such as "</app.css>; rel=preload; as=style", or a list of them'
+  if type(list) ~= "table" then
+    return expected
+  elseif #list == 0 or #list > 100 then
+    return nil, #list == 0 and "the list is empty" or "more than 100 of them"
+  end
+  for i, item in pairs(list) do
+    if type(i) ~= "number" or type(item) ~= "string" or not is_header_value(item) then
+      return expected
+    end
+  end
+  return nil
+end
+
 local function statuses(value)
   local expected = "true, or a list of statuses from 400 to 599"
   if value == true then
@@ -285,6 +301,7 @@ local KINDS = {
       send_timeout = duration, read_timeout = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
+      early_hints = hints,
       headers = headers, always = headers,
       ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
     },

@@ -235,6 +235,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field body_limit? moongate.Size in place of `limits.body`
 ---@field request_buffering? boolean false streams the body
 ---@field response_buffering? boolean false lets a slow client slow the application down
+---@field early_hints? string|string[] values of Link for a 103 before the server is asked
 ---@field intercept_errors? true|integer[] answers with such a status go to on_error
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
 ---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect

@@ -22,6 +22,7 @@ return [==[
 ---@field body_limit? moongate.Size|fun(req: moongate.Request): moongate.Size?
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field response_buffering? boolean|fun(req: moongate.Request): boolean?
+---@field early_hints? string|string[]|fun(req: moongate.Request): string|string[]|nil
 ---@field intercept_errors? true|integer[]|fun(req: moongate.Request): true|integer[]|nil
 ---@field internal? table<string, string|true>|fun(req: moongate.Request): table?
 ---@field front? string|false the front controller, for what is neither script nor file

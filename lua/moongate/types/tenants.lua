@@ -28,6 +28,7 @@ return [==[
 ---@field body_limit? moongate.Size
 ---@field request_buffering? boolean
 ---@field response_buffering? boolean
+---@field early_hints? string|string[]
 ---@field intercept_errors? true|integer[]
 ---@field internal? table<string, string|true>
 ---@field front? string|false the front controller, for what is neither script nor file

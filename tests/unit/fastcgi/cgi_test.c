@@ -860,8 +860,49 @@ static void test_own_pages(void)
     end();
 }
 
+static void test_hints(void)
+{
+    static const char text[] = "Status: 103\nLink: </a>; rel=preload\n\nStatus: 103\nLink: b\n\n"
+                               "Status: 201\nX-A: c\n\nbody";
+    struct str links[2] = {STR(""), STR("")};
+    struct cgi_head head = {0};
+    struct str in = STR_NONE;
+    enum cgi_result result = CGI_MORE;
+    unsigned hints = 0;
+    const char *err = NULL;
+
+    test("Early Hints stand before the head, byte by byte");
+    request_init(&req, memory, sizeof memory);
+    for (size_t at = 0; at < sizeof text - 1 && result != CGI_DONE; at++) {
+        in = (struct str){text + at, 1};
+        result = cgi_head_feed(&head, &req, &in, 200, &err);
+        if (result != CGI_HINTS)
+            continue;
+        check_int(req.response.headers.count, 1);
+        links[hints++ % 2] = req.response.headers.list[0].value;
+        cgi_head_again(&head, &req);
+    }
+    check_int(hints, 2);
+    check_str(links[0], "</a>; rel=preload");
+    check_str(links[1], "b");
+    check_int(result, CGI_DONE);
+    check_int(req.response.status, 201);
+    check_int(req.response.headers.count, 1);
+    request_fini(&req);
+
+    test("Early Hints count for the limit of the head");
+    request_init(&req, memory, sizeof memory);
+    head = (struct cgi_head){0};
+    in = (struct str){text, sizeof text - 1};
+    while ((result = cgi_head_feed(&head, &req, &in, 70, &err)) == CGI_HINTS)
+        cgi_head_again(&head, &req);
+    check_int(result, CGI_TOO_LARGE);
+    request_fini(&req);
+}
+
 int main(void)
 {
+    test_hints();
     test_own_pages();
     test_default_params();
     test_paths();
