@@ -110,10 +110,10 @@ links_http/settings = http/settings base/arena base/str
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)
 links_fastcgi/cgi_in = fastcgi/cgi_in fastcgi/record http/check http/uri $(links_request)
-links_fastcgi/connection = fastcgi/connection fastcgi/record base/loop base/date base/addr base/buf base/str
+links_fastcgi/connection = fastcgi/connection fastcgi/channel fastcgi/dial fastcgi/offer fastcgi/record base/loop base/date base/addr base/buf base/str
 links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
-links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/lock base/str
+links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock base/str
 links_exchange/front = exchange/front base/str
@@ -165,6 +165,9 @@ $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
 $(BUILD)/tests/responder: $(BUILD)/tests/support/responder.o
 	@$(call link,-lev)
 
+$(BUILD)/tests/multiplexer: $(BUILD)/tests/support/multiplexer.o
+	@$(call link,-lev)
+
 $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 	@$(call link,-lev -lhttp_parser)
 
@@ -174,8 +177,8 @@ $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 
 -include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d $(BUILD)/tests/fuzz/*.d)
 
-programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/load \
-          $(BUILD)/tests/floor
+programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/multiplexer \
+          $(BUILD)/tests/load $(BUILD)/tests/floor
 
 JOBS = $(shell nproc)
 

@@ -5,7 +5,9 @@
 
 #include <stdlib.h>
 
-/* grants of unknown servers before a request gives up */
+#define ALONE_FOR                                                                                  \
+    60.0 /* seconds until a server that takes one request is thought to take several */
+
 const char *backend_error_name(enum backend_error error)
 {
     switch (error) {
@@ -67,6 +69,8 @@ static void backend_unlist(struct backend *b)
 void backend_free(struct backend *b)
 {
     backend_unlist(b);
+    for (int i = 0; i < b->count; i++)
+        server_stop_asking(b->servers[i]);
     left_pass(b);
     names_free(b);
     for (int i = 0; i < b->count; i++) {
@@ -97,7 +101,8 @@ void backend_retire(struct backend *b, struct backend *successor)
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
         struct server *to = successor != NULL ? servers_at(successor, s->slot) : NULL;
-        if (to != NULL && successor->settings->keepalive > 0)
+        if (to != NULL &&
+            (successor->settings->keepalive > 0 || successor->settings->multiplex != MULTIPLEX_NO))
             server_pass_kept(s, to);
         server_close_idle(s);
         /* Addresses of names are looked up anew: until then they stay. */
@@ -151,6 +156,18 @@ void backend_answered(struct backend *b, int server, double latency)
     ledger_answered(&b->all->seat, s->slot, latency);
     if (was_down)
         log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
+}
+
+void backend_takes_one(struct backend *b, int server, const char *why)
+{
+    const struct server *s = b->servers[server];
+    struct ledger_server *slot = backend_server(b, server);
+    if (b->settings->multiplex == MULTIPLEX_YES && slot->sharing != LEDGER_ALONE)
+        log_warn("backend '%.*s': server %s takes one request on a connection (%s): it gets one at "
+                 "a time, and is tried again after %g s",
+                 STR_FMT(b->settings->name), s->address, why, ALONE_FOR);
+    slot->alone_until = ledger_now() + ALONE_FOR;
+    slot->sharing = LEDGER_ALONE;
 }
 
 bool backend_checked(struct backend *b, int server, bool good)

@@ -100,6 +100,8 @@ int backend_server_of(const struct conn *c);
 /* --- what a request has taught about its server --- */
 
 void backend_failed(struct backend *b, int server, const char *why);
+/* It takes one request on a connection at a time, and has said so: it gets no more for a minute. */
+void backend_takes_one(struct backend *b, int server, const char *why);
 /* It answered, so many seconds after it was asked. */
 void backend_answered(struct backend *b, int server, double latency);
 

@@ -1,6 +1,6 @@
 /*
  * backend_inner - a backend's own data, for backend/ only. What its files call of one another, from
- * the lowest to the highest: servers, names, kept, left, choice, lease, backend.
+ * the lowest to the highest: servers, names, kept, left, choice, lease, ask, backend.
  */
 #ifndef MG_BACKEND_BACKEND_INNER_H
 #define MG_BACKEND_BACKEND_INNER_H
@@ -11,6 +11,8 @@ struct conn_list {
     struct conn *first, *last;
 };
 
+struct asking; /* ask.c */
+
 struct server {
     struct backend *backend;
     const struct server_settings *settings;
@@ -18,10 +20,12 @@ struct server {
     char address[ADDR_TEXT_SIZE]; /* the place's first: numeric, or of a unix socket */
     uint32_t slot;                /* in the ledger */
     int number;
-    struct conn_list idle; /* kept connections, the latest first: it is the warmest */
-    struct conn_list left; /* those of backend_leave */
-    double rest;           /* seconds after which a kept one has not been seen to be closed */
-    double last_at_work;   /* when a kept one's process was found to be still at work; 0: never */
+    struct conn_list idle;   /* kept connections, the latest first: it is the warmest */
+    struct conn_list left;   /* those of backend_leave and backend_let_end */
+    struct conn_list shared; /* those that several requests may be on, and one is */
+    struct asking *asking;   /* what it can is being asked; NULL: it is not */
+    double rest;             /* seconds after which a kept one has not been seen to be closed */
+    double last_at_work;     /* when a kept one's process was found to be still at work; 0: never */
     unsigned conns;
     bool gone; /* its name has other addresses now */
 };
@@ -81,8 +85,9 @@ void names_free(struct backend *b);
 
 /* --- kept.c --- */
 
+/* A connection is in one list at most. */
 void conn_list_add(struct conn_list *list, struct conn *c);
-void conn_list_remove(struct conn_list *list, struct conn *c);
+void conn_unlist(struct conn *c);
 
 /* A new connection under a claim that has been granted. NULL: the claim is dropped, errno says why.
  */
@@ -92,6 +97,16 @@ struct conn *server_reconnect(struct conn *c, const struct lease *x);
 /* A kept connection that the request may go on, if the ledger lets it. Where none is good enough
  * one of them gives its place to a new one. NULL: there is none. */
 struct conn *server_reuse(struct server *s, const struct lease *x);
+/* A connection that the request may share with those that are on it, if the ledger lets it. NULL:
+ * there is none. */
+struct conn *server_join(struct server *s, const struct lease *x);
+/* One of the server's connections has room for another request of this worker. */
+bool server_has_place(const struct server *s);
+/* The server takes several requests on a connection, as far as is known, and shall. */
+bool server_shares(const struct server *s);
+/* Others may join the request that has been given the connection; those of this worker whose turn
+ * it is do. */
+void server_open_to_others(struct conn *c);
 /* The connection's request is over, and it could serve another one: it is kept, given to a lease
  * that waits, or closed. */
 void server_release(struct conn *c);
@@ -101,6 +116,12 @@ void server_adopt(struct conn *c, struct server *to);
 void server_pass_kept(struct server *from, struct server *to);
 void server_close_idle(struct server *s);
 
+/* --- ask.c --- */
+
+/* `multiplex = "auto"`: asks the server what it can, where that is not known. */
+void server_ask(struct server *s);
+void server_stop_asking(struct server *s);
+
 /* --- left.c --- */
 
 /* The backend goes: what its servers have still to notice passes to another generation, or ends. */
@@ -108,6 +129,8 @@ void left_pass(struct backend *b);
 
 /* --- lease.c --- */
 
+/* The lease, which waited, has the connection. */
+void lease_hand_over(struct lease *x, struct conn *c);
 /* Sets the clock for the next server that is down and may be tried again, if somebody waits. */
 void lease_expect_probe(struct backend *b);
 void lease_probe_cb(struct deadline *d);

@@ -12,10 +12,10 @@ static bool was_tried(const int *tried, unsigned count, int server)
     return false;
 }
 
-/* A kept connection of this worker's needs no room. */
+/* A kept connection of this worker's needs no room, nor one that others are on. */
 static bool can_take(const struct server *s, const struct ledger_server *slot)
 {
-    return s->idle.first != NULL || ledger_has_room(slot);
+    return s->idle.first != NULL || ledger_has_room(slot) || server_has_place(s);
 }
 
 enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,

@@ -4,15 +4,19 @@
  */
 #include "backend/backend_inner.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 
 /* Seconds. A connection that its server closes within RETIRING may have been a child's last. A
  * server that was still at work after an answer may be so again for AT_WORK_FOR. */
 #define RETIRING    1.0
 #define AT_WORK_FOR 60.0
+#define STRAY_MAX   1000u /* bytes of one message */
 
 void conn_list_add(struct conn_list *list, struct conn *c)
 {
+    c->list = list;
     c->prev = NULL;
     c->next = list->first;
     if (c->next != NULL)
@@ -22,8 +26,12 @@ void conn_list_add(struct conn_list *list, struct conn *c)
     list->first = c;
 }
 
-void conn_list_remove(struct conn_list *list, struct conn *c)
+void conn_unlist(struct conn *c)
 {
+    struct conn_list *list = c->list;
+    if (list == NULL)
+        return;
+    c->list = NULL;
     if (c->prev != NULL)
         c->prev->next = c->next;
     else
@@ -53,8 +61,7 @@ static void server_conn_closed(struct conn *c)
 {
     struct backends *all = c->server->backend->all;
     c->server->conns--;
-    if (c->state == CONN_IDLE || c->state == CONN_LEFT)
-        conn_list_remove(c->state == CONN_IDLE ? &c->server->idle : &c->server->left, c);
+    conn_unlist(c);
     if (c->state == CONN_IDLE && c->ended)
         server_learn_rest(c->server, ev_now(all->loop->ev) - c->idle_since);
     ledger_drop(&all->seat, c->claim);
@@ -78,12 +85,21 @@ static void server_give(struct lease *x, struct conn *c)
     loop_defer(x->backend->all->loop, &x->call);
 }
 
+/* A shared connection is kept whatever `keepalive` says: it occupies no process. */
+static bool server_keeps(const struct conn *c)
+{
+    const struct backend_settings *settings = c->server->backend->settings;
+    return (conn_is_shared(c) ? server_shares(c->server) : settings->keepalive > 0) &&
+           c->requests < settings->keepalive_requests;
+}
+
 void server_release(struct conn *c)
 {
     struct backend *b = c->server->backend;
     const struct backend_settings *settings = b->settings;
     void *next = NULL;
-    if (settings->keepalive == 0 || c->requests >= settings->keepalive_requests) {
+    conn_unlist(c);
+    if (!server_keeps(c)) {
         conn_close(c);
         return;
     }
@@ -101,14 +117,96 @@ void server_release(struct conn *c)
     }
 }
 
+/* STDERR of a request whose answer is complete, or whose client has left. */
+static void server_stray(struct conn *c, struct str text)
+{
+    const struct server *s = c->server;
+    log_warn("backend '%.*s': server %s wrote after its answer: %.*s",
+             STR_FMT(s->backend->settings->name), s->address,
+             (int)(text.n < STRAY_MAX ? text.n : STRAY_MAX), text.p);
+}
+
+/* --- several requests on a connection --- */
+
+bool server_shares(const struct server *s)
+{
+    const struct ledger_server *slot = ledger_at(&s->backend->all->seat, s->slot);
+    enum multiplex multiplex = s->backend->settings->multiplex;
+    if (multiplex == MULTIPLEX_NO ||
+        (slot->sharing == LEDGER_ALONE && ledger_now() < slot->alone_until))
+        return false;
+    return multiplex == MULTIPLEX_YES || slot->sharing == LEDGER_SHARES;
+}
+
+static bool conn_may_be_joined(const struct conn *c)
+{
+    return conn_has_place(c) && c->requests < c->server->backend->settings->keepalive_requests;
+}
+
+static struct conn *server_find_place(const struct server *s)
+{
+    for (struct conn *c = s->shared.first; c != NULL; c = c->next)
+        if (conn_may_be_joined(c))
+            return c;
+    return NULL;
+}
+
+bool server_has_place(const struct server *s)
+{
+    return s->shared.first != NULL && server_find_place(s) != NULL && server_shares(s);
+}
+
+struct conn *server_join(struct server *s, const struct lease *x)
+{
+    struct conn *c = s->shared.first != NULL && server_shares(s) ? server_find_place(s) : NULL;
+    return c != NULL && ledger_share(&s->backend->all->seat, c->claim, x->tenant) ? c : NULL;
+}
+
+/* As many as have room of those in this worker whose turn it is. One may belong to another
+ * generation than the connection, which is its from now on. */
+static void server_fill(struct conn *c)
+{
+    struct lease *x;
+    while (conn_may_be_joined(c) && backend_queued(c->server->backend) > 0 &&
+           server_shares(c->server) &&
+           (x = ledger_share_next(&c->server->backend->all->seat, c->claim)) != NULL) {
+        struct server *to = servers_at(x->backend, c->server->slot);
+        if (to != NULL && to != c->server) {
+            conn_unlist(c);
+            server_adopt(c, to);
+            conn_list_add(&to->shared, c);
+        }
+        lease_hand_over(x, c);
+    }
+}
+
+static void server_freed(struct conn *c)
+{
+    ledger_unshare(&c->server->backend->all->seat, c->claim);
+    server_fill(c);
+}
+
+void server_open_to_others(struct conn *c)
+{
+    if (!conn_is_shared(c))
+        return;
+    if (c->list == NULL)
+        conn_list_add(&c->server->shared, c);
+    server_fill(c);
+}
+
+/* --- new ones, and those in their place --- */
+
 /* A connection under a claim that has been granted. */
 struct conn *server_connect(struct server *s, const struct lease *x, uint32_t claim)
 {
     struct backends *all = s->backend->all;
+    bool shared = !x->fresh && server_shares(s);
     const struct conn_target target = {
         .place = &s->place,
         .connect_timeout = x->connect_timeout,
         .backlog_timeout = s->backend->settings->queue_timeout,
+        .channels = shared ? s->backend->settings->max_reqs : 1,
     };
     struct conn *c = conn_new(all->loop, &target);
     if (c == NULL) {
@@ -122,6 +220,12 @@ struct conn *server_connect(struct server *s, const struct lease *x, uint32_t cl
     c->claim = claim;
     c->closed = server_conn_closed;
     c->released = server_release;
+    c->stray = server_stray;
+    if (conn_is_shared(c)) {
+        c->freed = server_freed;
+        ledger_let_share(&all->seat, claim);
+        conn_list_add(&s->shared, c);
+    }
     return c;
 }
 
@@ -154,6 +258,8 @@ static struct conn *server_choose_idle(const struct server *s, const struct leas
 {
     if (!x->once || s->idle.first == NULL)
         return s->idle.first;
+    if (conn_is_shared(s->idle.first))
+        return conn_has_rested(s->idle.first, 0) ? s->idle.first : NULL;
     if (!conn_can_offer(s->idle.first))
         return server_find_rested(s);
     double now = ev_now(s->backend->all->loop->ev);
@@ -169,7 +275,7 @@ struct conn *server_reuse(struct server *s, const struct lease *x)
     struct conn *c = good != NULL ? good : s->idle.first;
     if (c == NULL || !ledger_reuse(&s->backend->all->seat, c->claim, x->tenant, NULL))
         return NULL;
-    conn_list_remove(&c->server->idle, c);
+    conn_unlist(c);
     return good != NULL ? c : server_reconnect(c, x);
 }
 
@@ -178,7 +284,7 @@ static void server_replace(struct conn *other, struct conn *c)
 {
     struct backends *all = c->server->backend->all;
     uint32_t spare = other->claim;
-    conn_list_remove(&other->server->idle, other);
+    conn_unlist(other);
     other->claim = c->claim;
     c->server->conns--;
     c->closed = NULL;
@@ -207,12 +313,19 @@ void server_adopt(struct conn *c, struct server *to)
     c->addr = &to->place.list[0];
 }
 
-/* The idle connections of one server are the other's from now on. */
+/* The idle connections of one server are the other's from now on, and those that new requests may
+ * join. */
 void server_pass_kept(struct server *from, struct server *to)
 {
+    while (from->shared.first != NULL && server_shares(to)) {
+        struct conn *c = from->shared.first;
+        conn_unlist(c);
+        server_adopt(c, to);
+        conn_list_add(&to->shared, c);
+    }
     while (from->idle.last != NULL) {
         struct conn *c = from->idle.last;
-        conn_list_remove(&c->server->idle, c);
+        conn_unlist(c);
         server_adopt(c, to);
         conn_list_add(&c->server->idle, c);
         to->rest = from->rest > to->rest ? from->rest : to->rest;

@@ -70,12 +70,23 @@ static void lease_ask_again(struct lease *x, uint32_t unknown)
         lease_refuse(x, BACKEND_QUEUE, "the queue is full");
 }
 
-static void lease_hand_over(struct lease *x, struct conn *c)
+void lease_hand_over(struct lease *x, struct conn *c)
 {
     x->waiting = false;
     x->server = c->server->number;
     deadline_fini(&x->deadline);
     x->ops->on_conn(x->user, c);
+}
+
+/* With the connection of its claim, which may be NULL. */
+static void lease_begin(struct lease *x, struct conn *c)
+{
+    if (c == NULL) {
+        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+        return;
+    }
+    lease_hand_over(x, c);
+    server_open_to_others(c);
 }
 
 /* The end of the turn in which a lease was called. */
@@ -90,12 +101,9 @@ static void lease_called_cb(struct deferred *d)
         return;
     }
     x->server = c->server->number;
-    if (x->once && !conn_can_offer(c)) /* it has not rested */
+    if (x->once && !conn_can_offer(c) && !conn_is_shared(c)) /* it has not rested */
         c = server_reconnect(c, x);
-    if (c != NULL)
-        lease_hand_over(x, c);
-    else
-        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+    lease_begin(x, c);
 }
 
 /* A lease that was called gives what it got to the next one, any other one leaves the queue. */
@@ -128,6 +136,18 @@ static void lease_wait(struct lease *x)
     lease_expect_probe(x->backend);
 }
 
+/* A connection that is there. */
+static struct conn *lease_find(struct lease *x, struct server *s)
+{
+    struct conn *c = server_join(s, x);
+    if (c != NULL)
+        return c;
+    c = server_reuse(s, x);
+    if (c != NULL && conn_is_shared(c) && c->list == NULL)
+        conn_list_add(&s->shared, c);
+    return c;
+}
+
 enum lease_result backend_acquire(struct backend *b, struct lease *x,
                                   const struct lease_terms *terms, struct conn **conn,
                                   enum backend_error *error, const char **detail)
@@ -146,7 +166,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
         .once = terms->once,
         .call = {.run = lease_called_cb},
     };
-    *conn = s != NULL && !terms->fresh ? server_reuse(s, x) : NULL;
+    *conn = s != NULL && !terms->fresh ? lease_find(x, s) : NULL;
     if (*conn != NULL)
         return LEASE_READY;
     switch (lease_ask(x, s != NULL ? s->slot : LEDGER_NONE)) {
@@ -163,6 +183,8 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
     *conn = server_connect(s, x, x->claim);
     *error = BACKEND_CONNECT;
     *detail = *conn == NULL ? strerror(errno) : NULL;
+    if (b->settings->multiplex == MULTIPLEX_AUTO)
+        server_ask(s);
     return *conn != NULL ? LEASE_READY : LEASE_FAILED;
 }
 
@@ -186,11 +208,13 @@ static void lease_granted(struct lease *x, uint32_t claim, uint32_t slot)
         return;
     }
     x->server = s->number;
-    struct conn *c = server_connect(s, x, claim);
-    if (c != NULL)
+    struct conn *c = x->fresh ? NULL : server_join(s, x);
+    if (c != NULL) { /* another lease has been granted one in the same moment */
+        ledger_drop(&x->backend->all->seat, claim);
         lease_hand_over(x, c);
-    else
-        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+    } else {
+        lease_begin(x, server_connect(s, x, claim));
+    }
 }
 
 /* No server is left that the lease could wait for: a new request would be refused at once. */

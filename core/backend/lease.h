@@ -70,7 +70,9 @@ struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, 
 
 /* The client of a request has left before the first byte of the answer; the connection was got by
  * `x`. Where connections are limited it keeps its place until the server is done with it, or its
- * deadline; otherwise it is closed. */
-void backend_leave(const struct lease *x, struct conn *c);
+ * deadline; otherwise it is closed. A request that shares its connection is aborted. */
+void backend_leave(const struct lease *x, struct channel *ch);
+/* The answer is complete, and the server works on: the connection is in use until it has ended. */
+void backend_let_end(struct channel *ch);
 
 #endif

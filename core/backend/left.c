@@ -1,5 +1,6 @@
 /*
- * left - see backend.h. This file: connections whose client has left before the answer.
+ * left - see backend.h. This file: connections whose client has left before the answer, or has all
+ * of it while the server works on.
  *
  * A server does not stop for a client that leaves. PHP notices when it writes, and works until
  * then; what was not accepted yet is run all the same. So the request keeps its place: given to the
@@ -20,12 +21,23 @@ static bool is_limited(const struct lease *x, const struct server *s)
            (s->backend->settings->per_tenant > 0 && x->tenant != 0);
 }
 
-void backend_leave(const struct lease *x, struct conn *c)
+void backend_leave(const struct lease *x, struct channel *ch)
 {
-    if (is_limited(x, c->server) && conn_leave(c))
+    struct conn *c = ch->conn;
+    if (conn_is_shared(c))
+        channel_drop(ch);
+    else if (is_limited(x, c->server) && conn_leave(c))
         conn_list_add(&c->server->left, c);
     else
         conn_close(c);
+}
+
+void backend_let_end(struct channel *ch)
+{
+    struct conn *c = ch->conn;
+    channel_let_end(ch);
+    if (!conn_is_shared(c))
+        conn_list_add(&c->server->left, c);
 }
 
 static struct server *left_namesake(const struct server *s)
@@ -36,19 +48,27 @@ static struct server *left_namesake(const struct server *s)
     return found;
 }
 
+static void left_pass_list(struct conn_list *list, struct server *to)
+{
+    for (struct conn *c; (c = list->first) != NULL;) {
+        if (to == NULL) {
+            conn_close(c);
+            continue;
+        }
+        conn_unlist(c);
+        server_adopt(c, to);
+        conn_list_add(&to->left, c);
+    }
+}
+
 void left_pass(struct backend *b)
 {
     for (int i = 0; i < b->count; i++) {
-        struct server *s = b->servers[i], *to = s->left.first != NULL ? left_namesake(s) : NULL;
-        for (struct conn *c; (c = s->left.first) != NULL;) {
-            if (to == NULL) {
-                conn_close(c);
-                continue;
-            }
-            conn_list_remove(&s->left, c);
-            server_adopt(c, to);
-            conn_list_add(&to->left, c);
-        }
+        struct server *s = b->servers[i];
+        bool any = s->left.first != NULL || s->shared.first != NULL;
+        struct server *to = any ? left_namesake(s) : NULL;
+        left_pass_list(&s->left, to);
+        left_pass_list(&s->shared, to); /* ids of requests that were given up */
     }
 }
 

@@ -11,6 +11,7 @@
 
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
 #define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
+#define KEPT_PIECE 65536 /* of what was kept, handed out at a time */
 
 /* Slices of what has been read, until the event is over. */
 struct slice {
@@ -24,6 +25,7 @@ struct slice {
 #define SLICES_MAX (LOOP_READ_SIZE / (FCGI_HEADER_SIZE + 1) + 2)
 
 static struct slice slices[SLICES_MAX];
+static char kept_bytes[KEPT_PIECE];       /* of a stream's file, until its user's step is over */
 static unsigned slices_used, slices_held; /* those that streams have not told yet */
 
 static void note_slice(struct stream *s, const struct fcgi_event *event)
@@ -47,9 +49,21 @@ static void note_slice(struct stream *s, const struct fcgi_event *event)
     slices_held++;
 }
 
+static void stream_forget_kept(struct stream *s)
+{
+    if (s->kept == NULL)
+        return;
+    backlog_fini(s->kept);
+    free(s->kept);
+    s->kept = NULL;
+    s->told = 0;
+    s->told_over = false;
+}
+
 /* Nothing of it is told any more. */
 static void stream_finish(struct stream *s)
 {
+    stream_forget_kept(s);
     s->channel = NULL;
     s->request = NULL;
     slices_held -= s->slices;
@@ -84,7 +98,8 @@ static bool encode_params(struct stream *s)
     const struct backend_settings *settings = backend_settings(s->request->backend);
     uint16_t id = s->channel->id;
     struct fcgi_pairs pairs;
-    fcgi_begin(out, id, s->request->role, settings->keepalive > 0 ? FCGI_KEEP_CONN : 0);
+    fcgi_begin(out, id, s->request->role,
+               settings->keepalive > 0 || conn_is_shared(s->channel->conn) ? FCGI_KEEP_CONN : 0);
     fcgi_pairs_init(&pairs, out, FCGI_PARAMS, id);
     fcgi_pairs_add_all(&pairs, params->list, params->count);
     fcgi_pairs_end(&pairs);
@@ -156,6 +171,10 @@ static bool send_stdin(struct stream *s)
         channel_deadline(s->channel, s->request->read_timeout, "no answer within read_timeout");
         return true;
     }
+    if (!channel_may_begin(s->channel)) { /* on_drain follows */
+        set_deadline(s);
+        return true;
+    }
     do {
         struct batch batch = {.id = s->channel->id};
         if (body != NULL) {
@@ -170,7 +189,7 @@ static bool send_stdin(struct stream *s)
         if (!s->request->streamed && (body == NULL || s->body_at == body->size))
             end_stdin(s, &batch);
         channel_write(s->channel, batch.slices, batch.count);
-    } while (s->stdin_open && !s->request->streamed && channel_is_drained(s->channel));
+    } while (s->stdin_open && !s->request->streamed && channel_may_write(s->channel));
     set_deadline(s);
     return true;
 }
@@ -198,6 +217,71 @@ void stream_body_end(struct stream *s)
     end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
+}
+
+/* --- what the user can't take yet --- */
+
+/* STDOUT that comes while the user is busy with what came before. */
+static void stream_keep(struct stream *s, struct str bytes)
+{
+    const struct backlog_limits *limits = s->request->spool;
+    if (s->kept == NULL) {
+        s->kept = malloc(sizeof *s->kept);
+        if (s->kept == NULL)
+            abort();
+        backlog_init(s->kept, limits->memory + LOOP_READ_SIZE);
+    }
+    if (backlog_room(s->kept, limits) < bytes.n)
+        s->rejected = "its client is too slow, and the connection is read for others: "
+                      "limits.spool is reached";
+    else if (backlog_append(s->kept, limits, bytes) != NULL)
+        s->rejected = "its client is too slow, and what waits for it can't be written to "
+                      "limits.spool_dir";
+}
+
+/* Both sides have said all that they have to say of the request. A refusal costs nothing that
+ * others are on. */
+static bool stream_is_whole(const struct stream *s)
+{
+    return !s->stdin_open &&
+           (s->protocol_status == FCGI_REQUEST_COMPLETE ? s->answered : s->shared);
+}
+
+/* END_REQUEST has come, and the user has something to look at first. */
+static void stream_release_early(struct stream *s)
+{
+    struct channel *ch = s->channel;
+    s->channel = NULL;
+    channel_release(ch, stream_is_whole(s));
+}
+
+/* A piece of what was kept. It is the user's until its step is over, so the next one has a step of
+ * its own. */
+static bool next_kept(struct stream *s, struct str *content)
+{
+    if (s->kept == NULL || s->rejected != NULL)
+        return false;
+    if (s->told > 0 && !s->told_over) {
+        s->told_over = true;
+        loop_step(s->loop, s->step);
+        return false;
+    }
+    backlog_consume(s->kept, s->told);
+    s->told = 0;
+    s->told_over = false;
+    if (backlog_is_empty(s->kept)) {
+        stream_forget_kept(s);
+        return false;
+    }
+    if (s->paused)
+        return false;
+    *content = backlog_peek(s->kept, kept_bytes, sizeof kept_bytes);
+    if (content->n > sizeof kept_bytes)
+        content->n = sizeof kept_bytes;
+    s->told = content->n;
+    if (content->p == NULL)
+        s->rejected = "what waited for its client could not be read";
+    return content->p != NULL;
 }
 
 /* --- in --- */
@@ -228,7 +312,9 @@ static bool on_record(void *user, const struct fcgi_event *event)
         return false; /* an answer to whatever was asked before */
     if (s->times.first_byte == 0)
         note_first_byte(s);
-    if (event->type == FCGI_STDOUT || event->type == FCGI_STDERR)
+    if (event->type == FCGI_STDOUT && (s->kept != NULL || s->keeps))
+        stream_keep(s, event->content);
+    else if (event->type == FCGI_STDOUT || event->type == FCGI_STDERR)
         note_slice(s, event);
     else
         s->rejected = "a record that only a web server may send";
@@ -250,6 +336,8 @@ static void on_turn(void *user, size_t n)
     s->bytes_in += n;
     if (!s->ended)
         set_deadline(s);
+    else if (s->kept != NULL)
+        stream_release_early(s);
     loop_step(s->loop, s->step);
 }
 
@@ -265,18 +353,21 @@ static enum stream_event next_slice(struct stream *s, struct str *content)
 
 static enum stream_event tell_rejected(struct stream *s)
 {
-    s->detail = s->rejected;
-    s->error = BACKEND_PROTOCOL;
+    const char *why = s->rejected;
     stream_abort(s);
+    s->detail = why;
+    s->error = BACKEND_PROTOCOL;
     return STREAM_FAILED;
 }
 
 static enum stream_event tell_end(struct stream *s)
 {
     struct channel *ch = s->channel;
-    bool whole = !s->stdin_open && s->answered && s->protocol_status == FCGI_REQUEST_COMPLETE;
+    if (s->protocol_status == FCGI_CANT_MPX_CONN)
+        backend_takes_one(s->request->backend, s->server, "FCGI_CANT_MPX_CONN");
     stream_finish(s);
-    channel_release(ch, whole);
+    if (ch != NULL)
+        channel_release(ch, stream_is_whole(s));
     return STREAM_END;
 }
 
@@ -284,11 +375,14 @@ enum stream_event stream_next(struct stream *s, struct str *content)
 {
     if (s->slices > 0)
         return next_slice(s, content);
+    if (next_kept(s, content))
+        return STREAM_STDOUT;
     if (s->rejected != NULL)
         return tell_rejected(s);
-    if (s->ended)
+    if (s->ended && s->kept == NULL)
         return tell_end(s);
     if (s->failed) {
+        stream_forget_kept(s);
         s->failed = false;
         return STREAM_FAILED;
     }
@@ -332,7 +426,7 @@ static void on_conn_fail(void *user, enum backend_error error, const char *detai
 {
     struct stream *s = user;
     s->written = written;
-    if (speaks_against_server(s, error))
+    if (speaks_against_server(s, error) && conn_blame(s->channel->conn))
         backend_failed(s->request->backend, s->server, detail);
     stream_fail(s, error, detail);
 }
@@ -382,6 +476,7 @@ static void on_conn(void *user, struct conn *conn)
     if (s->replaced == 0)
         s->times.granted = stream_now(s);
     s->reused = s->channel->reused;
+    s->shared = conn_is_shared(conn);
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
     if (!encode_params(s)) {
         stream_abort(s);
@@ -396,8 +491,9 @@ static void on_lost(void *user, bool ended)
 {
     struct stream *s = user;
     if (s->request->streamed && !s->offer) { /* its caller was told of room, and may have used it */
-        channel_drop(s->channel);
+        struct channel *ch = s->channel;
         on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
+        channel_drop(ch);
         return;
     }
     /* What was gathered for the lost connection went with it: all of STDIN is sent anew. */
@@ -470,9 +566,15 @@ void stream_read_max(struct stream *s, size_t bytes)
 
 void stream_pause(struct stream *s, bool paused)
 {
-    if (s->channel == NULL)
+    if (!stream_active(s))
         return;
-    channel_pause(s->channel, paused);
+    s->paused = paused;
+    if (!paused && s->kept != NULL)
+        loop_step(s->loop, s->step);
+    bool held_back = s->channel != NULL && channel_pause(s->channel, paused);
+    s->keeps = paused && !held_back;
+    if (!held_back)
+        return;
     /* A client that takes its time is no reason to give up on the application. */
     if (paused)
         channel_deadline(s->channel, 0, NULL);
@@ -496,6 +598,16 @@ void stream_leave(struct stream *s)
     }
     if (s->stdin_open) /* its clock may have stood still */
         channel_deadline(s->channel, s->request->read_timeout, NULL);
-    backend_leave(&s->lease, s->channel->conn);
+    backend_leave(&s->lease, s->channel);
     stream_finish(s);
+}
+
+bool stream_let_end(struct stream *s)
+{
+    if (s->channel == NULL || s->stdin_open || s->offer || s->ended || s->failed ||
+        s->rejected != NULL || s->slices > 0 || s->kept != NULL)
+        return false;
+    backend_let_end(s->channel);
+    stream_finish(s);
+    return true;
 }

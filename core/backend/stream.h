@@ -15,11 +15,16 @@
  * to the last record of PARAMS, which no server begins without: where the connection is a unix
  * socket, BEGIN_REQUEST and PARAMS go ahead, and their end and STDIN follow when the server has
  * read them.
+ *
+ * A stream does not know whether other requests share its connection. Where the connection is read
+ * for others while the user can take no more (stream_pause), what comes is kept here, in memory and
+ * then in a file, and handed out when the user goes on. END_REQUEST gives the id back at once.
  */
 #ifndef MG_BACKEND_STREAM_H
 #define MG_BACKEND_STREAM_H
 
 #include "backend/lease.h"
+#include "base/backlog.h"
 #include "http/request.h"
 
 enum stream_event {
@@ -51,7 +56,13 @@ struct stream {
     bool offer;                           /* the end of PARAMS has not been sent: nothing can have
                                            * begun */
     unsigned replaced;                    /* connections that were of no use */
-    bool reused;                          /* the connection had served another request before */
+    bool reused;                          /* the connection had been kept */
+    bool shared;                          /* others may have been on the connection, too */
+    bool paused;                          /* the user can take no more */
+    bool keeps;                           /* and yet records come */
+    struct backlog *kept;                 /* what has come meanwhile; NULL: nothing */
+    size_t told;                          /* of that: bytes that the user is looking at */
+    bool told_over;                       /* or has looked at: its step has ended */
     bool answered; /* set by the user once it has seen a head: without one the connection is not
                     * used again */
     /* What stream_next has not told yet, in this order. */
@@ -73,6 +84,7 @@ struct stream_request {
     bool fresh; /* not a kept connection */
     bool once;  /* it can't be sent again: see struct lease_terms */
     struct str tenant;
+    const struct backlog_limits *spool; /* of what is kept; NULL: the user never pauses */
     enum fcgi_role role;
     const struct params *params;
     struct spool *body; /* NULL: the body comes through stream_body, or there is none */
@@ -103,10 +115,15 @@ void stream_abort(struct stream *s);
  * server has noticed, see backend_leave. */
 void stream_leave(struct stream *s);
 
+/* The user has all of the answer, while the server works on: the stream is over, and the connection
+ * serves another request when END_REQUEST has come. False: there is something to tell yet, or the
+ * request has not been sent whole. */
+bool stream_let_end(struct stream *s);
+
 /* It has been started and is not over. */
 static inline bool stream_active(const struct stream *s)
 {
-    return s->channel != NULL || s->lease.waiting;
+    return s->channel != NULL || s->lease.waiting || s->kept != NULL;
 }
 
 /* It waits in the backend's queue. */

@@ -187,25 +187,36 @@ static bool is_same_attempt(const struct exchange *x, enum backend_error error)
                                      x->attempts.tried, attempt_tried_count(x));
 }
 
+/* The connection was one that other requests might share. What broke it may have been another
+ * request, and FCGI_CANT_MPX_CONN is about the sharing: the same server is asked again, on a
+ * connection of the request's own. */
+static bool attempt_was_shared(const struct exchange *x, enum backend_error error)
+{
+    const struct stream *s = &x->attempts.stream;
+    return s->shared && (error == BACKEND_CLOSED ||
+                         (error == BACKEND_BUSY && s->protocol_status == FCGI_CANT_MPX_CONN));
+}
+
 /* Whether a server is asked again, and when. */
 static enum again attempt_decide(struct exchange *x, enum backend_error error)
 {
     bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;
+    bool was_shared = attempt_was_shared(x, error);
     if (!is_safe_again(x, error))
         return AGAIN_NOT;
-    if (was_kept)
+    if (was_kept || (was_shared && error == BACKEND_BUSY))
         x->attempts.left++; /* a kept connection that had been closed was no attempt */
-    else
+    else if (!was_shared)
         attempt_note_tried(x);
     if (is_same_attempt(x, error))
         x->attempts.left++;
     bool left = others_are_left(x);
-    if (error == BACKEND_BUSY && (x->attempts.left == 0 || !left))
+    if (error == BACKEND_BUSY && !was_shared && (x->attempts.left == 0 || !left))
         return attempt_wait(x);
     if (x->attempts.left == 0)
         return AGAIN_NOT;
     /* The same server would only refuse again, or lose a second process to the same request. */
-    if (!left && error != BACKEND_BUSY && !was_kept)
+    if (!left && error != BACKEND_BUSY && !was_kept && !was_shared)
         return AGAIN_NOT;
     if (!left)
         x->attempts.tried_count = 0;
@@ -257,6 +268,9 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     if (x->attempts.left > 0)
         x->attempts.left--;
     attempt_note(x);
+    const struct limits *limits = &x->generation->settings->limits;
+    x->attempts.spool =
+        (struct backlog_limits){limits->response_memory, limits->spool, limits->spool_dir};
     x->attempts.request = (struct stream_request){
         .backend = attempt_decided(x),
         .server = server,
@@ -267,6 +281,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .fresh = fresh,
         .once = !may_repeat(x) || (x->has_body && d->stream_body),
         .tenant = d->tenant,
+        .spool = &x->attempts.spool,
         .role = x->req.authorizer ? FCGI_AUTHORIZER : FCGI_RESPONDER,
         .params = &x->params,
         .body = x->has_body && !d->stream_body ? &x->req.body : NULL,

@@ -51,6 +51,7 @@ struct exchange_facts {
 struct attempts {
     struct stream stream;
     struct stream_request request;
+    struct backlog_limits spool; /* of what the client can't take yet */
     struct deadline pause;
     double busy_since;
     int tried[ATTEMPT_TRIED]; /* servers that refused this request */

@@ -274,12 +274,32 @@ static void relay_hold_when_full(struct exchange *x)
     stream_pause(&x->attempts.stream, true);
 }
 
+/* The client's answer has no more bytes, by its head. */
+static bool relay_is_all(const struct exchange *x)
+{
+    const struct response *res = &x->req.response;
+    return x->skip_body ||
+           (res->content_length >= 0 && x->relayed >= (uint64_t)res->content_length);
+}
+
+static void relay_finish(struct exchange *x)
+{
+    attempt_end(x, NULL);
+    answer_end(x);
+}
+
 /* All that one read has brought has been seen. */
 static void relay_turn(struct exchange *x)
 {
     stderr_flush_late(x);
     if (x->state != EXCHANGE_REPLYING)
         return;
+    /* The client does not wait for what the application does after its answer. */
+    if (relay_is_all(x) && stream_let_end(&x->attempts.stream)) {
+        stderr_flush(x);
+        relay_finish(x);
+        return;
+    }
     x->front->ops->flush(x->front);
     relay_hold_when_full(x);
 }
@@ -317,9 +337,8 @@ static void relay_complete(struct exchange *x)
         answer_cut(x, "protocol", 502, reason);
         return;
     }
-    attempt_end(x, NULL);
     x->req.ended = true;
-    answer_end(x);
+    relay_finish(x);
 }
 
 static void relay_end(struct exchange *x)
@@ -340,8 +359,15 @@ static void relay_end(struct exchange *x)
         attempt_failed(x, BACKEND_BUSY,
                        "it takes no other request on this connection (FCGI_CANT_MPX_CONN)");
         break;
+    case FCGI_UNKNOWN_ROLE:
+        attempt_failed(x, BACKEND_PROTOCOL,
+                       "it does not serve requests of this role (FCGI_UNKNOWN_ROLE)");
+        break;
     default:
-        attempt_failed(x, BACKEND_PROTOCOL, "END_REQUEST says that the request was not served");
+        attempt_failed(x, BACKEND_PROTOCOL,
+                       arena_printf(&x->req.arena, "END_REQUEST with the unknown status %u",
+                                    s->protocol_status)
+                           .p);
         break;
     }
 }

@@ -1,24 +1,19 @@
 /*
- * connection - see connection.h.
+ * connection - see connection.h. This file: its life, what it waits for, its bytes.
  *
  * One watcher a connection for both directions. It stays armed for reading while the connection is
  * idle too, so a server that closes a kept connection is noticed at once, and taking one into use
  * costs no epoll_ctl.
  */
-#include "fastcgi/connection.h"
+#include "fastcgi/connection_inner.h"
 
 #include <errno.h>
-#include <linux/sockios.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-#define OUT_MAX       (16u << 20) /* of params; a body is written as it goes */
-#define OUT_KEEP      16384       /* memory that an idle connection may hold */
-#define BACKLOG_RETRY 0.01
-#define PATIENCE      0.005 /* seconds in which something of an offer must be read */
+#define OUT_MAX      (16u << 20) /* of params; a body is written as it goes */
+#define OUT_MAX_EACH (1u << 20)  /* and of each request that shares the connection */
+#define OUT_KEEP     16384       /* memory that an idle connection may hold */
 
 const char conn_ended[] = "the connection ended";
 
@@ -31,15 +26,18 @@ static bool conn_reads(const struct conn *c)
     return c->state != CONN_OPEN || (c->active > 0 && c->paused == 0);
 }
 
-/* Derives what to wait for from the state; epoll is told only of changes. */
-static void conn_rearm(struct conn *c)
+static bool conn_writes(const struct conn *c)
+{
+    return (buf_len(&c->out) > 0 || c->hungry) && !c->broken;
+}
+
+void conn_rearm(struct conn *c)
 {
     int events = 0;
     if (c->state == CONN_CONNECTING)
         events = EV_WRITE;
     else if (c->state != CONN_BACKLOG)
-        events =
-            (conn_reads(c) ? EV_READ : 0) | (buf_len(&c->out) > 0 && !c->broken ? EV_WRITE : 0);
+        events = (conn_reads(c) ? EV_READ : 0) | (conn_writes(c) ? EV_WRITE : 0);
     if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(c->loop->ev, &c->io);
@@ -49,33 +47,7 @@ static void conn_rearm(struct conn *c)
     ev_io_start(c->loop->ev, &c->io);
 }
 
-/* The only request of the connection; NULL: there are several, or none. */
-static struct channel *conn_sole(struct conn *c)
-{
-    for (unsigned i = 0; i < c->room && c->active == 1; i++)
-        if (c->channels[i].user != NULL)
-            return &c->channels[i];
-    return NULL;
-}
-
-/* Bytes that the kernel has taken since the request began: where others share the connection, some
- * may be theirs. */
-static uint64_t channel_written(const struct channel *ch)
-{
-    uint64_t written = ch->conn->written;
-    return written > ch->begun ? written - ch->begun : 0;
-}
-
 /* --- ends --- */
-
-static void conn_end_offer(struct conn *c)
-{
-    c->offered = false;
-    loop_undefer(&c->look);
-    if (c->watched)
-        loop_ignore_progress(c->loop, c->io.fd);
-    c->watched = false;
-}
 
 /* All of a close but that the memory goes. */
 static void conn_shut(struct conn *c)
@@ -96,16 +68,32 @@ static void conn_shut(struct conn *c)
     buf_fini(&c->out);
 }
 
-/* The memory of a closed connection that calls its channels goes when the last of them returns. */
+/* The memory of a closed connection that calls its channels, or that one of them still holds, goes
+ * when the last of them returns or has released it. */
 static void conn_free(struct conn *c)
 {
-    if (!c->calling)
+    if (c->calling == 0 && c->active == 0)
         free(c);
+}
+
+void conn_call(struct conn *c)
+{
+    c->calling++;
+}
+
+void conn_called(struct conn *c)
+{
+    c->calling--;
+    if (c->state == CONN_CLOSED)
+        conn_free(c);
 }
 
 void conn_close(struct conn *c)
 {
     conn_shut(c);
+    for (unsigned i = 0; i < c->room; i++)
+        c->channels[i].state = CHANNEL_FREE;
+    c->active = 0;
     conn_free(c);
 }
 
@@ -116,31 +104,13 @@ void conn_reset(struct conn *c)
     conn_close(c);
 }
 
-/* The connection goes, and all requests on it fail. */
-static void conn_fail(struct conn *c, enum backend_error error, const char *detail)
+void conn_fail(struct conn *c, enum backend_error error, const char *detail)
 {
     conn_shut(c);
-    for (unsigned i = 0; i < c->room; i++) {
-        struct channel *ch = &c->channels[i];
-        void *user = ch->user;
-        ch->user = NULL;
-        if (user != NULL)
-            ch->ops->on_fail(user, error, detail, channel_written(ch));
-    }
-    conn_free(c);
+    conn_tell_failed(c, error, detail);
 }
 
-static bool conn_try_other(struct conn *c, int err);
-
-static void conn_lose(struct conn *c, bool ended)
-{
-    struct channel *ch = conn_sole(c);
-    conn_end_offer(c);
-    ch->ops->on_lost(ch->user, ended);
-}
-
-/* The connection has ended, or is of no use. */
-static void conn_break(struct conn *c, enum backend_error error, const char *detail)
+void conn_break(struct conn *c, enum backend_error error, const char *detail)
 {
     const struct channel *ch = conn_sole(c);
     c->ended = true;
@@ -149,8 +119,6 @@ static void conn_break(struct conn *c, enum backend_error error, const char *det
     else
         conn_fail(c, error, detail);
 }
-
-static void conn_check_progress(struct conn *c);
 
 static void conn_missed_cb(struct deadline *d)
 {
@@ -165,15 +133,6 @@ static void conn_missed_cb(struct deadline *d)
                   "processes are busy)");
     else if (!conn_try_other(c, ETIMEDOUT))
         conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
-}
-
-static void channel_missed_cb(struct deadline *d)
-{
-    struct channel *ch = (struct channel *)((char *)d - offsetof(struct channel, deadline));
-    if (ch->conn->state == CONN_LEFT)
-        conn_close(ch->conn);
-    else
-        conn_fail(ch->conn, BACKEND_TIMEOUT, ch->deadline_detail);
 }
 
 void conn_idle(struct conn *c, double seconds)
@@ -193,176 +152,22 @@ bool conn_has_rested(const struct conn *c, double seconds)
            recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
-bool conn_leave(struct conn *c)
-{
-    struct channel *ch = conn_sole(c);
-    if (c->state != CONN_OPEN || ch == NULL || channel_written(ch) == 0 || c->broken)
-        return false;
-    loop_undefer(&c->flush);
-    buf_fini(&c->out);
-    c->state = CONN_LEFT;
-    ch->user = NULL; /* its deadline goes on */
-    shutdown(c->io.fd, SHUT_WR);
-    conn_rearm(c);
-    return true;
-}
+/* --- bytes in --- */
 
-/* --- channels --- */
-
-struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, void *user)
-{
-    struct channel *ch = c->channels;
-    while (ch->user != NULL)
-        ch++;
-    if (c->state == CONN_IDLE) {
-        c->state = CONN_OPEN;
-        deadline_clear(&c->deadline);
-    }
-    ch->ops = ops;
-    ch->user = user;
-    ch->begun = c->written + buf_len(&c->out);
-    if (c->active == 0) {
-        c->quiet = c->written;
-        c->read_max = LOOP_READ_SIZE;
-    }
-    ch->read_max = LOOP_READ_SIZE;
-    ch->heard = 0;
-    ch->reused = c->requests > 0;
-    ch->paused = ch->over = false;
-    c->requests++;
-    c->active++;
-    c->heeded++;
-    conn_rearm(c);
-    return ch;
-}
-
-/* The id is free. */
-static void channel_end(struct channel *ch)
-{
-    struct conn *c = ch->conn;
-    ch->user = NULL;
-    deadline_clear(&ch->deadline);
-    c->active--;
-    c->heeded -= !ch->over;
-    c->paused -= ch->paused;
-}
-
-/* Nothing waits to be written, nothing has failed, and no byte follows the last answer. */
-static bool conn_is_fit(const struct conn *c)
-{
-    return c->state == CONN_OPEN && !c->broken && !c->excess && buf_len(&c->out) == 0 &&
-           fcgi_decoder_idle(&c->decoder);
-}
-
-void channel_release(struct channel *ch, bool whole)
-{
-    struct conn *c = ch->conn;
-    channel_end(ch);
-    c->spent |= !whole;
-    if (c->active > 0)
-        return;
-    if (!c->spent && conn_is_fit(c))
-        c->released(c);
-    else
-        conn_close(c);
-}
-
-void channel_drop(struct channel *ch)
-{
-    struct conn *c = ch->conn;
-    channel_end(ch);
-    if (c->state == CONN_CLOSED)
-        return;
-    if (c->active == 0)
-        conn_close(c);
-    else
-        conn_fail(c, BACKEND_CLOSED, "another request on its connection was given up");
-}
-
-struct buf *channel_out(struct channel *ch)
-{
-    return &ch->conn->out;
-}
-
-bool channel_is_drained(const struct channel *ch)
-{
-    return buf_len(&ch->conn->out) == 0 && !ch->conn->broken;
-}
-
-void channel_pause(struct channel *ch, bool paused)
-{
-    ch->conn->paused += paused - ch->paused;
-    ch->paused = paused;
-    conn_rearm(ch->conn);
-}
-
-void channel_read_max(struct channel *ch, size_t bytes)
-{
-    struct conn *c = ch->conn;
-    ch->read_max = bytes;
-    c->read_max = LOOP_READ_SIZE;
-    for (unsigned i = 0; i < c->room; i++)
-        if (c->channels[i].user != NULL && c->channels[i].read_max < c->read_max)
-            c->read_max = c->channels[i].read_max;
-}
-
-void channel_deadline(struct channel *ch, double seconds, const char *detail)
-{
-    ch->deadline_detail = detail;
-    deadline_set(&ch->deadline, seconds);
-}
-
-/* --- bytes --- */
-
-/* A record goes to the request of its id. Management records that were not asked for are
- * ignored. */
-static bool conn_record(void *ctx, const struct fcgi_event *event)
-{
-    struct conn *c = ctx;
-    if (event->id == 0)
-        return true;
-    struct channel *ch = event->id <= c->room ? &c->channels[event->id - 1] : NULL;
-    if (ch == NULL || ch->user == NULL || ch->over) {
-        c->foreign = true;
-        return false;
-    }
-    ch->heard += FCGI_HEADER_SIZE + event->content.n;
-    if (ch->ops->on_record(ch->user, event) && event->type != FCGI_END_REQUEST)
-        return true;
-    ch->over = true;
-    return --c->heeded > 0;
-}
-
-/* The channels have been called, and one of them may have closed the connection. */
-static void conn_called(struct conn *c)
-{
-    c->calling = false;
-    if (c->state == CONN_CLOSED)
-        free(c);
-}
-
-/* Bytes of the answers. What is read for the only request of a connection is all its own. */
+/* Bytes of the answers. */
 static void conn_decode(struct conn *c, const char *bytes, size_t n)
 {
     size_t used;
-    bool sole = c->active == 1;
+    c->aside = 0;
     const char *err = fcgi_feed(&c->decoder, bytes, n, &used, conn_record, c);
     if (err == NULL && c->foreign)
-        err = "a record of a request that was never made";
-    if (err != NULL) {
-        conn_break(c, BACKEND_PROTOCOL, err);
+        err = "a record of a request that was never made, or is over";
+    if (err != NULL) { /* of several requests nobody knows whose fault it is */
+        conn_break(c, c->active > 1 ? BACKEND_CLOSED : BACKEND_PROTOCOL, err);
         return;
     }
     c->excess = used < n;
-    c->calling = true;
-    for (unsigned i = 0; i < c->room && c->state != CONN_CLOSED; i++) {
-        struct channel *ch = &c->channels[i];
-        size_t heard = sole ? n : ch->heard;
-        ch->heard = 0;
-        if (ch->user != NULL && heard > 0)
-            ch->ops->on_turn(ch->user, heard);
-    }
-    conn_called(c);
+    conn_end_read(c, n);
 }
 
 static void conn_readable(struct conn *c)
@@ -376,36 +181,19 @@ static void conn_readable(struct conn *c)
         conn_close(c);
         return;
     }
-    struct channel *ch = &c->channels[0];
+    const struct channel *ch = conn_sole(c);
+    c->read_at = ev_now(loop->ev);
     if (n > 0 && c->written == c->quiet)
         conn_break(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
     else if (n <= 0)
         conn_break(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : conn_ended);
-    else if (ch->user != NULL && ch->ops->on_bytes != NULL)
+    else if (ch != NULL && ch->ops->on_bytes != NULL)
         ch->ops->on_bytes(ch->user, loop->in, (size_t)n);
     else
         conn_decode(c, loop->in, (size_t)n);
 }
 
-/* Calls each channel, of which any may close the connection. */
-static void conn_tell(struct conn *c, void (*tell)(struct channel *ch))
-{
-    c->calling = true;
-    for (unsigned i = 0; i < c->room && c->state != CONN_CLOSED; i++)
-        if (c->channels[i].user != NULL)
-            tell(&c->channels[i]);
-    conn_called(c);
-}
-
-static void channel_opened(struct channel *ch)
-{
-    ch->ops->on_open(ch->user);
-}
-
-static void channel_drained(struct channel *ch)
-{
-    ch->ops->on_drain(ch->user);
-}
+/* --- bytes out --- */
 
 static void conn_write_failed(struct conn *c)
 {
@@ -427,7 +215,7 @@ static void conn_advance(struct iovec **v, int *count, size_t done)
     }
 }
 
-static void conn_write(struct conn *c, const struct iovec *slices, int count)
+void conn_write(struct conn *c, const struct iovec *slices, int count)
 {
     struct iovec list[40], *v = list;
     struct str waiting = buf_peek(&c->out);
@@ -441,7 +229,7 @@ static void conn_write(struct conn *c, const struct iovec *slices, int count)
     if (n == 0)
         return;
     ssize_t done = n == 1 ? write(c->io.fd, v->iov_base, v->iov_len) : writev(c->io.fd, v, n);
-    if (done < 0 && errno != EAGAIN && errno != EINTR) {
+    if ((done < 0 && errno != EAGAIN && errno != EINTR) || c->out.overflow) {
         conn_write_failed(c);
         conn_rearm(c);
         return;
@@ -462,138 +250,28 @@ static void conn_write(struct conn *c, const struct iovec *slices, int count)
     conn_rearm(c);
 }
 
+/* What waited has been written. */
+static void conn_drained(struct conn *c)
+{
+    if (c->state == CONN_OPEN && buf_len(&c->out) == 0 && !c->broken)
+        conn_tell_drained(c);
+}
+
 static void conn_writable(struct conn *c)
 {
     conn_write(c, NULL, 0);
     if (c->offered)
         loop_defer(c->loop, &c->look);
-    else if (buf_len(&c->out) == 0 && !c->broken)
-        conn_tell(c, channel_drained);
+    else
+        conn_drained(c);
 }
 
 static void conn_flush_cb(struct deferred *d)
 {
-    conn_write((struct conn *)((char *)d - offsetof(struct conn, flush)), NULL, 0);
-}
-
-void channel_write(struct channel *ch, const struct iovec *slices, int count)
-{
-    conn_write(ch->conn, slices, count);
-}
-
-void channel_write_soon(struct channel *ch)
-{
-    loop_defer(ch->conn->loop, &ch->conn->flush);
-}
-
-static void conn_opened(struct conn *c)
-{
-    if (c->place->count > 1)
-        c->place->first = c->addr == &c->place->list[1];
-    deadline_clear(&c->deadline);
-    conn_rearm(c);
-    conn_tell(c, channel_opened);
-}
-
-/* All of its addresses have failed, the last one so. */
-static void conn_fail_to_connect(struct conn *c, int err)
-{
-    struct conn_place *place = c->place;
-    if (c->refused == 0 || c->refused == err) {
-        conn_fail(c, BACKEND_CONNECT, strerror(err));
-        return;
-    }
-    snprintf(place->failure, sizeof place->failure, "%s; the name's other address: %s",
-             strerror(c->refused), strerror(err));
-    conn_fail(c, BACKEND_CONNECT, place->failure);
-}
-
-/* --- offers --- */
-
-/* How much of what was written the other side has not read, with what the kernel needs to keep it.
- * A piece that its reader is just giving back counts 1. */
-static size_t conn_unread(struct conn *c)
-{
-    int queued = 0;
-    if (ioctl(c->io.fd, SIOCOUTQ, &queued) < 0)
-        return SIZE_MAX;
-    return buf_len(&c->out) + (queued > 1 ? (size_t)queued : 0);
-}
-
-/* All has been read, or thrown away by a close: that can be seen before the queue is empty, so the
- * look at the end comes second. Where bytes have come they are for `readable`. What could not be
- * written will not be read, even where only that side of the connection has ended. */
-static void conn_look_at_end(struct conn *c)
-{
-    char byte;
-    ssize_t n = recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (n > 0)
-        return;
-    if (n == 0 || errno != EAGAIN || c->broken) {
-        conn_lose(c, true);
-        return;
-    }
-    struct channel *ch = conn_sole(c);
-    conn_end_offer(c);
-    deadline_clear(&c->deadline);
-    ch->ops->on_taken(ch->user);
-}
-
-static void conn_look_cb(struct deferred *d)
-{
-    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, look));
-    size_t unread = c->broken ? 0 : conn_unread(c);
-    if (unread == 0) {
-        conn_look_at_end(c);
-        return;
-    }
-    if (c->watched)
-        return;
-    c->unread = unread;
-    c->watched = loop_watch_progress(c->loop, c->io.fd, &c->look);
-    deadline_set(&c->deadline, PATIENCE);
-}
-
-/* Some time has passed: is the offer being read at all? */
-static void conn_check_progress(struct conn *c)
-{
-    size_t unread = conn_unread(c);
-    if (unread == 0) {
-        deadline_set(&c->deadline, PATIENCE);
-        conn_look_at_end(c);
-    } else if (unread < c->unread) {
-        c->unread = unread;
-        deadline_set(&c->deadline, PATIENCE);
-    } else {
-        conn_lose(c, false);
-    }
-}
-
-bool conn_can_offer(const struct conn *c)
-{
-    return c->addr->sa.sa_family == AF_UNIX;
-}
-
-void channel_offer(struct channel *ch)
-{
-    struct conn *c = ch->conn;
-    c->offered = true;
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, flush));
     conn_write(c, NULL, 0);
-    loop_defer(c->loop, &c->look); /* at the end of the turn it may have been read already */
-}
-
-static void conn_finish_connect(struct conn *c)
-{
-    int err = 0;
-    socklen_t size = sizeof err;
-    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
-        err = errno;
-    if (err == 0) {
-        c->state = CONN_OPEN;
-        conn_opened(c);
-    } else if (!conn_try_other(c, err)) {
-        conn_fail_to_connect(c, err);
-    }
+    if (conn_is_shared(c))
+        conn_drained(c);
 }
 
 static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
@@ -608,101 +286,16 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     else if (c->state == CONN_OPEN &&
              c->active == 0) /* what comes is for the next request to read */
         conn_rearm(c);
-    else if (events & EV_READ)
+    else if (events & EV_READ) {
+        if ((events & EV_WRITE) && conn_is_shared(c)) /* there may be something to read in each */
+            loop_defer(loop, &c->flush);
         conn_readable(c);
-    else if (events & EV_WRITE)
+    } else if (events & EV_WRITE)
         conn_writable(c);
     loop_run(loop); /* whoever looks at what has been read does it while it is there */
 }
 
-/* --- connecting --- */
-
-/* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
-static int conn_try(struct conn *c, const struct addr *addr)
-{
-    if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
-        c->state = CONN_OPEN;
-        return 0;
-    }
-    if (errno == EINPROGRESS) {
-        c->state = CONN_CONNECTING;
-        return 0;
-    }
-    if (errno == EAGAIN && addr->sa.sa_family == AF_UNIX) {
-        c->state = CONN_BACKLOG;
-        return 0;
-    }
-    return errno;
-}
-
-static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
-{
-    struct conn *c = timer->data;
-    (void)events;
-    int err = conn_try(c, c->addr);
-    if (err != 0) {
-        conn_fail(c, BACKEND_CONNECT, strerror(err));
-        return;
-    }
-    if (c->state == CONN_BACKLOG) {
-        ev_timer_set(timer, BACKLOG_RETRY, 0);
-        ev_timer_start(ev, timer);
-        return;
-    }
-    if (c->state == CONN_OPEN)
-        conn_opened(c);
-    else
-        conn_rearm(c);
-}
-
-/* A socket for the address at hand, connecting. Returns 0 or an errno. */
-static int conn_begin(struct conn *c)
-{
-    int family = c->addr->sa.sa_family;
-    c->io.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->io.fd < 0)
-        return errno;
-    if (family != AF_UNIX)
-        setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
-    int err = conn_try(c, c->addr);
-    if (err == 0 && c->state == CONN_CONNECTING) { /* a part of the time for each that is left */
-        double left = c->patience - ev_now(c->loop->ev);
-        unsigned addresses = c->place->count > c->tries ? c->place->count - c->tries : 1;
-        deadline_set(&c->deadline, left > 0.001 ? left / addresses : 0.001);
-    }
-    return err;
-}
-
-/* The next address of the place, after one that has failed. False: there is none. */
-static bool conn_next_address(struct conn *c, int err)
-{
-    if (c->tries + 1 >= c->place->count)
-        return false;
-    if (c->refused == 0)
-        c->refused = err;
-    c->tries++;
-    c->addr = &c->place->list[(c->begun + c->tries) % c->place->count];
-    ev_io_stop(c->loop->ev, &c->io);
-    if (c->io.fd >= 0)
-        close(c->io.fd);
-    return true;
-}
-
-/* The connect has failed with `err`; the place's other address is tried, if there is one. True: it
- * was, and the channels may have been called. */
-static bool conn_try_other(struct conn *c, int err)
-{
-    if (!conn_next_address(c, err))
-        return false;
-    err = conn_begin(c);
-    if (err != 0)
-        conn_fail_to_connect(c, err);
-    else if (c->state == CONN_OPEN)
-        conn_opened(c);
-    else
-        conn_rearm(c);
-    return true;
-}
+/* --- life --- */
 
 struct conn *conn_new(struct loop *loop, const struct conn_target *target)
 {
@@ -711,37 +304,22 @@ struct conn *conn_new(struct loop *loop, const struct conn_target *target)
     if (c == NULL)
         abort();
     c->loop = loop;
-    c->place = target->place;
-    c->begun = c->place->first;
-    c->addr = &c->place->list[c->begun];
-    c->patience = ev_now(loop->ev) + target->connect_timeout;
-    buf_init(&c->out, OUT_MAX);
+    buf_init(&c->out, room > 1 ? OUT_MAX + room * OUT_MAX_EACH : OUT_MAX);
     ev_io_init(&c->io, conn_io_cb, -1, 0);
     c->io.data = c;
     c->flush.run = conn_flush_cb;
-    c->look.run = conn_look_cb;
-    ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
-    c->retry.data = c;
+    conn_init_offer(c);
     deadline_init(&c->deadline, loop, conn_missed_cb);
     fcgi_decoder_init(&c->decoder);
     c->room = room;
     c->read_max = LOOP_READ_SIZE;
-    for (unsigned i = 0; i < room; i++) {
-        c->channels[i].conn = c;
-        c->channels[i].id = (uint16_t)(i + 1);
-        deadline_init(&c->channels[i].deadline, loop, channel_missed_cb);
-    }
-    int err = conn_begin(c);
-    if (err != 0 && conn_next_address(c, err))
-        err = conn_begin(c);
+    for (unsigned i = 0; i < room; i++)
+        channel_init(&c->channels[i], c, (uint16_t)(i + 1));
+    int err = conn_dial(c, target);
     if (err != 0) {
         conn_close(c);
         errno = err;
         return NULL;
-    }
-    if (c->state == CONN_BACKLOG) {
-        deadline_set(&c->deadline, target->backlog_timeout > 0 ? target->backlog_timeout : 0.001);
-        ev_timer_start(loop->ev, &c->retry);
     }
     return c;
 }

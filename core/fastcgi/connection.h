@@ -5,14 +5,38 @@
  * A connection is made and closed by its owner (backend). A request on it has a channel, which is
  * one request id: the connection hands each record to the channel of its id, so who asks (stream)
  * does not know whether other requests share the connection. The connection knows nothing of queues
- * and limits: `closed` and `released` tell its owner what becomes of it.
+ * and limits: `closed`, `released` and `freed` tell its owner what becomes of it.
  *
  *        conn_new --> [backlog] --> [connecting] --on_open--> [open] <--> [idle] --> closed
  *                                                              \--> [left] --------/
  *
+ * It has as many channels as its owner has said (`room`): one, and then it is alone with its
+ * request; or several, and then it is shared. Who owns what, and what becomes of it:
+ *
+ *   id        | holder | its records                | ends by
+ *   ----------|--------|----------------------------|--------------------------------------------
+ *   free      | -      | the connection breaks      | channel_begin
+ *   held      | stream | on_record, on_turn         | END_REQUEST; channel_drop, channel_let_end
+ *   over      | stream | the connection breaks      | channel_release
+ *   reserved  | -      | dropped; STDERR is `stray` | END_REQUEST, or its deadline
+ *
+ *   what happens                 | alone                       | shared
+ *   -----------------------------|-----------------------------|-----------------------------------
+ *   the holder gives up          | the connection is closed    | ABORT_REQUEST, the id is reserved
+ *   the holder has all it wants  | the id is reserved          | the id is reserved
+ *   the holder can take no more  | the connection is not read  | it is read: the holder keeps it
+ *   the holder's deadline        | the connection fails        | the request fails, as given up
+ *   a reserved id's deadline     | the connection is closed    | it takes no request any more, and
+ * is |                             | closed when the others are over an answer that is not whole  |
+ * the connection is closed    | likewise broken records, or the end   | its request fails | all of
+ * them fail that are not over writing a small piece        | at once                     | with all
+ * others of the loop's turn writing much                 | as the socket takes it      | in turns
+ * of CHANNEL_SHARE bytes
+ *
  * A server may close a kept connection at the moment when a request is written to it. Where the
  * request can't be sent twice, its first part is only offered (channel_offer): the rest follows
- * once the server has been seen to read that.
+ * once the server has been seen to read that. A shared connection has no offers: what is unread
+ * may be of any of its requests.
  */
 #ifndef MG_FASTCGI_CONNECTION_H
 #define MG_FASTCGI_CONNECTION_H
@@ -58,20 +82,33 @@ struct channel_ops {
     void (*on_lost)(void *user, bool ended);
 };
 
-/* One request id of a connection, part of it. The id may be used again once its request is over. */
+enum channel_state {
+    CHANNEL_FREE,
+    CHANNEL_HELD,
+    CHANNEL_OVER,     /* END_REQUEST has come, and its holder has not released it yet */
+    CHANNEL_RESERVED, /* its holder has gone: END_REQUEST is waited for */
+    CHANNEL_ENDED,    /* reserved, and over: free once the read at hand has been decoded */
+};
+
+/* One request id of a connection, part of it. */
 struct channel {
     struct conn *conn;
     const struct channel_ops *ops;
-    void *user; /* NULL: the id is free */
+    void *user;
     struct deadline deadline;
     const char *deadline_detail;
     uint64_t begun; /* how many bytes the connection had been given before this request's first */
+    ev_tstamp begun_at;
     size_t read_max;
     size_t heard; /* bytes of its records in the read at hand */
+    size_t put;   /* bytes written since others had their turn */
     uint16_t id;
-    bool reused; /* the connection has served another request before */
+    enum channel_state state;
+    bool
+        reused; /* the connection was kept: it had no request on it, and had served others before */
     bool paused;
-    bool over; /* END_REQUEST has come, or the holder wants no more records */
+    bool deaf;  /* its holder wants no more records */
+    bool waits; /* for on_drain */
 };
 
 enum conn_state {
@@ -112,22 +149,31 @@ struct conn {
     bool ended;   /* the server has hung up */
     bool foreign; /* a record came for an id that no request has */
     bool excess;  /* bytes followed the last END_REQUEST */
-    bool spent;   /* an answer was not whole: no other request begins on it */
+    bool spent;   /* an answer was not whole, or did not come: no other request begins on it */
+    bool hungry;  /* a request has had its turn and has more to write */
+    bool blamed;  /* see conn_blame */
+    size_t aside; /* bytes of management records in the read at hand */
+    ev_tstamp read_at;
     ev_tstamp idle_since;
     struct deferred look; /* has what was offered been read? */
     size_t unread;        /* of the offer, at the last look */
     bool offered, watched;
-    bool calling; /* its channels, of which any may close it */
+    unsigned calling; /* its channels, of which any may close it */
     /* The owner's. */
     void (*released)(struct conn *c); /* its last request is over, and it is fit for another one */
     void (*closed)(struct conn *c);
+    void (*freed)(struct conn *c); /* a request is over, others are not; may be NULL */
+    /* STDERR of a request without a holder; may be NULL. */
+    void (*stray)(struct conn *c, struct str text);
     struct server *server;
-    struct conn *prev, *next; /* kept idle, the latest first: it is the warmest; or left */
+    struct conn_list *list; /* that it is in; NULL: none */
+    struct conn *prev, *next;
     uint32_t claim;
     unsigned requests; /* that have begun on it */
-    unsigned active;   /* channels in use */
-    unsigned heeded;   /* of them: those whose holders want more records */
+    unsigned active;   /* ids that are not free */
+    unsigned awaited;  /* of them: those whose END_REQUEST has not come */
     unsigned paused;   /* of them: those that can't take more now */
+    unsigned turn;     /* the first one that is told when more can be written */
     unsigned room;
     struct channel channels[]; /* of the ids 1 to `room` */
 };
@@ -155,12 +201,25 @@ void conn_reset(struct conn *c);
 void conn_idle(struct conn *c, double seconds);
 /* Idle, it has been so for `seconds`, and its server has not hung up meanwhile. */
 bool conn_has_rested(const struct conn *c, double seconds);
-/* The client of its only request has gone. The connection is closed when something of
- * the answer comes, or the end, or at the request's deadline; the server is told that nothing
+/* Not of a shared one: the client of its request has gone. The connection is closed when something
+ * of the answer comes, or the end, or at the request's deadline; the server is told that nothing
  * follows. False: no byte of the request is on its way, so there is nothing to wait for. */
 bool conn_leave(struct conn *c);
 
+/* Several requests may be on it at the same time. */
+static inline bool conn_is_shared(const struct conn *c)
+{
+    return c->room > 1;
+}
+/* It is shared, and another request may begin on it now. */
+bool conn_has_place(const struct conn *c);
+/* True once for each connection: its failure is held against the server. Those of the requests that
+ * share it are one. */
+bool conn_blame(struct conn *c);
+
 /* --- channels --- */
+
+#define CHANNEL_SHARE 65536 /* bytes that one request writes before others have their turn */
 
 /* A request begins on the connection, which has an id for it. The channel stays until it is
  * released or dropped, or on_fail. */
@@ -168,8 +227,11 @@ struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, voi
 /* The request is over on both sides. `whole`: its answer is what it ought to be; otherwise the
  * connection serves no other request. */
 void channel_release(struct channel *ch, bool whole);
-/* The request is given up: its connection is closed. */
+/* The request is given up. */
 void channel_drop(struct channel *ch);
+/* The holder has all that it wants, while the server works on: the id is the connection's until
+ * END_REQUEST comes, which the deadline at hand still bounds. */
+void channel_let_end(struct channel *ch);
 
 static inline bool channel_is_open(const struct channel *ch)
 {
@@ -187,14 +249,19 @@ void channel_write(struct channel *ch, const struct iovec *slices, int count);
 void channel_write_soon(struct channel *ch);
 /* Nothing waits, and more can be written. */
 bool channel_is_drained(const struct channel *ch);
+/* True: more may be written at once. Otherwise on_drain follows. */
+bool channel_may_write(struct channel *ch);
+/* The same for the first of a request's body, behind its params. */
+bool channel_may_begin(struct channel *ch);
 /* It can be seen whether the server has read what was written: the connection is a unix socket. */
 bool conn_can_offer(const struct conn *c);
 /* Writes what waits in channel_out, with which a request can't begin yet. on_taken or on_lost
  * follows, never before this returns. The request is the only one of its connection. */
 void channel_offer(struct channel *ch);
-/* Stops and resumes reading (back-pressure). */
-void channel_pause(struct channel *ch, bool paused);
-/* The next read takes at most so many bytes. */
+/* Stops and resumes reading (back-pressure). False: the connection is read for others, so records
+ * come all the same, and the holder must keep them. */
+bool channel_pause(struct channel *ch, bool paused);
+/* The next read takes at most so many bytes, where nobody shares it. */
 void channel_read_max(struct channel *ch, size_t bytes);
 /* The holder's deadline: on_fail(BACKEND_TIMEOUT, detail) when it is missed. 0: none. */
 void channel_deadline(struct channel *ch, double seconds, const char *detail);

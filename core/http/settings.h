@@ -58,6 +58,13 @@ struct internal_path {
     struct str folder; /* n = 0: on_request decides on such a path */
 };
 
+/* Several requests at a time on one connection. */
+enum multiplex {
+    MULTIPLEX_NO,
+    MULTIPLEX_YES,
+    MULTIPLEX_AUTO, /* where FCGI_GET_VALUES says that the server can */
+};
+
 enum profile { PROFILE_PHP, PROFILE_GENERIC };
 
 /* Which failed requests may be sent again. */
@@ -74,6 +81,8 @@ struct backend_settings {
     unsigned keepalive;
     double keepalive_idle;
     unsigned keepalive_requests;
+    enum multiplex multiplex;
+    unsigned max_reqs; /* at a time on one connection, with `multiplex` */
     double connect_timeout;
     double send_timeout;
     double read_timeout;

@@ -39,7 +39,7 @@ struct script_servers {
 /* php-fpm's status page counts our own requests as well. */
 static double load_of(const struct ledger_server *s)
 {
-    return (double)s->active + (double)s->others;
+    return (double)s->active + (double)s->extra + (double)s->others;
 }
 
 void script_push_load(lua_State *L, const void *at)

@@ -194,12 +194,25 @@ static enum retry_policy get_retry(struct reading *r)
     return str_eq(when, STR("timeout")) ? RETRY_TIMEOUT : RETRY_SAFE;
 }
 
+/* false, true or "auto". */
+static enum multiplex get_multiplex(struct reading *r)
+{
+    lua_getfield(r->L, -1, "multiplex");
+    enum multiplex value = lua_type(r->L, -1) == LUA_TSTRING ? MULTIPLEX_AUTO
+                           : lua_toboolean(r->L, -1)         ? MULTIPLEX_YES
+                                                             : MULTIPLEX_NO;
+    lua_pop(r->L, 1);
+    return value;
+}
+
 static void settings_read_backend(struct reading *r, struct backend_settings *b)
 {
     b->name = get_string(r, "name");
     b->keepalive = get_count(r, "keepalive");
     b->keepalive_idle = get_number(r, "keepalive_idle");
     b->keepalive_requests = get_count(r, "keepalive_requests");
+    b->multiplex = get_multiplex(r);
+    b->max_reqs = get_count(r, "max_reqs");
     b->connect_timeout = get_number(r, "connect_timeout");
     b->send_timeout = get_number(r, "send_timeout");
     b->read_timeout = get_number(r, "read_timeout");

@@ -159,7 +159,8 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
 /* True when a limit was lowered below what is in use. */
 static bool ledger_is_over(const struct ledger_server *s)
 {
-    return s->max_conns > 0 && s->active + s->idle > s->max_conns;
+    return (s->max_conns > 0 && s->active + s->idle > s->max_conns) ||
+           (s->offered_conns > 0 && s->active + s->idle > s->offered_conns);
 }
 
 /* An idle connection counts for no tenant. */
@@ -167,7 +168,8 @@ static enum ledger_kept ledger_keep(struct ledger *l, struct group *g, uint32_t 
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
-    if (s->idle >= s->keepalive || g->held || s->draining || s->gone || ledger_is_over(s))
+    if ((s->idle >= s->keepalive && !c->shared) || g->held || s->draining || s->gone ||
+        ledger_is_over(s))
         return LEDGER_CLOSE;
     ledger_leave_active(l, claim);
     ledger_change_tenant(l, g, c, g->anyone);
@@ -182,7 +184,7 @@ static enum ledger_kept ledger_give_back(struct ledger *l, struct ledger_seat *s
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
-    if (g->queued > 0 && !g->held && s->keepalive > 0 && !ledger_is_over(s)) {
+    if (g->queued > 0 && !g->held && (s->keepalive > 0 || c->shared) && !ledger_is_over(s)) {
         l->tenants[tenant].active--; /* the released connection does not count against its own
                                         tenant in the choice */
         waiter = ledger_next_waiter(l, g, server, seat->worker);

@@ -11,6 +11,9 @@
  *                  \--> [waiting] --LEDGER_GRANT--> [active]  \--LEDGER_GIVE_UP: another worker
  *                                                               waits
  *
+ * An active claim's connection may be shared by several requests of its worker: the claim stays
+ * one, and counts those beyond the first (ledger_share, ledger_unshare).
+ *
  * Plain data under one robust mutex a group; a worker that dies inside it costs nothing, since all
  * counts can be made again from the claims. No libev, no Lua: workers wake one another through an
  * eventfd each, which their loop watches. Contract section 4.
@@ -24,6 +27,9 @@
 #define LEDGER_MAX_WORKERS 1024 /* as many as the settings allow */
 
 struct ledger;
+
+/* Whether a server takes several requests on a connection, by what it has said. */
+enum ledger_sharing { LEDGER_UNKNOWN, LEDGER_SHARES, LEDGER_ALONE };
 
 /* What a policy and the status see of one server. Read without the lock, field by field. */
 struct ledger_server {
@@ -40,6 +46,7 @@ struct ledger_server {
     double fail_timeout, slow_start, weight;
     /* State. */
     uint32_t active; /* connections in use */
+    uint32_t extra;  /* requests that share one of these with another */
     uint32_t idle;
     uint32_t leaving; /* of the idle ones: asked to be closed */
     uint32_t named;   /* requests that wait for this server and no other */
@@ -58,6 +65,10 @@ struct ledger_server {
     uint32_t check_streak;                /* checks in a row that said otherwise */
     double latency;  /* seconds to the first byte, moving average; 0: not known */
     uint32_t others; /* requests of others there, by php-fpm's status page */
+    /* What it has said of itself; written without the lock. */
+    uint8_t sharing;                      /* enum ledger_sharing */
+    double asked_at, alone_until;         /* of FCGI_GET_VALUES; LEDGER_ALONE holds until then */
+    uint32_t offered_conns, offered_reqs; /* with LEDGER_SHARES: the most it takes; 0: not said */
     /* Counters. */
     uint64_t requests, failures, answers;
     uint64_t messages; /* that its applications wrote to STDERR */
@@ -206,6 +217,22 @@ enum ledger_kept {
 /* The request is over and its connection could serve another one. */
 enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *holder,
                                 void **next);
+/* --- several requests on one connection; the claim is active --- */
+
+/* The claim's connection may have several: it is kept idle whatever the server's `keepalive`. */
+void ledger_let_share(struct ledger_seat *seat, uint32_t claim);
+/* One more request goes on the claim's connection. False: somebody waits whose turn comes first, or
+ * the server gets nothing new; ask for a connection, as others do. */
+bool ledger_share(struct ledger_seat *seat, uint32_t claim, uint64_t tenant);
+/* The holder of the waiting claim whose turn it is, if that is one of this worker, as one more
+ * request on the connection; its own claim is gone. NULL: it is nobody's turn, or another
+ * worker's. */
+void *ledger_share_next(struct ledger_seat *seat, uint32_t claim);
+/* One of them is over, and not the last. */
+void ledger_unshare(struct ledger_seat *seat, uint32_t claim);
+
+/* --- */
+
 /* The connection is closed, or the request is withdrawn: frees the claim, whatever its state. */
 void ledger_drop(struct ledger_seat *seat, uint32_t claim);
 

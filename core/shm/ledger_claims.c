@@ -243,7 +243,9 @@ void ledger_leave_active(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     l->servers[c->server].active--;
+    l->servers[c->server].extra -= c->extra;
     l->tenants[c->tenant].active--;
+    c->extra = 0;
 }
 
 void ledger_leave(struct ledger *l, struct group *g, uint32_t claim)
@@ -332,7 +334,7 @@ static void clear_group(struct ledger *l, struct group *g)
 {
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         struct ledger_server *s = &l->servers[at];
-        s->active = s->idle = s->leaving = s->named = 0;
+        s->active = s->idle = s->leaving = s->named = s->extra = 0;
         s->idle_head = s->idle_tail = LEDGER_NONE;
     }
     for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
@@ -385,6 +387,7 @@ static bool count_again(struct ledger *l, uint32_t claim)
         ledger_become_idle(l, claim);
     if (c->state == CLAIM_ACTIVE) {
         l->servers[c->server].active++;
+        l->servers[c->server].extra += c->extra;
         l->tenants[c->tenant].active++;
     }
     tell_again(l, claim);

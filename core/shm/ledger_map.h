@@ -7,6 +7,7 @@
  *
  *     ledger_claims    the state of claims, the lists and counts that they are in, tenants, boxes
  *     ledger_turns     which claim that waits has which server: probes of servers that are down
+ *     ledger_share     requests that share the connection of a claim
  *     ledger_servers   groups and servers that come and go, their settings, what is known of them
  *     ledger           the mapping, and what a worker asks for: claims from acquire to drop
  */
@@ -37,7 +38,9 @@ struct claim {
     uint8_t event; /* news that the claim's worker has not collected yet */
     bool only, fresh;
     uint32_t generation;
-    bool leaving; /* idle, and asked to be closed */
+    bool leaving;   /* idle, and asked to be closed */
+    bool shared;    /* several requests may be on its connection: */
+    uint32_t extra; /* so many beyond the first */
 };
 
 /* A tenant of a group: who shares its connections. The first of each group stands for requests

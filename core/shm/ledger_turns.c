@@ -16,7 +16,10 @@
 
 bool ledger_has_room(const struct ledger_server *s)
 {
-    return s->max_conns == 0 || s->active + s->idle < s->max_conns;
+    uint32_t conns = s->active + s->idle;
+    return (s->max_conns == 0 || conns < s->max_conns) &&
+           (s->offered_conns == 0 || conns < s->offered_conns) &&
+           (s->offered_reqs == 0 || s->active + s->extra < s->offered_reqs);
 }
 
 unsigned ledger_tier_of(const struct ledger_server *s, double now)

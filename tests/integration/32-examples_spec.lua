@@ -4,14 +4,15 @@ local http = require("tests.support.http")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local responder = require("tests.support.responder")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
 -- Three have files of their own: 44-applications_spec.lua has cgit, 45a-webservers_spec.lua
 -- fastcgi-in, 63-cluster_spec.lua the cluster.
 local EXAMPLES = {
-  "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "php-site", "queue", "tenants",
-  "webhook",
+  "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "multiplex", "php-site", "queue",
+  "tenants", "webhook",
 }
 
 -- Starts an example with a private PHP.
@@ -240,6 +241,43 @@ describe("balance", function()
       assert.equal(1, ask({ Cookie = "pool=second" }))
     end
     gate:wait_log("connect: ")
+  end)
+end)
+
+describe("multiplex", function()
+  local back, gate
+
+  setup(function()
+    back = responder.start({ program = "multiplexer" })
+    gate = server.start({
+      folder = "examples/multiplex",
+      route = "route.lua",
+      env = { MOONGATE_APP = back.address },
+      workers = 1,
+    })
+  end)
+
+  teardown(function()
+    gate:stop()
+    back:stop()
+  end)
+
+  it("finds out that the application can, and has one connection for all", function()
+    assert.equal("token=1;", http.get(gate.address, "/?token=1").body)
+    back:wait_log("VALUES")
+    gate:wait_log("multiplexes")
+    local _, before = back:log():gsub("OPEN ", "")
+    local clients = {}
+    for i = 1, 30 do
+      clients[i] = http.open(gate.address)
+      clients[i]:send({ path = "/?delay=1000&token=" .. i })
+    end
+    for i = 1, 30 do
+      assert.equal(("token=%d;"):format(i), clients[i]:receive().body)
+      clients[i]:close()
+    end
+    local _, after = back:log():gsub("OPEN ", "")
+    assert.is_true(after - before <= 1)
   end)
 end)
 

@@ -5,9 +5,8 @@
  *
  *     load 127.0.0.1:PORT [--seconds S] [--timeout S] GROUP...
  *     GROUP: --group NAME [--clients N] [--requests N] [--host H] [--path P] [--method M]
- *            [--body N] [--pattern N] [--length N] [--header LINE] [--close] [--pause MS] [--leave
- * MS]
- *            [--hosts COUNT:STEP] [--slow MS] [--idle]
+ *            [--body N] [--mark] [--pattern N] [--length N] [--header LINE] [--close] [--pause MS]
+ *            [--leave MS] [--hosts COUNT:STEP] [--slow MS] [--idle]
  *
  * Without --seconds a group goes on until its --requests are done, or until TERM. --close makes a
  * connection for each request. Each client waits --pause between its requests. --leave resets the
@@ -22,7 +21,8 @@
  * them is there.
  *
  * A body is the pattern of responder.c's command `size`; with --pattern the reply's must be N bytes
- * of it.
+ * of it. With --mark the body's first line is the token, and the reply must say that it is so
+ * (`same=1`, multiplexer.c's command `mark`).
  *
  * When it is over every client finishes what it waits for, so nothing fails by the end of the run.
  * Then one line for each group goes to stdout:
@@ -71,7 +71,7 @@ struct group {
     unsigned clients, started;
     uint64_t limit; /* requests; 0 is no limit */
     double pause, leave, slow;
-    bool close, idle;
+    bool close, idle, mark;
 
     struct client *list;
     uint64_t begun, done;
@@ -88,7 +88,7 @@ struct client {
     int fd; /* -1: not connected */
     bool connecting, waiting, whole;
     char head[HEAD_MAX];
-    size_t head_len;
+    size_t head_len;   /* with the first line of a marked body */
     uint64_t sent;     /* of head and body */
     uint64_t body_len; /* of the reply, so far */
     bool differs;      /* that body, from the pattern */
@@ -154,6 +154,9 @@ static void request_make(struct client *c)
     int n = snprintf(c->head, sizeof(c->head), "%s %s HTTP/1.1\r\nHost: %s\r\n%s%s%s%s\r\n",
                      g->method, path, host, length, g->close ? "Connection: close\r\n" : "",
                      g->header ? g->header : "", g->header ? "\r\n" : "");
+    if (g->mark && n > 0 && (size_t)n + 16 < sizeof(c->head))
+        n += snprintf(c->head + n, sizeof(c->head) - (size_t)n, "%015llu\n",
+                      (unsigned long long)c->token);
     if (n < 0 || (size_t)n >= sizeof(c->head)) {
         errno = EMSGSIZE;
         die(g->name);
@@ -201,7 +204,8 @@ static bool token_seen(const struct client *c)
     if (!strchr(c->group->path, '@'))
         return true;
     int n = snprintf(wanted, sizeof(wanted), "token=%llu;", (unsigned long long)c->token);
-    return memmem(c->seen, c->seen_len, wanted, (size_t)n) != NULL;
+    return memmem(c->seen, c->seen_len, wanted, (size_t)n) != NULL &&
+           (!c->group->mark || memmem(c->seen, c->seen_len, "same=1", 6) != NULL);
 }
 
 static void time_add(struct group *g, double time)
@@ -249,11 +253,22 @@ static void settle(struct client *c)
     fflush(stdout);
 }
 
+/* Bytes of the body that the head does not have. */
+static uint64_t body_size(const struct client *c)
+{
+    return c->group->mark ? c->group->body - 16 : c->group->body;
+}
+
+static uint64_t request_size(const struct client *c)
+{
+    return c->head_len + body_size(c);
+}
+
 /* The reply is whole. */
 static void done(struct client *c)
 {
     struct group *g = c->group;
-    bool keep = !g->close && c->sent == c->head_len + g->body && http_should_keep_alive(&c->parser);
+    bool keep = !g->close && c->sent == request_size(c) && http_should_keep_alive(&c->parser);
     if (!reply_right(c)) {
         failed(c, &g->wrong);
         return;
@@ -324,7 +339,9 @@ static int next_bytes(struct client *c, struct iovec *list)
 {
     int count = 0;
     uint64_t at = c->sent < c->head_len ? 0 : c->sent - c->head_len;
-    uint64_t left = c->group->body - at, room = PATTERN_SIZE - at % PATTERN_SIZE;
+    uint64_t left = body_size(c) - at;
+    at += c->group->mark ? 16 : 0;
+    uint64_t room = PATTERN_SIZE - at % PATTERN_SIZE;
     size_t head = c->sent < c->head_len ? c->head_len - (size_t)c->sent : 0;
     bool in_pieces = c->group->slow > 0 && head > 0;
     if (head)
@@ -344,7 +361,7 @@ static void send_more(struct client *c)
     if (n > 0)
         c->sent += (uint64_t)n;
     /* What else is wrong shows when it is read: there may be an answer before the end. */
-    bool more = c->sent < c->head_len + c->group->body && (n > 0 || errno == EAGAIN);
+    bool more = c->sent < request_size(c) && (n > 0 || errno == EAGAIN);
     if (more && c->group->slow > 0 && c->sent < c->head_len) {
         ev_timer_stop(main_loop, &c->timer);
         ev_timer_set(&c->timer, c->group->slow, 0);
@@ -623,6 +640,10 @@ static void options_read(int argc, char **argv)
         usage();
     target_read(argv[1]);
     for (int i = 2; i < argc; i++) {
+        if (g && strcmp(argv[i], "--mark") == 0) {
+            g->mark = true;
+            continue;
+        }
         if (g && (strcmp(argv[i], "--close") == 0 || strcmp(argv[i], "--idle") == 0)) {
             *(argv[i][2] == 'c' ? &g->close : &g->idle) = true;
             continue;

@@ -20,6 +20,7 @@ local load = {}
 ---@field method? string
 ---@field header? string one more line
 ---@field body? integer bytes of the request's body
+---@field mark? boolean the body begins with the token, and the reply must say that it came so
 ---@field pattern? integer the reply's body must be what the responder's `size` makes of this number
 ---@field length? integer bytes that the reply's body must have
 ---@field hosts? string "COUNT:STEP", the numbers that `#` in the host goes through (load.c)
@@ -59,7 +60,7 @@ local function group_arguments(argv, group)
     "pattern", "length", "hosts", "slow", "pause", "leave" }) do
     add(key, group[key])
   end
-  for _, key in ipairs({ "close", "idle" }) do
+  for _, key in ipairs({ "close", "idle", "mark" }) do
     if group[key] then
       argv[#argv + 1] = "--" .. key
     end

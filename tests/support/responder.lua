@@ -15,9 +15,9 @@ local Responder = {}
 Responder.__index = Responder
 
 -- The one built together with the binary under test (with sanitizers or without), if there is one.
-local function program()
-  local path = server.binary():match("^(.*)/[^/]*$") .. "/tests/responder"
-  return process.read_file(path) and path or process.cwd() .. "/build/tests/responder"
+local function program(name)
+  local path = server.binary():match("^(.*)/[^/]*$") .. "/tests/" .. name
+  return process.read_file(path) and path or process.cwd() .. "/build/tests/" .. name
 end
 
 local function choose_addresses(options, dir)
@@ -33,8 +33,9 @@ local function choose_addresses(options, dir)
 end
 
 --- Starts it and waits until it accepts.
----@param options? { tcp?: boolean, count?: integer, addresses?: string[], args?: string[] } a TCP
----  port instead of a unix socket; how many addresses; or the addresses themselves
+---@param options? { tcp?: boolean, count?: integer, addresses?: string[], args?: string[],
+---  program?: string } a TCP port instead of a unix socket; how many addresses; or the addresses
+---  themselves; "multiplexer", which serves several requests on a connection
 ---@return Responder
 function responder.start(options)
   options = options or {}
@@ -45,7 +46,7 @@ function responder.start(options)
     stderr_path = dir .. "/stderr",
   }, Responder)
   self.address = self.addresses[1]
-  local argv = { program() }
+  local argv = { program(options.program or "responder") }
   for _, address in ipairs(self.addresses) do
     argv[#argv + 1] = address
   end

@@ -35,7 +35,7 @@ M.settings = {
   tls = NONE, http2 = NONE, gzip = NONE, metrics = NONE, cache = NONE,
 }
 M.listener = { tls = NONE, http2 = NONE }
-M.backend = { multiplex = values(true, "auto"), cache = NONE, gzip = NONE }
+M.backend = { cache = NONE, gzip = NONE }
 M.decision = {
   role = values("authorizer", "filter"), authorize = NONE, cache = NONE, gzip = NONE,
 }

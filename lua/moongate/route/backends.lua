@@ -67,6 +67,10 @@ local function backend(source, name, value)
   local normalized = walk.fields(source, path, options, schema.BACKEND)
   normalized.name = name
   normalized.servers = walk.endpoints(source, servers_path, servers, schema.SERVER, {}, "connect")
+  if normalized.multiplex and normalized.per_tenant > 0 then
+    walk.fail(source, walk.under(path, "per_tenant"), ("%s: 'per_tenant' counts connections, and "
+      .. "with 'multiplex' tenants share them: leave one of the two out"):format(walk.dotted(path)))
+  end
   complete_servers(source, servers_path, normalized)
   normalized.health = health(source, walk.under(path, "health"), options.health)
   normalized.load = normalized.load or nil

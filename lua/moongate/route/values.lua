@@ -247,6 +247,14 @@ function M.load_signal(value)
   return M.page(value), '"none", "status" or a path such as "/status"'
 end
 
+--- Several requests at a time on one connection.
+function M.multiplex(value)
+  if type(value) == "boolean" or value == "auto" then
+    return value
+  end
+  return nil, 'true, false or "auto"'
+end
+
 --- A checker of a whole table, by a module that owns what such a table is.
 function M.owned(module)
   return function(value)

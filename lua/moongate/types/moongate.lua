@@ -366,7 +366,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field read_timeout? moongate.Duration default 60
 ---@field attempts? integer default 2
 ---@field retry? "safe"|"timeout"|"never"
----@field multiplex? boolean
+---@field multiplex? boolean|"auto" several requests at a time on one connection; never with PHP-FPM
+---@field max_reqs? integer so many on one at the same time; default 100
 ---@field profile? "php"|"generic"
 ---@field root? string the site as this machine sees it
 ---@field docroot? string the site as the backend sees it, default `root`

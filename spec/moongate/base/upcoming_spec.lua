@@ -9,20 +9,19 @@ describe("upcoming.problem", function()
   end)
 
   it("accepts the value that already holds", function()
-    assert.is_nil(upcoming.problem(upcoming.backend, "multiplex", false))
     assert.is_nil(upcoming.problem(upcoming.decision, "role", "responder"))
     assert.is_nil(upcoming.problem(upcoming.listener, "protocol", "http"))
   end)
 
   it("names another value of such a key", function()
-    assert.equal("'multiplex = \"auto\"' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.backend, "multiplex", "auto"))
+    assert.equal("'role = \"filter\"' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.decision, "role", "filter"))
   end)
 
   it("leaves a wrong value to be called wrong", function()
     for _, case in ipairs({
       { "listener", "protocol", "htp" },
-      { "backend", "multiplex", 1 }, { "decision", "role", "respnder" },
+      { "decision", "role", "respnder" },
     }) do
       assert.is_nil(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end
@@ -30,7 +29,6 @@ describe("upcoming.problem", function()
 
   it("knows every other value of the contract", function()
     for _, case in ipairs({
-      { "backend", "multiplex", true }, { "backend", "multiplex", "auto" },
       { "decision", "role", "filter" }, { "decision", "role", "authorizer" },
       { "commands", "top" }, { "settings", "tls", {} }, { "settings", "http2", true },
       { "settings", "gzip", true }, { "settings", "metrics", true }, { "settings", "cache", {} },
@@ -44,6 +42,7 @@ describe("upcoming.problem", function()
   it("says nothing about what is available", function()
     for _, case in ipairs({
       { "backend", "keepalive", 2 }, { "backend", "balance", "hash" }, { "backend", "health", {} },
+      { "backend", "multiplex", true },
       { "decision", "ini", {} }, { "settings", "control", ":81" }, { "commands", "hold" },
       { "listener", "protocol", "fastcgi" },
       { "settings", "trusted_proxies", { "10.0.0.1" } }, { "listener", "proxy_protocol", true },

@@ -72,6 +72,7 @@ describe("settings.normalize", function()
         balance = "round_robin", max_conns = 0, queue = 1024, queue_timeout = 30, keepalive = 0,
         keepalive_idle = 10, keepalive_requests = 1000, connect_timeout = 5, send_timeout = 60,
         read_timeout = 60, attempts = 2, retry = "safe", multiplex = false, per_tenant = 0,
+        max_reqs = 100,
         max_fails = 3, fail_timeout = 10, slow_start = 0, ini = {}, internal = {}, resolve = 10,
         profile = "php", resolve_root = true,
       },
@@ -337,6 +338,9 @@ describe("every documented value", function()
     { round("max_conns = 0"), "backends.1.max_conns", 0 },
     { round("slow_start = 0"), "backends.1.slow_start", 0 },
     { round("multiplex = false"), "backends.1.multiplex", false },
+    { round("multiplex = true"), "backends.1.multiplex", true },
+    { round('multiplex = "auto"'), "backends.1.multiplex", "auto" },
+    { round("max_reqs = 2"), "backends.1.max_reqs", 2 },
     { round("per_tenant = 0"), "backends.1.per_tenant", 0 },
     { round('load = "none"'), "backends.1.load", nil },
     { round('load = "/fpm-status"'), "backends.1.load", "/fpm-status" },
@@ -587,8 +591,12 @@ describe("a wrong script", function()
     { 'log = { access = "syslog" }',
       "3: log.access: 'syslog'" .. later },
     { 'log = { error = "syslog" }', "3: log.error: 'syslog'" .. later },
-    { "backends = { app = {\n" .. server .. ",\nmultiplex = true } }",
-      "5: backends.app: 'multiplex = true'" .. later },
+    { "backends = { app = {\n" .. server .. ",\nmultiplex = 1 } }",
+      '5: backends.app.multiplex: expected true, false or "auto", got 1' },
+    { "backends = { app = {\n" .. server .. ",\nmax_reqs = 1 } }",
+      "5: backends.app.max_reqs: expected a whole number from 2 to 1000, got 1" },
+    { "backends = { app = {\n" .. server .. ",\nmultiplex = true,\nper_tenant = 2 } }",
+      "6: backends.app: 'per_tenant' counts connections, and with 'multiplex' tenants share them" },
   }
 
   for _, case in ipairs(cases) do

@@ -20,7 +20,8 @@ struct holder {
     char text[200];
     size_t size;
     unsigned turns;
-    bool open, ended;
+    char own; /* the only letter that its content has; 0: any */
+    bool open, ended, mixed;
     enum backend_error error;
     const char *detail;
     uint64_t written;
@@ -35,7 +36,9 @@ static bool on_record(void *user, const struct fcgi_event *event)
 {
     struct holder *h = user;
     h->ended |= event->type == FCGI_END_REQUEST;
-    if (event->content.n > 0 && event->content.n <= sizeof h->text - h->size)
+    for (size_t i = 0; i < event->content.n && h->own != 0; i++)
+        h->mixed |= event->content.p[i] != h->own;
+    if (event->content.n > 0 && h->size + event->content.n <= sizeof h->text)
         memcpy(h->text + h->size, event->content.p, event->content.n);
     h->size += event->content.n;
     return true;
@@ -86,7 +89,7 @@ static void on_closed(struct conn *c)
 static struct conn *make(struct conn_place *place)
 {
     const struct conn_target target = {
-        .place = place, .connect_timeout = 5, .backlog_timeout = 5, .channels = 2};
+        .place = place, .connect_timeout = 5, .backlog_timeout = 5, .channels = 3};
     struct conn *c = conn_new(&loop, &target);
     released = closed = 0;
     server = accept(listener, NULL, NULL);
@@ -235,14 +238,142 @@ static void check_end(struct conn_place *place)
 static void check_drop(struct conn_place *place)
 {
     struct conn *c = make(place);
-    struct holder a, b;
+    struct holder a, b, again;
+    struct buf out;
+    uint8_t seen[3 * FCGI_HEADER_SIZE + 16];
+    buf_init(&out, 65536);
     ask(c, &a);
     ask(c, &b);
     channel_drop(a.channel);
-    check(b.channel == NULL);
-    check_int(b.error, BACKEND_CLOSED);
-    check_int(closed, 1);
+    ev_run(loop.ev, EVRUN_NOWAIT);
+    check(b.channel != NULL);
+    check_int(read(server, seen, sizeof seen), sizeof seen);
+    check_int(seen[2 * (FCGI_HEADER_SIZE + 8) + 1], FCGI_ABORT_REQUEST);
+    check_int(seen[2 * (FCGI_HEADER_SIZE + 8) + 3], 1);
+
+    ask(c, &again);
+    check_int(again.channel->id, 3); /* 1 is reserved */
+    add_record(&out, FCGI_STDOUT, 1, STR("for nobody"));
+    add_record(&out, FCGI_STDOUT, 2, STR("for b"));
+    add_record(&out, FCGI_END_REQUEST, 1, end_body);
+    add_record(&out, FCGI_END_REQUEST, 2, end_body);
+    answer(&out, 1000);
+    check_int(a.size, 0);
+    check_str(heard(&b), "for b");
+    check(b.ended);
+    ask(c, &b);
+    check_int(b.channel->id, 1);
+    check_int(closed, 0);
+    conn_close(c);
     close(server);
+    buf_fini(&out);
+}
+
+/* Its answer is here, and its server works on. */
+static void check_let_end(struct conn_place *place)
+{
+    struct conn *c = make(place);
+    struct holder a;
+    struct buf out;
+    buf_init(&out, 65536);
+    ask(c, &a);
+    add_record(&out, FCGI_STDOUT, 1, STR("all"));
+    answer(&out, 1000);
+    channel_let_end(a.channel);
+    check_int(released, 0);
+    add_record(&out, FCGI_STDERR, 1, STR("late"));
+    add_record(&out, FCGI_END_REQUEST, 1, end_body);
+    answer(&out, 1);
+    check_str(heard(&a), "all");
+    check(!a.ended);
+    check_int(released, 1);
+    conn_close(c);
+    close(server);
+    buf_fini(&out);
+}
+
+/* --- any stream of records --- */
+
+static uint32_t chance_state;
+
+static unsigned chance(unsigned of)
+{
+    chance_state = chance_state * 1664525u + 1013904223u;
+    return (chance_state >> 8) % of;
+}
+
+/* A record of request `id`, whose content has no letter but its own, or one that is of no use. */
+static void add_any(struct buf *out, uint16_t id)
+{
+    static const enum fcgi_type types[] = {FCGI_STDOUT, FCGI_STDOUT, FCGI_STDOUT, FCGI_STDERR};
+    char content[300], padding[255] = "";
+    uint8_t header[FCGI_HEADER_SIZE];
+    size_t n = chance(4) == 0 ? 0 : chance(sizeof content);
+    memset(content, 'a' + id - 1, sizeof content);
+    if (chance(40) == 0) { /* management */
+        add_record(out, chance(2) == 0 ? FCGI_UNKNOWN_TYPE : (enum fcgi_type)chance(256), 0,
+                   (struct str){content, n});
+    } else if (chance(300) == 0) { /* nobody's, or an end that is none */
+        bool own = chance(2) == 0;
+        add_record(out, own ? FCGI_END_REQUEST : FCGI_STDOUT,
+                   own ? id : (uint16_t)(4 + chance(60000)), (struct str){"zzzz", 4});
+    } else if (chance(400) == 0) {
+        buf_append(out, "garbage!", 1 + chance(8));
+    } else {
+        fcgi_header(header,
+                    chance(200) == 0 ? (enum fcgi_type)(12 + chance(200)) : types[chance(4)], id,
+                    n);
+        header[6] = (uint8_t)(chance(3) == 0 ? chance(256) : 0);
+        header[7] = (uint8_t)chance(256);
+        buf_append(out, header, sizeof header);
+        buf_append(out, content, n);
+        buf_append(out, padding, header[6]);
+    }
+}
+
+static void check_any(struct conn_place *place, unsigned seed)
+{
+    struct conn *c = make(place);
+    struct holder list[3];
+    struct buf out;
+    unsigned open = 3;
+    bool over[3] = {false};
+    chance_state = seed;
+    buf_init(&out, 1 << 20);
+    for (unsigned i = 0; i < 3; i++) {
+        ask(c, &list[i]);
+        list[i].own = (char)('a' + i);
+    }
+    for (unsigned records = chance(200); open > 0; records -= records > 0) {
+        unsigned i = chance(3);
+        if (!over[i] && (records == 0 || chance(60) == 0)) {
+            add_record(&out, FCGI_END_REQUEST, (uint16_t)(i + 1), end_body);
+            over[i] = true;
+            open--;
+        } else if (!over[i] || chance(50) == 0) {
+            add_any(&out, (uint16_t)(i + 1));
+        }
+    }
+    struct str rest = buf_peek(&out);
+    while (rest.n > 0 && closed + released == 0) {
+        size_t n = 1 + chance(chance(3) == 0 ? 3 : 5000);
+        ssize_t put = send(server, rest.p, n < rest.n ? n : rest.n, MSG_NOSIGNAL);
+        if (put < 0)
+            break;
+        rest = str_skip(rest, (size_t)put);
+        ev_run(loop.ev, EVRUN_NOWAIT);
+    }
+    close(server);
+    for (unsigned turns = 0; turns < 10000 && closed + released == 0; turns++)
+        ev_run(loop.ev, EVRUN_NOWAIT);
+    if (released > 0 && closed == 0)
+        conn_close(c);
+    check_int(closed, 1);
+    for (unsigned i = 0; i < 3; i++) {
+        check(list[i].ended || list[i].channel == NULL); /* it has been told of its end */
+        check(!list[i].mixed);
+    }
+    buf_fini(&out);
 }
 
 static void check_pause(struct conn_place *place)
@@ -253,14 +384,9 @@ static void check_pause(struct conn_place *place)
     buf_init(&out, 65536);
     ask(c, &a);
     ask(c, &b);
-    channel_pause(a.channel, true);
+    check(!channel_pause(a.channel, true)); /* the other one is read for */
     add_record(&out, FCGI_STDOUT, 2, STR("x"));
-    if (write(server, buf_peek(&out).p, buf_len(&out)) < 0)
-        perror("write");
-    ev_run(loop.ev, EVRUN_NOWAIT);
-    check_int(b.size, 0);
-    channel_pause(a.channel, false);
-    ev_run(loop.ev, EVRUN_ONCE);
+    answer(&out, 1000);
     check_int(b.size, 1);
     check_int(a.turns, 0); /* nothing was for it */
     conn_close(c);
@@ -293,7 +419,7 @@ int main(void)
     test("a record of a request that is over");
     check_foreign(&place, 1);
     test("a record of a request that was never made");
-    check_foreign(&place, 3);
+    check_foreign(&place, 4);
     test("bytes behind the last answer");
     check_excess(&place);
     test("the end of a connection");
@@ -302,6 +428,11 @@ int main(void)
     check_drop(&place);
     test("one of two requests can't take more");
     check_pause(&place);
+    test("a request whose server works on after its answer");
+    check_let_end(&place);
+    test("any stream of records, in pieces of any size");
+    for (unsigned seed = 1; seed <= 2000; seed++)
+        check_any(&place, seed);
 
     loop_fini(&loop);
     ev_loop_destroy(ev);

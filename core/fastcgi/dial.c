@@ -1,0 +1,151 @@
+/*
+ * dial - see connection.h. This file: how a connection comes about. The addresses of its place are
+ * tried in turn, and a full listen queue is waited out.
+ */
+#include "fastcgi/connection_inner.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define BACKLOG_RETRY 0.01
+
+static void conn_opened(struct conn *c)
+{
+    if (c->place->count > 1)
+        c->place->first = c->addr == &c->place->list[1];
+    deadline_clear(&c->deadline);
+    conn_rearm(c);
+    conn_tell_opened(c);
+}
+
+/* All of its addresses have failed, the last one so. */
+static void conn_fail_to_connect(struct conn *c, int err)
+{
+    struct conn_place *place = c->place;
+    if (c->refused == 0 || c->refused == err) {
+        conn_fail(c, BACKEND_CONNECT, strerror(err));
+        return;
+    }
+    snprintf(place->failure, sizeof place->failure, "%s; the name's other address: %s",
+             strerror(c->refused), strerror(err));
+    conn_fail(c, BACKEND_CONNECT, place->failure);
+}
+
+void conn_finish_connect(struct conn *c)
+{
+    int err = 0;
+    socklen_t size = sizeof err;
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &err, &size) < 0)
+        err = errno;
+    if (err == 0) {
+        c->state = CONN_OPEN;
+        conn_opened(c);
+    } else if (!conn_try_other(c, err)) {
+        conn_fail_to_connect(c, err);
+    }
+}
+
+/* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
+static int conn_try(struct conn *c, const struct addr *addr)
+{
+    if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
+        c->state = CONN_OPEN;
+        return 0;
+    }
+    if (errno == EINPROGRESS) {
+        c->state = CONN_CONNECTING;
+        return 0;
+    }
+    if (errno == EAGAIN && addr->sa.sa_family == AF_UNIX) {
+        c->state = CONN_BACKLOG;
+        return 0;
+    }
+    return errno;
+}
+
+static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    struct conn *c = timer->data;
+    (void)events;
+    int err = conn_try(c, c->addr);
+    if (err != 0) {
+        conn_fail(c, BACKEND_CONNECT, strerror(err));
+        return;
+    }
+    if (c->state == CONN_BACKLOG) {
+        ev_timer_set(timer, BACKLOG_RETRY, 0);
+        ev_timer_start(ev, timer);
+        return;
+    }
+    if (c->state == CONN_OPEN)
+        conn_opened(c);
+    else
+        conn_rearm(c);
+}
+
+/* A socket for the address at hand, connecting. Returns 0 or an errno. */
+static int conn_begin(struct conn *c)
+{
+    int family = c->addr->sa.sa_family;
+    c->io.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->io.fd < 0)
+        return errno;
+    if (family != AF_UNIX)
+        setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    int err = conn_try(c, c->addr);
+    if (err == 0 && c->state == CONN_CONNECTING) { /* a part of the time for each that is left */
+        double left = c->patience - ev_now(c->loop->ev);
+        unsigned addresses = c->place->count > c->tries ? c->place->count - c->tries : 1;
+        deadline_set(&c->deadline, left > 0.001 ? left / addresses : 0.001);
+    }
+    return err;
+}
+
+/* The next address of the place, after one that has failed. False: there is none. */
+static bool conn_next_address(struct conn *c, int err)
+{
+    if (c->tries + 1 >= c->place->count)
+        return false;
+    if (c->refused == 0)
+        c->refused = err;
+    c->tries++;
+    c->addr = &c->place->list[(c->begun + c->tries) % c->place->count];
+    ev_io_stop(c->loop->ev, &c->io);
+    if (c->io.fd >= 0)
+        close(c->io.fd);
+    return true;
+}
+
+bool conn_try_other(struct conn *c, int err)
+{
+    if (!conn_next_address(c, err))
+        return false;
+    err = conn_begin(c);
+    if (err != 0)
+        conn_fail_to_connect(c, err);
+    else if (c->state == CONN_OPEN)
+        conn_opened(c);
+    else
+        conn_rearm(c);
+    return true;
+}
+
+int conn_dial(struct conn *c, const struct conn_target *target)
+{
+    c->place = target->place;
+    c->begun = c->place->first;
+    c->addr = &c->place->list[c->begun];
+    c->patience = ev_now(c->loop->ev) + target->connect_timeout;
+    ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
+    c->retry.data = c;
+    int err = conn_begin(c);
+    if (err != 0 && conn_next_address(c, err))
+        err = conn_begin(c);
+    if (err == 0 && c->state == CONN_BACKLOG) {
+        deadline_set(&c->deadline, target->backlog_timeout > 0 ? target->backlog_timeout : 0.001);
+        ev_timer_start(c->loop->ev, &c->retry);
+    }
+    return err;
+}
