@@ -120,13 +120,21 @@ static struct told request_feed(struct pieces p)
     return told;
 }
 
+/* A line that is too long and bad is refused for what is seen first. */
+static bool request_is_limit(int status)
+{
+    return status == 413 || status == 414 || status == 431;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
         return 0;
     struct told whole = request_feed(pieces_of(data, size, true));
     struct told cut = request_feed(pieces_of(data, size, false));
-    must(whole.outcome == cut.outcome && whole.status == cut.status);
+    must(whole.outcome == cut.outcome);
+    must(whole.status == cut.status || request_is_limit(whole.status) ||
+         request_is_limit(cut.status));
     if (whole.outcome != REQUEST_ERROR) {
         must(whole.used == cut.used && whole.head.sum == cut.head.sum);
         must(whole.body.sum == cut.body.sum);
