@@ -52,7 +52,9 @@ describe("php-cgi", function()
   end)
 
   teardown(function()
-    stop()
+    if stop then
+      stop()
+    end
   end)
 
   it("runs pages, with what follows a script's name", function()
@@ -117,8 +119,12 @@ repo.path=%s/project.git
   end)
 
   teardown(function()
-    gate:stop()
-    app:stop()
+    if gate then
+      gate:stop()
+    end
+    if app then
+      app:stop()
+    end
   end)
 
   it("shows the pages of cgit", function()
@@ -166,7 +172,9 @@ describe("a threaded program on libfcgi", function()
   end)
 
   teardown(function()
-    stop()
+    if stop then
+      stop()
+    end
   end)
 
   it("works at four requests at a time", function()

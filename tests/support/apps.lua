@@ -19,16 +19,17 @@ App.__index = App
 local ROOT = process.cwd() .. "/build/deps/apps"
 apps.ROOT = ROOT
 
--- What matches a pattern of sh, the first of it.
+-- What matches a pattern of sh below ROOT, the first of it.
 local function find(pattern)
-  local found = process.run({ argv = { "sh", "-c", "ls -d " .. pattern } }).stdout:match("[^\n]+")
-  return found or error("no " .. pattern .. ": run tools/install test", 3)
+  local list = process.run({ argv = { "sh", "-c", "ls -d ." .. pattern }, cwd = ROOT })
+  local found = list.stdout:match("^%.([^\n]+)")
+  return ROOT .. (found or error("no " .. ROOT .. pattern .. ": run tools/install test", 3))
 end
 
 --- The variables that unpacked programs and their libraries need.
 ---@return table<string, string>
 function apps.environment()
-  local perl = ROOT .. "/usr/share/perl5:" .. find(ROOT .. "/usr/lib/*/perl5/*")
+  local perl = ROOT .. "/usr/share/perl5:" .. find("/usr/lib/*/perl5/*")
   return { LD_LIBRARY_PATH = stage.libraries(ROOT), PERL5LIB = perl }
 end
 
@@ -87,7 +88,7 @@ end
 ---@param env table<string, string> PHP_FCGI_CHILDREN and PHP_FCGI_MAX_REQUESTS
 ---@return App
 function apps.php_cgi(env)
-  local program = find(ROOT .. "/usr/bin/php-cgi[0-9]*")
+  local program = find("/usr/bin/php-cgi[0-9]*")
   return start("php-cgi", function(path)
     return { program, "-n", "-d", "cgi.fix_pathinfo=1", "-d", "display_errors=0", "-b", path }
   end, env)
@@ -111,7 +112,7 @@ end
 function apps.compiled(source, env)
   local dir = process.tempdir("cc")
   local program = dir .. "/" .. source:match("([^/]+)%.c$")
-  local libraries = find(ROOT .. "/usr/lib/*-linux-gnu")
+  local libraries = find("/usr/lib/*-linux-gnu")
   local result = process.run({
     argv = { os.getenv("CC") or "gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread",
       "-I" .. ROOT .. "/usr/include", "-o", program, source, libraries .. "/libfcgi.a" },
