@@ -29,7 +29,7 @@
 
 enum stream_event {
     STREAM_NOTHING, /* the step is queued again when there is something */
-    STREAM_STDOUT,  /* a slice of it, valid until the event is over (loop_run) */
+    STREAM_STDOUT,  /* a slice of it, valid until the event is over (loop_run_steps) */
     STREAM_STDERR,  /* likewise */
     STREAM_ROOM,    /* a streamed body: there is room for more of it (stream_body) */
     STREAM_END, /* END_REQUEST: app_status, protocol_status. The connection has been given back */

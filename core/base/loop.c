@@ -44,7 +44,7 @@ static void loop_drain(struct loop_queue *q)
     loop_undefer(&q->mark);
 }
 
-void loop_run(struct loop *loop)
+void loop_run_steps(struct loop *loop)
 {
     loop_drain(&loop->steps);
 }

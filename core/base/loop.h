@@ -66,12 +66,12 @@ struct str loop_date(struct loop *loop);
 /* An id that no other request of this machine's workers is likely to have. Not a secret. */
 uint64_t loop_id(struct loop *loop);
 
-/* Runs d->run once, when loop_run is called next, and not later than before this turn's deferred
- * work. Does nothing when it waits already. */
+/* Runs d->run once, when loop_run_steps is called next, and not later than before this turn's
+ * deferred work. Does nothing when it waits already. */
 void loop_step(struct loop *loop, struct deferred *d);
 /* Runs the steps that wait now; those that they queue wait for the next call, so it ends. For the
  * end of an event that has filled the read buffer: what a step finds there is valid until then. */
-void loop_run(struct loop *loop);
+void loop_run_steps(struct loop *loop);
 /* Runs d->run once before the loop sleeps, or, where it is called by deferred work, a turn later.
  * Does nothing when it waits already. */
 void loop_defer(struct loop *loop, struct deferred *d);

@@ -1,36 +1,36 @@
 /*
- * exchange - one request from its head to its line in the log. It alone knows front, script and
- * back.
+ * exchange - one request from its head to its line in the log. It alone knows the client's side,
+ * the script and the backend.
  *
  * Callbacks of front, stream, script and clock only note a fact and queue the exchange's step
  * (loop_step), or append bytes. The step looks at the facts and does what is due. It runs when the
  * event is over, with nothing else on the stack, so nothing reenters.
  *
- *   state     a fact                     what the step does                        goes to
- *   --------  -------------------------  ----------------------------------------
- * ------------------ HEAD      the head is complete       asks on_request DECIDING, or where
- *   DECIDING  on_request has ended       carries the decision out:                 the decision
- * leads:
- *             - close, reply, file       answers                                   ENDED
- *             - FastCGI, a body to keep  lets it come                              BODY
- *             - FastCGI                  makes the params, asks a server           ASKING
- *   BODY      the body is complete       as above                                  ASKING
- *   ASKING    the answer's head          asks on_response, begins the answer       REPLYING
- *             - another takes its place  leaves the server, carries that out       as for a
- * decision
- *             - a path of this server    asks on_request about it                  DECIDING
- *             it failed, may be again    asks another server                       ASKING
- *             it is overloaded           waits a little                            PAUSING
- *             it failed                  asks on_error; answers with a page        FAILING, ENDED
- *   PAUSING   the pause is over          asks a server                             ASKING
- *   FAILING   on_error has ended         carries its decision out, or the page     as for a
- * decision REPLYING  a slice of the body        gives it to the front room for the client lets the
- * server be read again END_REQUEST                ends the answer                           ENDED
- *             it failed                  cuts the answer, or takes it back         ENDED, as ASKING
- *   any       the body is too large      leaves the server; 413, or a cut          FAILING, ENDED
- *   any       the front refuses it       leaves the server; a page, or a cut       ENDED
+ *   state     a fact                     what the step does                    goes to
+ *   --------- -----------------------    ---------------------------------     ---------
+ *   HEAD      the head is complete       asks on_request                       DECIDING
+ *   DECIDING  on_request has ended       carries the decision out:
+ *             - close, reply, file       answers                               ENDED
+ *             - FastCGI, body to keep    lets it come                          BODY
+ *             - FastCGI                  makes the params, asks a server       ASKING
+ *   BODY      the body is complete       makes the params, asks a server       ASKING
+ *   ASKING    the answer's head          asks on_response, begins the answer   REPLYING
+ *             - another takes its place  leaves the server, carries that out   see above
+ *             - a path of this server    asks on_request about it              DECIDING
+ *             it failed, may be again    asks another server                   ASKING
+ *             it is overloaded           waits a little                        PAUSING
+ *             it failed                  asks on_error; answers with a page    FAILING
+ *   PAUSING   the pause is over          asks a server                         ASKING
+ *   FAILING   on_error has ended         carries its decision or the page out  see above
+ *   REPLYING  a slice of the body        gives it to the front                 REPLYING
+ *             room for the client        lets the server be read again         REPLYING
+ *             END_REQUEST                ends the answer                       ENDED
+ *             it failed                  cuts the answer, or takes it back     see ASKING
+ *   any       the body is too large      leaves the server; 413, or a cut      FAILING
+ *   any       the front refuses it       leaves the server; a page, or a cut   ENDED
  *
- * A front embeds nothing of exchange; exchange knows nothing of sockets.
+ * A protocol of core/front sees struct exchange as a pointer only; exchange knows nothing of
+ * sockets.
  */
 #ifndef MG_EXCHANGE_EXCHANGE_H
 #define MG_EXCHANGE_EXCHANGE_H

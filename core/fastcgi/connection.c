@@ -292,7 +292,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
         conn_readable(c);
     } else if (events & EV_WRITE)
         conn_writable(c);
-    loop_run(loop); /* whoever looks at what has been read does it while it is there */
+    loop_run_steps(loop); /* whoever looks at what has been read does it while it is there */
 }
 
 /* --- life --- */

@@ -61,8 +61,8 @@ enum backend_error {
  * the holder's. */
 struct channel_ops {
     void (*on_open)(void *user);
-    /* A record of this request, or a slice of one, which is valid until this event's loop_run is
-     * over. Returns false when the holder wants no more of them. */
+    /* A record of this request, or a slice of one, which is valid until this event's loop_run_steps
+     * is over. Returns false when the holder wants no more of them. */
     bool (*on_record)(void *user, const struct fcgi_event *event);
     /* All records that one read brought have been handed over; n: the bytes of this request among
      * what was read. May release or drop the channel. */

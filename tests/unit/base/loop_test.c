@@ -56,10 +56,10 @@ int main(void)
     loop_step(&loop, &a.d);
     loop_step(&loop, &b.d);
     check(loop_is_queued(&a.d));
-    loop_run(&loop);
+    loop_run_steps(&loop);
     check_str(ran(), "ba");
     check(!loop_is_queued(&a.d));
-    loop_run(&loop);
+    loop_run_steps(&loop);
     check_str(ran(), "");
 
     test("a step that queues itself, or another one, waits for the next call");
@@ -67,10 +67,10 @@ int main(void)
     b.queues = &c.d;
     loop_step(&loop, &a.d);
     loop_step(&loop, &b.d);
-    loop_run(&loop);
+    loop_run_steps(&loop);
     check_str(ran(), "ab");
     a.queues = b.queues = NULL;
-    loop_run(&loop);
+    loop_run_steps(&loop);
     check_str(ran(), "ac");
 
     test("a step takes another one back");
@@ -78,7 +78,7 @@ int main(void)
     loop_step(&loop, &a.d);
     loop_step(&loop, &b.d);
     loop_step(&loop, &c.d);
-    loop_run(&loop);
+    loop_run_steps(&loop);
     check_str(ran(), "ac");
     a.takes_back = NULL;
 
