@@ -105,7 +105,7 @@ describe("README.md", function()
   end)
 
   it("names every command", function()
-    local commands = read("lua/moongate/cli/init.lua"):match("\nlocal COMMANDS = (%b{})")
+    local commands = read("lua/moongate/cli/commands.lua"):match("\nlocal COMMANDS = (%b{})")
     local count = 0
     for name in commands:gmatch('"(%w+)"') do
       assert.is_truthy(text:find("moongate " .. name .. "%f[^%w]"), name)

@@ -230,7 +230,7 @@ int commands_main(int argc, char **argv)
     lua_setfield(L, -2, "moongate.core.commands");
     lua_settop(L, 0);
     lua_pushcfunction(L, command_traceback);
-    if (script_library_function(L, "moongate.cli", "main") == 0) {
+    if (script_library_function(L, "moongate.cli.commands", "main") == 0) {
         lua_createtable(L, argc, 0);
         for (int i = 1; i < argc; i++) {
             lua_pushstring(L, argv[i]);

@@ -121,7 +121,7 @@ function M.run(core, ...)
   end
   local stdout, stderr = io.stdout, io.stderr
   io.stdout, io.stderr = stream("stdout"), stream("stderr") -- luacheck: ignore 122
-  local ok, status = pcall(require("moongate.cli").main, { ... })
+  local ok, status = pcall(require("moongate.cli.commands").main, { ... })
   io.stdout, io.stderr = stdout, stderr -- luacheck: ignore 122
   M.install(nil)
   if not ok then

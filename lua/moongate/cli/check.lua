@@ -1,4 +1,4 @@
--- moongate.cli.check owns `moongate check`: is a route valid? Called by moongate.cli.
+-- moongate.cli.check owns `moongate check`: is a route valid? Called by cli.commands.
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")

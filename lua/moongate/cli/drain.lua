@@ -1,4 +1,4 @@
--- moongate.cli.drain owns `moongate drain`: a server gets nothing new. Called by moongate.cli.
+-- moongate.cli.drain owns `moongate drain`: a server gets nothing new. Called by cli.commands.
 
 local remote = require("moongate.cli.remote")
 

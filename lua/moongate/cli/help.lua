@@ -1,4 +1,4 @@
--- moongate.cli.help owns `moongate help`. Called by moongate.cli.
+-- moongate.cli.help owns `moongate help`. Called by cli.commands.
 
 local M = {
   usage = "help [COMMAND]", summary = "list the commands, or explain one", options = {},
@@ -8,7 +8,7 @@ local M = {
 ---@param args string[]
 ---@return integer status, string|nil message
 function M.main(args)
-  local cli = require("moongate.cli") -- here, since that module needs this one
+  local cli = require("moongate.cli.commands") -- here, since that module needs this one
   if not args[1] then
     io.stdout:write(cli.overview())
     return 0

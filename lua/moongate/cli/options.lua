@@ -1,4 +1,4 @@
--- moongate.cli.options owns the reading of a command line. Called by moongate.cli for each command.
+-- moongate.cli.options owns the reading of a command line. Called by commands for each command.
 
 local suggest = require("moongate.base.suggest")
 

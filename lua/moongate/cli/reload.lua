@@ -1,5 +1,5 @@
 -- moongate.cli.reload owns `moongate reload`: the script is read again, and serves if it is valid.
--- Called by moongate.cli.
+-- Called by cli.commands.
 
 local remote = require("moongate.cli.remote")
 

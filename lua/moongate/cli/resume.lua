@@ -1,4 +1,4 @@
--- moongate.cli.resume owns `moongate resume`: the end of `hold`. Called by moongate.cli.
+-- moongate.cli.resume owns `moongate resume`: the end of `hold`. Called by cli.commands.
 
 local remote = require("moongate.cli.remote")
 

@@ -1,4 +1,4 @@
--- moongate.cli.run owns `moongate run`: a route, in the foreground. Called by moongate.cli.
+-- moongate.cli.run owns `moongate run`: a route, in the foreground. Called by cli.commands.
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")

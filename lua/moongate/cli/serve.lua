@@ -1,4 +1,4 @@
--- moongate.cli.serve owns `moongate serve`: a folder without a script. Called by moongate.cli.
+-- moongate.cli.serve owns `moongate serve`: a folder without a script. Called by cli.commands.
 --
 -- It writes the route that one would write by hand, and hands its text to core.run.
 

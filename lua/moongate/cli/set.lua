@@ -1,5 +1,5 @@
 -- moongate.cli.set owns `moongate set`: values of a route that are changed while it serves, such as
--- that of moongate.maintenance. Called by moongate.cli.
+-- that of moongate.maintenance. Called by cli.commands.
 
 local remote = require("moongate.cli.remote")
 

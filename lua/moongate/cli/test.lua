@@ -1,4 +1,4 @@
--- moongate.cli.test owns `moongate test`: the specs of a route. Called by moongate.cli.
+-- moongate.cli.test owns `moongate test`: the specs of a route. Called by cli.commands.
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")

@@ -1,4 +1,4 @@
--- moongate.cli.types owns `moongate types`: definition files for editors. Called by moongate.cli.
+-- moongate.cli.types owns `moongate types`: definition files for editors. Called by cli.commands.
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core")

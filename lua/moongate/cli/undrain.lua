@@ -1,4 +1,4 @@
--- moongate.cli.undrain owns `moongate undrain`: the end of `drain`. Called by moongate.cli.
+-- moongate.cli.undrain owns `moongate undrain`: the end of `drain`. Called by cli.commands.
 
 local remote = require("moongate.cli.remote")
 

@@ -1,4 +1,4 @@
--- moongate.cli.version owns `moongate version`. Called by moongate.cli.
+-- moongate.cli.version owns `moongate version`. Called by cli.commands.
 
 local core = require("moongate.core")
 

@@ -1,4 +1,4 @@
--- Specs of moongate.cli, version and help.
+-- Specs of moongate.cli.commands, version and help.
 
 local program = require("support.program")
 
