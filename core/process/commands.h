@@ -1,6 +1,6 @@
 /*
- * commands - the program behind the command line: a Lua state that runs moongate.cli.commands, and what that
- * needs from C.
+ * commands - the program behind the command line: a Lua state that runs moongate.cli.commands, and
+ * what that needs from C.
  */
 #ifndef MG_PROCESS_COMMANDS_H
 #define MG_PROCESS_COMMANDS_H

@@ -28,7 +28,7 @@ struct loader_config {
     bool trial; /* workers serve: run the route's specs as well, and on_start, as `generation` */
     unsigned generation;
     const struct shared_file *shared; /* what scripts of a trial use */
-    void (*child)(void *ctx);           /* called in the child first */
+    void (*child)(void *ctx);         /* called in the child first */
     void *ctx;
 };
 
