@@ -1,5 +1,5 @@
 -- moongate.cli.commands owns the command line: which word is which command, usage and help. Called
--- by core/process/main.c, whose exit status is what `main` returns: 0 done, 1 failed, 2 wrong usage.
+-- by core/process/main.c, whose exit status is that of `main`: 0 done, 1 failed, 2 wrong usage.
 --
 -- A command is a module moongate.cli.<name> with
 --   usage    what follows "moongate " in the usage line
