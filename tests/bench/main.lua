@@ -241,7 +241,7 @@ end
 local function bench_idle(names, options, application, sites)
   local out = { peers = {}, commit = options.commit }
   for _, name in ipairs(names) do
-    if not proxies.missing(name) then
+    if not proxies.cannot(name, { crowd = true }) then
       local proxy = proxies.start(name, application, { sites = sites, route = "root" })
       local figures = measure.idle(proxy, options.connections)
       out.peers[name] = figures.bytes
