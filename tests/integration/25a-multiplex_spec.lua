@@ -3,6 +3,7 @@
 
 local http = require("tests.support.http")
 local load = require("tests.support.load")
+local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local rig = require("tests.support.rig")
 
@@ -430,5 +431,23 @@ describe("nothing is lost or mixed", function()
     load.assert_all(result.post)
     assert.is_true(result.leave.left > 0)
     r:stop()
+  end)
+end)
+
+describe("`multiplex = \"auto\"` before PHP-FPM", function()
+  it("hears that it can't, and gives each request a connection of its own", function()
+    local r, fpm = php.rig({ pages = "tests/pages", children = 4 }, function(fpm)
+      return {
+        backend = 'multiplex = "auto", max_conns = 4, keepalive = 4',
+        before = ("local ROOT = %q"):format(fpm.root),
+        on_request = 'do return { backend = "app", docroot = ROOT } end',
+      }
+    end)
+    finally(function() r:stop() end)
+    local run = load.start(r.address, {
+      { name = "all", clients = 8, requests = 200, path = "/hello.php" },
+    })
+    load.assert_all(run:finish().all)
+    assert.is_true(fpm:connections() <= 4)
   end)
 end)
