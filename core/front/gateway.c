@@ -18,20 +18,22 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define READ_SIZE 65536
-#define REQUESTS  128 /* under way on one connection */
-#define OUT_MARK                                                                                   \
-    65536 /* of `out`, beyond which nothing more is read, and slices don't go there                \
-           */
-#define OUT_MAX       (4u << 20)
-#define SMALL         8192 /* bytes of an answer: a copy costs less than a system call */
-#define VALUES_MAX    1024 /* bytes of a GET_VALUES that are looked at */
-#define RECORDS       40   /* in one call */
-#define LINGER_TIME   30.0
-#define REFUSED_TIME  2.0 /* for a connection too many, and for lingering while we stop */
-#define LINGER_BYTES  (256u << 20)
-#define REFUSED_MAX   256 /* of connections too many that are told so at a time */
-#define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
+enum {
+    READ_SIZE = 65536,
+    REQUESTS = 128, /* under way on one connection */
+    /* Bytes of `out` beyond which nothing more is read, and slices don't go there. */
+    OUT_MARK = 65536,
+    OUT_MAX = 4 << 20,
+    SMALL = 8192,      /* bytes of an answer: a copy costs less than a system call */
+    VALUES_MAX = 1024, /* bytes of a GET_VALUES that are looked at */
+    RECORDS = 40,      /* in one call */
+    LINGER_BYTES = 256 << 20,
+    REFUSED_MAX = 256, /* of connections too many that are told so at a time */
+};
+
+static const double LINGER_TIME = 30;
+static const double REFUSED_TIME = 2;  /* of a connection too many, and to linger while we stop */
+static const double FIRST_REQUEST = 1; /* a connection made just before a stop may still send one */
 
 static void gateway_linger(struct gateway *g);
 
