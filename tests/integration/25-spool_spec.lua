@@ -29,12 +29,14 @@ local function start(limits, dir, args)
   })
 end
 
---- The files without a name that the worker has open.
+--- The files without a name that the worker has open, but for those of its dictionaries, which lie
+--- in memory.
 ---@return { size: integer, disk: integer }[]
 local function spools(r)
   local found = process.run({
-    argv = { "find", "-L", ("/proc/%d/fd"):format(r.server:workers()[1]), "-maxdepth", "1",
-      "-type", "f", "-links", "0", "-printf", "%s %b\n" },
+    argv = { "find", ("/proc/%d/fd"):format(r.server:workers()[1]), "-maxdepth", "1",
+      "-lname", "/* (deleted)", "-not", "-lname", "/memfd:*",
+      "-exec", "stat", "-L", "-c", "%s %b", "{}", "+" },
   }).stdout
   local list = {}
   for size, blocks in found:gmatch("(%d+) (%d+)\n") do
