@@ -104,9 +104,9 @@ struct conn *server_join(struct server *s, const struct lease *x);
 bool server_has_place(const struct server *s);
 /* The server takes several requests on a connection, as far as is known, and shall. */
 bool server_shares(const struct server *s);
-/* Others may join the request that has been given the connection; those of this worker whose turn
- * it is do. */
-void server_open_to_others(struct conn *c);
+/* Gives a lease the connection of its claim. Others may join its request there; those of this
+ * worker whose turn it is do. */
+void server_hand_over(struct conn *c, struct lease *x);
 /* The connection's request is over, and it could serve another one: it is kept, given to a lease
  * that waits, or closed. */
 void server_release(struct conn *c);

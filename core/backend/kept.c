@@ -162,6 +162,16 @@ struct conn *server_join(struct server *s, const struct lease *x)
     return c != NULL && ledger_share(&s->backend->all->seat, c->claim, x->tenant) ? c : NULL;
 }
 
+/* The connection is one that requests share. A request that it was handed to may have closed it,
+ * as one does that can't be sent. */
+static bool server_has_shared(const struct server *s, const struct conn *c)
+{
+    const struct conn *one = s->shared.first;
+    while (one != NULL && one != c)
+        one = one->next;
+    return one != NULL;
+}
+
 /* As many as have room of those in this worker whose turn it is. One may belong to another
  * generation than the connection, which is its from now on. */
 static void server_fill(struct conn *c)
@@ -176,7 +186,10 @@ static void server_fill(struct conn *c)
             server_adopt(c, to);
             conn_list_add(&to->shared, c);
         }
+        struct server *s = c->server;
         lease_hand_over(x, c);
+        if (!server_has_shared(s, c))
+            return;
     }
 }
 
@@ -186,13 +199,15 @@ static void server_freed(struct conn *c)
     server_fill(c);
 }
 
-void server_open_to_others(struct conn *c)
+void server_hand_over(struct conn *c, struct lease *x)
 {
-    if (!conn_is_shared(c))
-        return;
-    if (c->list == NULL)
-        conn_list_add(&c->server->shared, c);
-    server_fill(c);
+    struct server *s = c->server;
+    bool shared = conn_is_shared(c);
+    if (shared && c->list == NULL)
+        conn_list_add(&s->shared, c);
+    lease_hand_over(x, c);
+    if (shared && server_has_shared(s, c))
+        server_fill(c);
 }
 
 /* --- new ones, and those in their place --- */

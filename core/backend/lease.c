@@ -85,8 +85,7 @@ static void lease_begin(struct lease *x, struct conn *c)
         lease_refuse(x, BACKEND_CONNECT, strerror(errno));
         return;
     }
-    lease_hand_over(x, c);
-    server_open_to_others(c);
+    server_hand_over(c, x);
 }
 
 /* The end of the turn in which a lease was called. */
