@@ -10,6 +10,8 @@ local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 
+server.inspect()
+
 -- A block of the page, by its language.
 local function block(language)
   local page = process.read_file("docs/fastcgi-in.md")
