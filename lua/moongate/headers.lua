@@ -19,12 +19,7 @@ local function with(d, extra)
   elseif not d then
     return { status = 404, headers = headers_of.standing(extra) }
   end
-  local copy = {}
-  for key, value in pairs(d) do
-    copy[key] = value
-  end
-  copy.headers = headers_of.merged(extra, d.headers)
-  return copy
+  return headers_of.copy_with(d, "headers", extra)
 end
 
 M.with = with

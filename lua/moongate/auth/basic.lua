@@ -222,7 +222,7 @@ end
 
 -- The guard ---------------------------------------------------------------------------------------
 
---- Refuses, for now.
+--- The answer to a client that may try again after so many seconds (RFC 9110 §10.2.3).
 local function later(status, seconds)
   return { status = status, headers = {
     ["Retry-After"] = ("%d"):format(math.max(1, math.ceil(seconds))),

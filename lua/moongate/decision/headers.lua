@@ -33,6 +33,20 @@ function M.merged(first, second)
   return merged
 end
 
+--- A copy of a decision with more headers; its own count where both have a name.
+---@param d table
+---@param key "headers"|"always" which of its tables gets them
+---@param extra table<string, any>
+---@return table
+function M.copy_with(d, key, extra)
+  local copy = {}
+  for name, value in pairs(d) do
+    copy[name] = value
+  end
+  copy[key] = M.merged(extra, d[key])
+  return copy
+end
+
 --- A decision whose `always` has these headers, but for those of a name that it has itself.
 ---@param d table
 ---@param extra table<string, any>|fun(req: table): table|nil
@@ -45,12 +59,7 @@ function M.always(d, extra, req)
   if not extra or d.close then
     return d
   end
-  local copy = {}
-  for key, value in pairs(d) do
-    copy[key] = value
-  end
-  copy.always = M.merged(extra, d.always)
-  return copy
+  return M.copy_with(d, "always", extra)
 end
 
 --- Those of some headers that hold for an answer without the content that they are meant for.

@@ -293,12 +293,7 @@ function M.ending(item, given, standing)
   elseif item.close or not given then
     return item
   end
-  local copy = {}
-  for key, value in pairs(item) do
-    copy[key] = value
-  end
-  copy.headers = headers.merged(given, item.headers)
-  return copy
+  return headers.copy_with(item, "headers", given)
 end
 
 ---@class moongate.Try
