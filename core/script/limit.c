@@ -44,33 +44,34 @@ static const char *source_of(const lua_Debug *at)
     return at->source[0] == '@' ? at->source + 1 : at->short_src;
 }
 
-/* The innermost place that is Lua: the event may be a call of a function in C. */
-static void find_place(lua_State *L, lua_Debug *at)
+/* Whether a chunk is the operator's own: the library of this program, and a library that is
+ * installed for all of the machine (busted looks up each global of a spec), are not where an
+ * endless loop is mended. */
+static bool is_own(const lua_Debug *at)
 {
-    int level = 0;
-    bool found = lua_getinfo(L, "Sl", at) != 0;
-    while (found && at->currentline <= 0)
-        found = lua_getstack(L, ++level, at) != 0 && lua_getinfo(L, "Sl", at) != 0;
-    if (found)
-        snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(at), at->currentline);
+    static const char *const libraries[] = {SCRIPT_LIBRARY_FOLDER, "/usr/share/lua/",
+                                            "/usr/local/share/lua/"};
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
+        if (strncmp(source_of(at), libraries[i], strlen(libraries[i])) == 0)
+            return false;
+    return true;
 }
 
-/* The innermost place in the user's own files. */
-static void find_own_place(lua_State *L)
+/* Finds the innermost place that is Lua, of the operator's own or of anybody's. It is read level by
+ * level, since the event may be a call of a function in C. */
+static void find_place(lua_State *L, bool own)
 {
     lua_Debug at;
-    for (int level = 0; supervised.place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++) {
-        if (lua_getinfo(L, "Sl", &at) == 0 || at.currentline <= 0 ||
-            strncmp(source_of(&at), SCRIPT_LIBRARY_FOLDER, sizeof SCRIPT_LIBRARY_FOLDER - 1) == 0)
-            continue;
-        snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(&at), at.currentline);
-    }
+    for (int level = 0; supervised.place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++)
+        if (lua_getinfo(L, "Sl", &at) != 0 && at.currentline > 0 && (!own || is_own(&at)))
+            snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(&at), at.currentline);
 }
 
 static void stop_script(lua_State *L, lua_Debug *at)
 {
-    if (supervised.place[0] == '\0')
-        find_place(L, at);
+    (void)at;
+    find_place(L, true);
+    find_place(L, false);
     lua_pushstring(L, supervised.place);
     lua_pushstring(L, supervised.why);
     lua_concat(L, 2);
@@ -166,9 +167,9 @@ static void limit_beat(void)
 __attribute__((noreturn)) static void give_up(void)
 {
     if (supervised.within != NULL && supervised.finalizer == NULL)
-        find_own_place(supervised.within);
+        find_place(supervised.within, true);
     if (supervised.finalizer == NULL) /* where it is in one can't be seen */
-        find_own_place(supervised.running);
+        find_place(supervised.running, true);
     else if (supervised.place[0] == '\0')
         snprintf(supervised.place, PLACE_SIZE, "%s: ", supervised.finalizer);
     const char *parts[] = {supervised.prefix,
