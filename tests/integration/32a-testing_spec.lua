@@ -128,7 +128,8 @@ describe("moongate test", function()
     -- busted looks up each global of a spec by a function of its own; the line is the spec's.
     ["a library of the machine"] = {
       "local seq = require('pl.seq')\n"
-        .. "it('a', function()\n  seq.foreach(os.clock, type) end)", "spec/a_spec.lua:3: the specs" },
+        .. "it('a', function()\n  seq.foreach(os.clock, type) end)",
+      "spec/a_spec.lua:3: the specs" },
     ["the top"] = { "\n\nlocal n = 0 while true do n = n + 1 end", "spec/a_spec.lua:3: the specs" },
     ["a hook"] = { "it('a', function()\n"
       .. "require('moongate.testing').load():request { url = '/loop' } end)",
