@@ -432,16 +432,20 @@ describe("a worker out of descriptors", function()
     })
     local worker = r.workers[1]
     r:get("")
-    local limit = descriptors(worker) + count
+    poll.wait(function()
+      return net.connections(worker, r.address) == 0
+    end, "the client's connection to be gone")
+    local before = descriptors(worker)
+    local limit = before + count
     local lowered = process.run({
       argv = { "prlimit", "--pid", tostring(worker), ("--nofile=%d:%d"):format(limit, limit) },
     })
     assert(lowered.code == 0, lowered.stderr)
-    return r, worker
+    return r, worker, before
   end
 
   it("waits without noise, and accepts again when there are some", function()
-    local r, worker = with_descriptors(15)
+    local r, worker, before_clients = with_descriptors(15)
     finally(function() r:stop() end)
     local clients = {}
     for i = 1, 60 do
@@ -455,6 +459,7 @@ describe("a worker out of descriptors", function()
     for i = 1, 60 do
       clients[i]:close()
     end
+    wait_descriptors(worker, before_clients)
     assert.equal("hello\n", r:get("", { timeout = 5 }).body)
   end)
 

@@ -90,8 +90,8 @@ function net.listening(address)
   return false
 end
 
---- How many clients' connections to a TCP port a process has, and how many wait in the queue of any
---- process. Exact when the process is stopped.
+--- How many clients' connections to a TCP port a process has, those that the client has closed
+--- among them, and how many wait in the queue of any process. Exact when the process is stopped.
 ---@param pid integer
 ---@param address string "host:port"
 ---@return integer held
@@ -103,12 +103,13 @@ function net.connections(pid, address)
   end
   local wanted = (":%04X$"):format(tonumber(address:match(":(%d+)$")))
   for line in io.lines("/proc/net/tcp") do
-    -- sl local_address rem_address st queues timer retransmits uid timeout inode; 01: established.
+    -- sl local_address rem_address st queues timer retransmits uid timeout inode; 01: established,
+    -- 0A: listening.
     local here, state, inode = line:match(
       "^%s*%d+: (%S+) %S+ (%x%x) %S+ %S+ %S+ +%d+ +%d+ (%d+)")
-    if state == "01" and here:find(wanted) then
+    if state and state ~= "0A" and here:find(wanted) then
       held = held + (own[inode] and 1 or 0)
-      queued = queued + (inode == "0" and 1 or 0)
+      queued = queued + (inode == "0" and state == "01" and 1 or 0)
     end
   end
   return held, queued
