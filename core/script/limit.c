@@ -34,6 +34,7 @@ static struct {
     /* In a process that no master looks after. */
     bool alone;
     double limit;               /* seconds of a hook */
+    double granted;             /* seconds of the run that has begun */
     lua_State *volatile within; /* the coroutine in which the run is; NULL: not known */
     int out;                    /* where to say that nothing could stop it */
     const char *prefix;
@@ -225,6 +226,18 @@ void script_limit(double seconds)
     supervised.limit = seconds;
 }
 
+void script_run_waits(void)
+{
+    if (supervised.alone && supervised.running != NULL)
+        set_alarm(0);
+}
+
+void script_run_goes_on(void)
+{
+    if (supervised.alone && supervised.running != NULL)
+        set_alarm(supervised.granted);
+}
+
 static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
                       double limit)
 {
@@ -235,9 +248,9 @@ static bool begin_run(lua_State *L, const char *what, const char *source, const 
     supervised.why = why;
     supervised.rule[0] = '\0';
     supervised.running = L;
+    supervised.granted = limit;
     limit_beat();
-    if (supervised.alone)
-        set_alarm(limit);
+    script_run_goes_on();
     return true;
 }
 

@@ -35,6 +35,10 @@ bool script_begin_specs(struct lua_State *L);
 void script_end_run(struct lua_State *L);
 /* After a script_begin_run that said true: the request that it is for, or NULL. */
 void script_run_is_for(const struct request *req);
+/* What a server's script would wait for is done at once in a process that no master looks after:
+ * its time is not the script's, as a wait's is not. The time of the run begins anew behind it. */
+void script_run_waits(void);
+void script_run_goes_on(void);
 /* No master looks after this process. */
 bool script_is_alone(void);
 

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/password.h"
+#include "script/limit.h"
 #include "script/task.h"
 
 #include <errno.h>
@@ -166,8 +167,11 @@ static int password_now(lua_State *L, const char *password, const char *hash)
     struct password_room *room = password_room_new();
     if (room == NULL)
         return script_fail(L, strerror(ENOMEM));
-    lua_pushboolean(L, password_fits(room, password, hash));
+    script_run_waits();
+    bool fits = password_fits(room, password, hash);
+    script_run_goes_on();
     free(room);
+    lua_pushboolean(L, fits);
     return 1;
 }
 
