@@ -7,12 +7,15 @@
 --
 -- Places under way are a number, too. Each worker keeps beside it which of them are its own, under
 -- the name of its process: those of a process that has died are given back by another worker.
+--
+-- What several machines count together lies in a Redis: moongate.limit.redis.
 
 local clock = require("moongate.base.clock")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local headers_of = require("moongate.decision.headers")
 local moongate = require("moongate")
+local redis = require("moongate.limit.redis")
 local registry = require("moongate.route.registry")
 local suggest = require("moongate.base.suggest")
 local trace = require("moongate.decision.trace")
@@ -219,7 +222,10 @@ local function key_of(self, req)
   return #key > KEY_MOST and key:sub(1, KEY_MOST) or key
 end
 
---- What is said where the dictionary can't tell, such as when its memory is full.
+--- What is said where nobody can tell, such as when the memory is full, or Redis is away.
+---@return boolean refused
+---@return nil left
+---@return number seconds
 local function unknown(self, reason)
   local now = clock()
   if now - self.said > 10 then
@@ -227,7 +233,7 @@ local function unknown(self, reason)
     moongate.log("error", "%s: limit '%s': %s; requests are %s meanwhile ('away')", self.source,
       self.name, reason, self.away == "open" and "let through" or "refused")
   end
-  return self.away == "closed"
+  return self.away == "closed", nil, 1
 end
 
 --- A refusal.
@@ -245,8 +251,10 @@ local function refusal(self, seconds, state)
   return d
 end
 
+--- The header RateLimit.
+---@param left number|nil nil where nobody can tell
 local function state_of(self, left, seconds)
-  return ("%s;r=%d;t=%d"):format(self.label, max(0, left), max(0, ceil(seconds)))
+  return left and ("%s;r=%d;t=%d"):format(self.label, max(0, left), max(0, ceil(seconds)))
 end
 
 --- Dictionaries are opened when a worker begins, not within its first request.
@@ -274,7 +282,7 @@ local function ask_rate(self, key)
   elseif reason == "too much" then
     return true, 0, at + self.gap - high
   end
-  return unknown(self, reason), 0, 1
+  return unknown(self, reason)
 end
 
 local function ask_places(self, key, req)
@@ -291,7 +299,34 @@ local function ask_places(self, key, req)
   elseif reason == "too much" then
     return true, 0, 1
   end
-  return unknown(self, reason), 0, 1
+  return unknown(self, reason)
+end
+
+--- The same questions to Redis. Commands, such as explain, send nothing: there it is counted here.
+local function ask_rate_in_redis(self, key)
+  if moongate.worker == 0 then
+    return ask_rate(self, key)
+  end
+  local refused, seconds = self.redis:rate(key, self.gap, self.span)
+  if refused == nil then
+    return unknown(self, seconds)
+  elseif refused then
+    return true, 0, seconds + self.gap - self.span
+  end
+  return false, floor((self.span - seconds) / self.gap + 1e-6), seconds
+end
+
+local function ask_places_in_redis(self, key, req)
+  if moongate.worker == 0 then
+    return ask_places(self, key, req)
+  end
+  local refused, taken = self.redis:place(key, self.most, req)
+  if refused == nil then
+    return unknown(self, taken)
+  elseif refused then
+    return true, 0, 1
+  end
+  return false, self.most - taken, 0
 end
 
 --- May a request pass? A limit is called like a function.
@@ -355,7 +390,7 @@ end
 local KEYS = {
   rate = { rate = true, burst = true }, concurrency = { limit = true },
 }
-local COMMON = { key = true, name = true, away = true, answer = true }
+local COMMON = { key = true, name = true, away = true, answer = true, redis = true }
 
 --- What is wrong with the options that both have.
 local function common_problem(what, options)
@@ -369,11 +404,22 @@ local function common_problem(what, options)
     return "name: expected up to 60 letters, digits, '_', '-' and '.', got " .. describe(name)
   elseif options.away ~= nil and options.away ~= "open" and options.away ~= "closed" then
     return 'away: expected "open" or "closed", got ' .. describe(options.away)
-  elseif answer ~= nil then
-    local problem = decision.problem(answer)
-    return problem and "answer: " .. problem or nil
+  elseif answer ~= nil and decision.problem(answer) then
+    return "answer: " .. decision.problem(answer)
+  elseif options.redis ~= nil and name == nil then
+    return "name: expected one beside 'redis', since other machines find their counts by it"
   end
-  return nil
+  return options.redis ~= nil and redis.problem(options.redis) or nil
+end
+
+--- The Redis that counts, where the options name one.
+---@return moongate.limit.Redis|nil store
+---@return string|nil problem
+local function redis_of(options)
+  if options.redis == nil then
+    return nil
+  end
+  return redis.new(options.redis)
 end
 
 local function is_whole(value, most)
@@ -433,9 +479,12 @@ end
 ---@return moongate.Limit
 function M.rate(options)
   local problem = common_problem("rate", options) or rate_problem(options)
-  local place, name = trace.place(2), nil
+  local place, name, store = trace.place(2), nil, nil
   if not problem then
     name, problem = name_of(options, place)
+  end
+  if not problem then
+    store, problem = redis_of(options)
   end
   if problem then
     error("limit.rate: " .. problem, 2)
@@ -447,7 +496,7 @@ function M.rate(options)
   self.span = burst * self.gap + 1e-6 -- sums of doubles are a little off
   self.life = 2 * self.span + 1
   self.policy = ("%s;q=%d;w=%d"):format(self.label, burst, max(1, ceil(burst * self.gap)))
-  self.ask = ask_rate
+  self.redis, self.ask = store or false, store and ask_rate_in_redis or ask_rate
   use_dictionary(self, "moongate.limit.rate")
   return self
 end
@@ -461,17 +510,24 @@ function M.concurrency(options)
     problem = ("limit: expected a whole number from 1 to 1000000, got %s"):format(
       describe(options.limit))
   end
-  local place, name = trace.place(2), nil
+  local place, name, store = trace.place(2), nil, nil
   if not problem then
     name, problem = name_of(options, place)
+  end
+  if not problem then
+    store, problem = redis_of(options)
   end
   if problem then
     error("limit.concurrency: " .. problem, 2)
   end
   local self = new("concurrency", options, place, name)
-  self.most, self.ask = options.limit, ask_places
+  self.most, self.redis = options.limit, store or false
+  self.ask = store and ask_places_in_redis or ask_places
   self.policy = ("%s;q=%d;qu=\"concurrent-requests\""):format(self.label, self.most)
   prepare_places()
+  if store then
+    store:prepare_places()
+  end
   return self
 end
 

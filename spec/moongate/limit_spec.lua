@@ -3,6 +3,8 @@
 
 local req_of = require("support.req")
 
+local NAMES = { "moongate", "moongate.base.clock", "moongate.limit", "moongate.limit.redis" }
+
 describe("moongate.limit", function()
   local limit, registry, now, dictionaries, logged, saved
 
@@ -29,7 +31,7 @@ describe("moongate.limit", function()
 
   setup(function()
     saved = {}
-    for _, name in ipairs({ "moongate", "moongate.base.clock", "moongate.limit" }) do
+    for _, name in ipairs(NAMES) do
       saved[name] = package.loaded[name]
       package.loaded[name] = nil
     end
@@ -47,7 +49,7 @@ describe("moongate.limit", function()
     registry = require("moongate.route.registry")
   end)
   teardown(function()
-    for _, name in ipairs({ "moongate", "moongate.base.clock", "moongate.limit" }) do
+    for _, name in ipairs(NAMES) do
       package.loaded[name] = saved[name]
     end
   end)

@@ -16,6 +16,16 @@ return [==[
 ---@field name? string in headers and the log
 ---@field answer? moongate.Decision for who is refused, default { status = 429 }
 ---@field away? "open"|"closed" while nobody can count, default "open"
+---@field redis? string|moongate.LimitRedis who counts for several machines, such as "10.0.0.9:6379"
+
+--- A Redis that counts.
+---@class moongate.LimitRedis
+---@field address string "host:port" or "unix:/path"
+---@field timeout? moongate.Duration for connecting, and for each answer, default "200ms"
+---@field user? string
+---@field password? string
+---@field database? integer
+---@field prefix? string of its keys, default "moongate:"
 
 local limit = {}
 
