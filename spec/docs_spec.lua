@@ -87,6 +87,8 @@ describe("the Lua in", function()
         "resty.redis" }) do
         package.loaded[door] = package.loaded[door] or {}
       end
+      package.loaded["moongate.ngx.regex"] = package.loaded["moongate.ngx.regex"]
+        or { match = function() end }
       for i, block in ipairs(blocks_of(name)) do
         local ok, problem = pcall(load.source, route_of(block), "block-" .. i, nil, fs)
         assert.is_true(ok, problem)

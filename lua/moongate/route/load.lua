@@ -232,6 +232,18 @@ local function add_ends(hooks, sources_of, ends)
   end
 end
 
+--- Before the route's own on_response.
+local function add_responses(hooks, sources_of, responses)
+  local own = hooks.on_response
+  sources_of.on_response = sources_of.on_response or sources_of.on_request
+  hooks.on_response = function(req, res)
+    for i = 1, #responses do
+      responses[i](req, res)
+    end
+    return own and own(req, res)
+  end
+end
+
 --- What modules of the library do at hooks, before or behind the route's own.
 local function add_library_hooks(normalized)
   local hooks, sources_of = normalized.hooks, normalized.hook_source
@@ -251,6 +263,9 @@ local function add_library_hooks(normalized)
   end
   if #registry.ends > 0 then
     add_ends(hooks, sources_of, registry.ends)
+  end
+  if #registry.responses > 0 then
+    add_responses(hooks, sources_of, registry.responses)
   end
 end
 

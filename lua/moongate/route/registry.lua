@@ -18,6 +18,9 @@ local M = {
   --- What modules do when a request has ended.
   ---@type (fun(req: table))[]
   ends = {},
+  --- What modules do when the head of an application's answer is in.
+  ---@type (fun(req: table, res: table))[]
+  responses = {},
   --- The route's settings, once they are known.
   ---@type table|nil
   settings = nil,
@@ -28,7 +31,7 @@ local loading = false
 --- Forgets everything: another route is about to be loaded.
 function M.begin()
   M.decisions, M.sites, M.pages, M.starts, M.ends = {}, {}, nil, {}, {}
-  M.settings = nil
+  M.responses, M.settings = {}, nil
   loading = true
 end
 
@@ -72,6 +75,16 @@ function M.at_end(fn)
     error("this can be made only while the route is loaded, not in a hook", 0)
   end
   table.insert(M.ends, fn)
+end
+
+--- A module has something to do with the head of an application's answer, before the route's own
+--- on_response.
+---@param fn fun(req: table, res: table)
+function M.at_response(fn)
+  if not loading then
+    error("this can be made only while the route is loaded, not in a hook", 0)
+  end
+  table.insert(M.responses, fn)
 end
 
 return M

@@ -20,6 +20,7 @@ M.files = {
   ["moongate.headers"] = require("moongate.types.headers"),
   ["moongate.cors"] = require("moongate.types.cors"),
   ["moongate.auth"] = require("moongate.types.auth"),
+  ["moongate.proxypass"] = require("moongate.types.proxypass"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),

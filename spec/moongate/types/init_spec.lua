@@ -118,6 +118,14 @@ describe("the classes are those of the code:", function()
     end
   end)
 
+  it("proxypass", function()
+    local list = {}
+    for key in pairs(require("moongate.proxypass").KEYS) do
+      list[#list + 1] = key
+    end
+    assert_names(list, "moongate.ProxyPassOptions")
+  end)
+
   it("messages", function()
     local seen = {}
     for _, message in ipairs(require("moongate.worker.messages").parse(
@@ -148,6 +156,7 @@ describe("the classes are those of the code:", function()
     assert_functions({ new = true }, "moongate.router", "router")
     assert_functions({ site = true }, "moongate.php", "php")
     assert_functions({ rate = true, concurrency = true, address = true }, "moongate.limit", "limit")
+    assert_functions({ new = true }, "moongate.proxypass", "proxypass")
     assert_functions({ site = true }, "moongate.tenants", "tenants")
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
     assert_functions({ wrap = true, always = true, secure = true }, "moongate.headers", "headers")
