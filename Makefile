@@ -24,6 +24,7 @@ LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(C
 CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
+EXAMPLES = $(shell find examples -type f | LC_ALL=C sort)
 OBJECTS = $(CORE:%.c=$(BUILD)/%.o) $(BUILD)/lua_modules.o $(BUILD)/mime_types.o
 
 all: $(BUILD)/moongate
@@ -65,10 +66,14 @@ $(BUILD)/tests/%.o: tests/%.c
 $(BUILD)/%.o: $(BUILD)/%.c
 	@$(CC) $(FLAGS) -c -o $@ $<
 
-# The Lua library as bytecode, inside the binary.
-$(BUILD)/lua_modules.c: $(LUA) tools/embed-lua
+# The Lua library as bytecode, inside the binary, and the examples for `moongate init`.
+EXAMPLES_LUA = $(BUILD)/lua/moongate/core/examples.lua
+$(EXAMPLES_LUA): $(EXAMPLES) tools/embed-examples
+	@mkdir -p $(@D)
+	@tools/embed-examples $(EXAMPLES) > $@.new && mv $@.new $@
+$(BUILD)/lua_modules.c: $(LUA) $(EXAMPLES_LUA) tools/embed-lua
 	@mkdir -p $(BUILD)
-	@tools/embed-lua $(LUA) > $@.new && mv $@.new $@
+	@tools/embed-lua $(LUA) $(EXAMPLES_LUA) > $@.new && mv $@.new $@
 
 # The media types of the system that builds (package media-types), sorted by extension.
 $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime

@@ -50,6 +50,46 @@ describe("examples", function()
   end)
 end)
 
+describe("moongate init", function()
+  it("writes each of them as it is, and the route is valid", function()
+    for _, name in ipairs(EXAMPLES) do
+      local folder = process.tempdir("init") .. "/a site"
+      local result = server.command({ "init", name, folder })
+      assert.equal(0, result.code, result.stderr)
+      local diff = process.run({ argv = { "diff", "-r", "examples/" .. name, folder } })
+      assert.equal("", diff.stdout .. diff.stderr)
+      assert.truthy(result.stdout:find(("moongate check '%s/route.lua'"):format(folder), 1, true))
+      assert.equal("ok\n", server.command({ "check", folder .. "/route.lua" }).stdout, name)
+    end
+  end)
+
+  it("writes nothing where a file exists", function()
+    local folder = stage.files({ ["public/index.php"] = "mine" })
+    local result = server.command({ "init", "hello", folder })
+    assert.equal(1, result.code)
+    assert.equal(("moongate: %s/public/index.php: it exists, and nothing has been written; name "
+      .. "another folder\n"):format(folder), result.stderr)
+    assert.is_nil((io.open(folder .. "/route.lua")))
+    assert.equal("mine", process.read_file(folder .. "/public/index.php"))
+  end)
+
+  it("lists them", function()
+    local names = {}
+    for name, what in server.command({ "init", "--list" }).stdout:gmatch("(%S+) +(%S[^\n]+)\n") do
+      assert.is_true(#what > 10, name)
+      names[#names + 1] = name
+    end
+    assert.same(EXAMPLES, names)
+  end)
+
+  it("says which name may be meant", function()
+    local result = server.command({ "init", "helo" })
+    assert.equal(1, result.code)
+    assert.equal("moongate: no example is called 'helo'; did you mean 'hello'? "
+      .. "(`moongate init --list` names them)\n", result.stderr)
+  end)
+end)
+
 describe("hello", function()
   local gate
 

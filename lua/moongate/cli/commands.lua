@@ -1,7 +1,8 @@
 -- moongate.cli.commands owns the command line: which word is which command, usage and help. Called
 -- by core/process/main.c, whose exit status is that of `main`: 0 done, 1 failed, 2 wrong usage.
 --
--- A command is a module moongate.cli.<name> with
+-- A command is a module moongate.cli.<name> (`init` is `new`: a module of that name would be the
+-- folder's) with
 --   usage    what follows "moongate " in the usage line
 --   summary  one line for the list of commands
 --   help     nil or further lines for `help <name>`
@@ -19,14 +20,14 @@ local M = {}
 
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
-  "drain", "undrain", "set", "types", "version", "help",
+  "drain", "undrain", "set", "init", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",
 }
 
 local function command_of(name)
-  return require("moongate.cli." .. name)
+  return require("moongate.cli." .. (name == "init" and "new" or name))
 end
 
 local function is_command(name)
