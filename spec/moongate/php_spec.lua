@@ -61,6 +61,69 @@ describe("php.site", function()
     end)
   end)
 
+  describe("whose folder only the backend has", function()
+    local function unseen(options, target, fields)
+      local all = { docroot = "/app", backend = "app" }
+      for key, value in pairs(options) do
+        all[key] = value
+      end
+      local blind = setmetatable({}, { __index = function(_, name)
+        error("a look at the disk: " .. name)
+      end })
+      blind.logs = function() return false end
+      return php.site(all, blind)(req.get(target, fields))
+    end
+    local function run(script, path_info)
+      return { backend = "app", docroot = "/app", script = script, path_info = path_info }
+    end
+
+    it("knows scripts by their names", function()
+      assert.same(run("/about.php"), unseen({}, "/about.php"))
+      assert.same(run("/a/b.php", "/c.php/d"), unseen({}, "/a/b.php/c.php/d"))
+      assert.same(run("/index.php"), unseen({}, "/"))
+      assert.same(run("/blog/index.php"), unseen({}, "/blog/"))
+      assert.same(NOT_FOUND, unseen({}, "/style.css"))
+      assert.same(NOT_FOUND, unseen({ index = { "index.html" } }, "/"))
+    end)
+
+    it("has a front controller for the rest", function()
+      for _, path in ipairs({ "/", "/blog/", "/style.css", "/.env" }) do
+        assert.same(run("/index.php"), unseen({ front = "/index.php" }, path))
+      end
+    end)
+
+    it("has the other keys of a site", function()
+      assert.same(FORBIDDEN, unseen({}, "/.git/x.php"))
+      assert.same(FORBIDDEN, unseen({}, "/.git/"))
+      assert.same(FORBIDDEN, unseen({ never = "^/uploads/" }, "/uploads/x.php"))
+      assert.same(NOT_FOUND, unseen({ run = { "/index.php" } }, "/x.php"))
+      assert.same({ status = 410 }, unseen({ not_found = { status = 410 } }, "/x"))
+      assert.same({ backend = "app", docroot = "/app", strip = "/w", script = "/w/x.php" },
+        unseen({ strip = "/w" }, "/w/x.php"))
+      assert.equal("/w/", unseen({ strip = "/w" }, "/w").redirect)
+      local function docroot(r) return "/srv/" .. r.host end
+      assert.equal("/srv/a", unseen({ docroot = docroot }, "/x.php", { host = "a" }).docroot)
+      assert.equal("new", unseen({ versions = { ["8.4"] = "new" }, version = "8.4" }, "/x.php")
+        .backend)
+    end)
+
+    for key, case in pairs({
+      owner = { true, "owner: without 'root' no file can be looked at" },
+      try = { { "$path" }, "try: without 'root' no file can be looked at" },
+      static = { {}, "static: without 'root' no file can be looked at" },
+      within = { "/srv", "within: without 'root' no file can be looked at" },
+      version = { ".php-version", "version: without 'root' no .php-version can be read" },
+      not_found = { "/404.html", "not_found: without 'root' it is a decision, not a file" },
+      errors = { { [502] = "/x" }, "errors[502]: without 'root' it is a decision, not a file" },
+    }) do
+      it("says: " .. case[2], function()
+        local ok, message = pcall(unseen, { [key] = case[1], versions = {} }, "/")
+        assert.is_false(ok)
+        assert.equal("php.site: " .. case[2], message:match("php_spec.lua:%d+: (.*)$"))
+      end)
+    end
+  end)
+
   describe("files", function()
     it("are served", function()
       assert.same({ root = "/srv" }, decide({}, "/style.css"))
@@ -631,7 +694,8 @@ end)
 describe("the options of php.site", function()
   for _, case in ipairs({
     { "x", "expected a table of options, got \"x\"" },
-    { { backend = "app" }, "'root' is missing: the folder of the site" },
+    { { backend = "app" }, "'root' is missing: the folder of the site; or 'docroot', where only "
+      .. "the backend has it" },
     { { root = "/srv" }, "'backend' is missing: the name of the backend that runs the scripts" },
     { { rot = "/srv" }, "unknown key 'rot'; did you mean 'root'?" },
     { { root = 1 }, "root: expected a folder, or a function, got 1" },

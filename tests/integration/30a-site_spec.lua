@@ -28,6 +28,9 @@ end
 local sites = {
   usual = site("app"), down = site("down"),
   strict = site("app", { intercept_errors = { 500 } }),
+  unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app", not_found = { status = 410 },
+    headers = { ["X-Site"] = "yes" } },
+  front = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app", front = "/hello.php" },
   owner = site("app", { owner = true }), lost = site("app", { not_found = "/errors/lost.html" }),
 }
 return {
@@ -64,6 +67,23 @@ describe("a site", function()
     end
     return http.request(gate.address, request)
   end
+
+  it("may have its folder on the backend's machine only", function()
+    for path, expected in pairs({
+      ["/hello.php"] = 200, ["/folder/"] = 200, ["/a.txt"] = 410, ["/missing.php"] = 404,
+      ["/a.txt/x.php"] = 403, ["/.git/x.php"] = 403,
+    }) do
+      local res = ask(path, "unseen")
+      assert.equal(path .. " " .. expected, path .. " " .. res.status)
+      assert.equal(expected ~= 410 and "yes" or nil, res.headers["x-site"]) -- that page has its own
+    end
+    local res = ask("/server.php/a/b?c", "unseen")
+    for _, line in ipairs({ "PATH_INFO=/a/b\n", "SCRIPT_NAME=/server.php\n",
+      "DOCUMENT_ROOT=" .. fpm.root .. "\n", "QUERY_STRING=c\n" }) do
+      assert.truthy(res.body:find(line, 1, true), line)
+    end
+    assert.equal(ask("/hello.php", "front").body, ask("/any/where", "front").body)
+  end)
 
   it("has rules for its files", function()
     assert.equal("max-age=1", ask("/a.txt").headers["cache-control"])

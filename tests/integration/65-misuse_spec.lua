@@ -162,7 +162,8 @@ local MISUSES = {
       "router: path: expected a decision, a function or a router as handler, got nothing" },
     { [[php.site()]], "php.site: expected a table of options, got nothing" },
     { [[php.site(1)]], "php.site: expected a table of options, got 1" },
-    { [[php.site{}]], "php.site: 'root' is missing: the folder of the site" },
+    { [[php.site{}]], "php.site: 'root' is missing: the folder of the site; or 'docroot', where "
+      .. "only the backend has it" },
     { [[php.site{ root = 1 }]], "php.site: root: expected a folder, or a function, got 1" },
     { [[php.site{ root = '/x' }]],
       "php.site: 'backend' is missing: the name of the backend that runs the scripts" },

@@ -76,8 +76,35 @@ local function key_problem(options)
       return ("%s: expected %s, got %s"):format(key, TYPES[key][2], describe(value))
     end
   end
-  if options.root == nil then
-    return "'root' is missing: the folder of the site"
+  if options.root == nil and options.docroot == nil then
+    return "'root' is missing: the folder of the site; or 'docroot', where only the backend has it"
+  end
+  return nil
+end
+
+--- What needs files on this machine, where there are none.
+local NEEDS_ROOT = { "within", "owner", "try", "static" }
+
+--- What is wrong with a site that has no folder here.
+local function unseen_problem(options)
+  if options.root ~= nil then
+    return nil
+  end
+  for _, key in ipairs(NEEDS_ROOT) do
+    if options[key] then
+      return ("%s: without 'root' no file can be looked at"):format(key)
+    end
+  end
+  if options.version == ".php-version" then
+    return "version: without 'root' no .php-version can be read"
+  elseif type(options.not_found) == "string" then
+    return "not_found: without 'root' it is a decision, not a file"
+  end
+  for status, page in pairs(options.errors or {}) do
+    if type(page) == "string" then
+      return ("errors[%s]: without 'root' it is a decision, not a file"):format(
+        suggest.name(status))
+    end
   end
   return nil
 end
@@ -269,6 +296,7 @@ function M.problem(options)
     return ("expected a table of options, got %s"):format(describe(options))
   end
   return key_problem(options)
+    or unseen_problem(options)
     or list_problem("index", options.index, "^[^/]+$")
     or list_problem("scripts", options.scripts, "^%.[^/]+$")
     or list_problem("run", options.run, "^/")

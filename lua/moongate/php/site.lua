@@ -3,6 +3,10 @@
 --
 --     path -> strip -> never? -> a script on disk? -> try: file, folder, front controller -> 404
 --
+-- Where only the backend has the site's folder, names decide in place of the disk:
+--
+--     path -> strip -> never? -> a script by its name? -> front controller, index of a folder -> 404
+--
 -- A decision for a script without path info is built once and given out many times. It refuses new
 -- keys, since a key added for one request would then be there for all.
 
@@ -107,11 +111,11 @@ function Site:values(req)
   if values.strip then
     values.strip = match(values.strip, "^(.-)/*$")
   end
-  if values.root == nil then
+  if values.root == nil and options.root ~= nil then
     self:say("debug", req, "the function for 'root' returned nil: 404")
     return nil
   end
-  if values.root ~= options.root then
+  if values.root ~= options.root and values.root ~= nil then
     self:expect_root(values.root)
   end
   return values
@@ -491,6 +495,34 @@ function Site:may_run(req, script)
   return false
 end
 
+--- The decision about a path of a site that lies on the backend's machine only.
+function Site:by_name(req, values, path)
+  local script, path_info = docroot.by_pattern(path, self.scripts)
+  if script then
+    if self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
+      return self:refuse(values, 403)
+    elseif not self:may_run(req, script) then
+      return self:refuse(values, 404)
+    end
+    return self:run(req, values, script, path_info)
+  end
+  script = self.options.front or nil
+  local index = self.index
+  for i = 1, not script and byte(path, #path) == SLASH and #index or 0 do
+    if docroot.is_script(index[i], self.scripts) then
+      script = path .. index[i]
+      break
+    end
+  end
+  if not script then
+    self:say("debug", req, "%s names no script, and there is no 'front': 404", path)
+    return self:refuse(values, 404)
+  elseif self:has_dotfile(req, script) then
+    return self:refuse(values, 403)
+  end
+  return self:run(req, values, script, nil)
+end
+
 --- The decision about a request.
 ---@param req table
 ---@param values table|nil what holds for it, where another module says so: `root` and other values
@@ -514,6 +546,9 @@ function Site:decide(req, values)
   end
   if self:refuses(req, path) then
     return self:refuse(values, 403)
+  end
+  if values.root == nil then
+    return self:by_name(req, values, path)
   end
   local script, path_info, outside =
     docroot.on_disk(path, values.root, values.within, self.scripts, self.fs)

@@ -5,7 +5,7 @@
 return [==[
 --- A PHP site: scripts to the backend, everything else from disk.
 ---@class moongate.Site
----@field root string|fun(req: moongate.Request): string? the folder; relative: beside the script
+---@field root? string|fun(req: moongate.Request): string? the folder; relative: beside the script. None: only the backend has it
 ---@field backend? string|fun(req: moongate.Request): string who runs the scripts
 ---@field docroot? string|fun(req: moongate.Request): string? the site as the backend sees it
 ---@field within? string|string[]|fun(req: moongate.Request): string|string[]|nil
