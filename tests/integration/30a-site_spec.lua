@@ -28,8 +28,8 @@ end
 local sites = {
   usual = site("app"), down = site("down"),
   strict = site("app", { intercept_errors = { 500 } }),
-  unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app", not_found = { status = 410 },
-    headers = { ["X-Site"] = "yes" } },
+  unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app",
+    not_found = { status = 410 }, headers = { ["X-Site"] = "yes" } },
   front = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app", front = "/hello.php" },
   owner = site("app", { owner = true }), lost = site("app", { not_found = "/errors/lost.html" }),
 }
