@@ -21,6 +21,7 @@ M.files = {
   ["moongate.cors"] = require("moongate.types.cors"),
   ["moongate.auth"] = require("moongate.types.auth"),
   ["moongate.proxypass"] = require("moongate.types.proxypass"),
+  ["moongate.http"] = require("moongate.types.http"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),

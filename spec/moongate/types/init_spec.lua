@@ -118,13 +118,15 @@ describe("the classes are those of the code:", function()
     end
   end)
 
-  it("proxypass", function()
-    local list = {}
-    for key in pairs(require("moongate.proxypass").KEYS) do
-      list[#list + 1] = key
-    end
-    assert_names(list, "moongate.ProxyPassOptions")
-  end)
+  for module, class in pairs({ proxypass = "ProxyPassOptions", http = "HttpRequest" }) do
+    it(module, function()
+      local list = {}
+      for key in pairs(require("moongate." .. module).KEYS) do
+        list[#list + 1] = key
+      end
+      assert_names(list, "moongate." .. class)
+    end)
+  end
 
   it("messages", function()
     local seen = {}
@@ -157,6 +159,7 @@ describe("the classes are those of the code:", function()
     assert_functions({ site = true }, "moongate.php", "php")
     assert_functions({ rate = true, concurrency = true, address = true }, "moongate.limit", "limit")
     assert_functions({ new = true }, "moongate.proxypass", "proxypass")
+    assert_functions({ request = true }, "moongate.http", "http")
     assert_functions({ site = true }, "moongate.tenants", "tenants")
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
     assert_functions({ wrap = true, always = true, secure = true }, "moongate.headers", "headers")
