@@ -121,12 +121,13 @@ static void set_deadline(struct stream *s)
                          "nothing was taken within send_timeout");
 }
 
-/* Collects records of STDIN for one write: each header stands in `headers`. */
+/* Collects records of STDIN, or of DATA, for one write: each header stands in `headers`. */
 struct batch {
     struct iovec slices[38];
     uint8_t headers[18][FCGI_HEADER_SIZE];
     int count, used;
     uint16_t id;
+    enum fcgi_type type;
 };
 
 static bool batch_add(struct batch *b, struct str bytes)
@@ -134,7 +135,7 @@ static bool batch_add(struct batch *b, struct str bytes)
     if (b->used == 18)
         return false;
     uint8_t *header = b->headers[b->used++];
-    fcgi_header(header, FCGI_STDIN, b->id, bytes.n);
+    fcgi_header(header, b->type, b->id, bytes.n);
     b->slices[b->count++] = (struct iovec){header, FCGI_HEADER_SIZE};
     if (bytes.n > 0)
         b->slices[b->count++] = (struct iovec){(char *)bytes.p, bytes.n};
@@ -156,15 +157,32 @@ static size_t batch_fill(struct batch *b, struct str bytes)
 static void end_stdin(struct stream *s, struct batch *b)
 {
     batch_add(b, STR(""));
-    s->stdin_open = false;
+    s->stdin_open = s->request->data != NULL && !s->in_data;
+    s->in_data = true;
+}
+
+/* Adds what follows of the spooled body, or of a filter's data. False: it can't be read. */
+static bool batch_spooled(struct stream *s, struct batch *b)
+{
+    struct spool *from = s->in_data ? s->request->data : s->request->body;
+    uint64_t *at = s->in_data ? &s->data_at : &s->body_at;
+    if (from != NULL) {
+        struct str slice = spool_read(from, *at, s->loop->scratch, LOOP_SCRATCH_SIZE);
+        if (slice.p == NULL && *at < from->size)
+            return false;
+        *at += batch_fill(b, slice);
+    }
+    if (!s->request->streamed && (from == NULL || *at == from->size))
+        end_stdin(s, b);
+    return true;
 }
 
 /* Params and as much of the spooled body as the socket takes, in few writes. Returns false when
  * that failed. */
 static bool send_stdin(struct stream *s)
 {
-    struct spool *body = s->request->body;
-    if (body == NULL && !s->request->streamed && s->stdin_open) {
+    const struct stream_request *r = s->request;
+    if (r->body == NULL && r->data == NULL && !r->streamed && s->stdin_open) {
         fcgi_empty(channel_out(s->channel), FCGI_STDIN, s->channel->id);
         s->stdin_open = false;
         channel_write_soon(s->channel);
@@ -176,18 +194,14 @@ static bool send_stdin(struct stream *s)
         return true;
     }
     do {
-        struct batch batch = {.id = s->channel->id};
-        if (body != NULL) {
-            struct str slice = spool_read(body, s->body_at, s->loop->scratch, LOOP_SCRATCH_SIZE);
-            if (slice.p == NULL && s->body_at < body->size) {
-                stream_abort(s);
-                stream_fail(s, BACKEND_PROTOCOL, "the spooled request body could not be read");
-                return false;
-            }
-            s->body_at += batch_fill(&batch, slice);
+        struct batch batch = {.id = s->channel->id, .type = s->in_data ? FCGI_DATA : FCGI_STDIN};
+        if (!batch_spooled(s, &batch)) {
+            const char *what = s->in_data ? "the file for the filter could not be read to its end"
+                                          : "the spooled request body could not be read";
+            stream_abort(s);
+            stream_fail(s, BACKEND_PROTOCOL, what);
+            return false;
         }
-        if (!s->request->streamed && (body == NULL || s->body_at == body->size))
-            end_stdin(s, &batch);
         channel_write(s->channel, batch.slices, batch.count);
     } while (s->stdin_open && !s->request->streamed && channel_may_write(s->channel));
     set_deadline(s);
@@ -199,7 +213,7 @@ bool stream_body(struct stream *s, struct str bytes)
     if (s->channel == NULL)
         return false; /* nobody was told that there is room */
     while (bytes.n > 0) {
-        struct batch batch = {.id = s->channel->id};
+        struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
         size_t taken = batch_fill(&batch, bytes);
         channel_write(s->channel, batch.slices, batch.count);
         bytes = str_skip(bytes, taken);
@@ -213,7 +227,7 @@ void stream_body_end(struct stream *s)
 {
     if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
         return; /* STREAM_ROOM follows */
-    struct batch batch = {.id = s->channel->id};
+    struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
     end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
@@ -497,8 +511,9 @@ static void on_lost(void *user, bool ended)
         return;
     }
     /* What was gathered for the lost connection went with it: all of STDIN is sent anew. */
-    s->body_at = 0;
+    s->body_at = s->data_at = 0;
     s->stdin_open = true;
+    s->in_data = false;
     bool fresh = ++s->replaced >= KEPT_TRIES;
     struct conn *conn = backend_replace(&s->lease, s->channel->conn, ended, fresh);
     if (conn != NULL) {

@@ -52,7 +52,9 @@ struct stream {
     uint64_t body_at;                     /* bytes of STDIN encoded so far */
     uint64_t written;                     /* bytes that the kernel had taken, once it has failed */
     uint64_t bytes_in;                    /* that came for this request */
-    bool stdin_open;                      /* the end of STDIN has not been sent */
+    uint64_t data_at;                     /* bytes of a filter's DATA, likewise */
+    bool stdin_open;                      /* the end of STDIN, or of DATA, has not been sent */
+    bool in_data;                         /* that of STDIN has, DATA follows */
     bool offer;                           /* the end of PARAMS has not been sent: nothing can have
                                            * begun */
     unsigned replaced;                    /* connections that were of no use */
@@ -88,6 +90,8 @@ struct stream_request {
     enum fcgi_role role;
     const struct params *params;
     struct spool *body; /* NULL: the body comes through stream_body, or there is none */
+    struct spool
+        *data; /* of a filter, behind the body, which is not streamed; NULL: there is none */
     bool streamed;
     double connect_timeout, send_timeout, read_timeout;
 };

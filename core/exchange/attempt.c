@@ -29,7 +29,7 @@ static struct attempt *attempt_note(struct exchange *x)
 {
     struct request *req = &x->req;
     struct attempt *a = arena_alloc(&req->arena, sizeof *a);
-    *a = (struct attempt){.server = STR("")};
+    *a = (struct attempt){.server = STR(""), .role = x->req.role};
     if (req->attempt_end == NULL)
         req->attempt_end = &req->attempt_list;
     *req->attempt_end = a;
@@ -80,7 +80,10 @@ static bool is_idempotent(enum method method)
 /* Whether a request that this server may have had can be sent again. */
 static bool may_repeat(const struct exchange *x)
 {
-    return exchange_settings(x)->retry != RETRY_NEVER && is_idempotent(x->req.method_id);
+    bool only_asks =
+        x->guard != NULL; /* an authorizer is asked what may be done, and does not do it */
+    return exchange_settings(x)->retry != RETRY_NEVER &&
+           (only_asks || is_idempotent(x->req.method_id));
 }
 
 /* Whether it would be safe to ask again (contract section 12, "Retry"): what was not begun may go
@@ -279,13 +282,14 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
                      : -1,
         .only = d->server.n > 0,
         .fresh = fresh,
-        .once = !may_repeat(x) || (x->has_body && d->stream_body),
+        .once = !may_repeat(x) || (attempt_sends_body(x) && d->stream_body),
         .tenant = d->tenant,
         .spool = &x->attempts.spool,
-        .role = x->req.authorizer ? FCGI_AUTHORIZER : FCGI_RESPONDER,
+        .role = x->req.role,
         .params = &x->params,
-        .body = x->has_body && !d->stream_body ? &x->req.body : NULL,
-        .streamed = x->has_body && d->stream_body,
+        .body = attempt_sends_body(x) && !d->stream_body ? &x->req.body : NULL,
+        .data = x->req.role == FCGI_FILTER && x->req.data != NULL ? &x->req.data->spool : NULL,
+        .streamed = attempt_sends_body(x) && d->stream_body,
         .connect_timeout = first_positive(d->connect_timeout, settings->connect_timeout),
         .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
         .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
@@ -294,6 +298,8 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
             .streamed) /* until there is a connection: STREAM_ROOM asks for it again */
         x->front->ops->want_body(x->front, false);
     x->paused = false;
+    if (x->guard != NULL)
+        x->guard->granted = false; /* that was another server's answer */
     stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
 }
 
@@ -362,6 +368,11 @@ void attempt_next(struct exchange *x, bool fresh)
         attempt_failed(x, BACKEND_CONNECT, backend_lack(b, &x->req.arena));
         break;
     }
+}
+
+bool attempt_sends_body(const struct exchange *x)
+{
+    return x->has_body && x->req.role != FCGI_AUTHORIZER;
 }
 
 static int64_t attempt_stdin_size(const struct exchange *x)

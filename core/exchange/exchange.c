@@ -6,6 +6,7 @@
 
 #include "base/lookup.h"
 #include "exchange/report.h"
+#include "http/file.h"
 #include "shm/quarantine.h"
 #include "shm/underway.h"
 
@@ -186,51 +187,84 @@ static void exchange_hint(struct exchange *x)
     answer_hints(x, &headers);
 }
 
-static void exchange_begin_fastcgi(struct exchange *x)
+/* A filter's file, which is looked for as a file that is served. False: it can't be had, and the
+ * request has been answered. */
+static bool exchange_open_data(struct exchange *x)
 {
     struct request *req = &x->req;
-    const struct decision *d = &req->decision;
-    const struct limits *limits = exchange_limits(x);
+    const char *reason = NULL;
+    if (req->came_as == FCGI_FILTER)
+        return true; /* the web server sends it behind the body */
+    int status = file_open_data(req, exchange_settings(x), &reason);
+    if (status != 200)
+        answer_refuse(x, status, reason);
+    return status == 200;
+}
 
-    if (!attempt_check(x))
-        return;
-    if (x->has_body && req->body_length >= 0 &&
-        (uint64_t)req->body_length > exchange_body_limit(x)) {
+/* The body is more than may be kept, or a part of it is gone: the request has been answered. */
+static bool exchange_lacks_body(struct exchange *x)
+{
+    const struct request *req = &x->req;
+    uint64_t limit = exchange_body_limit(x);
+    if ((req->body_length >= 0 && (uint64_t)req->body_length > limit) || req->bytes_in > limit) {
         exchange_refuse_body(x);
-        return;
-    }
-    if (x->has_body && req->bytes_in > exchange_body_limit(x)) {
-        exchange_refuse_body(x);
-        return;
+        return true;
     }
     exchange_hint(x);
-    if (x->has_body && req->body.size < req->bytes_in) {
-        answer_refuse(x, 500,
-                      "the body, or a part of it, has been streamed or dropped and is gone");
+    if (req->body.size >= req->bytes_in)
+        return false;
+    answer_refuse(x, 500, "the body, or a part of it, has been streamed or dropped and is gone");
+    return true;
+}
+
+/* The server is asked once the body is here, or at once where that is streamed. */
+static void exchange_take_body(struct exchange *x)
+{
+    struct request *req = &x->req;
+    const struct limits *limits = exchange_limits(x);
+    if (exchange_lacks_body(x))
         return;
-    }
     bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has begun to read it */
     if (x->body_ended || partly)                       /* what has been kept is sent from there */
         req->decision.stream_body = false;
-    if (x->has_body && partly) {
-        req->body.limit = exchange_body_limit(x);
-        x->state = EXCHANGE_BODY;
-        x->front->ops->want_body(x->front, true);
+    if (x->body_ended || req->decision.stream_body) {
+        attempt_begin(x);
         return;
     }
-    if (x->has_body && !d->stream_body && !x->body_ended) {
+    if (partly) {
+        req->body.limit = exchange_body_limit(x);
+    } else {
         spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
         if (req->body_length > 0)
             spool_expect(&req->body, (uint64_t)req->body_length);
-        x->state = EXCHANGE_BODY;
-        x->front->ops->want_body(x->front, true);
+    }
+    x->state = EXCHANGE_BODY;
+    x->front->ops->want_body(x->front, true);
+}
+
+static void exchange_begin_fastcgi(struct exchange *x)
+{
+    struct request *req = &x->req;
+    req->role = req->decision.role > 0 ? req->decision.role : req->came_as;
+    if (!attempt_check(x))
+        return;
+    if (req->role == FCGI_FILTER) {
+        if (!exchange_open_data(x))
+            return;
+        req->decision.stream_body = false; /* the file follows it */
+    }
+    if (attempt_sends_body(x)) {
+        exchange_take_body(x);
         return;
     }
+    exchange_hint(x);
     attempt_begin(x);
 }
 
 static void exchange_carry_out(struct exchange *x)
 {
+    if (x->req.decision.authorize != NULL && !authorize_begin(x))
+        return;
     switch (x->req.decision.kind) {
     case DECISION_NONE:
         answer_refuse(x, 404, "on_request returned nil");
@@ -257,6 +291,7 @@ static void exchange_replace(struct exchange *x)
     lookup_begin_turn(); /* the application may have written what is looked up now */
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
+    x->guard = NULL;
     answer_clear(&x->req);
     if (++x->replacements > EXCHANGE_REPLACEMENTS)
         answer_refuse(x, 500, "scripts replaced the answer again and again");
@@ -366,6 +401,11 @@ static void exchange_step(struct deferred *d)
         struct body_wait *wait = x->req.body_wait;
         x->req.body_wait = NULL;
         wait->ended(wait); /* the end of the hook is another fact */
+        return;
+    }
+    if (facts.granted) {
+        authorize_resume(x);
+        exchange_carry_out(x);
         return;
     }
     if (facts.replaced) {

@@ -13,8 +13,10 @@
  *             - close, reply, file       answers                               ENDED
  *             - FastCGI, body to keep    lets it come                          BODY
  *             - FastCGI                  makes the params, asks a server       ASKING
+ *             - any, with an authorizer  asks that, as an application          ASKING
  *   BODY      the body is complete       makes the params, asks a server       ASKING
  *   ASKING    the answer's head          asks on_response, begins the answer   REPLYING
+ *             - an authorizer's 200      at its end, carries the decision out  see above
  *             - another takes its place  leaves the server, carries that out   see above
  *             - a path of this server    asks on_request about it              DECIDING
  *             it failed, may be again    asks another server                   ASKING

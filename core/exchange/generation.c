@@ -1,6 +1,8 @@
 /* generation - see generation.h. */
 #include "exchange/generation.h"
 
+#include "exchange/grants.h"
+
 #include <stdlib.h>
 
 static unsigned alive;
@@ -132,6 +134,7 @@ void generation_drop(struct generation *g)
         script_notify(g->script, HOOK_STOP);
     script_stop(g->script);
     free_backends(g);
+    grants_free(g->grants);
     script_free(g->script);
     free(g);
 }

@@ -9,6 +9,8 @@
 #include "backend/health.h"
 #include "script/script.h"
 
+struct grants;
+
 struct generation {
     struct script *script;
     const struct settings *settings;
@@ -16,6 +18,7 @@ struct generation {
     struct resolver *resolver; /* NULL where no server is a name */
     struct health *health;     /* NULL where no backend wants checks */
     struct loop *loop;
+    struct grants *grants;   /* of authorizers; NULL: there are none */
     struct generation *next; /* of all in this process */
     unsigned number;
     unsigned count;

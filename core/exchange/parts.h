@@ -3,6 +3,7 @@
  *
  *     exchange  its life, the facts, the step; the decision and the body
  *     relay     an application's answer on its way: its head, what takes its place, its body
+ *     authorize whether an authorizer lets the decision be carried out (FastCGI §6.3)
  *     attempt   attempts to have a server answer: which one, when another one, when none
  *     stderr    what an application writes to STDERR, until on_stderr and the log have it
  *     answer    what is answered, in our own words or in an application's: head, body, end; errors
@@ -34,6 +35,7 @@ struct exchange_facts {
     bool begun;
     bool resumed; /* the hook that waited has ended: */
     enum script_result result;
+    bool granted;    /* the authorizer lets the request on */
     bool replaced;   /* req.decision takes the place of an application's answer */
     bool redirected; /* the application has sent the request elsewhere: on_request is asked again */
     bool body_read;  /* the hook that waits for the body can go on */
@@ -59,6 +61,16 @@ struct attempts {
     unsigned left;
 };
 
+/* A decision whose authorizer is asked: meanwhile req.decision is the one that names that. */
+struct guard {
+    struct decision decision; /* carried out where the authorizer says 200 */
+    int error_status;         /* the exchange's */
+    bool granted;             /* its head has said 200, its end has not come */
+    uint64_t dropped;         /* bytes of the body of that answer */
+};
+
+#define AUTHORIZE_BODY (1u << 20) /* bytes that the answer of an authorizer may have */
+
 struct exchange {
     struct request req;
     struct generation *generation;
@@ -77,6 +89,7 @@ struct exchange {
     bool undecided;   /* its head is here; on_error wants to know whether a body follows */
     int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
+    struct guard *guard; /* NULL: no authorizer is asked */
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
@@ -94,10 +107,16 @@ struct exchange {
 
 _Static_assert(sizeof(struct exchange) < LOOP_BLOCK_SIZE / 3, "leaves too little for the arena");
 
-/* The settings of the backend that the decision names. */
+/* The settings of the backend that a decision names; that of the request. */
+static inline const struct backend_settings *exchange_settings_of(const struct exchange *x,
+                                                                  const struct decision *d)
+{
+    return &x->generation->settings->backends[d->backend];
+}
+
 static inline const struct backend_settings *exchange_settings(const struct exchange *x)
 {
-    return &x->generation->settings->backends[x->req.decision.backend];
+    return exchange_settings_of(x, &x->req.decision);
 }
 
 static inline double exchange_now(const struct exchange *x)
@@ -164,7 +183,27 @@ void stderr_add(struct exchange *x, struct str bytes);
 void stderr_flush(struct exchange *x);
 void stderr_flush_late(struct exchange *x);
 
+/* --- authorize.c --- */
+
+/* The decision that is to be carried out has an authorizer. True: a request like this one was let
+ * on before, and so is this one. False: the authorizer is asked, or the request has been answered
+ * since it can't be. What it says comes as an application's answer does (relay); a 200 is the fact
+ * `granted`. */
+bool authorize_begin(struct exchange *x);
+/* A slice of the answer's body behind a 200. NULL, or why that is no answer. */
+const char *authorize_drop(struct exchange *x, size_t n);
+/* The head of an answer that is the client's: what is not for clients is taken out. */
+void authorize_clean(struct exchange *x);
+/* The answer with a 200 is complete: its Variable-* become params of the decision. NULL, or why it
+ * does not count. */
+const char *authorize_end(struct exchange *x);
+/* After `granted`: the decision is the request's again, to be carried out. */
+void authorize_resume(struct exchange *x);
+
 /* --- attempt.c --- */
+
+/* The application gets the request's body. */
+bool attempt_sends_body(const struct exchange *x);
 
 /* The decision is FastCGI: its checks before the body is read. False: it has been answered. */
 bool attempt_check(struct exchange *x);

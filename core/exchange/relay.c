@@ -162,6 +162,7 @@ static bool relay_head(struct exchange *x, bool has_body)
 {
     struct request *req = &x->req;
     x->undecided = false;
+    authorize_clean(x);
     x->answer_has_body = has_body || req->response.content_length > 0;
     attempt_note_server(x);
     if (req->response.redirect.n == 0 && accel_names_route(req, exchange_settings(x)))
@@ -226,14 +227,25 @@ static bool relay_begin(struct exchange *x, struct str bytes)
     return true;
 }
 
+/* What an authorizer says beside its 200 is for nobody. */
+static bool relay_drop(struct exchange *x, struct str bytes)
+{
+    const char *err = authorize_drop(x, bytes.n);
+    return err == NULL || relay_reject(x, err);
+}
+
 /* A slice of STDOUT. False: the stream is over. */
 static bool relay_stdout(struct exchange *x, struct str bytes)
 {
     const char *err = NULL;
     if (x->state == EXCHANGE_REPLYING) {
+        if (x->guard != NULL && x->relayed + bytes.n > AUTHORIZE_BODY)
+            return relay_reject(x, "the answer of an authorizer is larger than 1 MB");
         relay_body(x, bytes);
         return true;
     }
+    if (x->guard != NULL && x->guard->granted)
+        return relay_drop(x, bytes);
     if (x->undecided)
         return bytes.n == 0 || relay_begin(x, bytes);
     if (x->head.text.n == 0)
@@ -241,7 +253,8 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     size_t limit = x->generation->settings->limits.response_header;
     enum cgi_result result;
     while ((result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err)) == CGI_HINTS) {
-        answer_hints(x, &x->req.response.headers);
+        if (x->guard == NULL)
+            answer_hints(x, &x->req.response.headers);
         cgi_head_again(&x->head, &x->req);
     }
     if (result == CGI_MORE)
@@ -250,6 +263,10 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     if (result != CGI_DONE)
         return relay_reject(x, err);
     x->attempts.stream.answered = true;
+    if (x->guard != NULL && x->req.response.status == 200) {
+        x->guard->granted = true;
+        return relay_drop(x, bytes);
+    }
     x->undecided = bytes.n == 0 && relay_must_see_body(x);
     return x->undecided || relay_begin(x, bytes);
 }
@@ -320,9 +337,26 @@ static bool relay_is_short(const struct exchange *x)
            x->relayed < (uint64_t)req->response.content_length;
 }
 
+/* The authorizer has let the request on. */
+static void relay_granted(struct exchange *x)
+{
+    const char *err = authorize_end(x);
+    if (err != NULL) {
+        attempt_failed(x, BACKEND_PROTOCOL, err);
+        return;
+    }
+    attempt_end(x, NULL);
+    x->facts.granted = true;
+    exchange_note(x);
+}
+
 /* The answer has come whole, as far as END_REQUEST says. */
 static void relay_complete(struct exchange *x)
 {
+    if (x->guard != NULL && x->guard->granted) {
+        relay_granted(x);
+        return;
+    }
     if (x->undecided && !relay_begin(x, STR("")))
         return;
     if (x->state != EXCHANGE_REPLYING) {

@@ -244,6 +244,21 @@ static void add_ini(struct params *out, struct request *req, struct str ini)
         params_add(&req->arena, out, STR("PHP_VALUE"), ini);
 }
 
+/* What an authorizer is not told (FastCGI §6.3), and what a filter is told of its data (§6.4). */
+static void add_role(struct params *out, struct request *req)
+{
+    static const char *const hidden[] = {"SCRIPT_NAME", "PATH_INFO", "PATH_TRANSLATED",
+                                         "CONTENT_LENGTH"};
+    struct arena *a = &req->arena;
+    for (size_t i = 0; req->role == FCGI_AUTHORIZER && i < COUNT(hidden); i++)
+        params_remove(out, str_of(hidden[i]));
+    if (req->role != FCGI_FILTER || req->data == NULL)
+        return;
+    params_set(a, out, STR("FCGI_DATA_LENGTH"), cgi_number(a, req->data->spool.size));
+    if (req->data->modified >= 0)
+        params_set(a, out, STR("FCGI_DATA_LAST_MOD"), cgi_number(a, (uint64_t)req->data->modified));
+}
+
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size)
 {
@@ -275,6 +290,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     cgi_add_headers(out, req);
     if (req->arrived.count > 0)
         add_arrived(out, req, backend);
+    add_role(out, req);
     /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
     if (d->ini.n > 0 || backend->ini.n > 0)
         add_ini(out, req, d->ini.n > 0 ? d->ini : backend->ini);
@@ -448,7 +464,7 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
         return parse_length(res, value);
     if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
         req->user = value;
-        if (!req->authorizer)
+        if (req->role != FCGI_AUTHORIZER)
             return NULL;
     }
     headers_add_known(&req->arena, &res->headers, id, name, value);

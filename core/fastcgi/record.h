@@ -25,8 +25,6 @@ enum fcgi_type {
     FCGI_UNKNOWN_TYPE = 11,
 };
 
-enum fcgi_role { FCGI_RESPONDER = 1, FCGI_AUTHORIZER = 2, FCGI_FILTER = 3 };
-
 enum fcgi_protocol_status {
     FCGI_REQUEST_COMPLETE = 0,
     FCGI_CANT_MPX_CONN = 1,

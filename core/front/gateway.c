@@ -314,7 +314,7 @@ static void gateway_refuse(struct gateway *g, const struct fcgi_event *event,
 
 static void begin_request(struct gateway *g, const struct fcgi_event *event)
 {
-    bool known = event->role == FCGI_RESPONDER || event->role == FCGI_AUTHORIZER;
+    bool known = event->role >= FCGI_RESPONDER && event->role <= FCGI_FILTER;
     g->client.requests++;
     if (find_request(g, event->id) != NULL)
         g->broken = "BEGIN_REQUEST of an id whose request is under way";
@@ -342,6 +342,10 @@ static void request_record(struct gateway *g, struct gateway_request *r,
         gateway_request_stdin(r, event->content);
     else if (event->type == FCGI_STDIN && end)
         gateway_request_stdin_end(r);
+    else if (event->type == FCGI_DATA && !event->complete)
+        gateway_request_data(r, event->content);
+    else if (event->type == FCGI_DATA && end)
+        gateway_request_data_end(r);
     else if (event->type == FCGI_ABORT_REQUEST && event->complete)
         gateway_request_abort(r);
 }

@@ -49,9 +49,11 @@ struct gateway_request {
     bool keep : 1;        /* FCGI_KEEP_CONN */
     bool params_done : 1; /* all of PARAMS is here, or no more of it is wanted */
     bool begun : 1;       /* the exchange has the head */
+    bool in_data : 1;     /* the end of a filter's STDIN is here: DATA follows */
     bool stdin_done : 1;  /* the end of STDIN is here, or no more of it is wanted */
     bool stdin_told : 1;  /* the exchange knows of that end */
-    bool stdin_over : 1;  /* the end of STDIN has come, whether it was wanted or not */
+    bool stdin_over : 1;  /* the end of STDIN has come, whether it was wanted or not; of a filter,
+                           * that of DATA */
     bool want_body : 1;
     bool head_waits : 1; /* respond was called, the head has not left */
     bool ended : 1;      /* the answer is whole, or */
@@ -80,6 +82,9 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes);
 void gateway_request_params_end(struct gateway_request *r);
 void gateway_request_stdin(struct gateway_request *r, struct str bytes);
 void gateway_request_stdin_end(struct gateway_request *r);
+/* A slice of a filter's DATA, and its end. */
+void gateway_request_data(struct gateway_request *r, struct str bytes);
+void gateway_request_data_end(struct gateway_request *r);
 /* ABORT_REQUEST. r is gone. */
 void gateway_request_abort(struct gateway_request *r);
 /* Does what can be done now. False: it has ended, and r is gone. */

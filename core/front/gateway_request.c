@@ -65,8 +65,8 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     exchange_set_front(r->exchange, &r->front);
     r->req->listener = g->client.origin.listener;
     r->req->client = r->req->local = (struct peer){.family = AF_UNIX};
-    r->req->authorizer = role == FCGI_AUTHORIZER;
-    r->stdin_done = r->req->authorizer; /* it has none */
+    r->req->came_as = r->req->role = (uint8_t)role;
+    r->stdin_done = role == FCGI_AUTHORIZER; /* it has none */
     deadline_init(&r->deadline, all->loop, request_missed_cb);
     deadline_set(&r->deadline, exchange_limits(r->exchange)->header_timeout);
     r->next = g->requests;
@@ -221,9 +221,11 @@ void gateway_request_params_end(struct gateway_request *r)
         request_refuse(r, bad.status, bad.reason);
         return;
     }
-    if (r->req->authorizer)
+    if (r->req->came_as == FCGI_AUTHORIZER)
         r->req->body_length = BODY_NONE;
-    if (r->stdin_done || r->req->body_length >= 0)
+    /* A filter's request has begun when there is a body, or when its data is here. */
+    int64_t least = r->req->came_as == FCGI_FILTER ? 1 : 0;
+    if (r->stdin_done || r->req->body_length >= least)
         request_start(r); /* else STDIN tells whether there is a body */
 }
 
@@ -273,21 +275,81 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
     exchange_body(r->exchange, bytes);
 }
 
-void gateway_request_stdin_end(struct gateway_request *r)
+/* All that the exchange waits for has come. */
+static void request_end_body(struct gateway_request *r)
 {
-    r->stdin_over = true;
-    if (r->stdin_done)
-        return;
-    if (!r->params_done ||
-        (r->req->body_length >= 0 && r->stdin_bytes < (uint64_t)r->req->body_length)) {
-        request_refuse(r, 400, "the end of STDIN before CONTENT_LENGTH bytes of it");
-        return;
-    }
     r->stdin_done = true;
     deadline_clear(&r->deadline);
     if (!r->begun)
         request_start(r);
     r->gateway->whole = r;
+}
+
+/* A filter's data is kept whole before a server is asked: it comes last, and is sent last. */
+static void request_expect_data(struct gateway_request *r)
+{
+    const struct limits *limits = exchange_limits(r->exchange);
+    uint64_t room = limits->request_memory + limits->spool;
+    r->in_data = true;
+    r->req->data = arena_alloc(&r->req->arena, sizeof *r->req->data);
+    r->req->data->modified = -1;
+    spool_init(&r->req->data->spool, limits->request_memory,
+               limits->body < room ? limits->body : room, limits->spool_dir);
+    deadline_set(&r->deadline, limits->body_timeout);
+}
+
+void gateway_request_stdin_end(struct gateway_request *r)
+{
+    bool filter = r->req->came_as == FCGI_FILTER;
+    r->stdin_over = !filter;
+    if (r->stdin_done)
+        return;
+    if (r->in_data || !r->params_done ||
+        (r->req->body_length >= 0 && r->stdin_bytes < (uint64_t)r->req->body_length)) {
+        request_refuse(r, 400, "the end of STDIN before CONTENT_LENGTH bytes of it");
+        return;
+    }
+    if (filter)
+        request_expect_data(r);
+    else
+        request_end_body(r);
+}
+
+/* --- a filter's data --- */
+
+void gateway_request_data(struct gateway_request *r, struct str bytes)
+{
+    if (r->stdin_done || r->ended)
+        return;
+    if (!r->in_data) {
+        request_refuse(r, 400, "DATA before the end of STDIN, or for another role than a filter's");
+        return;
+    }
+    deadline_set(&r->deadline, exchange_limits(r->exchange)->body_timeout);
+    const char *err = spool_write(&r->req->data->spool, bytes);
+    if (err == SPOOL_TOO_LARGE)
+        request_refuse(r, 413, "a filter's data larger than limits.body, or than is kept here");
+    else if (err != NULL)
+        request_refuse(r, 503, "a filter's data could not be kept in spool_dir");
+}
+
+/* All of it has come: it is what FCGI_DATA_LENGTH says, where that is there (FastCGI §6.4). */
+void gateway_request_data_end(struct gateway_request *r)
+{
+    const struct param *length = params_find(&r->req->arrived, STR("FCGI_DATA_LENGTH"));
+    uint64_t size;
+    r->stdin_over = true;
+    if (r->stdin_done)
+        return;
+    if (!r->in_data) {
+        request_refuse(r, 400, "the end of DATA before that of STDIN");
+        return;
+    }
+    if (length != NULL && (!str_to_u64(length->value, &size) || size != r->req->data->spool.size)) {
+        request_refuse(r, 400, "not as many bytes of DATA as FCGI_DATA_LENGTH says");
+        return;
+    }
+    request_end_body(r);
 }
 
 /* Gives the exchange as much of the STDIN that was kept as it wants. */

@@ -184,6 +184,8 @@ static void put_attempts(struct line *l, const struct request *req)
         one.out = l->out + l->used;
         one.size = l->size - l->used;
         put_json(&one, "server", a->server);
+        if (a->role == FCGI_AUTHORIZER || a->role == FCGI_FILTER)
+            put_json(&one, "role", a->role == FCGI_FILTER ? STR("filter") : STR("authorizer"));
         put_json_number(&one, "queue", a->queue);
         put_json_number(&one, "connect", a->connect);
         put_json_number(&one, "first_byte", a->first_byte);

@@ -586,3 +586,51 @@ int file_open(struct request *req, struct file *file, const char **reason)
     *reason = "a file takes GET and HEAD";
     return 405;
 }
+
+/* --- a filter's file --- */
+
+/* An open file as something that can be read by position. */
+static void file_use_data(struct request *req, int fd, const struct stat *st)
+{
+    if (req->data == NULL) {
+        req->data = arena_alloc(&req->arena, sizeof *req->data);
+        spool_init(&req->data->spool, 0, UINT64_MAX, "/");
+    }
+    spool_fini(&req->data->spool);
+    req->data->spool.fd = fd;
+    req->data->spool.size = (uint64_t)st->st_size;
+    req->data->modified = st->st_mtime > 0 ? st->st_mtime : 0;
+}
+
+int file_open_data(struct request *req, const struct backend_settings *backend, const char **reason)
+{
+    const struct decision *d = &req->decision;
+    struct str root = d->root.n > 0 ? d->root : backend->root;
+    struct str path = d->data.n > 0 ? d->data : req->uri.path;
+    bool own = d->within_count > 0, followed;
+    char real[PATH_MAX];
+    struct stat st;
+    *reason = root.n == 0 ? "a filter needs the 'root' that its file lies in" : NULL;
+    if (*reason != NULL)
+        return 500;
+    *reason = file_refused(path, d);
+    if (*reason != NULL)
+        return 403;
+    int fd = lookup_open(root, path, own ? d->within : backend->within,
+                         own ? d->within_count : backend->within_count, O_RDONLY | O_NONBLOCK,
+                         &followed);
+    if (fd < 0)
+        return status_of_errno(errno, reason);
+    int status = 200;
+    if (fstat(fd, &st) != 0)
+        status = status_of_errno(errno, reason);
+    else if (!S_ISREG(st.st_mode))
+        status = status_of_errno(S_ISDIR(st.st_mode) ? ENOENT : ENXIO, reason);
+    else if (followed && (*reason = refused_target(lookup_real_part(fd, root, real), d)) != NULL)
+        status = 403;
+    if (status == 200)
+        file_use_data(req, fd, &st);
+    else
+        close(fd);
+    return status;
+}

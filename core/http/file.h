@@ -22,6 +22,12 @@ struct file {
  * the caller makes the page with the headers that are in req->response; *reason says why. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
+/* Opens the file of a filter's decision (`data`, or the request's path, below the root) into
+ * req->data; what may not be served may not be filtered. Returns 200, or 403, 404 or 500, and
+ * *reason. */
+int file_open_data(struct request *req, const struct backend_settings *backend,
+                   const char **reason);
+
 /* NULL, or why a file of that name is not served by this decision (its `scripts` and `sources`). */
 const char *file_refused(struct str path, const struct decision *d);
 

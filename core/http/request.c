@@ -12,6 +12,7 @@ void request_init(struct request *r, void *memory, size_t size)
     r->body_length = BODY_NONE;
     r->body.fd = -1;
     r->decision.body_limit = UINT64_MAX;
+    r->came_as = r->role = FCGI_RESPONDER;
     r->response.content_length = -1;
 }
 
@@ -20,6 +21,8 @@ void request_fini(struct request *r)
     if (r->file != NULL)
         file_source_drop(r->file);
     spool_fini(&r->body);
+    if (r->data != NULL)
+        spool_fini(&r->data->spool);
     arena_fini(&r->arena);
 }
 

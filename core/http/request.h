@@ -82,6 +82,9 @@ struct params {
     unsigned room;
 };
 
+/* What an application is asked to be (FastCGI §6). */
+enum fcgi_role { FCGI_RESPONDER = 1, FCGI_AUTHORIZER = 2, FCGI_FILTER = 3 };
+
 enum decision_kind {
     DECISION_NONE,
     DECISION_FASTCGI,
@@ -113,6 +116,12 @@ struct decision {
     const uint16_t *intercepted;
     unsigned intercepted_count;
     uint64_t body_limit; /* UINT64_MAX: limits.body */
+    uint8_t role;        /* enum fcgi_role; 0: that in which a web server asks, or responder */
+    struct str data;     /* path below the root of a filter's file; n = 0: the request's */
+    /* any kind */
+    const struct decision *authorize; /* asked before this one is carried out; NULL: nobody is */
+    struct str authorize_key;         /* whose grants are remembered as one; n = 0: none is */
+    double authorize_ttl;             /* seconds */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
     bool error_page;  /* the file stands for an error: whole, whatever the client has of another */
@@ -170,7 +179,15 @@ struct attempt {
     struct str server;
     double queue, connect, first_byte, total;
     const char *error; /* NULL: none */
+    uint8_t role;      /* enum fcgi_role */
     bool over;
+};
+
+/* What a filter gets beside the request (FastCGI §6.4). */
+struct filter_data {
+    struct spool spool;
+    int64_t
+        modified; /* seconds since the epoch; -1: a web server has sent it, and says so itself */
 };
 
 struct generation;
@@ -209,7 +226,8 @@ struct request {
     bool https;
     bool control;          /* it came on the control listener */
     bool internal;         /* it was redirected here by an application */
-    bool authorizer;       /* a web server asks whether it may answer the request (FastCGI §6.3) */
+    uint8_t came_as;       /* enum fcgi_role: that in which a web server asks; else responder */
+    uint8_t role;          /* that in which servers are asked now */
     struct params arrived; /* that a web server has sent with the request; none: it came by HTTP */
 
     /* Who asked, and where. */
@@ -222,6 +240,7 @@ struct request {
 
     /* The body, as far as it waits here. */
     struct spool body;
+    struct filter_data *data; /* NULL: there is none */
     /* How far it is. With `wait`, where it COMES: it is kept from now on, and wait->ended is called
      * when it is here, or can't be. NULL: what `body` has is all of it. */
     enum body_state (*ask_body)(struct request *req, struct body_wait *wait);

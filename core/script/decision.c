@@ -15,6 +15,8 @@
 /* Kinds as bits, in the order in which a decision is found to be one: a key belongs to one or more.
  */
 enum { FASTCGI = 1, REDIRECT = 2, FILES = 4, REPLY = 8, CLOSE = 16 };
+/* Not a kind of its own: what a FastCGI decision may have as `authorize` of another one. */
+enum { AUTHORIZER = 32 };
 
 struct reading;
 
@@ -425,8 +427,55 @@ static void read_redirect(struct reading *r)
 
 static void read_role(struct reading *r)
 {
-    if (!str_eq(get_text(r), STR("responder")))
+    static const char *const names[] = {
+        [FCGI_RESPONDER] = "responder", [FCGI_AUTHORIZER] = "authorizer", [FCGI_FILTER] = "filter"};
+    struct str name = get_text(r);
+    for (uint8_t role = FCGI_RESPONDER; role <= FCGI_FILTER; role++)
+        if (str_eq(name, str_of(names[role])))
+            *(uint8_t *)decision_member(r) = role;
+    if (*(uint8_t *)decision_member(r) == 0)
         decision_refuse(r);
+}
+
+/* A path below the root. */
+static struct str get_path(struct reading *r)
+{
+    struct str path = get_text(r);
+    if (path.n == 0 || path.p[0] != '/')
+        decision_refuse(r);
+    return path;
+}
+
+static void read_keys(struct reading *r, int table);
+
+/* A decision in a decision: who is asked first. Its script is named, or the request's path. */
+static void read_authorize(struct reading *r)
+{
+    lua_State *L = r->L;
+    int table = lua_gettop(L);
+    struct decision *d = arena_alloc(&r->req->arena, sizeof *d);
+    struct reading inner = {
+        .L = L, .req = r->req, .settings = r->settings, .d = d, .kinds = AUTHORIZER};
+    *d = (struct decision){.kind = DECISION_FASTCGI, .body_limit = UINT64_MAX};
+    if (!lua_istable(L, table)) {
+        decision_refuse(r);
+        return;
+    }
+    if (luaL_getmetafield(L, table, "__index")) {
+        lua_settop(L, table);
+        decision_refuse(r);
+        return;
+    }
+    read_keys(&inner, table);
+    d->script = r->req->uri.path;
+    if (d->script_named && !inner.refused) {
+        lua_getfield(L, table, "script");
+        d->script = get_path(&inner);
+        lua_settop(L, table);
+    }
+    if (inner.refused || !(inner.made & FASTCGI) || inner.kinds != AUTHORIZER)
+        decision_refuse(r);
+    *(const struct decision **)decision_member(r) = d;
 }
 
 /* lua/moongate/decision/complete.lua has used it. */
@@ -442,40 +491,45 @@ static void read_script(struct reading *r)
 
 static const struct key keys[] = {
     {"always", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(always)},
-    {"attempts", FASTCGI, 0, .read = read_attempts, AT(attempts)},
-    {"backend", FASTCGI, FASTCGI, .read = decision_read_backend},
+    {"attempts", FASTCGI | AUTHORIZER, 0, .read = read_attempts, AT(attempts)},
+    {"authorize", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_authorize, AT(authorize)},
+    {"authorize_key", FASTCGI | FILES | REPLY | REDIRECT, 0, .text = get_text, AT(authorize_key)},
+    {"authorize_ttl", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_duration,
+     AT(authorize_ttl)},
+    {"backend", FASTCGI | AUTHORIZER, FASTCGI, .read = decision_read_backend},
     {"body", REPLY, REPLY, .read = read_body, AT(body)},
     {"body_limit", FASTCGI, 0, .read = read_size, AT(body_limit)},
     {"cache_control", FILES, 0, .text = get_field, AT(cache_control)},
     {"close", CLOSE, CLOSE, .read = read_close},
-    {"connect_timeout", FASTCGI, 0, .read = read_duration, AT(connect_timeout)},
-    {"docroot", FASTCGI, 0, .read = read_root, AT(docroot)},
+    {"connect_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(connect_timeout)},
+    {"data", FASTCGI, 0, .text = get_path, AT(data)},
+    {"docroot", FASTCGI | AUTHORIZER, 0, .read = read_root, AT(docroot)},
     {"early_hints", FASTCGI, 0, .items = get_field, LIST(early_hints, early_hint_count)},
     {"file", FILES, FILES, .read = read_file, AT(file)},
-    {"hash_key", FASTCGI, 0, .text = get_text, AT(hash_key)},
+    {"hash_key", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(headers)},
     {"index", FILES, 0, .items = get_text, LIST(index, index_count)},
     {"ini", FASTCGI, 0, .read = read_ini},
     {"intercept_errors", FASTCGI, 0, .read = read_statuses},
     {"internal", FASTCGI, 0, .read = decision_read_internal},
-    {"params", FASTCGI, 0, .read = read_params},
+    {"params", FASTCGI | AUTHORIZER, 0, .read = read_params},
     {"path", FILES, 0, .text = get_text, AT(path)},
     {"path_info", FASTCGI, 0, .text = get_text, AT(path_info)},
-    {"read_timeout", FASTCGI, 0, .read = read_duration, AT(read_timeout)},
+    {"read_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(read_timeout)},
     {"redirect", REDIRECT, REDIRECT, .read = read_redirect},
     {"request_buffering", FASTCGI, 0, .read = read_not, AT(stream_body)},
     {"response_buffering", FASTCGI, 0, .read = read_not, AT(unbuffered)},
-    {"role", FASTCGI, 0, .read = read_role},
-    {"root", FASTCGI | FILES, FILES, .read = read_root, AT(root)},
-    {"script", FASTCGI, 0, .read = read_script, AT(script_named)},
-    {"script_filename", FASTCGI, 0, .text = get_text, AT(script_filename)},
+    {"role", FASTCGI, 0, .read = read_role, AT(role)},
+    {"root", FASTCGI | AUTHORIZER | FILES, FILES, .read = read_root, AT(root)},
+    {"script", FASTCGI | AUTHORIZER, 0, .read = read_script, AT(script_named)},
+    {"script_filename", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(script_filename)},
     {"scripts", FILES, 0, .items = get_text, LIST(scripts, script_count)},
-    {"send_timeout", FASTCGI, 0, .read = read_duration, AT(send_timeout)},
-    {"server", FASTCGI, 0, .text = get_text, AT(server)},
+    {"send_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(send_timeout)},
+    {"server", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(server)},
     {"sources", FILES, 0, .items = get_text, LIST(sources, source_count)},
     {"status", REPLY | REDIRECT | FILES, REPLY, .read = read_status, AT(status)},
     {"strip", FASTCGI, 0, .text = get_folder, AT(strip)},
-    {"tenant", FASTCGI, 0, .text = get_text, AT(tenant)},
+    {"tenant", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(tenant)},
     {"try", FILES, .makes = FILES},
     {"within", FASTCGI | FILES, 0, .items = get_root, LIST(within, within_count)},
 };
@@ -579,6 +633,15 @@ static void finish_redirect(struct reading *r)
     headers_add(&r->req->arena, &d->headers, STR("Location"), r->redirect);
 }
 
+/* Keys that mean nothing without another one. */
+static bool decision_is_loose(const struct decision *d)
+{
+    if (d->authorize == NULL && (d->authorize_key.p != NULL || d->authorize_ttl > 0))
+        return true;
+    return (d->authorize_key.n > 0 && d->authorize_ttl == 0) ||
+           (d->data.n > 0 && d->role != FCGI_FILTER);
+}
+
 static void decision_finish(struct reading *r, int a, int b)
 {
     unsigned kind = r->made & -r->made; /* the first one */
@@ -594,6 +657,8 @@ static void decision_finish(struct reading *r, int a, int b)
         r->d->kind = kind == CLOSE ? DECISION_CLOSE : DECISION_REPLY;
     if (r->d->kind == DECISION_REPLY && r->d->status == 0)
         r->d->status = 200;
+    if (decision_is_loose(r->d))
+        decision_refuse(r);
 }
 
 bool script_decision(lua_State *L, int d, int a, int b, struct request *req,

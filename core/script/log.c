@@ -15,10 +15,20 @@ struct script_entry {
     const struct request *req; /* NULL: no hook runs */
 };
 
+/* Nil for a responder, as nearly all are. */
+static void push_role(lua_State *L, const void *at)
+{
+    if (*(const uint8_t *)at == FCGI_RESPONDER)
+        lua_pushnil(L);
+    else
+        script_push_role(L, at);
+}
+
 #define TRY(name, member) PROPERTY(name, struct attempt, member)
 
 const struct property property_attempt[] = {
     TRY("server", server),
+    {"role", .push = push_role, .at = offsetof(struct attempt, role)},
     TRY("queue", queue),
     TRY("connect", connect),
     TRY("first_byte", first_byte),

@@ -190,6 +190,13 @@ static void push_version(lua_State *L, const void *at)
     lua_pushstring(L, *(const enum http_version *)at > HTTP_1_0 ? "1.1" : "1.0");
 }
 
+void script_push_role(lua_State *L, const void *at)
+{
+    static const char *const names[] = {
+        [FCGI_RESPONDER] = "responder", [FCGI_AUTHORIZER] = "authorizer", [FCGI_FILTER] = "filter"};
+    lua_pushstring(L, names[*(const uint8_t *)at]);
+}
+
 void script_push_id(lua_State *L, const void *at)
 {
     char id[17];
@@ -231,6 +238,7 @@ const struct property property_req[] = {
     FIELD("attempt", attempts),
     {"body", .method = request_body},
     FIELD("internal", internal),
+    {"role", .push = script_push_role, .at = offsetof(struct request, role)},
     OPTIONAL("hash_key", decision.hash_key),
     {0},
 };

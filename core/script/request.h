@@ -20,6 +20,8 @@ struct request *script_check_request(struct lua_State *L, int idx);
 struct request *script_self_request(struct lua_State *L);
 /* The `req` on the top reads its query again when it is asked for its arguments. */
 void script_forget_args(struct lua_State *L);
+/* Pushes the name of an enum fcgi_role. */
+void script_push_role(struct lua_State *L, const void *at);
 /* Pushes the text of a request's id, which lies at `at`. */
 void script_push_id(struct lua_State *L, const void *at);
 

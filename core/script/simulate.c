@@ -4,6 +4,7 @@
 #include "script/simulate.h"
 
 #include "fastcgi/cgi.h"
+#include "http/file.h"
 #include "http/h1.h"
 #include "http/realip.h"
 #include "script/decision.h"
@@ -186,7 +187,16 @@ static int simulate_request(lua_State *L)
     return 3;
 }
 
-/* core.params(req, decision, script, path_info, settings) -> params; or nil, reason */
+/* The role in which the decision asks; `role` of the caller where that is an authorizer's. */
+static void simulate_role(lua_State *L, int idx, struct request *req)
+{
+    req->role = req->decision.role > 0 ? req->decision.role : FCGI_RESPONDER;
+    if (lua_toboolean(L, idx))
+        req->role = FCGI_AUTHORIZER;
+}
+
+/* core.params(req, decision, script, path_info, settings, authorizer) -> params; or nil, reason.
+ * `authorizer`: the decision is the `authorize` of another one. */
 static int simulate_params(lua_State *L)
 {
     struct request *req = script_check_request(L, 1);
@@ -204,6 +214,9 @@ static int simulate_params(lua_State *L)
         return 2;
     }
     const struct backend_settings *backend = &settings->backends[req->decision.backend];
+    simulate_role(L, 6, req);
+    if (req->role == FCGI_FILTER)
+        file_open_data(req, backend, &bad); /* its length and time; none where it isn't there */
     struct params *params = arena_alloc(&req->arena, sizeof *params);
     struct cgi_paths paths;
     cgi_paths(&paths, req, backend);

@@ -20,6 +20,7 @@ local M = {}
 ---@field backend string|nil its name
 ---@field servers string[]|nil addresses that may get the request
 ---@field params table<string, string>|nil what the application gets, after on_params
+---@field authorize table|nil who is asked first (backend, servers, params); the rest follows a 200
 ---@field file string|nil the path of a file decision
 ---@field status integer|nil what the client gets; nil where the application says
 ---@field headers table<string, any>|nil likewise; found in lower and upper case
@@ -173,7 +174,30 @@ end
 local function refused(out, status, problem)
   out.kind, out.status, out.error = "reply", status, problem
   out.decision, out.backend, out.servers, out.params, out.file = nil, nil, nil, nil, nil
+  out.authorize = nil
   return out
+end
+
+--- The addresses of the servers that may get a request.
+local function addresses_of(servers)
+  local addresses = {}
+  for i, server in ipairs(servers) do
+    addresses[i] = server.address
+  end
+  return addresses
+end
+
+--- Who is asked before a decision is carried out.
+---@return string|nil problem where a hook has failed
+local function follow_authorizer(route, out, req, found)
+  local asked, problem = simulate().authorizer(route.settings, req, found)
+  if not asked then
+    return problem
+  end
+  out.authorize = {
+    backend = asked.backend.name, servers = addresses_of(asked.servers), params = asked.params,
+  }
+  return nil
 end
 
 --- What follows from a decision.
@@ -183,6 +207,12 @@ local function follow(route, out, req, found, error_status)
   local d = found.decision
   states[out] = { req = req, found = found }
   out.rule, out.kind, out.decision = rule_of(found), found.kind, d
+  if d and d.authorize then
+    local problem = follow_authorizer(route, out, req, found)
+    if problem then
+      return problem
+    end
+  end
   if d == nil then
     out.kind, out.decision, out.status = "reply", { status = 404 }, 404
   elseif found.kind == "fastcgi" then
@@ -194,10 +224,8 @@ local function follow(route, out, req, found, error_status)
       out.kind, out.decision, out.status = "reply", { status = 403 }, 403
       return
     end
-    out.backend, out.params, out.servers = asked.backend.name, asked.params, {}
-    for i, server in ipairs(asked.servers) do
-      out.servers[i] = server.address
-    end
+    out.backend, out.params = asked.backend.name, asked.params
+    out.servers = addresses_of(asked.servers)
     if #out.servers == 0 then
       out.servers[1] = d.server -- an address of a name: the workers know whether it is one
     end

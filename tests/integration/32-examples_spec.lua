@@ -11,8 +11,8 @@ local stage = require("tests.support.stage")
 -- Three have files of their own: 44-applications_spec.lua has cgit, 45a-webservers_spec.lua
 -- fastcgi-in, 63-cluster_spec.lua the cluster.
 local EXAMPLES = {
-  "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "multiplex", "php-site", "queue",
-  "tenants", "webhook",
+  "authorizer", "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "multiplex",
+  "php-site", "queue", "tenants", "webhook",
 }
 
 -- Starts an example with a private PHP.
@@ -87,6 +87,51 @@ describe("moongate init", function()
     assert.equal(1, result.code)
     assert.equal("moongate: no example is called 'helo'; did you mean 'hello'? "
       .. "(`moongate init --list` names them)\n", result.stderr)
+  end)
+end)
+
+describe("authorizer", function()
+  local gate
+
+  setup(function()
+    gate = start("authorizer")
+  end)
+
+  teardown(function()
+    gate:stop()
+  end)
+
+  local function get(path, headers)
+    return http.request(gate.address, { path = path, headers = headers })
+  end
+
+  it("shows nothing to strangers, neither pages nor files", function()
+    for _, path in ipairs({ "/", "/notes.txt", "/none" }) do
+      local res = get(path)
+      assert.equal(401, res.status, path)
+      assert.matches("Log in", res.body)
+    end
+  end)
+
+  it("lets in who has the right password, and remembers that", function()
+    local res = http.request(gate.address, { path = "/", method = "POST",
+      body = "name=ann&password=wrong",
+      headers = { ["Content-Type"] = "application/x-www-form-urlencoded" } })
+    assert.equal(401, res.status)
+    res = get("/?name=ann&password=moon")
+    assert.equal(303, res.status)
+    assert.equal("/", res.headers.location)
+    local cookie = { Cookie = res.headers["set-cookie"]:match("^[^;]+") }
+    assert.matches("Hello, ann!", get("/", cookie).body)
+    assert.equal("for ann and ben\n", get("/notes.txt", cookie).body)
+    assert.equal(404, get("/none", cookie).status)
+    assert.equal(401, get("/", { Cookie = "session=ann.0000" }).status)
+    gate:wait_access(" %- ann .*\"GET /notes.txt")
+  end)
+
+  it("has a spec", function()
+    local result = server.command({ "test", gate.route_path })
+    assert.equal(0, result.code, result.stdout .. result.stderr)
   end)
 end)
 

@@ -308,7 +308,7 @@ describe("a connection of a web server", function()
   it("is refused with the status of the protocol", function()
     local r = start()
     local web = open(r)
-    for _, role in ipairs({ 0, 3, 4, 65535 }) do
+    for _, role in ipairs({ 0, 4, 65535 }) do
       web:send(gateway.format({ id = 9, role = role, stdin = "abc" }))
       assert.equal(gateway.UNKNOWN_ROLE, web:answer(9, { bare = true }).protocol_status)
     end

@@ -27,7 +27,8 @@
  *     body=TEXT  size=N      a text; the pattern: N bytes in 16-byte lines, each the line's number
  *                            mod 65536 in 15 digits and LF
  *     dump                   every param as NAME=VALUE, \xHH for backslash and control bytes
- *     sum                    `length=N fnv=XXXXXXXX` of STDIN, FNV-1a of 32 bits
+ *     sum                    `length=N fnv=XXXXXXXX` of STDIN, FNV-1a of 32 bits; of a filter then
+ *                            `data=N fnv=XXXXXXXX` of DATA
  *     check                  `length=N same=1` where STDIN is the pattern
  *     echo, echo=stream      STDIN, once it is complete or as it comes
  *     stderr=TEXT  stderr_size=N  stderr_at=head|body|end     one message on STDERR (default head)
@@ -175,7 +176,9 @@ struct conn {
     uint16_t id;
     unsigned role;
     bool keep, params_done, stdin_done, close_on_next, differs; /* differs: from the pattern */
-    uint64_t stdin_len;
+    uint64_t stdin_len, data_len;
+    uint32_t data_fnv;
+    bool data_done;
     uint32_t fnv;
     unsigned records;
     struct bytes text; /* the params' bytes, then the decoded commands */
@@ -755,6 +758,9 @@ static void body_make(struct conn *c)
         dump(c);
     if (plan->sum)
         bytes_printf(&c->made, "length=%llu fnv=%08x\n", (unsigned long long)c->stdin_len, c->fnv);
+    if (c->plan.sum && c->role == FILTER)
+        bytes_printf(&c->made, "data=%llu fnv=%08x\n", (unsigned long long)c->data_len,
+                     c->data_fnv);
     if (plan->check)
         bytes_printf(&c->made, "length=%llu same=%d\n", (unsigned long long)c->stdin_len,
                      !c->differs);
@@ -1145,7 +1151,9 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
     c->keep = content[2] & KEEP_CONN;
     c->nth++;
     c->params_done = c->stdin_done = false;
-    c->stdin_len = 0;
+    c->stdin_len = c->data_len = 0;
+    c->data_fnv = 2166136261u;
+    c->data_done = false;
     c->differs = false;
     c->fnv = 2166136261u;
     c->records = 0;
@@ -1214,9 +1222,27 @@ static bool take_stdin(struct conn *c, const char *content, size_t len)
         c->stdin_done = true;
         if (log_file)
             stdin_check(c);
-        if (c->stage == RECEIVING)
+        if (c->stage == RECEIVING && c->role != FILTER)
             request_ready(c);
     }
+    return true;
+}
+
+/* A filter's second stream, behind STDIN. */
+static bool take_data(struct conn *c, const char *content, size_t len)
+{
+    if (c->role != FILTER || !c->stdin_done || c->data_done) {
+        violation(c, "DATA for role %u, %s", c->role,
+                  c->data_done ? "after its end" : "before the end of STDIN");
+        return false;
+    }
+    if (len > CLIENT_CONTENT)
+        violation(c, "DATA record of %zu bytes", len);
+    c->data_len += len;
+    c->data_fnv = fnv1a(c->data_fnv, content, len);
+    c->data_done = !len;
+    if (c->data_done && c->stage == RECEIVING)
+        request_ready(c);
     return true;
 }
 
@@ -1266,9 +1292,7 @@ static bool take_stream(struct conn *c, unsigned type, const char *content, size
     case STDIN:
         return over ? (c->stdin_done = c->stdin_done || !len, true) : take_stdin(c, content, len);
     case DATA:
-        if (c->role != FILTER)
-            violation(c, "DATA for role %u", c->role);
-        return true;
+        return over || take_data(c, content, len);
     case ABORT_REQUEST:
         if (!over) {
             end_add(c, c->id, 0, COMPLETE);

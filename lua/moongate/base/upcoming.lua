@@ -13,19 +13,6 @@ local function some(is_later)
   return { is_later = is_later }
 end
 
---- These values come later.
-local function values(...)
-  local list = { ... }
-  return some(function(value)
-    for _, later in ipairs(list) do
-      if value == later then
-        return true
-      end
-    end
-    return false
-  end)
-end
-
 -- Stands for "no value of it is accepted yet".
 local NONE = some(function()
   return true
@@ -37,7 +24,7 @@ M.settings = {
 M.listener = { tls = NONE, http2 = NONE }
 M.backend = { cache = NONE, gzip = NONE }
 M.decision = {
-  role = values("authorizer", "filter"), authorize = NONE, cache = NONE, gzip = NONE,
+  cache = NONE, gzip = NONE,
 }
 
 -- Modules that `require` does not find yet.

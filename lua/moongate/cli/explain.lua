@@ -220,6 +220,26 @@ local function look_at_servers(out)
   end
 end
 
+--- Adds who is asked before the decision is carried out.
+local function explain_authorizer(out, settings, req, found)
+  local asked, problem = simulate.authorizer(settings, req, found)
+  if not asked then
+    return nil, problem
+  end
+  local first = { backend = asked.backend.name, servers = json.list({}), params = asked.params }
+  for i, server in ipairs(asked.servers) do
+    first.servers[i] = server.address
+    problem = server_problem(server.address)
+    if problem then
+      out.steps[#out.steps + 1] = ("server %s: %s"):format(server.address, problem)
+    end
+  end
+  out.authorize = first
+  out.steps[#out.steps + 1] = ("authorize: backend '%s' is asked first; what follows is for a 200, "
+    .. "any other answer is the client's"):format(asked.backend.name)
+  return true
+end
+
 --- Adds what a FastCGI decision means.
 local function explain_fastcgi(out, settings, req, found)
   local d, script, path_info = found.decision, found.a, found.b
@@ -319,6 +339,13 @@ local function explain(settings, req)
     return out
   end
   out.decision = d
+  if d.authorize then
+    local ok
+    ok, problem = explain_authorizer(out, settings, req, found)
+    if not ok then
+      return nil, problem
+    end
+  end
   if kind == "fastcgi" then
     local ok
     ok, problem = explain_fastcgi(out, settings, req, found)
@@ -378,6 +405,11 @@ local function text_of(out)
     parts[#parts + 1] = "  " .. step .. "\n"
   end
   section(parts, "decision", out.decision, one_line)
+  if out.authorize then
+    parts[#parts + 1] = ("authorizer\n  %s: %s\n"):format(out.authorize.backend,
+      table.concat(out.authorize.servers, ", "))
+    section(parts, "authorizer's params", out.authorize.params, one_line)
+  end
   if out.backend then
     parts[#parts + 1] = ("backend\n  %s: %s\n"):format(out.backend, table.concat(out.servers, ", "))
   end

@@ -1,6 +1,7 @@
 -- moongate.decision.complete owns the part of a decision that depends on the request's path: which
 -- script, which file of `try`. Called by load, which wraps the hooks that answer for a request.
 
+local authorizer = require("moongate.decision.authorizer")
 local decision = require("moongate.decision")
 local docroot = require("moongate.docroot")
 local headers_of = require("moongate.decision.headers")
@@ -20,9 +21,9 @@ local NOT_FOUND = { status = 404 }
 --- The answer where a decision leads to nothing.
 local function not_found(d)
   if type(d.headers) ~= "table" then
-    return NOT_FOUND
+    return authorizer.inherit(d, NOT_FOUND)
   end
-  return { status = 404, headers = headers_of.standing(d.headers) }
+  return authorizer.inherit(d, { status = 404, headers = headers_of.standing(d.headers) })
 end
 
 --- The script and path info of a path below the site.
@@ -179,7 +180,7 @@ function M.wrap(hook, settings, fs)
       end
       local other, path = try(req, d, fs)
       if other then
-        return complete(req, other)
+        return complete(req, authorizer.inherit(d, other))
       end
       return d, path ~= (d.path or req.path) and path or nil
     end

@@ -284,11 +284,10 @@ local function statuses(value)
   return nil
 end
 
---- The one value that is available; what comes later is in moongate.base.upcoming.
-local function only(value, expected)
-  return function(given)
-    return given ~= value and expected or nil
-  end
+local ROLES = { responder = true, authorizer = true, filter = true }
+
+local function role(value)
+  return not ROLES[value] and '"responder", "authorizer" or "filter"' or nil
 end
 
 local KINDS = {
@@ -303,7 +302,7 @@ local KINDS = {
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
       early_hints = hints,
       headers = headers, always = headers,
-      ini = owned(ini), internal = owned(internal), role = only("responder", '"responder"'),
+      ini = owned(ini), internal = owned(internal), role = role, data = url_path,
     },
   },
   file = {
@@ -343,6 +342,47 @@ local KINDS = {
     },
   },
 }
+
+-- What a FastCGI decision may have where it is the `authorize` of another one.
+local ASKS = {}
+for key in ([[backend root docroot script script_filename params server tenant hash_key attempts
+  connect_timeout send_timeout read_timeout]]):gmatch("%S+") do
+  ASKS[key] = true
+end
+
+--- What is wrong with the value of a key.
+local function value_problem(key, checker, value)
+  local expected, problem = checker(value)
+  if not expected then
+    return problem and ("%s: %s"):format(key, problem) or nil
+  end
+  return ("%s: expected %s, got %s"):format(key, expected, describe(value))
+end
+
+local function authorize(value)
+  if type(value) ~= "table" then
+    return 'a decision such as { backend = "auth" }'
+  elseif getmetatable(value) and M.inherits(value) then
+    return nil, "its metatable has __index: the keys of a decision are its own"
+  end
+  for _, key in ipairs(sorted_keys(value)) do
+    if not ASKS[key] then
+      return nil, ("unknown key '%s'%s"):format(suggest.name(key), suggest.hint(key, ASKS))
+    end
+    local problem = value_problem(key, KINDS.fastcgi.keys[key], value[key])
+    if problem then
+      return nil, problem
+    end
+  end
+  return nil, value.backend == nil and "'backend' is missing: who is asked?" or nil
+end
+
+for name, kind in pairs(KINDS) do
+  if name ~= "close" then
+    kind.keys.authorize, kind.keys.authorize_key = authorize, text
+    kind.keys.authorize_ttl = duration
+  end
+end
 
 -- The key that makes a table a decision of a kind, in the order in which they are looked for.
 local MARKS = {
@@ -391,15 +431,6 @@ local function foreign_key(kind, mark, key)
     suggest.name(key), suggest.hint(key, all_keys()))
 end
 
---- What is wrong with the value of a key.
-local function value_problem(key, checker, value)
-  local expected, problem = checker(value)
-  if not expected then
-    return problem and ("%s: %s"):format(key, problem) or nil
-  end
-  return ("%s: expected %s, got %s"):format(key, expected, describe(value))
-end
-
 --- Does a valid decision name a backend, or a setting of PHP in its `ini`, that is not there?
 --- Itself, or at the end of `try`.
 ---@param d table
@@ -407,7 +438,11 @@ end
 ---@return string|nil message
 function M.backend_problem(d, settings)
   local last = type(d.try) == "table" and d.try[#d.try]
-  if type(last) == "table" then
+  local asked = type(d.authorize) == "table" and d.authorize.backend
+    and M.backend_problem(d.authorize, settings)
+  if asked then
+    return "authorize: " .. asked
+  elseif type(last) == "table" then
     return M.backend_problem(last, settings)
   elseif d.backend == nil then
     return nil
@@ -429,6 +464,12 @@ end
 local function whole_problem(kind, d, settings)
   if kind == "file" and d.file ~= nil and (d.root ~= nil or d.path ~= nil or d.try ~= nil) then
     return "'file' names the whole path; 'root', 'path' and 'try' do not go with it"
+  elseif d.authorize == nil and (d.authorize_key ~= nil or d.authorize_ttl ~= nil) then
+    return "'authorize' is missing: who is asked?"
+  elseif (d.authorize_key or "") ~= "" and d.authorize_ttl == nil then
+    return "authorize_key: 'authorize_ttl' is missing: for how long does a grant hold?"
+  elseif d.data ~= nil and d.role ~= "filter" then
+    return "data: it is for filters, which 'role = \"filter\"' asks"
   end
   return settings and M.backend_problem(d, settings) or nil
 end

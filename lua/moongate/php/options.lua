@@ -15,13 +15,14 @@ local SLASH, DOT = 47, 46
 local KEYS = {
   front = true, try = true, index = true, scripts = true, run = true, never = true, static = true,
   versions = true, version = true, owner = true, errors = true, not_found = true,
-  always = true,
+  always = true, authorize = true, authorize_key = true, authorize_ttl = true,
 }
 local STATIC = { cache_control = true, headers = true, sources = true }
 
 -- What the site itself finds, what has one value only, and what is of all decisions of a site.
 local NO_VALUES = {
-  always = true, script = true, path_info = true, script_filename = true, role = true,
+  always = true, script = true, path_info = true, script_filename = true, role = true, data = true,
+  authorize = true, authorize_key = true, authorize_ttl = true,
 }
 
 --- The keys of FastCGI decisions that are options, each a value or a function of the request.
@@ -55,6 +56,11 @@ local TYPES = {
   never = { { string = true, table = true }, "a list of patterns" },
   headers = { { table = true, ["function"] = true }, "a table of headers, or a function" },
   always = { { table = true, ["function"] = true }, "a table of headers, or a function" },
+  authorize = { { table = true, ["function"] = true }, "a decision, or a function" },
+  authorize_key = { { string = true, ["function"] = true }, "a text, or a function" },
+  authorize_ttl = {
+    { string = true, number = true, ["function"] = true }, "a duration, or a function",
+  },
   static = {
     { table = true, boolean = true, ["function"] = true }, "a table, a function, or false",
   },
@@ -221,6 +227,19 @@ local function static_problem(options)
   return problem
 end
 
+--- A copy of an `authorize` whose folder lies beside the script, as the site's own may.
+local function asked_beside(authorize, source, fs)
+  if type(authorize) ~= "table" or type(authorize.root) ~= "string" then
+    return authorize
+  end
+  local copy = {}
+  for key, value in pairs(authorize) do
+    copy[key] = value
+  end
+  copy.root = M.absolute(copy.root, source, fs)
+  return copy
+end
+
 --- What will stand in every decision is checked before the first one.
 local function decision_problem(options)
   for _, key in ipairs(M.VALUES) do
@@ -234,7 +253,21 @@ local function decision_problem(options)
       return problem
     end
   end
-  return nil
+  for _, key in ipairs({ "authorize", "authorize_key", "authorize_ttl" }) do
+    local value = options[key]
+    if key == "authorize" then
+      value = asked_beside(value, "@/", { realpath = function() end })
+    end
+    local problem = value ~= nil and type(value) ~= "function"
+      and decision.key_problem("fastcgi", key, value)
+    if problem then
+      return problem
+    elseif value ~= nil and options.authorize == nil then
+      return key .. ": 'authorize' is missing: who is asked?"
+    end
+  end
+  return options.authorize_key ~= nil and options.authorize_ttl == nil
+    and "authorize_key: 'authorize_ttl' is missing: for how long does a grant hold?" or nil
 end
 
 --- What is wrong with the page for an error.
@@ -534,6 +567,7 @@ function M.own(options, source, fs)
   end
   own.root = M.absolute(own.root, source, fs)
   own.docroot, own.within = M.folders(own.docroot), M.folders(own.within)
+  own.authorize = asked_beside(own.authorize, source, fs)
   own.strip = type(own.strip) == "string" and own.strip:match("^(.-)/*$") or own.strip
   return own
 end

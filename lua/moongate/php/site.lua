@@ -10,6 +10,7 @@
 -- A decision for a script without path info is built once and given out many times. It refuses new
 -- keys, since a key added for one request would then be there for all.
 
+local authorizer = require("moongate.decision.authorizer")
 local docroot = require("moongate.docroot")
 local headers = require("moongate.decision.headers")
 local pages = require("moongate.decision.pages")
@@ -523,11 +524,8 @@ function Site:by_name(req, values, path)
   return self:run(req, values, script, nil)
 end
 
---- The decision about a request.
----@param req table
----@param values table|nil what holds for it, where another module says so: `root` and other values
----@return table
-function Site:decide(req, values)
+--- The decision about a request, before anybody is asked whether it may be carried out.
+function Site:choose(req, values)
   local path = req.path
   values = values or self:values(req)
   if not values then
@@ -565,6 +563,15 @@ function Site:decide(req, values)
   return self:run(req, values, script, path_info)
 end
 
+--- The decision about a request.
+---@param req table
+---@param values table|nil what holds for it, where another module says so: `root` and other values
+---@return table
+function Site:decide(req, values)
+  local d, options = self:choose(req, values), self.options
+  return options.authorize ~= nil and authorizer.guard(d, options, req) or d
+end
+
 --- Lists what does not depend on requests, to be checked when the whole route is known.
 function Site:register()
   local options = self.options
@@ -579,6 +586,9 @@ function Site:register()
   for version, backend in pairs(options.versions or {}) do
     registry.add({ backend = backend, ini = ini }, self.source,
       ("php.site: versions['%s']"):format(version))
+  end
+  if type(options.authorize) == "table" then
+    registry.add(options.authorize, self.source, "php.site: authorize")
   end
   local last = self.try[#self.try]
   if last and type(last.ending) == "table" then

@@ -200,16 +200,13 @@ end
 ---@field before table<string, string> the params before on_params
 ---@field own_page string|nil of PHP-FPM, that no client gets: 403
 
---- What the application would get.
----@param settings table normalized
----@param req table
----@param found moongate.testing.simulate.Found of a FastCGI decision
----@return moongate.testing.simulate.Fastcgi|nil
----@return string|nil problem where the client would get 500
-function M.fastcgi(settings, req, found)
-  local d, hook = found.decision, settings.hooks.on_params
+--- What an application would get.
+---@param authorizer boolean the decision is the `authorize` of another one
+local function asked(settings, req, d, script, path_info, authorizer)
+  local hook = settings.hooks.on_params
   local backend = backend_of(settings, d.backend)
-  local params, problem = core.params(req, without_ini(d), found.a, found.b, settings)
+  local params, problem =
+    core.params(req, without_ini(d), script, path_info, settings, authorizer)
   if not params then
     return nil, problem
   end
@@ -236,6 +233,27 @@ function M.fastcgi(settings, req, found)
     backend = backend, servers = servers, params = values, before = before,
     own_page = backend.own_pages and core.own_page(req, values, backend.own_pages) or nil,
   }
+end
+
+--- What the application would get.
+---@param settings table normalized
+---@param req table
+---@param found moongate.testing.simulate.Found of a FastCGI decision
+---@return moongate.testing.simulate.Fastcgi|nil
+---@return string|nil problem where the client would get 500
+function M.fastcgi(settings, req, found)
+  return asked(settings, req, found.decision, found.a, found.b, false)
+end
+
+--- What the authorizer would get that is asked before the decision is carried out.
+---@param settings table normalized
+---@param req table
+---@param found moongate.testing.simulate.Found of a decision with `authorize`
+---@return moongate.testing.simulate.Fastcgi|nil
+---@return string|nil problem where the client would get 500
+function M.authorizer(settings, req, found)
+  local d = found.decision.authorize
+  return asked(settings, req, d, d.script or req.path, nil, true)
 end
 
 --- Is there something at the path of a file decision that core may not serve, since its real path

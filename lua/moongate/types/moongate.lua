@@ -108,6 +108,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field time number when the request began, seconds since 1970
 ---@field attempt integer how many servers have been tried
 ---@field internal boolean true after a redirect inside the server
+---@field role "responder"|"authorizer"|"filter" what a web server in front asks for; from on_params on, what the application is asked to be
 ---@field ctx table a table of the script's own that lives as long as the request
 ---@field hash_key? string the decision's, for policies
 
@@ -203,6 +204,7 @@ function moongate.fastcgi(backend, params, body) end
 --- One try of a request, times in seconds.
 ---@class moongate.Attempt
 ---@field server string its address
+---@field role? "authorizer"|"filter" nil: a responder
 ---@field queue number waiting in the queue
 ---@field connect number connecting
 ---@field first_byte number waiting for the first byte
@@ -239,9 +241,29 @@ function moongate.fastcgi(backend, params, body) end
 ---@field intercept_errors? true|integer[] answers with such a status go to on_error
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
 ---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
----@field role? "responder"
+---@field role? "responder"|"authorizer"|"filter" what the application is asked to be
+---@field data? string of a filter: the path of its file below `root`, default `req.path`
+---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
+---@field authorize_key? string requests with this key are let on by one answer
+---@field authorize_ttl? moongate.Duration for so long
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
+
+--- An application that says whether a request may go on (FastCGI 6.3).
+---@class moongate.Authorize
+---@field backend string its name
+---@field root? string the site as this machine sees it
+---@field docroot? string the site as the backend sees it, default `root`
+---@field script? string URL path of its script, default the request's path
+---@field script_filename? string the script as the backend sees it, in place of the mapping
+---@field params? table<string, string|number|false> variables to add, false to remove
+---@field server? string one address of the backend
+---@field tenant? string default the decision's own
+---@field hash_key? string in place of the path, where `balance` is "hash"
+---@field attempts? integer how many servers are tried
+---@field connect_timeout? moongate.Duration
+---@field send_timeout? moongate.Duration
+---@field read_timeout? moongate.Duration
 
 --- The answer is a file.
 ---@class moongate.File
@@ -257,6 +279,9 @@ function moongate.fastcgi(backend, params, body) end
 ---@field status? integer from 400 to 599: the file is the page for an error
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 ---@field scripts? string|string[] further extensions whose files are never shown
+---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
+---@field authorize_key? string requests with this key are let on by one answer
+---@field authorize_ttl? moongate.Duration for so long
 
 --- The answer is here.
 ---@class moongate.Reply
@@ -264,12 +289,18 @@ function moongate.fastcgi(backend, params, body) end
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable
 ---@field body? string
+---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
+---@field authorize_key? string requests with this key are let on by one answer
+---@field authorize_ttl? moongate.Duration for so long
 
 ---@class moongate.Redirect
 ---@field redirect string a URL or a path
 ---@field status? integer from 300 to 399, default 302
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable
+---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
+---@field authorize_key? string requests with this key are let on by one answer
+---@field authorize_ttl? moongate.Duration for so long
 
 --- The connection is dropped without an answer.
 ---@class moongate.Close

@@ -32,6 +32,9 @@ return [==[
 ---@field run? string|string[] only these scripts may be named in a URL: a list, or a pattern
 ---@field never? string|string[] patterns of paths and scripts that are 403
 ---@field headers? moongate.HeaderTable|fun(req: moongate.Request): moongate.HeaderTable? of every answer of the site
+---@field authorize? moongate.Authorize|fun(req: moongate.Request): moongate.Authorize? who is asked first, for scripts and files
+---@field authorize_key? string|fun(req: moongate.Request): string? requests with this key are let on by one answer
+---@field authorize_ttl? moongate.Duration|fun(req: moongate.Request): moongate.Duration? for so long
 ---@field always? moongate.HeaderTable|fun(req: moongate.Request): moongate.HeaderTable? of whatever the site sends in the end
 ---@field static? moongate.Static|false|fun(req: moongate.Request, path: string): moongate.Rule|false|nil for files
 ---@field not_found? string|moongate.Decision the page for 404

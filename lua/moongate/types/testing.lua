@@ -11,6 +11,7 @@ return [==[
 ---@field backend? string
 ---@field servers? string[]
 ---@field params? table<string, string>
+---@field authorize? { backend: string, servers: string[], params: table<string, string> } who is asked first
 ---@field file? string
 ---@field status? integer
 ---@field headers? table<string, any> in any letter case

@@ -1,0 +1,215 @@
+/*
+ * authorize - see parts.h. This file: whether an authorizer lets a decision be carried out
+ * (FastCGI §6.3). It is asked by the same attempts as an application, in a decision of its own.
+ *
+ *     answer                            what becomes of the request
+ *     -------------------------------   -------------------------------------------------------
+ *     200, END_REQUEST, app status 0    the decision is carried out, Variable-* are params of it
+ *     another status                    that is the client's answer
+ *     anything else                     it has failed, as with an application: 502, 503, 504
+ */
+#include "exchange/parts.h"
+
+#include "exchange/grants.h"
+#include "exchange/report.h"
+
+#include <stdio.h>
+
+/* --- what is remembered --- */
+
+static void put_part(struct arena *a, struct str *to, struct str part)
+{
+    char size[24];
+    int n = snprintf(size, sizeof size, "%zu:", part.n);
+    *to = arena_append(a, *to, (struct str){size, (size_t)n});
+    if (part.n > 0)
+        *to = arena_append(a, *to, part);
+}
+
+/* The script's key, and all that says who is asked what: one authorizer's grant is not another's.
+ */
+static struct str grant_key(struct exchange *x, const struct decision *guarded)
+{
+    struct arena *a = &x->req.arena;
+    const struct decision *d = guarded->authorize;
+    const struct str parts[] = {
+        exchange_settings_of(x, d)->name,      d->root,           d->docroot, d->server,
+        d->script_named ? d->script : STR(""), d->script_filename};
+    struct str key = STR("");
+    put_part(a, &key, guarded->authorize_key);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        put_part(a, &key, parts[i]);
+    for (unsigned i = 0; i < d->params.count; i++) {
+        put_part(a, &key, d->params.list[i].name);
+        put_part(a, &key, d->params.list[i].value);
+    }
+    return key;
+}
+
+/* Puts what an authorizer has said in front of the decision's own params, which have the last word.
+ */
+static void add_variables(struct exchange *x, struct decision *d, const struct params *said)
+{
+    struct params all = {0};
+    for (unsigned i = 0; i < said->count; i++)
+        params_add(&x->req.arena, &all, said->list[i].name, said->list[i].value);
+    for (unsigned i = 0; i < d->params.count; i++)
+        params_add(&x->req.arena, &all, d->params.list[i].name, d->params.list[i].value);
+    d->params = all;
+}
+
+static void note_user(struct exchange *x, const struct params *said)
+{
+    const struct param *user = params_find(said, STR("REMOTE_USER"));
+    if (user != NULL)
+        x->req.user = user->value;
+}
+
+/* A request with the same key was let on. */
+static bool authorize_recalls(struct exchange *x)
+{
+    struct decision *d = &x->req.decision;
+    struct params said = {0};
+    if (d->authorize_key.n == 0 ||
+        !grants_find(x->generation->grants, &x->req.arena, grant_key(x, d), exchange_now(x), &said))
+        return false;
+    add_variables(x, d, &said);
+    note_user(x, &said);
+    return true;
+}
+
+/* --- the question --- */
+
+/* The decision that asks. What an application's answer would be counted for, and looked at for, is
+ * the same. */
+static struct decision authorize_decision(const struct decision *guarded)
+{
+    struct decision d = *guarded->authorize;
+    d.role = FCGI_AUTHORIZER;
+    if (d.tenant.n == 0)
+        d.tenant = guarded->tenant;
+    d.intercept = guarded->intercept;
+    d.intercepted = guarded->intercepted;
+    d.intercepted_count = guarded->intercepted_count;
+    return d;
+}
+
+bool authorize_begin(struct exchange *x)
+{
+    struct request *req = &x->req;
+    if (authorize_recalls(x)) {
+        req->decision.authorize = NULL;
+        return true;
+    }
+    struct guard *guard = arena_alloc(&req->arena, sizeof *guard);
+    *guard = (struct guard){.decision = req->decision, .error_status = x->error_status};
+    req->decision = authorize_decision(&guard->decision);
+    req->role = FCGI_AUTHORIZER;
+    if (attempt_check(x)) {
+        x->guard = guard;
+        attempt_begin(x);
+    }
+    return false;
+}
+
+/* --- the answer --- */
+
+const char *authorize_drop(struct exchange *x, size_t n)
+{
+    x->guard->dropped += n;
+    return x->guard->dropped > AUTHORIZE_BODY ? "the answer of an authorizer is larger than 1 MB"
+                                              : NULL;
+}
+
+/* What of a header named "Variable-NAME" stands behind the hyphen; n = 0: it is another header. */
+static struct str variable_name(struct str header)
+{
+    const struct str prefix = STR("Variable-");
+    bool is = header.n > prefix.n && str_ieq((struct str){header.p, prefix.n}, prefix);
+    return is ? str_skip(header, prefix.n) : STR("");
+}
+
+void authorize_clean(struct exchange *x)
+{
+    struct response *res = &x->req.response;
+    if (x->req.role != FCGI_AUTHORIZER || (x->guard == NULL && x->req.came_as == FCGI_AUTHORIZER))
+        return; /* a web server that asks us as an authorizer gets all */
+    struct headers kept = {0};
+    for (unsigned i = 0; i < res->headers.count; i++) {
+        const struct header *h = &res->headers.list[i];
+        if (variable_name(h->name).n == 0)
+            headers_add_known(&x->req.arena, &kept, h->id, h->name, h->value);
+    }
+    res->headers = kept;
+    if (x->guard == NULL)
+        return;
+    /* These are for us to follow where an application says so: nobody but the client goes to a
+     * login page. */
+    res->redirect = res->accel_redirect = res->sendfile = STR("");
+}
+
+/* Whether an authorizer may say it: not what would change which script is run, how its params are
+ * read, or PHP for the requests of others. */
+static bool may_be_said(struct str name)
+{
+    static const char *const names[] = {"CONTENT_LENGTH", "SCRIPT_NAME",     "SCRIPT_FILENAME",
+                                        "PATH_INFO",      "PATH_TRANSLATED", "DOCUMENT_ROOT",
+                                        "HTTP_PROXY"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return false;
+    return !param_is_setting(name);
+}
+
+static void authorize_collect(struct exchange *x, struct params *out)
+{
+    struct request *req = &x->req;
+    const struct headers *said = &req->response.headers;
+    for (unsigned i = 0; i < said->count; i++) {
+        struct str name = variable_name(said->list[i].name);
+        if (name.n == 0)
+            continue;
+        if (may_be_said(name))
+            params_set(&req->arena, out, name, said->list[i].value);
+        else
+            report_backend(
+                LOG_WARN, req, "protocol",
+                arena_printf(&req->arena, "an authorizer may not set %.*s: left out", STR_FMT(name))
+                    .p);
+    }
+}
+
+const char *authorize_end(struct exchange *x)
+{
+    struct request *req = &x->req;
+    struct guard *guard = x->guard;
+    if (req->app_status != 0)
+        return arena_printf(&req->arena,
+                            "an authorizer that says 200 and ends with status %u lets nobody on",
+                            req->app_status)
+            .p;
+    struct params said = {0};
+    authorize_collect(x, &said);
+    if (guard->decision.authorize_key.n > 0)
+        grants_keep(&x->generation->grants, grant_key(x, &guard->decision),
+                    exchange_now(x) + guard->decision.authorize_ttl, &said);
+    add_variables(x, &guard->decision, &said);
+    note_user(x, &said);
+    return NULL;
+}
+
+void authorize_resume(struct exchange *x)
+{
+    struct request *req = &x->req;
+    req->decision = x->guard->decision;
+    req->decision.authorize = NULL;
+    x->error_status = x->guard->error_status;
+    x->guard = NULL;
+    x->head = (struct cgi_head){0};
+    x->cookie = STR("");
+    answer_clear(req);
+    req->backend = req->server = STR("");
+    req->app_status = 0;
+    req->protocol_status = 0;
+    req->role = req->came_as;
+}
