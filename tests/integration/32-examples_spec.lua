@@ -8,11 +8,13 @@ local responder = require("tests.support.responder")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
 
--- Three have files of their own: 44-applications_spec.lua has cgit, 45a-webservers_spec.lua
--- fastcgi-in, 63-cluster_spec.lua the cluster.
+-- Some are used in files of their own: 32b-sites_spec.lua has ways to run PHP, 40-dokuwiki_spec.lua
+-- dokuwiki, 44-applications_spec.lua cgit, 45a-webservers_spec.lua fastcgi-in, 63-cluster_spec.lua
+-- the cluster.
 local EXAMPLES = {
-  "authorizer", "balance", "cgit", "cluster", "errors", "fastcgi-in", "hello", "multiplex",
-  "php-site", "queue", "tenants", "webhook",
+  "authorizer", "balance", "cgit", "cluster", "dokuwiki", "errors", "fastcgi-in", "framework", "hello",
+  "maintenance", "mediawiki", "multiplex", "php-site", "prefix", "queue", "rate-limit", "roots",
+  "sticky", "tenants", "timeouts", "versions", "vhosts", "webdav", "webhook", "wordpress",
 }
 
 -- Starts an example with a private PHP.

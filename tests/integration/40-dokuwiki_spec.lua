@@ -1,5 +1,6 @@
--- A real application, DokuWiki as Debian packages it, below /wiki of a site: installed by its own
--- installer page, then read, edited and given a picture the way a browser does it.
+-- A real application, DokuWiki as Debian packages it, below /wiki of a site, by examples/dokuwiki:
+-- installed by its own installer page, then read, edited and given a picture the way a browser does
+-- it.
 
 local browser = require("tests.support.browser")
 local dokuwiki = require("tests.support.dokuwiki")
@@ -8,29 +9,6 @@ local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
-
--- Templates and plugins are reached through symlinks that lead out of the document root, which
--- `within` allows; libraries and command line tools are nobody's business.
-local ROUTE = [[
-local php = require("moongate.php")
-local router = require("moongate.router")
-local site = os.getenv("TEST_SITE")
-
-local route = router.new {}
-route:path("/wiki/*", php.site {
-  backend = "app",
-  root = site .. "/usr/share/dokuwiki",
-  within = { site .. "/usr/share/dokuwiki", site .. "/var/lib/dokuwiki/lib" },
-  strip = "/wiki",
-  never = { "/inc/", "/bin/", "/vendor/" },
-})
-route:path("/", { redirect = "/wiki/" })
-
-return {
-  backends = { app = os.getenv("TEST_BACKEND") },
-  on_request = route,
-}
-]]
 
 local PASSWORD = "over the moon"
 
@@ -56,8 +34,9 @@ describe("DokuWiki", function()
     site = dokuwiki.prepare(php.program(), php.user())
     fpm = php.start({ root = site.root, extensions = site.extensions })
     gate = server.start({
-      route = ROUTE,
-      env = { TEST_BACKEND = fpm.address, TEST_SITE = site.dir },
+      folder = "examples/dokuwiki",
+      route = "route.lua",
+      env = { MOONGATE_PHP = fpm.address, DOKUWIKI = site.dir },
     })
     visitor = browser.open(gate.address)
     author = browser.open(gate.address)

@@ -1,0 +1,2 @@
+<?php
+echo PHP_VERSION, " in ", getenv("POOL") ?: "?", "\n";

@@ -1,0 +1,1 @@
+<?php echo 'login ', $_SERVER['REQUEST_METHOD'], "\n";
