@@ -11,6 +11,7 @@ local clock = require("moongate.base.clock")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local filesystem = require("moongate.base.fs")
+local headers = require("moongate.decision.headers")
 local limit = require("moongate.limit")
 local moongate = require("moongate")
 local record_of = require("moongate.tenants.record")
@@ -292,9 +293,9 @@ end
 
 --- The values of a tenant whose folders have the name that stands for "*".
 local function with_star(values, star)
-  local own = { root = (values.root:gsub("%$1", star)) }
-  if values.docroot then
-    own.docroot = values.docroot:gsub("%$1", star)
+  local own = {}
+  for _, key in ipairs({ "root", "docroot" }) do
+    own[key] = values[key] and values[key]:gsub("%$1", star) or nil
   end
   own.tenant = values.own_name or star
   return setmetatable(own, { __index = values })
@@ -489,6 +490,7 @@ function M.site(options, fs, time)
   self.options = {
     values = values, root = folders.root, docroot = folders.docroot, versions = own.versions,
     folder_source = self.path and "@" .. self.path or source, fs = fs, meta = { __index = values },
+    unseen_problem = site_options.unseen_problem(own),
   }
   problem = first_index(self, given)
   if problem then
@@ -508,7 +510,7 @@ function M.site(options, fs, time)
       end)
     end)
   end
-  local rule = trace.known({ text = "tenants", source = place })
+  local rule, always = trace.known({ text = "tenants", source = place }), own.always
   return function(req)
     local kind = type(req)
     if kind ~= "userdata" and kind ~= "table" then
@@ -517,7 +519,7 @@ function M.site(options, fs, time)
     trace.enter(rule.label)
     local d = self:decide(req)
     trace.decided(req, rule)
-    return d
+    return always and d and headers.always(d, always, req) or d
   end
 end
 

@@ -260,6 +260,25 @@ describe("moongate.tenants", function()
     end
   end)
 
+  it("may have its folder on the backend's machine only, a star's too", function()
+    local handler = site({ docroot = "/app/$tenant", tenants = {
+      ["a.example"] = { tenant = "acme" }, ["*.b.example"] = { docroot = "/home/$1" },
+    } })
+    local d = ask(handler, "a.example", "/x.php/y")
+    assert.same({ "/app/acme", "/x.php", "/y", "acme" },
+      { d.docroot, d.script, d.path_info, d.tenant })
+    assert.equal("/home/ann", ask(handler, "ann.b.example", "/").docroot)
+    assert.equal(404, ask(handler, "a.example", "/a.css").status)
+  end)
+
+  it("has `always` of all answers, of who comes for no tenant too", function()
+    local handler = site({ always = { A = "b" }, root = "/srv/$tenant", default = { status = 404 },
+      tenants = { ["acme.example"] = { tenant = "acme" } } })
+    for _, host in ipairs({ "acme.example", "other.example" }) do
+      assert.equal("b", ask(handler, host).always.A)
+    end
+  end)
+
   it("runs nothing of a file in Lua", function()
     for text, message in pairs({
       ["return { x = os.getenv('HOME') }"] = "attempt to index global 'os'",
@@ -280,7 +299,8 @@ describe("moongate.tenants", function()
     ["host,rot\na.example,/srv/acme\n"] =
       "2: a.example: unknown key 'rot' of a tenant; did you mean 'root'?",
     ["host,root\na/b,/srv/acme\n"] = "2: 'a/b' is neither a host nor \"*.\" and a host",
-    ["host,backend\na.example,app\n"] = "2: a.example: 'root' is missing: the folder of the tenant",
+    ["host,backend\na.example,app\n"] = "2: a.example: 'root' is missing: the folder of the "
+      .. "tenant; or 'docroot', where only the backend has it",
     ["host,root,attempts\na.example,/srv/acme,0\n"] =
       "2: a.example: attempts: expected a whole number from 1 to 100, got 0",
     ["host,root,rate\na.example,/srv/acme,5/y\n"] = '2: a.example: rate: expected a rate such as 5 '
@@ -312,7 +332,10 @@ describe("moongate.tenants", function()
     { { tenants = {}, root = print },
       "root: expected a text: what differs from tenant to tenant is theirs to say" },
     { { tenants = { ["a.example"] = {} }, backend = "app" },
-      "a.example: 'root' is missing: the folder of the tenant" },
+      "a.example: 'root' is missing: the folder of the tenant; or 'docroot', where only the backend "
+        .. "has it" },
+    { { tenants = { ["a.example"] = { docroot = "/app" } }, backend = "app", owner = true },
+      "a.example: owner: without 'root' no file can be looked at" },
     { { tenants = { ["a.example"] = { root = "/srv/acme" } } },
       "a.example: 'backend' is missing: the name of the backend that runs the scripts" },
     { { tenants = { ["a.example"] = { root = "/srv/acme", version = "8" } }, backend = "app" },

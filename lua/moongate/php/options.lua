@@ -92,10 +92,9 @@ end
 local NEEDS_ROOT = { "within", "owner", "try", "static" }
 
 --- What is wrong with a site that has no folder here.
-local function unseen_problem(options)
-  if options.root ~= nil then
-    return nil
-  end
+---@param options table
+---@return string|nil
+function M.unseen_problem(options)
   for _, key in ipairs(NEEDS_ROOT) do
     if options[key] then
       return ("%s: without 'root' no file can be looked at"):format(key)
@@ -329,7 +328,7 @@ function M.problem(options)
     return ("expected a table of options, got %s"):format(describe(options))
   end
   return key_problem(options)
-    or unseen_problem(options)
+    or options.root == nil and M.unseen_problem(options)
     or list_problem("index", options.index, "^[^/]+$")
     or list_problem("scripts", options.scripts, "^%.[^/]+$")
     or list_problem("run", options.run, "^/")

@@ -97,7 +97,10 @@ local function set_folders(values, record, name, is_wild, options)
     end
     values[key] = folder
   end
-  return not values.root and "'root' is missing: the folder of the tenant" or nil
+  if not values.root and not values.docroot then
+    return "'root' is missing: the folder of the tenant; or 'docroot', where only the backend has it"
+  end
+  return not values.root and options.unseen_problem or nil
 end
 
 ---@class moongate.tenants.Options what tenants have in common
@@ -107,6 +110,7 @@ end
 ---@field versions table<string, string>|nil
 ---@field folder_source string what relative folders are relative to, as debug.getinfo has it
 ---@field fs table see moongate.base.fs
+---@field unseen_problem string|nil why none of them may leave `root` out
 ---@field meta table the metatable whose __index is `values`
 
 --- A tenant as php.site takes it.
