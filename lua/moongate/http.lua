@@ -419,8 +419,11 @@ function M.request(options)
   end
   local method = options.method or options.body and "POST" or "GET"
   local deadline = clock() + units.duration(options.timeout or 10)
-  local answer, reason, again = try(options, url, method, deadline)
-  if again and IDEMPOTENT[method] then
+  local ok, answer, reason, again = pcall(try, options, url, method, deadline)
+  if not ok then -- such as in a hook that can't wait: the place is the caller's
+    local text = type(answer) == "string" and answer:match("^%S+:%d+: (this .* can't wait.*)$")
+    error(text and "http.request: " .. text or answer, text and 2 or 0)
+  elseif again and IDEMPOTENT[method] then
     answer, reason = try(options, url, method, deadline, " fresh")
   end
   return answer, reason

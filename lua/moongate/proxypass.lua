@@ -435,24 +435,31 @@ local function map_answer(self, req, res)
 end
 
 --- Answers are looked at from now on.
+---@return string|nil problem
 local function look_at_answers(self)
-  if not self.mapped then
-    self.mapped = true
-    registry.at_response(function(req, res)
-      map_answer(self, req, res)
-    end)
+  if self.mapped then
+    return nil
   end
+  self.mapped = true
+  local ok, problem = pcall(registry.at_response, function(req, res)
+    map_answer(self, req, res)
+  end)
+  return not ok and problem or nil
 end
 
-local function pair(self, method, list, first, second)
-  for _, text in ipairs({ first, second }) do
-    if text == "" or text:find("[%c;]") then
-      fail(method, "expected texts without ';', got " .. describe(text))
+--- Adds a pair of texts.
+---@return string|nil problem
+local function add_pair(self, list, what, first, second)
+  for _, text in ipairs({ first or false, second or false }) do
+    if type(text) ~= "string" then
+      return ("expected the backend's %s and that of clients, got %s"):format(what,
+        describe(text or nil))
+    elseif text == "" or text:find("[%c;]") then
+      return "expected texts without ';', got " .. describe(text)
     end
   end
   list[#list + 1] = { first, second }
-  look_at_answers(self)
-  return self
+  return look_at_answers(self)
 end
 
 --- ProxyPassReverse: what the application calls `url` in Location, Content-Location, URI and
@@ -478,7 +485,10 @@ function ProxyPass:reverse(path, url)
     reals[i] = member .. (rest == "/" and "" or rest)
   end
   table.insert(self.mappings, { path = path, real = url, reals = reals })
-  look_at_answers(self)
+  local problem = look_at_answers(self)
+  if problem then
+    fail("reverse", problem)
+  end
   return self
 end
 
@@ -487,11 +497,11 @@ end
 ---@param public string
 ---@return moongate.ProxyPass self
 function ProxyPass:reverse_cookie_domain(internal, public)
-  if type(internal) ~= "string" or type(public) ~= "string" then
-    fail("reverse_cookie_domain", "expected the backend's domain and that of clients, got "
-      .. describe(type(internal) ~= "string" and internal or public))
+  local problem = add_pair(self, self.domains, "domain", internal, public)
+  if problem then
+    fail("reverse_cookie_domain", problem)
   end
-  return pair(self, "reverse_cookie_domain", self.domains, internal, public)
+  return self
 end
 
 --- ProxyPassReverseCookiePath: a cookie's path that begins with the first is the second.
@@ -499,11 +509,11 @@ end
 ---@param public string
 ---@return moongate.ProxyPass self
 function ProxyPass:reverse_cookie_path(internal, public)
-  if type(internal) ~= "string" or type(public) ~= "string" then
-    fail("reverse_cookie_path", "expected the backend's path and that of clients, got "
-      .. describe(type(internal) ~= "string" and internal or public))
+  local problem = add_pair(self, self.paths, "path", internal, public)
+  if problem then
+    fail("reverse_cookie_path", problem)
   end
-  return pair(self, "reverse_cookie_path", self.paths, internal, public)
+  return self
 end
 
 --- The backends that the rules name, for the route's `backends`.

@@ -332,8 +332,8 @@ describe("moongate.tenants", function()
     { { tenants = {}, root = print },
       "root: expected a text: what differs from tenant to tenant is theirs to say" },
     { { tenants = { ["a.example"] = {} }, backend = "app" },
-      "a.example: 'root' is missing: the folder of the tenant; or 'docroot', where only the backend "
-        .. "has it" },
+      "a.example: 'root' is missing: the folder of the tenant; or 'docroot', where only the "
+        .. "backend has it" },
     { { tenants = { ["a.example"] = { docroot = "/app" } }, backend = "app", owner = true },
       "a.example: owner: without 'root' no file can be looked at" },
     { { tenants = { ["a.example"] = { root = "/srv/acme" } } },

@@ -160,6 +160,15 @@ local MISUSES = {
       "router: default: expected a decision, a function or a router as handler, got 1" },
     { [[router.new():path('/x')]],
       "router: path: expected a decision, a function or a router as handler, got nothing" },
+    { [[proxypass.new():pass("/", "http://h/")]], 'proxypass: pass: "http://h/": only fcgi:// can '
+      .. "be had: Moongate speaks FastCGI to its backends, and no http" },
+    { [[proxypass.new():reverse("/", "http://h/")]],
+      "proxypass: reverse: this can be made only while the route is loaded, not in a hook" },
+    { [[limit.rate{ rate = 1, redis = "127.0.0.1:1" }]], "limit.rate: name: expected one beside "
+      .. "'redis', since other machines find their counts by it" },
+    { [[http.request{ url = "https://h/" }]], "http.request: url: https:// is not available: there "
+      .. "is no TLS yet; let HAProxy, nginx or stunnel on this machine speak it, and name its "
+      .. "http:// address" },
     { [[php.site()]], "php.site: expected a table of options, got nothing" },
     { [[php.site(1)]], "php.site: expected a table of options, got 1" },
     { [[php.site{}]], "php.site: 'root' is missing: the folder of the site; or 'docroot', where "
@@ -208,6 +217,8 @@ local MISUSES = {
       "php.site: the function for 'root': expected an absolute path such as \"/srv/www\", got 1" },
   },
   on_params = {
+    { [[http.request{ url = "http://127.0.0.1:1/" }]], "http.request: this hook can't wait: only "
+      .. "on_start, on_request, on_error, timers and what moongate.spawn runs may" },
     { [[params[1] = 'x']], "params: expected the name of a param, got 1" },
     { [[params[nil] = 1]], "params: expected the name of a param, got nothing" },
     { [[params[{}] = 1]], "params: expected the name of a param, got a table" },
@@ -440,7 +451,10 @@ local HOOKS = {
 local BEFORE = [[
 local moongate = require("moongate")
 local router = require("moongate.router")
+local http = require("moongate.http")
+local limit = require("moongate.limit")
 local php = require("moongate.php")
+local proxypass = require("moongate.proxypass")
 local T = {}
 ]]
 

@@ -5,7 +5,7 @@
 --
 -- Where only the backend has the site's folder, names decide in place of the disk:
 --
---     path -> strip -> never? -> a script by its name? -> front controller, index of a folder -> 404
+--     path -> strip -> never? -> a script by its name? -> front controller, a folder's index -> 404
 --
 -- A decision for a script without path info is built once and given out many times. It refuses new
 -- keys, since a key added for one request would then be there for all.

@@ -98,7 +98,8 @@ local function set_folders(values, record, name, is_wild, options)
     values[key] = folder
   end
   if not values.root and not values.docroot then
-    return "'root' is missing: the folder of the tenant; or 'docroot', where only the backend has it"
+    return "'root' is missing: the folder of the tenant; or 'docroot', where only the backend has "
+      .. "it"
   end
   return not values.root and options.unseen_problem or nil
 end
