@@ -90,8 +90,20 @@ static double stream_now(const struct stream *s)
 
 /* --- out --- */
 
+bool stream_params_fit(const struct params *params)
+{
+    size_t size = 0;
+    for (unsigned i = 0; i < params->count && size <= STREAM_PARAMS_MAX; i++) {
+        size_t pair = params->list[i].name.n + params->list[i].value.n;
+        if (pair > FCGI_PAIR_MAX)
+            return false;
+        size += pair + 8; /* their lengths */
+    }
+    return size <= STREAM_PARAMS_MAX;
+}
+
 /* BEGIN_REQUEST and PARAMS, without the end of the latter in an offer. */
-static bool encode_params(struct stream *s)
+static void encode_params(struct stream *s)
 {
     struct buf *out = channel_out(s->channel);
     const struct params *params = s->request->params;
@@ -105,7 +117,6 @@ static bool encode_params(struct stream *s)
     fcgi_pairs_end(&pairs);
     if (!s->offer)
         fcgi_empty(out, FCGI_PARAMS, id);
-    return !pairs.too_large && !out->overflow;
 }
 
 /* The send timeout runs while something waits to be sent, the read timeout when nothing does. While
@@ -492,11 +503,7 @@ static void on_conn(void *user, struct conn *conn)
     s->reused = s->channel->reused;
     s->shared = conn_is_shared(conn);
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
-    if (!encode_params(s)) {
-        stream_abort(s);
-        stream_fail(s, BACKEND_PROTOCOL, "the params are larger than a request may have");
-        return;
-    }
+    encode_params(s);
     if (channel_is_open(s->channel))
         on_open(s);
 }
@@ -545,6 +552,10 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
                          .stdin_open = true,
                          .server = request->server};
     s->times.asked = stream_now(s);
+    if (!stream_params_fit(request->params)) {
+        stream_fail(s, BACKEND_PROTOCOL, "the params are larger than a request may have");
+        return;
+    }
     const struct lease_terms terms = {
         .server = request->server,
         .avoid = request->avoid,

@@ -96,8 +96,15 @@ struct stream_request {
     double connect_timeout, send_timeout, read_timeout;
 };
 
-/* Begins. The params fit into records: FCGI_PAIR_MAX. What fails at once is told by the step, too.
+/* Bytes that the params of a request may have as name-value pairs, whatever connection it goes on.
  */
+#define STREAM_PARAMS_MAX (16u << 20)
+
+/* Each of the params fits into a record (FCGI_PAIR_MAX), and all together are no more than a
+ * request may have. A stream whose params don't fit fails before it takes a connection. */
+bool stream_params_fit(const struct params *params);
+
+/* Begins. What fails at once is told by the step, too. */
 void stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
                   struct deferred *step);
 

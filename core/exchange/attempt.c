@@ -393,18 +393,23 @@ static void attempt_resolve_root(struct exchange *x, struct cgi_paths *paths)
     paths->docroot = arena_copy(&x->req.arena, lookup_real_root(paths->root));
 }
 
-/* A param that would not fit into a record with its lengths, or is larger than it may be; NULL: all
- * do. */
-static const struct param *attempt_find_too_large(const struct exchange *x)
+/* Why the params can't be sent: one that would not fit into a record with its lengths, or is larger
+ * than it may be; or all together. NULL: they can. */
+static const char *attempt_find_too_large(struct exchange *x)
 {
+    struct arena *a = &x->req.arena;
     size_t limit = x->generation->settings->limits.param_size;
     if (limit > FCGI_PAIR_MAX)
         limit = FCGI_PAIR_MAX;
     const struct param *end = x->params.list + x->params.count;
     for (const struct param *param = x->params.list; param < end; param++)
         if (param->name.n + param->value.n > limit)
-            return param;
-    return NULL;
+            return arena_printf(a,
+                                "the param %.*s is larger than limits.param_size, or than a "
+                                "FastCGI record",
+                                STR_FMT(param->name))
+                .p;
+    return stream_params_fit(&x->params) ? NULL : "all params together are larger than 16 MB";
 }
 
 /* REMOTE_USER is no param of a client's: only a decision or on_params can have set it. */
@@ -448,15 +453,9 @@ void attempt_begin(struct exchange *x)
     attempt_note_user(x);
     if (attempt_is_own_page(x))
         return;
-    const struct param *large = attempt_find_too_large(x);
+    const char *large = attempt_find_too_large(x);
     if (large != NULL) {
-        const char *reason =
-            arena_printf(
-                &req->arena,
-                "the param %.*s is larger than limits.param_size, or than a FastCGI record",
-                STR_FMT(large->name))
-                .p;
-        answer_fail_and_say(x, "too_large", 431, reason);
+        answer_fail_and_say(x, "too_large", 431, large);
         return;
     }
     x->attempts.tried_count = 0;

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUT_MAX      (16u << 20) /* of params; a body is written as it goes */
+#define OUT_MAX      (17u << 20) /* STREAM_PARAMS_MAX in records; a body is written as it goes */
 #define OUT_MAX_EACH (1u << 20)  /* and of each request that shares the connection */
 #define OUT_KEEP     16384       /* memory that an idle connection may hold */
 

@@ -25,9 +25,17 @@ enum { OF_SLOT, OF_SERVER };
 
 #define SLOT(name) PROPERTY(#name, struct ledger_server, name)
 
+/* Requests that the server has now: several may share one of the connections in use. */
+static void push_serving(lua_State *L, const void *at)
+{
+    const struct ledger_server *s = at;
+    lua_pushnumber(L, (double)s->active + (double)s->extra);
+}
+
 static const struct property server_fields[] = {
     PROPERTY_OF(OF_SERVER, "address", struct script_server, address),
     SLOT(active),
+    {"serving", .push = push_serving},
     SLOT(idle),
     SLOT(requests),
     SLOT(answers),

@@ -1,8 +1,10 @@
 -- `multiplex`: several requests share a connection to an application that can do so. Whatever one
 -- of them does, its client or the application, the others get their own bytes, and in time.
 
+local gateway = require("tests.support.gateway")
 local http = require("tests.support.http")
 local load = require("tests.support.load")
+local net = require("tests.support.net")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local rig = require("tests.support.rig")
@@ -449,5 +451,121 @@ describe("`multiplex = \"auto\"` before PHP-FPM", function()
     })
     load.assert_all(run:finish().all)
     assert.is_true(fpm:connections() <= 4)
+  end)
+end)
+
+describe("on shared connections", function()
+  -- The multiplexer is application and authorizer.
+  local function start_gateway(options)
+    local address, web = "127.0.0.1:" .. net.free_port(), "127.0.0.1:" .. net.free_port()
+    options.settings = ('listen = { %q, { address = %q, protocol = "fastcgi" } }, '
+      .. "workers = 1, watch = false"):format(address, web)
+    options.server = { own = true, address = address }
+    local r = start(options)
+    r.web = web
+    return r
+  end
+
+  it("params have the limit that they have elsewhere, and the first one may be refused", function()
+    for _, multiplex in ipairs({ true, false }) do
+      local r = start({ backend = ("multiplex = %s"):format(multiplex), on_request = [[
+        do local params = {}
+          for i = 1, tonumber(req.args.Count) do params["P" .. i] = ("x"):rep(60000) end
+          return { backend = "app", docroot = "/srv/app", params = params } end]] })
+      for _, count in ipairs({ 300, 281, 200, 300, 1 }) do
+        local res = r:get(("token=%d&Count=%d"):format(count, count))
+        assert.equal(count > 280 and 431 or 200, res.status, count)
+        assert.truthy(res.status == 431 or res.body == ("token=%d;"):format(count))
+      end
+      r.server:wait_log("all params together are larger than 16 MB")
+      assert.equal(multiplex and 1 or 2, #r:events("OPEN"))
+      r:stop()
+    end
+  end)
+
+  it("scripts' own requests with too many params fail, and others go on", function()
+    local r = start({ settings = "limits = { body = '1m' }", on_request = [[
+      if req.args.Own then
+        local params = { SCRIPT_NAME = "/x", QUERY_STRING = "token=9" }
+        for i = 1, tonumber(req.args.Own) do params["P" .. i] = ("x"):rep(60000) end
+        params.LONG = ("x"):rep(tonumber(req.args.Long or 1))
+        local answer, reason = require("moongate").fastcgi("app", params)
+        do return { status = answer and 200 or 599, body = answer and answer.body or reason } end
+      end]] })
+    local held = ask(r, "token=1&delay=500")
+    wait_begun(r, 1)
+    for _, own in ipairs({ "Own=300", "Own=2000", "Own=1&Long=66000" }) do
+      local res = r:get(own)
+      assert.equal(599, res.status, own)
+      assert.matches("the params are larger than a request may have", res.body, 1, true)
+    end
+    assert.equal("token=9;", r:get("Own=1").body)
+    assert.equal("token=1;", held:receive().body)
+    held:close()
+    r:stop()
+  end)
+
+  it("authorizers are asked, and Early Hints sent", function()
+    local r = start({ backends = function(addresses)
+      return ("auth = { servers = { %q }, multiplex = true },"):format(addresses[1])
+    end, on_request = [[do return { backend = "app", docroot = "/srv/app",
+        early_hints = "</a.css>; rel=preload",
+        authorize = { backend = "auth", params = { QUERY_STRING = "token=0&delay=100" } } } end]] })
+    local clients = {}
+    for i = 1, 20 do
+      clients[i] = net.connect(r.address)
+      clients[i]:send(("POST %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        .. "Content-Length: 5\r\n\r\n%05d")
+        :format(rig.target(("token=%d&echo&delay=100"):format(i)), i))
+    end
+    for i = 1, 20 do
+      local text = clients[i]:read_all()
+      assert.matches("^HTTP/1%.1 103 .-\r\nLink: </a%.css>; rel=preload\r\n\r\nHTTP/1%.1 200 ",
+        text)
+      assert.truthy(text:find(("token=%d;%05d"):format(i, i), 1, true), text)
+      clients[i]:close()
+    end
+    assert.equal(2, #r:events("OPEN"))
+    r:stop()
+  end)
+
+  it("requests of a web server's one connection are answered by one of ours", function()
+    local r = start_gateway({})
+    local web = gateway.open(r.web)
+    for id = 1, 30 do
+      web:send(gateway.format({ id = id, stdin = ("%05d"):format(id), params = {
+        REQUEST_URI = rig.target(("token=%d&echo&size=20000&delay=%d"):format(id, 300 - id * 5)),
+      } }))
+    end
+    for _ = 1, 30 do
+      local res = web:answer(0)
+      assert.equal(200, res.status)
+      assert.truthy(res.body:find(("token=%d;"):format(res.id), 1, true))
+      assert.truthy(res.body:find(("%05d"):format(res.id), 1, true))
+    end
+    web:close()
+    assert.equal(1, #r:events("OPEN"))
+    r:stop()
+  end)
+
+  it("status counts requests as well as connections", function()
+    local r = start({ control = true })
+    local clients = {}
+    for i = 1, 7 do
+      clients[i] = ask(r, "delay=600000&token=" .. i)
+    end
+    wait_begun(r, 7)
+    local backend = r:status().backends[1]
+    assert.equal(7, backend.servers[1].serving)
+    assert.equal(1, backend.servers[1].active)
+    assert.equal(7, backend.totals.serving)
+    assert.matches("SERVING +ACTIVE", r:tell("status"))
+    for i = 1, 7 do
+      clients[i].conn:reset()
+    end
+    poll.wait(function()
+      return r:status().backends[1].servers[1].serving == 0
+    end, "the requests to be given up")
+    r:stop()
   end)
 end)

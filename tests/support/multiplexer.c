@@ -428,7 +428,7 @@ static void begin(struct conn *c, unsigned id, const uint8_t *body, size_t n)
         note(c, "VIOLATION BEGIN_REQUEST id=%u%s", id, find(c, id) ? " is in use" : "");
         return;
     }
-    if (body[0] << 8 != 0 || body[1] != 1)
+    if (body[0] != 0 || (body[1] != 1 && body[1] != 2)) /* a responder, an authorizer */
         note(c, "VIOLATION role=%u", body[0] << 8 | body[1]);
     struct request *r = must(calloc(1, sizeof *r)), **last = &c->list;
     r->conn = c;

@@ -13,7 +13,8 @@ local M = {
 }
 
 local HEADS = {
-  "BACKEND", "STATE", "ACTIVE", "IDLE", "MAX", "QUEUED", "REQUESTS", "FAILS", "LATENCY",
+  "BACKEND", "STATE", "SERVING", "ACTIVE", "IDLE", "MAX", "QUEUED", "REQUESTS", "FAILS",
+  "LATENCY",
 }
 local WORKER_HEADS = { "WORKER", "STATE", "CONNECTIONS", "REQUESTS", "LUA MEMORY", "RESTARTS" }
 local TEXTS = 2 -- the columns that are no numbers
@@ -31,7 +32,8 @@ end
 local function backend_row(backend)
   local totals = backend.totals
   return {
-    backend.name, backend.held and "held" or "", count(totals.active), count(totals.idle), "",
+    backend.name, backend.held and "held" or "", count(totals.serving), count(totals.active),
+    count(totals.idle), "",
     backend.queued > 0 and ("%.0f/%.0f"):format(backend.queued, backend.max_queue) or "0",
     count(totals.requests), count(totals.fails), "",
   }
@@ -41,10 +43,10 @@ local function server_row(server)
   local state = server.draining and "draining" or server.up and "up" or "down"
   local known = server.latency and server.latency > 0
   return {
-    "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.active),
-    count(server.idle), server.max_conns > 0 and count(server.max_conns) or "", "",
-    count(server.requests), count(server.fails),
-    known and milliseconds(server.latency) or "",
+    "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.serving),
+    count(server.active), count(server.idle),
+    server.max_conns > 0 and count(server.max_conns) or "", "", count(server.requests),
+    count(server.fails), known and milliseconds(server.latency) or "",
   }
 end
 

@@ -41,9 +41,9 @@ end
 
 --- A backend with the sums over its servers.
 local function with_totals(backend)
-  local totals = { active = 0, idle = 0, requests = 0, fails = 0, up = 0 }
+  local totals = { active = 0, serving = 0, idle = 0, requests = 0, fails = 0, up = 0 }
   for _, server in ipairs(backend.servers) do
-    for _, key in ipairs({ "active", "idle", "requests", "fails" }) do
+    for _, key in ipairs({ "active", "serving", "idle", "requests", "fails" }) do
       totals[key] = totals[key] + server[key]
     end
     totals.up = totals.up + (server.up and 1 or 0)

@@ -359,14 +359,17 @@ describe("a command to a running instance", function()
         backends = {
           {
             name = "app", held = true, queued = 3, max_queue = 2048,
-            totals = { active = 2, idle = 1, requests = 1234567, fails = 4, up = 1 },
+            totals = { serving = 5, active = 2, idle = 1, requests = 1234567, fails = 4, up = 1 },
             servers = {
-              { address = "10.0.0.1:9000", active = 2, idle = 1, requests = 1234560, fails = 0,
-                latency = 0.0123, up = true, backup = false, draining = false, max_conns = 8 },
-              { address = "10.0.0.2:9000", active = 0, idle = 0, requests = 7, fails = 4,
-                latency = 0, up = false, backup = true, draining = false, max_conns = 0 },
-              { address = "10.0.0.3:9000", active = 0, idle = 0, requests = 0, fails = 0,
-                latency = 0, up = true, backup = false, draining = true, max_conns = 0 },
+              { address = "10.0.0.1:9000", serving = 5, active = 2, idle = 1, requests = 1234560,
+                fails = 0, latency = 0.0123, up = true, backup = false, draining = false,
+                max_conns = 8 },
+              { address = "10.0.0.2:9000", serving = 0, active = 0, idle = 0, requests = 7,
+                fails = 4, latency = 0, up = false, backup = true, draining = false,
+                max_conns = 0 },
+              { address = "10.0.0.3:9000", serving = 0, active = 0, idle = 0, requests = 0,
+                fails = 0, latency = 0, up = true, backup = false, draining = true,
+                max_conns = 0 },
             },
           },
         },
@@ -387,11 +390,13 @@ describe("a command to a running instance", function()
         "  4711                          12      1234        700k         0",
         "  4712  2 generations            3        99        2.5M         1",
         "  4713  starting                 0         0          0k         7",
-        "BACKEND          STATE         ACTIVE  IDLE  MAX  QUEUED  REQUESTS  FAILS  LATENCY",
-        "app              held               2     1       3/2048   1234567      4",
-        "  10.0.0.1:9000  up                 2     1    8           1234560      0  12.3 ms",
-        "  10.0.0.2:9000  down, backup       0     0                      7      4",
-        "  10.0.0.3:9000  draining           0     0                      0      0",
+        "BACKEND          STATE         SERVING  ACTIVE  IDLE  MAX  QUEUED  REQUESTS  FAILS"
+          .. "  LATENCY",
+        "app              held                5       2     1       3/2048   1234567      4",
+        "  10.0.0.1:9000  up                  5       2     1    8           1234560      0"
+          .. "  12.3 ms",
+        "  10.0.0.2:9000  down, backup        0       0     0                      7      4",
+        "  10.0.0.3:9000  draining            0       0     0                      0      0",
         "",
       }, "\n"), stdout)
     end)

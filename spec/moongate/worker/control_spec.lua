@@ -10,7 +10,8 @@ describe("control", function()
     function core.backends()
       local function server(address, fields)
         local one = {
-          address = address, active = 2, idle = 1, requests = 10, fails = 1, latency = 0.01,
+          address = address, serving = 5, active = 2, idle = 1, requests = 10, fails = 1,
+          latency = 0.01,
           up = true, backup = false, draining = false, weight = 1, max_conns = 4,
         }
         for key, value in pairs(fields or {}) do
@@ -86,7 +87,8 @@ describe("control", function()
     assert.equal(200, status)
     assert.equal("1.2.3", got.version)
     assert.equal("app", got.backends[1].name)
-    assert.same({ active = 4, idle = 2, requests = 20, fails = 2, up = 1 }, got.backends[1].totals)
+    assert.same({ serving = 10, active = 4, idle = 2, requests = 20, fails = 2, up = 1 },
+      got.backends[1].totals)
     assert.equal("127.0.0.1:9000", got.backends[1].servers[2].address)
     assert.is_false(got.backends[1].servers[2].up)
     assert.equal(200, (ask("HEAD", "/status")))
