@@ -243,7 +243,6 @@ function Redis:give_back()
       return send(client, commands)
     end)
   end
-  self.giving = nil
 end
 
 --- Leases of requests that are still under way begin anew.
@@ -282,7 +281,11 @@ local function release(req)
     if not self.giving then
       self.giving = true
       moongate.spawn(function()
-        self:give_back()
+        local ok, problem = pcall(self.give_back, self)
+        self.giving = nil
+        if not ok then
+          error(problem, 0)
+        end
       end)
     end
   end
