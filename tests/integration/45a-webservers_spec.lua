@@ -12,10 +12,15 @@ local server = require("tests.support.server")
 
 server.inspect()
 
--- A block of the page, by its language.
-local function block(language)
+-- A block of the page, by its language: the first one, or the one with this text in it.
+local function block(language, with)
   local page = process.read_file("docs/fastcgi-in.md")
-  return assert(page:match("```" .. language .. "\n(.-)\n```"), "no block: " .. language) .. "\n"
+  for text in page:gmatch("```" .. language .. "\n(.-)\n```") do
+    if not with or text:find(with, 1, true) then
+      return text .. "\n"
+    end
+  end
+  error("no block: " .. language)
 end
 
 -- Puts other words in the place of the page's; each must be there.
@@ -237,6 +242,40 @@ describe("lighttpd in front", function()
     end)
     ending(front, site)
     assert_works(front, site)
+  end)
+
+  it("asks whether it may serve a file", function()
+    local one, auth = php.start({ pages = "tests/pages" }), process.tempdir("auth")
+    process.write_file(auth .. "/auth.php", [[<?php
+      if (($_GET["who"] ?? "") === "ann") { header("Variable-REMOTE_USER: ann"); exit; }
+      http_response_code(403); header("X-Why: stranger"); echo $_SERVER["REQUEST_URI"];]])
+    process.chmod(auth, "755")
+    local web, address = "127.0.0.1:" .. net.free_port(), "127.0.0.1:" .. net.free_port()
+    local s = server.start({ own = true, address = address, route = ([[return {
+      listen = { { address = %q, protocol = "fastcgi" }, %q }, workers = 1, watch = false,
+      backends = { new = %q },
+      on_request = function(req)
+        if req.role == "authorizer" then
+          return { backend = "new", docroot = %q, script = "/auth.php" }
+        end
+        return { status = 500 }
+      end,
+    }]]):format(web, address, one.address, auth) })
+    local front = fronts.lighttpd(function(at)
+      local host, port = at:match("^(.*):(%d+)$")
+      return replaced(block("lighttpd", "authorizer"), { { "9001", web:match("%d+$") },
+        { "server.port = 80", ('server.bind = "%s"\nserver.port = %s'):format(host, port) },
+        { "/srv/www", one.root }, { "/srv/www", one.root } })
+    end)
+    ending(front, { server = s, php = { one } })
+    local res = get(front, "/style.css?who=ann")
+    assert.equal(200, res.status, res.body)
+    assert.equal(process.read_file("tests/pages/style.css"), res.body)
+    assert.is_nil(res.headers["variable-remote_user"])
+    res = get(front, "/style.css?who=eve")
+    assert.equal(403, res.status)
+    assert.equal("stranger", res.headers["x-why"])
+    assert.equal("/style.css?who=eve", res.body)
   end)
 end)
 
