@@ -138,6 +138,20 @@ const char *client_call(const struct client_call *call)
 
 /* --- FastCGI --- */
 
+/* A stream in records, and its end. */
+static void request_stream(struct buf *out, enum fcgi_type type, struct str rest)
+{
+    while (rest.n > 0) {
+        size_t n = rest.n < FCGI_RECORD_MAX ? rest.n : FCGI_RECORD_MAX;
+        uint8_t header[FCGI_HEADER_SIZE];
+        fcgi_header(header, type, 1, n);
+        buf_append(out, header, sizeof header);
+        buf_append(out, rest.p, n);
+        rest = str_skip(rest, n);
+    }
+    fcgi_empty(out, type, 1);
+}
+
 static bool request_encode(const struct client_request *x, struct buf *out)
 {
     struct fcgi_pairs pairs;
@@ -151,15 +165,9 @@ static bool request_encode(const struct client_request *x, struct buf *out)
     if (x->values)
         return !pairs.too_large;
     fcgi_empty(out, FCGI_PARAMS, 1);
-    for (struct str rest = x->body; rest.n > 0;) {
-        size_t n = rest.n < FCGI_RECORD_MAX ? rest.n : FCGI_RECORD_MAX;
-        uint8_t header[FCGI_HEADER_SIZE];
-        fcgi_header(header, FCGI_STDIN, 1, n);
-        buf_append(out, header, sizeof header);
-        buf_append(out, rest.p, n);
-        rest = str_skip(rest, n);
-    }
-    fcgi_empty(out, FCGI_STDIN, 1);
+    request_stream(out, FCGI_STDIN, x->body);
+    if (x->role == FCGI_FILTER)
+        request_stream(out, FCGI_DATA, x->data);
     return !pairs.too_large && !out->overflow;
 }
 

@@ -29,6 +29,7 @@ struct client_request {
     uint16_t role;
     const struct params *params;
     struct str body;
+    struct str data; /* of a filter, behind the body */
     /* The answer. out is STDOUT, or the pairs of GET_VALUES_RESULT. */
     struct buf out, err;
     uint32_t app_status;

@@ -64,7 +64,7 @@ static void call_push_answer(lua_State *L, const struct client_request *x)
     lua_setfield(L, -2, "protocol_status");
 }
 
-/* core.fcgi{ address=, params=, body=, role=, timeout= } -> answer; or nil, reason
+/* core.fcgi{ address=, params=, body=, data=, role=, timeout= } -> answer; or nil, reason
  * core.fcgi{ address=, values=, timeout= } -> { NAME = value } */
 static int core_fcgi(lua_State *L)
 {
@@ -81,6 +81,7 @@ static int core_fcgi(lua_State *L)
         .role = (uint16_t)luaL_optint(L, -1, FCGI_RESPONDER),
         .params = &params,
         .body = call_field(L, "body"),
+        .data = call_field(L, "data"),
     };
     lua_pop(L, 3);
     if (x.address[0] == '\0')

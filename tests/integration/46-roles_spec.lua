@@ -372,6 +372,23 @@ describe("a filter", function()
     end
   end)
 
+  it("is asked from the shell, too", function()
+    local root, back = site({ ["a"] = ("x"):rep(100000) }), nil
+    back = rig.start()
+    finally(function() back:stop() end)
+    for path, data in pairs({ ["/a"] = ("x"):rep(100000), [""] = "" }) do
+      local args = { "fcgi", back.back.address, "QUERY_STRING=sum", "--role", "filter",
+        "--script", "/srv/app/x.php" }
+      if path ~= "" then
+        args[#args + 1], args[#args + 2] = "--data", root .. path
+      end
+      local result = server.command(args)
+      assert.equal(0, result.code, result.stderr)
+      assert.truthy(result.stdout:find((rig.sum(data):gsub("length", "data")), 1, true),
+        result.stdout)
+    end
+  end)
+
   it("gets it again from another server, and on another connection", function()
     local data = rig.bytes(MEGABYTE)
     local root = site({ ["a"] = data })

@@ -21,6 +21,7 @@ answer's status must also be below 400.
     { name = "--script", value = "FILE", help = "the script to run, as the server sees it" },
     { name = "--body", value = "FILE", help = "send a file as the body (- is stdin); means POST" },
     { name = "--role", value = "ROLE", help = "responder (default), authorizer or filter" },
+    { name = "--data", value = "FILE", help = "what a filter gets behind the body (FCGI_DATA)" },
     { name = "--fail", help = "exit with 1 if the status of the answer is 400 or more" },
     { name = "--timeout", value = "TIME", help = "what all of it may take, default 10s" },
   },
@@ -200,10 +201,13 @@ end
 
 --- The params of a request, with those of the command line.
 ---@return string[][]|nil params, string|nil problem
-local function params_of(args, body)
+local function params_of(args, body, data)
   local script = args.script and common.absolute(args.script)
   local name = script and "/" .. script:match("[^/]*$") or "/"
   local list = default_params(script, name, body)
+  if args.role == "filter" then
+    list[#list + 1] = { "FCGI_DATA_LENGTH", tostring(#(data or "")) }
+  end
   local own, problem = pairs_from(args, 2, "KEY=VALUE, ping, status or values")
   if not own then
     return nil, problem
@@ -251,14 +255,21 @@ local function request(address, timeout, args)
   if problem then
     return 1, problem
   end
+  local data
+  data, problem = read_body(args.data)
+  if problem then
+    return 1, problem
+  elseif data and args.role ~= "filter" then
+    return 2, "--data: it is for --role filter"
+  end
   local params
-  params, problem = params_of(args, body)
+  params, problem = params_of(args, body, data)
   if not params then
     return 2, problem
   end
   local answer
   answer, problem = core.fcgi({
-    address = address, params = params, body = body, role = role, timeout = timeout,
+    address = address, params = params, body = body, data = data, role = role, timeout = timeout,
   })
   if not answer then
     return 1, problem

@@ -54,6 +54,17 @@ describe("moongate fcgi", function()
     assert.equal("127.0.0.1:9000", core.asked[1].address)
   end)
 
+  it("sends a filter its data, which is nothing where none is given", function()
+    local path, remove = program.script("the file")
+    assert.equal(0, (program.run(core, "fcgi", ":9000", "--role", "filter", "--data", path)))
+    assert.equal("the file", core.asked[1].data)
+    assert.equal("8", sent().FCGI_DATA_LENGTH)
+    local status, _, stderr = program.run(core, "fcgi", ":9000", "--data", path)
+    remove()
+    assert.equal(2, status)
+    assert.matches("--data: it is for --role filter", stderr, 1, true)
+  end)
+
   it("keeps from an authorizer what it must not get", function()
     local path, remove = program.script("a=1")
     program.run(core, "fcgi", ":9000", "PATH_INFO=/x", "PATH_TRANSLATED=/y", "--role",
