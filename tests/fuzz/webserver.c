@@ -63,7 +63,7 @@ static void webserver_check_rest(struct request *req)
     struct backend_settings backend = {.name = STR("app"), .profile = PROFILE_PHP};
     struct cgi_paths paths;
     struct params params = {0};
-    struct filter_data data = {.spool = {.size = 9, .fd = -1}, .modified = 5};
+    static struct filter_data data = {.spool = {.size = 9, .fd = -1}, .modified = 5};
     req->decision.kind = DECISION_FASTCGI;
     req->decision.script = STR("/x.php");
     cgi_paths(&paths, req, &backend);

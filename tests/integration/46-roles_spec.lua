@@ -373,8 +373,7 @@ describe("a filter", function()
   end)
 
   it("is asked from the shell, too", function()
-    local root, back = site({ ["a"] = ("x"):rep(100000) }), nil
-    back = rig.start()
+    local root, back = site({ ["a"] = ("x"):rep(100000) }), rig.start()
     finally(function() back:stop() end)
     for path, data in pairs({ ["/a"] = ("x"):rep(100000), [""] = "" }) do
       local args = { "fcgi", back.back.address, "QUERY_STRING=sum", "--role", "filter",
