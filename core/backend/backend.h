@@ -89,6 +89,10 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
 /* The server is an address of a name that has another one which was not tried and may be. */
 bool backend_has_other_address(const struct backend *b, int server, const int *tried,
                                unsigned tried_count);
+/* Some server may have a request that is not only a last resort: it is in service, or has failed
+ * and is due to be tried again. True while the names of its servers are looked up for the first
+ * time. */
+bool backend_is_up(const struct backend *b);
 /* Why there is none, for the log. Text in the arena. */
 const char *backend_lack(const struct backend *b, struct arena *a);
 /* "3 active, 10 queued of 1024, max_conns 4": what stands in the way. */

@@ -60,6 +60,20 @@ bool backend_has_other_address(const struct backend *b, int server, const int *t
     return false;
 }
 
+bool backend_is_up(const struct backend *b)
+{
+    double now = ledger_now();
+    unsigned best = LEDGER_NO_TIER;
+    for (int i = 0; i < b->count; i++) {
+        unsigned tier =
+            b->servers[i]->gone ? LEDGER_NO_TIER : ledger_tier_of(backend_server(b, i), now);
+        if (tier < LEDGER_LAST_TIERS)
+            return true;
+        best = tier < best ? tier : best;
+    }
+    return best == LEDGER_NO_TIER && names_are_looking(b);
+}
+
 const char *backend_lack(const struct backend *b, struct arena *a)
 {
     unsigned sick = 0, draining = 0, gone = 0;

@@ -24,6 +24,7 @@ static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
     const struct backend *b = g->backends[i];
     *out = (struct script_backend){.name = g->settings->backends[i].name,
                                    .held = backend_is_held(b),
+                                   .up = backend_is_up(b),
                                    .queued = backend_queued(b),
                                    .queue_room = backend_queue_room(b)};
     return true;
@@ -40,6 +41,15 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
                                   .address = backend_address(b, (int)i),
                                   .queued = backend_queued(b),
                                   .gone = backend_is_gone(b, (int)i)};
+    return true;
+}
+
+static bool see_up(void *ctx, struct str name, bool *up)
+{
+    const struct backend *b = generation_backend(ctx, name);
+    if (b == NULL)
+        return false;
+    *up = backend_is_up(b);
     return true;
 }
 
@@ -93,6 +103,7 @@ void control_open(struct generation *g)
     const struct script_world world = {.ctx = g,
                                        .backend = see_backend,
                                        .server = see_server,
+                                       .is_up = see_up,
                                        .hold = control_hold,
                                        .drain = control_drain,
                                        .ask_reload = control_reload,

@@ -6,7 +6,7 @@
  */
 #include "script/control.h"
 
-#include "script/balance.h"
+#include "script/backends.h"
 #include "script/box.h"
 #include "script/door.h"
 #include "script/hooks.h"
@@ -21,64 +21,13 @@ static const struct script_world *world_of(lua_State *L)
     return &s->world;
 }
 
-enum { OF_SLOT, OF_SERVER };
-
-#define SLOT(name) PROPERTY(#name, struct ledger_server, name)
-
-/* Requests that the server has now: several may share one of the connections in use. */
-static void push_serving(lua_State *L, const void *at)
-{
-    const struct ledger_server *s = at;
-    lua_pushnumber(L, (double)s->active + (double)s->extra);
-}
-
-static const struct property server_fields[] = {
-    PROPERTY_OF(OF_SERVER, "address", struct script_server, address),
-    SLOT(active),
-    {"serving", .push = push_serving},
-    SLOT(idle),
-    SLOT(requests),
-    SLOT(answers),
-    SLOT(failures),
-    SLOT(messages),
-    SLOT(fails),
-    SLOT(latency),
-    {"load", .push = script_push_load},
-    SLOT(weight),
-    SLOT(max_conns),
-    {"up", .push = script_push_up},
-    SLOT(backup),
-    SLOT(draining),
-    {0},
-};
-
-static const struct property backend_fields[] = {
-    PROPERTY("name", struct script_backend, name),
-    PROPERTY("held", struct script_backend, held),
-    PROPERTY("queued", struct script_backend, queued),
-    PROPERTY("max_queue", struct script_backend, queue_room),
-    {0},
-};
-
-/* core.backends() -> list of { name, held, queued, max_queue, servers } */
+/* core.backends() -> list of what script_push_backend makes */
 static int core_backends(lua_State *L)
 {
     const struct script_world *world = world_of(L);
-    struct script_backend backend;
-    struct script_server server;
     lua_newtable(L);
-    for (unsigned i = 0; world->backend(world->ctx, i, &backend); i++) {
-        property_push_table(L, backend_fields, (const void *[]){&backend});
-        lua_newtable(L);
-        for (unsigned j = 0, n = 0; world->server(world->ctx, i, j, &server); j++) {
-            if (server.gone)
-                continue;
-            property_push_table(L, server_fields, (const void *[]){server.slot, &server});
-            lua_rawseti(L, -2, (int)++n);
-        }
-        lua_setfield(L, -2, "servers");
+    for (unsigned i = 0; script_push_backend(L, world, i); i++)
         lua_rawseti(L, -2, (int)i + 1);
-    }
     return 1;
 }
 

@@ -9,6 +9,7 @@
 #include "base/lookup.h"
 #include "base/stamp.h"
 #include "http/file.h"
+#include "script/backends.h"
 #include "script/decision.h"
 #include "script/digest.h"
 #include "script/fastcgi.h"
@@ -351,6 +352,7 @@ int script_core_open(lua_State *L)
     script_nesting_open(L);
     script_rules_open(L);
     script_timer_open(L);
+    script_backends_open(L);
     script_fastcgi_open(L);
     script_shared_open(L);
     script_simulate_open(L);

@@ -22,7 +22,7 @@ struct script_server {
 
 struct script_backend {
     struct str name;
-    bool held;
+    bool held, up;
     unsigned queued, queue_room;
 };
 
@@ -47,6 +47,7 @@ struct script_world {
     bool (*backend)(void *ctx, unsigned i, struct script_backend *out);
     bool (*server)(void *ctx, unsigned backend, unsigned i, struct script_server *out);
     /* False: there is none of that name, or address. */
+    bool (*is_up)(void *ctx, struct str backend, bool *up);
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
     /* Asks the master for a reload; *id is what board->reload_done must come to. False: it is gone.

@@ -26,7 +26,7 @@ unsigned ledger_tier_of(const struct ledger_server *s, double now)
 {
     if (s->gone || s->draining || s->sick)
         return LEDGER_NO_TIER;
-    return (s->backup ? 1u : 0u) + (s->down && now < s->retry_at ? 2u : 0u);
+    return (s->backup ? 1u : 0u) + (s->down && now < s->retry_at ? LEDGER_LAST_TIERS : 0u);
 }
 
 /* The classes of servers that there are now. */

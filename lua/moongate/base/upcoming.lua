@@ -29,7 +29,7 @@ M.decision = {
 
 -- Modules that `require` does not find yet.
 M.modules = {
-  ["moongate.health"] = NONE, ["moongate.canary"] = NONE,
+  ["moongate.canary"] = NONE,
 }
 
 -- Names in `require "moongate"`.

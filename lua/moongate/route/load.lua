@@ -224,7 +224,7 @@ local function add_ends(hooks, sources_of, ends)
   sources_of.on_log = sources_of.on_log or sources_of.on_request
   hooks.on_log = function(req, log)
     for i = 1, #ends do
-      ends[i](req)
+      ends[i](req, log)
     end
     if own then
       return own(req, log)
@@ -244,12 +244,30 @@ local function add_responses(hooks, sources_of, responses)
   end
 end
 
+--- Before the route's own on_error, and before the pages of its sites.
+local function add_rescues(hooks, sources_of, rescues)
+  local own = hooks.on_error
+  sources_of.on_error = sources_of.on_error or sources_of.on_request
+  hooks.on_error = function(req, err)
+    for i = 1, #rescues do
+      local d, over = rescues[i](req, err)
+      if d ~= nil or over then
+        return d
+      end
+    end
+    return own and own(req, err)
+  end
+end
+
 --- What modules of the library do at hooks, before or behind the route's own.
 local function add_library_hooks(normalized)
   local hooks, sources_of = normalized.hooks, normalized.hook_source
   if registry.pages then
     hooks.on_error = pages.behind(hooks.on_error)
     sources_of.on_error = sources_of.on_error or registry.pages
+  end
+  if #registry.rescues > 0 then
+    add_rescues(hooks, sources_of, registry.rescues)
   end
   local starts, own = registry.starts, hooks.on_start
   if #starts > 0 then

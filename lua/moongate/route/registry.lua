@@ -16,11 +16,14 @@ local M = {
   ---@type function[]
   starts = {},
   --- What modules do when a request has ended.
-  ---@type (fun(req: table))[]
+  ---@type (fun(req: table, log: table))[]
   ends = {},
   --- What modules do when the head of an application's answer is in.
   ---@type (fun(req: table, res: table))[]
   responses = {},
+  --- What modules answer when a request has failed.
+  ---@type (fun(req: table, err: table): table|nil, boolean|nil)[]
+  rescues = {},
   --- The route's settings, once they are known.
   ---@type table|nil
   settings = nil,
@@ -31,7 +34,7 @@ local loading = false
 --- Forgets everything: another route is about to be loaded.
 function M.begin()
   M.decisions, M.sites, M.pages, M.starts, M.ends = {}, {}, nil, {}, {}
-  M.responses, M.settings = {}, nil
+  M.responses, M.rescues, M.settings = {}, {}, nil
   loading = true
 end
 
@@ -68,12 +71,16 @@ function M.note(entry)
   end
 end
 
---- A module has something to do when a request has ended, however that was.
----@param fn fun(req: table)
-function M.at_end(fn)
+local function expect_loading()
   if not loading then
     error("this can be made only while the route is loaded, not in a hook", 0)
   end
+end
+
+--- A module has something to do when a request has ended, however that was.
+---@param fn fun(req: table, log: table)
+function M.at_end(fn)
+  expect_loading()
   table.insert(M.ends, fn)
 end
 
@@ -81,10 +88,16 @@ end
 --- on_response.
 ---@param fn fun(req: table, res: table)
 function M.at_response(fn)
-  if not loading then
-    error("this can be made only while the route is loaded, not in a hook", 0)
-  end
+  expect_loading()
   table.insert(M.responses, fn)
+end
+
+--- A module may have an answer in place of a failure. It is asked before the route's own on_error.
+---@param fn fun(req: table, err: table): table|nil, boolean|nil a decision; or nil and true, where
+--- the failure is none for on_error either
+function M.rescue(fn)
+  expect_loading()
+  table.insert(M.rescues, fn)
 end
 
 return M
