@@ -28,9 +28,7 @@ M.decision = {
 }
 
 -- Modules that `require` does not find yet.
-M.modules = {
-  ["moongate.canary"] = NONE,
-}
+M.modules = {}
 
 -- Names in `require "moongate"`.
 M.library = {}

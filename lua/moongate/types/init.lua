@@ -15,6 +15,7 @@ M.files = {
   ["moongate.router"] = require("moongate.types.router"),
   ["moongate.php"] = require("moongate.types.php"),
   ["moongate.testing"] = require("moongate.types.testing"),
+  ["moongate.canary"] = require("moongate.types.canary"),
   ["moongate.health"] = require("moongate.types.health"),
   ["moongate.limit"] = require("moongate.types.limit"),
   ["moongate.maintenance"] = require("moongate.types.maintenance"),
