@@ -61,9 +61,21 @@ local function term_is_pending(pid)
 end
 
 local function wait_descriptors(pid, count)
+  local now
+  local reached = poll.try(function()
+    now = descriptors(pid)
+    return now == count
+  end, poll.PATIENCE)
+  assert(reached, ("the worker should have %d descriptors, and has %d"):format(count, now))
+end
+
+-- The descriptors of a worker that has served and has no client.
+local function idle_descriptors(r)
+  http.get(r.address, "/own")
   poll.wait(function()
-    return descriptors(pid) == count
-  end, ("the worker to have %d descriptors"):format(count))
+    return net.connections(r.workers[1], r.address) == 0
+  end, "the client's connection to be gone")
+  return descriptors(r.workers[1])
 end
 
 local function count_lines(text, plain)
@@ -193,7 +205,7 @@ describe("a body that never comes", function()
   local HEAD = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
 
   it("holds no connection that its client has closed", function()
-    local before = descriptors(r.workers[1])
+    local before = idle_descriptors(r)
     for _ = 1, 10 do
       local client = http.open(r.address)
       client.conn:send(HEAD)
@@ -204,7 +216,7 @@ describe("a body that never comes", function()
   end)
 
   it("ends the connection when its client stays", function()
-    local before = descriptors(r.workers[1])
+    local before = idle_descriptors(r)
     local client = http.open(r.address)
     client.conn:send(HEAD)
     assert.equal("own\n", client:receive().body)
@@ -375,8 +387,7 @@ describe("a graceful stop", function()
       release(worker)
       finish(r)
     end)
-    r:get("")
-    local before = descriptors(worker)
+    local before = idle_descriptors(r)
     local clients = {}
     for i = 1, COUNT do
       clients[i] = http.open(r.address)
@@ -432,10 +443,7 @@ describe("a worker out of descriptors", function()
     })
     local worker = r.workers[1]
     r:get("")
-    poll.wait(function()
-      return net.connections(worker, r.address) == 0
-    end, "the client's connection to be gone")
-    local before = descriptors(worker)
+    local before = idle_descriptors(r)
     local limit = before + count
     local lowered = process.run({
       argv = { "prlimit", "--pid", tostring(worker), ("--nofile=%d:%d"):format(limit, limit) },
@@ -466,7 +474,7 @@ describe("a worker out of descriptors", function()
   it("answers those that it has accepted with an error where it can't connect", function()
     local r, worker = with_descriptors(1)
     finally(function() r:stop() end)
-    local before = descriptors(worker)
+    local before = idle_descriptors(r)
     local client, other = http.open(r.address), http.open(r.address)
     client:send({ path = rig.target("") })
     assert.is_true(client:receive().status >= 500)
@@ -887,10 +895,16 @@ describe("the error log", function()
     ]] })
     finally(function() s:stop() end)
     local began, sent = socket.gettime(), 0
+    -- At a time, so that they come within the ten seconds of a quota on a busy machine, too.
     local function send(count)
-      for _ = 1, count do
-        local conn = net.connect(s.address)
+      local conns = {}
+      for i = 1, count do
+        conns[i] = net.connect(s.address)
+      end
+      for _, conn in ipairs(conns) do
         conn:send("GET / HTTP/1.1\r\nHost: a b\r\n\r\n")
+      end
+      for _, conn in ipairs(conns) do
         assert.matches("^HTTP/1.1 400 ", conn:read_all())
         conn:close()
         sent = sent + 1
