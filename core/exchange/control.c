@@ -91,11 +91,17 @@ static bool control_stop(void *ctx)
     return link_send(worker.master, LINK_STOP, "", NULL, 0);
 }
 
-static struct subrequest *control_ask(void *ctx, const struct script_subrequest *ask,
-                                      void (*done)(void *ctx, const struct script_answer *answer),
-                                      void *done_ctx, const char **err)
+static struct world_request *control_ask(void *ctx, const struct script_subrequest *ask,
+                                         void (*done)(void *ctx,
+                                                      const struct script_answer *answer),
+                                         void *done_ctx, const char **err)
 {
-    return subrequest_new(ctx, ask, done, done_ctx, err);
+    return (struct world_request *)subrequest_new(ctx, ask, done, done_ctx, err);
+}
+
+static void control_forget(struct world_request *request)
+{
+    subrequest_free((struct subrequest *)request);
 }
 
 void control_open(struct generation *g)
@@ -108,8 +114,8 @@ void control_open(struct generation *g)
                                        .drain = control_drain,
                                        .ask_reload = control_reload,
                                        .stop = control_stop,
-                                       .subrequest = control_ask,
-                                       .subrequest_free = subrequest_free,
+                                       .ask = control_ask,
+                                       .forget = control_forget,
                                        .board = worker.board};
     script_set_world(g->script, &world);
 }

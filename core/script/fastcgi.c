@@ -9,14 +9,14 @@
 struct waiting {
     struct script_wait wait;
     struct script *script;
-    struct subrequest *request;
+    struct world_request *request;
     const struct script_answer *answer; /* while it is told */
 };
 
 static void fastcgi_forget(struct waiting *w)
 {
     if (w->request != NULL)
-        w->script->world.subrequest_free(w->request);
+        w->script->world.forget(w->request);
     free(w);
 }
 
@@ -111,7 +111,7 @@ static void fastcgi_check_params(lua_State *L, struct arena *arena, struct param
 }
 
 /* Adds the params that the script leaves out. */
-static void add_defaults(struct arena *arena, struct params *params, struct str body)
+static void fastcgi_add_defaults(struct arena *arena, struct params *params, struct str body)
 {
     static const struct {
         struct str name, value;
@@ -146,14 +146,14 @@ static int fastcgi(lua_State *L)
     arena_fini(&arena);
     arena_init(&arena, NULL, 0);
     fastcgi_check_params(L, &arena, &params);
-    add_defaults(&arena, &params, body);
+    fastcgi_add_defaults(&arena, &params, body);
     struct waiting *w = calloc(1, sizeof *w);
     if (w == NULL)
         abort();
     w->script = s;
     w->wait.cancel = fastcgi_cancel;
     const struct script_subrequest ask = {.backend = backend, .params = &params, .body = body};
-    w->request = s->world.subrequest(s->world.ctx, &ask, fastcgi_done, w, &err);
+    w->request = s->world.ask(s->world.ctx, &ask, fastcgi_done, w, &err);
     if (w->request != NULL)
         return script_wait(L, &w->wait);
     fastcgi_forget(w);

@@ -26,7 +26,7 @@ struct script_backend {
     unsigned queued, queue_room;
 };
 
-struct subrequest;
+struct world_request; /* one that is under way: the world's own */
 
 struct script_subrequest {
     struct str backend;
@@ -54,11 +54,11 @@ struct script_world {
      */
     bool (*ask_reload)(void *ctx, uint64_t *id);
     bool (*stop)(void *ctx);
-    /* A FastCGI request of the script's own; see exchange/subrequest.h. */
-    struct subrequest *(*subrequest)(void *ctx, const struct script_subrequest *ask,
-                                     void (*done)(void *ctx, const struct script_answer *answer),
-                                     void *done_ctx, const char **err);
-    void (*subrequest_free)(struct subrequest *request);
+    /* A FastCGI request of the script's own: begun, and given up or freed. */
+    struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,
+                                 void (*done)(void *ctx, const struct script_answer *answer),
+                                 void *done_ctx, const char **err);
+    void (*forget)(struct world_request *request);
     const struct board *board;
 };
 
