@@ -5,9 +5,6 @@
 
 #include <stdlib.h>
 
-#define ALONE_FOR                                                                                  \
-    60.0 /* seconds until a server that takes one request is thought to take several */
-
 const char *backend_error_name(enum backend_error error)
 {
     switch (error) {
@@ -39,6 +36,7 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     b->all = all;
     b->resolver = resolver;
     b->generation = generation;
+    b->on_connect = settings->multiplex == MULTIPLEX_AUTO ? server_ask : NULL;
     deadline_init(&b->probe, all->loop, lease_probe_cb);
     b->group = ledger_open(&all->seat, settings->name, &limits);
     *err = b->group == LEDGER_NONE ? "there are too many backends" : NULL;
@@ -156,18 +154,6 @@ void backend_answered(struct backend *b, int server, double latency)
     ledger_answered(&b->all->seat, s->slot, latency);
     if (was_down)
         log_warn("backend '%.*s': server %s answers again", STR_FMT(b->settings->name), s->address);
-}
-
-void backend_takes_one(struct backend *b, int server, const char *why)
-{
-    const struct server *s = b->servers[server];
-    struct ledger_server *slot = backend_server(b, server);
-    if (b->settings->multiplex == MULTIPLEX_YES && slot->sharing != LEDGER_ALONE)
-        log_warn("backend '%.*s': server %s takes one request on a connection (%s): it gets one at "
-                 "a time, and is tried again after %g s",
-                 STR_FMT(b->settings->name), s->address, why, ALONE_FOR);
-    slot->alone_until = ledger_now() + ALONE_FOR;
-    slot->sharing = LEDGER_ALONE;
 }
 
 bool backend_checked(struct backend *b, int server, bool good)

@@ -1,6 +1,17 @@
 /*
- * backend_inner - a backend's own data, for backend/ only. What its files call of one another, from
- * the lowest to the highest: servers, names, kept, left, choice, lease, ask, backend.
+ * backend_inner - the layout of a backend and of its servers, for backend/ only. A file calls those
+ * below it, and writes what it is named for:
+ *
+ *     backend  the backend's life, and what requests have taught about servers
+ *     ask      server.asking: the question what a server can
+ *     queue    struct lease of those that wait; backend.probe
+ *     choice   nothing: reads servers
+ *     left     server.left
+ *     names    server_name; server.place and server.gone of a name
+ *     kept     server.idle, .shared, .conns, .rest, .last_at_work: connections under their claims
+ *     servers  backend.servers, and the server's place in the ledger
+ *
+ * Upward goes one call: backend.on_connect, by which the queue lets `ask` know.
  */
 #ifndef MG_BACKEND_BACKEND_INNER_H
 #define MG_BACKEND_BACKEND_INNER_H
@@ -54,6 +65,8 @@ struct backend {
     bool serves; /* its generation does, or has */
     struct server_name *names;
     unsigned name_count;
+    /* A server is connected to; NULL: nobody wants to know. */
+    void (*on_connect)(struct server *s);
     struct deadline probe; /* a server that is down may be tried again, and somebody waits */
 };
 
@@ -70,18 +83,6 @@ uint32_t servers_open_slot(struct backend *b, const struct server_settings *sett
                            const char *address);
 /* Says to the ledger which checks the backend has, now that its generation serves. */
 void server_set_checks(const struct server *s);
-
-/* --- names.c --- */
-
-/* Looks a name up, now and again. */
-void names_add(struct backend *b, const struct server_settings *settings);
-/* A connect has failed: the name may have another address by now. */
-void names_look_again(struct backend *b, const struct server_settings *settings);
-/* Some name has never been answered. */
-bool names_are_looking(const struct backend *b);
-/* No name is looked up any more. */
-void names_stop(struct backend *b);
-void names_free(struct backend *b);
 
 /* --- kept.c --- */
 
@@ -107,6 +108,8 @@ bool server_shares(const struct server *s);
 /* Gives a lease the connection of its claim. Others may join its request there; those of this
  * worker whose turn it is do. */
 void server_hand_over(struct conn *c, struct lease *x);
+/* The lease, which waited, has the connection. */
+void lease_hand_over(struct lease *x, struct conn *c);
 /* The connection's request is over, and it could serve another one: it is kept, given to a lease
  * that waits, or closed. */
 void server_release(struct conn *c);
@@ -116,23 +119,33 @@ void server_adopt(struct conn *c, struct server *to);
 void server_pass_kept(struct server *from, struct server *to);
 void server_close_idle(struct server *s);
 
-/* --- ask.c --- */
+/* --- names.c --- */
 
-/* `multiplex = "auto"`: asks the server what it can, where that is not known. */
-void server_ask(struct server *s);
-void server_stop_asking(struct server *s);
+/* Looks a name up, now and again. */
+void names_add(struct backend *b, const struct server_settings *settings);
+/* A connect has failed: the name may have another address by now. */
+void names_look_again(struct backend *b, const struct server_settings *settings);
+/* Some name has never been answered. */
+bool names_are_looking(const struct backend *b);
+/* No name is looked up any more. */
+void names_stop(struct backend *b);
+void names_free(struct backend *b);
 
 /* --- left.c --- */
 
 /* The backend goes: what its servers have still to notice passes to another generation, or ends. */
 void left_pass(struct backend *b);
 
-/* --- lease.c --- */
+/* --- queue.c --- */
 
-/* The lease, which waited, has the connection. */
-void lease_hand_over(struct lease *x, struct conn *c);
 /* Sets the clock for the next server that is down and may be tried again, if somebody waits. */
 void lease_expect_probe(struct backend *b);
 void lease_probe_cb(struct deadline *d);
+
+/* --- ask.c --- */
+
+/* `multiplex = "auto"`: asks the server what it can, where that is not known. */
+void server_ask(struct server *s);
+void server_stop_asking(struct server *s);
 
 #endif

@@ -162,6 +162,14 @@ struct conn *server_join(struct server *s, const struct lease *x)
     return c != NULL && ledger_share(&s->backend->all->seat, c->claim, x->tenant) ? c : NULL;
 }
 
+void lease_hand_over(struct lease *x, struct conn *c)
+{
+    x->waiting = false;
+    x->server = c->server->number;
+    deadline_fini(&x->deadline);
+    x->ops->on_conn(x->user, c);
+}
+
 /* The connection is one that requests share. A request that it was handed to may have closed it,
  * as one does that can't be sent. */
 static bool server_has_shared(const struct server *s, const struct conn *c)

@@ -4,7 +4,12 @@
  */
 #include "backend/backend_inner.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
+
+/* Seconds until a server that takes one request is thought to take several. */
+#define ALONE_FOR 60.0
 
 #define RESTED 0.02 /* seconds that a kept TCP connection must have been idle for `once` */
 
@@ -156,4 +161,16 @@ unsigned backend_queue_room(const struct backend *b)
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);
+}
+
+void backend_takes_one(struct backend *b, int server, const char *why)
+{
+    const struct server *s = b->servers[server];
+    struct ledger_server *slot = backend_server(b, server);
+    if (b->settings->multiplex == MULTIPLEX_YES && slot->sharing != LEDGER_ALONE)
+        log_warn("backend '%.*s': server %s takes one request on a connection (%s): it gets one at "
+                 "a time, and is tried again after %g s",
+                 STR_FMT(b->settings->name), s->address, why, ALONE_FOR);
+    slot->alone_until = ledger_now() + ALONE_FOR;
+    slot->sharing = LEDGER_ALONE;
 }

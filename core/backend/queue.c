@@ -1,6 +1,6 @@
 /*
- * lease - see lease.h. This file: requests in a backend's queue, and the news of the ledger about
- * them.
+ * queue - see lease.h. This file: leases that wait in a backend's queue, and what the ledger says
+ * about them.
  */
 #include "backend/backend_inner.h"
 
@@ -68,14 +68,6 @@ static void lease_ask_again(struct lease *x, uint32_t unknown)
     x->avoid = unknown;
     if (x->only || ++x->unknown > UNKNOWN_MAX || lease_ask(x, LEDGER_NONE) == LEDGER_FULL)
         lease_refuse(x, BACKEND_QUEUE, "the queue is full");
-}
-
-void lease_hand_over(struct lease *x, struct conn *c)
-{
-    x->waiting = false;
-    x->server = c->server->number;
-    deadline_fini(&x->deadline);
-    x->ops->on_conn(x->user, c);
 }
 
 /* With the connection of its claim, which may be NULL. */
@@ -182,8 +174,8 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
     *conn = server_connect(s, x, x->claim);
     *error = BACKEND_CONNECT;
     *detail = *conn == NULL ? strerror(errno) : NULL;
-    if (b->settings->multiplex == MULTIPLEX_AUTO)
-        server_ask(s);
+    if (b->on_connect != NULL)
+        b->on_connect(s);
     return *conn != NULL ? LEASE_READY : LEASE_FAILED;
 }
 
