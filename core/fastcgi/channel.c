@@ -306,7 +306,8 @@ void conn_end_read(struct conn *c, size_t n)
 
 /* --- what channels are told --- */
 
-void conn_tell_failed(struct conn *c, enum backend_error error, const char *detail)
+/* The connection has gone, and its channels are told. */
+static void conn_tell_failed(struct conn *c, enum backend_error error, const char *detail)
 {
     conn_call(c);
     for (unsigned i = 0; i < c->room; i++) {
@@ -327,6 +328,12 @@ void conn_tell_failed(struct conn *c, enum backend_error error, const char *deta
             ch->ops->on_fail(user, error, detail, channel_written(ch));
     }
     conn_called(c);
+}
+
+void conn_fail(struct conn *c, enum backend_error error, const char *detail)
+{
+    conn_shut(c);
+    conn_tell_failed(c, error, detail);
 }
 
 void conn_tell_opened(struct conn *c)

@@ -20,18 +20,18 @@
  *   over      | stream | the connection breaks      | channel_release
  *   reserved  | -      | dropped; STDERR is `stray` | END_REQUEST, or its deadline
  *
- *   what happens                 | alone                       | shared
- *   -----------------------------|-----------------------------|-----------------------------------
- *   the holder gives up          | the connection is closed    | ABORT_REQUEST, the id is reserved
- *   the holder has all it wants  | the id is reserved          | the id is reserved
- *   the holder can take no more  | the connection is not read  | it is read: the holder keeps it
- *   the holder's deadline        | the connection fails        | the request fails, as given up
- *   a reserved id's deadline     | the connection is closed    | it takes no request any more, and
- * is |                             | closed when the others are over an answer that is not whole  |
- * the connection is closed    | likewise broken records, or the end   | its request fails | all of
- * them fail that are not over writing a small piece        | at once                     | with all
- * others of the loop's turn writing much                 | as the socket takes it      | in turns
- * of CHANNEL_SHARE bytes
+ *   what happens                | alone                      | shared
+ *   ----------------------------|----------------------------|---------------------------------
+ *   the holder gives up         | the connection is closed   | ABORT_REQUEST, the id is reserved
+ *   the holder has all it wants | the id is reserved         | the id is reserved
+ *   the holder can take no more | the connection is not read | it is read: the holder keeps it
+ *   the holder's deadline       | the connection fails       | the request fails, as given up
+ *   a reserved id's deadline    | the connection is closed   | no new request; closed when the
+ *                               |                            | others are over
+ *   an answer that is not whole | the connection is closed   | likewise
+ *   broken records, or the end  | its request fails          | all fail that are not over
+ *   writing a small piece       | at once                    | with others of the loop's turn
+ *   writing much                | as the socket takes it     | in turns of CHANNEL_SHARE bytes
  *
  * A server may close a kept connection at the moment when a request is written to it. Where the
  * request can't be sent twice, its first part is only offered (channel_offer): the rest follows
@@ -140,9 +140,9 @@ struct conn {
     uint64_t quiet;   /* those that it had taken when its last answer was over */
     size_t read_max;  /* the next read takes at most so many bytes */
     struct conn_place *place;
-    unsigned begun, tries; /* the place's first address, and how many have failed */
-    int refused;           /* errno of the first of them */
-    ev_tstamp patience;    /* when connect_timeout is over */
+    unsigned first_tried, tries; /* index in the place, and how many have failed */
+    int refused;                 /* errno of the first of them */
+    ev_tstamp patience;          /* when connect_timeout is over */
     const struct addr *addr;
     enum conn_state state;
     bool broken;  /* writing failed; reading goes on to its end */

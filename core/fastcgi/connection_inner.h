@@ -1,10 +1,14 @@
 /*
- * connection_inner - what the files of one connection call of one another, for fastcgi/ only:
+ * connection_inner - what the files of one connection call of one another, for fastcgi/ only. A
+ * file calls those below it, and writes these members of struct conn:
  *
- *     connection  its life, what it waits for, bytes in and out
- *     channel     the requests on it: ids, their holders, what becomes of them
- *     dial        how it comes about: addresses in turn, a full listen queue
- *     offer       the first part of a request on a connection that may be closed just now
+ *     events      a new one, and what the loop says of it: read_at, ended, excess
+ *     dial        how it comes about, addresses in turn: place, addr, tries, first_tried
+ *     offer       the first part of a request that is not sent twice: offered, watched, unread
+ *     channel     the requests on it, their ids and holders: channels, active, awaited, paused
+ *     connection  its socket: state of a close, interest, out, written
+ *
+ * Upward go the tables: channel_ops to the holders, closed, released and freed to the owner.
  */
 #ifndef MG_FASTCGI_CONNECTION_INNER_H
 #define MG_FASTCGI_CONNECTION_INNER_H
@@ -17,15 +21,15 @@
 
 /* Derives what to wait for from the state; epoll is told only of changes. */
 void conn_rearm(struct conn *c);
-/* The connection goes, and all requests on it fail that are not over. */
-void conn_fail(struct conn *c, enum backend_error error, const char *detail);
-/* It has ended, or is of no use: the same, unless its request can be asked elsewhere. */
-void conn_break(struct conn *c, enum backend_error error, const char *detail);
+/* All of a close but that the memory goes. */
+void conn_shut(struct conn *c);
 /* Writes what waits and then the slices, as far as the socket takes them; the rest waits. */
 void conn_write(struct conn *c, const struct iovec *slices, int count);
 /* Before channels are called, of which any may close the connection, and after. */
 void conn_call(struct conn *c);
 void conn_called(struct conn *c);
+/* Nothing is offered any more. */
+void conn_end_offer(struct conn *c);
 
 /* --- channel.c --- */
 
@@ -40,11 +44,19 @@ uint64_t channel_written(const struct channel *ch);
 bool conn_record(void *ctx, const struct fcgi_event *event);
 /* All records of a read of `n` bytes have been handed over. */
 void conn_end_read(struct conn *c, size_t n);
-/* The connection has gone, and its channels are told. */
-void conn_tell_failed(struct conn *c, enum backend_error error, const char *detail);
+/* The connection goes, and all requests on it fail that are not over. */
+void conn_fail(struct conn *c, enum backend_error error, const char *detail);
 void conn_tell_opened(struct conn *c);
 /* More can be written: those are told who wait for it. */
 void conn_tell_drained(struct conn *c);
+
+/* --- offer.c --- */
+
+void conn_init_offer(struct conn *c);
+/* A kept connection is of no use for the request that was to begin on it. */
+void conn_lose(struct conn *c, bool ended);
+/* Some time has passed: is the offer being read at all? */
+void conn_check_progress(struct conn *c);
 
 /* --- dial.c --- */
 
@@ -55,14 +67,5 @@ int conn_dial(struct conn *c, const struct conn_target *target);
 bool conn_try_other(struct conn *c, int err);
 /* The socket says how the connect has ended. */
 void conn_finish_connect(struct conn *c);
-
-/* --- offer.c --- */
-
-void conn_init_offer(struct conn *c);
-void conn_end_offer(struct conn *c);
-/* A kept connection is of no use for the request that was to begin on it. */
-void conn_lose(struct conn *c, bool ended);
-/* Some time has passed: is the offer being read at all? */
-void conn_check_progress(struct conn *c);
 
 #endif

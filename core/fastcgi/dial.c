@@ -111,7 +111,7 @@ static bool conn_next_address(struct conn *c, int err)
     if (c->refused == 0)
         c->refused = err;
     c->tries++;
-    c->addr = &c->place->list[(c->begun + c->tries) % c->place->count];
+    c->addr = &c->place->list[(c->first_tried + c->tries) % c->place->count];
     ev_io_stop(c->loop->ev, &c->io);
     if (c->io.fd >= 0)
         close(c->io.fd);
@@ -135,8 +135,8 @@ bool conn_try_other(struct conn *c, int err)
 int conn_dial(struct conn *c, const struct conn_target *target)
 {
     c->place = target->place;
-    c->begun = c->place->first;
-    c->addr = &c->place->list[c->begun];
+    c->first_tried = c->place->first;
+    c->addr = &c->place->list[c->first_tried];
     c->patience = ev_now(c->loop->ev) + target->connect_timeout;
     ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;

@@ -11,15 +11,6 @@
 
 #define PATIENCE 0.005 /* seconds in which something of an offer must be read */
 
-void conn_end_offer(struct conn *c)
-{
-    c->offered = false;
-    loop_undefer(&c->look);
-    if (c->watched)
-        loop_ignore_progress(c->loop, c->io.fd);
-    c->watched = false;
-}
-
 void conn_lose(struct conn *c, bool ended)
 {
     struct channel *ch = conn_sole(c);

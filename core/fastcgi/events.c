@@ -1,0 +1,160 @@
+/*
+ * events - see connection.h. This file: what the loop says of a connection. A new one gets its
+ * callbacks here, and they call what the other files do about it.
+ */
+#include "fastcgi/connection_inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OUT_MAX      (17u << 20) /* STREAM_PARAMS_MAX in records; a body is written as it goes */
+#define OUT_MAX_EACH (1u << 20)  /* and of each request that shares the connection */
+
+const char conn_ended[] = "the connection ended";
+
+/* --- ends --- */
+
+/* It has ended, or is of no use: it fails, unless its request can be asked elsewhere. */
+static void conn_break(struct conn *c, enum backend_error error, const char *detail)
+{
+    const struct channel *ch = conn_sole(c);
+    c->ended = true;
+    if (ch != NULL && ch->reused && (c->offered || channel_written(ch) == 0))
+        conn_lose(c, true);
+    else
+        conn_fail(c, error, detail);
+}
+
+static void conn_missed_cb(struct deadline *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, deadline));
+    if (c->offered)
+        conn_check_progress(c);
+    else if (c->state == CONN_IDLE)
+        conn_close(c);
+    else if (c->state == CONN_BACKLOG)
+        conn_fail(c, BACKEND_QUEUE,
+                  "its listen queue stayed full for queue_timeout (all of its "
+                  "processes are busy)");
+    else if (!conn_try_other(c, ETIMEDOUT))
+        conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
+}
+
+/* --- bytes in --- */
+
+/* Bytes of the answers. */
+static void conn_decode(struct conn *c, const char *bytes, size_t n)
+{
+    size_t used;
+    c->aside = 0;
+    const char *err = fcgi_feed(&c->decoder, bytes, n, &used, conn_record, c);
+    if (err == NULL && c->foreign)
+        err = "a record of a request that was never made, or is over";
+    if (err != NULL) { /* of several requests nobody knows whose fault it is */
+        conn_break(c, c->active > 1 ? BACKEND_CLOSED : BACKEND_PROTOCOL, err);
+        return;
+    }
+    c->excess = used < n;
+    conn_end_read(c, n);
+}
+
+static void conn_readable(struct conn *c)
+{
+    struct loop *loop = c->loop;
+    ssize_t n = read(c->io.fd, loop->in, c->read_max);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (c->state != CONN_OPEN) { /* idle or left: the end, or bytes of no use */
+        c->ended = n <= 0;
+        conn_close(c);
+        return;
+    }
+    const struct channel *ch = conn_sole(c);
+    c->read_at = ev_now(loop->ev);
+    if (n > 0 && c->written == c->quiet)
+        conn_break(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+    else if (n <= 0)
+        conn_break(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : conn_ended);
+    else if (ch != NULL && ch->ops->on_bytes != NULL)
+        ch->ops->on_bytes(ch->user, loop->in, (size_t)n);
+    else
+        conn_decode(c, loop->in, (size_t)n);
+}
+
+/* --- bytes out --- */
+
+/* What waited has been written. */
+static void conn_drained(struct conn *c)
+{
+    if (c->state == CONN_OPEN && buf_len(&c->out) == 0 && !c->broken)
+        conn_tell_drained(c);
+}
+
+static void conn_writable(struct conn *c)
+{
+    conn_write(c, NULL, 0);
+    if (c->offered)
+        loop_defer(c->loop, &c->look);
+    else
+        conn_drained(c);
+}
+
+static void conn_flush_cb(struct deferred *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, flush));
+    conn_write(c, NULL, 0);
+    if (conn_is_shared(c))
+        conn_drained(c);
+}
+
+static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
+{
+    struct conn *c = io->data;
+    struct loop *loop = c->loop;
+    (void)ev;
+    /* Reading first: an answer may have come although writing fails. It may end the connection, so
+     * a write waits for the next turn, which comes at once. */
+    if (c->state == CONN_CONNECTING)
+        conn_finish_connect(c);
+    else if (c->state == CONN_OPEN &&
+             c->active == 0) /* what comes is for the next request to read */
+        conn_rearm(c);
+    else if (events & EV_READ) {
+        if ((events & EV_WRITE) && conn_is_shared(c)) /* there may be something to read in each */
+            loop_defer(loop, &c->flush);
+        conn_readable(c);
+    } else if (events & EV_WRITE)
+        conn_writable(c);
+    loop_run_steps(loop); /* whoever looks at what has been read does it while it is there */
+}
+
+/* --- life --- */
+
+struct conn *conn_new(struct loop *loop, const struct conn_target *target)
+{
+    unsigned room = target->channels > 0 ? target->channels : 1;
+    struct conn *c = calloc(1, sizeof *c + room * sizeof c->channels[0]);
+    if (c == NULL)
+        abort();
+    c->loop = loop;
+    buf_init(&c->out, room > 1 ? OUT_MAX + room * OUT_MAX_EACH : OUT_MAX);
+    ev_io_init(&c->io, conn_io_cb, -1, 0);
+    c->io.data = c;
+    c->flush.run = conn_flush_cb;
+    conn_init_offer(c);
+    deadline_init(&c->deadline, loop, conn_missed_cb);
+    fcgi_decoder_init(&c->decoder);
+    c->room = room;
+    c->read_max = LOOP_READ_SIZE;
+    for (unsigned i = 0; i < room; i++)
+        channel_init(&c->channels[i], c, (uint16_t)(i + 1));
+    int err = conn_dial(c, target);
+    if (err != 0) {
+        conn_close(c);
+        errno = err;
+        return NULL;
+    }
+    return c;
+}
