@@ -1,7 +1,12 @@
 /*
- * gateway_inner - a web server's connection and the requests on it, for front/gateway*.c only:
- * front/gateway.c is the connection, its bytes and its records; front/gateway_request.c one request
- * from BEGIN_REQUEST to END_REQUEST, and its answer (front_ops).
+ * gateway_inner - the layout of a web server's connection and of the requests on it, for
+ * front/gateway*.c only. A file calls those below it:
+ *
+ *     gateway          the connection: its life, what comes, what to wait for
+ *     gateway_request  one request from BEGIN_REQUEST to END_REQUEST, and its answer (front_ops)
+ *     gateway_out      the records that go out: gateway.out, .blocked, .broken
+ *
+ * What a request's own step changes reaches the connection by the table of its protocol (on_step).
  */
 #ifndef MG_FRONT_GATEWAY_INNER_H
 #define MG_FRONT_GATEWAY_INNER_H
@@ -30,6 +35,11 @@ struct gateway {
     bool lingering : 1;            /* all is written; what comes is dropped */
     bool refused : 1;              /* one connection too many */
 };
+
+static inline const struct limits *gateway_limits(const struct gateway *g)
+{
+    return &clients_settings(g->client.clients)->limits;
+}
 
 /* One request: what is told of it, its body on the way in, its answer on the way out. */
 struct gateway_request {
@@ -62,15 +72,17 @@ struct gateway_request {
     bool spool_reported : 1;
 };
 
-/* --- gateway.c --- */
+/* --- gateway_out.c --- */
+
+/* Bytes of `out` beyond which nothing more is read, and slices of answers don't go there. */
+#define GATEWAY_OUT_MARK 65536
 
 /* Writes slices of a request's answer as STDOUT records. As transport_ops.writev. */
 ssize_t gateway_stdout(struct gateway *g, uint16_t id, const struct iovec *slices, int count);
 /* `out` has got something: it is written at the end of the turn. */
 void gateway_flush(struct gateway *g);
-/* After anything that may have been the last thing to wait for: writes, closes, or derives what to
- * wait for from the state. g may be gone. */
-void gateway_settle(struct gateway *g);
+/* Writes `out` now, as far as the socket takes it. */
+void gateway_write_out(struct gateway *g);
 
 /* --- gateway_request.c --- */
 

@@ -27,7 +27,7 @@ static void request_step_cb(struct deferred *d)
         (struct gateway_request *)((char *)d - offsetof(struct gateway_request, step));
     struct gateway *g = r->gateway;
     gateway_request_go(r);
-    gateway_settle(g);
+    g->client.protocol->on_step(&g->client.step);
 }
 
 static void request_queue(struct gateway_request *r)
