@@ -233,6 +233,13 @@ bench: release
 	  $(BUILD)/tests/load $(BUILD)/tests/floor
 	@tests/bench/run $(BENCH)
 
+# `moongate import`: some fifty configurations in nginx and Apache, and the routes made of them beside. Takes a
+# minute; some of it is part of `make test`.
+test-import:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@tools/test integration tests/import/import_spec.lua
+
 # `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes ten
 # minutes for each RELEASE ("bookworm trixie").
 trial:
@@ -288,4 +295,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test unit spec integration asan fuzz fuzzers lint bench trial run install clean format
+.PHONY: all programs test test-import unit spec integration asan fuzz fuzzers lint bench trial run install clean format

@@ -25,6 +25,7 @@ M.files = {
   ["moongate.proxypass"] = require("moongate.types.proxypass"),
   ["moongate.http"] = require("moongate.types.http"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
+  ["moongate.rewrite"] = require("moongate.types.rewrite"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),
   ["moongate.json"] = require("moongate.types.json"),

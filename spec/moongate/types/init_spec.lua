@@ -178,6 +178,8 @@ describe("the classes are those of the code:", function()
       end
       assert_functions(names, "moongate." .. name, name)
     end
+    assert_functions({ to = true, escape = true, is_file = true, is_folder = true },
+      "moongate.rewrite", "rewrite")
     assert_functions({ load = true }, "moongate.testing", "testing")
     assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
   end)

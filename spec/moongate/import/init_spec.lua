@@ -1,0 +1,215 @@
+-- Specs of moongate.import: routes made of configurations, without a web server; all of
+-- tests/import are valid
+-- routes. Hostile configurations end with a message.
+
+local files = require("support.fs")
+local importer = require("moongate.import")
+local load = require("moongate.route.load")
+
+--- A disk of these texts.
+local function disk(texts)
+  return {
+    read = function(path, size)
+      if not texts[path] then
+        return nil, "No such file or directory"
+      end
+      return texts[path]:sub(1, size)
+    end,
+    list = function(folder)
+      local names = {}
+      for path in pairs(texts) do
+        names[#names + 1] = path:match("^" .. folder:gsub("%p", "%%%0") .. "/?([^/]+)$")
+      end
+      return names
+    end,
+  }
+end
+
+local function run(kind, texts, ...)
+  local paths = { ... }
+  if type(texts) == "string" then
+    texts = { ["/etc/site.conf"] = texts }
+  end
+  if #paths == 0 then
+    paths = { "/etc/site.conf" }
+  end
+  return importer.run(kind, paths, disk(texts))
+end
+
+-- Loads a route as `check` does, with stand-ins for what is C.
+local function check(route)
+  for _, door in ipairs({ "moongate.auth.checks", "moongate.hash", "moongate.random",
+    "ngx" }) do
+    package.loaded[door] = package.loaded[door] or {}
+  end
+  return load.source(route, "route.lua", nil, files.new({ "/srv/", "/var/tmp/" }))
+end
+
+local PHP = "location ~ \\.php$ { include fastcgi_params; fastcgi_pass unix:/run/php.sock; }"
+
+describe("moongate.import", function()
+  for _, kind in ipairs({ "nginx", "apache" }) do
+    for _, case in ipairs((require("tests.import." .. kind))) do
+      it(("makes a valid route of %s: %s"):format(kind, case.name), function()
+        local values = { ROOT = "/srv/www", OTHER = "/srv/other", PHP = "unix:/run/php.sock",
+          SOCKET = "/run/php.sock", LISTEN = "127.0.0.1:8080", PORT = "8080" }
+        local texts = { ["/etc/site.conf"] = case.config:gsub("@(%u+)@", values) }
+        local paths = { "/etc/site.conf" }
+        if case.htaccess then
+          texts["/srv/www/.htaccess"] = case.htaccess
+          paths[2] = "/srv/www/.htaccess"
+        end
+        local route, summary = run(kind, texts, unpack(paths))
+        assert.is_string(route, summary)
+        check(route)
+        assert.is_nil(route:find("/tmp/", 1, true))
+      end)
+    end
+  end
+end)
+
+describe("moongate.import nginx", function()
+  it("has a comment for each line that it does not know", function()
+    local route, summary = run("nginx",
+      "server {\n root /srv/www;\n gzip on;\n proxy_pass http://x;\n"
+      .. "location / { frobnicate a; }\n" .. PHP .. "\n}")
+    assert.matches("NOT TRANSLATED /etc/site.conf:3: gzip on", route, 1, true)
+    assert.matches("NOT TRANSLATED /etc/site.conf:4: proxy_pass http://x", route, 1, true)
+    assert.matches("NOT TRANSLATED /etc/site.conf:5: frobnicate a", route, 1, true)
+    assert.matches("3 not", summary, 1, true)
+  end)
+
+  it("warns of known traps", function()
+    local _, summary = run("nginx",
+      "upstream u { server unix:/p; keepalive 8; }\nserver { root /srv/www;\n"
+      .. "location /x { return 301 http://a$uri; }\n location ~ \\.php$ { fastcgi_pass u;\n"
+      .. "fastcgi_keep_conn on;\nfastcgi_param PHP_ADMIN_VALUE open_basedir=/;\n"
+      .. "fastcgi_param PATH_TRANSLATED $document_root$fastcgi_path_info; } }")
+    for _, words in ipairs({ "keepalive to PHP-FPM", "line breaks", "PHP_ADMIN_VALUE stays",
+      "PATH_TRANSLATED can make", "no SCRIPT_FILENAME", "fastcgi_keep_conn" }) do
+      assert.matches(words, summary, 1, true)
+    end
+  end)
+
+  it("follows includes, and patterns in them", function()
+    local route = run("nginx", {
+      ["/etc/nginx.conf"] = "http { include sites/*.conf; }",
+      ["/etc/sites/a.conf"] = "server { server_name a.test; root /srv/a; }",
+      ["/etc/sites/b.conf"] = "server { server_name b.test; root /srv/b; }",
+    }, "/etc/nginx.conf")
+    assert.matches('hosts:host("b.test", b_test.decide)', route, 1, true)
+    check(route)
+  end)
+
+  it("takes what is hostile for text", function()
+    local route = run("nginx", 'server {\n server_name "]]x\\"" evil.test;\n root "/srv/a]]\\"";\n'
+      .. 'location "/a]]\\"b" { return 200 "\\"]] .. os.exit() --\\n"; }\n unknown "\r--[[ x";\n}')
+    check(route)
+    assert.is_nil(route:find("\r", 1, true))
+  end)
+
+  it("ends with a message at what is no configuration", function()
+    local cases = {
+      ["server {\n root /a\n}"] = "/etc/site.conf:2: ';' is missing",
+      ["server {\n"] = "'}' is missing",
+      ["}"] = "/etc/site.conf:1: unexpected '}'",
+      ["server { root '/a; }"] = "this quote is not closed",
+      ["include nothing.conf;"] = "/etc/nothing.conf: No such file or directory",
+      ["include site.conf;"] = "/etc/site.conf:1: /etc/site.conf includes itself",
+      [("a {"):rep(100)] = "nested more than",
+      ["# nothing"] = "there is no server in it",
+      [("a;"):rep(100001)] = "more than 100000 directives",
+      [("#"):rep(4 * 1024 * 1024 + 1)] = "more than 4 MB",
+    }
+    for text, message in pairs(cases) do
+      local route, problem = run("nginx", text)
+      assert.is_nil(route)
+      assert.matches(message, problem, 1, true)
+    end
+  end)
+
+  it("bounds a chain of includes", function()
+    local texts = {}
+    for i = 1, 50 do
+      texts[("/etc/%d.conf"):format(i)] = ("include %d.conf;"):format(i + 1)
+    end
+    local _, problem = run("nginx", texts, "/etc/1.conf")
+    assert.matches("nested more than 32 deep", problem, 1, true)
+  end)
+end)
+
+describe("moongate.import apache", function()
+  it("has a comment for each line that it does not know", function()
+    local route = run("apache", 'DocumentRoot "/srv/www"\nSubstitute s/a/b/\nRewriteEngine On\n'
+      .. "RewriteRule ^/x http://y/ [P]\nSetHandler \\\n  \"proxy:fcgi://127.0.0.1:9000\"\n")
+    assert.matches("NOT TRANSLATED /etc/site.conf:2: Substitute s/a/b/", route, 1, true)
+    assert.matches("NOT TRANSLATED /etc/site.conf:4: RewriteRule ^/x http://y/ [P]", route, 1, true)
+    assert.matches('"127.0.0.1:9000"', route, 1, true)
+    check(route)
+  end)
+
+  it("knows balancers", function()
+    local route = run("apache", "DocumentRoot /srv/www\nProxyPass /app/ balancer://pool/\n"
+      .. "<Proxy balancer://pool/>\nBalancerMember fcgi://10.0.0.1:4000 loadfactor=2\n"
+      .. "BalancerMember fcgi://10.0.0.2:4000\nProxySet lbmethod=bybusyness\n</Proxy>\n")
+    local settings = check(route)
+    assert.equal("pool", settings.backends[#settings.backends].name)
+    assert.matches('balance = "least_conn"', route, 1, true)
+    assert.matches('strip = "/app"', route, 1, true)
+  end)
+
+  it("knows mod_fastcgi's external server", function()
+    local route = run("apache", "DocumentRoot /srv/www\nDirectoryIndex index.php\n"
+      .. "<IfModule mod_fastcgi.c>\n"
+      .. "Alias /php5.fcgi /usr/local/www/fastcgi/php5.fcgi\n"
+      .. "FastCGIExternalServer /usr/local/www/fastcgi/php5.fcgi -flush -host 127.0.0.1:9000\n"
+      .. "AddType application/x-httpd-fastphp5 .php\n"
+      .. "Action application/x-httpd-fastphp5 /php5.fcgi\n</IfModule>\n")
+    assert.matches('backend = "app", root = "/srv/www"', route, 1, true)
+    check(route)
+  end)
+
+  it("warns of known traps", function()
+    local _, summary = run("apache", "DocumentRoot /srv/www\nRewriteEngine On\n"
+      .. "RewriteCond %{REQUEST_FILENAME} !-f\nRewriteRule ^/y(.*) /x.php?a=$1 [L]\n"
+      .. "ProxyPassMatch ^/(.*\\.php)$ fcgi://127.0.0.1:9000/srv/www/$1 enablereuse=on\n")
+    for _, words in ipairs({ "%{REQUEST_FILENAME} outside of", "ProxyPassMatch runs before",
+      "enablereuse=on holds" }) do
+      assert.matches(words, summary, 1, true)
+    end
+  end)
+
+  it("ends with a message at what is no configuration", function()
+    local cases = {
+      ["<Directory /a>\n"] = "/etc/site.conf:1: </Directory> is missing",
+      ["</Directory>\n"] = "/etc/site.conf:1: </Directory> without its beginning",
+      ["\nDocumentRoot \"/a\n"] = "/etc/site.conf:2: this quote is not closed",
+      ["Include /nothing.conf\n"] = "/nothing.conf",
+      ["Include /etc/site.conf\n"] = "includes itself",
+      [("<If a>\n"):rep(100)] = "nested more than",
+      [("a"):rep(20000)] = "a line of more than",
+    }
+    for text, message in pairs(cases) do
+      local route, problem = run("apache", text)
+      assert.is_nil(route)
+      assert.matches(message, problem, 1, true)
+    end
+  end)
+end)
+
+describe("docs/importing.md", function()
+  it("names every configuration that is compared", function()
+    local file = assert(io.open("docs/importing.md"))
+    local page = file:read("*a")
+    file:close()
+    local count = 0
+    for kind, shown in pairs({ nginx = "nginx", apache = "Apache" }) do
+      for _, case in ipairs((require("tests.import." .. kind))) do
+        local row = ("| %s | %s | %d |"):format(shown, case.name, #case.urls)
+        assert.truthy(page:find(row, 1, true), row)
+        count = count + 1
+      end
+    end
+    assert.is_true(count >= 40)
+  end)
+end)
