@@ -173,7 +173,7 @@ uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
 unsigned ledger_tier(const struct ledger_seat *seat, uint32_t group, double now);
 unsigned ledger_tier_of(const struct ledger_server *s, double now);
 #define LEDGER_LAST_TIERS 2u /* from here on they are better than none */
-#define LEDGER_NO_TIER 4u
+#define LEDGER_NO_TIER    4u
 /* True while it has room for one more connection. */
 bool ledger_has_room(const struct ledger_server *s);
 /* Its weight, which grows for slow_start seconds after it came back. */

@@ -406,11 +406,11 @@ describe("queue", function()
     local res = http.request(gate.address, { path = "/", host = "green.localhost" })
     assert.equal(200, res.status)
     assert.truthy(res.body:find("<code>green.localhost</code>", 1, true))
-    wait_status("^app +3 .*3/100")
+    wait_status("^app +3 +3 .*3/100")
     for _, client in ipairs(clients) do
       client:close()
     end
-    wait_status("^app +3 +0 +0 ") -- who has left does not wait any more
+    wait_status("^app +3 +3 +0 +0 ") -- who has left does not wait any more
   end)
 
   it("holds requests and lets them go", function()
