@@ -30,7 +30,7 @@ static void ask_over_cb(struct deferred *d)
     server_stop_asking(a->server);
 }
 
-/* The question is answered, or nobody answers. */
+/* The question is answered, or no server answers. */
 static void ask_end(struct asking *a)
 {
     loop_defer(a->server->backend->all->loop, &a->over);

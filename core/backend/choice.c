@@ -4,7 +4,7 @@
  */
 #include "backend/backend_inner.h"
 
-static bool was_tried(const int *tried, unsigned count, int server)
+static bool choice_was_tried(const int *tried, unsigned count, int server)
 {
     for (unsigned i = 0; i < count; i++)
         if (tried[i] == server)
@@ -13,7 +13,7 @@ static bool was_tried(const int *tried, unsigned count, int server)
 }
 
 /* A kept connection of this worker's needs no room, nor one that others are on. */
-static bool can_take(const struct server *s, const struct ledger_server *slot)
+static bool choice_can_take(const struct server *s, const struct ledger_server *slot)
 {
     return s->idle.first != NULL || ledger_has_room(slot) || server_has_place(s);
 }
@@ -29,14 +29,14 @@ enum backend_choice backend_choose(const struct backend *b, const int *tried, un
         const struct server *s = b->servers[i];
         const struct ledger_server *slot = backend_server(b, i);
         unsigned tier = s->gone ? LEDGER_NO_TIER : ledger_tier_of(slot, now);
-        if (tier > best || tier == LEDGER_NO_TIER || was_tried(tried, tried_count, i))
+        if (tier > best || tier == LEDGER_NO_TIER || choice_was_tried(tried, tried_count, i))
             continue;
         if (tier < best) { /* better than all before */
             best = tier;
             out->count = 0;
             busy = false;
         }
-        if (!can_take(s, slot))
+        if (!choice_can_take(s, slot))
             busy = true;
         else
             out->list[out->count++] = i;
@@ -54,7 +54,7 @@ bool backend_has_other_address(const struct backend *b, int server, const int *t
     const struct server_settings *name = b->servers[server]->settings;
     for (int i = 0; i < b->count && name->is_name; i++)
         if (b->servers[i]->settings == name && !b->servers[i]->gone &&
-            !was_tried(tried, tried_count, i) &&
+            !choice_was_tried(tried, tried_count, i) &&
             ledger_tier_of(backend_server(b, i), 0) != LEDGER_NO_TIER)
             return true;
     return false;

@@ -156,7 +156,7 @@ static unsigned health_count_of(struct str json, const char *what)
 
 /* PHP-FPM's own counters take kept connections for work, so processes are counted by their state.
  */
-static void read_status(struct probe *p, struct str body)
+static void health_read_status(struct probe *p, struct str body)
 {
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     unsigned busy = health_count_of(body, "\"state\":\"Running\"") +
@@ -166,13 +166,13 @@ static void read_status(struct probe *p, struct str body)
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }
 
-static void read_answer(struct probe *p)
+static void health_read_answer(struct probe *p)
 {
     const char *why = NULL;
     struct str body = health_body_of(buf_peek(&p->answer), &why);
     if (p->page == PAGE_STATUS) {
         if (why == NULL)
-            read_status(p, body);
+            health_read_status(p, body);
         health_forget(p);
         return;
     }
@@ -211,13 +211,13 @@ static void health_step(struct deferred *d)
     if (event == STREAM_FAILED)
         health_failed(p, p->stream.error, p->stream.detail);
     else if (event == STREAM_END && p->stream.protocol_status == FCGI_REQUEST_COMPLETE)
-        read_answer(p);
+        health_read_answer(p);
     else if (event == STREAM_END)
         health_forget(p); /* overloaded: busy is not dead */
 }
 
-/* True when the server can't have taken the check: it is full of our requests, or (where nobody
- * said how many it takes) has some, or its listen queue is full. */
+/* True when the server can't have taken the check: it is full of our requests, or (where no
+ * setting says how many it takes) has some, or its listen queue is full. */
 static bool health_is_busy(const struct probe *p)
 {
     const struct ledger_server *slot = backend_server(p->checks->backend, p->server);

@@ -15,7 +15,7 @@
 
 /* Without a limit no request waits for the connection's place, and nothing would bound how many
  * such connections there are. */
-static bool is_limited(const struct lease *x, const struct server *s)
+static bool left_is_limited(const struct lease *x, const struct server *s)
 {
     return backend_server(s->backend, s->number)->max_conns > 0 ||
            (s->backend->settings->per_tenant > 0 && x->tenant != 0);
@@ -26,7 +26,7 @@ void backend_leave(const struct lease *x, struct channel *ch)
     struct conn *c = ch->conn;
     if (conn_is_shared(c))
         channel_drop(ch);
-    else if (is_limited(x, c->server) && conn_leave(c))
+    else if (left_is_limited(x, c->server) && conn_leave(c))
         conn_list_add(&c->server->left, c);
     else
         conn_close(c);

@@ -109,7 +109,7 @@ static void names_answered(struct lookup *lookup, const struct addr *list, unsig
     deadline_set(&name->again, soon ? RETRY_PAUSE : settings->resolve);
     if (err == NULL)
         names_apply(name, list, count);
-    else if (name->backend->count == 0) /* whoever waits for the first answer has it now */
+    else if (name->backend->count == 0) /* leases that wait for the first answer end */
         ledger_refuse_all(&name->backend->all->seat, name->backend->group);
 }
 

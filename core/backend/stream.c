@@ -222,7 +222,7 @@ static bool send_stdin(struct stream *s)
 bool stream_body(struct stream *s, struct str bytes)
 {
     if (s->channel == NULL)
-        return false; /* nobody was told that there is room */
+        return false; /* the exchange was not told that there is room */
     while (bytes.n > 0) {
         struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
         size_t taken = batch_fill(&batch, bytes);
@@ -536,7 +536,7 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
 {
     struct stream *s = user;
     s->server = s->lease.server;
-    if (error == BACKEND_CONNECT && s->server >= 0) /* else nobody was left to ask */
+    if (error == BACKEND_CONNECT && s->server >= 0) /* else no server was left to ask */
         backend_failed(s->request->backend, s->server, detail);
     stream_fail(s, error, detail);
 }

@@ -5,7 +5,7 @@
 #include <netdb.h>
 #include <stdio.h>
 
-static const char *parse_unix(struct str path, struct addr *out)
+static const char *addr_parse_unix(struct str path, struct addr *out)
 {
     if (path.n == 0 || path.p[0] != '/')
         return "a unix socket needs an absolute path, as in unix:/run/php.sock";
@@ -19,7 +19,7 @@ static const char *parse_unix(struct str path, struct addr *out)
 }
 
 /* Splits host:port; the host comes without its brackets. */
-static const char *split(struct str text, struct str *host, bool *bracketed, uint64_t *port)
+static const char *addr_split(struct str text, struct str *host, bool *bracketed, uint64_t *port)
 {
     const char *colon = memrchr(text.p, ':', text.n);
     if (colon == NULL)
@@ -37,7 +37,7 @@ static const char *split(struct str text, struct str *host, bool *bracketed, uin
     return NULL;
 }
 
-static bool is_among(const struct addr *list, unsigned count, const struct addr *a)
+static bool addr_is_among(const struct addr *list, unsigned count, const struct addr *a)
 {
     for (unsigned i = 0; i < count; i++)
         if (addr_compare(&list[i], a) == 0)
@@ -46,8 +46,8 @@ static bool is_among(const struct addr *list, unsigned count, const struct addr 
 }
 
 /* A hosts file may have an address of a name twice. */
-static const char *look_up(const char *host, uint16_t port, struct addr list[ADDR_MOST],
-                           unsigned *count)
+static const char *addr_look_up(const char *host, uint16_t port, struct addr list[ADDR_MOST],
+                                unsigned *count)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV}, *found;
     char service[8];
@@ -58,7 +58,7 @@ static const char *look_up(const char *host, uint16_t port, struct addr list[ADD
     *count = 0;
     for (const struct addrinfo *a = found; a != NULL && *count < ADDR_MOST; a = a->ai_next)
         if (addr_from(&list[*count], a->ai_addr, a->ai_addrlen) &&
-            !is_among(list, *count, &list[*count]))
+            !addr_is_among(list, *count, &list[*count]))
             ++*count;
     freeaddrinfo(found);
     return *count > 0 ? NULL : "the name has no address";
@@ -73,8 +73,8 @@ const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsi
     memset(out, 0, sizeof *out);
     *count = 1;
     if (str_starts(s, STR("unix:")))
-        return parse_unix(str_skip(s, 5), out);
-    const char *err = split(s, &host, &bracketed, &port);
+        return addr_parse_unix(str_skip(s, 5), out);
+    const char *err = addr_split(s, &host, &bracketed, &port);
     if (err != NULL)
         return err;
 
@@ -97,7 +97,7 @@ const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsi
         out->len = sizeof out->in6;
         return NULL;
     }
-    return look_up(name, (uint16_t)port, list, count);
+    return addr_look_up(name, (uint16_t)port, list, count);
 }
 
 const char *addr_resolve(const char *text, struct addr *out)
@@ -109,7 +109,7 @@ const char *addr_resolve(const char *text, struct addr *out)
     return bad;
 }
 
-static bool may_be_in_name(char c)
+static bool addr_may_be_in_name(char c)
 {
     char low = char_lower(c);
     return (low >= 'a' && low <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
@@ -122,11 +122,11 @@ bool addr_is_name(const char *text, struct str *host, uint16_t *port)
     uint64_t number;
     bool bracketed;
     char copy[256];
-    if (str_starts(s, STR("unix:")) || split(s, &name, &bracketed, &number) != NULL || bracketed ||
-        name.n == 0 || name.n >= sizeof copy)
+    if (str_starts(s, STR("unix:")) || addr_split(s, &name, &bracketed, &number) != NULL ||
+        bracketed || name.n == 0 || name.n >= sizeof copy)
         return false;
     for (size_t i = 0; i < name.n; i++)
-        if (!may_be_in_name(name.p[i]))
+        if (!addr_may_be_in_name(name.p[i]))
             return false;
     memcpy(copy, name.p, name.n);
     copy[name.n] = '\0';
@@ -236,7 +236,7 @@ bool peer_same_ip(const struct peer *a, const struct peer *b)
 }
 
 /* inet_ntop goes through printf; this is on the path of every request. */
-static size_t ipv4_text(const uint8_t ip[4], char *out)
+static size_t addr_ipv4_text(const uint8_t ip[4], char *out)
 {
     char *at = out;
     for (int i = 0; i < 4; i++) {
@@ -255,7 +255,7 @@ static size_t ipv4_text(const uint8_t ip[4], char *out)
 size_t peer_text(const struct peer *p, char out[PEER_TEXT_SIZE])
 {
     if (p->family == AF_INET)
-        return ipv4_text(p->ip, out);
+        return addr_ipv4_text(p->ip, out);
     if (p->family != AF_INET6 || inet_ntop(AF_INET6, p->ip, out, PEER_TEXT_SIZE) == NULL)
         strcpy(out, "unix:");
     return strlen(out);

@@ -44,7 +44,7 @@ void backlog_fini(struct backlog *b)
 
 /* --- in --- */
 
-static struct backlog_file *file_new(int fd, uint64_t limit, size_t max)
+static struct backlog_file *backlog_file_new(int fd, uint64_t limit, size_t max)
 {
     struct backlog_file *f = calloc(1, sizeof *f);
     if (f == NULL)
@@ -57,16 +57,16 @@ static struct backlog_file *file_new(int fd, uint64_t limit, size_t max)
     return f;
 }
 
-static uint64_t file_room(const struct backlog_file *f, uint64_t limit)
+static uint64_t backlog_file_room(const struct backlog_file *f, uint64_t limit)
 {
     uint64_t used = f != NULL ? f->to - f->freed : 0;
     return used < limit ? limit - used : 0;
 }
 
 /* Writes as much as the limit allows; *bytes is what is left. */
-static const char *file_write(struct backlog_file *f, uint64_t limit, struct str *bytes)
+static const char *backlog_file_write(struct backlog_file *f, uint64_t limit, struct str *bytes)
 {
-    uint64_t room = file_room(f, limit);
+    uint64_t room = backlog_file_room(f, limit);
     size_t n = bytes->n < room ? bytes->n : (size_t)room;
     while (n > 0) {
         ssize_t done = pwrite(f->fd, bytes->p, n, (off_t)f->to);
@@ -82,21 +82,22 @@ static const char *file_write(struct backlog_file *f, uint64_t limit, struct str
 }
 
 /* The tail goes first, so that the order of bytes holds. */
-static const char *spill(struct backlog *b, const struct backlog_limits *limits, struct str *bytes)
+static const char *backlog_spill(struct backlog *b, const struct backlog_limits *limits,
+                                 struct str *bytes)
 {
     if (b->file == NULL) {
         int fd = spool_unlinked(limits->dir);
         if (fd < 0)
             return strerror(errno);
-        b->file = file_new(fd, limits->file, b->mem.max);
+        b->file = backlog_file_new(fd, limits->file, b->mem.max);
     }
     struct backlog_file *f = b->file;
     struct str tail = buf_peek(&f->tail);
     size_t waiting = tail.n;
-    const char *err = file_write(f, limits->file, &tail);
+    const char *err = backlog_file_write(f, limits->file, &tail);
     buf_consume(&f->tail, waiting - tail.n);
     if (err == NULL && tail.n == 0)
-        err = file_write(f, limits->file, bytes);
+        err = backlog_file_write(f, limits->file, bytes);
     b->in_file = f->from < f->to;
     return err;
 }
@@ -112,7 +113,7 @@ const char *backlog_append(struct backlog *b, const struct backlog_limits *limit
         bytes = str_skip(bytes, n);
     }
     if (bytes.n > 0 && limits->file > 0)
-        err = spill(b, limits, &bytes);
+        err = backlog_spill(b, limits, &bytes);
     buf_append(b->in_file ? &b->file->tail : &b->mem, bytes.p, bytes.n);
     return err;
 }
@@ -124,7 +125,7 @@ uint64_t backlog_room(const struct backlog *b, const struct backlog_limits *limi
         used += tail;
         return used < limits->memory ? limits->memory - used : 0;
     }
-    uint64_t room = file_room(b->file, limits->file);
+    uint64_t room = backlog_file_room(b->file, limits->file);
     room = tail < room ? room - tail : 0;
     if (!b->in_file && used < limits->memory)
         room += limits->memory - used;
@@ -139,7 +140,7 @@ bool backlog_overflows(const struct backlog *b)
 /* --- out --- */
 
 /* The file has been read to its end: it is emptied, and only the tail is left. */
-static void file_drained(struct backlog *b)
+static void backlog_file_drained(struct backlog *b)
 {
     struct backlog_file *f = b->file;
     struct buf empty = b->mem;
@@ -152,7 +153,7 @@ static void file_drained(struct backlog *b)
 }
 
 /* Where the file system can't give parts back, the file's end is the limit until it is drained. */
-static void give_space_back(struct backlog_file *f)
+static void backlog_give_space_back(struct backlog_file *f)
 {
     uint64_t upto = f->from - f->from % STEP_ALIGN;
     if (upto < f->freed + f->step)
@@ -193,7 +194,7 @@ void backlog_consume(struct backlog *b, size_t n)
     }
     f->from += n;
     if (f->from == f->to)
-        file_drained(b);
+        backlog_file_drained(b);
     else
-        give_space_back(f);
+        backlog_give_space_back(f);
 }

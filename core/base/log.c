@@ -93,7 +93,7 @@ enum log_level log_threshold(void)
 /* A disk's file takes everything. A description of our own says when it has no room; a socket is
  * asked with a flag. What has been opened by others, and can't be opened again, is looked at before
  * each write of what a pipe takes whole. */
-static void set_fd(struct sink *s, int fd)
+static void log_set_fd(struct sink *s, int fd)
 {
     struct stat st;
     if (fd == STDOUT_FILENO || fd == STDERR_FILENO)
@@ -110,11 +110,11 @@ static void set_fd(struct sink *s, int fd)
 void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
 {
     threshold = level;
-    set_fd(&errors, new_error_fd);
-    set_fd(&accesses, new_access_fd);
+    log_set_fd(&errors, new_error_fd);
+    log_set_fd(&accesses, new_access_fd);
 }
 
-static ssize_t write_once(const struct sink *s, const char *p, size_t n)
+static ssize_t log_write_once(const struct sink *s, const char *p, size_t n)
 {
     struct pollfd room = {.fd = s->fd, .events = POLLOUT};
     if (s->kind == SINK_SOCKET)
@@ -128,7 +128,7 @@ static ssize_t write_once(const struct sink *s, const char *p, size_t n)
 
 /* What is written at once: to a pipe whole lines that it takes in one piece, so that those of
  * several processes do not mix; a longer line goes alone. */
-static size_t piece_of(const struct sink *s, const char *p, size_t n)
+static size_t log_piece_of(const struct sink *s, const char *p, size_t n)
 {
     if (s->kind == SINK_FILE || n <= PIPE_BUF)
         return n;
@@ -147,8 +147,8 @@ static size_t log_put(const struct sink *s, const char *p, size_t n, int *err)
     size_t done = 0;
     *err = 0;
     while (done < n) {
-        size_t piece = piece_of(s, p + done, n - done);
-        ssize_t w = write_once(s, p + done, piece);
+        size_t piece = log_piece_of(s, p + done, n - done);
+        ssize_t w = log_write_once(s, p + done, piece);
         if (w < 0 && errno == EINTR)
             continue;
         if (w <= 0) {
@@ -160,7 +160,7 @@ static size_t log_put(const struct sink *s, const char *p, size_t n, int *err)
     return done;
 }
 
-static unsigned long count_lines(const char *p, size_t n)
+static unsigned long log_count_lines(const char *p, size_t n)
 {
     unsigned long count = 0;
     for (const char *end = p + n; (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++)
@@ -168,7 +168,7 @@ static unsigned long count_lines(const char *p, size_t n)
     return count;
 }
 
-static void set_used(const struct sink *s, size_t used)
+static void log_set_used(const struct sink *s, size_t used)
 {
     __atomic_store_n(s->used, (uint32_t)used, __ATOMIC_RELEASE);
 }
@@ -182,22 +182,22 @@ static void flush(struct sink *s)
         return;
     size_t done = s->fd >= 0 ? log_put(s, s->bytes, used, &err) : used;
     if (done < used && err != EAGAIN) {
-        s->lost += count_lines(s->bytes + done, used - done);
+        s->lost += log_count_lines(s->bytes + done, used - done);
         s->reason = err;
         done = used;
     }
     memmove(s->bytes, s->bytes + done, used - done);
-    set_used(s, used - done);
+    log_set_used(s, used - done);
 }
 
 static void log_drop(struct sink *s, const char *p, size_t n, int reason)
 {
-    unsigned long lines = count_lines(p, n);
+    unsigned long lines = log_count_lines(p, n);
     s->lost += lines > 0 ? lines : 1;
     s->reason = reason;
 }
 
-static const char *reason_of(const struct sink *s)
+static const char *log_reason_of(const struct sink *s)
 {
     return s->reason == EAGAIN ? "nobody read them in time" : strerror(s->reason);
 }
@@ -247,7 +247,7 @@ static void log_keep(struct sink *s, const char *p, size_t n)
         log_drop(s, p + kept, n - kept, EAGAIN);
     }
     memcpy(s->bytes + *s->used, p, kept);
-    set_used(s, *s->used + kept);
+    log_set_used(s, *s->used + kept);
 }
 
 /* Lines are written, kept or dropped. */
@@ -264,7 +264,7 @@ static void log_add(struct sink *s, const char *p, size_t n)
 
 /* Logs how many lines were lost, now that there is room; at most once in the time above while lines
  * are still lost. */
-static void say_lost(struct sink *s)
+static void log_say_lost(struct sink *s)
 {
     static time_t said;
     char text[160], line[400];
@@ -273,7 +273,7 @@ static void say_lost(struct sink *s)
     if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
         return;
     int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
-                     reason_of(s), s->lost);
+                     log_reason_of(s), s->lost);
     said = now;
     s->lost = 0;
     log_add(&errors, line, log_compose(line, sizeof line, LOG_WARN, text, (size_t)n));
@@ -283,7 +283,7 @@ static void log_write_line(enum log_level level, const char *text, size_t n)
 {
     char line[LINE_MAX_SIZE];
     flush(&errors);
-    say_lost(&errors);
+    log_say_lost(&errors);
     log_add(&errors, line, log_compose(line, sizeof line, level, text, n));
 }
 
@@ -313,7 +313,7 @@ static time_t log_seconds_now(void)
     return now.tv_sec;
 }
 
-static void list_left_out(struct log_quota *quota)
+static void log_list_left_out(struct log_quota *quota)
 {
     if (quota->listed)
         return;
@@ -323,7 +323,7 @@ static void list_left_out(struct log_quota *quota)
 }
 
 /* True where one more line may be written. */
-static bool use_quota(struct log_quota *quota)
+static bool log_use_quota(struct log_quota *quota)
 {
     time_t now = log_seconds_now();
     if (quota->said == 0 || now >= quota->since + SAID_EVERY) {
@@ -332,7 +332,7 @@ static bool use_quota(struct log_quota *quota)
     }
     if (quota->said == quota->most) {
         quota->left_out++;
-        list_left_out(quota);
+        log_list_left_out(quota);
         return false;
     }
     quota->said++;
@@ -375,7 +375,7 @@ void log_end_quota(struct log_quota *quota)
 }
 
 /* What the parent has left out, in a child. */
-static void forget_left_out(void)
+static void log_forget_left_out(void)
 {
     for (; left_out != NULL; left_out = left_out->next) {
         left_out->left_out = 0;
@@ -387,7 +387,7 @@ void log_within(struct log_quota *quota, enum log_level level, const char *fmt, 
 {
     char text[TEXT_MAX_SIZE], count[100] = "";
     va_list args;
-    if (level < threshold || !use_quota(quota))
+    if (level < threshold || !log_use_quota(quota))
         return;
     if (quota->left_out > 0)
         snprintf(count, sizeof count, " (and %u more since the last such line of this process)",
@@ -408,7 +408,7 @@ void log_flush(void)
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         flush(all[i]);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        say_lost(all[i]);
+        log_say_lost(all[i]);
 }
 
 bool log_waiting(void)
@@ -418,7 +418,7 @@ bool log_waiting(void)
 
 /* --- standard output and error --- */
 
-static void own_stream(int fd)
+static void log_own_stream(int fd)
 {
     struct stream *s = &streams[fd - STDOUT_FILENO];
     struct stat st;
@@ -441,10 +441,10 @@ static void own_stream(int fd)
 void log_own_streams(void)
 {
     for (int i = 0; i < 2; i++) {
-        own_stream(STDOUT_FILENO + i);
-        set_fd(&streams[i].sink, STDOUT_FILENO + i);
+        log_own_stream(STDOUT_FILENO + i);
+        log_set_fd(&streams[i].sink, STDOUT_FILENO + i);
     }
-    set_fd(&errors, errors.fd);
+    log_set_fd(&errors, errors.fd);
 }
 
 void log_give_streams_back(void)
@@ -467,16 +467,16 @@ void log_pass_stream(int i)
         log_add(&streams[i].sink, bytes, (size_t)n);
 }
 
-static ssize_t on_print(void *cookie, const char *bytes, size_t n)
+static ssize_t log_on_print(void *cookie, const char *bytes, size_t n)
 {
     log_add(cookie, bytes, n);
     return (ssize_t)n;
 }
 
 /* Lua's io library takes the streams that it finds when a state is made. */
-static void replace_streams(void)
+static void log_replace_streams(void)
 {
-    const cookie_io_functions_t functions = {.write = on_print};
+    const cookie_io_functions_t functions = {.write = log_on_print};
     FILE *out = fopencookie(&streams[0].sink, "w", functions);
     FILE *err = fopencookie(&streams[1].sink, "w", functions);
     if (out == NULL || err == NULL)
@@ -492,10 +492,10 @@ void log_take_prints(void)
 {
     struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
-        set_used(all[i], 0);
+        log_set_used(all[i], 0);
         all[i]->lost = 0;
     }
-    forget_left_out();
+    log_forget_left_out();
     for (int i = 0; i < 2; i++) {
         struct stream *s = &streams[i];
         if (s->pipe[1] < 0)
@@ -505,7 +505,7 @@ void log_take_prints(void)
         close(s->pipe[1]);
         s->pipe[0] = s->pipe[1] = -1;
     }
-    replace_streams();
+    log_replace_streams();
 }
 
 /* --- the access log --- */
@@ -525,7 +525,7 @@ char *log_access_reserve(size_t n)
 void log_access_commit(size_t n)
 {
     size_t before = *accesses.used;
-    set_used(&accesses, before + n);
+    log_set_used(&accesses, before + n);
     /* A log without a reader is not tried at each line: the timer looks again. */
     if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
         log_flush();
@@ -549,7 +549,7 @@ void log_keep_in(struct log_lines *lines)
     flush(&accesses);
     accesses.bytes = lines->bytes;
     accesses.used = &lines->used;
-    set_used(&accesses, 0);
+    log_set_used(&accesses, 0);
 }
 
 void log_rescue(struct log_lines *lines)
@@ -563,7 +563,7 @@ void log_rescue(struct log_lines *lines)
         return;
     char *room = log_access_reserve(used);
     if (room == NULL) {
-        accesses.lost += accesses.fd >= 0 ? count_lines(lines->bytes, used) : 0;
+        accesses.lost += accesses.fd >= 0 ? log_count_lines(lines->bytes, used) : 0;
         return;
     }
     memcpy(room, lines->bytes, used);

@@ -15,17 +15,17 @@ struct netset_range {
     uint8_t first[KEY_SIZE], last[KEY_SIZE];
 };
 
-static void set_key(uint8_t key[KEY_SIZE], const struct peer *peer)
+static void netset_set_key(uint8_t key[KEY_SIZE], const struct peer *peer)
 {
     key[0] = peer->family;
     memcpy(key + 1, peer->ip, KEY_SIZE - 1);
 }
 
 /* All keys whose first `bits` bits of the address are those of the peer. */
-static void set_range(struct netset_range *range, const struct peer *peer, unsigned bits)
+static void netset_set_range(struct netset_range *range, const struct peer *peer, unsigned bits)
 {
-    set_key(range->first, peer);
-    set_key(range->last, peer);
+    netset_set_key(range->first, peer);
+    netset_set_key(range->last, peer);
     for (unsigned i = 0; i < KEY_SIZE - 1; i++) {
         unsigned kept = bits > 8 * i ? bits - 8 * i : 0;
         uint8_t rest = kept >= 8 ? 0 : (uint8_t)(0xff >> kept);
@@ -34,13 +34,13 @@ static void set_range(struct netset_range *range, const struct peer *peer, unsig
     }
 }
 
-static bool read_network(struct netset_range *range, struct str text)
+static bool netset_read_network(struct netset_range *range, struct str text)
 {
     struct peer peer = {.family = AF_UNIX};
     struct str prefix = text, address = str_cut(&prefix, '/');
     uint64_t bits;
     if (str_eq(text, STR("unix:"))) {
-        set_range(range, &peer, 0);
+        netset_set_range(range, &peer, 0);
         return true;
     }
     if (!peer_parse(&peer, address))
@@ -53,7 +53,7 @@ static bool read_network(struct netset_range *range, struct str text)
         return false;
     if (bits < written - most) /* "::ffff:0.0.0.0/90": not all of it is IPv4 */
         return false;
-    set_range(range, &peer, (unsigned)bits - (written - most));
+    netset_set_range(range, &peer, (unsigned)bits - (written - most));
     return true;
 }
 
@@ -71,7 +71,7 @@ const struct str *netset_make(struct netset *set, const struct str *texts, unsig
     struct netset_range *list = arena_alloc(arena, (count + 1) * sizeof *list);
     unsigned kept = 0;
     for (unsigned i = 0; i < count; i++)
-        if (!read_network(&list[i], texts[i]))
+        if (!netset_read_network(&list[i], texts[i]))
             return &texts[i];
     qsort(list, count, sizeof *list, netset_compare);
     for (unsigned i = 0; i < count; i++)
@@ -85,7 +85,7 @@ bool netset_has(const struct netset *set, const struct peer *peer)
 {
     uint8_t key[KEY_SIZE];
     unsigned low = 0, high = set->count;
-    set_key(key, peer);
+    netset_set_key(key, peer);
     while (low < high) {
         unsigned middle = (low + high) / 2;
         if (memcmp(set->ranges[middle].first, key, KEY_SIZE) <= 0)

@@ -20,7 +20,7 @@ struct password_room {
 static pthread_mutex_t md5_lock = PTHREAD_MUTEX_INITIALIZER; /* while OpenSSL is used */
 static EVP_MD *md5;
 
-/* OpenSSL's memory goes next, and the process with it: nobody uses it from here on. */
+/* OpenSSL's memory goes next, and the process with it: nothing uses it from here on. */
 static void password_end(void)
 {
     pthread_mutex_lock(&md5_lock);

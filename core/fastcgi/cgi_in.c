@@ -24,7 +24,7 @@ static struct str arrived(const struct request *req, struct str name)
 
 /* --- the params --- */
 
-static struct refusal read_pairs(struct request *req, struct str pairs)
+static struct refusal cgi_in_read_pairs(struct request *req, struct str pairs)
 {
     struct str name, value;
     while (pairs.n > 0) {
@@ -40,21 +40,21 @@ static struct refusal read_pairs(struct request *req, struct str pairs)
 
 /* --- who asks, where, and how --- */
 
-static uint16_t port_of(struct str text)
+static uint16_t cgi_in_port_of(struct str text)
 {
     uint64_t port;
     return str_to_u64(text, &port) && port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
 /* An address that the web server names; a unix socket's has none, as nginx says by "unix:". */
-static void read_peer(struct peer *peer, struct str ip, struct str port)
+static void cgi_in_read_peer(struct peer *peer, struct str ip, struct str port)
 {
     if (!peer_parse(peer, ip))
         *peer = (struct peer){.family = AF_UNIX};
-    peer->port = port_of(port);
+    peer->port = cgi_in_port_of(port);
 }
 
-static bool is_https(const struct request *req)
+static bool cgi_in_is_https(const struct request *req)
 {
     struct str https = arrived(req, STR("HTTPS"));
     if (https.n > 0)
@@ -62,18 +62,20 @@ static bool is_https(const struct request *req)
     return str_ieq(arrived(req, STR("REQUEST_SCHEME")), STR("https"));
 }
 
-static void read_connection(struct request *req)
+static void cgi_in_read_connection(struct request *req)
 {
-    read_peer(&req->client, arrived(req, STR("REMOTE_ADDR")), arrived(req, STR("REMOTE_PORT")));
-    read_peer(&req->local, arrived(req, STR("SERVER_ADDR")), arrived(req, STR("SERVER_PORT")));
-    req->https = is_https(req);
+    cgi_in_read_peer(&req->client, arrived(req, STR("REMOTE_ADDR")),
+                     arrived(req, STR("REMOTE_PORT")));
+    cgi_in_read_peer(&req->local, arrived(req, STR("SERVER_ADDR")),
+                     arrived(req, STR("SERVER_PORT")));
+    req->https = cgi_in_is_https(req);
     req->user = arrived(req, STR("REMOTE_USER"));
 }
 
 /* --- headers --- */
 
 /* "X_FOO_BAR" -> "X-Foo-Bar" */
-static struct str header_name(struct arena *a, struct str name)
+static struct str cgi_in_header_name(struct arena *a, struct str name)
 {
     char *p = arena_bytes(a, name.n);
     bool first = true;
@@ -85,37 +87,39 @@ static struct str header_name(struct arena *a, struct str name)
     return (struct str){p, name.n};
 }
 
-static struct refusal add_header(struct request *req, const struct limits *limits, struct str name,
-                                 struct str value)
+static struct refusal cgi_in_add_header(struct request *req, const struct limits *limits,
+                                        struct str name, struct str value)
 {
     struct header *header;
     return check_header(req, limits, name, value, &header);
 }
 
 /* A header of this name would speak of the body, of which CONTENT_TYPE and CONTENT_LENGTH do. */
-static bool is_of_body(struct str name)
+static bool cgi_in_is_of_body(struct str name)
 {
     return str_eq(name, STR("HTTP_CONTENT_LENGTH")) || str_eq(name, STR("HTTP_CONTENT_TYPE"));
 }
 
-static struct refusal read_headers(struct request *req, const struct limits *limits)
+static struct refusal cgi_in_read_headers(struct request *req, const struct limits *limits)
 {
     static const struct str prefix = {"HTTP_", 5};
     struct refusal bad = {0, NULL};
     for (unsigned i = 0; i < req->arrived.count && bad.reason == NULL; i++) {
         struct param param = req->arrived.list[i];
-        if (param.name.n > prefix.n && str_starts(param.name, prefix) && !is_of_body(param.name))
-            bad = add_header(req, limits, header_name(&req->arena, str_skip(param.name, prefix.n)),
-                             param.value);
+        if (param.name.n > prefix.n && str_starts(param.name, prefix) &&
+            !cgi_in_is_of_body(param.name))
+            bad = cgi_in_add_header(req, limits,
+                                    cgi_in_header_name(&req->arena, str_skip(param.name, prefix.n)),
+                                    param.value);
     }
     struct str type = arrived(req, STR("CONTENT_TYPE"));
     struct str length = arrived(req, STR("CONTENT_LENGTH"));
     if (str_eq(length, STR("-1"))) /* as Caddy says that it does not know */
         length = STR("");
     if (bad.reason == NULL && type.n > 0)
-        bad = add_header(req, limits, STR("Content-Type"), type);
+        bad = cgi_in_add_header(req, limits, STR("Content-Type"), type);
     if (bad.reason == NULL && length.n > 0)
-        bad = add_header(req, limits, STR("Content-Length"), length);
+        bad = cgi_in_add_header(req, limits, STR("Content-Length"), length);
     return bad;
 }
 
@@ -123,7 +127,7 @@ static struct refusal read_headers(struct request *req, const struct limits *lim
 
 /* What was asked for, of a web server that does not say it as it came: RFC 3875 has no REQUEST_URI.
  */
-static struct str make_target(struct request *req)
+static struct str cgi_in_make_target(struct request *req)
 {
     struct arena *a = &req->arena;
     struct str query = arrived(req, STR("QUERY_STRING"));
@@ -135,11 +139,11 @@ static struct str make_target(struct request *req)
     return query.n > 0 ? arena_printf(a, "%.*s?%.*s", STR_FMT(path), STR_FMT(query)) : path;
 }
 
-static struct refusal read_target(struct request *req, const struct limits *limits)
+static struct refusal cgi_in_read_target(struct request *req, const struct limits *limits)
 {
     struct str uri = arrived(req, STR("REQUEST_URI"));
     enum http_version version = req->version;
-    req->target = uri.n > 0 ? uri : make_target(req);
+    req->target = uri.n > 0 ? uri : cgi_in_make_target(req);
     if (req->target.n > limits->request_line)
         return cgi_in_refuse(414, "REQUEST_URI is longer than limits.request_line");
     req->version = HTTP_1_0; /* whether a Host is needed, the web server has decided */
@@ -152,20 +156,20 @@ static struct refusal read_target(struct request *req, const struct limits *limi
 
 struct refusal cgi_in_request(struct request *req, const struct limits *limits, struct str pairs)
 {
-    struct refusal bad = read_pairs(req, pairs);
+    struct refusal bad = cgi_in_read_pairs(req, pairs);
     if (bad.reason != NULL)
         return bad;
     struct str method = arrived(req, STR("REQUEST_METHOD"));
     if (method.n == 0)
         return cgi_in_refuse(400, "no param REQUEST_METHOD");
-    read_connection(req);
+    cgi_in_read_connection(req);
     req->version =
         str_eq(arrived(req, STR("SERVER_PROTOCOL")), STR("HTTP/1.0")) ? HTTP_1_0 : HTTP_1_1;
     bad = check_method(req, method);
     if (bad.reason == NULL)
-        bad = read_headers(req, limits);
+        bad = cgi_in_read_headers(req, limits);
     if (bad.reason == NULL)
-        bad = read_target(req, limits);
+        bad = cgi_in_read_target(req, limits);
     return bad;
 }
 
@@ -178,7 +182,7 @@ static char *cgi_in_put(char *at, struct str s)
     return at + s.n;
 }
 
-static char *put_field(char *at, struct str name, struct str value)
+static char *cgi_in_put_field(char *at, struct str name, struct str value)
 {
     at = cgi_in_put(at, name);
     at = cgi_in_put(at, STR(": "));
@@ -205,7 +209,7 @@ struct str cgi_in_head(struct request *req, int64_t length)
     for (unsigned i = 0; i < headers->count; i++) {
         const struct header *header = &headers->list[i];
         if (!header->hop && header->id != HEADER_CONTENT_LENGTH && header->id != HEADER_STATUS)
-            at = put_field(at, header->name, header->value);
+            at = cgi_in_put_field(at, header->name, header->value);
     }
     if (length >= 0) {
         at = cgi_in_put(at, STR("Content-Length: "));

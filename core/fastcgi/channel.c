@@ -69,7 +69,7 @@ struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, voi
     return ch;
 }
 
-/* Nobody waits for what this channel could take. */
+/* The connection is not held back for this channel. */
 static void channel_unpause(struct channel *ch)
 {
     ch->conn->paused -= ch->paused;

@@ -52,7 +52,7 @@ static void conn_decode(struct conn *c, const char *bytes, size_t n)
     const char *err = fcgi_feed(&c->decoder, bytes, n, &used, conn_record, c);
     if (err == NULL && c->foreign)
         err = "a record of a request that was never made, or is over";
-    if (err != NULL) { /* of several requests nobody knows whose fault it is */
+    if (err != NULL) { /* of several requests none can be blamed */
         conn_break(c, c->active > 1 ? BACKEND_CLOSED : BACKEND_PROTOCOL, err);
         return;
     }
@@ -127,7 +127,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
         conn_readable(c);
     } else if (events & EV_WRITE)
         conn_writable(c);
-    loop_run_steps(loop); /* whoever looks at what has been read does it while it is there */
+    loop_run_steps(loop); /* steps see what has been read while it is in the buffer */
 }
 
 /* --- life --- */

@@ -49,7 +49,7 @@ static void gateway_gone(struct gateway *g, const char *why)
     gateway_free(g);
 }
 
-static void report_bad(const struct gateway *g, const char *err)
+static void gateway_report_bad(const struct gateway *g, const char *err)
 {
     static struct log_quota quota = {.most = 10};
     log_within(&quota, LOG_WARN,
@@ -60,7 +60,7 @@ static void report_bad(const struct gateway *g, const char *err)
 
 /* --- interest --- */
 
-static bool wants_read(const struct gateway *g)
+static bool gateway_wants_read(const struct gateway *g)
 {
     if (g->lingering)
         return true;
@@ -72,7 +72,7 @@ static bool wants_read(const struct gateway *g)
     return true;
 }
 
-static bool wants_write(const struct gateway *g)
+static bool gateway_wants_write(const struct gateway *g)
 {
     for (const struct gateway_request *r = g->requests; r != NULL && !g->blocked; r = r->next)
         if (sender_waits(&r->sender))
@@ -82,7 +82,8 @@ static bool wants_write(const struct gateway *g)
 
 static void gateway_rearm(struct gateway *g)
 {
-    client_watch(&g->client, (wants_read(g) ? EV_READ : 0) | (wants_write(g) ? EV_WRITE : 0));
+    client_watch(&g->client,
+                 (gateway_wants_read(g) ? EV_READ : 0) | (gateway_wants_write(g) ? EV_WRITE : 0));
 }
 
 /* --- writing --- */
@@ -97,7 +98,7 @@ static void gateway_flush_cb(struct deferred *d)
 
 /* --- what comes --- */
 
-static void answer_values(struct gateway *g)
+static void gateway_answer_values(struct gateway *g)
 {
     struct str in = buf_peek(&g->values), name, value;
     unsigned most = gateway_limits(g)->connections;
@@ -119,20 +120,20 @@ static void answer_values(struct gateway *g)
     gateway_flush(g);
 }
 
-static void manage(struct gateway *g, const struct fcgi_event *event)
+static void gateway_manage(struct gateway *g, const struct fcgi_event *event)
 {
     if (event->type == FCGI_GET_VALUES && !event->complete) {
         size_t room = VALUES_MAX - buf_len(&g->values);
         buf_append(&g->values, event->content.p, event->content.n < room ? event->content.n : room);
     } else if (event->type == FCGI_GET_VALUES) {
-        answer_values(g);
+        gateway_answer_values(g);
     } else if (event->complete) {
         fcgi_unknown_type(&g->out, (uint8_t)event->type);
         gateway_flush(g);
     }
 }
 
-static struct gateway_request *find_request(struct gateway *g, uint16_t id)
+static struct gateway_request *gateway_find_request(struct gateway *g, uint16_t id)
 {
     for (struct gateway_request *r = g->requests; r != NULL; r = r->next)
         if (r->id == id)
@@ -152,11 +153,11 @@ static void gateway_refuse(struct gateway *g, const struct fcgi_event *event,
     gateway_flush(g);
 }
 
-static void begin_request(struct gateway *g, const struct fcgi_event *event)
+static void gateway_begin_request(struct gateway *g, const struct fcgi_event *event)
 {
     bool known = event->role >= FCGI_RESPONDER && event->role <= FCGI_FILTER;
     g->client.requests++;
-    if (find_request(g, event->id) != NULL)
+    if (gateway_find_request(g, event->id) != NULL)
         g->broken = "BEGIN_REQUEST of an id whose request is under way";
     else if (g->refused || g->count >= REQUESTS)
         gateway_refuse(g, event, FCGI_OVERLOADED);
@@ -168,8 +169,8 @@ static void begin_request(struct gateway *g, const struct fcgi_event *event)
 }
 
 /* A record of a request that is under way, or (r is NULL) of one that has ended, or was refused. */
-static void request_record(struct gateway *g, struct gateway_request *r,
-                           const struct fcgi_event *event)
+static void gateway_give_record(struct gateway *g, struct gateway_request *r,
+                                const struct fcgi_event *event)
 {
     bool end = event->complete && event->size == 0;
     if (r == NULL)
@@ -194,16 +195,16 @@ static bool gateway_record(void *ctx, const struct fcgi_event *event)
 {
     struct gateway *g = ctx;
     if (event->id == 0)
-        manage(g, event);
+        gateway_manage(g, event);
     else if (event->type == FCGI_BEGIN_REQUEST)
-        begin_request(g, event);
+        gateway_begin_request(g, event);
     else
-        request_record(g, find_request(g, event->id), event);
+        gateway_give_record(g, gateway_find_request(g, event->id), event);
     return g->broken == NULL && g->whole == NULL;
 }
 
 /* Half a record may not wait for its rest for ever, where no request's clock runs. */
-static void watch_record(struct gateway *g)
+static void gateway_watch_record(struct gateway *g)
 {
     if (g->blocked || g->refused || g->client.clients->stopping)
         return;
@@ -229,12 +230,12 @@ static void gateway_feed(struct gateway *g, const char *data, size_t n)
             gateway_request_go(r);
     }
     if (g->broken != NULL)
-        report_bad(g, g->broken);
+        gateway_report_bad(g, g->broken);
 }
 
 /* --- events --- */
 
-static void drop_input(struct gateway *g, ssize_t n)
+static void gateway_drop_input(struct gateway *g, ssize_t n)
 {
     g->lingered += n > 0 ? (uint64_t)n : 0;
     if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR) || g->lingered > LINGER_BYTES)
@@ -261,13 +262,14 @@ static void gateway_readable(struct gateway *g)
 {
     struct loop *loop = g->client.clients->loop;
     if (g->lingering)
-        drop_input(g, g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE));
+        gateway_drop_input(
+            g, g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE));
     else if (gateway_read(g))
         gateway_settle(g);
 }
 
 /* The first request of the list has its turn, and is then the last one. */
-static void rotate(struct gateway *g)
+static void gateway_rotate(struct gateway *g)
 {
     struct gateway_request *first = g->requests, **end = &g->requests;
     if (first == NULL || first->next == NULL)
@@ -286,7 +288,7 @@ static void gateway_writable(struct gateway *g)
         g->blocked = false;
     for (unsigned left = g->count; left > 0 && !g->blocked && g->broken == NULL; left--) {
         struct gateway_request *r = g->requests;
-        rotate(g);
+        gateway_rotate(g);
         if (sender_waits(&r->sender))
             gateway_request_write(r);
     }
@@ -297,7 +299,7 @@ static void gateway_on_io(struct ev_loop *ev, ev_io *io, int events)
 {
     struct gateway *g = io->data;
     (void)ev;
-    if (events & EV_WRITE && wants_write(g))
+    if (events & EV_WRITE && gateway_wants_write(g))
         gateway_writable(g);
     else if (events & EV_READ)
         gateway_readable(g);
@@ -365,7 +367,7 @@ static void gateway_settle(struct gateway *g)
     }
     if (gateway_hand_over(g))
         return;
-    watch_record(g);
+    gateway_watch_record(g);
     gateway_rearm(g);
 }
 
@@ -404,7 +406,7 @@ static void gateway_turn_away(struct gateway *g)
 /* A web server keeps idle connections for as long as it likes, and has no way to tell that we close
  * one at the moment in which it sends a request. The kernel finds those whose other side has gone.
  */
-static void watch_peer(int fd, const struct client_origin *origin)
+static void gateway_watch_peer(int fd, const struct client_origin *origin)
 {
     if (peer_has_ip(&origin->peer))
         setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &(int){1}, sizeof(int));
@@ -440,7 +442,7 @@ static void gateway_begin(struct gateway *g)
 static void gateway_accept(struct clients *clients, int fd, const struct client_origin *origin)
 {
     struct gateway *g = gateway_make(clients, fd, origin);
-    watch_peer(fd, origin);
+    gateway_watch_peer(fd, origin);
     if (admission_enter(&g->client))
         gateway_begin(g);
     else

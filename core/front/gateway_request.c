@@ -17,7 +17,7 @@
 
 static const struct front_ops gateway_front_ops;
 static const struct transport_ops stdout_ops;
-static void send_gathered(struct gateway_request *r);
+static void request_send_gathered(struct gateway_request *r);
 
 /* --- life --- */
 
@@ -187,7 +187,7 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
 }
 
 /* Each request counts for the client that the web server names. */
-static bool enter_client(struct gateway_request *r)
+static bool request_enter_client(struct gateway_request *r)
 {
     struct clients *all = r->gateway->client.clients;
     unsigned per_ip = exchange_limits(r->exchange)->per_ip;
@@ -214,7 +214,7 @@ void gateway_request_params_end(struct gateway_request *r)
         return;
     r->params_done = true;
     struct refusal bad = cgi_in_request(r->req, exchange_limits(r->exchange), r->pairs);
-    if (bad.reason == NULL && !enter_client(r))
+    if (bad.reason == NULL && !request_enter_client(r))
         bad = (struct refusal){
             503, "more requests of this client of a web server than limits.per_ip are under way"};
     if (bad.reason != NULL) {
@@ -229,7 +229,7 @@ void gateway_request_params_end(struct gateway_request *r)
         request_start(r); /* else STDIN tells whether there is a body */
 }
 
-static struct backlog_limits stdin_limits(const struct gateway_request *r)
+static struct backlog_limits request_stdin_limits(const struct gateway_request *r)
 {
     const struct limits *limits = exchange_limits(r->exchange);
     return (struct backlog_limits){
@@ -238,13 +238,13 @@ static struct backlog_limits stdin_limits(const struct gateway_request *r)
 
 bool gateway_request_is_full(const struct gateway_request *r)
 {
-    struct backlog_limits limits = stdin_limits(r);
+    struct backlog_limits limits = request_stdin_limits(r);
     return !backlog_is_empty(&r->stdin_kept) && backlog_room(&r->stdin_kept, &limits) == 0;
 }
 
-static void keep_stdin(struct gateway_request *r, struct str bytes)
+static void request_keep_stdin(struct gateway_request *r, struct str bytes)
 {
-    struct backlog_limits limits = stdin_limits(r);
+    struct backlog_limits limits = request_stdin_limits(r);
     const char *err = backlog_append(&r->stdin_kept, &limits, bytes);
     if (err != NULL)
         request_refuse(r, 503, "the body could not be kept in spool_dir");
@@ -268,7 +268,7 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
         return;
     }
     if (!r->want_body || !backlog_is_empty(&r->stdin_kept)) {
-        keep_stdin(r, bytes);
+        request_keep_stdin(r, bytes);
         return;
     }
     deadline_set(&r->deadline, exchange_limits(r->exchange)->body_timeout);
@@ -353,7 +353,7 @@ void gateway_request_data_end(struct gateway_request *r)
 }
 
 /* Gives the exchange as much of the STDIN that was kept as it wants. */
-static void give_stdin(struct gateway_request *r)
+static void request_give_stdin(struct gateway_request *r)
 {
     struct loop *loop = r->gateway->client.clients->loop;
     while (r->want_body && !r->ended && !backlog_is_empty(&r->stdin_kept)) {
@@ -375,7 +375,7 @@ static void give_stdin(struct gateway_request *r)
 bool gateway_request_go(struct gateway_request *r)
 {
     do
-        give_stdin(r);
+        request_give_stdin(r);
     while (exchange_run(r->exchange));
     loop_undefer(&r->step); /* all that the exchange has said has been seen */
     if (r->sender.broken != NULL && r->gateway->broken == NULL) {
@@ -450,11 +450,11 @@ static void reply_body(struct front *front, struct str bytes)
     r->req->body_out += bytes.n;
     if (sender_gather(&r->sender, bytes))
         return;
-    send_gathered(r);
+    request_send_gathered(r);
     sender_gather(&r->sender, bytes);
 }
 
-static struct str make_head(struct gateway_request *r)
+static struct str request_make_head(struct gateway_request *r)
 {
     int64_t length = r->req->response.content_length;
     int status = r->req->response.status;
@@ -466,11 +466,11 @@ static struct str make_head(struct gateway_request *r)
     return cgi_in_head(r->req, length);
 }
 
-static void send_gathered(struct gateway_request *r)
+static void request_send_gathered(struct gateway_request *r)
 {
     struct sender_frame frame = {.head = STR_NONE};
     if (r->head_waits)
-        frame.head = make_head(r);
+        frame.head = request_make_head(r);
     request_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
 }
 
@@ -483,7 +483,7 @@ static bool reply_file(struct front *front, struct file_source *source,
 
 static void reply_flush(struct front *front)
 {
-    send_gathered(request_of(front));
+    request_send_gathered(request_of(front));
 }
 
 static void reply_end(struct front *front)
@@ -491,7 +491,7 @@ static void reply_end(struct front *front)
     struct gateway_request *r = request_of(front);
     bool file = r->sender.piece_count > 0;
     r->ended = true;
-    send_gathered(r);
+    request_send_gathered(r);
     if (file && backlog_is_empty(&r->sender.out))
         request_sent(r, sender_write(&r->sender));
     request_queue(r);
@@ -512,7 +512,7 @@ static void reply_cut(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     if (!r->head_waits)
-        send_gathered(r);
+        request_send_gathered(r);
     r->head_waits = false;
     r->ended = r->cut = true;
     request_queue(r);

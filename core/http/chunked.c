@@ -33,7 +33,7 @@ static int chunked_hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-static bool is_text(char byte)
+static bool chunked_is_text(char byte)
 {
     unsigned char c = (unsigned char)byte;
     return c == '\t' || (c >= 0x20 && c != 0x7f);
@@ -77,7 +77,7 @@ static const char *chunked_parse_extension(struct chunked *c, char byte)
         return CHUNKED_EXTRA;
     if (byte == '\r')
         c->state = SIZE_LF;
-    else if (!is_text(byte))
+    else if (!chunked_is_text(byte))
         return "a control byte in a chunk extension";
     return NULL;
 }
@@ -105,19 +105,19 @@ static const char *chunked_parse_trailer(struct chunked *c, char byte)
     }
     if (byte == '\r')
         c->state = VALUE_LF;
-    else if (!is_text(byte))
+    else if (!chunked_is_text(byte))
         return "a control byte in a trailer";
     return NULL;
 }
 
 /* A byte that has only one right value, and the state behind it. */
-static const char *expect(struct chunked *c, char byte, char wanted, enum state next)
+static const char *chunked_expect(struct chunked *c, char byte, char wanted, enum state next)
 {
     c->state = (uint8_t)next;
     return byte == wanted ? NULL : "chunk framing that does not end in CRLF";
 }
 
-static const char *take(struct chunked *c, char byte)
+static const char *chunked_take(struct chunked *c, char byte)
 {
     switch (c->state) {
     case SIZE:
@@ -128,15 +128,15 @@ static const char *take(struct chunked *c, char byte)
         return chunked_parse_extension(c, byte);
     case SIZE_LF:
         c->digits = 0;
-        return expect(c, byte, '\n', c->left > 0 ? DATA : LINE);
+        return chunked_expect(c, byte, '\n', c->left > 0 ? DATA : LINE);
     case DATA_CR:
-        return expect(c, byte, '\r', DATA_LF);
+        return chunked_expect(c, byte, '\r', DATA_LF);
     case DATA_LF:
-        return expect(c, byte, '\n', SIZE);
+        return chunked_expect(c, byte, '\n', SIZE);
     case VALUE_LF:
-        return expect(c, byte, '\n', LINE);
+        return chunked_expect(c, byte, '\n', LINE);
     case LAST_LF:
-        return expect(c, byte, '\n', DONE);
+        return chunked_expect(c, byte, '\n', DONE);
     default:
         return chunked_parse_trailer(c, byte);
     }
@@ -155,7 +155,7 @@ enum chunked_result chunked_feed(struct chunked *c, struct str *in, struct str *
                 c->state = DATA_CR;
             return CHUNKED_DATA;
         }
-        *err = take(c, in->p[0]);
+        *err = chunked_take(c, in->p[0]);
         if (*err != NULL)
             return CHUNKED_ERROR;
         *in = str_skip(*in, 1);

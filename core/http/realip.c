@@ -27,7 +27,7 @@ static void realip_go(struct walk *w, const struct peer *hop)
 
 /* --- X-Forwarded-* --- */
 
-static void walk_for(struct walk *w, struct str list)
+static void realip_walk_for(struct walk *w, struct str list)
 {
     struct str element;
     struct peer hop;
@@ -69,7 +69,7 @@ static enum kind realip_kind_of(struct str name)
 
 /* Of scheme and host the outermost that a trusted proxy has said counts: nearer ones speak of the
  * hops between proxies. */
-static void walk_forwarded(struct account *a, struct str list)
+static void realip_walk_forwarded(struct account *a, struct str list)
 {
     struct forwarded_hop hop;
     while (!a->walk.ended && forwarded_last_hop(&list, &hop)) {
@@ -84,7 +84,7 @@ static void walk_forwarded(struct account *a, struct str list)
 /* --- what follows --- */
 
 /* 1: https, 0: http, -1: not said, or nothing that we know. */
-static int scheme_of(struct str proto)
+static int realip_scheme_of(struct str proto)
 {
     if (proto.p != NULL && (str_ieq(proto, STR("https")) || str_ieq(proto, STR("wss"))))
         return 1;
@@ -95,7 +95,7 @@ static int scheme_of(struct str proto)
 
 static bool realip_contradict(const struct account *x, const struct account *y)
 {
-    int scheme = scheme_of(x->proto), other = scheme_of(y->proto);
+    int scheme = realip_scheme_of(x->proto), other = realip_scheme_of(y->proto);
     return (x->walk.moved && y->walk.moved && !peer_same_ip(&x->walk.at, &y->walk.at)) ||
            (scheme >= 0 && other >= 0 && scheme != other) ||
            (x->host.p != NULL && y->host.p != NULL && !str_ieq(x->host, y->host));
@@ -106,7 +106,7 @@ static void realip_complete(struct account *x, const struct account *y)
 {
     if (!x->walk.moved || (x->walk.at.port == 0 && y->walk.moved))
         x->walk.at = y->walk.at;
-    if (scheme_of(x->proto) < 0)
+    if (realip_scheme_of(x->proto) < 0)
         x->proto = y->proto;
     if (x->host.p == NULL)
         x->host = y->host;
@@ -114,7 +114,7 @@ static void realip_complete(struct account *x, const struct account *y)
 
 /* The host that the client asked for replaces Host, for hooks and applications too, as that of an
  * absolute target does. */
-static bool set_host(struct request *req, struct str value)
+static bool realip_set_host(struct request *req, struct str value)
 {
     if (!uri_host(value, &req->arena, &req->host, &req->host_port))
         return false;
@@ -127,12 +127,12 @@ static bool set_host(struct request *req, struct str value)
 
 static const char *apply(struct request *req, const struct account *a)
 {
-    int scheme = scheme_of(a->proto);
+    int scheme = realip_scheme_of(a->proto);
     uint64_t port = 0;
     req->client = a->walk.at;
     if (scheme >= 0)
         req->https = scheme > 0;
-    if (a->host.p != NULL && !set_host(req, a->host))
+    if (a->host.p != NULL && !realip_set_host(req, a->host))
         return "what a trusted proxy says of the host (X-Forwarded-Host, Forwarded) is no valid "
                "host";
     if (a->port.p != NULL && str_to_u64(a->port, &port) && port > 0 && port <= UINT16_MAX)
@@ -162,10 +162,10 @@ const char *realip_apply(struct request *req, const struct netset *trusted)
         struct str value = req->headers.list[i].value;
         switch (realip_kind_of(req->headers.list[i].name)) {
         case KIND_FORWARDED:
-            walk_forwarded(&forwarded, value);
+            realip_walk_forwarded(&forwarded, value);
             break;
         case KIND_FOR:
-            walk_for(&x.walk, value);
+            realip_walk_for(&x.walk, value);
             break;
         case KIND_PROTO:
             realip_set_last(&x.proto, value);

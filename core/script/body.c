@@ -11,7 +11,8 @@ struct reading {
     struct request *req;
 };
 
-/* Where nobody is there to bring it (a command), it is what the request was made with. */
+/* A command has no connection that could bring it: there the body is what the request was made
+ * with. */
 static enum body_state body_state(struct request *req, struct body_wait *wait)
 {
     return req->ask_body != NULL ? req->ask_body(req, wait) : BODY_HERE;

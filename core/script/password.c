@@ -28,7 +28,7 @@
 
 struct check {
     struct script_wait wait;
-    struct script *script; /* NULL: nobody waits for it any more */
+    struct script *script; /* NULL: no task waits for it any more */
     struct check *next;
     bool fits;
     char password[PASSWORD_MAX + 1], hash[HASH_MAX + 1];
@@ -160,7 +160,7 @@ static void checker_take(struct script *s, struct check *check)
     pthread_mutex_unlock(&checker.lock);
 }
 
-/* In a command, where nobody else waits. */
+/* In a command, which has no other task. */
 static int password_now(lua_State *L, const char *password, const char *hash)
 {
     password_init();

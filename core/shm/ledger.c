@@ -263,7 +263,7 @@ void ledger_open_mailbox(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
     uint64_t count;
-    /* Our own news wake nobody, so there may be nothing to read. */
+    /* News of this worker for itself wake no process, so there may be nothing to read. */
     if ((!seat->noted || __atomic_load_n(&part->woken, __ATOMIC_RELAXED)) &&
         read(part->wake, &count, sizeof count) < 0)
         count = 0;

@@ -2,10 +2,11 @@
  * tcp - moongate.tcp: connections to whatever server a script wants, with the methods,
  * results and errors of OpenResty's cosockets (lua-nginx-module's documentation of ngx.socket.tcp).
  *
- * The object is a userdata that is anchored while something waits for it. Who waits and is
- * cancelled takes the connection along: nobody knows in what state it is. What a script forgets is
- * closed by the garbage collector; what it wants to keep goes to a pool (script/net/pool.h). How
- * what has come is taken apart (lines, texts, sizes) is in lua/moongate/base/receive.lua.
+ * The object is a userdata that is anchored while something waits for it. A task that
+ * is cancelled while it waits takes the connection along, whose state is not known. What a script
+ * forgets is closed by the garbage collector; what it wants to keep goes to a pool
+ * (script/net/pool.h). How what has come is taken apart (lines, texts, sizes) is in
+ * lua/moongate/base/receive.lua.
  */
 #include "script/net/net.h"
 
@@ -59,7 +60,7 @@ static const char *busy(const struct tcp *t)
     return t->reading.active ? "socket busy reading" : NULL;
 }
 
-/* Nobody waits any more. The other direction may still be waited for: it sees the end. */
+/* No task waits any more. The other direction may still be waited for: it sees the end. */
 static void tcp_cancelled(struct tcp *t, struct net_op *op, struct net_op *other)
 {
     script_net_over(t->script, op);
@@ -466,7 +467,7 @@ static int tcp_setkeepalive(lua_State *L)
     struct script_net *net = script_net(t->script);
     int fd = sock_release(&t->sock);
     tcp_shut(t);
-    if (t->script->retired) /* nobody comes any more */
+    if (t->script->retired) /* its pools are gone */
         close(fd);
     else
         sock_pools_keep(&net->pools, str_of(t->pool), t->pool_size, fd, seconds, t->reused);
