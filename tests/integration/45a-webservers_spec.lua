@@ -4,6 +4,7 @@
 local fronts = require("tests.support.fronts")
 local http = require("tests.support.http")
 local net = require("tests.support.net")
+local pages = require("tests.support.pages")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
@@ -12,25 +13,10 @@ local server = require("tests.support.server")
 
 server.inspect()
 
--- A block of the page, by its language: the first one, or the one with this text in it.
-local function block(language, with)
-  local page = process.read_file("docs/fastcgi-in.md")
-  for text in page:gmatch("```" .. language .. "\n(.-)\n```") do
-    if not with or text:find(with, 1, true) then
-      return text .. "\n"
-    end
-  end
-  error("no block: " .. language)
-end
+local replaced = pages.replaced
 
--- Puts other words in the place of the page's; each must be there.
-local function replaced(text, changes)
-  for _, change in ipairs(changes) do
-    local from, to = text:find(change[1], 1, true)
-    assert(from, change[1] .. " is not in the page")
-    text = text:sub(1, from - 1) .. change[2] .. text:sub(to + 1)
-  end
-  return text
+local function block(language, which)
+  return pages.block("docs/fastcgi-in.md", language, which)
 end
 
 local function sha256(text)
@@ -265,7 +251,7 @@ describe("lighttpd in front", function()
       local host, port = at:match("^(.*):(%d+)$")
       return replaced(block("lighttpd", "authorizer"), { { "9001", web:match("%d+$") },
         { "server.port = 80", ('server.bind = "%s"\nserver.port = %s'):format(host, port) },
-        { "/srv/www", one.root }, { "/srv/www", one.root } })
+        { "/srv/www", one.root } })
     end)
     ending(front, { server = s, php = { one } })
     local res = get(front, "/style.css?who=ann")

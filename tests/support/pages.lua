@@ -7,14 +7,18 @@ local pages = {}
 --- A block of a page, by its language.
 ---@param page string path below the top of the project
 ---@param language string
----@param number? integer which one of the page, the first by default
+---@param which? integer|string which one of the page, or a text that it has; the first by default
 ---@return string
-function pages.block(page, language, number)
-  local found = {}
+function pages.block(page, language, which)
+  local number = 0
   for text in process.read_file(page):gmatch("```" .. language .. "\n(.-)\n```") do
-    found[#found + 1] = text
+    number = number + 1
+    local found = type(which) == "string" and text:find(which, 1, true) or number == (which or 1)
+    if found then
+      return text .. "\n"
+    end
   end
-  return assert(found[number or 1], "no such block: " .. language) .. "\n"
+  error("no such block: " .. language)
 end
 
 --- A text with other words in the place of the page's; each must be there.
