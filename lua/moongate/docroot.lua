@@ -82,31 +82,39 @@ local function cut(path, stop)
   return sub(path, 1, stop), sub(path, stop + 1)
 end
 
--- Where the script ends in paths asked for lately; false where there is none. Paths repeat, and
--- looking there costs a tenth of looking through the path.
+--- What a function says of paths asked for lately is kept: paths repeat, and looking there costs a
+--- tenth of looking through the path. It must depend on nothing else.
+---@param tell fun(path: string): any never nil
+---@return fun(path: string): any
 local KEPT, KEPT_LENGTH = 256, 128
-local ends, kept = {}, 0
-
-local function remember(path, stop)
-  if #path <= KEPT_LENGTH then
-    if kept == KEPT then
-      ends, kept = {}, 0
+local function kept_of(tell)
+  local said, count = {}, 0
+  return function(path)
+    local value = said[path]
+    if value ~= nil then
+      return value
     end
-    ends[path], kept = stop or false, kept + 1
+    value = tell(path)
+    if #path <= KEPT_LENGTH then
+      if count == KEPT then
+        said, count = {}, 0
+      end
+      said[path], count = value, count + 1
+    end
+    return value
   end
 end
+
+local usual_end = kept_of(function(path)
+  return script_end(path, M.SCRIPTS, 1) or false
+end)
 
 --- The end of the first segment whose name could be a script's, nil where there is none.
 local function first_end(path, scripts)
   if scripts and scripts ~= M.SCRIPTS then
     return script_end(path, scripts, 1)
   end
-  local stop = ends[path]
-  if stop == nil then
-    stop = script_end(path, M.SCRIPTS, 1)
-    remember(path, stop)
-  end
-  return stop or nil
+  return usual_end(path) or nil
 end
 
 --- The script in a path, by its name alone.
@@ -168,13 +176,7 @@ function M.climbs_over_file(path, root, within, fs)
   return false
 end
 
---- Would this name be a script but for letter case, dots or blanks at its end? Such a file is
---- neither run nor served: on another file system it is the script.
----@param path string
----@param scripts string[]|nil extensions, default { ".php" }
----@return boolean # true for real script names too
-function M.is_source(path, scripts)
-  scripts = scripts or M.SCRIPTS
+local function ends_as_source(path, scripts)
   local stop = #path
   while byte(path, stop) == DOT or byte(path, stop) == BLANK do
     stop = stop - 1
@@ -188,12 +190,7 @@ function M.is_source(path, scripts)
   return false
 end
 
---- Does the name end in an extension of a script, as it is written?
----@param path string
----@param scripts string[]|nil extensions, default { ".php" }
----@return boolean
-function M.is_script(path, scripts)
-  scripts = scripts or M.SCRIPTS
+local function ends_as_script(path, scripts)
   for i = 1, #scripts do
     local extension = scripts[i]
     if sub(path, -#extension) == extension then
@@ -202,5 +199,44 @@ function M.is_script(path, scripts)
   end
   return false
 end
+
+local usual_source = kept_of(function(path) return ends_as_source(path, M.SCRIPTS) end)
+local usual_script = kept_of(function(path) return ends_as_script(path, M.SCRIPTS) end)
+
+--- Would this name be a script but for letter case, dots or blanks at its end? Such a file is
+--- neither run nor served: on another file system it is the script.
+---@param path string
+---@param scripts string[]|nil extensions, default { ".php" }
+---@return boolean # true for real script names too
+function M.is_source(path, scripts)
+  if scripts and scripts ~= M.SCRIPTS then
+    return ends_as_source(path, scripts)
+  end
+  return usual_source(path)
+end
+
+--- Does the name end in an extension of a script, as it is written?
+---@param path string
+---@param scripts string[]|nil extensions, default { ".php" }
+---@return boolean
+function M.is_script(path, scripts)
+  if scripts and scripts ~= M.SCRIPTS then
+    return ends_as_script(path, scripts)
+  end
+  return usual_script(path)
+end
+
+--- Is there a dotfile on this path? `.well-known` is none.
+---@type fun(path: string): boolean
+M.has_dotfile = kept_of(function(path)
+  local at = find(path, "/.", 1, true)
+  while at do
+    if not find(path, "^%.well%-known%f[/%z]", at + 1) then
+      return true
+    end
+    at = find(path, "/.", at + 1, true)
+  end
+  return false
+end)
 
 return M

@@ -285,16 +285,12 @@ function Site:run(req, values, script, path_info)
   return d
 end
 
---- Is there a dotfile on this path? `.well-known` is none. Asked of what is on disk: a path that
---- only the application knows may have any name.
+--- Is there a dotfile on this path? Asked of what is on disk: a path that only the application knows
+--- may have any name.
 function Site:has_dotfile(req, path)
-  local at = find(path, "/.", 1, true)
-  while at do
-    if not match(path, "^%.well%-known%f[/%z]", at + 1) then
-      self:say("debug", req, "%s: dotfiles are neither served nor run: 403", path)
-      return true
-    end
-    at = find(path, "/.", at + 1, true)
+  if docroot.has_dotfile(path) then
+    self:say("debug", req, "%s: dotfiles are neither served nor run: 403", path)
+    return true
   end
   return false
 end
