@@ -6,7 +6,7 @@ local values = require("moongate.route.values")
 
 -- What the library uses up itself, and what the loader reports to the master.
 local LUA_ONLY = {
-  backend = { balance = true, max_conns = true, ini = true },
+  backend = { max_conns = true, ini = true },
   limits = { shared = true },
 }
 

@@ -80,6 +80,7 @@ void backend_free(struct backend *b)
     deadline_fini(&b->probe);
     if (b->group != LEDGER_NONE)
         ledger_close(&b->all->seat, b->group);
+    pick_free(b);
     free(b->servers);
     free(b);
 }

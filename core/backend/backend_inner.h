@@ -5,6 +5,7 @@
  *     backend  the backend's life, and what requests have taught about servers
  *     ask      server.asking: the question what a server can
  *     queue    struct lease of those that wait; backend.probe
+ *     pick     backend.pick: what the policies know of all servers
  *     choice   nothing: reads servers
  *     left     server.left
  *     names    server_name; server.place and server.gone of a name
@@ -23,6 +24,7 @@ struct conn_list {
 };
 
 struct asking; /* ask.c */
+struct pick;   /* pick.c */
 
 struct server {
     struct backend *backend;
@@ -67,6 +69,8 @@ struct backend {
     unsigned name_count;
     /* A server is connected to; NULL: nobody wants to know. */
     void (*on_connect)(struct server *s);
+    unsigned changes;      /* so often a server has come or gone */
+    struct pick *pick;     /* what policies know of all servers; NULL: nothing yet */
     struct deadline probe; /* a server that is down may be tried again, and somebody waits */
 };
 
@@ -135,6 +139,15 @@ void names_free(struct backend *b);
 
 /* The backend goes: what its servers have still to notice passes to another generation, or ends. */
 void left_pass(struct backend *b);
+
+/* --- choice.c --- */
+
+/* The server may have a request, and none can be of a better tier. `now`: of ledger_now. */
+bool backend_is_best(const struct backend *b, int server, double now);
+
+/* --- pick.c --- */
+
+void pick_free(struct backend *b);
 
 /* --- queue.c --- */
 

@@ -18,6 +18,13 @@ static bool choice_can_take(const struct server *s, const struct ledger_server *
     return s->idle.first != NULL || ledger_has_room(slot) || server_has_place(s);
 }
 
+bool backend_is_best(const struct backend *b, int server, double now)
+{
+    const struct server *s = b->servers[server];
+    const struct ledger_server *slot = backend_server(b, server);
+    return !s->gone && ledger_tier_of(slot, now) == 0 && can_take(s, slot);
+}
+
 enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,
                                    struct backend_candidates *out)
 {

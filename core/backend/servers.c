@@ -74,6 +74,7 @@ const char *servers_add(struct backend *b, const struct server_settings *setting
         .rest = RESTED,
     };
     memcpy(s->address, address, sizeof address);
+    b->changes++;
     if (b->serves)
         server_set_checks(s);
     return NULL;

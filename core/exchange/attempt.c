@@ -7,6 +7,7 @@
  */
 #include "exchange/parts.h"
 
+#include "backend/pick.h"
 #include "base/lookup.h"
 #include "exchange/doctor.h"
 #include "exchange/report.h"
@@ -328,6 +329,33 @@ static int attempt_pick(struct exchange *x, const struct backend_candidates *can
     return -1;
 }
 
+/* The key of a policy that goes by one. */
+static struct str attempt_key(const struct exchange *x, char ip[PEER_TEXT_SIZE])
+{
+    const struct request *req = &x->req;
+    switch (backend_settings(attempt_decided(x))->balance) {
+    case BALANCE_HASH:
+        return req->decision.hash_key.n > 0 ? req->decision.hash_key : req->uri.path;
+    case BALANCE_IP_HASH:
+        return pick_client((struct str){ip, peer_text(&req->client, ip)});
+    default:
+        return STR("");
+    }
+}
+
+/* The server of a policy that need not see a list of all. -1: it must, or on_balance has to be
+ * asked. */
+static int attempt_pick_one(struct exchange *x)
+{
+    char ip[PEER_TEXT_SIZE];
+    if (attempt_tried_count(x) > 0 || script_has(x->generation->script, HOOK_BALANCE))
+        return -1;
+    int server = backend_pick(attempt_decided(x), attempt_key(x, ip));
+    if (server >= 0)
+        x->cookie = STR(""); /* that an attempt before this one wanted to set */
+    return server;
+}
+
 /* The one server that the decision names. */
 static void attempt_named(struct exchange *x, bool fresh)
 {
@@ -351,6 +379,11 @@ void attempt_next(struct exchange *x, bool fresh)
     x->state = EXCHANGE_ASKING;
     if (x->req.decision.server.n > 0) {
         attempt_named(x, fresh);
+        return;
+    }
+    int one = attempt_pick_one(x);
+    if (one >= 0) {
+        attempt_start(x, one, fresh);
         return;
     }
     switch (backend_choose(b, x->attempts.tried, attempt_tried_count(x), &candidates)) {

@@ -74,10 +74,22 @@ enum retry_policy {
     RETRY_NEVER,   /* none of which the server may have had anything */
 };
 
+/* Who chooses among the servers, where C code can do it, too (backend/pick.h). */
+enum balance {
+    BALANCE_OTHER, /* sticky, or a function of the route */
+    BALANCE_ROUND_ROBIN,
+    BALANCE_LEAST_CONN,
+    BALANCE_RANDOM,
+    BALANCE_P2C,
+    BALANCE_HASH,
+    BALANCE_IP_HASH,
+};
+
 struct backend_settings {
     struct str name;
     struct server_settings *servers;
     unsigned server_count;
+    enum balance balance;
     unsigned keepalive;
     double keepalive_idle;
     unsigned keepalive_requests;

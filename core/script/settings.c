@@ -205,6 +205,26 @@ static enum multiplex get_multiplex(struct reading *r)
     return value;
 }
 
+static enum balance get_balance(struct reading *r)
+{
+    static const struct {
+        struct str name;
+        enum balance balance;
+    } policies[] = {
+        {STR("round_robin"), BALANCE_ROUND_ROBIN},
+        {STR("least_conn"), BALANCE_LEAST_CONN},
+        {STR("random"), BALANCE_RANDOM},
+        {STR("p2c"), BALANCE_P2C},
+        {STR("hash"), BALANCE_HASH},
+        {STR("ip_hash"), BALANCE_IP_HASH},
+    };
+    struct str name = get_string(r, "balance");
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
+        if (str_eq(name, policies[i].name))
+            return policies[i].balance;
+    return BALANCE_OTHER;
+}
+
 static void settings_read_backend(struct reading *r, struct backend_settings *b)
 {
     b->name = get_string(r, "name");
@@ -230,6 +250,7 @@ static void settings_read_backend(struct reading *r, struct backend_settings *b)
     settings_read_internal(r, b);
     b->attempts = get_count(r, "attempts");
     b->retry = get_retry(r);
+    b->balance = get_balance(r);
     b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
     b->root = get_optional(r, "root");
     b->docroot = get_optional(r, "docroot");

@@ -105,24 +105,47 @@ describe("round_robin", function()
   end)
 end)
 
+-- So many that the policies don't look at each of them.
 describe("eighty servers", function()
   local COUNT = 80
   local r
+  local POLICIES = { "round_robin", "random", "p2c", "least_conn", "hash", "ip_hash" }
 
+  local function list_of(addresses, keys)
+    local list = {}
+    for i, address in ipairs(addresses) do
+      list[i] = ("{ address = %q, %s }"):format(address, keys and keys(i) or "")
+    end
+    return table.concat(list, ", ")
+  end
+
+  -- Each policy has a backend; `in_lua` is `hash` as a function, which sees the list of all.
   setup(function()
     r = rig.start({
       responder = { count = COUNT },
       backends = function(addresses)
         local list = {}
-        for i, address in ipairs(addresses) do
-          list[i] = ("%q"):format(address)
+        for _, policy in ipairs(POLICIES) do
+          list[#list + 1] = ("%s = { servers = { %s }, balance = %q }"):format(policy,
+            list_of(addresses), policy)
         end
-        local text = table.concat(list, ", ")
-        return ([[by_key = { servers = { %s }, balance = "hash" }]]):format(text)
+        list[#list + 1] = ([[weighed = { servers = { %s }, balance = "round_robin" }]]):format(
+          list_of(addresses, function(i) return i == 7 and "weight = 20" or "" end))
+        list[#list + 1] = ([[drawn = { servers = { %s }, balance = "random" }]]):format(
+          list_of(addresses, function(i) return i == 7 and "weight = 80" or "" end))
+        list[#list + 1] = ([[narrow = { servers = { %s }, max_conns = 1 }]]):format(
+          list_of(addresses))
+        list[#list + 1] = ([[spare = { servers = { %s } }]]):format(
+          list_of(addresses, function(i) return i > 3 and "backup = true" or "" end))
+        list[#list + 1] = ([[in_lua = { servers = { %s }, balance = (function()
+          local pick = require("moongate.balance.hash").picker()
+          return function(req, servers) return pick(req.hash_key, servers) end
+        end)() }]]):format(list_of(addresses))
+        return table.concat(list, ", ")
       end,
       on_request = [[
-        if req.args.k then
-          return { backend = "by_key", docroot = "/srv/app", hash_key = req.args.k }
+        if req.args.b then
+          return { backend = req.args.b, docroot = "/srv/app", hash_key = req.args.k }
         end
       ]],
     })
@@ -130,22 +153,76 @@ describe("eighty servers", function()
 
   teardown(function() r:stop() end)
 
-  it("have a turn each", function()
-    for round = 1, 2 do
-      assert.equal(COUNT, size_of(shares(r, COUNT)), "round " .. round)
+  for _, backend in ipairs({ "round_robin", "least_conn" }) do
+    it(("have a turn each (%s)"):format(backend), function()
+      for round = 1, 2 do
+        assert.equal(COUNT, size_of(shares(r, COUNT, "b=" .. backend)), "round " .. round)
+      end
+    end)
+  end
+
+  it("have turns by their weights, evenly spread", function()
+    local list = {}
+    for i = 1, 198 do
+      list[i] = who(r, "b=weighed")
     end
+    local seventh, last = 0, nil
+    for i, number in ipairs(list) do
+      if number == 7 then
+        seventh = seventh + 1
+        assert.is_true(not last or i - last > 1, "two in a row")
+        last = i
+      end
+    end
+    assert.equal(40, seventh) -- 20 of 99, twice
+    assert.equal(COUNT, size_of(shares(r, 99, "b=weighed")))
   end)
+
+  for _, backend in ipairs({ "random", "p2c", "drawn" }) do
+    it(("are drawn (%s)"):format(backend), function()
+      local list = shares(r, 600, "b=" .. backend)
+      assert.is_true(size_of(list) > COUNT * 0.9, size_of(list)) -- p2c and random: 79.9
+      if backend == "drawn" then -- 302 are expected, and 12 is the deviation
+        assert.is_true(list[7] > 230 and list[7] < 370, list[7])
+      end
+    end)
+  end
 
   it("have keys each, which stay", function()
     local first, seen = {}, {}
     for i = 1, 400 do
-      first[i] = who(r, "k=user" .. i)
+      first[i] = who(r, "b=hash&k=user" .. i)
       seen[first[i]] = true
     end
     assert.is_true(size_of(seen) > COUNT * 0.9) -- 79.5 are expected
     for i = 1, 100 do
-      assert.equal(first[i], who(r, "k=user" .. i))
+      assert.equal(first[i], who(r, "b=hash&k=user" .. i))
+      assert.equal(first[i], who(r, "b=in_lua&k=user" .. i), "as a list of all says")
     end
+    assert.equal(1, size_of(shares(r, 20, "b=ip_hash")))
+  end)
+
+  it("that are all busy have no turn", function()
+    local clients = {}
+    finally(function() close_all(clients) end)
+    for i = 1, COUNT - 1 do
+      local client = http.open(r.address)
+      clients[i] = client
+      client:send({ path = rig.target("b=narrow&fail=hang&Hanging") })
+      r:wait_started("Hanging", i)
+    end
+    local taken = {}
+    for _, number in ipairs(hanging_at(r)) do
+      assert.is_nil(taken[number])
+      taken[number] = true
+    end
+    local free = shares(r, 5, "b=narrow")
+    assert.equal(1, size_of(free))
+    assert.is_nil(taken[next(free)])
+  end)
+
+  it("that are backups have none while others are there", function()
+    assert.same({ 20, 20, 20 }, shares(r, 60, "b=spare"))
   end)
 end)
 

@@ -1,6 +1,7 @@
 -- moongate.balance.hash: the same key goes to the same server, as long as that is there. When a
 -- server leaves, only its keys move, to all others alike; when it is back, they move back. The key
 -- is the decision's `hash_key`, or the path. Called by settings; ip_hash and sticky use its parts.
+-- core/backend/pick.c has the same numbers.
 --
 -- Rendezvous hashing: each server gets a number from the key and its own address, by its weight,
 -- and the greatest wins. There is no table of buckets to keep.
