@@ -119,6 +119,16 @@ static void encode_params(struct stream *s)
         fcgi_empty(out, FCGI_PARAMS, id);
 }
 
+/* The time limit for the next bytes of the answer: the first ones may have another one. */
+static void set_read_deadline(struct stream *s)
+{
+    const struct stream_request *r = s->request;
+    if (s->times.first_byte == 0 && r->first_byte_timeout > 0)
+        channel_deadline(s->channel, r->first_byte_timeout, "no answer within first_byte_timeout");
+    else
+        channel_deadline(s->channel, r->read_timeout, "no answer within read_timeout");
+}
+
 /* The send timeout runs while something waits to be sent, the read timeout when nothing does. While
  * a client takes its time with a streamed body the application can't answer: its clock stands. */
 static void set_deadline(struct stream *s)
@@ -126,7 +136,7 @@ static void set_deadline(struct stream *s)
     if (s->request->streamed && s->stdin_open && channel_is_drained(s->channel))
         channel_deadline(s->channel, 0, NULL);
     else if (channel_is_drained(s->channel))
-        channel_deadline(s->channel, s->request->read_timeout, "no answer within read_timeout");
+        set_read_deadline(s);
     else
         channel_deadline(s->channel, s->request->send_timeout,
                          "nothing was taken within send_timeout");
@@ -197,7 +207,7 @@ static bool send_stdin(struct stream *s)
         fcgi_empty(channel_out(s->channel), FCGI_STDIN, s->channel->id);
         s->stdin_open = false;
         channel_write_soon(s->channel);
-        channel_deadline(s->channel, s->request->read_timeout, "no answer within read_timeout");
+        set_read_deadline(s);
         return true;
     }
     if (!channel_may_begin(s->channel)) { /* on_drain follows */
@@ -623,7 +633,7 @@ void stream_leave(struct stream *s)
         return;
     }
     if (s->stdin_open) /* its clock may have stood still */
-        channel_deadline(s->channel, s->request->read_timeout, NULL);
+        set_read_deadline(s);
     backend_leave(&s->lease, s->channel);
     stream_finish(s);
 }

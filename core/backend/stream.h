@@ -94,6 +94,7 @@ struct stream_request {
         *data; /* of a filter, behind the body, which is not streamed; NULL: there is none */
     bool streamed;
     double connect_timeout, send_timeout, read_timeout;
+    double first_byte_timeout; /* in place of read_timeout until a byte has come; 0: that, too */
 };
 
 /* Bytes that the params of a request may have as name-value pairs, whatever connection it goes on.

@@ -144,6 +144,19 @@ static int attempt_status(enum backend_error error)
     }
 }
 
+static const char *attempt_describe_timeout(struct exchange *x, const char *detail)
+{
+    const struct stream_request *r = &x->attempts.request;
+    struct arena *a = &x->req.arena;
+    struct str first = r->first_byte_timeout > 0
+                           ? arena_printf(a, "first_byte_timeout %g s, ", r->first_byte_timeout)
+                           : STR("");
+    return arena_printf(a, "%s (%.*sread_timeout %g s, send_timeout %g s; %llu bytes had come)",
+                        detail, STR_FMT(first), r->read_timeout, r->send_timeout,
+                        (unsigned long long)x->attempts.stream.bytes_in)
+        .p;
+}
+
 /* The failure in words that say how far it had come. */
 static const char *attempt_describe(struct exchange *x, enum backend_error error,
                                     const char *detail)
@@ -156,10 +169,7 @@ static const char *attempt_describe(struct exchange *x, enum backend_error error
     if (error == BACKEND_QUEUE)
         return arena_printf(a, "%s: %s", detail, backend_crowd(attempt_backend(x), a)).p;
     if (error == BACKEND_TIMEOUT)
-        return arena_printf(a, "%s (read_timeout %g s, send_timeout %g s; %llu bytes had come)",
-                            detail, x->attempts.request.read_timeout,
-                            x->attempts.request.send_timeout, bytes)
-            .p;
+        return attempt_describe_timeout(x, detail);
     if (error == BACKEND_CLOSED)
         return arena_printf(a, "%s before END_REQUEST; %llu bytes had come", detail, bytes).p;
     return arena_printf(a, "%s", detail).p; /* the stream is used again */
@@ -293,6 +303,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .streamed = attempt_sends_body(x) && d->stream_body,
         .connect_timeout = first_positive(d->connect_timeout, settings->connect_timeout),
         .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
+        .first_byte_timeout = first_positive(d->first_byte_timeout, settings->first_byte_timeout),
         .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
     };
     if (x->attempts.request

@@ -128,6 +128,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b)
                                      .body = r->req.body.size > 0 ? &r->req.body : NULL,
                                      .connect_timeout = settings->connect_timeout,
                                      .send_timeout = settings->send_timeout,
+                                     .first_byte_timeout = settings->first_byte_timeout,
                                      .read_timeout = settings->read_timeout};
     stream_start(&r->stream, r->generation->loop, &r->ask, &r->step);
 }

@@ -106,10 +106,10 @@ struct decision {
     const struct internal_path *internal;
     unsigned internal_count;
     struct params params;
-    double connect_timeout, send_timeout, read_timeout; /* 0: the backend's */
-    unsigned attempts;                                  /* 0: the backend's */
-    bool stream_body;                                   /* request_buffering = false */
-    bool unbuffered;                                    /* response_buffering = false */
+    double connect_timeout, send_timeout, first_byte_timeout, read_timeout; /* 0: the backend's */
+    unsigned attempts;                                                      /* 0: the backend's */
+    bool stream_body;              /* request_buffering = false */
+    bool unbuffered;               /* response_buffering = false */
     bool intercept;                /* intercept_errors: all from 400 on, or those of the list */
     const struct str *early_hints; /* values of Link */
     unsigned early_hint_count;

@@ -97,6 +97,7 @@ struct backend_settings {
     unsigned max_reqs; /* at a time on one connection, with `multiplex` */
     double connect_timeout;
     double send_timeout;
+    double first_byte_timeout; /* 0: read_timeout */
     double read_timeout;
     unsigned queue; /* for each server */
     double queue_timeout;

@@ -506,6 +506,7 @@ static const struct key keys[] = {
     {"docroot", FASTCGI | AUTHORIZER, 0, .read = read_root, AT(docroot)},
     {"early_hints", FASTCGI, 0, .items = get_field, LIST(early_hints, early_hint_count)},
     {"file", FILES, FILES, .read = read_file, AT(file)},
+    {"first_byte_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(first_byte_timeout)},
     {"hash_key", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(headers)},
     {"index", FILES, 0, .items = get_text, LIST(index, index_count)},

@@ -235,6 +235,7 @@ static void settings_read_backend(struct reading *r, struct backend_settings *b)
     b->max_reqs = get_count(r, "max_reqs");
     b->connect_timeout = get_number(r, "connect_timeout");
     b->send_timeout = get_number(r, "send_timeout");
+    b->first_byte_timeout = get_number(r, "first_byte_timeout");
     b->read_timeout = get_number(r, "read_timeout");
     b->queue = get_count(r, "queue");
     b->queue_timeout = get_number(r, "queue_timeout");

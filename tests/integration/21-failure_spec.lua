@@ -183,6 +183,31 @@ describe("a backend that is too slow", function()
     assert.equal(rig.pattern(800), res.body)
   end)
 
+  it("has first_byte_timeout to begin, and read_timeout from there on", function()
+    local own = rig.start({ backend = [[first_byte_timeout = "3s", read_timeout = "2m"]] })
+    finally(function() own:stop() end)
+    local mark = own.server:mark()
+    assert.equal(504, own:get("fail=hang").status)
+    local line = own.server:wait_log("no answer within first_byte_timeout", nil, mark)
+    assert.is_truthy(line:find("(first_byte_timeout 3 s, read_timeout 120 s", 1, true), line)
+    assert.is_truthy(line:find("%f[%d]0 bytes had come"), line)
+    -- A pause that is longer than it, behind the first byte.
+    local res = own:get("size=200&pieces=2&piece_delay=3500")
+    assert.equal(rig.pattern(200), res.body)
+  end)
+
+  it("may take longer to begin than between two reads", function()
+    local own = rig.start({
+      backend = [[first_byte_timeout = "1s", read_timeout = "2s"]],
+      on_request = [[do return { backend = "app", docroot = "/a", first_byte_timeout = "2m" } end]],
+    })
+    finally(function() own:stop() end)
+    assert.equal(200, own:get("delay=2500").status)
+    local mark = own.server:mark()
+    rig.assert_cut(own:raw("fail=hang-after-head"))
+    own.server:wait_log("no answer within read_timeout", nil, mark)
+  end)
+
   it("may be asked by a decision with another patience", function()
     local patient = rig.start({
       backend = [[read_timeout = "100ms"]],

@@ -297,7 +297,8 @@ local KINDS = {
       backend = text, root = folder, docroot = folder, within = within, script = url_path,
       path_info = text, script_filename = text, strip = url_path, params = params, server = address,
       tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
-      send_timeout = duration, read_timeout = duration, body_limit = size,
+      send_timeout = duration, first_byte_timeout = duration, read_timeout = duration,
+      body_limit = size,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
       early_hints = hints,
@@ -346,7 +347,7 @@ local KINDS = {
 -- What a FastCGI decision may have where it is the `authorize` of another one.
 local ASKS = {}
 for key in ([[backend root docroot script script_filename params server tenant hash_key attempts
-  connect_timeout send_timeout read_timeout]]):gmatch("%S+") do
+  connect_timeout send_timeout first_byte_timeout read_timeout]]):gmatch("%S+") do
   ASKS[key] = true
 end
 

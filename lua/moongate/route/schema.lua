@@ -80,6 +80,7 @@ M.BACKEND = {
   keepalive_requests = { integer(1, 1e9), 1000 },
   connect_timeout = { above_zero(duration), 5 },
   send_timeout = { above_zero(duration), 60 },
+  first_byte_timeout = { above_zero(duration), 0 }, -- 0: read_timeout
   read_timeout = { above_zero(duration), 60 },
   attempts = { integer(1, 100), 2 },
   retry = { one_of("safe", "timeout", "never"), "safe" },

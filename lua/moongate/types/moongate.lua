@@ -233,6 +233,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field attempts? integer how many servers are tried
 ---@field connect_timeout? moongate.Duration
 ---@field send_timeout? moongate.Duration
+---@field first_byte_timeout? moongate.Duration until the first byte of the answer
 ---@field read_timeout? moongate.Duration
 ---@field body_limit? moongate.Size in place of `limits.body`
 ---@field request_buffering? boolean false streams the body
@@ -263,6 +264,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field attempts? integer how many servers are tried
 ---@field connect_timeout? moongate.Duration
 ---@field send_timeout? moongate.Duration
+---@field first_byte_timeout? moongate.Duration until the first byte of the answer
 ---@field read_timeout? moongate.Duration
 
 --- The answer is a file.
@@ -394,7 +396,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field keepalive_requests? integer default 1000
 ---@field connect_timeout? moongate.Duration default 5
 ---@field send_timeout? moongate.Duration default 60
----@field read_timeout? moongate.Duration default 60
+---@field first_byte_timeout? moongate.Duration until the first byte of the answer, default read_timeout
+---@field read_timeout? moongate.Duration between two reads, default 60
 ---@field attempts? integer default 2
 ---@field retry? "safe"|"timeout"|"never"
 ---@field multiplex? boolean|"auto" several requests at a time on one connection; never with PHP-FPM

@@ -18,6 +18,7 @@ return [==[
 ---@field attempts? integer|fun(req: moongate.Request): integer?
 ---@field connect_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field send_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
+---@field first_byte_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field read_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field body_limit? moongate.Size|fun(req: moongate.Request): moongate.Size?
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?

@@ -24,6 +24,7 @@ return [==[
 ---@field attempts? integer
 ---@field connect_timeout? moongate.Duration
 ---@field send_timeout? moongate.Duration
+---@field first_byte_timeout? moongate.Duration
 ---@field read_timeout? moongate.Duration
 ---@field body_limit? moongate.Size
 ---@field request_buffering? boolean

@@ -31,7 +31,7 @@ describe("decision.problem", function()
         params = { A = "b", C = 1, D = false },
         server = "10.0.0.1:9000", tenant = "acme", attempts = 1, connect_timeout = "1s",
         send_timeout = 5, read_timeout = "2m", body_limit = "10M", request_buffering = false,
-        role = "responder", response_buffering = false,
+        role = "responder", response_buffering = false, first_byte_timeout = "10s",
       },
       {
         backend = "app", hash_key = "cart 7", intercept_errors = { 404, 500 },
@@ -94,6 +94,9 @@ describe("decision.problem", function()
       'script: expected a path that begins with "/", got "x.php"' },
     { { backend = "app", read_timeout = "5x" },
       'read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got "5x"' },
+    { { backend = "app", first_byte_timeout = 0 },
+      'first_byte_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
+        .. "above zero, got 0" },
     { { backend = "app", read_timeout = 0 },
       'read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got 0' },
     { { backend = "app", body_limit = -1 },
