@@ -10,7 +10,7 @@ static const struct netset no_networks = {.count = 0};
 
 static bool admission_trusts(const struct client *c, const struct peer *peer)
 {
-    const struct netset *trusted = &clients_settings(c->clients)->trusted;
+    const struct netset *trusted = &clients_settings(client_clients(c))->trusted;
     return trusted->count > 0 && netset_has(trusted, peer);
 }
 
@@ -19,9 +19,9 @@ static bool admission_trusts(const struct client *c, const struct peer *peer)
 static void admission_report_refused(const struct client *c, enum census_answer answer)
 {
     static struct log_quota quota = {.most = 1};
-    const struct limits *limits = &clients_settings(c->clients)->limits;
+    const struct limits *limits = &clients_settings(client_clients(c))->limits;
     char ip[PEER_TEXT_SIZE];
-    peer_text(&c->origin.peer, ip);
+    peer_text(&c->peer, ip);
     if (answer == CENSUS_FULL)
         log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: 503",
                    limits->connections, ip);
@@ -32,14 +32,13 @@ static void admission_report_refused(const struct client *c, enum census_answer 
 
 bool admission_enter(struct client *c)
 {
-    struct clients *all = c->clients;
-    const struct limits *limits = &clients_settings(c->clients)->limits;
+    struct clients *all = client_clients(c);
+    const struct limits *limits = &clients_settings(client_clients(c))->limits;
     if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
         return true;
-    bool by_ip = !c->origin.proxy_protocol && !admission_trusts(c, &c->origin.peer);
-    enum census_answer answer =
-        census_enter(all->census, all->worker, by_ip ? &c->origin.peer : &no_peer,
-                     limits->connections, limits->per_ip);
+    bool by_ip = !c->proxy_protocol && !admission_trusts(c, &c->peer);
+    enum census_answer answer = census_enter(all->census, all->worker, by_ip ? &c->peer : &no_peer,
+                                             limits->connections, limits->per_ip);
     c->counted = answer == CENSUS_WELCOME;
     c->by_ip = c->counted && by_ip;
     if (!c->counted)
@@ -49,30 +48,31 @@ bool admission_enter(struct client *c)
 
 void admission_count(struct client *c)
 {
-    struct clients *all = c->clients;
-    const struct limits *limits = &clients_settings(c->clients)->limits;
+    struct clients *all = client_clients(c);
+    const struct limits *limits = &clients_settings(client_clients(c))->limits;
     if (all->census == NULL || (limits->connections == 0 && limits->per_ip == 0))
         return;
-    c->by_ip = !c->origin.proxy_protocol && !admission_trusts(c, &c->origin.peer);
-    census_enter(all->census, all->worker, c->by_ip ? &c->origin.peer : &no_peer, 0, 0);
+    c->by_ip = !c->proxy_protocol && !admission_trusts(c, &c->peer);
+    census_enter(all->census, all->worker, c->by_ip ? &c->peer : &no_peer, 0, 0);
     c->counted = true;
 }
 
 void admission_leave(struct client *c)
 {
     if (c->counted)
-        census_leave(c->clients->census, c->clients->worker, c->by_ip ? &c->origin.peer : &no_peer);
+        census_leave(client_clients(c)->census, client_clients(c)->worker,
+                     c->by_ip ? &c->peer : &no_peer);
     c->counted = c->by_ip = false;
 }
 
 /* The address of a connection that is in the census without one. */
 static bool admission_enter_address(struct client *c)
 {
-    struct clients *all = c->clients;
-    if (!c->counted || admission_trusts(c, &c->origin.peer))
+    struct clients *all = client_clients(c);
+    if (!c->counted || admission_trusts(c, &c->peer))
         return true;
-    c->by_ip = census_count(all->census, all->worker, &c->origin.peer,
-                            clients_settings(c->clients)->limits.per_ip);
+    c->by_ip = census_count(all->census, all->worker, &c->peer,
+                            clients_settings(client_clients(c))->limits.per_ip);
     if (c->by_ip)
         return true;
     admission_leave(c);
@@ -86,20 +86,20 @@ static void admission_report_distrusted(const struct client *c)
 {
     static struct log_quota quota = {.most = 1};
     char ip[PEER_TEXT_SIZE];
-    peer_text(&c->origin.peer, ip);
+    peer_text(&c->peer, ip);
     log_within(&quota, LOG_WARN,
                "listener %.*s: the PROXY header of %s is not believed, since that is none of "
                "trusted_proxies",
-               STR_FMT(c->origin.listener), ip);
+               STR_FMT(c->endpoint->listener), ip);
 }
 
 static void admission_report_bad_header(const struct client *c, const char *err)
 {
     static struct log_quota quota = {.most = 1};
     char ip[PEER_TEXT_SIZE];
-    peer_text(&c->origin.peer, ip);
+    peer_text(&c->peer, ip);
     log_within(&quota, LOG_INFO, "listener %.*s: client %s: %s; its connection is closed",
-               STR_FMT(c->origin.listener), ip, err);
+               STR_FMT(c->endpoint->listener), ip, err);
 }
 
 enum admission_address admission_read_address(struct client *c, struct str in, size_t *used)
@@ -115,11 +115,11 @@ enum admission_address admission_read_address(struct client *c, struct str in, s
         break;
     }
     *used = header.size;
-    c->origin.proxy_protocol = false;
-    c->origin.unknown = header.unknown;
-    if (header.announced && admission_trusts(c, &c->origin.peer)) {
-        c->origin.peer = header.client;
-        c->origin.local = header.local;
+    c->proxy_protocol = false;
+    c->unknown = header.unknown;
+    if (header.announced && admission_trusts(c, &c->peer)) {
+        c->peer = header.client;
+        client_set_local(c, &header.local);
     } else if (header.announced) {
         admission_report_distrusted(c);
     }
@@ -131,13 +131,13 @@ enum admission_address admission_read_address(struct client *c, struct str in, s
 int admission_begin_request(struct client *c, struct request *req, bool *counted,
                             const char **reason)
 {
-    struct clients *all = c->clients;
+    struct clients *all = client_clients(c);
     const struct settings *settings = clients_settings(all);
     *counted = false;
-    if (settings->trusted.count == 0 || c->origin.control)
+    if (settings->trusted.count == 0 || c->endpoint->control)
         return 0;
     /* The balancer is trusted, but whom it lets speak through it is not. */
-    *reason = realip_apply(req, c->origin.unknown ? &no_networks : &settings->trusted);
+    *reason = realip_apply(req, c->unknown ? &no_networks : &settings->trusted);
     if (*reason != NULL)
         return 400;
     if (!c->counted || c->by_ip || admission_trusts(c, &req->client))
@@ -149,5 +149,5 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
 
 void admission_end_request(struct client *c, const struct request *req)
 {
-    census_uncount(c->clients->census, c->clients->worker, &req->client);
+    census_uncount(client_clients(c)->census, client_clients(c)->worker, &req->client);
 }

@@ -1,40 +1,185 @@
 /* clients - see clients.h. */
 #include "front/clients.h"
 
+#include <stdlib.h>
+
+#define ENDPOINTS     16  /* that are found again */
+#define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
+
+static void clients_on_idle_time(struct deadline *d);
+
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current)
 {
     *clients = (struct clients){.loop = loop, .current = current};
     sender_turn_init(&clients->turn, loop);
+    deadline_init(&clients->idle_time, loop, clients_on_idle_time);
+}
+
+/* --- endpoints --- */
+
+static void endpoint_drop(struct endpoint *e)
+{
+    if (--e->users == 0)
+        free(e);
+}
+
+static bool endpoint_is(const struct endpoint *e, const struct protocol *protocol,
+                        const struct client_origin *origin)
+{
+    return e->protocol == protocol && e->control == origin->control &&
+           e->local.port == origin->local.port && e->local.family == origin->local.family &&
+           memcmp(e->local.ip, origin->local.ip, sizeof e->local.ip) == 0 &&
+           str_eq(e->listener, origin->listener);
+}
+
+/* The one that was used last is the first. The last one makes room for a new one. */
+static struct endpoint *endpoint_use(struct clients *clients, const struct protocol *protocol,
+                                     const struct client_origin *origin)
+{
+    struct endpoint **at = &clients->endpoints, *e;
+    for (unsigned i = 1; *at != NULL && !endpoint_is(*at, protocol, origin); i++) {
+        if (i == ENDPOINTS) {
+            endpoint_drop(*at);
+            *at = NULL;
+            break;
+        }
+        at = &(*at)->next;
+    }
+    e = *at;
+    if (e != NULL) {
+        *at = e->next;
+    } else {
+        e = malloc(sizeof *e);
+        if (e == NULL)
+            abort();
+        *e = (struct endpoint){.clients = clients,
+                               .protocol = protocol,
+                               .listener = origin->listener,
+                               .local = origin->local,
+                               .control = origin->control,
+                               .users = 1};
+    }
+    e->next = clients->endpoints;
+    clients->endpoints = e;
+    e->users++;
+    return e;
 }
 
 void clients_fini(struct clients *clients)
 {
+    while (clients->endpoints != NULL) {
+        struct endpoint *e = clients->endpoints;
+        clients->endpoints = e->next;
+        endpoint_drop(e);
+    }
+    while (clients->spare != NULL) {
+        struct client_spare *spare = clients->spare;
+        clients->spare = spare->next;
+        free(spare);
+    }
+    deadline_fini(&clients->idle_time);
     sender_turn_fini(&clients->turn);
 }
 
+/* --- lists --- */
+
+static void list_add(struct client_list *list, struct client *c)
+{
+    c->prev = list->last;
+    c->next = NULL;
+    *(c->prev != NULL ? &c->prev->next : &list->first) = c;
+    list->last = c;
+}
+
+static void list_remove(struct client_list *list, struct client *c)
+{
+    *(c->prev != NULL ? &c->prev->next : &list->first) = c->next;
+    *(c->next != NULL ? &c->next->prev : &list->last) = c->prev;
+}
+
+static struct client_list *client_list_of(const struct client *c)
+{
+    struct clients *all = client_clients(c);
+    return client_active(c) != NULL ? &all->active : &all->idle;
+}
+
+/* --- a stop --- */
+
 void clients_stop(struct clients *clients, double patience)
 {
+    unsigned left = clients->count; /* one that has been idle may be the list's last one then */
     clients->stopping = true;
     clients->patience = patience;
-    for (struct client *c = clients->list, *next; c != NULL; c = next) {
+    for (struct client *c = clients->active.first, *next; c != NULL; c = next) {
         next = c->next;
-        c->protocol->stop(c, patience);
+        c->endpoint->protocol->stop(c, patience);
+    }
+    for (struct client *c = clients->idle.first, *next; c != NULL && left > 0; c = next, left--) {
+        next = c->next;
+        c->endpoint->protocol->stop(c, patience);
     }
 }
 
 void clients_close(struct clients *clients)
 {
-    for (struct client *c = clients->list, *next; c != NULL; c = next) {
-        next = c->next;
-        c->protocol->cut(c);
+    struct client_list *lists[] = {&clients->idle, &clients->active};
+    for (unsigned i = 0; i < 2; i++) {
+        for (struct client *c = lists[i]->first, *next; c != NULL; c = next) {
+            next = c->next;
+            c->endpoint->protocol->cut(c);
+        }
     }
 }
+
+/* --- how long they are idle --- */
 
 /* Where connections are not kept the first request has as long as its head has. */
 double clients_idle_timeout(const struct clients *clients)
 {
     const struct limits *limits = &clients_settings(clients)->limits;
+    if (clients->stopping)
+        return clients->patience > FIRST_REQUEST ? clients->patience : FIRST_REQUEST;
     return limits->keepalive_timeout > 0 ? limits->keepalive_timeout : limits->header_timeout;
+}
+
+static uint32_t clients_now(const struct clients *clients)
+{
+    return (uint32_t)(uint64_t)(ev_now(clients->loop->ev) * 1000);
+}
+
+/* The seconds until the first one, which must be there, has been idle for too long. */
+static double clients_idle_left(const struct clients *clients)
+{
+    int32_t idle = (int32_t)(clients_now(clients) - clients->idle.first->idle_since);
+    return clients_idle_timeout(clients) - idle / 1000.0;
+}
+
+/* All may be idle for the same time, so the list is in the order in which they close, and one timer
+ * does for all of them. It is left alone where the first one wakes: it finds another one then. */
+static void clients_arm_idle_time(struct clients *clients)
+{
+    double left = clients_idle_left(clients);
+    clients->idle_armed = clients_idle_timeout(clients);
+    deadline_set(&clients->idle_time, left > 0.001 ? left : 0.001);
+}
+
+static void clients_on_idle_time(struct deadline *d)
+{
+    struct clients *all = (struct clients *)((char *)d - offsetof(struct clients, idle_time));
+    while (all->idle.first != NULL && clients_idle_left(all) <= 0)
+        all->idle.first->endpoint->protocol->expire(all->idle.first);
+    if (all->idle.first != NULL)
+        clients_arm_idle_time(all);
+}
+
+/* Behind all that have been idle for longer. */
+static void clients_add_idle(struct clients *clients, struct client *c)
+{
+    bool first = clients->idle.first == NULL;
+    c->idle_since = clients_now(clients);
+    list_add(&clients->idle, c);
+    if (first || clients->idle_armed != clients_idle_timeout(clients))
+        clients_arm_idle_time(clients);
 }
 
 /* --- one connection --- */
@@ -42,34 +187,54 @@ double clients_idle_timeout(const struct clients *clients)
 void client_init(struct client *c, struct clients *clients, const struct protocol *protocol, int fd,
                  const struct client_origin *origin)
 {
-    c->clients = clients;
-    c->protocol = protocol;
-    c->origin = *origin;
+    c->endpoint = endpoint_use(clients, protocol, origin);
+    c->peer = origin->peer;
+    c->proxy_protocol = origin->proxy_protocol;
+    c->unknown = origin->unknown;
     transport_plain(&c->transport, fd);
     ev_io_init(&c->io, protocol->on_io, fd, EV_READ);
-    c->io.data = c;
-    deadline_init(&c->deadline, clients->loop, protocol->on_missed);
-    c->step.run = protocol->on_step;
-    c->next = clients->list;
-    if (c->next != NULL)
-        c->next->prev = c;
-    clients->list = c;
+    c->io.data = NULL;
+    clients_add_idle(clients, c);
     clients->count++;
+}
+
+void client_wake(struct client *c, struct client_active *active)
+{
+    struct clients *all = client_clients(c);
+    list_remove(&all->idle, c);
+    active->client = c;
+    deadline_init(&active->deadline, all->loop, c->endpoint->protocol->on_missed);
+    active->step = (struct deferred){.run = c->endpoint->protocol->on_step};
+    c->io.data = active;
+    list_add(&all->active, c);
+}
+
+/* The active part's memory may go. */
+static void client_end_active(struct client *c)
+{
+    struct client_active *active = client_active(c);
+    if (active == NULL)
+        return;
+    deadline_fini(&active->deadline);
+    loop_undefer(&active->step);
+}
+
+void client_sleep(struct client *c)
+{
+    list_remove(client_list_of(c), c);
+    client_end_active(c);
+    c->io.data = NULL;
+    clients_add_idle(client_clients(c), c);
 }
 
 void client_fini(struct client *c, bool reset)
 {
-    struct clients *all = c->clients;
+    struct clients *all = client_clients(c);
     ev_io_stop(all->loop->ev, &c->io);
-    deadline_fini(&c->deadline);
-    loop_undefer(&c->step);
+    list_remove(client_list_of(c), c);
+    client_end_active(c);
     c->transport.ops->close(&c->transport, reset);
-    if (c->prev != NULL)
-        c->prev->next = c->next;
-    else
-        all->list = c->next;
-    if (c->next != NULL)
-        c->next->prev = c->prev;
+    endpoint_drop(c->endpoint);
     all->count--;
     if (all->count == 0 && all->on_empty != NULL)
         all->on_empty(all->ctx);
@@ -77,7 +242,7 @@ void client_fini(struct client *c, bool reset)
 
 void client_watch(struct client *c, int events)
 {
-    struct ev_loop *ev = c->clients->loop->ev;
+    struct ev_loop *ev = client_clients(c)->loop->ev;
     if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(ev, &c->io);
@@ -85,4 +250,24 @@ void client_watch(struct client *c, int events)
         return;
     ev_io_set(&c->io, c->io.fd, events);
     ev_io_start(ev, &c->io);
+}
+
+struct client_origin client_origin(const struct client *c)
+{
+    const struct endpoint *e = c->endpoint;
+    return (struct client_origin){.peer = c->peer,
+                                  .local = e->local,
+                                  .listener = e->listener,
+                                  .control = e->control,
+                                  .proxy_protocol = c->proxy_protocol,
+                                  .unknown = c->unknown};
+}
+
+void client_set_local(struct client *c, const struct peer *local)
+{
+    struct endpoint *before = c->endpoint;
+    struct client_origin origin = client_origin(c);
+    origin.local = *local;
+    c->endpoint = endpoint_use(before->clients, before->protocol, &origin);
+    endpoint_drop(before);
 }

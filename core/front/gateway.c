@@ -36,7 +36,7 @@ static void gateway_free(struct gateway *g)
     buf_fini(&g->out);
     buf_fini(&g->values);
     admission_leave(&g->client);
-    g->client.clients->refused -= g->refused;
+    client_clients(&g->client)->refused -= g->refused;
     client_fini(&g->client, false);
     free(g);
 }
@@ -55,7 +55,7 @@ static void gateway_report_bad(const struct gateway *g, const char *err)
     log_within(&quota, LOG_WARN,
                "listener %.*s: what a web server sends is no FastCGI: %s; its "
                "connection is closed",
-               STR_FMT(g->client.origin.listener), err);
+               STR_FMT(g->client.endpoint->listener), err);
 }
 
 /* --- interest --- */
@@ -206,12 +206,12 @@ static bool gateway_record(void *ctx, const struct fcgi_event *event)
 /* Half a record may not wait for its rest for ever, where no request's clock runs. */
 static void gateway_watch_record(struct gateway *g)
 {
-    if (g->blocked || g->refused || g->client.clients->stopping)
+    if (g->blocked || g->refused || client_clients(&g->client)->stopping)
         return;
     if (g->requests != NULL || fcgi_decoder_idle(&g->decoder))
-        deadline_clear(&g->client.deadline);
-    else if (g->client.deadline.at == 0)
-        deadline_set(&g->client.deadline, gateway_limits(g)->header_timeout);
+        deadline_clear(&g->active.deadline);
+    else if (g->active.deadline.at == 0)
+        deadline_set(&g->active.deadline, gateway_limits(g)->header_timeout);
 }
 
 /* Only the end of a record stops the decoder, so it can be fed on. */
@@ -245,7 +245,7 @@ static void gateway_drop_input(struct gateway *g, ssize_t n)
 /* Reads once. False: g is gone. */
 static bool gateway_read(struct gateway *g)
 {
-    struct loop *loop = g->client.clients->loop;
+    struct loop *loop = client_clients(&g->client)->loop;
     ssize_t n = g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
@@ -260,7 +260,7 @@ static bool gateway_read(struct gateway *g)
 
 static void gateway_readable(struct gateway *g)
 {
-    struct loop *loop = g->client.clients->loop;
+    struct loop *loop = client_clients(&g->client)->loop;
     if (g->lingering)
         gateway_drop_input(
             g, g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE));
@@ -297,7 +297,7 @@ static void gateway_writable(struct gateway *g)
 
 static void gateway_on_io(struct ev_loop *ev, ev_io *io, int events)
 {
-    struct gateway *g = io->data;
+    struct gateway *g = (struct gateway *)client_of_io(io);
     (void)ev;
     if (events & EV_WRITE && gateway_wants_write(g))
         gateway_writable(g);
@@ -309,13 +309,13 @@ static void gateway_on_io(struct ev_loop *ev, ev_io *io, int events)
 
 static void gateway_on_missed(struct deadline *d)
 {
-    struct gateway *g = (struct gateway *)((char *)d - offsetof(struct gateway, client.deadline));
+    struct gateway *g = (struct gateway *)((char *)d - offsetof(struct gateway, active.deadline));
     gateway_gone(g, "the web server took nothing within send_timeout");
 }
 
 static void gateway_on_step(struct deferred *d)
 {
-    gateway_settle((struct gateway *)((char *)d - offsetof(struct gateway, client.step)));
+    gateway_settle((struct gateway *)((char *)d - offsetof(struct gateway, active.step)));
 }
 
 /* --- the connection as a whole --- */
@@ -330,7 +330,8 @@ static void gateway_linger(struct gateway *g)
     }
     g->lingering = true;
     g->client.transport.ops->shutdown(&g->client.transport);
-    deadline_set(&g->client.deadline, g->client.clients->stopping ? REFUSED_TIME : LINGER_TIME);
+    deadline_set(&g->active.deadline,
+                 client_clients(&g->client)->stopping ? REFUSED_TIME : LINGER_TIME);
     gateway_rearm(g);
 }
 
@@ -344,7 +345,7 @@ static bool gateway_is_idle(const struct gateway *g)
  */
 static bool gateway_hand_over(struct gateway *g)
 {
-    struct handover *successor = g->client.clients->successor;
+    struct handover *successor = client_clients(&g->client)->successor;
     if (successor == NULL || !gateway_is_idle(g) || !handover_pass(successor, &g->client))
         return false;
     gateway_free(g);
@@ -381,7 +382,8 @@ static struct gateway *gateway_make(struct clients *clients, int fd,
     if (g == NULL)
         abort();
     client_init(&g->client, clients, &gateway_protocol, fd, origin);
-    g->client.origin.peer = (struct peer){.family = AF_UNIX};
+    client_wake(&g->client, &g->active); /* for good: there are few of them */
+    g->client.peer = (struct peer){.family = AF_UNIX};
     buf_init(&g->out, OUT_MAX);
     buf_init(&g->values, VALUES_MAX);
     fcgi_decoder_accept(&g->decoder);
@@ -392,14 +394,14 @@ static struct gateway *gateway_make(struct clients *clients, int fd,
 /* One connection too many: it stays for as long as it takes to say so. */
 static void gateway_turn_away(struct gateway *g)
 {
-    struct clients *all = g->client.clients;
+    struct clients *all = client_clients(&g->client);
     if (all->refused >= REFUSED_MAX) {
         gateway_free(g);
         return;
     }
     g->refused = true;
     all->refused++;
-    deadline_set(&g->client.deadline, REFUSED_TIME);
+    deadline_set(&g->active.deadline, REFUSED_TIME);
     gateway_rearm(g);
 }
 
@@ -417,7 +419,7 @@ static void gateway_stop(struct client *client, double patience)
 {
     struct gateway *g = (struct gateway *)client;
     if (g->lingering) {
-        deadline_set(&client->deadline, REFUSED_TIME);
+        deadline_set(&client_active(client)->deadline, REFUSED_TIME);
         return;
     }
     if (g->requests != NULL || !gateway_read(g))
@@ -425,7 +427,7 @@ static void gateway_stop(struct client *client, double patience)
     if (client->requests == 0 && patience < FIRST_REQUEST)
         patience = FIRST_REQUEST;
     if (patience > 0)
-        deadline_set(&client->deadline, patience);
+        deadline_set(&client_active(client)->deadline, patience);
     else
         g->closing = true; /* behind what it has just sent */
     gateway_settle(g);
@@ -433,7 +435,7 @@ static void gateway_stop(struct client *client, double patience)
 
 static void gateway_begin(struct gateway *g)
 {
-    struct clients *all = g->client.clients;
+    struct clients *all = client_clients(&g->client);
     gateway_rearm(g);
     if (all->stopping)
         gateway_stop(&g->client, all->patience);

@@ -19,7 +19,9 @@
 #include "front/sender.h"
 
 struct gateway {
-    struct client client; /* its deadline: the socket takes nothing, half a record, or the end */
+    struct client client;
+    struct client_active
+        active; /* its deadline: the socket takes nothing, half a record, the end */
     struct fcgi_decoder decoder;
     struct gateway_request *requests; /* under way; the first one writes first */
     unsigned count;
@@ -38,7 +40,7 @@ struct gateway {
 
 static inline const struct limits *gateway_limits(const struct gateway *g)
 {
-    return &clients_settings(g->client.clients)->limits;
+    return &clients_settings(client_clients(&g->client))->limits;
 }
 
 /* One request: what is told of it, its body on the way in, its answer on the way out. */

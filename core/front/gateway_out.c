@@ -17,7 +17,7 @@ enum {
 
 void gateway_flush(struct gateway *g)
 {
-    loop_defer(g->client.clients->loop, &g->flush);
+    loop_defer(client_clients(&g->client)->loop, &g->flush);
 }
 
 /* What every write is followed by. The clock runs from the last byte that the socket took. */
@@ -29,9 +29,9 @@ static void gateway_wrote(struct gateway *g, ssize_t n, size_t size)
     }
     bool blocked = n < 0 || (size_t)n < size;
     if (blocked && (n > 0 || !g->blocked))
-        deadline_set(&g->client.deadline, gateway_limits(g)->send_timeout);
+        deadline_set(&g->active.deadline, gateway_limits(g)->send_timeout);
     else if (!blocked && g->blocked)
-        deadline_clear(&g->client.deadline);
+        deadline_clear(&g->active.deadline);
     g->blocked = blocked;
 }
 

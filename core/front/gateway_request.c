@@ -27,12 +27,12 @@ static void request_step_cb(struct deferred *d)
         (struct gateway_request *)((char *)d - offsetof(struct gateway_request, step));
     struct gateway *g = r->gateway;
     gateway_request_go(r);
-    g->client.protocol->on_step(&g->client.step);
+    g->client.endpoint->protocol->on_step(&g->active.step);
 }
 
 static void request_queue(struct gateway_request *r)
 {
-    loop_step(r->gateway->client.clients->loop, &r->step);
+    loop_step(client_clients(&r->gateway->client)->loop, &r->step);
 }
 
 static void request_missed_cb(struct deadline *d)
@@ -49,7 +49,7 @@ static void request_missed_cb(struct deadline *d)
 
 void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, bool keep)
 {
-    struct clients *all = g->client.clients;
+    struct clients *all = client_clients(&g->client);
     struct gateway_request *r = calloc(1, sizeof *r);
     if (r == NULL)
         abort();
@@ -63,7 +63,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     backlog_init(&r->stdin_kept, STDIN_MAX);
     r->exchange = exchange_new(*all->current, &r->req);
     exchange_set_front(r->exchange, &r->front);
-    r->req->listener = g->client.origin.listener;
+    r->req->listener = g->client.endpoint->listener;
     r->req->client = r->req->local = (struct peer){.family = AF_UNIX};
     r->req->came_as = r->req->role = (uint8_t)role;
     r->stdin_done = role == FCGI_AUTHORIZER; /* it has none */
@@ -94,7 +94,7 @@ static void request_free(struct gateway_request *r)
 /* What only the front knows of its request is told, before the exchange ends. */
 static void request_leave(struct gateway_request *r)
 {
-    struct clients *all = r->gateway->client.clients;
+    struct clients *all = client_clients(&r->gateway->client);
     r->req->body_out += r->sender.file_sent;
     if (r->by_ip)
         census_uncount(all->census, all->worker, &r->req->client);
@@ -120,7 +120,7 @@ static void request_finish(struct gateway_request *r)
         fcgi_end(&g->out, r->id, 1, FCGI_OVERLOADED);
     }
     gateway_flush(g);
-    if (!r->keep || (r->cut && alone) || g->client.clients->stopping) {
+    if (!r->keep || (r->cut && alone) || client_clients(&g->client)->stopping) {
         g->closing = true;
         g->unread |= !r->stdin_over;
     }
@@ -189,7 +189,7 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
 /* Each request counts for the client that the web server names. */
 static bool request_enter_client(struct gateway_request *r)
 {
-    struct clients *all = r->gateway->client.clients;
+    struct clients *all = client_clients(&r->gateway->client);
     unsigned per_ip = exchange_limits(r->exchange)->per_ip;
     if (all->census == NULL || per_ip == 0)
         return true;
@@ -355,7 +355,7 @@ void gateway_request_data_end(struct gateway_request *r)
 /* Gives the exchange as much of the STDIN that was kept as it wants. */
 static void request_give_stdin(struct gateway_request *r)
 {
-    struct loop *loop = r->gateway->client.clients->loop;
+    struct loop *loop = client_clients(&r->gateway->client)->loop;
     while (r->want_body && !r->ended && !backlog_is_empty(&r->stdin_kept)) {
         struct str bytes = backlog_peek(&r->stdin_kept, loop->scratch, LOOP_SCRATCH_SIZE);
         if (bytes.n == 0) {

@@ -58,13 +58,14 @@ static void handover_watch(struct handover *h, int events)
 bool handover_pass(struct handover *h, struct client *c)
 {
     struct parcel parcel;
-    if (c->origin.listener.n >= sizeof parcel.listener)
+    struct client_origin origin = client_origin(c);
+    if (origin.listener.n >= sizeof parcel.listener)
         return false;
     memset(&parcel, 0, sizeof parcel); /* no byte of our memory goes along */
-    parcel.origin = c->origin;
+    parcel.origin = origin;
     parcel.origin.listener = STR_NONE;
-    memcpy(parcel.listener, c->origin.listener.p, c->origin.listener.n);
-    strncpy(parcel.protocol, c->protocol->name, sizeof parcel.protocol - 1);
+    memcpy(parcel.listener, origin.listener.p, origin.listener.n);
+    strncpy(parcel.protocol, c->endpoint->protocol->name, sizeof parcel.protocol - 1);
     parcel.requests = c->requests;
     admission_leave(c); /* the other one may count it before we come to it */
     if (handover_send(h->successor.fd, &parcel, c->io.fd))
@@ -78,11 +79,14 @@ bool handover_pass(struct handover *h, struct client *c)
 /* Idle connections go, as far as the socket takes them. */
 static void handover_pass_idle(struct handover *h)
 {
-    for (struct client *c = h->clients->list, *next; c != NULL; c = next) {
-        next = c->next;
-        c->protocol->pass(c);
-        if ((h->successor.events & EV_WRITE) != 0)
-            return;
+    struct client *lists[] = {h->clients->idle.first, h->clients->active.first};
+    for (unsigned i = 0; i < 2; i++) {
+        for (struct client *c = lists[i], *next; c != NULL; c = next) {
+            next = c->next;
+            c->endpoint->protocol->pass(c);
+            if ((h->successor.events & EV_WRITE) != 0)
+                return;
+        }
     }
     if (!h->passed)
         h->on_passed(h->ctx, true);

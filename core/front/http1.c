@@ -32,11 +32,14 @@
 #define REFUSED_TIME  2.0 /* the same for who was never welcome, or where we stop */
 #define REFUSED_BYTES 65536
 #define SKIP_BYTES    65536 /* of an unread body that are dropped to keep the connection */
-#define FIRST_REQUEST 1.0   /* a connection made just before a stop may still send one */
 #define REFUSED_MAX   256   /* of connections too many that are told so at a time */
+#define SPARE_MAX     256   /* active parts that are kept */
 
+/* A connection that is not idle: there are bytes of a request, or an answer, or its end is near. An
+ * idle one is its struct client alone. */
 struct http1 {
-    struct client client;
+    struct client_active active;
+    struct client *client;
     struct exchange *exchange; /* the request under way, NULL when idle; and of that request: */
     struct request *req;
     struct h1 *h1;
@@ -59,6 +62,46 @@ struct http1 {
 
 static void http1_process(struct http1 *c, const char *data, size_t n);
 static void http1_turn_away(struct http1 *c);
+
+/* --- the active part --- */
+
+/* The active part of a connection, NULL where it is idle. */
+static struct http1 *http1_of(const struct client *client)
+{
+    return (struct http1 *)client_active(client);
+}
+
+/* The connection, which is idle, becomes active. Where requests come one after the other this takes
+ * the part that the last one has left. */
+static struct http1 *http1_wake(struct client *client)
+{
+    struct clients *all = client_clients(client);
+    struct http1 *c = (struct http1 *)all->spare;
+    if (c != NULL) {
+        all->spare = all->spare->next;
+        all->spare_count--;
+    } else {
+        c = malloc(sizeof *c);
+        if (c == NULL)
+            abort();
+    }
+    *c = (struct http1){.client = client};
+    client_wake(client, &c->active);
+    return c;
+}
+
+/* Nothing of the connection refers to it any more. */
+static void http1_spare(struct clients *all, struct http1 *c)
+{
+    struct client_spare *spare = (struct client_spare *)c;
+    if (all->spare_count >= SPARE_MAX) {
+        free(c);
+        return;
+    }
+    spare->next = all->spare;
+    all->spare = spare;
+    all->spare_count++;
+}
 
 /* --- kept input --- */
 
@@ -89,13 +132,21 @@ static void http1_drop_kept(struct http1 *c)
 
 /* --- the connection's end --- */
 
+/* An idle connection, or what is left of another one. */
+static void http1_close(struct client *client, bool reset)
+{
+    admission_leave(client);
+    client_fini(client, reset);
+    free(client);
+}
+
 static void http1_free(struct http1 *c)
 {
-    c->client.clients->refused -= c->refused;
+    struct clients *all = client_clients(c->client);
+    all->refused -= c->refused;
     http1_drop_kept(c);
-    admission_leave(&c->client);
-    client_fini(&c->client, c->reset);
-    free(c);
+    http1_close(c->client, c->reset);
+    http1_spare(all, c);
 }
 
 /* What only the connection knows of its request is told, before the exchange ends. */
@@ -103,7 +154,7 @@ static struct exchange *http1_end_request(struct http1 *c)
 {
     struct exchange *exchange = c->exchange;
     if (c->counted)
-        admission_end_request(&c->client, c->req);
+        admission_end_request(c->client, c->req);
     reply_fini(c->reply);
     c->counted = false;
     c->exchange = NULL;
@@ -142,7 +193,7 @@ static bool http1_waits_to_write(const struct http1 *c)
 /* Derives what to wait for from the state. */
 static void http1_rearm(struct http1 *c)
 {
-    client_watch(&c->client,
+    client_watch(c->client,
                  (http1_wants_read(c) ? EV_READ : 0) | (http1_waits_to_write(c) ? EV_WRITE : 0));
 }
 
@@ -150,7 +201,7 @@ static void http1_rearm(struct http1 *c)
 
 static struct http1 *http1_of_front(struct front *front)
 {
-    return (struct http1 *)reply_of_front(front)->client;
+    return http1_of(reply_of_front(front)->client);
 }
 
 static void http1_want_body(struct front *front, bool want)
@@ -164,9 +215,9 @@ static void http1_want_body(struct front *front, bool want)
         h1_continued(c->h1);
         reply_continue(c->reply);
     }
-    deadline_set(&c->client.deadline, exchange_limits(c->exchange)->body_timeout);
+    deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
     if (http1_kept(c) > 0) /* some of it is here already */
-        client_queue(&c->client);
+        client_queue(c->client);
 }
 
 static void http1_end(struct front *front)
@@ -174,7 +225,7 @@ static void http1_end(struct front *front)
     struct http1 *c = http1_of_front(front);
     reply_end(front);
     if (http1_kept(c) > 0) /* a pipelined request need not wait for the turn's end */
-        client_queue(&c->client);
+        client_queue(c->client);
 }
 
 static const struct front_ops http1_front_ops = {
@@ -194,18 +245,18 @@ static const struct front_ops http1_front_ops = {
  * or sends a body that is not worth reading; or it is one of the last that it gets here. */
 static bool http1_closes(const struct reply *r)
 {
-    const struct http1 *c = (const struct http1 *)r->client;
+    const struct http1 *c = http1_of(r->client);
     bool unread = !c->body_done && (h1_expects_continue(c->h1) || h1_left(c->h1) > SKIP_BYTES);
     return unread || exchange_wants_close(c->exchange) || !h1_keepalive(c->h1) ||
-           c->client.requests >= r->limits->keepalive_requests ||
-           r->limits->keepalive_timeout <= 0 || c->client.clients->stopping ||
+           c->client->requests >= r->limits->keepalive_requests ||
+           r->limits->keepalive_timeout <= 0 || client_clients(c->client)->stopping ||
            (c->eof && http1_kept(c) == 0);
 }
 
 static void http1_on_turn(struct sender *sender)
 {
     struct reply *reply = reply_of_sender(sender);
-    struct http1 *c = (struct http1 *)reply->client;
+    struct http1 *c = http1_of(reply->client);
     reply_write(reply);
     http1_process(c, NULL, 0);
 }
@@ -231,20 +282,21 @@ static const struct h1_body http1_body_ops = {.on_bytes = http1_on_body,
 
 static void http1_begin_request(struct http1 *c)
 {
-    const struct client_origin *origin = &c->client.origin;
-    c->exchange = exchange_new(*c->client.clients->current, &c->req);
+    const struct client *client = c->client;
+    const struct endpoint *endpoint = client->endpoint;
+    c->exchange = exchange_new(*client_clients(c->client)->current, &c->req);
     const struct limits *limits = exchange_limits(c->exchange);
-    c->reply = reply_new(&c->client, c->req, limits, &http1_front_ops, http1_closes, http1_on_turn);
+    c->reply = reply_new(c->client, c->req, limits, &http1_front_ops, http1_closes, http1_on_turn);
     exchange_set_front(c->exchange, &c->reply->front);
     c->h1 = h1_new(c->req, limits, &http1_body_ops, c);
-    c->req->client = origin->peer;
-    c->req->local = origin->local;
-    c->req->listener = origin->listener;
-    c->req->control = origin->control;
-    c->client.requests++;
+    c->req->client = client->peer;
+    c->req->local = endpoint->local;
+    c->req->listener = endpoint->listener;
+    c->req->control = endpoint->control;
+    c->client->requests++;
     c->head_done = c->body_done = c->want_body = c->skipping = false;
     c->dropped = 0;
-    deadline_set(&c->client.deadline, limits->header_timeout);
+    deadline_clear(&c->active.deadline); /* header_timeout, where the head is not whole at once */
 }
 
 /* Nothing that follows can be understood, or is wanted. */
@@ -263,7 +315,7 @@ static void http1_head_complete(struct http1 *c)
 {
     bool has_body = h1_has_body(c->h1), counted;
     const char *reason;
-    int status = admission_begin_request(&c->client, c->req, &counted, &reason);
+    int status = admission_begin_request(c->client, c->req, &counted, &reason);
     c->counted = counted;
     if (status != 0) {
         http1_refuse(c, status, reason);
@@ -271,7 +323,7 @@ static void http1_head_complete(struct http1 *c)
     }
     c->head_done = true;
     c->body_done = !has_body;
-    deadline_clear(&c->client.deadline); /* from here on the backend's timeouts count */
+    deadline_clear(&c->active.deadline); /* from here on the backend's timeouts count */
     exchange_begin(c->exchange, has_body);
 }
 
@@ -296,8 +348,10 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
         http1_refuse(c, h1_status(c->h1), h1_reason(c->h1));
         break;
     case H1_MORE:
-        if (c->head_done && used > 0 && !c->reply->ended)
-            deadline_set(&c->client.deadline, exchange_limits(c->exchange)->body_timeout);
+        if (!c->head_done && c->active.deadline.at == 0)
+            deadline_set(&c->active.deadline, exchange_limits(c->exchange)->header_timeout);
+        else if (c->head_done && used > 0 && !c->reply->ended)
+            deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
         break;
     }
     return used;
@@ -309,35 +363,35 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
  * client sends its whole request before it reads. So it is read and dropped, within bounds. */
 static void http1_linger(struct http1 *c)
 {
-    double time = c->refused || c->client.clients->stopping ? REFUSED_TIME : LINGER_TIME;
+    double time = c->refused || client_clients(c->client)->stopping ? REFUSED_TIME : LINGER_TIME;
     c->lingering = true;
     c->dropped = 0;
-    c->linger_end = ev_now(c->client.clients->loop->ev) + time;
+    c->linger_end = ev_now(client_clients(c->client)->loop->ev) + time;
     http1_drop_kept(c);
-    c->client.transport.ops->shutdown(&c->client.transport);
-    deadline_set(&c->client.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
+    c->client->transport.ops->shutdown(&c->client->transport);
+    deadline_set(&c->active.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
     http1_rearm(c);
 }
 
 static void http1_drop_input(struct http1 *c, ssize_t n)
 {
-    double left = c->linger_end - ev_now(c->client.clients->loop->ev);
+    double left = c->linger_end - ev_now(client_clients(c->client)->loop->ev);
     c->dropped += n > 0 ? (uint32_t)n : 0;
     if (n <= 0 || left <= 0 || c->dropped > (c->refused ? REFUSED_BYTES : LINGER_BYTES))
         http1_free(c);
     else
-        deadline_set(&c->client.deadline, left < LINGER_IDLE ? left : LINGER_IDLE);
+        deadline_set(&c->active.deadline, left < LINGER_IDLE ? left : LINGER_IDLE);
 }
 
 /* The response is out: a stop does not wait long for it to be read. */
 static void http1_hasten(struct http1 *c)
 {
-    double end = ev_now(c->client.clients->loop->ev) + REFUSED_TIME;
+    double end = ev_now(client_clients(c->client)->loop->ev) + REFUSED_TIME;
     if (c->linger_end <= end)
         return;
     c->linger_end = end;
-    deadline_set(&c->client.deadline, REFUSED_TIME);
+    deadline_set(&c->active.deadline, REFUSED_TIME);
 }
 
 /* The rest of a body is dropped to keep the connection, as far as that is worth it. */
@@ -359,7 +413,7 @@ static bool http1_may_drop_body(const struct http1 *c)
 static void http1_start_skipping(struct http1 *c)
 {
     if (!c->skipping)
-        deadline_set(&c->client.deadline, SKIP_TIME);
+        deadline_set(&c->active.deadline, SKIP_TIME);
     c->skipping = true;
 }
 
@@ -369,7 +423,7 @@ static void http1_start_skipping(struct http1 *c)
  * gone, or lingers. */
 static bool http1_finish_request(struct http1 *c)
 {
-    struct clients *all = c->client.clients;
+    struct clients *all = client_clients(c->client);
     const struct reply *reply = c->reply;
     bool unread = !c->body_done || c->eof;
     const char *broken = reply->sender.broken;
@@ -383,11 +437,8 @@ static bool http1_finish_request(struct http1 *c)
         exchange_gone(exchange, broken);
     else
         exchange_done(exchange);
-    if (!close) {
-        deadline_set(&c->client.deadline,
-                     all->stopping ? all->patience : clients_idle_timeout(all));
+    if (!close) /* http1_process lets it sleep if nothing more has come */
         return true;
-    }
     if (at_once)
         http1_free(c);
     else
@@ -399,12 +450,10 @@ static bool http1_finish_request(struct http1 *c)
  * http1_advance. */
 static bool http1_read_address(struct http1 *c, struct str in, size_t *used, bool *gone)
 {
-    switch (admission_read_address(&c->client, in, used)) {
+    switch (admission_read_address(c->client, in, used)) {
     case ADMISSION_MORE:
         return false;
     case ADMISSION_KNOWN:
-        if (!c->client.clients->stopping)
-            deadline_set(&c->client.deadline, clients_idle_timeout(c->client.clients));
         return true;
     case ADMISSION_BAD:
         http1_free(c);
@@ -423,7 +472,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
 {
     struct reply *reply = c->reply;
     *used = 0;
-    if (c->client.origin.proxy_protocol)
+    if (c->client->proxy_protocol)
         return n > 0 && http1_read_address(c, (struct str){data, n}, used, gone);
     if (c->exchange == NULL) {
         if (n > 0)
@@ -460,21 +509,41 @@ static void http1_keep_input(struct http1 *c, const char *data, size_t n)
         http1_keep(c, data, n);
 }
 
+/* Nothing of a request has come. */
 static bool http1_is_idle(const struct http1 *c)
 {
-    return c->exchange == NULL && !c->lingering && !c->eof && !loop_is_queued(&c->client.step) &&
+    return c->exchange == NULL && !c->lingering && !c->eof && !loop_is_queued(&c->active.step) &&
            http1_kept(c) == 0;
 }
 
 /* The worker leaves and the connection is idle: another worker has it from now on. True: the
  * connection is gone. */
-static bool http1_hand_over(struct http1 *c)
+static bool http1_hand_over(struct client *client)
 {
-    struct handover *successor = c->client.clients->successor;
-    if (successor == NULL || !http1_is_idle(c) || !handover_pass(successor, &c->client))
+    struct handover *successor = client_clients(client)->successor;
+    struct http1 *c = http1_of(client);
+    if (successor == NULL || (c != NULL && !http1_is_idle(c)) || !handover_pass(successor, client))
         return false;
-    http1_free(c);
+    if (c != NULL)
+        http1_free(c);
+    else
+        http1_close(client, false);
     return true;
+}
+
+/* All that could be done has been done: the connection sleeps, or waits for what it needs. One that
+ * still owes the header of the PROXY protocol has less time than an idle one. */
+static void http1_settle(struct http1 *c)
+{
+    struct client *client = c->client;
+    if (!http1_is_idle(c) || client->proxy_protocol) {
+        http1_rearm(c);
+        return;
+    }
+    client_watch(client, EV_READ);
+    http1_drop_kept(c);
+    client_sleep(client);
+    http1_spare(client_clients(client), c);
 }
 
 /* Does all that can be done with what has come: new bytes, or (n = 0) those that were kept. */
@@ -496,7 +565,7 @@ static void http1_process(struct http1 *c, const char *data, size_t n)
         if (gone)
             return; /* lingering or freed; either way nothing is left to do */
     } while (c->exchange != NULL && exchange_run(c->exchange));
-    loop_undefer(&c->client.step); /* all that the exchange has said has been seen */
+    loop_undefer(&c->active.step); /* all that the exchange has said has been seen */
     http1_keep_input(c, data, n);
     if (c->reply != NULL && c->reply->sender.broken != NULL) {
         http1_gone(c, c->reply->sender.broken);
@@ -506,8 +575,8 @@ static void http1_process(struct http1 *c, const char *data, size_t n)
         http1_gone(c, "the client closed the connection inside its request");
         return;
     }
-    if (!http1_hand_over(c))
-        http1_rearm(c);
+    if (!http1_hand_over(c->client))
+        http1_settle(c);
 }
 
 /* --- events --- */
@@ -524,10 +593,21 @@ static void http1_ended_input(struct http1 *c)
         http1_process(c, NULL, 0);
 }
 
+/* The first bytes of a request, or the end of an idle connection. */
+static void http1_idle_readable(struct client *client)
+{
+    struct loop *loop = client_clients(client)->loop;
+    ssize_t n = client->transport.ops->read(&client->transport, loop->in, READ_SIZE);
+    if (n > 0)
+        http1_process(http1_wake(client), loop->in, (size_t)n);
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        http1_close(client, false);
+}
+
 static void http1_readable(struct http1 *c)
 {
-    struct loop *loop = c->client.clients->loop;
-    struct transport *transport = &c->client.transport;
+    struct loop *loop = client_clients(c->client)->loop;
+    struct transport *transport = &c->client->transport;
     ssize_t n = transport->ops->read(transport, loop->in, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
@@ -549,7 +629,7 @@ static void http1_writable(struct http1 *c)
         return;
     bool done = sender_is_done(&reply->sender);
     if (done)
-        deadline_clear(&c->client.deadline);
+        deadline_clear(&c->active.deadline);
     if (done && reply->ended) {
         http1_process(c, NULL, 0);
         return;
@@ -561,9 +641,12 @@ static void http1_writable(struct http1 *c)
 
 static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
 {
-    struct http1 *c = io->data;
+    struct client *client = client_of_io(io);
+    struct http1 *c = http1_of(client);
     (void)ev;
-    if (events & EV_WRITE && http1_waits_to_write(c))
+    if (c == NULL)
+        http1_idle_readable(client);
+    else if (events & EV_WRITE && http1_waits_to_write(c))
         http1_writable(c);
     else if (events & EV_READ)
         http1_readable(c);
@@ -573,14 +656,14 @@ static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
 
 static void http1_on_step(struct deferred *d)
 {
-    http1_process((struct http1 *)((char *)d - offsetof(struct http1, client.step)), NULL, 0);
+    http1_process((struct http1 *)((char *)d - offsetof(struct http1, active.step)), NULL, 0);
 }
 
 static void http1_on_missed(struct deadline *d)
 {
-    struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, client.deadline));
+    struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, active.deadline));
     if (c->exchange == NULL) {
-        http1_free(c); /* idle for too long, or lingering */
+        http1_free(c); /* lingering for too long, or no header of the PROXY protocol */
     } else if (!c->head_done) {
         http1_refuse(c, 408, "the head did not come within header_timeout");
         http1_process(c, NULL, 0);
@@ -596,6 +679,11 @@ static void http1_on_missed(struct deadline *d)
     }
 }
 
+static void http1_expire(struct client *client)
+{
+    http1_close(client, false);
+}
+
 /* --- life --- */
 
 /* For the last words to a client: what the socket does not take is lost. Returns the bytes that it
@@ -603,14 +691,14 @@ static void http1_on_missed(struct deadline *d)
 static size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
 {
     struct iovec v = {text, size};
-    ssize_t n = c->client.transport.ops->writev(&c->client.transport, &v, 1, false);
+    ssize_t n = c->client->transport.ops->writev(&c->client->transport, &v, 1, false);
     return n > 0 ? (size_t)n : 0;
 }
 
 /* Says 503 at once, whatever the client asks for, and drops what it sends. */
 static void http1_turn_away(struct http1 *c)
 {
-    struct clients *all = c->client.clients;
+    struct clients *all = client_clients(c->client);
     char text[H1_TOO_MANY_SIZE];
     size_t n = h1_too_many(text, loop_date(all->loop));
     if (all->refused >= REFUSED_MAX || http1_write_at_once(c, text, n) != n) {
@@ -622,83 +710,90 @@ static void http1_turn_away(struct http1 *c)
     http1_linger(c);
 }
 
-static struct http1 *http1_new(struct clients *clients, int fd, const struct client_origin *origin)
+static struct client *http1_new(struct clients *clients, int fd, const struct client_origin *origin)
 {
-    struct http1 *c = calloc(1, sizeof *c);
-    if (c == NULL)
+    struct client *client = calloc(1, sizeof *client);
+    if (client == NULL)
         abort();
-    client_init(&c->client, clients, &http1_protocol, fd, origin);
-    return c;
+    client_init(client, clients, &http1_protocol, fd, origin);
+    return client;
 }
 
-/* An idle connection may have a request in its socket already, or, just accepted, on its way. */
-static void http1_stop_idle(struct http1 *c, double patience)
+/* An idle connection may have a request in its socket already, or, just accepted, on its way. Its
+ * time is that of a stop from now on, see clients_idle_timeout. */
+static void http1_stop_idle(struct client *client, double patience)
 {
-    struct clients *all = c->client.clients;
+    struct clients *all = client_clients(client);
     unsigned before = all->count;
-    if (c->client.requests == 0 && patience < FIRST_REQUEST)
-        patience = FIRST_REQUEST;
-    if (patience > 0)
-        deadline_set(&c->client.deadline, patience);
-    http1_readable(c);
-    if (all->count == before && c->exchange == NULL && !c->lingering && patience <= 0)
-        http1_free(c);
+    bool may_stay = patience > 0 || client->requests == 0;
+    client_sleep(client);
+    http1_idle_readable(client);
+    if (all->count == before && http1_of(client) == NULL && !may_stay)
+        http1_close(client, false);
 }
 
-static void http1_begin(struct http1 *c)
+static void http1_begin(struct client *client)
 {
-    struct clients *all = c->client.clients;
-    client_watch(&c->client, EV_READ);
-    if (c->client.origin.proxy_protocol) /* it has been sent already: a balancer writes it first */
-        deadline_set(&c->client.deadline, clients_settings(all)->limits.header_timeout);
-    else
-        deadline_set(&c->client.deadline, clients_idle_timeout(all));
+    struct clients *all = client_clients(client);
+    client_watch(client, EV_READ);
+    if (client->proxy_protocol) /* it has been sent already: a balancer writes it first */
+        deadline_set(&http1_wake(client)->active.deadline,
+                     clients_settings(all)->limits.header_timeout);
     if (all->stopping)
-        http1_stop_idle(c, all->patience);
+        http1_protocol.stop(client, all->patience);
 }
 
 static void http1_accept(struct clients *clients, int fd, const struct client_origin *origin)
 {
-    struct http1 *c = http1_new(clients, fd, origin);
-    if (admission_enter(&c->client))
-        http1_begin(c);
+    struct client *client = http1_new(clients, fd, origin);
+    if (admission_enter(client))
+        http1_begin(client);
     else
-        http1_turn_away(c);
+        http1_turn_away(http1_wake(client));
 }
 
 static void http1_resume(struct clients *clients, int fd, const struct client_origin *origin,
                          unsigned requests)
 {
-    struct http1 *c = http1_new(clients, fd, origin);
-    c->client.requests = requests;
-    admission_count(&c->client);
-    if (!http1_hand_over(c)) /* this worker leaves as well */
-        http1_begin(c);
+    struct client *client = http1_new(clients, fd, origin);
+    client->requests = requests;
+    admission_count(client);
+    if (!http1_hand_over(client)) /* this worker leaves as well */
+        http1_begin(client);
 }
 
 static void http1_pass(struct client *client)
 {
-    http1_hand_over((struct http1 *)client);
+    http1_hand_over(client);
 }
 
+/* What is under way goes on; a request that has been sent is still answered. */
 static void http1_stop(struct client *client, double patience)
 {
-    struct http1 *c = (struct http1 *)client;
-    if (c->lingering)
+    struct http1 *c = http1_of(client);
+    if (c == NULL)
+        http1_stop_idle(client, patience);
+    else if (c->lingering)
         http1_hasten(c);
-    else if (c->exchange == NULL)
-        http1_stop_idle(c, patience);
+    else if (c->exchange == NULL) { /* the header of the PROXY protocol is on its way */
+        deadline_set(&c->active.deadline, clients_idle_timeout(client_clients(client)));
+        http1_readable(c);
+    }
 }
 
 /* The server ends before the request does. A client without a byte of an answer is told so, as far
  * as the socket takes it at once. */
 static void http1_cut(struct client *client)
 {
-    struct http1 *c = (struct http1 *)client;
+    struct http1 *c = http1_of(client);
     char text[H1_TOO_MANY_SIZE];
+    if (c == NULL) {
+        http1_close(client, false);
+        return;
+    }
     if (c->exchange != NULL) {
         if (exchange_is_unanswered(c->exchange) && sender_is_done(&c->reply->sender)) {
-            size_t n = h1_too_many(text, loop_date(client->clients->loop));
+            size_t n = h1_too_many(text, loop_date(client_clients(client)->loop));
             c->req->bytes_out += http1_write_at_once(c, text, n);
         }
         c->reset = c->reply->until_eof;
@@ -714,6 +809,7 @@ const struct protocol http1_protocol = {
     .pass = http1_pass,
     .stop = http1_stop,
     .cut = http1_cut,
+    .expire = http1_expire,
     .on_io = http1_on_io,
     .on_missed = http1_on_missed,
     .on_step = http1_on_step,

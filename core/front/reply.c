@@ -13,7 +13,7 @@ struct reply *reply_new(struct client *client, struct request *req, const struct
     struct reply *r = arena_alloc(&req->arena, sizeof *r);
     *r = (struct reply){
         .front = {front}, .client = client, .req = req, .limits = limits, .closes = closes};
-    sender_init(&r->sender, &client->transport, &client->clients->turn, on_turn);
+    sender_init(&r->sender, &client->transport, &client_clients(client)->turn, on_turn);
     return r;
 }
 
@@ -48,7 +48,7 @@ static void reply_note_sent(struct reply *r, size_t n)
     if (r->sender.no_spool != NULL && !r->spool_reported)
         reply_report_spool(r);
     if (waits && (n > 0 || !r->sending))
-        deadline_set(&r->client->deadline, r->limits->send_timeout);
+        deadline_set(&client_active(r->client)->deadline, r->limits->send_timeout);
     if (waits != r->sending || r->sender.broken != NULL)
         client_queue(r->client);
     r->sending = waits;
@@ -89,7 +89,8 @@ static struct str reply_make_head(struct reply *r)
     r->until_eof = framing == H1_UNTIL_EOF;
     r->close |= r->until_eof || r->closes(r);
     r->head_waits = false;
-    return h1_head(req, framing, (uint64_t)length, !r->close, loop_date(r->client->clients->loop));
+    return h1_head(req, framing, (uint64_t)length, !r->close,
+                   loop_date(client_clients(r->client)->loop));
 }
 
 static size_t reply_chunk_line(size_t n, char *out)
