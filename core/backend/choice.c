@@ -22,7 +22,7 @@ bool backend_is_best(const struct backend *b, int server, double now)
 {
     const struct server *s = b->servers[server];
     const struct ledger_server *slot = backend_server(b, server);
-    return !s->gone && ledger_tier_of(slot, now) == 0 && can_take(s, slot);
+    return !s->gone && ledger_tier_of(slot, now) == 0 && choice_can_take(s, slot);
 }
 
 enum backend_choice backend_choose(const struct backend *b, const int *tried, unsigned tried_count,

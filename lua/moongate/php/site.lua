@@ -285,8 +285,8 @@ function Site:run(req, values, script, path_info)
   return d
 end
 
---- Is there a dotfile on this path? Asked of what is on disk: a path that only the application knows
---- may have any name.
+--- Is there a dotfile on this path? Asked of what is on disk: a path that only the application
+--- knows may have any name.
 function Site:has_dotfile(req, path)
   if docroot.has_dotfile(path) then
     self:say("debug", req, "%s: dotfiles are neither served nor run: 403", path)
