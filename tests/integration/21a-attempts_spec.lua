@@ -57,7 +57,7 @@ describe("an answer whose connection is handed over", function()
     first:assert_quiet()
   end
 
-  it("is whole although the one that waited can't be sent", function()
+  it("is whole although a request that can't be sent has come, which does not wait", function()
     local r = start({
       on_request = [[
         if req.args.Large then -- more params than a request may have
@@ -68,13 +68,15 @@ describe("an answer whose connection is handed over", function()
       ]],
     })
     finally(function() r:stop() end)
-    local first, waiter = ask_two(r, { path = rig.target("Large=1") })
-    assert.equal(502, waiter:receive().status)
+    local first = http.open(r.address)
+    first:send({ path = rig.target("delay=hold&size=3000&First=1") })
+    r:wait_started("First=1", 1)
+    assert.equal(431, http.get(r.address, rig.target("Large=1")).status)
+    r:release()
     assert_whole(first)
     assert_plausible(logged(r, "Large=1"))
     assert.equal(200, r:get("").status)
     first:close()
-    waiter:close()
   end)
 
   it("is whole although the one that waited needs a connection, and there is none", function()
