@@ -138,10 +138,12 @@ test_libs_base/resolve = -lev $(CARES_LIBS)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.
-FUZZ = answer chunks forwarded params proxy range records request target webserver
+FUZZ = answer chunks forwarded gateway params proxy range records request target webserver
 links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
+links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
+                     $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census)
 links_fuzz/params = $(links_fastcgi/record)
 links_fuzz/proxy = $(links_front/proxyproto)
 links_fuzz/range = $(links_http/range)
@@ -155,11 +157,11 @@ FUZZERS = $(FUZZ:%=$(BUILD)/tests/fuzz/%_fuzzer)
 .SECONDEXPANSION:
 $(FUZZ_TESTS): $(BUILD)/tests/fuzz/%_test: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-lhttp_parser)
+	@$(call link,-lhttp_parser -lev)
 
 $(FUZZERS): $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/tests/fuzz/%.o \
             $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-fsanitize=fuzzer -lhttp_parser)
+	@$(call link,-fsanitize=fuzzer -lhttp_parser -lev)
 
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*))) \
