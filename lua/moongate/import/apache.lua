@@ -1,6 +1,5 @@
 -- moongate.import.apache owns what Apache's directives mean: from their tree to a model of the
--- route. Called by
--- moongate.import.
+-- route. Called by moongate.import.
 
 local Model = require("moongate.import.model")
 local pattern = require("moongate.import.pattern")
@@ -9,6 +8,8 @@ local rewriting = require("moongate.import.apache_rewrite")
 local settings = require("moongate.import.apache_settings")
 local syntax = require("moongate.import.apache_syntax")
 local writer = require("moongate.import.writer")
+
+local field = Model.field
 
 local M = {}
 
@@ -203,25 +204,6 @@ function read_block(self, nodes, ctx, test, prefix, per_dir)
 end
 
 -- Lines of a server ------------------------------------------------------------------------------
-
-local function field(self, name, text)
-  local known = self.texts[text]
-  if known then
-    return known
-  end
-  local made, number = name, 1
-  while self.names[made] do
-    number = number + 1
-    made = name .. "_" .. number
-  end
-  self.names[made] = true
-  local full = self.server.id .. "." .. made
-  self.texts[text] = full
-  for part in (full .. " = " .. text .. "\n"):gmatch("(.-)\n") do
-    table.insert(self.server.fields, part)
-  end
-  return full
-end
 
 local function refuse(lines, indent, guard)
   add(lines, indent, "do")

@@ -1,7 +1,6 @@
 -- moongate.import.model owns what the importers of all web servers note alike: backends by address,
--- servers by
--- name, lines that were not translated. Called by moongate.import.nginx and apache; see writer for
--- its keys.
+-- servers by name, lines that were not translated. Called by moongate.import.nginx and apache; see
+-- writer for its keys.
 
 local addr = require("moongate.base.addr")
 
@@ -58,6 +57,23 @@ local function unique(taken, name)
   end
   taken[made] = true
   return made
+end
+
+--- A field of a server's table with this value, a text of Lua; one for the same text.
+---@param state { names: table, texts: table, server: table } of the server that is read
+---@param name string what to call it, unless another value has the name
+---@param text string
+---@return string full such as "shop.root"
+function M.field(state, name, text)
+  local full = state.texts[text]
+  if not full then
+    full = state.server.id .. "." .. unique(state.names, name)
+    state.texts[text] = full
+    for part in (full .. " = " .. text .. "\n"):gmatch("(.-)\n") do
+      table.insert(state.server.fields, part)
+    end
+  end
+  return full
 end
 
 local RESERVED = { auth = true, headers = true, limit = true, ngx = true, php = true,

@@ -7,6 +7,8 @@ local pattern = require("moongate.import.pattern")
 local values = require("moongate.import.nginx_values")
 local writer = require("moongate.import.writer")
 
+local field = Model.field
+
 local M = {}
 
 local function add(lines, indent, text, ...)
@@ -23,30 +25,6 @@ end
 local function plain_target(text)
   return (text:gsub("%?.*$", ""):gsub("%$is_args.*$", ""))
 end
-
---- A field of the server's table with this value; one for the same text.
-local function field(self, name, text)
-  local known = self.texts[text]
-  if known then
-    return known
-  end
-  local made, number = name, 1
-  while self.names[made] do
-    number = number + 1
-    made = name .. "_" .. number
-  end
-  self.names[made] = true
-  local full = self.server.id .. "." .. made
-  self.texts[text] = full
-  for i, line in ipairs({ (full .. " = " .. text):match("^(.*)$") }) do
-    for part in (line .. "\n"):gmatch("(.-)\n") do
-      table.insert(self.server.fields, part)
-    end
-    if i > 1 then break end
-  end
-  return full
-end
-M.field = field
 
 -- Headers ----------------------------------------------------------------------------------------
 
