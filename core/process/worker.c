@@ -51,6 +51,7 @@ struct worker {
     bool failed;  /* on_start has */
     ev_timer log_timer, count_timer;
     ev_timer file_timer; /* while descriptors of files are kept */
+    ev_timer show_timer; /* while the status page does not have all counts */
     ev_timer stop_timer;
 };
 
@@ -420,7 +421,8 @@ static void worker_count_timer_cb(struct ev_loop *ev, ev_timer *timer, int event
     log_say_left_out(false);
 }
 
-/* The status page has the worker's counts once a second while its loop makes turns. */
+/* The status page has the worker's counts once a second while its loop makes turns, and once more
+ * when it makes no more. */
 static void worker_show(struct worker *w)
 {
     struct board_worker *board = &w->config->board->worker[w->config->index];
@@ -429,6 +431,21 @@ static void worker_show(struct worker *w)
     board->requests = exchange_count();
     board->generations = generation_alive();
     board->lua_memory = script_memory(w->generation->script);
+}
+
+/* worker_before_wait_cb of this turn shows the counts. */
+static void worker_show_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+}
+
+static bool worker_is_shown(const struct worker *w)
+{
+    const struct board_worker *board = &w->config->board->worker[w->config->index];
+    return board->connections == w->clients.count && board->requests == exchange_count() &&
+           board->generations == generation_alive();
 }
 
 static void worker_file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -455,6 +472,8 @@ static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int e
     (void)events;
     if (ev_now(ev) >= w->shown_at + 1)
         worker_show(w);
+    else if (!worker_is_shown(w))
+        worker_start_timer(ev, &w->show_timer, 1);
     if (worker_has_left(w))
         ev_break(ev, EVBREAK_ALL);
     if (log_waiting())
@@ -504,6 +523,7 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     ev_timer_init(&w->log_timer, worker_log_timer_cb, LOG_DELAY, 0);
     ev_timer_init(&w->count_timer, worker_count_timer_cb, 1, 0);
     ev_timer_init(&w->file_timer, worker_file_timer_cb, 1, 0);
+    ev_timer_init(&w->show_timer, worker_show_timer_cb, 1, 0);
     ev_timer_init(&w->stop_timer, worker_stop_timer_cb, 1, 0);
     w->stop_timer.data = w;
 }

@@ -2,6 +2,7 @@
 -- scripts that never return.
 
 local http = require("tests.support.http")
+local json = require("moongate.base.json")
 local load = require("tests.support.load")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
@@ -336,5 +337,36 @@ describe("the pid file", function()
     local s = server.start({ wait = false, route = HELLO, args = { "--pid", "/nowhere/pid" } })
     assert.equal("exit status 1", s.process:wait(5))
     assert.truthy(s:errors():find("/nowhere/pid", 1, true))
+  end)
+end)
+
+describe("the counts of a worker", function()
+  it("are those of its last turn, also when it has made no more since", function()
+    local r = rig.start({ workers = 2, control = true,
+      on_request = [[
+        do return { status = 200, body = tostring(require("moongate").worker) } end]] })
+    finally(function() r:stop() end)
+    -- One worker has all questions; the other one sleeps when its clients have left.
+    local operator, answered = http.open(r.control), { 0, 0 }
+    local function are_shown()
+      operator:send({ path = "/status" })
+      local connections, all = 0, true
+      for i, worker in ipairs(json.decode(operator:receive().body).workers) do
+        all = all and worker.requests >= answered[i]
+        connections = connections + worker.connections
+      end
+      return all and connections == 1
+    end
+    for _ = 1, 3 do -- the first ones of a second are shown at once
+      for _ = 1, 40 do
+        local client = http.open(r.address)
+        client:send({ path = "/" })
+        local worker = tonumber(client:receive().body)
+        answered[worker] = answered[worker] + 1
+        client:close()
+      end
+      poll.wait(are_shown, "all requests to be shown, and one connection")
+    end
+    operator:close()
   end)
 end)
