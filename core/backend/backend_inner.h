@@ -8,9 +8,13 @@
  *     pick     backend.pick: what the policies know of all servers
  *     choice   nothing: reads servers
  *     left     server.left
- *     names    server_name; server.place and server.gone of a name
- *     kept     server.idle, .shared, .conns, .rest, .last_at_work: connections under their claims
+ *     names    server_name; server.place of a name
+ *     kept     server.idle, .conns, .rest, .last_at_work: connections under their claims
  *     servers  backend.servers, and the server's place in the ledger
+ *
+ * Two members have several writers. `gone`: servers until a new one is filled in, names when its
+ * address has gone. `shared`: kept puts connections there, as the queue does with a kept one that
+ * it finds, and left passes them on when the backend goes.
  *
  * Upward goes one call: backend.on_connect, by which the queue lets `ask` know.
  */

@@ -3,10 +3,15 @@
  * file calls those below it, and writes these members of struct conn:
  *
  *     events      a new one, and what the loop says of it: read_at, ended, excess
- *     dial        how it comes about, addresses in turn: place, addr, tries, first_tried
+ *     dial        how it comes about: place, addr, tries, first_tried, refused, patience
  *     offer       the first part of a request that is not sent twice: offered, watched, unread
- *     channel     the requests on it, their ids and holders: channels, active, awaited, paused
- *     connection  its socket: state of a close, interest, out, written
+ *     channel     the requests on it, their ids and holders: channels, awaited, paused, spent,
+ *                 foreign, hungry, turn, requests, quiet
+ *     connection  its socket: written, broken, calling, idle_since
+ *
+ * Several files write the rest. `state`: each the states that it brings about. `out`: channel
+ * appends to it, connection empties it. A close (connection) ends an offer and all channels, so it
+ * writes `offered`, `watched` and `active`, too. events and channel set `read_max`, and `aside`.
  *
  * Upward go the tables: channel_ops to the holders, closed, released and freed to the owner.
  */

@@ -4,7 +4,12 @@
  *
  *     gateway          the connection: its life, what comes, what to wait for
  *     gateway_request  one request from BEGIN_REQUEST to END_REQUEST, and its answer (front_ops)
- *     gateway_out      the records that go out: gateway.out, .blocked, .broken
+ *     gateway_out      the records that go out, and what each write says of the socket (blocked)
+ *
+ * All three append records to gateway.out, which gateway_out alone writes to the socket. `broken`
+ * is set where the fault is seen: by gateway in what comes, by gateway_out in what goes; gateway
+ * clears `blocked` when all of `out` has been taken. A request says to its connection that it
+ * closes behind it (closing, unread), and that it is to be begun before the next record (whole).
  *
  * What a request's own step changes reaches the connection by the table of its protocol (on_step).
  */
