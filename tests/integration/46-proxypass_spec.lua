@@ -79,6 +79,8 @@ local function answer(address, url, method)
   return ("%d %s\n%s"):format(res.status, url, res.status == 200 and res.body or "")
 end
 
+local EITHER = "^[24]0[04] " -- 200 or 404, by Apache's release
+
 -- `ours` are URLs with which the two differ: what Apache says, and what Moongate says.
 local CASES = {
   {
@@ -95,12 +97,12 @@ local CASES = {
       ["/app/plain.txt/x.php"] = { "^403 ", "^404 " },
       -- No script is looked for among files.
       ["/application/show.php"] = { "^404 ", "^403 " }, ["/APP/show.php"] = { "^404 ", "^403 " },
-      -- Apache encodes the path once more: PHP looks for a file "with%20space.php" and shows
-      -- "%20" in PATH_INFO, which no other server sends.
-      ["/app/with%20space.php"] = { "^404 ", "^200 .*FILE=.*/app/with space%.php" },
-      ["/app/100%25.php"] = { "^404 ", "^200 .*FILE=.*/app/100%%%.php" },
-      ["/app/show.php/a%20b"] = { "PATH_INFO=/a%%20b\n", "PATH_INFO=/a b\n" },
-      ["/app/show.php/%3Fx"] = { "PATH_INFO=/%%3Fx\n", "PATH_INFO=/%?x\n" },
+      -- The Apache of Debian 12 encodes the path once more: PHP looks for a file "with%20space.php"
+      -- and shows "%20" in PATH_INFO, which no other server sends. That of Debian 13 does not.
+      ["/app/with%20space.php"] = { EITHER, "^200 .*FILE=.*/app/with space%.php" },
+      ["/app/100%25.php"] = { EITHER, "^200 .*FILE=.*/app/100%%%.php" },
+      ["/app/show.php/a%20b"] = { "PATH_INFO=/a%%?2?[0 ]b\n", "PATH_INFO=/a b\n" },
+      ["/app/show.php/%3Fx"] = { "PATH_INFO=/%%?3?[F?]x\n", "PATH_INFO=/%?x\n" },
       -- Apache refuses every encoded slash.
       ["/app/show.php/a%2Fb"] = { "^404 ", "PATH_INFO=/a/b\n" },
     },
@@ -182,7 +184,11 @@ local CASES = {
     name = "nocanon",
     apache = [[ProxyPass "/app/" "fcgi://%TCP%%ROOT%/app/" nocanon]],
     rules = [[p:pass("/app/", "fcgi://%TCP%%ROOT%/app/", { nocanon = true })]],
-    urls = { "/app/show.php", "/app/show.php/a%20b", "/app/with%20space.php", "/%61pp/show.php" },
+    urls = { "/app/show.php", "/%61pp/show.php" },
+    ours = { -- Debian 12's Apache leaves alone what it was told to, that of 13 decodes it.
+      ["/app/show.php/a%20b"] = { "PATH_INFO=/a%%?2?[0 ]b\n", "PATH_INFO=/a%%20b\n" },
+      ["/app/with%20space.php"] = { EITHER, "^404 " },
+    },
   },
   {
     name = "a balancer",
