@@ -94,7 +94,6 @@ struct conn {
     int fd;
     unsigned number, requests, active;
     struct bytes in, out;
-    size_t out_at;
     struct request *list; /* in turn */
     bool finishing, dead;
     uint8_t ended[IDS / 8]; /* ids whose STDIN may still come */
@@ -555,7 +554,7 @@ static void conn_close(struct conn *c)
 static void conn_fill(struct conn *c)
 {
     bool any = true;
-    while (any && c->out.len - c->out_at < OUT_MARK) {
+    while (any && c->out.len < OUT_MARK) {
         any = false;
         for (struct request *r = c->list, *next; r; r = next) {
             next = r->next;
@@ -564,17 +563,18 @@ static void conn_fill(struct conn *c)
     }
 }
 
+/* A turn of the loop sends about OUT_MARK bytes: however fast the client reads, what it has sent is
+ * read between two turns, an ABORT_REQUEST above all. */
 static void conn_pump(struct conn *c)
 {
     if (c->dead) {
         conn_close(c);
         return;
     }
-    for (;;) {
-        conn_fill(c);
-        if (c->out_at == c->out.len)
-            break;
-        ssize_t n = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
+    conn_fill(c);
+    for (size_t sent = 0; c->out.len > 0; conn_fill(c)) {
+        ssize_t n = sent < OUT_MARK ? send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL)
+                                    : (errno = EAGAIN, -1);
         if (n < 0 && errno == EAGAIN) {
             ev_io_start(loop, &c->write);
             return;
@@ -583,9 +583,10 @@ static void conn_pump(struct conn *c)
             conn_close(c);
             return;
         }
-        c->out_at += (size_t)n;
+        sent += (size_t)n;
+        c->out.len -= (size_t)n;
+        memmove(c->out.data, c->out.data + n, c->out.len);
     }
-    c->out.len = c->out_at = 0;
     ev_io_stop(loop, &c->write);
     if (c->finishing)
         conn_close(c);

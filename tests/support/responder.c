@@ -1379,8 +1379,10 @@ static void conn_free(struct conn *c, const char *by)
     free(c);
 }
 
-/* Writes what waits. Returns whether bytes went out. */
-static bool conn_flush(struct conn *c)
+/* Writes what waits, about OUT_MARK bytes a turn of the loop: however fast the client reads, what
+ * it has sent is read between two turns, an ABORT_REQUEST above all. Adds to `sent`; returns
+ * whether bytes went out. */
+static bool conn_flush(struct conn *c, size_t *sent)
 {
     bool moved = false;
     while (!c->parked && bytes_left(&c->out)) {
@@ -1394,7 +1396,8 @@ static bool conn_flush(struct conn *c)
         }
         c->out.at += (size_t)done;
         moved = true;
-        c->parked = c->write_limit != 0;
+        *sent += (size_t)done;
+        c->parked = c->write_limit || *sent >= OUT_MARK;
         if ((size_t)done < n)
             break;
     }
@@ -1413,10 +1416,11 @@ static void watch(ev_io *w, bool wanted)
 static void conn_turn(struct conn *c)
 {
     bool moved = true;
+    size_t sent = 0;
     while (moved && !c->dead) {
         moved = take_records(c);
         moved |= reply_step(c);
-        moved |= conn_flush(c);
+        moved |= conn_flush(c, &sent);
         if (c->finishing && !bytes_left(&c->out))
             c->dead = true;
     }
