@@ -90,13 +90,19 @@ static double stream_now(const struct stream *s)
 
 /* --- out --- */
 
-bool stream_params_fit(const struct params *params)
+bool stream_params_fit(const struct params *params, size_t pair_max, const struct param **large)
 {
+    const struct param *end = params->list + params->count;
     size_t size = 0;
-    for (unsigned i = 0; i < params->count && size <= STREAM_PARAMS_MAX; i++) {
-        size_t pair = params->list[i].name.n + params->list[i].value.n;
-        if (pair > FCGI_PAIR_MAX)
+    *large = NULL;
+    if (pair_max > FCGI_PAIR_MAX)
+        pair_max = FCGI_PAIR_MAX;
+    for (const struct param *param = params->list; param < end; param++) {
+        size_t pair = param->name.n + param->value.n;
+        if (pair > pair_max) {
+            *large = param;
             return false;
+        }
         size += pair + 8; /* their lengths */
     }
     return size <= STREAM_PARAMS_MAX;
@@ -562,10 +568,6 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
                          .stdin_open = true,
                          .server = request->server};
     s->times.asked = stream_now(s);
-    if (!stream_params_fit(request->params)) {
-        stream_fail(s, BACKEND_PROTOCOL, "the params are larger than a request may have");
-        return;
-    }
     const struct lease_terms terms = {
         .server = request->server,
         .avoid = request->avoid,

@@ -101,11 +101,13 @@ struct stream_request {
  */
 #define STREAM_PARAMS_MAX (16u << 20)
 
-/* Each of the params fits into a record (FCGI_PAIR_MAX), and all together are no more than a
- * request may have. A stream whose params don't fit fails before it takes a connection. */
-bool stream_params_fit(const struct params *params);
+/* Whether a stream can send the params: the name and the value of each have pair_max bytes at most,
+ * and fit into a record (FCGI_PAIR_MAX); all together are no more than STREAM_PARAMS_MAX. When they
+ * don't fit, *large is the param that is too large, or NULL: all together are. */
+bool stream_params_fit(const struct params *params, size_t pair_max, const struct param **large);
 
-/* Begins. What fails at once is told by the step, too. */
+/* Begins a request whose params fit (stream_params_fit): the caller has checked them, since it
+ * knows what to answer. What fails at once is told by the step, too. */
 void stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
                   struct deferred *step);
 

@@ -441,19 +441,15 @@ static void attempt_resolve_root(struct exchange *x, struct cgi_paths *paths)
  * than it may be; or all together. NULL: they can. */
 static const char *attempt_find_too_large(struct exchange *x)
 {
-    struct arena *a = &x->req.arena;
-    size_t limit = x->generation->settings->limits.param_size;
-    if (limit > FCGI_PAIR_MAX)
-        limit = FCGI_PAIR_MAX;
-    const struct param *end = x->params.list + x->params.count;
-    for (const struct param *param = x->params.list; param < end; param++)
-        if (param->name.n + param->value.n > limit)
-            return arena_printf(a,
-                                "the param %.*s is larger than limits.param_size, or than a "
-                                "FastCGI record",
-                                STR_FMT(param->name))
-                .p;
-    return stream_params_fit(&x->params) ? NULL : "all params together are larger than 16 MB";
+    const struct param *large;
+    if (stream_params_fit(&x->params, x->generation->settings->limits.param_size, &large))
+        return NULL;
+    if (large == NULL)
+        return "all params together are larger than 16 MB";
+    return arena_printf(&x->req.arena,
+                        "the param %.*s is larger than limits.param_size, or than a FastCGI record",
+                        STR_FMT(large->name))
+        .p;
 }
 
 /* REMOTE_USER is no param of a client's: only a decision or on_params can have set it. */

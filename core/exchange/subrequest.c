@@ -53,7 +53,7 @@ static const char *subrequest_read(struct subrequest *r, struct str bytes)
     return r->body.overflow ? "the answer is larger than 64 MB" : NULL;
 }
 
-static void keep_message(struct subrequest *r, struct str bytes)
+static void subrequest_keep_message(struct subrequest *r, struct str bytes)
 {
     size_t room = STDERR_MAX - buf_len(&r->messages);
     buf_append(&r->messages, bytes.p, bytes.n < room ? bytes.n : room);
@@ -89,7 +89,7 @@ static void subrequest_step(struct deferred *d)
             subrequest_fail(r, BACKEND_PROTOCOL, err);
             return;
         case STREAM_STDERR:
-            keep_message(r, bytes);
+            subrequest_keep_message(r, bytes);
             break;
         case STREAM_END:
             subrequest_end(r);
@@ -104,15 +104,20 @@ static void subrequest_step(struct deferred *d)
     }
 }
 
-/* The script's, and the backend's `ini`: what the last request had there is not for this one. */
-static void copy_params(struct subrequest *r, const struct params *from,
-                        const struct backend_settings *backend)
+/* The script's, and the backend's `ini`: what the last request had there is not for this one.
+ * Returns NULL, or why the params can't be sent. */
+static const char *subrequest_copy_params(struct subrequest *r, const struct params *from,
+                                          const struct backend_settings *backend)
 {
     for (unsigned i = 0; i < from->count; i++)
         params_set(&r->req.arena, &r->params, arena_copy(&r->req.arena, from->list[i].name),
                    arena_copy(&r->req.arena, from->list[i].value));
     if (backend->ini.n > 0)
         params_set(&r->req.arena, &r->params, STR("PHP_VALUE"), backend->ini);
+    const struct param *large;
+    return stream_params_fit(&r->params, FCGI_PAIR_MAX, &large)
+               ? NULL
+               : "the params are larger than a request may have";
 }
 
 /* Whoever is free takes it: it waits in the same queue as everybody. */
@@ -154,10 +159,11 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
     r->req.response.content_length = -1;
     buf_init(&r->body, ANSWER_MAX);
     buf_init(&r->messages, STDERR_MAX);
-    copy_params(r, ask->params, backend_settings(b));
     spool_init(&r->req.body, limits->request_memory, limits->request_memory + limits->spool,
                limits->spool_dir);
-    *err = spool_write(&r->req.body, ask->body);
+    *err = subrequest_copy_params(r, ask->params, backend_settings(b));
+    if (*err == NULL)
+        *err = spool_write(&r->req.body, ask->body);
     if (*err != NULL) {
         subrequest_free(r);
         return NULL;
