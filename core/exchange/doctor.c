@@ -44,9 +44,25 @@ static const char *denied(struct arena *a, const char *path)
         .p;
 }
 
+/* A folder at a server's path refuses a connection with the same words as a socket that may not be
+ * opened (EACCES) or that has no listener (ECONNREFUSED), and so does a file. NULL: it is a socket,
+ * or can't be seen. */
+static const char *no_socket(struct arena *a, const char *path, const char *reason)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 || S_ISSOCK(st.st_mode))
+        return NULL;
+    return arena_printf(a, "%s: %s is a %s, not a socket; is this PHP-FPM's 'listen'?", reason,
+                        path, S_ISDIR(st.st_mode) ? "folder" : "file")
+        .p;
+}
+
 const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason)
 {
     bool local = server->sa.sa_family == AF_UNIX;
+    const char *other = local ? no_socket(a, server->un.sun_path, reason) : NULL;
+    if (other != NULL)
+        return other;
     if (local && strcmp(reason, strerror(EACCES)) == 0)
         return denied(a, server->un.sun_path);
     if (strcmp(reason, strerror(ECONNREFUSED)) == 0)

@@ -744,6 +744,17 @@ describe("PHP-FPM that is not there", function()
     assert.truthy(log:find(fpm.address, 1, true), log)
     assert.truthy(log:find("listen.owner", 1, true), log)
   end)
+
+  it("is 503 where the server's path is no socket, and the log says what it is", function()
+    local root = stage.copy("tests/pages")
+    for path, kind in pairs({ [root] = "folder", [root .. "/hello.php"] = "file" }) do
+      local gate = serve({ address = "unix:" .. path, root = root })
+      local mark = gate:mark()
+      assert.equal(503, http.get(gate.address, "/hello.php").status)
+      gate:wait_log(kind .. ", not a socket", 5, mark)
+      gate:stop()
+    end
+  end)
 end)
 
 describe("a connection that sends nothing", function()
