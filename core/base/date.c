@@ -15,14 +15,14 @@ const char *date_month(int month)
     return months[month];
 }
 
-static char *put_digits(char *at, unsigned value, unsigned digits)
+static char *date_put_digits(char *at, unsigned value, unsigned digits)
 {
     for (unsigned i = digits; i-- > 0; value /= 10)
         at[i] = (char)('0' + value % 10);
     return at + digits;
 }
 
-static char *put_name(char *at, const char name[4], char behind)
+static char *date_put_name(char *at, const char name[4], char behind)
 {
     memcpy(at, name, 3);
     at[3] = behind;
@@ -34,18 +34,18 @@ void date_format(time_t at, char out[DATE_LENGTH + 1])
     struct tm tm;
     at = at < FIRST ? FIRST : at > LAST ? LAST : at;
     gmtime_r(&at, &tm);
-    char *p = put_name(out, days[tm.tm_wday], ',');
+    char *p = date_put_name(out, days[tm.tm_wday], ',');
     *p++ = ' ';
-    p = put_digits(p, (unsigned)tm.tm_mday, 2);
+    p = date_put_digits(p, (unsigned)tm.tm_mday, 2);
     *p++ = ' ';
-    p = put_name(p, months[tm.tm_mon], ' ');
-    p = put_digits(p, (unsigned)tm.tm_year + 1900, 4);
+    p = date_put_name(p, months[tm.tm_mon], ' ');
+    p = date_put_digits(p, (unsigned)tm.tm_year + 1900, 4);
     *p++ = ' ';
-    p = put_digits(p, (unsigned)tm.tm_hour, 2);
+    p = date_put_digits(p, (unsigned)tm.tm_hour, 2);
     *p++ = ':';
-    p = put_digits(p, (unsigned)tm.tm_min, 2);
+    p = date_put_digits(p, (unsigned)tm.tm_min, 2);
     *p++ = ':';
-    p = put_digits(p, (unsigned)tm.tm_sec, 2);
+    p = date_put_digits(p, (unsigned)tm.tm_sec, 2);
     memcpy(p, " GMT", 5);
 }
 

@@ -9,7 +9,7 @@
 
 /* Adds a string, a NUL and the length, which keeps apart what has a NUL in it; false where that
  * can't be kept. */
-static bool place_add(struct place *p, struct str s)
+static bool finding_place_add(struct place *p, struct str s)
 {
     if (p->size + s.n + 2 > sizeof p->text)
         return false;
@@ -22,7 +22,7 @@ static bool place_add(struct place *p, struct str s)
 }
 
 /* Eight bytes at once; the constants are those of MurmurHash3's finalizer. */
-static uint32_t place_hash(const struct place *p)
+static uint32_t finding_place_hash(const struct place *p)
 {
     uint64_t hash = p->size, word;
     size_t i = 0;
@@ -42,11 +42,11 @@ bool place_make(struct place *p, struct str root, struct str path, const struct 
                 unsigned count)
 {
     p->size = 0;
-    bool fits = place_add(p, root) && (path.p == NULL || place_add(p, path));
+    bool fits = finding_place_add(p, root) && (path.p == NULL || finding_place_add(p, path));
     for (unsigned i = 0; i < count && fits; i++)
-        fits = place_add(p, within[i]);
+        fits = finding_place_add(p, within[i]);
     if (fits)
-        p->hash = place_hash(p);
+        p->hash = finding_place_hash(p);
     return fits;
 }
 

@@ -174,7 +174,7 @@ static void log_set_used(const struct sink *s, size_t used)
 }
 
 /* Writes the lines that wait. After an error other than EAGAIN they are lost. */
-static void flush(struct sink *s)
+static void log_flush_sink(struct sink *s)
 {
     int err;
     size_t used = *s->used;
@@ -254,7 +254,7 @@ static void log_keep(struct sink *s, const char *p, size_t n)
 static void log_add(struct sink *s, const char *p, size_t n)
 {
     int err = 0;
-    flush(s);
+    log_flush_sink(s);
     size_t done = *s->used == 0 && s->fd >= 0 ? log_put(s, p, n, &err) : 0;
     if (done < n && (err == 0 || err == EAGAIN))
         log_keep(s, p + done, n - done);
@@ -282,7 +282,7 @@ static void log_say_lost(struct sink *s)
 static void log_write_line(enum log_level level, const char *text, size_t n)
 {
     char line[LINE_MAX_SIZE];
-    flush(&errors);
+    log_flush_sink(&errors);
     log_say_lost(&errors);
     log_add(&errors, line, log_compose(line, sizeof line, level, text, n));
 }
@@ -339,7 +339,7 @@ static bool log_use_quota(struct log_quota *quota)
     return true;
 }
 
-static void say_left_out(struct log_quota *quota, time_t now)
+static void log_say_quota(struct log_quota *quota, time_t now)
 {
     if (quota->left_out > 0)
         log_write(quota->level, "%u more lines of this kind were left out in %ld seconds: %s",
@@ -364,13 +364,13 @@ void log_say_left_out(bool all)
         }
         *at = quota->next;
         quota->listed = false;
-        say_left_out(quota, now);
+        log_say_quota(quota, now);
     }
 }
 
 void log_end_quota(struct log_quota *quota)
 {
-    say_left_out(quota, log_seconds_now());
+    log_say_quota(quota, log_seconds_now());
     quota->said = 0;
 }
 
@@ -406,7 +406,7 @@ void log_flush(void)
 {
     struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-        flush(all[i]);
+        log_flush_sink(all[i]);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         log_say_lost(all[i]);
 }
@@ -546,7 +546,7 @@ void log_access(struct str line)
 
 void log_keep_in(struct log_lines *lines)
 {
-    flush(&accesses);
+    log_flush_sink(&accesses);
     accesses.bytes = lines->bytes;
     accesses.used = &lines->used;
     log_set_used(&accesses, 0);

@@ -18,7 +18,7 @@
 
 /* --- opening --- */
 
-static int open_confined(int dir, const char *path, int flags, uint64_t resolve)
+static int lookup_open_confined(int dir, const char *path, int flags, uint64_t resolve)
 {
     struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = resolve};
     int fd, tries = 0;
@@ -28,14 +28,15 @@ static int open_confined(int dir, const char *path, int flags, uint64_t resolve)
     return fd;
 }
 
-static int open_beneath(const char *root, const char *path, int flags, uint64_t resolve)
+static int lookup_open_beneath(const char *root, const char *path, int flags, uint64_t resolve)
 {
     int dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0)
         return -1;
     while (*path == '/')
         path++;
-    int fd = open_confined(dir, *path != '\0' ? path : ".", flags, RESOLVE_BENEATH | resolve);
+    int fd =
+        lookup_open_confined(dir, *path != '\0' ? path : ".", flags, RESOLVE_BENEATH | resolve);
     int saved = errno;
     close(dir);
     errno = saved;
@@ -45,7 +46,8 @@ static int open_beneath(const char *root, const char *path, int flags, uint64_t 
 /* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed
  * when the real path lies in one of the folders. The second open follows no symlink at all, so
  * nothing can change between the look and the open. */
-static int open_within(const char *whole, const struct str *within, unsigned count, int flags)
+static int lookup_open_within(const char *whole, const struct str *within, unsigned count,
+                              int flags)
 {
     char real[PATH_MAX], folder[PATH_MAX], real_folder[PATH_MAX];
     if (realpath(whole, real) == NULL)
@@ -58,7 +60,7 @@ static int open_within(const char *whole, const struct str *within, unsigned cou
             continue;
         size_t n = strcmp(real_folder, "/") == 0 ? 0 : strlen(real_folder);
         if (strncmp(real, real_folder, n) == 0 && (real[n] == '/' || real[n] == '\0'))
-            return open_beneath(real_folder, real + n, flags, RESOLVE_NO_SYMLINKS);
+            return lookup_open_beneath(real_folder, real + n, flags, RESOLVE_NO_SYMLINKS);
     }
     errno = EXDEV;
     return -1;
@@ -80,12 +82,12 @@ static bool lookup_join(char out[PATH_MAX], struct str root, struct str path)
 }
 
 /* Opens what join has made, which lies in root where a symlink doesn't lead out of it. */
-static int open_in_root(struct str root, const char *whole, int flags, bool *followed)
+static int lookup_open_in_root(struct str root, const char *whole, int flags, bool *followed)
 {
     /* Mostly there is no symlink on the way, not even to the root, so nothing can lead out of it
      * but "..": that takes one call. */
     if (strstr(whole, "/..") == NULL) {
-        int fd = open_confined(AT_FDCWD, whole, flags, RESOLVE_NO_SYMLINKS);
+        int fd = lookup_open_confined(AT_FDCWD, whole, flags, RESOLVE_NO_SYMLINKS);
         if (fd >= 0 || errno != ELOOP)
             return fd;
     }
@@ -95,14 +97,14 @@ static int open_in_root(struct str root, const char *whole, int flags, bool *fol
         folder[root.n] = '\0';
     }
     const char *name = whole + root.n + 1;
-    int fd = open_beneath(folder, name, flags, RESOLVE_NO_SYMLINKS);
+    int fd = lookup_open_beneath(folder, name, flags, RESOLVE_NO_SYMLINKS);
     if (fd >= 0 || errno != ELOOP)
         return fd;
     *followed = true;
-    fd = open_beneath(folder, name, flags, 0);
+    fd = lookup_open_beneath(folder, name, flags, 0);
     if (fd >= 0 || errno != EXDEV)
         return fd;
-    return open_within(whole, &root, 1, flags);
+    return lookup_open_within(whole, &root, 1, flags);
 }
 
 int lookup_open(struct str root, struct str path, const struct str *within, unsigned count,
@@ -113,9 +115,9 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
     if (!lookup_join(whole, root, path))
         return -1;
     if (count == 0 || (count == 1 && str_eq(within[0], root)))
-        return open_in_root(root, whole, flags, followed);
+        return lookup_open_in_root(root, whole, flags, followed);
     *followed = true;
-    return open_within(whole, within, count, flags);
+    return lookup_open_within(whole, within, count, flags);
 }
 
 /* --- how long it holds --- */
@@ -165,7 +167,7 @@ static bool finding_holds(const struct finding *f, const char *path)
 
 /* Does the ctime of a folder change with its entries, whoever changes them? On other file systems
  * (FUSE, network) it may not be kept, or come from a cache. */
-static bool root_has_sure_times(const char *path)
+static bool lookup_root_has_sure_times(const char *path)
 {
     static const unsigned long types[] = {
         EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,      BTRFS_SUPER_MAGIC,    TMPFS_MAGIC,
@@ -180,7 +182,7 @@ static bool root_has_sure_times(const char *path)
 }
 
 /* The real path is looked at, not the root: what the root leads to may have changed since. */
-static struct finding *root_look(const struct place *place)
+static struct finding *lookup_root_look(const struct place *place)
 {
     char real[PATH_MAX];
     struct stat st;
@@ -191,7 +193,7 @@ static struct finding *root_look(const struct place *place)
         return NULL;
     struct finding *f = finding_slot(place);
     finding_note(f, LOOKUP_FOLDER, &st);
-    f->has_sure_times = root_has_sure_times(real);
+    f->has_sure_times = lookup_root_has_sure_times(real);
     f->real_size = (uint16_t)n;
     memcpy(f->place.text + f->place.size, real, n + 1);
     return f;
@@ -199,7 +201,7 @@ static struct finding *root_look(const struct place *place)
 
 /* The finding of a root, which holds in this turn; NULL where there is none that can be kept. Valid
  * until something else is looked for. */
-static struct finding *root_find(struct str root)
+static struct finding *lookup_root_find(struct str root)
 {
     static struct finding *last; /* a request asks for its root several times */
     struct place place;
@@ -218,14 +220,14 @@ static struct finding *root_find(struct str root)
         f->turn = lookup_turn;
         return last = f;
     }
-    return last = root_look(&place);
+    return last = lookup_root_look(&place);
 }
 
 struct str lookup_real_root(struct str root)
 {
     static char real[PATH_MAX];
     char given[PATH_MAX];
-    const struct finding *f = root_find(root);
+    const struct finding *f = lookup_root_find(root);
     if (f != NULL && f->real_size > 0)
         return (struct str){f->place.text + f->place.size, f->real_size};
     if (f != NULL || root.n == 0 || root.n >= sizeof given)
@@ -236,9 +238,9 @@ struct str lookup_real_root(struct str root)
 }
 
 /* What the root is known by where its identity vouches for its entries, too. */
-static bool root_vouches(struct str root, struct identity *identity)
+static bool lookup_root_vouches(struct str root, struct identity *identity)
 {
-    const struct finding *f = root_find(root);
+    const struct finding *f = lookup_root_find(root);
     if (f == NULL || f->proof != PROOF_OWN || !f->has_sure_times)
         return false;
     *identity = f->identity;
@@ -265,7 +267,7 @@ static enum lookup_kind lookup_kind_of(mode_t mode)
 }
 
 /* Does errno say that nothing is there, or nothing that may be looked at? */
-static bool is_nothing(int err)
+static bool lookup_is_nothing(int err)
 {
     static const int errors[] = {ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP, ENXIO, ENODEV, EACCES};
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
@@ -275,7 +277,7 @@ static bool is_nothing(int err)
 }
 
 /* Asks for the name first, since mostly nothing is there; then opens what is, to see what it is. */
-static enum lookup_kind look_at(struct look *l)
+static enum lookup_kind lookup_look_at(struct look *l)
 {
     l->there = l->followed = false;
     l->missing = lstat(l->whole, &l->st) != 0 && (errno == ENOENT || errno == ENOTDIR);
@@ -283,7 +285,9 @@ static enum lookup_kind look_at(struct look *l)
         return LOOKUP_NONE; /* wherever it would have been */
     int fd = lookup_open(l->root, l->path, l->within, l->count, O_PATH, &l->followed);
     if (fd < 0)
-        return errno == EXDEV ? LOOKUP_OUTSIDE : is_nothing(errno) ? LOOKUP_NONE : LOOKUP_ERROR;
+        return errno == EXDEV             ? LOOKUP_OUTSIDE
+               : lookup_is_nothing(errno) ? LOOKUP_NONE
+                                          : LOOKUP_ERROR;
     l->there = fstat(fd, &l->st) == 0;
     int saved = errno;
     close(fd);
@@ -293,7 +297,7 @@ static enum lookup_kind look_at(struct look *l)
 
 /* The beginning of a path that names an entry of its root, such as "/index.php" or "/folder" of
  * "/folder/file"; STR_NONE where it does not begin like that. */
-static struct str first_entry(struct str path)
+static struct str lookup_first_entry(struct str path)
 {
     if (path.n < 2 || path.p[0] != '/')
         return STR_NONE;
@@ -306,8 +310,8 @@ static struct str first_entry(struct str path)
 /* May the root vouch for what was found at one of its entries? Nothing was followed there, and the
  * root was the same before and after the look. What is missing has to be asked for twice, so that a
  * name that nobody asks for again costs no call more. */
-static bool root_may_vouch(const struct look *l, enum lookup_kind kind,
-                           const struct identity *before, bool again)
+static bool lookup_root_may_vouch(const struct look *l, enum lookup_kind kind,
+                                  const struct identity *before, bool again)
 {
     struct stat st;
     char *end = (char *)l->whole + l->root.n;
@@ -325,13 +329,14 @@ static bool root_may_vouch(const struct look *l, enum lookup_kind kind,
 
 /* What an entry of the root is: its name in the root, with nothing below it. f: its finding, or
  * NULL. */
-static enum lookup_kind probe_entry(const struct place *place, struct finding *f, struct look *l)
+static enum lookup_kind lookup_probe_entry(const struct place *place, struct finding *f,
+                                           struct look *l)
 {
     struct identity root;
     if (f != NULL && finding_is_current(f))
         return f->kind;
     bool again = f != NULL, own = f != NULL && f->needs_own;
-    bool vouched = !own && root_vouches(l->root, &root);
+    bool vouched = !own && lookup_root_vouches(l->root, &root);
     if (f != NULL && !place_same(&f->place, place))
         f = NULL; /* the root's finding has taken its slot */
     if (f != NULL && (f->proof == PROOF_ROOT ? vouched && identity_same(&f->identity, &root)
@@ -339,10 +344,10 @@ static enum lookup_kind probe_entry(const struct place *place, struct finding *f
         f->turn = lookup_turn;
         return f->kind;
     }
-    enum lookup_kind kind = look_at(l);
+    enum lookup_kind kind = lookup_look_at(l);
     if (kind == LOOKUP_ERROR)
         return kind;
-    bool vouches = vouched && !own && root_may_vouch(l, kind, &root, again);
+    bool vouches = vouched && !own && lookup_root_may_vouch(l, kind, &root, again);
     f = finding_slot(place);
     finding_note(f, kind, l->there ? &l->st : NULL);
     f->needs_own = own || l->followed;
@@ -354,7 +359,7 @@ static enum lookup_kind probe_entry(const struct place *place, struct finding *f
 }
 
 /* Is nothing there, since nothing is at the entry of the root that the path begins with? */
-static bool is_below_nothing(const struct look *l, struct str entry)
+static bool lookup_is_below_nothing(const struct look *l, struct str entry)
 {
     char whole[PATH_MAX];
     struct place place;
@@ -363,7 +368,7 @@ static bool is_below_nothing(const struct look *l, struct str entry)
     top.whole = whole;
     return place_make(&place, l->root, entry, l->within, l->count) &&
            lookup_join(whole, l->root, entry) &&
-           probe_entry(&place, finding_get(&place), &top) == LOOKUP_NONE;
+           lookup_probe_entry(&place, finding_get(&place), &top) == LOOKUP_NONE;
 }
 
 enum lookup_kind lookup_probe(struct str root, struct str path, const struct str *within,
@@ -379,16 +384,16 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
     bool alone = root.n > 0 && (count == 0 || (count == 1 && str_eq(within[0], root)));
-    struct str entry = kept && alone ? first_entry(path) : STR_NONE;
+    struct str entry = kept && alone ? lookup_first_entry(path) : STR_NONE;
     if (entry.p != NULL && entry.n == path.n)
-        return probe_entry(&place, f, &l);
+        return lookup_probe_entry(&place, f, &l);
     if (f != NULL && finding_holds(f, whole)) {
         f->turn = lookup_turn;
         return f->kind;
     }
-    if (entry.p != NULL && is_below_nothing(&l, entry))
+    if (entry.p != NULL && lookup_is_below_nothing(&l, entry))
         return LOOKUP_NONE;
-    enum lookup_kind kind = look_at(&l);
+    enum lookup_kind kind = lookup_look_at(&l);
     if (kept && kind != LOOKUP_ERROR)
         finding_note(finding_slot(&place), kind, l.there ? &l.st : NULL);
     return kind;

@@ -49,7 +49,7 @@ void loop_run_steps(struct loop *loop)
     loop_drain(&loop->steps);
 }
 
-static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
+static void loop_before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct loop *loop = prepare->data;
     (void)events;
@@ -61,14 +61,14 @@ static void before_sleep_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
         ev_idle_stop(ev, &loop->more);
 }
 
-static void more_cb(struct ev_loop *ev, ev_idle *idle, int events)
+static void loop_more_cb(struct ev_loop *ev, ev_idle *idle, int events)
 {
     (void)ev;
     (void)idle;
     (void)events;
 }
 
-static void progress_cb(struct ev_loop *ev, ev_io *io, int events)
+static void loop_progress_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct epoll_event list[PROGRESS_EVENTS];
     (void)ev;
@@ -94,12 +94,12 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
         abort();
     loop_queue_init(&loop->steps);
     loop_queue_init(&loop->deferred);
-    ev_prepare_init(&loop->before_sleep, before_sleep_cb);
+    ev_prepare_init(&loop->before_sleep, loop_before_sleep_cb);
     loop->before_sleep.data = loop;
     ev_prepare_start(ev, &loop->before_sleep);
-    ev_io_init(&loop->progress, progress_cb, -1, EV_READ);
+    ev_io_init(&loop->progress, loop_progress_cb, -1, EV_READ);
     loop->progress.data = loop;
-    ev_idle_init(&loop->more, more_cb);
+    ev_idle_init(&loop->more, loop_more_cb);
 }
 
 void loop_fini(struct loop *loop)
@@ -190,7 +190,7 @@ void loop_undefer(struct deferred *d)
 /* libev's epoll is level-triggered. An edge comes each time that the reader frees a piece of the
  * socket's queue (unix_write_space of the kernel), so these sockets are in an epoll of their own,
  * which libev's watches. */
-static bool open_progress(struct loop *loop)
+static bool loop_open_progress(struct loop *loop)
 {
     int fd = epoll_create1(EPOLL_CLOEXEC);
     if (fd < 0)
@@ -203,7 +203,7 @@ static bool open_progress(struct loop *loop)
 bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d)
 {
     struct epoll_event event = {.events = EPOLLOUT | EPOLLET, .data.ptr = d};
-    if (loop->progress.fd < 0 && !open_progress(loop))
+    if (loop->progress.fd < 0 && !loop_open_progress(loop))
         return false;
     return epoll_ctl(loop->progress.fd, EPOLL_CTL_ADD, fd, &event) == 0;
 }

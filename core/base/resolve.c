@@ -69,7 +69,7 @@ static void *resolve_must(void *memory)
 
 /* --- the loop's side of c-ares --- */
 
-static void arm_timer(struct resolver *r)
+static void resolve_arm_timer(struct resolver *r)
 {
     struct timeval room, *left;
     ev_timer_stop(r->loop->ev, &r->timer);
@@ -90,7 +90,7 @@ static void resolve_io_cb(struct ev_loop *ev, ev_io *io, int events)
     /* This may close the socket and free w. */
     ares_process_fd(r->channel, events & EV_READ ? fd : ARES_SOCKET_BAD,
                     events & EV_WRITE ? fd : ARES_SOCKET_BAD);
-    arm_timer(r);
+    resolve_arm_timer(r);
 }
 
 static void resolve_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -99,10 +99,10 @@ static void resolve_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)ev;
     (void)events;
     ares_process_fd(r->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-    arm_timer(r);
+    resolve_arm_timer(r);
 }
 
-static void drop_watch(struct resolver *r, struct watch **at)
+static void resolve_drop_watch(struct resolver *r, struct watch **at)
 {
     struct watch *w = *at;
     *at = w->next;
@@ -111,7 +111,7 @@ static void drop_watch(struct resolver *r, struct watch **at)
 }
 
 /* c-ares: from now on this socket is to be watched so; neither means that it is about to close. */
-static void socket_cb(void *user, ares_socket_t fd, int readable, int writable)
+static void resolve_socket_cb(void *user, ares_socket_t fd, int readable, int writable)
 {
     struct resolver *r = user;
     int events = (readable ? EV_READ : 0) | (writable ? EV_WRITE : 0);
@@ -120,7 +120,7 @@ static void socket_cb(void *user, ares_socket_t fd, int readable, int writable)
         at = &(*at)->next;
     if (events == 0) {
         if (*at != NULL)
-            drop_watch(r, at);
+            resolve_drop_watch(r, at);
         return;
     }
     if (*at == NULL) {
@@ -136,7 +136,7 @@ static void socket_cb(void *user, ares_socket_t fd, int readable, int writable)
 
 /* --- the channel --- */
 
-static bool conf_changed(const struct resolver *r, struct stat *now)
+static bool resolve_conf_changed(const struct resolver *r, struct stat *now)
 {
     if (stat(r->conf, now) < 0)
         memset(now, 0, sizeof *now);
@@ -147,12 +147,12 @@ static bool conf_changed(const struct resolver *r, struct stat *now)
 }
 
 /* A channel that reads what resolv.conf says now. Returns a status of c-ares. */
-static int make_channel(struct resolver *r, const struct stat *now)
+static int resolve_make_channel(struct resolver *r, const struct stat *now)
 {
     struct ares_options options = {
         .timeout = (int)r->try_ms,
         .tries = (int)r->tries,
-        .sock_state_cb = socket_cb,
+        .sock_state_cb = resolve_socket_cb,
         .sock_state_cb_data = r,
         .resolvconf_path = r->conf,
     };
@@ -183,20 +183,20 @@ static int make_channel(struct resolver *r, const struct stat *now)
 
 /* Makes the channel ready for a question. c-ares of Debian 12 can't read its settings again, so
  * while no look-up waits for an answer a new channel replaces one with old settings. */
-static int ready_channel(struct resolver *r)
+static int resolve_ready_channel(struct resolver *r)
 {
     struct stat now;
-    bool changed = conf_changed(r, &now);
+    bool changed = resolve_conf_changed(r, &now);
     if (r->channel != NULL && changed && r->asked == 0) {
         ares_destroy(r->channel);
         r->channel = NULL;
     }
-    return r->channel != NULL ? ARES_SUCCESS : make_channel(r, &now);
+    return r->channel != NULL ? ARES_SUCCESS : resolve_make_channel(r, &now);
 }
 
 /* --- one question --- */
 
-static void asking_free(struct asking *a)
+static void resolve_asking_free(struct asking *a)
 {
     loop_undefer(&a->answer);
     deadline_fini(&a->deadline);
@@ -214,11 +214,11 @@ static void resolve_detach(struct asking *a)
     loop_undefer(&a->answer);
     deadline_clear(&a->deadline);
     if (!a->asked)
-        asking_free(a);
+        resolve_asking_free(a);
 }
 
 /* Runs as deferred work of the loop: c-ares is not on the stack, so callbacks may do anything. */
-static void answer_cb(struct deferred *d)
+static void resolve_answer_cb(struct deferred *d)
 {
     struct asking *a = (struct asking *)((char *)d - offsetof(struct asking, answer));
     struct addr list[LOOKUP_MAX_ADDRS];
@@ -238,7 +238,7 @@ static void resolve_fail(struct asking *a, const char *reason)
     loop_defer(a->resolver->loop, &a->answer);
 }
 
-static void deadline_cb(struct deadline *d)
+static void resolve_deadline_cb(struct deadline *d)
 {
     struct asking *a = (struct asking *)((char *)d - offsetof(struct asking, deadline));
     char reason[64];
@@ -248,7 +248,7 @@ static void deadline_cb(struct deadline *d)
         resolve_fail(a, reason);
 }
 
-static int by_address(const void *a, const void *b)
+static int resolve_by_address(const void *a, const void *b)
 {
     return addr_compare(a, b);
 }
@@ -264,7 +264,7 @@ static void resolve_note(struct asking *a, const struct ares_addrinfo *found)
         if ((n->ai_family == AF_INET || n->ai_family == AF_INET6) &&
             addr_from(&all[count], n->ai_addr, n->ai_addrlen))
             addr_set_port(&all[count++], a->port);
-    qsort(all, count, sizeof *all, by_address);
+    qsort(all, count, sizeof *all, resolve_by_address);
     for (unsigned i = 0; i < count && a->count < LOOKUP_MAX_ADDRS; i++)
         if (a->count == 0 || addr_compare(&a->list[a->count - 1], &all[i]) != 0)
             a->list[a->count++] = all[i];
@@ -272,7 +272,7 @@ static void resolve_note(struct asking *a, const struct ares_addrinfo *found)
 }
 
 /* c-ares has an answer: inside ares_getaddrinfo, ares_process_fd or ares_destroy. */
-static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrinfo *found)
+static void resolve_addrinfo_cb(void *user, int status, int timeouts, struct ares_addrinfo *found)
 {
     struct asking *a = user;
     (void)timeouts;
@@ -280,7 +280,7 @@ static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrin
     a->resolver->asked--;
     if (a->lookup == NULL || a->resolver->freeing) {
         if (a->lookup == NULL)
-            asking_free(a);
+            resolve_asking_free(a);
     } else if (!loop_is_queued(&a->answer)) { /* not late already */
         if (status == ARES_SUCCESS)
             resolve_note(a, found);
@@ -293,14 +293,14 @@ static void addrinfo_cb(void *user, int status, int timeouts, struct ares_addrin
         ares_freeaddrinfo(found);
 }
 
-static struct asking *asking_new(struct resolver *r, struct lookup *lookup, struct str host)
+static struct asking *resolve_asking_new(struct resolver *r, struct lookup *lookup, struct str host)
 {
     struct asking *a = resolve_must(calloc(1, sizeof *a));
     a->resolver = r;
     a->lookup = lookup;
-    a->answer.run = answer_cb;
+    a->answer.run = resolve_answer_cb;
     memcpy(a->host, host.p, host.n < NAME_MAX_LEN ? host.n : NAME_MAX_LEN);
-    deadline_init(&a->deadline, r->loop, deadline_cb);
+    deadline_init(&a->deadline, r->loop, resolve_deadline_cb);
     a->next = r->askings;
     a->back = &r->askings;
     if (a->next != NULL)
@@ -319,7 +319,7 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,
     };
-    struct asking *a = asking_new(r, lookup, host);
+    struct asking *a = resolve_asking_new(r, lookup, host);
     lookup->asking = a;
     lookup->done = done;
     a->port = port;
@@ -327,7 +327,7 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
         resolve_fail(a, "not a host name");
         return;
     }
-    int status = ready_channel(r);
+    int status = resolve_ready_channel(r);
     if (status != ARES_SUCCESS) {
         resolve_fail(a, ares_strerror(status));
         return;
@@ -335,8 +335,8 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
     deadline_set(&a->deadline, r->timeout);
     a->asked = true;
     r->asked++;
-    ares_getaddrinfo(r->channel, a->host, NULL, &hints, addrinfo_cb, a);
-    arm_timer(r);
+    ares_getaddrinfo(r->channel, a->host, NULL, &hints, resolve_addrinfo_cb, a);
+    resolve_arm_timer(r);
 }
 
 void lookup_cancel(struct lookup *lookup)
@@ -393,10 +393,10 @@ void resolver_free(struct resolver *r)
         struct asking *a = r->askings;
         if (a->lookup != NULL)
             a->lookup->asking = NULL;
-        asking_free(a);
+        resolve_asking_free(a);
     }
     while (r->watches != NULL)
-        drop_watch(r, &r->watches);
+        resolve_drop_watch(r, &r->watches);
     ev_timer_stop(r->loop->ev, &r->timer);
     ares_library_cleanup();
     free(r->servers);

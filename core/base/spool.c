@@ -50,7 +50,7 @@ int spool_unlinked(const char *dir)
     return fd;
 }
 
-static const char *write_file(struct spool *s, struct str bytes)
+static const char *spool_write_file(struct spool *s, struct str bytes)
 {
     if (s->fd < 0 && (s->fd = spool_unlinked(s->dir)) < 0)
         return strerror(errno);
@@ -79,7 +79,7 @@ const char *spool_write(struct spool *s, struct str bytes)
         s->size += n;
         bytes = str_skip(bytes, n);
     }
-    return bytes.n > 0 ? write_file(s, bytes) : NULL;
+    return bytes.n > 0 ? spool_write_file(s, bytes) : NULL;
 }
 
 struct str spool_read(struct spool *s, uint64_t at, char *scratch, size_t scratch_size)

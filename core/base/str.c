@@ -3,7 +3,7 @@
 
 /* Eight bytes with the ASCII letters among them in lower case: bit 7 of each byte of `upper` says
  * that it is one of A to Z. No byte carries into its neighbour. */
-static inline uint64_t lower_eight(uint64_t word)
+static inline uint64_t str_lower_eight(uint64_t word)
 {
     uint64_t low = word & 0x7f7f7f7f7f7f7f7fu;
     uint64_t from_a = low + 0x3f3f3f3f3f3f3f3fu, behind_z = low + 0x2525252525252525u;
@@ -17,7 +17,7 @@ bool str_same_letters(const char *a, const char *b, size_t n)
     for (; n >= sizeof x; a += sizeof x, b += sizeof x, n -= sizeof x) {
         memcpy(&x, a, sizeof x);
         memcpy(&y, b, sizeof y);
-        if (x != y && lower_eight(x) != lower_eight(y))
+        if (x != y && str_lower_eight(x) != str_lower_eight(y))
             return false;
     }
     for (size_t i = 0; i < n; i++)
@@ -90,7 +90,7 @@ bool str_is_token(struct str s)
 
 /* Is none of eight bytes a control byte? One above 0x7f may be taken for one where it follows
  * another that is: then the bytes are looked at one by one. */
-static inline bool are_plain(const char *p)
+static inline bool str_are_plain(const char *p)
 {
     uint64_t word;
     memcpy(&word, p, sizeof word);
@@ -103,7 +103,7 @@ static inline bool are_plain(const char *p)
 bool str_is_field_value(struct str s)
 {
     size_t i = 0;
-    while (s.n - i >= 8 && are_plain(s.p + i))
+    while (s.n - i >= 8 && str_are_plain(s.p + i))
         i += 8;
     for (; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];

@@ -68,7 +68,7 @@ const char *user_become(const struct user *user)
 
 /* Becomes root again, with its groups. Where that fails the process ends, since it would have the
  * rights of neither user. */
-static void return_to_root(const gid_t *groups, int count, gid_t gid)
+static void user_return_to_root(const gid_t *groups, int count, gid_t gid)
 {
     if (seteuid(0) != 0 || setegid(gid) != 0 || setgroups((size_t)count, groups) != 0)
         abort();
@@ -86,7 +86,7 @@ int user_open(const struct user *user, const char *path, int flags, mode_t mode)
         seteuid(user->uid) == 0)
         fd = open(path, flags, mode);
     err = errno;
-    return_to_root(groups, count, gid);
+    user_return_to_root(groups, count, gid);
     errno = err;
     return fd;
 }
