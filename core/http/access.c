@@ -30,13 +30,13 @@ static void access_put(struct line *l, struct str s)
     l->used += s.n;
 }
 
-static void put_number(struct line *l, uint64_t value)
+static void access_put_number(struct line *l, uint64_t value)
 {
     char digits[STR_U64_SIZE];
     access_put(l, (struct str){digits, str_from_u64(value, digits)});
 }
 
-static void put_peer(struct line *l, const struct peer *peer)
+static void access_put_peer(struct line *l, const struct peer *peer)
 {
     char text[PEER_TEXT_SIZE];
     size_t n = peer_text(peer, text);
@@ -45,7 +45,7 @@ static void put_peer(struct line *l, const struct peer *peer)
 
 /* Escapes quotes, backslashes, control bytes and bytes above 0x7e. Bytes, not characters, since
  * text from clients need not be UTF-8. */
-static void put_escaped(struct line *l, struct str s, const char *format)
+static void access_put_escaped(struct line *l, struct str s, const char *format)
 {
     size_t start = 0, end = l->used + FIELD_MAX;
     if (s.n > FIELD_MAX)
@@ -67,22 +67,22 @@ static void put_escaped(struct line *l, struct str s, const char *format)
 }
 
 /* As nginx writes it. */
-static void put_text(struct line *l, struct str s)
+static void access_put_text(struct line *l, struct str s)
 {
-    put_escaped(l, s, "\\x%02X");
+    access_put_escaped(l, s, "\\x%02X");
 }
 
 static void access_put_header(struct line *l, const struct request *req, enum header_id id)
 {
     struct str value = headers_value(&req->headers, id);
     if (value.n > 0)
-        put_text(l, value);
+        access_put_text(l, value);
     else
         access_put(l, STR("-"));
 }
 
 /* The one field without quotes: a blank in it would begin the next one. */
-static void put_user(struct line *l, struct str user)
+static void access_put_user(struct line *l, struct str user)
 {
     struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
     if (rest.n == 0) {
@@ -90,14 +90,14 @@ static void put_user(struct line *l, struct str user)
         return;
     }
     while (rest.p != NULL) {
-        put_text(l, str_cut(&rest, ' '));
+        access_put_text(l, str_cut(&rest, ' '));
         if (rest.p != NULL)
             access_put(l, STR("\\x20"));
     }
 }
 
 /* 10/Oct/2000:13:55:36 -0700, made once a second. */
-static struct str local_time(double at)
+static struct str access_local_time(double at)
 {
     static char text[40];
     static time_t made = -1;
@@ -118,22 +118,22 @@ static struct str local_time(double at)
 size_t access_combined(const struct request *req, char *out, size_t size)
 {
     struct line l = {.out = out, .size = size};
-    put_peer(&l, &req->client);
+    access_put_peer(&l, &req->client);
     access_put(&l, STR(" - "));
-    put_user(&l, req->user);
+    access_put_user(&l, req->user);
     access_put(&l, STR(" ["));
-    access_put(&l, local_time(req->ended_at));
+    access_put(&l, access_local_time(req->ended_at));
     access_put(&l, STR("] \""));
     if (req->target.n > 0) {
-        put_text(&l, req->method);
+        access_put_text(&l, req->method);
         access_put(&l, STR(" "));
-        put_text(&l, req->target);
+        access_put_text(&l, req->target);
         access_put(&l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
     }
     access_put(&l, STR("\" "));
-    put_number(&l, (uint64_t)req->response.status);
+    access_put_number(&l, (uint64_t)req->response.status);
     access_put(&l, STR(" "));
-    put_number(&l, req->body_out);
+    access_put_number(&l, req->body_out);
     access_put(&l, STR(" \""));
     access_put_header(&l, req, HEADER_REFERER);
     access_put(&l, STR("\" \""));
@@ -142,22 +142,22 @@ size_t access_combined(const struct request *req, char *out, size_t size)
     return l.full ? 0 : l.used;
 }
 
-static void put_key(struct line *l, const char *key)
+static void access_put_key(struct line *l, const char *key)
 {
     access_put(l, l->used > 0 ? STR(",\"") : STR("{\""));
     access_put(l, str_of(key));
     access_put(l, STR("\":"));
 }
 
-static void put_json(struct line *l, const char *key, struct str value)
+static void access_put_json(struct line *l, const char *key, struct str value)
 {
-    put_key(l, key);
+    access_put_key(l, key);
     access_put(l, STR("\""));
-    put_escaped(l, value, "\\u%04x");
+    access_put_escaped(l, value, "\\u%04x");
     access_put(l, STR("\""));
 }
 
-static void put_json_number(struct line *l, const char *key, double value)
+static void access_put_json_number(struct line *l, const char *key, double value)
 {
     char text[40];
     int n = snprintf(text, sizeof text, "%.6f", value);
@@ -165,16 +165,16 @@ static void put_json_number(struct line *l, const char *key, double value)
         n--;
     if (n > 0 && text[n - 1] == '.')
         n--;
-    put_key(l, key);
+    access_put_key(l, key);
     access_put(l, (struct str){text, (size_t)n});
 }
 
 /* One object for each attempt, with the durations of its phases (contract section 12). */
-static void put_attempts(struct line *l, const struct request *req)
+static void access_put_attempts(struct line *l, const struct request *req)
 {
     if (req->attempt_list == NULL)
         return;
-    put_key(l, "attempts");
+    access_put_key(l, "attempts");
     unsigned count = 0;
     for (const struct attempt *a = req->attempt_list; a != NULL && count < ATTEMPTS_MAX;
          a = a->next, count++) {
@@ -183,15 +183,16 @@ static void put_attempts(struct line *l, const struct request *req)
         access_put(l, a == req->attempt_list ? STR("[") : STR(","));
         one.out = l->out + l->used;
         one.size = l->size - l->used;
-        put_json(&one, "server", a->server);
+        access_put_json(&one, "server", a->server);
         if (a->role == FCGI_AUTHORIZER || a->role == FCGI_FILTER)
-            put_json(&one, "role", a->role == FCGI_FILTER ? STR("filter") : STR("authorizer"));
-        put_json_number(&one, "queue", a->queue);
-        put_json_number(&one, "connect", a->connect);
-        put_json_number(&one, "first_byte", a->first_byte);
-        put_json_number(&one, "total", a->total);
+            access_put_json(&one, "role",
+                            a->role == FCGI_FILTER ? STR("filter") : STR("authorizer"));
+        access_put_json_number(&one, "queue", a->queue);
+        access_put_json_number(&one, "connect", a->connect);
+        access_put_json_number(&one, "first_byte", a->first_byte);
+        access_put_json_number(&one, "total", a->total);
         if (a->error != NULL)
-            put_json(&one, "error", (struct str){error.p, error.n < 300 ? error.n : 300});
+            access_put_json(&one, "error", (struct str){error.p, error.n < 300 ? error.n : 300});
         access_put(&one, STR("}"));
         l->used += one.used;
         l->full |= one.full;
@@ -204,31 +205,31 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     struct line l = {.out = out, .size = size};
     char id[17], ip[PEER_TEXT_SIZE];
     request_id_text(req->id, id);
-    put_json_number(&l, "time", req->started);
-    put_json(&l, "id", (struct str){id, 16});
-    put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
+    access_put_json_number(&l, "time", req->started);
+    access_put_json(&l, "id", (struct str){id, 16});
+    access_put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
     if (req->user.n > 0)
-        put_json(&l, "user",
-                 (struct str){req->user.p, req->user.n < USER_MAX ? req->user.n : USER_MAX});
-    put_json(&l, "host", req->host);
-    put_json(&l, "method", req->method);
-    put_json(&l, "uri", req->uri.origin);
-    put_json_number(&l, "status", req->response.status);
-    put_json_number(&l, "bytes_in", (double)req->bytes_in);
-    put_json_number(&l, "bytes_out", (double)req->bytes_out);
-    put_json_number(&l, "duration", req->ended_at - req->started);
+        access_put_json(&l, "user",
+                        (struct str){req->user.p, req->user.n < USER_MAX ? req->user.n : USER_MAX});
+    access_put_json(&l, "host", req->host);
+    access_put_json(&l, "method", req->method);
+    access_put_json(&l, "uri", req->uri.origin);
+    access_put_json_number(&l, "status", req->response.status);
+    access_put_json_number(&l, "bytes_in", (double)req->bytes_in);
+    access_put_json_number(&l, "bytes_out", (double)req->bytes_out);
+    access_put_json_number(&l, "duration", req->ended_at - req->started);
     if (req->backend.n > 0)
-        put_json(&l, "backend", req->backend);
+        access_put_json(&l, "backend", req->backend);
     if (req->server.n > 0)
-        put_json(&l, "server", req->server);
+        access_put_json(&l, "server", req->server);
     if (req->decision.tenant.n > 0)
-        put_json(&l, "tenant", req->decision.tenant);
-    put_json_number(&l, "generation", generation);
+        access_put_json(&l, "tenant", req->decision.tenant);
+    access_put_json_number(&l, "generation", generation);
     if (req->ended && req->backend.n > 0)
-        put_json_number(&l, "app_status", req->app_status);
-    put_attempts(&l, req);
+        access_put_json_number(&l, "app_status", req->app_status);
+    access_put_attempts(&l, req);
     if (req->error != NULL)
-        put_json(&l, "error", str_of(req->error));
+        access_put_json(&l, "error", str_of(req->error));
     access_put(&l, STR("}\n"));
     return l.full ? 0 : l.used;
 }

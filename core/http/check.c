@@ -10,7 +10,7 @@ static const struct refusal nothing = {0, NULL};
 
 /* --- the method --- */
 
-static enum method method_of(struct str name)
+static enum method check_method_of(struct str name)
 {
     static const struct {
         const char *name;
@@ -35,7 +35,7 @@ struct refusal check_method(struct request *req, struct str method)
         return check_refuse(501, "CONNECT");
     if (str_eq(method, STR("TRACE")))
         return check_refuse(405, "TRACE");
-    req->method_id = method_of(method);
+    req->method_id = check_method_of(method);
     return nothing;
 }
 
@@ -68,7 +68,7 @@ static const uint32_t param_bits[8] = {0, 0x03ff2000, 0x07fffffe, 0x07fffffe, 0,
 
 /* A name with other characters than letters, digits and '-' would collide with another one once it
  * is a param (contract section 5); limits.header_names keeps the ones that are known. */
-static enum name_form name_form_of(const struct limits *limits, struct str name)
+static enum name_form check_name_form_of(const struct limits *limits, struct str name)
 {
     size_t i = 0;
     while (i < name.n && param_bits[(uint8_t)name.p[i] >> 5] >> (name.p[i] & 31) & 1)
@@ -111,7 +111,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
                             struct str value, struct header **added)
 {
     value = str_trim(value);
-    enum name_form form = name_form_of(limits, name);
+    enum name_form form = check_name_form_of(limits, name);
     if (form == NAME_BAD)
         return check_refuse(400, "a header name with a character that is not allowed");
     if (!str_is_field_value(value))

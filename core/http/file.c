@@ -18,15 +18,15 @@
 
 /* --- what may be served --- */
 
-static bool has_extension(struct str name, struct str extension)
+static bool file_has_extension(struct str name, struct str extension)
 {
     return name.n > extension.n && str_ieq(str_skip(name, name.n - extension.n), extension);
 }
 
-static bool has_one_of(struct str name, const struct str *extensions, unsigned count)
+static bool file_has_one_of(struct str name, const struct str *extensions, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
-        if (has_extension(name, extensions[i]))
+        if (file_has_extension(name, extensions[i]))
             return true;
     return false;
 }
@@ -56,13 +56,13 @@ static const struct {
     {"zsh", NAME_SOURCE},
 };
 
-static int compare_class(const void *extension, const void *entry)
+static int file_compare_class(const void *extension, const void *entry)
 {
     return memcmp(extension, entry, sizeof classes->extension);
 }
 
 /* extension stands behind the dot. */
-static enum name_class classify_extension(struct str extension)
+static enum name_class file_classify_extension(struct str extension)
 {
     char key[sizeof classes->extension] = {0};
     for (size_t i = 0; i < extension.n && i < sizeof key; i++)
@@ -71,15 +71,15 @@ static enum name_class classify_extension(struct str extension)
         return NAME_PHP;
     if (extension.n > sizeof key)
         return NAME_PLAIN;
-    const void *found =
-        bsearch(key, classes, sizeof classes / sizeof *classes, sizeof *classes, compare_class);
+    const void *found = bsearch(key, classes, sizeof classes / sizeof *classes, sizeof *classes,
+                                file_compare_class);
     return found == NULL ? NAME_PLAIN
                          : classes[((const char *)found - (const char *)classes) / sizeof *classes]
                                .name_class;
 }
 
 /* The name as a careless file system or PHP would read it: without dots and spaces at its end. */
-static struct str without_tail(struct str name)
+static struct str file_without_tail(struct str name)
 {
     while (name.n > 0 && (name.p[name.n - 1] == '.' || name.p[name.n - 1] == ' '))
         name.n--;
@@ -87,7 +87,7 @@ static struct str without_tail(struct str name)
 }
 
 /* The extension behind the last dot; empty without one. */
-static struct str extension_of(struct str name)
+static struct str file_extension_of(struct str name)
 {
     const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
     return dot != NULL ? str_skip(name, (size_t)(dot - name.p) + 1) : STR("");
@@ -95,11 +95,11 @@ static struct str extension_of(struct str name)
 
 /* The name without the numbers that a rotation has put behind it ("x.php.1"), nor dots and spaces.
  */
-static struct str without_numbers(struct str name)
+static struct str file_without_numbers(struct str name)
 {
     for (;;) {
-        name = without_tail(name);
-        struct str extension = extension_of(name);
+        name = file_without_tail(name);
+        struct str extension = file_extension_of(name);
         size_t digits = 0;
         while (digits < extension.n && extension.p[digits] >= '0' && extension.p[digits] <= '9')
             digits++;
@@ -111,7 +111,7 @@ static struct str without_numbers(struct str name)
 
 /* A file that is a page or a picture by its last extension, whatever stands before that: a mirror
  * has "index.php.html". */
-static bool is_page(struct str name)
+static bool file_is_page(struct str name)
 {
     static const char *const types[] = {
         "text/html", "text/css", "text/javascript", "application/javascript", "image/",
@@ -124,7 +124,7 @@ static bool is_page(struct str name)
 }
 
 /* php, php7, phtml: the extension itself, nothing that only begins so. */
-static bool is_php(struct str extension)
+static bool file_is_php(struct str extension)
 {
     while (extension.n > 3 && extension.p[extension.n - 1] >= '0' &&
            extension.p[extension.n - 1] <= '9')
@@ -137,26 +137,26 @@ static bool is_php(struct str extension)
 }
 
 /* "x.php.txt", "x.php.new": a script that somebody has put aside. */
-static bool is_php_aside(struct str name)
+static bool file_is_php_aside(struct str name)
 {
     const char *dot = memchr(name.p, '.', name.n), *end = name.p + name.n;
     for (; dot != NULL; dot = memchr(dot + 1, '.', (size_t)(end - dot) - 1)) {
         struct str rest = {dot + 1, (size_t)(end - dot) - 1};
-        if (is_php(str_cut(&rest, '.')))
-            return !is_page(name);
+        if (file_is_php(str_cut(&rest, '.')))
+            return !file_is_page(name);
     }
     return false;
 }
 
 static enum name_class file_classify(struct str name, const struct decision *d)
 {
-    struct str bare = without_numbers(name);
-    enum name_class found = classify_extension(extension_of(bare));
-    if (has_one_of(bare, d->scripts, d->script_count))
+    struct str bare = file_without_numbers(name);
+    enum name_class found = file_classify_extension(file_extension_of(bare));
+    if (file_has_one_of(bare, d->scripts, d->script_count))
         return found == NAME_PHP ? NAME_PHP : NAME_SOURCE;
-    if (has_one_of(bare, d->sources, d->source_count))
+    if (file_has_one_of(bare, d->sources, d->source_count))
         return NAME_PLAIN;
-    if (found == NAME_PLAIN && is_php_aside(bare))
+    if (found == NAME_PLAIN && file_is_php_aside(bare))
         return NAME_SOURCE;
     bool backup = bare.n > 1 &&
                   (bare.p[bare.n - 1] == '~' || (bare.p[0] == '#' && bare.p[bare.n - 1] == '#'));
@@ -183,7 +183,7 @@ const char *file_refused(struct str path, const struct decision *d)
 
 /* --- finding it --- */
 
-static int status_of_errno(int err, const char **reason)
+static int file_status_of_errno(int err, const char **reason)
 {
     switch (err) {
     case ENOENT:
@@ -211,7 +211,7 @@ static int status_of_errno(int err, const char **reason)
 /* --- conditions --- */
 
 /* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
-static bool tag_matches(struct str list, struct str tag, bool weak)
+static bool file_tag_matches(struct str list, struct str tag, bool weak)
 {
     if (str_eq(str_trim(list), STR("*")))
         return true;
@@ -226,14 +226,14 @@ static bool tag_matches(struct str list, struct str tag, bool weak)
 }
 
 /* The date of a header; DATE_NONE without one. */
-static time_t date_of(const struct headers *h, enum header_id id)
+static time_t file_date_of(const struct headers *h, enum header_id id)
 {
     struct str value = headers_value(h, id);
     return value.n > 0 ? date_parse(value, time(NULL)) : DATE_NONE;
 }
 
 /* All values of a known header; STR_NONE without one. */
-static struct str values_of(struct request *req, enum header_id id)
+static struct str file_values_of(struct request *req, enum header_id id)
 {
     const struct header *first = headers_find(&req->headers, id);
     return first != NULL ? headers_joined(&req->arena, &req->headers, first->name) : STR_NONE;
@@ -241,23 +241,23 @@ static struct str values_of(struct request *req, enum header_id id)
 
 /* In the order of RFC 9110 §13.2.2; dates count only where the file has one (§13.1.3, §13.1.4).
  * Returns 200, 304 or 412. */
-static int check_conditions(struct request *req, const struct cached_file *own)
+static int file_check_conditions(struct request *req, const struct cached_file *own)
 {
     const struct headers *h = &req->headers;
     bool dated = own->modified_at != DATE_NONE;
-    struct str value = values_of(req, HEADER_IF_MATCH);
+    struct str value = file_values_of(req, HEADER_IF_MATCH);
     time_t date;
     if (value.p != NULL) {
-        if (!tag_matches(value, own->tag, false))
+        if (!file_tag_matches(value, own->tag, false))
             return 412;
-    } else if (dated && (date = date_of(h, HEADER_IF_UNMODIFIED_SINCE)) != DATE_NONE) {
+    } else if (dated && (date = file_date_of(h, HEADER_IF_UNMODIFIED_SINCE)) != DATE_NONE) {
         if (own->modified_at > date)
             return 412;
     }
-    value = values_of(req, HEADER_IF_NONE_MATCH);
+    value = file_values_of(req, HEADER_IF_NONE_MATCH);
     if (value.p != NULL)
-        return tag_matches(value, own->tag, true) ? 304 : 200;
-    date = dated ? date_of(h, HEADER_IF_MODIFIED_SINCE) : DATE_NONE;
+        return file_tag_matches(value, own->tag, true) ? 304 : 200;
+    date = dated ? file_date_of(h, HEADER_IF_MODIFIED_SINCE) : DATE_NONE;
     return date != DATE_NONE && own->modified_at <= date ? 304 : 200;
 }
 
@@ -265,7 +265,7 @@ static int check_conditions(struct request *req, const struct cached_file *own)
 
 /* A folder without its slash: its files' relative links would be wrong. The normalised path is
  * named, since "//host/dir" as it was sent would lead to another site. */
-static int redirect_to_slash(struct request *req)
+static int file_redirect_to_slash(struct request *req)
 {
     struct arena *a = &req->arena;
     struct str query = req->uri.query;
@@ -279,7 +279,7 @@ static int redirect_to_slash(struct request *req)
 
 /* What follows the root is checked; of `file = "/abs"` the name, since its folders are the script's
  * choice. */
-static struct str checked_part(struct str root, struct str path)
+static struct str file_checked_part(struct str root, struct str path)
 {
     const char *slash = memrchr(path.p, '/', path.n);
     if (root.n > 0 || slash == NULL)
@@ -289,7 +289,7 @@ static struct str checked_part(struct str root, struct str path)
 
 /* A symlink may lead to what is not served under its own name: the name that counts is the one that
  * the opened file has. Asked only where the path was not the file's own. */
-static const char *refused_target(struct str real, const struct decision *d)
+static const char *file_refused_target(struct str real, const struct decision *d)
 {
     return real.p != NULL ? file_refused(real, d)
                           : "its real name can't be known (/proc is not mounted)";
@@ -303,7 +303,7 @@ const char *file_refused_link(struct str root, struct str path, const struct str
     int fd = lookup_open(root, path, within, count, O_PATH, &followed);
     if (fd < 0)
         return NULL;
-    const char *reason = followed ? refused_target(lookup_real_part(fd, root, real), d) : NULL;
+    const char *reason = followed ? file_refused_target(lookup_real_part(fd, root, real), d) : NULL;
     close(fd);
     return reason;
 }
@@ -317,8 +317,8 @@ static void file_use(struct request *req, struct cached_file *found)
 }
 
 /* Opens it for the request. Returns 200 or an error's status. */
-static int open_for_reading(struct request *req, struct str root, struct str path,
-                            struct cached_file **found, const char **reason)
+static int file_open_for_reading(struct request *req, struct str root, struct str path,
+                                 struct cached_file **found, const char **reason)
 {
     const struct decision *d = &req->decision;
     bool usual = !d->handed_over && d->script_count + d->source_count == 0;
@@ -326,22 +326,22 @@ static int open_for_reading(struct request *req, struct str root, struct str pat
     bool harmless = d->handed_over || (f != NULL && f->harmless && usual);
     file_use(req, f);
     *found = f;
-    *reason = harmless ? NULL : file_refused(checked_part(root, path), d);
+    *reason = harmless ? NULL : file_refused(file_checked_part(root, path), d);
     if (*reason != NULL)
         return 403;
     if (f == NULL) {
         f = *found = filecache_open(root, path, d->within, d->within_count);
         if (f == NULL)
-            return status_of_errno(errno, reason);
+            return file_status_of_errno(errno, reason);
         file_use(req, f);
     }
     if (f->followed && !harmless)
-        *reason = refused_target(f->real, d);
+        *reason = file_refused_target(f->real, d);
     f->harmless |= usual && *reason == NULL;
     return *reason == NULL ? 200 : 403;
 }
 
-static struct str join_path(struct arena *a, struct str folder, struct str name)
+static struct str file_join_path(struct arena *a, struct str folder, struct str name)
 {
     bool slash = folder.n > 0 && folder.p[folder.n - 1] == '/';
     return arena_printf(a, "%.*s%s%.*s", STR_FMT(folder), slash ? "" : "/", STR_FMT(name));
@@ -349,8 +349,8 @@ static struct str join_path(struct arena *a, struct str folder, struct str name)
 
 /* The first of the decision's index files that is in a folder; 404 without one. One that is there
  * and can't be served is not passed over, as in nginx. */
-static int open_index(struct request *req, struct str root, struct str *path,
-                      struct cached_file **found, const char **reason)
+static int file_open_index(struct request *req, struct str root, struct str *path,
+                           struct cached_file **found, const char **reason)
 {
     static const struct str usual = {"index.html", 10};
     const struct decision *d = &req->decision;
@@ -360,8 +360,8 @@ static int open_index(struct request *req, struct str root, struct str *path,
     for (unsigned i = 0; i < count; i++) {
         if (!d->handed_over && file_refused(names[i], d) != NULL)
             continue;
-        *path = join_path(&req->arena, folder, names[i]);
-        int status = open_for_reading(req, root, *path, found, reason);
+        *path = file_join_path(&req->arena, folder, names[i]);
+        int status = file_open_for_reading(req, root, *path, found, reason);
         if (status == 200 ? S_ISREG((*found)->mode) : status != 404)
             return status;
     }
@@ -371,12 +371,12 @@ static int open_index(struct request *req, struct str root, struct str *path,
 
 /* Is the file compressed as the application says? One whose output PHP compresses
  * (zlib.output_compression) labels plain files, too. What can't be told is believed. */
-static bool is_coded(const struct file_source *file, uint64_t size, struct str name,
-                     struct str coding)
+static bool file_is_coded(const struct file_source *file, uint64_t size, struct str name,
+                          struct str coding)
 {
     unsigned char b[4] = {0};
     if (str_ieq(coding, STR("br"))) /* has no mark in its bytes */
-        return has_extension(name, STR(".br"));
+        return file_has_extension(name, STR(".br"));
     if (file->content != NULL)
         memcpy(b, file->content, size < sizeof b ? (size_t)size : sizeof b);
     else if (pread(file->fd, b, sizeof b, 0) != sizeof b)
@@ -391,7 +391,7 @@ static bool is_coded(const struct file_source *file, uint64_t size, struct str n
 }
 
 /* An archive is what its type says, not something compressed on its way. */
-static bool is_archive(struct str type)
+static bool file_is_archive(struct str type)
 {
     static const char *const types[] = {
         "application/gzip",   "application/x-gzip",           "application/x-tgz",
@@ -404,15 +404,15 @@ static bool is_archive(struct str type)
 }
 
 /* Takes a Content-Encoding of the application's away that is not the file's. */
-static void check_coding(struct headers *h, const struct cached_file *own, struct str name)
+static void file_check_coding(struct headers *h, const struct cached_file *own, struct str name)
 {
     const struct header *coding = headers_get(h, STR("Content-Encoding"));
-    if (coding != NULL && (!is_coded(&own->source, own->size, name, coding->value) ||
-                           is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
+    if (coding != NULL && (!file_is_coded(&own->source, own->size, name, coding->value) ||
+                           file_is_archive(headers_value(h, HEADER_CONTENT_TYPE))))
         headers_remove(h, STR("Content-Encoding"));
 }
 
-static void add_head(struct request *req, struct str path, const struct cached_file *own)
+static void file_add_head(struct request *req, struct str path, const struct cached_file *own)
 {
     const struct decision *d = &req->decision;
     struct arena *a = &req->arena;
@@ -428,16 +428,16 @@ static void add_head(struct request *req, struct str path, const struct cached_f
         headers_add_known(a, h, HEADER_OTHER, STR("Cache-Control"), d->cache_control);
     headers_merge(a, h, &d->headers);
     if (d->handed_over)
-        check_coding(h, own, path);
+        file_check_coding(h, own, path);
 }
 
 /* --- ranges --- */
 
 /* If-Range: the whole file where it is not the one that the client has a part of. The tag is
  * compared strongly; a date must be the file's own, and of a second that is over. */
-static bool range_holds(struct request *req, const struct cached_file *own)
+static bool file_range_holds(struct request *req, const struct cached_file *own)
 {
-    struct str value = values_of(req, HEADER_IF_RANGE);
+    struct str value = file_values_of(req, HEADER_IF_RANGE);
     if (value.p == NULL || str_eq(value, own->tag))
         return true;
     time_t now = time(NULL);
@@ -445,15 +445,15 @@ static bool range_holds(struct request *req, const struct cached_file *own)
            own->modified_at < now;
 }
 
-static struct str content_range(struct arena *a, const struct range *r, uint64_t size)
+static struct str file_content_range(struct arena *a, const struct range *r, uint64_t size)
 {
     return arena_printf(a, "bytes %llu-%llu/%llu", (unsigned long long)r->first,
                         (unsigned long long)r->last, (unsigned long long)size);
 }
 
 /* Several ranges are parts (RFC 9110 §14.6): each with a head, and a line behind the last one. */
-static void add_parts(struct request *req, struct file *file, const struct range *ranges,
-                      unsigned count, uint64_t size)
+static void file_add_parts(struct request *req, struct file *file, const struct range *ranges,
+                           unsigned count, uint64_t size)
 {
     struct arena *a = &req->arena;
     struct header *type = headers_get(&req->response.headers, STR("Content-Type"));
@@ -464,7 +464,7 @@ static void add_parts(struct request *req, struct file *file, const struct range
         const struct range *r = &ranges[i];
         struct str text = arena_printf(
             a, "%s--%s\r\nContent-Type: %.*s\r\nContent-Range: %.*s\r\n\r\n", i > 0 ? "\r\n" : "",
-            boundary, STR_FMT(type->value), STR_FMT(content_range(a, r, size)));
+            boundary, STR_FMT(type->value), STR_FMT(file_content_range(a, r, size)));
         pieces[i] = (struct file_piece){text, r->first, r->last - r->first + 1};
     }
     pieces[count] = (struct file_piece){.before = arena_printf(a, "\r\n--%s--\r\n", boundary)};
@@ -473,7 +473,7 @@ static void add_parts(struct request *req, struct file *file, const struct range
     file->piece_count = count + 1;
 }
 
-static void add_piece(struct request *req, struct file *file, uint64_t at, uint64_t size)
+static void file_add_piece(struct request *req, struct file *file, uint64_t at, uint64_t size)
 {
     struct file_piece *piece = arena_alloc(&req->arena, sizeof *piece);
     *piece = (struct file_piece){.before = STR_NONE, .at = at, .size = size};
@@ -482,15 +482,15 @@ static void add_piece(struct request *req, struct file *file, uint64_t at, uint6
 }
 
 /* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
-static int choose_pieces(struct request *req, const struct cached_file *own, uint64_t size,
-                         struct file *file)
+static int file_choose_pieces(struct request *req, const struct cached_file *own, uint64_t size,
+                              struct file *file)
 {
     struct arena *a = &req->arena;
     struct headers *h = &req->response.headers;
     struct range ranges[RANGE_MAX];
     unsigned count;
-    struct str range = req->method_id == METHOD_GET ? values_of(req, HEADER_RANGE) : STR_NONE;
-    enum range_answer answer = range.p != NULL && range_holds(req, own)
+    struct str range = req->method_id == METHOD_GET ? file_values_of(req, HEADER_RANGE) : STR_NONE;
+    enum range_answer answer = range.p != NULL && file_range_holds(req, own)
                                    ? range_parse(range, size, ranges, &count)
                                    : RANGE_WHOLE;
     if (answer == RANGE_NONE) {
@@ -500,32 +500,32 @@ static int choose_pieces(struct request *req, const struct cached_file *own, uin
         return 416;
     }
     if (answer == RANGE_WHOLE) {
-        add_piece(req, file, 0, size);
+        file_add_piece(req, file, 0, size);
         return 200;
     }
     if (count > 1) {
-        add_parts(req, file, ranges, count, size);
+        file_add_parts(req, file, ranges, count, size);
         return 206;
     }
-    add_piece(req, file, ranges[0].first, ranges[0].last - ranges[0].first + 1);
-    headers_add(a, h, STR("Content-Range"), content_range(a, &ranges[0], size));
+    file_add_piece(req, file, ranges[0].first, ranges[0].last - ranges[0].first + 1);
+    headers_add(a, h, STR("Content-Range"), file_content_range(a, &ranges[0], size));
     return 206;
 }
 
-static int reply_with(struct request *req, const struct cached_file *own, struct str path,
-                      struct file *file, const char **reason)
+static int file_reply_with(struct request *req, const struct cached_file *own, struct str path,
+                           struct file *file, const char **reason)
 {
     bool conditional = !req->decision.error_page;
-    int status = conditional ? check_conditions(req, own) : 200;
+    int status = conditional ? file_check_conditions(req, own) : 200;
     if (status == 412) {
         *reason = "a precondition of the request does not hold";
         return 412;
     }
-    add_head(req, path, own);
+    file_add_head(req, path, own);
     if (status == 200 && conditional)
-        status = choose_pieces(req, own, own->size, file);
+        status = file_choose_pieces(req, own, own->size, file);
     else if (status == 200)
-        add_piece(req, file, 0, own->size);
+        file_add_piece(req, file, 0, own->size);
     if (status == 416)
         *reason = "the range lies outside the file";
     req->response.status = status;
@@ -538,7 +538,7 @@ static int reply_with(struct request *req, const struct cached_file *own, struct
     return status;
 }
 
-static bool ends_in_slash(struct str path)
+static bool file_ends_in_slash(struct str path)
 {
     return path.n == 0 || path.p[path.n - 1] == '/';
 }
@@ -551,17 +551,17 @@ static int file_find(struct request *req, struct file *file, const char **reason
     struct str path = d->file.n > 0 ? d->file : d->path;
     if (str_eq(root, STR("/")))
         root.n = 0;
-    int status = ends_in_slash(path) ? open_index(req, root, &path, &found, reason)
-                                     : open_for_reading(req, root, path, &found, reason);
+    int status = file_ends_in_slash(path) ? file_open_index(req, root, &path, &found, reason)
+                                          : file_open_for_reading(req, root, path, &found, reason);
     if (status == 200 && S_ISDIR(found->mode)) {
         if (d->handed_over || d->error_page) {
             *reason = "a folder, not a file";
             return 404;
         }
-        if (!ends_in_slash(req->uri.path))
-            return redirect_to_slash(req);
+        if (!file_ends_in_slash(req->uri.path))
+            return file_redirect_to_slash(req);
         /* The client's path has its slash, only the script's has none. */
-        status = open_index(req, root, &path, &found, reason);
+        status = file_open_index(req, root, &path, &found, reason);
     }
     if (status != 200)
         return status;
@@ -569,7 +569,7 @@ static int file_find(struct request *req, struct file *file, const char **reason
         *reason = "not a regular file";
         return 403;
     }
-    return reply_with(req, found, path, file, reason);
+    return file_reply_with(req, found, path, file, reason);
 }
 
 int file_open(struct request *req, struct file *file, const char **reason)
@@ -620,13 +620,14 @@ int file_open_data(struct request *req, const struct backend_settings *backend, 
                          own ? d->within_count : backend->within_count, O_RDONLY | O_NONBLOCK,
                          &followed);
     if (fd < 0)
-        return status_of_errno(errno, reason);
+        return file_status_of_errno(errno, reason);
     int status = 200;
     if (fstat(fd, &st) != 0)
-        status = status_of_errno(errno, reason);
+        status = file_status_of_errno(errno, reason);
     else if (!S_ISREG(st.st_mode))
-        status = status_of_errno(S_ISDIR(st.st_mode) ? ENOENT : ENXIO, reason);
-    else if (followed && (*reason = refused_target(lookup_real_part(fd, root, real), d)) != NULL)
+        status = file_status_of_errno(S_ISDIR(st.st_mode) ? ENOENT : ENXIO, reason);
+    else if (followed &&
+             (*reason = file_refused_target(lookup_real_part(fd, root, real), d)) != NULL)
         status = 403;
     if (status == 200)
         file_use_data(req, fd, &st);

@@ -43,7 +43,7 @@ static struct {
 
 /* --- entries --- */
 
-static void entry_free(struct file_source *source)
+static void filecache_entry_free(struct file_source *source)
 {
     struct entry *e = (struct entry *)source;
     if (source->fd >= 0)
@@ -60,7 +60,7 @@ static void entry_free(struct file_source *source)
 /* The tag is strong (RFC 9110 §8.8): a change of the content changes it. Where the date is the same
  * for every version of the file, its inode and the time when that was last written to stand for it.
  * A date in the future is no Last-Modified, either (§8.8.2.1). */
-static void entry_describe(struct entry *e, const struct stat *st)
+static void filecache_entry_describe(struct entry *e, const struct stat *st)
 {
     long long size = st->st_size, modified = st->st_mtim.tv_sec;
     bool dated = modified >= FIRST_DATE;
@@ -78,7 +78,7 @@ static void entry_describe(struct entry *e, const struct stat *st)
 
 /* What stat said is what the content that was read belongs to, or a change shows in the next one.
  */
-static bool entry_read(struct entry *e, int fd)
+static bool filecache_entry_read(struct entry *e, int fd)
 {
     char *content = malloc(e->file.size > 0 ? e->file.size : 1);
     if (content == NULL)
@@ -91,12 +91,12 @@ static bool entry_read(struct entry *e, int fd)
 }
 
 /* An entry with one use, for the caller. Takes the descriptor. */
-static struct entry *entry_new(int fd, const struct stat *st, struct str path)
+static struct entry *filecache_entry_new(int fd, const struct stat *st, struct str path)
 {
     struct entry *e = calloc(1, sizeof *e);
     if (e == NULL)
         abort();
-    e->file.source = (struct file_source){.fd = fd, .users = 1, .free = entry_free};
+    e->file.source = (struct file_source){.fd = fd, .users = 1, .free = filecache_entry_free};
     e->file.size = (uint64_t)st->st_size;
     e->file.mode = st->st_mode;
     e->identity = identity_of(st);
@@ -106,21 +106,21 @@ static struct entry *entry_new(int fd, const struct stat *st, struct str path)
     if (!S_ISREG(st->st_mode))
         return e;
     e->file.type = media_type(path);
-    entry_describe(e, st);
+    filecache_entry_describe(e, st);
     if (e->file.size > CONTENT_MAX)
         return e;
-    bool whole = entry_read(e, fd);
+    bool whole = filecache_entry_read(e, fd);
     int saved = errno;
     e->file.source.fd = -1;
     close(fd);
     if (whole)
         return e;
-    entry_free(&e->file.source);
+    filecache_entry_free(&e->file.source);
     errno = saved;
     return NULL;
 }
 
-static bool entry_holds(const struct entry *e, const struct stat *st)
+static bool filecache_entry_holds(const struct entry *e, const struct stat *st)
 {
     struct identity now = identity_of(st);
     return identity_same(&e->identity, &now) && e->file.size == (uint64_t)st->st_size &&
@@ -129,18 +129,18 @@ static bool entry_holds(const struct entry *e, const struct stat *st)
 
 /* --- the table --- */
 
-static struct entry **bucket_of(const struct place *place)
+static struct entry **filecache_bucket_of(const struct place *place)
 {
     return &cache.buckets[place->hash % BUCKETS];
 }
 
-static void list_remove(struct entry *e)
+static void filecache_list_remove(struct entry *e)
 {
     *(e->newer != NULL ? &e->newer->older : &cache.newest) = e->older;
     *(e->older != NULL ? &e->older->newer : &cache.oldest) = e->newer;
 }
 
-static void list_add(struct entry *e)
+static void filecache_list_add(struct entry *e)
 {
     e->newer = NULL;
     e->older = cache.newest;
@@ -149,43 +149,43 @@ static void list_add(struct entry *e)
 }
 
 /* Out of the table. Who sends it goes on. */
-static void cache_remove(struct entry *e)
+static void filecache_remove(struct entry *e)
 {
-    struct entry **at = bucket_of(&e->place);
+    struct entry **at = filecache_bucket_of(&e->place);
     while (*at != e)
         at = &(*at)->next_in_bucket;
     *at = e->next_in_bucket;
-    list_remove(e);
+    filecache_list_remove(e);
     cache.memory -= e->memory;
     cache.descriptors -= e->file.source.fd >= 0;
     e->kept = false;
     file_source_drop(&e->file.source);
 }
 
-static void cache_add(struct entry *e)
+static void filecache_add(struct entry *e)
 {
-    struct entry **bucket = bucket_of(&e->place);
+    struct entry **bucket = filecache_bucket_of(&e->place);
     e->next_in_bucket = *bucket;
     *bucket = e;
-    list_add(e);
+    filecache_list_add(e);
     e->kept = true;
     e->file.source.users++;
     e->memory = sizeof *e + e->file.real.n + (e->file.source.content != NULL ? e->file.size : 0);
     cache.memory += e->memory;
     cache.descriptors += e->file.source.fd >= 0;
     while (cache.memory > MEMORY_MAX)
-        cache_remove(cache.oldest);
+        filecache_remove(cache.oldest);
     for (struct entry *old = cache.oldest, *newer; cache.descriptors > DESCRIPTORS_MAX;
          old = newer) {
         newer = old->newer;
         if (old->file.source.fd >= 0)
-            cache_remove(old);
+            filecache_remove(old);
     }
 }
 
-static struct entry *cache_find(const struct place *place)
+static struct entry *filecache_find_entry(const struct place *place)
 {
-    struct entry *e = *bucket_of(place);
+    struct entry *e = *filecache_bucket_of(place);
     while (e != NULL && !place_same(&e->place, place))
         e = e->next_in_bucket;
     return e;
@@ -200,20 +200,20 @@ struct cached_file *filecache_find(struct str root, struct str path, const struc
     struct stat st;
     if (cache.newest == NULL || !place_make(&place, root, path, within, count))
         return NULL;
-    struct entry *e = cache_find(&place);
+    struct entry *e = filecache_find_entry(&place);
     if (e == NULL)
         return NULL;
     if (lookup_turn == 0 || e->turn != lookup_turn) {
         if (!lookup_has_found(&place, &e->identity)) {
             lookup_vouch_by_file(&place);
-            if (!lookup_stat(root, path, &st) || !entry_holds(e, &st)) {
-                cache_remove(e);
+            if (!lookup_stat(root, path, &st) || !filecache_entry_holds(e, &st)) {
+                filecache_remove(e);
                 return NULL;
             }
         }
         e->turn = lookup_turn;
-        list_remove(e);
-        list_add(e);
+        filecache_list_remove(e);
+        filecache_list_add(e);
     }
     e->used = true;
     e->file.source.users++;
@@ -237,7 +237,7 @@ struct cached_file *filecache_open(struct str root, struct str path, const struc
         return NULL;
     }
     struct str target = followed ? lookup_real_part(fd, root, real) : STR_NONE;
-    struct entry *e = entry_new(fd, &st, path);
+    struct entry *e = filecache_entry_new(fd, &st, path);
     if (e == NULL)
         return NULL;
     e->file.followed = followed;
@@ -248,10 +248,10 @@ struct cached_file *filecache_open(struct str root, struct str path, const struc
     }
     if (S_ISREG(st.st_mode) && lookup_is_settled(&st) &&
         place_make(&e->place, root, path, within, count)) {
-        struct entry *former = cache_find(&e->place);
+        struct entry *former = filecache_find_entry(&e->place);
         if (former != NULL)
-            cache_remove(former);
-        cache_add(e);
+            filecache_remove(former);
+        filecache_add(e);
         lookup_vouch_by_file(&e->place);
     }
     return &e->file;
@@ -267,7 +267,7 @@ bool filecache_sweep(void)
     for (struct entry *e = cache.oldest, *newer; e != NULL && cache.descriptors > 0; e = newer) {
         newer = e->newer;
         if (e->file.source.fd >= 0 && !e->used)
-            cache_remove(e);
+            filecache_remove(e);
         else
             e->used = false;
     }

@@ -62,7 +62,7 @@ bool forwarded_node(struct str text, struct peer *peer)
 
 /* Where the quoted string begins whose closing quote is at `end`; `end` itself where it has no
  * beginning. */
-static size_t quote_start(struct str s, size_t end)
+static size_t forwarded_quote_start(struct str s, size_t end)
 {
     for (size_t i = end; i-- > 0;) {
         size_t slashes = 0;
@@ -79,7 +79,7 @@ static size_t quote_start(struct str s, size_t end)
 
 /* The last element, as forwarded_last. A quoted string that has no beginning is part of a broken
  * element, which ends at the next comma. */
-static bool last_element(struct str *list, struct str *element)
+static bool forwarded_last_element(struct str *list, struct str *element)
 {
     while (list->n > 0) {
         size_t i = list->n;
@@ -87,7 +87,7 @@ static bool last_element(struct str *list, struct str *element)
         while (i > 0 && list->p[i - 1] != ',') {
             size_t quote = --i;
             if (list->p[quote] == '"' && !broken)
-                broken = (i = quote_start(*list, quote)) == quote;
+                broken = (i = forwarded_quote_start(*list, quote)) == quote;
         }
         *element = str_trim(str_skip(*list, i));
         list->n = i > 0 ? i - 1 : 0;
@@ -99,8 +99,8 @@ static bool last_element(struct str *list, struct str *element)
 
 /* Parses a token or a quoted string at the front of *s. Quotes are removed; escapes in them stay,
  * since no address, scheme or host holds one. A quote inside a token is malformed: the element ends
- * the walk, so that last_element searches for the beginning of a quoted string in vain only once in
- * a header. */
+ * the walk, so that forwarded_last_element searches for the beginning of a quoted string in vain
+ * only once in a header. */
 static bool forwarded_parse_value(struct str *s, struct str *value)
 {
     size_t n = 0;
@@ -152,7 +152,7 @@ bool forwarded_last_hop(struct str *list, struct forwarded_hop *hop)
 {
     struct str element, node = STR_NONE;
     *hop = (struct forwarded_hop){.malformed = false};
-    if (!last_element(list, &element))
+    if (!forwarded_last_element(list, &element))
         return false;
     while (element.n > 0 && !hop->malformed)
         hop->malformed = !forwarded_parse_pair(&element, hop, &node);

@@ -49,7 +49,7 @@ static int h1_fail(struct h1 *h, int status, const char *reason)
     return -1;
 }
 
-static int fail_for(struct h1 *h, struct refusal refusal)
+static int h1_fail_for(struct h1 *h, struct refusal refusal)
 {
     return h1_fail(h, refusal.status, refusal.reason);
 }
@@ -73,7 +73,7 @@ static int h1_parse_header(struct h1 *h, struct str name, struct str value)
     struct header *header;
     struct refusal bad = check_header(h->req, h->limits, name, value, &header);
     if (bad.reason != NULL)
-        return fail_for(h, bad);
+        return h1_fail_for(h, bad);
     if (header->id == HEADER_TRANSFER_ENCODING)
         return h1_parse_transfer_encoding(h, header);
     if (header->id == HEADER_EXPECT)
@@ -81,7 +81,7 @@ static int h1_parse_header(struct h1 *h, struct str name, struct str value)
     return 0;
 }
 
-static void mark_named(struct request *req, struct str name)
+static void h1_mark_named(struct request *req, struct str name)
 {
     for (unsigned i = 0; i < req->headers.count; i++) {
         struct header *header = &req->headers.list[i];
@@ -93,7 +93,7 @@ static void mark_named(struct request *req, struct str name)
 
 /* Headers that Connection names end here as well (RFC 9110 §7.6.1). Empty elements count, since
  * they cost as much. */
-static int mark_connection(struct h1 *h)
+static int h1_mark_connection(struct h1 *h)
 {
     struct request *req = h->req;
     unsigned count = 0;
@@ -111,26 +111,26 @@ static int mark_connection(struct h1 *h)
             else if (str_ieq(name, STR("keep-alive")) && req->version == HTTP_1_0)
                 h->keepalive = true;
             if (name.n > 0)
-                mark_named(req, name);
+                h1_mark_named(req, name);
         }
     }
     return 0;
 }
 
 /* The head as a whole, once its last header is in. */
-static int check_head(struct h1 *h)
+static int h1_check_head(struct h1 *h)
 {
     struct request *req = h->req;
     if (h->parser.http_major != 1)
         return h1_fail(h, 505, "an HTTP version other than 1.x");
     struct refusal bad = check_target(req);
     if (bad.reason != NULL)
-        return fail_for(h, bad);
+        return h1_fail_for(h, bad);
     if (h->is_chunked && req->body_length >= 0)
         return h1_fail(h, 400, "Content-Length beside Transfer-Encoding");
     if (h->is_chunked)
         req->body_length = BODY_UNKNOWN;
-    return mark_connection(h);
+    return h1_mark_connection(h);
 }
 
 /* --- http_parser's callbacks: non-zero stops it --- */
@@ -148,14 +148,14 @@ static void h1_extend(struct str *s, const char *at, size_t n)
     s->n = (size_t)(at - s->p) + n;
 }
 
-static int on_url(http_parser *p, const char *at, size_t n)
+static int h1_on_url(http_parser *p, const char *at, size_t n)
 {
     h1_extend(&h1_of(p)->req->target, at, n);
     return 0;
 }
 
 /* The header at hand is complete: its name was followed by a value and now by something else. */
-static int end_header(struct h1 *h)
+static int h1_end_header(struct h1 *h)
 {
     struct str name = h->name, value = h->value;
     if (!h->in_value)
@@ -166,24 +166,24 @@ static int end_header(struct h1 *h)
 }
 
 /* The version stands before the first header, and the checks of headers ask for it. */
-static void note_version(struct h1 *h)
+static void h1_note_version(struct h1 *h)
 {
     bool first = h->parser.http_major <= 1 && h->parser.http_minor == 0;
     h->req->version = first ? HTTP_1_0 : HTTP_1_1;
     h->keepalive = !first;
 }
 
-static int on_header_field(http_parser *p, const char *at, size_t n)
+static int h1_on_header_field(http_parser *p, const char *at, size_t n)
 {
     struct h1 *h = h1_of(p);
-    note_version(h);
-    if (end_header(h) != 0)
+    h1_note_version(h);
+    if (h1_end_header(h) != 0)
         return -1;
     h1_extend(&h->name, at, n);
     return 0;
 }
 
-static int on_header_value(http_parser *p, const char *at, size_t n)
+static int h1_on_header_value(http_parser *p, const char *at, size_t n)
 {
     struct h1 *h = h1_of(p);
     h->in_value = true;
@@ -191,11 +191,11 @@ static int on_header_value(http_parser *p, const char *at, size_t n)
     return 0;
 }
 
-static int on_headers_complete(http_parser *p)
+static int h1_on_headers_complete(http_parser *p)
 {
     struct h1 *h = h1_of(p);
-    note_version(h);
-    if (end_header(h) != 0 || check_head(h) != 0)
+    h1_note_version(h);
+    if (h1_end_header(h) != 0 || h1_check_head(h) != 0)
         return -1;
     h->head_parsed = true;
     http_parser_pause(p, 1); /* it is not asked for the body */
@@ -203,10 +203,10 @@ static int on_headers_complete(http_parser *p)
 }
 
 static const http_parser_settings callbacks = {
-    .on_url = on_url,
-    .on_header_field = on_header_field,
-    .on_header_value = on_header_value,
-    .on_headers_complete = on_headers_complete,
+    .on_url = h1_on_url,
+    .on_header_field = h1_on_header_field,
+    .on_header_value = h1_on_header_value,
+    .on_headers_complete = h1_on_headers_complete,
 };
 
 /* --- feeding --- */
@@ -227,7 +227,7 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, const struct
 }
 
 /* A line of the head has ended with the LF at line[n - 1]. */
-static int check_line(struct h1 *h, const char *line, size_t n)
+static int h1_check_line(struct h1 *h, const char *line, size_t n)
 {
     /* The CR may have come with the bytes before. */
     char before = n >= 2 ? line[n - 2] : h->last;
@@ -240,7 +240,7 @@ static int check_line(struct h1 *h, const char *line, size_t n)
 
 /* What http_parser is lenient about: bare CR, bare LF, folded lines; and the limits. Looks at the
  * head's bytes before the parser does. Returns how many of the n bytes belong to the head. */
-static size_t scan_head(struct h1 *h, const char *data, size_t n)
+static size_t h1_scan_head(struct h1 *h, const char *data, size_t n)
 {
     size_t at = 0;
     while (at < n) {
@@ -265,7 +265,7 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
             h->last = data[n - 1];
             return n;
         }
-        if (check_line(h, line, size) != 0)
+        if (h1_check_line(h, line, size) != 0)
             return 0;
         bool empty = h->line_size == 2;
         at += size;
@@ -282,7 +282,7 @@ static size_t scan_head(struct h1 *h, const char *data, size_t n)
 }
 
 /* Checks the version as RFC 9112 §2.3 has it; http_parser accepts other letters, too. */
-static bool has_version(struct str head)
+static bool h1_has_version(struct str head)
 {
     const char *cr = memchr(head.p, '\r', head.n);
     if (cr == NULL || cr - head.p < 9)
@@ -299,14 +299,14 @@ static int h1_parse_method(struct h1 *h, struct str *head)
     if (bad.status == 400) /* whatever that line is */
         return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (bad.reason != NULL)
-        return fail_for(h, bad);
+        return h1_fail_for(h, bad);
     *head = str_skip(*head, method.n);
     return 0;
 }
 
 /* Replaces tabs at the end of a line: OWS may be tabs (RFC 9110 §5.6.3), of which http_parser
  * accepts none behind a Content-Length. The bytes are the arena's copy. */
-static void blank_tabs(struct str head)
+static void h1_blank_tabs(struct str head)
 {
     char *at = (char *)head.p, *end = at + head.n;
     while ((at = memchr(at, '\t', (size_t)(end - at))) != NULL) {
@@ -321,16 +321,16 @@ static void blank_tabs(struct str head)
 
 /* Parses the head, which is whole. http_parser knows a list of methods only, so it is told that
  * every request is a GET. */
-static int parse_head(struct h1 *h)
+static int h1_parse_head(struct h1 *h)
 {
     struct str head = h->head;
     while (head.n > 0 && (head.p[0] == '\r' || head.p[0] == '\n'))
         head = str_skip(head, 1);
-    if (!has_version(head))
+    if (!h1_has_version(head))
         return h1_fail(h, 400, "a request line that does not end in an HTTP version");
     if (h1_parse_method(h, &head) != 0)
         return -1;
-    blank_tabs(head);
+    h1_blank_tabs(head);
     http_parser_execute(&h->parser, &callbacks, "GET", 3);
     http_parser_execute(&h->parser, &callbacks, head.p, head.n);
     if (h->state == FAILED)
@@ -345,7 +345,7 @@ static int parse_head(struct h1 *h)
     return 0;
 }
 
-static void begin_body(struct h1 *h)
+static void h1_begin_body(struct h1 *h)
 {
     h->state = IN_BODY;
     h->has_body = h->is_chunked || h->req->body_length > 0;
@@ -353,21 +353,21 @@ static void begin_body(struct h1 *h)
     chunked_init(&h->chunked, h->limits->header, h->limits->headers);
 }
 
-static enum h1_event feed_head(struct h1 *h, const char *data, size_t n, size_t *used)
+static enum h1_event h1_feed_head(struct h1 *h, const char *data, size_t n, size_t *used)
 {
-    *used = scan_head(h, data, n);
+    *used = h1_scan_head(h, data, n);
     if (h->state == FAILED)
         return H1_ERROR;
     h->head = arena_append(&h->req->arena, h->head, (struct str){data, *used});
     if (!h->head_ended)
         return H1_MORE;
-    if (parse_head(h) != 0)
+    if (h1_parse_head(h) != 0)
         return H1_ERROR;
-    begin_body(h);
+    h1_begin_body(h);
     return H1_HEAD;
 }
 
-static enum h1_event feed_length(struct h1 *h, const char *data, size_t n, size_t *used)
+static enum h1_event h1_feed_length(struct h1 *h, const char *data, size_t n, size_t *used)
 {
     *used = n < h->left ? n : (size_t)h->left;
     h->left -= *used;
@@ -393,7 +393,7 @@ static void h1_pass(struct h1 *h, struct together *t)
         h->body->on_bytes(h->ctx, (struct str){t->bytes, n});
 }
 
-static void add_slice(struct h1 *h, struct together *t, struct str slice)
+static void h1_add_slice(struct h1 *h, struct together *t, struct str slice)
 {
     if (slice.n > sizeof t->bytes - t->n)
         h1_pass(h, t);
@@ -406,7 +406,7 @@ static void add_slice(struct h1 *h, struct together *t, struct str slice)
     t->n += slice.n;
 }
 
-static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size_t *used)
+static enum h1_event h1_feed_chunked(struct h1 *h, const char *data, size_t n, size_t *used)
 {
     struct str in = {data, n}, slice;
     struct together together;
@@ -416,7 +416,7 @@ static enum h1_event feed_chunked(struct h1 *h, const char *data, size_t n, size
     while ((result = chunked_feed(&h->chunked, &in, &slice, &err)) == CHUNKED_DATA ||
            result == CHUNKED_SIZE) {
         if (result == CHUNKED_DATA) {
-            add_slice(h, &together, slice);
+            h1_add_slice(h, &together, slice);
         } else {
             h->announced += h->chunked.left;
             h->body->on_chunk(h->ctx, h->announced);
@@ -438,9 +438,9 @@ enum h1_event h1_feed(struct h1 *h, const char *data, size_t n, size_t *used)
     *used = 0;
     switch (h->state) {
     case IN_HEAD:
-        return n > 0 ? feed_head(h, data, n, used) : H1_MORE;
+        return n > 0 ? h1_feed_head(h, data, n, used) : H1_MORE;
     case IN_BODY:
-        return h->is_chunked ? feed_chunked(h, data, n, used) : feed_length(h, data, n, used);
+        return h->is_chunked ? h1_feed_chunked(h, data, n, used) : h1_feed_length(h, data, n, used);
     case AT_END:
         return H1_END;
     case FAILED:
@@ -496,17 +496,17 @@ static char *h1_put(char *at, struct str s)
 
 #define PUT(at, literal) h1_put(at, STR(literal))
 
-static char *put_u64(char *at, uint64_t value)
+static char *h1_put_u64(char *at, uint64_t value)
 {
     return at + str_from_u64(value, at);
 }
 
-static char *put_status_line(char *at, int status, struct str phrase)
+static char *h1_put_status_line(char *at, int status, struct str phrase)
 {
     if (status == 200 && phrase.n == 0) /* most of them */
         return PUT(at, "HTTP/1.1 200 OK\r\n");
     at = PUT(at, "HTTP/1.1 ");
-    at = put_u64(at, (uint64_t)status);
+    at = h1_put_u64(at, (uint64_t)status);
     *at++ = ' ';
     at = h1_put(at, phrase.n > 0 ? phrase : str_of(status_text(status)));
     return PUT(at, "\r\n");
@@ -520,12 +520,12 @@ static char *h1_put_header(char *at, struct str name, struct str value)
     return PUT(at, "\r\n");
 }
 
-static char *put_framing(char *at, const struct request *req, enum h1_framing framing,
-                         uint64_t length, bool keepalive)
+static char *h1_put_framing(char *at, const struct request *req, enum h1_framing framing,
+                            uint64_t length, bool keepalive)
 {
     if (framing == H1_LENGTH) {
         at = PUT(at, "Content-Length: ");
-        at = put_u64(at, length);
+        at = h1_put_u64(at, length);
         at = PUT(at, "\r\n");
     } else if (framing == H1_CHUNKED) {
         at = PUT(at, "Transfer-Encoding: chunked\r\n");
@@ -565,7 +565,7 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
     char *start = arena_bytes(&req->arena, size), *at = start;
     bool has_date = false, has_server = false;
 
-    at = put_status_line(at, req->response.status, phrase);
+    at = h1_put_status_line(at, req->response.status, phrase);
     for (unsigned i = 0; i < headers->count; i++) {
         const struct header *header = &headers->list[i];
         if (header->hop || header->id == HEADER_CONTENT_LENGTH)
@@ -578,7 +578,7 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
         at = h1_put_header(at, STR("Date"), date);
     if (!has_server)
         at = PUT(at, "Server: moongate\r\n");
-    at = put_framing(at, req, framing, length, keepalive);
+    at = h1_put_framing(at, req, framing, length, keepalive);
     at = PUT(at, "\r\n");
     return (struct str){start, (size_t)(at - start)};
 }

@@ -4,7 +4,7 @@
 enum spec { SPEC_GOOD, SPEC_OUTSIDE, SPEC_BAD };
 
 /* Digits of any length; beyond 64 bits every number is as good as the largest. */
-static bool read_number(struct str s, uint64_t *out)
+static bool range_read_number(struct str s, uint64_t *out)
 {
     uint64_t value = 0;
     if (s.n == 0)
@@ -29,14 +29,14 @@ static enum spec range_read_spec(struct str text, uint64_t size, struct range *o
     struct str before = {text.p, (size_t)(dash - text.p)};
     struct str after = str_skip(text, before.n + 1);
     if (before.n == 0) {
-        if (!read_number(after, &number))
+        if (!range_read_number(after, &number))
             return SPEC_BAD;
         if (number == 0 || size == 0)
             return SPEC_OUTSIDE;
         *out = (struct range){number < size ? size - number : 0, size - 1};
         return SPEC_GOOD;
     }
-    if (!read_number(before, &number) || (after.n > 0 && !read_number(after, &last)) ||
+    if (!range_read_number(before, &number) || (after.n > 0 && !range_read_number(after, &last)) ||
         last < number)
         return SPEC_BAD;
     if (number >= size)

@@ -125,7 +125,7 @@ static bool realip_set_host(struct request *req, struct str value)
     return true;
 }
 
-static const char *apply(struct request *req, const struct account *a)
+static const char *realip_apply_account(struct request *req, const struct account *a)
 {
     int scheme = realip_scheme_of(a->proto);
     uint64_t port = 0;
@@ -186,5 +186,5 @@ const char *realip_apply(struct request *req, const struct netset *trusted)
                "must "
                "remove the one that it does not write";
     realip_complete(&x, &forwarded);
-    return apply(req, &x);
+    return realip_apply_account(req, &x);
 }

@@ -161,7 +161,7 @@ void headers_merge(struct arena *a, struct headers *to, const struct headers *fr
 
 /* True for headers about the content that they came with, and how long that may be kept (RFC 9110
  * §8, RFC 9111). */
-static bool is_of_content(struct str name)
+static bool request_is_of_content(struct str name)
 {
     static const char *const names[] = {
         "Content-Type",
@@ -196,7 +196,7 @@ void headers_fill(struct arena *a, struct headers *to, const struct headers *fro
     for (unsigned i = 0; i < from->count; i++) {
         const struct header *header = &from->list[i];
         struct headers before = {.list = to->list, .count = own};
-        if (headers_get(&before, header->name) == NULL && !is_of_content(header->name))
+        if (headers_get(&before, header->name) == NULL && !request_is_of_content(header->name))
             headers_add(a, to, header->name, header->value);
     }
 }
@@ -354,7 +354,7 @@ const char *status_text(int status)
 }
 
 /* Adds a part to a name of a request: at most `most` bytes of the text. */
-static size_t name_part(char *out, const char *before, struct str text, int most)
+static size_t request_name_part(char *out, const char *before, struct str text, int most)
 {
     if (text.n == 0)
         return 0;
@@ -367,8 +367,8 @@ const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
     char id[17];
     request_id_text(req->id, id);
     size_t n = (size_t)sprintf(out, "request %s", id);
-    n += name_part(out + n, "host", req->host, 255);
-    name_part(out + n, "tenant", req->decision.tenant, 90);
+    n += request_name_part(out + n, "host", req->host, 255);
+    request_name_part(out + n, "tenant", req->decision.tenant, 90);
     return out;
 }
 

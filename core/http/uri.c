@@ -31,7 +31,7 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
 }
 
 /* Writes %XX; returns the end of it. */
-static char *put_escape(char *at, unsigned char c)
+static char *uri_put_escape(char *at, unsigned char c)
 {
     *at++ = '%';
     *at++ = "0123456789ABCDEF"[c >> 4];
@@ -50,7 +50,7 @@ struct str uri_escape_path(struct str path, struct arena *arena)
             (c != '\0' && strchr(plain, c) != NULL)) {
             *at++ = (char)c;
         } else {
-            at = put_escape(at, c);
+            at = uri_put_escape(at, c);
         }
     }
     *at = '\0';
@@ -58,7 +58,7 @@ struct str uri_escape_path(struct str path, struct arena *arena)
 }
 
 /* A '%' that begins no escape, or a byte that no target may have. */
-static bool is_raw(struct str target, size_t i)
+static bool uri_is_raw(struct str target, size_t i)
 {
     unsigned char c = (unsigned char)target.p[i];
     if (c == '%')
@@ -70,20 +70,20 @@ struct str uri_escape_raw(struct str target, struct arena *arena)
 {
     size_t raw = 0;
     for (size_t i = 0; i < target.n; i++)
-        raw += is_raw(target, i);
+        raw += uri_is_raw(target, i);
     if (raw == 0)
         return target;
     char *out = arena_bytes(arena, target.n + 2 * raw + 1), *at = out;
     for (size_t i = 0; i < target.n; i++)
-        at = is_raw(target, i) ? put_escape(at, (unsigned char)target.p[i])
-                               : mempcpy(at, &target.p[i], 1);
+        at = uri_is_raw(target, i) ? uri_put_escape(at, (unsigned char)target.p[i])
+                                   : mempcpy(at, &target.p[i], 1);
     *at = '\0';
     return (struct str){out, (size_t)(at - out)};
 }
 
 /* Removes dot segments and merges slashes in place; path starts with a slash. Returns false where
  * the path climbs over the root. */
-static bool remove_dots(char *path, size_t *size)
+static bool uri_remove_dots(char *path, size_t *size)
 {
     size_t n = *size, out = 0;
     for (size_t i = 0; i < n;) {
@@ -116,7 +116,7 @@ static bool remove_dots(char *path, size_t *size)
 }
 
 /* True where decoding and normalising would change nothing: most paths. */
-static bool is_plain(struct str path)
+static bool uri_is_plain(struct str path)
 {
     for (size_t i = 0; i < path.n; i++) {
         char c = path.p[i];
@@ -128,9 +128,9 @@ static bool is_plain(struct str path)
     return true;
 }
 
-static const char *decode_path(struct uri *u, struct arena *arena)
+static const char *uri_decode_path(struct uri *u, struct arena *arena)
 {
-    if (is_plain(u->raw_path)) {
+    if (uri_is_plain(u->raw_path)) {
         u->path = u->raw_path;
         return NULL;
     }
@@ -140,7 +140,7 @@ static const char *decode_path(struct uri *u, struct arena *arena)
         return "a % without two hex digits in the path";
     if (memchr(path, '\0', n) != NULL)
         return "a NUL byte in the path";
-    if (!remove_dots(path, &n))
+    if (!uri_remove_dots(path, &n))
         return "the path climbs over the root";
     path[n] = '\0';
     u->path = (struct str){path, n};
@@ -148,7 +148,7 @@ static const char *decode_path(struct uri *u, struct arena *arena)
 }
 
 /* Bytes that may never stand in a target, whatever its form. */
-static const char *check_bytes(struct str target)
+static const char *uri_check_bytes(struct str target)
 {
     for (size_t i = 0; i < target.n; i++) {
         unsigned char c = (unsigned char)target.p[i];
@@ -161,7 +161,7 @@ static const char *check_bytes(struct str target)
 }
 
 /* Cuts scheme and authority off an absolute target, leaving path and query in *target. */
-static const char *cut_absolute(struct uri *u, struct str *target)
+static const char *uri_cut_absolute(struct uri *u, struct str *target)
 {
     size_t skip;
     if (target->n >= 7 && str_ieq((struct str){target->p, 7}, STR("http://"))) {
@@ -186,7 +186,7 @@ static const char *cut_absolute(struct uri *u, struct str *target)
 const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
 {
     *u = (struct uri){0};
-    const char *err = check_bytes(target);
+    const char *err = uri_check_bytes(target);
     if (err != NULL)
         return err;
     if (str_eq(target, STR("*"))) {
@@ -195,7 +195,7 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
         return NULL;
     }
     if (target.n == 0 || target.p[0] != '/') {
-        err = cut_absolute(u, &target);
+        err = uri_cut_absolute(u, &target);
         if (err != NULL)
             return err;
         if (target.n == 0)
@@ -211,12 +211,12 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
         u->raw_path.n = (size_t)(mark - target.p);
         u->query = str_skip(target, u->raw_path.n + 1);
     }
-    return decode_path(u, arena);
+    return uri_decode_path(u, arena);
 }
 
 /* Narrower than RFC 3986's reg-name: what names of hosts really have. Scripts build paths from
  * hosts, so nothing that means something there may pass. */
-static bool is_host_char(char c)
+static bool uri_is_host_char(char c)
 {
     char lower = char_lower(c);
     return (c >= '0' && c <= '9') || (lower >= 'a' && lower <= 'z') || c == '-' || c == '.' ||
@@ -224,7 +224,7 @@ static bool is_host_char(char c)
 }
 
 /* "[v6]": the index behind it, or 0 when there is none. */
-static size_t ipv6_end(struct str value)
+static size_t uri_ipv6_end(struct str value)
 {
     char text[INET6_ADDRSTRLEN];
     struct in6_addr ignored;
@@ -238,12 +238,12 @@ static size_t ipv6_end(struct str value)
 }
 
 /* The end of the host within value, or 0 when it is none. */
-static size_t host_end(struct str value)
+static size_t uri_host_end(struct str value)
 {
     size_t i = 0;
     if (value.n > 0 && value.p[0] == '[')
-        return ipv6_end(value);
-    for (; i < value.n && is_host_char(value.p[i]); i++)
+        return uri_ipv6_end(value);
+    for (; i < value.n && uri_is_host_char(value.p[i]); i++)
         if (value.p[i] == '.' && (i == 0 || value.p[i - 1] == '.'))
             return 0; /* an empty label */
     return i;
@@ -251,7 +251,7 @@ static size_t host_end(struct str value)
 
 bool uri_host(struct str value, struct arena *arena, struct str *host, int *port)
 {
-    size_t end = host_end(value);
+    size_t end = uri_host_end(value);
     *port = -1;
     if (end == 0 || end > 255 || value.n > 255 + 6)
         return false;
