@@ -7,7 +7,7 @@
 #    error "MG_VERSION comes from the Makefile"
 #endif
 
-static struct str value_of(const struct params *params, struct str name)
+static struct str cgi_value_of(const struct params *params, struct str name)
 {
     const struct param *param = params_find(params, name);
     return param != NULL ? param->value : STR("");
@@ -16,7 +16,7 @@ static struct str value_of(const struct params *params, struct str name)
 /* --- params --- */
 
 /* True when path is root or lies below it; *rest is what comes behind. */
-static bool lies_in(struct str path, struct str root, struct str *rest)
+static bool cgi_lies_in(struct str path, struct str root, struct str *rest)
 {
     if (root.n == 0 || !str_starts(path, root))
         return false;
@@ -45,14 +45,14 @@ void cgi_paths(struct cgi_paths *paths, struct request *req, const struct backen
     paths->root = d->root.n > 0 ? d->root : backend->root;
     if (d->docroot.n > 0)
         paths->docroot = d->docroot;
-    else if (d->root.n > 0 && backend->docroot.n > 0 && lies_in(d->root, backend->root, &rest))
+    else if (d->root.n > 0 && backend->docroot.n > 0 && cgi_lies_in(d->root, backend->root, &rest))
         paths->docroot = cgi_join(&req->arena, backend->docroot, rest);
     else if (d->root.n > 0)
         paths->docroot = d->root;
     else
         paths->docroot = backend->docroot.n > 0 ? backend->docroot : backend->root;
     if (paths->docroot.n == 0 && req->arrived.count > 0)
-        paths->docroot = value_of(&req->arrived, STR("DOCUMENT_ROOT"));
+        paths->docroot = cgi_value_of(&req->arrived, STR("DOCUMENT_ROOT"));
 }
 
 static struct str cgi_number(struct arena *a, uint64_t value)
@@ -61,7 +61,7 @@ static struct str cgi_number(struct arena *a, uint64_t value)
     return (struct str){digits, str_from_u64(value, digits)};
 }
 
-static struct str peer_ip(struct arena *a, const struct peer *peer)
+static struct str cgi_peer_ip(struct arena *a, const struct peer *peer)
 {
     char text[PEER_TEXT_SIZE];
     size_t n = peer_text(peer, text);
@@ -69,8 +69,8 @@ static struct str peer_ip(struct arena *a, const struct peer *peer)
 }
 
 /* SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
-static void add_script(struct params *out, struct request *req,
-                       const struct backend_settings *backend, const struct cgi_paths *paths)
+static void cgi_add_script(struct params *out, struct request *req,
+                           const struct backend_settings *backend, const struct cgi_paths *paths)
 {
     struct arena *a = &req->arena;
     const struct decision *d = &req->decision;
@@ -93,23 +93,23 @@ static void add_script(struct params *out, struct request *req,
 /* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a unix socket have no addresses, and
  * a param that is not there is better than one that lies: 127.0.0.1 would pass a stranger off as
  * somebody on this machine. */
-static void add_peers(struct params *out, struct request *req)
+static void cgi_add_peers(struct params *out, struct request *req)
 {
     struct arena *a = &req->arena;
     struct str name = req->host, local = STR("localhost");
     if (peer_has_ip(&req->client))
-        params_add(a, out, STR("REMOTE_ADDR"), peer_ip(a, &req->client));
+        params_add(a, out, STR("REMOTE_ADDR"), cgi_peer_ip(a, &req->client));
     if (req->client.port > 0)
         params_add(a, out, STR("REMOTE_PORT"), cgi_number(a, req->client.port));
     if (peer_has_ip(&req->local)) {
-        local = peer_ip(a, &req->local);
+        local = cgi_peer_ip(a, &req->local);
         params_add(a, out, STR("SERVER_ADDR"), local);
     }
     params_add(a, out, STR("SERVER_PORT"), cgi_number(a, request_server_port(req)));
     params_add(a, out, STR("SERVER_NAME"), name.n > 0 ? name : local);
 }
 
-static void add_body(struct params *out, struct request *req, int64_t body_size)
+static void cgi_add_body(struct params *out, struct request *req, int64_t body_size)
 {
     struct header *type = headers_find(&req->headers, HEADER_CONTENT_TYPE);
     if (type != NULL && !type->hop)
@@ -120,7 +120,7 @@ static void add_body(struct params *out, struct request *req, int64_t body_size)
 }
 
 /* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */
-static struct str param_name(struct arena *a, struct str name)
+static struct str cgi_param_name(struct arena *a, struct str name)
 {
     char *p = arena_bytes(a, name.n + 5);
     memcpy(p, "HTTP_", 5);
@@ -141,7 +141,7 @@ static void cgi_add_header(struct params *out, struct request *req, const struct
     struct str value = header->value;
     if (header->repeated)
         value = headers_joined(a, &req->headers, header->name);
-    params_add(a, out, param_name(a, header->name), value);
+    params_add(a, out, cgi_param_name(a, header->name), value);
 }
 
 static void cgi_add_headers(struct params *out, struct request *req)
@@ -162,14 +162,14 @@ static void cgi_add_headers(struct params *out, struct request *req)
         const struct header *header = &req->headers.list[i];
         if (header->hop || header->dropped || header->again || !header->odd)
             continue;
-        if (params_find(out, param_name(&req->arena, header->name)) == NULL)
+        if (params_find(out, cgi_param_name(&req->arena, header->name)) == NULL)
             cgi_add_header(out, req, header);
     }
 }
 
 /* --- params of a web server in front --- */
 
-static bool is_one_of(struct str name, const char *const *list, unsigned count)
+static bool cgi_is_one_of(struct str name, const char *const *list, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)
         if (str_eq(name, str_of(list[i])))
@@ -180,63 +180,63 @@ static bool is_one_of(struct str name, const char *const *list, unsigned count)
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
 /* Which script it is, and where. */
-static bool is_of_script(struct str name)
+static bool cgi_is_of_script(struct str name)
 {
     static const char *const names[] = {"SCRIPT_NAME", "SCRIPT_FILENAME", "PATH_INFO",
                                         "PATH_TRANSLATED", "DOCUMENT_ROOT"};
-    return is_one_of(name, names, COUNT(names));
+    return cgi_is_one_of(name, names, COUNT(names));
 }
 
 /* What is different where an application has sent the request to another path of this server. */
-static bool is_of_first_path(struct str name)
+static bool cgi_is_of_first_path(struct str name)
 {
     static const char *const names[] = {"REQUEST_METHOD", "REQUEST_URI",     "QUERY_STRING",
                                         "DOCUMENT_URI",   "CONTENT_TYPE",    "HTTP_CONTENT_TYPE",
                                         "REDIRECT_URL",   "ORIG_SCRIPT_NAME"};
-    return is_one_of(name, names, COUNT(names));
+    return cgi_is_one_of(name, names, COUNT(names));
 }
 
 /* Nothing says which script it is but the web server. */
-static bool leaves_script(const struct request *req, const struct backend_settings *backend)
+static bool cgi_leaves_script(const struct request *req, const struct backend_settings *backend)
 {
     const struct decision *d = &req->decision;
     size_t said = d->root.n + d->docroot.n + d->strip.n + d->script_filename.n + backend->root.n +
                   backend->docroot.n;
     return said == 0 && !d->script_named && !req->internal &&
-           value_of(&req->arrived, STR("SCRIPT_FILENAME")).n > 0;
+           cgi_value_of(&req->arrived, STR("SCRIPT_FILENAME")).n > 0;
 }
 
 /* Whether a param of the web server goes on as it is. */
-static bool goes_on(const struct request *req, struct str name, bool script)
+static bool cgi_goes_on(const struct request *req, struct str name, bool script)
 {
-    if (is_of_script(name))
+    if (cgi_is_of_script(name))
         return script;
     if (str_eq(name, STR("HTTP_PROXY")) || str_eq(name, STR("CONTENT_LENGTH")) ||
         str_eq(name, STR("HTTP_CONTENT_LENGTH")))
         return false; /* httpoxy; the length is that of STDIN */
-    return !req->internal || !is_of_first_path(name);
+    return !req->internal || !cgi_is_of_first_path(name);
 }
 
 /* What the web server has sent takes the place of what would be said in its absence, but for what
  * is decided here: the script. */
-static void add_arrived(struct params *out, struct request *req,
-                        const struct backend_settings *backend)
+static void cgi_add_arrived(struct params *out, struct request *req,
+                            const struct backend_settings *backend)
 {
-    bool script = leaves_script(req, backend);
+    bool script = cgi_leaves_script(req, backend);
     for (unsigned i = 0; script && i < out->count;) {
-        if (is_of_script(out->list[i].name))
+        if (cgi_is_of_script(out->list[i].name))
             params_remove(out, out->list[i].name);
         else
             i++;
     }
     for (unsigned i = 0; i < req->arrived.count; i++) {
         struct param param = req->arrived.list[i];
-        if (goes_on(req, param.name, script))
+        if (cgi_goes_on(req, param.name, script))
             params_set(&req->arena, out, param.name, param.value);
     }
 }
 
-static void add_ini(struct params *out, struct request *req, struct str ini)
+static void cgi_add_ini(struct params *out, struct request *req, struct str ini)
 {
     if (req->arrived.count > 0) /* the web server's own, which it replaces, may be there */
         params_set(&req->arena, out, STR("PHP_VALUE"), ini);
@@ -245,7 +245,7 @@ static void add_ini(struct params *out, struct request *req, struct str ini)
 }
 
 /* What an authorizer is not told (FastCGI §6.3), and what a filter is told of its data (§6.4). */
-static void add_role(struct params *out, struct request *req)
+static void cgi_add_role(struct params *out, struct request *req)
 {
     static const char *const hidden[] = {"SCRIPT_NAME", "PATH_INFO", "PATH_TRANSLATED",
                                          "CONTENT_LENGTH"};
@@ -269,7 +269,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     out->list = arena_alloc(a, out->room * sizeof *out->list);
     out->count = 0;
 
-    add_script(out, req, backend, paths);
+    cgi_add_script(out, req, backend, paths);
     params_add(a, out, STR("REQUEST_METHOD"), req->method);
     params_add(a, out, STR("QUERY_STRING"), req->uri.query.p != NULL ? req->uri.query : STR(""));
     params_add(a, out, STR("REQUEST_URI"), req->uri.origin);
@@ -285,15 +285,15 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
         params_add(a, out, STR("REDIRECT_STATUS"), STR("200"));
     if (req->https)
         params_add(a, out, STR("HTTPS"), STR("on"));
-    add_peers(out, req);
-    add_body(out, req, body_size);
+    cgi_add_peers(out, req);
+    cgi_add_body(out, req, body_size);
     cgi_add_headers(out, req);
     if (req->arrived.count > 0)
-        add_arrived(out, req, backend);
-    add_role(out, req);
+        cgi_add_arrived(out, req, backend);
+    cgi_add_role(out, req);
     /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
     if (d->ini.n > 0 || backend->ini.n > 0)
-        add_ini(out, req, d->ini.n > 0 ? d->ini : backend->ini);
+        cgi_add_ini(out, req, d->ini.n > 0 ? d->ini : backend->ini);
     for (unsigned i = 0; i < d->params.count; i++) {
         if (d->params.list[i].value.p != NULL)
             params_set(a, out, d->params.list[i].name, d->params.list[i].value);
@@ -306,7 +306,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
 
 /* PHP-FPM cuts SCRIPT_FILENAME at its slashes, from the end, until it finds a file, and takes as
  * many bytes off the end of PATH_INFO: what is left of that is then the script's name. */
-static bool is_cut_to(struct str path_info, struct str filename, struct str page)
+static bool cgi_is_cut_to(struct str path_info, struct str filename, struct str page)
 {
     if (!str_starts(path_info, page))
         return false;
@@ -321,14 +321,14 @@ const struct str *cgi_own_page(const struct params *params, const struct request
 {
     if (count == 0)
         return NULL;
-    struct str script = value_of(params, STR("SCRIPT_NAME"));
-    struct str redirect = value_of(params, STR("REDIRECT_URL"));
-    struct str info = value_of(params, STR("PATH_INFO"));
-    struct str filename = value_of(params, STR("SCRIPT_FILENAME"));
+    struct str script = cgi_value_of(params, STR("SCRIPT_NAME"));
+    struct str redirect = cgi_value_of(params, STR("REDIRECT_URL"));
+    struct str info = cgi_value_of(params, STR("PATH_INFO"));
+    struct str filename = cgi_value_of(params, STR("SCRIPT_FILENAME"));
     for (const struct str *page = pages; page < pages + count; page++) {
         bool named = req->decision.script_named && !str_starts(req->uri.path, *page);
         if ((str_eq(script, *page) && !named) || str_eq(redirect, *page) ||
-            is_cut_to(info, filename, *page))
+            cgi_is_cut_to(info, filename, *page))
             return page;
     }
     return NULL;
@@ -341,7 +341,7 @@ const struct str *cgi_own_page(const struct params *params, const struct request
 
 /* What was wrong, with the line that it was wrong with: as much of it as helps to find the place in
  * the application that has written it. */
-static const char *complain(struct arena *a, const char *what, struct str line)
+static const char *cgi_complain(struct arena *a, const char *what, struct str line)
 {
     char text[4 * QUOTED_MAX + 1];
     size_t used = 0;
@@ -357,7 +357,7 @@ static const char *complain(struct arena *a, const char *what, struct str line)
 }
 
 /* Three digits, and whatever text is behind them: "404 Not Found", "404: Not Found". */
-static const char *parse_status(struct response *res, struct str value)
+static const char *cgi_parse_status(struct response *res, struct str value)
 {
     uint64_t status;
     struct str number = {value.p, value.n < 3 ? value.n : 3}, text = str_skip(value, number.n);
@@ -370,7 +370,7 @@ static const char *parse_status(struct response *res, struct str value)
     return str_is_field_value(res->phrase) ? NULL : "a control byte behind the status";
 }
 
-static const char *parse_length(struct response *res, struct str value)
+static const char *cgi_parse_length(struct response *res, struct str value)
 {
     uint64_t length;
     if (!str_to_u64(value, &length) || length > INT64_MAX)
@@ -402,7 +402,7 @@ static bool cgi_read_order(struct request *req, struct str name, struct str valu
 
 /* A bit for each header that an answer may have once only: clients take the first of two, or the
  * last, or both. 0 for all others. */
-static uint64_t bit_of_single(enum header_id id, struct str name)
+static uint64_t cgi_bit_of_single(enum header_id id, struct str name)
 {
     static const char *const names[] = {"Age", "Content-Disposition", "Content-Range", "Expires",
                                         "Retry-After"};
@@ -429,9 +429,9 @@ static uint64_t bit_of_single(enum header_id id, struct str name)
 _Static_assert(HEADER_USER_AGENT < 59, "the bits above are for names without an id");
 
 /* The first one counts, as for nginx. */
-static bool comes_again(struct cgi_head *head, enum header_id id, struct str name)
+static bool cgi_comes_again(struct cgi_head *head, enum header_id id, struct str name)
 {
-    uint64_t bit = bit_of_single(id, name);
+    uint64_t bit = cgi_bit_of_single(id, name);
     if ((head->singles & bit) == 0) {
         head->singles |= bit;
         return false;
@@ -440,7 +440,7 @@ static bool comes_again(struct cgi_head *head, enum header_id id, struct str nam
     return true;
 }
 
-static const char *parse_line(struct cgi_head *head, struct request *req, struct str line)
+static const char *cgi_parse_line(struct cgi_head *head, struct request *req, struct str line)
 {
     struct response *res = &req->response;
     struct str value = line, name = str_cut(&value, ':');
@@ -452,16 +452,16 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
     if (!str_is_field_value(value))
         return "a control byte in a header";
     enum header_id id = header_id(name);
-    if (comes_again(head, id, name))
+    if (cgi_comes_again(head, id, name))
         return NULL;
     if (id == HEADER_STATUS)
-        return parse_status(res, value);
+        return cgi_parse_status(res, value);
     if (header_is_hop(id))
         return NULL; /* the connection to the client is ours */
     if (name.n > 8 && char_lower(name.p[0]) == 'x' && cgi_read_order(req, name, value))
         return NULL; /* for us, and not the client's business */
     if (id == HEADER_CONTENT_LENGTH)
-        return parse_length(res, value);
+        return cgi_parse_length(res, value);
     if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
         req->user = value;
         if (req->role != FCGI_AUTHORIZER)
@@ -471,7 +471,7 @@ static const char *parse_line(struct cgi_head *head, struct request *req, struct
     return NULL;
 }
 
-static const char *parse_block(struct cgi_head *head, struct request *req)
+static const char *cgi_parse_block(struct cgi_head *head, struct request *req)
 {
     struct str text = head->text;
     struct response *res = &req->response;
@@ -488,13 +488,13 @@ static const char *parse_block(struct cgi_head *head, struct request *req)
         /* PHP with cgi.rfc2616_headers=1 starts like an HTTP server. */
         if (!any && str_starts(line, STR("HTTP/1."))) {
             str_cut(&line, ' ');
-            err = line.p != NULL ? parse_status(res, line) : "a status line without a status";
-            head->singles |= bit_of_single(HEADER_STATUS, STR_NONE);
+            err = line.p != NULL ? cgi_parse_status(res, line) : "a status line without a status";
+            head->singles |= cgi_bit_of_single(HEADER_STATUS, STR_NONE);
         } else {
-            err = parse_line(head, req, line);
+            err = cgi_parse_line(head, req, line);
         }
         if (err != NULL)
-            return complain(&req->arena, err, whole);
+            return cgi_complain(&req->arena, err, whole);
         any = true;
     }
     if (!any)
@@ -513,7 +513,7 @@ static const char *parse_block(struct cgi_head *head, struct request *req)
 }
 
 /* The name of the largest header so far tells who is to blame. */
-static const char *too_large(struct arena *a, const struct cgi_head *head, size_t limit)
+static const char *cgi_too_large(struct arena *a, const struct cgi_head *head, size_t limit)
 {
     struct str rest = head->text, largest = STR("");
     while (rest.p != NULL) {
@@ -552,14 +552,14 @@ enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct
     }
     size_t taken = (size_t)(at - in->p);
     if (head->before + head->text.n + taken > limit) {
-        *err = too_large(&req->arena, head, limit);
+        *err = cgi_too_large(&req->arena, head, limit);
         return CGI_TOO_LARGE;
     }
     head->text = arena_append(&req->arena, head->text, (struct str){in->p, taken});
     *in = str_skip(*in, taken);
     if (!complete)
         return CGI_MORE;
-    *err = parse_block(head, req);
+    *err = cgi_parse_block(head, req);
     if (*err != NULL)
         return CGI_ERROR;
     return req->response.status == CGI_EARLY_HINTS ? CGI_HINTS : CGI_DONE;

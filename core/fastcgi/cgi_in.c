@@ -16,7 +16,7 @@ static struct refusal cgi_in_refuse(int status, const char *reason)
 }
 
 /* The value of a param; n = 0: it is not there, or empty, which says the same. */
-static struct str arrived(const struct request *req, struct str name)
+static struct str cgi_in_arrived(const struct request *req, struct str name)
 {
     const struct param *param = params_find(&req->arrived, name);
     return param != NULL ? param->value : STR("");
@@ -56,20 +56,20 @@ static void cgi_in_read_peer(struct peer *peer, struct str ip, struct str port)
 
 static bool cgi_in_is_https(const struct request *req)
 {
-    struct str https = arrived(req, STR("HTTPS"));
+    struct str https = cgi_in_arrived(req, STR("HTTPS"));
     if (https.n > 0)
         return !str_ieq(https, STR("off")) && !str_eq(https, STR("0"));
-    return str_ieq(arrived(req, STR("REQUEST_SCHEME")), STR("https"));
+    return str_ieq(cgi_in_arrived(req, STR("REQUEST_SCHEME")), STR("https"));
 }
 
 static void cgi_in_read_connection(struct request *req)
 {
-    cgi_in_read_peer(&req->client, arrived(req, STR("REMOTE_ADDR")),
-                     arrived(req, STR("REMOTE_PORT")));
-    cgi_in_read_peer(&req->local, arrived(req, STR("SERVER_ADDR")),
-                     arrived(req, STR("SERVER_PORT")));
+    cgi_in_read_peer(&req->client, cgi_in_arrived(req, STR("REMOTE_ADDR")),
+                     cgi_in_arrived(req, STR("REMOTE_PORT")));
+    cgi_in_read_peer(&req->local, cgi_in_arrived(req, STR("SERVER_ADDR")),
+                     cgi_in_arrived(req, STR("SERVER_PORT")));
     req->https = cgi_in_is_https(req);
-    req->user = arrived(req, STR("REMOTE_USER"));
+    req->user = cgi_in_arrived(req, STR("REMOTE_USER"));
 }
 
 /* --- headers --- */
@@ -112,8 +112,8 @@ static struct refusal cgi_in_read_headers(struct request *req, const struct limi
                                     cgi_in_header_name(&req->arena, str_skip(param.name, prefix.n)),
                                     param.value);
     }
-    struct str type = arrived(req, STR("CONTENT_TYPE"));
-    struct str length = arrived(req, STR("CONTENT_LENGTH"));
+    struct str type = cgi_in_arrived(req, STR("CONTENT_TYPE"));
+    struct str length = cgi_in_arrived(req, STR("CONTENT_LENGTH"));
     if (str_eq(length, STR("-1"))) /* as Caddy says that it does not know */
         length = STR("");
     if (bad.reason == NULL && type.n > 0)
@@ -130,9 +130,9 @@ static struct refusal cgi_in_read_headers(struct request *req, const struct limi
 static struct str cgi_in_make_target(struct request *req)
 {
     struct arena *a = &req->arena;
-    struct str query = arrived(req, STR("QUERY_STRING"));
-    struct str path = arena_append(a, arena_copy(a, arrived(req, STR("SCRIPT_NAME"))),
-                                   arrived(req, STR("PATH_INFO")));
+    struct str query = cgi_in_arrived(req, STR("QUERY_STRING"));
+    struct str path = arena_append(a, arena_copy(a, cgi_in_arrived(req, STR("SCRIPT_NAME"))),
+                                   cgi_in_arrived(req, STR("PATH_INFO")));
     path = uri_escape_path(path, a);
     if (path.n == 0)
         path = STR("/");
@@ -141,7 +141,7 @@ static struct str cgi_in_make_target(struct request *req)
 
 static struct refusal cgi_in_read_target(struct request *req, const struct limits *limits)
 {
-    struct str uri = arrived(req, STR("REQUEST_URI"));
+    struct str uri = cgi_in_arrived(req, STR("REQUEST_URI"));
     enum http_version version = req->version;
     req->target = uri.n > 0 ? uri : cgi_in_make_target(req);
     if (req->target.n > limits->request_line)
@@ -150,7 +150,7 @@ static struct refusal cgi_in_read_target(struct request *req, const struct limit
     struct refusal bad = check_target(req);
     req->version = version;
     if (bad.reason == NULL && req->host.n == 0)
-        uri_host(arrived(req, STR("SERVER_NAME")), &req->arena, &req->host, &req->host_port);
+        uri_host(cgi_in_arrived(req, STR("SERVER_NAME")), &req->arena, &req->host, &req->host_port);
     return bad;
 }
 
@@ -159,12 +159,12 @@ struct refusal cgi_in_request(struct request *req, const struct limits *limits, 
     struct refusal bad = cgi_in_read_pairs(req, pairs);
     if (bad.reason != NULL)
         return bad;
-    struct str method = arrived(req, STR("REQUEST_METHOD"));
+    struct str method = cgi_in_arrived(req, STR("REQUEST_METHOD"));
     if (method.n == 0)
         return cgi_in_refuse(400, "no param REQUEST_METHOD");
     cgi_in_read_connection(req);
     req->version =
-        str_eq(arrived(req, STR("SERVER_PROTOCOL")), STR("HTTP/1.0")) ? HTTP_1_0 : HTTP_1_1;
+        str_eq(cgi_in_arrived(req, STR("SERVER_PROTOCOL")), STR("HTTP/1.0")) ? HTTP_1_0 : HTTP_1_1;
     bad = check_method(req, method);
     if (bad.reason == NULL)
         bad = cgi_in_read_headers(req, limits);

@@ -25,13 +25,13 @@ struct client_try {
 };
 
 /* What is left, but never nothing: that would be no deadline. */
-static double try_left(const struct client_try *t)
+static double client_try_left(const struct client_try *t)
 {
     double left = t->end - ev_now(t->loop.ev);
     return left > 0.001 ? left : 0.001;
 }
 
-static void try_over(struct client_try *t, const char *problem)
+static void client_try_over(struct client_try *t, const char *problem)
 {
     static char text[160]; /* of the problem, which the connection takes along */
     if (problem != NULL)
@@ -43,12 +43,12 @@ static void try_over(struct client_try *t, const char *problem)
     ev_break(t->loop.ev, EVBREAK_ALL);
 }
 
-static void try_send(void *user)
+static void client_try_send(void *user)
 {
     struct client_try *t = user;
     t->opened = true;
     if (t->call->take == NULL) {
-        try_over(t, NULL);
+        client_try_over(t, NULL);
         return;
     }
     while (t->rest.n > 0 && channel_is_drained(t->channel)) {
@@ -56,21 +56,22 @@ static void try_send(void *user)
         channel_write(t->channel, &piece, 1);
         t->rest = str_skip(t->rest, piece.iov_len);
     }
-    channel_deadline(t->channel, try_left(t), "no answer within the time");
+    channel_deadline(t->channel, client_try_left(t), "no answer within the time");
 }
 
-static void try_bytes(void *user, const char *bytes, size_t n)
+static void client_try_bytes(void *user, const char *bytes, size_t n)
 {
     struct client_try *t = user;
     bool done = false;
     const char *problem = t->call->take(t->call->ctx, (struct str){bytes, n}, &done);
     if (problem != NULL || done)
-        try_over(t, problem);
+        client_try_over(t, problem);
     else
-        channel_deadline(t->channel, try_left(t), "no end of the answer within the time");
+        channel_deadline(t->channel, client_try_left(t), "no end of the answer within the time");
 }
 
-static void try_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
+static void client_try_failed(void *user, enum backend_error error, const char *detail,
+                              uint64_t written)
 {
     struct client_try *t = user;
     bool done = false;
@@ -84,32 +85,33 @@ static void try_failed(void *user, enum backend_error error, const char *detail,
         detail = t->call->take(t->call->ctx, STR(""), &done);
     if (detail == NULL && !done)
         detail = "the connection ended before the answer was complete";
-    try_over(t, detail);
+    client_try_over(t, detail);
 }
 
 static const struct channel_ops try_ops = {
-    .on_open = try_send,
-    .on_bytes = try_bytes,
-    .on_drain = try_send,
-    .on_fail = try_failed,
+    .on_open = client_try_send,
+    .on_bytes = client_try_bytes,
+    .on_drain = client_try_send,
+    .on_fail = client_try_failed,
 };
 
 /* One of so many addresses that are left, each of which has its share of the time. */
-static void try_run(struct client_try *t, const struct addr *addr, unsigned left)
+static void client_try_run(struct client_try *t, const struct addr *addr, unsigned left)
 {
     struct conn_place place = {.list = {*addr}, .count = 1};
     ev_now_update(t->loop.ev);
-    const struct conn_target target = {.place = &place, .connect_timeout = try_left(t) / left};
+    const struct conn_target target = {.place = &place,
+                                       .connect_timeout = client_try_left(t) / left};
     t->rest = t->call->out;
     t->patience = ev_now(t->loop.ev) + target.connect_timeout;
     struct conn *c = conn_new(&t->loop, &target);
     if (c == NULL) {
-        try_over(t, strerror(errno));
+        client_try_over(t, strerror(errno));
         return;
     }
     t->channel = channel_begin(c, &try_ops, t);
     if (channel_is_open(t->channel))
-        try_send(t);
+        client_try_send(t);
     if (t->channel != NULL)
         ev_run(t->loop.ev, 0);
 }
@@ -129,7 +131,7 @@ const char *client_call(const struct client_call *call)
     loop_init(&t.loop, ev);
     t.end = ev_now(ev) + call->timeout;
     for (unsigned i = 0; i < count && !t.opened; i++)
-        try_run(&t, &list[i], count - i);
+        client_try_run(&t, &list[i], count - i);
     loop_fini(&t.loop);
     ev_loop_destroy(ev);
     signal(SIGPIPE, before);
@@ -139,7 +141,7 @@ const char *client_call(const struct client_call *call)
 /* --- FastCGI --- */
 
 /* A stream in records, and its end. */
-static void request_stream(struct buf *out, enum fcgi_type type, struct str rest)
+static void client_request_stream(struct buf *out, enum fcgi_type type, struct str rest)
 {
     while (rest.n > 0) {
         size_t n = rest.n < FCGI_RECORD_MAX ? rest.n : FCGI_RECORD_MAX;
@@ -152,7 +154,7 @@ static void request_stream(struct buf *out, enum fcgi_type type, struct str rest
     fcgi_empty(out, type, 1);
 }
 
-static bool request_encode(const struct client_request *x, struct buf *out)
+static bool client_request_encode(const struct client_request *x, struct buf *out)
 {
     struct fcgi_pairs pairs;
     uint16_t id = x->values ? 0 : 1;
@@ -165,13 +167,13 @@ static bool request_encode(const struct client_request *x, struct buf *out)
     if (x->values)
         return !pairs.too_large;
     fcgi_empty(out, FCGI_PARAMS, 1);
-    request_stream(out, FCGI_STDIN, x->body);
+    client_request_stream(out, FCGI_STDIN, x->body);
     if (x->role == FCGI_FILTER)
-        request_stream(out, FCGI_DATA, x->data);
+        client_request_stream(out, FCGI_DATA, x->data);
     return !pairs.too_large && !out->overflow;
 }
 
-static bool request_event(void *ctx, const struct fcgi_event *event)
+static bool client_request_event(void *ctx, const struct fcgi_event *event)
 {
     struct client_request *x = ctx;
     if (event->type == FCGI_STDOUT || event->type == FCGI_GET_VALUES_RESULT) {
@@ -186,11 +188,11 @@ static bool request_event(void *ctx, const struct fcgi_event *event)
     return !x->ended;
 }
 
-static const char *request_take(void *ctx, struct str bytes, bool *done)
+static const char *client_request_take(void *ctx, struct str bytes, bool *done)
 {
     struct client_request *x = ctx;
     size_t used;
-    const char *err = fcgi_feed(&x->decoder, bytes.p, bytes.n, &used, request_event, x);
+    const char *err = fcgi_feed(&x->decoder, bytes.p, bytes.n, &used, client_request_event, x);
     if (err == NULL && (x->out.overflow || x->err.overflow))
         err = "an answer larger than 1 GB";
     /* GET_VALUES has no end of its own: one record is the answer. */
@@ -206,11 +208,11 @@ const char *client_request(struct client_request *x)
     buf_init(&x->err, BYTES_MAX);
     buf_init(&out, BYTES_MAX);
     fcgi_decoder_init(&x->decoder);
-    if (request_encode(x, &out)) {
+    if (client_request_encode(x, &out)) {
         const struct client_call call = {.address = x->address,
                                          .timeout = x->timeout,
                                          .out = buf_peek(&out),
-                                         .take = request_take,
+                                         .take = client_request_take,
                                          .ctx = x};
         err = client_call(&call);
     }

@@ -73,7 +73,7 @@ static void open_record(struct fcgi_pairs *p)
 }
 
 /* One byte below 128, else four with the top bit set (§3.4). */
-static uint8_t *put_length(uint8_t *at, size_t n)
+static uint8_t *fcgi_put_length(uint8_t *at, size_t n)
 {
     if (n < 128) {
         *at++ = (uint8_t)n;
@@ -87,7 +87,7 @@ static uint8_t *put_length(uint8_t *at, size_t n)
 }
 
 /* Copies n bytes, of which there are few: without a call for those that most params have. */
-static inline uint8_t *put_bytes(uint8_t *at, struct str s)
+static inline uint8_t *fcgi_put_bytes(uint8_t *at, struct str s)
 {
     uint64_t first, last;
     if (s.n >= sizeof first && s.n <= 2 * sizeof first) {
@@ -101,22 +101,22 @@ static inline uint8_t *put_bytes(uint8_t *at, struct str s)
     return at + s.n;
 }
 
-static inline uint8_t *put_pair(uint8_t *at, struct str name, struct str value)
+static inline uint8_t *fcgi_put_pair(uint8_t *at, struct str name, struct str value)
 {
-    at = put_length(at, name.n);
-    at = put_length(at, value.n);
-    at = put_bytes(at, name);
-    return put_bytes(at, value);
+    at = fcgi_put_length(at, name.n);
+    at = fcgi_put_length(at, value.n);
+    at = fcgi_put_bytes(at, name);
+    return fcgi_put_bytes(at, value);
 }
 
-static size_t pair_size(struct str name, struct str value)
+static size_t fcgi_pair_size(struct str name, struct str value)
 {
     return (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
 }
 
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
 {
-    size_t size = pair_size(name, value);
+    size_t size = fcgi_pair_size(name, value);
     if (size > FCGI_CONTENT_MAX) {
         p->too_large = true;
         return;
@@ -128,7 +128,7 @@ void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
     uint8_t *room = (uint8_t *)buf_reserve(p->out, size);
     if (room == NULL)
         return;
-    put_pair(room, name, value);
+    fcgi_put_pair(room, name, value);
     buf_commit(p->out, size);
 }
 
@@ -146,7 +146,7 @@ void fcgi_pairs_add_all(struct fcgi_pairs *p, const struct param *list, unsigned
     }
     uint8_t *at = record + FCGI_HEADER_SIZE;
     for (unsigned i = 0; i < count; i++)
-        at = put_pair(at, list[i].name, list[i].value);
+        at = fcgi_put_pair(at, list[i].name, list[i].value);
     if (count == 0)
         return;
     p->record = buf_len(p->out);
@@ -165,13 +165,13 @@ void fcgi_decoder_accept(struct fcgi_decoder *d)
 }
 
 /* Records whose eight bytes are told as a whole. */
-static bool is_collected(const struct fcgi_decoder *d)
+static bool fcgi_is_collected(const struct fcgi_decoder *d)
 {
     return d->type == (d->accepts ? FCGI_BEGIN_REQUEST : FCGI_END_REQUEST);
 }
 
 /* Collects up to eight bytes; true when they are there. */
-static bool fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
+static bool fcgi_fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
 {
     size_t want = 8u - d->have, got = (size_t)(end - *at);
     if (got > want)
@@ -193,19 +193,19 @@ static const char *begin_record(struct fcgi_decoder *d)
     d->left = d->size = (uint16_t)(h[4] << 8 | h[5]);
     d->padding = h[6];
     d->in_content = true;
-    if (!is_collected(d) || d->left == 8)
+    if (!fcgi_is_collected(d) || d->left == 8)
         return NULL;
     return d->accepts ? "a BEGIN_REQUEST record whose body is not 8 bytes"
                       : "an END_REQUEST record whose body is not 8 bytes";
 }
 
 /* Content of the record at hand, as far as it has come. Returns false when the callback stops. */
-static bool pass_content(struct fcgi_decoder *d, const char **at, const char *end,
-                         fcgi_event_cb on_event, void *ctx)
+static bool fcgi_pass_content(struct fcgi_decoder *d, const char **at, const char *end,
+                              fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id};
-    if (is_collected(d)) { /* kept until its padding has come, too */
-        if (fcgi_collect(d, at, end))
+    if (fcgi_is_collected(d)) { /* kept until its padding has come, too */
+        if (fcgi_fcgi_collect(d, at, end))
             d->left = 0;
         return true;
     }
@@ -219,7 +219,7 @@ static bool pass_content(struct fcgi_decoder *d, const char **at, const char *en
 }
 
 /* The record of a web server is complete. */
-static bool end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
+static bool fcgi_end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id, .complete = true, .size = d->size};
     if (d->type == FCGI_BEGIN_REQUEST) {
@@ -235,7 +235,7 @@ static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx
 {
     d->in_content = false;
     if (d->accepts)
-        return end_accepted(d, on_event, ctx);
+        return fcgi_end_accepted(d, on_event, ctx);
     if (d->type != FCGI_END_REQUEST)
         return true;
     const uint8_t *b = d->bytes;
@@ -257,10 +257,10 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
     bool go = true;
     while (at < end && err == NULL && go) {
         if (!d->in_content) {
-            if (fcgi_collect(d, &at, end))
+            if (fcgi_fcgi_collect(d, &at, end))
                 err = begin_record(d);
         } else if (d->left > 0) {
-            go = pass_content(d, &at, end, on_event, ctx);
+            go = fcgi_pass_content(d, &at, end, on_event, ctx);
         } else {
             size_t skip = (size_t)(end - at) < d->padding ? (size_t)(end - at) : d->padding;
             at += skip;
@@ -273,7 +273,7 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
     return err;
 }
 
-static bool get_length(struct str *in, size_t *out)
+static bool fcgi_get_length(struct str *in, size_t *out)
 {
     const uint8_t *p = (const uint8_t *)in->p;
     if (in->n < 1)
@@ -290,7 +290,7 @@ static bool get_length(struct str *in, size_t *out)
 bool fcgi_pair_next(struct str *in, struct str *name, struct str *value)
 {
     size_t name_size, value_size;
-    if (!get_length(in, &name_size) || !get_length(in, &value_size))
+    if (!fcgi_get_length(in, &name_size) || !fcgi_get_length(in, &value_size))
         return false;
     if (in->n < name_size || in->n - name_size < value_size)
         return false;
