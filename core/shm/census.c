@@ -78,17 +78,17 @@ static uint64_t census_hash_of(const struct census *c, const struct peer *peer)
 }
 
 /* 40 bits name the address in its slot, 16 others choose the window. */
-static uint64_t name_of(uint64_t hash)
+static uint64_t census_name_of(uint64_t hash)
 {
     return hash << COUNT_BITS;
 }
 
-static unsigned window_of(uint64_t hash)
+static unsigned census_window_of(uint64_t hash)
 {
     return (unsigned)(hash >> 48) % (CENSUS_SLOTS / WINDOW) * WINDOW;
 }
 
-static bool is_name(uint64_t slot, uint64_t name)
+static bool census_is_name(uint64_t slot, uint64_t name)
 {
     return (slot & ~COUNT_MASK) == name;
 }
@@ -96,16 +96,17 @@ static bool is_name(uint64_t slot, uint64_t name)
 /* The address's slot in a worker's part; NULL when it has none there. */
 static _Atomic uint64_t *census_find(struct part *part, uint64_t hash)
 {
-    _Atomic uint64_t *window = &part->slots[window_of(hash)];
+    _Atomic uint64_t *window = &part->slots[census_window_of(hash)];
     for (int i = 0; i < WINDOW; i++)
-        if (is_name(atomic_load(&window[i]), name_of(hash)))
+        if (census_is_name(atomic_load(&window[i]), census_name_of(hash)))
             return &window[i];
     return NULL;
 }
 
-static _Atomic uint64_t *find_or_claim(struct part *part, uint64_t hash)
+static _Atomic uint64_t *census_find_or_claim(struct part *part, uint64_t hash)
 {
-    _Atomic uint64_t *slot = census_find(part, hash), *window = &part->slots[window_of(hash)];
+    _Atomic uint64_t *slot = census_find(part, hash),
+                     *window = &part->slots[census_window_of(hash)];
     for (int i = 0; slot == NULL && i < WINDOW; i++)
         if (atomic_load_explicit(&window[i], memory_order_relaxed) == 0)
             slot = &window[i];
@@ -114,13 +115,13 @@ static _Atomic uint64_t *find_or_claim(struct part *part, uint64_t hash)
 
 /* --- counting --- */
 
-static unsigned sum_of(const struct census *c, uint64_t hash)
+static unsigned census_sum_of(const struct census *c, uint64_t hash)
 {
     uint64_t sum = 0;
     for (unsigned i = 0; i < c->workers; i++) {
         const _Atomic uint64_t *slot = census_find((struct part *)&c->parts[i], hash);
         uint64_t value = slot != NULL ? atomic_load(slot) : 0;
-        sum += is_name(value, name_of(hash)) ? value & COUNT_MASK : 0;
+        sum += census_is_name(value, census_name_of(hash)) ? value & COUNT_MASK : 0;
     }
     return sum < UINT32_MAX ? (unsigned)sum : UINT32_MAX;
 }
@@ -136,26 +137,26 @@ unsigned census_total(const struct census *c)
 unsigned census_of(const struct census *c, const struct peer *peer)
 {
     uint64_t hash = census_hash_of(c, peer);
-    return hash != 0 ? sum_of(c, hash) : 0;
+    return hash != 0 ? census_sum_of(c, hash) : 0;
 }
 
-static void count_address(struct part *part, uint64_t hash)
+static void census_count_address(struct part *part, uint64_t hash)
 {
-    _Atomic uint64_t *slot = hash != 0 ? find_or_claim(part, hash) : NULL;
+    _Atomic uint64_t *slot = hash != 0 ? census_find_or_claim(part, hash) : NULL;
     if (slot == NULL)
         return;
     uint64_t value = atomic_load_explicit(slot, memory_order_relaxed);
     if ((value & COUNT_MASK) < COUNT_MASK)
-        atomic_store(slot, name_of(hash) | ((value & COUNT_MASK) + 1));
+        atomic_store(slot, census_name_of(hash) | ((value & COUNT_MASK) + 1));
 }
 
-static void uncount_address(struct part *part, uint64_t hash)
+static void census_uncount_address(struct part *part, uint64_t hash)
 {
     _Atomic uint64_t *slot = hash != 0 ? census_find(part, hash) : NULL;
     if (slot == NULL)
         return;
     uint64_t left = (atomic_load_explicit(slot, memory_order_relaxed) & COUNT_MASK) - 1;
-    atomic_store(slot, left > 0 ? name_of(hash) | left : 0);
+    atomic_store(slot, left > 0 ? census_name_of(hash) | left : 0);
 }
 
 enum census_answer census_enter(struct census *c, unsigned worker, const struct peer *peer,
@@ -165,10 +166,10 @@ enum census_answer census_enter(struct census *c, unsigned worker, const struct 
     uint64_t hash = census_hash_of(c, peer);
     enum census_answer answer = CENSUS_WELCOME;
     atomic_fetch_add(&part->total, 1);
-    count_address(part, hash);
+    census_count_address(part, hash);
     if (connections > 0 && census_total(c) > connections)
         answer = CENSUS_FULL;
-    else if (per_ip > 0 && hash != 0 && sum_of(c, hash) > per_ip)
+    else if (per_ip > 0 && hash != 0 && census_sum_of(c, hash) > per_ip)
         answer = CENSUS_PER_IP;
     if (answer != CENSUS_WELCOME)
         census_leave(c, worker, peer);
@@ -179,22 +180,22 @@ bool census_count(struct census *c, unsigned worker, const struct peer *peer, un
 {
     struct part *part = &c->parts[worker];
     uint64_t hash = census_hash_of(c, peer);
-    count_address(part, hash);
-    if (per_ip == 0 || hash == 0 || sum_of(c, hash) <= per_ip)
+    census_count_address(part, hash);
+    if (per_ip == 0 || hash == 0 || census_sum_of(c, hash) <= per_ip)
         return true;
-    uncount_address(part, hash);
+    census_uncount_address(part, hash);
     return false;
 }
 
 void census_uncount(struct census *c, unsigned worker, const struct peer *peer)
 {
-    uncount_address(&c->parts[worker], census_hash_of(c, peer));
+    census_uncount_address(&c->parts[worker], census_hash_of(c, peer));
 }
 
 void census_leave(struct census *c, unsigned worker, const struct peer *peer)
 {
     struct part *part = &c->parts[worker];
-    uncount_address(part, census_hash_of(c, peer));
+    census_uncount_address(part, census_hash_of(c, peer));
     atomic_fetch_sub(&part->total, 1); /* last: where it is 0 there is no address either */
 }
 

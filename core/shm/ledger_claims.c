@@ -25,20 +25,20 @@ double ledger_now(void)
 
 /* --- tenants; the group is locked --- */
 
-static uint32_t *bucket_of(struct group *g, uint64_t hash)
+static uint32_t *ledger_bucket_of(struct group *g, uint64_t hash)
 {
     return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
 }
 
 /* A tenant whose place another one has taken was served no later than the latest of these. So no
  * tenant gets ahead of waiting ones by being forgotten. */
-static double served_before(const struct group *g, uint64_t hash)
+static double ledger_served_before(const struct group *g, uint64_t hash)
 {
     const struct served *s = &g->served[hash % LEDGER_SERVED];
     return s->hash == hash ? s->at : g->forgotten;
 }
 
-static void remember_served(struct group *g, const struct tenant *t)
+static void ledger_remember_served(struct group *g, const struct tenant *t)
 {
     struct served *s = &g->served[t->hash % LEDGER_SERVED];
     if (s->hash != t->hash && s->at > g->forgotten)
@@ -69,12 +69,12 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
     if (at == LEDGER_NONE) /* too many tenants at once: this one shares the place of requests
                               without one */
         return g->anyone;
-    uint32_t *bucket = bucket_of(g, hash);
+    uint32_t *bucket = ledger_bucket_of(g, hash);
     l->tenants[at] = (struct tenant){.hash = hash,
                                      .bucket_next = *bucket,
                                      .head = LEDGER_NONE,
                                      .tail = LEDGER_NONE,
-                                     .served = served_before(g, hash)};
+                                     .served = ledger_served_before(g, hash)};
     __atomic_store_n(bucket, at,
                      __ATOMIC_RELEASE); /* last, so that a tenant in the list is whole */
     return at;
@@ -84,7 +84,8 @@ uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash)
 {
     if (hash == 0)
         return g->anyone;
-    for (uint32_t at = *bucket_of(g, hash); at != LEDGER_NONE; at = l->tenants[at].bucket_next)
+    for (uint32_t at = *ledger_bucket_of(g, hash); at != LEDGER_NONE;
+         at = l->tenants[at].bucket_next)
         if (l->tenants[at].hash == hash)
             return at;
     return ledger_new_tenant(l, g, hash);
@@ -96,18 +97,18 @@ void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant)
     struct tenant *t = &l->tenants[tenant];
     if (t->active > 0 || t->waiting > 0 || tenant == g->anyone)
         return;
-    uint32_t *at = bucket_of(g, t->hash);
+    uint32_t *at = ledger_bucket_of(g, t->hash);
     while (*at != tenant)
         at = &l->tenants[*at].bucket_next;
     *at = t->bucket_next;
-    remember_served(g, t);
+    ledger_remember_served(g, t);
     ledger_lock_directory(l);
     t->next = l->free_tenant;
     l->free_tenant = tenant;
     ledger_unlock_directory(l);
 }
 
-static void list_tenant(struct ledger *l, struct group *g, uint32_t tenant)
+static void ledger_list_tenant(struct ledger *l, struct group *g, uint32_t tenant)
 {
     struct tenant *t = &l->tenants[tenant];
     t->listed = true;
@@ -118,7 +119,7 @@ static void list_tenant(struct ledger *l, struct group *g, uint32_t tenant)
     g->waiting = tenant;
 }
 
-static void unlist_tenant(struct ledger *l, struct group *g, uint32_t tenant)
+static void ledger_unlist_tenant(struct ledger *l, struct group *g, uint32_t tenant)
 {
     struct tenant *t = &l->tenants[tenant];
     if (t->prev != LEDGER_NONE)
@@ -138,12 +139,12 @@ bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t te
 /* --- lists of claims; the group is locked --- */
 
 /* Behind everything else that has been written to the claim: the compiler must not move it. */
-static void set_state(struct claim *c, enum claim_state state)
+static void ledger_set_state(struct claim *c, enum claim_state state)
 {
     __atomic_store_n(&c->state, (uint8_t)state, __ATOMIC_RELEASE);
 }
 
-static void count_waiter(struct ledger *l, struct group *g, const struct claim *c, int by)
+static void ledger_count_waiter(struct ledger *l, struct group *g, const struct claim *c, int by)
 {
     struct tenant *t = &l->tenants[c->tenant];
     t->waiting += (uint32_t)by;
@@ -164,7 +165,7 @@ void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     struct tenant *t = &l->tenants[c->tenant];
-    set_state(c, CLAIM_WAITING);
+    ledger_set_state(c, CLAIM_WAITING);
     c->next = LEDGER_NONE;
     c->prev = t->tail;
     if (t->tail != LEDGER_NONE)
@@ -172,9 +173,9 @@ void ledger_wait_in_line(struct ledger *l, struct group *g, uint32_t claim)
     else
         t->head = claim;
     t->tail = claim;
-    count_waiter(l, g, c, 1);
+    ledger_count_waiter(l, g, c, 1);
     if (!t->listed)
-        list_tenant(l, g, c->tenant);
+        ledger_list_tenant(l, g, c->tenant);
 }
 
 void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim)
@@ -189,16 +190,16 @@ void ledger_leave_line(struct ledger *l, struct group *g, uint32_t claim)
         l->claims[c->next].prev = c->prev;
     else
         t->tail = c->prev;
-    count_waiter(l, g, c, -1);
+    ledger_count_waiter(l, g, c, -1);
     if (t->waiting == 0)
-        unlist_tenant(l, g, c->tenant);
+        ledger_unlist_tenant(l, g, c->tenant);
 }
 
 void ledger_become_idle(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
-    set_state(c, CLAIM_IDLE);
+    ledger_set_state(c, CLAIM_IDLE);
     c->prev = LEDGER_NONE;
     c->next = s->idle_head;
     if (c->next != LEDGER_NONE)
@@ -232,7 +233,7 @@ void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server)
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[server];
     c->server = server;
-    set_state(c, CLAIM_ACTIVE);
+    ledger_set_state(c, CLAIM_ACTIVE);
     s->active++;
     s->requests++;
     l->tenants[c->tenant].active++;
@@ -283,7 +284,7 @@ void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
 {
     struct claim *c = &seat->ledger->claims[claim];
     c->event = LEDGER_NOTHING;
-    set_state(c, CLAIM_FREE);
+    ledger_set_state(c, CLAIM_FREE);
     c->next = seat->free;
     seat->free = claim;
 }
@@ -330,7 +331,7 @@ void ledger_ask_to_leave(struct ledger *l, struct ledger_seat *seat, uint32_t cl
 
 /* --- counts made again --- */
 
-static void clear_group(struct ledger *l, struct group *g)
+static void ledger_clear_group(struct ledger *l, struct group *g)
 {
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         struct ledger_server *s = &l->servers[at];
@@ -360,7 +361,7 @@ void ledger_sweep_tenants(struct ledger *l, struct group *g)
 }
 
 /* Repeats the news that the dead worker may have told only half. */
-static void tell_again(struct ledger *l, uint32_t claim)
+static void ledger_tell_again(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     struct part *part = &l->parts[c->worker];
@@ -372,7 +373,7 @@ static void tell_again(struct ledger *l, uint32_t claim)
     ledger_wake(part);
 }
 
-static int compare_since(const void *a, const void *b, void *claims)
+static int ledger_compare_since(const void *a, const void *b, void *claims)
 {
     const struct claim *all = claims;
     double x = all[*(const uint32_t *)a].since, y = all[*(const uint32_t *)b].since;
@@ -380,7 +381,7 @@ static int compare_since(const void *a, const void *b, void *claims)
 }
 
 /* Counts one claim; those that wait are left for later, to be put in their order. */
-static bool count_again(struct ledger *l, uint32_t claim)
+static bool ledger_count_again(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
     if (c->state == CLAIM_IDLE)
@@ -390,7 +391,7 @@ static bool count_again(struct ledger *l, uint32_t claim)
         l->servers[c->server].extra += c->extra;
         l->tenants[c->tenant].active++;
     }
-    tell_again(l, claim);
+    ledger_tell_again(l, claim);
     return c->state == CLAIM_WAITING;
 }
 
@@ -409,19 +410,19 @@ static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 {
     size_t count = 0, room = 64;
     uint32_t *waiters = ledger_grow(NULL, room);
-    clear_group(l, g);
+    ledger_clear_group(l, g);
     for (unsigned w = 0; w < l->workers; w++) {
         for (uint32_t i = 0; i < l->parts[w].used; i++) {
             uint32_t claim = w * LEDGER_WORKER_MAX + i;
             const struct claim *c = &l->claims[claim];
-            if (c->state == CLAIM_FREE || c->group != group || !count_again(l, claim))
+            if (c->state == CLAIM_FREE || c->group != group || !ledger_count_again(l, claim))
                 continue;
             if (count == room)
                 waiters = ledger_grow(waiters, room *= 2);
             waiters[count++] = claim;
         }
     }
-    qsort_r(waiters, count, sizeof *waiters, compare_since, l->claims);
+    qsort_r(waiters, count, sizeof *waiters, ledger_compare_since, l->claims);
     for (size_t i = 0; i < count; i++)
         ledger_wait_in_line(l, g, waiters[i]);
     free(waiters);

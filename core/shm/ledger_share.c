@@ -11,7 +11,7 @@ void ledger_let_share(struct ledger_seat *seat, uint32_t claim)
 }
 
 /* What the server itself has said that it takes. */
-static bool takes_another(const struct ledger_server *s)
+static bool ledger_takes_another(const struct ledger_server *s)
 {
     return !s->draining && !s->gone &&
            (s->offered_reqs == 0 || s->active + s->extra < s->offered_reqs);
@@ -32,7 +32,7 @@ bool ledger_share(struct ledger_seat *seat, uint32_t claim, uint64_t tenant)
     const struct claim *c = &l->claims[claim];
     struct group *g = ledger_lock_group(l, c->group);
     bool good =
-        !g->held && takes_another(&l->servers[c->server]) &&
+        !g->held && ledger_takes_another(&l->servers[c->server]) &&
         (g->queued == 0 || ledger_next_waiter(l, g, c->server, seat->worker) == LEDGER_NONE);
     if (good) {
         uint32_t whose = ledger_find_tenant(l, g, tenant);
@@ -50,7 +50,7 @@ void *ledger_share_next(struct ledger_seat *seat, uint32_t claim)
     struct group *g = ledger_lock_group(l, c->group);
     uint32_t waiter = LEDGER_NONE;
     void *holder = NULL;
-    if (g->queued > 0 && !g->held && takes_another(&l->servers[c->server]))
+    if (g->queued > 0 && !g->held && ledger_takes_another(&l->servers[c->server]))
         waiter = ledger_next_waiter(l, g, c->server, seat->worker);
     if (waiter != LEDGER_NONE && l->claims[waiter].worker == seat->worker &&
         !l->claims[waiter].fresh) {

@@ -14,7 +14,7 @@
 
 static const struct quarantine *used;
 
-static uint64_t add(uint64_t hash, struct str text) /* FNV-1a */
+static uint64_t quarantine_add(uint64_t hash, struct str text) /* FNV-1a */
 {
     for (size_t i = 0; i < text.n; i++)
         hash = (hash ^ (unsigned char)text.p[i]) * 0x100000001b3u;
@@ -26,17 +26,17 @@ static struct str quarantine_cut(struct str text, size_t most)
     return (struct str){text.p, text.n < most ? text.n : most};
 }
 
-static struct str path_of(struct str uri)
+static struct str quarantine_path_of(struct str uri)
 {
     struct str rest = quarantine_cut(uri, UNDERWAY_URI);
     return str_cut(&rest, '?');
 }
 
 /* Of what a slot of `underway` has room for, so that a worker and the master say the same. */
-static uint64_t page_hash(uint64_t seed, struct str host, struct str uri)
+static uint64_t quarantine_page_hash(uint64_t seed, struct str host, struct str uri)
 {
-    uint64_t hash = add(seed, quarantine_cut(host, UNDERWAY_HOST));
-    hash = add(add(hash, STR("/")), path_of(uri));
+    uint64_t hash = quarantine_add(seed, quarantine_cut(host, UNDERWAY_HOST));
+    hash = quarantine_add(quarantine_add(hash, STR("/")), quarantine_path_of(uri));
     return hash != 0 ? hash : 1;
 }
 
@@ -95,7 +95,7 @@ void quarantine_lost(struct quarantine_pages *pages, const struct underway_reque
                      double now)
 {
     struct str host = {request->host, request->host_size}, uri = {request->uri, request->uri_size};
-    uint64_t hash = page_hash(pages->shared->seed, host, uri);
+    uint64_t hash = quarantine_page_hash(pages->shared->seed, host, uri);
     struct quarantine_page *page = quarantine_find(pages, hash);
     if (page == NULL ||
         page->ends > 0) /* the request was under way already when the quarantine began */
@@ -103,7 +103,7 @@ void quarantine_lost(struct quarantine_pages *pages, const struct underway_reque
     bool known = page->hash == hash;
     bool follows = known && page->length > 0 && now - page->lost <= FOLLOWS;
     if (!known || (page->length > 0 && !follows)) {
-        struct str path = path_of(uri);
+        struct str path = quarantine_path_of(uri);
         *page = (struct quarantine_page){.hash = hash};
         snprintf(page->name, sizeof page->name, "%.*s%.*s", STR_FMT(host), STR_FMT(path));
         known = false;
@@ -153,7 +153,7 @@ bool quarantine_holds(const struct request *req)
     uint32_t count = used != NULL ? __atomic_load_n(&used->count, __ATOMIC_ACQUIRE) : 0;
     if (count == 0)
         return false;
-    uint64_t hash = page_hash(used->seed, req->host, req->uri.origin);
+    uint64_t hash = quarantine_page_hash(used->seed, req->host, req->uri.origin);
     for (uint32_t i = 0; i < count && i < QUARANTINE_MOST; i++)
         if (__atomic_load_n(&used->pages[i], __ATOMIC_RELAXED) == hash)
             return true;
