@@ -7,8 +7,8 @@ bool accel_wanted(const struct response *res)
 }
 
 /* The folder that `internal` names for the path; the decision's table first. */
-static const struct internal_path *find_internal(const struct internal_path *list, unsigned count,
-                                                 struct str path)
+static const struct internal_path *accel_find_internal(const struct internal_path *list,
+                                                       unsigned count, struct str path)
 {
     const struct internal_path *best = NULL;
     for (unsigned i = 0; i < count; i++)
@@ -17,8 +17,8 @@ static const struct internal_path *find_internal(const struct internal_path *lis
     return best;
 }
 
-static const struct str *within_of(const struct request *req,
-                                   const struct backend_settings *backend, unsigned *count)
+static const struct str *accel_within_of(const struct request *req,
+                                         const struct backend_settings *backend, unsigned *count)
 {
     const struct decision *d = &req->decision;
     *count = d->within_count > 0 ? d->within_count : backend->within_count;
@@ -26,17 +26,17 @@ static const struct str *within_of(const struct request *req,
 }
 
 /* What X-Accel-Redirect names; *in is what `internal` says of it, NULL where that is nothing. */
-static bool parse_target(struct request *req, const struct backend_settings *backend,
-                         struct uri *uri, const struct internal_path **in)
+static bool accel_parse_target(struct request *req, const struct backend_settings *backend,
+                               struct uri *uri, const struct internal_path **in)
 {
     const struct decision *d = &req->decision;
     struct str target = req->response.accel_redirect;
     if (target.n == 0 || target.p[0] != '/' ||
         uri_parse(uri, uri_escape_raw(target, &req->arena), &req->arena) != NULL)
         return false;
-    *in = find_internal(d->internal, d->internal_count, uri->path);
+    *in = accel_find_internal(d->internal, d->internal_count, uri->path);
     if (*in == NULL)
-        *in = find_internal(backend->internal, backend->internal_count, uri->path);
+        *in = accel_find_internal(backend->internal, backend->internal_count, uri->path);
     return true;
 }
 
@@ -44,16 +44,16 @@ bool accel_names_route(struct request *req, const struct backend_settings *backe
 {
     struct uri uri;
     const struct internal_path *in;
-    return parse_target(req, backend, &uri, &in) && in != NULL && in->folder.n == 0;
+    return accel_parse_target(req, backend, &uri, &in) && in != NULL && in->folder.n == 0;
 }
 
-static const char *redirect(struct request *req, const struct backend_settings *backend,
-                            const struct cgi_paths *paths, struct decision *out)
+static const char *accel_follow(struct request *req, const struct backend_settings *backend,
+                                const struct cgi_paths *paths, struct decision *out)
 {
     struct uri uri;
     const struct internal_path *in;
     struct str target = req->response.accel_redirect;
-    if (!parse_target(req, backend, &uri, &in))
+    if (!accel_parse_target(req, backend, &uri, &in))
         return arena_printf(&req->arena, "X-Accel-Redirect: '%.*s' is no path", STR_FMT(target)).p;
     if (in != NULL) {
         out->root = in->folder;
@@ -68,11 +68,11 @@ static const char *redirect(struct request *req, const struct backend_settings *
             .p;
     out->root = paths->root;
     out->path = uri.path;
-    out->within = within_of(req, backend, &out->within_count);
+    out->within = accel_within_of(req, backend, &out->within_count);
     return NULL;
 }
 
-static bool is_below(struct str path, struct str folder)
+static bool accel_is_below(struct str path, struct str folder)
 {
     return folder.n > 0 && str_starts(path, folder) &&
            (path.n == folder.n || path.p[folder.n] == '/' || folder.n == 1);
@@ -86,7 +86,7 @@ static struct str accel_behind(struct str path, struct str folder)
 
 static bool accel_strip_folder(struct decision *out, struct str path, struct str folder)
 {
-    if (!is_below(path, folder))
+    if (!accel_is_below(path, folder))
         return false;
     out->root = folder;
     out->path = accel_behind(path, folder);
@@ -94,13 +94,13 @@ static bool accel_strip_folder(struct decision *out, struct str path, struct str
 }
 
 /* A path as the application sees it, so it is mapped back first. */
-static const char *sendfile(struct request *req, const struct backend_settings *backend,
-                            const struct cgi_paths *paths, struct decision *out)
+static const char *accel_sendfile(struct request *req, const struct backend_settings *backend,
+                                  const struct cgi_paths *paths, struct decision *out)
 {
     struct str path = req->response.sendfile;
     unsigned count;
-    const struct str *within = within_of(req, backend, &count);
-    if (path.p[0] == '/' && is_below(path, paths->docroot) && paths->root.n > 0 &&
+    const struct str *within = accel_within_of(req, backend, &count);
+    if (path.p[0] == '/' && accel_is_below(path, paths->docroot) && paths->root.n > 0 &&
         !str_eq(paths->root, paths->docroot)) {
         struct str rest = accel_behind(path, paths->docroot);
         path = arena_printf(&req->arena, "%.*s%.*s", STR_FMT(paths->root), STR_FMT(rest));
@@ -118,7 +118,7 @@ static const char *sendfile(struct request *req, const struct backend_settings *
 }
 
 /* The file's own, whatever the application says. */
-static bool is_files_own(const struct header *header)
+static bool accel_is_files_own(const struct header *header)
 {
     switch (header_id(header->name)) {
     case HEADER_CONTENT_LENGTH:
@@ -138,7 +138,7 @@ static void accel_keep_headers(struct request *req, struct headers *out)
 {
     const struct headers *said = &req->response.headers;
     for (unsigned i = 0; i < said->count; i++)
-        if (!is_files_own(&said->list[i]))
+        if (!accel_is_files_own(&said->list[i]))
             headers_add(&req->arena, out, said->list[i].name, said->list[i].value);
 }
 
@@ -151,6 +151,6 @@ const char *accel_decision(struct request *req, const struct backend_settings *b
                              .handed_over = true,
                              .body_limit = UINT64_MAX};
     accel_keep_headers(req, &out->headers);
-    return req->response.accel_redirect.n > 0 ? redirect(req, backend, paths, out)
-                                              : sendfile(req, backend, paths, out);
+    return req->response.accel_redirect.n > 0 ? accel_follow(req, backend, paths, out)
+                                              : accel_sendfile(req, backend, paths, out);
 }

@@ -219,7 +219,7 @@ void answer_decision(struct exchange *x)
 /* A file that is not there, a name that is never served and a method that files don't take are any
  * client's to ask for, as often as it likes. What is left says that something here is wrong: a
  * link, a permission. */
-static enum log_level file_level(const struct decision *d, int status)
+static enum log_level answer_file_level(const struct decision *d, int status)
 {
     if (status >= 500)
         return LOG_ERROR;
@@ -232,7 +232,7 @@ static void answer_report_file(const struct exchange *x, int status, const char 
 {
     const struct decision *d = &x->req.decision;
     char name[REQUEST_NAME_SIZE];
-    enum log_level level = d->error_page ? LOG_ERROR : file_level(d, status);
+    enum log_level level = d->error_page ? LOG_ERROR : answer_file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
     log_within(answer_quota(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
                d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),

@@ -73,24 +73,24 @@ void attempt_end(struct exchange *x, const char *error)
 
 /* --- failures --- */
 
-static bool is_idempotent(enum method method)
+static bool attempt_is_idempotent(enum method method)
 {
     return method != METHOD_OTHER;
 }
 
 /* Whether a request that this server may have had can be sent again. */
-static bool may_repeat(const struct exchange *x)
+static bool attempt_may_repeat(const struct exchange *x)
 {
     bool only_asks =
         x->guard != NULL; /* an authorizer is asked what may be done, and does not do it */
     return exchange_settings(x)->retry != RETRY_NEVER &&
-           (only_asks || is_idempotent(x->req.method_id));
+           (only_asks || attempt_is_idempotent(x->req.method_id));
 }
 
 /* Whether it would be safe to ask again (contract section 12, "Retry"): what was not begun may go
  * to another server; a connection that turned out closed is no loss to whatever sent no byte, or is
  * idempotent and got no byte back; a time-out is one only where the backend says so. */
-static bool is_safe_again(const struct exchange *x, enum backend_error error)
+static bool attempt_is_safe_again(const struct exchange *x, enum backend_error error)
 {
     if (x->state != EXCHANGE_ASKING ||
         (x->attempts.request.streamed && x->attempts.stream.body_at > 0))
@@ -102,9 +102,9 @@ static bool is_safe_again(const struct exchange *x, enum backend_error error)
         return x->head.text.n == 0;
     case BACKEND_CLOSED:
         return x->attempts.stream.bytes_in == 0 &&
-               (x->attempts.stream.written == 0 || may_repeat(x));
+               (x->attempts.stream.written == 0 || attempt_may_repeat(x));
     case BACKEND_TIMEOUT:
-        return x->attempts.stream.bytes_in == 0 && may_repeat(x) &&
+        return x->attempts.stream.bytes_in == 0 && attempt_may_repeat(x) &&
                exchange_settings(x)->retry == RETRY_TIMEOUT;
     default:
         return false;
@@ -122,7 +122,7 @@ static unsigned attempt_tried_count(const struct exchange *x)
     return x->attempts.tried_count < ATTEMPT_TRIED ? x->attempts.tried_count : ATTEMPT_TRIED;
 }
 
-static bool others_are_left(const struct exchange *x)
+static bool attempt_others_are_left(const struct exchange *x)
 {
     struct backend_candidates others;
     return x->req.decision.server.n == 0 &&
@@ -216,7 +216,7 @@ static enum again attempt_decide(struct exchange *x, enum backend_error error)
 {
     bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;
     bool was_shared = attempt_was_shared(x, error);
-    if (!is_safe_again(x, error))
+    if (!attempt_is_safe_again(x, error))
         return AGAIN_NOT;
     if (was_kept || (was_shared && error == BACKEND_BUSY))
         x->attempts.left++; /* a kept connection that had been closed was no attempt */
@@ -224,7 +224,7 @@ static enum again attempt_decide(struct exchange *x, enum backend_error error)
         attempt_note_tried(x);
     if (is_same_attempt(x, error))
         x->attempts.left++;
-    bool left = others_are_left(x);
+    bool left = attempt_others_are_left(x);
     if (error == BACKEND_BUSY && !was_shared && (x->attempts.left == 0 || !left))
         return attempt_wait(x);
     if (x->attempts.left == 0)
@@ -269,7 +269,7 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
 
 /* --- to a server --- */
 
-static double first_positive(double a, double b)
+static double attempt_first_positive(double a, double b)
 {
     return a > 0 ? a : b;
 }
@@ -293,7 +293,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
                      : -1,
         .only = d->server.n > 0,
         .fresh = fresh,
-        .once = !may_repeat(x) || (attempt_sends_body(x) && d->stream_body),
+        .once = !attempt_may_repeat(x) || (attempt_sends_body(x) && d->stream_body),
         .tenant = d->tenant,
         .spool = &x->attempts.spool,
         .role = x->req.role,
@@ -301,10 +301,11 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .body = attempt_sends_body(x) && !d->stream_body ? &x->req.body : NULL,
         .data = x->req.role == FCGI_FILTER && x->req.data != NULL ? &x->req.data->spool : NULL,
         .streamed = attempt_sends_body(x) && d->stream_body,
-        .connect_timeout = first_positive(d->connect_timeout, settings->connect_timeout),
-        .send_timeout = first_positive(d->send_timeout, settings->send_timeout),
-        .first_byte_timeout = first_positive(d->first_byte_timeout, settings->first_byte_timeout),
-        .read_timeout = first_positive(d->read_timeout, settings->read_timeout),
+        .connect_timeout = attempt_first_positive(d->connect_timeout, settings->connect_timeout),
+        .send_timeout = attempt_first_positive(d->send_timeout, settings->send_timeout),
+        .first_byte_timeout =
+            attempt_first_positive(d->first_byte_timeout, settings->first_byte_timeout),
+        .read_timeout = attempt_first_positive(d->read_timeout, settings->read_timeout),
     };
     if (x->attempts.request
             .streamed) /* until there is a connection: STREAM_ROOM asks for it again */

@@ -17,7 +17,7 @@
 
 /* --- what is remembered --- */
 
-static void put_part(struct arena *a, struct str *to, struct str part)
+static void authorize_put_part(struct arena *a, struct str *to, struct str part)
 {
     char size[24];
     int n = snprintf(size, sizeof size, "%zu:", part.n);
@@ -28,7 +28,7 @@ static void put_part(struct arena *a, struct str *to, struct str part)
 
 /* The script's key, and all that says who is asked what: one authorizer's grant is not another's.
  */
-static struct str grant_key(struct exchange *x, const struct decision *guarded)
+static struct str authorize_grant_key(struct exchange *x, const struct decision *guarded)
 {
     struct arena *a = &x->req.arena;
     const struct decision *d = guarded->authorize;
@@ -36,19 +36,20 @@ static struct str grant_key(struct exchange *x, const struct decision *guarded)
         exchange_settings_of(x, d)->name,      d->root,           d->docroot, d->server,
         d->script_named ? d->script : STR(""), d->script_filename};
     struct str key = STR("");
-    put_part(a, &key, guarded->authorize_key);
+    authorize_put_part(a, &key, guarded->authorize_key);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        put_part(a, &key, parts[i]);
+        authorize_put_part(a, &key, parts[i]);
     for (unsigned i = 0; i < d->params.count; i++) {
-        put_part(a, &key, d->params.list[i].name);
-        put_part(a, &key, d->params.list[i].value);
+        authorize_put_part(a, &key, d->params.list[i].name);
+        authorize_put_part(a, &key, d->params.list[i].value);
     }
     return key;
 }
 
 /* Puts what an authorizer has said in front of the decision's own params, which have the last word.
  */
-static void add_variables(struct exchange *x, struct decision *d, const struct params *said)
+static void authorize_add_variables(struct exchange *x, struct decision *d,
+                                    const struct params *said)
 {
     struct params all = {0};
     for (unsigned i = 0; i < said->count; i++)
@@ -58,7 +59,7 @@ static void add_variables(struct exchange *x, struct decision *d, const struct p
     d->params = all;
 }
 
-static void note_user(struct exchange *x, const struct params *said)
+static void authorize_note_user(struct exchange *x, const struct params *said)
 {
     const struct param *user = params_find(said, STR("REMOTE_USER"));
     if (user != NULL)
@@ -70,11 +71,11 @@ static bool authorize_recalls(struct exchange *x)
 {
     struct decision *d = &x->req.decision;
     struct params said = {0};
-    if (d->authorize_key.n == 0 ||
-        !grants_find(x->generation->grants, &x->req.arena, grant_key(x, d), exchange_now(x), &said))
+    if (d->authorize_key.n == 0 || !grants_find(x->generation->grants, &x->req.arena,
+                                                authorize_grant_key(x, d), exchange_now(x), &said))
         return false;
-    add_variables(x, d, &said);
-    note_user(x, &said);
+    authorize_add_variables(x, d, &said);
+    authorize_note_user(x, &said);
     return true;
 }
 
@@ -122,7 +123,7 @@ const char *authorize_drop(struct exchange *x, size_t n)
 }
 
 /* What of a header named "Variable-NAME" stands behind the hyphen; n = 0: it is another header. */
-static struct str variable_name(struct str header)
+static struct str authorize_variable_name(struct str header)
 {
     const struct str prefix = STR("Variable-");
     bool is = header.n > prefix.n && str_ieq((struct str){header.p, prefix.n}, prefix);
@@ -137,7 +138,7 @@ void authorize_clean(struct exchange *x)
     struct headers kept = {0};
     for (unsigned i = 0; i < res->headers.count; i++) {
         const struct header *h = &res->headers.list[i];
-        if (variable_name(h->name).n == 0)
+        if (authorize_variable_name(h->name).n == 0)
             headers_add_known(&x->req.arena, &kept, h->id, h->name, h->value);
     }
     res->headers = kept;
@@ -150,7 +151,7 @@ void authorize_clean(struct exchange *x)
 
 /* Whether an authorizer may say it: not what would change which script is run, how its params are
  * read, or PHP for the requests of others. */
-static bool may_be_said(struct str name)
+static bool authorize_may_be_said(struct str name)
 {
     static const char *const names[] = {"CONTENT_LENGTH", "SCRIPT_NAME",     "SCRIPT_FILENAME",
                                         "PATH_INFO",      "PATH_TRANSLATED", "DOCUMENT_ROOT",
@@ -166,10 +167,10 @@ static void authorize_collect(struct exchange *x, struct params *out)
     struct request *req = &x->req;
     const struct headers *said = &req->response.headers;
     for (unsigned i = 0; i < said->count; i++) {
-        struct str name = variable_name(said->list[i].name);
+        struct str name = authorize_variable_name(said->list[i].name);
         if (name.n == 0)
             continue;
-        if (may_be_said(name))
+        if (authorize_may_be_said(name))
             params_set(&req->arena, out, name, said->list[i].value);
         else
             report_backend(
@@ -191,10 +192,10 @@ const char *authorize_end(struct exchange *x)
     struct params said = {0};
     authorize_collect(x, &said);
     if (guard->decision.authorize_key.n > 0)
-        grants_keep(&x->generation->grants, grant_key(x, &guard->decision),
+        grants_keep(&x->generation->grants, authorize_grant_key(x, &guard->decision),
                     exchange_now(x) + guard->decision.authorize_ttl, &said);
-    add_variables(x, &guard->decision, &said);
-    note_user(x, &said);
+    authorize_add_variables(x, &guard->decision, &said);
+    authorize_note_user(x, &said);
     return NULL;
 }
 

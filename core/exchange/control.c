@@ -16,7 +16,7 @@ void control_init(struct board *board, int master)
     worker.master = master;
 }
 
-static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
+static bool control_see_backend(void *ctx, unsigned i, struct script_backend *out)
 {
     const struct generation *g = ctx;
     if (i >= g->settings->backend_count)
@@ -30,7 +30,7 @@ static bool see_backend(void *ctx, unsigned i, struct script_backend *out)
     return true;
 }
 
-static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_server *out)
+static bool control_see_server(void *ctx, unsigned backend, unsigned i, struct script_server *out)
 {
     const struct generation *g = ctx;
     const struct backend *b = g->backends[backend];
@@ -44,7 +44,7 @@ static bool see_server(void *ctx, unsigned backend, unsigned i, struct script_se
     return true;
 }
 
-static bool see_up(void *ctx, struct str name, bool *up)
+static bool control_see_up(void *ctx, struct str name, bool *up)
 {
     const struct backend *b = generation_backend(ctx, name);
     if (b == NULL)
@@ -107,9 +107,9 @@ static void control_forget(struct world_request *request)
 void control_open(struct generation *g)
 {
     const struct script_world world = {.ctx = g,
-                                       .backend = see_backend,
-                                       .server = see_server,
-                                       .is_up = see_up,
+                                       .backend = control_see_backend,
+                                       .server = control_see_server,
+                                       .is_up = control_see_up,
                                        .hold = control_hold,
                                        .drain = control_drain,
                                        .ask_reload = control_reload,

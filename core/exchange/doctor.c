@@ -11,7 +11,7 @@
 
 /* --- connecting --- */
 
-static const char *user_name(struct arena *a, uid_t uid)
+static const char *doctor_user_name(struct arena *a, uid_t uid)
 {
     const struct passwd *pw = getpwuid(uid);
     /* A copy: the next look-up reuses what getpwuid returned. */
@@ -19,17 +19,17 @@ static const char *user_name(struct arena *a, uid_t uid)
                       : arena_printf(a, "uid %u", (unsigned)uid).p;
 }
 
-static const char *group_name(struct arena *a, gid_t gid)
+static const char *doctor_group_name(struct arena *a, gid_t gid)
 {
     const struct group *gr = getgrgid(gid);
     return gr != NULL ? arena_printf(a, "%s", gr->gr_name).p
                       : arena_printf(a, "gid %u", (unsigned)gid).p;
 }
 
-static const char *denied(struct arena *a, const char *path)
+static const char *doctor_denied(struct arena *a, const char *path)
 {
     struct stat st;
-    const char *me = user_name(a, geteuid());
+    const char *me = doctor_user_name(a, geteuid());
     if (stat(path, &st) != 0)
         return arena_printf(a,
                             "Permission denied: the worker's user '%s' may not enter a folder of "
@@ -40,7 +40,8 @@ static const char *denied(struct arena *a, const char *path)
                         "Permission denied: the socket is of %s:%s, mode %04o, and the worker's "
                         "user is '%s' (see listen.owner, listen.group and listen.mode of PHP-FPM, "
                         "or 'user' of the route)",
-                        user_name(a, st.st_uid), group_name(a, st.st_gid), st.st_mode & 07777, me)
+                        doctor_user_name(a, st.st_uid), doctor_group_name(a, st.st_gid),
+                        st.st_mode & 07777, me)
         .p;
 }
 
@@ -64,7 +65,7 @@ const char *doctor_connect(struct arena *a, const struct addr *server, const cha
     if (other != NULL)
         return other;
     if (local && strcmp(reason, strerror(EACCES)) == 0)
-        return denied(a, server->un.sun_path);
+        return doctor_denied(a, server->un.sun_path);
     if (strcmp(reason, strerror(ECONNREFUSED)) == 0)
         return arena_printf(a,
                             "%s: nothing listens there; is PHP-FPM running, and is this its "
@@ -96,14 +97,14 @@ bool doctor_knows(struct str text)
     return false;
 }
 
-static struct str param_value(const struct params *params, struct str name)
+static struct str doctor_param_value(const struct params *params, struct str name)
 {
     struct param *param = params_find(params, name);
     return param != NULL ? param->value : STR("");
 }
 
 /* The deepest folder above the file that exists; "" when the path is none. */
-static const char *deepest_parent(const char *file)
+static const char *doctor_deepest_parent(const char *file)
 {
     static char path[PATH_MAX];
     struct stat st;
@@ -117,13 +118,13 @@ static const char *deepest_parent(const char *file)
 }
 
 /* Whether the file is here; says nothing where the backend's file system is another one. */
-static const char *local_finding(struct arena *a, const char *file)
+static const char *doctor_local_finding(struct arena *a, const char *file)
 {
     struct stat st;
     if (stat(file, &st) != 0)
         return arena_printf(a,
                             "it does not exist here (%s); the deepest folder of it that does is %s",
-                            strerror(errno), deepest_parent(file))
+                            strerror(errno), doctor_deepest_parent(file))
             .p;
     if (S_ISDIR(st.st_mode))
         return "it is a folder here, not a script";
@@ -134,13 +135,14 @@ static const char *local_finding(struct arena *a, const char *file)
                         "PHP sees another file system (a container or a chroot: set 'docroot' "
                         "to the site as PHP sees it), or its name does not end as "
                         "security.limit_extensions wants",
-                        user_name(a, st.st_uid), group_name(a, st.st_gid), st.st_mode & 07777)
+                        doctor_user_name(a, st.st_uid), doctor_group_name(a, st.st_gid),
+                        st.st_mode & 07777)
         .p;
 }
 
 /* The file as this machine sees it, when the backend sees the site elsewhere; *mapped says so. */
-static struct str local_path(struct arena *a, struct str file, struct str root, struct str docroot,
-                             bool *mapped)
+static struct str doctor_local_path(struct arena *a, struct str file, struct str root,
+                                    struct str docroot, bool *mapped)
 {
     *mapped = root.n > 0 && docroot.n > 0 && !str_eq(root, docroot) && str_starts(file, docroot);
     if (!*mapped)
@@ -169,7 +171,7 @@ static struct str doctor_quoted(struct arena *a, const char *before, struct str 
     return (struct str){out, used};
 }
 
-static bool is_word(struct str method)
+static bool doctor_is_word(struct str method)
 {
     for (size_t i = 0; i < method.n; i++)
         if (method.p[i] < 'A' || method.p[i] > 'Z')
@@ -181,14 +183,15 @@ const char *doctor_script(struct request *req, const struct params *params, stru
                           struct str docroot, const char *rule)
 {
     struct arena *a = &req->arena;
-    struct str file = param_value(params, STR("SCRIPT_FILENAME"));
+    struct str file = doctor_param_value(params, STR("SCRIPT_FILENAME"));
     bool mapped;
-    struct str here = local_path(a, file, root, docroot, &mapped);
+    struct str here = doctor_local_path(a, file, root, docroot, &mapped);
     struct stat st;
-    struct str method = is_word(req->method) ? req->method : doctor_quoted(a, "", req->method);
+    struct str method =
+        doctor_is_word(req->method) ? req->method : doctor_quoted(a, "", req->method);
     struct str site = arena_printf(a, "http://%.*s", STR_FMT(req->host));
     struct str url = doctor_quoted(a, site.p, req->uri.origin);
-    const char *finding = local_finding(a, here.p);
+    const char *finding = doctor_local_finding(a, here.p);
     if (mapped && stat(here.p, &st) == 0 && S_ISREG(st.st_mode))
         finding =
             "that file exists here, so 'docroot' is probably not the site as PHP sees it, or PHP "

@@ -7,70 +7,70 @@
 
 /* --- filters --- */
 
-static struct front *next_of(struct front *front)
+static struct front *front_next_of(struct front *front)
 {
     return ((struct filter *)((char *)front - offsetof(struct filter, front)))->next;
 }
 
 void filter_want_body(struct front *front, bool want)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->want_body(next, want);
 }
 
 void filter_hints(struct front *front, const struct headers *headers)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     if (next->ops->hints != NULL)
         next->ops->hints(next, headers);
 }
 
 void filter_respond(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->respond(next);
 }
 
 void filter_body(struct front *front, struct str bytes)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->body(next, bytes);
 }
 
 bool filter_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
                  unsigned count)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     return next->ops->file != NULL && next->ops->file(next, source, pieces, count);
 }
 
 void filter_flush(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->flush(next);
 }
 
 void filter_end(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->end(next);
 }
 
 bool filter_retract(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     return next->ops->retract(next);
 }
 
 void filter_cut(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     next->ops->cut(next);
 }
 
 size_t filter_room(struct front *front)
 {
-    struct front *next = next_of(front);
+    struct front *next = front_next_of(front);
     return next->ops->room(next);
 }
 
@@ -78,7 +78,7 @@ size_t filter_room(struct front *front)
 
 /* The next bytes of the piece at hand: its text, or so many of the file. n = 0: it can't be read.
  */
-static struct str next_bytes(struct front_file *f, char *scratch, size_t size)
+static struct str front_next_bytes(struct front_file *f, char *scratch, size_t size)
 {
     const struct file_piece *piece = f->pieces;
     if (f->at < piece->before.n)
@@ -109,7 +109,7 @@ enum front_file_result front_file_give(struct front_file *file, struct front *fr
             return FRONT_FILE_FULL;
         if (given >= GIVE_MAX)
             return FRONT_FILE_MORE;
-        struct str bytes = next_bytes(file, scratch, room < size ? room : size);
+        struct str bytes = front_next_bytes(file, scratch, room < size ? room : size);
         if (bytes.n == 0)
             return FRONT_FILE_BAD;
         front->ops->body(front, bytes);

@@ -13,7 +13,7 @@ unsigned generation_alive(void)
     return alive;
 }
 
-static void free_backends(struct generation *g)
+static void generation_free_backends(struct generation *g)
 {
     health_free(g->health);
     for (unsigned i = 0; g->backends != NULL && i < g->settings->backend_count; i++)
@@ -23,7 +23,7 @@ static void free_backends(struct generation *g)
     resolver_free(g->resolver);
 }
 
-static bool has_names(const struct settings *settings)
+static bool generation_has_names(const struct settings *settings)
 {
     for (unsigned i = 0; i < settings->backend_count; i++)
         for (unsigned j = 0; j < settings->backends[i].server_count; j++)
@@ -32,12 +32,12 @@ static bool has_names(const struct settings *settings)
     return false;
 }
 
-static const char *make_backends(struct generation *g, struct backends *all)
+static const char *generation_make_backends(struct generation *g, struct backends *all)
 {
     const struct resolver_options options = {.servers = g->settings->resolver,
                                              .count = g->settings->resolver_count};
     const char *err = NULL;
-    if (has_names(g->settings))
+    if (generation_has_names(g->settings))
         g->resolver = resolver_new(g->loop, &options);
     g->backends = calloc(g->settings->backend_count + 1, sizeof *g->backends);
     if (g->backends == NULL)
@@ -65,17 +65,17 @@ void generation_start(struct generation *g,
         generation_started(g, result);
 }
 
-static void hold(void *ctx)
+static void generation_hold_cb(void *ctx)
 {
     generation_hold(ctx);
 }
 
-static void drop(void *ctx)
+static void generation_drop_cb(void *ctx)
 {
     generation_drop(ctx);
 }
 
-static void last_cb(struct deadline *d)
+static void generation_last_cb(struct deadline *d)
 {
     struct generation *g = (struct generation *)((char *)d - offsetof(struct generation, last));
     generation_hold(g);
@@ -97,18 +97,18 @@ struct generation *generation_new(const struct route *route, struct backends *ba
     g->loop = backends->loop;
     g->number = number;
     g->count = 1;
-    const char *bad = make_backends(g, backends);
+    const char *bad = generation_make_backends(g, backends);
     if (bad == NULL) {
         alive++;
         g->next = all_generations;
         all_generations = g;
         g->health = health_new(g->backends, g->settings->backend_count, g->loop);
-        script_set_loop(script, g->loop, hold, drop);
-        deadline_init(&g->last, g->loop, last_cb);
+        script_set_loop(script, g->loop, generation_hold_cb, generation_drop_cb);
+        deadline_init(&g->last, g->loop, generation_last_cb);
         return g;
     }
     *err = strdup(bad);
-    free_backends(g);
+    generation_free_backends(g);
     script_free(script);
     free(g);
     return NULL;
@@ -133,7 +133,7 @@ void generation_drop(struct generation *g)
     if (g->started)
         script_notify(g->script, HOOK_STOP);
     script_stop(g->script);
-    free_backends(g);
+    generation_free_backends(g);
     grants_free(g->grants);
     script_free(g->script);
     free(g);
@@ -159,7 +159,7 @@ void generation_serve(struct generation *g)
 }
 
 /* It gets no request any more. */
-static void end_its_time(struct generation *old)
+static void generation_end_its_time(struct generation *old)
 {
     health_free(old->health);
     old->health = NULL;
@@ -170,7 +170,7 @@ static void end_its_time(struct generation *old)
 
 void generation_retire(struct generation *g)
 {
-    end_its_time(g);
+    generation_end_its_time(g);
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         backend_rest(g->backends[i]);
 }
@@ -182,7 +182,7 @@ bool generation_is_done(const struct generation *g)
 
 void generation_replace(struct generation *g, struct generation *old)
 {
-    end_its_time(old);
+    generation_end_its_time(old);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], generation_backend(g, old->settings->backends[i].name));
     generation_serve(g); /* when the old one makes no check any more */

@@ -23,7 +23,7 @@ static uint64_t grant_hash(struct str key)
     return hash ^ hash >> 32;
 }
 
-static char *put_text(char *at, struct str text)
+static char *grants_put_text(char *at, struct str text)
 {
     memcpy(at, &text.n, sizeof text.n);
     if (text.n > 0)
@@ -31,7 +31,7 @@ static char *put_text(char *at, struct str text)
     return at + sizeof text.n + text.n;
 }
 
-static const char *take_text(const char *at, struct arena *a, struct str *text)
+static const char *grants_take_text(const char *at, struct arena *a, struct str *text)
 {
     size_t n;
     memcpy(&n, at, sizeof n);
@@ -55,7 +55,7 @@ void grants_keep(struct grants **all, struct str key, double until, const struct
     memcpy(g->bytes, key.p, key.n);
     char *at = g->bytes + key.n;
     for (unsigned i = 0; i < said->count; i++)
-        at = put_text(put_text(at, said->list[i].name), said->list[i].value);
+        at = grants_put_text(grants_put_text(at, said->list[i].name), said->list[i].value);
     struct grant **place = &(*all)->places[grant_hash(key) % GRANTS];
     free(*place);
     *place = g;
@@ -70,7 +70,7 @@ bool grants_find(const struct grants *all, struct arena *a, struct str key, doub
     const char *at = g->bytes + g->key;
     for (unsigned i = 0; i < g->count; i++) {
         struct str name, value;
-        at = take_text(take_text(at, a, &name), a, &value);
+        at = grants_take_text(grants_take_text(at, a, &name), a, &value);
         params_add(a, said, name, value);
     }
     return true;

@@ -34,7 +34,7 @@ void report_stderr(const struct request *req, struct str text, const char *advic
 }
 
 /* As far as the table goes: clients choose these names, so there is a bound. */
-static void say_once(struct str name)
+static void report_say_once(struct str name)
 {
     static char said[128][64];
     if (name.n >= sizeof said[0])
@@ -57,7 +57,7 @@ void report_dropped(const struct request *req)
 {
     for (unsigned i = 0; req->dropped > 0 && i < req->headers.count; i++)
         if (req->headers.list[i].dropped)
-            say_once(req->headers.list[i].name);
+            report_say_once(req->headers.list[i].name);
 }
 
 void report_access(struct generation *generation, struct request *req, struct script_call *call)
