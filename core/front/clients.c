@@ -83,7 +83,7 @@ void clients_fini(struct clients *clients)
 
 /* --- lists --- */
 
-static void list_add(struct client_list *list, struct client *c)
+static void clients_list_add(struct client_list *list, struct client *c)
 {
     c->prev = list->last;
     c->next = NULL;
@@ -91,7 +91,7 @@ static void list_add(struct client_list *list, struct client *c)
     list->last = c;
 }
 
-static void list_remove(struct client_list *list, struct client *c)
+static void clients_list_remove(struct client_list *list, struct client *c)
 {
     *(c->prev != NULL ? &c->prev->next : &list->first) = c->next;
     *(c->next != NULL ? &c->next->prev : &list->last) = c->prev;
@@ -177,7 +177,7 @@ static void clients_add_idle(struct clients *clients, struct client *c)
 {
     bool first = clients->idle.first == NULL;
     c->idle_since = clients_now(clients);
-    list_add(&clients->idle, c);
+    clients_list_add(&clients->idle, c);
     if (first || clients->idle_armed != clients_idle_timeout(clients))
         clients_arm_idle_time(clients);
 }
@@ -201,12 +201,12 @@ void client_init(struct client *c, struct clients *clients, const struct protoco
 void client_wake(struct client *c, struct client_active *active)
 {
     struct clients *all = client_clients(c);
-    list_remove(&all->idle, c);
+    clients_list_remove(&all->idle, c);
     active->client = c;
     deadline_init(&active->deadline, all->loop, c->endpoint->protocol->on_missed);
     active->step = (struct deferred){.run = c->endpoint->protocol->on_step};
     c->io.data = active;
-    list_add(&all->active, c);
+    clients_list_add(&all->active, c);
 }
 
 /* The active part's memory may go. */
@@ -221,7 +221,7 @@ static void client_end_active(struct client *c)
 
 void client_sleep(struct client *c)
 {
-    list_remove(client_list_of(c), c);
+    clients_list_remove(client_list_of(c), c);
     client_end_active(c);
     c->io.data = NULL;
     clients_add_idle(client_clients(c), c);
@@ -231,7 +231,7 @@ void client_fini(struct client *c, bool reset)
 {
     struct clients *all = client_clients(c);
     ev_io_stop(all->loop->ev, &c->io);
-    list_remove(client_list_of(c), c);
+    clients_list_remove(client_list_of(c), c);
     client_end_active(c);
     c->transport.ops->close(&c->transport, reset);
     endpoint_drop(c->endpoint);

@@ -424,7 +424,7 @@ static struct gateway_request *request_of(struct front *front)
     return (struct gateway_request *)((char *)front - offsetof(struct gateway_request, front));
 }
 
-static void reply_want_body(struct front *front, bool want)
+static void gateway_reply_want_body(struct front *front, bool want)
 {
     struct gateway_request *r = request_of(front);
     r->want_body = want;
@@ -436,7 +436,7 @@ static void reply_want_body(struct front *front, bool want)
         request_queue(r);
 }
 
-static void reply_respond(struct front *front)
+static void gateway_reply_respond(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     r->head_waits = true;
@@ -444,7 +444,7 @@ static void reply_respond(struct front *front)
     sender_begin(&r->sender, exchange_limits(r->exchange), r->req->response.unbuffered);
 }
 
-static void reply_body(struct front *front, struct str bytes)
+static void gateway_reply_body(struct front *front, struct str bytes)
 {
     struct gateway_request *r = request_of(front);
     r->req->body_out += bytes.n;
@@ -474,19 +474,19 @@ static void request_send_gathered(struct gateway_request *r)
     request_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
 }
 
-static bool reply_file(struct front *front, struct file_source *source,
-                       const struct file_piece *pieces, unsigned count)
+static bool gateway_reply_file(struct front *front, struct file_source *source,
+                               const struct file_piece *pieces, unsigned count)
 {
     sender_file(&request_of(front)->sender, source, pieces, count);
     return true;
 }
 
-static void reply_flush(struct front *front)
+static void gateway_reply_flush(struct front *front)
 {
     request_send_gathered(request_of(front));
 }
 
-static void reply_end(struct front *front)
+static void gateway_reply_end(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     bool file = r->sender.piece_count > 0;
@@ -497,7 +497,7 @@ static void reply_end(struct front *front)
     request_queue(r);
 }
 
-static bool reply_retract(struct front *front)
+static bool gateway_reply_retract(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     if (!r->head_waits)
@@ -508,7 +508,7 @@ static bool reply_retract(struct front *front)
     return true;
 }
 
-static void reply_cut(struct front *front)
+static void gateway_reply_cut(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     if (!r->head_waits)
@@ -518,26 +518,27 @@ static void reply_cut(struct front *front)
     request_queue(r);
 }
 
-static size_t reply_room(struct front *front)
+static size_t gateway_reply_room(struct front *front)
 {
     return sender_room(&request_of(front)->sender);
 }
 
 static const struct front_ops gateway_front_ops = {
-    .want_body = reply_want_body,
-    .respond = reply_respond,
-    .body = reply_body,
-    .file = reply_file,
-    .flush = reply_flush,
-    .end = reply_end,
-    .retract = reply_retract,
-    .cut = reply_cut,
-    .room = reply_room,
+    .want_body = gateway_reply_want_body,
+    .respond = gateway_reply_respond,
+    .body = gateway_reply_body,
+    .file = gateway_reply_file,
+    .flush = gateway_reply_flush,
+    .end = gateway_reply_end,
+    .retract = gateway_reply_retract,
+    .cut = gateway_reply_cut,
+    .room = gateway_reply_room,
 };
 
 /* --- STDOUT as a transport --- */
 
-static ssize_t stdout_writev(struct transport *t, struct iovec *slices, int count, bool more)
+static ssize_t gateway_stdout_writev(struct transport *t, struct iovec *slices, int count,
+                                     bool more)
 {
     struct gateway_request *r =
         (struct gateway_request *)((char *)t - offsetof(struct gateway_request, transport));
@@ -545,4 +546,4 @@ static ssize_t stdout_writev(struct transport *t, struct iovec *slices, int coun
     return gateway_stdout(r->gateway, r->id, slices, count);
 }
 
-static const struct transport_ops stdout_ops = {.writev = stdout_writev};
+static const struct transport_ops stdout_ops = {.writev = gateway_stdout_writev};

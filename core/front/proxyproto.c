@@ -32,12 +32,12 @@ static bool proxyproto_read_port(struct str text, uint16_t *port)
 }
 
 /* "TCP4" must bring IPv4 addresses, "TCP6" IPv6 ones, which may be mapped. */
-static bool read_v1_address(struct str text, bool v6, struct peer *out)
+static bool proxyproto_read_v1_address(struct str text, bool v6, struct peer *out)
 {
     return text.p != NULL && (memchr(text.p, ':', text.n) != NULL) == v6 && peer_parse(out, text);
 }
 
-static enum proxyproto_result read_v1_line(struct str line, struct proxyproto *out)
+static enum proxyproto_result proxyproto_read_v1_line(struct str line, struct proxyproto *out)
 {
     str_cut(&line, ' '); /* "PROXY" */
     struct str family = str_cut(&line, ' ');
@@ -51,8 +51,8 @@ static enum proxyproto_result read_v1_line(struct str line, struct proxyproto *o
     struct str fields[4];
     for (int i = 0; i < 4; i++)
         fields[i] = line.p != NULL ? str_cut(&line, ' ') : STR_NONE;
-    if (line.p != NULL || !read_v1_address(fields[0], v6, &out->client) ||
-        !read_v1_address(fields[1], v6, &out->local) ||
+    if (line.p != NULL || !proxyproto_read_v1_address(fields[0], v6, &out->client) ||
+        !proxyproto_read_v1_address(fields[1], v6, &out->local) ||
         !proxyproto_read_port(fields[2], &out->client.port) ||
         !proxyproto_read_port(fields[3], &out->local.port))
         return proxyproto_fail(out, "a PROXY line without two addresses and two ports");
@@ -60,7 +60,7 @@ static enum proxyproto_result read_v1_line(struct str line, struct proxyproto *o
     return PROXYPROTO_DONE;
 }
 
-static enum proxyproto_result read_v1(struct str in, struct proxyproto *out)
+static enum proxyproto_result proxyproto_read_v1(struct str in, struct proxyproto *out)
 {
     size_t looked_at = in.n < V1_MAX ? in.n : V1_MAX;
     const char *end = memmem(in.p, looked_at, "\r\n", 2);
@@ -69,7 +69,7 @@ static enum proxyproto_result read_v1(struct str in, struct proxyproto *out)
     if (end == NULL)
         return proxyproto_fail(out, "a PROXY line of more than 107 bytes");
     out->size = (size_t)(end - in.p) + 2;
-    return read_v1_line((struct str){in.p, out->size - 2}, out);
+    return proxyproto_read_v1_line((struct str){in.p, out->size - 2}, out);
 }
 
 /* --- version 2: binary --- */
@@ -91,8 +91,8 @@ static void proxyproto_read_addresses(const uint8_t *at, int family, size_t size
 
 /* The protocol's half of the byte says stream or datagram; a balancer that ends HTTP/3 announces
  * clients that came by datagrams, and their addresses are as good. */
-static enum proxyproto_result read_v2_addresses(uint8_t family, const uint8_t *at, size_t size,
-                                                struct proxyproto *out)
+static enum proxyproto_result proxyproto_read_v2_addresses(uint8_t family, const uint8_t *at,
+                                                           size_t size, struct proxyproto *out)
 {
     static const size_t least[] = {0, INET_SIZE, INET6_SIZE, UNIX_SIZE};
     if (FAMILY(family) > 3 || (family & 0xf) > 2 || (FAMILY(family) == 0) != ((family & 0xf) == 0))
@@ -111,7 +111,7 @@ static enum proxyproto_result read_v2_addresses(uint8_t family, const uint8_t *a
     return PROXYPROTO_DONE;
 }
 
-static enum proxyproto_result read_v2(struct str in, struct proxyproto *out)
+static enum proxyproto_result proxyproto_read_v2(struct str in, struct proxyproto *out)
 {
     const uint8_t *bytes = (const uint8_t *)in.p;
     if (in.n < V2_SIZE)
@@ -127,13 +127,13 @@ static enum proxyproto_result read_v2(struct str in, struct proxyproto *out)
     out->size = V2_SIZE + size;
     if (command == V2_LOCAL)
         return PROXYPROTO_DONE;
-    return read_v2_addresses(bytes[13], bytes + V2_SIZE, size, out);
+    return proxyproto_read_v2_addresses(bytes[13], bytes + V2_SIZE, size, out);
 }
 
 /* --- either --- */
 
 /* As far as `in` goes. */
-static bool begins_with(struct str in, struct str what)
+static bool proxyproto_begins_with(struct str in, struct str what)
 {
     return memcmp(in.p, what.p, in.n < what.n ? in.n : what.n) == 0;
 }
@@ -144,9 +144,9 @@ enum proxyproto_result proxyproto_read(struct str in, struct proxyproto *out)
     *out = (struct proxyproto){.size = 0};
     if (in.n == 0)
         return PROXYPROTO_MORE;
-    if (begins_with(in, v1))
-        return in.n < v1.n ? PROXYPROTO_MORE : read_v1(in, out);
-    if (begins_with(in, v2))
-        return in.n < v2.n ? PROXYPROTO_MORE : read_v2(in, out);
+    if (proxyproto_begins_with(in, v1))
+        return in.n < v1.n ? PROXYPROTO_MORE : proxyproto_read_v1(in, out);
+    if (proxyproto_begins_with(in, v2))
+        return in.n < v2.n ? PROXYPROTO_MORE : proxyproto_read_v2(in, out);
     return proxyproto_fail(out, "no PROXY header, which this listener requires");
 }

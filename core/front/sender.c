@@ -53,7 +53,7 @@ void sender_init(struct sender *s, struct transport *transport, struct sender_tu
 }
 
 /* The part of the turn's buffer is not needed any more; the last one to leave empties it. */
-static void leave_turn(struct sender *s)
+static void sender_leave_turn(struct sender *s)
 {
     if (s->turn.n == 0)
         return;
@@ -63,7 +63,7 @@ static void leave_turn(struct sender *s)
         s->shared->used = 0;
 }
 
-static void close_file(struct sender *s)
+static void sender_close_file(struct sender *s)
 {
     if (s->file != NULL)
         file_source_drop(s->file);
@@ -74,16 +74,16 @@ static void close_file(struct sender *s)
 void sender_fini(struct sender *s)
 {
     sender_forget(s);
-    leave_turn(s);
-    close_file(s);
+    sender_leave_turn(s);
+    sender_close_file(s);
     backlog_fini(&s->out);
 }
 
-static void break_off(struct sender *s, const char *why)
+static void sender_break_off(struct sender *s, const char *why)
 {
     s->broken = why;
-    leave_turn(s);
-    close_file(s);
+    sender_leave_turn(s);
+    sender_close_file(s);
     backlog_fini(&s->out);
 }
 
@@ -96,7 +96,7 @@ void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered
     s->no_spool = NULL;
 }
 
-static struct backlog_limits out_limits(const struct sender *s)
+static struct backlog_limits sender_out_limits(const struct sender *s)
 {
     if (s->limits == NULL) /* an interim response */
         return (struct backlog_limits){.memory = OUT_MAX};
@@ -109,7 +109,7 @@ static struct backlog_limits out_limits(const struct sender *s)
 
 size_t sender_room(const struct sender *s)
 {
-    struct backlog_limits limits = out_limits(s);
+    struct backlog_limits limits = sender_out_limits(s);
     uint64_t room = backlog_room(&s->out, &limits), bytes = sender_gathered(s);
     room = bytes < room ? room - bytes : 0;
     return room < SIZE_MAX ? (size_t)room : SIZE_MAX;
@@ -122,7 +122,8 @@ bool sender_gather(struct sender *s, struct str bytes)
     if (gathered.owner != s) {
         if (gathered.owner != NULL &&
             gathered.bytes > 0) /* a response with lost bytes must not look complete */
-            break_off(gathered.owner, "another reply took the place of what was gathered of it");
+            sender_break_off(gathered.owner,
+                             "another reply took the place of what was gathered of it");
         gathered.owner = s;
         gathered.count = 0;
         gathered.bytes = 0;
@@ -147,7 +148,7 @@ void sender_forget(struct sender *s)
 
 /* --- sending --- */
 
-static bool is_retry(int err)
+static bool sender_is_retry(int err)
 {
     return err == EAGAIN || err == EINTR;
 }
@@ -158,15 +159,15 @@ static size_t sender_put(struct sender *s, struct iovec *v, int count, bool more
     ssize_t n = s->transport->ops->writev(s->transport, v, count, more);
     if (n >= 0)
         return (size_t)n;
-    if (!is_retry(errno))
-        break_off(s, SENDER_GONE);
+    if (!sender_is_retry(errno))
+        sender_break_off(s, SENDER_GONE);
     return 0;
 }
 
 /* Copies the bytes behind the first `done` ones of the slices into the backlog. */
 static void sender_keep(struct sender *s, const struct iovec *v, int count, size_t done)
 {
-    struct backlog_limits limits = out_limits(s);
+    struct backlog_limits limits = sender_out_limits(s);
     for (int i = 0; i < count; i++) {
         if (done >= v[i].iov_len) {
             done -= v[i].iov_len;
@@ -181,10 +182,10 @@ static void sender_keep(struct sender *s, const struct iovec *v, int count, size
         done = 0;
     }
     if (backlog_overflows(&s->out)) /* a response with lost bytes must not go on */
-        break_off(s, "more than a gigabyte of it waited for the client");
+        sender_break_off(s, "more than a gigabyte of it waited for the client");
 }
 
-static bool wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)
+static bool sender_wait_for_turn(struct sender *s, const struct iovec *v, int count, size_t size)
 {
     struct sender_turn *shared = s->shared;
     if (size > TURN_RESPONSE || size > TURN_SIZE - shared->used || !backlog_is_empty(&s->out))
@@ -222,7 +223,7 @@ size_t sender_send(struct sender *s, const struct sender_frame *frame, enum send
     sender_forget(s);
     if (s->broken != NULL || size == 0)
         return 0;
-    if (when == SENDER_TURN && wait_for_turn(s, v, count, size))
+    if (when == SENDER_TURN && sender_wait_for_turn(s, v, count, size))
         return 0;
     size_t done = backlog_is_empty(&s->out) ? sender_put(s, v, count, when == SENDER_MORE) : 0;
     if (s->broken == NULL && done < size)
@@ -240,17 +241,17 @@ void sender_file(struct sender *s, struct file_source *file, const struct file_p
     s->piece_at = 0;
 }
 
-static size_t write_turn(struct sender *s)
+static size_t sender_write_turn(struct sender *s)
 {
     struct iovec v = {(char *)s->turn.p, s->turn.n};
     size_t size = s->turn.n, done = sender_put(s, &v, 1, false);
     if (s->broken == NULL && done < size)
         sender_keep(s, &v, 1, done);
-    leave_turn(s);
+    sender_leave_turn(s);
     return done;
 }
 
-static size_t write_out(struct sender *s)
+static size_t sender_write_out(struct sender *s)
 {
     size_t total = 0;
     struct str waiting;
@@ -258,7 +259,7 @@ static size_t write_out(struct sender *s)
     do {
         waiting = backlog_peek(&s->out, s->shared->loop->scratch, LOOP_SCRATCH_SIZE);
         if (waiting.p == NULL) {
-            break_off(s, "what was kept in spool_dir could not be read");
+            sender_break_off(s, "what was kept in spool_dir could not be read");
             return total;
         }
         v = (struct iovec){(char *)waiting.p, waiting.n};
@@ -274,7 +275,7 @@ static size_t write_out(struct sender *s)
 }
 
 /* Of the first piece's text, or 0. */
-static size_t write_before(struct sender *s)
+static size_t sender_write_before(struct sender *s)
 {
     const struct file_piece *piece = s->pieces;
     if (s->piece_at >= piece->before.n)
@@ -286,7 +287,7 @@ static size_t write_before(struct sender *s)
 
 /* Bytes of the file: from memory, or, where a transport must see them, read here and written as far
  * as it takes them. Returns as transport_ops.sendfile does. */
-static ssize_t write_content(struct sender *s, off_t at, size_t size)
+static ssize_t sender_write_content(struct sender *s, off_t at, size_t size)
 {
     char *bytes = (char *)s->file->content;
     ssize_t n = (ssize_t)size;
@@ -305,7 +306,7 @@ static ssize_t write_content(struct sender *s, off_t at, size_t size)
 }
 
 /* Of the first piece's stretch of the file, or 0. */
-static size_t write_stretch(struct sender *s, size_t most)
+static size_t sender_write_stretch(struct sender *s, size_t most)
 {
     const struct file_piece *piece = s->pieces;
     uint64_t done = s->piece_at - piece->before.n, left = piece->size - done;
@@ -315,24 +316,24 @@ static size_t write_stretch(struct sender *s, size_t most)
     size_t size = left < most ? (size_t)left : most;
     bool direct = s->file->content == NULL && s->transport->ops->sendfile != NULL;
     ssize_t n = direct ? s->transport->ops->sendfile(s->transport, s->file->fd, at, size)
-                       : write_content(s, at, size);
-    if (n < 0 && is_retry(errno))
+                       : sender_write_content(s, at, size);
+    if (n < 0 && sender_is_retry(errno))
         return 0;
     if (n > 0)
         return (size_t)n;
-    break_off(s, n == 0         ? "the file has shrunk since its length was promised"
-                 : errno == EIO ? "the file could not be read"
-                                : SENDER_GONE);
+    sender_break_off(s, n == 0         ? "the file has shrunk since its length was promised"
+                        : errno == EIO ? "the file could not be read"
+                                       : SENDER_GONE);
     return 0;
 }
 
-static size_t write_pieces(struct sender *s)
+static size_t sender_write_pieces(struct sender *s)
 {
     size_t total = 0;
     while (total < FILE_PIECE) {
         const struct file_piece *piece = s->pieces;
         bool text = s->piece_at < piece->before.n;
-        size_t done = text ? write_before(s) : write_stretch(s, FILE_PIECE - total);
+        size_t done = text ? sender_write_before(s) : sender_write_stretch(s, FILE_PIECE - total);
         if (s->broken != NULL)
             return total;
         total += done;
@@ -342,7 +343,7 @@ static size_t write_pieces(struct sender *s)
             s->pieces++;
             s->piece_at = 0;
             if (--s->piece_count == 0) {
-                close_file(s);
+                sender_close_file(s);
                 return total;
             }
         } else if (done == 0 || s->piece_at != piece->before.n) {
@@ -357,8 +358,8 @@ size_t sender_write(struct sender *s)
     if (s->broken != NULL)
         return 0;
     if (s->turn.n > 0)
-        return write_turn(s);
+        return sender_write_turn(s);
     if (!backlog_is_empty(&s->out))
-        return write_out(s);
-    return s->piece_count > 0 ? write_pieces(s) : 0;
+        return sender_write_out(s);
+    return s->piece_count > 0 ? sender_write_pieces(s) : 0;
 }

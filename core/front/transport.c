@@ -5,12 +5,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static ssize_t plain_read(struct transport *t, char *out, size_t size)
+static ssize_t transport_plain_read(struct transport *t, char *out, size_t size)
 {
     return read(t->fd, out, size);
 }
 
-static ssize_t plain_writev(struct transport *t, struct iovec *slices, int count, bool more)
+static ssize_t transport_plain_writev(struct transport *t, struct iovec *slices, int count,
+                                      bool more)
 {
     struct msghdr msg = {.msg_iov = slices, .msg_iovlen = (size_t)count};
     if (count == 1 && !more)
@@ -18,17 +19,17 @@ static ssize_t plain_writev(struct transport *t, struct iovec *slices, int count
     return sendmsg(t->fd, &msg, more ? MSG_MORE : 0);
 }
 
-static ssize_t plain_sendfile(struct transport *t, int file, off_t at, size_t size)
+static ssize_t transport_plain_sendfile(struct transport *t, int file, off_t at, size_t size)
 {
     return sendfile(t->fd, file, &at, size);
 }
 
-static void plain_shutdown(struct transport *t)
+static void transport_plain_shutdown(struct transport *t)
 {
     shutdown(t->fd, SHUT_WR);
 }
 
-static void plain_close(struct transport *t, bool reset)
+static void transport_plain_close(struct transport *t, bool reset)
 {
     struct linger now = {.l_onoff = 1};
     if (reset)
@@ -37,11 +38,11 @@ static void plain_close(struct transport *t, bool reset)
 }
 
 static const struct transport_ops plain = {
-    .read = plain_read,
-    .writev = plain_writev,
-    .sendfile = plain_sendfile,
-    .shutdown = plain_shutdown,
-    .close = plain_close,
+    .read = transport_plain_read,
+    .writev = transport_plain_writev,
+    .sendfile = transport_plain_sendfile,
+    .shutdown = transport_plain_shutdown,
+    .close = transport_plain_close,
 };
 
 void transport_plain(struct transport *t, int fd)
