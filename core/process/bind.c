@@ -26,7 +26,7 @@ static bool bind_overlap(const struct addr *a, const struct addr *b)
 }
 
 /* Does a socket of this process hold the address? */
-static bool is_ours(const struct addr *addr)
+static bool bind_is_ours(const struct addr *addr)
 {
     bool found = false;
     DIR *dir = opendir("/proc/self/fd");
@@ -46,7 +46,7 @@ static const char *bind_describe(const struct listen_spec *spec, const struct ad
 {
     bool tcp = addr->sa.sa_family != AF_UNIX;
     const char *given = spec->address;
-    if (err == EADDRINUSE && tcp && is_ours(addr))
+    if (err == EADDRINUSE && tcp && bind_is_ours(addr))
         snprintf(message, sizeof message,
                  "can't listen on %s beside a listener of this instance that is there already; "
                  "restart it",
@@ -66,7 +66,7 @@ static const char *bind_describe(const struct listen_spec *spec, const struct ad
 /* With SO_REUSEPORT the kernel would let two servers of one user share a port unnoticed; so a plain
  * bind tries first whether it is free. What we hold ourselves is no obstacle: another listener on
  * some of the port's addresses, or one that the reload under way is about to give up. */
-static int check_free(const struct addr *addr)
+static int bind_check_free(const struct addr *addr)
 {
     int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -74,12 +74,12 @@ static int check_free(const struct addr *addr)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
     int err = bind(fd, &addr->sa, addr->len) == 0 ? 0 : errno;
     close(fd);
-    return err == EADDRINUSE && is_ours(addr) ? 0 : err;
+    return err == EADDRINUSE && bind_is_ours(addr) ? 0 : err;
 }
 
 /* Does a process hold the socket of that name in the folder? 0: none does. The connection is never
  * waited for: an owner that does not accept has it all the same, and so has one of another kind. */
-static int check_held(int folder, const char *name)
+static int bind_check_held(int folder, const char *name)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     int n = snprintf(un.sun_path, sizeof un.sun_path, "/proc/self/fd/%d/%s", folder, name);
@@ -95,14 +95,14 @@ static int check_held(int folder, const char *name)
     return err == ECONNREFUSED || err == ENOENT ? 0 : err;
 }
 
-static int clear_in(int folder, const char *name)
+static int bind_clear_in(int folder, const char *name)
 {
     struct stat st;
     if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? 0 : errno;
     if (!S_ISSOCK(st.st_mode))
         return EEXIST;
-    int err = check_held(folder, name);
+    int err = bind_check_held(folder, name);
     if (err != 0)
         return err;
     return unlinkat(folder, name, 0) == 0 || errno == ENOENT ? 0 : errno;
@@ -124,7 +124,7 @@ static int bind_open_folder(char *path, const char **name)
 /* A socket file that no process listens on is left over from a crash; one in use is not ours to
  * take.
  */
-static int clear_stale(const struct addr *addr)
+static int bind_clear_stale(const struct addr *addr)
 {
     char path[sizeof addr->un.sun_path + 1];
     const char *name;
@@ -134,7 +134,7 @@ static int clear_stale(const struct addr *addr)
     int folder = bind_open_folder(path, &name);
     if (folder < 0)
         return errno;
-    int err = clear_in(folder, name);
+    int err = bind_clear_in(folder, name);
     close(folder);
     return err;
 }
@@ -175,7 +175,7 @@ const char *bind_open(const struct listen_spec *spec, const struct addr *addr, i
                       unsigned count, bool more)
 {
     bool local = addr->sa.sa_family == AF_UNIX;
-    int err = more ? 0 : local ? clear_stale(addr) : check_free(addr);
+    int err = more ? 0 : local ? bind_clear_stale(addr) : bind_check_free(addr);
     unsigned opened = 0;
     while (opened < count && err == 0)
         err = bind_one(spec, addr, &fds[opened++]);

@@ -66,7 +66,7 @@ static void call_push_answer(lua_State *L, const struct client_request *x)
 
 /* core.fcgi{ address=, params=, body=, data=, role=, timeout= } -> answer; or nil, reason
  * core.fcgi{ address=, values=, timeout= } -> { NAME = value } */
-static int core_fcgi(lua_State *L)
+static int calls_fcgi(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct arena arena;
@@ -112,7 +112,7 @@ static const char *call_gather(void *ctx, struct str bytes, bool *done)
 }
 
 /* core.ask(address, bytes, timeout) -> all that came until the end; or nil, problem. Blocks. */
-static int core_ask(lua_State *L)
+static int calls_ask(lua_State *L)
 {
     struct buf answer;
     const struct client_call call = {.address = luaL_checkstring(L, 1),
@@ -129,7 +129,7 @@ static int core_ask(lua_State *L)
 }
 
 /* core.look(address, timeout) -> true; or nil, why no server takes a connection there */
-static int core_look(lua_State *L)
+static int calls_look(lua_State *L)
 {
     const struct client_call call = {.address = luaL_checkstring(L, 1),
                                      .timeout = luaL_checknumber(L, 2)};
@@ -157,7 +157,7 @@ static void call_in_loader(void *ctx)
 /* core.control_of(path) -> what the route's setting `control` says: an address, "off", or "" for
  * the default; or nil, reason. The script runs in a child, as the user that would serve it: this
  * process keeps its own rights to speak with the instance. */
-static int core_control_of(lua_State *L)
+static int calls_control_of(lua_State *L)
 {
     struct route route = {.path = luaL_checkstring(L, 1)};
     struct user user;
@@ -190,6 +190,7 @@ static int core_control_of(lua_State *L)
 }
 
 const luaL_Reg calls_functions[] = {
-    {"ask", core_ask}, {"control_of", core_control_of}, {"fcgi", core_fcgi}, {"look", core_look},
+    {"ask", calls_ask},   {"control_of", calls_control_of},
+    {"fcgi", calls_fcgi}, {"look", calls_look},
     {NULL, NULL},
 };

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int core_listdir(lua_State *L)
+static int commands_listdir(lua_State *L)
 {
     DIR *dir = opendir(luaL_checkstring(L, 1));
     int count = 0;
@@ -41,7 +41,7 @@ static int core_listdir(lua_State *L)
 }
 
 /* core.readlink(path) -> where it leads; or nil, problem */
-static int core_readlink(lua_State *L)
+static int commands_readlink(lua_State *L)
 {
     char target[PATH_MAX];
     ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof target);
@@ -52,14 +52,14 @@ static int core_readlink(lua_State *L)
 }
 
 /* core.executable(path) -> may this user run the file? */
-static int core_executable(lua_State *L)
+static int commands_executable(lua_State *L)
 {
     lua_pushboolean(L, access(luaL_checkstring(L, 1), X_OK) == 0);
     return 1;
 }
 
 /* core.tempdir(prefix) -> a new folder that all users may enter */
-static int core_tempdir(lua_State *L)
+static int commands_tempdir(lua_State *L)
 {
     char path[PATH_MAX];
     const char *base = getenv("TMPDIR");
@@ -79,32 +79,32 @@ static int core_tempdir(lua_State *L)
 
 /* --- the process --- */
 
-static int core_tty(lua_State *L)
+static int commands_tty(lua_State *L)
 {
     lua_pushboolean(L, isatty(luaL_checkint(L, 1)));
     return 1;
 }
 
-static int core_uid(lua_State *L)
+static int commands_uid(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)geteuid());
     return 1;
 }
 
-static int core_cpus(lua_State *L)
+static int commands_cpus(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)sysconf(_SC_NPROCESSORS_ONLN));
     return 1;
 }
 
-static int core_setenv(lua_State *L)
+static int commands_setenv(lua_State *L)
 {
     setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1);
     return 0;
 }
 
 /* core.become(user, group) -> name; or nil, reason */
-static int core_become(lua_State *L)
+static int commands_become(lua_State *L)
 {
     struct user user;
     const char *bad = user_find(luaL_optstring(L, 1, NULL), luaL_optstring(L, 2, NULL), &user);
@@ -155,7 +155,7 @@ static const char *command_own_path(void)
 /* core.run(options, overrides) -> exit status, and why the server could not start if that is for
  * the caller to say. The overrides are text, since the loader and the workers have Lua states of
  * their own. */
-static int core_run(lua_State *L)
+static int commands_run(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct master_options options = {
@@ -180,7 +180,7 @@ static int core_run(lua_State *L)
 }
 
 /* core.pause(seconds). Blocks: for commands. */
-static int core_pause(lua_State *L)
+static int commands_pause(lua_State *L)
 {
     double seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 1, "seconds from 0 to 3600");
@@ -195,10 +195,18 @@ static int core_pause(lua_State *L)
 static int command_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"become", core_become},   {"cpus", core_cpus},     {"executable", core_executable},
-        {"listdir", core_listdir}, {"pause", core_pause},   {"readlink", core_readlink},
-        {"run", core_run},         {"setenv", core_setenv}, {"tempdir", core_tempdir},
-        {"tty", core_tty},         {"uid", core_uid},       {NULL, NULL},
+        {"become", commands_become},
+        {"cpus", commands_cpus},
+        {"executable", commands_executable},
+        {"listdir", commands_listdir},
+        {"pause", commands_pause},
+        {"readlink", commands_readlink},
+        {"run", commands_run},
+        {"setenv", commands_setenv},
+        {"tempdir", commands_tempdir},
+        {"tty", commands_tty},
+        {"uid", commands_uid},
+        {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

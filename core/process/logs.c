@@ -13,7 +13,7 @@
 #define LOG_FLAGS  (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 /* Only root can change the folder, nor one of those above it, whose names lead there. */
-static bool is_roots(char *folder)
+static bool logs_is_roots(char *folder)
 {
     struct stat st;
     for (;;) {
@@ -41,7 +41,7 @@ static int log_open_as_root(const char *path)
         realpath(folder, real) != NULL && strncmp(real, LOG_FOLDER, sizeof LOG_FOLDER - 1) == 0;
     if (good)
         snprintf(whole, sizeof whole, "%s/%.255s", real, slash + 1);
-    if (!good || !is_roots(real)) {
+    if (!good || !logs_is_roots(real)) {
         errno = EACCES;
         return -1;
     }

@@ -35,7 +35,7 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
 
 /* Claims and counts. Workers write into that memory as they like, so the master follows no number
  * in there: a process of the workers' user does, which may crash or find no end for it. */
-static void reclaim_counts(const struct memory *m, unsigned place)
+static void memory_reclaim_counts(const struct memory *m, unsigned place)
 {
     int status = -1;
     pid_t pid = fork();
@@ -64,7 +64,7 @@ void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blam
     struct underway_request request;
     char reason[130];
     uint32_t beyond;
-    reclaim_counts(m, place);
+    memory_reclaim_counts(m, place);
     log_rescue(&m->board->lines[place]);
     if (blame && underway_ran(table, &request))
         quarantine_lost(&m->quarantine, &request, now_monotonic());

@@ -27,7 +27,7 @@ const char *say_end(int status, char *out, size_t size)
     return out;
 }
 
-static double clock_seconds(clockid_t clock)
+static double say_clock_seconds(clockid_t clock)
 {
     struct timespec t;
     clock_gettime(clock, &t);
@@ -36,10 +36,10 @@ static double clock_seconds(clockid_t clock)
 
 double now_monotonic(void)
 {
-    return clock_seconds(CLOCK_MONOTONIC);
+    return say_clock_seconds(CLOCK_MONOTONIC);
 }
 
 double now_wall(void)
 {
-    return clock_seconds(CLOCK_REALTIME);
+    return say_clock_seconds(CLOCK_REALTIME);
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* The counter is what it was at the last look; if not, that is remembered. */
-static bool counter_is_still(struct counter *c, uint64_t value, double now)
+static bool supervision_counter_is_still(struct counter *c, uint64_t value, double now)
 {
     bool still = value == c->seen;
     if (!still)
@@ -34,7 +34,7 @@ static void supervise_hook(struct supervision *s, pid_t pid, struct board_worker
 }
 
 /* A letter of /proc/PID/status ("D": it waits for a disk), and whether a debugger holds it. */
-static char process_state(pid_t pid, bool *traced)
+static char supervision_process_state(pid_t pid, bool *traced)
 {
     char path[40], text[2048], state = '?';
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
@@ -64,7 +64,7 @@ static void supervise_turn(struct supervision *s, pid_t pid, double limit, bool 
         s->warned = false;
     if (still < first || (s->warned && still < last))
         return;
-    char state = process_state(pid, &traced);
+    char state = supervision_process_state(pid, &traced);
     if (!s->warned)
         log_error("worker %d serves nobody: its loop has made no turn for %.1f s, and no hook runs "
                   "(%s)",
@@ -83,8 +83,8 @@ void supervision_look(struct supervision *s, pid_t pid, struct board_worker *boa
 {
     uint64_t beat = __atomic_load_n(&board->beat, __ATOMIC_RELAXED);
     uint64_t turn = __atomic_load_n(&board->turn, __ATOMIC_RELAXED);
-    bool hook_still = counter_is_still(&s->hook, beat, now);
-    bool turn_still = counter_is_still(&s->turn, turn, now);
+    bool hook_still = supervision_counter_is_still(&s->hook, beat, now);
+    bool turn_still = supervision_counter_is_still(&s->turn, turn, now);
     bool in_hook = hook_still && (beat & 1) != 0, in_turn = turn_still && (turn & 1) != 0;
     double moved = s->hook.since > s->turn.since ? s->hook.since : s->turn.since;
     if (!in_hook)

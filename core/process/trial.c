@@ -17,7 +17,7 @@ struct trial {
 };
 
 /* As a worker's: what is written to a peer that has gone is an error of that write. */
-static void ignore_signals(void)
+static void trial_ignore_signals(void)
 {
     static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGHUP, SIGUSR1, SIGUSR2};
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
@@ -35,7 +35,7 @@ struct trial *trial_new(const struct route *route, unsigned number,
         *err = strdup("no memory or descriptors to try the script");
         return NULL;
     }
-    ignore_signals();
+    trial_ignore_signals();
     loop_init(&t.loop, ev);
     backends_init(&t.backends, &t.loop, ledger, 0);
     control_init(&board, -1);

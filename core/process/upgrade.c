@@ -16,7 +16,7 @@
 /* --- in the process that is replaced --- */
 
 /* The command line of this process, as it was given. */
-static char **own_arguments(char *text, size_t size)
+static char **upgrade_own_arguments(char *text, size_t size)
 {
     static char *argv[256];
     int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
@@ -38,7 +38,7 @@ static void upgrade_execute(const char *binary, int pipe_end, const struct socke
 {
     static char text[65536];
     char number[16];
-    char **argv = own_arguments(text, sizeof text);
+    char **argv = upgrade_own_arguments(text, sizeof text);
     sockets_pass(sockets);
     shared_file_pass(dictionaries);
     fcntl(pipe_end, F_SETFD, 0);
