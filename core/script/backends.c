@@ -10,7 +10,7 @@ enum { OF_SLOT, OF_SERVER };
 #define SLOT(name) PROPERTY(#name, struct ledger_server, name)
 
 /* Requests that the server has now: several may share one of the connections in use. */
-static void push_serving(lua_State *L, const void *at)
+static void backends_push_serving(lua_State *L, const void *at)
 {
     const struct ledger_server *s = at;
     lua_pushnumber(L, (double)s->active + (double)s->extra);
@@ -19,7 +19,7 @@ static void push_serving(lua_State *L, const void *at)
 static const struct property server_fields[] = {
     PROPERTY_OF(OF_SERVER, "address", struct script_server, address),
     SLOT(active),
-    {"serving", .push = push_serving},
+    {"serving", .push = backends_push_serving},
     SLOT(idle),
     SLOT(requests),
     SLOT(answers),
@@ -64,7 +64,7 @@ bool script_push_backend(lua_State *L, const struct script_world *world, unsigne
 }
 
 /* NULL: no server runs in this process, so no backend is known. */
-static const struct script_world *world_of(lua_State *L)
+static const struct script_world *backends_world_of(lua_State *L)
 {
     const struct script *s = script_of_state(L);
     return s != NULL && s->world.ctx != NULL ? &s->world : NULL;
@@ -73,7 +73,7 @@ static const struct script_world *world_of(lua_State *L)
 /* core.backend_is_up(name) -> true or false; nil: no server runs, or has no such backend */
 static int backends_is_up(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
+    const struct script_world *world = backends_world_of(L);
     struct str name = script_check_str(L, 1);
     bool up;
     if (world == NULL || !world->is_up(world->ctx, name, &up))
@@ -85,7 +85,7 @@ static int backends_is_up(lua_State *L)
 /* core.backend(name) -> what script_push_backend makes; nil as above */
 static int backends_backend(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
+    const struct script_world *world = backends_world_of(L);
     struct str name = script_check_str(L, 1);
     struct script_backend backend;
     for (unsigned i = 0; world != NULL && world->backend(world->ctx, i, &backend); i++)

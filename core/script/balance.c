@@ -37,24 +37,24 @@ struct script_servers {
 };
 
 /* php-fpm's status page counts our own requests as well. */
-static double load_of(const struct ledger_server *s)
+static double balance_load_of(const struct ledger_server *s)
 {
     return (double)s->active + (double)s->extra + (double)s->others;
 }
 
 void script_push_load(lua_State *L, const void *at)
 {
-    lua_pushnumber(L, load_of(at));
+    lua_pushnumber(L, balance_load_of(at));
 }
 
-static double weight_of(const struct ledger_server *s)
+static double balance_weight_of(const struct ledger_server *s)
 {
     return s->slow_start > 0 ? ledger_weight(s, ledger_now()) : s->weight;
 }
 
-static void push_weight(lua_State *L, const void *at)
+static void balance_push_weight(lua_State *L, const void *at)
 {
-    lua_pushnumber(L, weight_of(at));
+    lua_pushnumber(L, balance_weight_of(at));
 }
 
 void script_push_up(lua_State *L, const void *at)
@@ -63,7 +63,7 @@ void script_push_up(lua_State *L, const void *at)
     lua_pushboolean(L, !s->down && !s->sick && !s->gone);
 }
 
-static void push_address(lua_State *L, const void *at)
+static void balance_push_address(lua_State *L, const void *at)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, *(const int *)at);
 }
@@ -73,9 +73,9 @@ enum { OF_SLOT, OF_SEEN };
 #define FIELD(name, member) PROPERTY(name, struct ledger_server, member)
 
 const struct property property_server[] = {
-    {"address", .push = push_address, .at = offsetof(struct script_server_seen, address),
+    {"address", .push = balance_push_address, .at = offsetof(struct script_server_seen, address),
      .of = OF_SEEN},
-    {"weight", .push = push_weight},
+    {"weight", .push = balance_push_weight},
     FIELD("active", active),
     PROPERTY_OF(OF_SEEN, "queued", struct script_server_seen, queued),
     FIELD("requests", requests),
@@ -91,7 +91,7 @@ const struct property property_server[] = {
 };
 
 /* The server at 1, whose metatable has called us. */
-static const struct script_server_seen *check_server(lua_State *L, int script)
+static const struct script_server_seen *balance_check_server(lua_State *L, int script)
 {
     const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
     lua_rawgeti(L, 1, SERVER_PLACE);
@@ -104,24 +104,24 @@ static const struct script_server_seen *check_server(lua_State *L, int script)
 }
 
 /* upvalue 2: the script. Stack: server, key. */
-static int server_field(lua_State *L)
+static int balance_server_field(lua_State *L)
 {
     const struct property *p = property_find(L, property_server, "a server");
-    const struct script_server_seen *seen = check_server(L, 2);
+    const struct script_server_seen *seen = balance_check_server(L, 2);
     property_push(L, p, p->of == OF_SLOT ? (const void *)seen->slot : seen);
     return 1;
 }
 
-static int server_newindex(lua_State *L)
+static int balance_server_newindex(lua_State *L)
 {
     return script_refuse_assignment(L, "server",
                                     "servers are read-only; what a policy keeps goes into a table "
                                     "of its own, with the server as key");
 }
 
-static int server_tostring(lua_State *L)
+static int balance_server_tostring(lua_State *L)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, check_server(L, 1)->address);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, balance_check_server(L, 1)->address);
     return 1;
 }
 
@@ -166,16 +166,16 @@ bool script_balance_new(struct script *s)
         return false;
     property_push_names(L, property_server);
     lua_pushlightuserdata(L, s);
-    lua_pushcclosure(L, server_field, 2);
+    lua_pushcclosure(L, balance_server_field, 2);
     if (lua_pcall(L, 1, 1, 0) != 0)
         return false;
     lua_createtable(L, 0, 4); /* the metatable */
     lua_insert(L, -2);
     lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, server_newindex);
+    lua_pushcfunction(L, balance_server_newindex);
     lua_setfield(L, -2, "__newindex");
     lua_pushlightuserdata(L, s);
-    lua_pushcclosure(L, server_tostring, 1);
+    lua_pushcclosure(L, balance_server_tostring, 1);
     lua_setfield(L, -2, "__tostring");
     lua_pushliteral(L, "moongate.server");
     lua_setfield(L, -2, "__metatable");
@@ -189,7 +189,7 @@ bool script_balance_new(struct script *s)
 
 /* --- the list that a policy gets --- */
 
-static struct script_server_seen *seen_at(struct script *s, uint32_t place)
+static struct script_server_seen *balance_seen_at(struct script *s, uint32_t place)
 {
     if (place >= s->servers->seen_count) {
         size_t count = (size_t)place + 16;
@@ -204,10 +204,10 @@ static struct script_server_seen *seen_at(struct script *s, uint32_t place)
 }
 
 /* Pushes a fresh object; `servers` is the table of them. */
-static void make_server(struct script *s, lua_State *L, int servers,
-                        const struct script_server *server)
+static void balance_make_server(struct script *s, lua_State *L, int servers,
+                                const struct script_server *server)
 {
-    struct script_server_seen *seen = seen_at(s, server->place);
+    struct script_server_seen *seen = balance_seen_at(s, server->place);
     if (seen->key != 0)
         luaL_unref(L, LUA_REGISTRYINDEX, seen->address);
     script_push_str(L, server->address);
@@ -226,7 +226,7 @@ static void make_server(struct script *s, lua_State *L, int servers,
     lua_rawseti(L, servers, (int)server->place + 1);
 }
 
-static void write_number(lua_State *L, int at, double *written, double value)
+static void balance_write_number(lua_State *L, int at, double *written, double value)
 {
     if (*written == value)
         return;
@@ -236,29 +236,29 @@ static void write_number(lua_State *L, int at, double *written, double value)
 }
 
 /* Pushes the object of the server, with its numbers as they are now. */
-static void push_server(struct script *s, lua_State *L, int servers,
-                        const struct script_server *server)
+static void balance_push_server(struct script *s, lua_State *L, int servers,
+                                const struct script_server *server)
 {
     if (server->place < s->servers->seen_count &&
         s->servers->seen[server->place].key == server->slot->key)
         lua_rawgeti(L, servers, (int)server->place + 1);
     else
-        make_server(s, L, servers, server);
+        balance_make_server(s, L, servers, server);
     struct script_server_seen *seen = &s->servers->seen[server->place];
     seen->queued = server->queued;
-    write_number(L, SERVER_LOAD, &seen->load, load_of(server->slot));
-    write_number(L, SERVER_WEIGHT, &seen->weight, weight_of(server->slot));
+    balance_write_number(L, SERVER_LOAD, &seen->load, balance_load_of(server->slot));
+    balance_write_number(L, SERVER_WEIGHT, &seen->weight, balance_weight_of(server->slot));
 }
 
 /* The same table each time: the list belongs to the call. */
-static void push_list(struct script *s, lua_State *L, const struct script_server *list,
-                      unsigned count)
+static void balance_push_list(struct script *s, lua_State *L, const struct script_server *list,
+                              unsigned count)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers->list);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->servers->servers);
     int servers = lua_gettop(L);
     for (unsigned i = 0; i < count; i++) {
-        push_server(s, L, servers, &list[i]);
+        balance_push_server(s, L, servers, &list[i]);
         lua_rawseti(L, servers - 1, (int)i + 1);
     }
     for (int i = (int)lua_objlen(L, servers - 1); i > (int)count; i--) {
@@ -281,7 +281,7 @@ struct asking {
 };
 
 /* The place in the list of the server at idx; -1: it is none of them. */
-static int find_choice(const struct script *s, int idx, const struct asking *a)
+static int balance_find_choice(const struct script *s, int idx, const struct asking *a)
 {
     const void *object = lua_topointer(s->L, idx);
     for (unsigned i = 0; object != NULL && i < a->count; i++)
@@ -291,7 +291,7 @@ static int find_choice(const struct script *s, int idx, const struct asking *a)
 }
 
 /* "route.lua:12", where the function begins. Text in the request's arena. */
-static const char *source_of(struct script *s, const struct request *req, int function)
+static const char *balance_source_of(struct script *s, const struct request *req, int function)
 {
     lua_Debug at;
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, function);
@@ -304,24 +304,24 @@ static const char *source_of(struct script *s, const struct request *req, int fu
 static enum script_result balance_misuse(struct script *s, const struct asking *a, int idx,
                                          const char *expected)
 {
-    script_log_misuse(a->cause.what, source_of(s, a->req, a->function), a->req,
+    script_log_misuse(a->cause.what, balance_source_of(s, a->req, a->function), a->req,
                       lua_pushfstring(s->L, "%s, got %s", expected, script_describe(s->L, idx)));
     return SCRIPT_FAILED;
 }
 
-static void ask_body(struct script *s, void *ctx)
+static void balance_ask_body(struct script *s, void *ctx)
 {
     struct asking *a = ctx;
     lua_State *L = s->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, a->function);
     script_push_box(s, a->req, a->call);
-    push_list(s, L, a->list, a->count);
+    balance_push_list(s, L, a->list, a->count);
     lua_pushinteger(L, (lua_Integer)a->req->attempts + 1);
     a->result = script_run(s, 3, 2, &a->cause);
     if (a->result != SCRIPT_DONE)
         return;
     int server = lua_gettop(L) - 1, cookie = server + 1;
-    a->choice = find_choice(s, server, a);
+    a->choice = balance_find_choice(s, server, a);
     if (a->choice < 0 && !lua_isnil(L, server))
         a->result =
             balance_misuse(s, a, server, "expected one of the servers that it was given, or nil");
@@ -338,7 +338,7 @@ static enum script_result balance_ask(struct script *s, struct asking *a, int fu
 {
     a->function = function;
     a->cause = (struct script_cause){what, "choosing a server", a->req, false};
-    return script_guard(s, &a->cause, ask_body, a) ? a->result : SCRIPT_FAILED;
+    return script_guard(s, &a->cause, balance_ask_body, a) ? a->result : SCRIPT_FAILED;
 }
 
 enum script_result script_balance(struct script *s, struct request *req, struct script_call *call,

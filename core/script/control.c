@@ -13,7 +13,7 @@
 #include "script/modules.h"
 #include "script/property.h"
 
-static const struct script_world *world_of(lua_State *L)
+static const struct script_world *control_world_of(lua_State *L)
 {
     const struct script *s = script_of_state(L);
     if (s == NULL || s->world.ctx == NULL)
@@ -22,16 +22,16 @@ static const struct script_world *world_of(lua_State *L)
 }
 
 /* core.backends() -> list of what script_push_backend makes */
-static int core_backends(lua_State *L)
+static int control_backends(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
+    const struct script_world *world = control_world_of(L);
     lua_newtable(L);
     for (unsigned i = 0; script_push_backend(L, world, i); i++)
         lua_rawseti(L, -2, (int)i + 1);
     return 1;
 }
 
-static int push_outcome(lua_State *L, bool done, const char *problem)
+static int control_push_outcome(lua_State *L, bool done, const char *problem)
 {
     if (!done)
         return script_fail(L, problem);
@@ -43,29 +43,29 @@ static const char no_server[] = "there is no such backend, or no such server of 
 static const char no_master[] = "the master process does not listen";
 
 /* core.hold(name, held) -> true; or nil, problem */
-static int core_hold(lua_State *L)
+static int control_hold(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
-    return push_outcome(L, world->hold(world->ctx, script_check_str(L, 1), lua_toboolean(L, 2)),
-                        no_server);
+    const struct script_world *world = control_world_of(L);
+    return control_push_outcome(
+        L, world->hold(world->ctx, script_check_str(L, 1), lua_toboolean(L, 2)), no_server);
 }
 
 /* core.drain(name, address, draining) -> true; or nil, problem */
-static int core_drain(lua_State *L)
+static int control_drain(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
-    return push_outcome(L,
-                        world->drain(world->ctx, script_check_str(L, 1), script_check_str(L, 2),
-                                     lua_toboolean(L, 3)),
-                        no_server);
+    const struct script_world *world = control_world_of(L);
+    return control_push_outcome(L,
+                                world->drain(world->ctx, script_check_str(L, 1),
+                                             script_check_str(L, 2), lua_toboolean(L, 3)),
+                                no_server);
 }
 
 /* --- the instance --- */
 
 /* core.reload() -> id; or nil, problem */
-static int core_reload(lua_State *L)
+static int control_reload(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
+    const struct script_world *world = control_world_of(L);
     uint64_t id;
     if (!world->ask_reload(world->ctx, &id))
         return script_fail(L, no_master);
@@ -80,7 +80,7 @@ static void control_push_done(lua_State *L, const void *at)
 }
 
 /* core.reloads() -> { requested, done, ok, error, generation, at } */
-static int core_reloads(lua_State *L)
+static int control_reloads(lua_State *L)
 {
     static const struct property fields[] = {
         {"done", .push = control_push_done, .at = offsetof(struct board, reload_done)},
@@ -91,15 +91,15 @@ static int core_reloads(lua_State *L)
         PROPERTY("at", struct board, reload_at),
         {0},
     };
-    property_push_table(L, fields, (const void *[]){world_of(L)->board});
+    property_push_table(L, fields, (const void *[]){control_world_of(L)->board});
     return 1;
 }
 
 /* core.stop() -> true; or nil, problem */
-static int core_stop(lua_State *L)
+static int control_stop(lua_State *L)
 {
-    const struct script_world *world = world_of(L);
-    return push_outcome(L, world->stop(world->ctx), no_master);
+    const struct script_world *world = control_world_of(L);
+    return control_push_outcome(L, world->stop(world->ctx), no_master);
 }
 
 #define WORKER(name) PROPERTY(#name, struct board_worker, name)
@@ -117,7 +117,7 @@ static const struct property worker_fields[] = {
     {0},
 };
 
-static void push_workers(lua_State *L, const void *at)
+static void control_push_workers(lua_State *L, const void *at)
 {
     const struct board *b = at;
     lua_newtable(L);
@@ -131,19 +131,19 @@ static void push_workers(lua_State *L, const void *at)
 
 /* core.state() -> { started, pid, generation, workers, last_error, last_error_at, listeners }; the
  * last one is text, see struct board */
-static int core_state(lua_State *L)
+static int control_state(lua_State *L)
 {
     static const struct property fields[] = {
         PROPERTY("started", struct board, started),
         PROPERTY("pid", struct board, master),
         PROPERTY("generation", struct board, generation),
-        {"workers", .push = push_workers},
+        {"workers", .push = control_push_workers},
         PROPERTY("listeners", struct board, listeners),
         PROPERTY("last_error", struct board, last_error),
         PROPERTY("last_error_at", struct board, last_error_at),
         {0},
     };
-    property_push_table(L, fields, (const void *[]){world_of(L)->board});
+    property_push_table(L, fields, (const void *[]){control_world_of(L)->board});
     return 1;
 }
 
@@ -152,10 +152,10 @@ static int core_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"backends", core_backends}, {"drain", core_drain},
-        {"hold", core_hold},         {"reload", core_reload},
-        {"reloads", core_reloads},   {"state", core_state},
-        {"stop", core_stop},         {NULL, NULL},
+        {"backends", control_backends}, {"drain", control_drain},
+        {"hold", control_hold},         {"reload", control_reload},
+        {"reloads", control_reloads},   {"state", control_state},
+        {"stop", control_stop},         {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

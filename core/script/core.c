@@ -37,7 +37,7 @@
 
 /* --- files --- */
 
-static const char *push_kind(lua_State *L, enum lookup_kind kind)
+static const char *core_push_kind(lua_State *L, enum lookup_kind kind)
 {
     const char *name = kind == LOOKUP_FILE ? "file" : kind == LOOKUP_FOLDER ? "directory" : NULL;
     lua_pushstring(L, name);
@@ -65,8 +65,8 @@ static unsigned core_read_list(lua_State *L, int index, struct str list[LIST_MAX
 }
 
 /* root, path and within of a look at the disk, the first three arguments. */
-static unsigned check_place(lua_State *L, struct str *root, struct str *path,
-                            struct str within[LIST_MAX])
+static unsigned core_check_place(lua_State *L, struct str *root, struct str *path,
+                                 struct str within[LIST_MAX])
 {
     *root = script_check_str(L, 1);
     *path = script_check_str(L, 2);
@@ -80,11 +80,11 @@ static unsigned check_place(lua_State *L, struct str *root, struct str *path,
 static int core_probe(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
-    unsigned count = check_place(L, &root, &path, within);
+    unsigned count = core_check_place(L, &root, &path, within);
     enum lookup_kind kind = lookup_probe(root, path, within, count);
     if (kind == LOOKUP_ERROR)
         return luaL_error(L, "%s%s can't be looked at: %s", root.p, path.p, strerror(errno));
-    push_kind(L, kind);
+    core_push_kind(L, kind);
     if (kind != LOOKUP_OUTSIDE)
         return 1;
     lua_pushliteral(L, "outside");
@@ -96,7 +96,7 @@ static int core_read_start(lua_State *L)
 {
     char bytes[4096];
     struct str root, path, within[LIST_MAX];
-    unsigned count = check_place(L, &root, &path, within);
+    unsigned count = core_check_place(L, &root, &path, within);
     lua_Integer size = luaL_checkinteger(L, 4);
     luaL_argcheck(L, size > 0 && size <= (lua_Integer)sizeof bytes, 4, "from 1 to 4096");
     ssize_t n = lookup_read_start(root, path, within, count, bytes, (size_t)size);
@@ -110,7 +110,7 @@ static int core_read_start(lua_State *L)
 static int core_owner(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
-    unsigned count = check_place(L, &root, &path, within);
+    unsigned count = core_check_place(L, &root, &path, within);
     struct stat st;
     bool followed;
     int fd = lookup_open(root, path, within, count, O_PATH | O_CLOEXEC, &followed);
@@ -225,7 +225,7 @@ static int core_logs(lua_State *L)
 }
 
 /* The part of `file = "/abs"` whose name is checked: its folders are the script's choice. */
-static struct str base_name(struct str path)
+static struct str core_base_name(struct str path)
 {
     const char *slash = memrchr(path.p, '/', path.n);
     return slash != NULL ? str_skip(path, (size_t)(slash - path.p)) : path;
@@ -252,7 +252,7 @@ static int core_resolve_file(lua_State *L)
     if (root.p == NULL)
         root = STR("");
     enum lookup_kind kind = lookup_probe(root, path, within, count);
-    const char *refused = file_refused(whole != NULL ? base_name(path) : path, &d);
+    const char *refused = file_refused(whole != NULL ? core_base_name(path) : path, &d);
     if (refused == NULL && kind == LOOKUP_FILE)
         refused = file_refused_link(root, path, within, count, &d);
     lua_newtable(L);
@@ -262,7 +262,7 @@ static int core_resolve_file(lua_State *L)
     lua_setfield(L, -2, "file");
     script_push_str(L, root);
     lua_setfield(L, -2, "root");
-    push_kind(L, kind);
+    core_push_kind(L, kind);
     lua_setfield(L, -2, "exists");
     lua_pushstring(L, refused);
     lua_setfield(L, -2, "refused");

@@ -58,7 +58,7 @@ static void *decision_member(const struct reading *r)
 
 /* --- values; the value is on the stack's top --- */
 
-static struct str get_text(struct reading *r)
+static struct str decision_get_text(struct reading *r)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
         decision_refuse(r);
@@ -71,9 +71,9 @@ static struct str get_text(struct reading *r)
 }
 
 /* An absolute path or URL prefix, without the slash at its end. */
-static struct str get_folder(struct reading *r)
+static struct str decision_get_folder(struct reading *r)
 {
-    struct str s = get_text(r);
+    struct str s = decision_get_text(r);
     if (s.n > 0 && s.p[0] != '/')
         decision_refuse(r);
     while (s.n > 0 && s.p[s.n - 1] == '/')
@@ -83,7 +83,7 @@ static struct str get_folder(struct reading *r)
 
 /* True for a path whose segments are all names. An empty segment, "." or ".." is what a path
  * becomes that a script makes of a client's words: "/srv/" .. "" is the folder above all sites. */
-static bool has_names_only(struct str path)
+static bool decision_has_names_only(struct str path)
 {
     const char *at = path.p, *end = path.p + path.n;
     while ((at = memchr(at, '/', (size_t)(end - at))) != NULL) {
@@ -97,12 +97,12 @@ static bool has_names_only(struct str path)
 }
 
 /* An absolute path of a folder; "/" has n = 0. */
-static struct str get_root(struct reading *r)
+static struct str decision_get_root(struct reading *r)
 {
-    struct str s = get_text(r);
+    struct str s = decision_get_text(r);
     if (s.n == 0 || s.p[0] != '/')
         decision_refuse(r);
-    else if (s.n > 1 && !has_names_only(s))
+    else if (s.n > 1 && !decision_has_names_only(s))
         decision_refuse(r);
     else if (s.n == 1)
         s.n = 0;
@@ -110,16 +110,16 @@ static struct str get_root(struct reading *r)
 }
 
 /* Text that goes into a header. */
-static struct str get_field(struct reading *r)
+static struct str decision_get_field(struct reading *r)
 {
-    struct str s = get_text(r);
+    struct str s = decision_get_text(r);
     if (!str_is_field_value(s))
         decision_refuse(r);
     return s;
 }
 
 /* Pushes moongate.base.units.seconds or .bytes: from a text to its number, or false. */
-static void push_units(lua_State *L, const char *name)
+static void decision_push_units(lua_State *L, const char *name)
 {
     lua_pushlightuserdata(L, (void *)name);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -134,14 +134,14 @@ static void push_units(lua_State *L, const char *name)
 }
 
 /* A number, or a text with a unit; -1 where it is neither. */
-static double get_quantity(struct reading *r, const char *units)
+static double decision_get_quantity(struct reading *r, const char *units)
 {
     lua_State *L = r->L;
     if (lua_type(L, -1) == LUA_TNUMBER)
         return lua_tonumber(L, -1);
     if (lua_type(L, -1) != LUA_TSTRING)
         return -1;
-    push_units(L, units);
+    decision_push_units(L, units);
     lua_pushvalue(L, -2);
     lua_gettable(L, -2);
     double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
@@ -150,10 +150,10 @@ static double get_quantity(struct reading *r, const char *units)
 }
 
 /* Bytes, or "16k" "1M" "1G". */
-static uint64_t get_size(struct reading *r)
+static uint64_t decision_get_size(struct reading *r)
 {
     static const char bytes[] = "bytes";
-    double value = get_quantity(r, bytes);
+    double value = decision_get_quantity(r, bytes);
     if (value >= 0 && value < 1e18)
         return (uint64_t)value;
     decision_refuse(r);
@@ -168,7 +168,7 @@ static bool decision_get_boolean(struct reading *r)
 }
 
 /* A string, or a list of strings. */
-static void read_items(struct reading *r, struct str (*get)(struct reading *r))
+static void decision_read_items(struct reading *r, struct str (*get)(struct reading *r))
 {
     lua_State *L = r->L;
     bool one = lua_type(L, -1) == LUA_TSTRING;
@@ -197,12 +197,12 @@ static void decision_add_header(struct reading *r, struct str name)
     }
     lua_pushvalue(r->L, -1); /* lua_tostring changes a number in place */
     lua_tostring(r->L, -1);
-    struct str value = get_field(r);
+    struct str value = decision_get_field(r);
     lua_pop(r->L, 1);
     headers_add(&r->req->arena, decision_member(r), name, value);
 }
 
-static void read_headers(struct reading *r)
+static void decision_read_headers(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
@@ -234,7 +234,7 @@ static void read_headers(struct reading *r)
     }
 }
 
-static void get_param(struct reading *r)
+static void decision_get_param(struct reading *r)
 {
     lua_State *L = r->L;
     struct str name =
@@ -258,7 +258,7 @@ static void get_param(struct reading *r)
         decision_refuse(r);
 }
 
-static void read_params(struct reading *r)
+static void decision_read_params(struct reading *r)
 {
     lua_State *L = r->L;
     if (!lua_istable(L, -1)) {
@@ -266,7 +266,7 @@ static void read_params(struct reading *r)
         return;
     }
     for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-        get_param(r);
+        decision_get_param(r);
         if (r->refused) {
             lua_pop(L, 2);
             return;
@@ -285,7 +285,7 @@ static void decision_read_backend(struct reading *r)
 }
 
 /* intercept_errors: true, or the statuses. */
-static void read_statuses(struct reading *r)
+static void decision_read_statuses(struct reading *r)
 {
     lua_State *L = r->L;
     size_t n = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
@@ -329,7 +329,7 @@ static void decision_read_internal(struct reading *r)
         }
         struct str prefix = arena_copy(&r->req->arena, script_str(L, -2));
         bool route = lua_isboolean(L, -1) && lua_toboolean(L, -1);
-        list[count].folder = route ? STR("") : get_folder(r);
+        list[count].folder = route ? STR("") : decision_get_folder(r);
         if (prefix.n == 0 || prefix.p[0] != '/')
             decision_refuse(r);
         else if (prefix.p[prefix.n - 1] != '/')
@@ -343,46 +343,46 @@ static void decision_read_internal(struct reading *r)
 /* --- keys --- */
 
 /* "/" is the file system's root, or that of a PHP-FPM in a chroot, and not "none". */
-static void read_root(struct reading *r)
+static void decision_read_root(struct reading *r)
 {
-    struct str root = get_root(r);
+    struct str root = decision_get_root(r);
     *(struct str *)decision_member(r) = root.n == 0 && !r->refused ? STR("/") : root;
 }
 
-static void read_file(struct reading *r)
+static void decision_read_file(struct reading *r)
 {
-    struct str file = get_text(r);
+    struct str file = decision_get_text(r);
     if (file.n == 0 || file.p[0] != '/')
         decision_refuse(r);
-    else if (!has_names_only((struct str){file.p, file.n - (str_ends(file, STR("/")))}))
+    else if (!decision_has_names_only((struct str){file.p, file.n - (str_ends(file, STR("/")))}))
         decision_refuse(r);
     *(struct str *)decision_member(r) = file;
 }
 
 /* Seconds, or "250ms" "5s" "2m" "1h". */
-static void read_duration(struct reading *r)
+static void decision_read_duration(struct reading *r)
 {
     static const char seconds[] = "seconds";
-    double value = get_quantity(r, seconds);
+    double value = decision_get_quantity(r, seconds);
     if (!(value > 0 && value < 1e9))
         decision_refuse(r);
     *(double *)decision_member(r) = value;
 }
 
-static void read_size(struct reading *r)
+static void decision_read_size(struct reading *r)
 {
-    *(uint64_t *)decision_member(r) = get_size(r);
+    *(uint64_t *)decision_member(r) = decision_get_size(r);
 }
 
-static void read_attempts(struct reading *r)
+static void decision_read_attempts(struct reading *r)
 {
-    unsigned attempts = (unsigned)get_size(r);
+    unsigned attempts = (unsigned)decision_get_size(r);
     if (attempts < 1 || attempts > 100)
         decision_refuse(r);
     *(unsigned *)decision_member(r) = attempts;
 }
 
-static void read_status(struct reading *r)
+static void decision_read_status(struct reading *r)
 {
     lua_Number status = lua_type(r->L, -1) == LUA_TNUMBER ? lua_tonumber(r->L, -1) : 0;
     if (!(status >= 200 && status <= 599))
@@ -391,18 +391,18 @@ static void read_status(struct reading *r)
 }
 
 /* The member says the opposite of the key. */
-static void read_not(struct reading *r)
+static void decision_read_not(struct reading *r)
 {
     *(bool *)decision_member(r) = !decision_get_boolean(r);
 }
 
-static void read_close(struct reading *r)
+static void decision_read_close(struct reading *r)
 {
     if (!decision_get_boolean(r))
         decision_refuse(r);
 }
 
-static void read_body(struct reading *r)
+static void decision_read_body(struct reading *r)
 {
     if (!lua_isstring(r->L, -1)) {
         decision_refuse(r);
@@ -413,23 +413,23 @@ static void read_body(struct reading *r)
     lua_pop(r->L, 1);
 }
 
-static void read_ini(struct reading *r)
+static void decision_read_ini(struct reading *r)
 {
     r->has_ini = true; /* lua/moongate/decision/ini.lua has made its text */
 }
 
-static void read_redirect(struct reading *r)
+static void decision_read_redirect(struct reading *r)
 {
-    r->redirect = get_field(r);
+    r->redirect = decision_get_field(r);
     if (r->redirect.n == 0)
         decision_refuse(r);
 }
 
-static void read_role(struct reading *r)
+static void decision_read_role(struct reading *r)
 {
     static const char *const names[] = {
         [FCGI_RESPONDER] = "responder", [FCGI_AUTHORIZER] = "authorizer", [FCGI_FILTER] = "filter"};
-    struct str name = get_text(r);
+    struct str name = decision_get_text(r);
     for (uint8_t role = FCGI_RESPONDER; role <= FCGI_FILTER; role++)
         if (str_eq(name, str_of(names[role])))
             *(uint8_t *)decision_member(r) = role;
@@ -438,18 +438,18 @@ static void read_role(struct reading *r)
 }
 
 /* A path below the root. */
-static struct str get_path(struct reading *r)
+static struct str decision_get_path(struct reading *r)
 {
-    struct str path = get_text(r);
+    struct str path = decision_get_text(r);
     if (path.n == 0 || path.p[0] != '/')
         decision_refuse(r);
     return path;
 }
 
-static void read_keys(struct reading *r, int table);
+static void decision_read_keys(struct reading *r, int table);
 
 /* A decision in a decision: who is asked first. Its script is named, or the request's path. */
-static void read_authorize(struct reading *r)
+static void decision_read_authorize(struct reading *r)
 {
     lua_State *L = r->L;
     int table = lua_gettop(L);
@@ -466,11 +466,11 @@ static void read_authorize(struct reading *r)
         decision_refuse(r);
         return;
     }
-    read_keys(&inner, table);
+    decision_read_keys(&inner, table);
     d->script = r->req->uri.path;
     if (d->script_named && !inner.refused) {
         lua_getfield(L, table, "script");
-        d->script = get_path(&inner);
+        d->script = decision_get_path(&inner);
         lua_settop(L, table);
     }
     if (inner.refused || !(inner.made & FASTCGI) || inner.kinds != AUTHORIZER)
@@ -479,10 +479,10 @@ static void read_authorize(struct reading *r)
 }
 
 /* lua/moongate/decision/complete.lua has used it. */
-static void read_script(struct reading *r)
+static void decision_read_script(struct reading *r)
 {
     *(bool *)decision_member(r) = true;
-    get_text(r);
+    decision_get_text(r);
 }
 
 #define AT(decision_member) .at = offsetof(struct decision, decision_member)
@@ -490,49 +490,53 @@ static void read_script(struct reading *r)
     AT(decision_member), .count_at = offsetof(struct decision, count)
 
 static const struct key keys[] = {
-    {"always", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(always)},
-    {"attempts", FASTCGI | AUTHORIZER, 0, .read = read_attempts, AT(attempts)},
-    {"authorize", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_authorize, AT(authorize)},
-    {"authorize_key", FASTCGI | FILES | REPLY | REDIRECT, 0, .text = get_text, AT(authorize_key)},
-    {"authorize_ttl", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_duration,
+    {"always", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_headers, AT(always)},
+    {"attempts", FASTCGI | AUTHORIZER, 0, .read = decision_read_attempts, AT(attempts)},
+    {"authorize", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_authorize,
+     AT(authorize)},
+    {"authorize_key", FASTCGI | FILES | REPLY | REDIRECT, 0, .text = decision_get_text,
+     AT(authorize_key)},
+    {"authorize_ttl", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_duration,
      AT(authorize_ttl)},
     {"backend", FASTCGI | AUTHORIZER, FASTCGI, .read = decision_read_backend},
-    {"body", REPLY, REPLY, .read = read_body, AT(body)},
-    {"body_limit", FASTCGI, 0, .read = read_size, AT(body_limit)},
-    {"cache_control", FILES, 0, .text = get_field, AT(cache_control)},
-    {"close", CLOSE, CLOSE, .read = read_close},
-    {"connect_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(connect_timeout)},
-    {"data", FASTCGI, 0, .text = get_path, AT(data)},
-    {"docroot", FASTCGI | AUTHORIZER, 0, .read = read_root, AT(docroot)},
-    {"early_hints", FASTCGI, 0, .items = get_field, LIST(early_hints, early_hint_count)},
-    {"file", FILES, FILES, .read = read_file, AT(file)},
-    {"first_byte_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(first_byte_timeout)},
-    {"hash_key", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(hash_key)},
-    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = read_headers, AT(headers)},
-    {"index", FILES, 0, .items = get_text, LIST(index, index_count)},
-    {"ini", FASTCGI, 0, .read = read_ini},
-    {"intercept_errors", FASTCGI, 0, .read = read_statuses},
+    {"body", REPLY, REPLY, .read = decision_read_body, AT(body)},
+    {"body_limit", FASTCGI, 0, .read = decision_read_size, AT(body_limit)},
+    {"cache_control", FILES, 0, .text = decision_get_field, AT(cache_control)},
+    {"close", CLOSE, CLOSE, .read = decision_read_close},
+    {"connect_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration,
+     AT(connect_timeout)},
+    {"data", FASTCGI, 0, .text = decision_get_path, AT(data)},
+    {"docroot", FASTCGI | AUTHORIZER, 0, .read = decision_read_root, AT(docroot)},
+    {"early_hints", FASTCGI, 0, .items = decision_get_field, LIST(early_hints, early_hint_count)},
+    {"file", FILES, FILES, .read = decision_read_file, AT(file)},
+    {"first_byte_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration,
+     AT(first_byte_timeout)},
+    {"hash_key", FASTCGI | AUTHORIZER, 0, .text = decision_get_text, AT(hash_key)},
+    {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_headers, AT(headers)},
+    {"index", FILES, 0, .items = decision_get_text, LIST(index, index_count)},
+    {"ini", FASTCGI, 0, .read = decision_read_ini},
+    {"intercept_errors", FASTCGI, 0, .read = decision_read_statuses},
     {"internal", FASTCGI, 0, .read = decision_read_internal},
-    {"params", FASTCGI | AUTHORIZER, 0, .read = read_params},
-    {"path", FILES, 0, .text = get_text, AT(path)},
-    {"path_info", FASTCGI, 0, .text = get_text, AT(path_info)},
-    {"read_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(read_timeout)},
-    {"redirect", REDIRECT, REDIRECT, .read = read_redirect},
-    {"request_buffering", FASTCGI, 0, .read = read_not, AT(stream_body)},
-    {"response_buffering", FASTCGI, 0, .read = read_not, AT(unbuffered)},
-    {"role", FASTCGI, 0, .read = read_role, AT(role)},
-    {"root", FASTCGI | AUTHORIZER | FILES, FILES, .read = read_root, AT(root)},
-    {"script", FASTCGI | AUTHORIZER, 0, .read = read_script, AT(script_named)},
-    {"script_filename", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(script_filename)},
-    {"scripts", FILES, 0, .items = get_text, LIST(scripts, script_count)},
-    {"send_timeout", FASTCGI | AUTHORIZER, 0, .read = read_duration, AT(send_timeout)},
-    {"server", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(server)},
-    {"sources", FILES, 0, .items = get_text, LIST(sources, source_count)},
-    {"status", REPLY | REDIRECT | FILES, REPLY, .read = read_status, AT(status)},
-    {"strip", FASTCGI, 0, .text = get_folder, AT(strip)},
-    {"tenant", FASTCGI | AUTHORIZER, 0, .text = get_text, AT(tenant)},
+    {"params", FASTCGI | AUTHORIZER, 0, .read = decision_read_params},
+    {"path", FILES, 0, .text = decision_get_text, AT(path)},
+    {"path_info", FASTCGI, 0, .text = decision_get_text, AT(path_info)},
+    {"read_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration, AT(read_timeout)},
+    {"redirect", REDIRECT, REDIRECT, .read = decision_read_redirect},
+    {"request_buffering", FASTCGI, 0, .read = decision_read_not, AT(stream_body)},
+    {"response_buffering", FASTCGI, 0, .read = decision_read_not, AT(unbuffered)},
+    {"role", FASTCGI, 0, .read = decision_read_role, AT(role)},
+    {"root", FASTCGI | AUTHORIZER | FILES, FILES, .read = decision_read_root, AT(root)},
+    {"script", FASTCGI | AUTHORIZER, 0, .read = decision_read_script, AT(script_named)},
+    {"script_filename", FASTCGI | AUTHORIZER, 0, .text = decision_get_text, AT(script_filename)},
+    {"scripts", FILES, 0, .items = decision_get_text, LIST(scripts, script_count)},
+    {"send_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration, AT(send_timeout)},
+    {"server", FASTCGI | AUTHORIZER, 0, .text = decision_get_text, AT(server)},
+    {"sources", FILES, 0, .items = decision_get_text, LIST(sources, source_count)},
+    {"status", REPLY | REDIRECT | FILES, REPLY, .read = decision_read_status, AT(status)},
+    {"strip", FASTCGI, 0, .text = decision_get_folder, AT(strip)},
+    {"tenant", FASTCGI | AUTHORIZER, 0, .text = decision_get_text, AT(tenant)},
     {"try", FILES, .makes = FILES},
-    {"within", FASTCGI | FILES, 0, .items = get_root, LIST(within, within_count)},
+    {"within", FASTCGI | FILES, 0, .items = decision_get_root, LIST(within, within_count)},
 };
 
 enum { KEY_TOTAL = sizeof keys / sizeof *keys };
@@ -554,7 +558,7 @@ void script_push_keys(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static void read_keys(struct reading *r, int table)
+static void decision_read_keys(struct reading *r, int table)
 {
     lua_State *L = r->L;
     script_push_keys(L);
@@ -576,7 +580,7 @@ static void read_keys(struct reading *r, int table)
         else if (key->text != NULL)
             *(struct str *)decision_member(r) = key->text(r);
         else if (key->items != NULL)
-            read_items(r, key->items);
+            decision_read_items(r, key->items);
         if (r->refused)
             break;
     }
@@ -585,7 +589,7 @@ static void read_keys(struct reading *r, int table)
 
 /* --- the kinds --- */
 
-static void finish_fastcgi(struct reading *r, int a, int b)
+static void decision_finish_fastcgi(struct reading *r, int a, int b)
 {
     struct decision *d = r->d;
     lua_State *L = r->L;
@@ -601,7 +605,7 @@ static void finish_fastcgi(struct reading *r, int a, int b)
         decision_refuse(r);
 }
 
-static void finish_files(struct reading *r, int a)
+static void decision_finish_files(struct reading *r, int a)
 {
     struct decision *d = r->d;
     d->kind = DECISION_FILE;
@@ -623,7 +627,7 @@ static void finish_files(struct reading *r, int a)
 }
 
 /* A redirect is a reply with a Location. */
-static void finish_redirect(struct reading *r)
+static void decision_finish_redirect(struct reading *r)
 {
     struct decision *d = r->d;
     d->kind = DECISION_REPLY;
@@ -649,11 +653,11 @@ static void decision_finish(struct reading *r, int a, int b)
     if (kind == 0 || !(r->kinds & kind))
         decision_refuse(r);
     else if (kind == FASTCGI)
-        finish_fastcgi(r, a, b);
+        decision_finish_fastcgi(r, a, b);
     else if (kind == FILES)
-        finish_files(r, a);
+        decision_finish_files(r, a);
     else if (kind == REDIRECT)
-        finish_redirect(r);
+        decision_finish_redirect(r);
     else
         r->d->kind = kind == CLOSE ? DECISION_CLOSE : DECISION_REPLY;
     if (r->d->kind == DECISION_REPLY && r->d->status == 0)
@@ -674,7 +678,7 @@ bool script_decision(lua_State *L, int d, int a, int b, struct request *req,
             lua_pop(L, 1);
             return false;
         }
-        read_keys(&r, d);
+        decision_read_keys(&r, d);
         if (!r.refused)
             decision_finish(&r, a, b);
     }

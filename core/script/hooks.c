@@ -113,7 +113,7 @@ struct notice {
     enum script_result result;
 };
 
-static void notify_body(struct script *s, void *ctx)
+static void hooks_notify_body(struct script *s, void *ctx)
 {
     struct notice *n = ctx;
     const struct script_cause cause = script_hook_cause(s, n->hook, NULL);
@@ -128,20 +128,20 @@ enum script_result script_notify(struct script *s, enum script_hook hook)
     s->stopping = hook == HOOK_STOP;
     if (!script_has(s, hook))
         return SCRIPT_DONE;
-    return script_guard(s, &cause, notify_body, &notice) ? notice.result : SCRIPT_FAILED;
+    return script_guard(s, &cause, hooks_notify_body, &notice) ? notice.result : SCRIPT_FAILED;
 }
 
-static void start_done(void *ctx, enum script_result result)
+static void hooks_start_done(void *ctx, enum script_result result)
 {
     struct script *s = ctx;
     s->hooks->started(s->hooks->started_ctx, result);
 }
 
-static void start_body(struct script *s, void *ctx)
+static void hooks_start_body(struct script *s, void *ctx)
 {
     struct script_task *task;
     const struct script_run run = {
-        .cause = script_hook_cause(s, HOOK_START, NULL), .done = start_done, .ctx = s};
+        .cause = script_hook_cause(s, HOOK_START, NULL), .done = hooks_start_done, .ctx = s};
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[HOOK_START]);
     *(enum script_result *)ctx = script_run_waiting(s, 0, &run, &task);
 }
@@ -155,7 +155,7 @@ enum script_result script_start(struct script *s,
         return SCRIPT_DONE;
     s->hooks->started = started;
     s->hooks->started_ctx = ctx;
-    return script_guard(s, &cause, start_body, &result) ? result : SCRIPT_FAILED;
+    return script_guard(s, &cause, hooks_start_body, &result) ? result : SCRIPT_FAILED;
 }
 
 /* --- decisions --- */
@@ -214,7 +214,7 @@ struct calling {
         const struct script_error *error;
         struct script_messages *messages;
     };
-    int function; /* of line_of */
+    int function; /* of hooks_line_of */
 };
 
 static struct calling hook_calling(struct script *s, enum script_hook hook, struct request *req,
@@ -230,7 +230,7 @@ static enum script_result hook_guard(struct script *s, struct calling *c,
 }
 
 /* Pushes the hook and the request. */
-static void push_call(struct script *s, enum script_hook hook, const struct calling *c)
+static void hooks_push_call(struct script *s, enum script_hook hook, const struct calling *c)
 {
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[hook]);
     script_push_box(s, c->req, c->call);
@@ -253,13 +253,13 @@ static enum script_result run_hook(struct script *s, int nargs, const struct cal
 
 /* --- on_request --- */
 
-static enum script_result request_ended(struct script *s, void *ctx)
+static enum script_result hooks_request_ended(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
     return script_read_decision(s, HOOK_REQUEST, call->req);
 }
 
-static void request_done(void *ctx, enum script_result result)
+static void hooks_request_done(void *ctx, enum script_result result)
 {
     struct script_call *call = ctx;
     call->task = NULL;
@@ -267,12 +267,12 @@ static void request_done(void *ctx, enum script_result result)
     call->resumed(call->ctx, result);
 }
 
-static void request_body(struct script *s, void *ctx)
+static void hooks_request_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     c->req->rules.from = c->req->rules.count = 0;
-    push_call(s, HOOK_REQUEST, c);
-    c->result = run_hook(s, 1, c, request_ended, request_done);
+    hooks_push_call(s, HOOK_REQUEST, c);
+    c->result = run_hook(s, 1, c, hooks_request_ended, hooks_request_done);
     if (c->result == SCRIPT_WAITING && c->call->place == 0)
         script_hold_box(s, c->call);
 }
@@ -280,7 +280,7 @@ static void request_body(struct script *s, void *ctx)
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
 {
     struct calling c = hook_calling(s, HOOK_REQUEST, req, call);
-    enum script_result result = hook_guard(s, &c, request_body);
+    enum script_result result = hook_guard(s, &c, hooks_request_body);
     if (result != SCRIPT_WAITING)
         script_release_box(s, call);
     return result;
@@ -288,10 +288,10 @@ enum script_result script_request(struct script *s, struct request *req, struct 
 
 /* --- on_params, on_response --- */
 
-static void params_body(struct script *s, void *ctx)
+static void hooks_params_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
-    push_call(s, HOOK_PARAMS, c);
+    hooks_push_call(s, HOOK_PARAMS, c);
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->params_ref);
     script_open_view(s->hooks->params, c->req, c->params);
     c->result = script_run(s, 2, 0, &c->cause);
@@ -302,16 +302,16 @@ enum script_result script_params(struct script *s, struct request *req, struct s
 {
     struct calling c = hook_calling(s, HOOK_PARAMS, req, call);
     c.params = params;
-    enum script_result result = hook_guard(s, &c, params_body);
+    enum script_result result = hook_guard(s, &c, hooks_params_body);
     script_close_view(s->hooks->params);
     return result;
 }
 
-static void response_body(struct script *s, void *ctx)
+static void hooks_response_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     script_begin_rules(c->call, c->req);
-    push_call(s, HOOK_RESPONSE, c);
+    hooks_push_call(s, HOOK_RESPONSE, c);
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->response_ref);
     script_open_view(s->hooks->response, c->req, NULL);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
@@ -327,7 +327,7 @@ enum script_result script_response(struct script *s, struct request *req, struct
                                    bool *replaced)
 {
     struct calling c = hook_calling(s, HOOK_RESPONSE, req, call);
-    enum script_result result = hook_guard(s, &c, response_body);
+    enum script_result result = hook_guard(s, &c, hooks_response_body);
     script_close_view(s->hooks->response);
     *replaced = c.replaced;
     return result;
@@ -336,7 +336,7 @@ enum script_result script_response(struct script *s, struct request *req, struct
 /* --- on_log --- */
 
 /* The script's line with all control bytes escaped, since a client's bytes may be in it. */
-static struct str one_line(struct arena *a, struct str text)
+static struct str hooks_one_line(struct arena *a, struct str text)
 {
     size_t n = text.n < LINE_MOST ? text.n : LINE_MOST, used = 0;
     char *line = arena_bytes(a, 4 * n + 1);
@@ -353,7 +353,7 @@ static struct str one_line(struct arena *a, struct str text)
     return (struct str){line, used};
 }
 
-static void line_body(struct script *s, void *ctx)
+static void hooks_line_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     lua_State *L = s->L;
@@ -365,7 +365,7 @@ static void line_body(struct script *s, void *ctx)
     if (c->result != SCRIPT_DONE)
         return;
     if (lua_type(L, -1) == LUA_TSTRING)
-        *c->line = one_line(&c->req->arena, script_str(L, -1));
+        *c->line = hooks_one_line(&c->req->arena, script_str(L, -1));
     else if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
         *c->line = STR("");
     else if (!lua_isnil(L, -1))
@@ -375,13 +375,13 @@ static void line_body(struct script *s, void *ctx)
 }
 
 /* Calls a function of (req, log) that may return a line. */
-static enum script_result line_of(struct script *s, int function, struct calling *c,
-                                  struct str *line)
+static enum script_result hooks_line_of(struct script *s, int function, struct calling *c,
+                                        struct str *line)
 {
     *line = STR_NONE;
     c->line = line;
     c->function = function;
-    enum script_result result = hook_guard(s, c, line_body);
+    enum script_result result = hook_guard(s, c, hooks_line_body);
     script_show_log(s->hooks->log, NULL);
     return result;
 }
@@ -390,7 +390,7 @@ enum script_result script_log(struct script *s, struct request *req, struct scri
                               struct str *line)
 {
     struct calling c = hook_calling(s, HOOK_LOG, req, call);
-    return line_of(s, s->hooks->function[HOOK_LOG], &c, line);
+    return hooks_line_of(s, s->hooks->function[HOOK_LOG], &c, line);
 }
 
 enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
@@ -399,14 +399,14 @@ enum script_result script_format(struct script *s, struct request *req, struct s
     struct calling c = {.req = req,
                         .call = call,
                         .cause = {.what = "log.format", .source = "a function", .req = req}};
-    return line_of(s, s->hooks->format, &c, line);
+    return hooks_line_of(s, s->hooks->format, &c, line);
 }
 
 /* --- failures, and what applications write --- */
 
 enum { OF_REQUEST, OF_ERROR };
 
-static void push_has_body(lua_State *L, const void *at)
+static void hooks_push_has_body(lua_State *L, const void *at)
 {
     const struct script_error *error = at;
     if (error->may_wait)
@@ -420,16 +420,16 @@ const struct property property_error[] = {
     PROPERTY_OF(OF_ERROR, "kind", struct script_error, kind),
     PROPERTY_OF(OF_ERROR, "status", struct script_error, status),
     PROPERTY_OF(OF_ERROR, "message", struct script_error, message),
-    {"has_body", .push = push_has_body, .of = OF_ERROR},
+    {"has_body", .push = hooks_push_has_body, .of = OF_ERROR},
     PROPERTY("attempts", struct request, attempts),
     PROPERTY_OPTIONAL("backend", struct request, backend),
     PROPERTY_OPTIONAL("server", struct request, server),
-    {.name = "headers"}, /* of an answer, see push_answer_headers */
+    {.name = "headers"}, /* of an answer, see hooks_push_answer_headers */
     {0},
 };
 
 /* Adds the headers of the answer at stake to the table on the top. */
-static void push_answer_headers(struct script *s)
+static void hooks_push_answer_headers(struct script *s)
 {
     lua_State *L = s->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->response_ref);
@@ -439,7 +439,7 @@ static void push_answer_headers(struct script *s)
 }
 
 /* nil leaves the error as it is. */
-static enum script_result error_ended(struct script *s, void *ctx)
+static enum script_result hooks_error_ended(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
     call->replaced = !lua_isnil(s->L, -SCRIPT_DECISION_RESULTS);
@@ -447,30 +447,30 @@ static enum script_result error_ended(struct script *s, void *ctx)
     return call->replaced ? script_read_decision(s, HOOK_ERROR, call->req) : SCRIPT_DONE;
 }
 
-static void error_done(void *ctx, enum script_result result)
+static void hooks_error_done(void *ctx, enum script_result result)
 {
     struct script_call *call = ctx;
     call->task = NULL;
     call->resumed(call->ctx, result);
 }
 
-static void error_body(struct script *s, void *ctx)
+static void hooks_error_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     script_begin_rules(c->call, c->req);
-    push_call(s, HOOK_ERROR, c);
+    hooks_push_call(s, HOOK_ERROR, c);
     property_push_table(s->L, property_error,
                         (const void *[]){[OF_REQUEST] = c->req, [OF_ERROR] = c->error});
     if (c->error->may_wait) {
-        c->result = run_hook(s, 2, c, error_ended, error_done);
+        c->result = run_hook(s, 2, c, hooks_error_ended, hooks_error_done);
         return;
     }
     c->call->req = c->req;
     script_open_view(s->hooks->response, c->req, NULL);
-    push_answer_headers(s);
+    hooks_push_answer_headers(s);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
     if (c->result == SCRIPT_DONE)
-        c->result = error_ended(s, c->call);
+        c->result = hooks_error_ended(s, c->call);
 }
 
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
@@ -479,13 +479,13 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     struct calling c = hook_calling(s, HOOK_ERROR, req, call);
     c.error = error;
     call->replaced = false;
-    enum script_result result = hook_guard(s, &c, error_body);
+    enum script_result result = hook_guard(s, &c, hooks_error_body);
     script_close_view(s->hooks->response);
     return result;
 }
 
 /* The results of messages.handle on the top: a list of lines, and how many messages they are. */
-static void hand_lines(lua_State *L, struct script_messages *messages)
+static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
 {
     int list = lua_gettop(L) - 1;
     size_t n = lua_istable(L, list) ? lua_objlen(L, list) : 0;
@@ -500,7 +500,7 @@ static void hand_lines(lua_State *L, struct script_messages *messages)
 }
 
 /* messages.handle(text, docroot, root, hook, req) -> lines, count */
-static void stderr_body(struct script *s, void *ctx)
+static void hooks_stderr_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     lua_State *L = s->L;
@@ -510,14 +510,14 @@ static void stderr_body(struct script *s, void *ctx)
     property_push_text(L, &c->messages->docroot);
     property_push_text(L, &c->messages->root);
     if (script_has(s, HOOK_STDERR)) {
-        push_call(s, HOOK_STDERR, c);
+        hooks_push_call(s, HOOK_STDERR, c);
     } else {
         lua_pushnil(L);
         lua_pushnil(L);
     }
     c->result = script_run(s, 5, 2, &c->cause);
     if (c->result == SCRIPT_DONE)
-        hand_lines(L, c->messages);
+        hooks_hand_lines(L, c->messages);
 }
 
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
@@ -527,5 +527,5 @@ enum script_result script_stderr(struct script *s, struct request *req, struct s
     if (!script_has(s, HOOK_STDERR))
         c.cause.source = "the library";
     c.messages = messages;
-    return hook_guard(s, &c, stderr_body);
+    return hook_guard(s, &c, hooks_stderr_body);
 }

@@ -40,7 +40,7 @@ static struct {
     const char *prefix;
 } supervised;
 
-static const char *source_of(const lua_Debug *at)
+static const char *limit_source_of(const lua_Debug *at)
 {
     return at->source[0] == '@' ? at->source + 1 : at->short_src;
 }
@@ -48,38 +48,38 @@ static const char *source_of(const lua_Debug *at)
 /* Whether a chunk is the operator's own: the library of this program, and a library that is
  * installed for all of the machine (busted looks up each global of a spec), are not where an
  * endless loop is mended. */
-static bool is_own(const lua_Debug *at)
+static bool limit_is_own(const lua_Debug *at)
 {
     static const char *const libraries[] = {SCRIPT_LIBRARY_FOLDER, "/usr/share/lua/",
                                             "/usr/local/share/lua/"};
     for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++)
-        if (strncmp(source_of(at), libraries[i], strlen(libraries[i])) == 0)
+        if (strncmp(limit_source_of(at), libraries[i], strlen(libraries[i])) == 0)
             return false;
     return true;
 }
 
 /* Finds the innermost place that is Lua, of the operator's own or of anybody's. It is read level by
  * level, since the event may be a call of a function in C. */
-static void find_place(lua_State *L, bool own)
+static void limit_find_place(lua_State *L, bool own)
 {
     lua_Debug at;
     for (int level = 0; supervised.place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++)
-        if (lua_getinfo(L, "Sl", &at) != 0 && at.currentline > 0 && (!own || is_own(&at)))
-            snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", source_of(&at), at.currentline);
+        if (lua_getinfo(L, "Sl", &at) != 0 && at.currentline > 0 && (!own || limit_is_own(&at)))
+            snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", limit_source_of(&at), at.currentline);
 }
 
-static void stop_script(lua_State *L, lua_Debug *at)
+static void limit_stop_script(lua_State *L, lua_Debug *at)
 {
     (void)at;
-    find_place(L, true);
-    find_place(L, false);
+    limit_find_place(L, true);
+    limit_find_place(L, false);
     lua_pushstring(L, supervised.place);
     lua_pushstring(L, supervised.why);
     lua_concat(L, 2);
     lua_error(L);
 }
 
-static void write_text(int fd, const char *text)
+static void limit_write_text(int fd, const char *text)
 {
     if (text != NULL && write(fd, text, strlen(text)) < 0)
         return;
@@ -87,14 +87,14 @@ static void write_text(int fd, const char *text)
 
 /* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
  * stays until the script has returned: pcall must not save it. */
-static void stop_running(lua_State *L)
+static void limit_stop_running(lua_State *L)
 {
     supervised.stopped = true;
-    lua_sethook(L, stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+    lua_sethook(L, limit_stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
 /* Writes the hook and its request for the master, which logs them if the worker ends. */
-static void describe_running(void)
+static void limit_describe_running(void)
 {
     char name[REQUEST_NAME_SIZE];
     const struct request *req = supervised.req;
@@ -111,32 +111,32 @@ static void describe_running(void)
     }
 }
 
-static void on_timeout(int signal)
+static void limit_on_timeout(int signal)
 {
     lua_State *L = supervised.running;
     (void)signal;
     if (L == NULL)
         return;
-    describe_running();
-    stop_running(L);
+    limit_describe_running();
+    limit_stop_running(L);
 }
 
 /* The process ends by the signal as it would without us, once it is known what ran. */
-static void on_crash(int signal)
+static void limit_on_crash(int signal)
 {
     if (supervised.running != NULL)
-        describe_running();
+        limit_describe_running();
     raise(signal);
 }
 
 /* Installs the handlers of crashes, unless a sanitizer has its own. They run on a stack of their
  * own, since a crash may have used up the other. */
-static void watch_for_crashes(void)
+static void limit_watch_for_crashes(void)
 {
     static char memory[65536];
     static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
     const stack_t stack = {.ss_sp = memory, .ss_size = sizeof memory};
-    struct sigaction action = {.sa_handler = on_crash,
+    struct sigaction action = {.sa_handler = limit_on_crash,
                                .sa_flags = (int)(SA_ONSTACK | SA_RESETHAND | SA_NODEFER)};
     struct sigaction before;
     if (sigaltstack(&stack, NULL) != 0)
@@ -148,13 +148,13 @@ static void watch_for_crashes(void)
 
 void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal)
 {
-    struct sigaction action = {.sa_handler = on_timeout, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = limit_on_timeout, .sa_flags = SA_RESTART};
     supervised.alone = false;
     supervised.beat = beat;
     supervised.stuck = stuck;
     supervised.stuck_size = stuck_size;
     sigaction(signal, &action, NULL);
-    watch_for_crashes();
+    limit_watch_for_crashes();
 }
 
 static void limit_beat(void)
@@ -168,9 +168,9 @@ static void limit_beat(void)
 __attribute__((noreturn)) static void give_up(void)
 {
     if (supervised.within != NULL && supervised.finalizer == NULL)
-        find_place(supervised.within, true);
+        limit_find_place(supervised.within, true);
     if (supervised.finalizer == NULL) /* where it is in one can't be seen */
-        find_place(supervised.running, true);
+        limit_find_place(supervised.running, true);
     else if (supervised.place[0] == '\0')
         snprintf(supervised.place, PLACE_SIZE, "%s: ", supervised.finalizer);
     const char *parts[] = {supervised.prefix,
@@ -183,37 +183,37 @@ __attribute__((noreturn)) static void give_up(void)
                            "; it is in a function that can't be interrupted, such as os.execute or "
                            "io.read\n"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        write_text(supervised.out, parts[i]);
+        limit_write_text(supervised.out, parts[i]);
     _exit(1);
 }
 
-static void on_alarm(int signal)
+static void limit_on_alarm(int signal)
 {
     lua_State *L = supervised.running;
     (void)signal;
     if (L != NULL && supervised.stopped)
         give_up();
     if (L != NULL)
-        stop_running(L);
+        limit_stop_running(L);
 }
 
-static struct timeval time_of(double seconds)
+static struct timeval limit_time_of(double seconds)
 {
     return (struct timeval){(time_t)seconds,
                             (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
 }
 
 /* The alarm comes again: for what the first one does not stop. */
-static void set_alarm(double seconds)
+static void limit_set_alarm(double seconds)
 {
-    struct itimerval timer = {.it_value = time_of(seconds),
-                              .it_interval = time_of(seconds < GRACE ? seconds : GRACE)};
+    struct itimerval timer = {.it_value = limit_time_of(seconds),
+                              .it_interval = limit_time_of(seconds < GRACE ? seconds : GRACE)};
     setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 void script_supervise_alone(int out, const char *prefix)
 {
-    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_handler = limit_on_alarm, .sa_flags = SA_RESTART};
     supervised.alone = true;
     supervised.limit = SCRIPT_LOADING;
     supervised.out = out;
@@ -229,17 +229,17 @@ void script_limit(double seconds)
 void script_run_waits(void)
 {
     if (supervised.alone && supervised.running != NULL)
-        set_alarm(0);
+        limit_set_alarm(0);
 }
 
 void script_run_goes_on(void)
 {
     if (supervised.alone && supervised.running != NULL)
-        set_alarm(supervised.granted);
+        limit_set_alarm(supervised.granted);
 }
 
-static bool begin_run(lua_State *L, const char *what, const char *source, const char *why,
-                      double limit)
+static bool limit_begin_run(lua_State *L, const char *what, const char *source, const char *why,
+                            double limit)
 {
     if (supervised.running != NULL)
         return false;
@@ -256,13 +256,13 @@ static bool begin_run(lua_State *L, const char *what, const char *source, const 
 
 bool script_begin_run(lua_State *L, const char *what, const char *source)
 {
-    return begin_run(L, what, source, TOO_LONG, supervised.limit);
+    return limit_begin_run(L, what, source, TOO_LONG, supervised.limit);
 }
 
 void script_end_run(lua_State *L)
 {
     if (supervised.alone)
-        set_alarm(0);
+        limit_set_alarm(0);
     supervised.running = supervised.within = NULL;
     supervised.req = NULL;
     underway_running(NULL);
@@ -307,17 +307,17 @@ static const struct run_kind {
     {0},
 };
 
-static bool begin_kind(lua_State *L, const struct run_kind *kind, double seconds,
-                       const char *source)
+static bool limit_begin_kind(lua_State *L, const struct run_kind *kind, double seconds,
+                             const char *source)
 {
     static char why[120];
     if (!supervised.alone || supervised.running != NULL)
         return false;
     snprintf(why, sizeof why, kind->why, seconds);
-    return begin_run(L, kind->what, source, why, seconds);
+    return limit_begin_run(L, kind->what, source, why, seconds);
 }
 
-static const struct run_kind *kind_of(const char *name)
+static const struct run_kind *limit_kind_of(const char *name)
 {
     const struct run_kind *kind = run_kinds;
     while (kind->name != NULL && strcmp(kind->name, name) != 0)
@@ -333,16 +333,16 @@ int script_finalizing(lua_State *L)
 
 bool script_begin_loading(lua_State *L, const char *source)
 {
-    return begin_kind(L, kind_of("loading"), SCRIPT_LOADING, source);
+    return limit_begin_kind(L, limit_kind_of("loading"), SCRIPT_LOADING, source);
 }
 
 bool script_begin_specs(lua_State *L)
 {
-    return begin_kind(L, kind_of("specs"), SPECS, "the specs");
+    return limit_begin_kind(L, limit_kind_of("specs"), SPECS, "the specs");
 }
 
 /* The finalizer of the first object of a state, which is the last to be called. */
-static int finalizers_over(lua_State *L)
+static int limit_finalizers_over(lua_State *L)
 {
     if (supervised.running == L)
         script_end_run(NULL);
@@ -353,7 +353,7 @@ void script_watch_finalizers(lua_State *L)
 {
     lua_newuserdata(L, 1);
     lua_createtable(L, 0, 1);
-    lua_pushcfunction(L, finalizers_over);
+    lua_pushcfunction(L, limit_finalizers_over);
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
     luaL_ref(L, LUA_REGISTRYINDEX);
@@ -362,13 +362,13 @@ void script_watch_finalizers(lua_State *L)
 void script_close_state(lua_State *L, bool outer)
 {
     lua_close(L);
-    if (outer && supervised.running == L) /* not said by finalizers_over */
+    if (outer && supervised.running == L) /* not said by limit_finalizers_over */
         script_end_run(NULL);
 }
 
 void script_close_alone(lua_State *L)
 {
-    script_close_state(L, begin_kind(L, kind_of("finalizers"), 1, "the script"));
+    script_close_state(L, limit_begin_kind(L, limit_kind_of("finalizers"), 1, "the script"));
 }
 
 bool script_is_alone(void)
@@ -387,10 +387,10 @@ int script_run_is_within(lua_State *L)
  * "specs", "hook"). What a script has left to be collected is collected within such a limit too. */
 int script_limited(lua_State *L)
 {
-    const struct run_kind *kind = kind_of(luaL_checkstring(L, 1));
+    const struct run_kind *kind = limit_kind_of(luaL_checkstring(L, 1));
     luaL_argcheck(L, kind->name != NULL, 1, "expected loading, specs or hook");
     double seconds = luaL_optnumber(L, 2, kind->seconds);
-    bool outer = begin_kind(L, kind, seconds, luaL_checkstring(L, 3));
+    bool outer = limit_begin_kind(L, kind, seconds, luaL_checkstring(L, 3));
     if (outer)
         lua_gc(L, LUA_GCRESTART, 0);
     int status = lua_pcall(L, lua_gettop(L) - 4, LUA_MULTRET, 0);

@@ -16,7 +16,7 @@ struct script_entry {
 };
 
 /* Nil for a responder, as nearly all are. */
-static void push_role(lua_State *L, const void *at)
+static void log_push_role(lua_State *L, const void *at)
 {
     if (*(const uint8_t *)at == FCGI_RESPONDER)
         lua_pushnil(L);
@@ -28,7 +28,7 @@ static void push_role(lua_State *L, const void *at)
 
 const struct property property_attempt[] = {
     TRY("server", server),
-    {"role", .push = push_role, .at = offsetof(struct attempt, role)},
+    {"role", .push = log_push_role, .at = offsetof(struct attempt, role)},
     TRY("queue", queue),
     TRY("connect", connect),
     TRY("first_byte", first_byte),
@@ -38,7 +38,7 @@ const struct property property_attempt[] = {
 };
 
 /* One table for each attempt. */
-static void push_attempts(lua_State *L, const void *at)
+static void log_push_attempts(lua_State *L, const void *at)
 {
     const struct request *req = at;
     int i = 0;
@@ -50,7 +50,7 @@ static void push_attempts(lua_State *L, const void *at)
 }
 
 /* Pushes a value of END_REQUEST; nil where none came. */
-static void push_end(lua_State *L, const struct request *req, double value)
+static void log_push_end(lua_State *L, const struct request *req, double value)
 {
     if (req->ended && req->backend.n > 0)
         lua_pushnumber(L, value);
@@ -58,25 +58,25 @@ static void push_end(lua_State *L, const struct request *req, double value)
         lua_pushnil(L);
 }
 
-static void push_app_status(lua_State *L, const void *at)
+static void log_push_app_status(lua_State *L, const void *at)
 {
     const struct request *req = at;
-    push_end(L, req, req->app_status);
+    log_push_end(L, req, req->app_status);
 }
 
-static void push_protocol_status(lua_State *L, const void *at)
+static void log_push_protocol_status(lua_State *L, const void *at)
 {
     const struct request *req = at;
-    push_end(L, req, req->protocol_status);
+    log_push_end(L, req, req->protocol_status);
 }
 
-static void push_duration(lua_State *L, const void *at)
+static void log_push_duration(lua_State *L, const void *at)
 {
     const struct request *req = at;
     lua_pushnumber(L, req->ended_at - req->started);
 }
 
-static const struct request *shown(lua_State *L, const struct script_entry *entry)
+static const struct request *log_shown(lua_State *L, const struct script_entry *entry)
 {
     if (entry->req == NULL)
         luaL_error(L, "this log is gone: it may only be used inside on_log or log.format (keep "
@@ -87,7 +87,7 @@ static const struct request *shown(lua_State *L, const struct script_entry *entr
 /* log:all() -> a table of all its fields */
 static int log_all(lua_State *L)
 {
-    const struct request *req = shown(L, property_check_self(L, TYPE, "log:all()"));
+    const struct request *req = log_shown(L, property_check_self(L, TYPE, "log:all()"));
     property_push_table(L, property_log, (const void *[]){req});
     return 1;
 }
@@ -97,7 +97,7 @@ static int log_all(lua_State *L)
 
 const struct property property_log[] = {
     FIELD("time", started),
-    {"duration", .push = push_duration},
+    {"duration", .push = log_push_duration},
     {"id", .push = script_push_id, .at = offsetof(struct request, id)},
     FIELD("client", client),
     OPTIONAL("user", user),
@@ -110,9 +110,9 @@ const struct property property_log[] = {
     OPTIONAL("backend", backend),
     OPTIONAL("server", server),
     OPTIONAL("tenant", decision.tenant),
-    {"app_status", .push = push_app_status},
-    {"protocol_status", .push = push_protocol_status},
-    {"attempts", .push = push_attempts},
+    {"app_status", .push = log_push_app_status},
+    {"protocol_status", .push = log_push_protocol_status},
+    {"attempts", .push = log_push_attempts},
     FIELD("error", error),
     {"all", .method = log_all},
     {0},
@@ -121,7 +121,7 @@ const struct property property_log[] = {
 /* Stack: log, key. */
 static int log_index(lua_State *L)
 {
-    const struct request *req = shown(L, lua_touserdata(L, 1));
+    const struct request *req = log_shown(L, lua_touserdata(L, 1));
     const struct property *p = property_find(L, property_log, "log");
     if (p != NULL)
         property_push(L, p, req);

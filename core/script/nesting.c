@@ -58,7 +58,7 @@ static int check_nesting(lua_State *L)
     return 0;
 }
 
-static int checked_call(lua_State *L)
+static int nesting_checked_call(lua_State *L)
 {
     lua_CFunction function = lua_tocfunction(L, lua_upvalueindex(1));
     nesting_check(L, 1, most);
@@ -70,7 +70,7 @@ static int with_bounded_nesting(lua_State *L)
 {
     luaL_argcheck(L, lua_tocfunction(L, 1) != NULL, 1, "expected a function of C");
     lua_settop(L, 1);
-    lua_pushcclosure(L, checked_call, 1);
+    lua_pushcclosure(L, nesting_checked_call, 1);
     return 1;
 }
 

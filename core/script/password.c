@@ -5,7 +5,8 @@
  * handed to it: no Lua, no loop. What it has done it hands back, and writes to a descriptor which
  * the loop watches while checks are under way. It takes no signal, and gives way to the loop.
  *
- *      check --waiting--> thread --done--> checker_cb --script_wake, or free where it was cancelled
+ *      check --waiting--> thread --done--> password_checker_cb --script_wake
+ *                                                             `-free, where the check was cancelled
  */
 #include "script/password.h"
 
@@ -45,7 +46,7 @@ static struct {
 
 /* --- the thread --- */
 
-static void *checker_run(void *ctx)
+static void *password_checker_run(void *ctx)
 {
     struct password_room *room = ctx;
     setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICE); /* Linux: of this thread */
@@ -70,7 +71,7 @@ static void *checker_run(void *ctx)
 }
 
 /* 0, or the errno of what has failed. */
-static int checker_start(void)
+static int password_checker_start(void)
 {
     sigset_t all, before;
     pthread_t thread;
@@ -88,7 +89,7 @@ static int checker_start(void)
     checker.fd = fd;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&thread, NULL, checker_run, room);
+    int err = pthread_create(&thread, NULL, password_checker_run, room);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err == 0) {
         pthread_detach(thread);
@@ -102,26 +103,26 @@ static int checker_start(void)
 
 /* --- the loop's side --- */
 
-static void check_free(struct check *check)
+static void password_check_free(struct check *check)
 {
     explicit_bzero(check->password, sizeof check->password);
     free(check);
 }
 
-static void check_cancel(struct script_wait *wait)
+static void password_check_cancel(struct script_wait *wait)
 {
     ((struct check *)wait)->script = NULL; /* only the loop's side looks at it */
 }
 
-static int check_push(lua_State *L, void *ctx)
+static int password_check_push(lua_State *L, void *ctx)
 {
     struct check *check = ctx;
     lua_pushboolean(L, check->fits);
-    check_free(check);
+    password_check_free(check);
     return 1;
 }
 
-static void checker_cb(struct ev_loop *ev, ev_io *io, int events)
+static void password_checker_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     uint64_t count;
     (void)events;
@@ -137,20 +138,20 @@ static void checker_cb(struct ev_loop *ev, ev_io *io, int events)
         if (--checker.under_way == 0)
             ev_io_stop(ev, io);
         if (s == NULL) {
-            check_free(check);
+            password_check_free(check);
         } else {
             s->hold(s->world.ctx);
-            script_wake(&check->wait, check_push, check);
+            script_wake(&check->wait, password_check_push, check);
             s->drop(s->world.ctx);
         }
         check = next;
     }
 }
 
-static void checker_take(struct script *s, struct check *check)
+static void password_checker_take(struct script *s, struct check *check)
 {
     if (checker.under_way++ == 0) {
-        ev_io_init(&checker.ready, checker_cb, checker.fd, EV_READ);
+        ev_io_init(&checker.ready, password_checker_cb, checker.fd, EV_READ);
         ev_io_start(s->loop->ev, &checker.ready);
     }
     pthread_mutex_lock(&checker.lock);
@@ -187,17 +188,17 @@ static int password_check(lua_State *L)
     if (s == NULL || s->loop == NULL)
         return password_now(L, password.p, hash.p);
     script_check_wait(L);
-    int err = checker.fd < 0 ? checker_start() : 0;
+    int err = checker.fd < 0 ? password_checker_start() : 0;
     if (err != 0)
         return script_fail(L, strerror(err));
     struct check *check = calloc(1, sizeof *check);
     if (check == NULL)
         return script_fail(L, strerror(ENOMEM));
-    check->wait.cancel = check_cancel;
+    check->wait.cancel = password_check_cancel;
     check->script = s;
     memcpy(check->password, password.p, password.n);
     memcpy(check->hash, hash.p, hash.n);
-    checker_take(s, check);
+    password_checker_take(s, check);
     return script_wait(L, &check->wait);
 }
 

@@ -31,7 +31,7 @@ struct request *script_check_request(lua_State *L, int idx)
 }
 
 /* Pushes the box's own table, making it when there is none. */
-static void push_environment(lua_State *L, int box)
+static void request_push_environment(lua_State *L, int box)
 {
     lua_getfenv(L, box);
     lua_rawgeti(L, -1, 0);
@@ -51,7 +51,7 @@ static void push_environment(lua_State *L, int box)
 
 /* Pushes what lua/moongate/worker/arguments.lua makes of the text; the function is kept in the
  * registry under its name's address. */
-static void push_arguments(lua_State *L, const char *function, struct str text)
+static void request_push_arguments(lua_State *L, const char *function, struct str text)
 {
     lua_pushlightuserdata(L, (void *)function);
     lua_rawget(L, LUA_REGISTRYINDEX);
@@ -70,18 +70,18 @@ static void push_arguments(lua_State *L, const char *function, struct str text)
     lua_call(L, 1, 1);
 }
 
-static void push_args(lua_State *L, const void *at)
+static void request_push_args(lua_State *L, const void *at)
 {
     static const char function[] = "args";
-    push_arguments(L, function, ((const struct request *)at)->uri.query);
+    request_push_arguments(L, function, ((const struct request *)at)->uri.query);
 }
 
-static void push_cookies(lua_State *L, const void *at)
+static void request_push_cookies(lua_State *L, const void *at)
 {
     static const char function[] = "cookies";
     const struct request *req = at;
-    push_arguments(L, function,
-                   headers_joined((struct arena *)&req->arena, &req->headers, STR("cookie")));
+    request_push_arguments(
+        L, function, headers_joined((struct arena *)&req->arena, &req->headers, STR("cookie")));
 }
 
 void script_forget_args(lua_State *L)
@@ -102,9 +102,9 @@ void script_forget_args(lua_State *L)
 enum { ENVIRONMENT = 4 };
 
 /* Pushes what the box's own table keeps under the key, making it on first use. */
-static void push_kept(lua_State *L, const struct property *p, const struct request *req)
+static void request_push_kept(lua_State *L, const struct property *p, const struct request *req)
 {
-    push_environment(L, 1);
+    request_push_environment(L, 1);
     lua_pushvalue(L, 2);
     lua_rawget(L, ENVIRONMENT);
     if (!lua_isnil(L, -1))
@@ -115,14 +115,14 @@ static void push_kept(lua_State *L, const struct property *p, const struct reque
     lua_rawset(L, ENVIRONMENT);
 }
 
-static void push_ctx(lua_State *L, const void *at)
+static void request_push_ctx(lua_State *L, const void *at)
 {
     (void)at;
     lua_newtable(L);
 }
 
 /* The view on the top keeps the box's table alive, and that keeps the box. */
-static void keep_box(lua_State *L)
+static void request_keep_box(lua_State *L)
 {
     lua_pushvalue(L, ENVIRONMENT);
     lua_setfenv(L, -2);
@@ -130,14 +130,14 @@ static void keep_box(lua_State *L)
     lua_rawseti(L, ENVIRONMENT, 1);
 }
 
-static void req_push_headers(lua_State *L, const void *at)
+static void request_push_headers(lua_State *L, const void *at)
 {
     (void)at;
     script_push_headers(L, lua_touserdata(L, 1));
-    keep_box(L);
+    request_keep_box(L);
 }
 
-static void req_push_params(lua_State *L, const void *at)
+static void request_push_params(lua_State *L, const void *at)
 {
     const struct request *req = at;
     if (req->arrived.count == 0) {
@@ -145,10 +145,10 @@ static void req_push_params(lua_State *L, const void *at)
         return;
     }
     script_push_arrived(L, lua_touserdata(L, 1));
-    keep_box(L);
+    request_keep_box(L);
 }
 
-static void push_query(lua_State *L, const void *at)
+static void request_push_query(lua_State *L, const void *at)
 {
     const struct uri *uri = at;
     if (uri->has_query)
@@ -157,21 +157,21 @@ static void push_query(lua_State *L, const void *at)
         lua_pushnil(L);
 }
 
-static void push_server_port(lua_State *L, const void *at)
+static void request_push_server_port(lua_State *L, const void *at)
 {
     lua_pushinteger(L, (lua_Integer)request_server_port(at));
 }
 
-static void push_port(lua_State *L, const void *at)
+static void request_push_port(lua_State *L, const void *at)
 {
     const struct request *req = at;
     if (req->host_port >= 0)
         lua_pushinteger(L, req->host_port);
     else
-        push_server_port(L, at);
+        request_push_server_port(L, at);
 }
 
-static void push_client_port(lua_State *L, const void *at)
+static void request_push_client_port(lua_State *L, const void *at)
 {
     const struct peer *client = at;
     if (client->port > 0)
@@ -180,12 +180,12 @@ static void push_client_port(lua_State *L, const void *at)
         lua_pushnil(L);
 }
 
-static void push_scheme(lua_State *L, const void *at)
+static void request_push_scheme(lua_State *L, const void *at)
 {
     lua_pushstring(L, *(const bool *)at ? "https" : "http");
 }
 
-static void push_version(lua_State *L, const void *at)
+static void request_push_version(lua_State *L, const void *at)
 {
     lua_pushstring(L, *(const enum http_version *)at > HTTP_1_0 ? "1.1" : "1.0");
 }
@@ -218,23 +218,23 @@ const struct property property_req[] = {
     FIELD("uri", uri.origin),
     FIELD("path", uri.path),
     FIELD("raw_path", uri.raw_path),
-    {"query", .push = push_query, .at = offsetof(struct request, uri)},
-    {"args", .push = push_args, .kept = true},
+    {"query", .push = request_push_query, .at = offsetof(struct request, uri)},
+    {"args", .push = request_push_args, .kept = true},
     OPTIONAL("host", host), /* a root made with nil is an error, not the folder above */
-    {"port", .push = push_port},
-    {"scheme", .push = push_scheme, .at = offsetof(struct request, https)},
-    {"version", .push = push_version, .at = offsetof(struct request, version)},
-    {"headers", .push = req_push_headers, .kept = true},
-    {"cookies", .push = push_cookies, .kept = true},
-    {"params", .push = req_push_params, .kept = true},
+    {"port", .push = request_push_port},
+    {"scheme", .push = request_push_scheme, .at = offsetof(struct request, https)},
+    {"version", .push = request_push_version, .at = offsetof(struct request, version)},
+    {"headers", .push = request_push_headers, .kept = true},
+    {"cookies", .push = request_push_cookies, .kept = true},
+    {"params", .push = request_push_params, .kept = true},
     FIELD("ip", client),
-    {"client_port", .push = push_client_port, .at = offsetof(struct request, client)},
+    {"client_port", .push = request_push_client_port, .at = offsetof(struct request, client)},
     FIELD("server_ip", local),
-    {"server_port", .push = push_server_port},
+    {"server_port", .push = request_push_server_port},
     {"id", .push = script_push_id, .at = offsetof(struct request, id)},
     FIELD("time", started),
     FIELD("listener", listener),
-    {"ctx", .push = push_ctx, .kept = true},
+    {"ctx", .push = request_push_ctx, .kept = true},
     FIELD("attempt", attempts),
     {"body", .method = request_body},
     FIELD("internal", internal),
@@ -251,7 +251,7 @@ static int request_index(lua_State *L)
     if (p == NULL)
         return 1;
     if (p->kept)
-        push_kept(L, p, req);
+        request_push_kept(L, p, req);
     else
         property_push(L, p, req);
     return 1;

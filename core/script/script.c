@@ -58,7 +58,7 @@ void script_stop(struct script *s)
 }
 
 /* Calls all finalizers of the script, too. */
-static void close_state(struct script *s)
+static void script_close_lua(struct script *s)
 {
     static const struct script_cause cause = {.what = "a finalizer", .source = "at the end"};
     bool outer = script_begin_run(s->L, cause.what, cause.source);
@@ -72,7 +72,7 @@ void script_free(struct script *s)
     script_stop(s);
     s->loop = NULL; /* what the garbage collector still calls finds no server (script_of) */
     s->world = (struct script_world){.ctx = NULL};
-    close_state(s);
+    script_close_lua(s);
     script_net_free(s);
     script_boxes_free(s);
     script_hooks_free(s);

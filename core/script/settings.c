@@ -24,7 +24,7 @@ static void settings_wrong(struct reading *r, const char *key, const char *expec
 
 /* Each getter reads a field of the table on the stack's top. */
 
-static double get_number(struct reading *r, const char *key)
+static double settings_get_number(struct reading *r, const char *key)
 {
     lua_getfield(r->L, -1, key);
     double value = lua_tonumber(r->L, -1);
@@ -37,13 +37,13 @@ static double get_number(struct reading *r, const char *key)
 }
 
 /* Of what fits into 32 bits; larger values mean the same as the largest. */
-static unsigned get_count(struct reading *r, const char *key)
+static unsigned settings_get_count(struct reading *r, const char *key)
 {
-    double value = get_number(r, key);
+    double value = settings_get_number(r, key);
     return value > UINT32_MAX ? UINT32_MAX : (unsigned)value;
 }
 
-static struct str top_string(struct reading *r, const char *key)
+static struct str settings_top_string(struct reading *r, const char *key)
 {
     if (lua_type(r->L, -1) != LUA_TSTRING) {
         settings_wrong(r, key, "a string");
@@ -52,18 +52,18 @@ static struct str top_string(struct reading *r, const char *key)
     return arena_copy(r->arena, script_str(r->L, -1));
 }
 
-static struct str get_string(struct reading *r, const char *key)
+static struct str settings_get_string(struct reading *r, const char *key)
 {
     lua_getfield(r->L, -1, key);
-    struct str s = top_string(r, key);
+    struct str s = settings_top_string(r, key);
     lua_pop(r->L, 1);
     return s;
 }
 
-static struct str get_optional(struct reading *r, const char *key)
+static struct str settings_get_optional(struct reading *r, const char *key)
 {
     lua_getfield(r->L, -1, key);
-    struct str s = lua_isnil(r->L, -1) ? STR("") : top_string(r, key);
+    struct str s = lua_isnil(r->L, -1) ? STR("") : settings_top_string(r, key);
     lua_pop(r->L, 1);
     return s;
 }
@@ -77,7 +77,7 @@ static bool settings_get_boolean(struct reading *r, const char *key)
 }
 
 /* A list of strings, or nothing. */
-static const struct str *get_list(struct reading *r, const char *key, unsigned *count)
+static const struct str *settings_get_list(struct reading *r, const char *key, unsigned *count)
 {
     lua_State *L = r->L;
     lua_getfield(L, -1, key);
@@ -85,7 +85,7 @@ static const struct str *get_list(struct reading *r, const char *key, unsigned *
     struct str *list = arena_alloc(r->arena, (n + 1) * sizeof *list);
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        list[i] = top_string(r, key);
+        list[i] = settings_top_string(r, key);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
@@ -93,36 +93,36 @@ static const struct str *get_list(struct reading *r, const char *key, unsigned *
     return list;
 }
 
-static void read_limits(struct reading *r, struct limits *l)
+static void settings_read_limits(struct reading *r, struct limits *l)
 {
     lua_getfield(r->L, -1, "limits");
-    l->request_line = (size_t)get_number(r, "request_line");
-    l->header = (size_t)get_number(r, "header");
-    l->headers = get_count(r, "headers");
-    l->body = (uint64_t)get_number(r, "body");
-    l->header_timeout = get_number(r, "header_timeout");
-    l->body_timeout = get_number(r, "body_timeout");
-    l->send_timeout = get_number(r, "send_timeout");
-    l->keepalive_timeout = get_number(r, "keepalive_timeout");
-    l->keepalive_requests = get_count(r, "keepalive_requests");
-    l->connections = get_count(r, "connections");
-    l->per_ip = get_count(r, "per_ip");
-    l->param_size = (size_t)get_number(r, "param_size");
-    l->response_header = (size_t)get_number(r, "response_header");
-    l->request_memory = (size_t)get_number(r, "request_memory");
-    l->response_memory = (size_t)get_number(r, "response_memory");
-    l->spool = (uint64_t)get_number(r, "spool");
-    l->spool_dir = get_string(r, "spool_dir").p;
-    l->header_names = get_list(r, "header_names", &l->header_name_count);
+    l->request_line = (size_t)settings_get_number(r, "request_line");
+    l->header = (size_t)settings_get_number(r, "header");
+    l->headers = settings_get_count(r, "headers");
+    l->body = (uint64_t)settings_get_number(r, "body");
+    l->header_timeout = settings_get_number(r, "header_timeout");
+    l->body_timeout = settings_get_number(r, "body_timeout");
+    l->send_timeout = settings_get_number(r, "send_timeout");
+    l->keepalive_timeout = settings_get_number(r, "keepalive_timeout");
+    l->keepalive_requests = settings_get_count(r, "keepalive_requests");
+    l->connections = settings_get_count(r, "connections");
+    l->per_ip = settings_get_count(r, "per_ip");
+    l->param_size = (size_t)settings_get_number(r, "param_size");
+    l->response_header = (size_t)settings_get_number(r, "response_header");
+    l->request_memory = (size_t)settings_get_number(r, "request_memory");
+    l->response_memory = (size_t)settings_get_number(r, "response_memory");
+    l->spool = (uint64_t)settings_get_number(r, "spool");
+    l->spool_dir = settings_get_string(r, "spool_dir").p;
+    l->header_names = settings_get_list(r, "header_names", &l->header_name_count);
     lua_pop(r->L, 1);
 }
 
-static void read_server(struct reading *r, const struct backend_settings *b,
-                        struct server_settings *server)
+static void settings_read_server(struct reading *r, const struct backend_settings *b,
+                                 struct server_settings *server)
 {
-    server->address = get_string(r, "address");
-    server->weight = get_number(r, "weight");
-    server->max_conns = get_count(r, "max_conns");
+    server->address = settings_get_string(r, "address");
+    server->weight = settings_get_number(r, "weight");
+    server->max_conns = settings_get_count(r, "max_conns");
     server->backup = settings_get_boolean(r, "backup");
     server->is_name = addr_is_name(server->address.p, NULL, NULL);
     const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
@@ -133,17 +133,17 @@ static void read_server(struct reading *r, const struct backend_settings *b,
 }
 
 /* nil: there are no checks. */
-static void read_health(struct reading *r, struct health_settings *h)
+static void settings_read_health(struct reading *r, struct health_settings *h)
 {
     lua_getfield(r->L, -1, "health");
     h->enabled = lua_istable(r->L, -1);
     if (h->enabled) {
-        h->ping = get_string(r, "ping");
-        h->expect = get_string(r, "expect");
-        h->interval = get_number(r, "interval");
-        h->timeout = get_number(r, "timeout");
-        h->rise = get_count(r, "rise");
-        h->fall = get_count(r, "fall");
+        h->ping = settings_get_string(r, "ping");
+        h->expect = settings_get_string(r, "expect");
+        h->interval = settings_get_number(r, "interval");
+        h->timeout = settings_get_number(r, "timeout");
+        h->rise = settings_get_count(r, "rise");
+        h->fall = settings_get_count(r, "fall");
     }
     lua_pop(r->L, 1);
 }
@@ -159,9 +159,9 @@ static void settings_read_internal(struct reading *r, struct backend_settings *b
         lua_rawgeti(L, -1, (int)i + 1);
         lua_rawgeti(L, -1, 1);
         lua_rawgeti(L, -2, 2);
-        list[i].folder = top_string(r, "internal");
+        list[i].folder = settings_top_string(r, "internal");
         lua_pop(L, 1);
-        list[i].prefix = top_string(r, "internal");
+        list[i].prefix = settings_top_string(r, "internal");
         lua_pop(L, 2);
     }
     lua_pop(L, 1);
@@ -169,7 +169,7 @@ static void settings_read_internal(struct reading *r, struct backend_settings *b
     b->internal_count = (unsigned)n;
 }
 
-static void read_servers(struct reading *r, struct backend_settings *b)
+static void settings_read_servers(struct reading *r, struct backend_settings *b)
 {
     lua_State *L = r->L;
     lua_getfield(L, -1, "servers");
@@ -180,22 +180,22 @@ static void read_servers(struct reading *r, struct backend_settings *b)
     b->server_count = (unsigned)n;
     for (size_t i = 0; i < n && r->err == NULL; i++) {
         lua_rawgeti(L, -1, (int)i + 1);
-        read_server(r, b, &b->servers[i]);
+        settings_read_server(r, b, &b->servers[i]);
         lua_pop(L, 1);
     }
     lua_pop(L, 1);
 }
 
-static enum retry_policy get_retry(struct reading *r)
+static enum retry_policy settings_get_retry(struct reading *r)
 {
-    struct str when = get_string(r, "retry");
+    struct str when = settings_get_string(r, "retry");
     if (str_eq(when, STR("never")))
         return RETRY_NEVER;
     return str_eq(when, STR("timeout")) ? RETRY_TIMEOUT : RETRY_SAFE;
 }
 
 /* false, true or "auto". */
-static enum multiplex get_multiplex(struct reading *r)
+static enum multiplex settings_get_multiplex(struct reading *r)
 {
     lua_getfield(r->L, -1, "multiplex");
     enum multiplex value = lua_type(r->L, -1) == LUA_TSTRING ? MULTIPLEX_AUTO
@@ -205,7 +205,7 @@ static enum multiplex get_multiplex(struct reading *r)
     return value;
 }
 
-static enum balance get_balance(struct reading *r)
+static enum balance settings_get_balance(struct reading *r)
 {
     static const struct {
         struct str name;
@@ -218,7 +218,7 @@ static enum balance get_balance(struct reading *r)
         {STR("hash"), BALANCE_HASH},
         {STR("ip_hash"), BALANCE_IP_HASH},
     };
-    struct str name = get_string(r, "balance");
+    struct str name = settings_get_string(r, "balance");
     for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
         if (str_eq(name, policies[i].name))
             return policies[i].balance;
@@ -227,40 +227,41 @@ static enum balance get_balance(struct reading *r)
 
 static void settings_read_backend(struct reading *r, struct backend_settings *b)
 {
-    b->name = get_string(r, "name");
-    b->keepalive = get_count(r, "keepalive");
-    b->keepalive_idle = get_number(r, "keepalive_idle");
-    b->keepalive_requests = get_count(r, "keepalive_requests");
-    b->multiplex = get_multiplex(r);
-    b->max_reqs = get_count(r, "max_reqs");
-    b->connect_timeout = get_number(r, "connect_timeout");
-    b->send_timeout = get_number(r, "send_timeout");
-    b->first_byte_timeout = get_number(r, "first_byte_timeout");
-    b->read_timeout = get_number(r, "read_timeout");
-    b->queue = get_count(r, "queue");
-    b->queue_timeout = get_number(r, "queue_timeout");
-    b->per_tenant = get_count(r, "per_tenant");
-    b->max_fails = get_count(r, "max_fails");
-    b->fail_timeout = get_number(r, "fail_timeout");
-    b->slow_start = get_number(r, "slow_start");
-    b->resolve = get_number(r, "resolve");
-    b->load = get_optional(r, "load");
-    b->own_pages = get_list(r, "own_pages", &b->own_page_count);
-    b->ini = get_optional(r, "ini_text");
-    read_health(r, &b->health);
+    b->name = settings_get_string(r, "name");
+    b->keepalive = settings_get_count(r, "keepalive");
+    b->keepalive_idle = settings_get_number(r, "keepalive_idle");
+    b->keepalive_requests = settings_get_count(r, "keepalive_requests");
+    b->multiplex = settings_get_multiplex(r);
+    b->max_reqs = settings_get_count(r, "max_reqs");
+    b->connect_timeout = settings_get_number(r, "connect_timeout");
+    b->send_timeout = settings_get_number(r, "send_timeout");
+    b->first_byte_timeout = settings_get_number(r, "first_byte_timeout");
+    b->read_timeout = settings_get_number(r, "read_timeout");
+    b->queue = settings_get_count(r, "queue");
+    b->queue_timeout = settings_get_number(r, "queue_timeout");
+    b->per_tenant = settings_get_count(r, "per_tenant");
+    b->max_fails = settings_get_count(r, "max_fails");
+    b->fail_timeout = settings_get_number(r, "fail_timeout");
+    b->slow_start = settings_get_number(r, "slow_start");
+    b->resolve = settings_get_number(r, "resolve");
+    b->load = settings_get_optional(r, "load");
+    b->own_pages = settings_get_list(r, "own_pages", &b->own_page_count);
+    b->ini = settings_get_optional(r, "ini_text");
+    settings_read_health(r, &b->health);
     settings_read_internal(r, b);
-    b->attempts = get_count(r, "attempts");
-    b->retry = get_retry(r);
-    b->balance = get_balance(r);
-    b->profile = str_eq(get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
-    b->root = get_optional(r, "root");
-    b->docroot = get_optional(r, "docroot");
+    b->attempts = settings_get_count(r, "attempts");
+    b->retry = settings_get_retry(r);
+    b->balance = settings_get_balance(r);
+    b->profile =
+        str_eq(settings_get_string(r, "profile"), STR("generic")) ? PROFILE_GENERIC : PROFILE_PHP;
+    b->root = settings_get_optional(r, "root");
+    b->docroot = settings_get_optional(r, "docroot");
     b->resolve_root = settings_get_boolean(r, "resolve_root");
-    b->within = get_list(r, "within", &b->within_count);
-    read_servers(r, b);
+    b->within = settings_get_list(r, "within", &b->within_count);
+    settings_read_servers(r, b);
 }
 
-static void read_backends(struct reading *r, struct settings *s)
+static void settings_read_backends(struct reading *r, struct settings *s)
 {
     lua_State *L = r->L;
     lua_getfield(L, -1, "backends");
@@ -277,7 +278,7 @@ static void read_backends(struct reading *r, struct settings *s)
     lua_pop(L, 1);
 }
 
-static void read_log(struct reading *r, struct settings *s)
+static void settings_read_log(struct reading *r, struct settings *s)
 {
     lua_State *L = r->L;
     lua_getfield(L, -1, "log");
@@ -294,10 +295,10 @@ static void read_log(struct reading *r, struct settings *s)
     lua_pop(L, 3);
 }
 
-static void read_trusted(struct reading *r, struct settings *s)
+static void settings_read_trusted(struct reading *r, struct settings *s)
 {
     unsigned count;
-    const struct str *texts = get_list(r, "trusted_proxies", &count);
+    const struct str *texts = settings_get_list(r, "trusted_proxies", &count);
     const struct str *bad = netset_make(&s->trusted, texts, count, r->arena);
     if (bad != NULL && r->err == NULL)
         r->err =
@@ -310,13 +311,13 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
 {
     struct reading r = {.L = L, .arena = &out->arena};
     lua_pushvalue(L, idx);
-    read_limits(&r, &out->limits);
-    read_log(&r, out);
-    read_trusted(&r, out);
-    out->stop_timeout = get_number(&r, "stop_timeout");
-    out->script_timeout = get_number(&r, "script_timeout");
-    read_backends(&r, out);
-    out->resolver = get_list(&r, "resolver", &out->resolver_count);
+    settings_read_limits(&r, &out->limits);
+    settings_read_log(&r, out);
+    settings_read_trusted(&r, out);
+    out->stop_timeout = settings_get_number(&r, "stop_timeout");
+    out->script_timeout = settings_get_number(&r, "script_timeout");
+    settings_read_backends(&r, out);
+    out->resolver = settings_get_list(&r, "resolver", &out->resolver_count);
     lua_pop(L, 1);
     return r.err;
 }

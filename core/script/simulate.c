@@ -31,19 +31,20 @@ static int simulate_gc(lua_State *L)
     return 0;
 }
 
-static void ignore_bytes(void *ctx, struct str bytes)
+static void simulate_ignore_bytes(void *ctx, struct str bytes)
 {
     (void)ctx;
     (void)bytes;
 }
 
-static void ignore_chunk(void *ctx, uint64_t at_least)
+static void simulate_ignore_chunk(void *ctx, uint64_t at_least)
 {
     (void)ctx;
     (void)at_least;
 }
 
-static const struct h1_body no_body = {.on_bytes = ignore_bytes, .on_chunk = ignore_chunk};
+static const struct h1_body no_body = {.on_bytes = simulate_ignore_bytes,
+                                       .on_chunk = simulate_ignore_chunk};
 
 /* The head that such a request would have on the wire. HTTP/1.0 needs no Host. */
 static void simulate_head(lua_State *L, struct buf *head)

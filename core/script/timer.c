@@ -45,7 +45,7 @@ static struct script_timers *timers_of(struct script *s)
 /* Functions beside the requests (moongate.spawn, every) get TURN_SHARE of each turn of the loop, in
  * all: then requests have their turn, whatever such functions begin and however short they sleep. A
  * function that is longer goes on until it waits, but script_timeout holds. */
-static bool has_share(struct script *s)
+static bool timer_has_share(struct script *s)
 {
     struct script_timers *t = timers_of(s);
     unsigned turn = ev_iteration(s->loop->ev);
@@ -63,7 +63,7 @@ static double timer_seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static void use_share(struct script *s, double began)
+static void timer_use_share(struct script *s, double began)
 {
     s->timers->turn_used += timer_seconds_now() - began;
 }
@@ -78,7 +78,7 @@ struct sleep {
     bool until_retired;
 };
 
-static void sleep_free(struct sleep *sleep)
+static void timer_sleep_free(struct sleep *sleep)
 {
     ev_timer_stop(sleep->script->loop->ev, &sleep->timer);
     *sleep->back = sleep->next;
@@ -87,41 +87,41 @@ static void sleep_free(struct sleep *sleep)
     free(sleep);
 }
 
-static void sleep_cancel(struct script_wait *wait)
+static void timer_sleep_cancel(struct script_wait *wait)
 {
-    sleep_free((struct sleep *)wait);
+    timer_sleep_free((struct sleep *)wait);
 }
 
-static int sleep_push_result(lua_State *L, void *ctx)
+static int timer_sleep_push_result(lua_State *L, void *ctx)
 {
     struct sleep *sleep = ctx;
     int count = sleep->until_retired ? 1 : 0;
     if (count > 0)
         lua_pushboolean(L, sleep->script->retired);
-    sleep_free(sleep);
+    timer_sleep_free(sleep);
     return count;
 }
 
-static void sleep_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void timer_sleep_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct sleep *sleep = timer->data;
     struct script *s = sleep->script;
     bool detached = sleep->wait.task->detached;
     (void)events;
-    if (detached && !has_share(s)) { /* a turn later */
+    if (detached && !timer_has_share(s)) { /* a turn later */
         ev_timer_set(timer, 0, 0);
         ev_timer_start(ev, timer);
         return;
     }
     s->hold(s->world.ctx);
     double began = detached ? timer_seconds_now() : 0;
-    script_wake(&sleep->wait, sleep_push_result, sleep);
+    script_wake(&sleep->wait, timer_sleep_push_result, sleep);
     if (detached)
-        use_share(s, began);
+        timer_use_share(s, began);
     s->drop(s->world.ctx);
 }
 
-static int sleep_begin(lua_State *L, double seconds, bool until_retired)
+static int timer_sleep_begin(lua_State *L, double seconds, bool until_retired)
 {
     struct script *s = script_of(L);
     script_check_wait(L);
@@ -129,7 +129,7 @@ static int sleep_begin(lua_State *L, double seconds, bool until_retired)
     struct sleep *sleep = calloc(1, sizeof *sleep);
     if (sleep == NULL)
         abort();
-    sleep->wait.cancel = sleep_cancel;
+    sleep->wait.cancel = timer_sleep_cancel;
     sleep->script = s;
     sleep->until_retired = until_retired;
     sleep->back = &t->sleeps;
@@ -137,21 +137,21 @@ static int sleep_begin(lua_State *L, double seconds, bool until_retired)
     if (sleep->next != NULL)
         sleep->next->back = &sleep->next;
     t->sleeps = sleep;
-    ev_timer_init(&sleep->timer, sleep_cb, until_retired && s->retired ? 0 : seconds, 0);
+    ev_timer_init(&sleep->timer, timer_sleep_cb, until_retired && s->retired ? 0 : seconds, 0);
     sleep->timer.data = sleep;
     ev_timer_start(s->loop->ev, &sleep->timer);
     return script_wait(L, &sleep->wait);
 }
 
 /* Raises an error that says what was given, unless it is a function. */
-static void check_function(lua_State *L, int idx, const char *who, const char *example)
+static void timer_check_function(lua_State *L, int idx, const char *who, const char *example)
 {
     if (!lua_isfunction(L, idx))
         luaL_error(L, "%s: expected a function, as in %s, got %s", who, example,
                    script_describe(L, idx));
 }
 
-static double check_seconds(lua_State *L, int idx, const char *who)
+static double timer_check_seconds(lua_State *L, int idx, const char *who)
 {
     double seconds = lua_type(L, idx) == LUA_TNUMBER ? lua_tonumber(L, idx) : -1;
     if (!(seconds >= 0 && seconds <= MAX_SECONDS))
@@ -162,7 +162,7 @@ static double check_seconds(lua_State *L, int idx, const char *who)
 /* moongate.sleep(seconds): waits; others go on meanwhile. */
 static int timer_sleep(lua_State *L)
 {
-    return sleep_begin(L, check_seconds(L, 1, "sleep"), false);
+    return timer_sleep_begin(L, timer_check_seconds(L, 1, "sleep"), false);
 }
 
 /* core.sleep_until_retired(seconds) -> true when it ended early, because another generation serves
@@ -171,7 +171,7 @@ static int timer_sleep_until_retired(lua_State *L)
 {
     double seconds = luaL_checknumber(L, 1);
     luaL_argcheck(L, seconds >= 0 && seconds <= 1e9, 1, "expected seconds");
-    return sleep_begin(L, seconds, true);
+    return timer_sleep_begin(L, seconds, true);
 }
 
 /* core.retired() -> whether another generation serves */
@@ -183,7 +183,7 @@ static int timer_retired(lua_State *L)
 
 /* --- what runs beside the requests --- */
 
-static void spawned_done(void *ctx, enum script_result result)
+static void timer_spawned_done(void *ctx, enum script_result result)
 {
     struct script_timers *t = ctx;
     (void)result; /* a failure has been logged */
@@ -192,10 +192,11 @@ static void spawned_done(void *ctx, enum script_result result)
 
 /* Inside the door: runs the function under nargs arguments on s->L's top beside everything else.
  * Returns its task if it waits. */
-static struct script_task *run_beside(struct script *s, int nargs, const struct script_cause *cause)
+static struct script_task *timer_run_beside(struct script *s, int nargs,
+                                            const struct script_cause *cause)
 {
     struct script_task *task;
-    const struct script_run run = {.cause = *cause, .done = spawned_done, .ctx = s->timers};
+    const struct script_run run = {.cause = *cause, .done = timer_spawned_done, .ctx = s->timers};
     if (script_run_waiting(s, nargs, &run, &task) != SCRIPT_WAITING)
         return NULL;
     s->timers->spawned++;
@@ -226,7 +227,7 @@ static int timer_next_spawn(struct script_timers *t)
 static const struct script_cause spawn_cause = {.what = "moongate.spawn", .source = "a function"};
 
 /* ctx: the reference to the table. */
-static void spawned_body(struct script *s, void *ctx)
+static void timer_spawned_body(struct script *s, void *ctx)
 {
     lua_State *L = s->L;
     int values = *(int *)ctx;
@@ -239,7 +240,7 @@ static void spawned_body(struct script *s, void *ctx)
     luaL_checkstack(L, count, "moongate.spawn");
     for (int i = 1; i <= count; i++)
         lua_rawgeti(L, list, i);
-    run_beside(s, count - 1, &spawn_cause);
+    timer_run_beside(s, count - 1, &spawn_cause);
 }
 
 static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
@@ -247,11 +248,11 @@ static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
     struct script_timers *t = timer->data;
     struct script *s = t->script;
     (void)events;
-    while (t->first != NULL && has_share(s)) {
+    while (t->first != NULL && timer_has_share(s)) {
         int values = timer_next_spawn(t);
         double began = timer_seconds_now();
-        script_guard(s, &spawn_cause, spawned_body, &values);
-        use_share(s, began);
+        script_guard(s, &spawn_cause, timer_spawned_body, &values);
+        timer_use_share(s, began);
     }
     if (t->first != NULL) {
         ev_timer_set(timer, 0, 0);
@@ -263,7 +264,7 @@ static void timer_spawner_cb(struct ev_loop *ev, ev_timer *timer, int events)
 }
 
 /* Refuses to begin a function in on_stop, after which the script ends. */
-static struct script *lasting_script(lua_State *L, const char *who)
+static struct script *timer_lasting_script(lua_State *L, const char *who)
 {
     struct script *s = script_of(L);
     if (s->stopping)
@@ -274,8 +275,8 @@ static struct script *lasting_script(lua_State *L, const char *who)
 /* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
 static int timer_spawn(lua_State *L)
 {
-    check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
-    struct script *s = lasting_script(L, "spawn");
+    timer_check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
+    struct script *s = timer_lasting_script(L, "spawn");
     int count = lua_gettop(L);
     struct script_timers *t = timers_of(s);
     if (t->spawned >= MAX_SPAWNED)
@@ -314,7 +315,7 @@ struct script_timer {
     struct script_task *task; /* the last run still waits: this one is left out */
 };
 
-static void run_done(void *ctx, enum script_result result)
+static void timer_run_done(void *ctx, enum script_result result)
 {
     struct script_timer *t = ctx;
     (void)result;
@@ -324,25 +325,25 @@ static void run_done(void *ctx, enum script_result result)
 
 static const struct script_cause every_cause = {.what = "moongate.every", .source = "a function"};
 
-static void tick_body(struct script *s, void *ctx)
+static void timer_tick_body(struct script *s, void *ctx)
 {
     struct script_timer *t = ctx;
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, t->function);
-    t->task = run_beside(s, 0, &every_cause);
+    t->task = timer_run_beside(s, 0, &every_cause);
     if (t->task != NULL) {
-        t->task->run.done = run_done;
+        t->task->run.done = timer_run_done;
         t->task->run.ctx = t;
     }
 }
 
-static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void timer_tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct script_timer *t = timer->data;
     struct script *s = t->script;
     (void)events;
     if (t->task != NULL)
         return;
-    if (!has_share(s)) { /* a turn later */
+    if (!timer_has_share(s)) { /* a turn later */
         ev_timer_stop(ev, timer);
         ev_timer_set(timer, 0, timer->repeat);
         ev_timer_start(ev, timer);
@@ -350,17 +351,17 @@ static void tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
     }
     s->hold(s->world.ctx);
     double began = timer_seconds_now();
-    script_guard(s, &every_cause, tick_body, t);
-    use_share(s, began);
+    script_guard(s, &every_cause, timer_tick_body, t);
+    timer_use_share(s, began);
     s->drop(s->world.ctx);
 }
 
 /* moongate.every(seconds, fn): again and again, until the generation goes; one run at a time. */
 static int timer_every(lua_State *L)
 {
-    double seconds = check_seconds(L, 1, "every");
-    check_function(L, 2, "every", "moongate.every(10, function() ... end)");
-    struct script *s = lasting_script(L, "every");
+    double seconds = timer_check_seconds(L, 1, "every");
+    timer_check_function(L, 2, "every", "moongate.every(10, function() ... end)");
+    struct script *s = timer_lasting_script(L, "every");
     if (seconds < 0.001)
         return luaL_error(L, "every: expected at least 0.001 seconds, got %s",
                           script_describe(L, 1));
@@ -379,7 +380,7 @@ static int timer_every(lua_State *L)
     t->next = all->list;
     all->list = t;
     all->count++;
-    ev_timer_init(&t->timer, tick_cb, seconds, seconds);
+    ev_timer_init(&t->timer, timer_tick_cb, seconds, seconds);
     t->timer.data = t;
     if (!s->retired)
         ev_timer_start(s->loop->ev, &t->timer);

@@ -24,7 +24,7 @@ int script_fail(lua_State *L, const char *reason)
 }
 
 /* The beginning of a text, on one line. */
-static const char *describe_text(lua_State *L, struct str s)
+static const char *value_describe_text(lua_State *L, struct str s)
 {
     char shown[61];
     size_t n = s.n > 60 ? 57 : s.n;
@@ -46,7 +46,7 @@ const char *script_describe(lua_State *L, int idx)
         lua_pushvalue(L, idx);
         return lua_tostring(L, -1);
     case LUA_TSTRING:
-        return describe_text(L, script_str(L, idx));
+        return value_describe_text(L, script_str(L, idx));
     default:
         return lua_pushfstring(L, "a %s", luaL_typename(L, idx));
     }

@@ -73,7 +73,7 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
 }
 
 /* Checks the view at 1 for methods, which a script may call on anything. */
-static struct headers *check_headers(lua_State *L, struct request **owner)
+static struct headers *views_check_headers(lua_State *L, struct request **owner)
 {
     struct script_view *view =
         property_check_self(L, HEADERS_TYPE, "headers:all(\"Accept\") or headers:each()");
@@ -90,7 +90,7 @@ struct listing {
     struct param pairs[];
 };
 
-static struct listing *push_listing(lua_State *L, const struct request *req, unsigned count)
+static struct listing *views_push_listing(lua_State *L, const struct request *req, unsigned count)
 {
     struct listing *listing =
         lua_newuserdata(L, sizeof *listing + count * sizeof listing->pairs[0]);
@@ -101,7 +101,7 @@ static struct listing *push_listing(lua_State *L, const struct request *req, uns
 }
 
 /* The results of each(): the listing on the top becomes the function's upvalue. Stack: the view. */
-static int push_loop(lua_State *L, lua_CFunction step)
+static int views_push_loop(lua_State *L, lua_CFunction step)
 {
     lua_pushcclosure(L, step, 1);
     lua_pushvalue(L, 1);
@@ -109,7 +109,7 @@ static int push_loop(lua_State *L, lua_CFunction step)
 }
 
 /* A loop function that a script has kept finds another request, or none, in its view. */
-static int next_pair(lua_State *L, const struct request *req)
+static int views_next_pair(lua_State *L, const struct request *req)
 {
     struct listing *listing = lua_touserdata(L, lua_upvalueindex(1));
     if (req->id != listing->id)
@@ -121,20 +121,20 @@ static int next_pair(lua_State *L, const struct request *req)
     return 2;
 }
 
-static int headers_step(lua_State *L)
+static int views_headers_step(lua_State *L)
 {
     struct request *req;
-    check_headers(L, &req);
-    return next_pair(L, req);
+    views_check_headers(L, &req);
+    return views_next_pair(L, req);
 }
 
 /* --- methods of headers --- */
 
 /* h:all(name) */
-static int headers_all(lua_State *L)
+static int views_headers_all(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = check_headers(L, &req);
+    struct headers *headers = views_check_headers(L, &req);
     struct str name = script_expect_text(L, 2, "headers:all: expected the name of a header");
     int count = 0;
     lua_newtable(L);
@@ -148,24 +148,24 @@ static int headers_all(lua_State *L)
 }
 
 /* for name, value in h:each() do */
-static int headers_each(lua_State *L)
+static int views_headers_each(lua_State *L)
 {
     struct request *req;
-    struct headers *headers = check_headers(L, &req);
-    struct listing *listing = push_listing(L, req, headers->count);
+    struct headers *headers = views_check_headers(L, &req);
+    struct listing *listing = views_push_listing(L, req, headers->count);
     for (unsigned i = 0; i < headers->count; i++)
         listing->pairs[i] = (struct param){headers->list[i].name, headers->list[i].value};
-    return push_loop(L, headers_step);
+    return views_push_loop(L, views_headers_step);
 }
 
 const struct property property_headers[] = {
-    {"all", .method = headers_all},
-    {"each", .method = headers_each},
+    {"all", .method = views_headers_all},
+    {"each", .method = views_headers_each},
     {0},
 };
 
 /* upvalue 1: the methods. */
-static int headers_index(lua_State *L)
+static int views_headers_index(lua_State *L)
 {
     struct request *req;
     struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
@@ -181,7 +181,7 @@ static int headers_index(lua_State *L)
     return 1;
 }
 
-static void check_header_value(lua_State *L, struct str name, int value)
+static void views_check_header_value(lua_State *L, struct str name, int value)
 {
     int type = lua_type(L, value);
     if (type != LUA_TSTRING && type != LUA_TNUMBER)
@@ -193,14 +193,14 @@ static void check_header_value(lua_State *L, struct str name, int value)
                    script_describe(L, value));
 }
 
-static void add_response_header(lua_State *L, struct request *req, struct str name, int value)
+static void views_add_response_header(lua_State *L, struct request *req, struct str name, int value)
 {
     headers_add(&req->arena, &req->response.headers, arena_copy(&req->arena, name),
                 arena_copy(&req->arena, script_str(L, value)));
 }
 
 /* The list at 3, all of it, before anything is changed. Returns how many values it has. */
-static int check_header_list(lua_State *L, struct str name)
+static int views_check_header_list(lua_State *L, struct str name)
 {
     int count = (int)lua_objlen(L, 3);
     lua_pushnil(L);
@@ -209,13 +209,13 @@ static int check_header_list(lua_State *L, struct str name)
                    name.p);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, 3, i);
-        check_header_value(L, name, lua_gettop(L));
+        views_check_header_value(L, name, lua_gettop(L));
         lua_pop(L, 1);
     }
     return count;
 }
 
-static struct str check_header_name(lua_State *L)
+static struct str views_check_header_name(lua_State *L)
 {
     struct str name = script_expect_text(L, 2, "res.headers: expected the name of a header");
     if (!str_is_token(name))
@@ -228,26 +228,26 @@ static struct str check_header_name(lua_State *L)
 }
 
 /* res.headers[name] = string, number, list or nil */
-static int headers_newindex(lua_State *L)
+static int views_headers_newindex(lua_State *L)
 {
     struct request *req;
     struct headers *headers = view_headers(L, lua_touserdata(L, 1), &req);
     if (headers == &req->headers)
         return luaL_error(L, "req.headers can't be assigned: what the application gets is changed "
                              "in on_params");
-    struct str name = check_header_name(L);
+    struct str name = views_check_header_name(L);
     int type = lua_type(L, 3);
-    int count = type == LUA_TTABLE ? check_header_list(L, name) : 0;
+    int count = type == LUA_TTABLE ? views_check_header_list(L, name) : 0;
     if (type != LUA_TTABLE && type != LUA_TNIL)
-        check_header_value(L, name, 3);
+        views_check_header_value(L, name, 3);
     headers_remove(headers, name);
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, 3, i);
-        add_response_header(L, req, name, lua_gettop(L));
+        views_add_response_header(L, req, name, lua_gettop(L));
         lua_pop(L, 1);
     }
     if (type != LUA_TTABLE && type != LUA_TNIL)
-        add_response_header(L, req, name, 3);
+        views_add_response_header(L, req, name, 3);
     return 0;
 }
 
@@ -259,7 +259,7 @@ struct script_view *script_push_params(lua_State *L)
 }
 
 /* Metamethods are called with what they belong to, methods with anything. */
-static struct script_view *use_params(lua_State *L, struct script_view *view)
+static struct script_view *views_use_params(lua_State *L, struct script_view *view)
 {
     if (view->req == NULL)
         luaL_error(L, "these params are gone: they may only be used inside on_params");
@@ -268,32 +268,32 @@ static struct script_view *use_params(lua_State *L, struct script_view *view)
 
 static struct script_view *views_check_params(lua_State *L)
 {
-    return use_params(L, property_check_self(L, PARAMS_TYPE, "params:each()"));
+    return views_use_params(L, property_check_self(L, PARAMS_TYPE, "params:each()"));
 }
 
-static int params_step(lua_State *L)
+static int views_params_step(lua_State *L)
 {
-    return next_pair(L, views_check_params(L)->req);
+    return views_next_pair(L, views_check_params(L)->req);
 }
 
 /* for name, value in params:each() do */
-static int params_each(lua_State *L)
+static int views_params_each(lua_State *L)
 {
     const struct script_view *view = views_check_params(L);
-    struct listing *listing = push_listing(L, view->req, view->params->count);
+    struct listing *listing = views_push_listing(L, view->req, view->params->count);
     for (unsigned i = 0; i < listing->count; i++)
         listing->pairs[i] = view->params->list[i];
-    return push_loop(L, params_step);
+    return views_push_loop(L, views_params_step);
 }
 
 const struct property property_params[] = {
-    {"each", .method = params_each},
+    {"each", .method = views_params_each},
     {0},
 };
 
-static int params_index(lua_State *L)
+static int views_params_index(lua_State *L)
 {
-    const struct script_view *view = use_params(L, lua_touserdata(L, 1));
+    const struct script_view *view = views_use_params(L, lua_touserdata(L, 1));
     struct str name = script_expect_text(L, 2, "params: expected the name of a param");
     struct param *param = params_find(view->params, name);
     if (param != NULL) {
@@ -306,7 +306,7 @@ static int params_index(lua_State *L)
 }
 
 /* Refuses params that no script may set. */
-static void check_param_name(lua_State *L, struct str name)
+static void views_check_param_name(lua_State *L, struct str name)
 {
     if (param_is_setting(name))
         luaL_error(L,
@@ -320,13 +320,13 @@ static void check_param_name(lua_State *L, struct str name)
         luaL_error(L, "params: expected the name of a param, got \"\"");
 }
 
-static int params_newindex(lua_State *L)
+static int views_params_newindex(lua_State *L)
 {
-    const struct script_view *view = use_params(L, lua_touserdata(L, 1));
+    const struct script_view *view = views_use_params(L, lua_touserdata(L, 1));
     struct arena *a = &view->req->arena;
     struct str name = script_expect_text(L, 2, "params: expected the name of a param");
     int type = lua_type(L, 3);
-    check_param_name(L, name);
+    views_check_param_name(L, name);
     if (type == LUA_TNIL) {
         params_remove(view->params, name);
         return 0;
@@ -353,33 +353,33 @@ void script_push_arrived(lua_State *L, struct script_box *box)
     new_view(L, ARRIVED_TYPE)->box = box;
 }
 
-static struct request *check_arrived(lua_State *L)
+static struct request *views_check_arrived(lua_State *L)
 {
     struct script_view *view = property_check_self(L, ARRIVED_TYPE, "req.params:each()");
     return script_box_request(L, view->box);
 }
 
-static int arrived_step(lua_State *L)
+static int views_arrived_step(lua_State *L)
 {
-    return next_pair(L, check_arrived(L));
+    return views_next_pair(L, views_check_arrived(L));
 }
 
 /* for name, value in req.params:each() do */
-static int arrived_each(lua_State *L)
+static int views_arrived_each(lua_State *L)
 {
-    const struct request *req = check_arrived(L);
-    struct listing *listing = push_listing(L, req, req->arrived.count);
+    const struct request *req = views_check_arrived(L);
+    struct listing *listing = views_push_listing(L, req, req->arrived.count);
     for (unsigned i = 0; i < listing->count; i++)
         listing->pairs[i] = req->arrived.list[i];
-    return push_loop(L, arrived_step);
+    return views_push_loop(L, views_arrived_step);
 }
 
 static const struct property property_arrived[] = {
-    {"each", .method = arrived_each},
+    {"each", .method = views_arrived_each},
     {0},
 };
 
-static int arrived_index(lua_State *L)
+static int views_arrived_index(lua_State *L)
 {
     const struct script_view *view = lua_touserdata(L, 1);
     const struct request *req = script_box_request(L, view->box);
@@ -394,7 +394,7 @@ static int arrived_index(lua_State *L)
     return 1;
 }
 
-static int arrived_newindex(lua_State *L)
+static int views_arrived_newindex(lua_State *L)
 {
     return luaL_error(L, "req.params can't be assigned: what the application gets is changed in "
                          "on_params, or by `params` of the decision");
@@ -402,7 +402,7 @@ static int arrived_newindex(lua_State *L)
 
 /* --- res --- */
 
-static struct request *open_response(lua_State *L, const struct script_view *view)
+static struct request *views_open_response(lua_State *L, const struct script_view *view)
 {
     if (view->req == NULL)
         luaL_error(L, "this response is gone: res may only be used inside on_response");
@@ -416,9 +416,9 @@ const struct property property_res[] = {
 };
 
 /* upvalue 2: res. Stack: the table that has no such field, key. */
-static int response_get(lua_State *L)
+static int views_response_get(lua_State *L)
 {
-    const struct request *req = open_response(L, lua_touserdata(L, lua_upvalueindex(2)));
+    const struct request *req = views_open_response(L, lua_touserdata(L, lua_upvalueindex(2)));
     const struct property *p = property_find(L, property_res, "res");
     if (p->push == NULL)
         return 0;
@@ -426,9 +426,9 @@ static int response_get(lua_State *L)
     return 1;
 }
 
-static int response_newindex(lua_State *L)
+static int views_response_newindex(lua_State *L)
 {
-    struct request *req = open_response(L, lua_touserdata(L, 1));
+    struct request *req = views_open_response(L, lua_touserdata(L, 1));
     if (lua_type(L, 2) != LUA_TSTRING || strcmp(lua_tostring(L, 2), "status") != 0)
         return script_refuse_assignment(L, "res", "only res.status and res.headers[name] can");
     double status = lua_type(L, 3) == LUA_TNUMBER ? lua_tonumber(L, 3) : 0;
@@ -448,7 +448,7 @@ struct script_view *script_push_response(lua_State *L)
     struct script_view *view = lua_newuserdata(L, sizeof *view);
     memset(view, 0, sizeof *view);
     lua_createtable(L, 0, 3);
-    lua_pushcfunction(L, response_newindex);
+    lua_pushcfunction(L, views_response_newindex);
     lua_setfield(L, -2, "__newindex");
     lua_pushliteral(L, "moongate.response");
     lua_setfield(L, -2, "__metatable");
@@ -458,7 +458,7 @@ struct script_view *script_push_response(lua_State *L)
     lua_createtable(L, 0, 1);
     property_push_names(L, property_res);
     lua_pushvalue(L, -5);
-    lua_pushcclosure(L, response_get, 2);
+    lua_pushcclosure(L, views_response_get, 2);
     lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
     lua_setfield(L, -2, "__index");
@@ -470,7 +470,9 @@ struct script_view *script_push_response(lua_State *L)
 
 void script_views_open(lua_State *L)
 {
-    property_new_type(L, HEADERS_TYPE, property_headers, headers_index, headers_newindex);
-    property_new_type(L, PARAMS_TYPE, property_params, params_index, params_newindex);
-    property_new_type(L, ARRIVED_TYPE, property_arrived, arrived_index, arrived_newindex);
+    property_new_type(L, HEADERS_TYPE, property_headers, views_headers_index,
+                      views_headers_newindex);
+    property_new_type(L, PARAMS_TYPE, property_params, views_params_index, views_params_newindex);
+    property_new_type(L, ARRIVED_TYPE, property_arrived, views_arrived_index,
+                      views_arrived_newindex);
 }

@@ -119,7 +119,7 @@ double script_net_seconds(lua_State *L, int idx, const char *who)
 }
 
 /* "127.0.0.1", "::1" or "[::1]". */
-static bool read_ip(struct str host, uint16_t port, struct addr *out)
+static bool net_read_ip(struct str host, uint16_t port, struct addr *out)
 {
     char text[INET6_ADDRSTRLEN];
     memset(out, 0, sizeof *out);
@@ -144,7 +144,7 @@ static bool read_ip(struct str host, uint16_t port, struct addr *out)
     return true;
 }
 
-static uint16_t check_port(lua_State *L)
+static uint16_t net_check_port(lua_State *L)
 {
     double port = lua_isnumber(L, 3) ? lua_tonumber(L, 3) : -1;
     if (!(port >= 0 && port <= 65535 && floor(port) == port))
@@ -164,15 +164,15 @@ enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock 
             luaL_error(L, "connect: '%s': %s", host.p, bad);
         return sock_connect(sock, &addr, seconds);
     }
-    uint16_t port = check_port(L);
-    if (read_ip(host, port, &addr))
+    uint16_t port = net_check_port(L);
+    if (net_read_ip(host, port, &addr))
         return sock_connect(sock, &addr, seconds);
     script_check_wait(L); /* before a name is asked for */
     return sock_connect_name(sock, script_net_resolver(s), host, port, seconds);
 }
 
 /* Adds the value on L's top and takes it off. */
-static const char *add_value(lua_State *L, struct buf *out, int depth)
+static const char *net_add_value(lua_State *L, struct buf *out, int depth)
 {
     const char *bad = NULL;
     size_t n;
@@ -193,7 +193,7 @@ static const char *add_value(lua_State *L, struct buf *out, int depth)
         n = lua_objlen(L, -1);
         for (size_t i = 1; i <= n && bad == NULL; i++) {
             lua_rawgeti(L, -1, (int)i);
-            bad = add_value(L, out, depth + 1);
+            bad = net_add_value(L, out, depth + 1);
         }
         break;
     default:
@@ -209,7 +209,7 @@ struct str script_net_flatten(lua_State *L, int idx, struct buf *out, const char
         return script_str(L, idx);
     buf_init(out, SOCK_BUFFER);
     lua_pushvalue(L, idx);
-    const char *bad = add_value(L, out, 0);
+    const char *bad = net_add_value(L, out, 0);
     if (bad != NULL) {
         buf_fini(out);
         luaL_error(L, "%s: expected %s, got %s", who, bad, luaL_typename(L, idx));

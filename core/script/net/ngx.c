@@ -18,14 +18,14 @@ struct gate {
     bool open;
 };
 
-static void cancel_gate(struct script_wait *wait)
+static void ngx_gate_cancel(struct script_wait *wait)
 {
     struct gate *g = (struct gate *)((char *)wait - offsetof(struct gate, op.wait));
     ev_timer_stop(g->script->loop->ev, &g->timer);
     script_net_over(g->script, &g->op);
 }
 
-static void opened_cb(struct ev_loop *ev, ev_timer *timer, int events)
+static void ngx_gate_opened_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct gate *g = timer->data;
     (void)ev;
@@ -35,15 +35,15 @@ static void opened_cb(struct ev_loop *ev, ev_timer *timer, int events)
     script_wake(&wait, NULL, NULL);
 }
 
-static struct gate *check_gate(lua_State *L)
+static struct gate *ngx_gate_check(lua_State *L)
 {
     return luaL_checkudata(L, 1, GATE);
 }
 
 /* gate:open() */
-static int gate_open(lua_State *L)
+static int ngx_gate_open(lua_State *L)
 {
-    struct gate *g = check_gate(L);
+    struct gate *g = ngx_gate_check(L);
     g->open = true;
     if (g->op.active)
         ev_timer_start(g->script->loop->ev, &g->timer);
@@ -51,9 +51,9 @@ static int gate_open(lua_State *L)
 }
 
 /* gate:wait() */
-static int gate_wait(lua_State *L)
+static int ngx_gate_wait(lua_State *L)
 {
-    struct gate *g = check_gate(L);
+    struct gate *g = ngx_gate_check(L);
     if (g->op.active)
         return luaL_error(L, "somebody waits at this gate already");
     return g->open ? 0 : script_net_wait(L, &g->op);
@@ -66,8 +66,8 @@ static int ngx_gate(lua_State *L)
     struct gate *g = lua_newuserdata(L, sizeof *g);
     memset(g, 0, sizeof *g);
     g->script = s;
-    g->op.wait.cancel = cancel_gate;
-    ev_timer_init(&g->timer, opened_cb, 0, 0);
+    g->op.wait.cancel = ngx_gate_cancel;
+    ev_timer_init(&g->timer, ngx_gate_opened_cb, 0, 0);
     g->timer.data = g;
     luaL_getmetatable(L, GATE);
     lua_setmetatable(L, -2);
@@ -79,7 +79,7 @@ static int ngx_gate(lua_State *L)
 void script_ngx_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"gate", ngx_gate}, {NULL, NULL}};
-    static const luaL_Reg gate[] = {{"open", gate_open}, {"wait", gate_wait}, {NULL, NULL}};
+    static const luaL_Reg gate[] = {{"open", ngx_gate_open}, {"wait", ngx_gate_wait}, {NULL, NULL}};
     script_class(L, GATE, gate, NULL);
     luaL_register(L, NULL, functions);
     lua_pushlightuserdata(L, NULL);

@@ -38,7 +38,7 @@ static struct sock_pool *pool_find(struct sock_pools *pools, struct str name)
     return p;
 }
 
-static struct sock_pool *find_or_make(struct sock_pools *pools, struct str name, unsigned size)
+static struct sock_pool *pool_find_or_make(struct sock_pools *pools, struct str name, unsigned size)
 {
     struct sock_pool *p = pool_find(pools, name);
     if (p != NULL)
@@ -54,7 +54,7 @@ static struct sock_pool *find_or_make(struct sock_pools *pools, struct str name,
 }
 
 /* Takes it out of its pool, which goes with its last; returns the descriptor. */
-static int take_out(struct kept *k)
+static int pool_take_out(struct kept *k)
 {
     struct sock_pool *p = k->pool;
     struct sock_pools *pools = p->pools;
@@ -80,14 +80,14 @@ static void pool_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     (void)ev;
     (void)events;
-    close(take_out(io->data));
+    close(pool_take_out(io->data));
 }
 
-static void limit_cb(struct ev_loop *ev, ev_timer *limit, int events)
+static void pool_limit_cb(struct ev_loop *ev, ev_timer *limit, int events)
 {
     (void)ev;
     (void)events;
-    close(take_out(limit->data));
+    close(pool_take_out(limit->data));
 }
 
 int sock_pools_take(struct sock_pools *pools, struct str name, unsigned *reused)
@@ -96,7 +96,7 @@ int sock_pools_take(struct sock_pools *pools, struct str name, unsigned *reused)
     char byte;
     while ((p = pool_find(pools, name)) != NULL) {
         *reused = p->first->reused + 1;
-        int fd = take_out(p->first);
+        int fd = pool_take_out(p->first);
         /* The loop may not have seen yet that the other side has gone. */
         if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN)
             return fd;
@@ -108,7 +108,7 @@ int sock_pools_take(struct sock_pools *pools, struct str name, unsigned *reused)
 void sock_pools_keep(struct sock_pools *pools, struct str name, unsigned size, int fd,
                      double seconds, unsigned reused)
 {
-    struct sock_pool *p = find_or_make(pools, name, size);
+    struct sock_pool *p = pool_find_or_make(pools, name, size);
     struct kept *k = pool_must(calloc(1, sizeof *k));
     k->pool = p;
     k->reused = reused;
@@ -118,20 +118,20 @@ void sock_pools_keep(struct sock_pools *pools, struct str name, unsigned size, i
     p->count++;
     pools->kept++;
     ev_io_init(&k->io, pool_io_cb, fd, EV_READ);
-    ev_timer_init(&k->limit, limit_cb, seconds, 0);
+    ev_timer_init(&k->limit, pool_limit_cb, seconds, 0);
     k->io.data = k->limit.data = k;
     ev_io_start(pools->loop->ev, &k->io);
     if (seconds > 0)
         ev_timer_start(pools->loop->ev, &k->limit);
     if (p->count > p->size)
-        close(take_out(p->last));
+        close(pool_take_out(p->last));
 }
 
 bool sock_pools_give_up(struct sock_pools *pools)
 {
     if (pools->first == NULL)
         return false;
-    close(take_out(pools->first->last));
+    close(pool_take_out(pools->first->last));
     return true;
 }
 

@@ -6,8 +6,8 @@
  * bound of time: it counts steps back at one place where a match may begin, and each may read the
  * whole text, so that some kilobytes take hours. Hence two programs of a pattern. The quick one, by
  * option j of machine code, searches short texts, where few steps are quickly done. What those are
- * not enough for, and longer texts, are searched by the careful one, which calls callout_cb before
- * each part of the pattern; that looks at the clock.
+ * not enough for, and longer texts, are searched by the careful one, which calls regex_callout_cb
+ * before each part of the pattern; that looks at the clock.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "script/net/net.h"
@@ -59,24 +59,24 @@ static struct {
     pcre2_match_context *quick, *careful;
     pcre2_match_data *data;
     double begun;           /* when the search began, on the processor's clock */
-    size_t calls, interval; /* of callout_cb until it looks at the clock */
+    size_t calls, interval; /* of regex_callout_cb until it looks at the clock */
 } regex;
 
-static double processor_seconds(void)
+static double regex_processor_seconds(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static int callout_cb(pcre2_callout_block *block, void *ctx)
+static int regex_callout_cb(pcre2_callout_block *block, void *ctx)
 {
     (void)block;
     (void)ctx;
     if (--regex.calls > 0)
         return 0;
     regex.calls = regex.interval;
-    return processor_seconds() - regex.begun > SEARCH_TIME ? PCRE2_ERROR_MATCHLIMIT : 0;
+    return regex_processor_seconds() - regex.begun > SEARCH_TIME ? PCRE2_ERROR_MATCHLIMIT : 0;
 }
 
 static void regex_prepare(void)
@@ -93,18 +93,18 @@ static void regex_prepare(void)
     pcre2_set_parens_nest_limit(regex.compile, PATTERN_DEPTH);
     pcre2_set_match_limit(regex.quick, QUICK_STEPS);
     pcre2_set_heap_limit(regex.careful, HEAP_KB);
-    pcre2_set_callout(regex.careful, callout_cb, NULL);
+    pcre2_set_callout(regex.careful, regex_callout_cb, NULL);
 }
 
-static struct pattern *check_pattern(lua_State *L)
+static struct pattern *regex_check_pattern(lua_State *L)
 {
     return luaL_checkudata(L, 1, PATTERN);
 }
 
-static int pattern_gc(lua_State *L)
+static int regex_pattern_gc(lua_State *L)
 {
-    pcre2_code_free(check_pattern(L)->quick);
-    pcre2_code_free(check_pattern(L)->careful);
+    pcre2_code_free(regex_check_pattern(L)->quick);
+    pcre2_code_free(regex_check_pattern(L)->careful);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static int regex_fail(lua_State *L, int code, size_t *offset)
     return 2;
 }
 
-static size_t program_bytes(const pcre2_code *code)
+static size_t regex_program_bytes(const pcre2_code *code)
 {
     size_t size = 0, machine = 0;
     pcre2_pattern_info(code, PCRE2_INFO_SIZE, &size);
@@ -131,7 +131,7 @@ static size_t program_bytes(const pcre2_code *code)
 }
 
 /* The options of PCRE2 for letters of ngx.re; false: *unknown is no letter of it. */
-static bool read_options(struct str letters, uint32_t *flags, char *unknown)
+static bool regex_read_options(struct str letters, uint32_t *flags, char *unknown)
 {
     for (size_t i = 0; i < letters.n; i++) {
         size_t k = 0, count = sizeof options / sizeof *options;
@@ -152,7 +152,7 @@ static int regex_pattern(lua_State *L)
     char unknown;
     int error;
     size_t offset;
-    if (!read_options(letters, &flags, &unknown)) {
+    if (!regex_read_options(letters, &flags, &unknown)) {
         lua_pushnil(L);
         lua_pushfstring(L, "unknown option '%c'; there are J U a d i j m o s u x", unknown);
         return 2;
@@ -173,7 +173,8 @@ static int regex_pattern(lua_State *L)
     if (memchr(letters.p, 'j', letters.n) != NULL && !p->longest)
         pcre2_jit_compile(p->quick, PCRE2_JIT_COMPLETE); /* a system may forbid it */
     /* This memory is PCRE2's: Lua's collector is told how much there is more of it. */
-    lua_gc(L, LUA_GCSTEP, (int)((program_bytes(p->quick) + program_bytes(p->careful)) / 1024));
+    lua_gc(L, LUA_GCSTEP,
+           (int)((regex_program_bytes(p->quick) + regex_program_bytes(p->careful)) / 1024));
     pcre2_pattern_info(p->quick, PCRE2_INFO_CAPTURECOUNT, &p->groups);
     if (++p->groups > GROUPS)
         return script_fail(L, "the pattern has more than 255 groups");
@@ -192,7 +193,7 @@ static int regex_search(const struct pattern *p, struct str text, size_t from)
         if (result >= 0 || result == PCRE2_ERROR_NOMATCH)
             return result;
     }
-    regex.begun = processor_seconds();
+    regex.begun = regex_processor_seconds();
     regex.calls = regex.interval = 64 + SEARCH_BYTES / (text.n + 1);
     if (p->longest)
         return pcre2_dfa_match(p->careful, subject, text.n, from, 0, regex.data, regex.careful,
@@ -201,7 +202,7 @@ static int regex_search(const struct pattern *p, struct str text, size_t from)
 }
 
 /* Pushes what a group has matched, or false. */
-static bool push_group(lua_State *L, struct str text, int group, int result)
+static bool regex_push_group(lua_State *L, struct str text, int group, int result)
 {
     const size_t *at = pcre2_get_ovector_pointer(regex.data) + (size_t)group * 2;
     bool part = group < result && at[0] != PCRE2_UNSET && at[0] <= at[1];
@@ -213,8 +214,8 @@ static bool push_group(lua_State *L, struct str text, int group, int result)
 }
 
 /* Fills the table at idx: captures by number, 0 is the whole, and by name. */
-static void fill_captures(lua_State *L, int idx, const struct pattern *p, struct str text,
-                          int result)
+static void regex_fill_captures(lua_State *L, int idx, const struct pattern *p, struct str text,
+                                int result)
 {
     uint32_t names, size;
     PCRE2_SPTR name;
@@ -222,13 +223,13 @@ static void fill_captures(lua_State *L, int idx, const struct pattern *p, struct
     pcre2_pattern_info(p->quick, PCRE2_INFO_NAMEENTRYSIZE, &size);
     pcre2_pattern_info(p->quick, PCRE2_INFO_NAMETABLE, &name);
     for (uint32_t i = 0; i < p->groups; i++) {
-        push_group(L, text, (int)i, result);
+        regex_push_group(L, text, (int)i, result);
         lua_rawseti(L, idx, (int)i);
     }
     for (uint32_t i = 0; i < names; i++, name += size) { /* a number of two bytes and a text */
         const char *word = (const char *)name + 2;
         bool again = i > 0 && strcmp(word, word - size) == 0; /* (?J): one that took part counts */
-        bool part = push_group(L, text, name[0] << 8 | name[1], result);
+        bool part = regex_push_group(L, text, name[0] << 8 | name[1], result);
         if (part || !again)
             lua_setfield(L, idx, word);
         else
@@ -241,9 +242,9 @@ static void fill_captures(lua_State *L, int idx, const struct pattern *p, struct
  * the first match that begins at the byte init or later; or nil where there is none, or nil,
  * reason. Fills the table `captures`, unless it is nil.
  */
-static int pattern_search(lua_State *L)
+static int regex_pattern_search(lua_State *L)
 {
-    const struct pattern *p = check_pattern(L);
+    const struct pattern *p = regex_check_pattern(L);
     struct str text = script_check_str(L, 2);
     lua_Number init = luaL_checknumber(L, 3);
     lua_Integer group = luaL_checkinteger(L, 5);
@@ -257,7 +258,7 @@ static int pattern_search(lua_State *L)
     if (p->longest)
         result = 1; /* it counts the shorter ones there, which aren't groups */
     if (!lua_isnil(L, 4))
-        fill_captures(L, 4, p, text, result);
+        regex_fill_captures(L, 4, p, text, result);
     const size_t *at = pcre2_get_ovector_pointer(regex.data);
     if (group >= result || at[group * 2] == PCRE2_UNSET)
         return 0;
@@ -269,8 +270,8 @@ static int pattern_search(lua_State *L)
 
 void script_regex_open(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"search", pattern_search}, {NULL, NULL}};
-    script_class(L, PATTERN, methods, pattern_gc);
+    static const luaL_Reg methods[] = {{"search", regex_pattern_search}, {NULL, NULL}};
+    script_class(L, PATTERN, methods, regex_pattern_gc);
     lua_pushcfunction(L, regex_pattern);
     lua_setfield(L, -2, "pattern");
 }

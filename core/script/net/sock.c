@@ -29,7 +29,7 @@ static enum sock_result sock_fail(struct sock *k, const char *reason)
 
 /* --- connecting --- */
 
-static void forget_list(struct sock *k)
+static void sock_forget_list(struct sock *k)
 {
     free(k->list);
     k->list = NULL;
@@ -41,7 +41,7 @@ static void sock_opened(struct sock *k)
     int on = 1;
     ev_io_stop(k->loop->ev, &k->writer);
     deadline_clear(&k->write_limit);
-    forget_list(k);
+    sock_forget_list(k);
     k->connecting = false;
     ev_io_set(&k->reader, k->fd, EV_READ);
     ev_io_set(&k->writer, k->fd, EV_WRITE);
@@ -49,7 +49,7 @@ static void sock_opened(struct sock *k)
         setsockopt(k->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-static void drop_fd(struct sock *k)
+static void sock_drop_fd(struct sock *k)
 {
     ev_io_stop(k->loop->ev, &k->reader);
     ev_io_stop(k->loop->ev, &k->writer);
@@ -59,7 +59,7 @@ static void drop_fd(struct sock *k)
 }
 
 /* Begins with the first address of what is left of the list that does not fail at once. */
-static enum sock_result try_next(struct sock *k)
+static enum sock_result sock_try_next(struct sock *k)
 {
     int type = (k->datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
     while (k->next < k->count) {
@@ -75,12 +75,12 @@ static enum sock_result try_next(struct sock *k)
             return SOCK_WAITS;
         }
         sock_fail(k, sock_reason(errno));
-        drop_fd(k);
+        sock_drop_fd(k);
     }
     return SOCK_FAILED;
 }
 
-static void connect_ended(struct sock *k, enum sock_result result)
+static void sock_connect_ended(struct sock *k, enum sock_result result)
 {
     char err[sizeof k->err];
     if (result == SOCK_WAITS)
@@ -92,7 +92,7 @@ static void connect_ended(struct sock *k, enum sock_result result)
     k->ops->connected(k, result == SOCK_FAILED ? err : NULL);
 }
 
-static void connect_cb(struct sock *k)
+static void sock_connect_cb(struct sock *k)
 {
     int code = 0;
     socklen_t size = sizeof code;
@@ -104,12 +104,12 @@ static void connect_cb(struct sock *k)
         return;
     }
     sock_fail(k, sock_reason(code));
-    drop_fd(k);
-    connect_ended(k, try_next(k));
+    sock_drop_fd(k);
+    sock_connect_ended(k, sock_try_next(k));
 }
 
-static void looked_up(struct lookup *lookup, const struct addr *list, unsigned count,
-                      const char *err)
+static void sock_looked_up(struct lookup *lookup, const struct addr *list, unsigned count,
+                           const char *err)
 {
     struct sock *k = (struct sock *)((char *)lookup - offsetof(struct sock, lookup));
     if (count == 0) {
@@ -117,7 +117,7 @@ static void looked_up(struct lookup *lookup, const struct addr *list, unsigned c
         const char *reason = strstr(err, ": ");
         snprintf(k->err, sizeof k->err, "%.*s could not be resolved (%s)",
                  reason != NULL ? (int)(reason - err) : 0, err, reason != NULL ? reason + 2 : err);
-        connect_ended(k, SOCK_FAILED);
+        sock_connect_ended(k, SOCK_FAILED);
         return;
     }
     k->list = malloc(count * sizeof *list);
@@ -125,8 +125,8 @@ static void looked_up(struct lookup *lookup, const struct addr *list, unsigned c
         abort();
     memcpy(k->list, list, count * sizeof *list);
     k->count = count;
-    enum sock_result result = try_next(k);
-    connect_ended(k, result);
+    enum sock_result result = sock_try_next(k);
+    sock_connect_ended(k, result);
 }
 
 enum sock_result sock_connect(struct sock *k, const struct addr *addr, double seconds)
@@ -138,7 +138,7 @@ enum sock_result sock_connect(struct sock *k, const struct addr *addr, double se
     k->count = 1;
     k->connecting = true;
     deadline_set(&k->write_limit, seconds);
-    enum sock_result result = try_next(k);
+    enum sock_result result = sock_try_next(k);
     if (result == SOCK_FAILED)
         sock_close(k);
     return result;
@@ -149,7 +149,7 @@ enum sock_result sock_connect_name(struct sock *k, struct resolver *resolver, st
 {
     k->connecting = true;
     deadline_set(&k->write_limit, seconds);
-    lookup_start(resolver, &k->lookup, host, port, looked_up);
+    lookup_start(resolver, &k->lookup, host, port, sock_looked_up);
     return SOCK_WAITS;
 }
 
@@ -199,19 +199,19 @@ void sock_forget_send(struct sock *k)
     buf_fini(&k->out);
 }
 
-static void send_ended(struct sock *k, const char *err)
+static void sock_send_ended(struct sock *k, const char *err)
 {
     sock_forget_send(k);
     k->ops->sent(k, err);
 }
 
-static void writer_cb(struct ev_loop *ev, ev_io *io, int events)
+static void sock_writer_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct sock *k = io->data;
     (void)ev;
     (void)events;
     if (k->connecting) {
-        connect_cb(k);
+        sock_connect_cb(k);
         return;
     }
     struct str rest = buf_peek(&k->out);
@@ -221,17 +221,17 @@ static void writer_cb(struct ev_loop *ev, ev_io *io, int events)
     if (result == SOCK_WAITS)
         deadline_set(&k->write_limit, k->send_seconds);
     else
-        send_ended(k, result == SOCK_FAILED ? k->err : NULL);
+        sock_send_ended(k, result == SOCK_FAILED ? k->err : NULL);
 }
 
-static void write_limit_cb(struct deadline *d)
+static void sock_write_limit_cb(struct deadline *d)
 {
     struct sock *k = (struct sock *)((char *)d - offsetof(struct sock, write_limit));
     if (k->connecting) {
         sock_fail(k, "timeout");
-        connect_ended(k, SOCK_FAILED);
+        sock_connect_ended(k, SOCK_FAILED);
     } else {
-        send_ended(k, "timeout");
+        sock_send_ended(k, "timeout");
     }
 }
 
@@ -269,7 +269,7 @@ void sock_rest(struct sock *k)
     ev_io_stop(k->loop->ev, &k->reader);
 }
 
-static void reader_cb(struct ev_loop *ev, ev_io *io, int events)
+static void sock_reader_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct sock *k = io->data;
     (void)ev;
@@ -277,7 +277,7 @@ static void reader_cb(struct ev_loop *ev, ev_io *io, int events)
     k->ops->readable(k, NULL);
 }
 
-static void read_limit_cb(struct deadline *d)
+static void sock_read_limit_cb(struct deadline *d)
 {
     struct sock *k = (struct sock *)((char *)d - offsetof(struct sock, read_limit));
     k->ops->readable(k, "timeout");
@@ -293,11 +293,11 @@ void sock_init(struct sock *k, struct loop *loop, bool datagram, const struct so
     k->datagram = datagram;
     buf_init(&k->in, SOCK_BUFFER);
     buf_init(&k->out, SOCK_BUFFER);
-    ev_io_init(&k->reader, reader_cb, -1, EV_READ);
-    ev_io_init(&k->writer, writer_cb, -1, EV_WRITE);
+    ev_io_init(&k->reader, sock_reader_cb, -1, EV_READ);
+    ev_io_init(&k->writer, sock_writer_cb, -1, EV_WRITE);
     k->reader.data = k->writer.data = k;
-    deadline_init(&k->read_limit, loop, read_limit_cb);
-    deadline_init(&k->write_limit, loop, write_limit_cb);
+    deadline_init(&k->read_limit, loop, sock_read_limit_cb);
+    deadline_init(&k->write_limit, loop, sock_write_limit_cb);
 }
 
 int sock_release(struct sock *k)
@@ -313,8 +313,8 @@ int sock_release(struct sock *k)
 void sock_close(struct sock *k)
 {
     lookup_cancel(&k->lookup);
-    forget_list(k);
-    drop_fd(k);
+    sock_forget_list(k);
+    sock_drop_fd(k);
     k->connecting = false;
     deadline_clear(&k->read_limit);
     deadline_clear(&k->write_limit);

@@ -53,7 +53,7 @@ static void tcp_shut(struct tcp *t)
     t->counted = false;
 }
 
-static const char *busy(const struct tcp *t)
+static const char *tcp_busy(const struct tcp *t)
 {
     if (t->writing.active)
         return t->sock.connecting ? "socket busy connecting" : "socket busy writing";
@@ -123,7 +123,7 @@ static void tcp_connected_cb(struct sock *k, const char *err)
     script_wake(&t->writing.wait, tcp_push_connect_result, t);
 }
 
-static int check_size(lua_State *L, int idx, const char *what)
+static int tcp_check_size(lua_State *L, int idx, const char *what)
 {
     double size = lua_isnumber(L, idx) ? lua_tonumber(L, idx) : -1;
     if (!(size >= 1 && size <= POOL_SIZE_MOST && floor(size) == size))
@@ -134,7 +134,7 @@ static int check_size(lua_State *L, int idx, const char *what)
 
 /* The options at idx: `pool` is left on the stack, or nil. What libraries pass for TLS is theirs.
  */
-static void take_options(lua_State *L, int idx, struct tcp *t)
+static void tcp_take_options(lua_State *L, int idx, struct tcp *t)
 {
     if (lua_isnoneornil(L, idx)) {
         lua_pushnil(L);
@@ -148,7 +148,7 @@ static void take_options(lua_State *L, int idx, struct tcp *t)
         luaL_error(L, "connect: 'backlog' is not available; 'pool_size' bounds what is kept");
     lua_getfield(L, idx, "pool_size");
     if (!lua_isnil(L, -1))
-        t->pool_size = (unsigned)check_size(L, lua_gettop(L), "connect: pool_size");
+        t->pool_size = (unsigned)tcp_check_size(L, lua_gettop(L), "connect: pool_size");
     lua_pop(L, 2);
     lua_getfield(L, idx, "pool");
     if (lua_isnil(L, -1))
@@ -159,7 +159,7 @@ static void take_options(lua_State *L, int idx, struct tcp *t)
 }
 
 /* Names the pool: the one on L's top, or "host:port" or "unix:/path". Takes it off. */
-static void name_pool(lua_State *L, struct tcp *t, bool is_unix)
+static void tcp_name_pool(lua_State *L, struct tcp *t, bool is_unix)
 {
     if (lua_isnil(L, -1) && !is_unix)
         lua_pushfstring(L, "%s:%s", lua_tostring(L, 2), lua_tostring(L, 3));
@@ -189,15 +189,15 @@ static int tcp_connect(lua_State *L)
         lua_tostring(L, -1);
         lua_replace(L, 3);
     }
-    const char *bad = busy(t);
+    const char *bad = tcp_busy(t);
     if (bad != NULL)
         return script_fail(L, bad);
     script_check_wait(L);
     lua_settop(L, 4);
     tcp_shut(t);
     t->pool_size = POOL_SIZE;
-    take_options(L, is_unix && lua_istable(L, 3) ? 3 : 4, t);
-    name_pool(L, t, is_unix);
+    tcp_take_options(L, is_unix && lua_istable(L, 3) ? 3 : 4, t);
+    tcp_name_pool(L, t, is_unix);
     t->reused = 0;
     int fd = sock_pools_take(&script_net(t->script)->pools, str_of(t->pool), &t->reused);
     if (fd >= 0) {
@@ -244,7 +244,7 @@ static void tcp_sent_cb(struct sock *k, const char *err)
     script_wake(&t->writing.wait, tcp_push_sent, t);
 }
 
-static int send_failed(lua_State *L, struct tcp *t)
+static int tcp_send_failed(lua_State *L, struct tcp *t)
 {
     int count = script_fail(L, t->sock.err);
     if (t->reading.active)
@@ -262,7 +262,7 @@ static int tcp_send(lua_State *L)
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (t->writing.active)
-        return script_fail(L, busy(t));
+        return script_fail(L, tcp_busy(t));
     if (!sock_is_open(&t->sock))
         return script_fail(L, "closed");
     struct str bytes = script_net_flatten(L, 2, &list, "send");
@@ -276,7 +276,7 @@ static int tcp_send(lua_State *L)
     if (result == SOCK_WAITS)
         return script_net_wait(L, &t->writing);
     if (result == SOCK_FAILED)
-        return send_failed(L, t);
+        return tcp_send_failed(L, t);
     lua_pushnumber(L, (lua_Number)t->sending);
     return 1;
 }
@@ -285,13 +285,13 @@ static int tcp_send(lua_State *L)
 
 /* The socket of one of the functions that lua/moongate/base/receive.lua is written with: what is
  * wrong with it is the line's above. */
-static struct tcp *check_reader(lua_State *L)
+static struct tcp *tcp_check_reader(lua_State *L)
 {
     return script_net_self_at(L, TCP, 2);
 }
 
 /* Why nothing can be read now; NULL: it can. */
-static const char *unreadable(const struct tcp *t)
+static const char *tcp_unreadable(const struct tcp *t)
 {
     if (t->reading.active)
         return "socket busy reading";
@@ -308,7 +308,7 @@ static int tcp_refuse(lua_State *L, const char *reason)
 }
 
 /* A number of bytes; more than a socket has where it is too large. */
-static size_t bytes_at(lua_State *L, int idx)
+static size_t tcp_bytes_at(lua_State *L, int idx)
 {
     double n = lua_tonumber(L, idx);
     return n <= SOCK_BUFFER ? (size_t)n : SIZE_MAX;
@@ -320,8 +320,8 @@ static size_t bytes_at(lua_State *L, int idx)
  * false, reason: nothing can be read now */
 static int tcp_find(lua_State *L)
 {
-    struct tcp *t = check_reader(L);
-    const char *bad = unreadable(t), *at = NULL;
+    struct tcp *t = tcp_check_reader(L);
+    const char *bad = tcp_unreadable(t), *at = NULL;
     struct str all = buf_peek(&t->sock.in);
     if (bad != NULL)
         return tcp_refuse(L, bad);
@@ -330,7 +330,7 @@ static int tcp_find(lua_State *L)
         return 1;
     }
     struct str text = script_str(L, 2);
-    size_t from = bytes_at(L, 3);
+    size_t from = tcp_bytes_at(L, 3);
     if (all.n >= text.n && from <= all.n - text.n)
         at = memmem(all.p + from, all.n - from, text.p, text.n);
     if (at != NULL) {
@@ -342,7 +342,7 @@ static int tcp_find(lua_State *L)
     return 2;
 }
 
-static void push_bytes(lua_State *L, struct tcp *t, size_t n, size_t skip)
+static void tcp_push_bytes(lua_State *L, struct tcp *t, size_t n, size_t skip)
 {
     struct str all = buf_peek(&t->sock.in);
     lua_pushlstring(L, n > 0 ? all.p : "", n);
@@ -354,24 +354,25 @@ static void push_bytes(lua_State *L, struct tcp *t, size_t n, size_t skip)
  * false, reason: nothing can be read now */
 static int tcp_take(lua_State *L)
 {
-    struct tcp *t = check_reader(L);
-    const char *bad = unreadable(t);
-    size_t n = bytes_at(L, 2), skip = bytes_at(L, 3), have = buf_len(&t->sock.in);
+    struct tcp *t = tcp_check_reader(L);
+    const char *bad = tcp_unreadable(t);
+    size_t n = tcp_bytes_at(L, 2), skip = tcp_bytes_at(L, 3), have = buf_len(&t->sock.in);
     if (bad != NULL)
         return tcp_refuse(L, bad);
     if (n > have || skip > have - n)
         return 0;
-    push_bytes(L, t, n, skip);
+    tcp_push_bytes(L, t, n, skip);
     return 1;
 }
 
 /* The connection gives no more: nil, the reason, and what there is. Only a time-out leaves it open.
  */
-static int push_short(lua_State *L, struct tcp *t, const char *reason)
+static int tcp_push_short(lua_State *L, struct tcp *t, const char *reason)
 {
     size_t have = buf_len(&t->sock.in);
     script_fail(L, reason);
-    push_bytes(L, t, have < SOCK_BUFFER ? have : 0, 0); /* all that fits is too much to hand out */
+    tcp_push_bytes(L, t, have < SOCK_BUFFER ? have : 0,
+                   0); /* all that fits is too much to hand out */
     if (strcmp(reason, "timeout") != 0 && t->writing.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else if (strcmp(reason, "timeout") != 0)
@@ -380,7 +381,7 @@ static int push_short(lua_State *L, struct tcp *t, const char *reason)
 }
 
 /* Reads once; 0: nothing is there. */
-static int fill(lua_State *L, struct tcp *t)
+static int tcp_fill_reading(lua_State *L, struct tcp *t)
 {
     size_t have = buf_len(&t->sock.in);
     char reason[sizeof t->sock.err];
@@ -389,20 +390,20 @@ static int fill(lua_State *L, struct tcp *t)
         lua_pushboolean(L, 1);
         return 1;
     case SOCK_ENDED:
-        return push_short(L, t, "closed");
+        return tcp_push_short(L, t, "closed");
     case SOCK_FAILED:
         memcpy(reason, t->sock.err, sizeof reason); /* closing may lose it */
-        return push_short(L, t, reason);
+        return tcp_push_short(L, t, reason);
     case SOCK_WAITS:
         break;
     }
     return 0;
 }
 
-static int push_filled(lua_State *L, void *ctx)
+static int tcp_push_filled(lua_State *L, void *ctx)
 {
     struct tcp *t = ctx;
-    int count = t->result != NULL ? push_short(L, t, t->result) : fill(L, t);
+    int count = t->result != NULL ? tcp_push_short(L, t, t->result) : tcp_fill_reading(L, t);
     if (count == 0) {
         sock_await(&t->sock, t->read_seconds);
         return -1;
@@ -416,19 +417,19 @@ static void tcp_readable_cb(struct sock *k, const char *err)
 {
     struct tcp *t = (struct tcp *)k;
     t->result = err;
-    script_wake(&t->reading.wait, push_filled, t);
+    script_wake(&t->reading.wait, tcp_push_filled, t);
 }
 
 /* core.tcp_fill(socket [, n]) -> true: more has come, read in large pieces up to n bytes in all; or
  * nil, reason, all that there is, which is out of the socket then; or nil, reason. Waits. */
 static int tcp_fill(lua_State *L)
 {
-    struct tcp *t = check_reader(L);
-    const char *bad = unreadable(t);
+    struct tcp *t = tcp_check_reader(L);
+    const char *bad = tcp_unreadable(t);
     if (bad != NULL)
         return script_fail(L, bad);
-    t->wanted = lua_isnumber(L, 2) ? bytes_at(L, 2) : 0;
-    int count = t->fills++ < FILLS_AT_ONCE ? fill(L, t) : 0;
+    t->wanted = lua_isnumber(L, 2) ? tcp_bytes_at(L, 2) : 0;
+    int count = t->fills++ < FILLS_AT_ONCE ? tcp_fill_reading(L, t) : 0;
     if (count > 0)
         return count;
     t->fills = 0;
@@ -449,8 +450,8 @@ static int tcp_setkeepalive(lua_State *L)
                       ? 0
                       : script_net_seconds(L, 2, "setkeepalive");
     if (!lua_isnoneornil(L, 3))
-        t->pool_size = (unsigned)check_size(L, 3, "setkeepalive: size");
-    const char *bad = busy(t);
+        t->pool_size = (unsigned)tcp_check_size(L, 3, "setkeepalive: size");
+    const char *bad = tcp_busy(t);
     if (bad != NULL)
         return script_fail(L, bad);
     if (!sock_is_open(&t->sock))
@@ -489,7 +490,7 @@ static int tcp_getreusedtimes(lua_State *L)
 static int tcp_close(lua_State *L)
 {
     struct tcp *t = check_tcp(L);
-    const char *bad = busy(t);
+    const char *bad = tcp_busy(t);
     if (bad == NULL && !sock_is_open(&t->sock))
         bad = "closed";
     if (bad != NULL)

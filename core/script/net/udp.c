@@ -32,7 +32,7 @@ static void udp_shut(struct udp *u)
     u->counted = false;
 }
 
-static const char *busy(const struct udp *u)
+static const char *udp_busy(const struct udp *u)
 {
     if (u->writing.active)
         return u->sock.connecting ? "socket busy connecting" : "socket busy writing";
@@ -98,7 +98,7 @@ static int udp_setpeername(lua_State *L)
 {
     struct udp *u = check_udp(L);
     script_expect_text(L, 2, "setpeername: expected a host or \"unix:/path\"");
-    const char *bad = busy(u);
+    const char *bad = udp_busy(u);
     if (bad != NULL)
         return script_fail(L, bad);
     lua_settop(L, 3);
@@ -146,7 +146,7 @@ static int udp_send(lua_State *L)
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
     if (u->writing.active)
-        return script_fail(L, busy(u));
+        return script_fail(L, udp_busy(u));
     if (!sock_is_open(&u->sock))
         return script_fail(L, "closed");
     struct str bytes = script_net_flatten(L, 2, &list, "send");
@@ -183,7 +183,7 @@ static int udp_advance(lua_State *L, struct udp *u)
     return 1;
 }
 
-static int push_received(lua_State *L, void *ctx)
+static int udp_push_received(lua_State *L, void *ctx)
 {
     struct udp *u = ctx;
     int count = u->result != NULL ? script_fail(L, u->result) : udp_advance(L, u);
@@ -198,7 +198,7 @@ static void udp_readable_cb(struct sock *k, const char *err)
 {
     struct udp *u = (struct udp *)k;
     u->result = err;
-    script_wake(&u->reading.wait, push_received, u);
+    script_wake(&u->reading.wait, udp_push_received, u);
 }
 
 /* udp:receive([most]) -> a datagram; or nil, reason */
@@ -231,7 +231,7 @@ static int udp_settimeout(lua_State *L)
 static int udp_close(lua_State *L)
 {
     struct udp *u = check_udp(L);
-    const char *bad = busy(u);
+    const char *bad = udp_busy(u);
     if (bad == NULL && !sock_is_open(&u->sock))
         bad = "closed";
     if (bad != NULL)
