@@ -144,6 +144,19 @@ void answer_fail(struct exchange *x, const char *kind, int status, const char *r
     answer_error(x, status, reason);
 }
 
+void answer_script_failed(struct exchange *x, enum script_hook hook, const char *reason)
+{
+    struct script *script = x->generation->script;
+    if (x->guard != NULL || /* the failure of an authorizer never lets a request on */
+        script_policy(script, hook) != SCRIPT_DECIDE ||
+        script_fallback(script, hook, &x->req, &x->call) != SCRIPT_DONE) {
+        answer_fail(x, "script", 500, reason);
+        return;
+    }
+    x->facts.replaced = true;
+    exchange_note(x);
+}
+
 void answer_forbid(struct exchange *x, const char *reason)
 {
     answer_say(x, 403, reason);

@@ -337,7 +337,7 @@ static int attempt_pick(struct exchange *x, const struct backend_candidates *can
     if (script_balance(script, &x->req, &x->call, list, candidates->count, &chosen, &x->cookie) ==
         SCRIPT_DONE)
         return candidates->list[chosen];
-    answer_fail(x, "script", 500, "the choice of a server failed");
+    answer_script_failed(x, HOOK_BALANCE, "the choice of a server failed");
     return -1;
 }
 
@@ -479,6 +479,26 @@ static bool attempt_is_own_page(struct exchange *x)
     return true;
 }
 
+/* on_params. False: it has failed, and the request with it. */
+static bool attempt_ask_params(struct exchange *x)
+{
+    struct script *script = x->generation->script;
+    struct params before = x->params;
+    if (!script_has(script, HOOK_PARAMS))
+        return true;
+    bool open = script_policy(script, HOOK_PARAMS) == SCRIPT_OPEN;
+    if (open && before.count > 0) { /* the hook changes the list in place */
+        before.list = arena_alloc(&x->req.arena, before.count * sizeof *before.list);
+        memcpy(before.list, x->params.list, before.count * sizeof *before.list);
+        before.room = before.count;
+    }
+    if (script_params(script, &x->req, &x->call, &x->params) == SCRIPT_DONE)
+        return true;
+    if (open)
+        x->params = before;
+    return open;
+}
+
 void attempt_begin(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -486,9 +506,8 @@ void attempt_begin(struct exchange *x)
     cgi_paths(&x->paths, req, exchange_settings(x));
     attempt_resolve_root(x, &x->paths);
     cgi_params(&x->params, req, exchange_settings(x), &x->paths, attempt_stdin_size(x));
-    if (script_has(x->generation->script, HOOK_PARAMS) &&
-        script_params(x->generation->script, req, &x->call, &x->params) != SCRIPT_DONE) {
-        answer_fail(x, "script", 500, "on_params failed");
+    if (!attempt_ask_params(x)) {
+        answer_script_failed(x, HOOK_PARAMS, "on_params failed");
         return;
     }
     attempt_note_user(x);

@@ -301,6 +301,9 @@ static void exchange_replace(struct exchange *x)
 
 static void exchange_decided(struct exchange *x, enum script_result result)
 {
+    struct script *script = x->generation->script;
+    if (result != SCRIPT_DONE && script_policy(script, HOOK_REQUEST) == SCRIPT_DECIDE)
+        result = script_fallback(script, HOOK_REQUEST, &x->req, &x->call);
     if (result == SCRIPT_DONE) {
         x->standing = x->req.decision.headers;
         x->always = x->req.decision.always;
@@ -376,7 +379,14 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
 /* on_error has ended. */
 static void exchange_excused(struct exchange *x, enum script_result result)
 {
-    if (result == SCRIPT_DONE && x->call.replaced)
+    struct script *script = x->generation->script;
+    enum script_policy policy = script_policy(script, HOOK_ERROR);
+    if (result == SCRIPT_FAILED && policy == SCRIPT_OPEN)
+        answer_unexcused(x, SCRIPT_DONE);
+    else if (result == SCRIPT_FAILED && policy == SCRIPT_DECIDE &&
+             script_fallback(script, HOOK_ERROR, &x->req, &x->call) == SCRIPT_DONE)
+        exchange_replace(x);
+    else if (result == SCRIPT_DONE && x->call.replaced)
         exchange_replace(x);
     else
         answer_unexcused(x, result);

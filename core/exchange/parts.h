@@ -165,7 +165,10 @@ void answer_refuse(struct exchange *x, int status, const char *reason);
 void answer_forbid(struct exchange *x, const char *reason);
 /* The request has failed before anything was sent, and the log knows: on_error, else the page. */
 void answer_fail(struct exchange *x, const char *kind, int status, const char *reason);
-/* The same for what the log has not been told yet. */
+/* A hook has failed, and the log knows: what script_errors says, 500 unless it names a decision.
+ * SCRIPT_OPEN is the caller's to look at. */
+void answer_script_failed(struct exchange *x, enum script_hook hook, const char *reason);
+/* answer_fail for what the log has not been told yet. */
 void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
 /* on_error has ended, and has no other answer: the page. */
 void answer_unexcused(struct exchange *x, enum script_result result);

@@ -99,12 +99,20 @@ static bool relay_is_intercepted(const struct decision *d, int status)
     return d->intercepted_count == 0;
 }
 
-/* True when another decision takes the place of this answer. */
-static bool relay_ask_scripts(struct exchange *x)
+/* on_response has failed, and script_errors does not let the answer out. */
+static bool relay_is_withheld(const struct exchange *x, enum script_result result)
+{
+    return result == SCRIPT_FAILED &&
+           script_policy(x->generation->script, HOOK_RESPONSE) != SCRIPT_OPEN;
+}
+
+/* Sets *replaced when another decision takes the place of this answer. False: a hook has failed, so
+ * that the client must not have it. */
+static bool relay_ask_scripts(struct exchange *x, bool *replaced)
 {
     struct script *script = x->generation->script;
     struct request *req = &x->req;
-    bool replaced = false;
+    *replaced = false;
     if (relay_is_intercepted(&req->decision, req->response.status) &&
         script_has(script, HOOK_ERROR)) {
         const struct script_error error = {.kind = "status",
@@ -112,12 +120,19 @@ static bool relay_ask_scripts(struct exchange *x)
                                            .message = "the application's status",
                                            .has_body = x->answer_has_body};
         x->error_status = req->response.status;
-        if (script_error(script, req, &x->call, &error) == SCRIPT_DONE && x->call.replaced)
+        enum script_result result = script_error(script, req, &x->call, &error);
+        *replaced = result == SCRIPT_DONE && x->call.replaced;
+        if (result == SCRIPT_FAILED && script_policy(script, HOOK_ERROR) == SCRIPT_DECIDE)
+            *replaced = script_fallback(script, HOOK_ERROR, req, &x->call) == SCRIPT_DONE;
+        if (*replaced)
             return true;
         x->error_status = 0;
     }
-    return script_has(script, HOOK_RESPONSE) &&
-           script_response(script, req, &x->call, &replaced) == SCRIPT_DONE && replaced;
+    if (!script_has(script, HOOK_RESPONSE))
+        return true;
+    enum script_result result = script_response(script, req, &x->call, replaced);
+    *replaced = *replaced && result == SCRIPT_DONE;
+    return !relay_is_withheld(x, result);
 }
 
 /* The file that the application names becomes the decision. */
@@ -181,7 +196,13 @@ static bool relay_head(struct exchange *x, bool has_body)
     relay_add_headers(x);
     if (x->cookie.n > 0)
         headers_add(&req->arena, &req->response.headers, STR("Set-Cookie"), x->cookie);
-    bool replaced = relay_ask_scripts(x);
+    bool replaced;
+    if (!relay_ask_scripts(x, &replaced)) {
+        relay_leave(x);
+        answer_clear(req);
+        answer_script_failed(x, HOOK_RESPONSE, "on_response failed");
+        return false;
+    }
     if (!replaced && accel_wanted(&req->response)) {
         const char *err = relay_follow_accel(x);
         if (err != NULL)

@@ -353,8 +353,17 @@ enum script_result script_balance(struct script *s, struct request *req, struct 
     if (script_has(s, HOOK_BALANCE))
         result = balance_ask(s, &asking, script_hook_function(s, HOOK_BALANCE),
                              script_hook_names[HOOK_BALANCE]);
+    bool open = script_policy(s, HOOK_BALANCE) == SCRIPT_OPEN;
+    if (result != SCRIPT_DONE && open) { /* as though it had not been there */
+        asking.choice = -1;
+        result = SCRIPT_DONE;
+    }
     if (result == SCRIPT_DONE && asking.choice < 0 && policy != LUA_NOREF)
         result = balance_ask(s, &asking, policy, "balance");
+    if (result != SCRIPT_DONE && open) {
+        asking.choice = 0;
+        result = SCRIPT_DONE;
+    }
     script_release_box(s, call);
     *chosen = asking.choice > 0 ? (unsigned)asking.choice : 0;
     return result;

@@ -30,6 +30,13 @@ enum script_result {
     SCRIPT_WAITING, /* the hook waits for something: the call's `resumed` follows */
 };
 
+/* What script_errors says of a hook that has failed. */
+enum script_policy {
+    SCRIPT_FAIL,   /* 500 */
+    SCRIPT_OPEN,   /* as though it were not there */
+    SCRIPT_DECIDE, /* another decision: script_fallback */
+};
+
 /* What a request keeps of its script between hooks; zero it first. */
 struct script_call {
     struct script_box *box; /* the `req` of Lua, NULL while there is none */
@@ -41,6 +48,7 @@ struct script_call {
     struct script *script;
     struct request *req;
     bool replaced;
+    bool fell_back;      /* script_errors has decided: it does so once */
     unsigned rules_from; /* where the rules of the decision begin that holds meanwhile */
 };
 

@@ -25,7 +25,9 @@ const char *const script_hook_names[HOOK_COUNT] = {
 /* --- which there are --- */
 
 struct script_hooks {
-    int function[HOOK_COUNT];        /* LUA_NOREF where the route has none */
+    int function[HOOK_COUNT]; /* LUA_NOREF where the route has none */
+    enum script_policy policy[HOOK_COUNT];
+    int fallback[HOOK_COUNT];        /* functions, where the policy is SCRIPT_DECIDE */
     int format;                      /* log.format, when it is a function */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
     /* What hooks that can't wait get: one each, open while the hook runs. */
@@ -43,6 +45,24 @@ static int hooks_field(lua_State *L, int table, const char *name)
         return luaL_ref(L, LUA_REGISTRYINDEX);
     lua_pop(L, 1);
     return LUA_NOREF;
+}
+
+/* The setting script_errors: the library has normalised it, and made functions of its decisions. */
+static void hooks_find_policies(lua_State *L, struct script_hooks *h)
+{
+    int top = lua_gettop(L);
+    lua_getfield(L, top, "script_errors");
+    lua_getfield(L, top, "fallbacks");
+    for (int i = 0; i < HOOK_COUNT; i++) {
+        h->fallback[i] = hooks_field(L, top + 2, script_hook_names[i]);
+        lua_getfield(L, top + 1, script_hook_names[i]);
+        const char *word = lua_tostring(L, -1);
+        h->policy[i] = h->fallback[i] != LUA_NOREF                 ? SCRIPT_DECIDE
+                       : word != NULL && strcmp(word, "open") == 0 ? SCRIPT_OPEN
+                                                                   : SCRIPT_FAIL;
+        lua_pop(L, 1);
+    }
+    lua_settop(L, top);
 }
 
 static void hooks_find(lua_State *L, struct script_hooks *h)
@@ -77,6 +97,7 @@ void script_hooks_new(struct script *s)
     if (h == NULL)
         abort();
     hooks_find(s->L, h);
+    hooks_find_policies(s->L, h);
     hooks_make_views(s->L, h);
     bool keep = h->format != LUA_NOREF;
     for (int i = HOOK_REQUEST + 1; i < HOOK_STOP; i++)
@@ -98,6 +119,11 @@ int script_hook_function(const struct script *s, enum script_hook hook)
 bool script_has(const struct script *s, enum script_hook hook)
 {
     return s->hooks->function[hook] != LUA_NOREF;
+}
+
+enum script_policy script_policy(const struct script *s, enum script_hook hook)
+{
+    return s->hooks->policy[hook];
 }
 
 struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
@@ -214,7 +240,7 @@ struct calling {
         const struct script_error *error;
         struct script_messages *messages;
     };
-    int function; /* of hooks_line_of */
+    int function; /* of hooks_line_of and script_fallback */
 };
 
 static struct calling hook_calling(struct script *s, enum script_hook hook, struct request *req,
@@ -283,6 +309,32 @@ enum script_result script_request(struct script *s, struct request *req, struct 
     enum script_result result = hook_guard(s, &c, hooks_request_body);
     if (result != SCRIPT_WAITING)
         script_release_box(s, call);
+    return result;
+}
+
+/* --- script_errors --- */
+
+static void hooks_fallback_body(struct script *s, void *ctx)
+{
+    struct calling *c = ctx;
+    lua_rawgeti(s->L, LUA_REGISTRYINDEX, c->function);
+    script_push_box(s, c->req, c->call);
+    c->result = script_run(s, 1, SCRIPT_DECISION_RESULTS, &c->cause);
+    if (c->result == SCRIPT_DONE)
+        c->result = script_read_decision(s, HOOK_REQUEST, c->req);
+}
+
+enum script_result script_fallback(struct script *s, enum script_hook hook, struct request *req,
+                                   struct script_call *call)
+{
+    struct calling c = hook_calling(s, hook, req, call);
+    if (call->fell_back)
+        return SCRIPT_FAILED;
+    call->fell_back = true;
+    c.cause.what = "script_errors";
+    c.function = s->hooks->fallback[hook];
+    enum script_result result = hook_guard(s, &c, hooks_fallback_body);
+    script_release_box(s, call);
     return result;
 }
 

@@ -23,6 +23,12 @@ struct script_cause script_hook_cause(const struct script *s, enum script_hook h
                                       const struct request *req);
 
 bool script_has(const struct script *s, enum script_hook hook);
+/* What a request gets whose hook of that kind has failed. */
+enum script_policy script_policy(const struct script *s, enum script_hook hook);
+/* Fills req->decision with the one that script_errors names for the hook; once for a request: then,
+ * and where it can't be used, SCRIPT_FAILED. */
+enum script_result script_fallback(struct script *s, enum script_hook hook, struct request *req,
+                                   struct script_call *call);
 /* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'", or the place of
  * on_request. Text in the request's arena, or the script's. */
 const char *script_rule(struct script *s, struct request *req);

@@ -287,6 +287,19 @@ local function add_library_hooks(normalized)
   end
 end
 
+--- The decisions of `script_errors` as functions like hooks, which the core calls in their places.
+local function fallbacks(normalized, fs)
+  local functions = {}
+  for hook, what in pairs(normalized.script_errors) do
+    if type(what) == "table" then
+      functions[hook] = complete.wrap(function()
+        return what
+      end, normalized, fs)
+    end
+  end
+  return functions
+end
+
 --- What M.source does, without a look at the files that are loaded on the way.
 local function run(text, name, overrides, fs)
   local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
@@ -314,6 +327,7 @@ local function run(text, name, overrides, fs)
   for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
     hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end
+  normalized.fallbacks = fallbacks(normalized, fs)
   return normalized
 end
 

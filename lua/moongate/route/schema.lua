@@ -115,7 +115,9 @@ M.TOP = {
 }
 
 -- These and the hooks have shapes of their own.
-M.TOP_OTHER = { listen = true, log = true, limits = true, backends = true }
+M.TOP_OTHER = {
+  listen = true, log = true, limits = true, backends = true, script_errors = true,
+}
 
 --- All keys of a schema and others beside them.
 local function keys_of(schema, ...)

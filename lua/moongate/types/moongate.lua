@@ -336,7 +336,20 @@ function moongate.fastcgi(backend, params, body) end
 ---@field watch? boolean reload when a script changes, default true under a terminal
 ---@field test? string a folder of specs that a reload must pass
 ---@field stop_timeout? moongate.Duration for requests in flight, default 30
+---@field script_errors? moongate.ScriptErrors what a request gets when one of its hooks has failed
 ---@field script_timeout? moongate.Duration how long a hook may run without waiting, default 1
+
+--- "fail": 500. "open": as though the hook were not there.
+---@alias moongate.ScriptError "fail"|"open"|moongate.Decision
+
+---@alias moongate.ScriptErrors "fail"|moongate.Decision|moongate.ScriptErrorsOf
+
+---@class moongate.ScriptErrorsOf
+---@field on_request? "fail"|moongate.Decision default "fail"
+---@field on_params? moongate.ScriptError default "fail"; open: the variables as they stood
+---@field on_balance? moongate.ScriptError default "fail"; open: the policy's choice
+---@field on_response? moongate.ScriptError default "open": the answer goes out
+---@field on_error? moongate.ScriptError default "fail"; open: the page for the failure itself
 
 ---@class moongate.Listener
 ---@field address string
