@@ -9,7 +9,8 @@ enum { OF_SLOT, OF_SERVER };
 
 #define SLOT(name) PROPERTY(#name, struct ledger_server, name)
 
-/* Requests that the server has now: several may share one of the connections in use. */
+/* The server's requests: on a shared connection several are under way, so connections don't count
+ * them. */
 static void backends_push_serving(lua_State *L, const void *at)
 {
     const struct ledger_server *s = at;

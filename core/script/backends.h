@@ -7,8 +7,8 @@
 
 #include "script/lua.h"
 
-/* Pushes { name, up, held, queued, max_queue, servers } of backend number i; false: there is none
- * such, and nothing was pushed. */
+/* Pushes the table { name, up, held, queued, max_queue, servers } of backend number i. False: the
+ * route has no such backend, and nothing was pushed. */
 bool script_push_backend(lua_State *L, const struct script_world *world, unsigned i);
 
 /* Adds backend and backend_is_up to the module on the stack's top. */

@@ -1,10 +1,10 @@
 /*
  * balance - see balance.h.
  *
- * A server is a table with a metatable: what most policies read stands in it and is written before
- * one is asked, the rest is read from the ledger (lua/moongate/worker/server.lua tells which). The
- * same server is always the same object, found by its place in the ledger; a policy may use it as a
- * key.
+ * A server is a table with a metatable. The fields that most policies read are array slots of the
+ * table, written before a policy is called; the other fields are read from the ledger
+ * (lua/moongate/worker/server.lua lists them). A server has one object, found by its place in the
+ * ledger, so a policy may use it as a key.
  */
 #include "script/balance.h"
 
@@ -22,21 +22,22 @@ enum { SERVER_LOAD = 1, SERVER_WEIGHT, SERVER_PLACE };
 /* A server that a policy has seen. */
 struct script_server_seen {
     const struct ledger_server *slot;
-    uint64_t key; /* of the server that the object was made for; 0: there is none */
+    uint64_t key; /* key of the ledger's server that the object was made for; 0: no object */
     const void *object;
-    double load, weight; /* that the object's slots hold */
+    double load, weight; /* the numbers that the object's slots hold now */
     unsigned queued;
-    int address; /* anchors it */
+    int address; /* the text's reference in the registry */
 };
 
 struct script_servers {
-    int *picks;                      /* the policy of each backend; LUA_NOREF: none */
+    int *picks;                      /* each backend's policy in the registry; LUA_NOREF: none */
     struct script_server_seen *seen; /* by place in the ledger */
     uint32_t seen_count;
-    int servers, list, type; /* the tables of objects and of a call, the metatable */
+    int servers, list, type; /* in the registry: all objects, the list of a call, the metatable */
 };
 
-/* php-fpm's status page counts our own requests as well. */
+/* `others` has the processes that other clients of PHP-FPM keep busy: its status page counts
+ * moongate's requests, too, and the ledger has subtracted them. */
 static double balance_load_of(const struct ledger_server *s)
 {
     return (double)s->active + (double)s->extra + (double)s->others;
@@ -90,7 +91,7 @@ const struct property property_server[] = {
     {0},
 };
 
-/* The server at 1, whose metatable has called us. */
+/* The server at 1, the object of the metatable that called the function. */
 static const struct script_server_seen *balance_check_server(lua_State *L, int script)
 {
     const struct script *s = lua_touserdata(L, lua_upvalueindex(script));
@@ -203,7 +204,7 @@ static struct script_server_seen *balance_seen_at(struct script *s, uint32_t pla
     return &s->servers->seen[place];
 }
 
-/* Pushes a fresh object; `servers` is the table of them. */
+/* Makes and pushes the object of a server; `servers` is the index of the table of objects. */
 static void balance_make_server(struct script *s, lua_State *L, int servers,
                                 const struct script_server *server)
 {
@@ -250,7 +251,8 @@ static void balance_push_server(struct script *s, lua_State *L, int servers,
     balance_write_number(L, SERVER_WEIGHT, &seen->weight, balance_weight_of(server->slot));
 }
 
-/* The same table each time: the list belongs to the call. */
+/* Pushes the list of servers. The same table is filled for each call, so a policy must not keep it.
+ */
 static void balance_push_list(struct script *s, lua_State *L, const struct script_server *list,
                               unsigned count)
 {
@@ -275,12 +277,12 @@ struct asking {
     unsigned count;
     int function;
     struct script_cause cause;
-    int choice; /* a place in the list; -1: it has not chosen */
+    int choice; /* a place in the list; -1: the function returned no server */
     struct str *cookie;
     enum script_result result;
 };
 
-/* The place in the list of the server at idx; -1: it is none of them. */
+/* The place in the list of the server at idx; -1: the value is none of these servers. */
 static int balance_find_choice(const struct script *s, int idx, const struct asking *a)
 {
     const void *object = lua_topointer(s->L, idx);

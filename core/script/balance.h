@@ -9,14 +9,15 @@
 
 struct lua_State;
 
-/* on_balance, then the backend's policy: *chosen is a place in the list, which has at least one
- * server. A cookie that the policy wants to have set comes in *cookie (n = 0: none). */
+/* Calls on_balance, and the backend's policy where that hook chose no server. *chosen is a place in
+ * the list, which has at least one server. *cookie is the Set-Cookie header that the policy
+ * returned (n = 0: none). */
 enum script_result script_balance(struct script *s, struct request *req, struct script_call *call,
                                   const struct script_server *list, unsigned count,
                                   unsigned *chosen, struct str *cookie);
 
-/* Inside the door: what servers need, and the policies of the backends in the normalised table on
- * the top of the stack. False: a message is pushed. */
+/* Inside the door: makes the metatable and tables of servers, and finds the policies of the
+ * backends in the normalised table on the top of the stack. False: an error message is pushed. */
 bool script_balance_new(struct script *s);
 void script_balance_free(struct script *s);
 

@@ -11,8 +11,7 @@ struct reading {
     struct request *req;
 };
 
-/* A command has no connection that could bring it: there the body is what the request was made
- * with. */
+/* A request of a command has no `ask_body`, since its body is complete from the beginning. */
 static enum body_state body_state(struct request *req, struct body_wait *wait)
 {
     return req->ask_body != NULL ? req->ask_body(req, wait) : BODY_HERE;

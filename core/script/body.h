@@ -7,7 +7,8 @@
 struct lua_State;
 struct request;
 
-/* Pushes the body as a text, or nil and why not, or waits for it: for `return`. */
+/* Pushes the body as a text, or nil and the reason, or waits for the body. A C function calls it as
+ * `return script_body(L, req);`. */
 int script_body(struct lua_State *L, struct request *req);
 
 #endif

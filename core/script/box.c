@@ -1,8 +1,9 @@
 /*
  * box - see box.h.
  *
- * Boxes are anchored in a table, in the first slot of a stack of its own: there no call of the Lua
- * interface can raise an error. The places of the table are used again.
+ * A held box is anchored in a table, which is in the first slot of a Lua stack that is used for
+ * nothing else: so emptying a box at the end of a request calls no function of Lua that can raise
+ * an error. Free places of the table are reused.
  */
 #include "script/box.h"
 
@@ -17,7 +18,7 @@ struct script_boxes {
     lua_State *anchors;
     int *free_places;
     unsigned free_count, place_count;
-    bool keep; /* a later hook wants the same req */
+    bool keep; /* see script_boxes_keep */
 };
 
 void script_boxes_new(struct script *s)
@@ -43,12 +44,12 @@ void script_boxes_keep(struct script *s, bool keep)
     s->boxes->keep = keep;
 }
 
-/* A place for a box: the one that was given back last. */
+/* A free place for a box: the last one that was given back, or a new one. */
 static int box_new_place(struct script_boxes *b)
 {
     if (b->free_count > 0)
         return b->free_places[--b->free_count];
-    if ((b->place_count & (b->place_count + 1)) == 0) { /* 2^n - 1 are in use */
+    if ((b->place_count & (b->place_count + 1)) == 0) { /* 2^n - 1 places: the list is full */
         size_t room = 2 * ((size_t)b->place_count + 1);
         b->free_places = realloc(b->free_places, room * sizeof *b->free_places);
         if (b->free_places == NULL)
@@ -57,7 +58,8 @@ static int box_new_place(struct script_boxes *b)
     return (int)++b->place_count;
 }
 
-/* While its hook runs the box is held by the top of the anchors' stack; from now on by a place. */
+/* While its hook runs, the box is anchored on the top of the anchors' stack. A box that lives
+ * longer moves into a place of the table. */
 void script_hold_box(struct script *s, struct script_call *call)
 {
     call->place = box_new_place(s->boxes);

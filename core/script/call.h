@@ -27,7 +27,7 @@ enum script_hook {
 enum script_result {
     SCRIPT_DONE,
     SCRIPT_FAILED,  /* logged; the request deserves a 500 */
-    SCRIPT_WAITING, /* the hook waits for something: the call's `resumed` follows */
+    SCRIPT_WAITING, /* the hook waits; `resumed` of the call is called when it has ended */
 };
 
 /* What script_errors says of a hook that has failed. */
@@ -37,19 +37,20 @@ enum script_policy {
     SCRIPT_DECIDE, /* another decision: script_fallback */
 };
 
-/* What a request keeps of its script between hooks; zero it first. */
+/* What a request keeps of its script between hooks; the caller zeroes it first. */
 struct script_call {
     struct script_box *box; /* the `req` of Lua, NULL while there is none */
-    int place;              /* of the box among those of all requests; 0: none (script/box.h) */
-    /* A hook that waited has ended: for on_error, `replaced` says whether it decided. */
+    int place; /* the box's place in the table of held boxes; 0: not held (script/box.c) */
+    /* Called when a hook that waited has ended. After on_error, `replaced` says whether the hook
+     * returned a decision. */
     void (*resumed)(void *ctx, enum script_result result);
     void *ctx;
-    struct script_task *task; /* that waits; NULL: none */
+    struct script_task *task; /* the waiting task of the hook; NULL: no hook waits */
     struct script *script;
     struct request *req;
     bool replaced;
     bool fell_back;      /* script_errors has decided: it does so once */
-    unsigned rules_from; /* where the rules of the decision begin that holds meanwhile */
+    unsigned rules_from; /* first rule of the latest decision (script/rule.h) */
 };
 
 #endif

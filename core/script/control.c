@@ -73,7 +73,8 @@ static int control_reload(lua_State *L)
     return 1;
 }
 
-/* The master writes the rest before it: read first, so that the rest is at least as new. */
+/* reload_done is read before the other fields, since the master writes it last: so they belong to
+ * this reload or a later one. */
 static void control_push_done(lua_State *L, const void *at)
 {
     lua_pushnumber(L, (double)__atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE));
@@ -147,8 +148,9 @@ static int control_state(lua_State *L)
     return 1;
 }
 
-/* Pushes moongate.core and what only moongate.worker.control may do with it: a script stops no
- * server. Calls nothing, whatever a script has done to `require`. */
+/* Pushes a table of the functions that only moongate.worker.control may use, which inherits those
+ * of moongate.core: no route can stop the server. It is read with raw accesses, since a script may
+ * have replaced `require`. */
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {

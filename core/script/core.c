@@ -1,7 +1,8 @@
 /*
  * core - see core.h.
  *
- * Scripts use moongate, not these. Failures of the world are nil and a reason; misuse is an error.
+ * Scripts use the modules of the library, not these functions. A failure of the system is returned
+ * as nil and a reason; a wrong argument raises an error.
  */
 #include "script/core.h"
 
@@ -46,7 +47,8 @@ static const char *core_push_kind(lua_State *L, enum lookup_kind kind)
 
 enum { LIST_MAX = 100 };
 
-/* A text or a list of them at index; nothing where it is neither. The stack keeps them alive. */
+/* Reads a text or a list of texts at index; a value of another type is an empty list. The stack
+ * keeps the texts alive. */
 static unsigned core_read_list(lua_State *L, int index, struct str list[LIST_MAX])
 {
     unsigned count = 0;
@@ -64,7 +66,7 @@ static unsigned core_read_list(lua_State *L, int index, struct str list[LIST_MAX
     return count;
 }
 
-/* root, path and within of a look at the disk, the first three arguments. */
+/* Reads the first three arguments of a function that looks at a file: root, path and within. */
 static unsigned core_check_place(lua_State *L, struct str *root, struct str *path,
                                  struct str within[LIST_MAX])
 {
@@ -106,7 +108,7 @@ static int core_read_start(lua_State *L)
     return 1;
 }
 
-/* core.owner(root, path [, within]) -> the number of the user to whom it belongs, or nil */
+/* core.owner(root, path [, within]) -> the number of the user who owns the file, or nil */
 static int core_owner(lua_State *L)
 {
     struct str root, path, within[LIST_MAX];
@@ -137,7 +139,7 @@ static int core_stat(lua_State *L)
     return 1;
 }
 
-/* core.stamp(path) -> a word that is another one when the file is (base/stamp.h) */
+/* core.stamp(path) -> a text that changes when the file does (base/stamp.h) */
 static int core_stamp(lua_State *L)
 {
     char stamp[STAMP_SIZE];
@@ -297,7 +299,7 @@ void script_set_worker(unsigned number)
     worker_number = number;
 }
 
-/* core.worker_number() -> from 1; 0: this process is no worker */
+/* core.worker_number() -> the worker's number, from 1; 0: this process is not a worker */
 static int core_worker_number(lua_State *L)
 {
     lua_pushinteger(L, (lua_Integer)worker_number);

@@ -8,7 +8,7 @@ struct lua_State;
 
 /* Pushes the module. */
 int script_core_open(struct lua_State *L);
-/* The number of this worker, from 1; 0, as before the call: this process is none. */
+/* Sets the number of this worker, from 1. Before the call it is 0: the process is not a worker. */
 void script_set_worker(unsigned number);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * decision - see decision.h.
  *
- * Read afresh each time: a decision has two to five keys, so reading costs less than a cache that
- * would have to notice when a script changes a table it has returned before. Every value is checked
- * here; what is wrong with one is said by lua/moongate/decision/init.lua alone.
+ * A decision table is read afresh for each request: it has two to five keys, so reading costs less
+ * than a cache that would have to notice when a script changes a table it has returned before. Each
+ * value is checked here; lua/moongate/decision/init.lua alone makes the message about a wrong one.
  */
 #include "script/decision.h"
 
@@ -12,24 +12,25 @@
 
 #include <stddef.h>
 
-/* Kinds as bits, in the order in which a decision is found to be one: a key belongs to one or more.
- */
+/* Kinds of decisions as bits, since a key may belong to several. Where the keys make several kinds,
+ * the lowest bit is the decision's kind. */
 enum { FASTCGI = 1, REDIRECT = 2, FILES = 4, REPLY = 8, CLOSE = 16 };
-/* Not a kind of its own: what a FastCGI decision may have as `authorize` of another one. */
+/* No kind of its own: marks the keys that a FastCGI decision may have as `authorize` of another
+ * decision. */
 enum { AUTHORIZER = 32 };
 
 struct reading;
 
 struct key {
     const char *name;
-    uint8_t kinds; /* that may have it */
-    uint8_t makes; /* the kind that it makes of a decision; 0: none */
-    /* How its value is read: by `read`, as a text, or as a text or a list of them; none of them:
-     * lua/moongate/decision/complete.lua has used it. */
+    uint8_t kinds; /* kinds of decisions that may have the key */
+    uint8_t makes; /* the kind that a decision with the key is; 0: the key makes no kind */
+    /* How the value is read: by `read`, as a text, or as a text or a list of texts. A key with none
+     * of these has been used by lua/moongate/decision/complete.lua. */
     void (*read)(struct reading *r);
     struct str (*text)(struct reading *r);
     struct str (*items)(struct reading *r);
-    uint16_t at, count_at; /* where the member is in struct decision, and the one with its length */
+    uint16_t at, count_at; /* offsets in struct decision: the member, and the count of its list */
 };
 
 /* The state of reading one decision. */
@@ -38,7 +39,7 @@ struct reading {
     struct request *req;
     const struct settings *settings;
     struct decision *d;
-    const struct key *key; /* whose value is on the stack's top */
+    const struct key *key; /* the key that is being read */
     bool refused;
     unsigned kinds, made;
     struct str redirect;
@@ -81,8 +82,9 @@ static struct str decision_get_folder(struct reading *r)
     return s;
 }
 
-/* True for a path whose segments are all names. An empty segment, "." or ".." is what a path
- * becomes that a script makes of a client's words: "/srv/" .. "" is the folder above all sites. */
+/* True for a path whose segments are all names. A path with an empty segment, "." or ".." is
+ * refused, since a script may have made it from a client's text: "/srv/" .. "" is the folder above
+ * all sites. */
 static bool decision_has_names_only(struct str path)
 {
     const char *at = path.p, *end = path.p + path.n;
@@ -448,7 +450,8 @@ static struct str decision_get_path(struct reading *r)
 
 static void decision_read_keys(struct reading *r, int table);
 
-/* A decision in a decision: who is asked first. Its script is named, or the request's path. */
+/* `authorize`: the FastCGI decision about the authorizer, which is asked before the application.
+ * Its script is the one that it names, or that of the request's path. */
 static void decision_read_authorize(struct reading *r)
 {
     lua_State *L = r->L;
@@ -638,7 +641,7 @@ static void decision_finish_redirect(struct reading *r)
     headers_add(&r->req->arena, &d->headers, STR("Location"), r->redirect);
 }
 
-/* Keys that mean nothing without another one. */
+/* True for a decision with a key that has no meaning without another key, which is missing. */
 static bool decision_is_loose(const struct decision *d)
 {
     if (d->authorize == NULL && (d->authorize_key.p != NULL || d->authorize_ttl > 0))
@@ -682,7 +685,7 @@ bool script_decision(lua_State *L, int d, int a, int b, struct request *req,
         if (!r.refused)
             decision_finish(&r, a, b);
     }
-    if (!r.refused) /* an answer under way keeps its decision when another one is no good */
+    if (!r.refused) /* a refused decision leaves the request's earlier one in place */
         req->decision = found;
     return !r.refused;
 }

@@ -1,8 +1,8 @@
 /*
  * digest - see digest.h.
  *
- * Each function takes the whole text and answers at once, so a text has a bound. What is written on
- * the way lies in a userdata, which Lua frees even where pushing the result fails.
+ * Each function blocks the worker until the whole text is done, so the size of a text is bounded.
+ * Results are written to a userdata, which Lua frees even where pushing the result fails.
  */
 #include "script/digest.h"
 
@@ -27,8 +27,8 @@ static struct str digest_check_text(lua_State *L, int idx)
     return text;
 }
 
-/* The algorithm that the name at idx stands for. It is looked up in OpenSSL once for each process:
- * that takes longer than the digest of a short text. */
+/* The algorithm that the name at idx stands for. A process looks each algorithm up in OpenSSL once,
+ * since that takes longer than the digest of a short text. */
 static const EVP_MD *digest_check_algorithm(lua_State *L, int idx)
 {
     static const char *const names[] = {"md5", "sha1", "sha256", "sha384", "sha512", NULL};
@@ -65,7 +65,7 @@ static int digest_hmac(lua_State *L)
     return 1;
 }
 
-/* core.equal(a, b) -> whether two texts are the same; the time says nothing of where they differ */
+/* core.equal(a, b) -> whether two texts are equal; the time does not depend on where they differ */
 static int digest_equal(lua_State *L)
 {
     struct str a = script_check_str(L, 1), b = script_check_str(L, 2);

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ERROR_TEXT 4000 /* bytes of an error that the log has room for */
+#define ERROR_TEXT 4000 /* most bytes of an error that are logged */
 
 struct script_failure {
     lua_State *co;
@@ -60,8 +60,9 @@ struct script *script_of(lua_State *L)
 
 /* --- what was raised --- */
 
-/* A call in tail position leaves no trace of the script's line: where the message then names the
- * library's, that helps nobody. The hook's own place stands before it. */
+/* Drops a place in the library from the beginning of a message. A tail call leaves no trace of the
+ * script's line, so the message names the library's; the log line begins with the hook's place
+ * instead. */
 static const char *door_without_place(const char *message)
 {
     size_t n = strcspn(message, ": ");
@@ -73,9 +74,8 @@ static const char *door_without_place(const char *message)
     return digits > 0 && rest[0] == ':' && rest[1] == ' ' ? rest + 2 : message;
 }
 
-/* Pushes the error at idx as text: a script may raise a table that knows how it reads, or
- * megabytes.
- */
+/* Pushes the error at idx as a text of bounded length. A script may raise a table with __tostring,
+ * or a text of megabytes. */
 static const char *door_push_error(lua_State *L, int idx)
 {
     struct str text = script_str(L, idx); /* a number becomes one */
@@ -91,7 +91,7 @@ static const char *door_push_error(lua_State *L, int idx)
     return lua_tostring(L, -1);
 }
 
-/* What the status says where the error itself is not there, or can't be shown. */
+/* The text for a status, where the error has no value or the value can't be shown. */
 static const char *door_failure_text(int status)
 {
     switch (status) {
@@ -138,7 +138,7 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     lua_State *L = s->L;
     struct script_failure f = {co, status, cause};
     int top = lua_gettop(L);
-    lua_sethook(L, NULL, 0, 0); /* of on_timeout: the report has to pass */
+    lua_sethook(L, NULL, 0, 0); /* the hook of script_timeout would stop the report as well */
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->door->report);
     if (co == L)
         lua_pushvalue(L, top);
@@ -214,7 +214,7 @@ void script_door_free(struct script *s)
     s->door = NULL;
 }
 
-/* Runs the body as script_guard does, but leaves the error on the stack. */
+/* Runs the body as script_guard does. An error is left on the stack. */
 static int door_pass(struct script *s, struct script_body *body)
 {
     struct script_body *before = s->door->body;
@@ -240,7 +240,7 @@ bool script_guard(struct script *s, const struct script_cause *cause,
     if (outer)
         script_end_run(s->L);
     else if (cause->untimed)
-        lua_sethook(s->L, NULL, 0, 0); /* what it has set while it was loaded */
+        lua_sethook(s->L, NULL, 0, 0); /* a hook that the script has set while it was loaded */
     return status == 0;
 }
 

@@ -9,14 +9,15 @@
 
 struct lua_State;
 
-/* What is run, and for whom: for messages. The texts live as long as the script. */
+/* Which function runs and for which request, as messages name them. The texts live as long as the
+ * script. */
 struct script_cause {
     const char *what, *source; /* "on_request", "route.lua:12" */
     const struct request *req; /* NULL: none */
-    bool untimed;              /* script_timeout does not hold */
+    bool untimed;              /* script_timeout does not apply to the run */
 };
 
-/* For s->L, which the script owns; before anything else of it. */
+/* Makes the door of s->L. It is the first thing that a new state gets. */
 void script_door_new(struct script *s);
 void script_door_free(struct script *s);
 /* The script whose function is running now (any L of it); raises an error where no server runs. */
@@ -41,20 +42,22 @@ enum script_result script_run(struct script *s, int nargs, int results,
 struct lua_State *script_enter(struct script *s, int nargs);
 /* Moves the results of a coroutine that has ended to s->L's top. */
 void script_move_results(struct script *s, struct lua_State *co, int results);
-/* The idle coroutine has failed: it can't be used again. */
+/* Drops the idle coroutine after its function failed, since LuaJIT can't resume it again. */
 void script_drop_coroutine(struct script *s);
 /* The idle coroutine belongs to the caller from now on, with its reference in the registry. */
 struct lua_State *script_detach_coroutine(struct script *s, int *ref);
-/* Gives a detached coroutine back; `usable`: its function has ended well. */
+/* Gives a detached coroutine back; `usable`: its function ended without an error, so that the
+ * coroutine can run another one. */
 void script_return_coroutine(struct script *s, struct lua_State *co, int ref, bool usable);
 
-/* Inside the door, after a run that ended with that status: logs it. */
+/* Inside the door: logs the error with which the coroutine ended (`status`). */
 void script_log_failure(struct script *s, struct lua_State *co, int status,
                         const struct script_cause *cause);
-/* A hook has returned what can't be used. */
+/* Logs that a hook returned a value which can't be used. */
 void script_log_misuse(const char *what, const char *source, const struct request *req,
                        const char *text);
-/* Why the last hook failed: "on_start (route.lua:3): ...". Valid until the next one fails. */
+/* The reason of the last failure of a hook, "on_start (route.lua:3): ...". Valid until another hook
+ * fails. */
 const char *script_failure(const struct script *s);
 /* core.finalizer_failed(error): logs what a finalizer of the script has raised. */
 int script_finalizer_failed(struct lua_State *L);

@@ -10,7 +10,7 @@ struct waiting {
     struct script_wait wait;
     struct script *script;
     struct world_request *request;
-    const struct script_answer *answer; /* while it is told */
+    const struct script_answer *answer; /* set while the results of the wait are pushed */
 };
 
 static void fastcgi_forget(struct waiting *w)
@@ -37,7 +37,7 @@ static void fastcgi_push_headers(lua_State *L, const void *at)
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
             script_push_str(L, h->value);
-        } else { /* repeated: joined, as in req.headers */
+        } else { /* a repeated header is joined, as in req.headers */
             lua_pushliteral(L, ", ");
             script_push_str(L, h->value);
             lua_concat(L, 3);
@@ -80,7 +80,8 @@ static void fastcgi_done(void *ctx, const struct script_answer *answer)
     script_wake(&w->wait, fastcgi_push_answer, w);
 }
 
-/* PHP-FPM's child would keep such settings for the requests of others. */
+/* Refuses PHP_VALUE and the like: a child of PHP-FPM keeps such settings for the requests that
+ * follow. */
 static void fastcgi_check_name(lua_State *L, struct str name)
 {
     if (param_is_setting(name))
@@ -103,7 +104,7 @@ static void fastcgi_check_params(lua_State *L, struct arena *arena, struct param
                        name, value);
         }
         fastcgi_check_name(L, script_str(L, -2));
-        lua_pushvalue(L, -1); /* a number is not to be changed in place */
+        lua_pushvalue(L, -1); /* lua_tolstring would change a number in place */
         params_set(arena, params, arena_copy(arena, script_str(L, -3)),
                    arena_copy(arena, script_str(L, -1)));
         lua_pop(L, 1);
@@ -134,7 +135,7 @@ static void fastcgi_add_defaults(struct arena *arena, struct params *params, str
 /* moongate.fastcgi(backend, params [, body]) -> answer; or nil, reason */
 static int fastcgi(lua_State *L)
 {
-    static struct arena arena; /* an error of the script must not leak what it had begun */
+    static struct arena arena; /* static, since an error in the script unwinds past this function */
     struct script *s = script_of(L);
     script_check_wait(L);
     struct params params = {0};

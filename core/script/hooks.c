@@ -30,7 +30,8 @@ struct script_hooks {
     int fallback[HOOK_COUNT];        /* functions, where the policy is SCRIPT_DECIDE */
     int format;                      /* log.format, when it is a function */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
-    /* What hooks that can't wait get: one each, open while the hook runs. */
+    /* The views of hooks that can't wait. One of each is enough, since it is open only while its
+     * hook runs. */
     struct script_view *params, *response;
     struct script_entry *log;
     int params_ref, response_ref, log_ref;
@@ -192,7 +193,7 @@ const char *script_rule(struct script *s, struct request *req)
     return words != NULL ? words : s->hooks->sources[HOOK_REQUEST];
 }
 
-/* A decision that can't be used, at idx: the library says why, in one sentence. */
+/* Logs why the decision at idx can't be used; the library makes the sentence. */
 static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, struct request *req)
 {
     const char *text = "one of its values is not valid";
@@ -387,7 +388,7 @@ enum script_result script_response(struct script *s, struct request *req, struct
 
 /* --- on_log --- */
 
-/* The script's line with all control bytes escaped, since a client's bytes may be in it. */
+/* The script's line with all control bytes escaped, since it may contain a client's bytes. */
 static struct str hooks_one_line(struct arena *a, struct str text)
 {
     size_t n = text.n < LINE_MOST ? text.n : LINE_MOST, used = 0;
@@ -454,7 +455,7 @@ enum script_result script_format(struct script *s, struct request *req, struct s
     return hooks_line_of(s, s->hooks->format, &c, line);
 }
 
-/* --- failures, and what applications write --- */
+/* --- on_error, on_stderr --- */
 
 enum { OF_REQUEST, OF_ERROR };
 
@@ -467,7 +468,7 @@ static void hooks_push_has_body(lua_State *L, const void *at)
         lua_pushboolean(L, error->has_body);
 }
 
-/* The table that on_error gets beside the request. */
+/* Fields of the `err` table, the second argument of on_error. */
 const struct property property_error[] = {
     PROPERTY_OF(OF_ERROR, "kind", struct script_error, kind),
     PROPERTY_OF(OF_ERROR, "status", struct script_error, status),
@@ -490,7 +491,7 @@ static void hooks_push_answer_headers(struct script *s)
     lua_pop(L, 1);
 }
 
-/* nil leaves the error as it is. */
+/* Reads the result of on_error; nil leaves the error as it is. */
 static enum script_result hooks_error_ended(struct script *s, void *ctx)
 {
     struct script_call *call = ctx;
@@ -536,7 +537,8 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     return result;
 }
 
-/* The results of messages.handle on the top: a list of lines, and how many messages they are. */
+/* Passes on the results of messages.handle, which are on the top: the list of lines, and the number
+ * of messages. */
 static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
 {
     int list = lua_gettop(L) - 1;

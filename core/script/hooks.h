@@ -1,8 +1,8 @@
 /*
  * hooks - the hooks of a route, one function each.
  *
- * Hooks run in coroutines that are used again and again. An error in one is logged with its
- * traceback and comes back as SCRIPT_FAILED; it never reaches the loop.
+ * Hooks run in coroutines, which are reused. An error in a hook is logged with its traceback and
+ * returned as SCRIPT_FAILED, so it never unwinds into the event loop.
  */
 #ifndef MG_SCRIPT_HOOKS_H
 #define MG_SCRIPT_HOOKS_H
@@ -16,9 +16,9 @@ extern const char *const script_hook_names[HOOK_COUNT];
 /* Inside the door: finds the hooks in the normalised table on the top of the stack. */
 void script_hooks_new(struct script *s);
 void script_hooks_free(struct script *s);
-/* The function in the registry, for script/balance.c. */
+/* The hook's reference in the registry. script/balance.c runs on_balance by it. */
 int script_hook_function(const struct script *s, enum script_hook hook);
-/* For messages about a hook that is called for a request, or for none (NULL). */
+/* The cause for messages about a hook. `req` is NULL where the hook is called for no request. */
 struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
                                       const struct request *req);
 
@@ -29,53 +29,57 @@ enum script_policy script_policy(const struct script *s, enum script_hook hook);
  * and where it can't be used, SCRIPT_FAILED. */
 enum script_result script_fallback(struct script *s, enum script_hook hook, struct request *req,
                                    struct script_call *call);
-/* Which rule of the route decided on the request: "route.lua:23 path '/shop/x'", or the place of
- * on_request. Text in the request's arena, or the script's. */
+/* The rule of the route that decided on the request: "route.lua:23 path '/shop/x'", or the place of
+ * on_request. The text lies in the request's arena or belongs to the script. */
 const char *script_rule(struct script *s, struct request *req);
 
-/* on_start. WAITING: `started` is called later. */
+/* Calls on_start. WAITING: `started` is called when the hook has ended. */
 enum script_result script_start(struct script *s,
                                 void (*started)(void *ctx, enum script_result result), void *ctx);
-/* on_start and on_stop. */
+/* Calls on_start or on_stop, which must not wait here. */
 enum script_result script_notify(struct script *s, enum script_hook hook);
-/* on_request: fills req->decision; DECISION_NONE where it returned nil. */
+/* Calls on_request and fills req->decision; DECISION_NONE where the hook returned nil. */
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call);
-/* on_params: may change the list. */
+/* Calls on_params, which may change the list. */
 enum script_result script_params(struct script *s, struct request *req, struct script_call *call,
                                  struct params *params);
 struct script_error {
     const char *kind; /* "connect", "timeout", ... */
-    int status;       /* that the client gets otherwise */
+    int status;       /* status of the error page that is sent where the hook returns nil */
     const char *message;
-    bool may_wait; /* false: an application's answer, whose head is in req->response, is at stake */
-    bool has_body; /* something follows that head */
+    bool may_wait; /* false: the error is an application's own answer, whose head is in
+                      req->response */
+    bool has_body; /* that answer has a body */
 };
 
-/* on_error: call->replaced is set when it returned a decision, which is then req->decision. */
+/* Calls on_error. call->replaced is set when the hook returned a decision, which is then
+ * req->decision. */
 enum script_result script_error(struct script *s, struct request *req, struct script_call *call,
                                 const struct script_error *error);
 
 struct script_messages {
-    struct str text; /* what came on STDERR */
+    struct str text; /* bytes of FCGI_STDERR */
     struct str docroot, root;
-    /* Each message as a line for the log; the slice is valid during the call. */
+    /* Called with each message that is to be logged, as one line. The slice is valid during the
+     * call. */
     void (*line)(void *ctx, struct str line);
     void *ctx;
-    unsigned count; /* set: messages found */
+    unsigned count; /* out: number of messages in the text */
 };
 
-/* Splits STDERR into messages (lua/moongate/worker/messages.lua) and passes them to on_stderr,
- * which may swallow them. */
+/* Splits STDERR into messages (lua/moongate/worker/messages.lua) and passes all of them to
+ * on_stderr. No message is logged where the hook returns true. */
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages);
-/* on_response: may change req->response. *replaced is set when it returned a decision, which is
- * then req->decision. */
+/* Calls on_response, which may change req->response. *replaced is set when the hook returned a
+ * decision, which is then req->decision. */
 enum script_result script_response(struct script *s, struct request *req, struct script_call *call,
                                    bool *replaced);
-/* on_log: a line to write in place of the usual one (STR_NONE: the usual one; n = 0: none). */
+/* Calls on_log. *line is the line to write in place of the usual one (STR_NONE: the usual one; n =
+ * 0: no line). */
 enum script_result script_log(struct script *s, struct request *req, struct script_call *call,
                               struct str *line);
-/* log.format is a function: the same for it. */
+/* Calls log.format where it is a function; *line as for on_log. */
 enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
                                  struct str *line);
 

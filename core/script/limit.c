@@ -17,26 +17,27 @@
 #define SPECS      50.0 /* seconds that the specs of a reload may take: the master gives it 60 */
 #define GRACE      2.0  /* at most so many seconds from the first alarm to the second */
 
-/* The state that the signal's handler reads. One hook runs at a time; where the library calls one
- * from inside another, the outer one counts. */
+/* The state that the signal handlers read. One hook runs at a time; where the library calls a hook
+ * inside another one, the limit is that of the outer hook. */
 static struct {
     uint64_t *beat;
     char *stuck;
     size_t stuck_size;
     lua_State *volatile running; /* NULL: none */
     const char *volatile what, *volatile source;
-    const struct request *volatile req; /* that it runs for; NULL: none */
-    char rule[RULE_SIZE];               /* that the run has entered last; "": none */
-    const char *volatile finalizer;     /* FILE:LINE of the one that runs; NULL: none */
+    const struct request *volatile req; /* the request that the hook runs for; NULL: none */
+    char rule[RULE_SIZE];               /* the rule that the run has entered last; "": none */
+    const char *volatile finalizer;     /* FILE:LINE of the finalizer that runs; NULL: none */
     volatile bool stopped;
-    char place[PLACE_SIZE]; /* where it was stopped first: what it raises later says the same */
+    /* where the run was stopped first; further errors of the run name the same place */
+    char place[PLACE_SIZE];
     const char *volatile why;
-    /* In a process that no master looks after. */
+    /* Used only in a process without a master. */
     bool alone;
     double limit;               /* seconds of a hook */
     double granted;             /* seconds of the run that has begun */
     lua_State *volatile within; /* the coroutine in which the run is; NULL: not known */
-    int out;                    /* where to say that nothing could stop it */
+    int out;                    /* descriptor for the line about a run that nothing could stop */
     const char *prefix;
 } supervised;
 
@@ -45,9 +46,9 @@ static const char *limit_source_of(const lua_Debug *at)
     return at->source[0] == '@' ? at->source + 1 : at->short_src;
 }
 
-/* Whether a chunk is the operator's own: the library of this program, and a library that is
- * installed for all of the machine (busted looks up each global of a spec), are not where an
- * endless loop is mended. */
+/* Whether a chunk is the operator's own, which is where an endless loop is mended. Chunks of this
+ * program's library and of libraries that are installed system-wide are not (busted looks up each
+ * global of a spec). */
 static bool limit_is_own(const lua_Debug *at)
 {
     static const char *const libraries[] = {SCRIPT_LIBRARY_FOLDER, "/usr/share/lua/",
@@ -58,8 +59,8 @@ static bool limit_is_own(const lua_Debug *at)
     return true;
 }
 
-/* Finds the innermost place that is Lua, of the operator's own or of anybody's. It is read level by
- * level, since the event may be a call of a function in C. */
+/* Finds the innermost place in Lua; `own`: in a chunk of the operator's own. The stack is read
+ * level by level, since the hook's event may be a call of a C function. */
 static void limit_find_place(lua_State *L, bool own)
 {
     lua_Debug at;
@@ -85,15 +86,17 @@ static void limit_write_text(int fd, const char *text)
         return;
 }
 
-/* Setting a hook is what may be done from a signal handler (as the lua program does at Ctrl-C). It
- * stays until the script has returned: pcall must not save it. */
+/* Stops the script with a hook, since lua_sethook may be called from a signal handler (as the lua
+ * program does at Ctrl-C). The hook stays until the script has returned, so that a pcall of the
+ * script can't continue the run. */
 static void limit_stop_running(lua_State *L)
 {
     supervised.stopped = true;
     lua_sethook(L, limit_stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-/* Writes the hook and its request for the master, which logs them if the worker ends. */
+/* Writes the running hook and its request to the board, where the master finds them if the worker
+ * ends. */
 static void limit_describe_running(void)
 {
     char name[REQUEST_NAME_SIZE];
@@ -121,7 +124,8 @@ static void limit_on_timeout(int signal)
     limit_stop_running(L);
 }
 
-/* The process ends by the signal as it would without us, once it is known what ran. */
+/* Describes the running hook for the master. The process then ends by the signal, as it would
+ * without the handler. */
 static void limit_on_crash(int signal)
 {
     if (supervised.running != NULL)
@@ -163,13 +167,13 @@ static void limit_beat(void)
         __atomic_store_n(supervised.beat, *supervised.beat + 1, __ATOMIC_RELAXED);
 }
 
-/* The second alarm of a run: it is in a call of C that does not return, or nothing stops it. The
- * process is of no use any more; its end is not to be waited for. */
-__attribute__((noreturn)) static void give_up(void)
+/* Ends the process at the second alarm of a run, which hangs in a call of C or catches each error.
+ * Exit handlers are left out, since they could hang as well. */
+__attribute__((noreturn)) static void limit_give_up(void)
 {
     if (supervised.within != NULL && supervised.finalizer == NULL)
         limit_find_place(supervised.within, true);
-    if (supervised.finalizer == NULL) /* where it is in one can't be seen */
+    if (supervised.finalizer == NULL) /* the place inside a finalizer isn't known */
         limit_find_place(supervised.running, true);
     else if (supervised.place[0] == '\0')
         snprintf(supervised.place, PLACE_SIZE, "%s: ", supervised.finalizer);
@@ -192,7 +196,7 @@ static void limit_on_alarm(int signal)
     lua_State *L = supervised.running;
     (void)signal;
     if (L != NULL && supervised.stopped)
-        give_up();
+        limit_give_up();
     if (L != NULL)
         limit_stop_running(L);
 }
@@ -203,7 +207,7 @@ static struct timeval limit_time_of(double seconds)
                             (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
 }
 
-/* The alarm comes again: for what the first one does not stop. */
+/* Sets the alarm, which is repeated: the second one ends a run that the first one did not stop. */
 static void limit_set_alarm(double seconds)
 {
     struct itimerval timer = {.it_value = limit_time_of(seconds),
@@ -271,7 +275,7 @@ void script_end_run(lua_State *L)
         supervised.stuck[0] = '\0';
     supervised.stopped = false;
     supervised.place[0] = '\0';
-    if (L != NULL && lua_gethookmask(L) != 0) /* ours, or what the script has set */
+    if (L != NULL && lua_gethookmask(L) != 0) /* the limit's hook, or one that the script has set */
         lua_sethook(L, NULL, 0, 0);
 }
 
@@ -281,8 +285,8 @@ void script_run_is_for(const struct request *req)
     underway_running(req);
 }
 
-/* core.enter_rule(label): a rule's handler begins. The text is copied, since what has made it may
- * have been collected when the master asks what ran. */
+/* core.enter_rule(label): notes the rule whose handler begins. The text is copied, since it may
+ * have been collected when the signal comes. */
 int script_enter_rule(lua_State *L)
 {
     size_t n;
@@ -293,11 +297,11 @@ int script_enter_rule(lua_State *L)
     return 0;
 }
 
-/* Kinds of runs in a process that no master looks after. */
+/* Kinds of runs in a process without a master. */
 static const struct run_kind {
     const char *name; /* in Lua */
     const char *what, *why;
-    double seconds; /* where nothing else is said */
+    double seconds; /* the limit, unless the caller gives one */
 } run_kinds[] = {
     {"loading", "loading", "the script has not come to the end of its loading within %g s",
      SCRIPT_LOADING},
@@ -383,8 +387,8 @@ int script_run_is_within(lua_State *L)
 }
 
 /* core.limited(kind, seconds, source, fn, ...) -> true, what fn returns; or false, message. In a
- * process that no master looks after it has so many seconds; nil: what the kind has ("loading",
- * "specs", "hook"). What a script has left to be collected is collected within such a limit too. */
+ * process without a master fn has so many seconds; nil: the limit of the kind ("loading", "specs",
+ * "hook"). Finalizers of the script run within such a limit, too. */
 int script_limited(lua_State *L)
 {
     const struct run_kind *kind = limit_kind_of(luaL_checkstring(L, 1));

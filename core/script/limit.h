@@ -1,7 +1,5 @@
-/*
- * limit - how long a script may run, and who ends one that runs on: the master, or in a process
- * without one (a command, a loader) an alarm.
- */
+/* limit - how long a script may run. A script that runs longer is ended by the master, or by an
+ * alarm in a process without a master (a command, the loader). */
 #ifndef MG_SCRIPT_LIMIT_H
 #define MG_SCRIPT_LIMIT_H
 
@@ -12,53 +10,58 @@
 struct lua_State;
 struct request;
 
-/* From now on *beat is odd while a script runs. When the signal comes while one does, that one is
- * stopped with an error, if it is interpreted, and `stuck` says which it was. Once a process. */
+/* From now on *beat is odd while a script runs. The signal stops the running script with an error
+ * if it is interpreted, and `stuck` names it for the master. Called once in a process. */
 void script_supervise(uint64_t *beat, char *stuck, size_t stuck_size, int signal);
 
 #define SCRIPT_LOADING 10.0 /* seconds that a script may take to load */
-/* In a process that no master looks after (a command, a loader): what runs here is not compiled,
- * and stopped with an error after its time; what can't be stopped after as long again ends the
- * process with exit status 1, and a line on `out` that begins with `prefix`. Before the first
- * script_new. */
+/* For a process without a master (a command, the loader): scripts run interpreted and are stopped
+ * with an error when their time is over. A script that runs as long again ends the process with
+ * exit status 1 and a line on `out` that begins with `prefix`. Called before the first script_new.
+ */
 void script_supervise_alone(int out, const char *prefix);
-/* How long a hook may run in such a process; before, as long as loading. */
+/* Sets how long a hook may run in a process without a master. Before the call a hook has the time
+ * of loading. */
 void script_limit(double seconds);
 
-/* What runs a script says so. True: call script_end_run. */
+/* Notes that a function of the script begins to run. True: the caller calls script_end_run when it
+ * has returned. */
 bool script_begin_run(struct lua_State *L, const char *what, const char *source);
-/* The same while a script is loaded, and for its specs; false in a worker, where the master waits
- * for it. */
+/* The same for loading a script and for its specs. Returns false in a worker, where the master
+ * bounds the time of a reload. */
 bool script_begin_loading(struct lua_State *L, const char *source);
 bool script_begin_specs(struct lua_State *L);
-/* Removes hooks of the debug library, whoever has set them. L: NULL where its state is gone. */
+/* Notes the end of the run and removes the hook of the debug library, whether the limit or the
+ * script has set it. L is NULL where the state has been closed. */
 void script_end_run(struct lua_State *L);
-/* After a script_begin_run that said true: the request that it is for, or NULL. */
+/* After a script_begin_run that returned true: names the request that the run is for, or NULL. */
 void script_run_is_for(const struct request *req);
-/* What a server's script would wait for is done at once in a process that no master looks after:
- * its time is not the script's, as a wait's is not. The time of the run begins anew behind it. */
+/* A call that waits in a worker (such as a check of a password) blocks in a process without a
+ * master. Its time is not counted: the limit of the run begins anew after the call. */
 void script_run_waits(void);
 void script_run_goes_on(void);
-/* No master looks after this process. */
+/* Whether this process has no master that supervises it. */
 bool script_is_alone(void);
 
-/* core.enter_rule(label): for the line about a run that has to be ended. */
+/* core.enter_rule(label): notes the rule whose handler begins. The log line about a run that is
+ * ended names it. */
 int script_enter_rule(struct lua_State *L);
-/* Called first of all for a new state: the run that script_close_state ends is over with the last
- * finalizer. What is freed behind that takes no script's time, and has no state for a hook. */
+/* Called first for a new state, so that the object it makes is finalized last. The run of
+ * script_close_state ends with that finalizer: the memory freed after it isn't the script's time,
+ * and the state can't take a hook any more. */
 void script_watch_finalizers(struct lua_State *L);
 
-/* lua_close, within the run that `outer` says was begun for it; it ends that. */
+/* Closes the state. `outer`: script_begin_run returned true for this; the run is ended here. */
 void script_close_state(struct lua_State *L, bool outer);
 
-/* lua_close in a process that no master looks after: its finalizers come to an end. */
+/* Closes the state in a process without a master: the alarm bounds the time of the finalizers. */
 void script_close_alone(struct lua_State *L);
 /* core.finalizing(place): a finalizer begins, which the script has made at FILE:LINE; nil: it has
- * ended. The text must live until then. */
+ * ended. The text must live until the finalizer has ended. */
 int script_finalizing(struct lua_State *L);
-/* core.run_is_within(thread): in which coroutine the run is now, for a line about one that has to
- * be ended in a call of C. It holds until the end of the run, or until the next such call; nil: in
- * none. The thread must not be collected before. */
+/* core.run_is_within(thread): notes the coroutine that runs now (nil: none), so that the log line
+ * about a run that is ended inside a call of C can name the place. The note holds until the run
+ * ends or the next call; the thread must not be collected before that. */
 int script_run_is_within(struct lua_State *L);
 /* core.limited(kind, seconds, source, fn, ...), see script/limit.c. */
 int script_limited(struct lua_State *L);

@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What has no hook around it. The master knows how long it waits for it. */
+/* The cause of work that is no hook. It is untimed: the master bounds the time of a load. */
 static const struct script_cause load_cause = {
     .what = "the script", .source = "while it is loaded", .untimed = true};
 
@@ -46,7 +46,7 @@ static int load_push_overrides(lua_State *L, const char *text)
     return status != 0 ? status : lua_pcall(L, 0, 1, 0);
 }
 
-/* The library loads from the snapshot, where there is one. */
+/* Makes the library load from the snapshot; 0: from the disk. */
 static int load_use_snapshot(lua_State *L, int fd)
 {
     struct stat st;
@@ -120,10 +120,10 @@ static void load_body(struct script *s, void *ctx)
 
 struct question {
     const char *module;
-    const char *function; /* called with the normalised table, and */
+    const char *function; /* name; called with the normalised table and `ini` */
     const char *ini;      /* a text, or nil */
-    bool specs;           /* it runs them */
-    bool failed;          /* the answer is the error */
+    bool specs;           /* the function runs the specs */
+    bool failed;          /* `answer` is the error */
     char *answer;         /* malloc'd; NULL: it was nil */
     size_t size;
 };

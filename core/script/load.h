@@ -1,6 +1,6 @@
 /*
- * load - a route on its way into a script: found, checked and normalised by moongate.route.load,
- * read from there; and what the loader asks of it.
+ * load - loading a route: moongate.route.load finds, checks and normalises it, and settings and
+ * hooks are read from the normalised table. The loader's questions about a route are here, too.
  */
 #ifndef MG_SCRIPT_LOAD_H
 #define MG_SCRIPT_LOAD_H

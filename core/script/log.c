@@ -1,8 +1,9 @@
 /*
  * log - see log.h.
  *
- * `log` is a view: a field is made when it is read, so a hook pays for what it looks at. There is
- * one a script, which shows a request while its hook runs; log:all() is a table that may be kept.
+ * `log` is a view: a field is made when it is read, so a hook pays for what it looks at. A script
+ * has one view, which shows a request while its hook runs; log:all() returns a table that the
+ * script may keep.
  */
 #include "script/log.h"
 
@@ -15,7 +16,7 @@ struct script_entry {
     const struct request *req; /* NULL: no hook runs */
 };
 
-/* Nil for a responder, as nearly all are. */
+/* Pushes the role; nil for a responder, the usual one. */
 static void log_push_role(lua_State *L, const void *at)
 {
     if (*(const uint8_t *)at == FCGI_RESPONDER)

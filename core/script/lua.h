@@ -21,10 +21,10 @@ struct script {
     struct settings settings;
     int normalised; /* the table that the settings were read from, in the registry */
     struct script_world world;
-    struct loop *loop;       /* NULL outside of a worker */
-    bool retired;            /* another generation serves: no timer goes off */
-    bool stopping;           /* on_stop is called: nothing can be begun any more */
-    void (*hold)(void *ctx); /* the generation lives on while a task does */
+    struct loop *loop; /* NULL outside of a worker */
+    bool retired;      /* another generation serves: timers of this one have stopped */
+    bool stopping; /* on_stop has been called: no timer or spawned function can begin any more */
+    void (*hold)(void *ctx); /* keeps the generation alive while a detached task waits */
     void (*drop)(void *ctx);
     struct script_door *door;       /* door.c */
     struct script_boxes *boxes;     /* box.c */

@@ -2,11 +2,11 @@
  * nesting - see nesting.h.
  *
  * LuaJIT bounds the Lua stack of a coroutine (65,500 values), not the C stack: each coroutine that
- * is resumed within another, and each gsub within the function of another one, takes more of it,
- * until the process is killed. lua/moongate/route/guard.lua puts the functions below before those,
- * and before require, whose errors take long to unwind. All else that comes back to Lua through C
- * (sort, load, format, print, finalizers) needs at most 4 MB for all that fits into one Lua stack
- * (measured with ulimit -s), which the bound leaves of the usual 8.
+ * is resumed within another, and each gsub within the function of another one, takes more of the C
+ * stack, until the process is killed. lua/moongate/route/guard.lua puts the functions below before
+ * those, and before require, whose errors take long to unwind. All else that comes back to Lua
+ * through C (sort, load, format, print, finalizers) needs at most 4 MB for all that fits into one
+ * Lua stack (measured with ulimit -s), which the bound leaves of the usual 8.
  */
 #include "script/nesting.h"
 
@@ -35,7 +35,8 @@ void script_nesting_init(void)
     most = (limit.rlim_cur < STACK_USUAL ? limit.rlim_cur : STACK_USUAL) / STACK_PART;
 }
 
-/* Raises an error of the function at that level, unless less than so many bytes are taken. */
+/* Raises an error in the name of the function at that level, where nesting has taken at least so
+ * many bytes of the stack. */
 static void nesting_check(lua_State *L, int level, size_t bytes)
 {
     const char *here = __builtin_frame_address(0);

@@ -6,7 +6,8 @@
 
 struct lua_State;
 
-/* Once a process, near the beginning of its stack; again does nothing. */
+/* Notes the beginning of the C stack. Called once in a process, in a function near its beginning; a
+ * second call does nothing. */
 void script_nesting_init(void);
 /* Adds check_nesting and with_bounded_nesting to the module on the stack's top. */
 void script_nesting_open(struct lua_State *L);

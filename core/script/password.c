@@ -1,9 +1,10 @@
 /*
  * password - see password.h.
  *
- * One thread for each process, begun with the first check. It sees nothing but the checks that are
- * handed to it: no Lua, no loop. What it has done it hands back, and writes to a descriptor which
- * the loop watches while checks are under way. It takes no signal, and gives way to the loop.
+ * A process has one thread for checks, begun with the first check. The thread sees only the checks
+ * of the waiting list, no Lua and no loop. It puts finished checks into the list of done ones and
+ * writes to an eventfd, which the loop watches while checks are under way. Signals are blocked in
+ * the thread, and its priority is below that of the loop's.
  *
  *      check --waiting--> thread --done--> password_checker_cb --script_wake
  *                                                             `-free, where the check was cancelled
@@ -29,18 +30,20 @@
 
 struct check {
     struct script_wait wait;
-    struct script *script; /* NULL: no task waits for it any more */
+    struct script *script; /* NULL: the wait was cancelled */
     struct check *next;
     bool fits;
     char password[PASSWORD_MAX + 1], hash[HASH_MAX + 1];
 };
 
 static struct {
-    pthread_mutex_t lock; /* of the two lists */
+    pthread_mutex_t lock; /* guards both lists */
     pthread_cond_t more;
     struct check *waiting, **end, *done;
-    int fd;             /* readable while something is done; -1: there is no thread yet */
-    unsigned under_way; /* of the loop's side, as is the watcher: it runs while there are some */
+    int fd; /* eventfd, readable while the list of done checks has some; -1: no thread yet */
+    /* checks that have not come back; used by the loop's side alone. The watcher runs while there
+     * are some */
+    unsigned under_way;
     ev_io ready;
 } checker = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .fd = -1};
 
@@ -111,7 +114,7 @@ static void password_check_free(struct check *check)
 
 static void password_check_cancel(struct script_wait *wait)
 {
-    ((struct check *)wait)->script = NULL; /* only the loop's side looks at it */
+    ((struct check *)wait)->script = NULL; /* used by the loop's side alone: needs no lock */
 }
 
 static int password_check_push(lua_State *L, void *ctx)
@@ -161,7 +164,7 @@ static void password_checker_take(struct script *s, struct check *check)
     pthread_mutex_unlock(&checker.lock);
 }
 
-/* In a command, which has no other task. */
+/* Checks at once, in a command, which serves no other requests meanwhile. */
 static int password_now(lua_State *L, const char *password, const char *hash)
 {
     password_init();

@@ -67,7 +67,7 @@ void property_new_type(lua_State *L, const char *type, const struct property *li
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, newindex);
     lua_setfield(L, -2, "__newindex");
-    lua_pushstring(L, type); /* getmetatable(req) shows this instead of the machinery */
+    lua_pushstring(L, type); /* getmetatable(req) returns the name, not the metatable */
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
 }

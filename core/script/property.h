@@ -2,8 +2,8 @@
  * property - objects of C as scripts see them: one list for each, of its fields' names and where
  * their values lie.
  *
- * The list makes the lookup, the sentence about a field that is not there, and the tables that are
- * told as a whole. How a value becomes one of Lua follows from its type in C.
+ * The lookup, the error about an unknown field and the tables of all fields (log:all()) are made
+ * from the list. The type of the member in C says how its value becomes one of Lua.
  */
 #ifndef MG_SCRIPT_PROPERTY_H
 #define MG_SCRIPT_PROPERTY_H
@@ -16,12 +16,12 @@ struct property {
     const char *name; /* NULL ends a list */
     void (*push)(lua_State *L, const void *at);
     lua_CFunction method; /* in place of a value */
-    bool kept;            /* made when it is first asked for, then kept; for index functions */
-    unsigned at;          /* where it lies in the struct; 0 where `push` takes the whole of it */
+    bool kept;            /* the value is made on first use and then kept; for index functions */
+    unsigned at;          /* offset in the struct; 0 where `push` takes the whole struct */
     unsigned of;          /* in which of the object's structs */
 };
 
-/* Of what scripts see; core.fields tells the names of all. */
+/* The objects that scripts see; core.fields returns the names of all their fields. */
 extern const struct property property_req[], property_headers[], property_params[], property_res[],
     property_server[], property_error[], property_log[], property_attempt[];
 
@@ -68,7 +68,8 @@ void property_push_type(lua_State *L, const char *type);
 void *property_self(lua_State *L, const char *type);
 void *property_check_self(lua_State *L, const char *type, const char *call);
 
-/* property_find, where the names have no place for the key: what they have is on the top. */
+/* The part of property_find for a key that is no value: what the names have for it (a method or
+ * nil) is on the top. */
 const struct property *property_missing(lua_State *L, const struct property *list,
                                         const char *object);
 

@@ -11,7 +11,7 @@
 struct log_quota *script_repeats_quota(const char *text)
 {
     static struct repeated {
-        char text[256]; /* where two begin alike for so long, they are the same */
+        char text[256]; /* errors with the same first 255 bytes are the same kind */
         struct log_quota quota;
     } errors[KINDS];
     static unsigned oldest;

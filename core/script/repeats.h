@@ -1,6 +1,6 @@
-/* repeats - errors of functions beside the requests (timers, spawned functions), which may come as
- * fast as such functions are begun: the same error is logged once in ten seconds, the others are
- * counted. One list for the process, for all generations. */
+/* repeats - a bound on the log lines of functions that run beside the requests (timers, spawned
+ * functions), since a script can begin them in a loop: the same error is logged once in ten
+ * seconds, and further ones are counted. All generations of a process share one list. */
 #ifndef MG_SCRIPT_REPEATS_H
 #define MG_SCRIPT_REPEATS_H
 

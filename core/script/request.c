@@ -4,8 +4,8 @@
  * `req` is a box: a userdata that holds a pointer, emptied when the request ends. Strings are
  * copied at the border. A value is made when it is read, so a hook pays for what it looks at.
  *
- * Each box has an environment table, made on first use: it keeps `ctx`, and `headers`, `args` and
- * `cookies` once they were asked for.
+ * The environment table of a box, made on first use, keeps `ctx`, and `headers`, `args` and
+ * `cookies` once a script has read them.
  */
 #include "script/request.h"
 
@@ -40,7 +40,7 @@ static void request_push_environment(lua_State *L, int box)
     if (own)
         return;
     lua_pop(L, 1);
-    lua_createtable(L, 1, 2); /* [0] says that the table is the box's own, not the default one */
+    lua_createtable(L, 1, 2); /* [0] marks the table as the box's own, not the default one */
     lua_pushboolean(L, 1);
     lua_rawseti(L, -2, 0);
     lua_pushvalue(L, -1);
@@ -121,7 +121,8 @@ static void request_push_ctx(lua_State *L, const void *at)
     lua_newtable(L);
 }
 
-/* The view on the top keeps the box's table alive, and that keeps the box. */
+/* Sets the box's own table as the environment of the view on the top. The view keeps that table
+ * alive, and the table keeps the box. */
 static void request_keep_box(lua_State *L)
 {
     lua_pushvalue(L, ENVIRONMENT);
@@ -220,7 +221,8 @@ const struct property property_req[] = {
     FIELD("raw_path", uri.raw_path),
     {"query", .push = request_push_query, .at = offsetof(struct request, uri)},
     {"args", .push = request_push_args, .kept = true},
-    OPTIONAL("host", host), /* a root made with nil is an error, not the folder above */
+    /* nil without a host: "/srv/" .. nil is an error, "/srv/" .. "" the folder above all sites */
+    OPTIONAL("host", host),
     {"port", .push = request_push_port},
     {"scheme", .push = request_push_scheme, .at = offsetof(struct request, https)},
     {"version", .push = request_push_version, .at = offsetof(struct request, version)},

@@ -12,13 +12,14 @@ struct script_box;
 
 /* Registers the metatable of req. */
 void script_request_open(struct lua_State *L);
-/* Pushes a fresh `req` for it. */
+/* Pushes a new `req` for the request. */
 struct script_box *script_push_request(struct lua_State *L, struct request *req);
 /* The request of the `req` at idx; raises a clear error when it has ended. */
 struct request *script_check_request(struct lua_State *L, int idx);
 /* The request of the `req` at 1; NULL: it is something else, or the request has ended. */
 struct request *script_self_request(struct lua_State *L);
-/* The `req` on the top reads its query again when it is asked for its arguments. */
+/* Makes the `req` on the top drop the args that it has kept, so that they are read from the query
+ * again. */
 void script_forget_args(struct lua_State *L);
 /* Pushes the name of an enum fcgi_role. */
 void script_push_role(struct lua_State *L, const void *at);

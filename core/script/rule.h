@@ -9,11 +9,12 @@
 
 struct lua_State;
 
-/* The rules in words, "route.lua:23 path '/shop/x'"; NULL: none was noted. Text in the request's
- * arena. */
+/* The rules of the request in words, "route.lua:23 path '/shop/x'"; NULL: no rule was noted. The
+ * text lies in the request's arena. */
 const char *script_rule_words(struct script *s, struct request *req);
 
-/* A hook is asked that may decide anew; afterwards, whether it did. */
+/* script_begin_rules is called before a hook that may return a new decision, the other one
+ * afterwards with whether the hook did. */
 void script_begin_rules(struct script_call *call, struct request *req);
 void script_end_rules(const struct script_call *call, struct request *req, bool decided);
 

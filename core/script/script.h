@@ -2,9 +2,10 @@
  * script - one loaded route, from its file to its end: a Lua state, its hooks, and what runs beside
  * them.
  *
- * A generation owns one script. Requests are seen through boxes that are emptied when the request
- * ends, so that a script which keeps `req` gets a clear error instead of somebody else's request.
- * This header has the life of a script, and includes what the rooms above need beside that.
+ * A generation owns one script. Scripts see a request through a box that is emptied when the
+ * request ends, so a script that keeps `req` gets a clear error, never another client's request.
+ * This header declares the life of a script, and includes the headers of script/ that the rooms
+ * above need.
  */
 #ifndef MG_SCRIPT_SCRIPT_H
 #define MG_SCRIPT_SCRIPT_H
@@ -25,22 +26,23 @@ struct script *script_new(const struct route *route, char **err);
 void script_free(struct script *s);
 /* The checked settings; they live as long as the script. */
 const struct settings *script_settings(const struct script *s);
-/* Bytes that its Lua state holds. */
+/* The bytes that the script's Lua state holds. */
 size_t script_memory(const struct script *s);
 
-/* Where its functions wait, and what keeps its generation alive meanwhile (ctx is the world's). */
+/* Sets the loop on which functions of the script wait, and the callbacks that keep the generation
+ * alive while a task waits (ctx is the world's). */
 void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx),
                      void (*drop)(void *ctx));
-/* For requests on the control listener and requests of the script's own; valid as long as the
- * script. */
+/* Sets the world, which requests on the control listener and requests of the script's own use. It
+ * must live as long as the script. */
 void script_set_world(struct script *s, const struct script_world *world);
 
-/* Another generation serves: timers stop. */
+/* Stops the script's timers, since another generation serves. */
 void script_retire(struct script *s);
-/* Ends what still waits and belongs to no request. */
+/* Cancels the waiting tasks that belong to no request. */
 void script_end_tasks(struct script *s);
-/* Ends all that waits, timers too; only script_free may follow. What it waits for must be there
- * still: backends are freed after it. */
+/* Cancels all waiting tasks and timers; only script_free may follow. Called before the backends are
+ * freed, since tasks may wait for their connections. */
 void script_stop(struct script *s);
 
 #endif

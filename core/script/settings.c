@@ -2,7 +2,7 @@
  * settings - see settings.h.
  *
  * lua/moongate/route/settings.lua has validated everything and filled in the defaults, so a value
- * of a wrong type here is a fault of the library; it is reported, not trusted.
+ * of a wrong type is a fault of the library. Such a value is reported as an error of the route.
  */
 #include "script/settings.h"
 
@@ -36,7 +36,7 @@ static double settings_get_number(struct reading *r, const char *key)
     return value;
 }
 
-/* Of what fits into 32 bits; larger values mean the same as the largest. */
+/* A count; a value above 32 bits becomes the largest. */
 static unsigned settings_get_count(struct reading *r, const char *key)
 {
     double value = settings_get_number(r, key);

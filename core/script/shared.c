@@ -2,10 +2,10 @@
  * shared - moongate.shared: dictionaries that all workers have in common (shm/shared.h), as a
  * script sees them.
  *
- * In a worker they are those of the instance, opened when a script first asks for one. Elsewhere
- * (explain, test, the loader) there is no instance: they belong to the process, and are empty at
- * first. Nothing here waits. What a script does wrong is an error; what data or memory do not allow
- * is nil and a reason.
+ * A worker uses the dictionaries of the instance, and opens them when a script first asks for one.
+ * In other processes (explain, test, the loader) the dictionaries belong to the process, and are
+ * empty at first. No function waits. A wrong argument raises an error; what data or memory don't
+ * allow is nil and a reason.
  */
 #include "script/shared.h"
 
@@ -202,7 +202,8 @@ static struct shared_operation dictionary_check(lua_State *L, const char *what,
                                      .key = dictionary_check_key(L, what)};
 }
 
-/* Carries it out. Pushes true or the new number; or nil, the reason, and what the number is. */
+/* Carries out the operation. Pushes true or the new number; or nil, the reason, and the number as
+ * it is. */
 static int dictionary_write(lua_State *L, const struct shared_operation *op)
 {
     double number;
@@ -347,8 +348,8 @@ static int core_shared(lua_State *L)
     return 1;
 }
 
-/* core.shared_info() -> { size, used } in bytes; or nil, reason. Does not open the instance's
- * memory where no worker has. */
+/* core.shared_info() -> { size, used } in bytes; or nil, reason. The call does not open the
+ * instance's memory where no worker has. */
 static int core_shared_info(lua_State *L)
 {
     size_t size = here.file != NULL ? here.file->size : SHARED_SIZE, used = 0;

@@ -1,5 +1,5 @@
 /*
- * shared - what the worker says to moongate.shared: which memory it is to use.
+ * shared - moongate.shared: the worker sets the memory that its dictionaries lie in.
  */
 #ifndef MG_SCRIPT_SHARED_H
 #define MG_SCRIPT_SHARED_H
@@ -7,10 +7,10 @@
 struct lua_State;
 struct shared_file;
 
-/* From now on scripts of this process use the dictionaries in the file, which must live as long.
- * Before: a memory of the process's own. */
+/* Makes scripts of this process use the dictionaries in the file, which must outlive them. Without
+ * the call they use memory of the process's own. */
 void script_shared_use(const struct shared_file *file);
-/* The process ends. */
+/* Closes the dictionaries when the process ends. */
 void script_shared_close(void);
 
 /* Adds shared and shared_info to the module on the stack's top. */

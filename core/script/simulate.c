@@ -23,7 +23,8 @@ struct made {
     char memory[4096]; /* the arena aligns; userdata are no more than 8 bytes aligned */
 };
 
-/* It has a finalizer, and not the box, which every request of a server has one of. */
+/* Frees a simulated request. Its memory has the finalizer, not the box, since boxes of a server's
+ * requests must not pay for one. */
 static int simulate_gc(lua_State *L)
 {
     struct made *made = lua_touserdata(L, 1);
@@ -118,7 +119,7 @@ static enum body_state simulate_ask_body(struct request *req, struct body_wait *
     return req->body.size > req->body.limit ? BODY_TOO_LARGE : BODY_HERE;
 }
 
-/* `body` of the table at 1: all of it is here, and is too large where a server would say so. */
+/* `body` of the table at 1. It is complete, and too large where a server would refuse it. */
 static void simulate_body(lua_State *L, struct request *req, const struct limits *limits)
 {
     lua_getfield(L, 1, "body");
@@ -172,7 +173,8 @@ static int simulate_request(lua_State *L)
     enum h1_event event = h1_feed(h1, bytes.p, bytes.n, &used);
     buf_fini(&head);
     bad = event == H1_ERROR ? h1_reason(h1) : event != H1_HEAD ? "an incomplete head" : NULL;
-    if (bad == NULL && req->uri.https) { /* here the URL is all that says how the client comes */
+    /* a simulated request has no TLS of its own: the URL's scheme stands for it */
+    if (bad == NULL && req->uri.https) {
         req->https = true;
         req->local.port = 443;
     }

@@ -22,7 +22,7 @@ static int state_panic(lua_State *L)
     return 0;
 }
 
-/* All workers draw other numbers, and other ones after each reload. */
+/* Seeds math.random from the kernel, so that each worker and generation draws its own numbers. */
 static void state_seed(lua_State *L)
 {
     uint64_t seed;
@@ -44,7 +44,8 @@ lua_State *script_state_new(void)
     script_nesting_init();
     script_watch_finalizers(L);
     luaL_openlibs(L);
-    if (script_is_alone()) /* compiled code hears of no limit; here it is only looked at */
+    /* compiled code can't be stopped by a hook; a command does not need its speed */
+    if (script_is_alone())
         luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");

@@ -1,18 +1,17 @@
 /*
  * task - see task.h.
  *
- * Only the function that C has resumed may wait, not a coroutine that it has made itself: that
- * one's yield would come back to the script. script_wait can tell, because it knows which one C
- * resumed.
+ * Only the coroutine that C has resumed may wait. A yield of a coroutine that the script has made
+ * would return to the script, not to C. script_wait tells the two apart by `current.co`.
  */
 #include "script/task.h"
 
 #include <stdlib.h>
 
-/* What is running in this process; functions of several scripts don't run at once, but one hook may
- * be called while another one runs (a message about a decision). */
+/* The coroutine that runs in this process. Functions of several scripts don't run at once, but a
+ * hook may be called while another one runs (for a message about a decision). */
 static struct {
-    lua_State *co; /* that C has resumed and that may wait; NULL: none */
+    lua_State *co; /* the coroutine that C has resumed, if it may wait; else NULL */
     struct script_wait *wait;
 } current;
 
@@ -70,7 +69,7 @@ static void task_unlink(struct script_task *t)
         t->next->prev = t->prev;
 }
 
-/* The coroutine that the script would use next belongs to the task from now on. */
+/* Makes a task that owns the script's idle coroutine, whose function waits. */
 static struct script_task *task_park(struct script *s, const struct script_run *run,
                                      struct script_wait *wait)
 {
@@ -84,7 +83,7 @@ static struct script_task *task_park(struct script *s, const struct script_run *
     return t;
 }
 
-/* Resumes; the wait that it left, or NULL and the status. */
+/* Resumes the coroutine. Returns the wait with which it yielded, or NULL and the status. */
 static struct script_wait *task_resume(lua_State *co, int nargs, int *status)
 {
     lua_State *before = current.co;
@@ -127,8 +126,8 @@ struct waking {
     struct script_task *task;
     int (*push)(lua_State *L, void *ctx);
     void *ctx;
-    bool resumed; /* the coroutine is not where the wait left it */
-    bool ended;   /* and can be used again */
+    bool resumed; /* the coroutine has been resumed, so the wait is over */
+    bool ended;   /* the function has returned, so the coroutine can be reused */
     enum script_result result;
 };
 
@@ -173,7 +172,7 @@ void script_wake(struct script_wait *wait, int (*push)(lua_State *L, void *ctx),
     struct script_task *t = wait->task;
     struct script *s = t->script;
     struct waking w = {.task = t, .push = push, .ctx = ctx, .result = SCRIPT_FAILED};
-    s->hold(s->world.ctx); /* the end of the task may be the end of the generation's last request */
+    s->hold(s->world.ctx); /* ending the task may otherwise free the generation here */
     if (push == NULL)
         t->wait = NULL;
     if (!script_guard(s, &t->run.cause, task_wake_body, &w)) {

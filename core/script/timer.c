@@ -14,13 +14,13 @@
 struct script_timers {
     struct script *script;
     struct sleep *sleeps;
-    struct script_timer *list; /* of moongate.every */
+    struct script_timer *list; /* timers of moongate.every */
     unsigned count;
     unsigned spawned;           /* functions beside the requests that have not ended */
     struct spawn *first, **end; /* functions that are to be spawned */
-    ev_timer spawner;           /* runs while there are some */
-    bool held;                  /* and the generation is kept alive meanwhile */
-    unsigned turn;              /* of the loop, in which such functions have run for */
+    ev_timer spawner;           /* active while `first` is not empty */
+    bool held;                  /* the spawner keeps the generation alive */
+    unsigned turn;              /* the turn of the loop that turn_used counts in */
     double turn_used;           /* seconds */
 };
 
@@ -42,9 +42,10 @@ static struct script_timers *timers_of(struct script *s)
 
 /* --- a share of each turn --- */
 
-/* Functions beside the requests (moongate.spawn, every) get TURN_SHARE of each turn of the loop, in
- * all: then requests have their turn, whatever such functions begin and however short they sleep. A
- * function that is longer goes on until it waits, but script_timeout holds. */
+/* Whether functions beside the requests (moongate.spawn, every) may still begin in this turn of the
+ * loop. All of them together get TURN_SHARE of a turn, so that requests are served however many
+ * functions are spawned and however short their sleeps are. A function that has begun runs until it
+ * waits, within script_timeout. */
 static bool timer_has_share(struct script *s)
 {
     struct script_timers *t = timers_of(s);
@@ -143,7 +144,7 @@ static int timer_sleep_begin(lua_State *L, double seconds, bool until_retired)
     return script_wait(L, &sleep->wait);
 }
 
-/* Raises an error that says what was given, unless it is a function. */
+/* Raises an error that names the value at idx, unless it is a function. */
 static void timer_check_function(lua_State *L, int idx, const char *who, const char *example)
 {
     if (!lua_isfunction(L, idx))
@@ -159,7 +160,7 @@ static double timer_check_seconds(lua_State *L, int idx, const char *who)
     return seconds;
 }
 
-/* moongate.sleep(seconds): waits; others go on meanwhile. */
+/* moongate.sleep(seconds): the function waits; the worker serves other requests meanwhile. */
 static int timer_sleep(lua_State *L)
 {
     return timer_sleep_begin(L, timer_check_seconds(L, 1, "sleep"), false);
@@ -181,7 +182,7 @@ static int timer_retired(lua_State *L)
     return 1;
 }
 
-/* --- what runs beside the requests --- */
+/* --- functions beside the requests --- */
 
 static void timer_spawned_done(void *ctx, enum script_result result)
 {
@@ -190,7 +191,7 @@ static void timer_spawned_done(void *ctx, enum script_result result)
     t->spawned--;
 }
 
-/* Inside the door: runs the function under nargs arguments on s->L's top beside everything else.
+/* Inside the door: runs the function and its nargs arguments on s->L's top beside the requests.
  * Returns its task if it waits. */
 static struct script_task *timer_run_beside(struct script *s, int nargs,
                                             const struct script_cause *cause)
@@ -205,8 +206,8 @@ static struct script_task *timer_run_beside(struct script *s, int nargs,
     return task;
 }
 
-/* The function and its arguments wait in a table for the loop's next turn, so that functions which
- * spawn others leave time for everybody else. */
+/* A function that is to be spawned. It begins in the loop's next turn, so that functions which
+ * spawn others leave time for requests. */
 struct spawn {
     struct spawn *next;
     int values; /* a table: the function and its arguments */
@@ -226,7 +227,7 @@ static int timer_next_spawn(struct script_timers *t)
 
 static const struct script_cause spawn_cause = {.what = "moongate.spawn", .source = "a function"};
 
-/* ctx: the reference to the table. */
+/* ctx: the reference in the registry to the table of function and arguments. */
 static void timer_spawned_body(struct script *s, void *ctx)
 {
     lua_State *L = s->L;
@@ -272,7 +273,7 @@ static struct script *timer_lasting_script(lua_State *L, const char *who)
     return s;
 }
 
-/* moongate.spawn(fn, ...): runs it soon, beside the requests. It may wait. */
+/* moongate.spawn(fn, ...): runs fn in the loop's next turn, beside the requests. fn may wait. */
 static int timer_spawn(lua_State *L)
 {
     timer_check_function(L, 1, "spawn", "moongate.spawn(function() ... end)");
@@ -312,7 +313,7 @@ struct script_timer {
     struct script *script;
     struct script_timer *next;
     int function;
-    struct script_task *task; /* the last run still waits: this one is left out */
+    struct script_task *task; /* the run that waits, during which no other begins; NULL: none */
 };
 
 static void timer_run_done(void *ctx, enum script_result result)
@@ -356,7 +357,8 @@ static void timer_tick_cb(struct ev_loop *ev, ev_timer *timer, int events)
     s->drop(s->world.ctx);
 }
 
-/* moongate.every(seconds, fn): again and again, until the generation goes; one run at a time. */
+/* moongate.every(seconds, fn): runs fn repeatedly until another generation serves, one run at a
+ * time. */
 static int timer_every(lua_State *L)
 {
     double seconds = timer_check_seconds(L, 1, "every");

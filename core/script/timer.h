@@ -1,6 +1,6 @@
 /*
- * timer - moongate.sleep, moongate.spawn and moongate.every: time, and functions that run beside
- * the requests.
+ * timer - moongate.sleep, moongate.spawn and moongate.every: waiting for a time, and functions that
+ * run beside the requests.
  */
 #ifndef MG_SCRIPT_TIMER_H
 #define MG_SCRIPT_TIMER_H
@@ -9,11 +9,11 @@
 
 /* Adds sleep, spawn, every and their kin to the module on the stack's top. */
 void script_timer_open(lua_State *L);
-/* Another generation serves: no timer goes off any more, and sleep_until_retired ends. */
+/* Stops the timers when another generation serves, and ends each sleep_until_retired. */
 void script_timers_stop(struct script *s);
-/* What was to be spawned and has not begun is forgotten. */
+/* Drops the spawned functions that have not begun. */
 void script_timers_end(struct script *s);
-/* The script goes: its timers and what was to be spawned are forgotten. */
+/* Frees the timers and the spawned functions that have not begun, when the script is freed. */
 void script_timers_free(struct script *s);
 
 #endif

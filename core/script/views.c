@@ -2,8 +2,9 @@
  * views - see views.h.
  *
  * A view is a userdata that points to what it shows. The headers of `req` live as long as its box.
- * params and res are open while their hook runs, which can't wait; so a script needs one of each,
- * and a hook costs no allocation. Outside of its hook a view raises an error.
+ * params and res are open only while their hook runs, and these hooks can't wait: so a script has
+ * one view of each, and a hook allocates none. A view that is used outside of its hook raises an
+ * error.
  */
 #include "script/views.h"
 
@@ -16,8 +17,9 @@ static const char ARRIVED_TYPE[] = "moongate.arrived";
 #define MAX_PARAMS 1000
 
 struct script_view {
-    struct script_box *box; /* of `req` for its headers and params: shares its end; else NULL */
-    struct request *req;    /* for params and res; NULL: no hook runs that it belongs to */
+    /* the box of `req`, with which its headers and params end; NULL for params and res of a hook */
+    struct script_box *box;
+    struct request *req; /* for params and res of a hook; NULL: the hook does not run */
     struct params *params;
     struct script_view *headers; /* of res: opened and closed with it */
 };
@@ -72,7 +74,8 @@ static struct headers *view_headers(lua_State *L, struct script_view *view, stru
     return &view->req->response.headers;
 }
 
-/* Checks the view at 1 for methods, which a script may call on anything. */
+/* The headers of the view at 1, for a method; raises an error for another value, since a script may
+ * call a method on anything. */
 static struct headers *views_check_headers(lua_State *L, struct request **owner)
 {
     struct script_view *view =
@@ -82,10 +85,10 @@ static struct headers *views_check_headers(lua_State *L, struct request **owner)
 
 /* --- loops --- */
 
-/* The pairs of a loop: the list as it was when the loop began, so that the loop may remove pairs.
- * The strings are the request's. */
+/* The pairs of a loop: a copy of the list as it was when the loop began, so that the loop may
+ * remove pairs. The strings belong to the request. */
 struct listing {
-    uint64_t id; /* of the request */
+    uint64_t id; /* the request's number */
     unsigned count, at;
     struct param pairs[];
 };
@@ -108,7 +111,8 @@ static int views_push_loop(lua_State *L, lua_CFunction step)
     return 2;
 }
 
-/* A loop function that a script has kept finds another request, or none, in its view. */
+/* The next pair of the loop. A loop function that a script has kept raises an error when its view
+ * shows another request, or none. */
 static int views_next_pair(lua_State *L, const struct request *req)
 {
     struct listing *listing = lua_touserdata(L, lua_upvalueindex(1));
@@ -199,7 +203,7 @@ static void views_add_response_header(lua_State *L, struct request *req, struct 
                 arena_copy(&req->arena, script_str(L, value)));
 }
 
-/* The list at 3, all of it, before anything is changed. Returns how many values it has. */
+/* Checks each value of the list at 3 before a header is changed. Returns the number of values. */
 static int views_check_header_list(lua_State *L, struct str name)
 {
     int count = (int)lua_objlen(L, 3);
@@ -258,7 +262,7 @@ struct script_view *script_push_params(lua_State *L)
     return new_view(L, PARAMS_TYPE);
 }
 
-/* Metamethods are called with what they belong to, methods with anything. */
+/* The view, if it is open; raises an error where its hook has ended. */
 static struct script_view *views_use_params(lua_State *L, struct script_view *view)
 {
     if (view->req == NULL)
@@ -411,7 +415,7 @@ static struct request *views_open_response(lua_State *L, const struct script_vie
 
 const struct property property_res[] = {
     PROPERTY("status", struct request, response.status),
-    {.name = "headers"}, /* stand in a table, see script_push_response */
+    {.name = "headers"}, /* in the table of the metatable, see script_push_response */
     {0},
 };
 
@@ -436,7 +440,7 @@ static int views_response_newindex(lua_State *L)
         return luaL_error(L, "res.status: expected a whole number from 200 to 599, got %s",
                           script_describe(L, 3));
     if (req->response.status != (int)status)
-        req->response.phrase = STR(""); /* that was the other status's */
+        req->response.phrase = STR(""); /* the reason phrase belonged to the other status */
     req->response.status = (int)status;
     return 0;
 }

@@ -26,7 +26,8 @@ void script_push_arrived(struct lua_State *L, struct script_box *box);
 /* Push a `params` and a `res` that are closed; Lua owns them. */
 struct script_view *script_push_params(struct lua_State *L);
 struct script_view *script_push_response(struct lua_State *L);
-/* From now on it shows the request's response, or the list, whose memory is the request's arena. */
+/* From now on the view shows the request's response, or the list of params, whose memory is the
+ * request's arena. */
 void script_open_view(struct script_view *view, struct request *req, struct params *params);
 void script_close_view(struct script_view *view);
 

@@ -14,10 +14,10 @@
 /* A server as policies see it. */
 struct script_server {
     const struct ledger_server *slot;
-    uint32_t place; /* of it, in the ledger */
+    uint32_t place; /* index of the slot in the ledger */
     struct str address;
     unsigned queued; /* requests that wait for the backend */
-    bool gone;       /* no address of the backend any more */
+    bool gone;       /* the address no longer belongs to the backend */
 };
 
 struct script_backend {
@@ -26,7 +26,7 @@ struct script_backend {
     unsigned queued, queue_room;
 };
 
-struct world_request; /* one that is under way: the world's own */
+struct world_request; /* a request of the script's own that is under way */
 
 struct script_subrequest {
     struct str backend;
@@ -35,7 +35,7 @@ struct script_subrequest {
 };
 
 struct script_answer {
-    const char *error; /* NULL: it is one */
+    const char *error; /* NULL: the application has answered */
     const struct response *response;
     struct str body, messages;
     uint32_t app_status;
@@ -46,15 +46,15 @@ struct script_world {
     void *ctx;
     bool (*backend)(void *ctx, unsigned i, struct script_backend *out);
     bool (*server)(void *ctx, unsigned backend, unsigned i, struct script_server *out);
-    /* False: there is none of that name, or address. */
+    /* False: no backend has that name, or no server of it that address. */
     bool (*is_up)(void *ctx, struct str backend, bool *up);
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
-    /* Asks the master for a reload; *id is what board->reload_done must come to. False: it is gone.
-     */
+    /* Asks the master for a reload, which is over when board->reload_done has reached *id. False:
+     * the master has ended. */
     bool (*ask_reload)(void *ctx, uint64_t *id);
     bool (*stop)(void *ctx);
-    /* A FastCGI request of the script's own: begun, and given up or freed. */
+    /* Begins a FastCGI request of the script's own; `forget` gives it up or frees it. */
     struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,
                                  void (*done)(void *ctx, const struct script_answer *answer),
                                  void *done_ctx, const char **err);

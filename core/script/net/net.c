@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #define MAX_OPEN  4096 /* sockets of one generation in one worker */
-#define GC_WEIGHT 16   /* an open socket counts as so many KB, so that forgotten ones are found */
+#define GC_WEIGHT 16   /* KB that the garbage collector counts for an open socket */
 #define MAX_DEPTH 32   /* of nested lists */
 
 struct script_net *script_net(struct script *s)
@@ -61,7 +61,8 @@ bool script_net_room(struct script *s, lua_State *L)
 {
     struct script_net *net = script_net(s);
     lua_gc(L, LUA_GCSTEP, GC_WEIGHT);
-    /* It takes its time: not for each of many who come while all sockets are in use. */
+    /* A full collection takes long, so it is not repeated for each call while all sockets are in
+     * use. */
     if (net->open + net->pools.kept >= MAX_OPEN && ev_now(s->loop->ev) >= net->collect_at) {
         lua_gc(L, LUA_GCCOLLECT, 0);
         net->collect_at = ev_now(s->loop->ev) + 1;
@@ -167,11 +168,11 @@ enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock 
     uint16_t port = net_check_port(L);
     if (net_read_ip(host, port, &addr))
         return sock_connect(sock, &addr, seconds);
-    script_check_wait(L); /* before a name is asked for */
+    script_check_wait(L); /* before a name is looked up in vain */
     return sock_connect_name(sock, script_net_resolver(s), host, port, seconds);
 }
 
-/* Adds the value on L's top and takes it off. */
+/* Appends the value on L's top to the text and pops it. */
 static const char *net_add_value(lua_State *L, struct buf *out, int depth)
 {
     const char *bad = NULL;

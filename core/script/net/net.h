@@ -1,5 +1,5 @@
 /*
- * net - what the connections of a script's own share: script/net/tcp.c and script/net/udp.c.
+ * net - what TCP and UDP sockets of a script share (script/net/tcp.c, script/net/udp.c).
  */
 #ifndef MG_SCRIPT_NET_NET_H
 #define MG_SCRIPT_NET_NET_H
@@ -11,17 +11,17 @@
 
 #define NET_SECONDS 60.0 /* each limit of time, unless the script sets it */
 
-/* Of one generation in one worker; made with its first socket. */
+/* The sockets of one generation in one worker; made with the first socket. */
 struct script_net {
     struct loop *loop;
     struct sock_pools pools;
     struct resolver *resolver; /* NULL before the first name */
-    double collect_at;         /* not before that by reason of their number */
+    double collect_at;         /* earliest time of the next collection for want of sockets */
     unsigned open;             /* sockets that are not closed; the kept ones come on top */
 };
 
-/* What a socket is busy with: one of connecting or sending, or receiving. The wait is part of the
- * socket, which is anchored as long as it lasts. */
+/* An operation of a socket that a task waits for: connecting or sending, or receiving. The wait is
+ * part of the socket, which is anchored until the operation is over. */
 struct net_op {
     struct script_wait wait;
     bool active;
@@ -30,18 +30,19 @@ struct net_op {
 
 struct script_net *script_net(struct script *s);
 struct resolver *script_net_resolver(struct script *s);
-/* There is room for one more socket: at most some thousands, with the kept ones. False: too many
- * are open, also after the garbage collector has closed those that nobody has any more. */
+/* Whether one more socket may be opened; open and kept ones are counted. False: too many are open
+ * even after a garbage collection has closed the unreferenced ones. */
 bool script_net_room(struct script *s, lua_State *L);
 
 /* Anchors the socket at 1, and waits. */
 int script_net_wait(lua_State *L, struct net_op *op);
-/* It is over: forgets the anchor. Call it where the results have been pushed, and from cancel. */
+/* Ends an operation and drops the anchor. Called after the results have been pushed, and from
+ * cancel. */
 void script_net_over(struct script *s, struct net_op *op);
 
 /* The socket at 1, which a method was called on; `type` is the name of its metatable. */
 void *script_net_self(lua_State *L, const char *type);
-/* The same; where there is none, the error is of the function at that level. */
+/* The same; the error about a value that is no such socket names the function at that level. */
 void *script_net_self_at(lua_State *L, const char *type, int level);
 /* The milliseconds at idx as seconds; nil and 0 are the default. */
 double script_net_seconds(lua_State *L, int idx, const char *who);
@@ -61,9 +62,9 @@ void script_udp_open(lua_State *L);
 void script_ngx_open(lua_State *L);
 /* Adds pattern. */
 void script_regex_open(lua_State *L);
-/* Another generation serves: what is kept is closed. */
+/* Closes the kept connections, since another generation serves. */
 void script_net_retire(struct script *s);
-/* After the Lua state has been closed. */
+/* Called after the Lua state has been closed. */
 void script_net_free(struct script *s);
 
 #endif

@@ -10,11 +10,12 @@
 
 /* --- gates --- */
 
-/* Closed until it is opened; one function may wait at it. */
+/* A gate is closed until gate:open(); one function may wait for that. */
 struct gate {
     struct net_op op;
     struct script *script;
-    ev_timer timer; /* wakes from the loop, not from inside of who opens */
+    ev_timer
+        timer; /* wakes the waiting function from the loop, not inside the call of gate:open() */
     bool open;
 };
 
@@ -30,7 +31,7 @@ static void ngx_gate_opened_cb(struct ev_loop *ev, ev_timer *timer, int events)
     struct gate *g = timer->data;
     (void)ev;
     (void)events;
-    struct script_wait wait = g->op.wait; /* the gate may go with its anchor */
+    struct script_wait wait = g->op.wait; /* a copy: the gate may be collected without its anchor */
     script_net_over(g->script, &g->op);
     script_wake(&wait, NULL, NULL);
 }

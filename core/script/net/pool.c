@@ -1,4 +1,4 @@
-/* pool - see pool.h. A pool is there as long as it keeps something. */
+/* pool - see pool.h. A pool exists while it keeps a connection. */
 #include "script/net/pool.h"
 
 #include <errno.h>
@@ -53,7 +53,8 @@ static struct sock_pool *pool_find_or_make(struct sock_pools *pools, struct str 
     return p;
 }
 
-/* Takes it out of its pool, which goes with its last; returns the descriptor. */
+/* Removes the connection from its pool and returns the descriptor. A pool without a connection is
+ * freed. */
 static int pool_take_out(struct kept *k)
 {
     struct sock_pool *p = k->pool;
@@ -75,7 +76,8 @@ static int pool_take_out(struct kept *k)
     return fd;
 }
 
-/* Whatever comes on a connection at rest makes it unfit: its end, or an answer to nothing. */
+/* A kept connection is closed at any event: the other side has closed it, or sends bytes that
+ * belong to no request. */
 static void pool_io_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     (void)ev;

@@ -4,10 +4,10 @@
  *
  * PCRE2 bounds a pattern's size, its nesting and the memory of a search. Its match limit is no
  * bound of time: it counts steps back at one place where a match may begin, and each may read the
- * whole text, so that some kilobytes take hours. Hence two programs of a pattern. The quick one, by
- * option j of machine code, searches short texts, where few steps are quickly done. What those are
- * not enough for, and longer texts, are searched by the careful one, which calls regex_callout_cb
- * before each part of the pattern; that looks at the clock.
+ * whole text, so that some kilobytes take hours. Hence two programs of a pattern. The quick program
+ * (machine code with option j) searches short texts within a small match limit. Longer texts, and
+ * searches that reach the limit, are left to the careful program, which calls regex_callout_cb
+ * before each part of the pattern; the callback looks at the clock.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "script/net/net.h"
@@ -19,14 +19,16 @@
 #define PATTERN "moongate.pattern"
 
 #define PATTERN_BYTES 16384
-#define PATTERN_DEPTH 100     /* groups within each other */
-#define GROUPS        256     /* of a pattern, with the whole */
-#define HEAP_KB       32768   /* what a search remembers of the ways that it hasn't tried */
-#define SHORT_BYTES   512     /* of a text */
-#define QUICK_STEPS   20000   /* at one place of it */
-#define SEARCH_TIME   0.1     /* seconds of the processor's time */
-#define SEARCH_BYTES  4194304 /* about what is read between two looks at the clock */
-#define DFA_INTS      1000    /* what a search for the longest match has to remember its states */
+#define PATTERN_DEPTH 100   /* groups within each other */
+#define GROUPS        256   /* of a pattern, with the whole */
+#define HEAP_KB       32768 /* memory of a search for the alternatives that it hasn't tried */
+#define SHORT_BYTES   512   /* of a text */
+#define QUICK_STEPS   20000 /* at one place of it */
+#define SEARCH_TIME   0.1   /* seconds of the processor's time */
+#define SEARCH_BYTES                                                                               \
+    4194304           /* bytes of text that are read between two looks at the clock, about         \
+                       */
+#define DFA_INTS 1000 /* what a search for the longest match has to remember its states */
 
 /* The options of ngx.re. */
 static const struct option {
@@ -34,14 +36,14 @@ static const struct option {
     uint32_t compile;
 } options[] = {
     {'J', PCRE2_ALT_BSUX | PCRE2_MATCH_UNSET_BACKREF},
-    {'U',
-     PCRE2_UTF}, /* here, too, a text that isn't UTF-8 is an error: PCRE2 would read past its end */
+    /* never without the check of UTF-8: PCRE2 would read past the end of an invalid text */
+    {'U', PCRE2_UTF},
     {'a', PCRE2_ANCHORED},
     {'d', 0},
     {'i', PCRE2_CASELESS},
     {'j', 0},
     {'m', PCRE2_MULTILINE},
-    {'o', 0}, /* all are kept */
+    {'o', 0}, /* compile once: all patterns are kept anyway */
     {'s', PCRE2_DOTALL},
     {'u', PCRE2_UTF},
     {'x', PCRE2_EXTENDED},
@@ -53,7 +55,7 @@ struct pattern {
     uint32_t groups;
 };
 
-/* What all searches of a process use, one at a time. */
+/* Memory that all searches of a process share, since one search runs at a time. */
 static struct {
     pcre2_compile_context *compile;
     pcre2_match_context *quick, *careful;
@@ -171,8 +173,11 @@ static int regex_pattern(lua_State *L)
         return regex_fail(L, error, &offset);
     p->longest = memchr(letters.p, 'd', letters.n) != NULL;
     if (memchr(letters.p, 'j', letters.n) != NULL && !p->longest)
-        pcre2_jit_compile(p->quick, PCRE2_JIT_COMPLETE); /* a system may forbid it */
-    /* This memory is PCRE2's: Lua's collector is told how much there is more of it. */
+        pcre2_jit_compile(
+            p->quick,
+            PCRE2_JIT_COMPLETE); /* a system that forbids machine code leaves it interpreted */
+    /* The programs are PCRE2's memory. A step of Lua's collector of that size makes up for what the
+     * collector can't see. */
     lua_gc(L, LUA_GCSTEP,
            (int)((regex_program_bytes(p->quick) + regex_program_bytes(p->careful)) / 1024));
     pcre2_pattern_info(p->quick, PCRE2_INFO_CAPTURECOUNT, &p->groups);
@@ -228,7 +233,8 @@ static void regex_fill_captures(lua_State *L, int idx, const struct pattern *p, 
     }
     for (uint32_t i = 0; i < names; i++, name += size) { /* a number of two bytes and a text */
         const char *word = (const char *)name + 2;
-        bool again = i > 0 && strcmp(word, word - size) == 0; /* (?J): one that took part counts */
+        /* (?J) allows several groups of one name: the one that took part in the match counts. */
+        bool again = i > 0 && strcmp(word, word - size) == 0;
         bool part = regex_push_group(L, text, name[0] << 8 | name[1], result);
         if (part || !again)
             lua_setfield(L, idx, word);
@@ -256,7 +262,7 @@ static int regex_pattern_search(lua_State *L)
     if (result < 0)
         return regex_fail(L, result, NULL);
     if (p->longest)
-        result = 1; /* it counts the shorter ones there, which aren't groups */
+        result = 1; /* the longest match: further results are shorter matches, not groups */
     if (!lua_isnil(L, 4))
         regex_fill_captures(L, 4, p, text, result);
     const size_t *at = pcre2_get_ovector_pointer(regex.data);

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define PIECE        16384u /* of one read, at least */
+#define PIECE        16384u /* least bytes of room for one read */
 #define PIECE_MOST   262144u
 #define DATAGRAM_MAX 65535u
 
@@ -45,7 +45,7 @@ static void sock_opened(struct sock *k)
     k->connecting = false;
     ev_io_set(&k->reader, k->fd, EV_READ);
     ev_io_set(&k->writer, k->fd, EV_WRITE);
-    if (!k->datagram) /* fails for a unix socket, which has no such thing */
+    if (!k->datagram) /* fails for a unix socket, which has no TCP_NODELAY */
         setsockopt(k->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
@@ -58,7 +58,7 @@ static void sock_drop_fd(struct sock *k)
     k->fd = -1;
 }
 
-/* Begins with the first address of what is left of the list that does not fail at once. */
+/* Connects to the next address of the list that does not fail at once. */
 static enum sock_result sock_try_next(struct sock *k)
 {
     int type = (k->datagram ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -86,7 +86,8 @@ static void sock_connect_ended(struct sock *k, enum sock_result result)
     if (result == SOCK_WAITS)
         return;
     if (result == SOCK_FAILED) {
-        snprintf(err, sizeof err, "%s", k->err); /* the owner may use the sock again */
+        snprintf(err, sizeof err, "%s",
+                 k->err); /* copied, since the owner's callback may use the sock again */
         sock_close(k);
     }
     k->ops->connected(k, result == SOCK_FAILED ? err : NULL);
@@ -161,7 +162,7 @@ void sock_adopt(struct sock *k, int fd)
 
 /* --- sending --- */
 
-/* SOCK_DONE: all of it has gone. */
+/* Writes what the kernel takes. SOCK_DONE: all bytes have been sent. */
 static enum sock_result sock_put(struct sock *k, struct str *rest)
 {
     /* A datagram may be empty. */

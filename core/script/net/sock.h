@@ -1,12 +1,12 @@
 /*
  * sock - one connection that a script makes to some server: connecting (by name too), sending,
- * receiving, each with its own limit of time. Reading and writing may go on at the same time. A
- * datagram socket is the same, but that a send is one datagram.
+ * receiving, each with its own limit of time. Reading and writing may go on at the same time. On a
+ * datagram socket each send is one datagram.
  *
  *      closed --sock_connect--> connecting --connected()--> open --sock_close--> closed
  *
- * The owner embeds it. Nothing is called back from inside of a function of this header: what can be
- * done at once is done, and says so. Used by script/net/tcp.c and script/net/udp.c.
+ * The owner embeds the struct. A function of this header calls no callback: it returns SOCK_WAITS
+ * where the callback follows later. Used by script/net/tcp.c and script/net/udp.c.
  */
 #ifndef MG_SCRIPT_NET_SOCK_H
 #define MG_SCRIPT_NET_SOCK_H
@@ -15,7 +15,7 @@
 #include "base/loop.h"
 #include "base/resolve.h"
 
-enum { SOCK_BUFFER = 64 * 1024 * 1024 }; /* the most that is kept of either direction */
+enum { SOCK_BUFFER = 64 * 1024 * 1024 }; /* most bytes that are kept in either direction */
 
 enum sock_result {
     SOCK_DONE,
@@ -26,7 +26,8 @@ enum sock_result {
 
 struct sock;
 
-/* Each may do anything with the sock but free its memory. err: NULL, or why it failed. */
+/* A callback may do anything with the sock but free its memory. err is NULL, or the reason of a
+ * failure. */
 struct sock_ops {
     void (*connected)(struct sock *k, const char *err);
     void (*sent)(struct sock *k, const char *err);
@@ -39,23 +40,23 @@ struct sock {
     const struct sock_ops *ops;
     int fd; /* -1: closed, or its name is being looked up */
     bool datagram, connecting;
-    struct buf in;  /* what has come and nobody has taken */
-    struct buf out; /* what is being sent */
+    struct buf in;  /* bytes received, not yet taken by the script */
+    struct buf out; /* bytes that the kernel has not taken yet */
     ev_io reader, writer;
     struct deadline read_limit, write_limit;
     double send_seconds;
     struct lookup lookup;
-    struct addr *list; /* where it may connect to; NULL when that is over */
+    struct addr *list; /* addresses to connect to; NULL after connecting */
     unsigned count, next;
     char err[320];
 };
 
 /* The memory must be cleared. */
 void sock_init(struct sock *k, struct loop *loop, bool datagram, const struct sock_ops *ops);
-/* Closes, and stops everything: before its memory goes. */
+/* Closes the sock and stops its watchers. Called before its memory is freed. */
 void sock_fini(struct sock *k);
 
-/* Connects to one address. `seconds` for all of it. The sock must be closed. */
+/* Connects to one address within `seconds`. The sock must be closed. */
 enum sock_result sock_connect(struct sock *k, const struct addr *addr, double seconds);
 /* Looks the name up and tries its addresses in turn. */
 enum sock_result sock_connect_name(struct sock *k, struct resolver *resolver, struct str host,
@@ -67,21 +68,21 @@ static inline bool sock_is_open(const struct sock *k)
     return k->fd >= 0 && !k->connecting;
 }
 
-/* Sends all of it; what the kernel does not take now is copied. `seconds` without progress. One at
- * a time. */
+/* Sends all bytes; those that the kernel does not take now are copied. It fails after `seconds`
+ * without progress. One send at a time. */
 enum sock_result sock_send(struct sock *k, struct str bytes, double seconds);
-/* Stops sending: the callback does not follow, and what the other side has got is half a message.
- */
+/* Stops sending without a callback. The other side may have got a part of the message. */
 void sock_forget_send(struct sock *k);
 /* Reads what has come, up to about `most` bytes, to the end of k->in. WAITS: nothing is there. */
 enum sock_result sock_fill(struct sock *k, size_t most);
-/* Has `readable` called when there is something, and again, until sock_rest. */
+/* Begins to call `readable` whenever bytes can be read, until sock_rest. */
 void sock_await(struct sock *k, double seconds);
 void sock_rest(struct sock *k);
 
 /* Gives the descriptor to the caller; the sock is closed. */
 int sock_release(struct sock *k);
-/* Ends what is going on, without a call back. Does nothing when it is closed. */
+/* Closes the sock and ends its operations without a callback. Does nothing when the sock is closed.
+ */
 void sock_close(struct sock *k);
 /* The system's words for errno in lower case, as OpenResty gives them; valid until the next call.
  */

@@ -1,12 +1,12 @@
 /*
- * tcp - moongate.tcp: connections to whatever server a script wants, with the methods,
- * results and errors of OpenResty's cosockets (lua-nginx-module's documentation of ngx.socket.tcp).
+ * tcp - moongate.tcp: connections to any server, with the methods, results and errors of
+ * OpenResty's cosockets (lua-nginx-module's documentation of ngx.socket.tcp).
  *
- * The object is a userdata that is anchored while something waits for it. A task that
- * is cancelled while it waits takes the connection along, whose state is not known. What a script
- * forgets is closed by the garbage collector; what it wants to keep goes to a pool
- * (script/net/pool.h). How what has come is taken apart (lines, texts, sizes) is in
- * lua/moongate/base/receive.lua.
+ * The object is a userdata, anchored while a task waits for it. A task that is cancelled while it
+ * waits closes the connection, since the state of the conversation is unknown. The garbage
+ * collector closes a connection that the script no longer refers to; setkeepalive puts one into a
+ * pool (script/net/pool.h). lua/moongate/base/receive.lua splits the received bytes into lines and
+ * pieces.
  */
 #include "script/net/net.h"
 
@@ -19,23 +19,25 @@
 #include <unistd.h>
 
 #define TCP            "moongate.tcp"
-#define POOL_SIZE      30 /* of a pool, unless the script says otherwise */
+#define POOL_SIZE      30 /* connections of a pool, unless the script sets another size */
 #define POOL_SIZE_MOST 4096
-#define FILLS_AT_ONCE  16 /* reads that find something; then others have their turn */
+#define FILLS_AT_ONCE  16 /* successful reads in a row; the next one waits for the loop */
 
 struct tcp {
     struct sock sock;
     struct script *script;
-    struct net_op reading, writing; /* connecting is writing */
+    struct net_op reading, writing; /* connecting uses `writing` */
     double connect_seconds, send_seconds, read_seconds;
     char *pool; /* malloc'd name; NULL before the first connect */
     unsigned pool_size;
     unsigned reused;
-    bool counted;       /* among script_net.open */
-    const char *result; /* of what ended, while it is told: NULL, or why it failed */
+    bool counted; /* among script_net.open */
+    /* of the operation that ended, while its results are pushed: NULL, or the reason of its failure
+     */
+    const char *result;
     size_t sending;
-    size_t wanted;  /* bytes that are to be there; 0: whatever comes */
-    unsigned fills; /* since it has waited */
+    size_t wanted;  /* bytes that the script waits for; 0: any number */
+    unsigned fills; /* reads since the function has last waited */
 };
 
 /* --- its life --- */
@@ -60,7 +62,8 @@ static const char *tcp_busy(const struct tcp *t)
     return t->reading.active ? "socket busy reading" : NULL;
 }
 
-/* No task waits any more. The other direction may still be waited for: it sees the end. */
+/* Called when the task of one direction is cancelled. A task that waits for the other direction
+ * gets an error. */
 static void tcp_cancelled(struct tcp *t, struct net_op *op, struct net_op *other)
 {
     script_net_over(t->script, op);
@@ -96,7 +99,7 @@ static int tcp_gc(lua_State *L)
 
 /* --- connect --- */
 
-/* Takes the connection: it is up. */
+/* Pushes the results of connect, once the connection is up. */
 static int tcp_push_connected(lua_State *L, struct tcp *t)
 {
     if (!t->counted)
@@ -132,8 +135,8 @@ static int tcp_check_size(lua_State *L, int idx, const char *what)
     return (int)size;
 }
 
-/* The options at idx: `pool` is left on the stack, or nil. What libraries pass for TLS is theirs.
- */
+/* The options at idx: `pool` is left on the stack, or nil. Options for TLS, which libraries pass,
+ * are ignored. */
 static void tcp_take_options(lua_State *L, int idx, struct tcp *t)
 {
     if (lua_isnoneornil(L, idx)) {
@@ -158,7 +161,7 @@ static void tcp_take_options(lua_State *L, int idx, struct tcp *t)
                    luaL_typename(L, -1));
 }
 
-/* Names the pool: the one on L's top, or "host:port" or "unix:/path". Takes it off. */
+/* Sets the pool's name: the text on L's top, which is popped, or "host:port" or "unix:/path". */
 static void tcp_name_pool(lua_State *L, struct tcp *t, bool is_unix)
 {
     if (lua_isnil(L, -1) && !is_unix)
@@ -185,7 +188,8 @@ static int tcp_connect(lua_State *L)
         if (!lua_isnumber(L, 3))
             return luaL_error(L, "connect: expected a port from 0 to 65535, got %s",
                               script_describe(L, 3));
-        lua_pushvalue(L, 3); /* as text it is part of the pool's name */
+        /* lua_tolstring would change the port in place; the text becomes part of the pool's name */
+        lua_pushvalue(L, 3);
         lua_tostring(L, -1);
         lua_replace(L, 3);
     }
@@ -209,7 +213,7 @@ static int tcp_connect(lua_State *L)
     switch (script_net_connect(L, t->script, &t->sock, t->connect_seconds)) {
     case SOCK_DONE:
         return tcp_push_connected(L, t);
-    case SOCK_WAITS: /* it has a descriptor from now on */
+    case SOCK_WAITS: /* the descriptor is open, and counted, from now on */
         script_net(t->script)->open++;
         t->counted = true;
         return script_net_wait(L, &t->writing);
@@ -281,16 +285,16 @@ static int tcp_send(lua_State *L)
     return 1;
 }
 
-/* --- what has come --- */
+/* --- receiving --- */
 
-/* The socket of one of the functions that lua/moongate/base/receive.lua is written with: what is
- * wrong with it is the line's above. */
+/* The socket at 1, for the functions that lua/moongate/base/receive.lua calls. An error about it
+ * names the caller of that module, the script's line. */
 static struct tcp *tcp_check_reader(lua_State *L)
 {
     return script_net_self_at(L, TCP, 2);
 }
 
-/* Why nothing can be read now; NULL: it can. */
+/* The reason why the socket can't be read now; NULL: it can. */
 static const char *tcp_unreadable(const struct tcp *t)
 {
     if (t->reading.active)
@@ -307,7 +311,7 @@ static int tcp_refuse(lua_State *L, const char *reason)
     return 2;
 }
 
-/* A number of bytes; more than a socket has where it is too large. */
+/* The number of bytes at idx. A number above the bound becomes more than a socket can hold. */
 static size_t tcp_bytes_at(lua_State *L, int idx)
 {
     double n = lua_tonumber(L, idx);
@@ -337,7 +341,7 @@ static int tcp_find(lua_State *L)
         lua_pushnumber(L, (lua_Number)(at - all.p));
         return 1;
     }
-    lua_pushnil(L); /* the end may be its beginning */
+    lua_pushnil(L); /* the last bytes may be the beginning of the text */
     lua_pushnumber(L, all.n >= text.n ? (lua_Number)(all.n - text.n + 1) : 0);
     return 2;
 }
@@ -365,14 +369,14 @@ static int tcp_take(lua_State *L)
     return 1;
 }
 
-/* The connection gives no more: nil, the reason, and what there is. Only a time-out leaves it open.
- */
+/* Pushes nil, the reason and the bytes received so far, when no more can be read. The connection is
+ * closed, but for a time-out. */
 static int tcp_push_short(lua_State *L, struct tcp *t, const char *reason)
 {
     size_t have = buf_len(&t->sock.in);
     script_fail(L, reason);
-    tcp_push_bytes(L, t, have < SOCK_BUFFER ? have : 0,
-                   0); /* all that fits is too much to hand out */
+    /* A full buffer is dropped: it is too large to be handed out. */
+    tcp_push_bytes(L, t, have < SOCK_BUFFER ? have : 0, 0);
     if (strcmp(reason, "timeout") != 0 && t->writing.active)
         shutdown(t->sock.fd, SHUT_RDWR);
     else if (strcmp(reason, "timeout") != 0)
@@ -380,7 +384,7 @@ static int tcp_push_short(lua_State *L, struct tcp *t, const char *reason)
     return 3;
 }
 
-/* Reads once; 0: nothing is there. */
+/* Reads once and pushes the results; 0: no bytes can be read now. */
 static int tcp_fill_reading(lua_State *L, struct tcp *t)
 {
     size_t have = buf_len(&t->sock.in);
@@ -392,7 +396,7 @@ static int tcp_fill_reading(lua_State *L, struct tcp *t)
     case SOCK_ENDED:
         return tcp_push_short(L, t, "closed");
     case SOCK_FAILED:
-        memcpy(reason, t->sock.err, sizeof reason); /* closing may lose it */
+        memcpy(reason, t->sock.err, sizeof reason); /* copied, since closing may overwrite it */
         return tcp_push_short(L, t, reason);
     case SOCK_WAITS:
         break;
@@ -468,7 +472,7 @@ static int tcp_setkeepalive(lua_State *L)
     struct script_net *net = script_net(t->script);
     int fd = sock_release(&t->sock);
     tcp_shut(t);
-    if (t->script->retired) /* its pools are gone */
+    if (t->script->retired) /* the pools of a retired generation are closed */
         close(fd);
     else
         sock_pools_keep(&net->pools, str_of(t->pool), t->pool_size, fd, seconds, t->reused);

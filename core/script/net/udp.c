@@ -6,16 +6,18 @@
 #include "script/net/net.h"
 
 #define UDP          "moongate.udp"
-#define RECEIVE_SIZE 8192 /* unless the script says otherwise */
+#define RECEIVE_SIZE 8192 /* bytes, unless the script gives another size */
 #define RECEIVE_MOST 65535
 
 struct udp {
     struct sock sock;
     struct script *script;
-    struct net_op reading, writing; /* setpeername is writing */
+    struct net_op reading, writing; /* setpeername uses `writing` */
     double seconds;
-    size_t size;        /* that receive wants at most */
-    const char *result; /* of what ended, while it is told: NULL, or why it failed */
+    size_t size; /* most bytes of a datagram that receive returns */
+    /* of the operation that ended, while its results are pushed: NULL, or the reason of its failure
+     */
+    const char *result;
     bool counted;
 };
 
@@ -164,8 +166,8 @@ static int udp_send(lua_State *L)
     return 1;
 }
 
-/* Pushes the next datagram, or nil and the reason; 0 while nothing is there. What does not fit into
- * the size is lost, as recv(2) has it. */
+/* Pushes the next datagram, or nil and the reason; 0 while no datagram has come. The bytes of a
+ * datagram beyond the size are lost, as with recv(2). */
 static int udp_advance(lua_State *L, struct udp *u)
 {
     struct buf *in = &u->sock.in;
