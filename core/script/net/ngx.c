@@ -14,8 +14,7 @@
 struct gate {
     struct net_op op;
     struct script *script;
-    ev_timer
-        timer; /* wakes the waiting function from the loop, not inside the call of gate:open() */
+    ev_timer timer; /* wakes the waiting function from the loop, not inside gate:open() */
     bool open;
 };
 

@@ -19,16 +19,14 @@
 #define PATTERN "moongate.pattern"
 
 #define PATTERN_BYTES 16384
-#define PATTERN_DEPTH 100   /* groups within each other */
-#define GROUPS        256   /* of a pattern, with the whole */
-#define HEAP_KB       32768 /* memory of a search for the alternatives that it hasn't tried */
-#define SHORT_BYTES   512   /* of a text */
-#define QUICK_STEPS   20000 /* at one place of it */
-#define SEARCH_TIME   0.1   /* seconds of the processor's time */
-#define SEARCH_BYTES                                                                               \
-    4194304           /* bytes of text that are read between two looks at the clock, about         \
-                       */
-#define DFA_INTS 1000 /* what a search for the longest match has to remember its states */
+#define PATTERN_DEPTH 100     /* groups within each other */
+#define GROUPS        256     /* of a pattern, with the whole */
+#define HEAP_KB       32768   /* memory of a search for the alternatives that it hasn't tried */
+#define SHORT_BYTES   512     /* of a text */
+#define QUICK_STEPS   20000   /* at one place of it */
+#define SEARCH_TIME   0.1     /* seconds of the processor's time */
+#define SEARCH_BYTES  4194304 /* bytes read between two looks at the clock, about */
+#define DFA_INTS      1000    /* what a search for the longest match has to remember its states */
 
 /* The options of ngx.re. */
 static const struct option {
@@ -173,9 +171,7 @@ static int regex_pattern(lua_State *L)
         return regex_fail(L, error, &offset);
     p->longest = memchr(letters.p, 'd', letters.n) != NULL;
     if (memchr(letters.p, 'j', letters.n) != NULL && !p->longest)
-        pcre2_jit_compile(
-            p->quick,
-            PCRE2_JIT_COMPLETE); /* a system that forbids machine code leaves it interpreted */
+        pcre2_jit_compile(p->quick, PCRE2_JIT_COMPLETE); /* fails where a system forbids it */
     /* The programs are PCRE2's memory. A step of Lua's collector of that size makes up for what the
      * collector can't see. */
     lua_gc(L, LUA_GCSTEP,

@@ -86,8 +86,8 @@ static void sock_connect_ended(struct sock *k, enum sock_result result)
     if (result == SOCK_WAITS)
         return;
     if (result == SOCK_FAILED) {
-        snprintf(err, sizeof err, "%s",
-                 k->err); /* copied, since the owner's callback may use the sock again */
+        /* A copy, since the owner's callback may use the sock again. */
+        snprintf(err, sizeof err, "%s", k->err);
         sock_close(k);
     }
     k->ops->connected(k, result == SOCK_FAILED ? err : NULL);
