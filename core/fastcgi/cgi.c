@@ -15,7 +15,7 @@ static struct str cgi_value_of(const struct params *params, struct str name)
 
 /* --- params --- */
 
-/* True when path is root or lies below it; *rest is what comes behind. */
+/* True when path is root or lies below it; *rest is the part after root. */
 static bool cgi_lies_in(struct str path, struct str root, struct str *rest)
 {
     if (root.n == 0 || !str_starts(path, root))
@@ -24,7 +24,7 @@ static bool cgi_lies_in(struct str path, struct str root, struct str *rest)
     return rest->n == 0 || rest->p[0] == '/';
 }
 
-/* A folder, which may be "/", and a path below it. */
+/* Joins a folder, which may be "/", and a path below it. */
 static struct str cgi_join(struct arena *a, struct str x, struct str y)
 {
     if (x.n == 1 && y.n > 0 && y.p[0] == '/')
@@ -68,7 +68,7 @@ static struct str cgi_peer_ip(struct arena *a, const struct peer *peer)
     return arena_copy(a, (struct str){text, n});
 }
 
-/* SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
+/* Adds SCRIPT_NAME, SCRIPT_FILENAME, PATH_INFO, PATH_TRANSLATED, DOCUMENT_ROOT. */
 static void cgi_add_script(struct params *out, struct request *req,
                            const struct backend_settings *backend, const struct cgi_paths *paths)
 {
@@ -90,9 +90,9 @@ static void cgi_add_script(struct params *out, struct request *req,
         params_add(a, out, STR("PATH_TRANSLATED"), cgi_join(a, paths->docroot, d->path_info));
 }
 
-/* Who asks whom: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a unix socket have no addresses, and
- * a param that is not there is better than one that lies: 127.0.0.1 would pass a stranger off as
- * somebody on this machine. */
+/* Adds the params of both ends of the connection: RFC 3875 §4.1.8, .9, .14 to .16. The ends of a
+ * unix socket have no addresses, so their params are left out: with REMOTE_ADDR 127.0.0.1 an
+ * application would take a client from elsewhere for one on this machine. */
 static void cgi_add_peers(struct params *out, struct request *req)
 {
     struct arena *a = &req->arena;
@@ -152,12 +152,12 @@ static void cgi_add_headers(struct params *out, struct request *req)
         if (header->hop || header->dropped || header->again || header->id == HEADER_CONTENT_TYPE ||
             header->id == HEADER_CONTENT_LENGTH || header->id == HEADER_EXPECT)
             continue;
-        if (header->odd) /* only limits.header_names has let it through */
+        if (header->odd) /* an odd name, which limits.header_names allows */
             odd++;
         else
             cgi_add_header(out, req, header);
     }
-    /* A name with '_' never takes the place of the one with '-'. */
+    /* A header with '_' in its name never replaces the param of one with '-'. */
     for (unsigned i = 0; i < req->headers.count && odd > 0; i++) {
         const struct header *header = &req->headers.list[i];
         if (header->hop || header->dropped || header->again || !header->odd)
@@ -179,7 +179,7 @@ static bool cgi_is_one_of(struct str name, const char *const *list, unsigned cou
 
 #define COUNT(list) (sizeof(list) / sizeof *(list))
 
-/* Which script it is, and where. */
+/* True for the params that name the script. */
 static bool cgi_is_of_script(struct str name)
 {
     static const char *const names[] = {"SCRIPT_NAME", "SCRIPT_FILENAME", "PATH_INFO",
@@ -187,7 +187,7 @@ static bool cgi_is_of_script(struct str name)
     return cgi_is_one_of(name, names, COUNT(names));
 }
 
-/* What is different where an application has sent the request to another path of this server. */
+/* True for the params of the first path, which an internal redirect to another path changes. */
 static bool cgi_is_of_first_path(struct str name)
 {
     static const char *const names[] = {"REQUEST_METHOD", "REQUEST_URI",     "QUERY_STRING",
@@ -196,7 +196,7 @@ static bool cgi_is_of_first_path(struct str name)
     return cgi_is_one_of(name, names, COUNT(names));
 }
 
-/* Nothing says which script it is but the web server. */
+/* True where only the web server's params name the script: the decision and the backend don't. */
 static bool cgi_leaves_script(const struct request *req, const struct backend_settings *backend)
 {
     const struct decision *d = &req->decision;
@@ -206,19 +206,19 @@ static bool cgi_leaves_script(const struct request *req, const struct backend_se
            cgi_value_of(&req->arrived, STR("SCRIPT_FILENAME")).n > 0;
 }
 
-/* Whether a param of the web server goes on as it is. */
+/* Whether the application gets a param of the web server unchanged. */
 static bool cgi_goes_on(const struct request *req, struct str name, bool script)
 {
     if (cgi_is_of_script(name))
         return script;
     if (str_eq(name, STR("HTTP_PROXY")) || str_eq(name, STR("CONTENT_LENGTH")) ||
         str_eq(name, STR("HTTP_CONTENT_LENGTH")))
-        return false; /* httpoxy; the length is that of STDIN */
+        return false; /* HTTP_PROXY is httpoxy; CONTENT_LENGTH is made from STDIN's length */
     return !req->internal || !cgi_is_of_first_path(name);
 }
 
-/* What the web server has sent takes the place of what would be said in its absence, but for what
- * is decided here: the script. */
+/* Replaces default params by those that the web server has sent. The params of the script are kept,
+ * where the decision names one. */
 static void cgi_add_arrived(struct params *out, struct request *req,
                             const struct backend_settings *backend)
 {
@@ -238,13 +238,14 @@ static void cgi_add_arrived(struct params *out, struct request *req,
 
 static void cgi_add_ini(struct params *out, struct request *req, struct str ini)
 {
-    if (req->arrived.count > 0) /* the web server's own, which it replaces, may be there */
+    if (req->arrived.count > 0) /* params_set, since the web server may have sent it */
         params_set(&req->arena, out, STR("PHP_VALUE"), ini);
     else
         params_add(&req->arena, out, STR("PHP_VALUE"), ini);
 }
 
-/* What an authorizer is not told (FastCGI §6.3), and what a filter is told of its data (§6.4). */
+/* Removes the params that an authorizer does not get (FastCGI §6.3), and adds those about a
+ * filter's data (§6.4). */
 static void cgi_add_role(struct params *out, struct request *req)
 {
     static const char *const hidden[] = {"SCRIPT_NAME", "PATH_INFO", "PATH_TRANSLATED",
@@ -265,7 +266,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     struct arena *a = &req->arena;
     const struct decision *d = &req->decision;
     bool php = backend->profile == PROFILE_PHP;
-    out->room = 48; /* most requests fit without a second list */
+    out->room = 48; /* enough for most requests, so that the list is not grown */
     out->list = arena_alloc(a, out->room * sizeof *out->list);
     out->count = 0;
 
@@ -278,7 +279,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     params_add(a, out, STR("SERVER_PROTOCOL"),
                req->version > HTTP_1_0 ? STR("HTTP/1.1") : STR("HTTP/1.0"));
     params_add(a, out, STR("GATEWAY_INTERFACE"), STR("CGI/1.1"));
-    /* WordPress and others offer clean URLs only to servers that they know by name. */
+    /* WordPress and other applications offer clean URLs only for server names that they know. */
     params_add(a, out, STR("SERVER_SOFTWARE"),
                php ? STR("moongate/" MG_VERSION " (like nginx)") : STR("moongate/" MG_VERSION));
     if (php)
@@ -291,7 +292,8 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     if (req->arrived.count > 0)
         cgi_add_arrived(out, req, backend);
     cgi_add_role(out, req);
-    /* The whole set each time: a child of PHP-FPM keeps the last values that it saw. */
+    /* Each request has the whole set, since a child of PHP-FPM keeps the values of earlier
+     * requests. */
     if (d->ini.n > 0 || backend->ini.n > 0)
         cgi_add_ini(out, req, d->ini.n > 0 ? d->ini : backend->ini);
     for (unsigned i = 0; i < d->params.count; i++) {
@@ -334,13 +336,13 @@ const struct str *cgi_own_page(const struct params *params, const struct request
     return NULL;
 }
 
-/* --- the answer's head --- */
+/* --- the head of an answer --- */
 
 #define QUOTED_MAX      100
 #define CGI_EARLY_HINTS 103
 
-/* What was wrong, with the line that it was wrong with: as much of it as helps to find the place in
- * the application that has written it. */
+/* The error with the beginning of the wrong line, by which the place in the application can be
+ * found. */
 static const char *cgi_complain(struct arena *a, const char *what, struct str line)
 {
     char text[4 * QUOTED_MAX + 1];
@@ -356,7 +358,7 @@ static const char *cgi_complain(struct arena *a, const char *what, struct str li
     return arena_printf(a, "%s: '%s'%s", what, text, line.n > QUOTED_MAX ? " and more" : "").p;
 }
 
-/* Three digits, and whatever text is behind them: "404 Not Found", "404: Not Found". */
+/* Parses three digits and an optional text: "404 Not Found", "404: Not Found". */
 static const char *cgi_parse_status(struct response *res, struct str value)
 {
     uint64_t status;
@@ -381,7 +383,8 @@ static const char *cgi_parse_length(struct response *res, struct str value)
     return NULL;
 }
 
-/* X-Accel-* and X-Sendfile say what the server in front shall do. */
+/* Reads X-Accel-* and X-Sendfile, orders of the application to the server in front of it. True: the
+ * header was one of them. */
 static bool cgi_read_order(struct request *req, struct str name, struct str value)
 {
     struct response *res = &req->response;
@@ -400,8 +403,8 @@ static bool cgi_read_order(struct request *req, struct str name, struct str valu
     return true;
 }
 
-/* A bit for each header that an answer may have once only: clients take the first of two, or the
- * last, or both. 0 for all others. */
+/* The bit of a header that an answer may have only once, since clients disagree on which of two
+ * counts; 0 for other headers. */
 static uint64_t cgi_bit_of_single(enum header_id id, struct str name)
 {
     static const char *const names[] = {"Age", "Content-Disposition", "Content-Range", "Expires",
@@ -428,7 +431,7 @@ static uint64_t cgi_bit_of_single(enum header_id id, struct str name)
 
 _Static_assert(HEADER_USER_AGENT < 59, "the bits above are for names without an id");
 
-/* The first one counts, as for nginx. */
+/* True for a further header of a name that may stand once. The first one counts, as in nginx. */
 static bool cgi_comes_again(struct cgi_head *head, enum header_id id, struct str name)
 {
     uint64_t bit = cgi_bit_of_single(id, name);
@@ -457,12 +460,12 @@ static const char *cgi_parse_line(struct cgi_head *head, struct request *req, st
     if (id == HEADER_STATUS)
         return cgi_parse_status(res, value);
     if (header_is_hop(id))
-        return NULL; /* the connection to the client is ours */
+        return NULL; /* hop-by-hop: the connection to the client is the front's */
     if (name.n > 8 && char_lower(name.p[0]) == 'x' && cgi_read_order(req, name, value))
-        return NULL; /* for us, and not the client's business */
+        return NULL; /* an order to the server, which the client does not get */
     if (id == HEADER_CONTENT_LENGTH)
         return cgi_parse_length(res, value);
-    if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* as authorizers say it (FastCGI 6.3) */
+    if (str_ieq(name, STR("Variable-REMOTE_USER"))) { /* an authorizer's variable (FastCGI §6.3) */
         req->user = value;
         if (req->role != FCGI_AUTHORIZER)
             return NULL;
@@ -485,7 +488,7 @@ static const char *cgi_parse_block(struct cgi_head *head, struct request *req)
         if (line.n == 0)
             break;
         const struct str whole = line;
-        /* PHP with cgi.rfc2616_headers=1 starts like an HTTP server. */
+        /* PHP with cgi.rfc2616_headers=1 begins with a status line of HTTP. */
         if (!any && str_starts(line, STR("HTTP/1."))) {
             str_cut(&line, ' ');
             err = line.p != NULL ? cgi_parse_status(res, line) : "a status line without a status";
@@ -503,8 +506,8 @@ static const char *cgi_parse_block(struct cgi_head *head, struct request *req)
         return NULL;
     const struct header *location = headers_find(&res->headers, HEADER_LOCATION);
     res->status = location != NULL ? 302 : 200;
-    /* A path of this server: the request goes on there (RFC 3875 §6.2.2). A fragment is for the
-     * client's eyes. */
+    /* A Location that is a path of this server redirects the request internally (RFC 3875 §6.2.2).
+     * One with a fragment goes to the client, since only a browser can use that. */
     if (location != NULL && location->value.n > 0 && location->value.p[0] == '/' &&
         !str_starts(location->value, STR("//")) &&
         memchr(location->value.p, '#', location->value.n) == NULL)
@@ -512,7 +515,8 @@ static const char *cgi_parse_block(struct cgi_head *head, struct request *req)
     return NULL;
 }
 
-/* The name of the largest header so far tells who is to blame. */
+/* The error about a head that is too large. It names the largest header so far, which is the likely
+ * cause. */
 static const char *cgi_too_large(struct arena *a, const struct cgi_head *head, size_t limit)
 {
     struct str rest = head->text, largest = STR("");

@@ -1,18 +1,19 @@
 /*
- * cgi - between HTTP and CGI: a request's params, and the head of an application's answer. No I/O.
+ * cgi - translates between HTTP and CGI: makes the params of a request, and parses the head of an
+ * application's answer. No I/O.
  *
- * Contract sections 5 and 12; RFC 3875 §4.1 (meta-variables) and §6 (the response). It knows
- * nothing of FastCGI records: params go into a list, the answer comes in as slices.
+ * Contract sections 5 and 12; RFC 3875 §4.1 (meta-variables) and §6 (the response). FastCGI records
+ * are another module's: params are put into a list, and the answer is fed in slices.
  */
 #ifndef MG_FASTCGI_CGI_H
 #define MG_FASTCGI_CGI_H
 
 #include "http/request.h"
 
-/* What params need beyond the request itself. */
+/* Paths from which params are made, beside the request itself. */
 struct cgi_paths {
-    struct str root;    /* the site here; n = 0: not known */
-    struct str docroot; /* the site as the backend sees it; n = 0: not known */
+    struct str root;    /* the site's folder on this machine; n = 0: not known */
+    struct str docroot; /* the site's folder as the backend sees it; n = 0: not known */
 };
 
 /* Which docroot holds for the decision (contract section 12, "Which docroot"). Strings point into
@@ -35,21 +36,22 @@ enum cgi_result { CGI_MORE, CGI_DONE, CGI_HINTS, CGI_ERROR, CGI_TOO_LARGE };
 
 /* The header block of an answer, collected until its empty line. */
 struct cgi_head {
-    struct str text;  /* so far; in the request's arena */
+    struct str text;  /* the bytes so far; in the request's arena */
     size_t before;    /* bytes of the Early Hints before it */
-    size_t line_size; /* of the line at hand */
+    size_t line_size; /* bytes of the current line */
     char line_first;
-    uint64_t singles; /* a bit for each header that may stand once and has come */
-    struct str again; /* one of them that came again, and was left out; n = 0: none did */
+    uint64_t singles; /* a bit for each single header that has come (cgi_bit_of_single) */
+    struct str again; /* a single header that came again and was left out; n = 0: none */
 };
 
-/* Takes what belongs to the head off the front of *in. CGI_DONE: req->response is filled and
- * checked, *in is the body's beginning. CGI_HINTS: likewise, but the status is 103 (RFC 8297), and
- * the head proper follows: cgi_head_again, then feed on. CGI_ERROR, and CGI_TOO_LARGE for more than
- * limit bytes: *err says what was wrong. */
+/* Takes the bytes of the head off the front of *in. CGI_DONE: req->response is filled and checked,
+ * and *in is the body's beginning. CGI_HINTS: the same for a head with status 103 (RFC 8297); the
+ * caller calls cgi_head_again and feeds the rest, the final head. CGI_ERROR, and CGI_TOO_LARGE for
+ * more than limit bytes: *err is the reason. */
 enum cgi_result cgi_head_feed(struct cgi_head *head, struct request *req, struct str *in,
                               size_t limit, const char **err);
-/* Behind CGI_HINTS: forgets these, in req->response too. All heads together have the limit. */
+/* Called after CGI_HINTS: drops the hints, in req->response too. The limit holds for all heads
+ * together. */
 void cgi_head_again(struct cgi_head *head, struct request *req);
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "fastcgi/record.h"
 
-#define EXTRA_LINES 4 /* how often the request line may come again, in params of other names */
+#define EXTRA_LINES 4 /* copies of the request line in params of other names */
 
 size_t cgi_in_limit(const struct limits *limits)
 {
@@ -32,13 +32,13 @@ static struct refusal cgi_in_read_pairs(struct request *req, struct str pairs)
             return cgi_in_refuse(400, "a name-value pair that is cut short");
         if (req->arrived.count >= CGI_IN_PARAMS)
             return cgi_in_refuse(431, "more than 1,000 params");
-        /* Slices of the pairs, which lie in the arena: an empty one has an address, too. */
+        /* The slices point into the pairs; even an empty one has an address. */
         params_add(&req->arena, &req->arrived, name, value);
     }
     return cgi_in_refuse(0, NULL);
 }
 
-/* --- who asks, where, and how --- */
+/* --- client, listener and scheme --- */
 
 static uint16_t cgi_in_port_of(struct str text)
 {
@@ -46,7 +46,8 @@ static uint16_t cgi_in_port_of(struct str text)
     return str_to_u64(text, &port) && port <= UINT16_MAX ? (uint16_t)port : 0;
 }
 
-/* An address that the web server names; a unix socket's has none, as nginx says by "unix:". */
+/* Reads an address that the web server sends. nginx sends "unix:" for a client on a unix socket,
+ * which has no address. */
 static void cgi_in_read_peer(struct peer *peer, struct str ip, struct str port)
 {
     if (!peer_parse(peer, ip))
@@ -94,7 +95,7 @@ static struct refusal cgi_in_add_header(struct request *req, const struct limits
     return check_header(req, limits, name, value, &header);
 }
 
-/* A header of this name would speak of the body, of which CONTENT_TYPE and CONTENT_LENGTH do. */
+/* True for the headers about the body, which come as CONTENT_TYPE and CONTENT_LENGTH. */
 static bool cgi_in_is_of_body(struct str name)
 {
     return str_eq(name, STR("HTTP_CONTENT_LENGTH")) || str_eq(name, STR("HTTP_CONTENT_TYPE"));
@@ -114,7 +115,7 @@ static struct refusal cgi_in_read_headers(struct request *req, const struct limi
     }
     struct str type = cgi_in_arrived(req, STR("CONTENT_TYPE"));
     struct str length = cgi_in_arrived(req, STR("CONTENT_LENGTH"));
-    if (str_eq(length, STR("-1"))) /* as Caddy says that it does not know */
+    if (str_eq(length, STR("-1"))) /* Caddy's value for an unknown length */
         length = STR("");
     if (bad.reason == NULL && type.n > 0)
         bad = cgi_in_add_header(req, limits, STR("Content-Type"), type);
@@ -125,8 +126,8 @@ static struct refusal cgi_in_read_headers(struct request *req, const struct limi
 
 /* --- the target --- */
 
-/* What was asked for, of a web server that does not say it as it came: RFC 3875 has no REQUEST_URI.
- */
+/* Makes the target from SCRIPT_NAME, PATH_INFO and QUERY_STRING, for a web server that sends no
+ * REQUEST_URI, which RFC 3875 does not have. */
 static struct str cgi_in_make_target(struct request *req)
 {
     struct arena *a = &req->arena;
@@ -146,7 +147,7 @@ static struct refusal cgi_in_read_target(struct request *req, const struct limit
     req->target = uri.n > 0 ? uri : cgi_in_make_target(req);
     if (req->target.n > limits->request_line)
         return cgi_in_refuse(414, "REQUEST_URI is longer than limits.request_line");
-    req->version = HTTP_1_0; /* whether a Host is needed, the web server has decided */
+    req->version = HTTP_1_0; /* so that no Host is required: the web server has checked that */
     struct refusal bad = check_target(req);
     req->version = version;
     if (bad.reason == NULL && req->host.n == 0)
@@ -173,7 +174,7 @@ struct refusal cgi_in_request(struct request *req, const struct limits *limits, 
     return bad;
 }
 
-/* --- the answer's head --- */
+/* --- the head of an answer --- */
 
 static char *cgi_in_put(char *at, struct str s)
 {
@@ -190,7 +191,7 @@ static char *cgi_in_put_field(char *at, struct str name, struct str value)
     return cgi_in_put(at, STR("\r\n"));
 }
 
-/* Date, Server and the framing are the web server's to say. */
+/* Makes the head without Date, Server and framing, which the web server adds. */
 struct str cgi_in_head(struct request *req, int64_t length)
 {
     const struct response *res = &req->response;

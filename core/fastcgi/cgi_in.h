@@ -1,10 +1,10 @@
 /*
- * cgi_in - cgi the other way round, for a web server that speaks FastCGI to us: its params become a
- * request, and our answer gets a head in the form of CGI. No I/O.
+ * cgi_in - the other direction of cgi, for a web server that speaks FastCGI to moongate: its params
+ * become a request, and the response gets a head in CGI form. No I/O.
  *
- * Contract sections 5 and 14; RFC 3875 §4.1 (meta-variables) and §6 (the response). What the web
- * server says about the client, the connection and the scheme is believed: nobody else can reach
- * the listener.
+ * Contract sections 5 and 14; RFC 3875 §4.1 (meta-variables) and §6 (the response). The web
+ * server's params about client, connection and scheme are trusted, since the listener is open to
+ * trusted web servers alone.
  */
 #ifndef MG_FASTCGI_CGI_IN_H
 #define MG_FASTCGI_CGI_IN_H
@@ -13,13 +13,15 @@
 
 enum { CGI_IN_PARAMS = 1000 };
 
-/* The bytes that all name-value pairs of a request may have: those of a head, and what web servers
- * make of the request line (REQUEST_URI, QUERY_STRING, DOCUMENT_URI, PATH_INFO and the like). */
+/* The limit of bytes of all name-value pairs of a request: that of a head, and room for the copies
+ * of the request line that web servers send (REQUEST_URI, QUERY_STRING, DOCUMENT_URI, PATH_INFO and
+ * the like). */
 size_t cgi_in_limit(const struct limits *limits);
 
-/* Takes the name-value pairs apart, which must live as long as the request, into req->arrived; sets
+/* Parses the name-value pairs, which must live as long as the request, into req->arrived; sets
  * method, version, peers, scheme, headers, host, target and user from them. Where CONTENT_LENGTH is
- * missing, empty or -1 req->body_length is BODY_NONE: whether there is a body, STDIN tells. */
+ * missing, empty or -1 req->body_length is BODY_NONE: STDIN then says whether the request has a
+ * body. */
 struct refusal cgi_in_request(struct request *req, const struct limits *limits, struct str pairs);
 
 /* The head of req->response, its empty line included: "Status: 200 OK", then the headers. length:

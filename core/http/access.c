@@ -11,7 +11,7 @@
 #define USER_MAX     256 /* bytes of a user's name */
 #define ATTEMPTS_MAX 16  /* attempts that are listed one by one */
 
-/* The line as it is written; `full` once a field did not fit. */
+/* The line that is being written; `full` is set when a field did not fit. */
 struct line {
     char *out;
     size_t size, used;
@@ -66,7 +66,7 @@ static void access_put_escaped(struct line *l, struct str s, const char *format)
     access_put(l, (struct str){s.p + start, s.n - start});
 }
 
-/* As nginx writes it. */
+/* Writes a quoted field as nginx does, "-" for an empty one. */
 static void access_put_text(struct line *l, struct str s)
 {
     access_put_escaped(l, s, "\\x%02X");
@@ -81,7 +81,7 @@ static void access_put_header(struct line *l, const struct request *req, enum he
         access_put(l, STR("-"));
 }
 
-/* The one field without quotes: a blank in it would begin the next one. */
+/* Writes the user, the only text without quotes: a blank in it would begin another field. */
 static void access_put_user(struct line *l, struct str user)
 {
     struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
@@ -96,7 +96,7 @@ static void access_put_user(struct line *l, struct str user)
     }
 }
 
-/* 10/Oct/2000:13:55:36 -0700, made once a second. */
+/* Local time as 10/Oct/2000:13:55:36 -0700, formatted once a second. */
 static struct str access_local_time(double at)
 {
     static char text[40];
@@ -106,7 +106,7 @@ static struct str access_local_time(double at)
     if (seconds != made) {
         struct tm tm;
         localtime_r(&seconds, &tm);
-        char rest[24]; /* the month by name is not the locale's, which a script may change */
+        char rest[24]; /* without the month: %b follows the locale, which a script may change */
         strftime(rest, sizeof rest, "/%Y:%H:%M:%S %z", &tm);
         size = (size_t)snprintf(text, sizeof text, "%02d/%s%s", tm.tm_mday, date_month(tm.tm_mon),
                                 rest);

@@ -66,8 +66,9 @@ enum name_form { NAME_BAD, NAME_DROPPED, NAME_ODD, NAME_PARAM };
 /* A bit for each letter, digit and '-', from 0x00 on. */
 static const uint32_t param_bits[8] = {0, 0x03ff2000, 0x07fffffe, 0x07fffffe, 0, 0, 0, 0};
 
-/* A name with other characters than letters, digits and '-' would collide with another one once it
- * is a param (contract section 5); limits.header_names keeps the ones that are known. */
+/* A name with other characters than letters, digits and '-' could become the same param as another
+ * name (contract section 5). Applications get such a header only if limits.header_names has its
+ * name. */
 static enum name_form check_name_form_of(const struct limits *limits, struct str name)
 {
     size_t i = 0;
@@ -83,7 +84,8 @@ static enum name_form check_name_form_of(const struct limits *limits, struct str
     return NAME_DROPPED;
 }
 
-/* What only certain headers must be; `again`: there is one of that name already. */
+/* Checks the value of a header with a special meaning; `again`: a header of that name has come
+ * already. */
 static struct refusal check_known(struct request *req, const struct header *header, bool again)
 {
     struct str value = header->value;
@@ -119,7 +121,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
     if (req->headers.count >= limits->headers)
         return check_refuse(431, "more headers than limits.headers");
 
-    /* Names that have an id of their own are compared by it. */
+    /* A header with an id of its own is found by the id, which is faster. */
     enum header_id id = header_id(name);
     struct header *first = id != HEADER_OTHER && id != HEADER_PROXY
                                ? headers_find(&req->headers, id)
@@ -129,7 +131,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
     struct header *header = headers_add_known(&req->arena, &req->headers, id, name, value);
     struct refusal bad = check_known(req, header, first != NULL);
     if (bad.reason != NULL) {
-        req->headers.count--; /* hooks see no invalid host */
+        req->headers.count--; /* so that hooks don't see an invalid host */
         return bad;
     }
     header->again = first != NULL;
@@ -144,7 +146,7 @@ struct refusal check_header(struct request *req, const struct limits *limits, st
 /* --- target and host --- */
 
 /* The host of an absolute target replaces Host, for hooks and applications too (RFC 9112 §3.2.2).
- * Its scheme says nothing about this connection. */
+ * The scheme of the target does not change the connection's. */
 static struct refusal check_authority(struct request *req)
 {
     struct header *host = headers_find(&req->headers, HEADER_HOST);

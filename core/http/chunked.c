@@ -6,13 +6,13 @@ const char *const CHUNKED_EXTRA = "chunk extensions and trailers larger than lim
 
 enum state {
     SIZE,      /* hex digits */
-    BLANK,     /* spaces behind them */
+    BLANK,     /* spaces after the digits */
     EXTENSION, /* up to the CR */
     SIZE_LF,
     DATA,
     DATA_CR,
     DATA_LF,
-    LINE,  /* the first byte behind the last chunk, or behind a trailer */
+    LINE,  /* first byte after the last chunk or after a trailer */
     NAME,  /* of a trailer */
     VALUE, /* of a trailer */
     VALUE_LF,
@@ -39,7 +39,7 @@ static bool chunked_is_text(char byte)
     return c == '\t' || (c >= 0x20 && c != 0x7f);
 }
 
-/* Behind the digits: BWS, an extension, or the line's end (§7.1.1). */
+/* Parses a byte after the digits of a size: BWS, an extension, or the line's end (§7.1.1). */
 static const char *chunked_parse_blank(struct chunked *c, char byte)
 {
     c->state = BLANK;
@@ -110,7 +110,7 @@ static const char *chunked_parse_trailer(struct chunked *c, char byte)
     return NULL;
 }
 
-/* A byte that has only one right value, and the state behind it. */
+/* Checks a byte that has only one right value, and sets the next state. */
 static const char *chunked_expect(struct chunked *c, char byte, char wanted, enum state next)
 {
     c->state = (uint8_t)next;

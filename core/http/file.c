@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- what may be served --- */
+/* --- names that are never served --- */
 
 static bool file_has_extension(struct str name, struct str extension)
 {
@@ -33,12 +33,12 @@ static bool file_has_one_of(struct str name, const struct str *extensions, unsig
 
 enum name_class {
     NAME_PLAIN,
-    NAME_SOURCE, /* of a script that some server runs */
-    NAME_PHP,    /* likewise, and folders of that name are refused, too */
+    NAME_SOURCE, /* a script of some application server */
+    NAME_PHP,    /* a PHP script; folders of that name are refused, too */
     NAME_BACKUP,
 };
 
-/* Sorted. What begins with "php" or "pht" is PHP without standing here. */
+/* Sorted. Extensions that begin with "php" or "pht" are PHP, and not in the table. */
 static const struct {
     char extension[8]; /* padded with zeros */
     uint8_t name_class;
@@ -61,7 +61,7 @@ static int file_compare_class(const void *extension, const void *entry)
     return memcmp(extension, entry, sizeof classes->extension);
 }
 
-/* extension stands behind the dot. */
+/* The class of an extension, given without its dot. */
 static enum name_class file_classify_extension(struct str extension)
 {
     char key[sizeof classes->extension] = {0};
@@ -78,7 +78,7 @@ static enum name_class file_classify_extension(struct str extension)
                                .name_class;
 }
 
-/* The name as a careless file system or PHP would read it: without dots and spaces at its end. */
+/* The name without dots and spaces at its end, which some file systems and PHP ignore. */
 static struct str file_without_tail(struct str name)
 {
     while (name.n > 0 && (name.p[name.n - 1] == '.' || name.p[name.n - 1] == ' '))
@@ -86,14 +86,14 @@ static struct str file_without_tail(struct str name)
     return name;
 }
 
-/* The extension behind the last dot; empty without one. */
+/* The extension after the last dot; empty for a name without a dot. */
 static struct str file_extension_of(struct str name)
 {
     const char *dot = name.n > 0 ? memrchr(name.p, '.', name.n) : NULL;
     return dot != NULL ? str_skip(name, (size_t)(dot - name.p) + 1) : STR("");
 }
 
-/* The name without the numbers that a rotation has put behind it ("x.php.1"), nor dots and spaces.
+/* The name without the numbers of a rotation ("x.php.1"), and without dots and spaces at its end.
  */
 static struct str file_without_numbers(struct str name)
 {
@@ -109,8 +109,8 @@ static struct str file_without_numbers(struct str name)
     }
 }
 
-/* A file that is a page or a picture by its last extension, whatever stands before that: a mirror
- * has "index.php.html". */
+/* True for a page or a picture by the last extension, whatever the name has before that: a mirror
+ * of a site has "index.php.html". */
 static bool file_is_page(struct str name)
 {
     static const char *const types[] = {
@@ -123,7 +123,7 @@ static bool file_is_page(struct str name)
     return false;
 }
 
-/* php, php7, phtml: the extension itself, nothing that only begins so. */
+/* True for php, php7, phtml and the like, not for a longer word that begins so. */
 static bool file_is_php(struct str extension)
 {
     while (extension.n > 3 && extension.p[extension.n - 1] >= '0' &&
@@ -136,7 +136,7 @@ static bool file_is_php(struct str extension)
     return false;
 }
 
-/* "x.php.txt", "x.php.new": a script that somebody has put aside. */
+/* True for "x.php.txt", "x.php.new": a copy of a script, whose source must not be served. */
 static bool file_is_php_aside(struct str name)
 {
     const char *dot = memchr(name.p, '.', name.n), *end = name.p + name.n;
@@ -181,7 +181,7 @@ const char *file_refused(struct str path, const struct decision *d)
     return NULL;
 }
 
-/* --- finding it --- */
+/* --- opening --- */
 
 static int file_status_of_errno(int err, const char **reason)
 {
@@ -195,7 +195,7 @@ static int file_status_of_errno(int err, const char **reason)
     case ELOOP:
         *reason = "a symlink leads out of the root";
         return 403;
-    case ENXIO: /* a socket, or a device that nobody drives */
+    case ENXIO: /* a socket, or a device without a driver */
     case ENODEV:
         *reason = "not a regular file";
         return 403;
@@ -239,8 +239,8 @@ static struct str file_values_of(struct request *req, enum header_id id)
     return first != NULL ? headers_joined(&req->arena, &req->headers, first->name) : STR_NONE;
 }
 
-/* In the order of RFC 9110 §13.2.2; dates count only where the file has one (§13.1.3, §13.1.4).
- * Returns 200, 304 or 412. */
+/* Evaluates conditions in the order of RFC 9110 §13.2.2; dates count only where the file has one
+ * (§13.1.3, §13.1.4). Returns 200, 304 or 412. */
 static int file_check_conditions(struct request *req, const struct cached_file *own)
 {
     const struct headers *h = &req->headers;
@@ -263,8 +263,9 @@ static int file_check_conditions(struct request *req, const struct cached_file *
 
 /* --- the reply --- */
 
-/* A folder without its slash: its files' relative links would be wrong. The normalised path is
- * named, since "//host/dir" as it was sent would lead to another site. */
+/* Redirects a folder's path to the one with a slash, without which relative links would be wrong.
+ * Location has the normalised path, since "//host/dir" as it was sent would lead to another site.
+ */
 static int file_redirect_to_slash(struct request *req)
 {
     struct arena *a = &req->arena;
@@ -277,8 +278,8 @@ static int file_redirect_to_slash(struct request *req)
     return 301;
 }
 
-/* What follows the root is checked; of `file = "/abs"` the name, since its folders are the script's
- * choice. */
+/* The part of a path whose names are checked: the part after the root. Of `file = "/abs"` only the
+ * last name is checked, since the script has chosen the folders. */
 static struct str file_checked_part(struct str root, struct str path)
 {
     const char *slash = memrchr(path.p, '/', path.n);
@@ -287,8 +288,8 @@ static struct str file_checked_part(struct str root, struct str path)
     return str_skip(path, (size_t)(slash - path.p));
 }
 
-/* A symlink may lead to what is not served under its own name: the name that counts is the one that
- * the opened file has. Asked only where the path was not the file's own. */
+/* Checks the real name of a file that was opened through a symlink, which may lead to a file that
+ * is not served under its own name. */
 static const char *file_refused_target(struct str real, const struct decision *d)
 {
     return real.p != NULL ? file_refused(real, d)
@@ -308,7 +309,7 @@ const char *file_refused_link(struct str root, struct str path, const struct str
     return reason;
 }
 
-/* The request uses this file from now on, and no other. */
+/* Makes the request hold the file, in place of an earlier one. */
 static void file_use(struct request *req, struct cached_file *found)
 {
     if (req->file != NULL)
@@ -316,7 +317,7 @@ static void file_use(struct request *req, struct cached_file *found)
     req->file = found != NULL ? &found->source : NULL;
 }
 
-/* Opens it for the request. Returns 200 or an error's status. */
+/* Opens the file for the request. Returns 200 or the status of an error. */
 static int file_open_for_reading(struct request *req, struct str root, struct str path,
                                  struct cached_file **found, const char **reason)
 {
@@ -347,8 +348,8 @@ static struct str file_join_path(struct arena *a, struct str folder, struct str 
     return arena_printf(a, "%.*s%s%.*s", STR_FMT(folder), slash ? "" : "/", STR_FMT(name));
 }
 
-/* The first of the decision's index files that is in a folder; 404 without one. One that is there
- * and can't be served is not passed over, as in nginx. */
+/* Opens the first of the decision's index files that the folder has; 404 where it has none. An
+ * index file that can't be served ends the search, as in nginx. */
 static int file_open_index(struct request *req, struct str root, struct str *path,
                            struct cached_file **found, const char **reason)
 {
@@ -369,13 +370,14 @@ static int file_open_index(struct request *req, struct str root, struct str *pat
     return 404;
 }
 
-/* Is the file compressed as the application says? One whose output PHP compresses
- * (zlib.output_compression) labels plain files, too. What can't be told is believed. */
+/* Whether the file is compressed as the application's Content-Encoding says. With
+ * zlib.output_compression PHP sends that header for plain files, too. A coding without a known mark
+ * is believed. */
 static bool file_is_coded(const struct file_source *file, uint64_t size, struct str name,
                           struct str coding)
 {
     unsigned char b[4] = {0};
-    if (str_ieq(coding, STR("br"))) /* has no mark in its bytes */
+    if (str_ieq(coding, STR("br"))) /* brotli has no magic number */
         return file_has_extension(name, STR(".br"));
     if (file->content != NULL)
         memcpy(b, file->content, size < sizeof b ? (size_t)size : sizeof b);
@@ -390,7 +392,7 @@ static bool file_is_coded(const struct file_source *file, uint64_t size, struct 
     return true;
 }
 
-/* An archive is what its type says, not something compressed on its way. */
+/* True for the media type of an archive, whose compression is no Content-Encoding. */
 static bool file_is_archive(struct str type)
 {
     static const char *const types[] = {
@@ -403,7 +405,7 @@ static bool file_is_archive(struct str type)
     return false;
 }
 
-/* Takes a Content-Encoding of the application's away that is not the file's. */
+/* Removes a Content-Encoding of the application that is wrong for the file. */
 static void file_check_coding(struct headers *h, const struct cached_file *own, struct str name)
 {
     const struct header *coding = headers_get(h, STR("Content-Encoding"));
@@ -420,7 +422,7 @@ static void file_add_head(struct request *req, struct str path, const struct cac
     headers_add_known(a, h, HEADER_CONTENT_TYPE, STR("Content-Type"), own->type);
     if (own->modified_at != DATE_NONE && !d->error_page)
         headers_add_known(a, h, HEADER_LAST_MODIFIED, STR("Last-Modified"), own->modified);
-    if (!d->error_page) { /* the tag would be one of what the client has asked for */
+    if (!d->error_page) { /* a client would take the tag for one of the URL's resource */
         headers_add_known(a, h, HEADER_ETAG, STR("ETag"), own->tag);
         headers_add_known(a, h, HEADER_OTHER, STR("Accept-Ranges"), STR("bytes"));
     }
@@ -433,8 +435,9 @@ static void file_add_head(struct request *req, struct str path, const struct cac
 
 /* --- ranges --- */
 
-/* If-Range: the whole file where it is not the one that the client has a part of. The tag is
- * compared strongly; a date must be the file's own, and of a second that is over. */
+/* If-Range: false, so that the whole file is sent, where the file has changed since the client got
+ * its part. The tag is compared strongly; a date must equal Last-Modified, and its second must be
+ * over. */
 static bool file_range_holds(struct request *req, const struct cached_file *own)
 {
     struct str value = file_values_of(req, HEADER_IF_RANGE);
@@ -451,7 +454,8 @@ static struct str file_content_range(struct arena *a, const struct range *r, uin
                         (unsigned long long)r->last, (unsigned long long)size);
 }
 
-/* Several ranges are parts (RFC 9110 §14.6): each with a head, and a line behind the last one. */
+/* Makes the parts of several ranges (RFC 9110 §14.6): each has a head, and a last line ends them.
+ */
 static void file_add_parts(struct request *req, struct file *file, const struct range *ranges,
                            unsigned count, uint64_t size)
 {
@@ -481,7 +485,8 @@ static void file_add_piece(struct request *req, struct file *file, uint64_t at, 
     file->piece_count = 1;
 }
 
-/* What of the file is sent: all of it, or what Range asks for. Returns 200, 206 or 416. */
+/* Chooses the parts of the file that are sent: the whole file, or the ranges of the request.
+ * Returns 200, 206 or 416. */
 static int file_choose_pieces(struct request *req, const struct cached_file *own, uint64_t size,
                               struct file *file)
 {
@@ -560,7 +565,7 @@ static int file_find(struct request *req, struct file *file, const char **reason
         }
         if (!file_ends_in_slash(req->uri.path))
             return file_redirect_to_slash(req);
-        /* The client's path has its slash, only the script's has none. */
+        /* No redirect: the client's path ends with a slash, only that of the decision does not. */
         status = file_open_index(req, root, &path, &found, reason);
     }
     if (status != 200)
@@ -589,7 +594,7 @@ int file_open(struct request *req, struct file *file, const char **reason)
 
 /* --- a filter's file --- */
 
-/* An open file as something that can be read by position. */
+/* Makes an open file the request's data, which is read by position. */
 static void file_use_data(struct request *req, int fd, const struct stat *st)
 {
     if (req->data == NULL) {

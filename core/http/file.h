@@ -1,8 +1,9 @@
 /*
- * file - a static reply: which file a decision means, whether it may be served, its head.
+ * file - a static reply: finds the file of a decision, checks whether it may be served, and makes
+ * the head.
  *
- * The file is opened beneath its root (lookup.h), or kept from another request (filecache.h).
- * Scripts, dotfiles and editors' backups are never served. No libev, no socket: the front sends the
+ * The file is opened beneath its root (lookup.h), or taken from the cache (filecache.h). Scripts,
+ * dotfiles and editors' backups are never served. No libev, no socket: the front sends the
  * descriptor. Contract sections 7 and 11; RFC 9110 §8.8, §13, §14.
  */
 #ifndef MG_HTTP_FILE_H
@@ -13,25 +14,27 @@
 /* What file_open found. */
 struct file {
     struct file_source *source;      /* the request's; NULL when there is nothing to send */
-    const struct file_piece *pieces; /* of it, what the body is; in the request's arena */
+    const struct file_piece *pieces; /* the parts that are the body; in the request's arena */
     unsigned piece_count;
 };
 
 /* Fills req->response for its DECISION_FILE. Returns the status: 200 or 206 with file->source, 204
- * (OPTIONS), 304, 301 to a folder's slash, or 403, 404, 405, 412, 416 and 500, for which
- * the caller makes the page with the headers that are in req->response; *reason says why. */
+ * (OPTIONS), 304, 301 to a folder's slash, or 403, 404, 405, 412, 416 and 500, for which the caller
+ * makes the error page, keeping the headers of req->response; *reason is the reason for the log. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
 /* Opens the file of a filter's decision (`data`, or the request's path, below the root) into
- * req->data; what may not be served may not be filtered. Returns 200, or 403, 404 or 500, and
+ * req->data; a file that may not be served is refused. Returns 200, or 403, 404 or 500, and
  * *reason. */
 int file_open_data(struct request *req, const struct backend_settings *backend,
                    const char **reason);
 
-/* NULL, or why a file of that name is not served by this decision (its `scripts` and `sources`). */
+/* The reason why a file of that name is not served under the decision (its `scripts` and
+ * `sources`); NULL: it may be served. */
 const char *file_refused(struct str path, const struct decision *d);
 
-/* The same for the file that a symlink at root + path leads to; NULL where none is on the way. */
+/* The same for the file that a symlink at root + path leads to; NULL where no symlink is in the
+ * path. */
 const char *file_refused_link(struct str root, struct str path, const struct str *within,
                               unsigned count, const struct decision *d);
 

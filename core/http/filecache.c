@@ -21,15 +21,15 @@ enum {
 };
 
 struct entry {
-    struct cached_file file; /* first: it is what others see */
+    struct cached_file file; /* first member, so that a cached_file is an entry */
     struct identity identity;
     struct timespec mtime;
-    uint64_t turn; /* the last one in which it held */
-    bool kept;     /* the table has it; that is one of its uses */
+    uint64_t turn; /* the last turn of the loop in which it was found unchanged */
+    bool kept;     /* the entry is in the table, which is one use */
     bool used;     /* since the last sweep */
     size_t memory;
     struct entry *next_in_bucket;
-    struct entry *newer, *older; /* by their last use */
+    struct entry *newer, *older; /* list of entries, ordered by their last use */
     struct place place;
     char modified[DATE_LENGTH + 1], tag[80];
 };
@@ -53,13 +53,13 @@ static void filecache_entry_free(struct file_source *source)
     free(e);
 }
 
-/* Older than the web: a date that a build has put there (0, 1, ZIP's 1980, npm's 1985), not that of
+/* An earlier mtime is one that a build tool has set (0, 1, ZIP's 1980, npm's 1985), not the time of
  * a change. */
 #define FIRST_DATE 631152000 /* 1990-01-01 */
 
-/* The tag is strong (RFC 9110 §8.8): a change of the content changes it. Where the date is the same
- * for every version of the file, its inode and the time when that was last written to stand for it.
- * A date in the future is no Last-Modified, either (§8.8.2.1). */
+/* The tag is strong (RFC 9110 §8.8): a change of the content changes it. Where a build tool has set
+ * the date, which is the same for all versions of the file, the tag is made of inode and ctime. A
+ * date in the future is not sent as Last-Modified, either (§8.8.2.1). */
 static void filecache_entry_describe(struct entry *e, const struct stat *st)
 {
     long long size = st->st_size, modified = st->st_mtim.tv_sec;
@@ -76,8 +76,7 @@ static void filecache_entry_describe(struct entry *e, const struct stat *st)
     }
 }
 
-/* What stat said is what the content that was read belongs to, or a change shows in the next one.
- */
+/* Reads the content. stat was called before, so a change during the read shows in the next stat. */
 static bool filecache_entry_read(struct entry *e, int fd)
 {
     char *content = malloc(e->file.size > 0 ? e->file.size : 1);
@@ -86,11 +85,11 @@ static bool filecache_entry_read(struct entry *e, int fd)
     e->file.source.content = content;
     ssize_t n = pread(fd, content, e->file.size, 0);
     if (n >= 0 && (uint64_t)n < e->file.size)
-        errno = EBUSY; /* it is being cut short just now */
+        errno = EBUSY; /* the file was truncated meanwhile */
     return n == (ssize_t)e->file.size;
 }
 
-/* An entry with one use, for the caller. Takes the descriptor. */
+/* Makes an entry with one use, the caller's. The entry owns the descriptor. */
 static struct entry *filecache_entry_new(int fd, const struct stat *st, struct str path)
 {
     struct entry *e = calloc(1, sizeof *e);
@@ -148,7 +147,7 @@ static void filecache_list_add(struct entry *e)
     cache.newest = e;
 }
 
-/* Out of the table. Who sends it goes on. */
+/* Removes an entry from the table. Requests that hold it continue to send it. */
 static void filecache_remove(struct entry *e)
 {
     struct entry **at = filecache_bucket_of(&e->place);

@@ -45,7 +45,7 @@ bool forwarded_node(struct str text, struct peer *peer)
             port = str_skip(text, end + 2);
     } else if (colon != NULL &&
                memchr(colon + 1, ':', text.n - 1 - (size_t)(colon - text.p)) == NULL) {
-        ip.n = (size_t)(colon - text.p); /* one colon: of a port */
+        ip.n = (size_t)(colon - text.p); /* a single colon begins a port */
         port = str_skip(text, ip.n + 1);
     }
     uint16_t number = 0;
@@ -60,8 +60,8 @@ bool forwarded_node(struct str text, struct peer *peer)
 
 /* --- an element of Forwarded --- */
 
-/* Where the quoted string begins whose closing quote is at `end`; `end` itself where it has no
- * beginning. */
+/* The index of the opening quote for the closing quote at `end`; `end` itself where there is no
+ * opening quote. */
 static size_t forwarded_quote_start(struct str s, size_t end)
 {
     for (size_t i = end; i-- > 0;) {
@@ -77,13 +77,13 @@ static size_t forwarded_quote_start(struct str s, size_t end)
     return end;
 }
 
-/* The last element, as forwarded_last. A quoted string that has no beginning is part of a broken
- * element, which ends at the next comma. */
+/* The last element, as forwarded_last. A quoted string without its opening quote is part of a
+ * malformed element, which ends at the next comma. */
 static bool forwarded_last_element(struct str *list, struct str *element)
 {
     while (list->n > 0) {
         size_t i = list->n;
-        bool broken = false; /* a quote has no beginning: none before it has one */
+        bool broken = false; /* an opening quote is missing, so earlier strings have none, too */
         while (i > 0 && list->p[i - 1] != ',') {
             size_t quote = --i;
             if (list->p[quote] == '"' && !broken)

@@ -19,8 +19,8 @@ struct h1 {
     enum h1_state state;
     int status;
     const char *reason;
-    /* The head as it comes, in the arena; http_parser gets it whole, so how it was split can't
-     * matter, and its slices need no copy. */
+    /* The bytes of the head so far, in the arena. http_parser gets the head whole, so its result
+     * can't depend on how the bytes were split, and its slices need no copy. */
     struct str head;
     bool head_ended;
     char last;
@@ -30,13 +30,13 @@ struct h1 {
     struct str name, value;
     bool in_value;
     bool head_parsed;
-    /* The body. Its framing stays the parser's: the request that others see may lose its body (a
-     * redirect by the application), the client still sends it. */
+    /* The framing of the body. The parser keeps it for itself: struct request may lose its body (a
+     * redirect by the application), while the client still sends it. */
     bool has_body, is_chunked;
     bool keepalive, expects_continue;
-    uint64_t left; /* by Content-Length */
+    uint64_t left; /* bytes that Content-Length still announces */
     struct chunked chunked;
-    uint64_t announced; /* by the chunks so far */
+    uint64_t announced; /* bytes that the chunks so far announced */
 };
 
 static int h1_fail(struct h1 *h, int status, const char *reason)
@@ -117,7 +117,7 @@ static int h1_mark_connection(struct h1 *h)
     return 0;
 }
 
-/* The head as a whole, once its last header is in. */
+/* Checks the head as a whole, after its last header. */
 static int h1_check_head(struct h1 *h)
 {
     struct request *req = h->req;
@@ -140,7 +140,8 @@ static struct h1 *h1_of(http_parser *p)
     return p->data;
 }
 
-/* Pieces of one thing stand side by side, since the parser gets the head in one go. */
+/* Extends a slice. The parts of a name or value are adjacent, since the parser gets the whole head
+ * at once. */
 static void h1_extend(struct str *s, const char *at, size_t n)
 {
     if (s->p == NULL)
@@ -154,7 +155,7 @@ static int h1_on_url(http_parser *p, const char *at, size_t n)
     return 0;
 }
 
-/* The header at hand is complete: its name was followed by a value and now by something else. */
+/* Adds the current header, if its value has come. Called when another part of the head begins. */
 static int h1_end_header(struct h1 *h)
 {
     struct str name = h->name, value = h->value;
@@ -165,7 +166,7 @@ static int h1_end_header(struct h1 *h)
     return h1_parse_header(h, name, value);
 }
 
-/* The version stands before the first header, and the checks of headers ask for it. */
+/* Sets the version before the first header, since the checks of headers use it. */
 static void h1_note_version(struct h1 *h)
 {
     bool first = h->parser.http_major <= 1 && h->parser.http_minor == 0;
@@ -198,7 +199,7 @@ static int h1_on_headers_complete(http_parser *p)
     if (h1_end_header(h) != 0 || h1_check_head(h) != 0)
         return -1;
     h->head_parsed = true;
-    http_parser_pause(p, 1); /* it is not asked for the body */
+    http_parser_pause(p, 1); /* http_parser does not parse the body */
     return 0;
 }
 
@@ -216,7 +217,7 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, const struct
 {
     struct h1 *h = arena_alloc(&req->arena, sizeof *h);
     memset(h, 0, sizeof *h);
-    http_parser_set_max_header_size(UINT32_MAX); /* limits.header is what counts */
+    http_parser_set_max_header_size(UINT32_MAX); /* limits.header is checked instead */
     http_parser_init(&h->parser, HTTP_REQUEST);
     h->parser.data = h;
     h->req = req;
@@ -226,10 +227,10 @@ struct h1 *h1_new(struct request *req, const struct limits *limits, const struct
     return h;
 }
 
-/* A line of the head has ended with the LF at line[n - 1]. */
+/* Checks the line of the head that ends with the LF at line[n - 1]. */
 static int h1_check_line(struct h1 *h, const char *line, size_t n)
 {
-    /* The CR may have come with the bytes before. */
+    /* The CR may be the last byte of an earlier read. */
     char before = n >= 2 ? line[n - 2] : h->last;
     if (h->line_size < 2 || before != '\r')
         return h1_fail(h, 400, "a bare LF in the head");
@@ -238,8 +239,9 @@ static int h1_check_line(struct h1 *h, const char *line, size_t n)
     return 0;
 }
 
-/* What http_parser is lenient about: bare CR, bare LF, folded lines; and the limits. Looks at the
- * head's bytes before the parser does. Returns how many of the n bytes belong to the head. */
+/* Checks the bytes of the head before http_parser gets them, for bare CR, bare LF and folded lines,
+ * which http_parser lets pass, and for the limits. Returns how many of the n bytes belong to the
+ * head. */
 static size_t h1_scan_head(struct h1 *h, const char *data, size_t n)
 {
     size_t at = 0;
@@ -296,7 +298,7 @@ static int h1_parse_method(struct h1 *h, struct str *head)
 {
     struct str rest = *head, method = str_cut(&rest, ' ');
     struct refusal bad = check_method(h->req, method);
-    if (bad.status == 400) /* whatever that line is */
+    if (bad.status == 400) /* a bad request line keeps the status 400 */
         return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (bad.reason != NULL)
         return h1_fail_for(h, bad);
@@ -340,7 +342,8 @@ static int h1_parse_head(struct h1 *h)
         return h1_fail(h, 400, "a request line that is not METHOD TARGET HTTP/1.1");
     if (err != HPE_OK && err != HPE_PAUSED)
         return h1_fail(h, 400, http_errno_description(err));
-    if (!h->head_parsed) /* two opinions on where the head ends: smuggling */
+    /* both parsers must agree on the head's end, or requests could be smuggled */
+    if (!h->head_parsed)
         return h1_fail(h, 400, "a head without a clear end");
     return 0;
 }
@@ -503,7 +506,7 @@ static char *h1_put_u64(char *at, uint64_t value)
 
 static char *h1_put_status_line(char *at, int status, struct str phrase)
 {
-    if (status == 200 && phrase.n == 0) /* most of them */
+    if (status == 200 && phrase.n == 0) /* the usual status line */
         return PUT(at, "HTTP/1.1 200 OK\r\n");
     at = PUT(at, "HTTP/1.1 ");
     at = h1_put_u64(at, (uint64_t)status);
@@ -569,7 +572,7 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
     for (unsigned i = 0; i < headers->count; i++) {
         const struct header *header = &headers->list[i];
         if (header->hop || header->id == HEADER_CONTENT_LENGTH)
-            continue; /* the framing is ours */
+            continue; /* the framing headers are added below */
         has_date |= header->id == HEADER_DATE;
         has_server |= header->id == HEADER_SERVER;
         at = h1_put_header(at, header->name, header->value);

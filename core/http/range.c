@@ -3,7 +3,7 @@
 
 enum spec { SPEC_GOOD, SPEC_OUTSIDE, SPEC_BAD };
 
-/* Digits of any length; beyond 64 bits every number is as good as the largest. */
+/* Reads digits of any length; a number beyond 64 bits becomes the largest. */
 static bool range_read_number(struct str s, uint64_t *out)
 {
     uint64_t value = 0;

@@ -1,5 +1,5 @@
 /*
- * range - which bytes of a file a request wants: the Range header, read and merged (RFC 9110 §14).
+ * range - parses the Range header and merges its ranges (RFC 9110 §14).
  *
  * Pure functions; called by file.
  */
@@ -9,7 +9,7 @@
 #include "base/str.h"
 
 enum {
-    RANGE_MAX = 16,    /* after merging: who asks for more gets the whole file */
+    RANGE_MAX = 16,    /* after merging; a request for more gets the whole file */
     RANGE_SPECS = 256, /* before it */
 };
 
@@ -20,7 +20,7 @@ struct range {
 enum range_answer {
     RANGE_WHOLE, /* the header is malformed, of another unit, or asks for too much: ignored */
     RANGE_SOME,
-    RANGE_NONE, /* 416: nothing of it is inside the file */
+    RANGE_NONE, /* 416: no range lies inside the file */
 };
 
 /* Reads a Range header for a file of `size` bytes. RANGE_SOME: out holds *count ranges in ascending

@@ -3,14 +3,14 @@
 
 #include "http/forwarded.h"
 
-/* The way back from the peer, hop by hop. */
+/* The walk from the peer back to the client, hop by hop. */
 struct walk {
     const struct netset *trusted;
     struct peer at; /* the hop that has been reached */
     bool moved, ended;
 };
 
-/* What X-Forwarded-* or Forwarded says of the client's request. */
+/* The scheme, host and port of the client's request as X-Forwarded-* or Forwarded give them. */
 struct account {
     struct walk walk;
     struct str proto, host, port; /* p = NULL: not said */
@@ -37,8 +37,8 @@ static void realip_walk_for(struct walk *w, struct str list)
     }
 }
 
-/* Keeps the last value, which the nearest proxy has written or passed on: a client can't put one
- * behind it, however many it sends. */
+/* Keeps the last value, which the nearest proxy has written or passed on: a client's value can't
+ * come after it. */
 static void realip_set_last(struct str *field, struct str list)
 {
     struct str element;
@@ -67,8 +67,8 @@ static enum kind realip_kind_of(struct str name)
 
 /* --- Forwarded --- */
 
-/* Of scheme and host the outermost that a trusted proxy has said counts: nearer ones speak of the
- * hops between proxies. */
+/* The scheme and host of the outermost trusted proxy are the client's; those of nearer proxies
+ * belong to hops between proxies. */
 static void realip_walk_forwarded(struct account *a, struct str list)
 {
     struct forwarded_hop hop;
@@ -81,9 +81,9 @@ static void realip_walk_forwarded(struct account *a, struct str list)
     }
 }
 
-/* --- what follows --- */
+/* --- applying it --- */
 
-/* 1: https, 0: http, -1: not said, or nothing that we know. */
+/* 1: https, 0: http, -1: absent or unknown. */
 static int realip_scheme_of(struct str proto)
 {
     if (proto.p != NULL && (str_ieq(proto, STR("https")) || str_ieq(proto, STR("wss"))))
@@ -137,13 +137,13 @@ static const char *realip_apply_account(struct request *req, const struct accoun
                "host";
     if (a->port.p != NULL && str_to_u64(a->port, &port) && port > 0 && port <= UINT16_MAX)
         req->host_port = (int)port;
-    /* Where the client connected to is known now: not to our listener's port. */
+    /* The port that the client connected to is the proxy's, not that of this listener. */
     if (scheme >= 0 || a->host.p != NULL || port > 0)
         req->local.port = (uint16_t)(req->host_port > 0 ? req->host_port : req->https ? 443 : 80);
     return NULL;
 }
 
-/* Drops these headers of peers that are not trusted, since applications believe them. */
+/* Drops these headers of a peer that is not trusted, since applications would use them. */
 static void realip_distrust(struct request *req)
 {
     for (unsigned i = 0; i < req->headers.count; i++)

@@ -26,7 +26,7 @@ void request_fini(struct request *r)
     arena_fini(&r->arena);
 }
 
-/* Sorted by length: the names of one length stand together. */
+/* Sorted by length, so that only names of the same length are compared. */
 static const struct known {
     uint8_t id;
     const char *name; /* lower case */
@@ -228,7 +228,7 @@ struct str headers_joined(struct arena *a, const struct headers *h, struct str n
         at += header->value.n;
     }
     struct str joined = {text, (size_t)(at - text)};
-    if (first->repeated) /* headers of a request, which don't change */
+    if (first->repeated) /* set for a request, whose headers don't change */
         first->joined = joined;
     return joined;
 }
@@ -242,7 +242,7 @@ struct param *params_find(const struct params *p, struct str name)
 {
     if (name.n == 0)
         return NULL;
-    char last = name.p[name.n - 1]; /* differs more often than the first one */
+    char last = name.p[name.n - 1]; /* names differ in the last byte more often than in the first */
     for (struct param *at = p->list, *end = at + p->count; at < end; at++)
         if (at->name.n == name.n && at->name.p[name.n - 1] == last &&
             memcmp(at->name.p, name.p, name.n) == 0)
@@ -353,7 +353,7 @@ const char *status_text(int status)
     return "";
 }
 
-/* Adds a part to a name of a request: at most `most` bytes of the text. */
+/* Appends at most `most` bytes of the text to the name of a request. */
 static size_t request_name_part(char *out, const char *before, struct str text, int most)
 {
     if (text.n == 0)

@@ -1,8 +1,10 @@
 /*
- * request - plain data of one exchange: what was asked, what was decided, what is answered.
+ * request - plain data of one exchange: the request, the decision, the response and the facts for
+ * the log.
  *
- * Written by the front (h1) and by script (the decision), read by everybody; no I/O, no libev, no
- * Lua. It lives inside struct exchange, its strings in its own arena, which is dropped with it.
+ * The front writes the request and script the decision; all rooms above read both. No I/O, no
+ * libev, no Lua. The struct is part of struct exchange; its strings lie in its arena, which ends
+ * with it.
  */
 #ifndef MG_HTTP_REQUEST_H
 #define MG_HTTP_REQUEST_H
@@ -13,7 +15,7 @@
 #include "http/settings.h"
 #include "http/uri.h"
 
-/* Headers that the core itself looks at. */
+/* Ids of the headers that core/ itself uses. */
 enum header_id {
     HEADER_OTHER,
     HEADER_AUTHORIZATION,
@@ -48,13 +50,13 @@ enum header_id {
 struct header {
     struct str name;
     struct str value;
-    uint8_t id;    /* enum header_id */
-    bool hop;      /* between two neighbours only: never forwarded */
-    bool odd;      /* a name with other characters than letters, digits and '-' */
-    bool dropped;  /* such a name, and not one of limits.header_names: shown to no application */
-    bool repeated; /* the first of several with this name */
-    bool again;    /* one of the others */
-    struct str joined; /* values of all headers of this name, once they were asked for */
+    uint8_t id;        /* enum header_id */
+    bool hop;          /* hop-by-hop: never forwarded */
+    bool odd;          /* a name with other characters than letters, digits and '-' */
+    bool dropped;      /* an odd name that limits.header_names has not: sent to no application */
+    bool repeated;     /* the first of several with this name */
+    bool again;        /* one of the others */
+    struct str joined; /* values of all headers of this name; set on first use */
 };
 
 struct headers {
@@ -63,7 +65,7 @@ struct headers {
     unsigned room;
 };
 
-/* As the client speaks it; in order, so that they can be compared. */
+/* The client's version; the values can be compared. */
 enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11 };
 
 enum { BODY_NONE = -1, BODY_UNKNOWN = -2 };
@@ -82,7 +84,7 @@ struct params {
     unsigned room;
 };
 
-/* What an application is asked to be (FastCGI §6). */
+/* The role in which an application is asked (FastCGI §6). */
 enum fcgi_role { FCGI_RESPONDER = 1, FCGI_AUTHORIZER = 2, FCGI_FILTER = 3 };
 
 enum decision_kind {
@@ -93,14 +95,15 @@ enum decision_kind {
     DECISION_CLOSE
 };
 
-/* What on_request answered. Strings lie in the request's arena; n = 0 where a key is absent. */
+/* The decision of on_request or another hook. Strings lie in the request's arena; n = 0 where a key
+ * is absent. */
 struct decision {
     enum decision_kind kind;
     /* FastCGI */
     unsigned backend; /* its place in settings.backends */
     struct str root, docroot, strip;
     struct str script, path_info, script_filename;
-    bool script_named; /* the hook named the script, and not the request's path */
+    bool script_named; /* the hook named the script; else the request's path did */
     struct str server, tenant, hash_key;
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     const struct internal_path *internal;
@@ -116,16 +119,17 @@ struct decision {
     const uint16_t *intercepted;
     unsigned intercepted_count;
     uint64_t body_limit; /* UINT64_MAX: limits.body */
-    uint8_t role;        /* enum fcgi_role; 0: that in which a web server asks, or responder */
+    uint8_t role;        /* enum fcgi_role; 0: the role in which the web server asks */
     struct str data;     /* path below the root of a filter's file; n = 0: the request's */
     /* any kind */
-    const struct decision *authorize; /* asked before this one is carried out; NULL: nobody is */
-    struct str authorize_key;         /* whose grants are remembered as one; n = 0: none is */
-    double authorize_ttl;             /* seconds */
+    const struct decision *authorize; /* the decision about the authorizer; NULL: none */
+    struct str authorize_key; /* requests with the same key share a grant; n = 0: no grants */
+    double authorize_ttl;     /* seconds */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
-    bool error_page;  /* the file stands for an error: whole, whatever the client has of another */
-    bool handed_over; /* the application named it: no name is refused, and `headers` are its own */
+    bool error_page; /* the file is an error page: sent whole, without conditions */
+    /* named by the application: no name is refused; `headers` are the application's */
+    bool handed_over;
     const struct str *within, *index;
     unsigned within_count, index_count;
     const struct str *scripts, *sources; /* extensions that are scripts too, and that are not */
@@ -134,36 +138,36 @@ struct decision {
     int status;
     struct str body;
     struct headers headers;
-    struct headers always; /* of whatever is sent in the end */
+    struct headers always; /* added to each response, error pages too */
 };
 
 /* The head of a response: of an application, a file or the server itself. */
 struct response {
     int status;
-    struct str phrase; /* behind the status, as the application says it; n = 0: the usual one */
+    struct str phrase; /* the application's reason phrase; n = 0: the usual one */
     struct headers headers;
     int64_t content_length; /* -1: not known */
-    bool unbuffered;        /* what the client does not take at once is not spooled */
-    bool with_cookies; /* Set-Cookie headers of earlier answers to the request are among the headers
-                        */
-    /* What the application asked of us. */
+    bool unbuffered;        /* response_buffering = false: the backlog is not spooled */
+    /* Set-Cookie headers of earlier answers to the request are among the headers */
+    bool with_cookies;
+    /* Orders of the application to the server. */
     struct str accel_redirect, sendfile; /* n = 0: nothing */
     struct str redirect;                 /* a Location of a path, without a status */
 };
 
-/* A stretch of a file that is sent, and what is sent before it: the head of a part. */
+/* A range of a file that is sent, after the head of its part. */
 struct file_piece {
     struct str before; /* n = 0: nothing */
     uint64_t at, size; /* bytes of the file; size may be 0 */
 };
 
-/* What the body of a file comes from: its content, or a descriptor. It belongs to all who use it.
- */
+/* The source of a file's body: its content, or a descriptor. The users share it, and the last one
+ * frees it. */
 struct file_source {
     const char *content; /* NULL: read it from */
     int fd;              /* -1: there is content */
     unsigned users;
-    void (*free)(struct file_source *source); /* called by the last one to leave */
+    void (*free)(struct file_source *source); /* called when the last use is dropped */
 };
 
 static inline void file_source_drop(struct file_source *source)
@@ -186,25 +190,25 @@ struct attempt {
 /* What a filter gets beside the request (FastCGI §6.4). */
 struct filter_data {
     struct spool spool;
-    int64_t
-        modified; /* seconds since the epoch; -1: a web server has sent it, and says so itself */
+    int64_t modified; /* seconds since the epoch; -1: the web server has sent a param about it */
 };
 
 struct generation;
 
-/* Which rules of the route have decided, inner ones first: numbers of
- * lua/moongate/decision/trace.lua. Those before `from` are of a hook whose decision may still hold.
- * What is too much is not remembered. */
+/* The rules of the route that have decided, inner ones first: numbers of
+ * lua/moongate/decision/trace.lua. Rules before `from` belong to an earlier hook, whose decision
+ * stays in force if the next hook returns nil. Rules beyond the array are dropped. */
 struct request_rules {
     uint32_t numbers[8];
     unsigned from, count;
 };
 
-/* A body that a hook asks for: all of it is in memory; it has not been read; it is larger than what
- * is kept in memory (and goes to the application all the same); a part of it is lost to us. */
+/* The state of a body that a hook asks for. HERE: all of it is in memory. COMES: it has not been
+ * read whole. TOO_LARGE: it is larger than what is kept in memory; the application still gets it.
+ * GONE: a part of it is not kept any more. */
 enum body_state { BODY_HERE, BODY_COMES, BODY_TOO_LARGE, BODY_GONE };
 
-/* Whoever waits for one. */
+/* A hook that waits for the body. */
 struct body_wait {
     void (*ended)(struct body_wait *wait);
 };
@@ -219,18 +223,19 @@ struct request {
     struct uri uri;
     enum http_version version;
     struct headers headers;
-    unsigned dropped;    /* headers among them that no application gets */
-    struct str host;     /* lower case, without port and trailing dot */
-    int host_port;       /* -1: not given */
-    int64_t body_length; /* as announced; BODY_NONE, or BODY_UNKNOWN: it ends when it ends */
+    unsigned dropped; /* number of headers that no application gets */
+    struct str host;  /* lower case, without port and trailing dot */
+    int host_port;    /* -1: not given */
+    /* as announced; BODY_NONE, or BODY_UNKNOWN: its end is found while it is read */
+    int64_t body_length;
     bool https;
-    bool control;          /* it came on the control listener */
-    bool internal;         /* it was redirected here by an application */
-    uint8_t came_as;       /* enum fcgi_role: that in which a web server asks; else responder */
-    uint8_t role;          /* that in which servers are asked now */
-    struct params arrived; /* that a web server has sent with the request; none: it came by HTTP */
+    bool control;          /* the request came on the control listener */
+    bool internal;         /* the application redirected the request internally */
+    uint8_t came_as;       /* enum fcgi_role: the web server's; else responder */
+    uint8_t role;          /* the role in which servers are asked now */
+    struct params arrived; /* params from a web server in front; none: the request came by HTTP */
 
-    /* Who asked, and where. */
+    /* The two ends of the client's connection. */
     struct peer client;
     struct peer local;
     struct str listener;
@@ -238,37 +243,37 @@ struct request {
     uint32_t underway; /* its place in the table of shm/underway.h; 0: none */
     bool unscripted;   /* its page is in quarantine: no hook runs for it */
 
-    /* The body, as far as it waits here. */
+    /* The bytes of the body that wait to be sent. */
     struct spool body;
     struct filter_data *data; /* NULL: there is none */
-    /* How far it is. With `wait`, where it COMES: it is kept from now on, and wait->ended is called
-     * when it is here, or can't be. NULL: what `body` has is all of it. */
+    /* Returns the state of the body. With `wait`, while it COMES, the body is kept from now on, and
+     * wait->ended is called when its state changes. NULL: `body` has all of it. */
     enum body_state (*ask_body)(struct request *req, struct body_wait *wait);
-    struct body_wait *body_wait; /* NULL: nobody waits for it */
+    struct body_wait *body_wait; /* NULL: no hook waits for the body */
 
     struct decision decision;
     struct request_rules rules;
     struct response response;
-    struct file_source *file; /* whose texts the response has; NULL: none */
+    struct file_source *file; /* keeps the file whose texts the response uses; NULL: none */
 
     /* For the log. */
     double started; /* seconds since the epoch */
     double ended_at;
     struct str backend; /* its name; n = 0: none was asked */
     uint64_t bytes_in;  /* of the body */
-    uint64_t bytes_out; /* on the wire, head included */
+    uint64_t bytes_out; /* sent to the client, head included */
     uint64_t body_out;  /* of the body */
-    struct str server;  /* that answered */
+    struct str server;  /* address of the server that answered */
     struct str user;    /* REMOTE_USER, of a script or an application; n = 0: none */
     unsigned attempts;  /* connections tried */
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
     uint8_t protocol_status;
-    bool ended;        /* END_REQUEST came, or the reply was ours and whole */
-    const char *error; /* what went wrong, in words; NULL when nothing did */
+    bool ended;        /* END_REQUEST came, or the server's own response is whole */
+    const char *error; /* the first error, in words; NULL: none */
 };
 
-/* Everything zero but the arena, which uses `memory`. */
+/* Zeroes the request and gives its arena the first block `memory`. */
 void request_init(struct request *r, void *memory, size_t size);
 void request_fini(struct request *r);
 
@@ -290,21 +295,21 @@ void headers_remove(struct headers *h, struct str name);
 /* Replaces headers of `to` by those of `from` with the same names. Set-Cookie and Vary are added,
  * since each one stands for itself. */
 void headers_merge(struct arena *a, struct headers *to, const struct headers *from);
-/* Adds headers of `from` whose names `to` has not, but for those about a content, which is another
- * one here. */
+/* Adds headers of `from` whose names `to` has not. Headers about the content (RFC 9110 §8) are left
+ * out, since `to` has another content. */
 void headers_fill(struct arena *a, struct headers *to, const struct headers *from);
 /* All values of a name as one: joined by ", ", Cookie by "; ". STR_NONE when absent. */
 struct str headers_joined(struct arena *a, const struct headers *h, struct str name);
 /* Value of a known header, empty when absent. */
 struct str headers_value(const struct headers *h, enum header_id id);
 
-/* True for the names that set PHP up. PHP-FPM's child keeps what they say for the requests of
- * others, so only the core sends them (`ini`). */
+/* True for PHP_VALUE, PHP_ADMIN_VALUE and their like. A child of PHP-FPM keeps such settings for
+ * the requests that follow, so only core/ sends them (`ini`). */
 bool param_is_setting(struct str name);
 struct param *params_find(const struct params *p, struct str name);
 /* Sets or replaces; the strings are not copied. */
 void params_set(struct arena *a, struct params *p, struct str name, struct str value);
-/* Room for more, twice as much each time. */
+/* Doubles the room of the list. */
 void params_grow(struct arena *a, struct params *p);
 /* Appends a name that is known to be new. */
 static inline void params_add(struct arena *a, struct params *p, struct str name, struct str value)
@@ -315,8 +320,8 @@ static inline void params_add(struct arena *a, struct params *p, struct str name
 }
 void params_remove(struct params *p, struct str name);
 
-/* The port that the client asked for: the listener's; on a unix socket that of Host, or else what
- * the scheme implies (RFC 3875 §4.1.15: SERVER_PORT is always there). */
+/* The port for SERVER_PORT, which is always sent (RFC 3875 §4.1.15): the listener's; on a unix
+ * socket that of Host, or else the scheme's default. */
 unsigned request_server_port(const struct request *r);
 
 /* "Not Found"; "" for a status without a name (RFC 9110 §15). */
@@ -325,9 +330,9 @@ const char *status_text(int status);
 /* 16 hex digits; out has 17 bytes. */
 void request_id_text(uint64_t id, char out[17]);
 
-/* Which request a line of the error log is about: "request 0123456789abcdef, host shop.example,
- * tenant shop", without the host or the tenant where there is none. Written to out, which has
- * REQUEST_NAME_SIZE bytes; longer names are cut there. Returns out. */
+/* Writes the name of a request for a line of the error log: "request 0123456789abcdef, host
+ * shop.example, tenant shop", without a host or a tenant that it has not. out has REQUEST_NAME_SIZE
+ * bytes, to which names are cut. Returns out. */
 #define REQUEST_NAME_SIZE 400
 const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE]);
 

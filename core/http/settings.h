@@ -1,5 +1,5 @@
 /*
- * settings - what a script's settings say, checked, as plain structs.
+ * settings - the checked settings of a route as plain structs.
  *
  * Read once from the normalised table that lua/moongate/route/settings.lua makes
  * (script/settings.c); owned by the generation, never changed afterwards. Durations are seconds,
@@ -30,14 +30,14 @@ struct limits {
     size_t response_memory;
     uint64_t spool;
     const char *spool_dir;
-    const struct str *header_names; /* kept although they hold '_' or '.' */
+    const struct str *header_names; /* header names with '_' or '.' that applications get */
     unsigned header_name_count;
 };
 
 struct server_settings {
-    struct addr addr;   /* unless it is a name */
+    struct addr addr;   /* set unless is_name */
     struct str address; /* as the script wrote it */
-    bool is_name;       /* to be looked up, again and again */
+    bool is_name;       /* a host name, which is looked up every `resolve` seconds */
     double weight;
     unsigned max_conns; /* 0: no limit */
     bool backup;
@@ -52,7 +52,7 @@ struct health_settings {
     unsigned rise, fall;
 };
 
-/* Where the paths that X-Accel-Redirect names lie. */
+/* A prefix of X-Accel-Redirect paths and the folder that its files lie in. */
 struct internal_path {
     struct str prefix; /* begins and ends with a slash */
     struct str folder; /* n = 0: on_request decides on such a path */
@@ -62,21 +62,21 @@ struct internal_path {
 enum multiplex {
     MULTIPLEX_NO,
     MULTIPLEX_YES,
-    MULTIPLEX_AUTO, /* where FCGI_GET_VALUES says that the server can */
+    MULTIPLEX_AUTO, /* where the server's FCGI_GET_VALUES_RESULT allows it */
 };
 
 enum profile { PROFILE_PHP, PROFILE_GENERIC };
 
 /* Which failed requests may be sent again. */
 enum retry_policy {
-    RETRY_SAFE,    /* idempotent ones, and those of which the server has had nothing */
-    RETRY_TIMEOUT, /* idempotent ones after a time-out, too */
-    RETRY_NEVER,   /* none of which the server may have had anything */
+    RETRY_SAFE,    /* idempotent requests, and those of which no byte was written */
+    RETRY_TIMEOUT, /* as RETRY_SAFE, and idempotent requests after a time-out */
+    RETRY_NEVER,   /* only requests of which no byte was written */
 };
 
-/* Who chooses among the servers, where C code can do it, too (backend/pick.h). */
+/* The policies that C implements (backend/pick.h). */
 enum balance {
-    BALANCE_OTHER, /* sticky, or a function of the route */
+    BALANCE_OTHER, /* a policy in Lua: sticky, or a function of the route */
     BALANCE_ROUND_ROBIN,
     BALANCE_LEAST_CONN,
     BALANCE_RANDOM,
@@ -107,8 +107,8 @@ struct backend_settings {
     double slow_start;
     double resolve; /* seconds between two look-ups of a name */
     struct health_settings health;
-    struct str load;             /* php-fpm's status page as a signal; n = 0: none */
-    const struct str *own_pages; /* of its servers' PHP-FPM, for no client */
+    struct str load;             /* PHP-FPM's status page, read for the load; n = 0: none */
+    const struct str *own_pages; /* ping and status pages of PHP-FPM, which clients don't get */
     unsigned own_page_count;
     struct str ini; /* PHP_VALUE where the decision has no ini; n = 0: none */
     const struct internal_path *internal;
@@ -126,7 +126,7 @@ struct backend_settings {
 enum access_format { ACCESS_OFF, ACCESS_COMBINED, ACCESS_JSON, ACCESS_FUNCTION };
 
 struct settings {
-    struct arena arena; /* holds everything the pointers point to */
+    struct arena arena; /* memory of all strings and lists of the settings */
     struct limits limits;
     struct netset trusted; /* trusted_proxies */
     enum access_format access_format;
@@ -139,9 +139,9 @@ struct settings {
     unsigned resolver_count;
 };
 
-/* Makes the slots, once all backends have their names. */
+/* Makes backend_slots. Called after all backends have their names. */
 void settings_index_backends(struct settings *s);
-/* The number of the backend with that name; -1: there is none such. */
+/* The number of the backend with that name; -1: unknown name. */
 int settings_find_backend(const struct settings *s, struct str name);
 
 #endif

@@ -30,7 +30,7 @@ bool uri_unescape(struct str in, char *out, size_t *out_size)
     return true;
 }
 
-/* Writes %XX; returns the end of it. */
+/* Writes %XX and returns its end. */
 static char *uri_put_escape(char *at, unsigned char c)
 {
     *at++ = '%';
@@ -57,7 +57,7 @@ struct str uri_escape_path(struct str path, struct arena *arena)
     return (struct str){out, (size_t)(at - out)};
 }
 
-/* A '%' that begins no escape, or a byte that no target may have. */
+/* True for a '%' without two hex digits, and for a byte that a target may not have. */
 static bool uri_is_raw(struct str target, size_t i)
 {
     unsigned char c = (unsigned char)target.p[i];
@@ -214,8 +214,8 @@ const char *uri_parse(struct uri *u, struct str target, struct arena *arena)
     return uri_decode_path(u, arena);
 }
 
-/* Narrower than RFC 3986's reg-name: what names of hosts really have. Scripts build paths from
- * hosts, so nothing that means something there may pass. */
+/* True for the characters of real host names, fewer than RFC 3986's reg-name allows. Scripts build
+ * paths from hosts, so a character with a meaning in paths must not pass. */
 static bool uri_is_host_char(char c)
 {
     char lower = char_lower(c);
@@ -223,7 +223,7 @@ static bool uri_is_host_char(char c)
            c == '_';
 }
 
-/* "[v6]": the index behind it, or 0 when there is none. */
+/* The index after "[IPv6]" at the beginning; 0: the value has none. */
 static size_t uri_ipv6_end(struct str value)
 {
     char text[INET6_ADDRSTRLEN];
@@ -237,7 +237,7 @@ static size_t uri_ipv6_end(struct str value)
     return strlen(text) == n && inet_pton(AF_INET6, text, &ignored) == 1 ? n + 2 : 0;
 }
 
-/* The end of the host within value, or 0 when it is none. */
+/* The end of the host in value; 0: the host is invalid. */
 static size_t uri_host_end(struct str value)
 {
     size_t i = 0;

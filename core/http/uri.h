@@ -1,5 +1,5 @@
 /*
- * uri - what a request's target means: its form, path, query and host. Pure; memory comes from the
+ * uri - parses a request's target: its form, path, query and host. Pure; memory comes from the
  * request's arena. Contract section 11; RFC 9112 §3.2, RFC 3986 §5.2.4.
  */
 #ifndef MG_HTTP_URI_H
@@ -18,23 +18,25 @@ struct uri {
     bool asterisk; /* "*": only for OPTIONS */
 };
 
-/* Takes a target apart. Returns NULL, or why it is a bad request. Slices point into target, or into
- * the arena where the path had to be decoded. */
+/* Parses a target. Returns NULL, or the reason of a 400. Slices point into target, or into the
+ * arena where the path had to be decoded. */
 const char *uri_parse(struct uri *u, struct str target, struct arena *arena);
 
 /* Decodes %XX, and nothing else. Returns false where a % lacks its digits. out may be in.p. */
 bool uri_unescape(struct str in, char *out, size_t *out_size);
 
-/* A path for a Location: bytes that mean something else in a URL as %XX. Memory from the arena. */
+/* Escapes a path for a Location: bytes with a meaning in a URL become %XX. Memory from the arena.
+ */
 struct str uri_escape_path(struct str path, struct arena *arena);
 
 /* A target as applications write it into X-Accel-Redirect and Location: blanks, UTF-8, '#' and a
  * '%' without its digits become %XX, so that uri_parse reads them as parts of a name. Returns
- * target itself where there is none of them, else memory from the arena. */
+ * `target` itself where it has no such byte, else memory from the arena. */
 struct str uri_escape_raw(struct str target, struct arena *arena);
 
-/* Host of RFC 9112 §3.2: name, IPv4 or [IPv6], and an optional port. Takes the trailing dot off and
- * lower-cases into the arena. port is -1 where there is none. False when it is no valid host. */
+/* Host of RFC 9112 §3.2: name, IPv4 or [IPv6], and an optional port. The host is lower-cased into
+ * the arena, without a trailing dot. port is -1 where `value` has none. False: the host is invalid.
+ */
 bool uri_host(struct str value, struct arena *arena, struct str *host, int *port);
 
 #endif
