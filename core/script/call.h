@@ -30,11 +30,11 @@ enum script_result {
     SCRIPT_WAITING, /* the hook waits; `resumed` of the call is called when it has ended */
 };
 
-/* What script_errors says of a hook that has failed. */
+/* The consequence of a failed hook, by script_errors. */
 enum script_policy {
     SCRIPT_FAIL,   /* 500 */
-    SCRIPT_OPEN,   /* as though it were not there */
-    SCRIPT_DECIDE, /* another decision: script_fallback */
+    SCRIPT_OPEN,   /* as if the route did not have the hook */
+    SCRIPT_DECIDE, /* the decision that script_errors names: script_fallback */
 };
 
 /* What a request keeps of its script between hooks; the caller zeroes it first. */
@@ -49,7 +49,7 @@ struct script_call {
     struct script *script;
     struct request *req;
     bool replaced;
-    bool fell_back;      /* script_errors has decided: it does so once */
+    bool fell_back;      /* script_errors has decided, which it does once for a request */
     unsigned rules_from; /* first rule of the latest decision (script/rule.h) */
 };
 

@@ -23,10 +23,10 @@ struct script_cause script_hook_cause(const struct script *s, enum script_hook h
                                       const struct request *req);
 
 bool script_has(const struct script *s, enum script_hook hook);
-/* What a request gets whose hook of that kind has failed. */
+/* The consequence for a request whose hook of that kind has failed. */
 enum script_policy script_policy(const struct script *s, enum script_hook hook);
-/* Fills req->decision with the one that script_errors names for the hook; once for a request: then,
- * and where it can't be used, SCRIPT_FAILED. */
+/* Fills req->decision with the one that script_errors names for the hook, once for a request. The
+ * second time, and where that decision can't be used, SCRIPT_FAILED. */
 enum script_result script_fallback(struct script *s, enum script_hook hook, struct request *req,
                                    struct script_call *call);
 /* The rule of the route that decided on the request: "route.lua:23 path '/shop/x'", or the place of
@@ -47,8 +47,8 @@ struct script_error {
     const char *kind; /* "connect", "timeout", ... */
     int status;       /* status of the error page that is sent where the hook returns nil */
     const char *message;
-    bool may_wait; /* false: the error is an application's own answer, whose head is in
-                      req->response */
+    /* false: the error is an application's own answer, whose head is in req->response */
+    bool may_wait;
     bool has_body; /* that answer has a body */
 };
 
