@@ -1,11 +1,12 @@
 -- ngx owns the part of OpenResty's API that client libraries use (lua-resty-redis, -memcached, -dns
 -- and their like): sockets, time, timers, the log, codecs. Called by scripts and by such libraries.
 -- Requiring it sets the global `ngx`, which they expect. What a hook does with its request is
--- moongate's: there is no ngx.say, ngx.var or ngx.req, and a name that is not here is nil, since
--- libraries ask that way what there is.
+-- moongate's: what OpenResty has for that is named by moongate.ngx.missing, and says so when it is
+-- used. Any other name that is not here is nil, since libraries ask that way what there is.
 
 local core = require("moongate.core")
 local hash = require("moongate.hash")
+local missing = require("moongate.ngx.missing")
 local moongate = require("moongate")
 local regex = require("moongate.ngx.regex")
 
@@ -15,6 +16,32 @@ local M = {
   null = core.null,
   re = regex,
 }
+
+local STATUSES = {
+  CONTINUE = 100, SWITCHING_PROTOCOLS = 101, OK = 200, CREATED = 201, ACCEPTED = 202,
+  NO_CONTENT = 204, PARTIAL_CONTENT = 206, SPECIAL_RESPONSE = 300, MOVED_PERMANENTLY = 301,
+  MOVED_TEMPORARILY = 302, SEE_OTHER = 303, NOT_MODIFIED = 304, TEMPORARY_REDIRECT = 307,
+  PERMANENT_REDIRECT = 308, BAD_REQUEST = 400, UNAUTHORIZED = 401, PAYMENT_REQUIRED = 402,
+  FORBIDDEN = 403, NOT_FOUND = 404, NOT_ALLOWED = 405, NOT_ACCEPTABLE = 406, REQUEST_TIMEOUT = 408,
+  CONFLICT = 409, GONE = 410, UPGRADE_REQUIRED = 426, TOO_MANY_REQUESTS = 429, CLOSE = 444,
+  ILLEGAL = 451, INTERNAL_SERVER_ERROR = 500, NOT_IMPLEMENTED = 501, METHOD_NOT_IMPLEMENTED = 501,
+  BAD_GATEWAY = 502, SERVICE_UNAVAILABLE = 503, GATEWAY_TIMEOUT = 504, VERSION_NOT_SUPPORTED = 505,
+  INSUFFICIENT_STORAGE = 507,
+}
+
+for name, status in pairs(STATUSES) do
+  M["HTTP_" .. name] = status
+end
+
+-- nginx gives each method a bit, from 2 on, in this order.
+local METHODS = {
+  "GET", "HEAD", "POST", "PUT", "DELETE", "MKCOL", "COPY", "MOVE", "OPTIONS", "PROPFIND",
+  "PROPPATCH", "LOCK", "UNLOCK", "PATCH", "TRACE",
+}
+
+for i, name in ipairs(METHODS) do
+  M["HTTP_" .. name] = 2 ^ i
+end
 
 --- Libraries look at the version: this is the one whose documentation the functions here follow.
 M.config = {
@@ -53,6 +80,36 @@ function M.time()
 end
 
 function M.update_time() end
+
+--- The day, "2026-11-29", in the machine's time zone.
+function M.today()
+  return os.date("%Y-%m-%d", M.time())
+end
+
+--- "2026-11-29 10:07:00", in the machine's time zone; utctime in UTC.
+function M.localtime()
+  return os.date("%Y-%m-%d %H:%M:%S", M.time())
+end
+
+function M.utctime()
+  return os.date("!%Y-%m-%d %H:%M:%S", M.time())
+end
+
+--- A time for headers such as Last-Modified (RFC 9110 §5.6.7).
+---@param seconds number since 1970
+---@return string
+function M.http_time(seconds)
+  return os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)
+end
+
+--- A time for the attribute Expires of a cookie, as nginx writes it: a year has two digits, from
+--- 2038 on four, so that no client takes it for one of the 20th century.
+---@param seconds number since 1970
+---@return string
+function M.cookie_time(seconds)
+  local year = tonumber(os.date("!%Y", seconds)) > 2037 and "%Y" or "%y"
+  return os.date("!%a, %d-%b-" .. year .. " %H:%M:%S GMT", seconds)
+end
 
 function M.sleep(seconds)
   moongate.sleep(tonumber(seconds) or seconds)
@@ -108,6 +165,32 @@ end
 
 --- Bytes from base64, with padding or without; nil where it is something else.
 M.decode_base64 = hash.unbase64
+
+-- --- digests ---------------------------------------------------------------------------------
+
+function M.md5(text)
+  return hash.md5(tostring(text))
+end
+
+function M.md5_bin(text)
+  return hash.md5(tostring(text), "raw")
+end
+
+function M.sha1_bin(text)
+  return hash.sha1(tostring(text), "raw")
+end
+
+--- Bytes, too.
+function M.hmac_sha1(key, text)
+  return hash.hmac("sha1", tostring(key), tostring(text), "raw")
+end
+
+--- The same number as crc32_long: OpenResty's two differ in speed.
+function M.crc32_short(text)
+  return hash.crc32(tostring(text))
+end
+
+M.crc32_long = M.crc32_short
 
 -- --- functions beside the requests -----------------------------------------------------------
 
@@ -213,6 +296,11 @@ function M.worker.count()
   return core.worker().count
 end
 
+--- True once another script has taken over.
+function M.worker.exiting()
+  return core.retired()
+end
+
 --- ngx.shared.NAME is moongate.shared("NAME").
 M.shared = setmetatable({}, {
   __index = function(t, name)
@@ -222,15 +310,17 @@ M.shared = setmetatable({}, {
   end,
 })
 
--- Debian calls the libraries nginx.redis and so on: resty.redis finds them too.
+-- Debian calls the libraries nginx.redis and so on: resty.redis finds them too. A text that a
+-- loader returns is part of require's message.
 local function find_resty(name)
   local rest = name:match("^resty%.(.+)$")
   local path = rest and package.searchpath("nginx." .. rest, package.path)
-  return path and assert(loadfile(path)) or nil
+  return path and assert(loadfile(path)) or missing.module(name)
 end
 
 package.loaders[#package.loaders + 1] = find_resty
 
+missing.complete(M, core.tcp_methods)
 rawset(_G, "ngx", M)
 
 return M

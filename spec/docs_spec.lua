@@ -64,6 +64,7 @@ describe("the Lua in", function()
   local PAGES = {
     "README.md", "docs/route.md", "docs/params.md", "docs/balancing.md", "docs/hooks.md",
     "docs/operations.md", "docs/testing.md", "docs/api.md", "docs/library.md",
+    "docs/from-openresty.md",
   }
   for _, name in ipairs(PAGES) do
     it(name .. " is Lua", function()
@@ -79,6 +80,7 @@ describe("the Lua in", function()
 
   for _, name in ipairs({
     "docs/balancing.md", "docs/hooks.md", "docs/operations.md", "docs/api.md", "docs/library.md",
+    "docs/from-openresty.md",
   }) do
     it(name .. " is all valid routes", function()
       local fs = files.new({ "/var/tmp/" })

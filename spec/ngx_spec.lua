@@ -6,7 +6,7 @@ describe("ngx", function()
 
   before_each(function()
     spawned = {}
-    core = { null = setmetatable({}, {
+    core = { tcp_methods = {}, null = setmetatable({}, {
       __tostring = function()
         return "null"
       end,
@@ -52,8 +52,8 @@ describe("ngx", function()
   end)
 
   after_each(function()
-    for _, name in ipairs({ "moongate.core", "moongate", "moongate.hash", "moongate.ngx.regex",
-      "ngx" }) do
+    for _, name in ipairs({ "moongate.core", "moongate", "moongate.hash", "moongate.ngx.missing",
+      "moongate.ngx.regex", "ngx" }) do
       package.loaded[name] = nil
     end
     rawset(_G, "ngx", nil)
@@ -62,7 +62,7 @@ describe("ngx", function()
 
   it("is a global for those who expect one", function()
     assert.equal(ngx, rawget(_G, "ngx"))
-    assert.is_nil(ngx.say)
+    assert.is_nil(ngx.no_such_name)
   end)
 
   it("takes texts and numbers", function()
@@ -74,6 +74,19 @@ describe("ngx", function()
   it("tells the time", function()
     assert.equal(100.75, ngx.now())
     assert.equal(100, ngx.time())
+    assert.equal("1970-01-01 00:01:40", ngx.utctime())
+    assert.equal(ngx.localtime():sub(1, 10), ngx.today())
+    assert.matches("^%d%d%d%d%-%d%d%-%d%d %d%d:%d%d:40$", ngx.localtime())
+    assert.equal("Thu, 18 Nov 2010 11:27:35 GMT", ngx.http_time(1290079655))
+    assert.equal("Thu, 18-Nov-10 11:27:35 GMT", ngx.cookie_time(1290079655))
+    assert.equal("Tue, 19-Jan-2038 03:14:07 GMT", ngx.cookie_time(2147483647))
+  end)
+
+  it("has the numbers of statuses and methods", function()
+    assert.same({ 200, 403, 444, 503 }, { ngx.HTTP_OK, ngx.HTTP_FORBIDDEN, ngx.HTTP_CLOSE,
+      ngx.HTTP_SERVICE_UNAVAILABLE })
+    assert.same({ 2, 8, 512, 32768 }, { ngx.HTTP_GET, ngx.HTTP_POST, ngx.HTTP_OPTIONS,
+      ngx.HTTP_TRACE })
   end)
 
   it("logs, with the place", function()

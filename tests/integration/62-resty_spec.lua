@@ -2,8 +2,11 @@
 -- of `ngx`.
 
 local dns = require("tests.support.dns")
+local http = require("tests.support.http")
 local lab = require("tests.support.lab")
 local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local server = require("tests.support.server")
 local socket = require("socket")
 local store = require("tests.support.store")
 
@@ -416,10 +419,67 @@ describe("ngx", function()
       return kilobytes() - before < 8192]]))
   end)
 
-  it("is a global for modules, and has no request", function()
-    assert.equal('true, nil, nil, "http", true', run([[
-      return require("ngx") == ngx, ngx.say, ngx.var, ngx.config.subsystem,
+  it("has digests", function()
+    -- RFC 1321 A.5, RFC 3174 §7.3, RFC 2202 §3, and the check value of CRC-32.
+    assert.equal('"900150983cd24fb0d6963f7d28e17f72", "kAFQmDzST7DWlj99KOF/cg==", '
+      .. '"qZk+NkcGgWq6PiVxeFDCbJzQ2J0=", "7/zfauXrL6LSdBbV8YTfnCWafHk=", 3421780262, 3421780262',
+      run([[return ngx.md5("abc"), ngx.encode_base64(ngx.md5_bin("abc")),
+        ngx.encode_base64(ngx.sha1_bin("abc")),
+        ngx.encode_base64(ngx.hmac_sha1("Jefe", "what do ya want for nothing?")),
+        ngx.crc32_short("123456789"), ngx.crc32_long("123456789")]]))
+  end)
+
+  it("is a global for modules", function()
+    assert.equal('true, "http", true', run([[
+      return require("ngx") == ngx, ngx.config.subsystem,
         ngx.null == require("moongate.core").null]]))
+  end)
+
+  it("has what docs/from-openresty.md says", function()
+    local page = process.read_file("docs/from-openresty.md"):match("\n## Name by name\n(.*)\n## ")
+    local there = {}
+    for row in page:gmatch("\n| ([^|]+) | there[^\n]*") do
+      for name in row:gmatch("`ngx%.([^`]+)`") do
+        there[#there + 1] = name
+      end
+    end
+    assert.is_true(#there > 40)
+    assert.equal('""', run(([[
+      local lacking, known = {}, {}
+      for _, name in ipairs(require("moongate.ngx.missing").names()) do known[name] = true end
+      for name in ("%s"):gmatch("%%S+") do
+        local value = ngx
+        for part in name:gmatch("[^.]+") do value = value[part] end
+        if value == nil or known["ngx." .. name] then lacking[#lacking + 1] = name end
+      end
+      return table.concat(lacking, " ")]]):format(table.concat(there, " "))))
+  end)
+
+  it("says what there is in the place of what is missing, and where", function()
+    for code, message in pairs({
+      ["ngx.say('x')"] = "code:1: ngx%.say: .*return { status = 200",
+      ["local id = ngx.var.http_x_id"] = "code:1: ngx%.var%.http_x_id: .*use req%.headers%[.*x%-id",
+      ["local m = ngx.req.get_method()"] = "code:1: ngx%.req%.get_method: .*; use req%.method ",
+      ["ngx.status = 404"] = "code:1: ngx%.status: .*status of the decision",
+      ["ngx.socket.tcp():bind('127.0.0.1')"] = "code:1: tcp:bind: ",
+      ["ngx.shared.x:lpush('a', 1)"] = "code:1: shared: there is no method .*lpush",
+      ["require('ngx.semaphore')"] = "ngx%.semaphore: this is OpenResty's, .*ngx%.thread%.wait",
+    }) do
+      assert.matches(message, run(code), nil, code)
+    end
+    assert.equal("false, true, nil", run([[
+      return (pcall(require, "ngx.semaphore")), ngx.print and true, ngx.no_such_name]]))
+  end)
+
+  it("says it to the log, with the hook's line where the call is its last", function()
+    local gate = server.start({ route = [[
+      local ngx = require("ngx")
+      return { control = false, on_request = function()
+        return ngx.exit(403)
+      end }]] })
+    finally(function() gate:stop() end)
+    assert.equal(500, http.get(gate.address, "/").status)
+    gate:wait_log("route%.lua:%d+.*ngx%.exit: this is OpenResty's, .*return { status = 403 }")
   end)
 end)
 
