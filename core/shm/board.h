@@ -1,7 +1,7 @@
 /*
- * board - what the master and its workers tell one another without a message: one shared mapping,
- * made by the master before it forks. Plain data, each field written by one side; a reader may see
- * a moment's mixture, which is well enough for a status page.
+ * board - shared memory in which the master and its workers publish their state without messages:
+ * one mapping, made by the master before it forks. Plain data, each field written by one side. A
+ * reader may see fields of different moments, which is good enough for a status page.
  */
 #ifndef MG_SHM_BOARD_H
 #define MG_SHM_BOARD_H
@@ -18,15 +18,15 @@ struct board_worker {
     /* Written by the master. */
     pid_t pid; /* 0: none */
     bool ready;
-    bool leaving;    /* another one serves in its place */
-    unsigned number; /* from 0, what its script knows it by */
+    bool leaving;    /* the process is retired: another one serves as this worker */
+    unsigned number; /* the worker's number, from 0, which its script sees */
     unsigned restarts;
     /* Written by the worker. */
     uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */
     uint64_t turn;    /* changes when the loop wakes and when it sleeps: even while it sleeps */
-    char stuck[1024]; /* the hook that ran, and for whom, when it was told to stop, or crashed */
+    char stuck[1024]; /* the hook and its request when the worker was stopped, or crashed */
     unsigned connections;
-    unsigned generations; /* generations that the worker still has */
+    unsigned generations; /* number of generations that the worker holds */
     uint64_t requests;
     uint64_t lua_memory; /* bytes */
 };
@@ -40,19 +40,18 @@ struct board {
     uint64_t reload_done; /* the last request that has been answered */
     bool reload_ok;
     double reload_at;
-    char reload_error[BOARD_TEXT]; /* of the last reload: why it failed, or its notes */
+    char reload_error[BOARD_TEXT]; /* of the last reload: the reason of its failure, or its notes */
     char last_error[BOARD_TEXT];   /* of the last reload that failed */
-    double last_error_at;          /* 0: none has */
-    char listeners[BOARD_TEXT];    /* lines of address, name and, of the control listener, what the
-                                      route says: or "" */
+    double last_error_at;          /* 0: no reload has failed */
+    /* a line for each: address, name and, for the control listener, the route's text or "" */
+    char listeners[BOARD_TEXT];
     /* Written by all workers: requests so far. */
     uint64_t reload_requested;
     struct board_worker worker[BOARD_WORKERS];
-    struct log_lines
-        lines[BOARD_WORKERS]; /* lines of the access log that the worker has not written yet */
+    struct log_lines lines[BOARD_WORKERS]; /* lines of the access log that are not written yet */
 };
 
-/* NULL: no memory. */
+/* Makes the mapping. NULL: no memory. */
 struct board *board_new(void);
 void board_free(struct board *b);
 

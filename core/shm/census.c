@@ -3,12 +3,12 @@
  *
  *     [ header | worker 0: total, slots | worker 1: ... ]
  *
- * A slot is one word, address and count together, so that a reader never sees one without the
- * other. An address may lie in any slot of its window; nothing is ever moved, so there is nothing
- * to look out for when one is given up.
+ * A slot is one word, with an address and its count, so that a reader never sees one without the
+ * other. An address may lie in any slot of its window. Slots are never moved, so a slot is given up
+ * by writing 0.
  *
- * A worker first writes its own count and then reads those of the others, both in one order for all
- * (seq_cst): of two that come at once at least one sees the other.
+ * A worker first writes its own count and then reads the counts of the others, both with seq_cst:
+ * of two workers that count at once, at least one sees the other's.
  */
 #include "shm/census.h"
 
@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define WINDOW     16 /* slots that are looked at: two cache lines */
+#define WINDOW     16 /* slots of a window: two cache lines */
 #define COUNT_BITS 24
 #define COUNT_MASK ((1ul << COUNT_BITS) - 1)
 #define PAGE       4096
@@ -62,8 +62,8 @@ static uint64_t census_mix(uint64_t z)
     return z ^ z >> 31;
 }
 
-/* 0 for a peer without an address. The seed keeps clients from choosing addresses that share a
- * window. */
+/* The hash of an address; 0 for a peer without an address. The seed keeps clients from choosing
+ * addresses that share a window. */
 static uint64_t census_hash_of(const struct census *c, const struct peer *peer)
 {
     uint64_t prefix = 0;
@@ -77,7 +77,7 @@ static uint64_t census_hash_of(const struct census *c, const struct peer *peer)
     return census_mix(census_mix(prefix ^ seed) + c->seed[1]) | 1;
 }
 
-/* 40 bits name the address in its slot, 16 others choose the window. */
+/* The 40 bits of the hash that identify the address in its slot; 16 others choose the window. */
 static uint64_t census_name_of(uint64_t hash)
 {
     return hash << COUNT_BITS;
@@ -93,7 +93,7 @@ static bool census_is_name(uint64_t slot, uint64_t name)
     return (slot & ~COUNT_MASK) == name;
 }
 
-/* The address's slot in a worker's part; NULL when it has none there. */
+/* The address's slot in a worker's part; NULL: the part does not have the address. */
 static _Atomic uint64_t *census_find(struct part *part, uint64_t hash)
 {
     _Atomic uint64_t *window = &part->slots[census_window_of(hash)];
@@ -196,7 +196,7 @@ void census_leave(struct census *c, unsigned worker, const struct peer *peer)
 {
     struct part *part = &c->parts[worker];
     census_uncount_address(part, census_hash_of(c, peer));
-    atomic_fetch_sub(&part->total, 1); /* last: where it is 0 there is no address either */
+    atomic_fetch_sub(&part->total, 1); /* last, so that a part whose total is 0 has no addresses */
 }
 
 void census_worker_gone(struct census *c, unsigned worker)

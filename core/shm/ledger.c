@@ -1,6 +1,6 @@
 /*
- * ledger - see ledger.h. This file: the mapping, claims from acquire to drop, a worker's box as it
- * reads it, and the end of a worker.
+ * ledger - see ledger.h. This file has the mapping, claims from acquire to drop, the reading of a
+ * worker's mailbox, and the end of a worker.
  */
 #include "shm/ledger_claims.h"
 #include "shm/ledger_servers.h"
@@ -51,7 +51,7 @@ void ledger_free(struct ledger *l)
     munmap(l, l->size);
 }
 
-/* --- asking and giving back --- */
+/* --- claims --- */
 
 static bool ledger_may_go(const struct ledger *l, const struct group *g, const struct claim *c,
                           const struct ledger_request *request)
@@ -89,7 +89,7 @@ static enum ledger_answer ledger_ask(struct ledger *l, struct ledger_seat *seat,
     }
     c->since = ledger_now();
     ledger_wait_in_line(l, g, claim);
-    ledger_pump(l, seat, g); /* there may be room that the caller did not see */
+    ledger_pump(l, seat, g); /* the caller may have seen less room than there is */
     if (c->state != CLAIM_WAITING || g->queued <= ledger_room_of(l, g) ||
         g->queued - ledger_room_of(l, g) <= ledger_idle_of(l, g, c))
         return LEDGER_WAITING;
@@ -124,7 +124,7 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
     return answer;
 }
 
-/* Changes whose share an active or idle connection is. */
+/* Changes the tenant to which an active or idle connection counts. */
 static void ledger_change_tenant(struct ledger *l, struct group *g, struct claim *c,
                                  uint32_t tenant)
 {
@@ -156,14 +156,14 @@ bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, voi
     return good;
 }
 
-/* True when a limit was lowered below what is in use. */
+/* True when a limit was lowered below the number of connections in use. */
 static bool ledger_is_over(const struct ledger_server *s)
 {
     return (s->max_conns > 0 && s->active + s->idle > s->max_conns) ||
            (s->offered_conns > 0 && s->active + s->idle > s->offered_conns);
 }
 
-/* An idle connection counts for no tenant. */
+/* Makes a claim idle. An idle connection counts for no tenant. */
 static enum ledger_kept ledger_keep(struct ledger *l, struct group *g, uint32_t claim, void *holder)
 {
     struct claim *c = &l->claims[claim];
@@ -185,8 +185,8 @@ static enum ledger_kept ledger_give_back(struct ledger *l, struct ledger_seat *s
     struct ledger_server *s = &l->servers[c->server];
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
     if (g->queued > 0 && !g->held && (s->keepalive > 0 || c->shared) && !ledger_is_over(s)) {
-        l->tenants[tenant].active--; /* the released connection does not count against its own
-                                        tenant in the choice */
+        /* the released connection does not count against its own tenant in the choice */
+        l->tenants[tenant].active--;
         waiter = ledger_next_waiter(l, g, server, seat->worker);
         l->tenants[tenant].active++;
     }
@@ -210,7 +210,8 @@ enum ledger_kept ledger_release(struct ledger_seat *seat, uint32_t claim, void *
     struct ledger *l = seat->ledger;
     struct group *g = ledger_lock_group(l, l->claims[claim].group);
     enum ledger_kept kept = ledger_give_back(l, seat, g, claim, holder, next);
-    if (kept != LEDGER_CLOSE) /* its tenant has one less: others of it may go elsewhere */
+    /* its tenant has one less, so waiting claims of the tenant may get other servers */
+    if (kept != LEDGER_CLOSE)
         ledger_pump(l, seat, g);
     ledger_unlock_group(g);
     return kept;
@@ -247,7 +248,7 @@ void ledger_refuse_all(struct ledger_seat *seat, uint32_t group)
     ledger_unlock_group(g);
 }
 
-/* --- the box --- */
+/* --- the mailbox --- */
 
 void ledger_join(struct ledger_seat *seat, struct ledger *l, unsigned worker)
 {
@@ -282,8 +283,8 @@ static uint64_t mailbox_take(uint64_t *bits)
                : 0;
 }
 
-/* The next claim of the box; LEDGER_NONE: there is none. A bit that is set behind the place that
- * has been reached is for another time, so that this comes to its end. */
+/* The next claim of the mailbox; LEDGER_NONE: the mailbox has been read. A bit that is set before
+ * the current position is read the next time, so that reading comes to an end. */
 static uint32_t mailbox_next(struct ledger_seat *seat)
 {
     struct part *part = &seat->ledger->parts[seat->worker];
@@ -302,7 +303,7 @@ static uint32_t mailbox_next(struct ledger_seat *seat)
     return seat->worker * LEDGER_WORKER_MAX + seat->word * 64 + bit;
 }
 
-/* The state that a claim has as long as the event means something. */
+/* The state that a claim must have for the event to be valid. */
 static const uint8_t mailbox_states[] = {
     [LEDGER_GRANT] = CLAIM_ACTIVE, [LEDGER_REFUSE] = CLAIM_WAITING, [LEDGER_GIVE_UP] = CLAIM_IDLE};
 
@@ -322,8 +323,8 @@ bool ledger_next_news(struct ledger_seat *seat, struct ledger_news *news)
     return false;
 }
 
-/* Removes the claims of a worker that has ended from the lists. Where it died inside the lock, the
- * lists were made again when the lock was taken. */
+/* Removes the claims of a worker that has ended from the lists. If the worker died inside the lock,
+ * ledger_lock_group has made the lists again. */
 static void ledger_forget_claims(struct ledger *l, unsigned worker)
 {
     for (uint32_t i = 0; i < l->parts[worker].used; i++) {

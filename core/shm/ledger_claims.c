@@ -1,12 +1,12 @@
 /*
  * ledger_claims - see ledger_claims.h.
  *
- * Counts and lists can be made again from the claims (rebuild), which is what happens when a worker
- * dies inside the lock. So that this is right at whatever instruction it died, a claim's fields are
- * written before its state, and its news before its state too; those are told again. Claims belong
- * to workers: each takes them from a part of its own without a lock. What one worker has to tell
- * another (a grant, a connection to give up) is marked in the claim, which then lies in the other's
- * box until it is collected.
+ * When a worker dies inside the lock, counts and lists are made again from the claims
+ * (ledger_rebuild). A claim's fields and its news are written before its state, so that the claims
+ * are right at whatever instruction the worker died; the news are posted again. Claims belong to
+ * workers: each takes them from its own part without a lock. News for another worker (a grant, a
+ * connection to give up) are written to the claim, and a bit in that worker's mailbox marks the
+ * claim until the worker reads it.
  */
 #include "shm/ledger_claims.h"
 
@@ -30,8 +30,8 @@ static uint32_t *ledger_bucket_of(struct group *g, uint64_t hash)
     return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
 }
 
-/* A tenant whose place another one has taken was served no later than the latest of these. So no
- * tenant gets ahead of waiting ones by being forgotten. */
+/* When the tenant was last served. For a tenant whose place was reused this is the latest time of
+ * such tenants, so that a tenant can't come before waiting ones because its time was dropped. */
 static double ledger_served_before(const struct group *g, uint64_t hash)
 {
     const struct served *s = &g->served[hash % LEDGER_SERVED];
@@ -66,8 +66,8 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
     else if (l->tenants_used < LEDGER_TENANTS)
         at = l->tenants_used++;
     ledger_unlock_directory(l);
-    if (at == LEDGER_NONE) /* too many tenants at once: this one shares the place of requests
-                              without one */
+    /* too many tenants at once: this one shares the place of requests without one */
+    if (at == LEDGER_NONE)
         return g->anyone;
     uint32_t *bucket = ledger_bucket_of(g, hash);
     l->tenants[at] = (struct tenant){.hash = hash,
@@ -76,7 +76,7 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
                                      .tail = LEDGER_NONE,
                                      .served = ledger_served_before(g, hash)};
     __atomic_store_n(bucket, at,
-                     __ATOMIC_RELEASE); /* last, so that a tenant in the list is whole */
+                     __ATOMIC_RELEASE); /* last, so that a tenant in the list is complete */
     return at;
 }
 
@@ -91,7 +91,7 @@ uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash)
     return ledger_new_tenant(l, g, hash);
 }
 
-/* Forgets a tenant that has nothing any more. */
+/* Frees a tenant without claims. */
 void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant)
 {
     struct tenant *t = &l->tenants[tenant];
@@ -138,7 +138,8 @@ bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t te
 
 /* --- lists of claims; the group is locked --- */
 
-/* Behind everything else that has been written to the claim: the compiler must not move it. */
+/* Writes the state after all other fields of the claim; the barrier keeps the compiler from moving
+ * it. */
 static void ledger_set_state(struct claim *c, enum claim_state state)
 {
     __atomic_store_n(&c->state, (uint8_t)state, __ATOMIC_RELEASE);
@@ -266,7 +267,7 @@ void ledger_leave(struct ledger *l, struct group *g, uint32_t claim)
     }
 }
 
-/* --- a worker's claims and box --- */
+/* --- a worker's claims and mailbox --- */
 
 uint32_t ledger_take_claim(struct ledger_seat *seat)
 {
@@ -289,7 +290,7 @@ void ledger_free_claim(struct ledger_seat *seat, uint32_t claim)
     seat->free = claim;
 }
 
-/* Says that the claim has news. */
+/* Marks in the mailbox that the claim has news. */
 static void ledger_mark(struct part *part, uint32_t claim)
 {
     uint32_t at = claim % LEDGER_WORKER_MAX;
@@ -300,7 +301,7 @@ static void ledger_mark(struct part *part, uint32_t claim)
 static void ledger_wake(struct part *part)
 {
     if (write(part->wake, &(uint64_t){1}, 8) < 0)
-        return; /* the eventfd is full, so its worker is awake already */
+        return; /* a full eventfd is readable, so the worker wakes anyway */
 }
 
 void ledger_post(struct ledger *l, struct ledger_seat *seat, uint32_t claim,
@@ -360,7 +361,7 @@ void ledger_sweep_tenants(struct ledger *l, struct group *g)
         }
 }
 
-/* Repeats the news that the dead worker may have told only half. */
+/* Posts the news of a claim again, since the dead worker may have posted only a part of them. */
 static void ledger_tell_again(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
@@ -380,7 +381,7 @@ static int ledger_compare_since(const void *a, const void *b, void *claims)
     return x < y ? -1 : x > y;
 }
 
-/* Counts one claim; those that wait are left for later, to be put in their order. */
+/* Counts one claim. Waiting claims are counted later, when they are sorted. */
 static bool ledger_count_again(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
@@ -395,7 +396,8 @@ static bool ledger_count_again(struct ledger *l, uint32_t claim)
     return c->state == CLAIM_WAITING;
 }
 
-/* Without memory the process can't go on: the next worker that takes the lock tries again. */
+/* Grows the list. Without memory the process ends, and the next worker that takes the lock repeats
+ * the work. */
 static uint32_t *ledger_grow(uint32_t *list, size_t room)
 {
     uint32_t *more = realloc(list, room * sizeof *more);
@@ -404,7 +406,7 @@ static uint32_t *ledger_grow(uint32_t *list, size_t room)
     return more;
 }
 
-/* The worker that held the lock died inside: all counts and lists are made again from the claims.
+/* Makes all counts and lists of a group from the claims, after a worker has died inside the lock.
  */
 static void ledger_rebuild(struct ledger *l, struct group *g, uint32_t group)
 {

@@ -31,8 +31,8 @@ uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name)
     return name.n == 0 ? 0 : hash | 2; /* 0 and 1 stand for requests without a tenant */
 }
 
-/* Under the directory's lock. `made` and the lock stay for ever, so that a place that has been used
- * once can be told from one that never was. */
+/* Initializes a place, under the directory's lock. `made` and the group's lock are kept when the
+ * group is freed, so that a used place can be told from one that never was used. */
 static void group_init(struct group *g, uint64_t key)
 {
     if (!g->made)
@@ -50,7 +50,7 @@ static void group_init(struct group *g, uint64_t key)
     __atomic_store_n(&g->key, key, __ATOMIC_RELEASE);
 }
 
-/* The group's place, made where there is none. */
+/* Finds the group's place, or makes the group. */
 static uint32_t group_find(struct ledger *l, uint64_t key)
 {
     uint32_t at = LEDGER_NONE;
@@ -59,7 +59,7 @@ static uint32_t group_find(struct ledger *l, uint64_t key)
         uint32_t i = (uint32_t)(key + n) % LEDGER_GROUPS;
         if (l->groups[i].key == key || (l->groups[i].key == 0 && at == LEDGER_NONE))
             at = i;
-        if (l->groups[i].key == key || !l->groups[i].made) /* no place behind it was ever used */
+        if (l->groups[i].key == key || !l->groups[i].made) /* no later place was ever used */
             break;
     }
     if (at != LEDGER_NONE && l->groups[at].key == 0)
@@ -76,8 +76,7 @@ static bool group_is_referred(const struct ledger *l, const struct group *g)
     return false;
 }
 
-/* No worker has the group any more. From the moment that its key is 0 its place may be another
- * group's. */
+/* Frees a group that no worker has open. Once the key is 0, another group may take the place. */
 static void group_free(struct ledger *l, struct group *g)
 {
     uint32_t anyone = g->anyone;
@@ -96,8 +95,8 @@ static void group_free(struct ledger *l, struct group *g)
     ledger_unlock_directory(l);
 }
 
-/* Frees groups that were not closed, since the last worker that had them was killed. They are kept
- * as long as there is room, so that what an operator has said (hold, drain) outlives a worker. */
+/* Frees groups that were not closed because the last worker that had them open was killed. This is
+ * done only when there is no room, so that an operator's hold or drain outlives a worker. */
 static void groups_sweep(struct ledger *l)
 {
     for (uint32_t i = 0; i < LEDGER_GROUPS; i++) {
@@ -110,7 +109,7 @@ static void groups_sweep(struct ledger *l)
     }
 }
 
-/* The group, locked; NULL: there are too many. */
+/* Finds or makes the group and locks it. NULL: there are too many groups. */
 static struct group *group_lock_named(struct ledger *l, uint64_t key, uint32_t *at)
 {
     for (bool swept = false;;) {
@@ -127,7 +126,7 @@ static struct group *group_lock_named(struct ledger *l, uint64_t key, uint32_t *
             g->anyone = ledger_new_tenant(l, g, 1);
         if (g->anyone != LEDGER_NONE && g->key == key)
             return g;
-        bool closed = g->key != key; /* by its last owner, before it was locked */
+        bool closed = g->key != key; /* the last worker closed it before the lock was taken */
         ledger_unlock_group(g);
         if (!closed)
             return NULL;
@@ -170,8 +169,8 @@ static uint32_t server_find(const struct ledger *l, const struct group *g, uint6
     return at;
 }
 
-/* A place for one more server of the group: one that has gone, or a new one at the end of its list.
- */
+/* A place for one more server of the group: that of a server which is gone, or a new one at the end
+ * of the list. */
 static uint32_t server_place(struct ledger *l, struct group *g)
 {
     uint32_t *last = &g->servers, at = LEDGER_NONE;
@@ -190,7 +189,7 @@ static uint32_t server_place(struct ledger *l, struct group *g)
         l->next_server = at + 1;
         l->servers[at].next = LEDGER_NONE;
         l->servers[at].gone = true;
-        l->servers[at].key = 1; /* taken; its own follows */
+        l->servers[at].key = 1; /* marks the place as taken; the real key follows */
     }
     ledger_unlock_directory(l);
     if (at != LEDGER_NONE)
@@ -280,7 +279,7 @@ uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
     return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);
 }
 
-/* --- what operators and answers say --- */
+/* --- the state of servers: operators, answers, checks --- */
 
 static void server_give_up_all(struct ledger *l, struct ledger_seat *seat,
                                const struct ledger_server *s)
@@ -321,7 +320,7 @@ void ledger_drain(struct ledger_seat *seat, uint32_t server, bool draining)
     ledger_unlock_group(g);
 }
 
-/* A worker gives the server up; a server that no worker has is gone. */
+/* Closes the server for a worker. A server that no worker has open is gone. */
 static void server_leave(struct ledger *l, struct ledger_seat *seat, uint32_t server)
 {
     struct ledger_server *s = &l->servers[server];
@@ -346,7 +345,7 @@ void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_
 {
     struct ledger_server *s;
     struct group *g = server_lock(seat, server, &s);
-    if (generation >= s->heeded) { /* a worker that ends may still have an older one */
+    if (generation >= s->heeded) { /* ignores a worker that still serves an older generation */
         s->heeded = generation;
         s->unchecked = !checks;
         s->unmeasured = !load;
@@ -357,7 +356,7 @@ void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_
     }
     if (s->unmeasured)
         s->others = 0;
-    ledger_pump(seat->ledger, seat, g); /* it may be in service again */
+    ledger_pump(seat->ledger, seat, g); /* the server may be in service again */
     ledger_unlock_group(g);
 }
 
@@ -378,7 +377,7 @@ void ledger_server_gone(struct ledger_seat *seat, uint32_t server)
         l->server_refs[server][seat->worker]--;
     ledger_set_worker(&l->known[server], seat->worker, l->server_refs[server][seat->worker] > 0);
     server_leave(l, seat, server);
-    ledger_pump(l, seat, g); /* it may be the backups' turn */
+    ledger_pump(l, seat, g); /* requests may go to the backups now */
     ledger_unlock_group(g);
 }
 
@@ -391,7 +390,7 @@ bool ledger_server_is_shared(const struct ledger_seat *seat, uint32_t server)
     return false;
 }
 
-/* A group's only server is not taken out: there is no other to ask. */
+/* Whether the group has another server. A group's only server is never taken out of service. */
 static bool group_has_others(const struct ledger *l, const struct group *g)
 {
     unsigned count = 0;
@@ -433,8 +432,8 @@ static void server_is_back(struct ledger_server *s)
 void ledger_answered(struct ledger_seat *seat, uint32_t server, double latency)
 {
     struct ledger_server *s = &seat->ledger->servers[server];
-    double before =
-        s->latency; /* workers may write at once, and one value is lost: an average bears that */
+    /* Two workers may write at once; the average bears the loss of one value. */
+    double before = s->latency;
     s->latency = before > 0 ? before + (latency - before) * LATENCY : latency;
     __atomic_fetch_add(&s->answers, 1, __ATOMIC_RELAXED);
     if (!s->down)
@@ -473,7 +472,7 @@ bool ledger_check_due(struct ledger_seat *seat, uint32_t server, double interval
     struct ledger_server *s;
     double now = ledger_now();
     struct group *g = server_lock(seat, server, &s);
-    bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not that exact */
+    bool due = !s->gone && now >= s->next_check - interval / 10; /* timers are not exact */
     if (due) {
         s->checked_at = now;
         s->next_check = now + (timeout > interval ? timeout : interval);

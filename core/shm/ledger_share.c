@@ -1,6 +1,6 @@
 /*
- * ledger_share - see ledger.h. This file: several requests on one connection. They count for their
- * server (`extra`), not for max_conns; those of the queue come before new ones.
+ * ledger_share - see ledger.h. This file has several requests on one connection. Such requests
+ * count for their server (`extra`), not for max_conns; waiting claims come before new requests.
  */
 #include "shm/ledger_claims.h"
 #include "shm/ledger_turns.h"
@@ -10,7 +10,7 @@ void ledger_let_share(struct ledger_seat *seat, uint32_t claim)
     seat->ledger->claims[claim].shared = true;
 }
 
-/* What the server itself has said that it takes. */
+/* Whether the server takes one more request, by the limits that it has given. */
 static bool ledger_takes_another(const struct ledger_server *s)
 {
     return !s->draining && !s->gone &&

@@ -1,18 +1,17 @@
 /*
  * ledger_turns - see ledger_turns.h.
  *
- * A free place goes to the tenant that has the fewest, of several to the one that has been given
- * none for the longest time, and there to the one that has waited longest.
+ * A free place is given to the tenant with the fewest connections; of several, to the tenant that
+ * was given none for the longest time; of that tenant's claims, to the one that has waited longest.
  */
 #include "shm/ledger_turns.h"
 
 #include "shm/ledger_claims.h"
 
-#define HEAD_START                                                                                 \
-    0.005 /* seconds by which a waiting claim of the same worker may be younger than those of      \
-             others */
+/* Seconds by which a waiting claim of the same worker may be younger than those of others. */
+#define HEAD_START 0.005
 
-/* --- who may go --- */
+/* --- which claims may be granted --- */
 
 bool ledger_has_room(const struct ledger_server *s)
 {
@@ -29,7 +28,7 @@ unsigned ledger_tier_of(const struct ledger_server *s, double now)
     return (s->backup ? 1u : 0u) + (s->down && now < s->retry_at ? LEDGER_LAST_TIERS : 0u);
 }
 
-/* The classes of servers that there are now. */
+/* The classes of servers (ledger_tier) that the group has now. */
 struct tiers {
     double now;
     unsigned best, second; /* LEDGER_NO_TIER: there is none */
@@ -67,8 +66,8 @@ double ledger_weight(const struct ledger_server *s, double now)
     return s->weight * (up > s->slow_start / 100 ? up / s->slow_start : 0.01);
 }
 
-/* The class that a waiter is for: the best, of the servers that it does not avoid if there are any.
- */
+/* The class of servers that a waiting claim may have: the best one, counting only servers that the
+ * claim does not avoid if there are any. */
 static unsigned turn_tier_for(const struct ledger *l, const struct tiers *t, const struct claim *c)
 {
     if (c->avoid == LEDGER_NONE || t->second == LEDGER_NO_TIER || t->best_count > 1 ||
@@ -133,8 +132,8 @@ static uint32_t turn_free_server(const struct ledger *l, const struct group *g,
     return best;
 }
 
-/* The tenant's first waiter for the server; if that worker is not `own`, the first of `own` may
- * have a head start. */
+/* The tenant's first waiting claim for the server. If it is of another worker than `own`, the first
+ * claim of `own` may come before it by the head start. */
 static uint32_t turn_first_waiter(const struct ledger *l, const struct tiers *tiers,
                                   const struct tenant *t, uint32_t server, unsigned own)
 {
@@ -153,8 +152,8 @@ static uint32_t turn_first_waiter(const struct ledger *l, const struct tiers *ti
     return first;
 }
 
-/* The tenant's turn comes before that of the best so far. Claims of the same worker count as older
- * by the head start above. */
+/* True when the tenant's turn comes before that of the best tenant so far. Claims of the worker
+ * `own` count as older by the head start above. */
 static bool turn_comes_first(const struct tenant *t, const struct claim *c,
                              const struct tenant *best, const struct claim *of_best, unsigned own)
 {
@@ -196,7 +195,7 @@ uint32_t ledger_next_waiter(const struct ledger *l, const struct group *g, uint3
     return turn_next_waiter(l, g, &tiers, server, own);
 }
 
-/* True when a claim waits that could have any server. */
+/* True when a claim waits that may have any server. */
 static bool turn_has_anyone(const struct ledger *l, const struct group *g)
 {
     for (uint32_t at = g->waiting; at != LEDGER_NONE; at = l->tenants[at].next)
@@ -244,7 +243,7 @@ static void turn_grant_all(struct ledger *l, struct ledger_seat *seat, struct gr
     }
 }
 
-/* The oldest idle connection of the server that has not been asked yet. */
+/* Asks for the oldest idle connection of the server that is not being closed yet. */
 static void turn_ask_one(struct ledger *l, struct ledger_seat *seat, const struct ledger_server *s)
 {
     uint32_t at = s->idle_tail;
@@ -253,8 +252,8 @@ static void turn_ask_one(struct ledger *l, struct ledger_seat *seat, const struc
     ledger_ask_to_leave(l, seat, at);
 }
 
-/* Asks workers to close idle connections whose places claims wait for: as many as wait, so that
- * many waiting claims are not served one by one. */
+/* Asks workers to close idle connections whose places claims wait for: as many connections as
+ * claims wait, so that many claims are not granted one after another. */
 static void turn_make_room(struct ledger *l, struct ledger_seat *seat, struct group *g)
 {
     uint32_t leaving = 0;

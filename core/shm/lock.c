@@ -16,9 +16,9 @@ void lock_init(pthread_mutex_t *lock)
     pthread_mutexattr_destroy(&attr);
 }
 
-/* A process that is killed just when an unlock has woken it takes that wake-up along, and another
- * one beside it may sleep for ever (the kernel helps only where the lock has not been taken since).
- * So each wait has an end, after which the lock is tried again. */
+/* Each wait for the lock has a time limit, after which the lock is tried again. Without the limit a
+ * process could sleep for ever: another waiter that is killed just when an unlock has woken it
+ * takes the wake-up along (the kernel helps only where the lock has not been taken since). */
 bool lock_enter(pthread_mutex_t *lock)
 {
     int err = pthread_mutex_trylock(lock);

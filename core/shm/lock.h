@@ -1,6 +1,6 @@
 /*
- * lock - a mutex between processes, in memory that they share. The lock of a process that dies
- * inside goes to the next one, which is told.
+ * lock - a mutex in memory that processes share. After a process has died with the lock, the next
+ * one gets it, and lock_enter reports that.
  */
 #ifndef MG_SHM_LOCK_H
 #define MG_SHM_LOCK_H
@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 void lock_init(pthread_mutex_t *lock);
-/* Waits for the lock. True: the process that had it has died inside. */
+/* Waits for the lock. True: the process that held it has died. */
 bool lock_enter(pthread_mutex_t *lock);
 void lock_leave(pthread_mutex_t *lock);
 

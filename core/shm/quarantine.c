@@ -7,10 +7,10 @@
 #include <sys/mman.h>
 #include <sys/random.h>
 
-#define WITHIN  10.0 /* seconds between two workers that a page costs */
+#define WITHIN  10.0 /* seconds between the ends of two workers by one page */
 #define FIRST   10.0
 #define LONGEST 60.0
-#define FOLLOWS 60.0 /* seconds behind a quarantine in which one worker more is enough */
+#define FOLLOWS 60.0 /* seconds after a quarantine in which one more worker begins another */
 
 static const struct quarantine *used;
 
@@ -32,7 +32,8 @@ static struct str quarantine_path_of(struct str uri)
     return str_cut(&rest, '?');
 }
 
-/* Of what a slot of `underway` has room for, so that a worker and the master say the same. */
+/* The hash of a page, of names cut to the size of a slot of `underway`, so that worker and master
+ * get the same hash. */
 static uint64_t quarantine_page_hash(uint64_t seed, struct str host, struct str uri)
 {
     uint64_t hash = quarantine_add(seed, quarantine_cut(host, UNDERWAY_HOST));
@@ -64,7 +65,8 @@ static void quarantine_publish(struct quarantine_pages *pages)
     __atomic_store_n(&shared->count, count, __ATOMIC_RELEASE);
 }
 
-/* The page's entry, or the one that is of least use by now. NULL: all are in quarantine. */
+/* The page's entry, or the least useful entry, which is reused. NULL: all entries are in
+ * quarantine. */
 static struct quarantine_page *quarantine_find(struct quarantine_pages *pages, uint64_t hash)
 {
     struct quarantine_page *oldest = NULL;

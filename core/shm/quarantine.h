@@ -2,9 +2,9 @@
  * quarantine - pages whose scripts have cost workers: for some time workers answer them 500 without
  * running the script, so that one page's requests don't end one worker after another.
  *
- * A page is a host and a path, as the client sends it. The master alone decides, on what it keeps
- * for itself; what is shared is only what the workers look at. Time is the master's monotonic one,
- * in seconds.
+ * A page is a host and a path, as the client sends it. The master decides, by a history that it
+ * alone keeps; only the hashes that workers compare are shared. Times are monotonic seconds of the
+ * master.
  */
 #ifndef MG_SHM_QUARANTINE_H
 #define MG_SHM_QUARANTINE_H
@@ -20,12 +20,12 @@ struct quarantine {
     uint64_t pages[QUARANTINE_MOST]; /* hashes; 0: none */
 };
 
-/* Kept by the master alone. */
+/* The history of a page, in the master's memory. */
 struct quarantine_page {
     uint64_t hash; /* 0: none */
-    double lost;   /* when it has cost a worker last, or when its last quarantine has ended */
-    double length; /* of its last quarantine; 0: it has had none */
-    double ends;   /* 0: it is in none */
+    double lost;   /* when the page last ended a worker, or its last quarantine ended */
+    double length; /* seconds of the page's last quarantine; 0: none yet */
+    double ends;   /* end of the page's quarantine; 0: not in quarantine */
     char name[UNDERWAY_HOST + UNDERWAY_URI + 1]; /* for the log */
 };
 
@@ -34,22 +34,23 @@ struct quarantine_pages {
     struct quarantine_page list[QUARANTINE_MOST];
 };
 
-/* Before workers are forked. False: no memory. */
+/* Makes the shared part, before workers are forked. False: no memory. */
 bool quarantine_init(struct quarantine_pages *pages);
-/* A worker has ended while a hook ran for that request. The second one within 10 s begins a
- * quarantine of 10 s; each that follows on one is twice as long as that was, up to 60 s. */
+/* Notes a worker that ended while a hook ran for that request. The second one within 10 s begins a
+ * quarantine of 10 s; each following quarantine of a page is twice as long as the last, up to 60 s.
+ */
 void quarantine_lost(struct quarantine_pages *pages, const struct underway_request *request,
                      double now);
-/* Ends quarantines that are over; returns when the next one ends, 0: there is none. */
+/* Ends quarantines that are over. Returns when the next one ends; 0: no page is in quarantine. */
 double quarantine_due(struct quarantine_pages *pages, double now);
-/* Another script serves: all quarantines end. */
+/* Ends all quarantines, since another script serves. */
 void quarantine_clear(struct quarantine_pages *pages);
 
 /* --- in a worker --- */
 
-/* NULL: there is none. */
+/* Sets the shared part that quarantine_holds reads; NULL: none. */
 void quarantine_use(const struct quarantine *shared);
-/* The script is not to be run for that request. */
+/* True: the request's page is in quarantine, so no hook runs for it. */
 bool quarantine_holds(const struct request *req);
 
 #endif

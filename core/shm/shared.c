@@ -1,18 +1,18 @@
 /*
  * shared - see shared.h.
  *
- * LMDB has the tree, and transactions that outlive the death of a process inside them. What this
- * file adds, and why:
+ * LMDB has the tree, and transactions that outlive the death of a process inside them. This file
+ * adds, and why:
  * - A lock around each call. LMDB has its own, in a file with a name beside the data; with
- *   MDB_NOLOCK the data needs no name either, so no folder is left behind by an instance that was
- *   killed, and no reader can keep old pages from being used again.
- * - Times to live. Each write removes a few entries whose time is over. They are found by a second
- *   key in the same tree (shm/entry.h); a tree of its own for these keys would cost each write the
- *   copies of two more pages.
+ *   MDB_NOLOCK the data needs no name either, so an instance that was killed leaves no folder
+ *   behind, and no reader keeps old pages from being reused.
+ * - Times to live. Each write removes a few expired entries. They are found by a second key in the
+ *   same tree (shm/entry.h); a tree of its own for these keys would cost each write the copies of
+ *   two more pages.
  * - A bound that can be deleted from. LMDB writes every page that a transaction changes to a new
  *   place, and uses the old one again two transactions later. So it fails where the map is full,
  *   even to delete. `limit` keeps pages free for that, and a value may take only a part of them.
- * - Memory that is there. A page of the map that the machine has no room for ends the process
+ * - Allocated memory. A page of the map for which the machine has no memory ends the process
  *   (SIGBUS), so the file is allocated whole before it is used.
  */
 #include "shm/shared.h"
@@ -27,10 +27,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PURGE_STEP   4  /* entries that a write removes beside its own work */
-#define PURGE_MORE   16 /* entries that one transaction removes when room is needed */
+#define PURGE_STEP   4  /* expired entries that a write removes beside its own work */
+#define PURGE_MORE   16 /* expired entries that one transaction removes to make room */
 #define PURGE_ROUNDS 128
-#define PURGE_PERIOD 1.0 /* seconds between two looks while nothing has ended */
+#define PURGE_PERIOD 1.0 /* seconds between two searches while no entry has expired */
 #define RESERVE_MIN  96  /* pages */
 
 struct shared {
@@ -38,10 +38,10 @@ struct shared {
     MDB_dbi tree;
     MDB_txn *reader; /* reset between two calls */
     pthread_mutex_t *lock;
-    size_t limit; /* bytes that entries may take */
+    size_t limit; /* most bytes of entries */
     size_t max_value;
-    double purge_at; /* when to look for entries whose time is over */
-    int error;       /* LMDB's, behind SHARED_BROKEN */
+    double purge_at; /* when to search for expired entries again */
+    int error;       /* LMDB's error for SHARED_BROKEN */
 };
 
 /* --- results --- */
@@ -101,7 +101,7 @@ static size_t shared_page(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-/* The lock is entered: the first process makes the file. */
+/* Opens the environment, under the lock. The first process makes the file. */
 static int shared_open_env(struct shared *s, const struct shared_file *file)
 {
     char path[32];
@@ -114,7 +114,7 @@ static int shared_open_env(struct shared *s, const struct shared_file *file)
         rc = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_WRITEMAP | MDB_NOSYNC, 0);
     if (rc == 0)
         rc = mdb_env_get_fd(s->env, &fd);
-    if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) /* it is not for what scripts start */
+    if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) /* not for programs of scripts */
         rc = errno;
     while (rc == 0 && fallocate(fd, 0, 0, (off_t)file->size) != 0)
         rc = errno != EINTR ? errno : 0;
@@ -196,7 +196,7 @@ static void shared_end_reading(struct shared *s)
     lock_leave(s->lock);
 }
 
-/* *found: there is an entry, though its time may be over. */
+/* Finds an entry. *found: the entry exists, though it may have expired. */
 static int shared_find(struct shared *s, MDB_txn *txn, struct entry_keys *keys, struct entry *out,
                        bool *found)
 {
@@ -234,7 +234,8 @@ enum shared_result shared_get(struct shared *s, struct str name, struct str key,
     return result;
 }
 
-/* The first key of the dictionary from keys->bytes on, or behind it, whose entry counts. */
+/* Finds the first key of the dictionary from keys->bytes on (`behind`: after it) whose entry has
+ * not expired. */
 static int shared_seek(MDB_cursor *cursor, struct entry_keys *keys, bool behind, double now,
                        MDB_val *key)
 {
@@ -294,7 +295,7 @@ enum shared_result shared_used(struct shared *s, size_t *bytes)
     return shared_result_of(s, rc);
 }
 
-/* --- entries whose time is over --- */
+/* --- expired entries --- */
 
 static int shared_remove(struct shared *s, MDB_txn *txn, struct entry_keys *keys, uint64_t ends)
 {
@@ -304,7 +305,7 @@ static int shared_remove(struct shared *s, MDB_txn *txn, struct entry_keys *keys
     return rc != 0 ? rc : mdb_del(txn, s->tree, &key, NULL);
 }
 
-/* Removes up to `max` entries whose time is over; *count is how many. */
+/* Removes up to `max` expired entries; *count is their number. */
 static int shared_purge(struct shared *s, MDB_txn *txn, double now, unsigned max, unsigned *count)
 {
     MDB_cursor *cursor;
@@ -325,7 +326,7 @@ static int shared_purge(struct shared *s, MDB_txn *txn, double now, unsigned max
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-/* A write pays for a few entries that have ended, so that they do not pile up. */
+/* Removes a few expired entries in each write, so that they don't pile up. */
 static int shared_purge_some(struct shared *s, MDB_txn *txn, double now)
 {
     unsigned count;
@@ -336,7 +337,7 @@ static int shared_purge_some(struct shared *s, MDB_txn *txn, double now)
     return rc;
 }
 
-/* True when the next write finds more room. */
+/* Removes expired entries for a write that found no room. True: the write may succeed now. */
 static bool shared_make_room(struct shared *s, double now)
 {
     MDB_txn *txn;
@@ -351,16 +352,17 @@ static bool shared_make_room(struct shared *s, double now)
 
 /* --- writing --- */
 
-/* What there is of an entry before a write, and what the write makes of it. */
+/* An entry before a write, and the change that the write makes. */
 struct change {
     struct entry_keys keys;
     struct entry old;
-    bool found, alive; /* there is an entry; its time is not over */
+    bool found, alive; /* the entry exists; the entry has not expired */
     uint64_t ends;
     struct shared_value value;
 };
 
-/* INCR and TAKE. The end of an entry is moved seldom, since that costs as much as the entry. */
+/* Carries out INCR and TAKE. The end of an entry is seldom moved, since moving costs as much as
+ * writing the entry. */
 static enum shared_result shared_add(const struct shared_operation *op, double now,
                                      struct change *c)
 {
@@ -400,7 +402,7 @@ static int shared_store(struct shared *s, MDB_txn *txn, struct change *c)
     return rc;
 }
 
-/* What needs more than was there must leave the reserve alone. */
+/* Writes the entry. A write that needs more memory than before must not use the reserve. */
 static enum shared_result shared_put(struct shared *s, MDB_txn *txn, struct change *c)
 {
     bool grows =

@@ -19,14 +19,15 @@
 #    define MFD_NOEXEC_SEAL 8u
 #endif
 
-/* A hardened kernel (vm.memfd_noexec) wants the seal, and one before 6.3 does not know it. */
+/* A hardened kernel (vm.memfd_noexec) requires MFD_NOEXEC_SEAL; a kernel before 6.3 does not know
+ * the flag. */
 static int shared_file_create(const char *name)
 {
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
     return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC) : fd;
 }
 
-/* Makes the lock. It is mapped anew by each process that opens the dictionaries. */
+/* Makes the lock. Each process that opens the dictionaries maps it anew. */
 static bool shared_file_init_lock(int fd)
 {
     if (ftruncate(fd, sizeof(pthread_mutex_t)) != 0)
@@ -39,8 +40,8 @@ static bool shared_file_init_lock(int fd)
     return true;
 }
 
-/* Files without a name have no limit of their own, so they get the usual one of a memory file
- * system: half of the machine's memory. */
+/* The kernel sets no limit for files without a name, so the usual limit of a tmpfs is used: half of
+ * the machine's memory. */
 static bool shared_file_has_room(size_t size)
 {
     struct sysinfo machine;
@@ -71,7 +72,8 @@ static bool shared_file_is_good(int fd)
     return fd > STDERR_FILENO && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 0;
 }
 
-/* "DATA LOCK SIZE FORMAT", made by shared_file_pass of the instance whose place we take. */
+/* MOONGATE_SHARED is "DATA LOCK SIZE FORMAT", made by shared_file_pass of the instance that started
+ * this one. */
 bool shared_file_inherit(struct shared_file *f, size_t size)
 {
     const char *text = getenv(SHARED_FILE_VARIABLE);

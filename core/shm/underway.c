@@ -27,7 +27,7 @@ void underway_use(struct underway *table)
 {
     own.table = table;
     table->slots = table->beyond = table->running = 0;
-    for (unsigned i = 0; i < UNDERWAY_MOST; i++) /* the first ones are taken first */
+    for (unsigned i = 0; i < UNDERWAY_MOST; i++) /* low slots are used first */
         own.free[i] = (uint16_t)(UNDERWAY_MOST - 1 - i);
     own.free_count = UNDERWAY_MOST;
 }
@@ -88,7 +88,7 @@ void underway_running(const struct request *req)
 
 /* --- in the master --- */
 
-/* A copy of the slot with sizes that hold, since a worker may have written anything into the table.
+/* Copies the slot and bounds its sizes, since a worker may have written anything into the table.
  * False: the slot is not in use. */
 static bool underway_take(const struct underway *table, uint32_t slot, struct underway_request *out)
 {
@@ -103,11 +103,11 @@ bool underway_ran(const struct underway *table, struct underway_request *out)
     return running > 0 && running <= UNDERWAY_MOST && underway_take(table, running - 1, out);
 }
 
-/* As far as a slot knows it: headers are not among that. */
+/* Writes the line of a request from its slot, which has no headers. */
 static void underway_write_line(const struct underway_request *u, double now, const char *reason)
 {
     static struct request req;
-    static char nothing[16]; /* the hot path formats no text */
+    static char nothing[16]; /* addresses are formatted here, not in the hot path */
     char *room = log_access_reserve(LINE_MOST);
     if (room == NULL)
         return;

@@ -1,11 +1,11 @@
 /*
- * underway - the requests that each worker has under way, in memory that outlives it: when a worker
- * has been killed, the master writes their lines to the access log, and knows which request's hook
- * ran.
+ * underway - the requests that each worker has under way, in memory that outlives the worker. After
+ * a worker has been killed, the master writes the requests' lines to the access log, and knows for
+ * which request a hook ran.
  *
- * One table for each worker, written by it alone. The hot path costs a copy of a request's names to
- * a slot: no system call, no allocation. Memory of slots that are never needed is never touched.
- * Names that are too long for a slot are cut; requests beyond the table are only counted.
+ * Each worker has a table, which it alone writes. The hot path costs a copy of a request's names to
+ * a slot: no system call, no allocation. Memory of slots that were never used is not touched. Names
+ * that are too long for a slot are cut; requests beyond the table are only counted.
  */
 #ifndef MG_SHM_UNDERWAY_H
 #define MG_SHM_UNDERWAY_H
@@ -35,32 +35,33 @@ struct underway_request {
 _Static_assert(sizeof(struct underway_request) <= 512, "a slot has grown");
 
 struct underway {
-    uint32_t slots;   /* that have been used so far: those behind them are untouched */
-    uint32_t beyond;  /* requests that found no slot and are under way */
-    uint32_t running; /* the slot whose hook runs, from 1; 0: none */
+    uint32_t slots;   /* slots that were ever used; memory of the rest is untouched */
+    uint32_t beyond;  /* requests under way without a slot */
+    uint32_t running; /* number of the slot whose request's hook runs, from 1; 0: none */
     struct underway_request list[UNDERWAY_MOST];
 };
 
-/* Tables for so many workers, shared with the processes that are forked later. NULL: no memory. */
+/* Makes tables for so many workers, shared with processes that are forked later. NULL: no memory.
+ */
 struct underway *underway_new(unsigned workers);
 
 /* --- in a worker --- */
 
-/* From now on this process notes its requests there. Without it the functions below do nothing. */
+/* Sets the table of this process. Before the call the functions below do nothing. */
 void underway_use(struct underway *table);
-/* The head of the request is here: sets req->underway. */
+/* Notes a request whose head is complete, and sets req->underway. */
 void underway_begin(struct request *req, enum underway_log log, unsigned generation);
-/* The request is over, and in the log. */
+/* Removes a request that is over and has been logged. */
 void underway_end(struct request *req);
-/* A hook runs for the request; NULL: none does. */
+/* Notes that a hook runs for the request; NULL: no hook runs. */
 void underway_running(const struct request *req);
 
-/* --- in the master, when the worker has ended: nothing in the table is believed --- */
+/* --- in the master, when the worker has ended: the table's contents are not trusted --- */
 
-/* The request whose hook ran. False: none did. */
+/* Reads the request whose hook ran. False: no hook ran. */
 bool underway_ran(const struct underway *table, struct underway_request *out);
-/* Writes a line to the access log for each request that is left, with status 502 and the reason,
- * and empties the table. Returns their number; *beyond: how many more there were without a slot. */
+/* Writes a line to the access log for each request in the table, with status 502 and the reason,
+ * and empties the table. Returns their number; *beyond is the number of requests without a slot. */
 unsigned underway_rescue(struct underway *table, double now, const char *reason, uint32_t *beyond);
 
 #endif
