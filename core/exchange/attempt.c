@@ -544,14 +544,15 @@ bool attempt_check(struct exchange *x)
     return false;
 }
 
-void attempt_leave(struct exchange *x)
+void attempt_leave(struct exchange *x, const char *why)
 {
+    x->head_too_large = x->undecided = false;
     deadline_clear(&x->attempts.pause);
     bool active = stream_active(&x->attempts.stream);
     if (active)
         attempt_note_server(x);
     stream_leave(&x->attempts.stream); /* also one that has failed and has something to tell yet */
     if (active)
-        attempt_end(x, "the client went away");
+        attempt_end(x, why);
     stderr_flush(x);
 }

@@ -93,10 +93,13 @@ static enum body_state exchange_ask_body(struct request *req, struct body_wait *
         return BODY_HERE;
     if (x->state != EXCHANGE_HEAD && x->state != EXCHANGE_DECIDING)
         return BODY_GONE;
+    if (x->due.body_late)
+        return BODY_LATE;
     if (wait != NULL) {
         spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
         spool_expect(&req->body, size);
         req->body_wait = wait;
+        due_body(x);
         x->front->ops->want_body(x->front, true);
     }
     return BODY_COMES;
@@ -143,6 +146,7 @@ void exchange_body(struct exchange *x, struct str bytes)
 void exchange_body_end(struct exchange *x)
 {
     x->body_ended = true;
+    due_body_end(x);
     if (x->req.body_wait != NULL)
         exchange_note_body_read(x);
     else if (x->state == EXCHANGE_BODY)
@@ -168,11 +172,34 @@ static void exchange_refuse_body(struct exchange *x)
     const char *reason = exchange_body_limit(x) < limit
                              ? "a body larger than limits.request_memory and limits.spool hold"
                              : "a body larger than limits.body";
-    attempt_leave(x);
+    attempt_leave(x, reason);
     if (x->state == EXCHANGE_REPLYING)
         answer_cut(x, "too_large", 413, reason);
     else
         answer_fail_and_say(x, "too_large", 413, reason);
+}
+
+/* The body did not come in time. What answers in place of the application, by on_error, can't have
+ * it either. */
+static void exchange_refuse_late(struct exchange *x)
+{
+    const char *reason = due_describe_body(x);
+    attempt_leave(x, reason);
+    if (x->state == EXCHANGE_REPLYING)
+        answer_cut(x, "timeout", 408, reason);
+    else
+        answer_fail_and_say(x, "timeout", 408, reason);
+}
+
+/* The body is late. A hook that waits for it goes on without it. */
+static void exchange_note_late(struct exchange *x)
+{
+    if (x->req.body_wait != NULL) {
+        x->front->ops->want_body(x->front, false);
+        exchange_note_body_read(x);
+    } else if (x->state == EXCHANGE_BODY || exchange_is_streaming(x)) {
+        exchange_refuse_late(x);
+    }
 }
 
 /* The decision's Early Hints, before anything else is done for the request. */
@@ -210,6 +237,10 @@ static bool exchange_lacks_body(struct exchange *x)
         exchange_refuse_body(x);
         return true;
     }
+    if (x->due.body_late && !x->body_ended) {
+        exchange_refuse_late(x);
+        return true;
+    }
     exchange_hint(x);
     if (req->body.size >= req->bytes_in)
         return false;
@@ -239,6 +270,7 @@ static void exchange_take_body(struct exchange *x)
             spool_expect(&req->body, (uint64_t)req->body_length);
     }
     x->state = EXCHANGE_BODY;
+    due_body(x);
     x->front->ops->want_body(x->front, true);
 }
 
@@ -263,6 +295,8 @@ static void exchange_begin_fastcgi(struct exchange *x)
 
 static void exchange_carry_out(struct exchange *x)
 {
+    if (!due_begin(x))
+        return;
     if (x->req.decision.authorize != NULL && !authorize_begin(x))
         return;
     switch (x->req.decision.kind) {
@@ -372,7 +406,7 @@ static void exchange_refuse_unkept(struct exchange *x, const char *err)
 
 static void exchange_refused(struct exchange *x, int status, const char *reason)
 {
-    attempt_leave(x);
+    attempt_leave(x, reason);
     answer_refused(x, status, reason);
 }
 
@@ -407,6 +441,10 @@ static void exchange_step(struct deferred *d)
         exchange_refuse_unkept(x, facts.body_error);
         return;
     }
+    if (facts.late && due_step(x))
+        return;
+    if (facts.body_late)
+        exchange_note_late(x);
     if (facts.body_read && x->req.body_wait != NULL) {
         struct body_wait *wait = x->req.body_wait;
         x->req.body_wait = NULL;
@@ -486,6 +524,7 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
     x->req.id = loop_id(loop);
     x->step.run = exchange_step;
     deadline_init(&x->attempts.pause, loop, exchange_pause_cb);
+    due_init(x);
     x->call.resumed = exchange_resumed;
     x->call.ctx = x;
     x->req.ask_body = exchange_ask_body;
@@ -502,8 +541,9 @@ static void exchange_free(struct exchange *x)
 {
     struct generation *generation = x->generation;
     struct loop *loop = generation->loop;
-    attempt_leave(x);
+    attempt_leave(x, "the request has ended");
     deadline_fini(&x->attempts.pause);
+    due_fini(x);
     loop_undefer(&x->step);
     script_end(generation->script, &x->call);
     front_file_end(&x->file);
@@ -526,7 +566,7 @@ void exchange_done(struct exchange *x)
 void exchange_stopped(struct exchange *x, const char *why)
 {
     bool unanswered = exchange_is_unanswered(x);
-    attempt_leave(x);
+    attempt_leave(x, why);
     if (unanswered || x->req.response.status == 0)
         x->req.response.status = 503;
     if (x->state != EXCHANGE_ENDED)
@@ -536,7 +576,7 @@ void exchange_stopped(struct exchange *x, const char *why)
 
 void exchange_gone(struct exchange *x, const char *why)
 {
-    attempt_leave(x);
+    attempt_leave(x, "the client went away");
     if (x->state != EXCHANGE_ENDED || x->req.response.status == 0) {
         x->req.response.status = 499; /* as nginx logs it */
         x->req.error = why;

@@ -28,6 +28,8 @@
  *             room for the client        lets the server be read again         REPLYING
  *             END_REQUEST                ends the answer                       ENDED
  *             it failed                  cuts the answer, or takes it back     see ASKING
+ *   any       the deadline is over       leaves the server; on_error, a page or cut FAILING
+ *   any       the body is late           leaves the server; 408, or a cut      FAILING
  *   any       the body is too large      leaves the server; 413, or a cut      FAILING
  *   any       the front refuses it       leaves the server; a page, or a cut   ENDED
  *

@@ -3,6 +3,7 @@
  *
  *     exchange  its life, the facts, the step; the decision and the body
  *     relay     an application's answer on its way: its head, what takes its place, its body
+ *     due       the times by which answer and body must be here
  *     authorize whether an authorizer lets the decision be carried out (FastCGI §6.3)
  *     attempt   attempts to have a server answer: which one, when another one, when none
  *     stderr    what an application writes to STDERR, until on_stderr and the log have it
@@ -39,6 +40,8 @@ struct exchange_facts {
     bool replaced;   /* req.decision takes the place of an application's answer */
     bool redirected; /* the application has sent the request elsewhere: on_request is asked again */
     bool body_read;  /* the hook that waits for the body can go on */
+    bool late;       /* the answer is not here by its deadline, */
+    bool body_late;  /* or the body */
     bool pause_over;
     bool room;
     const char *body_error; /* SPOOL_TOO_LARGE, or why it could not be kept */
@@ -59,6 +62,16 @@ struct attempts {
     int tried[ATTEMPT_TRIED]; /* servers that refused this request */
     unsigned tried_count;
     unsigned left;
+};
+
+/* The times by which a request must be through (due), in the loop's clock. */
+struct due {
+    struct deadline clock;
+    double request;   /* its answer must be whole; 0: there is no such time */
+    double body;      /* its body must be here; likewise */
+    double from;      /* where the request's time begins; 0: with the request */
+    double body_from; /* where the body's does; 0: nobody has asked for it */
+    bool body_late;   /* it did not come in time */
 };
 
 /* A decision whose authorizer is asked: meanwhile req.decision is the one that names that. */
@@ -89,6 +102,7 @@ struct exchange {
     bool undecided;   /* its head is here; on_error wants to know whether a body follows */
     int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
+    struct due due;
     struct guard *guard; /* NULL: no authorizer is asked */
     struct params params;
     struct cgi_paths paths;
@@ -178,6 +192,23 @@ void answer_cut(struct exchange *x, const char *kind, int status, const char *re
 /* The front has refused it. */
 void answer_refused(struct exchange *x, int status, const char *reason);
 
+/* --- due.c --- */
+
+void due_init(struct exchange *x);
+void due_fini(struct exchange *x);
+/* A decision is about to be carried out: from here on its deadline counts. False: that is over
+ * already, and the request has been answered. */
+bool due_begin(struct exchange *x);
+/* The body is let come: for the first time, or with another decision. */
+void due_body(struct exchange *x);
+/* It is here. */
+void due_body_end(struct exchange *x);
+/* Why a body that is late is refused. */
+const char *due_describe_body(struct exchange *x);
+/* After `late`: the server is left, and on_error or a page answers. False: a hook still waits, and
+ * due_begin sees to it. */
+bool due_step(struct exchange *x);
+
 /* --- stderr.c --- */
 
 /* A slice of STDERR. */
@@ -222,8 +253,8 @@ void attempt_end(struct exchange *x, const char *error);
 void attempt_note_server(struct exchange *x);
 /* Its backend: a script may have decided on another one meanwhile. */
 struct backend *attempt_backend(const struct exchange *x);
-/* Ends whatever is under way with a backend. */
-void attempt_leave(struct exchange *x);
+/* Ends whatever is under way with a backend; `why` for the log. */
+void attempt_leave(struct exchange *x, const char *why);
 
 /* --- relay.c --- */
 

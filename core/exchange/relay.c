@@ -347,8 +347,10 @@ static void relay_room(struct exchange *x)
 {
     if (x->body_ended)
         stream_body_end(&x->attempts.stream);
-    else
+    else {
+        due_body(x);
         x->front->ops->want_body(x->front, true);
+    }
 }
 
 static bool relay_is_short(const struct exchange *x)

@@ -19,6 +19,8 @@ struct subrequest {
     bool head_done;
     struct buf body, messages;
     struct deferred step;
+    struct deadline due; /* the backend's */
+    bool late;
     const char *error;
     void (*done)(void *ctx, const struct script_answer *answer);
     void *ctx;
@@ -74,11 +76,23 @@ static void subrequest_end(struct subrequest *r)
     subrequest_tell(r);
 }
 
+static void subrequest_missed_cb(struct deadline *d)
+{
+    struct subrequest *r = (struct subrequest *)((char *)d - offsetof(struct subrequest, due));
+    r->late = true;
+    loop_step(r->generation->loop, &r->step);
+}
+
 static void subrequest_step(struct deferred *d)
 {
     struct subrequest *r = (struct subrequest *)((char *)d - offsetof(struct subrequest, step));
     const char *err;
     struct str bytes;
+    if (r->late) {
+        stream_leave(&r->stream);
+        subrequest_fail(r, BACKEND_TIMEOUT, "the deadline is over");
+        return;
+    }
     for (;;) {
         switch (stream_next(&r->stream, &bytes)) {
         case STREAM_STDOUT:
@@ -135,6 +149,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b)
                                      .send_timeout = settings->send_timeout,
                                      .first_byte_timeout = settings->first_byte_timeout,
                                      .read_timeout = settings->read_timeout};
+    deadline_set(&r->due, settings->deadline);
     stream_start(&r->stream, r->generation->loop, &r->ask, &r->step);
 }
 
@@ -155,6 +170,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
     r->done = done;
     r->ctx = ctx;
     r->step.run = subrequest_step;
+    deadline_init(&r->due, g->loop, subrequest_missed_cb);
     request_init(&r->req, NULL, 0);
     r->req.response.content_length = -1;
     buf_init(&r->body, ANSWER_MAX);
@@ -175,6 +191,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
 void subrequest_free(struct subrequest *r)
 {
     loop_undefer(&r->step);
+    deadline_fini(&r->due);
     stream_leave(&r->stream);
     buf_fini(&r->body);
     buf_fini(&r->messages);

@@ -110,7 +110,9 @@ struct decision {
     unsigned internal_count;
     struct params params;
     double connect_timeout, send_timeout, first_byte_timeout, read_timeout; /* 0: the backend's */
-    unsigned attempts;                                                      /* 0: the backend's */
+    double deadline;               /* seconds for the whole request; 0: the backend's */
+    double body_deadline;          /* seconds for all of its body; 0: that of the limits */
+    unsigned attempts;             /* 0: the backend's */
     bool stream_body;              /* request_buffering = false */
     bool unbuffered;               /* response_buffering = false */
     bool intercept;                /* intercept_errors: all from 400 on, or those of the list */
@@ -205,8 +207,8 @@ struct request_rules {
 
 /* The state of a body that a hook asks for. HERE: all of it is in memory. COMES: it has not been
  * read whole. TOO_LARGE: it is larger than what is kept in memory; the application still gets it.
- * GONE: a part of it is not kept any more. */
-enum body_state { BODY_HERE, BODY_COMES, BODY_TOO_LARGE, BODY_GONE };
+ * LATE: it did not come within body_deadline. GONE: a part of it is not kept any more. */
+enum body_state { BODY_HERE, BODY_COMES, BODY_TOO_LARGE, BODY_LATE, BODY_GONE };
 
 /* A hook that waits for the body. */
 struct body_wait {

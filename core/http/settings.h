@@ -19,6 +19,7 @@ struct limits {
     uint64_t body;
     double header_timeout; /* first byte to the end of the head */
     double body_timeout;   /* between two reads of a body */
+    double body_deadline;  /* for all of it; 0: none */
     double send_timeout;   /* between two writes to the client */
     double keepalive_timeout;
     unsigned keepalive_requests;
@@ -99,7 +100,8 @@ struct backend_settings {
     double send_timeout;
     double first_byte_timeout; /* 0: read_timeout */
     double read_timeout;
-    unsigned queue; /* for each server */
+    double deadline; /* for a whole request; 0: none */
+    unsigned queue;  /* for each server */
     double queue_timeout;
     unsigned per_tenant; /* 0: no limit */
     unsigned max_fails;  /* 0: never taken out */

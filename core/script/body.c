@@ -25,6 +25,8 @@ static int body_push(lua_State *L, struct request *req)
         return 1;
     case BODY_TOO_LARGE:
         return script_fail(L, "too large");
+    case BODY_LATE:
+        return script_fail(L, "timeout");
     default:
         return script_fail(L, "gone");
     }

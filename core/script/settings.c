@@ -102,6 +102,7 @@ static void settings_read_limits(struct reading *r, struct limits *l)
     l->body = (uint64_t)settings_get_number(r, "body");
     l->header_timeout = settings_get_number(r, "header_timeout");
     l->body_timeout = settings_get_number(r, "body_timeout");
+    l->body_deadline = settings_get_number(r, "body_deadline");
     l->send_timeout = settings_get_number(r, "send_timeout");
     l->keepalive_timeout = settings_get_number(r, "keepalive_timeout");
     l->keepalive_requests = settings_get_count(r, "keepalive_requests");
@@ -237,6 +238,7 @@ static void settings_read_backend(struct reading *r, struct backend_settings *b)
     b->send_timeout = settings_get_number(r, "send_timeout");
     b->first_byte_timeout = settings_get_number(r, "first_byte_timeout");
     b->read_timeout = settings_get_number(r, "read_timeout");
+    b->deadline = settings_get_number(r, "deadline");
     b->queue = settings_get_count(r, "queue");
     b->queue_timeout = settings_get_number(r, "queue_timeout");
     b->per_tenant = settings_get_count(r, "per_tenant");

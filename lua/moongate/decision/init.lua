@@ -298,7 +298,7 @@ local KINDS = {
       path_info = text, script_filename = text, strip = url_path, params = params, server = address,
       tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, first_byte_timeout = duration, read_timeout = duration,
-      body_limit = size,
+      deadline = duration, body_deadline = duration, body_limit = size,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
       early_hints = hints,

@@ -95,7 +95,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field port integer
 ---@field scheme "http"|"https"
 ---@field version "1.0"|"1.1"
----@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large" or "gone". In on_request it waits
+---@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large", "timeout" or "gone". In on_request it waits
 ---@field headers moongate.RequestHeaders by name, in any letter case
 ---@field cookies moongate.Args by name; the first of several counts
 ---@field params? moongate.Arrived that a web server has sent by FastCGI; nil for HTTP
@@ -235,6 +235,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field send_timeout? moongate.Duration
 ---@field first_byte_timeout? moongate.Duration until the first byte of the answer
 ---@field read_timeout? moongate.Duration
+---@field deadline? moongate.Duration for the whole request, from its first byte to the end of its answer
+---@field body_deadline? moongate.Duration for all of the body, in place of `limits.body_deadline`
 ---@field body_limit? moongate.Size in place of `limits.body`
 ---@field request_buffering? boolean false streams the body
 ---@field response_buffering? boolean false lets a slow client slow the application down
@@ -371,6 +373,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field body? moongate.Size default "1G"
 ---@field header_timeout? moongate.Duration default 10
 ---@field body_timeout? moongate.Duration between two reads, default 60
+---@field body_deadline? moongate.Duration for all of a body, default 0: none
 ---@field send_timeout? moongate.Duration between two writes, default 60
 ---@field keepalive_timeout? moongate.Duration of an idle connection, default 60
 ---@field keepalive_requests? integer default 10000
@@ -411,6 +414,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field send_timeout? moongate.Duration default 60
 ---@field first_byte_timeout? moongate.Duration until the first byte of the answer, default read_timeout
 ---@field read_timeout? moongate.Duration between two reads, default 60
+---@field deadline? moongate.Duration for a whole request, default 0: none
 ---@field attempts? integer default 2
 ---@field retry? "safe"|"timeout"|"never"
 ---@field multiplex? boolean|"auto" several requests at a time on one connection; never with PHP-FPM

@@ -20,6 +20,8 @@ return [==[
 ---@field send_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field first_byte_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field read_timeout? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
+---@field deadline? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
+---@field body_deadline? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field body_limit? moongate.Size|fun(req: moongate.Request): moongate.Size?
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field response_buffering? boolean|fun(req: moongate.Request): boolean?

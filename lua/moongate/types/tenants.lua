@@ -26,6 +26,8 @@ return [==[
 ---@field send_timeout? moongate.Duration
 ---@field first_byte_timeout? moongate.Duration
 ---@field read_timeout? moongate.Duration
+---@field deadline? moongate.Duration
+---@field body_deadline? moongate.Duration
 ---@field body_limit? moongate.Size
 ---@field request_buffering? boolean
 ---@field response_buffering? boolean

@@ -32,6 +32,7 @@ describe("decision.problem", function()
         server = "10.0.0.1:9000", tenant = "acme", attempts = 1, connect_timeout = "1s",
         send_timeout = 5, read_timeout = "2m", body_limit = "10M", request_buffering = false,
         role = "responder", response_buffering = false, first_byte_timeout = "10s",
+        deadline = "30s", body_deadline = 60,
       },
       {
         backend = "app", hash_key = "cart 7", intercept_errors = { 404, 500 },
@@ -97,6 +98,13 @@ describe("decision.problem", function()
     { { backend = "app", first_byte_timeout = 0 },
       'first_byte_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
         .. "above zero, got 0" },
+    { { backend = "app", deadline = 0 },
+      'deadline: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got 0' },
+    { { backend = "app", body_deadline = "soon" },
+      'body_deadline: expected a duration such as 5, "250ms", "2m" or "1h", above zero, '
+        .. 'got "soon"' },
+    { { file = "/a", deadline = 1 },
+      "'deadline' does not go with 'file', which makes this a file decision" },
     { { backend = "app", read_timeout = 0 },
       'read_timeout: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got 0' },
     { { backend = "app", body_limit = -1 },

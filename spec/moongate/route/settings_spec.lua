@@ -40,7 +40,7 @@ describe("settings.normalize", function()
       got.log)
     assert.same({
       request_line = 8192, header = 16384, headers = 100, body = 2 ^ 30, header_timeout = 10,
-      body_timeout = 60, send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
+      body_timeout = 60, body_deadline = 0, send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
       connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
       request_memory = 65536, response_memory = 262144, spool = 2 ^ 30, spool_dir = "/tmp",
       header_names = {}, shared = 2 ^ 24,
@@ -71,7 +71,7 @@ describe("settings.normalize", function()
         },
         balance = "round_robin", max_conns = 0, queue = 1024, queue_timeout = 30, keepalive = 0,
         keepalive_idle = 10, keepalive_requests = 1000, connect_timeout = 5, send_timeout = 60,
-        first_byte_timeout = 0, read_timeout = 60,
+        first_byte_timeout = 0, read_timeout = 60, deadline = 0,
         attempts = 2, retry = "safe", multiplex = false, per_tenant = 0,
         max_reqs = 100,
         max_fails = 3, fail_timeout = 10, slow_start = 0, ini = {}, internal = {}, resolve = 10,
@@ -300,6 +300,7 @@ describe("every documented value", function()
     { "limits = { body = 0 }", "limits.body", 0 },
     { 'limits = { header_timeout = "250ms" }', "limits.header_timeout", 0.25 },
     { "limits = { body_timeout = 1 }", "limits.body_timeout", 1 },
+    { "limits = { body_deadline = '2m' }", "limits.body_deadline", 120 },
     { 'limits = { send_timeout = "2m" }', "limits.send_timeout", 120 },
     { "limits = { keepalive_timeout = 0 }", "limits.keepalive_timeout", 0 },
     { "limits = { keepalive_requests = 1 }", "limits.keepalive_requests", 1 },
@@ -323,6 +324,7 @@ describe("every documented value", function()
     { round("connect_timeout = 3"), "backends.1.connect_timeout", 3 },
     { round("send_timeout = 3"), "backends.1.send_timeout", 3 },
     { round("first_byte_timeout = 3"), "backends.1.first_byte_timeout", 3 },
+    { round("deadline = 3"), "backends.1.deadline", 3 },
     { round("read_timeout = 3"), "backends.1.read_timeout", 3 },
     { round("queue_timeout = 0"), "backends.1.queue_timeout", 0 },
     { round("attempts = 3"), "backends.1.attempts", 3 },
