@@ -230,6 +230,8 @@ struct conn *server_connect(struct server *s, const struct lease *x, uint32_t cl
         .connect_timeout = x->connect_timeout,
         .backlog_timeout = s->backend->settings->queue_timeout,
         .channels = shared ? s->backend->settings->max_reqs : 1,
+        .owned = s->settings->owned,
+        .owner = s->settings->owner,
     };
     struct conn *c = conn_new(all->loop, &target);
     if (c == NULL) {

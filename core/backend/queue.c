@@ -74,7 +74,7 @@ static void lease_ask_again(struct lease *x, uint32_t unknown)
 static void lease_begin(struct lease *x, struct conn *c)
 {
     if (c == NULL) {
-        lease_refuse(x, BACKEND_CONNECT, strerror(errno));
+        lease_refuse(x, BACKEND_CONNECT, conn_error_text(errno));
         return;
     }
     server_hand_over(c, x);
@@ -173,7 +173,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
     }
     *conn = server_connect(s, x, x->claim);
     *error = BACKEND_CONNECT;
-    *detail = *conn == NULL ? strerror(errno) : NULL;
+    *detail = *conn == NULL ? conn_error_text(errno) : NULL;
     if (b->on_connect != NULL)
         b->on_connect(s);
     return *conn != NULL ? LEASE_READY : LEASE_FAILED;

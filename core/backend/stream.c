@@ -543,7 +543,7 @@ static void on_lost(void *user, bool ended)
         on_conn(s, conn);
         return;
     }
-    const char *why = strerror(errno);
+    const char *why = conn_error_text(errno);
     backend_failed(s->request->backend, s->server, why);
     stream_fail(s, BACKEND_CONNECT, why);
 }

@@ -1,6 +1,8 @@
 /* doctor - see doctor.h. */
 #include "exchange/doctor.h"
 
+#include "fastcgi/connection.h"
+
 #include <errno.h>
 #include <grp.h>
 #include <limits.h>
@@ -58,12 +60,26 @@ static const char *no_socket(struct arena *a, const char *path, const char *reas
         .p;
 }
 
+static const char *doctor_foreign(struct arena *a, const char *path, const char *reason)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return reason;
+    return arena_printf(a,
+                        "%s: its file is of %s:%s, and no process of that user listens on it "
+                        "(see listen.owner of PHP-FPM); nothing is sent there",
+                        reason, doctor_user_name(a, st.st_uid), doctor_group_name(a, st.st_gid))
+        .p;
+}
+
 const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason)
 {
     bool local = server->sa.sa_family == AF_UNIX;
     const char *other = local ? no_socket(a, server->un.sun_path, reason) : NULL;
     if (other != NULL)
         return other;
+    if (local && strcmp(reason, conn_error_text(CONN_FOREIGN)) == 0)
+        return doctor_foreign(a, server->un.sun_path, reason);
     if (local && strcmp(reason, strerror(EACCES)) == 0)
         return doctor_denied(a, server->un.sun_path);
     if (strcmp(reason, strerror(ECONNREFUSED)) == 0)

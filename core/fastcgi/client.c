@@ -101,12 +101,14 @@ static void client_try_run(struct client_try *t, const struct addr *addr, unsign
     struct conn_place place = {.list = {*addr}, .count = 1};
     ev_now_update(t->loop.ev);
     const struct conn_target target = {.place = &place,
-                                       .connect_timeout = client_try_left(t) / left};
+                                       .connect_timeout = client_try_left(t) / left,
+                                       .owned = t->call->owned,
+                                       .owner = t->call->owner};
     t->rest = t->call->out;
     t->patience = ev_now(t->loop.ev) + target.connect_timeout;
     struct conn *c = conn_new(&t->loop, &target);
     if (c == NULL) {
-        client_try_over(t, strerror(errno));
+        client_try_over(t, conn_error_text(errno));
         return;
     }
     t->channel = channel_begin(c, &try_ops, t);

@@ -9,10 +9,14 @@
 #include "fastcgi/record.h"
 #include "http/request.h"
 
+#include <sys/types.h>
+
 struct client_call {
     const char *address; /* contract's ADDR; the addresses of a name are tried in turn */
     double timeout;      /* seconds that all of it may take */
-    struct str out;      /* what is sent */
+    bool owned;          /* see struct conn_target */
+    uid_t owner;
+    struct str out; /* what is sent */
     /* Bytes that came; n = 0: the server has closed. Sets *done when nothing more is wanted.
      * Returns NULL, or why this is no answer. NULL: a connection is all that is wanted. */
     const char *(*take)(void *ctx, struct str bytes, bool *done);

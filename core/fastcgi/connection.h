@@ -143,6 +143,8 @@ struct conn {
     unsigned first_tried, tries; /* index in the place, and how many have failed */
     int refused;                 /* errno of the first of them */
     ev_tstamp patience;          /* when connect_timeout is over */
+    bool owned;                  /* only a socket of this user will do: */
+    uid_t owner;
     const struct addr *addr;
     enum conn_state state;
     bool broken;  /* writing failed; reading goes on to its end */
@@ -186,7 +188,16 @@ struct conn_target {
     double connect_timeout;   /* for all of its addresses */
     double backlog_timeout;   /* a full listen queue is waited out */
     unsigned channels;        /* requests that it may carry at the same time; 0: one */
+    bool owned;               /* a unix socket that is not of this user is not connected to: */
+    uid_t owner;
 };
+
+/* In place of an errno: the unix socket is not of the user that the target names. Either a process
+ * of that user listens on it, or one of root does and its file is that user's (PHP-FPM opens the
+ * sockets of its pools as root). What another user has put in its place is neither. */
+#define CONN_FOREIGN (-1)
+/* An errno, or CONN_FOREIGN, in words. */
+const char *conn_error_text(int err);
 
 /* Begins to connect. NULL: it could not even be begun, errno says why. Where it is not open yet,
  * on_open or on_fail follows; never before this returns. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BACKLOG_RETRY 0.01
@@ -25,7 +26,7 @@ static void conn_fail_to_connect(struct conn *c, int err)
 {
     struct conn_place *place = c->place;
     if (c->refused == 0 || c->refused == err) {
-        conn_fail(c, BACKEND_CONNECT, strerror(err));
+        conn_fail(c, BACKEND_CONNECT, conn_error_text(err));
         return;
     }
     snprintf(place->failure, sizeof place->failure, "%s; the name's other address: %s",
@@ -47,12 +48,31 @@ void conn_finish_connect(struct conn *c)
     }
 }
 
+const char *conn_error_text(int err)
+{
+    return err == CONN_FOREIGN ? "the socket is not of the user that `owner` names" : strerror(err);
+}
+
+/* Who listens can't be feigned: the kernel remembers whose process has called listen. The file says
+ * for whom root has opened the socket. */
+static bool conn_is_foreign(const struct conn *c, const struct addr *addr)
+{
+    struct ucred who;
+    socklen_t size = sizeof who;
+    struct stat file;
+    if (getsockopt(c->io.fd, SOL_SOCKET, SO_PEERCRED, &who, &size) < 0)
+        return true;
+    if (who.uid == c->owner)
+        return false;
+    return who.uid != 0 || stat(addr->un.sun_path, &file) < 0 || file.st_uid != c->owner;
+}
+
 /* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
 static int conn_try(struct conn *c, const struct addr *addr)
 {
     if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
         c->state = CONN_OPEN;
-        return 0;
+        return c->owned && conn_is_foreign(c, addr) ? CONN_FOREIGN : 0;
     }
     if (errno == EINPROGRESS) {
         c->state = CONN_CONNECTING;
@@ -71,7 +91,7 @@ static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     int err = conn_try(c, c->addr);
     if (err != 0) {
-        conn_fail(c, BACKEND_CONNECT, strerror(err));
+        conn_fail(c, BACKEND_CONNECT, conn_error_text(err));
         return;
     }
     if (c->state == CONN_BACKLOG) {
@@ -137,6 +157,8 @@ int conn_dial(struct conn *c, const struct conn_target *target)
     c->place = target->place;
     c->first_tried = c->place->first;
     c->addr = &c->place->list[c->first_tried];
+    c->owned = target->owned && c->addr->sa.sa_family == AF_UNIX;
+    c->owner = target->owner;
     c->patience = ev_now(c->loop->ev) + target->connect_timeout;
     ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;

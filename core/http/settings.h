@@ -12,6 +12,8 @@
 #include "base/arena.h"
 #include "base/netset.h"
 
+#include <sys/types.h>
+
 struct limits {
     size_t request_line;
     size_t header; /* the whole head */
@@ -42,6 +44,8 @@ struct server_settings {
     double weight;
     unsigned max_conns; /* 0: no limit */
     bool backup;
+    bool owned; /* its unix socket must be of this user: */
+    uid_t owner;
 };
 
 /* Active health checks: FastCGI requests for php-fpm's ping page. */

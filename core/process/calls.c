@@ -128,11 +128,14 @@ static int calls_ask(lua_State *L)
     return err == NULL ? 1 : script_fail(L, err);
 }
 
-/* core.look(address, timeout) -> true; or nil, why no server takes a connection there */
+/* core.look(address, timeout [, uid]) -> true; or nil, why no server takes a connection there, or
+ * that the socket is not of that user */
 static int calls_look(lua_State *L)
 {
     const struct client_call call = {.address = luaL_checkstring(L, 1),
-                                     .timeout = luaL_checknumber(L, 2)};
+                                     .timeout = luaL_checknumber(L, 2),
+                                     .owned = !lua_isnoneornil(L, 3),
+                                     .owner = (uid_t)luaL_optnumber(L, 3, 0)};
     const char *err = client_call(&call);
     if (err != NULL)
         return script_fail(L, err);

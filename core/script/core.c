@@ -183,6 +183,16 @@ static int core_user_name(lua_State *L)
     return 1;
 }
 
+/* core.user_id(name) -> the number of that user, or nil */
+static int core_user_id(lua_State *L)
+{
+    const struct passwd *pw = getpwnam(luaL_checkstring(L, 1));
+    if (pw == NULL)
+        return 0;
+    lua_pushnumber(L, pw->pw_uid);
+    return 1;
+}
+
 static int core_getcwd(lua_State *L)
 {
     char path[PATH_MAX];
@@ -343,6 +353,7 @@ int script_core_open(lua_State *L)
         {"stamp", core_stamp},
         {"stat", core_stat},
         {"user_name", core_user_name},
+        {"user_id", core_user_id},
         {"worker", core_worker},
         {"worker_number", core_worker_number},
         {NULL, NULL},

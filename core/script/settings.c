@@ -118,6 +118,16 @@ static void settings_read_limits(struct reading *r, struct limits *l)
     lua_pop(r->L, 1);
 }
 
+/* nil: it may be anybody's. */
+static void settings_read_owner(struct reading *r, struct server_settings *server)
+{
+    lua_getfield(r->L, -1, "owner");
+    server->owned = lua_istable(r->L, -1);
+    if (server->owned)
+        server->owner = (uid_t)settings_get_number(r, "uid");
+    lua_pop(r->L, 1);
+}
+
 static void settings_read_server(struct reading *r, const struct backend_settings *b,
                                  struct server_settings *server)
 {
@@ -125,6 +135,7 @@ static void settings_read_server(struct reading *r, const struct backend_setting
     server->weight = settings_get_number(r, "weight");
     server->max_conns = settings_get_count(r, "max_conns");
     server->backup = settings_get_boolean(r, "backup");
+    settings_read_owner(r, server);
     server->is_name = addr_is_name(server->address.p, NULL, NULL);
     const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
     if (bad != NULL)

@@ -1,5 +1,5 @@
--- deadline and body_deadline: the time that a request, and its body, may take in all, whatever of it
--- would still be within the time-outs between two reads.
+-- deadline and body_deadline: the time that a request, and its body, may take in all, whatever is
+-- still within the time-outs between two reads.
 
 local http = require("tests.support.http")
 local rig = require("tests.support.rig")

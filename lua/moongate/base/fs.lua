@@ -58,6 +58,10 @@ M.user_name = has_core and core.user_name or function()
   return os.getenv("USER") or "?"
 end
 
+--- The number of the user of that name, or nil.
+---@type fun(name: string): integer|nil
+M.user_id = has_core and core.user_id or unavailable
+
 --- Writes to the error log.
 ---@type fun(level: string, text: string)
 M.log = has_core and core.log or function(level, text)

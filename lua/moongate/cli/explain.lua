@@ -181,7 +181,7 @@ local LOOK_TIMEOUT = 1 -- seconds in which a server takes a connection
 
 --- Why a server can't be used from here. Connects, and sends nothing.
 ---@return string|nil problem
-local function server_problem(address)
+local function server_problem(address, owner)
   local path = address:match("^unix:(.*)$")
   local what, reason = "socket", nil
   if path then
@@ -192,27 +192,45 @@ local function server_problem(address)
   elseif what ~= "socket" then
     return ("this is a %s, not a socket"):format(what == "directory" and "folder" or what)
   end
-  local done, problem = core.look(address, LOOK_TIMEOUT)
+  local done, problem = core.look(address, LOOK_TIMEOUT, owner and owner.uid)
   if done then
     return nil
   elseif problem == "Permission denied" then
     problem = ("the user '%s' may not connect (see listen.owner, listen.group and listen.mode of "
       .. "PHP-FPM, or 'user' of the route)"):format(fs.user_name())
+  elseif problem:find("`owner`", 1, true) then
+    problem = ("%s, %s; its file is of uid %s (see listen.owner of PHP-FPM)"):format(problem,
+      owner.name, tostring(fs.owner("/", path)))
   elseif problem == "Connection refused" then
     problem = "nobody listens there (is PHP-FPM running?)"
   end
   return problem
 end
 
+--- Whose socket a server must be.
+---@return table|nil owner
+local function owner_of(backend, address)
+  for _, server in ipairs(backend.servers) do
+    if server.address == address then
+      return server.owner
+    end
+  end
+  return nil
+end
+
 --- Looks at the servers that may get the request. Where none of them takes connections the client
 --- would get 503.
-local function look_at_servers(out)
+local function look_at_servers(out, backend)
   local failed = 0
   for _, address in ipairs(out.servers) do
-    local problem = server_problem(address)
+    local owner = owner_of(backend, address)
+    local problem = server_problem(address, owner)
     if problem then
       failed = failed + 1
       out.steps[#out.steps + 1] = ("server %s: %s"):format(address, problem)
+    elseif owner then
+      out.steps[#out.steps + 1] = ("server %s: the socket is of %s, as its 'owner' says"):format(
+        address, owner.name)
     end
   end
   if failed > 0 and failed == #out.servers then
@@ -229,7 +247,7 @@ local function explain_authorizer(out, settings, req, found)
   local first = { backend = asked.backend.name, servers = json.list({}), params = asked.params }
   for i, server in ipairs(asked.servers) do
     first.servers[i] = server.address
-    problem = server_problem(server.address)
+    problem = server_problem(server.address, owner_of(asked.backend, server.address))
     if problem then
       out.steps[#out.steps + 1] = ("server %s: %s"):format(server.address, problem)
     end
@@ -249,7 +267,7 @@ local function explain_fastcgi(out, settings, req, found)
   end
   local backend, steps = asked.backend, out.steps
   add_servers(out, backend, asked.servers, d.server)
-  look_at_servers(out)
+  look_at_servers(out, backend)
   steps[#steps + 1] = ("split: script %s, path info %s"):format(
     script == "" and "none" or script, path_info or "none")
   if settings.hooks.on_params then

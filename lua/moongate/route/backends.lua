@@ -24,6 +24,10 @@ local function complete_servers(source, path, normalized)
   local main = 0
   for _, server in ipairs(normalized.servers) do
     server.max_conns = server.max_conns or normalized.max_conns
+    if server.owner and not server.address:match("^unix:") then
+      walk.fail(source, path, ("%s: owner: %s is no unix socket, whose owner could be looked at")
+        :format(walk.dotted(path), server.address))
+    end
     main = main + (server.backup and 0 or 1)
   end
   if main == 0 then

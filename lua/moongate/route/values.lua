@@ -3,6 +3,7 @@
 -- nil, nil and the problem). Called by schema, settings and the command line.
 
 local addr = require("moongate.base.addr")
+local fs = require("moongate.base.fs")
 local units = require("moongate.base.units")
 local upcoming = require("moongate.base.upcoming")
 
@@ -75,6 +76,20 @@ end
 function M.account(value)
   local fits = type(value) == "string" and value:match("^[%w_][%w_.-]*%$?$")
   return fits and value or nil, "the name of an account"
+end
+
+--- A user by name or number, who owns a socket: both, as far as they are known.
+function M.owner(value)
+  if type(value) == "number" and value >= 0 and value < 2 ^ 32 - 1 and value % 1 == 0 then
+    return { uid = value, name = ("uid %d"):format(value) }
+  elseif type(value) ~= "string" or not M.account(value) then
+    return nil, 'the name or the number of a user such as "alice" or 1001'
+  end
+  local uid = fs.user_id(value)
+  if not uid then
+    return nil, nil, ("there is no user '%s' on this machine"):format(value)
+  end
+  return { uid = uid, name = value }
 end
 
 --- An absolute path without a slash at its end (but "/").

@@ -10,6 +10,19 @@ local M = {}
 --- A route may have thousands of sites on a disk that is not mounted: more than these say no more.
 M.MOST = 20
 
+-- A process of the owner may listen on another one's socket, but that is not how PHP-FPM does it.
+local function about_owners(add, fs, backend)
+  for _, server in ipairs(backend.servers) do
+    local path = server.owner and server.address:match("^unix:(.*)$")
+    local uid = path and fs.stat(path) == "socket" and fs.owner("/", path)
+    if uid and uid ~= server.owner.uid then
+      add("backends.%s: the socket %s is of uid %d, and its 'owner' is %s (uid %d): unless a process "
+        .. "of that user listens on it, no request is sent there", backend.name, path, uid,
+        server.owner.name, server.owner.uid)
+    end
+  end
+end
+
 local function about_sites(add, fs)
   for _, site in ipairs(registry.sites) do
     if fs.stat(site.root) ~= "directory" then
@@ -45,6 +58,7 @@ function M.of(settings, fs)
     end
   end
   for _, backend in ipairs(settings.backends) do
+    about_owners(add, fs, backend)
     if backend.root and fs.stat(backend.root) ~= "directory" then
       add("backends.%s.root: %s is not a folder on this machine", backend.name, backend.root)
     end

@@ -392,6 +392,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field address string
 ---@field weight? integer default 1
 ---@field backup? boolean only where no other is left
+---@field owner? string|integer the user whose unix socket it must be
 ---@field max_conns? integer default the backend's
 
 ---@class moongate.Backend

@@ -40,7 +40,8 @@ describe("settings.normalize", function()
       got.log)
     assert.same({
       request_line = 8192, header = 16384, headers = 100, body = 2 ^ 30, header_timeout = 10,
-      body_timeout = 60, body_deadline = 0, send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
+      body_timeout = 60, body_deadline = 0,
+      send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
       connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
       request_memory = 65536, response_memory = 262144, spool = 2 ^ 30, spool_dir = "/tmp",
       header_names = {}, shared = 2 ^ 24,
@@ -324,6 +325,8 @@ describe("every documented value", function()
     { round("connect_timeout = 3"), "backends.1.connect_timeout", 3 },
     { round("send_timeout = 3"), "backends.1.send_timeout", 3 },
     { round("first_byte_timeout = 3"), "backends.1.first_byte_timeout", 3 },
+    { "backends = { app = { servers = { { address = 'unix:/a', owner = 1001 } } } }",
+      "backends.1.servers.1.owner.uid", 1001 },
     { round("deadline = 3"), "backends.1.deadline", 3 },
     { round("read_timeout = 3"), "backends.1.read_timeout", 3 },
     { round("queue_timeout = 0"), "backends.1.queue_timeout", 0 },
