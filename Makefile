@@ -85,23 +85,24 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/lookup base/loop base/netset \
+UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
-links_request = http/request base/arena base/str base/addr base/spool base/buf
+links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
-links_base/backlog = base/backlog base/spool base/buf base/str
+links_base/backlog = base/backlog base/spool base/input base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
 links_base/lookup = base/lookup base/finding base/str
-links_base/loop = base/loop base/date base/str
+links_base/input = base/input base/str
+links_base/loop = base/loop base/input base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
 links_base/password = base/password
-links_base/resolve = base/resolve base/loop base/date base/addr base/str
-links_base/spool = base/spool base/buf base/str
+links_base/resolve = base/resolve base/loop base/input base/date base/addr base/str
+links_base/spool = base/spool base/input base/buf base/str
 links_base/str = base/str
 links_http/access = http/access base/date $(links_request)
 links_http/forwarded = http/forwarded base/addr base/str
@@ -115,7 +116,7 @@ links_http/settings = http/settings base/arena base/str
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)
 links_fastcgi/cgi_in = fastcgi/cgi_in fastcgi/record http/check http/uri $(links_request)
-links_fastcgi/connection = fastcgi/connection fastcgi/channel fastcgi/dial fastcgi/offer fastcgi/events fastcgi/record base/loop base/date base/addr base/buf base/str
+links_fastcgi/connection = fastcgi/connection fastcgi/channel fastcgi/dial fastcgi/offer fastcgi/events fastcgi/record base/loop base/input base/date base/addr base/buf base/str
 links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
@@ -123,10 +124,10 @@ links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock base/str
 links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
-                       base/loop
+                       base/loop base/input
 links_process/bind = process/bind base/addr base/str
 links_front/proxyproto = front/proxyproto base/addr base/str
-links_front/sender = front/sender front/transport base/loop base/date base/backlog base/spool base/buf \
+links_front/sender = front/sender front/transport base/loop base/input base/date base/backlog base/spool base/input base/buf \
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
 test_libs_base/loop = -lev

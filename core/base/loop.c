@@ -87,6 +87,7 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
 {
     memset(loop, 0, sizeof *loop);
     loop->ev = ev;
+    inputs_init(&loop->inputs);
     loop->in = malloc(LOOP_READ_SIZE);
     loop->scratch = malloc(LOOP_SCRATCH_SIZE);
     if (loop->in == NULL || loop->scratch == NULL ||
@@ -114,6 +115,7 @@ void loop_fini(struct loop *loop)
         free(loop->free_blocks);
         loop->free_blocks = next;
     }
+    inputs_fini(&loop->inputs);
     free(loop->in);
     free(loop->scratch);
 }

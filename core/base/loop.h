@@ -2,12 +2,13 @@
  * loop - what everything on one event loop shares: libev's loop, the read buffer, the Date, blocks
  * for requests, and deadlines that cost nothing while they are not missed.
  *
- * A worker has one. Nobody keeps a pointer into the read buffer beyond the event that filled it.
+ * A worker has one. Nobody keeps a pointer into a read buffer beyond the event that filled it, but
+ * for who keeps the buffer (base/input.h).
  */
 #ifndef MG_BASE_LOOP_H
 #define MG_BASE_LOOP_H
 
-#include "base/str.h"
+#include "base/input.h"
 
 #include <ev.h>
 
@@ -39,7 +40,8 @@ struct loop_queue {
 
 struct loop {
     struct ev_loop *ev;
-    char *in; /* LOOP_READ_SIZE bytes: consumed before the next read */
+    struct inputs inputs; /* that clients are read into */
+    char *in;             /* LOOP_READ_SIZE bytes of a server: consumed before the next read */
     char
         *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
     char date[30];

@@ -11,16 +11,25 @@ const char *const SPOOL_TOO_LARGE = "larger than the spool may be";
 
 void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir)
 {
+    *s = (struct spool){.limit = limit, .dir = dir, .fd = -1};
     buf_init(&s->mem, memory);
-    s->size = 0;
-    s->limit = limit;
-    s->dir = dir;
-    s->fd = -1;
+}
+
+/* Memory ends, and with it the bytes in it. */
+static void spool_end_memory(struct spool *s)
+{
+    if (s->input == NULL) {
+        buf_fini(&s->mem);
+        return;
+    }
+    input_give_back(s->inputs, s->input);
+    s->input = NULL;
+    buf_init(&s->mem, s->mem.max);
 }
 
 void spool_fini(struct spool *s)
 {
-    buf_fini(&s->mem);
+    spool_end_memory(s);
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
@@ -29,8 +38,7 @@ void spool_fini(struct spool *s)
 
 void spool_expect(struct spool *s, uint64_t size)
 {
-    if (size <= s->mem.max)
-        buf_reserve(&s->mem, (size_t)size);
+    s->expected = size <= s->mem.max ? (size_t)size : 0;
 }
 
 /* O_TMPFILE never has a name; file systems without it get one that is gone at once. */
@@ -68,18 +76,45 @@ static const char *spool_write_file(struct spool *s, struct str bytes)
     return NULL;
 }
 
+/* More comes than was expected: the bytes move to memory of the spool's own. */
+static void spool_leave_input(struct spool *s)
+{
+    struct buf own;
+    buf_init(&own, s->mem.max);
+    buf_append_str(&own, buf_peek(&s->mem));
+    spool_end_memory(s);
+    s->mem = own;
+}
+
 const char *spool_write(struct spool *s, struct str bytes)
 {
     if (bytes.n > s->limit - s->size)
         return SPOOL_TOO_LARGE;
+    if (s->input != NULL)
+        spool_leave_input(s);
     if (s->fd < 0) { /* what is in memory comes first, so it must be full before the file starts */
         size_t room = s->mem.max - s->mem.tail;
         size_t n = bytes.n < room ? bytes.n : room;
+        if (s->size == 0 && s->expected > 0)
+            buf_reserve(&s->mem, s->expected);
         buf_append(&s->mem, bytes.p, n);
         s->size += n;
         bytes = str_skip(bytes, n);
     }
     return bytes.n > 0 ? spool_write_file(s, bytes) : NULL;
+}
+
+const char *spool_take(struct spool *s, struct inputs *inputs, struct str bytes)
+{
+    bool whole = s->size == 0 && bytes.n == s->expected && bytes.n <= s->limit;
+    struct input *input = whole ? input_keep(inputs, bytes) : NULL;
+    if (input == NULL)
+        return spool_write(s, bytes);
+    s->input = input;
+    s->inputs = inputs;
+    s->mem.data = (char *)bytes.p;
+    s->mem.cap = s->mem.tail = s->size = bytes.n;
+    return NULL;
 }
 
 struct str spool_read(struct spool *s, uint64_t at, char *scratch, size_t scratch_size)

@@ -2,12 +2,14 @@
  * spool - bytes that wait for a slower side: in memory up to a cap, beyond it in an unlinked file.
  *
  * Written at the end, read from anywhere by position, so that a request's body can be sent again on
- * a second connection. Belongs to a request; nothing is allocated before the first byte.
+ * a second connection. Belongs to a request; nothing is allocated before the first byte. What came
+ * whole with one read need not be copied: the spool has the buffer of that read then.
  */
 #ifndef MG_BASE_SPOOL_H
 #define MG_BASE_SPOOL_H
 
 #include "base/buf.h"
+#include "base/input.h"
 
 /* A file without a name in `dir`, for reading and writing; its space is free again once it is
  * closed. -1 and errno where there can't be one. */
@@ -17,6 +19,9 @@ struct spool {
     struct buf mem;
     uint64_t size;  /* bytes written */
     uint64_t limit; /* bytes allowed */
+    size_t expected;
+    struct input *input; /* that `mem` lies in; NULL: it has memory of its own */
+    struct inputs *inputs;
     const char *dir;
     int fd; /* -1 while memory is enough */
 };
@@ -25,12 +30,15 @@ struct spool {
 void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir);
 void spool_fini(struct spool *s);
 
-/* Makes room at once where the size is known, so that memory grows in one step. */
+/* The size is known: memory grows in one step. */
 void spool_expect(struct spool *s, uint64_t size);
 
 /* Returns NULL, or why not: SPOOL_TOO_LARGE, or the errno of the file in words. */
 const char *spool_write(struct spool *s, struct str bytes);
 extern const char *const SPOOL_TOO_LARGE;
+/* The same for bytes that a read has brought. Where they are all that is expected, the buffer of
+ * the read may be kept in place of a copy: `inputs`, which lives longer than the spool, knows. */
+const char *spool_take(struct spool *s, struct inputs *inputs, struct str bytes);
 
 /* The bytes from `at` on, as many as are handy: a slice of memory, or read from the file into
  * scratch. Nothing at the end (n = 0). p = NULL where the file could not be read. The slice is

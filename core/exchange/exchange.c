@@ -115,7 +115,7 @@ static void exchange_note_body_read(struct exchange *x)
  * later. */
 static void exchange_keep_for_hook(struct exchange *x, struct str bytes)
 {
-    if (spool_write(&x->req.body, bytes) == NULL &&
+    if (spool_take(&x->req.body, &x->generation->loop->inputs, bytes) == NULL &&
         x->req.body.size <= exchange_limits(x)->request_memory)
         return;
     x->front->ops->want_body(x->front, false);
@@ -131,7 +131,7 @@ void exchange_body(struct exchange *x, struct str bytes)
     if (req->body_wait != NULL) {
         exchange_keep_for_hook(x, bytes);
     } else if (x->state == EXCHANGE_BODY) {
-        const char *err = spool_write(&req->body, bytes);
+        const char *err = spool_take(&req->body, &x->generation->loop->inputs, bytes);
         if (err != NULL)
             exchange_note_body_error(x, err);
     } else if (!exchange_is_streaming(x)) {

@@ -3,8 +3,9 @@
  *
  *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle, or close
  *
- * Input is read into the loop's buffer and used up at once; what can't be used yet (a pipelined
- * request, a body that the exchange does not want so far) is kept in `in`. Output is the reply's.
+ * Input is read into a buffer of the loop's and used up at once; what can't be used yet (a
+ * pipelined request, a body that the exchange does not want so far) is kept in `in`. Output is the
+ * reply's.
  *
  * Everything goes through http1_process, which is called by events of the socket and of the clock
  * and by the loop (client_queue). The exchange's step runs in it or elsewhere; what it tells the
@@ -22,7 +23,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define READ_SIZE     65536 /* of one read from a client */
 #define IN_MARK       16384 /* kept input beyond which reading stops */
 #define IN_MAX        (2 * LOOP_READ_SIZE)
 #define SKIP_TIME     2.0  /* for a body that is dropped to keep the connection */
@@ -593,28 +593,38 @@ static void http1_ended_input(struct http1 *c)
         http1_process(c, NULL, 0);
 }
 
+/* One read from the client, of which the bytes stand in *bytes. */
+static ssize_t http1_read(struct client *client, const char **bytes)
+{
+    struct inputs *inputs = &client_clients(client)->loop->inputs;
+    char *room = inputs_room(inputs);
+    ssize_t n = client->transport.ops->read(&client->transport, room, INPUT_SIZE);
+    inputs_filled(inputs, n);
+    *bytes = room;
+    return n;
+}
+
 /* The first bytes of a request, or the end of an idle connection. */
 static void http1_idle_readable(struct client *client)
 {
-    struct loop *loop = client_clients(client)->loop;
-    ssize_t n = client->transport.ops->read(&client->transport, loop->in, READ_SIZE);
+    const char *bytes;
+    ssize_t n = http1_read(client, &bytes);
     if (n > 0)
-        http1_process(http1_wake(client), loop->in, (size_t)n);
+        http1_process(http1_wake(client), bytes, (size_t)n);
     else if (n == 0 || (errno != EAGAIN && errno != EINTR))
         http1_close(client, false);
 }
 
 static void http1_readable(struct http1 *c)
 {
-    struct loop *loop = client_clients(c->client)->loop;
-    struct transport *transport = &c->client->transport;
-    ssize_t n = transport->ops->read(transport, loop->in, READ_SIZE);
+    const char *bytes;
+    ssize_t n = http1_read(c->client, &bytes);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (c->lingering)
         http1_drop_input(c, n);
     else if (n > 0)
-        http1_process(c, loop->in, (size_t)n);
+        http1_process(c, bytes, (size_t)n);
     else if (n == 0)
         http1_ended_input(c);
     else

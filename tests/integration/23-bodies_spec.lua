@@ -165,6 +165,144 @@ describe("an upload", function()
   end)
 end)
 
+-- A body that comes whole with its head may stay in the buffer that the client was read into.
+describe("an upload that comes in one piece", function()
+  local function post(commands, body)
+    return table.concat({ http.format({
+      method = "POST", path = rig.target(commands), body = body,
+    }) })
+  end
+
+  local function at_once(r, commands, body)
+    local client = http.open(r.address)
+    client.conn:send(post(commands, body))
+    local res = client:receive("POST")
+    client:close()
+    return res
+  end
+
+  it("of any size is sent on whole, over a new connection and over a kept one", function()
+    local r = rig.start({ backend = "keepalive = 8" })
+    finally(function() r:stop() end)
+    for _, size in ipairs({ 1, 4095, 4096, 5000, 16384, 40000, 65000, 70000 }) do
+      local body = rig.bytes(size)
+      for _ = 1, 2 do
+        assert.equal(rig.sum(body), at_once(r, "sum", body).body)
+      end
+    end
+  end)
+
+  it("is there for the next server", function()
+    local r = rig.start({ responder = { count = 3 }, backend = "keepalive = 2, attempts = 3" })
+    finally(function() r:stop() end)
+    for i = 1, 4 do
+      local body = rig.bytes(16000) .. i
+      local res = at_once(r, "1.protocol=2&2.protocol=2&who&sum", body)
+      assert.equal("3", res.headers["x-listener"])
+      assert.equal(rig.sum(body), res.body)
+    end
+  end)
+
+  it("is there for a connection that takes the place of one that was closed", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    for i = 1, 4 do
+      local body = rig.bytes(16000) .. i
+      assert.equal("hello\n", r:get("next=close").body)
+      assert.equal(rig.sum(body), at_once(r, "sum", body).body)
+    end
+  end)
+
+  it("is there for what on_error decides, after an application has had it", function()
+    local r = rig.start({
+      backend = "keepalive = 2",
+      settings = [[on_error = function(req, err)
+        if err.kind == "closed" and not req.ctx.again then
+          req.ctx.again = true
+          return { backend = "app", docroot = "/srv/app", params = { QUERY_STRING = "sum" } }
+        end
+      end]],
+    })
+    finally(function() r:stop() end)
+    local body = rig.bytes(16000)
+    assert.equal(rig.sum(body), at_once(r, "fail=close-before-head", body).body)
+  end)
+
+  it("is a hook's text, and the application's body", function()
+    local r = rig.start({ on_request = [[
+      local body = req:body()
+      do
+        return { backend = "app", docroot = "/srv/app", params = { X_SIZE = tostring(#body),
+          X_END = body:sub(-3) } }
+      end]] })
+    finally(function() r:stop() end)
+    local body = rig.bytes(16000) .. "end"
+    assert.equal(rig.sum(body), at_once(r, "sum", body).body)
+    local params = rig.params(at_once(r, "dump", body))
+    assert.equal("16003", params.X_SIZE)
+    assert.equal("end", params.X_END)
+  end)
+
+  it("is followed by other requests", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    local first, second, third = rig.bytes(9000) .. 1, rig.bytes(9000) .. 2, rig.bytes(9000) .. 3
+    local client = http.open(r.address)
+    client.conn:send(post("sum", first) .. post("sum", second) .. post("sum", third)
+      .. http.format({ path = rig.target("body=last") }))
+    for _, body in ipairs({ first, second, third }) do
+      assert.equal(rig.sum(body), client:receive("POST").body)
+    end
+    assert.equal("last", client:receive("GET").body)
+    client:assert_quiet()
+    client:close()
+  end)
+
+  it("comes after 100 Continue", function()
+    local r = rig.start({ backend = "keepalive = 2" })
+    finally(function() r:stop() end)
+    local body = rig.bytes(16000)
+    local client = http.open(r.address)
+    client.conn:send(("POST %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"):format(
+      rig.target("sum")) .. "Content-Length: 16000\r\n\r\n")
+    assert.equal("HTTP/1.1 100 Continue\r\n\r\n", client.conn:read_until("\r\n\r\n"))
+    client.conn:send(body)
+    assert.equal(rig.sum(body), client:receive("POST").body)
+    client:close()
+  end)
+
+  it("is streamed where the decision says so", function()
+    local r = rig.start({ backend = "keepalive = 2", on_request = [[
+      do
+        return { backend = "app", docroot = "/srv/app", request_buffering = false }
+      end]] })
+    finally(function() r:stop() end)
+    for _ = 1, 3 do
+      local body = rig.bytes(16000)
+      assert.equal(rig.sum(body), at_once(r, "sum", body).body)
+    end
+  end)
+
+  it("is each one's own where many wait at the same time", function()
+    local r = rig.start({ backend = "keepalive = 200" })
+    finally(function() r:stop() end)
+    local clients, bodies = {}, {}
+    for i = 1, 100 do
+      clients[i] = http.open(r.address)
+      bodies[i] = rig.bytes(8000) .. i
+      clients[i].conn:send(post("delay=hold&sum", bodies[i]))
+    end
+    r:wait_started("hold", 100)
+    local other = rig.bytes(16000)
+    assert.equal(rig.sum(other), at_once(r, "sum", other).body)
+    r:release(100)
+    for i = 1, 100 do
+      assert.equal(rig.sum(bodies[i]), clients[i]:receive("POST").body)
+      clients[i]:close()
+    end
+  end)
+end)
+
 describe("a slow side", function()
   -- What the worker may hold beside buffers of fixed size: far below the bodies.
   local ALLOWED = (server.binary():find("asan", 1, true) and 24 or 8) * MEGABYTE

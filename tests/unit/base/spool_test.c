@@ -1,6 +1,6 @@
 /*
- * spool_test - from memory to file, the limit, what the file system says no to. Links spool, buf
- * and str.
+ * spool_test - from memory to file, the limit, what the file system says no to. Links spool, input,
+ * buf and str.
  */
 #include "../test.h"
 #include "base/spool.h"
@@ -97,9 +97,11 @@ static void test_memory(void)
     test("room for a known size is made in one step");
     spool_init(&s, 100000, 200000, dir);
     spool_expect(&s, 90000);
+    check(s.mem.data == NULL);
+    write_some(&s, 1000);
     const char *data = s.mem.data;
-    check(s.mem.cap >= 90000 && data != NULL && s.size == 0);
-    for (int i = 0; i < 90; i++)
+    check(s.mem.cap >= 90000);
+    for (int i = 1; i < 90; i++)
         write_some(&s, 1000);
     check(s.mem.data == data);
     check_int(s.fd, -1);
@@ -114,6 +116,72 @@ static void test_memory(void)
     check(write_some(&s, 3000) == NULL);
     read_all(&s, 0, 1000);
     spool_fini(&s);
+}
+
+/* A read brings `before` bytes and then n of the pattern. */
+static struct str read_some(struct inputs *inputs, size_t before, size_t n)
+{
+    char *room = inputs_room(inputs);
+    for (size_t i = 0; i < n; i++)
+        room[before + i] = (char)byte_at(i);
+    inputs_filled(inputs, (ssize_t)(before + n));
+    return (struct str){room + before, n};
+}
+
+static void test_input(void)
+{
+    struct inputs inputs;
+    struct spool s;
+    inputs_init(&inputs);
+    test("what is expected stays in the buffer of its read");
+    spool_init(&s, 20000, 30000, dir);
+    spool_expect(&s, 16384);
+    struct str bytes = read_some(&inputs, 300, 16384);
+    check(spool_take(&s, &inputs, bytes) == NULL);
+    check(s.mem.data == bytes.p && s.size == 16384);
+    memset(inputs_room(&inputs), 0, INPUT_SIZE); /* the next read */
+    read_all(&s, 0, 64);
+    read_all(&s, 16383, 64);
+
+    test("more than was expected moves it to memory of its own, then to the file");
+    check(write_some(&s, 5) == NULL);
+    check(s.mem.data != bytes.p && s.input == NULL && inputs.spare != NULL);
+    read_all(&s, 0, 64);
+    check(write_some(&s, 10000) == NULL);
+    check(s.fd >= 0);
+    read_all(&s, 0, 64);
+    spool_fini(&s);
+
+    test("the buffer is given back with the spool, which can be used again");
+    spool_init(&s, 20000, 30000, dir);
+    spool_expect(&s, 5000);
+    bytes = read_some(&inputs, 0, 5000);
+    check(spool_take(&s, &inputs, bytes) == NULL && s.mem.data == bytes.p);
+    spool_fini(&s);
+    check(s.input == NULL && s.mem.data == NULL && s.size == 0);
+    check_int(inputs.count, 2);
+
+    test("a part, an unknown size, and more than memory may hold are copied");
+    static const struct {
+        size_t memory, expect, n;
+    } copied[] = {{20000, 16384, 16000}, {20000, 0, 16384}, {10000, 16384, 16384}};
+    for (size_t i = 0; i < sizeof copied / sizeof *copied; i++) {
+        spool_init(&s, copied[i].memory, 30000, dir);
+        spool_expect(&s, copied[i].expect);
+        bytes = read_some(&inputs, 10, copied[i].n);
+        check(spool_take(&s, &inputs, bytes) == NULL && s.input == NULL);
+        check(s.mem.data != bytes.p);
+        read_all(&s, 0, 4096);
+        spool_fini(&s);
+    }
+
+    test("the limit holds");
+    spool_init(&s, 20000, 10000, dir);
+    spool_expect(&s, 16384);
+    check(spool_take(&s, &inputs, read_some(&inputs, 0, 16384)) == SPOOL_TOO_LARGE);
+    check(s.size == 0 && s.input == NULL);
+    spool_fini(&s);
+    inputs_fini(&inputs);
 }
 
 static void test_border(void)
@@ -306,6 +374,7 @@ int main(void)
         return 1;
     }
     test_memory();
+    test_input();
     test_border();
     test_limit();
     test_file();
