@@ -47,7 +47,7 @@ void conn_rearm(struct conn *c)
 
 void conn_end_offer(struct conn *c)
 {
-    c->offered = false;
+    c->offered = c->unsaid = false;
     loop_undefer(&c->look);
     if (c->watched)
         loop_ignore_progress(c->loop, c->io.fd);

@@ -160,6 +160,7 @@ struct conn {
     struct deferred look; /* has what was offered been read? */
     size_t unread;        /* of the offer, at the last look */
     bool offered, watched;
+    bool unsaid;      /* the offer has not been written */
     unsigned calling; /* its channels, of which any may close it */
     /* The owner's. */
     void (*released)(struct conn *c); /* its last request is over, and it is fit for another one */
@@ -266,8 +267,9 @@ bool channel_may_write(struct channel *ch);
 bool channel_may_begin(struct channel *ch);
 /* It can be seen whether the server has read what was written: the connection is a unix socket. */
 bool conn_can_offer(const struct conn *c);
-/* Writes what waits in channel_out, with which a request can't begin yet. on_taken or on_lost
- * follows, never before this returns. The request is the only one of its connection. */
+/* Writes what waits in channel_out at the end of the turn: a request can't begin with it yet.
+ * on_taken or on_lost follows, never before this returns. The request is the only one of its
+ * connection. */
 void channel_offer(struct channel *ch);
 /* Stops and resumes reading (back-pressure). False: the connection is read for others, so records
  * come all the same, and the holder must keep them. */

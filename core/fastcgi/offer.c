@@ -47,9 +47,8 @@ static void conn_look_at_end(struct conn *c)
     ch->ops->on_taken(ch->user);
 }
 
-static void conn_look_cb(struct deferred *d)
+static void conn_look(struct conn *c)
 {
-    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, look));
     size_t unread = c->broken ? 0 : conn_unread(c);
     if (unread == 0) {
         conn_look_at_end(c);
@@ -60,6 +59,21 @@ static void conn_look_cb(struct deferred *d)
     c->unread = unread;
     c->watched = loop_watch_progress(c->loop, c->io.fd, &c->look);
     deadline_set(&c->deadline, PATIENCE);
+}
+
+/* At the end of the turn the offer is written together with what other connections write, so that
+ * its server wakes once for all of them. It has the next turn, before which the loop does not
+ * sleep, to read it. */
+static void conn_look_cb(struct deferred *d)
+{
+    struct conn *c = (struct conn *)((char *)d - offsetof(struct conn, look));
+    if (!c->unsaid) {
+        conn_look(c);
+        return;
+    }
+    c->unsaid = false;
+    conn_write(c, NULL, 0);
+    loop_defer(c->loop, &c->look);
 }
 
 void conn_check_progress(struct conn *c)
@@ -89,7 +103,6 @@ bool conn_can_offer(const struct conn *c)
 void channel_offer(struct channel *ch)
 {
     struct conn *c = ch->conn;
-    c->offered = true;
-    conn_write(c, NULL, 0);
-    loop_defer(c->loop, &c->look); /* at the end of the turn it may have been read already */
+    c->offered = c->unsaid = true;
+    loop_defer(c->loop, &c->look);
 }
