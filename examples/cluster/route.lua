@@ -45,12 +45,11 @@ local COUNT_AND_PLACE = [[
   return { count, server }
 ]]
 
-local redis -- the library
 local broken, ask_again = false, 0
 
 -- How many requests there were, and the tenant's server; or nil and why not.
 local function ask(address, tenant)
-  local client = redis:new()
+  local client = require("resty.redis"):new()
   client:set_timeout(PATIENCE * 1000)
   local host, port = REDIS:match("^([^/]+):(%d+)$")
   local ok, reason
@@ -107,7 +106,7 @@ return {
 
   on_start = function()
     require("ngx") -- what the library expects
-    redis = require("resty.redis")
+    require("resty.redis") -- so that a worker without it does not start
   end,
 
   on_request = function(req)

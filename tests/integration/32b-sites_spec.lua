@@ -28,16 +28,15 @@ local function body(gate, path, host)
   return http.request(gate.address, { path = path, host = host }).body
 end
 
-describe("the spec of an example", function()
+describe("an example", function()
   for name in process.run({ argv = { "ls", "examples" } }).stdout:gmatch("[^\n]+") do
-    local specs = process.run({ argv = { "sh", "-c", "ls examples/" .. name .. "/spec" } })
-    if specs.code == 0 then
-      it("passes: " .. name, function()
-        local result = server.command({ "test", stage.copy("examples/" .. name) .. "/route.lua" })
-        assert.equal(0, result.code, result.stderr .. result.stdout)
-        assert.matches("^[1-9]%d* passed, 0 failed\n$", result.stdout)
-      end)
-    end
+    it("has a page, and a spec that passes: " .. name, function()
+      assert.matches("^# %a[^\n]+\n\n.* moongate run [^\n]*route%.lua",
+        assert(process.read_file("examples/" .. name .. "/README.md")))
+      local result = server.command({ "test", stage.copy("examples/" .. name) .. "/route.lua" })
+      assert.equal(0, result.code, result.stderr .. result.stdout)
+      assert.matches("^[1-9]%d* passed, 0 failed\n$", result.stdout)
+    end)
   end
 end)
 
