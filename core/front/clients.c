@@ -54,6 +54,7 @@ static struct endpoint *endpoint_use(struct clients *clients, const struct proto
             abort();
         *e = (struct endpoint){.clients = clients,
                                .protocol = protocol,
+                               .transport = &transport_plain_ops,
                                .listener = origin->listener,
                                .local = origin->local,
                                .control = origin->control,
@@ -191,7 +192,6 @@ void client_init(struct client *c, struct clients *clients, const struct protoco
     c->peer = origin->peer;
     c->proxy_protocol = origin->proxy_protocol;
     c->unknown = origin->unknown;
-    transport_plain(&c->transport, fd);
     ev_io_init(&c->io, protocol->on_io, fd, EV_READ);
     c->io.data = NULL;
     clients_add_idle(clients, c);
@@ -233,7 +233,8 @@ void client_fini(struct client *c, bool reset)
     ev_io_stop(all->loop->ev, &c->io);
     clients_list_remove(client_list_of(c), c);
     client_end_active(c);
-    c->transport.ops->close(&c->transport, reset);
+    struct transport t = client_transport(c);
+    t.ops->close(&t, reset);
     endpoint_drop(c->endpoint);
     all->count--;
     if (all->count == 0 && all->on_empty != NULL)

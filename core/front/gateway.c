@@ -156,7 +156,7 @@ static void gateway_refuse(struct gateway *g, const struct fcgi_event *event,
 static void gateway_begin_request(struct gateway *g, const struct fcgi_event *event)
 {
     bool known = event->role >= FCGI_RESPONDER && event->role <= FCGI_FILTER;
-    g->client.requests++;
+    client_count_request(&g->client);
     if (gateway_find_request(g, event->id) != NULL)
         g->broken = "BEGIN_REQUEST of an id whose request is under way";
     else if (g->refused || g->count >= REQUESTS)
@@ -246,7 +246,7 @@ static void gateway_drop_input(struct gateway *g, ssize_t n)
 static bool gateway_read(struct gateway *g)
 {
     struct loop *loop = client_clients(&g->client)->loop;
-    ssize_t n = g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE);
+    ssize_t n = client_read(&g->client, loop->in, READ_SIZE);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return true;
     if (n <= 0) {
@@ -262,8 +262,7 @@ static void gateway_readable(struct gateway *g)
 {
     struct loop *loop = client_clients(&g->client)->loop;
     if (g->lingering)
-        gateway_drop_input(
-            g, g->client.transport.ops->read(&g->client.transport, loop->in, READ_SIZE));
+        gateway_drop_input(g, client_read(&g->client, loop->in, READ_SIZE));
     else if (gateway_read(g))
         gateway_settle(g);
 }
@@ -329,7 +328,7 @@ static void gateway_linger(struct gateway *g)
         return;
     }
     g->lingering = true;
-    g->client.transport.ops->shutdown(&g->client.transport);
+    client_shutdown(&g->client);
     deadline_set(&g->active.deadline,
                  client_clients(&g->client)->stopping ? REFUSED_TIME : LINGER_TIME);
     gateway_rearm(g);

@@ -41,7 +41,7 @@ void gateway_write_out(struct gateway *g)
     struct iovec v = {(char *)bytes.p, bytes.n};
     if (bytes.n == 0 || g->broken != NULL)
         return;
-    ssize_t n = g->client.transport.ops->writev(&g->client.transport, &v, 1, false);
+    ssize_t n = client_writev(&g->client, &v, 1);
     gateway_wrote(g, n, bytes.n);
     buf_consume(&g->out, n > 0 ? (size_t)n : 0);
     if (buf_len(&g->out) == 0)
@@ -120,8 +120,7 @@ static ssize_t out_write_records(struct gateway *g, uint16_t id, const struct io
     int from = records.count;
     while (slice < count && records_add(&records, id, slices, count, &slice, &at) > 0)
         ;
-    ssize_t n =
-        g->client.transport.ops->writev(&g->client.transport, records.v, records.count, false);
+    ssize_t n = client_writev(&g->client, records.v, records.count);
     gateway_wrote(g, n, before + records.size);
     if (n < 0)
         return -1;

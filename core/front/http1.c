@@ -293,7 +293,7 @@ static void http1_begin_request(struct http1 *c)
     c->req->local = endpoint->local;
     c->req->listener = endpoint->listener;
     c->req->control = endpoint->control;
-    c->client->requests++;
+    client_count_request(c->client);
     c->head_done = c->body_done = c->want_body = c->skipping = false;
     c->dropped = 0;
     deadline_clear(&c->active.deadline); /* header_timeout, where the head is not whole at once */
@@ -368,7 +368,7 @@ static void http1_linger(struct http1 *c)
     c->dropped = 0;
     c->linger_end = ev_now(client_clients(c->client)->loop->ev) + time;
     http1_drop_kept(c);
-    c->client->transport.ops->shutdown(&c->client->transport);
+    client_shutdown(c->client);
     deadline_set(&c->active.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
     c->eof = false;
     http1_rearm(c);
@@ -598,7 +598,7 @@ static ssize_t http1_read(struct client *client, const char **bytes)
 {
     struct inputs *inputs = &client_clients(client)->loop->inputs;
     char *room = inputs_room(inputs);
-    ssize_t n = client->transport.ops->read(&client->transport, room, INPUT_SIZE);
+    ssize_t n = client_read(client, room, INPUT_SIZE);
     inputs_filled(inputs, n);
     *bytes = room;
     return n;
@@ -701,7 +701,7 @@ static void http1_expire(struct client *client)
 static size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
 {
     struct iovec v = {text, size};
-    ssize_t n = c->client->transport.ops->writev(&c->client->transport, &v, 1, false);
+    ssize_t n = client_writev(c->client, &v, 1);
     return n > 0 ? (size_t)n : 0;
 }
 

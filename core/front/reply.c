@@ -11,9 +11,13 @@ struct reply *reply_new(struct client *client, struct request *req, const struct
                         void (*on_turn)(struct sender *s))
 {
     struct reply *r = arena_alloc(&req->arena, sizeof *r);
-    *r = (struct reply){
-        .front = {front}, .client = client, .req = req, .limits = limits, .closes = closes};
-    sender_init(&r->sender, &client->transport, &client_clients(client)->turn, on_turn);
+    *r = (struct reply){.front = {front},
+                        .client = client,
+                        .req = req,
+                        .limits = limits,
+                        .closes = closes,
+                        .transport = client_transport(client)};
+    sender_init(&r->sender, &r->transport, &client_clients(client)->turn, on_turn);
     return r;
 }
 

@@ -20,6 +20,7 @@ struct reply {
     const struct limits *limits; /* of the request's generation */
     /* Must the connection close after the response? Asked when the head is made. */
     bool (*closes)(const struct reply *r);
+    struct transport transport; /* the client's */
     struct sender sender;
     bool head_waits : 1; /* respond was called, the head has not left */
     bool chunked : 1;

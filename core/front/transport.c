@@ -37,15 +37,10 @@ static void transport_plain_close(struct transport *t, bool reset)
     close(t->fd);
 }
 
-static const struct transport_ops plain = {
+const struct transport_ops transport_plain_ops = {
     .read = transport_plain_read,
     .writev = transport_plain_writev,
     .sendfile = transport_plain_sendfile,
     .shutdown = transport_plain_shutdown,
     .close = transport_plain_close,
 };
-
-void transport_plain(struct transport *t, int fd)
-{
-    *t = (struct transport){.ops = &plain, .fd = fd};
-}

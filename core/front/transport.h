@@ -32,7 +32,7 @@ struct transport {
     int fd;
 };
 
-/* The bytes as they are. The descriptor is the transport's from now on. */
-void transport_plain(struct transport *t, int fd);
+/* The bytes as they are. */
+extern const struct transport_ops transport_plain_ops;
 
 #endif
