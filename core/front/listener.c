@@ -19,7 +19,9 @@ struct listener {
     struct str name;
     struct addr address;
     int backlog;
+    unsigned turn; /* of the loop, in which there was a connection last */
     bool wildcard; /* the local address is the connection's, not ours */
+    bool begins;   /* what waits may have been made before the socket had TCP_NODELAY */
     bool control;
     bool proxy_protocol;
 };
@@ -53,6 +55,12 @@ static void listener_local_address(const struct listener *l, int fd, struct addr
         *local = l->address;
 }
 
+/* Linux gives the option of a listening socket to the connections that are made from then on. */
+static void listener_send_at_once(int fd)
+{
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+}
+
 /* Takes one connection from the queue; false when there is none, or no room for it. */
 static bool listener_accept_one(struct listener *l)
 {
@@ -61,14 +69,16 @@ static bool listener_accept_one(struct listener *l)
     struct addr remote = {.len = sizeof remote.un}, local;
     int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            listener_pause(l, errno);
-        return errno == ECONNABORTED || errno == EINTR; /* one that has gone already */
+        int err = errno;
+        if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM)
+            listener_pause(l, err);
+        l->begins &= err != EAGAIN;
+        return err == ECONNABORTED || err == EINTR; /* one that has gone already */
     }
     if (l->address.sa.sa_family == AF_UNIX)
         remote.sa.sa_family = AF_UNIX;
-    else
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    else if (l->begins)
+        listener_send_at_once(fd);
     listener_local_address(l, fd, &local);
     peer_from(&origin.peer, &remote);
     peer_from(&origin.local, &local);
@@ -76,12 +86,16 @@ static bool listener_accept_one(struct listener *l)
     return true;
 }
 
+/* A connection that comes after turns without any is most likely alone, and a second call would
+ * only say so. Where there are more the next turn comes at once, and takes all that wait. */
 static void listener_accept_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct listener *l = io->data;
-    (void)ev;
+    unsigned turn = ev_iteration(ev);
+    int batch = l->begins || turn - l->turn <= 1 ? ACCEPT_BATCH : 1;
     (void)events;
-    for (int i = 0; i < ACCEPT_BATCH; i++)
+    l->turn = turn;
+    for (int i = 0; i < batch; i++)
         if (!listener_accept_one(l))
             return;
 }
@@ -109,6 +123,9 @@ struct listener *listener_new(const struct listen_spec *spec, int fd, struct cli
     listener_update(l, spec);
     addr_resolve(spec->address, &l->address);
     l->wildcard = addr_is_wildcard(&l->address);
+    l->begins = l->address.sa.sa_family != AF_UNIX;
+    if (l->begins)
+        listener_send_at_once(fd);
     ev_io_init(&l->io, listener_accept_cb, fd, EV_READ);
     l->io.data = l;
     ev_timer_init(&l->pause, listener_pause_cb, PAUSE, 0);

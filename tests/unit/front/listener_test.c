@@ -5,18 +5,27 @@
 #include "../test.h"
 #include "front/listener.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 static struct {
-    unsigned begun;
+    unsigned begun, at_once; /* at_once: those with TCP_NODELAY */
     struct client_origin origin;
 } first, second;
+
+static unsigned sends_at_once(int fd)
+{
+    int on = 0;
+    socklen_t size = sizeof on;
+    return getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size) == 0 && on != 0;
+}
 
 static void accept_first(struct clients *clients, int fd, const struct client_origin *origin)
 {
     (void)clients;
     first.begun++;
+    first.at_once += sends_at_once(fd);
     first.origin = *origin;
     close(fd);
 }
@@ -43,6 +52,40 @@ static int connect_to(int listening)
     return fd;
 }
 
+/* Turns without a connection. */
+static void pass_turns(struct ev_loop *ev)
+{
+    for (int i = 0; i < 3; i++)
+        ev_run(ev, EVRUN_NOWAIT);
+}
+
+static void test_batches(struct ev_loop *ev, int fd)
+{
+    int clients[6];
+    pass_turns(ev);
+    first.begun = first.at_once = 0;
+    test("a connection that comes alone is taken, and no other one looked for");
+    clients[0] = connect_to(fd);
+    clients[1] = connect_to(fd);
+    ev_run(ev, EVRUN_ONCE);
+    check_int(first.begun, 1);
+
+    test("the next turn takes all that wait");
+    for (int i = 2; i < 5; i++)
+        clients[i] = connect_to(fd);
+    ev_run(ev, EVRUN_ONCE);
+    check_int(first.begun, 5);
+
+    test("and likewise later");
+    pass_turns(ev);
+    clients[5] = connect_to(fd);
+    ev_run(ev, EVRUN_ONCE);
+    check_int(first.begun, 6);
+    check_int(first.at_once, 6);
+    for (int i = 0; i < 6; i++)
+        close(clients[i]);
+}
+
 int main(void)
 {
     struct ev_loop *ev = ev_loop_new(0);
@@ -60,14 +103,16 @@ int main(void)
     any.in = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     check(bind(fd, &any.sa, any.len) == 0 && listen(fd, spec.backlog) == 0);
-    struct listener *l = listener_new(&spec, fd, &clients);
     int client = connect_to(fd);
+    struct listener *l = listener_new(&spec, fd, &clients);
     ev_run(ev, EVRUN_ONCE);
     check_int(first.begun, 1);
+    check_int(first.at_once, 1); /* though it was made before the listener */
     check_str(first.origin.listener, "front");
     check(first.origin.proxy_protocol && !first.origin.control);
     check_int(first.origin.peer.family, AF_INET);
     close(client);
+    test_batches(ev, fd);
 
     test("to another one once it is another listener's");
     spec.protocol = &protocol_second;
@@ -76,7 +121,7 @@ int main(void)
     listener_update(l, &spec);
     client = connect_to(fd);
     ev_run(ev, EVRUN_ONCE);
-    check_int(first.begun, 1);
+    check_int(first.begun, 6);
     check_int(second.begun, 1);
     check_str(second.origin.listener, "127.0.0.1:0");
     check(!second.origin.proxy_protocol);
