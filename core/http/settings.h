@@ -31,6 +31,7 @@ struct limits {
     size_t response_header;
     size_t request_memory;
     size_t response_memory;
+    size_t script_memory; /* of the Lua state of a worker */
     uint64_t spool;
     const char *spool_dir;
     const struct str *header_names; /* header names with '_' or '.' that applications get */

@@ -7,6 +7,7 @@
 #include "script/door.h"
 
 #include "base/log.h"
+#include "script/heap.h"
 #include "script/limit.h"
 #include "script/modules.h"
 #include "script/repeats.h"
@@ -34,6 +35,7 @@ struct script_door {
     struct script_failure *failing; /* what is to be reported */
     lua_State *idle;                /* a coroutine that waits for the next hook; NULL: none */
     int idle_ref;
+    bool settles;       /* door_settle */
     char failure[1024]; /* of the hook that failed last */
 };
 
@@ -92,13 +94,13 @@ static const char *door_push_error(lua_State *L, int idx)
 }
 
 /* The text for a status, where the error has no value or the value can't be shown. */
-static const char *door_failure_text(int status)
+static const char *door_failure_text(const struct script *s, int status)
 {
     switch (status) {
     case LUA_YIELD:
         return "coroutine.yield outside of a coroutine of the script's own";
     case LUA_ERRMEM:
-        return "not enough memory";
+        return script_heap_words(s->heap);
     case LUA_ERRERR:
         return "an error within an error";
     default:
@@ -121,7 +123,9 @@ static int door_report(lua_State *L)
     const struct script_failure *f = s->door->failing;
     bool raised = f->status != LUA_YIELD && f->status != LUA_ERRMEM;
     const char *message =
-        raised ? door_without_place(door_push_error(L, 1)) : door_failure_text(f->status);
+        raised ? door_without_place(door_push_error(L, 1)) : door_failure_text(s, f->status);
+    if (f->status == LUA_ERRMEM)
+        message = lua_pushfstring(L, "%s%s", script_place(f->co), message);
     const char *trace = message;
     if (f->co != s->L) {
         luaL_traceback(L, f->co, message, 0);
@@ -138,7 +142,8 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     lua_State *L = s->L;
     struct script_failure f = {co, status, cause};
     int top = lua_gettop(L);
-    lua_sethook(L, NULL, 0, 0); /* the hook of script_timeout would stop the report as well */
+    lua_sethook(L, NULL, 0, 0); /* a hook of limit.c would stop the report as well */
+    script_heap_spare(s->heap, true);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->door->report);
     if (co == L)
         lua_pushvalue(L, top);
@@ -150,8 +155,9 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     int reported = lua_pcall(L, 1, 0, 0);
     s->door->failing = NULL;
     if (reported != 0)
-        door_log(s, cause, door_failure_text(status), door_failure_text(status));
+        door_log(s, cause, door_failure_text(s, status), door_failure_text(s, status));
     lua_settop(L, top);
+    script_heap_spare(s->heap, false);
 }
 
 void script_log_misuse(const char *what, const char *source, const struct request *req,
@@ -225,6 +231,26 @@ static int door_pass(struct script *s, struct script_body *body)
     return status;
 }
 
+static void door_collect(struct script *s, void *ctx)
+{
+    (void)ctx;
+    script_heap_collect(s->heap);
+}
+
+/* A run has left more than it found, or has failed for want of memory. */
+static void door_settle(struct script *s)
+{
+    static const struct script_cause cause = {.what = "a finalizer",
+                                              .source = "limits.script_memory"};
+    if (s->door->settles)
+        return;
+    s->door->settles = true;
+    script_guard(s, &cause, door_collect, NULL);
+    s->door->settles = false;
+    if (script_heap_is_worn(s->heap) && s->worn != NULL)
+        s->worn(s->worn_ctx);
+}
+
 bool script_guard(struct script *s, const struct script_cause *cause,
                   void (*run)(struct script *s, void *ctx), void *ctx)
 {
@@ -241,6 +267,8 @@ bool script_guard(struct script *s, const struct script_cause *cause,
         script_end_run(s->L);
     else if (cause->untimed)
         lua_sethook(s->L, NULL, 0, 0); /* a hook that the script has set while it was loaded */
+    if (outer && script_heap_is_due(s->heap))
+        door_settle(s);
     return status == 0;
 }
 

@@ -32,6 +32,7 @@ static struct {
     /* where the run was stopped first; further errors of the run name the same place */
     char place[PLACE_SIZE];
     const char *volatile why;
+    const char *(*check)(lua_State *L); /* of script_interrupt */
     /* Used only in a process without a master. */
     bool alone;
     double limit;               /* seconds of a hook */
@@ -59,14 +60,35 @@ static bool limit_is_own(const lua_Debug *at)
     return true;
 }
 
+/* Compiled code that an allocation has failed in does not tell its line: then where its function
+ * begins. */
+static int limit_line(const lua_Debug *at)
+{
+    return at->currentline > 0 ? at->currentline : at->linedefined;
+}
+
 /* Finds the innermost place in Lua; `own`: in a chunk of the operator's own. The stack is read
  * level by level, since the hook's event may be a call of a C function. */
-static void limit_find_place(lua_State *L, bool own)
+static void limit_find_place_in(lua_State *L, bool own, char place[PLACE_SIZE])
 {
     lua_Debug at;
-    for (int level = 0; supervised.place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++)
-        if (lua_getinfo(L, "Sl", &at) != 0 && at.currentline > 0 && (!own || limit_is_own(&at)))
-            snprintf(supervised.place, PLACE_SIZE, "%s:%d: ", limit_source_of(&at), at.currentline);
+    for (int level = 0; place[0] == '\0' && lua_getstack(L, level, &at) != 0; level++)
+        if (lua_getinfo(L, "Sl", &at) != 0 && limit_line(&at) > 0 && (!own || limit_is_own(&at)))
+            snprintf(place, PLACE_SIZE, "%s:%d: ", limit_source_of(&at), limit_line(&at));
+}
+
+static void limit_find_place(lua_State *L, bool own)
+{
+    limit_find_place_in(L, own, supervised.place);
+}
+
+const char *script_place(lua_State *L)
+{
+    static char place[PLACE_SIZE];
+    place[0] = '\0';
+    limit_find_place_in(L, true, place);
+    limit_find_place_in(L, false, place);
+    return place;
 }
 
 static void limit_stop_script(lua_State *L, lua_Debug *at)
@@ -93,6 +115,33 @@ static void limit_stop_running(lua_State *L)
 {
     supervised.stopped = true;
     lua_sethook(L, limit_stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+/* The hook of script_interrupt, which the time's own has replaced where that has run out meanwhile.
+ */
+static void limit_interrupted(lua_State *L, lua_Debug *at)
+{
+    (void)at;
+    lua_sethook(L, NULL, 0, 0);
+    if (supervised.stopped) {
+        limit_stop_running(L);
+        return;
+    }
+    const char *why = supervised.check(L);
+    if (why == NULL)
+        return;
+    lua_pushstring(L, script_place(L));
+    lua_pushstring(L, why);
+    lua_concat(L, 2);
+    lua_error(L);
+}
+
+void script_interrupt(lua_State *L, const char *(*check)(lua_State *L))
+{
+    if (supervised.running == NULL || supervised.stopped)
+        return;
+    supervised.check = check;
+    lua_sethook(L, limit_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
 /* Writes the running hook and its request to the board, where the master finds them if the worker

@@ -24,6 +24,14 @@ void script_supervise_alone(int out, const char *prefix);
  * of loading. */
 void script_limit(double seconds);
 
+/* May be called by an allocator: check(L) is called as soon as the running function is interpreted,
+ * and what it returns is raised there as an error, with the place; NULL: the function goes on. No
+ * function runs, or it is stopped already: nothing is done. */
+void script_interrupt(struct lua_State *L, const char *(*check)(struct lua_State *L));
+/* "FILE:LINE: " of the innermost function that is the operator's own, or of any; "" where there is
+ * none. Valid until the next call. */
+const char *script_place(struct lua_State *L);
+
 /* Notes that a function of the script begins to run. True: the caller calls script_end_run when it
  * has returned. */
 bool script_begin_run(struct lua_State *L, const char *what, const char *source);

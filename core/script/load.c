@@ -5,6 +5,7 @@
 #include "script/balance.h"
 #include "script/box.h"
 #include "script/door.h"
+#include "script/heap.h"
 #include "script/hooks.h"
 #include "script/limit.h"
 #include "script/modules.h"
@@ -108,6 +109,7 @@ static void load_body(struct script *s, void *ctx)
         loading->err = strdup(reason);
         return;
     }
+    script_heap_limit(s->heap, s->settings.limits.script_memory);
     script_hooks_new(s);
     if (!script_balance_new(s)) {
         loading->err = load_pop_text(L, NULL);

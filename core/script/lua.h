@@ -18,6 +18,9 @@
 
 struct script {
     lua_State *L;
+    struct script_heap *heap; /* heap.c */
+    void (*worn)(void *ctx);  /* it had better begin anew; NULL: nobody would do that */
+    void *worn_ctx;
     struct settings settings;
     int normalised; /* the table that the settings were read from, in the registry */
     struct script_world world;

@@ -1,6 +1,7 @@
 /* script - see script.h. */
 #include "script/script.h"
 
+#include "script/heap.h"
 #include "script/net/net.h"
 #include "script/state.h"
 #include "script/task.h"
@@ -14,6 +15,7 @@ struct script *script_new(const struct route *route, char **err)
     if (s == NULL)
         abort();
     s->L = script_state_new();
+    s->heap = script_heap_new(s->L);
     s->normalised = LUA_NOREF;
     arena_init(&s->settings.arena, NULL, 0);
     script_door_new(s);
@@ -62,6 +64,8 @@ static void script_close_lua(struct script *s)
 {
     static const struct script_cause cause = {.what = "a finalizer", .source = "at the end"};
     bool outer = script_begin_run(s->L, cause.what, cause.source);
+    script_heap_free(s->heap);
+    s->heap = NULL;
     script_close_state(s->L, outer);
 }
 
@@ -80,6 +84,12 @@ void script_free(struct script *s)
     script_door_free(s);
     arena_fini(&s->settings.arena);
     free(s);
+}
+
+void script_on_worn(struct script *s, void (*worn)(void *ctx), void *ctx)
+{
+    s->worn = worn;
+    s->worn_ctx = ctx;
 }
 
 void script_set_world(struct script *s, const struct script_world *world)

@@ -37,6 +37,11 @@ void script_set_loop(struct script *s, struct loop *loop, void (*hold)(void *ctx
  * must live as long as the script. */
 void script_set_world(struct script *s, const struct script_world *world);
 
+/* worn(ctx) is called, from within any call here, when the script holds so much of
+ * limits.script_memory that it had better be loaded again; as often as that is found. NULL: nothing
+ * is called. */
+void script_on_worn(struct script *s, void (*worn)(void *ctx), void *ctx);
+
 /* Stops the script's timers, since another generation serves. */
 void script_retire(struct script *s);
 /* Cancels the waiting tasks that belong to no request. */

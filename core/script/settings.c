@@ -112,6 +112,7 @@ static void settings_read_limits(struct reading *r, struct limits *l)
     l->response_header = (size_t)settings_get_number(r, "response_header");
     l->request_memory = (size_t)settings_get_number(r, "request_memory");
     l->response_memory = (size_t)settings_get_number(r, "response_memory");
+    l->script_memory = (size_t)settings_get_number(r, "script_memory");
     l->spool = (uint64_t)settings_get_number(r, "spool");
     l->spool_dir = settings_get_string(r, "spool_dir").p;
     l->header_names = settings_get_list(r, "header_names", &l->header_name_count);

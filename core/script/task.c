@@ -150,6 +150,8 @@ static void task_wake_body(struct script *s, void *ctx)
         w->result = SCRIPT_WAITING;
     } else if (status != 0) {
         script_log_failure(s, t->co, status, &t->run.cause);
+        luaL_unref(s->L, LUA_REGISTRYINDEX, t->ref); /* what it held can be collected now */
+        t->ref = LUA_NOREF;
     } else {
         w->ended = true;
         w->result = task_ended(s, t->co, &t->run);

@@ -218,6 +218,21 @@ local function check_test(normalized, source, fs)
   normalized.test = folder
 end
 
+--- What is loaded leaves the hooks a quarter of their memory at least.
+local function check_memory(normalized, source)
+  local most = normalized.limits.script_memory
+  if collectgarbage("count") * 1024 > most / 2 then
+    collectgarbage()
+    collectgarbage()
+  end
+  local held = collectgarbage("count") * 1024
+  if held > most * 3 / 4 then
+    walk.fail(source, { "limits", "script_memory" }, ("limits.script_memory: the script holds %.0f "
+      .. "MB once it is loaded, of %.0f MB; a quarter is for its hooks"):format(held / 2 ^ 20,
+      most / 2 ^ 20))
+  end
+end
+
 --- Behind each request that has ended.
 local function add_ends(hooks, sources_of, ends)
   local own = hooks.on_log
@@ -322,6 +337,7 @@ local function run(text, name, overrides, fs)
   check_registered(normalized)
   check_folders(normalized, source, fs)
   check_test(normalized, source, fs)
+  check_memory(normalized, source)
   local hooks = normalized.hooks
   add_library_hooks(normalized)
   for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do

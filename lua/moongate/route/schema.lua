@@ -43,6 +43,7 @@ M.LIMITS = {
   response_header = { above_zero(size), 65536 },
   request_memory = { above_zero(size), 65536 },
   response_memory = { above_zero(size), 262144 },
+  script_memory = { values.script_memory, 256 * 1024 ^ 2 },
   spool = { size, 1024 ^ 3 },
   spool_dir = { values.folder, M.SPOOL_DIR },
   header_names = { values.header_names, {} },

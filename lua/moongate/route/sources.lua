@@ -29,12 +29,15 @@ function M.snapshot(files)
     local file = open(path, "rb")
     local text, problem
     if file then
-      text, problem = file:read(SNAPSHOT_FILE + 1)
-      text = text or not problem and "" -- nothing at the end of an empty file
+      local size = file:seek("end") or 0 -- a read of so many bytes would take their memory at once
+      if size <= SNAPSHOT_FILE and file:seek("set") then
+        text, problem = file:read("*a")
+        text = not problem and text
+      end
       file:close()
-    end
-    if text and #text > SNAPSHOT_FILE then
-      return nil
+      if size > SNAPSHOT_FILE or text and #text > SNAPSHOT_FILE then
+        return nil
+      end
     end
     if text then
       parts[#parts + 1] = ("%d %s\n%s"):format(#text, path, text)

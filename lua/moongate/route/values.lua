@@ -43,6 +43,13 @@ function M.shared_size(value)
   return fits and bytes or nil, 'a size from "1M" to "64G"'
 end
 
+--- The library takes some megabytes; what is more than 4 GB can't be collected between requests.
+function M.script_memory(value)
+  local bytes = units.size(value)
+  local fits = bytes and bytes >= 2 ^ 24 and bytes <= 2 ^ 32
+  return fits and bytes or nil, 'a size from "16M" to "4G"'
+end
+
 function M.boolean(value)
   if type(value) ~= "boolean" then
     return nil, "true or false"

@@ -383,6 +383,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field response_header? moongate.Size default "64k"
 ---@field request_memory? moongate.Size of a body, before it goes to disk, default "64k"
 ---@field response_memory? moongate.Size of an answer, before it goes to disk, default "256k"
+---@field script_memory? moongate.Size what the script of a worker may hold, default "256M"
 ---@field spool? moongate.Size on disk, default "1G"
 ---@field spool_dir? string default "/tmp"
 ---@field shared? moongate.Size of all shared dictionaries, default "16M"

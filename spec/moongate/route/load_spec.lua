@@ -55,6 +55,19 @@ describe("load.source", function()
     assert.matches("^route.lua:1: table: ", message_of("error({})"))
   end)
 
+  it("refuses a script that holds most of its memory once it is loaded", function()
+    local text = [[
+      local rows = ("x"):rep(13 * 2 ^ 20)
+      return {
+        on_request = function() return { body = rows } end,
+        limits = { script_memory = "16M" },
+      }
+    ]]
+    assert.matches("^route.lua:4: limits.script_memory: the script holds %d+ MB once it is loaded, "
+      .. "of 16 MB; a quarter is for its hooks$", message_of(text))
+    assert.is_table(load.source(text:gsub("16M", "256M"), "route.lua", nil, fake_fs.new({})))
+  end)
+
   it("says what is wrong with the settings", function()
     assert.equal("route.lua:2: unknown key 'backend'; did you mean 'backends'?",
       message_of("return { on_request = print,\nbackend = {} }"))

@@ -43,7 +43,8 @@ describe("settings.normalize", function()
       body_timeout = 60, body_deadline = 0,
       send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
       connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
-      request_memory = 65536, response_memory = 262144, spool = 2 ^ 30, spool_dir = "/tmp",
+      request_memory = 65536, response_memory = 262144, script_memory = 2 ^ 28, spool = 2 ^ 30,
+      spool_dir = "/tmp",
       header_names = {}, shared = 2 ^ 24,
     }, got.limits)
     assert.same({}, got.backends)
@@ -313,6 +314,7 @@ describe("every documented value", function()
     { 'limits = { response_header = "1M" }', "limits.response_header", 2 ^ 20 },
     { 'limits = { request_memory = "1M" }', "limits.request_memory", 2 ^ 20 },
     { 'limits = { response_memory = "1M" }', "limits.response_memory", 2 ^ 20 },
+    { 'limits = { script_memory = "16M" }', "limits.script_memory", 2 ^ 24 },
     { "limits = { spool = 0 }", "limits.spool", 0 },
     { 'limits = { spool_dir = "/var/tmp/" }', "limits.spool_dir", "/var/tmp" },
     { 'limits = { header_names = { "X_Legacy" } }', "limits.header_names", { "X_Legacy" } },
@@ -507,6 +509,8 @@ describe("a wrong script", function()
       '3: limits.body: expected a size such as 4096, "16k", "1M" or "1G", got "1 M"' },
     { "limits = { header = 0 }",
       '3: limits.header: expected a size such as 4096, "16k", "1M" or "1G", above zero, got 0' },
+    { 'limits = { script_memory = "8M" }',
+      '3: limits.script_memory: expected a size from "16M" to "4G", got "8M"' },
     { 'limits = { spool_dir = "tmp" }',
       '3: limits.spool_dir: expected an absolute path such as "/srv/www", got "tmp"' },
     { 'limits = { shared = "1023k" }',
