@@ -107,8 +107,8 @@ static int lookup_open_in_root(struct str root, const char *whole, int flags, bo
     return lookup_open_within(whole, &root, 1, flags);
 }
 
-int lookup_open(struct str root, struct str path, const struct str *within, unsigned count,
-                int flags, bool *followed)
+static int lookup_open_any(struct str root, struct str path, const struct str *within,
+                           unsigned count, int flags, bool *followed)
 {
     char whole[PATH_MAX];
     *followed = false;
@@ -118,6 +118,62 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
         return lookup_open_in_root(root, whole, flags, followed);
     *followed = true;
     return lookup_open_within(whole, within, count, flags);
+}
+
+/* --- the folder of a process in a sandbox --- */
+
+static struct {
+    char folder[PATH_MAX];
+    size_t size; /* 0: there is none */
+    bool free;   /* it was said that there is none */
+} confined;
+
+bool lookup_confine(const char *folder)
+{
+    char real[PATH_MAX];
+    if (folder == NULL) {
+        confined.free = true;
+        errno = EBUSY;
+        return confined.size == 0;
+    }
+    if (realpath(folder, real) == NULL)
+        return false;
+    errno = EBUSY;
+    if (confined.free || (confined.size > 0 && strcmp(confined.folder, real) != 0))
+        return false;
+    errno = EINVAL;
+    if (strcmp(real, "/") == 0)
+        return false;
+    memcpy(confined.folder, real, sizeof real);
+    confined.size = strlen(real);
+    return true;
+}
+
+const char *lookup_confined(void)
+{
+    return confined.size > 0 ? confined.folder : NULL;
+}
+
+/* The descriptor, where its file lies in the folder; else -1. */
+static int lookup_expect_confined(int fd)
+{
+    char link[64], real[PATH_MAX];
+    if (fd < 0 || confined.size == 0)
+        return fd;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, real, sizeof real);
+    if (n >= (ssize_t)confined.size && memcmp(real, confined.folder, confined.size) == 0 &&
+        (n == (ssize_t)confined.size || real[confined.size] == '/'))
+        return fd;
+    close(fd);
+    errno = EXDEV;
+    return -1;
+}
+
+int lookup_open(struct str root, struct str path, const struct str *within, unsigned count,
+                int flags, bool *followed)
+{
+    return lookup_expect_confined(lookup_open_any(root, path, within, count, flags, followed));
 }
 
 /* --- how long it holds --- */

@@ -48,6 +48,13 @@ void lookup_begin_turn(void);
 int lookup_open(struct str root, struct str path, const struct str *within, unsigned count,
                 int flags, bool *followed);
 
+/* From now on nothing outside of that folder is opened or found, whatever root and `within` say,
+ * and where a link leads. False, and errno: it can't be, or another folder was named before. NULL:
+ * the process has none, which can't be said behind a folder. */
+bool lookup_confine(const char *folder);
+/* The folder's real path; NULL: there is none. */
+const char *lookup_confined(void);
+
 enum lookup_kind { LOOKUP_NONE, LOOKUP_FILE, LOOKUP_FOLDER, LOOKUP_OUTSIDE, LOOKUP_ERROR };
 
 /* What lies at root + path, which needs not be readable. LOOKUP_NONE is also what is neither a

@@ -126,6 +126,50 @@ static int core_owner(lua_State *L)
     return 1;
 }
 
+/* core.confine(folder) -> true; or nil, reason: see lookup_confine. nil: there is no sandbox. */
+static int core_confine(lua_State *L)
+{
+    if (!lookup_confine(luaL_optstring(L, 1, NULL)))
+        return script_fail(L,
+                           errno == EBUSY ? "sandbox: a reload can't begin, end or move it: "
+                                            "restart Moongate"
+                           : errno == EINVAL
+                               ? "sandbox: the route lies in the root folder, and so does all else"
+                               : strerror(errno));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* core.open_confined(path) -> a descriptor of the regular file, for reading; or nil, reason */
+static int core_open_confined(lua_State *L)
+{
+    bool followed;
+    struct stat st;
+    struct str path = script_check_str(L, 1);
+    const char *folder = lookup_confined();
+    if (folder == NULL)
+        return script_fail(L, "there is no sandbox");
+    struct str within = str_of(folder);
+    bool relative = path.n > 0 && path.p[0] != '/';
+    int fd = lookup_open(relative ? within : STR(""), path, &within, 1, O_RDONLY | O_NONBLOCK,
+                         &followed);
+    if (fd < 0)
+        return script_fail(L, errno == EXDEV ? "sandbox: it lies outside of the route's folder"
+                                             : strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return script_fail(L, "sandbox: it is no regular file");
+    }
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
+static int core_close_descriptor(lua_State *L)
+{
+    close((int)luaL_checkinteger(L, 1));
+    return 0;
+}
+
 /* core.stat(path) -> "file", "directory", "socket", "other"; or nil, reason */
 static int core_stat(lua_State *L)
 {
@@ -334,6 +378,8 @@ int script_core_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"clock", core_clock},
+        {"close_descriptor", core_close_descriptor},
+        {"confine", core_confine},
         {"fields", core_fields},
         {"finalizer_failed", script_finalizer_failed},
         {"getcwd", core_getcwd},
@@ -343,6 +389,7 @@ int script_core_open(lua_State *L)
         {"log", core_log},
         {"logs", core_logs},
         {"now", core_now},
+        {"open_confined", core_open_confined},
         {"owner", core_owner},
         {"probe", core_probe},
         {"readable", core_readable},

@@ -80,6 +80,8 @@ static int load_route(lua_State *L, const struct route *route)
     status = load_push_overrides(L, route->overrides);
     if (status != 0)
         return status;
+    lua_pushboolean(L, true);
+    lua_setfield(L, -2, "server");
     bool outer = script_begin_loading(L, route->path != NULL ? route->path : route->name);
     status = lua_pcall(L, route->path != NULL ? 2 : 3, 1, 0);
     if (outer)

@@ -13,6 +13,7 @@ folder, a host that nobody knows, and none. Nothing is sent. A hook that waits i
 ]],
   options = {
     { name = "--user", value = "NAME[:GROUP]", help = "whom to load it as when started as root" },
+    { name = "--sandbox", help = "as in `moongate run --sandbox`" },
   },
   min = 1, max = 1,
 }

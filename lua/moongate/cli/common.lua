@@ -138,7 +138,7 @@ function M.server_options(args)
   return opts
 end
 
-local OVERRIDES = { "workers", "watch", "control", "user", "group" }
+local OVERRIDES = { "workers", "watch", "control", "user", "group", "sandbox" }
 
 --- Serves. What overrides the route's settings goes as the text of a table, to each Lua state that
 --- loads the route.
@@ -192,7 +192,8 @@ local function load_route(args)
   end
   local path = M.absolute(args[1])
   hide_commands()
-  local ok, result = core.limited("loading", nil, path, load.route, path)
+  local ok, result = core.limited("loading", nil, path, load.route, path,
+    { command = true, sandbox = args.sandbox or nil })
   if ok then
     return result
   end

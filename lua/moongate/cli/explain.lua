@@ -23,6 +23,7 @@ What --log says is in docs/testing.md: the requests of an access log, and what w
   options = {
     { name = "--json", help = "as JSON" },
     { name = "--user", value = "NAME[:GROUP]", help = "whom to load it as when started as root" },
+    { name = "--sandbox", help = "as in `moongate run --sandbox`" },
     { name = "--log", value = "FILE", help = "the requests of an access log in JSON" },
     { name = "--against", value = "OLD.lua", help = "with --log: what changes from that route" },
   },

@@ -12,6 +12,10 @@ local M = {
       help = "reload when a file of the script changes; usual under a terminal",
     },
     { name = "--no-watch", key = "watch", set = false, help = "do not watch the files" },
+    {
+      name = "--sandbox",
+      help = "the script is somebody else's: no doors to the process, files of its folder alone",
+    },
     { name = "--control", value = "ADDR", help = "where to listen for commands, or off" },
     {
       name = "--php", value = "ADDR",
@@ -69,7 +73,7 @@ function M.main(args)
     return 2, problem
   end
   opts.route = common.absolute(args[1])
-  opts.watch = args.watch
+  opts.watch, opts.sandbox = args.watch, args.sandbox
   if args.php then
     problem = add_php(opts, args)
     if problem then

@@ -7,6 +7,7 @@ local filesystem = require("moongate.base.fs")
 local ini = require("moongate.decision.ini")
 local pages = require("moongate.decision.pages")
 local registry = require("moongate.route.registry")
+local sandbox = require("moongate.route.sandbox")
 local schema = require("moongate.route.schema")
 local settings = require("moongate.route.settings")
 local sources = require("moongate.route.sources")
@@ -315,13 +316,51 @@ local function fallbacks(normalized, fs)
   return functions
 end
 
+--- The globals of a script. What a server or a command loads also decides about the files of the
+--- process; a spec loads routes beside its own code, and has only the globals.
+---@return table environment
+---@return fun() seal
+---@return boolean confined it is a sandbox
+local function environment_of(text, name, overrides)
+  if not (overrides and overrides.sandbox or sandbox.is_asked_for(text)) then
+    sandbox.release()
+    local environment, seal = strict.environment(_G)
+    return environment, seal, false
+  end
+  local folder = name:match("^(.*)/") or "."
+  folder = folder == "" and "/" or folder
+  if overrides and (overrides.server or overrides.command) then
+    sandbox.confine(folder, overrides.server)
+  end
+  local globals, own = sandbox.globals(folder)
+  local environment, seal = strict.environment(globals, sandbox.missing)
+  own(environment)
+  return environment, seal, true
+end
+
+--- The words and the setting agree.
+local function check_sandbox(value, source, confined, overrides)
+  local said = type(value) == "table" and rawget(value, "sandbox")
+  local forced = overrides and overrides.sandbox
+  if said == true and not confined then
+    walk.fail(source, { "sandbox" }, "sandbox: it holds from the first line on, so the words "
+      .. "`sandbox = true` themselves must be in this file")
+  elseif confined and not forced and said ~= true then
+    walk.fail(source, { "sandbox" }, "sandbox: the words `sandbox = true` are in the file, but not "
+      .. "in the table that it returns")
+  elseif forced and said == false then
+    walk.fail(source, { "sandbox" }, "sandbox: the command line has --sandbox, a route can't "
+      .. "leave it")
+  end
+end
+
 --- What M.source does, without a look at the files that are loaded on the way.
 local function run(text, name, overrides, fs)
   local chunk, err = loadstring(text:gsub("^#[^\n]*", ""), "@" .. name)
   if not chunk then
     error(in_full(err, name), 0)
   end
-  local environment, seal = strict.environment(_G)
+  local environment, seal, confined = environment_of(text, name, overrides)
   setfenv(chunk, environment)
   add_loader()
   registry.begin()
@@ -332,7 +371,10 @@ local function run(text, name, overrides, fs)
   end
   seal()
   local source = { name = name, text = text }
-  local normalized = settings.normalize(value, source, overrides)
+  check_sandbox(value, source, confined, overrides)
+  local normalized = settings.normalize(value, source, overrides,
+    confined and sandbox.refused)
+  normalized.sandbox = confined
   registry.settings = normalized
   check_registered(normalized)
   check_folders(normalized, source, fs)

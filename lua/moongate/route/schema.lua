@@ -116,6 +116,7 @@ M.TOP = {
   test = { values.spec_folder },
   stop_timeout = { duration, 30 },
   script_timeout = { above_zero(duration), 1 },
+  sandbox = { boolean, false },
 }
 
 -- These and the hooks have shapes of their own.

@@ -111,8 +111,10 @@ end
 ---@param overrides table|nil what the command line says: listen (a list of ADDR), workers, control,
 --- watch, user, group
 ---@return table normalized
+---@param refused nil|fun(normalized: table): table|nil, string|nil the path and the problem of what
+--- the script may not say, which the command line may
 --- Raises `FILE:LINE: message` for what is wrong.
-function M.normalize(value, source, overrides)
+function M.normalize(value, source, overrides, refused)
   if type(value) ~= "table" then
     walk.fail(source, {}, ("a route returns a table of settings and hooks, this one returned %s%s")
       :format(describe(value), value == nil and " (is the 'return' missing?)" or ""))
@@ -139,6 +141,13 @@ function M.normalize(value, source, overrides)
   normalized.backends = backends.list(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)
   normalized.script_errors = script_errors.normalize(source, value.script_errors, normalized)
+  local path, problem
+  if refused then
+    path, problem = refused(normalized)
+  end
+  if path then
+    walk.fail(source, path, problem)
+  end
   apply(normalized, overrides or {})
   return normalized
 end

@@ -11,6 +11,16 @@ local M = {}
 
 local open = io.open -- a script may put its own there
 
+--- Notes a file of the route that is being loaded; else nothing is done. Set by M.of.
+---@type fun(path: string)
+M.note = function() end
+
+--- From now on files are opened by this function, in place of io.open.
+---@param opener fun(path: string): file*|nil, string|nil
+function M.confine(opener)
+  open = opener
+end
+
 --- More files than this are not watched.
 M.MAX = 1000
 
@@ -184,6 +194,8 @@ function M.of(fs, first, fn)
   local files, note = collection(fs)
   note(first)
   local loaders, loader = package.loaders, package.loaders[2]
+  local noted_before = M.note
+  M.note = note
   M.getcwd = fs.getcwd
   local watcher = watching(loader, note, fs)
   local own = {
@@ -196,6 +208,7 @@ function M.of(fs, first, fn)
     _G[name] = wrapped
   end
   local ok, value = pcall(fn)
+  M.note = noted_before
   replace(loaders, watcher, loader)
   for name, wrapped in pairs(own) do
     if _G[name] == wrapped then -- the script may have put its own there

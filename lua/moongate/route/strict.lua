@@ -9,9 +9,10 @@ local M = {}
 
 --- An environment for a script. What the script assigns at its top level is declared by that.
 ---@param globals table what the script sees: usually _G
+---@param missing nil|fun(name: any): string|nil why a name is not there, where that is known
 ---@return table environment for setfenv
 ---@return fun() seal to call when the script has run: from then on no global can be added
-function M.environment(globals)
+function M.environment(globals, missing)
   -- A copy, so that the usual names are found without a detour through the metatable.
   local environment, sealed = {}, false
   for name, value in pairs(globals) do
@@ -21,7 +22,7 @@ function M.environment(globals)
     __index = function(_, name)
       local value = rawget(globals, name) -- set since by a module
       if value == nil then
-        error(("undeclared global '%s'%s"):format(
+        error(missing and missing(name) or ("undeclared global '%s'%s"):format(
           suggest.name(name), suggest.hint(name, environment)), 2)
       end
       return value

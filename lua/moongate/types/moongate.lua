@@ -338,6 +338,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field watch? boolean reload when a script changes, default true under a terminal
 ---@field test? string a folder of specs that a reload must pass
 ---@field stop_timeout? moongate.Duration for requests in flight, default 30
+---@field sandbox? boolean the script has no doors to the process, and files of its own folder
 ---@field script_errors? moongate.ScriptErrors what a request gets when one of its hooks has failed
 ---@field script_timeout? moongate.Duration how long a hook may run without waiting, default 1
 
