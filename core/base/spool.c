@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const SPOOL_TOO_LARGE = "larger than the spool may be";
@@ -13,6 +14,12 @@ void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir)
 {
     *s = (struct spool){.limit = limit, .dir = dir, .fd = -1};
     buf_init(&s->mem, memory);
+}
+
+void spool_init_named(struct spool *s, uint64_t limit, const char *dir)
+{
+    spool_init(s, 0, limit, dir);
+    s->named = true;
 }
 
 /* Memory ends, and with it the bytes in it. */
@@ -34,6 +41,10 @@ void spool_fini(struct spool *s)
         close(s->fd);
     s->fd = -1;
     s->size = 0;
+    if (s->path != NULL)
+        unlink(s->path);
+    free(s->path);
+    s->path = NULL;
 }
 
 void spool_expect(struct spool *s, uint64_t size)
@@ -58,9 +69,31 @@ int spool_unlinked(const char *dir)
     return fd;
 }
 
+/* The reader is another program, maybe of another user: mkostemp's mode is for this one alone. */
+static int spool_open_named(struct spool *s)
+{
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s/moongate-body-XXXXXX", s->dir) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    s->path = strdup(path);
+    if (s->path == NULL)
+        abort();
+    if (fchmod(fd, 0640) == 0)
+        return fd;
+    int err = errno;
+    close(fd);
+    errno = err;
+    return -1; /* spool_fini removes it */
+}
+
 static const char *spool_write_file(struct spool *s, struct str bytes)
 {
-    if (s->fd < 0 && (s->fd = spool_unlinked(s->dir)) < 0)
+    if (s->fd < 0 && (s->fd = s->named ? spool_open_named(s) : spool_unlinked(s->dir)) < 0)
         return strerror(errno);
     uint64_t at = s->size - s->mem.tail;
     while (bytes.n > 0) {
@@ -128,4 +161,23 @@ struct str spool_read(struct spool *s, uint64_t at, char *scratch, size_t scratc
         n = pread(s->fd, scratch, scratch_size, (off_t)(at - s->mem.tail));
     while (n < 0 && errno == EINTR);
     return n > 0 ? (struct str){scratch, (size_t)n} : STR_NONE;
+}
+
+const char *spool_name(struct spool *s, uint64_t limit, const char *dir)
+{
+    char piece[65536];
+    struct spool named;
+    const char *err = NULL;
+    spool_init_named(&named, limit, dir);
+    while (err == NULL && named.size < s->size) {
+        struct str bytes = spool_read(s, named.size, piece, sizeof piece);
+        err = bytes.n > 0 ? spool_write(&named, bytes) : strerror(EIO);
+    }
+    if (err != NULL) {
+        spool_fini(&named);
+        return err;
+    }
+    spool_fini(s);
+    *s = named;
+    return NULL;
 }

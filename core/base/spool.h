@@ -23,12 +23,21 @@ struct spool {
     struct input *input; /* that `mem` lies in; NULL: it has memory of its own */
     struct inputs *inputs;
     const char *dir;
-    int fd; /* -1 while memory is enough */
+    int fd;     /* -1 while memory is enough */
+    bool named; /* the file has a name, for another program to open it by */
+    char *path; /* that name; NULL while there is no file */
 };
 
 /* `memory` bytes stay in memory, `limit` bytes at most in all; dir must outlive the spool. */
 void spool_init(struct spool *s, size_t memory, uint64_t limit, const char *dir);
+/* The file of a spool with a name goes as well. */
 void spool_fini(struct spool *s);
+
+/* A spool whose bytes are all in a file with a name, of mode 0640: its group is that of the
+ * process, or of `dir` where that is setgid. */
+void spool_init_named(struct spool *s, uint64_t limit, const char *dir);
+/* Moves what has been written to such a file. Returns NULL, or why not, as spool_write. */
+const char *spool_name(struct spool *s, uint64_t limit, const char *dir);
 
 /* The size is known: memory grows in one step. */
 void spool_expect(struct spool *s, uint64_t size);

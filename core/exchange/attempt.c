@@ -298,7 +298,8 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .spool = &x->attempts.spool,
         .role = x->req.role,
         .params = &x->params,
-        .body = attempt_sends_body(x) && !d->stream_body ? &x->req.body : NULL,
+        .body =
+            attempt_sends_body(x) && !d->stream_body && !exchange_has_file(x) ? &x->req.body : NULL,
         .data = x->req.role == FCGI_FILTER && x->req.data != NULL ? &x->req.data->spool : NULL,
         .streamed = attempt_sends_body(x) && d->stream_body,
         .connect_timeout = attempt_first_positive(d->connect_timeout, settings->connect_timeout),

@@ -248,6 +248,42 @@ static bool exchange_lacks_body(struct exchange *x)
     return true;
 }
 
+static void exchange_refuse_unkept(struct exchange *x, const char *err)
+{
+    if (err == SPOOL_TOO_LARGE)
+        exchange_refuse_body(x);
+    else
+        answer_refuse(x, 503,
+                      arena_printf(&x->req.arena, "the body could not be kept in %s %s: %s",
+                                   x->req.decision.request_folder.n > 0 ? "request_file's folder"
+                                                                        : "spool_dir",
+                                   x->req.body.dir, err)
+                          .p);
+}
+
+/* What of the body has come, and what will, is in a file with a name. False: it can't be, and the
+ * request has been answered. */
+static bool exchange_put_into_file(struct exchange *x)
+{
+    struct request *req = &x->req;
+    struct str folder = req->decision.request_folder;
+    const char *dir = folder.n > 0 ? folder.p : exchange_limits(x)->spool_dir;
+    uint64_t limit = exchange_body_limit(x);
+    if (req->body.path != NULL) /* of an attempt before this one */
+        return true;
+    if (req->bytes_in == 0) {
+        spool_fini(&req->body);
+        spool_init_named(&req->body, limit, dir);
+        return true;
+    }
+    const char *err = spool_name(&req->body, limit, dir);
+    if (err == NULL)
+        return true;
+    req->body.dir = dir;
+    exchange_refuse_unkept(x, err);
+    return false;
+}
+
 /* The server is asked once the body is here, or at once where that is streamed. */
 static void exchange_take_body(struct exchange *x)
 {
@@ -256,7 +292,9 @@ static void exchange_take_body(struct exchange *x)
     if (exchange_lacks_body(x))
         return;
     bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has begun to read it */
-    if (x->body_ended || partly)                       /* what has been kept is sent from there */
+    if (req->decision.request_file && !exchange_put_into_file(x))
+        return;
+    if (x->body_ended || partly) /* what has been kept is sent from there */
         req->decision.stream_body = false;
     if (x->body_ended || req->decision.stream_body) {
         attempt_begin(x);
@@ -264,7 +302,7 @@ static void exchange_take_body(struct exchange *x)
     }
     if (partly) {
         req->body.limit = exchange_body_limit(x);
-    } else {
+    } else if (!req->decision.request_file) {
         spool_init(&req->body, limits->request_memory, exchange_body_limit(x), limits->spool_dir);
         if (req->body_length > 0)
             spool_expect(&req->body, (uint64_t)req->body_length);
@@ -391,17 +429,6 @@ static void exchange_head(struct exchange *x)
     } else {
         answer_error(x, 500, "the control page failed");
     }
-}
-
-static void exchange_refuse_unkept(struct exchange *x, const char *err)
-{
-    if (err == SPOOL_TOO_LARGE)
-        exchange_refuse_body(x);
-    else
-        answer_refuse(x, 503,
-                      arena_printf(&x->req.arena, "the body could not be kept in spool_dir %s: %s",
-                                   exchange_limits(x)->spool_dir, err)
-                          .p);
 }
 
 static void exchange_refused(struct exchange *x, int status, const char *reason)

@@ -238,6 +238,11 @@ void authorize_resume(struct exchange *x);
 
 /* The application gets the request's body. */
 bool attempt_sends_body(const struct exchange *x);
+/* It gets it as a file, and STDIN is empty. */
+static inline bool exchange_has_file(const struct exchange *x)
+{
+    return x->req.decision.request_file && x->req.body.path != NULL;
+}
 
 /* The decision is FastCGI: its checks before the body is read. False: it has been answered. */
 bool attempt_check(struct exchange *x);

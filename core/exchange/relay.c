@@ -332,8 +332,9 @@ static void relay_turn(struct exchange *x)
     stderr_flush_late(x);
     if (x->state != EXCHANGE_REPLYING)
         return;
-    /* The client does not wait for what the application does after its answer. */
-    if (relay_is_all(x) && stream_let_end(&x->attempts.stream)) {
+    /* The client does not wait for what the application does after its answer, unless that may read
+     * a file of the request's. */
+    if (relay_is_all(x) && !exchange_has_file(x) && stream_let_end(&x->attempts.stream)) {
         stderr_flush(x);
         relay_finish(x);
         return;

@@ -117,6 +117,8 @@ static void cgi_add_body(struct params *out, struct request *req, int64_t body_s
     if (body_size >= 0)
         params_add(&req->arena, out, STR("CONTENT_LENGTH"),
                    cgi_number(&req->arena, (uint64_t)body_size));
+    if (req->decision.request_file && req->body.path != NULL)
+        params_add(&req->arena, out, STR("REQUEST_BODY_FILE"), str_of(req->body.path));
 }
 
 /* "X-Foo" -> "HTTP_X_FOO" (RFC 3875 §4.1.18). */

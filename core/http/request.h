@@ -114,6 +114,8 @@ struct decision {
     double body_deadline;          /* seconds for all of its body; 0: that of the limits */
     unsigned attempts;             /* 0: the backend's */
     bool stream_body;              /* request_buffering = false */
+    bool request_file;             /* the body goes to the application as a file */
+    struct str request_folder;     /* in which that is; n = 0: limits.spool_dir */
     bool unbuffered;               /* response_buffering = false */
     bool intercept;                /* intercept_errors: all from 400 on, or those of the list */
     const struct str *early_hints; /* values of Link */

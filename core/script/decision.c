@@ -398,6 +398,16 @@ static void decision_read_not(struct reading *r)
     *(bool *)decision_member(r) = !decision_get_boolean(r);
 }
 
+/* true: the file lies in limits.spool_dir; or the folder for it. */
+static void decision_read_request_file(struct reading *r)
+{
+    r->d->request_file = true;
+    if (lua_isboolean(r->L, -1))
+        r->d->request_file = lua_toboolean(r->L, -1);
+    else
+        r->d->request_folder = decision_get_root(r);
+}
+
 static void decision_read_close(struct reading *r)
 {
     if (!decision_get_boolean(r))
@@ -528,6 +538,7 @@ static const struct key keys[] = {
     {"read_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration, AT(read_timeout)},
     {"redirect", REDIRECT, REDIRECT, .read = decision_read_redirect},
     {"request_buffering", FASTCGI, 0, .read = decision_read_not, AT(stream_body)},
+    {"request_file", FASTCGI, 0, .read = decision_read_request_file},
     {"response_buffering", FASTCGI, 0, .read = decision_read_not, AT(unbuffered)},
     {"role", FASTCGI, 0, .read = decision_read_role, AT(role)},
     {"root", FASTCGI | AUTHORIZER | FILES, FILES, .read = decision_read_root, AT(root)},
@@ -649,7 +660,7 @@ static bool decision_is_loose(const struct decision *d)
     if (d->authorize == NULL && (d->authorize_key.p != NULL || d->authorize_ttl > 0))
         return true;
     return (d->authorize_key.n > 0 && d->authorize_ttl == 0) ||
-           (d->data.n > 0 && d->role != FCGI_FILTER);
+           (d->request_file && d->stream_body) || (d->data.n > 0 && d->role != FCGI_FILTER);
 }
 
 static void decision_finish(struct reading *r, int a, int b)

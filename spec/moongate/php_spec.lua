@@ -600,7 +600,8 @@ describe("php.site with", function()
   it("all keys of a decision passes them on", function()
     local all = {
       server = "10.0.0.1:9000", hash_key = "k", attempts = 3, connect_timeout = 1,
-      send_timeout = "2s", read_timeout = 3, first_byte_timeout = 9, deadline = 20, body_deadline = "1m",
+      send_timeout = "2s", read_timeout = 3, first_byte_timeout = 9,
+      deadline = 20, body_deadline = "1m", request_file = false,
       body_limit = "1M", request_buffering = false,
       response_buffering = false, intercept_errors = { 500 }, internal = { ["/p/"] = "/srv/p" },
       tenant = "t", docroot = "/app", within = "/srv", params = { A = "b" }, headers = { B = "c" },

@@ -13,7 +13,7 @@ local FIXED = {
   SERVER_ADDR = "the listener", REQUEST_SCHEME = "the listener, or a trusted proxy",
   HTTPS = "https", REMOTE_ADDR = "the client, or a trusted proxy",
   REMOTE_PORT = "the client, or a trusted proxy", REMOTE_USER = "header Authorization",
-  AUTH_TYPE = "header Authorization",
+  AUTH_TYPE = "header Authorization", REQUEST_BODY_FILE = "request_file of the decision",
 }
 
 local function header_name(param)

@@ -284,6 +284,16 @@ local function statuses(value)
   return nil
 end
 
+--- true, or the folder in which the file of a body lies.
+local function request_file(value)
+  if type(value) == "boolean" then
+    return nil
+  elseif type(value) ~= "string" or absolute(value) then
+    return 'true, false or a folder such as "/srv/spool"'
+  end
+  return nil, docroot.root_problem(value)
+end
+
 local ROLES = { responder = true, authorizer = true, filter = true }
 
 local function role(value)
@@ -299,6 +309,7 @@ local KINDS = {
       tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, first_byte_timeout = duration, read_timeout = duration,
       deadline = duration, body_deadline = duration, body_limit = size,
+      request_file = request_file,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
       early_hints = hints,
@@ -469,6 +480,9 @@ local function whole_problem(kind, d, settings)
     return "'authorize' is missing: who is asked?"
   elseif (d.authorize_key or "") ~= "" and d.authorize_ttl == nil then
     return "authorize_key: 'authorize_ttl' is missing: for how long does a grant hold?"
+  elseif d.request_file and d.request_buffering == false then
+    return "request_file: the body is kept in a file first, which is what "
+      .. "'request_buffering = false' forbids"
   elseif d.data ~= nil and d.role ~= "filter" then
     return "data: it is for filters, which 'role = \"filter\"' asks"
   end

@@ -228,6 +228,45 @@ static void test_border(void)
     spool_fini(&s);
 }
 
+static void test_named(void)
+{
+    struct spool s;
+    struct stat st;
+    test("a file with a name has all bytes, and goes with the spool");
+    spool_init_named(&s, 100000, dir);
+    check(s.path == NULL && dir_is_empty());
+    check(write_some(&s, 10) == NULL && write_some(&s, 70000) == NULL);
+    check(s.path != NULL && s.mem.tail == 0);
+    check(stat(s.path, &st) == 0 && S_ISREG(st.st_mode));
+    check_int(st.st_mode & 07777, 0640);
+    check_int(st.st_size, 70010);
+    read_all(&s, 0, 4096);
+    spool_fini(&s);
+    check(s.path == NULL && dir_is_empty());
+
+    test("what was in memory, or in a file without a name, is moved to it");
+    for (size_t size = 500; size <= 200000; size += 199500) {
+        spool_init(&s, 1000, 300000, dir);
+        write_some(&s, size);
+        check(spool_name(&s, 300000, dir) == NULL);
+        check(s.path != NULL && stat(s.path, &st) == 0);
+        check_int(st.st_size, (int64_t)size);
+        check(write_some(&s, 7) == NULL);
+        read_all(&s, 0, 4096);
+        spool_fini(&s);
+        check(dir_is_empty());
+    }
+
+    test("where it can't be, what was kept is still there");
+    spool_init(&s, 1000, 300000, dir);
+    write_some(&s, 5000);
+    check(spool_name(&s, 4000, dir) == SPOOL_TOO_LARGE);
+    check(strcmp(spool_name(&s, 300000, "/no/such/folder"), strerror(ENOENT)) == 0);
+    check(s.path == NULL && dir_is_empty());
+    read_all(&s, 0, 4096);
+    spool_fini(&s);
+}
+
 static void test_limit(void)
 {
     struct spool s;
@@ -376,6 +415,7 @@ int main(void)
     test_memory();
     test_input();
     test_border();
+    test_named();
     test_limit();
     test_file();
     test_bad_dirs();
