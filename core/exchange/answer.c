@@ -29,8 +29,33 @@ void answer_add_cookies(struct exchange *x)
                     x->cookies.list[i].value);
 }
 
+/* Bytes of the answer that wait for more of them. Where the application says X-Accel-Buffering: no
+ * it knows that its parts are waited for. */
+static size_t answer_postponed(const struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    size_t most = exchange_limits(x)->response_memory;
+    if (d->kind != DECISION_FASTCGI || d->flush == FLUSH_AT_ONCE ||
+        (x->req.response.unbuffered && !d->unbuffered))
+        return 0;
+    return d->flush == FLUSH_BY_BYTES && d->flush_bytes < most ? (size_t)d->flush_bytes : most;
+}
+
+static void answer_set_flush(struct exchange *x)
+{
+    size_t most = answer_postponed(x);
+    if (x->postpone == NULL && most == 0)
+        return;
+    if (x->postpone == NULL) {
+        x->postpone = arena_alloc(&x->req.arena, sizeof *x->postpone);
+        postpone_add(x->postpone, &x->front);
+    }
+    postpone_set(x->postpone, most, x->req.decision.flush == FLUSH_HEAD);
+}
+
 void answer_begin(struct exchange *x)
 {
+    answer_set_flush(x);
     answer_add_cookies(x);
     if (x->always.count > 0)
         headers_merge(&x->req.arena, &x->req.response.headers, &x->always);

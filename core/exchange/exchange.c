@@ -574,6 +574,8 @@ static void exchange_free(struct exchange *x)
     loop_undefer(&x->step);
     script_end(generation->script, &x->call);
     front_file_end(&x->file);
+    if (x->postpone != NULL)
+        postpone_fini(x->postpone);
     buf_fini(&x->stderr_text);
     request_fini(&x->req);
     loop_block_free(loop, x);

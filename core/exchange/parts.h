@@ -17,6 +17,7 @@
 #include "exchange/exchange.h"
 
 #include "backend/stream.h"
+#include "exchange/postpone.h"
 #include "fastcgi/cgi.h"
 
 enum exchange_state {
@@ -87,7 +88,8 @@ struct guard {
 struct exchange {
     struct request req;
     struct generation *generation;
-    struct front *front; /* the first filter, or the front itself */
+    struct front *front;       /* the first filter, or the front itself */
+    struct postpone *postpone; /* one of the filters; NULL: no answer has had to wait */
     struct script_call call;
     struct deferred step;
     enum exchange_state state;

@@ -95,6 +95,14 @@ enum decision_kind {
     DECISION_CLOSE
 };
 
+/* When the parts of an application's answer leave. */
+enum flush {
+    FLUSH_AT_ONCE,
+    FLUSH_AT_END,   /* with the end of the answer */
+    FLUSH_HEAD,     /* the head at once, the body with its end */
+    FLUSH_BY_BYTES, /* when there are so many: flush_bytes */
+};
+
 /* The decision of on_request or another hook. Strings lie in the request's arena; n = 0 where a key
  * is absent. */
 struct decision {
@@ -110,10 +118,12 @@ struct decision {
     unsigned internal_count;
     struct params params;
     double connect_timeout, send_timeout, first_byte_timeout, read_timeout; /* 0: the backend's */
-    double deadline;               /* seconds for the whole request; 0: the backend's */
-    double body_deadline;          /* seconds for all of its body; 0: that of the limits */
-    unsigned attempts;             /* 0: the backend's */
-    bool stream_body;              /* request_buffering = false */
+    double deadline;      /* seconds for the whole request; 0: the backend's */
+    double body_deadline; /* seconds for all of its body; 0: that of the limits */
+    unsigned attempts;    /* 0: the backend's */
+    bool stream_body;     /* request_buffering = false */
+    enum flush flush;
+    uint64_t flush_bytes;
     bool request_file;             /* the body goes to the application as a file */
     struct str request_folder;     /* in which that is; n = 0: limits.spool_dir */
     bool unbuffered;               /* response_buffering = false */

@@ -398,6 +398,22 @@ static void decision_read_not(struct reading *r)
     *(bool *)decision_member(r) = !decision_get_boolean(r);
 }
 
+/* true, false, "headers" or a number of bytes. */
+static void decision_read_flush(struct reading *r)
+{
+    struct decision *d = r->d;
+    if (lua_isboolean(r->L, -1)) {
+        d->flush = lua_toboolean(r->L, -1) ? FLUSH_AT_ONCE : FLUSH_AT_END;
+    } else if (lua_type(r->L, -1) == LUA_TSTRING && str_eq(script_str(r->L, -1), STR("headers"))) {
+        d->flush = FLUSH_HEAD;
+    } else {
+        d->flush = FLUSH_BY_BYTES;
+        d->flush_bytes = decision_get_size(r);
+        if (d->flush_bytes == 0)
+            decision_refuse(r);
+    }
+}
+
 /* true: the file lies in limits.spool_dir; or the folder for it. */
 static void decision_read_request_file(struct reading *r)
 {
@@ -526,6 +542,7 @@ static const struct key keys[] = {
     {"file", FILES, FILES, .read = decision_read_file, AT(file)},
     {"first_byte_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration,
      AT(first_byte_timeout)},
+    {"flush", FASTCGI, 0, .read = decision_read_flush},
     {"hash_key", FASTCGI | AUTHORIZER, 0, .text = decision_get_text, AT(hash_key)},
     {"headers", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_headers, AT(headers)},
     {"index", FILES, 0, .items = decision_get_text, LIST(index, index_count)},

@@ -47,14 +47,17 @@ describe("a body as a file", function()
       process.chmod(folder, "777")
     end
     gate = server.start({
-      env = { TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root, TEST_SPOOL = spool, TEST_OWN = own },
+      env = {
+        TEST_BACKEND = fpm.address, TEST_ROOT = fpm.root, TEST_SPOOL = spool, TEST_OWN = own,
+      },
       route = [[
         local site = require("moongate.php").site {
           root = os.getenv("TEST_ROOT"), backend = "app", request_file = function(req)
             if req.args.plain then
               return false
             end
-            return req.args.own and os.getenv("TEST_OWN") or req.args.bad and "/no/such/folder" or true
+            return req.args.own and os.getenv("TEST_OWN") or req.args.bad and "/no/such/folder"
+              or true
           end,
         }
         return {
@@ -115,7 +118,9 @@ describe("a body as a file", function()
   end)
 
   it("is there until the application has ended, after its answer too", function()
-    local res = http.request(gate.address, { method = "POST", path = "/up.php?late", body = "abcd" })
+    local res = http.request(gate.address, {
+      method = "POST", path = "/up.php?late", body = "abcd",
+    })
     assert.equal("done", res.body)
     poll.wait(function()
       local text = process.read_file(fpm.root .. "/late.txt")

@@ -272,8 +272,8 @@ local function explain_fastcgi(out, settings, req, found)
   steps[#steps + 1] = ("split: script %s, path info %s"):format(
     script == "" and "none" or script, path_info or "none")
   if d.request_file then
-    steps[#steps + 1] = ("request_file: a body is REQUEST_BODY_FILE, a file in %s of mode 0640, and "
-      .. "STDIN is empty"):format(d.request_file == true and settings.limits.spool_dir
+    steps[#steps + 1] = ("request_file: a body is REQUEST_BODY_FILE, a file in %s of mode 0640, "
+      .. "and STDIN is empty"):format(d.request_file == true and settings.limits.spool_dir
       or d.request_file)
   end
   if settings.hooks.on_params then

@@ -284,6 +284,12 @@ local function statuses(value)
   return nil
 end
 
+--- When the parts of an answer leave.
+local function flush(value)
+  local fits = type(value) == "boolean" or value == "headers" or (units.size(value) or 0) > 0
+  return not fits and 'true, false, "headers" or a size such as 4096 or "16k", above zero' or nil
+end
+
 --- true, or the folder in which the file of a body lies.
 local function request_file(value)
   if type(value) == "boolean" then
@@ -309,7 +315,7 @@ local KINDS = {
       tenant = text, hash_key = text, attempts = integer(1, 100), connect_timeout = duration,
       send_timeout = duration, first_byte_timeout = duration, read_timeout = duration,
       deadline = duration, body_deadline = duration, body_limit = size,
-      request_file = request_file,
+      request_file = request_file, flush = flush,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
       early_hints = hints,

@@ -16,8 +16,8 @@ local function about_owners(add, fs, backend)
     local path = server.owner and server.address:match("^unix:(.*)$")
     local uid = path and fs.stat(path) == "socket" and fs.owner("/", path)
     if uid and uid ~= server.owner.uid then
-      add("backends.%s: the socket %s is of uid %d, and its 'owner' is %s (uid %d): unless a process "
-        .. "of that user listens on it, no request is sent there", backend.name, path, uid,
+      add("backends.%s: the socket %s is of uid %d, and its 'owner' is %s (uid %d): unless a "
+        .. "process of that user listens on it, no request is sent there", backend.name, path, uid,
         server.owner.name, server.owner.uid)
     end
   end

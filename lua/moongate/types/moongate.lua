@@ -238,6 +238,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field deadline? moongate.Duration for the whole request, from its first byte to the end of its answer
 ---@field body_deadline? moongate.Duration for all of the body, in place of `limits.body_deadline`
 ---@field body_limit? moongate.Size in place of `limits.body`
+---@field flush? boolean|"headers"|moongate.Size when the parts of an answer leave
 ---@field request_file? boolean|string the body goes to the application as a file, in limits.spool_dir or that folder
 ---@field request_buffering? boolean false streams the body
 ---@field response_buffering? boolean false lets a slow client slow the application down

@@ -23,6 +23,7 @@ return [==[
 ---@field deadline? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field body_deadline? moongate.Duration|fun(req: moongate.Request): moongate.Duration?
 ---@field body_limit? moongate.Size|fun(req: moongate.Request): moongate.Size?
+---@field flush? boolean|"headers"|moongate.Size|fun(req: moongate.Request): boolean|moongate.Size|nil
 ---@field request_file? boolean|string|fun(req: moongate.Request): boolean|string|nil
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field response_buffering? boolean|fun(req: moongate.Request): boolean?

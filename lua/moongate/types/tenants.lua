@@ -29,6 +29,7 @@ return [==[
 ---@field deadline? moongate.Duration
 ---@field body_deadline? moongate.Duration
 ---@field body_limit? moongate.Size
+---@field flush? boolean|"headers"|moongate.Size when the parts of an answer leave
 ---@field request_file? boolean|string the body goes to the application as a file, in limits.spool_dir or that folder
 ---@field request_buffering? boolean
 ---@field response_buffering? boolean

@@ -33,7 +33,7 @@ describe("decision.problem", function()
         send_timeout = 5, read_timeout = "2m", body_limit = "10M", request_buffering = false,
         role = "responder", response_buffering = false, first_byte_timeout = "10s",
         deadline = "30s", body_deadline = 60,
-        request_file = false,
+        request_file = false, flush = "headers",
       },
       {
         backend = "app", hash_key = "cart 7", intercept_errors = { 404, 500 },
@@ -99,6 +99,11 @@ describe("decision.problem", function()
     { { backend = "app", first_byte_timeout = 0 },
       'first_byte_timeout: expected a duration such as 5, "250ms", "2m" or "1h", '
         .. "above zero, got 0" },
+    { { backend = "app", flush = 0 },
+      'flush: expected true, false, "headers" or a size such as 4096 or "16k", above zero, got 0' },
+    { { backend = "app", flush = "head" },
+      'flush: expected true, false, "headers" or a size such as 4096 or "16k", above zero, '
+        .. 'got "head"' },
     { { backend = "app", request_file = 1 },
       'request_file: expected true, false or a folder such as "/srv/spool", got 1' },
     { { backend = "app", request_file = "/srv/../etc" },
