@@ -106,6 +106,12 @@ struct deadline {
 void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d));
 /* Missed in `seconds` from now unless it is set again or cleared; 0 or less clears it. */
 void deadline_set(struct deadline *d, double seconds);
+/* Reads the clock anew. The loop's time is that of the turn's beginning: a time-out that a script
+ * sets begins when the script has set it, however long it has computed before. */
+static inline void loop_update_time(struct loop *loop)
+{
+    ev_now_update(loop->ev);
+}
 static inline void deadline_clear(struct deadline *d)
 {
     d->at = 0;

@@ -149,6 +149,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b)
                                      .send_timeout = settings->send_timeout,
                                      .first_byte_timeout = settings->first_byte_timeout,
                                      .read_timeout = settings->read_timeout};
+    loop_update_time(r->generation->loop);
     deadline_set(&r->due, settings->deadline);
     stream_start(&r->stream, r->generation->loop, &r->ask, &r->step);
 }

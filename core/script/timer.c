@@ -138,6 +138,7 @@ static int timer_sleep_begin(lua_State *L, double seconds, bool until_retired)
     if (sleep->next != NULL)
         sleep->next->back = &sleep->next;
     t->sleeps = sleep;
+    loop_update_time(s->loop);
     ev_timer_init(&sleep->timer, timer_sleep_cb, until_retired && s->retired ? 0 : seconds, 0);
     sleep->timer.data = sleep;
     ev_timer_start(s->loop->ev, &sleep->timer);

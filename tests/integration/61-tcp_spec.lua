@@ -6,6 +6,7 @@ local lab = require("tests.support.lab")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
+local rig = require("tests.support.rig")
 local socket = require("socket")
 local unix = require("socket.unix")
 
@@ -706,5 +707,44 @@ describe("moongate.tcp", function()
     conn:send("now\n")
     assert.equal('"now"', l:finish(client))
     conn:close()
+  end)
+end)
+
+describe("a hook that computes for long", function()
+  local BUSY = [[
+    local moongate = require("moongate")
+    local function compute()
+      local stop = os.clock() + 1.2
+      repeat until os.clock() > stop
+    end
+    if req.path == "/plain" then
+      return { body = "plain" }
+    elseif req.path == "/tcp" then
+      local sock = moongate.tcp()
+      compute()
+      sock:settimeouts(1000, 1000, 1000)
+      local good, problem = sock:connect("127.0.0.1", tonumber(req.args.port))
+      if not good then
+        return { body = "connect: " .. problem }
+      end
+      sock:send("GET /plain HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+      compute()
+      local line, why = sock:receive()
+      return { body = line or "receive: " .. why }
+    elseif req.path == "/sleep" then
+      compute()
+      local clock = require("moongate.base.clock")
+      local began = clock()
+      moongate.sleep(1)
+      return { body = clock() - began >= 0.99 and "slept" or "did not sleep" }
+    end
+  ]]
+
+  it("has all of the time that it gives to what it waits for", function()
+    local r = rig.start({ on_request = BUSY })
+    finally(function() r:stop() end)
+    local port = r.address:match(":(%d+)$")
+    assert.equal("HTTP/1.1 200 OK", http.get(r.address, "/tcp?port=" .. port).body)
+    assert.equal("slept", http.get(r.address, "/sleep").body)
   end)
 end)

@@ -138,6 +138,7 @@ enum sock_result sock_connect(struct sock *k, const struct addr *addr, double se
     *k->list = *addr;
     k->count = 1;
     k->connecting = true;
+    loop_update_time(k->loop);
     deadline_set(&k->write_limit, seconds);
     enum sock_result result = sock_try_next(k);
     if (result == SOCK_FAILED)
@@ -149,6 +150,7 @@ enum sock_result sock_connect_name(struct sock *k, struct resolver *resolver, st
                                    uint16_t port, double seconds)
 {
     k->connecting = true;
+    loop_update_time(k->loop);
     deadline_set(&k->write_limit, seconds);
     lookup_start(resolver, &k->lookup, host, port, sock_looked_up);
     return SOCK_WAITS;
@@ -188,6 +190,7 @@ enum sock_result sock_send(struct sock *k, struct str bytes, double seconds)
     if (k->out.overflow)
         return sock_fail(k, "more than 64 MB at once");
     k->send_seconds = seconds;
+    loop_update_time(k->loop);
     deadline_set(&k->write_limit, seconds);
     ev_io_start(k->loop->ev, &k->writer);
     return SOCK_WAITS;
@@ -260,6 +263,7 @@ enum sock_result sock_fill(struct sock *k, size_t most)
 
 void sock_await(struct sock *k, double seconds)
 {
+    loop_update_time(k->loop);
     deadline_set(&k->read_limit, seconds);
     ev_io_start(k->loop->ev, &k->reader);
 }
