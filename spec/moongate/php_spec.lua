@@ -601,7 +601,7 @@ describe("php.site with", function()
     local all = {
       server = "10.0.0.1:9000", hash_key = "k", attempts = 3, connect_timeout = 1,
       send_timeout = "2s", read_timeout = 3, first_byte_timeout = 9,
-      deadline = 20, body_deadline = "1m", request_file = false,
+      deadline = 20, body_deadline = "1m", request_file = false, flush = false,
       body_limit = "1M", request_buffering = false,
       response_buffering = false, intercept_errors = { 500 }, internal = { ["/p/"] = "/srv/p" },
       tenant = "t", docroot = "/app", within = "/srv", params = { A = "b" }, headers = { B = "c" },
@@ -711,6 +711,8 @@ describe("the options of php.site", function()
       'index: expected a list of names such as "index.php", got "index.php"' },
     { { index = { "/index.php" } },
       'index: expected a list of names such as "index.php", got "/index.php" in it' },
+    { { scripts = {} },
+      'scripts: the list is empty; expected a list of extensions such as ".php"' },
     { { scripts = { "php" } },
       'scripts: expected a list of extensions such as ".php", got "php" in it' },
     { { run = { "index.php" } },

@@ -331,6 +331,8 @@ function M.problem(options)
     or options.root == nil and M.unseen_problem(options)
     or list_problem("index", options.index, "^[^/]+$")
     or list_problem("scripts", options.scripts, "^%.[^/]+$")
+    or options.scripts and #options.scripts == 0
+      and ("scripts: the list is empty; expected %s"):format(TYPES.scripts[2])
     or list_problem("run", options.run, "^/")
     or pattern_problem("run", type(options.run) == "string" and options.run or {})
     or pattern_problem("never", options.never or {})
