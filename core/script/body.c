@@ -17,11 +17,20 @@ static enum body_state body_state(struct request *req, struct body_wait *wait)
     return req->ask_body != NULL ? req->ask_body(req, wait) : BODY_HERE;
 }
 
+/* A body that a hook may have is in memory, unless the decision has put it into a file. */
+static struct str body_text(lua_State *L, struct request *req)
+{
+    struct spool *body = &req->body;
+    size_t size = (size_t)body->size;
+    bool in_file = body->path != NULL;
+    return spool_read(body, 0, in_file ? lua_newuserdata(L, size) : NULL, in_file ? size : 0);
+}
+
 static int body_push(lua_State *L, struct request *req)
 {
     switch (body_state(req, NULL)) {
     case BODY_HERE:
-        script_push_str(L, spool_read(&req->body, 0, NULL, 0));
+        script_push_str(L, body_text(L, req));
         return 1;
     case BODY_TOO_LARGE:
         return script_fail(L, "too large");

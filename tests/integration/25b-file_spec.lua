@@ -144,6 +144,14 @@ describe("a body as a file", function()
     assert.equal("3", rig.params(r:get("dump", { method = "POST", body = "abc" })).CONTENT_LENGTH)
   end)
 
+  it("is still the hooks' to read", function()
+    local r = rig.start({ violations = true, on_request = [[do
+      return { backend = "app", docroot = "/a", request_file = true, intercept_errors = { 500 } }
+    end]], settings = "on_error = function(req) return { body = req:body() } end" })
+    finally(function() r:stop() end)
+    assert.equal("abc", r:get("status=500", { method = "POST", body = "abc" }).body)
+  end)
+
   it("is removed when the client leaves", function()
     local client = http.open(gate.address)
     client.conn:send("POST /up.php HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
