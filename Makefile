@@ -243,9 +243,17 @@ test-import:
 	@$(MAKE) --no-print-directory -j$(JOBS) programs
 	@tools/test integration tests/import/import_spec.lua
 
-# `make run` and `make test` on systems that have nothing yet: needs root and debootstrap, and takes ten
-# minutes for each RELEASE ("bookworm trixie").
+# Several PHPs at once, those of other releases of Debian: needs root. The first time it takes some minutes
+# for each RELEASE ("bullseye trixie"), which stays in CACHE (/var/cache/moongate), and seconds from then on.
+test-multiphp:
+	@tools/install build run test systems
+	@$(MAKE) --no-print-directory -j$(JOBS) programs
+	@tools/multiphp $(RELEASE)
+
+# `make run` and `make test` on systems that have nothing yet: needs root, and takes ten minutes for each
+# RELEASE ("bookworm trixie").
 trial:
+	@tools/install systems
 	@tools/trial $(RELEASE)
 
 # --- use ---
@@ -298,4 +306,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import unit spec integration asan fuzz fuzzers lint bench trial run install clean format
+.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install clean format

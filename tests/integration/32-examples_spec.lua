@@ -14,9 +14,9 @@ local stage = require("tests.support.stage")
 -- 69e-canary_spec.lua canary.
 local EXAMPLES = {
   "authorizer", "balance", "canary", "cgit", "cluster", "dokuwiki", "errors", "failover",
-  "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multiplex", "php-site",
-  "prefix", "queue", "rate-limit", "roots", "sticky", "tenants", "timeouts", "versions", "vhosts",
-  "webdav", "webhook", "wordpress",
+  "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
+  "php-site", "prefix", "queue", "rate-limit", "roots", "sticky", "tenants", "timeouts", "versions",
+  "vhosts", "webdav", "webhook", "wordpress",
 }
 
 -- Starts an example with a private PHP.

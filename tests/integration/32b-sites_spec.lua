@@ -2,6 +2,7 @@
 -- told.
 
 local http = require("tests.support.http")
+local multiphp = require("tests.support.multiphp")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
@@ -107,6 +108,57 @@ describe("versions", function()
     for _, each in ipairs(pools) do
       each:stop()
     end
+  end)
+end)
+
+describe("multi-php", function()
+  local fpm, site
+
+  setup(function()
+    local dir = stage.copy("examples/multi-php")
+    -- Pools stand for versions, and a second copy of the sites for the roots that they have.
+    local function pool(name)
+      return { ("env[POOL] = php%s"):format(name), "pm.max_children = 4" }
+    end
+    fpm = php.start({
+      pages = "examples/multi-php/sites", pool = pool("74"),
+      more = { php82 = pool("82"), php84 = pool("84") },
+    })
+    for _, sites in ipairs({ dir .. "/sites", fpm.root }) do
+      multiphp.add_pages(sites)
+    end
+    site = multiphp.start(dir, fpm.root,
+      { php74 = fpm.address, php82 = fpm.more.php82, php84 = fpm.more.php84 })
+  end)
+
+  teardown(function()
+    site:stop()
+    fpm:stop()
+  end)
+
+  it("has a version by the host, by the path and by a file of the site", function()
+    for _, case in ipairs({
+      { "acme.localhost", "/", "php74" }, { "www.acme.localhost", "/", "php74" },
+      { "acme.localhost", "/next/", "php84" }, { "wiki.localhost", "/", "php84" },
+      { "wiki.localhost", "/archive/", "php82" },
+    }) do
+      local host, path, pool = unpack(case)
+      local answer = site:ask(host, path)
+      local docroot = fpm.root .. "/" .. host:match("(%w+)%.localhost$")
+      assert.same({ pool, docroot, docroot .. path:gsub("/$", "") },
+        { answer.pool, answer.docroot, answer.dir }, host .. path)
+    end
+    local folder = site.gate.route_path:gsub("route%.lua$", "sites/")
+    stage.write(folder, { ["wiki/archive/.php-version"] = "7.4\n" })
+    site:wait_pool("wiki.localhost", "/archive/", "php74")
+    stage.write(folder, { ["acme/style.css"] = "the proxy's" })
+    assert.equal("the proxy's", body(site.gate, "/style.css", "acme.localhost"))
+  end)
+
+  it("moves a site to another version, and loses no request", function()
+    site:move("7.4", "8.4", function(name)
+      stage.write(fpm.root, { ["acme/" .. name] = "" })
+    end)
   end)
 end)
 

@@ -18,6 +18,9 @@ local php = {}
 ---@field extensions? string[] paths of PHP extensions to load
 ---@field pool? string[] more lines of the pool's section
 ---@field global? string[] more lines of the global section
+---@field system? PhpSystem the PHP-FPM of another system, in that one's root
+---@field mounts? table<string, string> folder of that system -> the folder of this one that it is
+---@field launcher? string[] a command that becomes PHP-FPM: words in front of its own
 ---@field more? table<string, string[]> further pools, of one child each unless their lines say
 ---  otherwise: name -> lines
 
@@ -29,8 +32,14 @@ local php = {}
 ---@field dir string of its configuration, sockets and logs; the pool's user may write below `data`
 ---@field data string a folder that the pool's user owns
 ---@field user? string the pool's user, when that is not the user of the tests
+---@field launcher string[]
 local Php = {}
 Php.__index = Php
+
+---@class PhpSystem a system in a folder, as tools/system makes it
+---@field folder string "/" is this machine, where only mounts differ
+---@field program string path of its PHP-FPM there
+---@field version string "7.4"
 
 local function succeeds(command)
   return os.execute(command .. " >/dev/null 2>&1") == 0
@@ -48,6 +57,34 @@ function php.program()
     end
   end
   return nil
+end
+
+--- The PHP-FPM of a system in a folder, or nil where it has none.
+---@param folder string
+---@return PhpSystem|nil
+function php.system(folder)
+  local list = process.run({ argv = { "sh", "-c", 'ls "$1"/usr/sbin/php-fpm*', "sh", folder } })
+  local program, version = list.stdout:match("(/usr/sbin/php%-fpm([%d.]+))\n")
+  return program and { folder = folder, program = program, version = version } or nil
+end
+
+-- The command that becomes a program of another system. It finds the files of this test where they
+-- are here.
+local function entering(system, dir, mounts)
+  local words = { process.cwd() .. "/tools/system", "enter", system.folder }
+  local function add(...)
+    for _, word in ipairs({ ... }) do
+      words[#words + 1] = word
+    end
+  end
+  if system.folder ~= "/" then
+    add("--empty", "/tmp", "--bind", dir, dir)
+  end
+  for at, folder in pairs(mounts) do
+    add("--empty", at:match("^/[^/]+"), "--bind", folder, at)
+  end
+  add("--")
+  return words
 end
 
 local SETTINGS = {
@@ -146,8 +183,11 @@ end
 ---@return Php
 function php.start(options)
   local dir = process.tempdir("php")
+  local system = options.system
   local self = setmetatable({
-    program = assert(php.program(), "no php-fpm: run tools/install run"),
+    program = system and system.program
+      or assert(php.program(), "no php-fpm: run tools/install run"),
+    launcher = system and entering(system, dir, options.mounts or {}) or options.launcher or {},
     dir = dir,
     address = "unix:" .. dir .. "/php.sock",
     more = {},
@@ -168,8 +208,12 @@ end
 --- Starts it again, with the configuration and the socket it had.
 function Php:restart()
   os.remove(self.log_path)
+  local argv = { unpack(self.launcher) }
+  for _, word in ipairs({ self.program, "-F", "-y", self.dir .. "/php-fpm.conf" }) do
+    argv[#argv + 1] = word
+  end
   self.process = process.spawn({
-    argv = { self.program, "-F", "-y", self.dir .. "/php-fpm.conf" },
+    argv = argv,
     stderr = self.dir .. "/stderr",
   })
   local ok, problem = pcall(self.wait_ready, self)
