@@ -2,6 +2,7 @@
 
 local http = require("tests.support.http")
 local json = require("moongate.base.json")
+local net = require("tests.support.net")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
@@ -102,13 +103,24 @@ describe("moongate explain", function()
       [("unix:%s/none.sock"):format(dir)] = "No such file or directory %(is PHP%-FPM running",
       [("unix:%s/file.sock"):format(dir)] = "this is a file, not a socket",
       ["unix:" .. dir] = "this is a folder, not a socket",
-      ["127.0.0.1:" .. require("tests.support.net").free_port()] = "nobody listens there",
+      ["127.0.0.1:" .. net.free_port()] = "nobody listens there",
     }) do
       local result = explain(address)
       assert.equal(1, result.code, address)
       assert.matches("server " .. address:gsub("%p", "%%%0") .. ": " .. problem, result.stdout)
       assert.matches("503: no server of backend 'app' takes connections", result.stderr, 1, true)
     end
+  end)
+
+  it("says it of one that does not answer, however long a hook may run", function()
+    local address, close = net.silent()
+    finally(close)
+    local result = explain(address)
+    assert.equal(1, result.code)
+    assert.truthy(result.stdout:find(("server %s: no connection within the time (is that machine "
+      .. "up, and does a firewall let this one connect to that port?)"):format(address), 1, true),
+      result.stdout .. result.stderr)
+    assert.matches("503: no server of backend 'app' takes connections", result.stderr, 1, true)
   end)
 
   it("sends nothing to one that listens", function()

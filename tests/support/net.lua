@@ -90,6 +90,22 @@ function net.listening(address)
   return false
 end
 
+--- An address where a connection is neither taken nor refused, as behind a firewall that drops
+--- packets: the queue of who listens there is full.
+---@return string address
+---@return fun() close
+function net.silent()
+  local listener, held = assert(socket.tcp()), assert(socket.tcp())
+  assert(listener:bind("127.0.0.1", 0))
+  assert(listener:listen(0)) -- Linux lets one connection more wait
+  local host, port = listener:getsockname()
+  assert(held:connect(host, port))
+  return ("%s:%s"):format(host, port), function()
+    held:close()
+    listener:close()
+  end
+end
+
 --- How many clients' connections to a TCP port a process has, those that the client has closed
 --- among them, and how many wait in the queue of any process. Exact when the process is stopped.
 ---@param pid integer

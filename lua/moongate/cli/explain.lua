@@ -204,6 +204,9 @@ local function server_problem(address, owner)
       owner.name, tostring(fs.owner("/", path)))
   elseif problem == "Connection refused" then
     problem = "nobody listens there (is PHP-FPM running?)"
+  elseif not path then
+    problem = ("%s (is that machine up, and does a firewall let this one connect to that port?)")
+      :format(problem)
   end
   return problem
 end
@@ -219,28 +222,48 @@ local function owner_of(backend, address)
   return nil
 end
 
---- Looks at the servers that may get the request. Where none of them takes connections the client
---- would get 503.
-local function look_at_servers(out, backend)
-  local failed = 0
-  for _, address in ipairs(out.servers) do
-    local owner = owner_of(backend, address)
-    local problem = server_problem(address, owner)
-    if problem then
-      failed = failed + 1
-      out.steps[#out.steps + 1] = ("server %s: %s"):format(address, problem)
-    elseif owner then
-      out.steps[#out.steps + 1] = ("server %s: the socket is of %s, as its 'owner' says"):format(
-        address, owner.name)
-    end
+---@class moongate.explain.Look
+---@field at integer behind which step it is told
+---@field backend table whose servers they are
+---@field servers string[] addresses
+---@field place string FILE:LINE of who named them
+---@field decides boolean where none takes connections the client would get 503
+
+--- What a look at one server tells.
+---@return string|nil text nil where there is nothing to say
+---@return boolean|nil failed it can't be used
+local function server_step(address, owner)
+  local problem = server_problem(address, owner)
+  if problem then
+    return ("server %s: %s"):format(address, problem), true
   end
-  if failed > 0 and failed == #out.servers then
-    out.unreachable = true
+  return owner and ("server %s: the socket is of %s, as its 'owner' says"):format(address,
+    owner.name) or nil
+end
+
+--- Looks at the servers that are asked. A look may take as long as a hook may run, so this comes
+--- when all hooks have ended.
+---@param out table
+---@param looks moongate.explain.Look[] in the order of their steps
+local function look_at_servers(out, looks)
+  for i = #looks, 1, -1 do -- the places of earlier ones stay
+    local look, found, count = looks[i], {}, 0
+    for _, address in ipairs(look.servers) do
+      local text, failed = server_step(address, owner_of(look.backend, address))
+      found[#found + 1] = text and ("%s (%s)"):format(text, look.place)
+      count = count + (failed and 1 or 0)
+    end
+    for k = #found, 1, -1 do
+      table.insert(out.steps, look.at + 1, found[k])
+    end
+    if look.decides and count > 0 and count == #look.servers then
+      out.unreachable = true
+    end
   end
 end
 
 --- Adds who is asked before the decision is carried out.
-local function explain_authorizer(out, settings, req, found)
+local function explain_authorizer(out, settings, req, found, looks)
   local asked, problem = simulate.authorizer(settings, req, found)
   if not asked then
     return nil, problem
@@ -248,11 +271,10 @@ local function explain_authorizer(out, settings, req, found)
   local first = { backend = asked.backend.name, servers = json.list({}), params = asked.params }
   for i, server in ipairs(asked.servers) do
     first.servers[i] = server.address
-    problem = server_problem(server.address, owner_of(asked.backend, server.address))
-    if problem then
-      out.steps[#out.steps + 1] = ("server %s: %s"):format(server.address, problem)
-    end
   end
+  looks[1] = {
+    at = #out.steps, backend = asked.backend, servers = first.servers, place = decided_at(found),
+  }
   out.authorize = first
   out.steps[#out.steps + 1] = ("authorize: backend '%s' is asked first; what follows is for a 200, "
     .. "any other answer is the client's"):format(asked.backend.name)
@@ -260,7 +282,7 @@ local function explain_authorizer(out, settings, req, found)
 end
 
 --- Adds what a FastCGI decision means.
-local function explain_fastcgi(out, settings, req, found)
+local function explain_fastcgi(out, settings, req, found, looks)
   local d, script, path_info = found.decision, found.a, found.b
   local asked, problem = simulate.fastcgi(settings, req, found)
   if not asked then
@@ -268,7 +290,10 @@ local function explain_fastcgi(out, settings, req, found)
   end
   local backend, steps = asked.backend, out.steps
   add_servers(out, backend, asked.servers, d.server)
-  look_at_servers(out, backend)
+  looks[#looks + 1] = {
+    at = #steps, backend = backend, servers = out.servers, place = decided_at(found),
+    decides = true,
+  }
   steps[#steps + 1] = ("split: script %s, path info %s"):format(
     script == "" and "none" or script, path_info or "none")
   if d.request_file then
@@ -339,10 +364,11 @@ local function place_steps(steps, source)
   end
 end
 
---- Everything about a request.
+--- Everything about a request, but for what only a look at its servers tells.
+---@param looks moongate.explain.Look[] gets the servers to look at
 ---@return table|nil out the keys that contract and --json name
 ---@return string|nil problem
-local function explain(settings, req)
+local function explain(settings, req, looks)
   local out = {
     servers = json.list({}), params = {}, steps = json.list({}), files = {}, verdict = "",
   }
@@ -365,14 +391,14 @@ local function explain(settings, req)
   out.decision = d
   if d.authorize then
     local ok
-    ok, problem = explain_authorizer(out, settings, req, found)
+    ok, problem = explain_authorizer(out, settings, req, found, looks)
     if not ok then
       return nil, problem
     end
   end
   if kind == "fastcgi" then
     local ok
-    ok, problem = explain_fastcgi(out, settings, req, found)
+    ok, problem = explain_fastcgi(out, settings, req, found, looks)
     if not ok then
       return nil, problem
     end
@@ -447,20 +473,37 @@ local function text_of(out)
   return table.concat(parts)
 end
 
---- What would happen, in words, by hooks that come to an end: each of the request's has
---- script_timeout in the server, and all together have it here.
+--- Runs what calls hooks, or shows what they returned: each hook of a request has script_timeout in
+--- the server, and all together have it here.
+---@param fn fun(): any
+---@return any value what it returned; nil where it has failed
+---@return string|nil problem
+local function limited(settings, fn)
+  local ok, value, problem = core.limited("hook", settings.script_timeout,
+    settings.hook_source.on_request, fn)
+  if not ok then
+    return nil, tostring(value)
+  end
+  return value, problem
+end
+
+--- What would happen, in words.
 ---@return table|nil out
 ---@return string text what is printed, or the problem
-local function limited(settings, req, as_json)
-  local ok, out, text = core.limited("hook", settings.script_timeout,
-    settings.hook_source.on_request, function()
-      local out, problem = explain(settings, req)
-      return out, not out and problem or as_json and json.encode(out) .. "\n" or text_of(out)
-    end)
-  if not ok then
-    return nil, tostring(out)
+local function told(settings, req, as_json)
+  local looks = {}
+  local out, problem = limited(settings, function()
+    return explain(settings, req, looks)
+  end)
+  if not out then
+    return nil, problem
   end
-  return out, text
+  look_at_servers(out, looks)
+  local text
+  text, problem = limited(settings, function()
+    return as_json and json.encode(out) .. "\n" or text_of(out)
+  end)
+  return text and out, text or problem
 end
 
 ---@param args table
@@ -483,7 +526,7 @@ function M.main(args)
   if not req then
     return status, problem
   end
-  local out, text = limited(settings, req, args.json)
+  local out, text = told(settings, req, args.json)
   if not out then
     io.stderr:write(text, "\n")
     return 1
