@@ -8,9 +8,10 @@
 #include "exchange/parts.h"
 
 #include "backend/pick.h"
-#include "base/lookup.h"
 #include "exchange/doctor.h"
+#include "exchange/params.h"
 #include "exchange/report.h"
+#include "http/observed.h"
 
 #define BUSY_PAUSE 0.1 /* seconds before an overloaded backend is asked again */
 
@@ -312,6 +313,8 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
             .streamed) /* until there is a connection: STREAM_ROOM asks for it again */
         x->front->ops->want_body(x->front, false);
     x->paused = false;
+    if (exchange_observed(x) != NULL)
+        observed_begin(x->req.observed);
     if (x->guard != NULL)
         x->guard->granted = false; /* that was another server's answer */
     stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
@@ -430,15 +433,6 @@ static int64_t attempt_stdin_size(const struct exchange *x)
     return x->req.body_length;
 }
 
-/* A symlinked root is sent resolved, so that an atomic deploy and PHP's opcache agree. */
-static void attempt_resolve_root(struct exchange *x, struct cgi_paths *paths)
-{
-    bool local = paths->root.n > 0 && str_eq(paths->root, paths->docroot);
-    if (!local || !exchange_settings(x)->resolve_root)
-        return;
-    paths->docroot = arena_copy(&x->req.arena, lookup_real_root(paths->root));
-}
-
 /* Why the params can't be sent: one that would not fit into a record with its lengths, or is larger
  * than it may be; or all together. NULL: they can. */
 static const char *attempt_find_too_large(struct exchange *x)
@@ -504,9 +498,7 @@ void attempt_begin(struct exchange *x)
 {
     struct request *req = &x->req;
     x->state = EXCHANGE_ASKING;
-    cgi_paths(&x->paths, req, exchange_settings(x));
-    attempt_resolve_root(x, &x->paths);
-    cgi_params(&x->params, req, exchange_settings(x), &x->paths, attempt_stdin_size(x));
+    params_make(&x->params, &x->paths, req, exchange_settings(x), attempt_stdin_size(x));
     if (!attempt_ask_params(x)) {
         answer_script_failed(x, HOOK_PARAMS, "on_params failed");
         return;

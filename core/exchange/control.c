@@ -3,6 +3,7 @@
 
 #include "base/link.h"
 #include "base/log.h"
+#include "exchange/params.h"
 #include "exchange/subrequest.h"
 
 static struct {
@@ -104,6 +105,17 @@ static void control_forget(struct world_request *request)
     subrequest_free((struct subrequest *)request);
 }
 
+static const char *control_params(void *ctx, struct request *req, struct str name,
+                                  struct params *out)
+{
+    const struct backend *b = generation_backend(ctx, name);
+    if (b == NULL)
+        return "there is no such backend";
+    return params_for(out, req, backend_settings(b))
+               ? NULL
+               : "it has a body, or its answer was none of a responder";
+}
+
 void control_open(struct generation *g)
 {
     const struct script_world world = {.ctx = g,
@@ -116,6 +128,7 @@ void control_open(struct generation *g)
                                        .stop = control_stop,
                                        .ask = control_ask,
                                        .forget = control_forget,
+                                       .params = control_params,
                                        .board = worker.board};
     script_set_world(g->script, &world);
 }

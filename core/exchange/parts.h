@@ -140,6 +140,12 @@ static inline double exchange_now(const struct exchange *x)
     return ev_now(x->generation->loop->ev);
 }
 
+/* Where the application's answer is noted; NULL, nearly always: nowhere. */
+static inline struct observed *exchange_observed(const struct exchange *x)
+{
+    return x->guard == NULL ? x->req.observed : NULL; /* what an authorizer says is no answer */
+}
+
 /* A fact has been noted. */
 static inline void exchange_note(struct exchange *x)
 {

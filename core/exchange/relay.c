@@ -7,6 +7,7 @@
 #include "base/lookup.h"
 #include "exchange/accel.h"
 #include "exchange/report.h"
+#include "http/observed.h"
 
 #define READ_MIN      16384
 #define MAX_REDIRECTS 10 /* contract section 7 */
@@ -177,6 +178,8 @@ static bool relay_head(struct exchange *x, bool has_body)
 {
     struct request *req = &x->req;
     x->undecided = false;
+    if (exchange_observed(x) != NULL)
+        observed_head(req->observed, &req->arena, &req->response);
     authorize_clean(x);
     x->answer_has_body = has_body || req->response.content_length > 0;
     attempt_note_server(x);
@@ -225,6 +228,8 @@ static bool relay_head(struct exchange *x, bool has_body)
 static void relay_body(struct exchange *x, struct str bytes)
 {
     struct request *req = &x->req;
+    if (exchange_observed(x) != NULL)
+        observed_body(req->observed, bytes);
     if (x->skip_body)
         return;
     if (req->response.content_length >= 0) {
@@ -322,6 +327,8 @@ static bool relay_is_all(const struct exchange *x)
 
 static void relay_finish(struct exchange *x)
 {
+    if (exchange_observed(x) != NULL)
+        x->req.observed->whole = !x->skip_body;
     attempt_end(x, NULL);
     answer_end(x);
 }

@@ -6,6 +6,7 @@
 
 #include "exchange/doctor.h"
 #include "exchange/report.h"
+#include "http/observed.h"
 
 #define STDERR_MAX   65536
 #define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
@@ -52,6 +53,8 @@ void stderr_flush(struct exchange *x)
 
 void stderr_add(struct exchange *x, struct str bytes)
 {
+    if (exchange_observed(x) != NULL)
+        observed_stderr(x->req.observed, bytes);
     if (buf_len(&x->stderr_text) == 0)
         x->stderr_since = exchange_now(x);
     while (bytes.n > 0) {

@@ -3,6 +3,7 @@
 
 #include "backend/stream.h"
 #include "fastcgi/cgi.h"
+#include "http/observed.h"
 
 #include <stdlib.h>
 
@@ -18,21 +19,34 @@ struct subrequest {
     struct cgi_head head;
     bool head_done;
     struct buf body, messages;
+    struct observed *observed; /* in place of `body`; NULL: it is kept */
     struct deferred step;
-    struct deadline due; /* the backend's */
+    struct deadline due; /* the backend's, or the script's */
     bool late;
     const char *error;
     void (*done)(void *ctx, const struct script_answer *answer);
     void *ctx;
 };
 
+static double subrequest_since(double at, double before)
+{
+    return at > 0 && at > before ? at - before : 0;
+}
+
 static void subrequest_tell(struct subrequest *r)
 {
-    const struct script_answer answer = {.error = r->error,
-                                         .response = &r->req.response,
-                                         .body = buf_peek(&r->body),
-                                         .messages = buf_peek(&r->messages),
-                                         .app_status = r->stream.app_status};
+    const struct stream_times *t = &r->stream.times;
+    const struct script_answer answer = {
+        .error = r->error,
+        .response = &r->req.response,
+        .body = buf_peek(&r->body),
+        .messages = buf_peek(&r->messages),
+        .length = r->observed != NULL ? r->observed->length : 0,
+        .crc32 = r->observed != NULL ? r->observed->crc32 : 0,
+        .first_byte = subrequest_since(t->first_byte, t->opened),
+        .total = subrequest_since(ev_now(r->generation->loop->ev), t->asked),
+        .app_status = r->stream.app_status};
+    deadline_clear(&r->due);
     r->done(r->ctx, &answer);
 }
 
@@ -50,6 +64,10 @@ static const char *subrequest_read(struct subrequest *r, struct str bytes)
         if (result != CGI_DONE)
             return err;
         r->head_done = r->stream.answered = true;
+    }
+    if (r->observed != NULL) {
+        observed_body(r->observed, bytes);
+        return NULL;
     }
     buf_append_str(&r->body, bytes);
     return r->body.overflow ? "the answer is larger than 64 MB" : NULL;
@@ -118,16 +136,18 @@ static void subrequest_step(struct deferred *d)
     }
 }
 
-/* The script's, and the backend's `ini`: what the last request had there is not for this one.
- * Returns NULL, or why the params can't be sent. */
-static const char *subrequest_copy_params(struct subrequest *r, const struct params *from,
+/* The script's, and settings of PHP, its own or the backend's `ini`: what the last request had
+ * there is not for this one. Returns NULL, or why the params can't be sent. */
+static const char *subrequest_copy_params(struct subrequest *r, const struct script_subrequest *ask,
                                           const struct backend_settings *backend)
 {
+    const struct params *from = ask->params;
     for (unsigned i = 0; i < from->count; i++)
         params_set(&r->req.arena, &r->params, arena_copy(&r->req.arena, from->list[i].name),
                    arena_copy(&r->req.arena, from->list[i].value));
-    if (backend->ini.n > 0)
-        params_set(&r->req.arena, &r->params, STR("PHP_VALUE"), backend->ini);
+    if (ask->ini.n > 0 || backend->ini.n > 0)
+        params_set(&r->req.arena, &r->params, STR("PHP_VALUE"),
+                   ask->ini.n > 0 ? arena_copy(&r->req.arena, ask->ini) : backend->ini);
     const struct param *large;
     return stream_params_fit(&r->params, FCGI_PAIR_MAX, &large)
                ? NULL
@@ -135,7 +155,7 @@ static const char *subrequest_copy_params(struct subrequest *r, const struct par
 }
 
 /* Whoever is free takes it: it waits in the same queue as everybody. */
-static void subrequest_start(struct subrequest *r, struct backend *b)
+static void subrequest_start(struct subrequest *r, struct backend *b, double timeout)
 {
     const struct backend_settings *settings = backend_settings(b);
     r->ask = (struct stream_request){.backend = b,
@@ -149,8 +169,9 @@ static void subrequest_start(struct subrequest *r, struct backend *b)
                                      .send_timeout = settings->send_timeout,
                                      .first_byte_timeout = settings->first_byte_timeout,
                                      .read_timeout = settings->read_timeout};
+    bool sooner = timeout > 0 && (settings->deadline <= 0 || timeout < settings->deadline);
     loop_update_time(r->generation->loop);
-    deadline_set(&r->due, settings->deadline);
+    deadline_set(&r->due, sooner ? timeout : settings->deadline);
     stream_start(&r->stream, r->generation->loop, &r->ask, &r->step);
 }
 
@@ -176,16 +197,20 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
     r->req.response.content_length = -1;
     buf_init(&r->body, ANSWER_MAX);
     buf_init(&r->messages, STDERR_MAX);
+    if (ask->digest) {
+        r->observed = arena_alloc(&r->req.arena, sizeof *r->observed);
+        observed_begin(r->observed);
+    }
     spool_init(&r->req.body, limits->request_memory, limits->request_memory + limits->spool,
                limits->spool_dir);
-    *err = subrequest_copy_params(r, ask->params, backend_settings(b));
+    *err = subrequest_copy_params(r, ask, backend_settings(b));
     if (*err == NULL)
         *err = spool_write(&r->req.body, ask->body);
     if (*err != NULL) {
         subrequest_free(r);
         return NULL;
     }
-    subrequest_start(r, b);
+    subrequest_start(r, b, ask->timeout);
     return r;
 }
 

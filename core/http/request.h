@@ -208,6 +208,7 @@ struct filter_data {
 };
 
 struct generation;
+struct observed;
 
 /* The rules of the route that have decided, inner ones first: numbers of
  * lua/moongate/decision/trace.lua. Rules before `from` belong to an earlier hook, whose decision
@@ -283,8 +284,9 @@ struct request {
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
     uint8_t protocol_status;
-    bool ended;        /* END_REQUEST came, or the server's own response is whole */
-    const char *error; /* the first error, in words; NULL: none */
+    bool ended;                /* END_REQUEST came, or the server's own response is whole */
+    const char *error;         /* the first error, in words; NULL: none */
+    struct observed *observed; /* notes of the answer, for on_log; NULL: no script has asked */
 };
 
 /* Zeroes the request and gives its arena the first block `memory`. */

@@ -1,8 +1,10 @@
 /* fastcgi - see fastcgi.h. */
 #include "script/fastcgi.h"
 
+#include "script/modules.h"
 #include "script/property.h"
 #include "script/task.h"
+#include "script/views.h"
 
 #include <stdlib.h>
 
@@ -10,6 +12,7 @@ struct waiting {
     struct script_wait wait;
     struct script *script;
     struct world_request *request;
+    bool digest;
     const struct script_answer *answer; /* set while the results of the wait are pushed */
 };
 
@@ -27,23 +30,7 @@ static void fastcgi_cancel(struct script_wait *wait)
 
 static void fastcgi_push_headers(lua_State *L, const void *at)
 {
-    const struct headers *headers = at;
-    lua_createtable(L, 0, (int)headers->count);
-    for (unsigned i = 0; i < headers->count; i++) {
-        const struct header *h = &headers->list[i];
-        script_push_str(L, h->name);
-        lua_pushvalue(L, -1);
-        lua_rawget(L, -3);
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            script_push_str(L, h->value);
-        } else { /* a repeated header is joined, as in req.headers */
-            lua_pushliteral(L, ", ");
-            script_push_str(L, h->value);
-            lua_concat(L, 3);
-        }
-        lua_rawset(L, -3);
-    }
+    script_push_header_table(L, at);
 }
 
 enum { OF_ANSWER, OF_RESPONSE };
@@ -55,8 +42,21 @@ static const struct property answer_fields[] = {
     PROPERTY("body", struct script_answer, body),
     PROPERTY("app_status", struct script_answer, app_status),
     PROPERTY("stderr", struct script_answer, messages),
+    PROPERTY("first_byte", struct script_answer, first_byte),
+    PROPERTY("total", struct script_answer, total),
     {0},
 };
+
+/* What stands for the body where the script wants a digest. */
+static void fastcgi_push_digest(lua_State *L, const struct script_answer *answer)
+{
+    lua_pushnil(L);
+    lua_setfield(L, -2, "body");
+    lua_pushnumber(L, (lua_Number)answer->length);
+    lua_setfield(L, -2, "length");
+    lua_pushnumber(L, (lua_Number)answer->crc32);
+    lua_setfield(L, -2, "crc32");
+}
 
 static int fastcgi_push_answer(lua_State *L, void *ctx)
 {
@@ -68,6 +68,8 @@ static int fastcgi_push_answer(lua_State *L, void *ctx)
         count = 2;
     } else {
         property_push_table(L, answer_fields, (const void *[]){w->answer, w->answer->response});
+        if (w->digest)
+            fastcgi_push_digest(L, w->answer);
     }
     fastcgi_forget(w);
     return count;
@@ -111,6 +113,14 @@ static void fastcgi_check_params(lua_State *L, struct arena *arena, struct param
     }
 }
 
+/* Its method is one of requests that have no body as a rule. */
+static bool fastcgi_is_safe(const struct params *params)
+{
+    struct str method = params_find(params, STR("REQUEST_METHOD"))->value;
+    return str_eq(method, STR("GET")) || str_eq(method, STR("HEAD")) ||
+           str_eq(method, STR("OPTIONS"));
+}
+
 /* Adds the params that the script leaves out. */
 static void fastcgi_add_defaults(struct arena *arena, struct params *params, struct str body)
 {
@@ -129,10 +139,34 @@ static void fastcgi_add_defaults(struct arena *arena, struct params *params, str
             params_add(arena, params, defaults[i].name, defaults[i].value);
     if (params_find(params, STR("REQUEST_METHOD")) == NULL)
         params_add(arena, params, STR("REQUEST_METHOD"), body.n > 0 ? STR("POST") : STR("GET"));
-    params_set(arena, params, STR("CONTENT_LENGTH"), arena_printf(arena, "%zu", body.n));
+    params_remove(params, STR("CONTENT_LENGTH"));
+    if (body.n > 0 || !fastcgi_is_safe(params)) /* as for clients: a GET has none */
+        params_add(arena, params, STR("CONTENT_LENGTH"), arena_printf(arena, "%zu", body.n));
 }
 
-/* moongate.fastcgi(backend, params [, body]) -> answer; or nil, reason */
+/* The table at 4, read by lua/moongate/worker/asking.lua. */
+static void fastcgi_read_options(lua_State *L, const struct script *s, struct arena *arena,
+                                 struct script_subrequest *ask)
+{
+    int top = lua_gettop(L);
+    if (lua_isnoneornil(L, 4))
+        return;
+    if (script_library_function(L, "moongate.worker.asking", "options") != 0)
+        lua_error(L);
+    lua_pushvalue(L, 4);
+    script_push_str(L, ask->backend);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+    lua_call(L, 3, 4);
+    if (lua_isstring(L, top + 1))
+        luaL_error(L, "fastcgi: %s", lua_tostring(L, top + 1));
+    if (lua_isstring(L, top + 2))
+        ask->ini = arena_copy(arena, script_str(L, top + 2));
+    ask->timeout = lua_tonumber(L, top + 3);
+    ask->digest = lua_toboolean(L, top + 4);
+    lua_settop(L, top);
+}
+
+/* moongate.fastcgi(backend, params [, body [, options]]) -> answer; or nil, reason */
 static int fastcgi(lua_State *L)
 {
     static struct arena arena; /* static, since an error in the script unwinds past this function */
@@ -148,12 +182,14 @@ static int fastcgi(lua_State *L)
     arena_init(&arena, NULL, 0);
     fastcgi_check_params(L, &arena, &params);
     fastcgi_add_defaults(&arena, &params, body);
+    struct script_subrequest ask = {.backend = backend, .params = &params, .body = body};
+    fastcgi_read_options(L, s, &arena, &ask);
     struct waiting *w = calloc(1, sizeof *w);
     if (w == NULL)
         abort();
     w->script = s;
     w->wait.cancel = fastcgi_cancel;
-    const struct script_subrequest ask = {.backend = backend, .params = &params, .body = body};
+    w->digest = ask.digest;
     w->request = s->world.ask(s->world.ctx, &ask, fastcgi_done, w, &err);
     if (w->request != NULL)
         return script_wait(L, &w->wait);

@@ -7,6 +7,7 @@
  */
 #include "script/log.h"
 
+#include "script/observe.h"
 #include "script/property.h"
 #include "script/request.h"
 
@@ -115,6 +116,7 @@ const struct property property_log[] = {
     {"protocol_status", .push = log_push_protocol_status},
     {"attempts", .push = log_push_attempts},
     FIELD("error", error),
+    {"observed", .push = script_push_observed},
     {"all", .method = log_all},
     {0},
 };

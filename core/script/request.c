@@ -11,6 +11,7 @@
 
 #include "script/body.h"
 #include "script/modules.h"
+#include "script/observe.h"
 #include "script/property.h"
 #include "script/views.h"
 
@@ -211,6 +212,18 @@ static int request_body(lua_State *L)
                        script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:body()")));
 }
 
+static int request_observe(lua_State *L)
+{
+    return script_observe(
+        L, script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:observe()")));
+}
+
+static int request_params_for(lua_State *L)
+{
+    return script_params_for(
+        L, script_box_request(L, property_check_self(L, REQUEST_TYPE, "req:params_for(backend)")));
+}
+
 #define FIELD(name, member)    PROPERTY(name, struct request, member)
 #define OPTIONAL(name, member) PROPERTY_OPTIONAL(name, struct request, member)
 
@@ -239,6 +252,8 @@ const struct property property_req[] = {
     {"ctx", .push = request_push_ctx, .kept = true},
     FIELD("attempt", attempts),
     {"body", .method = request_body},
+    {"observe", .method = request_observe},
+    {"params_for", .method = request_params_for},
     FIELD("internal", internal),
     {"role", .push = script_push_role, .at = offsetof(struct request, role)},
     OPTIONAL("hash_key", decision.hash_key),

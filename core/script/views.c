@@ -350,6 +350,28 @@ static int views_params_newindex(lua_State *L)
     return 0;
 }
 
+/* --- headers as a table --- */
+
+void script_push_header_table(lua_State *L, const struct headers *headers)
+{
+    lua_createtable(L, 0, (int)headers->count);
+    for (unsigned i = 0; i < headers->count; i++) {
+        const struct header *h = &headers->list[i];
+        script_push_str(L, h->name);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, -3);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            script_push_str(L, h->value);
+        } else {
+            lua_pushliteral(L, ", ");
+            script_push_str(L, h->value);
+            lua_concat(L, 3);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
 /* --- params of a web server --- */
 
 void script_push_arrived(lua_State *L, struct script_box *box)

@@ -21,6 +21,8 @@ struct request *script_box_request(struct lua_State *L, const struct script_box 
 void script_views_open(struct lua_State *L);
 /* Pushes the headers of a `req`. */
 void script_push_headers(struct lua_State *L, struct script_box *box);
+/* Pushes a plain table of headers; the values of a repeated one are joined, as in `req.headers`. */
+void script_push_header_table(struct lua_State *L, const struct headers *headers);
 /* Pushes the params that a web server has sent with the request of a `req`. */
 void script_push_arrived(struct lua_State *L, struct script_box *box);
 /* Push a `params` and a `res` that are closed; Lua owns them. */

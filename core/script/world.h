@@ -32,12 +32,18 @@ struct script_subrequest {
     struct str backend;
     const struct params *params;
     struct str body;
+    struct str ini; /* PHP_VALUE; n = 0: the backend's */
+    double timeout; /* seconds for all of it; 0: the backend's time-outs alone */
+    bool digest;    /* the body of the answer is not kept, only its length and checksum */
 };
 
 struct script_answer {
     const char *error; /* NULL: the application has answered */
     const struct response *response;
     struct str body, messages;
+    uint64_t length; /* of the body, and its CRC-32: with `digest` */
+    unsigned long crc32;
+    double first_byte, total; /* seconds, as in struct attempt */
     uint32_t app_status;
 };
 
@@ -59,6 +65,9 @@ struct script_world {
                                  void (*done)(void *ctx, const struct script_answer *answer),
                                  void *done_ctx, const char **err);
     void (*forget)(struct world_request *request);
+    /* What a backend would be sent for a request that has ended, in its arena; NULL, or why there
+     * is nothing to send. */
+    const char *(*params)(void *ctx, struct request *req, struct str backend, struct params *out);
     const struct board *board;
 };
 

@@ -57,9 +57,10 @@ function moongate.tcp() end
 ---@param backend string
 ---@param params table<string, string|number>
 ---@param body? string
----@return { status: integer, headers: table, body: string, app_status: integer, stderr: string }?
+---@param options? { ini?: table<string, string|number|boolean>, timeout?: moongate.Duration, digest?: boolean } digest: length and crc32 in place of the body
+---@return { status: integer, headers: table, body: string?, length: number?, crc32: number?, app_status: integer, stderr: string, first_byte: number, total: number }?
 ---@return string? problem
-function moongate.fastcgi(backend, params, body) end
+function moongate.fastcgi(backend, params, body, options) end
 
 ---@class moongate.Shared
 ---@field get fun(self: moongate.Shared, key: string): any
@@ -96,6 +97,8 @@ function moongate.fastcgi(backend, params, body) end
 ---@field scheme "http"|"https"
 ---@field version "1.0"|"1.1"
 ---@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large", "timeout" or "gone". In on_request it waits
+---@field observe fun(self: moongate.Request) before an application is asked: `log.observed` will say what it answered
+---@field params_for fun(self: moongate.Request, backend: string): table<string, string>?, string? in on_log: what that backend would be sent; nil and why not
 ---@field headers moongate.RequestHeaders by name, in any letter case
 ---@field cookies moongate.Args by name; the first of several counts
 ---@field params? moongate.Arrived that a web server has sent by FastCGI; nil for HTTP
@@ -199,6 +202,7 @@ function moongate.fastcgi(backend, params, body) end
 ---@field protocol_status? number of END_REQUEST
 ---@field attempts moongate.Attempt[]
 ---@field error? string why it failed
+---@field observed? { status: integer, headers: table<string, string>, length: number, crc32: number, whole: boolean, stderr: string } after req:observe(): the application's answer as it came
 ---@field all fun(self: moongate.Log): table a table of all fields, which may be kept
 
 --- One try of a request, times in seconds.
