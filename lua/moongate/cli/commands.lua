@@ -20,7 +20,7 @@ local M = {}
 
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold", "resume",
-  "drain", "undrain", "set", "init", "import", "types", "version", "help",
+  "drain", "undrain", "set", "shadow", "init", "import", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

@@ -178,8 +178,10 @@ local function target_of(path, query)
   for i = 1, #query, 2 do
     parts[#parts + 1] = query[i] .. "=" .. url.escape(query[i + 1])
   end
-  return path .. "?" .. table.concat(parts, "&")
+  return #parts > 0 and path .. "?" .. table.concat(parts, "&") or path
 end
+
+M.target_of = target_of
 
 --- How many requests a backend, or one of its servers, has in flight.
 local function in_flight(backend, server)

@@ -16,6 +16,7 @@ M.files = {
   ["moongate.php"] = require("moongate.types.php"),
   ["moongate.testing"] = require("moongate.types.testing"),
   ["moongate.canary"] = require("moongate.types.canary"),
+  ["moongate.shadow"] = require("moongate.types.shadow"),
   ["moongate.health"] = require("moongate.types.health"),
   ["moongate.limit"] = require("moongate.types.limit"),
   ["moongate.maintenance"] = require("moongate.types.maintenance"),

@@ -8,6 +8,8 @@
 --     POST /reload                            { id }
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
+--     GET  /shadow[?name=N]                   what the route's shadows have found
+--     POST /shadow[?name=N]                   forgets it
 --     POST /stop                              a graceful one
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
@@ -19,6 +21,7 @@
 
 local addr = require("moongate.base.addr")
 local json = require("moongate.base.json")
+local report = require("moongate.shadow.report")
 local runtime = require("moongate.runtime")
 local suggest = require("moongate.base.suggest")
 
@@ -143,6 +146,19 @@ local function backends(req, core)
   return answer or reply(200, with_totals(backend))
 end
 
+--- What the shadows have found, each with the share of the requests that it gets.
+local function shadows(req)
+  local reports, problem = report.read(req.args.name)
+  if not reports then
+    return failure(404, "%s", problem)
+  end
+  local values = runtime.list()
+  for _, one in ipairs(reports) do
+    one.sample = values["shadow." .. one.name]
+  end
+  return reply(200, json.list(reports))
+end
+
 -- Doing -------------------------------------------------------------------------------------------
 
 --- What the core said about something that it was told to do.
@@ -171,6 +187,11 @@ local function set(req)
   local done, problem, unknown = runtime.set(name, value)
   return done and reply(200, { ok = true }) or failure(unknown and 404 or 400, "%s",
     tostring(problem))
+end
+
+local function forget_shadows(req)
+  local done, problem = report.clear(req.args.name)
+  return done and reply(200, { ok = true }) or failure(404, "%s", problem)
 end
 
 local function holder(on)
@@ -266,9 +287,11 @@ end
 -- A request ---------------------------------------------------------------------------------------
 
 -- By path: what answers GET and HEAD, and what a POST does.
-local PAGES = { ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads }
+local PAGES = {
+  ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
+}
 local ACTIONS = {
-  ["/reload"] = reload, ["/stop"] = stop, ["/set"] = set,
+  ["/reload"] = reload, ["/stop"] = stop, ["/set"] = set, ["/shadow"] = forget_shadows,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }

@@ -163,6 +163,7 @@ describe("the classes are those of the code:", function()
     assert_functions({ up = true, wait = true, state = true, failover = true, assume = true },
       "moongate.health", "health")
     assert_functions({ split = true }, "moongate.canary", "canary")
+    assert_functions({ wrap = true }, "moongate.shadow", "shadow")
     assert_functions({ site = true }, "moongate.tenants", "tenants")
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
     assert_functions({ wrap = true, always = true, secure = true }, "moongate.headers", "headers")

@@ -1,0 +1,2 @@
+<?php
+echo "made at ", hrtime(true), "\n";

@@ -1,0 +1,3 @@
+<?php
+header('Content-Type: text/plain');
+echo each([3, 2, 1]), "\n";
