@@ -63,7 +63,7 @@ static void server_conn_closed(struct conn *c)
     c->server->conns--;
     conn_unlist(c);
     if (c->state == CONN_IDLE && c->ended)
-        server_learn_rest(c->server, ev_now(all->loop->ev) - c->idle_since);
+        server_learn_rest(c->server, loop_now(all->loop) - c->idle_since);
     ledger_drop(&all->seat, c->claim);
 }
 
@@ -287,7 +287,7 @@ static struct conn *server_choose_idle(const struct server *s, const struct leas
         return conn_has_rested(s->idle.first, 0) ? s->idle.first : NULL;
     if (!conn_can_offer(s->idle.first))
         return server_find_rested(s);
-    double now = ev_now(s->backend->all->loop->ev);
+    double now = loop_now(s->backend->all->loop);
     bool at_work = s->last_at_work > 0 && now - s->last_at_work < AT_WORK_FOR;
     return at_work ? s->idle.last : s->idle.first;
 }
@@ -321,7 +321,7 @@ struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, 
 {
     struct server *s = c->server;
     if (!ended)
-        s->last_at_work = ev_now(s->backend->all->loop->ev);
+        s->last_at_work = loop_now(s->backend->all->loop);
     struct conn *other = fresh ? NULL : server_choose_idle(s, x);
     if (other == NULL)
         return server_reconnect(c, x);

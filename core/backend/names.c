@@ -120,7 +120,7 @@ static void names_look_up(struct server_name *name)
     uint16_t port;
     if (lookup_is_waiting(&name->lookup) || !addr_is_name(name->settings->address.p, &host, &port))
         return;
-    name->asked_at = ev_now(name->backend->all->loop->ev);
+    name->asked_at = loop_now(name->backend->all->loop);
     lookup_start(name->backend->resolver, &name->lookup, host, port, names_answered);
 }
 
@@ -145,7 +145,7 @@ void names_look_again(struct backend *b, const struct server_settings *settings)
 {
     for (unsigned i = 0; i < b->name_count; i++)
         if (b->names[i].settings == settings &&
-            ev_now(b->all->loop->ev) - b->names[i].asked_at > LOOKUP_PAUSE)
+            loop_now(b->all->loop) - b->names[i].asked_at > LOOKUP_PAUSE)
             names_look_up(&b->names[i]);
 }
 

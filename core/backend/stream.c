@@ -85,7 +85,7 @@ static void stream_fail(struct stream *s, enum backend_error error, const char *
 
 static double stream_now(const struct stream *s)
 {
-    return ev_now(s->loop->ev);
+    return loop_now(s->loop);
 }
 
 /* --- out --- */

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEEP_BLOCKS     256
 #define PROGRESS_EVENTS 64 /* looked at in one call */
+#define CLOCK_LASTS     1e9
 
 struct loop_block {
     struct loop_block *next;
@@ -68,6 +70,13 @@ static void loop_more_cb(struct ev_loop *ev, ev_idle *idle, int events)
     (void)events;
 }
 
+static void loop_clock_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events;
+}
+
 static void loop_progress_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct epoll_event list[PROGRESS_EVENTS];
@@ -76,6 +85,17 @@ static void loop_progress_cb(struct ev_loop *ev, ev_io *io, int events)
     int count = epoll_wait(io->fd, list, PROGRESS_EVENTS, 0);
     for (int i = 0; i < count; i++) /* nothing is called here, so no later event of the list dies */
         loop_defer(io->data, list[i].data.ptr);
+}
+
+/* A timer of 30 years, whose rest tells how late it is. */
+static void loop_clock_init(struct loop *loop)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    loop->clock_end = (double)now.tv_sec + (double)now.tv_nsec / 1e9 + CLOCK_LASTS;
+    ev_timer_init(&loop->clock, loop_clock_cb, CLOCK_LASTS, 0);
+    ev_now_update(loop->ev);
+    ev_timer_start(loop->ev, &loop->clock);
 }
 
 static void loop_queue_init(struct loop_queue *q)
@@ -95,6 +115,7 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
         abort();
     loop_queue_init(&loop->steps);
     loop_queue_init(&loop->deferred);
+    loop_clock_init(loop);
     ev_prepare_init(&loop->before_sleep, loop_before_sleep_cb);
     loop->before_sleep.data = loop;
     ev_prepare_start(ev, &loop->before_sleep);
@@ -105,6 +126,7 @@ void loop_init(struct loop *loop, struct ev_loop *ev)
 
 void loop_fini(struct loop *loop)
 {
+    ev_timer_stop(loop->ev, &loop->clock);
     ev_prepare_stop(loop->ev, &loop->before_sleep);
     ev_io_stop(loop->ev, &loop->progress);
     if (loop->progress.fd >= 0)
@@ -217,20 +239,21 @@ void loop_ignore_progress(struct loop *loop, int fd)
 
 /* --- deadlines --- */
 
-static void loop_arm(struct deadline *d, ev_tstamp after)
+static void loop_arm(struct deadline *d, double after)
 {
-    ev_timer_stop(d->ev, &d->timer);
+    ev_timer_stop(d->loop->ev, &d->timer);
     ev_timer_set(&d->timer, after > 0 ? after : 0, 0);
-    ev_timer_start(d->ev, &d->timer);
+    ev_timer_start(d->loop->ev, &d->timer);
 }
 
 static void loop_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
 {
     struct deadline *d = timer->data;
+    (void)ev;
     (void)events;
     if (d->at == 0)
         return;
-    ev_tstamp left = d->at - ev_now(ev);
+    double left = d->at - loop_now(d->loop);
     if (left > 0) {
         loop_arm(d, left);
         return;
@@ -245,7 +268,7 @@ void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(stru
     d->timer.data = d;
     d->at = 0;
     d->on_missed = on_missed;
-    d->ev = loop->ev;
+    d->loop = loop;
 }
 
 void deadline_set(struct deadline *d, double seconds)
@@ -254,14 +277,13 @@ void deadline_set(struct deadline *d, double seconds)
         d->at = 0;
         return;
     }
-    ev_tstamp now = ev_now(d->ev);
-    d->at = now + seconds;
-    if (!ev_is_active(&d->timer) || now + ev_timer_remaining(d->ev, &d->timer) > d->at)
+    d->at = loop_now(d->loop) + seconds;
+    if (!ev_is_active(&d->timer) || ev_timer_remaining(d->loop->ev, &d->timer) > seconds)
         loop_arm(d, seconds);
 }
 
 void deadline_fini(struct deadline *d)
 {
-    ev_timer_stop(d->ev, &d->timer);
+    ev_timer_stop(d->loop->ev, &d->timer);
     d->at = 0;
 }

@@ -46,6 +46,8 @@ struct loop {
         *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */
     char date[30];
     ev_tstamp date_at;
+    ev_timer clock; /* of loop_now: it never ends */
+    double clock_end;
     struct loop_block *free_blocks;
     unsigned free_count;
     uint64_t id_state;
@@ -58,6 +60,15 @@ struct loop {
 /* `ev` stays the caller's. */
 void loop_init(struct loop *loop, struct ev_loop *ev);
 void loop_fini(struct loop *loop);
+
+/* Seconds of CLOCK_MONOTONIC as this turn of the loop began: what lasts, waits or gets old is
+ * measured with it, since a clock that is set (by NTP, after a virtual machine's pause) must not
+ * end a request, or keep one for an hour. ev_now is for dates alone. */
+static inline double loop_now(struct loop *loop)
+{
+    /* libev has this clock, and tells it by what a timer has left. */
+    return loop->clock_end - ev_timer_remaining(loop->ev, &loop->clock);
+}
 
 /* LOOP_BLOCK_SIZE bytes, not cleared; give them back with loop_block_free. */
 void *loop_block(struct loop *loop);
@@ -98,9 +109,9 @@ void loop_ignore_progress(struct loop *loop, int fd);
  */
 struct deadline {
     ev_timer timer;
-    ev_tstamp at; /* 0: none */
+    double at; /* of loop_now; 0: none */
     void (*on_missed)(struct deadline *d);
-    struct ev_loop *ev;
+    struct loop *loop;
 };
 
 void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d));

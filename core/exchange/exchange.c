@@ -547,6 +547,7 @@ struct exchange *exchange_new(struct generation *generation, struct request **re
     buf_init(&x->stderr_text, 1u << 20);
     request_init(&x->req, x->memory, LOOP_BLOCK_SIZE - sizeof *x);
     x->req.started = ev_now(loop->ev);
+    x->req.began = loop_now(loop);
     begun++;
     x->req.id = loop_id(loop);
     x->step.run = exchange_step;
@@ -584,7 +585,8 @@ static void exchange_free(struct exchange *x)
 
 void exchange_done(struct exchange *x)
 {
-    x->req.ended_at = exchange_now(x);
+    x->req.ended_at = ev_now(x->generation->loop->ev);
+    x->req.duration = exchange_now(x) - x->req.began;
     if (x->req.backend.n == 0)
         x->req.ended = true;
     report_access(x->generation, &x->req, &x->call);

@@ -137,7 +137,7 @@ static inline const struct backend_settings *exchange_settings(const struct exch
 
 static inline double exchange_now(const struct exchange *x)
 {
-    return ev_now(x->generation->loop->ev);
+    return loop_now(x->generation->loop);
 }
 
 /* Where the application's answer is noted; NULL, nearly always: nowhere. */

@@ -53,7 +53,7 @@ struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, voi
     ch->user = user;
     ch->state = CHANNEL_HELD;
     ch->begun = c->written + buf_len(&c->out);
-    ch->begun_at = ev_now(c->loop->ev);
+    ch->begun_at = loop_now(c->loop);
     ch->reused = c->active == 0 && c->requests > 0;
     if (c->active == 0) {
         c->quiet = c->written;

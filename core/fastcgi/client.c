@@ -18,16 +18,16 @@ struct client_try {
     struct loop loop;
     struct channel *channel; /* NULL: it is over */
     struct str rest;         /* of what is sent */
-    ev_tstamp end;           /* of the whole call */
-    ev_tstamp patience;      /* for this connection to be made */
+    double end;              /* of the whole call */
+    double patience;         /* for this connection to be made */
     const char *problem;
     bool opened;
 };
 
 /* What is left, but never nothing: that would be no deadline. */
-static double client_try_left(const struct client_try *t)
+static double client_try_left(struct client_try *t)
 {
-    double left = t->end - ev_now(t->loop.ev);
+    double left = t->end - loop_now(&t->loop);
     return left > 0.001 ? left : 0.001;
 }
 
@@ -79,7 +79,7 @@ static void client_try_failed(void *user, enum backend_error error, const char *
     t->channel = NULL;
     if (error == BACKEND_QUEUE)
         detail = "its listen queue is full";
-    else if (error == BACKEND_CONNECT && ev_now(t->loop.ev) >= t->patience)
+    else if (error == BACKEND_CONNECT && loop_now(&t->loop) >= t->patience)
         detail = "no connection within the time";
     else if (detail == conn_ended)
         detail = t->call->take(t->call->ctx, STR(""), &done);
@@ -105,7 +105,7 @@ static void client_try_run(struct client_try *t, const struct addr *addr, unsign
                                        .owned = t->call->owned,
                                        .owner = t->call->owner};
     t->rest = t->call->out;
-    t->patience = ev_now(t->loop.ev) + target.connect_timeout;
+    t->patience = loop_now(&t->loop) + target.connect_timeout;
     struct conn *c = conn_new(&t->loop, &target);
     if (c == NULL) {
         client_try_over(t, conn_error_text(errno));
@@ -131,7 +131,7 @@ const char *client_call(const struct client_call *call)
         return "no memory or descriptors to wait with";
     void (*before)(int) = signal(SIGPIPE, SIG_IGN); /* a server may close while it is written to */
     loop_init(&t.loop, ev);
-    t.end = ev_now(ev) + call->timeout;
+    t.end = loop_now(&t.loop) + call->timeout;
     for (unsigned i = 0; i < count && !t.opened; i++)
         client_try_run(&t, &list[i], count - i);
     loop_fini(&t.loop);

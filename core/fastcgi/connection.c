@@ -113,7 +113,7 @@ void conn_idle(struct conn *c, double seconds)
     if (c->out.cap > OUT_KEEP)
         buf_fini(&c->out);
     c->state = CONN_IDLE;
-    c->idle_since = ev_now(c->loop->ev);
+    c->idle_since = loop_now(c->loop);
     deadline_set(&c->deadline, seconds);
     conn_rearm(c);
 }
@@ -121,7 +121,7 @@ void conn_idle(struct conn *c, double seconds)
 bool conn_has_rested(const struct conn *c, double seconds)
 {
     char byte;
-    return c->state == CONN_IDLE && ev_now(c->loop->ev) - c->idle_since >= seconds &&
+    return c->state == CONN_IDLE && loop_now(c->loop) - c->idle_since >= seconds &&
            recv(c->io.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 

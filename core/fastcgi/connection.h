@@ -98,7 +98,7 @@ struct channel {
     struct deadline deadline;
     const char *deadline_detail;
     uint64_t begun; /* how many bytes the connection had been given before this request's first */
-    ev_tstamp begun_at;
+    double begun_at;
     size_t read_max;
     size_t heard; /* bytes of its records in the read at hand */
     size_t put;   /* bytes written since others had their turn */
@@ -142,7 +142,7 @@ struct conn {
     struct conn_place *place;
     unsigned first_tried, tries; /* index in the place, and how many have failed */
     int refused;                 /* errno of the first of them */
-    ev_tstamp patience;          /* when connect_timeout is over */
+    double patience;             /* when connect_timeout is over */
     bool owned;                  /* only a socket of this user will do: */
     uid_t owner;
     const struct addr *addr;
@@ -155,8 +155,8 @@ struct conn {
     bool hungry;  /* a request has had its turn and has more to write */
     bool blamed;  /* see conn_blame */
     size_t aside; /* bytes of management records in the read at hand */
-    ev_tstamp read_at;
-    ev_tstamp idle_since;
+    double read_at;
+    double idle_since;
     struct deferred look; /* has what was offered been read? */
     size_t unread;        /* of the offer, at the last look */
     bool offered, watched;

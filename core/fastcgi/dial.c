@@ -116,7 +116,7 @@ static int conn_begin(struct conn *c)
         setsockopt(c->io.fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     int err = conn_try(c, c->addr);
     if (err == 0 && c->state == CONN_CONNECTING) { /* a part of the time for each that is left */
-        double left = c->patience - ev_now(c->loop->ev);
+        double left = c->patience - loop_now(c->loop);
         unsigned addresses = c->place->count > c->tries ? c->place->count - c->tries : 1;
         deadline_set(&c->deadline, left > 0.001 ? left / addresses : 0.001);
     }
@@ -159,7 +159,7 @@ int conn_dial(struct conn *c, const struct conn_target *target)
     c->addr = &c->place->list[c->first_tried];
     c->owned = target->owned && c->addr->sa.sa_family == AF_UNIX;
     c->owner = target->owner;
-    c->patience = ev_now(c->loop->ev) + target->connect_timeout;
+    c->patience = loop_now(c->loop) + target->connect_timeout;
     ev_timer_init(&c->retry, conn_retry_cb, BACKLOG_RETRY, 0);
     c->retry.data = c;
     int err = conn_begin(c);

@@ -72,7 +72,7 @@ static void conn_readable(struct conn *c)
         return;
     }
     const struct channel *ch = conn_sole(c);
-    c->read_at = ev_now(loop->ev);
+    c->read_at = loop_now(loop);
     if (n > 0 && c->written == c->quiet)
         conn_break(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
     else if (n <= 0)

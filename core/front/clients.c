@@ -145,7 +145,7 @@ double clients_idle_timeout(const struct clients *clients)
 
 static uint32_t clients_now(const struct clients *clients)
 {
-    return (uint32_t)(uint64_t)(ev_now(clients->loop->ev) * 1000);
+    return (uint32_t)(uint64_t)(loop_now(clients->loop) * 1000);
 }
 
 /* The seconds until the first one, which must be there, has been idle for too long. */

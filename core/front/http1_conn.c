@@ -128,7 +128,7 @@ void http1_linger(struct http1 *c)
     double time = c->refused || client_clients(c->client)->stopping ? REFUSED_TIME : LINGER_TIME;
     c->lingering = true;
     c->dropped = 0;
-    c->linger_end = ev_now(client_clients(c->client)->loop->ev) + time;
+    c->linger_end = loop_now(client_clients(c->client)->loop) + time;
     http1_drop_kept(c);
     client_shutdown(c->client);
     deadline_set(&c->active.deadline, time < LINGER_IDLE ? time : LINGER_IDLE);
@@ -138,7 +138,7 @@ void http1_linger(struct http1 *c)
 
 void http1_drop_input(struct http1 *c, ssize_t n)
 {
-    double left = c->linger_end - ev_now(client_clients(c->client)->loop->ev);
+    double left = c->linger_end - loop_now(client_clients(c->client)->loop);
     c->dropped += n > 0 ? (uint32_t)n : 0;
     if (n <= 0 || left <= 0 || c->dropped > (c->refused ? REFUSED_BYTES : HTTP1_DROPPED_MAX))
         http1_free(c);
@@ -149,7 +149,7 @@ void http1_drop_input(struct http1 *c, ssize_t n)
 /* The response is out: a stop does not wait long for it to be read. */
 void http1_hasten(struct http1 *c)
 {
-    double end = ev_now(client_clients(c->client)->loop->ev) + REFUSED_TIME;
+    double end = loop_now(client_clients(c->client)->loop) + REFUSED_TIME;
     if (c->linger_end <= end)
         return;
     c->linger_end = end;

@@ -217,7 +217,7 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     access_put_json_number(&l, "status", req->response.status);
     access_put_json_number(&l, "bytes_in", (double)req->bytes_in);
     access_put_json_number(&l, "bytes_out", (double)req->bytes_out);
-    access_put_json_number(&l, "duration", req->ended_at - req->started);
+    access_put_json_number(&l, "duration", req->duration);
     if (req->backend.n > 0)
         access_put_json(&l, "backend", req->backend);
     if (req->server.n > 0)

@@ -272,15 +272,15 @@ struct request {
     struct file_source *file; /* keeps the file whose texts the response uses; NULL: none */
 
     /* For the log. */
-    double started; /* seconds since the epoch */
-    double ended_at;
-    struct str backend; /* its name; n = 0: none was asked */
-    uint64_t bytes_in;  /* of the body */
-    uint64_t bytes_out; /* sent to the client, head included */
-    uint64_t body_out;  /* of the body */
-    struct str server;  /* address of the server that answered */
-    struct str user;    /* REMOTE_USER, of a script or an application; n = 0: none */
-    unsigned attempts;  /* connections tried */
+    double started, ended_at; /* seconds since the epoch */
+    double began, duration;   /* in the loop's clock, which nobody sets; in seconds */
+    struct str backend;       /* its name; n = 0: none was asked */
+    uint64_t bytes_in;        /* of the body */
+    uint64_t bytes_out;       /* sent to the client, head included */
+    uint64_t body_out;        /* of the body */
+    struct str server;        /* address of the server that answered */
+    struct str user;          /* REMOTE_USER, of a script or an application; n = 0: none */
+    unsigned attempts;        /* connections tried */
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
     uint8_t protocol_status;

@@ -54,7 +54,7 @@ struct worker {
     ev_io master;
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
-    ev_tstamp shown_at;
+    double shown_at;
     bool serves;  /* what the ledger knows of backends is this generation's */
     bool leaving; /* another worker accepts in its place, and has its idle clients */
     bool failed;  /* on_start has */
@@ -545,7 +545,7 @@ static void worker_count_timer_cb(struct ev_loop *ev, ev_timer *timer, int event
 static void worker_show(struct worker *w)
 {
     struct board_worker *board = &w->config->board->worker[w->config->index];
-    w->shown_at = ev_now(w->loop.ev);
+    w->shown_at = loop_now(&w->loop);
     board->connections = w->clients.count;
     board->requests = exchange_count();
     board->generations = generation_alive();
@@ -589,7 +589,7 @@ static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int e
 {
     struct worker *w = prepare->data;
     (void)events;
-    if (ev_now(ev) >= w->shown_at + 1)
+    if (loop_now(&w->loop) >= w->shown_at + 1)
         worker_show(w);
     else if (!worker_is_shown(w))
         worker_start_timer(ev, &w->show_timer, 1);

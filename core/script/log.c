@@ -75,7 +75,7 @@ static void log_push_protocol_status(lua_State *L, const void *at)
 static void log_push_duration(lua_State *L, const void *at)
 {
     const struct request *req = at;
-    lua_pushnumber(L, req->ended_at - req->started);
+    lua_pushnumber(L, req->duration);
 }
 
 static const struct request *log_shown(lua_State *L, const struct script_entry *entry)

@@ -115,6 +115,7 @@ static void underway_write_line(const struct underway_request *u, double now, co
     req.id = u->id;
     req.started = u->started > 0 && u->started <= now ? u->started : now;
     req.ended_at = now;
+    req.duration = now - req.started;
     req.client = u->client;
     req.version = u->version;
     req.method = (struct str){u->method, u->method_size};

@@ -63,9 +63,9 @@ bool script_net_room(struct script *s, lua_State *L)
     lua_gc(L, LUA_GCSTEP, GC_WEIGHT);
     /* A full collection takes long, so it is not repeated for each call while all sockets are in
      * use. */
-    if (net->open + net->pools.kept >= MAX_OPEN && ev_now(s->loop->ev) >= net->collect_at) {
+    if (net->open + net->pools.kept >= MAX_OPEN && loop_now(s->loop) >= net->collect_at) {
         lua_gc(L, LUA_GCCOLLECT, 0);
-        net->collect_at = ev_now(s->loop->ev) + 1;
+        net->collect_at = loop_now(s->loop) + 1;
     }
     while (net->open + net->pools.kept >= MAX_OPEN)
         if (!sock_pools_give_up(&net->pools))

@@ -21,6 +21,7 @@ static void begin(void)
     req.client = (struct peer){.family = AF_INET, .ip = {192, 0, 2, 7}, .port = 4000};
     req.started = 971186135.25;
     req.ended_at = 971186136.75;
+    req.duration = 1.5;
     req.id = 0x0123456789abcdefULL;
     req.response.status = 200;
     req.bytes_in = 12;
@@ -195,6 +196,7 @@ static void test_json(void)
     req.bytes_in = 20000000000u;
     req.bytes_out = 0;
     req.ended_at = req.started;
+    req.duration = 0;
     check_str(json(), "{\"time\":971186135.25,\"id\":\"0123456789abcdef\",\"client\":\"192.0.2.7\","
                       "\"host\":\"example.com\",\"method\":\"GET\",\"uri\":\"/a?b=c\","
                       "\"status\":200,\"bytes_in\":20000000000,\"bytes_out\":0,\"duration\":0,"
