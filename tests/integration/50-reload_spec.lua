@@ -672,11 +672,15 @@ describe("backends", function()
     assert.equal(4, most_since(0))
     r.server:reload(r:route(limited(2)))
     poll.wait(function() return r:open_connections() == 2 end, "2 connections again")
+    local function wait_requests(count)
+      local before = r:status().backends[1].servers[1].requests
+      poll.wait(function()
+        return r:status().backends[1].servers[1].requests > before + count
+      end, count .. " requests more")
+    end
+    wait_requests(100) -- by now the responder has accepted what was opened before the reload
     local opened = #r:events("OPEN")
-    local before = r:status().backends[1].servers[1].requests
-    poll.wait(function()
-      return r:status().backends[1].servers[1].requests > before + 500
-    end, "500 requests more")
+    wait_requests(500)
     assert.is_true(most_since(opened) <= 2, "more than 2 connections at a time")
     assert.is_true(r:open_connections() <= 2)
     local result = run:stop()

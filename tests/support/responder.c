@@ -69,6 +69,7 @@
  *     HELD conn= nth=                  it waits for USR2
  *     REQUEST conn= listener= nth= id= role= keep= params= records= stdin= same= end= method=
  *       script= uri=                   end: complete, refused, failed, hung, dropped, aborted
+ *     OFFER as REQUEST                 one whose params never ended, so that it was not to be served
  *     VALUES conn=
  *     CLOSE conn= by= requests=
  *     VIOLATION conn= nth= TEXT        what no client may do
@@ -672,7 +673,7 @@ static void request_log(struct conn *c, const char *how)
     struct slice method = param_find(c, "REQUEST_METHOD"), uri = param_find(c, "REQUEST_URI");
     struct slice script = param_find(c, "SCRIPT_NAME");
     event(
-        c, "REQUEST",
+        c, c->params_done ? "REQUEST" : "OFFER",
         "listener=%u nth=%u id=%u role=%u keep=%d params=%zu records=%u stdin=%llu same=%d end=%s "
         "method=%.*s script=%.*s uri=%.*s",
         c->listener, c->nth, c->id, c->role, c->keep, c->param_count, c->records,

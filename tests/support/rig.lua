@@ -228,7 +228,7 @@ function rig.bytes(size)
 end
 
 --- The lines of the responder's log with this name, each as a table of its `key=value` pairs.
----@param name "OPEN"|"START"|"HELD"|"REQUEST"|"CLOSE"|"VALUES"|"VIOLATION"
+---@param name "OPEN"|"START"|"HELD"|"REQUEST"|"OFFER"|"CLOSE"|"VALUES"|"VIOLATION"
 ---@return table<string, string>[]
 function Rig:events(name)
   local list = {}
