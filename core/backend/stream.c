@@ -108,7 +108,9 @@ bool stream_params_fit(const struct params *params, size_t pair_max, const struc
     return size <= STREAM_PARAMS_MAX;
 }
 
-/* BEGIN_REQUEST and PARAMS, without the end of the latter in an offer. */
+/* BEGIN_REQUEST and PARAMS. An offer has all of them but for the last byte: a server must not be
+ * able to begin although the connection ends there, and libfcgi takes the end of a connection for
+ * the end of PARAMS, unless it comes in the middle of a pair. */
 static void encode_params(struct stream *s)
 {
     struct buf *out = channel_out(s->channel);
@@ -121,7 +123,9 @@ static void encode_params(struct stream *s)
     fcgi_pairs_init(&pairs, out, FCGI_PARAMS, id);
     fcgi_pairs_add_all(&pairs, params->list, params->count);
     fcgi_pairs_end(&pairs);
-    if (!s->offer)
+    if (s->offer)
+        s->offer_rest = buf_take_last(out);
+    else
         fcgi_empty(out, FCGI_PARAMS, id);
 }
 
@@ -492,6 +496,7 @@ static void on_taken(void *user)
 {
     struct stream *s = user;
     s->offer = false;
+    buf_append(channel_out(s->channel), &s->offer_rest, 1);
     fcgi_empty(channel_out(s->channel), FCGI_PARAMS, s->channel->id);
     go_on(s);
 }

@@ -55,8 +55,9 @@ struct stream {
     uint64_t data_at;                     /* bytes of a filter's DATA, likewise */
     bool stdin_open;                      /* the end of STDIN, or of DATA, has not been sent */
     bool in_data;                         /* that of STDIN has, DATA follows */
-    bool offer;                           /* the end of PARAMS has not been sent: nothing can have
-                                           * begun */
+    bool offer;                           /* the last byte of the last param has not been sent, so
+                                           * nothing can have begun */
+    char offer_rest;                      /* that byte */
     unsigned replaced;                    /* connections that were of no use */
     bool reused;                          /* the connection had been kept */
     bool shared;                          /* others may have been on the connection, too */

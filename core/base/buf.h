@@ -53,6 +53,12 @@ static inline void buf_append_str(struct buf *b, struct str s)
 }
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Takes the last byte of the tail back. There must be one. */
+static inline char buf_take_last(struct buf *b)
+{
+    return b->data[--b->tail];
+}
+
 /* n bytes of the head have been read. */
 void buf_consume(struct buf *b, size_t n);
 

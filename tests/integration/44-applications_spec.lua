@@ -5,6 +5,7 @@
 local apps = require("tests.support.apps")
 local http = require("tests.support.http")
 local pages = require("tests.support.pages")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
@@ -205,8 +206,19 @@ describe("a threaded program on libfcgi", function()
   end)
 end)
 
+-- Sockets that the kernel has of a listening path: the listener, and its ends of connections.
+local function sockets_of(address)
+  local path, count = address:match("^unix:(.*)$"), 0
+  for line in process.read_file("/proc/net/unix"):gmatch("[^\n]+") do
+    count = count + (line:sub(-#path) == path and 1 or 0)
+  end
+  return count
+end
+
 describe("CGI::Fast", function()
-  it("gets an upload, one request after another", function()
+  local app, gate, stop
+
+  setup(function()
     local dir = stage.files({ ["app.pl"] = [[
 use CGI::Fast;
 use Digest::MD5;
@@ -222,9 +234,13 @@ while (my $q = CGI::Fast->new) {
   print $q->path_info, " ", $q->param('a') // '-', " ", $served;
 }
 ]] })
-    local app = apps.spawn("perl", { "/usr/bin/perl", dir .. "/app.pl" })
-    local gate, stop = serving(app, 3)
-    finally(stop)
+    app = apps.spawn("perl", { "/usr/bin/perl", dir .. "/app.pl" })
+    gate, stop = serving(app, 3)
+  end)
+
+  teardown(function() stop() end)
+
+  it("gets an upload, one request after another", function()
     local content = noise(200000)
     local md5 = process.run({ argv = { "md5sum" }, input = content }).stdout:match("^%x+")
     assert.equal("/p/q b&c 1", http.get(gate.address, "/p/q?a=b%26c").body)
@@ -235,6 +251,24 @@ while (my $q = CGI::Fast->new) {
       local res = http.post(gate.address, "/up", body, { ["Content-Type"] = kind })
       assert.equal(("%s /up x %d"):format(md5, served), res.body)
     end
+  end)
+
+  -- libfcgi takes the end of a connection for the end of PARAMS, unless a pair is cut short.
+  it("does not serve a POST that went to another connection, as it did not read", function()
+    local before = tonumber(http.get(gate.address, "/").body:match("%d+$"))
+    local client = http.open(gate.address)
+    app.process:kill("STOP")
+    local ok, problem = pcall(function()
+      client:send({ method = "POST", path = "/once", body = "a=b",
+        headers = { ["Content-Type"] = "application/x-www-form-urlencoded" } })
+      poll.wait(function()
+        return sockets_of(app.address) == 3
+      end, "the listener, the connection that was kept, and another one")
+    end)
+    app.process:kill("CONT")
+    assert.is_true(ok, problem)
+    assert.equal("/once b " .. before + 1, client:receive("POST").body)
+    client:close()
   end)
 end)
 
