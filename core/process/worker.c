@@ -43,7 +43,7 @@ struct worker {
     const char *renewal_failed;  /* why that will not */
     bool renewable;              /* its on_start has come to its end, well or not */
     ev_timer renew_timer;
-    double renew_from;        /* not before; seconds of ev_now */
+    double renew_from;        /* not before; seconds of loop_now */
     struct prepared plan;     /* what the master said of it */
     struct link_message news; /* its sockets and logs */
     struct clients clients;
@@ -148,7 +148,7 @@ static void worker_plan_renewal(struct worker *w, double seconds)
 static void worker_on_worn(void *ctx)
 {
     struct worker *w = ctx;
-    double wait = w->renew_from - ev_now(w->loop.ev);
+    double wait = w->renew_from - loop_now(&w->loop);
     if (w->renewed == NULL)
         worker_plan_renewal(w, wait > 0 ? wait : 0);
 }
@@ -164,7 +164,7 @@ static void worker_on_renewed(void *ctx, struct generation *g, const char *err)
 
 static void worker_fail_renewal(struct worker *w, const char *why)
 {
-    w->renew_from = ev_now(w->loop.ev) + RENEWAL_PAUSE;
+    w->renew_from = loop_now(&w->loop) + RENEWAL_PAUSE;
     log_error("limits.script_memory: the script holds most of it, and can't begin anew in this "
               "worker: %s",
               why);
@@ -198,7 +198,7 @@ static void worker_end_renewal(struct worker *w)
     log_warn("limits.script_memory: the script held %zu MB after a collection, of %zu MB; it has "
              "begun anew in this worker: what it kept in variables is gone",
              script_memory(old->script) >> 20, old->settings->limits.script_memory >> 20);
-    w->renew_from = ev_now(w->loop.ev) + RENEWAL_LEAST;
+    w->renew_from = loop_now(&w->loop) + RENEWAL_LEAST;
     script_on_worn(old->script, NULL, NULL);
     w->generation = w->renewed;
     w->renewed = NULL;
