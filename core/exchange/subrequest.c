@@ -44,7 +44,7 @@ static void subrequest_tell(struct subrequest *r)
         .length = r->observed != NULL ? r->observed->length : 0,
         .crc32 = r->observed != NULL ? r->observed->crc32 : 0,
         .first_byte = subrequest_since(t->first_byte, t->opened),
-        .total = subrequest_since(ev_now(r->generation->loop->ev), t->asked),
+        .total = subrequest_since(loop_now(r->generation->loop), t->asked),
         .app_status = r->stream.app_status};
     deadline_clear(&r->due);
     r->done(r->ctx, &answer);
