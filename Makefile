@@ -89,7 +89,7 @@ UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/loo
         base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
+        shm/metrics shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -121,10 +121,11 @@ links_fastcgi/record = fastcgi/record base/buf base/str
 links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
+links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock base/str
 links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
-                       base/loop base/input
+                       base/loop base/input shm/metrics shm/lock
 links_process/bind = process/bind base/addr base/str
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/input base/date base/backlog base/spool base/input base/buf \
@@ -144,7 +145,7 @@ links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
 links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
-                     $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census)
+                     $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 links_fuzz/params = $(links_fastcgi/record)
 links_fuzz/proxy = $(links_front/proxyproto)
 links_fuzz/range = $(links_http/range)

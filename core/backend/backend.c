@@ -2,6 +2,7 @@
 #include "backend/backend_inner.h"
 
 #include "base/log.h"
+#include "shm/metrics.h"
 
 #include <stdlib.h>
 
@@ -36,6 +37,7 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     b->all = all;
     b->resolver = resolver;
     b->generation = generation;
+    b->metrics = metrics_backend(settings->name);
     b->on_connect = settings->multiplex == MULTIPLEX_AUTO ? server_ask : NULL;
     deadline_init(&b->probe, all->loop, lease_probe_cb);
     b->group = ledger_open(&all->seat, settings->name, &limits);

@@ -41,6 +41,8 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
 /* Closes idle connections. No lease of the backend may be in use any more. */
 void backend_free(struct backend *b);
 const struct backend_settings *backend_settings(const struct backend *b);
+/* Its number among the counters of shm/metrics.h. */
+unsigned backend_metrics(const struct backend *b);
 /* Another generation serves now, with `successor` in this one's place (NULL: with nothing). The
  * successor gets the idle connections to servers that it has, too; what it doesn't have gets
  * nothing new. */

@@ -64,6 +64,7 @@ struct backend {
     const struct backend_settings *settings;
     struct backends *all;
     uint32_t group;
+    unsigned metrics; /* its number in shm/metrics.h */
     struct server **servers;
     int count;
     struct resolver *resolver;

@@ -11,6 +11,7 @@
 #define LOAD_INTERVAL 2.0 /* of the status page, where no ping sets the pace */
 #define LOAD_TIMEOUT  1.0
 #define PARAMS        12
+#define NUMBER_MAX    1000000000000000u /* of the status page: a double has it exactly */
 
 enum page { PAGE_PING, PAGE_STATUS };
 
@@ -130,19 +131,41 @@ static struct str health_body_of(struct str answer, const char **why)
     return STR("");
 }
 
-/* The number behind a key of php-fpm's status page; 0 where there is none. */
-static unsigned health_number_of(struct str json, const char *key)
+/* The number behind a key of php-fpm's status page, with its quotes; 0 where there is none. */
+static uint64_t health_number_of(struct str json, const char *key)
 {
     const char *at = memmem(json.p, json.n, key, strlen(key));
-    unsigned n = 0;
+    uint64_t n = 0;
     if (at == NULL)
         return 0;
     for (at += strlen(key); at < json.p + json.n && (*at < '0' || *at > '9'); at++)
         if (*at == ',' || *at == '}')
             return 0;
-    for (; at < json.p + json.n && *at >= '0' && *at <= '9' && n < 1000000; at++)
-        n = n * 10 + (unsigned)(*at - '0');
+    for (; at < json.p + json.n && *at >= '0' && *at <= '9' && n < NUMBER_MAX; at++)
+        n = n * 10 + (uint64_t)(*at - '0');
     return n;
+}
+
+static uint32_t health_small_number_of(struct str json, const char *key)
+{
+    uint64_t n = health_number_of(json, key);
+    return n < 1000000 ? (uint32_t)n : 1000000;
+}
+
+/* For /metrics, as PHP-FPM counts. */
+static void health_read_pool(struct ledger_pool *pool, struct str json)
+{
+    pool->accepted = health_number_of(json, "\"accepted conn\"");
+    pool->max_children_reached = health_number_of(json, "\"max children reached\"");
+    pool->slow_requests = health_number_of(json, "\"slow requests\"");
+    pool->active = health_small_number_of(json, "\"active processes\"");
+    pool->idle = health_small_number_of(json, "\"idle processes\"");
+    pool->total = health_small_number_of(json, "\"total processes\"");
+    pool->max_active = health_small_number_of(json, "\"max active processes\"");
+    pool->listen_queue = health_small_number_of(json, "\"listen queue\"");
+    pool->max_listen_queue = health_small_number_of(json, "\"max listen queue\"");
+    pool->listen_queue_size = health_small_number_of(json, "\"listen queue len\"");
+    pool->read_at = ledger_now();
 }
 
 static unsigned health_count_of(struct str json, const char *what)
@@ -161,7 +184,8 @@ static void health_read_status(struct probe *p, struct str body)
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
     unsigned busy = health_count_of(body, "\"state\":\"Running\"") +
                     health_count_of(body, "\"state\":\"Finishing\"") +
-                    health_number_of(body, "\"listen queue\"");
+                    health_small_number_of(body, "\"listen queue\"");
+    health_read_pool(&slot->pool, body);
     if (!slot->unmeasured) /* by the settings that serve now */
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }

@@ -134,6 +134,11 @@ int backend_server_of(const struct conn *c)
 
 /* --- the group --- */
 
+unsigned backend_metrics(const struct backend *b)
+{
+    return b->metrics;
+}
+
 const struct backend_settings *backend_settings(const struct backend *b)
 {
     return b->settings;

@@ -9,6 +9,7 @@
 
 #include "backend/pick.h"
 #include "exchange/doctor.h"
+#include "exchange/meter.h"
 #include "exchange/params.h"
 #include "exchange/report.h"
 #include "http/observed.h"
@@ -70,6 +71,7 @@ void attempt_end(struct exchange *x, const char *error)
     a->total = attempt_since(exchange_now(x), t->asked);
     a->over = true;
     a->error = error;
+    meter_attempt(x);
 }
 
 /* --- failures --- */
@@ -259,6 +261,8 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
                    &x->req, kind, detail);
     answer_clear(&x->req);
     x->head = (struct cgi_head){0};
+    if (again != AGAIN_NOT)
+        meter_retry(x);
     if (again == AGAIN_NOW)
         attempt_next(x, true);
     else if (again == AGAIN_LATER) {
@@ -522,6 +526,7 @@ bool attempt_check(struct exchange *x)
     const struct decision *d = &req->decision;
     const struct backend_settings *settings = exchange_settings(x);
     req->backend = settings->name;
+    x->backend = backend_metrics(attempt_decided(x));
     x->error_status = 0;
     x->attempts.left = d->attempts > 0 ? d->attempts : settings->attempts;
     bool known = d->server.n == 0;

@@ -12,6 +12,7 @@
 
 #include "exchange/grants.h"
 #include "exchange/report.h"
+#include "shm/metrics.h"
 
 #include <stdio.h>
 
@@ -210,6 +211,7 @@ void authorize_resume(struct exchange *x)
     x->cookie = STR("");
     answer_clear(req);
     req->backend = req->server = STR("");
+    x->backend = METRICS_NO_BACKEND;
     req->app_status = 0;
     req->protocol_status = 0;
     req->role = req->came_as;

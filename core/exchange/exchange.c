@@ -5,6 +5,7 @@
 #include "exchange/parts.h"
 
 #include "base/lookup.h"
+#include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/file.h"
 #include "shm/quarantine.h"
@@ -589,6 +590,7 @@ void exchange_done(struct exchange *x)
     x->req.duration = exchange_now(x) - x->req.began;
     if (x->req.backend.n == 0)
         x->req.ended = true;
+    meter_request(x);
     report_access(x->generation, &x->req, &x->call);
     underway_end(&x->req);
     exchange_free(x);

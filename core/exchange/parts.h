@@ -94,6 +94,7 @@ struct exchange {
     struct deferred step;
     enum exchange_state state;
     struct exchange_facts facts;
+    unsigned backend; /* the number of req.backend among the metrics; 0: none is asked */
     bool has_body;
     bool body_ended;
     bool close;          /* the connection must not be used again */

@@ -5,6 +5,7 @@
 #include "exchange/parts.h"
 
 #include "exchange/doctor.h"
+#include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/observed.h"
 
@@ -44,6 +45,8 @@ void stderr_flush(struct exchange *x)
         stderr_log(&to, text); /* what was written must not be lost with the hook */
         messages.count = 1;
     }
+    for (unsigned i = 0; i < METRICS_LEVELS; i++)
+        meter_message(x, i, messages.levels[i]);
     if (x->attempts.stream.server >= 0)
         __atomic_fetch_add(
             &backend_server(x->attempts.request.backend, x->attempts.stream.server)->messages,

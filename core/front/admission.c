@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "front/proxyproto.h"
 #include "http/realip.h"
+#include "shm/metrics.h"
 
 static const struct peer no_peer = {.family = AF_UNSPEC};
 static const struct netset no_networks = {.count = 0};
@@ -22,6 +23,7 @@ static void admission_report_refused(const struct client *c, enum census_answer 
     const struct limits *limits = &clients_settings(client_clients(c))->limits;
     char ip[PEER_TEXT_SIZE];
     peer_text(&c->peer, ip);
+    metrics_add(&metrics_own->refused[answer == CENSUS_FULL ? 0 : 1], 1);
     if (answer == CENSUS_FULL)
         log_within(&quota, LOG_WARN, "limits.connections: %u are open; client %s: 503",
                    limits->connections, ip);

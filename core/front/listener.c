@@ -2,6 +2,7 @@
 #include "front/listener.h"
 
 #include "base/log.h"
+#include "shm/metrics.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -82,6 +83,8 @@ static bool listener_accept_one(struct listener *l)
     listener_local_address(l, fd, &local);
     peer_from(&origin.peer, &remote);
     peer_from(&origin.local, &local);
+    if (!l->control)
+        metrics_add(&metrics_own->accepted, 1);
     l->protocol->accept(l->clients, fd, &origin);
     return true;
 }

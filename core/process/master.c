@@ -564,6 +564,7 @@ static bool master_compose(struct master *m)
     }
     m->memory.board->workers = plan->workers;
     m->memory.board->generation = m->release.generation;
+    m->memory.board->generation_at = now_wall();
     m->workers = (struct workers){.route = &m->options->route,
                                   .user = &m->user,
                                   .memory = &m->memory,

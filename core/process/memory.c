@@ -21,9 +21,10 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .ledger = ledger_new(places),
                          .census = census_new(places),
                          .board = board_new(),
-                         .underway = underway_new(places)};
+                         .underway = underway_new(places),
+                         .metrics = metrics_new(places)};
     if (m->ledger == NULL || m->census == NULL || m->board == NULL || m->underway == NULL ||
-        !quarantine_init(&m->quarantine))
+        m->metrics == NULL || !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();

@@ -10,6 +10,7 @@
 #include "shm/board.h"
 #include "shm/census.h"
 #include "shm/ledger.h"
+#include "shm/metrics.h"
 #include "shm/quarantine.h"
 #include "shm/shared_file.h"
 
@@ -20,6 +21,7 @@ struct memory {
     struct census *census;
     struct board *board;
     struct underway *underway; /* a table for each place */
+    struct metrics *metrics;
     struct quarantine_pages quarantine;
     struct shared_file dictionaries;
 };

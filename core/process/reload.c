@@ -25,6 +25,10 @@ static void reload_report(const struct reload *r, bool ok, const char *text)
     struct board *b = r->memory->board;
     b->reload_ok = ok;
     b->reload_at = now_wall();
+    if (ok)
+        b->reloads++;
+    else
+        b->reloads_failed++;
     snprintf(b->reload_error, sizeof b->reload_error, "%s", text);
     if (!ok)
         memory_show_error(r->memory, text);
@@ -490,6 +494,7 @@ static void reload_end_switch(struct reload *r)
                   SWITCH_TIMEOUT);
     workers_end_switch(r->workers);
     r->memory->board->generation = generation;
+    r->memory->board->generation_at = now_wall();
     if (r->notes[0] != '\0')
         log_warn("generation %u: %s", generation, r->notes);
     log_info("generation %u serves (%.0f ms)", generation, (now_monotonic() - r->since) * 1000);

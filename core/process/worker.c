@@ -55,9 +55,10 @@ struct worker {
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
     double shown_at;
-    bool serves;  /* what the ledger knows of backends is this generation's */
-    bool leaving; /* another worker accepts in its place, and has its idle clients */
-    bool failed;  /* on_start has */
+    double woke_at; /* this turn of the loop began */
+    bool serves;    /* what the ledger knows of backends is this generation's */
+    bool leaving;   /* another worker accepts in its place, and has its idle clients */
+    bool failed;    /* on_start has */
     ev_timer log_timer, count_timer;
     ev_timer file_timer; /* while descriptors of files are kept */
     ev_timer show_timer; /* while the status page does not have all counts */
@@ -589,6 +590,7 @@ static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int e
 {
     struct worker *w = prepare->data;
     (void)events;
+    w->woke_at = loop_now(&w->loop);
     if (loop_now(&w->loop) >= w->shown_at + 1)
         worker_show(w);
     else if (!worker_is_shown(w))
@@ -619,6 +621,14 @@ static void worker_note_turn(struct ev_loop *ev)
     __atomic_store_n(turn, *turn + 1, __ATOMIC_RELAXED);
 }
 
+/* libev has looked at the clock just before it sleeps; what it said before was the waking. */
+static void worker_note_sleep(struct ev_loop *ev)
+{
+    const struct worker *w = ev_userdata(ev);
+    metrics_turn(ev_now(ev) - w->woke_at);
+    worker_note_turn(ev);
+}
+
 static void worker_note_waking(struct ev_loop *ev)
 {
     worker_note_turn(ev);
@@ -628,7 +638,7 @@ static void worker_note_waking(struct ev_loop *ev)
 static void worker_watch(struct worker *w, const struct worker_config *config)
 {
     ev_set_userdata(w->loop.ev, w);
-    ev_set_loop_release_cb(w->loop.ev, worker_note_turn, worker_note_waking);
+    ev_set_loop_release_cb(w->loop.ev, worker_note_sleep, worker_note_waking);
     worker_watch_signal(w, &w->term, SIGTERM, worker_term_cb);
     worker_watch_signal(w, &w->quit, SIGQUIT, worker_term_cb);
     worker_watch_signal(w, &w->interrupt, SIGINT, worker_interrupt_cb);
@@ -741,6 +751,7 @@ int worker_run(const struct worker_config *config)
     board->turn = 1; /* awake */
     log_keep_in(&config->board->lines[config->index]);
     underway_use(config->underway);
+    metrics_use(config->metrics, config->index, config->number);
     quarantine_use(config->quarantine);
     script_set_worker(config->number + 1);
     control_init(config->board, config->master);

@@ -14,6 +14,7 @@
 #include "script/script.h"
 #include "shm/board.h"
 #include "shm/ledger.h"
+#include "shm/metrics.h"
 #include "shm/quarantine.h"
 #include "shm/shared_file.h"
 
@@ -27,6 +28,7 @@ struct worker_config {
     struct census *census;
     struct board *board;
     struct underway *underway; /* this worker's */
+    struct metrics *metrics;
     const struct quarantine *quarantine;
     const struct shared_file *shared;
     unsigned generation;

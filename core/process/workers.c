@@ -53,6 +53,7 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .census = m->census,
         .board = m->board,
         .underway = &m->underway[place],
+        .metrics = m->metrics,
         .quarantine = m->quarantine.shared,
         .shared = &m->dictionaries,
         .generation = release->generation,

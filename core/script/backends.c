@@ -17,6 +17,28 @@ static void backends_push_serving(lua_State *L, const void *at)
     lua_pushnumber(L, (double)s->active + (double)s->extra);
 }
 
+static void push_pool(lua_State *L, const void *at)
+{
+    static const struct property fields[] = {
+        PROPERTY("accepted", struct ledger_pool, accepted),
+        PROPERTY("max_children_reached", struct ledger_pool, max_children_reached),
+        PROPERTY("slow_requests", struct ledger_pool, slow_requests),
+        PROPERTY("active", struct ledger_pool, active),
+        PROPERTY("idle", struct ledger_pool, idle),
+        PROPERTY("total", struct ledger_pool, total),
+        PROPERTY("max_active", struct ledger_pool, max_active),
+        PROPERTY("listen_queue", struct ledger_pool, listen_queue),
+        PROPERTY("max_listen_queue", struct ledger_pool, max_listen_queue),
+        PROPERTY("listen_queue_size", struct ledger_pool, listen_queue_size),
+        {0},
+    };
+    const struct ledger_server *s = at;
+    if (s->pool.read_at == 0 || s->unmeasured)
+        lua_pushnil(L);
+    else
+        property_push_table(L, fields, (const void *[]){&s->pool});
+}
+
 static const struct property server_fields[] = {
     PROPERTY_OF(OF_SERVER, "address", struct script_server, address),
     SLOT(active),
@@ -34,6 +56,9 @@ static const struct property server_fields[] = {
     {"up", .push = script_push_up},
     SLOT(backup),
     SLOT(draining),
+    SLOT(sick),
+    SLOT(named),
+    {"pool", .push = push_pool},
     {0},
 };
 

@@ -130,14 +130,17 @@ static void control_push_workers(lua_State *L, const void *at)
     }
 }
 
-/* core.state() -> { started, pid, generation, workers, last_error, last_error_at, listeners }; the
- * last one is text, see struct board */
+/* core.state() -> { started, pid, generation, generation_at, reloads, reloads_failed, workers,
+ * last_error, last_error_at, listeners }; the last one is text, see struct board */
 static int control_state(lua_State *L)
 {
     static const struct property fields[] = {
         PROPERTY("started", struct board, started),
         PROPERTY("pid", struct board, master),
         PROPERTY("generation", struct board, generation),
+        PROPERTY("generation_at", struct board, generation_at),
+        PROPERTY("reloads", struct board, reloads),
+        PROPERTY("reloads_failed", struct board, reloads_failed),
         {"workers", .push = control_push_workers},
         PROPERTY("listeners", struct board, listeners),
         PROPERTY("last_error", struct board, last_error),

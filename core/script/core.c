@@ -15,6 +15,7 @@
 #include "script/digest.h"
 #include "script/fastcgi.h"
 #include "script/limit.h"
+#include "script/metrics.h"
 #include "script/nesting.h"
 #include "script/net/net.h"
 #include "script/password.h"
@@ -415,6 +416,7 @@ int script_core_open(lua_State *L)
     script_backends_open(L);
     script_fastcgi_open(L);
     script_shared_open(L);
+    script_metrics_open(L);
     script_simulate_open(L);
     script_tcp_open(L);
     script_udp_open(L);

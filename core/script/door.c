@@ -12,9 +12,13 @@
 #include "script/modules.h"
 #include "script/repeats.h"
 #include "script/value.h"
+#include "shm/metrics.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
+
+_Static_assert((int)SCRIPT_KIND_COUNT <= METRICS_RUNS, "each kind of run is counted");
 
 #define ERROR_TEXT 4000 /* most bytes of an error that are logged */
 
@@ -141,6 +145,7 @@ void script_log_failure(struct script *s, lua_State *co, int status,
 {
     lua_State *L = s->L;
     struct script_failure f = {co, status, cause};
+    metrics_add(&metrics_own->run[cause->kind].errors, 1);
     int top = lua_gettop(L);
     lua_sethook(L, NULL, 0, 0); /* a hook of limit.c would stop the report as well */
     script_heap_spare(s->heap, true);
@@ -231,6 +236,22 @@ static int door_pass(struct script *s, struct script_body *body)
     return status;
 }
 
+/* Nanoseconds of a clock that only goes forward. */
+static uint64_t door_clock(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void door_count(const struct script_cause *cause, uint64_t nanoseconds)
+{
+    struct metrics_run *run = &metrics_own->run[cause->kind];
+    metrics_add(&run->count, 1);
+    metrics_add(&run->nanoseconds, nanoseconds);
+    metrics_own->running = SCRIPT_KIND_OTHER;
+}
+
 static void door_collect(struct script *s, void *ctx)
 {
     (void)ctx;
@@ -255,17 +276,22 @@ bool script_guard(struct script *s, const struct script_cause *cause,
                   void (*run)(struct script *s, void *ctx), void *ctx)
 {
     struct script_body body = {run, ctx};
+    uint64_t began = 0;
     bool outer = !cause->untimed && script_begin_run(s->L, cause->what, cause->source);
-    if (outer)
+    if (outer) {
         script_run_is_for(cause->req);
+        metrics_own->running = cause->kind;
+        began = door_clock();
+    }
     int status = door_pass(s, &body);
     if (status != 0) {
         script_log_failure(s, s->L, status, cause);
         lua_pop(s->L, 1);
     }
-    if (outer)
+    if (outer) {
+        door_count(cause, door_clock() - began);
         script_end_run(s->L);
-    else if (cause->untimed)
+    } else if (cause->untimed)
         lua_sethook(s->L, NULL, 0, 0); /* a hook that the script has set while it was loaded */
     if (outer && script_heap_is_due(s->heap))
         door_settle(s);

@@ -9,12 +9,23 @@
 
 struct lua_State;
 
+/* Functions of a script as /metrics tells them apart, hooks first. */
+enum script_kind {
+    SCRIPT_KIND_OTHER,
+    SCRIPT_KIND_TIMER = HOOK_COUNT + 1, /* of moongate.every */
+    SCRIPT_KIND_SPAWN,                  /* of moongate.spawn */
+    SCRIPT_KIND_FORMAT,                 /* log.format */
+    SCRIPT_KIND_COUNT,
+};
+#define SCRIPT_KIND_OF(hook) ((uint8_t)((hook) + 1))
+
 /* Which function runs and for which request, as messages name them. The texts live as long as the
  * script. */
 struct script_cause {
     const char *what, *source; /* "on_request", "route.lua:12" */
     const struct request *req; /* NULL: none */
     bool untimed;              /* script_timeout does not apply to the run */
+    uint8_t kind;              /* for /metrics: SCRIPT_KIND_OF a hook, or enum script_kind */
 };
 
 /* Makes the door of s->L. It is the first thing that a new state gets. */

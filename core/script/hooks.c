@@ -130,7 +130,8 @@ enum script_policy script_policy(const struct script *s, enum script_hook hook)
 struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
                                       const struct request *req)
 {
-    return (struct script_cause){script_hook_names[hook], s->hooks->sources[hook], req, false};
+    return (struct script_cause){script_hook_names[hook], s->hooks->sources[hook], req, false,
+                                 SCRIPT_KIND_OF(hook)};
 }
 
 /* --- on_start, on_stop --- */
@@ -212,6 +213,7 @@ static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, 
                "%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
                script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
                request_name(req, name));
+    metrics_add(&metrics_own->run[SCRIPT_KIND_OF(hook)].errors, 1);
     lua_settop(L, top);
 }
 
@@ -421,10 +423,12 @@ static void hooks_line_body(struct script *s, void *ctx)
         *c->line = hooks_one_line(&c->req->arena, script_str(L, -1));
     else if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
         *c->line = STR("");
-    else if (!lua_isnil(L, -1))
+    else if (!lua_isnil(L, -1)) {
+        metrics_add(&metrics_own->run[c->cause.kind].errors, 1);
         script_log_misuse(c->cause.what, c->cause.source, c->req,
                           lua_pushfstring(L, "expected a line, false or nil as its result, got %s",
                                           script_describe(L, -1)));
+    }
 }
 
 /* Calls a function of (req, log) that may return a line. */
@@ -449,9 +453,11 @@ enum script_result script_log(struct script *s, struct request *req, struct scri
 enum script_result script_format(struct script *s, struct request *req, struct script_call *call,
                                  struct str *line)
 {
-    struct calling c = {.req = req,
-                        .call = call,
-                        .cause = {.what = "log.format", .source = "a function", .req = req}};
+    struct calling c = {
+        .req = req,
+        .call = call,
+        .cause = {
+            .what = "log.format", .source = "a function", .req = req, .kind = SCRIPT_KIND_FORMAT}};
     return hooks_line_of(s, s->hooks->format, &c, line);
 }
 
@@ -537,11 +543,21 @@ enum script_result script_error(struct script *s, struct request *req, struct sc
     return result;
 }
 
-/* Passes on the results of messages.handle, which are on the top: the list of lines, and the number
- * of messages. */
+/* How many messages of each level there are, by the table at idx. */
+static void hooks_hand_levels(lua_State *L, int idx, struct script_messages *messages)
+{
+    for (unsigned i = 0; i < METRICS_LEVELS && lua_istable(L, idx); i++) {
+        lua_getfield(L, idx, metrics_levels[i]);
+        messages->levels[i] = (unsigned)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+    }
+}
+
+/* Passes on the results of messages.handle, which are on the top: the list of lines, the number of
+ * messages, and the number of each level. */
 static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
 {
-    int list = lua_gettop(L) - 1;
+    int list = lua_gettop(L) - 2;
     size_t n = lua_istable(L, list) ? lua_objlen(L, list) : 0;
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, list, (int)i + 1);
@@ -551,9 +567,10 @@ static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
     }
     bool counted = lua_isnumber(L, list + 1);
     messages->count = (unsigned)(counted ? lua_tointeger(L, list + 1) : (lua_Integer)n);
+    hooks_hand_levels(L, list + 2, messages);
 }
 
-/* messages.handle(text, docroot, root, hook, req) -> lines, count */
+/* messages.handle(text, docroot, root, hook, req) -> lines, count, levels */
 static void hooks_stderr_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
@@ -569,7 +586,7 @@ static void hooks_stderr_body(struct script *s, void *ctx)
         lua_pushnil(L);
         lua_pushnil(L);
     }
-    c->result = script_run(s, 5, 2, &c->cause);
+    c->result = script_run(s, 5, 3, &c->cause);
     if (c->result == SCRIPT_DONE)
         hooks_hand_lines(L, c->messages);
 }

@@ -8,6 +8,7 @@
 #define MG_SCRIPT_HOOKS_H
 
 #include "script/call.h"
+#include "shm/metrics.h"
 
 struct script_cause;
 
@@ -64,7 +65,8 @@ struct script_messages {
      * call. */
     void (*line)(void *ctx, struct str line);
     void *ctx;
-    unsigned count; /* out: number of messages in the text */
+    unsigned count;                  /* out: number of messages in the text */
+    unsigned levels[METRICS_LEVELS]; /* out: number of messages of each level */
 };
 
 /* Splits STDERR into messages (lua/moongate/worker/messages.lua) and passes all of them to

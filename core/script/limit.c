@@ -4,6 +4,7 @@
 
 #include "script/modules.h"
 
+#include "shm/metrics.h"
 #include "shm/underway.h"
 
 #include <signal.h>
@@ -114,6 +115,7 @@ static void limit_write_text(int fd, const char *text)
 static void limit_stop_running(lua_State *L)
 {
     supervised.stopped = true;
+    metrics_add(&metrics_own->run[metrics_own->running].timeouts, 1); /* written only here */
     lua_sethook(L, limit_stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 

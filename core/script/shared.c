@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "script/value.h"
+#include "shm/metrics.h"
 #include "shm/shared.h"
 
 #include <math.h>
@@ -211,6 +212,8 @@ static int dictionary_write(lua_State *L, const struct shared_operation *op)
     if (s == NULL)
         return dictionary_push_problem(L);
     enum shared_result result = shared_write(s, op, ledger_now(), &number);
+    if (result == SHARED_FULL)
+        metrics_add(&metrics_own->shared_full, 1);
     int failed = result != SHARED_OK ? script_fail(L, shared_reason(s, result)) : 0;
     if (failed && result != SHARED_TOO_MUCH)
         return failed;

@@ -226,7 +226,8 @@ static int timer_next_spawn(struct script_timers *t)
     return values;
 }
 
-static const struct script_cause spawn_cause = {.what = "moongate.spawn", .source = "a function"};
+static const struct script_cause spawn_cause = {
+    .what = "moongate.spawn", .source = "a function", .kind = SCRIPT_KIND_SPAWN};
 
 /* ctx: the reference in the registry to the table of function and arguments. */
 static void timer_spawned_body(struct script *s, void *ctx)
@@ -325,7 +326,8 @@ static void timer_run_done(void *ctx, enum script_result result)
     t->script->timers->spawned--;
 }
 
-static const struct script_cause every_cause = {.what = "moongate.every", .source = "a function"};
+static const struct script_cause every_cause = {
+    .what = "moongate.every", .source = "a function", .kind = SCRIPT_KIND_TIMER};
 
 static void timer_tick_body(struct script *s, void *ctx)
 {

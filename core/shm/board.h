@@ -40,6 +40,8 @@ struct board {
     uint64_t reload_done; /* the last request that has been answered */
     bool reload_ok;
     double reload_at;
+    uint64_t reloads, reloads_failed; /* number of reloads so far */
+    double generation_at;          /* since when the generation serves; seconds since the epoch */
     char reload_error[BOARD_TEXT]; /* of the last reload: the reason of its failure, or its notes */
     char last_error[BOARD_TEXT];   /* of the last reload that failed */
     double last_error_at;          /* 0: no reload has failed */

@@ -28,6 +28,15 @@
 
 struct ledger;
 
+/* What PHP-FPM's status page says of its pool. Gauges and counters are PHP-FPM's own: they begin
+ * anew when it does. */
+struct ledger_pool {
+    double read_at; /* monotonic seconds; 0: never */
+    uint64_t accepted, max_children_reached, slow_requests;
+    uint32_t active, idle, total, max_active;
+    uint32_t listen_queue, max_listen_queue, listen_queue_size;
+};
+
 /* Whether a server takes several requests on a connection, by its answer to FCGI_GET_VALUES. */
 enum ledger_sharing { LEDGER_UNKNOWN, LEDGER_SHARES, LEDGER_ALONE };
 
@@ -73,6 +82,7 @@ struct ledger_server {
     /* Counters. */
     uint64_t requests, failures, answers;
     uint64_t messages; /* messages of its applications on STDERR */
+    struct ledger_pool pool;
 };
 
 /* A worker's access to the ledger. A process has one. */

@@ -22,8 +22,8 @@ local ESCAPES = {
   ["\t"] = "\\t",
 }
 
---- Bytes that are not part of valid UTF-8 become U+FFFD: JSON has no other text.
-local function valid_utf8(text)
+--- Bytes that are not part of valid UTF-8 become U+FFFD: JSON has no other text, nor have metrics.
+function M.valid_utf8(text)
   if not text:find("[\128-\255]") then
     return text
   end
@@ -49,7 +49,7 @@ local function valid_utf8(text)
 end
 
 local function quote(text)
-  return '"' .. valid_utf8(text):gsub('[%z\1-\31\127"\\]', function(char)
+  return '"' .. M.valid_utf8(text):gsub('[%z\1-\31\127"\\]', function(char)
     return ESCAPES[char] or ("\\u%04x"):format(char:byte())
   end) .. '"'
 end

@@ -19,7 +19,7 @@ local NONE = some(function()
 end)
 
 M.settings = {
-  tls = NONE, http2 = NONE, gzip = NONE, metrics = NONE, cache = NONE,
+  tls = NONE, http2 = NONE, gzip = NONE, cache = NONE,
 }
 M.listener = { tls = NONE, http2 = NONE }
 M.backend = { cache = NONE, gzip = NONE }

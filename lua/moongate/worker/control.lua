@@ -5,6 +5,7 @@
 --
 --     GET  /status                            see `status`
 --     GET  /backends[?name=B]                 all backends, or one
+--     GET  /metrics                           see worker/metrics
 --     POST /reload                            { id }
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
@@ -21,6 +22,7 @@
 
 local addr = require("moongate.base.addr")
 local json = require("moongate.base.json")
+local metrics = require("moongate.worker.metrics")
 local report = require("moongate.shadow.report")
 local runtime = require("moongate.runtime")
 local suggest = require("moongate.base.suggest")
@@ -159,6 +161,14 @@ local function shadows(req)
   return reply(200, json.list(reports))
 end
 
+local function show_metrics(req, core)
+  local text, media_type = metrics.render(core, req.headers.Accept)
+  return {
+    status = 200, headers = { ["Content-Type"] = media_type, ["Cache-Control"] = "no-store" },
+    body = text,
+  }
+end
+
 -- Doing -------------------------------------------------------------------------------------------
 
 --- What the core said about something that it was told to do.
@@ -289,6 +299,7 @@ end
 -- By path: what answers GET and HEAD, and what a POST does.
 local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
+  ["/metrics"] = show_metrics,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/stop"] = stop, ["/set"] = set, ["/shadow"] = forget_shadows,

@@ -512,16 +512,22 @@ end
 ---@param req table
 ---@return string[] lines for the log, none where the hook returned true
 ---@return integer count of messages, swallowed or not
+---@return table<string, integer> levels how many there are of each level, before the hook saw them
 function M.handle(text, docroot, root, hook, req)
   local messages = M.map(M.parse(text), docroot, root)
+  local levels = {}
+  for i = 1, #messages do
+    local level = messages[i].level
+    levels[level] = (levels[level] or 0) + 1
+  end
   if #messages > 0 and hook and check(messages, hook(req, messages)) then
-    return {}, #messages
+    return {}, #messages, levels
   end
   local lines = {}
   for i = 1, #messages do
     lines[i] = M.line(messages[i])
   end
-  return lines, #messages
+  return lines, #messages, levels
 end
 
 return M

@@ -1,0 +1,66 @@
+/* meter - see meter.h. */
+#include "exchange/meter.h"
+
+#include "shm/metrics.h"
+
+static enum metrics_method meter_method(const struct request *req)
+{
+    switch (req->method_id) {
+    case METHOD_GET:
+        return METRICS_GET;
+    case METHOD_HEAD:
+        return METRICS_HEAD;
+    case METHOD_OPTIONS:
+        return METRICS_OPTIONS;
+    case METHOD_PUT:
+        return METRICS_PUT;
+    case METHOD_DELETE:
+        return METRICS_DELETE;
+    default:
+        return metrics_method(req->method);
+    }
+}
+
+void meter_request(const struct exchange *x)
+{
+    const struct request *req = &x->req;
+    unsigned backend = req->backend.n > 0 ? x->backend : METRICS_NO_BACKEND;
+    struct metrics_backend *counts = &metrics_own->backend[backend];
+    unsigned series = metrics_series(backend, req->decision.tenant);
+    int status = req->response.status / 100;
+    unsigned class = status > 0 && status < METRICS_CLASSES ? (unsigned)status : 0;
+    if (req->control)
+        return;
+    metrics_add(&metrics_own->requests[series][meter_method(req)][class], 1);
+    metrics_add(&counts->bytes_in, req->bytes_in);
+    metrics_add(&counts->bytes_out, req->bytes_out);
+    metrics_observe(&counts->phase[METRICS_TOTAL], req->ended_at - req->started);
+}
+
+static void meter_phase(struct metrics_backend *counts, enum metrics_phase phase, double from,
+                        double to)
+{
+    if (to > 0)
+        metrics_observe(&counts->phase[phase], to > from ? to - from : 0);
+}
+
+void meter_attempt(const struct exchange *x)
+{
+    const struct stream *s = &x->attempts.stream;
+    struct metrics_backend *counts =
+        &metrics_own->backend[backend_metrics(x->attempts.request.backend)];
+    meter_phase(counts, METRICS_QUEUE, s->times.asked, s->times.granted);
+    if (!s->reused) /* a kept connection was there already */
+        meter_phase(counts, METRICS_CONNECT, s->times.granted, s->times.opened);
+    meter_phase(counts, METRICS_FIRST_BYTE, s->times.opened, s->times.first_byte);
+}
+
+void meter_retry(const struct exchange *x)
+{
+    metrics_add(&metrics_own->backend[x->backend].retries, 1);
+}
+
+void meter_message(const struct exchange *x, unsigned level, unsigned count)
+{
+    metrics_add(&metrics_own->backend[x->backend].messages[level], count);
+}

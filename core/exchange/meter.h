@@ -1,0 +1,19 @@
+/*
+ * meter - what a request adds to the counters of /metrics (shm/metrics.h). Called by the exchange's
+ * parts. Requests on the control listener are not counted.
+ */
+#ifndef MG_EXCHANGE_METER_H
+#define MG_EXCHANGE_METER_H
+
+#include "exchange/parts.h"
+
+/* The request is over. */
+void meter_request(const struct exchange *x);
+/* An attempt to have a server answer is over. */
+void meter_attempt(const struct exchange *x);
+/* Another attempt follows one that has failed. */
+void meter_retry(const struct exchange *x);
+/* An application has written `count` messages of that level (metrics_levels) to STDERR. */
+void meter_message(const struct exchange *x, unsigned level, unsigned count);
+
+#endif

@@ -1,0 +1,391 @@
+/* metrics - see metrics.h. */
+#include "script/metrics.h"
+
+#include "script/door.h"
+#include "script/hooks.h"
+#include "script/value.h"
+#include "shm/metrics.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* --- what is counted here --- */
+
+static const char *const phase_names[METRICS_PHASES] = {[METRICS_QUEUE] = "queue",
+                                                        [METRICS_CONNECT] = "connect",
+                                                        [METRICS_FIRST_BYTE] = "first_byte",
+                                                        [METRICS_TOTAL] = "total"};
+static const char *const method_names[METRICS_METHODS] = {
+    [METRICS_GET] = "GET",     [METRICS_HEAD] = "HEAD",          [METRICS_POST] = "POST",
+    [METRICS_PUT] = "PUT",     [METRICS_DELETE] = "DELETE",      [METRICS_OPTIONS] = "OPTIONS",
+    [METRICS_PATCH] = "PATCH", [METRICS_OTHER_METHOD] = "other",
+};
+
+/* The names of backends and tenants by their numbers. NULL: it stands for others, or is not used.
+ */
+struct names {
+    const struct metrics_name *backend[METRICS_BACKENDS];
+    const struct metrics_name *tenant[METRICS_TENANTS];
+};
+
+static void metrics_set_number(lua_State *L, const char *key, double number)
+{
+    lua_pushnumber(L, number);
+    lua_setfield(L, -2, key);
+}
+
+/* The sum over all places of the counter that lies `at` bytes into each sheet. */
+static uint64_t metrics_sum_of(const struct metrics *m, size_t at)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < m->places; i++)
+        if (m->used_places[i])
+            sum += __atomic_load_n((const uint64_t *)((const char *)&m->sheet[i] + at),
+                                   __ATOMIC_RELAXED);
+    return sum;
+}
+#define SUM(m, member) metrics_sum_of(m, offsetof(struct metrics_sheet, member))
+
+/* Pushes { counts..., sum }. */
+static void metrics_push_histogram(lua_State *L, const struct metrics_histogram *h)
+{
+    lua_createtable(L, METRICS_BUCKETS + 1, 1);
+    for (unsigned i = 0; i <= METRICS_BUCKETS; i++) {
+        lua_pushnumber(L, (double)h->bucket[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    metrics_set_number(L, "sum", h->sum);
+}
+
+static void metrics_push_phase(lua_State *L, const struct metrics *m, unsigned backend,
+                               unsigned phase)
+{
+    struct metrics_histogram all = {.sum = 0};
+    for (unsigned i = 0; i < m->places; i++) {
+        if (!m->used_places[i])
+            continue;
+        const struct metrics_histogram *one = &m->sheet[i].backend[backend].phase[phase];
+        for (unsigned j = 0; j <= METRICS_BUCKETS; j++)
+            all.bucket[j] += __atomic_load_n(&one->bucket[j], __ATOMIC_RELAXED);
+        all.sum += one->sum;
+    }
+    metrics_push_histogram(L, &all);
+}
+
+static void metrics_push_name(lua_State *L, const struct metrics_name *name)
+{
+    if (name != NULL && name->size <= METRICS_TEXT)
+        lua_pushlstring(L, name->text, name->size);
+    else
+        lua_pushboolean(L, 0);
+}
+
+static void metrics_push_backend_name(lua_State *L, const struct names *names, unsigned backend)
+{
+    if (backend == METRICS_NO_BACKEND)
+        lua_pushliteral(L, "");
+    else
+        metrics_push_name(L, names->backend[backend]);
+}
+
+static void metrics_push_messages(lua_State *L, const struct metrics *m, size_t backend)
+{
+    lua_createtable(L, 0, METRICS_LEVELS);
+    for (unsigned i = 0; i < METRICS_LEVELS; i++)
+        metrics_set_number(
+            L, metrics_levels[i],
+            (double)metrics_sum_of(m, backend + offsetof(struct metrics_backend, messages) +
+                                          i * sizeof(uint64_t)));
+}
+
+static void metrics_push_backends(lua_State *L, const struct metrics *m, const struct names *names)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < METRICS_BACKENDS && i < m->used[METRICS_BACKEND]; i++) {
+        size_t at = offsetof(struct metrics_sheet, backend) + i * sizeof(struct metrics_backend);
+        lua_newtable(L);
+        metrics_push_backend_name(L, names, i);
+        lua_setfield(L, -2, "name");
+        metrics_set_number(
+            L, "bytes_in",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, bytes_in)));
+        metrics_set_number(
+            L, "bytes_out",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, bytes_out)));
+        metrics_set_number(
+            L, "retries",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_backend, retries)));
+        metrics_push_messages(L, m, at);
+        lua_setfield(L, -2, "messages");
+        lua_createtable(L, 0, METRICS_PHASES);
+        for (unsigned phase = 0; phase < METRICS_PHASES; phase++) {
+            metrics_push_phase(L, m, i, phase);
+            lua_setfield(L, -2, phase_names[phase]);
+        }
+        lua_setfield(L, -2, "phases");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
+/* Pushes the counts of one series by method, those that have any. False: none has, and nothing is
+ * pushed. */
+static bool metrics_push_methods(lua_State *L, const struct metrics *m, unsigned series)
+{
+    size_t at = offsetof(struct metrics_sheet, requests) + series * sizeof m->sheet[0].requests[0];
+    bool any = false;
+    for (unsigned method = 0; method < METRICS_METHODS; method++) {
+        uint64_t count[METRICS_CLASSES], total = 0;
+        for (unsigned class = 0; class < METRICS_CLASSES; class ++) {
+            count[class] = metrics_sum_of(m, at);
+            total += count[class];
+            at += sizeof(uint64_t);
+        }
+        if (total == 0)
+            continue;
+        if (!any)
+            lua_newtable(L);
+        any = true;
+        lua_createtable(L, METRICS_CLASSES, 1);
+        for (unsigned class = 0; class < METRICS_CLASSES; class ++) {
+            lua_pushnumber(L, (double)count[class]);
+            lua_rawseti(L, -2, (int)class);
+        }
+        lua_setfield(L, -2, method_names[method]);
+    }
+    return any;
+}
+
+/* Adds the series of a backend and a tenant to the list on the top, if it has any request. */
+static void metrics_add_series(lua_State *L, const struct metrics *m, const struct names *names,
+                               unsigned series, unsigned backend, const struct metrics_name *tenant)
+{
+    if (!metrics_push_methods(L, m, series))
+        return;
+    lua_createtable(L, 0, 3);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "methods");
+    metrics_push_backend_name(L, names, backend);
+    lua_setfield(L, -2, "backend");
+    if (series < METRICS_BACKENDS)
+        lua_pushliteral(L, "");
+    else
+        metrics_push_name(L, tenant);
+    lua_setfield(L, -2, "tenant");
+    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+}
+
+static void metrics_push_series(lua_State *L, const struct metrics *m, const struct names *names)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < METRICS_BACKENDS && i < m->used[METRICS_BACKEND]; i++) {
+        metrics_add_series(L, m, names, i, i, NULL);
+        metrics_add_series(L, m, names, METRICS_BACKENDS + i, i, NULL);
+    }
+    for (unsigned i = 0; i < METRICS_TENANTS; i++)
+        if (names->tenant[i] != NULL && names->tenant[i]->owner < METRICS_BACKENDS)
+            metrics_add_series(L, m, names, 2 * METRICS_BACKENDS + i, names->tenant[i]->owner,
+                               names->tenant[i]);
+}
+
+static const char *metrics_run_name(unsigned run)
+{
+    static const char *const others[] = {[SCRIPT_KIND_TIMER] = "timer",
+                                         [SCRIPT_KIND_SPAWN] = "spawn",
+                                         [SCRIPT_KIND_FORMAT] = "log.format"};
+    if (run == SCRIPT_KIND_OTHER)
+        return "other";
+    return run <= HOOK_COUNT ? script_hook_names[run - 1] : others[run];
+}
+
+static void metrics_push_runs(lua_State *L, const struct metrics *m)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < SCRIPT_KIND_COUNT; i++) {
+        size_t at = offsetof(struct metrics_sheet, run) + i * sizeof(struct metrics_run);
+        lua_createtable(L, 0, 4);
+        metrics_set_number(L, "count",
+                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, count)));
+        metrics_set_number(L, "errors",
+                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, errors)));
+        metrics_set_number(L, "timeouts",
+                           (double)metrics_sum_of(m, at + offsetof(struct metrics_run, timeouts)));
+        metrics_set_number(
+            L, "seconds",
+            (double)metrics_sum_of(m, at + offsetof(struct metrics_run, nanoseconds)) / 1e9);
+        lua_setfield(L, -2, metrics_run_name(i));
+    }
+}
+
+static void metrics_push_turns(lua_State *L, const struct metrics *m)
+{
+    lua_newtable(L);
+    for (unsigned i = 0; i < m->places && i < METRICS_WORKERS; i++) {
+        metrics_push_histogram(L, &m->turns[i]);
+        lua_rawseti(L, -2, (int)i);
+    }
+}
+
+static void metrics_find_names(const struct metrics *m, struct names *names)
+{
+    uint32_t count = __atomic_load_n(&m->count, __ATOMIC_ACQUIRE);
+    for (uint32_t i = 0; i < count && i < METRICS_NAMES; i++) {
+        const struct metrics_name *name = &m->name[i];
+        if (name->kind == METRICS_BACKEND && name->number < METRICS_BACKENDS)
+            names->backend[name->number] = name;
+        else if (name->kind == METRICS_TENANT && name->number < METRICS_TENANTS)
+            names->tenant[name->number] = name;
+    }
+}
+
+/* core.counters(), see the head. */
+static int metrics_core_counters(lua_State *L)
+{
+    const struct metrics *m = metrics_all();
+    static struct names names; /* large */
+    if (m == NULL)
+        return luaL_error(L, "there is no memory for what is counted");
+    names = (struct names){.backend = {NULL}};
+    metrics_find_names(m, &names);
+    lua_newtable(L);
+    lua_createtable(L, METRICS_BUCKETS, 0);
+    for (unsigned i = 0; i < METRICS_BUCKETS; i++) {
+        lua_pushnumber(L, metrics_bounds[i]);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    lua_setfield(L, -2, "bounds");
+    metrics_push_series(L, m, &names);
+    lua_setfield(L, -2, "series");
+    metrics_push_backends(L, m, &names);
+    lua_setfield(L, -2, "backends");
+    metrics_push_runs(L, m);
+    lua_setfield(L, -2, "runs");
+    metrics_push_turns(L, m);
+    lua_setfield(L, -2, "turns");
+    metrics_set_number(L, "accepted", (double)SUM(m, accepted));
+    metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
+    lua_createtable(L, 0, 2);
+    metrics_set_number(L, "connections", (double)SUM(m, refused));
+    metrics_set_number(
+        L, "per_ip",
+        (double)metrics_sum_of(m, offsetof(struct metrics_sheet, refused) + sizeof(uint64_t)));
+    lua_setfield(L, -2, "refused");
+    return 1;
+}
+
+/* core.resident(pid) -> bytes of memory that the process has; nil: it can't be known. */
+static int metrics_core_resident(lua_State *L)
+{
+    char path[40];
+    unsigned long long size, resident;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)luaL_checkinteger(L, 1));
+    FILE *file = fopen(path, "re");
+    int read = file != NULL ? fscanf(file, "%llu %llu", &size, &resident) : 0;
+    if (file != NULL)
+        fclose(file);
+    if (read != 2)
+        return 0;
+    lua_pushnumber(L, (double)resident * (double)sysconf(_SC_PAGESIZE));
+    return 1;
+}
+
+/* --- metrics of scripts --- */
+
+static struct metrics *metrics_check_metrics(lua_State *L)
+{
+    struct metrics *m = metrics_all();
+    if (m == NULL)
+        luaL_error(L, "there is no memory for what is counted");
+    return m;
+}
+
+static unsigned metrics_check_below(lua_State *L, int idx, unsigned bound)
+{
+    double number = luaL_checknumber(L, idx);
+    luaL_argcheck(L, number >= 0 && number < bound && number == floor(number), idx,
+                  "expected what this module has returned");
+    return (unsigned)number;
+}
+
+/* core.metrics_family(description) -> its number; nil: there are too many. */
+static int metrics_core_family(lua_State *L)
+{
+    int number = metrics_family(script_check_str(L, 1));
+    if (number < 0)
+        return 0;
+    lua_pushinteger(L, number);
+    return 1;
+}
+
+/* core.metrics_label(family, labels, count, most) -> the first of its `count` values, all 0 where
+ * the series is new; nil: the family has `most` series, or there is no room for more. */
+static int metrics_core_label(lua_State *L)
+{
+    unsigned family = metrics_check_below(L, 1, METRICS_FAMILIES);
+    int first =
+        metrics_label(family, script_check_str(L, 2), metrics_check_below(L, 3, METRICS_VALUES),
+                      metrics_check_below(L, 4, METRICS_LABELS + 1));
+    if (first < 0)
+        return 0;
+    lua_pushinteger(L, first);
+    return 1;
+}
+
+/* core.metrics_add(value, by) */
+static int metrics_core_add(lua_State *L)
+{
+    metrics_value_add(metrics_check_metrics(L), metrics_check_below(L, 1, METRICS_VALUES),
+                      luaL_checknumber(L, 2));
+    return 0;
+}
+
+/* core.metrics_set(value, to) */
+static int metrics_core_set(lua_State *L)
+{
+    metrics_value_set(metrics_check_metrics(L), metrics_check_below(L, 1, METRICS_VALUES),
+                      luaL_checknumber(L, 2));
+    return 0;
+}
+
+/* core.metrics_get(value) -> number */
+static int metrics_core_get(lua_State *L)
+{
+    lua_pushnumber(
+        L, metrics_value(metrics_check_metrics(L), metrics_check_below(L, 1, METRICS_VALUES)));
+    return 1;
+}
+
+/* core.metrics_list(family) -> list of { labels, first }: its series. */
+static int metrics_core_list(lua_State *L)
+{
+    const struct metrics *m = metrics_check_metrics(L);
+    unsigned family = metrics_check_below(L, 1, METRICS_FAMILIES);
+    uint32_t count = __atomic_load_n(&m->count, __ATOMIC_ACQUIRE);
+    lua_newtable(L);
+    for (uint32_t i = 0, n = 0; i < count && i < METRICS_NAMES; i++) {
+        const struct metrics_name *name = &m->name[i];
+        if (name->kind != METRICS_LABEL || name->owner != family || name->size > METRICS_TEXT)
+            continue;
+        lua_createtable(L, 2, 0);
+        lua_pushlstring(L, name->text, name->size);
+        lua_rawseti(L, -2, 1);
+        lua_pushinteger(L, name->number);
+        lua_rawseti(L, -2, 2);
+        lua_rawseti(L, -2, (int)++n);
+    }
+    return 1;
+}
+
+void script_metrics_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {{"counters", metrics_core_counters},
+                                         {"metrics_family", metrics_core_family},
+                                         {"metrics_label", metrics_core_label},
+                                         {"metrics_add", metrics_core_add},
+                                         {"metrics_set", metrics_core_set},
+                                         {"metrics_get", metrics_core_get},
+                                         {"metrics_list", metrics_core_list},
+                                         {"resident", metrics_core_resident},
+                                         {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}

@@ -1,0 +1,336 @@
+-- moongate.worker.metrics owns /metrics: which metrics there are, and where their numbers come
+-- from. Called by worker/control; docs/metrics.md has the list.
+
+local exposition = require("moongate.base.exposition")
+local sorted_keys = require("moongate.base.keys").sorted
+
+local label = exposition.label
+
+local M = {}
+
+--- A name of a backend or a tenant; `false` stands for all that have no place of their own.
+local function name_of(name)
+  return name or "other"
+end
+
+local function of_backend(name)
+  return label("backend", name_of(name))
+end
+
+-- Requests ----------------------------------------------------------------------------------------
+
+local CLASSES = { [0] = "other", "1xx", "2xx", "3xx", "4xx", "5xx" }
+
+--- Classes that hardly any request has are left out until one has; the others begin with 0, so that
+--- rate() sees the first one.
+local function requests(page, counters)
+  local family = page:family("counter", "moongate_requests",
+    "Requests that have been answered or given up, by the class of their status.")
+  for _, series in ipairs(counters.series) do
+    local names = of_backend(series.backend) .. "," .. label("tenant", name_of(series.tenant))
+    for _, method in ipairs(sorted_keys(series.methods)) do
+      for class = 0, 5 do
+        local count = series.methods[method][class]
+        if count > 0 or class >= 2 then
+          family:add(names .. "," .. label("method", method) .. ',code="' .. CLASSES[class] .. '"',
+            count)
+        end
+      end
+    end
+  end
+end
+
+local PHASES = {
+  { "total", "moongate_request_duration_seconds",
+    "Time from a request's head to the last byte of its answer." },
+  { "queue", "moongate_backend_queue_seconds",
+    "Time that an attempt waited for a connection to a server." },
+  { "connect", "moongate_backend_connect_seconds",
+    "Time that new connections to servers took." },
+  { "first_byte", "moongate_backend_first_byte_seconds",
+    "Time from the connection to the first byte of the answer." },
+}
+
+local function count_of(histogram)
+  local total = 0
+  for _, count in ipairs(histogram) do
+    total = total + count
+  end
+  return total
+end
+
+local function durations(page, counters)
+  for _, phase in ipairs(PHASES) do
+    local key, name, help = unpack(phase)
+    local family = page:family("histogram", name, help)
+    for _, backend in ipairs(counters.backends) do
+      local histogram = backend.phases[key]
+      if count_of(histogram) > 0 or (backend.name and backend.name ~= "") then
+        family:histogram(of_backend(backend.name), counters.bounds, histogram, histogram.sum)
+      end
+    end
+  end
+end
+
+local SUMS = {
+  { "bytes_in", "moongate_request_body_bytes", "Bytes of the bodies of requests." },
+  { "bytes_out", "moongate_response_bytes", "Bytes sent to clients, heads included." },
+  { "retries", "moongate_retries", "Attempts that followed one that had failed." },
+}
+
+local function sums(page, counters)
+  for _, sum in ipairs(SUMS) do
+    local key, name, help = unpack(sum)
+    local family = page:family("counter", name, help)
+    for _, backend in ipairs(counters.backends) do
+      if backend.name or backend[key] > 0 then
+        family:add(of_backend(backend.name), backend[key])
+      end
+    end
+  end
+  local family = page:family("counter", "moongate_stderr_messages",
+    "Messages that applications wrote to STDERR, by level.")
+  for _, backend in ipairs(counters.backends) do
+    for _, level in ipairs(sorted_keys(backend.messages)) do
+      if backend.messages[level] > 0 or (backend.name and backend.name ~= "") then
+        family:add(of_backend(backend.name) .. "," .. label("level", level),
+          backend.messages[level])
+      end
+    end
+  end
+end
+
+-- Backends and servers ----------------------------------------------------------------------------
+
+local function number_of(value)
+  return value == true and 1 or value == false and 0 or value
+end
+
+local BACKEND_GAUGES = {
+  { "up", "moongate_backend_up", "1 while a server of the backend can be used." },
+  { "held", "moongate_backend_held", "1 while an operator holds the backend." },
+  { "queued", "moongate_backend_queued_requests", "Requests that wait for a server." },
+  { "max_queue", "moongate_backend_queue_limit", "Requests that may wait." },
+}
+
+-- A counter's name stands without _total.
+local SERVER_METRICS = {
+  { "gauge", "up", "moongate_server_up",
+    "1 while requests go to the server: not failed too often, and its health checks pass." },
+  { "gauge", "serving", "moongate_server_active_requests", "Requests that the server has." },
+  { "gauge", "active", "moongate_server_active_connections",
+    "Connections that a request is on." },
+  { "gauge", "idle", "moongate_server_idle_connections", "Connections that are kept open." },
+  { "gauge", "named", "moongate_server_queued_requests",
+    "Requests that wait for this server and no other." },
+  { "gauge", "max_conns", "moongate_server_connections_limit",
+    "max_conns of the server; 0: no limit." },
+  { "gauge", "weight", "moongate_server_weight", "Weight of the server." },
+  { "gauge", "latency", "moongate_server_latency_seconds",
+    "Moving average of the time to the first byte; 0: not known." },
+  { "counter", "requests", "moongate_server_requests", "Requests that were given to the server." },
+  { "counter", "failures", "moongate_server_failures",
+    "Failures that count against the server." },
+}
+
+local POOL_METRICS = {
+  { "gauge", "active", "moongate_phpfpm_active_processes", "Active processes of the pool." },
+  { "gauge", "idle", "moongate_phpfpm_idle_processes", "Idle processes of the pool." },
+  { "gauge", "total", "moongate_phpfpm_processes", "Processes of the pool." },
+  { "gauge", "max_active", "moongate_phpfpm_max_active_processes",
+    "Most processes that were active at a time." },
+  { "gauge", "listen_queue", "moongate_phpfpm_listen_queue",
+    "Connections that wait to be accepted." },
+  { "gauge", "max_listen_queue", "moongate_phpfpm_max_listen_queue",
+    "Most connections that waited at a time." },
+  { "gauge", "listen_queue_size", "moongate_phpfpm_listen_queue_limit",
+    "Connections that may wait." },
+  { "counter", "accepted", "moongate_phpfpm_accepted_connections", "Connections accepted." },
+  { "counter", "max_children_reached", "moongate_phpfpm_max_children_reached",
+    "Times that the pool had no process left to start." },
+  { "counter", "slow_requests", "moongate_phpfpm_slow_requests",
+    "Requests beyond request_slowlog_timeout." },
+}
+
+--- Calls fn(labels, server) for each server of all backends.
+local function each_server(backends, fn)
+  for _, backend in ipairs(backends) do
+    for _, server in ipairs(backend.servers) do
+      fn(of_backend(backend.name) .. "," .. label("server", server.address), server)
+    end
+  end
+end
+
+local STATES = { "up", "draining", "unhealthy", "failed" }
+
+--- What keeps requests away from a server, the strongest reason first.
+local function state_of(server)
+  return server.draining and "draining" or server.sick and "unhealthy"
+    or not server.up and "failed" or "up"
+end
+
+local function servers(page, backends)
+  for _, gauge in ipairs(BACKEND_GAUGES) do
+    local family = page:family("gauge", gauge[2], gauge[3])
+    for _, backend in ipairs(backends) do
+      family:add(of_backend(backend.name), number_of(backend[gauge[1]]))
+    end
+  end
+  local states = page:family("gauge", "moongate_server_state",
+    "1 for the state that the server is in.")
+  each_server(backends, function(names, server)
+    for _, state in ipairs(STATES) do
+      states:add(names .. "," .. label("state", state), state == state_of(server) and 1 or 0)
+    end
+  end)
+  for _, metric in ipairs(SERVER_METRICS) do
+    local family = page:family(metric[1], metric[3], metric[4])
+    each_server(backends, function(names, server)
+      family:add(names, number_of(server[metric[2]]))
+    end)
+  end
+  for _, metric in ipairs(POOL_METRICS) do
+    local family = page:family(metric[1], metric[3],
+      "What PHP-FPM's status page says: " .. metric[4])
+    each_server(backends, function(names, server)
+      if server.pool then
+        family:add(names, server.pool[metric[2]])
+      end
+    end)
+  end
+end
+
+-- Scripts -----------------------------------------------------------------------------------------
+
+local RUN_METRICS = {
+  { "count", "moongate_script_runs",
+    "Times that a function of the script ran; one that has waited runs again." },
+  { "seconds", "moongate_script_seconds", "Time that functions of the script ran." },
+  { "errors", "moongate_script_errors",
+    "Errors of the script, decisions that can't be used among them." },
+  { "timeouts", "moongate_script_timeouts", "Runs that were ended by script_timeout." },
+}
+
+local function scripts(page, core, counters)
+  for _, metric in ipairs(RUN_METRICS) do
+    local family = page:family("counter", metric[2], metric[3])
+    for _, hook in ipairs(sorted_keys(counters.runs)) do
+      family:add(label("hook", hook), counters.runs[hook][metric[1]])
+    end
+  end
+  local shared = core.shared_info()
+  if shared then
+    page:family("gauge", "moongate_shared_used_bytes",
+      "Memory that entries of shared dictionaries take."):add("", shared.used)
+    page:family("gauge", "moongate_shared_size_bytes",
+      "Memory that shared dictionaries may take."):add("", shared.size)
+  end
+  page:family("counter", "moongate_shared_full",
+    "Writes to shared dictionaries that found no room."):add("", counters.shared_full)
+end
+
+-- The instance ------------------------------------------------------------------------------------
+
+local WORKER_METRICS = {
+  { "gauge", "connections", "moongate_worker_connections", "Connections of clients." },
+  { "gauge", "generations", "moongate_worker_generations",
+    "Generations of the script that the worker still has." },
+  { "gauge", "lua_memory", "moongate_worker_lua_memory_bytes",
+    "Memory of the worker's Lua state." },
+  { "counter", "restarts", "moongate_worker_restarts", "Workers that ended and were replaced." },
+}
+
+--- The workers that serve; one that only finishes its requests has the number of its successor.
+local function serving(state)
+  local list = {}
+  for _, worker in ipairs(state.workers) do
+    if not worker.leaving then
+      list[#list + 1] = worker
+    end
+  end
+  return list
+end
+
+local function of_worker(worker)
+  return label("worker", ("%d"):format(worker.index))
+end
+
+local function workers(page, core, counters, state)
+  local list = serving(state)
+  for _, metric in ipairs(WORKER_METRICS) do
+    local family = page:family(metric[1], metric[3], metric[4])
+    for _, worker in ipairs(list) do
+      family:add(of_worker(worker), worker[metric[2]])
+    end
+  end
+  local resident = page:family("gauge", "moongate_worker_resident_memory_bytes",
+    "Memory of the worker's process.")
+  local lag = page:family("histogram", "moongate_worker_loop_lag_seconds",
+    "Time that a turn of the worker's event loop took, in which nothing else was heard.")
+  for _, worker in ipairs(list) do
+    local bytes = core.resident(worker.pid)
+    if bytes then
+      resident:add(of_worker(worker), bytes)
+    end
+    local turns = counters.turns[worker.index]
+    if turns then
+      lag:histogram(of_worker(worker), counters.bounds, turns, turns.sum)
+    end
+  end
+end
+
+local function clients(page, counters, state)
+  local open = 0
+  for _, worker in ipairs(state.workers) do
+    open = open + worker.connections
+  end
+  page:family("gauge", "moongate_client_connections", "Connections of clients that are open.")
+    :add("", open)
+  page:family("counter", "moongate_client_connections_accepted",
+    "Connections of clients that were accepted."):add("", counters.accepted)
+  local refused = page:family("counter", "moongate_client_connections_refused",
+    "Connections of clients that were answered 503, by the limit that they were beyond.")
+  for _, limit in ipairs(sorted_keys(counters.refused)) do
+    refused:add(label("limit", limit), counters.refused[limit])
+  end
+end
+
+local function instance(page, core, state)
+  local reloads = core.reloads()
+  page:family("gauge", "moongate_build_info", "1; the version is its label.")
+    :add(label("version", core.version), 1)
+  page:family("gauge", "moongate_start_time_seconds", "When the instance began, since 1970.")
+    :add("", state.started)
+  page:family("gauge", "moongate_generation", "Number of the generation that serves.")
+    :add("", state.generation)
+  page:family("gauge", "moongate_generation_start_time_seconds",
+    "When that generation began to serve, since 1970."):add("", state.generation_at)
+  local family = page:family("counter", "moongate_reloads", "Reloads that have ended.")
+  family:add(label("result", "success"), state.reloads)
+  family:add(label("result", "failure"), state.reloads_failed)
+  page:family("gauge", "moongate_last_reload_successful",
+    "0 while the last reload has failed, so an earlier script serves.")
+    :add("", (state.reloads + state.reloads_failed == 0 or reloads.ok) and 1 or 0)
+end
+
+--- The page.
+---@param core table moongate.core, and what worker/control gets beside it
+---@param accept string|nil what the client accepts
+---@return string text
+---@return string media_type
+function M.render(core, accept)
+  local page, counters = exposition.page(), core.counters()
+  local state, backends = core.state(), core.backends()
+  instance(page, core, state)
+  clients(page, counters, state)
+  requests(page, counters)
+  durations(page, counters)
+  sums(page, counters)
+  servers(page, backends)
+  scripts(page, core, counters)
+  workers(page, core, counters, state)
+  local openmetrics = exposition.wants_openmetrics(accept)
+  return page:text(openmetrics), openmetrics and exposition.OPENMETRICS or exposition.PROMETHEUS
+end
+
+return M

@@ -1,0 +1,197 @@
+-- /metrics against real requests: what is counted, for whom, over all workers; that it outlives
+-- reloads and workers; that clients can't make it grow. promtool looks at every page.
+
+local http = require("tests.support.http")
+local metrics = require("tests.support.metrics")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local rig = require("tests.support.rig")
+
+--- The page, which promtool has nothing to say about.
+local function look(r, accept)
+  local text, res = metrics.fetch(r.control, accept)
+  local said = metrics.promtool({ "check", "metrics" }, text)
+  assert.same({ 0, "", "" }, { said.code, said.stdout, said.stderr })
+  return metrics.samples(text), text, res
+end
+
+--- The samples, once they say something: a request is counted when its answer has been written,
+--- which its client may see before that.
+local function wait_for(r, what, condition)
+  local samples
+  poll.wait(function()
+    samples = metrics.samples((metrics.fetch(r.control)))
+    return condition(samples)
+  end, what)
+  return samples
+end
+
+local function counted(name, value)
+  return function(samples)
+    return samples[name] == value
+  end
+end
+
+--- So many requests have been counted in all, by whichever workers.
+local function total(value)
+  return function(samples)
+    local sum = 0
+    for name, count in pairs(samples) do
+      sum = sum + (name:find("^moongate_requests_total{") and count or 0)
+    end
+    return sum == value
+  end
+end
+
+describe("/metrics", function()
+  it("counts requests by backend, tenant, method and class of the status", function()
+    local r = rig.start({
+      control = true, workers = 2, backend = "keepalive = 2",
+      on_request = [[
+        if req.path == "/here" then return { status = 204 } end
+        local tenant = req.args.Tenant
+        do return { backend = "app", docroot = "/srv/app", tenant = tenant } end]],
+    })
+    finally(function() r:stop() end)
+    for _ = 1, 3 do
+      r:get("body=x")
+    end
+    r:get("status=404&Tenant=shop")
+    r:get("status=500&Tenant=a%22%5C%0Ab", { method = "POST", body = "12345" })
+    r:get("body=x", { method = "BREW" })
+    http.get(r.address, "/here")
+    local samples = wait_for(r, "the requests to be counted", total(7))
+    local function requests(labels)
+      return samples["moongate_requests_total{" .. labels .. "}"]
+    end
+    assert.equal(3, requests('backend="app",tenant="",method="GET",code="2xx"'))
+    assert.equal(0, requests('backend="app",tenant="",method="GET",code="5xx"'))
+    assert.equal(1, requests('backend="app",tenant="shop",method="GET",code="4xx"'))
+    assert.equal(1, requests([[backend="app",tenant="a\"\\\nb",method="POST",code="5xx"]]))
+    assert.equal(1, requests('backend="app",tenant="",method="other",code="2xx"'))
+    assert.equal(6, samples['moongate_request_duration_seconds_count{backend="app"}'])
+    assert.equal(1, samples['moongate_request_duration_seconds_count{backend=""}'])
+    assert.equal(6, samples['moongate_backend_queue_seconds_count{backend="app"}'])
+    assert.equal(6, samples['moongate_backend_first_byte_seconds_count{backend="app"}'])
+    local connects = samples['moongate_backend_connect_seconds_count{backend="app"}']
+    assert.is_true(connects >= 1 and connects < 6, "connects: " .. connects)
+    assert.equal(5, samples['moongate_request_body_bytes_total{backend="app"}'])
+    assert.is_true(samples['moongate_response_bytes_total{backend="app"}'] > 6 * 50)
+    assert.equal(7, samples["moongate_client_connections_accepted_total"])
+    local server = ('{backend="app",server=%q}'):format(r.back.address)
+    assert.equal(6, samples["moongate_server_requests_total" .. server])
+    assert.equal(1, samples["moongate_server_up" .. server])
+    assert.is_true(samples["moongate_server_idle_connections" .. server] <= 2)
+    look(r)
+  end)
+
+  it("tells servers by their state, and what failed", function()
+    local r = rig.start({
+      control = true, responder = { count = 2 },
+      backend = 'balance = "round_robin", max_fails = 1, fail_timeout = 600, attempts = 2',
+    })
+    finally(function() r:stop() end)
+    local first, second = unpack(r.back.addresses)
+    r:get("1.fail=close-before-head&body=x")
+    r:get("1.fail=close-before-head&body=x")
+    r:tell("drain", "app", second)
+    local samples = wait_for(r, "the failure",
+      counted('moongate_retries_total{backend="app"}', 1))
+    local function state(address, name)
+      return samples[('moongate_server_state{backend="app",server=%q,state=%q}'):format(address,
+        name)]
+    end
+    assert.same({ 1, 0 }, { state(first, "failed"), state(first, "up") })
+    assert.same({ 1, 0 }, { state(second, "draining"), state(second, "up") })
+    assert.equal(1, samples[('moongate_server_failures_total{backend="app",server=%q}'):format(
+      first)])
+    look(r)
+  end)
+
+  it("counts on over reloads and workers", function()
+    local r = rig.start({ control = true, workers = 2, dies = true })
+    finally(function() r:stop() end)
+    local name = 'moongate_requests_total{backend="app",tenant="",method="GET",code="2xx"}'
+    r:get("body=x")
+    r:tell("reload")
+    r:get("body=x")
+    wait_for(r, "both requests", counted(name, 2))
+    process.signal(r.workers[1], "KILL")
+    process.signal(r.workers[2], "KILL")
+    poll.wait(function()
+      local workers = r.server:workers()
+      return #workers == 2 and workers[1] ~= r.workers[1] and workers[2] ~= r.workers[2]
+    end, "two other workers")
+    poll.wait(function()
+      local ok, res = pcall(r.get, r, "body=x")
+      return ok and res.status == 200
+    end, "an answer")
+    local samples = wait_for(r, "the third request", counted(name, 3))
+    assert.equal(1, samples['moongate_reloads_total{result="success"}'])
+    assert.equal(2, samples["moongate_generation"])
+    assert.equal(1, samples["moongate_last_reload_successful"])
+    assert.equal(2, samples['moongate_worker_restarts_total{worker="0"}']
+      + samples['moongate_worker_restarts_total{worker="1"}'])
+    assert.is_true(samples['moongate_worker_resident_memory_bytes{worker="1"}'] > 2 ^ 20)
+    assert.is_true(samples['moongate_worker_lua_memory_bytes{worker="0"}'] > 2 ^ 10)
+    look(r)
+  end)
+
+  it("says that a reload has failed", function()
+    local r = rig.start({ control = true })
+    finally(function() r:stop() end)
+    process.write_file(r.server.route_path, "return 1")
+    assert.equal(1, r:command("reload").code)
+    local samples = look(r)
+    assert.equal(0, samples["moongate_last_reload_successful"])
+    assert.equal(1, samples['moongate_reloads_total{result="failure"}'])
+  end)
+
+  it("does not grow by what clients say", function()
+    local r = rig.start({
+      control = true, backend = "keepalive = 4",
+      on_request = [[
+        do return { backend = "app", docroot = "/srv/app", tenant = req.host } end]],
+    })
+    finally(function() r:stop() end)
+    for i = 1, 11 do
+      local client = http.open(r.address)
+      for j = 1, 100 do
+        local host = ("host%d-%d.example"):format(i, j)
+        client:request({ method = "M" .. j, path = "/x", host = host })
+      end
+      client:close()
+    end
+    local other = 'moongate_requests_total{backend="app",tenant="other",method="other",code="2xx"}'
+    local samples = wait_for(r, "the requests", function(samples)
+      return samples[other] == 1100 - 512
+    end)
+    assert.equal(1, samples['moongate_requests_total{backend="app",tenant="host1-1.example",'
+      .. 'method="other",code="2xx"}'])
+    local count = 0
+    for _ in pairs(samples) do
+      count = count + 1
+    end
+    assert.is_true(count < 3000, count .. " samples")
+    look(r)
+  end)
+
+  it("speaks OpenMetrics to those who ask for it", function()
+    local r = rig.start({ control = true })
+    finally(function() r:stop() end)
+    r:get("body=x")
+    wait_for(r, "the request", counted(
+      'moongate_requests_total{backend="app",tenant="",method="GET",code="2xx"}', 1))
+    local text, res = metrics.fetch(r.control, "application/openmetrics-text;version=1.0.0;q=0.8,"
+      .. "application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,"
+      .. "*/*;q=0.1")
+    assert.equal("application/openmetrics-text; version=1.0.0; charset=utf-8",
+      res.headers["content-type"])
+    assert.matches("\n# EOF\n$", text)
+    assert.matches("\n# TYPE moongate_requests counter\nmoongate_requests_total{", text)
+    local plain, answer = metrics.fetch(r.control)
+    assert.equal("text/plain; version=0.0.4; charset=utf-8", answer.headers["content-type"])
+    assert.matches("\n# TYPE moongate_requests_total counter\nmoongate_requests_total{", plain)
+    assert.equal(405, http.request(r.control, { method = "POST", path = "/metrics" }).status)
+  end)
+end)
