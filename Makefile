@@ -295,6 +295,7 @@ install: $(BUILD)/moongate
 	cp -r docs examples "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
 	install -D -m 644 dist/logrotate/moongate \
 	  "$(DESTDIR)$(PREFIX)/share/doc/moongate/logrotate/moongate"
+	cp -r dist/prometheus dist/grafana "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
 	install -d "$(UNITS_DIR)"
 	for unit in moongate.service moongate@.service moongate.socket; do \
 	  sed 's|@PREFIX@|$(PREFIX)|g' "dist/systemd/$$unit" >"$(UNITS_DIR)/$$unit" && \

@@ -64,7 +64,7 @@ describe("the Lua in", function()
   local PAGES = {
     "README.md", "docs/route.md", "docs/params.md", "docs/balancing.md", "docs/hooks.md",
     "docs/operations.md", "docs/testing.md", "docs/api.md", "docs/library.md",
-    "docs/from-openresty.md", "docs/from-caddy.md", "docs/cookbook.md",
+    "docs/from-openresty.md", "docs/metrics.md", "docs/from-caddy.md", "docs/cookbook.md",
   }
   for _, name in ipairs(PAGES) do
     it(name .. " is Lua", function()

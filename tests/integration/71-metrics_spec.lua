@@ -6,6 +6,8 @@ local metrics = require("tests.support.metrics")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+local stage = require("tests.support.stage")
 
 --- The page, which promtool has nothing to say about.
 local function look(r, accept)
@@ -78,10 +80,10 @@ describe("/metrics", function()
     assert.equal(5, samples['moongate_request_body_bytes_total{backend="app"}'])
     assert.is_true(samples['moongate_response_bytes_total{backend="app"}'] > 6 * 50)
     assert.equal(7, samples["moongate_client_connections_accepted_total"])
-    local server = ('{backend="app",server=%q}'):format(r.back.address)
-    assert.equal(6, samples["moongate_server_requests_total" .. server])
-    assert.equal(1, samples["moongate_server_up" .. server])
-    assert.is_true(samples["moongate_server_idle_connections" .. server] <= 2)
+    local labels = ('{backend="app",server=%q}'):format(r.back.address)
+    assert.equal(6, samples["moongate_server_requests_total" .. labels])
+    assert.equal(1, samples["moongate_server_up" .. labels])
+    assert.is_true(samples["moongate_server_idle_connections" .. labels] <= 2)
     look(r)
   end)
 
@@ -193,5 +195,98 @@ describe("/metrics", function()
     assert.equal("text/plain; version=0.0.4; charset=utf-8", answer.headers["content-type"])
     assert.matches("\n# TYPE moongate_requests_total counter\nmoongate_requests_total{", plain)
     assert.equal(405, http.request(r.control, { method = "POST", path = "/metrics" }).status)
+  end)
+
+  it("counts what scripts do, and what applications write to STDERR", function()
+    local r = rig.start({
+      control = true, dies = true, settings = "script_timeout = 1",
+      on_request = [[
+        if req.args.Fail then error("no") end
+        if req.args.Bad then do return { bakcend = "app" } end end
+        local texts = {}
+        while req.args.Loop do texts[1] = tostring({}) end]],
+    })
+    finally(function() r:stop() end)
+    assert.equal(500, r:get("Fail=1").status)
+    assert.equal(500, r:get("Bad=1").status)
+    r:get("body=x&stderr=PHP%20message:%20PHP%20Warning:%20%20No%20in%20/a.php%20on%20line%203")
+    local samples = wait_for(r, "the message",
+      counted('moongate_stderr_messages_total{backend="app",level="warning"}', 1))
+    assert.equal(0, samples['moongate_stderr_messages_total{backend="app",level="fatal"}'])
+    assert.is_true(samples['moongate_script_errors_total{hook="on_request"}'] >= 2)
+    assert.equal(0, samples['moongate_script_errors_total{hook="on_error"}'])
+    assert.is_true(samples['moongate_script_runs_total{hook="on_request"}'] >= 3)
+    assert.is_true(samples['moongate_script_seconds_total{hook="on_request"}'] > 0)
+    assert.is_true(samples['moongate_worker_loop_lag_seconds_count{worker="0"}'] > 0)
+    local before = samples['moongate_script_timeouts_total{hook="on_request"}']
+    pcall(r.get, r, "Loop=1") -- its worker may have to be killed
+    wait_for(r, "the timeout", function(now)
+      return now['moongate_script_timeouts_total{hook="on_request"}'] > before
+    end)
+    look(r)
+  end)
+
+  it("shows a route's own metrics, over all workers and reloads", function()
+    local r = rig.start({
+      control = true, workers = 2, dies = true,
+      before = [[
+        local metrics = require("moongate.metrics")
+        local hits = metrics.counter("hits_total", {
+          help = "Hits with \"quotes\".", labels = { "who" }, max_series = 2,
+        })
+        local level = metrics.gauge("level", { help = "A level." })
+        local size = metrics.histogram("size", { help = "A size.", buckets = { 1, 10 } })]],
+      on_request = [[
+        hits:inc(1, { who = req.args.Who })
+        level:set(tonumber(req.args.Level))
+        size:observe(tonumber(req.args.Level))]],
+    })
+    finally(function() r:stop() end)
+    assert.equal(0, look(r).level)
+    for i = 1, 8 do
+      r:get(("body=x&Who=w%d&Level=%d"):format(i % 4, i))
+    end
+    r:tell("reload")
+    process.signal(r.workers[1], "KILL")
+    poll.wait(function()
+      local workers = r.server:workers()
+      return #workers == 2 and workers[1] ~= r.workers[1]
+    end, "another worker")
+    poll.wait(function()
+      local ok, res = pcall(r.get, r, "body=x&Who=w1&Level=20")
+      return ok and res.status == 200
+    end, "an answer")
+    local samples = look(r)
+    assert.is_true(samples['hits_total{who="w1"}'] >= 3)
+    assert.equal(2, samples['hits_total{who="w2"}'])
+    assert.equal(4, samples['hits_total{who="other"}'])
+    assert.equal(20, samples.level)
+    assert.equal(1, samples['size_bucket{le="1.0"}'])
+    assert.equal(8, samples['size_bucket{le="10.0"}'])
+    assert.is_true(samples.size_count >= 9)
+    -- A route that does not have them any more does not show them.
+    r.server:reload(r:route({ before = "", on_request = "" }))
+    assert.is_nil(look(r)['hits_total{who="w1"}'])
+  end)
+
+  it("takes the route that docs/metrics.md has", function()
+    local block = process.read_file("docs/metrics.md")
+      :match("\n```lua\n(local metrics = .-)\n```")
+    local result = server.command({ "check", stage.files({ ["route.lua"] = block })
+      .. "/route.lua" })
+    assert.equal(0, result.code, result.stderr)
+  end)
+
+  it("says where a route uses metrics wrongly", function()
+    local result = server.command({ "check", stage.files({
+      ["route.lua"] = [[
+local metrics = require("moongate.metrics")
+metrics.counter("shop logins", { help = "Logins." })
+return { on_request = print }
+]],
+    }) .. "/route.lua" })
+    assert.equal(1, result.code)
+    assert.matches("route.lua:2: metrics.counter: expected a name of letters, digits and _ such "
+      .. 'as "shop_logins", got "shop logins"', result.stderr, 1, true)
   end)
 end)

@@ -43,6 +43,12 @@ function M.done()
   loading = false
 end
 
+--- The route is being loaded: none of its hooks runs yet.
+---@return boolean
+function M.is_loading()
+  return loading
+end
+
 --- A module has something to begin in each worker, such as a timer. While the route is loaded that
 --- waits for on_start; in a hook it is done at once.
 ---@param fn function

@@ -29,6 +29,7 @@ M.files = {
   ["moongate.rewrite"] = require("moongate.types.rewrite"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),
+  ["moongate.metrics"] = require("moongate.types.metrics"),
   ["moongate.json"] = require("moongate.types.json"),
   ["moongate.net.cidr"] = require("moongate.types.cidr"),
 }

@@ -2,6 +2,7 @@
 -- from. Called by worker/control; docs/metrics.md has the list.
 
 local exposition = require("moongate.base.exposition")
+local own = require("moongate.metrics")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local label = exposition.label
@@ -313,6 +314,26 @@ local function instance(page, core, state)
     :add("", (state.reloads + state.reloads_failed == 0 or reloads.ok) and 1 or 0)
 end
 
+-- The route's own ---------------------------------------------------------------------------------
+
+local function of_route(page)
+  for _, metric in ipairs(own.list()) do
+    local family = page:family(metric.kind, metric.name, metric.help)
+    for _, series in ipairs(own.series(metric)) do
+      local names = {}
+      for i, name in ipairs(metric.labels) do
+        names[i] = label(name, series.values[i] or "")
+      end
+      local numbers, labels = series.numbers, table.concat(names, ",")
+      if metric.kind == "histogram" then
+        family:histogram(labels, metric.buckets, numbers, numbers[#numbers])
+      else
+        family:add(labels, numbers[1])
+      end
+    end
+  end
+end
+
 --- The page.
 ---@param core table moongate.core, and what worker/control gets beside it
 ---@param accept string|nil what the client accepts
@@ -329,6 +350,7 @@ function M.render(core, accept)
   servers(page, backends)
   scripts(page, core, counters)
   workers(page, core, counters, state)
+  of_route(page)
   local openmetrics = exposition.wants_openmetrics(accept)
   return page:text(openmetrics), openmetrics and exposition.OPENMETRICS or exposition.PROMETHEUS
 end

@@ -168,6 +168,10 @@ describe("the classes are those of the code:", function()
     assert_functions({ new = true }, "moongate.maintenance", "maintenance")
     assert_functions({ wrap = true, always = true, secure = true }, "moongate.headers", "headers")
     assert_functions({ wrap = true }, "moongate.cors", "cors")
+    assert_functions({ counter = true, gauge = true, histogram = true }, "moongate.metrics",
+      "metrics")
+    assert_functions({ inc = true, set = true, observe = true, value = true }, "moongate.metrics",
+      "Metric")
     assert_functions({ set = true }, "moongate.net.cidr", "cidr")
     assert_functions({ basic = true, user = true, addresses = true, signed_cookie = true,
       signed_url = true, any = true }, "moongate.auth", "auth")
