@@ -21,6 +21,13 @@ static enum metrics_method meter_method(const struct request *req)
     }
 }
 
+static enum metrics_protocol meter_protocol(const struct request *req)
+{
+    if (req->arrived.count > 0)
+        return METRICS_FASTCGI;
+    return req->version == HTTP_1_0 ? METRICS_HTTP_1_0 : METRICS_HTTP_1_1;
+}
+
 void meter_request(const struct exchange *x)
 {
     const struct request *req = &x->req;
@@ -32,6 +39,7 @@ void meter_request(const struct exchange *x)
     if (req->control)
         return;
     metrics_add(&metrics_own->requests[series][meter_method(req)][class], 1);
+    metrics_add(&metrics_own->protocol[meter_protocol(req)], 1);
     metrics_add(&counts->bytes_in, req->bytes_in);
     metrics_add(&counts->bytes_out, req->bytes_out);
     metrics_observe(&counts->phase[METRICS_TOTAL], req->ended_at - req->started);

@@ -114,8 +114,9 @@ static void limit_write_text(int fd, const char *text)
  * script can't continue the run. */
 static void limit_stop_running(lua_State *L)
 {
+    if (!supervised.stopped) /* the counter is written only here */
+        metrics_add(&metrics_own->run[metrics_own->running].timeouts, 1);
     supervised.stopped = true;
-    metrics_add(&metrics_own->run[metrics_own->running].timeouts, 1); /* written only here */
     lua_sethook(L, limit_stop_script, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 

@@ -22,6 +22,10 @@ static const char *const method_names[METRICS_METHODS] = {
     [METRICS_PATCH] = "PATCH", [METRICS_OTHER_METHOD] = "other",
 };
 
+static const char *const protocol_names[METRICS_PROTOCOLS] = {[METRICS_HTTP_1_0] = "HTTP/1.0",
+                                                              [METRICS_HTTP_1_1] = "HTTP/1.1",
+                                                              [METRICS_FASTCGI] = "FastCGI"};
+
 /* The names of backends and tenants by their numbers. NULL: it stands for others, or is not used.
  */
 struct names {
@@ -264,6 +268,12 @@ static int metrics_core_counters(lua_State *L)
     lua_setfield(L, -2, "turns");
     metrics_set_number(L, "accepted", (double)SUM(m, accepted));
     metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
+    lua_createtable(L, 0, METRICS_PROTOCOLS);
+    for (unsigned i = 0; i < METRICS_PROTOCOLS; i++)
+        metrics_set_number(L, protocol_names[i],
+                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, protocol) +
+                                                         i * sizeof(uint64_t)));
+    lua_setfield(L, -2, "protocols");
     lua_createtable(L, 0, 2);
     metrics_set_number(L, "connections", (double)SUM(m, refused));
     metrics_set_number(

@@ -10,6 +10,7 @@
  *               { queue = histogram } }, where a histogram is { counts..., sum = seconds }
  *     runs      { on_request = { count, errors, timeouts, seconds } }
  *     turns     by a worker's number: a histogram
+ *     protocols { ["HTTP/1.1"] = count }
  *     accepted, refused = { connections, per_ip }, shared_full
  *
  * The backend "" is none; a name that is `false` stands for all that have no place of their own.

@@ -47,6 +47,8 @@ enum metrics_method {
     METRICS_METHODS,
 };
 
+enum metrics_protocol { METRICS_HTTP_1_0, METRICS_HTTP_1_1, METRICS_FASTCGI, METRICS_PROTOCOLS };
+
 #define METRICS_CLASSES 6 /* of statuses: 1 to 5, and 0 for all others */
 
 /* Bounds of the buckets, in seconds; one more bucket has what is beyond them. */
@@ -85,10 +87,11 @@ struct metrics_sheet {
     uint64_t requests[METRICS_SERIES][METRICS_METHODS][METRICS_CLASSES];
     struct metrics_backend backend[METRICS_BACKENDS];
     struct metrics_run run[METRICS_RUNS];
-    uint32_t running;     /* the run that is under way; 0: none, or another function's */
-    uint64_t accepted;    /* connections of clients */
-    uint64_t refused[2];  /* by limits.connections, by limits.per_ip */
-    uint64_t shared_full; /* writes to dictionaries that found no room */
+    uint32_t running; /* the run that is under way; 0: none, or another function's */
+    uint64_t protocol[METRICS_PROTOCOLS]; /* requests that came by each */
+    uint64_t accepted;                    /* connections of clients */
+    uint64_t refused[2];                  /* by limits.connections, by limits.per_ip */
+    uint64_t shared_full;                 /* writes to dictionaries that found no room */
 };
 
 enum metrics_kind { METRICS_BACKEND, METRICS_TENANT, METRICS_FAMILY, METRICS_LABEL };

@@ -41,6 +41,14 @@ local function requests(page, counters)
   end
 end
 
+local function protocols(page, counters)
+  local family = page:family("counter", "moongate_requests_by_protocol",
+    "Requests by the protocol that their client speaks.")
+  for _, name in ipairs(sorted_keys(counters.protocols)) do
+    family:add(label("protocol", name), counters.protocols[name])
+  end
+end
+
 local PHASES = {
   { "total", "moongate_request_duration_seconds",
     "Time from a request's head to the last byte of its answer." },
@@ -345,6 +353,7 @@ function M.render(core, accept)
   instance(page, core, state)
   clients(page, counters, state)
   requests(page, counters)
+  protocols(page, counters)
   durations(page, counters)
   sums(page, counters)
   servers(page, backends)
