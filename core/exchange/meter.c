@@ -42,7 +42,7 @@ void meter_request(const struct exchange *x)
     metrics_add(&metrics_own->protocol[meter_protocol(req)], 1);
     metrics_add(&counts->bytes_in, req->bytes_in);
     metrics_add(&counts->bytes_out, req->bytes_out);
-    metrics_observe(&counts->phase[METRICS_TOTAL], req->ended_at - req->started);
+    metrics_observe(&counts->phase[METRICS_TOTAL], req->duration);
 }
 
 static void meter_phase(struct metrics_backend *counts, enum metrics_phase phase, double from,

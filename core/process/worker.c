@@ -624,8 +624,8 @@ static void worker_note_turn(struct ev_loop *ev)
 /* libev has looked at the clock just before it sleeps; what it said before was the waking. */
 static void worker_note_sleep(struct ev_loop *ev)
 {
-    const struct worker *w = ev_userdata(ev);
-    metrics_turn(ev_now(ev) - w->woke_at);
+    struct worker *w = ev_userdata(ev);
+    metrics_turn(loop_now(&w->loop) - w->woke_at);
     worker_note_turn(ev);
 }
 
