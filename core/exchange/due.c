@@ -169,7 +169,7 @@ bool due_begin(struct exchange *x)
     double time = due_time(x);
     if (time == 0 && due->request == 0)
         return true;
-    double from = due->from > 0 ? due->from : x->req.started;
+    double from = due->from > 0 ? due->from : x->req.began;
     if (time > 0 && from + time <= exchange_now(x)) {
         if (x->req.decision.kind == DECISION_FASTCGI)
             x->req.backend = exchange_settings(x)->name;

@@ -98,7 +98,7 @@ enum metrics_method metrics_method(struct str name)
         [METRICS_PUT] = "PUT",     [METRICS_DELETE] = "DELETE", [METRICS_OPTIONS] = "OPTIONS",
         [METRICS_PATCH] = "PATCH",
     };
-    if (name.n >= sizeof names[0])
+    if (name.n == 0 || name.n >= sizeof names[0])
         return METRICS_OTHER_METHOD;
     for (unsigned i = 0; i < METRICS_OTHER_METHOD; i++)
         if (names[i][0] == name.p[0] && str_eq(str_of(names[i]), name))

@@ -33,7 +33,8 @@ describe("an instance", function()
       result.stderr)
     result = server.command({ "status", dir .. "/loop.lua" }, { timeout = 60 })
     assert.equal(1, result.code)
-    assert.matches("does not come to the end of its loading", result.stderr, 1, true)
+    -- Either its own processor time is over first, or on a busy machine the time of who asks.
+    assert.matches("come to the end of its loading", result.stderr, 1, true)
     -- `run` listens where the environment says, as long as neither the script nor an option does.
     local other = ("unix:%s/other.sock"):format(dir)
     local second = server.start({

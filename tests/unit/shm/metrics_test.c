@@ -41,6 +41,7 @@ static void test_methods(void)
 {
     test("methods without a name of their own are others");
     check_int(metrics_method(STR("POST")), METRICS_POST);
+    check_int(metrics_method((struct str){NULL, 0}), METRICS_OTHER_METHOD);
     check_int(metrics_method(STR("PATCH")), METRICS_PATCH);
     check_int(metrics_method(STR("OPTIONS")), METRICS_OPTIONS);
     check_int(metrics_method(STR("POSTS")), METRICS_OTHER_METHOD);
