@@ -122,7 +122,7 @@ links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/metrics = shm/metrics shm/lock base/str
-links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock base/str
+links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop base/input shm/metrics shm/lock

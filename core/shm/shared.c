@@ -1,8 +1,8 @@
 /*
  * shared - see shared.h.
  *
- * LMDB has the tree, and transactions that outlive the death of a process inside them. This file
- * adds, and why:
+ * LMDB has the tree, and transactions that outlive the death of a process inside them; for one that
+ * dies in the last step of a commit see shm/undo.h. This file adds, and why:
  * - A lock around each call. LMDB has its own, in a file with a name beside the data; with
  *   MDB_NOLOCK the data needs no name either, so an instance that was killed leaves no folder
  *   behind, and no reader keeps old pages from being reused.
@@ -19,6 +19,7 @@
 
 #include "shm/entry.h"
 #include "shm/lock.h"
+#include "shm/undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,8 +37,11 @@
 struct shared {
     MDB_env *env;
     MDB_dbi tree;
-    MDB_txn *reader; /* reset between two calls */
-    pthread_mutex_t *lock;
+    MDB_txn *reader;      /* reset between two calls */
+    struct undo *undo;    /* with the lock */
+    unsigned char *pages; /* LMDB's first two; NULL: not mapped yet */
+    int fd;               /* LMDB's own, of the data */
+    size_t page_size;
     size_t limit; /* most bytes of entries */
     size_t max_value;
     double purge_at; /* when to search for expired entries again */
@@ -90,7 +94,7 @@ const char *shared_format(void)
     static char text[32];
     int major, minor, patch;
     mdb_version(&major, &minor, &patch);
-    snprintf(text, sizeof text, "1/%d.%d.%d", major, minor, patch);
+    snprintf(text, sizeof text, "2/%d.%d.%d", major, minor, patch);
     return text;
 }
 
@@ -105,7 +109,6 @@ static size_t shared_page(void)
 static int shared_open_env(struct shared *s, const struct shared_file *file)
 {
     char path[32];
-    mdb_filehandle_t fd;
     int rc = mdb_env_create(&s->env);
     if (rc == 0)
         rc = mdb_env_set_mapsize(s->env, file->size / shared_page() * shared_page());
@@ -113,12 +116,27 @@ static int shared_open_env(struct shared *s, const struct shared_file *file)
     if (rc == 0)
         rc = mdb_env_open(s->env, path, MDB_NOSUBDIR | MDB_NOLOCK | MDB_WRITEMAP | MDB_NOSYNC, 0);
     if (rc == 0)
-        rc = mdb_env_get_fd(s->env, &fd);
-    if (rc == 0 && fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) /* not for programs of scripts */
+        rc = mdb_env_get_fd(s->env, &s->fd);
+    if (rc == 0 && fcntl(s->fd, F_SETFD, FD_CLOEXEC) != 0) /* not for programs of scripts */
         rc = errno;
-    while (rc == 0 && fallocate(fd, 0, 0, (off_t)file->size) != 0)
+    while (rc == 0 && fallocate(s->fd, 0, 0, (off_t)file->size) != 0)
         rc = errno != EINTR ? errno : 0;
     return rc;
+}
+
+/* Maps LMDB's first pages, for the undo. */
+static int shared_open_pages(struct shared *s)
+{
+    MDB_stat stat;
+    int rc = mdb_env_stat(s->env, &stat);
+    if (rc != 0)
+        return rc;
+    s->page_size = stat.ms_psize;
+    void *pages = mmap(NULL, UNDO_PAGES * s->page_size, PROT_READ, MAP_SHARED, s->fd, 0);
+    if (pages == MAP_FAILED)
+        return errno;
+    s->pages = pages;
+    return 0;
 }
 
 static int shared_open_tree(struct shared *s)
@@ -153,14 +171,18 @@ struct shared *shared_open(const struct shared_file *file, char *err, size_t err
         abort();
     s->limit = shared_room(file->size);
     s->max_value = file->size / 16;
-    s->lock = mmap(NULL, sizeof *s->lock, PROT_READ | PROT_WRITE, MAP_SHARED, file->lock, 0);
-    int rc = s->lock == MAP_FAILED ? errno : file->size < SHARED_SIZE_MIN ? EINVAL : 0;
+    s->undo = mmap(NULL, sizeof *s->undo, PROT_READ | PROT_WRITE, MAP_SHARED, file->lock, 0);
+    int rc = s->undo == MAP_FAILED ? errno : file->size < SHARED_SIZE_MIN ? EINVAL : 0;
     if (rc == 0) {
-        lock_enter(s->lock);
-        rc = shared_open_env(s, file);
+        lock_enter(&s->undo->lock);
+        rc = undo_restore(s->undo, file->data);
+        if (rc == 0)
+            rc = shared_open_env(s, file);
+        if (rc == 0)
+            rc = shared_open_pages(s);
         if (rc == 0)
             rc = shared_open_tree(s);
-        lock_leave(s->lock);
+        lock_leave(&s->undo->lock);
     }
     if (rc == 0)
         return s;
@@ -177,23 +199,47 @@ void shared_close(struct shared *s)
         mdb_txn_abort(s->reader);
     if (s->env != NULL)
         mdb_env_close(s->env);
-    if (s->lock != MAP_FAILED)
-        munmap(s->lock, sizeof *s->lock);
+    if (s->pages != NULL)
+        munmap(s->pages, UNDO_PAGES * s->page_size);
+    if (s->undo != MAP_FAILED)
+        munmap(s->undo, sizeof *s->undo);
     free(s);
+}
+
+/* --- one process at a time --- */
+
+/* Returns 0, or why the data is of no use. The lock is taken either way. */
+static int shared_enter(struct shared *s)
+{
+    lock_enter(&s->undo->lock);
+    return undo_restore(s->undo, s->fd);
+}
+
+static void shared_leave(struct shared *s)
+{
+    lock_leave(&s->undo->lock);
+}
+
+static int shared_commit(struct shared *s, MDB_txn *txn)
+{
+    undo_keep(s->undo, s->pages, s->page_size);
+    int rc = mdb_txn_commit(txn);
+    undo_forget(s->undo);
+    return rc;
 }
 
 /* --- reading --- */
 
 static int shared_begin_reading(struct shared *s)
 {
-    lock_enter(s->lock);
-    return mdb_txn_renew(s->reader);
+    int rc = shared_enter(s);
+    return rc != 0 ? rc : mdb_txn_renew(s->reader);
 }
 
 static void shared_end_reading(struct shared *s)
 {
     mdb_txn_reset(s->reader);
-    lock_leave(s->lock);
+    shared_leave(s);
 }
 
 /* Finds an entry. *found: the entry exists, though it may have expired. */
@@ -345,7 +391,7 @@ static bool shared_make_room(struct shared *s, double now)
     if (mdb_txn_begin(s->env, NULL, 0, &txn) != 0)
         return false;
     if (shared_purge(s, txn, now, PURGE_MORE, &count) == 0 && count > 0)
-        return mdb_txn_commit(txn) == 0;
+        return shared_commit(s, txn) == 0;
     mdb_txn_abort(txn);
     return false;
 }
@@ -453,7 +499,7 @@ static enum shared_result shared_transact(struct shared *s, const struct shared_
     if (result == SHARED_OK)
         result = shared_apply(s, txn, op, now, c);
     if (result == SHARED_OK)
-        return shared_result_of(s, mdb_txn_commit(txn));
+        return shared_result_of(s, shared_commit(s, txn));
     mdb_txn_abort(txn);
     return result;
 }
@@ -467,11 +513,12 @@ enum shared_result shared_write(struct shared *s, const struct shared_operation 
         return SHARED_KEY_LONG;
     if (op->action <= SHARED_REPLACE && entry_size(&op->value) > s->max_value)
         return SHARED_VALUE_LONG;
-    lock_enter(s->lock);
-    result = shared_transact(s, op, now, &c);
+    result = shared_result_of(s, shared_enter(s));
+    if (result == SHARED_OK)
+        result = shared_transact(s, op, now, &c);
     for (int i = 0; i < PURGE_ROUNDS && result == SHARED_FULL && shared_make_room(s, now); i++)
         result = shared_transact(s, op, now, &c);
-    lock_leave(s->lock);
+    shared_leave(s);
     if (number != NULL)
         *number = c.value.number;
     return result;

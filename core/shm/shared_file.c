@@ -3,6 +3,7 @@
 
 #include "shm/lock.h"
 #include "shm/shared.h"
+#include "shm/undo.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,16 +28,16 @@ static int shared_file_create(const char *name)
     return fd < 0 && errno == EINVAL ? memfd_create(name, MFD_CLOEXEC) : fd;
 }
 
-/* Makes the lock. Each process that opens the dictionaries maps it anew. */
+/* Makes the lock, with the undo. Each process that opens the dictionaries maps them anew. */
 static bool shared_file_init_lock(int fd)
 {
-    if (ftruncate(fd, sizeof(pthread_mutex_t)) != 0)
+    if (ftruncate(fd, sizeof(struct undo)) != 0)
         return false;
-    void *lock = mmap(NULL, sizeof(pthread_mutex_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (lock == MAP_FAILED)
+    struct undo *undo = mmap(NULL, sizeof *undo, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (undo == MAP_FAILED)
         return false;
-    lock_init(lock);
-    munmap(lock, sizeof(pthread_mutex_t));
+    lock_init(&undo->lock);
+    munmap(undo, sizeof *undo);
     return true;
 }
 

@@ -1,11 +1,12 @@
 /*
  * shared_test - dictionaries over several processes: values, times to live (the clock is given), a
  * full memory, processes that are killed, and the file that holds it all. Links shared, entry,
- * shared_file, lock and str; LMDB itself stands in for a worker that dies in the middle.
+ * shared_file, lock, undo and str; LMDB itself stands in for a worker that dies in the middle.
  */
 #include "../test.h"
 #include "shm/lock.h"
 #include "shm/shared.h"
+#include "shm/undo.h"
 
 #include <fcntl.h>
 #include <lmdb.h>
@@ -475,10 +476,29 @@ static void die_writing(void)
     raise(SIGKILL);
 }
 
+static void read_once(void)
+{
+    if (get("k", 1).p[0] != '#')
+        _exit(1);
+}
+
 /* Dies inside the lock. */
 static void die_reading(void)
 {
     lock_enter(map_lock());
+    raise(SIGKILL);
+}
+
+/* Dies in the last step of a commit: LMDB's first pages are neither the old ones nor the new. */
+static void die_committing(void)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    struct undo *undo = mmap(NULL, sizeof *undo, PROT_READ | PROT_WRITE, MAP_SHARED, file.lock, 0);
+    unsigned char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_SHARED, file.data, 0);
+    lock_enter(&undo->lock);
+    undo_keep(undo, pages, page);
+    memset(pages + 64, 0xee, 80);
+    memset(pages + page + 64, 0xee, 80);
     raise(SIGKILL);
 }
 
@@ -513,6 +533,16 @@ static void test_killed(void)
         if (!check(set("k", number(i), 0, 1) == SHARED_OK))
             break;
     check_str(get("k", 1), "#4999");
+
+    test("a commit that is cut short is taken back");
+    for (int i = 0; i < 20; i++) {
+        check(set("k", number(i), 0, 1) == SHARED_OK);
+        check_int(wait_for(child(die_committing)), -SIGKILL);
+        if (i % 2 == 0) /* who comes next opens it anew, or has it open */
+            check_int(wait_for(child(read_once)), 0);
+        check(incr("k", 1, NULL, 0, 1, &n) == SHARED_OK && n == i + 1);
+    }
+    check_int(count_keys(D, 1), 1);
 
     test("writers that are killed anywhere leave a whole dictionary");
     for (int i = 0; i < 60; i++) {
