@@ -34,7 +34,7 @@ void answer_add_cookies(struct exchange *x)
 static size_t answer_postponed(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
-    size_t most = exchange_limits(x)->response_memory;
+    size_t most = x->generation->settings->limits.response_memory;
     if (d->kind != DECISION_FASTCGI || d->flush == FLUSH_AT_ONCE ||
         (x->req.response.unbuffered && !d->unbuffered))
         return 0;

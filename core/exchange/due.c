@@ -64,7 +64,8 @@ void due_fini(struct exchange *x)
 static double due_body_time(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
-    return d->body_deadline > 0 ? d->body_deadline : exchange_limits(x)->body_deadline;
+    const struct limits *limits = &x->generation->settings->limits;
+    return d->body_deadline > 0 ? d->body_deadline : limits->body_deadline;
 }
 
 void due_body(struct exchange *x)

@@ -7,7 +7,6 @@
  */
 #include "script/heap.h"
 
-#include "script/door.h"
 #include "script/limit.h"
 #include "script/lua.h"
 
@@ -38,11 +37,19 @@ static size_t heap_quarters(size_t limit)
     return limit - limit / 4;
 }
 
+static void *heap_alloc(void *ud, void *p, size_t before, size_t after);
+
+/* The heap whose allocator the state has; NULL: the state is about to be closed. */
+static struct script_heap *heap_of_state(lua_State *L)
+{
+    void *ud;
+    return lua_getallocf(L, &ud) == heap_alloc ? ud : NULL;
+}
+
 /* The function that runs is interrupted (script_interrupt): NULL, or the error for it. */
 static const char *heap_check(lua_State *L)
 {
-    struct script *s = script_of_state(L);
-    struct script_heap *h = s != NULL ? s->heap : NULL;
+    struct script_heap *h = heap_of_state(L);
     if (h == NULL || !script_heap_is_due(h))
         return NULL;
     script_heap_collect(h);
