@@ -12,7 +12,7 @@
 
 static char message[512];
 
-/* Can't both be had by sockets that do not share? */
+/* Whether two sockets without SO_REUSEPORT can't have these addresses at once. */
 static bool bind_overlap(const struct addr *a, const struct addr *b)
 {
     struct addr same = *b;
@@ -25,7 +25,7 @@ static bool bind_overlap(const struct addr *a, const struct addr *b)
     return addr_compare(a, &same) == 0;
 }
 
-/* Does a socket of this process hold the address? */
+/* Whether a socket of this process has the address. */
 static bool bind_is_ours(const struct addr *addr)
 {
     bool found = false;
@@ -64,8 +64,8 @@ static const char *bind_describe(const struct listen_spec *spec, const struct ad
 }
 
 /* With SO_REUSEPORT the kernel would let two servers of one user share a port unnoticed; so a plain
- * bind tries first whether it is free. What we hold ourselves is no obstacle: another listener on
- * some of the port's addresses, or one that the reload under way is about to give up. */
+ * bind first finds out whether the port is free. Sockets of this process are no obstacle: another
+ * listener on some of the port's addresses, or one that the current reload will close. */
 static int bind_check_free(const struct addr *addr)
 {
     int fd = socket(addr->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -77,8 +77,9 @@ static int bind_check_free(const struct addr *addr)
     return err == EADDRINUSE && bind_is_ours(addr) ? 0 : err;
 }
 
-/* Does a process hold the socket of that name in the folder? 0: none does. The connection is never
- * waited for: an owner that does not accept has it all the same, and so has one of another kind. */
+/* Whether a process has the socket of that name in the folder. 0: none. The call does not wait for
+ * the connection: a process that does not accept has the socket all the same, and so has one of
+ * another socket type. */
 static int bind_check_held(int folder, const char *name)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
@@ -108,9 +109,9 @@ static int bind_clear_in(int folder, const char *name)
     return unlinkat(folder, name, 0) == 0 || errno == ENOENT ? 0 : errno;
 }
 
-/* The folder of a path, which is taken apart, and the name in it. What has been looked at there is
- * removed, by the folder's descriptor: whoever may rename the folder meanwhile does not choose what
- * root removes. -1 and errno. */
+/* Opens the folder of a path, which is split in place, and sets *name. A file is checked and
+ * removed by the folder's descriptor, so that a user who renames the folder meanwhile can't make
+ * root remove another file. -1 and errno. */
 static int bind_open_folder(char *path, const char **name)
 {
     char *slash = strrchr(path, '/');
@@ -121,14 +122,13 @@ static int bind_open_folder(char *path, const char **name)
     return open(where, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* A socket file that no process listens on is left over from a crash; one in use is not ours to
- * take.
- */
+/* Removes the socket file of a process that has crashed. A socket that a process listens on is an
+ * error. */
 static int bind_clear_stale(const struct addr *addr)
 {
     char path[sizeof addr->un.sun_path + 1];
     const char *name;
-    if (addr->un.sun_path[0] == '\0') /* of the abstract namespace: no file */
+    if (addr->un.sun_path[0] == '\0') /* the abstract namespace has no files */
         return 0;
     snprintf(path, sizeof path, "%.*s", (int)sizeof addr->un.sun_path, addr->un.sun_path);
     int folder = bind_open_folder(path, &name);
@@ -139,9 +139,10 @@ static int bind_clear_stale(const struct addr *addr)
     return err;
 }
 
-/* Web servers in front run as other users; who may come is the folder's business. Whoever may give
- * commands is the one who started us. The file is made with its mode: a path that is changed after
- * that may have become a link to anything. One thread, so the umask is ours alone. */
+/* Binds a unix socket. Its mode lets all users connect, since web servers in front run as other
+ * users; the folder's mode can restrict that. The control listener is for this process's user
+ * alone. The umask gives the file its mode, since a chmod of the path could follow a link that was
+ * put there; the process has one thread, so the umask concerns no other code. */
 static int bind_local(int fd, const struct addr *addr, bool control)
 {
     mode_t before = umask(control ? 0177 : 0111);
@@ -181,7 +182,7 @@ const char *bind_open(const struct listen_spec *spec, const struct addr *addr, i
         err = bind_one(spec, addr, &fds[opened++]);
     if (err == 0)
         return NULL;
-    for (unsigned i = 0; i + 1 < opened; i++) /* the last one has not come to be */
+    for (unsigned i = 0; i + 1 < opened; i++) /* the last one was not opened */
         close(fds[i]);
     return bind_describe(spec, addr, err);
 }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#define ANSWER_MAX (64u << 20) /* of another instance */
+#define ANSWER_MAX (64u << 20) /* most bytes of another instance's answer */
 
 /* --- a FastCGI request --- */
 
@@ -111,7 +111,8 @@ static const char *call_gather(void *ctx, struct str bytes, bool *done)
     return answer->overflow ? "the answer is too large" : NULL;
 }
 
-/* core.ask(address, bytes, timeout) -> all that came until the end; or nil, problem. Blocks. */
+/* core.ask(address, bytes, timeout) -> all bytes until the end of the connection; or nil, problem.
+ * Blocks. */
 static int calls_ask(lua_State *L)
 {
     struct buf answer;
@@ -150,16 +151,16 @@ static double call_now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-#define CONTROL_TIMEOUT 10000 /* ms in which a script is loaded to find its instance */
+#define CONTROL_TIMEOUT 10000 /* ms for loading a script to find its instance */
 
 static void call_in_loader(void *ctx)
 {
     (void)ctx;
 }
 
-/* core.control_of(path) -> what the route's setting `control` says: an address, "off", or "" for
- * the default; or nil, reason. The script runs in a child, as the user that would serve it: this
- * process keeps its own rights to speak with the instance. */
+/* core.control_of(path) -> the route's setting `control`: an address, "off", or "" for the default;
+ * or nil, reason. The script runs in a child, as the user that would serve it, so that this process
+ * keeps its rights to connect to the instance. */
 static int calls_control_of(lua_State *L)
 {
     struct route route = {.path = luaL_checkstring(L, 1)};

@@ -1,5 +1,5 @@
-/* calls - the functions of moongate.core.commands with which commands ask others: a FastCGI server,
- * another instance, a loader where that instance is. All of them block. */
+/* calls - the functions of moongate.core.commands by which commands ask a FastCGI server, another
+ * instance, or a loader for the address of that instance. All of them block. */
 #ifndef MG_PROCESS_CALLS_H
 #define MG_PROCESS_CALLS_H
 

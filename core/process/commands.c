@@ -1,7 +1,7 @@
 /*
- * commands - moongate.core.commands: what the commands of lua/moongate/cli need from C beside
- * moongate.core, and what is not there for a script. Failures of the world are nil and a reason;
- * misuse is an error.
+ * commands - moongate.core.commands: the functions of C for the commands of lua/moongate/cli, which
+ * no script can call. A failure of the system is returned as nil and a reason; a wrong argument
+ * raises an error.
  */
 #include "process/commands.h"
 
@@ -51,7 +51,7 @@ static int commands_readlink(lua_State *L)
     return 1;
 }
 
-/* core.executable(path) -> may this user run the file? */
+/* core.executable(path) -> whether this user may run the file */
 static int commands_executable(lua_State *L)
 {
     lua_pushboolean(L, access(luaL_checkstring(L, 1), X_OK) == 0);
@@ -67,7 +67,8 @@ static int commands_tempdir(lua_State *L)
              luaL_checkstring(L, 1));
     int fd =
         mkdtemp(path) != NULL ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-    bool good = fd >= 0 && fchmod(fd, 0755) == 0; /* the folder, not what was put in its place */
+    /* by descriptor: another user may replace the path */
+    bool good = fd >= 0 && fchmod(fd, 0755) == 0;
     int err = errno;
     if (fd >= 0)
         close(fd);
@@ -143,7 +144,7 @@ static char *const *command_push_companion(lua_State *L)
     return (char *const *)argv;
 }
 
-/* Where this program lies; what lies there later may be a newer one. */
+/* The path of this program, where an upgrade finds a newer binary. */
 static const char *command_own_path(void)
 {
     static char path[PATH_MAX];
@@ -152,9 +153,9 @@ static const char *command_own_path(void)
     return path;
 }
 
-/* core.run(options, overrides) -> exit status, and why the server could not start if that is for
- * the caller to say. The overrides are text, since the loader and the workers have Lua states of
- * their own. */
+/* core.run(options, overrides) -> exit status, and the reason of a failed start if the caller is to
+ * print it. The overrides are text, since the loader and the workers have Lua states of their own.
+ */
 static int commands_run(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -211,7 +212,7 @@ static int command_open(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, calls_functions);
-    lua_createtable(L, 0, 1); /* the rest is moongate.core's */
+    lua_createtable(L, 0, 1); /* other fields are those of moongate.core */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moongate.core");
     lua_call(L, 1, 1);

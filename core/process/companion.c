@@ -17,7 +17,8 @@
 #define STOP_MOST    5.0
 #define CONNECT_MOST 100 /* milliseconds of one try */
 
-/* A unix socket is looked at, not connected to: PHP-FPM would give a process to the connection. */
+/* Whether the companion serves. A unix socket is only checked for existence, since a connection
+ * would occupy a process of PHP-FPM. */
 static bool companion_serves(const char *address)
 {
     struct addr addr;
@@ -43,12 +44,14 @@ bool companion_start(struct companion *c, const struct signals *signals)
 {
     pid_t parent = getpid();
     if (strncmp(c->address, "unix:", 5) == 0)
-        unlink(c->address + 5); /* of one that ended before */
+        unlink(c->address + 5); /* the socket of an earlier companion */
     c->pid = fork();
     if (c->pid == 0) {
         signals_leave(signals);
-        setpgid(0, 0);                    /* the terminal's Ctrl-C is the master's to pass on */
-        prctl(PR_SET_PDEATHSIG, SIGTERM); /* however the master ends, it ends */
+        /* a group of its own, since the master passes Ctrl-C on */
+        setpgid(0, 0);
+        /* the companion ends with the master, even if that is killed */
+        prctl(PR_SET_PDEATHSIG, SIGTERM);
         if (getppid() != parent)
             _exit(1);
         log_give_streams_back();
@@ -78,7 +81,7 @@ bool companion_ended(struct companion *c, int *status)
 {
     if (c->pid <= 0 || waitpid(c->pid, status, WNOHANG) != c->pid)
         return false;
-    kill(-c->pid, SIGKILL); /* its children would keep the old socket */
+    kill(-c->pid, SIGKILL); /* its children would keep the old socket open */
     c->pid = 0;
     return true;
 }
@@ -94,6 +97,6 @@ void companion_stop(struct companion *c)
             kill(c->pid, SIGKILL);
         poll(NULL, 0, 10);
     }
-    kill(-c->pid, SIGKILL); /* what it may have left of its group */
+    kill(-c->pid, SIGKILL); /* processes of its group that are left */
     c->pid = 0;
 }

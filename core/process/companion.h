@@ -1,6 +1,7 @@
 /*
  * companion - a program that the master runs beside its workers: the private php-fpm of `serve` and
- * `--php`. It ends with the master, however that ends, and is started again when it dies.
+ * `--php`. It ends with the master, even if the master is killed, and is started again when it
+ * dies.
  */
 #ifndef MG_PROCESS_COMPANION_H
 #define MG_PROCESS_COMPANION_H
@@ -11,16 +12,17 @@
 #include <sys/types.h>
 
 struct companion {
-    char *const *argv;   /* NULL: there is none */
-    const char *address; /* where it serves */
-    pid_t pid;           /* 0: it does not run */
+    char *const *argv;   /* NULL: no companion */
+    const char *address; /* the address on which it serves */
+    pid_t pid;           /* 0: not running */
 };
 
-/* Starts it and waits until it serves. False: it does not, which has been said on stderr. */
+/* Starts the companion and waits until it serves. False: it does not serve; the reason was printed
+ * on stderr. */
 bool companion_start(struct companion *c, const struct signals *signals);
-/* Has it ended? Then *status says how; what its children hold is ended. */
+/* True: the companion has ended, with *status; its child processes are killed. */
 bool companion_ended(struct companion *c, int *status);
-/* Ends it, and waits for that. */
+/* Ends the companion, and waits for its end. */
 void companion_stop(struct companion *c);
 
 #endif

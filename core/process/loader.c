@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_MAX   (4u << 20) /* thousands of servers have their addresses in it */
-#define MESSAGE_MAX  16384      /* of a failure: more than a line of the log takes */
-#define FILES_FOLLOW '\1'       /* behind the message of a failure */
+#define REPORT_MAX   (4u << 20) /* bytes; enough for the addresses of thousands of servers */
+#define MESSAGE_MAX  16384      /* bytes of an error; more than a log line holds */
+#define FILES_FOLLOW '\1'       /* separates an error from the list of files */
 
 /* --- the child --- */
 
@@ -24,8 +24,8 @@ __attribute__((noreturn)) static void loader_fail(int out, const char *text, con
     _exit(1);
 }
 
-/* However the master ends, what a script does here ends with it. Asked for as the script's user: to
- * become another one forgets it. */
+/* Makes the child end with the master, even if that is killed. Called after the change of the user,
+ * which resets PR_SET_PDEATHSIG. */
 static void loader_end_with(pid_t master)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -33,7 +33,7 @@ static void loader_end_with(pid_t master)
         _exit(1);
 }
 
-/* The script, loaded; in a reload with all that a worker has around it. */
+/* Loads the script, in a reload with the environment of a worker. */
 static struct script *loader_load_script(const struct loader_config *config, struct trial **trial,
                                          char **err)
 {
@@ -43,8 +43,8 @@ static struct script *loader_load_script(const struct loader_config *config, str
     return *trial != NULL ? trial_script(*trial) : NULL;
 }
 
-/* An address of a name that this machine does not have: IPv6 is switched off, or a hosts file
- * has another machine's. */
+/* True for an address that this machine does not have: IPv6 is switched off, or a hosts file names
+ * another machine. */
 static bool loader_is_elsewhere(struct addr addr)
 {
     int fd = socket(addr.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -57,8 +57,8 @@ static bool loader_is_elsewhere(struct addr addr)
     return elsewhere;
 }
 
-/* The addresses of a name that can be had; all of them, so that opening them says why not, where
- * none can. Returns how many, or 0 and *bad. */
+/* The addresses of a name that this machine has; all addresses if it has none of them, so that
+ * opening them gives the error. Returns their number, or 0 and *bad. */
 static unsigned loader_look_up(const char *given, struct addr list[ADDR_MOST], const char **bad)
 {
     char text[ADDR_TEXT_SIZE];
@@ -81,9 +81,9 @@ static unsigned loader_look_up(const char *given, struct addr list[ADDR_MOST], c
     return kept;
 }
 
-/* The lines with the addresses of all names that are to be listened on. They are looked up here
- * since that may take its time, and the master waits for no name server. Ends the process where one
- * has none. */
+/* Writes the lines with the addresses of all names of listeners. The loader looks them up, since a
+ * name server may be slow and the master must not wait for it. A name without an address ends the
+ * process. */
 static void loader_write_addresses(int out, const char *report, FILE *lines)
 {
     struct addr list[ADDR_MOST];
@@ -185,9 +185,9 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
     return false;
 }
 
-/* The child has said all, or all that is read of it. A child that has closed its end of the pipe,
- * or writes on into a full one, would keep the master for ever; one that is ending keeps its own
- * status. */
+/* Ends the child after its report. It is killed, since the master would wait for ever for a child
+ * that has closed the pipe and runs on, or that writes into a full pipe; a child that is ending
+ * already keeps its own status. */
 static void loader_end(struct loader *loader)
 {
     int status = 0;

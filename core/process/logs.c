@@ -12,7 +12,7 @@
 #define LOG_FOLDER "/var/log/"
 #define LOG_FLAGS  (O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
-/* Only root can change the folder, nor one of those above it, whose names lead there. */
+/* True when only root can change the folder and all folders above it. */
 static bool logs_is_roots(char *folder)
 {
     struct stat st;
@@ -26,8 +26,8 @@ static bool logs_is_roots(char *folder)
     }
 }
 
-/* As root: only where the system keeps logs, since the name is the route's, and so is what is
- * written there. -1 and errno. */
+/* Opens a log as root, only in a folder that root alone can change, since the route chooses the
+ * log's name and contents. -1 and errno. */
 static int log_open_as_root(const char *path)
 {
     char real[PATH_MAX], folder[PATH_MAX], whole[PATH_MAX + 256];

@@ -1,8 +1,8 @@
 /*
  * logs - the error log and the access log of a generation, opened by the master.
  *
- * Their names are the route's, and so is what is written there: so they are opened as the workers'
- * user, and as root only where root alone decides what lies there.
+ * The route chooses their names and contents. So they are opened as the workers' user, and as root
+ * only in folders that root alone can change.
  */
 #ifndef MG_PROCESS_LOGS_H
 #define MG_PROCESS_LOGS_H
@@ -10,16 +10,16 @@
 #include "base/user.h"
 
 struct logs {
-    int error, access; /* -1: there is none */
+    int error, access; /* descriptors; -1: none */
 };
 
 #define LOGS_NONE ((struct logs){-1, -1})
 
-/* Opens both; access "": there is none. Each is a path, "stdout" or "stderr". NULL, or why not,
- * valid until the next call; then nothing is open. */
+/* Opens both logs. Each is a path, "stdout" or "stderr"; access "": no access log. NULL, or the
+ * error, valid until the next call; no log is open then. */
 const char *logs_open(struct logs *logs, const struct user *user, const char *error,
                       const char *access);
-/* Closes them, and leaves LOGS_NONE. The process's standard streams stay open. */
+/* Closes both logs, and sets LOGS_NONE. The process's standard streams stay open. */
 void logs_close(struct logs *logs);
 
 #endif

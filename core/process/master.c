@@ -1,6 +1,6 @@
 /*
- * master - see master.h. The master composes the parts of this room: it waits, tells each part what
- * has happened, and decides what a fact of one part means for the others.
+ * master - see master.h. The master connects the parts of this room: it waits for events, passes
+ * each to the part that handles it, and acts on the results for the other parts.
  *
  *     signals, loader, workers, pipes --poll--> facts --> reload, workers, upgrade, companion,
  * watch
@@ -27,19 +27,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define AWAY            0.5  /* a look at the workers that comes so much too late: we did not run */
-#define LOG_AGAIN       0.2  /* seconds until a log that has no room is tried again */
+#define AWAY            0.5  /* seconds; the master did not run if a look comes so late */
+#define LOG_AGAIN       0.2  /* seconds until a log without room is tried again */
 #define LOAD_LIMIT      60.0 /* seconds of the first loader */
 #define FAST_STOP       5.0  /* seconds that workers have for the end, after SIGINT */
-#define STOP_MARGIN     5.0  /* the same, after stop_timeout */
+#define STOP_MARGIN     5.0  /* seconds after stop_timeout until workers are killed */
 #define COMPANION_AGAIN 1.0  /* seconds between two tries to start the companion */
-#define ROOM            64   /* workers that the shared memory has room for, at least */
+#define ROOM            64   /* least number of places in shared memory */
 
 struct master {
     const struct master_options *options;
     struct user user; /* of the workers */
     struct signals signals;
-    struct release release; /* that serves */
+    struct release release; /* the release that serves */
     struct memory memory;
     struct sockets sockets;
     struct workers workers;
@@ -48,16 +48,16 @@ struct master {
     struct companion companion;
     struct watch watch;
     double supervised_at, watchdog, watchdog_at;
-    bool announced; /* all has been ready once: it serves */
+    bool announced; /* the instance serves: all workers were ready once */
     bool stopping;
     bool failed;
-    double stop_at; /* when a graceful stop has taken long enough */
+    double stop_at; /* end of a graceful stop, when workers are killed */
 };
 
 /* --- children --- */
 
-/* In each child that runs scripts, which is not to keep addresses in use, workers without a word
- * that the master has gone, or an upgrade waiting. */
+/* Closes the master's descriptors in each child that runs scripts. A child that kept them would
+ * keep addresses in use, and hide the master's end from workers and from an upgrade. */
 static void master_leave(struct master *m)
 {
     signals_leave(&m->signals);
@@ -83,8 +83,8 @@ static void master_in_worker(void *ctx, const struct release *release)
 
 /* --- stopping --- */
 
-/* Workers cut what is left after stop_timeout, so that clients can tell; a worker that is stuck in
- * a script hears neither signal. */
+/* Stops the workers. They cut requests that are left after stop_timeout, so that clients see the
+ * end; a worker that is stuck in a script handles no signal and is killed later. */
 static void master_stop(struct master *m, int signal)
 {
     double patience = signal == SIGINT ? FAST_STOP : m->release.plan.stop_timeout + STOP_MARGIN;
@@ -92,11 +92,11 @@ static void master_stop(struct master *m, int signal)
     if (!m->stopping || m->stop_at > at)
         m->stop_at = at;
     if (!m->stopping) {
-        if (!m->upgrade.handed_over) /* else it would be said of the successor */
+        if (!m->upgrade.handed_over) /* systemd would take it for the successor's state */
             notify("STOPPING=1");
         sockets_close(&m->sockets);
         upgrade_cancel(&m->upgrade);
-        /* A successor that has come to nothing leaves them to whose place it was to take. */
+        /* A successor that has failed leaves the files to its predecessor. */
         if (!m->upgrade.handed_over && (m->announced || !m->upgrade.is_successor))
             sockets_unlink(&m->sockets);
         reload_cancel(&m->reload);
@@ -111,8 +111,8 @@ static void master_stop(struct master *m, int signal)
     }
 }
 
-/* What goes wrong before anything has served ends the start. A signal that told the master to stop
- * has been there first. */
+/* Ends the start with an error, if the instance has not served yet and no signal has stopped it
+ * before. */
 static void master_fail(struct master *m)
 {
     m->failed = true;
@@ -121,8 +121,8 @@ static void master_fail(struct master *m)
 
 /* --- serving begins --- */
 
-/* Written over, not emptied first: where that fails, the one whose place we take keeps what it has.
- */
+/* Writes the pid file over its old content, which is not truncated first: if the write fails, the
+ * predecessor's pid stays there. */
 static bool master_write_pid(const char *path)
 {
     char text[16];
@@ -151,8 +151,8 @@ static void master_say_serving(const struct master *m)
     notify("READY=1\nMAINPID=%d\nSTATUS=%u workers", (int)getpid(), count);
 }
 
-/* Once, when every listener is open and every worker serves. What fails here fails before a
- * predecessor has been told, which keeps its sockets. */
+/* Called once, when all listeners are open and all workers serve. A failure here comes before the
+ * predecessor is told, so the predecessor continues to serve. */
 static void master_announce(struct master *m)
 {
     if (m->announced || m->stopping || !workers_all_ready(&m->workers))
@@ -161,7 +161,7 @@ static void master_announce(struct master *m)
         master_fail(m);
         return;
     }
-    const char *err = sockets_let_in(&m->sockets); /* those of a successor: it has not failed */
+    const char *err = sockets_let_in(&m->sockets); /* a successor's sockets listen only now */
     if (err != NULL) {
         say("%s", err);
         master_fail(m);
@@ -176,7 +176,7 @@ static void master_announce(struct master *m)
     reload_watch(&m->reload);
 }
 
-/* --- what workers say, and how they end --- */
+/* --- messages and ends of workers --- */
 
 static void master_reload(struct master *m)
 {
@@ -188,8 +188,8 @@ static void master_reload(struct master *m)
     reload_refuse(&m->reload, "no reload while starting or stopping");
 }
 
-/* A worker that can't even begin: at the first start that is the end of all, later it is tried
- * again. */
+/* Handles a worker whose start failed. At the first start of the instance that ends the start;
+ * later the worker is started again. */
 static void master_worker_failed(struct master *m, const struct worker_process *p, const char *text)
 {
     if (p->retired)
@@ -235,7 +235,7 @@ static const char *master_where_stuck(const struct worker_end *end, char *out, s
     return out;
 }
 
-/* A worker that was to serve, or to prepare a reload, has ended. */
+/* Handles the end of a worker that served, or that prepared a reload. */
 static void master_worker_lost(struct master *m, unsigned place, const struct worker_end *end)
 {
     char where[1100], text[1400];
@@ -258,20 +258,21 @@ static void master_worker_lost(struct master *m, unsigned place, const struct wo
     reload_lost(&m->reload, text);
 }
 
-/* What a worker held is given back before another one has its place. */
+/* Handles the end of a worker's process. Its claims and counts are given back before another worker
+ * gets the place. */
 static void master_worker_ended(struct master *m, unsigned place, int status)
 {
     static struct worker_end end;
     char where[1100];
     struct worker_process *p = &m->workers.list[place];
-    p->pid = 0;                   /* it is sent no signal any more */
-    master_read_worker(m, place); /* what it said before it ended */
+    p->pid = 0;                   /* no signal is sent to the pid any more */
+    master_read_worker(m, place); /* messages that the worker sent before its end */
     workers_ended(&m->workers, place, status, &end);
     const struct worker_process *was = &end.was;
     memory_reclaim(&m->memory, place, end.how, was->ready && !was->retired && !m->stopping);
     master_where_stuck(&end, where, sizeof where);
     if (m->stopping) {
-        /* Whatever ends a worker before it serves has done no harm. */
+        /* The end of a worker that did not serve has cost no request. */
         if (status != 0 && !m->failed && was->ready) {
             log_error("a worker %s while stopping", end.how);
             m->failed = true;
@@ -279,7 +280,8 @@ static void master_worker_ended(struct master *m, unsigned place, int status)
     } else if (was->retired) {
         if (was->hands_over && status != 0)
             log_error("a worker of an earlier generation %s%s", end.how, where);
-    } else if (!m->announced && !was->ready) { /* nothing serves yet: nothing is lost by an end */
+        /* the instance does not serve yet, so no request is lost */
+    } else if (!m->announced && !was->ready) {
         say("a worker %s%s before it served", end.how, where);
         master_fail(m);
     } else {
@@ -287,7 +289,8 @@ static void master_worker_ended(struct master *m, unsigned place, int status)
     }
 }
 
-/* The loader, and a successor until it serves, are waited for where their words are read. */
+/* Waits for children that have ended. The loader, and a successor that does not serve yet, are
+ * waited for where their pipes are read. */
 static void master_reap(struct master *m)
 {
     char how[100];
@@ -354,7 +357,7 @@ static double master_sooner(double a, double b)
 
 static double master_log_due(double now)
 {
-    if (log_waiting()) /* the reader does not take them, or a worker has left its lines */
+    if (log_waiting()) /* a log's reader is slow, or an ended worker has left lines */
         log_flush();
     log_say_left_out(false);
     return log_waiting() || log_left_out() ? now + LOG_AGAIN : 0;
@@ -411,16 +414,17 @@ static double master_stop_due(struct master *m, double now)
     return m->stop_at;
 }
 
-/* Does what is due; returns the milliseconds until the next thing is, -1 for none. */
+/* Does the work that is due. Returns the milliseconds until more is due; -1: never. */
 static int master_do_due(struct master *m)
 {
     double now = now_monotonic(),
            next = master_sooner(master_log_due(now), master_watchdog_due(m, now));
-    next = master_sooner(
-        next, master_supervision_due(m, now)); /* in a stop, too: a hook that is stuck ends */
+    /* During a stop, too, so that a stuck hook is ended. */
+    next = master_sooner(next, master_supervision_due(m, now));
     if (m->stopping)
         return master_milliseconds(master_sooner(next, master_stop_due(m, now)), now);
-    /* While workers prepare a reload none is started: all that serve must have answered. */
+    /* While workers prepare a reload no worker is started, since all serving workers must have
+     * answered. */
     if (m->reload.state != RELOAD_PREPARING)
         next = master_sooner(next, workers_start_due(&m->workers, &m->release, now));
     next = master_sooner(next, quarantine_due(&m->memory.quarantine, now));
@@ -467,7 +471,7 @@ static void master_wait(struct master *m, int timeout)
 
 /* --- the start --- */
 
-/* The administrator wants to stop: a loader that never comes to an end must not keep us. */
+/* True when a signal asks to stop. A loader that hangs must not delay that. */
 static bool master_is_told_to_stop(const struct master *m)
 {
     bool stop = false;
@@ -476,7 +480,8 @@ static bool master_is_told_to_stop(const struct master *m)
     return stop;
 }
 
-/* Runs the loader to its end. False: it failed, which has been said, or we were told to stop. */
+/* Runs the loader to its end. False: it failed and the reason was printed, or a signal has stopped
+ * the start. */
 static bool master_load_once(struct master *m)
 {
     struct loader loader;
@@ -512,8 +517,8 @@ static bool master_load_once(struct master *m)
     return result == LOADER_DONE;
 }
 
-/* Loads the route: as --user or the default user; and again where the script names another one,
- * since that one must be able to read it too. */
+/* Loads the route: as --user or the default user; and again as the script's own user, if it names
+ * one, since that user must be able to read the script, too. */
 static bool master_load(struct master *m)
 {
     const struct master_options *o = m->options;
@@ -534,8 +539,8 @@ static bool master_load(struct master *m)
     return false;
 }
 
-/* The logs and the listening sockets. A successor's clients go to whose place it takes, until it is
- * sure to serve. NULL, or what is wrong. */
+/* Opens the logs and the listening sockets. The sockets of a successor do not listen before it
+ * serves, so clients reach the predecessor. NULL, or the error. */
 static const char *master_open(struct master *m)
 {
     struct plan *plan = &m->release.plan;
@@ -553,7 +558,7 @@ static const char *master_open(struct master *m)
     return err;
 }
 
-/* What all processes share, and the parts that know them. */
+/* Makes the shared memory, and gives it to the parts that use it. */
 static bool master_compose(struct master *m)
 {
     const struct plan *plan = &m->release.plan;
@@ -600,8 +605,8 @@ static bool master_start(struct master *m, const char **problem)
     return master_compose(m);
 }
 
-/* As many descriptors as the administrator allows: the soft limit is for programs that use select.
- */
+/* Raises the soft limit of descriptors to the hard one; the soft limit is for programs that use
+ * select. */
 static void master_raise_limits(void)
 {
     struct rlimit limit;
@@ -624,7 +629,7 @@ static int master_remove_entry(const char *path, const struct stat *st, int type
 static void master_end(struct master *m)
 {
     for (int i = 0; i < 2; i++)
-        log_pass_stream(i); /* the last words of a library */
+        log_pass_stream(i); /* output of a library that has not been logged */
     log_say_left_out(true);
     log_flush();
     companion_stop(&m->companion);
@@ -645,7 +650,7 @@ static void master_end(struct master *m)
 int master_run(const struct master_options *options, const char **problem)
 {
     log_own_streams();
-    static struct master m; /* large, and the worker's stack need not have it */
+    static struct master m; /* static, since it is large and workers inherit the stack */
     m = (struct master){.options = options};
     m.watchdog = notify_watchdog();
     notify_init();

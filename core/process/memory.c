@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RECLAIM_MOST 5 /* seconds; it takes milliseconds */
+#define RECLAIM_MOST 5 /* seconds for a work of milliseconds */
 
 bool memory_init(struct memory *m, const struct user *user, unsigned places, size_t dictionaries)
 {
@@ -34,14 +34,15 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
     return true;
 }
 
-/* Claims and counts. Workers write into that memory as they like, so the master follows no number
- * in there: a process of the workers' user does, which may crash or find no end for it. */
+/* Gives back claims and counts, in a child of the workers' user. A worker may have written anything
+ * into that memory, so the child, not the master, follows its indexes: it may crash or loop without
+ * harm. */
 static void memory_reclaim_counts(const struct memory *m, unsigned place)
 {
     int status = -1;
     pid_t pid = fork();
     if (pid == 0) {
-        prctl(PR_SET_NAME, "mg-reclaim"); /* ps tells it from a worker */
+        prctl(PR_SET_NAME, "mg-reclaim"); /* so that ps shows it apart from workers */
         signal(SIGALRM, SIG_DFL);
         alarm(RECLAIM_MOST);
         if (user_become(m->user) != NULL)
@@ -77,7 +78,7 @@ void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blam
             "beyond its table, which have no line",
             count, beyond);
     board->pid = 0;
-    board->beat = board->turn = 0; /* it may have died while a hook ran */
+    board->beat = board->turn = 0; /* the worker may have died while a hook ran */
     board->ready = board->leaving = false;
     board->connections = 0;
 }
@@ -90,6 +91,8 @@ void memory_show_error(const struct memory *m, const char *text)
 
 void memory_fini(struct memory *m)
 {
-    board_free(m->board); /* ledger and census have their own sizes inside: the kernel frees them */
+    /* the sizes of ledger and census are in their memory, which is not trusted: the kernel frees
+     * them */
+    board_free(m->board);
     shared_file_close(&m->dictionaries);
 }

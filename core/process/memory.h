@@ -1,8 +1,8 @@
 /*
- * memory - what all processes of an instance share: mappings that the master makes before it forks,
- * and the file of the dictionaries.
+ * memory - the memory that all processes of an instance share: mappings that the master makes
+ * before it forks, and the file of the dictionaries.
  *
- * Each worker has a *place*, its index in these mappings, as long as it lives.
+ * Each worker has a *place*, its index in these mappings, until the master has waited for it.
  */
 #ifndef MG_PROCESS_MEMORY_H
 #define MG_PROCESS_MEMORY_H
@@ -15,7 +15,7 @@
 #include "shm/shared_file.h"
 
 struct memory {
-    const struct user *user; /* of the workers */
+    const struct user *user; /* the workers' user */
     unsigned places;
     struct ledger *ledger;
     struct census *census;
@@ -26,14 +26,16 @@ struct memory {
     struct shared_file dictionaries;
 };
 
-/* For so many workers, and dictionaries of so many bytes. False and errno: there is no memory. */
+/* Makes the memory for so many workers, and dictionaries of so many bytes. False and errno: no
+ * memory. */
 bool memory_init(struct memory *m, const struct user *user, unsigned places, size_t dictionaries);
-/* The worker of that place has ended: what it held is given back, and its lines go to the access
- * log. how: "was killed by signal 9". blame: a page whose hook ran then may have caused that. */
+/* Gives back the claims and counts of the worker of that place, which has ended, and writes its
+ * lines to the access log. how: "was killed by signal 9". blame: the page whose hook ran may have
+ * caused the end, and is counted. */
 void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blame);
-/* What the status page shows as the last error. */
+/* Sets the last error of the status page. */
 void memory_show_error(const struct memory *m, const char *text);
-/* At the end of the instance. */
+/* Frees the memory at the end of the instance. */
 void memory_fini(struct memory *m);
 
 #endif

@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #define FIRST_FD 3     /* SD_LISTEN_FDS_START */
-#define MAX_FDS  65536 /* more than listeners times workers */
+#define MAX_FDS  65536 /* more than any number of listeners times workers */
 
-/* What was handed to us. */
+/* The descriptors that were passed to this process. */
 struct handed {
     int fd;
     bool systemd;
@@ -34,14 +34,14 @@ void notify(const char *fmt, ...)
     va_end(args);
     memcpy(to.sun_path, path, strlen(path));
     if (path[0] == '@')
-        to.sun_path[0] = '\0'; /* of the abstract namespace */
+        to.sun_path[0] = '\0'; /* a name in the abstract namespace */
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (sendto(fd, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1,
                MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&to, size) < 0)
-        n = 0; /* systemd will say that it has heard nothing */
+        n = 0; /* systemd reports a missing message itself */
     close(fd);
 }
 
@@ -90,8 +90,7 @@ void notify_init(void)
         long fd = strtol(list, &end, 10);
         if (end == list)
             break;
-        notify_add((int)fd,
-                   *end == 's'); /* an "s": systemd gave it to the one whose place we take */
+        notify_add((int)fd, *end == 's'); /* "s": systemd has passed it to the predecessor */
         end += *end == 's';
     }
     unsetenv("LISTEN_PID");

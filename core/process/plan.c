@@ -50,7 +50,7 @@ static void plan_copy(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text);
 }
 
-/* Lines whose value is the whole rest, tabs as well. True: this was one. */
+/* Reads a line whose value is the whole rest, tabs included. True: the line was of this kind. */
 static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
 {
     char **text = strcmp(key, "ini") == 0    ? &plan->ini
@@ -70,7 +70,7 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
         plan_add_address(plan, fields[0], fields[1]);
     } else if (strcmp(key, "listen") == 0) {
         const struct protocol *protocol = protocol_find(fields[1]);
-        if (protocol == NULL) /* nothing that a route may name */
+        if (protocol == NULL) /* unknown protocol */
             return;
         plan_listen(plan, &(struct listen_spec){.address = fields[0],
                                                 .protocol = protocol,
@@ -107,7 +107,8 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
     }
 }
 
-/* One a core, but two at least: where a script keeps one, or has ended it, the other serves. */
+/* One worker for each core, but at least two, so that one serves while a script blocks or has ended
+ * the other. */
 static unsigned plan_usual_workers(void)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

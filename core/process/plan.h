@@ -1,6 +1,6 @@
 /*
- * plan - what the master must know of a route, as a loader reports it: addresses, users, logs, the
- * number of workers.
+ * plan - the master's part of a route's settings, as a loader reports them: addresses, users, logs,
+ * the number of workers.
  */
 #ifndef MG_PROCESS_PLAN_H
 #define MG_PROCESS_PLAN_H
@@ -8,13 +8,13 @@
 #include "base/log.h"
 #include "front/listener.h"
 
-#define PLAN_ROUTE     64 /* addresses that a route may listen on, as in moongate.route.settings */
-#define PLAN_LISTENERS (PLAN_ROUTE + ADDR_MOST) /* and those of the control listener */
+#define PLAN_ROUTE     64 /* most addresses of a route's listeners, as in moongate.route.settings */
+#define PLAN_LISTENERS (PLAN_ROUTE + ADDR_MOST) /* with those of the control listener */
 #define PLAN_WORKERS   256
 #define PLAN_FILES     1024
 #define PLAN_WARNINGS  32
 
-/* An address of a name that is to be listened on. */
+/* An address of a listener that is given by a name. */
 struct plan_address {
     char *given; /* "localhost:8080" */
     char *address;
@@ -31,23 +31,24 @@ struct plan {
     double stop_timeout;
     double script_timeout;
     size_t shared;           /* bytes of limits.shared */
-    int watch;               /* 1, 0, or -1: as the terminal says */
-    char *files[PLAN_FILES]; /* that the route has loaded */
+    int watch;               /* 1, 0, or -1: if stderr is a terminal */
+    char *files[PLAN_FILES]; /* files that the route has loaded */
     unsigned file_count;
-    struct plan_address *addresses; /* of all names among the listeners' addresses */
+    struct plan_address *addresses; /* addresses of all names of listeners */
     unsigned address_count;
-    char *ini;  /* which settings of PHP its servers are sent: for the next loader; NULL: none */
-    char *note; /* what the operator is to know, once it serves; NULL: nothing */
-    char *warnings[PLAN_WARNINGS]; /* of what is valid and will yet hardly work; a line each */
+    char *ini;  /* the settings of PHP that its servers get, for the next loader; NULL: none */
+    char *note; /* a line that is logged once the route serves; NULL: none */
+    char *warnings[PLAN_WARNINGS]; /* lines about settings that are valid, but probably wrong */
     unsigned warning_count;
 };
 
-/* Adds a listener, whose strings are copied; one for each address where it is given by a name. */
+/* Adds a listener, whose strings are copied. A listener that is given by a name becomes one for
+ * each address of the name. */
 void plan_listen(struct plan *plan, const struct listen_spec *given);
-/* The control listener is where it is in the other plan. */
+/* Takes the address of the control listener from the other plan. */
 void plan_keep_control(struct plan *plan, const struct plan *from);
 void plan_free(struct plan *plan);
-/* Fills the plan from the lines of a loader's report, which are taken apart in place. */
+/* Fills the plan from the lines of a loader's report, which are split in place. */
 void plan_read(struct plan *plan, char *report);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * release - what the master has of one generation: its plan, its logs, and what the files of its
- * script held when it was loaded. A reload prepares a second release beside the one that serves.
+ * release - the master's part of a generation: its plan, its logs, and a snapshot of the script's
+ * files as they were loaded. A reload prepares a second release beside the one that serves.
  */
 #ifndef MG_PROCESS_RELEASE_H
 #define MG_PROCESS_RELEASE_H
@@ -12,7 +12,7 @@ struct release {
     unsigned generation; /* its number */
     struct plan plan;
     struct logs logs;
-    int snapshot; /* a file in memory, which workers load the script from; 0: none */
+    int snapshot; /* a file in memory from which workers load the script; 0: none */
 };
 
 /* Makes the snapshot's file, which the loader writes to. */

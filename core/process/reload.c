@@ -13,10 +13,10 @@
 #define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
 #define NEWER           2.0  /* what a loader has left once another reload is asked for */
 #define PREPARE_TIMEOUT 60.0
-#define SWITCH_TIMEOUT  60.0 /* one that is stuck is replaced long before: see supervision.h */
-#define REPLACED        2.0  /* seconds that a worker on its way is waited for */
-#define PLACE_PATIENCE  5.0  /* seconds in which a place for another worker may become free */
-#define RETIRED_MOST    16 /* workers that only finish their requests, for one more to be replaced */
+#define SWITCH_TIMEOUT  60.0 /* seconds; a stuck worker is replaced long before (supervision.h) */
+#define REPLACED        2.0  /* seconds of waiting for a worker that is starting */
+#define PLACE_PATIENCE  5.0  /* seconds of waiting for a free place */
+#define RETIRED_MOST    16   /* most retired workers at which one more may be replaced */
 
 /* --- the end of it --- */
 
@@ -46,8 +46,8 @@ static void reload_finish(struct reload *r)
         reload_ask(r);
 }
 
-/* The old generation goes on as if nothing had been. What could not be loaded, or started, may be
- * mended by a change to any of its files. */
+/* Ends a reload that has failed. The old generation continues to serve. The failed route's files
+ * are watched, too, since a change to one of them may mend it. */
 static void reload_fail(struct reload *r, const char *text)
 {
     log_error("the reload failed, the old script goes on: %s", text);
@@ -75,7 +75,7 @@ void reload_cancel(struct reload *r)
 
 /* --- loading --- */
 
-/* The next one answers those who have asked for this. */
+/* Ends the loader. The next reload answers the requests for this one. */
 static void reload_give_up(struct reload *r)
 {
     log_warn("the script has been loading for %.1f s and a newer reload is asked for: that one is "
@@ -110,8 +110,8 @@ static void reload_start(struct reload *r)
         reload_fail(r, loader_error(&r->loader));
 }
 
-/* One that is under way and hangs must not keep a newer one; but where requests come all the time,
- * one that is only slow gets to its end as well: each has twice as long as the last. */
+/* A loader that hangs must not delay a newer reload. But each loader in a row has twice as long as
+ * the last, so that a slow script is served even if requests for reloads come all the time. */
 void reload_ask(struct reload *r)
 {
     if (r->state == RELOAD_IDLE) {
@@ -134,7 +134,7 @@ static void reload_note(struct reload *r, const char *text)
     snprintf(r->notes + used, sizeof r->notes - used, "%s%s", used > 0 ? "; " : "", text);
 }
 
-/* The text stays as it is until a restart. */
+/* Keeps a setting's old text, which only a restart changes, and notes that. */
 static void reload_keep(struct reload *r, const char *note, char *next, const char *serving,
                         size_t size)
 {
@@ -165,14 +165,14 @@ static void reload_keep_what_stays(struct reload *r)
     }
 }
 
-/* Is one of those who load the script while they serve. */
+/* True for a serving worker that loads the script itself. */
 static bool reload_is_to_prepare(const struct reload *r, unsigned place)
 {
     return worker_serves(&r->workers->list[place]) && r->part[place] != PART_LEAVES;
 }
 
-/* A place that no number has, now or then, up to the number `given`; without a process, if there is
- * one. NO_WORKER: there is none. */
+/* A place that no number has now, and no number below `given` after the switch; preferably one
+ * without a process. NO_WORKER: none. */
 static unsigned reload_free_place(const struct reload *r, unsigned given)
 {
     const struct workers *w = r->workers;
@@ -188,9 +188,7 @@ static unsigned reload_free_place(const struct reload *r, unsigned given)
     return found;
 }
 
-/* The place of the worker that serves, where all others do not; NO_WORKER: there are several or
- * none.
- */
+/* The place of the only worker that serves; NO_WORKER: several serve, or none. */
 static unsigned reload_find_only(const struct reload *r)
 {
     unsigned only = NO_WORKER;
@@ -203,14 +201,14 @@ static unsigned reload_find_only(const struct reload *r)
     return only;
 }
 
-/* The place that the clients of one that leaves go to. */
+/* The place that gets the clients of the worker that leaves `place`. */
 static unsigned reload_replacement(const struct reload *r, unsigned place)
 {
     unsigned number = r->workers->list[place].number;
     return r->place[number < r->next.plan.workers ? number : 0];
 }
 
-/* The places that numbers have already, and places for numbers that are new. */
+/* Keeps the places of existing numbers, and chooses places for new ones. */
 static void reload_keep_places(struct reload *r)
 {
     const struct workers *w = r->workers;
@@ -226,22 +224,20 @@ static unsigned reload_count_retired(const struct reload *r)
     return retired;
 }
 
-/* Whether the only worker that serves can be replaced: too many have not left otherwise, since
- * their requests take long, or each place has a process. */
+/* Whether the only serving worker can be replaced. It can't while too many retired workers have
+ * long requests, or while each place has a process. */
 static bool reload_has_room(const struct reload *r, unsigned only)
 {
     if (reload_count_retired(r) >= RETIRED_MOST)
         return false;
     if (r->workers->list[only].number >= r->next.plan.workers)
-        return true; /* another number takes over */
+        return true; /* a worker of another number takes over */
     unsigned place = reload_free_place(r, r->next.plan.workers);
     return place != NO_WORKER && r->workers->list[place].pid == 0;
 }
 
-/* A worker answers no request while it loads a script. So where only one serves, a reserve is
- * started beside it, which takes over. Where there is no room for one, the worker loads the script
- * itself.
- */
+/* A worker answers no request while it loads a script. So a reserve is started beside an only
+ * worker, and takes over. Without room for a reserve the worker loads the script itself. */
 static void reload_choose_places(struct reload *r)
 {
     reload_keep_places(r);
@@ -261,8 +257,8 @@ static void reload_choose_places(struct reload *r)
     r->part[only] = PART_LEAVES;
 }
 
-/* The workers that shall be there are ready, and where only one serves there is room for a reserve;
- * or both have been waited for long enough. */
+/* True when all workers are ready and an only worker has room for a reserve, or when the wait for
+ * both is over. */
 static bool reload_may_prepare(struct reload *r)
 {
     double now = now_monotonic();
@@ -273,9 +269,8 @@ static bool reload_may_prepare(struct reload *r)
     return only == NO_WORKER || reload_has_room(r, only) || now > r->room_due;
 }
 
-/* Places that have no worker are to have one when the new plan serves: those that it has more of,
- * and those of workers that died. One that is not free yet gets its worker later. NULL, or what is
- * wrong. */
+/* Starts reserves at places without a worker: those that the new plan adds, and those of workers
+ * that died. A place that is not free yet gets its worker later. NULL, or the error. */
 static const char *reload_start_reserves(struct reload *r)
 {
     struct workers *w = r->workers;
@@ -288,7 +283,8 @@ static const char *reload_start_reserves(struct reload *r)
     return NULL;
 }
 
-/* A worker that is not needed any more prepares as well: it serves until it has been told. */
+/* Asks a worker to prepare. A worker that the new plan does not need prepares as well, since it
+ * serves until the switch. */
 static bool reload_tell_prepare(struct reload *r, unsigned place)
 {
     static char text[LINK_TEXT];
@@ -304,8 +300,8 @@ static bool reload_tell_prepare(struct reload *r, unsigned place)
     return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 3);
 }
 
-/* A worker answers no request while it loads a script: so half of them at most do so at a time.
- * NULL, or what is wrong. */
+/* A worker answers no request while it loads a script: so at most half of them load it at a time.
+ * NULL, or the error. */
 static const char *reload_ask_workers(struct reload *r)
 {
     unsigned serving = 0, busy = 0;
@@ -325,7 +321,7 @@ static const char *reload_ask_workers(struct reload *r)
     return NULL;
 }
 
-/* Goes on: to the next workers, to the switch, or, with what is wrong, to the end. */
+/* Continues with the next workers or the switch; an error ends the reload. */
 static void reload_advance(struct reload *r, const char *err)
 {
     bool all = true;
@@ -336,7 +332,7 @@ static void reload_advance(struct reload *r, const char *err)
             all &= r->part[i] == PART_PREPARED;
     if (err != NULL)
         reload_fail(r, err);
-    else if (all) /* also where no process could be started: those who come begin with it */
+    else if (all) /* even without a process: later ones begin with the new release */
         reload_commit(r);
 }
 
@@ -368,7 +364,7 @@ void reload_read_loader(struct reload *r)
     if (result == LOADER_MORE)
         return;
     r->given_up = 0;
-    r->due = now_monotonic() + REPLACED; /* a worker may be on its way */
+    r->due = now_monotonic() + REPLACED; /* a worker may be starting */
     r->room_due = now_monotonic() + PLACE_PATIENCE;
     if (result == LOADER_FAILED)
         reload_fail(r, loader_error(&r->loader));
@@ -379,7 +375,7 @@ void reload_read_loader(struct reload *r)
 static void reload_prepared(struct reload *r, unsigned place)
 {
     r->part[place] = PART_PREPARED;
-    r->due = now_monotonic() + PREPARE_TIMEOUT; /* of the next ones */
+    r->due = now_monotonic() + PREPARE_TIMEOUT; /* for the next workers */
     reload_advance(r, NULL);
 }
 
@@ -422,15 +418,16 @@ static void reload_switch_workers(struct reload *r)
             continue;
         if (p->ready && workers_tell(r->workers, i, LINK_SWITCH, "", NULL, 0))
             continue;
-        /* One that is not ready begins with the old script: again, with this one. */
+        /* A worker that is not ready began with the old script, so it is started again with this
+         * one. */
         if (p->ready)
             log_error("worker %d does not listen; it is replaced", (int)p->pid);
         kill(p->pid, SIGKILL);
     }
 }
 
-/* One that leaves hands over to its replacement, and so do those that have left before it and have
- * clients still. */
+/* Makes the worker hand over to its replacement, as well as earlier retired workers that still have
+ * clients. */
 static void reload_replace(struct reload *r, unsigned place)
 {
     struct workers *w = r->workers;
@@ -461,7 +458,8 @@ static void reload_retire_workers(struct reload *r)
 static void reload_commit(struct reload *r)
 {
     struct workers *w = r->workers;
-    const char *err = sockets_let_in(r->sockets); /* now that it is sure to serve */
+    /* all workers are prepared, so the new sockets may listen */
+    const char *err = sockets_let_in(r->sockets);
     if (err != NULL) {
         reload_fail(r, err);
         return;
@@ -517,7 +515,7 @@ void reload_tick(struct reload *r, double now)
         reload_end_switch(r);
 }
 
-/* --- of the release that serves --- */
+/* --- the release that serves --- */
 
 void reload_watch(struct reload *r)
 {
@@ -533,7 +531,7 @@ void reload_reopen_logs(struct reload *r)
     const struct plan *plan = &r->serving->plan;
     struct logs *old = &r->serving->logs, logs;
     const char *err = logs_open(&logs, r->user, plan->error, plan->access);
-    /* What a reload has opened already has been renamed as well. */
+    /* Logs that a reload has opened already were renamed, too. */
     r->logs_moved = r->state == RELOAD_PREPARING;
     if (err != NULL) {
         log_error("%s; the old file is written on", err);

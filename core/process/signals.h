@@ -1,6 +1,6 @@
 /*
- * signals - the signals that the master waits for. They come through a descriptor (signalfd), so
- * that each is handled between two polls, in order, and interrupts nothing.
+ * signals - the signals that the master waits for. They are read from a descriptor (signalfd), so
+ * that each is handled between two polls, in order, and interrupts no code.
  */
 #ifndef MG_PROCESS_SIGNALS_H
 #define MG_PROCESS_SIGNALS_H
@@ -8,17 +8,17 @@
 #include <signal.h>
 
 struct signals {
-    int fd; /* readable when one has come */
+    int fd; /* readable when a signal has come */
     sigset_t before;
 };
 
-/* Blocks them for this process, which ignores SIGPIPE from now on. */
+/* Blocks the signals for this process, which ignores SIGPIPE from now on. */
 void signals_init(struct signals *s);
-/* The number of one that has come; 0: none has. */
+/* The number of the next signal; 0: none has come. */
 int signals_next(const struct signals *s);
-/* In a child: no signal is blocked or handled, and the descriptor is closed. */
+/* In a child: unblocks the signals, resets their handlers, and closes the descriptor. */
 void signals_leave(const struct signals *s);
-/* At the end of the process: those that come too late are ignored. */
+/* Ignores further signals at the end of the process. */
 void signals_fini(struct signals *s);
 
 #endif

@@ -15,14 +15,14 @@
 #include <unistd.h>
 
 struct listening {
-    struct listen_spec spec;        /* its strings are ours */
-    struct addr addr;               /* which it is found by */
-    const struct listen_spec *next; /* in the plan of the reload under way; NULL: not in it */
+    struct listen_spec spec;        /* the strings belong to the struct */
+    struct addr addr;               /* the address by which it is found */
+    const struct listen_spec *next; /* its entry in the plan of the current reload; NULL: none */
     int fds[PLAN_WORKERS];
-    unsigned slots; /* that clients can be in; 0: the address has just been added */
-    unsigned bound; /* these, and those that no client has been let into yet */
-    bool shared;    /* fds[0] is for all slots */
-    bool handed;    /* systemd's: the file of a unix socket is not ours to remove */
+    unsigned slots; /* slots whose sockets listen; 0: the address is new */
+    unsigned bound; /* slots with a socket, listening or only bound */
+    bool shared;    /* fds[0] serves all slots */
+    bool handed;    /* opened by systemd, which owns the file of a unix socket */
 };
 
 static char message[512];
@@ -57,22 +57,22 @@ void sockets_free(struct sockets *s)
     s->count = 0;
 }
 
-/* Sockets that were handed to us: by systemd one for all workers, by the one whose place we take
- * one for each of its workers. */
+/* Takes the sockets that were passed to this process: one for all workers from systemd, one for
+ * each of its workers from a predecessor. */
 static void listening_use_handed(struct listening *l)
 {
     bool systemd = false;
     int fd;
     while (l->slots < PLAN_WORKERS && (fd = notify_take_fd(&l->addr, &systemd)) >= 0) {
         l->fds[l->slots++] = fd;
-        l->bound = l->slots; /* they have clients already */
+        l->bound = l->slots; /* these sockets listen already */
         l->handed = systemd;
         l->shared |= systemd;
     }
     l->shared |= l->slots > 0 && l->addr.sa.sa_family == AF_UNIX;
 }
 
-/* One socket for each slot that has none yet. */
+/* Binds a socket for each slot without one. */
 static const char *listening_bind(struct listening *l, unsigned slots)
 {
     bool local = l->addr.sa.sa_family == AF_UNIX;
@@ -111,14 +111,14 @@ static const char *sockets_add(struct sockets *s, const struct listen_spec *spec
     return NULL;
 }
 
-/* As the script has it. */
+/* The address as the script has written it. */
 static const char *sockets_written(const struct listen_spec *spec)
 {
     return spec->given != NULL ? spec->given : spec->address;
 }
 
-/* A worker is told of all its sockets in one message. Where there were more workers than there
- * shall be, each has several of every listener. */
+/* Checks that the sockets of each worker fit into one message. With fewer workers than before, each
+ * worker has several sockets of each listener. */
 static const char *sockets_check(const struct sockets *s, unsigned workers)
 {
     unsigned count = 0;
@@ -136,8 +136,8 @@ static const char *sockets_check(const struct sockets *s, unsigned workers)
     return message;
 }
 
-/* The address of the plan is among the sockets, for the plan as well if it is there twice. NULL, or
- * what is wrong with it. */
+/* Keeps the sockets of an address that the plan has, too. NULL, or the error: the plan has the
+ * address twice, or it can't be bound. */
 static const char *sockets_keep(struct listening *l, const struct listen_spec *spec, unsigned slots)
 {
     if (l->next != NULL && strcmp(sockets_written(l->next), sockets_written(spec)) != 0) {
@@ -281,7 +281,8 @@ void sockets_unlink(const struct sockets *s)
             bind_unlink(&s->list[i]->spec);
 }
 
-/* The default place may be another instance's: that is said, and no reason not to serve. */
+/* Tries the default address of the control listener. Another instance may have it: that is logged,
+ * and the instance serves without commands. */
 static const char *sockets_try_control(const struct sockets *s, const struct listen_spec *spec)
 {
     struct addr addr;
@@ -293,7 +294,7 @@ static const char *sockets_try_control(const struct sockets *s, const struct lis
     if (bad == NULL)
         bad = bind_open(spec, &addr, &fd, 1, false);
     if (bad == NULL)
-        close(fd); /* it is free: opened again with the others */
+        close(fd); /* the address is free, and is opened with the others */
     return bad;
 }
 
@@ -317,7 +318,7 @@ void sockets_add_control(const struct sockets *s, struct plan *plan, const char 
                  bad);
 }
 
-/* What stands before a listener's address on the terminal; "http://" makes it a link there. */
+/* The prefix of a listener's address on the terminal; "http://" makes it a link there. */
 static const char *sockets_scheme(const struct listen_spec *spec)
 {
     if (spec->protocol != protocol_find("http"))

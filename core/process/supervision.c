@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* The counter is what it was at the last look; if not, that is remembered. */
+/* True when the counter has not changed since the last look; a change is noted. */
 static bool supervision_counter_is_still(struct counter *c, uint64_t value, double now)
 {
     bool still = value == c->seen;
@@ -18,8 +18,8 @@ static bool supervision_counter_is_still(struct counter *c, uint64_t value, doub
     return still;
 }
 
-/* A hook that runs for `limit` is told to stop, which ends interpreted code; for twice that, the
- * worker is killed, since a compiled loop hears nothing. */
+/* After `limit` the hook is stopped by a signal, which ends interpreted code. After twice that the
+ * worker is killed, since a compiled loop sees no hook. */
 static void supervise_hook(struct supervision *s, pid_t pid, struct board_worker *board,
                            double limit, double now)
 {
@@ -33,7 +33,8 @@ static void supervise_hook(struct supervision *s, pid_t pid, struct board_worker
     }
 }
 
-/* A letter of /proc/PID/status ("D": it waits for a disk), and whether a debugger holds it. */
+/* The state letter of /proc/PID/status ("D": the process waits for a disk), and whether a debugger
+ * traces the process. */
 static char supervision_process_state(pid_t pid, bool *traced)
 {
     char path[40], text[2048], state = '?';
@@ -50,10 +51,10 @@ static char supervision_process_state(pid_t pid, bool *traced)
     return state;
 }
 
-/* No hook runs, and yet the loop does not come to its end: a call that blocks, a signal that has
- * stopped the process. The log has that after two limits. After four (at once while the worker
- * loads a script, which may take SCRIPT_LOADING) the worker is killed, unless it waits for a disk,
- * which would be no faster for another one, or a debugger holds it. */
+/* Handles a loop that is stuck while no hook runs: a call blocks, or a signal has stopped the
+ * process. The log gets a line after two limits. After four (at once while the worker loads a
+ * script, which may take SCRIPT_LOADING) the worker is killed, unless it waits for a disk, which
+ * another worker would have to wait for, too, or a debugger traces it. */
 static void supervise_turn(struct supervision *s, pid_t pid, double limit, bool loads, double still)
 {
     bool traced = false;

@@ -16,7 +16,7 @@ struct trial {
     bool started;
 };
 
-/* As a worker's: what is written to a peer that has gone is an error of that write. */
+/* Ignores signals as a worker does: a write to a closed connection returns an error. */
 static void trial_ignore_signals(void)
 {
     static const int ignored[] = {SIGPIPE, SIGXFSZ, SIGHUP, SIGUSR1, SIGUSR2};
@@ -66,7 +66,7 @@ const char *trial_start(struct trial *t)
 {
     script_limit(t->generation->settings->script_timeout);
     generation_start(t->generation, trial_started, t);
-    if (!t->started) /* it waits */
+    if (!t->started) /* on_start waits */
         ev_run(t->loop.ev, 0);
     return t->failure;
 }

@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PIPE_NAME "MOONGATE_SUCCESSOR" /* the environment's: the number of the descriptor */
+#define PIPE_NAME "MOONGATE_SUCCESSOR" /* environment variable with the descriptor's number */
 
 /* --- in the process that is replaced --- */
 
@@ -44,7 +44,7 @@ static void upgrade_execute(const char *binary, int pipe_end, const struct socke
     fcntl(pipe_end, F_SETFD, 0);
     snprintf(number, sizeof number, "%d", pipe_end);
     setenv(PIPE_NAME, number, 1);
-    if (getenv("WATCHDOG_PID") != NULL) { /* its signs of life are wanted from now on */
+    if (getenv("WATCHDOG_PID") != NULL) { /* systemd expects WATCHDOG=1 from the successor */
         snprintf(number, sizeof number, "%d", (int)getpid());
         setenv("WATCHDOG_PID", number, 1);
     }
@@ -93,7 +93,8 @@ bool upgrade_read(struct upgrade *u)
         notify("MAINPID=%d", (int)u->successor);
         return true;
     }
-    kill(u->successor, SIGKILL); /* one that has only closed its end would keep the sockets */
+    /* a successor that has only closed its pipe would keep the sockets */
+    kill(u->successor, SIGKILL);
     while (waitpid(u->successor, NULL, 0) < 0 && errno == EINTR)
         ;
     log_error("the new binary has not come to serve (see its messages); this one goes on");

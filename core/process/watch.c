@@ -20,8 +20,8 @@ static bool is_watched(const struct watch *w, const char *path)
     return false;
 }
 
-/* The loader may see less of the file system than the master, or more: where one of them can't look
- * at the file, there is nothing to compare. */
+/* Adds a file. A file that the loader or the master can't stat (their views of the file system may
+ * differ) is not watched, since there is no stamp to compare. */
 static void watch_add_file(struct watch *w, const char *text)
 {
     char now[STAMP_SIZE];
@@ -61,7 +61,7 @@ void watch_stop(struct watch *w)
     *w = (struct watch){.files = NULL};
 }
 
-/* True: a file is not what it was at the last look. */
+/* True: a file has changed since the last look. */
 static bool watch_compare(struct watch *w)
 {
     bool changed = false;

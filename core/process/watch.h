@@ -1,8 +1,8 @@
 /*
- * watch - whether files of a route have changed: the master looks at them several times a second,
- * and compares what the file system says of each (base/stamp.h) with what it said when the file was
- * loaded. So links, folders that go and come again, and file systems of other machines need no care
- * of their own. Changes that follow one another at less than WATCH_EVERY are one.
+ * watch - notices changes of a route's files: several times a second the master compares each
+ * file's stamp (base/stamp.h) with the stamp that was taken when the file was loaded. So symlinks,
+ * folders that are replaced, and network file systems need no special case. Changes at intervals
+ * below WATCH_EVERY count as one.
  */
 #ifndef MG_PROCESS_WATCH_H
 #define MG_PROCESS_WATCH_H
@@ -14,19 +14,20 @@
 struct watch {
     struct watch_file *files;
     unsigned count;
-    double look_at; /* 0: nothing is watched */
-    bool changed;   /* at the last look, which waits for one that sees no change */
+    double look_at; /* time of the next look; 0: no files are watched */
+    bool changed;   /* the last look found a change; one without changes ends it */
 };
 
-/* From now on these files, and no others: each "STAMP PATH", an absolute path behind what the file
- * was when it was loaded. */
+/* Sets the watched files, each as "STAMP PATH": the stamp when the file was loaded, and its
+ * absolute path. */
 void watch_set(struct watch *w, char *const *files, unsigned count, double now);
-/* These as well, where anything is watched; those that are watched already stay as they are. */
+/* Adds files, if files are watched. A file that is watched already keeps its stamp. */
 void watch_add(struct watch *w, char *const *files, unsigned count);
-/* The files are about to be loaded: changes so far are no news any more. */
+/* Drops changes so far, since the files are about to be loaded. */
 void watch_renew(struct watch *w);
 void watch_stop(struct watch *w);
-/* Looks, if it is time. True: a file has changed, or come, or gone, and the changes are over. */
+/* Looks at the files, if it is time. True: a file has been changed, made or removed, and the
+ * changes are over. */
 bool watch_look(struct watch *w, double now);
 
 #endif

@@ -20,7 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FIRST_SOCKET  3    /* of LINK_PREPARE: behind the logs and the snapshot */
+#define FIRST_SOCKET  3    /* first socket of LINK_PREPARE, after the logs and the snapshot */
 #define RENEWAL_PAUSE 10.0 /* seconds until a worn script is loaded again that could not be */
 #define RENEWAL_LEAST                                                                              \
     1.0               /* seconds between two of them, each of which stops the loop for a while */
@@ -37,35 +37,36 @@ struct worker {
     struct backends backends;
     struct generation *generation;
     const struct worker_config *config;
-    struct generation *prepared; /* by a reload under way; NULL: none */
+    struct generation *prepared; /* generation of the current reload; NULL: none */
     int snapshot;                /* the files of the generation that serves; 0: there is none */
     struct generation *renewed;  /* the same script again, before it serves; NULL: none */
     const char *renewal_failed;  /* why that will not */
     bool renewable;              /* its on_start has come to its end, well or not */
     ev_timer renew_timer;
     double renew_from;        /* not before; seconds of loop_now */
-    struct prepared plan;     /* what the master said of it */
-    struct link_message news; /* its sockets and logs */
+    struct prepared plan;     /* the first line of its LINK_PREPARE */
+    struct link_message news; /* the message with its sockets and logs */
     struct clients clients;
     struct handover handover;
     struct listener *listeners[LINK_FDS];
-    int error_log, access_log; /* above STDERR_FILENO: ours to close */
+    int error_log, access_log; /* closed by the worker, unless a standard stream */
     unsigned listener_count;
     ev_io master;
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
     double shown_at;
     double woke_at; /* this turn of the loop began */
-    bool serves;    /* what the ledger knows of backends is this generation's */
-    bool leaving;   /* another worker accepts in its place, and has its idle clients */
-    bool failed;    /* on_start has */
+    bool serves;    /* the ledger has this generation's settings of backends */
+    bool leaving;   /* the worker has handed over its sockets and idle clients */
+    bool failed;    /* on_start has failed */
     ev_timer log_timer, count_timer;
-    ev_timer file_timer; /* while descriptors of files are kept */
-    ev_timer show_timer; /* while the status page does not have all counts */
+    ev_timer file_timer; /* active while the file cache has descriptors */
+    ev_timer show_timer; /* active while the board does not have all counts */
     ev_timer stop_timer;
 };
 
-/* Names live as long as the worker, since connections point to them; there are few. */
+/* A copy of a name that lives as long as the worker, since connections point to it; there are few
+ * names. */
 static char *worker_lasting(const char *text)
 {
     static char *kept[4096];
@@ -246,7 +247,8 @@ static void worker_tell(const struct worker *w, enum link_type type, const char 
         log_warn("the master does not listen");
 }
 
-/* Tells the master how the attempt has come out here; the master may be at a later one. */
+/* Answers an attempt of a reload. The master may be at a later attempt already, so the answer has
+ * its number. */
 static void worker_answer(const struct worker *w, const char *err)
 {
     static char text[LINK_TEXT];
@@ -260,8 +262,8 @@ static void worker_on_prepared(void *ctx, struct generation *g, const char *err)
     worker_answer(ctx, err);
 }
 
-/* Reads LINK_PREPARE. Returns NULL, or what is wrong with it: the kernel leaves out descriptors
- * that a process has no room for, without an error. */
+/* Reads LINK_PREPARE. Returns NULL, or the error: the kernel drops descriptors for which the
+ * process has no room, without an error. */
 static const char *worker_read_prepared(const struct link_message *news, struct prepared *p)
 {
     unsigned lines = 0;
@@ -355,8 +357,8 @@ static bool worker_read_spec(char *line, struct listen_spec *spec)
     return spec->protocol != NULL;
 }
 
-/* The listeners are these from now on: the message's descriptors from `fd` on, a line for each. One
- * that is not among them gives up its queue first. */
+/* Replaces the listeners by those of the message: its descriptors from `fd` on, with a line for
+ * each. A listener that goes first accepts the connections of its queue. */
 static void worker_use_sockets(struct worker *w, const struct link_message *news, unsigned fd,
                                char *lines)
 {
@@ -398,13 +400,13 @@ static void worker_switch(struct worker *w)
         close(w->news.fds[2]);
     worker_use_snapshot(w, w->plan.has_snapshot ? w->news.fds[2] : 0);
     char *lines = w->news.text;
-    strsep(&lines, "\n"); /* the first one is w->plan */
+    strsep(&lines, "\n"); /* the first line is w->plan */
     worker_use_sockets(w, &w->news, FIRST_SOCKET, lines);
     w->news.fd_count = 0;
     generation_drop(old);
 }
 
-/* LINK_SOCKETS: a worker has come or gone, so the slots of this one have changed. */
+/* LINK_SOCKETS: the slots of this worker have changed, since another one has started or ended. */
 static void worker_change_sockets(struct worker *w, struct link_message *message)
 {
     unsigned lines = 0;
@@ -413,7 +415,7 @@ static void worker_change_sockets(struct worker *w, struct link_message *message
         lines++;
     if (lines != message->fd_count) {
         log_error("no free descriptors for more listening sockets ('ulimit -n', LimitNOFILE)");
-        return; /* rather than lose one that it has */
+        return; /* keeps its sockets, since some of the new ones are missing */
     }
     worker_use_sockets(w, message, 0, message->text);
     message->fd_count = 0;
@@ -442,7 +444,7 @@ static void worker_on_passed(void *ctx, bool all)
         worker_stop(w, w->generation->settings->stop_timeout / 3);
 }
 
-/* A worker that has left and has nothing under way ends. */
+/* True for a worker that has handed over and has no request under way, so that it ends. */
 static bool worker_has_left(const struct worker *w)
 {
     return w->leaving && w->clients.count == 0 && w->handover.intakes == NULL &&
@@ -470,7 +472,7 @@ static void worker_handle(struct worker *w, struct link_message *message)
     case LINK_SOCKETS:
         worker_change_sockets(w, message);
         break;
-    case LINK_RETIRE: /* a client that is idle can't know, and may be sending just now */
+    case LINK_RETIRE: /* an idle client may be sending a request just now */
         if (message->fd_count == 1)
             worker_leave(w, message);
         else
@@ -541,8 +543,8 @@ static void worker_count_timer_cb(struct ev_loop *ev, ev_timer *timer, int event
     log_say_left_out(false);
 }
 
-/* The status page has the worker's counts once a second while its loop makes turns, and once more
- * when it makes no more. */
+/* Writes the worker's counts to the board, once a second while the loop makes turns, and once more
+ * before the worker sleeps. */
 static void worker_show(struct worker *w)
 {
     struct board_worker *board = &w->config->board->worker[w->config->index];
@@ -585,7 +587,7 @@ static void worker_start_timer(struct ev_loop *ev, ev_timer *timer, double secon
     ev_timer_start(ev, timer);
 }
 
-/* Log lines are written together, and none waits longer than LOG_DELAY. */
+/* Flushes the logs. Lines are written together, but none waits longer than LOG_DELAY. */
 static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int events)
 {
     struct worker *w = prepare->data;
@@ -647,7 +649,7 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     ev_io_start(w->loop.ev, &w->master);
     ev_prepare_init(&w->before_wait, worker_before_wait_cb);
     w->before_wait.data = w;
-    ev_set_priority(&w->before_wait, EV_MINPRI); /* behind what else is done before the wait */
+    ev_set_priority(&w->before_wait, EV_MINPRI); /* after all other work before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
     ev_timer_init(&w->log_timer, worker_log_timer_cb, LOG_DELAY, 0);
     ev_timer_init(&w->count_timer, worker_count_timer_cb, 1, 0);
@@ -659,7 +661,8 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     w->stop_timer.data = w;
 }
 
-/* on_start of the first generation has ended: the master answers READY with the sockets. */
+/* Called when on_start of the first generation has ended: sends READY, which the master answers
+ * with the sockets. */
 static void worker_on_started(void *ctx, struct generation *g, const char *err)
 {
     struct worker *w = ctx;
@@ -737,13 +740,13 @@ int worker_run(const struct worker_config *config)
     w.master.fd = config->master;
     w.error_log = config->error_log;
     w.access_log = config->access_log;
-    /* Buffers come and go with requests: giving each one back to the kernel costs more than it
-     * frees. */
+    /* Keeps freed memory: buffers come and go with requests, and returning each to the kernel costs
+     * system calls. */
     mallopt(M_TRIM_THRESHOLD, 8 << 20);
     mallopt(M_MMAP_THRESHOLD, 1 << 20);
     signal(SIGPIPE, SIG_IGN);
-    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of that write */
-    signal(SIGHUP, SIG_IGN);  /* signals of the master's that a terminal may send to all */
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the size limit of files returns an error */
+    signal(SIGHUP, SIG_IGN);  /* handled by the master; a terminal sends it to all processes */
     signal(SIGUSR1, SIG_IGN);
     signal(SIGUSR2, SIG_IGN);
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -1,9 +1,10 @@
 /*
  * worker - one process with one event loop: its listeners, its clients, the current generation.
  *
- * Forked by the master, which it tells over a socket when it serves or why it can't, and from which
- * it hears of reloads: it prepares the new generation beside the old one, and switches when it is
- * told. It ends gracefully at SIGTERM and when the master has gone, at once at SIGINT.
+ * The master forks it. Over a socket the worker reports to the master that it serves, or why it
+ * can't, and gets the messages of reloads: it prepares the new generation beside the old one, and
+ * switches at the master's message. It ends gracefully at SIGTERM and when the master has gone, at
+ * once at SIGINT.
  */
 #ifndef MG_PROCESS_WORKER_H
 #define MG_PROCESS_WORKER_H
@@ -21,24 +22,24 @@
 struct worker_config {
     struct route route;
     const struct user *user;
-    unsigned workers; /* in all */
-    unsigned index;   /* this one's place in what all share */
-    unsigned number;  /* what the script knows it by, from 0 */
+    unsigned workers; /* number of workers */
+    unsigned index;   /* the worker's place (process/memory.h) */
+    unsigned number;  /* the worker's number for scripts, from 0 */
     struct ledger *ledger;
     struct census *census;
     struct board *board;
-    struct underway *underway; /* this worker's */
+    struct underway *underway; /* the worker's table */
     struct metrics *metrics;
     const struct quarantine *quarantine;
     const struct shared_file *shared;
     unsigned generation;
-    bool reserve;              /* another worker serves until this one is told its sockets */
-    int error_log, access_log; /* open; the worker's to close once it has others */
+    bool reserve;              /* another worker serves until this one gets its sockets */
+    int error_log, access_log; /* open; the worker closes them when it gets others */
     int master; /* the worker's end of the socket; the master's end closes when the master ends */
-    int signal; /* that says that a script has run for too long */
+    int signal; /* by which the master stops a script that runs too long */
 };
 
-/* Serves until told to stop. Returns the exit status. */
+/* Serves until the master or a signal stops the worker. Returns the exit status. */
 int worker_run(const struct worker_config *config);
 
 #endif

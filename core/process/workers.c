@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #define FORK_AGAIN  1.0  /* seconds until the next try */
-#define PAUSE_FIRST 1.0  /* after a worker that has not come to serve, */
+#define PAUSE_FIRST 1.0  /* seconds after a worker that failed to serve, */
 #define PAUSE_MOST  30.0 /* doubled for each in a row, up to that */
-#define PAUSE_SHORT 0.1  /* after one that has served for less than that */
+#define PAUSE_SHORT 0.1  /* after a worker that has served for less than that */
 
 void workers_init(struct workers *w, unsigned count)
 {
@@ -27,7 +27,8 @@ void workers_init(struct workers *w, unsigned count)
 
 /* --- processes --- */
 
-/* The child's part. Its exit is not _exit: a sanitizer reports there what has leaked. */
+/* The child's part of workers_start. It calls exit, not _exit, so that a sanitizer reports leaks.
+ */
 static void worker_begin(const struct workers *w, const struct release *release,
                          const struct worker_config *config)
 {
@@ -170,7 +171,8 @@ void workers_ended(struct workers *w, unsigned place, int status, struct worker_
     *p = (struct worker_process){.unready = p->ready ? 0 : p->unready + 1};
 }
 
-/* One that dies again and again just behind its start leaves some time to others. */
+/* A worker that dies again and again just after its start gets a short pause, so that other
+ * processes run. */
 void workers_restart_later(struct workers *w, unsigned place, const struct worker_end *end)
 {
     struct worker_process *p = &w->list[place];
@@ -265,7 +267,7 @@ void workers_share_out(struct workers *w)
             workers_tell_sockets(w, w->place[i]);
 }
 
-/* --- what they are told --- */
+/* --- messages to workers --- */
 
 bool workers_tell(struct workers *w, unsigned place, enum link_type type, const char *text,
                   const int *fds, unsigned count)
@@ -291,12 +293,12 @@ void workers_adopt(struct workers *w, unsigned count, const unsigned *place,
     memcpy(w->accepts, accepts, sizeof w->accepts);
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         w->list[i].reserve = false;
-        w->list[i].unready = 0; /* that was the old script */
+        w->list[i].unready = 0; /* failures of the old script don't count */
         w->list[i].restart_at = 0;
     }
 }
 
-/* One whose on_start still runs hears no SIGTERM. */
+/* A reserve whose on_start still runs gets SIGKILL, since it does not handle SIGTERM yet. */
 void workers_end_reserves(struct workers *w)
 {
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
@@ -334,7 +336,7 @@ void workers_hand_over(struct workers *w, unsigned place, unsigned to)
     p->hands_over |= told;
 }
 
-/* --- looking after them --- */
+/* --- supervision --- */
 
 void workers_supervise(struct workers *w, double limit, double now)
 {

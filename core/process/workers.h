@@ -1,18 +1,19 @@
 /*
- * workers - the worker processes: which there are, what each is told, and which slots it accepts
- * from.
+ * workers - the worker processes: their states, the messages to them, and the slots that each
+ * accepts from.
  *
- * A worker has a *number*, which its script knows it by, and a *place*, its index in what all share
- * (process/memory.h). One that takes over from another with its number has a place of its own,
- * since both live for a while. Slot s belongs to the worker with the number s modulo their count
- * while that one serves, else to the next one that serves; so a client in a slot never waits for a
- * worker that is not there.
+ * A worker has a *number*, which its script sees, and a *place*, its index in shared memory
+ * (process/memory.h). A worker that takes over from another one with the same number has a place of
+ * its own, since both live for a while. Slot s belongs to the worker with the number s modulo their
+ * count while that one serves, else to the next one that serves; so a client in a slot never waits
+ * for a worker that does not run.
  *
  *     workers_start --> starting --"ready"--> serves --workers_retire, _hand_over--> retired -->
  * end
  *                           \----"ready"--> reserve --workers_adopt--/
  *
- * What a worker says is a fact for the caller (workers_receive, workers_ended), who decides.
+ * Messages of a worker are returned to the caller as facts (workers_receive, workers_ended); the
+ * caller acts on them.
  */
 #ifndef MG_PROCESS_WORKERS_H
 #define MG_PROCESS_WORKERS_H
@@ -28,108 +29,109 @@
 
 struct worker_process {
     pid_t pid;  /* 0: none */
-    int socket; /* to it; 0: none */
+    int socket; /* the master's end of the socket; 0: none */
     unsigned number;
-    bool ready;       /* it can serve */
-    bool reserve;     /* it has the release that a reload prepares, and serves only with that */
-    bool loads;       /* a script: it answers no request meanwhile */
-    bool retired;     /* it finishes its requests */
-    bool hands_over;  /* and its idle clients go to another worker */
-    bool switching;   /* it has been told to switch or to hand over, and has not said that it did */
-    unsigned unready; /* processes of this place in a row that have not come to serve */
-    double started;   /* monotonic */
-    double restart_at; /* of a place without a process; 0: at once */
+    bool ready;        /* the worker can serve */
+    bool reserve;      /* it has the release of a reload, and will serve with that alone */
+    bool loads;        /* it loads a script, and answers no request meanwhile */
+    bool retired;      /* it finishes its requests */
+    bool hands_over;   /* a retired worker that passes its idle clients to another one */
+    bool switching;    /* it was asked to switch or to hand over, and has not answered */
+    unsigned unready;  /* processes of this place in a row that failed to serve */
+    double started;    /* monotonic */
+    double restart_at; /* time of the next start of a place without a process; 0: at once */
     struct supervision supervision;
 };
 
 struct workers {
-    /* The caller's, set before the first call. */
+    /* Set by the caller before the first call. */
     const struct route *route;
     const struct user *user;
     struct memory *memory;
     const struct sockets *sockets;
-    /* In a new worker: closes and forgets what the release does not need. */
+    /* Called in a new worker: closes and frees all that the release does not need. */
     void (*in_child)(void *ctx, const struct release *release);
     void *ctx;
     /* Read by others. */
     struct worker_process list[PLAN_WORKERS]; /* by places */
-    unsigned place[PLAN_WORKERS];             /* of the worker with each number */
-    unsigned accepts[PLAN_WORKERS];           /* the place that has each slot; NO_WORKER */
-    unsigned count;                           /* that shall serve */
-    bool accepting;                           /* they may be given sockets */
+    unsigned place[PLAN_WORKERS];             /* the place of the worker with each number */
+    unsigned accepts[PLAN_WORKERS];           /* the place that accepts from each slot; NO_WORKER */
+    unsigned count;                           /* number of workers that the plan wants */
+    bool accepting;                           /* workers may get sockets */
 };
 
-/* So many shall serve, each at the place that is its number; none is started. */
+/* Sets the number of workers, each at the place of its number; no worker is started. */
 void workers_init(struct workers *w, unsigned count);
-/* Starts a process at that place with the release; reserve: which serves when that one does. Where
- * there is no process to be had, the place is tried again later. */
+/* Starts a process at that place with the release; reserve: it serves once the release does. A
+ * failed fork is tried again later. */
 void workers_start(struct workers *w, unsigned number, unsigned place,
                    const struct release *release, bool reserve);
-/* Starts what is due; returns when the next one is, 0: none. */
+/* Starts the processes that are due. Returns when the next one is due; 0: none. */
 double workers_start_due(struct workers *w, const struct release *release, double now);
 
 enum worker_fact {
-    WORKER_SILENT,   /* it has said nothing more, or is not there */
-    WORKER_SERVES,   /* it can serve from now on */
-    WORKER_FAILED,   /* it can't even begin: the text says why */
-    WORKER_ANSWERS,  /* a reload: "ATTEMPT TAB why not", nothing behind the tab: it is prepared */
-    WORKER_SWITCHED, /* it has switched, or handed over */
-    WORKER_ASKS_RELOAD, /* a command that it has got asks for it */
+    WORKER_SILENT,      /* no more messages, or no process */
+    WORKER_SERVES,      /* the worker can serve from now on */
+    WORKER_FAILED,      /* the start failed: the text is the reason */
+    WORKER_ANSWERS,     /* to a reload: "ATTEMPT TAB error"; no error: prepared */
+    WORKER_SWITCHED,    /* the worker has switched, or handed over */
+    WORKER_ASKS_RELOAD, /* a command to the worker asks for a reload */
     WORKER_ASKS_STOP,
 };
 
-/* Takes one message of the worker at this place. The text is valid until the next call. */
+/* Reads one message of the worker at this place. The text is valid until the next call. */
 enum worker_fact workers_receive(struct workers *w, unsigned place, const char **text);
 
 struct worker_end {
     struct worker_process was;
     char how[100];    /* "was killed by signal 9" */
-    char stuck[1024]; /* the hook that has ended it, or was running; "": none */
+    char stuck[1024]; /* the hook that was running or was stopped; "": none */
 };
 
-/* The process at this place is no more: the place is empty, and its processes in a row that have
- * not come to serve are counted. */
+/* Empties the place of a process that has ended, and counts processes in a row that failed to
+ * serve. */
 void workers_ended(struct workers *w, unsigned place, int status, struct worker_end *end);
-/* When the place gets its next process. One that has served is replaced at once, whatever has
- * killed it; else there is a pause, which doubles. */
+/* Sets when the place gets its next process. A process that has served is replaced at once, however
+ * it ended; else there is a pause, which doubles. */
 void workers_restart_later(struct workers *w, unsigned place, const struct worker_end *end);
 
-/* It can serve, and is to. */
+/* True for a worker that can serve, and is neither reserve nor retired. */
 bool worker_serves(const struct worker_process *p);
-/* All that shall serve can. */
+/* True when all workers of the plan can serve. */
 bool workers_all_ready(const struct workers *w);
 bool workers_any(const struct workers *w);
 bool workers_all_switched(const struct workers *w);
-/* A worker that has not switched is not waited for any more. */
+/* Ends the wait for workers that have not switched. */
 void workers_end_switch(struct workers *w);
 
-/* Sends to one of them; false: it does not listen. */
+/* Sends a message to a worker; false: it could not be sent. */
 bool workers_tell(struct workers *w, unsigned place, enum link_type type, const char *text,
                   const int *fds, unsigned count);
-/* From now on so many workers shall serve, at these places, and accept from these slots. Reserves
- * are reserves no more, and no place waits for its next process. */
+/* Sets the number of workers, their places, and the slots that they accept from. Reserves become
+ * workers, and no place waits for its next process. */
 void workers_adopt(struct workers *w, unsigned count, const unsigned *place,
                    const unsigned *accepts);
-/* What it was told to prepare is prepared. */
+/* Notes that the worker has prepared the release. */
 void workers_prepared(struct workers *w, unsigned place);
-/* The release that reserves wait for does not come to serve: they end. */
+/* Ends the reserves, since their release will not serve. */
 void workers_end_reserves(struct workers *w);
-/* After each change of who serves: tells the workers whose slots have changed. */
+/* Called after each change of the serving workers: sends new sockets to workers whose slots have
+ * changed. */
 void workers_share_out(struct workers *w);
-/* The place that is to have each slot, if the workers at these `count` places shall serve. */
+/* Computes the place for each slot, if the workers at these `count` places serve. */
 void workers_assign(const struct workers *w, unsigned count, const unsigned *place,
                     unsigned *accepts);
 bool workers_have_place(unsigned wanted, unsigned count, const unsigned *place);
-/* Others serve in its place: it finishes its requests. */
+/* Retires a worker, which finishes its requests. */
 void workers_retire(struct workers *w, unsigned place);
-/* The same; and its idle clients go to the worker at the place `to`. */
+/* The same; the worker also passes its idle clients to the worker at the place `to`. */
 void workers_hand_over(struct workers *w, unsigned place, unsigned to);
 
-/* Looks after their scripts and loops (process/supervision.h), `limit` seconds for a hook. */
+/* Supervises scripts and loops of all workers (process/supervision.h). limit: seconds of a hook. */
 void workers_supervise(struct workers *w, double limit, double now);
-/* The master was away for so many seconds. */
+/* Leaves out so many seconds in which the master did not run. */
 void workers_forgive(struct workers *w, double away);
-/* In another child of the master: closes what leads to them. */
+/* In another child of the master: closes the sockets to workers. */
 void workers_leave(const struct workers *w);
 
 #endif
