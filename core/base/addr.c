@@ -45,7 +45,7 @@ static bool addr_is_among(const struct addr *list, unsigned count, const struct 
     return false;
 }
 
-/* A hosts file may have an address of a name twice. */
+/* Looks a name up. An address that comes twice, as from a hosts file, is taken once. */
 static const char *addr_look_up(const char *host, uint16_t port, struct addr list[ADDR_MOST],
                                 unsigned *count)
 {
@@ -235,7 +235,7 @@ bool peer_same_ip(const struct peer *a, const struct peer *b)
     return a->family == b->family && memcmp(a->ip, b->ip, sizeof a->ip) == 0;
 }
 
-/* inet_ntop goes through printf; this is on the path of every request. */
+/* Writes an IPv4 address without inet_ntop, which uses printf and is too slow for each request. */
 static size_t addr_ipv4_text(const uint8_t ip[4], char *out)
 {
     char *at = out;

@@ -30,25 +30,27 @@ struct peer {
 
 enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128, ADDR_MOST = 16 };
 
-/* `host:port`, `[v6]:port`, `:port`, `*:port` or `unix:/path`. A host name is looked up (blocking:
- * call it at load, not while serving); its first address counts. Returns NULL or what is wrong. */
+/* `host:port`, `[v6]:port`, `:port`, `*:port` or `unix:/path`. A host name is looked up, which
+ * blocks, so this is called at load and not while serving; the first address is taken. Returns
+ * NULL, or the error. */
 const char *addr_resolve(const char *text, struct addr *out);
 /* The same with all addresses of a host name, each once, in the resolver's order, up to ADDR_MOST;
- * *count says how many. */
+ * *count is their number. */
 const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsigned *count);
 
-/* Does this ADDR hold a host name, as in "db.internal:9000", and not a number or a unix path? Then
- * `host` (a slice of text) and `port` say which; both may be NULL. False for what is no ADDR. */
+/* True for an ADDR with a host name, as in "db.internal:9000". `host` (a slice of text) and `port`
+ * are then set; both may be NULL. False for an IP address, a unix path, and a text that is no ADDR.
+ */
 bool addr_is_name(const char *text, struct str *host, uint16_t *port);
 
 /* Copies an address of a resolver or the kernel. False, and *out is empty, for a family or a length
  * that is not supported. */
 bool addr_from(struct addr *out, const struct sockaddr *sa, socklen_t len);
-/* A unix socket has no port: it stays as it is. */
+/* Sets the port; the address of a unix socket is not changed. */
 void addr_set_port(struct addr *a, uint16_t port);
-/* "All addresses", 0.0.0.0 or ::. */
+/* True for 0.0.0.0 and ::, which stand for all addresses. */
 bool addr_is_wildcard(const struct addr *a);
-/* Less than, equal to or greater than 0, as in memcmp: IPv4 before IPv6, then by the bytes of the
+/* Compares two addresses, with a result as of memcmp: IPv4 before IPv6, then by the bytes of the
  * address, then by port; unix sockets by path. */
 int addr_compare(const struct addr *a, const struct addr *b);
 
@@ -62,11 +64,11 @@ static inline bool peer_has_ip(const struct peer *p)
 }
 
 void peer_from(struct peer *p, const struct addr *a);
-/* 4 or 16 bytes in the order of the network; an IPv4 address in IPv6's form (mapped) becomes the
- * IPv4 address. The port stays. */
+/* Sets the address from 4 or 16 bytes in network order; an IPv4-mapped IPv6 address becomes the
+ * IPv4 address. The port is kept. */
 void peer_set_ip(struct peer *p, int family, const void *ip);
-/* An IP address as text, without port, brackets and zone; an IPv4 address in IPv6's form (mapped)
- * becomes the IPv4 address. False, and *p is undefined, when it is none. */
+/* Parses an IP address without port, brackets and zone; an IPv4-mapped IPv6 address becomes the
+ * IPv4 address. False, and *p is undefined, for a text that is no IP address. */
 bool peer_parse(struct peer *p, struct str text);
 /* True when both have the same address, whatever the port. */
 bool peer_same_ip(const struct peer *a, const struct peer *b);

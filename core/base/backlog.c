@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Space is given back in steps: often enough that the disk does not fill, seldom enough that it
- * costs nothing. */
+/* Bytes between two calls that give space back: often enough that the disk does not fill, and
+ * seldom enough that the calls cost little. */
 #define STEP_MIN   (256ul * 1024)
 #define STEP_MAX   (8ul << 20)
 #define STEP_SHARE 16
@@ -17,7 +17,7 @@
 
 struct backlog_file {
     int fd;
-    uint64_t from, to; /* the bytes that wait */
+    uint64_t from, to; /* offsets of the bytes that wait */
     uint64_t freed;    /* bytes below this offset have been given back to the file system */
     uint64_t step;
     struct buf tail;
@@ -42,7 +42,7 @@ void backlog_fini(struct backlog *b)
     free(f);
 }
 
-/* --- in --- */
+/* --- adding --- */
 
 static struct backlog_file *backlog_file_new(int fd, uint64_t limit, size_t max)
 {
@@ -63,7 +63,7 @@ static uint64_t backlog_file_room(const struct backlog_file *f, uint64_t limit)
     return used < limit ? limit - used : 0;
 }
 
-/* Writes as much as the limit allows; *bytes is what is left. */
+/* Writes as many bytes as the limit allows; *bytes is the rest. */
 static const char *backlog_file_write(struct backlog_file *f, uint64_t limit, struct str *bytes)
 {
     uint64_t room = backlog_file_room(f, limit);
@@ -81,7 +81,7 @@ static const char *backlog_file_write(struct backlog_file *f, uint64_t limit, st
     return NULL;
 }
 
-/* The tail goes first, so that the order of bytes holds. */
+/* Writes bytes to the file. The tail is written first, to keep the order of bytes. */
 static const char *backlog_spill(struct backlog *b, const struct backlog_limits *limits,
                                  struct str *bytes)
 {
@@ -137,9 +137,9 @@ bool backlog_overflows(const struct backlog *b)
     return b->mem.overflow || (b->file != NULL && b->file->tail.overflow);
 }
 
-/* --- out --- */
+/* --- removing --- */
 
-/* The file has been read to its end: it is emptied, and only the tail is left. */
+/* Empties the file, which has been read to its end; only the tail is left. */
 static void backlog_file_drained(struct backlog *b)
 {
     struct backlog_file *f = b->file;
@@ -152,7 +152,8 @@ static void backlog_file_drained(struct backlog *b)
     f->from = f->to = f->freed = 0;
 }
 
-/* Where the file system can't give parts back, the file's end is the limit until it is drained. */
+/* Gives the space of read bytes back. A file system that can't do this keeps them until the file is
+ * emptied. */
 static void backlog_give_space_back(struct backlog_file *f)
 {
     uint64_t upto = f->from - f->from % STEP_ALIGN;
@@ -165,8 +166,8 @@ static void backlog_give_space_back(struct backlog_file *f)
         f->step = UINT64_MAX - f->freed;
 }
 
-/* Not sendfile: a socket keeps the file's own pages until the client has acknowledged them, and
- * those may be cleared by then. */
+/* Reads from the file in place of sendfile: a socket would keep the file's own pages until the
+ * client has acknowledged them, and the space may be given back by then. */
 struct str backlog_peek(struct backlog *b, char *scratch, size_t scratch_size)
 {
     if (buf_len(&b->mem) > 0 || !b->in_file)
@@ -189,7 +190,7 @@ void backlog_consume(struct backlog *b, size_t n)
     if (buf_len(&b->mem) > 0) {
         buf_consume(&b->mem, n);
         if (buf_len(&b->mem) == 0)
-            buf_fini(&b->mem); /* a slow client's backlog is not kept for the next one */
+            buf_fini(&b->mem); /* memory of a slow client is freed at once */
         return;
     }
     f->from += n;

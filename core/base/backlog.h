@@ -1,16 +1,17 @@
 /*
- * backlog - what a client has not taken yet: in memory up to a cap, beyond it in an unlinked file.
+ * backlog - bytes that wait to be sent to a client: in memory up to a limit, beyond it in an
+ * unlinked file.
  *
  *     append -> [ memory | file | tail ] -> peek, consume
  *
- * First in, first out. While the file holds something it gets what comes; once it has been read to
- * its end it is emptied and memory is used again. The tail is memory for what the file could not
- * take (it has its own cap, the disk is full): it comes after the file and is moved into it when
- * there is room again. Space that was read is given back to the file system on the way, so that the
- * disk holds what waits and not what has passed.
+ * First in, first out. While the file has bytes, further bytes are appended to it; once it has been
+ * read to its end it is emptied, and memory is used again. The tail is memory for bytes that the
+ * file could not take (its limit is reached, or the disk is full); it follows the file, and is
+ * moved into it when there is room again. Space of bytes that were read is given back to the file
+ * system on the way, so that the disk holds only bytes that wait.
  *
- * Part of a sender. Nothing is allocated before the first byte; what was is given back by and by:
- * memory when it is empty, the file by backlog_fini.
+ * Part of a sender. Nothing is allocated before the first byte. Memory is freed when it is empty,
+ * the file is closed by backlog_fini.
  */
 #ifndef MG_BASE_BACKLOG_H
 #define MG_BASE_BACKLOG_H
@@ -21,7 +22,7 @@ struct backlog_file;
 
 struct backlog {
     struct buf mem;
-    struct backlog_file *file; /* NULL while memory has been enough */
+    struct backlog_file *file; /* NULL: no file was needed yet */
     bool in_file;              /* the file holds bytes that wait */
 };
 
@@ -32,15 +33,15 @@ struct backlog_limits {
     const char *dir;
 };
 
-/* `max` is what memory may hold when the caller ignores backlog_room: bytes beyond it are lost, and
- * backlog_overflows says so. */
+/* `max` bounds the memory where the caller ignores backlog_room: bytes beyond it are lost, and
+ * backlog_overflows returns true. */
 void backlog_init(struct backlog *b, size_t max);
 /* Drops everything. The backlog stays usable. */
 void backlog_fini(struct backlog *b);
 
-/* Adds bytes. Bytes over the limits are kept in memory all the same, since they have been read: ask
- * backlog_room first. Returns NULL, or, in the words of errno, why the file could not hold some of
- * them; these are kept in memory, and limits->file should be 0 from now on. */
+/* Adds bytes. The caller asks backlog_room first: bytes over the limits are kept in memory all the
+ * same. Returns NULL, or the file's error as text; the bytes that the file did not take are kept in
+ * memory, and the caller sets limits->file to 0 from then on. */
 const char *backlog_append(struct backlog *b, const struct backlog_limits *limits,
                            struct str bytes);
 
@@ -50,7 +51,7 @@ uint64_t backlog_room(const struct backlog *b, const struct backlog_limits *limi
 /* The next bytes, as many as are handy: a slice of memory, or read from the file into scratch.
  * n = 0: nothing waits. p = NULL: the file could not be read. Valid until the next call. */
 struct str backlog_peek(struct backlog *b, char *scratch, size_t scratch_size);
-/* n bytes of what peek returned have gone. */
+/* Removes n bytes of those that backlog_peek returned. */
 void backlog_consume(struct backlog *b, size_t n);
 
 static inline bool backlog_is_empty(const struct backlog *b)

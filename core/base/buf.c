@@ -25,7 +25,7 @@ char *buf_grow(struct buf *b, size_t n)
         b->overflow = true;
         return NULL;
     }
-    if (b->head > 0) { /* the bytes that were read make room */
+    if (b->head > 0) { /* moves the unread bytes over the read ones */
         memmove(b->data, b->data + b->head, len);
         b->head = 0;
         b->tail = len;

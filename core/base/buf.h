@@ -2,8 +2,8 @@
  * buf - a growing run of bytes: written at the tail, read from the head, always contiguous.
  *
  * An empty buf owns no memory, so a connection at rest costs nothing for it. Growth is bounded by
- * `max`: an append beyond it sets `overflow`, drops the bytes and is noticed once, at the end of
- * the encoding, instead of at every step.
+ * `max`: an append beyond it sets `overflow` and drops the bytes, so that an encoder checks for it
+ * once, at the end.
  */
 #ifndef MG_BASE_BUF_H
 #define MG_BASE_BUF_H
@@ -19,7 +19,7 @@ struct buf {
     bool overflow;
 };
 
-/* `max` bytes at most; no memory is taken yet. */
+/* Makes an empty buf of at most `max` bytes, without memory. */
 void buf_init(struct buf *b, size_t max);
 /* Gives the memory back; the buf stays usable. */
 void buf_fini(struct buf *b);
@@ -35,7 +35,8 @@ static inline struct str buf_peek(const struct buf *b)
     return (struct str){b->data + b->head, b->tail - b->head};
 }
 
-/* Room for n more bytes at the tail, or NULL and `overflow`. Commit what was written. */
+/* Makes room for n more bytes at the tail; NULL and `overflow`: no room. buf_commit adds the bytes
+ * that were written there. */
 char *buf_grow(struct buf *b, size_t n);
 static inline char *buf_reserve(struct buf *b, size_t n)
 {
@@ -59,7 +60,7 @@ static inline char buf_take_last(struct buf *b)
     return b->data[--b->tail];
 }
 
-/* n bytes of the head have been read. */
+/* Removes n bytes from the head. */
 void buf_consume(struct buf *b, size_t n);
 
 #endif

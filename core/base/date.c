@@ -51,7 +51,7 @@ void date_format(time_t at, char out[DATE_LENGTH + 1])
 
 /* --- reading --- */
 
-/* Skips the text at the front of *s; false where something else is there. */
+/* Skips the text at the front of *s; false: s begins with another text. */
 static bool date_skip(struct str *s, struct str text)
 {
     if (!str_starts(*s, text))
@@ -125,7 +125,7 @@ static bool date_parse_asctime(struct str s, struct tm *tm)
            date_parse_number(&s, 4, &tm->tm_year) && s.n == 0;
 }
 
-/* The name of the day adds nothing to the date: it is only checked that there is one. */
+/* Skips the name of the day, which is not compared with the date. */
 static bool date_parse_day(struct str *s)
 {
     size_t n = 0;

@@ -17,7 +17,7 @@ enum { DATE_LENGTH = 29 };
 void date_format(time_t at, char out[DATE_LENGTH + 1]);
 
 /* Reads a date in any of the three formats; a year of two digits is no more than 50 years after
- * now. DATE_NONE where it is no date. */
+ * now. DATE_NONE for a text that is no date. */
 time_t date_parse(struct str text, time_t now);
 
 /* "Jan" for 0, as in struct tm. */

@@ -7,8 +7,8 @@
 
 /* --- places --- */
 
-/* Adds a string, a NUL and the length, which keeps apart what has a NUL in it; false where that
- * can't be kept. */
+/* Adds a string, a NUL and the length, which tells apart texts that contain a NUL. False: no room.
+ */
 static bool finding_place_add(struct place *p, struct str s)
 {
     if (p->size + s.n + 2 > sizeof p->text)
@@ -77,7 +77,7 @@ enum { WAYS = 8, SETS = 2048 };
 static struct table {
     uint32_t hashes[SETS][WAYS];
     struct finding findings[SETS][WAYS];
-} * table; /* 5 MB, of which only what is used is there */
+} * table; /* 5 MB; memory of unused sets is not touched */
 
 struct finding *finding_get(const struct place *p)
 {

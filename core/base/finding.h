@@ -1,8 +1,8 @@
 /*
- * finding - what lookup has found on the disk, kept by its place: a root, a path and `within`.
+ * finding - a cache of what lookup has found on the disk, by place: a root, a path and `within`.
  *
- * A table of a fixed size, out of which the oldest go. What a finding means, and for how long it
- * holds, is lookup's business.
+ * A table of a fixed size, in which new findings replace the oldest ones. lookup decides how long a
+ * finding is valid.
  */
 #ifndef MG_BASE_FINDING_H
 #define MG_BASE_FINDING_H
@@ -14,25 +14,25 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* What a look is known by: the texts of root, path and `within`, each with a NUL behind it. */
+/* The key of a finding: the texts of root, path and `within`, each followed by a NUL. */
 #define PLACE_SIZE 212
 struct place {
     uint32_t hash;
     uint16_t size;
     char text[PLACE_SIZE];
 };
-/* False where that is too long to be kept. A path that is STR_NONE: the root itself. */
+/* Makes the place of a path; STR_NONE: of the root itself. False: the texts are too long. */
 bool place_make(struct place *p, struct str root, struct str path, const struct str *within,
                 unsigned count);
-/* Is it the place of that root itself, which has no NUL? */
+/* True for the place of that root itself. The root has no NUL. */
 static inline bool place_is_root(const struct place *p, struct str root)
 {
     return p->size == root.n + 2 && memcmp(p->text, root.p, root.n) == 0;
 }
 bool place_same(const struct place *a, const struct place *b);
 
-/* Which file or folder it is, and that nothing has happened to it: an inode that is used again has
- * another ctime, and so has a folder with another entry. */
+/* The identity of an unchanged file or folder. A reused inode has another ctime, and so has a
+ * folder with a new entry. */
 struct identity {
     dev_t device;
     ino_t inode;
@@ -41,27 +41,27 @@ struct identity {
 struct identity identity_of(const struct stat *st);
 bool identity_same(const struct identity *a, const struct identity *b);
 
-/* How a finding is known to hold in a later turn. */
+/* How a later turn checks that a finding is still valid. */
 enum finding_proof {
-    PROOF_NONE, /* not at all */
-    PROOF_OWN,  /* stat of the path says that it leads to the same file or folder */
-    PROOF_ROOT, /* it is an entry of its root, and stat of the root says that no entry changed */
+    PROOF_NONE, /* the finding is not valid in a later turn */
+    PROOF_OWN,  /* stat of the path finds the same identity */
+    PROOF_ROOT, /* stat of the root finds that none of its entries has changed */
 };
 
 struct finding {
-    uint64_t turn; /* the last one in which it held; 0: an empty slot */
+    uint64_t turn; /* last turn in which the finding was valid; 0: empty slot */
     struct identity identity;
     uint8_t kind; /* enum lookup_kind */
     uint8_t proof;
-    bool needs_own;      /* PROOF_ROOT won't do: its content is asked for, or it is a symlink */
-    bool has_sure_times; /* a root on a file system where a folder's ctime can be relied on */
-    uint16_t real_size;  /* of a root behind a symlink: its real path, behind the place's text */
+    bool needs_own;      /* PROOF_ROOT is not enough: the content counts, or it is a symlink */
+    bool has_sure_times; /* a root on a file system with reliable ctimes of folders */
+    uint16_t real_size;  /* size of a root's real path, which follows the place's text */
     struct place place;
 };
 
 /* The finding of that place, or NULL. Valid until the next finding_slot. */
 struct finding *finding_get(const struct place *p);
-/* The finding of that place; an empty one where there was none. */
+/* The finding of that place, or an empty slot for it. */
 struct finding *finding_slot(const struct place *p);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * link - messages between the master and a worker over their socket: one letter, text, and
- * descriptors. The socket is SOCK_SEQPACKET, so a message is whole or not there. Its end is how
- * each learns that the other has gone.
+ * descriptors. The socket is SOCK_SEQPACKET, so a message comes whole. The end of the socket tells
+ * each side that the other process has ended.
  */
 #ifndef MG_BASE_LINK_H
 #define MG_BASE_LINK_H
@@ -10,27 +10,25 @@
 
 #define LINK_TEXT 65536
 #define LINK_FDS  250 /* SCM_MAX_FD is 253 */
-/* Of one message; in LINK_PREPARE the logs and the script's files are the others. */
+/* Most listening sockets of one message; in LINK_PREPARE three more descriptors are the logs and
+ * the script's files. */
 #define LINK_SOCKETS_MOST (LINK_FDS - 3)
 
 enum link_type {
     /* Sent by the worker. */
-    LINK_READY =
-        'R', /* the worker can serve; or, with the number of the attempt, has the new generation */
+    LINK_READY = 'R',    /* the worker can serve; with an attempt's number: it is prepared */
     LINK_FAILED = 'F',   /* the worker can't serve, or prepare; the number, then the reason */
     LINK_SWITCHED = 'W', /* all answers from now on are the new generation's */
     LINK_RELOAD = 'L',   /* a command asked for a reload */
     LINK_STOP = 'Q',     /* a command asked for a stop */
     /* Sent by the master. */
-    LINK_PREPARE = 'P', /* a new generation: the descriptors of the logs and of the script's files,
-                         * then listening sockets, with a line for each of these */
+    LINK_PREPARE = 'P', /* a new generation: descriptors of the logs and of the script's files, then
+                           listening sockets, with a line for each of these */
     LINK_SWITCH = 'S',  /* all workers are ready: serve with the new generation */
     LINK_ABORT = 'A',   /* a worker is not ready: drop the new generation */
-    LINK_SOCKETS = 'K', /* accept from these listening sockets from now on, and from no others: a
-                         * line for each */
-    LINK_RETIRE =
-        'T', /* another worker serves: finish requests under way, and let idle clients send once
-                more; or, with a socket, pass clients to the worker at its other end */
+    LINK_SOCKETS = 'K', /* accept from these listening sockets and no others; a line for each */
+    LINK_RETIRE = 'T',  /* another worker serves: finish requests under way, and let idle clients
+                           send once more; with a socket: pass clients to the worker at its end */
     LINK_CLIENTS = 'C', /* take the clients that come through this socket */
     LINK_LOGS = 'O',    /* the logs were opened again */
 };
@@ -38,11 +36,11 @@ enum link_type {
 struct link_message {
     enum link_type type;
     char text[LINK_TEXT]; /* ends with a NUL */
-    int fds[LINK_FDS];    /* the receiver's to close */
+    int fds[LINK_FDS];    /* the receiver closes them */
     unsigned fd_count;
 };
 
-/* Sends without waiting. False: it could not be sent. */
+/* Sends a message without waiting. False: it could not be sent. */
 bool link_send(int fd, enum link_type type, const char *text, const int *fds, unsigned count);
 
 enum link_result { LINK_MESSAGE, LINK_NOTHING, LINK_END };

@@ -14,20 +14,20 @@
 
 #define LINE_MAX_SIZE     16384
 #define TEXT_MAX_SIZE     (LINE_MAX_SIZE / 2)
-#define ERROR_SIZE        65536 /* of what waits for the error log, and */
+#define ERROR_SIZE        65536 /* bytes that may wait for the error log, and */
 #define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
-#define SAID_EVERY        10 /* seconds between two lines about lost ones, and of a quota */
+#define SAID_EVERY        10 /* seconds between two lines about lost lines, and of a quota */
 
-/* A log: its descriptor, and the lines that it has not taken yet. */
+/* A log: its descriptor, and the lines that it has not been written yet. */
 struct sink {
-    int fd; /* -1: nowhere */
+    int fd; /* -1: lines are dropped */
     enum { SINK_FILE, SINK_PRIVATE, SINK_SOCKET, SINK_BORROWED } kind;
     uint32_t *used;
     char *bytes;
     size_t size;
-    unsigned long lost; /* lines, since that was said last */
-    int reason;         /* the errno of the last one */
+    unsigned long lost; /* lines lost since the last line about them */
+    int reason;         /* errno of the last lost line */
     const char *name;
 };
 
@@ -45,13 +45,13 @@ static struct sink accesses = {.fd = -1,
                                .size = LOG_ACCESS_SIZE,
                                .name = "the access log"};
 static enum log_level threshold = LOG_INFO;
-static struct log_quota *left_out; /* that have left lines out */
+static struct log_quota *left_out; /* list of quotas that have left lines out */
 
-/* Standard output and error. Where they are sockets, which can't be opened a second time, what runs
- * scripts has a pipe to the master in their place: what is written to the descriptor itself, by
- * libraries in C and by children, does not wait either. */
+/* Standard output and error. Where they are sockets, which can't be opened a second time, processes
+ * that run scripts have a pipe to the master in their place, so that writes of C libraries and of
+ * child processes to the descriptor do not block either. */
 static struct stream {
-    int given; /* the inherited description, where the descriptor was given another one; or -1 */
+    int given; /* the inherited description, if the descriptor was replaced; else -1 */
     int pipe[2];
     struct sink sink;
     uint32_t used;
@@ -90,9 +90,9 @@ enum log_level log_threshold(void)
 
 /* --- writing without waiting --- */
 
-/* A disk's file takes everything. A description of our own says when it has no room; a socket is
- * asked with a flag. What has been opened by others, and can't be opened again, is looked at before
- * each write of what a pipe takes whole. */
+/* Chooses how to write without waiting. A file takes all bytes. A description of this process is
+ * non-blocking; a socket gets MSG_DONTWAIT. A description that other processes share, and that
+ * can't be opened again, is polled before each write of at most PIPE_BUF bytes. */
 static void log_set_fd(struct sink *s, int fd)
 {
     struct stat st;
@@ -126,8 +126,8 @@ static ssize_t log_write_once(const struct sink *s, const char *p, size_t n)
     return write(s->fd, p, n);
 }
 
-/* What is written at once: to a pipe whole lines that it takes in one piece, so that those of
- * several processes do not mix; a longer line goes alone. */
+/* The bytes of one write. A pipe gets whole lines of at most PIPE_BUF bytes, so that lines of
+ * several processes do not mix; a longer line is written alone. */
 static size_t log_piece_of(const struct sink *s, const char *p, size_t n)
 {
     if (s->kind == SINK_FILE || n <= PIPE_BUF)
@@ -140,8 +140,8 @@ static size_t log_piece_of(const struct sink *s, const char *p, size_t n)
     return s->kind == SINK_BORROWED ? PIPE_BUF : line;
 }
 
-/* Writes what it can now; returns how much. *err: 0, EAGAIN, or what the rest can't be written for.
- */
+/* Writes as much as possible now, and returns the number of bytes. *err: 0, EAGAIN, or the error of
+ * the rest. */
 static size_t log_put(const struct sink *s, const char *p, size_t n, int *err)
 {
     size_t done = 0;
@@ -237,7 +237,7 @@ static size_t log_compose(char *line, size_t size, enum log_level level, const c
     return used;
 }
 
-/* Queues whole lines behind those that wait, as far as there is room; others are dropped. */
+/* Queues whole lines after those that wait, while there is room; further lines are dropped. */
 static void log_keep(struct sink *s, const char *p, size_t n)
 {
     size_t room = s->size - *s->used, kept = n;
@@ -262,7 +262,7 @@ static void log_add(struct sink *s, const char *p, size_t n)
         log_drop(s, p + done, n - done, err);
 }
 
-/* Logs how many lines were lost, now that there is room; at most once in the time above while lines
+/* Logs the number of lost lines once there is room; at most once in SAID_EVERY seconds while lines
  * are still lost. */
 static void log_say_lost(struct sink *s)
 {
@@ -374,7 +374,7 @@ void log_end_quota(struct log_quota *quota)
     quota->said = 0;
 }
 
-/* What the parent has left out, in a child. */
+/* Drops the parent's counts, in a child. */
 static void log_forget_left_out(void)
 {
     for (; left_out != NULL; left_out = left_out->next) {
@@ -488,7 +488,7 @@ static void log_replace_streams(void)
     stderr = err;
 }
 
-void log_take_prints(void)
+void log_capture_streams(void)
 {
     struct sink *all[] = {&errors, &accesses, &streams[0].sink, &streams[1].sink};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -526,7 +526,7 @@ void log_access_commit(size_t n)
 {
     size_t before = *accesses.used;
     log_set_used(&accesses, before + n);
-    /* A log without a reader is not tried at each line: the timer looks again. */
+    /* A log that takes no bytes is not tried at each line; the timer tries it again. */
     if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
         log_flush();
 }

@@ -43,9 +43,9 @@ static int lookup_open_beneath(const char *root, const char *path, int flags, ui
     return fd;
 }
 
-/* A symlink leads out of the root, or is absolute, which the kernel takes for the same. Allowed
- * when the real path lies in one of the folders. The second open follows no symlink at all, so
- * nothing can change between the look and the open. */
+/* Opens a path with a symlink that leads out of the root, or is absolute, which the kernel treats
+ * as the same. It is allowed when the real path lies in one of the folders. The second open follows
+ * no symlink at all, so a change after the check can't lead elsewhere. */
 static int lookup_open_within(const char *whole, const struct str *within, unsigned count,
                               int flags)
 {
@@ -66,7 +66,8 @@ static int lookup_open_within(const char *whole, const struct str *within, unsig
     return -1;
 }
 
-/* Writes root, a slash and path. False with ENAMETOOLONG where that can't be the name of a file. */
+/* Writes root, a slash and path. False with ENAMETOOLONG: the result can't be the name of a file.
+ */
 static bool lookup_join(char out[PATH_MAX], struct str root, struct str path)
 {
     if (root.n + path.n + 2 > PATH_MAX || memchr(path.p, '\0', path.n) != NULL) {
@@ -81,11 +82,11 @@ static bool lookup_join(char out[PATH_MAX], struct str root, struct str path)
     return true;
 }
 
-/* Opens what join has made, which lies in root where a symlink doesn't lead out of it. */
+/* Opens the path that lookup_join has made; a symlink must not lead out of root. */
 static int lookup_open_in_root(struct str root, const char *whole, int flags, bool *followed)
 {
-    /* Mostly there is no symlink on the way, not even to the root, so nothing can lead out of it
-     * but "..": that takes one call. */
+    /* Most paths have no symlink at all, so one call that refuses symlinks is enough, unless the
+     * path has "..". */
     if (strstr(whole, "/..") == NULL) {
         int fd = lookup_open_confined(AT_FDCWD, whole, flags, RESOLVE_NO_SYMLINKS);
         if (fd >= 0 || errno != ELOOP)
@@ -176,7 +177,7 @@ int lookup_open(struct str root, struct str path, const struct str *within, unsi
     return lookup_expect_confined(lookup_open_any(root, path, within, count, flags, followed));
 }
 
-/* --- how long it holds --- */
+/* --- how long a finding is valid --- */
 
 uint64_t lookup_turn;
 
@@ -197,9 +198,9 @@ bool lookup_is_settled(const struct stat *st)
     return now.tv_sec > st->st_ctim.tv_sec + 1 && now.tv_sec > st->st_mtim.tv_sec + 1;
 }
 
-/* Writes what was found into the slot; st is NULL where nothing is there, which holds for this turn
- * alone. What has changed just now does, too: it could be another file of the same inode and ctime
- * a moment later, since the kernel's clock has ticks of some milliseconds. */
+/* Writes a result into the slot; st is NULL for a missing file, which is valid for this turn alone.
+ * So is a file that has just changed: it could change again with the same ctime, since the kernel's
+ * clock has ticks of some milliseconds. */
 static void finding_note(struct finding *f, enum lookup_kind kind, const struct stat *st)
 {
     f->turn = lookup_turn;
@@ -209,7 +210,7 @@ static void finding_note(struct finding *f, enum lookup_kind kind, const struct 
         f->identity = identity_of(st);
 }
 
-/* Does the path lead to what was found there, and has nothing happened to it? */
+/* True when the path still leads to the file of the finding, which is unchanged. */
 static bool finding_holds(const struct finding *f, const char *path)
 {
     struct stat st;
@@ -221,8 +222,8 @@ static bool finding_holds(const struct finding *f, const char *path)
 
 /* --- roots --- */
 
-/* Does the ctime of a folder change with its entries, whoever changes them? On other file systems
- * (FUSE, network) it may not be kept, or come from a cache. */
+/* True for a file system where the ctime of a folder changes with its entries. On others (FUSE,
+ * network) it may not be kept, or come from a cache. */
 static bool lookup_root_has_sure_times(const char *path)
 {
     static const unsigned long types[] = {
@@ -237,7 +238,8 @@ static bool lookup_root_has_sure_times(const char *path)
     return false;
 }
 
-/* The real path is looked at, not the root: what the root leads to may have changed since. */
+/* Finds the root's real path and stats that path, not the root, which may have been changed in
+ * between. */
 static struct finding *lookup_root_look(const struct place *place)
 {
     char real[PATH_MAX];
@@ -255,11 +257,11 @@ static struct finding *lookup_root_look(const struct place *place)
     return f;
 }
 
-/* The finding of a root, which holds in this turn; NULL where there is none that can be kept. Valid
- * until something else is looked for. */
+/* The finding of a root, valid in this turn; NULL: it can't be cached. The pointer is valid until
+ * the next look-up. */
 static struct finding *lookup_root_find(struct str root)
 {
-    static struct finding *last; /* a request asks for its root several times */
+    static struct finding *last; /* a request looks up its root several times */
     struct place place;
     if (root.n == 0 || memchr(root.p, '\0', root.n) != NULL)
         return NULL;
@@ -270,7 +272,7 @@ static struct finding *lookup_root_find(struct str root)
     struct finding *f = finding_get(&place);
     if (f != NULL && finding_is_current(f))
         return last = f;
-    /* A real path of another name is looked at, too: a folder on the way may have been renamed. */
+    /* The real path is checked, too, if it differs: a folder in it may have been renamed. */
     if (f != NULL && finding_holds(f, place.text) &&
         (f->real_size == 0 || finding_holds(f, f->place.text + f->place.size))) {
         f->turn = lookup_turn;
@@ -293,7 +295,7 @@ struct str lookup_real_root(struct str root)
     return realpath(given, real) != NULL ? str_of(real) : root;
 }
 
-/* What the root is known by where its identity vouches for its entries, too. */
+/* Gets the root's identity. True: it vouches for the root's entries. */
 static bool lookup_root_vouches(struct str root, struct identity *identity)
 {
     const struct finding *f = lookup_root_find(root);
@@ -305,14 +307,14 @@ static bool lookup_root_vouches(struct str root, struct identity *identity)
 
 /* --- looking --- */
 
-/* A look at the disk: what it is for, and what it has found. */
+/* A look at the disk: its place and its result. */
 struct look {
     struct str root, path;
     const struct str *within;
     unsigned count;
     char *whole;  /* root and path, PATH_MAX bytes */
-    bool missing; /* not even a symlink of that name is there */
-    bool there;   /* st says what is there */
+    bool missing; /* not even a symlink has that name */
+    bool there;   /* st is set */
     bool followed;
     struct stat st;
 };
@@ -322,7 +324,7 @@ static enum lookup_kind lookup_kind_of(mode_t mode)
     return S_ISREG(mode) ? LOOKUP_FILE : S_ISDIR(mode) ? LOOKUP_FOLDER : LOOKUP_NONE;
 }
 
-/* Does errno say that nothing is there, or nothing that may be looked at? */
+/* True for an errno that means a missing file, or one that this user may not stat. */
 static bool lookup_is_nothing(int err)
 {
     static const int errors[] = {ENOENT, ENOTDIR, ENAMETOOLONG, ELOOP, ENXIO, ENODEV, EACCES};
@@ -332,13 +334,14 @@ static bool lookup_is_nothing(int err)
     return false;
 }
 
-/* Asks for the name first, since mostly nothing is there; then opens what is, to see what it is. */
+/* Checks the name first, since most files that are looked for do not exist; opens an existing one
+ * to find its kind. */
 static enum lookup_kind lookup_look_at(struct look *l)
 {
     l->there = l->followed = false;
     l->missing = lstat(l->whole, &l->st) != 0 && (errno == ENOENT || errno == ENOTDIR);
     if (l->missing)
-        return LOOKUP_NONE; /* wherever it would have been */
+        return LOOKUP_NONE; /* missing, inside or outside of the root */
     int fd = lookup_open(l->root, l->path, l->within, l->count, O_PATH, &l->followed);
     if (fd < 0)
         return errno == EXDEV             ? LOOKUP_OUTSIDE
@@ -351,8 +354,8 @@ static enum lookup_kind lookup_look_at(struct look *l)
     return l->there ? lookup_kind_of(l->st.st_mode) : LOOKUP_ERROR;
 }
 
-/* The beginning of a path that names an entry of its root, such as "/index.php" or "/folder" of
- * "/folder/file"; STR_NONE where it does not begin like that. */
+/* The beginning of a path that names an entry of the root, such as "/index.php" or "/folder" of
+ * "/folder/file"; STR_NONE: the path does not begin with a name. */
 static struct str lookup_first_entry(struct str path)
 {
     if (path.n < 2 || path.p[0] != '/')
@@ -363,9 +366,9 @@ static struct str lookup_first_entry(struct str path)
     return named ? entry : STR_NONE;
 }
 
-/* May the root vouch for what was found at one of its entries? Nothing was followed there, and the
- * root was the same before and after the look. What is missing has to be asked for twice, so that a
- * name that nobody asks for again costs no call more. */
+/* Whether the root may vouch for the result at one of its entries: no symlink was followed, and the
+ * root was the same before and after the look. A missing entry must be looked up twice, so that a
+ * name which is looked up once costs no further call. */
 static bool lookup_root_may_vouch(const struct look *l, enum lookup_kind kind,
                                   const struct identity *before, bool again)
 {
@@ -383,8 +386,7 @@ static bool lookup_root_may_vouch(const struct look *l, enum lookup_kind kind,
     return there && identity_same(before, &after);
 }
 
-/* What an entry of the root is: its name in the root, with nothing below it. f: its finding, or
- * NULL. */
+/* Finds an entry of the root. f: its finding, or NULL. */
 static enum lookup_kind lookup_probe_entry(const struct place *place, struct finding *f,
                                            struct look *l)
 {
@@ -414,7 +416,7 @@ static enum lookup_kind lookup_probe_entry(const struct place *place, struct fin
     return kind;
 }
 
-/* Is nothing there, since nothing is at the entry of the root that the path begins with? */
+/* True when the path is missing because the entry of the root that it begins with is missing. */
 static bool lookup_is_below_nothing(const struct look *l, struct str entry)
 {
     char whole[PATH_MAX];
@@ -474,7 +476,7 @@ void lookup_vouch_by_file(const struct place *p)
 
 /* --- open files --- */
 
-/* What the kernel puts behind the name of a file that has been replaced since. */
+/* The text that the kernel appends to the name of a file that has been removed or replaced. */
 #define GONE " (deleted)"
 
 struct str lookup_real_part(int fd, struct str root, char out[PATH_MAX])

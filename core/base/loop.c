@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define KEEP_BLOCKS     256
-#define PROGRESS_EVENTS 64 /* looked at in one call */
+#define PROGRESS_EVENTS 64 /* events of one epoll_wait */
 #define CLOCK_LASTS     1e9
 
 struct loop_block {
@@ -32,7 +32,7 @@ static bool loop_is_empty(const struct loop_queue *q)
     return q->end.next == &q->end;
 }
 
-/* Runs the work that waits now, and none that is queued meanwhile. */
+/* Runs the work that is queued now, but none that is queued meanwhile. */
 static void loop_drain(struct loop_queue *q)
 {
     struct deferred *d;
@@ -83,7 +83,8 @@ static void loop_progress_cb(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     (void)events;
     int count = epoll_wait(io->fd, list, PROGRESS_EVENTS, 0);
-    for (int i = 0; i < count; i++) /* nothing is called here, so no later event of the list dies */
+    /* only queues work: a callback here could free a later event's data */
+    for (int i = 0; i < count; i++)
         loop_defer(io->data, list[i].data.ptr);
 }
 
@@ -209,7 +210,7 @@ void loop_undefer(struct deferred *d)
     d->next = d->prev = NULL;
 }
 
-/* --- what the other side has read --- */
+/* --- progress of the other side --- */
 
 /* libev's epoll is level-triggered. An edge comes each time that the reader frees a piece of the
  * socket's queue (unix_write_space of the kernel), so these sockets are in an epoll of their own,

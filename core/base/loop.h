@@ -1,6 +1,6 @@
 /*
- * loop - what everything on one event loop shares: libev's loop, the read buffer, the Date, blocks
- * for requests, and deadlines that cost nothing while they are not missed.
+ * loop - the event loop of a worker: libev's loop, the read buffer, the Date, blocks for requests,
+ * and deadlines that cost nothing while they are not missed.
  *
  * A worker has one. Nobody keeps a pointer into a read buffer beyond the event that filled it, but
  * for who keeps the buffer (base/input.h).
@@ -21,11 +21,11 @@ enum {
 struct loop_block;
 
 /*
- * Work that is done when nothing else is on the stack: once, and then it may wait again. A loop has
- * two queues of it. What a callback has noted is looked at when its event is over (steps); what is
- * written waits until everything that is ready has been handled, just before the loop sleeps
- * (deferred): the writes of one turn go out together. Whoever they wake up then finds more than one
- * to do, and does not take the processor from us in the middle of a turn.
+ * Work that runs once, when no other callback is on the stack, and may then be queued again. A loop
+ * has two queues. Steps run at the end of an event and act on the facts that its callbacks have
+ * noted. Deferred work runs just before the loop sleeps, after all ready events: so the writes of a
+ * turn go out together, and the process that they wake finds several requests, and does not take
+ * the processor in the middle of the turn.
  */
 struct deferred {
     struct deferred *next, *prev; /* NULL while not waiting */
@@ -35,7 +35,7 @@ struct deferred {
 /* A ring of work in its order. */
 struct loop_queue {
     struct deferred end;
-    struct deferred mark; /* behind what was there when the queue's turn began */
+    struct deferred mark; /* end of the work that was queued when the current run began */
 };
 
 struct loop {
@@ -53,11 +53,12 @@ struct loop {
     uint64_t id_state;
     ev_prepare before_sleep;
     struct loop_queue steps, deferred;
-    ev_io progress; /* of loop_watch_progress; its descriptor is -1 until the first one */
-    ev_idle more;   /* runs while some is left for the next turn: the loop does not sleep then */
+    ev_io progress; /* watches the epoll of loop_watch_progress; -1: not made yet */
+    /* active while work is left for the next turn, so that the loop does not sleep */
+    ev_idle more;
 };
 
-/* `ev` stays the caller's. */
+/* Makes a loop over `ev`, which the caller keeps. */
 void loop_init(struct loop *loop, struct ev_loop *ev);
 void loop_fini(struct loop *loop);
 
@@ -76,19 +77,21 @@ void loop_block_free(struct loop *loop, void *block);
 
 /* The IMF-fixdate of now (RFC 9110 §5.6.7), 29 bytes, made once a second. */
 struct str loop_date(struct loop *loop);
-/* An id that no other request of this machine's workers is likely to have. Not a secret. */
+/* A random id for a request. Another request of this machine is unlikely to have it. It is no
+ * secret. */
 uint64_t loop_id(struct loop *loop);
 
-/* Runs d->run once, when loop_run_steps is called next, and not later than before this turn's
- * deferred work. Does nothing when it waits already. */
+/* Queues d->run to run once, at the next loop_run_steps, or at the latest before this turn's
+ * deferred work. Does nothing when d is queued already. */
 void loop_step(struct loop *loop, struct deferred *d);
-/* Runs the steps that wait now; those that they queue wait for the next call, so it ends. For the
- * end of an event that has filled the read buffer: what a step finds there is valid until then. */
+/* Runs the queued steps; steps that these queue wait for the next call, so the call ends. Called at
+ * the end of an event that has filled the read buffer, which is valid until then. */
 void loop_run_steps(struct loop *loop);
-/* Runs d->run once before the loop sleeps, or, where it is called by deferred work, a turn later.
- * Does nothing when it waits already. */
+/* Queues d->run to run once before the loop sleeps, or, if deferred work calls this, in the next
+ * turn. Does nothing when d is queued already. */
 void loop_defer(struct loop *loop, struct deferred *d);
-/* Takes a step or deferred work back: before its memory goes, or when the work has been done. */
+/* Removes a step or deferred work from its queue: before its memory is freed, or when the work was
+ * done otherwise. */
 void loop_undefer(struct deferred *d);
 static inline bool loop_is_queued(const struct deferred *d)
 {
@@ -96,10 +99,10 @@ static inline bool loop_is_queued(const struct deferred *d)
 }
 
 /* Defers d whenever the other side of the unix socket has read something of what was written to it.
- * The socket is writable before and after, so this is no event that libev can wait for. Returns
- * false where the kernel has no memory for it. */
+ * The socket is writable before and after, so libev has no event for this. Returns false where the
+ * kernel has no memory. */
 bool loop_watch_progress(struct loop *loop, int fd, struct deferred *d);
-/* The end of that: before the socket is closed and before d goes. */
+/* Ends the watch, before the socket is closed or d is freed. */
 void loop_ignore_progress(struct loop *loop, int fd);
 
 /*
@@ -115,7 +118,7 @@ struct deadline {
 };
 
 void deadline_init(struct deadline *d, struct loop *loop, void (*on_missed)(struct deadline *d));
-/* Missed in `seconds` from now unless it is set again or cleared; 0 or less clears it. */
+/* Sets the deadline to `seconds` from now; 0 or less clears it. */
 void deadline_set(struct deadline *d, double seconds);
 /* Reads the clock anew. The loop's time is that of the turn's beginning: a time-out that a script
  * sets begins when the script has set it, however long it has computed before. */
@@ -127,7 +130,7 @@ static inline void deadline_clear(struct deadline *d)
 {
     d->at = 0;
 }
-/* Stops the timer: before the memory goes. */
+/* Stops the timer, before the memory is freed. */
 void deadline_fini(struct deadline *d);
 
 #endif

@@ -1,9 +1,9 @@
 /*
  * netset - see netset.h.
  *
- * A network is a range of keys: a byte for the family, then the address. Networks either lie in one
- * another or apart, so sorted by their first keys and without those that lie in others, at most one
- * range can hold a key: the last that begins at or before it.
+ * A network is a range of keys: a byte for the family, then the address. Two networks are either
+ * nested or apart. Sorted by their first keys, without the nested ones, at most one range can have
+ * a key: the last one that begins at or before it.
  */
 #include "base/netset.h"
 
@@ -51,13 +51,13 @@ static bool netset_read_network(struct netset_range *range, struct str text)
         bits = written;
     else if (prefix.n > 3 || !str_to_u64(prefix, &bits) || bits > written)
         return false;
-    if (bits < written - most) /* "::ffff:0.0.0.0/90": not all of it is IPv4 */
+    if (bits < written - most) /* "::ffff:0.0.0.0/90": a part of it is not IPv4 */
         return false;
     netset_set_range(range, &peer, (unsigned)bits - (written - most));
     return true;
 }
 
-/* The larger one of two that begin alike comes first. */
+/* Sorts ranges by their first keys; of two that begin alike the larger one comes first. */
 static int netset_compare(const void *a, const void *b)
 {
     const struct netset_range *x = a, *y = b;

@@ -1,6 +1,6 @@
 /*
- * netset - a set of networks, such as those of trusted proxies: compiled once, then asked for each
- * connection and each hop in O(log n). Pure; memory comes from an arena.
+ * netset - a set of networks, such as those of trusted proxies: compiled once, and searched in
+ * O(log n) for each connection and hop. Pure; memory comes from an arena.
  */
 #ifndef MG_BASE_NETSET_H
 #define MG_BASE_NETSET_H
@@ -16,8 +16,8 @@ struct netset {
 };
 
 /* Each text is an address ("10.0.0.1", "2001:db8::1"), a network ("10.0.0.0/8") or "unix:", which
- * stands for whoever comes through a unix socket. Bits behind the prefix do not count. Returns
- * NULL, or the first text that is nothing of the kind. */
+ * stands for all peers on unix sockets. Bits after the prefix are ignored. Returns NULL, or the
+ * first text that is none of these. */
 const struct str *netset_make(struct netset *set, const struct str *texts, unsigned count,
                               struct arena *arena);
 

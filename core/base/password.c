@@ -17,10 +17,10 @@ struct password_room {
     struct crypt_data data;
 };
 
-static pthread_mutex_t md5_lock = PTHREAD_MUTEX_INITIALIZER; /* while OpenSSL is used */
+static pthread_mutex_t md5_lock = PTHREAD_MUTEX_INITIALIZER; /* held while OpenSSL is used */
 static EVP_MD *md5;
 
-/* OpenSSL's memory goes next, and the process with it: nothing uses it from here on. */
+/* Takes the lock for good at the end of the process, since OpenSSL frees its memory next. */
 static void password_end(void)
 {
     pthread_mutex_lock(&md5_lock);
@@ -30,7 +30,8 @@ void password_init(void)
 {
     if (md5 != NULL)
         return;
-    md5 = EVP_MD_fetch(NULL, "MD5", NULL); /* OpenSSL registers its own end before ours */
+    /* so that OpenSSL's exit handler is registered before this one */
+    md5 = EVP_MD_fetch(NULL, "MD5", NULL);
     atexit(password_end);
 }
 
@@ -62,7 +63,7 @@ static void md5_end(struct md5_run *run, unsigned char out[MD5_SIZE])
     run->ok = run->ok && EVP_DigestFinal_ex(run->ctx, out, NULL) == 1;
 }
 
-/* The digest that the turns begin with. */
+/* The digest that the rounds begin with. */
 static void apr1_first(struct md5_run *run, const char *password, const char *salt, size_t salt_len,
                        unsigned char out[MD5_SIZE])
 {
@@ -145,7 +146,7 @@ bool password_fits(struct password_room *room, const char *password, const char 
     if (strncmp(hash, APR1, strlen(APR1)) == 0)
         return apr1_fits(password, hash);
     const char *made = crypt_r(password, hash, &room->data);
-    /* What begins with an asterisk says that it has failed, and is never the hash. */
+    /* A result that begins with an asterisk is an error of crypt, never a hash. */
     bool fits = made != NULL && made[0] != '*' && strlen(made) == strlen(hash) &&
                 CRYPTO_memcmp(made, hash, strlen(hash)) == 0;
     explicit_bzero(&room->data, sizeof room->data);

@@ -1,9 +1,10 @@
 /*
  * resolve - see resolve.h.
  *
- * c-ares can't take back a single question, and must not be freed or asked by what it calls. So
- * each question has an `asking`, which c-ares points to until it has answered; a look-up that is
- * cancelled only leaves it. Answers are noted there and handed out by the loop's deferred work.
+ * c-ares can't cancel a single question, and its callbacks must not free it or ask it. So each
+ * question has an `asking`, which c-ares points to until it has answered; a cancelled look-up is
+ * only detached from it. Answers are written to the asking, and deferred work of the loop passes
+ * them on.
  *
  *      struct lookup <--> struct asking <-- c-ares      freed when neither points to it any more
  */
@@ -32,15 +33,15 @@ struct watch {
 
 struct resolver {
     struct loop *loop;
-    char *servers; /* as c-ares wants them: with commas; NULL: the system's */
+    char *servers; /* list for c-ares, separated by commas; NULL: the system's */
     char *conf;
-    struct stat conf_seen; /* when the channel was made */
+    struct stat conf_seen; /* stat of conf when the channel was made */
     uint16_t port;
     unsigned try_ms, tries;
     double timeout;
     ares_channel channel; /* NULL before the first look-up */
     bool freeing;
-    ev_timer timer; /* when c-ares wants to look at its clock */
+    ev_timer timer; /* next time-out of c-ares */
     struct watch *watches;
     struct asking *askings;
     unsigned asked; /* askings that c-ares points to */
@@ -49,7 +50,7 @@ struct resolver {
 struct asking {
     struct asking *next, **back;
     struct resolver *resolver;
-    struct lookup *lookup; /* NULL: cancelled, or told */
+    struct lookup *lookup; /* NULL: cancelled, or answered */
     bool asked;            /* c-ares points to it */
     uint16_t port;
     struct deadline deadline;
@@ -57,7 +58,7 @@ struct asking {
     unsigned count;
     struct addr list[LOOKUP_MAX_ADDRS];
     char host[NAME_MAX_LEN + 1];
-    char err[NAME_MAX_LEN + 128]; /* "" while nothing is wrong */
+    char err[NAME_MAX_LEN + 128]; /* "": no error */
 };
 
 static void *resolve_must(void *memory)
@@ -67,7 +68,7 @@ static void *resolve_must(void *memory)
     return memory;
 }
 
-/* --- the loop's side of c-ares --- */
+/* --- c-ares on the loop --- */
 
 static void resolve_arm_timer(struct resolver *r)
 {
@@ -76,7 +77,8 @@ static void resolve_arm_timer(struct resolver *r)
     if (r->channel == NULL || (left = ares_timeout(r->channel, NULL, &room)) == NULL)
         return;
     double seconds = (double)left->tv_sec + (double)left->tv_usec / 1e6;
-    /* Its clock and the loop's differ by a little: not again at once. */
+    /* Its clock and the loop's differ a little; the bound avoids timers that go off too early, in a
+     * row. */
     ev_timer_set(&r->timer, seconds > 0.001 ? seconds : 0.001, 0);
     ev_timer_start(r->loop->ev, &r->timer);
 }
@@ -110,7 +112,8 @@ static void resolve_drop_watch(struct resolver *r, struct watch **at)
     free(w);
 }
 
-/* c-ares: from now on this socket is to be watched so; neither means that it is about to close. */
+/* Callback of c-ares: sets the events of a socket that are watched; none: the socket will be
+ * closed. */
 static void resolve_socket_cb(void *user, ares_socket_t fd, int readable, int writable)
 {
     struct resolver *r = user;
@@ -146,7 +149,7 @@ static bool resolve_conf_changed(const struct resolver *r, struct stat *now)
            now->st_mtim.tv_nsec != r->conf_seen.st_mtim.tv_nsec;
 }
 
-/* A channel that reads what resolv.conf says now. Returns a status of c-ares. */
+/* Makes a channel, which reads resolv.conf. Returns a status of c-ares. */
 static int resolve_make_channel(struct resolver *r, const struct stat *now)
 {
     struct ares_options options = {
@@ -158,8 +161,8 @@ static int resolve_make_channel(struct resolver *r, const struct stat *now)
     };
     int mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB | ARES_OPT_RESOLVCONF;
 #ifdef ARES_OPT_QUERY_CACHE
-    /* c-ares 1.31 and later keep answers for as long as their server allows. How long one counts is
-     * the business of who asks: backends have `resolve`. */
+    /* c-ares 1.31 and later cache answers for their TTL. The cache is off, since the callers decide
+     * how often to ask (`resolve` of a backend). */
     options.qcache_max_ttl = 0;
     mask |= ARES_OPT_QUERY_CACHE;
 #endif
@@ -181,8 +184,8 @@ static int resolve_make_channel(struct resolver *r, const struct stat *now)
     return status;
 }
 
-/* Makes the channel ready for a question. c-ares of Debian 12 can't read its settings again, so
- * while no look-up waits for an answer a new channel replaces one with old settings. */
+/* Makes the channel ready for a question. c-ares of Debian 12 can't read its settings again, so a
+ * channel with old settings is replaced by a new one while no question is under way. */
 static int resolve_ready_channel(struct resolver *r)
 {
     struct stat now;
@@ -206,7 +209,7 @@ static void resolve_asking_free(struct asking *a)
     free(a);
 }
 
-/* Detaches the look-up, which is idle from now on. c-ares may still have to answer. */
+/* Detaches the look-up, which is idle from now on, while c-ares may still answer. */
 static void resolve_detach(struct asking *a)
 {
     a->lookup->asking = NULL;
@@ -253,8 +256,8 @@ static int resolve_by_address(const void *a, const void *b)
     return addr_compare(a, b);
 }
 
-/* Notes the addresses: sorted, so that the same answer gives the same list in whatever order the
- * server wrote it, and before any is left out for their number. */
+/* Stores the addresses. They are sorted, so that the list does not depend on the server's order,
+ * before those beyond the bound are dropped. */
 static void resolve_note(struct asking *a, const struct ares_addrinfo *found)
 {
     unsigned count = 0;
@@ -271,7 +274,7 @@ static void resolve_note(struct asking *a, const struct ares_addrinfo *found)
     free(all);
 }
 
-/* c-ares has an answer: inside ares_getaddrinfo, ares_process_fd or ares_destroy. */
+/* Callback of c-ares with an answer, inside ares_getaddrinfo, ares_process_fd or ares_destroy. */
 static void resolve_addrinfo_cb(void *user, int status, int timeouts, struct ares_addrinfo *found)
 {
     struct asking *a = user;
@@ -281,7 +284,7 @@ static void resolve_addrinfo_cb(void *user, int status, int timeouts, struct are
     if (a->lookup == NULL || a->resolver->freeing) {
         if (a->lookup == NULL)
             resolve_asking_free(a);
-    } else if (!loop_is_queued(&a->answer)) { /* not late already */
+    } else if (!loop_is_queued(&a->answer)) { /* not timed out already */
         if (status == ARES_SUCCESS)
             resolve_note(a, found);
         if (a->count > 0)
@@ -314,7 +317,7 @@ void lookup_start(struct resolver *r, struct lookup *lookup, struct str host, ui
                                const char *err))
 {
     struct ares_addrinfo_hints hints = {
-        /* Its sorting would open a socket for each address, and depend on the routes. */
+        /* Sorting by c-ares would open a socket for each address, and depend on the routes. */
         .ai_flags = ARES_AI_NOSORT,
         .ai_family = AF_UNSPEC,
         .ai_socktype = SOCK_STREAM,

@@ -52,7 +52,8 @@ void spool_expect(struct spool *s, uint64_t size)
     s->expected = size <= s->mem.max ? (size_t)size : 0;
 }
 
-/* O_TMPFILE never has a name; file systems without it get one that is gone at once. */
+/* O_TMPFILE makes a file without a name; on file systems without it the file's name is removed at
+ * once. */
 int spool_unlinked(const char *dir)
 {
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -125,7 +126,7 @@ const char *spool_write(struct spool *s, struct str bytes)
         return SPOOL_TOO_LARGE;
     if (s->input != NULL)
         spool_leave_input(s);
-    if (s->fd < 0) { /* what is in memory comes first, so it must be full before the file starts */
+    if (s->fd < 0) { /* memory comes before the file, so it is filled first */
         size_t room = s->mem.max - s->mem.tail;
         size_t n = bytes.n < room ? bytes.n : room;
         if (s->size == 0 && s->expected > 0)

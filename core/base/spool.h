@@ -1,5 +1,6 @@
 /*
- * spool - bytes that wait for a slower side: in memory up to a cap, beyond it in an unlinked file.
+ * spool - bytes of a body that wait to be sent: in memory up to a limit, beyond it in an unlinked
+ * file.
  *
  * Written at the end, read from anywhere by position, so that a request's body can be sent again on
  * a second connection. Belongs to a request; nothing is allocated before the first byte. What came
@@ -12,7 +13,7 @@
 #include "base/input.h"
 
 /* A file without a name in `dir`, for reading and writing; its space is free again once it is
- * closed. -1 and errno where there can't be one. */
+ * closed. -1 and errno: the file could not be made. */
 int spool_unlinked(const char *dir);
 
 struct spool {
@@ -23,7 +24,7 @@ struct spool {
     struct input *input; /* that `mem` lies in; NULL: it has memory of its own */
     struct inputs *inputs;
     const char *dir;
-    int fd;     /* -1 while memory is enough */
+    int fd;     /* -1: no file was needed yet */
     bool named; /* the file has a name, for another program to open it by */
     char *path; /* that name; NULL while there is no file */
 };
@@ -42,7 +43,7 @@ const char *spool_name(struct spool *s, uint64_t limit, const char *dir);
 /* The size is known: memory grows in one step. */
 void spool_expect(struct spool *s, uint64_t size);
 
-/* Returns NULL, or why not: SPOOL_TOO_LARGE, or the errno of the file in words. */
+/* Appends bytes. Returns NULL, SPOOL_TOO_LARGE, or the file's error as text. */
 const char *spool_write(struct spool *s, struct str bytes);
 extern const char *const SPOOL_TOO_LARGE;
 /* The same for bytes that a read has brought. Where they are all that is expected, the buffer of

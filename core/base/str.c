@@ -88,8 +88,8 @@ bool str_is_token(struct str s)
     return true;
 }
 
-/* Is none of eight bytes a control byte? One above 0x7f may be taken for one where it follows
- * another that is: then the bytes are looked at one by one. */
+/* True when none of eight bytes is a control byte. It may be false for a byte above 0x7f after a
+ * control byte; the caller then checks the bytes one by one. */
 static inline bool str_are_plain(const char *p)
 {
     uint64_t word;

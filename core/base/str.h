@@ -1,8 +1,8 @@
 /*
- * str - slices of bytes that somebody else owns.
+ * str - slices of bytes, which do not own them.
  *
- * A slice is valid as long as its owner says: parser slices die when the callback returns, slices
- * into a request's arena live as long as the request. Nothing here allocates.
+ * A slice is valid as long as the memory that it points into: a parser's slice until the callback
+ * returns, a slice of a request's arena until the request ends. No function here allocates.
  */
 #ifndef MG_BASE_STR_H
 #define MG_BASE_STR_H
@@ -66,8 +66,8 @@ static inline bool str_ieq(struct str a, struct str b)
 /* Without spaces and tabs at both ends (OWS of RFC 9110 §5.6.3). */
 struct str str_trim(struct str s);
 
-/* Takes the part before `sep` off the front of *rest and returns it; all of it when there is no
- * `sep` (then *rest becomes STR_NONE, whose p is NULL: the loop's end). */
+/* Cuts the part before `sep` off the front of *rest and returns it. Without `sep` it returns all of
+ * *rest, which becomes STR_NONE (p == NULL), the end of a loop. */
 struct str str_cut(struct str *rest, char sep);
 
 enum { STR_U64_SIZE = 20 };
@@ -83,9 +83,9 @@ bool str_is_token(struct str s);
 /* True when no byte of s is a control byte; a tab is allowed (field-value, RFC 9110 §5.5). */
 bool str_is_field_value(struct str s);
 
-/* The bytes of the character that p begins with, if a terminal may be shown it as it is: printable
- * ASCII, or a character of UTF-8 (RFC 3629 §4). 0: a control byte, one of C1 (U+0080 to U+009F)
- * too, since terminals take U+009B for the beginning of an escape sequence; or no UTF-8. */
+/* The size of the character at p, if it is safe to show on a terminal: printable ASCII, or a
+ * character of UTF-8 (RFC 3629 §4). 0: invalid UTF-8, or a control character, C1 (U+0080 to U+009F)
+ * included, since terminals take U+009B for the beginning of an escape sequence. */
 size_t str_shown(const char *p, size_t n);
 
 #endif

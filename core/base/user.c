@@ -66,8 +66,8 @@ const char *user_become(const struct user *user)
     return NULL;
 }
 
-/* Becomes root again, with its groups. Where that fails the process ends, since it would have the
- * rights of neither user. */
+/* Changes back to root and its groups. On failure the process ends, since it would have the rights
+ * of neither user. */
 static void user_return_to_root(const gid_t *groups, int count, gid_t gid)
 {
     if (seteuid(0) != 0 || setegid(gid) != 0 || setgroups((size_t)count, groups) != 0)

@@ -1,5 +1,5 @@
 /*
- * user - who the processes that run scripts become when the master was started as root.
+ * user - the user that processes which run scripts change to, when the master was started as root.
  */
 #ifndef MG_BASE_USER_H
 #define MG_BASE_USER_H
@@ -12,14 +12,14 @@ struct user {
     char name[64];
     uid_t uid;
     gid_t gid;
-    bool ignored; /* another user was asked for, which only root can become */
+    bool ignored; /* a user was named, but only root can change to it */
 };
 
 /* The user of that name (NULL: www-data where it exists, else nobody) with the group of that name
  * (NULL: the user's own). A process that is not root keeps its user, whatever the names. Returns
- * NULL or what is wrong; the message is valid until the next call. */
+ * NULL, or the error, which is valid until the next call. */
 const char *user_find(const char *name, const char *group, struct user *out);
-/* Becomes that user for good. Returns NULL or what is wrong. */
+/* Changes the process to that user for good. Returns NULL, or the error. */
 const char *user_become(const struct user *user);
 /* Opens a file as that user where the process is root, else as its own user. Returns the
  * descriptor, or -1 and errno. For processes with one thread. */

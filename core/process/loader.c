@@ -130,7 +130,7 @@ static void loader_run(const struct loader_config *config, pid_t master, int out
     if (bad != NULL)
         loader_fail(out, bad, "");
     loader_end_with(master);
-    log_take_prints();
+    log_capture_streams();
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     script_supervise_alone(out, "!");
     struct script *script = loader_load_script(config, &trial, &err);

@@ -32,7 +32,7 @@ void workers_init(struct workers *w, unsigned count)
 static void worker_begin(const struct workers *w, const struct release *release,
                          const struct worker_config *config)
 {
-    log_take_prints();
+    log_capture_streams();
     w->in_child(w->ctx, release);
     log_setup(release->logs.error, release->plan.level, release->logs.access);
     exit(worker_run(config));
