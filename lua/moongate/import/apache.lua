@@ -14,10 +14,7 @@ local field = Model.field
 local M = {}
 
 local quote = pattern.quote
-
-local function add(lines, indent, text, ...)
-  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
-end
+local add, refuse = writer.add, writer.refuse
 
 local function trimmed(path)
   return (path:gsub("//+", "/"):gsub("(.)/$", "%1"))
@@ -204,15 +201,6 @@ function read_block(self, nodes, ctx, test, prefix, per_dir)
 end
 
 -- Lines of a server ------------------------------------------------------------------------------
-
-local function refuse(lines, indent, guard)
-  add(lines, indent, "do")
-  add(lines, indent + 1, "local refused = %s(req)", guard)
-  add(lines, indent + 1, "if refused then")
-  add(lines, indent + 2, "return refused")
-  add(lines, indent + 1, "end")
-  add(lines, indent, "end")
-end
 
 -- Who may pass, by the Require lines of one place.
 local function write_access(self, lines, indent, ctx)

@@ -9,10 +9,7 @@ local writer = require("moongate.import.writer")
 local M = {}
 
 local quote = pattern.quote
-
-local function add(lines, indent, text, ...)
-  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
-end
+local add = writer.add
 
 --- "proxy:unix:/x|fcgi://host/path", "fcgi://host:port/path", "balancer://name/path" taken apart.
 ---@return string|nil backend, string|nil folder what the application is told before the path

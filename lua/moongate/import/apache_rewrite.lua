@@ -3,14 +3,12 @@
 -- moongate.import.apache.
 
 local pattern = require("moongate.import.pattern")
+local writer = require("moongate.import.writer")
 
 local M = {}
 
 local quote = pattern.quote
-
-local function add(lines, indent, text, ...)
-  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
-end
+local add = writer.add
 
 local VARIABLES = {
   REQUEST_URI = "req.path",

@@ -2,6 +2,7 @@
 -- headers, errors,
 -- time-outs. Called by moongate.import.apache.
 
+local Model = require("moongate.import.model")
 local pattern = require("moongate.import.pattern")
 local proxy = require("moongate.import.apache_proxy")
 
@@ -9,8 +10,7 @@ local M = {}
 
 local quote = pattern.quote
 
-local IDLE = {}
-for name in ([[
+local IDLE = Model.names([[
   loadmodule serverroot pidfile defaultruntimedir errorlog customlog loglevel logformat
   transferlog user group serveradmin serversignature servertokens usecanonicalname
   usecanonicalphysicalport hostnamelookups accessfilename startservers minsparethreads
@@ -25,9 +25,7 @@ for name in ([[
   requestreadtimeout namewidth expiresactive_ authbasicprovider authtype proxyadd_headers
   proxyaddheaders undefine unsetdefine proxypassreverse proxypassreversecookiepath
   proxypassreversecookiedomain proxyset
-]]):gmatch("%S+") do
-  IDLE[name] = true
-end
+]])
 
 local WHY = {
   ["^ssl"] = "TLS ends in a proxy in front", ["^setenvif"] = "`params` in a function",
@@ -46,15 +44,6 @@ local WHY = {
     ["^options"] = "there are no listings of "
   .. "folders, no CGI and no includes",
 }
-
-local function reason_of(name)
-  for words, reason in pairs(WHY) do
-    if name:find(words) then
-      return reason
-    end
-  end
-  return nil
-end
 
 --- What a section begins with.
 function M.child(parent)
@@ -613,11 +602,11 @@ function M.read(self, ctx, node, test)
   if known and known(self, ctx, node, test) then
     self.model.translated = self.model.translated + 1
   elseif known then
-    self.model:note(self.notes, directive, reason_of(node.name))
+    self.model:note(self.notes, directive, Model.reason(WHY, node.name))
   elseif IDLE[node.name] then
     self.model:idle({ name = node.shown })
   else
-    self.model:note(self.notes, directive, reason_of(node.name))
+    self.model:note(self.notes, directive, Model.reason(WHY, node.name))
   end
   return section
 end

@@ -9,6 +9,30 @@ local M = {}
 local Model = {}
 Model.__index = Model
 
+--- The names in a text, as a set.
+---@param text string names with white space between them
+---@return table<string, true>
+function M.names(text)
+  local set = {}
+  for name in text:gmatch("%S+") do
+    set[name] = true
+  end
+  return set
+end
+
+--- The reason why a directive is not translated.
+---@param reasons table<string, string> a reason for each pattern of names
+---@param name string
+---@return string|nil
+function M.reason(reasons, name)
+  for words, reason in pairs(reasons) do
+    if name:find(words) then
+      return reason
+    end
+  end
+  return nil
+end
+
 ---@param kind string
 ---@return table model
 function M.new(kind)

@@ -13,12 +13,9 @@ local writer = require("moongate.import.writer")
 local M = {}
 
 local quote = pattern.quote
+local add = writer.add
 
 -- A server on its way ----------------------------------------------------------------------------
-
-local function add(lines, indent, text, ...)
-  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
-end
 
 -- A path as a Lua pattern, from the start on.
 local function starts_with(text)

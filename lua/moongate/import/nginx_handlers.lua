@@ -11,9 +11,7 @@ local field = Model.field
 
 local M = {}
 
-local function add(lines, indent, text, ...)
-  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
-end
+local add, refuse = writer.add, writer.refuse
 
 -- The query of a try_files' last element: does PHP get another one than the request's?
 function M.changes_query(text)
@@ -542,15 +540,6 @@ function M.run_named(self, lines, indent, location, scope)
 end
 
 -- Guards -----------------------------------------------------------------------------------------
-
-local function refuse(lines, indent, guard)
-  add(lines, indent, "do")
-  add(lines, indent + 1, "local refused = %s(req)", guard)
-  add(lines, indent + 1, "if refused then")
-  add(lines, indent + 2, "return refused")
-  add(lines, indent + 1, "end")
-  add(lines, indent, "end")
-end
 
 -- allow and deny: the first that fits counts.
 local function access_guard(self, ctx)

@@ -3,23 +3,20 @@
 -- access, limits, time-outs. Called by moongate.import.nginx.
 
 local addr = require("moongate.base.addr")
+local Model = require("moongate.import.model")
 local values = require("moongate.import.nginx_values")
 
 local M = {}
 
 -- What the main part and events have; nothing of it is about requests.
-local MAIN = {}
-for name in ([[
+local MAIN = Model.names([[
   user worker_processes pid error_log events daemon master_process load_module env
   worker_rlimit_nofile worker_priority worker_cpu_affinity pcre_jit thread_pool timer_resolution
   worker_shutdown_timeout
-]]):gmatch("%S+") do
-  MAIN[name] = true
-end
+]])
 
 -- What is needless here, since Moongate does it, does it by itself, or has no such thing to tune.
-local IDLE = {}
-for name in ([[
+local IDLE = Model.names([[
   sendfile tcp_nopush tcp_nodelay types_hash_max_size types_hash_bucket_size
   server_names_hash_bucket_size server_names_hash_max_size variables_hash_max_size
   fastcgi_buffers fastcgi_buffer_size fastcgi_busy_buffers_size fastcgi_temp_file_write_size
@@ -32,9 +29,7 @@ for name in ([[
   merge_slashes recursive_error_pages charset proxy_buffers proxy_buffer_size proxy_temp_path
   uwsgi_temp_path scgi_temp_path fastcgi_param_hash limit_req_log_level limit_conn_log_level
   lingering_close chunked_transfer_encoding
-]]):gmatch("%S+") do
-  IDLE[name] = true
-end
+]])
 
 local WHY = {
   ["^ssl_"] = "TLS ends in a proxy in front", ["^http2"] = "HTTP/2 ends in a proxy in front",
@@ -49,15 +44,6 @@ local WHY = {
   ["_by_lua"] = "Lua of OpenResty: see docs/api.md", ["^sub_filter"] = "bodies are not rewritten",
   ["^expires$"] = "only a time, epoch, max and off", ["^auth_request"] = "ask in on_request",
 }
-
-local function reason_of(name)
-  for words, reason in pairs(WHY) do
-    if name:find(words) then
-      return reason
-    end
-  end
-  return nil
-end
 
 local S = {}
 
@@ -316,11 +302,11 @@ function M.read(self, ctx, directives, notes, other)
     if known and known(self, ctx, directive) then
       self.model.translated = self.model.translated + 1
     elseif known then
-      self.model:note(notes, directive, reason_of(directive.name))
+      self.model:note(notes, directive, Model.reason(WHY, directive.name))
     elseif IDLE[directive.name] then
       self.model:idle(directive)
     elseif not other(directive) then
-      self.model:note(notes, directive, reason_of(directive.name))
+      self.model:note(notes, directive, Model.reason(WHY, directive.name))
     end
   end
 end

@@ -31,6 +31,25 @@ end
 
 local WIDTH = 100
 
+--- Adds a line of Lua to a list of lines.
+---@param lines string[]
+---@param indent integer levels, of two spaces each
+---@param text string a format where values follow
+function M.add(lines, indent, text, ...)
+  lines[#lines + 1] = ("  "):rep(indent) .. (select("#", ...) > 0 and text:format(...) or text)
+end
+
+--- Adds the lines that return the decision of a guard, where it makes one.
+---@param guard string the guard, in Lua
+function M.refuse(lines, indent, guard)
+  M.add(lines, indent, "do")
+  M.add(lines, indent + 1, "local refused = %s(req)", guard)
+  M.add(lines, indent + 1, "if refused then")
+  M.add(lines, indent + 2, "return refused")
+  M.add(lines, indent + 1, "end")
+  M.add(lines, indent, "end")
+end
+
 local function sorted(value)
   local keys = {}
   for key in pairs(value) do
