@@ -89,23 +89,25 @@ local function word(key, value)
   return value
 end
 
---- What parameters of a server mean for a backend. Each is given the backend's table and a value.
+--- A parameter whose value, read by `read`, is a key of the backend.
+local function sets(key, read, parameter)
+  return function(into, value)
+    local problem
+    into[key], problem = read(parameter, value)
+    return problem
+  end
+end
+
+--- The keys of a backend that parameters of a server set. Each function gets the backend's table
+--- and a value.
 local OF_SERVER = {
   timeout = function(into, value)
     local time, problem = seconds("timeout", value)
     into.read_timeout, into.send_timeout = time, time
     return problem
   end,
-  connectiontimeout = function(into, value)
-    local problem
-    into.connect_timeout, problem = seconds("connectiontimeout", value)
-    return problem
-  end,
-  max = function(into, value)
-    local problem
-    into.max_conns, problem = whole("max", value)
-    return problem
-  end,
+  connectiontimeout = sets("connect_timeout", seconds, "connectiontimeout"),
+  max = sets("max_conns", whole, "max"),
   acquire = function(into, value)
     local number = tonumber(value) -- a number alone is milliseconds
     local time, problem = seconds("acquire", number and number / 1000 or value)
@@ -122,11 +124,7 @@ local OF_SERVER = {
     into.max_fails = 1
     return problem
   end,
-  enablereuse = function(into, value)
-    local on, problem = switch("enablereuse", value)
-    into.reuse = on
-    return problem
-  end,
+  enablereuse = sets("reuse", switch, "enablereuse"),
   disablereuse = function(into, value)
     local off, problem = switch("disablereuse", value)
     if not problem then
@@ -134,11 +132,7 @@ local OF_SERVER = {
     end
     return problem
   end,
-  ttl = function(into, value)
-    local problem
-    into.keepalive_idle, problem = seconds("ttl", value)
-    return problem
-  end,
+  ttl = sets("keepalive_idle", seconds, "ttl"),
   flushpackets = function() end, -- answers go out as they come
   flushwait = function() end,
 }
