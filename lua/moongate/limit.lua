@@ -474,12 +474,9 @@ local function rate_problem(options)
   return nil
 end
 
---- So many requests in so much time, for each key: a token bucket.
----@param options table rate, burst, key, name, away, answer: see docs/library.md
----@return moongate.Limit
-function M.rate(options)
-  local problem = common_problem("rate", options) or rate_problem(options)
-  local place, name, store = trace.place(2), nil, nil
+--- The name of a limit, and its Redis. A problem is an error of the line that makes the limit.
+local function identify(kind, options, problem, place)
+  local name, store
   if not problem then
     name, problem = name_of(options, place)
   end
@@ -487,8 +484,18 @@ function M.rate(options)
     store, problem = redis_of(options)
   end
   if problem then
-    error("limit.rate: " .. problem, 2)
+    error(("limit.%s: %s"):format(kind, problem), 3)
   end
+  return name, store
+end
+
+--- So many requests in so much time, for each key: a token bucket.
+---@param options table rate, burst, key, name, away, answer: see docs/library.md
+---@return moongate.Limit
+function M.rate(options)
+  local problem = common_problem("rate", options) or rate_problem(options)
+  local place = trace.place(2)
+  local name, store = identify("rate", options, problem, place)
   local self = new("rate", options, place, name)
   local count, seconds = units.rate(options.rate)
   local burst = options.burst or max(1, floor(count))
@@ -510,16 +517,8 @@ function M.concurrency(options)
     problem = ("limit: expected a whole number from 1 to 1000000, got %s"):format(
       describe(options.limit))
   end
-  local place, name, store = trace.place(2), nil, nil
-  if not problem then
-    name, problem = name_of(options, place)
-  end
-  if not problem then
-    store, problem = redis_of(options)
-  end
-  if problem then
-    error("limit.concurrency: " .. problem, 2)
-  end
+  local place = trace.place(2)
+  local name, store = identify("concurrency", options, problem, place)
   local self = new("concurrency", options, place, name)
   self.most, self.redis = options.limit, store or false
   self.ask = store and ask_places_in_redis or ask_places

@@ -492,16 +492,21 @@ function Site:may_run(req, script)
   return false
 end
 
+--- The decision about a script that the path names, which may be one that is not to run.
+function Site:run_allowed(req, values, script, path_info)
+  if self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
+    return self:refuse(values, 403)
+  elseif not self:may_run(req, script) then
+    return self:refuse(values, 404)
+  end
+  return self:run(req, values, script, path_info)
+end
+
 --- The decision about a path of a site that lies on the backend's machine only.
 function Site:by_name(req, values, path)
   local script, path_info = docroot.by_pattern(path, self.scripts)
   if script then
-    if self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
-      return self:refuse(values, 403)
-    elseif not self:may_run(req, script) then
-      return self:refuse(values, 404)
-    end
-    return self:run(req, values, script, path_info)
+    return self:run_allowed(req, values, script, path_info)
   end
   script = self.options.front or nil
   local index = self.index
@@ -551,12 +556,8 @@ function Site:choose(req, values)
       self:probe(req, values, outside) -- says so
     end
     return self:search(req, values, path)
-  elseif self:has_dotfile(req, script) or path_info and self:refuses(req, script) then
-    return self:refuse(values, 403)
-  elseif not self:may_run(req, script) then
-    return self:refuse(values, 404)
   end
-  return self:run(req, values, script, path_info)
+  return self:run_allowed(req, values, script, path_info)
 end
 
 --- The decision about a request.
