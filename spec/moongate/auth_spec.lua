@@ -1,20 +1,18 @@
 -- Specs of moongate.auth: who passes by address and by signature, and what is wrong with options.
 -- Logins are in tests/integration/69b-auth_spec.lua, since they wait.
 
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 describe("moongate.auth", function()
-  local auth, registry, now, saved
+  local auth, registry, now
   local NAMES = { "moongate", "moongate.core", "moongate.hash", "moongate.random", "moongate.limit",
     "moongate.auth", "moongate.auth.basic", "moongate.auth.checks", "moongate.auth.signature",
     "moongate.auth.signed" }
   local KEY = ("k"):rep(16)
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.core"] = {
       base64 = function(text) return (text:gsub(".", function(c) return c:byte() .. "-" end)) end,
       unbase64 = function(text)
@@ -32,11 +30,7 @@ describe("moongate.auth", function()
     auth = require("moongate.auth")
     registry = require("moongate.route.registry")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     now = 1000
     registry.begin()

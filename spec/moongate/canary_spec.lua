@@ -1,10 +1,11 @@
 -- Specs of moongate.canary, over dictionaries of the spec and its clock.
 
 local fake_fs = require("support.fs")
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 describe("moongate.canary", function()
-  local load, runtime, saved, now, logged, stores
+  local load, runtime, now, logged, stores
   local NAMES = {
     "moongate", "moongate.base.clock", "moongate.runtime", "moongate.limit", "moongate.canary",
     "moongate.route.load", "moongate.route.registry", "moongate.headers",
@@ -40,10 +41,8 @@ describe("moongate.canary", function()
   end
 
   setup(function()
-    saved, stores = {}, {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    stores = {}
+    loaded.forget(NAMES)
     package.loaded["moongate.base.clock"] = function() return now end
     package.loaded["moongate"] = {
       shared = shared, log = function(_, format, ...) logged[#logged + 1] = format:format(...) end,
@@ -52,11 +51,7 @@ describe("moongate.canary", function()
     load = require("moongate.route.load")
     runtime = require("moongate.runtime")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     now, logged = 10000, {}
     for name in pairs(stores) do -- the modules have them open

@@ -1,15 +1,14 @@
 -- Specs of moongate.hash and moongate.random, with a core that shows what it was asked for. What
 -- the libraries make of it is in tests/integration/69a-doors_spec.lua.
 
+local loaded = require("support.loaded")
+
 describe("moongate.hash and moongate.random", function()
-  local hash, random, saved, given
+  local hash, random, given
   local NAMES = { "moongate.core", "moongate.hash", "moongate.random" }
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.core"] = {
       digest = function(algorithm, text) return algorithm .. "\255" .. text end,
       hmac = function(algorithm, key, text) return algorithm .. key .. text end,
@@ -20,11 +19,7 @@ describe("moongate.hash and moongate.random", function()
     hash = require("moongate.hash")
     random = require("moongate.random")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     given = {}
   end)

@@ -2,17 +2,15 @@
 
 local fake_fs = require("support.fs")
 local load = require("moongate.route.load")
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 describe("moongate.health", function()
-  local health, up, slept, saved, now
+  local health, up, slept, now
   local NAMES = { "moongate", "moongate.core", "moongate.base.clock", "moongate.health" }
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.core"] = {
       backend_is_up = function(name) return up[name] end,
       backend = function(name)
@@ -29,11 +27,7 @@ describe("moongate.health", function()
     end }
     health = require("moongate.health")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     up, slept, now = { app = true, spare = true }, {}, 1000
   end)

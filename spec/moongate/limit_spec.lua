@@ -1,12 +1,13 @@
 -- Specs of moongate.limit: what is refused, what is said about it, and whose fault a wrong use is.
 -- What holds over workers is in tests/integration/67-limit_spec.lua.
 
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 local NAMES = { "moongate", "moongate.base.clock", "moongate.limit", "moongate.limit.redis" }
 
 describe("moongate.limit", function()
-  local limit, registry, now, dictionaries, logged, saved
+  local limit, registry, now, dictionaries, logged
 
   --- A shared dictionary made of a table; `full` makes it fail.
   local function dictionary()
@@ -30,11 +31,7 @@ describe("moongate.limit", function()
   end
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name] = package.loaded[name]
-      package.loaded[name] = nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.base.clock"] = function() return now end
     package.loaded["moongate"] = {
       shared = function(name)
@@ -48,11 +45,7 @@ describe("moongate.limit", function()
     limit = require("moongate.limit")
     registry = require("moongate.route.registry")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     now, dictionaries, logged = 1000, {}, {}
     registry.begin()

@@ -1,16 +1,14 @@
 -- Specs of moongate.maintenance and moongate.runtime.
 
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 describe("moongate.maintenance", function()
-  local maintenance, registry, runtime, values, saved
+  local maintenance, registry, runtime, values
   local NAMES = { "moongate", "moongate.runtime", "moongate.maintenance" }
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate"] = {
       shared = function()
         return {
@@ -23,11 +21,7 @@ describe("moongate.maintenance", function()
     runtime = require("moongate.runtime")
     registry = require("moongate.route.registry")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     values = {}
     registry.begin()

@@ -1,14 +1,13 @@
 -- Specs of moongate.auth.checks: who waits behind whom.
 
+local loaded = require("support.loaded")
+
 describe("moongate.auth.checks", function()
-  local checks, spawned, order, answers, saved
+  local checks, spawned, order, answers
   local NAMES = { "moongate", "moongate.core", "moongate.auth.checks" }
 
   before_each(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     spawned, order, answers = nil, {}, {}
     package.loaded["moongate"] = { spawn = function(fn) spawned = coroutine.wrap(fn) end }
     package.loaded["moongate.core"] = {
@@ -25,11 +24,7 @@ describe("moongate.auth.checks", function()
     }
     checks = require("moongate.auth.checks")
   end)
-  after_each(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  after_each(loaded.restore)
 
   local function add(password, suspect)
     local check = { password = password, hash = "h", gates = {} }

@@ -1,6 +1,7 @@
 -- Specs of moongate.limit.redis: how often Redis is asked and what is sent, with a client library
 -- made of a table. What Redis makes of it is in tests/integration/67a-limit-redis_spec.lua.
 
+local loaded = require("support.loaded")
 local req_of = require("support.req")
 
 local NAMES = {
@@ -9,7 +10,7 @@ local NAMES = {
 }
 
 describe("moongate.limit.redis", function()
-  local limit, registry, now, sent, answers, logged, saved, spawned, timers
+  local limit, registry, now, sent, answers, logged, spawned, timers
 
   --- A client whose commands are noted, and answered by `answers`: a list, or nil for refusals to
   --- connect.
@@ -51,11 +52,7 @@ describe("moongate.limit.redis", function()
   end
 
   setup(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name] = package.loaded[name]
-      package.loaded[name] = nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.base.clock"] = function() return now end
     package.loaded["moongate.random"] = { token = function() return "me" end }
     package.loaded["ngx"] = {}
@@ -72,11 +69,7 @@ describe("moongate.limit.redis", function()
     limit = require("moongate.limit")
     registry = require("moongate.route.registry")
   end)
-  teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
-  end)
+  teardown(loaded.restore)
   before_each(function()
     now, sent, answers, logged, spawned, timers = 1000, {}, {}, {}, {}, {}
     registry.begin()
