@@ -35,6 +35,8 @@
  * with another body, but a 5xx may be the proxy's own. These
  * are failures; `requests` are those with a whole reply. The last line is `all seconds=S`.
  */
+#include "pattern.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ev.h>
@@ -52,14 +54,13 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define GROUPS_MAX   16
-#define HEAD_MAX     2048
-#define AT_ONCE      64   /* idle clients that connect at a time */
-#define SLOW_BYTES   8    /* of a head that a slow client sends at a time */
-#define SEEN_MAX     2048 /* bytes of a reply in which the token is looked for */
-#define STATUS_MAX   600
-#define PATTERN_SIZE (1024 * 1024) /* 65536 lines of 16 bytes */
-#define AFTER_ERROR  0.01          /* seconds before a client whose request failed tries again */
+#define GROUPS_MAX  16
+#define HEAD_MAX    2048
+#define AT_ONCE     64   /* idle clients that connect at a time */
+#define SLOW_BYTES  8    /* of a head that a slow client sends at a time */
+#define SEEN_MAX    2048 /* bytes of a reply in which the token is looked for */
+#define STATUS_MAX  600
+#define AFTER_ERROR 0.01 /* seconds before a client whose request failed tries again */
 
 struct client;
 
@@ -106,7 +107,6 @@ static double seconds, patience = 30;
 static uint64_t tokens;
 static bool over;
 static struct ev_loop *main_loop;
-static char pattern[PATTERN_SIZE];
 
 static void client_next(struct client *c);
 static void client_start(struct group *g);
@@ -662,15 +662,6 @@ static void options_read(int argc, char **argv)
     }
     if (!g)
         usage();
-}
-
-static void pattern_fill(void)
-{
-    for (unsigned i = 0; i < PATTERN_SIZE / 16; i++) {
-        char line[17];
-        snprintf(line, sizeof(line), "%015u\n", i);
-        memcpy(pattern + (size_t)i * 16, line, 16);
-    }
 }
 
 int main(int argc, char **argv)

@@ -33,6 +33,8 @@
  *     VIOLATION conn= TEXT  what no client may do
  */
 /* clang-format on */
+#include "record_type.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ev.h>
@@ -54,20 +56,6 @@
 #define OUT_MARK  (256 * 1024)
 #define RECORD    16384
 #define QUERY_MAX 1024
-
-enum type {
-    BEGIN_REQUEST = 1,
-    ABORT_REQUEST,
-    END_REQUEST,
-    PARAMS,
-    STDIN,
-    STDOUT,
-    STDERR,
-    DATA,
-    GET_VALUES,
-    GET_VALUES_RESULT,
-    UNKNOWN_TYPE
-};
 
 struct bytes {
     char *data;

@@ -75,6 +75,9 @@
  *     VIOLATION conn= nth= TEXT        what no client may do
  */
 /* clang-format on */
+#include "pattern.h"
+#include "record_type.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ev.h>
@@ -100,27 +103,12 @@
 #define RECORD_MAX     (HEADER_SIZE + CONTENT_MAX + 255)
 #define CLIENT_CONTENT 32768 /* what contract section 5 allows a record of many pairs */
 #define IN_SIZE        (2 * RECORD_MAX)
-#define OUT_MARK       (256 * 1024)  /* no more is made while so much waits to be written */
-#define PATTERN_SIZE   (1024 * 1024) /* 65536 lines of 16 bytes */
-#define BODY_RECORD    65528         /* what PHP-FPM makes of a large body */
+#define OUT_MARK       (256 * 1024) /* no more is made while so much waits to be written */
+#define BODY_RECORD    65528        /* what PHP-FPM makes of a large body */
 #define LISTENERS_MAX  128
 #define PAGES_MAX      4
 #define PAGE_SIZE      4096
 #define HOLD           UINT64_MAX /* a delay that USR2 ends */
-
-enum type {
-    BEGIN_REQUEST = 1,
-    ABORT_REQUEST,
-    END_REQUEST,
-    PARAMS,
-    STDIN,
-    STDOUT,
-    STDERR,
-    DATA,
-    GET_VALUES,
-    GET_VALUES_RESULT,
-    UNKNOWN_TYPE
-};
 
 enum { RESPONDER = 1, AUTHORIZER, FILTER };
 enum { KEEP_CONN = 1 };
@@ -223,7 +211,6 @@ static unsigned listener_count, conn_count;
 static uint64_t max_requests;
 static struct ev_loop *main_loop;
 static FILE *log_file;
-static char pattern[PATTERN_SIZE];
 
 /* ---- bytes ---- */
 
@@ -1694,15 +1681,6 @@ static void options_read(struct options *o, int argc, char **argv)
     }
     if (!o->count)
         usage();
-}
-
-static void pattern_fill(void)
-{
-    for (unsigned i = 0; i < PATTERN_SIZE / 16; i++) {
-        char line[17];
-        snprintf(line, sizeof(line), "%015u\n", i);
-        memcpy(pattern + (size_t)i * 16, line, 16);
-    }
 }
 
 int main(int argc, char **argv)
