@@ -5,6 +5,7 @@
 
 local fronts = require("tests.support.fronts")
 local http = require("tests.support.http")
+local nginx_params = require("tests.support.nginx_params")
 local php = require("tests.support.php")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
@@ -41,26 +42,6 @@ local FILES = {
 }
 local OTHER = { ["index.php"] = SCRIPT, ["tool.php"] = SCRIPT, ["style.css"] = "p {}\n",
   ["load.php"] = SCRIPT }
-
-local FASTCGI_PARAMS = [[
-fastcgi_param QUERY_STRING $query_string;
-fastcgi_param REQUEST_METHOD $request_method;
-fastcgi_param CONTENT_TYPE $content_type;
-fastcgi_param CONTENT_LENGTH $content_length;
-fastcgi_param SCRIPT_NAME $fastcgi_script_name;
-fastcgi_param REQUEST_URI $request_uri;
-fastcgi_param DOCUMENT_URI $document_uri;
-fastcgi_param DOCUMENT_ROOT $document_root;
-fastcgi_param SERVER_PROTOCOL $server_protocol;
-fastcgi_param REQUEST_SCHEME $scheme;
-fastcgi_param GATEWAY_INTERFACE CGI/1.1;
-fastcgi_param REMOTE_ADDR $remote_addr;
-fastcgi_param REMOTE_PORT $remote_port;
-fastcgi_param SERVER_ADDR $server_addr;
-fastcgi_param SERVER_PORT $server_port;
-fastcgi_param SERVER_NAME $server_name;
-fastcgi_param REDIRECT_STATUS 200;
-]]
 
 local MODULES = {}
 for name in ([[
@@ -129,7 +110,7 @@ local function start(site, case)
   local front
   if case.kind == "nginx" then
     front = fronts.nginx(function(address, dir)
-      process.write_file(dir .. "/fastcgi_params", FASTCGI_PARAMS)
+      process.write_file(dir .. "/fastcgi_params", nginx_params("$document_root"))
       return filled(site, case.config, { address = address })
     end)
   else

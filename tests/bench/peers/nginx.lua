@@ -2,32 +2,14 @@
 -- memory, as they do in Moongate, and nginx is at its best in every case; a larger
 -- fastcgi_buffer_size would cost it on tiny replies.
 
+local nginx_params = require("tests.support.nginx_params")
 local process = require("tests.support.process")
 
---- The variables of Debian's fastcgi_params, and how nginx names their values.
-local NGINX_PARAMS = [[
-      fastcgi_param SCRIPT_FILENAME   $docroot$fastcgi_script_name;
-      fastcgi_param QUERY_STRING      $query_string;
-      fastcgi_param REQUEST_METHOD    $request_method;
-      fastcgi_param CONTENT_TYPE      $content_type;
-      fastcgi_param CONTENT_LENGTH    $content_length;
-      fastcgi_param SCRIPT_NAME       $fastcgi_script_name;
-      fastcgi_param REQUEST_URI       $request_uri;
-      fastcgi_param DOCUMENT_URI      $document_uri;
-      fastcgi_param DOCUMENT_ROOT     $docroot;
-      fastcgi_param SERVER_PROTOCOL   $server_protocol;
-      fastcgi_param REQUEST_SCHEME    $scheme;
-      fastcgi_param HTTPS             $https if_not_empty;
-      fastcgi_param GATEWAY_INTERFACE CGI/1.1;
-      fastcgi_param SERVER_SOFTWARE   nginx/$nginx_version;
-      fastcgi_param REMOTE_ADDR       $remote_addr;
-      fastcgi_param REMOTE_PORT       $remote_port;
-      fastcgi_param SERVER_ADDR       $server_addr;
-      fastcgi_param SERVER_PORT       $server_port;
-      fastcgi_param SERVER_NAME       $server_name;
-      fastcgi_param REDIRECT_STATUS   200;
+local NGINX_PARAMS = nginx_params("$docroot") .. [[
+fastcgi_param SCRIPT_FILENAME   $docroot$fastcgi_script_name;
+fastcgi_param HTTPS             $https if_not_empty;
+fastcgi_param SERVER_SOFTWARE   nginx/$nginx_version;
 ]]
-
 
 local CONF = [[
 daemon off;
