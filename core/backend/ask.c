@@ -1,10 +1,12 @@
 /*
- * ask - see backend_inner.h. This file: FCGI_GET_VALUES (FastCGI §4.1), for `multiplex = "auto"`.
+ * ask - see backend_inner.h. This file sends FCGI_GET_VALUES (FastCGI §4.1), for `multiplex =
+ * "auto"`.
  *
- * It has a connection of its own, under a claim as any other one, so max_conns holds, and no
- * request waits for it: until the answer has come each has a connection to itself. What the server
- * says is for all workers. PHP-FPM answers that it does not multiplex, and that it takes one
- * connection, whatever it has processes: the numbers count only where it multiplexes.
+ * The question has a connection of its own, under a claim like any other, so max_conns holds. No
+ * request waits for the answer: until then each has a connection to itself. The answer is in the
+ * ledger for all workers. PHP-FPM answers that it does not multiplex, and that it takes one
+ * connection, however many processes it has; so the numbers count only for a server that
+ * multiplexes.
  */
 #include "backend/backend_inner.h"
 
@@ -18,9 +20,9 @@
 struct asking {
     struct server *server;
     struct lease lease;
-    struct channel *channel; /* NULL: there is no connection yet */
+    struct channel *channel; /* NULL: no connection yet */
     struct fcgi_decoder decoder;
-    struct deferred over; /* it is freed when nothing of it is on the stack */
+    struct deferred over; /* frees the struct when none of its callbacks is on the stack */
     struct buf answer;
 };
 
@@ -30,7 +32,7 @@ static void ask_over_cb(struct deferred *d)
     server_stop_asking(a->server);
 }
 
-/* The question is answered, or no server answers. */
+/* Ends the question, with an answer or without. */
 static void ask_end(struct asking *a)
 {
     loop_defer(a->server->backend->all->loop, &a->over);
@@ -42,8 +44,8 @@ static void ask_note_nothing(struct asking *a, const char *why)
     ask_end(a);
 }
 
-/* The number of that name in the answer, with which it must begin; 0: it is not there, or no number
- * that makes sense. */
+/* The number of a value in the answer, which must begin with that name; 0: missing, or no valid
+ * number. */
 static uint32_t ask_number(struct str answer, struct str wanted)
 {
     struct str name, value;
@@ -110,7 +112,7 @@ static void ask_open(void *user)
     channel_write(a->channel, NULL, 0);
 }
 
-/* A server that can't be connected to has said nothing. */
+/* A server that can't be connected to is asked again later. */
 static void ask_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
 {
     struct asking *a = user;
@@ -149,7 +151,7 @@ static void ask_refused(void *user, enum backend_error error, const char *detail
 
 static const struct lease_ops ask_lease = {.on_conn = ask_conn, .on_refused = ask_refused};
 
-/* True for one worker at a time, and once in a while. */
+/* True for one worker at a time, and once in a period. */
 static bool ask_is_due(const struct server *s)
 {
     struct ledger_server *slot = backend_server(s->backend, s->number);

@@ -106,7 +106,7 @@ void backend_retire(struct backend *b, struct backend *successor)
             (successor->settings->keepalive > 0 || successor->settings->multiplex != MULTIPLEX_NO))
             server_pass_kept(s, to);
         server_close_idle(s);
-        /* Addresses of names are looked up anew: until then they stay. */
+        /* Addresses of names stay until they are looked up again. */
         if (to == NULL && !s->gone && !s->settings->is_name)
             ledger_server_retire(&b->all->seat, s->slot, b->generation);
     }
@@ -133,7 +133,7 @@ void backend_serve(struct backend *b)
             server_set_checks(b->servers[i]);
 }
 
-/* --- what is known of a server --- */
+/* --- state of servers --- */
 
 void backend_failed(struct backend *b, int server, const char *why)
 {

@@ -1,11 +1,11 @@
 /*
  * backend_inner - the layout of a backend and of its servers, for backend/ only. A file calls those
- * below it, and writes what it is named for:
+ * below it, and writes the members after its name:
  *
- *     backend  the backend's life, and what requests have taught about servers
- *     ask      server.asking: the question what a server can
+ *     backend  the backend's life, and results of requests for servers
+ *     ask      server.asking: FCGI_GET_VALUES to a server
  *     queue    struct lease of those that wait; backend.probe
- *     pick     backend.pick: what the policies know of all servers
+ *     pick     backend.pick: data about all servers for policies
  *     choice   nothing: reads servers
  *     left     server.left
  *     names    server_name; server.place of a name
@@ -16,7 +16,7 @@
  * address has gone. `shared`: kept puts connections there, as the queue does with a kept one that
  * it finds, and left passes them on when the backend goes.
  *
- * Upward goes one call: backend.on_connect, by which the queue lets `ask` know.
+ * One call goes upward: backend.on_connect, by which the queue notifies `ask`.
  */
 #ifndef MG_BACKEND_BACKEND_INNER_H
 #define MG_BACKEND_BACKEND_INNER_H
@@ -38,24 +38,25 @@ struct server {
     uint32_t slot;                /* in the ledger */
     int number;
     struct conn_list idle;   /* kept connections, the latest first: it is the warmest */
-    struct conn_list left;   /* those of backend_leave and backend_let_end */
-    struct conn_list shared; /* those that several requests may be on, and one is */
-    struct asking *asking;   /* what it can is being asked; NULL: it is not */
-    double rest;             /* seconds after which a kept one has not been seen to be closed */
-    double last_at_work;     /* when a kept one's process was found to be still at work; 0: never */
+    struct conn_list left;   /* connections of backend_leave and backend_let_end */
+    struct conn_list shared; /* shared connections with at least one request */
+    struct asking *asking;   /* FCGI_GET_VALUES under way; NULL: none */
+    double rest;             /* idle seconds after which no kept connection was seen to be closed */
+    /* last time when a kept connection's process was still at work; 0: never */
+    double last_at_work;
     unsigned conns;
     bool gone; /* its name has other addresses now */
 };
 
-/* A server that is a name: every address of it is one. */
+/* A server that is given by name; each address of the name is a server. */
 struct server_name {
     struct lookup lookup;
     struct deadline again;
     struct backend *backend;
     const struct server_settings *settings;
     double asked_at;
-    bool answered; /* once at least, whatever the answer was */
-    bool failed;   /* the last time */
+    bool answered; /* the name was answered at least once, maybe by an error */
+    bool failed;   /* the last look-up has failed */
     char problem[200];
 };
 
@@ -69,85 +70,85 @@ struct backend {
     int count;
     struct resolver *resolver;
     unsigned generation;
-    bool serves; /* its generation does, or has */
+    bool serves; /* its generation serves, or has served */
     struct server_name *names;
     unsigned name_count;
-    /* A server is connected to; NULL: nobody wants to know. */
+    /* Called when a server is connected to; NULL: no callback. */
     void (*on_connect)(struct server *s);
-    unsigned changes;      /* so often a server has come or gone */
-    struct pick *pick;     /* what policies know of all servers; NULL: nothing yet */
-    struct deadline probe; /* a server that is down may be tried again, and somebody waits */
+    unsigned changes;      /* counts servers that were added or are gone */
+    struct pick *pick;     /* data about all servers for policies; NULL: not made yet */
+    struct deadline probe; /* when a server that is down may be tried again, while leases wait */
 };
 
 /* --- servers.c --- */
 
-/* Adds a server; its number may be one that has gone. NULL, or why not. */
+/* Adds a server. It may get the number of one that is gone. Returns NULL, or the error. */
 const char *servers_add(struct backend *b, const struct server_settings *settings,
                         const struct conn_place *place);
 /* The server with that place in the ledger; NULL: the backend does not have it. */
 struct server *servers_at(const struct backend *b, uint32_t slot);
-/* The ledger's place for the address, with the limits of these settings. LEDGER_NONE: it is full.
- */
+/* Opens the ledger's place for the address, with the limits of these settings. LEDGER_NONE: the
+ * ledger is full. */
 uint32_t servers_open_slot(struct backend *b, const struct server_settings *settings,
                            const char *address);
-/* Says to the ledger which checks the backend has, now that its generation serves. */
+/* Sets in the ledger which checks the backend has, when its generation serves. */
 void server_set_checks(const struct server *s);
 
 /* --- kept.c --- */
 
-/* A connection is in one list at most. */
+/* Adds a connection to a list; a connection is in at most one list. */
 void conn_list_add(struct conn_list *list, struct conn *c);
 void conn_unlist(struct conn *c);
 
-/* A new connection under a claim that has been granted. NULL: the claim is dropped, errno says why.
- */
+/* Makes a connection under a granted claim. NULL and errno: it failed, and the claim is dropped. */
 struct conn *server_connect(struct server *s, const struct lease *x, uint32_t claim);
 /* A new connection in the place of `c`, under the same claim. NULL: as for server_connect. */
 struct conn *server_reconnect(struct conn *c, const struct lease *x);
-/* A kept connection that the request may go on, if the ledger lets it. Where none is good enough
- * one of them gives its place to a new one. NULL: there is none. */
+/* A kept connection for the request, if the ledger allows it. If no kept connection is suitable,
+ * one of them is replaced by a new one. NULL: the server has none. */
 struct conn *server_reuse(struct server *s, const struct lease *x);
-/* A connection that the request may share with those that are on it, if the ledger lets it. NULL:
- * there is none. */
+/* A shared connection with room for the request, if the ledger allows it. NULL: the server has
+ * none. */
 struct conn *server_join(struct server *s, const struct lease *x);
-/* One of the server's connections has room for another request of this worker. */
+/* True when a shared connection of the server has room for another request. */
 bool server_has_place(const struct server *s);
-/* The server takes several requests on a connection, as far as is known, and shall. */
+/* True when the server takes several requests on a connection, and the settings want that. */
 bool server_shares(const struct server *s);
-/* Gives a lease the connection of its claim. Others may join its request there; those of this
- * worker whose turn it is do. */
+/* Gives a lease the connection of its claim. If the connection can be shared, waiting leases of
+ * this worker whose turn it is join it. */
 void server_hand_over(struct conn *c, struct lease *x);
-/* The lease, which waited, has the connection. */
+/* Gives a waiting lease its connection. */
 void lease_hand_over(struct lease *x, struct conn *c);
-/* The connection's request is over, and it could serve another one: it is kept, given to a lease
- * that waits, or closed. */
+/* Releases a connection whose request is over: it is kept, given to a waiting lease, or closed. */
 void server_release(struct conn *c);
-/* The connection is counted for that server, which is the same one in another generation. */
+/* Moves the connection to the same server of another generation. */
 void server_adopt(struct conn *c, struct server *to);
-/* The idle connections of one server are the other's from now on. */
+/* Passes the idle connections of a server to the same server of another generation. */
 void server_pass_kept(struct server *from, struct server *to);
 void server_close_idle(struct server *s);
 
 /* --- names.c --- */
 
-/* Looks a name up, now and again. */
+/* Adds a name, which is looked up now and repeatedly. */
 void names_add(struct backend *b, const struct server_settings *settings);
 /* A connect has failed: the name may have another address by now. */
 void names_look_again(struct backend *b, const struct server_settings *settings);
-/* Some name has never been answered. */
+/* True while a name has not been answered yet. */
 bool names_are_looking(const struct backend *b);
-/* No name is looked up any more. */
+/* Ends all look-ups. */
 void names_stop(struct backend *b);
 void names_free(struct backend *b);
 
 /* --- left.c --- */
 
-/* The backend goes: what its servers have still to notice passes to another generation, or ends. */
+/* Passes the connections whose client has left to another generation when the backend is freed, or
+ * closes them. */
 void left_pass(struct backend *b);
 
 /* --- choice.c --- */
 
-/* The server may have a request, and none can be of a better tier. `now`: of ledger_now. */
+/* True when the server may have a request and no server can be of a better tier. `now` is of
+ * ledger_now. */
 bool backend_is_best(const struct backend *b, int server, double now);
 
 /* --- pick.c --- */
@@ -156,13 +157,13 @@ void pick_free(struct backend *b);
 
 /* --- queue.c --- */
 
-/* Sets the clock for the next server that is down and may be tried again, if somebody waits. */
+/* Sets the deadline for the next server that is down and may be tried again, while leases wait. */
 void lease_expect_probe(struct backend *b);
 void lease_probe_cb(struct deadline *d);
 
 /* --- ask.c --- */
 
-/* `multiplex = "auto"`: asks the server what it can, where that is not known. */
+/* Asks the server by FCGI_GET_VALUES (`multiplex = "auto"`), where its answer is not known. */
 void server_ask(struct server *s);
 void server_stop_asking(struct server *s);
 

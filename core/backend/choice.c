@@ -1,6 +1,6 @@
 /*
- * choice - see backend.h. This file: which servers may have a request, and what to say
- * where there is none or too much to do.
+ * choice - see backend.h. This file finds the servers that may have a request, and makes the log's
+ * text where there is none.
  */
 #include "backend/backend_inner.h"
 
@@ -12,7 +12,8 @@ static bool choice_was_tried(const int *tried, unsigned count, int server)
     return false;
 }
 
-/* A kept connection of this worker's needs no room, nor one that others are on. */
+/* True when the server can take the request. A kept connection of this worker, or a shared one,
+ * needs no room. */
 static bool choice_can_take(const struct server *s, const struct ledger_server *slot)
 {
     return s->idle.first != NULL || ledger_has_room(slot) || server_has_place(s);

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #define ANSWER_MAX    (1u << 20)
-#define LOAD_INTERVAL 2.0 /* of the status page, where no ping sets the pace */
+#define LOAD_INTERVAL 2.0 /* seconds between requests for the status page, without pings */
 #define LOAD_TIMEOUT  1.0
 #define PARAMS        12
 #define NUMBER_MAX    1000000000000000u /* of the status page: a double has it exactly */
@@ -78,7 +78,7 @@ static void health_forget(struct probe *p)
     free(p);
 }
 
-/* --- what it means --- */
+/* --- results --- */
 
 static void health_say(const struct checks *checks, int server, bool good, const char *why)
 {
@@ -112,7 +112,7 @@ static struct str health_trim_end(struct str s)
     return s;
 }
 
-/* The answer's body, or n = 0 and *why: it was no success. */
+/* The body of the answer; n = 0 and *why: the answer is no success. */
 static struct str health_body_of(struct str answer, const char **why)
 {
     struct str rest = answer;
@@ -177,8 +177,8 @@ static unsigned health_count_of(struct str json, const char *what)
     return count;
 }
 
-/* PHP-FPM's own counters take kept connections for work, so processes are counted by their state.
- */
+/* Counts busy processes by their state, since PHP-FPM's own counters count kept connections as
+ * busy. */
 static void health_read_status(struct probe *p, struct str body)
 {
     struct ledger_server *slot = backend_server(p->checks->backend, p->server);
@@ -186,7 +186,7 @@ static void health_read_status(struct probe *p, struct str body)
                     health_count_of(body, "\"state\":\"Finishing\"") +
                     health_small_number_of(body, "\"listen queue\"");
     health_read_pool(&slot->pool, body);
-    if (!slot->unmeasured) /* by the settings that serve now */
+    if (!slot->unmeasured) /* the serving generation reads the status page */
         slot->others = busy > slot->active ? busy - slot->active : 0;
 }
 
@@ -211,7 +211,7 @@ static void health_read_answer(struct probe *p)
 
 static void health_failed(struct probe *p, enum backend_error error, const char *detail)
 {
-    if (error == BACKEND_QUEUE || p->stream.server < 0) /* it was not asked */
+    if (error == BACKEND_QUEUE || p->stream.server < 0) /* the server got no check */
         health_forget(p);
     else
         health_verdict(p, false, detail);
@@ -237,11 +237,11 @@ static void health_step(struct deferred *d)
     else if (event == STREAM_END && p->stream.protocol_status == FCGI_REQUEST_COMPLETE)
         health_read_answer(p);
     else if (event == STREAM_END)
-        health_forget(p); /* overloaded: busy is not dead */
+        health_forget(p); /* FCGI_OVERLOADED: a busy server has not failed */
 }
 
-/* True when the server can't have taken the check: it is full of our requests, or (where no
- * setting says how many it takes) has some, or its listen queue is full. */
+/* True when the server may not have taken the check: it is full of moongate's requests, or (without
+ * max_conns) has some, or its listen queue is full. */
 static bool health_is_busy(const struct probe *p)
 {
     const struct ledger_server *slot = backend_server(p->checks->backend, p->server);
@@ -254,7 +254,7 @@ static void health_missed_cb(struct deadline *d)
 {
     struct probe *p = (struct probe *)((char *)d - offsetof(struct probe, deadline));
     if (health_is_busy(p))
-        health_forget(p); /* busy is not dead */
+        health_forget(p); /* a busy server has not failed */
     else
         health_verdict(p, false, "no answer in time");
 }
@@ -306,7 +306,7 @@ static void health_start_probe(struct checks *checks, int server, enum page page
         .params = &p->params,
         .connect_timeout = timeout,
         .send_timeout = timeout,
-        .read_timeout = timeout * 2, /* the deadline comes first */
+        .read_timeout = timeout * 2, /* the check's own deadline comes first */
     };
     p->step.run = health_step;
     stream_start(&p->stream, checks->health->loop, &p->request, &p->step);
@@ -320,7 +320,7 @@ static void health_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)
     struct backend *b = checks->backend;
     (void)ev;
     (void)events;
-    /* A held backend is not checked: its operator may be restarting PHP. */
+    /* A held backend is not checked, since its operator may be restarting PHP. */
     for (int i = 0; i < backend_server_count(b) && !backend_is_held(b); i++) {
         const struct ledger_server *slot = backend_server(b, i);
         if (!slot->draining && ledger_has_room(slot) &&

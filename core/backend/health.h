@@ -1,10 +1,11 @@
 /*
  * health - active checks of a generation's servers: FastCGI requests for php-fpm's ping page, and
- * its status page as a signal of how much others do there. Contract section 4 (`health`, `load`).
+ * its status page as a signal of the load by other clients. Contract section 4 (`health`, `load`).
  *
- * Never a bare connect: that would block a process of PHP-FPM for seconds. One worker makes each
- * check that is due, whichever comes first, and all hear of it through the ledger. A check that
- * gets no answer from a server which is full of requests says nothing: busy is not dead.
+ * A check is never a bare connect, which would block a process of PHP-FPM for seconds. The first
+ * worker that sees a due check makes it, and the ledger has the result for all workers. A check
+ * without an answer does not count while the server is full of requests, since a busy server has
+ * not failed.
  */
 #ifndef MG_BACKEND_HEALTH_H
 #define MG_BACKEND_HEALTH_H
@@ -13,7 +14,7 @@
 
 struct health;
 
-/* NULL where no backend wants checks. The backends must live as long. */
+/* Starts the checks. NULL: no backend has checks. The backends must outlive the result. */
 struct health *health_new(struct backend **backends, unsigned count, struct loop *loop);
 void health_free(struct health *h);
 

@@ -1,6 +1,6 @@
 /*
- * kept - see backend_inner.h. This file: the connections of one server under their claims: new
- * ones, those that are kept idle, and what becomes of one whose request is over.
+ * kept - see backend_inner.h. This file has the connections of one server under their claims:
+ * making them, keeping idle ones, and releasing one whose request is over.
  */
 #include "backend/backend_inner.h"
 
@@ -48,9 +48,9 @@ void server_close_idle(struct server *s)
         conn_close(s->idle.first);
 }
 
-/* PHP-FPM ends a child (pm.max_requests) when it has done what is left to do after its last answer,
- * which may be much (fastcgi_finish_request). What has happened once happens again, and not always
- * as soon. */
+/* Learns how long a kept connection must rest. PHP-FPM ends a child (pm.max_requests) after the
+ * work that follows its last answer, which may take long (fastcgi_finish_request). The next such
+ * child may take longer, so the time is doubled. */
 static void server_learn_rest(struct server *s, double idle)
 {
     if (idle < RETIRING && s->rest < 2 * idle)
@@ -67,8 +67,8 @@ static void server_conn_closed(struct conn *c)
     ledger_drop(&all->seat, c->claim);
 }
 
-/* The lease that waited may belong to another generation than the connection. It begins at the end
- * of the turn: until then the answer of the connection's last request has been passed on. */
+/* Gives the connection to a waiting lease, which may be of another generation. The lease begins at
+ * the end of the turn, when the answer of the connection's last request has been passed on. */
 static void server_give(struct lease *x, struct conn *c)
 {
     struct server *to = c->server;
@@ -85,7 +85,8 @@ static void server_give(struct lease *x, struct conn *c)
     loop_defer(x->backend->all->loop, &x->call);
 }
 
-/* A shared connection is kept whatever `keepalive` says: it occupies no process. */
+/* Whether the connection may be kept. A shared one is kept regardless of `keepalive`, since it
+ * occupies no process. */
 static bool server_keeps(const struct conn *c)
 {
     const struct backend_settings *settings = c->server->backend->settings;
@@ -117,7 +118,7 @@ void server_release(struct conn *c)
     }
 }
 
-/* STDERR of a request whose answer is complete, or whose client has left. */
+/* Logs STDERR of a request whose answer is complete, or whose client has left. */
 static void server_stray(struct conn *c, struct str text)
 {
     const struct server *s = c->server;
@@ -170,8 +171,8 @@ void lease_hand_over(struct lease *x, struct conn *c)
     x->ops->on_conn(x->user, c);
 }
 
-/* The connection is one that requests share. A request that it was handed to may have closed it,
- * as one does that can't be sent. */
+/* True while the connection is in the list of shared ones. A request that it was given to may have
+ * closed it, when the request could not be sent. */
 static bool server_has_shared(const struct server *s, const struct conn *c)
 {
     const struct conn *one = s->shared.first;
@@ -180,8 +181,8 @@ static bool server_has_shared(const struct server *s, const struct conn *c)
     return one != NULL;
 }
 
-/* As many as have room of those in this worker whose turn it is. One may belong to another
- * generation than the connection, which is its from now on. */
+/* Fills a shared connection with waiting leases of this worker whose turn it is. A lease of another
+ * generation takes the connection over to its own. */
 static void server_fill(struct conn *c)
 {
     struct lease *x;
@@ -218,7 +219,7 @@ void server_hand_over(struct conn *c, struct lease *x)
         server_fill(c);
 }
 
-/* --- new ones, and those in their place --- */
+/* --- new connections, and replacements --- */
 
 /* A connection under a claim that has been granted. */
 struct conn *server_connect(struct server *s, const struct lease *x, uint32_t claim)
@@ -266,7 +267,7 @@ struct conn *server_reconnect(struct conn *c, const struct lease *x)
     return server_connect(s, x, claim);
 }
 
-/* The one that has been idle the longest, if that is long enough for its server. */
+/* The connection that has been idle the longest, if that is long enough for its server. */
 static struct conn *server_find_rested(const struct server *s)
 {
     for (struct conn *c = s->idle.last; c != NULL; c = c->prev)
@@ -275,10 +276,10 @@ static struct conn *server_find_rested(const struct server *s)
     return NULL;
 }
 
-/* A kept connection that the request may go on; NULL: there is none. The latest is the warmest, but
- * where processes work on after their answers the one that has had the longest time for it comes
- * first. What can't be sent again does not go on a TCP connection that has not rested, since there
- * nothing shows whether the server is just about to close it. */
+/* Chooses a kept connection for the request; NULL: none is suitable. The latest one is the warmest;
+ * but where processes work after their answers, the one that has been idle the longest comes first.
+ * A request that can't be sent again gets no TCP connection that has not rested, since the server
+ * may be about to close it. */
 static struct conn *server_choose_idle(const struct server *s, const struct lease *x)
 {
     if (!x->once || s->idle.first == NULL)
@@ -304,7 +305,7 @@ struct conn *server_reuse(struct server *s, const struct lease *x)
     return good != NULL ? c : server_reconnect(c, x);
 }
 
-/* `other` takes the place of `c`, which is closed; its own is free for others. */
+/* Replaces `c`, which is closed, by `other`, whose own claim is dropped. */
 static void server_replace(struct conn *other, struct conn *c)
 {
     struct backends *all = c->server->backend->all;

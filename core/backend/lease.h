@@ -12,12 +12,12 @@
 #include "backend/backend.h"
 
 struct lease_ops {
-    /* Its turn has come; conn may still be connecting. */
+    /* Called when the lease gets its connection, which may still be connecting. */
     void (*on_conn)(void *user, struct conn *conn);
     void (*on_refused)(void *user, enum backend_error error, const char *detail);
 };
 
-/* What one request asks a connection for. Embedded; in use from backend_acquire until on_conn,
+/* A request for a connection. Embedded in its user; in use from backend_acquire until on_conn,
  * on_refused or backend_cancel. */
 struct lease {
     struct backend *backend;
@@ -28,23 +28,23 @@ struct lease {
     uint64_t tenant;
     uint32_t claim;
     uint32_t avoid;
-    int server;       /* that it got */
+    int server;       /* the granted server */
     unsigned unknown; /* grants of servers that this backend does not know */
     bool only, fresh, once;
     bool waiting;
-    bool called;        /* its turn has come: `call` runs when the loop's turn ends */
-    uint32_t called_to; /* place of the server whose turn it is */
-    struct conn *given; /* with this connection; NULL: that server is not this backend's */
+    bool called;        /* granted: `call` runs at the end of the loop's turn */
+    uint32_t called_to; /* place of the granted server */
+    struct conn *given; /* its connection; NULL: the server is not this backend's */
     struct deferred call;
 };
 
 struct lease_terms {
     int server; /* -1: wait for any */
-    int avoid;  /* the one that has just failed; -1: none */
-    bool only;  /* that server and no other */
+    int avoid;  /* a server that has just failed; -1: none */
+    bool only;  /* only that server */
     bool fresh; /* not a kept connection */
-    bool once;  /* it can't be sent again: a kept one that can be tried (channel_offer), or has
-                   rested */
+    /* it can't be sent again: a kept one that can be tried (channel_offer), or has rested */
+    bool once;
     double connect_timeout;
     struct str tenant;
     const struct lease_ops *ops;
@@ -72,7 +72,7 @@ struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, 
  * `x`. Where connections are limited it keeps its place until the server is done with it, or its
  * deadline; otherwise it is closed. A request that shares its connection is aborted. */
 void backend_leave(const struct lease *x, struct channel *ch);
-/* The answer is complete, and the server works on: the connection is in use until it has ended. */
+/* Keeps the connection in use after a complete answer, until the server has sent END_REQUEST. */
 void backend_let_end(struct channel *ch);
 
 #endif

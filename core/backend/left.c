@@ -1,20 +1,20 @@
 /*
- * left - see backend.h. This file: connections whose client has left before the answer, or has all
- * of it while the server works on.
+ * left - see backend.h. This file has connections whose client has left before the answer, or has
+ * all of the answer while the server works on.
  *
  * A server does not stop for a client that leaves. PHP notices when it writes, and works until
- * then; what was not accepted yet is run all the same. So the request keeps its place: given to the
- * next one at once, that would wait in the kernel's listen queue, where max_conns and per_tenant
- * mean nothing, and who comes and leaves again and again would have the server to himself.
+ * then; what was not accepted yet is run all the same. So the request keeps its place. If another
+ * request got the place at once, it would wait in the kernel's listen queue, outside of max_conns
+ * and per_tenant, and a client that connects and leaves again and again would occupy the server.
  *
- * They belong to a server as idle ones do, so a generation does not wait for them: with its last
- * request they pass to another that has the server. When the process ends they are closed; one
- * that a reload has replaced waits for them first.
+ * These connections belong to a server, as idle ones do, so a generation does not wait for them:
+ * with its last request they pass to another generation that has the server. They are closed when
+ * the process ends; a worker that a reload has replaced first waits for them.
  */
 #include "backend/backend_inner.h"
 
-/* Without a limit no request waits for the connection's place, and nothing would bound how many
- * such connections there are. */
+/* True with a limit. Without one no request waits for the connection's place, and the number of
+ * such connections would have no bound. */
 static bool left_is_limited(const struct lease *x, const struct server *s)
 {
     return backend_server(s->backend, s->number)->max_conns > 0 ||

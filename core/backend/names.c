@@ -1,7 +1,7 @@
 /*
- * names - see backend.h. This file: servers that are given by name. Every address of a name
- * is a server, an IPv4 and an IPv6 address together one; what the next answer doesn't have any more
- * gets nothing new. The last good answer stays when there is none.
+ * names - see backend.h. This file has servers that are given by name. Each address of a name is a
+ * server, an IPv4 and an IPv6 address together one. An address that the next answer does not have
+ * gets no new requests. A failed look-up leaves the last good answer in place.
  */
 #include "backend/backend_inner.h"
 
@@ -11,10 +11,10 @@
 #include <stdlib.h>
 
 #define LOOKUP_PAUSE 1.0 /* seconds between two look-ups after failed connects */
-#define RETRY_PAUSE  2.0 /* after a look-up that failed, or less if the script says so */
+#define RETRY_PAUSE  2.0 /* seconds after a failed look-up, or `resolve` if that is less */
 
-/* The servers that a name's addresses are, which are sorted: an IPv4 and an IPv6 address are taken
- * for one machine, so that its limits are not doubled. Returns how many there are. */
+/* Makes the servers of a name's addresses, which are sorted. An IPv4 and an IPv6 address count as
+ * one machine, so that its limits are not doubled. Returns the number of servers. */
 static unsigned names_pair(const struct addr *list, unsigned count, struct conn_place *out)
 {
     unsigned v4 = 0;
@@ -39,7 +39,7 @@ static struct server *names_find(const struct backend *b, const struct server_na
     return NULL;
 }
 
-/* Servers of the name that the answer doesn't have any more get no new request. */
+/* Drops servers of the name that the answer does not have any more. */
 static void names_drop_others(struct backend *b, const struct server_name *name,
                               const struct conn_place *list, unsigned count)
 {
@@ -59,7 +59,7 @@ static void names_drop_others(struct backend *b, const struct server_name *name,
     }
 }
 
-/* The other address may have come, gone or changed. */
+/* Sets the second address, which may be new, changed or gone. */
 static void names_set_second(struct conn_place *place, const struct conn_place *now)
 {
     bool same = place->count == now->count &&

@@ -1,7 +1,7 @@
 /*
  * pick - see pick.h.
  *
- * What is known of all servers of a backend is made once, and again when a server comes or goes:
+ * Data about all servers of a backend is made once, and again when a server is added or gone:
  *
  *     turns     a heap of the servers by the time of their next turn (round_robin)
  *     sums      weights added up, in which a number is looked for (random, p2c)
@@ -20,14 +20,15 @@
 #include <stdlib.h>
 
 enum {
-    KEYS_FROM = 64, /* servers: with fewer of them a key's is found as soon as remembered */
-    TRIES = 32,     /* servers drawn before all of them are looked at */
-    KEYS = 16384,   /* places for keys and their servers */
+    /* servers from which on keys are remembered; with fewer, searching is as fast */
+    KEYS_FROM = 64,
+    TRIES = 32,   /* servers drawn before all of them are looked at */
+    KEYS = 16384, /* places for keys and their servers */
     WEIGHT_MOST = 1000,
 };
 
-/* When a server's next turn is: the time grows by 1 / weight with each. Of two with the same time
- * the first is who has waited longer. */
+/* The time of a server's next turn, which grows by 1 / weight with each turn. Of two with the same
+ * time, the one that has waited longer comes first. */
 struct pick_turn {
     double at;
     uint64_t queued;
@@ -36,7 +37,7 @@ struct pick_turn {
 
 struct pick_key {
     uint32_t hash;
-    int server; /* and 1; 0: nothing is known */
+    int server; /* the server's number and 1; 0: unknown */
 };
 
 struct pick {
@@ -44,9 +45,9 @@ struct pick {
     double *sums; /* of the weights of `servers`, up to each */
     struct pick_turn *turns;
     uint32_t *hashes;
-    struct pick_key *keys; /* by hash; NULL until there is one */
+    struct pick_key *keys; /* by hash; NULL: no key yet */
     unsigned count;
-    unsigned changes; /* of the backend, when this was made */
+    unsigned changes; /* backend.changes when the data was made */
     unsigned next;    /* where least_conn begins to look */
     double most;      /* the greatest weight */
     uint64_t queued;
@@ -119,9 +120,8 @@ static int pick_compare_turns(const void *a, const void *b)
     return x->queued < y->queued ? -1 : 1;
 }
 
-/* The first turns of servers of one weight are spread evenly over the time between two of a
- * server's, so that a heavy server's lie between them, and not all of theirs between two of its
- * own. */
+/* Spreads the first turns of servers with the same weight evenly over the time between two turns of
+ * a server, so that turns of heavy and light servers alternate. */
 static void pick_set_turns(const struct backend *b, struct pick *p)
 {
     unsigned of_weight[WEIGHT_MOST + 1] = {0}, seen[WEIGHT_MOST + 1] = {0};
@@ -151,13 +151,13 @@ static void pick_new(struct backend *b)
     p->changes = b->changes;
 }
 
-/* At least 0, below 1. */
+/* A random number, at least 0 and below 1. */
 static double pick_dice(const struct backend *b)
 {
     return (double)(loop_id(b->all->loop) >> 11) * 0x1p-53;
 }
 
-/* What is left of a server's weight while it starts slowly: above 0, at most 1. */
+/* The part of its weight that a server has during slow_start: above 0, at most 1. */
 static double pick_part(const struct ledger_server *slot, double now)
 {
     return slot->slow_start > 0 ? ledger_weight(slot, now) / slot->weight : 1;
@@ -180,7 +180,7 @@ static void pick_sift(struct pick *p)
     p->turns[at] = turn;
 }
 
-/* Who can't be asked, or starts slowly and has no luck, has missed its turn. */
+/* A server that can't be used, or that slow_start leaves out by chance, misses its turn. */
 static int pick_in_turn(struct backend *b, double now)
 {
     struct pick *p = b->pick;
@@ -201,8 +201,8 @@ static int pick_in_turn(struct backend *b, double now)
 
 /* --- random, p2c --- */
 
-/* Any server by its weight, but not `except`. A server that can't be had is drawn again: among the
- * others the odds are as in a list without it. */
+/* Draws a server by weight, but not `except`. If the drawn server can't be used, it draws again:
+ * the chances of the others are as in a list without that server. */
 static int pick_draw(struct backend *b, int except, double now)
 {
     struct pick *p = b->pick;
@@ -245,8 +245,8 @@ static int pick_better_of_two(struct backend *b, double now)
 
 /* --- least_conn --- */
 
-/* From behind the last one on, and no further than to one that none can be better than: of an idle
- * server of the greatest weight there is mostly one nearby. */
+/* Searches from the last choice on, and stops at a server that no other can beat: an idle server of
+ * the greatest weight, of which one is usually near. */
 static int pick_least(struct backend *b, double now)
 {
     struct pick *p = b->pick;
@@ -300,7 +300,7 @@ struct str pick_client(struct str ip)
     return network.n > 0 ? network : ip;
 }
 
-/* The greatest number that the key and an address make wins (rendezvous hashing). */
+/* The server with the greatest hash of key and address (rendezvous hashing). */
 static int pick_of_hash(const struct backend *b, uint32_t hash)
 {
     const struct pick *p = b->pick;
@@ -317,7 +317,7 @@ static int pick_of_hash(const struct backend *b, uint32_t hash)
     return best;
 }
 
-/* Keys come again. */
+/* The server that was found for the key before. */
 static int pick_known(struct backend *b, uint32_t hash)
 {
     struct pick *p = b->pick;
@@ -329,8 +329,8 @@ static int pick_known(struct backend *b, uint32_t hash)
     return kept->server - 1;
 }
 
-/* Where the key's own server can't be had, or starts slowly, which one it goes to
- * depends on all others. */
+/* The server of a key. -1 if that server can't be used, or starts slowly: the choice then depends
+ * on all others. */
 static int pick_by_key(struct backend *b, struct str key, double now)
 {
     struct pick *p = b->pick;

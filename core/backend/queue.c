@@ -1,5 +1,5 @@
 /*
- * queue - see lease.h. This file: leases that wait in a backend's queue, and what the ledger says
+ * queue - see lease.h. This file has leases that wait in a backend's queue, and the ledger's news
  * about them.
  */
 #include "backend/backend_inner.h"
@@ -11,8 +11,8 @@
 
 /* --- probes --- */
 
-/* A server that is down may be tried again when its fail_timeout is over. The ledger has no clock,
- * so that the leases in the queue are served then is looked for by a deadline here. */
+/* Sets the deadline at which a server that is down may be tried again, its fail_timeout being over.
+ * The ledger has no timers, so a worker grants the waiting leases then. */
 void lease_expect_probe(struct backend *b)
 {
     double now = ledger_now(), first = 0;
@@ -62,7 +62,7 @@ static void lease_refuse(struct lease *x, enum backend_error error, const char *
     x->ops->on_refused(x->user, error, detail);
 }
 
-/* It was given a server of this worker's other generation: there may be a better one. */
+/* Asks again for a lease that was granted a server of another generation of this worker. */
 static void lease_ask_again(struct lease *x, uint32_t unknown)
 {
     x->avoid = unknown;
@@ -70,7 +70,7 @@ static void lease_ask_again(struct lease *x, uint32_t unknown)
         lease_refuse(x, BACKEND_QUEUE, "the queue is full");
 }
 
-/* With the connection of its claim, which may be NULL. */
+/* Begins a lease with the connection of its claim, which may be NULL. */
 static void lease_begin(struct lease *x, struct conn *c)
 {
     if (c == NULL) {
@@ -80,7 +80,7 @@ static void lease_begin(struct lease *x, struct conn *c)
     server_hand_over(c, x);
 }
 
-/* The end of the turn in which a lease was called. */
+/* Runs at the end of the turn in which a lease was granted. */
 static void lease_called_cb(struct deferred *d)
 {
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, call));
@@ -97,7 +97,8 @@ static void lease_called_cb(struct deferred *d)
     lease_begin(x, c);
 }
 
-/* A lease that was called gives what it got to the next one, any other one leaves the queue. */
+/* Takes a lease out of the queue. A lease that was granted a connection gives it to the next one.
+ */
 static void lease_leave_queue(struct lease *x)
 {
     struct conn *c = x->given;
@@ -127,7 +128,7 @@ static void lease_wait(struct lease *x)
     lease_expect_probe(x->backend);
 }
 
-/* A connection that is there. */
+/* A kept or shared connection for the lease. */
 static struct conn *lease_find(struct lease *x, struct server *s)
 {
     struct conn *c = server_join(s, x);
@@ -208,7 +209,8 @@ static void lease_granted(struct lease *x, uint32_t claim, uint32_t slot)
     }
 }
 
-/* No server is left that the lease could wait for: a new request would be refused at once. */
+/* True when no server is left that the lease could wait for, so that a new request would be refused
+ * at once. */
 static bool lease_is_hopeless(const struct lease *x)
 {
     const struct backend *b = x->backend;
@@ -231,8 +233,8 @@ static const char *lease_why_hopeless(const struct lease *x)
     return "no address of its names could be found";
 }
 
-/* The ledger saw no server for the claim. Where this worker sees none either, the lease is refused,
- * as a new one would be. */
+/* Handles LEDGER_REFUSE: the ledger has no server for the claim. If this worker has none either,
+ * the lease is refused, as a new one would be. */
 static void lease_refused(struct lease *x)
 {
     if (!lease_is_hopeless(x))
@@ -270,7 +272,7 @@ static void backends_wake_cb(struct ev_loop *ev, ev_io *io, int events)
     backends_collect(io->data);
 }
 
-/* What is left for this worker itself is collected at the end of the turn. */
+/* Defers the reading of the worker's own news to the end of the turn. */
 static void backends_note_news(struct ledger_seat *seat)
 {
     struct backends *all = (struct backends *)((char *)seat - offsetof(struct backends, seat));

@@ -1,6 +1,6 @@
 /*
- * servers - see backend_inner.h. This file: the table of a backend's servers, each with its place
- * in the ledger, and the backend's group there.
+ * servers - see backend_inner.h. This file has the table of a backend's servers, each with its
+ * place in the ledger, and the backend's group there.
  */
 #include "backend/backend_inner.h"
 
@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* Seconds until a server that takes one request is thought to take several. */
+/* Seconds after which a server that took one request at a time is tried with several again. */
 #define ALONE_FOR 60.0
 
 #define RESTED 0.02 /* seconds that a kept TCP connection must have been idle for `once` */
@@ -31,7 +31,8 @@ uint32_t servers_open_slot(struct backend *b, const struct server_settings *sett
     return slot;
 }
 
-/* A number for one more server: of one that has gone, if nothing of it is left. */
+/* A number for one more server: that of a server which is gone and has no connections, or a new
+ * one. */
 static struct server *servers_number(struct backend *b)
 {
     for (int i = 0; i < b->count; i++)

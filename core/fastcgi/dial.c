@@ -1,6 +1,6 @@
 /*
- * dial - see connection.h. This file: how a connection comes about. The addresses of its place are
- * tried in turn, and a full listen queue is waited out.
+ * dial - see connection.h. This file makes connections: it tries the addresses of the server's
+ * place in turn, and waits while the listen queue is full.
  */
 #include "fastcgi/connection_inner.h"
 
@@ -21,7 +21,7 @@ static void conn_opened(struct conn *c)
     conn_tell_opened(c);
 }
 
-/* All of its addresses have failed, the last one so. */
+/* Fails the connection: all of its addresses have failed, the last one with `err`. */
 static void conn_fail_to_connect(struct conn *c, int err)
 {
     struct conn_place *place = c->place;
@@ -67,7 +67,8 @@ static bool conn_is_foreign(const struct conn *c, const struct addr *addr)
     return who.uid != 0 || stat(addr->un.sun_path, &file) < 0 || file.st_uid != c->owner;
 }
 
-/* One try. Returns 0 or an errno; EAGAIN and EINPROGRESS leave the connection in their state. */
+/* Tries to connect once. Returns 0 or an errno; after EAGAIN and EINPROGRESS the connection has
+ * their state. */
 static int conn_try(struct conn *c, const struct addr *addr)
 {
     if (connect(c->io.fd, &addr->sa, addr->len) == 0) {
@@ -105,7 +106,7 @@ static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
         conn_rearm(c);
 }
 
-/* A socket for the address at hand, connecting. Returns 0 or an errno. */
+/* Makes a socket for the current address and begins to connect. Returns 0 or an errno. */
 static int conn_begin(struct conn *c)
 {
     int family = c->addr->sa.sa_family;
@@ -123,7 +124,7 @@ static int conn_begin(struct conn *c)
     return err;
 }
 
-/* The next address of the place, after one that has failed. False: there is none. */
+/* Connects to the next address of the place, after one has failed. False: no address is left. */
 static bool conn_next_address(struct conn *c, int err)
 {
     if (c->tries + 1 >= c->place->count)

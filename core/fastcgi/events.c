@@ -1,6 +1,6 @@
 /*
- * events - see connection.h. This file: what the loop says of a connection. A new one gets its
- * callbacks here, and they call what the other files do about it.
+ * events - see connection.h. This file has the loop's events of a connection: the callbacks, which
+ * call the other files, and making a connection.
  */
 #include "fastcgi/connection_inner.h"
 
@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #define OUT_MAX      (17u << 20) /* STREAM_PARAMS_MAX in records; a body is written as it goes */
-#define OUT_MAX_EACH (1u << 20)  /* and of each request that shares the connection */
+#define OUT_MAX_EACH (1u << 20)  /* bytes more for each request that shares the connection */
 
 const char conn_ended[] = "the connection ended";
 
 /* --- ends --- */
 
-/* It has ended, or is of no use: it fails, unless its request can be asked elsewhere. */
+/* Fails a connection that has ended or can't be used, unless its request can be sent to another
+ * one. */
 static void conn_break(struct conn *c, enum backend_error error, const char *detail)
 {
     const struct channel *ch = conn_sole(c);
@@ -44,7 +45,7 @@ static void conn_missed_cb(struct deadline *d)
 
 /* --- bytes in --- */
 
-/* Bytes of the answers. */
+/* Decodes bytes that have come. */
 static void conn_decode(struct conn *c, const char *bytes, size_t n)
 {
     size_t used;
@@ -85,7 +86,7 @@ static void conn_readable(struct conn *c)
 
 /* --- bytes out --- */
 
-/* What waited has been written. */
+/* Called when all waiting bytes have been written. */
 static void conn_drained(struct conn *c)
 {
     if (c->state == CONN_OPEN && buf_len(&c->out) == 0 && !c->broken)
@@ -114,8 +115,8 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     struct conn *c = io->data;
     struct loop *loop = c->loop;
     (void)ev;
-    /* Reading first: an answer may have come although writing fails. It may end the connection, so
-     * a write waits for the next turn, which comes at once. */
+    /* Reads first, since an answer may have come although writing fails. Reading may end the
+     * connection, so the write waits for the next turn, which comes at once. */
     if (c->state == CONN_CONNECTING)
         conn_finish_connect(c);
     else if (c->state == CONN_OPEN &&

@@ -1,6 +1,6 @@
 /*
- * offer - see connection.h. This file: the first part of a request that can't be sent twice, on a
- * kept connection which its server may be closing just now.
+ * offer - see connection.h. This file sends the first part of a request that can't be sent twice,
+ * on a kept connection which the server may be closing at that moment.
  */
 #include "fastcgi/connection_inner.h"
 
@@ -18,8 +18,8 @@ void conn_lose(struct conn *c, bool ended)
     ch->ops->on_lost(ch->user, ended);
 }
 
-/* How much of what was written the other side has not read, with what the kernel needs to keep it.
- * A piece that its reader is just giving back counts 1. */
+/* The written bytes that the other side has not read, in the kernel's accounting. A piece that the
+ * reader is just freeing counts 1. */
 static size_t conn_unread(struct conn *c)
 {
     int queued = 0;
@@ -28,9 +28,10 @@ static size_t conn_unread(struct conn *c)
     return buf_len(&c->out) + (queued > 1 ? (size_t)queued : 0);
 }
 
-/* All has been read, or thrown away by a close: that can be seen before the queue is empty, so the
- * look at the end comes second. Where bytes have come they are for `readable`. What could not be
- * written will not be read, even where only that side of the connection has ended. */
+/* Called when the queue is empty: the bytes were read, or dropped by a close. A close can be seen
+ * before it empties the queue, so the end of the connection is checked after the queue. Bytes that
+ * have come are left to conn_readable. Bytes that could not be written will not be read, even if
+ * only that direction of the connection has ended. */
 static void conn_look_at_end(struct conn *c)
 {
     char byte;

@@ -72,7 +72,7 @@ static void open_record(struct fcgi_pairs *p)
     p->open = true;
 }
 
-/* One byte below 128, else four with the top bit set (§3.4). */
+/* Writes a length: one byte below 128, else four with the top bit set (§3.4). */
 static uint8_t *fcgi_put_length(uint8_t *at, size_t n)
 {
     if (n < 128) {
@@ -164,14 +164,14 @@ void fcgi_decoder_accept(struct fcgi_decoder *d)
     *d = (struct fcgi_decoder){.accepts = true};
 }
 
-/* Records whose eight bytes are told as a whole. */
+/* True for records whose eight bytes of content are passed on as a whole. */
 static bool fcgi_is_collected(const struct fcgi_decoder *d)
 {
     return d->type == (d->accepts ? FCGI_BEGIN_REQUEST : FCGI_END_REQUEST);
 }
 
 /* Collects up to eight bytes; true when they are there. */
-static bool fcgi_fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
+static bool fcgi_collect(struct fcgi_decoder *d, const char **at, const char *end)
 {
     size_t want = 8u - d->have, got = (size_t)(end - *at);
     if (got > want)
@@ -199,13 +199,14 @@ static const char *begin_record(struct fcgi_decoder *d)
                       : "an END_REQUEST record whose body is not 8 bytes";
 }
 
-/* Content of the record at hand, as far as it has come. Returns false when the callback stops. */
+/* Passes on the content of the current record that has come. Returns false when the callback stops
+ * the decoder. */
 static bool fcgi_pass_content(struct fcgi_decoder *d, const char **at, const char *end,
                               fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id};
     if (fcgi_is_collected(d)) { /* kept until its padding has come, too */
-        if (fcgi_fcgi_collect(d, at, end))
+        if (fcgi_collect(d, at, end))
             d->left = 0;
         return true;
     }
@@ -218,7 +219,7 @@ static bool fcgi_pass_content(struct fcgi_decoder *d, const char **at, const cha
     return on_event(ctx, &event);
 }
 
-/* The record of a web server is complete. */
+/* Ends a record of a web server, which is complete. */
 static bool fcgi_end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
 {
     struct fcgi_event event = {.type = d->type, .id = d->id, .complete = true, .size = d->size};
@@ -230,7 +231,7 @@ static bool fcgi_end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, vo
     return on_event(ctx, &event);
 }
 
-/* The record is complete, padding and all. */
+/* Ends a record, which is complete with its padding. */
 static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
 {
     d->in_content = false;
@@ -257,7 +258,7 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
     bool go = true;
     while (at < end && err == NULL && go) {
         if (!d->in_content) {
-            if (fcgi_fcgi_collect(d, &at, end))
+            if (fcgi_collect(d, &at, end))
                 err = begin_record(d);
         } else if (d->left > 0) {
             go = fcgi_pass_content(d, &at, end, on_event, ctx);

@@ -36,7 +36,7 @@ enum {
     FCGI_HEADER_SIZE = 8,
     FCGI_KEEP_CONN = 1,
     /* PHP-FPM resets records whose content and padding pass 65,535 bytes together; small records
-     * also keep one connection's buffers small. A single longer pair gets a record of its own. */
+     * also keep one connection's buffers small. A longer pair gets a record of its own. */
     FCGI_RECORD_MAX = 32768,
     FCGI_CONTENT_MAX = 65535,
     FCGI_PAIR_MAX = FCGI_CONTENT_MAX - 8, /* name and value of one pair, without their lengths */
@@ -68,29 +68,29 @@ struct fcgi_pairs {
 
 void fcgi_pairs_init(struct fcgi_pairs *p, struct buf *out, enum fcgi_type type, uint16_t id);
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value);
-/* All of a list, with one reservation where they fit into a record, as they mostly do. */
+/* Adds all pairs of a list, with one reservation where they fit into a record, the usual case. */
 void fcgi_pairs_add_all(struct fcgi_pairs *p, const struct param *list, unsigned count);
 /* Closes the open record. The stream's end (fcgi_empty) is the caller's. */
 void fcgi_pairs_end(struct fcgi_pairs *p);
 
 /* --- decode --- */
 
-/* What one call of the decoder's callback tells. */
+/* The event of one call of the decoder's callback. */
 struct fcgi_event {
     enum fcgi_type type;
     uint16_t id;
     struct str content;      /* a slice of the content, valid during the call */
     uint32_t app_status;     /* END_REQUEST only */
     uint8_t protocol_status; /* END_REQUEST only */
-    /* For who accepts requests: */
+    /* In a decoder that accepts requests: */
     bool complete; /* the record's end; what follows is set with it alone */
     uint16_t size; /* of its content; 0: the end of a stream */
     uint16_t role; /* BEGIN_REQUEST only */
     uint8_t flags; /* BEGIN_REQUEST only */
 };
 
-/* Returns false to stop the decoder; the rest stays with the caller. Behind END_REQUEST, and behind
- * an event that is `complete`, it can be fed on, inside a record it can't. */
+/* Returns false to stop the decoder; the caller keeps the rest of the bytes. It can be fed again
+ * after END_REQUEST or an event that is `complete`, but not inside a record. */
 typedef bool (*fcgi_event_cb)(void *ctx, const struct fcgi_event *event);
 
 struct fcgi_decoder {
@@ -99,21 +99,21 @@ struct fcgi_decoder {
     uint8_t type;
     uint8_t padding;
     bool in_content;
-    bool accepts; /* records of a web server come, not those of an application */
+    bool accepts; /* the records are a web server's, not an application's */
     uint16_t id;
     uint16_t left; /* content not yet seen */
     uint16_t size; /* content in all */
 };
 
-/* For the records of an application. */
+/* Initializes a decoder for records of an application. */
 void fcgi_decoder_init(struct fcgi_decoder *d);
-/* For the records of a web server: the end of each is an event of its own (`complete`), since an
- * empty one says something, too. A BEGIN_REQUEST has no other. */
+/* Initializes a decoder for records of a web server. The end of each record is an event of its own
+ * (`complete`), since an empty record has a meaning, too; a BEGIN_REQUEST has only this event. */
 void fcgi_decoder_accept(struct fcgi_decoder *d);
 
 /* Feeds n bytes. Sets *used to the bytes taken: all of them unless the callback stopped it. Returns
- * NULL, or what was wrong (the connection can't be used any more). Content of STDOUT, STDERR and
- * management records comes in slices; an END_REQUEST comes once, whole. */
+ * NULL, or the error, after which the connection can't be used any more. Content of STDOUT, STDERR
+ * and management records comes in slices; an END_REQUEST comes once, whole. */
 const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t *used,
                       fcgi_event_cb on_event, void *ctx);
 
