@@ -1,5 +1,5 @@
 /*
- * answer - see parts.h. This file: what is answered in our own words, and how an answer begins,
+ * answer - see parts.h. This file has the answers of the server itself, and how an answer begins,
  * ends and breaks off.
  */
 #include "exchange/parts.h"
@@ -104,8 +104,8 @@ void answer_error(struct exchange *x, int status, const char *reason)
     answer_page(x, status);
 }
 
-/* What any client can have for the asking is no line at the default level: a 404 is in the access
- * log. */
+/* The level of a line about a status. Errors that any client can cause are not logged at the
+ * default level; the access log has them. */
 static enum log_level answer_level(int status)
 {
     return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
@@ -143,7 +143,7 @@ void answer_unexcused(struct exchange *x, enum script_result result)
     answer_error(x, status, x->req.error);
 }
 
-/* True when on_error is asked: the step goes on with what it says. */
+/* Calls on_error. True: the step continues with its result. */
 static bool answer_ask_script(struct exchange *x, const char *kind, int status, const char *reason)
 {
     struct script *script = x->generation->script;
@@ -254,9 +254,9 @@ void answer_decision(struct exchange *x)
     answer_end(x);
 }
 
-/* A file that is not there, a name that is never served and a method that files don't take are any
- * client's to ask for, as often as it likes. What is left says that something here is wrong: a
- * link, a permission. */
+/* The level of a line about a file that was not served. Any client can ask for missing files,
+ * refused names and wrong methods at will; other errors mean a fault of the site, such as a link or
+ * a permission. */
 static enum log_level answer_file_level(const struct decision *d, int status)
 {
     if (status >= 500)
@@ -265,7 +265,7 @@ static enum log_level answer_file_level(const struct decision *d, int status)
                                                                                        : LOG_INFO;
 }
 
-/* A page for an error that can't be sent is the route's own fault, whoever asked. */
+/* Logs why a file was not served. An error page that can't be sent is a fault of the route. */
 static void answer_report_file(const struct exchange *x, int status, const char *reason)
 {
     const struct decision *d = &x->req.decision;
@@ -278,7 +278,7 @@ static void answer_report_file(const struct exchange *x, int status, const char 
                request_name(&x->req, name));
 }
 
-/* Its head is with the front. */
+/* Passes the file to the front, after the head. */
 static void answer_send_file(struct exchange *x, const struct file *file)
 {
     const struct front_ops *ops = x->front->ops;
@@ -301,10 +301,10 @@ void answer_file(struct exchange *x)
     const char *reason = NULL;
     answer_clear(req);
     enum method method = req->method_id;
-    /* The status of the error that the file stands for, 0 where it stands for itself. */
+    /* The status of the error whose page the file is; 0: it is no error page. */
     int error = x->error_status > 0 ? x->error_status : req->decision.status;
     if ((x->replacements > 0 || error > 0) && method != METHOD_HEAD)
-        req->method_id = METHOD_GET; /* that was asked of the application, not of the file */
+        req->method_id = METHOD_GET; /* the method was meant for the application */
     req->decision.error_page = error > 0;
     int status = file_open(req, &file, &reason);
     req->method_id = method;

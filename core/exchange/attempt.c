@@ -1,9 +1,9 @@
 /*
- * attempt - see parts.h. This file: the attempts to have a backend answer. Which server is asked,
- * what of the request it gets, whether another one is asked after a failure.
+ * attempt - see parts.h. This file has the attempts to get an answer of a backend: the choice of a
+ * server, the request to it, another attempt after a failure.
  *
- * Before the answer's head a failure becomes another attempt, or on_error and an error page; after
- * it the client is cut off, so that a short body is not taken for a whole one.
+ * A failure before the answer's head leads to another attempt, or to on_error and an error page.
+ * After the head the client's connection is cut, so that a short body is not taken for a whole one.
  */
 #include "exchange/parts.h"
 
@@ -84,8 +84,7 @@ static bool attempt_is_idempotent(enum method method)
 /* Whether a request that this server may have had can be sent again. */
 static bool attempt_may_repeat(const struct exchange *x)
 {
-    bool only_asks =
-        x->guard != NULL; /* an authorizer is asked what may be done, and does not do it */
+    bool only_asks = x->guard != NULL; /* an authorizer only decides, and changes nothing */
     return exchange_settings(x)->retry != RETRY_NEVER &&
            (only_asks || attempt_is_idempotent(x->req.method_id));
 }
@@ -160,7 +159,7 @@ static const char *attempt_describe_timeout(struct exchange *x, const char *deta
         .p;
 }
 
-/* The failure in words that say how far it had come. */
+/* The failure in words, with the phase that the attempt had reached. */
 static const char *attempt_describe(struct exchange *x, enum backend_error error,
                                     const char *detail)
 {
@@ -175,13 +174,12 @@ static const char *attempt_describe(struct exchange *x, enum backend_error error
         return attempt_describe_timeout(x, detail);
     if (error == BACKEND_CLOSED)
         return arena_printf(a, "%s before END_REQUEST; %llu bytes had come", detail, bytes).p;
-    return arena_printf(a, "%s", detail).p; /* the stream is used again */
+    return arena_printf(a, "%s", detail).p; /* a copy, since the stream is reused */
 }
 
 enum again { AGAIN_NOT, AGAIN_NOW, AGAIN_LATER };
 
-/* An overloaded backend, and no other server to ask: back to the queue, as far as its patience
- * goes. */
+/* Waits for an overloaded backend without another server to ask, within queue_timeout. */
 static enum again attempt_wait(struct exchange *x)
 {
     if (x->attempts.busy_since == 0)
@@ -193,8 +191,9 @@ static enum again attempt_wait(struct exchange *x)
                : AGAIN_LATER;
 }
 
-/* A name's addresses are one attempt for as long as they refuse: not for one that took all of
- * connect_timeout to fail, and not for more than can be remembered. */
+/* Whether the next address of a name is still the same attempt. It is while addresses refuse; an
+ * address that took all of connect_timeout counts as an attempt, and so do those beyond the list of
+ * tried servers. */
 static bool is_same_attempt(const struct exchange *x, enum backend_error error)
 {
     double took = attempt_since(exchange_now(x), x->attempts.stream.times.granted);
@@ -214,7 +213,7 @@ static bool attempt_was_shared(const struct exchange *x, enum backend_error erro
                          (error == BACKEND_BUSY && s->protocol_status == FCGI_CANT_MPX_CONN));
 }
 
-/* Whether a server is asked again, and when. */
+/* Decides whether and when another attempt is made. */
 static enum again attempt_decide(struct exchange *x, enum backend_error error)
 {
     bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;
@@ -232,7 +231,7 @@ static enum again attempt_decide(struct exchange *x, enum backend_error error)
         return attempt_wait(x);
     if (x->attempts.left == 0)
         return AGAIN_NOT;
-    /* The same server would only refuse again, or lose a second process to the same request. */
+    /* The same server would refuse again, or lose a second process to the same request. */
     if (!left && error != BACKEND_BUSY && !was_kept && !was_shared)
         return AGAIN_NOT;
     if (!left)
@@ -272,14 +271,14 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
         answer_fail(x, kind, attempt_status(error), detail);
 }
 
-/* --- to a server --- */
+/* --- beginning an attempt --- */
 
 static double attempt_first_positive(double a, double b)
 {
     return a > 0 ? a : b;
 }
 
-/* One attempt; server -1: any, from the queue. */
+/* Begins an attempt; server -1: any server, from the queue. */
 static void attempt_start(struct exchange *x, int server, bool fresh)
 {
     const struct decision *d = &x->req.decision;
@@ -320,7 +319,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     if (exchange_observed(x) != NULL)
         observed_begin(x->req.observed);
     if (x->guard != NULL)
-        x->guard->granted = false; /* that was another server's answer */
+        x->guard->granted = false; /* of another server's answer */
     stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
 }
 
@@ -333,7 +332,7 @@ static int attempt_pick(struct exchange *x, const struct backend_candidates *can
     x->cookie = STR(""); /* that an attempt before this one wanted to set */
     if (backend_server_count(b) == 1)
         return candidates->list[0];
-    static struct script_server list[BACKEND_SERVERS]; /* large, and in use only here */
+    static struct script_server list[BACKEND_SERVERS]; /* static, since it is large */
     unsigned chosen, queued = backend_queued(b);
     for (unsigned i = 0; i < candidates->count; i++) {
         int server = candidates->list[i];
@@ -349,7 +348,7 @@ static int attempt_pick(struct exchange *x, const struct backend_candidates *can
     return -1;
 }
 
-/* The key of a policy that goes by one. */
+/* The key of a policy that uses one. */
 static struct str attempt_key(const struct exchange *x, char ip[PEER_TEXT_SIZE])
 {
     const struct request *req = &x->req;
@@ -363,8 +362,8 @@ static struct str attempt_key(const struct exchange *x, char ip[PEER_TEXT_SIZE])
     }
 }
 
-/* The server of a policy that need not see a list of all. -1: it must, or on_balance has to be
- * asked. */
+/* The choice of a policy that needs no list of all servers. -1: the list is needed, or on_balance
+ * must be called. */
 static int attempt_pick_one(struct exchange *x)
 {
     char ip[PEER_TEXT_SIZE];
@@ -437,8 +436,8 @@ static int64_t attempt_stdin_size(const struct exchange *x)
     return x->req.body_length;
 }
 
-/* Why the params can't be sent: one that would not fit into a record with its lengths, or is larger
- * than it may be; or all together. NULL: they can. */
+/* The reason why the params can't be sent: one does not fit into a record with its lengths, or
+ * exceeds its limit, or all together do. NULL: they can be sent. */
 static const char *attempt_find_too_large(struct exchange *x)
 {
     const struct param *large;
@@ -462,7 +461,7 @@ static void attempt_note_user(struct exchange *x)
         x->req.user = user->value;
 }
 
-/* PHP-FPM answers with these to whoever asks. */
+/* True for a ping or status page, with which PHP-FPM answers any client. */
 static bool attempt_is_own_page(struct exchange *x)
 {
     const struct backend_settings *settings = exchange_settings(x);
@@ -549,7 +548,7 @@ void attempt_leave(struct exchange *x, const char *why)
     bool active = stream_active(&x->attempts.stream);
     if (active)
         attempt_note_server(x);
-    stream_leave(&x->attempts.stream); /* also one that has failed and has something to tell yet */
+    stream_leave(&x->attempts.stream); /* also a stream that has failed and has events left */
     if (active)
         attempt_end(x, why);
     stderr_flush(x);

@@ -1,6 +1,6 @@
 /*
- * authorize - see parts.h. This file: whether an authorizer lets a decision be carried out
- * (FastCGI §6.3). It is asked by the same attempts as an application, in a decision of its own.
+ * authorize - see parts.h. This file asks an authorizer before a decision is carried out (FastCGI
+ * §6.3). The same attempts as for an application ask it, with a decision of its own.
  *
  *     answer                            what becomes of the request
  *     -------------------------------   -------------------------------------------------------
@@ -16,7 +16,7 @@
 
 #include <stdio.h>
 
-/* --- what is remembered --- */
+/* --- grants --- */
 
 static void authorize_put_part(struct arena *a, struct str *to, struct str part)
 {
@@ -27,8 +27,8 @@ static void authorize_put_part(struct arena *a, struct str *to, struct str part)
         *to = arena_append(a, *to, part);
 }
 
-/* The script's key, and all that says who is asked what: one authorizer's grant is not another's.
- */
+/* The key of a grant: the script's key and all that identifies the authorizer and its question,
+ * since a grant of one authorizer does not hold for another. */
 static struct str authorize_grant_key(struct exchange *x, const struct decision *guarded)
 {
     struct arena *a = &x->req.arena;
@@ -47,8 +47,7 @@ static struct str authorize_grant_key(struct exchange *x, const struct decision 
     return key;
 }
 
-/* Puts what an authorizer has said in front of the decision's own params, which have the last word.
- */
+/* Puts the authorizer's variables before the decision's own params, which override them. */
 static void authorize_add_variables(struct exchange *x, struct decision *d,
                                     const struct params *said)
 {
@@ -67,7 +66,7 @@ static void authorize_note_user(struct exchange *x, const struct params *said)
         x->req.user = user->value;
 }
 
-/* A request with the same key was let on. */
+/* True when a request with the same key has a grant. */
 static bool authorize_recalls(struct exchange *x)
 {
     struct decision *d = &x->req.decision;
@@ -82,8 +81,8 @@ static bool authorize_recalls(struct exchange *x)
 
 /* --- the question --- */
 
-/* The decision that asks. What an application's answer would be counted for, and looked at for, is
- * the same. */
+/* The decision about the authorizer, with the same backend settings for its answer as for an
+ * application's. */
 static struct decision authorize_decision(const struct decision *guarded)
 {
     struct decision d = *guarded->authorize;
@@ -123,7 +122,7 @@ const char *authorize_drop(struct exchange *x, size_t n)
                                               : NULL;
 }
 
-/* What of a header named "Variable-NAME" stands behind the hyphen; n = 0: it is another header. */
+/* The name after the hyphen of a header "Variable-NAME"; n = 0: another header. */
 static struct str authorize_variable_name(struct str header)
 {
     const struct str prefix = STR("Variable-");
@@ -135,7 +134,7 @@ void authorize_clean(struct exchange *x)
 {
     struct response *res = &x->req.response;
     if (x->req.role != FCGI_AUTHORIZER || (x->guard == NULL && x->req.came_as == FCGI_AUTHORIZER))
-        return; /* a web server that asks us as an authorizer gets all */
+        return; /* a web server that asks moongate as an authorizer gets all headers */
     struct headers kept = {0};
     for (unsigned i = 0; i < res->headers.count; i++) {
         const struct header *h = &res->headers.list[i];
@@ -145,13 +144,12 @@ void authorize_clean(struct exchange *x)
     res->headers = kept;
     if (x->guard == NULL)
         return;
-    /* These are for us to follow where an application says so: nobody but the client goes to a
-     * login page. */
+    /* These orders are not followed: a redirect to a login page is for the client. */
     res->redirect = res->accel_redirect = res->sendfile = STR("");
 }
 
-/* Whether an authorizer may say it: not what would change which script is run, how its params are
- * read, or PHP for the requests of others. */
+/* Whether an authorizer may set the variable. It must not change the script, the way in which
+ * params are read, or settings that PHP keeps for other requests. */
 static bool authorize_may_be_said(struct str name)
 {
     static const char *const names[] = {"CONTENT_LENGTH", "SCRIPT_NAME",     "SCRIPT_FILENAME",

@@ -119,7 +119,7 @@ static struct str doctor_param_value(const struct params *params, struct str nam
     return param != NULL ? param->value : STR("");
 }
 
-/* The deepest folder above the file that exists; "" when the path is none. */
+/* The deepest existing folder above the file; "": the path is relative. */
 static const char *doctor_deepest_parent(const char *file)
 {
     static char path[PATH_MAX];
@@ -133,7 +133,7 @@ static const char *doctor_deepest_parent(const char *file)
     return "";
 }
 
-/* Whether the file is here; says nothing where the backend's file system is another one. */
+/* Text about the file on this machine; empty where the backend may have another file system. */
 static const char *doctor_local_finding(struct arena *a, const char *file)
 {
     struct stat st;
@@ -167,7 +167,7 @@ static struct str doctor_local_path(struct arena *a, struct str file, struct str
     return arena_printf(a, "%.*s%.*s", STR_FMT(root), STR_FMT(rest));
 }
 
-/* What a client wrote, as one word for a shell; a quote becomes %27. */
+/* A client's text as one word for a shell; a quote becomes %27. */
 static struct str doctor_quoted(struct arena *a, const char *before, struct str text)
 {
     size_t n = strlen(before), used = 0;

@@ -1,21 +1,21 @@
 /*
- * doctor - what an operator should look at when a backend refuses: the socket that can't be used,
- * and the script that PHP can't find. Looks at the file system, so it is only asked when something
- * has failed already. Contract section 6.
+ * doctor - advice for the log after a failure: about a socket that can't be used, and a script that
+ * PHP can't find. It looks at the file system, so it is called only after a failure. Contract
+ * section 6.
  */
 #ifndef MG_EXCHANGE_DOCTOR_H
 #define MG_EXCHANGE_DOCTOR_H
 
 #include "http/request.h"
 
-/* What is behind a failed connect: `reason` is the errno in words. Text in the arena. */
+/* The cause of a failed connect; `reason` is the errno as text. Text in the arena. */
 const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason);
 
-/* True when PHP's STDERR says that it did not run the script. */
+/* True when PHP's STDERR reports that the script was not run. */
 bool doctor_knows(struct str stderr_text);
 
-/* Why the script that was asked for may not have been found: what was sent, whether it exists here,
- * the deepest folder that does, what to try. `rule` says where the decision was made. Text in the
+/* The likely cause why the script was not found: the path that was sent, whether it exists here,
+ * the deepest folder that does, and what to try. `rule` is the place of the decision. Text in the
  * request's arena. */
 const char *doctor_script(struct request *req, const struct params *params, struct str root,
                           struct str docroot, const char *rule);

@@ -1,5 +1,5 @@
 /*
- * exchange - see exchange.h. This file: the life of an exchange, its facts and its step; the
+ * exchange - see exchange.h. This file has the life of an exchange, its facts and its step, the
  * decision, and the body until a server is asked.
  */
 #include "exchange/parts.h"
@@ -48,7 +48,7 @@ void exchange_refuse(struct exchange *x, int status, const char *reason)
     exchange_note(x);
 }
 
-/* Its body goes to a server as it comes. */
+/* True when slices of the body are passed on to a server at once. */
 static bool exchange_is_streaming(const struct exchange *x)
 {
     return x->attempts.request.streamed && stream_active(&x->attempts.stream);
@@ -78,7 +78,7 @@ void exchange_body_announced(struct exchange *x, uint64_t at_least)
         exchange_note_body_error(x, SPOOL_TOO_LARGE);
 }
 
-/* How far the body is for a hook that asks for it. */
+/* The state of the body for a hook that asks for it. */
 static enum body_state exchange_ask_body(struct request *req, struct body_wait *wait)
 {
     struct exchange *x = (struct exchange *)((char *)req - offsetof(struct exchange, req));
@@ -112,8 +112,8 @@ static void exchange_note_body_read(struct exchange *x)
     exchange_note(x);
 }
 
-/* A slice for a hook. What is more than it may have waits with the front, and goes to a server
- * later. */
+/* Keeps a slice for a hook. Bytes beyond the hook's limit stay with the front, and are sent to a
+ * server later. */
 static void exchange_keep_for_hook(struct exchange *x, struct str bytes)
 {
     if (spool_take(&x->req.body, &x->generation->loop->inputs, bytes) == NULL &&
@@ -136,7 +136,7 @@ void exchange_body(struct exchange *x, struct str bytes)
         if (err != NULL)
             exchange_note_body_error(x, err);
     } else if (!exchange_is_streaming(x)) {
-        return; /* the answer came first, or this attempt is without it: the rest is dropped */
+        return; /* the answer came first, or this attempt sends no body: the rest is dropped */
     } else if (req->bytes_in > exchange_body_limit(x)) {
         exchange_note_body_error(x, SPOOL_TOO_LARGE);
     } else if (!stream_body(&x->attempts.stream, bytes)) {
@@ -203,7 +203,7 @@ static void exchange_note_late(struct exchange *x)
     }
 }
 
-/* The decision's Early Hints, before anything else is done for the request. */
+/* Sends the decision's Early Hints, before all other work for the request. */
 static void exchange_hint(struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
@@ -215,8 +215,8 @@ static void exchange_hint(struct exchange *x)
     answer_hints(x, &headers);
 }
 
-/* A filter's file, which is looked for as a file that is served. False: it can't be had, and the
- * request has been answered. */
+/* Opens a filter's file, which is checked like a served file. False: the file can't be used, and
+ * the request has been answered. */
 static bool exchange_open_data(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -229,7 +229,8 @@ static bool exchange_open_data(struct exchange *x)
     return status == 200;
 }
 
-/* The body is more than may be kept, or a part of it is gone: the request has been answered. */
+/* True when the body is larger than may be kept, or a part of it is gone; the request has then been
+ * answered. */
 static bool exchange_lacks_body(struct exchange *x)
 {
     const struct request *req = &x->req;
@@ -285,17 +286,17 @@ static bool exchange_put_into_file(struct exchange *x)
     return false;
 }
 
-/* The server is asked once the body is here, or at once where that is streamed. */
+/* Begins to collect the body, before a server is asked; a streamed body is not collected. */
 static void exchange_take_body(struct exchange *x)
 {
     struct request *req = &x->req;
     const struct limits *limits = exchange_limits(x);
     if (exchange_lacks_body(x))
         return;
-    bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has begun to read it */
+    bool partly = !x->body_ended && req->bytes_in > 0; /* a hook has read a part of the body */
     if (req->decision.request_file && !exchange_put_into_file(x))
         return;
-    if (x->body_ended || partly) /* what has been kept is sent from there */
+    if (x->body_ended || partly) /* the kept part is sent from the spool */
         req->decision.stream_body = false;
     if (x->body_ended || req->decision.stream_body) {
         attempt_begin(x);
@@ -322,7 +323,7 @@ static void exchange_begin_fastcgi(struct exchange *x)
     if (req->role == FCGI_FILTER) {
         if (!exchange_open_data(x))
             return;
-        req->decision.stream_body = false; /* the file follows it */
+        req->decision.stream_body = false; /* the filter's file follows the body */
     }
     if (attempt_sends_body(x)) {
         exchange_take_body(x);
@@ -358,10 +359,10 @@ static void exchange_carry_out(struct exchange *x)
     }
 }
 
-/* The decision takes the place of an application's answer, or of an error. */
+/* Carries out a decision in place of an application's answer, or of an error. */
 static void exchange_replace(struct exchange *x)
 {
-    lookup_begin_turn(); /* the application may have written what is looked up now */
+    lookup_begin_turn(); /* the application may have written files that are looked up now */
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
     x->guard = NULL;
@@ -388,7 +389,7 @@ static void exchange_decided(struct exchange *x, enum script_result result)
 
 static void exchange_decide(struct exchange *x)
 {
-    if (quarantine_holds(&x->req)) { /* on_error is the script's, too */
+    if (quarantine_holds(&x->req)) { /* on_error is not called, either */
         x->req.unscripted = true;
         answer_clear(&x->req);
         answer_error(x, 500, "the page is in quarantine: its script has cost workers");
@@ -404,8 +405,8 @@ static void exchange_decide(struct exchange *x)
 
 /* --- the step --- */
 
-/* If the worker is killed, the master writes its line; a format that is a function is the worker's
- * alone. */
+/* Notes the request, so that the master can write its line if the worker is killed. A format that
+ * is a function needs the worker. */
 static void exchange_note_underway(struct exchange *x)
 {
     static const enum underway_log logs[] = {[ACCESS_OFF] = UNDERWAY_NO_LINE,
@@ -416,7 +417,7 @@ static void exchange_note_underway(struct exchange *x)
     underway_begin(&x->req, logs[g->settings->access_format], g->number);
 }
 
-/* The head is complete. */
+/* Handles the complete head. */
 static void exchange_head(struct exchange *x)
 {
     report_dropped(&x->req);
@@ -438,7 +439,7 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
     answer_refused(x, status, reason);
 }
 
-/* on_error has ended. */
+/* Handles the end of on_error. */
 static void exchange_excused(struct exchange *x, enum script_result result)
 {
     struct script *script = x->generation->script;

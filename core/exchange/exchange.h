@@ -45,9 +45,9 @@
 
 struct exchange;
 
-/* A request on this generation; *req is for the front to fill. exchange_set_front comes next. */
+/* Makes an exchange on this generation. The front fills *req, and then calls exchange_set_front. */
 struct exchange *exchange_new(struct generation *generation, struct request **req);
-/* The answer's way to its client; it may lie in the request's arena. */
+/* Sets the front that gets the answer; it may lie in the request's arena. */
 void exchange_set_front(struct exchange *x, struct front *front);
 
 /* --- facts of the front --- */
@@ -55,42 +55,43 @@ void exchange_set_front(struct exchange *x, struct front *front);
 /* The head is complete and valid. has_body: exchange_body and exchange_body_end follow once wanted.
  */
 void exchange_begin(struct exchange *x, bool has_body);
-/* The request is malformed or too late: answer with this status and close. Instead of
+/* Refuses a malformed or late request with this status, and closes. Called in place of
  * exchange_begin, or during the body. `reason` lives as long as the request. */
 void exchange_refuse(struct exchange *x, int status, const char *reason);
-/* A slice of the body: kept here, or on its way to a server. */
+/* A slice of the body, which is kept or passed on to a server. */
 void exchange_body(struct exchange *x, struct str bytes);
-/* The framing of the body says that it has so many bytes at least. */
+/* The framing has announced a body of so many bytes at least. */
 void exchange_body_announced(struct exchange *x, uint64_t at_least);
 void exchange_body_end(struct exchange *x);
-/* There is room for the client again. */
+/* The front has room for the answer again. */
 void exchange_room(struct exchange *x);
-/* Runs the step now if it is queued: for a front that has come to a point where it can go on in
- * whatever way the step leads. False: it was not queued. */
+/* Runs the step now if it is queued. A front calls this where any result of the step is allowed.
+ * False: the step was not queued. */
 bool exchange_run(struct exchange *x);
 
-/* --- its end, by the front; nothing of it may be used afterwards --- */
+/* --- the end, by the front, which must not use the exchange afterwards --- */
 
-/* Everything is written: the line is logged and the request forgotten. */
+/* Ends an exchange whose answer is written: logs the request and frees it. */
 void exchange_done(struct exchange *x);
-/* The client left before that. `why` for the log. */
+/* Ends an exchange whose client has left. `why` is for the log. */
 void exchange_gone(struct exchange *x, const char *why);
-/* This server ends before that: the client is not to blame. A request that has no answer yet is
- * logged as 503, a cut answer with its own status. */
+/* Ends an exchange because this server stops. A request without an answer is logged as 503, a cut
+ * answer with its own status. */
 void exchange_stopped(struct exchange *x, const char *why);
 
 /* --- questions --- */
 
-/* Nothing of an answer has been given to the front. */
+/* True while the front has got no part of an answer. */
 bool exchange_is_unanswered(const struct exchange *x);
-/* The request only waits, in a backend's queue or in a hook: nothing is lost if its client leaves.
- */
+/* True while the request only waits, in a backend's queue or in a hook, so that no work is lost if
+ * its client leaves. */
 bool exchange_only_waits(const struct exchange *x);
-/* Requests that this process has begun. */
+/* The number of requests that this process has begun. */
 uint64_t exchange_count(void);
-/* The time limit for what the front waits for, from the request's generation. */
+/* The limits of the request's generation, with the time limits of the front. */
 const struct limits *exchange_limits(const struct exchange *x);
-/* True when the connection must close after the response (an error of ours, a close decision). */
+/* True when the connection must close after the response (an error of the server, a close
+ * decision). */
 bool exchange_wants_close(const struct exchange *x);
 
 #endif

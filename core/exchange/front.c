@@ -74,10 +74,10 @@ size_t filter_room(struct front *front)
     return next->ops->room(next);
 }
 
-/* --- a file for who has to see its bytes --- */
+/* --- a file for a front that needs its bytes --- */
 
-/* The next bytes of the piece at hand: its text, or so many of the file. n = 0: it can't be read.
- */
+/* The next bytes of the current piece: its text, or bytes of the file. n = 0: the file can't be
+ * read. */
 static struct str front_next_bytes(struct front_file *f, char *scratch, size_t size)
 {
     const struct file_piece *piece = f->pieces;

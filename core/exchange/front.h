@@ -1,6 +1,6 @@
 /*
- * front - the way of an answer to its client: a front at its end, which knows how to say it
- * (HTTP/1, CGI for a web server in front), and filters before it, which may change what passes.
+ * front - the chain through which an answer passes to its client: filters, which may change the
+ * answer, and at the end a front, which encodes it (HTTP/1, or CGI for a web server in front).
  *
  *     exchange ---> [filter ---> filter --->] front
  *
@@ -18,30 +18,31 @@
 struct front;
 
 struct front_ops {
-    /* Let the body come (exchange_body, exchange_body_end), or hold it back. */
+    /* Lets the front read the body (exchange_body, exchange_body_end), or stops that. */
     void (*want_body)(struct front *front, bool want);
-    /* Early Hints (RFC 8297): the Link headers among these, ahead of the response. NULL: a protocol
-     * without them. */
+    /* Sends Early Hints (RFC 8297) with the Link headers of the list before the response. NULL: the
+     * protocol has none. */
     void (*hints)(struct front *front, const struct headers *headers);
     /* The head is in req->response. It is sent with the first flush. */
     void (*respond)(struct front *front);
     /* A slice of the body, valid until flush or end is called. */
     void (*body)(struct front *front, struct str bytes);
-    /* The body are these pieces of the file, which the request uses; who needs it for longer is one
-     * more that does. The list lives as long as the request. False, or NULL in place of the
-     * function: the front has to see the bytes, which follow by `body`. */
+    /* The body is these pieces of the file, which the request holds; a front that needs the file
+     * for longer takes a use of its own. The list lives as long as the request. False, or NULL in
+     * place of the function: the front needs the bytes, which follow by `body`. */
     bool (*file)(struct front *front, struct file_source *source, const struct file_piece *pieces,
                  unsigned count);
-    /* Send what has come so far. */
+    /* Sends the bytes so far. */
     void (*flush)(struct front *front);
     /* The response is whole. */
     void (*end)(struct front *front);
-    /* Takes a response back of which nothing has left: true, and another may follow; else false. */
+    /* Takes back a response of which no byte has left: true, and another one may follow; else
+     * false. */
     bool (*retract)(struct front *front);
-    /* The response can't be completed: make the client see that. */
+    /* Ends an incomplete response so that the client sees that it is incomplete. */
     void (*cut)(struct front *front);
-    /* The bytes that can still be kept for the client, who is slower (limits.response_memory, and
-     * limits.spool unless response.unbuffered). 0: make no more until exchange_room. */
+    /* The bytes that can still wait for a slow client (limits.response_memory, and limits.spool
+     * unless response.unbuffered). 0: the caller stops until exchange_room. */
     size_t (*room)(struct front *front);
 };
 
@@ -57,7 +58,7 @@ struct filter {
     struct front *next;
 };
 
-/* Puts a filter before what *first is. */
+/* Puts a filter before *first. */
 static inline void filter_add(struct front **first, struct filter *filter,
                               const struct front_ops *ops)
 {
@@ -65,7 +66,7 @@ static inline void filter_add(struct front **first, struct filter *filter,
     *first = &filter->front;
 }
 
-/* What a filter leaves as it is. */
+/* Functions that pass a call on unchanged. */
 void filter_want_body(struct front *front, bool want);
 void filter_hints(struct front *front, const struct headers *headers);
 void filter_respond(struct front *front);
@@ -78,18 +79,18 @@ bool filter_retract(struct front *front);
 void filter_cut(struct front *front);
 size_t filter_room(struct front *front);
 
-/* --- a file for who has to see its bytes --- */
+/* --- a file for a front that needs its bytes --- */
 
 struct front_file {
     struct file_source *source; /* NULL: none; front_file_end drops it */
     const struct file_piece *pieces;
-    unsigned count; /* those that have not been given whole */
-    uint64_t at;    /* bytes of the first one that have */
+    unsigned count; /* pieces that have not been passed on whole */
+    uint64_t at;    /* bytes of the first piece that have been passed on */
 };
 
 enum front_file_result {
     FRONT_FILE_DONE,
-    FRONT_FILE_MORE, /* others want the worker, too: call again in the loop's next turn */
+    FRONT_FILE_MORE, /* the share of the turn is used: call again in the loop's next turn */
     FRONT_FILE_FULL, /* call again when there is room */
     FRONT_FILE_BAD,  /* it can't be read, or has shrunk */
 };

@@ -158,7 +158,7 @@ void generation_serve(struct generation *g)
         backend_serve(g->backends[i]);
 }
 
-/* It gets no request any more. */
+/* Handles a generation that gets no more requests. */
 static void generation_end_its_time(struct generation *old)
 {
     health_free(old->health);
@@ -185,7 +185,7 @@ void generation_replace(struct generation *g, struct generation *old)
     generation_end_its_time(old);
     for (unsigned i = 0; i < old->settings->backend_count; i++)
         backend_retire(old->backends[i], generation_backend(g, old->settings->backends[i].name));
-    generation_serve(g); /* when the old one makes no check any more */
+    generation_serve(g); /* after the old one has ended its checks */
 }
 
 void generation_refresh(struct generation *g)

@@ -16,37 +16,38 @@ struct generation {
     const struct settings *settings;
     struct backend **backends; /* in the order of settings->backends */
     struct resolver *resolver; /* NULL where no server is a name */
-    struct health *health;     /* NULL where no backend wants checks */
+    struct health *health;     /* NULL: no backend has checks */
     struct loop *loop;
-    struct grants *grants;   /* of authorizers; NULL: there are none */
-    struct generation *next; /* of all in this process */
+    struct grants *grants;   /* recent grants of authorizers; NULL: none */
+    struct generation *next; /* list of all generations of the process */
     unsigned number;
     unsigned count;
-    bool started; /* on_start has come to its end */
+    bool started; /* on_start has ended */
     void (*on_started)(void *ctx, struct generation *g, const char *err);
     void *ctx;
-    struct deadline last; /* of one that has been replaced: what still waits is ended */
+    struct deadline last; /* ends the waiting tasks of a replaced generation */
 };
 
-/* Loads the route. NULL and *err (malloc'd) when it is no good. Counted once. */
+/* Loads the route; the caller holds one count. NULL and *err (malloc'd): the route can't be used.
+ */
 struct generation *generation_new(const struct route *route, struct backends *backends,
                                   unsigned number, char **err);
-/* Runs on_start, which may wait: on_started is called, now or later, with NULL or why it failed.
- * Not when the generation is dropped before. */
+/* Runs on_start, which may wait. on_started is called, now or later, with NULL or the error, unless
+ * the generation is dropped before. */
 void generation_start(struct generation *g,
                       void (*on_started)(void *ctx, struct generation *g, const char *err),
                       void *ctx);
 struct generation *generation_hold(struct generation *g);
 void generation_drop(struct generation *g);
-/* It will never serve: drops it, with all that its on_start has begun. */
+/* Drops a generation that will not serve, with all tasks that its on_start has begun. */
 void generation_reject(struct generation *g);
 /* `g` serves from now on, as the first one of this process. */
 void generation_serve(struct generation *g);
-/* The same in place of `old`: it takes over the kept connections of servers that both have; those
- * that only the old one has get nothing new. */
+/* The same in place of `old`. It takes over the kept connections of servers that both have; servers
+ * that only the old one has get no new requests. */
 void generation_replace(struct generation *g, struct generation *old);
-/* A worker of the next generation serves in place of this one: no timer, no health check and no
- * kept connection to a backend is needed here any more. Requests that have begun go on. */
+/* Ends timers, health checks and kept connections to backends, since a worker of the next
+ * generation serves. Requests that have begun continue. */
 void generation_retire(struct generation *g);
 /* The current generation has no request and no task any more, and it is the last one. */
 bool generation_is_done(const struct generation *g);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-/* Behind it lie the bytes: the key, and each param as it was said. */
+/* The struct is followed by its bytes: the key, and each param. */
 struct grant {
     double until;
     size_t key, size; /* bytes of the key, and in all */

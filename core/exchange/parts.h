@@ -22,42 +22,42 @@
 
 enum exchange_state {
     EXCHANGE_HEAD,     /* the front is still filling the request */
-    EXCHANGE_DECIDING, /* on_request waits for something */
-    EXCHANGE_BODY,     /* decided; the body is being collected */
+    EXCHANGE_DECIDING, /* on_request waits */
+    EXCHANGE_BODY,     /* the decision is made; the body is being collected */
     EXCHANGE_ASKING,   /* a server has the request, or will; its head has not come */
     EXCHANGE_PAUSING,  /* overloaded servers are asked again soon */
-    EXCHANGE_FAILING,  /* it has failed; on_error waits for something */
+    EXCHANGE_FAILING,  /* the request has failed; on_error waits */
     EXCHANGE_REPLYING, /* the head is with the front, the body follows */
-    EXCHANGE_ENDED,    /* the front has everything */
+    EXCHANGE_ENDED,    /* the front has the whole answer */
 };
 
-/* What callbacks have noted and the step has not seen. What the stream knows is asked of it
- * (stream_next). */
+/* Facts that callbacks have noted and the step has not handled. Facts of the stream are read by
+ * stream_next. */
 struct exchange_facts {
     bool begun;
-    bool resumed; /* the hook that waited has ended: */
+    bool resumed; /* the waiting hook has ended: */
     enum script_result result;
     bool granted;    /* the authorizer lets the request on */
     bool replaced;   /* req.decision takes the place of an application's answer */
-    bool redirected; /* the application has sent the request elsewhere: on_request is asked again */
-    bool body_read;  /* the hook that waits for the body can go on */
+    bool redirected; /* the application has redirected the request: on_request is called again */
+    bool body_read;  /* the hook that waits for the body can continue */
     bool late;       /* the answer is not here by its deadline, */
     bool body_late;  /* or the body */
     bool pause_over;
     bool room;
-    const char *body_error; /* SPOOL_TOO_LARGE, or why it could not be kept */
+    const char *body_error; /* SPOOL_TOO_LARGE, or the error of the spool */
     int refused;            /* the front's status; 0: none */
     const char *refusal;
 };
 
-#define EXCHANGE_REPLACEMENTS 10 /* of an answer by decisions */
+#define EXCHANGE_REPLACEMENTS 10 /* most replacements of an answer by decisions */
 #define ATTEMPT_TRIED         32
 
 /* The attempts at one decision (attempt). */
 struct attempts {
     struct stream stream;
     struct stream_request request;
-    struct backlog_limits spool; /* of what the client can't take yet */
+    struct backlog_limits spool; /* limits of bytes that the client has not taken */
     struct deadline pause;
     double busy_since;
     int tried[ATTEMPT_TRIED]; /* servers that refused this request */
@@ -75,11 +75,11 @@ struct due {
     bool body_late;   /* it did not come in time */
 };
 
-/* A decision whose authorizer is asked: meanwhile req.decision is the one that names that. */
+/* A decision whose authorizer is asked; req.decision is then the decision about the authorizer. */
 struct guard {
-    struct decision decision; /* carried out where the authorizer says 200 */
+    struct decision decision; /* carried out after a 200 of the authorizer */
     int error_status;         /* the exchange's */
-    bool granted;             /* its head has said 200, its end has not come */
+    bool granted;             /* the head of a 200 has come, END_REQUEST has not */
     uint64_t dropped;         /* bytes of the body of that answer */
 };
 
@@ -98,11 +98,11 @@ struct exchange {
     bool has_body;
     bool body_ended;
     bool close;          /* the connection must not be used again */
-    bool skip_body;      /* HEAD, 204, 304: whatever the application sends is dropped */
-    bool paused;         /* the backend is not read: the client has enough */
+    bool skip_body;      /* HEAD, 204, 304: the application's body is dropped */
+    bool paused;         /* the backend is not read, since the client is slow */
     bool head_too_large; /* of the application's answer */
     bool answer_has_body;
-    bool undecided;   /* its head is here; on_error wants to know whether a body follows */
+    bool undecided;   /* the head has come; on_error needs to know whether a body follows */
     int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
     struct due due;
@@ -110,13 +110,13 @@ struct exchange {
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
-    struct front_file file;  /* that the front has to see the bytes of */
+    struct front_file file;  /* a file whose bytes the front needs */
     uint64_t relayed;        /* bytes of the application's body that have gone to the front */
     struct headers cookies;  /* of applications that have redirected the request */
     struct headers standing; /* of on_request's decision: they hold for whatever is answered */
     struct headers always;   /* likewise, those about a content too, after all hooks */
-    struct str cookie;       /* of the policy, for the answer */
-    struct buf stderr_text;  /* what STDERR has brought and the log has not had */
+    struct str cookie;       /* Set-Cookie of the policy, for the answer */
+    struct buf stderr_text;  /* STDERR that has not been logged */
     double stderr_since;
     unsigned replacements, redirects;
     _Alignas(16) char memory[]; /* the arena's first block */
@@ -124,7 +124,7 @@ struct exchange {
 
 _Static_assert(sizeof(struct exchange) < LOOP_BLOCK_SIZE / 3, "leaves too little for the arena");
 
-/* The settings of the backend that a decision names; that of the request. */
+/* The settings of the backend that a decision names, and of the request's backend. */
 static inline const struct backend_settings *exchange_settings_of(const struct exchange *x,
                                                                   const struct decision *d)
 {
@@ -147,13 +147,13 @@ static inline struct observed *exchange_observed(const struct exchange *x)
     return x->guard == NULL ? x->req.observed : NULL; /* what an authorizer says is no answer */
 }
 
-/* A fact has been noted. */
+/* Queues the step, after a fact was noted. */
 static inline void exchange_note(struct exchange *x)
 {
     loop_step(x->generation->loop, &x->step);
 }
 
-/* A hook has ended, or did not have to wait. */
+/* Notes the result of a hook that has ended, maybe without a wait. */
 static inline void exchange_note_result(struct exchange *x, enum script_result result)
 {
     x->facts.resumed = true;
@@ -164,41 +164,42 @@ static inline void exchange_note_result(struct exchange *x, enum script_result r
 /* --- answer.c --- */
 
 void answer_clear(struct request *req);
-/* The head in req.response goes to the front. */
+/* Passes the head in req.response to the front. */
 void answer_begin(struct exchange *x);
 void answer_body(struct exchange *x, struct str bytes);
 void answer_end(struct exchange *x);
-/* What a decision says: a reply, or a file. */
+/* Answers with a decision: a reply, or a file. */
 void answer_decision(struct exchange *x);
 void answer_file(struct exchange *x);
-/* More of a file whose bytes the front has to see. */
+/* Passes more of a file to a front that needs its bytes. */
 void answer_give_file(struct exchange *x);
-/* Early Hints: the Link headers among these, to clients that may know what that is. */
+/* Sends Early Hints with the Link headers of the list, to clients that may support them. */
 void answer_hints(struct exchange *x, const struct headers *headers);
-/* OPTIONS *: about the server. */
+/* Answers OPTIONS *, about the server as a whole. */
 void answer_asterisk(struct exchange *x);
-/* The answer sets the cookies of applications that have sent the request on, too: once for each
- * head in req.response. */
+/* Adds the cookies of applications that have redirected the request, once for each head in
+ * req.response. */
 void answer_add_cookies(struct exchange *x);
-/* The page for an error of ours; statuses that say something about the connection close it. */
+/* Answers with the standard error page; statuses about the connection close it. */
 void answer_error(struct exchange *x, int status, const char *reason);
-/* The same with a line in the log, where the page's id must be found. on_error is not asked. */
+/* The same with a line in the log, which has the page's id. on_error is not called. */
 void answer_refuse(struct exchange *x, int status, const char *reason);
-/* 403, which is no failure of the application: on_error is not asked. */
+/* Answers 403, which is no failure of the application, so on_error is not called. */
 void answer_forbid(struct exchange *x, const char *reason);
-/* The request has failed before anything was sent, and the log knows: on_error, else the page. */
+/* Answers a request that has failed before a byte was sent, after it was logged: on_error, else the
+ * page. */
 void answer_fail(struct exchange *x, const char *kind, int status, const char *reason);
 /* A hook has failed, and the log knows: what script_errors says, 500 unless it names a decision.
  * SCRIPT_OPEN is the caller's to look at. */
 void answer_script_failed(struct exchange *x, enum script_hook hook, const char *reason);
 /* answer_fail for what the log has not been told yet. */
 void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
-/* on_error has ended, and has no other answer: the page. */
+/* Answers with the page, after on_error has returned no decision. */
 void answer_unexcused(struct exchange *x, enum script_result result);
-/* The answer has broken off: an error page (after on_error) where its head is still here, otherwise
- * the client must see that the body is not whole. */
+/* Ends an answer that has broken off: by an error page (after on_error) if its head can be taken
+ * back; else the client must see that the body is incomplete. */
 void answer_cut(struct exchange *x, const char *kind, int status, const char *reason);
-/* The front has refused it. */
+/* Answers a request that the front has refused. */
 void answer_refused(struct exchange *x, int status, const char *reason);
 
 /* --- due.c --- */
@@ -222,7 +223,7 @@ bool due_step(struct exchange *x);
 
 /* A slice of STDERR. */
 void stderr_add(struct exchange *x, struct str bytes);
-/* What has come goes to on_stderr and the log; `late`: where it has waited long enough. */
+/* Passes STDERR to on_stderr and the log; `late`: only if it has waited long enough. */
 void stderr_flush(struct exchange *x);
 void stderr_flush_late(struct exchange *x);
 
@@ -230,22 +231,22 @@ void stderr_flush_late(struct exchange *x);
 
 /* The decision that is to be carried out has an authorizer. True: a request like this one was let
  * on before, and so is this one. False: the authorizer is asked, or the request has been answered
- * since it can't be. What it says comes as an application's answer does (relay); a 200 is the fact
+ * since it can't be. Its answer comes as an application's does (relay); a 200 is the fact
  * `granted`. */
 bool authorize_begin(struct exchange *x);
-/* A slice of the answer's body behind a 200. NULL, or why that is no answer. */
+/* A slice of the body after a 200. NULL, or the error. */
 const char *authorize_drop(struct exchange *x, size_t n);
-/* The head of an answer that is the client's: what is not for clients is taken out. */
+/* Removes headers that clients don't get from an authorizer's answer which is passed on. */
 void authorize_clean(struct exchange *x);
-/* The answer with a 200 is complete: its Variable-* become params of the decision. NULL, or why it
- * does not count. */
+/* The answer with a 200 is complete: its Variable-* become params of the decision. NULL, or the
+ * error. */
 const char *authorize_end(struct exchange *x);
-/* After `granted`: the decision is the request's again, to be carried out. */
+/* After `granted`: restores the request's decision, which is then carried out. */
 void authorize_resume(struct exchange *x);
 
 /* --- attempt.c --- */
 
-/* The application gets the request's body. */
+/* True when the application gets the request's body. */
 bool attempt_sends_body(const struct exchange *x);
 /* It gets it as a file, and STDIN is empty. */
 static inline bool exchange_has_file(const struct exchange *x)
@@ -253,26 +254,26 @@ static inline bool exchange_has_file(const struct exchange *x)
     return x->req.decision.request_file && x->req.body.path != NULL;
 }
 
-/* The decision is FastCGI: its checks before the body is read. False: it has been answered. */
+/* Checks a FastCGI decision before the body is read. False: the request has been answered. */
 bool attempt_check(struct exchange *x);
-/* The body is here as far as it must be: params, and off. */
+/* Begins the attempts, once the body has come as far as needed. */
 void attempt_begin(struct exchange *x);
-/* Asks the next server, or the queue. `fresh`: not on a kept connection. */
+/* Begins the next attempt, at a server or in the queue. `fresh`: not on a kept connection. */
 void attempt_next(struct exchange *x, bool fresh);
-/* The attempt has failed: another one, a pause, or an error. */
+/* Handles a failed attempt by another one, a pause, or an error. */
 void attempt_failed(struct exchange *x, enum backend_error error, const char *detail);
-/* The attempt is over; `error` is NULL where it was none. For the log. */
+/* Ends the attempt's entry for the log; `error` is NULL after a success. */
 void attempt_end(struct exchange *x, const char *error);
-/* Which server it is goes into the log. */
+/* Notes the attempt's server for the log. */
 void attempt_note_server(struct exchange *x);
-/* Its backend: a script may have decided on another one meanwhile. */
+/* The attempt's backend; a script may have decided on another one meanwhile. */
 struct backend *attempt_backend(const struct exchange *x);
 /* Ends whatever is under way with a backend; `why` for the log. */
 void attempt_leave(struct exchange *x, const char *why);
 
 /* --- relay.c --- */
 
-/* Something has come from the server; or there is `room` for the client. */
+/* Handles events of the stream; `room`: the front has room again. */
 void relay_step(struct exchange *x, bool room);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * relay - see parts.h. This file: an application's answer on its way to the client. Its head and
- * the hooks that see it, what takes its place, its body.
+ * relay - see parts.h. This file passes an application's answer on: its head and the hooks that see
+ * it, its replacement, its body.
  */
 #include "exchange/parts.h"
 
@@ -12,10 +12,10 @@
 #define READ_MIN      16384
 #define MAX_REDIRECTS 10 /* contract section 7 */
 
-/* --- another answer in its place --- */
+/* --- replacing the answer --- */
 
-/* Nothing more of the answer is wanted: what has come is read to its end, for STDERR and so that
- * the connection is kept where it was all; we don't wait for the rest. */
+/* Gives up the rest of the answer. Bytes that have come are read to their end, for STDERR, and so
+ * that the connection is kept if the answer was whole. The rest is not waited for. */
 static void relay_leave(struct exchange *x)
 {
     struct stream *s = &x->attempts.stream;
@@ -34,8 +34,8 @@ static void relay_leave(struct exchange *x)
     stderr_flush(x);
 }
 
-/* A login whose answer is a redirect of this kind would be lost without them. Those that the answer
- * before this one has set are among its headers. */
+/* Keeps the cookies of an answer that is an internal redirect, since a login would be lost without
+ * them. The headers have those of earlier answers already. */
 static void relay_keep_cookies(struct exchange *x)
 {
     const struct headers *said = &x->req.response.headers;
@@ -45,7 +45,7 @@ static void relay_keep_cookies(struct exchange *x)
             headers_add(&x->req.arena, &x->cookies, STR("Set-Cookie"), said->list[i].value);
 }
 
-/* The application has sent the request to another path of this server: as a GET, without a body. */
+/* Redirects the request to another path of this server, as a GET without a body. */
 static void relay_elsewhere(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -75,11 +75,12 @@ static void relay_elsewhere(struct exchange *x)
     for (unsigned i = 0; i < req->headers.count; i++) {
         struct header *header = &req->headers.list[i];
         if (header->id == HEADER_CONTENT_TYPE || header->id == HEADER_CONTENT_LENGTH)
-            header->hop = true; /* of a body that stays behind */
+            header->hop = true; /* a header about the dropped body */
     }
     req->body_length = BODY_NONE;
     x->has_body = false;
-    x->front->ops->want_body(x->front, false); /* the rest of it is dropped behind the answer */
+    /* the rest of the body is dropped after the answer */
+    x->front->ops->want_body(x->front, false);
     spool_fini(&req->body);
     script_redirected(x->generation->script, &x->call);
     relay_keep_cookies(x);
@@ -136,7 +137,7 @@ static bool relay_ask_scripts(struct exchange *x, bool *replaced)
     return !relay_is_withheld(x, result);
 }
 
-/* The file that the application names becomes the decision. */
+/* Makes the file that the application names the decision. */
 static const char *relay_follow_accel(struct exchange *x)
 {
     struct decision decision;
@@ -147,7 +148,7 @@ static const char *relay_follow_accel(struct exchange *x)
     return NULL;
 }
 
-/* Whether its head alone does not say if the answer that goes to on_error has a body. */
+/* True when the head of an answer for on_error does not say whether it has a body. */
 static bool relay_must_see_body(const struct exchange *x)
 {
     const struct response *res = &x->req.response;
@@ -156,7 +157,7 @@ static bool relay_must_see_body(const struct exchange *x)
            script_has(x->generation->script, HOOK_ERROR);
 }
 
-/* Those of the decisions take the place of the application's own. */
+/* Adds the headers of the decisions, which replace the application's own. */
 static void relay_add_headers(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -165,7 +166,7 @@ static void relay_add_headers(struct exchange *x)
         headers_merge(&req->arena, &req->response.headers, &req->decision.headers);
 }
 
-/* Why this is no answer. False, as what follows: the stream is over. */
+/* Handles an answer that can't be used. False, as below: the stream is over. */
 static bool relay_reject(struct exchange *x, const char *err)
 {
     stream_abort(&x->attempts.stream);
@@ -173,7 +174,7 @@ static bool relay_reject(struct exchange *x, const char *err)
     return false;
 }
 
-/* The head is complete. True: the answer goes to the client. */
+/* Handles a complete head. True: the answer is passed on to the client. */
 static bool relay_head(struct exchange *x, bool has_body)
 {
     struct request *req = &x->req;
@@ -224,7 +225,7 @@ static bool relay_head(struct exchange *x, bool has_body)
 
 /* --- the body --- */
 
-/* Body bytes, cut at the length that the head promised. */
+/* Passes on bytes of the body, up to the length that the head announced. */
 static void relay_body(struct exchange *x, struct str bytes)
 {
     struct request *req = &x->req;
@@ -244,7 +245,7 @@ static void relay_body(struct exchange *x, struct str bytes)
     answer_body(x, bytes);
 }
 
-/* The head is complete, and these bytes follow it. */
+/* Handles the complete head, and the bytes after it. */
 static bool relay_begin(struct exchange *x, struct str bytes)
 {
     if (!relay_head(x, bytes.n > 0))
@@ -253,14 +254,14 @@ static bool relay_begin(struct exchange *x, struct str bytes)
     return true;
 }
 
-/* What an authorizer says beside its 200 is for nobody. */
+/* Drops the body of an authorizer's 200, which is not passed on. */
 static bool relay_drop(struct exchange *x, struct str bytes)
 {
     const char *err = authorize_drop(x, bytes.n);
     return err == NULL || relay_reject(x, err);
 }
 
-/* A slice of STDOUT. False: the stream is over. */
+/* Handles a slice of STDOUT. False: the stream is over. */
 static bool relay_stdout(struct exchange *x, struct str bytes)
 {
     const char *err = NULL;
@@ -297,11 +298,11 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     return x->undecided || relay_begin(x, bytes);
 }
 
-/* --- what the stream tells --- */
+/* --- events of the stream --- */
 
-/* The client has as much as may wait for it: the backend waits, too. Else it is read as far as
- * there is room, so that the limits of the spool are exact; a limit that is smaller than a sensible
- * read is not. */
+/* Stops reading the backend while the client has as many bytes as may wait for it. Otherwise reads
+ * at most as many bytes as there is room for, so that the limits of the spool are exact, unless
+ * that is less than a sensible read. */
 static void relay_hold_when_full(struct exchange *x)
 {
     const struct limits *limits = &x->generation->settings->limits;
@@ -317,7 +318,7 @@ static void relay_hold_when_full(struct exchange *x)
     stream_pause(&x->attempts.stream, true);
 }
 
-/* The client's answer has no more bytes, by its head. */
+/* True when the client has all bytes of the answer that the head announced. */
 static bool relay_is_all(const struct exchange *x)
 {
     const struct response *res = &x->req.response;
@@ -333,7 +334,7 @@ static void relay_finish(struct exchange *x)
     answer_end(x);
 }
 
-/* All that one read has brought has been seen. */
+/* Called after all events of one read. */
 static void relay_turn(struct exchange *x)
 {
     stderr_flush_late(x);
@@ -350,7 +351,7 @@ static void relay_turn(struct exchange *x)
     relay_hold_when_full(x);
 }
 
-/* A streamed body: the server takes more of it. */
+/* Lets more of a streamed body come, since the server takes it. */
 static void relay_room(struct exchange *x)
 {
     if (x->body_ended)
@@ -368,7 +369,7 @@ static bool relay_is_short(const struct exchange *x)
            x->relayed < (uint64_t)req->response.content_length;
 }
 
-/* The authorizer has let the request on. */
+/* Handles an authorizer's grant. */
 static void relay_granted(struct exchange *x)
 {
     const char *err = authorize_end(x);
@@ -381,7 +382,7 @@ static void relay_granted(struct exchange *x)
     exchange_note(x);
 }
 
-/* The answer has come whole, as far as END_REQUEST says. */
+/* Handles END_REQUEST: the answer is complete. */
 static void relay_complete(struct exchange *x)
 {
     if (x->guard != NULL && x->guard->granted) {

@@ -5,7 +5,7 @@
 
 #define LINE_MAX_SIZE 32768 /* a line of access_combined or access_json is shorter */
 
-/* One backend's failures leave room for those of another. */
+/* The quota of a backend, so that its failures leave room for those of others. */
 static struct log_quota *report_quota_of(struct str backend)
 {
     static struct log_quota quotas[64] = {[0 ... 63] = {.most = LOG_MOST}};
@@ -33,7 +33,7 @@ void report_stderr(const struct request *req, struct str text, const char *advic
               STR_FMT(req->uri.origin), request_name(req, name));
 }
 
-/* As far as the table goes: clients choose these names, so there is a bound. */
+/* Logs a name once. The table has a bound, since clients choose these names. */
 static void report_say_once(struct str name)
 {
     static char said[128][64];
@@ -65,7 +65,7 @@ void report_access(struct generation *generation, struct request *req, struct sc
     enum access_format format = generation->settings->access_format;
     struct script *script = generation->script;
     struct str line = STR_NONE;
-    if (req->control) /* operators and their probes are no visitors */
+    if (req->control) /* requests on the control listener are not logged */
         return;
     if (script_has(script, HOOK_LOG) && !req->unscripted)
         script_log(script, req, call, &line);

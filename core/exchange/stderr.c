@@ -1,6 +1,6 @@
 /*
- * stderr - see parts.h. This file: what an application writes to STDERR, until on_stderr and the
- * log have it. A message may come in pieces, so it waits for a moment, or for the answer's end.
+ * stderr - see parts.h. This file has an application's STDERR, until on_stderr and the log have it.
+ * A message may come in pieces, so it waits for a moment, or for the answer's end.
  */
 #include "exchange/parts.h"
 
@@ -42,7 +42,7 @@ void stderr_flush(struct exchange *x)
                                        .line = stderr_log,
                                        .ctx = &to};
     if (script_stderr(x->generation->script, &x->req, &x->call, &messages) != SCRIPT_DONE) {
-        stderr_log(&to, text); /* what was written must not be lost with the hook */
+        stderr_log(&to, text); /* logs the text although the hook has failed */
         messages.count = 1;
     }
     for (unsigned i = 0; i < METRICS_LEVELS; i++)

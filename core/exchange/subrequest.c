@@ -50,7 +50,7 @@ static void subrequest_tell(struct subrequest *r)
     r->done(r->ctx, &answer);
 }
 
-/* A slice of STDOUT. Returns NULL, or why this can't be an answer. */
+/* Handles a slice of STDOUT. Returns NULL, or the error. */
 static const char *subrequest_read(struct subrequest *r, struct str bytes)
 {
     const char *err = NULL;
@@ -58,7 +58,7 @@ static const char *subrequest_read(struct subrequest *r, struct str bytes)
         size_t limit = r->generation->settings->limits.response_header;
         enum cgi_result result;
         while ((result = cgi_head_feed(&r->head, &r->req, &bytes, limit, &err)) == CGI_HINTS)
-            cgi_head_again(&r->head, &r->req); /* for browsers */
+            cgi_head_again(&r->head, &r->req); /* drops Early Hints, which are for browsers */
         if (result == CGI_MORE)
             return NULL;
         if (result != CGI_DONE)
@@ -154,7 +154,7 @@ static const char *subrequest_copy_params(struct subrequest *r, const struct scr
                : "the params are larger than a request may have";
 }
 
-/* Whoever is free takes it: it waits in the same queue as everybody. */
+/* Begins the request at any server, in the same queue as all requests. */
 static void subrequest_start(struct subrequest *r, struct backend *b, double timeout)
 {
     const struct backend_settings *settings = backend_settings(b);

@@ -1,6 +1,6 @@
 /*
- * subrequest - a FastCGI request of a script's own (moongate.fastcgi): collected whole, for whoever
- * waits for it. Started through script_world, like everything that scripts want of backends.
+ * subrequest - a FastCGI request of a script's own (moongate.fastcgi), whose answer is collected
+ * whole. Scripts start it through script_world.
  */
 #ifndef MG_EXCHANGE_SUBREQUEST_H
 #define MG_EXCHANGE_SUBREQUEST_H
@@ -9,9 +9,9 @@
 
 struct subrequest;
 
-/* Params and body are copied. NULL and *err: it could not be begun. Otherwise `done` is called
- * once, never before this returns, unless subrequest_free comes first; it still is the caller's to
- * free afterwards. */
+/* Params and body are copied. NULL and *err: it could not be started. Otherwise `done` is called
+ * once, never before this returns, unless subrequest_free comes first. The caller frees it
+ * afterwards. */
 struct subrequest *subrequest_new(struct generation *g, const struct script_subrequest *ask,
                                   void (*done)(void *ctx, const struct script_answer *answer),
                                   void *ctx, const char **err);
