@@ -32,7 +32,7 @@ struct client_spare {
     struct client_spare *next;
 };
 
-/* What the connections of a worker share. */
+/* The state that all connections of a worker share. */
 struct clients {
     struct loop *loop;
     struct sender_turn turn;
@@ -44,44 +44,44 @@ struct clients {
     struct endpoint *endpoints;
     struct client_spare *spare; /* memory for active parts of http1, which gives it back here */
     unsigned spare_count;
-    unsigned refused;      /* that are told 503, and not counted in the census */
+    unsigned refused;      /* connections that get a 503, and that the census does not count */
     struct census *census; /* of all workers; NULL: limits.connections and per_ip don't count */
-    unsigned worker;       /* our number there */
+    unsigned worker;       /* the worker's number in the census */
     bool stopping;         /* responses close their connections, idle ones close */
     double patience; /* while stopping: seconds that idle connections may stay, since their clients
                         can't know */
-    struct handover *successor;  /* the worker that idle connections go to; NULL: there is none */
+    struct handover *successor;  /* the worker that gets idle connections; NULL: none */
     void (*on_empty)(void *ctx); /* the last connection has ended */
     void *ctx;
 };
 
-/* Whose a connection is. */
+/* The origin of a connection. */
 struct client_origin {
     struct peer peer, local;
-    struct str listener; /* what req.listener says; lives as long as the worker */
+    struct str listener; /* req.listener; lives as long as the worker */
     bool control;        /* its requests are commands of operators */
     bool proxy_protocol; /* the header of the PROXY protocol is still to come */
-    bool unknown;        /* that header said that the balancer does not know the client */
+    bool unknown;        /* by that header the balancer does not know the client */
 };
 
 /* A protocol that clients of a listener may speak. */
 struct protocol {
     const char *name; /* as `protocol` of `listen` says it */
-    /* Serves a connection that was accepted. The socket, which does not block, is the protocol's
-     * from now on. */
+    /* Serves a connection that was accepted. The protocol owns the socket, which is non-blocking.
+     */
     void (*accept)(struct clients *clients, int fd, const struct client_origin *origin);
-    /* Likewise for one that another worker has served, which has answered so many requests. */
+    /* The same for a connection that another worker has served, with so many answered requests. */
     void (*resume)(struct clients *clients, int fd, const struct client_origin *origin,
                    unsigned requests);
-    /* The worker has a successor: an idle connection goes there (handover_pass). */
+    /* Passes an idle connection to the worker's successor (handover_pass). */
     void (*pass)(struct client *c);
-    /* The worker stops: an idle connection closes, now or when it has made one more request within
-     * `patience` seconds; another one after its response. */
+    /* Called when the worker stops: closes an idle connection, now or after one more request within
+     * `patience` seconds, and an active one after its response. */
     void (*stop)(struct client *c, double patience);
-    /* The worker ends: the connection closes, whatever is under way. */
+    /* Called when the worker ends: closes the connection, even during a request. */
     void (*cut)(struct client *c);
-    /* It has been idle for clients_idle_timeout: it closes. NULL: it never is in the list `idle`.
-     */
+    /* Closes a connection that has been idle for clients_idle_timeout. NULL: the protocol puts no
+     * connection into the list `idle`. */
     void (*expire)(struct client *c);
     /* Callbacks of the client's io (client_of_io), and of its active part. */
     void (*on_io)(struct ev_loop *ev, ev_io *io, int events);
@@ -89,8 +89,8 @@ struct protocol {
     void (*on_step)(struct deferred *d);
 };
 
-/* Where clients come in: what all connections to one address of one listener have in common.
- * ENDPOINTS of them are found again; others end with their last connection. */
+/* The common part of all connections to one address of one listener. ENDPOINTS of them are kept for
+ * further connections; others are freed with their last connection. */
 struct endpoint {
     struct endpoint *next;
     struct clients *clients;
@@ -98,11 +98,11 @@ struct endpoint {
     const struct transport_ops *transport;
     struct str listener; /* see client_origin */
     struct peer local;
-    unsigned users; /* connections, and one while it can be found */
+    unsigned users; /* connections, and one while it is in the list */
     bool control;
 };
 
-/* What a connection has only while it is not idle. */
+/* The part that a connection has only while it is not idle. */
 struct client_active {
     struct client *client;
     struct deadline deadline;
@@ -119,7 +119,7 @@ struct client {
     uint32_t idle_since;    /* milliseconds of the loop's clock, which begin again every 49 days */
     uint32_t requests : 28; /* so far, or CLIENT_REQUESTS_MAX: it counts no further */
     bool counted : 1;       /* in the census, and */
-    bool by_ip : 1; /* there under its address: no trusted proxy, which brings many clients */
+    bool by_ip : 1; /* counted under its address, unlike a trusted proxy, which has many clients */
     bool proxy_protocol : 1; /* see client_origin */
     bool unknown : 1;
 };
@@ -132,31 +132,31 @@ _Static_assert(sizeof(struct client) <= CLIENT_SIZE, "an idle connection has gro
 
 /* Census, worker, on_empty and ctx are for the caller to set. */
 void clients_init(struct clients *clients, struct loop *loop, struct generation **current);
-/* All connections must have been closed. */
+/* Frees the state, after all connections have been closed. */
 void clients_fini(struct clients *clients);
 /* See protocol.stop and protocol.cut. */
 void clients_stop(struct clients *clients, double patience);
 void clients_close(struct clients *clients);
-/* The seconds that a client may say nothing before a request. */
+/* The seconds that a connection may be idle before a request. */
 double clients_idle_timeout(const struct clients *clients);
 
-/* A connection that is idle and not watched yet. Its memory, all zero, is the protocol's. */
+/* Initializes a connection, which is idle and not watched yet. The protocol owns its memory, which
+ * must be zeroed. */
 void client_init(struct client *c, struct clients *clients, const struct protocol *protocol, int fd,
                  const struct client_origin *origin);
-/* The connection is not idle any more. The active part is the protocol's, but for its first member,
- * which is all set here. */
+/* Makes the connection active. The protocol owns the active part; this sets its first member. */
 void client_wake(struct client *c, struct client_active *active);
-/* It is idle from now on, or (again) anew; clients_idle_timeout begins. The active part, if there
- * is one, is not used any more. */
+/* Makes the connection idle, and begins clients_idle_timeout. The active part, if there is one, is
+ * not used any more. */
 void client_sleep(struct client *c);
-/* Closes the connection, which the census must not count any more (admission_leave). `reset`: its
- * client must see that it has not got everything. */
+/* Closes the connection, which the census must not count any more (admission_leave). `reset`: the
+ * client must see that its answer is incomplete. */
 void client_fini(struct client *c, bool reset);
-/* What the socket is watched for from now on: EV_READ, EV_WRITE, both or 0. */
+/* Sets the events that the socket is watched for: EV_READ, EV_WRITE, both or 0. */
 void client_watch(struct client *c, int events);
-/* Whose the connection is, as its successor must know it. */
+/* The origin of the connection, for a successor. */
 struct client_origin client_origin(const struct client *c);
-/* A header of the PROXY protocol has said which address of the balancer its client came to. */
+/* Sets the balancer's address that the client connected to, from a header of the PROXY protocol. */
 void client_set_local(struct client *c, const struct peer *local);
 
 static inline struct client *client_of_io(ev_io *io)
@@ -197,14 +197,14 @@ static inline void client_count_request(struct client *c)
     if (c->requests < CLIENT_REQUESTS_MAX)
         c->requests++;
 }
-/* Something changed that no byte will announce: protocol.on_step is called when the event is over.
- * The connection is active. */
+/* Queues protocol.on_step, after a change that no event of the socket follows. The connection must
+ * be active. */
 static inline void client_queue(struct client *c)
 {
     loop_step(client_clients(c)->loop, &client_active(c)->step);
 }
 
-/* Of the generation that new requests run on. */
+/* The settings of the generation that new requests run on. */
 static inline const struct settings *clients_settings(const struct clients *clients)
 {
     return (*clients->current)->settings;

@@ -1,6 +1,6 @@
 /*
- * gateway - the protocol "fastcgi": one connection of a web server that speaks FastCGI to us, as it
- * would to an application. Records in, requests by their ids, records out.
+ * gateway - the protocol "fastcgi": one connection of a web server that speaks FastCGI to moongate,
+ * as to an application. Records come in, requests are found by their ids, and records go out.
  *
  *     socket -> fcgi_decoder -> gateway_request -> exchange
  *     socket <- out (records) <- sender of each request <-'

@@ -1,10 +1,9 @@
 /*
- * handover - connections of clients that go from a worker that leaves to the one that has come in
- * its place, as soon as nothing of a request is in them. So a client notices nothing, and what it
- * asks next is answered by the new script.
+ * handover - passes idle connections of clients from a worker that leaves to its successor. So a
+ * client's connection stays open, and the new script answers its next request.
  *
- * Both workers have an end of a socket (SOCK_SEQPACKET), a message is one connection. What the
- * client has sent meanwhile lies in the connection's socket, which goes along.
+ * Both workers have an end of a socket (SOCK_SEQPACKET), a message is one connection. Bytes that
+ * the client has sent meanwhile lie in the connection's socket, which is passed on.
  */
 #ifndef MG_FRONT_HANDOVER_H
 #define MG_FRONT_HANDOVER_H
@@ -26,18 +25,19 @@ struct handover {
     struct intake *intakes; /* from workers that leave; NULL: none */
 };
 
-/* Connections go to a successor as soon as they are idle, in messages on `socket`, which is the
- * handover's from now on. New ones may still be added. Again: to another successor. */
+/* Begins to pass connections to a successor as soon as they are idle, in messages on `socket`,
+ * which the handover owns. New connections may still be added. A second call changes the successor.
+ */
 void handover_start(struct handover *h, int socket);
-/* No connection goes any more. */
+/* Stops passing connections. */
 void handover_stop(struct handover *h);
-/* An idle connection goes. True: its descriptor has gone, and it is not in the census; the caller
- * frees it. */
+/* Passes an idle connection. True: its descriptor was passed and the census does not count it; the
+ * caller frees it. */
 bool handover_pass(struct handover *h, struct client *c);
 
-/* The other end: takes connections until the worker there has passed all or ended. */
+/* In the successor: takes connections until the other worker has passed all or ended. */
 void handover_receive(struct handover *h, int socket);
-/* Takes what is on its way, and no more. */
+/* Takes the connections that are under way, and no more. */
 void handover_end_receiving(struct handover *h);
 
 #endif

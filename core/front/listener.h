@@ -1,21 +1,21 @@
 /*
- * listener - what a worker does with a listening socket: it accepts, and the protocol of the
- * listener takes the connection over. The master opens the sockets, see process/bind.h.
+ * listener - accepts connections from a listening socket, and passes each to the protocol of the
+ * listener. The master opens the sockets, see process/bind.h.
  */
 #ifndef MG_FRONT_LISTENER_H
 #define MG_FRONT_LISTENER_H
 
 #include "front/clients.h"
 
-/* What to listen on, as the loader reports it. */
+/* A listener as the loader reports it. */
 struct listen_spec {
     char *address;                   /* no name: 127.0.0.1:80, [::1]:80 or unix:/path */
     char *given;                     /* as the script wrote it; NULL where that is the same */
-    char *name;                      /* what req.listener says; "": the address */
-    const struct protocol *protocol; /* of who connects */
+    char *name;                      /* req.listener; "": the address */
+    const struct protocol *protocol; /* the protocol of clients */
     int backlog;
     bool proxy_protocol; /* connections begin with a header of the PROXY protocol */
-    bool control;        /* commands of operators come here: moongate.worker.control answers */
+    bool control;        /* the control listener: moongate.worker.control answers */
 };
 
 struct listener;
@@ -25,10 +25,10 @@ struct listener;
 struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients);
 /* The socket; -1 once it has been drained. */
 int listener_fd(const struct listener *l);
-/* Another name, protocol or backlog from now on. */
+/* Changes name, protocol and backlog. */
 void listener_update(struct listener *l, const struct listen_spec *spec);
-/* Before listener_free in a graceful stop: accepts what waits in the queue and closes the socket,
- * so that a client that comes later is refused at once. */
+/* Called before listener_free in a graceful stop: accepts the connections in the queue and closes
+ * the socket, so that later clients are refused at once. */
 void listener_drain(struct listener *l);
 /* Stops accepting. */
 void listener_free(struct listener *l);

@@ -5,20 +5,20 @@
 
 #include "base/addr.h"
 
-/* A longer header is refused: addresses take 232 bytes at most, the rest are TLVs, which we skip.
- */
+/* A longer header is refused: addresses take 232 bytes at most, the rest are TLVs, which are
+ * skipped. */
 enum { PROXYPROTO_MAX = 4096 };
 
 enum proxyproto_result { PROXYPROTO_MORE, PROXYPROTO_DONE, PROXYPROTO_ERROR };
 
 struct proxyproto {
-    size_t size; /* of the header: what follows is the client's */
+    size_t size; /* bytes of the header, before the client's bytes */
     /* False where the connection is the balancer's own (LOCAL), or it does not know the client
      * (UNKNOWN, UNSPEC): then the addresses of the connection hold. */
     bool announced;
-    bool unknown;              /* it does not know for whom */
-    struct peer client, local; /* who connected, and where to */
-    const char *err;           /* what is wrong */
+    bool unknown;              /* the balancer does not know the client */
+    struct peer client, local; /* the client, and the address that it connected to */
+    const char *err;           /* the error */
 };
 
 /* Reads the header that a connection begins with: `in` is all that has come so far, from its first

@@ -1,6 +1,6 @@
 /*
- * reply - the answer to one request on its way out as HTTP/1: its head, the framing of its body,
- * what the access log counts, the clock of a slow client.
+ * reply - sends the answer to one request as HTTP/1: its head, the framing of its body, the counts
+ * for the access log, the deadline of a slow client.
  *
  *     exchange --front_ops--> reply --> sender --> transport
  *
@@ -18,7 +18,7 @@ struct reply {
     struct client *client;
     struct request *req;
     const struct limits *limits; /* of the request's generation */
-    /* Must the connection close after the response? Asked when the head is made. */
+    /* Whether the connection must close after the response. Called when the head is made. */
     bool (*closes)(const struct reply *r);
     struct transport transport; /* the client's */
     struct sender sender;
@@ -38,7 +38,7 @@ struct reply {
 struct reply *reply_new(struct client *client, struct request *req, const struct limits *limits,
                         const struct front_ops *front, bool (*closes)(const struct reply *r),
                         void (*on_turn)(struct sender *s));
-/* Before the request is dropped. What has not left is lost. */
+/* Called before the request is freed. Bytes that have not left are lost. */
 void reply_fini(struct reply *r);
 
 static inline struct reply *reply_of_sender(struct sender *s)
@@ -50,7 +50,7 @@ static inline struct reply *reply_of_front(struct front *front)
     return (struct reply *)((char *)front - offsetof(struct reply, front));
 }
 
-/* Writes what waits, as far as the socket takes it. */
+/* Writes waiting bytes, as far as the socket takes them. */
 void reply_write(struct reply *r);
 /* 100 Continue. */
 void reply_continue(struct reply *r);

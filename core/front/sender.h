@@ -20,7 +20,7 @@
 
 #include <sys/uio.h>
 
-/* What the senders of one worker share: the small responses of the turn. */
+/* The buffer of small responses of a turn, which all senders of a worker share. */
 struct sender_turn {
     struct loop *loop;
     char *bytes;
@@ -50,7 +50,7 @@ struct sender {
     bool unbuffered;
 };
 
-/* What `broken` says when it was the client that left. */
+/* The value of `broken` when the client has left. */
 extern const char *const SENDER_GONE;
 
 void sender_init(struct sender *s, struct transport *transport, struct sender_turn *shared,
@@ -61,7 +61,7 @@ void sender_fini(struct sender *s);
 /* The response begins: bytes of it that wait are kept within these limits, unbuffered ones only in
  * memory. The limits stay the caller's until sender_fini. */
 void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered);
-/* The number of bytes that can still be kept. 0: make no more until some have left. */
+/* The number of bytes that can still be kept. 0: the caller waits until some have left. */
 size_t sender_room(const struct sender *s);
 
 /* Adds a slice, valid until it is sent. False when the list is full: send first. */
@@ -71,7 +71,7 @@ size_t sender_gathered(const struct sender *s);
 /* Drops the gathered slices. */
 void sender_forget(struct sender *s);
 
-/* Bytes before and behind the gathered slices; n = 0 where there are none. */
+/* Bytes before and after the gathered slices; n = 0: none. */
 struct sender_frame {
     struct str head;
     struct str line; /* of a chunk */
@@ -88,8 +88,8 @@ enum sender_when {
  * Returns the bytes that have left. */
 size_t sender_send(struct sender *s, const struct sender_frame *frame, enum sender_when when);
 
-/* The response's body are these pieces of the file, which the sender uses until all has left. The
- * list stays the caller's until then. */
+/* Sends these pieces of the file as the body. The sender holds the file, and the caller the list,
+ * until all bytes have left. */
 void sender_file(struct sender *s, struct file_source *file, const struct file_piece *pieces,
                  unsigned count);
 
@@ -103,7 +103,7 @@ static inline bool sender_waits(const struct sender *s)
     return s->broken == NULL && (!backlog_is_empty(&s->out) || s->piece_count > 0);
 }
 
-/* True when everything has left, or never will. */
+/* True when all bytes have left, or never will. */
 static inline bool sender_is_done(const struct sender *s)
 {
     return s->broken != NULL ||

@@ -1,9 +1,9 @@
 /*
- * transport - the bytes of one client's connection, in both directions: what client and sender call
- * in place of the socket. Plain TCP and unix sockets; TLS is another table of functions.
+ * transport - reading and writing of one client's connection, which client and sender call in place
+ * of the socket. Plain TCP and unix sockets; TLS is another table of functions.
  *
- * Nothing here waits, keeps bytes or watches the socket: libev watches `fd`. All return what the
- * system call of that name does, and -1 with errno: EAGAIN and EINTR mean later.
+ * No function waits, keeps bytes or watches the socket: libev watches `fd`. All return the result
+ * of the system call of that name; on -1 with EAGAIN or EINTR the caller tries again later.
  */
 #ifndef MG_FRONT_TRANSPORT_H
 #define MG_FRONT_TRANSPORT_H
@@ -19,11 +19,11 @@ struct transport_ops {
     /* `more`: other bytes follow at once. */
     ssize_t (*writev)(struct transport *t, struct iovec *slices, int count, bool more);
     /* Bytes of `file` from `at` on. 0: the file ends before; EIO: it can't be read. NULL: the
-     * transport has to see the bytes, so they are read and given to writev. */
+     * transport needs the bytes, which are read and passed to writev. */
     ssize_t (*sendfile)(struct transport *t, int file, off_t at, size_t size);
-    /* Nothing more is written; reading goes on. */
+    /* Ends writing; reading continues. */
     void (*shutdown)(struct transport *t);
-    /* Closes the socket. `reset`: the client must see that it has not got everything. */
+    /* Closes the socket. `reset`: the client must see that its answer is incomplete. */
     void (*close)(struct transport *t, bool reset);
 };
 
