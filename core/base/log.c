@@ -197,11 +197,6 @@ static void log_drop(struct sink *s, const char *p, size_t n, int reason)
     s->reason = reason;
 }
 
-static const char *log_reason_of(const struct sink *s)
-{
-    return s->reason == EAGAIN ? "nobody read them in time" : strerror(s->reason);
-}
-
 /* Makes text safe for a log; returns the bytes used of out. */
 static size_t log_escape(const char *text, size_t n, char *out, size_t room)
 {
@@ -272,8 +267,9 @@ static void log_say_lost(struct sink *s)
     bool goes_on = *s->used > 0 || s->reason != EAGAIN;
     if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
         return;
-    int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
-                     log_reason_of(s), s->lost);
+    int n =
+        snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
+                 s->reason == EAGAIN ? "nobody read them in time" : strerror(s->reason), s->lost);
     said = now;
     s->lost = 0;
     log_add(&errors, line, log_compose(line, sizeof line, LOG_WARN, text, (size_t)n));

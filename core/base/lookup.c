@@ -319,11 +319,6 @@ struct look {
     struct stat st;
 };
 
-static enum lookup_kind lookup_kind_of(mode_t mode)
-{
-    return S_ISREG(mode) ? LOOKUP_FILE : S_ISDIR(mode) ? LOOKUP_FOLDER : LOOKUP_NONE;
-}
-
 /* True for an errno that means a missing file, or one that this user may not stat. */
 static bool lookup_is_nothing(int err)
 {
@@ -351,7 +346,11 @@ static enum lookup_kind lookup_look_at(struct look *l)
     int saved = errno;
     close(fd);
     errno = saved;
-    return l->there ? lookup_kind_of(l->st.st_mode) : LOOKUP_ERROR;
+    if (!l->there)
+        return LOOKUP_ERROR;
+    return S_ISREG(l->st.st_mode)   ? LOOKUP_FILE
+           : S_ISDIR(l->st.st_mode) ? LOOKUP_FOLDER
+                                    : LOOKUP_NONE;
 }
 
 /* The beginning of a path that names an entry of the root, such as "/index.php" or "/folder" of

@@ -104,13 +104,6 @@ void answer_error(struct exchange *x, int status, const char *reason)
     answer_page(x, status);
 }
 
-/* The level of a line about a status. Errors that any client can cause are not logged at the
- * default level; the access log has them. */
-static enum log_level answer_level(int status)
-{
-    return status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
-}
-
 static struct log_quota *answer_quota(enum log_level level)
 {
     static struct log_quota ours = {.most = LOG_MOST}, theirs = {.most = LOG_MOST};
@@ -120,7 +113,8 @@ static struct log_quota *answer_quota(enum log_level level)
 static void answer_say(const struct exchange *x, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE];
-    enum log_level level = answer_level(status);
+    /* Any client can cause a 404, so it is not logged at the default level. */
+    enum log_level level = status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
     log_within(answer_quota(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(x->req.method),
                STR_FMT(x->req.uri.origin), status, reason, request_name(&x->req, name));
 }

@@ -76,22 +76,18 @@ void attempt_end(struct exchange *x, const char *error)
 
 /* --- failures --- */
 
-static bool attempt_is_idempotent(enum method method)
-{
-    return method != METHOD_OTHER;
-}
-
 /* Whether a request that this server may have had can be sent again. */
 static bool attempt_may_repeat(const struct exchange *x)
 {
     bool only_asks = x->guard != NULL; /* an authorizer only decides, and changes nothing */
-    return exchange_settings(x)->retry != RETRY_NEVER &&
-           (only_asks || attempt_is_idempotent(x->req.method_id));
+    bool is_idempotent = x->req.method_id != METHOD_OTHER;
+    return exchange_settings(x)->retry != RETRY_NEVER && (only_asks || is_idempotent);
 }
 
-/* Whether it would be safe to ask again (contract section 12, "Retry"): what was not begun may go
- * to another server; a connection that turned out closed is no loss to whatever sent no byte, or is
- * idempotent and got no byte back; a time-out is one only where the backend says so. */
+/* Whether the request may safely be sent again (contract section 12, "Retry"): always where no
+ * server has begun it; after a closed connection if no byte of it was written, or if it is
+ * idempotent and no byte has come back; after a time-out only where the backend's `retry` allows
+ * it. */
 static bool attempt_is_safe_again(const struct exchange *x, enum backend_error error)
 {
     if (x->state != EXCHANGE_ASKING ||

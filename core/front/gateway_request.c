@@ -391,7 +391,8 @@ bool gateway_request_go(struct gateway_request *r)
 
 /* --- what goes out --- */
 
-/* The spool is of no use for this reply: what that means is said once for it. */
+/* Called after each write: counts the bytes, and logs once for a reply that its spool can't be
+ * used. */
 static void request_sent(struct gateway_request *r, size_t n)
 {
     r->req->bytes_out += n;

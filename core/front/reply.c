@@ -29,7 +29,7 @@ void reply_fini(struct reply *r)
 
 /* --- writing --- */
 
-/* The spool is of no use for this reply: what that means is said once for it. */
+/* Logs, once for a reply, that its spool can't be used. */
 static void reply_report_spool(struct reply *r)
 {
     const struct request *req = r->req;
