@@ -344,7 +344,9 @@ describe("a single worker", function()
     old:kill("USR2")
     local line = s:wait_log("pid %d+ serves in our place", 20, from)
     s.process = process.adopt(tonumber(line:match("pid (%d+) serves")), "moongate")
-    assert.equal("1three", http.get(s.address, "/").body)
+    poll.wait(function() -- the old worker accepts until it reads that it is retired
+      return http.get(s.address, "/").body == "1three"
+    end, "the old worker to have stopped accepting")
     assert.equal("1two", ask(kept)) -- once more
     go()
     assert.equal("1one", slow:receive("GET").body)
