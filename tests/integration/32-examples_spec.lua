@@ -16,7 +16,7 @@ local EXAMPLES = {
   "authorizer", "balance", "canary", "cgit", "cluster", "dokuwiki", "errors", "failover",
   "fastcgi-in", "framework", "hello", "maintenance", "mediawiki", "multi-php", "multiplex",
   "php-site", "prefix", "queue", "rate-limit", "roots", "shadow", "sticky", "tenants", "timeouts",
-  "two-dmz", "versions", "vhosts", "webdav", "webhook", "wordpress",
+  "two-dmz", "two-fronts", "versions", "vhosts", "webdav", "webhook", "wordpress",
 }
 
 -- Starts an example with a private PHP.

@@ -2,6 +2,7 @@
 -- told.
 
 local http = require("tests.support.http")
+local json = require("moongate.base.json")
 local multiphp = require("tests.support.multiphp")
 local php = require("tests.support.php")
 local poll = require("tests.support.poll")
@@ -234,6 +235,82 @@ describe("vhosts", function()
       body(gate, "/", "anna.users.localhost"))
     local res = http.request(gate.address, { path = "/", host = "other.localhost" })
     assert.equal("http://one.localhost/", res.headers.location)
+  end)
+end)
+
+describe("two-fronts", function()
+  local HOLD = [[<?php
+while (!file_exists($_GET['until'])) { usleep(10000); clearstatcache(); }
+echo 'done'; ]]
+  -- How many compiled copies of the front page PHP keeps.
+  local CACHED = [[<?php
+echo count(preg_grep('~/index\.php$~', array_keys(opcache_get_status()['scripts'])));]]
+  local fpm, gates, controls
+
+  setup(function()
+    fpm = php.start({
+      pages = "examples/two-fronts/public", children = 8, ini = { ["opcache.enable"] = "1" },
+    })
+    gates, controls = {}, {}
+    for i, name in ipairs({ "one", "two" }) do
+      controls[i] = "unix:" .. process.tempdir("control") .. "/control.sock"
+      gates[i] = server.start({
+        folder = "examples/two-fronts", route = "route.lua", args = { "--control", controls[i] },
+        env = { MOONGATE_PHP = fpm.address, PHP_DOCROOT = fpm.root, MOONGATE_NAME = name },
+      })
+      stage.write(gates[i].dir, { ["public/hold.php"] = "", ["public/cached.php"] = "" })
+    end
+    stage.write(fpm.root, { ["hold.php"] = HOLD, ["cached.php"] = CACHED })
+    -- OPcache keeps nothing that may still be written to.
+    local page = process.quote(fpm.root .. "/index.php")
+    assert.equal(0, os.execute("touch -d '1 hour ago' " .. page))
+  end)
+
+  teardown(function()
+    for _, gate in ipairs(gates) do
+      gate:stop()
+    end
+    fpm:stop()
+  end)
+
+  local function status(i)
+    local result = server.command({ "status", "--json", "--control", controls[i] })
+    assert.equal(0, result.code, result.stderr)
+    local backend = json.decode(result.stdout).backends[1]
+    return { active = backend.servers[1].active, queued = backend.queued,
+      up = backend.servers[1].up }
+  end
+
+  it("has one session, and one compiled page, through both", function()
+    local cookie = http.get(gates[1].address, "/").headers["set-cookie"]:match("^[^;]+")
+    for visit = 2, 5 do
+      local i = visit % 2 + 1
+      local res = http.get(gates[i].address, "/", { Cookie = cookie })
+      assert.equal(("visit %d through %s\n"):format(visit, i == 1 and "one" or "two"), res.body)
+    end
+    assert.equal("1", body(gates[2], "/cached.php"))
+  end)
+
+  it("leaves the other front its processes while one is full", function()
+    local over = process.tempdir("until") .. "/now"
+    assert.equal(0, os.execute("chmod 755 " .. over:match("^(.*)/")))
+    local clients = {}
+    for i = 1, 6 do
+      clients[i] = http.open(gates[1].address)
+      clients[i]:send({ path = "/hold.php?until=" .. over })
+    end
+    poll.wait(function()
+      local now = status(1)
+      return now.active == 4 and now.queued == 2
+    end, "one to be full, with two that wait")
+    assert.equal(200, http.get(gates[2].address, "/").status)
+    assert.equal(true, status(2).up)
+    process.write_file(over, "")
+    for i = 1, 6 do
+      assert.equal("done", clients[i]:receive().body)
+      clients[i]:close()
+    end
+    assert.equal(true, status(1).up)
   end)
 end)
 
