@@ -158,9 +158,9 @@ static void call_in_loader(void *ctx)
     (void)ctx;
 }
 
-/* core.control_of(path) -> the route's setting `control`: an address, "off", or "" for the default;
- * or nil, reason. The script runs in a child, as the user that would serve it, so that this process
- * keeps its rights to connect to the instance. */
+/* core.control_of(path) -> the route's setting `control`: an address, "off", or "" for the default,
+ * and its token or ""; or nil, reason. The script runs in a child, as the user that would serve it,
+ * so that this process keeps its rights to connect to the instance. */
 static int calls_control_of(lua_State *L)
 {
     struct route route = {.path = luaL_checkstring(L, 1)};
@@ -182,7 +182,7 @@ static int calls_control_of(lua_State *L)
         while (result == LOADER_MORE && call_now() < end);
     }
     if (result == LOADER_DONE)
-        lua_pushstring(L, plan->control);
+        lua_pushstring(L, plan->control), lua_pushstring(L, plan->token);
     else
         script_fail(L, result == LOADER_FAILED
                            ? loader_error(&loader)
@@ -190,7 +190,7 @@ static int calls_control_of(lua_State *L)
     loader_free(&loader);
     plan_free(plan);
     free(plan);
-    return result == LOADER_DONE ? 1 : 2;
+    return 2;
 }
 
 const luaL_Reg calls_functions[] = {

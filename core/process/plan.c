@@ -85,6 +85,8 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
         plan_copy(plan->group, sizeof plan->group, fields[0]);
     } else if (strcmp(key, "control") == 0) {
         plan_copy(plan->control, sizeof plan->control, fields[0]);
+    } else if (strcmp(key, "token") == 0) {
+        plan_copy(plan->token, sizeof plan->token, fields[0]);
     } else if (strcmp(key, "access") == 0) {
         plan_copy(plan->access, sizeof plan->access, fields[0]);
     } else if (strcmp(key, "error") == 0) {

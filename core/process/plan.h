@@ -27,6 +27,7 @@ struct plan {
     char user[64], group[64];
     char access[512], error[512];
     char control[256]; /* an ADDR, "off", or "": the default */
+    char token[260];   /* of the control listener, for its commands; "": none */
     enum log_level level;
     double stop_timeout;
     double script_timeout;

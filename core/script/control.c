@@ -96,6 +96,17 @@ static int control_reloads(lua_State *L)
     return 1;
 }
 
+/* core.tokens() -> those of the route, see moongate.route.control */
+static int control_tokens(lua_State *L)
+{
+    const struct script *s = script_of_state(L);
+    control_world_of(L);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
+    lua_pushliteral(L, "tokens");
+    lua_rawget(L, -2);
+    return 1;
+}
+
 /* core.stop() -> true; or nil, problem */
 static int control_stop(lua_State *L)
 {
@@ -157,10 +168,9 @@ static int control_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"backends", control_backends}, {"drain", control_drain},
-        {"hold", control_hold},         {"reload", control_reload},
-        {"reloads", control_reloads},   {"state", control_state},
-        {"stop", control_stop},         {NULL, NULL},
+        {"backends", control_backends}, {"drain", control_drain},     {"hold", control_hold},
+        {"reload", control_reload},     {"reloads", control_reloads}, {"state", control_state},
+        {"stop", control_stop},         {"tokens", control_tokens},   {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -115,6 +115,28 @@ function M.parse(text, use)
   return is_name(host) and text or nil
 end
 
+--- The host of an address, without brackets.
+---@param address string as `parse` gives it
+---@return string host "" for a unix socket
+function M.host(address)
+  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$") or ""
+end
+
+--- Whether a host is this machine, whatever name servers say.
+---@param host string a name in lower case or an address, without brackets
+---@return boolean
+function M.is_loopback(host)
+  return host == "localhost" or host:match("%.localhost$") ~= nil or host == "::1"
+    or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
+--- Whether only processes of this machine can connect to an address.
+---@param address string as `parse` gives it
+---@return boolean
+function M.is_local(address)
+  return address:find("^unix:") ~= nil or M.is_loopback(M.host(address):lower())
+end
+
 -- Networks ---------------------------------------------------------------------------------------
 
 M.NETWORK_EXPECTED = 'an address or a network such as "10.0.0.1", "10.0.0.0/8", "2001:db8::/32" or '

@@ -13,6 +13,7 @@
 --   main     function(args) -> exit status; args are what options.parse gives
 
 local options = require("moongate.cli.options")
+local remote = require("moongate.cli.remote")
 local suggest = require("moongate.base.suggest")
 local upcoming = require("moongate.base.upcoming")
 
@@ -28,6 +29,18 @@ local ALIASES = {
 
 local function command_of(name)
   return require("moongate.cli." .. (name == "init" and "new" or name))
+end
+
+--- The options of a command: all that find an instance bring its token.
+local function options_of(command)
+  local list = {}
+  for _, option in ipairs(command.options) do
+    list[#list + 1] = option
+    if option == remote.CONTROL_OPTION then
+      list[#list + 1] = remote.TOKEN_OPTION
+    end
+  end
+  return list
 end
 
 local function is_command(name)
@@ -80,7 +93,7 @@ function M.page(name)
     text = text .. "\n" .. command.help
   end
   if #command.options > 0 then
-    text = text .. "\noptions:\n" .. options.describe(command.options)
+    text = text .. "\noptions:\n" .. options.describe(options_of(command))
   end
   return text
 end
@@ -121,7 +134,7 @@ function M.main(args)
       break
     end
   end
-  local parsed, problem = options.parse(command.options, args, 2, command.verbatim)
+  local parsed, problem = options.parse(options_of(command), args, 2, command.verbatim)
   if not parsed then
     return wrong_usage(name, problem)
   end

@@ -21,6 +21,11 @@ M.SERVER_OPTIONS = {
     name = "--user", value = "NAME[:GROUP]",
     help = "what the workers become when started as root",
   },
+  { name = "--control", value = "ADDR", help = "where to listen for commands, or off" },
+  {
+    name = "--token-file", value = "FILE",
+    help = "those who send commands must have the token that is in the file",
+  },
 }
 
 --- An address that the command line or the environment gives.
@@ -111,6 +116,23 @@ function M.user(text)
   return user, group
 end
 
+--- Where commands come in: as the command line says, else as the script says, else the default.
+---@return string|nil problem
+local function set_control(opts, args)
+  local problem
+  opts.control_default, problem = M.control_default("listen")
+  if problem then
+    return problem
+  end
+  if args.control == "off" then
+    opts.control = false
+  elseif args.control then
+    opts.control, problem = M.address("--control", args.control, "listen", ", or off")
+  end
+  opts.token_file = args.token_file and M.absolute(args.token_file)
+  return problem
+end
+
 --- The options of a server in the words of core.run.
 ---@param args table
 ---@return table|nil opts nil where one is wrong
@@ -132,13 +154,14 @@ function M.server_options(args)
   end
   local problem
   opts.user, opts.group, problem = M.user(args.user)
+  problem = problem or set_control(opts, args)
   if problem then
     return nil, problem
   end
   return opts
 end
 
-local OVERRIDES = { "workers", "watch", "control", "user", "group", "sandbox" }
+local OVERRIDES = { "workers", "watch", "control", "token_file", "user", "group", "sandbox" }
 
 --- Serves. What overrides the route's settings goes as the text of a table, to each Lua state that
 --- loads the route.
@@ -159,6 +182,10 @@ function M.serve(opts)
     if opts[key] ~= nil then
       parts[#parts + 1] = key .. "=" .. literal(opts[key])
     end
+  end
+  -- The route must have a token then.
+  if opts.control_default and not addr.is_local(opts.control_default) then
+    parts[#parts + 1] = "control_default=" .. literal(opts.control_default)
   end
   local status, problem = core.run(opts, "{" .. table.concat(parts, ",") .. "}")
   return status, problem and port.explain(problem, core)

@@ -6,6 +6,7 @@ local addr = require("moongate.base.addr")
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local json = require("moongate.base.json")
+local tokens = require("moongate.route.control")
 local units = require("moongate.base.units")
 local url = require("moongate.base.url")
 
@@ -24,6 +25,10 @@ local ENDED = {}
 M.CONTROL_OPTION = {
   name = "--control", value = "ADDR",
   help = "where the instance listens for commands (or the environment's MOONGATE_CONTROL)",
+}
+M.TOKEN_OPTION = {
+  name = "--token-file", value = "FILE",
+  help = "the token that the instance asks for (or the environment's MOONGATE_TOKEN)",
 }
 --- What a ROUTE.lua behind the other arguments is for, in the help of each command.
 M.ROUTE_HELP = [[
@@ -53,16 +58,18 @@ local function parse(answer)
 end
 
 --- Asks the instance.
----@param address string
+---@param place { address: string, token: string|nil }
 ---@param method "GET"|"POST"
 ---@param target string path and query
 ---@return table|nil value what it said
 ---@return string|nil problem
 ---@return string|nil reason in the system's words, where nobody answers
-local function ask(address, method, target)
+local function ask(place, method, target)
+  local address = place.address
   -- The listener may have been reached by a name that it does not know itself by.
   local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: localhost\r\n"
-    .. "Connection: close\r\n%s\r\n"):format(method, target,
+    .. "Connection: close\r\n%s%s\r\n"):format(method, target,
+    place.token and ("Authorization: Bearer %s\r\n"):format(place.token) or "",
     method == "POST" and "Moongate-Control: 1\r\nContent-Length: 0\r\n" or ""), TIMEOUT)
   if not answer then
     return nil, ("no instance answers at %s: %s; `--control ADDR`, MOONGATE_CONTROL or the route "
@@ -72,6 +79,9 @@ local function ask(address, method, target)
   local value = body and json.decode(body)
   if type(value) ~= "table" then
     return nil, ("%s: what answers there is no control listener of moongate"):format(address)
+  elseif status == 401 then
+    return nil, ("%s; --token-file, MOONGATE_TOKEN or the route (`moongate status ROUTE.lua`) says "
+      .. "which"):format(tostring(value.error))
   elseif status ~= 200 then
     return nil, tostring(value.error or "the instance answered " .. status)
   end
@@ -82,6 +92,7 @@ end
 ---@param path string as on the command line
 ---@return string|nil address nil, nil where it leaves that to the default
 ---@return string|nil problem
+---@return string|nil token
 local function control_of(path)
   local control, reason = core.control_of(common.absolute(path))
   if control == "off" then
@@ -90,38 +101,64 @@ local function control_of(path)
   elseif not control then
     return nil, reason .. "\nmoongate: `--control ADDR` finds its instance without the script"
   end
-  return control ~= "" and control or nil
+  local token = reason ~= "" and reason or nil
+  local port = control:match("^0%.0%.0%.0(:%d+)$") -- all addresses: the loopback's is one
+  return control ~= "" and (port and "127.0.0.1" .. port or control) or nil, nil, token
+end
+
+--- The token that the command line or the environment gives.
+---@return string|nil token
+---@return string|nil problem
+local function given_token(args)
+  if args.token_file then
+    local token, problem = tokens.read(common.absolute(args.token_file))
+    return token, problem and "--token-file: " .. problem
+  end
+  local text = os.getenv("MOONGATE_TOKEN")
+  if not text or text == "" then
+    return nil, nil
+  end
+  local token, _, problem = tokens.token(text)
+  return token, problem and "MOONGATE_TOKEN: " .. problem
 end
 
 --- Where the instance is: as the command line says, an address or a route; else MOONGATE_CONTROL;
---- else where `moongate run` listens by default.
+--- else where `moongate run` listens by default. The token is of the command line, else of the
+--- environment, else of the route.
 ---@param args table
----@return string|nil address
+---@return { address: string, token: string|nil }|nil place
 ---@return string|nil problem
 ---@return integer|nil status for the shell, where there is a problem
-local function address_of(args)
-  if args.control then
-    local address, problem = common.address("--control", args.control, "connect")
-    return address, problem, 2
+local function place_of(args)
+  local address, problem
+  local token, wrong = given_token(args)
+  if wrong then
+    return nil, wrong, 2
+  elseif args.control then
+    address, problem = common.address("--control", args.control, "connect")
   elseif args.route then
-    local address, problem = control_of(args.route)
-    if address or problem then
-      return address, problem, 1
+    local own
+    address, problem, own = control_of(args.route)
+    if problem then
+      return nil, problem, 1
     end
+    token = token or own
   end
-  local address, problem = common.control_default("connect")
-  return address, problem, 2
+  if not address and not problem then
+    address, problem = common.control_default("connect")
+  end
+  return address and { address = address, token = token }, problem, 2
 end
 
 --- Where the instance is, and how long to wait for what it is told.
 ---@param args table of the command line
 ---@param default number seconds
----@return string|nil address
----@return number|string seconds the problem where there is no address
+---@return { address: string, token: string|nil }|nil place
+---@return number|string seconds the problem where there is no place
 ---@return integer|nil status for the shell, then
 local function place_and_time(args, default)
-  local address, problem, status = address_of(args)
-  if not address then
+  local place, problem, status = place_of(args)
+  if not place then
     return nil, problem, status
   end
   local seconds = default
@@ -131,7 +168,7 @@ local function place_and_time(args, default)
       return nil, ("--wait: '%s': expected %s"):format(args.wait, units.DURATION), 2
     end
   end
-  return address, seconds
+  return place, seconds
 end
 
 --- Looks again and again.
@@ -160,16 +197,16 @@ end
 ---@return table|nil value where status is 0
 ---@return string|nil address
 function M.get(args, target)
-  local address, problem, status = address_of(args)
-  if not address then
+  local place, problem, status = place_of(args)
+  if not place then
     return status, problem
   end
   local value
-  value, problem = ask(address, "GET", target)
+  value, problem = ask(place, "GET", target)
   if not value then
     return 1, problem
   end
-  return 0, nil, value, address
+  return 0, nil, value, place.address
 end
 
 --- "/hold?backend=a%20b"
@@ -197,12 +234,12 @@ end
 --- Waits until nothing is in flight any more.
 ---@return integer|nil left how many are after that time: 0 where it worked
 ---@return string|nil problem
-local function wait(address, name, server, seconds)
+local function wait(place, name, server, seconds)
   local target = target_of("/backends", { "name", name })
   local left, problem
   poll(seconds, function()
     local backend
-    backend, problem = ask(address, "GET", target)
+    backend, problem = ask(place, "GET", target)
     left = backend and in_flight(backend, server)
     return not backend or left == 0
   end)
@@ -223,11 +260,11 @@ end
 ---@return integer status for the shell
 ---@return string|nil message
 function M.post(args, order)
-  local address, seconds, status = place_and_time(args, 30)
-  if not address then
+  local place, seconds, status = place_and_time(args, 30)
+  if not place then
     return status, seconds
   end
-  local done, problem = ask(address, "POST", target_of(order.path, order.query))
+  local done, problem = ask(place, "POST", target_of(order.path, order.query))
   if not done then
     return 1, problem
   end
@@ -237,7 +274,7 @@ function M.post(args, order)
   if order.waits then
     local server = args[2] and (addr.parse(args[2], "connect") or args[2])
     local left
-    left, problem = wait(address, args[1], server, seconds)
+    left, problem = wait(place, args[1], server, seconds)
     if problem then
       return 1, ("%s, but how many requests are in flight can't be said: %s; `%s` ends it"):format(
         order.still, problem, order.undo)
@@ -263,20 +300,20 @@ end
 ---@return any result of `look`; nil: the time is over
 ---@return number|nil seconds that were waited for
 function M.tell(args, path, default, watched, look)
-  local address, seconds, status = place_and_time(args, default)
-  if not address then
+  local place, seconds, status = place_and_time(args, default)
+  if not place then
     return status, seconds
   end
-  local told, problem = ask(address, "POST", path)
+  local told, problem = ask(place, "POST", path)
   if not told then
     return 1, problem
   end
   local result = poll(seconds, function()
-    local value, _, reason = ask(address, "GET", watched)
+    local value, _, reason = ask(place, "GET", watched)
     return look(value, told, reason) or M.GONE[reason] and ENDED
   end)
   if result == ENDED then
-    return 1, ("the instance at %s has ended meanwhile"):format(address)
+    return 1, ("the instance at %s has ended meanwhile"):format(place.address)
   end
   return 0, nil, result, seconds
 end

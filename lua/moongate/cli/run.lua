@@ -16,7 +16,6 @@ local M = {
       name = "--sandbox",
       help = "the script is somebody else's: no doors to the process, files of its folder alone",
     },
-    { name = "--control", value = "ADDR", help = "where to listen for commands, or off" },
     {
       name = "--php", value = "ADDR",
       help = "run a private PHP on this address, or auto; the script finds it in MOONGATE_PHP",
@@ -45,31 +44,11 @@ local function add_php(opts, args)
   return problem
 end
 
---- Where commands come in: as the command line says, else as the script says, else the default.
----@return string|nil problem
-local function set_control(opts, given)
-  local problem
-  opts.control_default, problem = common.control_default("listen")
-  if problem then
-    return problem
-  end
-  if given == "off" then
-    opts.control = false
-  elseif given then
-    opts.control, problem = common.address("--control", given, "listen", ", or off")
-  end
-  return problem
-end
-
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
   local opts, problem = common.server_options(args)
   if not opts then
-    return 2, problem
-  end
-  problem = set_control(opts, args.control)
-  if problem then
     return 2, problem
   end
   opts.route = common.absolute(args[1])

@@ -67,7 +67,6 @@ function M.main(args)
   opts.listen = opts.listen or { DEFAULT_LISTEN }
   opts.source, opts.name = M.route(root, backend), "serve"
   opts.watch = false
-  opts.control = false
   opts.banner = ("moongate: from the folder %s\n"):format(root)
   return common.serve(opts)
 end

@@ -477,6 +477,9 @@ function M.loader_report(normalized, record, fs)
   end
   -- "" leaves it to the command line's default.
   add("control", normalized.control or normalized.control == false and "off" or "")
+  if normalized.tokens.token then
+    add("token", normalized.tokens.token)
+  end
   add("access", normalized.log.access or "")
   add("error", normalized.log.error)
   add("level", normalized.log.level)

@@ -354,7 +354,7 @@ local NOT_ITS_OWN = {
 ---@return string|nil message
 function M.refused(normalized)
   for _, key in ipairs({ "user", "group", "control", "test" }) do
-    if normalized[key] then
+    if normalized[key] or key == "control" and next(normalized.tokens) then
       return { key }, ("sandbox: '%s' is not for the route: %s"):format(key, NOT_ITS_OWN[key])
     end
   end

@@ -2,6 +2,7 @@
 -- route a table from key to { checker, default }. The checkers are in moongate.route.values. Called
 -- by settings, backends and load.
 
+local control = require("moongate.route.control")
 local ini = require("moongate.decision.ini")
 local internal = require("moongate.decision.internal")
 local values = require("moongate.route.values")
@@ -105,8 +106,10 @@ M.BACKEND = {
   resolve_root = { boolean, true },
 }
 
+-- Where commands come in, and who may send them.
+M.CONTROL = control.SCHEMA
+
 M.TOP = {
-  control = { values.control }, -- default: for `run` to say
   resolver = { values.resolvers, {} },
   workers = { values.workers, 0 },
   user = { values.account },
@@ -121,7 +124,7 @@ M.TOP = {
 
 -- These and the hooks have shapes of their own.
 M.TOP_OTHER = {
-  listen = true, log = true, limits = true, backends = true, script_errors = true,
+  listen = true, log = true, limits = true, backends = true, script_errors = true, control = true,
 }
 
 --- All keys of a schema and others beside them.
@@ -141,7 +144,8 @@ function M.keys()
   return {
     route = keys_of(M.TOP, unpack(top)), listener = keys_of(M.LISTENER, "address"),
     server = keys_of(M.SERVER, "address"), backend = keys_of(M.BACKEND, "servers", "health"),
-    health = keys_of(M.HEALTH), log = keys_of(M.LOG), limits = keys_of(M.LIMITS),
+    control = keys_of(M.CONTROL, "address"), health = keys_of(M.HEALTH),
+    log = keys_of(M.LOG), limits = keys_of(M.LIMITS),
   }
 end
 

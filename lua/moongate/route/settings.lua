@@ -1,9 +1,11 @@
 -- moongate.route.settings owns the settings of a route as a whole: what a script returned becomes
 -- the one table that core/ reads; what the command line says takes the place of what is in it.
--- Called by load. It reads nothing from disk. Which settings there are says moongate.route.schema.
+-- Called by load. It reads nothing from disk but the tokens of `control`. Which settings there are
+-- says moongate.route.schema.
 
 local addr = require("moongate.base.addr")
 local backends = require("moongate.route.backends")
+local control = require("moongate.route.control")
 local describe = require("moongate.base.describe")
 local locate = require("moongate.route.locate")
 local schema = require("moongate.route.schema")
@@ -99,17 +101,46 @@ local function apply(normalized, overrides)
     return listeners
   end, "--listen")
   take("workers", values.workers, "--workers")
-  take("control", values.control, "--control")
+  if overrides.control == false then
+    normalized.control = false
+  else
+    take("control", function(given)
+      local address, problem = addr.parse(given, "listen")
+      return address, addr.EXPECTED .. ", or off", problem
+    end, "--control")
+  end
   take("watch", values.boolean, "--watch")
   take("user", values.account, "--user")
   take("group", values.account, "--user")
+end
+
+--- Reads the tokens, without which commands are taken from this machine alone.
+local function read_tokens(source, normalized, overrides)
+  local given, problem
+  if overrides.token_file then
+    given, problem = control.read(overrides.token_file)
+    if not given then
+      error("--token-file: " .. problem, 0)
+    end
+  end
+  normalized.tokens = control.tokens(source, normalized.tokens, given)
+  local address, by = normalized.control, overrides.control and "--control: " or nil
+  if address == nil then
+    address, by = overrides.control_default, "MOONGATE_CONTROL: "
+  end
+  problem = control.problem(address, normalized.tokens)
+  if problem and by then
+    error(by .. problem, 0)
+  elseif problem then
+    walk.fail(source, { "control" }, "control: " .. problem)
+  end
 end
 
 --- Validates what a script returned and brings it into the one form that core/ reads.
 ---@param value any what the script returned
 ---@param source moongate.Source
 ---@param overrides table|nil what the command line says: listen (a list of ADDR), workers, control,
---- watch, user, group
+--- control_default (where it is if nobody says), token_file, watch, user, group
 ---@return table normalized
 ---@param refused nil|fun(normalized: table): table|nil, string|nil the path and the problem of what
 --- the script may not say, which the command line may
@@ -136,6 +167,7 @@ function M.normalize(value, source, overrides, refused)
     walk.fail(source, { "listen" }, "listen: " .. too_many(#normalized.listen))
   end
   check_proxy_protocol(source, normalized)
+  normalized.control, normalized.tokens = control.normalize(source, value.control)
   normalized.log = walk.section(source, { "log" }, value.log, schema.LOG, {})
   normalized.limits = walk.section(source, { "limits" }, value.limits, schema.LIMITS, {})
   normalized.backends = backends.list(source, value.backends)
@@ -148,7 +180,9 @@ function M.normalize(value, source, overrides, refused)
   if path then
     walk.fail(source, path, problem)
   end
-  apply(normalized, overrides or {})
+  overrides = overrides or {}
+  apply(normalized, overrides)
+  read_tokens(source, normalized, overrides)
   return normalized
 end
 

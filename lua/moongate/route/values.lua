@@ -301,12 +301,4 @@ end
 M.resolvers = one_or_list('the address of a DNS server such as "127.0.0.1:53", or a list of them',
   resolver_address)
 
-function M.control(value)
-  if value == false then
-    return false
-  end
-  local address, problem = addr.parse(value, "listen")
-  return address, addr.EXPECTED .. ", or false", problem
-end
-
 return M

@@ -334,7 +334,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field backends? table<string, string|(string|moongate.BackendServer)[]|moongate.Backend>
 ---@field log? moongate.LogSettings
 ---@field limits? moongate.Limits
----@field control? string|false where commands such as `moongate status` are taken
+---@field control? string|false|moongate.Control where commands such as `moongate status` are taken
 ---@field resolver? string|string[] DNS servers, default the system's
 ---@field workers? integer|"auto" processes, default one for each core
 ---@field user? string what the workers become when started as root
@@ -359,6 +359,13 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field on_balance? moongate.ScriptError default "fail"; open: the policy's choice
 ---@field on_response? moongate.ScriptError default "open": the answer goes out
 ---@field on_error? moongate.ScriptError default "fail"; open: the page for the failure itself
+
+---@class moongate.Control
+---@field address? string default: a unix socket of the user that runs it
+---@field token? string what a request must bring, 16 characters or more
+---@field token_file? string an absolute path of a file with that token
+---@field metrics_token? string who brings this may read /metrics alone
+---@field metrics_token_file? string
 
 ---@class moongate.Listener
 ---@field address string

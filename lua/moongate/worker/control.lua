@@ -16,10 +16,9 @@
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
--- Every client that can connect may do all this, so the listener's address is the only protection.
--- A web page in a browser on that machine may not: see `forbidden`, and `misdirected` for what it
--- may not see.
+-- Who may ask for what is said by worker/access.
 
+local access = require("moongate.worker.access")
 local addr = require("moongate.base.addr")
 local json = require("moongate.base.json")
 local metrics = require("moongate.worker.metrics")
@@ -248,52 +247,6 @@ local function drainer(on)
   end
 end
 
---- Why a request may not change anything. Pages of other sites can make a browser send a POST, but
---- not with a header like this one; and a browser that sends it for a page of this very address
---- (whose name may have been pointed here) says so with Origin.
-local function forbidden(req)
-  if req.headers["Moongate-Control"] ~= "1" then
-    return failure(403, "a POST needs the header 'Moongate-Control: 1', so that no web page can "
-      .. "send one")
-  elseif req.headers.Origin ~= nil then
-    return failure(403, "a POST with the header 'Origin' comes from a web page, and none may send "
-      .. "one")
-  end
-  return nil
-end
-
---- The host of an address, without brackets; "" for a unix socket.
-local function host_of(address)
-  return address:match("^%[(.*)%]:%d+$") or address:match("^([^:]*):%d+$") or ""
-end
-
-local function is_loopback(host)
-  return host == "localhost" or host:match("%.localhost$") ~= nil or host == "::1"
-    or host:match("^127%.%d+%.%d+%.%d+$") ~= nil
-end
-
---- Why a request was not meant for this listener: its Host is none of ours. The owner of a name may
---- point it at any address, also at this one, and then the pages of that name are of one origin
---- with what is answered here, so that a browser lets them read it (DNS rebinding). A browser can't
---- connect to a unix socket.
-local function misdirected(req, core)
-  local host = req.host
-  if req.server_ip == "unix:" or host == nil or host == "" then
-    return nil
-  end
-  host = host:match("^%[(.*)%]$") or host
-  if is_loopback(host) or host == req.server_ip then
-    return nil
-  end
-  for _, listener in ipairs(listeners(core.state().listeners)) do
-    if listener.control and host_of(listener.given or listener.address):lower() == host then
-      return nil
-    end
-  end
-  return failure(421, "the Host '%s' is none of this listener's: use %s, localhost, or what "
-    .. "'control' of the route says", host, req.server_ip)
-end
-
 -- A request ---------------------------------------------------------------------------------------
 
 -- By path: what answers GET and HEAD, and what a POST does.
@@ -312,20 +265,32 @@ local function wrong_method(req, page, action)
   return reply(405, { error = ("%s takes %s"):format(req.path, allowed) }, { Allow = allowed })
 end
 
+--- The answer to who may not have what he asks for.
+---@return table|nil decision
+local function refusal(req, core, acts)
+  local code, problem = access.problem(req, {
+    tokens = core.tokens(), listeners = listeners(core.state().listeners), equal = core.equal,
+    acts = acts,
+  })
+  return code and reply(code, { error = problem }, {
+    ["WWW-Authenticate"] = code == 401 and 'Bearer realm="moongate"' or nil,
+  })
+end
+
 --- Answers a request on the control listener.
 ---@param req table as in on_request
----@param core table `version now shared_info` of moongate.core, and what a script does not get of
---- it: `state reload reloads stop backends hold drain`
+---@param core table `version now shared_info equal` of moongate.core, and what a script does not
+--- get of it: `state tokens reload reloads stop backends hold drain`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]
-  local stray = misdirected(req, core)
-  if stray then
-    return stray
+  local refused = refusal(req, core, action ~= nil and req.method == "POST")
+  if refused then
+    return refused
   elseif page and (req.method == "GET" or req.method == "HEAD") then
     return page(req, core)
   elseif action and req.method == "POST" then
-    return forbidden(req) or action(req, core)
+    return action(req, core)
   elseif page or action then
     return wrong_method(req, page, action)
   end

@@ -172,8 +172,9 @@ describe("a command to a running instance", function()
       return name == "MOONGATE_CONTROL" and "unix:/run/env.sock" or nil
     end
     core.control_of = function(path)
-      return ({ ["/home/ann/shop.lua"] = "unix:/run/shop.sock", ["/etc/off.lua"] = "off",
-        ["/etc/silent.lua"] = "" })[path], "/etc/bad.lua:1: wrong"
+      local address = ({ ["/home/ann/shop.lua"] = "unix:/run/shop.sock", ["/etc/off.lua"] = "off",
+        ["/etc/silent.lua"] = "" })[path]
+      return address, address and "" or "/etc/bad.lua:1: wrong"
     end
     for _, words in ipairs({
       { "status" }, { "reload" }, { "stop" }, { "hold", "app" }, { "resume", "app" },
@@ -209,6 +210,48 @@ describe("a command to a running instance", function()
       assert.equal(2, status)
       assert.matches("MOONGATE_CONTROL: 'nonsense': expected an address", stderr, 1, true)
     end
+  end)
+
+  it("brings a token: of --token-file, else MOONGATE_TOKEN, else the route", function()
+    local getenv, path = os.getenv, os.tmpname()
+    finally(function()
+      os.getenv = getenv -- luacheck: ignore 122
+      os.remove(path)
+    end)
+    local file = assert(io.open(path, "w"))
+    file:write("token-of-the-file\n")
+    file:close()
+    local environment
+    os.getenv = function(name) -- luacheck: ignore 122
+      return name == "MOONGATE_TOKEN" and environment or nil
+    end
+    core.control_of = function()
+      return "0.0.0.0:9500", "token-of-the-route"
+    end
+    local function brought(...)
+      asked, answers = {}, { answer({ ok = true }) }
+      assert.equal(0, (program.run(core, "resume", "app", ...)))
+      return asked[1].bytes:match("\r\nAuthorization: Bearer ([^\r]*)\r\n"), asked[1].address
+    end
+    assert.is_nil(brought("--control", "unix:/x"))
+    assert.same({ "token-of-the-route", "127.0.0.1:9500" }, { brought("/etc/r.lua") })
+    environment = "token-of-environment"
+    assert.equal("token-of-environment", (brought("/etc/r.lua")))
+    assert.equal("token-of-environment", (brought("--control", "unix:/x")))
+    assert.equal("token-of-the-file", (brought("/etc/r.lua", "--token-file", path)))
+    environment = "short"
+    local status, _, stderr = program.run(core, "resume", "app")
+    assert.equal(2, status)
+    assert.matches("MOONGATE_TOKEN: expected 16 to 256 visible characters", stderr, 1, true)
+    status, _, stderr = program.run(core, "status", "--token-file", "/nonexistent/t")
+    assert.equal(2, status)
+    assert.matches("--token-file: /nonexistent/t: No such file", stderr, 1, true)
+    environment = nil
+    answers = { answer({ error = "this needs the token" }, 401) }
+    status, _, stderr = program.run(core, "status")
+    assert.equal(1, status)
+    assert.equal("moongate: this needs the token; --token-file, MOONGATE_TOKEN or the route "
+      .. "(`moongate status ROUTE.lua`) says which\n", stderr)
   end)
 
   it("trusts no other answer", function()

@@ -427,9 +427,9 @@ describe("load.loader_report", function()
   end)
 
   it("names the control listener", function()
-    local settings = load.source('return { control = ":9901", on_request = print }', "route.lua",
-      nil, fake_fs.new({}))
-    assert.matches("\ncontrol\t0%.0%.0%.0:9901\n", report_of(settings))
+    local settings = load.source('return { control = { address = ":9901", '
+      .. 'token = "0123456789abcdef" }, on_request = print }', "route.lua", nil, fake_fs.new({}))
+    assert.matches("\ncontrol\t0%.0%.0%.0:9901\ntoken\t0123456789abcdef\n", report_of(settings))
   end)
 
   it("leaves out what is not set", function()

@@ -278,6 +278,9 @@ describe("every documented value", function()
     { 'script_timeout = "250ms"', "script_timeout", 0.25 },
     { 'control = "unix:/run/m.sock"', "control", "unix:/run/m.sock" },
     { 'control = "127.0.0.1:9901"', "control", "127.0.0.1:9901" },
+    { 'control = { address = ":9901", token = "0123456789abcdef" }', "control", "0.0.0.0:9901" },
+    { 'control = { token = "0123456789abcdef", metrics_token = "fedcba9876543210" }', "tokens",
+      { token = "0123456789abcdef", metrics_token = "fedcba9876543210" } },
     { 'log = { access = "stdout" }', "log.access", "stdout" },
     { 'log = { access = "/a.log" }', "log.access", "/a.log" },
     { "log = { access = false }", "log.access", false },
@@ -386,6 +389,29 @@ describe("the command line", function()
     assert.equal("b", got.user)
     assert.equal("c", got.group)
     assert.is_false(got.watch)
+  end)
+
+  it("says where commands come in, and the token for that", function()
+    local path = os.tmpname()
+    finally(function()
+      os.remove(path)
+    end)
+    local file = assert(io.open(path, "w"))
+    file:write("of-the-command-line\n")
+    file:close()
+    local overrides = { control = ":9500", token_file = path }
+    local got = normalize(script('control = { token = "0123456789abcdef" }'), overrides)
+    assert.same({ "0.0.0.0:9500", { token = "of-the-command-line" } }, { got.control, got.tokens })
+    assert.matches("^%-%-control: 0%.0%.0%.0:9500 is no address of the loopback",
+      message_of(script(), { control = ":9500" }))
+    assert.matches("^MOONGATE_CONTROL: 0%.0%.0%.0:9500 is no address of the loopback",
+      message_of(script(), { control_default = "0.0.0.0:9500" }))
+    assert.is_nil(normalize(script(), { control_default = "127.0.0.1:9500" }).control)
+    assert.is_false(normalize(script("control = false"), { control_default = ":9500" }).control)
+    assert.matches("^%-%-token%-file: /nonexistent: No such file",
+      message_of(script(), { token_file = "/nonexistent" }))
+    assert.matches("^%-%-control: expected an address such as .*, or off, got \"x\"$",
+      message_of(script(), { control = "x" }))
   end)
 
   it("is checked too", function()
@@ -551,7 +577,29 @@ describe("a wrong script", function()
       "3: listen[1]: proxy_protocol is for HTTP; a web server that speaks FastCGI names the" },
     { 'listen = { { address = ":1", proxy_protocol = 1 } }',
       "3: listen[1].proxy_protocol: expected true or false, got 1" },
-    { 'control = "x"', "3: control: expected " .. address .. ', or false, got "x"' },
+    { 'control = "x"', "3: control: expected " .. address
+      .. ", a table with such an 'address', or false, got \"x\"" },
+    { "control = { address = 1 }", "3: control.address: expected " .. address .. ", got 1" },
+    { 'control = ":9500"', "3: control: 0.0.0.0:9500 is no address of the loopback, so whoever "
+      .. "reaches it could stop the instance: it needs a token (control = { address = "
+      .. '"0.0.0.0:9500", token_file = "/etc/moongate/control.token" }, or --token-file)' },
+    { 'control = { address = "admin.test:9500" }', "3: control: admin.test:9500 is no address" },
+    { 'control = { token = "short" }', "3: control.token: expected 16 to 256 visible characters of "
+      .. "ASCII; `openssl rand -hex 32` makes some" },
+    { 'control = { token = "16 and some blanks" }', "3: control.token: expected 16 to 256" },
+    { 'control = { tokn = "x" }', "3: control: unknown key 'tokn'; did you mean 'token'?" },
+    { 'control = { metrics_token = "0123456789abcdef" }', "3: control: 'metrics_token' is for "
+      .. "those who may read /metrics alone; without 'token' or 'token_file' everybody may do" },
+    { 'control = { token = "0123456789abcdef", metrics_token = "0123456789abcdef" }',
+      "3: control: 'metrics_token' is the token of operators: whoever reads /metrics could stop" },
+    { 'control = { token = "0123456789abcdef", token_file = "/x" }',
+      "3: control: 'token' and 'token_file' are two tokens; say one of them" },
+    { 'control = { token_file = "x" }', "3: control.token_file: expected the absolute path of a "
+      .. 'file such as "/etc/moongate/control.token", got "x"' },
+    { 'control = { token_file = "/nonexistent/t" }',
+      "3: control.token_file: /nonexistent/t: No such file or directory" },
+    { 'control = { token_file = "/dev/null" }',
+      "3: control.token_file: /dev/null: expected 16 to 256 visible characters" },
     { "limits = { per_ip = -1 }",
       "3: limits.per_ip: expected a whole number from 0 to 1000000000, got -1" },
     { "backends = { app = { " .. server .. ', balance = "hsh" } }',

@@ -66,7 +66,7 @@ describe("the classes are those of the code:", function()
     for name, class in pairs({
       route = "moongate.Route", listener = "moongate.Listener", backend = "moongate.Backend",
       server = "moongate.BackendServer", health = "moongate.Health", log = "moongate.LogSettings",
-      limits = "moongate.Limits",
+      limits = "moongate.Limits", control = "moongate.Control",
     }) do
       assert_names(keys[name], class)
       keys[name] = nil

@@ -7,6 +7,12 @@ describe("control", function()
   local core
   before_each(function()
     core = { version = "1.2.3", done = {} }
+    function core.tokens()
+      return core.route_tokens or {}
+    end
+    function core.equal(a, b)
+      return a == b
+    end
     function core.backends()
       local function server(address, fields)
         local one = {
@@ -140,27 +146,37 @@ describe("control", function()
         .. "[::]:9902\t\t[::]:9902\nunix:/run/c.sock\t\tunix:/run/c.sock\n"
         .. "10.7.7.7:9903\t\tOps.test:9903\n" }
     end
-    local function status(host, server_ip)
+    local function status(host, server_ip, headers)
       local d = control.handle({
-        method = "GET", path = "/backends", args = {}, headers = {}, host = host,
+        method = "GET", path = "/backends", args = {}, headers = headers or {}, host = host,
         server_ip = server_ip,
       }, core)
       return d.status, d.body
     end
     for _, host in ipairs({ "localhost", "x.localhost", "127.0.0.1", "127.9.8.7", "[::1]",
-      "10.0.0.9", "admin.test", "ops.test" }) do
-      assert.equal(200, (status(host, "10.0.0.9")), host)
+      "127.0.0.9", "admin.test", "ops.test" }) do
+      assert.equal(200, (status(host, "127.0.0.9")), host)
     end
-    assert.equal(200, (status("[2001:db8::1]", "2001:db8::1")))
-    assert.equal(200, (status(nil, "10.0.0.9")))
-    assert.equal(200, (status("", "10.0.0.9")))
+    assert.equal(200, (status("[::1]", "::1")))
+    assert.equal(200, (status(nil, "127.0.0.9")))
+    assert.equal(200, (status("", "127.0.0.9")))
     for _, host in ipairs({ "evil.test", "site.test", "localhost.evil.test", "127.0.0.1.evil.test",
       "10.0.0.8", "[2001:db8::2]", "evil127.0.0.1", "127.0.0.1x" }) do
-      local code, body = status(host, "10.0.0.9")
+      local code, body = status(host, "127.0.0.9")
       assert.equal(421, code, host)
       assert.truthy(body:find(host, 1, true) or body:find("2001:db8::2", 1, true))
-      assert.truthy(body:find("10.0.0.9", 1, true))
+      assert.truthy(body:find("127.0.0.9", 1, true))
     end
+    -- A listener that other machines reach, after a reload whose route has no token any more.
+    local code, body = status("10.0.0.9", "10.0.0.9")
+    assert.equal(403, code)
+    assert.matches("the route that serves has no token", body, 1, true)
+    -- Who has the token is no page that a browser was led to.
+    core.route_tokens = { token = "operator-token-1" }
+    assert.equal(200, (status("web1.test", "10.0.0.9",
+      { Authorization = "Bearer operator-token-1" })))
+    assert.equal(401, (status("web1.test", "10.0.0.9")))
+    core.route_tokens = nil
     -- No browser connects to a unix socket.
     assert.equal(200, (status("evil.test", "unix:")))
   end)
@@ -269,6 +285,9 @@ describe("control", function()
       {}, { ["Moongate-Control"] = "0" },
       { ["Moongate-Control"] = "1", Origin = "http://evil.test" },
       { ["Moongate-Control"] = "1", Origin = "null" },
+      { ["Moongate-Control"] = "1", Origin = "http://localhost:8000", Host = "localhost:9500" },
+      { ["Moongate-Control"] = "1", Origin = "http://localhost:9500" },
+      { Origin = "http://localhost:9500", Host = "localhost:9500" },
     }) do
       for _, path in ipairs({ "/hold", "/reload", "/stop" }) do
         local status, got = ask("POST", path, { backend = "app" }, headers)
@@ -277,5 +296,48 @@ describe("control", function()
         assert.same({}, core.done)
       end
     end
+    -- But for one of its own origin.
+    local status = ask("POST", "/stop", {}, {
+      ["Moongate-Control"] = "1", Origin = "http://localhost:9500", Host = "LOCALHOST:9500",
+    })
+    assert.equal(200, status)
+  end)
+
+  it("asks for its token, and lets that of metrics read /metrics alone", function()
+    core.route_tokens = { token = "operator-token-1", metrics_token = "metrics-token-12" }
+    local compared = {}
+    function core.equal(a, b)
+      compared[#compared + 1] = { a, b }
+      return a == b
+    end
+    local function with(method, path, authorization)
+      return ask(method, path, { backend = "app" }, {
+        ["Moongate-Control"] = "1", Authorization = authorization,
+      })
+    end
+    for _, given in ipairs({
+      false, "", "Bearer", "Bearer ", "Bearer operator-token-2", "Basic operator-token-1",
+      "operator-token-1", "Bearer operator-token-1 x",
+    }) do
+      for _, path in ipairs({ "/status", "/metrics", "/nothing" }) do
+        local status, got, d = with("GET", path, given or nil)
+        assert.equal(401, status)
+        assert.equal('Bearer realm="moongate"', d.headers["WWW-Authenticate"])
+        assert.matches("token", got.error)
+      end
+    end
+    assert.equal(401, (with("POST", "/stop", "Bearer x")))
+    assert.same({ "x", "operator-token-1" }, compared[#compared - 1])
+    assert.equal(200, (with("GET", "/status", "Bearer operator-token-1")))
+    assert.equal(200, (with("POST", "/hold", "bearer  operator-token-1 ")))
+    assert.same({ { "hold", "app", true } }, core.done)
+    for _, case in ipairs({
+      { "GET", "/status" }, { "POST", "/stop" }, { "POST", "/metrics" }, { "GET", "/" },
+      { "GET", "/metrics/" },
+    }) do
+      local status, got = with(case[1], case[2], "Bearer metrics-token-12")
+      assert.same({ 403, "this token is for GET /metrics alone" }, { status, got.error })
+    end
+    assert.same({ { "hold", "app", true } }, core.done)
   end)
 end)
