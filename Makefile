@@ -286,21 +286,40 @@ run:
 	@$(MAKE) --no-print-directory -j$(JOBS) all
 	@tools/run-example examples/hello
 
-# /etc is the administrator's: the example for logrotate lies with the documentation.
-UNITS_DIR = $(DESTDIR)$(PREFIX)/lib/systemd/system
-install: $(BUILD)/moongate
-	install -D -m 755 $(BUILD)/moongate "$(DESTDIR)$(PREFIX)/bin/moongate"
-	install -d "$(DESTDIR)$(PREFIX)/share/doc/moongate"
-	install -m 644 README.md CONTRIBUTING.md CHANGELOG.md LICENSE "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
-	cp -r docs examples "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
-	install -D -m 644 dist/logrotate/moongate \
-	  "$(DESTDIR)$(PREFIX)/share/doc/moongate/logrotate/moongate"
-	cp -r dist/prometheus dist/grafana "$(DESTDIR)$(PREFIX)/share/doc/moongate/"
-	install -d "$(UNITS_DIR)"
-	for unit in moongate.service moongate@.service moongate.socket; do \
-	  sed 's|@PREFIX@|$(PREFIX)|g' "dist/systemd/$$unit" >"$(UNITS_DIR)/$$unit" && \
-	  chmod 644 "$(UNITS_DIR)/$$unit" || exit 1; \
+# Manual pages and completions, from the texts of `moongate help` and `moongate types`.
+MANUAL = $(BUILD)/manual/man $(BUILD)/manual/route $(BUILD)/manual/bash $(BUILD)/manual/zsh $(BUILD)/manual/fish
+$(MANUAL): $(BUILD)/manual/%: $(LUA) $(wildcard tools/manual/*.lua)
+	@mkdir -p $(@D)
+	@luajit tools/manual/write.lua $* $(VERSION) > $@.new && mv $@.new $@
+
+# /etc is the administrator's: the example for logrotate lies with the documentation. All of it is put
+# into a folder first, so that what `make uninstall` takes away is what `make install` has put.
+STAGE     = $(BUILD)/stage
+DOC       = $(STAGE)/share/doc/moongate
+UNITS_DIR = $(STAGE)/lib/systemd/system
+ZSH_DIR   = share/zsh/site-functions
+install: $(BUILD)/moongate $(MANUAL)
+	@rm -rf $(STAGE)
+	@install -D -m 755 $(BUILD)/moongate $(STAGE)/bin/moongate
+	@install -d "$(DOC)"
+	install -m 644 README.md CONTRIBUTING.md CHANGELOG.md LICENSE "$(STAGE)/share/doc/moongate/"
+	cp -r docs examples "$(STAGE)/share/doc/moongate/"
+	cp -r dist/prometheus dist/grafana dist/logrotate "$(STAGE)/share/doc/moongate/"
+	@install -D -m 644 $(BUILD)/manual/man $(STAGE)/share/man/man1/moongate.1
+	@install -D -m 644 $(BUILD)/manual/route $(STAGE)/share/man/man5/route.lua.5
+	@install -D -m 644 $(BUILD)/manual/bash $(STAGE)/share/bash-completion/completions/moongate
+	@install -D -m 644 $(BUILD)/manual/zsh $(STAGE)/$(ZSH_DIR)/_moongate
+	@install -D -m 644 $(BUILD)/manual/fish $(STAGE)/share/fish/vendor_completions.d/moongate.fish
+	@install -d $(UNITS_DIR)
+	@for unit in moongate.service moongate@.service moongate.socket; do \
+	  sed 's|@PREFIX@|$(PREFIX)|g' "dist/systemd/$$unit" >"$(UNITS_DIR)/$$unit" || exit 1; \
 	done
+	@tools/put install $(STAGE) "$(DESTDIR)" "$(PREFIX)"
+	@rm -rf $(STAGE)
+
+# Only what `make install` has put there, with the same DESTDIR and PREFIX.
+uninstall:
+	@tools/put remove "$(DESTDIR)" "$(PREFIX)"
 
 clean:
 	rm -rf build
@@ -308,4 +327,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install clean format
+.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall clean format

@@ -1,5 +1,6 @@
--- `make install`: what lies where, whether systemd takes the units, and whether Moongate can do its
--- work with no more than the units leave to it.
+-- `make install` and `make uninstall`: what lies where, whether systemd takes the units, bash the
+-- completion and mandoc the pages, and whether Moongate can do its work with no more than the units
+-- leave to it.
 
 local http = require("tests.support.http")
 local net = require("tests.support.net")
@@ -21,12 +22,15 @@ local function run(...)
   return result
 end
 
-local function install(prefix, destination)
+local function make(what, prefix, destination)
   -- make can't have a path with blanks, as the project's may be.
   local build, top = server.binary():match("^(.*)/"), process.cwd() .. "/"
   build = build:sub(1, #top) == top and build:sub(#top + 1) or build
-  run("make", "install", "BUILD=" .. build, "PREFIX=" .. prefix,
-    "DESTDIR=" .. (destination or ""))
+  run("make", what, "BUILD=" .. build, "PREFIX=" .. prefix, "DESTDIR=" .. (destination or ""))
+end
+
+local function install(prefix, destination)
+  make("install", prefix, destination)
 end
 
 local function exists(path)
@@ -59,6 +63,9 @@ describe("make install", function()
     for _, path in ipairs({
       "bin/moongate", "share/doc/moongate/README.md", "share/doc/moongate/docs/operations.md",
       "share/doc/moongate/examples/hello/route.lua", "share/doc/moongate/logrotate/moongate",
+      "share/man/man1/moongate.1", "share/man/man5/route.lua.5",
+      "share/bash-completion/completions/moongate", "share/zsh/site-functions/_moongate",
+      "share/fish/vendor_completions.d/moongate.fish",
     }) do
       assert.is_true(exists(top .. "/" .. path), path)
     end
@@ -84,6 +91,48 @@ describe("make install", function()
       if name and name ~= "ExecStart" and name ~= "Description" then
         assert.truthy(many:find("\n" .. line .. "\n", 1, true), line)
       end
+    end
+  end)
+
+  it("has manual pages that are well written", function()
+    for _, page in ipairs({ "man1/moongate.1", "man5/route.lua.5" }) do
+      -- Of style nothing is asked but what a reader could see.
+      local lint = run("mandoc", "-T", "lint", "-W", "warning", top .. "/share/man/" .. page)
+      assert.equal("", lint.stdout)
+    end
+    local text = run("mandoc", "-T", "ascii", top .. "/share/man/man1/moongate.1").stdout
+      :gsub(".\b", "")
+    assert.truthy(text:find("\n   moongate explain ROUTE.lua [METHOD] URL [OPTIONS]\n", 1, true))
+    assert.truthy(text:find("--listen ADDR\n", 1, true), text)
+  end)
+
+  describe("has a completion for bash which offers", function()
+    --- What bash offers for the last of the words.
+    local function offers(...)
+      local words = { ... }
+      local script = [[
+        source "$1"; shift
+        COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+        compopt() { :; }
+        _moongate
+        printf '%s\n' "${COMPREPLY[@]}"]]
+      local stdout = run("bash", "-c", script, "bash",
+        top .. "/share/bash-completion/completions/moongate", unpack(words)).stdout
+      return (stdout:gsub("%s+$", ""):gsub("\n", " "))
+    end
+    for words, expected in pairs({
+      ["un"] = "undrain", ["run --l"] = "--listen", ["shadow "] = "report clear",
+      ["help hol"] = "hold", ["run --workers "] = "", ["explain x.lua --log READ"] = "README.md",
+      ["explain x.lua --log = READ"] = "README.md", ["check READ"] = "README.md",
+      ["nonsense -"] = "",
+    }) do
+      it("for moongate " .. words, function()
+        local list = { "moongate" }
+        for word in (words .. " "):gmatch("(%S*) ") do
+          list[#list + 1] = word
+        end
+        assert.equal(expected, offers(unpack(list)))
+      end)
     end
   end)
 
@@ -118,6 +167,32 @@ describe("make install", function()
       assert.equal("", result.stderr)
     end)
   end
+
+  it("takes away what it has put, and nothing else", function()
+    local folder = process.tempdir("uninstall")
+    local function left()
+      return (run("find", folder, "-mindepth", "1", "-printf", "%P\n").stdout:gsub("%s+$", ""))
+    end
+    install("/opt/moongate", folder)
+    install("/opt/moongate", folder) -- the second time over the first
+    make("uninstall", "/opt/moongate", folder)
+    assert.equal("", left())
+    process.run({ argv = { "mkdir", "-p", folder .. "/usr/bin" } }, 10)
+    install("/usr", folder)
+    process.run({ argv = { "touch", folder .. "/usr/share/doc/moongate/note" } }, 10)
+    make("uninstall", "/usr", folder)
+    assert.same({ "usr", "usr/bin", "usr/share", "usr/share/doc", "usr/share/doc/moongate",
+      "usr/share/doc/moongate/note" }, (function()
+      local list = {}
+      for name in left():gmatch("[^\n]+") do
+        list[#list + 1] = name
+      end
+      table.sort(list)
+      return list
+    end)())
+    local again = process.run({ argv = { "tools/put", "remove", folder, "/usr" } }, 10)
+    assert.equal(1, again.code)
+  end)
 
   -- What the units leave to root. The workers need none of it.
   if process.is_root() and has_command("setpriv") then

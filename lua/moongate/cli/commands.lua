@@ -79,6 +79,27 @@ function M.overview()
   return table.concat(lines)
 end
 
+---@class moongate.cli.Command
+---@field name string
+---@field usage string what follows "moongate "
+---@field summary string
+---@field help string|nil
+---@field options moongate.cli.Option[]
+
+--- All commands in the order of the overview, for the manual page and the completions of shells.
+---@return moongate.cli.Command[]
+function M.list()
+  local list = {}
+  for i, name in ipairs(COMMANDS) do
+    local command = command_of(name)
+    list[i] = {
+      name = name, usage = command.usage, summary = command.summary, help = command.help,
+      options = command.options,
+    }
+  end
+  return list
+end
+
 --- The page about one command.
 ---@param name string
 ---@return string|nil text nil where there is no such command

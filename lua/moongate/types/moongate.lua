@@ -330,15 +330,15 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field on_stderr? fun(req: moongate.Request, messages: moongate.Message[]): boolean? true: keep them out of the log
 ---@field on_log? fun(req: moongate.Request, log: moongate.Log): string|false|nil a line, or false for none
 ---@field on_stop? fun() this generation goes away
----@field listen? string|(string|moongate.Listener)[]|moongate.Listener default "127.0.0.1:8080"
----@field backends? table<string, string|(string|moongate.BackendServer)[]|moongate.Backend>
----@field log? moongate.LogSettings
----@field limits? moongate.Limits
+---@field listen? string|(string|moongate.Listener)[]|moongate.Listener one address or several, default "127.0.0.1:8080"
+---@field backends? table<string, string|(string|moongate.BackendServer)[]|moongate.Backend> by name: an address, a list of them, or a table
+---@field log? moongate.LogSettings where lines go, and how they look
+---@field limits? moongate.Limits what clients and scripts may take
 ---@field control? string|false|moongate.Control where commands such as `moongate status` are taken
 ---@field resolver? string|string[] DNS servers, default the system's
 ---@field workers? integer|"auto" processes, default one for each core
 ---@field user? string what the workers become when started as root
----@field group? string
+---@field group? string default the user's own
 ---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
 --- Forwarded and PROXY headers are believed
 ---@field watch? boolean reload when a script changes, default true under a terminal
