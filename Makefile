@@ -89,7 +89,7 @@ UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/loo
         base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/metrics shm/shared exchange/front front/listener front/proxyproto front/sender process/bind
+        shm/metrics shm/shared exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -127,6 +127,7 @@ links_exchange/front = exchange/front base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop base/input shm/metrics shm/lock
 links_process/bind = process/bind base/addr base/str
+links_process/history = process/history base/str
 links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/input base/date base/backlog base/spool base/input base/buf \
                      base/str

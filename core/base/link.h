@@ -19,7 +19,8 @@ enum link_type {
     LINK_READY = 'R',    /* the worker can serve; with an attempt's number: it is prepared */
     LINK_FAILED = 'F',   /* the worker can't serve, or prepare; the number, then the reason */
     LINK_SWITCHED = 'W', /* all answers from now on are the new generation's */
-    LINK_RELOAD = 'L',   /* a command asked for a reload */
+    LINK_RELOAD = 'L',   /* a command asked for a reload; with a number: of the files that the
+                          * generation of that number had */
     LINK_STOP = 'Q',     /* a command asked for a stop */
     /* Sent by the master. */
     LINK_PREPARE = 'P', /* a new generation: descriptors of the logs and of the script's files, then

@@ -6,6 +6,8 @@
 #include "exchange/params.h"
 #include "exchange/subrequest.h"
 
+#include <stdio.h>
+
 static struct {
     struct board *board;
     int master;
@@ -79,11 +81,13 @@ static bool control_drain(void *ctx, struct str name, struct str server, bool dr
     return true;
 }
 
-static bool control_reload(void *ctx, uint64_t *id)
+static bool control_reload(void *ctx, unsigned from, uint64_t *id)
 {
+    char text[16];
     (void)ctx;
+    snprintf(text, sizeof text, "%u", from);
     *id = __atomic_add_fetch(&worker.board->reload_requested, 1, __ATOMIC_ACQ_REL);
-    return link_send(worker.master, LINK_RELOAD, "", NULL, 0);
+    return link_send(worker.master, LINK_RELOAD, text, NULL, 0);
 }
 
 static bool control_stop(void *ctx)

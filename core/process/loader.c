@@ -122,6 +122,13 @@ static void loader_report(int out, const char *report)
     free(addresses);
 }
 
+/* Writes what the script's files hold. Before the report, which has a hash of it. */
+static bool loader_keep(struct script *script, int snapshot)
+{
+    return lseek(snapshot, 0, SEEK_SET) == 0 && ftruncate(snapshot, 0) == 0 &&
+           script_snapshot(script, snapshot);
+}
+
 static void loader_run(const struct loader_config *config, pid_t master, int out)
 {
     char *err = NULL;
@@ -136,16 +143,15 @@ static void loader_run(const struct loader_config *config, pid_t master, int out
     struct script *script = loader_load_script(config, &trial, &err);
     if (script == NULL)
         loader_fail(out, err, script_failed_files());
+    if (config->snapshot > 0 && !loader_keep(script, config->snapshot))
+        loader_fail(out, "what the script has loaded can't be kept for the workers", "");
     char *report = script_report(script, config->ini);
     if (report == NULL)
         loader_fail(out, "the settings could not be read", "");
-    char *failed = config->trial ? script_check_tests(script) : NULL;
+    bool has_specs = config->trial && config->route->snapshot == 0;
+    char *failed = has_specs ? script_check_tests(script) : NULL;
     if (failed != NULL)
         loader_fail(out, failed, report);
-    if (config->snapshot > 0 &&
-        (lseek(config->snapshot, 0, SEEK_SET) != 0 || ftruncate(config->snapshot, 0) != 0 ||
-         !script_snapshot(script, config->snapshot)))
-        loader_fail(out, "what the script has loaded can't be kept for the workers", "");
     bad = trial != NULL ? trial_start(trial) : NULL;
     if (bad != NULL)
         loader_fail(out, bad, report);

@@ -21,7 +21,7 @@ struct loader {
 };
 
 struct loader_config {
-    const struct route *route;
+    const struct route *route; /* with a snapshot: its specs, which are not in there, are not run */
     const struct user *user;
     const char *ini; /* `ini` of the plan that serves, or NULL */
     int snapshot;    /* a file to write the script's files to; 0: none */

@@ -63,6 +63,7 @@ static void master_leave(struct master *m)
     signals_leave(&m->signals);
     sockets_close(&m->sockets);
     workers_leave(&m->workers);
+    history_close(&m->reload.history);
     upgrade_leave(&m->upgrade);
     notify_close_rest();
 }
@@ -178,10 +179,10 @@ static void master_announce(struct master *m)
 
 /* --- messages and ends of workers --- */
 
-static void master_reload(struct master *m)
+static void master_reload(struct master *m, struct reload_order order)
 {
     if (m->announced && !m->stopping) {
-        reload_ask(&m->reload);
+        reload_ask(&m->reload, order);
         return;
     }
     log_warn("no reload while %s", m->stopping ? "stopping" : "starting");
@@ -220,7 +221,8 @@ static void master_read_worker(struct master *m, unsigned place)
         } else if (fact == WORKER_ANSWERS && !p->retired) {
             reload_answered(&m->reload, place, text);
         } else if (fact == WORKER_ASKS_RELOAD) {
-            master_reload(m);
+            unsigned from = (unsigned)strtoul(text, NULL, 10);
+            master_reload(m, (struct reload_order){from > 0 ? "rollback to" : "reload", from});
         } else if (fact == WORKER_ASKS_STOP) {
             log_info("told to stop by a command");
             master_stop(m, SIGTERM);
@@ -334,7 +336,7 @@ static void master_read_signals(struct master *m)
         else if (signal == SIGCHLD)
             master_reap(m);
         else if (signal == SIGHUP)
-            master_reload(m);
+            master_reload(m, (struct reload_order){.reason = "HUP"});
         else if (signal == SIGUSR1)
             reload_reopen_logs(&m->reload);
         else
@@ -390,7 +392,7 @@ static double master_reload_due(struct master *m, double now)
 {
     if (watch_look(&m->watch, now)) {
         log_info("a file of the script has changed");
-        reload_ask(&m->reload);
+        reload_ask(&m->reload, (struct reload_order){.reason = "watch"});
     }
     if (m->reload.state != RELOAD_IDLE)
         reload_tick(&m->reload, now);
@@ -486,7 +488,7 @@ static bool master_load_once(struct master *m)
 {
     struct loader loader;
     release_free(&m->release);
-    release_init(&m->release, 1);
+    release_init(&m->release, 1, 0);
     const struct loader_config config = {.route = &m->options->route,
                                          .user = &m->user,
                                          .snapshot = m->release.snapshot,
@@ -587,8 +589,10 @@ static bool master_compose(struct master *m)
                                 .sockets = &m->sockets,
                                 .workers = &m->workers,
                                 .watch = &m->watch,
+                                .history = {.board = m->memory.board},
                                 .in_child = master_in_loader,
                                 .ctx = m};
+    reload_note_start(&m->reload, m->upgrade.is_successor ? "upgrade" : "start");
     m->companion =
         (struct companion){.argv = m->options->companion, .address = m->options->companion_address};
     return m->companion.argv == NULL || companion_start(&m->companion, &m->signals);
@@ -642,6 +646,7 @@ static void master_end(struct master *m)
     memory_fini(&m->memory);
     watch_stop(&m->watch);
     loader_free(&m->reload.loader);
+    history_close(&m->reload.history);
     plan_free(&m->reload.next.plan);
     plan_free(&m->release.plan);
     signals_fini(&m->signals);

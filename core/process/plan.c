@@ -100,6 +100,8 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
         plan->script_timeout = atof(fields[0]);
     } else if (strcmp(key, "shared") == 0) {
         plan->shared = strtoull(fields[0], NULL, 10);
+    } else if (strcmp(key, "hash") == 0) {
+        plan_copy(plan->hash, sizeof plan->hash, fields[0]);
     } else if (strcmp(key, "watch") == 0) {
         plan->watch = fields[0][0] == '\0' ? -1 : atoi(fields[0]);
     } else if (strcmp(key, "file") == 0 && plan->file_count < PLAN_FILES) {

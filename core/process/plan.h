@@ -33,6 +33,7 @@ struct plan {
     double script_timeout;
     size_t shared;           /* bytes of limits.shared */
     int watch;               /* 1, 0, or -1: if stderr is a terminal */
+    char hash[17];           /* hash of the files that the route has loaded; "": not known */
     char *files[PLAN_FILES]; /* files that the route has loaded */
     unsigned file_count;
     struct plan_address *addresses; /* addresses of all names of listeners */

@@ -1,12 +1,14 @@
 /* release - see release.h. */
 #include "process/release.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-void release_init(struct release *r, unsigned generation)
+void release_init(struct release *r, unsigned generation, int kept)
 {
-    int fd = memfd_create("moongate-script", MFD_CLOEXEC);
+    int fd =
+        kept > 0 ? fcntl(kept, F_DUPFD_CLOEXEC, 3) : memfd_create("moongate-script", MFD_CLOEXEC);
     *r = (struct release){.generation = generation, .logs = LOGS_NONE, .snapshot = fd > 0 ? fd : 0};
 }
 

@@ -15,8 +15,9 @@ struct release {
     int snapshot; /* a file in memory from which workers load the script; 0: none */
 };
 
-/* Makes the snapshot's file, which the loader writes to. */
-void release_init(struct release *r, unsigned generation);
+/* Makes the snapshot's file, which the loader writes to; or takes one of an earlier release
+ * (`kept`, 0: none), which is duplicated. */
+void release_init(struct release *r, unsigned generation, int kept);
 /* Closes its descriptors. */
 void release_close(struct release *r);
 /* Closes its descriptors and frees its plan. */

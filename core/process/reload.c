@@ -20,9 +20,21 @@
 
 /* --- the end of it --- */
 
+/* "rollback to 3" */
+static const char *reload_reason(const struct reload *r, char *out, size_t size)
+{
+    if (r->order.from == 0)
+        return r->order.reason;
+    snprintf(out, size, "%s %u", r->order.reason, r->order.from);
+    return out;
+}
+
 static void reload_report(const struct reload *r, bool ok, const char *text)
 {
     struct board *b = r->memory->board;
+    char reason[sizeof b->reload_reason];
+    snprintf(b->reload_reason, sizeof b->reload_reason, "%s",
+             reload_reason(r, reason, sizeof reason));
     b->reload_ok = ok;
     b->reload_at = now_wall();
     if (ok)
@@ -43,7 +55,28 @@ static void reload_finish(struct reload *r)
     r->state = RELOAD_IDLE;
     notify("READY=1");
     if (r->wanted)
-        reload_ask(r);
+        reload_ask(r, r->wanted_order);
+}
+
+/* Into the list of what was loaded; `failure`: why that has come to nothing, or NULL. */
+static void reload_note_load(struct reload *r, const struct release *release, const char *failure)
+{
+    char text[64];
+    const struct history_of of = {.reason = reload_reason(r, text, sizeof text),
+                                  .hash = release->plan.hash,
+                                  .now = now_wall()};
+    if (failure != NULL) {
+        history_failed(&r->history, &of, failure);
+        return;
+    }
+    history_serves(&r->history, &of, release->generation, release->snapshot);
+    r->memory->board->kept_from = r->order.from;
+}
+
+void reload_note_start(struct reload *r, const char *reason)
+{
+    r->order = (struct reload_order){.reason = reason};
+    reload_note_load(r, r->serving, NULL);
 }
 
 /* Ends a reload that has failed. The old generation continues to serve. The failed route's files
@@ -57,6 +90,7 @@ static void reload_fail(struct reload *r, const char *text)
             workers_tell(r->workers, i, LINK_ABORT, "", NULL, 0);
     sockets_forget(r->sockets);
     watch_add(r->watch, r->next.plan.files, r->next.plan.file_count);
+    reload_note_load(r, &r->next, text);
     reload_report(r, false, text);
     reload_finish(r);
 }
@@ -83,7 +117,21 @@ static void reload_give_up(struct reload *r)
              now_monotonic() - r->since);
     if (NEWER * (double)(1u << r->given_up) < LOAD_TIMEOUT)
         r->given_up++;
+    reload_note_load(r, &r->next, "given up for a newer reload: the script was still loading");
     reload_finish(r);
+}
+
+/* What the loader loads: the files on the disk, or those that a generation had. False: its files
+ * are not kept any more. */
+static bool reload_choose_files(struct reload *r)
+{
+    const struct history_load *kept = history_find(&r->history, r->order.from);
+    r->loaded = *r->route;
+    release_init(&r->next, r->serving->generation + 1, kept != NULL ? kept->snapshot : 0);
+    if (r->order.from == 0)
+        return true;
+    r->loaded.snapshot = r->next.snapshot;
+    return r->loaded.snapshot > 0;
 }
 
 static void reload_start(struct reload *r)
@@ -96,10 +144,14 @@ static void reload_start(struct reload *r)
     r->notes[0] = '\0';
     notify("RELOADING=1\nMONOTONIC_USEC=%lld", (long long)(r->since * 1e6));
     watch_renew(r->watch);
-    release_init(&r->next, r->serving->generation + 1);
-    const struct loader_config config = {.snapshot = r->next.snapshot,
+    if (!reload_choose_files(r)) {
+        reload_fail(r, "the files of that generation are not kept; `moongate generations` lists "
+                       "those that are");
+        return;
+    }
+    const struct loader_config config = {.snapshot = r->order.from > 0 ? 0 : r->next.snapshot,
                                          .ini = r->serving->plan.ini,
-                                         .route = r->route,
+                                         .route = &r->loaded,
                                          .user = r->user,
                                          .trial = true,
                                          .generation = r->next.generation,
@@ -112,9 +164,10 @@ static void reload_start(struct reload *r)
 
 /* A loader that hangs must not delay a newer reload. But each loader in a row has twice as long as
  * the last, so that a slow script is served even if requests for reloads come all the time. */
-void reload_ask(struct reload *r)
+void reload_ask(struct reload *r, struct reload_order order)
 {
     if (r->state == RELOAD_IDLE) {
+        r->order = order;
         reload_start(r);
         return;
     }
@@ -122,6 +175,7 @@ void reload_ask(struct reload *r)
     if (!r->wanted && r->loader.pid > 0 && due < r->due)
         r->due = due;
     r->wanted = true;
+    r->wanted_order = order;
 }
 
 /* --- preparing --- */
@@ -364,6 +418,9 @@ void reload_read_loader(struct reload *r)
     if (result == LOADER_MORE)
         return;
     r->given_up = 0;
+    const struct history_load *kept = history_find(&r->history, r->order.from);
+    if (kept != NULL)
+        memcpy(r->next.plan.hash, kept->shown.hash, sizeof kept->shown.hash);
     r->due = now_monotonic() + REPLACED; /* a worker may be starting */
     r->room_due = now_monotonic() + PLACE_PATIENCE;
     if (result == LOADER_FAILED)
@@ -495,6 +552,11 @@ static void reload_end_switch(struct reload *r)
     r->memory->board->generation_at = now_wall();
     if (r->notes[0] != '\0')
         log_warn("generation %u: %s", generation, r->notes);
+    reload_note_load(r, r->serving, NULL);
+    if (r->order.from > 0)
+        log_warn("generation %u has the files that generation %u had, not those on the disk, until "
+                 "the next reload",
+                 generation, r->order.from);
     log_info("generation %u serves (%.0f ms)", generation, (now_monotonic() - r->since) * 1000);
     reload_report(r, true, r->notes);
     reload_finish(r);
@@ -520,10 +582,12 @@ void reload_tick(struct reload *r, double now)
 void reload_watch(struct reload *r)
 {
     const struct plan *plan = &r->serving->plan;
-    if (r->route->path != NULL && (plan->watch > 0 || (plan->watch < 0 && isatty(STDERR_FILENO))))
-        watch_set(r->watch, plan->files, plan->file_count, now_monotonic());
-    else
+    if (r->route->path == NULL || plan->watch == 0 || (plan->watch < 0 && !isatty(STDERR_FILENO)))
         watch_stop(r->watch);
+    else if (r->order.from > 0 && r->watch->look_at > 0) /* what is on the disk may be mended */
+        watch_add(r->watch, plan->files, plan->file_count);
+    else
+        watch_set(r->watch, plan->files, plan->file_count, now_monotonic());
 }
 
 void reload_reopen_logs(struct reload *r)

@@ -11,6 +11,7 @@
 #ifndef MG_PROCESS_RELOAD_H
 #define MG_PROCESS_RELOAD_H
 
+#include "process/history.h"
 #include "process/loader.h"
 #include "process/workers.h"
 
@@ -24,6 +25,12 @@ enum reload_part {
     PART_ASKED, /* asked to prepare the release */
     PART_PREPARED,
     PART_LEAVES, /* a reserve will serve in its place */
+};
+
+/* What is to be loaded, and who wants it. */
+struct reload_order {
+    const char *reason; /* of static life; "HUP" */
+    unsigned from;      /* the generation whose kept files it is; 0: what is on the disk */
 };
 
 struct reload {
@@ -43,10 +50,14 @@ struct reload {
     enum reload_state state;
     struct loader loader;
     struct release next;
+    struct history history;
     /* Private. */
-    bool wanted;       /* another reload follows this one */
-    uint64_t request;  /* highest number of a request that this reload answers */
-    unsigned given_up; /* loaders in a row that were ended for a newer request */
+    struct reload_order order;
+    struct route loaded;              /* the route, with the snapshot that is loaded */
+    bool wanted;                      /* another reload follows this one */
+    struct reload_order wanted_order; /* the order of that reload */
+    uint64_t request;                 /* highest number of a request that this reload answers */
+    unsigned given_up;                /* loaders in a row that were ended for a newer request */
     double since, due;
     double room_due;  /* end of the wait for a place beside the only worker */
     bool logs_moved;  /* USR1 came after the reload opened its logs: they are reopened */
@@ -58,8 +69,11 @@ struct reload {
     char notes[BOARD_TEXT];
 };
 
-/* Begins a reload, or lets it follow the one that is under way. */
-void reload_ask(struct reload *r);
+/* Begins a reload, or lets it follow the one that is under way. Of several that follow, the last
+ * one's order counts. */
+void reload_ask(struct reload *r, struct reload_order order);
+/* Notes that the release of the start serves. */
+void reload_note_start(struct reload *r, const char *reason);
 /* Answers a request for a reload that is not possible now, with the reason. */
 void reload_refuse(struct reload *r, const char *why);
 /* Reads the loader's report. */

@@ -201,6 +201,7 @@ static void worker_end_renewal(struct worker *w)
              "begun anew in this worker: what it kept in variables is gone",
              script_memory(old->script) >> 20, old->settings->limits.script_memory >> 20);
     w->renew_from = loop_now(&w->loop) + RENEWAL_LEAST;
+    board_count_renewal(w->config->board, old->number);
     script_on_worn(old->script, NULL, NULL);
     w->generation = w->renewed;
     w->renewed = NULL;

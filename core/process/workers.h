@@ -75,7 +75,7 @@ enum worker_fact {
     WORKER_FAILED,      /* the start failed: the text is the reason */
     WORKER_ANSWERS,     /* to a reload: "ATTEMPT TAB error"; no error: prepared */
     WORKER_SWITCHED,    /* the worker has switched, or handed over */
-    WORKER_ASKS_RELOAD, /* a command to the worker asks for a reload */
+    WORKER_ASKS_RELOAD, /* a command asks for a reload: the text of LINK_RELOAD */
     WORKER_ASKS_STOP,
 };
 

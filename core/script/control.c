@@ -62,12 +62,12 @@ static int control_drain(lua_State *L)
 
 /* --- the instance --- */
 
-/* core.reload() -> id; or nil, problem */
+/* core.reload([generation]) -> id; or nil, problem. With a generation: of the files that it had. */
 static int control_reload(lua_State *L)
 {
     const struct script_world *world = control_world_of(L);
     uint64_t id;
-    if (!world->ask_reload(world->ctx, &id))
+    if (!world->ask_reload(world->ctx, (unsigned)luaL_optint(L, 1, 0), &id))
         return script_fail(L, no_master);
     lua_pushnumber(L, (double)id);
     return 1;
@@ -80,7 +80,7 @@ static void control_push_done(lua_State *L, const void *at)
     lua_pushnumber(L, (double)__atomic_load_n((const uint64_t *)at, __ATOMIC_ACQUIRE));
 }
 
-/* core.reloads() -> { requested, done, ok, error, generation, at } */
+/* core.reloads() -> { requested, done, ok, error, reason, generation, at } */
 static int control_reloads(lua_State *L)
 {
     static const struct property fields[] = {
@@ -88,6 +88,7 @@ static int control_reloads(lua_State *L)
         PROPERTY("requested", struct board, reload_requested),
         PROPERTY("ok", struct board, reload_ok),
         PROPERTY("error", struct board, reload_error),
+        PROPERTY("reason", struct board, reload_reason),
         PROPERTY("generation", struct board, generation),
         PROPERTY("at", struct board, reload_at),
         {0},
@@ -104,6 +105,41 @@ static int control_tokens(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
     lua_pushliteral(L, "tokens");
     lua_rawget(L, -2);
+    return 1;
+}
+
+static void control_push_outcome_word(lua_State *L, const void *at)
+{
+    static const char *const words[] = {"serving", "served", "failed"};
+    unsigned outcome = *(const enum load_outcome *)at;
+    lua_pushstring(L, words[outcome < 3 ? outcome : LOAD_FAILED]);
+}
+
+#define LOAD(name) PROPERTY(#name, struct board_load, name)
+
+/* core.loads() -> list of { number, outcome, at, until, kept, hash, reason, error, renewals }, the
+ * oldest first */
+static int control_loads(lua_State *L)
+{
+    static const struct property fields[] = {
+        LOAD(number),
+        {"outcome", .push = control_push_outcome_word, .at = offsetof(struct board_load, outcome)},
+        LOAD(at),
+        LOAD(until),
+        LOAD(kept),
+        LOAD(hash),
+        LOAD(reason),
+        LOAD(error),
+        {0},
+    };
+    const struct board *b = control_world_of(L)->board;
+    lua_newtable(L);
+    for (unsigned i = 0; i < b->load_count && i < BOARD_LOADS; i++) {
+        property_push_table(L, fields, (const void *[]){&b->loads[i]});
+        lua_pushnumber(L, board_renewals(b, b->loads[i].number));
+        lua_setfield(L, -2, "renewals");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
     return 1;
 }
 
@@ -141,8 +177,8 @@ static void control_push_workers(lua_State *L, const void *at)
     }
 }
 
-/* core.state() -> { started, pid, generation, generation_at, reloads, reloads_failed, workers,
- * last_error, last_error_at, listeners }; the last one is text, see struct board */
+/* core.state() -> { started, pid, generation, generation_at, kept_from, reloads, reloads_failed,
+ * workers, last_error, last_error_at, listeners }; the last one is text, see struct board */
 static int control_state(lua_State *L)
 {
     static const struct property fields[] = {
@@ -150,6 +186,7 @@ static int control_state(lua_State *L)
         PROPERTY("pid", struct board, master),
         PROPERTY("generation", struct board, generation),
         PROPERTY("generation_at", struct board, generation_at),
+        PROPERTY("kept_from", struct board, kept_from),
         PROPERTY("reloads", struct board, reloads),
         PROPERTY("reloads_failed", struct board, reloads_failed),
         {"workers", .push = control_push_workers},
@@ -168,9 +205,11 @@ static int control_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"backends", control_backends}, {"drain", control_drain},     {"hold", control_hold},
-        {"reload", control_reload},     {"reloads", control_reloads}, {"state", control_state},
-        {"stop", control_stop},         {"tokens", control_tokens},   {NULL, NULL},
+        {"backends", control_backends}, {"drain", control_drain},
+        {"hold", control_hold},         {"loads", control_loads},
+        {"reload", control_reload},     {"reloads", control_reloads},
+        {"state", control_state},       {"stop", control_stop},
+        {"tokens", control_tokens},     {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -56,9 +56,9 @@ struct script_world {
     bool (*is_up)(void *ctx, struct str backend, bool *up);
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
-    /* Asks the master for a reload, which is over when board->reload_done has reached *id. False:
-     * the master has ended. */
-    bool (*ask_reload)(void *ctx, uint64_t *id);
+    /* Asks the master for a reload, of the files that the generation `from` had (0: of those on the
+     * disk). It is over when board->reload_done has reached *id. False: the master has ended. */
+    bool (*ask_reload)(void *ctx, unsigned from, uint64_t *id);
     bool (*stop)(void *ctx);
     /* Begins a FastCGI request of the script's own; `forget` gives it up or frees it. */
     struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,

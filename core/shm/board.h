@@ -13,6 +13,27 @@
 
 #define BOARD_WORKERS 256
 #define BOARD_TEXT    2048
+#define BOARD_LOADS   32 /* of the route, that are remembered */
+
+enum load_outcome { LOAD_SERVES, LOAD_OVER, LOAD_FAILED };
+
+/* A load of the route: at the start, by a reload, by a rollback. */
+struct board_load {
+    unsigned number; /* of the generation; 0: the load has failed */
+    enum load_outcome outcome;
+    double at,
+        until;     /* since when the generation served, or the failure; its end. Since the epoch */
+    bool kept;     /* its files are kept: it can serve again */
+    char hash[17]; /* of its files, in hexadecimal; "": not known */
+    char reason[64]; /* "HUP" */
+    char error[512]; /* the beginning of it, of a load that has failed */
+};
+
+/* Of a generation: how often a worker began anew for limits.script_memory. */
+struct board_renewals {
+    unsigned number;
+    unsigned count;
+};
 
 struct board_worker {
     /* Written by the master. */
@@ -45,10 +66,15 @@ struct board {
     char reload_error[BOARD_TEXT]; /* of the last reload: the reason of its failure, or its notes */
     char last_error[BOARD_TEXT];   /* of the last reload that failed */
     double last_error_at;          /* 0: no reload has failed */
+    char reload_reason[64];        /* of the last reload */
+    unsigned kept_from; /* the generation whose kept files serve; 0: those that were on the disk */
+    struct board_load loads[BOARD_LOADS]; /* the oldest first */
+    unsigned load_count;
     /* a line for each: address, name and, for the control listener, the route's text or "" */
     char listeners[BOARD_TEXT];
-    /* Written by all workers: requests so far. */
-    uint64_t reload_requested;
+    /* Written by all workers. */
+    uint64_t reload_requested;                   /* requests so far */
+    struct board_renewals renewals[BOARD_LOADS]; /* by the number of the generation, modulo */
     struct board_worker worker[BOARD_WORKERS];
     struct log_lines lines[BOARD_WORKERS]; /* lines of the access log that are not written yet */
 };
@@ -56,5 +82,9 @@ struct board {
 /* Makes the mapping. NULL: no memory. */
 struct board *board_new(void);
 void board_free(struct board *b);
+/* A worker has begun a generation anew for limits.script_memory. */
+void board_count_renewal(struct board *b, unsigned generation);
+/* How often workers have. */
+unsigned board_renewals(const struct board *b, unsigned generation);
 
 #endif

@@ -16,21 +16,30 @@ one goes on serving, and what is wrong is said here; the exit status is 1.
   min = 0, max = 0, route_at = 1,
 }
 
----@param args table
+--- Asks for a reload of some kind, and waits until it is over.
+---@param args table of the command line
+---@param path string of the POST
+---@param what string "the reload"
+---@param other (fun(outcome: table, told: table): string|nil)|nil what is wrong with an outcome,
+--- which may be of a later reload
 ---@return integer status, string|nil message
-function M.main(args)
-  local status, problem, outcome, seconds = remote.tell(args, "/reload", 60, "/reload",
+function M.run(args, path, what, other)
+  local asked
+  local status, problem, outcome, seconds = remote.tell(args, path, 60, "/reload",
     function(value, told)
+      asked = told
       -- A worker that is going away may not answer: another one does.
       return value and type(value.done) == "number" and value.done >= told.id and value or nil
     end)
   if status ~= 0 then
     return status, problem
   elseif not outcome then
-    return 1, ("the reload is not done after %g s; `moongate status` shows how it ends"):format(
+    return 1, ("%s is not done after %g s; `moongate generations` shows how it ends"):format(what,
       seconds)
-  elseif not outcome.ok then
-    io.stderr:write(tostring(outcome.error or "the reload failed: see the error log"), "\n")
+  end
+  local wrong = other and other(outcome, asked)
+  if wrong or not outcome.ok then
+    io.stderr:write(tostring(wrong or outcome.error or what .. " failed: see the error log"), "\n")
     return 1
   end
   if outcome.error then -- such as a setting that takes a restart
@@ -38,6 +47,12 @@ function M.main(args)
   end
   io.stdout:write(("generation %d serves\n"):format(outcome.generation))
   return 0
+end
+
+---@param args table
+---@return integer status, string|nil message
+function M.main(args)
+  return M.run(args, "/reload", "the reload")
 end
 
 return M

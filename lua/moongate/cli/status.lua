@@ -3,6 +3,7 @@
 
 local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
+local rows = require("moongate.cli.rows")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {
@@ -93,6 +94,12 @@ local function values_line(value)
   return #list > 0 and table.concat(list, ", ") .. "\n" or ""
 end
 
+--- What serves is not what is on the disk.
+local function rollback_line(value)
+  return value.kept_from and ("generation %d has the files of generation %d, not those on the "
+    .. "disk, until the next reload\n"):format(value.generation, value.kept_from) or ""
+end
+
 local function error_line(value)
   local err = value.last_error
   return err and ("last error (%s): %s\n"):format(os.date("%Y-%m-%d %H:%M:%S", err.at), err.text)
@@ -100,39 +107,18 @@ local function error_line(value)
 end
 
 local function worker_rows(value)
-  local rows = { WORKER_HEADS }
+  local list = { WORKER_HEADS }
   for _, worker in ipairs(value.workers) do
     local state = worker.leaving and "leaving" or worker.ready and "" or "starting"
     if not worker.leaving and worker.ready and worker.generations > 1 then
       state = ("%d generations"):format(worker.generations)
     end
-    rows[#rows + 1] = {
+    list[#list + 1] = {
       "  " .. count(worker.pid), state, count(worker.connections), count(worker.requests),
       bytes(worker.lua_memory), count(worker.restarts),
     }
   end
-  return rows
-end
-
---- Rows with their columns below each other; nothing where there are only heads.
-local function print_rows(rows)
-  local widths = {}
-  if #rows < 2 then
-    return
-  end
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do
-      widths[i] = math.max(widths[i] or 0, #cell)
-    end
-  end
-  for _, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do
-      local blanks = (" "):rep(widths[i] - #cell)
-      cells[i] = i <= TEXTS and cell .. blanks or blanks .. cell
-    end
-    io.stdout:write((table.concat(cells, "  "):gsub(" +$", "")), "\n")
-  end
+  return list
 end
 
 ---@param args table
@@ -146,16 +132,16 @@ function M.main(args)
     return 0
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
-    listener_line(value), values_line(value), error_line(value))
-  print_rows(worker_rows(value))
-  local rows = { HEADS }
+    rollback_line(value), listener_line(value), values_line(value), error_line(value))
+  rows.print(worker_rows(value), TEXTS)
+  local list = { HEADS }
   for _, backend in ipairs(value.backends) do
-    rows[#rows + 1] = backend_row(backend)
+    list[#list + 1] = backend_row(backend)
     for _, server in ipairs(backend.servers) do
-      rows[#rows + 1] = server_row(server)
+      list[#list + 1] = server_row(server)
     end
   end
-  print_rows(rows)
+  rows.print(list, TEXTS)
   return 0
 end
 

@@ -408,11 +408,23 @@ function M.failed_report()
   return file_lines(last_files)
 end
 
---- What the files of a route hold, for workers that load it later.
+-- Bytes of the hash of a route's files: it tells generations apart, no more. Of larger files, whose
+-- digest core/script/digest.c does not make, there is none.
+local HASH, HASHED = 6, 63 * 1024 ^ 2
+
+--- What the files of a route hold, for workers that load it later. A hash of it becomes
+--- `normalized.hash`.
 ---@param normalized table
 ---@return string|nil text see moongate.route.sources
 function M.snapshot(normalized)
-  return sources.snapshot(normalized.files)
+  local text = sources.snapshot(normalized.files)
+  if text and #text <= HASHED then
+    local digest = require("moongate.core").digest("sha256", (normalized.text or "") .. text)
+    normalized.hash = digest:sub(1, HASH):gsub(".", function(byte)
+      return ("%02x"):format(byte:byte())
+    end)
+  end
+  return text
 end
 
 --- What `run` returns, with `files` in it.
@@ -430,7 +442,7 @@ local function tracked(path, text, name, overrides, fs)
   if not ok then
     error(result, 0)
   end
-  result.files = files
+  result.files, result.text = files, not path and text or nil
   return result
 end
 
@@ -489,6 +501,9 @@ function M.loader_report(normalized, record, fs)
   add("script_timeout", normalized.script_timeout)
   add("shared", ("%.0f"):format(normalized.limits.shared))
   add("test", normalized.test or "")
+  if normalized.hash then
+    add("hash", normalized.hash)
+  end
   local sent = ini.record(normalized.backends)
   if sent ~= "" then
     add("ini", sent)

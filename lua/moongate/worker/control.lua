@@ -9,6 +9,8 @@
 --     POST /reload                            { id }
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
+--     GET  /generations                       what was loaded when, the latest first
+--     POST /rollback[?number=N]               { id, to }: /reload from generation N's files
 --     GET  /shadow[?name=N]                   what the route's shadows have found
 --     POST /shadow[?name=N]                   forgets it
 --     POST /stop                              a graceful one
@@ -20,6 +22,7 @@
 
 local access = require("moongate.worker.access")
 local addr = require("moongate.base.addr")
+local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
 local metrics = require("moongate.worker.metrics")
 local report = require("moongate.shadow.report")
@@ -102,7 +105,7 @@ end
 
 --- How many generations are alive: an old one ends with its last request. A worker that has been
 --- replaced has one of its own.
-local function generations(workers)
+local function count_generations(workers)
   local most, leaving = 0, 0
   for _, worker in ipairs(workers) do
     if worker.leaving then
@@ -131,9 +134,10 @@ local function status(_, core)
   local failed = state.last_error_at > 0
   return reply(200, {
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
-    generation = state.generation, generations = generations(state.workers),
+    generation = state.generation, generations = count_generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
     backends = all_backends(core), shared = core.shared_info(), values = runtime.list(),
+    kept_from = (state.kept_from or 0) > 0 and state.kept_from or nil,
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
   })
 end
@@ -182,6 +186,20 @@ end
 local function reload(_, core)
   local id, problem = core.reload()
   return id and reply(200, { id = id }) or failure(500, "%s", tostring(problem))
+end
+
+local function loads(_, core)
+  return reply(200, { generations = generations.list(core) })
+end
+
+local function rollback(req, core)
+  local number, problem, status_code = generations.target(core, req.args.number)
+  if not number then
+    return failure(status_code, "%s", problem)
+  end
+  local id
+  id, problem = core.reload(number)
+  return id and reply(200, { id = id, to = number }) or failure(500, "%s", tostring(problem))
 end
 
 local function stop(_, core)
@@ -252,10 +270,11 @@ end
 -- By path: what answers GET and HEAD, and what a POST does.
 local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
-  ["/metrics"] = show_metrics,
+  ["/metrics"] = show_metrics, ["/generations"] = loads,
 }
 local ACTIONS = {
-  ["/reload"] = reload, ["/stop"] = stop, ["/set"] = set, ["/shadow"] = forget_shadows,
+  ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
+  ["/shadow"] = forget_shadows,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -280,7 +299,7 @@ end
 --- Answers a request on the control listener.
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
---- get of it: `state tokens reload reloads stop backends hold drain`
+--- get of it: `state tokens reload reloads loads stop backends hold drain`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

@@ -23,7 +23,7 @@ describe("the command line", function()
       assert.equal("", stderr)
       for _, name in ipairs({
         "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold",
-        "resume", "drain", "undrain", "set", "shadow", "version", "help",
+        "resume", "drain", "undrain", "set", "shadow", "generations", "rollback", "version", "help",
       }) do
         assert.matches("\n  " .. name .. "[ %[]", stdout)
       end

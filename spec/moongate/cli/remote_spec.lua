@@ -342,8 +342,8 @@ describe("a command to a running instance", function()
       local status, stdout, stderr = program.run(core, "reload", "--wait", "2s")
       assert.equal(1, status)
       assert.equal("", stdout)
-      assert.equal("moongate: the reload is not done after 2 s; `moongate status` shows how it "
-        .. "ends\n", stderr)
+      assert.equal("moongate: the reload is not done after 2 s; `moongate generations` shows how "
+        .. "it ends\n", stderr)
       assert.is_true(slept >= 2 and slept < 2.2)
     end)
 

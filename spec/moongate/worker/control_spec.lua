@@ -53,12 +53,29 @@ describe("control", function()
         last_error = core.last_error, last_error_at = core.last_error and 1050 or 0,
       }
     end
-    function core.reload()
-      table.insert(core.done, { "reload" })
+    function core.reload(from)
+      table.insert(core.done, { "reload", from })
       return 4
     end
     function core.reloads()
       return { requested = 4, done = 3, ok = false, error = "r.lua:1: x", generation = 2, at = 9 }
+    end
+    function core.loads()
+      local function load(number, outcome, hash, fields)
+        local one = {
+          number = number, outcome = outcome, hash = hash, at = 10 + number, ["until"] = 0,
+          kept = number > 0, reason = "HUP", error = "", renewals = 0,
+        }
+        for key, value in pairs(fields or {}) do
+          one[key] = value
+        end
+        return one
+      end
+      return {
+        load(1, "served", "aa", { ["until"] = 12 }), load(2, "served", "bb", { kept = false }),
+        load(0, "failed", "", { error = "r.lua:1: x" }), load(3, "served", "cc"),
+        load(4, "serving", "cc", { renewals = 2 }),
+      }
     end
     function core.stop()
       table.insert(core.done, { "stop" })
@@ -139,6 +156,41 @@ describe("control", function()
     assert.equal(500, status)
     assert.equal("the master is gone", got.error)
   end)
+
+  it("lists what was loaded, the latest first", function()
+    local status, body = ask("GET", "/generations")
+    assert.equal(200, status)
+    local list = body.generations
+    assert.equal(5, #list)
+    assert.same({
+      number = 4, outcome = "serving", serving = true, at = 14, hash = "cc", kept = true,
+      reason = "HUP", renewals = 2,
+    }, list[1])
+    assert.same({
+      outcome = "failed", serving = false, at = 10, kept = false, reason = "HUP",
+      error = "r.lua:1: x",
+    }, list[3])
+    assert.equal(12, list[5]["until"])
+  end)
+
+  it("rolls back: to the latest with other files that are kept, or to the one that is named",
+    function()
+      local headers = { ["Moongate-Control"] = "1" }
+      local status, body = ask("POST", "/rollback", nil, headers)
+      assert.equal(200, status)
+      assert.same({ id = 4, to = 1 }, body)
+      assert.equal(3, select(2, ask("POST", "/rollback", { number = "3" }, headers)).to)
+      assert.same({ { "reload", 1 }, { "reload", 3 } }, core.done)
+      for _, case in ipairs({
+        { "4", 400, "generation 4 serves already" }, { "0", 404, "not kept" },
+        { "2", 404, "generation 2 are not kept; there are those of 1, 3" },
+        { "x", 400, "'x' is no number of a generation" },
+      }) do
+        status, body = ask("POST", "/rollback", { number = case[1] }, headers)
+        assert.equal(case[2], status)
+        assert.matches(case[3], body.error, 1, true)
+      end
+    end)
 
   it("answers only to hosts of its own: a name may be pointed at any address", function()
     core.state = function()
