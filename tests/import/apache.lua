@@ -325,4 +325,48 @@ ExpiresByType text/css "access plus 1 month"
     name = "variables", kind = "apache", urls = { "/info.php", "/index.php?x=1" },
     config = root(HANDLER .. "SetEnv APP_ENV production\n"),
   },
+  {
+    name = "headers and lifetimes", kind = "apache",
+    urls = { "/headers.php", "/method.php", "/login.php", "HEAD /headers.php", "HEAD /about.html",
+      "/static/app.css", "/static/logo.png", "/docs", "/docs/" },
+    everywhere = { ["x-frame-options"] = true },
+    differs = { ["/headers.php"] = { 200, 200, "Apache adds its header to the application's" },
+      ["HEAD /headers.php"] = { 200, 200, "the same" } },
+    config = root(HANDLER .. [[
+Header always set Referrer-Policy "same-origin"
+Header set X-Frame-Options "SAMEORIGIN"
+ExpiresActive On
+ExpiresByType text/css "access plus 1 month"
+]]),
+  },
+  {
+    name = "logins", kind = "apache", headers = { Authorization = "Basic ZnJhbms6bW9vbg==" },
+    ignore = { "HTTP_AUTHORIZATION" }, -- Moongate passes it on
+    urls = { "/private/paper.txt", "/admin/tool.php", "/about.html", "/static/app.css" },
+    config = root(HANDLER .. [[
+<Location "/private">
+  AuthType Basic
+  AuthName "the staff"
+  AuthUserFile "@OTHER@/users"
+  Require valid-user
+</Location>
+<Location "/admin">
+  AuthType Basic
+  AuthName "the staff"
+  AuthUserFile "@OTHER@/users"
+  Require valid-user
+</Location>
+]]),
+  },
+  {
+    name = "logins of strangers", kind = "apache", urls = { "/private/paper.txt", "/about.html" },
+    config = root([[
+<Location "/private">
+  AuthType Basic
+  AuthName "the staff"
+  AuthUserFile "@OTHER@/users"
+  Require valid-user
+</Location>
+]]),
+  },
 }

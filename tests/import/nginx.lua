@@ -331,6 +331,7 @@ server { listen @LISTEN@; server_name .c.example; location / { return 200 "c\n";
   },
   {
     name = "order of locations", kind = "nginx",
+    apart = { ["content-type"] = true }, -- nginx's is that of the URL's last letters
     urls = { "/static/app.css", "/static/info.php", "/docs/", "/docs/x.css", "/a/b", "/a/b/c", "/a",
       "/x.css" },
     config = server([[
@@ -365,5 +366,41 @@ server { listen @LISTEN@; server_name .c.example; location / { return 200 "c\n";
   location ~ \.php$ {
     try_files $uri =404;
 ]] .. PHP .. "  }\n"),
+  },
+  {
+    name = "headers and lifetimes", kind = "nginx",
+    urls = { "/headers.php", "/method.php", "/login.php", "HEAD /headers.php", "HEAD /about.html",
+      "/static/app.css", "/static/app.js", "/static/logo.png", "/static/nothing.css", "/page.html",
+      "/docs", "/docs/" },
+    everywhere = { ["x-frame-options"] = true, ["x-handled-by"] = true },
+    config = server([[
+  index index.html;
+  add_header X-Frame-Options SAMEORIGIN;
+  add_header Referrer-Policy same-origin always;
+  location /static/ { expires 30d; }
+  location = /page.html { expires epoch; }
+  location ~ \.php$ {
+    add_header X-Handled-By php;
+]] .. PHP .. "  }\n"),
+  },
+  {
+    name = "logins", kind = "nginx", headers = { Authorization = "Basic ZnJhbms6bW9vbg==" },
+    urls = { "/private/paper.txt", "/admin/tool.php", "/about.html", "/static/app.css" },
+    config = server([[
+  location /private/ { auth_basic "the staff"; auth_basic_user_file @OTHER@/users; }
+  location /static/ { auth_basic "others"; auth_basic_user_file @OTHER@/nobody; }
+  location ^~ /admin/ {
+    auth_basic "the staff"; auth_basic_user_file @OTHER@/users;
+    location ~ \.php$ {
+]] .. PHP .. [[
+    }
+  }
+]] .. PHP_LOCATION),
+  },
+  {
+    name = "logins of strangers", kind = "nginx", urls = { "/private/paper.txt", "/about.html" },
+    config = server([[
+  location /private/ { auth_basic "the staff"; auth_basic_user_file @OTHER@/users; }
+]]),
   },
 }

@@ -15,7 +15,7 @@ local sidebyside = {}
 
 -- What an application is told, as a page; the folder of the test is ROOT.
 local SCRIPT = [[<?php
-header('Content-Type: text/plain');
+header('Content-Type: text/plain'); header('X-From: php');
 $names = ['SCRIPT_NAME', 'SCRIPT_FILENAME', 'PATH_INFO', 'QUERY_STRING', 'REQUEST_URI',
   'REQUEST_METHOD',
   'DOCUMENT_ROOT', 'HTTP_AUTHORIZATION', 'APP_ENV', 'HTTPS_SAID', 'CONTENT_LENGTH'];
@@ -40,8 +40,27 @@ local FILES = {
   ["conf/local.txt"] = "conf\n", ["private/paper.txt"] = "paper\n", [".env"] = "SECRET=1\n",
   [".well-known/acme.txt"] = "acme\n", ["uploads/photo.jpg"] = "jpg\n", ["composer.json"] = "{}\n",
 }
-local OTHER = { ["index.php"] = SCRIPT, ["tool.php"] = SCRIPT, ["style.css"] = "p {}\n",
+-- Answers with headers of the application's own.
+FILES["headers.php"] = [[<?php
+header('X-From: php'); header('Content-Type: application/json');
+header('Cache-Control: private, max-age=60');
+header('ETag: "v1"'); header('X-Frame-Options: DENY'); header('Vary: Cookie');
+setcookie('a', '1'); setcookie('b', '2'); echo '{}';]]
+FILES["method.php"] = [[<?php http_response_code(405);
+header('X-From: php'); header('Allow: GET, HEAD');]]
+FILES["login.php"] = [[<?php http_response_code(401);
+header('X-From: php'); header('WWW-Authenticate: Basic realm="app"');]]
+
+local OTHER = { nobody = "# none\n", users = "frank:$apr1$abcdefgh$bpjEf6sjH97Iyplvf7QCL1\n",
+  ["index.php"] = SCRIPT, ["tool.php"] = SCRIPT, ["style.css"] = "p {}\n",
   ["load.php"] = SCRIPT }
+
+local NGINX_TYPES = [[
+types {
+  text/html html; text/css css; text/plain txt; application/javascript js; application/json json;
+  image/png png; image/jpeg jpg; image/x-icon ico;
+}
+]]
 
 local MODULES = {}
 for name in ([[
@@ -72,16 +91,67 @@ local function filled(site, text, front)
   return (text:gsub("@(%u+)@", values))
 end
 
--- What is compared of an answer: its status, where it leads to, and what PHP or a file has said.
-local function essence(site, res, address, ignore)
-  local parts = { tostring(res.status) }
-  local location = res.headers.location
-  if location then
-    parts[#parts + 1] = "to " .. location:gsub("^https?://[%w.]+:" .. address:match("%d+$"), "")
-      :gsub("^http://" .. address:gsub("%p", "%%%0"), ""):gsub("^http://front%.test", "")
+-- Headers that say how an answer is sent and not what it is, or who sends it.
+local APART = {
+  server = true, date = true, connection = true, ["keep-alive"] = true,
+  ["transfer-encoding"] = true,
+}
+
+-- Headers of a page that the server itself makes for an error or a redirect, or reads from a file.
+local PAGE = {
+  ["content-type"] = true, ["content-length"] = true, ["retry-after"] = true, etag = true,
+  ["last-modified"] = true, ["accept-ranges"] = true,
+}
+
+local function without_origin(value, address)
+  return (value:gsub("^https?://[%w.]+:" .. address:match("%d+$"), "")
+    :gsub("^http://" .. address:gsub("%p", "%%%0"), ""):gsub("^http://front%.test", ""))
+end
+
+-- What a header is compared as, or nil where the servers are known to differ in it;
+-- docs/importing.md says so.
+local function compared(res, name, value, address)
+  local is_application = res.headers["x-from"] ~= nil
+  local is_file = res.headers["last-modified"] ~= nil and not is_application
+  if APART[name] or (PAGE[name] and res.status >= 300 and not is_application) then
+    return nil
+  elseif name == "location" then
+    return without_origin(value, address)
+  elseif name == "content-type" and is_file then
+    return (value:gsub("; charset=utf%-8$", ""):gsub("^application/javascript", "text/javascript"))
+  elseif name == "etag" and is_file then
+    return "of the file"
+  elseif name == "content-length" and is_application then
+    return nil -- PHP says none, and it is the server's choice to count
+  elseif name == "expires" and res.headers["cache-control"] then
+    return nil -- the older word for it
+  elseif name == "www-authenticate" then
+    return (value:gsub(', charset="UTF%-8"$', ""))
+  elseif name == "vary" then
+    value = value:gsub(",? *Authorization", "") -- Apache's, for a RewriteCond that looks at it
+    return value ~= "" and value or nil
   end
+  return value
+end
+
+-- The headers that are compared, a line each.
+local function compared_headers(res, address, case)
+  local lines = {}
+  for name, value in pairs(res.headers) do
+    local is_known = case.apart and case.apart[name]
+      or res.status >= 300 and case.everywhere and case.everywhere[name]
+    value = not is_known and compared(res, name, value, address) or nil
+    lines[#lines + 1] = value and name .. ": " .. value or nil
+  end
+  table.sort(lines)
+  return table.concat(lines, "\n")
+end
+
+-- What is compared of an answer: its status, its headers, and what PHP or a file has said.
+local function essence(site, res, address, case)
+  local parts = { tostring(res.status), compared_headers(res, address, case) }
   if res.status == 200 then
-    for _, name in ipairs(ignore or {}) do
+    for _, name in ipairs(case.ignore or {}) do
       res.body = ("\n" .. res.body):gsub("\n" .. name .. "=[^\n]*", "")
     end
     parts[#parts + 1] = (res.body:gsub("^\n", ""):gsub("//+", "/") -- Apache doubles some
@@ -102,7 +172,7 @@ local function ask(site, address, case, target)
       headers = headers,
     body = method == "POST" and "a=b" or nil, timeout = 30,
   })
-  return essence(site, res, address, case.ignore), res
+  return essence(site, res, address, case), res
 end
 
 -- Both servers for a case: the front, and Moongate with the imported route.
@@ -111,7 +181,8 @@ local function start(site, case)
   if case.kind == "nginx" then
     front = fronts.nginx(function(address, dir)
       process.write_file(dir .. "/fastcgi_params", nginx_params("$document_root"))
-      return filled(site, case.config, { address = address })
+      process.write_file(dir .. "/mime.types", NGINX_TYPES)
+      return "include mime.types;\n" .. filled(site, case.config, { address = address })
     end)
   else
     if case.htaccess then
@@ -142,8 +213,9 @@ end
 
 --- Compares a case. Raises an error with what differs.
 ---@param site table
----@param case table name, kind, config, htaccess, urls, differs: URL -> { theirs, ours } of
---- statuses, and why
+---@param case table name, kind, config, htaccess, urls, apart: set of headers that differ;
+--- everywhere: those that Moongate has on redirects and error pages, too; differs: URL ->
+--- { theirs, ours } of statuses, and why
 ---@return integer how many answers were compared
 function sidebyside.compare(site, case)
   local front, one, made = start(site, case)

@@ -69,6 +69,10 @@ end
 
 local statements = {}
 
+-- What nginx's mime.types says of the names that a location with a text has.
+local TYPES = { css = "text/css", html = "text/html", js = "application/javascript",
+  json = "application/json", svg = "image/svg+xml", txt = "text/plain", xml = "text/xml" }
+
 statements["return"] = function(self, lines, indent, directive, scope)
   local code, text = tonumber(directive.args[1]), directive.args[2]
   if not code then
@@ -100,7 +104,8 @@ statements["return"] = function(self, lines, indent, directive, scope)
   if not made then
     return false
   end
-  local kind = scope.ctx.default_type or "text/plain"
+  local extension = scope.location and scope.location.text:match("%.(%w+)%$?$")
+  local kind = TYPES[extension] or scope.ctx.default_type or "text/plain"
   add(lines, indent, "return %s", writer.value({
     status = code, headers = { ["Content-Type"] = kind }, body = writer.raw(made),
   }, ("  "):rep(indent + 1)))
@@ -288,6 +293,19 @@ end
 
 local RANK = { ["="] = 1, ["^~"] = 2, ["~"] = 3, ["~*"] = 3, prefix = 4 }
 
+-- Where a location is asked: its rank, and the prefix that says which of one rank comes first. A
+-- regex within a location with ^~ is asked before that one, among those with ^~.
+local function place_of(location)
+  local rank, at = RANK[location.kind] or 5, location.parent
+  while rank == 3 and at do
+    if at.kind == "^~" then
+      return RANK["^~"], at.text, true
+    end
+    at = at.parent
+  end
+  return rank, location.text, false
+end
+
 local function sorted_locations(list)
   local order = {}
   for i, location in ipairs(list) do
@@ -297,14 +315,17 @@ local function sorted_locations(list)
     end
   end
   table.sort(order, function(a, b)
-    local left, right = RANK[a.kind] or 5, RANK[b.kind] or 5
+    local left, left_text, left_within = place_of(a)
+    local right, right_text, right_within = place_of(b)
     if left ~= right then
       return left < right
     elseif left == 3 then
       -- Those within a location are asked before others that stand behind it.
       return a.number < b.number
-    elseif #a.text ~= #b.text then
-      return #a.text > #b.text
+    elseif #left_text ~= #right_text then
+      return #left_text > #right_text
+    elseif left_within ~= right_within then
+      return left_within
     end
     return a.number < b.number
   end)

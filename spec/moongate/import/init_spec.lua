@@ -3,6 +3,7 @@
 -- routes. Hostile configurations end with a message.
 
 local files = require("support.fs")
+local folder = require("support.folder")
 local importer = require("moongate.import")
 local load = require("moongate.route.load")
 
@@ -15,10 +16,10 @@ local function disk(texts)
       end
       return texts[path]:sub(1, size)
     end,
-    list = function(folder)
+    list = function(at)
       local names = {}
       for path in pairs(texts) do
-        names[#names + 1] = path:match("^" .. folder:gsub("%p", "%%%0") .. "/?([^/]+)$")
+        names[#names + 1] = path:match("^" .. at:gsub("%p", "%%%0") .. "/?([^/]+)$")
       end
       return names
     end,
@@ -48,6 +49,16 @@ end
 local PHP = "location ~ \\.php$ { include fastcgi_params; fastcgi_pass unix:/run/php.sock; }"
 
 describe("moongate.import", function()
+  local logins
+  setup(function()
+    logins = folder.new()
+    folder.write(logins .. "/users", "frank:$apr1$abcdefgh$bpjEf6sjH97Iyplvf7QCL1\n")
+    folder.write(logins .. "/nobody", "# none\n")
+  end)
+  teardown(function()
+    folder.remove(logins)
+  end)
+
   for _, kind in ipairs({ "nginx", "apache" }) do
     for _, case in ipairs((require("tests.import." .. kind))) do
       it(("makes a valid route of %s: %s"):format(kind, case.name), function()
@@ -61,7 +72,7 @@ describe("moongate.import", function()
         end
         local route, summary = run(kind, texts, unpack(paths))
         assert.is_string(route, summary)
-        check(route)
+        check((route:gsub("/srv/other/", logins .. "/"))) -- auth.basic reads its file at once
         assert.is_nil(route:find("/tmp/", 1, true))
       end)
     end
@@ -69,6 +80,16 @@ describe("moongate.import", function()
 end)
 
 describe("moongate.import nginx", function()
+  it("asks a regex within a location with ^~ before that location", function()
+    local route = run("nginx", "server {\n root /srv/www;\n location ^~ /a/ {\n" .. PHP
+      .. "\n }\n location ^~ /a/b/ { return 403; }\n location ^~ /c/ { return 404; }\n}")
+    local order = {}
+    for text in route:gmatch("%-%- location ([^(\n]+) %(") do
+      order[#order + 1] = text
+    end
+    assert.same({ "^~ /a/b/", "~ \\.php$", "^~ /a/", "^~ /c/" }, order)
+  end)
+
   it("has a comment for each line that it does not know", function()
     local route, summary = run("nginx",
       "server {\n root /srv/www;\n gzip on;\n proxy_pass http://x;\n"
