@@ -176,11 +176,32 @@ void answer_script_failed(struct exchange *x, enum script_hook hook, const char 
     exchange_note(x);
 }
 
+/* Keeps the headers that belong to a refusal (Allow, Content-Range) for the page that takes the
+ * place of the standard one. */
+static void answer_keep_headers(struct exchange *x)
+{
+    struct headers kept = x->req.response.headers;
+    headers_merge(&x->req.arena, &kept, &x->always);
+    x->always = kept;
+}
+
+/* Answers with the page that the site has for such an answer of the server's own, or the standard
+ * one. The route's own on_error is not asked. */
+static void answer_own(struct exchange *x, int status, const char *reason)
+{
+    if (!script_has_pages(x->generation->script)) {
+        answer_error(x, status, reason);
+        return;
+    }
+    answer_keep_headers(x);
+    answer_fail(x, "refused", status, reason);
+}
+
 void answer_forbid(struct exchange *x, const char *reason)
 {
     answer_say(x, 403, reason);
     answer_clear(&x->req);
-    answer_error(x, 403, reason);
+    answer_own(x, 403, reason);
 }
 
 void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason)
@@ -304,7 +325,10 @@ void answer_file(struct exchange *x)
     req->method_id = method;
     if (status >= 400) {
         answer_report_file(x, status, reason);
-        answer_error(x, error > 0 ? error : status, reason);
+        if (error > 0)
+            answer_error(x, error, reason);
+        else
+            answer_own(x, status, reason);
         return;
     }
     req->response.with_cookies = req->decision.handed_over; /* the decision's headers have them */

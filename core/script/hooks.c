@@ -28,6 +28,7 @@ struct script_hooks {
     int function[HOOK_COUNT]; /* LUA_NOREF where the route has none */
     enum script_policy policy[HOOK_COUNT];
     int fallback[HOOK_COUNT];        /* functions, where the policy is SCRIPT_DECIDE */
+    bool pages;                      /* on_error knows pages for refusals of the server's own */
     int format;                      /* log.format, when it is a function */
     const char *sources[HOOK_COUNT]; /* "route.lua:12", held by the normalised table */
     /* The views of hooks that can't wait. One of each is enough, since it is open only while its
@@ -77,6 +78,9 @@ static void hooks_find(lua_State *L, struct script_hooks *h)
         h->sources[i] = lua_isstring(L, -1) ? lua_tostring(L, -1) : "?";
         lua_pop(L, 1);
     }
+    lua_getfield(L, top, "has_pages");
+    h->pages = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     lua_getfield(L, top, "log");
     h->format = hooks_field(L, top + 3, "format");
     lua_settop(L, top);
@@ -120,6 +124,11 @@ int script_hook_function(const struct script *s, enum script_hook hook)
 bool script_has(const struct script *s, enum script_hook hook)
 {
     return s->hooks->function[hook] != LUA_NOREF;
+}
+
+bool script_has_pages(const struct script *s)
+{
+    return s->hooks->pages;
 }
 
 enum script_policy script_policy(const struct script *s, enum script_hook hook)

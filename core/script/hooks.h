@@ -24,6 +24,9 @@ struct script_cause script_hook_cause(const struct script *s, enum script_hook h
                                       const struct request *req);
 
 bool script_has(const struct script *s, enum script_hook hook);
+/* True when a site of the route has pages for errors: on_error is called with kind "refused", too,
+ * for which the library asks these pages alone. */
+bool script_has_pages(const struct script *s);
 /* The consequence for a request whose hook of that kind has failed. */
 enum script_policy script_policy(const struct script *s, enum script_hook hook);
 /* Fills req->decision with the one that script_errors names for the hook, once for a request. The

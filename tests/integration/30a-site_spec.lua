@@ -10,6 +10,7 @@ local stage = require("tests.support.stage")
 local ROUTE = [[
 local php = require("moongate.php")
 local pages = { [403] = "/errors/403.html", [502] = "/errors/down.html",
+  [405] = "/errors/405.html", [413] = "/errors/413.html", [416] = "/errors/416.html",
   [503] = "/errors/down.html", [500] = "/errors/500.html" }
 local function site(backend, more)
   local options = {
@@ -27,15 +28,19 @@ local function site(backend, more)
 end
 local sites = {
   usual = site("app"), down = site("down"),
-  strict = site("app", { intercept_errors = { 500 } }),
+  strict = site("app", { intercept_errors = { 500 } }), small = site("app", { body_limit = 10 }),
   unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app",
     not_found = { status = 410 }, headers = { ["X-Site"] = "yes" } },
+  bare = php.site { root = os.getenv("TEST_ROOT"), backend = "app", not_found = "/a.css" },
   front = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app", front = "/hello.php" },
   owner = site("app", { owner = true }), lost = site("app", { not_found = "/errors/lost.html" }),
 }
 return {
   backends = { app = os.getenv("TEST_BACKEND"), down = "unix:/nonexistent/x.sock" },
   on_request = function(req) return sites[req.headers.site or "usual"](req) end,
+  on_error = function(_, err)
+    assert(err.kind ~= "refused")
+  end,
 }
 ]]
 
@@ -48,6 +53,9 @@ describe("a site", function()
       ["a.txt"] = "text", ["a.css"] = "css", ["dump.sql"] = "secret", ["down/a.txt"] = "load",
       ["errors/404.html"] = "<p>not here</p>", ["errors/403.html"] = "<p>not yours</p>",
       ["errors/down.html"] = "<p>back soon</p>", ["errors/500.html"] = "<p>broken</p>",
+      ["errors/405.html"] = "<p>not so</p>", ["errors/413.html"] = "<p>too much</p>",
+      ["errors/416.html"] = "<p>not that part</p>",
+      ["gone.php"] = "<?php header('X-Accel-Redirect: /nowhere.txt');",
       [".env"] = "secret", ["broken.php"] = "<?php http_response_code(500);",
     })
     gate = server.start({
@@ -112,6 +120,33 @@ describe("a site", function()
     assert.equal("<p>not yours</p>", res.body)
     assert.equal(200, ask("/errors/404.html").status)
   end)
+
+  it("has pages for what its files refuse, beside the headers that belong to it", function()
+    local res = ask("/a.txt", nil, { method = "POST", body = "a=1" })
+    assert.equal(405, res.status)
+    assert.equal("<p>not so</p>", res.body)
+    assert.equal("GET, HEAD, OPTIONS", res.headers.allow)
+    assert.equal("yes", res.headers["x-site"])
+    res = ask("/a.txt", nil, { headers = { Site = "usual", Range = "bytes=100-" } })
+    assert.equal(416, res.status)
+    assert.equal("<p>not that part</p>", res.body)
+    assert.equal("bytes */4", res.headers["content-range"])
+    -- Where there is no page for the status, the standard one has these headers.
+    res = ask("/a.txt", "bare", { method = "PUT", body = "a" })
+    assert.equal(405, res.status)
+    assert.truthy(res.body:find("<h1>405", 1, true))
+    assert.equal("GET, HEAD, OPTIONS", res.headers.allow)
+  end)
+
+  it("has a page for a body that is too large, and for a file that an application lacks",
+    function()
+      local res = ask("/hello.php", "small", { method = "POST", body = ("x"):rep(100) })
+      assert.equal(413, res.status)
+      assert.equal("<p>too much</p>", res.body)
+      res = ask("/gone.php")
+      assert.equal(404, res.status)
+      assert.equal("<p>not here</p>", res.body)
+    end)
 
   it("has a page for a backend that is away", function()
     local res = ask("/hello.php", "down")

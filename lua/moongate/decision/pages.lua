@@ -1,6 +1,7 @@
--- moongate.decision.pages owns the pages that a site has for errors of its applications: which of
--- them stands for what went wrong with a request. Noted by moongate.php.site when it runs a script;
--- asked by load, which puts the question behind the route's own on_error.
+-- moongate.decision.pages owns the pages that a site has for errors: which of them stands for what
+-- went wrong with a request, in its application or while a file of it was sent. Noted by
+-- moongate.php.site when it runs a script or sends a file; asked by load, which puts the question
+-- behind the route's own on_error.
 
 local M = {}
 
@@ -12,7 +13,11 @@ local NOTE = {}
 ---@field root string
 ---@field within string|string[]|nil
 
---- A site runs a script for a request.
+-- The kind of an error that is a refusal of the server's own: a method or a range that a file does
+-- not take, a file that is gone. Only the pages are for these, no on_error of the route's.
+M.REFUSED = "refused"
+
+--- A site runs a script for a request, or sends a file.
 ---@param req table
 ---@param note moongate.decision.pages.Note
 function M.note(req, note)
@@ -40,9 +45,11 @@ function M.behind(own)
     return page_of
   end
   return function(req, err)
-    local d = own(req, err)
-    if d ~= nil then
-      return d
+    if err.kind ~= M.REFUSED then
+      local d = own(req, err)
+      if d ~= nil then
+        return d
+      end
     end
     return page_of(req, err)
   end

@@ -250,6 +250,13 @@ function Site:is_own(req, values, path)
   return false
 end
 
+--- Notes the pages for what may go wrong behind the decision.
+function Site:note_pages(req, values)
+  if self.has_errors then
+    pages.note(req, { errors = self.errors, root = values.root, within = values.within })
+  end
+end
+
 --- The decision that runs a script.
 ---@param script string below the root
 ---@param path_info string|nil
@@ -257,9 +264,7 @@ function Site:run(req, values, script, path_info)
   if self.options.owner and not self:is_own(req, values, script) then
     return self:refuse(values, 403)
   end
-  if self.has_errors then
-    pages.note(req, { errors = self.errors, root = values.root, within = values.within })
-  end
+  self:note_pages(req, values)
   local backend = self:backend(req, values, script)
   local shareable = not self.dynamic and not path_info
   local of_backend = shareable and self.decisions[backend]
@@ -336,7 +341,9 @@ function Site:file(req, values, path)
     return nil
   elseif self.options.owner and not self:is_own(req, values, path) then
     return self:refuse(values, 403)
-  elseif not self.dynamic and path == req.path and rule.lasts then
+  end
+  self:note_pages(req, values)
+  if not self.dynamic and path == req.path and rule.lasts then
     local d = self.file_decisions[rule]
     if not d then
       d = setmetatable(self:about_files({ root = values.root, within = values.within }, values,

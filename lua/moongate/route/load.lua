@@ -265,7 +265,7 @@ local function add_rescues(hooks, sources_of, rescues)
   local own = hooks.on_error
   sources_of.on_error = sources_of.on_error or sources_of.on_request
   hooks.on_error = function(req, err)
-    for i = 1, #rescues do
+    for i = 1, err.kind ~= pages.REFUSED and #rescues or 0 do
       local d, over = rescues[i](req, err)
       if d ~= nil or over then
         return d
@@ -279,6 +279,7 @@ end
 local function add_library_hooks(normalized)
   local hooks, sources_of = normalized.hooks, normalized.hook_source
   if registry.pages then
+    normalized.has_pages = true
     hooks.on_error = pages.behind(hooks.on_error)
     sources_of.on_error = sources_of.on_error or registry.pages
   end

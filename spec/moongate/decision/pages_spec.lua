@@ -37,5 +37,8 @@ describe("pages for errors", function()
     end)
     assert.same({ status = 500 }, on_error(r, { status = 502 }))
     assert.same({ status = 503 }, on_error(r, { status = 503 }))
+    -- A refusal of the server's own is not the route's to answer.
+    assert.same({ root = "/srv", path = "/502.html" },
+      on_error(r, { status = 502, kind = "refused" }))
   end)
 end)
