@@ -10,29 +10,30 @@
 #include <stdlib.h>
 
 #define KEPT_TRIES 3     /* kept connections that are tried before a new one is made */
-#define OUT_MARK   65536 /* of a streamed body waits at most this much, and one slice more */
-#define KEPT_PIECE 65536 /* of what was kept, handed out at a time */
+#define OUT_MARK   65536 /* bytes of a streamed body that may wait, plus one slice */
+#define KEPT_PIECE 65536 /* bytes of `kept` that are handed out at a time */
 
-/* Slices of what has been read, until the event is over. */
+/* Slices of the read buffer, valid until the loop's event is over. */
 struct slice {
     const char *bytes;
     uint16_t size;
     bool is_error;
-    unsigned next; /* of the same stream */
+    unsigned next; /* index of the same stream's next slice */
 };
 
-/* A slice has a record's header before it, but for the first one. */
+/* Every slice but the first follows a record's header, which bounds the slices of one read. */
 #define SLICES_MAX (LOOP_READ_SIZE / (FCGI_HEADER_SIZE + 1) + 2)
 
 static struct slice slices[SLICES_MAX];
-static char kept_bytes[KEPT_PIECE];       /* of a stream's file, until its user's step is over */
-static unsigned slices_used, slices_held; /* those that streams have not told yet */
+/* bytes of one stream's file, valid until its user's step is over */
+static char kept_bytes[KEPT_PIECE];
+static unsigned slices_used, slices_held; /* held: not returned by stream_next yet */
 
 static void note_slice(struct stream *s, const struct fcgi_event *event)
 {
     if (slices_held == 0)
         slices_used = 0;
-    if (slices_used == SLICES_MAX) { /* a stream that is dropped has given its own back */
+    if (slices_used == SLICES_MAX) { /* not reached: a dropped stream gives back its slices */
         s->rejected = "more records than one read can bring";
         return;
     }
@@ -60,7 +61,7 @@ static void stream_forget_kept(struct stream *s)
     s->told_over = false;
 }
 
-/* Nothing of it is told any more. */
+/* Ends the stream and drops the events that it has left. */
 static void stream_finish(struct stream *s)
 {
     stream_forget_kept(s);
@@ -72,7 +73,7 @@ static void stream_finish(struct stream *s)
     s->ended = s->failed = s->room = false;
 }
 
-/* The connection has gone, or there was none. */
+/* Notes a failure of the stream, whose connection has gone or was never made. */
 static void stream_fail(struct stream *s, enum backend_error error, const char *detail)
 {
     s->channel = NULL;
@@ -103,14 +104,14 @@ bool stream_params_fit(const struct params *params, size_t pair_max, const struc
             *large = param;
             return false;
         }
-        size += pair + 8; /* their lengths */
+        size += pair + 8; /* the lengths of the name and of the value, four bytes at most each */
     }
     return size <= STREAM_PARAMS_MAX;
 }
 
-/* BEGIN_REQUEST and PARAMS. An offer has all of them but for the last byte: a server must not be
- * able to begin although the connection ends there, and libfcgi takes the end of a connection for
- * the end of PARAMS, unless it comes in the middle of a pair. */
+/* Encodes BEGIN_REQUEST and PARAMS. An offer leaves out the last byte, so that a server can't begin
+ * even if the connection ends there: libfcgi takes the end of a connection for the end of PARAMS,
+ * unless it comes in the middle of a pair. */
 static void encode_params(struct stream *s)
 {
     struct buf *out = channel_out(s->channel);
@@ -129,7 +130,8 @@ static void encode_params(struct stream *s)
         fcgi_empty(out, FCGI_PARAMS, id);
 }
 
-/* The time limit for the next bytes of the answer: the first ones may have another one. */
+/* Sets the time limit for the next bytes of the reply: first_byte_timeout before the first one, if
+ * it is set. */
 static void set_read_deadline(struct stream *s)
 {
     const struct stream_request *r = s->request;
@@ -139,8 +141,9 @@ static void set_read_deadline(struct stream *s)
         channel_deadline(s->channel, r->read_timeout, "no answer within read_timeout");
 }
 
-/* The send timeout runs while something waits to be sent, the read timeout when nothing does. While
- * a client takes its time with a streamed body the application can't answer: its clock stands. */
+/* Sets the send timeout while bytes wait to be sent, the read timeout otherwise. No timeout runs
+ * while a client is slow with a streamed body, since the application can't reply before it has it.
+ */
 static void set_deadline(struct stream *s)
 {
     if (s->request->streamed && s->stdin_open && channel_is_drained(s->channel))
@@ -173,11 +176,11 @@ static bool batch_add(struct batch *b, struct str bytes)
     return true;
 }
 
-/* Adds as many records as the slice needs; returns the bytes taken. */
+/* Adds records of the bytes as far as the batch has room. Returns the bytes taken. */
 static size_t batch_fill(struct batch *b, struct str bytes)
 {
     size_t taken = 0;
-    while (taken < bytes.n && b->used < 17) { /* one is left for the end of the stream */
+    while (taken < bytes.n && b->used < 17) { /* one header is left for the end of STDIN */
         size_t n = bytes.n - taken < FCGI_RECORD_MAX ? bytes.n - taken : FCGI_RECORD_MAX;
         batch_add(b, (struct str){bytes.p + taken, n});
         taken += n;
@@ -192,7 +195,7 @@ static void end_stdin(struct stream *s, struct batch *b)
     s->in_data = true;
 }
 
-/* Adds what follows of the spooled body, or of a filter's data. False: it can't be read. */
+/* Adds the next bytes of the spooled body, or of a filter's data. False: they can't be read. */
 static bool batch_spooled(struct stream *s, struct batch *b)
 {
     struct spool *from = s->in_data ? s->request->data : s->request->body;
@@ -208,8 +211,8 @@ static bool batch_spooled(struct stream *s, struct batch *b)
     return true;
 }
 
-/* Params and as much of the spooled body as the socket takes, in few writes. Returns false when
- * that failed. */
+/* Writes the params and as much of the spooled body as the socket takes, in few writes. Returns
+ * false when the stream has failed. */
 static bool send_stdin(struct stream *s)
 {
     const struct stream_request *r = s->request;
@@ -242,7 +245,7 @@ static bool send_stdin(struct stream *s)
 bool stream_body(struct stream *s, struct str bytes)
 {
     if (s->channel == NULL)
-        return false; /* the exchange was not told that there is room */
+        return false; /* STREAM_ROOM has not been returned yet */
     while (bytes.n > 0) {
         struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
         size_t taken = batch_fill(&batch, bytes);
@@ -257,16 +260,16 @@ bool stream_body(struct stream *s, struct str bytes)
 void stream_body_end(struct stream *s)
 {
     if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
-        return; /* STREAM_ROOM follows */
+        return; /* the end is sent when STREAM_ROOM has been returned */
     struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
     end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
     set_deadline(s);
 }
 
-/* --- what the user can't take yet --- */
+/* --- STDOUT that is kept for a paused user --- */
 
-/* STDOUT that comes while the user is busy with what came before. */
+/* Keeps STDOUT that comes while the user is paused, or behind bytes that are kept already. */
 static void stream_keep(struct stream *s, struct str bytes)
 {
     const struct backlog_limits *limits = s->request->spool;
@@ -284,15 +287,15 @@ static void stream_keep(struct stream *s, struct str bytes)
                       "limits.spool_dir";
 }
 
-/* Both sides have said all that they have to say of the request. A refusal costs nothing that
- * others are on. */
+/* True when the request is complete in both directions, so that the connection can be used again. A
+ * refusal does not spoil a connection that other requests share. */
 static bool stream_is_whole(const struct stream *s)
 {
     return !s->stdin_open &&
            (s->protocol_status == FCGI_REQUEST_COMPLETE ? s->answered : s->shared);
 }
 
-/* END_REQUEST has come, and the user has something to look at first. */
+/* Gives the connection back after END_REQUEST although the user has not had all of `kept`. */
 static void stream_release_early(struct stream *s)
 {
     struct channel *ch = s->channel;
@@ -300,8 +303,8 @@ static void stream_release_early(struct stream *s)
     channel_release(ch, stream_is_whole(s));
 }
 
-/* A piece of what was kept. It is the user's until its step is over, so the next one has a step of
- * its own. */
+/* Returns a piece of `kept` in *content. The bytes are valid until the user's step is over, so the
+ * next piece is returned in another step. */
 static bool next_kept(struct stream *s, struct str *content)
 {
     if (s->kept == NULL || s->rejected != NULL)
@@ -331,14 +334,15 @@ static bool next_kept(struct stream *s, struct str *content)
 
 /* --- in --- */
 
-/* The server has answered for the first time. */
+/* Notes the time of the reply's first byte, for the server's statistics, too. */
 static void note_first_byte(struct stream *s)
 {
     s->times.first_byte = stream_now(s);
     backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
 }
 
-/* What may come before the end of PARAMS is a refusal (FCGI_OVERLOADED and the like). */
+/* True for an END_REQUEST that refuses the request (FCGI_OVERLOADED and the like), the only record
+ * that may come before the end of PARAMS. */
 static bool is_refused(const struct stream *s)
 {
     return s->ended && s->protocol_status != FCGI_REQUEST_COMPLETE;
@@ -354,7 +358,7 @@ static bool on_record(void *user, const struct fcgi_event *event)
         return true;
     }
     if (s->offer)
-        return false; /* an answer to whatever was asked before */
+        return false; /* a record of an earlier request */
     if (s->times.first_byte == 0)
         note_first_byte(s);
     if (event->type == FCGI_STDOUT && (s->kept != NULL || s->keeps))
@@ -438,7 +442,7 @@ enum stream_event stream_next(struct stream *s, struct str *content)
     return STREAM_NOTHING;
 }
 
-/* A streamed body may go on. */
+/* Notes that there is room for more of a streamed body. */
 static void note_room(struct stream *s)
 {
     s->room = true;
@@ -456,8 +460,9 @@ static void on_drain(void *user)
         send_stdin(s);
 }
 
-/* Broken records and a failed connect are the server's failure. A slow script, or one that crashed
- * after it had begun to answer, is not; nor is a kept connection that had been closed. */
+/* True for an error that counts as the server's failure: broken records, a failed connect, no byte
+ * at all. A script that is slow or crashes after the first byte is not the server's failure, nor is
+ * the close of a kept connection. */
 static bool speaks_against_server(const struct stream *s, enum backend_error error)
 {
     if (error == BACKEND_CONNECT || error == BACKEND_PROTOCOL)
@@ -513,7 +518,7 @@ static const struct channel_ops channel_ops = {
 
 /* --- begin and end --- */
 
-/* The connection is here, maybe still connecting. */
+/* Begins the request on a connection, which may still be connecting. */
 static void on_conn(void *user, struct conn *conn)
 {
     struct stream *s = user;
@@ -532,13 +537,14 @@ static void on_conn(void *user, struct conn *conn)
 static void on_lost(void *user, bool ended)
 {
     struct stream *s = user;
-    if (s->request->streamed && !s->offer) { /* its caller was told of room, and may have used it */
+    /* the caller has had STREAM_ROOM and may have sent a part of the body */
+    if (s->request->streamed && !s->offer) {
         struct channel *ch = s->channel;
         on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
         channel_drop(ch);
         return;
     }
-    /* What was gathered for the lost connection went with it: all of STDIN is sent anew. */
+    /* Bytes that waited for the lost connection are lost, so all of STDIN is sent anew. */
     s->body_at = s->data_at = 0;
     s->stdin_open = true;
     s->in_data = false;
@@ -557,7 +563,7 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
 {
     struct stream *s = user;
     s->server = s->lease.server;
-    if (error == BACKEND_CONNECT && s->server >= 0) /* else no server was left to ask */
+    if (error == BACKEND_CONNECT && s->server >= 0) /* server -1: no server was left to try */
         backend_failed(s->request->backend, s->server, detail);
     stream_fail(s, error, detail);
 }
@@ -618,7 +624,7 @@ void stream_pause(struct stream *s, bool paused)
     s->keeps = paused && !held_back;
     if (!held_back)
         return;
-    /* A client that takes its time is no reason to give up on the application. */
+    /* A slow client must not make the application's timeout expire. */
     if (paused)
         channel_deadline(s->channel, 0, NULL);
     else if (channel_is_open(s->channel))
@@ -635,11 +641,12 @@ void stream_abort(struct stream *s)
 
 void stream_leave(struct stream *s)
 {
-    if (s->channel == NULL || s->offer || s->bytes_in > 0) { /* it notices at its next write */
+    /* the server notices the close at its next write */
+    if (s->channel == NULL || s->offer || s->bytes_in > 0) {
         stream_abort(s);
         return;
     }
-    if (s->stdin_open) /* its clock may have stood still */
+    if (s->stdin_open) /* no timeout may be running, see stream_set_deadline */
         set_read_deadline(s);
     backend_leave(&s->lease, s->channel);
     stream_finish(s);

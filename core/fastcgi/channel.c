@@ -1,12 +1,12 @@
 /*
- * channel - see connection.h. This file: the requests on a connection. Which ids are in use, who
- * gets the records of each, what becomes of an id whose holder has gone.
+ * channel - see connection.h. This file has the requests on a connection: the ids in use, the
+ * records of each, ids whose holder has gone.
  */
 #include "fastcgi/connection_inner.h"
 
 #include <sys/socket.h>
 
-#define ABORT_PATIENCE 10.0 /* seconds in which a request that was given up must end */
+#define ABORT_PATIENCE 10.0 /* seconds to END_REQUEST of a request that was given up */
 
 /* --- ids --- */
 
@@ -69,7 +69,7 @@ struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, voi
     return ch;
 }
 
-/* The connection is not held back for this channel. */
+/* Ends the channel's pause, which stopped reading. */
 static void channel_unpause(struct channel *ch)
 {
     ch->conn->paused -= ch->paused;
@@ -95,14 +95,16 @@ static void channel_reserve(struct channel *ch)
     ch->waits = false;
 }
 
-/* Nothing waits to be written, nothing has failed, and no byte follows the last answer. */
+/* True when another request may begin: no bytes wait, nothing has failed, and no byte followed the
+ * last reply. */
 static bool conn_is_fit(const struct conn *c)
 {
     return c->state == CONN_OPEN && !c->spent && !c->broken && !c->excess &&
            buf_len(&c->out) == 0 && fcgi_decoder_idle(&c->decoder);
 }
 
-/* No other request begins on it, and what it has is waited for in vain. */
+/* True when no request may begin on the connection and those that it has are all reserved ids whose
+ * deadline is over. */
 static bool conn_is_waste(const struct conn *c)
 {
     for (unsigned i = 0; i < c->room && c->spent; i++) {
@@ -113,7 +115,8 @@ static bool conn_is_waste(const struct conn *c)
     return c->spent;
 }
 
-/* An id has become free, or the connection spent. */
+/* Gives an unused connection back to the owner, closes it or reports a free id, after an id has
+ * become free or the connection spent. */
 static void conn_settle(struct conn *c)
 {
     if (c->active == 0 && conn_is_fit(c))
@@ -126,7 +129,8 @@ static void conn_settle(struct conn *c)
 
 /* --- ends --- */
 
-/* The last holder of a connection that has gone leaves its memory. */
+/* Frees the channel of a closed connection, whose memory goes with its last holder. False: the
+ * connection is not closed. */
 static bool channel_outlives(struct channel *ch)
 {
     struct conn *c = ch->conn;
@@ -148,7 +152,7 @@ void channel_release(struct channel *ch, bool whole)
     conn_settle(c);
 }
 
-/* The server is told; the id is reserved until it has answered. */
+/* Sends ABORT_REQUEST; the id is reserved until END_REQUEST comes. */
 static void channel_abort(struct channel *ch)
 {
     struct conn *c = ch->conn;
@@ -192,14 +196,14 @@ bool conn_leave(struct conn *c)
     loop_undefer(&c->flush);
     buf_fini(&c->out);
     c->state = CONN_LEFT;
-    channel_reserve(ch); /* its deadline goes on */
+    channel_reserve(ch); /* the request's deadline stays set */
     shutdown(c->io.fd, SHUT_WR);
     conn_rearm(c);
     return true;
 }
 
-/* A request of several has waited too long. Where the connection has been silent for all that time
- * no other request begins on it. */
+/* Fails a request of a shared connection at its deadline. A connection on which no byte has come
+ * since the request began takes no other request. */
 static void channel_time_out(struct channel *ch)
 {
     struct conn *c = ch->conn;
@@ -239,7 +243,7 @@ void channel_deadline(struct channel *ch, double seconds, const char *detail)
 
 /* --- records --- */
 
-/* END_REQUEST of the id. False: nothing else is awaited on the connection. */
+/* Notes END_REQUEST of the id. False: no other request of the connection awaits one. */
 static bool channel_over(struct channel *ch, const struct fcgi_event *event)
 {
     struct conn *c = ch->conn;
@@ -275,7 +279,7 @@ bool conn_record(void *ctx, const struct fcgi_event *event)
     return conn_is_shared(c) || !ch->deaf;
 }
 
-/* Ids of requests without a holder that are over. */
+/* Frees the ids of requests without a holder that are over. */
 static void conn_free_ended(struct conn *c)
 {
     for (unsigned i = 0; i < c->room && c->state != CONN_CLOSED; i++) {
@@ -286,7 +290,8 @@ static void conn_free_ended(struct conn *c)
     }
 }
 
-/* What is read for the only request of a connection is all its own. */
+/* Calls on_turn of the channels that had bytes in the read. On a connection that is not shared all
+ * bytes but those of management records are the one request's. */
 void conn_end_read(struct conn *c, size_t n)
 {
     bool ended = false;
@@ -304,9 +309,9 @@ void conn_end_read(struct conn *c, size_t n)
     conn_called(c);
 }
 
-/* --- what channels are told --- */
+/* --- calls to the channels --- */
 
-/* The connection has gone, and its channels are told. */
+/* Calls on_fail of the channels after the connection has been closed. */
 static void conn_tell_failed(struct conn *c, enum backend_error error, const char *detail)
 {
     conn_call(c);
@@ -317,7 +322,8 @@ static void conn_tell_failed(struct conn *c, enum backend_error error, const cha
         ch->heard = 0;
         if (ch->state == CHANNEL_FREE)
             continue;
-        if (ch->state == CHANNEL_OVER) { /* its answer is whole, and it releases the channel */
+        /* the reply is whole, and its holder releases the channel */
+        if (ch->state == CHANNEL_OVER) {
             if (heard > 0)
                 ch->ops->on_turn(user, heard);
             continue;
@@ -345,7 +351,7 @@ void conn_tell_opened(struct conn *c)
     conn_called(c);
 }
 
-/* Each of them is the first in turn. */
+/* Begins with another channel each time, so that none is always the last. */
 void conn_tell_drained(struct conn *c)
 {
     unsigned first = c->turn < c->room ? c->turn : 0;
@@ -358,7 +364,7 @@ void conn_tell_drained(struct conn *c)
         struct channel *ch = &c->channels[(first + i) % c->room];
         if (ch->state != CHANNEL_HELD || !ch->waits)
             continue;
-        if (buf_len(&c->out) >= CONN_OUT_SMALL) /* it is told the next time */
+        if (buf_len(&c->out) >= CONN_OUT_SMALL) /* this one is called the next time */
             continue;
         ch->waits = false;
         ch->ops->on_drain(ch->user);
@@ -401,8 +407,8 @@ bool channel_may_begin(struct channel *ch)
     return !conn_is_shared(ch->conn) || channel_may_write(ch);
 }
 
-/* The slices wait for the end of the loop's turn, so that one write takes what several requests
- * have. */
+/* Copies the slices to `out` until the end of the loop's turn, so that one write takes the bytes of
+ * several requests. False: the buffer is too full. */
 static bool channel_gather(struct channel *ch, const struct iovec *slices, int count, size_t size)
 {
     struct conn *c = ch->conn;

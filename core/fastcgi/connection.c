@@ -1,9 +1,10 @@
 /*
- * connection - see connection.h. This file: its socket. What it waits for, bytes out, its close.
+ * connection - see connection.h. This file has the connection's socket: the events that it watches,
+ * bytes out, its close.
  *
- * One watcher a connection for both directions. It stays armed for reading while the connection is
- * idle too, so a server that closes a kept connection is noticed at once, and taking one into use
- * costs no epoll_ctl.
+ * A connection has one watcher for both directions. The watcher stays armed for reading while the
+ * connection is idle, so that a close by the server is noticed at once, and a request that begins
+ * on the connection costs no epoll_ctl.
  */
 #include "fastcgi/connection_inner.h"
 
@@ -11,12 +12,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUT_KEEP 16384 /* memory that an idle connection may hold */
+#define OUT_KEEP 16384 /* bytes of `out` that an idle connection may keep allocated */
 
 /* --- interest --- */
 
-/* An open connection is read for its requests, unless one of them can't take more; one that is idle
- * or left is read to see it end. */
+/* True when the connection is read: an open one for its requests, unless one of them is paused; an
+ * idle or left one to notice its end. */
 static bool conn_reads(const struct conn *c)
 {
     return c->state != CONN_OPEN || (c->active > 0 && c->paused == 0);
@@ -66,14 +67,14 @@ void conn_shut(struct conn *c)
         deadline_fini(&c->channels[i].deadline);
     if (c->io.fd >= 0)
         close(c->io.fd);
-    if (c->closed != NULL) /* only now: another request may connect in its place at once */
+    if (c->closed != NULL) /* after the close, since the owner may connect again at once */
         c->closed(c);
     c->state = CONN_CLOSED;
     buf_fini(&c->out);
 }
 
-/* The memory of a closed connection that calls its channels, or that one of them still holds, goes
- * when the last of them returns or has released it. */
+/* Frees the memory of a closed connection, unless it is calling its channels or a holder has not
+ * released one: the last return or release calls this again. */
 static void conn_free(struct conn *c)
 {
     if (c->calling == 0 && c->active == 0)

@@ -2,16 +2,17 @@
  * connection - one connection to a FastCGI server: connecting, bytes in both directions, records of
  * the requests on it.
  *
- * A connection is made and closed by its owner (backend). A request on it has a channel, which is
- * one request id: the connection hands each record to the channel of its id, so who asks (stream)
- * does not know whether other requests share the connection. The connection knows nothing of queues
- * and limits: `closed`, `released` and `freed` tell its owner what becomes of it.
+ * The owner (backend) makes and closes a connection. Each request on it has a channel, which is one
+ * request id: the connection passes each record to the holder of its id's channel (stream), which
+ * therefore need not know whether other requests share the connection. Queues and limits are the
+ * owner's, which is called when an id or the connection becomes free (`closed`, `released`,
+ * `freed`).
  *
  *        conn_new --> [backlog] --> [connecting] --on_open--> [open] <--> [idle] --> closed
  *                                                              \--> [left] --------/
  *
- * It has as many channels as its owner has said (`room`): one, and then it is alone with its
- * request; or several, and then it is shared. Who owns what, and what becomes of it:
+ * The owner sets the number of channels (`room`): a connection with one is alone with its request,
+ * one with several is shared. The tables show who holds a request id, and what ends it:
  *
  *   id        | holder | its records                | ends by
  *   ----------|--------|----------------------------|--------------------------------------------
@@ -28,15 +29,15 @@
  *   the holder's deadline       | the connection fails       | the request fails, as given up
  *   a reserved id's deadline    | the connection is closed   | no new request; closed when the
  *                               |                            | others are over
- *   an answer that is not whole | the connection is closed   | likewise
+ *   a reply that is not whole   | the connection is closed   | likewise
  *   broken records, or the end  | its request fails          | all fail that are not over
  *   writing a small piece       | at once                    | with others of the loop's turn
  *   writing much                | as the socket takes it     | in turns of CHANNEL_SHARE bytes
  *
- * A server may close a kept connection at the moment when a request is written to it. Where the
- * request can't be sent twice, its first part is only offered (channel_offer): the rest follows
- * once the server has been seen to read that. A shared connection has no offers: what is unread
- * may be of any of its requests.
+ * A server may close a kept connection at the moment when a request is written to it. A request
+ * that can't be sent twice is therefore offered first (channel_offer): the first part is written,
+ * and the rest follows when the server has read it. A shared connection has no offers, since unread
+ * bytes may be those of any of its requests.
  */
 #ifndef MG_FASTCGI_CONNECTION_H
 #define MG_FASTCGI_CONNECTION_H
@@ -49,200 +50,207 @@
 #include <sys/uio.h>
 
 enum backend_error {
-    BACKEND_CONNECT,  /* no connection to a server */
-    BACKEND_TIMEOUT,  /* send or read */
-    BACKEND_CLOSED,   /* it closed before the end */
-    BACKEND_PROTOCOL, /* what came is no answer */
+    BACKEND_CONNECT,  /* no connection to a server could be made */
+    BACKEND_TIMEOUT,  /* a timeout of connecting, sending or reading */
+    BACKEND_CLOSED,   /* the server closed the connection before END_REQUEST */
+    BACKEND_PROTOCOL, /* the bytes that came are not a FastCGI reply */
     BACKEND_BUSY,     /* FCGI_OVERLOADED, FCGI_CANT_MPX_CONN */
-    BACKEND_QUEUE,    /* it was full, or took too long */
+    BACKEND_QUEUE,    /* the backend's queue was full, or the wait in it too long */
 };
 
-/* Calls to the holder of a channel. After on_fail the channel is gone, after on_lost it is still
+/* Calls to the holder of a channel. After on_fail the channel is free, after on_lost it is still
  * the holder's. */
 struct channel_ops {
     void (*on_open)(void *user);
-    /* A record of this request, or a slice of one, which is valid until this event's loop_run_steps
-     * is over. Returns false when the holder wants no more of them. */
+    /* Passes a record of this request, or a slice of one, whose bytes are valid until this event's
+     * loop_run_steps is over. Returns false when the holder wants no more records. */
     bool (*on_record)(void *user, const struct fcgi_event *event);
-    /* All records that one read brought have been handed over; n: the bytes of this request among
-     * what was read. May release or drop the channel. */
+    /* Called when all records of one read have been passed on; n: the bytes of this request in the
+     * read. May release or drop the channel. */
     void (*on_turn)(void *user, size_t n);
-    /* In place of on_record and on_turn, for a connection that speaks another protocol: bytes in
-     * the loop's read buffer. May drop the channel. */
+    /* Replaces on_record and on_turn on a connection with another protocol: bytes in the loop's
+     * read buffer. May drop the channel. */
     void (*on_bytes)(void *user, const char *bytes, size_t n);
-    /* Everything given to channel_write is on its way. */
+    /* Called when more may be written, after bytes had to wait or channel_may_write returned false.
+     */
     void (*on_drain)(void *user);
-    /* `written`: bytes of this request that the kernel had taken. `detail` outlives the event. */
+    /* The request has failed. `written`: bytes of it that the kernel had taken. `detail` is valid
+     * until the step is over. */
     void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
-    /* What channel_offer wrote has been read, and the server had not hung up then. */
+    /* The server has read the bytes of channel_offer, and had not closed the connection then. */
     void (*on_taken)(void *user);
-    /* In place of on_fail where a kept connection is of no use for a request that can't have begun:
-     * nothing of it has been written, or it was only offered. `ended`: the server has closed it;
-     * otherwise it has not read what was offered (a process that is still at work). */
+    /* Replaces on_fail where a kept connection can't be used for a request that can't have begun:
+     * no byte of it has been written, or it was only offered. `ended`: the server has closed the
+     * connection; otherwise the server has not read the offer (its process is still at work). */
     void (*on_lost)(void *user, bool ended);
 };
 
 enum channel_state {
     CHANNEL_FREE,
     CHANNEL_HELD,
-    CHANNEL_OVER,     /* END_REQUEST has come, and its holder has not released it yet */
-    CHANNEL_RESERVED, /* its holder has gone: END_REQUEST is waited for */
-    CHANNEL_ENDED,    /* reserved, and over: free once the read at hand has been decoded */
+    CHANNEL_OVER,     /* END_REQUEST has come, and the holder has not released the channel yet */
+    CHANNEL_RESERVED, /* the holder has gone, END_REQUEST has not come yet */
+    /* END_REQUEST has come without a holder: free when the current read has been decoded */
+    CHANNEL_ENDED,
 };
 
-/* One request id of a connection, part of it. */
+/* One request id of a connection; part of struct conn. */
 struct channel {
     struct conn *conn;
     const struct channel_ops *ops;
     void *user;
     struct deadline deadline;
     const char *deadline_detail;
-    uint64_t begun; /* how many bytes the connection had been given before this request's first */
+    uint64_t begun; /* bytes that the connection had been given before this request's first byte */
     double begun_at;
     size_t read_max;
-    size_t heard; /* bytes of its records in the read at hand */
-    size_t put;   /* bytes written since others had their turn */
+    size_t heard; /* bytes of its records in the current read */
+    size_t put;   /* bytes written since the other channels' last turn */
     uint16_t id;
     enum channel_state state;
-    bool
-        reused; /* the connection was kept: it had no request on it, and had served others before */
+    bool reused; /* the connection was kept: it had no request, and had served others before */
     bool paused;
-    bool deaf;  /* its holder wants no more records */
-    bool waits; /* for on_drain */
+    bool deaf;  /* the holder wants no more records */
+    bool waits; /* on_drain is called when more may be written */
 };
 
 enum conn_state {
-    CONN_BACKLOG, /* the unix socket's queue was full; the next try is due soon */
+    CONN_BACKLOG, /* the unix socket's listen queue was full; `retry` tries again */
     CONN_CONNECTING,
     CONN_OPEN,
     CONN_IDLE,
-    CONN_LEFT,   /* the client of its request has gone */
-    CONN_CLOSED, /* its requests are being told that it has failed */
+    CONN_LEFT,   /* the client of its request has gone, see conn_leave */
+    CONN_CLOSED, /* the socket is closed; the memory stays until no holder needs it */
 };
 
-/* Where one server is to be had. A name may have an IPv4 and an IPv6 address of it: they are tried
- * in turn, the one that answered last first. */
+/* The addresses of one server. A name may have an IPv4 and an IPv6 address: both are tried in turn,
+ * first the one that worked last. */
 struct conn_place {
     struct addr list[2];
     unsigned count, first;
-    char failure[160]; /* how both failed, when they did last */
+    char failure[160]; /* the errors of both addresses when both failed last */
 };
 
 struct conn {
     ev_io io;
     ev_timer retry;           /* CONN_BACKLOG */
-    struct deferred flush;    /* what waits in `out` is written at the end of the turn */
-    struct deadline deadline; /* of connecting, of an offer, of an idle connection */
+    struct deferred flush;    /* writes `out` at the end of the loop's turn */
+    struct deadline deadline; /* bounds connecting, an offer, an idle connection */
     struct loop *loop;
     struct fcgi_decoder decoder;
     struct buf out;
-    uint64_t written; /* bytes that the kernel has taken, of all requests */
-    uint64_t quiet;   /* those that it had taken when its last answer was over */
-    size_t read_max;  /* the next read takes at most so many bytes */
+    uint64_t written; /* bytes of all requests that the kernel has taken */
+    uint64_t quiet;   /* the value of `written` when the last reply had ended */
+    size_t read_max;  /* the most bytes of the next read */
     struct conn_place *place;
-    unsigned first_tried, tries; /* index in the place, and how many have failed */
-    int refused;                 /* errno of the first of them */
-    double patience;             /* when connect_timeout is over */
-    bool owned;                  /* only a socket of this user will do: */
+    /* index in the place of the first address, and addresses that have failed */
+    unsigned first_tried, tries;
+    int refused;     /* errno of the first address that failed */
+    double patience; /* time at which connect_timeout is over */
+    bool owned;      /* the socket must be this user's: */
     uid_t owner;
     const struct addr *addr;
     enum conn_state state;
-    bool broken;  /* writing failed; reading goes on to its end */
-    bool ended;   /* the server has hung up */
-    bool foreign; /* a record came for an id that no request has */
+    bool broken;  /* writing failed; what the server has sent is still read */
+    bool ended;   /* the server has closed the connection */
+    bool foreign; /* a record came with an id that no request has */
     bool excess;  /* bytes followed the last END_REQUEST */
-    bool spent;   /* an answer was not whole, or did not come: no other request begins on it */
-    bool hungry;  /* a request has had its turn and has more to write */
+    /* a reply was not whole, or did not come: no other request begins on the connection */
+    bool spent;
+    bool hungry;  /* a request has written its share and has more to write */
     bool blamed;  /* see conn_blame */
-    size_t aside; /* bytes of management records in the read at hand */
+    size_t aside; /* bytes of management records in the current read */
     double read_at;
     double idle_since;
-    struct deferred look; /* has what was offered been read? */
-    size_t unread;        /* of the offer, at the last look */
+    struct deferred look; /* checks whether the server has read the offer */
+    size_t unread;        /* bytes of the offer that were unread at the last check */
     bool offered, watched;
-    bool unsaid;      /* the offer has not been written */
-    unsigned calling; /* its channels, of which any may close it */
-    /* The owner's. */
-    void (*released)(struct conn *c); /* its last request is over, and it is fit for another one */
+    bool unsaid; /* the offer waits to be written */
+    /* calls to channels that have not returned; any of them may close the connection */
+    unsigned calling;
+    /* The owner's members. */
+    void (*released)(struct conn *c); /* its last request is over, and another one may begin */
     void (*closed)(struct conn *c);
-    void (*freed)(struct conn *c); /* a request is over, others are not; may be NULL */
-    /* STDERR of a request without a holder; may be NULL. */
+    void (*freed)(struct conn *c); /* a request is over while others are not; may be NULL */
+    /* Passes STDERR of a request without a holder; may be NULL. */
     void (*stray)(struct conn *c, struct str text);
     struct server *server;
-    struct conn_list *list; /* that it is in; NULL: none */
+    struct conn_list *list; /* the list that the connection is in; NULL: none */
     struct conn *prev, *next;
     uint32_t claim;
-    unsigned requests; /* that have begun on it */
+    unsigned requests; /* requests that have begun on the connection */
     unsigned active;   /* ids that are not free */
-    unsigned awaited;  /* of them: those whose END_REQUEST has not come */
-    unsigned paused;   /* of them: those that can't take more now */
-    unsigned turn;     /* the first one that is told when more can be written */
+    unsigned awaited;  /* active ids whose END_REQUEST has not come */
+    unsigned paused;   /* active ids whose holders are paused */
+    unsigned turn;     /* the channel that is called first when more can be written */
     unsigned room;
-    struct channel channels[]; /* of the ids 1 to `room` */
+    struct channel channels[]; /* the ids 1 to `room` */
 };
 
-/* The detail of BACKEND_CLOSED where the server has closed in good order. */
+/* The detail of BACKEND_CLOSED when the server has closed the connection without a reset. */
 extern const char conn_ended[];
 
 struct conn_target {
-    struct conn_place *place; /* lives as long as the connection */
-    double connect_timeout;   /* for all of its addresses */
-    double backlog_timeout;   /* a full listen queue is waited out */
-    unsigned channels;        /* requests that it may carry at the same time; 0: one */
-    bool owned;               /* a unix socket that is not of this user is not connected to: */
+    struct conn_place *place; /* must outlive the connection */
+    double connect_timeout;   /* seconds for all of its addresses */
+    double backlog_timeout;   /* seconds of waiting while the listen queue is full */
+    unsigned channels;        /* requests at the same time; 0: one */
+    bool owned;               /* a unix socket must be this user's: */
     uid_t owner;
 };
 
-/* In place of an errno: the unix socket is not of the user that the target names. Either a process
- * of that user listens on it, or one of root does and its file is that user's (PHP-FPM opens the
- * sockets of its pools as root). What another user has put in its place is neither. */
+/* Replaces an errno: the unix socket is not of the user that the target names. A socket is that
+ * user's when a process of that user listens on it, or when a process of root does and the file is
+ * that user's (PHP-FPM opens the sockets of its pools as root). A socket that another user has put
+ * in its place is refused. */
 #define CONN_FOREIGN (-1)
-/* An errno, or CONN_FOREIGN, in words. */
+/* The text of an errno or of CONN_FOREIGN. */
 const char *conn_error_text(int err);
 
-/* Begins to connect. NULL: it could not even be begun, errno says why. Where it is not open yet,
- * on_open or on_fail follows; never before this returns. */
+/* Makes a connection and begins to connect. NULL: connecting failed at once, see errno. Unless the
+ * connection is open already, on_open or on_fail follows, never before this returns. */
 struct conn *conn_new(struct loop *loop, const struct conn_target *target);
-/* Calls `closed`, if it is set, and frees it. */
+/* Closes the connection: calls `closed`, if it is set, and frees the memory. */
 void conn_close(struct conn *c);
-/* The same for one whose server has answered everything. It leaves no TIME_WAIT behind: ports would
- * run out where each request closes one. */
+/* Closes a connection whose requests are all over, without a TIME_WAIT: ports would run out where
+ * each request closes a connection. */
 void conn_reset(struct conn *c);
-/* No request is on it: it is closed after `seconds`, or when its server hangs up or says anything.
- */
+/* Makes a connection without requests idle. It is closed after `seconds`, or when the server closes
+ * it or sends anything. */
 void conn_idle(struct conn *c, double seconds);
-/* Idle, it has been so for `seconds`, and its server has not hung up meanwhile. */
+/* True when the connection has been idle for `seconds` and the server has neither closed it nor
+ * sent anything. */
 bool conn_has_rested(const struct conn *c, double seconds);
-/* Not of a shared one: the client of its request has gone. The connection is closed when something
- * of the answer comes, or the end, or at the request's deadline; the server is told that nothing
- * follows. False: no byte of the request is on its way, so there is nothing to wait for. */
+/* Leaves a connection, not a shared one, whose request's client has gone. The sending side is shut
+ * down, and the connection is closed when a byte of the reply or the end comes, or at the request's
+ * deadline. False, and nothing is done: no byte of the request has been written. */
 bool conn_leave(struct conn *c);
 
-/* Several requests may be on it at the same time. */
+/* True when several requests may be on the connection at the same time. */
 static inline bool conn_is_shared(const struct conn *c)
 {
     return c->room > 1;
 }
-/* It is shared, and another request may begin on it now. */
+/* True when another request may begin on the shared connection now. */
 bool conn_has_place(const struct conn *c);
-/* True once for each connection: its failure is held against the server. Those of the requests that
- * share it are one. */
+/* True the first time for each connection: its failure counts for the server once, although all
+ * requests that share it fail. */
 bool conn_blame(struct conn *c);
 
 /* --- channels --- */
 
-#define CHANNEL_SHARE 65536 /* bytes that one request writes before others have their turn */
+#define CHANNEL_SHARE 65536 /* bytes that one request may write before the others' turn */
 
-/* A request begins on the connection, which has an id for it. The channel stays until it is
- * released or dropped, or on_fail. */
+/* Begins a request on a connection with a free id. The channel is the holder's until it is released
+ * or dropped, or until on_fail. */
 struct channel *channel_begin(struct conn *c, const struct channel_ops *ops, void *user);
-/* The request is over on both sides. `whole`: its answer is what it ought to be; otherwise the
- * connection serves no other request. */
+/* Frees the id of a request that is over in both directions. `whole`: the reply was complete;
+ * otherwise the connection serves no other request. */
 void channel_release(struct channel *ch, bool whole);
-/* The request is given up. */
+/* Gives up the request. */
 void channel_drop(struct channel *ch);
-/* The holder has all that it wants, while the server works on: the id is the connection's until
- * END_REQUEST comes, which the deadline at hand still bounds. */
+/* Ends the holder's part while the server works on: the id is reserved until END_REQUEST comes or
+ * the request's deadline is over. */
 void channel_let_end(struct channel *ch);
 
 static inline bool channel_is_open(const struct channel *ch)
@@ -250,33 +258,35 @@ static inline bool channel_is_open(const struct channel *ch)
     return ch->conn->state == CONN_OPEN;
 }
 
-/* The bytes that wait to be written; append, then channel_write. */
+/* The buffer of bytes that wait to be written; append, then call channel_write. */
 struct buf *channel_out(struct channel *ch);
-/* Writes what waits and then the slices, as far as the socket takes them; the rest is copied to
- * channel_out. A broken pipe is not reported here: what the server said before may still be read.
- */
+/* Writes the waiting bytes and then the slices, as far as the socket takes them; the rest is copied
+ * to channel_out. A broken pipe is not reported here, since bytes that the server has sent before
+ * may still be read. */
 void channel_write(struct channel *ch, const struct iovec *slices, int count);
-/* Writes what waits in channel_out at the end of the loop's turn, together with what other
- * connections have to write. */
+/* Writes channel_out at the end of the loop's turn, when other connections write, too. */
 void channel_write_soon(struct channel *ch);
-/* Nothing waits, and more can be written. */
+/* True when no bytes wait, and more can be written. */
 bool channel_is_drained(const struct channel *ch);
-/* True: more may be written at once. Otherwise on_drain follows. */
+/* True when more may be written at once. Otherwise on_drain follows. */
 bool channel_may_write(struct channel *ch);
-/* The same for the first of a request's body, behind its params. */
+/* channel_may_write for the first bytes of a request's body: a connection that is not shared may
+ * always write them, behind the params. */
 bool channel_may_begin(struct channel *ch);
-/* It can be seen whether the server has read what was written: the connection is a unix socket. */
+/* True where the kernel shows whether the server has read what was written: on a unix socket that
+ * is not shared. */
 bool conn_can_offer(const struct conn *c);
-/* Writes what waits in channel_out at the end of the turn: a request can't begin with it yet.
- * on_taken or on_lost follows, never before this returns. The request is the only one of its
- * connection. */
+/* Offers the first part of a request, with which the server can't begin yet: writes channel_out at
+ * the end of the turn. on_taken or on_lost follows, never before this returns. The request must be
+ * the only one of its connection. */
 void channel_offer(struct channel *ch);
-/* Stops and resumes reading (back-pressure). False: the connection is read for others, so records
- * come all the same, and the holder must keep them. */
+/* Stops or resumes reading (back-pressure). False: a shared connection is read for its other
+ * requests, so records still come, and the holder must keep them. */
 bool channel_pause(struct channel *ch, bool paused);
-/* The next read takes at most so many bytes, where nobody shares it. */
+/* Limits the next read; does nothing on a shared connection. */
 void channel_read_max(struct channel *ch, size_t bytes);
-/* The holder's deadline: on_fail(BACKEND_TIMEOUT, detail) when it is missed. 0: none. */
+/* Sets the holder's deadline: on_fail(BACKEND_TIMEOUT, detail) is called when it is missed. 0:
+ * none. */
 void channel_deadline(struct channel *ch, double seconds, const char *detail);
 
 #endif

@@ -67,7 +67,8 @@ void admission_leave(struct client *c)
     c->counted = c->by_ip = false;
 }
 
-/* The address of a connection that is in the census without one. */
+/* Adds the address of a connection that is in the census without one. False: limits.per_ip is
+ * reached. */
 static bool admission_enter_address(struct client *c)
 {
     struct clients *all = client_clients(c);
@@ -138,7 +139,8 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
     *counted = false;
     if (settings->trusted.count == 0 || c->endpoint->control)
         return 0;
-    /* The balancer is trusted, but whom it lets speak through it is not. */
+    /* A trusted balancer that sent an UNKNOWN header does not know its client, so the request's own
+     * X-Forwarded-For is not believed. */
     *reason = realip_apply(req, c->unknown ? &no_networks : &settings->trusted);
     if (*reason != NULL)
         return 400;

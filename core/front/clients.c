@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#define ENDPOINTS     16  /* that are found again */
-#define FIRST_REQUEST 1.0 /* a connection made just before a stop may still send one */
+#define ENDPOINTS     16  /* endpoints that are kept for later connections */
+#define FIRST_REQUEST 1.0 /* seconds for a request on a connection made just before a stop */
 
 static void clients_on_idle_time(struct deadline *d);
 
@@ -32,7 +32,8 @@ static bool endpoint_is(const struct endpoint *e, const struct protocol *protoco
            str_eq(e->listener, origin->listener);
 }
 
-/* The one that was used last is the first. The last one makes room for a new one. */
+/* Finds or makes the endpoint. The list is sorted by last use, and its last endpoint is dropped for
+ * a new one. */
 static struct endpoint *endpoint_use(struct clients *clients, const struct protocol *protocol,
                                      const struct client_origin *origin)
 {
@@ -108,7 +109,7 @@ static struct client_list *client_list_of(const struct client *c)
 
 void clients_stop(struct clients *clients, double patience)
 {
-    unsigned left = clients->count; /* one that has been idle may be the list's last one then */
+    unsigned left = clients->count; /* a client that stays idle is moved to the list's end */
     clients->stopping = true;
     clients->patience = patience;
     for (struct client *c = clients->active.first, *next; c != NULL; c = next) {
@@ -132,9 +133,9 @@ void clients_close(struct clients *clients)
     }
 }
 
-/* --- how long they are idle --- */
+/* --- idle time --- */
 
-/* Where connections are not kept the first request has as long as its head has. */
+/* Where connections are not kept, header_timeout bounds the wait for the first request, too. */
 double clients_idle_timeout(const struct clients *clients)
 {
     const struct limits *limits = &clients_settings(clients)->limits;
@@ -148,15 +149,16 @@ static uint32_t clients_now(const struct clients *clients)
     return (uint32_t)(uint64_t)(loop_now(clients->loop) * 1000);
 }
 
-/* The seconds until the first one, which must be there, has been idle for too long. */
+/* Seconds until the first idle client, which must exist, has been idle for too long. */
 static double clients_idle_left(const struct clients *clients)
 {
     int32_t idle = (int32_t)(clients_now(clients) - clients->idle.first->idle_since);
     return clients_idle_timeout(clients) - idle / 1000.0;
 }
 
-/* All may be idle for the same time, so the list is in the order in which they close, and one timer
- * does for all of them. It is left alone where the first one wakes: it finds another one then. */
+/* All clients have the same idle time, so the list is in the order of their ends, and one timer is
+ * enough. The timer is not moved when the first client wakes: the callback arms it for the next
+ * one. */
 static void clients_arm_idle_time(struct clients *clients)
 {
     double left = clients_idle_left(clients);
@@ -173,7 +175,7 @@ static void clients_on_idle_time(struct deadline *d)
         clients_arm_idle_time(all);
 }
 
-/* Behind all that have been idle for longer. */
+/* Appends the client to the idle list, behind those that have been idle for longer. */
 static void clients_add_idle(struct clients *clients, struct client *c)
 {
     bool first = clients->idle.first == NULL;
@@ -209,7 +211,7 @@ void client_wake(struct client *c, struct client_active *active)
     clients_list_add(&all->active, c);
 }
 
-/* The active part's memory may go. */
+/* Detaches the active part from the loop, so that its memory can be freed. */
 static void client_end_active(struct client *c)
 {
     struct client_active *active = client_active(c);

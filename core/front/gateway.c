@@ -1,8 +1,8 @@
 /*
  * gateway - see gateway.h.
  *
- * What comes is read into the loop's buffer and taken apart at once; a request whose head is
- * complete is begun before the next record, so that its STDIN finds whoever wants it.
+ * Bytes are read into the loop's buffer and decoded at once. A request whose params are complete is
+ * begun before the next record is decoded, so that its STDIN has a receiver.
  */
 #include "front/gateway_inner.h"
 
@@ -15,16 +15,17 @@
 
 enum {
     READ_SIZE = 65536,
-    REQUESTS = 128, /* under way on one connection */
+    REQUESTS = 128, /* requests of one connection at the same time */
     OUT_MAX = 4 << 20,
-    VALUES_MAX = 1024, /* bytes of a GET_VALUES that are looked at */
+    VALUES_MAX = 1024, /* bytes of a GET_VALUES that are read */
     LINGER_BYTES = 256 << 20,
-    REFUSED_MAX = 256, /* of connections too many that are told so at a time */
+    REFUSED_MAX = 256, /* connections over the limit that are open at a time to be refused */
 };
 
 static const double LINGER_TIME = 30;
-static const double REFUSED_TIME = 2;  /* of a connection too many, and to linger while we stop */
-static const double FIRST_REQUEST = 1; /* a connection made just before a stop may still send one */
+/* of a connection over the limit, and of lingering during a stop */
+static const double REFUSED_TIME = 2;
+static const double FIRST_REQUEST = 1; /* for a connection made just before a stop */
 
 static void gateway_settle(struct gateway *g);
 
@@ -41,7 +42,7 @@ static void gateway_free(struct gateway *g)
     free(g);
 }
 
-/* Whatever is under way has nobody to answer any more. */
+/* Drops all requests of a connection that has ended, and frees it. */
 static void gateway_gone(struct gateway *g, const char *why)
 {
     while (g->requests != NULL)
@@ -96,7 +97,7 @@ static void gateway_flush_cb(struct deferred *d)
     gateway_settle(g);
 }
 
-/* --- what comes --- */
+/* --- records in --- */
 
 static void gateway_answer_values(struct gateway *g)
 {
@@ -141,7 +142,7 @@ static struct gateway_request *gateway_find_request(struct gateway *g, uint16_t 
     return NULL;
 }
 
-/* Refuses a request with this status of the protocol. */
+/* Refuses a request with an END_REQUEST of this protocol status. */
 static void gateway_refuse(struct gateway *g, const struct fcgi_event *event,
                            enum fcgi_protocol_status status)
 {
@@ -168,7 +169,8 @@ static void gateway_begin_request(struct gateway *g, const struct fcgi_event *ev
                               (event->flags & FCGI_KEEP_CONN) != 0);
 }
 
-/* A record of a request that is under way, or (r is NULL) of one that has ended, or was refused. */
+/* Passes a record to its request. r is NULL for a request that has ended or was refused: its
+ * records are ignored. */
 static void gateway_give_record(struct gateway *g, struct gateway_request *r,
                                 const struct fcgi_event *event)
 {
@@ -203,7 +205,8 @@ static bool gateway_record(void *ctx, const struct fcgi_event *event)
     return g->broken == NULL && g->whole == NULL;
 }
 
-/* Half a record may not wait for its rest for ever, where no request's clock runs. */
+/* Bounds the wait for the rest of a record while no request, which has its own deadline, is under
+ * way. */
 static void gateway_watch_record(struct gateway *g)
 {
     if (g->blocked || g->refused || client_clients(&g->client)->stopping)
@@ -214,7 +217,7 @@ static void gateway_watch_record(struct gateway *g)
         deadline_set(&g->active.deadline, gateway_limits(g)->header_timeout);
 }
 
-/* Only the end of a record stops the decoder, so it can be fed on. */
+/* Decodes the bytes. The decoder is stopped only at the end of a record, so it can be fed again. */
 static void gateway_feed(struct gateway *g, const char *data, size_t n)
 {
     while (n > 0 && g->broken == NULL) {
@@ -267,7 +270,7 @@ static void gateway_readable(struct gateway *g)
         gateway_settle(g);
 }
 
-/* The first request of the list has its turn, and is then the last one. */
+/* Moves the first request of the list, whose turn to write it is, to the end. */
 static void gateway_rotate(struct gateway *g)
 {
     struct gateway_request *first = g->requests, **end = &g->requests;
@@ -319,8 +322,8 @@ static void gateway_on_step(struct deferred *d)
 
 /* --- the connection as a whole --- */
 
-/* Everything has been written: what the web server still sends must not make the kernel answer with
- * a reset, which would take the answer with it. */
+/* Lingers after the last write. Bytes that the web server still sends are read, since the kernel
+ * would answer unread ones with a reset, which would discard the response on its way. */
 static void gateway_linger(struct gateway *g)
 {
     if (!g->unread || g->broken != NULL) {
@@ -340,8 +343,7 @@ static bool gateway_is_idle(const struct gateway *g)
            buf_len(&g->out) == 0 && fcgi_decoder_idle(&g->decoder);
 }
 
-/* The worker leaves and the connection is idle: another worker has it from now on. True: g is gone.
- */
+/* Passes an idle connection of a worker that leaves to its successor. True: g is freed. */
 static bool gateway_hand_over(struct gateway *g)
 {
     struct handover *successor = client_clients(&g->client)->successor;
@@ -373,7 +375,7 @@ static void gateway_settle(struct gateway *g)
 
 /* --- life --- */
 
-/* A web server's connection brings many clients: none of them is its peer. */
+/* The connection's peer is no client's address, since requests of many clients come on it. */
 static struct gateway *gateway_make(struct clients *clients, int fd,
                                     const struct client_origin *origin)
 {
@@ -381,7 +383,7 @@ static struct gateway *gateway_make(struct clients *clients, int fd,
     if (g == NULL)
         abort();
     client_init(&g->client, clients, &gateway_protocol, fd, origin);
-    client_wake(&g->client, &g->active); /* for good: there are few of them */
+    client_wake(&g->client, &g->active); /* stays active: there are few such connections */
     g->client.peer = (struct peer){.family = AF_UNIX};
     buf_init(&g->out, OUT_MAX);
     buf_init(&g->values, VALUES_MAX);
@@ -390,7 +392,7 @@ static struct gateway *gateway_make(struct clients *clients, int fd,
     return g;
 }
 
-/* One connection too many: it stays for as long as it takes to say so. */
+/* Keeps a connection over the limit for a short time, in which its requests are refused. */
 static void gateway_turn_away(struct gateway *g)
 {
     struct clients *all = client_clients(&g->client);
@@ -404,9 +406,9 @@ static void gateway_turn_away(struct gateway *g)
     gateway_rearm(g);
 }
 
-/* A web server keeps idle connections for as long as it likes, and has no way to tell that we close
- * one at the moment in which it sends a request. The kernel finds those whose other side has gone.
- */
+/* Idle connections are not closed here: a web server could not tell whether a request that it sends
+ * at that moment has been read. Keep-alive probes of the kernel find connections whose other side
+ * has gone. */
 static void gateway_watch_peer(int fd, const struct client_origin *origin)
 {
     if (peer_has_ip(&origin->peer))
@@ -428,7 +430,7 @@ static void gateway_stop(struct client *client, double patience)
     if (patience > 0)
         deadline_set(&client_active(client)->deadline, patience);
     else
-        g->closing = true; /* behind what it has just sent */
+        g->closing = true; /* after the requests that were read just now */
     gateway_settle(g);
 }
 

@@ -1,18 +1,18 @@
 /*
- * gateway_out - see gateway_inner.h. This file: the records that go to a web server.
+ * gateway_out - see gateway_inner.h. This file writes records to a web server.
  *
- * What goes out is records. Small ones wait in `out` for the end of the turn, large ones are
- * written at once, from where they lie. The socket may take a part of a record: the rest of that
- * one is kept in `out`, since nothing else may come between. Everything beyond it waits with the
- * request that it belongs to (sender), so that requests take turns.
+ * Small records wait in `out` for the end of the loop's turn, large ones are written at once from
+ * the caller's slices. The rest of a record of which the socket has taken a part is kept in `out`,
+ * since no other bytes may come between. Later bytes wait in their request's sender, so that
+ * requests take turns.
  */
 #include "front/gateway_inner.h"
 
 #include <errno.h>
 
 enum {
-    SMALL = 8192, /* bytes of an answer: a copy costs less than a system call */
-    RECORDS = 40, /* in one call */
+    SMALL = 8192, /* bytes of a response whose copy costs less than a system call */
+    RECORDS = 40, /* records in one system call */
 };
 
 void gateway_flush(struct gateway *g)
@@ -20,7 +20,7 @@ void gateway_flush(struct gateway *g)
     loop_defer(client_clients(&g->client)->loop, &g->flush);
 }
 
-/* What every write is followed by. The clock runs from the last byte that the socket took. */
+/* Follows every write. send_timeout runs from the last byte that the socket took. */
 static void gateway_wrote(struct gateway *g, ssize_t n, size_t size)
 {
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
@@ -48,18 +48,18 @@ void gateway_write_out(struct gateway *g)
         buf_fini(&g->out);
 }
 
-/* Records that are about to be written, and which slices they are made of. */
+/* Records that are about to be written, as slices. */
 struct records {
     struct iovec v[128];
-    bool begins[128]; /* it is the header of a record */
+    bool begins[128]; /* the slice is the header of a record */
     uint8_t headers[RECORDS][FCGI_HEADER_SIZE];
     int count;
     unsigned records;
-    size_t size; /* of all */
+    size_t size; /* bytes of all records */
 };
 
-/* One more record of the slices from *slice, *at on; returns its content, 0 where there is no room.
- */
+/* Adds a record of the slices from *slice, *at on. Returns the bytes of its content, 0 without
+ * room. */
 static size_t records_add(struct records *to, uint16_t id, const struct iovec *slices, int count,
                           int *slice, size_t *at)
 {
@@ -88,12 +88,12 @@ static size_t records_add(struct records *to, uint16_t id, const struct iovec *s
     return content;
 }
 
-/* The socket has taken `done` bytes: what is left of the record in which it stopped is kept.
- * Returns the content of all records that have been taken or kept. */
+/* Keeps the rest of the record in which the socket stopped after `done` bytes. Returns the bytes of
+ * content of all records that were taken or kept. */
 static size_t records_keep(struct gateway *g, const struct records *records, int from, size_t done)
 {
     size_t content = 0;
-    bool inside = false; /* the record at hand has been begun */
+    bool inside = false; /* a byte of the current record has been taken */
     for (int i = from; i < records->count; i++) {
         const struct iovec *v = &records->v[i];
         size_t taken = done < v->iov_len ? done : v->iov_len;

@@ -1,6 +1,7 @@
 /*
- * gateway_request - see gateway_inner.h. One request of a web server: its params, its STDIN, and
- * the answer (front_ops), whose head waits for the first bytes of the body as in every front.
+ * gateway_request - see gateway_inner.h. This file has one request of a web server: its params, its
+ * STDIN, and the response (front_ops), whose head waits for the first bytes of the body as in every
+ * front.
  *
  * STDIN that the exchange does not want yet is kept here, in memory and then on disk, since the
  * records of other requests lie behind it in the same socket.
@@ -66,7 +67,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     r->req->listener = g->client.endpoint->listener;
     r->req->client = r->req->local = (struct peer){.family = AF_UNIX};
     r->req->came_as = r->req->role = (uint8_t)role;
-    r->stdin_done = role == FCGI_AUTHORIZER; /* it has none */
+    r->stdin_done = role == FCGI_AUTHORIZER; /* an authorizer has no STDIN */
     deadline_init(&r->deadline, all->loop, request_missed_cb);
     deadline_set(&r->deadline, exchange_limits(r->exchange)->header_timeout);
     r->next = g->requests;
@@ -74,7 +75,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     g->count++;
 }
 
-/* Unlinks and frees it, once its exchange has been told how it ended. */
+/* Unlinks and frees the request, after its exchange has been told of the end. */
 static void request_free(struct gateway_request *r)
 {
     struct gateway *g = r->gateway;
@@ -91,7 +92,7 @@ static void request_free(struct gateway_request *r)
     free(r);
 }
 
-/* What only the front knows of its request is told, before the exchange ends. */
+/* Notes in the request what only the front knows, before the exchange ends. */
 static void request_leave(struct gateway_request *r)
 {
     struct clients *all = client_clients(&r->gateway->client);
@@ -102,7 +103,7 @@ static void request_leave(struct gateway_request *r)
     sender_fini(&r->sender);
 }
 
-/* The answer has left as far as it goes. */
+/* Ends a request whose response has been written, or broken off. */
 static void request_finish(struct gateway_request *r)
 {
     struct gateway *g = r->gateway;
@@ -116,7 +117,7 @@ static void request_finish(struct gateway_request *r)
     if (!r->cut) {
         fcgi_empty(&g->out, FCGI_STDOUT, r->id);
         fcgi_end(&g->out, r->id, 0, FCGI_REQUEST_COMPLETE);
-    } else if (!alone) { /* the connection is others', too */
+    } else if (!alone) { /* the connection has other requests */
         fcgi_end(&g->out, r->id, 1, FCGI_OVERLOADED);
     }
     gateway_flush(g);
@@ -159,9 +160,9 @@ void gateway_request_abort(struct gateway_request *r)
     gateway_flush(g);
 }
 
-/* --- what comes --- */
+/* --- params, STDIN --- */
 
-/* No more of it is wanted; what comes is read and dropped. */
+/* Refuses the request; its later records are read and dropped. */
 static void request_refuse(struct gateway_request *r, int status, const char *reason)
 {
     r->params_done = r->stdin_done = r->stdin_told = true;
@@ -186,7 +187,7 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
     return NULL;
 }
 
-/* Each request counts for the client that the web server names. */
+/* Counts the request for the client that the web server names. False: limits.per_ip is reached. */
 static bool request_enter_client(struct gateway_request *r)
 {
     struct clients *all = client_clients(&r->gateway->client);
@@ -202,7 +203,7 @@ static void request_start(struct gateway_request *r)
     bool has_body = r->req->body_length > 0 || r->req->body_length == BODY_UNKNOWN;
     r->begun = true;
     deadline_clear(&r->deadline);
-    lookup_begin_turn(); /* it may have been sent after files were looked up in this turn */
+    lookup_begin_turn(); /* the request may be younger than this turn's file lookups */
     r->stdin_told = !has_body;
     exchange_begin(r->exchange, has_body);
     r->gateway->whole = r;
@@ -223,10 +224,10 @@ void gateway_request_params_end(struct gateway_request *r)
     }
     if (r->req->came_as == FCGI_AUTHORIZER)
         r->req->body_length = BODY_NONE;
-    /* A filter's request has begun when there is a body, or when its data is here. */
+    /* A filter's request begins with its body, or without one when its data is complete. */
     int64_t least = r->req->came_as == FCGI_FILTER ? 1 : 0;
     if (r->stdin_done || r->req->body_length >= least)
-        request_start(r); /* else STDIN tells whether there is a body */
+        request_start(r); /* else the first STDIN shows whether there is a body */
 }
 
 static struct backlog_limits request_stdin_limits(const struct gateway_request *r)
@@ -258,7 +259,7 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
         request_refuse(r, 400, "STDIN before the end of PARAMS");
         return;
     }
-    if (!r->begun) { /* no CONTENT_LENGTH, and yet a body */
+    if (!r->begun) { /* a body without CONTENT_LENGTH */
         r->req->body_length = BODY_UNKNOWN;
         request_start(r);
     }
@@ -275,7 +276,7 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
     exchange_body(r->exchange, bytes);
 }
 
-/* All that the exchange waits for has come. */
+/* Ends the request's input: the exchange waits for nothing more. */
 static void request_end_body(struct gateway_request *r)
 {
     r->stdin_done = true;
@@ -285,7 +286,8 @@ static void request_end_body(struct gateway_request *r)
     r->gateway->whole = r;
 }
 
-/* A filter's data is kept whole before a server is asked: it comes last, and is sent last. */
+/* Prepares for a filter's data, which is kept whole before a server is asked, since DATA comes last
+ * and is sent last. */
 static void request_expect_data(struct gateway_request *r)
 {
     const struct limits *limits = exchange_limits(r->exchange);
@@ -333,7 +335,8 @@ void gateway_request_data(struct gateway_request *r, struct str bytes)
         request_refuse(r, 503, "a filter's data could not be kept in spool_dir");
 }
 
-/* All of it has come: it is what FCGI_DATA_LENGTH says, where that is there (FastCGI §6.4). */
+/* Ends a filter's data, whose size must be FCGI_DATA_LENGTH, if that param is there (FastCGI §6.4).
+ */
 void gateway_request_data_end(struct gateway_request *r)
 {
     const struct param *length = params_find(&r->req->arrived, STR("FCGI_DATA_LENGTH"));
@@ -352,7 +355,7 @@ void gateway_request_data_end(struct gateway_request *r)
     request_end_body(r);
 }
 
-/* Gives the exchange as much of the STDIN that was kept as it wants. */
+/* Passes the kept STDIN to the exchange, as much as the exchange wants. */
 static void request_give_stdin(struct gateway_request *r)
 {
     struct loop *loop = client_clients(&r->gateway->client)->loop;
@@ -377,9 +380,9 @@ bool gateway_request_go(struct gateway_request *r)
     do
         request_give_stdin(r);
     while (exchange_run(r->exchange));
-    loop_undefer(&r->step); /* all that the exchange has said has been seen */
+    loop_undefer(&r->step); /* the facts that the exchange has noted have been handled */
     if (r->sender.broken != NULL && r->gateway->broken == NULL) {
-        r->cut = r->ended = true; /* of a file that can't be read, say */
+        r->cut = r->ended = true; /* for example because a file can't be read */
         request_finish(r);
         return false;
     }
@@ -389,7 +392,7 @@ bool gateway_request_go(struct gateway_request *r)
     return false;
 }
 
-/* --- what goes out --- */
+/* --- the response --- */
 
 /* Called after each write: counts the bytes, and logs once for a reply that its spool can't be
  * used. */
@@ -407,7 +410,7 @@ static void request_sent(struct gateway_request *r, size_t n)
                    request_name(r->req, name));
     }
     if (r->sender.broken != NULL || sender_waits(&r->sender))
-        request_queue(r); /* the connection is to be watched */
+        request_queue(r); /* the connection's step updates its watcher */
 }
 
 void gateway_request_write(struct gateway_request *r)
@@ -462,7 +465,7 @@ static struct str request_make_head(struct gateway_request *r)
     if (status == 204 || status == 304)
         length = -1;
     else if (length < 0 && r->ended && !r->cut && r->req->method_id != METHOD_HEAD)
-        length = (int64_t)sender_gathered(&r->sender); /* all of it is here */
+        length = (int64_t)sender_gathered(&r->sender); /* the whole body has been gathered */
     r->head_waits = false;
     return cgi_in_head(r->req, length);
 }

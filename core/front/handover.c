@@ -9,11 +9,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define BATCH 64 /* connections that are taken in one turn of the loop */
+#define BATCH 64 /* connections received in one turn of the loop */
 
-/* Both ends are this binary. */
+/* The message that comes with a file descriptor. Both workers run this binary, so its layout has no
+ * version. */
 struct parcel {
-    struct client_origin origin; /* its listener is the text below */
+    struct client_origin origin; /* without its listener, whose name follows */
     char listener[512];
     char protocol[32];
     uint32_t requests;
@@ -61,22 +62,22 @@ bool handover_pass(struct handover *h, struct client *c)
     struct client_origin origin = client_origin(c);
     if (origin.listener.n >= sizeof parcel.listener)
         return false;
-    memset(&parcel, 0, sizeof parcel); /* no byte of our memory goes along */
+    memset(&parcel, 0, sizeof parcel); /* the message has no bytes of unused memory */
     parcel.origin = origin;
     parcel.origin.listener = STR_NONE;
     memcpy(parcel.listener, origin.listener.p, origin.listener.n);
     strncpy(parcel.protocol, c->endpoint->protocol->name, sizeof parcel.protocol - 1);
     parcel.requests = c->requests;
-    admission_leave(c); /* the other one may count it before we come to it */
+    admission_leave(c); /* before the successor counts the connection */
     if (handover_send(h->successor.fd, &parcel, c->io.fd))
         return true;
-    if (errno == EAGAIN) /* the others of its kind wait as well; what they ask is answered here */
+    if (errno == EAGAIN) /* all idle connections wait for room; requests on them are served here */
         handover_watch(h, EV_READ | EV_WRITE);
     admission_count(c);
     return false;
 }
 
-/* Idle connections go, as far as the socket takes them. */
+/* Passes the idle connections to the successor, as many as the socket takes. */
 static void handover_pass_idle(struct handover *h)
 {
     struct client *lists[] = {h->clients->idle.first, h->clients->active.first};
@@ -127,7 +128,7 @@ void handover_stop(struct handover *h)
     h->clients->successor = NULL;
 }
 
-/* --- the worker that has come --- */
+/* --- the worker that receives --- */
 
 struct intake {
     ev_io io;
@@ -159,7 +160,7 @@ static void handover_resume(struct handover *h, struct parcel *parcel, int fd)
     protocol->resume(h->clients, fd, &parcel->origin, parcel->requests);
 }
 
-/* Takes one connection; false: there is none now, or (*end) will ever be. */
+/* Receives one connection. False: none is there now, or (*end) none can follow. */
 static bool handover_receive_one(struct handover *h, int socket, bool *end)
 {
     struct parcel parcel;
@@ -220,7 +221,8 @@ void handover_end_receiving(struct handover *h)
     while (h->intakes != NULL) {
         struct intake *in = h->intakes;
         bool end = false;
-        while (handover_receive_one(h, in->io.fd, &end)) /* what is under way has no other end */
+        /* connections in the socket would be lost otherwise */
+        while (handover_receive_one(h, in->io.fd, &end))
             ;
         intake_free(in);
     }

@@ -1,6 +1,6 @@
 /*
- * http1 - see http1.h. This file: how a connection begins and ends, and what happens on its socket
- * and to its clock. What is in between is http1_request's.
+ * http1 - see http1.h. This file has the beginning and the end of a connection, and the events of
+ * its socket and its deadline. http1_request handles its requests.
  */
 #include "front/admission.h"
 #include "front/http1_inner.h"
@@ -11,7 +11,8 @@
 
 /* --- events --- */
 
-/* A client that has sent its requests whole still gets its answers. */
+/* Notes that the client sends nothing more. A client that has sent its requests whole still gets
+ * its responses. */
 static void http1_ended_input(struct http1 *c)
 {
     c->eof = true;
@@ -23,7 +24,7 @@ static void http1_ended_input(struct http1 *c)
         http1_process(c, NULL, 0);
 }
 
-/* One read from the client, of which the bytes stand in *bytes. */
+/* Reads once from the client. *bytes is the begin of what was read. */
 static ssize_t http1_read(struct client *client, const char **bytes)
 {
     struct inputs *inputs = &client_clients(client)->loop->inputs;
@@ -34,7 +35,7 @@ static ssize_t http1_read(struct client *client, const char **bytes)
     return n;
 }
 
-/* The first bytes of a request, or the end of an idle connection. */
+/* Reads from an idle connection the first bytes of a request, or its end. */
 static void http1_idle_readable(struct client *client)
 {
     const char *bytes;
@@ -103,7 +104,7 @@ static void http1_on_missed(struct deadline *d)
 {
     struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, active.deadline));
     if (c->exchange == NULL) {
-        http1_free(c); /* lingering for too long, or no header of the PROXY protocol */
+        http1_free(c); /* lingering is over, or the PROXY header has not come in time */
     } else if (!c->head_done) {
         http1_refuse(c, 408, "the head did not come within header_timeout");
         http1_process(c, NULL, 0);
@@ -113,8 +114,8 @@ static void http1_on_missed(struct deadline *d)
         http1_refuse(c, 408, "the body did not come within body_timeout");
         http1_process(c, NULL, 0);
     } else if (c->reply->ended) {
-        c->reply->close = true; /* the rest of the body does not come in time to keep the
-                                   connection */
+        /* the rest of the body has not come in time to keep the connection */
+        c->reply->close = true;
         http1_process(c, NULL, 0);
     }
 }
@@ -135,8 +136,8 @@ static struct client *http1_new(struct clients *clients, int fd, const struct cl
     return client;
 }
 
-/* An idle connection may have a request in its socket already, or, just accepted, on its way. Its
- * time is that of a stop from now on, see clients_idle_timeout. */
+/* Stops an idle connection, which may have a request in its socket or, when it is new, on its way.
+ * Its idle time is now that of a stop, see clients_idle_timeout. */
 static void http1_stop_idle(struct client *client, double patience)
 {
     struct clients *all = client_clients(client);
@@ -152,7 +153,8 @@ static void http1_begin(struct client *client)
 {
     struct clients *all = client_clients(client);
     client_watch(client, EV_READ);
-    if (client->proxy_protocol) /* it has been sent already: a balancer writes it first */
+    /* the balancer sends the PROXY header first, so it must come soon */
+    if (client->proxy_protocol)
         deadline_set(&http1_wake(client)->active.deadline,
                      clients_settings(all)->limits.header_timeout);
     if (all->stopping)
@@ -174,7 +176,7 @@ static void http1_resume(struct clients *clients, int fd, const struct client_or
     struct client *client = http1_new(clients, fd, origin);
     client->requests = requests;
     admission_count(client);
-    if (!http1_hand_over(client)) /* this worker leaves as well */
+    if (!http1_hand_over(client)) /* unless this worker leaves, too */
         http1_begin(client);
 }
 
@@ -183,7 +185,8 @@ static void http1_pass(struct client *client)
     http1_hand_over(client);
 }
 
-/* What is under way goes on; a request that has been sent is still answered. */
+/* Stops a connection; its current request, and one that has been sent already, still get their
+ * responses. */
 static void http1_stop(struct client *client, double patience)
 {
     struct http1 *c = http1_of(client);
@@ -191,14 +194,14 @@ static void http1_stop(struct client *client, double patience)
         http1_stop_idle(client, patience);
     else if (c->lingering)
         http1_hasten(c);
-    else if (c->exchange == NULL) { /* the header of the PROXY protocol is on its way */
+    else if (c->exchange == NULL) { /* the PROXY header has not come yet */
         deadline_set(&c->active.deadline, clients_idle_timeout(client_clients(client)));
         http1_readable(c);
     }
 }
 
-/* The server ends before the request does. A client without a byte of an answer is told so, as far
- * as the socket takes it at once. */
+/* Ends a connection whose request is not over at the end of a stop. A client that has no byte of a
+ * response gets a 503, if the socket takes it at once. */
 static void http1_cut(struct client *client)
 {
     struct http1 *c = http1_of(client);

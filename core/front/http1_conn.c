@@ -1,6 +1,6 @@
 /*
- * http1_conn - see http1_inner.h. This file: the connection itself. It is idle, active or
- * lingering; of the request under way it knows that there is one.
+ * http1_conn - see http1_inner.h. This file has the connection's own states: idle, active,
+ * lingering. http1_request handles the request.
  */
 #include "front/admission.h"
 #include "front/handover.h"
@@ -9,19 +9,19 @@
 
 #include <stdlib.h>
 
-#define IN_MARK       16384 /* kept input beyond which reading stops */
+#define IN_MARK       16384 /* bytes of kept input at which reading stops */
 #define IN_MAX        (2 * LOOP_READ_SIZE)
-#define LINGER_TIME   30.0 /* for a body that is dropped so that the response arrives, in all */
-#define LINGER_IDLE   5.0  /* and between two reads */
-#define REFUSED_TIME  2.0  /* the same for who was never welcome, or where we stop */
+#define LINGER_TIME   30.0 /* seconds of lingering in all */
+#define LINGER_IDLE   5.0  /* seconds of lingering between two reads */
+#define REFUSED_TIME  2.0  /* LINGER_TIME of a connection over the limit, or during a stop */
 #define REFUSED_BYTES 65536
-#define REFUSED_MAX   256 /* of connections too many that are told so at a time */
-#define SPARE_MAX     256 /* active parts that are kept */
+#define REFUSED_MAX   256 /* connections over the limit that linger at a time */
+#define SPARE_MAX     256 /* active parts that are kept for reuse */
 
 /* --- the active part --- */
 
-/* The connection, which is idle, becomes active. Where requests come one after the other this takes
- * the part that the last one has left. */
+/* Makes an idle connection active. The active part is one that another connection has left, if
+ * there is one. */
 struct http1 *http1_wake(struct client *client)
 {
     struct clients *all = client_clients(client);
@@ -39,7 +39,7 @@ struct http1 *http1_wake(struct client *client)
     return c;
 }
 
-/* Nothing of the connection refers to it any more. */
+/* Keeps an active part, to which the connection has no pointer any more, for reuse, or frees it. */
 static void http1_spare(struct clients *all, struct http1 *c)
 {
     struct client_spare *spare = (struct client_spare *)c;
@@ -78,7 +78,7 @@ void http1_keep_input(struct http1 *c, const char *data, size_t n)
 {
     if (n == 0)
         http1_drop_kept(c);
-    else if (c->in != NULL) /* the bytes are its own */
+    else if (c->in != NULL) /* the bytes are the end of c->in */
         buf_consume(c->in, buf_len(c->in) - n);
     else
         http1_keep(c, data, n);
@@ -86,7 +86,7 @@ void http1_keep_input(struct http1 *c, const char *data, size_t n)
 
 /* --- the end --- */
 
-/* An idle connection, or what is left of another one. */
+/* Closes a connection without an active part, or whose active part the caller frees. */
 void http1_close(struct client *client, bool reset)
 {
     admission_leave(client);
@@ -112,7 +112,7 @@ static bool http1_wants_read(const struct http1 *c)
     return c->lingering || http1_kept(c) < IN_MARK;
 }
 
-/* Derives what to wait for from the state. */
+/* Derives the events to watch from the state. */
 void http1_rearm(struct http1 *c)
 {
     client_watch(c->client,
@@ -121,8 +121,8 @@ void http1_rearm(struct http1 *c)
 
 /* --- input that is dropped --- */
 
-/* Unread input makes the kernel answer with a reset, which takes the response with it where the
- * client sends its whole request before it reads. So it is read and dropped, within bounds. */
+/* Lingers: reads and drops input within bounds. The kernel would answer unread input with a reset,
+ * which discards the response of a client that sends its whole request before it reads. */
 void http1_linger(struct http1 *c)
 {
     double time = c->refused || client_clients(c->client)->stopping ? REFUSED_TIME : LINGER_TIME;
@@ -146,7 +146,7 @@ void http1_drop_input(struct http1 *c, ssize_t n)
         deadline_set(&c->active.deadline, left < LINGER_IDLE ? left : LINGER_IDLE);
 }
 
-/* The response is out: a stop does not wait long for it to be read. */
+/* Shortens lingering for a stop, since the response has been sent. */
 void http1_hasten(struct http1 *c)
 {
     double end = loop_now(client_clients(c->client)->loop) + REFUSED_TIME;
@@ -156,10 +156,10 @@ void http1_hasten(struct http1 *c)
     deadline_set(&c->active.deadline, REFUSED_TIME);
 }
 
-/* --- last words --- */
+/* --- a response at the end --- */
 
-/* For the last words to a client: what the socket does not take is lost. Returns the bytes that it
- * took. */
+/* Writes a last response once; bytes that the socket does not take are lost. Returns the bytes
+ * taken. */
 size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
 {
     struct iovec v = {text, size};
@@ -167,7 +167,7 @@ size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
     return n > 0 ? (size_t)n : 0;
 }
 
-/* Says 503 at once, whatever the client asks for, and drops what it sends. */
+/* Sends a 503 without reading the request, and lingers. */
 void http1_turn_away(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
@@ -184,15 +184,15 @@ void http1_turn_away(struct http1 *c)
 
 /* --- idle again --- */
 
-/* Nothing of a request has come. */
+/* True when no byte of a request has come. */
 static bool http1_is_idle(const struct http1 *c)
 {
     return c->exchange == NULL && !c->lingering && !c->eof && !loop_is_queued(&c->active.step) &&
            http1_kept(c) == 0;
 }
 
-/* The worker leaves and the connection is idle: another worker has it from now on. True: the
- * connection is gone. */
+/* Passes an idle connection of a worker that leaves to its successor. True: the connection is
+ * freed. */
 bool http1_hand_over(struct client *client)
 {
     struct handover *successor = client_clients(client)->successor;
@@ -206,8 +206,9 @@ bool http1_hand_over(struct client *client)
     return true;
 }
 
-/* All that could be done has been done: the connection sleeps, or waits for what it needs. One that
- * still owes the header of the PROXY protocol has less time than an idle one. */
+/* Puts an idle connection to sleep, or watches for the events that the connection needs. A
+ * connection without its PROXY header stays active, since its time is shorter than that of an idle
+ * one. */
 void http1_settle(struct http1 *c)
 {
     struct client *client = c->client;

@@ -1,26 +1,27 @@
 /*
- * http1_request - see http1_inner.h. This file: one request after the other.
+ * http1_request - see http1_inner.h. This file has the requests of a connection, one after the
+ * other.
  *
  *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle, or close
  *
- * Input is used up where it was read; what can't be used yet (a pipelined request, a body that the
- * exchange does not want so far) is kept in `in`. Output is the reply's.
+ * Input is used from the read buffer. Input that can't be used yet (a pipelined request, a body
+ * that the exchange does not want yet) is kept in `in`. Output is the reply's.
  *
- * Everything goes through http1_process, which is called by events of the socket and of the clock
- * and by the loop (client_queue). The exchange's step runs in it or elsewhere; what it tells the
- * front (front_ops) is only noted.
+ * All events of the socket and the deadline, and the loop's step (client_queue), call
+ * http1_process. The exchange's step runs in it or elsewhere; its calls to the front (front_ops)
+ * only note facts.
  */
 #include "base/lookup.h"
 #include "front/admission.h"
 #include "front/http1_inner.h"
 #include "http/h1.h"
 
-#define SKIP_TIME  2.0   /* for a body that is dropped to keep the connection */
-#define SKIP_BYTES 65536 /* of an unread body that are dropped to keep the connection */
+#define SKIP_TIME  2.0   /* seconds in which an unread body is dropped to keep the connection */
+#define SKIP_BYTES 65536 /* bytes of it that are dropped */
 
-/* --- its end --- */
+/* --- the end of a request --- */
 
-/* What only the connection knows of its request is told, before the exchange ends. */
+/* Ends the connection's part of a request and returns its exchange, which the caller ends. */
 struct exchange *http1_end_request(struct http1 *c)
 {
     struct exchange *exchange = c->exchange;
@@ -35,12 +36,11 @@ struct exchange *http1_end_request(struct http1 *c)
     return exchange;
 }
 
-/* The client has left, or must: what is under way is dropped. */
+/* Drops the request, if there is one, and closes the connection. */
 void http1_gone(struct http1 *c, const char *why)
 {
     if (c->exchange != NULL) {
-        /* Nothing but a reset tells a client whose body ends with the connection that there is
-         * more. */
+        /* A body that ends with the connection is seen to be incomplete only by a reset. */
         c->reset = c->reply->until_eof;
         exchange_gone(http1_end_request(c), why);
     }
@@ -66,7 +66,7 @@ static void http1_want_body(struct front *front, bool want)
         reply_continue(c->reply);
     }
     deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
-    if (http1_kept(c) > 0) /* some of it is here already */
+    if (http1_kept(c) > 0) /* a part of the body has been read */
         client_queue(c->client);
 }
 
@@ -74,7 +74,7 @@ static void http1_end(struct front *front)
 {
     struct http1 *c = http1_of_front(front);
     reply_end(front);
-    if (http1_kept(c) > 0) /* a pipelined request need not wait for the turn's end */
+    if (http1_kept(c) > 0) /* a pipelined request need not wait for the end of the turn */
         client_queue(c->client);
 }
 
@@ -91,8 +91,9 @@ static const struct front_ops http1_front_ops = {
     .room = reply_room,
 };
 
-/* The connection closes after the response: the client asked for that, has sent all that it will,
- * or sends a body that is not worth reading; or it is one of the last that it gets here. */
+/* True when the connection closes after the response: the client or the exchange asked for it, the
+ * client sends nothing more, its unread body is too large, keepalive_requests is reached, or the
+ * worker stops. */
 static bool http1_closes(const struct reply *r)
 {
     const struct http1 *c = http1_of(r->client);
@@ -146,10 +147,11 @@ static void http1_begin_request(struct http1 *c)
     client_count_request(c->client);
     c->head_done = c->body_done = c->want_body = c->skipping = false;
     c->dropped = 0;
-    deadline_clear(&c->active.deadline); /* header_timeout, where the head is not whole at once */
+    /* header_timeout is set when the head is not complete at once */
+    deadline_clear(&c->active.deadline);
 }
 
-/* Nothing that follows can be understood, or is wanted. */
+/* Refuses the request. Later input can't be understood or is not wanted. */
 void http1_refuse(struct http1 *c, int status, const char *reason)
 {
     c->eof = true;
@@ -173,19 +175,19 @@ static void http1_head_complete(struct http1 *c)
     }
     c->head_done = true;
     c->body_done = !has_body;
-    deadline_clear(&c->active.deadline); /* from here on the backend's timeouts count */
+    deadline_clear(&c->active.deadline); /* the exchange has its own timeouts */
     exchange_begin(c->exchange, has_body);
 }
 
-/* Feeds the parser; returns the bytes used. */
+/* Feeds the parser. Returns the bytes used. */
 static size_t http1_feed(struct http1 *c, const char *data, size_t n)
 {
     size_t used;
-    bool whole = c->fresh; /* a head, if this is one */
+    bool whole = c->fresh; /* all bytes of the head, if there is one, come from this read */
     c->fresh = false;
     switch (h1_feed(c->h1, data, n, &used)) {
     case H1_HEAD:
-        if (!whole) /* its end may have been sent after files were looked up in this turn */
+        if (!whole) /* the head's end may be younger than this turn's file lookups */
             lookup_begin_turn();
         http1_head_complete(c);
         break;
@@ -209,22 +211,22 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
 
 /* --- a body that is not wanted --- */
 
-/* The rest of a body is dropped to keep the connection, as far as that is worth it. */
+/* True when the rest of a body may be dropped to keep the connection. */
 static bool http1_may_skip_body(const struct http1 *c)
 {
     return c->reply->ended && !c->reply->close && c->dropped <= SKIP_BYTES &&
            !h1_expects_continue(c->h1);
 }
 
-/* A client that sends all before it reads anything would wait for this side, and this side for it.
- */
+/* True when the rest of a body is read although it is not wanted: a client that sends all of it
+ * before it reads would never read the response. */
 static bool http1_may_drop_body(const struct http1 *c)
 {
     return http1_may_skip_body(c) ||
            (c->reply->ended && c->reply->close && !c->eof && c->dropped <= HTTP1_DROPPED_MAX);
 }
 
-/* The client has little time in all for a rest that is dropped. */
+/* Begins to drop the rest of a body, for SKIP_TIME in all. */
 static void http1_start_skipping(struct http1 *c)
 {
     if (!c->skipping)
@@ -234,8 +236,8 @@ static void http1_start_skipping(struct http1 *c)
 
 /* --- one step after the other --- */
 
-/* The response is written: on to the next request, or close. Returns false when the connection is
- * gone, or lingers. */
+/* Ends a request whose response has been written, or broken off. Returns false when the connection
+ * is freed, or lingers. */
 static bool http1_finish_request(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
@@ -243,7 +245,9 @@ static bool http1_finish_request(struct http1 *c)
     bool unread = !c->body_done || c->eof;
     const char *broken = reply->sender.broken;
     bool close = reply->close || broken != NULL || (all->stopping && all->patience <= 0);
-    /* A reset ends a body that has no other end; otherwise what has been sent must arrive. */
+    /* The connection closes at once when it is broken or has no unread input, and when the response
+     * was cut with no other end or before its first byte. Otherwise lingering lets the response
+     * arrive. */
     bool at_once =
         broken != NULL || !unread || (reply->cut && (reply->until_eof || c->req->bytes_out == 0));
     c->reset = reply->until_eof && (broken != NULL || reply->cut);
@@ -252,7 +256,7 @@ static bool http1_finish_request(struct http1 *c)
         exchange_gone(exchange, broken);
     else
         exchange_done(exchange);
-    if (!close) /* http1_process lets it sleep if nothing more has come */
+    if (!close) /* http1_process puts the connection to sleep if no more input has come */
         return true;
     if (at_once)
         http1_free(c);
@@ -261,8 +265,7 @@ static bool http1_finish_request(struct http1 *c)
     return false;
 }
 
-/* The header of the PROXY protocol, which comes before the first request. False: as in
- * http1_advance. */
+/* Reads the PROXY header, which comes before the first request. False: see http1_advance. */
 static bool http1_read_address(struct http1 *c, struct str in, size_t *used, bool *gone)
 {
     switch (admission_read_address(c->client, in, used)) {
@@ -281,8 +284,8 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
     return false;
 }
 
-/* One step forward. Sets *used to the bytes taken. Returns false when nothing more can be done now,
- * or the connection is gone (*gone). */
+/* Does one step of the connection. Sets *used to the bytes of input used. Returns false when
+ * nothing more can be done now, or when the connection is freed or lingers (*gone). */
 static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *used, bool *gone)
 {
     struct reply *reply = c->reply;
@@ -295,7 +298,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
         return n > 0;
     }
     if (reply->sender.turn.n > 0 &&
-        n > 0) /* a pipelined request does not wait for the turn's end */
+        n > 0) /* a pipelined request need not wait for the end of the turn */
         reply_write(reply);
     if (reply->ended && sender_is_done(&reply->sender)) {
         if (c->body_done || c->eof || !http1_may_skip_body(c)) {
@@ -314,7 +317,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
     return true;
 }
 
-/* Does all that can be done with what has come: new bytes, or (n = 0) those that were kept. */
+/* Does all steps that are possible with new bytes, or (n = 0) with the kept ones. */
 void http1_process(struct http1 *c, const char *data, size_t n)
 {
     bool gone = false;
@@ -331,15 +334,15 @@ void http1_process(struct http1 *c, const char *data, size_t n)
             n -= used;
         }
         if (gone)
-            return; /* lingering or freed; either way nothing is left to do */
+            return; /* the connection lingers or is freed */
     } while (c->exchange != NULL && exchange_run(c->exchange));
-    loop_undefer(&c->active.step); /* all that the exchange has said has been seen */
+    loop_undefer(&c->active.step); /* the facts that the exchange has noted have been handled */
     http1_keep_input(c, data, n);
     if (c->reply != NULL && c->reply->sender.broken != NULL) {
         http1_gone(c, c->reply->sender.broken);
         return;
     }
-    if (c->eof && (c->exchange == NULL || !c->head_done)) { /* nothing can come any more */
+    if (c->eof && (c->exchange == NULL || !c->head_done)) { /* no more input can come */
         http1_gone(c, "the client closed the connection inside its request");
         return;
     }

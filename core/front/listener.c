@@ -20,14 +20,15 @@ struct listener {
     struct str name;
     struct addr address;
     int backlog;
-    unsigned turn; /* of the loop, in which there was a connection last */
-    bool wildcard; /* the local address is the connection's, not ours */
-    bool begins;   /* what waits may have been made before the socket had TCP_NODELAY */
+    unsigned turn; /* the loop's turn of the last connection */
+    bool wildcard; /* the local address is read from each connection */
+    bool begins;   /* connections in the queue may be older than TCP_NODELAY of the socket */
     bool control;
     bool proxy_protocol;
 };
 
-/* Out of descriptors: the queue keeps the connections until some are free again. */
+/* Stops accepting for a while without free descriptors; the kernel's queue keeps the connections.
+ */
 static void listener_pause(struct listener *l, int err)
 {
     static struct log_quota quota = {.most = 1};
@@ -56,13 +57,14 @@ static void listener_local_address(const struct listener *l, int fd, struct addr
         *local = l->address;
 }
 
-/* Linux gives the option of a listening socket to the connections that are made from then on. */
+/* Sets TCP_NODELAY. Linux passes the option of a listening socket to connections that are made
+ * later. */
 static void listener_send_at_once(int fd)
 {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 }
 
-/* Takes one connection from the queue; false when there is none, or no room for it. */
+/* Accepts one connection. False: the queue is empty, or no descriptor is free. */
 static bool listener_accept_one(struct listener *l)
 {
     struct client_origin origin = {
@@ -74,7 +76,8 @@ static bool listener_accept_one(struct listener *l)
         if (err == EMFILE || err == ENFILE || err == ENOBUFS || err == ENOMEM)
             listener_pause(l, err);
         l->begins &= err != EAGAIN;
-        return err == ECONNABORTED || err == EINTR; /* one that has gone already */
+        /* ECONNABORTED: the client has closed it already */
+        return err == ECONNABORTED || err == EINTR;
     }
     if (l->address.sa.sa_family == AF_UNIX)
         remote.sa.sa_family = AF_UNIX;
@@ -89,8 +92,9 @@ static bool listener_accept_one(struct listener *l)
     return true;
 }
 
-/* A connection that comes after turns without any is most likely alone, and a second call would
- * only say so. Where there are more the next turn comes at once, and takes all that wait. */
+/* Accepts one connection after turns without any, since it is most likely the only one and a second
+ * call would find an empty queue. If the queue has more, the next turn comes at once and accepts
+ * them all. */
 static void listener_accept_cb(struct ev_loop *ev, ev_io *io, int events)
 {
     struct listener *l = io->data;

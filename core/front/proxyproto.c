@@ -1,8 +1,8 @@
 /* proxyproto - see proxyproto.h. */
 #include "front/proxyproto.h"
 
-#define V1_MAX       107 /* of the longest line, with its CRLF */
-#define V2_SIZE      16  /* of the part before the addresses */
+#define V1_MAX       107 /* bytes of the longest line, with its CRLF */
+#define V2_SIZE      16  /* bytes before the addresses */
 #define V2_LOCAL     0x20
 #define V2_PROXY     0x21
 #define INET_SIZE    12 /* two addresses, two ports */
@@ -31,7 +31,7 @@ static bool proxyproto_read_port(struct str text, uint16_t *port)
     return true;
 }
 
-/* "TCP4" must bring IPv4 addresses, "TCP6" IPv6 ones, which may be mapped. */
+/* Reads an address: IPv4 of "TCP4", IPv6 of "TCP6", which may be a mapped one. */
 static bool proxyproto_read_v1_address(struct str text, bool v6, struct peer *out)
 {
     return text.p != NULL && (memchr(text.p, ':', text.n) != NULL) == v6 && peer_parse(out, text);
@@ -41,7 +41,7 @@ static enum proxyproto_result proxyproto_read_v1_line(struct str line, struct pr
 {
     str_cut(&line, ' '); /* "PROXY" */
     struct str family = str_cut(&line, ' ');
-    if (str_eq(family, STR("UNKNOWN"))) { /* whatever follows */
+    if (str_eq(family, STR("UNKNOWN"))) { /* the rest of the line has no meaning */
         out->unknown = true;
         return PROXYPROTO_DONE;
     }
@@ -89,8 +89,9 @@ static void proxyproto_read_addresses(const uint8_t *at, int family, size_t size
     out->announced = true;
 }
 
-/* The protocol's half of the byte says stream or datagram; a balancer that ends HTTP/3 announces
- * clients that came by datagrams, and their addresses are as good. */
+/* Reads the addresses of a version 2 header. The lower half of the family byte is stream or
+ * datagram; both are accepted, since a balancer that terminates HTTP/3 announces clients with
+ * datagrams. */
 static enum proxyproto_result proxyproto_read_v2_addresses(uint8_t family, const uint8_t *at,
                                                            size_t size, struct proxyproto *out)
 {
@@ -132,7 +133,7 @@ static enum proxyproto_result proxyproto_read_v2(struct str in, struct proxyprot
 
 /* --- either --- */
 
-/* As far as `in` goes. */
+/* True when the bytes of `in`, as far as they have come, begin with `what`. */
 static bool proxyproto_begins_with(struct str in, struct str what)
 {
     return memcmp(in.p, what.p, in.n < what.n ? in.n : what.n) == 0;

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "http/h1.h"
 
-#define CONTENT_PIECES 20 /* of a file whose content is in memory: all of them are gathered */
+#define CONTENT_PIECES 20 /* pieces of a file in memory that can be gathered for one write */
 
 struct reply *reply_new(struct client *client, struct request *req, const struct limits *limits,
                         const struct front_ops *front, bool (*closes)(const struct reply *r),
@@ -43,8 +43,9 @@ static void reply_report_spool(struct reply *r)
     r->spool_reported = true;
 }
 
-/* What every write is followed by: the count, the clock, and news for the connection. The clock
- * runs from the last byte that was taken, however much is added to what waits. */
+/* Follows every write: counts the bytes, sets the deadline and queues the connection's step.
+ * send_timeout runs from the last byte that the socket took, even if more bytes are added to those
+ * that wait. */
 static void reply_note_sent(struct reply *r, size_t n)
 {
     bool waits = sender_waits(&r->sender);
@@ -69,7 +70,7 @@ void reply_continue(struct reply *r)
     reply_note_sent(r, sender_send(&r->sender, &go_on, SENDER_NOW));
 }
 
-/* How the client will know where the body ends. */
+/* Makes the head. Its framing is how the client finds the end of the body. */
 static struct str reply_make_head(struct reply *r)
 {
     struct request *req = r->req;
@@ -82,7 +83,7 @@ static struct str reply_make_head(struct reply *r)
         framing = H1_LENGTH;
     else if (req->method_id == METHOD_HEAD)
         framing = H1_NO_BODY;
-    else if (r->ended) { /* all of it is here: its length is known after all */
+    else if (r->ended) { /* the whole body has been gathered, so its length is known */
         framing = H1_LENGTH;
         length = (int64_t)(sender_gathered(&r->sender));
     } else if (req->version > HTTP_1_0)
@@ -111,10 +112,11 @@ static size_t reply_chunk_line(size_t n, char *out)
     return used;
 }
 
-/* Sends the head if it waits, what was gathered, and the last chunk once the response is whole. */
+/* Sends the head if it waits, the gathered bytes, and the last chunk if the response is complete.
+ */
 static void reply_send(struct reply *r, enum sender_when when)
 {
-    static const char ends[] = "\r\n0\r\n\r\n"; /* of a chunk, and of the last one */
+    static const char ends[] = "\r\n0\r\n\r\n"; /* the end of a chunk, and the last chunk */
     struct sender_frame frame = {.head = STR_NONE};
     char line[24];
     bool bytes = sender_gathered(&r->sender) > 0;
@@ -193,7 +195,7 @@ void reply_end(struct front *front)
     reply_send(r, file ? SENDER_MORE : SENDER_TURN);
     if (file && backlog_is_empty(&r->sender.out))
         reply_write(r);
-    if (sender_is_done(&r->sender)) /* else when it has been written */
+    if (sender_is_done(&r->sender)) /* else the last write queues the step */
         client_queue(r->client);
 }
 
@@ -208,7 +210,8 @@ bool reply_retract(struct front *front)
     return true;
 }
 
-/* Without the last chunk, or short of its Content-Length, and with the connection's end. */
+/* Cuts the response: it ends with the connection, without the last chunk or short of its
+ * Content-Length. */
 void reply_cut(struct front *front)
 {
     struct reply *r = reply_of_front(front);

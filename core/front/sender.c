@@ -5,19 +5,18 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define OUT_MAX                                                                                    \
-    (1ul << 30) /* bytes of replies that a script made; other bodies are held back sooner */
-#define OUT_PIECE                                                                                  \
-    (256 * 1024) /* bytes of the backlog at once, so that other clients have their turn */
+/* Bytes of a response that a script made; other bodies are held back earlier. */
+#define OUT_MAX (1ul << 30)
+/* Bytes of the backlog in one event, so that other clients have their turn. */
+#define OUT_PIECE     (256 * 1024)
 #define GATHER_SLICES 48
-#define TURN_SIZE     (1024 * 1024) /* memory of which only what has been used is there */
-#define TURN_RESPONSE                                                                              \
-    8192 /* bytes of a small response: a copy costs less than a system call of its own */
-#define FILE_PIECE (1 << 20) /* of a file at once */
+#define TURN_SIZE     (1024 * 1024) /* bytes; the kernel backs only pages that have been used */
+#define TURN_RESPONSE 8192      /* bytes of a response whose copy costs less than a system call */
+#define FILE_PIECE    (1 << 20) /* bytes of a file in one event */
 
 const char *const SENDER_GONE = "the client closed the connection";
 
-/* Gathered slices. They live for one event, so only one sender gathers at a time. */
+/* Gathered slices. They are valid for one event, so only one sender gathers at a time. */
 static struct {
     struct sender *owner;
     struct iovec slices[GATHER_SLICES];
@@ -52,7 +51,8 @@ void sender_init(struct sender *s, struct transport *transport, struct sender_tu
     backlog_init(&s->out, OUT_MAX);
 }
 
-/* The part of the turn's buffer is not needed any more; the last one to leave empties it. */
+/* Gives back the sender's part of the turn's buffer; the last sender to do so empties the buffer.
+ */
 static void sender_leave_turn(struct sender *s)
 {
     if (s->turn.n == 0)
@@ -87,7 +87,7 @@ static void sender_break_off(struct sender *s, const char *why)
     backlog_fini(&s->out);
 }
 
-/* --- what waits --- */
+/* --- limits --- */
 
 void sender_begin(struct sender *s, const struct limits *limits, bool unbuffered)
 {
@@ -153,7 +153,7 @@ static bool sender_is_retry(int err)
     return err == EAGAIN || err == EINTR;
 }
 
-/* One call for all slices. Returns the bytes taken; breaks off where the client has gone. */
+/* Writes all slices in one call. Returns the bytes taken; breaks off when the client has gone. */
 static size_t sender_put(struct sender *s, struct iovec *v, int count, bool more)
 {
     ssize_t n = s->transport->ops->writev(s->transport, v, count, more);
@@ -274,7 +274,7 @@ static size_t sender_write_out(struct sender *s)
     return total;
 }
 
-/* Of the first piece's text, or 0. */
+/* Writes the first piece's text, if any is left. Returns the bytes taken. */
 static size_t sender_write_before(struct sender *s)
 {
     const struct file_piece *piece = s->pieces;
@@ -285,8 +285,8 @@ static size_t sender_write_before(struct sender *s)
     return sender_put(s, &v, 1, piece->size > 0 || s->piece_count > 1);
 }
 
-/* Bytes of the file: from memory, or, where a transport must see them, read here and written as far
- * as it takes them. Returns as transport_ops.sendfile does. */
+/* Writes bytes of a file in memory, or, for a transport without sendfile, bytes that are read here.
+ * Returns as transport_ops.sendfile does. */
 static ssize_t sender_write_content(struct sender *s, off_t at, size_t size)
 {
     char *bytes = (char *)s->file->content;
@@ -305,7 +305,7 @@ static ssize_t sender_write_content(struct sender *s, off_t at, size_t size)
     return s->transport->ops->writev(s->transport, &v, 1, false);
 }
 
-/* Of the first piece's stretch of the file, or 0. */
+/* Writes the first piece's part of the file, if any is left. Returns the bytes taken. */
 static size_t sender_write_stretch(struct sender *s, size_t most)
 {
     const struct file_piece *piece = s->pieces;
