@@ -29,7 +29,7 @@ static struct slice slices[SLICES_MAX];
 static char kept_bytes[KEPT_PIECE];
 static unsigned slices_used, slices_held; /* held: not returned by stream_next yet */
 
-static void note_slice(struct stream *s, const struct fcgi_event *event)
+static void stream_note_slice(struct stream *s, const struct fcgi_event *event)
 {
     if (slices_held == 0)
         slices_used = 0;
@@ -112,7 +112,7 @@ bool stream_params_fit(const struct params *params, size_t pair_max, const struc
 /* Encodes BEGIN_REQUEST and PARAMS. An offer leaves out the last byte, so that a server can't begin
  * even if the connection ends there: libfcgi takes the end of a connection for the end of PARAMS,
  * unless it comes in the middle of a pair. */
-static void encode_params(struct stream *s)
+static void stream_encode_params(struct stream *s)
 {
     struct buf *out = channel_out(s->channel);
     const struct params *params = s->request->params;
@@ -132,7 +132,7 @@ static void encode_params(struct stream *s)
 
 /* Sets the time limit for the next bytes of the reply: first_byte_timeout before the first one, if
  * it is set. */
-static void set_read_deadline(struct stream *s)
+static void stream_set_read_deadline(struct stream *s)
 {
     const struct stream_request *r = s->request;
     if (s->times.first_byte == 0 && r->first_byte_timeout > 0)
@@ -144,12 +144,12 @@ static void set_read_deadline(struct stream *s)
 /* Sets the send timeout while bytes wait to be sent, the read timeout otherwise. No timeout runs
  * while a client is slow with a streamed body, since the application can't reply before it has it.
  */
-static void set_deadline(struct stream *s)
+static void stream_set_deadline(struct stream *s)
 {
     if (s->request->streamed && s->stdin_open && channel_is_drained(s->channel))
         channel_deadline(s->channel, 0, NULL);
     else if (channel_is_drained(s->channel))
-        set_read_deadline(s);
+        stream_set_read_deadline(s);
     else
         channel_deadline(s->channel, s->request->send_timeout,
                          "nothing was taken within send_timeout");
@@ -188,7 +188,7 @@ static size_t batch_fill(struct batch *b, struct str bytes)
     return taken;
 }
 
-static void end_stdin(struct stream *s, struct batch *b)
+static void stream_end_stdin(struct stream *s, struct batch *b)
 {
     batch_add(b, STR(""));
     s->stdin_open = s->request->data != NULL && !s->in_data;
@@ -196,7 +196,7 @@ static void end_stdin(struct stream *s, struct batch *b)
 }
 
 /* Adds the next bytes of the spooled body, or of a filter's data. False: they can't be read. */
-static bool batch_spooled(struct stream *s, struct batch *b)
+static bool batch_add_spooled(struct stream *s, struct batch *b)
 {
     struct spool *from = s->in_data ? s->request->data : s->request->body;
     uint64_t *at = s->in_data ? &s->data_at : &s->body_at;
@@ -207,29 +207,29 @@ static bool batch_spooled(struct stream *s, struct batch *b)
         *at += batch_fill(b, slice);
     }
     if (!s->request->streamed && (from == NULL || *at == from->size))
-        end_stdin(s, b);
+        stream_end_stdin(s, b);
     return true;
 }
 
 /* Writes the params and as much of the spooled body as the socket takes, in few writes. Returns
  * false when the stream has failed. */
-static bool send_stdin(struct stream *s)
+static bool stream_send_stdin(struct stream *s)
 {
     const struct stream_request *r = s->request;
     if (r->body == NULL && r->data == NULL && !r->streamed && s->stdin_open) {
         fcgi_empty(channel_out(s->channel), FCGI_STDIN, s->channel->id);
         s->stdin_open = false;
         channel_write_soon(s->channel);
-        set_read_deadline(s);
+        stream_set_read_deadline(s);
         return true;
     }
-    if (!channel_may_begin(s->channel)) { /* on_drain follows */
-        set_deadline(s);
+    if (!channel_may_begin(s->channel)) { /* stream_on_drain follows */
+        stream_set_deadline(s);
         return true;
     }
     do {
         struct batch batch = {.id = s->channel->id, .type = s->in_data ? FCGI_DATA : FCGI_STDIN};
-        if (!batch_spooled(s, &batch)) {
+        if (!batch_add_spooled(s, &batch)) {
             const char *what = s->in_data ? "the file for the filter could not be read to its end"
                                           : "the spooled request body could not be read";
             stream_abort(s);
@@ -238,7 +238,7 @@ static bool send_stdin(struct stream *s)
         }
         channel_write(s->channel, batch.slices, batch.count);
     } while (s->stdin_open && !s->request->streamed && channel_may_write(s->channel));
-    set_deadline(s);
+    stream_set_deadline(s);
     return true;
 }
 
@@ -253,7 +253,7 @@ bool stream_body(struct stream *s, struct str bytes)
         bytes = str_skip(bytes, taken);
         s->body_at += taken;
     }
-    set_deadline(s);
+    stream_set_deadline(s);
     return buf_len(channel_out(s->channel)) < OUT_MARK;
 }
 
@@ -262,9 +262,9 @@ void stream_body_end(struct stream *s)
     if (s->channel == NULL || s->offer || !s->stdin_open || !channel_is_open(s->channel))
         return; /* the end is sent when STREAM_ROOM has been returned */
     struct batch batch = {.id = s->channel->id, .type = FCGI_STDIN};
-    end_stdin(s, &batch);
+    stream_end_stdin(s, &batch);
     channel_write(s->channel, batch.slices, batch.count);
-    set_deadline(s);
+    stream_set_deadline(s);
 }
 
 /* --- STDOUT that is kept for a paused user --- */
@@ -305,7 +305,7 @@ static void stream_release_early(struct stream *s)
 
 /* Returns a piece of `kept` in *content. The bytes are valid until the user's step is over, so the
  * next piece is returned in another step. */
-static bool next_kept(struct stream *s, struct str *content)
+static bool stream_next_kept(struct stream *s, struct str *content)
 {
     if (s->kept == NULL || s->rejected != NULL)
         return false;
@@ -335,7 +335,7 @@ static bool next_kept(struct stream *s, struct str *content)
 /* --- in --- */
 
 /* Notes the time of the reply's first byte, for the server's statistics, too. */
-static void note_first_byte(struct stream *s)
+static void stream_note_first_byte(struct stream *s)
 {
     s->times.first_byte = stream_now(s);
     backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
@@ -343,12 +343,12 @@ static void note_first_byte(struct stream *s)
 
 /* True for an END_REQUEST that refuses the request (FCGI_OVERLOADED and the like), the only record
  * that may come before the end of PARAMS. */
-static bool is_refused(const struct stream *s)
+static bool stream_is_refused(const struct stream *s)
 {
     return s->ended && s->protocol_status != FCGI_REQUEST_COMPLETE;
 }
 
-static bool on_record(void *user, const struct fcgi_event *event)
+static bool stream_on_record(void *user, const struct fcgi_event *event)
 {
     struct stream *s = user;
     if (event->type == FCGI_END_REQUEST) {
@@ -360,37 +360,37 @@ static bool on_record(void *user, const struct fcgi_event *event)
     if (s->offer)
         return false; /* a record of an earlier request */
     if (s->times.first_byte == 0)
-        note_first_byte(s);
+        stream_note_first_byte(s);
     if (event->type == FCGI_STDOUT && (s->kept != NULL || s->keeps))
         stream_keep(s, event->content);
     else if (event->type == FCGI_STDOUT || event->type == FCGI_STDERR)
-        note_slice(s, event);
+        stream_note_slice(s, event);
     else
         s->rejected = "a record that only a web server may send";
     return s->rejected == NULL;
 }
 
-static void on_lost(void *user, bool ended);
+static void stream_on_lost(void *user, bool ended);
 
-static void on_turn(void *user, size_t n)
+static void stream_on_turn(void *user, size_t n)
 {
     struct stream *s = user;
-    if (s->offer && !is_refused(s)) {
+    if (s->offer && !stream_is_refused(s)) {
         s->ended = false;
-        on_lost(s, true);
+        stream_on_lost(s, true);
         return;
     }
     if (s->times.first_byte == 0)
-        note_first_byte(s);
+        stream_note_first_byte(s);
     s->bytes_in += n;
     if (!s->ended)
-        set_deadline(s);
+        stream_set_deadline(s);
     else if (s->kept != NULL)
         stream_release_early(s);
     loop_step(s->loop, s->step);
 }
 
-static enum stream_event next_slice(struct stream *s, struct str *content)
+static enum stream_event stream_next_slice(struct stream *s, struct str *content)
 {
     const struct slice *slice = &slices[s->slice];
     *content = (struct str){slice->bytes, slice->size};
@@ -400,7 +400,7 @@ static enum stream_event next_slice(struct stream *s, struct str *content)
     return slice->is_error ? STREAM_STDERR : STREAM_STDOUT;
 }
 
-static enum stream_event tell_rejected(struct stream *s)
+static enum stream_event stream_fail_rejected(struct stream *s)
 {
     const char *why = s->rejected;
     stream_abort(s);
@@ -409,7 +409,7 @@ static enum stream_event tell_rejected(struct stream *s)
     return STREAM_FAILED;
 }
 
-static enum stream_event tell_end(struct stream *s)
+static enum stream_event stream_tell_end(struct stream *s)
 {
     struct channel *ch = s->channel;
     if (s->protocol_status == FCGI_CANT_MPX_CONN)
@@ -423,13 +423,13 @@ static enum stream_event tell_end(struct stream *s)
 enum stream_event stream_next(struct stream *s, struct str *content)
 {
     if (s->slices > 0)
-        return next_slice(s, content);
-    if (next_kept(s, content))
+        return stream_next_slice(s, content);
+    if (stream_next_kept(s, content))
         return STREAM_STDOUT;
     if (s->rejected != NULL)
-        return tell_rejected(s);
+        return stream_fail_rejected(s);
     if (s->ended && s->kept == NULL)
-        return tell_end(s);
+        return stream_tell_end(s);
     if (s->failed) {
         stream_forget_kept(s);
         s->failed = false;
@@ -443,27 +443,27 @@ enum stream_event stream_next(struct stream *s, struct str *content)
 }
 
 /* Notes that there is room for more of a streamed body. */
-static void note_room(struct stream *s)
+static void stream_note_room(struct stream *s)
 {
     s->room = true;
     loop_step(s->loop, s->step);
 }
 
-static void on_drain(void *user)
+static void stream_on_drain(void *user)
 {
     struct stream *s = user;
     if (!s->stdin_open)
-        set_deadline(s);
+        stream_set_deadline(s);
     else if (s->request->streamed)
-        note_room(s);
+        stream_note_room(s);
     else
-        send_stdin(s);
+        stream_send_stdin(s);
 }
 
 /* True for an error that counts as the server's failure: broken records, a failed connect, no byte
  * at all. A script that is slow or crashes after the first byte is not the server's failure, nor is
  * the close of a kept connection. */
-static bool speaks_against_server(const struct stream *s, enum backend_error error)
+static bool stream_counts_for_server(const struct stream *s, enum backend_error error)
 {
     if (error == BACKEND_CONNECT || error == BACKEND_PROTOCOL)
         return true;
@@ -472,54 +472,55 @@ static bool speaks_against_server(const struct stream *s, enum backend_error err
     return error == BACKEND_TIMEOUT || !s->reused;
 }
 
-static void on_conn_fail(void *user, enum backend_error error, const char *detail, uint64_t written)
+static void stream_on_conn_fail(void *user, enum backend_error error, const char *detail,
+                                uint64_t written)
 {
     struct stream *s = user;
     s->written = written;
-    if (speaks_against_server(s, error) && conn_blame(s->channel->conn))
+    if (stream_counts_for_server(s, error) && conn_blame(s->channel->conn))
         backend_failed(s->request->backend, s->server, detail);
     stream_fail(s, error, detail);
 }
 
-static void go_on(struct stream *s)
+static void stream_begin_body(struct stream *s)
 {
-    if (send_stdin(s) && s->request->streamed)
-        note_room(s);
+    if (stream_send_stdin(s) && s->request->streamed)
+        stream_note_room(s);
 }
 
-static void on_open(void *user)
+static void stream_on_open(void *user)
 {
     struct stream *s = user;
     s->times.opened = stream_now(s);
     if (s->offer)
         channel_offer(s->channel);
     else
-        go_on(s);
+        stream_begin_body(s);
 }
 
-static void on_taken(void *user)
+static void stream_on_taken(void *user)
 {
     struct stream *s = user;
     s->offer = false;
     buf_append(channel_out(s->channel), &s->offer_rest, 1);
     fcgi_empty(channel_out(s->channel), FCGI_PARAMS, s->channel->id);
-    go_on(s);
+    stream_begin_body(s);
 }
 
 static const struct channel_ops channel_ops = {
-    .on_open = on_open,
-    .on_record = on_record,
-    .on_turn = on_turn,
-    .on_drain = on_drain,
-    .on_fail = on_conn_fail,
-    .on_taken = on_taken,
-    .on_lost = on_lost,
+    .on_open = stream_on_open,
+    .on_record = stream_on_record,
+    .on_turn = stream_on_turn,
+    .on_drain = stream_on_drain,
+    .on_fail = stream_on_conn_fail,
+    .on_taken = stream_on_taken,
+    .on_lost = stream_on_lost,
 };
 
 /* --- begin and end --- */
 
 /* Begins the request on a connection, which may still be connecting. */
-static void on_conn(void *user, struct conn *conn)
+static void stream_on_conn(void *user, struct conn *conn)
 {
     struct stream *s = user;
     s->channel = channel_begin(conn, &channel_ops, s);
@@ -529,18 +530,18 @@ static void on_conn(void *user, struct conn *conn)
     s->reused = s->channel->reused;
     s->shared = conn_is_shared(conn);
     s->offer = s->reused && s->request->once && conn_can_offer(conn);
-    encode_params(s);
+    stream_encode_params(s);
     if (channel_is_open(s->channel))
-        on_open(s);
+        stream_on_open(s);
 }
 
-static void on_lost(void *user, bool ended)
+static void stream_on_lost(void *user, bool ended)
 {
     struct stream *s = user;
     /* the caller has had STREAM_ROOM and may have sent a part of the body */
     if (s->request->streamed && !s->offer) {
         struct channel *ch = s->channel;
-        on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
+        stream_on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
         channel_drop(ch);
         return;
     }
@@ -551,7 +552,7 @@ static void on_lost(void *user, bool ended)
     bool fresh = ++s->replaced >= KEPT_TRIES;
     struct conn *conn = backend_replace(&s->lease, s->channel->conn, ended, fresh);
     if (conn != NULL) {
-        on_conn(s, conn);
+        stream_on_conn(s, conn);
         return;
     }
     const char *why = conn_error_text(errno);
@@ -559,7 +560,7 @@ static void on_lost(void *user, bool ended)
     stream_fail(s, BACKEND_CONNECT, why);
 }
 
-static void on_refused(void *user, enum backend_error error, const char *detail)
+static void stream_on_refused(void *user, enum backend_error error, const char *detail)
 {
     struct stream *s = user;
     s->server = s->lease.server;
@@ -568,7 +569,8 @@ static void on_refused(void *user, enum backend_error error, const char *detail)
     stream_fail(s, error, detail);
 }
 
-static const struct lease_ops lease_ops = {.on_conn = on_conn, .on_refused = on_refused};
+static const struct lease_ops lease_ops = {.on_conn = stream_on_conn,
+                                           .on_refused = stream_on_refused};
 
 void stream_start(struct stream *s, struct loop *loop, const struct stream_request *request,
                   struct deferred *step)
@@ -602,7 +604,7 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
         stream_fail(s, error, detail);
         break;
     case LEASE_READY:
-        on_conn(s, conn);
+        stream_on_conn(s, conn);
         break;
     }
 }
@@ -628,7 +630,7 @@ void stream_pause(struct stream *s, bool paused)
     if (paused)
         channel_deadline(s->channel, 0, NULL);
     else if (channel_is_open(s->channel))
-        set_deadline(s);
+        stream_set_deadline(s);
 }
 
 void stream_abort(struct stream *s)
@@ -647,7 +649,7 @@ void stream_leave(struct stream *s)
         return;
     }
     if (s->stdin_open) /* no timeout may be running, see stream_set_deadline */
-        set_read_deadline(s);
+        stream_set_read_deadline(s);
     backend_leave(&s->lease, s->channel);
     stream_finish(s);
 }

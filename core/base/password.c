@@ -48,60 +48,60 @@ struct md5_run {
     bool ok;
 };
 
-static void md5_begin(struct md5_run *run)
+static void password_md5_begin(struct md5_run *run)
 {
     run->ok = run->ok && EVP_DigestInit_ex2(run->ctx, md5, NULL) == 1;
 }
 
-static void md5_add(struct md5_run *run, const void *bytes, size_t n)
+static void password_md5_add(struct md5_run *run, const void *bytes, size_t n)
 {
     run->ok = run->ok && EVP_DigestUpdate(run->ctx, bytes, n) == 1;
 }
 
-static void md5_end(struct md5_run *run, unsigned char out[MD5_SIZE])
+static void password_md5_end(struct md5_run *run, unsigned char out[MD5_SIZE])
 {
     run->ok = run->ok && EVP_DigestFinal_ex(run->ctx, out, NULL) == 1;
 }
 
 /* The digest that the rounds begin with. */
-static void apr1_first(struct md5_run *run, const char *password, const char *salt, size_t salt_len,
-                       unsigned char out[MD5_SIZE])
+static void password_apr1_first(struct md5_run *run, const char *password, const char *salt,
+                                size_t salt_len, unsigned char out[MD5_SIZE])
 {
     size_t len = strlen(password);
     unsigned char inner[MD5_SIZE];
-    md5_begin(run);
-    md5_add(run, password, len);
-    md5_add(run, salt, salt_len);
-    md5_add(run, password, len);
-    md5_end(run, inner);
-    md5_begin(run);
-    md5_add(run, password, len);
-    md5_add(run, APR1, strlen(APR1));
-    md5_add(run, salt, salt_len);
+    password_md5_begin(run);
+    password_md5_add(run, password, len);
+    password_md5_add(run, salt, salt_len);
+    password_md5_add(run, password, len);
+    password_md5_end(run, inner);
+    password_md5_begin(run);
+    password_md5_add(run, password, len);
+    password_md5_add(run, APR1, strlen(APR1));
+    password_md5_add(run, salt, salt_len);
     for (size_t left = len; left > 0; left -= left < MD5_SIZE ? left : MD5_SIZE)
-        md5_add(run, inner, left < MD5_SIZE ? left : MD5_SIZE);
+        password_md5_add(run, inner, left < MD5_SIZE ? left : MD5_SIZE);
     for (size_t bits = len; bits > 0; bits >>= 1)
-        md5_add(run, (bits & 1) != 0 ? "" : password, 1);
-    md5_end(run, out);
+        password_md5_add(run, (bits & 1) != 0 ? "" : password, 1);
+    password_md5_end(run, out);
 }
 
-static void apr1_turn(struct md5_run *run, unsigned turn, const char *password, const char *salt,
-                      size_t salt_len, unsigned char digest[MD5_SIZE])
+static void password_apr1_round(struct md5_run *run, unsigned turn, const char *password,
+                                const char *salt, size_t salt_len, unsigned char digest[MD5_SIZE])
 {
     size_t len = strlen(password);
     bool odd = turn % 2 != 0;
-    md5_begin(run);
-    md5_add(run, odd ? (const void *)password : digest, odd ? len : MD5_SIZE);
+    password_md5_begin(run);
+    password_md5_add(run, odd ? (const void *)password : digest, odd ? len : MD5_SIZE);
     if (turn % 3 != 0)
-        md5_add(run, salt, salt_len);
+        password_md5_add(run, salt, salt_len);
     if (turn % 7 != 0)
-        md5_add(run, password, len);
-    md5_add(run, odd ? (const void *)digest : password, odd ? MD5_SIZE : len);
-    md5_end(run, digest);
+        password_md5_add(run, password, len);
+    password_md5_add(run, odd ? (const void *)digest : password, odd ? MD5_SIZE : len);
+    password_md5_end(run, digest);
 }
 
 /* The digest as 22 characters of crypt's alphabet, and a zero byte. */
-static void apr1_write(const unsigned char d[MD5_SIZE], char out[23])
+static void password_apr1_write(const unsigned char d[MD5_SIZE], char out[23])
 {
     static const char alphabet[] =
         "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -118,7 +118,7 @@ static void apr1_write(const unsigned char d[MD5_SIZE], char out[23])
     *out = '\0';
 }
 
-static bool apr1_fits(const char *password, const char *hash)
+static bool password_apr1_fits(const char *password, const char *hash)
 {
     const char *salt = hash + strlen(APR1);
     size_t salt_len = strcspn(salt, "$");
@@ -132,19 +132,19 @@ static bool apr1_fits(const char *password, const char *hash)
     pthread_mutex_lock(&md5_lock);
     struct md5_run run = {.ctx = EVP_MD_CTX_new()};
     run.ok = run.ctx != NULL && md5 != NULL;
-    apr1_first(&run, password, salt, salt_len, digest);
+    password_apr1_first(&run, password, salt, salt_len, digest);
     for (unsigned turn = 0; turn < APR1_TURNS; turn++)
-        apr1_turn(&run, turn, password, salt, salt_len, digest);
+        password_apr1_round(&run, turn, password, salt, salt_len, digest);
     EVP_MD_CTX_free(run.ctx);
     pthread_mutex_unlock(&md5_lock);
-    apr1_write(digest, text);
+    password_apr1_write(digest, text);
     return run.ok && CRYPTO_memcmp(text, expected, sizeof text - 1) == 0;
 }
 
 bool password_fits(struct password_room *room, const char *password, const char *hash)
 {
     if (strncmp(hash, APR1, strlen(APR1)) == 0)
-        return apr1_fits(password, hash);
+        return password_apr1_fits(password, hash);
     const char *made = crypt_r(password, hash, &room->data);
     /* A result that begins with an asterisk is an error of crypt, never a hash. */
     bool fits = made != NULL && made[0] != '*' && strlen(made) == strlen(hash) &&

@@ -50,7 +50,7 @@ static const char *doctor_denied(struct arena *a, const char *path)
 /* A folder at a server's path refuses a connection with the same words as a socket that may not be
  * opened (EACCES) or that has no listener (ECONNREFUSED), and so does a file. NULL: it is a socket,
  * or can't be seen. */
-static const char *no_socket(struct arena *a, const char *path, const char *reason)
+static const char *doctor_no_socket(struct arena *a, const char *path, const char *reason)
 {
     struct stat st;
     if (stat(path, &st) != 0 || S_ISSOCK(st.st_mode))
@@ -75,7 +75,7 @@ static const char *doctor_foreign(struct arena *a, const char *path, const char 
 const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason)
 {
     bool local = server->sa.sa_family == AF_UNIX;
-    const char *other = local ? no_socket(a, server->un.sun_path, reason) : NULL;
+    const char *other = local ? doctor_no_socket(a, server->un.sun_path, reason) : NULL;
     if (other != NULL)
         return other;
     if (local && strcmp(reason, conn_error_text(CONN_FOREIGN)) == 0)

@@ -4,8 +4,8 @@
 #include "base/lookup.h"
 
 /* A symlinked root is sent resolved, so that an atomic deploy and PHP's opcache agree. */
-static void resolve_root(struct cgi_paths *paths, struct request *req,
-                         const struct backend_settings *backend)
+static void params_resolve_root(struct cgi_paths *paths, struct request *req,
+                                const struct backend_settings *backend)
 {
     bool local = paths->root.n > 0 && str_eq(paths->root, paths->docroot);
     if (local && backend->resolve_root)
@@ -16,7 +16,7 @@ void params_make(struct params *out, struct cgi_paths *paths, struct request *re
                  const struct backend_settings *backend, int64_t body_size)
 {
     cgi_paths(paths, req, backend);
-    resolve_root(paths, req, backend);
+    params_resolve_root(paths, req, backend);
     cgi_params(out, req, backend, paths, body_size);
 }
 

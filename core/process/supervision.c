@@ -20,8 +20,8 @@ static bool supervision_counter_is_still(struct counter *c, uint64_t value, doub
 
 /* After `limit` the hook is stopped by a signal, which ends interpreted code. After twice that the
  * worker is killed, since a compiled loop sees no hook. */
-static void supervise_hook(struct supervision *s, pid_t pid, struct board_worker *board,
-                           double limit, double now)
+static void supervision_watch_hook(struct supervision *s, pid_t pid, struct board_worker *board,
+                                   double limit, double now)
 {
     double runs = now - s->hook.since;
     if (!s->told && runs >= limit) {
@@ -55,7 +55,8 @@ static char supervision_process_state(pid_t pid, bool *traced)
  * process. The log gets a line after two limits. After four (at once while the worker loads a
  * script, which may take SCRIPT_LOADING) the worker is killed, unless it waits for a disk, which
  * another worker would have to wait for, too, or a debugger traces it. */
-static void supervise_turn(struct supervision *s, pid_t pid, double limit, bool loads, double still)
+static void supervision_watch_turn(struct supervision *s, pid_t pid, double limit, bool loads,
+                                   double still)
 {
     bool traced = false;
     double first = 2 * limit, last = 4 * limit;
@@ -91,11 +92,11 @@ void supervision_look(struct supervision *s, pid_t pid, struct board_worker *boa
     if (!in_hook)
         s->told = false;
     if (s->stopped_at > 0)
-        supervise_turn(s, pid, limit, loads, now - s->stopped_at);
+        supervision_watch_turn(s, pid, limit, loads, now - s->stopped_at);
     else if (in_hook)
-        supervise_hook(s, pid, board, limit, now);
+        supervision_watch_hook(s, pid, board, limit, now);
     else if (in_turn)
-        supervise_turn(s, pid, limit, loads, now - moved);
+        supervision_watch_turn(s, pid, limit, loads, now - moved);
     else
         s->warned = false;
 }

@@ -17,7 +17,7 @@ static void backends_push_serving(lua_State *L, const void *at)
     lua_pushnumber(L, (double)s->active + (double)s->extra);
 }
 
-static void push_pool(lua_State *L, const void *at)
+static void backends_push_pool(lua_State *L, const void *at)
 {
     static const struct property fields[] = {
         PROPERTY("accepted", struct ledger_pool, accepted),
@@ -58,7 +58,7 @@ static const struct property server_fields[] = {
     SLOT(draining),
     SLOT(sick),
     SLOT(named),
-    {"pool", .push = push_pool},
+    {"pool", .push = backends_push_pool},
     {0},
 };
 
