@@ -153,7 +153,7 @@ local function start_proxy(case, name, application, sites, folder)
 end
 
 -- One case over all rounds: the rounds of each server by its name.
-local function take_rounds(case, names, started, options)
+local function run_rounds(case, names, started, options)
   local rounds = {}
   for _, name in ipairs(names) do
     rounds[name] = {}
@@ -170,7 +170,7 @@ local function take_rounds(case, names, started, options)
   return rounds
 end
 
-local function take_crowds(case, names, started)
+local function start_crowds(case, names, started)
   local crowds = {}
   for i, name in ipairs(case.crowd and names or {}) do
     crowds[i] = measure.crowd(started[name], case, IDLE, SLOW)
@@ -184,14 +184,14 @@ end
 
 local function bench_case(case, names, started, options)
   local before = load_average()
-  local go_home = take_crowds(case, names, started)
-  local rounds = take_rounds(case, names, started, options)
+  local end_crowds = start_crowds(case, names, started)
+  local rounds = run_rounds(case, names, started, options)
   local peers = {}
   for _, name in ipairs(names) do
     peers[name] = report.summary(rounds[name], rounds.nginx)
     peers[name].memory = measure.megabytes(started[name])
   end
-  go_home()
+  end_crowds()
   for _, name in ipairs(case.reload and {} or names) do -- strace follows no worker that comes later
     peers[name].calls, peers[name].by_call = measure.calls(started[name], case,
       math.min(1, options.seconds))

@@ -1,5 +1,5 @@
--- Which files are given to strangers: sources, backups and dotfiles are not, whatever they are
--- called and by whatever link; and what is looked at for a request can stop nobody.
+-- Names of files that are not served: sources, backups and dotfiles, also through a link; and files
+-- that a request names can not stop the worker.
 
 local http = require("tests.support.http")
 local process = require("tests.support.process")

@@ -109,7 +109,7 @@ describe("authorizer", function()
     return http.request(gate.address, { path = path, headers = headers })
   end
 
-  it("shows nothing to strangers, neither pages nor files", function()
+  it("refuses pages and files without a login", function()
     for _, path in ipairs({ "/", "/notes.txt", "/none" }) do
       local res = get(path)
       assert.equal(401, res.status, path)

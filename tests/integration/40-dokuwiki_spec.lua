@@ -127,7 +127,7 @@ describe("DokuWiki", function()
     assert.equal("", again.body)
   end)
 
-  it("keeps strangers out of what is not for them", function()
+  it("refuses sources, data and configuration", function()
     for _, path in ipairs({
       "/wiki/inc/init.php", "/wiki/inc/lang/en/install.html", "/wiki/bin/dwpage.php",
       "/wiki/vendor/autoload.php", "/wiki/inc/../inc/init.php", "/wiki//inc/init.php",

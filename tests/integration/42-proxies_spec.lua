@@ -117,7 +117,7 @@ describe("trusted_proxies", function()
     assert.equal(200, http.get(s.address, "/").status)
   end)
 
-  it("are nobody else: what strangers say reaches neither scripts nor applications", function()
+  it("are the only ones: headers of other peers reach neither scripts nor applications", function()
     local r = rig.start({ settings = [[trusted_proxies = { "127.0.0.2" }]] })
     finally(function() r:stop() end)
     local port = r.address:match(":(%d+)$")

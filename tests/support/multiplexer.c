@@ -245,7 +245,7 @@ static void pattern(char *to, uint64_t at, size_t n)
     }
 }
 
-static void take_stdin(struct request *r, const char *bytes, size_t n)
+static void read_stdin(struct request *r, const char *bytes, size_t n)
 {
     if (r->echo)
         add(&r->upload, bytes, n);
@@ -447,7 +447,7 @@ static void abort_request(struct request *r)
     }
 }
 
-static void take_params(struct request *r, const char *content, size_t n)
+static void read_params(struct request *r, const char *content, size_t n)
 {
     struct conn *c = r->conn;
     if (r->params_done) {
@@ -508,9 +508,9 @@ static void take(struct conn *c, unsigned type, unsigned id, const char *content
     if (type == ABORT_REQUEST) {
         abort_request(r);
     } else if (type == PARAMS) {
-        take_params(r, content, n);
+        read_params(r, content, n);
     } else if (type == STDIN && !r->stdin_done && r->params_done) {
-        take_stdin(r, content, n);
+        read_stdin(r, content, n);
         r->stdin_done = n == 0;
         if (r->stdin_done && !r->aborted)
             request_ready(r);

@@ -1113,7 +1113,7 @@ static void request_ready(struct conn *c)
     delayed(c, c->plan.delay);
 }
 
-static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content, size_t len)
+static bool read_begin(struct conn *c, uint16_t id, const unsigned char *content, size_t len)
 {
     if (len != 8) {
         violation(c, "BEGIN_REQUEST of %zu bytes", len);
@@ -1157,7 +1157,7 @@ static bool take_begin(struct conn *c, uint16_t id, const unsigned char *content
     return true;
 }
 
-static bool take_params(struct conn *c, const char *content, size_t len)
+static bool read_params(struct conn *c, const char *content, size_t len)
 {
     if (c->params_done) {
         violation(c, "PARAMS after their end");
@@ -1187,7 +1187,7 @@ static bool pattern_at(uint64_t at, const char *bytes, size_t len)
     return true;
 }
 
-static bool take_stdin(struct conn *c, const char *content, size_t len)
+static bool read_stdin(struct conn *c, const char *content, size_t len)
 {
     if (!c->params_done) {
         violation(c, "STDIN before the end of PARAMS");
@@ -1217,7 +1217,7 @@ static bool take_stdin(struct conn *c, const char *content, size_t len)
 }
 
 /* A filter's second stream, behind STDIN. */
-static bool take_data(struct conn *c, const char *content, size_t len)
+static bool read_data(struct conn *c, const char *content, size_t len)
 {
     if (c->role != FILTER || !c->stdin_done || c->data_done) {
         violation(c, "DATA for role %u, %s", c->role,
@@ -1235,7 +1235,7 @@ static bool take_data(struct conn *c, const char *content, size_t len)
 }
 
 /* Answers those of the three known variables that were asked for. */
-static void take_values(struct conn *c, const char *content, size_t len)
+static void read_values(struct conn *c, const char *content, size_t len)
 {
     static const struct {
         const char *name, *value;
@@ -1258,10 +1258,10 @@ static void take_values(struct conn *c, const char *content, size_t len)
     bytes_free(&reply);
 }
 
-static bool take_management(struct conn *c, unsigned type, const char *content, size_t len)
+static bool read_management(struct conn *c, unsigned type, const char *content, size_t len)
 {
     if (type == GET_VALUES) {
-        take_values(c, content, len);
+        read_values(c, content, len);
         return true;
     }
     char body[8] = {(char)type};
@@ -1271,16 +1271,16 @@ static bool take_management(struct conn *c, unsigned type, const char *content, 
 }
 
 /* A record of the current request. What comes for one that we have ended already is dropped. */
-static bool take_stream(struct conn *c, unsigned type, const char *content, size_t len)
+static bool read_stream(struct conn *c, unsigned type, const char *content, size_t len)
 {
     bool over = c->stage == IDLE;
     switch (type) {
     case PARAMS:
-        return over || take_params(c, content, len);
+        return over || read_params(c, content, len);
     case STDIN:
-        return over ? (c->stdin_done = c->stdin_done || !len, true) : take_stdin(c, content, len);
+        return over ? (c->stdin_done = c->stdin_done || !len, true) : read_stdin(c, content, len);
     case DATA:
-        return over || take_data(c, content, len);
+        return over || read_data(c, content, len);
     case ABORT_REQUEST:
         if (!over) {
             end_add(c, c->id, 0, COMPLETE);
@@ -1294,7 +1294,7 @@ static bool take_stream(struct conn *c, unsigned type, const char *content, size
     }
 }
 
-static bool take_record(struct conn *c, const unsigned char *header, const char *content)
+static bool read_record(struct conn *c, const unsigned char *header, const char *content)
 {
     unsigned type = header[1];
     uint16_t id = (uint16_t)(header[2] << 8 | header[3]);
@@ -1308,18 +1308,18 @@ static bool take_record(struct conn *c, const unsigned char *header, const char 
     if (len + header[6] > CONTENT_MAX)
         violation(c, "content %zu and padding %u", len, header[6]);
     if (!id)
-        return take_management(c, type, content, len);
+        return read_management(c, type, content, len);
     if (type == BEGIN_REQUEST)
-        return take_begin(c, id, (const unsigned char *)content, len);
+        return read_begin(c, id, (const unsigned char *)content, len);
     if (id != c->id) {
         violation(c, "record of type %u for request %u", type, id);
         return true;
     }
-    return take_stream(c, type, content, len);
+    return read_stream(c, type, content, len);
 }
 
 /* Takes whole records while they may be taken. Returns whether there was one. */
-static bool take_records(struct conn *c)
+static bool read_records(struct conn *c)
 {
     bool moved = false;
     while (!c->dead && !c->deaf && bytes_left(&c->in) >= HEADER_SIZE) {
@@ -1331,7 +1331,7 @@ static bool take_records(struct conn *c)
             break;
         c->in.at += whole;
         moved = true;
-        if (!take_record(c, header, (const char *)header + HEADER_SIZE)) {
+        if (!read_record(c, header, (const char *)header + HEADER_SIZE)) {
             if (c->stage != IDLE)
                 request_over(c, "dropped");
             close_after_writing(c);
@@ -1406,7 +1406,7 @@ static void conn_turn(struct conn *c)
     bool moved = true;
     size_t sent = 0;
     while (moved && !c->dead) {
-        moved = take_records(c);
+        moved = read_records(c);
         moved |= reply_step(c);
         moved |= conn_flush(c, &sent);
         if (c->finishing && !bytes_left(&c->out))

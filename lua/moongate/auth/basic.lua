@@ -48,14 +48,14 @@ function Basic.__index(_, name)
   return method
 end
 
--- Who there is ------------------------------------------------------------------------------------
+-- The users ---------------------------------------------------------------------------------------
 
---- Takes over the names of a file. Names that are not there are checked against a hash of the same
+--- Sets the users of the file. Names that the file does not have are checked against a hash of the same
 --- kind, so that the time of an answer does not tell who is.
-local function take_users(self, users)
+local function set_users(self, users)
   self.users = users
   local _, any = next(users)
-  self.stranger = any or "{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk="
+  self.unknown_hash = any or "{SHA}2jmj7l5rSw0yVb/vlWAYkK/YBwk="
 end
 
 --- Reads the file again where it has changed. What is no good changes nothing.
@@ -68,7 +68,7 @@ local function refresh(self, now)
   self.stamp = stamp
   local users, problem = htpasswd.read(self.file)
   if users then
-    take_users(self, users)
+    set_users(self, users)
   else
     moongate.log("error", "%s: auth.basic: %s; the logins stay as they were", self.source, problem)
   end
@@ -192,7 +192,7 @@ local function verify(self, req, name, password)
     refresh(self, now)
   end
   local user = self.users[name]
-  local known = user or self.stranger
+  local known = user or self.unknown_hash
   if moongate.worker == 0 then -- explain and test: nobody else waits
     local right = known:byte() == 123 and sha1_fits(password, known)
       or known:byte() ~= 123 and checks.now(password, known)
@@ -375,7 +375,7 @@ function M.new(options, place)
   end)
   self.key = key_of(self, options.key or limit.address)
   self.stamp = options.file and fs.stamp(options.file) or false
-  take_users(self, users)
+  set_users(self, users)
   self.answer = {}
   for key, value in pairs(options.answer or { status = 401 }) do
     self.answer[key] = value

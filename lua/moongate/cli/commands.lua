@@ -128,8 +128,8 @@ function M.unknown_command(name)
   return later or ("unknown command '%s'%s"):format(name, suggest.hint(name, COMMANDS))
 end
 
---- Takes the route that says which instance is meant off the other arguments: a path or *.lua.
-local function take_route(command, parsed)
+--- Moves the route, which names the instance, from the other arguments to parsed.route: a path or *.lua.
+local function remove_route(command, parsed)
   local last = command.route_at and parsed[command.route_at]
   if last and (last:find("%.lua$") or last:find("/", 1, true)) then
     parsed.route = table.remove(parsed, command.route_at)
@@ -160,7 +160,7 @@ function M.main(args)
   if not parsed then
     return wrong_usage(name, problem)
   end
-  take_route(command, parsed)
+  remove_route(command, parsed)
   if #parsed < command.min then
     return wrong_usage(name, "an argument is missing")
   elseif #parsed > command.max then

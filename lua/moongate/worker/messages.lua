@@ -116,7 +116,7 @@ local function cut_file(text)
 end
 
 --- Moves " in FILE on line N" from a message's text to its fields.
-local function take_place(message)
+local function split_place(message)
   local text = message.text
   local start = last_line_start(text)
   local at, line
@@ -150,8 +150,8 @@ end
 
 --- An uncaught exception: "Uncaught X in FILE:N", its trace, and where it was thrown at
 --- the end, unless the message was cut before that.
-local function take_exception(message)
-  take_place(message)
+local function split_exception(message)
+  split_place(message)
   local text = message.text
   if message.file then
     if sub(text, -9) == "\n  thrown" then
@@ -196,9 +196,9 @@ local function php_message(text, otherwise)
   local level, length = level_of(text, 1)
   local message = { level = level or otherwise, text = trim_end(sub(text, (length or 0) + 1)) }
   if level == "fatal" and starts(message.text, "Uncaught ") then
-    take_exception(message)
+    split_exception(message)
   elseif level then
-    take_place(message)
+    split_place(message)
   end
   return message
 end

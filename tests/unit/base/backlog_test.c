@@ -59,7 +59,7 @@ static bool take(struct backlog *b, size_t n, size_t most)
     return true;
 }
 
-static bool take_all(struct backlog *b)
+static bool read_all(struct backlog *b)
 {
     char scratch[16];
     return take(b, SIZE_MAX, 3000) && check(backlog_is_empty(b)) && check(taken == written) &&
@@ -115,7 +115,7 @@ static void test_limits(void)
     check(add(&b, &limits, 30) == NULL);
     check_int((int64_t)size_of(fd), 5000);
     check_int((int64_t)backlog_room(&b, &limits), 0);
-    check(take_all(&b));
+    check(read_all(&b));
 
     test("a file that was read to its end is emptied, and memory is used again");
     check_int((int64_t)size_of(fd), 0);
@@ -123,7 +123,7 @@ static void test_limits(void)
     check(add(&b, &limits, 800) == NULL && !b.in_file);
     check(add(&b, &limits, 800) == NULL && b.in_file);
     check_int((int64_t)size_of(fd), 600);
-    check(take_all(&b));
+    check(read_all(&b));
 
     test("fini closes the file and may come twice");
     backlog_fini(&b);
@@ -140,7 +140,7 @@ static void test_limits(void)
     check_int((int64_t)backlog_room(&b, &limits), 0);
     check(take(&b, 110, 110));
     check_int((int64_t)backlog_room(&b, &limits), 100);
-    check(take_all(&b));
+    check(read_all(&b));
     backlog_fini(&b);
 
     test("more than memory may ever hold is noticed");
@@ -173,7 +173,7 @@ static void test_order(void)
                 ok = check(add(&b, &limits, n < room ? n : (size_t)room) == NULL) &&
                      take(&b, (state >> 16) % 1000, 1 + (state >> 4) % 700);
             }
-            ok = ok && take_all(&b);
+            ok = ok && read_all(&b);
             backlog_fini(&b);
             if (!ok) {
                 fprintf(stderr, "    memory %zu, file %zu\n", memories[i], files[j]);
@@ -204,7 +204,7 @@ static void test_space(void)
     }
     check(size_of(fd) > 40 * MEGABYTE); /* it was not empty in between */
     check(most <= 4 * MEGABYTE);
-    check(take_all(&b));
+    check(read_all(&b));
     check_int((int64_t)disk_of(fd), 0);
     backlog_fini(&b);
 
@@ -214,7 +214,7 @@ static void test_space(void)
     check_int((int64_t)backlog_room(&b, &limits), 0);
     check(take(&b, 65536 + MEGABYTE, SIZE_MAX));
     check_int((int64_t)backlog_room(&b, &limits), MEGABYTE);
-    check(take_all(&b));
+    check(read_all(&b));
     backlog_fini(&b);
 }
 
@@ -231,7 +231,7 @@ static void test_refusals(void)
     check(b.file == NULL);
     limits.file = 0;
     check_int((int64_t)backlog_room(&b, &limits), 0);
-    check(take_all(&b));
+    check(read_all(&b));
     backlog_fini(&b);
 
     test("a file that can't grow: its bytes, then those in memory, in order");
@@ -255,7 +255,7 @@ static void test_refusals(void)
     check(!b.in_file); /* what was behind the file is all that waits, in memory */
     check(take(&b, 2304 - 50, SIZE_MAX));
     check_int((int64_t)backlog_room(&b, &limits), 50);
-    check(take_all(&b));
+    check(read_all(&b));
     backlog_fini(&b);
 
     test("a file that is shorter than it should be is no end");

@@ -295,7 +295,7 @@ static void test_good(void)
          "HEAD / / a:-1 1.1 keep 2|Host=a|Content-Length=2|", "ab", 1);
     good("PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nContent-Length: 1\r\n\r\nx",
          "PUT / / a:-1 1.1 keep expect 1|Host=a|Expect=100-Continue|Content-Length=1|", "x", 0);
-    /* an upgrade is a wish, the body of its request is one */
+    /* a request to upgrade may be ignored; its body is then a body */
     good("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nGET",
          "GET / / a:-1 1.1 keep|Host=a|Connection=Upgrade(hop)|Upgrade=h2c(hop)|", "", 3);
     good("POST / HTTP/1.1\r\nHost: a\r\nUpgrade: x\r\nConnection: upgrade\r\nContent-Length: "

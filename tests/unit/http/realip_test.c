@@ -111,7 +111,7 @@ static void test_distrust(void)
     }
     check_str(headers_value(&req.headers, HEADER_HOST), "a.test");
 
-    test("bad hosts and contradictions of strangers are of no interest");
+    test("bad hosts and contradictions of peers that are not trusted are ignored");
     says("10.0.0.2 1000 http :-1 8080", "10.0.0.2", "X-Forwarded-Host: /../",
          "X-Forwarded-For: 1.1.1.1", "Forwarded: for=2.2.2.2");
 

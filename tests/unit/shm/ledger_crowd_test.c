@@ -29,7 +29,7 @@ static void in_a_worker_that_dies(unsigned worker, void (*what)(uint32_t group, 
     check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
-static void take_some(uint32_t g, uint32_t s)
+static void acquire_some(uint32_t g, uint32_t s)
 {
     static struct ask a[6];
     for (unsigned i = 0; i < 3; i++)
@@ -41,7 +41,7 @@ static void take_some(uint32_t g, uint32_t s)
 
 static void lock_and_spoil(uint32_t g, uint32_t s)
 {
-    take_some(g, s);
+    acquire_some(g, s);
     struct group *group = ledger_lock_group(ledger, g);
     ledger->servers[s].active = 77;
     ledger->servers[s].idle_head = 5;
@@ -86,7 +86,7 @@ static void test_deaths(void)
     struct ask a, b, c;
     begin("a killed worker's connections, idle ones and wishes are given back");
     uint32_t g = open_group(10, 1), s = open_server(g, "unix:/a", 3);
-    in_a_worker_that_dies(3, take_some, g, s);
+    in_a_worker_that_dies(3, acquire_some, g, s);
     check_int(server_at(s)->active, 2);
     check_int(server_at(s)->idle, 1);
     check_int(ledger_queued(&seats[0], g), 3);
