@@ -8,6 +8,7 @@ local json = require("moongate.base.json")
 local origins = require("moongate.cli.origins")
 local request = require("moongate.cli.request")
 local replay = require("moongate.cli.replay")
+local server_look = require("moongate.cli.servers")
 local simulate = require("moongate.testing.simulate")
 local trace = require("moongate.decision.trace")
 local sorted_keys = require("moongate.base.keys").sorted
@@ -178,39 +179,6 @@ local function add_servers(out, backend, servers, only)
   end
 end
 
-local LOOK_TIMEOUT = 1 -- seconds in which a server takes a connection
-
---- Why a server can't be used from here. Connects, and sends nothing.
----@return string|nil problem
-local function server_problem(address, owner)
-  local path = address:match("^unix:(.*)$")
-  local what, reason = "socket", nil
-  if path then
-    what, reason = core.stat(path)
-  end
-  if not what then
-    return ("%s (is PHP-FPM running, and is this its 'listen'?)"):format(reason)
-  elseif what ~= "socket" then
-    return ("this is a %s, not a socket"):format(what == "directory" and "folder" or what)
-  end
-  local done, problem = core.look(address, LOOK_TIMEOUT, owner and owner.uid)
-  if done then
-    return nil
-  elseif problem == "Permission denied" then
-    problem = ("the user '%s' may not connect (see listen.owner, listen.group and listen.mode of "
-      .. "PHP-FPM, or 'user' of the route)"):format(fs.user_name())
-  elseif problem:find("`owner`", 1, true) then
-    problem = ("%s, %s; its file is of uid %s (see listen.owner of PHP-FPM)"):format(problem,
-      owner.name, tostring(fs.owner("/", path)))
-  elseif problem == "Connection refused" then
-    problem = "nobody listens there (is PHP-FPM running?)"
-  elseif not path then
-    problem = ("%s (is that machine up, and does a firewall let this one connect to that port?)")
-      :format(problem)
-  end
-  return problem
-end
-
 --- Whose socket a server must be.
 ---@return table|nil owner
 local function owner_of(backend, address)
@@ -233,7 +201,7 @@ end
 ---@return string|nil text nil where there is nothing to say
 ---@return boolean|nil failed it can't be used
 local function server_step(address, owner)
-  local problem = server_problem(address, owner)
+  local problem = server_look.problem(address, owner)
   if problem then
     return ("server %s: %s"):format(address, problem), true
   end
