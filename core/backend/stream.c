@@ -6,6 +6,8 @@
  */
 #include "backend/stream.h"
 
+#include "shm/underway.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -488,10 +490,19 @@ static void stream_begin_body(struct stream *s)
         stream_note_room(s);
 }
 
+/* Notes for the list of requests which server has this one, and how far it is. */
+static void stream_note_state(const struct stream *s, enum underway_state state)
+{
+    const struct stream_request *r = s->request;
+    if (r->underway > 0)
+        underway_at_server(r->underway, state, backend_place(r->backend, s->server));
+}
+
 static void stream_on_open(void *user)
 {
     struct stream *s = user;
     s->times.opened = stream_now(s);
+    stream_note_state(s, UNDERWAY_WAITING);
     if (s->offer)
         channel_offer(s->channel);
     else
@@ -533,6 +544,8 @@ static void stream_on_conn(void *user, struct conn *conn)
     stream_encode_params(s);
     if (channel_is_open(s->channel))
         stream_on_open(s);
+    else
+        stream_note_state(s, UNDERWAY_CONNECT);
 }
 
 static void stream_on_lost(void *user, bool ended)

@@ -94,6 +94,8 @@ struct stream_request {
     bool fresh; /* a new connection, not a kept one */
     bool once;  /* the request can't be sent again: see struct lease_terms */
     struct str tenant;
+    /* The slot of shm/underway where the stream notes how far it is; 0: none. */
+    unsigned underway;
     const struct backlog_limits *spool; /* limits of `kept`; NULL: the user never pauses */
     enum fcgi_role role;
     const struct params *params;

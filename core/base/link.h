@@ -22,6 +22,8 @@ enum link_type {
     LINK_RELOAD = 'L',   /* a command asked for a reload; with a number: of the files that the
                           * generation of that number had */
     LINK_STOP = 'Q',     /* a command asked for a stop */
+    LINK_KILL = 'X',     /* a command asked for the end of a request: its id. The master passes the
+                          * message on to all workers */
     /* Sent by the master. */
     LINK_PREPARE = 'P', /* a new generation: descriptors of the logs and of the script's files, then
                            listening sockets, with a line for each of these */

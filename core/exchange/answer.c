@@ -8,6 +8,7 @@
 #include "exchange/report.h"
 #include "http/error_page.h"
 #include "http/file.h"
+#include "shm/underway.h"
 
 #define ALLOWED "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 
@@ -62,6 +63,7 @@ void answer_begin(struct exchange *x)
     int status = x->req.response.status;
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_REPLYING;
+    underway_enter(&x->req, UNDERWAY_STREAMING);
     x->front->ops->respond(x->front);
 }
 
@@ -148,6 +150,7 @@ static bool answer_ask_script(struct exchange *x, const char *kind, int status, 
     answer_clear(&x->req);
     x->error_status = status;
     x->state = EXCHANGE_FAILING;
+    underway_enter(&x->req, UNDERWAY_HOOK);
     enum script_result result = script_error(script, &x->req, &x->call, &error);
     if (result != SCRIPT_WAITING)
         exchange_note_result(x, result);

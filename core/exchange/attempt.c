@@ -13,6 +13,7 @@
 #include "exchange/params.h"
 #include "exchange/report.h"
 #include "http/observed.h"
+#include "shm/underway.h"
 
 #define BUSY_PAUSE 0.1 /* seconds before an overloaded backend is asked again */
 
@@ -262,6 +263,7 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
         attempt_next(x, true);
     else if (again == AGAIN_LATER) {
         x->state = EXCHANGE_PAUSING;
+        underway_queued(&x->req, x->backend);
         deadline_set(&x->attempts.pause, BUSY_PAUSE);
     } else
         answer_fail(x, kind, attempt_status(error), detail);
@@ -295,6 +297,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
         .fresh = fresh,
         .once = !attempt_may_repeat(x) || (attempt_sends_body(x) && d->stream_body),
         .tenant = d->tenant,
+        .underway = x->req.underway,
         .spool = &x->attempts.spool,
         .role = x->req.role,
         .params = &x->params,
@@ -392,6 +395,7 @@ void attempt_next(struct exchange *x, bool fresh)
     struct backend *b = attempt_decided(x);
     struct backend_candidates candidates;
     x->state = EXCHANGE_ASKING;
+    underway_queued(&x->req, x->backend);
     if (x->req.decision.server.n > 0) {
         attempt_named(x, fresh);
         return;

@@ -96,6 +96,14 @@ static bool control_stop(void *ctx)
     return link_send(worker.master, LINK_STOP, "", NULL, 0);
 }
 
+static bool control_kill(void *ctx, uint64_t id)
+{
+    char text[20];
+    (void)ctx;
+    snprintf(text, sizeof text, "%llx", (unsigned long long)id);
+    return link_send(worker.master, LINK_KILL, text, NULL, 0);
+}
+
 static struct world_request *control_ask(void *ctx, const struct script_subrequest *ask,
                                          void (*done)(void *ctx,
                                                       const struct script_answer *answer),
@@ -130,6 +138,7 @@ void control_open(struct generation *g)
                                        .drain = control_drain,
                                        .ask_reload = control_reload,
                                        .stop = control_stop,
+                                       .kill = control_kill,
                                        .ask = control_ask,
                                        .forget = control_forget,
                                        .params = control_params,

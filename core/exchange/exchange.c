@@ -310,6 +310,7 @@ static void exchange_take_body(struct exchange *x)
             spool_expect(&req->body, (uint64_t)req->body_length);
     }
     x->state = EXCHANGE_BODY;
+    underway_enter(&x->req, UNDERWAY_BODY);
     due_body(x);
     x->front->ops->want_body(x->front, true);
 }
@@ -398,6 +399,7 @@ static void exchange_decide(struct exchange *x)
     enum script_result result = script_request(x->generation->script, &x->req, &x->call);
     if (result == SCRIPT_WAITING) {
         x->state = EXCHANGE_DECIDING;
+        underway_enter(&x->req, UNDERWAY_HOOK); /* of a request that was redirected */
         return;
     }
     exchange_decided(x, result);
@@ -439,6 +441,23 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
     answer_refused(x, status, reason);
 }
 
+/* Handles an operator's order to end the request. The client gets a 503 where it has seen nothing;
+ * else the response is cut, and what waits for the client is dropped. */
+static void exchange_killed(struct exchange *x)
+{
+    static const char why[] = "killed by an operator";
+    attempt_leave(x, why);
+    if (exchange_is_unanswered(x) ||
+        (x->state == EXCHANGE_REPLYING && x->front->ops->retract(x->front))) {
+        answer_clear(&x->req);
+        answer_error(x, 503, why);
+        return;
+    }
+    x->req.error = why;
+    x->state = EXCHANGE_ENDED;
+    x->front->ops->drop(x->front, why);
+}
+
 /* Handles the end of on_error. */
 static void exchange_excused(struct exchange *x, enum script_result result)
 {
@@ -460,6 +479,10 @@ static void exchange_step(struct deferred *d)
     struct exchange *x = (struct exchange *)((char *)d - offsetof(struct exchange, step));
     struct exchange_facts facts = x->facts;
     x->facts = (struct exchange_facts){0};
+    if (facts.killed) {
+        exchange_killed(x);
+        return;
+    }
     if (x->state == EXCHANGE_ENDED)
         return;
     if (facts.refused > 0) {
@@ -616,6 +639,20 @@ void exchange_gone(struct exchange *x, const char *why)
         x->req.error = why;
     }
     exchange_done(x);
+}
+
+bool exchange_kill(uint64_t id)
+{
+    struct request *req = underway_find(id);
+    if (req == NULL)
+        return false;
+    struct exchange *x = (struct exchange *)((char *)req - offsetof(struct exchange, req));
+    char name[REQUEST_NAME_SIZE];
+    log_warn("an operator ends %.*s %.*s; %s", STR_FMT(req->method), STR_FMT(req->uri.origin),
+             request_name(req, name));
+    x->facts.killed = true;
+    exchange_note(x);
+    return true;
 }
 
 /* --- questions --- */

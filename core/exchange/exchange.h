@@ -75,6 +75,9 @@ bool exchange_run(struct exchange *x);
 void exchange_done(struct exchange *x);
 /* Ends an exchange whose client has left. `why` is for the log. */
 void exchange_gone(struct exchange *x, const char *why);
+/* Lets a request of this worker end soon, because an operator wants it. False: there is no such
+ * request under way. */
+bool exchange_kill(uint64_t id);
 /* Ends an exchange because this server stops. A request without an answer is logged as 503, a cut
  * answer with its own status. */
 void exchange_stopped(struct exchange *x, const char *why);

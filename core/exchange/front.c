@@ -68,6 +68,12 @@ void filter_cut(struct front *front)
     next->ops->cut(next);
 }
 
+void filter_drop(struct front *front, const char *why)
+{
+    struct front *next = front_next_of(front);
+    next->ops->drop(next, why);
+}
+
 size_t filter_room(struct front *front)
 {
     struct front *next = front_next_of(front);

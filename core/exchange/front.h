@@ -41,6 +41,8 @@ struct front_ops {
     bool (*retract)(struct front *front);
     /* Ends an incomplete response so that the client sees that it is incomplete. */
     void (*cut)(struct front *front);
+    /* Ends the response at once: what waits for the client is dropped. The text lives on. */
+    void (*drop)(struct front *front, const char *why);
     /* The bytes that can still wait for a slow client (limits.response_memory, and limits.spool
      * unless response.unbuffered). 0: the caller stops until exchange_room. */
     size_t (*room)(struct front *front);
@@ -77,6 +79,7 @@ void filter_flush(struct front *front);
 void filter_end(struct front *front);
 bool filter_retract(struct front *front);
 void filter_cut(struct front *front);
+void filter_drop(struct front *front, const char *why);
 size_t filter_room(struct front *front);
 
 /* --- a file for a front that needs its bytes --- */

@@ -44,6 +44,7 @@ struct exchange_facts {
     bool late;       /* the answer is not here by its deadline, */
     bool body_late;  /* or the body */
     bool pause_over;
+    bool killed; /* an operator wants the request to end */
     bool room;
     const char *body_error; /* SPOOL_TOO_LARGE, or the error of the spool */
     int refused;            /* the front's status; 0: none */

@@ -96,6 +96,7 @@ static const struct front_ops postpone_ops = {
     .end = postpone_end,
     .retract = postpone_retract,
     .cut = postpone_cut,
+    .drop = filter_drop,
     .room = filter_room,
 };
 

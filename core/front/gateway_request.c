@@ -522,6 +522,14 @@ static void gateway_reply_cut(struct front *front)
     request_queue(r);
 }
 
+static void gateway_reply_drop(struct front *front, const char *why)
+{
+    struct gateway_request *r = request_of(front);
+    r->sender.broken = why;
+    r->ended = r->cut = true;
+    request_queue(r);
+}
+
 static size_t gateway_reply_room(struct front *front)
 {
     return sender_room(&request_of(front)->sender);
@@ -536,6 +544,7 @@ static const struct front_ops gateway_front_ops = {
     .end = gateway_reply_end,
     .retract = gateway_reply_retract,
     .cut = gateway_reply_cut,
+    .drop = gateway_reply_drop,
     .room = gateway_reply_room,
 };
 

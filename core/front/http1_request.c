@@ -88,6 +88,7 @@ static const struct front_ops http1_front_ops = {
     .end = http1_end,
     .retract = reply_retract,
     .cut = reply_cut,
+    .drop = reply_drop,
     .room = reply_room,
 };
 

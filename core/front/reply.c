@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "http/h1.h"
+#include "shm/underway.h"
 
 #define CONTENT_PIECES 20 /* pieces of a file in memory that can be gathered for one write */
 
@@ -50,6 +51,7 @@ static void reply_note_sent(struct reply *r, size_t n)
 {
     bool waits = sender_waits(&r->sender);
     r->req->bytes_out += n;
+    underway_sent(r->req);
     if (r->sender.no_spool != NULL && !r->spool_reported)
         reply_report_spool(r);
     if (waits && (n > 0 || !r->sending))
@@ -180,6 +182,13 @@ bool reply_file(struct front *front, struct file_source *source, const struct fi
             reply_body(front, (struct str){source->content + piece->at, (size_t)piece->size});
     }
     return true;
+}
+
+void reply_drop(struct front *front, const char *why)
+{
+    struct reply *r = reply_of_front(front);
+    r->sender.broken = why;
+    client_queue(r->client);
 }
 
 size_t reply_room(struct front *front)

@@ -65,6 +65,7 @@ void reply_flush(struct front *front);
 void reply_end(struct front *front);
 bool reply_retract(struct front *front);
 void reply_cut(struct front *front);
+void reply_drop(struct front *front, const char *why);
 size_t reply_room(struct front *front);
 
 #endif

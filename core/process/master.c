@@ -226,6 +226,8 @@ static void master_read_worker(struct master *m, unsigned place)
         } else if (fact == WORKER_ASKS_STOP) {
             log_info("told to stop by a command");
             master_stop(m, SIGTERM);
+        } else if (fact == WORKER_ASKS_KILL) {
+            workers_kill_request(&m->workers, text);
         }
     }
 }

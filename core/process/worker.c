@@ -484,6 +484,9 @@ static void worker_handle(struct worker *w, struct link_message *message)
             handover_receive(&w->handover, message->fds[0]);
         message->fd_count = 0;
         break;
+    case LINK_KILL:
+        exchange_kill(strtoull(message->text, NULL, 16));
+        break;
     case LINK_LOGS:
         if (message->fd_count != 2) {
             log_warn("no file descriptors left to open the logs again ('ulimit -n', LimitNOFILE)");

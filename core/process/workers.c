@@ -151,6 +151,8 @@ enum worker_fact workers_receive(struct workers *w, unsigned place, const char *
         return WORKER_ASKS_RELOAD;
     case LINK_STOP:
         return WORKER_ASKS_STOP;
+    case LINK_KILL:
+        return WORKER_ASKS_KILL;
     default:
         p->switching = false;
         return WORKER_SWITCHED;
@@ -278,6 +280,13 @@ bool workers_tell(struct workers *w, unsigned place, enum link_type type, const 
     p->loads = type == LINK_PREPARE || (p->loads && type != LINK_ABORT);
     p->switching |= type == LINK_SWITCH;
     return true;
+}
+
+void workers_kill_request(struct workers *w, const char *id)
+{
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        if (w->list[i].ready)
+            workers_tell(w, i, LINK_KILL, id, NULL, 0);
 }
 
 void workers_prepared(struct workers *w, unsigned place)

@@ -77,6 +77,7 @@ enum worker_fact {
     WORKER_SWITCHED,    /* the worker has switched, or handed over */
     WORKER_ASKS_RELOAD, /* a command asks for a reload: the text of LINK_RELOAD */
     WORKER_ASKS_STOP,
+    WORKER_ASKS_KILL, /* of a request: the text is its id */
 };
 
 /* Reads one message of the worker at this place. The text is valid until the next call. */
@@ -104,6 +105,8 @@ bool workers_all_switched(const struct workers *w);
 /* Ends the wait for workers that have not switched. */
 void workers_end_switch(struct workers *w);
 
+/* Tells all workers that the request of this id has to end. */
+void workers_kill_request(struct workers *w, const char *id);
 /* Sends a message to a worker; false: it could not be sent. */
 bool workers_tell(struct workers *w, unsigned place, enum link_type type, const char *text,
                   const int *fds, unsigned count);

@@ -12,6 +12,11 @@
 #include "script/hooks.h"
 #include "script/modules.h"
 #include "script/property.h"
+#include "script/request.h"
+#include "shm/metrics.h"
+#include "shm/underway.h"
+
+#include <stdlib.h>
 
 static const struct script_world *control_world_of(lua_State *L)
 {
@@ -150,6 +155,101 @@ static int control_stop(lua_State *L)
     return control_push_outcome(L, world->stop(world->ctx), no_master);
 }
 
+/* --- requests under way --- */
+
+#define REQUESTS_MOST 4096 /* in the list; the rest is only counted */
+
+/* The list that is being made, on the top of the stack. */
+struct control_list {
+    lua_State *L;
+    const struct script_world *world;
+    unsigned count;
+    uint64_t beyond;
+};
+
+static void control_push_state(lua_State *L, const void *at)
+{
+    static const char *const names[UNDERWAY_STATES] = {
+        [UNDERWAY_HOOK] = "hook",       [UNDERWAY_BODY] = "body",
+        [UNDERWAY_QUEUE] = "queue",     [UNDERWAY_CONNECT] = "connect",
+        [UNDERWAY_WAITING] = "waiting", [UNDERWAY_STREAMING] = "streaming",
+    };
+    lua_pushstring(L, names[*(const uint8_t *)at]);
+}
+
+static const struct property request_fields[] = {
+    {"id", .push = script_push_id, .at = offsetof(struct underway_request, id)},
+    PROPERTY("started", struct underway_request, started),
+    PROPERTY("client", struct underway_request, client),
+    PROPERTY("sent", struct underway_request, sent),
+    {"state", .push = control_push_state, .at = offsetof(struct underway_request, state)},
+    {0},
+};
+
+/* Sets `backend` and `server` as the running generation calls them. Those of a generation that only
+ * finishes its requests may be unknown to it. */
+static void control_set_target(const struct control_list *list, const struct underway_request *u)
+{
+    const struct script_world *world = list->world;
+    struct script_backend backend;
+    struct script_server server;
+    for (unsigned i = 0; world->backend(world->ctx, i, &backend); i++) {
+        bool named = u->backend > 0 && metrics_backend(backend.name) == u->backend;
+        for (unsigned s = 0; named && world->server(world->ctx, i, s, &server); s++) {
+            if (server.place != u->server)
+                continue;
+            script_push_str(list->L, server.address);
+            lua_setfield(list->L, -2, "server");
+            break;
+        }
+        if (!named)
+            continue;
+        script_push_str(list->L, backend.name);
+        lua_setfield(list->L, -2, "backend");
+        return;
+    }
+}
+
+static void control_add_request(void *ctx, unsigned place, const struct underway_request *u)
+{
+    struct control_list *list = ctx;
+    lua_State *L = list->L;
+    if (list->count == REQUESTS_MOST) {
+        list->beyond++;
+        return;
+    }
+    property_push_table(L, request_fields, (const void *[]){u});
+    lua_pushlstring(L, u->method, u->method_size);
+    lua_setfield(L, -2, "method");
+    lua_pushlstring(L, u->host, u->host_size);
+    lua_setfield(L, -2, "host");
+    lua_pushlstring(L, u->uri, u->uri_size);
+    lua_setfield(L, -2, "uri");
+    lua_pushinteger(L, (lua_Integer)list->world->board->worker[place % BOARD_WORKERS].number);
+    lua_setfield(L, -2, "worker");
+    control_set_target(list, u);
+    lua_rawseti(L, -2, (int)++list->count);
+}
+
+/* core.requests() -> list of { id, started, client, sent, state, method, host, uri, worker,
+ * backend, server }, in no order; the number of requests under way that are not in it */
+static int control_requests(lua_State *L)
+{
+    struct control_list list = {.L = L, .world = control_world_of(L)};
+    lua_newtable(L);
+    list.beyond += underway_list(control_add_request, &list);
+    lua_pushnumber(L, (double)list.beyond);
+    return 2;
+}
+
+/* core.kill(id) -> true; or nil, problem. The id is as in core.requests. */
+static int control_kill(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    return control_push_outcome(
+        L, world->kill(world->ctx, strtoull(luaL_checkstring(L, 1), NULL, 16)), no_master);
+}
+
 #define WORKER(name) PROPERTY(#name, struct board_worker, name)
 
 static const struct property worker_fields[] = {
@@ -205,11 +305,10 @@ static int control_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"backends", control_backends}, {"drain", control_drain},
-        {"hold", control_hold},         {"loads", control_loads},
-        {"reload", control_reload},     {"reloads", control_reloads},
-        {"state", control_state},       {"stop", control_stop},
-        {"tokens", control_tokens},     {NULL, NULL},
+        {"backends", control_backends}, {"drain", control_drain},       {"hold", control_hold},
+        {"kill", control_kill},         {"loads", control_loads},       {"reload", control_reload},
+        {"reloads", control_reloads},   {"requests", control_requests}, {"state", control_state},
+        {"stop", control_stop},         {"tokens", control_tokens},     {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

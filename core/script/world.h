@@ -60,6 +60,8 @@ struct script_world {
      * disk). It is over when board->reload_done has reached *id. False: the master has ended. */
     bool (*ask_reload)(void *ctx, unsigned from, uint64_t *id);
     bool (*stop)(void *ctx);
+    /* Lets the request of that id end, in whichever worker it is. False: the master has ended. */
+    bool (*kill)(void *ctx, uint64_t id);
     /* Begins a FastCGI request of the script's own; `forget` gives it up or frees it. */
     struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,
                                  void (*done)(void *ctx, const struct script_answer *answer),

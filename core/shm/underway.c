@@ -9,7 +9,13 @@
 #define LINE_MOST 32768 /* a line of access_combined or access_json is shorter */
 
 static struct {
-    struct underway *table; /* NULL: this process notes no requests */
+    struct underway *tables; /* of all places */
+    unsigned places;
+} all;
+
+static struct {
+    struct underway *table;                 /* NULL: this process notes no requests */
+    struct request *request[UNDERWAY_MOST]; /* by slot, while it is in use */
     uint16_t free[UNDERWAY_MOST];
     unsigned free_count;
 } own;
@@ -18,7 +24,11 @@ struct underway *underway_new(unsigned workers)
 {
     void *memory = mmap(NULL, workers * sizeof(struct underway), PROT_READ | PROT_WRITE,
                         MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return memory != MAP_FAILED ? memory : NULL;
+    if (memory == MAP_FAILED)
+        return NULL;
+    all.tables = memory;
+    all.places = workers;
+    return memory;
 }
 
 /* --- in a worker --- */
@@ -56,6 +66,11 @@ void underway_begin(struct request *req, enum underway_log log, unsigned generat
     u->client = req->client;
     u->generation = generation;
     u->log = (uint8_t)log;
+    u->state = UNDERWAY_HOOK;
+    u->server = UNDERWAY_NO_SERVER;
+    u->backend = 0;
+    u->sent = 0;
+    own.request[slot] = req;
     u->version = (uint8_t)req->version;
     u->method_size = (uint8_t)underway_copy(u->method, sizeof u->method, req->method);
     u->host_size = (uint8_t)underway_copy(u->host, sizeof u->host, req->host);
@@ -80,13 +95,60 @@ void underway_end(struct request *req)
     own.free[own.free_count++] = (uint16_t)(place - 1);
 }
 
+/* The slot of a request of this process; NULL: it has none. */
+static struct underway_request *underway_slot(unsigned number)
+{
+    return number > 0 && number <= UNDERWAY_MOST ? &own.table->list[number - 1] : NULL;
+}
+
+void underway_enter(const struct request *req, enum underway_state state)
+{
+    struct underway_request *u = underway_slot(req->underway);
+    if (u != NULL)
+        u->state = (uint8_t)state;
+}
+
+void underway_queued(const struct request *req, unsigned backend)
+{
+    struct underway_request *u = underway_slot(req->underway);
+    if (u == NULL)
+        return;
+    u->state = UNDERWAY_QUEUE;
+    u->backend = (uint16_t)backend;
+    u->server = UNDERWAY_NO_SERVER;
+}
+
+void underway_at_server(unsigned slot, enum underway_state state, uint32_t server)
+{
+    struct underway_request *u = underway_slot(slot);
+    if (u == NULL)
+        return;
+    u->state = (uint8_t)state;
+    u->server = server;
+}
+
+void underway_sent(const struct request *req)
+{
+    struct underway_request *u = underway_slot(req->underway);
+    if (u != NULL)
+        u->sent = req->bytes_out;
+}
+
+struct request *underway_find(uint64_t id)
+{
+    for (unsigned i = 0; own.table != NULL && i < own.table->slots && i < UNDERWAY_MOST; i++)
+        if (own.table->list[i].used == 1 && own.table->list[i].id == id)
+            return own.request[i];
+    return NULL;
+}
+
 void underway_running(const struct request *req)
 {
     if (own.table != NULL)
         __atomic_store_n(&own.table->running, req != NULL ? req->underway : 0, __ATOMIC_RELAXED);
 }
 
-/* --- in the master --- */
+/* --- reading what a worker has written --- */
 
 /* Copies the slot and bounds its sizes, since a worker may have written anything into the table.
  * False: the slot is not in use. */
@@ -94,8 +156,38 @@ static bool underway_take(const struct underway *table, uint32_t slot, struct un
 {
     memcpy(out, &table->list[slot], sizeof *out);
     return out->used == 1 && out->method_size <= UNDERWAY_METHOD &&
-           out->host_size <= UNDERWAY_HOST && out->uri_size <= UNDERWAY_URI;
+           out->host_size <= UNDERWAY_HOST && out->uri_size <= UNDERWAY_URI &&
+           out->state < UNDERWAY_STATES;
 }
+
+/* The slot of another process, whose request may end, and another one begin, while it is read: the
+ * id of the copy must be the slot's still. */
+static bool underway_look(const struct underway *table, uint32_t slot, struct underway_request *out)
+{
+    if (!underway_take(table, slot, out))
+        return false;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return __atomic_load_n(&table->list[slot].used, __ATOMIC_ACQUIRE) == 1 &&
+           __atomic_load_n(&table->list[slot].id, __ATOMIC_RELAXED) == out->id;
+}
+
+uint64_t underway_list(void (*see)(void *ctx, unsigned place, const struct underway_request *u),
+                       void *ctx)
+{
+    struct underway_request u;
+    uint64_t beyond = 0;
+    for (unsigned place = 0; place < all.places; place++) {
+        const struct underway *table = &all.tables[place];
+        uint32_t slots = __atomic_load_n(&table->slots, __ATOMIC_ACQUIRE);
+        beyond += table->beyond;
+        for (uint32_t i = 0; i < slots && i < UNDERWAY_MOST; i++)
+            if (underway_look(table, i, &u))
+                see(ctx, place, &u);
+    }
+    return beyond;
+}
+
+/* --- in the master --- */
 
 bool underway_ran(const struct underway *table, struct underway_request *out)
 {

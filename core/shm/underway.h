@@ -1,7 +1,8 @@
 /*
  * underway - the requests that each worker has under way, in memory that outlives the worker. After
  * a worker has been killed, the master writes the requests' lines to the access log, and knows for
- * which request a hook ran.
+ * which request a hook ran. Meanwhile each worker can list the requests of all workers, for the
+ * control listener.
  *
  * Each worker has a table, which it alone writes. The hot path costs a copy of a request's names to
  * a slot: no system call, no allocation. Memory of slots that were never used is not touched. Names
@@ -15,7 +16,20 @@
 #define UNDERWAY_MOST   1024
 #define UNDERWAY_METHOD 24
 #define UNDERWAY_HOST   128
-#define UNDERWAY_URI    304
+#define UNDERWAY_URI    280
+
+/* How far a request has come. */
+enum underway_state {
+    UNDERWAY_HOOK,      /* a hook runs, or waits */
+    UNDERWAY_BODY,      /* the client's body is being read before a server is asked */
+    UNDERWAY_QUEUE,     /* the request waits for a connection, or for an overloaded server */
+    UNDERWAY_CONNECT,   /* the connection to the server is being made */
+    UNDERWAY_WAITING,   /* the server has the request, and has not answered */
+    UNDERWAY_STREAMING, /* the client is being sent the response */
+    UNDERWAY_STATES,
+};
+
+#define UNDERWAY_NO_SERVER UINT32_MAX
 
 enum underway_log { UNDERWAY_NO_LINE, UNDERWAY_COMBINED, UNDERWAY_JSON };
 
@@ -23,7 +37,11 @@ struct underway_request {
     uint64_t id;
     double started; /* seconds since the epoch */
     struct peer client;
+    uint64_t sent; /* bytes to the client */
     uint32_t generation;
+    uint32_t server;  /* the server's place in the ledger; UNDERWAY_NO_SERVER: none is asked */
+    uint16_t backend; /* the backend's number in shm/metrics */
+    uint8_t state;    /* enum underway_state */
     uint16_t uri_size;
     uint8_t method_size, host_size;
     uint8_t log;     /* enum underway_log */
@@ -42,7 +60,7 @@ struct underway {
 };
 
 /* Makes tables for so many workers, shared with processes that are forked later. NULL: no memory.
- */
+ * The places are the numbers of underway_all. */
 struct underway *underway_new(unsigned workers);
 
 /* --- in a worker --- */
@@ -55,6 +73,25 @@ void underway_begin(struct request *req, enum underway_log log, unsigned generat
 void underway_end(struct request *req);
 /* Notes that a hook runs for the request; NULL: no hook runs. */
 void underway_running(const struct request *req);
+
+/* Notes the state of a request; nothing for a request without a slot. */
+void underway_enter(const struct request *req, enum underway_state state);
+/* Notes the backend that a request is for, which is in no server's hands yet. */
+void underway_queued(const struct request *req, unsigned backend);
+/* Notes that the server of that place has the request of a slot (req->underway), or is connected
+ * to. */
+void underway_at_server(unsigned slot, enum underway_state state, uint32_t server);
+/* Notes how many bytes the client has been sent. */
+void underway_sent(const struct request *req);
+/* The request of this worker that has the id; NULL: there is none, or it has no slot. */
+struct request *underway_find(uint64_t id);
+
+/* --- in any process of the instance: what other workers have written is not trusted --- */
+
+/* Calls `see` for each request under way in any worker, with the worker's place. Returns the number
+ * of requests that have no slot. */
+uint64_t underway_list(void (*see)(void *ctx, unsigned place, const struct underway_request *u),
+                       void *ctx);
 
 /* --- in the master, when the worker has ended: the table's contents are not trusted --- */
 

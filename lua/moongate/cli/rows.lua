@@ -1,4 +1,4 @@
--- moongate.cli.rows owns tables on the terminal. Called by status, generations and server.
+-- moongate.cli.rows owns tables on the terminal. Called by the commands that print one.
 
 local M = {}
 

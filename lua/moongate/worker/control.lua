@@ -14,6 +14,8 @@
 --     GET  /shadow[?name=N]                   what the route's shadows have found
 --     POST /shadow[?name=N]                   forgets it
 --     POST /stop                              a graceful one
+--     GET  /requests                          { requests, more }, see worker/requests
+--     POST /kill?id=ID                        ends a request
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
@@ -26,6 +28,7 @@ local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
 local metrics = require("moongate.worker.metrics")
 local report = require("moongate.shadow.report")
+local requests = require("moongate.worker.requests")
 local runtime = require("moongate.runtime")
 local suggest = require("moongate.base.suggest")
 
@@ -164,6 +167,11 @@ local function shadows(req)
   return reply(200, json.list(reports))
 end
 
+local function show_requests(_, core)
+  local list, more = requests.list(core)
+  return reply(200, { requests = json.list(list), more = more })
+end
+
 local function show_metrics(req, core)
   local text, media_type = metrics.render(core, req.headers.Accept)
   return {
@@ -221,6 +229,11 @@ local function forget_shadows(req)
   return done and reply(200, { ok = true }) or failure(404, "%s", problem)
 end
 
+local function kill(req, core)
+  local done, problem, code = requests.kill(core, req.args.id)
+  return done and reply(200, { ok = true }) or failure(code, "%s", tostring(problem))
+end
+
 local function holder(on)
   return function(req, core)
     local backend, answer = find_backend(core, req.args.backend, "backend")
@@ -271,10 +284,11 @@ end
 local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
   ["/metrics"] = show_metrics, ["/generations"] = loads,
+  ["/requests"] = show_requests,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
-  ["/shadow"] = forget_shadows,
+  ["/shadow"] = forget_shadows, ["/kill"] = kill,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -299,7 +313,8 @@ end
 --- Answers a request on the control listener.
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
---- get of it: `state tokens reload reloads loads stop backends hold drain`
+--- get of it: `state tokens reload reloads loads stop backends hold drain requests
+--- kill`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

@@ -23,7 +23,8 @@ describe("the command line", function()
       assert.equal("", stderr)
       for _, name in ipairs({
         "run", "serve", "check", "explain", "test", "fcgi", "status", "reload", "stop", "hold",
-        "resume", "drain", "undrain", "set", "shadow", "generations", "rollback", "version", "help",
+        "resume", "drain", "undrain", "set", "shadow", "generations", "rollback", "requests",
+        "kill", "version", "help",
       }) do
         assert.matches("\n  " .. name .. "[ %[]", stdout)
       end

@@ -10,6 +10,7 @@
 
 static char got[1 << 22];
 static size_t got_size, room, counted;
+static const char *dropped;
 static unsigned responds, flushes, ends, cuts, wants, files;
 
 static void fake_want_body(struct front *front, bool want)
@@ -67,6 +68,12 @@ static void fake_cut(struct front *front)
     cuts++;
 }
 
+static void fake_drop(struct front *front, const char *why)
+{
+    (void)front;
+    dropped = why;
+}
+
 static size_t fake_room(struct front *front)
 {
     (void)front;
@@ -82,6 +89,7 @@ static const struct front_ops fake_ops = {
     .end = fake_end,
     .retract = fake_retract,
     .cut = fake_cut,
+    .drop = fake_drop,
     .room = fake_room,
 };
 
@@ -100,6 +108,7 @@ static const struct front_ops count_ops = {
     .end = filter_end,
     .retract = filter_retract,
     .cut = filter_cut,
+    .drop = filter_drop,
     .room = filter_room,
 };
 
@@ -113,6 +122,7 @@ static const struct front_ops plain_ops = {
     .end = filter_end,
     .retract = filter_retract,
     .cut = filter_cut,
+    .drop = filter_drop,
     .room = filter_room,
 };
 
