@@ -7,6 +7,7 @@
 -- is the canary's. So a share that grows takes nobody away from the canary.
 
 local clock = require("moongate.base.clock")
+local copy_of = require("moongate.base.copy")
 local describe = require("moongate.base.describe")
 local decision = require("moongate.decision")
 local hash = require("moongate.balance.hash")
@@ -108,10 +109,7 @@ local function watched(d, note)
   if type(d) ~= "table" or d.close then
     return d
   end
-  local copy = {}
-  for key, value in pairs(d) do
-    copy[key] = value
-  end
+  local copy = copy_of.table(d)
   if d.backend ~= nil then
     note.own = d.intercept_errors
     copy.intercept_errors = true

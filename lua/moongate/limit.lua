@@ -375,13 +375,8 @@ function Limit:wrap(handler)
     if not state or type(d) ~= "table" or d.close then
       return d
     end
-    local copy = {}
-    for name, value in pairs(d) do
-      copy[name] = value
-    end
-    copy.headers = headers_of.merged({ ["RateLimit-Policy"] = self.policy, RateLimit = state },
-      d.headers)
-    return copy
+    return headers_of.copy_with(d, "headers",
+      { ["RateLimit-Policy"] = self.policy, RateLimit = state })
   end
 end
 

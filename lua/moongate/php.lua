@@ -2,9 +2,7 @@
 -- front controller for the rest. Called by routes: a site is a function from request to decision.
 -- How it decides is in moongate.php.site.
 
-local describe = require("moongate.base.describe")
 local filesystem = require("moongate.base.fs")
-local headers = require("moongate.decision.headers")
 local site_of = require("moongate.php.site")
 local site_options = require("moongate.php.options")
 local suggest = require("moongate.base.suggest")
@@ -26,18 +24,7 @@ function M.site(options, fs, time)
   fs = fs or filesystem
   local own, place = site_options.own(options, debug.getinfo(2, "S").source, fs), trace.place(2)
   local site = site_of.new(own, place, fs, time or os.time)
-  local always = options.always
-  local rule = trace.known({ text = "php.site", source = place })
-  return function(req)
-    local kind = type(req)
-    if kind ~= "userdata" and kind ~= "table" then
-      error("php.site: expected a request, as in site(req), got " .. describe(req), 2)
-    end
-    trace.enter(rule.label)
-    local d = site:decide(req)
-    trace.decided(req, rule)
-    return always and headers.always(d, always, req) or d
-  end
+  return site_of.handler(site, "php.site", "php.site", place, options.always)
 end
 
 return suggest.strict(M, "moongate.php")

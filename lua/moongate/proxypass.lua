@@ -4,6 +4,7 @@
 -- names of Apache's directives. What differs is what PHP needs: a path is decoded once; script,
 -- path info and document root are said as such, and not hidden in "proxy:fcgi://...".
 
+local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
@@ -574,10 +575,7 @@ function M.new(options, fs)
   if problem then
     error("proxypass.new: " .. problem, 2)
   end
-  local own = {}
-  for key, value in pairs(options) do
-    own[key] = value
-  end
+  local own = copy_of.table(options)
   own.index = type(own.index) == "string" and { own.index } or own.index or { "index.html" }
   local place = trace.place(2)
   local self = setmetatable({

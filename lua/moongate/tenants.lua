@@ -11,7 +11,6 @@ local clock = require("moongate.base.clock")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local filesystem = require("moongate.base.fs")
-local headers = require("moongate.decision.headers")
 local limit = require("moongate.limit")
 local moongate = require("moongate")
 local record_of = require("moongate.tenants.record")
@@ -510,17 +509,7 @@ function M.site(options, fs, time)
       end)
     end)
   end
-  local rule, always = trace.known({ text = "tenants", source = place }), own.always
-  return function(req)
-    local kind = type(req)
-    if kind ~= "userdata" and kind ~= "table" then
-      error("tenants.site: expected a request, as in site(req), got " .. describe(req), 2)
-    end
-    trace.enter(rule.label)
-    local d = self:decide(req)
-    trace.decided(req, rule)
-    return always and d and headers.always(d, always, req) or d
-  end
+  return site_of.handler(self, "tenants.site", "tenants", place, own.always)
 end
 
 return suggest.strict(M, "moongate.tenants")

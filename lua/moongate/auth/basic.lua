@@ -50,8 +50,8 @@ end
 
 -- The users ---------------------------------------------------------------------------------------
 
---- Sets the users of the file. Names that the file does not have are checked against a hash of the same
---- kind, so that the time of an answer does not tell who is.
+--- Sets the users of the file. Names that the file does not have are checked against a hash of the
+--- same kind, so that the time of an answer does not tell who is.
 local function set_users(self, users)
   self.users = users
   local _, any = next(users)

@@ -128,7 +128,8 @@ function M.unknown_command(name)
   return later or ("unknown command '%s'%s"):format(name, suggest.hint(name, COMMANDS))
 end
 
---- Moves the route, which names the instance, from the other arguments to parsed.route: a path or *.lua.
+--- Moves the route, which names the instance, from the other arguments to parsed.route: a path, or
+--- *.lua.
 local function remove_route(command, parsed)
   local last = command.route_at and parsed[command.route_at]
   if last and (last:find("%.lua$") or last:find("/", 1, true)) then

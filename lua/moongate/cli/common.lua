@@ -2,6 +2,7 @@
 -- a route to look at it. Called by the commands.
 
 local addr = require("moongate.base.addr")
+local copy_of = require("moongate.base.copy")
 local core = require("moongate.core.commands")
 local port = require("moongate.cli.port")
 local load = require("moongate.route.load")
@@ -198,12 +199,7 @@ end
 
 --- A message that says of a script what the user has called it.
 local function as_given(message, path, given)
-  local at, stop = message:find(path, 1, true)
-  while at do
-    message = message:sub(1, at - 1) .. given .. message:sub(stop + 1)
-    at, stop = message:find(path, at + #given, true)
-  end
-  return message
+  return copy_of.text(message, path, given)
 end
 
 ---@return table|nil settings

@@ -2,6 +2,8 @@
 -- carried out, where one decision takes the place of another. Called by decision.complete and
 -- php.site.
 
+local copy_of = require("moongate.base.copy")
+
 local M = {}
 
 --- The keys that go together.
@@ -9,10 +11,7 @@ local KEYS = { "authorize", "authorize_key", "authorize_ttl" }
 
 --- A copy of a decision with these keys of another table.
 local function copy_with(d, from)
-  local copy = {}
-  for key, value in pairs(d) do
-    copy[key] = value
-  end
+  local copy = copy_of.table(d)
   for _, key in ipairs(KEYS) do
     copy[key] = from[key]
   end

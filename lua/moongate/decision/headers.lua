@@ -2,6 +2,8 @@
 -- them holds for an answer without the content that they are meant for. Called by decision, php and
 -- headers.
 
+local copy_of = require("moongate.base.copy")
+
 local M = {}
 
 -- Headers about a content or how long it may be kept: they do not hold for a page that says that
@@ -39,10 +41,7 @@ end
 ---@param extra table<string, any>
 ---@return table
 function M.copy_with(d, key, extra)
-  local copy = {}
-  for name, value in pairs(d) do
-    copy[name] = value
-  end
+  local copy = copy_of.table(d)
   copy[key] = M.merged(extra, d[key])
   return copy
 end

@@ -14,7 +14,7 @@ local field = Model.field
 local M = {}
 
 local quote = pattern.quote
-local add, refuse = writer.add, writer.refuse
+local add = writer.add
 
 local function trimmed(path)
   return (path:gsub("//+", "/"):gsub("(.)/$", "%1"))
@@ -225,16 +225,9 @@ local function write_access(self, lines, indent, ctx)
       return
     end
   end
-  if by_address and by_login and not access.all then
-    refuse(lines, indent, field(self, "either", ("auth.any(%s, %s)"):format(by_address, by_login)))
-  else
-    if by_address then
-      refuse(lines, indent, by_address)
-    end
-    if by_login then
-      refuse(lines, indent, by_login)
-    end
-  end
+  writer.refuse_access(lines, indent, by_address, by_login, not access.all and function(guard)
+    return field(self, "either", guard)
+  end)
 end
 
 local function write_rules(self, lines, per_dir)

@@ -613,16 +613,10 @@ function M.guards(self, lines, indent, ctx)
   local by_address = type(addresses) == "table"
     and field(self, "addresses", "auth.addresses " .. writer.value(addresses))
   local by_login = login and field(self, "login", "auth.basic " .. writer.value(login))
-  if by_address and by_login and ctx.satisfy == "any" then
-    refuse(lines, indent, field(self, "either", ("auth.any(%s, %s)"):format(by_address, by_login)))
-    return
-  end
-  if by_address then
-    refuse(lines, indent, by_address)
-  end
-  if by_login then
-    refuse(lines, indent, by_login)
-  end
+  writer.refuse_access(lines, indent, by_address, by_login, ctx.satisfy == "any"
+    and function(guard)
+      return field(self, "either", guard)
+    end)
 end
 
 --- Folders that an application may name in X-Accel-Redirect.

@@ -50,6 +50,24 @@ function M.refuse(lines, indent, guard)
   M.add(lines, indent, "end")
 end
 
+--- Adds the lines of the guards of one place.
+---@param by_address string|nil a guard, in Lua
+---@param by_login string|nil likewise
+---@param either nil|fun(guard: string): string keeps a guard that needs one of the two, and returns
+--- its name; nil: both are needed
+function M.refuse_access(lines, indent, by_address, by_login, either)
+  if by_address and by_login and either then
+    M.refuse(lines, indent, either(("auth.any(%s, %s)"):format(by_address, by_login)))
+    return
+  end
+  if by_address then
+    M.refuse(lines, indent, by_address)
+  end
+  if by_login then
+    M.refuse(lines, indent, by_login)
+  end
+end
+
 local function sorted(value)
   local keys = {}
   for key in pairs(value) do

@@ -1,6 +1,7 @@
 -- moongate.php.options owns the options of php.site: what is allowed, and how `try` and `run` are
 -- read. Called by moongate.php once for each site, at load.
 
+local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
@@ -231,10 +232,7 @@ local function asked_beside(authorize, source, fs)
   if type(authorize) ~= "table" or type(authorize.root) ~= "string" then
     return authorize
   end
-  local copy = {}
-  for key, value in pairs(authorize) do
-    copy[key] = value
-  end
+  local copy = copy_of.table(authorize)
   copy.root = M.absolute(copy.root, source, fs)
   return copy
 end
@@ -548,10 +546,7 @@ end
 ---@param options table
 ---@return table<integer, string|table> errors from status to a path below the root, or a decision
 function M.errors(options)
-  local errors = {}
-  for status, page in pairs(options.errors or {}) do
-    errors[status] = page
-  end
+  local errors = copy_of.table(options.errors or {})
   errors[404] = errors[404] or options.not_found
   return errors
 end
@@ -562,10 +557,7 @@ end
 ---@param fs table see moongate.base.fs
 ---@return table own a copy
 function M.own(options, source, fs)
-  local own = {}
-  for key, value in pairs(options) do
-    own[key] = value
-  end
+  local own = copy_of.table(options)
   own.root = M.absolute(own.root, source, fs)
   own.docroot, own.within = M.folders(own.docroot), M.folders(own.within)
   own.authorize = asked_beside(own.authorize, source, fs)

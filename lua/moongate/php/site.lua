@@ -11,6 +11,7 @@
 -- keys, since a key added for one request would then be there for all.
 
 local authorizer = require("moongate.decision.authorizer")
+local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
 local headers = require("moongate.decision.headers")
 local pages = require("moongate.decision.pages")
@@ -631,6 +632,27 @@ function M.new(own, place, fs, time)
   site.has_errors = next(site.errors) ~= nil
   site:register()
   return site
+end
+
+--- The function from request to decision that a route gets of a site.
+---@param site table `decide(site, req)` returns the decision
+---@param name string of the function that makes it, in messages: "php.site"
+---@param text string the rule's, in `explain`
+---@param place string file:line where the route makes it
+---@param always table|function|nil see docs/route.md
+---@return fun(req: table): table|nil
+function M.handler(site, name, text, place, always)
+  local rule = trace.known({ text = text, source = place })
+  return function(req)
+    local kind = type(req)
+    if kind ~= "userdata" and kind ~= "table" then
+      error(name .. ": expected a request, as in site(req), got " .. describe(req), 2)
+    end
+    trace.enter(rule.label)
+    local d = site:decide(req)
+    trace.decided(req, rule)
+    return always and d and headers.always(d, always, req) or d
+  end
 end
 
 return M

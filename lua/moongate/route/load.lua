@@ -2,6 +2,7 @@
 -- child and in each worker (once per generation and Lua state), and by `check` and `explain`.
 
 local complete = require("moongate.decision.complete")
+local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
 local filesystem = require("moongate.base.fs")
 local ini = require("moongate.decision.ini")
@@ -108,13 +109,7 @@ local function in_full(message, name)
   if #name < 60 then
     return message
   end
-  local short = "..." .. name:sub(-(60 - 1 - 3))
-  local at, stop = message:find(short, 1, true)
-  while at do
-    message = message:sub(1, at - 1) .. name .. message:sub(stop + 1)
-    at, stop = message:find(short, at + #name, true)
-  end
-  return message
+  return copy_of.text(message, "..." .. name:sub(-(60 - 1 - 3)), name)
 end
 
 --- Makes an error of the running script `FILE:LINE: message` and a traceback.

@@ -1,6 +1,7 @@
 -- moongate.route.script_errors owns the setting of that name: what a request gets when one of its
 -- hooks has failed, for each of these hooks. Called by settings.
 
+local copy_of = require("moongate.base.copy")
 local decision = require("moongate.decision")
 local suggest = require("moongate.base.suggest")
 local walk = require("moongate.route.walk")
@@ -84,10 +85,7 @@ end
 ---@return table<string, "fail"|"open"|table> normalized by hook; a table is a decision
 --- Raises `FILE:LINE: message` for what is wrong.
 function M.normalize(source, value, settings)
-  local normalized = {}
-  for hook, default in pairs(DEFAULTS) do
-    normalized[hook] = default
-  end
+  local normalized = copy_of.table(DEFAULTS)
   if value == nil then
     return normalized
   elseif names_hooks(value) then

@@ -4,6 +4,7 @@
 --
 -- Requests, params and the head of an answer are made by core/, with the code that serves.
 
+local copy_of = require("moongate.base.copy")
 local core = require("moongate.core")
 local decision = require("moongate.decision")
 local fs = require("moongate.base.fs")
@@ -185,10 +186,7 @@ local function without_ini(d)
   if d.ini == nil then
     return d
   end
-  local copy = {}
-  for key, value in pairs(d) do
-    copy[key] = value
-  end
+  local copy = copy_of.table(d)
   copy.ini = nil
   return copy
 end
