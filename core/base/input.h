@@ -39,8 +39,8 @@ char *inputs_room(const struct inputs *all);
 void inputs_filled(struct inputs *all, ssize_t n);
 
 /* Keeps the buffer that holds these bytes: they stay where they are until input_give_back. NULL:
- * they are not the end of what the last read has brought (whoever reads on behind them would find
- * another request's), or too few, or all buffers are in use. */
+ * they are not the end of the last read's bytes (a reader behind them would find another
+ * request's), or too few, or all buffers are in use. */
 struct input *input_keep(struct inputs *all, struct str bytes);
 /* The bytes that were kept are not used any more. */
 void input_give_back(struct inputs *all, struct input *input);

@@ -2,8 +2,8 @@
  * loop - the event loop of a worker: libev's loop, the read buffer, the Date, blocks for requests,
  * and deadlines that cost nothing while they are not missed.
  *
- * A worker has one. Nobody keeps a pointer into a read buffer beyond the event that filled it, but
- * for who keeps the buffer (base/input.h).
+ * A worker has one loop. A pointer into a read buffer is valid only in the event that filled the
+ * buffer, unless the buffer is kept (base/input.h).
  */
 #ifndef MG_BASE_LOOP_H
 #define MG_BASE_LOOP_H

@@ -4,9 +4,9 @@
  *
  *     exchange ---> [filter ---> filter --->] front
  *
- * The exchange's step calls the first of them. A filter is a front for whoever is before it: its
- * table has functions of its own for what it changes and the filter_ functions for the rest. An
- * exchange without filters calls its front directly. Nothing here calls the exchange.
+ * The exchange's step calls the first filter. A filter is a front for the part before it: its table
+ * has functions of its own for the calls that it changes, and the filter_ functions for the others.
+ * An exchange without filters calls its front directly. Nothing here calls the exchange.
  *
  * A front counts what the client gets (req->body_out, req->bytes_out).
  */

@@ -13,9 +13,9 @@
 void params_make(struct params *out, struct cgi_paths *paths, struct request *req,
                  const struct backend_settings *backend, int64_t body_size);
 
-/* The same for a backend that the decision does not name; without settings of PHP, which whoever
- * sends them adds. False: nothing to send twice, since the request has a body, or its decision does
- * not ask a responder. */
+/* Makes the params for a backend that the decision does not name, without settings of PHP, which
+ * the sender adds. False: the request can't be sent twice, since it has a body, or its decision
+ * does not ask a responder. */
 bool params_for(struct params *out, struct request *req, const struct backend_settings *backend);
 
 #endif

@@ -72,7 +72,7 @@ struct due {
     double request;   /* its answer must be whole; 0: there is no such time */
     double body;      /* its body must be here; likewise */
     double from;      /* where the request's time begins; 0: with the request */
-    double body_from; /* where the body's does; 0: nobody has asked for it */
+    double body_from; /* where the body's time begins; 0: the body has not been asked for */
     bool body_late;   /* it did not come in time */
 };
 

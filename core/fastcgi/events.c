@@ -75,7 +75,7 @@ static void conn_readable(struct conn *c)
     const struct channel *ch = conn_sole(c);
     c->read_at = loop_now(loop);
     if (n > 0 && c->written == c->quiet)
-        conn_break(c, BACKEND_CLOSED, "it sent bytes that nobody had asked for");
+        conn_break(c, BACKEND_CLOSED, "it sent bytes that were not asked for");
     else if (n <= 0)
         conn_break(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : conn_ended);
     else if (ch != NULL && ch->ops->on_bytes != NULL)

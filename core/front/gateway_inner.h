@@ -60,7 +60,7 @@ struct gateway_request {
     struct exchange *exchange;
     struct request *req;
     struct str pairs;          /* PARAMS so far; in the request's arena */
-    struct backlog stdin_kept; /* STDIN that nobody wants yet */
+    struct backlog stdin_kept; /* STDIN that the exchange does not want yet */
     uint64_t stdin_bytes;      /* that have come */
     uint16_t id;
     bool keep : 1;        /* FCGI_KEEP_CONN */

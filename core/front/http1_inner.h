@@ -61,7 +61,7 @@ static inline bool http1_waits_to_write(const struct http1 *c)
 
 /* --- http1_conn.c --- */
 
-/* The connection, which is idle, becomes active. */
+/* Makes an idle connection active. */
 struct http1 *http1_wake(struct client *client);
 /* Closes an idle connection, or what is left of another one. */
 void http1_close(struct client *client, bool reset);
@@ -73,13 +73,13 @@ void http1_keep_input(struct http1 *c, const char *data, size_t n);
 void http1_keep(struct http1 *c, const char *data, size_t n);
 /* Watches the socket for what the state says. */
 void http1_rearm(struct http1 *c);
-/* The response is out and the connection ends: what still comes is dropped for some time. */
+/* Lingers after the last response: input is read and dropped for some time. */
 void http1_linger(struct http1 *c);
 /* A read of a lingering connection has brought n bytes, or its end; c may be gone. */
 void http1_drop_input(struct http1 *c, ssize_t n);
-/* The server stops: a lingering connection has little time left. */
+/* Shortens lingering for a stop. */
 void http1_hasten(struct http1 *c);
-/* Writes the last words to a client. Returns the bytes that the socket took; the rest is lost. */
+/* Writes a last response once. Returns the bytes that the socket took; the rest is lost. */
 size_t http1_write_at_once(struct http1 *c, char *text, size_t size);
 /* One connection too many: says 503 at once, whatever the client asks for. c may be gone. */
 void http1_turn_away(struct http1 *c);

@@ -3,7 +3,7 @@
  * (req:observe()): the head as it came, the body's length and checksum, the beginning of STDERR. No
  * I/O.
  *
- * Filled by exchange, shown to on_log by script. A request that nobody observes has none.
+ * exchange fills it, script shows it to on_log. Only a request with req:observe() has one.
  */
 #ifndef MG_HTTP_OBSERVED_H
 #define MG_HTTP_OBSERVED_H

@@ -273,7 +273,7 @@ struct request {
 
     /* For the log. */
     double started, ended_at; /* seconds since the epoch */
-    double began, duration;   /* in the loop's clock, which nobody sets; in seconds */
+    double began, duration;   /* seconds of the loop's clock, which is monotonic */
     struct str backend;       /* its name; n = 0: none was asked */
     uint64_t bytes_in;        /* of the body */
     uint64_t bytes_out;       /* sent to the client, head included */

@@ -6,7 +6,7 @@
  * is interrupted once for a whole collection; if seven eighths are in use behind that, it gets an
  * error. No allocation goes beyond the limit: one that would is refused, an error as well ("not
  * enough memory"). When a function has ended and three quarters are still in use, the script is
- * worn: whoever owns it begins it anew.
+ * worn, and its owner begins it anew.
  */
 #ifndef MG_SCRIPT_HEAP_H
 #define MG_SCRIPT_HEAP_H

@@ -19,7 +19,7 @@
 struct script {
     lua_State *L;
     struct script_heap *heap; /* heap.c */
-    void (*worn)(void *ctx);  /* it had better begin anew; NULL: nobody would do that */
+    void (*worn)(void *ctx);  /* called when the script should begin anew; NULL: not called */
     void *worn_ctx;
     struct settings settings;
     int normalised; /* the table that the settings were read from, in the registry */

@@ -11,8 +11,8 @@ struct request;
 
 /* req:observe(): from now on answers to the request are noted. */
 int script_observe(struct lua_State *L, struct request *req);
-/* Pushes log.observed; `at` is the request. Nil where nobody asked, or no head of an answer came.
- */
+/* Pushes log.observed; `at` is the request. Nil without req:observe(), or without the head of a
+ * reply. */
 void script_push_observed(struct lua_State *L, const void *at);
 /* req:params_for(backend), its argument at 2 -> a table of params; or nil, reason */
 int script_params_for(struct lua_State *L, struct request *req);

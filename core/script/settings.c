@@ -119,7 +119,7 @@ static void settings_read_limits(struct reading *r, struct limits *l)
     lua_pop(r->L, 1);
 }
 
-/* nil: it may be anybody's. */
+/* Reads the owner of a server's unix socket; nil: any user. */
 static void settings_read_owner(struct reading *r, struct server_settings *server)
 {
     lua_getfield(r->L, -1, "owner");

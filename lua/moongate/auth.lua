@@ -23,9 +23,9 @@ function M.basic(options)
   return guard
 end
 
---- Who has logged in.
+--- The name of the user who has logged in.
 ---@param req table
----@return string|nil name nil where nobody has
+---@return string|nil name nil without a login
 function M.user(req)
   return req.ctx[basic.USER]
 end

@@ -4,7 +4,7 @@
 --
 -- The share is a value of the route (moongate.runtime), and the counts are in a shared dictionary:
 -- all workers agree on both. A client is a number from 0 to 1, made of its key; below the share it
--- is the canary's. So a share that grows takes nobody away from the canary.
+-- is the canary's. So a share that grows keeps all clients of the canary.
 
 local clock = require("moongate.base.clock")
 local copy_of = require("moongate.base.copy")
@@ -150,7 +150,7 @@ local function dictionary(self)
   return self.counts
 end
 
---- The budget is spent: nobody gets the canary any more, until somebody says otherwise.
+--- Stops the canary after its budget is spent, until `moongate set` gives it a share again.
 local function stop(self, failed, count)
   local counts = dictionary(self)
   if not counts:add(self.name .. " stopping", true, 5) then

@@ -123,7 +123,7 @@ function M.hmac(algorithm, key, text, form)
   return (write(core.hmac(algorithm, text_of("hmac", key), text_of("hmac", text))))
 end
 
---- The checksum of Ethernet, gzip and PNG. Anybody can make a text that has a given one.
+--- The checksum of Ethernet, gzip and PNG. It is easy to make a text that has a given one.
 ---@param text string
 ---@return integer from 0 to 2^32 - 1
 function M.crc32(text)

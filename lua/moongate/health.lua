@@ -205,7 +205,7 @@ function M.failover(...)
   end)
   return function(req, ...)
     local d, at = first_up(self, 1, req, ...)
-    if not at then -- all are down: as if nobody knew
+    if not at then -- all are down: the first one is tried
       d, at = self.handlers[1](req, ...), 1
     end
     req.ctx[self] = at

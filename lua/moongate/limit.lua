@@ -222,7 +222,7 @@ local function key_of(self, req)
   return #key > KEY_MOST and key:sub(1, KEY_MOST) or key
 end
 
---- What is said where nobody can tell, such as when the memory is full, or Redis is away.
+--- The result where requests can't be counted: the memory is full, or Redis is away.
 ---@return boolean refused
 ---@return nil left
 ---@return number seconds
@@ -252,7 +252,7 @@ local function refusal(self, seconds, state)
 end
 
 --- The header RateLimit.
----@param left number|nil nil where nobody can tell
+---@param left number|nil nil where requests can't be counted
 local function state_of(self, left, seconds)
   return left and ("%s;r=%d;t=%d"):format(self.label, max(0, left), max(0, ceil(seconds)))
 end

@@ -156,7 +156,7 @@ local function copy(self, job)
   if answer and compare.may_vary(job.old, answer, self.headers) then
     again, reason = ask(self, job)
   end
-  -- PHP does not notice that nobody waits any more: its place counts until its time is over.
+  -- PHP does not notice the end of the connection: the place counts until its time is over.
   if not (reason and kind_of(reason) == "timeout") then
     report.give_back(job.slot)
   end

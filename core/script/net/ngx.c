@@ -55,7 +55,7 @@ static int ngx_gate_wait(lua_State *L)
 {
     struct gate *g = ngx_gate_check(L);
     if (g->op.active)
-        return luaL_error(L, "somebody waits at this gate already");
+        return luaL_error(L, "a thread waits at this gate already");
     return g->open ? 0 : script_net_wait(L, &g->op);
 }
 

@@ -193,7 +193,7 @@ local function verify(self, req, name, password)
   end
   local user = self.users[name]
   local known = user or self.unknown_hash
-  if moongate.worker == 0 then -- explain and test: nobody else waits
+  if moongate.worker == 0 then -- explain and test: no other request waits
     local right = known:byte() == 123 and sha1_fits(password, known)
       or known:byte() ~= 123 and checks.now(password, known)
     return user ~= nil and right

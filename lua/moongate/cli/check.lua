@@ -9,7 +9,7 @@ local M = {
   usage = "check ROUTE.lua", summary = "load and validate a route",
   help = [[
 on_request and on_params are run for requests that every site gets: /, /index.php, /index.php/x, a
-folder, a host that nobody knows, and none. Nothing is sent. A hook that waits is not followed.
+folder, an unknown host, and no host. Nothing is sent. A hook that waits is not followed.
 ]],
   options = {
     { name = "--user", value = "NAME[:GROUP]", help = "whom to load it as when started as root" },

@@ -14,7 +14,7 @@ local M = {
     { name = "--no-watch", key = "watch", set = false, help = "do not watch the files" },
     {
       name = "--sandbox",
-      help = "the script is somebody else's: no doors to the process, files of its folder alone",
+      help = "a script of another author: no access to the process, files of its folder alone",
     },
     {
       name = "--php", value = "ADDR",

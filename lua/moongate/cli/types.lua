@@ -38,7 +38,7 @@ local function paths(folder)
   return list, names
 end
 
---- A file that somebody else wrote, or something that is no file: to open a pipe may wait for ever.
+--- True for a file of another author, or no file at all: to open a pipe may wait for ever.
 local function foreign(path)
   local what = core.stat(path)
   if what and what ~= "file" then

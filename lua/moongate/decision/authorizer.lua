@@ -1,6 +1,5 @@
--- moongate.decision.authorizer owns the keys of a decision that say who is asked before it is
--- carried out, where one decision takes the place of another. Called by decision.complete and
--- php.site.
+-- moongate.decision.authorizer owns the keys of a decision that name its authorizer, where one
+-- decision takes the place of another. Called by decision.complete and php.site.
 
 local copy_of = require("moongate.base.copy")
 
@@ -18,8 +17,8 @@ local function copy_with(d, from)
   return setmetatable(copy, getmetatable(d))
 end
 
---- The decision that stands in for another one: whoever lets the request on to that lets it on to
---- this, unless it names somebody itself.
+--- The decision that stands in for another one: it has the authorizer of that one, unless it names
+--- one itself.
 ---@param d table
 ---@param other table
 ---@return table

@@ -49,7 +49,7 @@ local FUNCTIONS = {
   ["req.get_body_data"] = "use req:body()",
   ["req.get_body_file"] = "use req:body(), which waits for all of it",
   ["req.read_body"] = "req:body() waits for the body",
-  ["req.discard_body"] = "a body that nobody asks for is dropped",
+  ["req.discard_body"] = "a body that is not read is dropped",
   ["req.socket"] = NO_BODY, ["req.init_body"] = NO_BODY, ["req.append_body"] = NO_BODY,
   ["req.finish_body"] = NO_BODY, ["req.set_body_data"] = NO_BODY, ["req.set_body_file"] = NO_BODY,
   ["req.set_method"] = NO_CHANGE .. "use params = { REQUEST_METHOD = \"GET\" } of the decision",

@@ -69,7 +69,7 @@ function M.add(d, source, what)
 end
 
 --- Likewise where something has these three fields already. What a hook makes, such as a router for
---- one request, is not noted: nobody would look at it, and nothing would ever forget it.
+--- one request, is not noted: it would never be read, and never be forgotten.
 ---@param entry { decision: table, source: string, what: string }
 function M.note(entry)
   if loading then

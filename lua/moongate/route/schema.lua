@@ -62,7 +62,7 @@ M.SERVER = {
   weight = { integer(1, 1000), 1 },
   backup = { boolean, false },
   max_conns = { integer(0, 1e6) }, -- default: the backend's
-  owner = { values.owner }, -- default: anybody's
+  owner = { values.owner }, -- default: any user
 }
 
 M.HEALTH = {

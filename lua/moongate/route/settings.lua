@@ -140,7 +140,7 @@ end
 ---@param value any what the script returned
 ---@param source moongate.Source
 ---@param overrides table|nil what the command line says: listen (a list of ADDR), workers, control,
---- control_default (where it is if nobody says), token_file, watch, user, group
+--- control_default (its place if neither says), token_file, watch, user, group
 ---@return table normalized
 ---@param refused nil|fun(normalized: table): table|nil, string|nil the path and the problem of what
 --- the script may not say, which the command line may

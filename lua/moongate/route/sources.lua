@@ -87,7 +87,7 @@ local function absolute(path, fs)
   if path:sub(1, 1) ~= "/" then
     local ok, folder = pcall(fs.getcwd)
     if not ok or not folder then
-      return path -- outside of the program nobody knows
+      return path -- unknown outside of the program
     end
     path = folder .. "/" .. path
   end
@@ -108,7 +108,7 @@ local function collection(fs)
   local list, seen = {}, {}
   return list, function(path)
     if type(path) ~= "string" or path:find("%c") or #list >= M.MAX then
-      return -- a name with control characters could not be told to anybody
+      return -- a name with control characters can't be shown
     end
     path = absolute(path, fs)
     if not seen[path] then

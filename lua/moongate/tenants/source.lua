@@ -15,7 +15,7 @@ local M = {}
 
 local CHUNK = 200 -- records between two pauses
 
---- A counter that pauses after each chunk, so that nobody waits long for a large file.
+--- A counter that pauses after each chunk, so that requests do not wait long for a large file.
 local function pacer(pause)
   local count = 0
   return function()

@@ -14,9 +14,9 @@ return [==[
 ---@field limit? integer for limit.concurrency: how many may be under way
 ---@field key? fun(req: moongate.Request): string|number|nil default limit.address; nil: no limit
 ---@field name? string in headers and the log
----@field answer? moongate.Decision for who is refused, default { status = 429 }
----@field away? "open"|"closed" while nobody can count, default "open"
----@field redis? string|moongate.LimitRedis who counts for several machines, such as "10.0.0.9:6379"
+---@field answer? moongate.Decision for a request that is refused, default { status = 429 }
+---@field away? "open"|"closed" while requests can't be counted, default "open"
+---@field redis? string|moongate.LimitRedis a Redis for several machines, such as "10.0.0.9:6379"
 
 --- A Redis that counts.
 ---@class moongate.LimitRedis
