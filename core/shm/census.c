@@ -12,9 +12,10 @@
  */
 #include "shm/census.h"
 
+#include "shm/mapping.h"
+
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #define WINDOW     16 /* slots of a window: two cache lines */
@@ -36,9 +37,8 @@ struct census {
 struct census *census_new(unsigned workers)
 {
     size_t size = sizeof(struct census) + workers * sizeof(struct part);
-    struct census *c =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c == MAP_FAILED)
+    struct census *c = mapping_new(size);
+    if (c == NULL)
         return NULL;
     c->workers = workers;
     if (getrandom(c->seed, sizeof c->seed, 0) < 0)

@@ -6,10 +6,10 @@
 #include "shm/ledger_servers.h"
 #include "shm/ledger_turns.h"
 #include "shm/lock.h"
+#include "shm/mapping.h"
 
 #include <errno.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -23,9 +23,8 @@ struct ledger *ledger_new(unsigned workers)
     }
     size_t size =
         sizeof(struct ledger) + (size_t)workers * LEDGER_WORKER_MAX * sizeof(struct claim);
-    struct ledger *l =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (l == MAP_FAILED)
+    struct ledger *l = mapping_new(size);
+    if (l == NULL)
         return NULL;
     l->size = size;
     if (getrandom(&l->seed, sizeof l->seed, 0) < 0)

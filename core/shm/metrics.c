@@ -2,9 +2,9 @@
 #include "shm/metrics.h"
 
 #include "shm/lock.h"
+#include "shm/mapping.h"
 
 #include <stdlib.h>
-#include <sys/mman.h>
 
 #define PROBES 64 /* places of the index that a name may lie in, from its hash on */
 
@@ -38,9 +38,8 @@ static struct near {
 struct metrics *metrics_new(unsigned places)
 {
     size_t size = sizeof(struct metrics) + places * sizeof(struct metrics_sheet);
-    struct metrics *m =
-        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (m == MAP_FAILED)
+    struct metrics *m = mapping_new(size);
+    if (m == NULL)
         return NULL;
     m->places = places;
     m->used[METRICS_BACKEND] = METRICS_OTHER_BACKEND + 1;

@@ -2,9 +2,9 @@
 #include "shm/quarantine.h"
 
 #include "base/log.h"
+#include "shm/mapping.h"
 
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 
 #define WITHIN  10.0 /* seconds between the ends of two workers by one page */
@@ -45,11 +45,9 @@ static uint64_t quarantine_page_hash(uint64_t seed, struct str host, struct str 
 
 bool quarantine_init(struct quarantine_pages *pages)
 {
-    void *memory = mmap(NULL, sizeof *pages->shared, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED)
+    pages->shared = mapping_new(sizeof *pages->shared);
+    if (pages->shared == NULL)
         return false;
-    pages->shared = memory;
     return getrandom(&pages->shared->seed, sizeof pages->shared->seed, 0) ==
            (ssize_t)sizeof pages->shared->seed;
 }

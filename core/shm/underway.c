@@ -3,8 +3,7 @@
 
 #include "base/log.h"
 #include "http/access.h"
-
-#include <sys/mman.h>
+#include "shm/mapping.h"
 
 #define LINE_MOST 32768 /* a line of access_combined or access_json is shorter */
 
@@ -22,9 +21,8 @@ static struct {
 
 struct underway *underway_new(unsigned workers)
 {
-    void *memory = mmap(NULL, workers * sizeof(struct underway), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
+    void *memory = mapping_new(workers * sizeof(struct underway));
+    if (memory == NULL)
         return NULL;
     all.tables = memory;
     all.places = workers;
