@@ -6,7 +6,7 @@ BUILD   = build
 
 CC     ?= gcc
 CFLAGS ?= -O2 -g
-WARN    = -Wall -Wextra -Werror
+WARN   ?= -Wall -Wextra -Werror
 LUAJIT_CFLAGS = $(shell pkg-config --cflags luajit 2>/dev/null || echo -I/usr/include/luajit-2.1)
 LUAJIT_LIBS   = $(shell pkg-config --libs luajit 2>/dev/null || echo -lluajit-5.1)
 CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
@@ -258,6 +258,12 @@ trial:
 	@tools/install systems
 	@tools/trial $(RELEASE)
 
+# The package of Debian on clean systems of it: needs root, and takes ten minutes or more for each RELEASE
+# ("bookworm trixie"). DEB_BUILD_OPTIONS=nopgo builds in one go.
+test-deb:
+	@tools/install systems test
+	@tools/trial-deb $(RELEASE)
+
 # --- use ---
 
 # The binary for packages: compiled by what a short run of the benchmark does most (PGO), as one (LTO).
@@ -299,9 +305,10 @@ STAGE     = $(BUILD)/stage
 DOC       = $(STAGE)/share/doc/moongate
 UNITS_DIR = $(STAGE)/lib/systemd/system
 ZSH_DIR   = share/zsh/site-functions
-install: $(BUILD)/moongate $(MANUAL)
+BINARY    = $(BUILD)/moongate
+install: $(BINARY) $(MANUAL)
 	@rm -rf $(STAGE)
-	@install -D -m 755 $(BUILD)/moongate $(STAGE)/bin/moongate
+	@install -D -m 755 $(BINARY) $(STAGE)/bin/moongate
 	@install -d "$(DOC)"
 	install -m 644 README.md CONTRIBUTING.md CHANGELOG.md LICENSE "$(STAGE)/share/doc/moongate/"
 	cp -r docs examples "$(STAGE)/share/doc/moongate/"
@@ -322,10 +329,15 @@ install: $(BUILD)/moongate $(MANUAL)
 uninstall:
 	@tools/put remove "$(DESTDIR)" "$(PREFIX)"
 
+# A package of Debian from what lies here, in build/deb. lintian looks at it: an error ends it with 1.
+deb:
+	@tools/install build deb
+	@tools/deb
+
 clean:
 	rm -rf build
 
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall clean format
+.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb clean format
