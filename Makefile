@@ -238,6 +238,13 @@ bench: release
 	  $(BUILD)/tests/load $(BUILD)/tests/floor
 	@tests/bench/run $(BENCH)
 
+# What docs/tuning.md shows: four minutes, with a real PHP-FPM.
+tuning:
+	@tools/install build run test
+	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/moongate $(BUILD)/tests/load
+	@LUA_PATH="./?.lua;./lua/?.lua;$${LUA_PATH:-;}" MOONGATE="$(CURDIR)/$(BUILD)/moongate" \
+	  luajit tests/bench/tuning.lua
+
 # `moongate import`: some fifty configurations in nginx and Apache, and the routes made of them beside. Takes a
 # minute; some of it is part of `make test`.
 test-import:
@@ -340,4 +347,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb clean format
+.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb tuning clean format
