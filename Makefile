@@ -271,6 +271,11 @@ test-deb:
 	@tools/install systems test
 	@tools/trial-deb $(RELEASE)
 
+# The image of the Dockerfile: by Docker where it runs, else by the same steps; needs root, and minutes.
+test-docker:
+	@tools/install run systems test
+	@tools/trial-docker
+
 # --- use ---
 
 # The binary for packages: compiled by what a short run of the benchmark does most (PGO), as one (LTO).
@@ -347,4 +352,4 @@ clean:
 format:
 	clang-format -i $(C_SOURCES)
 
-.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb tuning clean format
+.PHONY: all programs test test-import test-multiphp unit spec integration asan fuzz fuzzers lint bench trial run install uninstall deb test-deb test-docker tuning clean format
