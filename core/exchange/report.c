@@ -2,6 +2,7 @@
 #include "exchange/report.h"
 
 #include "http/access.h"
+#include "shm/tail.h"
 
 #define LINE_MAX_SIZE 32768 /* a line of access_combined or access_json is shorter */
 
@@ -60,6 +61,15 @@ void report_dropped(const struct request *req)
             report_say_once(req->headers.list[i].name);
 }
 
+/* Shows the request to who reads the access lines live, in JSON whatever the log's format is. */
+static void report_tail(const struct generation *generation, const struct request *req)
+{
+    static char line[LINE_MAX_SIZE];
+    size_t n = access_json(req, generation->number, line, sizeof line);
+    if (n > 0)
+        tail_add((struct str){line, n});
+}
+
 void report_access(struct generation *generation, struct request *req, struct script_call *call)
 {
     enum access_format format = generation->settings->access_format;
@@ -67,6 +77,8 @@ void report_access(struct generation *generation, struct request *req, struct sc
     struct str line = STR_NONE;
     if (req->control) /* requests on the control listener are not logged */
         return;
+    if (tail_is_read(loop_now(generation->loop)))
+        report_tail(generation, req);
     if (script_has(script, HOOK_LOG) && !req->unscripted)
         script_log(script, req, call, &line);
     if (line.p == NULL && format == ACCESS_FUNCTION && !req->unscripted)

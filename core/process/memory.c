@@ -22,9 +22,10 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .census = census_new(places),
                          .board = board_new(),
                          .underway = underway_new(places),
-                         .metrics = metrics_new(places)};
+                         .metrics = metrics_new(places),
+                         .tail = tail_new()};
     if (m->ledger == NULL || m->census == NULL || m->board == NULL || m->underway == NULL ||
-        m->metrics == NULL || !quarantine_init(&m->quarantine))
+        m->metrics == NULL || m->tail == NULL || !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();

@@ -13,6 +13,7 @@
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
 #include "shm/shared_file.h"
+#include "shm/tail.h"
 
 struct memory {
     const struct user *user; /* the workers' user */
@@ -22,6 +23,7 @@ struct memory {
     struct board *board;
     struct underway *underway; /* a table for each place */
     struct metrics *metrics;
+    struct tail *tail;
     struct quarantine_pages quarantine;
     struct shared_file dictionaries;
 };

@@ -14,9 +14,11 @@
 #include "script/property.h"
 #include "script/request.h"
 #include "shm/metrics.h"
+#include "shm/tail.h"
 #include "shm/underway.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 static const struct script_world *control_world_of(lua_State *L)
 {
@@ -157,7 +159,8 @@ static int control_stop(lua_State *L)
 
 /* --- requests under way --- */
 
-#define REQUESTS_MOST 4096 /* in the list; the rest is only counted */
+#define CONTROL_LINES (512u << 10) /* bytes of lines that one answer has */
+#define REQUESTS_MOST 4096         /* in the list; the rest is only counted */
 
 /* The list that is being made, on the top of the stack. */
 struct control_list {
@@ -242,6 +245,33 @@ static int control_requests(lua_State *L)
     return 2;
 }
 
+/* CLOCK_MONOTONIC, as loop_now. */
+static double control_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec;
+}
+
+/* core.tail([at, number]) -> lines of JSON, the next at and number, lines that were lost since. The
+ * end, and no lines, without a position. */
+static int control_tail(lua_State *L)
+{
+    static char lines[CONTROL_LINES];
+    struct tail_position position = tail_end();
+    uint64_t lost;
+    control_world_of(L);
+    if (!lua_isnoneornil(L, 1)) {
+        position.at = (uint64_t)luaL_checknumber(L, 1);
+        position.number = (uint64_t)luaL_checknumber(L, 2);
+    }
+    lua_pushlstring(L, lines, tail_read(&position, control_now(), lines, sizeof lines, &lost));
+    lua_pushnumber(L, (double)position.at);
+    lua_pushnumber(L, (double)position.number);
+    lua_pushnumber(L, (double)lost);
+    return 4;
+}
+
 /* core.kill(id) -> true; or nil, problem. The id is as in core.requests. */
 static int control_kill(lua_State *L)
 {
@@ -305,10 +335,19 @@ static int control_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"backends", control_backends}, {"drain", control_drain},       {"hold", control_hold},
-        {"kill", control_kill},         {"loads", control_loads},       {"reload", control_reload},
-        {"reloads", control_reloads},   {"requests", control_requests}, {"state", control_state},
-        {"stop", control_stop},         {"tokens", control_tokens},     {NULL, NULL},
+        {"backends", control_backends},
+        {"drain", control_drain},
+        {"hold", control_hold},
+        {"kill", control_kill},
+        {"loads", control_loads},
+        {"reload", control_reload},
+        {"reloads", control_reloads},
+        {"requests", control_requests},
+        {"state", control_state},
+        {"stop", control_stop},
+        {"tail", control_tail},
+        {"tokens", control_tokens},
+        {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

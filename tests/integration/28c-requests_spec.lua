@@ -1,5 +1,5 @@
--- `moongate requests` and `moongate kill`: the requests under way of all workers, and the end of
--- one.
+-- `moongate requests`, `moongate kill` and `moongate tail`: the requests under way of all workers,
+-- the end of one, and the lines of those that have ended.
 
 local gateway = require("tests.support.gateway")
 local http = require("tests.support.http")
@@ -8,14 +8,15 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
 
 local HOOK = [[
   if req.path == "/hook.php" then require("moongate").sleep(3600) end
 ]]
 
-describe("a request under way", function()
-  local r, clients
+local r, clients
 
+describe("a request under way", function()
   local function start(options)
     options.control = true
     options.on_request = HOOK
@@ -227,6 +228,71 @@ describe("a request under way", function()
       local result = r:command("kill", word)
       assert.equal(1, result.code)
       assert.matches(problem, result.stderr, 1, true)
+    end
+  end)
+end)
+
+describe("the access log", function()
+  --- What `moongate tail` with these words shows, while requests are made until it ends.
+  ---@param words string[]
+  ---@param ask fun(number: integer)
+  local function tail(words, ask)
+    local path = process.tempdir("tail") .. "/out"
+    local command = process.spawn({
+      argv = { server.binary(), "tail", "--control", r.control, unpack(words) }, stdout = path,
+    })
+    finally(function() command:stop() end)
+    local number = 0
+    poll.wait(function()
+      number = number + 1
+      ask(number)
+      return not command:alive()
+    end, "the end of moongate tail")
+    return process.read_file(path)
+  end
+
+  before_each(function()
+    r = rig.start({ control = true, workers = 2, settings = "log = { access = false }" })
+  end)
+  after_each(function() r:stop() end)
+
+  it("is shown live, over all workers, though the route logs nothing", function()
+    local text = tail({ "--json", "--count", "20" }, function(number)
+      r:get("", { path = ("/n%d.php?status=404"):format(number), host = "a.test" })
+    end)
+    local count, last = 0, 0
+    for line in text:gmatch("[^\n]+") do
+      local fields = json.decode(line)
+      local number = tonumber(fields.uri:match("^/n(%d+)"))
+      assert.equal("a.test", fields.host)
+      assert.equal(404, fields.status)
+      assert.is_true(number > last) -- each request has its answer before the next one begins
+      count, last = count + 1, number
+    end
+    assert.equal(20, count)
+  end)
+
+  it("is filtered by host and by class of status", function()
+    local text = tail({ "--host", "*.test", "--status", "5xx", "--count", "2" }, function()
+      r:get("", { path = "/x.php?", host = "a.test" })
+      r:get("", { path = "/x.php?status=503", host = "test" })
+      r:get("", { path = "/x.php?status=503", host = "a.test" })
+    end)
+    local _, lines = text:gsub("\n", "")
+    assert.equal(2, lines)
+    local _, wanted = text:gsub("  503  GET a%.test/x%.php%?status=503  ", "")
+    assert.equal(2, wanted)
+  end)
+
+  it("is asked for in words that make sense", function()
+    for _, case in ipairs({
+      { "--status", "6xx", "expected a status such as 404, or a class such as 5xx" },
+      { "--count", "0", "expected a number from 1 on" },
+      { "--wait", "soon", "--wait: 'soon': expected" },
+    }) do
+      local result = r:command("tail", case[1], case[2])
+      assert.equal(2, result.code)
+      assert.matches(case[3], result.stderr, 1, true)
     end
   end)
 end)

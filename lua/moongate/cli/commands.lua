@@ -21,8 +21,8 @@ local M = {}
 
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "reload", "generations",
-  "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill", "set", "shadow",
-  "init", "import", "types", "version", "help",
+  "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill", "tail",
+  "set", "shadow", "init", "import", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

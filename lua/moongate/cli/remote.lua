@@ -131,6 +131,9 @@ end
 ---@return integer|nil status for the shell, where there is a problem
 local function place_of(args)
   local address, problem
+  if args.place then
+    return args.place
+  end
   local token, wrong = given_token(args)
   if wrong then
     return nil, wrong, 2
@@ -206,6 +209,7 @@ function M.get(args, target)
   if not value then
     return 1, problem
   end
+  args.place = place -- a command that asks again does not look for the instance again
   return 0, nil, value, place.address
 end
 

@@ -3,6 +3,7 @@
 local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
+local text = require("moongate.cli.printable")
 
 local M = {
   usage = "requests [ROUTE.lua] [OPTIONS]",
@@ -20,17 +21,10 @@ ends one.
 local HEADS = {
   "ID", "STATE", "CLIENT", "BACKEND", "SERVER", "AGE", "SENT", "REQUEST",
 }
-local SHOWN = 100 -- bytes of a request's host and URI
 
 --- "0.31 s", "12 s"
 local function seconds(age)
   return (age < 10 and "%.2f s" or "%.0f s"):format(age)
-end
-
---- What came from a client, for a terminal: control bytes are shown as such.
-local function printable(text)
-  text = text:gsub("[%z\1-\31\127-\255]", function(c) return ("\\x%02x"):format(c:byte()) end)
-  return #text > SHOWN and text:sub(1, SHOWN - 3) .. "..." or text
 end
 
 local function rows_of(list)
@@ -39,7 +33,7 @@ local function rows_of(list)
     shown[#shown + 1] = {
       request.id, request.state, request.client, request.backend or "-", request.server or "-",
       seconds(request.age), ("%.0f"):format(request.sent),
-      printable(("%s %s%s"):format(request.method, request.host, request.uri)),
+      text.printable(("%s %s%s"):format(request.method, request.host, request.uri)),
     }
   end
   return shown

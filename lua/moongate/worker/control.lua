@@ -15,6 +15,7 @@
 --     POST /shadow[?name=N]                   forgets it
 --     POST /stop                              a graceful one
 --     GET  /requests                          { requests, more }, see worker/requests
+--     GET  /tail?at=N&number=N                { lines, at, number, lost }, see core/shm/tail.h
 --     POST /kill?id=ID                        ends a request
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
@@ -172,6 +173,16 @@ local function show_requests(_, core)
   return reply(200, { requests = json.list(list), more = more })
 end
 
+--- Access lines since a position; without one, where the next line will be.
+local function tail(req, core)
+  local at, number = tonumber(req.args.at), tonumber(req.args.number)
+  if (req.args.at or req.args.number) and not (at and number and at >= 0 and number >= 0) then
+    return failure(400, "'at' and 'number' are those of the answer before")
+  end
+  local lines, next_at, next_number, lost = core.tail(at, number)
+  return reply(200, { lines = lines, at = next_at, number = next_number, lost = lost })
+end
+
 local function show_metrics(req, core)
   local text, media_type = metrics.render(core, req.headers.Accept)
   return {
@@ -284,7 +295,7 @@ end
 local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
   ["/metrics"] = show_metrics, ["/generations"] = loads,
-  ["/requests"] = show_requests,
+  ["/requests"] = show_requests, ["/tail"] = tail,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
@@ -314,7 +325,7 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
 --- get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill`
+--- kill tail`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]
