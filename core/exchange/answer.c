@@ -64,6 +64,7 @@ void answer_begin(struct exchange *x)
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_REPLYING;
     underway_enter(&x->req, UNDERWAY_STREAMING);
+    x->shown = false;
     x->front->ops->respond(x->front);
 }
 

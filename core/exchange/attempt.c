@@ -244,6 +244,10 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
     detail = attempt_describe(x, error, detail);
     stderr_flush(x);
     attempt_end(x, detail);
+    if (stderr_replaces(x)) {
+        report_backend(LOG_ERROR, &x->req, kind, detail);
+        return;
+    }
     if (x->state == EXCHANGE_REPLYING) {
         report_backend(LOG_ERROR, &x->req, kind, detail);
         answer_cut(x, kind, attempt_status(error), detail);
@@ -396,6 +400,8 @@ void attempt_next(struct exchange *x, bool fresh)
     struct backend_candidates candidates;
     x->state = EXCHANGE_ASKING;
     underway_queued(&x->req, x->backend);
+    x->said = NULL;
+    x->shown = false;
     if (x->req.decision.server.n > 0) {
         attempt_named(x, fresh);
         return;

@@ -103,6 +103,8 @@ struct exchange {
     bool paused;         /* the backend is not read, since the client is slow */
     bool head_too_large; /* of the application's answer */
     bool answer_has_body;
+    bool shown;       /* the client may have a part of the application's answer */
+    bool stderr_told; /* the log has been told that a decision of on_stderr came too late */
     bool undecided;   /* the head has come; on_error needs to know whether a body follows */
     int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
@@ -119,6 +121,7 @@ struct exchange {
     struct str cookie;       /* Set-Cookie of the policy, for the answer */
     struct buf stderr_text;  /* STDERR that has not been logged */
     double stderr_since;
+    const struct decision *said; /* of on_stderr, about the attempt's answer; NULL: nothing */
     unsigned replacements, redirects;
     _Alignas(16) char memory[]; /* the arena's first block */
 };
@@ -227,6 +230,13 @@ void stderr_add(struct exchange *x, struct str bytes);
 /* Passes STDERR to on_stderr and the log; `late`: only if it has waited long enough. */
 void stderr_flush(struct exchange *x);
 void stderr_flush_late(struct exchange *x);
+/* There are messages for an on_stderr hook, and the client has nothing of the answer: the hook may
+ * replace it, so it is asked before the next bytes of STDOUT. */
+bool stderr_is_due(const struct exchange *x);
+/* A decision of on_stderr takes the place of the answer, of which nothing has left: it is req's,
+ * and the fact `replaced` is noted. The caller leaves the server. False: there is none, or it came
+ * too late. */
+bool stderr_replaces(struct exchange *x);
 
 /* --- authorize.c --- */
 

@@ -34,6 +34,23 @@ static void relay_leave(struct exchange *x)
     stderr_flush(x);
 }
 
+/* A decision of on_stderr takes the place of this answer. */
+static bool relay_is_replaced(struct exchange *x)
+{
+    if (!stderr_replaces(x))
+        return false;
+    relay_leave(x);
+    return true;
+}
+
+/* The same, where on_stderr has to be asked before more of the answer goes on. */
+static bool relay_ask_stderr(struct exchange *x)
+{
+    if (stderr_is_due(x))
+        stderr_flush(x);
+    return relay_is_replaced(x);
+}
+
 /* Keeps the cookies of an answer that is an internal redirect, since a login would be lost without
  * them. The headers have those of earlier answers already. */
 static void relay_keep_cookies(struct exchange *x)
@@ -184,6 +201,8 @@ static bool relay_head(struct exchange *x, bool has_body)
     authorize_clean(x);
     x->answer_has_body = has_body || req->response.content_length > 0;
     attempt_note_server(x);
+    if (relay_ask_stderr(x))
+        return false;
     if (req->response.redirect.n == 0 && accel_names_route(req, exchange_settings(x)))
         req->response.redirect = req->response.accel_redirect;
     if (x->head.again.n > 0)
@@ -268,6 +287,8 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     if (x->state == EXCHANGE_REPLYING) {
         if (x->guard != NULL && x->relayed + bytes.n > AUTHORIZE_BODY)
             return relay_reject(x, "the answer of an authorizer is larger than 1 MB");
+        if (relay_ask_stderr(x))
+            return false;
         relay_body(x, bytes);
         return true;
     }
@@ -338,16 +359,20 @@ static void relay_finish(struct exchange *x)
 static void relay_turn(struct exchange *x)
 {
     stderr_flush_late(x);
-    if (x->state != EXCHANGE_REPLYING)
+    if (relay_is_replaced(x) || x->state != EXCHANGE_REPLYING)
+        return;
+    if (relay_is_all(x) && relay_ask_stderr(x))
         return;
     /* The client does not wait for what the application does after its answer, unless that may read
      * a file of the request's. */
     if (relay_is_all(x) && !exchange_has_file(x) && stream_let_end(&x->attempts.stream)) {
         stderr_flush(x);
-        relay_finish(x);
+        if (!relay_is_replaced(x))
+            relay_finish(x);
         return;
     }
     x->front->ops->flush(x->front);
+    x->shown = x->postpone == NULL || x->postpone->head_gone;
     relay_hold_when_full(x);
 }
 
@@ -414,6 +439,8 @@ static void relay_end(struct exchange *x)
     x->req.protocol_status = s->protocol_status;
     attempt_note_server(x);
     stderr_flush(x);
+    if (relay_is_replaced(x))
+        return;
     switch (s->protocol_status) {
     case FCGI_REQUEST_COMPLETE:
         relay_complete(x);

@@ -4,6 +4,7 @@
  */
 #include "exchange/parts.h"
 
+#include "base/log.h"
 #include "exchange/doctor.h"
 #include "exchange/meter.h"
 #include "exchange/report.h"
@@ -45,6 +46,8 @@ void stderr_flush(struct exchange *x)
         stderr_log(&to, text); /* logs the text although the hook has failed */
         messages.count = 1;
     }
+    if (messages.decision != NULL)
+        x->said = messages.decision;
     for (unsigned i = 0; i < METRICS_LEVELS; i++)
         meter_message(x, i, messages.levels[i]);
     if (x->attempts.stream.server >= 0)
@@ -74,4 +77,45 @@ void stderr_flush_late(struct exchange *x)
 {
     if (buf_len(&x->stderr_text) > 0 && exchange_now(x) - x->stderr_since > STDERR_DELAY)
         stderr_flush(x);
+}
+
+bool stderr_is_due(const struct exchange *x)
+{
+    return buf_len(&x->stderr_text) > 0 && !x->shown &&
+           script_has(x->generation->script, HOOK_STDERR);
+}
+
+/* Logs it once for a request. The quota bounds the lines of many requests. */
+static void stderr_say_too_late(struct exchange *x, const char *reason)
+{
+    static struct log_quota quota = {.most = LOG_MOST};
+    char name[REQUEST_NAME_SIZE];
+    if (x->stderr_told)
+        return;
+    x->stderr_told = true;
+    log_within(&quota, LOG_WARN,
+               "on_stderr returned a decision, which has no effect: %s; %.*s %.*s, %s", reason,
+               STR_FMT(x->req.method), STR_FMT(x->req.uri.origin), request_name(&x->req, name));
+}
+
+bool stderr_replaces(struct exchange *x)
+{
+    const struct decision *said = x->said;
+    bool granted = x->guard != NULL && x->guard->granted;
+    if (said == NULL || (x->guard != NULL && !x->attempts.stream.answered))
+        return false; /* an authorizer that has not refused yet */
+    x->said = NULL;
+    if (granted || (x->state == EXCHANGE_REPLYING && !x->front->ops->retract(x->front))) {
+        stderr_say_too_late(x, granted ? "the authorizer has let the request on"
+                                       : "a part of the answer has left (the decision's key "
+                                         "`flush` can hold it back)");
+        return false;
+    }
+    x->relayed = 0;
+    x->paused = false;
+    x->state = EXCHANGE_ASKING;
+    x->req.decision = *said;
+    x->facts.replaced = true;
+    exchange_note(x);
+    return true;
 }

@@ -562,11 +562,10 @@ static void hooks_hand_levels(lua_State *L, int idx, struct script_messages *mes
     }
 }
 
-/* Passes on the results of messages.handle, which are on the top: the list of lines, the number of
- * messages, and the number of each level. */
-static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
+/* Passes on the first results of messages.handle, the first of which is at idx: the list of lines,
+ * the number of messages, and the number of each level. */
+static void hooks_hand_lines(lua_State *L, int list, struct script_messages *messages)
 {
-    int list = lua_gettop(L) - 2;
     size_t n = lua_istable(L, list) ? lua_objlen(L, list) : 0;
     for (size_t i = 0; i < n; i++) {
         lua_rawgeti(L, list, (int)i + 1);
@@ -579,12 +578,25 @@ static void hooks_hand_lines(lua_State *L, struct script_messages *messages)
     hooks_hand_levels(L, list + 2, messages);
 }
 
-/* messages.handle(text, docroot, root, hook, req) -> lines, count, levels */
+/* Reads the decision of on_stderr, the results on the top of the stack, for later. */
+static const struct decision *hooks_keep_decision(struct script *s, struct request *req)
+{
+    struct decision own = req->decision, *said = NULL;
+    if (script_read_decision(s, HOOK_STDERR, req) == SCRIPT_DONE) {
+        said = arena_alloc(&req->arena, sizeof *said);
+        *said = req->decision;
+    }
+    req->decision = own;
+    return said;
+}
+
+/* messages.handle(text, docroot, root, hook, req) -> lines, count, levels, and what a hook that
+ * decides returns. */
 static void hooks_stderr_body(struct script *s, void *ctx)
 {
     struct calling *c = ctx;
     lua_State *L = s->L;
-    if (script_library_function(L, "moongate.worker.messages", "handle") != 0)
+    if (script_library_function(L, "moongate.base.messages", "handle") != 0)
         lua_error(L);
     script_push_str(L, c->messages->text);
     property_push_text(L, &c->messages->docroot);
@@ -595,9 +607,16 @@ static void hooks_stderr_body(struct script *s, void *ctx)
         lua_pushnil(L);
         lua_pushnil(L);
     }
-    c->result = script_run(s, 5, 3, &c->cause);
-    if (c->result == SCRIPT_DONE)
-        hooks_hand_lines(L, c->messages);
+    script_begin_rules(c->call, c->req);
+    c->result = script_run(s, 5, 3 + SCRIPT_DECISION_RESULTS, &c->cause);
+    int first = lua_gettop(L) - 2 - SCRIPT_DECISION_RESULTS;
+    bool decided = c->result == SCRIPT_DONE && !lua_isnil(L, -SCRIPT_DECISION_RESULTS);
+    script_end_rules(c->call, c->req, decided);
+    if (c->result != SCRIPT_DONE)
+        return;
+    hooks_hand_lines(L, first, c->messages);
+    if (decided)
+        c->messages->decision = hooks_keep_decision(s, c->req);
 }
 
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,

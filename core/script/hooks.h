@@ -70,10 +70,12 @@ struct script_messages {
     void *ctx;
     unsigned count;                  /* out: number of messages in the text */
     unsigned levels[METRICS_LEVELS]; /* out: number of messages of each level */
+    const struct decision *decision; /* out: that of the hook, in the arena; NULL: none */
 };
 
-/* Splits STDERR into messages (lua/moongate/worker/messages.lua) and passes all of them to
- * on_stderr. No message is logged where the hook returns true. */
+/* Splits STDERR into messages (lua/moongate/base/messages.lua) and passes all of them to
+ * on_stderr. No message is logged where the hook returns true. A decision of the hook is handed
+ * out, and req->decision stays as it is. A decision that can't be used is logged, and is none. */
 enum script_result script_stderr(struct script *s, struct request *req, struct script_call *call,
                                  struct script_messages *messages);
 /* Calls on_response, which may change req->response. *replaced is set when the hook returned a

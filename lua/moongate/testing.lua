@@ -7,6 +7,7 @@
 
 local filesystem = require("moongate.base.fs")
 local load = require("moongate.route.load")
+local messages = require("moongate.base.messages")
 local specs = require("moongate.testing.specs")
 local suggest = require("moongate.base.suggest")
 local sorted_keys = require("moongate.base.keys").sorted
@@ -26,6 +27,7 @@ local M = {}
 ---@field headers table<string, any>|nil likewise; found in lower and upper case
 ---@field body string|nil of a reply
 ---@field redirect string|nil where to
+---@field logged string[]|nil after `stderr`: lines for the error log
 ---@field error string|nil what went wrong in a hook, with FILE:LINE, or with the request
 
 ---@class moongate.testing.Route
@@ -373,6 +375,16 @@ local function is_intercepted(d, status)
   return false
 end
 
+--- An `out` that goes on from another one.
+local function copied(asked, state)
+  local out = {}
+  for key, value in pairs(asked) do
+    out[key] = value
+  end
+  states[out] = state
+  return out
+end
+
 --- The application answers: on_response, or on_error where `intercept_errors` of the decision says
 --- so.
 ---@param self moongate.testing.Route
@@ -399,11 +411,7 @@ Route.respond = guarded(function(self, given, status, headers, body)
       return out
     end
   end
-  local out = {}
-  for key, value in pairs(asked) do
-    out[key] = value
-  end
-  states[out] = state
+  local out = copied(asked, state)
   if self.settings.hooks.on_response then
     local found, failed = simulate().decide(self.settings, "on_response", state.req, res)
     problem = problem or failed and headline(failed)
@@ -415,6 +423,46 @@ Route.respond = guarded(function(self, given, status, headers, body)
   end
   -- A hook that has failed is in the log; the answer goes on.
   out.status, out.headers, out.error = res.status, header_table(res.headers), problem
+  return out
+end)
+
+--- The application writes to its standard error, and the client has nothing of its answer:
+--- on_stderr, which may replace that.
+---@param self moongate.testing.Route
+---@param given table what `request` takes, or what it has returned
+---@param text string as PHP-FPM sends it, "PHP message: PHP Fatal error:  ..."
+---@return moongate.testing.Out `logged`: lines for the error log; kind is "fastcgi" where the
+--- answer goes on
+Route.stderr = guarded(function(self, given, text)
+  local state, asked = state_of(self, given)
+  if state.found.kind ~= "fastcgi" then
+    misuse("no application is asked here, so none can write to its standard error")
+  elseif type(text) ~= "string" then
+    misuse("expected the text that the application writes, such as "
+      .. "\"PHP message: PHP Warning:  Odd in /srv/a.php on line 3\"")
+  end
+  local found, failed
+  local hook = self.settings.hooks.on_stderr and function(req, list)
+    found, failed = simulate().decide(self.settings, "on_stderr", req, list)
+    return found and found.other
+  end or nil
+  local d = state.found.decision
+  local root = d.root or simulate().backend(self.settings, d.backend).root
+  local ok, lines = pcall(messages.handle, text, asked.params.DOCUMENT_ROOT, root, hook, state.req)
+  if not ok then -- the log gets the text as it came
+    failed = ("on_stderr (%s): %s"):format(self.settings.hook_source.on_stderr, tostring(lines))
+    lines = { text }
+  end
+  local out
+  if found and found.decision ~= nil and ok then
+    out = {}
+    local problem = follow(self, out, state.req, found)
+    out = problem and script_failed(self, state, problem) or out
+  else
+    out = copied(asked, state)
+    out.error = failed and headline(failed)
+  end
+  out.logged = lines
   return out
 end)
 

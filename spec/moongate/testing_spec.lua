@@ -204,6 +204,33 @@ describe("testing", function()
       assert.matches("unknown key 'statsu'", route:respond({ url = "/x.php" }, 412).error)
     end)
 
+    it("is replaced by what on_stderr decides", function()
+      local hook = HOOK .. [[, on_stderr = function(req, messages)
+        local message = messages[1]
+        if message.level == "fatal" then return { status = 500, body = message.file } end
+        if message.level == "notice" then return { backend = "nowhere" } end
+        if message.level == "info" then return 5 end
+        return message.level == "deprecated"
+      end]]
+      local route = load(APP, hook)
+      local function said(level)
+        return route:stderr({ url = "/x.php" },
+          "PHP message: PHP " .. level .. ":  odd in /srv/a.php on line 3")
+      end
+      local out = said("Fatal error")
+      assert.same({ "reply", 500, "/srv/a.php" }, { out.kind, out.status, out.body })
+      assert.same({ "PHP Fatal error: odd in /srv/a.php:3" }, out.logged)
+      out = said("Warning")
+      assert.equal("fastcgi", out.kind)
+      assert.same({ "PHP Warning: odd in /srv/a.php:3" }, out.logged)
+      assert.same({}, said("Deprecated").logged)
+      out = said("Notice")
+      assert.equal("fastcgi", out.kind)
+      assert.matches("on_stderr returned a decision that cannot be used", out.error)
+      assert.matches("^on_stderr %(.*route.lua:%d+%): expected true, false, a decision or nothing",
+        route:stderr({ url = "/x.php" }, "PHP message: said").error)
+    end)
+
     it("goes to on_error with statuses that are intercepted", function()
       local route = load(
         'return { backend = "app", root = "/srv", intercept_errors = { 404, 500 } }',

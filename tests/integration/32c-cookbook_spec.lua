@@ -22,6 +22,7 @@ local PAGES = {
   ["staff/index.php"] = "<?php echo $_SERVER['REMOTE_USER'];",
   ["old/index.php"] = "<?php echo getenv('POOL'), ' ', $_SERVER['SCRIPT_NAME'];",
   ["deprecated.php"] = "<?php trigger_error('old ways', E_USER_DEPRECATED);",
+  ["half.php"] = [[<?php echo str_repeat("half a page ", 2000); flush(); nowhere();]],
   ["warning.php"] = "<?php trigger_error('a warning', E_USER_WARNING);",
   -- Says whether it runs alone.
   ["alone.php"] = [[<?php $lock = fopen(sys_get_temp_dir() . "/lock", "c");
@@ -210,6 +211,12 @@ local CHECKS = {
     assert.equal(404, http.get(gate.address, "/missing").status)
     gate:wait_access("/missing")
     assert.is_nil(gate:access():find("/fine", 1, true))
+  end,
+
+  ["A page in place of half of one"] = function(title)
+    local res = http.get(serve(title).address, "/half.php")
+    assert.equal(500, res.status)
+    assert.matches("^<!doctype html><title>Sorry</title><p>This page is broken", res.body)
   end,
 
   ["Deprecations of a new PHP, counted and not logged"] = function(title)

@@ -141,8 +141,8 @@ describe("each hook", function()
     assert.equal("yes", params.ADDED)
     assert.is_nil(params.SERVER_SOFTWARE)
     assert.equal("request:0:false params(userdata,userdata):GET "
-      .. "balance(userdata,table,number):2:1 response(userdata,userdata):200 "
-      .. "stderr(userdata,table):1:error:oops log(userdata,userdata):200:1", trail)
+      .. "balance(userdata,table,number):2:1 stderr(userdata,table):1:error:oops "
+      .. "response(userdata,userdata):200 log(userdata,userdata):200:1", trail)
   end)
 
   it("is asked again for each attempt", function()

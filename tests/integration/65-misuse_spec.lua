@@ -314,7 +314,7 @@ local MISUSES = {
       .. "number from 200 to 599, got 99" },
   },
   on_stderr = {
-    { [[return 5]], "expected true, false or nothing as its result, got 5" },
+    { [[return 5]], "expected true, false, a decision or nothing as its result, got 5" },
     { [[messages[1].text = nil]],
       "it changed messages[1]: expected a table with a text, got its text as nothing" },
     { [[messages[1] = 5]], "it changed messages[1]: expected a table with a text, got 5" },

@@ -378,7 +378,7 @@ local function run(text, name, overrides, fs)
   check_memory(normalized, source)
   local hooks = normalized.hooks
   add_library_hooks(normalized)
-  for _, hook in ipairs({ "on_request", "on_response", "on_error" }) do
+  for _, hook in ipairs({ "on_request", "on_response", "on_error", "on_stderr" }) do
     hooks[hook] = hooks[hook] and complete.wrap(hooks[hook], normalized, fs)
   end
   normalized.fallbacks = fallbacks(normalized, fs)

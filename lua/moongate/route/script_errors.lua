@@ -64,7 +64,7 @@ local function by_hook(source, value, settings, normalized)
     if not DEFAULTS[hook] then
       local why = type(hook) == "string" and hook:find("^on_s[to]") or hook == "on_log"
       walk.fail(source, path, why
-        and ("script_errors: %s says nothing about an answer, its errors change none"):format(hook)
+        and ("script_errors: an error in %s changes no answer"):format(hook)
         or ("script_errors: unknown hook '%s'%s"):format(suggest.name(hook),
           suggest.hint(hook, DEFAULTS)))
     end

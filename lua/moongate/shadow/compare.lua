@@ -108,7 +108,7 @@ end
 ---@param again moongate.shadow.Answer|nil what the same backend said when it was asked once more:
 --- what differs between these two says nothing
 ---@param names string[] headers that are compared
----@param messages table moongate.worker.messages
+---@param messages table moongate.base.messages
 ---@return moongate.shadow.Finding[]
 ---@return boolean varies the body differs from itself, and was not compared
 function M.findings(old, new, again, names, messages)

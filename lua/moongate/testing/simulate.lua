@@ -151,10 +151,11 @@ end
 ---@field b any
 ---@field rules moongate.Rule[] outer ones first
 ---@field source string where the hook is, file:line
+---@field other any of on_stderr: what it returned, where that is no table
 
 --- Runs a hook that may return a decision.
 ---@param settings table normalized
----@param hook "on_request"|"on_response"|"on_error"
+---@param hook "on_request"|"on_response"|"on_error"|"on_stderr"
 ---@param req table
 ---@param more any the hook's second argument
 ---@return moongate.testing.simulate.Found|nil found
@@ -166,6 +167,9 @@ function M.decide(settings, hook, req, more)
   local rules, _, ok, d, a, b = trace.rules_of(call, settings.hooks[hook], req, more)
   if not ok then
     return nil, ("%s (%s): %s"):format(hook, source, tostring(d))
+  end
+  if hook == "on_stderr" and d ~= nil and type(d) ~= "table" then
+    return { rules = rules, source = source, other = d }
   end
   local found = { rules = rules, source = source, decision = d, a = a, b = b }
   if d ~= nil then
@@ -232,6 +236,9 @@ local function asked(settings, req, d, script, path_info, authorizer)
     own_page = backend.own_pages and core.own_page(req, values, backend.own_pages) or nil,
   }
 end
+
+--- The settings of the backend that a decision names.
+M.backend = backend_of
 
 --- What the application would get.
 ---@param settings table normalized

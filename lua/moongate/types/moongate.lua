@@ -327,7 +327,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field on_balance? moongate.Policy a server must be picked; nil for the policy's own choice
 ---@field on_response? fun(req: moongate.Request, res: moongate.Response): moongate.Decision? nil: it goes on
 ---@field on_error? fun(req: moongate.Request, err: moongate.Error): moongate.Decision? nil: the standard page; may wait
----@field on_stderr? fun(req: moongate.Request, messages: moongate.Message[]): boolean? true: keep them out of the log
+---@field on_stderr? fun(req: moongate.Request, messages: moongate.Message[]): boolean|moongate.Decision|nil true: keep them out of the log; a decision replaces the answer
 ---@field on_log? fun(req: moongate.Request, log: moongate.Log): string|false|nil a line, or false for none
 ---@field on_stop? fun() this generation goes away
 ---@field listen? string|(string|moongate.Listener)[]|moongate.Listener one address or several, default "127.0.0.1:8080"

@@ -17,6 +17,7 @@ return [==[
 ---@field headers? table<string, any> in any letter case
 ---@field body? string
 ---@field redirect? string
+---@field logged? string[] after `stderr`: lines for the error log
 ---@field error? string what went wrong, with FILE:LINE
 
 ---@class moongate.testing.Request
@@ -43,6 +44,12 @@ function Route:request(what) end
 ---@param headers? table<string, any>
 ---@return moongate.testing.Out
 function Route:respond(given, status, headers) end
+
+--- Goes on with what the application writes to its standard error before its answer: on_stderr.
+---@param given moongate.testing.Request|moongate.testing.Out
+---@param text string such as "PHP message: PHP Warning:  Odd in /srv/a.php on line 3"
+---@return moongate.testing.Out
+function Route:stderr(given, text) end
 
 --- Goes on with a failure: on_error.
 ---@param given moongate.testing.Request|moongate.testing.Out

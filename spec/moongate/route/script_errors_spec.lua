@@ -58,9 +58,9 @@ describe("script_errors", function()
     ['{ backend = "nobody" }'] = "there is no backend 'nobody'",
     ["{ close = true }"] = "close is no answer: name a backend, a file or a reply",
     ["{}"] = "an empty table",
-    ['{ on_log = "open" }'] = "on_log says nothing about an answer, its errors change none",
-    ['{ on_start = "open" }'] = "on_start says nothing about an answer, its errors change none",
-    ['{ on_stderr = "open" }'] = "on_stderr says nothing about an answer, its errors change none",
+    ['{ on_log = "open" }'] = "an error in on_log changes no answer",
+    ['{ on_start = "open" }'] = "an error in on_start changes no answer",
+    ['{ on_stderr = "open" }'] = "an error in on_stderr changes no answer",
     ['{ on_reqest = "fail" }'] = "unknown hook 'on_reqest'; did you mean 'on_request'?",
     ['{ on_request = "fail", backend = "app" }'] = "unknown hook 'backend'",
   }) do

@@ -1,7 +1,7 @@
 -- Specs of moongate.shadow.compare.
 
 local compare = require("moongate.shadow.compare")
-local messages = require("moongate.worker.messages")
+local messages = require("moongate.base.messages")
 
 describe("moongate.shadow.compare", function()
   local NAMES = { "Content-Type", "Location" }

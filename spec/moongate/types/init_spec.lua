@@ -130,7 +130,7 @@ describe("the classes are those of the code:", function()
 
   it("messages", function()
     local seen = {}
-    for _, message in ipairs(require("moongate.worker.messages").parse(
+    for _, message in ipairs(require("moongate.base.messages").parse(
       "PHP message: PHP Warning:  text in /a.php on line 1\n")) do
       for key in pairs(message) do
         seen[#seen + 1] = key
@@ -186,7 +186,8 @@ describe("the classes are those of the code:", function()
     assert_functions({ to = true, escape = true, is_file = true, is_folder = true },
       "moongate.rewrite", "rewrite")
     assert_functions({ load = true }, "moongate.testing", "testing")
-    assert_functions({ request = true, respond = true, fail = true }, "moongate.testing", "Route")
+    assert_functions({ request = true, respond = true, stderr = true, fail = true },
+      "moongate.testing", "Route")
   end)
 
   it("moongate", function()

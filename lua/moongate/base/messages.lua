@@ -1,4 +1,4 @@
--- moongate.worker.messages owns what an application wrote to FCGI_STDERR, as data: texts taken
+-- moongate.base.messages owns what an application wrote to FCGI_STDERR, as data: texts taken
 -- apart into messages, paths of the backend turned into paths of this machine, one printable line
 -- for the log. Called by the core with the text of one request (handle). Pure: no state, no I/O.
 --
@@ -491,8 +491,8 @@ end
 
 --- A hook may change messages, and what it leaves must be some.
 local function check(messages, result)
-  if result ~= nil and type(result) ~= "boolean" then
-    error("expected true, false or nothing as its result, got " .. describe(result), 0)
+  if result ~= nil and type(result) ~= "boolean" and type(result) ~= "table" then
+    error("expected true, false, a decision or nothing as its result, got " .. describe(result), 0)
   end
   for i = 1, #messages do
     if type(messages[i]) ~= "table" or type(messages[i].text) ~= "string" then
@@ -501,18 +501,20 @@ local function check(messages, result)
           or describe(messages[i])), 0)
     end
   end
-  return result
 end
 
 --- All that happens to what an application wrote to STDERR. An error of the hook passes through.
 ---@param text string what came during one request
 ---@param docroot string|nil the site as the backend sees it
 ---@param root string|nil the site as this machine sees it
----@param hook (fun(req: table, messages: Message[]): boolean|nil)|nil the script's on_stderr
+---@param hook (fun(req: table, messages: Message[]): boolean|table|nil, any, any, any)|nil the
+--- script's on_stderr, wrapped by moongate.decision.complete
 ---@param req table
 ---@return string[] lines for the log, none where the hook returned true
 ---@return integer count of messages, swallowed or not
 ---@return table<string, integer> levels how many there are of each level, before the hook saw them
+---@return table|nil decision of the hook
+---@return any ... what completes the decision
 function M.handle(text, docroot, root, hook, req)
   local messages = M.map(M.parse(text), docroot, root)
   local levels = {}
@@ -520,14 +522,19 @@ function M.handle(text, docroot, root, hook, req)
     local level = messages[i].level
     levels[level] = (levels[level] or 0) + 1
   end
-  if #messages > 0 and hook and check(messages, hook(req, messages)) then
+  local result, a, b, c
+  if #messages > 0 and hook then
+    result, a, b, c = hook(req, messages)
+    check(messages, result)
+  end
+  if result == true then
     return {}, #messages, levels
   end
   local lines = {}
   for i = 1, #messages do
     lines[i] = M.line(messages[i])
   end
-  return lines, #messages, levels
+  return lines, #messages, levels, result or nil, a, b, c
 end
 
 return M

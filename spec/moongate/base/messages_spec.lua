@@ -1,7 +1,7 @@
--- Specs of moongate.worker.messages. What is said to come from PHP was sent by PHP-FPM 8.2, with
+-- Specs of moongate.base.messages. What is said to come from PHP was sent by PHP-FPM 8.2, with
 -- the paths made shorter.
 
-local messages = require("moongate.worker.messages")
+local messages = require("moongate.base.messages")
 
 --- A message as one line of its parts, for tables that can be read.
 local function short(message)
@@ -429,13 +429,29 @@ describe("messages.handle", function()
     }, asked)
   end)
 
+  it("hands on a decision of the hook and what completes it, and the lines all the same", function()
+    local d = { backend = "spare" }
+    local function hook()
+      return d, "/x.php", "/info", "a=1"
+    end
+    local lines, count, levels, decision, a, b, c = messages.handle(TEXT, nil, nil, hook, {})
+    assert.equal(2, #lines)
+    assert.equal(2, count)
+    assert.same({ notice = 1, info = 1 }, levels)
+    assert.equal(d, decision)
+    assert.same({ "/x.php", "/info", "a=1" }, { a, b, c })
+    for _, answer in ipairs({ false, true, nil }) do
+      assert.is_nil((select(4, messages.handle(TEXT, nil, nil, function() return answer end, {}))))
+    end
+  end)
+
   it("logs what the hook leaves, unless it says true", function()
     assert.equal(2, #messages.handle(TEXT, nil, nil, function() return false end, {}))
     assert.equal(2, #messages.handle(TEXT, nil, nil, function() end, {}))
-    for _, answer in ipairs({ 1, "true", {} }) do
+    for _, answer in ipairs({ 1, "true" }) do
       local ok, message = pcall(messages.handle, TEXT, nil, nil, function() return answer end, {})
       assert.is_false(ok)
-      assert.matches("^expected true, false or nothing as its result, got ", message)
+      assert.matches("^expected true, false, a decision or nothing as its result, got ", message)
     end
     for _, left in ipairs({ 5, {}, { text = 1 } }) do
       local ok, message = pcall(messages.handle, TEXT, nil, nil, function(_, list)
