@@ -30,7 +30,7 @@ struct lease {
     uint32_t avoid;
     int server;       /* the granted server */
     unsigned unknown; /* grants of servers that this backend does not know */
-    bool only, fresh, once;
+    bool only, fresh, once, last;
     bool waiting;
     bool called;        /* granted: `call` runs at the end of the loop's turn */
     uint32_t called_to; /* place of the granted server */
@@ -45,6 +45,8 @@ struct lease_terms {
     bool fresh; /* not a kept connection */
     /* it can't be sent again: a kept one that can be tried (channel_offer), or has rested */
     bool once;
+    /* any server, behind all other requests: see ledger_acquire. It never waits */
+    bool last;
     double connect_timeout;
     struct str tenant;
     const struct lease_ops *ops;

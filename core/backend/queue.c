@@ -45,6 +45,7 @@ static enum ledger_answer lease_ask(struct lease *x, uint32_t slot)
         .server = slot,
         .only = x->only,
         .fresh = x->fresh,
+        .last = x->last,
         .avoid = x->avoid,
         .tenant = x->tenant,
         .generation = b->generation,
@@ -154,8 +155,9 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
         .avoid = terms->avoid >= 0 ? b->servers[terms->avoid]->slot : LEDGER_NONE,
         .server = terms->server,
         .only = terms->only,
-        .fresh = terms->fresh,
+        .fresh = terms->fresh || terms->last,
         .once = terms->once,
+        .last = terms->last,
         .call = {.run = lease_called_cb},
     };
     *conn = s != NULL && !terms->fresh ? lease_find(x, s) : NULL;
@@ -167,10 +169,20 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
         return LEASE_WAITING;
     case LEDGER_FULL:
         *error = BACKEND_QUEUE;
-        *detail = "the queue is full";
+        *detail = x->last ? "no connection is to spare" : "the queue is full";
         return LEASE_FAILED;
     case LEDGER_GRANTED:
         break;
+    }
+    if (x->last) { /* a server that this worker has open is one of the backend's, or was */
+        s = servers_at(b, ledger_server_of(&b->all->seat, x->claim));
+        if (s == NULL) {
+            ledger_drop(&b->all->seat, x->claim);
+            *error = BACKEND_QUEUE;
+            *detail = "no connection is to spare";
+            return LEASE_FAILED;
+        }
+        x->server = s->number;
     }
     *conn = server_connect(s, x, x->claim);
     *error = BACKEND_CONNECT;

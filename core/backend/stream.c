@@ -600,6 +600,7 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
         .only = request->only,
         .fresh = request->fresh,
         .once = request->once,
+        .last = request->last,
         .connect_timeout = request->connect_timeout,
         .tenant = request->tenant,
         .ops = &lease_ops,
@@ -612,6 +613,7 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
     case LEASE_WAITING:
         break;
     case LEASE_FAILED:
+        s->server = s->lease.server; /* a `last` request has learnt it just now */
         if (error == BACKEND_CONNECT)
             backend_failed(request->backend, s->server, detail);
         stream_fail(s, error, detail);

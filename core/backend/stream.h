@@ -93,6 +93,7 @@ struct stream_request {
     bool only;  /* `server` and no other */
     bool fresh; /* a new connection, not a kept one */
     bool once;  /* the request can't be sent again: see struct lease_terms */
+    bool last;  /* behind all other requests, see ledger_acquire; `server` is -1 */
     struct str tenant;
     /* The slot of shm/underway where the stream notes how far it is; 0: none. */
     unsigned underway;

@@ -155,13 +155,15 @@ static const char *subrequest_copy_params(struct subrequest *r, const struct scr
 }
 
 /* Begins the request at any server, in the same queue as all requests. */
-static void subrequest_start(struct subrequest *r, struct backend *b, double timeout)
+static void subrequest_start(struct subrequest *r, struct backend *b,
+                             const struct script_subrequest *ask)
 {
     const struct backend_settings *settings = backend_settings(b);
     r->ask = (struct stream_request){.backend = b,
                                      .server = -1,
                                      .avoid = -1,
                                      .once = true,
+                                     .last = ask->last,
                                      .role = FCGI_RESPONDER,
                                      .params = &r->params,
                                      .body = r->req.body.size > 0 ? &r->req.body : NULL,
@@ -169,6 +171,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b, double tim
                                      .send_timeout = settings->send_timeout,
                                      .first_byte_timeout = settings->first_byte_timeout,
                                      .read_timeout = settings->read_timeout};
+    double timeout = ask->timeout;
     bool sooner = timeout > 0 && (settings->deadline <= 0 || timeout < settings->deadline);
     loop_update_time(r->generation->loop);
     deadline_set(&r->due, sooner ? timeout : settings->deadline);
@@ -210,7 +213,7 @@ struct subrequest *subrequest_new(struct generation *g, const struct script_subr
         subrequest_free(r);
         return NULL;
     }
-    subrequest_start(r, b, ask->timeout);
+    subrequest_start(r, b, ask);
     return r;
 }
 

@@ -156,13 +156,14 @@ static void fastcgi_read_options(lua_State *L, const struct script *s, struct ar
     lua_pushvalue(L, 4);
     script_push_str(L, ask->backend);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->normalised);
-    lua_call(L, 3, 4);
+    lua_call(L, 3, 5);
     if (lua_isstring(L, top + 1))
         luaL_error(L, "fastcgi: %s", lua_tostring(L, top + 1));
     if (lua_isstring(L, top + 2))
         ask->ini = arena_copy(arena, script_str(L, top + 2));
     ask->timeout = lua_tonumber(L, top + 3);
     ask->digest = lua_toboolean(L, top + 4);
+    ask->last = lua_toboolean(L, top + 5);
     lua_settop(L, top);
 }
 

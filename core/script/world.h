@@ -34,6 +34,7 @@ struct script_subrequest {
     struct str body;
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     double timeout; /* seconds for all of it; 0: the backend's time-outs alone */
+    bool last;      /* behind the visitors' requests, see ledger_acquire */
     bool digest;    /* the body of the answer is not kept, only its length and checksum */
 };
 

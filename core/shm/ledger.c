@@ -98,6 +98,21 @@ static enum ledger_answer ledger_ask(struct ledger *l, struct ledger_seat *seat,
     return LEDGER_FULL;
 }
 
+static enum ledger_answer ledger_ask_last(struct ledger *l, struct ledger_seat *seat,
+                                          struct group *g, uint32_t claim)
+{
+    struct claim *c = &l->claims[claim];
+    c->tenant = g->anyone;
+    ledger_pump(l, seat, g); /* a waiting claim may go by now: a probe may have become due */
+    uint32_t server = ledger_spare_server(l, g, c);
+    if (server == LEDGER_NONE) {
+        ledger_free_claim(seat, claim);
+        return LEDGER_FULL;
+    }
+    ledger_become_active(l, claim, server);
+    return LEDGER_GRANTED;
+}
+
 enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_request *request,
                                   uint32_t *claim)
 {
@@ -112,15 +127,22 @@ enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_
         .avoid = request->avoid,
         .only = request->only,
         .fresh = request->fresh,
+        .last = request->last,
         .generation = request->generation,
         .worker = (uint16_t)seat->worker,
         .state = CLAIM_FREE, /* until it is in a list */
     };
     struct group *g = ledger_lock_group(l, request->group);
-    enum ledger_answer answer = ledger_ask(l, seat, g, request, at);
+    enum ledger_answer answer =
+        request->last ? ledger_ask_last(l, seat, g, at) : ledger_ask(l, seat, g, request, at);
     ledger_unlock_group(g);
     *claim = at;
     return answer;
+}
+
+uint32_t ledger_server_of(const struct ledger_seat *seat, uint32_t claim)
+{
+    return seat->ledger->claims[claim].server;
 }
 
 /* Changes the tenant to which an active or idle connection counts. */
@@ -183,6 +205,8 @@ static enum ledger_kept ledger_give_back(struct ledger *l, struct ledger_seat *s
     struct claim *c = &l->claims[claim];
     struct ledger_server *s = &l->servers[c->server];
     uint32_t server = c->server, tenant = c->tenant, waiter = LEDGER_NONE;
+    if (c->last) /* its place is not one that another claim may have */
+        return LEDGER_CLOSE;
     if (g->queued > 0 && !g->held && (s->keepalive > 0 || c->shared) && !ledger_is_over(s)) {
         /* the released connection does not count against its own tenant in the choice */
         l->tenants[tenant].active--;

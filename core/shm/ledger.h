@@ -56,6 +56,7 @@ struct ledger_server {
     /* State. */
     uint32_t active; /* connections in use */
     uint32_t extra;  /* requests beyond the first on a shared connection */
+    uint32_t spare;  /* connections of `last` requests, which take no place of max_conns */
     uint32_t idle;
     uint32_t leaving; /* idle connections that workers are asked to close */
     uint32_t named;   /* claims that wait for this server alone */
@@ -195,7 +196,7 @@ uint64_t ledger_tenant(const struct ledger_seat *seat, struct str name);
 enum ledger_answer {
     LEDGER_GRANTED, /* *claim is active, on request->server */
     LEDGER_WAITING, /* *claim waits; news of it follow */
-    LEDGER_FULL,    /* the queue of the group is full */
+    LEDGER_FULL,    /* the queue of the group is full; of a `last` request: nothing is to spare */
 };
 
 struct ledger_request {
@@ -203,15 +204,21 @@ struct ledger_request {
     uint32_t server; /* LEDGER_NONE: any usable server; the grant names it */
     bool only;       /* only that server */
     bool fresh;      /* only a new connection: no released one is handed over */
+    bool last;       /* behind all others, see ledger_acquire; `fresh` is set, and no `server` */
     uint32_t avoid;  /* a server that has just failed; LEDGER_NONE: none */
     uint64_t tenant; /* hash of the tenant's name; 0 and 1: none */
     uint32_t generation;
     void *holder;
 };
 
-/* Asks for a connection to the server, or to any server of the group. */
+/* Asks for a connection to the server, or to any server of the group. A `last` request never waits,
+ * and never makes another one wait: it is granted a server at which, with it, one place of
+ * max_conns is left, or nothing else is connected; and none while a claim waits. Its connection
+ * takes no place of max_conns, counts for no tenant and is not kept. */
 enum ledger_answer ledger_acquire(struct ledger_seat *seat, const struct ledger_request *request,
                                   uint32_t *claim);
+/* The server of an active or idle claim of this worker. */
+uint32_t ledger_server_of(const struct ledger_seat *seat, uint32_t claim);
 /* Makes an idle claim active, to use its connection again. False: the connection must be closed, or
  * the tenant has its share; the caller asks with ledger_acquire. */
 bool ledger_reuse(struct ledger_seat *seat, uint32_t claim, uint64_t tenant, void *holder);

@@ -229,24 +229,33 @@ void ledger_leave_idle(struct ledger *l, uint32_t claim)
     c->leaving = false;
 }
 
+static void ledger_count_active(struct ledger *l, const struct claim *c, int by)
+{
+    struct ledger_server *s = &l->servers[c->server];
+    if (c->last) {
+        s->spare += (uint32_t)by;
+        return;
+    }
+    s->active += (uint32_t)by;
+    s->extra += (uint32_t)by * c->extra;
+    l->tenants[c->tenant].active += (uint32_t)by;
+}
+
 void ledger_become_active(struct ledger *l, uint32_t claim, uint32_t server)
 {
     struct claim *c = &l->claims[claim];
-    struct ledger_server *s = &l->servers[server];
     c->server = server;
     ledger_set_state(c, CLAIM_ACTIVE);
-    s->active++;
-    s->requests++;
-    l->tenants[c->tenant].active++;
-    l->tenants[c->tenant].served = ledger_now();
+    ledger_count_active(l, c, 1);
+    l->servers[server].requests++;
+    if (!c->last)
+        l->tenants[c->tenant].served = ledger_now();
 }
 
 void ledger_leave_active(struct ledger *l, uint32_t claim)
 {
     struct claim *c = &l->claims[claim];
-    l->servers[c->server].active--;
-    l->servers[c->server].extra -= c->extra;
-    l->tenants[c->tenant].active--;
+    ledger_count_active(l, c, -1);
     c->extra = 0;
 }
 
@@ -336,7 +345,7 @@ static void ledger_clear_group(struct ledger *l, struct group *g)
 {
     for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
         struct ledger_server *s = &l->servers[at];
-        s->active = s->idle = s->leaving = s->named = s->extra = 0;
+        s->active = s->spare = s->idle = s->leaving = s->named = s->extra = 0;
         s->idle_head = s->idle_tail = LEDGER_NONE;
     }
     for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
@@ -387,11 +396,8 @@ static bool ledger_count_again(struct ledger *l, uint32_t claim)
     struct claim *c = &l->claims[claim];
     if (c->state == CLAIM_IDLE)
         ledger_become_idle(l, claim);
-    if (c->state == CLAIM_ACTIVE) {
-        l->servers[c->server].active++;
-        l->servers[c->server].extra += c->extra;
-        l->tenants[c->tenant].active++;
-    }
+    if (c->state == CLAIM_ACTIVE)
+        ledger_count_active(l, c, 1);
     ledger_tell_again(l, claim);
     return c->state == CLAIM_WAITING;
 }

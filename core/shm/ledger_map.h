@@ -36,7 +36,7 @@ struct claim {
     uint16_t worker;
     uint8_t state;
     uint8_t event; /* news that the claim's worker has not read yet */
-    bool only, fresh;
+    bool only, fresh, last;
     uint32_t generation;
     bool leaving;   /* an idle claim whose worker is asked to close it */
     bool shared;    /* several requests may be on the connection */

@@ -176,7 +176,7 @@ static uint32_t server_place(struct ledger *l, struct group *g)
     uint32_t *last = &g->servers, at = LEDGER_NONE;
     for (; *last != LEDGER_NONE; last = &l->servers[*last].next) {
         const struct ledger_server *s = &l->servers[*last];
-        if (s->gone && s->active + s->idle + s->named == 0)
+        if (s->gone && s->active + s->spare + s->idle + s->named == 0)
             return *last;
     }
     ledger_lock_directory(l);

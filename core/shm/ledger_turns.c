@@ -195,6 +195,39 @@ uint32_t ledger_next_waiter(const struct ledger *l, const struct group *g, uint3
     return turn_next_waiter(l, g, &tiers, server, own);
 }
 
+/* True when one place of the limit is left after one more has been used, or none is used. */
+static bool turn_leaves_one(uint32_t used, uint32_t limit)
+{
+    return limit == 0 || used == 0 || used + 1 < limit;
+}
+
+static bool turn_has_spare(const struct ledger_server *s)
+{
+    uint32_t conns = s->active + s->idle + s->spare;
+    return turn_leaves_one(conns, s->max_conns) && turn_leaves_one(conns, s->offered_conns) &&
+           turn_leaves_one(s->active + s->extra + s->spare, s->offered_reqs);
+}
+
+uint32_t ledger_spare_server(const struct ledger *l, const struct group *g, const struct claim *c)
+{
+    struct tiers tiers = turn_tiers_of(l, g, ledger_now());
+    uint32_t best = LEDGER_NONE;
+    double least = 0;
+    if (g->held || g->queued > 0 || tiers.best >= LEDGER_LAST_TIERS)
+        return LEDGER_NONE;
+    for (uint32_t at = g->servers; at != LEDGER_NONE; at = l->servers[at].next) {
+        const struct ledger_server *s = &l->servers[at];
+        if (!turn_may_have(l, &tiers, c, at) || !turn_has_spare(s))
+            continue;
+        double load = (s->active + s->spare + 1) / ledger_weight(s, tiers.now);
+        if (best == LEDGER_NONE || load < least) {
+            best = at;
+            least = load;
+        }
+    }
+    return best;
+}
+
 /* True when a claim waits that may have any server. */
 static bool turn_has_anyone(const struct ledger *l, const struct group *g)
 {

@@ -11,6 +11,9 @@
 /* Grants all claims that can be granted now, and asks workers to close idle connections whose
  * places are waited for. `seat` is NULL in the master. */
 void ledger_pump(struct ledger *l, struct ledger_seat *seat, struct group *g);
+/* The server with the least to do that has a connection to spare for a `last` claim (see
+ * ledger_acquire). LEDGER_NONE: there is none, or a claim waits. */
+uint32_t ledger_spare_server(const struct ledger *l, const struct group *g, const struct claim *c);
 /* The claim whose turn it is on the server: of the tenant with the fewest connections, then of the
  * one that was served least recently, then the oldest. Claims of the worker `own` count as a little
  * older than they are. LEDGER_NONE: no claim that waits may have the server. */

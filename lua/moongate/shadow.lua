@@ -119,7 +119,7 @@ end
 ---@return boolean|nil not_run the script has not been run
 local function ask(self, job)
   local ok, answer, reason = pcall(moongate.fastcgi, self.to, job.params, nil,
-    { timeout = self.timeout, digest = true, ini = job.ini })
+    { timeout = self.timeout, digest = true, ini = job.ini, last = true })
   if not ok then -- such as settings of PHP that this backend does not name
     return nil, (tostring(answer):gsub("^.-fastcgi: ", "")), true
   end

@@ -122,7 +122,7 @@ on_request = shadow.wrap({ backend = "app", docroot = "/srv" }, { %s }) }]]):for
     local hooks = route(ONE .. ', timeout = "3s"')
     answers = { same() }
     assert.is_true(request(hooks))
-    assert.same({ { backend = "new", options = { timeout = 3, digest = true },
+    assert.same({ { backend = "new", options = { timeout = 3, digest = true, last = true },
       params = { SCRIPT_FILENAME = "/srv/a.php", MOONGATE_SHADOW = "x" } } }, asked)
     local found = read()
     assert.equal(1, found.compared)

@@ -57,7 +57,7 @@ function moongate.tcp() end
 ---@param backend string
 ---@param params table<string, string|number>
 ---@param body? string
----@param options? { ini?: table<string, string|number|boolean>, timeout?: moongate.Duration, digest?: boolean } digest: length and crc32 in place of the body
+---@param options? { ini?: table<string, string|number|boolean>, timeout?: moongate.Duration, digest?: boolean, last?: boolean } digest: length and crc32 in place of the body; last: behind the requests of all clients
 ---@return { status: integer, headers: table, body: string?, length: number?, crc32: number?, app_status: integer, stderr: string, first_byte: number, total: number }?
 ---@return string? problem
 function moongate.fastcgi(backend, params, body, options) end

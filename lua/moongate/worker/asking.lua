@@ -8,7 +8,7 @@ local units = require("moongate.base.units")
 
 local M = {}
 
-local KEYS = { ini = true, timeout = true, digest = true }
+local KEYS = { ini = true, timeout = true, digest = true, last = true }
 
 --- The settings of PHP for a request: what the backend names, with the script's values.
 ---@return string|nil problem
@@ -35,6 +35,7 @@ end
 ---@return string|nil php_value
 ---@return number timeout seconds, 0 for none
 ---@return boolean digest
+---@return boolean last
 function M.options(options, backend, normalized)
   if type(options) ~= "table" then
     return "expected a table of options such as { timeout = \"5s\" } as fourth argument, got "
@@ -47,13 +48,15 @@ function M.options(options, backend, normalized)
     problem = not (seconds and seconds > 0) and ("timeout: expected %s, got %s"):format(
       units.DURATION, describe(options.timeout)) or nil
   end
-  if not problem and options.digest ~= nil and type(options.digest) ~= "boolean" then
-    problem = "digest: expected true or false, got " .. describe(options.digest)
+  for _, key in ipairs({ "digest", "last" }) do
+    if not problem and options[key] ~= nil and type(options[key]) ~= "boolean" then
+      problem = ("%s: expected true or false, got %s"):format(key, describe(options[key]))
+    end
   end
   if not problem and options.ini ~= nil then
     problem, text = settings_text(options.ini, backend, normalized.backends)
   end
-  return problem, text, seconds or 0, options.digest == true
+  return problem, text, seconds or 0, options.digest == true, options.last == true
 end
 
 return M

@@ -157,6 +157,17 @@ static inline enum ledger_answer ask(struct ask *a, unsigned worker, uint32_t gr
     return want(a, worker, &request);
 }
 
+/* Behind all others. */
+static inline enum ledger_answer ask_last(struct ask *a, unsigned worker, uint32_t group)
+{
+    const struct ledger_request request = {
+        .group = group, .server = LEDGER_NONE, .avoid = LEDGER_NONE, .fresh = true, .last = true};
+    enum ledger_answer answer = want(a, worker, &request);
+    if (answer == LEDGER_GRANTED)
+        a->server = ledger_server_of(a->seat, a->claim);
+    return answer;
+}
+
 /* Without a look into the boxes. */
 static inline void drop_only(struct ask *a)
 {
@@ -238,7 +249,7 @@ static inline bool could_go(const struct group *g, const struct claim *c, uint32
 }
 
 struct sums {
-    uint32_t active, idle, queued, leaving;
+    uint32_t active, spare, idle, queued, leaving;
 };
 
 static inline bool check_waiter(const struct group *g, uint32_t claim, uint32_t leaving)
@@ -265,16 +276,17 @@ static inline bool check_server(uint32_t server)
         for (uint32_t i = 0; i < ledger->parts[w].used; i++) {
             const struct claim *c = &ledger->claims[w * LEDGER_WORKER_MAX + i];
             bool here = c->group == s->group && c->server == server;
-            sums.active += here && c->state == CLAIM_ACTIVE;
+            sums.active += here && c->state == CLAIM_ACTIVE && !c->last;
+            sums.spare += here && c->state == CLAIM_ACTIVE && c->last;
             sums.idle += here && c->state == CLAIM_IDLE;
             sums.leaving += here && c->state == CLAIM_IDLE && c->leaving;
             sums.queued += here && c->state == CLAIM_WAITING && c->only;
         }
     for (uint32_t at = s->idle_head; at != LEDGER_NONE; at = ledger->claims[at].next)
         listed++;
-    bool good = check_int(s->active, sums.active) && check_int(s->idle, sums.idle) &&
-                check_int(listed, sums.idle) && check_int(s->leaving, sums.leaving) &&
-                check_int(s->named, sums.queued);
+    bool good = check_int(s->active, sums.active) && check_int(s->spare, sums.spare) &&
+                check_int(s->idle, sums.idle) && check_int(listed, sums.idle) &&
+                check_int(s->leaving, sums.leaving) && check_int(s->named, sums.queued);
     if (s->max_conns > 0)
         good = check(s->active + s->idle <= s->max_conns) && good;
     return good;

@@ -927,8 +927,56 @@ static void test_groups(void)
     end(g);
 }
 
+/* --- requests behind all others --- */
+
+static void test_last(void)
+{
+    struct ask a[8], copy[4];
+    begin("a request behind all others takes no place of max_conns, and is not waited for");
+    uint32_t g = open_group(10, 0), s = open_server(g, "unix:/a", 1);
+    check_int(ask_last(&copy[0], 0, g), LEDGER_GRANTED);
+    check_int(copy[0].server, s);
+    check_int(server_at(s)->active, 0);
+    check_int(ask_last(&copy[1], 1, g), LEDGER_FULL); /* the server is not empty any more */
+    check_int(ask(&a[0], 1, g, s, 7), LEDGER_GRANTED);
+    check_group(g);
+    check_int(ask(&a[1], 2, g, s, 7), LEDGER_WAITING);
+    drop(&copy[0]);
+    check_int(a[1].state, WAITING); /* that place was never one of max_conns */
+    drop(&a[0]);
+    check_int(a[1].state, ACTIVE);
+    drop(&a[1]);
+    check_empty(g);
+
+    test("it leaves one place, and is refused while somebody waits");
+    uint32_t t = open_server(g, "unix:/b", 3);
+    check_int(ask(&a[0], 0, g, s, 0), LEDGER_GRANTED);
+    check_int(ask(&a[1], 0, g, t, 0), LEDGER_GRANTED);
+    check_int(ask_last(&copy[0], 1, g), LEDGER_GRANTED);
+    check_int(copy[0].server, t);
+    check_int(ask_last(&copy[1], 2, g), LEDGER_FULL);
+    check_int(ask(&a[2], 2, g, t, 0), LEDGER_GRANTED);
+    check_int(ask(&a[3], 3, g, t, 0), LEDGER_GRANTED);
+    check_int(ask(&a[4], 3, g, LEDGER_NONE, 0), LEDGER_WAITING);
+    drop(&copy[0]);
+    check_int(ask_last(&copy[0], 1, g), LEDGER_FULL);
+    check_group(g);
+
+    test("it is not kept, and a worker that dies with it loses it");
+    for (unsigned i = 0; i < 5; i++)
+        drop(&a[i]);
+    check_int(ask_last(&copy[0], 1, g), LEDGER_GRANTED);
+    check_int(release(&copy[0]), LEDGER_CLOSE);
+    check_empty(g);
+    check_int(ask_last(&copy[0], 1, g), LEDGER_GRANTED);
+    ledger_worker_gone(ledger, 1);
+    check_int(server_at(s)->spare + server_at(t)->spare, 0);
+    end(g);
+}
+
 int main(void)
 {
+    test_last();
     test_max_conns();
     test_queue_bound();
     test_tenants();
