@@ -3,62 +3,33 @@
 local fake_fs = require("support.fs")
 local loaded = require("support.loaded")
 local req_of = require("support.req")
+local shared = require("support.shared")
 
 describe("moongate.canary", function()
-  local load, runtime, now, logged, stores
+  local load, runtime, now, logged
   local NAMES = {
     "moongate", "moongate.base.clock", "moongate.runtime", "moongate.limit", "moongate.canary",
     "moongate.route.load", "moongate.route.registry", "moongate.headers",
   }
 
-  --- A dictionary without times to live.
-  local function shared(name)
-    stores[name] = stores[name] or {}
-    local values = stores[name]
-    return {
-      get = function(_, key) return values[key] end,
-      set = function(_, key, value) values[key] = value return true end,
-      add = function(_, key, value)
-        if values[key] ~= nil then
-          return nil, "exists"
-        end
-        values[key] = value
-        return true
-      end,
-      incr = function(_, key, by, initial)
-        values[key] = (values[key] or initial) + by
-        return values[key]
-      end,
-      delete = function(_, key) values[key] = nil end,
-      keys = function()
-        local keys = {}
-        for key in pairs(values) do
-          keys[#keys + 1] = key
-        end
-        return keys
-      end,
-    }
-  end
-
   setup(function()
-    stores = {}
     loaded.forget(NAMES)
     package.loaded["moongate.base.clock"] = function() return now end
     package.loaded["moongate"] = {
-      shared = shared, log = function(_, format, ...) logged[#logged + 1] = format:format(...) end,
+      shared = shared.open,
+      log = function(_, format, ...) logged[#logged + 1] = format:format(...) end,
       every = function() end, sleep = function() end,
     }
     load = require("moongate.route.load")
     runtime = require("moongate.runtime")
   end)
-  teardown(loaded.restore)
+  teardown(function()
+    loaded.restore()
+    shared.forget()
+  end)
   before_each(function()
     now, logged = 10000, {}
-    for name in pairs(stores) do -- the modules have them open
-      for key in pairs(stores[name]) do
-        stores[name][key] = nil
-      end
-    end
+    shared.clear()
   end)
 
   --- The hooks of a route with a canary of these options.
@@ -194,7 +165,7 @@ on_request = canary.split { %s } }]]):format(more or "", options), "route.lua", 
     for _ = 1, 20 do
       request(true)
     end
-    local store = stores["moongate.canary"]
+    local store = shared.values("moongate.canary")
     assert.equal(20, store["x 166 failed"])
     now = now + 130
     request(true)

@@ -2,28 +2,25 @@
 
 local loaded = require("support.loaded")
 local req_of = require("support.req")
+local shared = require("support.shared")
 
 describe("moongate.maintenance", function()
-  local maintenance, registry, runtime, values
+  local maintenance, registry, runtime
   local NAMES = { "moongate", "moongate.runtime", "moongate.maintenance" }
 
   setup(function()
     loaded.forget(NAMES)
-    package.loaded["moongate"] = {
-      shared = function()
-        return {
-          get = function(_, key) return values[key] end,
-          set = function(_, key, value) values[key] = value return true end,
-        }
-      end,
-    }
+    package.loaded["moongate"] = { shared = shared.open }
     maintenance = require("moongate.maintenance")
     runtime = require("moongate.runtime")
     registry = require("moongate.route.registry")
   end)
-  teardown(loaded.restore)
+  teardown(function()
+    loaded.restore()
+    shared.forget()
+  end)
   before_each(function()
-    values = {}
+    shared.clear()
     registry.begin()
   end)
   after_each(function()
@@ -66,7 +63,7 @@ describe("moongate.maintenance", function()
 
   it("keeps its first value where what was set is of another script", function()
     local closed = maintenance.new { name = "shop" }
-    values["maintenance.shop"] = "10%"
+    shared.open("moongate.values"):set("maintenance.shop", "10%")
     assert.is_nil(ask(closed))
   end)
 

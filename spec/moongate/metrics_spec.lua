@@ -1,8 +1,10 @@
 -- Specs of moongate.metrics, with a core whose memory is a table. Over workers and reloads:
 -- tests/integration/71-metrics_spec.lua.
 
+local loaded = require("support.loaded")
+
 describe("moongate.metrics", function()
-  local metrics, saved, memory
+  local metrics, memory
   local registry = require("moongate.route.registry")
   local NAMES = { "moongate.core", "moongate.metrics" }
 
@@ -48,19 +50,14 @@ describe("moongate.metrics", function()
   end
 
   before_each(function()
-    saved = {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate.core"] = new_core()
     metrics = require("moongate.metrics")
     registry.begin()
   end)
   after_each(function()
     registry.done()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
+    loaded.restore()
   end)
 
   it("count", function()

@@ -1,42 +1,16 @@
 -- Specs of moongate.shadow and moongate.shadow.report, over dictionaries of the spec.
 
 local fake_fs = require("support.fs")
+local loaded = require("support.loaded")
 local req_of = require("support.req")
+local shared = require("support.shared")
 
 describe("moongate.shadow", function()
-  local load, report, runtime, saved, stores, spawned, answers, asked
+  local load, report, runtime, spawned, answers, asked
   local NAMES = {
     "moongate", "moongate.runtime", "moongate.health", "moongate.shadow", "moongate.shadow.report",
     "moongate.route.load", "moongate.route.registry", "moongate.headers",
   }
-
-  local function shared(name)
-    stores[name] = stores[name] or {}
-    local values = stores[name]
-    return {
-      get = function(_, key) return values[key] end,
-      set = function(_, key, value) values[key] = value return true end,
-      add = function(_, key, value)
-        if values[key] ~= nil then
-          return nil, "exists"
-        end
-        values[key] = value
-        return true
-      end,
-      incr = function(_, key, by, initial)
-        values[key] = (values[key] or initial) + by
-        return values[key]
-      end,
-      delete = function(_, key) values[key] = nil end,
-      keys = function()
-        local keys = {}
-        for key in pairs(values) do
-          keys[#keys + 1] = key
-        end
-        return keys
-      end,
-    }
-  end
 
   --- What the other backend says where nothing differs.
   local function same(first_byte)
@@ -45,12 +19,9 @@ describe("moongate.shadow", function()
   end
 
   setup(function()
-    saved, stores = {}, {}
-    for _, name in ipairs(NAMES) do
-      saved[name], package.loaded[name] = package.loaded[name], nil
-    end
+    loaded.forget(NAMES)
     package.loaded["moongate"] = {
-      shared = shared, log = function() end, every = function() end, sleep = function() end,
+      shared = shared.open, log = function() end, every = function() end, sleep = function() end,
       spawn = function(fn, ...) spawned[#spawned + 1] = { fn, ... } end,
       fastcgi = function(backend, params, _, options)
         asked[#asked + 1] = { backend = backend, params = params, options = options }
@@ -66,17 +37,12 @@ describe("moongate.shadow", function()
     runtime = require("moongate.runtime")
   end)
   teardown(function()
-    for _, name in ipairs(NAMES) do
-      package.loaded[name] = saved[name]
-    end
+    loaded.restore()
+    shared.forget()
   end)
   before_each(function()
     spawned, answers, asked = {}, {}, {}
-    for name in pairs(stores) do
-      for key in pairs(stores[name]) do
-        stores[name][key] = nil
-      end
-    end
+    shared.clear()
   end)
 
   local ONE = 'name = "x", to = "new", sample = "100%"'
@@ -127,7 +93,7 @@ on_request = shadow.wrap({ backend = "app", docroot = "/srv" }, { %s }) }]]):for
     local found = read()
     assert.equal(1, found.compared)
     assert.equal(1, found.same)
-    for key in pairs(stores["moongate.shadow"]) do
+    for key in pairs(shared.values("moongate.shadow")) do
       assert.is_nil(key:find("slot")) -- it has been given back
     end
   end)
@@ -251,7 +217,7 @@ on_request = shadow.wrap({ backend = "app", docroot = "/srv" }, { %s }) }]]):for
     local long = ("/%s/end.php"):format(("x"):rep(1000))
     report.compared("x", { script = long, request = "GET /" .. ("y"):rep(1000),
       findings = { { kind = "info", text = ("z\n"):rep(1000), detail = "d" } } })
-    for key, value in pairs(stores["moongate.shadow"]) do
+    for key, value in pairs(shared.values("moongate.shadow")) do
       assert.is_true(#key <= 437 and #tostring(value) <= 300)
     end
   end)

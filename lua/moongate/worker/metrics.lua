@@ -115,14 +115,14 @@ local function number_of(value)
   return value == true and 1 or value == false and 0 or value
 end
 
-local BACKEND_GAUGES = {
-  { "up", "moongate_backend_up", "1 while a server of the backend can be used." },
-  { "held", "moongate_backend_held", "1 while an operator holds the backend." },
-  { "queued", "moongate_backend_queued_requests", "Requests that wait for a server." },
-  { "max_queue", "moongate_backend_queue_limit", "Requests that may wait." },
+-- Kind, key, name (a counter's stands without _total) and help.
+local BACKEND_METRICS = {
+  { "gauge", "up", "moongate_backend_up", "1 while a server of the backend can be used." },
+  { "gauge", "held", "moongate_backend_held", "1 while an operator holds the backend." },
+  { "gauge", "queued", "moongate_backend_queued_requests", "Requests that wait for a server." },
+  { "gauge", "max_queue", "moongate_backend_queue_limit", "Requests that may wait." },
 }
 
--- A counter's name stands without _total.
 local SERVER_METRICS = {
   { "gauge", "up", "moongate_server_up",
     "1 while requests go to the server: not failed too often, and its health checks pass." },
@@ -178,13 +178,24 @@ local function state_of(server)
     or not server.up and "failed" or "up"
 end
 
-local function servers(page, backends)
-  for _, gauge in ipairs(BACKEND_GAUGES) do
-    local family = page:family("gauge", gauge[2], gauge[3])
-    for _, backend in ipairs(backends) do
-      family:add(of_backend(backend.name), number_of(backend[gauge[1]]))
-    end
+--- Adds families of one number each; each(fn) calls fn(labels, values) for all that have them.
+---@param about string what their help begins with
+local function add_each(page, metrics, each, about)
+  for _, metric in ipairs(metrics) do
+    local kind, key, name, help = unpack(metric)
+    local family = page:family(kind, name, about .. help)
+    each(function(names, values)
+      family:add(names, number_of(values[key]))
+    end)
   end
+end
+
+local function servers(page, backends)
+  add_each(page, BACKEND_METRICS, function(fn)
+    for _, backend in ipairs(backends) do
+      fn(of_backend(backend.name), backend)
+    end
+  end, "")
   local states = page:family("gauge", "moongate_server_state",
     "1 for the state that the server is in.")
   each_server(backends, function(names, server)
@@ -192,21 +203,16 @@ local function servers(page, backends)
       states:add(names .. "," .. label("state", state), state == state_of(server) and 1 or 0)
     end
   end)
-  for _, metric in ipairs(SERVER_METRICS) do
-    local family = page:family(metric[1], metric[3], metric[4])
-    each_server(backends, function(names, server)
-      family:add(names, number_of(server[metric[2]]))
-    end)
-  end
-  for _, metric in ipairs(POOL_METRICS) do
-    local family = page:family(metric[1], metric[3],
-      "What PHP-FPM's status page says: " .. metric[4])
+  add_each(page, SERVER_METRICS, function(fn)
+    each_server(backends, fn)
+  end, "")
+  add_each(page, POOL_METRICS, function(fn)
     each_server(backends, function(names, server)
       if server.pool then
-        family:add(names, server.pool[metric[2]])
+        fn(names, server.pool)
       end
     end)
-  end
+  end, "What PHP-FPM's status page says: ")
 end
 
 -- Scripts -----------------------------------------------------------------------------------------
