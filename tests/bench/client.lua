@@ -88,9 +88,11 @@ end
 ---@param path string
 ---@param host string
 ---@param body? string makes it a POST
+---@param headers? string further lines of the head
 ---@return string reply head and body as they came
-function BenchConnection:ask(path, host, body)
-  local request = ("%s %s HTTP/1.1\r\nHost: %s\r\n"):format(body and "POST" or "GET", path, host)
+function BenchConnection:ask(path, host, body, headers)
+  local request = ("%s %s HTTP/1.1\r\nHost: %s\r\n%s"):format(body and "POST" or "GET", path, host,
+    headers or "")
   if body then
     request = ("%sContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s")
       :format(request, #body, body)

@@ -9,6 +9,7 @@ local CASES = require("tests.bench.cases")
 local engine = require("tests.bench.engine")
 local hooks = require("tests.bench.hooks")
 local json = require("moongate.base.json")
+local library = require("tests.bench.library")
 local measure = require("tests.bench.measure")
 local page = require("tests.bench.page")
 local php = require("tests.support.php")
@@ -16,7 +17,7 @@ local process = require("tests.support.process")
 local proxies = require("tests.bench.proxies")
 local report = require("tests.bench.report")
 
-local FURTHER = { "idle", "instructions", "queue", "fair", "hooks" }
+local FURTHER = { "idle", "instructions", "queue", "fair", "hooks", "library" }
 local RESULTS, PAGE, CHART = "tests/bench/results.json", "docs/performance.md",
   "docs/performance.svg"
 local IDLE, SLOW = 10000, 1000 -- clients of the case `crowd`
@@ -95,7 +96,7 @@ local function parse(words)
     i = i + 1
   end
   if options.quick and not options.chosen then -- callgrind takes long
-    options.only.instructions, options.only.hooks = nil, nil
+    options.only.instructions, options.only.hooks, options.only.library = nil, nil, nil
   end
   return options
 end
@@ -294,6 +295,9 @@ local function bench_alone(data, options, application)
   if options.only.hooks then
     data.hooks = hooks.bench(application, options, say)
   end
+  if options.only.library then
+    data.library = library.bench(application, options, say)
+  end
 end
 
 -- Who is compared: all that are asked for, of which Moongate and nginx must be there.
@@ -370,12 +374,12 @@ local function main(words)
     aims[#aims + 1] = aim
   end
   io.stdout:write(report.table(names, data), engine.table(data.queue, data.fair),
-    hooks.table(data.hooks), report.verdict(aims))
+    hooks.table(data.hooks), library.table(data.library), report.verdict(aims))
   os.execute("mkdir -p -- " .. process.quote(options.out:match("^(.*)/") or "."))
   data.aims = aims
   process.write_file(options.out, report.json(data))
   say("\nwritten to %s", options.out)
-  data.aims, data.queue, data.fair, data.hooks = nil, nil, nil, nil
+  data.aims, data.queue, data.fair, data.hooks, data.library = nil, nil, nil, nil, nil
   if options.page then
     write_page(merged(data))
   end

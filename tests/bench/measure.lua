@@ -256,10 +256,15 @@ local function run_counted(start, load, requests, keep)
   process.chmod(folder, "777") -- a worker that became another user writes its counts there too
   local proxy = start(folder)
   local hosts = measure.hosts(100)
+  local count = load.hosts and math.min(load.hosts, #hosts) or #hosts
   local body = load.body and pattern(load.body)
   local conn = client.open(proxy.address)
+  local headers = load.headers
+  if type(headers) == "function" then
+    headers = headers(conn)
+  end
   for i = 1, requests do
-    conn:ask(load.path, hosts[i % #hosts + 1], body)
+    conn:ask(load.path, hosts[i % count + 1], body, headers)
   end
   conn:close()
   proxy:stop()
@@ -275,7 +280,8 @@ end
 --- User-space instructions of a request: the difference of two runs, so that start, warming up and
 --- end do not count.
 ---@param start fun(folder: string): Proxy starts it under callgrind
----@param load table a case of main.lua
+---@param load table a case of main.lua; its `headers`, lines of the head or a function of the
+---  connection that gives them, are sent with each request
 ---@param requests integer how many more the second run has
 ---@param keep string where the longer run's counts are left, for callgrind_annotate; beside it,
 ---  as `keep.warm`, those of the shorter one

@@ -204,6 +204,7 @@ end
 ---@field backend? string more keys of Moongate's backend
 ---@field shares? boolean Moongate is told whose share each request is
 ---@field on_request? string body of Moongate's on_request
+---@field before? string statements of Moongate's route before its table
 ---@field hooks? string further keys of its route
 ---@field servers? string[] addresses of its servers, instead of the application's
 
@@ -225,7 +226,7 @@ local function values_of(application, options)
     socket = application.address:match("^unix:(.*)$"),
     servers = { application.address },
     keepalive = KEEPALIVE, workers = 1, route = "docroot", sites = "/srv/tenants", hooks = "",
-    backend = "", tenants = TENANTS, folders = TENANTS,
+    backend = "", before = "", tenants = TENANTS, folders = TENANTS,
   }
   for key, value in pairs(options or {}) do
     values[key] = value

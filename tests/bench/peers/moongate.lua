@@ -10,8 +10,10 @@ for i = %(step), %(tenants), %(step) do
   tenants[("t%05d.example"):format(i)] = %(decision)
 end
 
+%(before)
+
 return {
-  control = false,
+  control = false, script_timeout = "60s",
   log = { access = false },
   limits = { keepalive_requests = 1000000000, keepalive_timeout = "600s", header_timeout = "600s" },
   backends = {
