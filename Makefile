@@ -66,14 +66,18 @@ $(BUILD)/tests/%.o: tests/%.c
 $(BUILD)/%.o: $(BUILD)/%.c
 	@$(CC) $(FLAGS) -c -o $@ $<
 
-# The Lua library as bytecode, inside the binary, and the examples for `moongate init`.
+# The Lua library as bytecode, inside the binary, the examples for `moongate init`, and the dashboard.
 EXAMPLES_LUA = $(BUILD)/lua/moongate/core/examples.lua
 $(EXAMPLES_LUA): $(EXAMPLES) tools/embed-examples
 	@mkdir -p $(@D)
 	@tools/embed-examples $(EXAMPLES) > $@.new && mv $@.new $@
-$(BUILD)/lua_modules.c: $(LUA) $(EXAMPLES_LUA) tools/embed-lua
+DASHBOARD_LUA = $(BUILD)/lua/moongate/core/dashboard.lua
+$(DASHBOARD_LUA): lua/moongate/worker/dashboard.html tools/embed-text
+	@mkdir -p $(@D)
+	@tools/embed-text $< > $@.new && mv $@.new $@
+$(BUILD)/lua_modules.c: $(LUA) $(EXAMPLES_LUA) $(DASHBOARD_LUA) tools/embed-lua
 	@mkdir -p $(BUILD)
-	@tools/embed-lua $(LUA) $(EXAMPLES_LUA) > $@.new && mv $@.new $@
+	@tools/embed-lua $(LUA) $(EXAMPLES_LUA) $(DASHBOARD_LUA) > $@.new && mv $@.new $@
 
 # The media types of the system that builds (package media-types), sorted by extension.
 $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime

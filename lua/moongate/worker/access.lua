@@ -11,14 +11,16 @@ local M = {}
 
 --- Why a request was not meant for this listener: its Host is none of ours. The owner of a name may
 --- point it at any address, also at this one, and then the pages of that name are of one origin
---- with what is answered here, so that a browser lets them read it (DNS rebinding). A browser can't
---- connect to a unix socket.
+--- with what is answered here, so that a browser lets them read it (DNS rebinding). A browser
+--- reaches a unix socket only where somebody passes a port on to it (ssh -L), with a Host that has
+--- no more to do with the socket than a word without dots, as clients of unix sockets make one up.
 ---@param req table
 ---@param listeners table[] as /status shows them
 ---@return string|nil problem
 local function misdirected(req, listeners)
   local host = req.host
-  if req.server_ip == "unix:" or host == nil or host == "" then
+  local is_unix = req.server_ip == "unix:"
+  if host == nil or host == "" or is_unix and host:match("^[%w_-]+$") then
     return nil
   end
   host = host:match("^%[(.*)%]$") or host
@@ -30,7 +32,8 @@ local function misdirected(req, listeners)
       return nil
     end
   end
-  return ("the Host '%s' is none of this listener's: use %s, localhost, or what 'control' of the "
+  return is_unix and ("the Host '%s' is none of a unix socket's: use localhost"):format(host)
+    or ("the Host '%s' is none of this listener's: use %s, localhost, or what 'control' of the "
     .. "route says"):format(host, req.server_ip)
 end
 

@@ -5,6 +5,8 @@
 --
 --     GET  /status                            see `status`
 --     GET  /backends[?name=B]                 all backends, or one
+--     GET  /                                  for browsers the dashboard, see worker/dashboard; the
+--                                             paths that GET reads
 --     GET  /metrics                           see worker/metrics
 --     POST /reload                            { id }
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
@@ -25,6 +27,7 @@
 
 local access = require("moongate.worker.access")
 local addr = require("moongate.base.addr")
+local dashboard = require("moongate.worker.dashboard")
 local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
 local metrics = require("moongate.worker.metrics")
@@ -304,6 +307,28 @@ local ACTIONS = {
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
 
+--- The paths that GET reads, in order.
+local function page_paths()
+  local paths = {}
+  for path in pairs(PAGES) do
+    if path ~= "/" then
+      paths[#paths + 1] = path
+    end
+  end
+  table.sort(paths)
+  return paths
+end
+
+--- What a browser gets is a page that asks for the others, see worker/dashboard; others are told
+--- which there are.
+PAGES["/"] = function(req, core)
+  local paths = page_paths()
+  if dashboard.is_asked_for(req) then
+    return dashboard.page(paths, core.tokens().token ~= nil)
+  end
+  return reply(200, { version = core.version, pages = paths })
+end
+
 local function wrong_method(req, page, action)
   local allowed = page and action and "GET, HEAD, POST" or page and "GET, HEAD" or "POST"
   return reply(405, { error = ("%s takes %s"):format(req.path, allowed) }, { Allow = allowed })
@@ -314,7 +339,7 @@ end
 local function refusal(req, core, acts)
   local code, problem = access.problem(req, {
     tokens = core.tokens(), listeners = listeners(core.state().listeners), equal = core.equal,
-    acts = acts,
+    acts = acts, open = dashboard.is_asked_for(req),
   })
   return code and reply(code, { error = problem }, {
     ["WWW-Authenticate"] = code == 401 and 'Bearer realm="moongate"' or nil,

@@ -229,8 +229,11 @@ describe("control", function()
       { Authorization = "Bearer operator-token-1" })))
     assert.equal(401, (status("web1.test", "10.0.0.9")))
     core.route_tokens = nil
-    -- No browser connects to a unix socket.
-    assert.equal(200, (status("evil.test", "unix:")))
+    -- What ssh -L passes on to a unix socket comes from browsers, too.
+    assert.equal(421, (status("evil.test", "unix:")))
+    for _, host in ipairs({ "localhost", "127.0.0.1", "[::1]", "moongate", "x" }) do
+      assert.equal(200, (status(host, "unix:")), host)
+    end
   end)
 
   it("stops", function()
