@@ -9,6 +9,7 @@
 #include "base/user.h"
 #include "process/calls.h"
 #include "process/master.h"
+#include "process/terminal.h"
 #include "script/limit.h"
 #include "script/modules.h"
 #include "script/state.h"
@@ -212,6 +213,7 @@ static int command_open(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     luaL_register(L, NULL, calls_functions);
+    luaL_register(L, NULL, terminal_functions);
     lua_createtable(L, 0, 1); /* other fields are those of moongate.core */
     lua_getglobal(L, "require");
     lua_pushliteral(L, "moongate.core");

@@ -34,7 +34,7 @@ M.modules = {}
 M.library = {}
 
 -- Words of the command line.
-M.commands = { top = NONE }
+M.commands = {}
 
 --- Why a key that the contract knows cannot be used yet.
 ---@param group table<string, any> one of the tables above

@@ -20,9 +20,9 @@ local upcoming = require("moongate.base.upcoming")
 local M = {}
 
 local COMMANDS = {
-  "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "reload", "generations",
-  "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill", "tail",
-  "set", "shadow", "init", "import", "types", "version", "help",
+  "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "top", "reload",
+  "generations", "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill",
+  "tail", "set", "shadow", "init", "import", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",

@@ -57,14 +57,14 @@ local function parse(answer)
   return tonumber(status), body
 end
 
---- Asks the instance.
+--- What the instance answers.
 ---@param place { address: string, token: string|nil }
 ---@param method "GET"|"POST"
 ---@param target string path and query
----@return table|nil value what it said
----@return string|nil problem
+---@return integer|nil status nil where nobody answers, or what does is no HTTP server
+---@return string body the problem where there is no status
 ---@return string|nil reason in the system's words, where nobody answers
-local function ask(place, method, target)
+local function talk(place, method, target)
   local address = place.address
   -- The listener may have been reached by a name that it does not know itself by.
   local answer, reason = core.ask(address, ("%s %s HTTP/1.1\r\nHost: localhost\r\n"
@@ -76,9 +76,27 @@ local function ask(place, method, target)
       .. "(`moongate status ROUTE.lua`) says where another one is"):format(address, reason), reason
   end
   local status, body = parse(answer)
-  local value = body and json.decode(body)
-  if type(value) ~= "table" then
+  if not status then
     return nil, ("%s: what answers there is no control listener of moongate"):format(address)
+  end
+  return status, body
+end
+
+--- Asks the instance.
+---@param place { address: string, token: string|nil }
+---@param method "GET"|"POST"
+---@param target string path and query
+---@return table|nil value what it said
+---@return string|nil problem
+---@return string|nil reason in the system's words, where nobody answers
+local function ask(place, method, target)
+  local status, body, reason = talk(place, method, target)
+  if not status then
+    return nil, body, reason
+  end
+  local value = json.decode(body)
+  if type(value) ~= "table" then
+    return nil, ("%s: what answers there is no control listener of moongate"):format(place.address)
   elseif status == 401 then
     return nil, ("%s; --token-file, MOONGATE_TOKEN or the route (`moongate status ROUTE.lua`) says "
       .. "which"):format(tostring(value.error))
@@ -211,6 +229,37 @@ function M.get(args, target)
   end
   args.place = place -- a command that asks again does not look for the instance again
   return 0, nil, value, place.address
+end
+
+--- The instance that is meant, for those that ask it again and again.
+---@param args table of the command line
+---@return { address: string, token: string|nil }|nil place
+---@return string|nil problem
+---@return integer|nil status for the shell, where there is a problem
+function M.place(args)
+  return place_of(args)
+end
+
+--- Reads from it.
+---@param place { address: string, token: string|nil }
+---@param target string path and query
+---@return table|nil value
+---@return string|nil problem
+function M.read(place, target)
+  return ask(place, "GET", target)
+end
+
+--- Reads a page that is no JSON.
+---@param place { address: string, token: string|nil }
+---@param target string path and query
+---@return string|nil text
+---@return string|nil problem
+function M.read_text(place, target)
+  local status, body = talk(place, "GET", target)
+  if status ~= 200 then
+    return nil, status and ("%s: the instance answered %d"):format(target, status) or body
+  end
+  return body
 end
 
 --- "/hold?backend=a%20b"

@@ -1,6 +1,7 @@
 -- moongate.cli.status owns `moongate status`: what a running instance and its backends do. Called
 -- by moongate.cli.
 
+local figures = require("moongate.cli.figures")
 local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
@@ -13,22 +14,14 @@ local M = {
   min = 0, max = 0, route_at = 1,
 }
 
+local count = figures.count
+
 local HEADS = {
   "BACKEND", "STATE", "SERVING", "ACTIVE", "IDLE", "MAX", "QUEUED", "REQUESTS", "FAILS",
   "LATENCY",
 }
 local WORKER_HEADS = { "WORKER", "STATE", "CONNECTIONS", "REQUESTS", "LUA MEMORY", "RESTARTS" }
 local TEXTS = 2 -- the columns that are no numbers
-
---- "0.31 ms", "1500 ms": three digits that count.
-local function milliseconds(seconds)
-  local ms = seconds * 1000
-  return (ms < 1000 and "%.3g ms" or "%.0f ms"):format(ms)
-end
-
-local function count(number)
-  return ("%.0f"):format(number or 0)
-end
 
 local function backend_row(backend)
   local totals = backend.totals
@@ -47,33 +40,15 @@ local function server_row(server)
     "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.serving),
     count(server.active), count(server.idle),
     server.max_conns > 0 and count(server.max_conns) or "", "", count(server.requests),
-    count(server.fails), known and milliseconds(server.latency) or "",
+    count(server.fails), known and figures.milliseconds(server.latency) or "",
   }
-end
-
-local UNITS = { { "d", 86400, "h", 3600 }, { "h", 3600, "m", 60 }, { "m", 60, "s", 1 } }
-
---- "3d 4h", "12m 5s".
-local function span(seconds)
-  local left = math.floor(seconds)
-  for _, unit in ipairs(UNITS) do
-    if left >= unit[2] then
-      return ("%d%s %d%s"):format(math.floor(left / unit[2]), unit[1],
-        math.floor(left % unit[2] / unit[4]), unit[3])
-    end
-  end
-  return left .. "s"
-end
-
-local function bytes(number)
-  return number < 2 ^ 20 and ("%.0fk"):format(number / 1024) or ("%.1fM"):format(number / 2 ^ 20)
 end
 
 --- One line about the whole.
 local function headline(value)
   local workers = #value.workers
-  return ("up %s, generation %d, %d worker%s\n"):format(span(value.uptime), value.generation,
-    workers, workers == 1 and "" or "s")
+  return ("up %s, generation %d, %d worker%s\n"):format(figures.span(value.uptime),
+    value.generation, workers, workers == 1 and "" or "s")
 end
 
 local function listener_line(value)
@@ -115,7 +90,7 @@ local function worker_rows(value)
     end
     list[#list + 1] = {
       "  " .. count(worker.pid), state, count(worker.connections), count(worker.requests),
-      bytes(worker.lua_memory), count(worker.restarts),
+      figures.bytes(worker.lua_memory), count(worker.restarts),
     }
   end
   return list

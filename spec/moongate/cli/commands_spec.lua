@@ -52,7 +52,6 @@ describe("the command line", function()
     { { "colour" }, "moongate: unknown command 'colour'\nusage: moongate COMMAND" },
     { { "help", "chek" }, "moongate help: unknown command 'chek'; did you mean 'check'?\n"
       .. "usage: moongate help [COMMAND]\n" },
-    { { "top" }, "moongate: 'top' is not available in moongate 0.1 yet\nusage:" },
     { { "run" }, "moongate run: an argument is missing\nusage: moongate run ROUTE.lua" },
     { { "run", "a", "b" }, "moongate run: 'b' is one argument too many\nusage: moongate run" },
     { { "run", "a", "--lisen", "x" },

@@ -1,0 +1,138 @@
+-- Specs of moongate.cli.screen.
+
+local sample = require("moongate.cli.sample")
+local screen = require("moongate.cli.screen")
+
+local EVIL = "a\27[2Jb\194\155c\228d\n"
+
+describe("the picture of moongate top", function()
+  local model, view
+  before_each(function()
+    local function server(address, fields)
+      local one = {
+        address = address, serving = 1, max_conns = 8, latency = 0.0041, requests = 5, fails = 0,
+        up = true, draining = false,
+      }
+      for key, value in pairs(fields or {}) do
+        one[key] = value
+      end
+      return one
+    end
+    model = {
+      address = "unix:/run/x.sock", now = sample.read("", 100), status = {
+        version = "1.2.3", uptime = 3700, generation = 4, workers = { { connections = 2 } },
+        backends = {
+          { name = "app", held = true, queued = 3, servers = {
+            server("10.0.0.1:9000"), server("10.0.0.2:9000", { draining = true, serving = 9 }),
+          } },
+          { name = "b", held = false, queued = 0, servers = {
+            server("10.0.0.3:9000", { up = false, serving = 5 }),
+          } },
+        },
+      },
+    }
+    view = screen.view(true)
+    view.width, view.height = 80, 24
+  end)
+
+  local function lines()
+    return (screen.lines(model, view))
+  end
+
+  local function servers()
+    local list = {}
+    for i, row in ipairs(screen.rows(model, view)) do
+      list[i] = row[2]:match("(%d):9000$")
+    end
+    return table.concat(list)
+  end
+
+  it("has what is degraded, the servers, and what keys do", function()
+    local got, heads = screen.lines(model, view)
+    assert.equal(24, #got)
+    assert.equal("moongate 1.2.3 at unix:/run/x.sock, up 1h 1m, generation 4", got[1])
+    assert.equal("! app is held, 3 wait; 10.0.0.2:9000 of app: drained; 10.0.0.3:9000 of b: FAILED",
+      got[4])
+    assert.matches("^BACKEND +SERVER +STATE +REQ/S +ACTIVE +QUEUED +LATENCY +FAILS *$", got[heads])
+    assert.matches("^app +10%.0%.0%.1:9000 +up +0 +1 +0 +4%.1 ms +0$", got[heads + 1])
+    assert.matches("^q quit", got[24])
+    model.silent = "no instance answers"
+    assert.equal("! NO ANSWER: no instance answers", lines()[4])
+  end)
+
+  it("is never larger than the terminal", function()
+    model.status.backends[1].servers[1].address = "unix:/" .. ("\195\164"):rep(200)
+    for width = 1, 130 do
+      for _, height in ipairs({ 1, 2, 5, 6, 7, 24 }) do
+        view.width, view.height = width, height
+        for number = 1, #screen.TABLES do
+          view.table = number
+          local got = lines()
+          assert.is_true(#got <= height)
+          for _, line in ipairs(got) do
+            assert.is_true(select(2, line:gsub("[^\128-\191]", "")) <= width, line)
+          end
+        end
+      end
+    end
+  end)
+
+  it("has no control sequence of a client", function()
+    model.status.backends[1].name = EVIL
+    model.now.tenants[EVIL] = 1
+    model.requests = { { path = EVIL, host = EVIL, client = EVIL } }
+    for _, utf8 in ipairs({ true, false }) do
+      view.utf8, view.width = utf8, 200
+      for number = 1, #screen.TABLES do
+        view.table = number
+        local text = table.concat(lines(), "|")
+        assert.is_nil(text:find("[%c\127]"))
+        assert.is_nil(text:find("\194[\128-\159]"))
+        assert.equal(utf8, text:find("[\128-\255]") ~= nil or utf8)
+      end
+    end
+  end)
+
+  it("is sorted, turned round and filtered by keys", function()
+    assert.equal("123", servers()) -- none has a rate, so by name
+    assert.is_false(screen.keys(view, "s"))
+    assert.equal("231", servers()) -- by what is active
+    screen.keys(view, "r")
+    assert.equal("132", servers())
+    screen.keys(view, "rSSS")
+    assert.equal("123", servers())
+    screen.keys(view, "/AP")
+    assert.matches("^filter: AP_", lines()[24])
+    assert.equal("12", servers())
+    screen.keys(view, "q\127\8P0\8\r") -- here q is a letter
+    assert.equal("12", servers())
+    assert.matches("filter: AP", lines()[24])
+    screen.keys(view, "\27")
+    assert.equal("123", servers())
+    assert.is_true(screen.keys(view, "q"))
+  end)
+
+  it("shows other tables, and scrolls", function()
+    screen.keys(view, "\t")
+    assert.matches("%[tenants%]", lines()[24])
+    screen.keys(view, "4")
+    assert.matches("%[requests%]", lines()[24])
+    assert.matches("does not say which requests it serves", table.concat(lines(), "\n"))
+    model.requests = {}
+    for i = 1, 50 do
+      model.requests[i] = { age = i, path = "/" .. i, sent = 0, state = "waiting" }
+    end
+    assert.matches("/50 ", lines()[6])
+    screen.keys(view, "\27[B\27OBj\27[5~")
+    assert.matches("/47 ", lines()[6])
+    screen.keys(view, "kkkkkk")
+    assert.matches("/50 ", lines()[6])
+    screen.keys(view, ("j"):rep(200))
+    assert.matches("/1 ", lines()[23])
+    assert.is_true(#lines() == 24)
+    screen.keys(view, "\t")
+    assert.matches("%[servers%]", lines()[24])
+    screen.keys(view, "9")
+    assert.matches("%[servers%]", lines()[24])
+  end)
+end)
