@@ -72,6 +72,22 @@ static const char *doctor_foreign(struct arena *a, const char *path, const char 
         .p;
 }
 
+/* What to look at where another machine can't be reached over the network; NULL: nothing is known.
+ */
+static const char *doctor_far(const char *reason)
+{
+    if (strcmp(reason, CONN_TIMED_OUT) == 0 || strcmp(reason, strerror(ETIMEDOUT)) == 0)
+        return "nothing came back; is that machine up, is this its address, and does a firewall "
+               "drop what comes from here?";
+    if (strcmp(reason, strerror(EHOSTUNREACH)) == 0)
+        return "nobody at that address, or a firewall refuses what comes from here; is that "
+               "machine up, and is this its address? `ip route get` names the way to it";
+    if (strcmp(reason, strerror(ENETUNREACH)) == 0)
+        return "this machine has no way to that network; `ip route get` with the address shows "
+               "what it has (an IPv6 address needs IPv6 here, too)";
+    return NULL;
+}
+
 const char *doctor_connect(struct arena *a, const struct addr *server, const char *reason)
 {
     bool local = server->sa.sa_family == AF_UNIX;
@@ -94,7 +110,9 @@ const char *doctor_connect(struct arena *a, const struct addr *server, const cha
                             "'listen'?",
                             reason)
             .p;
-    return arena_printf(a, "%s", reason).p;
+    const char *hint = local ? NULL : doctor_far(reason);
+    return hint != NULL ? arena_printf(a, "%s: %s", reason, hint).p
+                        : arena_printf(a, "%s", reason).p;
 }
 
 /* --- the script --- */

@@ -204,6 +204,8 @@ struct conn_target {
  * that user's (PHP-FPM opens the sockets of its pools as root). A socket that another user has put
  * in its place is refused. */
 #define CONN_FOREIGN (-1)
+/* The detail of a failure to connect whose time is over. */
+#define CONN_TIMED_OUT "no connection within connect_timeout"
 /* The text of an errno or of CONN_FOREIGN. */
 const char *conn_error_text(int err);
 

@@ -40,7 +40,7 @@ static void conn_missed_cb(struct deadline *d)
                   "its listen queue stayed full for queue_timeout (all of its "
                   "processes are busy)");
     else if (!conn_try_other(c, ETIMEDOUT))
-        conn_fail(c, BACKEND_CONNECT, "no connection within connect_timeout");
+        conn_fail(c, BACKEND_CONNECT, CONN_TIMED_OUT);
 }
 
 /* --- bytes in --- */

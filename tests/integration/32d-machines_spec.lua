@@ -108,7 +108,8 @@ describe("two-dmz", function()
 
   it("is told when PHP's machine does not answer", function()
     local env = environment(nil, pair.silent)
-    assert_down(start_gate(env), 503, "no connection within connect_timeout")
+    assert_down(start_gate(env), 503,
+      "no connection within connect_timeout: nothing came back; is that machine up,")
     local result = explain(env)
     assert.equal(1, result.code)
     assert.truthy(result.stdout:find(("server %s: no connection within the time (is that machine "
