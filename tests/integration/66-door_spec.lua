@@ -8,6 +8,7 @@ local process = require("tests.support.process")
 local rig = require("tests.support.rig")
 
 local BEFORE = [[
+assert(loadstring("return 1LL"))() -- opens ffi by itself, before anything requires it
 local moongate = require("moongate")
 
 local function fails(text) return function() error(text) end end

@@ -86,20 +86,21 @@ local function contain_finalizers()
   debug.getregistry = function()
     error("debug.getregistry is not for a script: the registry is the core's own", 2)
   end
-  local open = package.preload.ffi
-  package.preload.ffi = function(...)
-    local ffi = open(...)
-    local gc, metatype = ffi.gc, ffi.metatype
-    ffi.gc = function(object, finalizer)
-      return gc(object, type(finalizer) == "function" and contained(finalizer) or finalizer)
+  -- Opened now: a literal such as 1LL would open it later, without a look at package.preload.
+  local ffi = package.preload.ffi("ffi")
+  local gc, metatype = ffi.gc, ffi.metatype
+  ffi.gc = function(object, finalizer)
+    return gc(object, type(finalizer) == "function" and contained(finalizer) or finalizer)
+  end
+  ffi.metatype = function(ct, meta)
+    local own = {}
+    for key, value in pairs(meta) do
+      own[key] = key == "__gc" and type(value) == "function" and contained(value) or value
     end
-    ffi.metatype = function(ct, meta)
-      local own = {}
-      for key, value in pairs(meta) do
-        own[key] = key == "__gc" and type(value) == "function" and contained(value) or value
-      end
-      return metatype(ct, own)
-    end
+    return metatype(ct, own)
+  end
+  package.loaded.ffi = nil
+  package.preload.ffi = function()
     return ffi
   end
 end
