@@ -52,8 +52,10 @@ struct backend *backend_new(const struct backend_settings *settings, struct back
     }
     b->next = all->first;
     all->first = b;
-    if (*err == NULL)
+    if (*err == NULL) {
+        changed_heed(b);
         return b;
+    }
     backend_free(b);
     return NULL;
 }
@@ -91,6 +93,7 @@ void backend_free(struct backend *b)
 
 void backend_rest(struct backend *b)
 {
+    b->retired = true;
     names_stop(b);
     for (int i = 0; i < b->count; i++)
         server_close_idle(b->servers[i]);
@@ -98,6 +101,7 @@ void backend_rest(struct backend *b)
 
 void backend_retire(struct backend *b, struct backend *successor)
 {
+    b->retired = true;
     names_stop(b);
     for (int i = 0; i < b->count; i++) {
         struct server *s = b->servers[i];
@@ -131,6 +135,7 @@ void backend_serve(struct backend *b)
     for (int i = 0; i < b->count; i++)
         if (!b->servers[i]->gone)
             server_set_checks(b->servers[i]);
+    changed_serve(b);
 }
 
 /* --- state of servers --- */

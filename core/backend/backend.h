@@ -12,6 +12,7 @@
 #include "fastcgi/connection.h"
 #include "fastcgi/record.h"
 #include "http/settings.h"
+#include "shm/changes.h"
 #include "shm/ledger.h"
 
 struct backend;
@@ -23,9 +24,16 @@ struct backends {
     struct ledger_seat seat;
     ev_io wake;
     struct deferred collect;
+    struct changes *changes; /* of operators; NULL: none */
+    struct change_list changed;
 };
 
 void backends_init(struct backends *all, struct loop *loop, struct ledger *ledger, unsigned worker);
+/* From now on the backends heed these changes of operators. Before the first backend is made. */
+void backends_use_changes(struct backends *all, struct changes *changes);
+/* Heeds what operators have changed since the last call: at the beginning of each turn of the loop,
+ * so that a server that was removed gets no request of a later one. */
+void backends_heed(struct backends *all);
 void backends_fini(struct backends *all);
 /* True while a server that another worker has, too, works for a client that has left. Its place,
  * which this process holds, must not be given to another request. */
@@ -127,5 +135,7 @@ bool backend_is_held(const struct backend *b);
 unsigned backend_queued(const struct backend *b);
 unsigned backend_queue_room(const struct backend *b);
 void backend_drain(struct backend *b, int server, bool draining);
+/* Connections in use by the server with that address, also by one that was removed. */
+unsigned backend_active(const struct backend *b, struct str address);
 
 #endif

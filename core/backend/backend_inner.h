@@ -3,6 +3,7 @@
  * below it, and writes the members after its name:
  *
  *     backend  the backend's life, and results of requests for servers
+ *     changed  what operators change about servers: adds, weighs and removes them
  *     ask      server.asking: FCGI_GET_VALUES to a server
  *     queue    struct lease of those that wait; backend.probe
  *     pick     backend.pick: data about all servers for policies
@@ -13,8 +14,8 @@
  *     servers  backend.servers, and the server's place in the ledger
  *
  * Two members have several writers. `gone`: servers until a new one is filled in, names when its
- * address has gone. `shared`: kept puts connections there, as the queue does with a kept one that
- * it finds, and left passes them on when the backend goes.
+ * address has gone, and changed. `shared`: kept puts connections there, as the queue does with a
+ * kept one that it finds, and left passes them on when the backend goes.
  *
  * One call goes upward: backend.on_connect, by which the queue notifies `ask`.
  */
@@ -33,6 +34,8 @@ struct pick;   /* pick.c */
 struct server {
     struct backend *backend;
     const struct server_settings *settings;
+    struct server_settings own; /* of one that an operator has added: `settings` */
+    double weight;              /* the script's, or an operator's */
     struct conn_place place;
     char address[ADDR_TEXT_SIZE]; /* the place's first: numeric, or of a unix socket */
     uint32_t slot;                /* in the ledger */
@@ -45,7 +48,7 @@ struct server {
     /* last time when a kept connection's process was still at work; 0: never */
     double last_at_work;
     unsigned conns;
-    bool gone; /* its name has other addresses now */
+    bool gone; /* its name has other addresses now, or an operator has removed it */
 };
 
 /* A server that is given by name; each address of the name is a server. */
@@ -75,6 +78,7 @@ struct backend {
     unsigned name_count;
     /* Called when a server is connected to; NULL: no callback. */
     void (*on_connect)(struct server *s);
+    bool retired;          /* another generation, or another worker, serves in its place */
     unsigned changes;      /* counts servers that were added or are gone */
     struct pick *pick;     /* data about all servers for policies; NULL: not made yet */
     struct deadline probe; /* when a server that is down may be tried again, while leases wait */
@@ -82,7 +86,13 @@ struct backend {
 
 /* --- servers.c --- */
 
-/* Adds a server. It may get the number of one that is gone. Returns NULL, or the error. */
+/* What an operator has changed about the server; NULL: nothing. */
+const struct change *servers_change(const struct backend *b, const char *address);
+/* The server's weight: the script's, or an operator's. */
+double servers_weight(const struct backend *b, const struct server_settings *settings,
+                      const char *address);
+/* Adds a server, unless an operator has removed it. It may get the number of one that is gone. The
+ * settings of one that an operator has added are copied. Returns NULL, or the error. */
 const char *servers_add(struct backend *b, const struct server_settings *settings,
                         const struct conn_place *place);
 /* The server with that place in the ledger; NULL: the backend does not have it. */
@@ -126,6 +136,8 @@ void server_adopt(struct conn *c, struct server *to);
 /* Passes the idle connections of a server to the same server of another generation. */
 void server_pass_kept(struct server *from, struct server *to);
 void server_close_idle(struct server *s);
+/* The server is no server of the backend any more: it gets no new request. */
+void server_go(struct server *s);
 
 /* --- names.c --- */
 
@@ -138,6 +150,13 @@ bool names_are_looking(const struct backend *b);
 /* Ends all look-ups. */
 void names_stop(struct backend *b);
 void names_free(struct backend *b);
+
+/* --- changed.c --- */
+
+/* Does to the servers what the list of changes says. */
+void changed_heed(struct backend *b);
+/* Drops changes that the script of the generation, which begins to serve, says itself. */
+void changed_serve(struct backend *b);
 
 /* --- left.c --- */
 

@@ -48,6 +48,15 @@ void server_close_idle(struct server *s)
         conn_close(s->idle.first);
 }
 
+void server_go(struct server *s)
+{
+    struct backend *b = s->backend;
+    s->gone = true;
+    b->changes++;
+    ledger_server_gone(&b->all->seat, s->slot);
+    server_close_idle(s);
+}
+
 /* Learns how long a kept connection must rest. PHP-FPM ends a child (pm.max_requests) after the
  * work that follows its last answer, which may take long (fastcgi_finish_request). The next such
  * child may take longer, so the time is doubled. */

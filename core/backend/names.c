@@ -52,10 +52,7 @@ static void names_drop_others(struct backend *b, const struct server_name *name,
             continue;
         log_info("backend '%.*s': %s is no address of %.*s any more", STR_FMT(b->settings->name),
                  s->address, STR_FMT(name->settings->address));
-        s->gone = true;
-        b->changes++;
-        ledger_server_gone(&b->all->seat, s->slot);
-        server_close_idle(s);
+        server_go(s);
     }
 }
 

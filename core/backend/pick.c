@@ -97,7 +97,7 @@ void pick_free(struct backend *b)
 static void pick_add(struct pick *p, const struct server *s)
 {
     unsigned at = p->count++;
-    double weight = s->settings->weight;
+    double weight = s->weight;
     p->servers[at] = s->number;
     p->sums[at] = (at > 0 ? p->sums[at - 1] : 0) + weight;
     p->hashes[at] = pick_hash(str_of(s->address));
@@ -108,7 +108,7 @@ static void pick_add(struct pick *p, const struct server *s)
 /* As the settings have it: a whole number, from 1 on. */
 static unsigned pick_weight(const struct backend *b, int server)
 {
-    double weight = b->servers[server]->settings->weight;
+    double weight = b->servers[server]->weight;
     return weight < 1 ? 1 : weight < WEIGHT_MOST ? (unsigned)weight : WEIGHT_MOST;
 }
 
@@ -308,7 +308,7 @@ static int pick_of_hash(const struct backend *b, uint32_t hash)
     int best = -1;
     for (unsigned i = 0; i < p->count; i++) {
         double u = ((double)pick_mix(hash ^ p->hashes[i]) + 0.5) * 0x1p-32;
-        double score = -b->servers[p->servers[i]]->settings->weight / log(u);
+        double score = -b->servers[p->servers[i]]->weight / log(u);
         if (best < 0 || score > most) {
             best = p->servers[i];
             most = score;

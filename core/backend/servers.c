@@ -13,6 +13,18 @@
 
 #define RESTED 0.02 /* seconds that a kept TCP connection must have been idle for `once` */
 
+const struct change *servers_change(const struct backend *b, const char *address)
+{
+    return changes_find(&b->all->changed, b->settings->name, str_of(address));
+}
+
+double servers_weight(const struct backend *b, const struct server_settings *settings,
+                      const char *address)
+{
+    const struct change *change = servers_change(b, address);
+    return change != NULL && change->kind != CHANGE_REMOVE ? change->weight : settings->weight;
+}
+
 uint32_t servers_open_slot(struct backend *b, const struct server_settings *settings,
                            const char *address)
 {
@@ -22,7 +34,7 @@ uint32_t servers_open_slot(struct backend *b, const struct server_settings *sett
         .max_fails = b->settings->max_fails,
         .fail_timeout = b->settings->fail_timeout,
         .slow_start = b->settings->slow_start,
-        .weight = settings->weight,
+        .weight = servers_weight(b, settings, address),
         .backup = settings->backup,
         .prepared = !b->serves,
         .generation = b->generation,
@@ -62,6 +74,9 @@ const char *servers_add(struct backend *b, const struct server_settings *setting
 {
     char address[ADDR_TEXT_SIZE];
     addr_text(&place->list[0], address);
+    const struct change *change = servers_change(b, address);
+    if (change != NULL && change->kind == CHANGE_REMOVE)
+        return NULL;
     uint32_t slot = servers_open_slot(b, settings, address);
     struct server *s = slot != LEDGER_NONE ? servers_number(b) : NULL;
     if (s == NULL)
@@ -73,8 +88,14 @@ const char *servers_add(struct backend *b, const struct server_settings *setting
         .slot = slot,
         .number = s->number,
         .rest = RESTED,
+        .weight = servers_weight(b, settings, address),
     };
     memcpy(s->address, address, sizeof address);
+    if (settings->is_added) {
+        s->own = *settings;
+        s->own.address = str_of(s->address);
+        s->settings = &s->own;
+    }
     b->changes++;
     if (b->serves)
         server_set_checks(s);
@@ -168,6 +189,11 @@ unsigned backend_queue_room(const struct backend *b)
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);
+}
+
+unsigned backend_active(const struct backend *b, struct str address)
+{
+    return ledger_active(&b->all->seat, b->group, address);
 }
 
 void backend_takes_one(struct backend *b, int server, const char *why)

@@ -21,6 +21,7 @@ enum link_type {
     LINK_SWITCHED = 'W', /* all answers from now on are the new generation's */
     LINK_RELOAD = 'L',   /* a command asked for a reload; with a number: of the files that the
                           * generation of that number had */
+    LINK_CHANGES = 'V',  /* changes of servers (shm/changes.h); the master tells all workers */
     LINK_STOP = 'Q',     /* a command asked for a stop */
     LINK_KILL = 'X',     /* a command asked for the end of a request: its id. The master passes the
                           * message on to all workers */

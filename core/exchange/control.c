@@ -7,16 +7,19 @@
 #include "exchange/subrequest.h"
 
 #include <stdio.h>
+#include <time.h>
 
 static struct {
     struct board *board;
     int master;
+    struct backends *backends;
 } worker;
 
-void control_init(struct board *board, int master)
+void control_init(struct board *board, int master, struct backends *backends)
 {
     worker.board = board;
     worker.master = master;
+    worker.backends = backends;
 }
 
 static bool control_see_backend(void *ctx, unsigned i, struct script_backend *out)
@@ -81,6 +84,71 @@ static bool control_drain(void *ctx, struct str name, struct str server, bool dr
     return true;
 }
 
+/* --- servers, changed at run time --- */
+
+static const struct change *control_see_change(void *ctx, unsigned i, unsigned *active)
+{
+    const struct change_list *list = &worker.backends->changed;
+    if (i >= list->count)
+        return NULL;
+    const struct backend *b = generation_backend(ctx, str_of(list->list[i].backend));
+    *active = b != NULL ? backend_active(b, str_of(list->list[i].address)) : 0;
+    return &list->list[i];
+}
+
+/* This worker heeds the list at once: the answer to the command is about what it has done. */
+static void control_tell_changes(void)
+{
+    backends_heed(worker.backends);
+    link_send(worker.master, LINK_CHANGES, "", NULL, 0);
+}
+
+static const char *control_change(void *ctx, struct str backend, struct str address,
+                                  enum change_kind kind, double weight)
+{
+    static const char *const words[] = {[CHANGE_WEIGHT] = "has another weight",
+                                        [CHANGE_ADD] = "is added",
+                                        [CHANGE_REMOVE] = "is removed: it finishes its requests"};
+    struct change change = {.kind = kind, .weight = weight};
+    struct addr addr;
+    struct timespec now;
+    (void)ctx;
+    if (worker.backends->changes == NULL)
+        return "there is no running server in this process";
+    if (backend.n >= sizeof change.backend)
+        return "the backend's name is too long for a change at run time (127 bytes)";
+    if (addr_is_name(address.p, NULL, NULL))
+        return "it is the address of a host by name; only numeric addresses and unix sockets can "
+               "be changed at run time";
+    const char *bad = addr_resolve(address.p, &addr);
+    if (bad != NULL)
+        return bad;
+    memcpy(change.backend, backend.p, backend.n);
+    addr_text(&addr, change.address);
+    clock_gettime(CLOCK_REALTIME, &now);
+    change.at = (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+    if (!changes_put(worker.backends->changes, &change))
+        return "there are 64 changes at run time already: write them into the script, or drop some "
+               "with `moongate server --forget`";
+    log_warn("backend '%s': server %s %s, by an operator", change.backend, change.address,
+             words[kind]);
+    control_tell_changes();
+    return NULL;
+}
+
+static unsigned control_forget_changes(void *ctx, struct str backend, struct str address)
+{
+    (void)ctx;
+    if (worker.backends->changes == NULL)
+        return 0;
+    unsigned count = changes_forget(worker.backends->changes, backend, address);
+    if (count > 0)
+        log_warn("%u change%s of servers at run time dropped by an operator", count,
+                 count == 1 ? " is" : "s are");
+    control_tell_changes();
+    return count;
+}
+
 static bool control_reload(void *ctx, unsigned from, uint64_t *id)
 {
     char text[16];
@@ -136,6 +204,9 @@ void control_open(struct generation *g)
                                        .is_up = control_see_up,
                                        .hold = control_hold,
                                        .drain = control_drain,
+                                       .change = control_see_change,
+                                       .change_server = control_change,
+                                       .forget_changes = control_forget_changes,
                                        .ask_reload = control_reload,
                                        .stop = control_stop,
                                        .kill = control_kill,

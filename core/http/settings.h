@@ -45,7 +45,8 @@ struct server_settings {
     double weight;
     unsigned max_conns; /* 0: no limit */
     bool backup;
-    bool owned; /* its unix socket must be of this user: */
+    bool is_added; /* by an operator, at run time: the script does not name it */
+    bool owned;    /* its unix socket must be of this user: */
     uid_t owner;
 };
 
@@ -96,6 +97,7 @@ struct backend_settings {
     struct server_settings *servers;
     unsigned server_count;
     enum balance balance;
+    unsigned max_conns; /* of servers that have none of their own; 0: no limit */
     unsigned keepalive;
     double keepalive_idle;
     unsigned keepalive_requests;

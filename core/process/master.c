@@ -223,6 +223,9 @@ static void master_read_worker(struct master *m, unsigned place)
         } else if (fact == WORKER_ASKS_RELOAD) {
             unsigned from = (unsigned)strtoul(text, NULL, 10);
             master_reload(m, (struct reload_order){from > 0 ? "rollback to" : "reload", from});
+        } else if (fact == WORKER_CHANGES) {
+            for (unsigned i = 0; i < PLAN_WORKERS; i++)
+                workers_tell(&m->workers, i, LINK_CHANGES, "", NULL, 0);
         } else if (fact == WORKER_ASKS_STOP) {
             log_info("told to stop by a command");
             master_stop(m, SIGTERM);

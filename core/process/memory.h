@@ -9,6 +9,7 @@
 
 #include "shm/board.h"
 #include "shm/census.h"
+#include "shm/changes.h"
 #include "shm/ledger.h"
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
@@ -20,6 +21,7 @@ struct memory {
     unsigned places;
     struct ledger *ledger;
     struct census *census;
+    struct changes *changes;
     struct board *board;
     struct underway *underway; /* a table for each place */
     struct metrics *metrics;

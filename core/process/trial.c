@@ -38,7 +38,7 @@ struct trial *trial_new(const struct route *route, unsigned number,
     trial_ignore_signals();
     loop_init(&t.loop, ev);
     backends_init(&t.backends, &t.loop, ledger, 0);
-    control_init(&board, -1);
+    control_init(&board, -1, &t.backends);
     script_shared_use(shared);
     script_set_worker(1);
     t.generation = generation_new(route, &t.backends, number, err);

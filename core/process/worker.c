@@ -54,6 +54,7 @@ struct worker {
     ev_io master;
     ev_signal term, quit, interrupt;
     ev_prepare before_wait;
+    ev_check after_wait;
     double shown_at;
     double woke_at; /* this turn of the loop began */
     bool serves;    /* the ledger has this generation's settings of backends */
@@ -611,6 +612,15 @@ static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int e
         worker_start_timer(ev, &w->file_timer, 1);
 }
 
+/* An event of this turn may send a request to a server. LINK_CHANGES wakes a loop that sleeps. */
+static void worker_after_wait_cb(struct ev_loop *ev, ev_check *check, int events)
+{
+    struct worker *w = check->data;
+    (void)ev;
+    (void)events;
+    backends_heed(&w->backends);
+}
+
 static void worker_watch_signal(struct worker *w, ev_signal *watcher, int number,
                                 void (*cb)(struct ev_loop *, ev_signal *, int))
 {
@@ -655,6 +665,10 @@ static void worker_watch(struct worker *w, const struct worker_config *config)
     w->before_wait.data = w;
     ev_set_priority(&w->before_wait, EV_MINPRI); /* after all other work before the wait */
     ev_prepare_start(w->loop.ev, &w->before_wait);
+    ev_check_init(&w->after_wait, worker_after_wait_cb);
+    w->after_wait.data = w;
+    ev_set_priority(&w->after_wait, EV_MAXPRI); /* before what the wait has brought */
+    ev_check_start(w->loop.ev, &w->after_wait);
     ev_timer_init(&w->log_timer, worker_log_timer_cb, LOG_DELAY, 0);
     ev_timer_init(&w->count_timer, worker_count_timer_cb, 1, 0);
     ev_timer_init(&w->file_timer, worker_file_timer_cb, 1, 0);
@@ -691,6 +705,7 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
     loop_init(&w->loop, ev);
     script_shared_use(config->shared);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
+    backends_use_changes(&w->backends, config->changes);
     w->generation = generation_new(&config->route, &w->backends, config->generation, err);
     if (w->generation == NULL)
         return *err;
@@ -761,7 +776,7 @@ int worker_run(const struct worker_config *config)
     metrics_use(config->metrics, config->index, config->number);
     quarantine_use(config->quarantine);
     script_set_worker(config->number + 1);
-    control_init(config->board, config->master);
+    control_init(config->board, config->master, &w.backends);
     script_supervise(&board->beat, board->stuck, sizeof board->stuck, config->signal);
     const char *bad = worker_start(&w, config, &err);
     if (bad != NULL) {

@@ -27,6 +27,7 @@ struct worker_config {
     unsigned number;  /* the worker's number for scripts, from 0 */
     struct ledger *ledger;
     struct census *census;
+    struct changes *changes;
     struct board *board;
     struct underway *underway; /* the worker's table */
     struct metrics *metrics;

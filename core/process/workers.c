@@ -52,6 +52,7 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .reserve = reserve,
         .ledger = m->ledger,
         .census = m->census,
+        .changes = m->changes,
         .board = m->board,
         .underway = &m->underway[place],
         .metrics = m->metrics,
@@ -153,6 +154,8 @@ enum worker_fact workers_receive(struct workers *w, unsigned place, const char *
         return WORKER_ASKS_STOP;
     case LINK_KILL:
         return WORKER_ASKS_KILL;
+    case LINK_CHANGES:
+        return WORKER_CHANGES;
     default:
         p->switching = false;
         return WORKER_SWITCHED;

@@ -78,6 +78,7 @@ enum worker_fact {
     WORKER_ASKS_RELOAD, /* a command asks for a reload: the text of LINK_RELOAD */
     WORKER_ASKS_STOP,
     WORKER_ASKS_KILL, /* of a request: the text is its id */
+    WORKER_CHANGES,   /* a command has changed servers */
 };
 
 /* Reads one message of the worker at this place. The text is valid until the next call. */

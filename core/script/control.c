@@ -67,6 +67,57 @@ static int control_drain(lua_State *L)
                                 no_server);
 }
 
+/* --- servers, changed at run time --- */
+
+static const char *const change_kinds[] = {"weight", "add", "remove", NULL};
+
+/* core.changes() -> list of { backend, server, action, weight, at, active } */
+static int control_changes(lua_State *L)
+{
+    static const struct property fields[] = {
+        PROPERTY("backend", struct change, backend),
+        PROPERTY("server", struct change, address),
+        PROPERTY("at", struct change, at),
+        {0},
+    };
+    const struct script_world *world = control_world_of(L);
+    const struct change *change;
+    unsigned active;
+    lua_newtable(L);
+    for (unsigned i = 0; (change = world->change(world->ctx, i, &active)) != NULL; i++) {
+        property_push_table(L, fields, (const void *[]){change});
+        lua_pushstring(L, change_kinds[change->kind <= CHANGE_REMOVE ? change->kind : 0]);
+        lua_setfield(L, -2, "action");
+        lua_pushnumber(L, active);
+        lua_setfield(L, -2, "active");
+        if (change->kind != CHANGE_REMOVE) {
+            lua_pushnumber(L, change->weight);
+            lua_setfield(L, -2, "weight");
+        }
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* core.change(backend, address, action, weight) -> true; or nil, problem */
+static int control_change(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    const char *problem = world->change_server(
+        world->ctx, script_check_str(L, 1), script_check_str(L, 2),
+        (enum change_kind)luaL_checkoption(L, 3, NULL, change_kinds), luaL_optnumber(L, 4, 1));
+    return control_push_outcome(L, problem == NULL, problem);
+}
+
+/* core.forget_changes(backend, address) -> how many; "" stands for all */
+static int control_forget_changes(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    lua_pushnumber(
+        L, world->forget_changes(world->ctx, script_check_str(L, 1), script_check_str(L, 2)));
+    return 1;
+}
+
 /* --- the instance --- */
 
 /* core.reload([generation]) -> id; or nil, problem. With a generation: of the files that it had. */
@@ -335,6 +386,9 @@ static int control_state(lua_State *L)
 static void push_controls(lua_State *L)
 {
     static const luaL_Reg functions[] = {
+        {"change", control_change},
+        {"changes", control_changes},
+        {"forget_changes", control_forget_changes},
         {"backends", control_backends},
         {"drain", control_drain},
         {"hold", control_hold},

@@ -137,6 +137,7 @@ static void settings_read_server(struct reading *r, const struct backend_setting
     server->max_conns = settings_get_count(r, "max_conns");
     server->backup = settings_get_boolean(r, "backup");
     settings_read_owner(r, server);
+    server->is_added = false;
     server->is_name = addr_is_name(server->address.p, NULL, NULL);
     const char *bad = server->is_name ? NULL : addr_resolve(server->address.p, &server->addr);
     if (bad != NULL)
@@ -254,6 +255,7 @@ static void settings_read_backend(struct reading *r, struct backend_settings *b)
     b->queue = settings_get_count(r, "queue");
     b->queue_timeout = settings_get_number(r, "queue_timeout");
     b->per_tenant = settings_get_count(r, "per_tenant");
+    b->max_conns = settings_get_count(r, "max_conns");
     b->max_fails = settings_get_count(r, "max_fails");
     b->fail_timeout = settings_get_number(r, "fail_timeout");
     b->slow_start = settings_get_number(r, "slow_start");

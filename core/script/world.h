@@ -9,6 +9,7 @@
 
 #include "http/request.h"
 #include "shm/board.h"
+#include "shm/changes.h"
 #include "shm/ledger.h"
 
 /* A server as policies see it. */
@@ -57,6 +58,14 @@ struct script_world {
     bool (*is_up)(void *ctx, struct str backend, bool *up);
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
+    /* The changes of servers at run time (shm/changes.h), by numbers from 0, and the connections in
+     * use by the server. NULL: no more. */
+    const struct change *(*change)(void *ctx, unsigned i, unsigned *active);
+    /* Changes a server; `address` ends with a NUL. NULL, or why not. */
+    const char *(*change_server)(void *ctx, struct str backend, struct str address,
+                                 enum change_kind kind, double weight);
+    /* Drops changes, see changes_forget. Returns how many. */
+    unsigned (*forget_changes)(void *ctx, struct str backend, struct str address);
     /* Asks the master for a reload, of the files that the generation `from` had (0: of those on the
      * disk). It is over when board->reload_done has reached *id. False: the master has ended. */
     bool (*ask_reload)(void *ctx, unsigned from, uint64_t *id);

@@ -174,6 +174,8 @@ void ledger_server_set_checks(struct ledger_seat *seat, uint32_t server, uint32_
                               bool checks, bool load);
 
 struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server);
+/* Connections in use by the server of the group with that address, which may be gone. */
+unsigned ledger_active(const struct ledger_seat *seat, uint32_t group, struct str address);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
 uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
 /* How many claims may wait in the group. */

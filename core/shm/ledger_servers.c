@@ -264,6 +264,16 @@ struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
     return &seat->ledger->servers[server];
 }
 
+unsigned ledger_active(const struct ledger_seat *seat, uint32_t group, struct str address)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    uint32_t at = server_find(l, g, ledger_hash_of(address));
+    unsigned active = at != LEDGER_NONE ? l->servers[at].active : 0;
+    ledger_unlock_group(g);
+    return active;
+}
+
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group)
 {
     return seat->ledger->groups[group].held;

@@ -9,7 +9,8 @@
 --   options  see moongate.cli.options
 --   verbatim nil or a word behind which all is another program's
 --   min, max how many other arguments it takes
---   route_at nil or the place behind them of a route that may be there, which becomes args.route
+--   route_at nil or the place behind them of a route that may be there, which becomes args.route;
+--            or a function from the arguments to that place
 --   main     function(args) -> exit status; args are what options.parse gives
 
 local options = require("moongate.cli.options")
@@ -22,7 +23,7 @@ local M = {}
 local COMMANDS = {
   "run", "serve", "check", "explain", "test", "doctor", "fcgi", "status", "top", "reload",
   "generations", "rollback", "stop", "hold", "resume", "drain", "undrain", "requests", "kill",
-  "tail", "set", "shadow", "init", "import", "types", "version", "help",
+  "tail", "set", "server", "shadow", "init", "import", "types", "version", "help",
 }
 local ALIASES = {
   ["--version"] = "version", ["-V"] = "version", ["--help"] = "help", ["-h"] = "help",
@@ -131,9 +132,11 @@ end
 --- Moves the route, which names the instance, from the other arguments to parsed.route: a path, or
 --- *.lua.
 local function remove_route(command, parsed)
-  local last = command.route_at and parsed[command.route_at]
+  local at = command.route_at
+  at = type(at) == "function" and at(parsed) or at
+  local last = at and parsed[at]
   if last and (last:find("%.lua$") or last:find("/", 1, true)) then
-    parsed.route = table.remove(parsed, command.route_at)
+    parsed.route = table.remove(parsed, at)
   end
 end
 

@@ -276,9 +276,11 @@ M.target_of = target_of
 --- How many requests a backend, or one of its servers, has in flight.
 local function in_flight(backend, server)
   local count = 0
-  for _, one in ipairs(backend.servers or {}) do
-    if server == nil or one.address == server then
-      count = count + one.active
+  for _, list in ipairs({ backend.servers or {}, backend.removed or {} }) do
+    for _, one in ipairs(list) do
+      if server == nil or one.address == server then
+        count = count + one.active
+      end
     end
   end
   return count

@@ -36,12 +36,22 @@ end
 local function server_row(server)
   local state = server.draining and "draining" or server.up and "up" or "down"
   local known = server.latency and server.latency > 0
+  if server.changed then -- at run time, by `moongate server`
+    state = state .. (server.changed == "added" and ", added" or (", weight %.0f"):format(
+      server.weight))
+  end
   return {
     "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.serving),
     count(server.active), count(server.idle),
     server.max_conns > 0 and count(server.max_conns) or "", "", count(server.requests),
     count(server.fails), known and figures.milliseconds(server.latency) or "",
   }
+end
+
+--- A server that was removed at run time.
+local function removed_row(server)
+  local active = server.active > 0 and count(server.active) or ""
+  return { "  " .. server.address, "removed", active, active, "", "", "", "", "", "" }
 end
 
 --- One line about the whole.
@@ -114,6 +124,9 @@ function M.main(args)
     list[#list + 1] = backend_row(backend)
     for _, server in ipairs(backend.servers) do
       list[#list + 1] = server_row(server)
+    end
+    for _, server in ipairs(backend.removed or {}) do
+      list[#list + 1] = removed_row(server)
     end
   end
   rows.print(list, TEXTS)

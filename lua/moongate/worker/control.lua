@@ -21,12 +21,15 @@
 --     POST /kill?id=ID                        ends a request
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
+--     POST /server?backend=B&server=S&action=add|remove|weight[&weight=N]    changes it at run time
+--     POST /server?action=forget[&backend=B[&server=S]]   drops such changes
 --     POST /drain?backend=B&server=S  /undrain?...    send a server nothing new; take it back
 --
 -- Who may ask for what is said by worker/access.
 
 local access = require("moongate.worker.access")
 local addr = require("moongate.base.addr")
+local changes = require("moongate.worker.changes")
 local dashboard = require("moongate.worker.dashboard")
 local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
@@ -72,6 +75,7 @@ local function all_backends(core)
   for _, backend in ipairs(list) do
     with_totals(backend)
   end
+  changes.mark(core, list)
   return json.list(list)
 end
 
@@ -143,7 +147,8 @@ local function status(_, core)
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
     generation = state.generation, generations = count_generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
-    backends = all_backends(core), shared = core.shared_info(), values = runtime.list(),
+    backends = all_backends(core), changes = changes.list(core), shared = core.shared_info(),
+    values = runtime.list(),
     kept_from = (state.kept_from or 0) > 0 and state.kept_from or nil,
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
   })
@@ -155,7 +160,11 @@ local function backends(req, core)
     return reply(200, all_backends(core))
   end
   local backend, answer = find_backend(core, name, "name")
-  return answer or reply(200, with_totals(backend))
+  if answer then
+    return answer
+  end
+  changes.mark(core, { backend })
+  return reply(200, with_totals(backend))
 end
 
 --- What the shadows have found, each with the share of the requests that it gets.
@@ -292,6 +301,28 @@ local function drainer(on)
   end
 end
 
+local function forget_changes(core, args)
+  local server = args.server and (addr.parse(args.server, "connect") or args.server) or ""
+  return reply(200, { ok = true, count = core.forget_changes(args.backend or "", server) })
+end
+
+--- A server is added, removed or weighed while the route serves.
+local function change_server(req, core)
+  local args = req.args
+  if args.action == "forget" then
+    return forget_changes(core, args)
+  end
+  local backend, answer = find_backend(core, args.backend, "backend")
+  if answer then
+    return answer
+  end
+  local done, problem, code, address = changes.change(core, backend, args)
+  if not done then
+    return failure(code, "%s", tostring(problem))
+  end
+  return reply(200, { ok = true, server = address })
+end
+
 -- A request ---------------------------------------------------------------------------------------
 
 -- By path: what answers GET and HEAD, and what a POST does.
@@ -302,7 +333,7 @@ local PAGES = {
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
-  ["/shadow"] = forget_shadows, ["/kill"] = kill,
+  ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/server"] = change_server,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -350,7 +381,7 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
 --- get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail`
+--- kill tail changes change forget_changes`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

@@ -77,6 +77,18 @@ describe("control", function()
         load(4, "serving", "cc", { renewals = 2 }),
       }
     end
+    core.list = {}
+    function core.changes()
+      return core.list
+    end
+    function core.change(...)
+      table.insert(core.done, { "change", ... })
+      return true
+    end
+    function core.forget_changes(...)
+      table.insert(core.done, { "forget", ... })
+      return 2
+    end
     function core.stop()
       table.insert(core.done, { "stop" })
       return true
@@ -155,6 +167,57 @@ describe("control", function()
     status, got = post("/reload")
     assert.equal(500, status)
     assert.equal("the master is gone", got.error)
+  end)
+
+  it("changes servers at run time", function()
+    local headers = { ["Moongate-Control"] = "1" }
+    local function change(args)
+      core.done = {}
+      local status, body = ask("POST", "/server", args, headers)
+      return status, body, core.done
+    end
+    local status, body, done = change({
+      backend = "app", server = ":9000", action = "weight", weight = "3",
+    })
+    assert.equal(200, status)
+    assert.same({ ok = true, server = "127.0.0.1:9000" }, body)
+    assert.same({ { "change", "app", "127.0.0.1:9000", "weight", 3 } }, done)
+    done = select(3, change({ backend = "app", server = "10.0.0.3:1", action = "add" }))
+    assert.same({ { "change", "app", "10.0.0.3:1", "add", 1 } }, done)
+    done = select(3, change({ backend = "app", server = ":9000", action = "remove" }))
+    assert.same({ { "change", "app", "127.0.0.1:9000", "remove" } }, done)
+    status, body, done = change({ backend = "app", action = "forget", server = ":9000" })
+    assert.same({ 200, { ok = true, count = 2 } }, { status, body })
+    assert.same({ { "forget", "app", "127.0.0.1:9000" } }, done)
+    for _, case in ipairs({
+      { 404, "no backend", backend = "web", server = ":9000", action = "add" },
+      { 400, "'action' is", backend = "app", server = ":9000", action = "grow" },
+      { 400, "already", backend = "app", server = ":9000", action = "add" },
+      { 400, "of backend 'my app'", backend = "app", server = "unix:/run/a.sock", action = "add" },
+      { 400, "from 1 to 1000", backend = "app", server = ":9000", action = "weight",
+        weight = "1001" },
+      { 404, "has no server", backend = "app", server = ":9001", action = "remove" },
+      { 400, "no server left", backend = "my app", server = "unix:/run/a.sock",
+        action = "remove" },
+    }) do
+      status, body, done = change(case)
+      assert.equal(case[1], status)
+      assert.matches(case[2], body.error, 1, true)
+      assert.same({}, done)
+    end
+  end)
+
+  it("shows which servers are different from the script", function()
+    core.list = {
+      { backend = "app", server = "127.0.0.1:9000", action = "weight", weight = 3, at = 1,
+        active = 2 },
+      { backend = "app", server = "10.0.0.9:1", action = "remove", at = 1, active = 1 },
+    }
+    local body = select(2, ask("GET", "/backends", { name = "app" }))
+    assert.equal("weight", body.servers[2].changed)
+    assert.is_nil(body.servers[1].changed)
+    assert.same({ { address = "10.0.0.9:1", active = 1 } }, body.removed)
+    assert.equal(2, #select(2, ask("GET", "/status")).changes)
   end)
 
   it("lists what was loaded, the latest first", function()
