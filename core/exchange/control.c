@@ -199,6 +199,7 @@ static const char *control_params(void *ctx, struct request *req, struct str nam
 void control_open(struct generation *g)
 {
     const struct script_world world = {.ctx = g,
+                                       .generation = g->number,
                                        .backend = control_see_backend,
                                        .server = control_see_server,
                                        .is_up = control_see_up,

@@ -9,6 +9,7 @@
 #include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/observed.h"
+#include "shm/recent.h"
 
 #define STDERR_MAX   65536
 #define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
@@ -29,6 +30,8 @@ static void stderr_log(void *ctx, struct str line)
         to->advised = true;
     }
     report_stderr(&x->req, line, advice);
+    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
+    recent_message(script != NULL ? script->value : x->req.uri.path, line, x->generation->number);
 }
 
 void stderr_flush(struct exchange *x)

@@ -21,12 +21,13 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .ledger = ledger_new(places),
                          .census = census_new(places),
                          .changes = changes_new(),
+                         .recent = recent_new(places),
                          .board = board_new(),
                          .underway = underway_new(places),
                          .metrics = metrics_new(places),
                          .tail = tail_new()};
-    if (m->ledger == NULL || m->census == NULL || m->changes == NULL || m->board == NULL ||
-        m->underway == NULL || m->metrics == NULL || m->tail == NULL ||
+    if (m->ledger == NULL || m->census == NULL || m->changes == NULL || m->recent == NULL ||
+        m->board == NULL || m->underway == NULL || m->metrics == NULL || m->tail == NULL ||
         !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();

@@ -13,6 +13,7 @@
 #include "shm/ledger.h"
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
+#include "shm/recent.h"
 #include "shm/shared_file.h"
 #include "shm/tail.h"
 
@@ -22,6 +23,7 @@ struct memory {
     struct ledger *ledger;
     struct census *census;
     struct changes *changes;
+    struct recent *recent;
     struct board *board;
     struct underway *underway; /* a table for each place */
     struct metrics *metrics;

@@ -774,6 +774,7 @@ int worker_run(const struct worker_config *config)
     log_keep_in(&config->board->lines[config->index]);
     underway_use(config->underway);
     metrics_use(config->metrics, config->index, config->number);
+    recent_use(config->recent, config->index);
     quarantine_use(config->quarantine);
     script_set_worker(config->number + 1);
     control_init(config->board, config->master, &w.backends);

@@ -17,6 +17,7 @@
 #include "shm/ledger.h"
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
+#include "shm/recent.h"
 #include "shm/shared_file.h"
 
 struct worker_config {
@@ -28,6 +29,7 @@ struct worker_config {
     struct ledger *ledger;
     struct census *census;
     struct changes *changes;
+    struct recent *recent;
     struct board *board;
     struct underway *underway; /* the worker's table */
     struct metrics *metrics;

@@ -53,6 +53,7 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .ledger = m->ledger,
         .census = m->census,
         .changes = m->changes,
+        .recent = m->recent,
         .board = m->board,
         .underway = &m->underway[place],
         .metrics = m->metrics,

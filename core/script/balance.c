@@ -306,7 +306,7 @@ static const char *balance_source_of(struct script *s, const struct request *req
 static enum script_result balance_misuse(struct script *s, const struct asking *a, int idx,
                                          const char *expected)
 {
-    script_log_misuse(a->cause.what, balance_source_of(s, a->req, a->function), a->req,
+    script_log_misuse(s, a->cause.what, balance_source_of(s, a->req, a->function), a->req,
                       lua_pushfstring(s->L, "%s, got %s", expected, script_describe(s->L, idx)));
     return SCRIPT_FAILED;
 }

@@ -14,6 +14,7 @@
 #include "script/property.h"
 #include "script/request.h"
 #include "shm/metrics.h"
+#include "shm/recent.h"
 #include "shm/tail.h"
 #include "shm/underway.h"
 
@@ -198,6 +199,43 @@ static int control_loads(lua_State *L)
         lua_setfield(L, -2, "renewals");
         lua_rawseti(L, -2, (int)i + 1);
     }
+    return 1;
+}
+
+static void control_push_entries(lua_State *L, const struct recent *r, bool errors)
+{
+    static const struct property fields[] = {
+        PROPERTY("what", struct recent_entry, what),
+        PROPERTY("text", struct recent_entry, text),
+        PROPERTY("first", struct recent_entry, first),
+        PROPERTY("last", struct recent_entry, last),
+        PROPERTY("count", struct recent_entry, count),
+        PROPERTY("generation", struct recent_entry, generation),
+        {0},
+    };
+    unsigned most = errors ? RECENT_ERRORS : RECENT_MESSAGES, n = 0;
+    lua_newtable(L);
+    for (unsigned place = 0; r != NULL && place < r->places; place++)
+        for (unsigned i = 0; i < most; i++) {
+            const struct recent_table *t = &r->table[place];
+            const struct recent_entry *e = errors ? &t->errors[i] : &t->messages[i];
+            if (e->count == 0)
+                continue;
+            property_push_table(L, fields, (const void *[]){e});
+            lua_rawseti(L, -2, (int)++n);
+        }
+}
+
+/* core.recent() -> { errors, messages }: lists of { what, text, first, last, count, generation } of
+ * all workers; see shm/recent.h */
+static int control_recent(lua_State *L)
+{
+    control_world_of(L);
+    lua_createtable(L, 0, 2);
+    control_push_entries(L, recent_all(), true);
+    lua_setfield(L, -2, "errors");
+    control_push_entries(L, recent_all(), false);
+    lua_setfield(L, -2, "messages");
     return 1;
 }
 
@@ -395,6 +433,7 @@ static void push_controls(lua_State *L)
         {"kill", control_kill},
         {"loads", control_loads},
         {"reload", control_reload},
+        {"recent", control_recent},
         {"reloads", control_reloads},
         {"requests", control_requests},
         {"state", control_state},

@@ -13,6 +13,7 @@
 #include "script/repeats.h"
 #include "script/value.h"
 #include "shm/metrics.h"
+#include "shm/recent.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -117,7 +118,7 @@ static void door_log(struct script *s, const struct script_cause *cause, const c
 {
     snprintf(s->door->failure, sizeof s->door->failure, "%s (%s): %s", cause->what, cause->source,
              message);
-    script_log_misuse(cause->what, cause->source, cause->req, trace);
+    script_log_misuse(s, cause->what, cause->source, cause->req, trace);
 }
 
 /* 1: what was raised. Upvalue: the script. */
@@ -165,11 +166,23 @@ void script_log_failure(struct script *s, lua_State *co, int status,
     script_heap_spare(s->heap, false);
 }
 
-void script_log_misuse(const char *what, const char *source, const struct request *req,
+void script_note_error(const struct script *s, const char *what, const char *source,
                        const char *text)
+{
+    char line[512];
+    const char *end = strchr(text, '\n');
+    int length = end != NULL ? (int)(end - text) : (int)strlen(text);
+    bool placed = memmem(text, (size_t)length, ".lua:", 5) != NULL;
+    snprintf(line, sizeof line, "%s%s%.*s", placed ? "" : source, placed ? "" : ": ", length, text);
+    recent_error(str_of(what), str_of(line), s != NULL ? s->world.generation : 0);
+}
+
+void script_log_misuse(const struct script *s, const char *what, const char *source,
+                       const struct request *req, const char *text)
 {
     static struct log_quota quota = {.most = LOG_MOST};
     char name[REQUEST_NAME_SIZE];
+    script_note_error(s, what, source, text);
     if (req == NULL)
         log_within(script_repeats_quota(text), LOG_ERROR, "%s (%s): %s; request -", what, source,
                    text);
@@ -180,7 +193,7 @@ void script_log_misuse(const char *what, const char *source, const struct reques
 
 int script_finalizer_failed(lua_State *L)
 {
-    script_log_misuse("a finalizer", "__gc", NULL, door_push_error(L, 1));
+    script_log_misuse(script_of_state(L), "a finalizer", "__gc", NULL, door_push_error(L, 1));
     return 0;
 }
 

@@ -65,7 +65,11 @@ void script_return_coroutine(struct script *s, struct lua_State *co, int ref, bo
 void script_log_failure(struct script *s, struct lua_State *co, int status,
                         const struct script_cause *cause);
 /* Logs that a hook returned a value which can't be used. */
-void script_log_misuse(const char *what, const char *source, const struct request *req,
+void script_log_misuse(const struct script *s, const char *what, const char *source,
+                       const struct request *req, const char *text);
+/* Notes the first line of an error for pages that show the last ones; a text that names no line
+ * gets `source` in front. */
+void script_note_error(const struct script *s, const char *what, const char *source,
                        const char *text);
 /* The reason of the last failure of a hook, "on_start (route.lua:3): ...". Valid until another hook
  * fails. */

@@ -222,6 +222,7 @@ static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, 
                "%s: %s returned a decision that can't be used: %s; %.*s %.*s, %s", where,
                script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
                request_name(req, name));
+    script_note_error(s, script_hook_names[hook], where, text);
     metrics_add(&metrics_own->run[SCRIPT_KIND_OF(hook)].errors, 1);
     lua_settop(L, top);
 }
@@ -434,7 +435,7 @@ static void hooks_line_body(struct script *s, void *ctx)
         *c->line = STR("");
     else if (!lua_isnil(L, -1)) {
         metrics_add(&metrics_own->run[c->cause.kind].errors, 1);
-        script_log_misuse(c->cause.what, c->cause.source, c->req,
+        script_log_misuse(s, c->cause.what, c->cause.source, c->req,
                           lua_pushfstring(L, "expected a line, false or nil as its result, got %s",
                                           script_describe(L, -1)));
     }

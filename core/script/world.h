@@ -52,6 +52,7 @@ struct script_answer {
 /* What the control pages see of the backends, and what they may do; `ctx` is the generation. */
 struct script_world {
     void *ctx;
+    unsigned generation; /* its number */
     bool (*backend)(void *ctx, unsigned i, struct script_backend *out);
     bool (*server)(void *ctx, unsigned backend, unsigned i, struct script_server *out);
     /* False: no backend has that name, or no server of it that address. */

@@ -2,8 +2,7 @@
 #include "shm/changes.h"
 
 #include "shm/lock.h"
-
-#include <sys/mman.h>
+#include "shm/mapping.h"
 
 struct changes {
     pthread_mutex_t lock;
@@ -12,11 +11,9 @@ struct changes {
 
 struct changes *changes_new(void)
 {
-    struct changes *c =
-        mmap(NULL, sizeof *c, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (c == MAP_FAILED)
-        return NULL;
-    lock_init(&c->lock);
+    struct changes *c = mapping_new(sizeof *c);
+    if (c != NULL)
+        lock_init(&c->lock);
     return c;
 }
 

@@ -111,8 +111,8 @@ describe("rollback", function()
     local list = generations()
     assert.equal("rollback to 1", list[1].reason)
     assert.equal(list[3].hash, list[1].hash)
-    assert.matches("\ngeneration 3 has the files of generation 1, not those on the disk, until the "
-      .. "next reload\n", done("status"))
+    assert.matches("\n  ! generation 3 has the files of generation 1, not those on the disk, until "
+      .. "the next reload\n", done("status"))
     assert.equal(1, json.decode(done("status", "--json")).kept_from)
     -- A worker that takes the place of another has them, too.
     local before = {}

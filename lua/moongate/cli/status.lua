@@ -79,10 +79,44 @@ local function values_line(value)
   return #list > 0 and table.concat(list, ", ") .. "\n" or ""
 end
 
---- What serves is not what is on the disk.
-local function rollback_line(value)
-  return value.kept_from and ("generation %d has the files of generation %d, not those on the "
-    .. "disk, until the next reload\n"):format(value.generation, value.kept_from) or ""
+--- What is to be looked at first.
+local function degraded_lines(value)
+  local lines = {}
+  for _, one in ipairs(value.degraded or {}) do
+    lines[#lines + 1] = ("  ! %s\n"):format(one.text)
+  end
+  return table.concat(lines)
+end
+
+--- "12:03", with the date where that is another day.
+local function moment(seconds)
+  local day = "%Y-%m-%d"
+  return os.date(os.date(day, seconds) == os.date(day) and "%H:%M:%S" or day .. " %H:%M:%S",
+    seconds)
+end
+
+--- The last errors of the script, and whether they still hold.
+local function errors_lines(value)
+  local lines = {}
+  for _, one in ipairs(value.errors or {}) do
+    local times = one.count > 1 and (", %.0f times"):format(one.count) or ""
+    local since = one.holds and "last at " .. moment(one.last)
+      or "not since " .. moment(one.last)
+    local of = not one.holds and one.generation
+      and (", generation %.0f"):format(one.generation) or ""
+    lines[#lines + 1] = ("  %s%s%s: %s: %s\n"):format(since, of, times, one.what, one.text)
+  end
+  return #lines > 0 and "errors of the script:\n" .. table.concat(lines) or ""
+end
+
+local function tenant_rows(value)
+  local list = { { "TENANT", "", "REQUESTS", "4XX", "5XX" } }
+  for _, one in ipairs(value.tenants or {}) do
+    list[#list + 1] = {
+      one.name, "", count(one.requests), count(one.client_errors), count(one.server_errors),
+    }
+  end
+  return list
 end
 
 local function error_line(value)
@@ -117,7 +151,8 @@ function M.main(args)
     return 0
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
-    rollback_line(value), listener_line(value), values_line(value), error_line(value))
+    degraded_lines(value), listener_line(value), values_line(value), error_line(value),
+    errors_lines(value))
   rows.print(worker_rows(value), TEXTS)
   local list = { HEADS }
   for _, backend in ipairs(value.backends) do
@@ -130,6 +165,7 @@ function M.main(args)
     end
   end
   rows.print(list, TEXTS)
+  rows.print(tenant_rows(value), TEXTS)
   return 0
 end
 

@@ -11,6 +11,7 @@
 --     POST /reload                            { id }
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
+--     GET  /messages                          the last message on STDERR of each script
 --     GET  /generations                       what was loaded when, the latest first
 --     POST /rollback[?number=N]               { id, to }: /reload from generation N's files
 --     GET  /shadow[?name=N]                   what the route's shadows have found
@@ -34,6 +35,7 @@ local dashboard = require("moongate.worker.dashboard")
 local generations = require("moongate.worker.generations")
 local json = require("moongate.base.json")
 local metrics = require("moongate.worker.metrics")
+local recent = require("moongate.worker.recent")
 local report = require("moongate.shadow.report")
 local requests = require("moongate.worker.requests")
 local runtime = require("moongate.runtime")
@@ -143,7 +145,7 @@ end
 local function status(_, core)
   local state = core.state()
   local failed = state.last_error_at > 0
-  return reply(200, {
+  local value = {
     version = core.version, pid = state.pid, uptime = math.max(0, core.now() - state.started),
     generation = state.generation, generations = count_generations(state.workers),
     workers = json.list(state.workers), listeners = json.list(listeners(state.listeners)),
@@ -151,7 +153,14 @@ local function status(_, core)
     values = runtime.list(),
     kept_from = (state.kept_from or 0) > 0 and state.kept_from or nil,
     last_error = failed and { text = state.last_error, at = state.last_error_at } or nil,
-  })
+    errors = recent.errors(core, state.generation), tenants = recent.tenants(core),
+  }
+  value.degraded = recent.degraded(value)
+  return reply(200, value)
+end
+
+local function messages(_, core)
+  return reply(200, { messages = recent.messages(core) })
 end
 
 local function backends(req, core)
@@ -329,7 +338,7 @@ end
 local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
   ["/metrics"] = show_metrics, ["/generations"] = loads,
-  ["/requests"] = show_requests, ["/tail"] = tail,
+  ["/messages"] = messages, ["/requests"] = show_requests, ["/tail"] = tail,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
@@ -381,7 +390,7 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
 --- get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail changes change forget_changes`
+--- kill tail changes change forget_changes recent counters`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

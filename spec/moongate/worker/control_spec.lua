@@ -77,6 +77,18 @@ describe("control", function()
         load(4, "serving", "cc", { renewals = 2 }),
       }
     end
+    core.noted = { errors = {}, messages = {} }
+    function core.recent()
+      return core.noted
+    end
+    function core.counters()
+      return { series = {
+        { backend = "app", tenant = "", methods = { GET = { [0] = 0, 0, 9, 0, 0, 0 } } },
+        { backend = "app", tenant = "shop", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
+        { backend = "my app", tenant = "shop", methods = { POST = { [0] = 0, 0, 1, 0, 0, 0 } } },
+        { backend = "app", tenant = false, methods = { GET = { [0] = 0, 0, 3, 0, 0, 0 } } },
+      } }
+    end
     core.list = {}
     function core.changes()
       return core.list
@@ -167,6 +179,45 @@ describe("control", function()
     status, got = post("/reload")
     assert.equal(500, status)
     assert.equal("the master is gone", got.error)
+  end)
+
+  it("shows the last errors and messages of all workers as one, and what is degraded", function()
+    local function note(what, text, first, last, count, generation)
+      return {
+        what = what, text = text, first = first, last = last, count = count,
+        generation = generation,
+      }
+    end
+    core.noted = {
+      errors = {
+        note("on_request", "r.lua:3: x", 5, 9, 2, 2), note("on_request", "r.lua:3: x", 3, 8, 4, 3),
+        note("on_log", "r.lua:9: y", 10, 11, 1, 2),
+      },
+      messages = { note("/a.php", "old", 1, 2, 3, 1), note("/a.php", "new", 4, 5, 1, 1) },
+    }
+    local body = select(2, ask("GET", "/status"))
+    local first = note("on_request", "r.lua:3: x", 3, 9, 6, 3)
+    first.holds = true
+    assert.same(first, body.errors[1])
+    local words = {}
+    for i, one in ipairs(body.errors) do
+      words[i] = one.what .. " " .. tostring(one.holds)
+    end
+    assert.same({ "on_request true", "on_log false", "HUP false" }, words)
+    assert.same({
+      { name = "shop", requests = 9, client_errors = 1, server_errors = 2 },
+      { name = "other", requests = 3, client_errors = 0, server_errors = 0 },
+    }, body.tenants)
+    local texts = {}
+    for _, one in ipairs(body.degraded) do
+      texts[#texts + 1] = one.text
+    end
+    assert.same({
+      "backend 'app': server 127.0.0.1:9000 is down", "backend 'my app' is held: its requests wait",
+    }, texts)
+    local message = note(nil, "new", 1, 5, 4, 1)
+    message.script = "/a.php"
+    assert.same({ messages = { message } }, select(2, ask("GET", "/messages")))
   end)
 
   it("changes servers at run time", function()

@@ -1,0 +1,188 @@
+-- moongate.worker.recent owns what the control listener says of late troubles: the last errors of
+-- the script and since when they no longer hold, the last messages of applications, and what is
+-- degraded now. Called by moongate.worker.control.
+
+local json = require("moongate.base.json")
+
+local M = {}
+
+local ERRORS, MESSAGES, TENANTS = 8, 32, 20
+
+--- One list of the tables of all workers: what is the same is one entry.
+---@param entries table[] of core.recent()
+---@param key fun(entry: table): string
+local function merged(entries, key)
+  local list, known = {}, {}
+  for _, entry in ipairs(entries) do
+    local one = known[key(entry)]
+    if not one then
+      one = entry
+      known[key(entry)] = one
+      list[#list + 1] = one
+    else
+      local latest = one.last >= entry.last and one or entry
+      one.text, one.generation = latest.text, math.max(one.generation, entry.generation)
+      one.first, one.last = math.min(one.first, entry.first), math.max(one.last, entry.last)
+      one.count = one.count + entry.count
+    end
+  end
+  return list
+end
+
+local function cut(list, most)
+  for i = #list, most + 1, -1 do
+    list[i] = nil
+  end
+  return json.list(list)
+end
+
+--- Reloads that failed, as errors; one holds until a later load has served.
+local function of_loads(loads)
+  local list, holds = {}, true
+  for i = #loads, 1, -1 do
+    local load = loads[i]
+    if load.outcome ~= "failed" then
+      holds = false
+    else
+      list[#list + 1] = {
+        what = load.reason, text = load.error:match("^[^\n]*"), first = load.at, last = load.at,
+        count = 1, holds = holds,
+      }
+    end
+  end
+  return merged(list, function(entry)
+    entry.generation = entry.generation or 0
+    return entry.what .. "\n" .. entry.text
+  end)
+end
+
+--- The last errors of the script: of hooks and of loads. Those that still hold come first.
+---@param core table of moongate.worker.control
+---@param generation integer that serves
+---@return table[] list of { what, text, first, last, count, generation, holds }
+function M.errors(core, generation)
+  local list = merged(core.recent().errors, function(entry)
+    return entry.what .. "\n" .. entry.text
+  end)
+  for _, entry in ipairs(list) do
+    entry.holds = entry.generation >= generation
+  end
+  for _, entry in ipairs(of_loads(core.loads())) do
+    entry.generation = nil
+    list[#list + 1] = entry
+  end
+  table.sort(list, function(a, b)
+    if a.holds ~= b.holds then
+      return a.holds
+    end
+    return a.last > b.last
+  end)
+  return cut(list, ERRORS)
+end
+
+--- The last message of each script of an application, the latest first.
+---@param core table
+---@return table[] list of { script, text, first, last, count, generation }
+function M.messages(core)
+  local list = merged(core.recent().messages, function(entry)
+    return entry.what
+  end)
+  for _, entry in ipairs(list) do
+    entry.script, entry.what = entry.what, nil
+  end
+  table.sort(list, function(a, b)
+    return a.last > b.last
+  end)
+  return cut(list, MESSAGES)
+end
+
+--- The tenants with the most requests; `other` stands for those without a series of their own.
+---@param core table
+---@return table[] list of { name, requests, client_errors, server_errors }
+function M.tenants(core)
+  local by_name, list = {}, {}
+  for _, series in ipairs(core.counters().series) do
+    local name = series.tenant or "other"
+    if name ~= "" then
+      local one = by_name[name]
+      if not one then
+        one = { name = name, requests = 0, client_errors = 0, server_errors = 0 }
+        by_name[name] = one
+        list[#list + 1] = one
+      end
+      for _, classes in pairs(series.methods) do
+        for class = 0, 5 do
+          one.requests = one.requests + classes[class]
+        end
+        one.client_errors = one.client_errors + classes[4]
+        one.server_errors = one.server_errors + classes[5]
+      end
+    end
+  end
+  table.sort(list, function(a, b)
+    if a.requests ~= b.requests then
+      return a.requests > b.requests
+    end
+    return a.name < b.name
+  end)
+  return cut(list, TENANTS)
+end
+
+-- What is degraded --------------------------------------------------------------------------------
+
+local function of_backend(add, backend)
+  local name = ("backend '%s'"):format(backend.name)
+  if backend.held then
+    add("held", "%s is held: its requests wait", name)
+  end
+  if backend.up == false then
+    add("down", "%s has no server that is up", name)
+  end
+  if backend.max_queue > 0 and backend.queued >= backend.max_queue then
+    add("queue", "%s: its queue is full (%.0f requests)", name, backend.queued)
+  end
+  for _, server in ipairs(backend.servers) do
+    if not server.up and not server.draining then
+      add("down", "%s: server %s is down", name, server.address)
+    elseif server.draining then
+      add("draining", "%s: server %s is drained", name, server.address)
+    end
+  end
+end
+
+local CHANGED = { add = "was added", remove = "was removed" }
+
+--- What an operator should look at first, as sentences.
+---@param status table of /status
+---@return table[] list of { what, text }
+function M.degraded(status)
+  local list = {}
+  local function add(what, text, ...)
+    list[#list + 1] = { what = what, text = text:format(...) }
+  end
+  for _, backend in ipairs(status.backends) do
+    of_backend(add, backend)
+  end
+  for _, entry in ipairs(status.errors) do
+    if entry.holds and not entry.generation then
+      add("load", "the last load failed (%s): %s", entry.what, entry.text)
+      break
+    end
+  end
+  for _, worker in ipairs(status.workers) do
+    if not worker.ready then
+      add("worker", "worker %.0f does not serve yet", worker.pid)
+    end
+  end
+  if status.kept_from then
+    add("rollback", "generation %.0f has the files of generation %.0f, not those on the disk, "
+      .. "until the next reload", status.generation, status.kept_from)
+  end
+  for _, change in ipairs(status.changes) do
+    add("change", "backend '%s': server %s %s at run time", change.backend, change.server,
+      CHANGED[change.action] or ("has weight %.0f"):format(change.weight))
+  end
+  return json.list(list)
+end
+
+return M
