@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define RECORD_ALIGN 16 /* the header's size, so that no header is split at the end of the ring */
+#define TAIL_PATIENCE 100 /* lines that may come while the one before them is being written */
+#define RECORD_ALIGN  16  /* the header's size, so that no header is split at the end of the ring */
 
 struct tail_record {
     uint64_t at; /* the record's position + 1, once the record is whole */
@@ -129,7 +130,7 @@ size_t tail_read(struct tail_position *position, double now, char *out, size_t s
         *position = end;
     while (position->at < end.at) {
         enum tail_found found = tail_read_one(position->at, out + used, size - used, &record);
-        if (found == TAIL_UNFINISHED && end.at - position->at > TAIL_SIZE / 2)
+        if (found == TAIL_UNFINISHED && end.number > position->number + TAIL_PATIENCE)
             found = TAIL_GONE; /* its writer was killed */
         if (found == TAIL_GONE) {
             if (end.number > position->number)
