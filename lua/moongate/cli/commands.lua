@@ -14,7 +14,6 @@
 --   main     function(args) -> exit status; args are what options.parse gives
 
 local options = require("moongate.cli.options")
-local remote = require("moongate.cli.remote")
 local suggest = require("moongate.base.suggest")
 local upcoming = require("moongate.base.upcoming")
 
@@ -33,13 +32,13 @@ local function command_of(name)
   return require("moongate.cli." .. (name == "init" and "new" or name))
 end
 
---- The options of a command: all that find an instance bring its token.
+--- The options of a command, with those that they bring.
 local function options_of(command)
   local list = {}
   for _, option in ipairs(command.options) do
     list[#list + 1] = option
-    if option == remote.CONTROL_OPTION then
-      list[#list + 1] = remote.TOKEN_OPTION
+    if option.brings then
+      list[#list + 1] = option.brings
     end
   end
   return list
@@ -96,7 +95,7 @@ function M.list()
     local command = command_of(name)
     list[i] = {
       name = name, usage = command.usage, summary = command.summary, help = command.help,
-      options = command.options,
+      options = options_of(command),
     }
   end
   return list

@@ -10,6 +10,7 @@ local M = {}
 ---@field key string|nil the field of the result, default the name without dashes
 ---@field set any|nil what a flag sets, default true
 ---@field many boolean|nil it may be given often: the field is a list
+---@field brings moongate.cli.Option|nil another option of each command that has this one
 ---@field help string
 
 --- The option that a word names.

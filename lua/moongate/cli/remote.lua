@@ -22,13 +22,14 @@ local POLL_INTERVAL = 0.05
 M.GONE = { ["Connection refused"] = true, ["No such file or directory"] = true }
 local ENDED = {}
 
-M.CONTROL_OPTION = {
-  name = "--control", value = "ADDR",
-  help = "where the instance listens for commands (or the environment's MOONGATE_CONTROL)",
-}
 M.TOKEN_OPTION = {
   name = "--token-file", value = "FILE",
   help = "the token that the instance asks for (or the environment's MOONGATE_TOKEN)",
+}
+M.CONTROL_OPTION = {
+  name = "--control", value = "ADDR",
+  help = "where the instance listens for commands (or the environment's MOONGATE_CONTROL)",
+  brings = M.TOKEN_OPTION,
 }
 --- What a ROUTE.lua behind the other arguments is for, in the help of each command.
 M.ROUTE_HELP = [[
