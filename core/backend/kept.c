@@ -127,7 +127,7 @@ void server_release(struct conn *c)
     }
 }
 
-/* Logs STDERR of a request whose answer is complete, or whose client has left. */
+/* Logs STDERR of a request without a holder: its reply is complete, or its client has left. */
 static void server_stray(struct conn *c, struct str text)
 {
     const struct server *s = c->server;
@@ -264,8 +264,7 @@ struct conn *server_connect(struct server *s, const struct lease *x, uint32_t cl
     return c;
 }
 
-/* Another connection in its place, under the same claim. NULL: the claim is dropped, errno says
- * why. */
+/* Replaces a connection under the same claim. NULL: the claim is dropped, see errno. */
 struct conn *server_reconnect(struct conn *c, const struct lease *x)
 {
     struct server *s = c->server;
@@ -302,8 +301,8 @@ static struct conn *server_choose_idle(const struct server *s, const struct leas
     return at_work ? s->idle.last : s->idle.first;
 }
 
-/* One of the server's kept connections, if the ledger lets us have it. Where none is good enough
- * one of them gives its place to a new one. */
+/* Takes one of the server's kept connections, if the ledger grants it. If none is suitable, one of
+ * them is replaced by a new connection. */
 struct conn *server_reuse(struct server *s, const struct lease *x)
 {
     struct conn *good = server_choose_idle(s, x);
@@ -348,8 +347,7 @@ void server_adopt(struct conn *c, struct server *to)
     c->addr = &to->place.list[0];
 }
 
-/* The idle connections of one server are the other's from now on, and those that new requests may
- * join. */
+/* Passes the idle and the shared connections of one server to another. */
 void server_pass_kept(struct server *from, struct server *to)
 {
     while (from->shared.first != NULL && server_shares(to)) {

@@ -6,7 +6,7 @@ bool accel_wanted(const struct response *res)
     return res->accel_redirect.n > 0 || res->sendfile.n > 0;
 }
 
-/* The folder that `internal` names for the path; the decision's table first. */
+/* Finds the folder of `internal` for the path, in the decision's table first. */
 static const struct internal_path *accel_find_internal(const struct internal_path *list,
                                                        unsigned count, struct str path)
 {
@@ -25,7 +25,7 @@ static const struct str *accel_within_of(const struct request *req,
     return d->within_count > 0 ? d->within : backend->within;
 }
 
-/* What X-Accel-Redirect names; *in is what `internal` says of it, NULL where that is nothing. */
+/* Decodes the path of X-Accel-Redirect; *in is its entry in `internal`, NULL without one. */
 static bool accel_parse_target(struct request *req, const struct backend_settings *backend,
                                struct uri *uri, const struct internal_path **in)
 {
@@ -78,7 +78,7 @@ static bool accel_is_below(struct str path, struct str folder)
            (path.n == folder.n || path.p[folder.n] == '/' || folder.n == 1);
 }
 
-/* What of the path stands behind the folder: from its slash on. */
+/* Returns the rest of the path behind the folder, from the slash on. */
 static struct str accel_behind(struct str path, struct str folder)
 {
     return folder.n == 1 ? path : str_skip(path, folder.n);
@@ -93,7 +93,7 @@ static bool accel_strip_folder(struct decision *out, struct str path, struct str
     return true;
 }
 
-/* A path as the application sees it, so it is mapped back first. */
+/* Finds the file of X-Sendfile, whose path is the application's and is mapped back first. */
 static const char *accel_sendfile(struct request *req, const struct backend_settings *backend,
                                   const struct cgi_paths *paths, struct decision *out)
 {
@@ -117,7 +117,7 @@ static const char *accel_sendfile(struct request *req, const struct backend_sett
         .p;
 }
 
-/* The file's own, whatever the application says. */
+/* True for headers that the file sets, not the application. */
 static bool accel_is_files_own(const struct header *header)
 {
     switch (header_id(header->name)) {
@@ -133,7 +133,7 @@ static bool accel_is_files_own(const struct header *header)
     }
 }
 
-/* What the application says about the file: its type, its name, cookies. */
+/* Keeps the application's headers about the file: its type, its name, cookies. */
 static void accel_keep_headers(struct request *req, struct headers *out)
 {
     const struct headers *said = &req->response.headers;

@@ -30,8 +30,8 @@ void answer_add_cookies(struct exchange *x)
                     x->cookies.list[i].value);
 }
 
-/* Bytes of the answer that wait for more of them. Where the application says X-Accel-Buffering: no
- * it knows that its parts are waited for. */
+/* The number of bytes that the response waits for (`flush`); 0: none. An application with
+ * X-Accel-Buffering: no knows that its parts are waited for. */
 static size_t answer_postponed(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
@@ -189,8 +189,8 @@ static void answer_keep_headers(struct exchange *x)
     x->always = kept;
 }
 
-/* Answers with the page that the site has for such an answer of the server's own, or the standard
- * one. The route's own on_error is not asked. */
+/* Responds with the site's page for an error of the server's own, or the standard page. The route's
+ * own on_error is not called. */
 static void answer_own(struct exchange *x, int status, const char *reason)
 {
     if (!script_has_pages(x->generation->script)) {

@@ -228,7 +228,8 @@ static enum again attempt_decide(struct exchange *x, enum backend_error error)
         return attempt_wait(x);
     if (x->attempts.left == 0)
         return AGAIN_NOT;
-    /* The same server would refuse again, or lose a second process to the same request. */
+    /* No other server is left: the same one would refuse again, or lose a second process to the
+     * request. */
     if (!left && error != BACKEND_BUSY && !was_kept && !was_shared)
         return AGAIN_NOT;
     if (!left)

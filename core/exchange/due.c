@@ -1,7 +1,7 @@
 /*
- * due - see parts.h. This file: the times by which a request must have its answer (`deadline`) and
- * by which its body must be here (`body_deadline`). One clock stands for both, and none runs where
- * neither is said.
+ * due - see parts.h. This file has the times by which a request must have its response (`deadline`)
+ * and its body must have come (`body_deadline`). One timer serves both, and none is set without
+ * them.
  *
  * The clock only notes what is over. A hook that waits is not interrupted: its decision finds that
  * the request is late.
@@ -12,7 +12,7 @@
 
 static void due_missed(struct deadline *d);
 
-/* Lets the clock run to the next of both times. */
+/* Sets the timer to the next of both times. */
 static void due_arm(struct exchange *x)
 {
     struct due *due = &x->due;
@@ -60,7 +60,7 @@ void due_fini(struct exchange *x)
 
 /* --- the body --- */
 
-/* What the decision says, or else the limits. */
+/* The decision's body_deadline, or else that of the limits. */
 static double due_body_time(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
@@ -104,8 +104,7 @@ const char *due_describe_body(struct exchange *x)
 
 /* --- the whole request --- */
 
-/* Seconds that the decision's request may take; 0: as long as it likes. An authorizer that is asked
- * first is a part of it. */
+/* Seconds that the decision's request may take, its authorizer included; 0: no limit. */
 static double due_time(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
@@ -118,7 +117,7 @@ static double due_time(const struct exchange *x)
     return d->authorize != NULL ? exchange_settings_of(x, d->authorize)->deadline : 0;
 }
 
-/* What the request was about when its time was over. */
+/* Describes the state of a request whose time is over. */
 static const char *due_describe(struct exchange *x)
 {
     struct arena *a = &x->req.arena;
@@ -144,13 +143,14 @@ static const char *due_describe(struct exchange *x)
     }
 }
 
-/* The request has used up its time. A body that was still coming is the client's doing. */
+/* Ends a request whose time is over: 408 if the body was still coming, which is the client's delay,
+ * else 504. */
 static void due_answer(struct exchange *x, double time)
 {
     const char *reason =
         arena_printf(&x->req.arena, "the deadline of %g s is over: %s", time, due_describe(x)).p;
     bool slow_client = x->state == EXCHANGE_BODY;
-    x->due.from = exchange_now(x); /* what on_error decides on has a time of its own */
+    x->due.from = exchange_now(x); /* a decision of on_error has a new time */
     x->due.request = 0;
     attempt_leave(x, reason);
     if (slow_client) {

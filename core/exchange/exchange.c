@@ -180,8 +180,8 @@ static void exchange_refuse_body(struct exchange *x)
         answer_fail_and_say(x, "too_large", 413, reason);
 }
 
-/* The body did not come in time. What answers in place of the application, by on_error, can't have
- * it either. */
+/* Refuses a request whose body did not come in time. A decision of on_error can't have the body,
+ * either. */
 static void exchange_refuse_late(struct exchange *x)
 {
     const char *reason = due_describe_body(x);
@@ -192,7 +192,7 @@ static void exchange_refuse_late(struct exchange *x)
         answer_fail_and_say(x, "timeout", 408, reason);
 }
 
-/* The body is late. A hook that waits for it goes on without it. */
+/* Notes that the body is late. A hook that waits for it goes on without it. */
 static void exchange_note_late(struct exchange *x)
 {
     if (x->req.body_wait != NULL) {
@@ -263,15 +263,15 @@ static void exchange_refuse_unkept(struct exchange *x, const char *err)
                           .p);
 }
 
-/* What of the body has come, and what will, is in a file with a name. False: it can't be, and the
- * request has been answered. */
+/* Keeps the body, also its part that has come, in a file with a name. False: the file can't be
+ * made, and the request has been answered. */
 static bool exchange_put_into_file(struct exchange *x)
 {
     struct request *req = &x->req;
     struct str folder = req->decision.request_folder;
     const char *dir = folder.n > 0 ? folder.p : exchange_limits(x)->spool_dir;
     uint64_t limit = exchange_body_limit(x);
-    if (req->body.path != NULL) /* of an attempt before this one */
+    if (req->body.path != NULL) /* the file of an earlier attempt */
         return true;
     if (req->bytes_in == 0) {
         spool_fini(&req->body);

@@ -6,8 +6,8 @@ static struct postpone *postpone_of(struct front *front)
     return (struct postpone *)((char *)front - offsetof(struct postpone, filter.front));
 }
 
-/* The front has the kept bytes as a slice of its own, which is valid until it is flushed or told
- * of the end. */
+/* Passes the kept bytes to the front as one slice, which is valid until the front is flushed or
+ * ended. */
 static void postpone_give(struct postpone *p)
 {
     struct front *next = p->filter.next;
@@ -33,7 +33,8 @@ static void postpone_respond(struct front *front)
     filter_respond(front);
 }
 
-/* Where no bytes wait the slice is not copied. */
+/* Passes the slice on without a copy when the response does not wait; else keeps its bytes and
+ * passes them on when there are enough. */
 static void postpone_body(struct front *front, struct str bytes)
 {
     struct postpone *p = postpone_of(front);
@@ -77,7 +78,7 @@ static bool postpone_retract(struct front *front)
     return true;
 }
 
-/* What the application has said of an answer that breaks off is the client's all the same. */
+/* Passes the kept bytes on before the response is cut. */
 static void postpone_cut(struct front *front)
 {
     struct postpone *p = postpone_of(front);

@@ -118,7 +118,7 @@ static bool relay_is_intercepted(const struct decision *d, int status)
     return d->intercepted_count == 0;
 }
 
-/* on_response has failed, and script_errors does not let the answer out. */
+/* True when on_response has failed and script_errors does not pass the answer on. */
 static bool relay_is_withheld(const struct exchange *x, enum script_result result)
 {
     return result == SCRIPT_FAILED &&

@@ -136,8 +136,9 @@ static void subrequest_step(struct deferred *d)
     }
 }
 
-/* The script's, and settings of PHP, its own or the backend's `ini`: what the last request had
- * there is not for this one. Returns NULL, or why the params can't be sent. */
+/* Copies the script's params, and settings of PHP, the script's or the backend's `ini`, since PHP
+ * would keep those of the last request. Returns NULL, or the reason why the params can't be sent.
+ */
 static const char *subrequest_copy_params(struct subrequest *r, const struct script_subrequest *ask,
                                           const struct backend_settings *backend)
 {
