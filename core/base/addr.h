@@ -34,8 +34,8 @@ enum { PEER_TEXT_SIZE = INET6_ADDRSTRLEN, ADDR_TEXT_SIZE = 128, ADDR_MOST = 16 }
  * blocks, so this is called at load and not while serving; the first address is taken. Returns
  * NULL, or the error. */
 const char *addr_resolve(const char *text, struct addr *out);
-/* The same with all addresses of a host name, each once, in the resolver's order, up to ADDR_MOST;
- * *count is their number. */
+/* Resolves an address, or all addresses of a host name, each once, in the resolver's order, up to
+ * ADDR_MOST; *count is their number. */
 const char *addr_resolve_all(const char *text, struct addr list[ADDR_MOST], unsigned *count);
 
 /* True for an ADDR with a host name, as in "db.internal:9000". `host` (a slice of text) and `port`

@@ -24,13 +24,13 @@ struct input;
 
 /* The buffers of a worker, part of its loop. */
 struct inputs {
-    struct input *now;   /* that is read into */
+    struct input *now;   /* the buffer that the next read fills */
     struct input *spare; /* a list of those that nothing is in */
     unsigned count;      /* of all */
 };
 
 void inputs_init(struct inputs *all);
-/* All that were kept must have been given back. */
+/* Frees the buffers; all kept ones must have been given back. */
 void inputs_fini(struct inputs *all);
 
 /* INPUT_SIZE bytes, to be read into. Valid until the next input_keep. */

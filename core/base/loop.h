@@ -40,7 +40,7 @@ struct loop_queue {
 
 struct loop {
     struct ev_loop *ev;
-    struct inputs inputs; /* that clients are read into */
+    struct inputs inputs; /* buffers of reads from clients */
     char *in;             /* LOOP_READ_SIZE bytes of a server: consumed before the next read */
     char
         *scratch; /* LOOP_SCRATCH_SIZE bytes of a file on their way: used up before the call ends */

@@ -24,7 +24,7 @@ struct resolver_options {
     const struct str *servers; /* "ip:port" or "[v6]:port"; default: the servers of conf */
     unsigned count;
     const char *conf; /* a file as resolv.conf(5), default the system's */
-    uint16_t port;    /* of the servers in conf, default 53 */
+    uint16_t port;    /* port of the servers in conf, default 53 */
     unsigned try_ms;  /* until the next server is asked, default 2000; doubled in each round */
     unsigned tries;   /* rounds over the servers, default 2 */
     double timeout;   /* seconds by which a look-up ends whatever the servers do, default 10 */

@@ -21,12 +21,12 @@ struct spool {
     uint64_t size;  /* bytes written */
     uint64_t limit; /* bytes allowed */
     size_t expected;
-    struct input *input; /* that `mem` lies in; NULL: it has memory of its own */
+    struct input *input; /* the buffer that contains `mem`; NULL: `mem` is separate memory */
     struct inputs *inputs;
     const char *dir;
     int fd;     /* -1: no file was needed yet */
     bool named; /* the file has a name, for another program to open it by */
-    char *path; /* that name; NULL while there is no file */
+    char *path; /* name of the file; NULL without a file */
 };
 
 /* `memory` bytes stay in memory, `limit` bytes at most in all; dir must outlive the spool. */
@@ -46,8 +46,8 @@ void spool_expect(struct spool *s, uint64_t size);
 /* Appends bytes. Returns NULL, SPOOL_TOO_LARGE, or the file's error as text. */
 const char *spool_write(struct spool *s, struct str bytes);
 extern const char *const SPOOL_TOO_LARGE;
-/* The same for bytes that a read has brought. Where they are all that is expected, the buffer of
- * the read may be kept in place of a copy: `inputs`, which lives longer than the spool, knows. */
+/* Appends bytes of a read. If they are all that is expected, the buffer of the read may be kept in
+ * place of a copy, by `inputs`, which must outlive the spool. */
 const char *spool_take(struct spool *s, struct inputs *inputs, struct str bytes);
 
 /* The bytes from `at` on, as many as are handy: a slice of memory, or read from the file into

@@ -56,7 +56,7 @@ static inline char char_lower(char c)
 
 /* True when n bytes are the same but for the case of ASCII letters. */
 bool str_same_letters(const char *a, const char *b, size_t n);
-/* Likewise for all of a and b. */
+/* Compares a and b without regard to the case of ASCII letters. */
 static inline bool str_ieq(struct str a, struct str b)
 {
     return a.n == b.n &&

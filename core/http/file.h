@@ -11,7 +11,7 @@
 
 #include "http/request.h"
 
-/* What file_open found. */
+/* The file that file_open has found. */
 struct file {
     struct file_source *source;      /* the request's; NULL when there is nothing to send */
     const struct file_piece *pieces; /* the parts that are the body; in the request's arena */
@@ -33,8 +33,8 @@ int file_open_data(struct request *req, const struct backend_settings *backend,
  * `sources`); NULL: it may be served. */
 const char *file_refused(struct str path, const struct decision *d);
 
-/* The same for the file that a symlink at root + path leads to; NULL where no symlink is in the
- * path. */
+/* Checks the file that a symlink at root + path leads to; NULL: no symlink in the path, or it may
+ * be served. */
 const char *file_refused_link(struct str root, struct str path, const struct str *within,
                               unsigned count, const struct decision *d);
 

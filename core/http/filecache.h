@@ -44,7 +44,7 @@ struct cached_file {
 struct cached_file *filecache_open(struct str root, struct str path, const struct str *within,
                                    unsigned count);
 
-/* The same from the cache alone; NULL: no unchanged entry. */
+/* Finds a file in the cache alone; NULL: no unchanged entry. */
 struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,
                                    unsigned count);
 

@@ -24,7 +24,8 @@ bool forwarded_last(struct str *list, struct str *element);
  * and the family is 0, for anything else. */
 bool forwarded_node(struct str text, struct peer *peer);
 
-/* The same as forwarded_last for Forwarded, where a comma in quotes does not end an element. */
+/* Cuts the last element off the header Forwarded, in which a comma in quotes does not end an
+ * element; otherwise as forwarded_last. */
 bool forwarded_last_hop(struct str *list, struct forwarded_hop *hop);
 
 #endif

@@ -201,7 +201,7 @@ struct attempt {
     bool over;
 };
 
-/* What a filter gets beside the request (FastCGI §6.4). */
+/* The data of a filter's request (FastCGI §6.4). */
 struct filter_data {
     struct spool spool;
     int64_t modified; /* seconds since the epoch; -1: the web server has sent a param about it */
@@ -231,7 +231,7 @@ struct body_wait {
 struct request {
     struct arena arena;
 
-    /* What was asked. */
+    /* The request line and its headers. */
     struct str method;
     enum method method_id;
     struct str target;
@@ -300,7 +300,7 @@ bool header_is_hop(enum header_id id);
 
 /* Appends; memory from the arena. The strings are not copied. */
 struct header *headers_add(struct arena *a, struct headers *h, struct str name, struct str value);
-/* Likewise where header_id(name) is known. */
+/* Adds a header whose header_id(name) is known. */
 struct header *headers_add_known(struct arena *a, struct headers *h, enum header_id id,
                                  struct str name, struct str value);
 /* The first of that id or name, NULL when there is none. */

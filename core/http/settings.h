@@ -31,7 +31,7 @@ struct limits {
     size_t response_header;
     size_t request_memory;
     size_t response_memory;
-    size_t script_memory; /* of the Lua state of a worker */
+    size_t script_memory; /* bytes of a worker's Lua state */
     uint64_t spool;
     const char *spool_dir;
     const struct str *header_names; /* header names with '_' or '.' that applications get */
@@ -54,7 +54,7 @@ struct server_settings {
 struct health_settings {
     bool enabled;
     struct str ping;   /* the page */
-    struct str expect; /* what its body must be */
+    struct str expect; /* the body of a good ping */
     double interval, timeout;
     unsigned rise, fall;
 };

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define LOAD_TIMEOUT    60.0 /* of the loader, specs included */
-#define NEWER           2.0  /* what a loader has left once another reload is asked for */
+#define LOAD_TIMEOUT    60.0 /* seconds of a loader, specs included */
+#define NEWER           2.0  /* seconds that a loader has left after another reload was asked for */
 #define PREPARE_TIMEOUT 60.0
 #define SWITCH_TIMEOUT  60.0 /* seconds; a stuck worker is replaced long before (supervision.h) */
 #define REPLACED        2.0  /* seconds of waiting for a worker that is starting */
@@ -121,8 +121,8 @@ static void reload_give_up(struct reload *r)
     reload_finish(r);
 }
 
-/* What the loader loads: the files on the disk, or those that a generation had. False: its files
- * are not kept any more. */
+/* Chooses the files to load: those on the disk, or those of a generation. False: the generation's
+ * files are not kept any more. */
 static bool reload_choose_files(struct reload *r)
 {
     const struct history_load *kept = history_find(&r->history, r->order.from);

@@ -27,7 +27,7 @@ enum reload_part {
     PART_LEAVES, /* a reserve will serve in its place */
 };
 
-/* What is to be loaded, and who wants it. */
+/* The order of a reload: the files to load, and the origin of the order. */
 struct reload_order {
     const char *reason; /* of static life; "HUP" */
     unsigned from;      /* the generation whose kept files it is; 0: what is on the disk */

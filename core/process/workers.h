@@ -128,7 +128,7 @@ void workers_assign(const struct workers *w, unsigned count, const unsigned *pla
 bool workers_have_place(unsigned wanted, unsigned count, const unsigned *place);
 /* Retires a worker, which finishes its requests. */
 void workers_retire(struct workers *w, unsigned place);
-/* The same; the worker also passes its idle clients to the worker at the place `to`. */
+/* Lets a worker leave, and pass its idle clients to the worker at the place `to`. */
 void workers_hand_over(struct workers *w, unsigned place, unsigned to);
 
 /* Supervises scripts and loops of all workers (process/supervision.h). limit: seconds of a hook. */

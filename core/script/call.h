@@ -37,7 +37,7 @@ enum script_policy {
     SCRIPT_DECIDE, /* the decision that script_errors names: script_fallback */
 };
 
-/* What a request keeps of its script between hooks; the caller zeroes it first. */
+/* The state of a request's script between its hooks; the caller zeroes it first. */
 struct script_call {
     struct script_box *box; /* the `req` of Lua, NULL while there is none */
     int place; /* the box's place in the table of held boxes; 0: not held (script/box.c) */

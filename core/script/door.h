@@ -19,7 +19,7 @@ enum script_kind {
 };
 #define SCRIPT_KIND_OF(hook) ((uint8_t)((hook) + 1))
 
-/* Which function runs and for which request, as messages name them. The texts live as long as the
+/* The function that runs and its request, as messages name them. The texts live as long as the
  * script. */
 struct script_cause {
     const char *what, *source; /* "on_request", "route.lua:12" */

@@ -47,7 +47,7 @@ static const struct property answer_fields[] = {
     {0},
 };
 
-/* What stands for the body where the script wants a digest. */
+/* Pushes the length and the checksum that replace the body with `digest`. */
 static void fastcgi_push_digest(lua_State *L, const struct script_answer *answer)
 {
     lua_pushnil(L);

@@ -14,7 +14,7 @@ static inline struct str script_str(lua_State *L, int idx)
     return s;
 }
 
-/* The same; an argument that is no string is the caller's error. */
+/* Returns a string argument; another type is the caller's error. */
 static inline struct str script_check_str(lua_State *L, int idx)
 {
     struct str s;
@@ -31,7 +31,7 @@ static inline void script_push_str(lua_State *L, struct str s)
  * Once for each Lua state. */
 void script_class(lua_State *L, const char *name, const luaL_Reg *methods, lua_CFunction gc);
 
-/* For a function's result: pushes nil and the reason; returns 2. */
+/* Pushes nil and the reason, the results of a function that failed; returns 2. */
 int script_fail(lua_State *L, const char *reason);
 /* Names the value at idx for a message: nothing, true, 12, "text" or a table. The text is pushed.
  */

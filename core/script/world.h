@@ -49,7 +49,7 @@ struct script_answer {
     uint32_t app_status;
 };
 
-/* What the control pages see of the backends, and what they may do; `ctx` is the generation. */
+/* The functions of the control pages for the backends; `ctx` is the generation. */
 struct script_world {
     void *ctx;
     unsigned generation; /* its number */
@@ -78,8 +78,8 @@ struct script_world {
                                  void (*done)(void *ctx, const struct script_answer *answer),
                                  void *done_ctx, const char **err);
     void (*forget)(struct world_request *request);
-    /* What a backend would be sent for a request that has ended, in its arena; NULL, or why there
-     * is nothing to send. */
+    /* Makes the params for a backend of a request that has ended, in its arena; returns NULL, or
+     * the reason why they can't be made. */
     const char *(*params)(void *ctx, struct request *req, struct str backend, struct params *out);
     const struct board *board;
 };

@@ -13,7 +13,7 @@
 
 #define BOARD_WORKERS 256
 #define BOARD_TEXT    2048
-#define BOARD_LOADS   32 /* of the route, that are remembered */
+#define BOARD_LOADS   32 /* loads of the route that are remembered */
 
 enum load_outcome { LOAD_SERVES, LOAD_OVER, LOAD_FAILED };
 
@@ -29,7 +29,7 @@ struct board_load {
     char error[512]; /* the beginning of it, of a load that has failed */
 };
 
-/* Of a generation: how often a worker began anew for limits.script_memory. */
+/* Counts how often workers of a generation began anew for limits.script_memory. */
 struct board_renewals {
     unsigned number;
     unsigned count;

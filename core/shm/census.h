@@ -44,7 +44,7 @@ void census_leave(struct census *c, unsigned worker, const struct peer *peer);
  * that number starts. */
 void census_worker_gone(struct census *c, unsigned worker);
 
-/* For tests and for the status page. */
+/* Returns the number of all connections, for tests and the status page. */
 unsigned census_total(const struct census *c);
 unsigned census_of(const struct census *c, const struct peer *peer);
 

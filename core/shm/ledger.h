@@ -28,8 +28,8 @@
 
 struct ledger;
 
-/* What PHP-FPM's status page says of its pool. Gauges and counters are PHP-FPM's own: they begin
- * anew when it does. */
+/* The numbers of PHP-FPM's status page about its pool. They are PHP-FPM's own, and begin anew when
+ * it does. */
 struct ledger_pool {
     double read_at; /* monotonic seconds; 0: never */
     uint64_t accepted, max_children_reached, slow_requests;

@@ -82,7 +82,7 @@ struct metrics_run {
     uint64_t nanoseconds;
 };
 
-/* What one worker counts. */
+/* The counters of one worker. */
 struct metrics_sheet {
     uint64_t requests[METRICS_SERIES][METRICS_METHODS][METRICS_CLASSES];
     struct metrics_backend backend[METRICS_BACKENDS];
@@ -122,7 +122,7 @@ struct metrics {
     struct metrics_sheet sheet[];                    /* of each place */
 };
 
-/* For so many workers. NULL: no memory. */
+/* Makes the counters of `places` workers. NULL: no memory. */
 struct metrics *metrics_new(unsigned places);
 
 /* --- in a worker --- */
@@ -130,7 +130,8 @@ struct metrics *metrics_new(unsigned places);
 /* From now on this process counts in the sheet of its place; number: what scripts know the worker
  * by. Before, what it counts is its own. */
 void metrics_use(struct metrics *m, unsigned place, unsigned number);
-/* What this process uses: metrics_use's, or memory of its own. NULL: there is none. */
+/* Returns the counters that this process uses: those of metrics_use, or memory of its own. NULL:
+ * none. */
 struct metrics *metrics_all(void);
 
 extern struct metrics_sheet *metrics_own;
