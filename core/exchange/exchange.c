@@ -414,7 +414,8 @@ static void exchange_note_underway(struct exchange *x)
     static const enum underway_log logs[] = {[ACCESS_OFF] = UNDERWAY_NO_LINE,
                                              [ACCESS_COMBINED] = UNDERWAY_COMBINED,
                                              [ACCESS_JSON] = UNDERWAY_JSON,
-                                             [ACCESS_FUNCTION] = UNDERWAY_COMBINED};
+                                             [ACCESS_FUNCTION] = UNDERWAY_COMBINED,
+                                             [ACCESS_FIELDS] = UNDERWAY_FIELDS};
     const struct generation *g = x->generation;
     underway_begin(&x->req, logs[g->settings->access_format], g->number);
 }

@@ -4,8 +4,6 @@
 #include "http/access.h"
 #include "shm/tail.h"
 
-#define LINE_MAX_SIZE 32768 /* a line of access_combined or access_json is shorter */
-
 /* The quota of a backend, so that its failures leave room for those of others. */
 static struct log_quota *report_quota_of(struct str backend)
 {
@@ -64,10 +62,25 @@ void report_dropped(const struct request *req)
 /* Shows the request to who reads the access lines live, in JSON whatever the log's format is. */
 static void report_tail(const struct generation *generation, const struct request *req)
 {
-    static char line[LINE_MAX_SIZE];
+    static char line[ACCESS_LINE_SIZE];
     size_t n = access_json(req, generation->number, line, sizeof line);
     if (n > 0)
         tail_add((struct str){line, n});
+}
+
+static size_t report_line(const struct generation *generation, const struct request *req,
+                          char *room)
+{
+    const struct settings *settings = generation->settings;
+    switch (settings->access_format) {
+    case ACCESS_JSON:
+        return access_json(req, generation->number, room, ACCESS_LINE_SIZE);
+    case ACCESS_FIELDS:
+        return access_fields(&settings->access_fields, req, generation->number, room,
+                             ACCESS_LINE_SIZE);
+    default:
+        return access_combined(req, room, ACCESS_LINE_SIZE);
+    }
 }
 
 void report_access(struct generation *generation, struct request *req, struct script_call *call)
@@ -89,10 +102,8 @@ void report_access(struct generation *generation, struct request *req, struct sc
         log_access(line);
         return;
     }
-    char *room = log_access_reserve(LINE_MAX_SIZE);
+    char *room = log_access_reserve(ACCESS_LINE_SIZE);
     if (room == NULL)
         return;
-    log_access_commit(format == ACCESS_JSON
-                          ? access_json(req, generation->number, room, LINE_MAX_SIZE)
-                          : access_combined(req, room, LINE_MAX_SIZE));
+    log_access_commit(report_line(generation, req, room));
 }

@@ -184,6 +184,7 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
                        "allow");
     else
         r->pairs = arena_append(&r->req->arena, r->pairs, bytes);
+    r->req->head_in = r->pairs.n;
     return NULL;
 }
 

@@ -185,8 +185,11 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
 {
     size_t used;
     bool whole = c->fresh; /* all bytes of the head, if there is one, come from this read */
+    enum h1_event event = h1_feed(c->h1, data, n, &used);
     c->fresh = false;
-    switch (h1_feed(c->h1, data, n, &used)) {
+    if (!c->head_done)
+        c->req->head_in += used;
+    switch (event) {
     case H1_HEAD:
         if (!whole) /* the head's end may be younger than this turn's file lookups */
             lookup_begin_turn();

@@ -9,6 +9,7 @@
 /* bytes of one field; with all of them escaped a line still fits */
 #define FIELD_MAX    7000
 #define USER_MAX     256 /* bytes of a user's name */
+#define HEADER_MOST  700 /* bytes of a header in JSON; all of them may be escaped */
 #define ATTEMPTS_MAX 16  /* attempts that are listed one by one */
 
 /* The line that is being written; `full` is set when a field did not fit. */
@@ -16,6 +17,85 @@ struct line {
     char *out;
     size_t size, used;
     bool full;
+};
+
+enum access_field {
+    FIELD_TEXT, /* of the format itself */
+    FIELD_HEADER,
+    FIELD_APP_STATUS,
+    FIELD_ATTEMPTS,
+    FIELD_BACKEND,
+    FIELD_BYTES,
+    FIELD_BYTES_IN,
+    FIELD_BYTES_OUT,
+    FIELD_CLIENT,
+    FIELD_CONNECT,
+    FIELD_DURATION,
+    FIELD_ERROR,
+    FIELD_FIRST_BYTE,
+    FIELD_GENERATION,
+    FIELD_HOST,
+    FIELD_ID,
+    FIELD_LISTENER,
+    FIELD_METHOD,
+    FIELD_PORT,
+    FIELD_QUEUE,
+    FIELD_REFERER,
+    FIELD_REQUEST,
+    FIELD_REQUEST_LENGTH,
+    FIELD_SCHEME,
+    FIELD_SERVER,
+    FIELD_STATUS,
+    FIELD_TENANT,
+    FIELD_TIME,
+    FIELD_TIME_ISO8601,
+    FIELD_TIME_LOCAL,
+    FIELD_URI,
+    FIELD_USER,
+    FIELD_USER_AGENT,
+    FIELD_VERSION,
+};
+
+/* lua/moongate/route/log_format.lua has the same list. */
+static const char *const field_names[] = {
+    [FIELD_APP_STATUS] = "app_status",
+    [FIELD_ATTEMPTS] = "attempts",
+    [FIELD_BACKEND] = "backend",
+    [FIELD_BYTES] = "bytes",
+    [FIELD_BYTES_IN] = "bytes_in",
+    [FIELD_BYTES_OUT] = "bytes_out",
+    [FIELD_CLIENT] = "client",
+    [FIELD_CONNECT] = "connect",
+    [FIELD_DURATION] = "duration",
+    [FIELD_ERROR] = "error",
+    [FIELD_FIRST_BYTE] = "first_byte",
+    [FIELD_GENERATION] = "generation",
+    [FIELD_HOST] = "host",
+    [FIELD_ID] = "id",
+    [FIELD_LISTENER] = "listener",
+    [FIELD_METHOD] = "method",
+    [FIELD_PORT] = "port",
+    [FIELD_QUEUE] = "queue",
+    [FIELD_REFERER] = "referer",
+    [FIELD_REQUEST] = "request",
+    [FIELD_REQUEST_LENGTH] = "request_length",
+    [FIELD_SCHEME] = "scheme",
+    [FIELD_SERVER] = "server",
+    [FIELD_STATUS] = "status",
+    [FIELD_TENANT] = "tenant",
+    [FIELD_TIME] = "time",
+    [FIELD_TIME_ISO8601] = "time_iso8601",
+    [FIELD_TIME_LOCAL] = "time_local",
+    [FIELD_URI] = "uri",
+    [FIELD_USER] = "user",
+    [FIELD_USER_AGENT] = "user_agent",
+    [FIELD_VERSION] = "version",
+};
+
+struct access_part {
+    enum access_field field;
+    struct str text; /* of FIELD_TEXT; of FIELD_HEADER the header's name */
+    bool quoted;     /* double quotes are around it */
 };
 
 static void access_put(struct line *l, struct str s)
@@ -36,6 +116,18 @@ static void access_put_number(struct line *l, uint64_t value)
     access_put(l, (struct str){digits, str_from_u64(value, digits)});
 }
 
+/* A number with at most six decimals. */
+static void access_put_decimal(struct line *l, double value)
+{
+    char text[40];
+    int n = snprintf(text, sizeof text, "%.6f", value);
+    while (n > 0 && text[n - 1] == '0')
+        n--;
+    if (n > 0 && text[n - 1] == '.')
+        n--;
+    access_put(l, (struct str){text, (size_t)n});
+}
+
 static void access_put_peer(struct line *l, const struct peer *peer)
 {
     char text[PEER_TEXT_SIZE];
@@ -45,11 +137,11 @@ static void access_put_peer(struct line *l, const struct peer *peer)
 
 /* Escapes quotes, backslashes, control bytes and bytes above 0x7e. Bytes, not characters, since
  * text from clients need not be UTF-8. */
-static void access_put_escaped(struct line *l, struct str s, const char *format)
+static void access_put_some(struct line *l, struct str s, size_t most, const char *format)
 {
-    size_t start = 0, end = l->used + FIELD_MAX;
-    if (s.n > FIELD_MAX)
-        s.n = FIELD_MAX;
+    size_t start = 0, end = l->used + most;
+    if (s.n > most)
+        s.n = most;
     if (s.n == 0)
         return;
     for (size_t i = 0; i < s.n; i++) {
@@ -64,6 +156,11 @@ static void access_put_escaped(struct line *l, struct str s, const char *format)
             return;
     }
     access_put(l, (struct str){s.p + start, s.n - start});
+}
+
+static void access_put_escaped(struct line *l, struct str s, const char *format)
+{
+    access_put_some(l, s, FIELD_MAX, format);
 }
 
 /* Writes a quoted field as nginx does, "-" for an empty one. */
@@ -81,16 +178,17 @@ static void access_put_header(struct line *l, const struct request *req, enum he
         access_put(l, STR("-"));
 }
 
-/* Writes the user, the only text without quotes: a blank in it would begin another field. */
-static void access_put_user(struct line *l, struct str user)
+/* Writes a text without quotes: a blank in it would begin another field. */
+static void access_put_word(struct line *l, struct str text, size_t most)
 {
-    struct str rest = {user.p, user.n < USER_MAX ? user.n : USER_MAX};
+    struct str rest = {text.p, text.n < most ? text.n : most};
+    size_t end = l->used + most;
     if (rest.n == 0) {
         access_put(l, STR("-"));
         return;
     }
-    while (rest.p != NULL) {
-        access_put_text(l, str_cut(&rest, ' '));
+    while (rest.p != NULL && l->used < end) {
+        access_put_some(l, str_cut(&rest, ' '), most, "\\x%02X");
         if (rest.p != NULL)
             access_put(l, STR("\\x20"));
     }
@@ -115,12 +213,41 @@ static struct str access_local_time(double at)
     return (struct str){text, size};
 }
 
+/* The time as 2000-10-10T13:55:36-07:00, formatted once a second. */
+static struct str access_iso_time(double at)
+{
+    static char text[40];
+    static time_t made = -1;
+    static size_t size;
+    time_t seconds = (time_t)at;
+    if (seconds != made) {
+        struct tm tm;
+        localtime_r(&seconds, &tm);
+        size = strftime(text, sizeof text - 1, "%Y-%m-%dT%H:%M:%S%z", &tm);
+        memmove(text + size - 1, text + size - 2, 2); /* +0200 to +02:00 */
+        text[size - 2] = ':';
+        size++;
+        made = seconds;
+    }
+    return (struct str){text, size};
+}
+
+static void access_put_request(struct line *l, const struct request *req, size_t most)
+{
+    if (req->target.n == 0)
+        return;
+    access_put_some(l, req->method, most / 2, "\\x%02X");
+    access_put(l, STR(" "));
+    access_put_some(l, req->target, most - most / 2, "\\x%02X");
+    access_put(l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+}
+
 size_t access_combined(const struct request *req, char *out, size_t size)
 {
     struct line l = {.out = out, .size = size};
     access_put_peer(&l, &req->client);
     access_put(&l, STR(" - "));
-    access_put_user(&l, req->user);
+    access_put_word(&l, req->user, USER_MAX);
     access_put(&l, STR(" ["));
     access_put(&l, access_local_time(req->ended_at));
     access_put(&l, STR("] \""));
@@ -159,14 +286,27 @@ static void access_put_json(struct line *l, const char *key, struct str value)
 
 static void access_put_json_number(struct line *l, const char *key, double value)
 {
-    char text[40];
-    int n = snprintf(text, sizeof text, "%.6f", value);
-    while (n > 0 && text[n - 1] == '0')
-        n--;
-    if (n > 0 && text[n - 1] == '.')
-        n--;
     access_put_key(l, key);
-    access_put(l, (struct str){text, (size_t)n});
+    access_put_decimal(l, value);
+}
+
+static struct str access_scheme(const struct request *req)
+{
+    return req->https ? STR("https") : STR("http");
+}
+
+static struct str access_version(const struct request *req)
+{
+    return req->version > HTTP_1_0 ? STR("1.1") : STR("1.0");
+}
+
+static void access_put_json_header(struct line *l, const char *key, const struct request *req,
+                                   enum header_id id)
+{
+    struct str value = headers_value(&req->headers, id);
+    if (value.n > 0)
+        access_put_json(l, key,
+                        (struct str){value.p, value.n < HEADER_MOST ? value.n : HEADER_MOST});
 }
 
 /* One object for each attempt, with the durations of its phases (contract section 12). */
@@ -214,10 +354,17 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     access_put_json(&l, "host", req->host);
     access_put_json(&l, "method", req->method);
     access_put_json(&l, "uri", req->uri.origin);
+    access_put_json(&l, "scheme", access_scheme(req));
+    access_put_json(&l, "version", access_version(req));
     access_put_json_number(&l, "status", req->response.status);
     access_put_json_number(&l, "bytes_in", (double)req->bytes_in);
     access_put_json_number(&l, "bytes_out", (double)req->bytes_out);
+    access_put_json_number(&l, "request_length", (double)(req->head_in + req->bytes_in));
     access_put_json_number(&l, "duration", req->duration);
+    access_put_json_header(&l, "referer", req, HEADER_REFERER);
+    access_put_json_header(&l, "user_agent", req, HEADER_USER_AGENT);
+    if (req->listener.n > 0)
+        access_put_json(&l, "listener", req->listener);
     if (req->backend.n > 0)
         access_put_json(&l, "backend", req->backend);
     if (req->server.n > 0)
@@ -232,4 +379,258 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
         access_put_json(&l, "error", str_of(req->error));
     access_put(&l, STR("}\n"));
     return l.full ? 0 : l.used;
+}
+
+/* --- formats of a route --- */
+
+static const struct attempt *access_last_attempt(const struct request *req)
+{
+    const struct attempt *last = req->attempt_list;
+    while (last != NULL && last->next != NULL)
+        last = last->next;
+    return last;
+}
+
+/* A duration of the last attempt; "-" where no server was asked. */
+static void access_put_phase(struct line *l, const struct request *req, size_t at)
+{
+    const struct attempt *last = access_last_attempt(req);
+    if (last == NULL)
+        access_put(l, STR("-"));
+    else
+        access_put_decimal(l, *(const double *)((const char *)last + at));
+}
+
+static struct str access_header_value(const struct request *req, struct str name)
+{
+    const struct header *h = headers_get(&req->headers, name);
+    return h != NULL ? h->value : STR_NONE;
+}
+
+/* The fields that are texts; false: it is none of them. */
+static bool access_text_of(const struct access_part *part, const struct request *req,
+                           struct str *out)
+{
+    switch (part->field) {
+    case FIELD_HEADER:
+        *out = access_header_value(req, part->text);
+        return true;
+    case FIELD_BACKEND:
+        *out = req->backend;
+        return true;
+    case FIELD_ERROR:
+        *out = req->error != NULL ? str_of(req->error) : STR_NONE;
+        return true;
+    case FIELD_HOST:
+        *out = req->host;
+        return true;
+    case FIELD_LISTENER:
+        *out = req->listener;
+        return true;
+    case FIELD_METHOD:
+        *out = req->method;
+        return true;
+    case FIELD_REFERER:
+        *out = headers_value(&req->headers, HEADER_REFERER);
+        return true;
+    case FIELD_SCHEME:
+        *out = access_scheme(req);
+        return true;
+    case FIELD_SERVER:
+        *out = req->server;
+        return true;
+    case FIELD_TENANT:
+        *out = req->decision.tenant;
+        return true;
+    case FIELD_URI:
+        *out = req->uri.origin;
+        return true;
+    case FIELD_USER:
+        *out = (struct str){req->user.p, req->user.n < USER_MAX ? req->user.n : USER_MAX};
+        return true;
+    case FIELD_USER_AGENT:
+        *out = headers_value(&req->headers, HEADER_USER_AGENT);
+        return true;
+    case FIELD_VERSION:
+        *out = access_version(req);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The others, in whose values no byte is a client's. */
+static void access_put_own(struct line *l, const struct request *req, enum access_field field,
+                           unsigned generation)
+{
+    char id[17];
+    switch (field) {
+    case FIELD_APP_STATUS:
+        if (req->ended && req->backend.n > 0)
+            access_put_number(l, req->app_status);
+        else
+            access_put(l, STR("-"));
+        break;
+    case FIELD_ATTEMPTS:
+        access_put_number(l, req->attempts);
+        break;
+    case FIELD_BYTES:
+        access_put_number(l, req->body_out);
+        break;
+    case FIELD_BYTES_IN:
+        access_put_number(l, req->bytes_in);
+        break;
+    case FIELD_BYTES_OUT:
+        access_put_number(l, req->bytes_out);
+        break;
+    case FIELD_CLIENT:
+        access_put_peer(l, &req->client);
+        break;
+    case FIELD_CONNECT:
+        access_put_phase(l, req, offsetof(struct attempt, connect));
+        break;
+    case FIELD_DURATION:
+        access_put_decimal(l, req->duration);
+        break;
+    case FIELD_FIRST_BYTE:
+        access_put_phase(l, req, offsetof(struct attempt, first_byte));
+        break;
+    case FIELD_GENERATION:
+        access_put_number(l, generation);
+        break;
+    case FIELD_ID:
+        request_id_text(req->id, id);
+        access_put(l, (struct str){id, 16});
+        break;
+    case FIELD_PORT:
+        access_put_number(l, request_server_port(req));
+        break;
+    case FIELD_QUEUE:
+        access_put_phase(l, req, offsetof(struct attempt, queue));
+        break;
+    case FIELD_REQUEST_LENGTH:
+        access_put_number(l, req->head_in + req->bytes_in);
+        break;
+    case FIELD_STATUS:
+        access_put_number(l, (uint64_t)req->response.status);
+        break;
+    case FIELD_TIME:
+        access_put_decimal(l, req->started);
+        break;
+    case FIELD_TIME_ISO8601:
+        access_put(l, access_iso_time(req->ended_at));
+        break;
+    case FIELD_TIME_LOCAL:
+        access_put(l, access_local_time(req->ended_at));
+        break;
+    default:
+        break;
+    }
+}
+
+size_t access_fields(const struct access_fields *format, const struct request *req,
+                     unsigned generation, char *out, size_t size)
+{
+    struct line l = {.out = out, .size = size};
+    for (unsigned i = 0; i < format->count; i++) {
+        const struct access_part *part = &format->parts[i];
+        struct str text;
+        if (part->field == FIELD_TEXT)
+            access_put(&l, part->text);
+        else if (part->field == FIELD_REQUEST)
+            access_put_request(&l, req, format->most);
+        else if (!access_text_of(part, req, &text))
+            access_put_own(&l, req, part->field, generation);
+        else if (text.n > 0 && (part->quoted || format->tabs))
+            access_put_some(&l, text, format->most, "\\x%02X");
+        else
+            access_put_word(&l, text, format->most);
+    }
+    access_put(&l, STR("\n"));
+    return l.full ? 0 : l.used;
+}
+
+/* Takes the name of a field off the text, behind its dollar. */
+static struct str access_take_name(struct str *text)
+{
+    bool braces = text->n > 0 && text->p[0] == '{';
+    if (braces)
+        *text = str_skip(*text, 1);
+    size_t n = 0;
+    while (n < text->n && (text->p[n] == '_' || (text->p[n] >= 'a' && text->p[n] <= 'z') ||
+                           (text->p[n] >= '0' && text->p[n] <= '9')))
+        n++;
+    struct str name = {text->p, n};
+    *text = str_skip(*text, n);
+    if (braces && text->n > 0 && text->p[0] == '}')
+        *text = str_skip(*text, 1);
+    else if (braces)
+        name.n = 0;
+    return name;
+}
+
+/* "http_x_real_ip" is the header "x-real-ip". */
+static struct str access_header_name(struct arena *arena, struct str name)
+{
+    struct str header = arena_copy(arena, str_skip(name, 5));
+    for (size_t i = 0; i < header.n; i++)
+        if (header.p[i] == '_')
+            ((char *)header.p)[i] = '-';
+    return header;
+}
+
+static bool access_find_field(struct arena *arena, struct str name, struct access_part *part)
+{
+    if (name.n > 5 && memcmp(name.p, "http_", 5) == 0) {
+        part->field = FIELD_HEADER;
+        part->text = access_header_name(arena, name);
+        return true;
+    }
+    for (size_t i = FIELD_APP_STATUS; i < sizeof field_names / sizeof *field_names; i++) {
+        if (!str_eq(str_of(field_names[i]), name))
+            continue;
+        part->field = (enum access_field)i;
+        return true;
+    }
+    return false;
+}
+
+const char *access_compile(struct arena *arena, struct str text, struct access_fields *out)
+{
+    struct access_part *parts = arena_alloc(arena, ACCESS_PARTS * sizeof *parts);
+    unsigned fields = 0;
+    bool quoted = false;
+    *out = (struct access_fields){.parts = parts};
+    if (text.n > ACCESS_FORMAT)
+        return "the format is longer than 4096 bytes";
+    while (text.n > 0) {
+        struct access_part *part = &parts[out->count];
+        size_t n = 0;
+        if (out->count++ == ACCESS_PARTS)
+            return "the format has more than 128 fields and texts";
+        *part = (struct access_part){.field = FIELD_TEXT, .quoted = quoted};
+        if (text.p[0] == '$' && text.n > 1 && text.p[1] != '$') {
+            text = str_skip(text, 1);
+            struct str name = access_take_name(&text);
+            if (!access_find_field(arena, name, part))
+                return arena_printf(arena, "the format has no field '$%.*s'", STR_FMT(name)).p;
+            fields++;
+            continue;
+        }
+        do { /* a dollar at the end, and the second of two, are text */
+            n += 1;
+        } while (n < text.n && text.p[n] != '$');
+        if (text.n > 1 && text.p[0] == '$')
+            text = str_skip(text, 1);
+        part->text = (struct str){text.p, n};
+        for (size_t i = 0; i < n; i++) {
+            quoted ^= text.p[i] == '"';
+            out->tabs |= text.p[i] == '\t';
+        }
+        text = str_skip(text, n);
+    }
+    /* A value without blanks may become longer by the bytes of one escape. */
+    size_t most = (ACCESS_LINE_SIZE - ACCESS_FORMAT) / (fields + 1) - 64;
+    out->most = most < FIELD_MAX ? most : FIELD_MAX;
+    return NULL;
 }

@@ -275,6 +275,7 @@ struct request {
     double started, ended_at; /* seconds since the epoch */
     double began, duration;   /* seconds of the loop's clock, which is monotonic */
     struct str backend;       /* its name; n = 0: none was asked */
+    uint64_t head_in;         /* bytes of the head, as it came */
     uint64_t bytes_in;        /* of the body */
     uint64_t bytes_out;       /* sent to the client, head included */
     uint64_t body_out;        /* of the body */

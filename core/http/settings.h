@@ -132,13 +132,22 @@ struct backend_settings {
     unsigned within_count;
 };
 
-enum access_format { ACCESS_OFF, ACCESS_COMBINED, ACCESS_JSON, ACCESS_FUNCTION };
+enum access_format { ACCESS_OFF, ACCESS_COMBINED, ACCESS_JSON, ACCESS_FUNCTION, ACCESS_FIELDS };
+
+/* A compiled format with named fields (http/access.h). */
+struct access_fields {
+    const struct access_part *parts;
+    unsigned count;
+    size_t most; /* bytes of one field: a line with all of them fits */
+    bool tabs;   /* tabs part the fields: a blank needs no escape */
+};
 
 struct settings {
     struct arena arena; /* memory of all strings and lists of the settings */
     struct limits limits;
     struct netset trusted; /* trusted_proxies */
     enum access_format access_format;
+    struct access_fields access_fields; /* of ACCESS_FIELDS */
     double stop_timeout, script_timeout;
     struct backend_settings *backends;
     unsigned backend_count;

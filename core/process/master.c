@@ -16,6 +16,7 @@
 #include "process/say.h"
 #include "process/upgrade.h"
 #include "process/watch.h"
+#include "shm/underway.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -556,6 +557,7 @@ static const char *master_open(struct master *m)
     if (err != NULL)
         return err;
     log_setup(logs->error, plan->level, logs->access);
+    underway_set_format(plan->format);
     sockets_add_control(&m->sockets, plan, m->options->control_default);
     err = sockets_open(&m->sockets, plan, plan->workers);
     if (err == NULL && !m->upgrade.is_successor)

@@ -53,9 +53,10 @@ static void plan_copy(char *out, size_t size, const char *text)
 /* Reads a line whose value is the whole rest, tabs included. True: the line was of this kind. */
 static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
 {
-    char **text = strcmp(key, "ini") == 0    ? &plan->ini
-                  : strcmp(key, "note") == 0 ? &plan->note
-                                             : NULL;
+    char **text = strcmp(key, "ini") == 0      ? &plan->ini
+                  : strcmp(key, "note") == 0   ? &plan->note
+                  : strcmp(key, "format") == 0 ? &plan->format
+                                               : NULL;
     if (text != NULL && *text == NULL)
         *text = strdup(rest);
     return text != NULL;
@@ -164,7 +165,8 @@ void plan_free(struct plan *plan)
     for (unsigned i = 0; i < plan->warning_count; i++)
         free(plan->warnings[i]);
     free(plan->ini);
+    free(plan->format);
     free(plan->note);
-    plan->ini = plan->note = NULL;
+    plan->ini = plan->note = plan->format = NULL;
     plan->listen_count = plan->file_count = plan->warning_count = 0;
 }

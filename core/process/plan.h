@@ -38,8 +38,9 @@ struct plan {
     unsigned file_count;
     struct plan_address *addresses; /* addresses of all names of listeners */
     unsigned address_count;
-    char *ini;  /* the settings of PHP that its servers get, for the next loader; NULL: none */
-    char *note; /* a line that is logged once the route serves; NULL: none */
+    char *ini;    /* the settings of PHP that its servers get, for the next loader; NULL: none */
+    char *format; /* the access log's format if it is a text with fields; NULL: it is not */
+    char *note;   /* a line that is logged once the route serves; NULL: none */
     char *warnings[PLAN_WARNINGS]; /* lines about settings that are valid, but probably wrong */
     unsigned warning_count;
 };

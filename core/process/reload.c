@@ -5,6 +5,7 @@
 #include "process/notify.h"
 #include "process/say.h"
 #include "process/watch.h"
+#include "shm/underway.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -524,6 +525,7 @@ static void reload_commit(struct reload *r)
     quarantine_clear(&r->memory->quarantine);
     reload_switch_workers(r);
     log_setup(r->next.logs.error, r->next.plan.level, r->next.logs.access);
+    underway_set_format(r->next.plan.format);
     sockets_switch(r->sockets);
     release_free(r->serving);
     *r->serving = r->next;

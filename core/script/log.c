@@ -10,6 +10,7 @@
 #include "script/observe.h"
 #include "script/property.h"
 #include "script/request.h"
+#include "script/value.h"
 
 static const char TYPE[] = "moongate.log";
 
@@ -78,6 +79,31 @@ static void log_push_duration(lua_State *L, const void *at)
     lua_pushnumber(L, req->duration);
 }
 
+static void log_push_request_length(lua_State *L, const void *at)
+{
+    const struct request *req = at;
+    lua_pushnumber(L, (double)(req->head_in + req->bytes_in));
+}
+
+static void log_push_header(lua_State *L, const struct request *req, enum header_id id)
+{
+    struct str value = headers_value(&req->headers, id);
+    if (value.n > 0)
+        script_push_str(L, value);
+    else
+        lua_pushnil(L);
+}
+
+static void log_push_referer(lua_State *L, const void *at)
+{
+    log_push_header(L, at, HEADER_REFERER);
+}
+
+static void log_push_user_agent(lua_State *L, const void *at)
+{
+    log_push_header(L, at, HEADER_USER_AGENT);
+}
+
 static const struct request *log_shown(lua_State *L, const struct script_entry *entry)
 {
     if (entry->req == NULL)
@@ -109,6 +135,12 @@ const struct property property_log[] = {
     FIELD("status", response.status),
     FIELD("bytes_in", bytes_in),
     FIELD("bytes_out", bytes_out),
+    {"request_length", .push = log_push_request_length},
+    OPTIONAL("listener", listener),
+    {"scheme", .push = script_push_scheme, .at = offsetof(struct request, https)},
+    {"version", .push = script_push_version, .at = offsetof(struct request, version)},
+    {"referer", .push = log_push_referer},
+    {"user_agent", .push = log_push_user_agent},
     OPTIONAL("backend", backend),
     OPTIONAL("server", server),
     OPTIONAL("tenant", decision.tenant),

@@ -182,12 +182,12 @@ static void request_push_client_port(lua_State *L, const void *at)
         lua_pushnil(L);
 }
 
-static void request_push_scheme(lua_State *L, const void *at)
+void script_push_scheme(lua_State *L, const void *at)
 {
     lua_pushstring(L, *(const bool *)at ? "https" : "http");
 }
 
-static void request_push_version(lua_State *L, const void *at)
+void script_push_version(lua_State *L, const void *at)
 {
     lua_pushstring(L, *(const enum http_version *)at > HTTP_1_0 ? "1.1" : "1.0");
 }
@@ -237,8 +237,8 @@ const struct property property_req[] = {
     /* nil without a host: "/srv/" .. nil is an error, "/srv/" .. "" the folder above all sites */
     OPTIONAL("host", host),
     {"port", .push = request_push_port},
-    {"scheme", .push = request_push_scheme, .at = offsetof(struct request, https)},
-    {"version", .push = request_push_version, .at = offsetof(struct request, version)},
+    {"scheme", .push = script_push_scheme, .at = offsetof(struct request, https)},
+    {"version", .push = script_push_version, .at = offsetof(struct request, version)},
     {"headers", .push = request_push_headers, .kept = true},
     {"cookies", .push = request_push_cookies, .kept = true},
     {"params", .push = request_push_params, .kept = true},

@@ -23,6 +23,9 @@ struct request *script_self_request(struct lua_State *L);
 void script_forget_args(struct lua_State *L);
 /* Pushes the name of an enum fcgi_role. */
 void script_push_role(struct lua_State *L, const void *at);
+/* Pushes "http" or "https"; "1.0" or "1.1". */
+void script_push_scheme(struct lua_State *L, const void *at);
+void script_push_version(struct lua_State *L, const void *at);
 /* Pushes the text of a request's id, which lies at `at`. */
 void script_push_id(struct lua_State *L, const void *at);
 

@@ -6,6 +6,7 @@
  */
 #include "script/settings.h"
 
+#include "http/access.h"
 #include "script/value.h"
 
 #include <stdlib.h>
@@ -294,6 +295,16 @@ static void settings_read_backends(struct reading *r, struct settings *s)
     lua_pop(L, 1);
 }
 
+/* Stack: the format as a text with fields. */
+static void settings_read_fields(struct reading *r, struct settings *s)
+{
+    struct str text = arena_copy(r->arena, script_str(r->L, -1));
+    const char *err = access_compile(r->arena, text, &s->access_fields);
+    s->access_format = ACCESS_FIELDS;
+    if (err != NULL && r->err == NULL)
+        r->err = arena_printf(r->arena, "settings: log.format: %s", err).p;
+}
+
 static void settings_read_log(struct reading *r, struct settings *s)
 {
     lua_State *L = r->L;
@@ -306,6 +317,8 @@ static void settings_read_log(struct reading *r, struct settings *s)
         s->access_format = ACCESS_FUNCTION;
     else if (lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "json") == 0)
         s->access_format = ACCESS_JSON;
+    else if (lua_isstring(L, -1) && strcmp(lua_tostring(L, -1), "combined") != 0)
+        settings_read_fields(r, s);
     else
         s->access_format = ACCESS_COMBINED;
     lua_pop(L, 3);

@@ -5,8 +5,6 @@
 #include "http/access.h"
 #include "shm/mapping.h"
 
-#define LINE_MOST 32768 /* a line of access_combined or access_json is shorter */
-
 static struct {
     struct underway *tables; /* of all places */
     unsigned places;
@@ -148,6 +146,32 @@ void underway_running(const struct request *req)
 
 /* --- reading what a worker has written --- */
 
+static struct {
+    struct arena arena;
+    struct access_fields fields;
+    bool set;
+} format;
+
+void underway_set_format(const char *text)
+{
+    static char nothing[16];
+    if (format.arena.at != NULL)
+        arena_fini(&format.arena);
+    arena_init(&format.arena, nothing, sizeof nothing);
+    format.set =
+        text != NULL && access_compile(&format.arena, arena_copy(&format.arena, str_of(text)),
+                                       &format.fields) == NULL;
+}
+
+static size_t underway_line(const struct underway_request *u, const struct request *req, char *room)
+{
+    if (u->log == UNDERWAY_JSON)
+        return access_json(req, u->generation, room, ACCESS_LINE_SIZE);
+    if (u->log == UNDERWAY_FIELDS && format.set)
+        return access_fields(&format.fields, req, u->generation, room, ACCESS_LINE_SIZE);
+    return access_combined(req, room, ACCESS_LINE_SIZE);
+}
+
 /* Copies the slot and bounds its sizes, since a worker may have written anything into the table.
  * False: the slot is not in use. */
 static bool underway_take(const struct underway *table, uint32_t slot, struct underway_request *out)
@@ -198,7 +222,7 @@ static void underway_write_line(const struct underway_request *u, double now, co
 {
     static struct request req;
     static char nothing[16]; /* addresses are formatted here, not in the hot path */
-    char *room = log_access_reserve(LINE_MOST);
+    char *room = log_access_reserve(ACCESS_LINE_SIZE);
     if (room == NULL)
         return;
     request_init(&req, nothing, sizeof nothing);
@@ -213,8 +237,7 @@ static void underway_write_line(const struct underway_request *u, double now, co
     req.target = req.uri.origin = (struct str){u->uri, u->uri_size};
     req.response.status = 502;
     req.error = reason;
-    log_access_commit(u->log == UNDERWAY_JSON ? access_json(&req, u->generation, room, LINE_MOST)
-                                              : access_combined(&req, room, LINE_MOST));
+    log_access_commit(underway_line(u, &req, room));
 }
 
 unsigned underway_rescue(struct underway *table, double now, const char *reason, uint32_t *beyond)

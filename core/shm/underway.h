@@ -31,7 +31,7 @@ enum underway_state {
 
 #define UNDERWAY_NO_SERVER UINT32_MAX
 
-enum underway_log { UNDERWAY_NO_LINE, UNDERWAY_COMBINED, UNDERWAY_JSON };
+enum underway_log { UNDERWAY_NO_LINE, UNDERWAY_COMBINED, UNDERWAY_JSON, UNDERWAY_FIELDS };
 
 struct underway_request {
     uint64_t id;
@@ -95,6 +95,9 @@ uint64_t underway_list(void (*see)(void *ctx, unsigned place, const struct under
 
 /* --- in the master, when the worker has ended: the table's contents are not trusted --- */
 
+/* The format of lines from now on where the route's is a text with fields (access_compile); NULL:
+ * it is none, and requests of such a route that are still under way get combined lines. */
+void underway_set_format(const char *text);
 /* Reads the request whose hook ran. False: no hook ran. */
 bool underway_ran(const struct underway *table, struct underway_request *out);
 /* Writes a line to the access log for each request in the table, with status 502 and the reason,

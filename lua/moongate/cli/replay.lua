@@ -43,6 +43,10 @@ local function entry_of(text)
   return entry
 end
 
+local function string_of(value)
+  return type(value) == "string" and value or nil
+end
+
 --- What becomes of it.
 ---@param route moongate.testing.Route
 ---@return moongate.cli.replay.Outcome
@@ -52,9 +56,13 @@ local function outcome_of(route, args, entry, line)
   local ok, out = core.limited("hook", settings.script_timeout, settings.hook_source.on_request,
     function()
       return route:request({
-        url = entry.uri, method = entry.method, headers = { Host = host },
+        url = entry.uri, method = entry.method,
+        headers = {
+          Host = host, Referer = string_of(entry.referer),
+          ["User-Agent"] = string_of(entry.user_agent),
+        },
         ip = type(entry.client) == "string" and entry.client or nil,
-        listener = args.listener, https = args.https,
+        listener = args.listener, https = args.https or entry.scheme == "https",
       })
     end)
   if not ok then

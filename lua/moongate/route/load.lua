@@ -491,6 +491,10 @@ function M.loader_report(normalized, record, fs)
   add("access", normalized.log.access or "")
   add("error", normalized.log.error)
   add("level", normalized.log.level)
+  local format = normalized.log.format
+  if type(format) == "string" and format:find("$", 1, true) then
+    add("format", format)
+  end
   local watch = normalized.watch
   add("watch", watch == nil and "" or watch and "1" or "0")
   add("stop_timeout", normalized.stop_timeout)

@@ -4,6 +4,7 @@
 
 local addr = require("moongate.base.addr")
 local fs = require("moongate.base.fs")
+local log_format = require("moongate.route.log_format")
 local units = require("moongate.base.units")
 local upcoming = require("moongate.base.upcoming")
 
@@ -150,13 +151,7 @@ function M.access_target(value)
   return normalized, expected and expected .. ", or false", problem
 end
 
-function M.log_format(value)
-  if type(value) == "function" then
-    return value
-  end
-  local normalized, expected = M.one_of("combined", "json")(value)
-  return normalized, expected .. ", or a function"
-end
+M.log_format = log_format.check
 
 function M.header_names(value)
   local expected = 'a list of header names such as { "X_Legacy" }'

@@ -195,6 +195,12 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field status integer 499 where the client left before the answer was whole
 ---@field bytes_in number of the request's body
 ---@field bytes_out number of all that was sent
+---@field request_length number of the request's head and body
+---@field listener? string
+---@field scheme "http"|"https"
+---@field version "1.0"|"1.1"
+---@field referer? string
+---@field user_agent? string
 ---@field backend? string
 ---@field server? string the last one's address
 ---@field tenant? string
@@ -376,7 +382,7 @@ function moongate.fastcgi(backend, params, body, options) end
 
 ---@class moongate.LogSettings
 ---@field access? "stdout"|string|false an absolute path, or false
----@field format? "combined"|"json"|fun(req: moongate.Request, log: moongate.Log): string|false|nil
+---@field format? "combined"|"vcombined"|"json"|string|fun(req: moongate.Request, log: moongate.Log): string|false|nil
 ---@field error? "stderr"|string an absolute path
 ---@field level? "debug"|"info"|"warn"|"error"
 

@@ -530,7 +530,8 @@ describe("a wrong script", function()
     { "log = { error = false }",
       '3: log.error: expected "stderr" or an absolute path, got false' },
     { 'log = { format = "apache" }',
-      '3: log.format: expected "combined" or "json", or a function, got "apache"' },
+      '3: log.format: expected "combined", "vcombined", "json", a text with fields such as '
+        .. [['$client "$request"', or a function, got "apache"]] },
     { 'limits = { body = "1 M" }',
       '3: limits.body: expected a size such as 4096, "16k", "1M" or "1G", got "1 M"' },
     { "limits = { header = 0 }",

@@ -24,6 +24,9 @@ static void begin(void)
     req.duration = 1.5;
     req.id = 0x0123456789abcdefULL;
     req.response.status = 200;
+    req.https = false;
+    req.listener = STR_NONE;
+    req.head_in = 100;
     req.bytes_in = 12;
     req.bytes_out = 345;
     req.body_out = 300;
@@ -178,10 +181,17 @@ static void test_json(void)
     test("json: a request that no backend saw");
     check_str(json(), "{\"time\":971186135.25,\"id\":\"0123456789abcdef\",\"client\":\"192.0.2.7\","
                       "\"host\":\"example.com\",\"method\":\"GET\",\"uri\":\"/a?b=c\","
-                      "\"status\":200,\"bytes_in\":12,\"bytes_out\":345,\"duration\":1.5,"
-                      "\"generation\":3}\n");
+                      "\"scheme\":\"http\",\"version\":\"1.1\",\"status\":200,"
+                      "\"bytes_in\":12,\"bytes_out\":345,\"request_length\":112,"
+                      "\"duration\":1.5,\"generation\":3}\n");
 
     test("json: a request to a backend");
+    req.https = true;
+    req.version = HTTP_1_0;
+    req.listener = STR("front");
+    req.head_in = 0;
+    headers_add(&req.arena, &req.headers, STR("Referer"), STR("http://a.example/\"\n"));
+    headers_add(&req.arena, &req.headers, STR("User-Agent"), STR("x\x1b"));
     req.backend = STR("php");
     req.server = STR("unix:/run/php.sock");
     req.decision.tenant = STR("acme");
@@ -199,7 +209,11 @@ static void test_json(void)
     req.duration = 0;
     check_str(json(), "{\"time\":971186135.25,\"id\":\"0123456789abcdef\",\"client\":\"192.0.2.7\","
                       "\"host\":\"example.com\",\"method\":\"GET\",\"uri\":\"/a?b=c\","
-                      "\"status\":200,\"bytes_in\":20000000000,\"bytes_out\":0,\"duration\":0,"
+                      "\"scheme\":\"https\",\"version\":\"1.0\",\"status\":200,"
+                      "\"bytes_in\":20000000000,\"bytes_out\":0,"
+                      "\"request_length\":20000000000,\"duration\":0,"
+                      "\"referer\":\"http://a.example/\\u0022\\u000a\","
+                      "\"user_agent\":\"x\\u001b\",\"listener\":\"front\","
                       "\"backend\":\"php\",\"server\":\"unix:/run/php.sock\",\"tenant\":\"acme\","
                       "\"generation\":3,\"app_status\":4294967295,\"attempts\":["
                       "{\"server\":\"[::1]:9000\",\"queue\":0,\"connect\":0,\"first_byte\":0,"
@@ -219,8 +233,9 @@ static void test_json(void)
     begin();
     req.method = req.target = req.uri.origin = req.host = STR_NONE;
     check_str(json(), "{\"time\":971186135.25,\"id\":\"0123456789abcdef\",\"client\":\"192.0.2.7\","
-                      "\"host\":\"\",\"method\":\"\",\"uri\":\"\",\"status\":200,\"bytes_in\":12,"
-                      "\"bytes_out\":345,\"duration\":1.5,\"generation\":3}\n");
+                      "\"host\":\"\",\"method\":\"\",\"uri\":\"\",\"scheme\":\"http\","
+                      "\"version\":\"1.1\",\"status\":200,\"bytes_in\":12,\"bytes_out\":345,"
+                      "\"request_length\":112,\"duration\":1.5,\"generation\":3}\n");
     request_fini(&req);
 
     test("json: no byte breaks the line");
@@ -244,6 +259,126 @@ static void test_json(void)
         if (!ok)
             return;
     }
+}
+
+static struct access_fields format;
+
+static const char *compile(const char *text)
+{
+    static struct arena arena;
+    static char memory[8192];
+    arena_fini(&arena);
+    arena_init(&arena, memory, sizeof memory);
+    return access_compile(&arena, str_of(text), &format);
+}
+
+static struct str fields(const char *text)
+{
+    const char *err = compile(text);
+    if (err != NULL)
+        return str_of(err);
+    return (struct str){line, access_fields(&format, &req, 3, line, sizeof line)};
+}
+
+static void test_fields(void)
+{
+    test("fields: one and its text; braces; a dollar");
+    begin();
+    check_str(fields("a $client b"), "a 192.0.2.7 b\n");
+    check_str(fields("${client}1$status$status"), "192.0.2.71200200\n");
+    check_str(fields("$$client $$ $$$status $"), "$client $ $200 $\n");
+
+    test("fields: what is wrong");
+    check_str(str_of(compile("$clint")), "the format has no field '$clint'");
+    check_str(str_of(compile("$http_")), "the format has no field '$http_'");
+    check_str(str_of(compile("${client")), "the format has no field '$'");
+    check_str(str_of(compile("a $ b")), "the format has no field '$'");
+
+    test("fields: what a request does not have");
+    req.method = req.target = req.uri.origin = req.host = STR_NONE;
+    check_str(fields("$host $user $uri \"$request\" \"$referer\" $user_agent $http_x_a $tenant "
+                     "$backend $server $error $app_status $queue $connect $first_byte $listener"),
+              "- - - \"\" \"-\" - - - - - - - - - - -\n");
+    request_fini(&req);
+
+    test("fields: all of them");
+    begin();
+    struct attempt second = {.server = STR("b:2"), .queue = 0.5, .connect = 0.25};
+    struct attempt first = {.next = &second, .server = STR("a:1"), .error = "refused"};
+    second.first_byte = 0.125;
+    req.attempt_list = &first;
+    req.attempts = 2;
+    req.ended = true;
+    req.app_status = 7;
+    req.backend = STR("php");
+    req.server = STR("b:2");
+    req.decision.tenant = STR("acme");
+    req.listener = STR("front");
+    req.user = STR("ann b");
+    req.error = "it said no";
+    req.host_port = -1;
+    req.local.port = 8080;
+    headers_add(&req.arena, &req.headers, STR("X-A-B"), STR("one two"));
+    headers_add(&req.arena, &req.headers, STR("Referer"), STR("r\""));
+    headers_add(&req.arena, &req.headers, STR("User-Agent"), STR("u a"));
+    check_str(fields("$app_status $attempts $backend $bytes $bytes_in $bytes_out $client $connect "
+                     "$duration"),
+              "7 2 php 300 12 345 192.0.2.7 0.25 1.5\n");
+    check_str(fields("$error $first_byte $generation $host $id $listener $method $port $queue"),
+              "it\\x20said\\x20no 0.125 3 example.com 0123456789abcdef front GET 8080 0.5\n");
+    check_str(fields("$referer $request $request_length $scheme $server $status $tenant $time"),
+              "r\\x22 GET /a?b=c HTTP/1.1 112 http b:2 200 acme 971186135.25\n");
+    check_str(fields("$time_iso8601 $time_local $uri $user $user_agent $version $http_x_a_b"),
+              "2000-10-10T13:55:36+00:00 10/Oct/2000:13:55:36 +0000 /a?b=c ann\\x20b u\\x20a 1.1 "
+              "one\\x20two\n");
+    check_str(fields("\"$user\" \"$http_x_a_b\""), "\"ann b\" \"one two\"\n");
+    check_str(fields("$user\t$user_agent"), "ann b\tu a\n");
+    request_fini(&req);
+
+    test("fields: no byte of a client can end a field or a line");
+    for (int i = 0; i < 256; i++) {
+        char text[] = {'a', (char)i, 'b'}, want[200], word[16], quoted[16];
+        bool plain = i > 0x20 && i < 0x7f && i != '"' && i != '\\';
+        snprintf(word, sizeof word, plain ? "a%cb" : "a\\x%02Xb", i);
+        snprintf(quoted, sizeof quoted, plain || i == ' ' ? "a%cb" : "a\\x%02Xb", i);
+        begin();
+        req.method = req.target = req.uri.origin = req.user = (struct str){text, 3};
+        headers_add(&req.arena, &req.headers, STR("X-A"), (struct str){text, 3});
+        snprintf(want, sizeof want, "%s %s %s \"%s %s HTTP/1.1\" \"%s\" \"%s\"\n", word, word, word,
+                 quoted, quoted, quoted, quoted);
+        bool ok =
+            check_str(fields("$user $uri $http_x_a \"$request\" \"$http_x_a\" \"$uri\""), want);
+        snprintf(want, sizeof want, "%s\t%s\n", quoted, quoted);
+        ok = check_str(fields("$user\t$http_x_a"), want) && ok;
+        request_fini(&req);
+        if (!ok)
+            return;
+    }
+
+    test("fields: a line with the longest values fits");
+    static char huge[60000], many[2000];
+    memset(huge, '\n', sizeof huge);
+    begin();
+    req.uri.origin = (struct str){huge, sizeof huge};
+    for (unsigned i = 0; i < 60; i++)
+        strcat(many, i % 2 == 0 ? "$uri " : "\"$uri\" ");
+    static char room[ACCESS_LINE_SIZE];
+    check(compile(many) == NULL);
+    check(access_fields(&format, &req, 3, room, sizeof room) > 20000);
+    request_fini(&req);
+
+    test("fields: a format that is too large is refused");
+    static char large[ACCESS_FORMAT + 2];
+    memset(large, 'x', sizeof large - 1);
+    check_str(str_of(compile(large)), "the format is longer than 4096 bytes");
+    large[ACCESS_FORMAT] = '\0';
+    check(compile(large) == NULL);
+    large[0] = '\0';
+    for (unsigned i = 0; i < ACCESS_PARTS; i++)
+        strcat(large, "$id");
+    check(compile(large) == NULL);
+    strcat(large, " ");
+    check_str(str_of(compile(large)), "the format has more than 128 fields and texts");
 }
 
 static void test_size(void)
@@ -274,6 +409,7 @@ int main(void)
     test_combined();
     test_forging();
     test_json();
+    test_fields();
     test_size();
     return test_report();
 }
