@@ -54,10 +54,23 @@ static void answer_set_flush(struct exchange *x)
     postpone_set(x->postpone, most, x->req.decision.flush == FLUSH_HEAD);
 }
 
+/* The id of the request, in place of one that the application has sent. */
+static void answer_add_id(struct exchange *x)
+{
+    struct request *req = &x->req;
+    char hex[17];
+    if (!x->generation->settings->request_id || req->control)
+        return;
+    headers_remove(&req->response.headers, STR("X-Request-Id"));
+    headers_add(&req->arena, &req->response.headers, STR("X-Request-Id"),
+                arena_copy(&req->arena, request_shown_id(req, hex)));
+}
+
 void answer_begin(struct exchange *x)
 {
     answer_set_flush(x);
     answer_add_cookies(x);
+    answer_add_id(x);
     if (x->always.count > 0)
         headers_merge(&x->req.arena, &x->req.response.headers, &x->always);
     int status = x->req.response.status;

@@ -424,6 +424,8 @@ static void exchange_note_underway(struct exchange *x)
 static void exchange_head(struct exchange *x)
 {
     report_dropped(&x->req);
+    if (x->generation->settings->request_id && !x->req.control)
+        request_take_id(&x->req);
     if (x->req.uri.asterisk) {
         answer_asterisk(x);
     } else if (!x->req.control) {

@@ -139,6 +139,7 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
     *counted = false;
     if (settings->trusted.count == 0 || c->endpoint->control)
         return 0;
+    req->from_trusted = !c->unknown && admission_trusts(c, &c->peer);
     /* A trusted balancer that sent an UNKNOWN header does not know its client, so the request's own
      * X-Forwarded-For is not believed. */
     *reason = realip_apply(req, c->unknown ? &no_networks : &settings->trusted);

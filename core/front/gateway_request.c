@@ -67,6 +67,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     r->req->listener = g->client.endpoint->listener;
     r->req->client = r->req->local = (struct peer){.family = AF_UNIX};
     r->req->came_as = r->req->role = (uint8_t)role;
+    r->req->from_trusted = true;             /* only a web server can reach such a listener */
     r->stdin_done = role == FCGI_AUTHORIZER; /* an authorizer has no STDIN */
     deadline_init(&r->deadline, all->loop, request_missed_cb);
     deadline_set(&r->deadline, exchange_limits(r->exchange)->header_timeout);

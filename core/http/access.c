@@ -344,9 +344,8 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
 {
     struct line l = {.out = out, .size = size};
     char id[17], ip[PEER_TEXT_SIZE];
-    request_id_text(req->id, id);
     access_put_json_number(&l, "time", req->started);
-    access_put_json(&l, "id", (struct str){id, 16});
+    access_put_json(&l, "id", request_shown_id(req, id));
     access_put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
     if (req->user.n > 0)
         access_put_json(&l, "user",
@@ -392,13 +391,15 @@ static const struct attempt *access_last_attempt(const struct request *req)
 }
 
 /* A duration of the last attempt; "-" where no server was asked. */
-static void access_put_phase(struct line *l, const struct request *req, size_t at)
+static void access_put_phase(struct line *l, const struct request *req, enum access_field field)
 {
     const struct attempt *last = access_last_attempt(req);
     if (last == NULL)
         access_put(l, STR("-"));
     else
-        access_put_decimal(l, *(const double *)((const char *)last + at));
+        access_put_decimal(l, field == FIELD_QUEUE     ? last->queue
+                              : field == FIELD_CONNECT ? last->connect
+                                                       : last->first_byte);
 }
 
 static struct str access_header_value(const struct request *req, struct str name)
@@ -487,26 +488,22 @@ static void access_put_own(struct line *l, const struct request *req, enum acces
         access_put_peer(l, &req->client);
         break;
     case FIELD_CONNECT:
-        access_put_phase(l, req, offsetof(struct attempt, connect));
+    case FIELD_FIRST_BYTE:
+    case FIELD_QUEUE:
+        access_put_phase(l, req, field);
         break;
     case FIELD_DURATION:
         access_put_decimal(l, req->duration);
-        break;
-    case FIELD_FIRST_BYTE:
-        access_put_phase(l, req, offsetof(struct attempt, first_byte));
         break;
     case FIELD_GENERATION:
         access_put_number(l, generation);
         break;
     case FIELD_ID:
-        request_id_text(req->id, id);
-        access_put(l, (struct str){id, 16});
+        access_put_word(l, request_shown_id(req, id),
+                        REQUEST_ID_MOST); /* in the master from a slot */
         break;
     case FIELD_PORT:
         access_put_number(l, request_server_port(req));
-        break;
-    case FIELD_QUEUE:
-        access_put_phase(l, req, offsetof(struct attempt, queue));
         break;
     case FIELD_REQUEST_LENGTH:
         access_put_number(l, req->head_in + req->bytes_in);

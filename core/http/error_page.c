@@ -6,11 +6,11 @@ struct str error_page_make(struct request *req, int status)
     struct arena *a = &req->arena;
     struct response *res = &req->response;
     const char *text = status_text(status);
-    char id[17];
-    request_id_text(req->id, id);
+    char hex[17];
+    struct str id = request_shown_id(req, hex);
     struct str page = arena_printf(
-        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %s</p>\n", status,
-        text, status, text, id);
+        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %.*s</p>\n", status,
+        text, status, text, STR_FMT(id));
     res->status = status;
     res->content_length = (int64_t)page.n;
     headers_add(a, &res->headers, STR("Content-Type"), STR("text/html; charset=utf-8"));

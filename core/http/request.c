@@ -364,9 +364,9 @@ static size_t request_name_part(char *out, const char *before, struct str text, 
 
 const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
 {
-    char id[17];
-    request_id_text(req->id, id);
-    size_t n = (size_t)sprintf(out, "request %s", id);
+    char hex[17];
+    struct str id = request_shown_id(req, hex);
+    size_t n = (size_t)sprintf(out, "request %.*s", STR_FMT(id));
     n += request_name_part(out + n, "host", req->host, 255);
     request_name_part(out + n, "tenant", req->decision.tenant, 90);
     return out;
@@ -387,4 +387,38 @@ void request_id_text(uint64_t id, char out[17])
         memcpy(out + (ptrdiff_t)8 * half, &x, sizeof x);
     }
     out[16] = '\0';
+}
+
+struct str request_shown_id(const struct request *req, char hex[17])
+{
+    if (req->given_id.n > 0)
+        return req->given_id;
+    request_id_text(req->id, hex);
+    return (struct str){hex, 16};
+}
+
+static bool request_is_id(struct str text)
+{
+    if (text.n == 0 || text.n > REQUEST_ID_MOST)
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        char c = text.p[i];
+        bool plain = (c >= '0' && c <= '9') || (char_lower(c) >= 'a' && char_lower(c) <= 'z');
+        if (!plain && (c == '\0' || strchr("-._:=/+@", c) == NULL))
+            return false;
+    }
+    return true;
+}
+
+void request_take_id(struct request *req)
+{
+    char hex[17];
+    const struct header *sent = headers_get(&req->headers, STR("X-Request-Id"));
+    if (sent != NULL && !sent->repeated && req->from_trusted && request_is_id(sent->value))
+        req->given_id = sent->value;
+    struct str id = arena_copy(&req->arena, request_shown_id(req, hex));
+    headers_remove(&req->headers, STR("X-Request-Id"));
+    headers_add(&req->arena, &req->headers, STR("X-Request-Id"), id);
+    if (req->arrived.count > 0)
+        params_set(&req->arena, &req->arrived, STR("HTTP_X_REQUEST_ID"), id);
 }

@@ -255,8 +255,10 @@ struct request {
     struct peer local;
     struct str listener;
     uint64_t id;
-    uint32_t underway; /* its place in the table of shm/underway.h; 0: none */
-    bool unscripted;   /* its page is in quarantine: no hook runs for it */
+    struct str given_id; /* the id that a trusted peer has sent; n = 0: none */
+    bool from_trusted;   /* the connection is that of a trusted peer */
+    uint32_t underway;   /* its place in the table of shm/underway.h; 0: none */
+    bool unscripted;     /* its page is in quarantine: no hook runs for it */
 
     /* The bytes of the body that wait to be sent. */
     struct spool body;
@@ -347,10 +349,18 @@ const char *status_text(int status);
 /* 16 hex digits; out has 17 bytes. */
 void request_id_text(uint64_t id, char out[17]);
 
+#define REQUEST_ID_MOST 64 /* bytes of an id that a peer has sent */
+/* The id of a request as logs, pages and scripts show it: the given one, or the hex digits, for
+ * which `hex` has the room. */
+struct str request_shown_id(const struct request *req, char hex[17]);
+/* Takes the id that a trusted peer has sent as X-Request-Id, if it is 1 to REQUEST_ID_MOST letters,
+ * digits and `-._:=/+@`. From now on the request has that header once, with its own id. */
+void request_take_id(struct request *req);
+
 /* Writes the name of a request for a line of the error log: "request 0123456789abcdef, host
  * shop.example, tenant shop", without a host or a tenant that it has not. out has REQUEST_NAME_SIZE
  * bytes, to which names are cut. Returns out. */
-#define REQUEST_NAME_SIZE 400
+#define REQUEST_NAME_SIZE 450
 const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE]);
 
 #endif

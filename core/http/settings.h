@@ -148,6 +148,8 @@ struct settings {
     struct netset trusted; /* trusted_proxies */
     enum access_format access_format;
     struct access_fields access_fields; /* of ACCESS_FIELDS */
+    bool request_id; /* X-Request-Id comes from trusted peers, and goes to applications and clients
+                      */
     double stop_timeout, script_timeout;
     struct backend_settings *backends;
     unsigned backend_count;

@@ -126,7 +126,7 @@ static int log_all(lua_State *L)
 const struct property property_log[] = {
     FIELD("time", started),
     {"duration", .push = log_push_duration},
-    {"id", .push = script_push_id, .at = offsetof(struct request, id)},
+    {"id", .push = script_push_id},
     FIELD("client", client),
     OPTIONAL("user", user),
     OPTIONAL("host", host),

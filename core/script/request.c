@@ -201,9 +201,8 @@ void script_push_role(lua_State *L, const void *at)
 
 void script_push_id(lua_State *L, const void *at)
 {
-    char id[17];
-    request_id_text(*(const uint64_t *)at, id);
-    lua_pushlstring(L, id, 16);
+    char hex[17];
+    script_push_str(L, request_shown_id(at, hex));
 }
 
 static int request_body(lua_State *L)
@@ -246,7 +245,7 @@ const struct property property_req[] = {
     {"client_port", .push = request_push_client_port, .at = offsetof(struct request, client)},
     FIELD("server_ip", local),
     {"server_port", .push = request_push_server_port},
-    {"id", .push = script_push_id, .at = offsetof(struct request, id)},
+    {"id", .push = script_push_id},
     FIELD("time", started),
     FIELD("listener", listener),
     {"ctx", .push = request_push_ctx, .kept = true},

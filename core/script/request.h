@@ -26,7 +26,7 @@ void script_push_role(struct lua_State *L, const void *at);
 /* Pushes "http" or "https"; "1.0" or "1.1". */
 void script_push_scheme(struct lua_State *L, const void *at);
 void script_push_version(struct lua_State *L, const void *at);
-/* Pushes the text of a request's id, which lies at `at`. */
+/* Pushes the id of the request `at`, as logs show it. */
 void script_push_id(struct lua_State *L, const void *at);
 
 #endif

@@ -343,6 +343,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     settings_read_limits(&r, &out->limits);
     settings_read_log(&r, out);
     settings_read_trusted(&r, out);
+    out->request_id = settings_get_boolean(&r, "request_id");
     out->stop_timeout = settings_get_number(&r, "stop_timeout");
     out->script_timeout = settings_get_number(&r, "script_timeout");
     settings_read_backends(&r, out);

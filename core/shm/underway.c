@@ -58,6 +58,7 @@ void underway_begin(struct request *req, enum underway_log log, unsigned generat
     unsigned slot = own.free[--own.free_count];
     struct underway_request *u = &own.table->list[slot];
     u->id = req->id;
+    u->id_size = (uint8_t)underway_copy(u->given_id, sizeof u->given_id, req->given_id);
     u->started = req->started;
     u->client = req->client;
     u->generation = generation;
@@ -179,7 +180,7 @@ static bool underway_take(const struct underway *table, uint32_t slot, struct un
     memcpy(out, &table->list[slot], sizeof *out);
     return out->used == 1 && out->method_size <= UNDERWAY_METHOD &&
            out->host_size <= UNDERWAY_HOST && out->uri_size <= UNDERWAY_URI &&
-           out->state < UNDERWAY_STATES;
+           out->state < UNDERWAY_STATES && out->id_size <= UNDERWAY_ID;
 }
 
 /* The slot of another process, whose request may end, and another one begin, while it is read: the
@@ -227,6 +228,7 @@ static void underway_write_line(const struct underway_request *u, double now, co
         return;
     request_init(&req, nothing, sizeof nothing);
     req.id = u->id;
+    req.given_id = (struct str){u->given_id, u->id_size};
     req.started = u->started > 0 && u->started <= now ? u->started : now;
     req.ended_at = now;
     req.duration = now - req.started;

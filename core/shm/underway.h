@@ -17,6 +17,7 @@
 #define UNDERWAY_METHOD 24
 #define UNDERWAY_HOST   128
 #define UNDERWAY_URI    280
+#define UNDERWAY_ID     REQUEST_ID_MOST
 
 /* How far a request has come. */
 enum underway_state {
@@ -43,14 +44,14 @@ struct underway_request {
     uint16_t backend; /* the backend's number in shm/metrics */
     uint8_t state;    /* enum underway_state */
     uint16_t uri_size;
-    uint8_t method_size, host_size;
+    uint8_t method_size, host_size, id_size;
     uint8_t log;     /* enum underway_log */
     uint8_t version; /* enum http_version */
     uint8_t used;
-    char method[UNDERWAY_METHOD], host[UNDERWAY_HOST], uri[UNDERWAY_URI];
+    char method[UNDERWAY_METHOD], host[UNDERWAY_HOST], uri[UNDERWAY_URI], given_id[UNDERWAY_ID];
 };
 
-_Static_assert(sizeof(struct underway_request) <= 512, "a slot has grown");
+_Static_assert(sizeof(struct underway_request) <= 576, "a slot has grown");
 
 struct underway {
     uint32_t slots;   /* slots that were ever used; memory of the rest is untouched */

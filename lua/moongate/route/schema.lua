@@ -115,6 +115,7 @@ M.TOP = {
   user = { values.account },
   group = { values.account },
   trusted_proxies = { values.networks, {} },
+  request_id = { boolean, false },
   watch = { boolean },
   test = { values.spec_folder },
   stop_timeout = { duration, 30 },

@@ -107,7 +107,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field server_ip string where the client connected to; "unix:" on a unix listener
 ---@field server_port integer
 ---@field listener string the listener's name, else its address
----@field id string 16 hex digits, as in the logs and on error pages
+---@field id string as in the logs and on error pages: 16 hex digits, or what a trusted proxy has sent (`request_id`)
 ---@field time number when the request began, seconds since 1970
 ---@field attempt integer how many servers have been tried
 ---@field internal boolean true after a redirect inside the server
@@ -345,6 +345,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field workers? integer|"auto" processes, default one for each core
 ---@field user? string what the workers become when started as root
 ---@field group? string default the user's own
+---@field request_id? boolean X-Request-Id comes from trusted proxies, and goes to applications and clients
 ---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
 --- Forwarded and PROXY headers are believed
 ---@field watch? boolean reload when a script changes, default true under a terminal
