@@ -269,8 +269,16 @@ static void control_push_state(lua_State *L, const void *at)
     lua_pushstring(L, names[*(const uint8_t *)at]);
 }
 
+/* Pushes the server's own id, which core.kill takes, also of a request with a given one. */
+static void control_push_id(lua_State *L, const void *at)
+{
+    char hex[17];
+    request_id_text(*(const uint64_t *)at, hex);
+    lua_pushlstring(L, hex, 16);
+}
+
 static const struct property request_fields[] = {
-    {"id", .push = script_push_id, .at = offsetof(struct underway_request, id)},
+    {"id", .push = control_push_id, .at = offsetof(struct underway_request, id)},
     PROPERTY("started", struct underway_request, started),
     PROPERTY("client", struct underway_request, client),
     PROPERTY("sent", struct underway_request, sent),

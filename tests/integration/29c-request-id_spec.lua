@@ -3,6 +3,7 @@
 
 local json = require("moongate.base.json")
 local net = require("tests.support.net")
+local poll = require("tests.support.poll")
 local rig = require("tests.support.rig")
 local server = require("tests.support.server")
 
@@ -82,6 +83,25 @@ describe("request_id", function()
     assert.equal(GIVEN, rig.params(res).HTTP_X_REQUEST_ID)
     assert.is_nil(res.headers["x-request-id"])
     assert.matches("^%x+$", id_of(r, "N=1"))
+  end)
+
+  it("leaves `requests` and `kill` the server's own id", function()
+    local r = rig.start({
+      control = true, on_request = [[require("moongate").sleep(3600)]],
+      settings = [[log = { format = "json" }, request_id = true, trusted_proxies = "127.0.0.1"]],
+    })
+    finally(function() r:stop() end)
+    local conn = net.connect(r.address)
+    conn:send("GET /x.php?N=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: " .. GIVEN .. "\r\n\r\n")
+    local id = poll.wait(function()
+      local first = json.decode(r:tell("requests", "--json")).requests[1]
+      return first and first.id
+    end, "the request")
+    assert.matches("^%x+$", id)
+    assert.equal(("request %s is told to end\n"):format(id), r:tell("kill", id))
+    assert.truthy(conn:read_until("Request " .. GIVEN, poll.PATIENCE))
+    conn:close()
+    assert.equal(GIVEN, id_of(r, "N=1"))
   end)
 
   it("is in the line of a request whose worker was killed", function()
