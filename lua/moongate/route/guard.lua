@@ -83,11 +83,14 @@ local function contain_finalizers()
     end
     return set(object, meta)
   end
+  local registry = debug.getregistry()
   debug.getregistry = function()
     error("debug.getregistry is not for a script: the registry is the core's own", 2)
   end
   -- Opened now: a literal such as 1LL would open it later, without a look at package.preload.
+  -- LuaJIT crashes in lua_close where its library was collected, as in a sandbox, which drops it.
   local ffi = package.preload.ffi("ffi")
+  registry["moongate.ffi"] = ffi
   local gc, metatype = ffi.gc, ffi.metatype
   ffi.gc = function(object, finalizer)
     return gc(object, type(finalizer) == "function" and contained(finalizer) or finalizer)
