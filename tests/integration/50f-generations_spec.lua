@@ -193,10 +193,19 @@ describe("rollback", function()
     local function wait_answer(word)
       poll.wait(function() return http.get(address, "/").body == word end, word)
     end
+    -- The new worker answers before the master knows that it serves.
+    local function wait_listed(reason)
+      poll.wait(function()
+        local latest = generations()[1]
+        return latest.outcome == "serving" and latest.reason == reason
+      end, "a generation that serves by " .. reason)
+    end
     s:rewrite(version("two"))
     wait_answer("two")
+    wait_listed("watch")
     done("rollback", "1")
     wait_answer("one")
+    wait_listed("rollback to 1")
     -- A watch that takes the disk for a change would see it at its next look.
     local from = s:mark()
     assert.is_nil(poll.try(function()
@@ -204,8 +213,7 @@ describe("rollback", function()
     end, 1))
     s:rewrite(version("six"))
     wait_answer("six")
-    local list = generations()
-    assert.equal("watch", list[1].reason)
-    assert.equal("rollback to 1", list[2].reason)
+    wait_listed("watch")
+    assert.equal("rollback to 1", generations()[2].reason)
   end)
 end)
