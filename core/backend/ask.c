@@ -113,14 +113,14 @@ static void ask_open(void *user)
 }
 
 /* A server that can't be connected to is asked again later. */
-static void ask_failed(void *user, enum backend_error error, const char *detail, uint64_t written)
+static void ask_failed(void *user, enum failure failure, const char *detail, uint64_t written)
 {
     struct asking *a = user;
     (void)written;
     a->channel = NULL;
     if (loop_is_queued(&a->over))
         return;
-    if (error == BACKEND_CONNECT || error == BACKEND_QUEUE)
+    if (failure == FAILURE_CONNECT || failure == FAILURE_QUEUE)
         ask_end(a);
     else
         ask_note_nothing(a, detail);
@@ -142,9 +142,9 @@ static void ask_conn(void *user, struct conn *conn)
         ask_open(a);
 }
 
-static void ask_refused(void *user, enum backend_error error, const char *detail)
+static void ask_refused(void *user, enum failure failure, const char *detail)
 {
-    (void)error;
+    (void)failure;
     (void)detail;
     ask_end(user);
 }
@@ -166,7 +166,7 @@ static bool ask_is_due(const struct server *s)
 void server_ask(struct server *s)
 {
     struct conn *conn = NULL;
-    enum backend_error error;
+    enum failure failure;
     const char *detail;
     if (!ask_is_due(s))
         return;
@@ -185,7 +185,7 @@ void server_ask(struct server *s)
                                       .connect_timeout = s->backend->settings->connect_timeout,
                                       .ops = &ask_lease,
                                       .user = a};
-    switch (backend_acquire(s->backend, &a->lease, &terms, &conn, &error, &detail)) {
+    switch (backend_acquire(s->backend, &a->lease, &terms, &conn, &failure, &detail)) {
     case LEASE_WAITING:
         break;
     case LEASE_FAILED:

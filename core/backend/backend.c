@@ -6,24 +6,6 @@
 
 #include <stdlib.h>
 
-const char *backend_error_name(enum backend_error error)
-{
-    switch (error) {
-    case BACKEND_CONNECT:
-        return "connect";
-    case BACKEND_TIMEOUT:
-        return "timeout";
-    case BACKEND_CLOSED:
-        return "closed";
-    case BACKEND_PROTOCOL:
-        return "protocol";
-    case BACKEND_BUSY:
-    case BACKEND_QUEUE:
-        return "busy";
-    }
-    return "?";
-}
-
 /* --- life --- */
 
 struct backend *backend_new(const struct backend_settings *settings, struct backends *all,

@@ -39,9 +39,6 @@ void backends_fini(struct backends *all);
  * which this process holds, must not be given to another request. */
 bool backends_are_busy(const struct backends *all);
 
-/* The name of an error as `err.kind` has it: "connect", "timeout", ... */
-const char *backend_error_name(enum backend_error error);
-
 /* Makes a backend. NULL and *err: the ledger is full. The resolver must outlive it; it may be NULL
  * where no server is a name. Names are looked up from now on; until the first answer requests wait
  * in the queue. */

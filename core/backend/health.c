@@ -209,9 +209,9 @@ static void health_read_answer(struct probe *p)
 
 /* --- the request --- */
 
-static void health_failed(struct probe *p, enum backend_error error, const char *detail)
+static void health_failed(struct probe *p, enum failure failure, const char *detail)
 {
-    if (error == BACKEND_QUEUE || p->stream.server < 0) /* the server got no check */
+    if (failure == FAILURE_QUEUE || p->stream.server < 0) /* the server got no check */
         health_forget(p);
     else
         health_verdict(p, false, detail);
@@ -228,12 +228,12 @@ static void health_step(struct deferred *d)
         p->stream.answered = true;
         buf_append_str(&p->answer, bytes);
         if (p->answer.overflow) {
-            health_failed(p, BACKEND_PROTOCOL, "the answer is too large");
+            health_failed(p, FAILURE_PROTOCOL, "the answer is too large");
             return;
         }
     }
     if (event == STREAM_FAILED)
-        health_failed(p, p->stream.error, p->stream.detail);
+        health_failed(p, p->stream.failure, p->stream.detail);
     else if (event == STREAM_END && p->stream.protocol_status == FCGI_REQUEST_COMPLETE)
         health_read_answer(p);
     else if (event == STREAM_END)

@@ -14,7 +14,7 @@
 struct lease_ops {
     /* Called when the lease gets its connection, which may still be connecting. */
     void (*on_conn)(void *user, struct conn *conn);
-    void (*on_refused)(void *user, enum backend_error error, const char *detail);
+    void (*on_refused)(void *user, enum failure failure, const char *detail);
 };
 
 /* A request for a connection. Embedded in its user; in use from backend_acquire until on_conn,
@@ -61,7 +61,7 @@ enum lease_result {
 
 enum lease_result backend_acquire(struct backend *b, struct lease *x,
                                   const struct lease_terms *terms, struct conn **conn,
-                                  enum backend_error *error, const char **detail);
+                                  enum failure *failure, const char **detail);
 /* Leaves the queue. */
 void backend_cancel(struct lease *x);
 /* The connection, got by x, has been kept and is of no use: the server has `ended` it, or is still

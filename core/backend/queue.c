@@ -56,11 +56,11 @@ static enum ledger_answer lease_ask(struct lease *x, uint32_t slot)
     return answer;
 }
 
-static void lease_refuse(struct lease *x, enum backend_error error, const char *detail)
+static void lease_refuse(struct lease *x, enum failure failure, const char *detail)
 {
     x->waiting = false;
     deadline_fini(&x->deadline);
-    x->ops->on_refused(x->user, error, detail);
+    x->ops->on_refused(x->user, failure, detail);
 }
 
 /* Asks again for a lease that was granted a server of another generation of this worker. */
@@ -68,14 +68,14 @@ static void lease_ask_again(struct lease *x, uint32_t unknown)
 {
     x->avoid = unknown;
     if (x->only || ++x->unknown > UNKNOWN_MAX || lease_ask(x, LEDGER_NONE) == LEDGER_FULL)
-        lease_refuse(x, BACKEND_QUEUE, "the queue is full");
+        lease_refuse(x, FAILURE_QUEUE, "the queue is full");
 }
 
 /* Begins a lease with the connection of its claim, which may be NULL. */
 static void lease_begin(struct lease *x, struct conn *c)
 {
     if (c == NULL) {
-        lease_refuse(x, BACKEND_CONNECT, conn_error_text(errno));
+        lease_refuse(x, FAILURE_CONNECT, conn_error_text(errno));
         return;
     }
     server_hand_over(c, x);
@@ -118,7 +118,7 @@ static void lease_waited_cb(struct deadline *d)
 {
     struct lease *x = (struct lease *)((char *)d - offsetof(struct lease, deadline));
     lease_leave_queue(x);
-    lease_refuse(x, BACKEND_QUEUE, "it waited in the queue for queue_timeout");
+    lease_refuse(x, FAILURE_QUEUE, "it waited in the queue for queue_timeout");
 }
 
 static void lease_wait(struct lease *x)
@@ -143,7 +143,7 @@ static struct conn *lease_find(struct lease *x, struct server *s)
 
 enum lease_result backend_acquire(struct backend *b, struct lease *x,
                                   const struct lease_terms *terms, struct conn **conn,
-                                  enum backend_error *error, const char **detail)
+                                  enum failure *failure, const char **detail)
 {
     struct server *s = terms->server >= 0 ? b->servers[terms->server] : NULL;
     *x = (struct lease){
@@ -168,7 +168,7 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
         lease_wait(x);
         return LEASE_WAITING;
     case LEDGER_FULL:
-        *error = BACKEND_QUEUE;
+        *failure = FAILURE_QUEUE;
         *detail = x->last ? "no connection is to spare" : "the queue is full";
         return LEASE_FAILED;
     case LEDGER_GRANTED:
@@ -178,14 +178,14 @@ enum lease_result backend_acquire(struct backend *b, struct lease *x,
         s = servers_at(b, ledger_server_of(&b->all->seat, x->claim));
         if (s == NULL) {
             ledger_drop(&b->all->seat, x->claim);
-            *error = BACKEND_QUEUE;
+            *failure = FAILURE_QUEUE;
             *detail = "no connection is to spare";
             return LEASE_FAILED;
         }
         x->server = s->number;
     }
     *conn = server_connect(s, x, x->claim);
-    *error = BACKEND_CONNECT;
+    *failure = FAILURE_CONNECT;
     *detail = *conn == NULL ? conn_error_text(errno) : NULL;
     if (b->on_connect != NULL)
         b->on_connect(s);
@@ -254,7 +254,7 @@ static void lease_refused(struct lease *x)
     const char *why = lease_why_hopeless(x);
     ledger_drop(&x->backend->all->seat, x->claim);
     x->server = -1;
-    lease_refuse(x, BACKEND_CONNECT, why);
+    lease_refuse(x, FAILURE_CONNECT, why);
 }
 
 static void backends_collect(struct backends *all)

@@ -76,12 +76,12 @@ static void stream_finish(struct stream *s)
 }
 
 /* Notes a failure of the stream, whose connection has gone or was never made. */
-static void stream_fail(struct stream *s, enum backend_error error, const char *detail)
+static void stream_fail(struct stream *s, enum failure failure, const char *detail)
 {
     s->channel = NULL;
     s->request = NULL;
     s->failed = true;
-    s->error = error;
+    s->failure = failure;
     s->detail = detail;
     loop_step(s->loop, s->step);
 }
@@ -235,7 +235,7 @@ static bool stream_send_stdin(struct stream *s)
             const char *what = s->in_data ? "the file for the filter could not be read to its end"
                                           : "the spooled request body could not be read";
             stream_abort(s);
-            stream_fail(s, BACKEND_PROTOCOL, what);
+            stream_fail(s, FAILURE_PROTOCOL, what);
             return false;
         }
         channel_write(s->channel, batch.slices, batch.count);
@@ -343,13 +343,6 @@ static void stream_note_first_byte(struct stream *s)
     backend_answered(s->request->backend, s->server, s->times.first_byte - s->times.opened);
 }
 
-/* True for an END_REQUEST that refuses the request (FCGI_OVERLOADED and the like), the only record
- * that may come before the end of PARAMS. */
-static bool stream_is_refused(const struct stream *s)
-{
-    return s->ended && s->protocol_status != FCGI_REQUEST_COMPLETE;
-}
-
 static bool stream_on_record(void *user, const struct fcgi_event *event)
 {
     struct stream *s = user;
@@ -377,7 +370,10 @@ static void stream_on_lost(void *user, bool ended);
 static void stream_on_turn(void *user, size_t n)
 {
     struct stream *s = user;
-    if (s->offer && !stream_is_refused(s)) {
+    /* before the end of PARAMS a server may only refuse the request (FCGI_OVERLOADED and the like)
+     */
+    bool refused = s->ended && s->protocol_status != FCGI_REQUEST_COMPLETE;
+    if (s->offer && !refused) {
         s->ended = false;
         stream_on_lost(s, true);
         return;
@@ -407,7 +403,7 @@ static enum stream_event stream_fail_rejected(struct stream *s)
     const char *why = s->rejected;
     stream_abort(s);
     s->detail = why;
-    s->error = BACKEND_PROTOCOL;
+    s->failure = FAILURE_PROTOCOL;
     return STREAM_FAILED;
 }
 
@@ -465,23 +461,23 @@ static void stream_on_drain(void *user)
 /* True for an error that counts as the server's failure: broken records, a failed connect, no byte
  * at all. A script that is slow or crashes after the first byte is not the server's failure, nor is
  * the close of a kept connection. */
-static bool stream_counts_for_server(const struct stream *s, enum backend_error error)
+static bool stream_counts_for_server(const struct stream *s, enum failure failure)
 {
-    if (error == BACKEND_CONNECT || error == BACKEND_PROTOCOL)
+    if (failure == FAILURE_CONNECT || failure == FAILURE_PROTOCOL)
         return true;
-    if (s->bytes_in > 0 || error == BACKEND_QUEUE)
+    if (s->bytes_in > 0 || failure == FAILURE_QUEUE)
         return false;
-    return error == BACKEND_TIMEOUT || !s->reused;
+    return failure == FAILURE_TIMEOUT || !s->reused;
 }
 
-static void stream_on_conn_fail(void *user, enum backend_error error, const char *detail,
+static void stream_on_conn_fail(void *user, enum failure failure, const char *detail,
                                 uint64_t written)
 {
     struct stream *s = user;
     s->written = written;
-    if (stream_counts_for_server(s, error) && conn_blame(s->channel->conn))
+    if (stream_counts_for_server(s, failure) && conn_blame(s->channel->conn))
         backend_failed(s->request->backend, s->server, detail);
-    stream_fail(s, error, detail);
+    stream_fail(s, failure, detail);
 }
 
 static void stream_begin_body(struct stream *s)
@@ -554,7 +550,7 @@ static void stream_on_lost(void *user, bool ended)
     /* the caller has had STREAM_ROOM and may have sent a part of the body */
     if (s->request->streamed && !s->offer) {
         struct channel *ch = s->channel;
-        stream_on_conn_fail(s, BACKEND_CLOSED, "the connection ended", 0);
+        stream_on_conn_fail(s, FAILURE_CLOSED, "the connection ended", 0);
         channel_drop(ch);
         return;
     }
@@ -570,16 +566,16 @@ static void stream_on_lost(void *user, bool ended)
     }
     const char *why = conn_error_text(errno);
     backend_failed(s->request->backend, s->server, why);
-    stream_fail(s, BACKEND_CONNECT, why);
+    stream_fail(s, FAILURE_CONNECT, why);
 }
 
-static void stream_on_refused(void *user, enum backend_error error, const char *detail)
+static void stream_on_refused(void *user, enum failure failure, const char *detail)
 {
     struct stream *s = user;
     s->server = s->lease.server;
-    if (error == BACKEND_CONNECT && s->server >= 0) /* server -1: no server was left to try */
+    if (failure == FAILURE_CONNECT && s->server >= 0) /* server -1: no server was left to try */
         backend_failed(s->request->backend, s->server, detail);
-    stream_fail(s, error, detail);
+    stream_fail(s, failure, detail);
 }
 
 static const struct lease_ops lease_ops = {.on_conn = stream_on_conn,
@@ -607,16 +603,16 @@ void stream_start(struct stream *s, struct loop *loop, const struct stream_reque
         .user = s,
     };
     struct conn *conn = NULL;
-    enum backend_error error;
+    enum failure failure;
     const char *detail = NULL;
-    switch (backend_acquire(request->backend, &s->lease, &terms, &conn, &error, &detail)) {
+    switch (backend_acquire(request->backend, &s->lease, &terms, &conn, &failure, &detail)) {
     case LEASE_WAITING:
         break;
     case LEASE_FAILED:
         s->server = s->lease.server; /* a `last` request has learnt it just now */
-        if (error == BACKEND_CONNECT)
+        if (failure == FAILURE_CONNECT)
             backend_failed(request->backend, s->server, detail);
-        stream_fail(s, error, detail);
+        stream_fail(s, failure, detail);
         break;
     case LEASE_READY:
         stream_on_conn(s, conn);

@@ -81,7 +81,7 @@ struct stream {
     bool ended, failed, room;
     uint32_t app_status;
     uint8_t protocol_status;
-    enum backend_error error;
+    enum failure failure;
     const char *detail; /* text that is valid until the step has ended */
 };
 

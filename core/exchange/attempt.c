@@ -89,20 +89,20 @@ static bool attempt_may_repeat(const struct exchange *x)
  * server has begun it; after a closed connection if no byte of it was written, or if it is
  * idempotent and no byte has come back; after a time-out only where the backend's `retry` allows
  * it. */
-static bool attempt_is_safe_again(const struct exchange *x, enum backend_error error)
+static bool attempt_is_safe_again(const struct exchange *x, enum failure failure)
 {
     if (x->state != EXCHANGE_ASKING ||
         (x->attempts.request.streamed && x->attempts.stream.body_at > 0))
         return false;
-    switch (error) {
-    case BACKEND_CONNECT:
+    switch (failure) {
+    case FAILURE_CONNECT:
         return x->attempts.stream.server >= 0 && x->req.decision.server.n == 0;
-    case BACKEND_BUSY:
+    case FAILURE_BUSY:
         return x->head.text.n == 0;
-    case BACKEND_CLOSED:
+    case FAILURE_CLOSED:
         return x->attempts.stream.bytes_in == 0 &&
                (x->attempts.stream.written == 0 || attempt_may_repeat(x));
-    case BACKEND_TIMEOUT:
+    case FAILURE_TIMEOUT:
         return x->attempts.stream.bytes_in == 0 && attempt_may_repeat(x) &&
                exchange_settings(x)->retry == RETRY_TIMEOUT;
     default:
@@ -129,14 +129,14 @@ static bool attempt_others_are_left(const struct exchange *x)
                CHOICE_NONE;
 }
 
-static int attempt_status(enum backend_error error)
+static int attempt_status(enum failure failure)
 {
-    switch (error) {
-    case BACKEND_CONNECT:
-    case BACKEND_BUSY:
-    case BACKEND_QUEUE:
+    switch (failure) {
+    case FAILURE_CONNECT:
+    case FAILURE_BUSY:
+    case FAILURE_QUEUE:
         return 503;
-    case BACKEND_TIMEOUT:
+    case FAILURE_TIMEOUT:
         return 504;
     default:
         return 502;
@@ -157,19 +157,18 @@ static const char *attempt_describe_timeout(struct exchange *x, const char *deta
 }
 
 /* The failure in words, with the phase that the attempt had reached. */
-static const char *attempt_describe(struct exchange *x, enum backend_error error,
-                                    const char *detail)
+static const char *attempt_describe(struct exchange *x, enum failure failure, const char *detail)
 {
     struct arena *a = &x->req.arena;
     unsigned long long bytes = x->attempts.stream.bytes_in;
-    if (error == BACKEND_CONNECT && x->attempts.stream.server >= 0)
+    if (failure == FAILURE_CONNECT && x->attempts.stream.server >= 0)
         return doctor_connect(a, backend_addr(attempt_backend(x), x->attempts.stream.server),
                               detail);
-    if (error == BACKEND_QUEUE)
+    if (failure == FAILURE_QUEUE)
         return arena_printf(a, "%s: %s", detail, backend_crowd(attempt_backend(x), a)).p;
-    if (error == BACKEND_TIMEOUT)
+    if (failure == FAILURE_TIMEOUT)
         return attempt_describe_timeout(x, detail);
-    if (error == BACKEND_CLOSED)
+    if (failure == FAILURE_CLOSED)
         return arena_printf(a, "%s before END_REQUEST; %llu bytes had come", detail, bytes).p;
     return arena_printf(a, "%s", detail).p; /* a copy, since the stream is reused */
 }
@@ -191,10 +190,10 @@ static enum again attempt_wait(struct exchange *x)
 /* Whether the next address of a name is still the same attempt. It is while addresses refuse; an
  * address that took all of connect_timeout counts as an attempt, and so do those beyond the list of
  * tried servers. */
-static bool is_same_attempt(const struct exchange *x, enum backend_error error)
+static bool attempt_is_same(const struct exchange *x, enum failure failure)
 {
     double took = attempt_since(exchange_now(x), x->attempts.stream.times.granted);
-    return error == BACKEND_CONNECT && x->attempts.tried_count < ATTEMPT_TRIED &&
+    return failure == FAILURE_CONNECT && x->attempts.tried_count < ATTEMPT_TRIED &&
            took < 0.9 * x->attempts.request.connect_timeout &&
            backend_has_other_address(attempt_backend(x), x->attempts.stream.server,
                                      x->attempts.tried, attempt_tried_count(x));
@@ -203,46 +202,46 @@ static bool is_same_attempt(const struct exchange *x, enum backend_error error)
 /* The connection was one that other requests might share. What broke it may have been another
  * request, and FCGI_CANT_MPX_CONN is about the sharing: the same server is asked again, on a
  * connection of the request's own. */
-static bool attempt_was_shared(const struct exchange *x, enum backend_error error)
+static bool attempt_was_shared(const struct exchange *x, enum failure failure)
 {
     const struct stream *s = &x->attempts.stream;
-    return s->shared && (error == BACKEND_CLOSED ||
-                         (error == BACKEND_BUSY && s->protocol_status == FCGI_CANT_MPX_CONN));
+    return s->shared && (failure == FAILURE_CLOSED ||
+                         (failure == FAILURE_BUSY && s->protocol_status == FCGI_CANT_MPX_CONN));
 }
 
 /* Decides whether and when another attempt is made. */
-static enum again attempt_decide(struct exchange *x, enum backend_error error)
+static enum again attempt_decide(struct exchange *x, enum failure failure)
 {
-    bool was_kept = error == BACKEND_CLOSED && x->attempts.stream.reused;
-    bool was_shared = attempt_was_shared(x, error);
-    if (!attempt_is_safe_again(x, error))
+    bool was_kept = failure == FAILURE_CLOSED && x->attempts.stream.reused;
+    bool was_shared = attempt_was_shared(x, failure);
+    if (!attempt_is_safe_again(x, failure))
         return AGAIN_NOT;
-    if (was_kept || (was_shared && error == BACKEND_BUSY))
+    if (was_kept || (was_shared && failure == FAILURE_BUSY))
         x->attempts.left++; /* a kept connection that had been closed was no attempt */
     else if (!was_shared)
         attempt_note_tried(x);
-    if (is_same_attempt(x, error))
+    if (attempt_is_same(x, failure))
         x->attempts.left++;
     bool left = attempt_others_are_left(x);
-    if (error == BACKEND_BUSY && !was_shared && (x->attempts.left == 0 || !left))
+    if (failure == FAILURE_BUSY && !was_shared && (x->attempts.left == 0 || !left))
         return attempt_wait(x);
     if (x->attempts.left == 0)
         return AGAIN_NOT;
     /* No other server is left: the same one would refuse again, or lose a second process to the
      * request. */
-    if (!left && error != BACKEND_BUSY && !was_kept && !was_shared)
+    if (!left && failure != FAILURE_BUSY && !was_kept && !was_shared)
         return AGAIN_NOT;
     if (!left)
         x->attempts.tried_count = 0;
     return AGAIN_NOW;
 }
 
-void attempt_failed(struct exchange *x, enum backend_error error, const char *detail)
+void attempt_failed(struct exchange *x, enum failure failure, const char *detail)
 {
-    const char *kind = x->head_too_large ? "too_large" : backend_error_name(error);
+    const char *kind = x->head_too_large ? "too_large" : failure_name(failure);
     attempt_note_server(x);
     x->head_too_large = x->undecided = false;
-    detail = attempt_describe(x, error, detail);
+    detail = attempt_describe(x, failure, detail);
     stderr_flush(x);
     attempt_end(x, detail);
     if (stderr_replaces(x)) {
@@ -251,11 +250,12 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
     }
     if (x->state == EXCHANGE_REPLYING) {
         report_backend(LOG_ERROR, &x->req, kind, detail);
-        answer_cut(x, kind, attempt_status(error), detail);
+        answer_cut(x, kind, attempt_status(failure), detail);
         return;
     }
-    bool said = x->attempts.busy_since > 0 && error == BACKEND_BUSY; /* it has been asked before */
-    enum again again = attempt_decide(x, error);
+    bool said =
+        x->attempts.busy_since > 0 && failure == FAILURE_BUSY; /* it has been asked before */
+    enum again again = attempt_decide(x, failure);
     report_backend(again == AGAIN_NOT ? LOG_ERROR
                    : said             ? LOG_DEBUG
                                       : LOG_WARN,
@@ -271,7 +271,7 @@ void attempt_failed(struct exchange *x, enum backend_error error, const char *de
         underway_queued(&x->req, x->backend);
         deadline_set(&x->attempts.pause, BUSY_PAUSE);
     } else
-        answer_fail(x, kind, attempt_status(error), detail);
+        answer_fail(x, kind, attempt_status(failure), detail);
 }
 
 /* --- beginning an attempt --- */
@@ -389,7 +389,7 @@ static void attempt_named(struct exchange *x, bool fresh)
     if (tier != LEDGER_NO_TIER || backend_is_held(b))
         attempt_start(x, server, fresh);
     else
-        attempt_failed(x, BACKEND_CONNECT,
+        attempt_failed(x, FAILURE_CONNECT,
                        server >= 0 ? "the server that the decision names is drained, or its health "
                                      "checks fail"
                                    : "no address of the server that the decision names is known");
@@ -424,7 +424,7 @@ void attempt_next(struct exchange *x, bool fresh)
         break;
     case CHOICE_NONE:
         x->attempts.stream = (struct stream){.server = -1};
-        attempt_failed(x, BACKEND_CONNECT, backend_lack(b, &x->req.arena));
+        attempt_failed(x, FAILURE_CONNECT, backend_lack(b, &x->req.arena));
         break;
     }
 }

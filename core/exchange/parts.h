@@ -272,7 +272,7 @@ void attempt_begin(struct exchange *x);
 /* Begins the next attempt, at a server or in the queue. `fresh`: not on a kept connection. */
 void attempt_next(struct exchange *x, bool fresh);
 /* Handles a failed attempt by another one, a pause, or an error. */
-void attempt_failed(struct exchange *x, enum backend_error error, const char *detail);
+void attempt_failed(struct exchange *x, enum failure failure, const char *detail);
 /* Ends the attempt's entry for the log; `error` is NULL after a success. */
 void attempt_end(struct exchange *x, const char *error);
 /* Notes the attempt's server for the log. */

@@ -187,7 +187,7 @@ static void relay_add_headers(struct exchange *x)
 static bool relay_reject(struct exchange *x, const char *err)
 {
     stream_abort(&x->attempts.stream);
-    attempt_failed(x, BACKEND_PROTOCOL, err);
+    attempt_failed(x, FAILURE_PROTOCOL, err);
     return false;
 }
 
@@ -399,7 +399,7 @@ static void relay_granted(struct exchange *x)
 {
     const char *err = authorize_end(x);
     if (err != NULL) {
-        attempt_failed(x, BACKEND_PROTOCOL, err);
+        attempt_failed(x, FAILURE_PROTOCOL, err);
         return;
     }
     attempt_end(x, NULL);
@@ -417,7 +417,7 @@ static void relay_complete(struct exchange *x)
     if (x->undecided && !relay_begin(x, STR("")))
         return;
     if (x->state != EXCHANGE_REPLYING) {
-        attempt_failed(x, BACKEND_PROTOCOL,
+        attempt_failed(x, FAILURE_PROTOCOL,
                        x->head.text.n > 0 ? "it ended inside its head" : "it ended without a head");
         return;
     }
@@ -446,18 +446,18 @@ static void relay_end(struct exchange *x)
         relay_complete(x);
         break;
     case FCGI_OVERLOADED:
-        attempt_failed(x, BACKEND_BUSY, "it is overloaded (FCGI_OVERLOADED)");
+        attempt_failed(x, FAILURE_BUSY, "it is overloaded (FCGI_OVERLOADED)");
         break;
     case FCGI_CANT_MPX_CONN:
-        attempt_failed(x, BACKEND_BUSY,
+        attempt_failed(x, FAILURE_BUSY,
                        "it takes no other request on this connection (FCGI_CANT_MPX_CONN)");
         break;
     case FCGI_UNKNOWN_ROLE:
-        attempt_failed(x, BACKEND_PROTOCOL,
+        attempt_failed(x, FAILURE_PROTOCOL,
                        "it does not serve requests of this role (FCGI_UNKNOWN_ROLE)");
         break;
     default:
-        attempt_failed(x, BACKEND_PROTOCOL,
+        attempt_failed(x, FAILURE_PROTOCOL,
                        arena_printf(&x->req.arena, "END_REQUEST with the unknown status %u",
                                     s->protocol_status)
                            .p);
@@ -489,7 +489,7 @@ void relay_step(struct exchange *x, bool room)
             relay_end(x);
             return;
         case STREAM_FAILED:
-            attempt_failed(x, s->error, s->detail);
+            attempt_failed(x, s->failure, s->detail);
             return;
         case STREAM_NOTHING:
             relay_turn(x);

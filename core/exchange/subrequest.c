@@ -79,9 +79,9 @@ static void subrequest_keep_message(struct subrequest *r, struct str bytes)
     buf_append(&r->messages, bytes.p, bytes.n < room ? bytes.n : room);
 }
 
-static void subrequest_fail(struct subrequest *r, enum backend_error error, const char *detail)
+static void subrequest_fail(struct subrequest *r, enum failure failure, const char *detail)
 {
-    r->error = arena_printf(&r->req.arena, "%s: %s", backend_error_name(error), detail).p;
+    r->error = arena_printf(&r->req.arena, "%s: %s", failure_name(failure), detail).p;
     subrequest_tell(r);
 }
 
@@ -108,7 +108,7 @@ static void subrequest_step(struct deferred *d)
     struct str bytes;
     if (r->late) {
         stream_leave(&r->stream);
-        subrequest_fail(r, BACKEND_TIMEOUT, "the deadline is over");
+        subrequest_fail(r, FAILURE_TIMEOUT, "the deadline is over");
         return;
     }
     for (;;) {
@@ -118,7 +118,7 @@ static void subrequest_step(struct deferred *d)
             if (err == NULL)
                 break;
             stream_abort(&r->stream);
-            subrequest_fail(r, BACKEND_PROTOCOL, err);
+            subrequest_fail(r, FAILURE_PROTOCOL, err);
             return;
         case STREAM_STDERR:
             subrequest_keep_message(r, bytes);
@@ -127,7 +127,7 @@ static void subrequest_step(struct deferred *d)
             subrequest_end(r);
             return;
         case STREAM_FAILED:
-            subrequest_fail(r, r->stream.error, r->stream.detail);
+            subrequest_fail(r, r->stream.failure, r->stream.detail);
             return;
         case STREAM_ROOM:
         case STREAM_NOTHING:

@@ -210,7 +210,7 @@ static void channel_time_out(struct channel *ch)
     void *user = ch->user;
     c->spent |= c->read_at < ch->begun_at;
     channel_abort(ch);
-    ch->ops->on_fail(user, BACKEND_TIMEOUT, ch->deadline_detail, channel_written(ch));
+    ch->ops->on_fail(user, FAILURE_TIMEOUT, ch->deadline_detail, channel_written(ch));
 }
 
 static void channel_missed_cb(struct deadline *d)
@@ -224,7 +224,7 @@ static void channel_missed_cb(struct deadline *d)
     } else if (ch->state == CHANNEL_HELD && conn_is_shared(c)) {
         channel_time_out(ch);
     } else if (ch->state == CHANNEL_HELD) {
-        conn_fail(c, BACKEND_TIMEOUT, ch->deadline_detail);
+        conn_fail(c, FAILURE_TIMEOUT, ch->deadline_detail);
     }
 }
 
@@ -312,7 +312,7 @@ void conn_end_read(struct conn *c, size_t n)
 /* --- calls to the channels --- */
 
 /* Calls on_fail of the channels after the connection has been closed. */
-static void conn_tell_failed(struct conn *c, enum backend_error error, const char *detail)
+static void conn_tell_failed(struct conn *c, enum failure failure, const char *detail)
 {
     conn_call(c);
     for (unsigned i = 0; i < c->room; i++) {
@@ -331,15 +331,15 @@ static void conn_tell_failed(struct conn *c, enum backend_error error, const cha
         bool held = ch->state == CHANNEL_HELD;
         channel_free(ch);
         if (held)
-            ch->ops->on_fail(user, error, detail, channel_written(ch));
+            ch->ops->on_fail(user, failure, detail, channel_written(ch));
     }
     conn_called(c);
 }
 
-void conn_fail(struct conn *c, enum backend_error error, const char *detail)
+void conn_fail(struct conn *c, enum failure failure, const char *detail)
 {
     conn_shut(c);
-    conn_tell_failed(c, error, detail);
+    conn_tell_failed(c, failure, detail);
 }
 
 void conn_tell_opened(struct conn *c)

@@ -70,16 +70,16 @@ static void client_try_bytes(void *user, const char *bytes, size_t n)
         channel_deadline(t->channel, client_try_left(t), "no end of the answer within the time");
 }
 
-static void client_try_failed(void *user, enum backend_error error, const char *detail,
+static void client_try_failed(void *user, enum failure failure, const char *detail,
                               uint64_t written)
 {
     struct client_try *t = user;
     bool done = false;
     (void)written;
     t->channel = NULL;
-    if (error == BACKEND_QUEUE)
+    if (failure == FAILURE_QUEUE)
         detail = "its listen queue is full";
-    else if (error == BACKEND_CONNECT && loop_now(&t->loop) >= t->patience)
+    else if (failure == FAILURE_CONNECT && loop_now(&t->loop) >= t->patience)
         detail = "no connection within the time";
     else if (detail == conn_ended)
         detail = t->call->take(t->call->ctx, STR(""), &done);

@@ -16,25 +16,17 @@
 
 /* --- interest --- */
 
-/* True when the connection is read: an open one for its requests, unless one of them is paused; an
- * idle or left one to notice its end. */
-static bool conn_reads(const struct conn *c)
-{
-    return c->state != CONN_OPEN || (c->active > 0 && c->paused == 0);
-}
-
-static bool conn_writes(const struct conn *c)
-{
-    return (buf_len(&c->out) > 0 || c->hungry) && !c->broken;
-}
-
 void conn_rearm(struct conn *c)
 {
+    /* an open connection is read for its requests, unless one of them is paused; an idle or left
+     * one so that its end is noticed */
+    bool reads = c->state != CONN_OPEN || (c->active > 0 && c->paused == 0);
+    bool writes = (buf_len(&c->out) > 0 || c->hungry) && !c->broken;
     int events = 0;
     if (c->state == CONN_CONNECTING)
         events = EV_WRITE;
     else if (c->state != CONN_BACKLOG)
-        events = (conn_reads(c) ? EV_READ : 0) | (conn_writes(c) ? EV_WRITE : 0);
+        events = (reads ? EV_READ : 0) | (writes ? EV_WRITE : 0);
     if (ev_is_active(&c->io) && (c->io.events & (EV_READ | EV_WRITE)) == events)
         return;
     ev_io_stop(c->loop->ev, &c->io);

@@ -45,18 +45,10 @@
 #include "base/addr.h"
 #include "base/buf.h"
 #include "base/loop.h"
+#include "fastcgi/failure.h"
 #include "fastcgi/record.h"
 
 #include <sys/uio.h>
-
-enum backend_error {
-    BACKEND_CONNECT,  /* no connection to a server could be made */
-    BACKEND_TIMEOUT,  /* a timeout of connecting, sending or reading */
-    BACKEND_CLOSED,   /* the server closed the connection before END_REQUEST */
-    BACKEND_PROTOCOL, /* the bytes that came are not a FastCGI reply */
-    BACKEND_BUSY,     /* FCGI_OVERLOADED, FCGI_CANT_MPX_CONN */
-    BACKEND_QUEUE,    /* the backend's queue was full, or the wait in it too long */
-};
 
 /* Calls to the holder of a channel. After on_fail the channel is free, after on_lost it is still
  * the holder's. */
@@ -76,7 +68,7 @@ struct channel_ops {
     void (*on_drain)(void *user);
     /* The request has failed. `written`: bytes of it that the kernel had taken. `detail` is valid
      * until the step is over. */
-    void (*on_fail)(void *user, enum backend_error error, const char *detail, uint64_t written);
+    void (*on_fail)(void *user, enum failure failure, const char *detail, uint64_t written);
     /* The server has read the bytes of channel_offer, and had not closed the connection then. */
     void (*on_taken)(void *user);
     /* Replaces on_fail where a kept connection can't be used for a request that can't have begun:
@@ -187,7 +179,7 @@ struct conn {
     struct channel channels[]; /* the ids 1 to `room` */
 };
 
-/* The detail of BACKEND_CLOSED when the server has closed the connection without a reset. */
+/* The detail of FAILURE_CLOSED when the server has closed the connection without a reset. */
 extern const char conn_ended[];
 
 struct conn_target {
@@ -287,7 +279,7 @@ void channel_offer(struct channel *ch);
 bool channel_pause(struct channel *ch, bool paused);
 /* Limits the next read; does nothing on a shared connection. */
 void channel_read_max(struct channel *ch, size_t bytes);
-/* Sets the holder's deadline: on_fail(BACKEND_TIMEOUT, detail) is called when it is missed. 0:
+/* Sets the holder's deadline: on_fail(FAILURE_TIMEOUT, detail) is called when it is missed. 0:
  * none. */
 void channel_deadline(struct channel *ch, double seconds, const char *detail);
 

@@ -52,7 +52,7 @@ bool conn_record(void *ctx, const struct fcgi_event *event);
 /* Ends a read of `n` bytes, of which all records have been passed on. */
 void conn_end_read(struct conn *c, size_t n);
 /* Closes the connection; all requests on it that are not over fail. */
-void conn_fail(struct conn *c, enum backend_error error, const char *detail);
+void conn_fail(struct conn *c, enum failure failure, const char *detail);
 void conn_tell_opened(struct conn *c);
 /* Calls on_drain of the channels that wait for it, since more can be written. */
 void conn_tell_drained(struct conn *c);

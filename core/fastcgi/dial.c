@@ -26,12 +26,12 @@ static void conn_fail_to_connect(struct conn *c, int err)
 {
     struct conn_place *place = c->place;
     if (c->refused == 0 || c->refused == err) {
-        conn_fail(c, BACKEND_CONNECT, conn_error_text(err));
+        conn_fail(c, FAILURE_CONNECT, conn_error_text(err));
         return;
     }
     snprintf(place->failure, sizeof place->failure, "%s; the name's other address: %s",
              strerror(c->refused), strerror(err));
-    conn_fail(c, BACKEND_CONNECT, place->failure);
+    conn_fail(c, FAILURE_CONNECT, place->failure);
 }
 
 void conn_finish_connect(struct conn *c)
@@ -92,7 +92,7 @@ static void conn_retry_cb(struct ev_loop *ev, ev_timer *timer, int events)
     (void)events;
     int err = conn_try(c, c->addr);
     if (err != 0) {
-        conn_fail(c, BACKEND_CONNECT, conn_error_text(err));
+        conn_fail(c, FAILURE_CONNECT, conn_error_text(err));
         return;
     }
     if (c->state == CONN_BACKLOG) {

@@ -18,14 +18,14 @@ const char conn_ended[] = "the connection ended";
 
 /* Fails a connection that has ended or can't be used, unless its request can be sent to another
  * one. */
-static void conn_break(struct conn *c, enum backend_error error, const char *detail)
+static void conn_break(struct conn *c, enum failure failure, const char *detail)
 {
     const struct channel *ch = conn_sole(c);
     c->ended = true;
     if (ch != NULL && ch->reused && (c->offered || channel_written(ch) == 0))
         conn_lose(c, true);
     else
-        conn_fail(c, error, detail);
+        conn_fail(c, failure, detail);
 }
 
 static void conn_missed_cb(struct deadline *d)
@@ -36,11 +36,11 @@ static void conn_missed_cb(struct deadline *d)
     else if (c->state == CONN_IDLE)
         conn_close(c);
     else if (c->state == CONN_BACKLOG)
-        conn_fail(c, BACKEND_QUEUE,
+        conn_fail(c, FAILURE_QUEUE,
                   "its listen queue stayed full for queue_timeout (all of its "
                   "processes are busy)");
     else if (!conn_try_other(c, ETIMEDOUT))
-        conn_fail(c, BACKEND_CONNECT, CONN_TIMED_OUT);
+        conn_fail(c, FAILURE_CONNECT, CONN_TIMED_OUT);
 }
 
 /* --- bytes in --- */
@@ -54,7 +54,7 @@ static void conn_decode(struct conn *c, const char *bytes, size_t n)
     if (err == NULL && c->foreign)
         err = "a record of a request that was never made, or is over";
     if (err != NULL) { /* of several requests none can be blamed */
-        conn_break(c, c->active > 1 ? BACKEND_CLOSED : BACKEND_PROTOCOL, err);
+        conn_break(c, c->active > 1 ? FAILURE_CLOSED : FAILURE_PROTOCOL, err);
         return;
     }
     c->excess = used < n;
@@ -75,9 +75,9 @@ static void conn_readable(struct conn *c)
     const struct channel *ch = conn_sole(c);
     c->read_at = loop_now(loop);
     if (n > 0 && c->written == c->quiet)
-        conn_break(c, BACKEND_CLOSED, "it sent bytes that were not asked for");
+        conn_break(c, FAILURE_CLOSED, "it sent bytes that were not asked for");
     else if (n <= 0)
-        conn_break(c, BACKEND_CLOSED, n < 0 ? strerror(errno) : conn_ended);
+        conn_break(c, FAILURE_CLOSED, n < 0 ? strerror(errno) : conn_ended);
     else if (ch != NULL && ch->ops->on_bytes != NULL)
         ch->ops->on_bytes(ch->user, loop->in, (size_t)n);
     else

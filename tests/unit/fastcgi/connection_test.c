@@ -22,7 +22,7 @@ struct holder {
     unsigned turns;
     char own; /* the only letter that its content has; 0: any */
     bool open, ended, mixed;
-    enum backend_error error;
+    enum failure failure;
     const char *detail;
     uint64_t written;
 };
@@ -58,11 +58,11 @@ static void on_drain(void *user)
     (void)user;
 }
 
-static void on_fail(void *user, enum backend_error error, const char *detail, uint64_t written)
+static void on_fail(void *user, enum failure failure, const char *detail, uint64_t written)
 {
     struct holder *h = user;
     h->channel = NULL;
-    h->error = error;
+    h->failure = failure;
     h->detail = detail;
     h->written = written;
 }
@@ -190,7 +190,7 @@ static void check_foreign(struct conn_place *place, uint16_t id)
     add_record(&out, FCGI_STDOUT, id, STR("x"));
     answer(&out, 1000);
     check(b.channel == NULL);
-    check_int(b.error, BACKEND_PROTOCOL);
+    check_int(b.failure, FAILURE_PROTOCOL);
     check_int(b.size, 0);
     check_int(closed, 1);
     close(server);
@@ -226,8 +226,8 @@ static void check_end(struct conn_place *place)
     while (a.channel != NULL)
         ev_run(loop.ev, EVRUN_ONCE);
     check(b.channel == NULL);
-    check_int(a.error, BACKEND_CLOSED);
-    check_int(b.error, BACKEND_CLOSED);
+    check_int(a.failure, FAILURE_CLOSED);
+    check_int(b.failure, FAILURE_CLOSED);
     check(a.detail == conn_ended && b.detail == conn_ended);
     check_int((long)a.written, FCGI_HEADER_SIZE + 8);
     check_int((long)b.written, 0);
