@@ -122,8 +122,6 @@ struct conn *server_reuse(struct server *s, const struct lease *x);
 struct conn *server_join(struct server *s, const struct lease *x);
 /* True when a shared connection of the server has room for another request. */
 bool server_has_place(const struct server *s);
-/* True when the server takes several requests on a connection, and the settings want that. */
-bool server_shares(const struct server *s);
 /* Gives a lease the connection of its claim. If the connection can be shared, waiting leases of
  * this worker whose turn it is join it. */
 void server_hand_over(struct conn *c, struct lease *x);

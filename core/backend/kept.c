@@ -94,6 +94,17 @@ static void server_give(struct lease *x, struct conn *c)
     loop_defer(x->backend->all->loop, &x->call);
 }
 
+/* True when the server takes several requests on a connection, and the settings want that. */
+static bool server_shares(const struct server *s)
+{
+    const struct ledger_server *slot = ledger_at(&s->backend->all->seat, s->slot);
+    enum multiplex multiplex = s->backend->settings->multiplex;
+    if (multiplex == MULTIPLEX_NO ||
+        (slot->sharing == LEDGER_ALONE && ledger_now() < slot->alone_until))
+        return false;
+    return multiplex == MULTIPLEX_YES || slot->sharing == LEDGER_SHARES;
+}
+
 /* Whether the connection may be kept. A shared one is kept regardless of `keepalive`, since it
  * occupies no process. */
 static bool server_keeps(const struct conn *c)
@@ -138,17 +149,7 @@ static void server_stray(struct conn *c, struct str text)
 
 /* --- several requests on a connection --- */
 
-bool server_shares(const struct server *s)
-{
-    const struct ledger_server *slot = ledger_at(&s->backend->all->seat, s->slot);
-    enum multiplex multiplex = s->backend->settings->multiplex;
-    if (multiplex == MULTIPLEX_NO ||
-        (slot->sharing == LEDGER_ALONE && ledger_now() < slot->alone_until))
-        return false;
-    return multiplex == MULTIPLEX_YES || slot->sharing == LEDGER_SHARES;
-}
-
-static bool conn_may_be_joined(const struct conn *c)
+static bool server_conn_may_be_joined(const struct conn *c)
 {
     return conn_has_place(c) && c->requests < c->server->backend->settings->keepalive_requests;
 }
@@ -156,7 +157,7 @@ static bool conn_may_be_joined(const struct conn *c)
 static struct conn *server_find_place(const struct server *s)
 {
     for (struct conn *c = s->shared.first; c != NULL; c = c->next)
-        if (conn_may_be_joined(c))
+        if (server_conn_may_be_joined(c))
             return c;
     return NULL;
 }
@@ -195,7 +196,7 @@ static bool server_has_shared(const struct server *s, const struct conn *c)
 static void server_fill(struct conn *c)
 {
     struct lease *x;
-    while (conn_may_be_joined(c) && backend_queued(c->server->backend) > 0 &&
+    while (server_conn_may_be_joined(c) && backend_queued(c->server->backend) > 0 &&
            server_shares(c->server) &&
            (x = ledger_share_next(&c->server->backend->all->seat, c->claim)) != NULL) {
         struct server *to = servers_at(x->backend, c->server->slot);

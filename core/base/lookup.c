@@ -186,7 +186,7 @@ void lookup_begin_turn(void)
     lookup_turn++;
 }
 
-static bool finding_is_current(const struct finding *f)
+static bool lookup_is_current(const struct finding *f)
 {
     return lookup_turn > 0 && f->turn == lookup_turn;
 }
@@ -201,7 +201,7 @@ bool lookup_is_settled(const struct stat *st)
 /* Writes a result into the slot; st is NULL for a missing file, which is valid for this turn alone.
  * So is a file that has just changed: it could change again with the same ctime, since the kernel's
  * clock has ticks of some milliseconds. */
-static void finding_note(struct finding *f, enum lookup_kind kind, const struct stat *st)
+static void lookup_note(struct finding *f, enum lookup_kind kind, const struct stat *st)
 {
     f->turn = lookup_turn;
     f->kind = (uint8_t)kind;
@@ -211,7 +211,7 @@ static void finding_note(struct finding *f, enum lookup_kind kind, const struct 
 }
 
 /* True when the path still leads to the file of the finding, which is unchanged. */
-static bool finding_holds(const struct finding *f, const char *path)
+static bool lookup_holds(const struct finding *f, const char *path)
 {
     struct stat st;
     if (f->proof != PROOF_OWN || stat(path, &st) != 0)
@@ -250,7 +250,7 @@ static struct finding *lookup_root_look(const struct place *place)
     if (place->size + n + 1 > sizeof place->text)
         return NULL;
     struct finding *f = finding_slot(place);
-    finding_note(f, LOOKUP_FOLDER, &st);
+    lookup_note(f, LOOKUP_FOLDER, &st);
     f->has_sure_times = lookup_root_has_sure_times(real);
     f->real_size = (uint16_t)n;
     memcpy(f->place.text + f->place.size, real, n + 1);
@@ -265,16 +265,16 @@ static struct finding *lookup_root_find(struct str root)
     struct place place;
     if (root.n == 0 || memchr(root.p, '\0', root.n) != NULL)
         return NULL;
-    if (last != NULL && finding_is_current(last) && place_is_root(&last->place, root))
+    if (last != NULL && lookup_is_current(last) && place_is_root(&last->place, root))
         return last;
     if (!place_make(&place, root, STR_NONE, NULL, 0))
         return NULL;
     struct finding *f = finding_get(&place);
-    if (f != NULL && finding_is_current(f))
+    if (f != NULL && lookup_is_current(f))
         return last = f;
     /* The real path is checked, too, if it differs: a folder in it may have been renamed. */
-    if (f != NULL && finding_holds(f, place.text) &&
-        (f->real_size == 0 || finding_holds(f, f->place.text + f->place.size))) {
+    if (f != NULL && lookup_holds(f, place.text) &&
+        (f->real_size == 0 || lookup_holds(f, f->place.text + f->place.size))) {
         f->turn = lookup_turn;
         return last = f;
     }
@@ -390,14 +390,14 @@ static enum lookup_kind lookup_probe_entry(const struct place *place, struct fin
                                            struct look *l)
 {
     struct identity root;
-    if (f != NULL && finding_is_current(f))
+    if (f != NULL && lookup_is_current(f))
         return f->kind;
     bool again = f != NULL, own = f != NULL && f->needs_own;
     bool vouched = !own && lookup_root_vouches(l->root, &root);
     if (f != NULL && !place_same(&f->place, place))
         f = NULL; /* the root's finding has taken its slot */
     if (f != NULL && (f->proof == PROOF_ROOT ? vouched && identity_same(&f->identity, &root)
-                                             : !vouched && finding_holds(f, l->whole))) {
+                                             : !vouched && lookup_holds(f, l->whole))) {
         f->turn = lookup_turn;
         return f->kind;
     }
@@ -406,7 +406,7 @@ static enum lookup_kind lookup_probe_entry(const struct place *place, struct fin
         return kind;
     bool vouches = vouched && !own && lookup_root_may_vouch(l, kind, &root, again);
     f = finding_slot(place);
-    finding_note(f, kind, l->there ? &l->st : NULL);
+    lookup_note(f, kind, l->there ? &l->st : NULL);
     f->needs_own = own || l->followed;
     if (vouches) {
         f->proof = PROOF_ROOT;
@@ -436,7 +436,7 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     struct look l = {.root = root, .path = path, .within = within, .count = count, .whole = whole};
     bool kept = place_make(&place, root, path, within, count);
     struct finding *f = kept ? finding_get(&place) : NULL;
-    if (f != NULL && finding_is_current(f))
+    if (f != NULL && lookup_is_current(f))
         return f->kind;
     if (!lookup_join(whole, root, path))
         return LOOKUP_NONE;
@@ -444,7 +444,7 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
     struct str entry = kept && alone ? lookup_first_entry(path) : STR_NONE;
     if (entry.p != NULL && entry.n == path.n)
         return lookup_probe_entry(&place, f, &l);
-    if (f != NULL && finding_holds(f, whole)) {
+    if (f != NULL && lookup_holds(f, whole)) {
         f->turn = lookup_turn;
         return f->kind;
     }
@@ -452,14 +452,14 @@ enum lookup_kind lookup_probe(struct str root, struct str path, const struct str
         return LOOKUP_NONE;
     enum lookup_kind kind = lookup_look_at(&l);
     if (kept && kind != LOOKUP_ERROR)
-        finding_note(finding_slot(&place), kind, l.there ? &l.st : NULL);
+        lookup_note(finding_slot(&place), kind, l.there ? &l.st : NULL);
     return kind;
 }
 
 bool lookup_has_found(const struct place *p, const struct identity *file)
 {
     const struct finding *f = finding_get(p);
-    return f != NULL && finding_is_current(f) && f->kind == LOOKUP_FILE && f->proof == PROOF_OWN &&
+    return f != NULL && lookup_is_current(f) && f->kind == LOOKUP_FILE && f->proof == PROOF_OWN &&
            identity_same(&f->identity, file);
 }
 

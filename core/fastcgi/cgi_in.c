@@ -95,20 +95,16 @@ static struct refusal cgi_in_add_header(struct request *req, const struct limits
     return check_header(req, limits, name, value, &header);
 }
 
-/* True for the headers about the body, which come as CONTENT_TYPE and CONTENT_LENGTH. */
-static bool cgi_in_is_of_body(struct str name)
-{
-    return str_eq(name, STR("HTTP_CONTENT_LENGTH")) || str_eq(name, STR("HTTP_CONTENT_TYPE"));
-}
-
 static struct refusal cgi_in_read_headers(struct request *req, const struct limits *limits)
 {
     static const struct str prefix = {"HTTP_", 5};
     struct refusal bad = {0, NULL};
     for (unsigned i = 0; i < req->arrived.count && bad.reason == NULL; i++) {
         struct param param = req->arrived.list[i];
+        /* the headers about the body come as CONTENT_TYPE and CONTENT_LENGTH */
         if (param.name.n > prefix.n && str_starts(param.name, prefix) &&
-            !cgi_in_is_of_body(param.name))
+            !str_eq(param.name, STR("HTTP_CONTENT_LENGTH")) &&
+            !str_eq(param.name, STR("HTTP_CONTENT_TYPE")))
             bad = cgi_in_add_header(req, limits,
                                     cgi_in_header_name(&req->arena, str_skip(param.name, prefix.n)),
                                     param.value);

@@ -65,7 +65,7 @@ void fcgi_pairs_end(struct fcgi_pairs *p)
     p->open = false;
 }
 
-static void open_record(struct fcgi_pairs *p)
+static void fcgi_open_record(struct fcgi_pairs *p)
 {
     p->record = buf_len(p->out);
     buf_append(p->out, (uint8_t[FCGI_HEADER_SIZE]){0}, FCGI_HEADER_SIZE);
@@ -109,14 +109,9 @@ static inline uint8_t *fcgi_put_pair(uint8_t *at, struct str name, struct str va
     return fcgi_put_bytes(at, value);
 }
 
-static size_t fcgi_pair_size(struct str name, struct str value)
-{
-    return (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
-}
-
 void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
 {
-    size_t size = fcgi_pair_size(name, value);
+    size_t size = (name.n < 128 ? 1 : 4) + (value.n < 128 ? 1 : 4) + name.n + value.n;
     if (size > FCGI_CONTENT_MAX) {
         p->too_large = true;
         return;
@@ -124,7 +119,7 @@ void fcgi_pairs_add(struct fcgi_pairs *p, struct str name, struct str value)
     if (p->open && buf_len(p->out) - p->record - FCGI_HEADER_SIZE + size > FCGI_RECORD_MAX)
         fcgi_pairs_end(p);
     if (!p->open)
-        open_record(p);
+        fcgi_open_record(p);
     uint8_t *room = (uint8_t *)buf_reserve(p->out, size);
     if (room == NULL)
         return;
@@ -182,7 +177,7 @@ static bool fcgi_collect(struct fcgi_decoder *d, const char **at, const char *en
     return d->have == 8;
 }
 
-static const char *begin_record(struct fcgi_decoder *d)
+static const char *fcgi_begin_record(struct fcgi_decoder *d)
 {
     const uint8_t *h = d->bytes;
     d->have = 0;
@@ -232,7 +227,7 @@ static bool fcgi_end_accepted(struct fcgi_decoder *d, fcgi_event_cb on_event, vo
 }
 
 /* Ends a record, which is complete with its padding. */
-static bool end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
+static bool fcgi_end_record(struct fcgi_decoder *d, fcgi_event_cb on_event, void *ctx)
 {
     d->in_content = false;
     if (d->accepts)
@@ -259,7 +254,7 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
     while (at < end && err == NULL && go) {
         if (!d->in_content) {
             if (fcgi_collect(d, &at, end))
-                err = begin_record(d);
+                err = fcgi_begin_record(d);
         } else if (d->left > 0) {
             go = fcgi_pass_content(d, &at, end, on_event, ctx);
         } else {
@@ -268,7 +263,7 @@ const char *fcgi_feed(struct fcgi_decoder *d, const char *data, size_t n, size_t
             d->padding = (uint8_t)(d->padding - skip);
         }
         if (err == NULL && d->in_content && d->left == 0 && d->padding == 0)
-            go &= end_record(d, on_event, ctx);
+            go &= fcgi_end_record(d, on_event, ctx);
     }
     *used = (size_t)(at - data);
     return err;

@@ -12,7 +12,7 @@ struct watch_file {
     char seen[STAMP_SIZE];
 };
 
-static bool is_watched(const struct watch *w, const char *path)
+static bool watch_has(const struct watch *w, const char *path)
 {
     for (unsigned i = 0; i < w->count; i++)
         if (strcmp(w->files[i].path, path) == 0)
@@ -26,7 +26,7 @@ static void watch_add_file(struct watch *w, const char *text)
 {
     char now[STAMP_SIZE];
     const char *path = strchr(text, ' ');
-    if (path == NULL || path[1] != '/' || is_watched(w, path + 1))
+    if (path == NULL || path[1] != '/' || watch_has(w, path + 1))
         return;
     struct watch_file *f = &w->files[w->count++];
     f->path = strdup(path + 1);

@@ -429,7 +429,7 @@ static int control_state(lua_State *L)
 /* Pushes a table of the functions that only moongate.worker.control may use, which inherits those
  * of moongate.core: no route can stop the server. It is read with raw accesses, since a script may
  * have replaced `require`. */
-static void push_controls(lua_State *L)
+static void control_push_functions(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"change", control_change},
@@ -476,7 +476,7 @@ static void control_body(struct script *s, void *ctx)
     if (script_library_function(s->L, "moongate.worker.control", "handle") != 0)
         lua_error(s->L);
     script_push_box(s, a->req, a->call);
-    push_controls(s->L);
+    control_push_functions(s->L);
     a->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &a->cause);
     if (a->result == SCRIPT_DONE)
         a->result = script_read_decision(s, HOOK_REQUEST, a->req);

@@ -136,8 +136,9 @@ enum script_policy script_policy(const struct script *s, enum script_hook hook)
     return s->hooks->policy[hook];
 }
 
-struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
-                                      const struct request *req)
+/* The cause for messages about a hook. `req` is NULL where the hook is called for no request. */
+static struct script_cause hooks_cause(const struct script *s, enum script_hook hook,
+                                       const struct request *req)
 {
     return (struct script_cause){script_hook_names[hook], s->hooks->sources[hook], req, false,
                                  SCRIPT_KIND_OF(hook)};
@@ -153,7 +154,7 @@ struct notice {
 static void hooks_notify_body(struct script *s, void *ctx)
 {
     struct notice *n = ctx;
-    const struct script_cause cause = script_hook_cause(s, n->hook, NULL);
+    const struct script_cause cause = hooks_cause(s, n->hook, NULL);
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[n->hook]);
     n->result = script_run(s, 0, 0, &cause);
 }
@@ -161,7 +162,7 @@ static void hooks_notify_body(struct script *s, void *ctx)
 enum script_result script_notify(struct script *s, enum script_hook hook)
 {
     struct notice notice = {.hook = hook};
-    const struct script_cause cause = script_hook_cause(s, hook, NULL);
+    const struct script_cause cause = hooks_cause(s, hook, NULL);
     s->stopping = hook == HOOK_STOP;
     if (!script_has(s, hook))
         return SCRIPT_DONE;
@@ -178,7 +179,7 @@ static void hooks_start_body(struct script *s, void *ctx)
 {
     struct script_task *task;
     const struct script_run run = {
-        .cause = script_hook_cause(s, HOOK_START, NULL), .done = hooks_start_done, .ctx = s};
+        .cause = hooks_cause(s, HOOK_START, NULL), .done = hooks_start_done, .ctx = s};
     lua_rawgeti(s->L, LUA_REGISTRYINDEX, s->hooks->function[HOOK_START]);
     *(enum script_result *)ctx = script_run_waiting(s, 0, &run, &task);
 }
@@ -187,7 +188,7 @@ enum script_result script_start(struct script *s,
                                 void (*started)(void *ctx, enum script_result result), void *ctx)
 {
     enum script_result result = SCRIPT_FAILED;
-    const struct script_cause cause = script_hook_cause(s, HOOK_START, NULL);
+    const struct script_cause cause = hooks_cause(s, HOOK_START, NULL);
     if (!script_has(s, HOOK_START))
         return SCRIPT_DONE;
     s->hooks->started = started;
@@ -259,7 +260,7 @@ struct calling {
 static struct calling hook_calling(struct script *s, enum script_hook hook, struct request *req,
                                    struct script_call *call)
 {
-    return (struct calling){.req = req, .call = call, .cause = script_hook_cause(s, hook, req)};
+    return (struct calling){.req = req, .call = call, .cause = hooks_cause(s, hook, req)};
 }
 
 static enum script_result hook_guard(struct script *s, struct calling *c,
@@ -276,9 +277,9 @@ static void hooks_push_call(struct script *s, enum script_hook hook, const struc
 }
 
 /* Runs a hook that may wait. */
-static enum script_result run_hook(struct script *s, int nargs, const struct calling *c,
-                                   enum script_result (*ended)(struct script *s, void *ctx),
-                                   void (*done)(void *ctx, enum script_result result))
+static enum script_result hooks_run(struct script *s, int nargs, const struct calling *c,
+                                    enum script_result (*ended)(struct script *s, void *ctx),
+                                    void (*done)(void *ctx, enum script_result result))
 {
     const struct script_run run = {.cause = c->cause,
                                    .results = SCRIPT_DECISION_RESULTS,
@@ -311,7 +312,7 @@ static void hooks_request_body(struct script *s, void *ctx)
     struct calling *c = ctx;
     c->req->rules.from = c->req->rules.count = 0;
     hooks_push_call(s, HOOK_REQUEST, c);
-    c->result = run_hook(s, 1, c, hooks_request_ended, hooks_request_done);
+    c->result = hooks_run(s, 1, c, hooks_request_ended, hooks_request_done);
     if (c->result == SCRIPT_WAITING && c->call->place == 0)
         script_hold_box(s, c->call);
 }
@@ -531,7 +532,7 @@ static void hooks_error_body(struct script *s, void *ctx)
     property_push_table(s->L, property_error,
                         (const void *[]){[OF_REQUEST] = c->req, [OF_ERROR] = c->error});
     if (c->error->may_wait) {
-        c->result = run_hook(s, 2, c, hooks_error_ended, hooks_error_done);
+        c->result = hooks_run(s, 2, c, hooks_error_ended, hooks_error_done);
         return;
     }
     c->call->req = c->req;

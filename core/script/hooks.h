@@ -19,9 +19,6 @@ void script_hooks_new(struct script *s);
 void script_hooks_free(struct script *s);
 /* The hook's reference in the registry. script/balance.c runs on_balance by it. */
 int script_hook_function(const struct script *s, enum script_hook hook);
-/* The cause for messages about a hook. `req` is NULL where the hook is called for no request. */
-struct script_cause script_hook_cause(const struct script *s, enum script_hook hook,
-                                      const struct request *req);
 
 bool script_has(const struct script *s, enum script_hook hook);
 /* True when a site of the route has pages for errors: on_error is called with kind "refused", too,

@@ -52,7 +52,7 @@ static void nesting_check(lua_State *L, int level, size_t bytes)
 
 /* core.check_nesting([bytes]): for a function in Lua that stands before one of LuaJIT's, and may
  * take less of the stack than all of them together. */
-static int check_nesting(lua_State *L)
+static int nesting_check_bytes(lua_State *L)
 {
     size_t bytes = (size_t)luaL_optinteger(L, 1, (lua_Integer)most);
     nesting_check(L, 2, bytes < most ? bytes : most);
@@ -67,7 +67,7 @@ static int nesting_checked_call(lua_State *L)
 }
 
 /* core.with_bounded_nesting(function of C) -> one that checks first */
-static int with_bounded_nesting(lua_State *L)
+static int nesting_bounded(lua_State *L)
 {
     luaL_argcheck(L, lua_tocfunction(L, 1) != NULL, 1, "expected a function of C");
     lua_settop(L, 1);
@@ -77,8 +77,8 @@ static int with_bounded_nesting(lua_State *L)
 
 void script_nesting_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"check_nesting", check_nesting},
-                                         {"with_bounded_nesting", with_bounded_nesting},
+    static const luaL_Reg functions[] = {{"check_nesting", nesting_check_bytes},
+                                         {"with_bounded_nesting", nesting_bounded},
                                          {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

@@ -327,7 +327,7 @@ static int dictionary_unknown_method(lua_State *L)
 /* --- the module --- */
 
 /* shared(name) -> the dictionary of that name. Upvalue: those that are in use, by name. */
-static int core_shared(lua_State *L)
+static int dictionary_named(lua_State *L)
 {
     struct str name = lua_type(L, 1) == LUA_TSTRING ? script_str(L, 1) : STR("");
     if (name.n == 0 || name.n > SHARED_NAME_MAX)
@@ -353,7 +353,7 @@ static int core_shared(lua_State *L)
 
 /* core.shared_info() -> { size, used } in bytes; or nil, reason. The call does not open the
  * instance's memory where no worker has. */
-static int core_shared_info(lua_State *L)
+static int dictionary_info(lua_State *L)
 {
     size_t size = here.file != NULL ? here.file->size : SHARED_SIZE, used = 0;
     if (here.tried || here.file == NULL || !shared_file_is_empty(here.file)) {
@@ -403,8 +403,8 @@ void script_shared_open(lua_State *L)
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
     dictionary_push_weak_table(L);
-    lua_pushcclosure(L, core_shared, 1);
+    lua_pushcclosure(L, dictionary_named, 1);
     lua_setfield(L, -2, "shared");
-    lua_pushcfunction(L, core_shared_info);
+    lua_pushcfunction(L, dictionary_info);
     lua_setfield(L, -2, "shared_info");
 }

@@ -31,7 +31,7 @@ struct request *script_box_request(lua_State *L, const struct script_box *box)
     return box->req;
 }
 
-static struct script_view *new_view(lua_State *L, const char *type)
+static struct script_view *views_new(lua_State *L, const char *type)
 {
     struct script_view *view = lua_newuserdata(L, sizeof *view);
     memset(view, 0, sizeof *view);
@@ -57,7 +57,7 @@ void script_close_view(struct script_view *view)
 
 void script_push_headers(lua_State *L, struct script_box *box)
 {
-    new_view(L, HEADERS_TYPE)->box = box;
+    views_new(L, HEADERS_TYPE)->box = box;
 }
 
 /* The headers of the view, which is at 1. */
@@ -259,7 +259,7 @@ static int views_headers_newindex(lua_State *L)
 
 struct script_view *script_push_params(lua_State *L)
 {
-    return new_view(L, PARAMS_TYPE);
+    return views_new(L, PARAMS_TYPE);
 }
 
 /* The view, if it is open; raises an error where its hook has ended. */
@@ -376,7 +376,7 @@ void script_push_header_table(lua_State *L, const struct headers *headers)
 
 void script_push_arrived(lua_State *L, struct script_box *box)
 {
-    new_view(L, ARRIVED_TYPE)->box = box;
+    views_new(L, ARRIVED_TYPE)->box = box;
 }
 
 static struct request *views_check_arrived(lua_State *L)
@@ -479,7 +479,7 @@ struct script_view *script_push_response(lua_State *L)
     lua_pushliteral(L, "moongate.response");
     lua_setfield(L, -2, "__metatable");
     lua_createtable(L, 0, 1);
-    view->headers = new_view(L, HEADERS_TYPE);
+    view->headers = views_new(L, HEADERS_TYPE);
     lua_setfield(L, -2, "headers");
     lua_createtable(L, 0, 1);
     property_push_names(L, property_res);

@@ -361,7 +361,8 @@ static void ledger_clear_group(struct ledger *l, struct group *g)
     g->waiting = LEDGER_NONE;
 }
 
-void ledger_sweep_tenants(struct ledger *l, struct group *g)
+/* Frees all tenants without claims. */
+static void ledger_sweep_tenants(struct ledger *l, struct group *g)
 {
     for (unsigned i = 0; i < LEDGER_BUCKETS; i++)
         for (uint32_t at = g->tenants[i], next; at != LEDGER_NONE; at = next) {

@@ -22,8 +22,6 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash);
 uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash);
 /* Frees a tenant without claims. */
 void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant);
-/* Frees all tenants without claims. */
-void ledger_sweep_tenants(struct ledger *l, struct group *g);
 /* True when the tenant has per_tenant active connections. */
 bool ledger_is_capped(const struct ledger *l, const struct group *g, uint32_t tenant);
 

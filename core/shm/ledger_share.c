@@ -17,7 +17,7 @@ static bool ledger_takes_another(const struct ledger_server *s)
            (s->offered_reqs == 0 || s->active + s->extra < s->offered_reqs);
 }
 
-static void share(struct ledger *l, uint32_t claim, uint32_t tenant)
+static void ledger_add_request(struct ledger *l, uint32_t claim, uint32_t tenant)
 {
     struct claim *c = &l->claims[claim];
     c->extra++;
@@ -36,7 +36,7 @@ bool ledger_share(struct ledger_seat *seat, uint32_t claim, uint64_t tenant)
         (g->queued == 0 || ledger_next_waiter(l, g, c->server, seat->worker) == LEDGER_NONE);
     if (good) {
         uint32_t whose = ledger_find_tenant(l, g, tenant);
-        share(l, claim, whose);
+        ledger_add_request(l, claim, whose);
         ledger_leave_tenant(l, g, whose);
     }
     ledger_unlock_group(g);
@@ -58,7 +58,7 @@ void *ledger_share_next(struct ledger_seat *seat, uint32_t claim)
         holder = l->claims[waiter].holder;
         ledger_leave_line(l, g, waiter);
         ledger_free_claim(seat, waiter);
-        share(l, claim, whose);
+        ledger_add_request(l, claim, whose);
         ledger_leave_tenant(l, g, whose);
     }
     ledger_unlock_group(g);

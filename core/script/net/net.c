@@ -47,7 +47,7 @@ void *script_net_self_at(lua_State *L, const char *type, int level)
     return NULL;
 }
 
-struct resolver *script_net_resolver(struct script *s)
+static struct resolver *net_resolver(struct script *s)
 {
     struct script_net *net = script_net(s);
     const struct resolver_options options = {.servers = s->settings.resolver,
@@ -169,7 +169,7 @@ enum sock_result script_net_connect(lua_State *L, struct script *s, struct sock 
     if (net_read_ip(host, port, &addr))
         return sock_connect(sock, &addr, seconds);
     script_check_wait(L); /* before a name is looked up in vain */
-    return sock_connect_name(sock, script_net_resolver(s), host, port, seconds);
+    return sock_connect_name(sock, net_resolver(s), host, port, seconds);
 }
 
 /* Appends the value on L's top to the text and pops it. */

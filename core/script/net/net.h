@@ -29,7 +29,6 @@ struct net_op {
 };
 
 struct script_net *script_net(struct script *s);
-struct resolver *script_net_resolver(struct script *s);
 /* Whether one more socket may be opened; open and kept ones are counted. False: too many are open
  * even after a garbage collection has closed the unreferenced ones. */
 bool script_net_room(struct script *s, lua_State *L);

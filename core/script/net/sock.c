@@ -11,7 +11,9 @@
 #define PIECE_MOST   262144u
 #define DATAGRAM_MAX 65535u
 
-const char *sock_reason(int code)
+/* The system's words for errno in lower case, as OpenResty gives them; valid until the next call.
+ */
+static const char *sock_reason(int code)
 {
     static char text[128];
     size_t i = 0;

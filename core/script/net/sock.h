@@ -84,8 +84,5 @@ int sock_release(struct sock *k);
 /* Closes the sock and ends its operations without a callback. Does nothing when the sock is closed.
  */
 void sock_close(struct sock *k);
-/* The system's words for errno in lower case, as OpenResty gives them; valid until the next call.
- */
-const char *sock_reason(int code);
 
 #endif

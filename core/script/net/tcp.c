@@ -42,7 +42,7 @@ struct tcp {
 
 /* --- its life --- */
 
-static struct tcp *check_tcp(lua_State *L)
+static struct tcp *tcp_self(lua_State *L)
 {
     return script_net_self(L, TCP);
 }
@@ -178,7 +178,7 @@ static void tcp_name_pool(lua_State *L, struct tcp *t, bool is_unix)
  */
 static int tcp_connect(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     struct str host = script_expect_text(L, 2, "connect: expected a host or \"unix:/path\"");
     bool is_unix = str_starts(host, STR("unix:"));
     if (strlen(host.p) != host.n)
@@ -261,7 +261,7 @@ static int tcp_send_failed(lua_State *L, struct tcp *t)
 /* tcp:send(text or list) -> bytes; or nil, reason */
 static int tcp_send(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     struct buf list = {0};
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
@@ -446,7 +446,7 @@ static int tcp_fill(lua_State *L)
 /* tcp:setkeepalive([milliseconds [, size]]) -> 1; or nil, reason */
 static int tcp_setkeepalive(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     double seconds = NET_SECONDS;
     char byte;
     if (!lua_isnoneornil(L, 2)) /* 0 is for ever here */
@@ -483,7 +483,7 @@ static int tcp_setkeepalive(lua_State *L)
 /* tcp:getreusedtimes() -> how often this connection has come from a pool; or nil, reason */
 static int tcp_getreusedtimes(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     if (!sock_is_open(&t->sock))
         return script_fail(L, "closed");
     lua_pushinteger(L, (lua_Integer)t->reused);
@@ -493,7 +493,7 @@ static int tcp_getreusedtimes(lua_State *L)
 /* tcp:close() -> 1; or nil, reason */
 static int tcp_close(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     const char *bad = tcp_busy(t);
     if (bad == NULL && !sock_is_open(&t->sock))
         bad = "closed";
@@ -509,7 +509,7 @@ static int tcp_close(lua_State *L)
 /* tcp:settimeout(milliseconds): of connecting, sending and receiving */
 static int tcp_settimeout(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     t->connect_seconds = t->send_seconds = t->read_seconds = script_net_seconds(L, 2, "settimeout");
     return 0;
 }
@@ -517,7 +517,7 @@ static int tcp_settimeout(lua_State *L)
 /* tcp:settimeouts(connect, send, read) */
 static int tcp_settimeouts(lua_State *L)
 {
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     t->connect_seconds = script_net_seconds(L, 2, "settimeouts");
     t->send_seconds = script_net_seconds(L, 3, "settimeouts");
     t->read_seconds = script_net_seconds(L, 4, "settimeouts");
@@ -535,7 +535,7 @@ static int tcp_setoption(lua_State *L)
         {"sndbuf", SOL_SOCKET, SO_SNDBUF},         {"rcvbuf", SOL_SOCKET, SO_RCVBUF},
         {"tcp-nodelay", IPPROTO_TCP, TCP_NODELAY},
     };
-    struct tcp *t = check_tcp(L);
+    struct tcp *t = tcp_self(L);
     const char *name = script_expect_text(L, 2, "setoption: expected the name of an option").p;
     int value = lua_isnumber(L, 3) ? (int)lua_tointeger(L, 3) : lua_toboolean(L, 3);
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
@@ -555,7 +555,7 @@ static int tcp_setoption(lua_State *L)
 /* tcp:sslhandshake(...) -> nil, "not available" */
 static int tcp_sslhandshake(lua_State *L)
 {
-    check_tcp(L);
+    tcp_self(L);
     return script_fail(L, "not available");
 }
 

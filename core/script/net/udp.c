@@ -21,7 +21,7 @@ struct udp {
     bool counted;
 };
 
-static struct udp *check_udp(lua_State *L)
+static struct udp *udp_self(lua_State *L)
 {
     return script_net_self(L, UDP);
 }
@@ -98,7 +98,7 @@ static void udp_connected_cb(struct sock *k, const char *err)
 /* udp:setpeername(host, port), udp:setpeername("unix:/path") -> 1; or nil, reason */
 static int udp_setpeername(lua_State *L)
 {
-    struct udp *u = check_udp(L);
+    struct udp *u = udp_self(L);
     script_expect_text(L, 2, "setpeername: expected a host or \"unix:/path\"");
     const char *bad = udp_busy(u);
     if (bad != NULL)
@@ -143,7 +143,7 @@ static void udp_sent_cb(struct sock *k, const char *err)
 /* udp:send(text or list) -> 1; or nil, reason */
 static int udp_send(lua_State *L)
 {
-    struct udp *u = check_udp(L);
+    struct udp *u = udp_self(L);
     struct buf list = {0};
     if (lua_isnone(L, 2))
         return luaL_error(L, "send: expected a text or a list of texts, got nothing");
@@ -206,7 +206,7 @@ static void udp_readable_cb(struct sock *k, const char *err)
 /* udp:receive([most]) -> a datagram; or nil, reason */
 static int udp_receive(lua_State *L)
 {
-    struct udp *u = check_udp(L);
+    struct udp *u = udp_self(L);
     double size = lua_isnoneornil(L, 2) ? RECEIVE_SIZE : lua_tonumber(L, 2);
     if (!(size > 0))
         return luaL_error(L, "receive: expected a number of bytes, got %s", script_describe(L, 2));
@@ -225,14 +225,14 @@ static int udp_receive(lua_State *L)
 /* udp:settimeout(milliseconds) */
 static int udp_settimeout(lua_State *L)
 {
-    check_udp(L)->seconds = script_net_seconds(L, 2, "settimeout");
+    udp_self(L)->seconds = script_net_seconds(L, 2, "settimeout");
     return 0;
 }
 
 /* udp:close() -> 1; or nil, reason */
 static int udp_close(lua_State *L)
 {
-    struct udp *u = check_udp(L);
+    struct udp *u = udp_self(L);
     const char *bad = udp_busy(u);
     if (bad == NULL && !sock_is_open(&u->sock))
         bad = "closed";
