@@ -290,7 +290,7 @@ test-docker:
 # are errors, too; the one that is off sees a u64 of 21 digits, once it knows how often loops run.
 RELEASE_FLAGS = -O2 -g -flto=auto -Werror -Wno-aggressive-loop-optimizations
 release:
-	@tools/install build
+	@tools/install build release
 	@command -v $(CC) >/dev/null && $(CC) --version | grep -q 'Free Software' || \
 	  { echo "make release: needs gcc; CC is $(CC)" >&2; exit 2; }
 	@$(MAKE) --no-print-directory -j$(JOBS) $(BUILD)/tests/responder $(BUILD)/tests/load
@@ -349,7 +349,7 @@ uninstall:
 
 # A package of Debian from what lies here, in build/deb. lintian looks at it: an error ends it with 1.
 deb:
-	@tools/install build deb
+	@tools/install build release deb
 	@tools/deb
 
 clean:

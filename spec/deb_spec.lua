@@ -17,9 +17,11 @@ describe("debian/", function()
     local needed = read("debian/control"):match("\nBuild%-Depends:(.-\n)%u")
     -- What every build of a package has.
     local usual = { gcc = true, make = true, ["libc6-dev"] = true }
-    local packages = read("tools/install"):match("\n  build%) echo (.-) ;;"):gsub("\\\n", " ")
-    for name in packages:gmatch("%S+") do
-      assert.truthy(usual[name] or needed:find("[ ,]" .. name:gsub("%-", "%%-") .. "[,\n]"), name)
+    for _, group in ipairs({ "build", "release" }) do
+      local packages = read("tools/install"):match("\n  " .. group .. "%) echo (.-) ;;")
+      for name in packages:gsub("\\\n", " "):gmatch("%S+") do
+        assert.truthy(usual[name] or needed:find("[ ,]" .. name:gsub("%-", "%%-") .. "[,\n]"), name)
+      end
     end
   end)
 

@@ -194,42 +194,55 @@ static void access_put_word(struct line *l, struct str text, size_t most)
     }
 }
 
-/* Local time as 10/Oct/2000:13:55:36 -0700, formatted once a second. */
-static struct str access_local_time(double at)
+/* A time as text, formatted once a second. */
+struct access_clock {
+    char text[40];
+    size_t size; /* 0: no text yet */
+    time_t made; /* the second that the text is of */
+};
+
+/* The clock's text of that time; `put` formats it into `text`, of that size, and returns its
+ * length. */
+static struct str access_clock_text(struct access_clock *c, double at,
+                                    size_t (*put)(char *text, size_t size, const struct tm *tm))
 {
-    static char text[40];
-    static time_t made = -1;
-    static size_t size;
     time_t seconds = (time_t)at;
-    if (seconds != made) {
+    if (seconds != c->made || c->size == 0) {
         struct tm tm;
         localtime_r(&seconds, &tm);
-        char rest[24]; /* without the month: %b follows the locale, which a script may change */
-        strftime(rest, sizeof rest, "/%Y:%H:%M:%S %z", &tm);
-        size = (size_t)snprintf(text, sizeof text, "%02d/%s%s", tm.tm_mday, date_month(tm.tm_mon),
-                                rest);
-        made = seconds;
+        c->size = put(c->text, sizeof c->text, &tm);
+        c->made = seconds;
     }
-    return (struct str){text, size};
+    return (struct str){c->text, c->size};
 }
 
-/* The time as 2000-10-10T13:55:36-07:00, formatted once a second. */
+static size_t access_put_local(char *text, size_t size, const struct tm *tm)
+{
+    char rest[24]; /* without the month: %b follows the locale, which a script may change */
+    strftime(rest, sizeof rest, "/%Y:%H:%M:%S %z", tm);
+    return (size_t)snprintf(text, size, "%02d/%s%s", tm->tm_mday, date_month(tm->tm_mon), rest);
+}
+
+static size_t access_put_iso(char *text, size_t size, const struct tm *tm)
+{
+    size_t n = strftime(text, size - 1, "%Y-%m-%dT%H:%M:%S%z", tm);
+    memmove(text + n - 1, text + n - 2, 2); /* +0200 to +02:00 */
+    text[n - 2] = ':';
+    return n + 1;
+}
+
+/* Local time as 10/Oct/2000:13:55:36 -0700. */
+static struct str access_local_time(double at)
+{
+    static struct access_clock clock;
+    return access_clock_text(&clock, at, access_put_local);
+}
+
+/* The time as 2000-10-10T13:55:36-07:00. */
 static struct str access_iso_time(double at)
 {
-    static char text[40];
-    static time_t made = -1;
-    static size_t size;
-    time_t seconds = (time_t)at;
-    if (seconds != made) {
-        struct tm tm;
-        localtime_r(&seconds, &tm);
-        size = strftime(text, sizeof text - 1, "%Y-%m-%dT%H:%M:%S%z", &tm);
-        memmove(text + size - 1, text + size - 2, 2); /* +0200 to +02:00 */
-        text[size - 2] = ':';
-        size++;
-        made = seconds;
-    }
-    return (struct str){text, size};
+    static struct access_clock clock;
+    return access_clock_text(&clock, at, access_put_iso);
 }
 
 static void access_put_request(struct line *l, const struct request *req, size_t most)

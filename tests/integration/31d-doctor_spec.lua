@@ -97,6 +97,13 @@ describe("moongate doctor", function()
     assert.truthy(result.stdout:find("The instance at " .. control .. " (pid ", 1, true),
       result.stdout)
     assert.truthy(result.stdout:find("1000000000 clients over 2 workers", 1, true), result.stdout)
+    -- A load that has failed is named with its line as long as no later one has served.
+    s:rewrite("return }")
+    assert.equal(1, server.command({ "reload", "--control", control }).code)
+    assert.matches("the last load failed %(reload%): [^\n]*route%.lua:1: ", doctor(text).stdout)
+    s:rewrite(text)
+    assert.equal(0, server.command({ "reload", "--control", control }).code)
+    assert.is_nil(doctor(text).stdout:find("the last load failed", 1, true))
   end)
 
   it("needs no route to look at pools", function()

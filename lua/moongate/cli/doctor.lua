@@ -3,6 +3,7 @@
 
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
+local file = require("moongate.cli.file")
 local findings = require("moongate.cli.findings")
 local fs = require("moongate.base.fs")
 local json = require("moongate.base.json")
@@ -32,15 +33,6 @@ pools alone. Exit status 0: there is nothing to change; notes do not count.
   min = 0, max = 1,
 }
 
-local function read(path)
-  local file = io.open(path)
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text
-end
-
 --- The instance of the route, if one runs, and whose limit of open files counts.
 local function about_instance(facts, args, list)
   local pid = "self"
@@ -50,10 +42,11 @@ local function about_instance(facts, args, list)
   if status == 0 then
     pid, facts.workers = value.pid, #(value.workers or {})
     facts.limits_of = ("The instance at %s (pid %d)"):format(address, value.pid)
-    if value.last_error then
-      list[#list + 1] = { level = "finding", where = address, what = "its last error was: "
-        .. tostring(type(value.last_error) == "table" and value.last_error.message
-          or value.last_error), fix = "Mend the route, `moongate check` it, `moongate reload`." }
+    for _, one in ipairs(value.degraded) do
+      if one.what == "load" then
+        list[#list + 1] = { level = "finding", where = address, what = one.text,
+          fix = "Mend the route, `moongate check` it, `moongate reload`." }
+      end
     end
   elseif status == 2 then
     return problem
@@ -61,7 +54,7 @@ local function about_instance(facts, args, list)
     list[#list + 1] = { level = "note", where = "control", what = problem:match("^[^;]*") .. ".",
       fix = "Where one should run: `systemctl status moongate`, or `--control ADDR`." }
   end
-  local limits = read(("/proc/%s/limits"):format(pid)) or ""
+  local limits = file.text(("/proc/%s/limits"):format(pid)) or ""
   facts.descriptors = tonumber(limits:match("Max open files%s+%S+%s+(%d+)"))
   return nil
 end
@@ -129,7 +122,7 @@ function M.main(args)
   end, server_problem = servers.problem, folder_problem = function(path)
     local readable, reason = core.readable(path .. "/.")
     return not readable and reason or nil
-  end, somaxconn = tonumber((read("/proc/sys/net/core/somaxconn"))), folders = {} }
+  end, somaxconn = tonumber((file.text("/proc/sys/net/core/somaxconn"))), folders = {} }
   local list = {}
   local problems
   -- What only root may read is read before the route, which is loaded as the workers' user.

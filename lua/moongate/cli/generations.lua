@@ -1,7 +1,6 @@
 -- moongate.cli.generations owns `moongate generations`: what was loaded when, and what came of it.
 -- Called by cli.commands.
 
-local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
 
@@ -12,7 +11,7 @@ The latest first: the start, reloads and rollbacks, also those that failed, with
 the error. HASH is of the script's files: generations with the same one have the same files. Those
 with `kept` can serve again, see `moongate help rollback`.
 ]] .. remote.ROUTE_HELP,
-  options = { remote.CONTROL_OPTION, { name = "--json", help = "as JSON" } },
+  options = { remote.CONTROL_OPTION, remote.JSON_OPTION },
   min = 0, max = 0, route_at = 1,
 }
 
@@ -35,12 +34,9 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local status, problem, value = remote.get(args, "/generations")
+  local status, problem, value = remote.show(args, "/generations")
   if not value then
     return status, problem
-  elseif args.json then
-    io.stdout:write(json.encode(value), "\n")
-    return 0
   end
   local list = { HEADS }
   for _, load in ipairs(value.generations) do

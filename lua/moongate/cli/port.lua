@@ -1,17 +1,14 @@
 -- moongate.cli.port owns who holds a port that is in use, as Linux tells it in /proc. Of another
 -- user's processes only root is told. Called by moongate.cli.common.
 
+local file = require("moongate.cli.file")
+
 local M = {}
 
 local LISTENS = "0A" -- the state of a socket in /proc/net/tcp
 
 local function read(path)
-  local file = io.open(path)
-  local text = file and file:read("*a")
-  if file then
-    file:close()
-  end
-  return text or ""
+  return file.text(path) or ""
 end
 
 --- The link that descriptors of a socket which listens on the port have.

@@ -31,6 +31,8 @@ M.CONTROL_OPTION = {
   help = "where the instance listens for commands (or the environment's MOONGATE_CONTROL)",
   brings = M.TOKEN_OPTION,
 }
+--- Of commands that show what the instance says, see `show`.
+M.JSON_OPTION = { name = "--json", help = "as JSON" }
 --- What a ROUTE.lua behind the other arguments is for, in the help of each command.
 M.ROUTE_HELP = [[
 The instance is the one of ROUTE.lua, where that is given and says `control`; else the one at
@@ -230,6 +232,22 @@ function M.get(args, target)
   end
   args.place = place -- a command that asks again does not look for the instance again
   return 0, nil, value, place.address
+end
+
+--- Reads what a command shows, and prints that where `--json` asks for it.
+---@param args table of the command line
+---@param target string path and query
+---@return integer status for the shell
+---@return string|nil problem
+---@return table|nil value to be shown as text; nil: there is a problem, or nothing is left to do
+---@return string|nil address
+function M.show(args, target)
+  local status, problem, value, address = M.get(args, target)
+  if value and args.json then
+    io.stdout:write(json.encode(value), "\n")
+    return 0
+  end
+  return status, problem, value, address
 end
 
 --- The instance that is meant, for those that ask it again and again.

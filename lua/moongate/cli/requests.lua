@@ -1,6 +1,5 @@
 -- moongate.cli.requests owns `moongate requests`: who is being served now. Called by cli.commands.
 
-local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
 local text = require("moongate.cli.printable")
@@ -14,7 +13,7 @@ function of the route), `body` (the client's), `queue` (a connection of the back
 `waiting` (the server's answer) or `streaming` (the client takes the response). `moongate kill ID`
 ends one.
 ]] .. remote.ROUTE_HELP,
-  options = { remote.CONTROL_OPTION, { name = "--json", help = "as JSON" } },
+  options = { remote.CONTROL_OPTION, remote.JSON_OPTION },
   min = 0, max = 0, route_at = 1,
 }
 
@@ -42,13 +41,9 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local status, problem, value = remote.get(args, "/requests")
-  if status ~= 0 then
+  local status, problem, value = remote.show(args, "/requests")
+  if not value then
     return status, problem
-  end
-  if args.json then
-    io.stdout:write(json.encode(value), "\n")
-    return 0
   end
   rows.print(rows_of(value.requests), #HEADS)
   if #value.requests == 0 then

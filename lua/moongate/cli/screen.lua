@@ -80,6 +80,11 @@ function M.problems(model)
   return list
 end
 
+--- How many a second, lately.
+local function lately(model, field, key)
+  return sample.rate(model.now, model.before, field, key) or 0
+end
+
 local function server_rows(model)
   local rows = {}
   for _, backend in ipairs(model.status.backends) do
@@ -87,7 +92,7 @@ local function server_rows(model)
       local key = backend.name .. "\t" .. server.address
       rows[#rows + 1] = {
         backend.name, server.address, WORDS[state_of(model, backend, server)],
-        sample.rate(model.now, model.before, "servers", key) or 0, server.serving,
+        lately(model, "servers", key), server.serving,
         model.now.queued[key] or 0, server.latency or 0, server.fails, server.max_conns,
         server.requests,
       }
@@ -100,8 +105,7 @@ local function tenant_rows(model)
   local rows = {}
   for name, requests in pairs(model.now.tenants) do
     rows[#rows + 1] = {
-      name, sample.rate(model.now, model.before, "tenants", name) or 0,
-      sample.rate(model.now, model.before, "failing", name) or 0, requests,
+      name, lately(model, "tenants", name), lately(model, "failing", name), requests,
     }
   end
   return rows

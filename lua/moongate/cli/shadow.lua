@@ -1,7 +1,6 @@
 -- moongate.cli.shadow owns `moongate shadow`: what the copies of moongate.shadow have found, worst
 -- first. Called by cli.commands.
 
-local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local sorted_keys = require("moongate.base.keys").sorted
 
@@ -15,7 +14,7 @@ it all. A finding is shown with the first request that had it.
 ]] .. remote.ROUTE_HELP,
   options = {
     { name = "--name", value = "NAME", help = "of one of the route's shadows only" },
-    { name = "--json", help = "as JSON" }, remote.CONTROL_OPTION,
+    remote.JSON_OPTION, remote.CONTROL_OPTION,
   },
   min = 1, max = 1, route_at = 2,
 }
@@ -95,12 +94,9 @@ function M.main(args)
   elseif args[1] ~= "report" then
     return 2, ("expected `report` or `clear`, got '%s'"):format(args[1])
   end
-  local status, problem, reports = remote.get(args, remote.target_of("/shadow", query))
-  if status ~= 0 then
+  local status, problem, reports = remote.show(args, remote.target_of("/shadow", query))
+  if not reports then
     return status, problem
-  elseif args.json then
-    io.stdout:write(json.encode(reports), "\n")
-    return 0
   end
   for i, shadow in ipairs(reports) do
     io.stdout:write(i > 1 and "\n" or "", M.text(shadow))

@@ -2,7 +2,6 @@
 -- by moongate.cli.
 
 local figures = require("moongate.cli.figures")
-local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
 local sorted_keys = require("moongate.base.keys").sorted
@@ -10,7 +9,7 @@ local sorted_keys = require("moongate.base.keys").sorted
 local M = {
   usage = "status [ROUTE.lua] [OPTIONS]", summary = "show what a running instance does",
   help = remote.ROUTE_HELP,
-  options = { remote.CONTROL_OPTION, { name = "--json", help = "as JSON" } },
+  options = { remote.CONTROL_OPTION, remote.JSON_OPTION },
   min = 0, max = 0, route_at = 1,
 }
 
@@ -143,12 +142,9 @@ end
 ---@param args table
 ---@return integer status, string|nil message
 function M.main(args)
-  local status, problem, value, address = remote.get(args, "/status")
+  local status, problem, value, address = remote.show(args, "/status")
   if not value then
     return status, problem
-  elseif args.json then
-    io.stdout:write(json.encode(value), "\n")
-    return 0
   end
   io.stdout:write(("moongate %s at %s\n"):format(value.version, address), headline(value),
     degraded_lines(value), listener_line(value), values_line(value), error_line(value),
