@@ -1,6 +1,6 @@
 /*
  * accel - X-Accel-Redirect and X-Sendfile: the file that an application names in place of its
- * answer's body. Pure: from the response's head and the decision to a file decision. Contract
+ * reply's body. Pure: from the response's head and the decision to a file decision. Contract
  * sections 7 and 12 ("Internal files").
  */
 #ifndef MG_EXCHANGE_ACCEL_H

@@ -1,8 +1,8 @@
 /*
- * attempt - see parts.h. This file has the attempts to get an answer of a backend: the choice of a
+ * attempt - see parts.h. This file has the attempts to get a reply of a backend: the choice of a
  * server, the request to it, another attempt after a failure.
  *
- * A failure before the answer's head leads to another attempt, or to on_error and an error page.
+ * A failure before the reply's head leads to another attempt, or to on_error and an error page.
  * After the head the client's connection is cut, so that a short body is not taken for a whole one.
  */
 #include "exchange/parts.h"
@@ -248,9 +248,9 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
         report_backend(LOG_ERROR, &x->req, kind, detail);
         return;
     }
-    if (x->state == EXCHANGE_REPLYING) {
+    if (x->state == EXCHANGE_RESPONDING) {
         report_backend(LOG_ERROR, &x->req, kind, detail);
-        answer_cut(x, kind, attempt_status(failure), detail);
+        response_cut(x, kind, attempt_status(failure), detail);
         return;
     }
     bool said =
@@ -260,7 +260,7 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
                    : said             ? LOG_DEBUG
                                       : LOG_WARN,
                    &x->req, kind, detail);
-    answer_clear(&x->req);
+    response_clear(&x->req);
     x->head = (struct cgi_head){0};
     if (again != AGAIN_NOT)
         meter_retry(x);
@@ -271,7 +271,7 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
         underway_queued(&x->req, x->backend);
         deadline_set(&x->attempts.pause, BUSY_PAUSE);
     } else
-        answer_fail(x, kind, attempt_status(failure), detail);
+        response_fail(x, kind, attempt_status(failure), detail);
 }
 
 /* --- beginning an attempt --- */
@@ -323,7 +323,7 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     if (exchange_observed(x) != NULL)
         observed_begin(x->req.observed);
     if (x->guard != NULL)
-        x->guard->granted = false; /* of another server's answer */
+        x->guard->granted = false; /* of another server's reply */
     stream_start(&x->attempts.stream, x->generation->loop, &x->attempts.request, &x->step);
 }
 
@@ -348,7 +348,7 @@ static int attempt_pick(struct exchange *x, const struct backend_candidates *can
     if (script_balance(script, &x->req, &x->call, list, candidates->count, &chosen, &x->cookie) ==
         SCRIPT_DONE)
         return candidates->list[chosen];
-    answer_script_failed(x, HOOK_BALANCE, "the choice of a server failed");
+    response_script_failed(x, HOOK_BALANCE, "the choice of a server failed");
     return -1;
 }
 
@@ -476,11 +476,12 @@ static bool attempt_is_own_page(struct exchange *x)
         cgi_own_page(&x->params, &x->req, settings->own_pages, settings->own_page_count);
     if (page == NULL)
         return false;
-    answer_forbid(x, arena_printf(&x->req.arena,
-                                  "%.*s is PHP-FPM's own page, which `health` or `load` of backend "
-                                  "'%.*s' names: no client gets it",
-                                  STR_FMT(*page), STR_FMT(settings->name))
-                         .p);
+    response_forbid(x,
+                    arena_printf(&x->req.arena,
+                                 "%.*s is PHP-FPM's own page, which `health` or `load` of backend "
+                                 "'%.*s' names: no client gets it",
+                                 STR_FMT(*page), STR_FMT(settings->name))
+                        .p);
     return true;
 }
 
@@ -510,7 +511,7 @@ void attempt_begin(struct exchange *x)
     x->state = EXCHANGE_ASKING;
     params_make(&x->params, &x->paths, req, exchange_settings(x), attempt_stdin_size(x));
     if (!attempt_ask_params(x)) {
-        answer_script_failed(x, HOOK_PARAMS, "on_params failed");
+        response_script_failed(x, HOOK_PARAMS, "on_params failed");
         return;
     }
     attempt_note_user(x);
@@ -518,7 +519,7 @@ void attempt_begin(struct exchange *x)
         return;
     const char *large = attempt_find_too_large(x);
     if (large != NULL) {
-        answer_fail_and_say(x, "too_large", 431, large);
+        response_fail_and_say(x, "too_large", 431, large);
         return;
     }
     x->attempts.tried_count = 0;
@@ -544,7 +545,7 @@ bool attempt_check(struct exchange *x)
                                       script_rule(x->generation->script, req),
                                       STR_FMT(settings->name), STR_FMT(d->server))
                              .p;
-    answer_fail_and_say(x, "script", 500, reason);
+    response_fail_and_say(x, "script", 500, reason);
     return false;
 }
 

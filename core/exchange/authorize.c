@@ -2,10 +2,10 @@
  * authorize - see parts.h. This file asks an authorizer before a decision is carried out (FastCGI
  * §6.3). The same attempts as for an application ask it, with a decision of its own.
  *
- *     answer                            what becomes of the request
+ *     reply                             what becomes of the request
  *     -------------------------------   -------------------------------------------------------
  *     200, END_REQUEST, app status 0    the decision is carried out, Variable-* are params of it
- *     another status                    that is the client's answer
+ *     another status                    the client gets that reply
  *     anything else                     it has failed, as with an application: 502, 503, 504
  */
 #include "exchange/parts.h"
@@ -81,7 +81,7 @@ static bool authorize_recalls(struct exchange *x)
 
 /* --- the question --- */
 
-/* The decision about the authorizer, with the same backend settings for its answer as for an
+/* The decision about the authorizer, with the same backend settings for its reply as for an
  * application's. */
 static struct decision authorize_decision(const struct decision *guarded)
 {
@@ -113,7 +113,7 @@ bool authorize_begin(struct exchange *x)
     return false;
 }
 
-/* --- the answer --- */
+/* --- the reply --- */
 
 const char *authorize_drop(struct exchange *x, size_t n)
 {
@@ -207,7 +207,7 @@ void authorize_resume(struct exchange *x)
     x->guard = NULL;
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
-    answer_clear(req);
+    response_clear(req);
     req->backend = req->server = STR("");
     x->backend = METRICS_NO_BACKEND;
     req->app_status = 0;

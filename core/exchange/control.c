@@ -96,7 +96,7 @@ static const struct change *control_see_change(void *ctx, unsigned i, unsigned *
     return &list->list[i];
 }
 
-/* This worker heeds the list at once: the answer to the command is about what it has done. */
+/* This worker heeds the list at once: the response to the command is about what it has done. */
 static void control_tell_changes(void)
 {
     backends_heed(worker.backends);

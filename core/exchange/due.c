@@ -136,7 +136,7 @@ static const char *due_describe(struct exchange *x)
         return s->bytes_in == 0
                    ? "no answer had come"
                    : arena_printf(a, "%llu bytes of an answer had come, and no head", bytes).p;
-    case EXCHANGE_REPLYING:
+    case EXCHANGE_RESPONDING:
         return arena_printf(a, "%llu bytes of its answer had come", bytes).p;
     default:
         return "a hook had not decided";
@@ -154,14 +154,14 @@ static void due_answer(struct exchange *x, double time)
     x->due.request = 0;
     attempt_leave(x, reason);
     if (slow_client) {
-        answer_fail_and_say(x, "timeout", 408, reason);
+        response_fail_and_say(x, "timeout", 408, reason);
         return;
     }
     report_backend(LOG_ERROR, &x->req, "timeout", reason);
-    if (x->state == EXCHANGE_REPLYING)
-        answer_cut(x, "timeout", 504, reason);
+    if (x->state == EXCHANGE_RESPONDING)
+        response_cut(x, "timeout", 504, reason);
     else
-        answer_fail(x, "timeout", 504, reason);
+        response_fail(x, "timeout", 504, reason);
 }
 
 bool due_begin(struct exchange *x)
@@ -188,7 +188,7 @@ bool due_step(struct exchange *x)
     case EXCHANGE_BODY:
     case EXCHANGE_ASKING:
     case EXCHANGE_PAUSING:
-    case EXCHANGE_REPLYING:
+    case EXCHANGE_RESPONDING:
         due_answer(x, due_time(x));
         return true;
     default: /* a hook waits: due_begin looks again */

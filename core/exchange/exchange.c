@@ -136,7 +136,7 @@ void exchange_body(struct exchange *x, struct str bytes)
         if (err != NULL)
             exchange_note_body_error(x, err);
     } else if (!exchange_is_streaming(x)) {
-        return; /* the answer came first, or this attempt sends no body: the rest is dropped */
+        return; /* the reply came first, or this attempt sends no body: the rest is dropped */
     } else if (req->bytes_in > exchange_body_limit(x)) {
         exchange_note_body_error(x, SPOOL_TOO_LARGE);
     } else if (!stream_body(&x->attempts.stream, bytes)) {
@@ -174,10 +174,10 @@ static void exchange_refuse_body(struct exchange *x)
                              ? "a body larger than limits.request_memory and limits.spool hold"
                              : "a body larger than limits.body";
     attempt_leave(x, reason);
-    if (x->state == EXCHANGE_REPLYING)
-        answer_cut(x, "too_large", 413, reason);
+    if (x->state == EXCHANGE_RESPONDING)
+        response_cut(x, "too_large", 413, reason);
     else
-        answer_fail_and_say(x, "too_large", 413, reason);
+        response_fail_and_say(x, "too_large", 413, reason);
 }
 
 /* Refuses a request whose body did not come in time. A decision of on_error can't have the body,
@@ -186,10 +186,10 @@ static void exchange_refuse_late(struct exchange *x)
 {
     const char *reason = due_describe_body(x);
     attempt_leave(x, reason);
-    if (x->state == EXCHANGE_REPLYING)
-        answer_cut(x, "timeout", 408, reason);
+    if (x->state == EXCHANGE_RESPONDING)
+        response_cut(x, "timeout", 408, reason);
     else
-        answer_fail_and_say(x, "timeout", 408, reason);
+        response_fail_and_say(x, "timeout", 408, reason);
 }
 
 /* Notes that the body is late. A hook that waits for it goes on without it. */
@@ -212,7 +212,7 @@ static void exchange_hint(struct exchange *x)
         return;
     for (unsigned i = 0; i < d->early_hint_count; i++)
         headers_add(&x->req.arena, &headers, STR("Link"), d->early_hints[i]);
-    answer_hints(x, &headers);
+    response_hints(x, &headers);
 }
 
 /* Opens a filter's file, which is checked like a served file. False: the file can't be used, and
@@ -225,7 +225,7 @@ static bool exchange_open_data(struct exchange *x)
         return true; /* the web server sends it behind the body */
     int status = file_open_data(req, exchange_settings(x), &reason);
     if (status != 200)
-        answer_refuse(x, status, reason);
+        response_refuse(x, status, reason);
     return status == 200;
 }
 
@@ -246,7 +246,7 @@ static bool exchange_lacks_body(struct exchange *x)
     exchange_hint(x);
     if (req->body.size >= req->bytes_in)
         return false;
-    answer_refuse(x, 500, "the body, or a part of it, has been streamed or dropped and is gone");
+    response_refuse(x, 500, "the body, or a part of it, has been streamed or dropped and is gone");
     return true;
 }
 
@@ -255,12 +255,12 @@ static void exchange_refuse_unkept(struct exchange *x, const char *err)
     if (err == SPOOL_TOO_LARGE)
         exchange_refuse_body(x);
     else
-        answer_refuse(x, 503,
-                      arena_printf(&x->req.arena, "the body could not be kept in %s %s: %s",
-                                   x->req.decision.request_folder.n > 0 ? "request_file's folder"
-                                                                        : "spool_dir",
-                                   x->req.body.dir, err)
-                          .p);
+        response_refuse(x, 503,
+                        arena_printf(&x->req.arena, "the body could not be kept in %s %s: %s",
+                                     x->req.decision.request_folder.n > 0 ? "request_file's folder"
+                                                                          : "spool_dir",
+                                     x->req.body.dir, err)
+                            .p);
 }
 
 /* Keeps the body, also its part that has come, in a file with a name. False: the file can't be
@@ -342,34 +342,34 @@ static void exchange_carry_out(struct exchange *x)
         return;
     switch (x->req.decision.kind) {
     case DECISION_NONE:
-        answer_refuse(x, 404, "on_request returned nil");
+        response_refuse(x, 404, "on_request returned nil");
         break;
     case DECISION_FASTCGI:
         exchange_begin_fastcgi(x);
         break;
     case DECISION_FILE:
-        answer_file(x);
+        response_file(x);
         break;
     case DECISION_REPLY:
-        answer_decision(x);
+        response_decision(x);
         break;
     case DECISION_CLOSE:
         x->req.response.status = 444; /* as nginx logs it */
-        answer_cut(x, "script", 444, NULL);
+        response_cut(x, "script", 444, NULL);
         break;
     }
 }
 
-/* Carries out a decision in place of an application's answer, or of an error. */
+/* Carries out a decision in place of an application's reply, or of an error. */
 static void exchange_replace(struct exchange *x)
 {
     lookup_begin_turn(); /* the application may have written files that are looked up now */
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
     x->guard = NULL;
-    answer_clear(&x->req);
+    response_clear(&x->req);
     if (++x->replacements > EXCHANGE_REPLACEMENTS)
-        answer_refuse(x, 500, "scripts replaced the answer again and again");
+        response_refuse(x, 500, "scripts replaced the answer again and again");
     else
         exchange_carry_out(x);
 }
@@ -384,7 +384,7 @@ static void exchange_decided(struct exchange *x, enum script_result result)
         x->always = x->req.decision.always;
         exchange_carry_out(x);
     } else {
-        answer_fail(x, "script", 500, "on_request failed");
+        response_fail(x, "script", 500, "on_request failed");
     }
 }
 
@@ -392,8 +392,8 @@ static void exchange_decide(struct exchange *x)
 {
     if (quarantine_holds(&x->req)) { /* on_error is not called, either */
         x->req.unscripted = true;
-        answer_clear(&x->req);
-        answer_error(x, 500, "the page is in quarantine: its script has cost workers");
+        response_clear(&x->req);
+        response_error(x, 500, "the page is in quarantine: its script has cost workers");
         return;
     }
     enum script_result result = script_request(x->generation->script, &x->req, &x->call);
@@ -427,21 +427,21 @@ static void exchange_head(struct exchange *x)
     if (x->generation->settings->request_id && !x->req.control)
         request_take_id(&x->req);
     if (x->req.uri.asterisk) {
-        answer_asterisk(x);
+        response_asterisk(x);
     } else if (!x->req.control) {
         exchange_note_underway(x);
         exchange_decide(x);
     } else if (script_control(x->generation->script, &x->req, &x->call) == SCRIPT_DONE) {
         exchange_carry_out(x);
     } else {
-        answer_error(x, 500, "the control page failed");
+        response_error(x, 500, "the control page failed");
     }
 }
 
 static void exchange_refused(struct exchange *x, int status, const char *reason)
 {
     attempt_leave(x, reason);
-    answer_refused(x, status, reason);
+    response_refused(x, status, reason);
 }
 
 /* Handles an operator's order to end the request. The client gets a 503 where it has seen nothing;
@@ -451,9 +451,9 @@ static void exchange_killed(struct exchange *x)
     static const char why[] = "killed by an operator";
     attempt_leave(x, why);
     if (exchange_is_unanswered(x) ||
-        (x->state == EXCHANGE_REPLYING && x->front->ops->retract(x->front))) {
-        answer_clear(&x->req);
-        answer_error(x, 503, why);
+        (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front))) {
+        response_clear(&x->req);
+        response_error(x, 503, why);
         return;
     }
     x->req.error = why;
@@ -467,14 +467,14 @@ static void exchange_excused(struct exchange *x, enum script_result result)
     struct script *script = x->generation->script;
     enum script_policy policy = script_policy(script, HOOK_ERROR);
     if (result == SCRIPT_FAILED && policy == SCRIPT_OPEN)
-        answer_unexcused(x, SCRIPT_DONE);
+        response_unexcused(x, SCRIPT_DONE);
     else if (result == SCRIPT_FAILED && policy == SCRIPT_DECIDE &&
              script_fallback(script, HOOK_ERROR, &x->req, &x->call) == SCRIPT_DONE)
         exchange_replace(x);
     else if (result == SCRIPT_DONE && x->call.replaced)
         exchange_replace(x);
     else
-        answer_unexcused(x, result);
+        response_unexcused(x, result);
 }
 
 static void exchange_step(struct deferred *d)
@@ -535,9 +535,9 @@ static void exchange_step(struct deferred *d)
     case EXCHANGE_ASKING:
         relay_step(x, facts.room);
         break;
-    case EXCHANGE_REPLYING:
+    case EXCHANGE_RESPONDING:
         if (x->file.source != NULL)
-            answer_give_file(x);
+            response_give_file(x);
         else
             relay_step(x, facts.room);
         break;
@@ -662,7 +662,7 @@ bool exchange_kill(uint64_t id)
 
 bool exchange_is_unanswered(const struct exchange *x)
 {
-    return x->state != EXCHANGE_REPLYING && x->state != EXCHANGE_ENDED;
+    return x->state != EXCHANGE_RESPONDING && x->state != EXCHANGE_ENDED;
 }
 
 bool exchange_only_waits(const struct exchange *x)

@@ -9,7 +9,7 @@
 
 /* The request is over. */
 void meter_request(const struct exchange *x);
-/* An attempt to have a server answer is over. */
+/* An attempt to get a reply of a server is over. */
 void meter_attempt(const struct exchange *x);
 /* Another attempt follows one that has failed. */
 void meter_retry(const struct exchange *x);

@@ -2,12 +2,12 @@
  * parts - a request under way, for the files of exchange/ that are its parts:
  *
  *     exchange  its life, the facts, the step; the decision and the body
- *     relay     an application's answer on its way: its head, what takes its place, its body
- *     due       the times by which answer and body must be here
+ *     relay     an application's reply on its way: its head, what takes its place, its body
+ *     due       the times by which response and body must be here
  *     authorize whether an authorizer lets the decision be carried out (FastCGI §6.3)
- *     attempt   attempts to have a server answer: which one, when another one, when none
+ *     attempt   attempts to get a reply of a server: which one, when another one, when none
  *     stderr    what an application writes to STDERR, until on_stderr and the log have it
- *     answer    what is answered, in our own words or in an application's: head, body, end; errors
+ *     response  the response, the server's own or made of a reply: its head, body and end; errors
  *
  * Each of them calls those below it. What one below has for one above is a fact, like all others.
  */
@@ -21,14 +21,14 @@
 #include "fastcgi/cgi.h"
 
 enum exchange_state {
-    EXCHANGE_HEAD,     /* the front is still filling the request */
-    EXCHANGE_DECIDING, /* on_request waits */
-    EXCHANGE_BODY,     /* the decision is made; the body is being collected */
-    EXCHANGE_ASKING,   /* a server has the request, or will; its head has not come */
-    EXCHANGE_PAUSING,  /* overloaded servers are asked again soon */
-    EXCHANGE_FAILING,  /* the request has failed; on_error waits */
-    EXCHANGE_REPLYING, /* the head is with the front, the body follows */
-    EXCHANGE_ENDED,    /* the front has the whole answer */
+    EXCHANGE_HEAD,       /* the front is still filling the request */
+    EXCHANGE_DECIDING,   /* on_request waits */
+    EXCHANGE_BODY,       /* the decision is made; the body is being collected */
+    EXCHANGE_ASKING,     /* a server has the request, or will; its head has not come */
+    EXCHANGE_PAUSING,    /* overloaded servers are asked again soon */
+    EXCHANGE_FAILING,    /* the request has failed; on_error waits */
+    EXCHANGE_RESPONDING, /* the head is with the front, the body follows */
+    EXCHANGE_ENDED,      /* the front has the whole response */
 };
 
 /* Facts that callbacks have noted and the step has not handled. Facts of the stream are read by
@@ -38,10 +38,10 @@ struct exchange_facts {
     bool resumed; /* the waiting hook has ended: */
     enum script_result result;
     bool granted;    /* the authorizer lets the request on */
-    bool replaced;   /* req.decision takes the place of an application's answer */
+    bool replaced;   /* req.decision takes the place of an application's reply */
     bool redirected; /* the application has redirected the request: on_request is called again */
     bool body_read;  /* the hook that waits for the body can continue */
-    bool late;       /* the answer is not here by its deadline, */
+    bool late;       /* the reply is not here by its deadline, */
     bool body_late;  /* or the body */
     bool pause_over;
     bool killed; /* an operator wants the request to end */
@@ -51,7 +51,7 @@ struct exchange_facts {
     const char *refusal;
 };
 
-#define EXCHANGE_REPLACEMENTS 10 /* most replacements of an answer by decisions */
+#define EXCHANGE_REPLACEMENTS 10 /* most replacements of a reply by decisions */
 #define ATTEMPT_TRIED         32
 
 /* The attempts at one decision (attempt). */
@@ -69,7 +69,7 @@ struct attempts {
 /* The times by which a request must be through (due), in the loop's clock. */
 struct due {
     struct deadline clock;
-    double request;   /* its answer must be whole; 0: there is no such time */
+    double request;   /* its response must be whole; 0: there is no such time */
     double body;      /* its body must be here; likewise */
     double from;      /* where the request's time begins; 0: with the request */
     double body_from; /* where the body's time begins; 0: the body has not been asked for */
@@ -81,16 +81,16 @@ struct guard {
     struct decision decision; /* carried out after a 200 of the authorizer */
     int error_status;         /* the exchange's */
     bool granted;             /* the head of a 200 has come, END_REQUEST has not */
-    uint64_t dropped;         /* bytes of the body of that answer */
+    uint64_t dropped;         /* bytes of the body of that reply */
 };
 
-#define AUTHORIZE_BODY (1u << 20) /* bytes that the answer of an authorizer may have */
+#define AUTHORIZE_BODY (1u << 20) /* bytes that the reply of an authorizer may have */
 
 struct exchange {
     struct request req;
     struct generation *generation;
     struct front *front;       /* the first filter, or the front itself */
-    struct postpone *postpone; /* one of the filters; NULL: no answer has had to wait */
+    struct postpone *postpone; /* one of the filters; NULL: no response has had to wait */
     struct script_call call;
     struct deferred step;
     enum exchange_state state;
@@ -101,9 +101,9 @@ struct exchange {
     bool close;          /* the connection must not be used again */
     bool skip_body;      /* HEAD, 204, 304: the application's body is dropped */
     bool paused;         /* the backend is not read, since the client is slow */
-    bool head_too_large; /* of the application's answer */
-    bool answer_has_body;
-    bool shown;       /* the client may have a part of the application's answer */
+    bool head_too_large; /* of the application's reply */
+    bool reply_has_body;
+    bool shown;       /* the client may have a part of the application's reply */
     bool stderr_told; /* the log has been told that a decision of on_stderr came too late */
     bool undecided;   /* the head has come; on_error needs to know whether a body follows */
     int error_status; /* of the failure that on_error answers with a file; 0: none */
@@ -118,10 +118,10 @@ struct exchange {
     struct headers cookies;  /* of applications that have redirected the request */
     struct headers standing; /* of on_request's decision: they hold for whatever is answered */
     struct headers always;   /* likewise, those about a content too, after all hooks */
-    struct str cookie;       /* Set-Cookie of the policy, for the answer */
+    struct str cookie;       /* Set-Cookie of the policy, for the response */
     struct buf stderr_text;  /* STDERR that has not been logged */
     double stderr_since;
-    const struct decision *said; /* of on_stderr, about the attempt's answer; NULL: nothing */
+    const struct decision *said; /* of on_stderr, about the attempt's reply; NULL: nothing */
     unsigned replacements, redirects;
     _Alignas(16) char memory[]; /* the arena's first block */
 };
@@ -145,10 +145,10 @@ static inline double exchange_now(const struct exchange *x)
     return loop_now(x->generation->loop);
 }
 
-/* Where the application's answer is noted; NULL, nearly always: nowhere. */
+/* Where the application's reply is noted; NULL, nearly always: nowhere. */
 static inline struct observed *exchange_observed(const struct exchange *x)
 {
-    return x->guard == NULL ? x->req.observed : NULL; /* what an authorizer says is no answer */
+    return x->guard == NULL ? x->req.observed : NULL; /* what an authorizer says is not noted */
 }
 
 /* Queues the step, after a fact was noted. */
@@ -165,46 +165,46 @@ static inline void exchange_note_result(struct exchange *x, enum script_result r
     exchange_note(x);
 }
 
-/* --- answer.c --- */
+/* --- response.c --- */
 
-void answer_clear(struct request *req);
+void response_clear(struct request *req);
 /* Passes the head in req.response to the front. */
-void answer_begin(struct exchange *x);
-void answer_body(struct exchange *x, struct str bytes);
-void answer_end(struct exchange *x);
+void response_begin(struct exchange *x);
+void response_body(struct exchange *x, struct str bytes);
+void response_end(struct exchange *x);
 /* Answers with a decision: a reply, or a file. */
-void answer_decision(struct exchange *x);
-void answer_file(struct exchange *x);
+void response_decision(struct exchange *x);
+void response_file(struct exchange *x);
 /* Passes more of a file to a front that needs its bytes. */
-void answer_give_file(struct exchange *x);
+void response_give_file(struct exchange *x);
 /* Sends Early Hints with the Link headers of the list, to clients that may support them. */
-void answer_hints(struct exchange *x, const struct headers *headers);
+void response_hints(struct exchange *x, const struct headers *headers);
 /* Answers OPTIONS *, about the server as a whole. */
-void answer_asterisk(struct exchange *x);
+void response_asterisk(struct exchange *x);
 /* Adds the cookies of applications that have redirected the request, once for each head in
  * req.response. */
-void answer_add_cookies(struct exchange *x);
+void response_add_cookies(struct exchange *x);
 /* Answers with the standard error page; statuses about the connection close it. */
-void answer_error(struct exchange *x, int status, const char *reason);
+void response_error(struct exchange *x, int status, const char *reason);
 /* The same with a line in the log, which has the page's id. on_error is not called. */
-void answer_refuse(struct exchange *x, int status, const char *reason);
+void response_refuse(struct exchange *x, int status, const char *reason);
 /* Answers 403, which is no failure of the application, so on_error is not called. */
-void answer_forbid(struct exchange *x, const char *reason);
+void response_forbid(struct exchange *x, const char *reason);
 /* Answers a request that has failed before a byte was sent, after it was logged: on_error, else the
  * page. */
-void answer_fail(struct exchange *x, const char *kind, int status, const char *reason);
+void response_fail(struct exchange *x, const char *kind, int status, const char *reason);
 /* A hook has failed, and the log knows: what script_errors says, 500 unless it names a decision.
  * SCRIPT_OPEN is the caller's to look at. */
-void answer_script_failed(struct exchange *x, enum script_hook hook, const char *reason);
-/* answer_fail for what the log has not been told yet. */
-void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
+void response_script_failed(struct exchange *x, enum script_hook hook, const char *reason);
+/* response_fail for what the log has not been told yet. */
+void response_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason);
 /* Answers with the page, after on_error has returned no decision. */
-void answer_unexcused(struct exchange *x, enum script_result result);
-/* Ends an answer that has broken off: by an error page (after on_error) if its head can be taken
+void response_unexcused(struct exchange *x, enum script_result result);
+/* Ends a response that has broken off: by an error page (after on_error) if its head can be taken
  * back; else the client must see that the body is incomplete. */
-void answer_cut(struct exchange *x, const char *kind, int status, const char *reason);
+void response_cut(struct exchange *x, const char *kind, int status, const char *reason);
 /* Answers a request that the front has refused. */
-void answer_refused(struct exchange *x, int status, const char *reason);
+void response_refused(struct exchange *x, int status, const char *reason);
 
 /* --- due.c --- */
 
@@ -230,10 +230,10 @@ void stderr_add(struct exchange *x, struct str bytes);
 /* Passes STDERR to on_stderr and the log; `late`: only if it has waited long enough. */
 void stderr_flush(struct exchange *x);
 void stderr_flush_late(struct exchange *x);
-/* There are messages for an on_stderr hook, and the client has nothing of the answer: the hook may
- * replace it, so it is asked before the next bytes of STDOUT. */
+/* There are messages for an on_stderr hook, and the client has nothing of the response: the hook
+ * may replace it, so it is asked before the next bytes of STDOUT. */
 bool stderr_is_due(const struct exchange *x);
-/* A decision of on_stderr takes the place of the answer, of which nothing has left: it is req's,
+/* A decision of on_stderr takes the place of the reply, of which nothing has left: it is req's,
  * and the fact `replaced` is noted. The caller leaves the server. False: there is none, or it came
  * too late. */
 bool stderr_replaces(struct exchange *x);
@@ -242,14 +242,14 @@ bool stderr_replaces(struct exchange *x);
 
 /* The decision that is to be carried out has an authorizer. True: a request like this one was let
  * on before, and so is this one. False: the authorizer is asked, or the request has been answered
- * since it can't be. Its answer comes as an application's does (relay); a 200 is the fact
+ * since it can't be. Its reply comes as an application's does (relay); a 200 is the fact
  * `granted`. */
 bool authorize_begin(struct exchange *x);
 /* A slice of the body after a 200. NULL, or the error. */
 const char *authorize_drop(struct exchange *x, size_t n);
-/* Removes headers that clients don't get from an authorizer's answer which is passed on. */
+/* Removes headers that clients don't get from an authorizer's reply which is passed on. */
 void authorize_clean(struct exchange *x);
-/* The answer with a 200 is complete: its Variable-* become params of the decision. NULL, or the
+/* The reply with a 200 is complete: its Variable-* become params of the decision. NULL, or the
  * error. */
 const char *authorize_end(struct exchange *x);
 /* After `granted`: restores the request's decision, which is then carried out. */

@@ -1,5 +1,5 @@
 /*
- * postpone - a filter that keeps the parts of an answer until there are enough of them (`flush`).
+ * postpone - a filter that keeps the parts of a response until there are enough of them (`flush`).
  * The front sees a body in fewer, larger slices, and the head with the first of them.
  */
 #ifndef MG_EXCHANGE_POSTPONE_H
@@ -16,9 +16,9 @@ struct postpone {
     bool head_gone;
 };
 
-/* Puts the filter before what *first is. postpone_set comes before the answer's head. */
+/* Puts the filter before what *first is. postpone_set comes before the response's head. */
 void postpone_add(struct postpone *p, struct front **first);
-/* For the answer that follows. */
+/* For the response that follows. */
 void postpone_set(struct postpone *p, size_t most, bool head_first);
 void postpone_fini(struct postpone *p);
 

@@ -1,5 +1,5 @@
 /*
- * relay - see parts.h. This file passes an application's answer on: its head and the hooks that see
+ * relay - see parts.h. This file passes an application's reply on: its head and the hooks that see
  * it, its replacement, its body.
  */
 #include "exchange/parts.h"
@@ -12,10 +12,10 @@
 #define READ_MIN      16384
 #define MAX_REDIRECTS 10 /* contract section 7 */
 
-/* --- replacing the answer --- */
+/* --- replacing the reply --- */
 
-/* Gives up the rest of the answer. Bytes that have come are read to their end, for STDERR, and so
- * that the connection is kept if the answer was whole. The rest is not waited for. */
+/* Gives up the rest of the reply. Bytes that have come are read to their end, for STDERR, and so
+ * that the connection is kept if the reply was whole. The rest is not waited for. */
 static void relay_leave(struct exchange *x)
 {
     struct stream *s = &x->attempts.stream;
@@ -34,7 +34,7 @@ static void relay_leave(struct exchange *x)
     stderr_flush(x);
 }
 
-/* A decision of on_stderr takes the place of this answer. */
+/* A decision of on_stderr takes the place of this reply. */
 static bool relay_is_replaced(struct exchange *x)
 {
     if (!stderr_replaces(x))
@@ -43,7 +43,7 @@ static bool relay_is_replaced(struct exchange *x)
     return true;
 }
 
-/* The same, where on_stderr has to be asked before more of the answer goes on. */
+/* The same, where on_stderr has to be asked before more of the reply goes on. */
 static bool relay_ask_stderr(struct exchange *x)
 {
     if (stderr_is_due(x))
@@ -51,8 +51,8 @@ static bool relay_ask_stderr(struct exchange *x)
     return relay_is_replaced(x);
 }
 
-/* Keeps the cookies of an answer that is an internal redirect, since a login would be lost without
- * them. The headers have those of earlier answers already. */
+/* Keeps the cookies of a reply that is an internal redirect, since a login would be lost without
+ * them. The headers have those of earlier replies already. */
 static void relay_keep_cookies(struct exchange *x)
 {
     const struct headers *said = &x->req.response.headers;
@@ -73,12 +73,12 @@ static void relay_elsewhere(struct exchange *x)
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
     if (++x->redirects > MAX_REDIRECTS) {
-        answer_fail_and_say(x, "protocol", 500, "an application redirected it again and again");
+        response_fail_and_say(x, "protocol", 500, "an application redirected it again and again");
         return;
     }
     const char *bad = uri_parse(&uri, uri_escape_raw(target, &req->arena), &req->arena);
     if (bad != NULL) {
-        answer_fail_and_say(
+        response_fail_and_say(
             x, "protocol", 502,
             arena_printf(&req->arena, "Location: '%.*s': %s", STR_FMT(target), bad).p);
         return;
@@ -96,12 +96,12 @@ static void relay_elsewhere(struct exchange *x)
     }
     req->body_length = BODY_NONE;
     x->has_body = false;
-    /* the rest of the body is dropped after the answer */
+    /* the rest of the body is dropped after the response */
     x->front->ops->want_body(x->front, false);
     spool_fini(&req->body);
     script_redirected(x->generation->script, &x->call);
     relay_keep_cookies(x);
-    answer_clear(req);
+    response_clear(req);
     x->facts.redirected = true;
     exchange_note(x);
 }
@@ -118,14 +118,14 @@ static bool relay_is_intercepted(const struct decision *d, int status)
     return d->intercepted_count == 0;
 }
 
-/* True when on_response has failed and script_errors does not pass the answer on. */
+/* True when on_response has failed and script_errors does not pass the reply on. */
 static bool relay_is_withheld(const struct exchange *x, enum script_result result)
 {
     return result == SCRIPT_FAILED &&
            script_policy(x->generation->script, HOOK_RESPONSE) != SCRIPT_OPEN;
 }
 
-/* Sets *replaced when another decision takes the place of this answer. False: a hook has failed, so
+/* Sets *replaced when another decision takes the place of this reply. False: a hook has failed, so
  * that the client must not have it. */
 static bool relay_ask_scripts(struct exchange *x, bool *replaced)
 {
@@ -137,7 +137,7 @@ static bool relay_ask_scripts(struct exchange *x, bool *replaced)
         const struct script_error error = {.kind = "status",
                                            .status = req->response.status,
                                            .message = "the application's status",
-                                           .has_body = x->answer_has_body};
+                                           .has_body = x->reply_has_body};
         x->error_status = req->response.status;
         enum script_result result = script_error(script, req, &x->call, &error);
         *replaced = result == SCRIPT_DONE && x->call.replaced;
@@ -165,7 +165,7 @@ static const char *relay_follow_accel(struct exchange *x)
     return NULL;
 }
 
-/* True when the head of an answer for on_error does not say whether it has a body. */
+/* True when the head of a reply for on_error does not say whether it has a body. */
 static bool relay_must_see_body(const struct exchange *x)
 {
     const struct response *res = &x->req.response;
@@ -183,7 +183,7 @@ static void relay_add_headers(struct exchange *x)
         headers_merge(&req->arena, &req->response.headers, &req->decision.headers);
 }
 
-/* Handles an answer that can't be used. False, as below: the stream is over. */
+/* Handles a reply that can't be used. False, as below: the stream is over. */
 static bool relay_reject(struct exchange *x, const char *err)
 {
     stream_abort(&x->attempts.stream);
@@ -191,7 +191,7 @@ static bool relay_reject(struct exchange *x, const char *err)
     return false;
 }
 
-/* Handles a complete head. True: the answer is passed on to the client. */
+/* Handles a complete head. True: the reply is passed on to the client. */
 static bool relay_head(struct exchange *x, bool has_body)
 {
     struct request *req = &x->req;
@@ -199,7 +199,7 @@ static bool relay_head(struct exchange *x, bool has_body)
     if (exchange_observed(x) != NULL)
         observed_head(req->observed, &req->arena, &req->response);
     authorize_clean(x);
-    x->answer_has_body = has_body || req->response.content_length > 0;
+    x->reply_has_body = has_body || req->response.content_length > 0;
     attempt_note_server(x);
     if (relay_ask_stderr(x))
         return false;
@@ -211,7 +211,7 @@ static bool relay_head(struct exchange *x, bool has_body)
                                     "the header '%.*s' came again: the first one counts",
                                     STR_FMT(x->head.again))
                            .p);
-    answer_add_cookies(x);
+    response_add_cookies(x);
     if (req->response.redirect.n > 0) {
         relay_elsewhere(x);
         return false;
@@ -222,8 +222,8 @@ static bool relay_head(struct exchange *x, bool has_body)
     bool replaced;
     if (!relay_ask_scripts(x, &replaced)) {
         relay_leave(x);
-        answer_clear(req);
-        answer_script_failed(x, HOOK_RESPONSE, "on_response failed");
+        response_clear(req);
+        response_script_failed(x, HOOK_RESPONSE, "on_response failed");
         return false;
     }
     if (!replaced && accel_wanted(&req->response)) {
@@ -233,7 +233,7 @@ static bool relay_head(struct exchange *x, bool has_body)
         replaced = true;
     }
     if (!replaced) {
-        answer_begin(x);
+        response_begin(x);
         return true;
     }
     relay_leave(x);
@@ -261,7 +261,7 @@ static void relay_body(struct exchange *x, struct str bytes)
             bytes.n = (size_t)left;
         }
     }
-    answer_body(x, bytes);
+    response_body(x, bytes);
 }
 
 /* Handles the complete head, and the bytes after it. */
@@ -284,7 +284,7 @@ static bool relay_drop(struct exchange *x, struct str bytes)
 static bool relay_stdout(struct exchange *x, struct str bytes)
 {
     const char *err = NULL;
-    if (x->state == EXCHANGE_REPLYING) {
+    if (x->state == EXCHANGE_RESPONDING) {
         if (x->guard != NULL && x->relayed + bytes.n > AUTHORIZE_BODY)
             return relay_reject(x, "the answer of an authorizer is larger than 1 MB");
         if (relay_ask_stderr(x))
@@ -302,7 +302,7 @@ static bool relay_stdout(struct exchange *x, struct str bytes)
     enum cgi_result result;
     while ((result = cgi_head_feed(&x->head, &x->req, &bytes, limit, &err)) == CGI_HINTS) {
         if (x->guard == NULL)
-            answer_hints(x, &x->req.response.headers);
+            response_hints(x, &x->req.response.headers);
         cgi_head_again(&x->head, &x->req);
     }
     if (result == CGI_MORE)
@@ -339,7 +339,7 @@ static void relay_hold_when_full(struct exchange *x)
     stream_pause(&x->attempts.stream, true);
 }
 
-/* True when the client has all bytes of the answer that the head announced. */
+/* True when the client has all bytes of the reply that the head announced. */
 static bool relay_is_all(const struct exchange *x)
 {
     const struct response *res = &x->req.response;
@@ -352,18 +352,18 @@ static void relay_finish(struct exchange *x)
     if (exchange_observed(x) != NULL)
         x->req.observed->whole = !x->skip_body;
     attempt_end(x, NULL);
-    answer_end(x);
+    response_end(x);
 }
 
 /* Called after all events of one read. */
 static void relay_turn(struct exchange *x)
 {
     stderr_flush_late(x);
-    if (relay_is_replaced(x) || x->state != EXCHANGE_REPLYING)
+    if (relay_is_replaced(x) || x->state != EXCHANGE_RESPONDING)
         return;
     if (relay_is_all(x) && relay_ask_stderr(x))
         return;
-    /* The client does not wait for what the application does after its answer, unless that may read
+    /* The client does not wait for what the application does after its reply, unless that may read
      * a file of the request's. */
     if (relay_is_all(x) && !exchange_has_file(x) && stream_let_end(&x->attempts.stream)) {
         stderr_flush(x);
@@ -407,7 +407,7 @@ static void relay_granted(struct exchange *x)
     exchange_note(x);
 }
 
-/* Handles END_REQUEST: the answer is complete. */
+/* Handles END_REQUEST: the reply is complete. */
 static void relay_complete(struct exchange *x)
 {
     if (x->guard != NULL && x->guard->granted) {
@@ -416,7 +416,7 @@ static void relay_complete(struct exchange *x)
     }
     if (x->undecided && !relay_begin(x, STR("")))
         return;
-    if (x->state != EXCHANGE_REPLYING) {
+    if (x->state != EXCHANGE_RESPONDING) {
         attempt_failed(x, FAILURE_PROTOCOL,
                        x->head.text.n > 0 ? "it ended inside its head" : "it ended without a head");
         return;
@@ -425,7 +425,7 @@ static void relay_complete(struct exchange *x)
         const char *reason = "a body shorter than its Content-Length";
         report_backend(LOG_ERROR, &x->req, "protocol", reason);
         attempt_end(x, reason);
-        answer_cut(x, "protocol", 502, reason);
+        response_cut(x, "protocol", 502, reason);
         return;
     }
     x->req.ended = true;

@@ -1,6 +1,6 @@
 /*
  * stderr - see parts.h. This file has an application's STDERR, until on_stderr and the log have it.
- * A message may come in pieces, so it waits for a moment, or for the answer's end.
+ * A message may come in pieces, so it waits for a moment, or for the reply's end.
  */
 #include "exchange/parts.h"
 
@@ -12,7 +12,7 @@
 #include "shm/recent.h"
 
 #define STDERR_MAX   65536
-#define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the answer */
+#define STDERR_DELAY 1.0 /* seconds that a message may wait for the rest of the reply */
 
 struct stderr_lines {
     struct exchange *x;
@@ -108,7 +108,7 @@ bool stderr_replaces(struct exchange *x)
     if (said == NULL || (x->guard != NULL && !x->attempts.stream.answered))
         return false; /* an authorizer that has not refused yet */
     x->said = NULL;
-    if (granted || (x->state == EXCHANGE_REPLYING && !x->front->ops->retract(x->front))) {
+    if (granted || (x->state == EXCHANGE_RESPONDING && !x->front->ops->retract(x->front))) {
         stderr_say_too_late(x, granted ? "the authorizer has let the request on"
                                        : "a part of the answer has left (the decision's key "
                                          "`flush` can hold it back)");

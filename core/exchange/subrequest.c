@@ -12,7 +12,7 @@
 
 struct subrequest {
     struct generation *generation;
-    struct request req; /* its arena holds the params; its response is the answer's head */
+    struct request req; /* its arena holds the params; its response is the reply's head */
     struct stream stream;
     struct stream_request ask;
     struct params params;

@@ -1,5 +1,5 @@
 /*
- * subrequest - a FastCGI request of a script's own (moongate.fastcgi), whose answer is collected
+ * subrequest - a FastCGI request of a script's own (moongate.fastcgi), whose reply is collected
  * whole. Scripts start it through script_world.
  */
 #ifndef MG_EXCHANGE_SUBREQUEST_H

@@ -150,7 +150,7 @@ void client_wake(struct client *c, struct client_active *active);
  * not used any more. */
 void client_sleep(struct client *c);
 /* Closes the connection, which the census must not count any more (admission_leave). `reset`: the
- * client must see that its answer is incomplete. */
+ * client must see that its response is incomplete. */
 void client_fini(struct client *c, bool reset);
 /* Sets the events that the socket is watched for: EV_READ, EV_WRITE, both or 0. */
 void client_watch(struct client *c, int events);

@@ -3,7 +3,7 @@
  * front/gateway*.c only. A file calls those below it:
  *
  *     gateway          the connection: its life, what comes, what to wait for
- *     gateway_request  one request from BEGIN_REQUEST to END_REQUEST, and its answer (front_ops)
+ *     gateway_request  one request from BEGIN_REQUEST to END_REQUEST, and its response (front_ops)
  *     gateway_out      the records that go out, and what each write says of the socket (blocked)
  *
  * All three append records to gateway.out, which gateway_out alone writes to the socket. `broken`
@@ -35,7 +35,7 @@ struct gateway {
     struct deferred flush;         /* writes `out` at the end of the turn */
     struct buf values;             /* GET_VALUES, as it comes */
     const char *broken;            /* why nothing can be read or written any more; NULL: it can */
-    uint64_t lingered;             /* bytes that were read and dropped behind the last answer */
+    uint64_t lingered;             /* bytes that were read and dropped behind the last response */
     bool blocked : 1;              /* the socket has not taken all of what it was given */
     bool closing : 1;              /* once the requests under way have ended */
     bool unread : 1;               /* a STDIN that is closing's may still come */
@@ -48,7 +48,7 @@ static inline const struct limits *gateway_limits(const struct gateway *g)
     return &clients_settings(client_clients(&g->client))->limits;
 }
 
-/* One request: what is told of it, its body on the way in, its answer on the way out. */
+/* One request: what is told of it, its body on the way in, its response on the way out. */
 struct gateway_request {
     struct front front;
     struct transport transport; /* its STDOUT */
@@ -73,7 +73,7 @@ struct gateway_request {
                            * that of DATA */
     bool want_body : 1;
     bool head_waits : 1; /* respond was called, the head has not left */
-    bool ended : 1;      /* the answer is whole, or */
+    bool ended : 1;      /* the response is whole, or */
     bool cut : 1;        /* broken off */
     bool by_ip : 1;      /* counted under its client's address */
     bool spool_reported : 1;
@@ -81,10 +81,10 @@ struct gateway_request {
 
 /* --- gateway_out.c --- */
 
-/* Bytes of `out` beyond which nothing more is read, and slices of answers don't go there. */
+/* Bytes of `out` beyond which nothing more is read, and slices of responses don't go there. */
 #define GATEWAY_OUT_MARK 65536
 
-/* Writes slices of a request's answer as STDOUT records. As transport_ops.writev. */
+/* Writes slices of a request's response as STDOUT records. As transport_ops.writev. */
 ssize_t gateway_stdout(struct gateway *g, uint16_t id, const struct iovec *slices, int count);
 /* `out` has got something: it is written at the end of the turn. */
 void gateway_flush(struct gateway *g);

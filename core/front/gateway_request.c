@@ -396,7 +396,7 @@ bool gateway_request_go(struct gateway_request *r)
 
 /* --- the response --- */
 
-/* Called after each write: counts the bytes, and logs once for a reply that its spool can't be
+/* Called after each write: counts the bytes, and logs once for a response that its spool can't be
  * used. */
 static void request_sent(struct gateway_request *r, size_t n)
 {
@@ -406,7 +406,7 @@ static void request_sent(struct gateway_request *r, size_t n)
         char name[REQUEST_NAME_SIZE];
         r->spool_reported = true;
         log_within(&quota, LOG_WARN,
-                   "spool_dir %s: %s; the reply is not kept there, so the application waits for "
+                   "spool_dir %s: %s; the response is not kept there, so the application waits for "
                    "the web server; %s",
                    exchange_limits(r->exchange)->spool_dir, r->sender.no_spool,
                    request_name(r->req, name));
@@ -430,7 +430,7 @@ static struct gateway_request *request_of(struct front *front)
     return (struct gateway_request *)((char *)front - offsetof(struct gateway_request, front));
 }
 
-static void gateway_reply_want_body(struct front *front, bool want)
+static void gateway_response_want_body(struct front *front, bool want)
 {
     struct gateway_request *r = request_of(front);
     r->want_body = want;
@@ -442,7 +442,7 @@ static void gateway_reply_want_body(struct front *front, bool want)
         request_queue(r);
 }
 
-static void gateway_reply_respond(struct front *front)
+static void gateway_response_respond(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     r->head_waits = true;
@@ -450,7 +450,7 @@ static void gateway_reply_respond(struct front *front)
     sender_begin(&r->sender, exchange_limits(r->exchange), r->req->response.unbuffered);
 }
 
-static void gateway_reply_body(struct front *front, struct str bytes)
+static void gateway_response_body(struct front *front, struct str bytes)
 {
     struct gateway_request *r = request_of(front);
     r->req->body_out += bytes.n;
@@ -480,19 +480,19 @@ static void request_send_gathered(struct gateway_request *r)
     request_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
 }
 
-static bool gateway_reply_file(struct front *front, struct file_source *source,
-                               const struct file_piece *pieces, unsigned count)
+static bool gateway_response_file(struct front *front, struct file_source *source,
+                                  const struct file_piece *pieces, unsigned count)
 {
     sender_file(&request_of(front)->sender, source, pieces, count);
     return true;
 }
 
-static void gateway_reply_flush(struct front *front)
+static void gateway_response_flush(struct front *front)
 {
     request_send_gathered(request_of(front));
 }
 
-static void gateway_reply_end(struct front *front)
+static void gateway_response_end(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     bool file = r->sender.piece_count > 0;
@@ -503,7 +503,7 @@ static void gateway_reply_end(struct front *front)
     request_queue(r);
 }
 
-static bool gateway_reply_retract(struct front *front)
+static bool gateway_response_retract(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     if (!r->head_waits)
@@ -514,7 +514,7 @@ static bool gateway_reply_retract(struct front *front)
     return true;
 }
 
-static void gateway_reply_cut(struct front *front)
+static void gateway_response_cut(struct front *front)
 {
     struct gateway_request *r = request_of(front);
     if (!r->head_waits)
@@ -524,7 +524,7 @@ static void gateway_reply_cut(struct front *front)
     request_queue(r);
 }
 
-static void gateway_reply_drop(struct front *front, const char *why)
+static void gateway_response_drop(struct front *front, const char *why)
 {
     struct gateway_request *r = request_of(front);
     r->sender.broken = why;
@@ -532,22 +532,22 @@ static void gateway_reply_drop(struct front *front, const char *why)
     request_queue(r);
 }
 
-static size_t gateway_reply_room(struct front *front)
+static size_t gateway_response_room(struct front *front)
 {
     return sender_room(&request_of(front)->sender);
 }
 
 static const struct front_ops gateway_front_ops = {
-    .want_body = gateway_reply_want_body,
-    .respond = gateway_reply_respond,
-    .body = gateway_reply_body,
-    .file = gateway_reply_file,
-    .flush = gateway_reply_flush,
-    .end = gateway_reply_end,
-    .retract = gateway_reply_retract,
-    .cut = gateway_reply_cut,
-    .drop = gateway_reply_drop,
-    .room = gateway_reply_room,
+    .want_body = gateway_response_want_body,
+    .respond = gateway_response_respond,
+    .body = gateway_response_body,
+    .file = gateway_response_file,
+    .flush = gateway_response_flush,
+    .end = gateway_response_end,
+    .retract = gateway_response_retract,
+    .cut = gateway_response_cut,
+    .drop = gateway_response_drop,
+    .room = gateway_response_room,
 };
 
 /* --- STDOUT as a transport --- */

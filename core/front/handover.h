@@ -1,6 +1,6 @@
 /*
  * handover - passes idle connections of clients from a worker that leaves to its successor. So a
- * client's connection stays open, and the new script answers its next request.
+ * client's connection stays open, and the new script decides about its next request.
  *
  * Both workers have an end of a socket (SOCK_SEQPACKET), a message is one connection. Bytes that
  * the client has sent meanwhile lie in the connection's socket, which is passed on.

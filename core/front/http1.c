@@ -16,9 +16,9 @@
 static void http1_ended_input(struct http1 *c)
 {
     c->eof = true;
-    if (c->exchange == NULL || !c->head_done || (!c->body_done && !c->reply->ended))
+    if (c->exchange == NULL || !c->head_done || (!c->body_done && !c->response->ended))
         http1_gone(c, "the client closed the connection inside its request");
-    else if (!c->reply->ended && exchange_only_waits(c->exchange))
+    else if (!c->response->ended && exchange_only_waits(c->exchange))
         http1_gone(c, "the client closed the connection while the request only waited");
     else
         http1_process(c, NULL, 0);
@@ -64,18 +64,18 @@ static void http1_readable(struct http1 *c)
 
 static void http1_writable(struct http1 *c)
 {
-    struct reply *reply = c->reply;
-    reply_write(reply);
-    if (reply->sender.broken != NULL) /* the connection's step closes it */
+    struct http1_response *response = c->response;
+    http1_response_write(response);
+    if (response->sender.broken != NULL) /* the connection's step closes it */
         return;
-    bool done = sender_is_done(&reply->sender);
+    bool done = sender_is_done(&response->sender);
     if (done)
         deadline_clear(&c->active.deadline);
-    if (done && reply->ended) {
+    if (done && response->ended) {
         http1_process(c, NULL, 0);
         return;
     }
-    if (!reply->ended && (done || sender_room(&reply->sender) >= LOOP_READ_SIZE))
+    if (!response->ended && (done || sender_room(&response->sender) >= LOOP_READ_SIZE))
         exchange_room(c->exchange);
     http1_rearm(c);
 }
@@ -108,14 +108,14 @@ static void http1_on_missed(struct deadline *d)
     } else if (!c->head_done) {
         http1_refuse(c, 408, "the head did not come within header_timeout");
         http1_process(c, NULL, 0);
-    } else if (!sender_is_done(&c->reply->sender)) {
+    } else if (!sender_is_done(&c->response->sender)) {
         http1_gone(c, "the client took nothing within send_timeout");
-    } else if (!c->body_done && !c->reply->ended && c->want_body) {
+    } else if (!c->body_done && !c->response->ended && c->want_body) {
         http1_refuse(c, 408, "the body did not come within body_timeout");
         http1_process(c, NULL, 0);
-    } else if (c->reply->ended) {
+    } else if (c->response->ended) {
         /* the rest of the body has not come in time to keep the connection */
-        c->reply->close = true;
+        c->response->close = true;
         http1_process(c, NULL, 0);
     }
 }
@@ -211,11 +211,11 @@ static void http1_cut(struct client *client)
         return;
     }
     if (c->exchange != NULL) {
-        if (exchange_is_unanswered(c->exchange) && sender_is_done(&c->reply->sender)) {
+        if (exchange_is_unanswered(c->exchange) && sender_is_done(&c->response->sender)) {
             size_t n = h1_too_many(text, loop_date(client_clients(client)->loop));
             c->req->bytes_out += http1_write_at_once(c, text, n);
         }
-        c->reset = c->reply->until_eof;
+        c->reset = c->response->until_eof;
         exchange_stopped(http1_end_request(c), "the server was stopped");
     }
     http1_free(c);

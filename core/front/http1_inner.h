@@ -3,7 +3,7 @@
  * file calls those below it:
  *
  *     http1          events of the socket and of the clock; accept, stop and cut
- *     http1_request  one request after the other: parser, exchange, answer
+ *     http1_request  one request after the other: parser, exchange, response
  *     http1_conn     the connection itself: its active part, kept input, what it waits for, its end
  */
 #ifndef MG_FRONT_HTTP1_INNER_H
@@ -13,19 +13,19 @@
 
 #include "base/buf.h"
 #include "exchange/exchange.h"
-#include "front/reply.h"
+#include "front/http1_response.h"
 
 #define HTTP1_DROPPED_MAX (256u << 20) /* bytes that are dropped behind a response */
 
-/* A connection that is not idle: there are bytes of a request, or an answer, or its end is near. An
- * idle one is its struct client alone. */
+/* A connection that is not idle: there are bytes of a request, or a response, or its end is near.
+ * An idle one is its struct client alone. */
 struct http1 {
     struct client_active active;
     struct client *client;
     struct exchange *exchange; /* the request under way, NULL when idle; and of that request: */
     struct request *req;
     struct h1 *h1;
-    struct reply *reply;
+    struct http1_response *response;
     struct buf *in;    /* input that can't be used yet; NULL: there is none */
     double linger_end; /* by then it is closed, in the loop's clock */
     uint32_t
@@ -56,7 +56,7 @@ static inline size_t http1_kept(const struct http1 *c)
 
 static inline bool http1_waits_to_write(const struct http1 *c)
 {
-    return c->reply != NULL && sender_waits(&c->reply->sender);
+    return c->response != NULL && sender_waits(&c->response->sender);
 }
 
 /* --- http1_conn.c --- */
@@ -94,7 +94,7 @@ void http1_settle(struct http1 *c);
 /* Does all that can be done with what has come: n new bytes, or (n = 0) those that were kept. c may
  * be gone. */
 void http1_process(struct http1 *c, const char *data, size_t n);
-/* Nothing that follows can be understood, or is wanted: the answer is this error. */
+/* Nothing that follows can be understood, or is wanted: the response is this error. */
 void http1_refuse(struct http1 *c, int status, const char *reason);
 /* The client has left, or must: what is under way is dropped, and the connection closes. */
 void http1_gone(struct http1 *c, const char *why);

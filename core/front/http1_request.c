@@ -2,10 +2,11 @@
  * http1_request - see http1_inner.h. This file has the requests of a connection, one after the
  * other.
  *
- *     idle --byte--> head --complete--> [body] --> waiting --> replying --written--> idle, or close
+ *     idle --byte--> head --complete--> [body] --> waiting --> responding --written--> idle, or
+ * close
  *
  * Input is used from the read buffer. Input that can't be used yet (a pipelined request, a body
- * that the exchange does not want yet) is kept in `in`. Output is the reply's.
+ * that the exchange does not want yet) is kept in `in`. Output is the response's.
  *
  * All events of the socket and the deadline, and the loop's step (client_queue), call
  * http1_process. The exchange's step runs in it or elsewhere; its calls to the front (front_ops)
@@ -27,12 +28,12 @@ struct exchange *http1_end_request(struct http1 *c)
     struct exchange *exchange = c->exchange;
     if (c->counted)
         admission_end_request(c->client, c->req);
-    reply_fini(c->reply);
+    http1_response_fini(c->response);
     c->counted = false;
     c->exchange = NULL;
     c->req = NULL;
     c->h1 = NULL;
-    c->reply = NULL;
+    c->response = NULL;
     return exchange;
 }
 
@@ -41,7 +42,7 @@ void http1_gone(struct http1 *c, const char *why)
 {
     if (c->exchange != NULL) {
         /* A body that ends with the connection is seen to be incomplete only by a reset. */
-        c->reset = c->reply->until_eof;
+        c->reset = c->response->until_eof;
         exchange_gone(http1_end_request(c), why);
     }
     http1_free(c);
@@ -51,7 +52,7 @@ void http1_gone(struct http1 *c, const char *why)
 
 static struct http1 *http1_of_front(struct front *front)
 {
-    return http1_of(reply_of_front(front)->client);
+    return http1_of(http1_response_of_front(front)->client);
 }
 
 static void http1_want_body(struct front *front, bool want)
@@ -61,9 +62,9 @@ static void http1_want_body(struct front *front, bool want)
     if (!want)
         return;
     if (h1_expects_continue(c->h1) && !c->body_done && http1_kept(c) == 0 &&
-        !c->reply->head_waits) {
+        !c->response->head_waits) {
         h1_continued(c->h1);
-        reply_continue(c->reply);
+        http1_response_continue(c->response);
     }
     deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
     if (http1_kept(c) > 0) /* a part of the body has been read */
@@ -73,29 +74,29 @@ static void http1_want_body(struct front *front, bool want)
 static void http1_end(struct front *front)
 {
     struct http1 *c = http1_of_front(front);
-    reply_end(front);
+    http1_response_end(front);
     if (http1_kept(c) > 0) /* a pipelined request need not wait for the end of the turn */
         client_queue(c->client);
 }
 
 static const struct front_ops http1_front_ops = {
     .want_body = http1_want_body,
-    .hints = reply_hints,
-    .respond = reply_respond,
-    .body = reply_body,
-    .file = reply_file,
-    .flush = reply_flush,
+    .hints = http1_response_hints,
+    .respond = http1_response_respond,
+    .body = http1_response_body,
+    .file = http1_response_file,
+    .flush = http1_response_flush,
     .end = http1_end,
-    .retract = reply_retract,
-    .cut = reply_cut,
-    .drop = reply_drop,
-    .room = reply_room,
+    .retract = http1_response_retract,
+    .cut = http1_response_cut,
+    .drop = http1_response_drop,
+    .room = http1_response_room,
 };
 
 /* True when the connection closes after the response: the client or the exchange asked for it, the
  * client sends nothing more, its unread body is too large, keepalive_requests is reached, or the
  * worker stops. */
-static bool http1_closes(const struct reply *r)
+static bool http1_closes(const struct http1_response *r)
 {
     const struct http1 *c = http1_of(r->client);
     bool unread = !c->body_done && (h1_expects_continue(c->h1) || h1_left(c->h1) > SKIP_BYTES);
@@ -107,9 +108,9 @@ static bool http1_closes(const struct reply *r)
 
 static void http1_on_turn(struct sender *sender)
 {
-    struct reply *reply = reply_of_sender(sender);
-    struct http1 *c = http1_of(reply->client);
-    reply_write(reply);
+    struct http1_response *response = http1_response_of_sender(sender);
+    struct http1 *c = http1_of(response->client);
+    http1_response_write(response);
     http1_process(c, NULL, 0);
 }
 
@@ -118,14 +119,14 @@ static void http1_on_turn(struct sender *sender)
 static void http1_on_body(void *ctx, struct str bytes)
 {
     struct http1 *c = ctx;
-    if (!c->reply->ended)
+    if (!c->response->ended)
         exchange_body(c->exchange, bytes);
 }
 
 static void http1_on_chunk(void *ctx, uint64_t at_least)
 {
     struct http1 *c = ctx;
-    if (!c->reply->ended)
+    if (!c->response->ended)
         exchange_body_announced(c->exchange, at_least);
 }
 
@@ -138,8 +139,9 @@ static void http1_begin_request(struct http1 *c)
     const struct endpoint *endpoint = client->endpoint;
     c->exchange = exchange_new(*client_clients(c->client)->current, &c->req);
     const struct limits *limits = exchange_limits(c->exchange);
-    c->reply = reply_new(c->client, c->req, limits, &http1_front_ops, http1_closes, http1_on_turn);
-    exchange_set_front(c->exchange, &c->reply->front);
+    c->response = http1_response_new(c->client, c->req, limits, &http1_front_ops, http1_closes,
+                                     http1_on_turn);
+    exchange_set_front(c->exchange, &c->response->front);
     c->h1 = h1_new(c->req, limits, &http1_body_ops, c);
     c->req->client = client->peer;
     c->req->local = endpoint->local;
@@ -158,8 +160,8 @@ void http1_refuse(struct http1 *c, int status, const char *reason)
     c->eof = true;
     c->body_done = true;
     c->head_done = true;
-    if (c->reply->ended)
-        c->reply->close = true;
+    if (c->response->ended)
+        c->response->close = true;
     else
         exchange_refuse(c->exchange, status, reason);
 }
@@ -197,7 +199,7 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
         break;
     case H1_END:
         c->body_done = true;
-        if (!c->reply->ended)
+        if (!c->response->ended)
             exchange_body_end(c->exchange);
         break;
     case H1_ERROR:
@@ -206,7 +208,7 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
     case H1_MORE:
         if (!c->head_done && c->active.deadline.at == 0)
             deadline_set(&c->active.deadline, exchange_limits(c->exchange)->header_timeout);
-        else if (c->head_done && used > 0 && !c->reply->ended)
+        else if (c->head_done && used > 0 && !c->response->ended)
             deadline_set(&c->active.deadline, exchange_limits(c->exchange)->body_timeout);
         break;
     }
@@ -218,7 +220,7 @@ static size_t http1_feed(struct http1 *c, const char *data, size_t n)
 /* True when the rest of a body may be dropped to keep the connection. */
 static bool http1_may_skip_body(const struct http1 *c)
 {
-    return c->reply->ended && !c->reply->close && c->dropped <= SKIP_BYTES &&
+    return c->response->ended && !c->response->close && c->dropped <= SKIP_BYTES &&
            !h1_expects_continue(c->h1);
 }
 
@@ -227,7 +229,7 @@ static bool http1_may_skip_body(const struct http1 *c)
 static bool http1_may_drop_body(const struct http1 *c)
 {
     return http1_may_skip_body(c) ||
-           (c->reply->ended && c->reply->close && !c->eof && c->dropped <= HTTP1_DROPPED_MAX);
+           (c->response->ended && c->response->close && !c->eof && c->dropped <= HTTP1_DROPPED_MAX);
 }
 
 /* Begins to drop the rest of a body, for SKIP_TIME in all. */
@@ -245,16 +247,16 @@ static void http1_start_skipping(struct http1 *c)
 static bool http1_finish_request(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
-    const struct reply *reply = c->reply;
+    const struct http1_response *response = c->response;
     bool unread = !c->body_done || c->eof;
-    const char *broken = reply->sender.broken;
-    bool close = reply->close || broken != NULL || (all->stopping && all->patience <= 0);
+    const char *broken = response->sender.broken;
+    bool close = response->close || broken != NULL || (all->stopping && all->patience <= 0);
     /* The connection closes at once when it is broken or has no unread input, and when the response
      * was cut with no other end or before its first byte. Otherwise lingering lets the response
      * arrive. */
-    bool at_once =
-        broken != NULL || !unread || (reply->cut && (reply->until_eof || c->req->bytes_out == 0));
-    c->reset = reply->until_eof && (broken != NULL || reply->cut);
+    bool at_once = broken != NULL || !unread ||
+                   (response->cut && (response->until_eof || c->req->bytes_out == 0));
+    c->reset = response->until_eof && (broken != NULL || response->cut);
     struct exchange *exchange = http1_end_request(c);
     if (broken != NULL)
         exchange_gone(exchange, broken);
@@ -292,7 +294,7 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
  * nothing more can be done now, or when the connection is freed or lingers (*gone). */
 static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *used, bool *gone)
 {
-    struct reply *reply = c->reply;
+    struct http1_response *response = c->response;
     *used = 0;
     if (c->client->proxy_protocol)
         return n > 0 && http1_read_address(c, (struct str){data, n}, used, gone);
@@ -301,12 +303,12 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
             http1_begin_request(c);
         return n > 0;
     }
-    if (reply->sender.turn.n > 0 &&
+    if (response->sender.turn.n > 0 &&
         n > 0) /* a pipelined request need not wait for the end of the turn */
-        reply_write(reply);
-    if (reply->ended && sender_is_done(&reply->sender)) {
+        http1_response_write(response);
+    if (response->ended && sender_is_done(&response->sender)) {
         if (c->body_done || c->eof || !http1_may_skip_body(c)) {
-            reply->close |= !c->body_done;
+            response->close |= !c->body_done;
             *gone = !http1_finish_request(c);
             return !*gone;
         }
@@ -316,7 +318,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
     if (n == 0 || !reading)
         return false;
     *used = http1_feed(c, data, n);
-    if (reply->ended && !c->body_done)
+    if (response->ended && !c->body_done)
         c->dropped += (uint32_t)*used;
     return true;
 }
@@ -342,8 +344,8 @@ void http1_process(struct http1 *c, const char *data, size_t n)
     } while (c->exchange != NULL && exchange_run(c->exchange));
     loop_undefer(&c->active.step); /* the facts that the exchange has noted have been handled */
     http1_keep_input(c, data, n);
-    if (c->reply != NULL && c->reply->sender.broken != NULL) {
-        http1_gone(c, c->reply->sender.broken);
+    if (c->response != NULL && c->response->sender.broken != NULL) {
+        http1_gone(c, c->response->sender.broken);
         return;
     }
     if (c->eof && (c->exchange == NULL || !c->head_done)) { /* no more input can come */

@@ -123,7 +123,7 @@ bool sender_gather(struct sender *s, struct str bytes)
         if (gathered.owner != NULL &&
             gathered.bytes > 0) /* a response with lost bytes must not look complete */
             sender_break_off(gathered.owner,
-                             "another reply took the place of what was gathered of it");
+                             "another response took the place of what was gathered of it");
         gathered.owner = s;
         gathered.count = 0;
         gathered.bytes = 0;

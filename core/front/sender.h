@@ -6,9 +6,9 @@
  *                           |  \--> turn  (small and whole: written when the turn ends)
  *                           \-----> out   (not taken: written when the socket has room) -> pieces
  *
- * `out` is a backlog: memory, then an unlinked file. Embedded in a reply, whose connection watches
- * the socket, asks sender_waits and calls sender_write. Nothing here calls back but on_turn. What
- * fails sets `broken`; the connection ends then.
+ * `out` is a backlog: memory, then an unlinked file. Embedded in a response, whose connection
+ * watches the socket, asks sender_waits and calls sender_write. Nothing here calls back but
+ * on_turn. What fails sets `broken`; the connection ends then.
  */
 #ifndef MG_FRONT_SENDER_H
 #define MG_FRONT_SENDER_H

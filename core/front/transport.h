@@ -23,7 +23,7 @@ struct transport_ops {
     ssize_t (*sendfile)(struct transport *t, int file, off_t at, size_t size);
     /* Ends writing; reading continues. */
     void (*shutdown)(struct transport *t);
-    /* Closes the socket. `reset`: the client must see that its answer is incomplete. */
+    /* Closes the socket. `reset`: the client must see that its response is incomplete. */
     void (*close)(struct transport *t, bool reset);
 };
 

@@ -1,6 +1,6 @@
 /*
- * answer - see parts.h. This file has the answers of the server itself, and how an answer begins,
- * ends and breaks off.
+ * response - see parts.h. This file has the responses of the server itself, and how a response
+ * begins, ends and breaks off.
  */
 #include "exchange/parts.h"
 
@@ -14,12 +14,12 @@
 
 /* --- head, body, end --- */
 
-void answer_clear(struct request *req)
+void response_clear(struct request *req)
 {
     req->response = (struct response){.content_length = -1};
 }
 
-void answer_add_cookies(struct exchange *x)
+void response_add_cookies(struct exchange *x)
 {
     struct request *req = &x->req;
     if (req->response.with_cookies)
@@ -32,7 +32,7 @@ void answer_add_cookies(struct exchange *x)
 
 /* The number of bytes that the response waits for (`flush`); 0: none. An application with
  * X-Accel-Buffering: no knows that its parts are waited for. */
-static size_t answer_postponed(const struct exchange *x)
+static size_t response_postponed(const struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
     size_t most = x->generation->settings->limits.response_memory;
@@ -42,9 +42,9 @@ static size_t answer_postponed(const struct exchange *x)
     return d->flush == FLUSH_BY_BYTES && d->flush_bytes < most ? (size_t)d->flush_bytes : most;
 }
 
-static void answer_set_flush(struct exchange *x)
+static void response_set_flush(struct exchange *x)
 {
-    size_t most = answer_postponed(x);
+    size_t most = response_postponed(x);
     if (x->postpone == NULL && most == 0)
         return;
     if (x->postpone == NULL) {
@@ -55,7 +55,7 @@ static void answer_set_flush(struct exchange *x)
 }
 
 /* The id of the request, in place of one that the application has sent. */
-static void answer_add_id(struct exchange *x)
+static void response_add_id(struct exchange *x)
 {
     struct request *req = &x->req;
     char hex[17];
@@ -66,22 +66,22 @@ static void answer_add_id(struct exchange *x)
                 arena_copy(&req->arena, request_shown_id(req, hex)));
 }
 
-void answer_begin(struct exchange *x)
+void response_begin(struct exchange *x)
 {
-    answer_set_flush(x);
-    answer_add_cookies(x);
-    answer_add_id(x);
+    response_set_flush(x);
+    response_add_cookies(x);
+    response_add_id(x);
     if (x->always.count > 0)
         headers_merge(&x->req.arena, &x->req.response.headers, &x->always);
     int status = x->req.response.status;
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
-    x->state = EXCHANGE_REPLYING;
+    x->state = EXCHANGE_RESPONDING;
     underway_enter(&x->req, UNDERWAY_STREAMING);
     x->shown = false;
     x->front->ops->respond(x->front);
 }
 
-void answer_body(struct exchange *x, struct str bytes)
+void response_body(struct exchange *x, struct str bytes)
 {
     if (x->skip_body || bytes.n == 0)
         return;
@@ -89,13 +89,13 @@ void answer_body(struct exchange *x, struct str bytes)
     x->front->ops->body(x->front, bytes);
 }
 
-void answer_end(struct exchange *x)
+void response_end(struct exchange *x)
 {
     x->state = EXCHANGE_ENDED;
     x->front->ops->end(x->front);
 }
 
-void answer_hints(struct exchange *x, const struct headers *headers)
+void response_hints(struct exchange *x, const struct headers *headers)
 {
     if (x->front->ops->hints != NULL && x->req.version > HTTP_1_0)
         x->front->ops->hints(x->front, headers);
@@ -103,65 +103,66 @@ void answer_hints(struct exchange *x, const struct headers *headers)
 
 /* --- errors --- */
 
-static void answer_page(struct exchange *x, int status)
+static void response_page(struct exchange *x, int status)
 {
     struct str page = error_page_make(&x->req, status);
     headers_fill(&x->req.arena, &x->req.response.headers, &x->standing);
-    answer_begin(x);
-    answer_body(x, page);
-    answer_end(x);
+    response_begin(x);
+    response_body(x, page);
+    response_end(x);
 }
 
-void answer_error(struct exchange *x, int status, const char *reason)
+void response_error(struct exchange *x, int status, const char *reason)
 {
     x->req.error = reason;
     if (status >= 500 || status == 400 || status == 408 || status == 413 || status == 431)
         x->close = true;
-    answer_page(x, status);
+    response_page(x, status);
 }
 
-static struct log_quota *answer_quota(enum log_level level)
+static struct log_quota *response_quota(enum log_level level)
 {
     static struct log_quota ours = {.most = LOG_MOST}, theirs = {.most = LOG_MOST};
     return level == LOG_ERROR ? &ours : &theirs;
 }
 
-static void answer_say(const struct exchange *x, int status, const char *reason)
+static void response_say(const struct exchange *x, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE];
     /* Any client can cause a 404, so it is not logged at the default level. */
     enum log_level level = status >= 500 ? LOG_ERROR : status == 404 ? LOG_DEBUG : LOG_INFO;
-    log_within(answer_quota(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(x->req.method),
+    log_within(response_quota(level), level, "%.*s %.*s: %d, %s; %s", STR_FMT(x->req.method),
                STR_FMT(x->req.uri.origin), status, reason, request_name(&x->req, name));
 }
 
-void answer_refuse(struct exchange *x, int status, const char *reason)
+void response_refuse(struct exchange *x, int status, const char *reason)
 {
-    answer_say(x, status, reason);
-    answer_error(x, status, reason);
+    response_say(x, status, reason);
+    response_error(x, status, reason);
 }
 
-void answer_unexcused(struct exchange *x, enum script_result result)
+void response_unexcused(struct exchange *x, enum script_result result)
 {
     int status = x->error_status;
     x->error_status = 0;
     if (result != SCRIPT_DONE) {
-        answer_error(x, 500, "on_error failed");
+        response_error(x, 500, "on_error failed");
         return;
     }
-    answer_clear(&x->req);
-    answer_error(x, status, x->req.error);
+    response_clear(&x->req);
+    response_error(x, status, x->req.error);
 }
 
 /* Calls on_error. True: the step continues with its result. */
-static bool answer_ask_script(struct exchange *x, const char *kind, int status, const char *reason)
+static bool response_ask_script(struct exchange *x, const char *kind, int status,
+                                const char *reason)
 {
     struct script *script = x->generation->script;
     const struct script_error error = {
         .kind = kind, .status = status, .message = reason, .may_wait = true};
     if (!script_has(script, HOOK_ERROR) || x->replacements >= EXCHANGE_REPLACEMENTS)
         return false;
-    answer_clear(&x->req);
+    response_clear(&x->req);
     x->error_status = status;
     x->state = EXCHANGE_FAILING;
     underway_enter(&x->req, UNDERWAY_HOOK);
@@ -171,22 +172,22 @@ static bool answer_ask_script(struct exchange *x, const char *kind, int status, 
     return true;
 }
 
-void answer_fail(struct exchange *x, const char *kind, int status, const char *reason)
+void response_fail(struct exchange *x, const char *kind, int status, const char *reason)
 {
     x->req.error = reason;
-    if (answer_ask_script(x, kind, status, reason))
+    if (response_ask_script(x, kind, status, reason))
         return;
-    answer_clear(&x->req);
-    answer_error(x, status, reason);
+    response_clear(&x->req);
+    response_error(x, status, reason);
 }
 
-void answer_script_failed(struct exchange *x, enum script_hook hook, const char *reason)
+void response_script_failed(struct exchange *x, enum script_hook hook, const char *reason)
 {
     struct script *script = x->generation->script;
     if (x->guard != NULL || /* the failure of an authorizer never lets a request on */
         script_policy(script, hook) != SCRIPT_DECIDE ||
         script_fallback(script, hook, &x->req, &x->call) != SCRIPT_DONE) {
-        answer_fail(x, "script", 500, reason);
+        response_fail(x, "script", 500, reason);
         return;
     }
     x->facts.replaced = true;
@@ -195,7 +196,7 @@ void answer_script_failed(struct exchange *x, enum script_hook hook, const char 
 
 /* Keeps the headers that belong to a refusal (Allow, Content-Range) for the page that takes the
  * place of the standard one. */
-static void answer_keep_headers(struct exchange *x)
+static void response_keep_headers(struct exchange *x)
 {
     struct headers kept = x->req.response.headers;
     headers_merge(&x->req.arena, &kept, &x->always);
@@ -204,36 +205,36 @@ static void answer_keep_headers(struct exchange *x)
 
 /* Responds with the site's page for an error of the server's own, or the standard page. The route's
  * own on_error is not called. */
-static void answer_own(struct exchange *x, int status, const char *reason)
+static void response_own(struct exchange *x, int status, const char *reason)
 {
     if (!script_has_pages(x->generation->script)) {
-        answer_error(x, status, reason);
+        response_error(x, status, reason);
         return;
     }
-    answer_keep_headers(x);
-    answer_fail(x, "refused", status, reason);
+    response_keep_headers(x);
+    response_fail(x, "refused", status, reason);
 }
 
-void answer_forbid(struct exchange *x, const char *reason)
+void response_forbid(struct exchange *x, const char *reason)
 {
-    answer_say(x, 403, reason);
-    answer_clear(&x->req);
-    answer_own(x, 403, reason);
+    response_say(x, 403, reason);
+    response_clear(&x->req);
+    response_own(x, 403, reason);
 }
 
-void answer_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason)
+void response_fail_and_say(struct exchange *x, const char *kind, int status, const char *reason)
 {
-    answer_say(x, status, reason);
-    answer_fail(x, kind, status, reason);
+    response_say(x, status, reason);
+    response_fail(x, kind, status, reason);
 }
 
-void answer_cut(struct exchange *x, const char *kind, int status, const char *reason)
+void response_cut(struct exchange *x, const char *kind, int status, const char *reason)
 {
-    if (x->state == EXCHANGE_REPLYING && x->front->ops->retract(x->front)) {
-        answer_clear(&x->req);
+    if (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front)) {
+        response_clear(&x->req);
         x->relayed = 0;
         x->state = EXCHANGE_ASKING;
-        answer_fail(x, kind, status, reason);
+        response_fail(x, kind, status, reason);
         return;
     }
     x->req.error = reason;
@@ -242,34 +243,34 @@ void answer_cut(struct exchange *x, const char *kind, int status, const char *re
     x->front->ops->cut(x->front);
 }
 
-void answer_refused(struct exchange *x, int status, const char *reason)
+void response_refused(struct exchange *x, int status, const char *reason)
 {
     char name[REQUEST_NAME_SIZE], ip[PEER_TEXT_SIZE];
     peer_text(&x->req.client, ip);
-    log_within(answer_quota(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
+    log_within(response_quota(LOG_INFO), LOG_INFO, "client %s: %d, %s; %s", ip, status, reason,
                request_name(&x->req, name));
-    if (x->state == EXCHANGE_REPLYING) {
-        answer_cut(x, "too_large", status, reason);
+    if (x->state == EXCHANGE_RESPONDING) {
+        response_cut(x, "too_large", status, reason);
         return;
     }
-    answer_clear(&x->req);
+    response_clear(&x->req);
     if (status == 405)
         headers_add(&x->req.arena, &x->req.response.headers, STR("Allow"), STR(ALLOWED));
     x->close = true;
-    answer_error(x, status, reason);
+    response_error(x, status, reason);
 }
 
 /* --- decisions --- */
 
-void answer_decision(struct exchange *x)
+void response_decision(struct exchange *x)
 {
     struct request *req = &x->req;
     const struct decision *d = &req->decision;
-    answer_clear(req);
+    response_clear(req);
     if (d->status >= 400 && d->body.p == NULL &&
         headers_get(&d->headers, STR("Content-Type")) == NULL) {
         req->response.headers = d->headers;
-        answer_page(x, d->status);
+        response_page(x, d->status);
         return;
     }
     req->response.status = d->status;
@@ -281,15 +282,15 @@ void answer_decision(struct exchange *x)
     if (d->status != 204 && d->status != 304)
         req->response.content_length = (int64_t)d->body.n;
     headers_fill(&req->arena, &req->response.headers, &x->standing);
-    answer_begin(x);
-    answer_body(x, d->body);
-    answer_end(x);
+    response_begin(x);
+    response_body(x, d->body);
+    response_end(x);
 }
 
 /* The level of a line about a file that was not served. Any client can ask for missing files,
  * refused names and wrong methods at will; other errors mean a fault of the site, such as a link or
  * a permission. */
-static enum log_level answer_file_level(const struct decision *d, int status)
+static enum log_level response_file_level(const struct decision *d, int status)
 {
     if (status >= 500)
         return LOG_ERROR;
@@ -298,40 +299,40 @@ static enum log_level answer_file_level(const struct decision *d, int status)
 }
 
 /* Logs why a file was not served. An error page that can't be sent is a fault of the route. */
-static void answer_report_file(const struct exchange *x, int status, const char *reason)
+static void response_report_file(const struct exchange *x, int status, const char *reason)
 {
     const struct decision *d = &x->req.decision;
     char name[REQUEST_NAME_SIZE];
-    enum log_level level = d->error_page ? LOG_ERROR : answer_file_level(d, status);
+    enum log_level level = d->error_page ? LOG_ERROR : response_file_level(d, status);
     struct str path = d->file.n > 0 ? d->file : d->path;
-    log_within(answer_quota(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
+    log_within(response_quota(level), level, "%s%.*s%.*s: %d, %s; %.*s %.*s, %s",
                d->error_page ? "the page for an error, " : "", STR_FMT(d->root), STR_FMT(path),
                status, reason, STR_FMT(x->req.method), STR_FMT(x->req.uri.origin),
                request_name(&x->req, name));
 }
 
 /* Passes the file to the front, after the head. */
-static void answer_send_file(struct exchange *x, const struct file *file)
+static void response_send_file(struct exchange *x, const struct file *file)
 {
     const struct front_ops *ops = x->front->ops;
     if (file->source == NULL || x->skip_body) {
-        answer_end(x);
+        response_end(x);
     } else if (ops->file != NULL &&
                ops->file(x->front, file->source, file->pieces, file->piece_count)) {
-        answer_end(x);
+        response_end(x);
     } else {
         file->source->users++;
         x->file = (struct front_file){file->source, file->pieces, file->piece_count, 0};
-        answer_give_file(x);
+        response_give_file(x);
     }
 }
 
-void answer_file(struct exchange *x)
+void response_file(struct exchange *x)
 {
     struct request *req = &x->req;
     struct file file;
     const char *reason = NULL;
-    answer_clear(req);
+    response_clear(req);
     enum method method = req->method_id;
     /* The status of the error whose page the file is; 0: it is no error page. */
     int error = x->error_status > 0 ? x->error_status : req->decision.status;
@@ -341,22 +342,22 @@ void answer_file(struct exchange *x)
     int status = file_open(req, &file, &reason);
     req->method_id = method;
     if (status >= 400) {
-        answer_report_file(x, status, reason);
+        response_report_file(x, status, reason);
         if (error > 0)
-            answer_error(x, error, reason);
+            response_error(x, error, reason);
         else
-            answer_own(x, status, reason);
+            response_own(x, status, reason);
         return;
     }
     req->response.with_cookies = req->decision.handed_over; /* the decision's headers have them */
     if (error > 0 && status == 200)
         req->response.status = error; /* a page for the error, as nginx's error_page */
     headers_fill(&req->arena, &req->response.headers, &x->standing);
-    answer_begin(x);
-    answer_send_file(x, &file);
+    response_begin(x);
+    response_send_file(x, &file);
 }
 
-void answer_give_file(struct exchange *x)
+void response_give_file(struct exchange *x)
 {
     struct loop *loop = x->generation->loop;
     switch (front_file_give(&x->file, x->front, loop->scratch, LOOP_SCRATCH_SIZE)) {
@@ -368,22 +369,22 @@ void answer_give_file(struct exchange *x)
         break;
     case FRONT_FILE_BAD:
         front_file_end(&x->file);
-        answer_cut(x, "file", 500, "the file has shrunk since its length was promised");
+        response_cut(x, "file", 500, "the file has shrunk since its length was promised");
         break;
     case FRONT_FILE_DONE:
         front_file_end(&x->file);
-        answer_end(x);
+        response_end(x);
         break;
     }
 }
 
-void answer_asterisk(struct exchange *x)
+void response_asterisk(struct exchange *x)
 {
     struct request *req = &x->req;
-    answer_clear(req);
+    response_clear(req);
     headers_add(&req->arena, &req->response.headers, STR("Allow"), STR(ALLOWED));
     req->response.status = 200;
     req->response.content_length = 0;
-    answer_begin(x);
-    answer_end(x);
+    response_begin(x);
+    response_end(x);
 }

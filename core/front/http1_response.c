@@ -1,5 +1,5 @@
-/* reply - see reply.h. */
-#include "front/reply.h"
+/* http1_response - see http1_response.h. */
+#include "front/http1_response.h"
 
 #include "base/log.h"
 #include "http/h1.h"
@@ -7,22 +7,24 @@
 
 #define CONTENT_PIECES 20 /* pieces of a file in memory that can be gathered for one write */
 
-struct reply *reply_new(struct client *client, struct request *req, const struct limits *limits,
-                        const struct front_ops *front, bool (*closes)(const struct reply *r),
-                        void (*on_turn)(struct sender *s))
+struct http1_response *http1_response_new(struct client *client, struct request *req,
+                                          const struct limits *limits,
+                                          const struct front_ops *front,
+                                          bool (*closes)(const struct http1_response *r),
+                                          void (*on_turn)(struct sender *s))
 {
-    struct reply *r = arena_alloc(&req->arena, sizeof *r);
-    *r = (struct reply){.front = {front},
-                        .client = client,
-                        .req = req,
-                        .limits = limits,
-                        .closes = closes,
-                        .transport = client_transport(client)};
+    struct http1_response *r = arena_alloc(&req->arena, sizeof *r);
+    *r = (struct http1_response){.front = {front},
+                                 .client = client,
+                                 .req = req,
+                                 .limits = limits,
+                                 .closes = closes,
+                                 .transport = client_transport(client)};
     sender_init(&r->sender, &r->transport, &client_clients(client)->turn, on_turn);
     return r;
 }
 
-void reply_fini(struct reply *r)
+void http1_response_fini(struct http1_response *r)
 {
     r->req->body_out += r->sender.file_sent;
     sender_fini(&r->sender);
@@ -30,14 +32,14 @@ void reply_fini(struct reply *r)
 
 /* --- writing --- */
 
-/* Logs, once for a reply, that its spool can't be used. */
-static void reply_report_spool(struct reply *r)
+/* Logs, once for a response, that its spool can't be used. */
+static void http1_response_report_spool(struct http1_response *r)
 {
     const struct request *req = r->req;
     char name[REQUEST_NAME_SIZE];
     static struct log_quota quota = {.most = LOG_MOST};
     log_within(&quota, LOG_WARN,
-               "spool_dir %s: %s; the reply is not kept there, so the application waits for the "
+               "spool_dir %s: %s; the response is not kept there, so the application waits for the "
                "client; %.*s %.*s, %s",
                r->limits->spool_dir, r->sender.no_spool, STR_FMT(req->method),
                STR_FMT(req->uri.origin), request_name(req, name));
@@ -47,13 +49,13 @@ static void reply_report_spool(struct reply *r)
 /* Follows every write: counts the bytes, sets the deadline and queues the connection's step.
  * send_timeout runs from the last byte that the socket took, even if more bytes are added to those
  * that wait. */
-static void reply_note_sent(struct reply *r, size_t n)
+static void http1_response_note_sent(struct http1_response *r, size_t n)
 {
     bool waits = sender_waits(&r->sender);
     r->req->bytes_out += n;
     underway_sent(r->req);
     if (r->sender.no_spool != NULL && !r->spool_reported)
-        reply_report_spool(r);
+        http1_response_report_spool(r);
     if (waits && (n > 0 || !r->sending))
         deadline_set(&client_active(r->client)->deadline, r->limits->send_timeout);
     if (waits != r->sending || r->sender.broken != NULL)
@@ -61,19 +63,19 @@ static void reply_note_sent(struct reply *r, size_t n)
     r->sending = waits;
 }
 
-void reply_write(struct reply *r)
+void http1_response_write(struct http1_response *r)
 {
-    reply_note_sent(r, sender_write(&r->sender));
+    http1_response_note_sent(r, sender_write(&r->sender));
 }
 
-void reply_continue(struct reply *r)
+void http1_response_continue(struct http1_response *r)
 {
     static const struct sender_frame go_on = {.head = {"HTTP/1.1 100 Continue\r\n\r\n", 25}};
-    reply_note_sent(r, sender_send(&r->sender, &go_on, SENDER_NOW));
+    http1_response_note_sent(r, sender_send(&r->sender, &go_on, SENDER_NOW));
 }
 
 /* Makes the head. Its framing is how the client finds the end of the body. */
-static struct str reply_make_head(struct reply *r)
+static struct str http1_response_make_head(struct http1_response *r)
 {
     struct request *req = r->req;
     int64_t length = req->response.content_length;
@@ -100,7 +102,7 @@ static struct str reply_make_head(struct reply *r)
                    loop_date(client_clients(r->client)->loop));
 }
 
-static size_t reply_chunk_line(size_t n, char *out)
+static size_t http1_response_chunk_line(size_t n, char *out)
 {
     char digits[16];
     size_t count = 0, used = 0;
@@ -116,60 +118,61 @@ static size_t reply_chunk_line(size_t n, char *out)
 
 /* Sends the head if it waits, the gathered bytes, and the last chunk if the response is complete.
  */
-static void reply_send(struct reply *r, enum sender_when when)
+static void http1_response_send(struct http1_response *r, enum sender_when when)
 {
     static const char ends[] = "\r\n0\r\n\r\n"; /* the end of a chunk, and the last chunk */
     struct sender_frame frame = {.head = STR_NONE};
     char line[24];
     bool bytes = sender_gathered(&r->sender) > 0;
     if (r->head_waits)
-        frame.head = reply_make_head(r);
+        frame.head = http1_response_make_head(r);
     if (r->chunked && bytes)
-        frame.line = (struct str){line, reply_chunk_line(sender_gathered(&r->sender), line)};
+        frame.line =
+            (struct str){line, http1_response_chunk_line(sender_gathered(&r->sender), line)};
     if (r->chunked && bytes)
         frame.tail = (struct str){ends, r->ended ? 7 : 2};
     else if (r->chunked && r->ended)
         frame.tail = (struct str){ends + 2, 5};
-    reply_note_sent(r, sender_send(&r->sender, &frame, when));
+    http1_response_note_sent(r, sender_send(&r->sender, &frame, when));
 }
 
 /* --- front_ops --- */
 
-void reply_hints(struct front *front, const struct headers *headers)
+void http1_response_hints(struct front *front, const struct headers *headers)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     struct sender_frame frame = {.head = h1_hints(&r->req->arena, headers)};
     if (frame.head.n > 0)
-        reply_note_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
+        http1_response_note_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
 }
 
-void reply_respond(struct front *front)
+void http1_response_respond(struct front *front)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     r->head_waits = true;
     r->spool_reported = false;
     sender_begin(&r->sender, r->limits, r->req->response.unbuffered);
 }
 
-void reply_body(struct front *front, struct str bytes)
+void http1_response_body(struct front *front, struct str bytes)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     r->req->body_out += bytes.n;
     if (sender_gather(&r->sender, bytes))
         return;
-    reply_send(r, SENDER_NOW);
+    http1_response_send(r, SENDER_NOW);
     sender_gather(&r->sender, bytes);
 }
 
-void reply_flush(struct front *front)
+void http1_response_flush(struct front *front)
 {
-    reply_send(reply_of_front(front), SENDER_NOW);
+    http1_response_send(http1_response_of_front(front), SENDER_NOW);
 }
 
-bool reply_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
-                unsigned count)
+bool http1_response_file(struct front *front, struct file_source *source,
+                         const struct file_piece *pieces, unsigned count)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     if (source->content == NULL || count > CONTENT_PIECES) {
         sender_file(&r->sender, source, pieces, count);
         return true;
@@ -177,40 +180,41 @@ bool reply_file(struct front *front, struct file_source *source, const struct fi
     for (unsigned i = 0; i < count; i++) {
         const struct file_piece *piece = &pieces[i];
         if (piece->before.n > 0)
-            reply_body(front, piece->before);
+            http1_response_body(front, piece->before);
         if (piece->size > 0)
-            reply_body(front, (struct str){source->content + piece->at, (size_t)piece->size});
+            http1_response_body(front,
+                                (struct str){source->content + piece->at, (size_t)piece->size});
     }
     return true;
 }
 
-void reply_drop(struct front *front, const char *why)
+void http1_response_drop(struct front *front, const char *why)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     r->sender.broken = why;
     client_queue(r->client);
 }
 
-size_t reply_room(struct front *front)
+size_t http1_response_room(struct front *front)
 {
-    return sender_room(&reply_of_front(front)->sender);
+    return sender_room(&http1_response_of_front(front)->sender);
 }
 
-void reply_end(struct front *front)
+void http1_response_end(struct front *front)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     r->ended = true;
     bool file = r->sender.piece_count > 0;
-    reply_send(r, file ? SENDER_MORE : SENDER_TURN);
+    http1_response_send(r, file ? SENDER_MORE : SENDER_TURN);
     if (file && backlog_is_empty(&r->sender.out))
-        reply_write(r);
+        http1_response_write(r);
     if (sender_is_done(&r->sender)) /* else the last write queues the step */
         client_queue(r->client);
 }
 
-bool reply_retract(struct front *front)
+bool http1_response_retract(struct front *front)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     if (!r->head_waits)
         return false;
     r->head_waits = false;
@@ -221,11 +225,11 @@ bool reply_retract(struct front *front)
 
 /* Cuts the response: it ends with the connection, without the last chunk or short of its
  * Content-Length. */
-void reply_cut(struct front *front)
+void http1_response_cut(struct front *front)
 {
-    struct reply *r = reply_of_front(front);
+    struct http1_response *r = http1_response_of_front(front);
     if (!r->head_waits)
-        reply_send(r, SENDER_NOW);
+        http1_response_send(r, SENDER_NOW);
     r->head_waits = false;
     r->ended = true;
     r->close = true;
