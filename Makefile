@@ -93,7 +93,7 @@ UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/loo
         base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
         http/range \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/changes shm/metrics shm/shared shm/tail exchange/front front/listener front/proxyproto front/sender process/bind process/history
+        shm/changes shm/metrics shm/shared shm/tail shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -126,6 +126,7 @@ links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/tail = shm/tail base/str
+links_shm/underway = shm/underway base/log $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
