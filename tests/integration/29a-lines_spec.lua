@@ -62,7 +62,7 @@ describe("the user of the access log", function()
         headers = { ["Remote-User"] = "eve", ["Variable-Remote-User"] = "eve" },
       })
       assert.equal(200, res.status)
-      assert.is_nil(res.headers["Variable-REMOTE_USER"])
+      assert.is_nil(res.headers["variable-remote_user"])
       local line = r.server:wait_access("&N=" .. i .. " HTTP")
       assert.equal("127.0.0.1 - " .. case[2], line:match("^(.-) %[%d"))
     end
