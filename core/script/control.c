@@ -270,7 +270,7 @@ static void control_push_state(lua_State *L, const void *at)
 }
 
 /* Pushes the server's own id, which core.kill takes, also of a request with a given one. */
-static void control_push_id(lua_State *L, const void *at)
+static void control_push_own_id(lua_State *L, const void *at)
 {
     char hex[17];
     request_id_text(*(const uint64_t *)at, hex);
@@ -278,7 +278,7 @@ static void control_push_id(lua_State *L, const void *at)
 }
 
 static const struct property request_fields[] = {
-    {"id", .push = control_push_id, .at = offsetof(struct underway_request, id)},
+    {"own_id", .push = control_push_own_id, .at = offsetof(struct underway_request, id)},
     PROPERTY("started", struct underway_request, started),
     PROPERTY("client", struct underway_request, client),
     PROPERTY("sent", struct underway_request, sent),
@@ -319,6 +319,11 @@ static void control_add_request(void *ctx, unsigned place, const struct underway
         return;
     }
     property_push_table(L, request_fields, (const void *[]){u});
+    if (u->id_size > 0)
+        lua_pushlstring(L, u->given_id, u->id_size);
+    else
+        control_push_own_id(L, &u->id);
+    lua_setfield(L, -2, "id");
     lua_pushlstring(L, u->method, u->method_size);
     lua_setfield(L, -2, "method");
     lua_pushlstring(L, u->host, u->host_size);
@@ -331,7 +336,7 @@ static void control_add_request(void *ctx, unsigned place, const struct underway
     lua_rawseti(L, -2, (int)++list->count);
 }
 
-/* core.requests() -> list of { id, started, client, sent, state, method, host, uri, worker,
+/* core.requests() -> list of { id, own_id, started, client, sent, state, method, host, uri, worker,
  * backend, server }, in no order; the number of requests under way that are not in it */
 static int control_requests(lua_State *L)
 {

@@ -223,7 +223,7 @@ describe("a request under way", function()
     for word, problem in pairs({
       ["0123456789abcdef"] = "no request under way has the id '0123456789abcdef'; "
         .. "`moongate requests` lists them",
-      ["all"] = "'all' is no id of a request: expected up to 16 hexadecimal digits",
+      ["a b"] = "'a b' is no id of a request: expected 1 to 64 letters, digits and -._:=/+@",
     }) do
       local result = r:command("kill", word)
       assert.equal(1, result.code)

@@ -85,7 +85,7 @@ describe("request_id", function()
     assert.matches("^%x+$", id_of(r, "N=1"))
   end)
 
-  it("leaves `requests` and `kill` the server's own id", function()
+  it("is what `requests` shows and `kill` takes, beside the server's own id", function()
     local r = rig.start({
       control = true, on_request = [[require("moongate").sleep(3600)]],
       settings = [[log = { format = "json" }, request_id = true, trusted_proxies = "127.0.0.1"]],
@@ -93,12 +93,22 @@ describe("request_id", function()
     finally(function() r:stop() end)
     local conn = net.connect(r.address)
     conn:send("GET /x.php?N=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: " .. GIVEN .. "\r\n\r\n")
-    local id = poll.wait(function()
-      local first = json.decode(r:tell("requests", "--json")).requests[1]
-      return first and first.id
+    local found = poll.wait(function()
+      return json.decode(r:tell("requests", "--json")).requests[1]
     end, "the request")
-    assert.matches("^%x+$", id)
-    assert.equal(("request %s is told to end\n"):format(id), r:tell("kill", id))
+    assert.equal(GIVEN, found.id)
+    assert.matches("^%x+$", found.own_id)
+    assert.truthy(r:tell("requests"):find("\n" .. GIVEN .. " ", 1, true))
+    assert.equal(("request %s is told to end\n"):format(GIVEN), r:tell("kill", GIVEN))
+    assert.truthy(conn:read_until("Request " .. GIVEN, poll.PATIENCE))
+    conn:close()
+    conn = net.connect(r.address)
+    conn:send("GET /x.php?N=1 HTTP/1.1\r\nHost: a\r\nX-Request-Id: " .. GIVEN .. "\r\n\r\n")
+    local own = poll.wait(function()
+      local first = json.decode(r:tell("requests", "--json")).requests[1]
+      return first and first.own_id ~= found.own_id and first.own_id
+    end, "the second request")
+    assert.equal(("request %s is told to end\n"):format(own), r:tell("kill", own))
     assert.truthy(conn:read_until("Request " .. GIVEN, poll.PATIENCE))
     conn:close()
     assert.equal(GIVEN, id_of(r, "N=1"))

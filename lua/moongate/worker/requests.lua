@@ -17,7 +17,7 @@ function M.list(core)
     if a.started ~= b.started then
       return a.started < b.started
     end
-    return a.id < b.id
+    return a.own_id < b.own_id
   end)
   for i, request in ipairs(found) do
     if i > M.MOST then
@@ -32,9 +32,26 @@ function M.list(core)
   return list, more
 end
 
+--- The requests of an id: the one that the logs have, or the server's own.
+---@param list table[]
+---@param id string
+---@return table[] found
+local function of_id(list, id)
+  local own = id:match("^%x+$") and #id <= 16 and ("0"):rep(16 - #id) .. id:lower()
+  local found = {}
+  for _, request in ipairs(list) do
+    if request.own_id == own then
+      return { request }
+    elseif request.id == id then
+      found[#found + 1] = request
+    end
+  end
+  return found
+end
+
 --- Lets a request end.
 ---@param core table `requests kill` of the control functions
----@param id string|nil as in the logs
+---@param id string|nil as in the logs, or the server's own
 ---@return boolean|nil done
 ---@return string|nil problem
 ---@return integer|nil status of HTTP, for the problem
@@ -42,16 +59,21 @@ function M.kill(core, id)
   if not id or id == "" then
     return nil, "'id' is missing: the id of a request, as `moongate requests` and the logs have it",
       400
-  elseif not id:match("^%x+$") or #id > 16 then
-    return nil, ("'%s' is no id of a request: expected up to 16 hexadecimal digits"):format(
-      id:sub(1, 40)), 400
+  elseif not id:match("^[%w%-._:=/+@]+$") or #id > 64 then
+    return nil, ("'%s' is no id of a request: expected 1 to 64 letters, digits and -._:=/+@")
+      :format(id:sub(1, 64)), 400
   end
-  local whole = ("0"):rep(16 - #id) .. id:lower()
-  for _, request in ipairs((core.requests())) do
-    if request.id == whole then
-      local done, problem = core.kill(whole)
-      return done, problem, 500
+  local found = of_id((core.requests()), id)
+  if #found > 1 then
+    local own = {}
+    for i = 1, math.min(#found, 10) do
+      own[i] = found[i].own_id
     end
+    return nil, ("%d requests have the id '%s', since a proxy has sent it with each of them; these "
+      .. "are their own: %s"):format(#found, id, table.concat(own, ", ")), 409
+  elseif #found == 1 then
+    local done, problem = core.kill(found[1].own_id)
+    return done, problem, 500
   end
   return nil, ("no request under way has the id '%s'; `moongate requests` lists them"):format(id),
     404

@@ -3,7 +3,7 @@
 local requests = require("moongate.worker.requests")
 
 local function request(id, started)
-  return { id = id, started = started, uri = "/a.php?b=1", state = "waiting" }
+  return { id = id, own_id = id, started = started, uri = "/a.php?b=1", state = "waiting" }
 end
 
 describe("the list of requests", function()
@@ -53,13 +53,39 @@ describe("the end of a request", function()
   end)
 
   it("needs the id of a request that is under way", function()
-    for id, status in pairs({ [""] = 400, ["x"] = 400, ["-1"] = 400, ["cd"] = 404,
-      [("0"):rep(15) .. "ab"] = 400 }) do
+    for id, status in pairs({ [""] = 400, ["a b"] = 400, ["x"] = 404, ["cd"] = 404,
+      [("0"):rep(15) .. "ab"] = 404, [("a"):rep(65)] = 400 }) do
       local done, problem, code = requests.kill(core, id)
       assert.is_nil(done)
       assert.is_string(problem)
       assert.equal(status, code)
     end
     assert.is_nil(told)
+  end)
+
+  it("may be asked for by the id that a proxy has sent, or by the server's own", function()
+    local given = { id = "edge-7", own_id = "00000000000000cd", started = 1, uri = "/" }
+    local proxied = { requests = function() return { request("00ab", 1), given } end,
+      kill = core.kill }
+    for _, id in ipairs({ "edge-7", "cd", "00000000000000CD" }) do
+      told = nil
+      assert.is_true(requests.kill(proxied, id))
+      assert.equal("00000000000000cd", told)
+    end
+    assert.equal(404, select(3, requests.kill(proxied, "EDGE-7")))
+  end)
+
+  it("needs the own id where a proxy has sent one with several requests", function()
+    local twice = { requests = function()
+      return { { id = "edge-7", own_id = "00000000000000cd", started = 1, uri = "/" },
+        { id = "edge-7", own_id = "00000000000000ef", started = 1, uri = "/" } }
+    end, kill = core.kill }
+    local done, problem, code = requests.kill(twice, "edge-7")
+    assert.is_nil(done)
+    assert.equal(409, code)
+    assert.truthy(problem:find("00000000000000cd, 00000000000000ef", 1, true), problem)
+    assert.is_nil(told)
+    assert.is_true(requests.kill(twice, "ef"))
+    assert.equal("00000000000000ef", told)
   end)
 end)
