@@ -10,7 +10,7 @@ local stage = require("tests.support.stage")
 local ROUTE = [[
 local php = require("moongate.php")
 local pages = { [403] = "/errors/403.html", [502] = "/errors/down.html",
-  [405] = "/errors/405.html", [413] = "/errors/413.html", [416] = "/errors/416.html",
+  [405] = "/errors/405.html", [412] = "/errors/412.html", [413] = "/errors/413.html", [416] = "/errors/416.html",
   [503] = "/errors/down.html", [500] = "/errors/500.html" }
 local function site(backend, more)
   local options = {
@@ -28,7 +28,7 @@ local function site(backend, more)
 end
 local sites = {
   usual = site("app"), down = site("down"),
-  strict = site("app", { intercept_errors = { 500 } }), small = site("app", { body_limit = 10 }),
+  watched = site("watched"), strict = site("app", { intercept_errors = { 500 } }), small = site("app", { body_limit = 10 }),
   unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app",
     not_found = { status = 410 }, headers = { ["X-Site"] = "yes" } },
   bare = php.site { root = os.getenv("TEST_ROOT"), backend = "app", not_found = "/a.css" },
@@ -36,7 +36,10 @@ local sites = {
   owner = site("app", { owner = true }), lost = site("app", { not_found = "/errors/lost.html" }),
 }
 return {
-  backends = { app = os.getenv("TEST_BACKEND"), down = "unix:/nonexistent/x.sock" },
+  backends = {
+    app = os.getenv("TEST_BACKEND"), down = "unix:/nonexistent/x.sock",
+    watched = { servers = { os.getenv("TEST_BACKEND") }, health = {} },
+  },
   on_request = function(req) return sites[req.headers.site or "usual"](req) end,
   on_error = function(_, err)
     assert(err.kind ~= "refused")
@@ -54,6 +57,7 @@ describe("a site", function()
       ["errors/404.html"] = "<p>not here</p>", ["errors/403.html"] = "<p>not yours</p>",
       ["errors/down.html"] = "<p>back soon</p>", ["errors/500.html"] = "<p>broken</p>",
       ["errors/405.html"] = "<p>not so</p>", ["errors/413.html"] = "<p>too much</p>",
+      ["errors/412.html"] = "<p>another one</p>",
       ["errors/416.html"] = "<p>not that part</p>",
       ["gone.php"] = "<?php header('X-Accel-Redirect: /nowhere.txt');",
       [".env"] = "secret", ["broken.php"] = "<?php http_response_code(500);",
@@ -131,11 +135,28 @@ describe("a site", function()
     assert.equal(416, res.status)
     assert.equal("<p>not that part</p>", res.body)
     assert.equal("bytes */4", res.headers["content-range"])
+    for _, header in ipairs({ "If-Match", "If-Unmodified-Since" }) do
+      local value = header == "If-Match" and '"other"' or "Thu, 01 Jan 1970 00:00:00 GMT"
+      res = ask("/a.txt", nil, { headers = { Site = "usual", [header] = value } })
+      assert.equal(412, res.status, header)
+      assert.equal("<p>another one</p>", res.body)
+      assert.equal("yes", res.headers["x-site"])
+    end
     -- Where there is no page for the status, the standard one has these headers.
     res = ask("/a.txt", "bare", { method = "PUT", body = "a" })
     assert.equal(405, res.status)
     assert.truthy(res.body:find("<h1>405", 1, true))
     assert.equal("GET, HEAD, OPTIONS", res.headers.allow)
+  end)
+
+  it("has a page in the place of PHP-FPM's own ones, which no client gets", function()
+    -- PHP-FPM compares PATH_INFO with the ping path, too.
+    local res = ask("/server.php/ping", "watched")
+    assert.equal(403, res.status)
+    assert.equal("<p>not yours</p>", res.body)
+    assert.equal("yes", res.headers["x-site"])
+    gate:wait_log("GET /server.php/ping: 403, /ping is PHP%-FPM's own page")
+    assert.equal(200, ask("/server.php/pin", "watched").status)
   end)
 
   it("has a page for a body that is too large, and for a file that an application lacks",
