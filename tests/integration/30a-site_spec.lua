@@ -10,7 +10,8 @@ local stage = require("tests.support.stage")
 local ROUTE = [[
 local php = require("moongate.php")
 local pages = { [403] = "/errors/403.html", [502] = "/errors/down.html",
-  [405] = "/errors/405.html", [412] = "/errors/412.html", [413] = "/errors/413.html", [416] = "/errors/416.html",
+  [405] = "/errors/405.html", [412] = "/errors/412.html",
+  [413] = "/errors/413.html", [416] = "/errors/416.html",
   [503] = "/errors/down.html", [500] = "/errors/500.html" }
 local function site(backend, more)
   local options = {
@@ -28,7 +29,8 @@ local function site(backend, more)
 end
 local sites = {
   usual = site("app"), down = site("down"),
-  watched = site("watched"), strict = site("app", { intercept_errors = { 500 } }), small = site("app", { body_limit = 10 }),
+  watched = site("watched"),
+  strict = site("app", { intercept_errors = { 500 } }), small = site("app", { body_limit = 10 }),
   unseen = php.site { docroot = os.getenv("TEST_ROOT"), backend = "app",
     not_found = { status = 410 }, headers = { ["X-Site"] = "yes" } },
   bare = php.site { root = os.getenv("TEST_ROOT"), backend = "app", not_found = "/a.css" },

@@ -123,6 +123,26 @@ describe("moongate explain", function()
     assert.matches("503: no server of backend 'app' takes connections", result.stderr, 1, true)
   end)
 
+  it("says of a sandbox that it is one, and what its failed hook is answered with", function()
+    local dir = process.tempdir("route")
+    stage.write(dir, { ["route.lua"] = [[
+return {
+  sandbox = true, script_errors = { on_request = { status = 410 } },
+  on_request = function(req) return { status = req.path == "/no" and io.open("x") or 204 } end,
+}]] })
+    local path = dir .. "/route.lua"
+    local result = server.command({ "explain", path, "/" })
+    assert.equal(0, result.code, result.stderr)
+    assert.truthy(result.stdout:find("\n  sandbox: the route has files below its folder alone, and "
+      .. ("no programs, ffi or C modules (%s:2)\n"):format(path), 1, true), result.stdout)
+    assert.truthy(result.stdout:find("\n  script_errors: where on_request fails, the response is "
+      .. ("that of { status = 410 } (%s:2)\n"):format(path), 1, true), result.stdout)
+    result = server.command({ "explain", path, "/no" })
+    assert.equal(1, result.code)
+    assert.matches("route.lua:3: .*io.*\nscript_errors: where on_request fails, the response is "
+      .. "that of { status = 410 }\n", result.stderr)
+  end)
+
   it("sends nothing to one that listens", function()
     local r = rig.start()
     finally(function() r:stop() end)

@@ -2,6 +2,7 @@
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
 local common = require("moongate.cli.common")
+local conditions = require("moongate.cli.conditions")
 local core = require("moongate.core.commands")
 local fs = require("moongate.base.fs")
 local json = require("moongate.base.json")
@@ -33,6 +34,19 @@ What --log says is in docs/testing.md: the requests of an access log, and what w
 }
 for i, option in ipairs(request.OPTIONS) do
   table.insert(M.options, i, option)
+end
+
+--- A decision's value in one line.
+local function one_line(value)
+  if type(value) == "table" then
+    local parts = {}
+    for _, key in ipairs(sorted_keys(value)) do
+      parts[#parts + 1] = type(key) == "number" and one_line(value[key])
+        or ("%s = %s"):format(tostring(key), one_line(value[key]))
+    end
+    return "{ " .. table.concat(parts, ", ") .. " }"
+  end
+  return type(value) == "string" and ("%q"):format(value) or tostring(value)
 end
 
 -- The hooks ---------------------------------------------------------------------------------------
@@ -269,6 +283,9 @@ local function explain_fastcgi(out, settings, req, found, looks)
       .. "and STDIN is empty"):format(d.request_file == true and settings.limits.spool_dir
       or d.request_file)
   end
+  for _, step in ipairs(conditions.of_decision(settings, d, backend)) do
+    steps[#steps + 1] = step
+  end
   if settings.hooks.on_params then
     steps[#steps + 1] = "on_params at " .. settings.hook_source.on_params
   end
@@ -345,12 +362,16 @@ local function explain(settings, req, looks)
     return simulate.decide(settings, "on_request", req)
   end)
   if not found then
-    return nil, problem
+    local instead = conditions.on_failure(settings, "on_request", one_line)
+    return nil, instead and problem .. "\n" .. instead or problem
   end
   local d, kind = found.decision, found.kind
   table.insert(steps, 1, "on_request at " .. found.source)
   if #found.rules > 0 then
     table.insert(steps, 2, rules_step(found.rules))
+  end
+  for _, step in ipairs(conditions.of_route(settings, one_line)) do
+    steps[#steps + 1] = step
   end
   if d == nil then
     out.decision, out.verdict = { status = 404 }, "404: on_request returned nil"
@@ -385,19 +406,6 @@ local function explain(settings, req, looks)
 end
 
 -- Printing ----------------------------------------------------------------------------------------
-
---- A decision's value in one line.
-local function one_line(value)
-  if type(value) == "table" then
-    local parts = {}
-    for _, key in ipairs(sorted_keys(value)) do
-      parts[#parts + 1] = type(key) == "number" and one_line(value[key])
-        or ("%s = %s"):format(tostring(key), one_line(value[key]))
-    end
-    return "{ " .. table.concat(parts, ", ") .. " }"
-  end
-  return type(value) == "string" and ("%q"):format(value) or tostring(value)
-end
 
 --- Adds keys and values in two columns under a heading.
 ---@param show fun(value: any, key: any): string

@@ -116,6 +116,56 @@ describe("moongate explain", function()
       verdict('{ backend = "app", root = "/srv" }', "/index.php"))
   end)
 
+  it("says under which conditions the request runs, with the line of each", function()
+    local text = [[
+return {
+
+limits = { script_memory = "64M", body_deadline = "1500ms" },
+backends = { app = { servers = { "10.0.0.1:9000" }, deadline = "10s" } },
+script_errors = { on_request = { backend = "app" },
+on_params = "open", on_response = "fail" },
+on_params = function() end, on_response = function() end,
+on_stderr = function() end,
+on_request = function(req)
+  if req.path == "/fail" then error("oh") end
+  return { backend = "app", flush = req.path == "/16k" and "16k" or false,
+    deadline = req.path == "/16k" and 2.5 or nil }
+end }]]
+    local _, stdout, _, path = explain(text, "/x.php")
+    for _, line in ipairs({
+      "limits.script_memory: the script may hold 64 MB in each worker; a hook that needs more "
+        .. "fails (%s:3)",
+      "script_errors: where on_request fails, the response is that of { backend = \"app\" } (%s:5)",
+      "script_errors: where on_params fails, the request goes on without it (%s:6)",
+      "script_errors: where on_response fails, the response is 500 (%s:6)",
+      "deadline: 10s for the whole request, from its first byte to the end of the response; "
+        .. "then 504, or 408 while the body is coming (%s:4)",
+      "body_deadline: 1500ms for the body of the request; then 408 (%s:3)",
+      "flush: the response leaves when it is complete, or once 256 KB of it wait (%s:9)",
+      "on_stderr: its decision replaces the response while nothing of that has left, at %s:8",
+    }) do
+      line = "\n  " .. line:format(path) .. "\n"
+      assert.is_truthy(stdout:find(line, 1, true), line .. "is not in\n" .. stdout)
+    end
+    _, stdout = explain(text, "/16k")
+    assert.is_truthy(stdout:find("\n  deadline: 2500ms for the whole", 1, true), stdout)
+    assert.is_truthy(stdout:find("\n  flush: the response leaves in parts of 16384 bytes (", 1,
+      true), stdout)
+    local status, _, stderr = explain(text, "/fail")
+    assert.equal(1, status)
+    assert.matches("oh.*\nscript_errors: where on_request fails, the response is that of "
+      .. "{ backend = \"app\" }\n$", stderr)
+  end)
+
+  it("names no condition that is everywhere", function()
+    local _, stdout = explain(route('{ backend = "app" }', "on_stderr = nil, sandbox = false,\n"),
+      "/x.php")
+    for _, word in ipairs({ "sandbox", "script_memory", "script_errors", "deadline", "flush",
+      "on_stderr" }) do
+      assert.is_nil(stdout:find(word, 1, true), stdout)
+    end
+  end)
+
   it("explains the other kinds", function()
     assert.equal("404: on_request returned nil", verdict("nil", "/"))
     assert.equal("410 from the route itself", verdict("{ status = 410 }", "/"))
