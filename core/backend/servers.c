@@ -186,6 +186,11 @@ unsigned backend_queue_room(const struct backend *b)
     return ledger_queue_room(&b->all->seat, b->group);
 }
 
+void backend_tenant(const struct backend *b, struct str tenant, unsigned *active, unsigned *queued)
+{
+    ledger_tenant_claims(&b->all->seat, b->group, tenant, active, queued);
+}
+
 void backend_drain(struct backend *b, int server, bool draining)
 {
     ledger_drain(&b->all->seat, b->servers[server]->slot, draining);

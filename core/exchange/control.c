@@ -84,6 +84,14 @@ static bool control_drain(void *ctx, struct str name, struct str server, bool dr
     return true;
 }
 
+static void control_see_tenant(void *ctx, struct str name, struct str tenant, unsigned *active,
+                               unsigned *queued)
+{
+    const struct backend *b = generation_backend(ctx, name);
+    if (b != NULL)
+        backend_tenant(b, tenant, active, queued);
+}
+
 /* --- servers, changed at run time --- */
 
 static const struct change *control_see_change(void *ctx, unsigned i, unsigned *active)
@@ -205,6 +213,7 @@ void control_open(struct generation *g)
                                        .is_up = control_see_up,
                                        .hold = control_hold,
                                        .drain = control_drain,
+                                       .tenant = control_see_tenant,
                                        .change = control_see_change,
                                        .change_server = control_change,
                                        .forget_changes = control_forget_changes,

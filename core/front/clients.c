@@ -209,6 +209,7 @@ void client_wake(struct client *c, struct client_active *active)
     active->step = (struct deferred){.run = c->endpoint->protocol->on_step};
     c->io.data = active;
     clients_list_add(&all->active, c);
+    all->busy++;
 }
 
 /* Detaches the active part from the loop, so that its memory can be freed. */
@@ -219,6 +220,7 @@ static void client_end_active(struct client *c)
         return;
     deadline_fini(&active->deadline);
     loop_undefer(&active->step);
+    client_clients(c)->busy--;
 }
 
 void client_sleep(struct client *c)

@@ -39,6 +39,7 @@ struct clients {
     struct generation **current; /* what new requests run on */
     struct client_list idle, active;
     unsigned count;            /* of both */
+    unsigned busy;             /* of `active` */
     struct deadline idle_time; /* of the first of `idle` */
     double idle_armed;         /* the seconds that one might be idle when idle_time was set */
     struct endpoint *endpoints;

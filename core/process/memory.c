@@ -84,7 +84,7 @@ void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blam
     board->pid = 0;
     board->beat = board->turn = 0; /* the worker may have died while a hook ran */
     board->ready = board->leaving = false;
-    board->connections = 0;
+    board->connections = board->active = 0;
 }
 
 void memory_show_error(const struct memory *m, const char *text)

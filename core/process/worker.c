@@ -555,6 +555,7 @@ static void worker_show(struct worker *w)
     struct board_worker *board = &w->config->board->worker[w->config->index];
     w->shown_at = loop_now(&w->loop);
     board->connections = w->clients.count;
+    board->active = w->clients.busy;
     board->requests = exchange_count();
     board->generations = generation_alive();
     board->lua_memory = script_memory(w->generation->script);
@@ -571,8 +572,8 @@ static void worker_show_timer_cb(struct ev_loop *ev, ev_timer *timer, int events
 static bool worker_is_shown(const struct worker *w)
 {
     const struct board_worker *board = &w->config->board->worker[w->config->index];
-    return board->connections == w->clients.count && board->requests == exchange_count() &&
-           board->generations == generation_alive();
+    return board->connections == w->clients.count && board->active == w->clients.busy &&
+           board->requests == exchange_count() && board->generations == generation_alive();
 }
 
 static void worker_file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events)

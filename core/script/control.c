@@ -121,6 +121,17 @@ static int control_forget_changes(lua_State *L)
 
 /* --- the instance --- */
 
+/* core.tenant(backend, name) -> connections in use by the tenant's requests, those that wait */
+static int control_tenant(lua_State *L)
+{
+    const struct script_world *world = control_world_of(L);
+    unsigned active = 0, queued = 0;
+    world->tenant(world->ctx, script_check_str(L, 1), script_check_str(L, 2), &active, &queued);
+    lua_pushnumber(L, active);
+    lua_pushnumber(L, queued);
+    return 2;
+}
+
 /* core.reload([generation]) -> id; or nil, problem. With a generation: of the files that it had. */
 static int control_reload(lua_State *L)
 {
@@ -391,6 +402,7 @@ static const struct property worker_fields[] = {
     WORKER(leaving),
     WORKER(generations),
     WORKER(connections),
+    WORKER(active),
     WORKER(requests),
     WORKER(lua_memory),
     WORKER(restarts),
@@ -452,6 +464,7 @@ static void control_push_functions(lua_State *L)
         {"state", control_state},
         {"stop", control_stop},
         {"tail", control_tail},
+        {"tenant", control_tenant},
         {"tokens", control_tokens},
         {NULL, NULL},
     };

@@ -59,6 +59,10 @@ struct script_world {
     bool (*is_up)(void *ctx, struct str backend, bool *up);
     bool (*hold)(void *ctx, struct str backend, bool held);
     bool (*drain)(void *ctx, struct str backend, struct str server, bool draining);
+    /* The connections that a tenant's requests to the backend have, and its requests that wait;
+     * both stay as they are where there is no such backend. */
+    void (*tenant)(void *ctx, struct str backend, struct str tenant, unsigned *active,
+                   unsigned *queued);
     /* The changes of servers at run time (shm/changes.h), by numbers from 0, and the connections in
      * use by the server. NULL: no more. */
     const struct change *(*change)(void *ctx, unsigned i, unsigned *active);

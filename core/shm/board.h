@@ -43,10 +43,11 @@ struct board_worker {
     unsigned number; /* the worker's number, from 0, which its script sees */
     unsigned restarts;
     /* Written by the worker. */
-    uint64_t beat;    /* changes when a hook begins and when it ends: odd while one runs */
-    uint64_t turn;    /* changes when the loop wakes and when it sleeps: even while it sleeps */
-    char stuck[1024]; /* the hook and its request when the worker was stopped, or crashed */
-    unsigned connections;
+    uint64_t beat;        /* changes when a hook begins and when it ends: odd while one runs */
+    uint64_t turn;        /* changes when the loop wakes and when it sleeps: even while it sleeps */
+    char stuck[1024];     /* the hook and its request when the worker was stopped, or crashed */
+    unsigned connections; /* of clients */
+    unsigned active;      /* those of them that are not idle */
     unsigned generations; /* number of generations that the worker holds */
     uint64_t requests;
     uint64_t lua_memory; /* bytes */

@@ -178,6 +178,9 @@ struct ledger_server *ledger_at(const struct ledger_seat *seat, uint32_t server)
 unsigned ledger_active(const struct ledger_seat *seat, uint32_t group, struct str address);
 bool ledger_is_held(const struct ledger_seat *seat, uint32_t group);
 uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group);
+/* The active claims of a tenant in the group, and those that wait. */
+void ledger_tenant_claims(const struct ledger_seat *seat, uint32_t group, struct str tenant,
+                          uint32_t *active, uint32_t *waiting);
 /* How many claims may wait in the group. */
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group);
 /* The class of servers that requests go to now: 0 those in service, 1 backups, 2 and 3 the same

@@ -25,9 +25,14 @@ double ledger_now(void)
 
 /* --- tenants; the group is locked --- */
 
+static unsigned ledger_bucket(uint64_t hash)
+{
+    return (hash ^ hash >> 32) % LEDGER_BUCKETS;
+}
+
 static uint32_t *ledger_bucket_of(struct group *g, uint64_t hash)
 {
-    return &g->tenants[(hash ^ hash >> 32) % LEDGER_BUCKETS];
+    return &g->tenants[ledger_bucket(hash)];
 }
 
 /* When the tenant was last served. For a tenant whose place was reused this is the latest time of
@@ -80,15 +85,20 @@ uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash)
     return at;
 }
 
-uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash)
+uint32_t ledger_known_tenant(const struct ledger *l, const struct group *g, uint64_t hash)
 {
     if (hash == 0)
         return g->anyone;
-    for (uint32_t at = *ledger_bucket_of(g, hash); at != LEDGER_NONE;
-         at = l->tenants[at].bucket_next)
-        if (l->tenants[at].hash == hash)
-            return at;
-    return ledger_new_tenant(l, g, hash);
+    uint32_t at = g->tenants[ledger_bucket(hash)];
+    while (at != LEDGER_NONE && l->tenants[at].hash != hash)
+        at = l->tenants[at].bucket_next;
+    return at;
+}
+
+uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash)
+{
+    uint32_t at = ledger_known_tenant(l, g, hash);
+    return at != LEDGER_NONE ? at : ledger_new_tenant(l, g, hash);
 }
 
 /* Frees a tenant without claims. */

@@ -19,6 +19,9 @@ void ledger_unlock_group(struct group *g);
 /* Makes a tenant of the group. The place of requests without a tenant is returned where there are
  * too many. */
 uint32_t ledger_new_tenant(struct ledger *l, struct group *g, uint64_t hash);
+/* The tenant of that hash, of those that have claims. LEDGER_NONE: it has none. */
+uint32_t ledger_known_tenant(const struct ledger *l, const struct group *g, uint64_t hash);
+/* The same tenant, made where there is none. */
 uint32_t ledger_find_tenant(struct ledger *l, struct group *g, uint64_t hash);
 /* Frees a tenant without claims. */
 void ledger_leave_tenant(struct ledger *l, struct group *g, uint32_t tenant);

@@ -284,6 +284,17 @@ uint32_t ledger_queued(const struct ledger_seat *seat, uint32_t group)
     return seat->ledger->groups[group].queued;
 }
 
+void ledger_tenant_claims(const struct ledger_seat *seat, uint32_t group, struct str tenant,
+                          uint32_t *active, uint32_t *waiting)
+{
+    struct ledger *l = seat->ledger;
+    struct group *g = ledger_lock_group(l, group);
+    uint32_t at = ledger_known_tenant(l, g, ledger_tenant(seat, tenant));
+    *active = at != LEDGER_NONE ? l->tenants[at].active : 0;
+    *waiting = at != LEDGER_NONE ? l->tenants[at].waiting : 0;
+    ledger_unlock_group(g);
+}
+
 uint32_t ledger_queue_room(const struct ledger_seat *seat, uint32_t group)
 {
     return ledger_room_of(seat->ledger, &seat->ledger->groups[group]);

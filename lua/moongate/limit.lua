@@ -11,6 +11,7 @@
 -- What several machines count together lies in a Redis: moongate.limit.redis.
 
 local clock = require("moongate.base.clock")
+local counter = require("moongate.base.counter")
 local decision = require("moongate.decision")
 local describe = require("moongate.base.describe")
 local headers_of = require("moongate.decision.headers")
@@ -171,6 +172,7 @@ end
 ---@field dictionary table shared
 ---@field away "open"|"closed"
 ---@field answer table decision of a refusal
+---@field count_refusal fun()
 ---@field policy string the header RateLimit-Policy
 ---@field label string its name in headers, quoted
 local Limit = {}
@@ -241,6 +243,7 @@ end
 ---@param state string|nil the header RateLimit
 local function refusal(self, seconds, state)
   local d, answer = {}, self.answer
+  self.count_refusal()
   for key, value in pairs(answer) do
     d[key] = value
   end
@@ -451,6 +454,7 @@ local function new(what, options, place, name)
     source = place, name = name, said = -math.huge, dictionary = false,
     key = options.key or M.address, away = options.away or "open",
     answer = options.answer or { status = 429 },
+    count_refusal = counter.new(counter.LIMIT_REJECTIONS, name or place),
     rule = trace.known({ text = "limit." .. what, source = place }),
   }, Limit)
   self.label = ('"%s"'):format(options.name or "default")

@@ -97,7 +97,7 @@ describe("moongate status", function()
   end)
 
   it("counts the requests of tenants", function()
-    start({ on_request = "if req.path ~= '/' then "
+    start({ backend = "max_conns = 2,", on_request = "if req.path ~= '/' then "
       .. "return { backend = 'app', docroot = '/srv/app', tenant = req.path:sub(2) } end" })
     for _ = 1, 3 do
       http.get(r.address, "/shop?body=x")
@@ -109,9 +109,42 @@ describe("moongate status", function()
       list = r:status().tenants
       return #list == 2 and list[1].requests == 4 and list[2].requests == 1
     end, "five requests")
-    assert.same({ name = "shop", requests = 4, client_errors = 0, server_errors = 1 }, list[1])
-    assert.same({ name = "blog", requests = 1, client_errors = 1, server_errors = 0 }, list[2])
-    assert.matches("\nTENANT +REQUESTS  4XX  5XX\nshop +4 +0 +1\nblog +1 +1 +0\n", r:tell("status"))
+    local function tenant(name, active, queued, requests, client_errors, server_errors)
+      return {
+        name = name, active = active, queued = queued, requests = requests,
+        client_errors = client_errors, server_errors = server_errors,
+      }
+    end
+    assert.same({ tenant("shop", 0, 0, 4, 0, 1), tenant("blog", 0, 0, 1, 1, 0) }, list)
+    -- Two of blog's have the servers' places, another one and two of shop's wait.
+    local clients = {}
+    for i, path in ipairs({ "/blog", "/blog", "/blog", "/shop", "/shop" }) do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = path .. "?body=x&delay=hold" })
+      poll.wait(function()
+        local sum = 0
+        for _, one in ipairs(r:status().tenants) do
+          sum = sum + one.active + one.queued
+        end
+        return sum == i
+      end, "a request at a server, or in the queue")
+    end
+    assert.same({ tenant("blog", 2, 1, 1, 1, 0), tenant("shop", 0, 2, 4, 0, 1) },
+      r:status().tenants)
+    assert.matches("\nTENANT +ACTIVE +QUEUED +REQUESTS  4XX  5XX\n"
+      .. "blog +2 +1 +1 +1 +0\nshop +0 +2 +4 +0 +1\n", r:tell("status"))
+    r:release(2)
+    r:release(2) -- those that have waited
+    r:release(1)
+    for _, client in ipairs(clients) do
+      assert.equal(200, client:receive().status)
+      client:close()
+    end
+    poll.wait(function()
+      list = r:status().tenants
+      return list[1].requests + list[2].requests == 10
+    end, "all requests")
+    assert.same({ tenant("shop", 0, 0, 6, 0, 1), tenant("blog", 0, 0, 4, 1, 0) }, list)
   end)
 end)
 

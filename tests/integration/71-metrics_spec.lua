@@ -90,6 +90,55 @@ describe("/metrics", function()
     look(r)
   end)
 
+  it("tells connections that are active from idle ones", function()
+    local r = rig.start({ control = true, workers = 2 })
+    finally(function() r:stop() end)
+    local idle, active = http.open(r.address), http.open(r.address)
+    idle:send({ path = rig.target("body=x") })
+    assert.equal(200, idle:receive().status)
+    active:send({ path = rig.target("body=x&delay=hold") })
+    local function clients(open, busy)
+      return function(samples)
+        return samples["moongate_client_connections"] == open
+          and samples["moongate_client_connections_active"] == busy
+          and samples["moongate_client_connections_idle"] == open - busy
+      end
+    end
+    wait_for(r, "one of each", clients(2, 1))
+    r:release()
+    assert.equal(200, active:receive().status)
+    wait_for(r, "two idle ones", clients(2, 0))
+    idle:close()
+    active:close()
+    wait_for(r, "none", clients(0, 0))
+  end)
+
+  it("counts what limits refuse, by their names", function()
+    local r = rig.start({
+      control = true, workers = 2, before = [[
+        local limit = require("moongate.limit")
+        local downloads = limit.rate({ name = "downloads", rate = "2/h", burst = 2 })
+        local uploads = limit.concurrency({ name = "uploads", limit = 1 })
+      ]],
+      on_request = "local refused = req.path == '/d' and downloads(req) or uploads(req) "
+        .. "if refused then return refused end",
+    })
+    finally(function() r:stop() end)
+    local refused = 0
+    for _ = 1, 6 do
+      refused = refused + (http.get(r.address, "/d?body=x").status == 429 and 1 or 0)
+    end
+    assert.is_true(refused >= 3)
+    local samples = wait_for(r, "the refusals",
+      counted('moongate_limit_rejections_total{limit="downloads"}', refused))
+    assert.equal(0, samples['moongate_limit_rejections_total{limit="uploads"}'])
+    look(r)
+    r:tell("reload")
+    assert.equal(429, http.get(r.address, "/d?body=x").status)
+    wait_for(r, "one more", counted('moongate_limit_rejections_total{limit="downloads"}',
+      refused + 1))
+  end)
+
   it("tells servers by their state, and what failed", function()
     local r = rig.start({
       control = true, responder = { count = 2 },
@@ -131,12 +180,14 @@ describe("/metrics", function()
       local ok, res = pcall(r.get, r, "body=x")
       return ok and res.status == 200
     end, "an answer")
-    local samples = wait_for(r, "the third request", counted(name, 3))
+    local restarts = 'moongate_worker_restarts_total{worker="%d"}'
+    local samples = wait_for(r, "the third request, and two restarts", function(samples)
+      return samples[name] == 3
+        and (samples[restarts:format(0)] or 0) + (samples[restarts:format(1)] or 0) == 2
+    end)
     assert.equal(1, samples['moongate_reloads_total{result="success"}'])
     assert.equal(2, samples["moongate_generation"])
     assert.equal(1, samples["moongate_last_reload_successful"])
-    assert.equal(2, samples['moongate_worker_restarts_total{worker="0"}']
-      + samples['moongate_worker_restarts_total{worker="1"}'])
     assert.is_true(samples['moongate_worker_resident_memory_bytes{worker="1"}'] > 2 ^ 20)
     assert.is_true(samples['moongate_worker_lua_memory_bytes{worker="0"}'] > 2 ^ 10)
     look(r)

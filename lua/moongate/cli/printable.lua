@@ -1,4 +1,4 @@
--- moongate.cli.printable owns texts of clients on a terminal. Called by requests and tail.
+-- moongate.cli.printable owns texts of clients on a terminal. Called by status, requests and tail.
 
 local M = {}
 
@@ -10,6 +10,13 @@ local MOST = 100 -- bytes
 function M.printable(text)
   text = text:gsub("[%z\1-\31\127-\255]", function(c) return ("\\x%02x"):format(c:byte()) end)
   return #text > MOST and text:sub(1, MOST - 3) .. "..." or text
+end
+
+--- A text of any length without control bytes, which a terminal would obey.
+---@param text string
+---@return string
+function M.tame(text)
+  return (text:gsub("[%z\1-\31\127]", "?"):gsub("\194[\128-\159]", "?")) -- C1 controls
 end
 
 return M

@@ -4,6 +4,7 @@
 local figures = require("moongate.cli.figures")
 local remote = require("moongate.cli.remote")
 local rows = require("moongate.cli.rows")
+local text = require("moongate.cli.printable")
 local sorted_keys = require("moongate.base.keys").sorted
 
 local M = {
@@ -19,7 +20,9 @@ local HEADS = {
   "BACKEND", "STATE", "SERVING", "ACTIVE", "IDLE", "MAX", "QUEUED", "REQUESTS", "FAILS",
   "LATENCY",
 }
-local WORKER_HEADS = { "WORKER", "STATE", "CONNECTIONS", "REQUESTS", "LUA MEMORY", "RESTARTS" }
+local WORKER_HEADS = {
+  "WORKER", "STATE", "CONNECTIONS", "ACTIVE", "REQUESTS", "LUA MEMORY", "RESTARTS",
+}
 local TEXTS = 2 -- the columns that are no numbers
 
 local function backend_row(backend)
@@ -33,7 +36,9 @@ local function backend_row(backend)
 end
 
 local function server_row(server)
-  local state = server.draining and "draining" or server.up and "up" or "down"
+  local known_state = server.state or server.draining and "draining" or server.up and "up"
+    or "failed" -- an instance of before has no `state`
+  local state = known_state == "failed" and "down" or known_state
   local known = server.latency and server.latency > 0
   if server.changed then -- at run time, by `moongate server`
     state = state .. (server.changed == "added" and ", added" or (", weight %.0f"):format(
@@ -42,7 +47,8 @@ local function server_row(server)
   return {
     "  " .. server.address, state .. (server.backup and ", backup" or ""), count(server.serving),
     count(server.active), count(server.idle),
-    server.max_conns > 0 and count(server.max_conns) or "", "", count(server.requests),
+    server.max_conns > 0 and count(server.max_conns) or "",
+    (server.named or 0) > 0 and count(server.named) or "", count(server.requests),
     count(server.fails), known and figures.milliseconds(server.latency) or "",
   }
 end
@@ -82,7 +88,7 @@ end
 local function degraded_lines(value)
   local lines = {}
   for _, one in ipairs(value.degraded or {}) do
-    lines[#lines + 1] = ("  ! %s\n"):format(one.text)
+    lines[#lines + 1] = ("  ! %s\n"):format(text.tame(one.text))
   end
   return table.concat(lines)
 end
@@ -103,16 +109,18 @@ local function errors_lines(value)
       or "not since " .. moment(one.last)
     local of = not one.holds and one.generation
       and (", generation %.0f"):format(one.generation) or ""
-    lines[#lines + 1] = ("  %s%s%s: %s: %s\n"):format(since, of, times, one.what, one.text)
+    lines[#lines + 1] = ("  %s%s%s: %s: %s\n"):format(since, of, times, one.what,
+      text.tame(one.text))
   end
   return #lines > 0 and "errors of the script:\n" .. table.concat(lines) or ""
 end
 
 local function tenant_rows(value)
-  local list = { { "TENANT", "", "REQUESTS", "4XX", "5XX" } }
+  local list = { { "TENANT", "", "ACTIVE", "QUEUED", "REQUESTS", "4XX", "5XX" } }
   for _, one in ipairs(value.tenants or {}) do
     list[#list + 1] = {
-      one.name, "", count(one.requests), count(one.client_errors), count(one.server_errors),
+      text.printable(one.name), "", count(one.active), count(one.queued), count(one.requests),
+      count(one.client_errors), count(one.server_errors),
     }
   end
   return list
@@ -132,8 +140,8 @@ local function worker_rows(value)
       state = ("%d generations"):format(worker.generations)
     end
     list[#list + 1] = {
-      "  " .. count(worker.pid), state, count(worker.connections), count(worker.requests),
-      figures.bytes(worker.lua_memory), count(worker.restarts),
+      "  " .. count(worker.pid), state, count(worker.connections), count(worker.active),
+      count(worker.requests), figures.bytes(worker.lua_memory), count(worker.restarts),
     }
   end
   return list

@@ -66,6 +66,7 @@ local function with_totals(backend)
       totals[key] = totals[key] + server[key]
     end
     totals.up = totals.up + (server.up and 1 or 0)
+    server.state = metrics.state_of(server)
   end
   json.list(backend.servers)
   backend.totals = totals

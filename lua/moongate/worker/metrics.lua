@@ -1,6 +1,7 @@
 -- moongate.worker.metrics owns /metrics: which metrics there are, and where their numbers come
 -- from. Called by worker/control; docs/metrics.md has the list.
 
+local counter = require("moongate.base.counter")
 local exposition = require("moongate.base.exposition")
 local own = require("moongate.metrics")
 local sorted_keys = require("moongate.base.keys").sorted
@@ -173,7 +174,9 @@ end
 local STATES = { "up", "draining", "unhealthy", "failed" }
 
 --- What keeps requests away from a server, the strongest reason first.
-local function state_of(server)
+---@param server table of core.backends()
+---@return "up"|"draining"|"unhealthy"|"failed"
+function M.state_of(server)
   return server.draining and "draining" or server.sick and "unhealthy"
     or not server.up and "failed" or "up"
 end
@@ -200,7 +203,7 @@ local function servers(page, backends)
     "1 for the state that the server is in.")
   each_server(backends, function(names, server)
     for _, state in ipairs(STATES) do
-      states:add(names .. "," .. label("state", state), state == state_of(server) and 1 or 0)
+      states:add(names .. "," .. label("state", state), state == M.state_of(server) and 1 or 0)
     end
   end)
   add_each(page, SERVER_METRICS, function(fn)
@@ -295,19 +298,28 @@ local function workers(page, core, counters, state)
 end
 
 local function clients(page, counters, state)
-  local open = 0
+  local open, active = 0, 0
   for _, worker in ipairs(state.workers) do
-    open = open + worker.connections
+    open, active = open + worker.connections, active + worker.active
   end
   page:family("gauge", "moongate_client_connections", "Connections of clients that are open.")
     :add("", open)
+  page:family("gauge", "moongate_client_connections_active",
+    "Connections on which a request is under way, or begins."):add("", active)
+  page:family("gauge", "moongate_client_connections_idle",
+    "Connections that wait for a request."):add("", math.max(0, open - active))
   page:family("counter", "moongate_client_connections_accepted",
     "Connections of clients that were accepted."):add("", counters.accepted)
   local refused = page:family("counter", "moongate_client_connections_refused",
     "Connections of clients that were answered 503, by the limit that they were beyond.")
-  for _, limit in ipairs(sorted_keys(counters.refused)) do
-    refused:add(label("limit", limit), counters.refused[limit])
+  for _, name in ipairs(sorted_keys(counters.refused)) do
+    refused:add(label("limit", name), counters.refused[name])
   end
+  local rejections = page:family("counter", counter.LIMIT_REJECTIONS.name,
+    "Requests that a limit of the route (moongate.limit) has refused, by its name.")
+  counter.each(counter.LIMIT_REJECTIONS, function(name, count)
+    rejections:add(label("limit", name), count)
+  end)
 end
 
 local function instance(page, core, state)

@@ -96,9 +96,11 @@ function M.messages(core)
   return cut(list, MESSAGES)
 end
 
---- The tenants with the most requests; `other` stands for those without a series of their own.
+--- The tenants with the most load now, then those with the most requests so far; `other` stands for
+--- those without a series of their own, whose load is not known apart.
 ---@param core table
----@return table[] list of { name, requests, client_errors, server_errors }
+---@return table[] list of { name, active, queued, requests, client_errors, server_errors }: the
+--- connections to servers in use, the requests that wait, those that have ended
 function M.tenants(core)
   local by_name, list = {}, {}
   for _, series in ipairs(core.counters().series) do
@@ -106,9 +108,15 @@ function M.tenants(core)
     if name ~= "" then
       local one = by_name[name]
       if not one then
-        one = { name = name, requests = 0, client_errors = 0, server_errors = 0 }
+        one = {
+          name = name, active = 0, queued = 0, requests = 0, client_errors = 0, server_errors = 0,
+        }
         by_name[name] = one
         list[#list + 1] = one
+      end
+      if series.tenant and series.backend then
+        local active, queued = core.tenant(series.backend, series.tenant)
+        one.active, one.queued = one.active + active, one.queued + queued
       end
       for _, classes in pairs(series.methods) do
         for class = 0, 5 do
@@ -120,7 +128,10 @@ function M.tenants(core)
     end
   end
   table.sort(list, function(a, b)
-    if a.requests ~= b.requests then
+    local load_a, load_b = a.active + a.queued, b.active + b.queued
+    if load_a ~= load_b then
+      return load_a > load_b
+    elseif a.requests ~= b.requests then
       return a.requests > b.requests
     end
     return a.name < b.name

@@ -387,8 +387,8 @@ describe("a command to a running instance", function()
       state = {
         version = "0.1.0", uptime = 11530.5, generation = 4,
         workers = {
-          { pid = 4711, ready = true, generations = 1, connections = 12, requests = 1234,
-            lua_memory = 700 * 1024, restarts = 0 },
+          { pid = 4711, ready = true, generations = 1, connections = 12, active = 2,
+            requests = 1234, lua_memory = 700 * 1024, restarts = 0 },
           { pid = 4712, ready = true, generations = 2, connections = 3, requests = 99,
             lua_memory = 2.5 * 2 ^ 20, restarts = 1 },
           { pid = 4713, ready = false, generations = 0, connections = 0, requests = 0,
@@ -398,6 +398,10 @@ describe("a command to a running instance", function()
           { address = "127.0.0.1:8080", name = "", control = false },
           { address = "127.0.0.1:8081", name = "six", control = false },
           { address = "unix:/x", name = "control", control = true },
+        },
+        tenants = {
+          { name = "\27[2Jshop", active = 4, queued = 9, requests = 70, client_errors = 2,
+            server_errors = 1 },
         },
         backends = {
           {
@@ -412,7 +416,10 @@ describe("a command to a running instance", function()
                 max_conns = 0 },
               { address = "10.0.0.3:9000", serving = 0, active = 0, idle = 0, requests = 0,
                 fails = 0, latency = 0, up = true, backup = false, draining = true,
-                max_conns = 0 },
+                max_conns = 0, named = 2 },
+              { address = "10.0.0.4:9000", serving = 0, active = 0, idle = 0, requests = 0,
+                fails = 0, latency = 0, up = false, backup = false, draining = false,
+                max_conns = 0, named = 0, state = "unhealthy" },
             },
           },
         },
@@ -429,17 +436,20 @@ describe("a command to a running instance", function()
         "moongate 0.1.0 at unix:/x",
         "up 3h 12m, generation 4, 3 workers",
         "listening on 127.0.0.1:8080, 127.0.0.1:8081 (six), unix:/x (control)",
-        "WORKER  STATE          CONNECTIONS  REQUESTS  LUA MEMORY  RESTARTS",
-        "  4711                          12      1234        700k         0",
-        "  4712  2 generations            3        99        2.5M         1",
-        "  4713  starting                 0         0          0k         7",
+        "WORKER  STATE          CONNECTIONS  ACTIVE  REQUESTS  LUA MEMORY  RESTARTS",
+        "  4711                          12       2      1234        700k         0",
+        "  4712  2 generations            3       0        99        2.5M         1",
+        "  4713  starting                 0       0         0          0k         7",
         "BACKEND          STATE         SERVING  ACTIVE  IDLE  MAX  QUEUED  REQUESTS  FAILS"
           .. "  LATENCY",
         "app              held                5       2     1       3/2048   1234567      4",
         "  10.0.0.1:9000  up                  5       2     1    8           1234560      0"
           .. "  12.3 ms",
         "  10.0.0.2:9000  down, backup        0       0     0                      7      4",
-        "  10.0.0.3:9000  draining            0       0     0                      0      0",
+        "  10.0.0.3:9000  draining            0       0     0            2         0      0",
+        "  10.0.0.4:9000  unhealthy           0       0     0                      0      0",
+        "TENANT         ACTIVE  QUEUED  REQUESTS  4XX  5XX",
+        "\\x1b[2Jshop         4       9        70    2    1",
         "",
       }, "\n"), stdout)
     end)

@@ -18,7 +18,7 @@ describe("control", function()
         local one = {
           address = address, serving = 5, active = 2, idle = 1, requests = 10, fails = 1,
           latency = 0.01,
-          up = true, backup = false, draining = false, weight = 1, max_conns = 4,
+          up = true, backup = false, draining = false, weight = 1, max_conns = 4, named = 0,
         }
         for key, value in pairs(fields or {}) do
           one[key] = value
@@ -86,8 +86,15 @@ describe("control", function()
         { backend = "app", tenant = "", methods = { GET = { [0] = 0, 0, 9, 0, 0, 0 } } },
         { backend = "app", tenant = "shop", methods = { GET = { [0] = 0, 0, 5, 0, 1, 2 } } },
         { backend = "my app", tenant = "shop", methods = { POST = { [0] = 0, 0, 1, 0, 0, 0 } } },
+        { backend = "app", tenant = "blog", methods = { GET = { [0] = 0, 0, 1, 0, 0, 0 } } },
         { backend = "app", tenant = false, methods = { GET = { [0] = 0, 0, 3, 0, 0, 0 } } },
       } }
+    end
+    function core.tenant(backend, tenant)
+      if tenant == "blog" then
+        return 0, 1
+      end
+      return backend == "app" and 2 or 1, backend == "app" and 8 or 0
     end
     core.list = {}
     function core.changes()
@@ -205,8 +212,15 @@ describe("control", function()
     end
     assert.same({ "on_request true", "on_log false", "HUP false" }, words)
     assert.same({
-      { name = "shop", requests = 9, client_errors = 1, server_errors = 2 },
-      { name = "other", requests = 3, client_errors = 0, server_errors = 0 },
+      {
+        name = "shop", active = 3, queued = 8, requests = 9, client_errors = 1, server_errors = 2,
+      },
+      {
+        name = "blog", active = 0, queued = 1, requests = 1, client_errors = 0, server_errors = 0,
+      },
+      {
+        name = "other", active = 0, queued = 0, requests = 3, client_errors = 0, server_errors = 0,
+      },
     }, body.tenants)
     local texts = {}
     for _, one in ipairs(body.degraded) do

@@ -127,6 +127,23 @@ static void test_tenants(void)
     check_int(a[3].state, ACTIVE);
     check_group(g);
 
+    test("a tenant's claims are told by its name; an unknown name has none");
+    uint32_t active, waiting;
+    uint64_t shop = ledger_tenant(&seats[0], STR("shop")) - 1; /* as `want` takes it */
+    for (unsigned i = 0; i < 3; i++)
+        ask(&b[i], i % 2, g, t, shop);
+    ledger_tenant_claims(&seats[3], g, STR("shop"), &active, &waiting);
+    check_int(active, 2);
+    check_int(waiting, 1);
+    ledger_tenant_claims(&seats[3], g, STR("blog"), &active, &waiting);
+    check_int(active + waiting, 0);
+    ledger_tenant_claims(&seats[3], g, STR(""), &active, &waiting);
+    check_int(active, 4);
+    for (unsigned i = 0; i < 3; i++)
+        drop(&b[i]);
+    ledger_tenant_claims(&seats[3], g, STR("shop"), &active, &waiting);
+    check_int(active + waiting, 0);
+
     test("a larger share is granted when the settings change");
     check_int(ask(&a[0], 0, g, t, 1), LEDGER_WAITING);
     open_group(20, 3);
