@@ -20,6 +20,17 @@ local function lines_of(command)
   return lines
 end
 
+--- The names in the first column of a table of the page.
+local function names_of(rows)
+  local names = {}
+  for first in ("\n" .. rows):gmatch("\n|([^|]*)|") do
+    for name in first:gmatch("`([%w_/]+)`") do
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
 describe("the rooms of core/", function()
   local page = read("docs/architecture.md")
   local rooms = lines_of("ls core")
@@ -50,8 +61,32 @@ describe("the rooms of core/", function()
         local name = path:match("^%./(.*)%.c$")
         assert.truthy(named[name], "docs/architecture.md: no row of " .. room .. " names " .. name)
       end
+      for _, name in ipairs(names_of(tables)) do
+        local path = ("core/%s/%s"):format(room, name)
+        local file = io.open(path .. ".c") or io.open(path .. ".h")
+        assert.truthy(file, "docs/architecture.md: there is no " .. path)
+        file:close()
+      end
     end)
   end
+
+  it("have a row for each header without a file of its name", function()
+    local missing = {}
+    for _, path in ipairs(lines_of("find core -name '*.h'")) do
+      local room, name = path:match("^core/(%l+)/(.*)%.h$")
+      local file = io.open(path:gsub("h$", "c"), "r")
+      if file then
+        file:close()
+      else
+        local tables = page:match("\n| " .. room .. "/ | owns |\n(.-)\n\n")
+        if not tables:find(("`%s`"):format(name), 1, true) then
+          missing[#missing + 1] = path
+        end
+      end
+    end
+    assert.same({}, missing)
+  end)
+
 
   it("are left by no include that names another folder", function()
     assert.same({}, lines_of("grep -rn 'include \"\\.' core"))
@@ -157,6 +192,19 @@ describe("the folders of lua/moongate", function()
       assert.truthy(rows and rows:find("`" .. (base or name) .. "`", 1, true),
         "docs/architecture.md: no row names " .. name)
     end
+  end)
+
+  it("are all there that have a row", function()
+    local seen = 0
+    local apart = page:gsub("\n\n", "\n\n\n") -- so that a table does not end where the next begins
+    for folder, rows in apart:gmatch("\n| lua/moongate/([%l_/]*) | owns |\n(.-)\n\n") do
+      for _, name in ipairs(names_of(rows)) do
+        assert.truthy(file_of(folder .. name), ("docs/architecture.md: there is no %s%s"):format(
+          folder, name))
+        seen = seen + 1
+      end
+    end
+    assert.is_true(seen > 150)
   end)
 
   it("know the core where the page says so", function()
