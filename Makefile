@@ -130,7 +130,7 @@ links_shm/underway = shm/underway base/log $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
-links_exchange/front = exchange/front base/str
+links_exchange/front = exchange/front exchange/filter base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \
                        base/loop base/input shm/metrics shm/lock
 links_process/bind = process/bind base/addr base/str

@@ -4,9 +4,8 @@
  *
  *     exchange ---> [filter ---> filter --->] front
  *
- * The exchange's step calls the first filter. A filter is a front for the part before it: its table
- * has functions of its own for the calls that it changes, and the filter_ functions for the others.
- * An exchange without filters calls its front directly. Nothing here calls the exchange.
+ * The exchange's step calls the first filter (exchange/filter.h), which is a front for the part
+ * before it. An exchange without filters calls its front directly. Nothing here calls the exchange.
  *
  * A front counts what the client gets (req->body_out, req->bytes_out).
  */
@@ -51,36 +50,6 @@ struct front_ops {
 struct front {
     const struct front_ops *ops;
 };
-
-/* --- filters --- */
-
-/* Part of a filter, which must live as long as the request. */
-struct filter {
-    struct front front;
-    struct front *next;
-};
-
-/* Puts a filter before *first. */
-static inline void filter_add(struct front **first, struct filter *filter,
-                              const struct front_ops *ops)
-{
-    *filter = (struct filter){.front = {ops}, .next = *first};
-    *first = &filter->front;
-}
-
-/* Functions that pass a call on unchanged. */
-void filter_want_body(struct front *front, bool want);
-void filter_hints(struct front *front, const struct headers *headers);
-void filter_respond(struct front *front);
-void filter_body(struct front *front, struct str bytes);
-bool filter_file(struct front *front, struct file_source *source, const struct file_piece *pieces,
-                 unsigned count);
-void filter_flush(struct front *front);
-void filter_end(struct front *front);
-bool filter_retract(struct front *front);
-void filter_cut(struct front *front);
-void filter_drop(struct front *front, const char *why);
-size_t filter_room(struct front *front);
 
 /* --- a file for a front that needs its bytes --- */
 

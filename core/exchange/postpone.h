@@ -6,7 +6,7 @@
 #define MG_EXCHANGE_POSTPONE_H
 
 #include "base/buf.h"
-#include "exchange/front.h"
+#include "exchange/filter.h"
 
 struct postpone {
     struct filter filter;

@@ -1,9 +1,9 @@
 /*
  * front_test - filters before a front, and a file for a front that has to see the bytes. The front
- * keeps what it gets, and has as much room as the test says. Links exchange/front alone.
+ * keeps what it gets, and has as much room as the test says. Links exchange/front and filter alone.
  */
 #include "../test.h"
-#include "exchange/front.h"
+#include "exchange/filter.h"
 
 #include <fcntl.h>
 #include <unistd.h>
