@@ -4,7 +4,7 @@
  */
 #include "front/admission.h"
 #include "front/http1_inner.h"
-#include "http/h1.h"
+#include "http/error_page.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -205,14 +205,14 @@ static void http1_stop(struct client *client, double patience)
 static void http1_cut(struct client *client)
 {
     struct http1 *c = http1_of(client);
-    char text[H1_TOO_MANY_SIZE];
+    char text[ERROR_PAGE_TOO_MANY_SIZE];
     if (c == NULL) {
         http1_close(client, false);
         return;
     }
     if (c->exchange != NULL) {
         if (exchange_is_unanswered(c->exchange) && sender_is_done(&c->response->sender)) {
-            size_t n = h1_too_many(text, loop_date(client_clients(client)->loop));
+            size_t n = error_page_too_many(text, loop_date(client_clients(client)->loop));
             c->req->bytes_out += http1_write_at_once(c, text, n);
         }
         c->reset = c->response->until_eof;

@@ -5,7 +5,7 @@
 #include "front/admission.h"
 #include "front/handover.h"
 #include "front/http1_inner.h"
-#include "http/h1.h"
+#include "http/error_page.h"
 
 #include <stdlib.h>
 
@@ -171,8 +171,8 @@ size_t http1_write_at_once(struct http1 *c, char *text, size_t size)
 void http1_turn_away(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
-    char text[H1_TOO_MANY_SIZE];
-    size_t n = h1_too_many(text, loop_date(all->loop));
+    char text[ERROR_PAGE_TOO_MANY_SIZE];
+    size_t n = error_page_too_many(text, loop_date(all->loop));
     if (all->refused >= REFUSED_MAX || http1_write_at_once(c, text, n) != n) {
         http1_free(c);
         return;

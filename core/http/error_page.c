@@ -1,6 +1,8 @@
 /* error_page - see error_page.h. */
 #include "http/error_page.h"
 
+#include <stdio.h>
+
 struct str error_page_make(struct request *req, int status)
 {
     struct arena *a = &req->arena;
@@ -17,4 +19,16 @@ struct str error_page_make(struct request *req, int status)
     if (status == 503)
         headers_add(a, &res->headers, STR("Retry-After"), STR("5"));
     return page;
+}
+
+size_t error_page_too_many(char out[ERROR_PAGE_TOO_MANY_SIZE], struct str date)
+{
+    static const char page[] = "<!doctype html>\n<title>503 Service Unavailable</title>\n<h1>503 "
+                               "Service Unavailable</h1>\n";
+    return (size_t)snprintf(out, ERROR_PAGE_TOO_MANY_SIZE,
+                            "HTTP/1.1 503 Service Unavailable\r\n"
+                            "Content-Type: text/html; charset=utf-8\r\nRetry-After: 5\r\n"
+                            "Date: %.*s\r\nServer: moongate\r\nContent-Length: %zu\r\n"
+                            "Connection: close\r\n\r\n%s",
+                            STR_FMT(date), sizeof page - 1, page);
 }

@@ -585,19 +585,3 @@ struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length
     at = PUT(at, "\r\n");
     return (struct str){start, (size_t)(at - start)};
 }
-
-#define TOO_MANY_PAGE                                                                              \
-    "<!doctype html>\n<title>503 Service Unavailable</title>\n<h1>503 Service Unavailable</h1>\n"
-
-size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date)
-{
-    static const struct str page = {TOO_MANY_PAGE, sizeof TOO_MANY_PAGE - 1};
-    char *at = PUT(out, "HTTP/1.1 503 Service Unavailable\r\n"
-                        "Content-Type: text/html; charset=utf-8\r\nRetry-After: 5\r\n");
-    at = h1_put_header(at, STR("Date"), date);
-    at = PUT(at, "Server: moongate\r\nContent-Length: ");
-    at += str_from_u64(page.n, at);
-    at = PUT(at, "\r\nConnection: close\r\n\r\n");
-    at = h1_put(at, page);
-    return (size_t)(at - out);
-}

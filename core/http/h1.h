@@ -69,9 +69,4 @@ struct str h1_hints(struct arena *a, const struct headers *headers);
 struct str h1_head(struct request *req, enum h1_framing framing, uint64_t length, bool keepalive,
                    struct str date);
 
-enum { H1_TOO_MANY_SIZE = 512 };
-/* Makes a whole response (503, then close) for a client over a limit, before its request is read.
- * Returns its length. */
-size_t h1_too_many(char out[H1_TOO_MANY_SIZE], struct str date);
-
 #endif
