@@ -25,7 +25,7 @@ describe("core/script/settings.c", function()
   local read = quoted("core/script/settings.c")
   local keys = schema.keys()
 
-  for _, name in ipairs({ "limits", "backend", "server", "health" }) do
+  for _, name in ipairs({ "limits", "backend", "server", "health", "tracing" }) do
     it("reads what a route may say of " .. name, function()
       for _, key in ipairs(keys[name]) do
         local own = LUA_ONLY[name] and LUA_ONLY[name][key]

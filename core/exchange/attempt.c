@@ -13,6 +13,7 @@
 #include "exchange/params.h"
 #include "exchange/report.h"
 #include "http/observed.h"
+#include "http/traceparent.h"
 #include "shm/underway.h"
 
 #define BUSY_PAUSE 0.1 /* seconds before an overloaded backend is asked again */
@@ -289,6 +290,8 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     if (x->attempts.left > 0)
         x->attempts.left--;
     attempt_note(x);
+    if (x->req.traceparent != NULL)
+        traceparent_name_sent(x->req.traceparent, loop_id(x->generation->loop));
     const struct limits *limits = &x->generation->settings->limits;
     x->attempts.spool =
         (struct backlog_limits){limits->response_memory, limits->spool, limits->spool_dir};

@@ -8,6 +8,7 @@
 #include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/file.h"
+#include "http/traceparent.h"
 #include "shm/quarantine.h"
 #include "shm/underway.h"
 
@@ -420,10 +421,20 @@ static void exchange_note_underway(struct exchange *x)
     underway_begin(&x->req, logs[g->settings->access_format], g->number);
 }
 
+/* Gives the request its trace context. */
+static void exchange_trace(struct exchange *x)
+{
+    struct loop *loop = x->generation->loop;
+    const uint64_t random[] = {loop_id(loop), loop_id(loop), loop_id(loop)};
+    traceparent_take(&x->req, &x->generation->settings->tracing, random);
+}
+
 /* Handles the complete head. */
 static void exchange_head(struct exchange *x)
 {
     report_dropped(&x->req);
+    if (x->generation->settings->tracing.enabled && !x->req.control)
+        exchange_trace(x);
     if (x->generation->settings->request_id && !x->req.control)
         request_take_id(&x->req);
     if (x->req.uri.asterisk) {

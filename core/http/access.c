@@ -2,6 +2,7 @@
 #include "http/access.h"
 
 #include "base/date.h"
+#include "http/traceparent.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -45,11 +46,13 @@ enum access_field {
     FIELD_REQUEST_LENGTH,
     FIELD_SCHEME,
     FIELD_SERVER,
+    FIELD_SPAN_ID,
     FIELD_STATUS,
     FIELD_TENANT,
     FIELD_TIME,
     FIELD_TIME_ISO8601,
     FIELD_TIME_LOCAL,
+    FIELD_TRACE_ID,
     FIELD_URI,
     FIELD_USER,
     FIELD_USER_AGENT,
@@ -81,11 +84,13 @@ static const char *const field_names[] = {
     [FIELD_REQUEST_LENGTH] = "request_length",
     [FIELD_SCHEME] = "scheme",
     [FIELD_SERVER] = "server",
+    [FIELD_SPAN_ID] = "span_id",
     [FIELD_STATUS] = "status",
     [FIELD_TENANT] = "tenant",
     [FIELD_TIME] = "time",
     [FIELD_TIME_ISO8601] = "time_iso8601",
     [FIELD_TIME_LOCAL] = "time_local",
+    [FIELD_TRACE_ID] = "trace_id",
     [FIELD_URI] = "uri",
     [FIELD_USER] = "user",
     [FIELD_USER_AGENT] = "user_agent",
@@ -359,6 +364,8 @@ size_t access_json(const struct request *req, unsigned generation, char *out, si
     char id[17], ip[PEER_TEXT_SIZE];
     access_put_json_number(&l, "time", req->started);
     access_put_json(&l, "id", request_shown_id(req, id));
+    if (req->traceparent != NULL)
+        access_put_json(&l, "trace_id", traceparent_trace_id(req->traceparent));
     access_put_json(&l, "client", (struct str){ip, peer_text(&req->client, ip)});
     if (req->user.n > 0)
         access_put_json(&l, "user",
@@ -421,6 +428,16 @@ static struct str access_header_value(const struct request *req, struct str name
     return h != NULL ? h->value : STR_NONE;
 }
 
+static struct str access_trace_id(const struct request *req)
+{
+    return req->traceparent != NULL ? traceparent_trace_id(req->traceparent) : STR_NONE;
+}
+
+static struct str access_span_id(const struct request *req)
+{
+    return req->traceparent != NULL ? traceparent_span_id(req->traceparent->own) : STR_NONE;
+}
+
 /* The fields that are texts; false: it is none of them. */
 static bool access_text_of(const struct access_part *part, const struct request *req,
                            struct str *out)
@@ -452,6 +469,12 @@ static bool access_text_of(const struct access_part *part, const struct request 
         return true;
     case FIELD_SERVER:
         *out = req->server;
+        return true;
+    case FIELD_SPAN_ID:
+        *out = access_span_id(req);
+        return true;
+    case FIELD_TRACE_ID:
+        *out = access_trace_id(req);
         return true;
     case FIELD_TENANT:
         *out = req->decision.tenant;

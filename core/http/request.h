@@ -209,6 +209,7 @@ struct filter_data {
 
 struct generation;
 struct observed;
+struct traceparent;
 
 /* The rules of the route that have decided, inner ones first: numbers of
  * lua/moongate/decision/trace.lua. Rules before `from` belong to an earlier hook, whose decision
@@ -255,10 +256,11 @@ struct request {
     struct peer local;
     struct str listener;
     uint64_t id;
-    struct str given_id; /* the id that a trusted peer has sent; n = 0: none */
-    bool from_trusted;   /* the connection is that of a trusted peer */
-    uint32_t underway;   /* its place in the table of shm/underway.h; 0: none */
-    bool unscripted;     /* its page is in quarantine: no hook runs for it */
+    struct str given_id;             /* the id that a trusted peer has sent; n = 0: none */
+    struct traceparent *traceparent; /* NULL: the route has no tracing */
+    bool from_trusted;               /* the connection is that of a trusted peer */
+    uint32_t underway;               /* its place in the table of shm/underway.h; 0: none */
+    bool unscripted;                 /* its page is in quarantine: no hook runs for it */
 
     /* The bytes of the body that wait to be sent. */
     struct spool body;

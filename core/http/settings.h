@@ -142,6 +142,16 @@ struct access_fields {
     bool tabs;   /* tabs part the fields: a blank needs no escape */
 };
 
+/* Whose `traceparent` is continued. */
+enum believe { BELIEVE_TRUSTED, BELIEVE_ALL, BELIEVE_NONE };
+
+/* `tracing` (http/traceparent.h). */
+struct tracing_settings {
+    bool enabled;
+    enum believe believe;
+    double sample; /* the share of the traces begun here that are recorded, 0 to 1 */
+};
+
 struct settings {
     struct arena arena; /* memory of all strings and lists of the settings */
     struct limits limits;
@@ -150,6 +160,7 @@ struct settings {
     struct access_fields access_fields; /* of ACCESS_FIELDS */
     bool request_id; /* X-Request-Id comes from trusted peers, and goes to applications and clients
                       */
+    struct tracing_settings tracing;
     double stop_timeout, script_timeout;
     struct backend_settings *backends;
     unsigned backend_count;

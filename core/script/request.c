@@ -9,6 +9,7 @@
  */
 #include "script/request.h"
 
+#include "http/traceparent.h"
 #include "script/body.h"
 #include "script/modules.h"
 #include "script/observe.h"
@@ -205,6 +206,25 @@ void script_push_id(lua_State *L, const void *at)
     script_push_str(L, request_shown_id(at, hex));
 }
 
+/* Pushes the trace context with the request's own span; nil where the route has no tracing. */
+static void request_push_traceparent(lua_State *L, const void *at)
+{
+    const struct traceparent *t = ((const struct request *)at)->traceparent;
+    if (t != NULL)
+        lua_pushlstring(L, t->own, TRACEPARENT_SIZE);
+    else
+        lua_pushnil(L);
+}
+
+static void request_push_trace_id(lua_State *L, const void *at)
+{
+    const struct traceparent *t = ((const struct request *)at)->traceparent;
+    if (t != NULL)
+        script_push_str(L, traceparent_trace_id(t));
+    else
+        lua_pushnil(L);
+}
+
 static int request_body(lua_State *L)
 {
     return script_body(L,
@@ -246,6 +266,8 @@ const struct property property_req[] = {
     FIELD("server_ip", local),
     {"server_port", .push = request_push_server_port},
     {"id", .push = script_push_id},
+    {"traceparent", .push = request_push_traceparent},
+    {"trace_id", .push = request_push_trace_id},
     FIELD("time", started),
     FIELD("listener", listener),
     {"ctx", .push = request_push_ctx, .kept = true},

@@ -336,6 +336,21 @@ static void settings_read_trusted(struct reading *r, struct settings *s)
                 .p;
 }
 
+/* false: there is no tracing. */
+static void settings_read_tracing(struct reading *r, struct tracing_settings *t)
+{
+    lua_getfield(r->L, -1, "tracing");
+    t->enabled = lua_istable(r->L, -1);
+    if (t->enabled) {
+        struct str believe = settings_get_string(r, "believe");
+        t->believe = str_eq(believe, STR("all"))    ? BELIEVE_ALL
+                     : str_eq(believe, STR("none")) ? BELIEVE_NONE
+                                                    : BELIEVE_TRUSTED;
+        t->sample = settings_get_number(r, "sample");
+    }
+    lua_pop(r->L, 1);
+}
+
 const char *script_read_settings(lua_State *L, int idx, struct settings *out)
 {
     struct reading r = {.L = L, .arena = &out->arena};
@@ -344,6 +359,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     settings_read_log(&r, out);
     settings_read_trusted(&r, out);
     out->request_id = settings_get_boolean(&r, "request_id");
+    settings_read_tracing(&r, &out->tracing);
     out->stop_timeout = settings_get_number(&r, "stop_timeout");
     out->script_timeout = settings_get_number(&r, "script_timeout");
     settings_read_backends(&r, out);

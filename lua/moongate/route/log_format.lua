@@ -13,8 +13,8 @@ local FIELDS = {
   bytes_out = true, client = true, connect = true, duration = true, error = true,
   first_byte = true, generation = true, host = true, id = true, listener = true, method = true,
   port = true, queue = true, referer = true, request = true, request_length = true, scheme = true,
-  server = true, status = true, tenant = true, time = true, time_iso8601 = true,
-  time_local = true, uri = true, user = true, user_agent = true, version = true,
+  server = true, span_id = true, status = true, tenant = true, time = true, time_iso8601 = true,
+  time_local = true, trace_id = true, uri = true, user = true, user_agent = true, version = true,
 }
 
 -- What nginx and Caddy call them.
@@ -23,6 +23,7 @@ local OTHERS = {
   request_time = "duration", request_uri = "uri", request_method = "method",
   server_protocol = "version", server_port = "port", msec = "time", request_id = "id",
   upstream_addr = "server", upstream_connect_time = "connect", server_name = "host",
+  otel_trace_id = "trace_id", otel_span_id = "span_id",
   upstream_header_time = "first_byte", upstream_response_time = "first_byte",
 }
 

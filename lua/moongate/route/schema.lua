@@ -27,6 +27,12 @@ M.LOG = {
   level = { one_of("debug", "info", "warn", "error"), "info" },
 }
 
+-- Whose `traceparent` is continued, and how many traces are recorded.
+M.TRACING = {
+  believe = { one_of("trusted", "all", "none"), "trusted" },
+  sample = { values.share, 1 },
+}
+
 M.LIMITS = {
   request_line = { above_zero(size), 8192 },
   header = { above_zero(size), 16384 },
@@ -126,6 +132,7 @@ M.TOP = {
 -- These and the hooks have shapes of their own.
 M.TOP_OTHER = {
   listen = true, log = true, limits = true, backends = true, script_errors = true, control = true,
+  tracing = true,
 }
 
 --- All keys of a schema and others beside them.
@@ -147,6 +154,7 @@ function M.keys()
     server = keys_of(M.SERVER, "address"), backend = keys_of(M.BACKEND, "servers", "health"),
     control = keys_of(M.CONTROL, "address"), health = keys_of(M.HEALTH),
     log = keys_of(M.LOG), limits = keys_of(M.LIMITS),
+    tracing = keys_of(M.TRACING),
   }
 end
 

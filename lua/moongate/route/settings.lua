@@ -136,6 +136,15 @@ local function read_tokens(source, normalized, overrides)
   end
 end
 
+--- true is a table without keys.
+---@return table|false normalized false: no tracing
+local function tracing(source, given)
+  if given == nil or given == false then
+    return false
+  end
+  return walk.section(source, { "tracing" }, given == true and {} or given, schema.TRACING, {})
+end
+
 --- Validates what a script returned and brings it into the one form that core/ reads.
 ---@param value any what the script returned
 ---@param source moongate.Source
@@ -169,6 +178,7 @@ function M.normalize(value, source, overrides, refused)
   check_proxy_protocol(source, normalized)
   normalized.control, normalized.tokens = control.normalize(source, value.control)
   normalized.log = walk.section(source, { "log" }, value.log, schema.LOG, {})
+  normalized.tracing = tracing(source, value.tracing)
   normalized.limits = walk.section(source, { "limits" }, value.limits, schema.LIMITS, {})
   normalized.backends = backends.list(source, value.backends)
   normalized.hooks, normalized.hook_source, normalized.hooks_original = hooks(source, value)

@@ -81,6 +81,12 @@ function M.text(value)
   return fits and value or nil, "a text"
 end
 
+--- A part of a whole.
+function M.share(value)
+  local fits = type(value) == "number" and value >= 0 and value <= 1
+  return fits and value or nil, "a number from 0 to 1"
+end
+
 function M.account(value)
   local fits = type(value) == "string" and value:match("^[%w_][%w_.-]*%$?$")
   return fits and value or nil, "the name of an account"

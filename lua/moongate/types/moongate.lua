@@ -108,6 +108,8 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field server_port integer
 ---@field listener string the listener's name, else its address
 ---@field id string as in the logs and on error pages: 16 hex digits, or what a trusted proxy has sent (`request_id`)
+---@field traceparent string|nil its trace context, for requests that the hook makes itself (`tracing`)
+---@field trace_id string|nil the 32 hex digits of its trace
 ---@field time number when the request began, seconds since 1970
 ---@field attempt integer how many servers have been tried
 ---@field internal boolean true after a redirect inside the server
@@ -346,6 +348,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field user? string what the workers become when started as root
 ---@field group? string default the user's own
 ---@field request_id? boolean X-Request-Id comes from trusted proxies, and goes to applications and clients
+---@field tracing? boolean|moongate.Tracing the trace of a request goes on or begins here: `traceparent`
 ---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
 --- Forwarded and PROXY headers are believed
 ---@field watch? boolean reload when a script changes, default true under a terminal
@@ -386,6 +389,10 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field format? "combined"|"vcombined"|"json"|string|fun(req: moongate.Request, log: moongate.Log): string|false|nil
 ---@field error? "stderr"|string an absolute path
 ---@field level? "debug"|"info"|"warn"|"error"
+
+---@class moongate.Tracing
+---@field believe? "trusted"|"all"|"none" whose traceparent is continued, default "trusted"
+---@field sample? number the share of the traces begun here that are recorded, default 1
 
 ---@class moongate.Limits
 ---@field request_line? moongate.Size default "8k"

@@ -67,6 +67,7 @@ describe("the classes are those of the code:", function()
       route = "moongate.Route", listener = "moongate.Listener", backend = "moongate.Backend",
       server = "moongate.BackendServer", health = "moongate.Health", log = "moongate.LogSettings",
       limits = "moongate.Limits", control = "moongate.Control",
+      tracing = "moongate.Tracing",
     }) do
       assert_names(keys[name], class)
       keys[name] = nil
