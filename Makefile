@@ -90,7 +90,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/lookup base/loop base/netset \
-        base/password base/resolve base/spool base/str http/access http/check http/filecache http/forwarded http/h1 \
+        base/password base/resolve base/spool base/str base/walk http/access http/check http/filecache http/forwarded http/h1 \
         http/range http/traceparent \
         http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/shared shm/tail shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
@@ -100,7 +100,8 @@ links_base/arena = base/arena base/str
 links_base/backlog = base/backlog base/spool base/input base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
-links_base/lookup = base/lookup base/finding base/str
+links_base/lookup = base/lookup base/finding base/walk base/str
+links_base/walk = base/walk
 links_base/input = base/input base/str
 links_base/loop = base/loop base/input base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
@@ -111,7 +112,7 @@ links_base/str = base/str
 links_http/access = http/access base/date $(links_request)
 links_http/forwarded = http/forwarded base/addr base/str
 links_http/check = http/check http/uri $(links_request)
-links_http/filecache = http/filecache http/media base/lookup base/finding base/date base/str
+links_http/filecache = http/filecache http/media base/lookup base/finding base/walk base/date base/str
 objects_http/filecache = mime_types
 links_http/h1 = http/h1 http/check http/chunked http/uri $(links_request)
 links_http/range = http/range base/str
@@ -189,6 +190,9 @@ $(BUILD)/tests/multiplexer: $(BUILD)/tests/support/multiplexer.o
 $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 	@$(call link,-lev -lhttp_parser)
 
+$(BUILD)/tests/no_openat2: $(BUILD)/tests/support/no_openat2.o
+	@$(call link,)
+
 # What the benchmark takes for the least that a relay can cost.
 $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 	@$(call link,)
@@ -196,7 +200,7 @@ $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 -include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d $(BUILD)/tests/fuzz/*.d)
 
 programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/multiplexer \
-          $(BUILD)/tests/load $(BUILD)/tests/floor
+          $(BUILD)/tests/load $(BUILD)/tests/floor $(BUILD)/tests/no_openat2
 
 JOBS = $(shell nproc)
 

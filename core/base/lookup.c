@@ -2,6 +2,7 @@
 #include "base/lookup.h"
 
 #include "base/finding.h"
+#include "base/walk.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,14 +19,38 @@
 
 /* --- opening --- */
 
+static int lookup_openat2(int dir, const char *path, int flags, uint64_t resolve)
+{
+    struct open_how how = {.flags = (uint64_t)flags, .resolve = resolve};
+    return (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+}
+
+/* True where openat2 can't be called at all: the kernel does not know it, or a seccomp profile
+ * which does not know it either refuses it (EPERM, ENOSYS). */
+static bool lookup_lacks_openat2(void)
+{
+    int fd = lookup_openat2(AT_FDCWD, "/", O_PATH | O_CLOEXEC, 0);
+    if (fd >= 0)
+        close(fd);
+    return fd < 0 && (errno == ENOSYS || errno == EPERM);
+}
+
 static int lookup_open_confined(int dir, const char *path, int flags, uint64_t resolve)
 {
-    struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = resolve};
+    static bool walks;
     int fd, tries = 0;
+    flags |= O_CLOEXEC;
+    if (walks)
+        return walk_open(dir, path, flags, resolve);
     do /* EAGAIN: something was renamed while a ".." of a symlink was followed (openat2(2)) */
-        fd = (int)syscall(SYS_openat2, dir, path, &how, sizeof how);
+        fd = lookup_openat2(dir, path, flags, resolve);
     while (fd < 0 && (errno == EAGAIN || errno == EINTR) && ++tries < 10);
-    return fd;
+    if (fd >= 0 || (errno != ENOSYS && errno != EPERM))
+        return fd;
+    int err = errno;
+    walks = lookup_lacks_openat2();
+    errno = err;
+    return walks ? walk_open(dir, path, flags, resolve) : -1;
 }
 
 static int lookup_open_beneath(const char *root, const char *path, int flags, uint64_t resolve)
