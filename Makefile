@@ -147,6 +147,9 @@ test_libs_fastcgi/connection = -lev
 test_libs_front/listener = -lev
 test_libs_front/sender = -lev
 test_libs_base/resolve = -lev $(CARES_LIBS)
+UNITS += http/caching shm/cache
+links_http/caching = http/caching base/date $(links_request)
+links_shm/cache = shm/cache shm/cachestore shm/lock base/date $(links_request)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.

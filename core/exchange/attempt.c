@@ -271,7 +271,9 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
         x->state = EXCHANGE_PAUSING;
         underway_queued(&x->req, x->backend);
         deadline_set(&x->attempts.pause, BUSY_PAUSE);
-    } else
+    } else if (cached_has_stale(x))
+        cached_answer_stale(x);
+    else
         response_fail(x, kind, attempt_status(failure), detail);
 }
 
@@ -423,7 +425,10 @@ void attempt_next(struct exchange *x, bool fresh)
         break;
     }
     case CHOICE_WAIT:
-        attempt_start(x, -1, fresh);
+        if (cached_has_stale(x))
+            cached_answer_stale(x);
+        else
+            attempt_start(x, -1, fresh);
         break;
     case CHOICE_NONE:
         x->attempts.stream = (struct stream){.server = -1};
@@ -513,6 +518,8 @@ void attempt_begin(struct exchange *x)
     struct request *req = &x->req;
     x->state = EXCHANGE_ASKING;
     params_make(&x->params, &x->paths, req, exchange_settings(x), attempt_stdin_size(x));
+    if (x->caching != NULL)
+        cached_params(x);
     if (!attempt_ask_params(x)) {
         response_script_failed(x, HOOK_PARAMS, "on_params failed");
         return;

@@ -126,6 +126,8 @@ static const char *due_describe(struct exchange *x)
     switch (x->state) {
     case EXCHANGE_BODY:
         return "its body was still coming";
+    case EXCHANGE_WAITING:
+        return "another request had the application make its answer";
     case EXCHANGE_PAUSING:
         return "the servers were overloaded";
     case EXCHANGE_ASKING:
@@ -185,6 +187,7 @@ bool due_begin(struct exchange *x)
 bool due_step(struct exchange *x)
 {
     switch (x->state) {
+    case EXCHANGE_WAITING:
     case EXCHANGE_BODY:
     case EXCHANGE_ASKING:
     case EXCHANGE_PAUSING:

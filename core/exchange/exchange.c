@@ -337,6 +337,8 @@ static void exchange_begin_fastcgi(struct exchange *x)
 
 static void exchange_carry_out(struct exchange *x)
 {
+    if (x->caching != NULL) /* of an earlier decision */
+        cached_leave(x);
     if (!due_begin(x))
         return;
     if (x->req.decision.authorize != NULL && !authorize_begin(x))
@@ -346,7 +348,8 @@ static void exchange_carry_out(struct exchange *x)
         response_refuse(x, 404, "on_request returned nil");
         break;
     case DECISION_FASTCGI:
-        exchange_begin_fastcgi(x);
+        if (x->req.decision.cache == NULL || !cached_begin(x))
+            exchange_begin_fastcgi(x);
         break;
     case DECISION_FILE:
         response_file(x);
@@ -539,6 +542,10 @@ static void exchange_step(struct deferred *d)
         if (facts.resumed)
             exchange_decided(x, facts.result);
         break;
+    case EXCHANGE_WAITING:
+        if ((facts.filled || facts.pause_over) && !cached_resume(x))
+            exchange_begin_fastcgi(x);
+        break;
     case EXCHANGE_BODY:
         if (x->body_ended)
             attempt_begin(x);
@@ -614,6 +621,8 @@ static void exchange_free(struct exchange *x)
     loop_undefer(&x->step);
     script_end(generation->script, &x->call);
     front_file_end(&x->file);
+    if (x->caching != NULL)
+        cached_leave(x);
     if (x->postpone != NULL)
         postpone_fini(x->postpone);
     buf_fini(&x->stderr_text);
@@ -681,6 +690,7 @@ bool exchange_only_waits(const struct exchange *x)
     switch (x->state) {
     case EXCHANGE_DECIDING:
         return x->req.body_wait == NULL;
+    case EXCHANGE_WAITING:
     case EXCHANGE_PAUSING:
     case EXCHANGE_FAILING:
         return true;

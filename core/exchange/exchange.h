@@ -11,9 +11,12 @@
  *   HEAD       the head is complete       asks on_request                       DECIDING
  *   DECIDING   on_request has ended       carries the decision out:
  *              - close, reply, file       answers                               ENDED
+ *              - FastCGI, in the cache    answers with what is kept             ENDED
+ *              - the same is being made   waits for it                          WAITING
  *              - FastCGI, body to keep    lets it come                          BODY
  *              - FastCGI                  makes the params, asks a server       ASKING
  *              - any, with an authorizer  asks that, as an application          ASKING
+ *   WAITING    it is made, or takes long  looks again, as DECIDING              see above
  *   BODY       the body is complete       makes the params, asks a server       ASKING
  *   ASKING     the reply's head           asks on_response, begins the response RESPONDING
  *              - an authorizer's 200      at its end, carries the decision out  see above

@@ -3,11 +3,13 @@
  *
  *     exchange  its life, the facts, the step; the decision and the body
  *     relay     an application's reply on its way: its head, what takes its place, its body
+ *     cached    responses from the cache, before an application is asked or when it fails
  *     due       the times by which response and body must be here
  *     authorize whether an authorizer lets the decision be carried out (FastCGI §6.3)
  *     attempt   attempts to get a reply of a server: which one, when another one, when none
  *     stderr    what an application writes to STDERR, until on_stderr and the log have it
  *     response  the response, the server's own or made of a reply: its head, body and end; errors
+ *     fill      a reply is kept for other requests
  *
  * Each of them calls those below it. What one below has for one above is a fact, like all others.
  */
@@ -19,10 +21,13 @@
 #include "backend/stream.h"
 #include "exchange/postpone.h"
 #include "fastcgi/cgi.h"
+#include "http/caching.h"
+#include "shm/cache.h"
 
 enum exchange_state {
     EXCHANGE_HEAD,       /* the front is still filling the request */
     EXCHANGE_DECIDING,   /* on_request waits */
+    EXCHANGE_WAITING,    /* the decision is made; another request has the same reply made */
     EXCHANGE_BODY,       /* the decision is made; the body is being collected */
     EXCHANGE_ASKING,     /* a server has the request, or will; its head has not come */
     EXCHANGE_PAUSING,    /* overloaded servers are asked again soon */
@@ -37,6 +42,7 @@ struct exchange_facts {
     bool begun;
     bool resumed; /* the waiting hook has ended: */
     enum script_result result;
+    bool filled;     /* a reply that another request had made may be in the cache */
     bool granted;    /* the authorizer lets the request on */
     bool replaced;   /* req.decision takes the place of an application's reply */
     bool redirected; /* the application has redirected the request: on_request is called again */
@@ -86,6 +92,33 @@ struct guard {
 
 #define AUTHORIZE_BODY (1u << 20) /* bytes that the reply of an authorizer may have */
 
+struct cache_entry;
+struct cached_file;
+struct cache_write;
+
+/* What a request has to do with the cache (cached, fill). Of the keys, each begins with the one
+ * before it: `text`, as operators know it; `base`, with what the decision says; `key`, of the
+ * response itself, with the headers that the application names in Vary. */
+struct caching {
+    const struct decision_cache *rules;
+    struct str text, base, key;
+    struct str names;          /* of these headers, joined by commas */
+    struct cache_found found;  /* of `stale` */
+    struct cache_entry *stale; /* a response that is not fresh any more; NULL: none */
+    const char *reason;        /* why nothing is kept; NULL: it is, or will be */
+    bool fills;                /* the application's reply is to be kept */
+    bool told;                 /* others wait for that, by the hash `turn` */
+    uint64_t turn;
+    double since;                 /* when it began to wait */
+    struct exchange *waits;       /* the exchange, while it waits; NULL: it does not */
+    struct caching *next, **link; /* in the list of those that wait */
+    bool revalidates;             /* the application is asked whether `stale` has changed */
+    uint64_t purges;              /* when it was asked */
+    double at;                    /* when its head came, in ledger_now's clock */
+    struct caching_verdict verdict;
+    struct cache_write *write; /* NULL: none is being kept */
+};
+
 struct exchange {
     struct request req;
     struct generation *generation;
@@ -109,7 +142,8 @@ struct exchange {
     int error_status; /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
     struct due due;
-    struct guard *guard; /* NULL: no authorizer is asked */
+    struct guard *guard;     /* NULL: no authorizer is asked */
+    struct caching *caching; /* NULL: the cache has no part in it */
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
@@ -179,6 +213,9 @@ void response_file(struct exchange *x);
 void response_give_file(struct exchange *x);
 /* Sends Early Hints with the Link headers of the list, to clients that may support them. */
 void response_hints(struct exchange *x, const struct headers *headers);
+/* Responds with content that is kept, whose head is in req.response and whose body begins at `at`:
+ * conditions and ranges as for a file. req.file has it. */
+void response_held(struct exchange *x, const struct cached_file *own, uint64_t at);
 /* Answers OPTIONS *, about the server as a whole. */
 void response_asterisk(struct exchange *x);
 /* Adds the cookies of applications that have redirected the request, once for each head in
@@ -205,6 +242,42 @@ void response_unexcused(struct exchange *x, enum script_result result);
 void response_cut(struct exchange *x, const char *kind, int status, const char *reason);
 /* Answers a request that the front has refused. */
 void response_refused(struct exchange *x, int status, const char *reason);
+
+/* --- fill.c; called where x->caching is not NULL --- */
+
+/* The key with the values of these headers of the request. */
+struct str fill_variant(struct request *req, struct str key, struct str names);
+/* Whether a response may be kept: NULL, or why not. */
+const char *fill_judge(const struct exchange *x, const struct response *response,
+                       struct caching_verdict *out);
+/* The head of an application's reply, as the client gets it, gets X-Cache; the reply is kept if
+ * it may be. */
+void fill_head(struct exchange *x);
+void fill_body(struct exchange *x, struct str bytes);
+/* The reply is whole: other requests get it. */
+void fill_end(struct exchange *x);
+/* It will not be whole, or is not kept: others need not wait for it. */
+void fill_drop(struct exchange *x);
+
+/* --- cached.c --- */
+
+/* The decision of a FastCGI request has `cache`. True: the request has been answered, or waits. */
+bool cached_begin(struct exchange *x);
+/* Looks again, after `filled`, or after a while. True: as above. */
+bool cached_resume(struct exchange *x);
+/* Takes params out that must not shape a reply for others, and asks for a change since the stale
+ * one. */
+void cached_params(struct exchange *x);
+/* There is a stale response, and the client has nothing yet. */
+bool cached_has_stale(const struct exchange *x);
+/* Answers with it. No server is at work for the request any more. */
+void cached_answer_stale(struct exchange *x);
+/* The head in req.response says that the stale response has not changed. */
+bool cached_is_renewed(const struct exchange *x);
+/* Answers with it, which is fresh again. No server is at work for the request any more. */
+void cached_renew(struct exchange *x);
+/* Gives up what the request has of the cache. */
+void cached_leave(struct exchange *x);
 
 /* --- due.c --- */
 

@@ -191,6 +191,22 @@ static bool relay_reject(struct exchange *x, const char *err)
     return false;
 }
 
+/* Responds from the cache where the application says that what is there holds, or has failed. */
+static bool relay_is_covered(struct exchange *x)
+{
+    int status = x->req.response.status;
+    bool renewed = cached_is_renewed(x);
+    bool failed = status == 500 || (status >= 502 && status <= 504);
+    if (!renewed && !(failed && cached_has_stale(x)))
+        return false;
+    relay_leave(x);
+    if (renewed)
+        cached_renew(x);
+    else
+        cached_answer_stale(x);
+    return true;
+}
+
 /* Handles a complete head. True: the reply is passed on to the client. */
 static bool relay_head(struct exchange *x, bool has_body)
 {
@@ -211,6 +227,8 @@ static bool relay_head(struct exchange *x, bool has_body)
                                     "the header '%.*s' came again: the first one counts",
                                     STR_FMT(x->head.again))
                            .p);
+    if (x->caching != NULL && relay_is_covered(x))
+        return false;
     response_add_cookies(x);
     if (req->response.redirect.n > 0) {
         relay_elsewhere(x);
@@ -233,6 +251,8 @@ static bool relay_head(struct exchange *x, bool has_body)
         replaced = true;
     }
     if (!replaced) {
+        if (x->caching != NULL)
+            fill_head(x);
         response_begin(x);
         return true;
     }
@@ -261,6 +281,8 @@ static void relay_body(struct exchange *x, struct str bytes)
             bytes.n = (size_t)left;
         }
     }
+    if (x->caching != NULL)
+        fill_body(x, bytes);
     response_body(x, bytes);
 }
 
@@ -352,6 +374,8 @@ static void relay_finish(struct exchange *x)
     if (exchange_observed(x) != NULL)
         x->req.observed->whole = !x->skip_body;
     attempt_end(x, NULL);
+    if (x->caching != NULL)
+        fill_end(x);
     response_end(x);
 }
 

@@ -230,6 +230,8 @@ void response_fail_and_say(struct exchange *x, const char *kind, int status, con
 
 void response_cut(struct exchange *x, const char *kind, int status, const char *reason)
 {
+    if (x->caching != NULL)
+        fill_drop(x);
     if (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front)) {
         response_clear(&x->req);
         x->relayed = 0;
@@ -353,6 +355,19 @@ void response_file(struct exchange *x)
     if (error > 0 && status == 200)
         req->response.status = error; /* a page for the error, as nginx's error_page */
     headers_fill(&req->arena, &req->response.headers, &x->standing);
+    response_begin(x);
+    response_send_file(x, &file);
+}
+
+void response_held(struct exchange *x, const struct cached_file *own, uint64_t at)
+{
+    struct file file;
+    const char *reason = NULL;
+    int status = file_answer_held(&x->req, own, at, &file, &reason);
+    if (status >= 400 && x->req.response.status != status) {
+        response_own(x, status, reason);
+        return;
+    }
     response_begin(x);
     response_send_file(x, &file);
 }

@@ -210,11 +210,16 @@ static int file_status_of_errno(int err, const char **reason)
 
 /* --- conditions --- */
 
-/* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2); our tags are all strong. */
+/* If-Match compares strongly, If-None-Match weakly (RFC 9110 §8.8.3.2). Tags of files are all
+ * strong; an application's may be weak, or missing. */
 static bool file_tag_matches(struct str list, struct str tag, bool weak)
 {
     if (str_eq(str_trim(list), STR("*")))
         return true;
+    if (weak && str_starts(tag, STR("W/")))
+        tag = str_skip(tag, 2);
+    if (tag.n == 0 || tag.p[0] != '"')
+        return false;
     while (list.p != NULL) {
         struct str one = str_trim(str_cut(&list, ','));
         if (weak && str_starts(one, STR("W/")))
@@ -441,7 +446,7 @@ static void file_add_head(struct request *req, struct str path, const struct cac
 static bool file_range_holds(struct request *req, const struct cached_file *own)
 {
     struct str value = file_values_of(req, HEADER_IF_RANGE);
-    if (value.p == NULL || str_eq(value, own->tag))
+    if (value.p == NULL || (own->tag.n > 0 && own->tag.p[0] == '"' && str_eq(value, own->tag)))
         return true;
     time_t now = time(NULL);
     return own->modified_at != DATE_NONE && date_parse(value, now) == own->modified_at &&
@@ -517,6 +522,15 @@ static int file_choose_pieces(struct request *req, const struct cached_file *own
     return 206;
 }
 
+/* Makes the pieces the body of the response. */
+static void file_use_pieces(struct request *req, struct file *file)
+{
+    file->source = req->file;
+    req->response.content_length = 0;
+    for (unsigned i = 0; i < file->piece_count; i++)
+        req->response.content_length += (int64_t)(file->pieces[i].before.n + file->pieces[i].size);
+}
+
 static int file_reply_with(struct request *req, const struct cached_file *own, struct str path,
                            struct file *file, const char **reason)
 {
@@ -536,10 +550,58 @@ static int file_reply_with(struct request *req, const struct cached_file *own, s
     req->response.status = status;
     if (status == 304 || status == 416)
         return status;
-    file->source = req->file;
-    req->response.content_length = 0;
-    for (unsigned i = 0; i < file->piece_count; i++)
-        req->response.content_length += (int64_t)(file->pieces[i].before.n + file->pieces[i].size);
+    file_use_pieces(req, file);
+    return status;
+}
+
+/* Chooses what of a kept response with status 200 is sent. */
+static int file_choose_held(struct request *req, const struct cached_file *own, struct file *file)
+{
+    struct headers *h = &req->response.headers;
+    int status = file_check_conditions(req, own);
+    if (status == 412)
+        *h = (struct headers){.count = 0};
+    if (status != 200)
+        return status;
+    if (headers_get(h, STR("Accept-Ranges")) == NULL)
+        headers_add(&req->arena, h, STR("Accept-Ranges"), STR("bytes"));
+    if (headers_get(h, STR("Content-Type")) != NULL)
+        return file_choose_pieces(req, own, own->size, file);
+    file_add_piece(req, file, 0, own->size); /* the parts of several ranges would have no type */
+    return 200;
+}
+
+/* Moves the pieces by so many bytes. */
+static void file_shift_pieces(struct request *req, struct file *file, uint64_t by)
+{
+    struct file_piece *pieces = arena_alloc(&req->arena, file->piece_count * sizeof *pieces);
+    for (unsigned i = 0; i < file->piece_count; i++) {
+        pieces[i] = file->pieces[i];
+        pieces[i].at += by;
+    }
+    file->pieces = pieces;
+}
+
+int file_answer_held(struct request *req, const struct cached_file *own, uint64_t at,
+                     struct file *file, const char **reason)
+{
+    int status = req->response.status;
+    *file = (struct file){.source = NULL};
+    if (status == 200)
+        status = file_choose_held(req, own, file);
+    else
+        file_add_piece(req, file, 0, own->size);
+    if (status == 412 || status == 416) {
+        *reason = status == 412 ? "a precondition of the request does not hold"
+                                : "the range lies outside the response";
+        return status;
+    }
+    req->response.status = status;
+    if (status == 304)
+        return 304;
+    file_use_pieces(req, file);
+    if (at > 0)
+        file_shift_pieces(req, file, at);
     return status;
 }
 

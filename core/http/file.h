@@ -23,6 +23,15 @@ struct file {
  * makes the error page, keeping the headers of req->response; *reason is the reason for the log. */
 int file_open(struct request *req, struct file *file, const char **reason);
 
+struct cached_file;
+
+/* Answers with content that is no file of a decision: a response with status and headers in
+ * req->response, whose body begins at `at` of own->source, which req->file has. Conditions and
+ * ranges count where its status is 200. Returns the status, as file_open does; a 412 or 416 is not
+ * in req->response. */
+int file_answer_held(struct request *req, const struct cached_file *own, uint64_t at,
+                     struct file *file, const char **reason);
+
 /* Opens the file of a filter's decision (`data`, or the request's path, below the root) into
  * req->data; a file that may not be served is refused. Returns 200, or 403, 404 or 500, and
  * *reason. */

@@ -103,6 +103,20 @@ enum flush {
     FLUSH_BY_BYTES, /* when there are so many: flush_bytes */
 };
 
+/* Whether a request passes by the cache: as its headers say, or as the script does. */
+enum cache_bypass { CACHE_BYPASS_UNSAID, CACHE_BYPASSED, CACHE_NOT_BYPASSED };
+
+/* What of an application's responses may be kept (`cache`). Strings as in struct decision. */
+struct decision_cache {
+    struct str key;    /* n = 0: scheme, host and URI */
+    double ttl, stale; /* seconds; -1: the response says */
+    bool lock;         /* one request fills an entry, others wait for it */
+    enum cache_bypass bypass;
+    const struct str *vary, *tags; /* headers that the key has; names for purges */
+    unsigned vary_count, tag_count;
+    bool ignores_cookies, ignores_control, ignores_authorization;
+};
+
 /* The decision of on_request or another hook. Strings lie in the request's arena; n = 0 where a key
  * is absent. */
 struct decision {
@@ -135,6 +149,7 @@ struct decision {
     uint64_t body_limit; /* UINT64_MAX: limits.body */
     uint8_t role;        /* enum fcgi_role; 0: the role in which the web server asks */
     struct str data;     /* path below the root of a filter's file; n = 0: the request's */
+    const struct decision_cache *cache; /* NULL: no response is kept */
     /* any kind */
     const struct decision *authorize; /* the decision about the authorizer; NULL: none */
     struct str authorize_key; /* requests with the same key share a grant; n = 0: no grants */
@@ -211,6 +226,9 @@ struct generation;
 struct observed;
 struct traceparent;
 
+/* What the cache has done for a request. */
+enum cache_use { CACHE_UNUSED, CACHE_HIT, CACHE_MISS, CACHE_STALE, CACHE_BYPASS, CACHE_USES };
+
 /* The rules of the route that have decided, inner ones first: numbers of
  * lua/moongate/decision/trace.lua. Rules before `from` belong to an earlier hook, whose decision
  * stays in force if the next hook returns nil. Rules beyond the array are dropped. */
@@ -273,6 +291,7 @@ struct request {
     struct decision decision;
     struct request_rules rules;
     struct response response;
+    uint8_t cached;           /* enum cache_use */
     struct file_source *file; /* keeps the file whose texts the response uses; NULL: none */
 
     /* For the log. */

@@ -162,6 +162,8 @@ struct settings {
                       */
     struct tracing_settings tracing;
     double stop_timeout, script_timeout;
+    struct str cache_path; /* the folder of the response cache, */
+    uint64_t cache_size;   /* and its most bytes */
     struct backend_settings *backends;
     unsigned backend_count;
     uint32_t *backend_slots;    /* by the hash of a name: the backend's number and 1; 0: free */

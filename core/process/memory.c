@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/user.h"
 #include "process/say.h"
+#include "shm/cachestore.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -12,7 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RECLAIM_MOST 5 /* seconds for a work of milliseconds */
+#define RECLAIM_MOST 5  /* seconds for a work of milliseconds */
+#define REMOVE_MOST  60 /* seconds for the files of a cache on a slow disk */
 
 bool memory_init(struct memory *m, const struct user *user, unsigned places, size_t dictionaries)
 {
@@ -25,10 +27,11 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .board = board_new(),
                          .underway = underway_new(places),
                          .metrics = metrics_new(places),
-                         .tail = tail_new()};
+                         .tail = tail_new(),
+                         .cache = cache_new(places)};
     if (m->ledger == NULL || m->census == NULL || m->changes == NULL || m->recent == NULL ||
         m->board == NULL || m->underway == NULL || m->metrics == NULL || m->tail == NULL ||
-        !quarantine_init(&m->quarantine))
+        m->cache == NULL || !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();
@@ -53,6 +56,7 @@ static void memory_reclaim_counts(const struct memory *m, unsigned place)
             _exit(1);
         ledger_worker_gone(m->ledger, place);
         census_worker_gone(m->census, place);
+        cache_worker_gone(m->cache, place);
         _exit(0);
     }
     while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
@@ -93,8 +97,28 @@ void memory_show_error(const struct memory *m, const char *text)
     m->board->last_error_at = now_wall();
 }
 
+/* Removes the files of the cache, in a child of the workers' user, since their path is one that
+ * workers have written. */
+static void memory_remove_cache(const struct memory *m)
+{
+    if (cache_path(m->cache)[0] == '\0')
+        return;
+    pid_t pid = fork();
+    if (pid == 0) {
+        signal(SIGALRM, SIG_DFL);
+        alarm(REMOVE_MOST);
+        if (user_become(m->user) == NULL)
+            cachestore_remove(m->cache);
+        _exit(0);
+    }
+    while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+}
+
 void memory_fini(struct memory *m)
 {
+    if (m->cache != NULL)
+        memory_remove_cache(m);
     /* the sizes of ledger and census are in their memory, which is not trusted: the kernel frees
      * them */
     board_free(m->board);

@@ -8,6 +8,7 @@
 #define MG_PROCESS_MEMORY_H
 
 #include "shm/board.h"
+#include "shm/cache.h"
 #include "shm/census.h"
 #include "shm/changes.h"
 #include "shm/ledger.h"
@@ -28,6 +29,7 @@ struct memory {
     struct underway *underway; /* a table for each place */
     struct metrics *metrics;
     struct tail *tail;
+    struct cache *cache;
     struct quarantine_pages quarantine;
     struct shared_file dictionaries;
 };

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/lookup.h"
+#include "exchange/cached.h"
 #include "exchange/control.h"
 #include "exchange/exchange.h"
 #include "front/clients.h"
@@ -581,6 +582,7 @@ static void worker_file_timer_cb(struct ev_loop *ev, ev_timer *timer, int events
     (void)ev;
     (void)timer;
     (void)events;
+    cached_sweep();
     filecache_sweep(); /* worker_before_wait_cb starts the timer again while descriptors are left */
 }
 
@@ -609,7 +611,7 @@ static void worker_before_wait_cb(struct ev_loop *ev, ev_prepare *prepare, int e
         worker_start_timer(ev, &w->log_timer, LOG_DELAY);
     if (log_left_out())
         worker_start_timer(ev, &w->count_timer, 1);
-    if (filecache_has_descriptors())
+    if (filecache_has_descriptors() || cached_has_descriptors())
         worker_start_timer(ev, &w->file_timer, 1);
 }
 
@@ -705,6 +707,7 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
         return "no event loop: epoll is not available";
     loop_init(&w->loop, ev);
     script_shared_use(config->shared);
+    cached_use(config->cache, config->index, &w->loop);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
     backends_use_changes(&w->backends, config->changes);
     w->generation = generation_new(&config->route, &w->backends, config->generation, err);
@@ -740,6 +743,7 @@ static void worker_clean_up(struct worker *w)
     log_say_left_out(true);
     log_flush();
     backends_fini(&w->backends);
+    cached_end();
     script_shared_close();
     if (w->loop.ev != NULL) {
         loop_fini(&w->loop);

@@ -14,6 +14,7 @@
 #include "front/listener.h"
 #include "script/script.h"
 #include "shm/board.h"
+#include "shm/cache.h"
 #include "shm/ledger.h"
 #include "shm/metrics.h"
 #include "shm/quarantine.h"
@@ -33,6 +34,7 @@ struct worker_config {
     struct board *board;
     struct underway *underway; /* the worker's table */
     struct metrics *metrics;
+    struct cache *cache;
     const struct quarantine *quarantine;
     const struct shared_file *shared;
     unsigned generation;

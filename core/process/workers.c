@@ -57,6 +57,7 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .board = m->board,
         .underway = &m->underway[place],
         .metrics = m->metrics,
+        .cache = m->cache,
         .quarantine = m->quarantine.shared,
         .shared = &m->dictionaries,
         .generation = release->generation,

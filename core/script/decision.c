@@ -7,6 +7,7 @@
  */
 #include "script/decision.h"
 
+#include "script/caching.h"
 #include "script/modules.h"
 #include "script/value.h"
 
@@ -136,9 +137,8 @@ static void decision_push_units(lua_State *L, const char *name)
 }
 
 /* A number, or a text with a unit; -1 where it is neither. */
-static double decision_get_quantity(struct reading *r, const char *units)
+static double decision_get_quantity(lua_State *L, const char *units)
 {
-    lua_State *L = r->L;
     if (lua_type(L, -1) == LUA_TNUMBER)
         return lua_tonumber(L, -1);
     if (lua_type(L, -1) != LUA_TSTRING)
@@ -151,11 +151,17 @@ static double decision_get_quantity(struct reading *r, const char *units)
     return value;
 }
 
+double script_decision_seconds(lua_State *L)
+{
+    static const char seconds[] = "seconds";
+    return decision_get_quantity(L, seconds);
+}
+
 /* Bytes, or "16k" "1M" "1G". */
 static uint64_t decision_get_size(struct reading *r)
 {
     static const char bytes[] = "bytes";
-    double value = decision_get_quantity(r, bytes);
+    double value = decision_get_quantity(r->L, bytes);
     if (value >= 0 && value < 1e18)
         return (uint64_t)value;
     decision_refuse(r);
@@ -364,8 +370,7 @@ static void decision_read_file(struct reading *r)
 /* Seconds, or "250ms" "5s" "2m" "1h". */
 static void decision_read_duration(struct reading *r)
 {
-    static const char seconds[] = "seconds";
-    double value = decision_get_quantity(r, seconds);
+    double value = script_decision_seconds(r->L);
     if (!(value > 0 && value < 1e9))
         decision_refuse(r);
     *(double *)decision_member(r) = value;
@@ -444,6 +449,12 @@ static void decision_read_body(struct reading *r)
 static void decision_read_ini(struct reading *r)
 {
     r->has_ini = true; /* lua/moongate/decision/ini.lua has made its text */
+}
+
+static void decision_read_cache(struct reading *r)
+{
+    if (!script_read_caching(r->L, &r->req->arena, decision_member(r)))
+        decision_refuse(r);
 }
 
 static void decision_read_redirect(struct reading *r)
@@ -531,6 +542,7 @@ static const struct key keys[] = {
     {"body", REPLY, REPLY, .read = decision_read_body, AT(body)},
     {"body_deadline", FASTCGI, 0, .read = decision_read_duration, AT(body_deadline)},
     {"body_limit", FASTCGI, 0, .read = decision_read_size, AT(body_limit)},
+    {"cache", FASTCGI, 0, .read = decision_read_cache, AT(cache)},
     {"cache_control", FILES, 0, .text = decision_get_field, AT(cache_control)},
     {"close", CLOSE, CLOSE, .read = decision_read_close},
     {"connect_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration,

@@ -351,6 +351,14 @@ static void settings_read_tracing(struct reading *r, struct tracing_settings *t)
     lua_pop(r->L, 1);
 }
 
+static void settings_read_cache(struct reading *r, struct settings *s)
+{
+    lua_getfield(r->L, -1, "cache");
+    s->cache_path = settings_get_string(r, "path");
+    s->cache_size = (uint64_t)settings_get_number(r, "size");
+    lua_pop(r->L, 1);
+}
+
 const char *script_read_settings(lua_State *L, int idx, struct settings *out)
 {
     struct reading r = {.L = L, .arena = &out->arena};
@@ -362,6 +370,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     settings_read_tracing(&r, &out->tracing);
     out->stop_timeout = settings_get_number(&r, "stop_timeout");
     out->script_timeout = settings_get_number(&r, "script_timeout");
+    settings_read_cache(&r, out);
     settings_read_backends(&r, out);
     out->resolver = settings_get_list(&r, "resolver", &out->resolver_count);
     lua_pop(L, 1);

@@ -19,12 +19,12 @@ local NONE = some(function()
 end)
 
 M.settings = {
-  tls = NONE, http2 = NONE, gzip = NONE, cache = NONE,
+  tls = NONE, http2 = NONE, gzip = NONE,
 }
 M.listener = { tls = NONE, http2 = NONE }
 M.backend = { cache = NONE, gzip = NONE }
 M.decision = {
-  cache = NONE, gzip = NONE,
+  gzip = NONE,
 }
 
 -- Modules that `require` does not find yet.

@@ -3,6 +3,7 @@
 -- modules that are given one before a request: router, php, load, testing and explain.
 
 local addr = require("moongate.base.addr")
+local caching = require("moongate.decision.caching")
 local describe = require("moongate.base.describe")
 local docroot = require("moongate.docroot")
 local ini = require("moongate.decision.ini")
@@ -318,7 +319,7 @@ local KINDS = {
       request_file = request_file, flush = flush,
       request_buffering = is("boolean", "true or false"),
       response_buffering = is("boolean", "true or false"), intercept_errors = statuses,
-      early_hints = hints,
+      early_hints = hints, cache = owned(caching),
       headers = headers, always = headers,
       ini = owned(ini), internal = owned(internal), role = role, data = url_path,
     },

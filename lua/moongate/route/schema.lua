@@ -57,6 +57,11 @@ M.LIMITS = {
   shared = { values.shared_size, 16 * 1024 ^ 2 },
 }
 
+M.CACHE = {
+  path = { values.folder, "/dev/shm" },
+  size = { above_zero(size), 64 * 1024 ^ 2 },
+}
+
 M.LISTENER = {
   protocol = { one_of("http", "fastcgi"), "http" },
   proxy_protocol = { boolean, false },
@@ -133,6 +138,7 @@ M.TOP = {
 M.TOP_OTHER = {
   listen = true, log = true, limits = true, backends = true, script_errors = true, control = true,
   tracing = true,
+  cache = true,
 }
 
 --- All keys of a schema and others beside them.
@@ -153,7 +159,7 @@ function M.keys()
     route = keys_of(M.TOP, unpack(top)), listener = keys_of(M.LISTENER, "address"),
     server = keys_of(M.SERVER, "address"), backend = keys_of(M.BACKEND, "servers", "health"),
     control = keys_of(M.CONTROL, "address"), health = keys_of(M.HEALTH),
-    log = keys_of(M.LOG), limits = keys_of(M.LIMITS),
+    log = keys_of(M.LOG), limits = keys_of(M.LIMITS), cache = keys_of(M.CACHE),
     tracing = keys_of(M.TRACING),
   }
 end

@@ -257,6 +257,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field early_hints? string|string[] values of Link for a 103 before the server is asked
 ---@field intercept_errors? true|integer[] answers with such a status go to on_error
 ---@field ini? table<string, string|number|boolean> settings of PHP that the backend's `ini` names
+---@field cache? boolean|moongate.Caching what may be kept of its answers for other requests
 ---@field internal? table<string, string|true> prefix -> folder, or on_request, for X-Accel-Redirect
 ---@field role? "responder"|"authorizer"|"filter" what the application is asked to be
 ---@field data? string of a filter: the path of its file below `root`, default `req.path`
@@ -265,6 +266,17 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field authorize_ttl? moongate.Duration for so long
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
+
+--- What may be kept of an application's answers, under which key and for how long.
+---@class moongate.Caching
+---@field key? string default: scheme, host and URI
+---@field ttl? moongate.Duration for so long; default: what the answer's headers say
+---@field stale? moongate.Duration after that, while there is no newer one; default: what the headers say
+---@field lock? boolean default true: one request asks the application, others wait for its answer
+---@field bypass? boolean true: nothing is looked for and kept; false: also with cookies; default: with cookies
+---@field vary? string|string[] headers whose values are part of the key
+---@field tags? string|string[] names by which the answer can be purged
+---@field ignore? string|string[] "Set-Cookie", "Cache-Control", "Authorization": these don't keep an answer out
 
 --- An application that says whether a request may go on (FastCGI 6.3).
 ---@class moongate.Authorize
@@ -342,6 +354,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field backends? table<string, string|(string|moongate.BackendServer)[]|moongate.Backend> by name: an address, a list of them, or a table
 ---@field log? moongate.LogSettings where lines go, and how they look
 ---@field limits? moongate.Limits what clients and scripts may take
+---@field cache? moongate.CacheSettings where answers are kept that decisions let be kept (`cache`)
 ---@field control? string|false|moongate.Control where commands such as `moongate status` are taken
 ---@field resolver? string|string[] DNS servers, default the system's
 ---@field workers? integer|"auto" processes, default one for each core
@@ -416,6 +429,10 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field spool_dir? string default "/tmp"
 ---@field shared? moongate.Size of all shared dictionaries, default "16M"
 ---@field header_names? string[] headers to keep although "_" or "." is in their name
+
+---@class moongate.CacheSettings
+---@field path? string a folder, default "/dev/shm"
+---@field size? moongate.Size of all kept answers, default "64M"
 
 ---@class moongate.BackendServer
 ---@field address string

@@ -27,6 +27,7 @@ return [==[
 ---@field request_file? boolean|string|fun(req: moongate.Request): boolean|string|nil
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field response_buffering? boolean|fun(req: moongate.Request): boolean?
+---@field cache? boolean|moongate.Caching|fun(req: moongate.Request): boolean|moongate.Caching|nil
 ---@field early_hints? string|string[]|fun(req: moongate.Request): string|string[]|nil
 ---@field intercept_errors? true|integer[]|fun(req: moongate.Request): true|integer[]|nil
 ---@field internal? table<string, string|true>|fun(req: moongate.Request): table?

@@ -33,6 +33,7 @@ return [==[
 ---@field request_file? boolean|string the body goes to the application as a file, in limits.spool_dir or that folder
 ---@field request_buffering? boolean
 ---@field response_buffering? boolean
+---@field cache? boolean|moongate.Caching
 ---@field early_hints? string|string[]
 ---@field intercept_errors? true|integer[]
 ---@field internal? table<string, string|true>

@@ -1,6 +1,7 @@
 -- Specs of moongate.types: each class names exactly the fields that the code has, so that neither
 -- can change alone. What core/ defines is compared in tests/integration/31b-types_spec.lua.
 
+local caching = require("moongate.decision.caching")
 local decision = require("moongate.decision")
 local schema = require("moongate.route.schema")
 local support = require("support.types")
@@ -68,6 +69,7 @@ describe("the classes are those of the code:", function()
       server = "moongate.BackendServer", health = "moongate.Health", log = "moongate.LogSettings",
       limits = "moongate.Limits", control = "moongate.Control",
       tracing = "moongate.Tracing",
+      cache = "moongate.CacheSettings",
     }) do
       assert_names(keys[name], class)
       keys[name] = nil
@@ -80,6 +82,7 @@ describe("the classes are those of the code:", function()
       ["moongate.Route"] = { on_request = true }, ["moongate.Listener"] = { address = true },
       ["moongate.Backend"] = { servers = true }, ["moongate.BackendServer"] = { address = true },
       ["moongate.Health"] = {}, ["moongate.LogSettings"] = {}, ["moongate.Limits"] = {},
+      ["moongate.CacheSettings"] = {},
     }) do
       for name, field in pairs(classes[class]) do
         assert.equal(not list[name], field.optional, class .. "." .. name)
@@ -94,6 +97,7 @@ describe("the classes are those of the code:", function()
     }) do
       assert_names(decision.keys(kind), class)
     end
+    assert_names(caching.keys(), "moongate.Caching")
   end)
 
   it("php.site", function()

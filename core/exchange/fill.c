@@ -1,0 +1,255 @@
+/*
+ * fill - see parts.h. This file keeps an application's response for other requests while it goes
+ * to its client: the keys, what is left out, the verdict, the copy of the body.
+ */
+#include "exchange/parts.h"
+
+#include "base/log.h"
+#include "http/caching.h"
+#include "shm/cachestore.h"
+#include "shm/ledger.h"
+
+#define FILL_PART 8 /* a response may have this part of all room */
+/* Seconds for which a reply like one that is not kept, and one like an error, is waited for no
+ * more. */
+#define UNKEPT_SECONDS 10.0
+#define UNKEPT_ERROR   1.0
+
+/* --- keys --- */
+
+/* The codings that a client accepts, as one of few texts, since clients write the same in a hundred
+ * ways. */
+static struct str fill_codings(struct arena *a, struct str value)
+{
+    static const char *const known[] = {"zstd", "br", "gzip", "deflate"};
+    bool accepted[sizeof known / sizeof *known] = {0};
+    struct str text = STR("");
+    while (value.p != NULL) {
+        struct str weight = str_trim(str_cut(&value, ',')), name = str_trim(str_cut(&weight, ';'));
+        weight = weight.p != NULL ? str_trim(weight) : STR("");
+        bool none = str_starts(weight, STR("q=0"));
+        for (size_t i = 3; i < weight.n && none; i++)
+            none = weight.p[i] == '0' || weight.p[i] == '.';
+        for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+            if (str_ieq(name, str_of(known[i])))
+                accepted[i] = !none;
+    }
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (accepted[i])
+            text = arena_printf(a, "%.*s%s ", STR_FMT(text), known[i]);
+    return text;
+}
+
+/* Adds a line with the value of a header to a key; a header that is missing differs from an empty
+ * one. */
+static struct str fill_add_header(struct request *req, struct str key, struct str name)
+{
+    struct arena *a = &req->arena;
+    struct str value = headers_joined(a, &req->headers, name);
+    if (value.p != NULL && str_ieq(name, STR("Accept-Encoding")))
+        value = fill_codings(a, value);
+    return arena_printf(a, "%.*s\n%.*s%s%.*s", STR_FMT(key), STR_FMT(name),
+                        value.p != NULL ? "=" : "", STR_FMT(value.p != NULL ? value : STR("")));
+}
+
+struct str fill_variant(struct request *req, struct str key, struct str names)
+{
+    struct str name;
+    while ((name = caching_next_name(&names)).n > 0)
+        key = fill_add_header(req, key, name);
+    return key;
+}
+
+/* --- the head --- */
+
+static bool fill_is_one_of(struct str name, const struct str *list, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (str_ieq(name, list[i]))
+            return true;
+    return false;
+}
+
+static bool fill_leaves_out(const struct exchange *x, struct str name)
+{
+    static const char *const never[] = {"X-Cache", "X-Request-Id"};
+    for (size_t i = 0; i < sizeof never / sizeof *never; i++)
+        if (str_ieq(name, str_of(never[i])))
+            return true;
+    /* Headers of the decision are those of each request's own. Vary adds to the application's. */
+    return !str_ieq(name, STR("Vary")) && (headers_get(&x->standing, name) != NULL ||
+                                           headers_get(&x->req.decision.headers, name) != NULL);
+}
+
+/* The headers of the response that are kept, and Set-Cookie for the verdict; a cookie of the
+ * balance policy is for this client alone, and not the application's. */
+static struct headers fill_collect(const struct exchange *x, struct arena *a)
+{
+    const struct headers *all = &x->req.response.headers;
+    struct headers kept = {0};
+    for (unsigned i = 0; i < all->count; i++) {
+        const struct header *h = &all->list[i];
+        if (!fill_leaves_out(x, h->name) && (x->cookie.n == 0 || h->value.p != x->cookie.p))
+            headers_add_known(a, &kept, h->id, h->name, h->value);
+    }
+    return kept;
+}
+
+/* The names of Vary that the key has not already, joined by commas. A response with a coding
+ * depends on Accept-Encoding, whether the application says so or not. */
+static struct str fill_names(struct exchange *x, const struct headers *kept)
+{
+    struct arena *a = &x->req.arena;
+    const struct decision_cache *rules = x->caching->rules;
+    struct str names = STR(""), name;
+    for (unsigned i = 0; i < kept->count; i++) {
+        struct str rest = kept->list[i].value;
+        if (str_ieq(kept->list[i].name, STR("Content-Encoding")))
+            rest = STR("Accept-Encoding");
+        else if (!str_ieq(kept->list[i].name, STR("Vary")))
+            continue;
+        while ((name = caching_next_name(&rest)).n > 0) {
+            struct str seen = names, one;
+            bool is = fill_is_one_of(name, rules->vary, rules->vary_count);
+            while (!is && (one = caching_next_name(&seen)).n > 0)
+                is = str_ieq(one, name);
+            if (!is)
+                names = arena_printf(a, "%.*s%.*s,", STR_FMT(names), STR_FMT(name));
+        }
+    }
+    return names;
+}
+
+static uint64_t fill_most(const struct exchange *x)
+{
+    return x->generation->settings->cache_size / FILL_PART;
+}
+
+const char *fill_judge(const struct exchange *x, const struct response *response,
+                       struct caching_verdict *out)
+{
+    const struct decision_cache *d = x->caching->rules;
+    const struct caching_rules rules = {.ttl = d->ttl,
+                                        .stale = d->stale,
+                                        .ignores_cookies = d->ignores_cookies,
+                                        .ignores_control = d->ignores_control};
+    caching_judge(&rules, response, (time_t)ev_now(x->generation->loop->ev), out);
+    return out->reason;
+}
+
+void fill_drop(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->write != NULL)
+        cachestore_drop(c->write);
+    c->write = NULL;
+    if (c->told)
+        cache_end_fill(cachestore_index(), c->turn);
+    c->told = false;
+}
+
+/* Lets requests for the same go on without a wait, for some time: the next reply can't be kept,
+ * either. That of an error may be. */
+static void fill_note_unkept(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    double seconds = x->req.response.status >= 500 ? UNKEPT_ERROR : UNKEPT_SECONDS;
+    if (c->told)
+        cache_note_unkept(cachestore_index(), c->turn, ledger_now() + seconds);
+    fill_drop(x);
+}
+
+/* Begins to keep the response, if it may be kept. */
+static void fill_begin(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct arena *a = &x->req.arena;
+    struct response kept = {.status = x->req.response.status, .headers = fill_collect(x, a)};
+    c->reason = fill_judge(x, &kept, &c->verdict);
+    if (c->reason == NULL && x->req.response.content_length > (int64_t)fill_most(x))
+        c->reason = "it is too large";
+    if (c->reason != NULL) {
+        fill_note_unkept(x);
+        return;
+    }
+    headers_remove(&kept.headers, STR("Set-Cookie"));
+    headers_remove(&kept.headers, STR("Age")); /* verdict.age */
+    c->names = fill_names(x, &kept.headers);
+    c->key = fill_variant(&x->req, c->base, c->names);
+    const struct cache_record record = {
+        .key = c->key, .vary = STR(""), .status = kept.status, .headers = &kept.headers};
+    c->at = ledger_now();
+    c->write = arena_alloc(a, sizeof *c->write);
+    cachestore_begin(c->write, &record, c->purges, fill_most(x));
+}
+
+void fill_head(struct exchange *x)
+{
+    static const char *const words[CACHE_USES] = {[CACHE_HIT] = "hit",
+                                                  [CACHE_MISS] = "miss",
+                                                  [CACHE_STALE] = "stale",
+                                                  [CACHE_BYPASS] = "bypass"};
+    struct request *req = &x->req;
+    if (x->caching->fills)
+        fill_begin(x);
+    headers_remove(&req->response.headers, STR("X-Cache"));
+    headers_add(&req->arena, &req->response.headers, STR("X-Cache"), str_of(words[req->cached]));
+}
+
+/* --- the body and the end --- */
+
+/* A full disk, or a folder that has gone. */
+static void fill_say(const struct exchange *x, const char *reason)
+{
+    static struct log_quota quota = {.most = 3};
+    log_within(&quota, LOG_WARN, "cache: a response can't be kept in %.*s: %s",
+               STR_FMT(x->generation->settings->cache_path), reason);
+}
+
+void fill_body(struct exchange *x, struct str bytes)
+{
+    struct caching *c = x->caching;
+    if (c->write == NULL || cachestore_add(c->write, bytes))
+        return;
+    if (c->write->head_size + c->write->body_size + bytes.n <= c->write->most)
+        fill_say(x, "it could not be written");
+    fill_drop(x);
+}
+
+static struct cache_facts fill_facts(const struct exchange *x, struct str key)
+{
+    const struct caching *c = x->caching;
+    struct cache *index = cachestore_index();
+    struct cache_facts facts = {.hash = cache_hash(index, key),
+                                .stored = c->at - c->verdict.age,
+                                .fresh_until = c->at + c->verdict.fresh,
+                                .text = c->text};
+    facts.stale_until = facts.fresh_until + c->verdict.stale;
+    for (unsigned i = 0; i < c->rules->tag_count && i < CACHE_TAGS; i++)
+        facts.tags[i] = cache_tag(index, c->rules->tags[i]);
+    return facts;
+}
+
+/* Puts the names of headers that select the response under the key without them. */
+static void fill_put_names(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    struct cache_write w;
+    const struct cache_record record = {.key = c->base, .vary = c->names, .status = 0};
+    struct cache_facts facts = fill_facts(x, c->base);
+    cachestore_begin(&w, &record, c->purges, fill_most(x));
+    cachestore_end(&w, &facts);
+    cachestore_drop(&w);
+}
+
+void fill_end(struct exchange *x)
+{
+    struct caching *c = x->caching;
+    if (c->write == NULL)
+        return;
+    struct cache_facts facts = fill_facts(x, c->key);
+    c->reason = cachestore_end(c->write, &facts);
+    if (c->reason == NULL && c->names.n > 0)
+        fill_put_names(x);
+    fill_drop(x);
+}

@@ -1,0 +1,559 @@
+/* cachestore - see cachestore.h. */
+#include "shm/cachestore.h"
+
+#include "base/date.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define MAGIC           0x31656863616e6f6dull /* "monache1" */
+#define CONTENT_MAX     32768                 /* of a file whose response stays in memory */
+#define MEMORY_MAX      (16u << 20)
+#define DESCRIPTORS_MAX 64
+#define HEAD_MAX        (1u << 20) /* of a file: key, names and headers have limits of their own */
+#define WRITE_SIZE      65536      /* bytes of a body that wait to be written together */
+#define FOLDER          "moongate-cache-"
+
+/* The beginning of a file. */
+struct head {
+    uint64_t magic, id;
+    uint64_t body_size;
+    uint32_t head_size; /* this, and all before the body */
+    uint32_t key_size, vary_size, header_count;
+    int32_t status;
+};
+
+struct loaded {
+    struct cache_entry entry; /* first member */
+    uint64_t id;
+    uint32_t slot;
+    bool kept, used;
+    size_t memory;
+    struct loaded *newer, *older;
+    char *block; /* the beginning of the file, and the content where it is kept */
+};
+
+static struct {
+    struct cache *index;
+    unsigned place;
+    int folder, lock; /* descriptors */
+    uint64_t writes;
+    struct loaded **slots; /* by number */
+    struct loaded *newest, *oldest;
+    size_t memory;
+    unsigned descriptors;
+} store = {.folder = -1, .lock = -1};
+
+static struct cached_file *cachestore_file_of(struct loaded *l)
+{
+    return &l->entry.file;
+}
+
+/* --- the folder --- */
+
+static void cachestore_name_folder(char name[40], uint64_t instance)
+{
+    snprintf(name, 40, FOLDER "%016llx", (unsigned long long)instance);
+}
+
+/* Removes files of a folder of the store; a folder in it, too, which has files alone. */
+static void cachestore_empty(int fd, bool top)
+{
+    DIR *dir = fdopendir(fd);
+    struct dirent *e;
+    while (dir != NULL && (e = readdir(dir)) != NULL) {
+        int inner = -1;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (unlinkat(dirfd(dir), e->d_name, 0) == 0 || !top)
+            continue;
+        inner = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (inner >= 0)
+            cachestore_empty(inner, false);
+        unlinkat(dirfd(dir), e->d_name, AT_REMOVEDIR);
+    }
+    if (dir != NULL)
+        closedir(dir);
+    else
+        close(fd);
+}
+
+/* Removes the folder of that name if no process has its lock. */
+static void cachestore_remove_folder(int parent, const char *name)
+{
+    struct stat st;
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    int lock = openat(fd, "lock", O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    bool ours = fstat(fd, &st) == 0 && st.st_uid == geteuid();
+    /* Without a lock another instance may just be making it. */
+    if (ours && lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0) {
+        cachestore_empty(fd, true);
+        unlinkat(parent, name, AT_REMOVEDIR);
+    } else {
+        close(fd);
+    }
+    if (lock >= 0)
+        close(lock);
+}
+
+/* Removes the folders of instances that were killed. */
+static void cachestore_clear_others(const char *path, const char *own)
+{
+    DIR *dir = opendir(path);
+    struct dirent *e;
+    while (dir != NULL && (e = readdir(dir)) != NULL)
+        if (strncmp(e->d_name, FOLDER, sizeof FOLDER - 1) == 0 && strcmp(e->d_name, own) != 0)
+            cachestore_remove_folder(dirfd(dir), e->d_name);
+    if (dir != NULL)
+        closedir(dir);
+}
+
+void cachestore_remove(struct cache *index)
+{
+    char name[40];
+    int parent = open(cache_path(index), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cachestore_name_folder(name, cache_instance(index));
+    if (parent < 0)
+        return;
+    cachestore_remove_folder(parent, name);
+    close(parent);
+}
+
+/* Removes what the last worker at this place was writing when it ended. */
+static void cachestore_clear_fills(void)
+{
+    char prefix[16];
+    int n = snprintf(prefix, sizeof prefix, "%u-", store.place);
+    int fd = openat(store.folder, "fill", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *e;
+    while (dir != NULL && (e = readdir(dir)) != NULL)
+        if (strncmp(e->d_name, prefix, (size_t)n) == 0)
+            unlinkat(dirfd(dir), e->d_name, 0);
+    if (dir != NULL)
+        closedir(dir);
+}
+
+static const char *cachestore_make_folder(struct str path)
+{
+    char name[40], all[CACHE_PATH + 48];
+    struct stat st;
+    const char *parent = cache_set_path(store.index, path);
+    if (parent == NULL)
+        return "the path is too long";
+    cachestore_name_folder(name, cache_instance(store.index));
+    snprintf(all, sizeof all, "%s/%s", parent, name);
+    bool made = mkdir(all, 0700) == 0;
+    if (!made && errno != EEXIST)
+        return strerror(errno);
+    store.folder = open(all, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (store.folder < 0)
+        return strerror(errno);
+    if (fstat(store.folder, &st) != 0 || st.st_uid != geteuid())
+        return "its folder belongs to another user";
+    if (mkdirat(store.folder, "fill", 0700) != 0 && errno != EEXIST)
+        return strerror(errno);
+    store.lock = openat(store.folder, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (store.lock < 0 || flock(store.lock, LOCK_SH | LOCK_NB) != 0 || fstat(store.lock, &st) != 0)
+        return strerror(errno);
+    if (st.st_nlink == 0) /* between open and flock */
+        return "another instance has removed its folder";
+    if (made)
+        cachestore_clear_others(parent, name);
+    return NULL;
+}
+
+const char *cachestore_open(struct cache *index, unsigned place, struct str path)
+{
+    store.index = index;
+    store.place = place;
+    const char *bad = cachestore_make_folder(path);
+    if (bad == NULL) {
+        cachestore_clear_fills();
+        store.slots = calloc(CACHE_SLOTS, sizeof *store.slots); /* touched where it is used */
+        if (store.slots == NULL)
+            abort();
+        return NULL;
+    }
+    store.index = NULL;
+    cachestore_close();
+    return bad;
+}
+
+struct cache *cachestore_index(void)
+{
+    return store.index;
+}
+
+/* --- entries in memory --- */
+
+static void cachestore_entry_free(struct file_source *source)
+{
+    struct loaded *l = (struct loaded *)source;
+    if (source->fd >= 0)
+        close(source->fd);
+    free(l->entry.headers.list);
+    free(l->block);
+    free(l);
+}
+
+static void cachestore_unlist(struct loaded *l)
+{
+    *(l->newer != NULL ? &l->newer->older : &store.newest) = l->older;
+    *(l->older != NULL ? &l->older->newer : &store.oldest) = l->newer;
+}
+
+static void cachestore_list(struct loaded *l)
+{
+    l->newer = NULL;
+    l->older = store.newest;
+    *(l->older != NULL ? &l->older->newer : &store.oldest) = l;
+    store.newest = l;
+}
+
+/* Forgets an entry. Requests that hold it continue to send it. */
+static void cachestore_forget(struct loaded *l)
+{
+    store.slots[l->slot] = NULL;
+    cachestore_unlist(l);
+    store.memory -= l->memory;
+    store.descriptors -= cachestore_file_of(l)->source.fd >= 0;
+    l->kept = false;
+    file_source_drop(&cachestore_file_of(l)->source);
+}
+
+static void cachestore_keep(struct loaded *l)
+{
+    if (store.slots[l->slot] != NULL)
+        cachestore_forget(store.slots[l->slot]);
+    store.slots[l->slot] = l;
+    l->kept = l->used = true;
+    cachestore_file_of(l)->source.users++;
+    store.memory += l->memory;
+    store.descriptors += cachestore_file_of(l)->source.fd >= 0;
+    cachestore_list(l);
+    while (store.memory > MEMORY_MAX)
+        cachestore_forget(store.oldest);
+    for (struct loaded *old = store.oldest, *newer; store.descriptors > DESCRIPTORS_MAX;
+         old = newer) {
+        newer = old->newer;
+        if (cachestore_file_of(old)->source.fd >= 0)
+            cachestore_forget(old);
+    }
+}
+
+bool cachestore_has_descriptors(void)
+{
+    return store.descriptors > 0;
+}
+
+void cachestore_sweep(void)
+{
+    for (struct loaded *l = store.oldest, *newer; l != NULL && store.descriptors > 0; l = newer) {
+        newer = l->newer;
+        if (cachestore_file_of(l)->source.fd >= 0 && !l->used)
+            cachestore_forget(l);
+        else
+            l->used = false;
+    }
+}
+
+void cachestore_close(void)
+{
+    while (store.oldest != NULL)
+        cachestore_forget(store.oldest);
+    if (store.folder >= 0)
+        close(store.folder);
+    if (store.lock >= 0)
+        close(store.lock);
+    free(store.slots);
+    store.slots = NULL;
+    store.index = NULL;
+    store.folder = store.lock = -1;
+}
+
+/* --- reading a file --- */
+
+/* Cuts a text of so many bytes off the front. False: there are fewer. */
+static bool cachestore_cut(struct str *rest, size_t n, struct str *out)
+{
+    if (n > rest->n)
+        return false;
+    *out = (struct str){rest->p, n};
+    *rest = str_skip(*rest, n);
+    return true;
+}
+
+static bool cachestore_read_headers(struct cache_entry *e, struct str rest, uint32_t count)
+{
+    e->headers.list = calloc(count + 1, sizeof *e->headers.list);
+    if (e->headers.list == NULL)
+        abort();
+    for (uint32_t i = 0; i < count; i++) {
+        struct str sizes;
+        uint32_t n[2];
+        struct header *h = &e->headers.list[i];
+        if (!cachestore_cut(&rest, sizeof n, &sizes))
+            return false;
+        memcpy(n, sizes.p, sizeof n);
+        if (!cachestore_cut(&rest, n[0], &h->name) || !cachestore_cut(&rest, n[1], &h->value))
+            return false;
+        h->id = (uint8_t)header_id(h->name);
+        e->headers.count++;
+    }
+    return rest.n == 0;
+}
+
+/* The validators for conditions of requests, and the rest of what a file has. */
+static void cachestore_describe(struct cache_entry *e)
+{
+    const struct header *date = headers_find(&e->headers, HEADER_LAST_MODIFIED);
+    e->file.tag = headers_value(&e->headers, HEADER_ETAG);
+    e->file.modified_at = date != NULL ? date_parse(date->value, time(NULL)) : DATE_NONE;
+    e->file.mode = S_IFREG;
+    e->file.harmless = true;
+}
+
+/* Fills the entry from the block, which has all before the body. */
+static bool cachestore_parse(struct loaded *l, const struct head *head)
+{
+    struct cache_entry *e = &l->entry;
+    struct str rest = {l->block + sizeof *head, head->head_size - sizeof *head};
+    e->status = head->status;
+    e->file.size = head->body_size;
+    if (!cachestore_cut(&rest, head->key_size, &e->key) ||
+        !cachestore_cut(&rest, head->vary_size, &e->vary) || head->header_count > rest.n / 8 ||
+        !cachestore_read_headers(e, rest, head->header_count))
+        return false;
+    cachestore_describe(e);
+    return true;
+}
+
+static bool cachestore_is_sound(const struct head *head, const struct stat *st, uint64_t id)
+{
+    return head->magic == MAGIC && head->id == id && head->head_size >= sizeof *head &&
+           head->head_size <= HEAD_MAX && head->body_size <= (uint64_t)st->st_size &&
+           head->head_size + head->body_size == (uint64_t)st->st_size;
+}
+
+/* Reads the file into an entry with one use; takes the descriptor over. NULL: it is of no use. */
+static struct loaded *cachestore_read(int fd, const struct cache_found *found)
+{
+    struct head head;
+    struct stat st;
+    if (fstat(fd, &st) != 0 || pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
+        !cachestore_is_sound(&head, &st, found->id)) {
+        close(fd);
+        return NULL;
+    }
+    struct loaded *l = calloc(1, sizeof *l);
+    bool whole = (size_t)st.st_size <= CONTENT_MAX;
+    size_t size = whole ? (size_t)st.st_size : head.head_size;
+    if (l == NULL || (l->block = malloc(size)) == NULL)
+        abort();
+    l->entry.file.source =
+        (struct file_source){.fd = fd, .users = 1, .free = cachestore_entry_free};
+    l->id = found->id;
+    l->slot = found->slot;
+    l->memory = sizeof *l + size + head.header_count * sizeof(struct header);
+    if (pread(fd, l->block, size, 0) != (ssize_t)size || !cachestore_parse(l, &head)) {
+        cachestore_entry_free(&l->entry.file.source);
+        return NULL;
+    }
+    l->entry.body_at = whole ? 0 : head.head_size;
+    if (whole) {
+        l->entry.file.source.content = l->block + head.head_size;
+        l->entry.file.source.fd = -1;
+        close(fd);
+    }
+    return l;
+}
+
+static void cachestore_name_slot(char name[16], uint32_t slot)
+{
+    snprintf(name, 16, "%08x", slot);
+}
+
+struct cache_entry *cachestore_get(const struct cache_found *found, struct str key)
+{
+    struct loaded *l = store.slots[found->slot];
+    char name[16];
+    if (l != NULL && l->id != found->id) {
+        cachestore_forget(l);
+        l = NULL;
+    }
+    if (l == NULL) {
+        cachestore_name_slot(name, found->slot);
+        int fd = openat(store.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+        l = fd >= 0 ? cachestore_read(fd, found) : NULL;
+        if (l == NULL) {
+            cache_discard(store.index, found->slot, found->id);
+            return NULL;
+        }
+        cachestore_keep(l); /* one more use */
+    } else {
+        l->used = true;
+        cachestore_file_of(l)->source.users++;
+        if (store.newest != l) {
+            cachestore_unlist(l);
+            cachestore_list(l);
+        }
+    }
+    if (str_eq(l->entry.key, key))
+        return &l->entry;
+    file_source_drop(&cachestore_file_of(l)->source); /* another key with the same hash */
+    return NULL;
+}
+
+/* --- writing --- */
+
+static void cachestore_remove_victims(struct cache_victims *victims)
+{
+    char name[16];
+    for (unsigned i = 0; i < victims->count; i++) {
+        cachestore_name_slot(name, victims->slots[i]);
+        unlinkat(store.folder, name, 0);
+        cache_free(store.index, victims->slots[i]);
+    }
+}
+
+static void cachestore_put_header(struct buf *b, const struct header *h)
+{
+    const uint32_t n[2] = {(uint32_t)h->name.n, (uint32_t)h->value.n};
+    buf_append(b, n, sizeof n);
+    buf_append_str(b, h->name);
+    buf_append_str(b, h->value);
+}
+
+void cachestore_begin(struct cache_write *w, const struct cache_record *record, uint64_t purges,
+                      uint64_t most)
+{
+    const struct headers *headers = record->headers;
+    struct head head = {.magic = MAGIC,
+                        .key_size = (uint32_t)record->key.n,
+                        .vary_size = (uint32_t)record->vary.n,
+                        .header_count = headers != NULL ? headers->count : 0,
+                        .status = record->status};
+    *w = (struct cache_write){.purges = purges, .most = most, .fd = -1};
+    buf_init(&w->buffer, HEAD_MAX + WRITE_SIZE + CONTENT_MAX);
+    buf_append(&w->buffer, &head, sizeof head);
+    buf_append_str(&w->buffer, record->key);
+    buf_append_str(&w->buffer, record->vary);
+    for (uint32_t i = 0; i < head.header_count; i++)
+        cachestore_put_header(&w->buffer, &headers->list[i]);
+    w->head_size = buf_len(&w->buffer);
+    if (w->head_size <= HEAD_MAX) {
+        head.head_size = (uint32_t)w->head_size;
+        memcpy(w->buffer.data + w->buffer.head, &head, sizeof head);
+    } else {
+        w->most = 0; /* the first call says that it is too large */
+    }
+}
+
+/* Opens the file under its first name. */
+static bool cachestore_create(struct cache_write *w)
+{
+    snprintf(w->name, sizeof w->name, "fill/%u-%llu", store.place,
+             (unsigned long long)++store.writes);
+    w->fd = openat(store.folder, w->name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    return w->fd >= 0;
+}
+
+/* Writes what is in the buffer. */
+static bool cachestore_flush(struct cache_write *w)
+{
+    if (w->fd < 0 && !cachestore_create(w))
+        return false;
+    while (buf_len(&w->buffer) > 0) {
+        struct str bytes = buf_peek(&w->buffer);
+        ssize_t n = write(w->fd, bytes.p, bytes.n);
+        if (n <= 0)
+            return false;
+        buf_consume(&w->buffer, (size_t)n);
+    }
+    return true;
+}
+
+bool cachestore_add(struct cache_write *w, struct str bytes)
+{
+    if (w->head_size + w->body_size + bytes.n > w->most)
+        return false;
+    w->body_size += bytes.n;
+    while (bytes.n > 0) {
+        size_t n = bytes.n < WRITE_SIZE ? bytes.n : WRITE_SIZE;
+        buf_append(&w->buffer, bytes.p, n);
+        bytes = str_skip(bytes, n);
+        if (buf_len(&w->buffer) >= WRITE_SIZE && !cachestore_flush(w))
+            return false;
+    }
+    return true;
+}
+
+/* Writes the rest, and the sizes and the id, which are known now. */
+static bool cachestore_complete(struct cache_write *w, uint64_t id)
+{
+    const struct {
+        uint64_t id, body_size;
+    } known = {id, w->body_size};
+    _Static_assert(offsetof(struct head, body_size) == offsetof(struct head, id) + 8,
+                   "id and body_size are written together");
+    if (w->fd < 0) { /* all of it is in the buffer */
+        memcpy(w->buffer.data + w->buffer.head + offsetof(struct head, id), &known, sizeof known);
+        return cachestore_flush(w);
+    }
+    return cachestore_flush(w) &&
+           pwrite(w->fd, &known, sizeof known, offsetof(struct head, id)) == (ssize_t)sizeof known;
+}
+
+const char *cachestore_end(struct cache_write *w, struct cache_facts *facts)
+{
+    struct cache_victims victims;
+    uint64_t id;
+    char name[16];
+    facts->size = w->head_size + w->body_size;
+    if (facts->size > w->most)
+        return "it is too large";
+    uint32_t slot = cache_reserve(store.index, facts->size, &id, &victims);
+    cachestore_remove_victims(&victims);
+    if (slot == CACHE_NONE)
+        return "there is no room";
+    cachestore_name_slot(name, slot);
+    if (!cachestore_complete(w, id) || renameat(store.folder, w->name, store.folder, name) != 0) {
+        cache_free(store.index, slot);
+        return strerror(errno);
+    }
+    w->name[0] = '\0';
+    bool stays = cache_publish(store.index, slot, facts, w->purges, &victims);
+    cachestore_remove_victims(&victims);
+    return stays ? NULL : "it was purged while it was made";
+}
+
+void cachestore_drop(struct cache_write *w)
+{
+    if (w->fd >= 0) {
+        close(w->fd);
+        if (w->name[0] != '\0')
+            unlinkat(store.folder, w->name, 0);
+    }
+    w->fd = -1;
+    buf_fini(&w->buffer);
+}
+
+void cachestore_purge(enum cache_purge kind, struct str what)
+{
+    struct cache_victims victims;
+    uint32_t from = 0;
+    bool more;
+    do {
+        more = cache_purge(store.index, kind, what, &from, &victims);
+        cachestore_remove_victims(&victims);
+    } while (more);
+}

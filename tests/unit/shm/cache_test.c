@@ -1,0 +1,364 @@
+/*
+ * cache_test - the index of the response cache and its files, as several processes see them: what
+ * is found, what goes first, purges, who makes a response; workers that are killed while they
+ * write. Links cache, cachestore and what they need.
+ */
+#include "../test.h"
+#include "shm/cachestore.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MOST    (1u << 20) /* bytes of one response */
+#define PATIENT 1000.0     /* the end of a lifetime that does not end here */
+
+static char path[PATH_MAX];
+static struct cache *cache;
+
+/* Puts a response whose body is `size` times the letter. */
+static const char *put(const char *key, char letter, size_t size, const char *tag, double fresh)
+{
+    struct headers headers = {0};
+    static char memory[4096], body[MOST];
+    struct arena arena;
+    arena_init(&arena, memory, sizeof memory);
+    headers_add(&arena, &headers, STR("Content-Type"), STR("text/html"));
+    headers_add(&arena, &headers, STR("ETag"), STR("\"v1\""));
+    const struct cache_record record = {
+        .key = str_of(key), .vary = STR(""), .status = 200, .headers = &headers};
+    struct cache_write w;
+    struct cache_facts facts = {.hash = cache_hash(cache, str_of(key)),
+                                .stored = 0,
+                                .fresh_until = fresh,
+                                .stale_until = fresh,
+                                .text = str_of(key)};
+    if (tag != NULL)
+        facts.tags[0] = cache_tag(cache, str_of(tag));
+    cachestore_begin(&w, &record, cache_purges(cache), MOST);
+    memset(body, letter, size);
+    const char *bad =
+        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : "too large";
+    cachestore_drop(&w);
+    return bad;
+}
+
+static struct cache_entry *get(const char *key, double now)
+{
+    struct cache_found found;
+    return cache_find(cache, cache_hash(cache, str_of(key)), now, &found)
+               ? cachestore_get(&found, str_of(key))
+               : NULL;
+}
+
+/* Whether the response is there whole, all of its body being one letter. */
+static bool has(const char *key, char letter, size_t size)
+{
+    static char body[MOST];
+    struct cache_entry *e = get(key, 1);
+    if (e == NULL)
+        return false;
+    bool good = e->status == 200 && e->file.size == size && e->headers.count == 2 &&
+                str_eq(e->file.tag, STR("\"v1\"")) && str_eq(e->key, str_of(key));
+    const char *bytes = e->file.source.content;
+    if (good && bytes == NULL) {
+        good = pread(e->file.source.fd, body, size, (off_t)e->body_at) == (ssize_t)size;
+        bytes = body;
+    }
+    for (size_t i = 0; i < size && good; i++)
+        good = bytes[i] == letter;
+    file_source_drop(&e->file.source);
+    return good;
+}
+
+static unsigned files_in(const char *folder)
+{
+    char all[PATH_MAX + 80];
+    unsigned count = 0;
+    snprintf(all, sizeof all, "%s/moongate-cache-%016llx/%s", path,
+             (unsigned long long)cache_instance(cache), folder);
+    DIR *dir = opendir(all);
+    for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;)
+        count += e->d_type == DT_REG;
+    if (dir != NULL)
+        closedir(dir);
+    return count;
+}
+
+static void test_find(void)
+{
+    test("what was put is found, small and large");
+    check(get("a", 1) == NULL);
+    check(put("a", 'a', 100, NULL, PATIENT) == NULL);
+    check(put("b", 'b', 500000, NULL, PATIENT) == NULL);
+    check(put("empty", 'e', 0, NULL, PATIENT) == NULL);
+    check(has("a", 'a', 100));
+    check(has("b", 'b', 500000));
+    check(has("empty", 'e', 0));
+    check(get("c", 1) == NULL);
+    check_int(files_in("fill"), 0);
+    test("a newer one takes its place, an older one that is in use stays whole");
+    struct cache_entry *former = get("a", 1);
+    check(put("a", 'A', 60, NULL, PATIENT) == NULL);
+    check(has("a", 'A', 60));
+    check(former != NULL && former->file.size == 100 && former->file.source.content[99] == 'a');
+    if (former != NULL)
+        file_source_drop(&former->file.source);
+    test("what is too old is not found");
+    check(put("old", 'o', 10, NULL, 5) == NULL);
+    check(has("old", 'o', 10));
+    check(get("old", 6) == NULL);
+    test("what is too large is not kept");
+    check(put("large", 'l', MOST, NULL, PATIENT) != NULL);
+    check(get("large", 1) == NULL);
+    check_int(files_in("fill"), 0);
+}
+
+static void test_broken(void)
+{
+    char name[PATH_MAX + 80];
+    struct cache_found found;
+    test("a file that was cut short, or is another one, is not used");
+    check(put("cut", 'c', 100000, NULL, PATIENT) == NULL);
+    check(cache_find(cache, cache_hash(cache, STR("cut")), 1, &found));
+    snprintf(name, sizeof name, "%s/moongate-cache-%016llx/%08x", path,
+             (unsigned long long)cache_instance(cache), found.slot);
+    check(truncate(name, 99999) == 0);
+    check(get("cut", 1) == NULL);
+    check(!cache_find(cache, cache_hash(cache, STR("cut")), 1, &found));
+    check(put("gone", 'g', 100, NULL, PATIENT) == NULL);
+    check(cache_find(cache, cache_hash(cache, STR("gone")), 1, &found));
+    snprintf(name, sizeof name, "%s/moongate-cache-%016llx/%08x", path,
+             (unsigned long long)cache_instance(cache), found.slot);
+    check(unlink(name) == 0);
+    check(get("gone", 1) == NULL);
+    test("a key with another one's hash gets nothing of it");
+    check(put("mine", 'm', 10, NULL, PATIENT) == NULL);
+    check(cache_find(cache, cache_hash(cache, STR("mine")), 1, &found));
+    check(cachestore_get(&found, STR("yours")) == NULL);
+    check(has("mine", 'm', 10));
+}
+
+static void test_purges(void)
+{
+    test("purges by key, prefix and tag take what they name");
+    put("http://x/a", 'a', 10, "news", PATIENT);
+    put("http://x/b", 'b', 10, "news", PATIENT);
+    put("http://x/b/c", 'c', 10, "other", PATIENT);
+    put("http://y/", 'd', 10, NULL, PATIENT);
+    cachestore_purge(CACHE_PURGE_KEY, STR("http://x/b"));
+    check(!has("http://x/b", 'b', 10) && has("http://x/b/c", 'c', 10));
+    cachestore_purge(CACHE_PURGE_TAG, STR("news"));
+    check(!has("http://x/a", 'a', 10) && has("http://x/b/c", 'c', 10));
+    cachestore_purge(CACHE_PURGE_PREFIX, STR("http://x/"));
+    check(!has("http://x/b/c", 'c', 10) && has("http://y/", 'd', 10));
+    test("a purge also holds for what is being made");
+    struct cache_write w;
+    struct headers headers = {0};
+    struct cache_record record = {.key = STR("late"), .status = 200, .headers = &headers};
+    struct cache_facts facts = {.hash = cache_hash(cache, STR("late")),
+                                .fresh_until = PATIENT,
+                                .stale_until = PATIENT,
+                                .text = STR("late")};
+    cachestore_begin(&w, &record, cache_purges(cache), MOST);
+    cachestore_purge(CACHE_PURGE_KEY, STR("other"));
+    cachestore_purge(CACHE_PURGE_PREFIX, STR("la"));
+    check(cachestore_end(&w, &facts) != NULL);
+    cachestore_drop(&w);
+    check(get("late", 1) == NULL);
+    cachestore_begin(&w, &record, cache_purges(cache), MOST);
+    cachestore_purge(CACHE_PURGE_KEY, STR("other"));
+    check(cachestore_end(&w, &facts) == NULL);
+    cachestore_drop(&w);
+    struct cache_entry *e = get("late", 1);
+    check(e != NULL);
+    if (e != NULL)
+        file_source_drop(&e->file.source);
+    cachestore_purge(CACHE_PURGE_ALL, STR(""));
+    check(!has("http://y/", 'd', 10) && !has("mine", 'm', 10));
+    check_int(files_in("."), 1); /* the lock */
+}
+
+static void test_room(void)
+{
+    struct cache_counts counts;
+    char key[16];
+    test("the least useful goes: what nobody has asked for again");
+    cache_set_limit(cache, 100 * 4096);
+    for (int i = 0; i < 80; i++) {
+        snprintf(key, sizeof key, "page%d", i);
+        check(put(key, 'p', 1000, NULL, PATIENT) == NULL);
+    }
+    for (int i = 0; i < 10; i++) {
+        snprintf(key, sizeof key, "page%d", i);
+        check(has(key, 'p', 1000));
+    }
+    for (int i = 0; i < 100; i++) {
+        snprintf(key, sizeof key, "scan%d", i);
+        check(put(key, 's', 1000, NULL, PATIENT) == NULL);
+    }
+    for (int i = 0; i < 10; i++) {
+        snprintf(key, sizeof key, "page%d", i);
+        check(has(key, 'p', 1000));
+    }
+    check(get("page50", 1) == NULL && get("scan0", 1) == NULL && has("scan99", 's', 1000));
+    cache_count(cache, &counts);
+    check_int((int64_t)counts.entries, 100);
+    check_int((int64_t)counts.bytes, 100 * 4096);
+    check_int(files_in("."), 101);
+    cache_set_limit(cache, 64 << 20);
+}
+
+static void test_fills(void)
+{
+    uint64_t woken = 0;
+    test("one makes a response, others wait for its end");
+    check_int(cache_begin_fill(cache, 77, 1), CACHE_YOURS);
+    check_int(cache_begin_fill(cache, 78, 1), CACHE_YOURS);
+    check_int(cache_begin_fill(cache, 77, 1), CACHE_OTHERS);
+    cache_end_fill(cache, 78);
+    check(read(cache_wake_fd(cache), &woken, sizeof woken) < 0);
+    cache_end_fill(cache, 77);
+    check(read(cache_wake_fd(cache), &woken, sizeof woken) == sizeof woken);
+    check_int(cache_begin_fill(cache, 77, 1), CACHE_YOURS);
+    cache_end_fill(cache, 77);
+    test("another one takes its turn when it takes long");
+    check_int(cache_begin_fill(cache, 77, 1), CACHE_YOURS);
+    check_int(cache_begin_fill(cache, 77, 0.9 + CACHE_PATIENCE), CACHE_OTHERS);
+    check_int(cache_begin_fill(cache, 77, 1.1 + CACHE_PATIENCE), CACHE_YOURS);
+    check_int(cache_begin_fill(cache, 77, 1.2 + CACHE_PATIENCE), CACHE_OTHERS);
+    cache_end_fill(cache, 77);
+    check(read(cache_wake_fd(cache), &woken, sizeof woken) == sizeof woken);
+    test("nobody waits for what can't be kept");
+    cache_note_unkept(cache, 77, 5);
+    check_int(cache_begin_fill(cache, 77, 4), CACHE_CROWD);
+    check_int(cache_begin_fill(cache, 77, 6), CACHE_YOURS);
+    cache_end_fill(cache, 77);
+    test("the end of a worker is the end of what it made");
+    pid_t pid = fork();
+    if (pid == 0) {
+        cache_join(cache, 1);
+        _exit(cache_begin_fill(cache, 99, 1) == CACHE_YOURS ? 0 : 1);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    check_int(status, 0);
+    check_int(cache_begin_fill(cache, 99, 1), CACHE_OTHERS);
+    cache_worker_gone(cache, 1);
+    check(read(cache_wake_fd(cache), &woken, sizeof woken) == sizeof woken);
+    check_int(cache_begin_fill(cache, 99, 1), CACHE_YOURS);
+    cache_end_fill(cache, 99);
+}
+
+/* Writes responses without an end, each with a letter and a size by its number, and says so. */
+static void write_on(int say, unsigned seed)
+{
+    cache_join(cache, 1);
+    if (cachestore_open(cache, 1, str_of(path)) != NULL)
+        _exit(1);
+    for (unsigned i = seed;; i = i * 1103515245 + 12345) {
+        unsigned n = i >> 16 & 63;
+        char key[16], byte = 0;
+        snprintf(key, sizeof key, "kill%u", n);
+        put(key, (char)('a' + n % 26), 1 + n * 3000, NULL, PATIENT);
+        if (i % 16 == 0 && write(say, &byte, 1) < 0)
+            _exit(0);
+    }
+}
+
+/* Each worker is killed wherever it happens to be. */
+static void test_kills(void)
+{
+    test("workers killed while they write leave whole responses alone");
+    unsigned seen = 0;
+    for (unsigned round = 0; round < 100; round++) {
+        int pipes[2];
+        char byte;
+        check(pipe(pipes) == 0);
+        pid_t pid = fork();
+        if (pid == 0)
+            write_on(pipes[1], round * 7919 + 1);
+        close(pipes[1]);
+        check(read(pipes[0], &byte, 1) == 1);
+        for (volatile unsigned spin = 0; spin < round * 997 % 100000; spin++)
+            ;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+        close(pipes[0]);
+        cache_worker_gone(cache, 1);
+        for (unsigned n = 0; n < 64; n++) {
+            struct cache_found found;
+            char key[16];
+            snprintf(key, sizeof key, "kill%u", n);
+            if (!cache_find(cache, cache_hash(cache, str_of(key)), 1, &found))
+                continue;
+            seen++;
+            check(has(key, (char)('a' + n % 26), 1 + n * 3000));
+        }
+    }
+    check(seen > 100);
+    test("the next worker at the place removes what was begun");
+    pid_t pid = fork();
+    if (pid == 0) {
+        cache_join(cache, 1);
+        _exit(cachestore_open(cache, 1, str_of(path)) != NULL);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    check_int(status, 0);
+    check_int(files_in("fill"), 0);
+}
+
+/* An instance that was killed leaves its folder to the next one. */
+static void test_folders(void)
+{
+    char name[PATH_MAX + 80];
+    struct stat st;
+    int status;
+    test("the next instance removes what one that was killed has left, not what another one has");
+    snprintf(name, sizeof name, "%s/moongate-cache-%016llx", path,
+             (unsigned long long)cache_instance(cache));
+    struct cache *next = cache_new(1);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(cachestore_open(next, 0, str_of(path)) != NULL);
+    waitpid(pid, &status, 0);
+    check_int(status, 0);
+    check(stat(name, &st) == 0);
+    cachestore_remove(cache);
+    check(stat(name, &st) == 0); /* this process has its lock */
+    cachestore_close();
+    struct cache *third = cache_new(1);
+    check(cachestore_open(third, 0, str_of(path)) == NULL);
+    check(stat(name, &st) != 0);
+    cachestore_close();
+    cachestore_remove(third);
+    check(rmdir(path) == 0);
+}
+
+int main(void)
+{
+    snprintf(path, sizeof path, "%s/cache_test.XXXXXX",
+             getenv("TMPDIR") != NULL ? getenv("TMPDIR") : "/tmp");
+    if (mkdtemp(path) == NULL || (cache = cache_new(2)) == NULL)
+        return 1;
+    cache_join(cache, 0);
+    cache_set_limit(cache, 64 << 20);
+    const char *bad = cachestore_open(cache, 0, str_of(path));
+    if (bad != NULL) {
+        fprintf(stderr, "%s: %s\n", path, bad);
+        return 1;
+    }
+    test_find();
+    test_broken();
+    test_purges();
+    test_room();
+    test_fills();
+    test_kills();
+    test_folders();
+    return test_report();
+}
