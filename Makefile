@@ -14,14 +14,18 @@ CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
 CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null || echo -lcrypto -lz -lcrypt)
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
+# HTTP/2 (core/front/http2*); `make HTTP2=` leaves it out.
+HTTP2         = 1
+HTTP2_FLAGS   = $(if $(HTTP2),-DMG_HTTP2)
+HTTP2_LIBS    = $(if $(HTTP2),$(shell pkg-config --libs libnghttp2 2>/dev/null || echo -lnghttp2))
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
-          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(CFLAGS)
+          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(HTTP2_FLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) \
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) \
           $(LUAJIT_LIBS) -lm -ldl -pthread
 
-CORE    = $(shell find core -name '*.c' | LC_ALL=C sort)
+CORE    = $(filter-out $(if $(HTTP2),,core/front/http2%.c),$(shell find core -name '*.c' | LC_ALL=C sort))
 C_SOURCES = $(shell find core tests -name '*.[ch]' | LC_ALL=C sort)
 LUA     = $(shell find lua -name '*.lua' | LC_ALL=C sort)
 EXAMPLES = $(shell find examples -type f | LC_ALL=C sort)
@@ -92,7 +96,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str base/walk http/access http/check http/filecache http/forwarded http/h1 \
         http/range http/traceparent \
-        http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
+        http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/shared shm/tail shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
@@ -115,6 +119,7 @@ links_http/check = http/check http/uri $(links_request)
 links_http/filecache = http/filecache http/media base/lookup base/finding base/walk base/date base/str
 objects_http/filecache = mime_types
 links_http/h1 = http/h1 http/check http/chunked http/uri $(links_request)
+links_http/h2 = http/h2 http/check http/uri $(links_request)
 links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
 links_http/settings = http/settings base/arena base/str

@@ -132,6 +132,12 @@ uint64_t backlog_room(const struct backlog *b, const struct backlog_limits *limi
     return room;
 }
 
+uint64_t backlog_size(const struct backlog *b)
+{
+    uint64_t size = buf_len(&b->mem);
+    return b->in_file ? size + b->file->to - b->file->from + buf_len(&b->file->tail) : size;
+}
+
 bool backlog_overflows(const struct backlog *b)
 {
     return b->mem.overflow || (b->file != NULL && b->file->tail.overflow);

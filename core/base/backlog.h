@@ -54,6 +54,9 @@ struct str backlog_peek(struct backlog *b, char *scratch, size_t scratch_size);
 /* Removes n bytes of those that backlog_peek returned. */
 void backlog_consume(struct backlog *b, size_t n);
 
+/* The bytes that wait. */
+uint64_t backlog_size(const struct backlog *b);
+
 static inline bool backlog_is_empty(const struct backlog *b)
 {
     return buf_len(&b->mem) == 0 && !b->in_file;

@@ -7,13 +7,24 @@
 
 /* --- a file for a front that needs its bytes --- */
 
-/* The next bytes of the current piece: its text, or bytes of the file. n = 0: the file can't be
- * read. */
-static struct str front_next_bytes(struct front_file *f, char *scratch, size_t size)
+/* Passes over pieces that have been given whole. */
+static void front_skip_given(struct front_file *f)
 {
+    while (f->count > 0 && f->at == f->pieces->before.n + f->pieces->size) {
+        f->pieces++;
+        f->count--;
+        f->at = 0;
+    }
+}
+
+struct str front_file_peek(struct front_file *f, char *scratch, size_t size)
+{
+    front_skip_given(f);
     const struct file_piece *piece = f->pieces;
-    if (f->at < piece->before.n)
-        return str_skip(piece->before, (size_t)f->at);
+    if (f->at < piece->before.n) {
+        struct str text = str_skip(piece->before, (size_t)f->at);
+        return (struct str){text.p, text.n < size ? text.n : size};
+    }
     uint64_t done = f->at - piece->before.n, left = piece->size - done;
     if (f->source->content != NULL)
         return (struct str){f->source->content + piece->at + done,
@@ -27,28 +38,35 @@ enum front_file_result front_file_give(struct front_file *file, struct front *fr
                                        size_t size)
 {
     size_t given = 0;
-    while (file->count > 0) {
-        const struct file_piece *piece = file->pieces;
-        if (file->at == piece->before.n + piece->size) {
-            file->pieces++;
-            file->count--;
-            file->at = 0;
-            continue;
-        }
+    for (front_skip_given(file); file->count > 0; front_skip_given(file)) {
         size_t room = front->ops->room(front);
         if (room == 0)
             return FRONT_FILE_FULL;
         if (given >= GIVE_MAX)
             return FRONT_FILE_MORE;
-        struct str bytes = front_next_bytes(file, scratch, room < size ? room : size);
+        struct str bytes = front_file_peek(file, scratch, room < size ? room : size);
         if (bytes.n == 0)
             return FRONT_FILE_BAD;
         front->ops->body(front, bytes);
         front->ops->flush(front); /* `scratch` is used again */
-        file->at += bytes.n;
+        front_file_consume(file, bytes.n);
         given += bytes.n;
     }
     return FRONT_FILE_DONE;
+}
+
+void front_file_consume(struct front_file *file, size_t n)
+{
+    file->at += n;
+    front_skip_given(file);
+}
+
+uint64_t front_file_left(const struct front_file *file)
+{
+    uint64_t left = 0;
+    for (unsigned i = 0; i < file->count; i++)
+        left += file->pieces[i].before.n + file->pieces[i].size;
+    return left - (file->count > 0 ? file->at : 0);
 }
 
 void front_file_end(struct front_file *file)

@@ -71,5 +71,12 @@ enum front_file_result {
 enum front_file_result front_file_give(struct front_file *file, struct front *front, char *scratch,
                                        size_t size);
 void front_file_end(struct front_file *file);
+/* The bytes that are left. */
+uint64_t front_file_left(const struct front_file *file);
+/* The next bytes, `size` or fewer: a slice of memory that lives as long as the file, or read into
+ * `scratch`. There must be some; n = 0: they can't be read. */
+struct str front_file_peek(struct front_file *file, char *scratch, size_t size);
+/* Passes over n of these bytes. */
+void front_file_consume(struct front_file *file, size_t n);
 
 #endif

@@ -25,7 +25,9 @@ static enum metrics_protocol meter_protocol(const struct request *req)
 {
     if (req->arrived.count > 0)
         return METRICS_FASTCGI;
-    return req->version == HTTP_1_0 ? METRICS_HTTP_1_0 : METRICS_HTTP_1_1;
+    return req->version == HTTP_1_0   ? METRICS_HTTP_1_0
+           : req->version == HTTP_1_1 ? METRICS_HTTP_1_1
+                                      : METRICS_HTTP_2_0;
 }
 
 void meter_request(const struct exchange *x)

@@ -278,8 +278,7 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
     params_add(a, out, STR("REQUEST_URI"), req->uri.origin);
     params_add(a, out, STR("DOCUMENT_URI"), req->uri.path);
     params_add(a, out, STR("REQUEST_SCHEME"), req->https ? STR("https") : STR("http"));
-    params_add(a, out, STR("SERVER_PROTOCOL"),
-               req->version > HTTP_1_0 ? STR("HTTP/1.1") : STR("HTTP/1.0"));
+    params_add(a, out, STR("SERVER_PROTOCOL"), http_version_text(req->version));
     params_add(a, out, STR("GATEWAY_INTERFACE"), STR("CGI/1.1"));
     /* WordPress and other applications offer clean URLs only for server names that they know. */
     params_add(a, out, STR("SERVER_SOFTWARE"),

@@ -26,7 +26,7 @@ static void endpoint_drop(struct endpoint *e)
 static bool endpoint_is(const struct endpoint *e, const struct protocol *protocol,
                         const struct client_origin *origin)
 {
-    return e->protocol == protocol && e->control == origin->control &&
+    return e->protocol == protocol && e->control == origin->control && e->h2c == origin->h2c &&
            e->local.port == origin->local.port && e->local.family == origin->local.family &&
            memcmp(e->local.ip, origin->local.ip, sizeof e->local.ip) == 0 &&
            str_eq(e->listener, origin->listener);
@@ -59,6 +59,7 @@ static struct endpoint *endpoint_use(struct clients *clients, const struct proto
                                .listener = origin->listener,
                                .local = origin->local,
                                .control = origin->control,
+                               .h2c = origin->h2c,
                                .users = 1};
     }
     e->next = clients->endpoints;
@@ -264,6 +265,7 @@ struct client_origin client_origin(const struct client *c)
                                   .local = e->local,
                                   .listener = e->listener,
                                   .control = e->control,
+                                  .h2c = e->h2c,
                                   .proxy_protocol = c->proxy_protocol,
                                   .unknown = c->unknown};
 }
@@ -275,4 +277,13 @@ void client_set_local(struct client *c, const struct peer *local)
     origin.local = *local;
     c->endpoint = endpoint_use(before->clients, before->protocol, &origin);
     endpoint_drop(before);
+}
+
+void client_set_protocol(struct client *c, const struct protocol *protocol)
+{
+    struct endpoint *before = c->endpoint;
+    struct client_origin origin = client_origin(c);
+    c->endpoint = endpoint_use(before->clients, protocol, &origin);
+    endpoint_drop(before);
+    ev_set_cb(&c->io, protocol->on_io);
 }

@@ -62,6 +62,7 @@ struct client_origin {
     struct str listener; /* req.listener; lives as long as the worker */
     bool control;        /* its requests are commands of operators */
     bool proxy_protocol; /* the header of the PROXY protocol is still to come */
+    bool h2c;            /* `h2c` of its listener: it may begin with HTTP/2's preface */
     bool unknown;        /* by that header the balancer does not know the client */
 };
 
@@ -101,6 +102,7 @@ struct endpoint {
     struct peer local;
     unsigned users; /* connections, and one while it is in the list */
     bool control;
+    bool h2c;
 };
 
 /* The part that a connection has only while it is not idle. */
@@ -159,6 +161,8 @@ void client_watch(struct client *c, int events);
 struct client_origin client_origin(const struct client *c);
 /* Sets the balancer's address that the client connected to, from a header of the PROXY protocol. */
 void client_set_local(struct client *c, const struct peer *local);
+/* Gives an idle connection to another protocol, which owns its memory from now on (free). */
+void client_set_protocol(struct client *c, const struct protocol *protocol);
 
 static inline struct client *client_of_io(ev_io *io)
 {

@@ -39,19 +39,6 @@ struct http1 *http1_wake(struct client *client)
     return c;
 }
 
-/* Keeps an active part, to which the connection has no pointer any more, for reuse, or frees it. */
-static void http1_spare(struct clients *all, struct http1 *c)
-{
-    struct client_spare *spare = (struct client_spare *)c;
-    if (all->spare_count >= SPARE_MAX) {
-        free(c);
-        return;
-    }
-    spare->next = all->spare;
-    all->spare = spare;
-    all->spare_count++;
-}
-
 /* --- kept input --- */
 
 void http1_keep(struct http1 *c, const char *data, size_t n)
@@ -72,6 +59,20 @@ static void http1_drop_kept(struct http1 *c)
     buf_fini(c->in);
     free(c->in);
     c->in = NULL;
+}
+
+/* The active part is kept for reuse, or freed. */
+void http1_spare(struct clients *all, struct http1 *c)
+{
+    struct client_spare *spare = (struct client_spare *)c;
+    http1_drop_kept(c);
+    if (all->spare_count >= SPARE_MAX) {
+        free(c);
+        return;
+    }
+    spare->next = all->spare;
+    all->spare = spare;
+    all->spare_count++;
 }
 
 void http1_keep_input(struct http1 *c, const char *data, size_t n)
@@ -98,7 +99,6 @@ void http1_free(struct http1 *c)
 {
     struct clients *all = client_clients(c->client);
     all->refused -= c->refused;
-    http1_drop_kept(c);
     http1_close(c->client, c->reset);
     http1_spare(all, c);
 }
@@ -217,7 +217,6 @@ void http1_settle(struct http1 *c)
         return;
     }
     client_watch(client, EV_READ);
-    http1_drop_kept(c);
     client_sleep(client);
     http1_spare(client_clients(client), c);
 }

@@ -63,6 +63,8 @@ static inline bool http1_waits_to_write(const struct http1 *c)
 
 /* Makes an idle connection active. */
 struct http1 *http1_wake(struct client *client);
+/* Ends an active part to which the connection has no pointer any more. */
+void http1_spare(struct clients *all, struct http1 *c);
 /* Closes an idle connection, or what is left of another one. */
 void http1_close(struct client *client, bool reset);
 /* Closes the connection; its request must have ended (http1_end_request). */

@@ -15,6 +15,9 @@
 #include "base/lookup.h"
 #include "front/admission.h"
 #include "front/http1_inner.h"
+#ifdef MG_HTTP2
+#    include "front/http2.h"
+#endif
 #include "http/h1.h"
 
 #define SKIP_TIME  2.0   /* seconds in which an unread body is dropped to keep the connection */
@@ -290,6 +293,19 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
     return false;
 }
 
+#ifdef MG_HTTP2
+/* Gives a connection that has begun with HTTP/2's preface to that protocol; c is gone. */
+static bool http1_to_http2(struct http1 *c, struct str bytes)
+{
+    struct client *client = c->client;
+    struct clients *all = client_clients(client);
+    client_sleep(client);
+    http2_take(client, bytes);
+    http1_spare(all, c);
+    return true;
+}
+#endif
+
 /* Does one step of the connection. Sets *used to the bytes of input used. Returns false when
  * nothing more can be done now, or when the connection is freed or lingers (*gone). */
 static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *used, bool *gone)
@@ -299,6 +315,18 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
     if (c->client->proxy_protocol)
         return n > 0 && http1_read_address(c, (struct str){data, n}, used, gone);
     if (c->exchange == NULL) {
+#ifdef MG_HTTP2
+        if (n > 0 && c->client->requests == 0 && c->client->endpoint->h2c) {
+            enum http2_preface preface = http2_preface((struct str){data, n});
+            if (preface == HTTP2_YES)
+                *gone = http1_to_http2(c, (struct str){data, n});
+            if (preface == HTTP2_MAYBE && c->active.deadline.at == 0)
+                deadline_set(&c->active.deadline,
+                             clients_settings(client_clients(c->client))->limits.header_timeout);
+            if (preface != HTTP2_NO)
+                return false;
+        }
+#endif
         if (n > 0)
             http1_begin_request(c);
         return n > 0;

@@ -25,6 +25,7 @@ struct listener {
     bool begins;   /* connections in the queue may be older than TCP_NODELAY of the socket */
     bool control;
     bool proxy_protocol;
+    bool h2c;
 };
 
 /* Stops accepting for a while without free descriptors; the kernel's queue keeps the connections.
@@ -67,8 +68,10 @@ static void listener_send_at_once(int fd)
 /* Accepts one connection. False: the queue is empty, or no descriptor is free. */
 static bool listener_accept_one(struct listener *l)
 {
-    struct client_origin origin = {
-        .listener = l->name, .control = l->control, .proxy_protocol = l->proxy_protocol};
+    struct client_origin origin = {.listener = l->name,
+                                   .control = l->control,
+                                   .proxy_protocol = l->proxy_protocol,
+                                   .h2c = l->h2c};
     struct addr remote = {.len = sizeof remote.un}, local;
     int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
@@ -117,6 +120,7 @@ void listener_update(struct listener *l, const struct listen_spec *spec)
     l->protocol = spec->protocol;
     l->control = spec->control;
     l->proxy_protocol = spec->proxy_protocol;
+    l->h2c = spec->h2c;
     l->name = str_of(spec->name[0] != '\0' ? spec->name : spec->address);
     l->backlog = spec->backlog;
 }

@@ -15,6 +15,7 @@ struct listen_spec {
     const struct protocol *protocol; /* the protocol of clients */
     int backlog;
     bool proxy_protocol; /* connections begin with a header of the PROXY protocol */
+    bool h2c;            /* connections may begin with HTTP/2's preface */
     bool control;        /* the control listener: moongate.worker.control answers */
 };
 

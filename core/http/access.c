@@ -257,7 +257,8 @@ static void access_put_request(struct line *l, const struct request *req, size_t
     access_put_some(l, req->method, most / 2, "\\x%02X");
     access_put(l, STR(" "));
     access_put_some(l, req->target, most - most / 2, "\\x%02X");
-    access_put(l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+    access_put(l, STR(" "));
+    access_put(l, http_version_text(req->version));
 }
 
 size_t access_combined(const struct request *req, char *out, size_t size)
@@ -273,7 +274,8 @@ size_t access_combined(const struct request *req, char *out, size_t size)
         access_put_text(&l, req->method);
         access_put(&l, STR(" "));
         access_put_text(&l, req->target);
-        access_put(&l, req->version > HTTP_1_0 ? STR(" HTTP/1.1") : STR(" HTTP/1.0"));
+        access_put(&l, STR(" "));
+        access_put(&l, http_version_text(req->version));
     }
     access_put(&l, STR("\" "));
     access_put_number(&l, (uint64_t)req->response.status);
@@ -315,7 +317,7 @@ static struct str access_scheme(const struct request *req)
 
 static struct str access_version(const struct request *req)
 {
-    return req->version > HTTP_1_0 ? STR("1.1") : STR("1.0");
+    return str_skip(http_version_text(req->version), sizeof "HTTP/" - 1);
 }
 
 static void access_put_json_header(struct line *l, const char *key, const struct request *req,

@@ -16,6 +16,19 @@ void request_init(struct request *r, void *memory, size_t size)
     r->response.content_length = -1;
 }
 
+struct str http_version_text(enum http_version version)
+{
+    switch (version) {
+    case HTTP_1_0:
+        return STR("HTTP/1.0");
+    case HTTP_1_1:
+        return STR("HTTP/1.1");
+    case HTTP_2_0:
+        break;
+    }
+    return STR("HTTP/2.0");
+}
+
 void request_fini(struct request *r)
 {
     if (r->file != NULL)

@@ -66,7 +66,7 @@ struct headers {
 };
 
 /* The client's version; the values can be compared. */
-enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11 };
+enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11, HTTP_2_0 = 20 };
 
 enum { BODY_NONE = -1, BODY_UNKNOWN = -2 };
 
@@ -319,6 +319,9 @@ void request_fini(struct request *r);
 
 /* The id of a known header, HEADER_OTHER else. */
 enum header_id header_id(struct str name);
+/* "HTTP/1.1", as SERVER_PROTOCOL and logs have it. */
+struct str http_version_text(enum http_version version);
+
 /* True for headers that end at the next hop, whatever Connection names (RFC 9110 §7.6.1). */
 bool header_is_hop(enum header_id id);
 

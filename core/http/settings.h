@@ -26,6 +26,7 @@ struct limits {
     double keepalive_timeout;
     unsigned keepalive_requests;
     unsigned connections; /* of clients, over all workers; 0: no limit */
+    unsigned streams;     /* requests at the same time on one connection of HTTP/2 */
     unsigned per_ip;      /* likewise, from one address */
     size_t param_size;
     size_t response_header;

@@ -64,8 +64,8 @@ static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
 
 static void plan_read_line(struct plan *plan, const char *key, char *rest)
 {
-    char *fields[5] = {"", "", "", "", ""};
-    for (int i = 0; i < 5 && rest != NULL; i++)
+    char *fields[6] = {"", "", "", "", "", ""};
+    for (int i = 0; i < 6 && rest != NULL; i++)
         fields[i] = strsep(&rest, "\t");
     if (strcmp(key, "address") == 0) {
         plan_add_address(plan, fields[0], fields[1]);
@@ -77,7 +77,8 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
                                                 .protocol = protocol,
                                                 .backlog = atoi(fields[2]),
                                                 .name = fields[3],
-                                                .proxy_protocol = fields[4][0] == '1'});
+                                                .proxy_protocol = fields[4][0] == '1',
+                                                .h2c = fields[5][0] == '1'});
     } else if (strcmp(key, "workers") == 0) {
         plan->workers = (unsigned)atoi(fields[0]);
     } else if (strcmp(key, "user") == 0) {

@@ -233,6 +233,7 @@ static void listening_switch(struct listening *l)
     l->spec.backlog = l->next->backlog;
     l->spec.protocol = l->next->protocol;
     l->spec.proxy_protocol = l->next->proxy_protocol;
+    l->spec.h2c = l->next->h2c;
     l->next = NULL;
 }
 
@@ -257,9 +258,9 @@ unsigned sockets_of(const struct sockets *s, const unsigned *accepts, unsigned p
             if (!l->shared && accepts[slot] != place)
                 continue;
             fds[count++] = l->fds[slot];
-            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\n",
+            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n",
                                      spec->address, spec->protocol->name, spec->name, spec->backlog,
-                                     spec->control, spec->proxy_protocol);
+                                     spec->control, spec->proxy_protocol, spec->h2c);
             if (used >= size)
                 return LINK_FDS + 1;
         }

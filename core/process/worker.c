@@ -342,21 +342,22 @@ static struct listener *worker_pick_listener(struct worker *w, int fd)
 }
 
 /* A line of LINK_PREPARE: "address TAB protocol TAB name TAB backlog TAB control TAB
- * proxy_protocol". */
+ * proxy_protocol TAB h2c". */
 static bool worker_read_spec(char *line, struct listen_spec *spec)
 {
     char *address = strsep(&line, "\t"), *protocol = strsep(&line, "\t");
     char *name = strsep(&line, "\t");
     char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
-    char *proxy_protocol = strsep(&line, "\t");
-    if (proxy_protocol == NULL)
+    char *proxy_protocol = strsep(&line, "\t"), *h2c = strsep(&line, "\t");
+    if (h2c == NULL)
         return false;
     *spec = (struct listen_spec){.address = worker_lasting(address),
                                  .protocol = protocol_find(protocol),
                                  .name = worker_lasting(name),
                                  .backlog = atoi(backlog),
                                  .control = atoi(control) != 0,
-                                 .proxy_protocol = atoi(proxy_protocol) != 0};
+                                 .proxy_protocol = atoi(proxy_protocol) != 0,
+                                 .h2c = atoi(h2c) != 0};
     return spec->protocol != NULL;
 }
 

@@ -24,6 +24,7 @@ static const char *const method_names[METRICS_METHODS] = {
 
 static const char *const protocol_names[METRICS_PROTOCOLS] = {[METRICS_HTTP_1_0] = "HTTP/1.0",
                                                               [METRICS_HTTP_1_1] = "HTTP/1.1",
+                                                              [METRICS_HTTP_2_0] = "HTTP/2.0",
                                                               [METRICS_FASTCGI] = "FastCGI"};
 
 /* The names of backends and tenants by their numbers. NULL: it stands for others, or is not used.

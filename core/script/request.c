@@ -190,7 +190,8 @@ void script_push_scheme(lua_State *L, const void *at)
 
 void script_push_version(lua_State *L, const void *at)
 {
-    lua_pushstring(L, *(const enum http_version *)at > HTTP_1_0 ? "1.1" : "1.0");
+    struct str text = http_version_text(*(const enum http_version *)at);
+    lua_pushlstring(L, text.p + sizeof "HTTP/" - 1, text.n - (sizeof "HTTP/" - 1));
 }
 
 void script_push_role(lua_State *L, const void *at)

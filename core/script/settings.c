@@ -109,6 +109,7 @@ static void settings_read_limits(struct reading *r, struct limits *l)
     l->keepalive_requests = settings_get_count(r, "keepalive_requests");
     l->connections = settings_get_count(r, "connections");
     l->per_ip = settings_get_count(r, "per_ip");
+    l->streams = settings_get_count(r, "streams");
     l->param_size = (size_t)settings_get_number(r, "param_size");
     l->response_header = (size_t)settings_get_number(r, "response_header");
     l->request_memory = (size_t)settings_get_number(r, "request_memory");

@@ -47,7 +47,13 @@ enum metrics_method {
     METRICS_METHODS,
 };
 
-enum metrics_protocol { METRICS_HTTP_1_0, METRICS_HTTP_1_1, METRICS_FASTCGI, METRICS_PROTOCOLS };
+enum metrics_protocol {
+    METRICS_HTTP_1_0,
+    METRICS_HTTP_1_1,
+    METRICS_HTTP_2_0,
+    METRICS_FASTCGI,
+    METRICS_PROTOCOLS,
+};
 
 #define METRICS_CLASSES 6 /* of statuses: 1 to 5, and 0 for all others */
 

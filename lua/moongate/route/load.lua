@@ -474,7 +474,7 @@ function M.loader_report(normalized, record, fs)
   end
   for _, listener in ipairs(normalized.listen) do
     add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "",
-      listener.proxy_protocol and "1" or "0")
+      listener.proxy_protocol and "1" or "0", listener.h2c and "1" or "0")
   end
   add("workers", normalized.workers)
   if normalized.user then

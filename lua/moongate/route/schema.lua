@@ -46,6 +46,7 @@ M.LIMITS = {
   keepalive_requests = { integer(1, 1e9), 10000 },
   connections = { integer(0, 1e9), 0 },
   per_ip = { integer(0, 1e9), 0 },
+  streams = { integer(1, 1000), 128 },
   param_size = { above_zero(size), 65536 },
   response_header = { above_zero(size), 65536 },
   request_memory = { above_zero(size), 65536 },
@@ -65,6 +66,7 @@ M.CACHE = {
 M.LISTENER = {
   protocol = { one_of("http", "fastcgi"), "http" },
   proxy_protocol = { boolean, false },
+  h2c = { boolean, false },
   backlog = { integer(1, 65535), 511 },
   name = { values.text },
 }

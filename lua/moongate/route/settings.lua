@@ -41,6 +41,16 @@ local function check_proxy_protocol(source, normalized)
   end
 end
 
+--- HTTP/2 without TLS is for listeners that speak HTTP.
+local function check_h2c(source, normalized)
+  for i, listener in ipairs(normalized.listen) do
+    if listener.h2c and listener.protocol == "fastcgi" then
+      walk.fail(source, { "listen", i, "h2c" }, ("listen[%d]: h2c is for HTTP; this listener has "
+        .. "protocol = \"fastcgi\""):format(i))
+    end
+  end
+end
+
 --- Where a hook is, for messages: its first line if the script defines it, else where it is named.
 local function hook_source(source, name, value)
   local info = type(value) == "function" and debug.getinfo(value, "S")
@@ -93,7 +103,8 @@ local function apply(normalized, overrides)
         return nil, nil, problem
           or ("expected %s, got %s"):format(addr.EXPECTED, describe(given))
       end
-      listeners[i] = { address = address, protocol = "http", proxy_protocol = false, backlog = 511 }
+      listeners[i] = { address = address, protocol = "http", proxy_protocol = false, h2c = false,
+        backlog = 511 }
     end
     if too_many(#listeners) then
       return nil, nil, too_many(#listeners)
@@ -176,6 +187,7 @@ function M.normalize(value, source, overrides, refused)
     walk.fail(source, { "listen" }, "listen: " .. too_many(#normalized.listen))
   end
   check_proxy_protocol(source, normalized)
+  check_h2c(source, normalized)
   normalized.control, normalized.tokens = control.normalize(source, value.control)
   normalized.log = walk.section(source, { "log" }, value.log, schema.LOG, {})
   normalized.tracing = tracing(source, value.tracing)

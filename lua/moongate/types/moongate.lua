@@ -95,7 +95,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field host? string lower case, without port and trailing dot; nil where there is none
 ---@field port integer
 ---@field scheme "http"|"https"
----@field version "1.0"|"1.1"
+---@field version "1.0"|"1.1"|"2.0"
 ---@field body fun(self: moongate.Request): string?, string? the body as a text; nil and "too large", "timeout" or "gone". In on_request it waits
 ---@field observe fun(self: moongate.Request) before an application is asked: `log.observed` will say what it answered
 ---@field params_for fun(self: moongate.Request, backend: string): table<string, string>?, string? in on_log: what that backend would be sent; nil and why not
@@ -200,7 +200,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field request_length number of the request's head and body
 ---@field listener? string
 ---@field scheme "http"|"https"
----@field version "1.0"|"1.1"
+---@field version "1.0"|"1.1"|"2.0"
 ---@field referer? string
 ---@field user_agent? string
 ---@field backend? string
@@ -394,6 +394,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field address string
 ---@field protocol? "http"|"fastcgi" "fastcgi": of a web server in front
 ---@field proxy_protocol? boolean connections begin with a PROXY header; needs `trusted_proxies`
+---@field h2c? boolean clients may speak HTTP/2 without TLS, too
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says
 
@@ -420,6 +421,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field keepalive_requests? integer default 10000
 ---@field connections? integer at a time, in all; 0: no limit
 ---@field per_ip? integer at a time, of one address; 0: no limit
+---@field streams? integer requests at a time on a connection of HTTP/2, default 128
 ---@field param_size? moongate.Size of one name and value, default "64k"
 ---@field response_header? moongate.Size default "64k"
 ---@field request_memory? moongate.Size of a body, before it goes to disk, default "64k"

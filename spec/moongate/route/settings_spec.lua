@@ -34,7 +34,8 @@ describe("settings.normalize", function()
     local on_request = print
     local got = normalize("return { on_request = print }")
     assert.same({
-      { address = "127.0.0.1:8080", protocol = "http", proxy_protocol = false, backlog = 511 },
+      { address = "127.0.0.1:8080", protocol = "http", proxy_protocol = false, h2c = false,
+        backlog = 511 },
     }, got.listen)
     assert.same({ access = "stdout", format = "combined", error = "stderr", level = "info" },
       got.log)
@@ -42,7 +43,7 @@ describe("settings.normalize", function()
       request_line = 8192, header = 16384, headers = 100, body = 2 ^ 30, header_timeout = 10,
       body_timeout = 60, body_deadline = 0,
       send_timeout = 60, keepalive_timeout = 60, keepalive_requests = 10000,
-      connections = 0, per_ip = 0, param_size = 65536, response_header = 65536,
+      connections = 0, per_ip = 0, streams = 128, param_size = 65536, response_header = 65536,
       request_memory = 65536, response_memory = 262144, script_memory = 2 ^ 28, spool = 2 ^ 30,
       spool_dir = "/tmp",
       header_names = {}, shared = 2 ^ 24,
@@ -208,7 +209,7 @@ describe("settings.normalize", function()
 
   it("takes listeners in every form", function()
     local got = normalize(script([[listen = { ":80", { address = "[::]:80", name = "six",
-      backlog = 9, protocol = "http", proxy_protocol = false } }]])).listen
+      backlog = 9, protocol = "http", proxy_protocol = false, h2c = false } }]])).listen
     assert.equal("0.0.0.0:80", got[1].address)
     assert.equal("[::]:80", got[2].address)
     assert.equal("six", got[2].name)
@@ -381,8 +382,10 @@ describe("the command line", function()
       watch = false,
     })
     assert.same({
-      { address = "0.0.0.0:2", protocol = "http", proxy_protocol = false, backlog = 511 },
-      { address = "unix:/x", protocol = "http", proxy_protocol = false, backlog = 511 },
+      { address = "0.0.0.0:2", protocol = "http", proxy_protocol = false, h2c = false,
+        backlog = 511 },
+      { address = "unix:/x", protocol = "http", proxy_protocol = false, h2c = false,
+        backlog = 511 },
     }, got.listen)
     assert.equal(1, got.workers)
     assert.is_false(got.control)
@@ -576,6 +579,11 @@ describe("a wrong script", function()
     { 'trusted_proxies = "::1", '
       .. 'listen = { { address = ":1", proxy_protocol = true, protocol = "fastcgi" } }',
       "3: listen[1]: proxy_protocol is for HTTP; a web server that speaks FastCGI names the" },
+    { 'listen = { { address = ":1", h2c = true, protocol = "fastcgi" } }',
+      "3: listen[1]: h2c is for HTTP; this listener has protocol = \"fastcgi\"" },
+    { 'listen = { { address = ":1", h2c = "yes" } }',
+      '3: listen[1].h2c: expected true or false, got "yes"' },
+    { "limits = { streams = 0 }", "3: limits.streams: expected" },
     { 'listen = { { address = ":1", proxy_protocol = 1 } }',
       "3: listen[1].proxy_protocol: expected true or false, got 1" },
     { 'control = "x"', "3: control: expected " .. address
