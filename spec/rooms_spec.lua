@@ -88,6 +88,22 @@ describe("the rooms of core/", function()
   end)
 
 
+  it("are counted by tools/lines, every line once", function()
+    local named, total = {}, nil
+    for _, line in ipairs(lines_of("tools/lines")) do
+      local room, code, comments, blank, all = line:match(
+        "^| (%l+) | (%d+) | (%d+) | (%d+) | (%d+) |")
+      if room then
+        assert.equal(tonumber(all), code + comments + blank)
+        named[#named + 1], total = room, tonumber(all)
+      end
+    end
+    assert.equal("all", table.remove(named))
+    assert.same(rooms, named)
+    local cat = "find core -name '*.[ch]' -exec cat {} + | wc -l"
+    assert.equal(tonumber(lines_of(cat)[1]), total)
+  end)
+
   it("are left by no include that names another folder", function()
     assert.same({}, lines_of("grep -rn 'include \"\\.' core"))
   end)
