@@ -93,17 +93,18 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # --- tests ---
 
 # What each unit test links beside itself: the list is the check on what a module needs.
-UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/lookup base/loop base/netset \
+UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str base/walk http/access http/check http/filecache http/forwarded http/h1 \
         http/range http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/changes shm/metrics shm/shared shm/tail shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
+        shm/changes shm/metrics shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
 links_base/backlog = base/backlog base/spool base/input base/buf base/str
 links_base/buf = base/buf base/str
 links_base/date = base/date base/str
+links_base/json = base/json base/str
 links_base/lookup = base/lookup base/finding base/walk base/str
 links_base/walk = base/walk
 links_base/input = base/input base/str
@@ -133,6 +134,7 @@ links_shm/census = shm/census base/addr base/str
 links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_servers shm/ledger_share shm/lock base/str
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/tail = shm/tail base/str
+links_shm/trace = shm/trace base/str
 links_shm/underway = shm/underway base/log $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str

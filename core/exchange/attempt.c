@@ -8,6 +8,7 @@
 #include "exchange/parts.h"
 
 #include "backend/pick.h"
+#include "exchange/account.h"
 #include "exchange/doctor.h"
 #include "exchange/meter.h"
 #include "exchange/params.h"
@@ -73,6 +74,8 @@ void attempt_end(struct exchange *x, const char *error)
     a->total = attempt_since(exchange_now(x), t->asked);
     a->over = true;
     a->error = error;
+    request_step(&x->req, "attempt %u, server %.*s: %s", x->req.attempts, STR_FMT(a->server),
+                 error != NULL ? error : "it has replied");
     meter_attempt(x);
 }
 
@@ -265,6 +268,10 @@ void attempt_failed(struct exchange *x, enum failure failure, const char *detail
     x->head = (struct cgi_head){0};
     if (again != AGAIN_NOT)
         meter_retry(x);
+    request_step(&x->req, "%s",
+                 again == AGAIN_NOT   ? "no other attempt is made"
+                 : again == AGAIN_NOW ? "another attempt is made"
+                                      : "the backend is asked again in 0.1 s");
     if (again == AGAIN_NOW)
         attempt_next(x, true);
     else if (again == AGAIN_LATER) {
@@ -294,6 +301,9 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     attempt_note(x);
     if (x->req.traceparent != NULL)
         traceparent_name_sent(x->req.traceparent, loop_id(x->generation->loop));
+    request_step(&x->req, "backend '%.*s' is asked: %.*s", STR_FMT(x->req.backend),
+                 STR_FMT(server < 0 ? STR("the first server that is free")
+                                    : backend_address(attempt_decided(x), server)));
     const struct limits *limits = &x->generation->settings->limits;
     x->attempts.spool =
         (struct backlog_limits){limits->response_memory, limits->spool, limits->spool_dir};
@@ -506,6 +516,7 @@ static bool attempt_ask_params(struct exchange *x)
         memcpy(before.list, x->params.list, before.count * sizeof *before.list);
         before.room = before.count;
     }
+    request_step(&x->req, "on_params is called");
     if (script_params(script, &x->req, &x->call, &x->params) == SCRIPT_DONE)
         return true;
     if (open)
@@ -525,6 +536,8 @@ void attempt_begin(struct exchange *x)
         return;
     }
     attempt_note_user(x);
+    if (req->trace != NULL)
+        account_params(x);
     if (attempt_is_own_page(x))
         return;
     const char *large = attempt_find_too_large(x);

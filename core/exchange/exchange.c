@@ -5,11 +5,13 @@
 #include "exchange/parts.h"
 
 #include "base/lookup.h"
+#include "exchange/account.h"
 #include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/file.h"
 #include "http/traceparent.h"
 #include "shm/quarantine.h"
+#include "shm/trace.h"
 #include "shm/underway.h"
 
 static uint64_t begun;
@@ -310,6 +312,7 @@ static void exchange_take_body(struct exchange *x)
         if (req->body_length > 0)
             spool_expect(&req->body, (uint64_t)req->body_length);
     }
+    request_step(req, "the body is waited for");
     x->state = EXCHANGE_BODY;
     underway_enter(&x->req, UNDERWAY_BODY);
     due_body(x);
@@ -372,6 +375,8 @@ static void exchange_replace(struct exchange *x)
     x->cookie = STR("");
     x->guard = NULL;
     response_clear(&x->req);
+    if (x->req.trace != NULL)
+        account_decision(x, "a later decision");
     if (++x->replacements > EXCHANGE_REPLACEMENTS)
         response_refuse(x, 500, "scripts replaced the answer again and again");
     else
@@ -386,6 +391,8 @@ static void exchange_decided(struct exchange *x, enum script_result result)
     if (result == SCRIPT_DONE) {
         x->standing = x->req.decision.headers;
         x->always = x->req.decision.always;
+        if (x->req.trace != NULL)
+            account_decision(x, "on_request");
         exchange_carry_out(x);
     } else {
         response_fail(x, "script", 500, "on_request failed");
@@ -400,8 +407,10 @@ static void exchange_decide(struct exchange *x)
         response_error(x, 500, "the page is in quarantine: its script has cost workers");
         return;
     }
+    request_step(&x->req, "on_request is called");
     enum script_result result = script_request(x->generation->script, &x->req, &x->call);
     if (result == SCRIPT_WAITING) {
+        request_step(&x->req, "on_request waits");
         x->state = EXCHANGE_DECIDING;
         underway_enter(&x->req, UNDERWAY_HOOK); /* of a request that was redirected */
         return;
@@ -440,6 +449,8 @@ static void exchange_head(struct exchange *x)
         exchange_trace(x);
     if (x->generation->settings->request_id && !x->req.control)
         request_take_id(&x->req);
+    if (trace_is_wanted(exchange_now(x)))
+        account_begin(x);
     if (x->req.uri.asterisk) {
         response_asterisk(x);
     } else if (!x->req.control) {
@@ -455,6 +466,9 @@ static void exchange_head(struct exchange *x)
 static void exchange_refused(struct exchange *x, int status, const char *reason)
 {
     attempt_leave(x, reason);
+    if (trace_is_wanted(exchange_now(x)))
+        account_begin(x); /* the head may be the fault, and was not handled then */
+    request_step(&x->req, "refused: %s", reason);
     response_refused(x, status, reason);
 }
 
@@ -464,6 +478,7 @@ static void exchange_killed(struct exchange *x)
 {
     static const char why[] = "killed by an operator";
     attempt_leave(x, why);
+    request_step(&x->req, "%s", why);
     if (exchange_is_unanswered(x) ||
         (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front))) {
         response_clear(&x->req);
@@ -521,6 +536,7 @@ static void exchange_step(struct deferred *d)
         return;
     }
     if (facts.granted) {
+        request_step(&x->req, "the authorizer lets the request on");
         authorize_resume(x);
         exchange_carry_out(x);
         return;
@@ -637,6 +653,8 @@ void exchange_done(struct exchange *x)
     x->req.duration = exchange_now(x) - x->req.began;
     if (x->req.backend.n == 0)
         x->req.ended = true;
+    if (x->req.trace != NULL)
+        account_end(x);
     meter_request(x);
     report_access(x->generation, &x->req, &x->call);
     underway_end(&x->req);
@@ -658,6 +676,7 @@ void exchange_gone(struct exchange *x, const char *why)
 {
     attempt_leave(x, "the client went away");
     if (x->state != EXCHANGE_ENDED || x->req.response.status == 0) {
+        request_step(&x->req, "%s", why);
         x->req.response.status = 499; /* as nginx logs it */
         x->req.error = why;
     }

@@ -72,6 +72,7 @@ static void relay_elsewhere(struct exchange *x)
     lookup_begin_turn(); /* the application may have written what is looked up now */
     x->head = (struct cgi_head){0};
     x->cookie = STR("");
+    request_step(req, "the application redirects the request to %.*s", STR_FMT(target));
     if (++x->redirects > MAX_REDIRECTS) {
         response_fail_and_say(x, "protocol", 500, "an application redirected it again and again");
         return;
@@ -139,6 +140,7 @@ static bool relay_ask_scripts(struct exchange *x, bool *replaced)
                                            .message = "the application's status",
                                            .has_body = x->reply_has_body};
         x->error_status = req->response.status;
+        request_step(req, "on_error is called about the reply");
         enum script_result result = script_error(script, req, &x->call, &error);
         *replaced = result == SCRIPT_DONE && x->call.replaced;
         if (result == SCRIPT_FAILED && script_policy(script, HOOK_ERROR) == SCRIPT_DECIDE)
@@ -149,6 +151,7 @@ static bool relay_ask_scripts(struct exchange *x, bool *replaced)
     }
     if (!script_has(script, HOOK_RESPONSE))
         return true;
+    request_step(req, "on_response is called");
     enum script_result result = script_response(script, req, &x->call, replaced);
     *replaced = *replaced && result == SCRIPT_DONE;
     return !relay_is_withheld(x, result);
@@ -217,6 +220,8 @@ static bool relay_head(struct exchange *x, bool has_body)
     authorize_clean(x);
     x->reply_has_body = has_body || req->response.content_length > 0;
     attempt_note_server(x);
+    request_step(req, "the reply begins: status %d, %u headers", req->response.status,
+                 req->response.headers.count);
     if (relay_ask_stderr(x))
         return false;
     if (req->response.redirect.n == 0 && accel_names_route(req, exchange_settings(x)))

@@ -5,6 +5,7 @@
 #include "exchange/parts.h"
 
 #include "base/log.h"
+#include "exchange/account.h"
 #include "exchange/report.h"
 #include "http/error_page.h"
 #include "http/file.h"
@@ -77,6 +78,8 @@ void response_begin(struct exchange *x)
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_RESPONDING;
     underway_enter(&x->req, UNDERWAY_STREAMING);
+    if (x->req.trace != NULL)
+        account_head(x);
     x->shown = false;
     x->front->ops->respond(x->front);
 }
@@ -115,6 +118,8 @@ static void response_page(struct exchange *x, int status)
 void response_error(struct exchange *x, int status, const char *reason)
 {
     x->req.error = reason;
+    if (reason != NULL)
+        request_step(&x->req, "the page for %d: %s", status, reason);
     if (status >= 500 || status == 400 || status == 408 || status == 413 || status == 431)
         x->close = true;
     response_page(x, status);
@@ -165,6 +170,7 @@ static bool response_ask_script(struct exchange *x, const char *kind, int status
     response_clear(&x->req);
     x->error_status = status;
     x->state = EXCHANGE_FAILING;
+    request_step(&x->req, "on_error is called: %s", reason);
     underway_enter(&x->req, UNDERWAY_HOOK);
     enum script_result result = script_error(script, &x->req, &x->call, &error);
     if (result != SCRIPT_WAITING)
@@ -242,6 +248,8 @@ void response_cut(struct exchange *x, const char *kind, int status, const char *
     x->req.error = reason;
     x->close = true;
     x->state = EXCHANGE_ENDED;
+    request_step(&x->req, "the response is cut%s%s", reason != NULL ? ": " : "",
+                 reason != NULL ? reason : "");
     x->front->ops->cut(x->front);
 }
 

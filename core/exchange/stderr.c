@@ -5,6 +5,7 @@
 #include "exchange/parts.h"
 
 #include "base/log.h"
+#include "exchange/account.h"
 #include "exchange/doctor.h"
 #include "exchange/meter.h"
 #include "exchange/report.h"
@@ -30,6 +31,10 @@ static void stderr_log(void *ctx, struct str line)
         to->advised = true;
     }
     report_stderr(&x->req, line, advice);
+    if (x->req.trace != NULL)
+        account_stderr(x, *advice == '\0'
+                              ? line
+                              : arena_printf(&x->req.arena, "%.*s: %s", STR_FMT(line), advice));
     const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
     recent_message(script != NULL ? script->value : x->req.uri.path, line, x->generation->number);
 }

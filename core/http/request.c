@@ -1,6 +1,7 @@
 /* request - see request.h. */
 #include "http/request.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 
 void request_init(struct request *r, void *memory, size_t size)
@@ -383,6 +384,20 @@ const char *request_name(const struct request *req, char out[REQUEST_NAME_SIZE])
     n += request_name_part(out + n, "host", req->host, 255);
     request_name_part(out + n, "tenant", req->decision.tenant, 90);
     return out;
+}
+
+#define STEP_MOST 2048 /* bytes of a step's text */
+
+void request_note_step(struct request_trace *trace, const char *fmt, ...)
+{
+    char text[STEP_MOST];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (n > 0)
+        trace->note(trace,
+                    (struct str){text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1});
 }
 
 void request_id_text(uint64_t id, char out[17])

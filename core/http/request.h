@@ -229,6 +229,11 @@ struct traceparent;
 /* What the cache has done for a request. */
 enum cache_use { CACHE_UNUSED, CACHE_HIT, CACHE_MISS, CACHE_STALE, CACHE_BYPASS, CACHE_USES };
 
+/* The notes of a request that `moongate trace` wants to see; exchange/account makes them. */
+struct request_trace {
+    void (*note)(struct request_trace *trace, struct str text);
+};
+
 /* The rules of the route that have decided, inner ones first: numbers of
  * lua/moongate/decision/trace.lua. Rules before `from` belong to an earlier hook, whose decision
  * stays in force if the next hook returns nil. Rules beyond the array are dropped. */
@@ -308,14 +313,24 @@ struct request {
     struct attempt *attempt_list, **attempt_end;
     uint32_t app_status;
     uint8_t protocol_status;
-    bool ended;                /* END_REQUEST came, or the server's own response is whole */
-    const char *error;         /* the first error, in words; NULL: none */
-    struct observed *observed; /* notes of the answer, for on_log; NULL: no script has asked */
+    bool ended;                  /* END_REQUEST came, or the server's own response is whole */
+    const char *error;           /* the first error, in words; NULL: none */
+    struct request_trace *trace; /* takes notes of the request's way; NULL: nobody traces it */
+    struct observed *observed;   /* notes of the answer, for on_log; NULL: no script has asked */
 };
 
 /* Zeroes the request and gives its arena the first block `memory`. */
 void request_init(struct request *r, void *memory, size_t size);
 void request_fini(struct request *r);
+
+/* Notes a step on the way of a request that is traced. For all others the step costs a load. */
+#define request_step(req, ...)                                                                     \
+    do {                                                                                           \
+        if (__builtin_expect((req)->trace != NULL, 0))                                             \
+            request_note_step((req)->trace, __VA_ARGS__);                                          \
+    } while (0)
+void request_note_step(struct request_trace *trace, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3), cold));
 
 /* The id of a known header, HEADER_OTHER else. */
 enum header_id header_id(struct str name);

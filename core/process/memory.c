@@ -5,6 +5,7 @@
 #include "base/user.h"
 #include "process/say.h"
 #include "shm/cachestore.h"
+#include "shm/trace.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -31,7 +32,7 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .cache = cache_new(places)};
     if (m->ledger == NULL || m->census == NULL || m->changes == NULL || m->recent == NULL ||
         m->board == NULL || m->underway == NULL || m->metrics == NULL || m->tail == NULL ||
-        m->cache == NULL || !quarantine_init(&m->quarantine))
+        m->cache == NULL || !trace_new() || !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();

@@ -16,6 +16,7 @@
 #include "shm/metrics.h"
 #include "shm/recent.h"
 #include "shm/tail.h"
+#include "shm/trace.h"
 #include "shm/underway.h"
 
 #include <stdlib.h>
@@ -385,6 +386,63 @@ static int control_tail(lua_State *L)
     return 4;
 }
 
+/* The text of a member of the table at 1; n = 0: it has none. */
+static struct str control_text(lua_State *L, const char *name)
+{
+    lua_getfield(L, 1, name); /* stays on the stack, and the text with it */
+    return lua_isstring(L, -1) ? script_str(L, -1) : STR("");
+}
+
+/* core.order_trace({ host, path, method, status, count, secrets }) -> id; or nil, problem. The
+ * caller has checked the values; `status` is 404, or 5 for 5xx. */
+static int control_order_trace(lua_State *L)
+{
+    struct trace_filter filter = {.host = control_text(L, "host"),
+                                  .path = control_text(L, "path"),
+                                  .method = control_text(L, "method")};
+    control_world_of(L);
+    lua_getfield(L, 1, "status");
+    filter.status = (unsigned)luaL_optinteger(L, -1, 0);
+    lua_getfield(L, 1, "secrets");
+    filter.secrets = lua_toboolean(L, -1);
+    lua_getfield(L, 1, "count");
+    lua_Integer count = luaL_optinteger(L, -1, 1);
+    uint64_t id = trace_order(&filter, (unsigned)count, control_now());
+    if (id > 0) {
+        lua_pushnumber(L, (double)id);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushliteral(L, "other traces wait for their requests already, or the host, the path or the "
+                       "method is too long");
+    return 2;
+}
+
+/* core.read_trace(id) -> lines of JSON, how many requests are still wanted, how many found no room;
+ * nil: there is no such order any more */
+static int control_read_trace(lua_State *L)
+{
+    static char lines[CONTROL_LINES];
+    struct trace_progress progress;
+    size_t used;
+    control_world_of(L);
+    if (!trace_read((uint64_t)luaL_checknumber(L, 1), control_now(), lines, sizeof lines, &used,
+                    &progress))
+        return 0;
+    lua_pushlstring(L, lines, used);
+    lua_pushnumber(L, progress.left);
+    lua_pushnumber(L, progress.missed);
+    return 3;
+}
+
+/* core.end_trace(id) */
+static int control_end_trace(lua_State *L)
+{
+    control_world_of(L);
+    trace_end((uint64_t)luaL_checknumber(L, 1));
+    return 0;
+}
+
 /* core.kill(id) -> true; or nil, problem. The id is as in core.requests. */
 static int control_kill(lua_State *L)
 {
@@ -454,9 +512,12 @@ static void control_push_functions(lua_State *L)
         {"forget_changes", control_forget_changes},
         {"backends", control_backends},
         {"drain", control_drain},
+        {"end_trace", control_end_trace},
         {"hold", control_hold},
         {"kill", control_kill},
         {"loads", control_loads},
+        {"order_trace", control_order_trace},
+        {"read_trace", control_read_trace},
         {"reload", control_reload},
         {"recent", control_recent},
         {"reloads", control_reloads},

@@ -183,6 +183,8 @@ void script_log_misuse(const struct script *s, const char *what, const char *sou
     static struct log_quota quota = {.most = LOG_MOST};
     char name[REQUEST_NAME_SIZE];
     script_note_error(s, what, source, text);
+    if (req != NULL)
+        request_step(req, "%s (%s): %s", what, source, text);
     if (req == NULL)
         log_within(script_repeats_quota(text), LOG_ERROR, "%s (%s): %s; request -", what, source,
                    text);

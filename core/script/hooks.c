@@ -200,8 +200,16 @@ enum script_result script_start(struct script *s,
 
 const char *script_rule(struct script *s, struct request *req)
 {
-    const char *words = script_rule_words(s, req);
+    const char *words = script_rule_in_words(s, req, "words");
     return words != NULL ? words : s->hooks->sources[HOOK_REQUEST];
+}
+
+const char *script_rule_explained(struct script *s, struct request *req)
+{
+    const char *words = script_rule_in_words(s, req, "explained");
+    return words != NULL
+               ? words
+               : arena_printf(&req->arena, "on_request (%s)", s->hooks->sources[HOOK_REQUEST]).p;
 }
 
 /* Logs why the decision at idx can't be used; the library makes the sentence. */
@@ -224,6 +232,8 @@ static void hooks_log_problem(struct script *s, int idx, enum script_hook hook, 
                script_hook_names[hook], text, STR_FMT(req->method), STR_FMT(req->uri.origin),
                request_name(req, name));
     script_note_error(s, script_hook_names[hook], where, text);
+    request_step(req, "%s returned a decision that can't be used: %s", script_hook_names[hook],
+                 text);
     metrics_add(&metrics_own->run[SCRIPT_KIND_OF(hook)].errors, 1);
     lua_settop(L, top);
 }
@@ -320,7 +330,11 @@ static void hooks_request_body(struct script *s, void *ctx)
 enum script_result script_request(struct script *s, struct request *req, struct script_call *call)
 {
     struct calling c = hook_calling(s, HOOK_REQUEST, req, call);
+    if (req->trace != NULL)
+        script_tell_steps(s, req);
     enum script_result result = hook_guard(s, &c, hooks_request_body);
+    if (req->trace != NULL)
+        script_tell_steps(s, NULL);
     if (result != SCRIPT_WAITING)
         script_release_box(s, call);
     return result;

@@ -33,6 +33,8 @@ enum script_result script_fallback(struct script *s, enum script_hook hook, stru
 /* The rule of the route that decided on the request: "route.lua:23 path '/shop/x'", or the place of
  * on_request. The text lies in the request's arena or belongs to the script. */
 const char *script_rule(struct script *s, struct request *req);
+/* The same as `moongate explain` shows it: "path '/shop/x' (route.lua:23)". */
+const char *script_rule_explained(struct script *s, struct request *req);
 
 /* Calls on_start. WAITING: `started` is called when the hook has ended. */
 enum script_result script_start(struct script *s,

@@ -9,6 +9,7 @@
 
 struct ruling {
     struct request *req;
+    const char *form;
     const char *text;
 };
 
@@ -16,7 +17,7 @@ static void rule_body(struct script *s, void *ctx)
 {
     struct ruling *r = ctx;
     const struct request_rules *rules = &r->req->rules;
-    if (script_library_function(s->L, "moongate.decision.trace", "words") != 0)
+    if (script_library_function(s->L, "moongate.decision.trace", r->form) != 0)
         lua_error(s->L);
     for (unsigned i = rules->from; i < rules->count; i++)
         lua_pushnumber(s->L, rules->numbers[i]);
@@ -25,10 +26,10 @@ static void rule_body(struct script *s, void *ctx)
         r->text = arena_copy(&r->req->arena, script_str(s->L, -1)).p;
 }
 
-const char *script_rule_words(struct script *s, struct request *req)
+const char *script_rule_in_words(struct script *s, struct request *req, const char *form)
 {
     static const struct script_cause cause = {.what = "the rules", .source = "the library"};
-    struct ruling ruling = {.req = req};
+    struct ruling ruling = {.req = req, .form = form};
     if (req->rules.count > req->rules.from)
         script_guard(s, &cause, rule_body, &ruling);
     return ruling.text;
@@ -47,6 +48,36 @@ void script_end_rules(const struct script_call *call, struct request *req, bool 
     req->rules.count = req->rules.from;
     req->rules.from = call->rules_from;
 }
+
+/* --- the steps of a hook --- */
+
+static struct request *rule_told; /* NULL: no request wants to know */
+
+/* The function that looks.begin gets: (text) */
+static int rule_note_step(lua_State *L)
+{
+    if (rule_told != NULL)
+        request_step(rule_told, "%s", luaL_checkstring(L, 1));
+    return 0;
+}
+
+static void rule_tell_body(struct script *s, void *ctx)
+{
+    if (script_library_function(s->L, "moongate.decision.looks", ctx != NULL ? "begin" : "stop") !=
+        0)
+        lua_error(s->L);
+    lua_pushcfunction(s->L, rule_note_step);
+    lua_call(s->L, 1, 0);
+}
+
+void script_tell_steps(struct script *s, struct request *req)
+{
+    static const struct script_cause cause = {.what = "the steps", .source = "the library"};
+    rule_told = req;
+    script_guard(s, &cause, rule_tell_body, req);
+}
+
+/* --- for the library --- */
 
 /* core.note_rule(req, number) */
 static int rule_note(lua_State *L)

@@ -6,6 +6,7 @@ local conditions = require("moongate.cli.conditions")
 local core = require("moongate.core.commands")
 local fs = require("moongate.base.fs")
 local json = require("moongate.base.json")
+local file_looks = require("moongate.decision.looks")
 local origins = require("moongate.cli.origins")
 local request = require("moongate.cli.request")
 local replay = require("moongate.cli.replay")
@@ -51,17 +52,6 @@ end
 
 -- The hooks ---------------------------------------------------------------------------------------
 
---- What a look for a file found, in words.
-local function finding(root, path, within, what, why)
-  local whole = (root == "/" and "" or root) .. path
-  if what or not why then
-    return what or (core.stat(whole) and "neither a file nor a folder") or "not there"
-  end
-  local folders = type(within) == "table" and table.concat(within, ", ") or within or root
-  return ("refused: its real path %s is outside of %s"):format(
-    tostring(core.realpath(whole)), folders)
-end
-
 --- The line of the route that is being run; nil while it is in the library only.
 ---@param folder string the route's, with a slash at its end
 ---@return string|nil place FILE:LINE
@@ -81,41 +71,18 @@ end
 --- of the route that asks for it.
 ---@return any ... what fn returned
 local function recorded(settings, steps, fn)
-  local probe, seen = fs.probe, {}
+  local seen = {}
   local folder = settings.source:match("^(.*/)") or ""
-  local function add(text)
+  file_looks.begin(function(text)
     if not seen[text] then
       seen[text] = true
       local place = place_in(folder)
       steps[#steps + 1] = place and ("%s (%s)"):format(text, place) or text
     end
-  end
-  fs.probe = function(root, path, within)
-    local what, why = probe(root, path, within)
-    add(("looked for %s%s: %s"):format(root == "/" and "" or root, path,
-      finding(root, path, within, what, why)))
-    return what, why
-  end
-  local read_start = fs.read_start
-  fs.read_start = function(root, path, within, size)
-    local text = read_start(root, path, within, size)
-    add(("looked for %s%s: %s"):format(root == "/" and "" or root, path, text and "file"
-      or finding(root, path, within, nil)))
-    return text
-  end
-  trace.step = add
+  end)
   local result, problem = fn()
-  fs.probe, fs.read_start, trace.step = probe, read_start, nil
+  file_looks.stop()
   return result, problem
-end
-
---- The rules of routers and sites that decided, outer ones first.
-local function rules_step(rules)
-  local parts = {}
-  for i, rule in ipairs(rules) do
-    parts[i] = ("%s (%s)"):format(rule.text, rule.source)
-  end
-  return "rule: " .. table.concat(parts, " > ")
 end
 
 --- The line of the route that has decided.
@@ -368,7 +335,7 @@ local function explain(settings, req, looks)
   local d, kind = found.decision, found.kind
   table.insert(steps, 1, "on_request at " .. found.source)
   if #found.rules > 0 then
-    table.insert(steps, 2, rules_step(found.rules))
+    table.insert(steps, 2, "rule: " .. trace.shown(found.rules))
   end
   for _, step in ipairs(conditions.of_route(settings, one_line)) do
     steps[#steps + 1] = step

@@ -250,6 +250,27 @@ function M.show(args, target)
   return status, problem, value, address
 end
 
+--- Tells the instance something, and returns what it says.
+---@param args table of the command line
+---@param path string
+---@param query string[] names and values in turn
+---@return integer status for the shell
+---@return string|nil problem
+---@return table|nil value where status is 0
+function M.order(args, path, query)
+  local place, problem, status = place_of(args)
+  if not place then
+    return status, problem
+  end
+  local value
+  value, problem = ask(place, "POST", M.target_of(path, query))
+  if not value then
+    return 1, problem
+  end
+  args.place = place -- a command that asks again does not look for the instance again
+  return 0, nil, value
+end
+
 --- The instance that is meant, for those that ask it again and again.
 ---@param args table of the command line
 ---@return { address: string, token: string|nil }|nil place

@@ -79,6 +79,28 @@ function M.words(...)
   return #words > 0 and table.concat(words, " > ") or nil
 end
 
+--- Rules as `moongate explain` shows them.
+---@param list moongate.Rule[] outer ones first
+---@return string text "path '/shop/*' (FILE:LINE)", joined by " > "
+function M.shown(list)
+  local parts = {}
+  for i, rule in ipairs(list) do
+    parts[i] = ("%s (%s)"):format(rule.text, rule.source)
+  end
+  return table.concat(parts, " > ")
+end
+
+--- The same of the rules with these numbers.
+---@param ... integer inner ones first
+---@return string|nil text nil where there are none
+function M.explained(...)
+  local list = {}
+  for i = select("#", ...), 1, -1 do
+    list[#list + 1] = rules[select(i, ...)]
+  end
+  return #list > 0 and M.shown(list) or nil
+end
+
 --- Which rules have decided about a request so far, in words.
 ---@param req table
 ---@return string|nil text see M.words

@@ -19,6 +19,8 @@
 --     POST /stop                              a graceful one
 --     GET  /requests                          { requests, more }, see worker/requests
 --     GET  /tail?at=N&number=N                { lines, at, number, lost }, see core/shm/tail.h
+--     POST /trace?host=&path=&...             { id }, see worker/tracing; ?end=ID ends it
+--     GET  /trace?id=ID                       { requests, left, missed }
 --     POST /kill?id=ID                        ends a request
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
@@ -40,6 +42,7 @@ local report = require("moongate.shadow.report")
 local requests = require("moongate.worker.requests")
 local runtime = require("moongate.runtime")
 local suggest = require("moongate.base.suggest")
+local tracing = require("moongate.worker.tracing")
 
 local M = {}
 
@@ -205,6 +208,11 @@ local function tail(req, core)
   return reply(200, { lines = lines, at = next_at, number = next_number, lost = lost })
 end
 
+local function read_trace(req, core)
+  local value, problem, code = tracing.read(core, req.args.id)
+  return value and reply(200, value) or failure(code, "%s", problem)
+end
+
 local function show_metrics(req, core)
   local text, media_type = metrics.render(core, req.headers.Accept)
   return {
@@ -265,6 +273,11 @@ end
 local function kill(req, core)
   local done, problem, code = requests.kill(core, req.args.id)
   return done and reply(200, { ok = true }) or failure(code, "%s", tostring(problem))
+end
+
+local function trace(req, core)
+  local value, problem, code = tracing.order(core, req.args)
+  return value and reply(200, value) or failure(code, "%s", problem)
 end
 
 local function holder(on)
@@ -340,10 +353,11 @@ local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
   ["/metrics"] = show_metrics, ["/generations"] = loads,
   ["/messages"] = messages, ["/requests"] = show_requests, ["/tail"] = tail,
+  ["/trace"] = read_trace,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
-  ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/server"] = change_server,
+  ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/server"] = change_server, ["/trace"] = trace,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -391,7 +405,7 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
 --- get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail changes change forget_changes recent counters`
+--- kill tail order_trace read_trace end_trace changes change forget_changes recent counters`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]
