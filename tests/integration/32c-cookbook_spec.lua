@@ -162,7 +162,7 @@ local CHECKS = {
     assert.equal("login", http.get(gate.address, "/login.php").body)
   end,
 
-  ["Large uploads and long reports, where they belong"] = function(title)
+  ["Large uploads and long reports for some scripts only"] = function(title)
     local gate = serve(title, { { '"1M"', '"1k"' } })
     local body = ("x"):rep(2000)
     assert.equal(413, http.post(gate.address, "/login.php", body).status)
@@ -189,7 +189,7 @@ local CHECKS = {
     end
   end,
 
-  ["Robots that need not come"] = function(title)
+  ["Robots that get no answer"] = function(title)
     local gate = serve(title)
     assert.is_false((pcall(http.get, gate.address, "/", { ["User-Agent"] = "BadBot/1.0" })))
     assert.equal(200, http.get(gate.address, "/", { ["User-Agent"] = "Mozilla/5.0" }).status)
