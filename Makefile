@@ -13,6 +13,9 @@ CARES_CFLAGS  = $(shell pkg-config --cflags libcares 2>/dev/null)
 CARES_LIBS    = $(shell pkg-config --libs libcares 2>/dev/null || echo -lcares)
 LMDB_LIBS     = $(shell pkg-config --libs lmdb 2>/dev/null || echo -llmdb)
 CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null || echo -lcrypto -lz -lcrypt)
+# `make MINIMAL=1` leaves out what a program can do without: brotli and zstd (http/coder_*).
+CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
+CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
 # HTTP/2 (core/front/http2*); `make HTTP2=` leaves it out.
 HTTP2         = 1
@@ -20,9 +23,9 @@ HTTP2_FLAGS   = $(if $(HTTP2),-DMG_HTTP2)
 HTTP2_LIBS    = $(if $(HTTP2),$(shell pkg-config --libs libnghttp2 2>/dev/null || echo -lnghttp2))
 # libev's own headers break strict aliasing.
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
-          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(HTTP2_FLAGS) $(CFLAGS)
+          $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(HTTP2_FLAGS) $(CODER_FLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) \
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) $(CODER_LIBS) \
           $(LUAJIT_LIBS) -lm -ldl -pthread
 
 CORE    = $(filter-out $(if $(HTTP2),,core/front/http2%.c),$(shell find core -name '*.c' | LC_ALL=C sort))
@@ -94,7 +97,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/lookup base/loop base/netset \
-        base/password base/resolve base/spool base/str base/walk http/access http/check http/filecache http/forwarded http/h1 \
+        base/password base/resolve base/spool base/str base/walk http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
@@ -116,6 +119,8 @@ links_base/spool = base/spool base/input base/buf base/str
 links_base/str = base/str
 links_http/access = http/access base/date $(links_request)
 links_http/forwarded = http/forwarded base/addr base/str
+links_http/coder = http/coder http/coder_gzip http/coder_brotli http/coder_zstd http/coding base/str
+links_http/coding = http/coding base/str
 links_http/check = http/check http/uri $(links_request)
 links_http/filecache = http/filecache http/media base/lookup base/finding base/walk base/date base/str
 objects_http/filecache = mime_types
@@ -148,6 +153,7 @@ links_front/proxyproto = front/proxyproto base/addr base/str
 links_front/sender = front/sender front/transport base/loop base/input base/date base/backlog base/spool base/input base/buf \
                      base/str
 test_libs_shm/shared = $(LMDB_LIBS) -lm
+test_libs_http/coder = -lz $(CODER_LIBS) $(if $(MINIMAL),,-lbrotlidec)
 test_libs_base/loop = -lev
 test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev

@@ -524,6 +524,14 @@ static bool attempt_ask_params(struct exchange *x)
     return open;
 }
 
+/* Gives the application its own tags back, which `compress` may have weakened for the client. */
+static void attempt_restore_tags(struct exchange *x)
+{
+    struct param *tags = params_find(&x->params, STR("HTTP_IF_NONE_MATCH"));
+    if (tags != NULL)
+        tags->value = compress_strong_tags(&x->req.arena, tags->value);
+}
+
 void attempt_begin(struct exchange *x)
 {
     struct request *req = &x->req;
@@ -531,6 +539,8 @@ void attempt_begin(struct exchange *x)
     params_make(&x->params, &x->paths, req, exchange_settings(x), attempt_stdin_size(x));
     if (x->caching != NULL)
         cached_params(x);
+    if (exchange_compress(x)->on)
+        attempt_restore_tags(x);
     if (!attempt_ask_params(x)) {
         response_script_failed(x, HOOK_PARAMS, "on_params failed");
         return;

@@ -529,6 +529,8 @@ static void exchange_step(struct deferred *d)
         return;
     if (facts.body_late)
         exchange_note_late(x);
+    if (facts.flush)
+        response_flush_late(x);
     if (facts.body_read && x->req.body_wait != NULL) {
         struct body_wait *wait = x->req.body_wait;
         x->req.body_wait = NULL;
@@ -641,6 +643,8 @@ static void exchange_free(struct exchange *x)
         cached_leave(x);
     if (x->postpone != NULL)
         postpone_fini(x->postpone);
+    if (x->compress != NULL)
+        compress_fini(x->compress);
     buf_fini(&x->stderr_text);
     request_fini(&x->req);
     loop_block_free(loop, x);

@@ -19,6 +19,7 @@
 #include "exchange/exchange.h"
 
 #include "backend/stream.h"
+#include "exchange/compress.h"
 #include "exchange/postpone.h"
 #include "fastcgi/cgi.h"
 #include "http/caching.h"
@@ -51,6 +52,7 @@ struct exchange_facts {
     bool body_late;  /* or the body */
     bool pause_over;
     bool killed; /* an operator wants the request to end */
+    bool flush;  /* of `compress` */
     bool room;
     const char *body_error; /* SPOOL_TOO_LARGE, or the error of the spool */
     int refused;            /* the front's status; 0: none */
@@ -124,6 +126,7 @@ struct exchange {
     struct generation *generation;
     struct front *front;       /* the first filter, or the front itself */
     struct postpone *postpone; /* one of the filters; NULL: no response has had to wait */
+    struct compress *compress; /* likewise; NULL: no response might be compressed */
     struct script_call call;
     struct deferred step;
     enum exchange_state state;
@@ -174,6 +177,19 @@ static inline const struct backend_settings *exchange_settings(const struct exch
     return exchange_settings_of(x, &x->req.decision);
 }
 
+/* The length of the response's body before filters change it; -1: not known. */
+static inline int64_t exchange_length(const struct exchange *x)
+{
+    return x->compress != NULL ? x->compress->length : x->req.response.content_length;
+}
+
+/* `compress` of the decision, else of the settings. */
+static inline const struct compress_settings *exchange_compress(const struct exchange *x)
+{
+    const struct compress_settings *own = x->req.decision.compress;
+    return own != NULL ? own : &x->generation->settings->compress;
+}
+
 static inline double exchange_now(const struct exchange *x)
 {
     return loop_now(x->generation->loop);
@@ -206,6 +222,10 @@ void response_clear(struct request *req);
 void response_begin(struct exchange *x);
 void response_body(struct exchange *x, struct str bytes);
 void response_end(struct exchange *x);
+/* Flushes the filters, and notes whether the client may have a part of the response. */
+void response_flush(struct exchange *x);
+/* Flushes `compress`, which has waited long enough for more bytes. */
+void response_flush_late(struct exchange *x);
 /* Answers with a decision: a reply, or a file. */
 void response_decision(struct exchange *x);
 void response_file(struct exchange *x);

@@ -277,8 +277,9 @@ static void relay_body(struct exchange *x, struct str bytes)
         observed_body(req->observed, bytes);
     if (x->skip_body)
         return;
-    if (req->response.content_length >= 0) {
-        uint64_t left = (uint64_t)req->response.content_length - x->relayed;
+    int64_t length = exchange_length(x);
+    if (length >= 0) {
+        uint64_t left = (uint64_t)length - x->relayed;
         if (bytes.n > left) {
             if (req->error == NULL)
                 report_backend(LOG_WARN, req, "protocol", "a body longer than its Content-Length");
@@ -369,9 +370,8 @@ static void relay_hold_when_full(struct exchange *x)
 /* True when the client has all bytes of the reply that the head announced. */
 static bool relay_is_all(const struct exchange *x)
 {
-    const struct response *res = &x->req.response;
-    return x->skip_body ||
-           (res->content_length >= 0 && x->relayed >= (uint64_t)res->content_length);
+    int64_t length = exchange_length(x);
+    return x->skip_body || (length >= 0 && x->relayed >= (uint64_t)length);
 }
 
 static void relay_finish(struct exchange *x)
@@ -400,8 +400,7 @@ static void relay_turn(struct exchange *x)
             relay_finish(x);
         return;
     }
-    x->front->ops->flush(x->front);
-    x->shown = x->postpone == NULL || x->postpone->head_gone;
+    response_flush(x);
     relay_hold_when_full(x);
 }
 
@@ -418,9 +417,8 @@ static void relay_room(struct exchange *x)
 
 static bool relay_is_short(const struct exchange *x)
 {
-    const struct request *req = &x->req;
-    return req->response.content_length >= 0 && !x->skip_body &&
-           x->relayed < (uint64_t)req->response.content_length;
+    int64_t length = exchange_length(x);
+    return length >= 0 && !x->skip_body && x->relayed < (uint64_t)length;
 }
 
 /* Handles an authorizer's grant. */

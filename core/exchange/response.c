@@ -11,7 +11,8 @@
 #include "http/file.h"
 #include "shm/underway.h"
 
-#define ALLOWED "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
+#define REPLY_CODED (1u << 20) /* bytes of a body of a script that may be compressed */
+#define ALLOWED     "GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"
 
 /* --- head, body, end --- */
 
@@ -43,6 +44,32 @@ static size_t response_postponed(const struct exchange *x)
     return d->flush == FLUSH_BY_BYTES && d->flush_bytes < most ? (size_t)d->flush_bytes : most;
 }
 
+/* Notes that the filter has waited long enough for more bytes. */
+static void response_note_late(struct compress *c, void *ctx)
+{
+    struct exchange *x = ctx;
+    (void)c;
+    x->facts.flush = true;
+    exchange_note(x);
+}
+
+/* Puts `compress` before the front, and behind `postpone`, whose flushes it sees. A body that a
+ * script has made whole is coded at once, and a large one would take all of the worker's time. */
+static void response_set_compress(struct exchange *x)
+{
+    const struct compress_settings *settings = exchange_compress(x);
+    const struct decision *d = &x->req.decision;
+    bool wanted =
+        settings->on && !x->req.control && !(d->kind == DECISION_REPLY && d->body.n > REPLY_CODED);
+    if (x->compress == NULL && wanted) {
+        struct front **before = x->postpone != NULL ? &x->postpone->filter.next : &x->front;
+        x->compress = arena_alloc(&x->req.arena, sizeof *x->compress);
+        compress_add(x->compress, before, &x->req, x->generation->loop, response_note_late, x);
+    }
+    if (x->compress != NULL)
+        compress_set(x->compress, wanted ? settings : NULL);
+}
+
 static void response_set_flush(struct exchange *x)
 {
     size_t most = response_postponed(x);
@@ -69,6 +96,8 @@ static void response_add_id(struct exchange *x)
 
 void response_begin(struct exchange *x)
 {
+    if (exchange_compress(x)->on || x->compress != NULL)
+        response_set_compress(x);
     response_set_flush(x);
     response_add_cookies(x);
     response_add_id(x);
@@ -96,6 +125,24 @@ void response_end(struct exchange *x)
 {
     x->state = EXCHANGE_ENDED;
     x->front->ops->end(x->front);
+}
+
+static void response_note_shown(struct exchange *x)
+{
+    x->shown = (x->postpone == NULL || x->postpone->head_gone) &&
+               (x->compress == NULL || !compress_holds(x->compress));
+}
+
+void response_flush(struct exchange *x)
+{
+    x->front->ops->flush(x->front);
+    response_note_shown(x);
+}
+
+void response_flush_late(struct exchange *x)
+{
+    compress_flush(x->compress);
+    response_note_shown(x);
 }
 
 void response_hints(struct exchange *x, const struct headers *headers)

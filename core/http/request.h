@@ -125,7 +125,6 @@ struct decision {
     unsigned backend; /* its place in settings.backends */
     struct str root, docroot, strip;
     struct str script, path_info, script_filename;
-    bool script_named; /* the hook named the script; else the request's path did */
     struct str server, tenant, hash_key;
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     const struct internal_path *internal;
@@ -136,6 +135,8 @@ struct decision {
     double body_deadline; /* seconds for all of its body; 0: that of the limits */
     unsigned attempts;    /* 0: the backend's */
     bool stream_body;     /* request_buffering = false */
+    bool script_named;    /* the hook named the script; else the request's path did */
+    uint8_t role;         /* enum fcgi_role; 0: the role in which the web server asks */
     enum flush flush;
     uint64_t flush_bytes;
     bool request_file;             /* the body goes to the application as a file */
@@ -147,13 +148,13 @@ struct decision {
     const uint16_t *intercepted;
     unsigned intercepted_count;
     uint64_t body_limit; /* UINT64_MAX: limits.body */
-    uint8_t role;        /* enum fcgi_role; 0: the role in which the web server asks */
     struct str data;     /* path below the root of a filter's file; n = 0: the request's */
     const struct decision_cache *cache; /* NULL: no response is kept */
     /* any kind */
     const struct decision *authorize; /* the decision about the authorizer; NULL: none */
     struct str authorize_key; /* requests with the same key share a grant; n = 0: no grants */
     double authorize_ttl;     /* seconds */
+    const struct compress_settings *compress; /* NULL: the settings' */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
     bool error_page; /* the file is an error page: sent whole, without conditions */

@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "base/arena.h"
 #include "base/netset.h"
+#include "http/coding.h"
 
 #include <sys/types.h>
 
@@ -153,6 +154,19 @@ struct tracing_settings {
     double sample; /* the share of the traces begun here that are recorded, 0 to 1 */
 };
 
+#define COMPRESS_MIN_MOST 65536 /* the bytes are kept until there are `min` */
+
+/* `compress`: which responses are sent in a content coding. */
+struct compress_settings {
+    bool on;
+    const struct str *types; /* media types; with '*' at the end: all that begin so */
+    unsigned type_count;
+    uint64_t min;            /* bytes of a body that is coded */
+    uint8_t levels[CODINGS]; /* by enum coding; 1 to 9 */
+    uint8_t order[CODINGS];  /* enum coding: those that may be used, the preferred one first */
+    unsigned coding_count;
+};
+
 struct settings {
     struct arena arena; /* memory of all strings and lists of the settings */
     struct limits limits;
@@ -162,6 +176,7 @@ struct settings {
     bool request_id; /* X-Request-Id comes from trusted peers, and goes to applications and clients
                       */
     struct tracing_settings tracing;
+    struct compress_settings compress;
     double stop_timeout, script_timeout;
     struct str cache_path; /* the folder of the response cache, */
     uint64_t cache_size;   /* and its most bytes */

@@ -8,6 +8,7 @@
 #include "script/decision.h"
 
 #include "script/caching.h"
+#include "script/compressing.h"
 #include "script/modules.h"
 #include "script/value.h"
 
@@ -419,6 +420,16 @@ static void decision_read_flush(struct reading *r)
     }
 }
 
+/* true, false, or a table with what differs from the settings. */
+static void decision_read_compress(struct reading *r)
+{
+    struct compress_settings *c = arena_alloc(&r->req->arena, sizeof *c);
+    *c = r->settings->compress;
+    if (!script_read_compress(r->L, &r->req->arena, false, c))
+        decision_refuse(r);
+    *(const struct compress_settings **)decision_member(r) = c;
+}
+
 /* true: the file lies in limits.spool_dir; or the folder for it. */
 static void decision_read_request_file(struct reading *r)
 {
@@ -545,6 +556,8 @@ static const struct key keys[] = {
     {"cache", FASTCGI, 0, .read = decision_read_cache, AT(cache)},
     {"cache_control", FILES, 0, .text = decision_get_field, AT(cache_control)},
     {"close", CLOSE, CLOSE, .read = decision_read_close},
+    {"compress", FASTCGI | FILES | REPLY | REDIRECT, 0, .read = decision_read_compress,
+     AT(compress)},
     {"connect_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration,
      AT(connect_timeout)},
     {"data", FASTCGI, 0, .text = decision_get_path, AT(data)},

@@ -7,6 +7,7 @@
 #include "script/settings.h"
 
 #include "http/access.h"
+#include "script/compressing.h"
 #include "script/value.h"
 
 #include <stdlib.h>
@@ -360,6 +361,14 @@ static void settings_read_cache(struct reading *r, struct settings *s)
     lua_pop(r->L, 1);
 }
 
+static void settings_read_compress(struct reading *r, struct settings *s)
+{
+    lua_getfield(r->L, -1, "compress");
+    if (!script_read_compress(r->L, r->arena, true, &s->compress))
+        settings_wrong(r, "compress", "a table");
+    lua_pop(r->L, 1);
+}
+
 const char *script_read_settings(lua_State *L, int idx, struct settings *out)
 {
     struct reading r = {.L = L, .arena = &out->arena};
@@ -369,6 +378,7 @@ const char *script_read_settings(lua_State *L, int idx, struct settings *out)
     settings_read_trusted(&r, out);
     out->request_id = settings_get_boolean(&r, "request_id");
     settings_read_tracing(&r, &out->tracing);
+    settings_read_compress(&r, out);
     out->stop_timeout = settings_get_number(&r, "stop_timeout");
     out->script_timeout = settings_get_number(&r, "script_timeout");
     settings_read_cache(&r, out);

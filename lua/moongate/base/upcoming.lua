@@ -19,12 +19,11 @@ local NONE = some(function()
 end)
 
 M.settings = {
-  tls = NONE, http2 = NONE, gzip = NONE,
+  tls = NONE, http2 = NONE,
 }
 M.listener = { tls = NONE, http2 = NONE }
-M.backend = { cache = NONE, gzip = NONE }
+M.backend = { cache = NONE }
 M.decision = {
-  gzip = NONE,
 }
 
 -- Modules that `require` does not find yet.

@@ -2,6 +2,7 @@
 -- settings of the route that the decision does not show, and keys of the decision about time and
 -- the parts of the response. Called by cli.explain. What has its default is not named.
 
+local compress = require("moongate.decision.compress")
 local locate = require("moongate.route.locate")
 local schema = require("moongate.route.schema")
 local units = require("moongate.base.units")
@@ -23,6 +24,13 @@ end
 --- A time as a route writes it: "30s", "1500ms".
 local function time(seconds)
   return seconds % 1 == 0 and ("%ds"):format(seconds) or ("%gms"):format(seconds * 1000)
+end
+
+--- Which responses are compressed, in words.
+---@param own table normalized
+local function compress_text(own)
+  return ("compress: bodies of %d bytes or more of %d media types, as %s"):format(own.min,
+    #own.types, table.concat(own.encodings, ", "))
 end
 
 --- What a request gets when one of its hooks fails.
@@ -53,6 +61,9 @@ function M.of_route(settings, show)
   if settings.sandbox then
     add({ "sandbox" }, "sandbox: the route has files below its folder alone, and no programs, ffi "
       .. "or C modules")
+  end
+  if settings.compress.on then
+    add({ "compress" }, compress_text(settings.compress))
   end
   local memory = settings.limits.script_memory
   if memory ~= schema.LIMITS.script_memory[2] then
@@ -101,6 +112,11 @@ function M.of_decision(settings, d, backend)
       .. "or 408 while the body is coming")
   add_time("body_deadline", settings.limits.body_deadline, { "limits", "body_deadline" },
     "body_deadline: %s for the body of the request; then 408")
+  if d.compress == false then
+    steps[#steps + 1] = "compress: not this response"
+  elseif d.compress ~= nil then
+    steps[#steps + 1] = compress_text(compress.list(d.compress, settings.compress))
+  end
   if d.flush ~= nil and d.flush ~= true then
     steps[#steps + 1] = flush_text(d.flush, settings)
   end

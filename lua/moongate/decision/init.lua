@@ -5,6 +5,7 @@
 local addr = require("moongate.base.addr")
 local caching = require("moongate.decision.caching")
 local describe = require("moongate.base.describe")
+local compress = require("moongate.decision.compress")
 local docroot = require("moongate.docroot")
 local ini = require("moongate.decision.ini")
 local internal = require("moongate.decision.internal")
@@ -399,7 +400,7 @@ end
 for name, kind in pairs(KINDS) do
   if name ~= "close" then
     kind.keys.authorize, kind.keys.authorize_key = authorize, text
-    kind.keys.authorize_ttl = duration
+    kind.keys.authorize_ttl, kind.keys.compress = duration, owned(compress)
   end
 end
 

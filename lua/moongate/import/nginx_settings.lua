@@ -33,7 +33,7 @@ local IDLE = Model.names([[
 
 local WHY = {
   ["^ssl_"] = "TLS ends in a proxy in front", ["^http2"] = "HTTP/2 ends in a proxy in front",
-  ["^gzip"] = "compression is for a proxy in front, or PHP's zlib.output_compression",
+  ["^gzip"] = "`compress = true` of the route is what compresses",
   ["^brotli"] = "compression is for a proxy in front",
   ["^proxy_"] = "Moongate speaks FastCGI only", ["^uwsgi_"] = "Moongate speaks FastCGI only",
   ["^scgi_"] = "Moongate speaks FastCGI only", ["^fastcgi_cache"] = "there is no cache",

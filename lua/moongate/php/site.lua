@@ -324,7 +324,10 @@ function Site:about_files(d, values, rule)
       answers.rules[rule] = all
     end
   end
-  d.cache_control, d.sources = rule.cache_control, rule.sources
+  d.cache_control, d.sources, d.compress = rule.cache_control, rule.sources, rule.compress
+  if d.compress == nil then
+    d.compress = values.compress
+  end
   d.headers, d.scripts = all or nil, self.options.scripts
   return d
 end

@@ -2,6 +2,7 @@
 -- route a table from key to { checker, default }. The checkers are in moongate.route.values. Called
 -- by settings, backends and load.
 
+local compress = require("moongate.decision.compress")
 local control = require("moongate.route.control")
 local ini = require("moongate.decision.ini")
 local internal = require("moongate.decision.internal")
@@ -129,6 +130,7 @@ M.TOP = {
   group = { values.account },
   trusted_proxies = { values.networks, {} },
   request_id = { boolean, false },
+  compress = { values.owned(compress), compress.list(false) },
   watch = { boolean },
   test = { values.spec_folder },
   stop_timeout = { duration, 30 },

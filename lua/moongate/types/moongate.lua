@@ -265,6 +265,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field authorize_key? string requests with this key are let on by one answer
 ---@field authorize_ttl? moongate.Duration for so long
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
+---@field compress? boolean|moongate.Compress in place of the route's
 ---@field headers? moongate.HeaderTable of every answer, in the place of the application's own
 
 --- What may be kept of an application's answers, under which key and for how long.
@@ -306,6 +307,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field headers? moongate.HeaderTable of every answer, also where there is no such file
 ---@field cache_control? string of the file
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
+---@field compress? boolean|moongate.Compress in place of the route's
 ---@field status? integer from 400 to 599: the file is the page for an error
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 ---@field scripts? string|string[] further extensions whose files are never shown
@@ -317,6 +319,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@class moongate.Reply
 ---@field status? integer from 200 to 599
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
+---@field compress? boolean|moongate.Compress in place of the route's
 ---@field headers? moongate.HeaderTable
 ---@field body? string
 ---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
@@ -327,6 +330,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field redirect string a URL or a path
 ---@field status? integer from 300 to 399, default 302
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
+---@field compress? boolean|moongate.Compress in place of the route's
 ---@field headers? moongate.HeaderTable
 ---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on
 ---@field authorize_key? string requests with this key are let on by one answer
@@ -362,6 +366,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field group? string default the user's own
 ---@field request_id? boolean X-Request-Id comes from trusted proxies, and goes to applications and clients
 ---@field tracing? boolean|moongate.Tracing the trace of a request goes on or begins here: `traceparent`
+---@field compress? boolean|moongate.Compress responses are sent in a content coding, default false
 ---@field trusted_proxies? string|string[] addresses, networks and "unix:", whose X-Forwarded-*,
 --- Forwarded and PROXY headers are believed
 ---@field watch? boolean reload when a script changes, default true under a terminal
@@ -375,6 +380,13 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@alias moongate.ScriptError "fail"|"open"|moongate.Decision
 
 ---@alias moongate.ScriptErrors "fail"|moongate.Decision|moongate.ScriptErrorsOf
+
+--- Which responses are sent in a content coding, and in which.
+---@class moongate.Compress
+---@field types? string|string[] media types such as "text/html", "text/*"
+---@field min? moongate.Size of the body, default "1k"
+---@field levels? table<"gzip"|"br"|"zstd", integer> from 1 to 9, default { gzip = 5, br = 4, zstd = 3 }
+---@field encodings? string|("gzip"|"br"|"zstd")[] the preferred one first, default { "zstd", "br", "gzip" }
 
 ---@class moongate.ScriptErrorsOf
 ---@field on_request? "fail"|moongate.Decision default "fail"

@@ -28,6 +28,7 @@ return [==[
 ---@field request_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field response_buffering? boolean|fun(req: moongate.Request): boolean?
 ---@field cache? boolean|moongate.Caching|fun(req: moongate.Request): boolean|moongate.Caching|nil
+---@field compress? boolean|moongate.Compress|fun(req: moongate.Request): boolean|moongate.Compress|nil also of its files
 ---@field early_hints? string|string[]|fun(req: moongate.Request): string|string[]|nil
 ---@field intercept_errors? true|integer[]|fun(req: moongate.Request): true|integer[]|nil
 ---@field internal? table<string, string|true>|fun(req: moongate.Request): table?
@@ -53,6 +54,7 @@ return [==[
 ---@class moongate.Static
 ---@field cache_control? string
 ---@field headers? moongate.HeaderTable of every answer that is not a script's
+---@field compress? boolean|moongate.Compress
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 
 --- What holds for some files, over what holds for all.
@@ -60,6 +62,7 @@ return [==[
 ---@field match? string a pattern for paths, in the list of `static`
 ---@field cache_control? string
 ---@field headers? moongate.HeaderTable
+---@field compress? boolean|moongate.Compress
 ---@field sources? string|string[]
 
 local php = {}

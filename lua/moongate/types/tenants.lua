@@ -34,6 +34,7 @@ return [==[
 ---@field request_buffering? boolean
 ---@field response_buffering? boolean
 ---@field cache? boolean|moongate.Caching
+---@field compress? boolean|moongate.Compress
 ---@field early_hints? string|string[]
 ---@field intercept_errors? true|integer[]
 ---@field internal? table<string, string|true>

@@ -49,6 +49,8 @@ describe("decision.problem", function()
       { status = 200, headers = { ["Content-Type"] = "text/plain" }, body = "hi\n" },
       { body = "" },
       { redirect = "https://example.test/", status = 308, headers = { A = "b" } },
+      { backend = "app", compress = true }, { file = "/a", compress = false },
+      { body = "", compress = { levels = { gzip = 9 }, min = 0 } },
       { close = true },
     }) do
       assert.is_nil(decision.problem(d))
@@ -111,6 +113,10 @@ describe("decision.problem", function()
     { { backend = "app", request_file = true, request_buffering = false },
       "request_file: the body is kept in a file first, which is what 'request_buffering = false' "
         .. "forbids" },
+    { { backend = "app", compress = { level = 5 } },
+      "compress: unknown key 'level'; did you mean 'levels'?" },
+    { { close = true, compress = true },
+      "'compress' does not go with 'close', which makes this a close decision" },
     { { backend = "app", deadline = 0 },
       'deadline: expected a duration such as 5, "250ms", "2m" or "1h", above zero, got 0' },
     { { backend = "app", body_deadline = "soon" },

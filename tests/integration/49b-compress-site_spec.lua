@@ -1,0 +1,185 @@
+-- compress with a real PHP-FPM, files, a web server in front and real clients.
+
+local chromium = require("tests.support.chromium")
+local coding = require("tests.support.coding")
+local gateway = require("tests.support.gateway")
+local http = require("tests.support.http")
+local net = require("tests.support.net")
+local php = require("tests.support.php")
+local process = require("tests.support.process")
+local server = require("tests.support.server")
+local stage = require("tests.support.stage")
+
+local TEXT = ("a line of a text that is worth it\n"):rep(3000)
+
+local PAGES = {
+  ["style.css"] = TEXT, ["large.txt"] = TEXT:rep(20), ["tiny.css"] = "a{}",
+  ["picture.png"] = TEXT, ["404.html"] = "<h1>not here</h1>" .. TEXT,
+  ["page.php"] = [[<?php
+    if (($_SERVER['HTTP_IF_NONE_MATCH'] ?? '') === '"v1"') { http_response_code(304); }
+    header('ETag: "v1"');
+    if (http_response_code() != 304) { echo str_repeat("hello page\n", 2000); }]],
+  ["own.php"] = [[<?php ini_set('zlib.output_compression', '1'); echo str_repeat("own ", 3000);]],
+  ["file.php"] = [[<?php header('Content-Type: text/css');
+    header('X-Accel-Redirect: /style.css');]],
+  ["events.php"] = [[<?php header('Content-Type: text/event-stream');
+    while (ob_get_level()) { ob_end_clean(); }
+    for ($i = 0; $i < 3; $i++) { echo "data: $i\n\n"; flush(); usleep(100000); }]],
+  ["index.html"] = [[<!DOCTYPE html><meta charset="utf-8"><title>page</title>
+    <link rel="stylesheet" href="/style.css"><p id="p">]] .. TEXT .. [[</p><script>
+    window.events = [];
+    const source = new EventSource('/events.php');
+    source.onmessage = (e) => { window.events.push(e.data); };
+    source.onerror = () => { source.close(); window.over = true; };
+    fetch('/page.php').then(async (r) => {
+      window.encoding = r.headers.get('Content-Encoding'); window.text = await r.text(); });
+    </script>]],
+}
+
+describe("a site with compress", function()
+  local fpm, gate, web
+
+  setup(function()
+    web = "127.0.0.1:" .. net.free_port()
+    local address = "127.0.0.1:" .. net.free_port()
+    fpm = php.start({ pages = "tests/pages" })
+    stage.write(fpm.root, PAGES)
+    gate = server.start({ own = true, address = address, route = ([[
+      local php = require("moongate.php")
+      local site = php.site { root = %q, backend = "app", not_found = "/404.html",
+        static = { [".txt"] = { compress = false } } }
+      return { control = false, compress = true, watch = false, workers = 1,
+        listen = { %q, { address = %q, protocol = "fastcgi" } }, backends = { app = %q },
+        on_request = function(req)
+          if req.path == "/large" then
+            return { file = %q .. "/large.txt", compress = { encodings = "gzip" } }
+          end
+          return site(req)
+        end }]]):format(fpm.root, address, web, fpm.address, fpm.root) })
+  end)
+
+  teardown(function()
+    gate:stop()
+    fpm:stop()
+  end)
+
+  local function get(path, accept, more)
+    local headers = { ["Accept-Encoding"] = accept }
+    for name, value in pairs(more or {}) do
+      headers[name] = value
+    end
+    return http.request(gate.address, { path = path, headers = headers })
+  end
+
+  it("compresses pages of PHP, whose tags still work", function()
+    local res = get("/page.php", "br")
+    assert.equal("br", res.headers["content-encoding"])
+    assert.equal(("hello page\n"):rep(2000), coding.text(res))
+    assert.equal('W/"v1"', res.headers.etag)
+    res = get("/page.php", "br", { ["If-None-Match"] = res.headers.etag })
+    assert.equal(304, res.status)
+    assert.equal('W/"v1"', res.headers.etag)
+    assert.equal("Accept-Encoding", res.headers.vary)
+    assert.equal(304, get("/page.php", "br", { ["If-None-Match"] = '"v1"' }).status)
+    assert.equal('"v1"', get("/page.php", "br", { ["If-None-Match"] = '"v1"' }).headers.etag)
+  end)
+
+  it("does not compress what PHP has compressed", function()
+    local res = get("/own.php", "gzip")
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal(("own "):rep(3000), coding.text(res))
+  end)
+
+  it("compresses files, but not their parts", function()
+    local plain = get("/style.css", nil)
+    assert.equal(TEXT, plain.body)
+    assert.equal("Accept-Encoding", plain.headers.vary)
+    assert.equal("bytes", plain.headers["accept-ranges"])
+    for _, name in ipairs({ "gzip", "br", "zstd" }) do
+      local res = get("/style.css", name)
+      assert.equal(name, res.headers["content-encoding"])
+      assert.equal(TEXT, coding.text(res))
+      assert.equal("W/" .. plain.headers.etag, res.headers.etag)
+      assert.is_nil(res.headers["accept-ranges"])
+      assert.equal(plain.headers["last-modified"], res.headers["last-modified"])
+      assert.equal(304, get("/style.css", name, { ["If-None-Match"] = res.headers.etag }).status)
+      local part = get("/style.css", name, { Range = "bytes=0-9" })
+      assert.equal(206, part.status)
+      assert.equal(TEXT:sub(1, 10), part.body)
+      assert.is_nil(part.headers["content-encoding"])
+      part = get("/style.css", name, { Range = "bytes=0-9", ["If-Range"] = res.headers.etag })
+      assert.equal(200, part.status)
+      assert.equal(TEXT, coding.text(part))
+    end
+    local res = get("/large", "gzip")
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal(TEXT:rep(20), coding.text(res))
+    assert.is_nil(get("/large", "br").headers["content-encoding"])
+    local head = http.request(gate.address, { method = "HEAD", path = "/style.css",
+      headers = { ["Accept-Encoding"] = "gzip" } })
+    assert.equal("gzip", head.headers["content-encoding"])
+    assert.is_nil(head.headers["content-length"])
+  end)
+
+  it("leaves small files, other types and what `static` excludes", function()
+    for _, path in ipairs({ "/tiny.css", "/picture.png", "/large.txt" }) do
+      assert.is_nil(get(path, "gzip").headers["content-encoding"], path)
+    end
+    assert.equal("Accept-Encoding", get("/tiny.css", "gzip").headers.vary)
+    assert.is_nil(get("/picture.png", "gzip").headers.vary)
+    assert.is_nil(get("/large.txt", "gzip").headers.vary)
+  end)
+
+  it("compresses the page for an error, and a file that PHP names", function()
+    local res = get("/nothing", "zstd")
+    assert.equal(404, res.status)
+    assert.equal("zstd", res.headers["content-encoding"])
+    assert.equal(PAGES["404.html"], coding.text(res))
+    res = get("/file.php", "br")
+    assert.equal("br", res.headers["content-encoding"])
+    assert.equal(TEXT, coding.text(res))
+  end)
+
+  it("passes the coding on to a web server in front", function()
+    local conn = gateway.open(web)
+    local res = conn:request({ params = { REQUEST_URI = "/page.php",
+      HTTP_ACCEPT_ENCODING = "gzip" } })
+    conn:close()
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal("Accept-Encoding", res.headers.vary)
+    assert.equal(("hello page\n"):rep(2000), (coding.decode("gzip", res.body)))
+  end)
+
+  it("is decoded by curl", function()
+    if os.execute("command -v curl >/dev/null") ~= 0 then
+      pending("curl is not installed")
+      return
+    end
+    local result = process.run({ argv = { "curl", "-sS", "--compressed",
+      ("http://%s/page.php"):format(gate.address) } })
+    assert.equal(("hello page\n"):rep(2000), result.stdout)
+  end)
+
+  it("is read by a browser, events too", function()
+    local page = chromium.open(("http://%s/"):format(gate.address))
+    finally(function() page:close() end)
+    page:wait("window.over === true")
+    assert.same({ "0", "1", "2" }, page:eval("window.events"))
+    page:wait("window.text", function(text)
+      return text == ("hello page\n"):rep(2000)
+    end)
+    assert.truthy(({ gzip = true, br = true, zstd = true })[page:eval("window.encoding")])
+    assert.same(#PAGES["index.html"]:match("id=\"p\">(.-)</p>"),
+      page:eval("document.getElementById('p').textContent.length"))
+  end)
+
+  it("gets to a client what PHP has flushed, before the next", function()
+    local client = http.open(gate.address)
+    client:send({ path = "/events.php", headers = { ["Accept-Encoding"] = "gzip" } })
+    local res = client:receive()
+    client:close()
+    assert.equal("data: 0\n\ndata: 1\n\ndata: 2\n\n", coding.text(res))
+    assert.is_true(#res.pieces >= 3, "pieces: " .. #res.pieces)
+    assert.is_true(res.pieces[#res.pieces].time - res.pieces[1].time > 0.1)
+  end)
+end)
