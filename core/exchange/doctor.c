@@ -117,6 +117,11 @@ const char *doctor_connect(struct arena *a, const struct addr *server, const cha
 
 /* --- the script --- */
 
+static bool doctor_says(struct str text, struct str words)
+{
+    return memmem(text.p, text.n, words.p, words.n) != NULL;
+}
+
 bool doctor_knows(struct str text)
 {
     static const char *const messages[] = {
@@ -126,7 +131,7 @@ bool doctor_knows(struct str text)
         "No input file specified",
     };
     for (size_t i = 0; i < sizeof messages / sizeof *messages; i++)
-        if (memmem(text.p, text.n, messages[i], strlen(messages[i])) != NULL)
+        if (doctor_says(text, str_of(messages[i])))
             return true;
     return false;
 }
@@ -236,4 +241,32 @@ const char *doctor_script(struct request *req, const struct params *params, stru
                         STR_FMT(file), STR_FMT(root), STR_FMT(docroot), mapped ? ", here " : "",
                         mapped ? here.p : "", rule, finding, STR_FMT(method), STR_FMT(url))
         .p;
+}
+
+/* True where the route has named the script, so that it must be there: it is no part of the path
+ * that the client has sent. */
+static bool doctor_is_named(const struct request *req)
+{
+    const struct decision *d = &req->decision;
+    return d->script_filename.n > 0 || (d->script_named && !doctor_says(req->uri.path, d->script));
+}
+
+enum doctor_fault doctor_whose(struct request *req, const struct params *params, struct str root,
+                               struct str docroot, struct str stderr_text)
+{
+    struct arena *a = &req->arena;
+    struct str file = doctor_param_value(params, STR("SCRIPT_FILENAME"));
+    bool mapped;
+    struct str here = doctor_local_path(a, file, root, docroot, &mapped);
+    struct str folder = arena_copy(a, root.n > 0 ? root : docroot);
+    struct stat st;
+    if (!doctor_says(stderr_text, STR("Primary script unknown")) &&
+        !doctor_says(stderr_text, STR("No input file specified")))
+        return DOCTOR_OURS;
+    if (doctor_is_named(req))
+        return DOCTOR_OURS;
+    if (folder.n == 0 || stat(folder.p, &st) != 0 || !S_ISDIR(st.st_mode))
+        return root.n > 0 ? DOCTOR_OURS : DOCTOR_UNSEEN;
+    return stat(here.p, &st) != 0 && (errno == ENOENT || errno == ENOTDIR) ? DOCTOR_THEIRS
+                                                                           : DOCTOR_OURS;
 }

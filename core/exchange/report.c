@@ -4,6 +4,8 @@
 #include "http/access.h"
 #include "shm/tail.h"
 
+#include <limits.h>
+
 /* The quota of a backend, so that its failures leave room for those of others. */
 static struct log_quota *report_quota_of(struct str backend)
 {
@@ -24,12 +26,15 @@ void report_backend(enum log_level level, const struct request *req, const char 
                request_name(req, name));
 }
 
-void report_stderr(const struct request *req, struct str text, const char *advice)
+void report_stderr(enum log_level level, const struct request *req, struct str text,
+                   const char *advice)
 {
+    static struct log_quota seldom = {.most = 1}, often = {.most = UINT_MAX};
     char name[REQUEST_NAME_SIZE];
-    log_error("stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, %s", STR_FMT(req->backend),
-              STR_FMT(text), *advice != '\0' ? ": " : "", advice, STR_FMT(req->method),
-              STR_FMT(req->uri.origin), request_name(req, name));
+    log_within(level == LOG_WARN ? &seldom : &often, level,
+               "stderr of backend '%.*s': %.*s%s%s; %.*s %.*s, %s", STR_FMT(req->backend),
+               STR_FMT(text), *advice != '\0' ? ": " : "", advice, STR_FMT(req->method),
+               STR_FMT(req->uri.origin), request_name(req, name));
 }
 
 /* Logs a name once. The table has a bound, since clients choose these names. */

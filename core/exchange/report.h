@@ -11,8 +11,10 @@
 /* Logs a line about the request's backend: the server, the event, the request and its id. */
 void report_backend(enum log_level level, const struct request *req, const char *what,
                     const char *detail);
-/* Logs STDERR of the application; advice may be "". */
-void report_stderr(const struct request *req, struct str text, const char *advice);
+/* Logs STDERR of the application; advice may be "". Of warnings one in ten seconds is logged, with
+ * the number of the others. */
+void report_stderr(enum log_level level, const struct request *req, struct str text,
+                   const char *advice);
 /* Logs the headers that no application gets, each name once in the life of the worker. */
 void report_dropped(const struct request *req);
 /* Writes the line in the access log: that of on_log, of log.format, or of the configured format. */

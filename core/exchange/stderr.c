@@ -20,23 +20,47 @@ struct stderr_lines {
     bool advised;
 };
 
+/* The level of a message about a script that PHP has not run. Any client can ask for scripts that
+ * are not there. */
+static enum log_level stderr_level(struct exchange *x, struct str line)
+{
+    switch (doctor_whose(&x->req, &x->params, x->paths.root, x->paths.docroot, line)) {
+    case DOCTOR_THEIRS:
+        return LOG_DEBUG;
+    case DOCTOR_UNSEEN:
+        return LOG_WARN;
+    default:
+        return LOG_ERROR;
+    }
+}
+
+/* Notes the message for `moongate status`. Scripts that clients make up share the entry of their
+ * site, since they would take the place of all others. */
+static void stderr_note_recent(struct exchange *x, struct str line, enum log_level level)
+{
+    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
+    struct str whose = script != NULL ? script->value : x->req.uri.path;
+    recent_message(level < LOG_ERROR && x->paths.docroot.n > 0 ? x->paths.docroot : whose, line,
+                   x->generation->number);
+}
+
 static void stderr_log(void *ctx, struct str line)
 {
     struct stderr_lines *to = ctx;
     struct exchange *x = to->x;
+    enum log_level level = doctor_knows(line) ? stderr_level(x, line) : LOG_ERROR;
     const char *advice = "";
     if (!to->advised && doctor_knows(line)) {
         advice = doctor_script(&x->req, &x->params, x->paths.root, x->paths.docroot,
                                script_rule(x->generation->script, &x->req));
         to->advised = true;
     }
-    report_stderr(&x->req, line, advice);
+    report_stderr(level, &x->req, line, advice);
     if (x->req.trace != NULL)
         account_stderr(x, *advice == '\0'
                               ? line
                               : arena_printf(&x->req.arena, "%.*s: %s", STR_FMT(line), advice));
-    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
-    recent_message(script != NULL ? script->value : x->req.uri.path, line, x->generation->number);
+    stderr_note_recent(x, line, level);
 }
 
 void stderr_flush(struct exchange *x)

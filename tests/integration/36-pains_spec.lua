@@ -13,6 +13,7 @@ local stage = require("tests.support.stage")
 local PAINS = {
   { "'Primary script unknown', and no word why", {
     { "tests/integration/30-php_spec.lua", "explains a script that PHP does not find" },
+    { "tests/integration/29d-missing_spec.lua", "is one at the level debug, with all that" },
     { "tests/integration/33-start_spec.lua", "is named in the log of the first request" },
   } },
   { "the docroot differs in PHP's container", {
@@ -194,7 +195,7 @@ local MESSAGES = {
 local ROUTE = [[
 local ROOT, FPM, GATE = %q, %q, %q
 return {
-  control = false, script_timeout = 20,
+  control = false, script_timeout = 20, log = { level = "debug" },
   limits = { body = "1k" },
   backends = {
     app = { servers = { FPM } },
