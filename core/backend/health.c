@@ -112,7 +112,7 @@ static struct str health_trim_end(struct str s)
     return s;
 }
 
-/* The body of the answer; n = 0 and *why: the answer is no success. */
+/* The body of the reply; n = 0 and *why: the reply is no success. */
 static struct str health_body_of(struct str answer, const char **why)
 {
     struct str rest = answer;

@@ -4,7 +4,7 @@
  *
  * A check is never a bare connect, which would block a process of PHP-FPM for seconds. The first
  * worker that sees a due check makes it, and the ledger has the result for all workers. A check
- * without an answer does not count while the server is full of requests, since a busy server has
+ * without a reply does not count while the server is full of requests, since a busy server has
  * not failed.
  */
 #ifndef MG_BACKEND_HEALTH_H

@@ -9,7 +9,7 @@
 #include <errno.h>
 
 /* Seconds. A connection that its server closes within RETIRING may have been a child's last. A
- * server that was still at work after an answer may be so again for AT_WORK_FOR. */
+ * server that was still at work after a reply may be so again for AT_WORK_FOR. */
 #define RETIRING    1.0
 #define AT_WORK_FOR 60.0
 #define STRAY_MAX   1000u /* bytes of one message */
@@ -77,7 +77,7 @@ static void server_conn_closed(struct conn *c)
 }
 
 /* Gives the connection to a waiting lease, which may be of another generation. The lease begins at
- * the end of the turn, when the answer of the connection's last request has been passed on. */
+ * the end of the turn, when the reply to the connection's last request has been passed on. */
 static void server_give(struct lease *x, struct conn *c)
 {
     struct server *to = c->server;

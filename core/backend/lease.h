@@ -70,7 +70,7 @@ void backend_cancel(struct lease *x);
  * connecting. NULL: there is none, and the claim is dropped; errno says why. */
 struct conn *backend_replace(const struct lease *x, struct conn *c, bool ended, bool fresh);
 
-/* The client of a request has left before the first byte of the answer; the connection was got by
+/* The client of a request has left before the first byte of the reply; the connection was got by
  * `x`. Where connections are limited it keeps its place until the server is done with it, or its
  * deadline; otherwise it is closed. A request that shares its connection is aborted. */
 void backend_leave(const struct lease *x, struct channel *ch);

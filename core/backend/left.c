@@ -1,6 +1,6 @@
 /*
- * left - see backend.h. This file has connections whose client has left before the answer, or has
- * all of the answer while the server works on.
+ * left - see backend.h. This file has connections whose client has left before the reply, or has
+ * all of the response while the server works on.
  *
  * A server does not stop for a client that leaves. PHP notices when it writes, and works until
  * then; what was not accepted yet is run all the same. So the request keeps its place. If another

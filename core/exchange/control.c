@@ -181,8 +181,7 @@ static bool control_kill(void *ctx, uint64_t id)
 }
 
 static struct world_request *control_ask(void *ctx, const struct script_subrequest *ask,
-                                         void (*done)(void *ctx,
-                                                      const struct script_answer *answer),
+                                         void (*done)(void *ctx, const struct script_reply *reply),
                                          void *done_ctx, const char **err)
 {
     return (struct world_request *)subrequest_new(ctx, ask, done, done_ctx, err);

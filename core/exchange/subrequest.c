@@ -24,7 +24,7 @@ struct subrequest {
     struct deadline due; /* the backend's, or the script's */
     bool late;
     const char *error;
-    void (*done)(void *ctx, const struct script_answer *answer);
+    void (*done)(void *ctx, const struct script_reply *reply);
     void *ctx;
 };
 
@@ -36,7 +36,7 @@ static double subrequest_since(double at, double before)
 static void subrequest_tell(struct subrequest *r)
 {
     const struct stream_times *t = &r->stream.times;
-    const struct script_answer answer = {
+    const struct script_reply reply = {
         .error = r->error,
         .response = &r->req.response,
         .body = buf_peek(&r->body),
@@ -47,7 +47,7 @@ static void subrequest_tell(struct subrequest *r)
         .total = subrequest_since(loop_now(r->generation->loop), t->asked),
         .app_status = r->stream.app_status};
     deadline_clear(&r->due);
-    r->done(r->ctx, &answer);
+    r->done(r->ctx, &reply);
 }
 
 /* Handles a slice of STDOUT. Returns NULL, or the error. */
@@ -180,7 +180,7 @@ static void subrequest_start(struct subrequest *r, struct backend *b,
 }
 
 struct subrequest *subrequest_new(struct generation *g, const struct script_subrequest *ask,
-                                  void (*done)(void *ctx, const struct script_answer *answer),
+                                  void (*done)(void *ctx, const struct script_reply *reply),
                                   void *ctx, const char **err)
 {
     const struct limits *limits = &g->settings->limits;

@@ -13,7 +13,7 @@ struct subrequest;
  * once, never before this returns, unless subrequest_free comes first. The caller frees it
  * afterwards. */
 struct subrequest *subrequest_new(struct generation *g, const struct script_subrequest *ask,
-                                  void (*done)(void *ctx, const struct script_answer *answer),
+                                  void (*done)(void *ctx, const struct script_reply *reply),
                                   void *ctx, const char **err);
 void subrequest_free(struct subrequest *r);
 

@@ -337,7 +337,7 @@ const struct str *cgi_own_page(const struct params *params, const struct request
     return NULL;
 }
 
-/* --- the head of an answer --- */
+/* --- the head of a reply --- */
 
 #define QUOTED_MAX      100
 #define CGI_EARLY_HINTS 103
@@ -404,7 +404,7 @@ static bool cgi_read_order(struct request *req, struct str name, struct str valu
     return true;
 }
 
-/* The bit of a header that an answer may have only once, since clients disagree on which of two
+/* The bit of a header that a reply may have only once, since clients disagree on which of two
  * counts; 0 for other headers. */
 static uint64_t cgi_bit_of_single(enum header_id id, struct str name)
 {

@@ -1,9 +1,9 @@
 /*
  * cgi - translates between HTTP and CGI: makes the params of a request, and parses the head of an
- * application's answer. No I/O.
+ * application's reply. No I/O.
  *
  * Contract sections 5 and 12; RFC 3875 §4.1 (meta-variables) and §6 (the response). FastCGI records
- * are another module's: params are put into a list, and the answer is fed in slices.
+ * are another module's: params are put into a list, and the reply is fed in slices.
  */
 #ifndef MG_FASTCGI_CGI_H
 #define MG_FASTCGI_CGI_H
@@ -34,7 +34,7 @@ const struct str *cgi_own_page(const struct params *params, const struct request
 
 enum cgi_result { CGI_MORE, CGI_DONE, CGI_HINTS, CGI_ERROR, CGI_TOO_LARGE };
 
-/* The header block of an answer, collected until its empty line. */
+/* The header block of a reply, collected until its empty line. */
 struct cgi_head {
     struct str text;  /* the bytes so far; in the request's arena */
     size_t before;    /* bytes of the Early Hints before it */

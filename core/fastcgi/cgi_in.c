@@ -170,7 +170,7 @@ struct refusal cgi_in_request(struct request *req, const struct limits *limits, 
     return bad;
 }
 
-/* --- the head of an answer --- */
+/* --- the head of the response --- */
 
 static char *cgi_in_put(char *at, struct str s)
 {

@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-#define BYTES_MAX (1u << 30) /* of a request, and of an answer */
+#define BYTES_MAX (1u << 30) /* of a request, and of a reply */
 #define PIECE     65536      /* of what is sent, so that the connection keeps no more than that */
 
 /* --- bytes --- */
@@ -197,7 +197,7 @@ static const char *client_request_take(void *ctx, struct str bytes, bool *done)
     const char *err = fcgi_feed(&x->decoder, bytes.p, bytes.n, &used, client_request_event, x);
     if (err == NULL && (x->out.overflow || x->err.overflow))
         err = "an answer larger than 1 GB";
-    /* GET_VALUES has no end of its own: one record is the answer. */
+    /* GET_VALUES has no end of its own: one record is the reply. */
     *done = x->ended || (x->values && buf_len(&x->out) > 0 && fcgi_decoder_idle(&x->decoder));
     return err;
 }

@@ -1,7 +1,7 @@
 /*
  * client - one exchange over a connection, blocking, for a command: the bytes of `moongate status`
  * and its like, and a FastCGI request ("curl for FastCGI"). It has a loop of its own, which runs
- * until the answer is there; a worker never calls it.
+ * until the reply is there; a worker never calls it.
  */
 #ifndef MG_FASTCGI_CLIENT_H
 #define MG_FASTCGI_CLIENT_H
@@ -18,7 +18,7 @@ struct client_call {
     uid_t owner;
     struct str out; /* what is sent */
     /* Bytes that came; n = 0: the server has closed. Sets *done when nothing more is wanted.
-     * Returns NULL, or why this is no answer. NULL: a connection is all that is wanted. */
+     * Returns NULL, or why this is no reply. NULL: a connection is all that is wanted. */
     const char *(*take)(void *ctx, struct str bytes, bool *done);
     void *ctx;
 };
@@ -42,7 +42,7 @@ struct client_request {
     struct fcgi_decoder decoder;
 };
 
-/* As client_call. out and err are the caller's to buf_fini either way. At most 1 GB of answer. */
+/* As client_call. out and err are the caller's to buf_fini either way. At most 1 GB of reply. */
 const char *client_request(struct client_request *x);
 
 #endif

@@ -115,7 +115,7 @@ static void conn_io_cb(struct ev_loop *ev, ev_io *io, int events)
     struct conn *c = io->data;
     struct loop *loop = c->loop;
     (void)ev;
-    /* Reads first, since an answer may have come although writing fails. Reading may end the
+    /* Reads first, since a reply may have come although writing fails. Reading may end the
      * connection, so the write waits for the next turn, which comes at once. */
     if (c->state == CONN_CONNECTING)
         conn_finish_connect(c);

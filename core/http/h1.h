@@ -16,7 +16,7 @@ enum h1_event {
     H1_MORE,  /* all bytes are used, and the message is not complete */
     H1_HEAD,  /* the head is complete and checked; the body may follow */
     H1_END,   /* the message is complete */
-    H1_ERROR, /* h1_status and h1_reason have the answer; no more may be fed */
+    H1_ERROR, /* h1_status and h1_reason say why; no more may be fed */
 };
 
 struct h1_body {

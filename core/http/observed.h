@@ -1,5 +1,5 @@
 /*
- * observed - what is noted of an application's answer where a script has asked for it
+ * observed - what is noted of an application's reply where a script has asked for it
  * (req:observe()): the head as it came, the body's length and checksum, the beginning of STDERR. No
  * I/O.
  *
@@ -22,7 +22,7 @@ struct observed {
     char messages[OBSERVED_STDERR];
 };
 
-/* A server is asked, maybe another one: what was noted of an answer before is forgotten. */
+/* A server is asked, maybe another one: what was noted of a reply before is forgotten. */
 void observed_begin(struct observed *o);
 /* The head; its strings are those of the response, whose arena is `a`. */
 void observed_head(struct observed *o, struct arena *a, const struct response *response);

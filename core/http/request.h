@@ -95,10 +95,10 @@ enum decision_kind {
     DECISION_CLOSE
 };
 
-/* When the parts of an application's answer leave. */
+/* When the parts of a response leave that is made of an application's reply. */
 enum flush {
     FLUSH_AT_ONCE,
-    FLUSH_AT_END,   /* with the end of the answer */
+    FLUSH_AT_END,   /* with the end of the reply */
     FLUSH_HEAD,     /* the head at once, the body with its end */
     FLUSH_BY_BYTES, /* when there are so many: flush_bytes */
 };
@@ -206,7 +206,7 @@ static inline void file_source_drop(struct file_source *source)
         source->free(source);
 }
 
-/* One attempt to get an answer of a backend, for the log; seconds, 0 for phases that were not
+/* One attempt to get a reply of a backend, for the log; seconds, 0 for phases that were not
  * reached. */
 struct attempt {
     struct attempt *next;
@@ -317,7 +317,7 @@ struct request {
     bool ended;                  /* END_REQUEST came, or the server's own response is whole */
     const char *error;           /* the first error, in words; NULL: none */
     struct request_trace *trace; /* takes notes of the request's way; NULL: nobody traces it */
-    struct observed *observed;   /* notes of the answer, for on_log; NULL: no script has asked */
+    struct observed *observed;   /* notes of the reply, for on_log; NULL: no script has asked */
 };
 
 /* Zeroes the request and gives its arena the first block `memory`. */

@@ -260,7 +260,7 @@ static int control_stop(lua_State *L)
 
 /* --- requests under way --- */
 
-#define CONTROL_LINES (512u << 10) /* bytes of lines that one answer has */
+#define CONTROL_LINES (512u << 10) /* bytes of lines that one response has */
 #define REQUESTS_MOST 4096         /* in the list; the rest is only counted */
 
 /* The list that is being made, on the top of the stack. */

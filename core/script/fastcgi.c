@@ -13,7 +13,7 @@ struct waiting {
     struct script *script;
     struct world_request *request;
     bool digest;
-    const struct script_answer *answer; /* set while the results of the wait are pushed */
+    const struct script_reply *reply; /* set while the results of the wait are pushed */
 };
 
 static void fastcgi_forget(struct waiting *w)
@@ -33,53 +33,53 @@ static void fastcgi_push_headers(lua_State *L, const void *at)
     script_push_header_table(L, at);
 }
 
-enum { OF_ANSWER, OF_RESPONSE };
+enum { OF_REPLY, OF_RESPONSE };
 
-static const struct property answer_fields[] = {
+static const struct property reply_fields[] = {
     PROPERTY_OF(OF_RESPONSE, "status", struct response, status),
     {"headers", .push = fastcgi_push_headers, .at = offsetof(struct response, headers),
      .of = OF_RESPONSE},
-    PROPERTY("body", struct script_answer, body),
-    PROPERTY("app_status", struct script_answer, app_status),
-    PROPERTY("stderr", struct script_answer, messages),
-    PROPERTY("first_byte", struct script_answer, first_byte),
-    PROPERTY("total", struct script_answer, total),
+    PROPERTY("body", struct script_reply, body),
+    PROPERTY("app_status", struct script_reply, app_status),
+    PROPERTY("stderr", struct script_reply, messages),
+    PROPERTY("first_byte", struct script_reply, first_byte),
+    PROPERTY("total", struct script_reply, total),
     {0},
 };
 
 /* Pushes the length and the checksum that replace the body with `digest`. */
-static void fastcgi_push_digest(lua_State *L, const struct script_answer *answer)
+static void fastcgi_push_digest(lua_State *L, const struct script_reply *reply)
 {
     lua_pushnil(L);
     lua_setfield(L, -2, "body");
-    lua_pushnumber(L, (lua_Number)answer->length);
+    lua_pushnumber(L, (lua_Number)reply->length);
     lua_setfield(L, -2, "length");
-    lua_pushnumber(L, (lua_Number)answer->crc32);
+    lua_pushnumber(L, (lua_Number)reply->crc32);
     lua_setfield(L, -2, "crc32");
 }
 
-static int fastcgi_push_answer(lua_State *L, void *ctx)
+static int fastcgi_push_reply(lua_State *L, void *ctx)
 {
     struct waiting *w = ctx;
     int count = 1;
-    if (w->answer->error != NULL) {
+    if (w->reply->error != NULL) {
         lua_pushnil(L);
-        lua_pushstring(L, w->answer->error);
+        lua_pushstring(L, w->reply->error);
         count = 2;
     } else {
-        property_push_table(L, answer_fields, (const void *[]){w->answer, w->answer->response});
+        property_push_table(L, reply_fields, (const void *[]){w->reply, w->reply->response});
         if (w->digest)
-            fastcgi_push_digest(L, w->answer);
+            fastcgi_push_digest(L, w->reply);
     }
     fastcgi_forget(w);
     return count;
 }
 
-static void fastcgi_done(void *ctx, const struct script_answer *answer)
+static void fastcgi_done(void *ctx, const struct script_reply *reply)
 {
     struct waiting *w = ctx;
-    w->answer = answer;
-    script_wake(&w->wait, fastcgi_push_answer, w);
+    w->reply = reply;
+    script_wake(&w->wait, fastcgi_push_reply, w);
 }
 
 /* Refuses PHP_VALUE and the like: a child of PHP-FPM keeps such settings for the requests that
@@ -167,7 +167,7 @@ static void fastcgi_read_options(lua_State *L, const struct script *s, struct ar
     lua_settop(L, top);
 }
 
-/* moongate.fastcgi(backend, params [, body [, options]]) -> answer; or nil, reason */
+/* moongate.fastcgi(backend, params [, body [, options]]) -> reply; or nil, reason */
 static int fastcgi(lua_State *L)
 {
     static struct arena arena; /* static, since an error in the script unwinds past this function */

@@ -508,12 +508,12 @@ const struct property property_error[] = {
     PROPERTY("attempts", struct request, attempts),
     PROPERTY_OPTIONAL("backend", struct request, backend),
     PROPERTY_OPTIONAL("server", struct request, server),
-    {.name = "headers"}, /* of an answer, see hooks_push_answer_headers */
+    {.name = "headers"}, /* of a reply, see hooks_push_reply_headers */
     {0},
 };
 
-/* Adds the headers of the answer at stake to the table on the top. */
-static void hooks_push_answer_headers(struct script *s)
+/* Adds the headers of the reply at stake to the table on the top. */
+static void hooks_push_reply_headers(struct script *s)
 {
     lua_State *L = s->L;
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->hooks->response_ref);
@@ -551,7 +551,7 @@ static void hooks_error_body(struct script *s, void *ctx)
     }
     c->call->req = c->req;
     script_open_view(s->hooks->response, c->req, NULL);
-    hooks_push_answer_headers(s);
+    hooks_push_reply_headers(s);
     c->result = script_run(s, 2, SCRIPT_DECISION_RESULTS, &c->cause);
     if (c->result == SCRIPT_DONE)
         c->result = hooks_error_ended(s, c->call);

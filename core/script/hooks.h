@@ -52,7 +52,7 @@ struct script_error {
     const char *message;
     /* false: the error is an application's own answer, whose head is in req->response */
     bool may_wait;
-    bool has_body; /* that answer has a body */
+    bool has_body; /* that reply has a body */
 };
 
 /* Calls on_error. call->replaced is set when the hook returned a decision, which is then

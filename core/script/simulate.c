@@ -259,7 +259,7 @@ static int simulate_own_page(lua_State *L)
     return 0;
 }
 
-/* core.response(req, status, headers) -> res: as on_response sees an application's answer */
+/* core.response(req, status, headers) -> res: as on_response sees an application's reply */
 static int simulate_response(lua_State *L)
 {
     struct request *req = script_check_request(L, 1);

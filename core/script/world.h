@@ -36,10 +36,10 @@ struct script_subrequest {
     struct str ini; /* PHP_VALUE; n = 0: the backend's */
     double timeout; /* seconds for all of it; 0: the backend's time-outs alone */
     bool last;      /* behind the visitors' requests, see ledger_acquire */
-    bool digest;    /* the body of the answer is not kept, only its length and checksum */
+    bool digest;    /* the body of the reply is not kept, only its length and checksum */
 };
 
-struct script_answer {
+struct script_reply {
     const char *error; /* NULL: the application has answered */
     const struct response *response;
     struct str body, messages;
@@ -79,7 +79,7 @@ struct script_world {
     bool (*kill)(void *ctx, uint64_t id);
     /* Begins a FastCGI request of the script's own; `forget` gives it up or frees it. */
     struct world_request *(*ask)(void *ctx, const struct script_subrequest *ask,
-                                 void (*done)(void *ctx, const struct script_answer *answer),
+                                 void (*done)(void *ctx, const struct script_reply *reply),
                                  void *done_ctx, const char **err);
     void (*forget)(struct world_request *request);
     /* Makes the params for a backend of a request that has ended, in its arena; returns NULL, or
