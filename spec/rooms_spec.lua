@@ -104,6 +104,20 @@ describe("the rooms of core/", function()
     assert.equal(tonumber(lines_of(cat)[1]), total)
   end)
 
+  it("include the headers of a library where the page says so", function()
+    local seen = 0
+    for files, header in page:gsub("\n", " "):gmatch("only `([^`]+)` includes? `([^`]+)`") do
+      local found = lines_of(("grep -rlE '#include <(.*/)?%s>' core"):format(header))
+      assert.is_true(#found > 0, header)
+      for _, path in ipairs(found) do
+        local pattern = "^core/" .. files:gsub("%p", "%%%0"):gsub("%%%*", ".*")
+        assert.truthy(path:gsub("%.h$", ".c"):find(pattern), path .. " includes " .. header)
+      end
+      seen = seen + 1
+    end
+    assert.is_true(seen >= 4)
+  end)
+
   it("are left by no include that names another folder", function()
     assert.same({}, lines_of("grep -rn 'include \"\\.' core"))
   end)

@@ -1,7 +1,8 @@
 /*
  * lookup - opens and finds files by their path below a root, which no path or symlink can leave.
  *
- * The kernel enforces this (openat2), even while files and links are changed. Absolute symlinks
+ * The kernel enforces this (openat2; base/walk where that is refused), even while files and links
+ * are changed. Absolute symlinks
  * count as leading outside, unless the real path lies in one of the folders of `within`; with count
  * 0 that is the root alone.
  *

@@ -1,6 +1,7 @@
 /*
  * front - the chain through which a response passes to its client: filters, which may change the
- * response, and at the end a front, which encodes it (HTTP/1, or CGI for a web server in front).
+ * response, and at the end a front, which encodes it (HTTP/1, HTTP/2, or CGI for a web server in
+ * front).
  *
  *     exchange ---> [filter ---> filter --->] front
  *

@@ -1,7 +1,11 @@
-/* check - the checks of a request's method, headers, target and host, which all fronts make before
+/*
+ * check - the checks of a request's method, headers, target and host, which all fronts make before
  * another part of core/ sees the request. A front passes each part of a request here once, in the
- * order of the functions below. No I/O.  * Each front checks the framing of its protocol itself
- * (Transfer-Encoding, Connection). Contract section 11; RFC 9110. */
+ * order of the functions below. No I/O.
+ *
+ * Each front checks the framing of its protocol itself (Transfer-Encoding, Connection). Contract
+ * section 11; RFC 9110.
+ */
 #ifndef MG_HTTP_CHECK_H
 #define MG_HTTP_CHECK_H
 

@@ -1,9 +1,12 @@
-/* realip - finds the client of a request that comes through trusted proxies, by the headers
- * X-Forwarded-For, -Proto, -Host, -Port and Forwarded. Pure.  * The walk begins at the peer of the
- * connection, and steps from each trusted hop to the hop that it names; the first hop that is not
- * trusted is the client. A value that is no address ends the walk at the last hop with an address.
- * So a client can't forge anything: the walk ends at its own address, before the values that the
- * client has sent. */
+/*
+ * realip - finds the client of a request that comes through trusted proxies, by the headers
+ * X-Forwarded-For, -Proto, -Host, -Port and Forwarded. Pure.
+ *
+ * The walk begins at the peer of the connection, and steps from each trusted hop to the hop that it
+ * names; the first hop that is not trusted is the client. A value that is no address ends the walk
+ * at the last hop with an address. So a client can't forge anything: the walk ends at its own
+ * address, before the values that the client has sent.
+ */
 #ifndef MG_HTTP_REALIP_H
 #define MG_HTTP_REALIP_H
 
