@@ -295,11 +295,10 @@ const struct property property_params[] = {
     {0},
 };
 
-static int views_params_index(lua_State *L)
+/* Pushes the value of a param; NULL: the method of that name, or nil. Stack: params, name. Upvalue:
+ * the methods. */
+static int views_push_param(lua_State *L, const struct param *param)
 {
-    const struct script_view *view = views_use_params(L, lua_touserdata(L, 1));
-    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
-    struct param *param = params_find(view->params, name);
     if (param != NULL) {
         script_push_str(L, param->value);
         return 1;
@@ -307,6 +306,13 @@ static int views_params_index(lua_State *L)
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     return 1;
+}
+
+static int views_params_index(lua_State *L)
+{
+    const struct script_view *view = views_use_params(L, lua_touserdata(L, 1));
+    struct str name = script_expect_text(L, 2, "params: expected the name of a param");
+    return views_push_param(L, params_find(view->params, name));
 }
 
 /* Refuses params that no script may set. */
@@ -410,14 +416,7 @@ static int views_arrived_index(lua_State *L)
     const struct script_view *view = lua_touserdata(L, 1);
     const struct request *req = script_box_request(L, view->box);
     struct str name = script_expect_text(L, 2, "req.params: expected the name of a param");
-    const struct param *param = params_find(&req->arrived, name);
-    if (param != NULL) {
-        script_push_str(L, param->value);
-        return 1;
-    }
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    return 1;
+    return views_push_param(L, params_find(&req->arrived, name));
 }
 
 static int views_arrived_newindex(lua_State *L)
