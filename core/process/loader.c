@@ -1,6 +1,7 @@
 /* loader - see loader.h. */
 #include "process/loader.h"
 
+#include "process/child.h"
 #include "process/trial.h"
 
 #include <errno.h>
@@ -173,22 +174,19 @@ bool loader_start(struct loader *loader, const struct loader_config *config)
         snprintf(loader->text, REPORT_MAX, "!no pipe for the loader: %s", strerror(errno));
         return false;
     }
-    fflush(NULL);
-    loader->pid = fork();
+    loader->pid = child_fork(ends);
     if (loader->pid == 0) {
-        close(ends[0]);
         config->child(config->ctx);
         loader_run(config, master, ends[1]);
     }
-    close(ends[1]);
+    if (loader->pid < 0) {
+        snprintf(loader->text, REPORT_MAX, "!no process for the loader: %s", strerror(errno));
+        loader->pid = 0;
+        return false;
+    }
     loader->fd = ends[0];
     fcntl(loader->fd, F_SETFL, O_NONBLOCK);
-    if (loader->pid > 0)
-        return true;
-    snprintf(loader->text, REPORT_MAX, "!no process for the loader: %s", strerror(errno));
-    close(loader->fd);
-    loader->pid = 0;
-    return false;
+    return true;
 }
 
 /* Ends the child after its report. It is killed, since the master would wait for ever for a child

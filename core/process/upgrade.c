@@ -2,6 +2,7 @@
 #include "process/upgrade.h"
 
 #include "base/log.h"
+#include "process/child.h"
 #include "process/notify.h"
 
 #include <errno.h>
@@ -60,18 +61,11 @@ void upgrade_start(struct upgrade *u, const char *binary, const struct signals *
     int ends[2];
     pid_t pid = -1;
     if (pipe2(ends, O_CLOEXEC) == 0) {
-        fflush(NULL);
-        pid = fork();
+        pid = child_fork(ends);
         if (pid == 0) {
-            close(ends[0]);
             signals_leave(signals);
             upgrade_execute(binary, ends[1], sockets, dictionaries);
         }
-        int err = errno;
-        close(ends[1]);
-        if (pid < 0)
-            close(ends[0]);
-        errno = err;
     }
     if (pid < 0) {
         log_error("no upgrade: %s", strerror(errno));

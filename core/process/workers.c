@@ -2,6 +2,7 @@
 #include "process/workers.h"
 
 #include "base/log.h"
+#include "process/child.h"
 #include "process/say.h"
 #include "process/worker.h"
 
@@ -77,19 +78,12 @@ void workers_start(struct workers *w, unsigned number, unsigned place,
     int ends[2];
     pid_t pid = -1;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
-        fflush(NULL);
-        pid = fork();
+        pid = child_fork(ends);
         if (pid == 0) {
             struct worker_config config = worker_configure(w, number, place, release, reserve);
-            close(ends[0]);
             config.master = ends[1];
             worker_begin(w, release, &config);
         }
-        int err = errno;
-        close(ends[1]);
-        if (pid < 0)
-            close(ends[0]);
-        errno = err;
     }
     if (pid < 0) {
         log_error("no process for a worker: %s", strerror(errno));
