@@ -24,14 +24,14 @@
 
 #include <unistd.h>
 
-#define KEY_MOST  16384 /* bytes of a key with all that belongs to it */
-#define WAIT_MOST 30.0  /* seconds that a request waits for others */
+#define PURGE_WORDS 100   /* of one X-Cache-Purge */
+#define PURGE_LINES 10    /* of them in one response */
+#define KEY_MOST    16384 /* bytes of a key with all that belongs to it */
+#define WAIT_MOST   30.0  /* seconds that a request waits for others */
 
 /* --- the store --- */
 
-static struct cache *shared;
-static unsigned own_place;
-static bool broken; /* the folder can't be used; the log has been told */
+static bool told; /* the log, that the folder can't be used */
 static struct loop *own_loop;
 static ev_io wake;
 static struct caching *waiting; /* requests that wait for others, the latest first */
@@ -52,8 +52,7 @@ static void cached_wake_cb(struct ev_loop *ev, ev_io *io, int events)
 
 void cached_use(struct cache *index, unsigned place, struct loop *loop)
 {
-    shared = index;
-    own_place = place;
+    cachestore_offer(index, place);
     cache_join(index, place);
     ev_io_init(&wake, cached_wake_cb, cache_wake_fd(index), EV_READ);
     ev_io_start(loop->ev, &wake);
@@ -83,17 +82,15 @@ static bool cached_open(const struct exchange *x)
 {
     const struct settings *s = x->generation->settings;
     if (cachestore_index() == NULL) {
-        if (broken || shared == NULL)
-            return false;
-        const char *bad = cachestore_open(shared, own_place, s->cache_path);
-        broken = bad != NULL;
-        if (bad != NULL) {
+        const char *bad = cachestore_use(s->cache_path);
+        if (bad != NULL && !told)
             log_error("cache.path %.*s can't be used, so nothing is kept: %s",
                       STR_FMT(s->cache_path), bad);
+        told = bad != NULL;
+        if (bad != NULL)
             return false;
-        }
     }
-    cache_set_limit(shared, s->cache_size);
+    cache_set_limit(cachestore_index(), s->cache_size);
     return true;
 }
 
@@ -221,6 +218,42 @@ static void cached_answer(struct exchange *x, struct cache_entry *e, enum cache_
     req->file = &e->file.source;
     cached_make_head(x, e, use);
     response_held(x, &e->file, e->body_at);
+}
+
+/* --- purges by the application --- */
+
+/* Follows one value of X-Cache-Purge: words such as tag:post-12, prefix:https://shop.example/,
+ * key:TEXT and all, with blanks between them. They are about responses of the application's own
+ * site. */
+static void cached_follow_purge(struct exchange *x, struct str value)
+{
+    static const struct {
+        struct str word;
+        enum cache_purge kind;
+    } kinds[] = {{STR("tag:"), CACHE_PURGE_TAG},
+                 {STR("prefix:"), CACHE_PURGE_PREFIX},
+                 {STR("key:"), CACHE_PURGE_KEY},
+                 {STR("all"), CACHE_PURGE_ALL}};
+    for (unsigned words = 0; value.p != NULL && words < PURGE_WORDS; words++) {
+        struct str word = str_cut(&value, ' ');
+        for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+            if (str_starts(word, kinds[i].word) &&
+                (kinds[i].kind != CACHE_PURGE_ALL || word.n == kinds[i].word.n))
+                cachestore_purge(kinds[i].kind, str_skip(word, kinds[i].word.n), fill_site(x));
+    }
+}
+
+void cached_purge(struct exchange *x)
+{
+    struct headers *said = &x->req.response.headers;
+    const struct str name = STR("X-Cache-Purge");
+    for (unsigned i = 0, lines = 0; i < said->count && lines < PURGE_LINES; i++) {
+        if (x->guard != NULL || !str_ieq(said->list[i].name, name))
+            continue;
+        cached_follow_purge(x, said->list[i].value);
+        lines++;
+    }
+    headers_remove(said, name);
 }
 
 /* --- before the application --- */
@@ -388,6 +421,7 @@ void cached_params(struct exchange *x)
     struct caching *c = x->caching;
     struct params *p = &x->params;
     unsigned kept = 0;
+    params_remove(p, STR("HTTP_X_CACHE_PURGE"));
     if (!c->fills)
         return;
     for (unsigned i = 0; i < p->count; i++)

@@ -216,13 +216,23 @@ void fill_body(struct exchange *x, struct str bytes)
     fill_drop(x);
 }
 
-static struct cache_facts fill_facts(const struct exchange *x, struct str key)
+/* The site is a tenant's, and a folder, whichever backend runs it. */
+uint32_t fill_site(struct exchange *x)
+{
+    const struct decision *d = &x->req.decision;
+    struct str root = d->docroot.n > 0 ? d->docroot : d->root;
+    return cache_tag(cachestore_offered(),
+                     arena_printf(&x->req.arena, "%.*s\n%.*s", STR_FMT(d->tenant), STR_FMT(root)));
+}
+
+static struct cache_facts fill_facts(struct exchange *x, struct str key)
 {
     const struct caching *c = x->caching;
     struct cache *index = cachestore_index();
     struct cache_facts facts = {.hash = cache_hash(index, key),
                                 .stored = c->at - c->verdict.age,
                                 .fresh_until = c->at + c->verdict.fresh,
+                                .site = fill_site(x),
                                 .text = c->text};
     facts.stale_until = facts.fresh_until + c->verdict.stale;
     for (unsigned i = 0; i < c->rules->tag_count && i < CACHE_TAGS; i++)

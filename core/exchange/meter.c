@@ -42,6 +42,7 @@ void meter_request(const struct exchange *x)
         return;
     metrics_add(&metrics_own->requests[series][meter_method(req)][class], 1);
     metrics_add(&metrics_own->protocol[meter_protocol(req)], 1);
+    metrics_add(&metrics_own->cached[req->cached], 1);
     metrics_add(&counts->bytes_in, req->bytes_in);
     metrics_add(&counts->bytes_out, req->bytes_out);
     metrics_observe(&counts->phase[METRICS_TOTAL], req->duration);

@@ -279,6 +279,9 @@ void fill_end(struct exchange *x);
 /* It will not be whole, or is not kept: others need not wait for it. */
 void fill_drop(struct exchange *x);
 
+/* What sets responses of the decision's site apart from those of others. */
+uint32_t fill_site(struct exchange *x);
+
 /* --- cached.c --- */
 
 /* The decision of a FastCGI request has `cache`. True: the request has been answered, or waits. */
@@ -296,6 +299,8 @@ void cached_answer_stale(struct exchange *x);
 bool cached_is_renewed(const struct exchange *x);
 /* Answers with it, which is fresh again. No server is at work for the request any more. */
 void cached_renew(struct exchange *x);
+/* Follows X-Cache-Purge of a reply, but for an authorizer's, and removes it. */
+void cached_purge(struct exchange *x);
 /* Gives up what the request has of the cache. */
 void cached_leave(struct exchange *x);
 

@@ -232,6 +232,8 @@ static bool relay_head(struct exchange *x, bool has_body)
                                     "the header '%.*s' came again: the first one counts",
                                     STR_FMT(x->head.again))
                            .p);
+    if (req->response.purges)
+        cached_purge(x);
     if (x->caching != NULL && relay_is_covered(x))
         return false;
     response_add_cookies(x);

@@ -393,6 +393,10 @@ static bool cgi_read_order(struct request *req, struct str name, struct str valu
         res->sendfile = value;
         return true;
     }
+    if (str_ieq(name, STR("X-Cache-Purge"))) { /* relay follows it, and removes it */
+        res->purges = true;
+        return false;
+    }
     if (!str_ieq((struct str){name.p, 8}, STR("X-Accel-")))
         return false;
     name = str_skip(name, 8);

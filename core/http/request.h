@@ -180,6 +180,7 @@ struct response {
     bool unbuffered;        /* response_buffering = false: the backlog is not spooled */
     /* Set-Cookie headers of earlier answers to the request are among the headers */
     bool with_cookies;
+    bool purges; /* X-Cache-Purge is among the headers, which no client gets */
     /* Orders of the application to the server. */
     struct str accel_redirect, sendfile; /* n = 0: nothing */
     struct str redirect;                 /* a Location of a path, without a status */

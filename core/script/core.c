@@ -11,6 +11,7 @@
 #include "base/stamp.h"
 #include "http/file.h"
 #include "script/backends.h"
+#include "script/cache.h"
 #include "script/decision.h"
 #include "script/digest.h"
 #include "script/fastcgi.h"
@@ -423,6 +424,7 @@ int script_core_open(lua_State *L)
     script_ngx_open(L);
     script_regex_open(L);
     script_digest_open(L);
+    script_cache_open(L);
     script_password_open(L);
     return 1;
 }

@@ -27,6 +27,9 @@ static const char *const protocol_names[METRICS_PROTOCOLS] = {[METRICS_HTTP_1_0]
                                                               [METRICS_HTTP_2_0] = "HTTP/2.0",
                                                               [METRICS_FASTCGI] = "FastCGI"};
 
+static const char *const cache_names[CACHE_USES] = {
+    [CACHE_HIT] = "hit", [CACHE_MISS] = "miss", [CACHE_STALE] = "stale", [CACHE_BYPASS] = "bypass"};
+
 /* The names of backends and tenants by their numbers. NULL: it stands for others, or is not used.
  */
 struct names {
@@ -269,6 +272,12 @@ static int metrics_core_counters(lua_State *L)
     lua_setfield(L, -2, "turns");
     metrics_set_number(L, "accepted", (double)SUM(m, accepted));
     metrics_set_number(L, "shared_full", (double)SUM(m, shared_full));
+    lua_createtable(L, 0, CACHE_USES);
+    for (unsigned i = CACHE_HIT; i < CACHE_USES; i++)
+        metrics_set_number(L, cache_names[i],
+                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, cached) +
+                                                         i * sizeof(uint64_t)));
+    lua_setfield(L, -2, "cached");
     lua_createtable(L, 0, METRICS_PROTOCOLS);
     for (unsigned i = 0; i < METRICS_PROTOCOLS; i++)
         metrics_set_number(L, protocol_names[i],

@@ -11,7 +11,8 @@
  *     runs      { on_request = { count, errors, timeouts, seconds } }
  *     turns     by a worker's number: a histogram
  *     protocols { ["HTTP/1.1"] = count }
- *     accepted, refused = { connections, per_ip }, shared_full
+ *     accepted, refused = { connections, per_ip }, shared_full,
+ *     cached = { hit, miss, stale, bypass }
  *
  * The backend "" is none; a name that is `false` stands for all that have no place of their own.
  */

@@ -26,7 +26,7 @@ struct slot {
     double stored, fresh_until, stale_until;
     uint32_t next;         /* of the bucket, or of the free ones */
     uint32_t newer, older; /* of those that are used */
-    uint32_t tags[CACHE_TAGS];
+    uint32_t tags[CACHE_TAGS], site;
     uint16_t owner; /* the place that has taken it */
     uint8_t state;  /* enum slot_state; written last */
     uint8_t used;   /* rounds that it has earned */
@@ -49,7 +49,7 @@ struct unkept {
 
 struct purge {
     uint8_t kind;
-    uint32_t tag;
+    uint32_t tag, site; /* 0: none; all sites */
     uint16_t size;
     char text[CACHE_TEXT];
 };
@@ -410,6 +410,8 @@ uint64_t cache_purges(const struct cache *c)
 static bool cache_matches(const struct slot *s, const struct purge *p)
 {
     struct str text = {s->text, s->text_size}, what = {p->text, p->size};
+    if (p->site != 0 && p->site != s->site)
+        return false;
     switch (p->kind) {
     case CACHE_PURGE_TAG:
         for (unsigned i = 0; i < CACHE_TAGS; i++)
@@ -425,9 +427,10 @@ static bool cache_matches(const struct slot *s, const struct purge *p)
     }
 }
 
-static struct purge cache_purge_of(const struct cache *c, enum cache_purge kind, struct str what)
+static struct purge cache_purge_of(const struct cache *c, enum cache_purge kind, struct str what,
+                                   uint32_t site)
 {
-    struct purge p = {.kind = (uint8_t)kind};
+    struct purge p = {.kind = (uint8_t)kind, .site = site};
     p.tag = kind == CACHE_PURGE_TAG ? cache_tag(c, what) : 0;
     p.size = (uint16_t)(what.n < CACHE_TEXT ? what.n : CACHE_TEXT);
     if (p.size > 0)
@@ -435,10 +438,10 @@ static struct purge cache_purge_of(const struct cache *c, enum cache_purge kind,
     return p;
 }
 
-bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t *from,
-                 struct cache_victims *victims)
+bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t site,
+                 uint32_t *from, struct cache_victims *victims)
 {
-    struct purge p = cache_purge_of(c, kind, what);
+    struct purge p = cache_purge_of(c, kind, what, site);
     victims->count = 0;
     cache_enter(c);
     if (*from == 0) {
@@ -475,6 +478,7 @@ static void cache_describe(struct slot *s, const struct cache_facts *facts)
     s->fresh_until = facts->fresh_until;
     s->stale_until = facts->stale_until;
     memcpy(s->tags, facts->tags, sizeof s->tags);
+    s->site = facts->site;
     s->used = 0;
     s->text_size = (uint16_t)(facts->text.n < CACHE_TEXT ? facts->text.n : CACHE_TEXT);
     if (s->text_size > 0)

@@ -42,6 +42,7 @@ struct cache_facts {
     double stored; /* its age counts from here */
     double fresh_until, stale_until;
     uint32_t tags[CACHE_TAGS]; /* their hashes; 0: none */
+    uint32_t site;             /* cache_tag of what sets the site apart from others */
     struct str text;           /* the key as operators know it; only its beginning is kept */
 };
 
@@ -115,9 +116,9 @@ enum cache_purge { CACHE_PURGE_KEY, CACHE_PURGE_PREFIX, CACHE_PURGE_TAG, CACHE_P
 /* How many purges there have been. */
 uint64_t cache_purges(const struct cache *c);
 /* Takes slots that match, from *from on, which begins as 0; true: call again. Responses that are
- * being made are purged when they are published. */
-bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t *from,
-                 struct cache_victims *victims);
+ * being made are purged when they are published. site 0: of all sites. */
+bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32_t site,
+                 uint32_t *from, struct cache_victims *victims);
 
 /* --- one request makes it, others wait --- */
 

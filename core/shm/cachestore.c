@@ -50,6 +50,12 @@ static struct {
     unsigned descriptors;
 } store = {.folder = -1, .lock = -1};
 
+static struct {
+    struct cache *index;
+    unsigned place;
+    const char *problem; /* why the store can't be used; NULL: it can, or was not opened */
+} offered;
+
 static struct cached_file *cachestore_file_of(struct loaded *l)
 {
     return &l->entry.file;
@@ -186,6 +192,27 @@ const char *cachestore_open(struct cache *index, unsigned place, struct str path
     store.index = NULL;
     cachestore_close();
     return bad;
+}
+
+void cachestore_offer(struct cache *index, unsigned place)
+{
+    offered.index = index;
+    offered.place = place;
+}
+
+struct cache *cachestore_offered(void)
+{
+    return offered.index;
+}
+
+const char *cachestore_use(struct str path)
+{
+    if (store.index != NULL || offered.problem != NULL)
+        return offered.problem;
+    if (offered.index == NULL)
+        return "this process is no worker";
+    offered.problem = cachestore_open(offered.index, offered.place, path);
+    return offered.problem;
 }
 
 struct cache *cachestore_index(void)
@@ -547,13 +574,20 @@ void cachestore_drop(struct cache_write *w)
     buf_fini(&w->buffer);
 }
 
-void cachestore_purge(enum cache_purge kind, struct str what)
+unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site)
 {
     struct cache_victims victims;
     uint32_t from = 0;
+    unsigned count = 0;
     bool more;
+    if (offered.index != NULL && cache_path(offered.index)[0] != '\0')
+        cachestore_use(str_of(cache_path(offered.index)));
+    if (store.index == NULL) /* no process has kept anything */
+        return 0;
     do {
-        more = cache_purge(store.index, kind, what, &from, &victims);
+        more = cache_purge(store.index, kind, what, site, &from, &victims);
+        count += victims.count;
         cachestore_remove_victims(&victims);
     } while (more);
+    return count;
 }

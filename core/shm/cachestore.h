@@ -60,6 +60,12 @@ struct cache_write {
     char name[40];
 };
 
+/* This process is the worker of that place, and may open the store. */
+void cachestore_offer(struct cache *index, unsigned place);
+/* The index that it may be opened for; NULL: this process is no worker. */
+struct cache *cachestore_offered(void);
+/* Opens the store unless it is open. NULL, or why it can't be used; a failure is final. */
+const char *cachestore_use(struct str path);
 /* Opens the store of this process for the index, below the folder `path`, or that with which
  * another process has opened it. NULL, or why it can't be used. */
 const char *cachestore_open(struct cache *index, unsigned place, struct str path);
@@ -85,8 +91,9 @@ const char *cachestore_end(struct cache_write *w, struct cache_facts *facts);
 /* Gives up what was begun; also after cachestore_end. */
 void cachestore_drop(struct cache_write *w);
 
-/* Removes all that match; returns once it is done. */
-void cachestore_purge(enum cache_purge kind, struct str what);
+/* Removes all that match, of the site or, with 0, of all; how many there were. Opens the store if
+ * another process has. */
+unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site);
 
 bool cachestore_has_descriptors(void);
 /* Closes descriptors that no request has used since the last call. */

@@ -16,6 +16,7 @@
 #define MG_SHM_METRICS_H
 
 #include "base/str.h"
+#include "http/request.h"
 
 #include <pthread.h>
 
@@ -97,6 +98,7 @@ struct metrics_sheet {
     uint64_t protocol[METRICS_PROTOCOLS]; /* requests that came by each */
     uint64_t accepted;                    /* connections of clients */
     uint64_t refused[2];                  /* by limits.connections, by limits.per_ip */
+    uint64_t cached[CACHE_USES];          /* requests by what the cache has done, enum cache_use */
     uint64_t shared_full;                 /* writes to dictionaries that found no room */
 };
 

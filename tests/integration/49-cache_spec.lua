@@ -494,6 +494,113 @@ describe("many who want the same", function()
   end)
 end)
 
+describe("a purge", function()
+  -- Pages of two tags, a and b, and of no tag.
+  local function fill(r)
+    for _, page in ipairs({ "body=a", "body=b", "body=c" }) do
+      r:get(page)
+      assert.equal("hit", r:get(page).headers["x-cache"])
+    end
+  end
+
+  local CACHE = "{ ttl = '1h', tags = req.query:match('^body=([ab])') and { 'all-of-them', "
+    .. "req.query:match('^body=([ab])') } or nil }"
+
+  -- Which of the pages are not kept any more.
+  local function gone(r)
+    local list = {}
+    for _, name in ipairs({ "a", "b", "c" }) do
+      if r:get("body=" .. name).headers["x-cache"] == "miss" then
+        list[#list + 1] = name
+      end
+    end
+    return table.concat(list)
+  end
+
+  it("by an operator takes what it names, for all workers", function()
+    local r = start(CACHE, { control = true })
+    for _, case in ipairs({
+      { "a", "1 response removed\n", "--tag", "a" },
+      { "ab", "2 responses removed\n", "--tag", "all-of-them" },
+      { "b", "1 response removed\n", "--key", "http://localhost/x.php?body=b" },
+      { "", "0 responses removed\n", "--key", "http://localhost/x.php?body=" },
+      { "abc", "3 responses removed\n", "--prefix", "http://localhost/x.php?body=" },
+      { "abc", "3 responses removed\n", "--all" },
+    }) do
+      fill(r)
+      assert.equal(case[2], r:tell("purge", case[3], case[4]))
+      assert.equal(case[1], gone(r))
+    end
+    assert.equal(2, r:command("purge").code)
+    assert.equal(2, r:command("purge", "--all", "--tag", "a").code)
+    local text = http.request(r.control, { path = "/metrics" }).body
+    assert.equal("10", text:match("\nmoongate_cache_purged_total (%d+)\n"))
+    assert.equal("3", text:match("\nmoongate_cache_responses (%d+)\n"))
+    assert.matches('\nmoongate_cache_requests_total{result="hit"} [1-9]', text)
+    assert.matches('\nmoongate_cache_requests_total{result="miss"} [1-9]', text)
+  end)
+
+  it("by the application takes what it names, whatever the request was", function()
+    local r = start(CACHE)
+    fill(r)
+    local res = r:get("header=X-Cache-Purge:%20tag:a&header=X-Other:%20yes"
+      .. "&header=X-Cache-Purge:%20prefix:http://localhost/x.php%3Fbody%3Dc",
+      { method = "POST", body = "x" })
+    assert.same({ "yes" }, { res.headers["x-other"], res.headers["x-cache-purge"] })
+    assert.equal("ac", gone(r))
+    r:get("header=X-Cache-Purge:%20all")
+    assert.equal("abc", gone(r))
+  end)
+
+  it("by the application is about its own site", function()
+    local r = start(nil, { on_request = [[
+      do return { backend = "app", docroot = "/srv/app", tenant = req.host,
+        cache = { ttl = "1h" } } end]] })
+    for _, host in ipairs({ "a.example", "b.example" }) do
+      r:get("body=x", { host = host })
+    end
+    r:get("header=X-Cache-Purge:%20all", { host = "a.example" })
+    assert.equal("miss", r:get("body=x", { host = "a.example" }).headers["x-cache"])
+    assert.equal("hit", r:get("body=x", { host = "b.example" }).headers["x-cache"])
+  end)
+
+  it("by a client does nothing", function()
+    local r = start(CACHE)
+    fill(r)
+    local res = r:get("dump", { headers = { ["X-Cache-Purge"] = "all", Cookie = "a=b" } })
+    assert.is_nil(rig.params(res).HTTP_X_CACHE_PURGE)
+    assert.equal("", gone(r))
+  end)
+
+  it("by a script holds for all workers", function()
+    local r = start(CACHE, { before = "local cache = require('moongate.cache')",
+      on_request = ([[
+        if req.path == "/purge" then
+          return { status = 200, body = tostring(cache.purge({ tag = "a" })) }
+        end
+        do return { backend = "app", docroot = "/srv/app", cache = %s } end]]):format(CACHE) })
+    fill(r)
+    assert.equal("1", http.get(r.address, "/purge").body)
+    assert.equal("a", gone(r))
+  end)
+
+  it("keeps what is being made from being kept", function()
+    local r = start(CACHE, { control = true })
+    local client = http.open(r.address)
+    client:send({ path = rig.target("body=a&delay=hold") })
+    r:wait_started("hold", 1)
+    r:tell("purge", "--tag", "a")
+    r:release()
+    assert.equal("a", client:receive().body)
+    client:close()
+    local again = http.open(r.address)
+    again:send({ path = rig.target("body=a&delay=hold") })
+    r:release()
+    assert.equal("miss", again:receive().headers["x-cache"])
+    again:close()
+  end)
+end)
+
 describe("the folder", function()
   it("is removed at the end", function()
     local path = folder()

@@ -1,6 +1,7 @@
 -- moongate.cli.explain owns `moongate explain`: what would happen to a request. Called by
 -- moongate.cli. It runs the code that serves, hooks included, and sends nothing.
 
+local caching = require("moongate.decision.caching")
 local common = require("moongate.cli.common")
 local conditions = require("moongate.cli.conditions")
 local core = require("moongate.core.commands")
@@ -252,6 +253,9 @@ local function explain_fastcgi(out, settings, req, found, looks)
   end
   for _, step in ipairs(conditions.of_decision(settings, d, backend)) do
     steps[#steps + 1] = step
+  end
+  if d.cache then
+    steps[#steps + 1] = caching.explain(d.cache, asked.params)
   end
   if settings.hooks.on_params then
     steps[#steps + 1] = "on_params at " .. settings.hook_source.on_params

@@ -345,7 +345,7 @@ end
 ---@field path string "/hold"
 ---@field query string[] names and values in turn
 ---@field waits boolean until no request is in flight
----@field done string what is printed then
+---@field done string|fun(said: table): string what is printed then
 ---@field still string|nil what is the case, when waiting was not enough
 ---@field undo string|nil how to end that
 
@@ -378,7 +378,8 @@ function M.post(args, order)
         order.still, left, left == 1 and " is" or "s are", seconds, order.undo)
     end
   end
-  io.stdout:write(order.done, "\n")
+  local said = type(order.done) == "function" and order.done(done) or order.done
+  io.stdout:write(said, "\n")
   return 0
 end
 

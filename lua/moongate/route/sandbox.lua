@@ -22,7 +22,8 @@ local require, open, get_raw = require, io.open, debug.getmetatable
 --- The library's modules that a route may require. What is not here is none of a route's business,
 --- or would be a door: moongate.testing loads other routes.
 M.MODULES = {}
-for name in ([[moongate moongate.auth moongate.canary moongate.cors moongate.docroot moongate.hash
+for name in ([[moongate moongate.auth moongate.cache
+  moongate.canary moongate.cors moongate.docroot moongate.hash
   moongate.headers moongate.health moongate.http moongate.json moongate.limit moongate.maintenance
   moongate.net.cidr moongate.php moongate.proxypass moongate.random moongate.rewrite moongate.router
   moongate.shadow moongate.tenants ngx bit table.new table.clear]]):gmatch("%S+") do
@@ -366,6 +367,9 @@ function M.refused(normalized)
   end
   if normalized.limits.spool_dir ~= schema.SPOOL_DIR then
     return { "limits", "spool_dir" }, "sandbox: limits.spool_dir is not for the route"
+  end
+  if normalized.cache.path ~= schema.CACHE.path[2] then
+    return { "cache", "path" }, "sandbox: cache.path is not for the route"
   end
   for i, listener in ipairs(normalized.listen) do
     if listener.address:find("^unix:") then

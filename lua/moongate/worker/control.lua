@@ -22,6 +22,7 @@
 --     POST /trace?host=&path=&...             { id }, see worker/tracing; ?end=ID ends it
 --     GET  /trace?id=ID                       { requests, left, missed }
 --     POST /kill?id=ID                        ends a request
+--     POST /purge?key=K | prefix=P | tag=T | everything=true    removes kept responses
 --     POST /set?name=N&value=V                a value of the route (moongate.runtime)
 --     POST /hold?backend=B    /resume?...     keep new requests in the queue; let them go
 --     POST /server?backend=B&server=S&action=add|remove|weight[&weight=N]    changes it at run time
@@ -280,6 +281,21 @@ local function trace(req, core)
   return value and reply(200, value) or failure(code, "%s", problem)
 end
 
+--- Removes kept responses.
+local function purge(req, core)
+  local args = req.args
+  for _, kind in ipairs({ "key", "prefix", "tag" }) do
+    local text = args[kind]
+    if text and text ~= "" then
+      return reply(200, { ok = true, purged = core.cache_purge(kind, text) })
+    end
+  end
+  if args.everything == "true" then -- `all` is a method of args
+    return reply(200, { ok = true, purged = core.cache_purge("all", "") })
+  end
+  return failure(400, "one of key, prefix, tag and everything=true is missing")
+end
+
 local function holder(on)
   return function(req, core)
     local backend, answer = find_backend(core, req.args.backend, "backend")
@@ -357,7 +373,8 @@ local PAGES = {
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,
-  ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/server"] = change_server, ["/trace"] = trace,
+  ["/shadow"] = forget_shadows, ["/kill"] = kill, ["/purge"] = purge, ["/server"] = change_server,
+  ["/trace"] = trace,
   ["/hold"] = holder(true), ["/resume"] = holder(false),
   ["/drain"] = drainer(true), ["/undrain"] = drainer(false),
 }
@@ -405,7 +422,8 @@ end
 ---@param req table as in on_request
 ---@param core table `version now shared_info equal` of moongate.core, and what a script does not
 --- get of it: `state tokens reload reloads loads stop backends hold drain requests
---- kill tail order_trace read_trace end_trace changes change forget_changes recent counters`
+--- kill tail cache_purge cache_counts order_trace read_trace end_trace changes change
+--- forget_changes recent counters`
 ---@return table decision a reply
 function M.handle(req, core)
   local page, action = PAGES[req.path], ACTIONS[req.path]

@@ -340,6 +340,33 @@ local function instance(page, core, state)
     :add("", (state.reloads + state.reloads_failed == 0 or reloads.ok) and 1 or 0)
 end
 
+-- The response cache ------------------------------------------------------------------------------
+
+local CACHE_METRICS = {
+  { "gauge", "responses", "moongate_cache_responses", "Responses that are kept." },
+  { "gauge", "bytes", "moongate_cache_bytes", "Bytes that they take." },
+  { "gauge", "limit", "moongate_cache_limit_bytes",
+    "Bytes that they may take; 0: nothing was to be kept yet." },
+  { "counter", "stored", "moongate_cache_stored", "Responses that were put into the cache." },
+  { "counter", "evicted", "moongate_cache_evicted", "Responses that went to make room." },
+  { "counter", "purged", "moongate_cache_purged", "Responses that a purge has removed." },
+}
+
+local function cache(page, core, counters)
+  local counts = core.cache_counts()
+  if not counts then
+    return
+  end
+  local family = page:family("counter", "moongate_cache_requests",
+    "Requests with `cache` in their decision, by what came of it.")
+  for _, result in ipairs({ "hit", "miss", "stale", "bypass" }) do
+    family:add(label("result", result), counters.cached[result])
+  end
+  for _, metric in ipairs(CACHE_METRICS) do
+    page:family(metric[1], metric[3], metric[4]):add("", counts[metric[2]])
+  end
+end
+
 -- The route's own ---------------------------------------------------------------------------------
 
 local function of_route(page)
@@ -377,6 +404,7 @@ function M.render(core, accept)
   servers(page, backends)
   scripts(page, core, counters)
   workers(page, core, counters, state)
+  cache(page, core, counters)
   of_route(page)
   local openmetrics = exposition.wants_openmetrics(accept)
   return page:text(openmetrics), openmetrics and exposition.OPENMETRICS or exposition.PROMETHEUS

@@ -195,6 +195,7 @@ describe("a route in a sandbox", function()
       .. "the files of logs are opened by the master",
     ['sandbox = true, log = { error = "/etc/cron.d/x" }'] = 'sandbox: log.error may be "stderr": '
       .. "the files of logs are opened by the master",
+    ['sandbox = true, cache = { path = "/etc" }'] = "sandbox: cache.path is not for the route",
     ['sandbox = true, limits = { spool_dir = "/etc" }'] = "sandbox: limits.spool_dir is not for "
       .. "the route",
     ['sandbox = true, listen = "unix:/run/x"'] = "sandbox: a unix socket is made by the master, as "

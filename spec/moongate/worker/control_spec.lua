@@ -108,6 +108,10 @@ describe("control", function()
       table.insert(core.done, { "forget", ... })
       return 2
     end
+    function core.cache_purge(...)
+      table.insert(core.done, { "purge", ... })
+      return 3
+    end
     function core.stop()
       table.insert(core.done, { "stop" })
       return true

@@ -150,12 +150,18 @@ static void test_purges(void)
     put("http://x/b", 'b', 10, "news", PATIENT);
     put("http://x/b/c", 'c', 10, "other", PATIENT);
     put("http://y/", 'd', 10, NULL, PATIENT);
-    cachestore_purge(CACHE_PURGE_KEY, STR("http://x/b"));
+    cachestore_purge(CACHE_PURGE_KEY, STR("http://x/b"), 0);
     check(!has("http://x/b", 'b', 10) && has("http://x/b/c", 'c', 10));
-    cachestore_purge(CACHE_PURGE_TAG, STR("news"));
+    cachestore_purge(CACHE_PURGE_TAG, STR("news"), 0);
     check(!has("http://x/a", 'a', 10) && has("http://x/b/c", 'c', 10));
-    cachestore_purge(CACHE_PURGE_PREFIX, STR("http://x/"));
+    cachestore_purge(CACHE_PURGE_PREFIX, STR("http://x/"), 0);
     check(!has("http://x/b/c", 'c', 10) && has("http://y/", 'd', 10));
+    test("a purge of a site leaves others alone");
+    put("http://z/", 'z', 10, "news", PATIENT);
+    check_int(cachestore_purge(CACHE_PURGE_PREFIX, STR("http://z/"), 5), 0);
+    check(has("http://z/", 'z', 10));
+    check_int(cachestore_purge(CACHE_PURGE_PREFIX, STR("http://z/"), 0), 1);
+    check(!has("http://z/", 'z', 10));
     test("a purge also holds for what is being made");
     struct cache_write w;
     struct headers headers = {0};
@@ -165,20 +171,20 @@ static void test_purges(void)
                                 .stale_until = PATIENT,
                                 .text = STR("late")};
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
-    cachestore_purge(CACHE_PURGE_KEY, STR("other"));
-    cachestore_purge(CACHE_PURGE_PREFIX, STR("la"));
+    cachestore_purge(CACHE_PURGE_KEY, STR("other"), 0);
+    cachestore_purge(CACHE_PURGE_PREFIX, STR("la"), 0);
     check(cachestore_end(&w, &facts) != NULL);
     cachestore_drop(&w);
     check(get("late", 1) == NULL);
     cachestore_begin(&w, &record, cache_purges(cache), MOST);
-    cachestore_purge(CACHE_PURGE_KEY, STR("other"));
+    cachestore_purge(CACHE_PURGE_KEY, STR("other"), 0);
     check(cachestore_end(&w, &facts) == NULL);
     cachestore_drop(&w);
     struct cache_entry *e = get("late", 1);
     check(e != NULL);
     if (e != NULL)
         file_source_drop(&e->file.source);
-    cachestore_purge(CACHE_PURGE_ALL, STR(""));
+    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
     check(!has("http://y/", 'd', 10) && !has("mine", 'm', 10));
     check_int(files_in("."), 1); /* the lock */
 }

@@ -1,0 +1,49 @@
+/* cache - see cache.h. */
+#include "script/cache.h"
+
+#include "script/value.h"
+#include "shm/cachestore.h"
+
+/* core.cache_purge("key" | "prefix" | "tag" | "all", text) -> how many responses it has removed */
+static int cache_core_purge(lua_State *L)
+{
+    static const char *const kinds[] = {[CACHE_PURGE_KEY] = "key",
+                                        [CACHE_PURGE_PREFIX] = "prefix",
+                                        [CACHE_PURGE_TAG] = "tag",
+                                        [CACHE_PURGE_ALL] = "all",
+                                        NULL};
+    int kind = luaL_checkoption(L, 1, NULL, kinds);
+    lua_pushnumber(L, cachestore_purge((enum cache_purge)kind, script_check_str(L, 2), 0));
+    return 1;
+}
+
+static void cache_set_number(lua_State *L, const char *key, uint64_t number)
+{
+    lua_pushnumber(L, (double)number);
+    lua_setfield(L, -2, key);
+}
+
+/* core.cache_counts() -> { responses, bytes, limit, stored, evicted, purged }; nil: this process
+ * has no cache */
+static int cache_core_counts(lua_State *L)
+{
+    struct cache_counts counts;
+    if (cachestore_offered() == NULL)
+        return 0;
+    cache_count(cachestore_offered(), &counts);
+    lua_createtable(L, 0, 6);
+    cache_set_number(L, "responses", counts.entries);
+    cache_set_number(L, "bytes", counts.bytes);
+    cache_set_number(L, "limit", counts.limit);
+    cache_set_number(L, "stored", counts.stored);
+    cache_set_number(L, "evicted", counts.evicted);
+    cache_set_number(L, "purged", counts.purged);
+    return 1;
+}
+
+void script_cache_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"cache_purge", cache_core_purge}, {"cache_counts", cache_core_counts}, {NULL, NULL}};
+    luaL_register(L, NULL, functions);
+}
