@@ -166,12 +166,16 @@ links_shm/cache = shm/cache shm/cachestore shm/lock base/date $(links_request)
 UNIT_TESTS = $(UNITS:%=$(BUILD)/tests/%_test)
 
 # The fuzz targets, tests/fuzz/TARGET.c: as tests, they replay what is in tests/fuzz/corpus/TARGET.
-FUZZ = answer chunks forwarded gateway params proxy range records request target webserver
+FUZZ = answer chunks forwarded gateway http2 params proxy range records request target webserver
 links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
 links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
                      $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
+links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_out front/http2_toll front/clients \
+                   front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
+                   $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
+libs_fuzz/http2 = $(HTTP2_LIBS)
 links_fuzz/params = $(links_fastcgi/record)
 links_fuzz/proxy = $(links_front/proxyproto)
 links_fuzz/range = $(links_http/range)
@@ -185,11 +189,11 @@ FUZZERS = $(FUZZ:%=$(BUILD)/tests/fuzz/%_fuzzer)
 .SECONDEXPANSION:
 $(FUZZ_TESTS): $(BUILD)/tests/fuzz/%_test: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-lhttp_parser -lev)
+	@$(call link,-lhttp_parser -lev $(libs_fuzz/$*))
 
 $(FUZZERS): $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/tests/fuzz/%.o \
             $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-fsanitize=fuzzer -lhttp_parser -lev)
+	@$(call link,-fsanitize=fuzzer -lhttp_parser -lev $(libs_fuzz/$*))
 
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*))) \

@@ -81,11 +81,9 @@ static void http2_linger(struct http2 *h)
 
 void http2_leave(struct http2 *h)
 {
-    static const uint8_t seen[8] = "leaving";
     if (h->stage != HTTP2_OPEN)
         return;
     nghttp2_submit_shutdown_notice(h->session);
-    nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, seen);
     h->stage = HTTP2_NOTICED;
     h->leave_by = loop_now(http2_loop(h)) + NOTICE_TIME;
     http2_flush(h);
@@ -209,6 +207,8 @@ static void http2_send(struct http2 *h)
     http2_out_write(h);
     while ((s = h->ready) != NULL) {
         h->ready = s->next_ready;
+        if (h->ready == NULL)
+            h->ready_end = &h->ready;
         s->is_ready = false;
         http2_stream_flushed(s);
     }
@@ -340,6 +340,7 @@ void http2_take(struct client *c, struct str bytes)
         abort();
     h->client = c;
     h->flush.run = http2_flush_cb;
+    h->ready_end = &h->ready;
     buf_init(&h->out, OUT_MAX);
     client_set_protocol(c, &http2_protocol);
     client_wake(c, &h->active);

@@ -50,12 +50,13 @@ struct http2 {
     struct client_active active; /* its deadline: the earliest of the times below */
     struct client *client;
     nghttp2_session *session;
-    struct http2_stream *streams; /* those with a request */
-    struct http2_stream *ready;   /* those whose response has changed since the last flush */
-    struct http2_stream *over;    /* those whose response has left */
-    unsigned count;               /* of streams */
-    struct http2_stream *heading; /* the one whose header block comes; NULL: none */
-    unsigned continuations;       /* frames of that block behind its first */
+    struct http2_stream *streams;    /* those with a request */
+    struct http2_stream *ready;      /* those whose response has changed since the last flush, */
+    struct http2_stream **ready_end; /* in the order in which it has */
+    struct http2_stream *over;       /* those whose response has left */
+    unsigned count;                  /* of streams */
+    struct http2_stream *heading;    /* the one whose header block comes; NULL: none */
+    unsigned continuations;          /* frames of that block behind its first */
     struct deferred flush;
     struct buf out; /* bytes that the socket did not take */
     struct http2_toll toll;

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 enum {
-    CONTINUATIONS = 8,       /* frames of one header block behind its first */
+    CONTINUATIONS = 7,       /* frames of one header block behind its first */
     HEADER_BLOCK = 16 << 20, /* bytes of a block that is sent; limits.response_header is less */
     PRIORITY_UPDATE = 0x10,  /* the type of that frame, RFC 9218 section 7 */
 };
@@ -26,6 +26,9 @@ static struct http2_stream *session_stream(nghttp2_session *session, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(session, id);
 }
+
+static const char too_many[] = "too many frames that only cost work (RST_STREAM, PING, SETTINGS, "
+                               "tiny DATA, WINDOW_UPDATE)";
 
 /* --- what comes --- */
 
@@ -51,18 +54,15 @@ static int session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_
     struct http2 *h = ctx;
     unsigned points = session_points(hd);
     (void)session;
-    if (hd->type == NGHTTP2_HEADERS) {
-        h->in_head = true;
+    if (hd->type == NGHTTP2_HEADERS)
         h->continuations = 0;
-    } else if (hd->type == NGHTTP2_CONTINUATION && ++h->continuations > CONTINUATIONS) {
+    else if (hd->type == NGHTTP2_CONTINUATION && ++h->continuations > CONTINUATIONS) {
         http2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM, "a header block of too many frames");
         return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     if (points == 0 || http2_toll_pay(h, points))
         return 0;
-    http2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM,
-                 "too many frames that only cost work (RST_STREAM, PING, SETTINGS, empty DATA, "
-                 "WINDOW_UPDATE)");
+    http2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM, too_many);
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
@@ -70,6 +70,7 @@ static int session_on_begin_headers(nghttp2_session *session, const nghttp2_fram
 {
     struct http2 *h = ctx;
     int32_t id = frame->hd.stream_id;
+    h->in_head = true;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         h->heading = session_stream(session, id);
         if (h->heading != NULL)
@@ -163,12 +164,26 @@ static int session_on_data(nghttp2_session *session, uint8_t flags, int32_t id, 
     return 0;
 }
 
+/* A frame of an unknown type, which is dropped: it has been paid for. */
+static int session_on_unknown(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd,
+                              void *ctx)
+{
+    (void)session;
+    (void)payload;
+    (void)hd;
+    (void)ctx;
+    return NGHTTP2_ERR_CANCEL;
+}
+
 /* --- what goes --- */
 
 /* Counts a frame that has been given to the connection, and notes the end of a response. */
 static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
     const nghttp2_frame_hd *hd = &frame->hd;
+    struct http2 *h = ctx;
+    if (hd->type == NGHTTP2_GOAWAY && h->stage == HTTP2_NOTICED) /* a PING would overtake it */
+        nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, (const uint8_t *)"leaving");
     if (hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA)
         return 0;
     struct http2_stream *s = session_stream(session, hd->stream_id);
@@ -177,7 +192,7 @@ static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
     s->req->bytes_out += hd->length + 9;
     underway_sent(s->req);
     if (hd->type == NGHTTP2_DATA)
-        http2_toll_earn(ctx, hd->length);
+        http2_toll_earn(h, hd->length);
     if ((hd->flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return 0;
     s->sent = true;
@@ -207,12 +222,19 @@ static int session_on_close(nghttp2_session *session, int32_t id, uint32_t code,
 {
     struct http2 *h = ctx;
     struct http2_stream *s = session_stream(session, id);
-    (void)code;
     if (s == NULL)
         return 0;
     s->closed = true;
-    if (h->heading == s)
+    if (h->heading == s) {
         h->heading = NULL;
+        h->in_head = false;
+    }
+    /* nghttp2 has reset the stream, for what the client has sent on it */
+    if (!h->feeding && !s->sent && !s->cut && s->broken == NULL && code != NGHTTP2_NO_ERROR &&
+        h->refused == 0 && !http2_toll_pay(h, POINTS_DEAR)) {
+        http2_refuse(h, NGHTTP2_ENHANCE_YOUR_CALM, too_many);
+        nghttp2_session_terminate_session(session, h->refused);
+    }
     if (h->feeding && !s->sent) /* at once, since a client may reset a thousand in one read */
         http2_stream_drop(s, "the client reset the stream", false);
     else
@@ -251,6 +273,7 @@ static nghttp2_session_callbacks *session_callbacks(void)
     nghttp2_session_callbacks_set_on_header_callback2(c, session_on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(c, session_on_frame);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, session_on_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, session_on_unknown);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, session_on_sent);
     nghttp2_session_callbacks_set_on_frame_not_send_callback(c, session_on_not_sent);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, session_on_close);
@@ -267,6 +290,10 @@ static nghttp2_option *session_options(void)
     nghttp2_option_set_no_http_messaging(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
     nghttp2_option_set_max_send_header_block_length(o, HEADER_BLOCK);
+    /* frames of unknown types would be dropped unseen */
+    for (unsigned type = NGHTTP2_CONTINUATION + 1; type <= UINT8_MAX; type++)
+        if (type != PRIORITY_UPDATE)
+            nghttp2_option_set_user_recv_extension_type(o, (uint8_t)type);
     nghttp2_option_set_builtin_recv_extension_type(o, PRIORITY_UPDATE);
     return o;
 }

@@ -93,17 +93,28 @@ struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
     h->streams = s;
     h->count++;
     h->idle_by = 0;
+    if (client->requests >= s->limits->keepalive_requests)
+        http2_leave(h);
     return s;
 }
 
-static void stream_unqueue(struct http2_stream **list, struct http2_stream *s, size_t link)
+static void stream_leave_ready(struct http2_stream *s)
 {
-    for (struct http2_stream **at = list; *at != NULL;
-         at = (struct http2_stream **)((char *)*at + link))
-        if (*at == s) {
-            *at = *(struct http2_stream **)((char *)s + link);
-            return;
-        }
+    struct http2 *h = s->connection;
+    struct http2_stream **at = &h->ready;
+    while (*at != s)
+        at = &(*at)->next_ready;
+    *at = s->next_ready;
+    if (h->ready_end == &s->next_ready)
+        h->ready_end = at;
+}
+
+static void stream_leave_over(struct http2_stream *s)
+{
+    struct http2_stream **at = &s->connection->over;
+    while (*at != s)
+        at = &(*at)->next_over;
+    *at = s->next_over;
 }
 
 /* Takes the stream from its connection, and frees what it has beside the memory of the request. The
@@ -119,9 +130,9 @@ static struct exchange *stream_end(struct http2_stream *s)
     if (s->next != NULL)
         s->next->at = s->at;
     if (s->is_ready)
-        stream_unqueue(&h->ready, s, offsetof(struct http2_stream, next_ready));
+        stream_leave_ready(s);
     if (s->is_over)
-        stream_unqueue(&h->over, s, offsetof(struct http2_stream, next_over));
+        stream_leave_over(s);
     if (h->heading == s)
         h->heading = NULL;
     h->count--;
@@ -178,8 +189,9 @@ void http2_stream_touch(struct http2_stream *s)
     if (s->is_ready)
         return;
     s->is_ready = true;
-    s->next_ready = h->ready;
-    h->ready = s;
+    s->next_ready = NULL;
+    *h->ready_end = s;
+    h->ready_end = &s->next_ready;
 }
 
 void http2_stream_over(struct http2_stream *s)
