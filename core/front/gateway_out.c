@@ -60,8 +60,8 @@ struct records {
 
 /* Adds a record of the slices from *slice, *at on. Returns the bytes of its content, 0 without
  * room. */
-static size_t records_add(struct records *to, uint16_t id, const struct iovec *slices, int count,
-                          int *slice, size_t *at)
+static size_t gateway_add_records(struct records *to, uint16_t id, const struct iovec *slices,
+                                  int count, int *slice, size_t *at)
 {
     int header = to->count, room = (int)(sizeof to->v / sizeof *to->v);
     size_t content = 0;
@@ -90,7 +90,8 @@ static size_t records_add(struct records *to, uint16_t id, const struct iovec *s
 
 /* Keeps the rest of the record in which the socket stopped after `done` bytes. Returns the bytes of
  * content of all records that were taken or kept. */
-static size_t records_keep(struct gateway *g, const struct records *records, int from, size_t done)
+static size_t gateway_keep_records(struct gateway *g, const struct records *records, int from,
+                                   size_t done)
 {
     size_t content = 0;
     bool inside = false; /* a byte of the current record has been taken */
@@ -109,8 +110,8 @@ static size_t records_keep(struct gateway *g, const struct records *records, int
 }
 
 /* Writes `out` and the records behind it in one call. */
-static ssize_t out_write_records(struct gateway *g, uint16_t id, const struct iovec *slices,
-                                 int count)
+static ssize_t gateway_write_records(struct gateway *g, uint16_t id, const struct iovec *slices,
+                                     int count)
 {
     struct records records = {.count = 0};
     size_t before = buf_len(&g->out), at = 0;
@@ -118,7 +119,7 @@ static ssize_t out_write_records(struct gateway *g, uint16_t id, const struct io
     if (before > 0)
         records.v[records.count++] = (struct iovec){(char *)buf_peek(&g->out).p, before};
     int from = records.count;
-    while (slice < count && records_add(&records, id, slices, count, &slice, &at) > 0)
+    while (slice < count && gateway_add_records(&records, id, slices, count, &slice, &at) > 0)
         ;
     ssize_t n = client_writev(&g->client, records.v, records.count);
     gateway_wrote(g, n, before + records.size);
@@ -131,7 +132,7 @@ static ssize_t out_write_records(struct gateway *g, uint16_t id, const struct io
         return -1;
     }
     buf_consume(&g->out, before);
-    size_t content = records_keep(g, &records, from, done - before);
+    size_t content = gateway_keep_records(g, &records, from, done - before);
     if (buf_len(&g->out) == 0)
         buf_fini(&g->out);
     if (content == 0)
@@ -152,7 +153,7 @@ ssize_t gateway_stdout(struct gateway *g, uint16_t id, const struct iovec *slice
         return -1;
     }
     if (size > SMALL || buf_len(&g->out) > GATEWAY_OUT_MARK)
-        return out_write_records(g, id, slices, count);
+        return gateway_write_records(g, id, slices, count);
     fcgi_header(header, FCGI_STDOUT, id, size);
     buf_append(&g->out, header, sizeof header);
     for (int i = 0; i < count; i++)

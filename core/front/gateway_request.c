@@ -18,11 +18,11 @@
 
 static const struct front_ops gateway_front_ops;
 static const struct transport_ops stdout_ops;
-static void request_send_gathered(struct gateway_request *r);
+static void gateway_request_send_gathered(struct gateway_request *r);
 
 /* --- life --- */
 
-static void request_step_cb(struct deferred *d)
+static void gateway_request_step_cb(struct deferred *d)
 {
     struct gateway_request *r =
         (struct gateway_request *)((char *)d - offsetof(struct gateway_request, step));
@@ -31,12 +31,12 @@ static void request_step_cb(struct deferred *d)
     g->client.endpoint->protocol->on_step(&g->active.step);
 }
 
-static void request_queue(struct gateway_request *r)
+static void gateway_request_queue(struct gateway_request *r)
 {
     loop_step(client_clients(&r->gateway->client)->loop, &r->step);
 }
 
-static void request_missed_cb(struct deadline *d)
+static void gateway_request_missed_cb(struct deadline *d)
 {
     struct gateway_request *r =
         (struct gateway_request *)((char *)d - offsetof(struct gateway_request, deadline));
@@ -59,7 +59,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     r->keep = keep;
     r->front.ops = &gateway_front_ops;
     r->transport.ops = &stdout_ops;
-    r->step.run = request_step_cb;
+    r->step.run = gateway_request_step_cb;
     sender_init(&r->sender, &r->transport, &all->turn, NULL);
     backlog_init(&r->stdin_kept, STDIN_MAX);
     r->exchange = exchange_new(*all->current, &r->req);
@@ -69,7 +69,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
     r->req->came_as = r->req->role = (uint8_t)role;
     r->req->from_trusted = true;             /* only a web server can reach such a listener */
     r->stdin_done = role == FCGI_AUTHORIZER; /* an authorizer has no STDIN */
-    deadline_init(&r->deadline, all->loop, request_missed_cb);
+    deadline_init(&r->deadline, all->loop, gateway_request_missed_cb);
     deadline_set(&r->deadline, exchange_limits(r->exchange)->header_timeout);
     r->next = g->requests;
     g->requests = r;
@@ -77,7 +77,7 @@ void gateway_request_begin(struct gateway *g, uint16_t id, enum fcgi_role role, 
 }
 
 /* Unlinks and frees the request, after its exchange has been told of the end. */
-static void request_free(struct gateway_request *r)
+static void gateway_request_free(struct gateway_request *r)
 {
     struct gateway *g = r->gateway;
     struct gateway_request **at = &g->requests;
@@ -94,7 +94,7 @@ static void request_free(struct gateway_request *r)
 }
 
 /* Notes in the request what only the front knows, before the exchange ends. */
-static void request_leave(struct gateway_request *r)
+static void gateway_request_leave(struct gateway_request *r)
 {
     struct clients *all = client_clients(&r->gateway->client);
     r->req->body_out += r->sender.file_sent;
@@ -105,12 +105,12 @@ static void request_leave(struct gateway_request *r)
 }
 
 /* Ends a request whose response has been written, or broken off. */
-static void request_finish(struct gateway_request *r)
+static void gateway_request_finish(struct gateway_request *r)
 {
     struct gateway *g = r->gateway;
     bool alone = g->count == 1;
     const char *broken = r->sender.broken;
-    request_leave(r);
+    gateway_request_leave(r);
     if (broken != NULL)
         exchange_gone(r->exchange, broken);
     else
@@ -126,7 +126,7 @@ static void request_finish(struct gateway_request *r)
         g->closing = true;
         g->unread |= !r->stdin_over;
     }
-    request_free(r);
+    gateway_request_free(r);
 }
 
 void gateway_request_drop(struct gateway_request *r, const char *why, bool stopped)
@@ -140,12 +140,12 @@ void gateway_request_drop(struct gateway_request *r, const char *why, bool stopp
         fcgi_empty(&g->out, FCGI_STDOUT, r->id);
         fcgi_end(&g->out, r->id, 0, FCGI_REQUEST_COMPLETE);
     }
-    request_leave(r);
+    gateway_request_leave(r);
     if (stopped)
         exchange_stopped(r->exchange, why);
     else
         exchange_gone(r->exchange, why);
-    request_free(r);
+    gateway_request_free(r);
 }
 
 void gateway_request_abort(struct gateway_request *r)
@@ -164,7 +164,7 @@ void gateway_request_abort(struct gateway_request *r)
 /* --- params, STDIN --- */
 
 /* Refuses the request; its later records are read and dropped. */
-static void request_refuse(struct gateway_request *r, int status, const char *reason)
+static void gateway_request_refuse(struct gateway_request *r, int status, const char *reason)
 {
     r->params_done = r->stdin_done = r->stdin_told = true;
     deadline_clear(&r->deadline);
@@ -180,9 +180,9 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
     if (r->params_done)
         return NULL;
     if (r->pairs.n + bytes.n > cgi_in_limit(exchange_limits(r->exchange)))
-        request_refuse(r, 431,
-                       "the params are larger than limits.header and limits.request_line "
-                       "allow");
+        gateway_request_refuse(r, 431,
+                               "the params are larger than limits.header and limits.request_line "
+                               "allow");
     else
         r->pairs = arena_append(&r->req->arena, r->pairs, bytes);
     r->req->head_in = r->pairs.n;
@@ -190,7 +190,7 @@ const char *gateway_request_params(struct gateway_request *r, struct str bytes)
 }
 
 /* Counts the request for the client that the web server names. False: limits.per_ip is reached. */
-static bool request_enter_client(struct gateway_request *r)
+static bool gateway_request_enter_client(struct gateway_request *r)
 {
     struct clients *all = client_clients(&r->gateway->client);
     unsigned per_ip = exchange_limits(r->exchange)->per_ip;
@@ -200,7 +200,7 @@ static bool request_enter_client(struct gateway_request *r)
     return r->by_ip;
 }
 
-static void request_start(struct gateway_request *r)
+static void gateway_request_start(struct gateway_request *r)
 {
     bool has_body = r->req->body_length > 0 || r->req->body_length == BODY_UNKNOWN;
     r->begun = true;
@@ -217,11 +217,11 @@ void gateway_request_params_end(struct gateway_request *r)
         return;
     r->params_done = true;
     struct refusal bad = cgi_in_request(r->req, exchange_limits(r->exchange), r->pairs);
-    if (bad.reason == NULL && !request_enter_client(r))
+    if (bad.reason == NULL && !gateway_request_enter_client(r))
         bad = (struct refusal){
             503, "more requests of this client of a web server than limits.per_ip are under way"};
     if (bad.reason != NULL) {
-        request_refuse(r, bad.status, bad.reason);
+        gateway_request_refuse(r, bad.status, bad.reason);
         return;
     }
     if (r->req->came_as == FCGI_AUTHORIZER)
@@ -229,10 +229,10 @@ void gateway_request_params_end(struct gateway_request *r)
     /* A filter's request begins with its body, or without one when its data is complete. */
     int64_t least = r->req->came_as == FCGI_FILTER ? 1 : 0;
     if (r->stdin_done || r->req->body_length >= least)
-        request_start(r); /* else the first STDIN shows whether there is a body */
+        gateway_request_start(r); /* else the first STDIN shows whether there is a body */
 }
 
-static struct backlog_limits request_stdin_limits(const struct gateway_request *r)
+static struct backlog_limits gateway_request_stdin_limits(const struct gateway_request *r)
 {
     const struct limits *limits = exchange_limits(r->exchange);
     return (struct backlog_limits){
@@ -241,16 +241,16 @@ static struct backlog_limits request_stdin_limits(const struct gateway_request *
 
 bool gateway_request_is_full(const struct gateway_request *r)
 {
-    struct backlog_limits limits = request_stdin_limits(r);
+    struct backlog_limits limits = gateway_request_stdin_limits(r);
     return !backlog_is_empty(&r->stdin_kept) && backlog_room(&r->stdin_kept, &limits) == 0;
 }
 
-static void request_keep_stdin(struct gateway_request *r, struct str bytes)
+static void gateway_request_keep_stdin(struct gateway_request *r, struct str bytes)
 {
-    struct backlog_limits limits = request_stdin_limits(r);
+    struct backlog_limits limits = gateway_request_stdin_limits(r);
     const char *err = backlog_append(&r->stdin_kept, &limits, bytes);
     if (err != NULL)
-        request_refuse(r, 503, "the body could not be kept in spool_dir");
+        gateway_request_refuse(r, 503, "the body could not be kept in spool_dir");
 }
 
 void gateway_request_stdin(struct gateway_request *r, struct str bytes)
@@ -258,20 +258,20 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
     if (r->stdin_done || r->ended)
         return;
     if (!r->params_done) {
-        request_refuse(r, 400, "STDIN before the end of PARAMS");
+        gateway_request_refuse(r, 400, "STDIN before the end of PARAMS");
         return;
     }
     if (!r->begun) { /* a body without CONTENT_LENGTH */
         r->req->body_length = BODY_UNKNOWN;
-        request_start(r);
+        gateway_request_start(r);
     }
     r->stdin_bytes += bytes.n;
     if (r->req->body_length >= 0 && r->stdin_bytes > (uint64_t)r->req->body_length) {
-        request_refuse(r, 400, "more of STDIN than CONTENT_LENGTH says");
+        gateway_request_refuse(r, 400, "more of STDIN than CONTENT_LENGTH says");
         return;
     }
     if (!r->want_body || !backlog_is_empty(&r->stdin_kept)) {
-        request_keep_stdin(r, bytes);
+        gateway_request_keep_stdin(r, bytes);
         return;
     }
     deadline_set(&r->deadline, exchange_limits(r->exchange)->body_timeout);
@@ -279,18 +279,18 @@ void gateway_request_stdin(struct gateway_request *r, struct str bytes)
 }
 
 /* Ends the request's input: the exchange waits for nothing more. */
-static void request_end_body(struct gateway_request *r)
+static void gateway_request_end_body(struct gateway_request *r)
 {
     r->stdin_done = true;
     deadline_clear(&r->deadline);
     if (!r->begun)
-        request_start(r);
+        gateway_request_start(r);
     r->gateway->whole = r;
 }
 
 /* Prepares for a filter's data, which is kept whole before a server is asked, since DATA comes last
  * and is sent last. */
-static void request_expect_data(struct gateway_request *r)
+static void gateway_request_expect_data(struct gateway_request *r)
 {
     const struct limits *limits = exchange_limits(r->exchange);
     uint64_t room = limits->request_memory + limits->spool;
@@ -310,13 +310,13 @@ void gateway_request_stdin_end(struct gateway_request *r)
         return;
     if (r->in_data || !r->params_done ||
         (r->req->body_length >= 0 && r->stdin_bytes < (uint64_t)r->req->body_length)) {
-        request_refuse(r, 400, "the end of STDIN before CONTENT_LENGTH bytes of it");
+        gateway_request_refuse(r, 400, "the end of STDIN before CONTENT_LENGTH bytes of it");
         return;
     }
     if (filter)
-        request_expect_data(r);
+        gateway_request_expect_data(r);
     else
-        request_end_body(r);
+        gateway_request_end_body(r);
 }
 
 /* --- a filter's data --- */
@@ -326,15 +326,17 @@ void gateway_request_data(struct gateway_request *r, struct str bytes)
     if (r->stdin_done || r->ended)
         return;
     if (!r->in_data) {
-        request_refuse(r, 400, "DATA before the end of STDIN, or for another role than a filter's");
+        gateway_request_refuse(r, 400,
+                               "DATA before the end of STDIN, or for another role than a filter's");
         return;
     }
     deadline_set(&r->deadline, exchange_limits(r->exchange)->body_timeout);
     const char *err = spool_write(&r->req->data->spool, bytes);
     if (err == SPOOL_TOO_LARGE)
-        request_refuse(r, 413, "a filter's data larger than limits.body, or than is kept here");
+        gateway_request_refuse(r, 413,
+                               "a filter's data larger than limits.body, or than is kept here");
     else if (err != NULL)
-        request_refuse(r, 503, "a filter's data could not be kept in spool_dir");
+        gateway_request_refuse(r, 503, "a filter's data could not be kept in spool_dir");
 }
 
 /* Ends a filter's data, whose size must be FCGI_DATA_LENGTH, if that param is there (FastCGI §6.4).
@@ -347,24 +349,25 @@ void gateway_request_data_end(struct gateway_request *r)
     if (r->stdin_done)
         return;
     if (!r->in_data) {
-        request_refuse(r, 400, "the end of DATA before that of STDIN");
+        gateway_request_refuse(r, 400, "the end of DATA before that of STDIN");
         return;
     }
     if (length != NULL && (!str_to_u64(length->value, &size) || size != r->req->data->spool.size)) {
-        request_refuse(r, 400, "not as many bytes of DATA as FCGI_DATA_LENGTH says");
+        gateway_request_refuse(r, 400, "not as many bytes of DATA as FCGI_DATA_LENGTH says");
         return;
     }
-    request_end_body(r);
+    gateway_request_end_body(r);
 }
 
 /* Passes the kept STDIN to the exchange, as much as the exchange wants. */
-static void request_give_stdin(struct gateway_request *r)
+static void gateway_request_give_stdin(struct gateway_request *r)
 {
     struct loop *loop = client_clients(&r->gateway->client)->loop;
     while (r->want_body && !r->ended && !backlog_is_empty(&r->stdin_kept)) {
         struct str bytes = backlog_peek(&r->stdin_kept, loop->scratch, LOOP_SCRATCH_SIZE);
         if (bytes.n == 0) {
-            request_refuse(r, 503, "what was kept of the body in spool_dir could not be read");
+            gateway_request_refuse(r, 503,
+                                   "what was kept of the body in spool_dir could not be read");
             return;
         }
         exchange_body(r->exchange, bytes);
@@ -380,17 +383,17 @@ static void request_give_stdin(struct gateway_request *r)
 bool gateway_request_go(struct gateway_request *r)
 {
     do
-        request_give_stdin(r);
+        gateway_request_give_stdin(r);
     while (exchange_run(r->exchange));
     loop_undefer(&r->step); /* the facts that the exchange has noted have been handled */
     if (r->sender.broken != NULL && r->gateway->broken == NULL) {
         r->cut = r->ended = true; /* for example because a file can't be read */
-        request_finish(r);
+        gateway_request_finish(r);
         return false;
     }
     if (!r->ended || !sender_is_done(&r->sender))
         return true;
-    request_finish(r);
+    gateway_request_finish(r);
     return false;
 }
 
@@ -398,7 +401,7 @@ bool gateway_request_go(struct gateway_request *r)
 
 /* Called after each write: counts the bytes, and logs once for a response that its spool can't be
  * used. */
-static void request_sent(struct gateway_request *r, size_t n)
+static void gateway_request_sent(struct gateway_request *r, size_t n)
 {
     r->req->bytes_out += n;
     if (r->sender.no_spool != NULL && !r->spool_reported) {
@@ -412,12 +415,12 @@ static void request_sent(struct gateway_request *r, size_t n)
                    request_name(r->req, name));
     }
     if (r->sender.broken != NULL || sender_waits(&r->sender))
-        request_queue(r); /* the connection's step updates its watcher */
+        gateway_request_queue(r); /* the connection's step updates its watcher */
 }
 
 void gateway_request_write(struct gateway_request *r)
 {
-    request_sent(r, sender_write(&r->sender));
+    gateway_request_sent(r, sender_write(&r->sender));
     bool done = sender_is_done(&r->sender);
     if (r->ended && done)
         gateway_request_go(r);
@@ -425,26 +428,26 @@ void gateway_request_write(struct gateway_request *r)
         exchange_room(r->exchange);
 }
 
-static struct gateway_request *request_of(struct front *front)
+static struct gateway_request *gateway_request_of(struct front *front)
 {
     return (struct gateway_request *)((char *)front - offsetof(struct gateway_request, front));
 }
 
 static void gateway_response_want_body(struct front *front, bool want)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     r->want_body = want;
     if (!want || r->stdin_done)
         deadline_clear(&r->deadline);
     else
         deadline_set(&r->deadline, exchange_limits(r->exchange)->body_timeout);
     if (want && (r->stdin_done || !backlog_is_empty(&r->stdin_kept)))
-        request_queue(r);
+        gateway_request_queue(r);
 }
 
 static void gateway_response_respond(struct front *front)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     r->head_waits = true;
     r->spool_reported = false;
     sender_begin(&r->sender, exchange_limits(r->exchange), r->req->response.unbuffered);
@@ -452,15 +455,15 @@ static void gateway_response_respond(struct front *front)
 
 static void gateway_response_body(struct front *front, struct str bytes)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     r->req->body_out += bytes.n;
     if (sender_gather(&r->sender, bytes))
         return;
-    request_send_gathered(r);
+    gateway_request_send_gathered(r);
     sender_gather(&r->sender, bytes);
 }
 
-static struct str request_make_head(struct gateway_request *r)
+static struct str gateway_request_make_head(struct gateway_request *r)
 {
     int64_t length = r->req->response.content_length;
     int status = r->req->response.status;
@@ -472,40 +475,40 @@ static struct str request_make_head(struct gateway_request *r)
     return cgi_in_head(r->req, length);
 }
 
-static void request_send_gathered(struct gateway_request *r)
+static void gateway_request_send_gathered(struct gateway_request *r)
 {
     struct sender_frame frame = {.head = STR_NONE};
     if (r->head_waits)
-        frame.head = request_make_head(r);
-    request_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
+        frame.head = gateway_request_make_head(r);
+    gateway_request_sent(r, sender_send(&r->sender, &frame, SENDER_NOW));
 }
 
 static bool gateway_response_file(struct front *front, struct file_source *source,
                                   const struct file_piece *pieces, unsigned count)
 {
-    sender_file(&request_of(front)->sender, source, pieces, count);
+    sender_file(&gateway_request_of(front)->sender, source, pieces, count);
     return true;
 }
 
 static void gateway_response_flush(struct front *front)
 {
-    request_send_gathered(request_of(front));
+    gateway_request_send_gathered(gateway_request_of(front));
 }
 
 static void gateway_response_end(struct front *front)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     bool file = r->sender.piece_count > 0;
     r->ended = true;
-    request_send_gathered(r);
+    gateway_request_send_gathered(r);
     if (file && backlog_is_empty(&r->sender.out))
-        request_sent(r, sender_write(&r->sender));
-    request_queue(r);
+        gateway_request_sent(r, sender_write(&r->sender));
+    gateway_request_queue(r);
 }
 
 static bool gateway_response_retract(struct front *front)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     if (!r->head_waits)
         return false;
     r->head_waits = false;
@@ -516,25 +519,25 @@ static bool gateway_response_retract(struct front *front)
 
 static void gateway_response_cut(struct front *front)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     if (!r->head_waits)
-        request_send_gathered(r);
+        gateway_request_send_gathered(r);
     r->head_waits = false;
     r->ended = r->cut = true;
-    request_queue(r);
+    gateway_request_queue(r);
 }
 
 static void gateway_response_drop(struct front *front, const char *why)
 {
-    struct gateway_request *r = request_of(front);
+    struct gateway_request *r = gateway_request_of(front);
     r->sender.broken = why;
     r->ended = r->cut = true;
-    request_queue(r);
+    gateway_request_queue(r);
 }
 
 static size_t gateway_response_room(struct front *front)
 {
-    return sender_room(&request_of(front)->sender);
+    return sender_room(&gateway_request_of(front)->sender);
 }
 
 static const struct front_ops gateway_front_ops = {
