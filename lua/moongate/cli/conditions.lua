@@ -3,6 +3,7 @@
 -- the parts of the response. Called by cli.explain. What has its default is not named.
 
 local compress = require("moongate.decision.compress")
+local file = require("moongate.cli.file")
 local locate = require("moongate.route.locate")
 local schema = require("moongate.route.schema")
 local units = require("moongate.base.units")
@@ -13,11 +14,7 @@ local M = {}
 --- Adds the line of the route in which a setting is.
 ---@param path string[] keys from the top of the table that the route returns
 local function placed(settings, path, text)
-  local file = io.open(settings.source)
-  local source = file and file:read("*a")
-  if file then
-    file:close()
-  end
+  local source = file.text(settings.source)
   return source and ("%s (%s:%d)"):format(text, settings.source, locate.line(source, path)) or text
 end
 
