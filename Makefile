@@ -100,7 +100,7 @@ UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/jso
         base/password base/resolve base/spool base/str base/walk http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
-        shm/changes shm/metrics shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
+        shm/changes shm/metrics shm/scripts shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
 links_base/addr = base/addr base/str
 links_base/arena = base/arena base/str
@@ -143,6 +143,7 @@ links_shm/trace = shm/trace base/str
 links_shm/underway = shm/underway base/log $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str
+links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
 links_front/listener = front/listener base/addr base/log base/str base/date \

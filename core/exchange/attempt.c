@@ -61,22 +61,28 @@ void attempt_note_server(struct exchange *x)
         x->req.server = backend_address(attempt_backend(x), x->attempts.stream.server);
 }
 
-void attempt_end(struct exchange *x, const char *error)
+static void attempt_close(struct exchange *x, const char *error, bool failed)
 {
     struct attempt *a = attempt_last(x);
     const struct stream_times *t = &x->attempts.stream.times;
+    double now = exchange_now(x);
     if (a == NULL || a->over)
         return;
     a->server = x->req.server;
     a->queue = attempt_since(t->granted, t->asked);
     a->connect = attempt_since(t->opened, t->granted);
     a->first_byte = attempt_since(t->first_byte, t->opened);
-    a->total = attempt_since(exchange_now(x), t->asked);
+    a->total = attempt_since(now, t->asked);
     a->over = true;
     a->error = error;
     request_step(&x->req, "attempt %u, server %.*s: %s", x->req.attempts, STR_FMT(a->server),
                  error != NULL ? error : "it has replied");
-    meter_attempt(x);
+    meter_attempt(x, now, failed);
+}
+
+void attempt_end(struct exchange *x, const char *error)
+{
+    attempt_close(x, error, error != NULL);
 }
 
 /* --- failures --- */
@@ -591,6 +597,6 @@ void attempt_leave(struct exchange *x, const char *why)
         attempt_note_server(x);
     stream_leave(&x->attempts.stream); /* also a stream that has failed and has events left */
     if (active)
-        attempt_end(x, why);
+        attempt_close(x, why, false); /* the application has not failed */
     stderr_flush(x);
 }

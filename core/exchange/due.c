@@ -154,6 +154,10 @@ static void due_answer(struct exchange *x, double time)
     bool slow_client = x->state == EXCHANGE_BODY;
     x->due.from = exchange_now(x); /* a decision of on_error has a new time */
     x->due.request = 0;
+    if (!slow_client && stream_active(&x->attempts.stream)) {
+        attempt_note_server(x);
+        attempt_end(x, reason);
+    }
     attempt_leave(x, reason);
     if (slow_client) {
         response_fail_and_say(x, "timeout", 408, reason);

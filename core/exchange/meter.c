@@ -55,7 +55,23 @@ static void meter_phase(struct metrics_backend *counts, enum metrics_phase phase
         metrics_observe(&counts->phase[phase], to > from ? to - from : 0);
 }
 
-void meter_attempt(const struct exchange *x)
+static struct str meter_script(const struct exchange *x)
+{
+    const struct param *script = params_find(&x->params, STR("SCRIPT_FILENAME"));
+    return script != NULL ? script->value : STR_NONE;
+}
+
+/* The application's script of an attempt that has got a connection, and the time until now. */
+static void meter_count_script(const struct exchange *x, double now, bool failed)
+{
+    double granted = x->attempts.stream.times.granted;
+    struct str script = meter_script(x);
+    if (granted > 0 && script.n > 0)
+        scripts_count(&metrics_own->scripts, script, now - granted,
+                      failed || x->req.response.status >= 500);
+}
+
+void meter_attempt(const struct exchange *x, double now, bool failed)
 {
     const struct stream *s = &x->attempts.stream;
     struct metrics_backend *counts =
@@ -64,6 +80,7 @@ void meter_attempt(const struct exchange *x)
     if (!s->reused) /* a kept connection was there already */
         meter_phase(counts, METRICS_CONNECT, s->times.granted, s->times.opened);
     meter_phase(counts, METRICS_FIRST_BYTE, s->times.opened, s->times.first_byte);
+    meter_count_script(x, now, failed);
 }
 
 void meter_retry(const struct exchange *x)
@@ -74,4 +91,11 @@ void meter_retry(const struct exchange *x)
 void meter_message(const struct exchange *x, unsigned level, unsigned count)
 {
     metrics_add(&metrics_own->backend[x->backend].messages[level], count);
+}
+
+void meter_script_messages(const struct exchange *x, unsigned count)
+{
+    struct str script = meter_script(x);
+    if (script.n > 0)
+        scripts_count_messages(&metrics_own->scripts, script, count);
 }

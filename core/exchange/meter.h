@@ -9,11 +9,13 @@
 
 /* The request is over. */
 void meter_request(const struct exchange *x);
-/* An attempt to get a reply of a server is over. */
-void meter_attempt(const struct exchange *x);
+/* An attempt to get a reply of a server is over, at the time `now` of the loop's clock. */
+void meter_attempt(const struct exchange *x, double now, bool failed);
 /* Another attempt follows one that has failed. */
 void meter_retry(const struct exchange *x);
 /* An application has written `count` messages of that level (metrics_levels) to STDERR. */
 void meter_message(const struct exchange *x, unsigned level, unsigned count);
+/* The application's script has written so many of them. */
+void meter_script_messages(const struct exchange *x, unsigned count);
 
 #endif

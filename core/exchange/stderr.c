@@ -82,6 +82,7 @@ void stderr_flush(struct exchange *x)
         x->said = messages.decision;
     for (unsigned i = 0; i < METRICS_LEVELS; i++)
         meter_message(x, i, messages.levels[i]);
+    meter_script_messages(x, messages.count);
     if (x->attempts.stream.server >= 0)
         __atomic_fetch_add(
             &backend_server(x->attempts.request.backend, x->attempts.stream.server)->messages,

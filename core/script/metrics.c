@@ -309,6 +309,57 @@ static int metrics_core_resident(lua_State *L)
     return 1;
 }
 
+/* --- scripts of applications --- */
+
+static void metrics_push_script_counts(lua_State *L, const struct scripts_counts *counts)
+{
+    lua_createtable(L, 0, 6);
+    metrics_set_number(L, "requests", (double)counts->requests);
+    metrics_set_number(L, "errors", (double)counts->errors);
+    metrics_set_number(L, "messages", (double)counts->messages);
+    metrics_set_number(L, "seconds", counts->seconds);
+}
+
+/* Adds the scripts of a place to the list on the top, and what it has forgotten to *others. */
+static void metrics_add_scripts(lua_State *L, const struct scripts_table *t,
+                                struct scripts_counts *others)
+{
+    int n = (int)lua_objlen(L, -1);
+    for (unsigned i = 0; i < SCRIPTS_MOST; i++) {
+        const struct scripts_entry *e = &t->entry[i];
+        bool cut;
+        if (e->hash == 0)
+            continue;
+        metrics_push_script_counts(L, &e->counts);
+        struct str name = scripts_name(e, &cut);
+        lua_pushfstring(L, "%s", cut ? "..." : "");
+        lua_pushlstring(L, name.p, name.n);
+        lua_concat(L, 2);
+        lua_setfield(L, -2, "script");
+        lua_rawseti(L, -2, ++n);
+    }
+    others->requests += t->others.requests;
+    others->errors += t->others.errors;
+    others->messages += t->others.messages;
+    others->seconds += t->others.seconds;
+}
+
+/* core.scripts() -> list of { script, requests, errors, messages, seconds }, a script once for each
+ * place that knows it; the counts of all others */
+static int metrics_core_scripts(lua_State *L)
+{
+    const struct metrics *m = metrics_all();
+    struct scripts_counts others = {0};
+    if (m == NULL)
+        return luaL_error(L, "there is no memory for what is counted");
+    lua_newtable(L);
+    for (unsigned i = 0; i < m->places; i++)
+        if (m->used_places[i])
+            metrics_add_scripts(L, &m->sheet[i].scripts, &others);
+    metrics_push_script_counts(L, &others);
+    return 2;
+}
+
 /* --- metrics of scripts --- */
 
 static struct metrics *metrics_check_metrics(lua_State *L)
@@ -398,14 +449,11 @@ static int metrics_core_list(lua_State *L)
 
 void script_metrics_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"counters", metrics_core_counters},
-                                         {"metrics_family", metrics_core_family},
-                                         {"metrics_label", metrics_core_label},
-                                         {"metrics_add", metrics_core_add},
-                                         {"metrics_set", metrics_core_set},
-                                         {"metrics_get", metrics_core_get},
-                                         {"metrics_list", metrics_core_list},
-                                         {"resident", metrics_core_resident},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"counters", metrics_core_counters},   {"metrics_family", metrics_core_family},
+        {"metrics_label", metrics_core_label}, {"metrics_add", metrics_core_add},
+        {"metrics_set", metrics_core_set},     {"metrics_get", metrics_core_get},
+        {"metrics_list", metrics_core_list},   {"resident", metrics_core_resident},
+        {"scripts", metrics_core_scripts},     {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

@@ -14,6 +14,8 @@
  *     accepted, refused = { connections, per_ip }, shared_full,
  *     cached = { hit, miss, stale, bypass }
  *
+ * core.scripts() returns the scripts of applications that take most time, see shm/scripts.h.
+ *
  * The backend "" is none; a name that is `false` stands for all that have no place of their own.
  */
 #ifndef MG_SCRIPT_METRICS_H

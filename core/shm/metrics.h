@@ -17,6 +17,7 @@
 
 #include "base/str.h"
 #include "http/request.h"
+#include "shm/scripts.h"
 
 #include <pthread.h>
 
@@ -100,6 +101,7 @@ struct metrics_sheet {
     uint64_t refused[2];                  /* by limits.connections, by limits.per_ip */
     uint64_t cached[CACHE_USES];          /* requests by what the cache has done, enum cache_use */
     uint64_t shared_full;                 /* writes to dictionaries that found no room */
+    struct scripts_table scripts;         /* of applications */
 };
 
 enum metrics_kind { METRICS_BACKEND, METRICS_TENANT, METRICS_FAMILY, METRICS_LABEL };

@@ -9,6 +9,7 @@ local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local responder = require("tests.support.responder")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
 
 -- What a client may put into a host, and so into the name of a tenant.
 local HOSTILE = '<img src=x onerror="hacked=1"><script>hacked=1</script>'
@@ -60,6 +61,14 @@ describe("the dashboard", function()
 
   local function button(label)
     return ("document.querySelector('button[aria-label=%s]')"):format(json.encode(label))
+  end
+
+  --- The texts of a table's row in which a cell has that text, with ; between them.
+  local function row(body, text)
+    return ("((t) => t && [...t.cells].map((c) => c.textContent).join(';'))([...document."
+      .. "querySelectorAll('#%s tr')].find((t) => [...t.cells].some((c) => (c.textContent + ',')"
+      .. ".startsWith(%s + ',') || c.textContent === %s)))"):format(body, json.encode(text),
+      json.encode(text))
   end
 
   setup(function()
@@ -178,15 +187,128 @@ describe("the dashboard", function()
     page:wait("document.getElementById('last-error').textContent", function(text)
       return text:find("route%.lua:%d+:")
     end)
+    assert.matches("^✕ holds;reload;.*route%.lua:%d+: .*;1;", page:eval(row("errors", "reload")))
+    assert.matches("the last load failed %(reload%): .*route%.lua:%d+: ", page:eval(
+      "document.getElementById('problems').textContent"))
     r.server:rewrite(before)
     page:eval("document.getElementById('reload').click()")
     page:wait("document.getElementById('said').textContent", function(text)
       return text == "Reload: generation 2 serves"
     end)
     page:wait("document.getElementById('generation').textContent.startsWith('2')")
+    page:wait(row("errors", "reload"), function(text)
+      return text:find("^○ over;")
+    end)
+    assert.is_true(page:eval("document.getElementById('last-error').hidden"))
     http.get(r.address, "/wrong")
     page:wait("[...document.querySelectorAll('#hooks tr')].find((t) => t.cells[0].textContent === "
       .. "'on_request').cells[3].textContent === '1'")
+  end)
+
+  it("shows an error of a hook with its line, until a generation without it serves", function()
+    http.get(r.address, "/wrong")
+    page:wait(row("errors", "on_request"), function(text)
+      return text and text:find("^✕ holds;on_request, generation 2;.*route%.lua:%d+: a fault of "
+        .. "the script;%d;")
+    end)
+    page:wait("document.getElementById('errors-note').textContent === '1 of 2 hold still.'")
+    assert.equal(0, server.command({ "reload", "--control", control }).code)
+    page:wait(row("errors", "on_request"), function(text)
+      return text:find("^○ over;on_request, generation 2;")
+    end)
+    page:wait("document.getElementById('errors-note').textContent === "
+      .. "'None of them holds any more.'")
+  end)
+
+  it("lists generations, and goes back to one by keyboard", function()
+    assert.matches("^3 ▸ serves;.*;serving: reload;%x+;$",
+      page:wait(row("generations", "3 ▸ serves")))
+    assert.matches("^–;.*;failed: reload: .*route%.lua:%d+: .*;;$",
+      page:eval(row("generations", "–")))
+    page:eval(button("Roll back to generation 1") .. ".focus()")
+    page:press("Enter")
+    page:wait("document.getElementById('said').textContent", function(text)
+      return text == "Rollback to generation 1: generation 4 serves"
+    end)
+    page:wait(row("generations", "4 ▸ serves"), function(text)
+      return text and text:find(";serving: rollback to 1;", 1, true)
+    end)
+    assert.equal(1, json.decode(http.get(control, "/status").body).kept_from)
+    assert.matches("generation 4 has the files of generation 1", page:eval(
+      "document.getElementById('problems').textContent"), 1, true)
+    -- The one that serves has no button, one that failed neither.
+    assert.is_true(page:eval(button("Roll back to generation 4") .. " === null"))
+    assert.equal(3, page:eval("document.querySelectorAll('#generations button').length"))
+  end)
+
+  it("shows the requests that are served, and ends one", function()
+    local client = http.open(r.address)
+    client:send({ path = rig.target("delay=hold&body=x") })
+    page:wait(row("requests", "waiting"), function(text)
+      return text and text:find("^waiting;[%d.]+ m?s;127%.0%.0%.1;GET .*;app, .*;0 B;Kill$")
+    end)
+    page:eval("document.querySelector('#requests button').focus()")
+    assert.matches("^Kill request %x+, GET ", page:eval(
+      "document.activeElement.getAttribute('aria-label')"))
+    page:press("Enter")
+    assert.equal(503, client:receive().status)
+    client:close()
+    page:wait("document.getElementById('said').textContent", function(text)
+      return text:find("^Kill GET .*: done$")
+    end)
+    page:wait("document.getElementById('requests').children.length === 0")
+    assert.equal("None at the moment.",
+      page:eval("document.getElementById('requests-note').textContent"))
+  end)
+
+  it("shows scripts of applications by time and errors, and their last messages", function()
+    local path = "/" .. HOSTILE:gsub("[^%w]", function(c) return ("%%%02X"):format(c:byte()) end)
+    http.get(r.address, path .. ".php?body=x&delay=50")
+    for i = 1, 3 do
+      r:get("body=x&stderr=" .. i)
+    end
+    r:get("status=500&body=x")
+    local name = page:wait("[...document.querySelectorAll('#scripts tr')].map((t) => "
+      .. "t.cells[0].textContent).find((t) => !t.includes('img'))")
+    page:wait(row("scripts", name), function(text)
+      local errors, messages = text:match(";(%d+);(%d+);%d+$")
+      return tonumber(errors) >= 1 and tonumber(messages) >= 3
+    end)
+    -- Of those that took time lately the slowest is first, and its name is text.
+    page:wait("document.querySelector('#scripts td').textContent", function(text)
+      return text == "/srv/app/" .. HOSTILE .. ".php"
+    end)
+    page:wait(row("messages", name), function(text)
+      return text and text:find(";3;[^;]+$")
+    end)
+    assert.same({ "undefined", 0 }, page:eval("[typeof hacked, document.images.length]"))
+  end)
+
+  it("shows the load of tenants", function()
+    local clients = {}
+    for i = 1, 2 do
+      clients[i] = http.open(r.address)
+      clients[i]:send({ path = rig.target("Tenant&delay=hold&body=x") })
+    end
+    page:wait(row("tenants", HOSTILE), function(text)
+      return text:sub(#HOSTILE + 1):find("^;2;0;")
+    end)
+    poll.wait(function() -- either of the two servers may hold either of the two
+      r.back.process:kill("USR2")
+      other.process:kill("USR2")
+      local load = 0
+      for _, one in ipairs(json.decode(http.get(control, "/status").body).tenants) do
+        load = load + one.active
+      end
+      return load == 0
+    end, "the end of both requests")
+    for _, client in ipairs(clients) do
+      assert.equal(200, client:receive().status)
+      client:close()
+    end
+    page:wait(row("tenants", HOSTILE), function(text)
+      return text:sub(#HOSTILE + 1):find("^;0;0;")
+    end)
   end)
 
   it("shows a server that has died with the second poll at the latest", function()
@@ -215,6 +337,26 @@ describe("the dashboard", function()
       assert.is_true(least[1] >= 4.5, ("%s: %s"):format(view[2], table.concat(least, " ")))
       assert.is_true(page:eval("document.documentElement.scrollWidth <= innerWidth"))
     end
+    -- By Tab alone all that can be used is reached, and what has the focus can be seen.
+    page:view(1280, 800)
+    page:eval("document.activeElement.blur()")
+    local count = page:eval("[...document.querySelectorAll('button, input, [tabindex]')]"
+      .. ".filter((e) => e.getClientRects().length).length")
+    local reached, seen = 0, {}
+    for _ = 1, 3 * count do
+      page:press("Tab")
+      local name, outline = unpack(page:eval("((e) => e === document.body ? ['', ''] : "
+        .. "[e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.id "
+        .. "|| e.textContent, getComputedStyle(e).outlineStyle])(document.activeElement)"))
+      if name ~= "" and not seen[name] then
+        reached, seen[name] = reached + 1, true
+        assert.equal("solid", outline, name)
+      end
+      if reached == count then
+        break
+      end
+    end
+    assert.equal(count, reached)
     -- Each has a name, and names that are the same to the ear are one thing.
     local names = page:eval("[...document.querySelectorAll('button, input, meter, section, table')]"
       .. ".filter((e) => e.getClientRects().length).map((e) => e.getAttribute('aria-label') || "

@@ -1,6 +1,7 @@
 -- moongate top in a real terminal, which tmux has: what it shows, its keys, and that the terminal
 -- is as it was however it ends.
 
+local http = require("tests.support.http")
 local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
@@ -86,6 +87,7 @@ describe("moongate top", function()
     r = rig.start({
       args = { "--control", control }, responder = { count = 2 },
       on_request = [[
+        if req.path == "/wrong" then error("it fails") end
         do return { backend = "app", docroot = "/srv/app", tenant = req.args.Tenant } end]],
     })
   end)
@@ -117,23 +119,78 @@ describe("moongate top", function()
     poll.wait(function()
       r:get("Tenant=shop&body=x")
       for _, line in ipairs(t:lines()) do
-        if line:find("^shop +[%d.]+ +0 +%d+$") then
+        if line:find("^shop +0 +0 +[%d.]+ +0 +%d+$") then
           return true
         end
       end
     end, "a tenant")
     t:wait("^[%d.]+ req/s")
     t:press("3")
-    t:wait("^on_request +")
+    t:wait("^/srv/app/x%.php +[%d.]+ +[%d.]+ +[%d.]+ ms +0 +0 +%d+$")
     t:press("4")
+    t:wait("^on_request +")
+    t:press("5")
     t:wait("AGE +STATE +CLIENT +REQUEST")
+    t:press("q")
+    t:wait("^ENDED 0$")
+  end)
+
+  it("sorts and filters by keys what is there: scripts, errors, messages, generations", function()
+    for i = 1, 3 do
+      for _ = 1, i do
+        http.get(r.address, ("/s%d.php?body=x&stderr=%d"):format(i, i))
+      end
+    end
+    http.get(r.address, "/wrong?body=x")
+    http.get(r.address, "/bad.php?status=500&body=x")
+    local t = open(SHELL, control)
+    t:wait("^BACKEND")
+    --- The rows of the table, by their first words.
+    local function first(pattern)
+      local found = {}
+      for _, line in ipairs(t:lines()) do
+        found[#found + 1] = line:match(pattern)
+      end
+      return table.concat(found, " ")
+    end
+    local function shows(expected, pattern)
+      poll.wait(function()
+        return first(pattern) == expected
+      end, expected)
+    end
+    t:press("3", "s", "s", "s", "s") -- from BUSY to REQUESTS
+    t:wait("sort: REQUESTS")
+    t:press("/")
+    t:press("/s", "Enter")
+    shows("3 2 1", "^/srv/app/s(%d)%.php ")
+    t:press("r")
+    shows("1 2 3", "^/srv/app/s(%d)%.php ")
+    t:press("S", "S", "r") -- ERRORS, where all are alike: by name
+    t:wait("sort: ERRORS")
+    shows("1 2 3", "^/srv/app/s(%d)%.php ")
+    t:press("Escape")
+    shows("bad", "^/srv/app/(bad)%.php ")
+    poll.wait(function()
+      return t:lines()[6]:find("^/srv/app/bad%.php .* 1 +0 +1$")
+    end, "the one with an error first")
+    t:press("6")
+    t:wait("^%d%d:%d%d:%d%d  HOLDS  on_request +.*route%.lua:%d+")
+    t:press("7")
+    t:wait("^%d%d:%d%d:%d%d  /srv/app/s3%.php +%d+ +3$")
+    t:press("/")
+    t:press("s2.php", "Enter")
+    shows("2", "^%d%d:%d%d:%d%d  /srv/app/s(%d)%.php ")
+    t:press("Escape", "8")
+    t:wait("^%d%d:%d%d:%d%d +1  serving  %x+ +kept  start")
+    t:press("q")
+    t:wait("^ENDED 0$")
   end)
 
   it("says first what is degraded, and when nobody answers", function()
     local address = r.back.addresses[1]
     assert.equal(0, server.command({ "drain", "app", address, "--control", control }).code)
     local t = open(SHELL, control)
-    t:wait("^! .* of app: drained")
+    t:wait("^! backend 'app': server .*")
     assert.equal(0, server.command({ "undrain", "app", address, "--control", control }).code)
     poll.wait(function()
       return t:lines()[4] == ""

@@ -16,6 +16,7 @@ local REQUESTS = "moongate_requests_total"
 ---@field servers table<string, number> requests by backend TAB server
 ---@field queued table<string, number> by the same
 ---@field states table<string, string> by the same
+---@field scripts table<string, table>|nil of applications: what /scripts says of each, by its name
 
 local function unescaped(text)
   return (text:gsub("\\(.)", function(byte)
@@ -89,12 +90,16 @@ end
 --- Reads a page.
 ---@param text string in Prometheus' format
 ---@param at number clock time
+---@param scripts table[]|nil what /scripts says
 ---@return moongate.cli.Sample
-function M.read(text, at)
+function M.read(text, at, scripts)
   local sample = {
     at = at, codes = {}, tenants = {}, failing = {}, buckets = {}, hooks = {}, servers = {},
-    queued = {}, states = {},
+    queued = {}, states = {}, scripts = scripts and {} or nil,
   }
+  for _, one in ipairs(scripts or {}) do
+    sample.scripts[one.script] = one
+  end
   for line in text:gmatch("[^\n]+") do
     local name, labels, value = line:match("^([%w_]+){(.*)} (%S+)$")
     local take = TAKE[name]

@@ -66,16 +66,8 @@ end
 ---@return string[]
 function M.problems(model)
   local list = {}
-  for _, backend in ipairs(model.status.backends) do
-    if backend.held then
-      list[#list + 1] = ("%s is held, %.0f wait"):format(backend.name, backend.queued)
-    end
-    for _, server in ipairs(backend.servers) do
-      local state = state_of(model, backend, server)
-      if state ~= "up" then
-        list[#list + 1] = ("%s of %s: %s"):format(server.address, backend.name, WORDS[state])
-      end
-    end
+  for i, one in ipairs(model.status.degraded or {}) do
+    list[i] = one.text
   end
   return list
 end
@@ -102,10 +94,61 @@ local function server_rows(model)
 end
 
 local function tenant_rows(model)
-  local rows = {}
+  local rows, load = {}, {}
+  for _, one in ipairs(model.status.tenants or {}) do
+    load[one.name] = one
+  end
   for name, requests in pairs(model.now.tenants) do
+    local one = load[name] or {}
     rows[#rows + 1] = {
-      name, lately(model, "tenants", name), lately(model, "failing", name), requests,
+      name, one.active or 0, one.queued or 0, lately(model, "tenants", name),
+      lately(model, "failing", name), requests,
+    }
+  end
+  return rows
+end
+
+--- How much a count of a script has grown in a second.
+local function script_rate(model, script, key)
+  local before = model.before or model.now
+  local seconds, old = model.now.at - before.at, before.scripts and before.scripts[script.script]
+  return seconds > 0 and math.max(0, script[key] - (old and old[key] or 0)) / seconds or 0
+end
+
+local function script_rows(model)
+  local rows = {}
+  for name, one in pairs(model.now.scripts or {}) do
+    rows[#rows + 1] = {
+      name, script_rate(model, one, "requests"), script_rate(model, one, "seconds"),
+      one.requests > 0 and one.seconds / one.requests or 0, one.errors, one.messages, one.requests,
+    }
+  end
+  return rows
+end
+
+local function error_rows(model)
+  local rows = {}
+  for i, one in ipairs(model.status.errors or {}) do
+    local text = one.text:gsub("^/[^:\n]*/", "") -- the name and the line of the file
+    rows[i] = { one.last, one.holds and "HOLDS" or "over", one.what, text, one.count }
+  end
+  return rows
+end
+
+local function message_rows(model)
+  local rows = {}
+  for i, one in ipairs(model.messages or {}) do
+    rows[i] = { one.last, one.script, one.text, one.count }
+  end
+  return rows
+end
+
+local function generation_rows(model)
+  local rows = {}
+  for i, one in ipairs(model.generations or {}) do
+    rows[i] = {
+      one.at, one.number or 0, one.outcome, one.hash or "", one.kept and "kept" or "",
+      one.error and ("%s: %s"):format(one.reason, one.error:match("^[^\n]*")) or one.reason,
     }
   end
   return rows
@@ -147,7 +190,12 @@ local function latency(seconds)
   return seconds > 0 and figures.milliseconds(seconds) or ""
 end
 
---- The tables: their columns are { head, width, what shows a number }. The one without a width has
+local function clock_time(seconds)
+  return tostring(os.date("%H:%M:%S", seconds))
+end
+
+--- The tables, with the page of the control listener that one is of: earlier releases had less of
+--- them. Columns are { head, width, what shows a number }. The one without a width has
 --- what is left of the line.
 M.TABLES = {
   {
@@ -158,8 +206,15 @@ M.TABLES = {
     },
   },
   {
-    name = "tenants", rows = tenant_rows, sort = 2, columns = {
-      { "TENANT" }, { "REQ/S", 8, rate }, { "5XX/S", 8, rate }, { "REQUESTS", 10, count },
+    name = "tenants", rows = tenant_rows, sort = 4, columns = {
+      { "TENANT" }, { "ACTIVE", 6, count }, { "QUEUED", 6, count }, { "REQ/S", 8, rate },
+      { "5XX/S", 8, rate }, { "REQUESTS", 10, count },
+    },
+  },
+  {
+    name = "scripts", page = "scripts", rows = script_rows, sort = 3, columns = {
+      { "SCRIPT" }, { "REQ/S", 6, rate }, { "BUSY", 6, rate }, { "EACH", 8, latency },
+      { "ERRORS", 6, count }, { "STDERR", 6, count }, { "REQUESTS", 9, count },
     },
   },
   {
@@ -169,9 +224,26 @@ M.TABLES = {
     },
   },
   {
-    name = "requests", rows = request_rows, sort = 1, columns = {
+    name = "requests", page = "requests", rows = request_rows, sort = 1, columns = {
       { "AGE", 8, latency }, { "STATE", 9 }, { "CLIENT", 15 }, { "REQUEST" }, { "SERVER", 18 },
       { "SENT", 7, figures.bytes },
+    },
+  },
+  {
+    name = "errors", rows = error_rows, sort = 1, columns = {
+      { "LAST", 8, clock_time }, { "STATE", 5 }, { "WHERE", 12 }, { "ERROR" },
+      { "TIMES", 6, count },
+    },
+  },
+  {
+    name = "messages", page = "messages", rows = message_rows, sort = 1, columns = {
+      { "LAST", 8, clock_time }, { "SCRIPT", 24 }, { "MESSAGE" }, { "TIMES", 6, count },
+    },
+  },
+  {
+    name = "generations", page = "generations", rows = generation_rows, sort = 1, columns = {
+      { "LOADED", 8, clock_time }, { "NUMBER", 6, limit }, { "OUTCOME", 7 }, { "HASH", 16 },
+      { "KEPT", 4 }, { "REASON" },
     },
   },
 }
@@ -278,18 +350,22 @@ local function foot(view)
     return "filter: " .. view.filter .. "_"
   end
   local shown = M.TABLES[view.table]
-  local names = {}
-  for i, one in ipairs(M.TABLES) do
-    names[i] = i == view.table and "[" .. one.name .. "]" or one.name
-  end
-  return ("q quit  %sTab %s  s sort: %s  r reverse  / filter"):format(
-    view.filter ~= "" and "filter: " .. view.filter .. "  " or "", table.concat(names, " "),
+  local start = "q quit  " .. (view.filter ~= "" and "filter: " .. view.filter .. "  " or "")
+  local rest = ("  s sort: %s  r reverse  / filter"):format(
     shown.columns[view.sort or shown.sort][1])
+  local names, numbers = {}, {}
+  for i, one in ipairs(M.TABLES) do
+    names[i] = i == view.table and ("[%d %s]"):format(i, one.name) or i .. " " .. one.name
+    numbers[i] = i == view.table and names[i] or i
+  end
+  local long = start .. "Tab " .. table.concat(names, " ") .. rest
+  return width_of(long) <= view.width and long or start .. table.concat(numbers, " ") .. rest
 end
 
 --- The picture.
----@param model table { status, address, now, before, requests, silent }: what /status says; where;
---- the latest sample and an earlier one or nil; what /requests says or nil; why nobody answers
+---@param model table { status, address, now, before, requests, messages, generations, silent }:
+--- what /status says; where; the latest sample and an earlier one or nil; the lists of these pages
+--- or nil; why nobody answers
 ---@param view table { height, width, table, sort, reverse, filter, typing, from, utf8 }
 ---@return string[] lines as many as the terminal has at most, none wider
 ---@return integer heads which of them is the heads of the table
@@ -313,8 +389,8 @@ function M.lines(model, view)
     end
     lines[#lines + 1] = table_line(shown.columns, widths, cells)
   end
-  if shown.name == "requests" and not model.requests then
-    lines[#lines + 1] = "this instance does not say which requests it serves"
+  if shown.page and not (model[shown.page] or model.now[shown.page]) then
+    lines[#lines + 1] = ("this instance has no %s to show"):format(shown.name)
   end
   while #lines < view.height - 1 do
     lines[#lines + 1] = ""

@@ -2,7 +2,6 @@
 -- cli.commands. The picture is of cli/screen.
 
 local core = require("moongate.core.commands")
-local json = require("moongate.base.json")
 local remote = require("moongate.cli.remote")
 local sample = require("moongate.cli.sample")
 local screen = require("moongate.cli.screen")
@@ -11,9 +10,10 @@ local units = require("moongate.base.units")
 local M = {
   usage = "top [ROUTE.lua] [OPTIONS]", summary = "show live what a running instance does",
   help = [[
-Keys: q ends it. Tab, or 1 to 4, shows servers, tenants, hooks of the script, or the requests that
-are being served. s and S sort by the next or the previous column, r turns the order round, /
-filters by a text (Enter ends it, Esc takes it away), j, k and the arrows scroll.
+Keys: q ends it. Tab, or 1 to 8, shows servers, tenants, scripts of applications, hooks of the
+route's script, the requests that are being served, errors of the route's script, the last messages
+of applications on STDERR, or generations. s and S sort by the next or the previous column, r turns
+the order round, / filters by a text (Enter ends it, Esc takes it away), j, k and the arrows scroll.
 
 Without a terminal, `moongate top --once` prints one picture.
 ]] .. remote.ROUTE_HELP,
@@ -27,6 +27,8 @@ Without a terminal, `moongate top --once` prints one picture.
 
 -- Seconds over which rates and times of requests are counted.
 local WINDOW = 5
+-- Pages that are one list, of the same name.
+local LISTS = { "requests", "messages", "generations" }
 -- Of a picture that nobody scrolls through.
 local ALL_ROWS, ALL_COLUMNS = 1000, 120
 
@@ -75,23 +77,25 @@ local function look(model, place)
     return problem
   end
   model.silent, model.status, model.address = nil, status, place.address
-  model.samples = keep(model.samples, sample.read(text, core.now()))
+  local scripts = model.pages["/scripts"] and remote.read(place, "/scripts")
+  model.samples = keep(model.samples,
+    sample.read(text, core.now(), scripts and scripts.scripts or nil))
   model.now = model.samples[#model.samples]
   model.before = #model.samples > 1 and model.samples[1] or nil
-  local requests = model.has_requests and remote.read(place, "/requests")
-  model.requests = requests and json.list(requests.requests or {}) or nil
+  for _, name in ipairs(LISTS) do
+    local page = model.pages["/" .. name] and remote.read(place, "/" .. name)
+    model[name] = page and page[name] or nil
+  end
   return nil
 end
 
---- Whether an instance says which requests it serves.
-local function has_requests(place)
-  local index = remote.read(place, "/")
+--- The pages that an instance has, which may be of an earlier release.
+local function pages_of(place)
+  local index, set = remote.read(place, "/"), {}
   for _, path in ipairs(index and index.pages or {}) do
-    if path == "/requests" then
-      return true
-    end
+    set[path] = true
   end
-  return false
+  return set
 end
 
 local function draw(model, view, plain)
@@ -153,7 +157,7 @@ function M.main(args)
   if not place then
     return status, problem
   end
-  local model, view = { samples = {}, has_requests = has_requests(place) }, screen.view(is_utf8())
+  local model, view = { samples = {}, pages = pages_of(place) }, screen.view(is_utf8())
   problem = look(model, place)
   if problem then
     return 1, problem

@@ -12,6 +12,7 @@
 --     GET  /reload                            { requested, done, ok, error, generation, at }, where
 --                                             `done` is the id of the last one that has ended
 --     GET  /messages                          the last message on STDERR of each script
+--     GET  /scripts                           { scripts, others }, see worker/scripts
 --     GET  /generations                       what was loaded when, the latest first
 --     POST /rollback[?number=N]               { id, to }: /reload from generation N's files
 --     GET  /shadow[?name=N]                   what the route's shadows have found
@@ -42,6 +43,7 @@ local recent = require("moongate.worker.recent")
 local report = require("moongate.shadow.report")
 local requests = require("moongate.worker.requests")
 local runtime = require("moongate.runtime")
+local scripts = require("moongate.worker.scripts")
 local suggest = require("moongate.base.suggest")
 local tracing = require("moongate.worker.tracing")
 
@@ -166,6 +168,11 @@ end
 
 local function messages(_, core)
   return reply(200, { messages = recent.messages(core) })
+end
+
+local function show_scripts(_, core)
+  local list, others = scripts.list(core)
+  return reply(200, { scripts = list, others = others })
 end
 
 local function backends(req, core)
@@ -369,7 +376,7 @@ local PAGES = {
   ["/status"] = status, ["/backends"] = backends, ["/reload"] = reloads, ["/shadow"] = shadows,
   ["/metrics"] = show_metrics, ["/generations"] = loads,
   ["/messages"] = messages, ["/requests"] = show_requests, ["/tail"] = tail,
-  ["/trace"] = read_trace,
+  ["/trace"] = read_trace, ["/scripts"] = show_scripts,
 }
 local ACTIONS = {
   ["/reload"] = reload, ["/rollback"] = rollback, ["/stop"] = stop, ["/set"] = set,

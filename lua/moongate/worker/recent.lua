@@ -141,6 +141,11 @@ end
 
 -- What is degraded --------------------------------------------------------------------------------
 
+local STATES = {
+  draining = "drained", unhealthy = "down: its health checks fail",
+  failed = "down: it has failed too often",
+}
+
 local function of_backend(add, backend)
   local name = ("backend '%s'"):format(backend.name)
   if backend.held then
@@ -153,10 +158,9 @@ local function of_backend(add, backend)
     add("queue", "%s: its queue is full (%.0f requests)", name, backend.queued)
   end
   for _, server in ipairs(backend.servers) do
-    if not server.up and not server.draining then
-      add("down", "%s: server %s is down", name, server.address)
-    elseif server.draining then
-      add("draining", "%s: server %s is drained", name, server.address)
+    if server.state ~= "up" then
+      add(server.state == "draining" and "draining" or "down", "%s: server %s is %s", name,
+        server.address, STATES[server.state])
     end
   end
 end

@@ -32,6 +32,9 @@ describe("a sample", function()
     assert.same({ ["app\t10.0.0.1:9000"] = 7 }, got.servers)
     assert.same({ ["app\t10.0.0.1:9000"] = 3 }, got.queued)
     assert.same({ on_request = { runs = 4, seconds = 0.5 } }, got.hooks)
+    assert.is_nil(got.scripts)
+    local script = { script = "/a.php", seconds = 1 }
+    assert.same({ ["/a.php"] = script }, sample.read("", 100, { script }).scripts)
   end)
 
   it("says how many a second there were since another", function()

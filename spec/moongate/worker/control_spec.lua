@@ -231,7 +231,8 @@ describe("control", function()
       texts[#texts + 1] = one.text
     end
     assert.same({
-      "backend 'app': server 127.0.0.1:9000 is down", "backend 'my app' is held: its requests wait",
+      "backend 'app': server 127.0.0.1:9000 is down: it has failed too often",
+      "backend 'my app' is held: its requests wait",
     }, texts)
     local message = note(nil, "new", 1, 5, 4, 1)
     message.script = "/a.php"
