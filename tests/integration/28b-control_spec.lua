@@ -4,6 +4,7 @@
 local http = require("tests.support.http")
 local json = require("moongate.base.json")
 local net = require("tests.support.net")
+local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
 local stage = require("tests.support.stage")
@@ -123,6 +124,34 @@ describe("the control listener on TCP", function()
     s:reload((process.read_file(s.route_path):gsub("operator%-", "another-operator-")))
     assert.equal(401, (ask(address, "GET", "/status", bearer(TOKEN))))
     assert.equal(200, (ask(address, "GET", "/status", bearer("another-" .. TOKEN))))
+  end)
+
+  it("looks at no token of an address that has sent too many wrong ones, for a second", function()
+    local s, address = start(('{ address = ":%%d", token = %q }'):format(TOKEN))
+    local refused
+    for i = 1, 100 do
+      local status, res = ask(address, "GET", "/status", bearer("guess-number-" .. i))
+      if status == 429 then
+        refused = i
+        assert.equal("1", res.headers["retry-after"])
+        assert.matches("too many wrong tokens have come from 127.0.0.1", res.body, 1, true)
+        break
+      end
+      assert.equal(401, status)
+    end
+    assert.is_true(refused and refused > 10, "guesses: " .. tostring(refused))
+    -- More guesses keep it so: the right one among them is not told apart.
+    local answers = {}
+    for i = 1, 50 do
+      ask(address, "GET", "/status", bearer("guess-" .. i))
+      answers[(ask(address, "GET", "/status", bearer(TOKEN)))] = true
+    end
+    assert.is_true(answers[429])
+    assert.matches("127.0.0.1 has sent too many wrong tokens", s:errors(), 1, true)
+    assert.equal(401, (ask(address, "GET", "/status"))) -- who brings none has guessed nothing
+    poll.wait(function()
+      return ask(address, "GET", "/status", bearer(TOKEN)) == 200
+    end, "an answer to the right token")
   end)
 
   it("has its token from the command line, and the commands bring it", function()

@@ -6,8 +6,11 @@
 -- web pages in a browser on that machine: see `misdirected` and `from_page`.
 
 local addr = require("moongate.base.addr")
+local guesses = require("moongate.worker.guesses")
 
 local M = {}
+
+local wrong_tokens = guesses.new()
 
 --- Why a request was not meant for this listener: its Host is none of ours. The owner of a name may
 --- point it at any address, also at this one, and then the pages of that name are of one origin
@@ -60,13 +63,15 @@ local function from_page(req)
   return nil
 end
 
---- Whose token a request brings.
+--- The token that a request brings.
+---@return string|nil
+local function token_of(req)
+  return (req.headers.Authorization or ""):match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$")
+end
+
+--- Whose token it is.
 ---@return "operator"|"metrics"|nil role
-local function role_of(req, tokens, equal)
-  local given = (req.headers.Authorization or ""):match("^[Bb][Ee][Aa][Rr][Ee][Rr] +(%S+) *$")
-  if not given then
-    return nil
-  end
+local function role_of(given, tokens, equal)
   -- Both are compared, whichever it is: the time says nothing.
   local operator = equal(given, tokens.token)
   local metrics = equal(given, tokens.metrics_token or "")
@@ -76,11 +81,20 @@ end
 --- Why a request that must bring a token is refused.
 ---@return integer|nil status
 ---@return string|nil problem
-local function refused(req, tokens, equal)
-  local role = role_of(req, tokens, equal)
+local function refused(req, access)
+  local given = token_of(req)
+  if given and not wrong_tokens:may(req.ip or "") then
+    return 429, ("too many wrong tokens have come from %s: none of it is looked at for a second")
+      :format(req.ip)
+  end
+  local role = given and role_of(given, access.tokens, access.equal)
   if role == "operator" then
     return nil
   elseif not role then
+    if given and wrong_tokens:wrong(req.ip or "") then
+      access.log("warn", ("control listener: %s has sent too many wrong tokens; its requests are "
+        .. "answered 429"):format(req.ip))
+    end
     return 401, req.headers.Authorization and "the token in 'Authorization' is not this listener's"
       or "this needs the token of the control listener, as 'Authorization: Bearer TOKEN'"
   elseif req.path ~= "/metrics" or req.method ~= "GET" and req.method ~= "HEAD" then
@@ -91,16 +105,17 @@ end
 
 --- Why a request may not have what it asks for.
 ---@param req table as in on_request
----@param access table { tokens, listeners, equal, open, acts }:
---- the tokens of the route; the listeners; a comparison in constant time; whether what is asked for
---- has nothing of the instance, so that it needs no token; whether it is to change something
+---@param access table { tokens, listeners, equal, log, open, acts }:
+--- the tokens of the route; the listeners; a comparison in constant time; the error log; whether
+--- what is asked for has nothing of the instance, so that it needs no token; whether it is to
+--- change something
 ---@return integer|nil status nil: it may
 ---@return string|nil problem
 function M.problem(req, access)
   local tokens, status, problem = access.tokens, nil, nil
   if tokens.token then
     if not access.open then
-      status, problem = refused(req, tokens, access.equal)
+      status, problem = refused(req, access)
     end
   else
     problem = misdirected(req, access.listeners)

@@ -418,17 +418,18 @@ end
 local function refusal(req, core, acts)
   local code, problem = access.problem(req, {
     tokens = core.tokens(), listeners = listeners(core.state().listeners), equal = core.equal,
-    acts = acts, open = dashboard.is_asked_for(req),
+    log = core.log, acts = acts, open = dashboard.is_asked_for(req),
   })
   return code and reply(code, { error = problem }, {
     ["WWW-Authenticate"] = code == 401 and 'Bearer realm="moongate"' or nil,
+    ["Retry-After"] = code == 429 and "1" or nil,
   })
 end
 
 --- Answers a request on the control listener.
 ---@param req table as in on_request
----@param core table `version now shared_info equal` of moongate.core, and what a script does not
---- get of it: `state tokens reload reloads loads stop backends hold drain requests
+---@param core table `version now shared_info equal log` of moongate.core, and what a script does
+--- not get of it: `state tokens reload reloads loads stop backends hold drain requests
 --- kill tail cache_purge cache_counts order_trace read_trace end_trace changes change
 --- forget_changes recent counters`
 ---@return table decision a reply
