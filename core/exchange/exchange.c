@@ -169,6 +169,22 @@ void exchange_room(struct exchange *x)
 
 /* --- the decision --- */
 
+/* Refuses a request for its body. on_error is asked once: where its decision needs the body as
+ * well, it would give the same one again. */
+static void exchange_refuse_for_body(struct exchange *x, const char *kind, int status,
+                                     const char *reason)
+{
+    bool again = x->body_refused;
+    x->body_refused = true;
+    attempt_leave(x, reason);
+    if (x->state == EXCHANGE_RESPONDING)
+        response_cut(x, kind, status, reason);
+    else if (again)
+        response_refuse(x, status, reason);
+    else
+        response_fail_and_say(x, kind, status, reason);
+}
+
 static void exchange_refuse_body(struct exchange *x)
 {
     const struct decision *d = &x->req.decision;
@@ -176,23 +192,14 @@ static void exchange_refuse_body(struct exchange *x)
     const char *reason = exchange_body_limit(x) < limit
                              ? "a body larger than limits.request_memory and limits.spool hold"
                              : "a body larger than limits.body";
-    attempt_leave(x, reason);
-    if (x->state == EXCHANGE_RESPONDING)
-        response_cut(x, "too_large", 413, reason);
-    else
-        response_fail_and_say(x, "too_large", 413, reason);
+    exchange_refuse_for_body(x, "too_large", 413, reason);
 }
 
 /* Refuses a request whose body did not come in time. A decision of on_error can't have the body,
  * either. */
 static void exchange_refuse_late(struct exchange *x)
 {
-    const char *reason = due_describe_body(x);
-    attempt_leave(x, reason);
-    if (x->state == EXCHANGE_RESPONDING)
-        response_cut(x, "timeout", 408, reason);
-    else
-        response_fail_and_say(x, "timeout", 408, reason);
+    exchange_refuse_for_body(x, "timeout", 408, due_describe_body(x));
 }
 
 /* Notes that the body is late. A hook that waits for it goes on without it. */

@@ -139,10 +139,11 @@ struct exchange {
     bool paused;         /* the backend is not read, since the client is slow */
     bool head_too_large; /* of the application's reply */
     bool reply_has_body;
-    bool shown;       /* the client may have a part of the application's reply */
-    bool stderr_told; /* the log has been told that a decision of on_stderr came too late */
-    bool undecided;   /* the head has come; on_error needs to know whether a body follows */
-    int error_status; /* of the failure that on_error answers with a file; 0: none */
+    bool shown;        /* the client may have a part of the application's reply */
+    bool stderr_told;  /* the log has been told that a decision of on_stderr came too late */
+    bool body_refused; /* on_error has been asked about a body that is too large, or late */
+    bool undecided;    /* the head has come; on_error needs to know whether a body follows */
+    int error_status;  /* of the failure that on_error answers with a file; 0: none */
     struct attempts attempts;
     struct due due;
     struct guard *guard;     /* NULL: no authorizer is asked */

@@ -228,6 +228,30 @@ describe("an upload that comes in one piece", function()
     assert.equal(rig.sum(body), at_once(r, "fail=close-before-head", body).body)
   end)
 
+  it("is not asked about twice where it is too large for what on_error decides, too", function()
+    local r = rig.start({
+      settings = [[limits = { body = 1000 }, on_error = function(req, err)
+        req.ctx.asked = (req.ctx.asked or 0) + 1
+        require("moongate").log("warn", ("asked %d %s %d"):format(req.ctx.asked, err.kind,
+          err.status))
+        if req.args.reply then return { status = 413, body = "too large" } end
+        return { backend = "app", docroot = "/srv/app" }
+      end]],
+    })
+    finally(function() r:stop() end)
+    local function upload(args, size)
+      return http.request(r.address, {
+        method = "POST", path = "/x.php?body=x" .. args, body = ("x"):rep(size),
+      })
+    end
+    assert.equal(413, upload("", 20000).status)
+    local _, count = r.server:errors():gsub("asked 1 too_large 413", "")
+    assert.equal(1, count)
+    assert.is_nil(r.server:errors():find("asked 2", 1, true))
+    -- A decision that needs no body is carried out.
+    assert.equal("too large", upload("&reply", 20000).body)
+  end)
+
   it("is a hook's text, and the application's body", function()
     local r = rig.start({ on_request = [[
       local body = req:body()
