@@ -1,7 +1,6 @@
 # Moongate as an image: Debian's package in Debian's slim image. docs/docker.md says how to use it.
 #
-# tools/trial-docker reads this file, too, where there is no Docker: FROM, ENV, WORKDIR, COPY, RUN in
-# the form of a shell, USER, and CMD and HEALTHCHECK in the form of a list.
+# tools/trial-docker builds it by buildah where there is no Docker.
 
 FROM debian:bookworm-slim AS build
 ENV DEBIAN_FRONTEND=noninteractive

@@ -304,7 +304,7 @@ test-deb:
 	@tools/install systems test
 	@tools/trial-deb $(RELEASE)
 
-# The image of the Dockerfile: by Docker where it runs, else by the same steps; needs root, and minutes.
+# The image of the Dockerfile: by Docker where it runs, else by buildah; needs root, and a minute.
 test-docker:
 	@tools/install run systems test
 	@tools/trial-docker
