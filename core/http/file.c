@@ -3,6 +3,7 @@
 
 #include "base/date.h"
 #include "base/lookup.h"
+#include "http/coding.h"
 #include "http/filecache.h"
 #include "http/media.h"
 #include "http/range.h"
@@ -605,6 +606,81 @@ int file_answer_held(struct request *req, const struct cached_file *own, uint64_
     return status;
 }
 
+/* --- precompressed neighbours --- */
+
+/* Adds the name of a coding to the tag of a neighbour: the tag of a file with the same size and
+ * date must be another one. */
+static struct str file_coded_tag(struct arena *a, struct str tag, struct str coding)
+{
+    return arena_printf(a, "%.*s-%.*s\"", (int)tag.n - 1, tag.p, STR_FMT(coding));
+}
+
+/* Opens the neighbour for a coding: a regular file beside the file that may be served and is not
+ * older. NULL: there is none. */
+static struct cached_file *file_open_neighbour(struct request *req, struct str root,
+                                               struct str path, const struct cached_file *plain)
+{
+    const struct decision *d = &req->decision;
+    struct cached_file *found = filecache_find(root, path, d->within, d->within_count);
+    if (found == NULL)
+        found = filecache_open(root, path, d->within, d->within_count);
+    if (found == NULL)
+        return NULL;
+    if (S_ISREG(found->mode) && !filecache_is_older(found, plain) &&
+        (!found->followed || file_refused_target(found->real, d) == NULL))
+        return found;
+    file_source_drop(&found->source);
+    return NULL;
+}
+
+/* Chooses the best neighbour that the request accepts and the disk has, in place of the file that
+ * the request holds: *view is then the neighbour as this file's content. Returns its coding. */
+static enum coding file_choose_neighbour(struct request *req, struct str root, struct str path,
+                                         const struct cached_file *plain, struct cached_file *view)
+{
+    static const char *const extensions[CODINGS] = {
+        [CODING_GZIP] = ".gz", [CODING_BR] = ".br", [CODING_ZSTD] = ".zst"};
+    uint8_t order[] = {CODING_ZSTD, CODING_BR, CODING_GZIP};
+    struct arena *a = &req->arena;
+    struct str accept = headers_joined(a, &req->headers, STR("Accept-Encoding"));
+    unsigned count = accept.p != NULL && req->version > HTTP_1_0 ? sizeof order : 0;
+    enum coding coding;
+    bool must;
+    while ((coding = coding_choose(accept, order, count, &must)) != CODING_IDENTITY) {
+        struct str name = arena_printf(a, "%.*s%s", STR_FMT(path), extensions[coding]);
+        struct cached_file *found = file_open_neighbour(req, root, name, plain);
+        if (found != NULL) {
+            *view = *found;
+            view->tag = file_coded_tag(a, found->tag, coding_name(coding));
+            view->type = plain->type; /* a text that outlives the entry: media_type */
+            file_use(req, found);
+            break;
+        }
+        unsigned i = 0;
+        while (order[i] != coding)
+            i++;
+        memmove(order + i, order + i + 1, --count - i);
+    }
+    return coding;
+}
+
+/* Answers with the neighbour, or the file itself; Vary tells caches that there may be both. */
+static int file_reply_precompressed(struct request *req, struct str root, struct str path,
+                                    const struct cached_file *plain, struct file *file,
+                                    const char **reason)
+{
+    struct cached_file view;
+    struct headers *h = &req->response.headers;
+    enum coding coding = file_choose_neighbour(req, root, path, plain, &view);
+    int status =
+        file_reply_with(req, coding != CODING_IDENTITY ? &view : plain, path, file, reason);
+    if (coding != CODING_IDENTITY && (status == 200 || status == 206))
+        headers_add(&req->arena, h, STR("Content-Encoding"), coding_name(coding));
+    if (status < 400)
+        headers_add(&req->arena, h, STR("Vary"), STR("Accept-Encoding"));
+    return status;
+}
+
 static bool file_ends_in_slash(struct str path)
 {
     return path.n == 0 || path.p[path.n - 1] == '/';
@@ -636,6 +712,8 @@ static int file_find(struct request *req, struct file *file, const char **reason
         *reason = "not a regular file";
         return 403;
     }
+    if (d->precompressed && !d->handed_over && !d->error_page)
+        return file_reply_precompressed(req, root, path, found, file, reason);
     return file_reply_with(req, found, path, file, reason);
 }
 

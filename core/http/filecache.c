@@ -190,6 +190,13 @@ static struct entry *filecache_find_entry(const struct place *place)
     return e;
 }
 
+bool filecache_is_older(const struct cached_file *a, const struct cached_file *b)
+{
+    const struct timespec *x = &((const struct entry *)a)->mtime;
+    const struct timespec *y = &((const struct entry *)b)->mtime;
+    return x->tv_sec != y->tv_sec ? x->tv_sec < y->tv_sec : x->tv_nsec < y->tv_nsec;
+}
+
 /* --- opening --- */
 
 struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,

@@ -48,6 +48,9 @@ struct cached_file *filecache_open(struct str root, struct str path, const struc
 struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,
                                    unsigned count);
 
+/* True when `a` was changed before `b`. */
+bool filecache_is_older(const struct cached_file *a, const struct cached_file *b);
+
 /* Closes the descriptors that no request has used since the last call. True: some are left, and the
  * caller calls again in a second. */
 bool filecache_sweep(void);

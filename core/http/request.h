@@ -157,7 +157,8 @@ struct decision {
     const struct compress_settings *compress; /* NULL: the settings' */
     /* file; root is shared with FastCGI */
     struct str file, path, cache_control;
-    bool error_page; /* the file is an error page: sent whole, without conditions */
+    bool error_page;    /* the file is an error page: sent whole, without conditions */
+    bool precompressed; /* a neighbour with the coding's extension takes its place */
     /* named by the application: no name is refused; `headers` are the application's */
     bool handed_over;
     const struct str *within, *index;

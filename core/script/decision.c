@@ -398,6 +398,11 @@ static void decision_read_status(struct reading *r)
     *(int *)decision_member(r) = (int)status;
 }
 
+static void decision_read_switch(struct reading *r)
+{
+    *(bool *)decision_member(r) = decision_get_boolean(r);
+}
+
 /* The member says the opposite of the key. */
 static void decision_read_not(struct reading *r)
 {
@@ -577,6 +582,7 @@ static const struct key keys[] = {
     {"params", FASTCGI | AUTHORIZER, 0, .read = decision_read_params},
     {"path", FILES, 0, .text = decision_get_text, AT(path)},
     {"path_info", FASTCGI, 0, .text = decision_get_text, AT(path_info)},
+    {"precompressed", FILES, 0, .read = decision_read_switch, AT(precompressed)},
     {"read_timeout", FASTCGI | AUTHORIZER, 0, .read = decision_read_duration, AT(read_timeout)},
     {"redirect", REDIRECT, REDIRECT, .read = decision_read_redirect},
     {"request_buffering", FASTCGI, 0, .read = decision_read_not, AT(stream_body)},

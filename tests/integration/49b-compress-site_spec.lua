@@ -183,3 +183,112 @@ describe("a site with compress", function()
     assert.is_true(res.pieces[#res.pieces].time - res.pieces[1].time > 0.1)
   end)
 end)
+
+describe("precompressed neighbours", function()
+  local s, root
+
+  -- Files whose dates are so many seconds before now.
+  local function age(name, seconds)
+    assert(os.execute(("touch -d '%d seconds ago' %s/%s"):format(seconds, root, name)) == 0)
+  end
+
+  setup(function()
+    root = stage.files({
+      ["app.css"] = TEXT, ["app.css.gz"] = "gz of app", ["app.css.br"] = "br of app",
+      ["app.css.zst"] = "zst of app", ["old.css"] = TEXT, ["old.css.br"] = "br of old",
+      ["old.css.gz"] = "gz of old", ["plain.css"] = TEXT, ["folder/index.html"] = TEXT,
+      ["folder/index.html.gz"] = "gz of index", ["dir.css"] = TEXT, ["dir.css.gz/x"] = "",
+      ["big.txt"] = TEXT, ["big.txt.gz"] = ("0123456789"):rep(10000), ["away.css"] = TEXT,
+      ["secret/.hidden"] = "hidden",
+    })
+    assert(os.execute(("ln -s secret/.hidden %s/away.css.gz"):format(root)) == 0)
+    for _, name in ipairs({ "app.css", "app.css.gz", "app.css.br", "app.css.zst", "old.css.gz",
+      "big.txt", "big.txt.gz", "folder/index.html", "folder/index.html.gz" }) do
+      age(name, 100)
+    end
+    age("old.css", 50)
+    age("old.css.br", 51)
+    s = server.start({ route = ([[
+      local php = require("moongate.php")
+      local site = php.site { root = %q, backend = "down", static = { precompressed = true,
+        [".txt"] = { precompressed = false } } }
+      return { control = false, compress = true, backends = { down = "unix:/nonexistent/x.sock" },
+        on_request = function(req)
+          if req.host == "site" then return site(req) end
+          return { root = %q, precompressed = req.host ~= "off" or nil, compress = false }
+        end }]]):format(root, root) })
+  end)
+
+  teardown(function() s:stop() end)
+
+  local function get(path, accept, more)
+    local request = { path = path, headers = { ["Accept-Encoding"] = accept } }
+    for key, value in pairs(more or {}) do
+      request[key] = value
+    end
+    return http.request(s.address, request)
+  end
+
+  it("take the place of a file, by the client's weights", function()
+    local tags = {}
+    for _, case in ipairs({
+      { "gzip, br, zstd", "zst of app", "zstd" }, { "gzip, br", "br of app", "br" },
+      { "gzip", "gz of app", "gzip" }, { "gzip;q=1, zstd;q=0.5", "gz of app", "gzip" },
+      { "*;q=0.5, br;q=0", "zst of app", "zstd" }, { "identity", TEXT }, { nil, TEXT },
+    }) do
+      local res = get("/app.css", case[1])
+      assert.equal(case[2], res.body)
+      assert.equal(case[3], res.headers["content-encoding"])
+      assert.equal("text/css; charset=utf-8", res.headers["content-type"])
+      assert.equal("Accept-Encoding", res.headers.vary)
+      assert.equal("bytes", res.headers["accept-ranges"])
+      local former = tags[res.headers.etag]
+      assert.is_true(former == nil or former == (case[3] or ""))
+      tags[res.headers.etag] = case[3] or ""
+      local again = get("/app.css", case[1], { headers = { ["Accept-Encoding"] = case[1],
+        ["If-None-Match"] = res.headers.etag } })
+      assert.equal(304, again.status)
+      assert.equal(res.headers.etag, again.headers.etag)
+      assert.equal("Accept-Encoding", again.headers.vary)
+    end
+    assert.equal("gz of index", get("/folder/", "gzip").body)
+    assert.truthy(get("/folder/", "gzip").headers["content-type"]:find("^text/html"))
+  end)
+
+  it("are passed over where they are older, no files, or hidden", function()
+    assert.equal("identity", get("/old.css", "br").headers["content-encoding"] or "identity")
+    assert.equal(TEXT, get("/old.css", "br, gzip").body)
+    age("old.css.gz", 50)
+    age("old.css", 60)
+    age("old.css.br", 61)
+    assert.equal("gz of old", get("/old.css", "br, gzip").body)
+    for _, path in ipairs({ "/plain.css", "/dir.css", "/away.css" }) do
+      assert.equal(TEXT, get(path, "gzip, br, zstd").body)
+      assert.equal("Accept-Encoding", get(path, "gzip").headers.vary)
+    end
+  end)
+
+  it("have ranges and heads of their own", function()
+    local res = get("/big.txt", "gzip", { headers = { ["Accept-Encoding"] = "gzip",
+      Range = "bytes=10-14" } })
+    assert.equal(206, res.status)
+    assert.equal("01234", res.body)
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal("bytes 10-14/100000", res.headers["content-range"])
+    local head = get("/big.txt", "gzip", { method = "HEAD" })
+    assert.equal("100000", head.headers["content-length"])
+    assert.equal("gzip", head.headers["content-encoding"])
+  end)
+
+  it("are there only where they were asked for", function()
+    local res = get("/app.css", "gzip", { host = "off" })
+    assert.equal(TEXT, res.body)
+    assert.is_nil(res.headers.vary)
+    assert.equal(TEXT, get("/app.css", "gzip", { version = "1.0" }).body)
+    assert.equal("gz of app", get("/app.css", "gzip", { host = "site" }).body)
+    res = get("/plain.css", "gzip", { host = "site" })
+    assert.equal(TEXT, coding.text(res))
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal(TEXT, coding.text(get("/big.txt", "gzip", { host = "site" })))
+  end)
+end)

@@ -332,6 +332,7 @@ local KINDS = {
       always = headers,
       cache_control = header_value, try = try_list, within = within, scripts = extensions,
       sources = extensions, status = integer(400, 599),
+      precompressed = is("boolean", "true or false"),
     },
   },
   reply = {

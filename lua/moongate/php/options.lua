@@ -18,7 +18,9 @@ local KEYS = {
   versions = true, version = true, owner = true, errors = true, not_found = true,
   always = true, authorize = true, authorize_key = true, authorize_ttl = true,
 }
-local STATIC = { cache_control = true, headers = true, sources = true, compress = true }
+local STATIC = {
+  cache_control = true, headers = true, sources = true, compress = true, precompressed = true,
+}
 
 -- What the site itself finds, what has one value only, and what is of all decisions of a site.
 local NO_VALUES = {
@@ -464,6 +466,7 @@ end
 ---@field sources string|string[]|nil
 ---@field headers table|nil without those of the site
 ---@field compress boolean|table|nil
+---@field precompressed boolean|nil
 ---@field lasts boolean it is the same table for other requests
 
 ---@class moongate.php.static
@@ -474,12 +477,14 @@ end
 
 --- A rule of `static` over those that hold for all files.
 local function rule_of(rule, base)
-  local compress = rule.compress
-  if compress == nil then
-    compress = base.compress
+  local function of(key)
+    if rule[key] == nil then
+      return base[key]
+    end
+    return rule[key]
   end
   return {
-    compress = compress,
+    compress = of("compress"), precompressed = of("precompressed"),
     cache_control = rule.cache_control or base.cache_control,
     sources = rule.sources or base.sources,
     headers = headers.merged(base.headers, rule.headers), lasts = true,
@@ -545,7 +550,7 @@ function M.static_result(static, result, source)
   end
   return {
     cache_control = result.cache_control, sources = result.sources, headers = result.headers,
-    compress = result.compress,
+    compress = result.compress, precompressed = result.precompressed,
   }
 end
 

@@ -325,6 +325,7 @@ function Site:about_files(d, values, rule)
     end
   end
   d.cache_control, d.sources, d.compress = rule.cache_control, rule.sources, rule.compress
+  d.precompressed = rule.precompressed
   if d.compress == nil then
     d.compress = values.compress
   end

@@ -309,6 +309,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field always? moongate.HeaderTable of whatever is sent in the end, error pages and redirects too
 ---@field compress? boolean|moongate.Compress in place of the route's
 ---@field status? integer from 400 to 599: the file is the page for an error
+---@field precompressed? boolean a neighbour such as app.css.br takes its place
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 ---@field scripts? string|string[] further extensions whose files are never shown
 ---@field authorize? moongate.Authorize who is asked first: a 200 lets the request on

@@ -55,6 +55,7 @@ return [==[
 ---@field cache_control? string
 ---@field headers? moongate.HeaderTable of every answer that is not a script's
 ---@field compress? boolean|moongate.Compress
+---@field precompressed? boolean neighbours such as app.css.br take their place
 ---@field sources? string|string[] extensions of scripts that are shown as files, such as { ".sh" }
 
 --- What holds for some files, over what holds for all.
@@ -63,6 +64,7 @@ return [==[
 ---@field cache_control? string
 ---@field headers? moongate.HeaderTable
 ---@field compress? boolean|moongate.Compress
+---@field precompressed? boolean neighbours such as app.css.br take their place
 ---@field sources? string|string[]
 
 local php = {}

@@ -50,6 +50,7 @@ describe("decision.problem", function()
       { body = "" },
       { redirect = "https://example.test/", status = 308, headers = { A = "b" } },
       { backend = "app", compress = true }, { file = "/a", compress = false },
+      { root = "/srv", precompressed = true },
       { body = "", compress = { levels = { gzip = 9 }, min = 0 } },
       { close = true },
     }) do
@@ -115,6 +116,7 @@ describe("decision.problem", function()
         .. "forbids" },
     { { backend = "app", compress = { level = 5 } },
       "compress: unknown key 'level'; did you mean 'levels'?" },
+    { { root = "/srv", precompressed = 1 }, "precompressed: expected true or false, got 1" },
     { { close = true, compress = true },
       "'compress' does not go with 'close', which makes this a close decision" },
     { { backend = "app", deadline = 0 },
