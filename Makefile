@@ -98,7 +98,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/lookup base/loop base/netset \
         base/password base/resolve base/spool base/str base/walk http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
-        http/range http/traceparent \
+        http/range http/spans http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/scripts shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
 links_request = http/request base/arena base/str base/addr base/spool base/input base/buf
@@ -129,6 +129,7 @@ links_http/h2 = http/h2 http/check http/uri $(links_request)
 links_http/range = http/range base/str
 links_http/realip = http/realip http/forwarded http/uri base/netset $(links_request)
 links_http/settings = http/settings base/arena base/str
+links_http/spans = http/spans http/traceparent $(links_request)
 links_http/traceparent = http/traceparent $(links_request)
 links_http/uri = http/uri base/arena base/str
 links_fastcgi/cgi = fastcgi/cgi $(links_request)

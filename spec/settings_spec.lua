@@ -8,6 +8,9 @@ local values = require("moongate.route.values")
 local LUA_ONLY = {
   backend = { max_conns = true, ini = true },
   limits = { shared = true },
+  tracing = { -- of lua/moongate/worker/spans.lua
+    resource = true, service = true,
+  },
 }
 
 --- The texts in quotes of a file: the keys that it reads are among them.

@@ -14,7 +14,6 @@
 #include "exchange/params.h"
 #include "exchange/report.h"
 #include "http/observed.h"
-#include "http/traceparent.h"
 #include "shm/underway.h"
 
 #define BUSY_PAUSE 0.1 /* seconds before an overloaded backend is asked again */
@@ -35,7 +34,9 @@ static struct attempt *attempt_note(struct exchange *x)
 {
     struct request *req = &x->req;
     struct attempt *a = arena_alloc(&req->arena, sizeof *a);
-    *a = (struct attempt){.server = STR(""), .role = x->req.role};
+    *a = (struct attempt){.server = STR(""), .backend = req->backend, .role = x->req.role};
+    if (req->traceparent != NULL)
+        a->span = traceparent_name_sent(req->traceparent, loop_id(x->generation->loop));
     if (req->attempt_end == NULL)
         req->attempt_end = &req->attempt_list;
     *req->attempt_end = a;
@@ -69,6 +70,8 @@ static void attempt_close(struct exchange *x, const char *error, bool failed)
     if (a == NULL || a->over)
         return;
     a->server = x->req.server;
+    a->asked = t->asked;
+    a->granted = t->granted > 0;
     a->queue = attempt_since(t->granted, t->asked);
     a->connect = attempt_since(t->opened, t->granted);
     a->first_byte = attempt_since(t->first_byte, t->opened);
@@ -305,8 +308,6 @@ static void attempt_start(struct exchange *x, int server, bool fresh)
     if (x->attempts.left > 0)
         x->attempts.left--;
     attempt_note(x);
-    if (x->req.traceparent != NULL)
-        traceparent_name_sent(x->req.traceparent, loop_id(x->generation->loop));
     request_step(&x->req, "backend '%.*s' is asked: %.*s", STR_FMT(x->req.backend),
                  STR_FMT(server < 0 ? STR("the first server that is free")
                                     : backend_address(attempt_decided(x), server)));

@@ -9,7 +9,7 @@
 #include "exchange/meter.h"
 #include "exchange/report.h"
 #include "http/file.h"
-#include "http/traceparent.h"
+#include "script/spans.h"
 #include "shm/quarantine.h"
 #include "shm/trace.h"
 #include "shm/underway.h"
@@ -321,6 +321,8 @@ static void exchange_take_body(struct exchange *x)
     }
     request_step(req, "the body is waited for");
     x->state = EXCHANGE_BODY;
+    if (exchange_spans(x) != NULL)
+        exchange_spans(x)->body_from = exchange_now(x);
     underway_enter(&x->req, UNDERWAY_BODY);
     due_body(x);
     x->front->ops->want_body(x->front, true);
@@ -445,7 +447,23 @@ static void exchange_trace(struct exchange *x)
 {
     struct loop *loop = x->generation->loop;
     const uint64_t random[] = {loop_id(loop), loop_id(loop), loop_id(loop)};
-    traceparent_take(&x->req, &x->generation->settings->tracing, random);
+    const struct tracing_settings *settings = &x->generation->settings->tracing;
+    traceparent_take(&x->req, settings, random);
+    struct traceparent *t = x->req.traceparent;
+    if (!settings->exports || !t->sampled)
+        return;
+    t->spans = arena_alloc(&x->req.arena, sizeof *t->spans);
+    memset(t->spans, 0, sizeof *t->spans);
+}
+
+/* Hands the spans of a request that has ended to the exporter. */
+static void exchange_give_spans(struct exchange *x)
+{
+    static char json[SPANS_SIZE];
+    unsigned count;
+    loop_update_time(x->generation->loop); /* hooks may have run since this turn began */
+    size_t n = spans_json(&x->req, exchange_now(x), json, sizeof json, &count);
+    script_spans_add(x->generation->script, (struct str){json, n}, count);
 }
 
 /* Handles the complete head. */
@@ -477,6 +495,15 @@ static void exchange_refused(struct exchange *x, int status, const char *reason)
         account_begin(x); /* the head may be the fault, and was not handled then */
     request_step(&x->req, "refused: %s", reason);
     response_refused(x, status, reason);
+}
+
+/* Handles the end of the body that was collected. */
+static void exchange_use_body(struct exchange *x)
+{
+    struct spans *spans = exchange_spans(x);
+    if (spans != NULL)
+        spans_note(spans, "receive body", spans->body_from, exchange_now(x), false);
+    attempt_begin(x);
 }
 
 /* Handles an operator's order to end the request. The client gets a 503 where it has seen nothing;
@@ -573,7 +600,7 @@ static void exchange_step(struct deferred *d)
         break;
     case EXCHANGE_BODY:
         if (x->body_ended)
-            attempt_begin(x);
+            exchange_use_body(x);
         break;
     case EXCHANGE_ASKING:
         relay_step(x, facts.room);
@@ -667,6 +694,8 @@ void exchange_done(struct exchange *x)
     if (x->req.trace != NULL)
         account_end(x);
     meter_request(x);
+    if (exchange_spans(x) != NULL)
+        exchange_give_spans(x);
     report_access(x->generation, &x->req, &x->call);
     underway_end(&x->req);
     exchange_free(x);

@@ -2,8 +2,11 @@
 #include "exchange/generation.h"
 
 #include "exchange/grants.h"
+#include "script/spans.h"
 
 #include <stdlib.h>
+
+#define SPANS_PATIENCE 2.0 /* seconds that a stop waits for who gets the spans of traces */
 
 static unsigned alive;
 static struct generation *all_generations;
@@ -192,6 +195,27 @@ void generation_refresh(struct generation *g)
 {
     for (unsigned i = 0; i < g->settings->backend_count; i++)
         backend_refresh(g->backends[i]);
+}
+
+static void generation_wake_cb(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    (void)ev;
+    (void)timer;
+    (void)events; /* the timer only ends the loop's sleep */
+}
+
+void generation_send_spans(struct generation *g)
+{
+    ev_timer wake;
+    if (g == NULL || !script_spans_wait(g->script))
+        return;
+    double until = loop_now(g->loop) + SPANS_PATIENCE;
+    script_retire(g->script); /* the exporter does not wait for more */
+    ev_timer_init(&wake, generation_wake_cb, 0.05, 0.05);
+    ev_timer_start(g->loop->ev, &wake);
+    while (script_spans_wait(g->script) && loop_now(g->loop) < until)
+        ev_run(g->loop->ev, EVRUN_ONCE);
+    ev_timer_stop(g->loop->ev, &wake);
 }
 
 void generation_end_tasks(void)

@@ -54,6 +54,9 @@ bool generation_is_done(const struct generation *g);
 /* A generation that was prepared after this one has been given up: what it told the ledger of its
  * backends is said again as this one has it. */
 void generation_refresh(struct generation *g);
+/* The process ends: spans that wait are sent, for two seconds at most. Runs the loop. NULL: nothing
+ * is done. */
+void generation_send_spans(struct generation *g);
 /* The process ends: what waits, in whatever generation, and belongs to no request, is ended. */
 void generation_end_tasks(void);
 /* How many there are in this process. */

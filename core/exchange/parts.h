@@ -23,6 +23,8 @@
 #include "exchange/postpone.h"
 #include "fastcgi/cgi.h"
 #include "http/caching.h"
+#include "http/spans.h"
+#include "http/traceparent.h"
 #include "shm/cache.h"
 
 enum exchange_state {
@@ -194,6 +196,12 @@ static inline const struct compress_settings *exchange_compress(const struct exc
 static inline double exchange_now(const struct exchange *x)
 {
     return loop_now(x->generation->loop);
+}
+
+/* Where the times of the request are noted; NULL, nearly always: its trace is not recorded. */
+static inline struct spans *exchange_spans(const struct exchange *x)
+{
+    return x->req.traceparent != NULL ? x->req.traceparent->spans : NULL;
 }
 
 /* Where the application's reply is noted; NULL, nearly always: nowhere. */

@@ -106,6 +106,8 @@ void response_begin(struct exchange *x)
     int status = x->req.response.status;
     x->skip_body = x->req.method_id == METHOD_HEAD || status == 204 || status == 304;
     x->state = EXCHANGE_RESPONDING;
+    if (exchange_spans(x) != NULL)
+        exchange_spans(x)->send_from = exchange_now(x);
     underway_enter(&x->req, UNDERWAY_STREAMING);
     if (x->req.trace != NULL)
         account_head(x);

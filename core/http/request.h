@@ -215,7 +215,11 @@ struct attempt {
     struct str server;
     double queue, connect, first_byte, total;
     const char *error; /* NULL: none */
-    uint8_t role;      /* enum fcgi_role */
+    struct str backend;
+    double asked;  /* when it began, in seconds of the loop's clock */
+    uint64_t span; /* the id of its span, where the request has a trace */
+    uint8_t role;  /* enum fcgi_role */
+    bool granted;  /* it got a server */
     bool over;
 };
 

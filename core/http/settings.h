@@ -152,6 +152,7 @@ struct tracing_settings {
     bool enabled;
     enum believe believe;
     double sample; /* the share of the traces begun here that are recorded, 0 to 1 */
+    bool exports;  /* spans are exported (script/spans.h) */
 };
 
 #define COMPRESS_MIN_MOST 65536 /* the bytes are kept until there are `min` */

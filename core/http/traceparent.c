@@ -99,7 +99,8 @@ void traceparent_take(struct request *req, const struct tracing_settings *settin
         params_set(&req->arena, &req->arrived, STR("HTTP_TRACEPARENT"), value);
 }
 
-void traceparent_name_sent(struct traceparent *t, uint64_t span)
+uint64_t traceparent_name_sent(struct traceparent *t, uint64_t span)
 {
     traceparent_put(t->sent + 36, span);
+    return span != 0 ? span : 1;
 }

@@ -20,6 +20,7 @@ struct traceparent {
     char sent[TRACEPARENT_SIZE + 1];
     char caller[TRACEPARENT_ID + 1]; /* the id of the caller's span; "": the trace begins here */
     bool sampled;                    /* the spans of the trace are recorded */
+    struct spans *spans;             /* NULL: they are not recorded here */
 };
 
 /* Gives the request a trace context. A valid `traceparent` of a peer that the settings believe is
@@ -28,8 +29,9 @@ struct traceparent {
  * a web server. `random`: two words for the id of a trace, and one for that of a span. */
 void traceparent_take(struct request *req, const struct tracing_settings *settings,
                       const uint64_t random[3]);
-/* Names another span as the parent of what the application does: `span` is a random word. */
-void traceparent_name_sent(struct traceparent *t, uint64_t span);
+/* Names another span as the parent of what the application does. `span` is a random word; returns
+ * the span's id. */
+uint64_t traceparent_name_sent(struct traceparent *t, uint64_t span);
 
 /* The parts of the context as hex digits. */
 static inline struct str traceparent_trace_id(const struct traceparent *t)

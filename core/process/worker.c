@@ -23,9 +23,8 @@
 
 #define FIRST_SOCKET  3    /* first socket of LINK_PREPARE, after the logs and the snapshot */
 #define RENEWAL_PAUSE 10.0 /* seconds until a worn script is loaded again that could not be */
-#define RENEWAL_LEAST                                                                              \
-    1.0               /* seconds between two of them, each of which stops the loop for a while */
-#define LOG_DELAY 0.2 /* seconds that an access log line may wait */
+#define RENEWAL_LEAST 1.0  /* seconds between two of them, each of which stops the loop */
+#define LOG_DELAY     0.2  /* seconds that an access log line may wait */
 
 /* The first line of LINK_PREPARE. */
 struct prepared {
@@ -730,6 +729,7 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
 static void worker_clean_up(struct worker *w)
 {
     w->clients.on_empty = NULL;
+    generation_send_spans(w->clients.stopping ? w->generation : NULL);
     worker_stop_listening(w);
     handover_stop(&w->handover);
     handover_end_receiving(&w->handover);

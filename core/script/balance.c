@@ -339,8 +339,10 @@ static enum script_result balance_ask(struct script *s, struct asking *a, int fu
                                       const char *what)
 {
     a->function = function;
-    a->cause = (struct script_cause){what, "choosing a server", a->req, false,
-                                     SCRIPT_KIND_OF(HOOK_BALANCE)};
+    a->cause = (struct script_cause){.what = what,
+                                     .source = "choosing a server",
+                                     .req = a->req,
+                                     .kind = SCRIPT_KIND_OF(HOOK_BALANCE)};
     return script_guard(s, &a->cause, balance_ask_body, a) ? a->result : SCRIPT_FAILED;
 }
 

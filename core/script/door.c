@@ -7,6 +7,8 @@
 #include "script/door.h"
 
 #include "base/log.h"
+#include "http/spans.h"
+#include "http/traceparent.h"
 #include "script/heap.h"
 #include "script/limit.h"
 #include "script/modules.h"
@@ -267,6 +269,15 @@ static void door_count(const struct script_cause *cause, uint64_t nanoseconds)
     metrics_own->running = SCRIPT_KIND_OTHER;
 }
 
+/* Notes the time of a hook in the trace of its request. */
+static void door_note_span(const struct script_cause *cause, uint64_t began, uint64_t ended)
+{
+    const struct traceparent *t = cause->req->traceparent;
+    bool is_hook = cause->kind > 0 && cause->kind <= HOOK_COUNT;
+    if (t->spans != NULL && is_hook)
+        spans_note(t->spans, cause->what, (double)began / 1e9, (double)ended / 1e9, cause->resumed);
+}
+
 static void door_collect(struct script *s, void *ctx)
 {
     (void)ctx;
@@ -304,7 +315,10 @@ bool script_guard(struct script *s, const struct script_cause *cause,
         lua_pop(s->L, 1);
     }
     if (outer) {
-        door_count(cause, door_clock() - began);
+        uint64_t ended = door_clock();
+        door_count(cause, ended - began);
+        if (cause->req != NULL && cause->req->traceparent != NULL)
+            door_note_span(cause, began, ended);
         script_end_run(s->L);
     } else if (cause->untimed)
         lua_sethook(s->L, NULL, 0, 0); /* a hook that the script has set while it was loaded */

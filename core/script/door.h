@@ -25,6 +25,7 @@ struct script_cause {
     const char *what, *source; /* "on_request", "route.lua:12" */
     const struct request *req; /* NULL: none */
     bool untimed;              /* script_timeout does not apply to the run */
+    bool resumed;              /* the function has waited and goes on */
     uint8_t kind;              /* for /metrics: SCRIPT_KIND_OF a hook, or enum script_kind */
 };
 

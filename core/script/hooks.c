@@ -140,8 +140,10 @@ enum script_policy script_policy(const struct script *s, enum script_hook hook)
 static struct script_cause hooks_cause(const struct script *s, enum script_hook hook,
                                        const struct request *req)
 {
-    return (struct script_cause){script_hook_names[hook], s->hooks->sources[hook], req, false,
-                                 SCRIPT_KIND_OF(hook)};
+    return (struct script_cause){.what = script_hook_names[hook],
+                                 .source = s->hooks->sources[hook],
+                                 .req = req,
+                                 .kind = SCRIPT_KIND_OF(hook)};
 }
 
 /* --- on_start, on_stop --- */

@@ -26,6 +26,7 @@ struct script {
     struct script_world world;
     struct loop *loop; /* NULL outside of a worker */
     bool retired;      /* another generation serves: timers of this one have stopped */
+    bool exports;      /* the exporter of spans runs (spans.c) */
     bool stopping; /* on_stop has been called: no timer or spawned function can begin any more */
     void (*hold)(void *ctx); /* keeps the generation alive while a detached task waits */
     void (*drop)(void *ctx);

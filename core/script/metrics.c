@@ -234,6 +234,20 @@ static void metrics_push_turns(lua_State *L, const struct metrics *m)
     }
 }
 
+static void metrics_push_spans(lua_State *L, const struct metrics *m)
+{
+    static const char *const names[METRICS_SPANS] = {[METRICS_EXPORTED] = "exported",
+                                                     [METRICS_FULL] = "full",
+                                                     [METRICS_FAILED] = "failed",
+                                                     [METRICS_REJECTED] = "rejected"};
+    lua_createtable(L, 0, METRICS_SPANS);
+    for (unsigned i = 0; i < METRICS_SPANS; i++)
+        metrics_set_number(L, names[i],
+                           (double)metrics_sum_of(m, offsetof(struct metrics_sheet, spans) +
+                                                         i * sizeof(uint64_t)));
+    lua_setfield(L, -2, "spans");
+}
+
 static void metrics_find_names(const struct metrics *m, struct names *names)
 {
     uint32_t count = __atomic_load_n(&m->count, __ATOMIC_ACQUIRE);
@@ -278,6 +292,7 @@ static int metrics_core_counters(lua_State *L)
                            (double)metrics_sum_of(m, offsetof(struct metrics_sheet, cached) +
                                                          i * sizeof(uint64_t)));
     lua_setfield(L, -2, "cached");
+    metrics_push_spans(L, m);
     lua_createtable(L, 0, METRICS_PROTOCOLS);
     for (unsigned i = 0; i < METRICS_PROTOCOLS; i++)
         metrics_set_number(L, protocol_names[i],

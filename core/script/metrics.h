@@ -13,6 +13,7 @@
  *     protocols { ["HTTP/1.1"] = count }
  *     accepted, refused = { connections, per_ip }, shared_full,
  *     cached = { hit, miss, stale, bypass }
+ *     spans     { exported, full, failed, rejected }
  *
  * core.scripts() returns the scripts of applications that take most time, see shm/scripts.h.
  *

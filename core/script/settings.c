@@ -349,6 +349,7 @@ static void settings_read_tracing(struct reading *r, struct tracing_settings *t)
                      : str_eq(believe, STR("none")) ? BELIEVE_NONE
                                                     : BELIEVE_TRUSTED;
         t->sample = settings_get_number(r, "sample");
+        t->exports = settings_get_optional(r, "export").n > 0;
     }
     lua_pop(r->L, 1);
 }

@@ -77,6 +77,7 @@ static struct script_task *task_park(struct script *s, const struct script_run *
     if (t == NULL)
         abort();
     *t = (struct script_task){.script = s, .wait = wait, .run = *run};
+    t->run.cause.resumed = true;
     t->co = script_detach_coroutine(s, &t->ref);
     wait->task = t;
     task_link(t);

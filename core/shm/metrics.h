@@ -90,6 +90,10 @@ struct metrics_run {
     uint64_t nanoseconds;
 };
 
+/* What has become of the spans of traces (script/spans.h): exported; dropped since too many waited,
+ * since they could not be sent, or by who got them. */
+enum { METRICS_EXPORTED, METRICS_FULL, METRICS_FAILED, METRICS_REJECTED, METRICS_SPANS };
+
 /* The counters of one worker. */
 struct metrics_sheet {
     uint64_t requests[METRICS_SERIES][METRICS_METHODS][METRICS_CLASSES];
@@ -102,6 +106,7 @@ struct metrics_sheet {
     uint64_t cached[CACHE_USES];          /* requests by what the cache has done, enum cache_use */
     uint64_t shared_full;                 /* writes to dictionaries that found no room */
     struct scripts_table scripts;         /* of applications */
+    uint64_t spans[METRICS_SPANS];        /* by what has become of them */
 };
 
 enum metrics_kind { METRICS_BACKEND, METRICS_TENANT, METRICS_FAMILY, METRICS_LABEL };

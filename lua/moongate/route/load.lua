@@ -183,6 +183,10 @@ local function check_folders(normalized, source, fs)
       walk.fail(source, { "log", key }, ("log.%s: %s is a folder"):format(key, file))
     end
   end
+  local spans = normalized.tracing and (normalized.tracing.export or ""):match("^(/.*)/[^/]+$")
+  if spans and fs.stat(spans) ~= "directory" then
+    walk.fail(source, { "tracing", "export" }, "tracing.export: there is no folder " .. spans)
+  end
   if limits.spool_dir ~= schema.SPOOL_DIR then
     local message, what = obstacle(limits.spool_dir, fs)
     if not message and what ~= "directory" then

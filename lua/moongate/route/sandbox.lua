@@ -365,6 +365,10 @@ function M.refused(normalized)
         .. "master"):format(key, word)
     end
   end
+  if normalized.tracing and (normalized.tracing.export or ""):find("^/") then
+    return { "tracing", "export" }, "sandbox: tracing.export is the URL of a collector: a file "
+      .. "is not for the route"
+  end
   if normalized.limits.spool_dir ~= schema.SPOOL_DIR then
     return { "limits", "spool_dir" }, "sandbox: limits.spool_dir is not for the route"
   end

@@ -28,10 +28,16 @@ M.LOG = {
   level = { one_of("debug", "info", "warn", "error"), "info" },
 }
 
--- Whose `traceparent` is continued, and how many traces are recorded.
+-- Whose `traceparent` is continued, how many traces are recorded, and where their spans go.
 M.TRACING = {
   believe = { one_of("trusted", "all", "none"), "trusted" },
   sample = { values.share, 1 },
+  export = { values.span_target },
+  service = { values.text, "moongate" },
+  resource = { values.texts, {} },
+  headers = { values.span_headers, {} },
+  interval = { above_zero(duration), 1 },
+  timeout = { above_zero(duration), 5 },
 }
 
 M.LIMITS = {

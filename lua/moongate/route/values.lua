@@ -81,6 +81,49 @@ function M.text(value)
   return fits and value or nil, "a text"
 end
 
+--- Texts by their names.
+function M.texts(value)
+  local expected = 'a table of texts such as { ["deployment.environment"] = "production" }'
+  if type(value) ~= "table" then
+    return nil, expected
+  end
+  local normalized = {}
+  for name, text in pairs(value) do
+    if type(name) ~= "string" or not M.text(name) or not M.text(text) then
+      return nil, expected
+    end
+    normalized[name] = text
+  end
+  return normalized
+end
+
+--- Headers of requests to a collector.
+function M.span_headers(value)
+  local normalized = M.texts(value)
+  for name in pairs(normalized or {}) do
+    if not name:match("^[%w!#$%%&'*+.^_`|~-]+$") then
+      normalized = nil
+      break
+    end
+  end
+  return normalized, 'a table of headers such as { Authorization = "Bearer ..." }'
+end
+
+--- Where spans go: the URL of a collector, or a file.
+function M.span_target(value)
+  local expected = 'a URL such as "http://127.0.0.1:4318/v1/traces", or an absolute path'
+  if type(value) ~= "string" or value:find("[%c ]") then
+    return nil, expected
+  elseif value:find("^https:") then
+    return nil, nil, "there is no TLS for spans: a collector on this machine passes them on"
+  elseif value:find("^http://[^/?#]+/?$") then
+    return value:gsub("/?$", "/v1/traces", 1)
+  elseif value:find("^http://[^/?#]+/") then
+    return value
+  end
+  return M.folder(value), expected
+end
+
 --- A part of a whole.
 function M.share(value)
   local fits = type(value) == "number" and value >= 0 and value <= 1

@@ -420,6 +420,12 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@class moongate.Tracing
 ---@field believe? "trusted"|"all"|"none" whose traceparent is continued, default "trusted"
 ---@field sample? number the share of the traces begun here that are recorded, default 1
+---@field export? string where spans go: the URL of an OTLP/HTTP collector, or an absolute path for JSON lines
+---@field service? string `service.name`, default "moongate"
+---@field resource? table<string, string> more attributes of the resource
+---@field headers? table<string, string> of requests to the collector
+---@field interval? moongate.Duration that spans are collected for one request, default 1
+---@field timeout? moongate.Duration for the collector's answer, default 5
 
 ---@class moongate.Limits
 ---@field request_line? moongate.Size default "8k"

@@ -245,6 +245,13 @@ local function scripts(page, core, counters)
   end
   page:family("counter", "moongate_shared_full",
     "Writes to shared dictionaries that found no room."):add("", counters.shared_full)
+  page:family("counter", "moongate_spans_exported",
+    "Spans of traces that a collector, or the file, has taken."):add("", counters.spans.exported)
+  local dropped = page:family("counter", "moongate_spans_dropped",
+    "Spans of traces that were lost: too many waited, they could not be sent, or were refused.")
+  for _, reason in ipairs({ "full", "failed", "rejected" }) do
+    dropped:add(label("reason", reason), counters.spans[reason])
+  end
 end
 
 -- The instance ------------------------------------------------------------------------------------

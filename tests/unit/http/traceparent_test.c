@@ -37,7 +37,7 @@ static bool is_begun(const struct traceparent *t)
 
 static void test_continued(void)
 {
-    settings = (struct tracing_settings){true, BELIEVE_TRUSTED, 1};
+    settings = (struct tracing_settings){.enabled = true, .believe = BELIEVE_TRUSTED, .sample = 1};
     test("traceparent: the trace goes on, with a span of its own");
     const struct traceparent *t = take("00-" TRACE "-" SPAN "-01");
     check_str(sent(), "00-" TRACE "-1111222233334444-01");
@@ -84,7 +84,7 @@ static void test_begun(void)
         "00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01",
         "00-" TRACE "-00F067AA0BA902B7-01",
     };
-    settings = (struct tracing_settings){true, BELIEVE_TRUSTED, 1};
+    settings = (struct tracing_settings){.enabled = true, .believe = BELIEVE_TRUSTED, .sample = 1};
     test("traceparent: what is not valid begins a trace, and drops tracestate");
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         check(is_begun(take(bad[i])));
@@ -122,7 +122,8 @@ static void test_believed(void)
     };
     test("traceparent: whose is continued");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        settings = (struct tracing_settings){true, cases[i].believe, 1};
+        settings =
+            (struct tracing_settings){.enabled = true, .believe = cases[i].believe, .sample = 1};
         request_init(&req, memory, sizeof memory);
         req.from_trusted = cases[i].trusted;
         headers_add(&req.arena, &req.headers, STR("traceparent"), STR("00-" TRACE "-" SPAN "-01"));
@@ -147,7 +148,8 @@ static void test_sampled(void)
     test("traceparent: the share of traces that are recorded is by the id");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const uint64_t random[] = {1, cases[i].word, 2};
-        settings = (struct tracing_settings){true, BELIEVE_NONE, cases[i].sample};
+        settings = (struct tracing_settings){
+            .enabled = true, .believe = BELIEVE_NONE, .sample = cases[i].sample};
         request_init(&req, memory, sizeof memory);
         traceparent_take(&req, &settings, random);
         check(req.traceparent->sampled == cases[i].sampled);
@@ -162,7 +164,7 @@ static void test_sampled(void)
 
 static void test_of_web_server(void)
 {
-    settings = (struct tracing_settings){true, BELIEVE_TRUSTED, 1};
+    settings = (struct tracing_settings){.enabled = true, .believe = BELIEVE_TRUSTED, .sample = 1};
     test("traceparent: the params of a web server in front");
     request_init(&req, memory, sizeof memory);
     params_set(&req.arena, &req.arrived, STR("HTTP_TRACESTATE"), STR("vendor=1"));
