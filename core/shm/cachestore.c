@@ -364,37 +364,56 @@ static bool cachestore_parse(struct loaded *l, const struct head *head)
     return true;
 }
 
-static bool cachestore_is_sound(const struct head *head, const struct stat *st, uint64_t id)
+static bool cachestore_is_sound(const struct head *head, uint64_t size, uint64_t id)
 {
     return head->magic == MAGIC && head->id == id && head->head_size >= sizeof *head &&
-           head->head_size <= HEAD_MAX && head->body_size <= (uint64_t)st->st_size &&
-           head->head_size + head->body_size == (uint64_t)st->st_size;
+           head->head_size <= HEAD_MAX && head->body_size <= size &&
+           head->head_size + head->body_size == size;
 }
 
-/* Reads the file into an entry with one use; takes the descriptor over. NULL: it is of no use. */
-static struct loaded *cachestore_read(int fd, const struct cache_found *found)
+/* Makes an entry of the file's first bytes, with one use; takes the descriptor over. NULL: they are
+ * of no use. */
+static struct loaded *cachestore_make(int fd, const struct cache_found *found, struct str bytes,
+                                      const struct head *head)
 {
-    struct head head;
-    struct stat st;
-    if (fstat(fd, &st) != 0 || pread(fd, &head, sizeof head, 0) != (ssize_t)sizeof head ||
-        !cachestore_is_sound(&head, &st, found->id)) {
-        close(fd);
-        return NULL;
-    }
     struct loaded *l = calloc(1, sizeof *l);
-    bool whole = (size_t)st.st_size <= CONTENT_MAX;
-    size_t size = whole ? (size_t)st.st_size : head.head_size;
-    if (l == NULL || (l->block = malloc(size)) == NULL)
+    if (l == NULL || (l->block = malloc(bytes.n)) == NULL)
         abort();
+    memcpy(l->block, bytes.p, bytes.n);
     l->entry.file.source =
         (struct file_source){.fd = fd, .users = 1, .free = cachestore_entry_free};
     l->id = found->id;
     l->slot = found->slot;
-    l->memory = sizeof *l + size + head.header_count * sizeof(struct header);
-    if (pread(fd, l->block, size, 0) != (ssize_t)size || !cachestore_parse(l, &head)) {
-        cachestore_entry_free(&l->entry.file.source);
+    l->memory = sizeof *l + bytes.n + head->header_count * sizeof(struct header);
+    if (cachestore_parse(l, head))
+        return l;
+    cachestore_entry_free(&l->entry.file.source);
+    return NULL;
+}
+
+/* Reads the file into an entry with one use; takes the descriptor over. NULL: it is of no use. A
+ * file of which less than a full buffer comes is whole, so its size need not be asked for. */
+static struct loaded *cachestore_read(int fd, const struct cache_found *found)
+{
+    static char buffer[HEAD_MAX];
+    struct head head = {0};
+    struct stat st = {0};
+    ssize_t n = pread(fd, buffer, CONTENT_MAX + 1, 0);
+    bool whole = n <= CONTENT_MAX;
+    if (n >= (ssize_t)sizeof head)
+        memcpy(&head, buffer, sizeof head);
+    if (n > 0 && !whole && fstat(fd, &st) != 0)
+        n = -1;
+    if (n <= 0 ||
+        !cachestore_is_sound(&head, whole ? (uint64_t)n : (uint64_t)st.st_size, found->id) ||
+        (head.head_size > n && pread(fd, buffer, head.head_size, 0) != (ssize_t)head.head_size)) {
+        close(fd);
         return NULL;
     }
+    const struct str bytes = {buffer, whole ? (size_t)n : head.head_size};
+    struct loaded *l = cachestore_make(fd, found, bytes, &head);
+    if (l == NULL)
+        return NULL;
     l->entry.body_at = whole ? 0 : head.head_size;
     if (whole) {
         l->entry.file.source.content = l->block + head.head_size;

@@ -7,6 +7,7 @@ local load = require("tests.support.load")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
 
 local LARGE = 300000
 
@@ -621,6 +622,45 @@ describe("the folder", function()
     assert.equal(200, r:get("body=x").status)
     assert.equal(200, r:get("body=x").status)
     r.server:wait_log("cache%.path /nonexistent can't be used, so nothing is kept: No such file")
+  end)
+end)
+
+describe("moongate explain", function()
+  it("says under which key a response would be kept, or why it would not", function()
+    local r = start("{ ttl = '1h', tags = 'all-of-them' }")
+    local function said(...)
+      local result = server.command({ "explain", r.server.route_path, ... })
+      assert.equal(0, result.code, result.stderr)
+      return result.stdout:match("\n  (cache: [^\n]+) %([^\n]*route%.lua:%d+%)\n")
+    end
+    assert.equal("cache: under the key http://a.example/x.php?y=1, for 3600 s, with the tags "
+      .. "all-of-them", said("http://a.example/x.php?y=1"))
+    assert.matches("^cache: bypass, since .* cookie", said("http://a.example/x.php", "-H",
+      "Cookie: a=b"))
+    -- What it says is what the server does.
+    r:get("body=x", { host = "a.example" })
+    assert.equal("hit", r:get("body=x", { host = "a.example" }).headers["x-cache"])
+    assert.equal("bypass", r:get("body=x", { host = "a.example", headers = { Cookie = "a=b" } })
+      .headers["x-cache"])
+  end)
+end)
+
+describe("a compressed response", function()
+  it("is one of what is kept, for those who accept it", function()
+    local r = start("{ ttl = '1h' }", { settings = "compress = true" })
+    local commands = "size=20000&type=text/html&header=ETag:%20%22v1%22"
+    local plain = rig.pattern(20000)
+    r:get(commands, { headers = { ["Accept-Encoding"] = "gzip" } })
+    for _ = 1, 3 do
+      local res = r:get(commands)
+      assert.same({ "hit", plain }, { res.headers["x-cache"], res.body })
+      res = r:get(commands, { headers = { ["Accept-Encoding"] = "gzip" } })
+      assert.same({ "hit", "gzip" }, { res.headers["x-cache"], res.headers["content-encoding"] })
+      assert.is_true(#res.body < 10000)
+      assert.equal(304, r:get(commands, { headers = { ["Accept-Encoding"] = "gzip",
+        ["If-None-Match"] = res.headers.etag } }).status)
+    end
+    assert.equal(1, asked(r, "size=20000"))
   end)
 end)
 
