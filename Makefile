@@ -16,6 +16,7 @@ CRYPTO_LIBS   = $(shell pkg-config --libs libcrypto zlib libcrypt 2>/dev/null ||
 # `make MINIMAL=1` leaves out what a program can do without: brotli and zstd (http/coder_*).
 CODER_FLAGS   = $(if $(MINIMAL),,-DMG_BROTLI -DMG_ZSTD)
 CODER_LIBS    = $(if $(MINIMAL),,$(shell pkg-config --libs libbrotlienc libzstd 2>/dev/null || echo -lbrotlienc -lzstd))
+TLS_LIBS      = $(shell pkg-config --libs libssl libcrypto 2>/dev/null || echo -lssl -lcrypto)
 PCRE2_LIBS    = $(shell pkg-config --libs libpcre2-8 2>/dev/null || echo -lpcre2-8)
 # HTTP/2 (core/front/http2*); `make HTTP2=` leaves it out.
 HTTP2         = 1
@@ -25,7 +26,7 @@ HTTP2_LIBS    = $(if $(HTTP2),$(shell pkg-config --libs libnghttp2 2>/dev/null |
 FLAGS   = -std=gnu11 -D_GNU_SOURCE -DMG_VERSION='"$(VERSION)"' $(WARN) -fno-strict-aliasing \
           $(LUAJIT_CFLAGS) $(CARES_CFLAGS) $(HTTP2_FLAGS) $(CODER_FLAGS) $(CFLAGS)
 # Lua's own C API is exported, so that C modules of Lua can be loaded.
-LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) $(CODER_LIBS) \
+LIBS    = -Wl,-E -lev -lhttp_parser $(CARES_LIBS) $(LMDB_LIBS) $(PCRE2_LIBS) $(TLS_LIBS) $(CRYPTO_LIBS) $(HTTP2_LIBS) $(CODER_LIBS) \
           $(LUAJIT_LIBS) -lm -ldl -pthread
 
 CORE    = $(filter-out $(if $(HTTP2),,core/front/http2%.c),$(shell find core -name '*.c' | LC_ALL=C sort))
@@ -44,15 +45,16 @@ $(BUILD)/moongate: $(OBJECTS)
 
 # The rooms of core/, each with those whose headers it may include. A room is compiled with the one
 # include path $(BUILD)/sees/ROOM, which has links to these rooms and to nothing else.
-ROOMS         = base http fastcgi shm backend script exchange front process
+ROOMS         = base http fastcgi shm tls backend script exchange front process
 sees_base     =
 sees_http     = base
 sees_fastcgi  = base http
 sees_shm      = base http
+sees_tls      = base http shm
 sees_backend  = base http fastcgi shm
 sees_script   = $(sees_backend) backend
 sees_exchange = $(sees_script) script
-sees_front    = $(sees_exchange) exchange
+sees_front    = $(sees_exchange) exchange tls
 sees_process  = $(sees_front) front
 room          = $(firstword $(subst /, ,$*))
 
@@ -147,8 +149,9 @@ links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
-links_front/listener = front/listener base/addr base/log base/str base/date \
-                       base/loop base/input shm/metrics shm/lock
+links_tls = tls/store tls/server tls/connection tls/certificate tls/error shm/tickets
+links_front/listener = front/listener base/addr base/log base/date \
+                       base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str
 links_process/history = process/history base/str
 links_front/proxyproto = front/proxyproto base/addr base/str
@@ -159,7 +162,7 @@ test_libs_http/coder = -lz $(CODER_LIBS) $(if $(MINIMAL),,-lbrotlidec)
 test_libs_base/loop = -lev
 test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev
-test_libs_front/listener = -lev
+test_libs_front/listener = -lev $(TLS_LIBS)
 test_libs_front/sender = -lev
 test_libs_base/resolve = -lev $(CARES_LIBS)
 UNITS += http/caching shm/cache
@@ -173,9 +176,9 @@ links_fuzz/answer = fastcgi/cgi $(links_http/h1)
 links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
 links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
-                     $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
+                     front/transport_tls $(links_tls) $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_out front/http2_toll front/clients \
-                   front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
+                   front/transport_tls $(links_tls) front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
                    $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 libs_fuzz/http2 = $(HTTP2_LIBS)
 links_fuzz/params = $(links_fastcgi/record)
@@ -191,11 +194,11 @@ FUZZERS = $(FUZZ:%=$(BUILD)/tests/fuzz/%_fuzzer)
 .SECONDEXPANSION:
 $(FUZZ_TESTS): $(BUILD)/tests/fuzz/%_test: $(BUILD)/tests/fuzz/%.o $(BUILD)/tests/fuzz/replay.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-lhttp_parser -lev $(libs_fuzz/$*))
+	@$(call link,-lhttp_parser -lev $(TLS_LIBS) $(libs_fuzz/$*))
 
 $(FUZZERS): $(BUILD)/tests/fuzz/%_fuzzer: $(BUILD)/tests/fuzz/%.o \
             $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_fuzz/$$*)))
-	@$(call link,-fsanitize=fuzzer -lhttp_parser -lev $(libs_fuzz/$*))
+	@$(call link,-fsanitize=fuzzer -lhttp_parser -lev $(TLS_LIBS) $(libs_fuzz/$*))
 
 $(UNIT_TESTS): $(BUILD)/tests/%_test: $(BUILD)/tests/unit/%_test.o \
                $$(addprefix $(BUILD)/core/,$$(addsuffix .o,$$(links_$$*))) \

@@ -10,9 +10,9 @@
 
 #define LINK_TEXT 65536
 #define LINK_FDS  250 /* SCM_MAX_FD is 253 */
-/* Most listening sockets of one message; in LINK_PREPARE three more descriptors are the logs and
- * the script's files. */
-#define LINK_SOCKETS_MOST (LINK_FDS - 3)
+/* Most listening sockets of one message; in LINK_PREPARE four more descriptors are the logs, the
+ * script's files and the certificates. */
+#define LINK_SOCKETS_MOST (LINK_FDS - 4)
 
 enum link_type {
     /* Sent by the worker. */
@@ -26,8 +26,10 @@ enum link_type {
     LINK_KILL = 'X',     /* a command asked for the end of a request: its id. The master passes the
                           * message on to all workers */
     /* Sent by the master. */
-    LINK_PREPARE = 'P', /* a new generation: descriptors of the logs and of the script's files, then
-                           listening sockets, with a line for each of these */
+    LINK_PREPARE =
+        'P', /* a new generation: descriptors of the logs, of the script's files and of the
+                certificates, then
+                listening sockets, with a line for each of these */
     LINK_SWITCH = 'S',  /* all workers are ready: serve with the new generation */
     LINK_ABORT = 'A',   /* a worker is not ready: drop the new generation */
     LINK_SOCKETS = 'K', /* accept from these listening sockets and no others; a line for each */

@@ -262,6 +262,21 @@ static void cgi_add_role(struct params *out, struct request *req)
         params_set(a, out, STR("FCGI_DATA_LAST_MOD"), cgi_number(a, (uint64_t)req->data->modified));
 }
 
+/* The TLS of the client's connection, by the names of Apache's mod_ssl. */
+static void cgi_add_tls(struct params *out, struct arena *a, const struct request_tls *tls)
+{
+    params_add(a, out, STR("SSL_PROTOCOL"), tls->version);
+    params_add(a, out, STR("SSL_CIPHER"), tls->cipher);
+    if (tls->name.n > 0)
+        params_add(a, out, STR("SSL_TLS_SNI"), tls->name);
+    params_add(a, out, STR("SSL_CLIENT_VERIFY"), tls->verified ? STR("SUCCESS") : STR("NONE"));
+    if (!tls->verified)
+        return;
+    params_add(a, out, STR("SSL_CLIENT_S_DN"), tls->subject);
+    params_add(a, out, STR("SSL_CLIENT_M_SERIAL"), tls->serial);
+    params_add(a, out, STR("SSL_CLIENT_CERT"), tls->certificate);
+}
+
 void cgi_params(struct params *out, struct request *req, const struct backend_settings *backend,
                 const struct cgi_paths *paths, int64_t body_size)
 {
@@ -287,6 +302,8 @@ void cgi_params(struct params *out, struct request *req, const struct backend_se
         params_add(a, out, STR("REDIRECT_STATUS"), STR("200"));
     if (req->https)
         params_add(a, out, STR("HTTPS"), STR("on"));
+    if (req->tls != NULL)
+        cgi_add_tls(out, a, req->tls);
     cgi_add_peers(out, req);
     cgi_add_body(out, req, body_size);
     cgi_add_headers(out, req);

@@ -156,3 +156,30 @@ void admission_end_request(struct client *c, const struct request *req)
 {
     census_uncount(client_clients(c)->census, client_clients(c)->worker, &req->client);
 }
+
+/* --- the request: TLS --- */
+
+static struct str admission_copy(struct request *req, const char *text)
+{
+    return text != NULL ? arena_copy(&req->arena, str_of(text)) : STR_NONE;
+}
+
+void admission_describe_tls(struct client *c, struct request *req)
+{
+    struct tls *t = client_tls(c);
+    if (tls_state(t) != TLS_OPEN)
+        return;
+    const struct tls_peer *peer = tls_peer(t);
+    struct request_tls *tls = arena_alloc(&req->arena, sizeof *tls);
+    *tls = (struct request_tls){.version = str_of(tls_version(t)),
+                                .cipher = str_of(tls_cipher(t)),
+                                .name = admission_copy(req, tls_asked_name(t)),
+                                .verified = peer != NULL};
+    if (peer != NULL) {
+        tls->subject = admission_copy(req, peer->subject);
+        tls->serial = admission_copy(req, peer->serial);
+        tls->certificate = admission_copy(req, peer->pem);
+    }
+    req->tls = tls;
+    req->https = true;
+}

@@ -35,4 +35,7 @@ int admission_begin_request(struct client *c, struct request *req, bool *counted
                             const char **reason);
 void admission_end_request(struct client *c, const struct request *req);
 
+/* Notes the TLS of the connection in a request: version, names, the client's certificate. */
+void admission_describe_tls(struct client *c, struct request *req);
+
 #endif

@@ -27,6 +27,7 @@ static bool endpoint_is(const struct endpoint *e, const struct protocol *protoco
                         const struct client_origin *origin)
 {
     return e->protocol == protocol && e->control == origin->control && e->h2c == origin->h2c &&
+           (e->transport == &transport_tls_ops) == (origin->tls != NULL) &&
            e->local.port == origin->local.port && e->local.family == origin->local.family &&
            memcmp(e->local.ip, origin->local.ip, sizeof e->local.ip) == 0 &&
            str_eq(e->listener, origin->listener);
@@ -55,7 +56,8 @@ static struct endpoint *endpoint_use(struct clients *clients, const struct proto
             abort();
         *e = (struct endpoint){.clients = clients,
                                .protocol = protocol,
-                               .transport = &transport_plain_ops,
+                               .transport =
+                                   origin->tls != NULL ? &transport_tls_ops : &transport_plain_ops,
                                .listener = origin->listener,
                                .local = origin->local,
                                .control = origin->control,
@@ -188,6 +190,11 @@ static void clients_add_idle(struct clients *clients, struct client *c)
 
 /* --- one connection --- */
 
+size_t client_size(const struct client_origin *origin)
+{
+    return sizeof(struct client) + (origin->tls != NULL ? sizeof(struct tls) : 0);
+}
+
 void client_init(struct client *c, struct clients *clients, const struct protocol *protocol, int fd,
                  const struct client_origin *origin)
 {
@@ -195,6 +202,8 @@ void client_init(struct client *c, struct clients *clients, const struct protoco
     c->peer = origin->peer;
     c->proxy_protocol = origin->proxy_protocol;
     c->unknown = origin->unknown;
+    if (origin->tls != NULL)
+        tls_init(client_tls(c), origin->tls, fd, origin->proxy_protocol);
     ev_io_init(&c->io, protocol->on_io, fd, EV_READ);
     c->io.data = NULL;
     clients_add_idle(clients, c);
@@ -261,13 +270,15 @@ void client_watch(struct client *c, int events)
 struct client_origin client_origin(const struct client *c)
 {
     const struct endpoint *e = c->endpoint;
+    const struct tls *tls = client_tls(c);
     return (struct client_origin){.peer = c->peer,
                                   .local = e->local,
                                   .listener = e->listener,
                                   .control = e->control,
                                   .h2c = e->h2c,
                                   .proxy_protocol = c->proxy_protocol,
-                                  .unknown = c->unknown};
+                                  .unknown = c->unknown,
+                                  .tls = tls != NULL ? tls->server : NULL};
 }
 
 void client_set_local(struct client *c, const struct peer *local)

@@ -59,11 +59,12 @@ struct clients {
 /* The origin of a connection. */
 struct client_origin {
     struct peer peer, local;
-    struct str listener; /* req.listener; lives as long as the worker */
-    bool control;        /* its requests are commands of operators */
-    bool proxy_protocol; /* the header of the PROXY protocol is still to come */
-    bool h2c;            /* `h2c` of its listener: it may begin with HTTP/2's preface */
-    bool unknown;        /* by that header the balancer does not know the client */
+    struct str listener;    /* req.listener; lives as long as the worker */
+    bool control;           /* its requests are commands of operators */
+    bool proxy_protocol;    /* the header of the PROXY protocol is still to come */
+    bool h2c;               /* `h2c` of its listener: it may begin with HTTP/2's preface */
+    bool unknown;           /* by that header the balancer does not know the client */
+    struct tls_server *tls; /* the listener's, which the connection holds; NULL: no TLS */
 };
 
 /* A protocol that clients of a listener may speak. */
@@ -143,8 +144,11 @@ void clients_close(struct clients *clients);
 /* The seconds that a connection may be idle before a request. */
 double clients_idle_timeout(const struct clients *clients);
 
+/* The bytes of a client with the state of its transport, which lies behind it. A protocol whose
+ * struct client is followed by other members can't have TLS. */
+size_t client_size(const struct client_origin *origin);
 /* Initializes a connection, which is idle and not watched yet. The protocol owns its memory, which
- * must be zeroed. */
+ * must be zeroed: client_size bytes, or more without TLS. */
 void client_init(struct client *c, struct clients *clients, const struct protocol *protocol, int fd,
                  const struct client_origin *origin);
 /* Makes the connection active. The protocol owns the active part; this sets its first member. */
@@ -179,7 +183,8 @@ static inline struct clients *client_clients(const struct client *c)
 /* Its bytes, in both directions. */
 static inline struct transport client_transport(const struct client *c)
 {
-    return (struct transport){.ops = c->endpoint->transport, .fd = c->io.fd};
+    return (struct transport){
+        .ops = c->endpoint->transport, .fd = c->io.fd, .tls = (struct tls *)(c + 1)};
 }
 static inline ssize_t client_read(struct client *c, char *out, size_t size)
 {
@@ -195,6 +200,18 @@ static inline void client_shutdown(struct client *c)
 {
     struct transport t = client_transport(c);
     t.ops->shutdown(&t);
+}
+/* The TLS of the connection; NULL: it has none. */
+static inline struct tls *client_tls(const struct client *c)
+{
+    return c->endpoint->transport == &transport_tls_ops ? (struct tls *)(c + 1) : NULL;
+}
+/* True before the first byte of a request can come: a PROXY header is missing, or the handshake of
+ * TLS is not over. The time for that is limits.header_timeout. */
+static inline bool client_is_opening(const struct client *c)
+{
+    const struct tls *tls = client_tls(c);
+    return c->proxy_protocol || (tls != NULL && tls_state(tls) == TLS_OPENING);
 }
 /* Another request has come. */
 static inline void client_count_request(struct client *c)

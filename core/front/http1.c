@@ -30,7 +30,10 @@ static ssize_t http1_read(struct client *client, const char **bytes)
     struct inputs *inputs = &client_clients(client)->loop->inputs;
     char *room = inputs_room(inputs);
     ssize_t n = client_read(client, room, INPUT_SIZE);
+    const struct tls *tls = client_tls(client);
     inputs_filled(inputs, n);
+    if (tls != NULL && n > 0 && tls_has_more(tls)) /* the socket has no event for that */
+        ev_feed_event(client_clients(client)->loop->ev, &client->io, EV_READ);
     *bytes = room;
     return n;
 }
@@ -50,8 +53,10 @@ static void http1_readable(struct http1 *c)
 {
     const char *bytes;
     ssize_t n = http1_read(c->client, &bytes);
-    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+    if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+        http1_settle(c); /* the handshake of TLS may be over, or wait for room in the socket */
         return;
+    }
     if (c->lingering)
         http1_drop_input(c, n);
     else if (n > 0)
@@ -80,6 +85,16 @@ static void http1_writable(struct http1 *c)
     http1_rearm(c);
 }
 
+/* Writes what TLS has kept of its own, a part of the handshake. */
+static void http1_flush_transport(struct http1 *c)
+{
+    struct tls *tls = client_tls(c->client);
+    if (!tls_flush(tls) && tls_state(tls) == TLS_BROKEN)
+        http1_gone(c, "the client reset the connection");
+    else
+        http1_settle(c);
+}
+
 static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
 {
     struct client *client = client_of_io(io);
@@ -89,6 +104,8 @@ static void http1_on_io(struct ev_loop *ev, ev_io *io, int events)
         http1_idle_readable(client);
     else if (events & EV_WRITE && http1_waits_to_write(c))
         http1_writable(c);
+    else if (events & EV_WRITE && http1_transport_waits(c))
+        http1_flush_transport(c);
     else if (events & EV_READ)
         http1_readable(c);
     else
@@ -104,7 +121,8 @@ static void http1_on_missed(struct deadline *d)
 {
     struct http1 *c = (struct http1 *)((char *)d - offsetof(struct http1, active.deadline));
     if (c->exchange == NULL) {
-        http1_free(c); /* lingering is over, or the PROXY header has not come in time */
+        /* lingering is over, or PROXY header and handshake have not come in time */
+        http1_free(c);
     } else if (!c->head_done) {
         http1_refuse(c, 408, "the head did not come within header_timeout");
         http1_process(c, NULL, 0);
@@ -129,7 +147,7 @@ static void http1_expire(struct client *client)
 
 static struct client *http1_new(struct clients *clients, int fd, const struct client_origin *origin)
 {
-    struct client *client = calloc(1, sizeof *client);
+    struct client *client = calloc(1, client_size(origin));
     if (client == NULL)
         abort();
     client_init(client, clients, &http1_protocol, fd, origin);
@@ -153,8 +171,8 @@ static void http1_begin(struct client *client)
 {
     struct clients *all = client_clients(client);
     client_watch(client, EV_READ);
-    /* the balancer sends the PROXY header first, so it must come soon */
-    if (client->proxy_protocol)
+    /* the balancer sends the PROXY header first, and a client its hello, so they must come soon */
+    if (client_is_opening(client))
         deadline_set(&http1_wake(client)->active.deadline,
                      clients_settings(all)->limits.header_timeout);
     if (all->stopping)
@@ -194,7 +212,7 @@ static void http1_stop(struct client *client, double patience)
         http1_stop_idle(client, patience);
     else if (c->lingering)
         http1_hasten(c);
-    else if (c->exchange == NULL) { /* the PROXY header has not come yet */
+    else if (c->exchange == NULL) { /* the PROXY header or the handshake has not come yet */
         deadline_set(&c->active.deadline, clients_idle_timeout(client_clients(client)));
         http1_readable(c);
     }

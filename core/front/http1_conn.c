@@ -116,7 +116,8 @@ static bool http1_wants_read(const struct http1 *c)
 void http1_rearm(struct http1 *c)
 {
     client_watch(c->client,
-                 (http1_wants_read(c) ? EV_READ : 0) | (http1_waits_to_write(c) ? EV_WRITE : 0));
+                 (http1_wants_read(c) ? EV_READ : 0) |
+                     (http1_waits_to_write(c) || http1_transport_waits(c) ? EV_WRITE : 0));
 }
 
 /* --- input that is dropped --- */
@@ -197,7 +198,10 @@ bool http1_hand_over(struct client *client)
 {
     struct handover *successor = client_clients(client)->successor;
     struct http1 *c = http1_of(client);
-    if (successor == NULL || (c != NULL && !http1_is_idle(c)) || !handover_pass(successor, client))
+    if (successor == NULL || (c != NULL && !http1_is_idle(c)))
+        return false;
+    /* the keys of TLS are in this process's memory: its client connects again */
+    if (client_tls(client) == NULL && !handover_pass(successor, client))
         return false;
     if (c != NULL)
         http1_free(c);
@@ -212,7 +216,7 @@ bool http1_hand_over(struct client *client)
 void http1_settle(struct http1 *c)
 {
     struct client *client = c->client;
-    if (!http1_is_idle(c) || client->proxy_protocol) {
+    if (!http1_is_idle(c) || client_is_opening(client) || http1_transport_waits(c)) {
         http1_rearm(c);
         return;
     }

@@ -59,6 +59,13 @@ static inline bool http1_waits_to_write(const struct http1 *c)
     return c->response != NULL && sender_waits(&c->response->sender);
 }
 
+/* True while ciphertext waits that no sender knows of: a part of the handshake. */
+static inline bool http1_transport_waits(const struct http1 *c)
+{
+    const struct tls *tls = client_tls(c->client);
+    return tls != NULL && tls_waits(tls);
+}
+
 /* --- http1_conn.c --- */
 
 /* Makes an idle connection active. */

@@ -150,6 +150,8 @@ static void http1_begin_request(struct http1 *c)
     c->req->local = endpoint->local;
     c->req->listener = endpoint->listener;
     c->req->control = endpoint->control;
+    if (client_tls(c->client) != NULL)
+        admission_describe_tls(c->client, c->req);
     client_count_request(c->client);
     c->head_done = c->body_done = c->want_body = c->skipping = false;
     c->dropped = 0;
@@ -175,6 +177,12 @@ static void http1_head_complete(struct http1 *c)
     const char *reason;
     int status = admission_begin_request(c->client, c->req, &counted, &reason);
     c->counted = counted;
+    const struct tls *tls = client_tls(c->client);
+    if (status == 0 && tls != NULL && tls_state(tls) == TLS_CLEAR) {
+        status = 400;
+        reason = "a plain HTTP request was sent to a port for HTTPS";
+        c->req->unencrypted = true;
+    }
     if (status != 0) {
         http1_refuse(c, status, reason);
         return;
@@ -274,6 +282,18 @@ static bool http1_finish_request(struct http1 *c)
     return false;
 }
 
+/* Where the connection has TLS, all that has come behind the PROXY header is the transport's. */
+static void http1_begin_tls(struct http1 *c, struct str in, size_t *used)
+{
+    struct tls *tls = client_tls(c->client);
+    if (tls == NULL)
+        return;
+    tls_begin(tls, in.p + *used, in.n - *used);
+    if (tls_has_more(tls))
+        ev_feed_event(client_clients(c->client)->loop->ev, &c->client->io, EV_READ);
+    *used = in.n;
+}
+
 /* Reads the PROXY header, which comes before the first request. False: see http1_advance. */
 static bool http1_read_address(struct http1 *c, struct str in, size_t *used, bool *gone)
 {
@@ -281,6 +301,7 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
     case ADMISSION_MORE:
         return false;
     case ADMISSION_KNOWN:
+        http1_begin_tls(c, in, used);
         return true;
     case ADMISSION_BAD:
         http1_free(c);

@@ -26,6 +26,8 @@ struct listener {
     bool control;
     bool proxy_protocol;
     bool h2c;
+    unsigned tls_number;
+    struct tls_server *tls; /* NULL: none */
 };
 
 /* Stops accepting for a while without free descriptors; the kernel's queue keeps the connections.
@@ -68,10 +70,13 @@ static void listener_send_at_once(int fd)
 /* Accepts one connection. False: the queue is empty, or no descriptor is free. */
 static bool listener_accept_one(struct listener *l)
 {
-    struct client_origin origin = {.listener = l->name,
-                                   .control = l->control,
-                                   .proxy_protocol = l->proxy_protocol,
-                                   .h2c = l->h2c};
+    struct client_origin origin = {
+        .listener = l->name,
+        .control = l->control,
+        .proxy_protocol = l->proxy_protocol,
+        .h2c = l->h2c,
+        .tls = l->tls,
+    };
     struct addr remote = {.len = sizeof remote.un}, local;
     int fd = accept4(l->io.fd, &remote.sa, &remote.len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd < 0) {
@@ -115,8 +120,23 @@ int listener_fd(const struct listener *l)
     return l->io.fd;
 }
 
-void listener_update(struct listener *l, const struct listen_spec *spec)
+unsigned listener_tls(const struct listener *l)
 {
+    return l->tls_number;
+}
+
+void listener_renew_tls(struct listener *l, struct tls_server *tls)
+{
+    if (tls != NULL)
+        tls_server_hold(tls);
+    tls_server_drop(l->tls);
+    l->tls = tls;
+}
+
+void listener_update(struct listener *l, const struct listen_spec *spec, struct tls_server *tls)
+{
+    l->tls_number = spec->tls;
+    listener_renew_tls(l, tls);
     l->protocol = spec->protocol;
     l->control = spec->control;
     l->proxy_protocol = spec->proxy_protocol;
@@ -125,13 +145,14 @@ void listener_update(struct listener *l, const struct listen_spec *spec)
     l->backlog = spec->backlog;
 }
 
-struct listener *listener_new(const struct listen_spec *spec, int fd, struct clients *clients)
+struct listener *listener_new(const struct listen_spec *spec, struct tls_server *tls, int fd,
+                              struct clients *clients)
 {
     struct listener *l = calloc(1, sizeof *l);
     if (l == NULL)
         abort();
     l->clients = clients;
-    listener_update(l, spec);
+    listener_update(l, spec, tls);
     addr_resolve(spec->address, &l->address);
     l->wildcard = addr_is_wildcard(&l->address);
     l->begins = l->address.sa.sa_family != AF_UNIX;
@@ -160,5 +181,6 @@ void listener_free(struct listener *l)
     if (l->io.fd >= 0)
         ev_io_stop(l->clients->loop->ev, &l->io);
     ev_timer_stop(l->clients->loop->ev, &l->pause);
+    tls_server_drop(l->tls);
     free(l);
 }

@@ -1,12 +1,21 @@
 /*
  * transport - reading and writing of one client's connection, which client and sender call in place
- * of the socket. Plain TCP and unix sockets; TLS is another table of functions.
+ * of the socket. Plain TCP and unix sockets are one table of functions, TLS is another one.
  *
- * No function waits, keeps bytes or watches the socket: libev watches `fd`. All return the result
- * of the system call of that name; on -1 with EAGAIN or EINTR the caller tries again later.
+ *     protocol --> transport --plain--> socket
+ *                           \---TLS--> tls/connection --> socket
+ *
+ * No function waits or watches the socket: libev watches `fd`. All return the result of the system
+ * call of that name; on -1 with EAGAIN or EINTR the caller tries again later. Bytes of a write that
+ * were not reported as written are given again before any others.
+ *
+ * The state of a transport lies behind its struct client (client_size), so that an idle plain
+ * connection has none.
  */
 #ifndef MG_FRONT_TRANSPORT_H
 #define MG_FRONT_TRANSPORT_H
+
+#include "tls/connection.h"
 
 #include <stdbool.h>
 #include <sys/uio.h>
@@ -30,9 +39,18 @@ struct transport_ops {
 struct transport {
     const struct transport_ops *ops;
     int fd;
+    struct tls *tls; /* valid where ops is transport_tls_ops */
 };
 
 /* The bytes as they are. */
 extern const struct transport_ops transport_plain_ops;
+/* TLS, as a server. EPROTO of `read`: the client has broken off the handshake, or a rule of TLS;
+ * the connection is closed. */
+extern const struct transport_ops transport_tls_ops;
+
+static inline bool transport_is_tls(const struct transport *t)
+{
+    return t->ops == &transport_tls_ops;
+}
 
 #endif

@@ -10,9 +10,13 @@ struct str error_page_make(struct request *req, int status)
     const char *text = status_text(status);
     char hex[17];
     struct str id = request_shown_id(req, hex);
+    const char *hint =
+        req->unencrypted
+            ? "<p>This port is for HTTPS, and the request was plain HTTP: use https://.</p>\n"
+            : "";
     struct str page = arena_printf(
-        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n<p>Request %.*s</p>\n", status,
-        text, status, text, STR_FMT(id));
+        a, "<!doctype html>\n<title>%d %s</title>\n<h1>%d %s</h1>\n%s<p>Request %.*s</p>\n", status,
+        text, status, text, hint, STR_FMT(id));
     res->status = status;
     res->content_length = (int64_t)page.n;
     headers_add(a, &res->headers, STR("Content-Type"), STR("text/html; charset=utf-8"));

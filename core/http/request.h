@@ -229,6 +229,16 @@ struct filter_data {
     int64_t modified; /* seconds since the epoch; -1: the web server has sent a param about it */
 };
 
+/* The TLS of the connection that a request has come by; n = 0 where there is no such thing. Strings
+ * lie in the request's arena, or live for ever. */
+struct request_tls {
+    struct str version; /* "TLSv1.3" */
+    struct str cipher;
+    struct str name; /* that the client has asked for (SNI) */
+    bool verified;   /* the client has a certificate of the listener's client_ca: */
+    struct str subject, serial, certificate;
+};
+
 struct generation;
 struct observed;
 struct traceparent;
@@ -275,10 +285,12 @@ struct request {
     /* as announced; BODY_NONE, or BODY_UNKNOWN: its end is found while it is read */
     int64_t body_length;
     bool https;
-    bool control;          /* the request came on the control listener */
-    bool internal;         /* the application redirected the request internally */
-    uint8_t came_as;       /* enum fcgi_role: the web server's; else responder */
-    uint8_t role;          /* the role in which servers are asked now */
+    bool unencrypted;              /* plain HTTP on a port for HTTPS: it is refused */
+    bool control;                  /* the request came on the control listener */
+    bool internal;                 /* the application redirected the request internally */
+    uint8_t came_as;               /* enum fcgi_role: the web server's; else responder */
+    uint8_t role;                  /* the role in which servers are asked now */
+    const struct request_tls *tls; /* NULL: it has not come by TLS to this server */
     struct params arrived; /* params from a web server in front; none: the request came by HTTP */
 
     /* The two ends of the client's connection. */
@@ -289,8 +301,8 @@ struct request {
     struct str given_id;             /* the id that a trusted peer has sent; n = 0: none */
     struct traceparent *traceparent; /* NULL: the route has no tracing */
     bool from_trusted;               /* the connection is that of a trusted peer */
-    uint32_t underway;               /* its place in the table of shm/underway.h; 0: none */
     bool unscripted;                 /* its page is in quarantine: no hook runs for it */
+    uint32_t underway;               /* its place in the table of shm/underway.h; 0: none */
 
     /* The bytes of the body that wait to be sent. */
     struct spool body;

@@ -8,12 +8,14 @@
 #include "base/log.h"
 #include "base/user.h"
 #include "process/calls.h"
+#include "process/certificates.h"
 #include "process/master.h"
 #include "process/terminal.h"
 #include "script/limit.h"
 #include "script/modules.h"
 #include "script/state.h"
 #include "script/value.h"
+#include "tls/store.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -191,6 +193,48 @@ static int commands_pause(lua_State *L)
     return 0;
 }
 
+/* --- certificates --- */
+
+static void commands_add_problem(void *ctx, const char *text, bool certain)
+{
+    lua_State *L = ctx;
+    int list = certain ? -2 : -1;
+    lua_pushstring(L, text);
+    lua_rawseti(L, list - 1, (int)lua_objlen(L, list - 1) + 1);
+}
+
+static void commands_ignore(const char *text)
+{
+    (void)text;
+}
+
+/* certificates(report) -> problems, warnings: two lists. Reads the files of TLS that a loader's
+ * report names, as the master and the workers do. */
+static int commands_certificates(lua_State *L)
+{
+    static struct plan plan;
+    char *report = strdup(luaL_checkstring(L, 1));
+    int file = 0;
+    if (report == NULL)
+        return luaL_error(L, "no memory");
+    plan_read(&plan, report);
+    free(report);
+    lua_newtable(L);
+    lua_newtable(L);
+    const char *err = certificates_open(&plan, &file);
+    struct tls_store *store =
+        err == NULL ? tls_store_new(file, NULL, NULL, commands_ignore, &err) : NULL;
+    if (store != NULL)
+        tls_store_check(store, commands_add_problem, L);
+    else
+        commands_add_problem(L, err, true);
+    tls_store_free(store);
+    if (file > 0)
+        close(file);
+    plan_free(&plan);
+    return 2;
+}
+
 /* --- the command line --- */
 
 /* Pushes the module. */
@@ -198,6 +242,7 @@ static int command_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"become", commands_become},
+        {"certificates", commands_certificates},
         {"cpus", commands_cpus},
         {"executable", commands_executable},
         {"listdir", commands_listdir},

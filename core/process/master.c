@@ -10,6 +10,7 @@
 #include "process/master.h"
 
 #include "base/log.h"
+#include "process/certificates.h"
 #include "process/companion.h"
 #include "process/notify.h"
 #include "process/reload.h"
@@ -73,6 +74,8 @@ static void master_in_loader(void *ctx)
 {
     struct master *m = ctx;
     master_leave(m);
+    if (m->release.certificates > 0)
+        close(m->release.certificates);
 }
 
 static void master_in_worker(void *ctx, const struct release *release)
@@ -435,6 +438,7 @@ static int master_do_due(struct master *m)
      * answered. */
     if (m->reload.state != RELOAD_PREPARING)
         next = master_sooner(next, workers_start_due(&m->workers, &m->release, now));
+    next = master_sooner(next, memory_tickets_due(&m->memory, now));
     next = master_sooner(next, quarantine_due(&m->memory.quarantine, now));
     next = master_sooner(next, master_reload_due(m, now));
     return master_milliseconds(master_sooner(next, master_companion_due(m, now)), now);
@@ -554,6 +558,8 @@ static const char *master_open(struct master *m)
     struct plan *plan = &m->release.plan;
     struct logs *logs = &m->release.logs;
     const char *err = logs_open(logs, &m->user, plan->error, plan->access);
+    if (err == NULL)
+        err = certificates_open(plan, &m->release.certificates);
     if (err != NULL)
         return err;
     log_setup(logs->error, plan->level, logs->access);

@@ -29,10 +29,11 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
                          .underway = underway_new(places),
                          .metrics = metrics_new(places),
                          .tail = tail_new(),
-                         .cache = cache_new(places)};
+                         .cache = cache_new(places),
+                         .tickets = tickets_new()};
     if (m->ledger == NULL || m->census == NULL || m->changes == NULL || m->recent == NULL ||
         m->board == NULL || m->underway == NULL || m->metrics == NULL || m->tail == NULL ||
-        m->cache == NULL || !trace_new() || !quarantine_init(&m->quarantine))
+        m->cache == NULL || m->tickets == NULL || !trace_new() || !quarantine_init(&m->quarantine))
         return false;
     m->board->started = now_wall();
     m->board->master = getpid();
@@ -98,6 +99,17 @@ void memory_show_error(const struct memory *m, const char *text)
     m->board->last_error_at = now_wall();
 }
 
+double memory_tickets_due(struct memory *m, double now)
+{
+    if (m->tickets_at == 0)
+        m->tickets_at = now + TICKETS_PERIOD;
+    if (now >= m->tickets_at) {
+        tickets_rotate(m->tickets);
+        m->tickets_at = now + TICKETS_PERIOD;
+    }
+    return m->tickets_at;
+}
+
 /* Removes the files of the cache, in a child of the workers' user, since their path is one that
  * workers have written. */
 static void memory_remove_cache(const struct memory *m)
@@ -123,5 +135,6 @@ void memory_fini(struct memory *m)
     /* the sizes of ledger and census are in their memory, which is not trusted: the kernel frees
      * them */
     board_free(m->board);
+    tickets_free(m->tickets);
     shared_file_close(&m->dictionaries);
 }

@@ -17,6 +17,7 @@
 #include "shm/recent.h"
 #include "shm/shared_file.h"
 #include "shm/tail.h"
+#include "shm/tickets.h"
 
 struct memory {
     const struct user *user; /* the workers' user */
@@ -32,6 +33,8 @@ struct memory {
     struct cache *cache;
     struct quarantine_pages quarantine;
     struct shared_file dictionaries;
+    struct tickets *tickets;
+    double tickets_at; /* the next key is due, in monotonic seconds */
 };
 
 /* Makes the memory for so many workers, and dictionaries of so many bytes. False and errno: no
@@ -43,6 +46,8 @@ bool memory_init(struct memory *m, const struct user *user, unsigned places, siz
 void memory_reclaim(struct memory *m, unsigned place, const char *how, bool blame);
 /* Sets the last error of the status page. */
 void memory_show_error(const struct memory *m, const char *text);
+/* Makes a new key for session tickets when it is due. Returns when the next one is. */
+double memory_tickets_due(struct memory *m, double now);
 /* Frees the memory at the end of the instance. */
 void memory_fini(struct memory *m);
 

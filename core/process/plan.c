@@ -45,6 +45,18 @@ static void plan_add_address(struct plan *plan, const char *given, const char *a
         (struct plan_address){.given = strdup(given), .address = strdup(address)};
 }
 
+static void plan_add_tls(struct plan *plan, char *const *fields)
+{
+    struct plan_tls *list = realloc(plan->tls, (plan->tls_count + 1) * sizeof *plan->tls);
+    if (list == NULL)
+        abort();
+    plan->tls = list;
+    list[plan->tls_count++] = (struct plan_tls){.number = (unsigned)atoi(fields[0]),
+                                                .key = strdup(fields[1]),
+                                                .first = strdup(fields[2]),
+                                                .second = strdup(fields[3])};
+}
+
 static void plan_copy(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text);
@@ -64,8 +76,8 @@ static bool plan_read_text(struct plan *plan, const char *key, const char *rest)
 
 static void plan_read_line(struct plan *plan, const char *key, char *rest)
 {
-    char *fields[6] = {"", "", "", "", "", ""};
-    for (int i = 0; i < 6 && rest != NULL; i++)
+    char *fields[7] = {"", "", "", "", "", "", ""};
+    for (int i = 0; i < 7 && rest != NULL; i++)
         fields[i] = strsep(&rest, "\t");
     if (strcmp(key, "address") == 0) {
         plan_add_address(plan, fields[0], fields[1]);
@@ -78,7 +90,10 @@ static void plan_read_line(struct plan *plan, const char *key, char *rest)
                                                 .backlog = atoi(fields[2]),
                                                 .name = fields[3],
                                                 .proxy_protocol = fields[4][0] == '1',
-                                                .h2c = fields[5][0] == '1'});
+                                                .h2c = fields[5][0] == '1',
+                                                .tls = (unsigned)atoi(fields[6])});
+    } else if (strcmp(key, "tls") == 0) {
+        plan_add_tls(plan, fields);
     } else if (strcmp(key, "workers") == 0) {
         plan->workers = (unsigned)atoi(fields[0]);
     } else if (strcmp(key, "user") == 0) {
@@ -161,6 +176,14 @@ void plan_free(struct plan *plan)
     free(plan->addresses);
     plan->addresses = NULL;
     plan->address_count = 0;
+    for (unsigned i = 0; i < plan->tls_count; i++) {
+        free(plan->tls[i].key);
+        free(plan->tls[i].first);
+        free(plan->tls[i].second);
+    }
+    free(plan->tls);
+    plan->tls = NULL;
+    plan->tls_count = 0;
     for (unsigned i = 0; i < plan->file_count; i++)
         free(plan->files[i]);
     for (unsigned i = 0; i < plan->warning_count; i++)

@@ -20,6 +20,12 @@ struct plan_address {
     char *address;
 };
 
+/* A line about the TLS of listeners (tls/store.h); `number` is that of their listen_spec. */
+struct plan_tls {
+    unsigned number;
+    char *key, *first, *second;
+};
+
 struct plan {
     struct listen_spec listen[PLAN_LISTENERS];
     unsigned listen_count;
@@ -38,6 +44,8 @@ struct plan {
     unsigned file_count;
     struct plan_address *addresses; /* addresses of all names of listeners */
     unsigned address_count;
+    struct plan_tls *tls; /* of all listeners */
+    unsigned tls_count;
     char *ini;    /* the settings of PHP that its servers get, for the next loader; NULL: none */
     char *format; /* the access log's format if it is a text with fields; NULL: it is not */
     char *note;   /* a line that is logged once the route serves; NULL: none */

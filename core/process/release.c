@@ -18,6 +18,9 @@ void release_close(struct release *r)
     if (r->snapshot > 0)
         close(r->snapshot);
     r->snapshot = 0;
+    if (r->certificates > 0)
+        close(r->certificates);
+    r->certificates = 0;
 }
 
 void release_free(struct release *r)

@@ -12,7 +12,8 @@ struct release {
     unsigned generation; /* its number */
     struct plan plan;
     struct logs logs;
-    int snapshot; /* a file in memory from which workers load the script; 0: none */
+    int certificates; /* a file in memory with the certificates and keys of listeners; 0: none */
+    int snapshot;     /* a file in memory from which workers load the script; 0: none */
 };
 
 /* Makes the snapshot's file, which the loader writes to; or takes one of an earlier release

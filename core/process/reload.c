@@ -2,6 +2,7 @@
 #include "process/reload.h"
 
 #include "base/log.h"
+#include "process/certificates.h"
 #include "process/notify.h"
 #include "process/say.h"
 #include "process/watch.h"
@@ -243,10 +244,13 @@ static unsigned reload_free_place(const struct reload *r, unsigned given)
     return found;
 }
 
-/* The place of the only worker that serves; NO_WORKER: several serve, or none. */
+/* The place of the only worker that serves, and may be replaced; NO_WORKER: several serve, or none,
+ * or it has connections of TLS. */
 static unsigned reload_find_only(const struct reload *r)
 {
     unsigned only = NO_WORKER;
+    if (r->serving->plan.tls_count > 0) /* connections of TLS can't be passed to another process */
+        return NO_WORKER;
     for (unsigned i = 0; i < PLAN_WORKERS; i++) {
         if (reload_is_to_prepare(r, i) && only != NO_WORKER)
             return NO_WORKER;
@@ -346,13 +350,14 @@ static bool reload_tell_prepare(struct reload *r, unsigned place)
     const struct release *next = &r->next;
     int error = next->logs.error;
     int fds[LINK_FDS] = {error, next->logs.access >= 0 ? next->logs.access : error,
-                         next->snapshot > 0 ? next->snapshot : error};
-    size_t used =
-        (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\n", next->generation, r->attempt,
-                         (int)next->plan.level, next->logs.access >= 0, next->snapshot > 0);
+                         next->snapshot > 0 ? next->snapshot : error,
+                         next->certificates > 0 ? next->certificates : error};
+    size_t used = (size_t)snprintf(text, sizeof text, "%u\t%u\t%d\t%d\t%u\t%u\n", next->generation,
+                                   r->attempt, (int)next->plan.level, next->logs.access >= 0,
+                                   next->snapshot > 0, next->certificates > 0);
     unsigned count =
-        sockets_of(r->sockets, r->accepts, place, true, fds + 3, text + used, sizeof text - used);
-    return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 3);
+        sockets_of(r->sockets, r->accepts, place, true, fds + 4, text + used, sizeof text - used);
+    return workers_tell(r->workers, place, LINK_PREPARE, text, fds, count + 4);
 }
 
 /* A worker answers no request while it loads a script: so at most half of them load it at a time.
@@ -405,6 +410,8 @@ static void reload_prepare(struct reload *r)
     const char *err = sockets_open(r->sockets, plan, slots);
     if (err == NULL)
         err = logs_open(&r->next.logs, r->user, plan->error, plan->access);
+    if (err == NULL)
+        err = certificates_open(plan, &r->next.certificates);
     r->state = RELOAD_PREPARING;
     r->attempt++;
     r->due = now_monotonic() + PREPARE_TIMEOUT;

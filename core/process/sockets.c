@@ -234,6 +234,7 @@ static void listening_switch(struct listening *l)
     l->spec.protocol = l->next->protocol;
     l->spec.proxy_protocol = l->next->proxy_protocol;
     l->spec.h2c = l->next->h2c;
+    l->spec.tls = l->next->tls;
     l->next = NULL;
 }
 
@@ -258,9 +259,9 @@ unsigned sockets_of(const struct sockets *s, const unsigned *accepts, unsigned p
             if (!l->shared && accepts[slot] != place)
                 continue;
             fds[count++] = l->fds[slot];
-            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\t%d\n",
+            used += (size_t)snprintf(text + used, size - used, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%u\n",
                                      spec->address, spec->protocol->name, spec->name, spec->backlog,
-                                     spec->control, spec->proxy_protocol, spec->h2c);
+                                     spec->control, spec->proxy_protocol, spec->h2c, spec->tls);
             if (used >= size)
                 return LINK_FDS + 1;
         }
@@ -324,7 +325,7 @@ static const char *sockets_scheme(const struct listen_spec *spec)
 {
     if (spec->protocol != protocol_find("http"))
         return "FastCGI on ";
-    return strncmp(spec->address, "unix:", 5) == 0 ? "" : "http://";
+    return strncmp(spec->address, "unix:", 5) == 0 ? "" : spec->tls > 0 ? "https://" : "http://";
 }
 
 void sockets_describe(const struct sockets *s, char *text, size_t size)

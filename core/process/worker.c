@@ -12,6 +12,7 @@
 #include "http/filecache.h"
 #include "script/core.h"
 #include "script/shared.h"
+#include "tls/store.h"
 
 #include <malloc.h>
 #include <signal.h>
@@ -21,7 +22,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FIRST_SOCKET  3    /* first socket of LINK_PREPARE, after the logs and the snapshot */
+/* first socket of LINK_PREPARE, after the logs, the snapshot and the certificates */
+#define FIRST_SOCKET  4
 #define RENEWAL_PAUSE 10.0 /* seconds until a worn script is loaded again that could not be */
 #define RENEWAL_LEAST 1.0  /* seconds between two of them, each of which stops the loop */
 #define LOG_DELAY     0.2  /* seconds that an access log line may wait */
@@ -29,7 +31,7 @@
 /* The first line of LINK_PREPARE. */
 struct prepared {
     unsigned number, attempt;
-    int level, has_access, has_snapshot;
+    int level, has_access, has_snapshot, has_certificates;
 };
 
 struct worker {
@@ -37,11 +39,13 @@ struct worker {
     struct backends backends;
     struct generation *generation;
     const struct worker_config *config;
-    struct generation *prepared; /* generation of the current reload; NULL: none */
-    int snapshot;                /* the files of the generation that serves; 0: there is none */
-    struct generation *renewed;  /* the same script again, before it serves; NULL: none */
-    const char *renewal_failed;  /* why that will not */
-    bool renewable;              /* its on_start has come to its end, well or not */
+    struct generation *prepared;    /* generation of the current reload; NULL: none */
+    int snapshot;                   /* the files of the generation that serves; 0: there is none */
+    struct tls_store *tls;          /* the certificates of the generation that serves, and */
+    struct tls_store *prepared_tls; /* of w->prepared; NULL: none */
+    struct generation *renewed;     /* the same script again, before it serves; NULL: none */
+    const char *renewal_failed;     /* why that will not */
+    bool renewable;                 /* its on_start has come to its end, well or not */
     ev_timer renew_timer;
     double renew_from;        /* not before; seconds of loop_now */
     struct prepared plan;     /* the first line of its LINK_PREPARE */
@@ -240,6 +244,8 @@ static void worker_drop_prepared(struct worker *w)
     if (w->prepared != NULL)
         generation_reject(w->prepared);
     w->prepared = NULL;
+    tls_store_free(w->prepared_tls);
+    w->prepared_tls = NULL;
     link_close_fds(&w->news);
 }
 
@@ -271,13 +277,24 @@ static const char *worker_read_prepared(const struct link_message *news, struct 
     unsigned lines = 0;
     for (const char *at = news->text; (at = strchr(at, '\n')) != NULL; at++)
         lines++;
-    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\n", &p->number, &p->attempt, &p->level,
-               &p->has_access, &p->has_snapshot) != 5)
+    if (sscanf(news->text, "%u\t%u\t%d\t%d\t%d\t%d\n", &p->number, &p->attempt, &p->level,
+               &p->has_access, &p->has_snapshot, &p->has_certificates) != 6)
         return "the master's message can't be read";
     if (news->fd_count != FIRST_SOCKET + lines - 1)
         return "a worker has no file descriptors left for the listening sockets and logs "
                "('ulimit -n', LimitNOFILE)";
     return NULL;
+}
+
+static void worker_warn(const char *text)
+{
+    log_warn("%s", text);
+}
+
+/* Makes the TLS of listeners of the master's file (0: there is none). NULL and *err. */
+static struct tls_store *worker_read_tls(const struct worker *w, int file, const char **err)
+{
+    return tls_store_new(file, w->config->tickets, w->tls, worker_warn, err);
 }
 
 /* Builds the new generation beside the one that serves. Its descriptors stay in w->news. */
@@ -286,6 +303,8 @@ static void worker_prepare(struct worker *w)
     struct prepared *p = &w->plan;
     char *err = NULL;
     const char *bad = worker_read_prepared(&w->news, p);
+    if (bad == NULL)
+        w->prepared_tls = worker_read_tls(w, p->has_certificates ? w->news.fds[3] : 0, &bad);
     if (bad != NULL) {
         worker_answer(w, bad);
         return;
@@ -341,14 +360,15 @@ static struct listener *worker_pick_listener(struct worker *w, int fd)
 }
 
 /* A line of LINK_PREPARE: "address TAB protocol TAB name TAB backlog TAB control TAB
- * proxy_protocol TAB h2c". */
+ * proxy_protocol TAB h2c TAB tls". */
 static bool worker_read_spec(char *line, struct listen_spec *spec)
 {
     char *address = strsep(&line, "\t"), *protocol = strsep(&line, "\t");
     char *name = strsep(&line, "\t");
     char *backlog = strsep(&line, "\t"), *control = strsep(&line, "\t");
     char *proxy_protocol = strsep(&line, "\t"), *h2c = strsep(&line, "\t");
-    if (h2c == NULL)
+    char *tls = strsep(&line, "\t");
+    if (tls == NULL)
         return false;
     *spec = (struct listen_spec){.address = worker_lasting(address),
                                  .protocol = protocol_find(protocol),
@@ -356,7 +376,8 @@ static bool worker_read_spec(char *line, struct listen_spec *spec)
                                  .backlog = atoi(backlog),
                                  .control = atoi(control) != 0,
                                  .proxy_protocol = atoi(proxy_protocol) != 0,
-                                 .h2c = atoi(h2c) != 0};
+                                 .h2c = atoi(h2c) != 0,
+                                 .tls = (unsigned)atoi(tls)};
     return spec->protocol != NULL;
 }
 
@@ -372,12 +393,13 @@ static void worker_use_sockets(struct worker *w, const struct link_message *news
         if (fd == news->fd_count || !worker_read_spec(line, &spec))
             break;
         int socket = news->fds[fd++];
+        struct tls_server *tls = tls_store_server(w->tls, spec.tls);
         struct listener *l = worker_pick_listener(w, socket);
         if (l != NULL) {
             close(socket);
-            listener_update(l, &spec);
+            listener_update(l, &spec, tls);
         }
-        list[count++] = l != NULL ? l : listener_new(&spec, socket, &w->clients);
+        list[count++] = l != NULL ? l : listener_new(&spec, tls, socket, &w->clients);
     }
     for (unsigned i = 0; i < w->listener_count; i++)
         listener_drain(w->listeners[i]);
@@ -402,6 +424,10 @@ static void worker_switch(struct worker *w)
     if (!w->plan.has_snapshot)
         close(w->news.fds[2]);
     worker_use_snapshot(w, w->plan.has_snapshot ? w->news.fds[2] : 0);
+    close(w->news.fds[3]);
+    tls_store_free(w->tls);
+    w->tls = w->prepared_tls;
+    w->prepared_tls = NULL;
     char *lines = w->news.text;
     strsep(&lines, "\n"); /* the first line is w->plan */
     worker_use_sockets(w, &w->news, FIRST_SOCKET, lines);
@@ -652,6 +678,7 @@ static void worker_note_waking(struct ev_loop *ev)
 {
     worker_note_turn(ev);
     lookup_begin_turn();
+    tls_begin_turn();
 }
 
 static void worker_watch(struct worker *w, const struct worker_config *config)
@@ -714,6 +741,11 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
     if (w->generation == NULL)
         return *err;
     worker_use_snapshot(w, config->route.snapshot);
+    w->tls = worker_read_tls(w, config->certificates, &bad);
+    if (config->certificates > 0)
+        close(config->certificates);
+    if (w->tls == NULL)
+        return bad;
     control_open(w->generation);
     if (!config->reserve)
         worker_begin_to_serve(w);
@@ -737,6 +769,7 @@ static void worker_clean_up(struct worker *w)
     worker_drop_renewed(w);
     clients_close(&w->clients);
     clients_fini(&w->clients);
+    tls_store_free(w->tls);
     log_flush();
     generation_end_tasks();
     if (w->generation != NULL)

@@ -20,6 +20,7 @@
 #include "shm/quarantine.h"
 #include "shm/recent.h"
 #include "shm/shared_file.h"
+#include "shm/tickets.h"
 
 struct worker_config {
     struct route route;
@@ -37,6 +38,8 @@ struct worker_config {
     struct cache *cache;
     const struct quarantine *quarantine;
     const struct shared_file *shared;
+    const struct tickets *tickets; /* keys of TLS */
+    int certificates;              /* as in struct release; the worker closes it */
     unsigned generation;
     bool reserve;              /* another worker serves until this one gets its sockets */
     int error_log, access_log; /* open; the worker closes them when it gets others */

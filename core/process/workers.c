@@ -61,6 +61,8 @@ static struct worker_config worker_configure(const struct workers *w, unsigned n
         .cache = m->cache,
         .quarantine = m->quarantine.shared,
         .shared = &m->dictionaries,
+        .tickets = m->tickets,
+        .certificates = release->certificates,
         .generation = release->generation,
         .error_log = release->logs.error,
         .access_log = release->logs.access,

@@ -151,6 +151,33 @@ static void request_push_params(lua_State *L, const void *at)
     request_keep_box(L);
 }
 
+static void request_set_field(lua_State *L, const char *name, struct str value)
+{
+    if (value.n == 0)
+        return;
+    script_push_str(L, value);
+    lua_setfield(L, -2, name);
+}
+
+/* A table, made when it is first read; nil where the request has not come by TLS. */
+static void request_push_tls(lua_State *L, const void *at)
+{
+    const struct request_tls *tls = ((const struct request *)at)->tls;
+    if (tls == NULL) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 7);
+    request_set_field(L, "version", tls->version);
+    request_set_field(L, "cipher", tls->cipher);
+    request_set_field(L, "name", tls->name);
+    lua_pushboolean(L, tls->verified);
+    lua_setfield(L, -2, "verified");
+    request_set_field(L, "subject", tls->subject);
+    request_set_field(L, "serial", tls->serial);
+    request_set_field(L, "certificate", tls->certificate);
+}
+
 static void request_push_query(lua_State *L, const void *at)
 {
     const struct uri *uri = at;
@@ -257,6 +284,7 @@ const struct property property_req[] = {
     /* nil without a host: "/srv/" .. nil is an error, "/srv/" .. "" the folder above all sites */
     OPTIONAL("host", host),
     {"port", .push = request_push_port},
+    {"tls", .push = request_push_tls, .kept = true},
     {"scheme", .push = script_push_scheme, .at = offsetof(struct request, https)},
     {"version", .push = script_push_version, .at = offsetof(struct request, version)},
     {"headers", .push = request_push_headers, .kept = true},

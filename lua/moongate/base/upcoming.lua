@@ -19,9 +19,9 @@ local NONE = some(function()
 end)
 
 M.settings = {
-  tls = NONE, http2 = NONE,
+  http2 = NONE,
 }
-M.listener = { tls = NONE, http2 = NONE }
+M.listener = { http2 = NONE }
 M.backend = { cache = NONE }
 M.decision = {
 }

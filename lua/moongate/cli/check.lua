@@ -3,11 +3,14 @@
 local common = require("moongate.cli.common")
 local core = require("moongate.core.commands")
 local probes = require("moongate.testing.probes")
+local tls = require("moongate.route.tls")
 local warnings = require("moongate.route.warnings")
 
 local M = {
   usage = "check ROUTE.lua", summary = "load and validate a route",
   help = [[
+The certificates of listeners with `tls` are read, with their keys and chains.
+
 on_request and on_params are run for requests that every site gets: /, /index.php, /index.php/x, a
 folder, an unknown host, and no host. Nothing is sent. A hook that waits is not followed.
 ]],
@@ -18,9 +21,34 @@ folder, an unknown host, and no host. Nothing is sent. A hook that waits is not 
   min = 1, max = 1,
 }
 
+--- What is wrong with the certificates of listeners, and what may be. A key that this user can't
+--- read is no error where root asks: the master reads it as root.
+---@return string[] problems, string[] warnings
+local function certificates(settings, is_root)
+  local lines = {}
+  local function add(...)
+    lines[#lines + 1] = table.concat({ ... }, "\t")
+  end
+  for i, listener in ipairs(settings.listen) do
+    if listener.tls then
+      tls.report(add, i, listener.tls)
+    end
+  end
+  if #lines == 0 then
+    return {}, {}
+  end
+  local problems, notes = core.certificates(table.concat(lines, "\n") .. "\n")
+  if is_root and problems[1] and problems[1]:find("Permission denied", 1, true) then
+    notes[#notes + 1] = table.remove(problems, 1)
+      .. "; the server's master reads it as root, so the rest was not looked at"
+  end
+  return problems, notes
+end
+
 ---@param args table
 ---@return integer status
 function M.main(args)
+  local is_root = core.uid() == 0
   local settings = common.load(args)
   if not settings then
     return 1
@@ -33,7 +61,14 @@ function M.main(args)
   for _, warning in ipairs(list) do
     io.stderr:write(("%s: warning: %s\n"):format(args[1], warning))
   end
-  local problems
+  local problems, notes = certificates(settings, is_root)
+  for _, note in ipairs(notes) do
+    io.stderr:write(("%s: warning: %s\n"):format(args[1], note))
+  end
+  if #problems > 0 then
+    io.stderr:write(args[1], ": ", table.concat(problems, "\n" .. args[1] .. ": "), "\n")
+    return 1
+  end
   ok, problems = core.limited("hook", settings.script_timeout, settings.hook_source.on_request,
     probes.problems, settings)
   if not ok then

@@ -15,6 +15,7 @@ local sources = require("moongate.route.sources")
 local strict = require("moongate.route.strict")
 local upcoming = require("moongate.base.upcoming")
 local walk = require("moongate.route.walk")
+local tls = require("moongate.route.tls")
 local warnings = require("moongate.route.warnings")
 
 local M = {}
@@ -476,9 +477,13 @@ function M.loader_report(normalized, record, fs)
   local function add(...)
     lines[#lines + 1] = table.concat({ ... }, "\t")
   end
-  for _, listener in ipairs(normalized.listen) do
+  for i, listener in ipairs(normalized.listen) do
     add("listen", listener.address, listener.protocol, listener.backlog, listener.name or "",
-      listener.proxy_protocol and "1" or "0", listener.h2c and "1" or "0")
+      listener.proxy_protocol and "1" or "0", listener.h2c and "1" or "0",
+      listener.tls and i or 0)
+    if listener.tls then
+      tls.report(add, i, listener.tls)
+    end
   end
   add("workers", normalized.workers)
   if normalized.user then

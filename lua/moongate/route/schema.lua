@@ -6,6 +6,7 @@ local compress = require("moongate.decision.compress")
 local control = require("moongate.route.control")
 local ini = require("moongate.decision.ini")
 local internal = require("moongate.decision.internal")
+local tls = require("moongate.route.tls")
 local values = require("moongate.route.values")
 
 local above_zero, boolean, duration = values.above_zero, values.boolean, values.duration
@@ -76,6 +77,7 @@ M.LISTENER = {
   h2c = { boolean, false },
   backlog = { integer(1, 65535), 511 },
   name = { values.text },
+  tls = { tls.check },
 }
 
 M.SERVER = {

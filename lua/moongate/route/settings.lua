@@ -26,9 +26,10 @@ local function too_many(count)
   end
 end
 
+--- Settings of a listener that need others.
 --- A header of the PROXY protocol is believed from trusted proxies alone, so without any of them it
 --- would be asked for and then not used.
-local function check_proxy_protocol(source, normalized)
+local function check_listeners(source, normalized)
   for i, listener in ipairs(normalized.listen) do
     if listener.proxy_protocol and #normalized.trusted_proxies == 0 then
       walk.fail(source, { "listen", i, "proxy_protocol" }, ("listen[%d]: proxy_protocol needs "
@@ -37,6 +38,10 @@ local function check_proxy_protocol(source, normalized)
     elseif listener.proxy_protocol and listener.protocol == "fastcgi" then
       walk.fail(source, { "listen", i, "proxy_protocol" }, ("listen[%d]: proxy_protocol is for "
         .. "HTTP; a web server that speaks FastCGI names the client in its params"):format(i))
+    end
+    if listener.tls and listener.protocol == "fastcgi" then
+      walk.fail(source, { "listen", i, "tls" }, ("listen[%d]: tls is for HTTP, not for "
+        .. 'protocol = "fastcgi"'):format(i))
     end
   end
 end
@@ -186,7 +191,7 @@ function M.normalize(value, source, overrides, refused)
   if too_many(#normalized.listen) then
     walk.fail(source, { "listen" }, "listen: " .. too_many(#normalized.listen))
   end
-  check_proxy_protocol(source, normalized)
+  check_listeners(source, normalized)
   check_h2c(source, normalized)
   normalized.control, normalized.tokens = control.normalize(source, value.control)
   normalized.log = walk.section(source, { "log" }, value.log, schema.LOG, {})

@@ -85,6 +85,15 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field close fun(self: moongate.Tcp): integer?, string?
 
 --- The request. Read-only but for `ctx`; not to be kept when the hook has ended.
+---@class moongate.RequestTls
+---@field version string "TLSv1.2" or "TLSv1.3"
+---@field cipher string as OpenSSL names it
+---@field name? string that the client has asked for (SNI)
+---@field verified boolean the client has a certificate of the listener's client_ca
+---@field subject? string of that certificate: "CN=alice,O=Example"
+---@field serial? string of it, in hex
+---@field certificate? string in PEM
+
 ---@class moongate.Request
 ---@field method string "GET"
 ---@field uri string path and query as sent
@@ -107,6 +116,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field server_ip string where the client connected to; "unix:" on a unix listener
 ---@field server_port integer
 ---@field listener string the listener's name, else its address
+---@field tls? moongate.RequestTls nil where it has not come by TLS to this server
 ---@field id string as in the logs and on error pages: 16 hex digits, or what a trusted proxy has sent (`request_id`)
 ---@field traceparent string|nil its trace context, for requests that the hook makes itself (`tracing`)
 ---@field trace_id string|nil the 32 hex digits of its trace
@@ -410,6 +420,18 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field h2c? boolean clients may speak HTTP/2 without TLS, too
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says
+---@field tls? moongate.Tls HTTPS: { cert = PATH, key = PATH }, a list of them, or { folder = PATH }
+
+--- A pair, a list of pairs (the first is the default), or a folder.
+---@class moongate.Tls
+---@field cert? string an absolute path: the certificate, then those of its issuers, in PEM
+---@field key? string an absolute path: the private key
+---@field folder? string an absolute path, with NAME/fullchain.pem and NAME/privkey.pem
+---@field versions? string|string[] "1.2", "1.3"; default: both
+---@field ciphers? string|string[] names as OpenSSL has them
+---@field client_ca? string an absolute path: authorities of clients' certificates
+---@field verify? "optional"|"required" whether a client must have a certificate
+---@field [integer] { cert: string, key: string }
 
 ---@class moongate.LogSettings
 ---@field access? "stdout"|string|false an absolute path, or false

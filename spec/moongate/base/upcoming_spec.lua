@@ -4,8 +4,8 @@ local upcoming = require("moongate.base.upcoming")
 
 describe("upcoming.problem", function()
   it("names a key that is not available", function()
-    assert.equal("'tls' is not available in moongate 0.1 yet",
-      upcoming.problem(upcoming.settings, "tls", {}))
+    assert.equal("'http2' is not available in moongate 0.1 yet",
+      upcoming.problem(upcoming.settings, "http2", {}))
   end)
 
   it("accepts the value that already holds", function()
@@ -24,8 +24,8 @@ describe("upcoming.problem", function()
 
   it("knows every other value of the contract", function()
     for _, case in ipairs({
-      { "settings", "tls", {} }, { "settings", "http2", true },
-      { "listener", "tls", {} }, { "listener", "http2", true }, { "backend", "cache", {} },
+      { "settings", "http2", true },
+      { "listener", "http2", true }, { "backend", "cache", {} },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end

@@ -396,7 +396,7 @@ describe("load.loader_report", function()
       on_request = print,
     }]], "route.lua", nil, fake_fs.new({ "/var/log/" }))
     assert.equal(table.concat({
-      "listen\t0.0.0.0:8080\thttp\t511\t\t0\t0", "listen\t[::1]:81\thttp\t5\tsix\t0\t0",
+      "listen\t0.0.0.0:8080\thttp\t511\t\t0\t0\t0", "listen\t[::1]:81\thttp\t5\tsix\t0\t0\t0",
       "workers\t2",
       "user\twww-data", "group\tweb", "control\toff", "access\t", "error\t/var/log/e.log",
       "level\twarn", "watch\t0", "stop_timeout\t60", "script_timeout\t1",
@@ -435,7 +435,7 @@ describe("load.loader_report", function()
 
   it("leaves out what is not set", function()
     assert.equal(table.concat({
-      "listen\t127.0.0.1:8080\thttp\t511\t\t0\t0", "workers\t0", "control\t",
+      "listen\t127.0.0.1:8080\thttp\t511\t\t0\t0\t0", "workers\t0", "control\t",
       "access\tstdout", "error\tstderr", "level\tinfo", "watch\t", "stop_timeout\t30",
       "script_timeout\t1", "shared\t16777216", "test\t", "",
     }, "\n"), report_of(load.source("return { on_request = print }", "route.lua")))

@@ -104,7 +104,7 @@ int main(void)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     check(bind(fd, &any.sa, any.len) == 0 && listen(fd, spec.backlog) == 0);
     int client = connect_to(fd);
-    struct listener *l = listener_new(&spec, fd, &clients);
+    struct listener *l = listener_new(&spec, NULL, fd, &clients);
     ev_run(ev, EVRUN_ONCE);
     check_int(first.begun, 1);
     check_int(first.at_once, 1); /* though it was made before the listener */
@@ -118,7 +118,7 @@ int main(void)
     spec.protocol = &protocol_second;
     spec.name = "";
     spec.proxy_protocol = false;
-    listener_update(l, &spec);
+    listener_update(l, &spec, NULL);
     client = connect_to(fd);
     ev_run(ev, EVRUN_ONCE);
     check_int(first.begun, 6);

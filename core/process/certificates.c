@@ -1,0 +1,204 @@
+/* certificates - see certificates.h. */
+#include "process/certificates.h"
+
+#include "tls/store.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char message[1024];
+
+/* --- reading --- */
+
+/* True for the label of a block that may go to workers (RFC 7468 sections 5, 10 and 11, and the
+ * forms of keys before it). */
+static bool certificates_may_pass(struct str label)
+{
+    static const char *const labels[] = {
+        "CERTIFICATE",           "TRUSTED CERTIFICATE", "X509 CERTIFICATE", "PRIVATE KEY",
+        "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY",     "EC PRIVATE KEY"};
+    for (unsigned i = 0; i < sizeof labels / sizeof *labels; i++)
+        if (str_eq(label, str_of(labels[i])))
+            return true;
+    return false;
+}
+
+/* Moves the blocks of PEM that may pass to the beginning of the text. Returns their bytes. */
+static size_t certificates_filter(char *text, size_t size)
+{
+    struct str rest = {text, size}, line;
+    const char *begin = NULL;
+    size_t kept = 0;
+    while ((line = str_cut(&rest, '\n')).p != NULL) {
+        const char *end = rest.p != NULL ? rest.p : text + size;
+        struct str trimmed = line;
+        if (trimmed.n > 0 && trimmed.p[trimmed.n - 1] == '\r')
+            trimmed.n--;
+        if (str_starts(trimmed, STR("-----BEGIN ")) && str_ends(trimmed, STR("-----")) &&
+            trimmed.n > 16) {
+            struct str label = {trimmed.p + 11, trimmed.n - 16};
+            begin = certificates_may_pass(label) ? line.p : NULL;
+        } else if (begin != NULL && str_starts(trimmed, STR("-----END "))) {
+            size_t n = (size_t)(end - begin);
+            memmove(text + kept, begin, n);
+            kept += n;
+            begin = NULL;
+        }
+    }
+    return kept;
+}
+
+/* Reads a regular file whole. NULL: it is filled; else what is wrong. */
+static const char *certificates_read(const char *path, char *text, size_t *size)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
+        return strerror(errno);
+    const char *bad = NULL;
+    *size = 0;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode))
+        bad = "it is no regular file";
+    while (bad == NULL && *size < CERTIFICATE_BYTES) {
+        ssize_t n = read(fd, text + *size, CERTIFICATE_BYTES - *size);
+        if (n < 0 && errno != EINTR)
+            bad = strerror(errno);
+        if (n == 0)
+            break;
+        *size += n > 0 ? (size_t)n : 0;
+    }
+    close(fd);
+    if (bad == NULL && *size == CERTIFICATE_BYTES)
+        bad = "it is too large for a certificate or a key";
+    if (bad == NULL && (*size = certificates_filter(text, *size)) == 0)
+        bad = "there is no certificate and no private key in PEM in it";
+    return bad;
+}
+
+/* --- writing --- */
+
+static bool certificates_write(int out, const char *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(out, bytes + done, size - done);
+        if (n < 0 && errno != EINTR)
+            return false;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    return true;
+}
+
+/* Writes an entry whose names are those of `files` files, with what is in them. NULL, or the
+ * error. */
+static const char *certificates_add(int out, const struct plan_tls *line, int files)
+{
+    static char text[2][CERTIFICATE_BYTES];
+    char head[2 * TLS_NAME + 128];
+    size_t sizes[2] = {0, 0};
+    const char *names[2] = {line->first, line->second}, *bad = NULL;
+    for (int i = 0; i < files && bad == NULL; i++) {
+        bad = certificates_read(names[i], text[i], &sizes[i]);
+        if (bad != NULL)
+            snprintf(message, sizeof message, "tls: %.600s can't be used: %s", names[i], bad);
+    }
+    int n = snprintf(head, sizeof head, "%u\t%s\t%s\t%s\t%zu\t%zu\n", line->number, line->key,
+                     names[0], names[1], sizes[0], sizes[1]);
+    off_t at = lseek(out, 0, SEEK_CUR);
+    if (bad == NULL && (n >= (int)sizeof head || at > TLS_STORE_BYTES))
+        bad = snprintf(message, sizeof message, "tls: there are too many certificates") > 0
+                  ? message
+                  : NULL;
+    if (bad == NULL &&
+        !(certificates_write(out, head, (size_t)n) && certificates_write(out, text[0], sizes[0]) &&
+          certificates_write(out, text[1], sizes[1]))) {
+        bad = strerror(errno);
+        snprintf(message, sizeof message, "tls: no memory for the certificates: %s", bad);
+    }
+    explicit_bzero(text[0], sizes[0]);
+    explicit_bzero(text[1], sizes[1]);
+    return bad != NULL ? message : NULL;
+}
+
+static int certificates_compare(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a folder that don't begin with a dot, sorted. Returns their number, or -1. */
+static int certificates_list(const char *path, char **names, unsigned most)
+{
+    DIR *dir = opendir(path);
+    unsigned count = 0;
+    if (dir == NULL)
+        return -1;
+    for (struct dirent *entry; count < most && (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.' && (names[count++] = strdup(entry->d_name)) == NULL)
+            abort();
+    closedir(dir);
+    qsort(names, count, sizeof *names, certificates_compare);
+    return (int)count;
+}
+
+/* Writes the pairs of a folder: NAME/fullchain.pem with NAME/privkey.pem, as certbot has them. A
+ * folder without both is none; a pair that can't be read is left out. */
+static const char *certificates_add_folder(int out, const struct plan_tls *line)
+{
+    static char *names[TLS_PAIRS];
+    char first[PATH_MAX], second[PATH_MAX], key[] = "found";
+    const char *err = NULL;
+    int count = certificates_list(line->first, names, TLS_PAIRS);
+    if (count < 0) {
+        snprintf(message, sizeof message, "tls: folder %.600s: %s", line->first, strerror(errno));
+        return message;
+    }
+    for (int i = 0; i < count; i++) {
+        snprintf(first, sizeof first, "%s/%s/fullchain.pem", line->first, names[i]);
+        snprintf(second, sizeof second, "%s/%s/privkey.pem", line->first, names[i]);
+        const struct plan_tls pair = {line->number, key, first, second};
+        bool there = access(first, F_OK) == 0 && access(second, F_OK) == 0;
+        if (there && (err = certificates_add(out, &pair, 2)) != NULL)
+            log_warn("%s", err);
+        free(names[i]);
+    }
+    return NULL;
+}
+
+static const char *certificates_add_line(int out, const struct plan_tls *line)
+{
+    if (strcmp(line->key, "folder") == 0)
+        return certificates_add_folder(out, line);
+    return certificates_add(out, line,
+                            strcmp(line->key, "pair") == 0        ? 2
+                            : strcmp(line->key, "client_ca") == 0 ? 1
+                                                                  : 0);
+}
+
+const char *certificates_open(const struct plan *plan, int *file)
+{
+    const char *err = NULL;
+    *file = 0;
+    if (plan->tls_count == 0)
+        return NULL;
+    int out = memfd_create("moongate-tls", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (out < 0) {
+        snprintf(message, sizeof message, "tls: no file in memory: %s", strerror(errno));
+        return message;
+    }
+    for (unsigned i = 0; i < plan->tls_count && err == NULL; i++)
+        err = certificates_add_line(out, &plan->tls[i]);
+    if (err == NULL) {
+        /* no worker can change what the others read */
+        fcntl(out, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
+        *file = out;
+        return NULL;
+    }
+    close(out);
+    return err;
+}

@@ -1,0 +1,46 @@
+/*
+ * certificate - one certificate with its chain and its private key, as a server presents it.
+ *
+ * The bytes are PEM (RFC 7468), as certbot, lego and `openssl` write them: in the certificate's
+ * text the certificate of the site first, then those of its issuers. tls/server chooses among
+ * certificates by name. Counted: the last certificate_drop frees it.
+ */
+#ifndef MG_TLS_CERTIFICATE_H
+#define MG_TLS_CERTIFICATE_H
+
+#include "base/str.h"
+
+struct evp_pkey_st;
+struct stack_st_X509;
+struct x509_st;
+
+enum {
+    CERTIFICATE_NAMES = 256,      /* names of one certificate; further ones are not served */
+    CERTIFICATE_CHAIN = 10,       /* certificates of issuers */
+    CERTIFICATE_BYTES = 1u << 20, /* of one file */
+};
+
+struct certificate {
+    struct x509_st *leaf;
+    struct stack_st_X509 *chain; /* of the issuers */
+    struct evp_pkey_st *key;
+    char **names; /* lower case, "*.example.com" as it is */
+    unsigned name_count;
+    char *source; /* for messages, and by which a renewed one is recognised; the file's path */
+    unsigned users;
+};
+
+/* Reads a pair. NULL and *err, valid until the next call: the text is no certificate or no key, the
+ * key is encrypted, or does not belong to the certificate. The strings are the caller's; `source`
+ * and `key_source` are the files' paths, or words for the origin of the text. */
+struct certificate *certificate_new(struct str cert, struct str key, const char *source,
+                                    const char *key_source, const char **err);
+struct certificate *certificate_hold(struct certificate *c);
+void certificate_drop(struct certificate *c);
+
+/* The reason for which clients would refuse a valid pair: it has expired, is not valid yet, its
+ * chain lacks an issuer or has them in a wrong order. *certain: each client would. NULL: there is
+ * none. Valid until the next call. */
+const char *certificate_problem(const struct certificate *c, bool *certain);
+
+#endif

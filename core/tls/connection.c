@@ -1,0 +1,526 @@
+/* connection - see connection.h. */
+#include "tls/connection.h"
+
+#include "tls/error.h"
+
+#include <errno.h>
+#include <openssl/bio.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH     4     /* records of one write */
+#define OVERHEAD  512   /* bytes of a record beside its plain ones, and alerts behind it */
+#define HELLO_MAX 65536 /* bytes of a flight of the handshake, with the chain */
+#define IN_SIZE   (64 * 1024)
+#define OUT_SIZE  (BATCH * (TLS_RECORD + OVERHEAD) + HELLO_MAX)
+#define TURN      0.005 /* seconds of handshakes in one turn of the loop */
+
+/* The buffers of the process. `in` is what OpenSSL has not taken of the read under way. */
+static struct {
+    struct str in;
+    size_t out_used;
+    double spent; /* seconds of handshakes in this turn */
+    const char *failure;
+    char in_bytes[IN_SIZE], out[OUT_SIZE];
+    char plain[TLS_RECORD]; /* slices of one record */
+} now;
+
+/* A record that is in now.out. */
+struct tls_record {
+    size_t end, plain;
+};
+
+/* --- the BIO --- */
+
+static int tls_bio_read(BIO *bio, char *out, size_t size, size_t *done)
+{
+    BIO_clear_retry_flags(bio);
+    *done = size < now.in.n ? size : now.in.n;
+    if (*done == 0) {
+        BIO_set_retry_read(bio);
+        return 0;
+    }
+    memcpy(out, now.in.p, *done);
+    now.in = str_skip(now.in, *done);
+    return 1;
+}
+
+static int tls_bio_write(BIO *bio, const char *bytes, size_t size, size_t *done)
+{
+    BIO_clear_retry_flags(bio);
+    *done = size;
+    if (size > OUT_SIZE - now.out_used) /* a flight of more than HELLO_MAX */
+        return 0;
+    memcpy(now.out + now.out_used, bytes, size);
+    now.out_used += size;
+    return 1;
+}
+
+static long tls_bio_ctrl(BIO *bio, int what, long number, void *pointer)
+{
+    (void)bio;
+    (void)number;
+    (void)pointer;
+    return what == BIO_CTRL_FLUSH || what == BIO_CTRL_DUP;
+}
+
+static int tls_bio_create(BIO *bio)
+{
+    BIO_set_init(bio, 1);
+    return 1;
+}
+
+static BIO *tls_bio(void)
+{
+    static BIO_METHOD *method;
+    if (method == NULL) {
+        method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "moongate");
+        if (method == NULL)
+            abort();
+        BIO_meth_set_read_ex(method, tls_bio_read);
+        BIO_meth_set_write_ex(method, tls_bio_write);
+        BIO_meth_set_ctrl(method, tls_bio_ctrl);
+        BIO_meth_set_create(method, tls_bio_create);
+    }
+    BIO *bio = BIO_new(method);
+    if (bio == NULL)
+        abort();
+    return bio;
+}
+
+/* --- the socket --- */
+
+static void tls_break(struct tls *t)
+{
+    t->state = TLS_BROKEN;
+    free(t->held);
+    t->held = NULL;
+}
+
+static ssize_t tls_send(const struct tls *t, const char *bytes, size_t n, bool more)
+{
+    return send(t->fd, bytes, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+}
+
+bool tls_flush(struct tls *t)
+{
+    if (t->held == NULL)
+        return t->state != TLS_BROKEN;
+    ssize_t n = tls_send(t, t->held + t->held_at, t->held_size - t->held_at, false);
+    if (n < 0 && errno != EAGAIN && errno != EINTR)
+        tls_break(t);
+    if (n <= 0)
+        return false;
+    t->held_at += (size_t)n;
+    if (t->held_at < t->held_size)
+        return false;
+    free(t->held);
+    t->held = NULL;
+    return true;
+}
+
+/* Keeps what the socket has not taken of now.out. */
+static void tls_hold_rest(struct tls *t, size_t taken)
+{
+    size_t rest = now.out_used - taken, before = t->held != NULL ? t->held_size - t->held_at : 0;
+    if (rest == 0)
+        return;
+    char *held = malloc(before + rest);
+    if (held == NULL)
+        abort();
+    if (before > 0)
+        memcpy(held, t->held + t->held_at, before);
+    memcpy(held + before, now.out + taken, rest);
+    free(t->held);
+    t->held = held;
+    t->held_at = 0;
+    t->held_size = before + rest;
+}
+
+/* Writes now.out, or keeps it behind what is held. Returns the bytes that have left. */
+static size_t tls_write_out(struct tls *t, bool more)
+{
+    ssize_t n = 0;
+    if (now.out_used > 0 && t->held == NULL) {
+        n = tls_send(t, now.out, now.out_used, more);
+        if (n < 0 && errno != EAGAIN && errno != EINTR)
+            tls_break(t);
+    }
+    size_t taken = n > 0 ? (size_t)n : 0;
+    if (t->state != TLS_BROKEN)
+        tls_hold_rest(t, taken);
+    now.out_used = 0;
+    return taken;
+}
+
+/* --- life --- */
+
+void tls_init(struct tls *t, struct tls_server *server, int fd, bool before)
+{
+    *t = (struct tls){.server = tls_server_hold(server), .fd = fd, .before = before};
+}
+
+void tls_fini(struct tls *t)
+{
+    SSL_free(t->ssl);
+    free(t->held);
+    free(t->early);
+    if (t->peer != NULL) {
+        free(t->peer->subject);
+        free(t->peer->serial);
+        free(t->peer->pem);
+        free(t->peer);
+    }
+    tls_server_drop(t->server);
+    *t = (struct tls){.fd = -1, .state = TLS_BROKEN};
+}
+
+static void tls_create(struct tls *t)
+{
+    BIO *bio = tls_bio();
+    t->ssl = SSL_new(t->server->ctx);
+    if (t->ssl == NULL)
+        abort();
+    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_accept_state(t->ssl);
+}
+
+void tls_end(struct tls *t)
+{
+    if (t->state != TLS_OPEN || SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN)
+        return;
+    SSL_shutdown(t->ssl);
+    ERR_clear_error();
+    tls_write_out(t, false);
+}
+
+/* --- the handshake --- */
+
+static double tls_clock(void)
+{
+    struct timespec at;
+    clock_gettime(CLOCK_MONOTONIC, &at);
+    return (double)at.tv_sec + (double)at.tv_nsec * 1e-9;
+}
+
+void tls_begin_turn(void)
+{
+    now.spent = 0;
+}
+
+const char *tls_failure(void)
+{
+    return now.failure != NULL ? now.failure : "";
+}
+
+/* The connection can't go on: an alert leaves, if OpenSSL has made one. */
+static ssize_t tls_fail(struct tls *t)
+{
+    now.failure = tls_error_reason();
+    tls_write_out(t, false);
+    tls_break(t);
+    errno = EPROTO;
+    return -1;
+}
+
+/* Goes on with the handshake. Returns 1: it is over; -1 and errno. */
+static int tls_shake(struct tls *t)
+{
+    double from = tls_clock();
+    ERR_clear_error();
+    int done = SSL_do_handshake(t->ssl);
+    int why = done == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, done);
+    now.spent += tls_clock() - from;
+    if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ)
+        return (int)tls_fail(t);
+    tls_write_out(t, false);
+    if (t->state == TLS_BROKEN) {
+        errno = ECONNRESET;
+        return -1;
+    }
+    errno = EAGAIN;
+    if (done == 1)
+        t->state = TLS_OPEN;
+    return done == 1 ? 1 : -1;
+}
+
+/* --- reading --- */
+
+/* Decrypts what now.in holds. Returns the plain bytes, or as tls_read. */
+static ssize_t tls_decrypt(struct tls *t, char *out, size_t size)
+{
+    size_t total = 0, n = 0;
+    int why = SSL_ERROR_NONE;
+    ERR_clear_error();
+    while (why == SSL_ERROR_NONE && total < size && (now.in.n > 0 || SSL_pending(t->ssl) > 0)) {
+        int done = SSL_read_ex(t->ssl, out + total, size - total, &n);
+        if (done == 1)
+            total += n;
+        else
+            why = SSL_get_error(t->ssl, done);
+    }
+    if (why == SSL_ERROR_SSL || why == SSL_ERROR_SYSCALL)
+        return tls_fail(t);
+    if (now.out_used > 0) /* the answer to a KeyUpdate, say */
+        tls_write_out(t, false);
+    t->ended |= why == SSL_ERROR_ZERO_RETURN;
+    if (total > 0 || t->ended)
+        return (ssize_t)total;
+    errno = EAGAIN;
+    return -1;
+}
+
+/* Handles ciphertext that has come. */
+static ssize_t tls_take(struct tls *t, char *out, size_t size)
+{
+    if (t->ssl == NULL)
+        tls_create(t);
+    if (t->state == TLS_OPENING && tls_shake(t) != 1)
+        return -1;
+    return tls_decrypt(t, out, size);
+}
+
+/* A client without TLS begins with a method, a letter (RFC 9110 section 9.1). A record of a
+ * handshake begins with 22. */
+static bool tls_is_clear(const struct tls *t, char first)
+{
+    return t->ssl == NULL && ((first >= 'A' && first <= 'Z') || (first >= 'a' && first <= 'z'));
+}
+
+/* Reads up to `size` bytes that tls_begin was given, or else of the socket. */
+static ssize_t tls_receive(struct tls *t, char *out, size_t size)
+{
+    if (t->early == NULL)
+        return read(t->fd, out, size);
+    size_t n = size < t->early_size ? size : t->early_size;
+    memcpy(out, t->early, n);
+    t->early_size -= n;
+    memmove(t->early, t->early + n, t->early_size);
+    if (t->early_size == 0) {
+        free(t->early);
+        t->early = NULL;
+    }
+    return (ssize_t)n;
+}
+
+void tls_begin(struct tls *t, const char *bytes, size_t n)
+{
+    t->before = false;
+    if (n == 0)
+        return;
+    t->early = malloc(n);
+    if (t->early == NULL)
+        abort();
+    memcpy(t->early, bytes, n);
+    t->early_size = n;
+}
+
+ssize_t tls_read(struct tls *t, char *out, size_t size)
+{
+    if (t->before || t->state == TLS_CLEAR)
+        return tls_receive(t, out, size);
+    if (t->state == TLS_BROKEN || size < TLS_ROOM_MIN) {
+        errno = t->state == TLS_BROKEN ? EPROTO : EINVAL;
+        return -1;
+    }
+    if (t->ended)
+        return 0;
+    if (t->state == TLS_OPENING && now.spent > TURN) { /* the socket's event comes again */
+        errno = EAGAIN;
+        return -1;
+    }
+    /* a part of a record may wait in OpenSSL, and is decrypted with what comes */
+    size_t room = size - TLS_RECORD - OVERHEAD;
+    ssize_t n = tls_receive(t, now.in_bytes, room < IN_SIZE ? room : IN_SIZE);
+    if (n <= 0)
+        return n;
+    if (tls_is_clear(t, now.in_bytes[0])) {
+        t->state = TLS_CLEAR;
+        memcpy(out, now.in_bytes, (size_t)n);
+        return n;
+    }
+    now.in = (struct str){now.in_bytes, (size_t)n};
+    return tls_take(t, out, size);
+}
+
+/* --- writing --- */
+
+/* A place in the caller's slices. */
+struct tls_place {
+    const struct iovec *slices;
+    int count;
+    size_t at; /* in the first one */
+};
+
+static void tls_skip(struct tls_place *p, size_t n)
+{
+    p->at += n;
+    while (p->count > 0 && p->at >= p->slices->iov_len) {
+        p->at -= p->slices->iov_len;
+        p->slices++;
+        p->count--;
+    }
+}
+
+/* The bytes of the next record, at their place or gathered. n = 0: there are none. */
+static struct str tls_next(struct tls_place *p)
+{
+    size_t used = 0;
+    tls_skip(p, 0);
+    if (p->count == 0)
+        return STR_NONE;
+    struct str first = {(const char *)p->slices->iov_base + p->at, p->slices->iov_len - p->at};
+    if (first.n >= TLS_RECORD || p->count == 1) {
+        first.n = first.n < TLS_RECORD ? first.n : TLS_RECORD;
+        tls_skip(p, first.n);
+        return first;
+    }
+    while (p->count > 0 && used < TLS_RECORD) {
+        size_t n = p->slices->iov_len - p->at;
+        n = n < TLS_RECORD - used ? n : TLS_RECORD - used;
+        memcpy(now.plain + used, (const char *)p->slices->iov_base + p->at, n);
+        used += n;
+        tls_skip(p, n);
+    }
+    return (struct str){now.plain, used};
+}
+
+/* Encrypts some records into now.out. Returns their number; -1: OpenSSL has refused one. */
+static int tls_encrypt(struct tls *t, struct tls_place *p, struct tls_record records[BATCH])
+{
+    struct str bytes;
+    size_t done;
+    int count = 0;
+    ERR_clear_error();
+    while (count < BATCH && (bytes = tls_next(p)).n > 0) {
+        if (SSL_write_ex(t->ssl, bytes.p, bytes.n, &done) != 1)
+            return -1;
+        records[count++] = (struct tls_record){now.out_used, bytes.n};
+    }
+    return count;
+}
+
+/* Bytes that were encrypted before, and are given again. Returns how many of them have left now;
+ * -1: they still wait. */
+static ssize_t tls_settle_owed(struct tls *t, const struct iovec *slices, int count)
+{
+    size_t given = 0;
+    if (!tls_flush(t)) {
+        errno = t->state == TLS_BROKEN ? EPIPE : EAGAIN;
+        return -1;
+    }
+    for (int i = 0; i < count; i++)
+        given += slices[i].iov_len;
+    size_t settled = t->owed < given ? t->owed : given;
+    t->owed -= settled;
+    return (ssize_t)settled;
+}
+
+ssize_t tls_writev(struct tls *t, const struct iovec *slices, int count, bool more)
+{
+    struct tls_record records[BATCH];
+    struct tls_place place = {slices, count, 0};
+    if (t->state == TLS_CLEAR)
+        return writev(t->fd, slices, count);
+    if (t->state != TLS_OPEN) {
+        errno = t->state == TLS_OPENING ? ENOTCONN : EPIPE;
+        return -1;
+    }
+    ssize_t total = tls_settle_owed(t, slices, count);
+    if (total < 0)
+        return -1;
+    tls_skip(&place, (size_t)total);
+    int made;
+    while (t->held == NULL && (made = tls_encrypt(t, &place, records)) != 0) {
+        if (made < 0)
+            return tls_fail(t);
+        size_t taken = tls_write_out(t, more && place.count == 0);
+        for (int i = 0; i < made; i++)
+            if (records[i].end <= taken)
+                total += (ssize_t)records[i].plain;
+            else
+                t->owed += records[i].plain;
+        if (t->state == TLS_BROKEN) {
+            errno = EPIPE;
+            return -1;
+        }
+    }
+    if (total > 0 || t->held == NULL)
+        return total;
+    errno = EAGAIN;
+    return -1;
+}
+
+/* --- what was agreed on --- */
+
+struct str tls_alpn(const struct tls *t)
+{
+    const unsigned char *name = NULL;
+    unsigned size = 0;
+    if (t->state == TLS_OPEN)
+        SSL_get0_alpn_selected(t->ssl, &name, &size);
+    return (struct str){(const char *)name, size};
+}
+
+const char *tls_version(const struct tls *t)
+{
+    return SSL_get_version(t->ssl);
+}
+
+const char *tls_cipher(const struct tls *t)
+{
+    return SSL_get_cipher_name(t->ssl);
+}
+
+const char *tls_asked_name(const struct tls *t)
+{
+    return SSL_get_servername(t->ssl, TLSEXT_NAMETYPE_host_name);
+}
+
+/* The text that was written to a BIO, which is freed. */
+static char *tls_text_of(BIO *bio)
+{
+    char *bytes;
+    long n = BIO_get_mem_data(bio, &bytes);
+    char *text = malloc((size_t)n + 1);
+    if (text == NULL)
+        abort();
+    memcpy(text, bytes, (size_t)n);
+    text[n] = '\0';
+    BIO_free(bio);
+    return text;
+}
+
+static BIO *tls_memory(void)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    if (bio == NULL)
+        abort();
+    return bio;
+}
+
+const struct tls_peer *tls_peer(struct tls *t)
+{
+    if (t->peer != NULL || t->server->verify == TLS_VERIFY_NONE)
+        return t->peer;
+    X509 *cert = SSL_get1_peer_certificate(t->ssl);
+    if (cert == NULL || SSL_get_verify_result(t->ssl) != X509_V_OK) {
+        X509_free(cert);
+        return NULL;
+    }
+    BIO *subject = tls_memory(), *serial = tls_memory(), *pem = tls_memory();
+    X509_NAME_print_ex(subject, X509_get_subject_name(cert), 0, XN_FLAG_RFC2253);
+    i2a_ASN1_INTEGER(serial, X509_get0_serialNumber(cert));
+    PEM_write_bio_X509(pem, cert);
+    X509_free(cert);
+    t->peer = malloc(sizeof *t->peer);
+    if (t->peer == NULL)
+        abort();
+    *t->peer = (struct tls_peer){tls_text_of(subject), tls_text_of(serial), tls_text_of(pem)};
+    return t->peer;
+}

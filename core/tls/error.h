@@ -1,0 +1,12 @@
+/*
+ * error - the words of errors of this room: what was done, and OpenSSL's reason.
+ */
+#ifndef MG_TLS_ERROR_H
+#define MG_TLS_ERROR_H
+
+/* Formats an error. The text is valid until the next call. */
+const char *tls_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The reason of the last error in OpenSSL's queue, which is emptied: "no start line". */
+const char *tls_error_reason(void);
+
+#endif

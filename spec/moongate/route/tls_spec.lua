@@ -1,0 +1,51 @@
+-- Specs of moongate.route.tls.
+
+local tls = require("moongate.route.tls")
+
+local PAIR = { cert = "/c.pem", key = "/k.pem" }
+
+local function problem(value)
+  local normal, expected, text = tls.check(value)
+  assert.is_nil(normal)
+  return text or expected
+end
+
+local function report(value)
+  local lines = {}
+  tls.report(function(...)
+    lines[#lines + 1] = table.concat({ ... }, " ")
+  end, 3, assert(tls.check(value)))
+  return lines
+end
+
+describe("tls of a listener", function()
+  it("is a pair, a list of pairs or a folder", function()
+    assert.same({ pairs = { PAIR } }, tls.check(PAIR))
+    assert.same({ pairs = { PAIR, PAIR } }, tls.check({ PAIR, PAIR }))
+    assert.same({ pairs = {}, folder = "/f" }, tls.check({ folder = "/f" }))
+    assert.same({ pairs = { PAIR }, folder = "/f" }, tls.check({ PAIR, folder = "/f" }))
+  end)
+
+  it("has rules beside its certificates", function()
+    assert.same({ "tls 3 versions 1.3 ", "tls 3 ciphers A:B ", "tls 3 verify required ",
+      "tls 3 client_ca /ca.pem ", "tls 3 pair /c.pem /k.pem", "tls 3 folder /f " },
+      report({ PAIR, folder = "/f", versions = "1.3", ciphers = { "A", "B" }, verify = "required",
+        client_ca = "/ca.pem" }))
+  end)
+
+  it("says what is wrong", function()
+    for _, case in ipairs({
+      { "x", "a list of them" }, { {}, "'folder'" }, { { cert = "/c.pem" }, "'key' is missing" },
+      { { key = "/k.pem" }, "'cert' is missing" }, { { PAIR, { cert = "/c" } }, "%[2%]: 'key'" },
+      { { cert = "c.pem", key = "/k.pem" }, "absolute path" },
+      { { cert = "/c.pem", key = "/k.pem", kee = 1 }, "unknown key 'kee'" },
+      { { PAIR, versions = "1.1" }, "RFC 8996" }, { { PAIR, versions = {} }, '"1.2"' },
+      { { PAIR, ciphers = "A B" }, "OpenSSL" }, { { PAIR, verify = "yes" }, '"optional"' },
+      { { PAIR, verify = "required" }, "needs 'client_ca'" },
+      { { PAIR, client_ca = "/ca" }, "needs verify" },
+      { { { cert = "/c\n.pem", key = "/k" } }, "absolute path" },
+    }) do
+      assert.matches(case[2], problem(case[1]))
+    end
+  end)
+end)
