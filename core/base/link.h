@@ -37,6 +37,7 @@ enum link_type {
                            send once more; with a socket: pass clients to the worker at its end */
     LINK_CLIENTS = 'C', /* take the clients that come through this socket */
     LINK_LOGS = 'O',    /* the logs were opened again */
+    LINK_CERTIFICATES = 'E', /* certificates of a folder have changed: the file with all of them */
 };
 
 struct link_message {

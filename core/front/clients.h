@@ -189,7 +189,10 @@ static inline struct transport client_transport(const struct client *c)
 static inline ssize_t client_read(struct client *c, char *out, size_t size)
 {
     struct transport t = client_transport(c);
-    return t.ops->read(&t, out, size);
+    ssize_t n = t.ops->read(&t, out, size);
+    if (t.ops == &transport_tls_ops && n > 0 && tls_has_more(t.tls)) /* no event comes for that */
+        ev_feed_event(client_clients(c)->loop->ev, &c->io, EV_READ);
+    return n;
 }
 static inline ssize_t client_writev(struct client *c, struct iovec *slices, int count)
 {

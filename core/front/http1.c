@@ -30,10 +30,7 @@ static ssize_t http1_read(struct client *client, const char **bytes)
     struct inputs *inputs = &client_clients(client)->loop->inputs;
     char *room = inputs_room(inputs);
     ssize_t n = client_read(client, room, INPUT_SIZE);
-    const struct tls *tls = client_tls(client);
     inputs_filled(inputs, n);
-    if (tls != NULL && n > 0 && tls_has_more(tls)) /* the socket has no event for that */
-        ev_feed_event(client_clients(client)->loop->ev, &client->io, EV_READ);
     *bytes = room;
     return n;
 }

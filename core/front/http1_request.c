@@ -325,6 +325,14 @@ static bool http1_to_http2(struct http1 *c, struct str bytes)
     http1_spare(all, c);
     return true;
 }
+
+/* Whether the connection may begin with HTTP/2's preface: its listener says so, or ALPN has chosen
+ * h2. */
+static bool http1_may_be_http2(const struct http1 *c)
+{
+    const struct tls *tls = client_tls(c->client);
+    return tls != NULL ? str_eq(tls_alpn(tls), STR("h2")) : c->client->endpoint->h2c;
+}
 #endif
 
 /* Does one step of the connection. Sets *used to the bytes of input used. Returns false when
@@ -337,7 +345,7 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
         return n > 0 && http1_read_address(c, (struct str){data, n}, used, gone);
     if (c->exchange == NULL) {
 #ifdef MG_HTTP2
-        if (n > 0 && c->client->requests == 0 && c->client->endpoint->h2c) {
+        if (n > 0 && c->client->requests == 0 && http1_may_be_http2(c)) {
             enum http2_preface preface = http2_preface((struct str){data, n});
             if (preface == HTTP2_YES)
                 *gone = http1_to_http2(c, (struct str){data, n});

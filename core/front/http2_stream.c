@@ -85,6 +85,8 @@ struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
     req->local = endpoint->local;
     req->listener = endpoint->listener;
     req->control = endpoint->control;
+    if (client_tls(client) != NULL)
+        admission_describe_tls(client, req);
     client_count_request(client);
     s->next = h->streams;
     s->at = &h->streams;

@@ -148,12 +148,12 @@ static int certificates_list(const char *path, char **names, unsigned most)
 
 /* Writes the pairs of a folder: NAME/fullchain.pem with NAME/privkey.pem, as certbot has them. A
  * folder without both is none; a pair that can't be read is left out. */
-static const char *certificates_add_folder(int out, const struct plan_tls *line)
+static const char *certificates_add_folder(int out, const struct plan_tls *line, bool *found)
 {
     static char *names[TLS_PAIRS];
     char first[PATH_MAX], second[PATH_MAX], key[] = "found";
     const char *err = NULL;
-    int count = certificates_list(line->first, names, TLS_PAIRS);
+    int count = certificates_list(line->first, names, TLS_PAIRS), pairs = 0;
     if (count < 0) {
         snprintf(message, sizeof message, "tls: folder %.600s: %s", line->first, strerror(errno));
         return message;
@@ -165,25 +165,89 @@ static const char *certificates_add_folder(int out, const struct plan_tls *line)
         bool there = access(first, F_OK) == 0 && access(second, F_OK) == 0;
         if (there && (err = certificates_add(out, &pair, 2)) != NULL)
             log_warn("%s", err);
+        pairs += there && err == NULL;
         free(names[i]);
     }
+    *found = pairs > 0;
     return NULL;
 }
 
-static const char *certificates_add_line(int out, const struct plan_tls *line)
+static bool certificates_has_pair(const struct plan *plan, unsigned number)
 {
-    if (strcmp(line->key, "folder") == 0)
-        return certificates_add_folder(out, line);
-    return certificates_add(out, line,
-                            strcmp(line->key, "pair") == 0        ? 2
-                            : strcmp(line->key, "client_ca") == 0 ? 1
-                                                                  : 0);
+    for (unsigned i = 0; i < plan->tls_count; i++)
+        if (plan->tls[i].number == number && strcmp(plan->tls[i].key, "pair") == 0)
+            return true;
+    return false;
 }
 
-const char *certificates_open(const struct plan *plan, int *file)
+static const char *certificates_add_line(int out, const struct plan *plan,
+                                         const struct plan_tls *line)
 {
+    bool found = true;
+    if (strcmp(line->key, "folder") != 0)
+        return certificates_add(out, line,
+                                strcmp(line->key, "pair") == 0        ? 2
+                                : strcmp(line->key, "client_ca") == 0 ? 1
+                                                                      : 0);
+    const char *err = certificates_add_folder(out, line, &found);
+    if (err != NULL || found || certificates_has_pair(plan, line->number))
+        return err;
+    snprintf(message, sizeof message,
+             "tls: folder %.600s: there is no NAME/fullchain.pem with a NAME/privkey.pem that can "
+             "be read",
+             line->first);
+    return message;
+}
+
+/* --- the state of folders --- */
+
+static uint64_t certificates_mix(uint64_t hash, uint64_t value)
+{
+    return (hash ^ value) * 0x9e3779b97f4a7c15u + (hash >> 29);
+}
+
+/* The state of a file: another inode, size or time is another state. */
+static uint64_t certificates_state_of(const char *folder, const char *name, const char *file)
+{
+    char path[PATH_MAX];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s/%s", folder, name, file);
+    if (stat(path, &st) != 0)
+        return 0;
+    uint64_t hash = certificates_mix((uint64_t)st.st_ino, (uint64_t)st.st_size);
+    hash = certificates_mix(hash, (uint64_t)st.st_mtim.tv_sec);
+    return certificates_mix(hash, (uint64_t)st.st_mtim.tv_nsec) | 1;
+}
+
+/* The state of all folders of the plan. Their order is the directory's, so names are added up. */
+static uint64_t certificates_state(const struct plan *plan, bool *any)
+{
+    uint64_t all = 0;
+    *any = false;
+    for (unsigned i = 0; i < plan->tls_count; i++) {
+        const struct plan_tls *line = &plan->tls[i];
+        DIR *dir = strcmp(line->key, "folder") == 0 ? opendir(line->first) : NULL;
+        *any |= strcmp(line->key, "folder") == 0;
+        for (struct dirent *e; dir != NULL && (e = readdir(dir)) != NULL;) {
+            if (e->d_name[0] == '.')
+                continue;
+            uint64_t cert = certificates_state_of(line->first, e->d_name, "fullchain.pem");
+            uint64_t key = certificates_state_of(line->first, e->d_name, "privkey.pem");
+            if (cert != 0 && key != 0)
+                all += certificates_mix(certificates_mix(cert, key), i);
+        }
+        if (dir != NULL)
+            closedir(dir);
+    }
+    return all;
+}
+
+const char *certificates_open(const struct plan *plan, int *file, uint64_t *folders)
+{
+    bool any;
     const char *err = NULL;
     *file = 0;
+    *folders = certificates_state(plan, &any);
     if (plan->tls_count == 0)
         return NULL;
     int out = memfd_create("moongate-tls", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -192,7 +256,7 @@ const char *certificates_open(const struct plan *plan, int *file)
         return message;
     }
     for (unsigned i = 0; i < plan->tls_count && err == NULL; i++)
-        err = certificates_add_line(out, &plan->tls[i]);
+        err = certificates_add_line(out, plan, &plan->tls[i]);
     if (err == NULL) {
         /* no worker can change what the others read */
         fcntl(out, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL);
@@ -201,4 +265,32 @@ const char *certificates_open(const struct plan *plan, int *file)
     }
     close(out);
     return err;
+}
+
+/* --- changes of folders --- */
+
+#define LOOK_PERIOD 1.0 /* seconds between two looks */
+
+void certificates_watch_begin(struct certificates_watch *w, const struct plan *plan, uint64_t state,
+                              double now)
+{
+    bool any;
+    certificates_state(plan, &any);
+    w->seen = w->used = state;
+    w->look_at = any ? now + LOOK_PERIOD : 0;
+}
+
+bool certificates_watch_look(struct certificates_watch *w, const struct plan *plan, double now)
+{
+    bool any;
+    if (w->look_at == 0 || now < w->look_at)
+        return false;
+    uint64_t state = certificates_state(plan, &any);
+    bool settled = state == w->seen;
+    w->seen = state;
+    w->look_at = now + LOOK_PERIOD;
+    if (!settled || state == w->used)
+        return false;
+    w->used = state;
+    return true;
 }

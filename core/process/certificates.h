@@ -12,7 +12,22 @@
 #include "process/plan.h"
 
 /* Writes the file of the plan's certificates. *file: its descriptor, the caller's; 0: the plan has
- * no TLS. NULL, or the error, valid until the next call: a file can't be read, or has no PEM. */
-const char *certificates_open(const struct plan *plan, int *file);
+ * no TLS. *folders: the state of the folders before they were read, for certificates_watch_begin.
+ * NULL, or the error, valid until the next call: a file can't be read or has no PEM, or a listener
+ * would have no certificate. */
+const char *certificates_open(const struct plan *plan, int *file, uint64_t *folders);
+
+/* The looks at the folders of a plan. */
+struct certificates_watch {
+    uint64_t seen, used; /* the state of the folders at the last look; the one that is served */
+    double look_at;      /* monotonic seconds; 0: no folder is watched */
+};
+
+/* Watches the folders of the plan, whose certificates are served as they were in this state. */
+void certificates_watch_begin(struct certificates_watch *w, const struct plan *plan, uint64_t state,
+                              double now);
+/* Looks at the folders when that is due. True: certificates have been added, removed or renewed,
+ * and no further change has come since the look before. */
+bool certificates_watch_look(struct certificates_watch *w, const struct plan *plan, double now);
 
 #endif

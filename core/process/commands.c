@@ -215,13 +215,14 @@ static int commands_certificates(lua_State *L)
     static struct plan plan;
     char *report = strdup(luaL_checkstring(L, 1));
     int file = 0;
+    uint64_t folders;
     if (report == NULL)
         return luaL_error(L, "no memory");
     plan_read(&plan, report);
     free(report);
     lua_newtable(L);
     lua_newtable(L);
-    const char *err = certificates_open(&plan, &file);
+    const char *err = certificates_open(&plan, &file, &folders);
     struct tls_store *store =
         err == NULL ? tls_store_new(file, NULL, NULL, commands_ignore, &err) : NULL;
     if (store != NULL)

@@ -439,6 +439,8 @@ static int master_do_due(struct master *m)
     if (m->reload.state != RELOAD_PREPARING)
         next = master_sooner(next, workers_start_due(&m->workers, &m->release, now));
     next = master_sooner(next, memory_tickets_due(&m->memory, now));
+    if (m->announced)
+        next = master_sooner(next, reload_certificates_due(&m->reload, now));
     next = master_sooner(next, quarantine_due(&m->memory.quarantine, now));
     next = master_sooner(next, master_reload_due(m, now));
     return master_milliseconds(master_sooner(next, master_companion_due(m, now)), now);
@@ -559,7 +561,7 @@ static const char *master_open(struct master *m)
     struct logs *logs = &m->release.logs;
     const char *err = logs_open(logs, &m->user, plan->error, plan->access);
     if (err == NULL)
-        err = certificates_open(plan, &m->release.certificates);
+        err = certificates_open(plan, &m->release.certificates, &m->release.folders);
     if (err != NULL)
         return err;
     log_setup(logs->error, plan->level, logs->access);

@@ -13,6 +13,7 @@ struct release {
     struct plan plan;
     struct logs logs;
     int certificates; /* a file in memory with the certificates and keys of listeners; 0: none */
+    uint64_t folders; /* the state of the folders of certificates when they were read */
     int snapshot;     /* a file in memory from which workers load the script; 0: none */
 };
 

@@ -2,7 +2,6 @@
 #include "process/reload.h"
 
 #include "base/log.h"
-#include "process/certificates.h"
 #include "process/notify.h"
 #include "process/say.h"
 #include "process/watch.h"
@@ -78,6 +77,7 @@ static void reload_note_load(struct reload *r, const struct release *release, co
 void reload_note_start(struct reload *r, const char *reason)
 {
     r->order = (struct reload_order){.reason = reason};
+    certificates_watch_begin(&r->folders, &r->serving->plan, r->serving->folders, now_monotonic());
     reload_note_load(r, r->serving, NULL);
 }
 
@@ -411,7 +411,7 @@ static void reload_prepare(struct reload *r)
     if (err == NULL)
         err = logs_open(&r->next.logs, r->user, plan->error, plan->access);
     if (err == NULL)
-        err = certificates_open(plan, &r->next.certificates);
+        err = certificates_open(plan, &r->next.certificates, &r->next.folders);
     r->state = RELOAD_PREPARING;
     r->attempt++;
     r->due = now_monotonic() + PREPARE_TIMEOUT;
@@ -543,6 +543,7 @@ static void reload_commit(struct reload *r)
         reload_reopen_logs(r);
     workers_share_out(w);
     reload_watch(r);
+    certificates_watch_begin(&r->folders, &r->serving->plan, r->serving->folders, now_monotonic());
     r->memory->board->workers = w->count;
     sockets_show(r->sockets, r->memory->board);
     r->state = RELOAD_SWITCHING;
@@ -618,4 +619,26 @@ void reload_reopen_logs(struct reload *r)
     logs_close(old);
     *old = logs;
     log_info("the logs are open again");
+}
+
+/* Workers that load a script have the file of their generation already, and a reload reads the
+ * folders itself, so the look waits for its end. */
+double reload_certificates_due(struct reload *r, double now)
+{
+    struct release *serving = r->serving;
+    int file;
+    if (r->state != RELOAD_IDLE || !certificates_watch_look(&r->folders, &serving->plan, now))
+        return r->folders.look_at;
+    const char *err = certificates_open(&serving->plan, &file, &serving->folders);
+    if (err != NULL) {
+        log_error("%s; the certificates that were read before are served on", err);
+        return r->folders.look_at;
+    }
+    for (unsigned i = 0; i < PLAN_WORKERS; i++)
+        workers_tell(r->workers, i, LINK_CERTIFICATES, "", &file, 1);
+    if (serving->certificates > 0)
+        close(serving->certificates);
+    serving->certificates = file;
+    log_info("certificates have changed, and were read again");
+    return r->folders.look_at;
 }

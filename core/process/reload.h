@@ -11,6 +11,7 @@
 #ifndef MG_PROCESS_RELOAD_H
 #define MG_PROCESS_RELOAD_H
 
+#include "process/certificates.h"
 #include "process/history.h"
 #include "process/loader.h"
 #include "process/workers.h"
@@ -48,6 +49,7 @@ struct reload {
     void *ctx;
     /* Read by other files. */
     enum reload_state state;
+    struct certificates_watch folders; /* of the serving release */
     struct loader loader;
     struct release next;
     struct history history;
@@ -91,6 +93,9 @@ void reload_tick(struct reload *r, double now);
 void reload_cancel(struct reload *r);
 /* Watches the files of the serving release, if its plan says so. */
 void reload_watch(struct reload *r);
+/* Gives workers the certificates of folders again, once these have changed. Returns when the next
+ * look is due; 0: never. */
+double reload_certificates_due(struct reload *r, double now);
 /* Opens the logs again, here and in the workers (USR1). */
 void reload_reopen_logs(struct reload *r);
 

@@ -480,6 +480,21 @@ static bool worker_has_left(const struct worker *w)
            generation_is_done(w->generation) && !backends_are_busy(&w->backends);
 }
 
+/* LINK_CERTIFICATES: clients that connect from now on get what the file has. */
+static void worker_renew_certificates(struct worker *w, int file)
+{
+    const char *err;
+    struct tls_store *tls = worker_read_tls(w, file, &err);
+    if (tls == NULL) {
+        log_error("%s; the certificates that were read before are served on", err);
+        return;
+    }
+    for (unsigned i = 0; i < w->listener_count; i++)
+        listener_renew_tls(w->listeners[i], tls_store_server(tls, listener_tls(w->listeners[i])));
+    tls_store_free(w->tls);
+    w->tls = tls;
+}
+
 static void worker_handle(struct worker *w, struct link_message *message)
 {
     switch (message->type) {
@@ -514,6 +529,10 @@ static void worker_handle(struct worker *w, struct link_message *message)
         break;
     case LINK_KILL:
         exchange_kill(strtoull(message->text, NULL, 16));
+        break;
+    case LINK_CERTIFICATES:
+        if (message->fd_count == 1)
+            worker_renew_certificates(w, message->fds[0]);
         break;
     case LINK_LOGS:
         if (message->fd_count != 2) {

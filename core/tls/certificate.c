@@ -130,6 +130,16 @@ static void certificate_read_names(struct certificate *c)
 
 /* --- life --- */
 
+void certificate_digest(struct str cert, struct str key, uint8_t out[32])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestUpdate(ctx, cert.p, cert.n) != 1 || EVP_DigestUpdate(ctx, key.p, key.n) != 1 ||
+        EVP_DigestFinal_ex(ctx, out, NULL) != 1)
+        abort();
+    EVP_MD_CTX_free(ctx);
+}
+
 struct certificate *certificate_new(struct str cert, struct str key, const char *source,
                                     const char *key_source, const char **err)
 {
@@ -152,6 +162,7 @@ struct certificate *certificate_new(struct str cert, struct str key, const char 
         return NULL;
     }
     certificate_read_names(c);
+    certificate_digest(cert, key, c->digest);
     return c;
 }
 

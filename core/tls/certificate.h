@@ -27,8 +27,12 @@ struct certificate {
     char **names; /* lower case, "*.example.com" as it is */
     unsigned name_count;
     char *source; /* for messages, and by which a renewed one is recognised; the file's path */
+    uint8_t digest[32]; /* of both texts: an unchanged pair is not read again */
     unsigned users;
 };
+
+/* The digest of a pair's texts. */
+void certificate_digest(struct str cert, struct str key, uint8_t out[32]);
 
 /* Reads a pair. NULL and *err, valid until the next call: the text is no certificate or no key, the
  * key is encrypted, or does not belong to the certificate. The strings are the caller's; `source`

@@ -226,6 +226,9 @@ struct tls_server *tls_server_new(const struct tls_settings *settings, const cha
         abort();
     *s = (struct tls_server){
         .ctx = ctx, .tickets = settings->tickets, .verify = settings->verify, .users = 1};
+#ifdef MG_HTTP2
+    s->http2 = true;
+#endif
     SSL_CTX_set_app_data(ctx, s);
     server_set_options(ctx, settings);
     server_set_context(ctx, settings);

@@ -70,6 +70,23 @@ static void store_add_pair(struct store_draft *draft, struct certificate *c)
     draft->list[draft->count++] = c;
 }
 
+/* The certificate of the same texts that serves already, most likely at the same place. */
+static struct certificate *store_find_unchanged(const struct tls_store *before,
+                                                const struct store_entry *e, unsigned place)
+{
+    const struct tls_server *s = before != NULL ? tls_store_server(before, e->server) : NULL;
+    uint8_t digest[32];
+    if (s == NULL || s->certificate_count == 0)
+        return NULL;
+    certificate_digest(e->bytes[0], e->bytes[1], digest);
+    for (unsigned i = 0; i < s->certificate_count; i++) {
+        struct certificate *c = s->certificates[(place + i) % s->certificate_count];
+        if (memcmp(c->digest, digest, sizeof digest) == 0 && strcmp(c->source, e->names[0]) == 0)
+            return certificate_hold(c);
+    }
+    return NULL;
+}
+
 /* A pair. NULL, or the error; a folder's pair is none. */
 static const char *store_read_pair(struct store_draft *draft, const struct store_entry *e,
                                    const struct tls_store *before, void (*warn)(const char *text))
@@ -77,8 +94,12 @@ static const char *store_read_pair(struct store_draft *draft, const struct store
     const char *err;
     if (draft->count == TLS_PAIRS)
         return tls_error("more than %d certificates for one listener", TLS_PAIRS);
-    struct certificate *c =
-        certificate_new(e->bytes[0], e->bytes[1], e->names[0], e->names[1], &err);
+    struct certificate *c = store_find_unchanged(before, e, draft->count);
+    if (c != NULL) {
+        store_add_pair(draft, c);
+        return NULL;
+    }
+    c = certificate_new(e->bytes[0], e->bytes[1], e->names[0], e->names[1], &err);
     bool found = strcmp(e->key, "found") == 0;
     if (c == NULL && !found)
         return err;
