@@ -99,7 +99,7 @@ $(BUILD)/mime_types.c: /etc/mime.types tools/embed-mime
 
 # What each unit test links beside itself: the list is the check on what a module needs.
 UNITS = base/addr base/arena base/backlog base/buf base/date base/input base/json base/lookup base/loop base/netset \
-        base/password base/resolve base/spool base/str base/walk http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
+        base/password base/resolve base/spool base/str base/walk base/writer http/access http/check http/coder http/coding http/filecache http/forwarded http/h1 \
         http/range http/spans http/traceparent \
         http/h2 http/realip http/settings http/uri fastcgi/cgi fastcgi/cgi_in fastcgi/connection fastcgi/record shm/census shm/ledger shm/ledger_crowd \
         shm/changes shm/metrics shm/scripts shm/shared shm/tail shm/trace shm/underway exchange/front front/listener front/proxyproto front/sender process/bind process/history
@@ -112,6 +112,7 @@ links_base/date = base/date base/str
 links_base/json = base/json base/str
 links_base/lookup = base/lookup base/finding base/walk base/str
 links_base/walk = base/walk
+links_base/writer = base/writer base/str
 links_base/input = base/input base/str
 links_base/loop = base/loop base/input base/date base/str
 links_base/netset = base/netset base/addr base/arena base/str
@@ -143,14 +144,14 @@ links_shm/ledger = shm/ledger shm/ledger_claims shm/ledger_turns shm/ledger_serv
 links_shm/ledger_crowd = $(links_shm/ledger)
 links_shm/tail = shm/tail base/str
 links_shm/trace = shm/trace base/str
-links_shm/underway = shm/underway base/log $(links_http/access)
+links_shm/underway = shm/underway base/log base/writer $(links_http/access)
 links_shm/changes = shm/changes shm/lock base/addr base/str
 links_shm/metrics = shm/metrics shm/lock base/str
 links_shm/scripts = shm/scripts base/str
 links_shm/shared = shm/shared shm/entry shm/shared_file shm/lock shm/undo base/str
 links_exchange/front = exchange/front exchange/filter base/str
 links_tls = tls/store tls/server tls/connection tls/certificate tls/error shm/tickets
-links_front/listener = front/listener base/addr base/log base/date \
+links_front/listener = front/listener base/addr base/log base/writer base/date \
                        base/loop base/input shm/metrics shm/lock base/str $(links_tls)
 links_process/bind = process/bind base/addr base/str
 links_process/history = process/history base/str
@@ -160,6 +161,7 @@ links_front/sender = front/sender front/transport base/loop base/input base/date
 test_libs_shm/shared = $(LMDB_LIBS) -lm
 test_libs_http/coder = -lz $(CODER_LIBS) $(if $(MINIMAL),,-lbrotlidec)
 test_libs_base/loop = -lev
+test_libs_base/writer = -pthread
 test_libs_base/password = $(CRYPTO_LIBS) -pthread
 test_libs_fastcgi/connection = -lev
 test_libs_front/listener = -lev $(TLS_LIBS)
@@ -218,6 +220,9 @@ $(BUILD)/tests/load: $(BUILD)/tests/support/load.o
 $(BUILD)/tests/no_openat2: $(BUILD)/tests/support/no_openat2.o
 	@$(call link,)
 
+$(BUILD)/tests/slow_disk.so: tests/support/slow_disk.c
+	@mkdir -p $(@D) && $(CC) -O1 -g -fPIC -shared -Wall -Wextra -Werror -o $@ $< -ldl
+
 # What the benchmark takes for the least that a relay can cost.
 $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 	@$(call link,)
@@ -225,7 +230,7 @@ $(BUILD)/tests/floor: $(BUILD)/tests/bench/floor.o
 -include $(wildcard $(BUILD)/tests/unit/*/*.d $(BUILD)/tests/support/*.d $(BUILD)/tests/fuzz/*.d)
 
 programs: $(BUILD)/moongate $(UNIT_TESTS) $(FUZZ_TESTS) $(BUILD)/tests/responder $(BUILD)/tests/multiplexer \
-          $(BUILD)/tests/load $(BUILD)/tests/floor $(BUILD)/tests/no_openat2
+          $(BUILD)/tests/load $(BUILD)/tests/floor $(BUILD)/tests/no_openat2 $(BUILD)/tests/slow_disk.so
 
 JOBS = $(shell nproc)
 

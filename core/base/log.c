@@ -1,6 +1,8 @@
 /* log - see log.h. One log a process: its state is this file's. */
 #include "base/log.h"
 
+#include "base/writer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -18,6 +20,8 @@
 #define PRINT_SIZE        65536 /* for each of the standard streams */
 #define ACCESS_FLUSH_FROM 32768
 #define SAID_EVERY        10 /* seconds between two lines about lost lines, and of a quota */
+#define CHANGE_WAITS      1 /* seconds that a log on a slow disk has, before another takes its place */
+#define END_WAITS         5 /* and before the process ends */
 
 /* A log: its descriptor, and the lines that it has not been written yet. */
 struct sink {
@@ -26,6 +30,9 @@ struct sink {
     uint32_t *used;
     char *bytes;
     size_t size;
+    bool behind; /* the thread writes it: `file`, of which `written` bytes are in the log */
+    uint32_t *written;
+    struct writer_file file;
     unsigned long lost; /* lines lost since the last line about them */
     int reason;         /* errno of the last lost line */
     const char *name;
@@ -41,6 +48,7 @@ static struct sink errors = {.fd = STDERR_FILENO,
                              .name = "the error log"};
 static struct sink accesses = {.fd = -1,
                                .used = &own_lines.used,
+                               .written = &own_lines.written,
                                .bytes = own_lines.bytes,
                                .size = LOG_ACCESS_SIZE,
                                .name = "the access log"};
@@ -107,13 +115,6 @@ static void log_set_fd(struct sink *s, int fd)
                                                 : SINK_BORROWED;
 }
 
-void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
-{
-    threshold = level;
-    log_set_fd(&errors, new_error_fd);
-    log_set_fd(&accesses, new_access_fd);
-}
-
 static ssize_t log_write_once(const struct sink *s, const char *p, size_t n)
 {
     struct pollfd room = {.fd = s->fd, .events = POLLOUT};
@@ -173,12 +174,35 @@ static void log_set_used(const struct sink *s, size_t used)
     __atomic_store_n(s->used, (uint32_t)used, __ATOMIC_RELEASE);
 }
 
+/* Bytes that are in no log yet. */
+static size_t log_pending(const struct sink *s)
+{
+    return *s->used - (s->behind ? __atomic_load_n(s->written, __ATOMIC_ACQUIRE) : 0);
+}
+
+/* Wakes the thread, and takes over its count of lost lines. */
+static void log_flush_behind(struct sink *s)
+{
+    int reason;
+    unsigned long lost = writer_lost(&s->file, &reason);
+    if (lost > 0) {
+        s->lost += lost;
+        s->reason = reason;
+    }
+    if (log_pending(s) > 0)
+        writer_wake();
+    else
+        writer_make_room(&s->file);
+}
+
 /* Writes the lines that wait. After an error other than EAGAIN they are lost. */
 static void log_flush_sink(struct sink *s)
 {
     int err;
     size_t used = *s->used;
-    if (used == 0)
+    if (s->behind)
+        log_flush_behind(s);
+    if (used == 0 || s->behind)
         return;
     size_t done = s->fd >= 0 ? log_put(s, s->bytes, used, &err) : used;
     if (done < used && err != EAGAIN) {
@@ -195,6 +219,35 @@ static void log_drop(struct sink *s, const char *p, size_t n, int reason)
     unsigned long lines = log_count_lines(p, n);
     s->lost += lines > 0 ? lines : 1;
     s->reason = reason;
+}
+
+/* Chooses whether the thread writes the access log. Lines that wait go to the file before. Those
+ * that a slow disk holds up are lost if the new log is no file. */
+static void log_choose_writer(struct sink *s)
+{
+    bool may = writer_runs() && s->fd >= 0 && s->kind == SINK_FILE;
+    if (may) {
+        s->file.bytes = s->bytes;
+        s->file.used = s->used;
+        s->file.written = s->written;
+        may = writer_set(&s->file, s->fd);
+    }
+    if (s->behind && !may && writer_take_back(&s->file, CHANGE_WAITS) > 0) {
+        writer_make_room(&s->file);
+        log_drop(s, s->bytes, *s->used, EAGAIN);
+        log_set_used(s, 0);
+    } else if (s->behind && !may) {
+        writer_make_room(&s->file);
+    }
+    s->behind = may;
+}
+
+void log_setup(int new_error_fd, enum log_level level, int new_access_fd)
+{
+    threshold = level;
+    log_set_fd(&errors, new_error_fd);
+    log_set_fd(&accesses, new_access_fd);
+    log_choose_writer(&accesses);
 }
 
 /* Makes text safe for a log; returns the bytes used of out. */
@@ -257,6 +310,13 @@ static void log_add(struct sink *s, const char *p, size_t n)
         log_drop(s, p + done, n - done, err);
 }
 
+static const char *log_why_lost(const struct sink *s)
+{
+    if (s->reason != EAGAIN)
+        return strerror(s->reason);
+    return s->behind ? "the disk took too long" : "nobody read them in time";
+}
+
 /* Logs the number of lost lines once there is room; at most once in SAID_EVERY seconds while lines
  * are still lost. */
 static void log_say_lost(struct sink *s)
@@ -264,12 +324,11 @@ static void log_say_lost(struct sink *s)
     static time_t said;
     char text[160], line[400];
     time_t now = time(NULL);
-    bool goes_on = *s->used > 0 || s->reason != EAGAIN;
+    bool goes_on = log_pending(s) > 0 || s->reason != EAGAIN;
     if (s->lost == 0 || *errors.used > 0 || (goes_on && now < said + SAID_EVERY))
         return;
-    int n =
-        snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
-                 s->reason == EAGAIN ? "nobody read them in time" : strerror(s->reason), s->lost);
+    int n = snprintf(text, sizeof text, "lines of %s are lost: %s (%lu of this process)", s->name,
+                     log_why_lost(s), s->lost);
     said = now;
     s->lost = 0;
     log_add(&errors, line, log_compose(line, sizeof line, LOG_WARN, text, (size_t)n));
@@ -409,7 +468,8 @@ void log_flush(void)
 
 bool log_waiting(void)
 {
-    return *accesses.used > 0 || *errors.used > 0 || streams[0].used > 0 || streams[1].used > 0;
+    return log_pending(&accesses) > 0 || *errors.used > 0 || streams[0].used > 0 ||
+           streams[1].used > 0;
 }
 
 /* --- standard output and error --- */
@@ -512,6 +572,8 @@ char *log_access_reserve(size_t n)
         return NULL;
     if (n > accesses.size - *accesses.used)
         log_flush();
+    if (n > accesses.size - *accesses.used && accesses.behind)
+        writer_make_room(&accesses.file);
     if (n <= accesses.size - *accesses.used)
         return accesses.bytes + *accesses.used;
     log_drop(&accesses, "", 0, EAGAIN);
@@ -520,8 +582,8 @@ char *log_access_reserve(size_t n)
 
 void log_access_commit(size_t n)
 {
-    size_t before = *accesses.used;
-    log_set_used(&accesses, before + n);
+    size_t before = log_pending(&accesses);
+    log_set_used(&accesses, *accesses.used + n);
     /* A log that takes no bytes is not tried at each line; the timer tries it again. */
     if (before < ACCESS_FLUSH_FROM && before + n >= ACCESS_FLUSH_FROM)
         log_flush();
@@ -545,23 +607,41 @@ void log_keep_in(struct log_lines *lines)
     log_flush_sink(&accesses);
     accesses.bytes = lines->bytes;
     accesses.used = &lines->used;
+    accesses.written = &lines->written;
     log_set_used(&accesses, 0);
+    __atomic_store_n(accesses.written, 0, __ATOMIC_RELEASE);
+}
+
+void log_write_behind(void)
+{
+    if (writer_start())
+        log_choose_writer(&accesses);
+}
+
+void log_end(void)
+{
+    log_flush();
+    if (accesses.behind && writer_drain(END_WAITS))
+        log_flush();
 }
 
 void log_rescue(struct log_lines *lines)
 {
     uint32_t used = __atomic_exchange_n(&lines->used, 0, __ATOMIC_ACQUIRE);
-    if (used > LOG_ACCESS_SIZE)
+    uint32_t from = __atomic_exchange_n(&lines->written, 0, __ATOMIC_ACQUIRE);
+    if (used > LOG_ACCESS_SIZE || from > used)
         return;
-    while (used > 0 && lines->bytes[used - 1] != '\n')
+    const char *bytes = lines->bytes + from;
+    used -= from;
+    while (used > 0 && bytes[used - 1] != '\n')
         used--;
     if (used == 0)
         return;
     char *room = log_access_reserve(used);
     if (room == NULL) {
-        accesses.lost += accesses.fd >= 0 ? log_count_lines(lines->bytes, used) : 0;
+        accesses.lost += accesses.fd >= 0 ? log_count_lines(bytes, used) : 0;
         return;
     }
-    memcpy(room, lines->bytes, used);
+    memcpy(room, bytes, used);
     log_access_commit(used);
 }

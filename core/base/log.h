@@ -7,7 +7,8 @@
  *
  * No write waits for a reader. Lines that a pipe, a terminal or a socket does not take at once are
  * kept, up to a bound; further lines are dropped and counted, and the count is logged once there is
- * room again. Only a slow disk can make a write take long.
+ * room again. The access log of a worker does not wait for a slow disk either: a thread writes it
+ * where it is a file (base/writer). A line of the error log is in its file when log_write returns.
  */
 #ifndef MG_BASE_LOG_H
 #define MG_BASE_LOG_H
@@ -93,14 +94,21 @@ void log_access_commit(size_t n);
 #define LOG_ACCESS_SIZE (128u << 10)
 
 /* The buffer of access lines. In shared memory it outlives the process, and the master writes its
- * lines. */
+ * lines that are not written yet. */
 struct log_lines {
     uint32_t used;
+    uint32_t written; /* bytes at the beginning that are in the log already */
     char bytes[LOG_ACCESS_SIZE];
 };
 
 /* Sets the buffer of access lines. */
 void log_keep_in(struct log_lines *lines);
+/* From now on a thread of this process writes the access log where that is a file. Without a thread
+ * it is written as before. Called once, when the process has its final user. */
+void log_write_behind(void);
+/* Flushes the logs, and waits for the thread, but no longer than some seconds: lines that the disk
+ * has not taken then stay in the buffer. Before the end of the process. */
+void log_end(void);
 /* Adds the whole lines of a process that has ended to this process's buffer. Every size in that
  * memory is checked first. */
 void log_rescue(struct log_lines *lines);

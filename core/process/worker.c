@@ -794,7 +794,7 @@ static void worker_clean_up(struct worker *w)
     if (w->generation != NULL)
         generation_drop(w->generation);
     log_say_left_out(true);
-    log_flush();
+    log_end();
     backends_fini(&w->backends);
     cached_end();
     script_shared_close();
@@ -844,6 +844,7 @@ int worker_run(const struct worker_config *config)
         free(err);
         return 1;
     }
+    log_write_behind();
     generation_start(w.generation, worker_on_started, &w);
     if (!w.failed)
         ev_run(w.loop.ev, 0);

@@ -1,0 +1,153 @@
+-- Logs on a disk that is slow: requests are served meanwhile, lines come in their order, and those
+-- that there is no room for are counted. The disk is a library of ours in front of write(2).
+
+local http = require("tests.support.http")
+local poll = require("tests.support.poll")
+local process = require("tests.support.process")
+local server = require("tests.support.server")
+
+server.inspect()
+
+local LIBRARY = server.binary():match("^(.*/)") .. "tests/slow_disk.so"
+
+describe("the access log on a slow disk", function()
+  local s, folder, log, hold
+
+  before_each(function()
+    folder = process.tempdir("disk")
+    process.chmod(folder, "777")
+    log, hold = folder .. "/access.log", folder .. "/hold"
+    local asan = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0"
+    s = server.start({
+      env = { LD_PRELOAD = LIBRARY, SLOW_FILE = log, SLOW_WHILE = hold,
+        ASAN_OPTIONS = asan .. ":verify_asan_link_order=0" },
+      route = ([[return { control = false, script_timeout = 20,
+        log = { access = %q, format = "$uri", error = %q },
+        on_request = function(req) return { status = 200, body = req.path } end,
+      }]]):format(log, folder .. "/error.log"),
+    })
+  end)
+
+  after_each(function()
+    os.remove(hold)
+    s:stop()
+  end)
+
+  local function get(path)
+    local res = http.get(s.address, path)
+    assert.equal(200, res.status)
+  end
+
+  local function lines(path)
+    local list = {}
+    for line in (process.read_file(path or log) or ""):gmatch("([^\n]*)\n") do
+      list[#list + 1] = line
+    end
+    return list
+  end
+
+  --- The numbers of lines "/PREFIX-NUMBER".
+  local function numbers(prefix, path)
+    local list = {}
+    for _, line in ipairs(lines(path)) do
+      list[#list + 1] = tonumber(line:match("^/" .. prefix .. "%-(%d+)$"))
+    end
+    return list
+  end
+
+  --- Requests until the thread waits for the disk: it has taken the first line.
+  local function block()
+    process.write_file(hold, "")
+    get("/blocked-1")
+    poll.wait(function()
+      local stat = {}
+      for _, pid in ipairs(s:workers()) do
+        local tasks = io.popen(("cat /proc/%d/task/*/wchan 2>/dev/null"):format(pid)):read("*a")
+        stat[#stat + 1] = tasks
+      end
+      return table.concat(stat):find("nanosleep", 1, true)
+    end, "a thread that waits for the disk")
+  end
+
+  it("waits for no request, and has all lines in their order afterwards", function()
+    block()
+    for i = 2, 300 do
+      get("/blocked-" .. i)
+    end
+    assert.same({}, lines())
+    os.remove(hold)
+    poll.wait(function() return #lines() == 300 end, "all lines")
+    for i, number in ipairs(numbers("blocked")) do
+      assert.equal(i, number)
+    end
+  end)
+
+  it("drops lines beyond its buffer, and says how many", function()
+    local filler = ("x"):rep(1000)
+    block()
+    for i = 2, 400 do
+      get(("/long-%d?%s"):format(i, filler))
+    end
+    os.remove(hold)
+    poll.wait(function() return #lines() > 1 end, "room")
+    get("/last-1")
+    poll.wait(function() return #numbers("last") == 1 end, "the last line")
+    local kept = #lines() - 2
+    assert.is_true(kept > 50 and kept < 399, kept)
+    poll.wait(function()
+      local lost = 0 -- it is said at once, and again when there is room
+      for count in process.read_file(folder .. "/error.log"):gmatch(
+        "lines of the access log are lost: the disk took too long %((%d+) of this process%)") do
+        lost = lost + tonumber(count)
+      end
+      return lost == 399 - kept
+    end, ("%d lost lines in the error log"):format(399 - kept))
+  end)
+
+  it("is opened again by USR1 meanwhile, and no line is lost", function()
+    block()
+    for i = 2, 20 do
+      get("/blocked-" .. i)
+    end
+    assert(os.rename(log, log .. ".1"))
+    process.signal(s.process.pid, "USR1")
+    poll.wait(function() return process.read_file(log) end, "the new file")
+    for i = 21, 40 do
+      get("/blocked-" .. i)
+    end
+    os.remove(hold)
+    poll.wait(function() return #lines() + #lines(log .. ".1") == 40 end, "all lines")
+    local all = numbers("blocked", log .. ".1")
+    for _, number in ipairs(numbers("blocked")) do
+      all[#all + 1] = number
+    end
+    for i, number in ipairs(all) do
+      assert.equal(i, number)
+    end
+    assert.is_true(#lines() >= 20)
+  end)
+
+  it("loses no line of a worker that is killed meanwhile", function()
+    block()
+    for i = 2, 50 do
+      get("/blocked-" .. i)
+    end
+    local pid = s:workers()[1]
+    process.signal(pid, "KILL")
+    os.remove(hold)
+    poll.wait(function() return #numbers("blocked") >= 50 end, "the lines")
+    for i, number in ipairs(numbers("blocked")) do
+      assert.equal(i, number)
+    end
+  end)
+
+  it("does not keep a worker from its end", function()
+    block()
+    get("/blocked-2")
+    process.signal(s.process.pid, "TERM")
+    poll.wait(function() return #s:workers() == 0 end, "the worker's end")
+    os.remove(hold)
+    poll.wait(function() return not s.process:alive() end, "the master's end")
+    assert.same({ 1, 2 }, numbers("blocked"))
+  end)
+end)
