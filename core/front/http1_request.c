@@ -315,6 +315,25 @@ static bool http1_read_address(struct http1 *c, struct str in, size_t *used, boo
 }
 
 #ifdef MG_HTTP2
+static bool http1_chose_http2(const struct client *client)
+{
+    const struct tls *tls = client_tls(client);
+    return tls != NULL && str_eq(tls_alpn(tls), STR("h2"));
+}
+
+/* Whether the connection may begin with HTTP/2's preface: its listener says so, or ALPN has chosen
+ * h2. */
+static bool http1_may_be_http2(const struct client *client)
+{
+    return client_tls(client) != NULL ? http1_chose_http2(client) : client->endpoint->h2c;
+}
+
+/* Where ALPN has chosen HTTP/2 the client may speak nothing else. */
+static enum http2_preface http1_preface(const struct client *client, struct str bytes)
+{
+    return http1_chose_http2(client) ? HTTP2_YES : http2_preface(bytes);
+}
+
 /* Gives a connection that has begun with HTTP/2's preface to that protocol; c is gone. */
 static bool http1_to_http2(struct http1 *c, struct str bytes)
 {
@@ -326,13 +345,6 @@ static bool http1_to_http2(struct http1 *c, struct str bytes)
     return true;
 }
 
-/* Whether the connection may begin with HTTP/2's preface: its listener says so, or ALPN has chosen
- * h2. */
-static bool http1_may_be_http2(const struct http1 *c)
-{
-    const struct tls *tls = client_tls(c->client);
-    return tls != NULL ? str_eq(tls_alpn(tls), STR("h2")) : c->client->endpoint->h2c;
-}
 #endif
 
 /* Does one step of the connection. Sets *used to the bytes of input used. Returns false when
@@ -345,8 +357,8 @@ static bool http1_advance(struct http1 *c, const char *data, size_t n, size_t *u
         return n > 0 && http1_read_address(c, (struct str){data, n}, used, gone);
     if (c->exchange == NULL) {
 #ifdef MG_HTTP2
-        if (n > 0 && c->client->requests == 0 && http1_may_be_http2(c)) {
-            enum http2_preface preface = http2_preface((struct str){data, n});
+        if (n > 0 && c->client->requests == 0 && http1_may_be_http2(c->client)) {
+            enum http2_preface preface = http1_preface(c->client, (struct str){data, n});
             if (preface == HTTP2_YES)
                 *gone = http1_to_http2(c, (struct str){data, n});
             if (preface == HTTP2_MAYBE && c->active.deadline.at == 0)

@@ -123,9 +123,17 @@ static bool http2_wants_read(const struct http2 *h)
     return !h->blocked || nghttp2_session_get_outbound_queue_size(h->session) < QUEUED_MAX;
 }
 
+/* True while ciphertext waits that belongs to no write of ours. */
+static bool http2_transport_waits(const struct http2 *h)
+{
+    const struct tls *tls = client_tls(h->client);
+    return tls != NULL && tls_waits(tls);
+}
+
 static void http2_rearm(struct http2 *h)
 {
-    client_watch(h->client, (http2_wants_read(h) ? EV_READ : 0) | (h->blocked ? EV_WRITE : 0));
+    client_watch(h->client, (http2_wants_read(h) ? EV_READ : 0) |
+                                (h->blocked || http2_transport_waits(h) ? EV_WRITE : 0));
 }
 
 /* Notes since when the connection has been idle, or in a header block. */
@@ -282,6 +290,18 @@ static void http2_readable(struct http2 *h)
         http2_gone(h, "the client closed the connection");
     else if (errno != EAGAIN && errno != EINTR)
         http2_gone(h, "the client reset the connection");
+    else
+        http2_rearm(h);
+}
+
+/* Writes what TLS has kept of its own. */
+static void http2_flush_transport(struct http2 *h)
+{
+    struct tls *tls = client_tls(h->client);
+    if (!tls_flush(tls) && tls_state(tls) == TLS_BROKEN)
+        http2_gone(h, "the client reset the connection");
+    else
+        http2_rearm(h);
 }
 
 static void http2_on_io(struct ev_loop *ev, ev_io *io, int events)
@@ -290,6 +310,8 @@ static void http2_on_io(struct ev_loop *ev, ev_io *io, int events)
     (void)ev;
     if (events & EV_WRITE && h->blocked)
         http2_writable(h);
+    else if (events & EV_WRITE && http2_transport_waits(h))
+        http2_flush_transport(h);
     else if (events & EV_READ)
         http2_readable(h);
     else

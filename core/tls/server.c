@@ -224,11 +224,11 @@ struct tls_server *tls_server_new(const struct tls_settings *settings, const cha
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     if (s == NULL || ctx == NULL)
         abort();
-    *s = (struct tls_server){
-        .ctx = ctx, .tickets = settings->tickets, .verify = settings->verify, .users = 1};
-#ifdef MG_HTTP2
-    s->http2 = true;
-#endif
+    *s = (struct tls_server){.ctx = ctx,
+                             .tickets = settings->tickets,
+                             .verify = settings->verify,
+                             .http2 = settings->http2,
+                             .users = 1};
     SSL_CTX_set_app_data(ctx, s);
     server_set_options(ctx, settings);
     server_set_context(ctx, settings);

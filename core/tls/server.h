@@ -30,6 +30,7 @@ enum tls_verify { TLS_VERIFY_NONE, TLS_VERIFY_OPTIONAL, TLS_VERIFY_REQUIRED };
 struct tls_settings {
     bool tls12, tls13;
     const char *ciphers; /* as OpenSSL names them, ':' between them; NULL: TLS_CIPHERS */
+    bool http2;          /* ALPN offers h2 */
     enum tls_verify verify;
     struct str client_ca; /* certificates of authorities in PEM; n = 0: none */
     const char *client_ca_source;

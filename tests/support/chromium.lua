@@ -209,10 +209,14 @@ end
 
 --- Starts a browser with one page.
 ---@param url string
+---@param flags? string[] more words of its command line
 ---@return ChromiumPage
-function chromium.open(url)
+function chromium.open(url, flags)
   local folder = process.tempdir("chromium")
   local argv = { "chromium", unpack(FLAGS) }
+  for _, flag in ipairs(flags or {}) do
+    argv[#argv + 1] = flag
+  end
   argv[#argv + 1] = "--user-data-dir=" .. folder .. "/profile"
   argv[#argv + 1] = "about:blank"
   local self = setmetatable({ last = 0, urls = {}, complaints = {} }, Page)

@@ -21,7 +21,7 @@ end)
 M.settings = {
   http2 = NONE,
 }
-M.listener = { http2 = NONE }
+M.listener = {}
 M.backend = { cache = NONE }
 M.decision = {
 }

@@ -482,7 +482,7 @@ function M.loader_report(normalized, record, fs)
       listener.proxy_protocol and "1" or "0", listener.h2c and "1" or "0",
       listener.tls and i or 0)
     if listener.tls then
-      tls.report(add, i, listener.tls)
+      tls.report(add, i, listener.tls, listener.http2 ~= false)
     end
   end
   add("workers", normalized.workers)

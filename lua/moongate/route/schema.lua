@@ -75,6 +75,7 @@ M.LISTENER = {
   protocol = { one_of("http", "fastcgi"), "http" },
   proxy_protocol = { boolean, false },
   h2c = { boolean, false },
+  http2 = { boolean }, -- with TLS; default: true
   backlog = { integer(1, 65535), 511 },
   name = { values.text },
   tls = { tls.check },

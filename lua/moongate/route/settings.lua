@@ -46,10 +46,13 @@ local function check_listeners(source, normalized)
   end
 end
 
---- HTTP/2 without TLS is for listeners that speak HTTP.
+--- HTTP/2 is for listeners that speak HTTP, and without TLS only where it is asked for by h2c.
 local function check_h2c(source, normalized)
   for i, listener in ipairs(normalized.listen) do
-    if listener.h2c and listener.protocol == "fastcgi" then
+    if listener.http2 and not listener.tls then
+      walk.fail(source, { "listen", i, "http2" }, ("listen[%d]: http2 is for listeners with tls; "
+        .. "without TLS, clients that know of it may speak HTTP/2 where h2c = true"):format(i))
+    elseif listener.h2c and listener.protocol == "fastcgi" then
       walk.fail(source, { "listen", i, "h2c" }, ("listen[%d]: h2c is for HTTP; this listener has "
         .. "protocol = \"fastcgi\""):format(i))
     end

@@ -145,7 +145,11 @@ end
 ---@param add fun(...: string)
 ---@param number integer
 ---@param tls table normalized
-function M.report(add, number, tls)
+---@param http2 boolean ALPN offers HTTP/2
+function M.report(add, number, tls, http2)
+  if http2 then
+    add("tls", number, "http2", "h2", "")
+  end
   if tls.versions then
     add("tls", number, "versions", table.concat(tls.versions, " "), "")
   end

@@ -418,6 +418,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field protocol? "http"|"fastcgi" "fastcgi": of a web server in front
 ---@field proxy_protocol? boolean connections begin with a PROXY header; needs `trusted_proxies`
 ---@field h2c? boolean clients may speak HTTP/2 without TLS, too
+---@field http2? boolean with `tls`: clients may speak HTTP/2, default true
 ---@field backlog? integer default 511
 ---@field name? string what `req.listener` says
 ---@field tls? moongate.Tls HTTPS: { cert = PATH, key = PATH }, a list of them, or { folder = PATH }

@@ -25,7 +25,7 @@ describe("upcoming.problem", function()
   it("knows every other value of the contract", function()
     for _, case in ipairs({
       { "settings", "http2", true },
-      { "listener", "http2", true }, { "backend", "cache", {} },
+      { "backend", "cache", {} },
     }) do
       assert.is_string(upcoming.problem(upcoming[case[1]], case[2], case[3]))
     end

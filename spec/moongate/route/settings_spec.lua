@@ -603,6 +603,8 @@ describe("a wrong script", function()
       "3: listen[1]: proxy_protocol is for HTTP; a web server that speaks FastCGI names the" },
     { 'listen = { { address = ":1", h2c = true, protocol = "fastcgi" } }',
       "3: listen[1]: h2c is for HTTP; this listener has protocol = \"fastcgi\"" },
+    { 'listen = { { address = ":1", http2 = true } }',
+      "3: listen[1]: http2 is for listeners with tls; without TLS, clients that know of it may" },
     { 'listen = { { address = ":1", h2c = "yes" } }',
       '3: listen[1].h2c: expected true or false, got "yes"' },
     { "limits = { streams = 0 }", "3: limits.streams: expected" },
