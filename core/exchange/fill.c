@@ -259,6 +259,8 @@ void fill_end(struct exchange *x)
         return;
     struct cache_facts facts = fill_facts(x, c->key);
     c->reason = cachestore_end(c->write, &facts);
+    if (c->write->failed)
+        fill_say(x, c->reason);
     if (c->reason == NULL && c->names.n > 0)
         fill_put_names(x);
     fill_drop(x);

@@ -392,6 +392,15 @@ uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cach
     return i;
 }
 
+void cache_relieve(struct cache *c, unsigned count, struct cache_victims *victims)
+{
+    victims->count = 0;
+    cache_enter(c);
+    while (victims->count < count && victims->count < CACHE_VICTIMS && c->oldest != CACHE_NONE)
+        cache_evict(c, victims);
+    cache_leave(c);
+}
+
 void cache_free(struct cache *c, uint32_t slot)
 {
     cache_enter(c);

@@ -101,6 +101,9 @@ struct cache_victims {
     unsigned count;
 };
 uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cache_victims *victims);
+/* Takes so many slots, those that are worth least, since the disk is full before the limit is
+ * reached. The caller removes their files and frees them. */
+void cache_relieve(struct cache *c, unsigned count, struct cache_victims *victims);
 /* The file is there: other requests get it from now on, in place of an earlier one of the same
  * hash, which becomes a victim. `since`: cache_purges when the response was asked for. False: a
  * purge of it has come since, and the slot is a victim, too. */

@@ -18,6 +18,7 @@
 #define DESCRIPTORS_MAX 64
 #define HEAD_MAX        (1u << 20) /* of a file: key, names and headers have limits of their own */
 #define WRITE_SIZE      65536      /* bytes of a body that wait to be written together */
+#define RELIEVED        16         /* responses that go when the disk is full */
 #define FOLDER          "moongate-cache-"
 
 /* The beginning of a file. */
@@ -471,6 +472,18 @@ static void cachestore_remove_victims(struct cache_victims *victims)
     }
 }
 
+/* Makes room on a disk that is full before `size` is reached, as in a container whose /dev/shm is
+ * smaller: the response that is being written is given up, later ones find room. */
+static void cachestore_relieve(int err)
+{
+    struct cache_victims victims;
+    if (err != ENOSPC && err != EDQUOT)
+        return;
+    cache_relieve(store.index, RELIEVED, &victims);
+    cachestore_remove_victims(&victims);
+    errno = err;
+}
+
 static void cachestore_put_header(struct buf *b, const struct header *h)
 {
     const uint32_t n[2] = {(uint32_t)h->name.n, (uint32_t)h->value.n};
@@ -516,13 +529,17 @@ static bool cachestore_create(struct cache_write *w)
 /* Writes what is in the buffer. */
 static bool cachestore_flush(struct cache_write *w)
 {
-    if (w->fd < 0 && !cachestore_create(w))
+    if (w->fd < 0 && !cachestore_create(w)) {
+        cachestore_relieve(errno);
         return false;
+    }
     while (buf_len(&w->buffer) > 0) {
         struct str bytes = buf_peek(&w->buffer);
         ssize_t n = write(w->fd, bytes.p, bytes.n);
-        if (n <= 0)
+        if (n <= 0) {
+            cachestore_relieve(n < 0 ? errno : ENOSPC);
             return false;
+        }
         buf_consume(&w->buffer, (size_t)n);
     }
     return true;
@@ -573,8 +590,10 @@ const char *cachestore_end(struct cache_write *w, struct cache_facts *facts)
         return "there is no room";
     cachestore_name_slot(name, slot);
     if (!cachestore_complete(w, id) || renameat(store.folder, w->name, store.folder, name) != 0) {
+        int err = errno;
+        w->failed = true;
         cache_free(store.index, slot);
-        return strerror(errno);
+        return strerror(err);
     }
     w->name[0] = '\0';
     bool stays = cache_publish(store.index, slot, facts, w->purges, &victims);

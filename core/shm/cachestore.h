@@ -56,6 +56,7 @@ struct cache_write {
     uint64_t head_size, body_size;
     uint64_t purges; /* when it was asked for */
     uint64_t most;   /* bytes that the file may have */
+    bool failed;     /* the disk could not take it */
     int fd;          /* -1: all of it is in the buffer */
     char name[40];
 };

@@ -216,6 +216,15 @@ static void test_room(void)
     check_int((int64_t)counts.entries, 100);
     check_int((int64_t)counts.bytes, 100 * 4096);
     check_int(files_in("."), 101);
+    test("some go where the disk is full before the limit is reached");
+    struct cache_victims victims;
+    cache_relieve(cache, 16, &victims);
+    check_int(victims.count, 16);
+    for (unsigned i = 0; i < victims.count; i++)
+        cache_free(cache, victims.slots[i]);
+    cache_count(cache, &counts);
+    check_int((int64_t)counts.entries, 84);
+    check(has("page3", 'p', 1000) && has("scan99", 's', 1000));
     cache_set_limit(cache, 64 << 20);
 }
 
