@@ -6,6 +6,7 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local server = require("tests.support.server")
+local stage = require("tests.support.stage")
 local tls = require("tests.support.tls")
 
 local ECHO = [[
@@ -189,5 +190,33 @@ describe("a flood of handshakes", function()
     end
     -- with each turn bound to some milliseconds of handshakes there are many answers in 4 s
     assert.is_true(answered > 100, answered .. " answers")
+  end)
+end)
+
+describe("moongate.tls", function()
+  it("answers an authority's challenge, and leads all else to https", function()
+    -- what certbot's webroot plugin does, and below what the authority asks (RFC 8555 section 8.3)
+    local plain, token = "127.0.0.1:" .. net.free_port(), "evaGxfADs6pSRb2LAv9IZf17"
+    local path = "/.well-known/acme-challenge/"
+    local webroot = stage.files({ [path:sub(2) .. token] = token .. ".thumb" })
+    local address = "127.0.0.1:" .. net.free_port()
+    local s = server.start({ own = true, address = address, route = ([[
+      local site = function(req) return { status = 200, body = req.scheme } end
+      return {
+        listen = { { address = %q, tls = %s }, %q }, workers = 1, watch = false, control = false,
+        on_request = require("moongate.tls").redirect(site, { acme = %q }),
+      }]]):format(address, tls.setting(site), plain, webroot) })
+    finally(function() s:stop() end)
+    local function ask(target, host)
+      return http.request(plain, { path = target, host = host })
+    end
+    local res = ask(path .. token, "site.test")
+    assert.equal(200, res.status)
+    assert.equal(token .. ".thumb", res.body)
+    assert.equal(404, ask(path .. "other", "site.test").status)
+    res = ask("/a?b=1", "site.test:80")
+    assert.equal(301, res.status)
+    assert.equal("https://site.test/a?b=1", res.headers.location)
+    assert.equal("https", (get(s, "site.test", ca)))
   end)
 end)

@@ -27,6 +27,7 @@ M.files = {
   ["moongate.http"] = require("moongate.types.http"),
   ["moongate.tenants"] = require("moongate.types.tenants"),
   ["moongate.rewrite"] = require("moongate.types.rewrite"),
+  ["moongate.tls"] = require("moongate.types.tls"),
   ["moongate.cache"] = require("moongate.types.cache"),
   ["moongate.hash"] = require("moongate.types.hash"),
   ["moongate.random"] = require("moongate.types.random"),

@@ -190,6 +190,7 @@ describe("the classes are those of the code:", function()
     end
     assert_functions({ to = true, escape = true, is_file = true, is_folder = true },
       "moongate.rewrite", "rewrite")
+    assert_functions({ redirect = true }, "moongate.tls", "tls")
     assert_functions({ load = true }, "moongate.testing", "testing")
     assert_functions({ request = true, respond = true, stderr = true, fail = true },
       "moongate.testing", "Route")
