@@ -18,7 +18,10 @@
 #define HELLO_MAX 65536 /* bytes of a flight of the handshake, with the chain */
 #define IN_SIZE   (64 * 1024)
 #define OUT_SIZE  (BATCH * (TLS_RECORD + OVERHEAD) + HELLO_MAX)
-#define TURN      0.005 /* seconds of handshakes in one turn of the loop */
+/* Bytes of `held`, at most: records of one write and alerts. A client that asks for a renegotiation
+ * again and again, and reads none of the refusals, has its connection broken off. */
+#define HELD_MAX (2 * OUT_SIZE)
+#define TURN     0.005 /* seconds of handshakes in one turn of the loop */
 
 /* The buffers of the process. `in` is what OpenSSL has not taken of the read under way. */
 static struct {
@@ -130,6 +133,10 @@ static void tls_hold_rest(struct tls *t, size_t taken)
     size_t rest = now.out_used - taken, before = t->held != NULL ? t->held_size - t->held_at : 0;
     if (rest == 0)
         return;
+    if (before + rest > HELD_MAX) {
+        tls_break(t);
+        return;
+    }
     char *held = malloc(before + rest);
     if (held == NULL)
         abort();
@@ -268,6 +275,10 @@ static ssize_t tls_decrypt(struct tls *t, char *out, size_t size)
         return tls_fail(t);
     if (now.out_used > 0) /* the answer to a KeyUpdate, say */
         tls_write_out(t, false);
+    if (t->state == TLS_BROKEN) {
+        errno = EPROTO;
+        return -1;
+    }
     t->ended |= why == SSL_ERROR_ZERO_RETURN;
     if (total > 0 || t->ended)
         return (ssize_t)total;
