@@ -418,6 +418,22 @@ describe("the dashboard behind a token", function()
         .. "document.documentElement.dataset.polls > 0")
       return asked and there
     end, "the page, loaded again")
+    -- Somebody else at this address guesses tokens: the page says so, and goes on by itself.
+    poll.wait(function()
+      for i = 1, 30 do
+        http.request(control, {
+          path = "/status", headers = { Authorization = "Bearer guess-number-" .. i },
+        })
+      end
+      return page:eval("document.getElementById('live').textContent") == "○ refused"
+    end, "a refusal")
+    assert.matches("^too many wrong tokens have come from 127%.0%.0%.1: ", page:eval(
+      "document.getElementById('said').textContent"))
+    page:wait("document.getElementById('live').textContent", function(text)
+      return text == "● live"
+    end)
+    assert.equal("The instance answers again.",
+      page:eval("document.getElementById('said').textContent"))
     assert.same({ 0, "" }, page:eval("[localStorage.length, document.cookie]"))
     assert.is_nil(table.concat(page.urls, "\n"):find(token, 1, true))
   end)
