@@ -87,10 +87,10 @@ int main(void)
     b.defers = &b.d;
     loop_defer(&loop, &b.d);
     loop_step(&loop, &a.d);
-    ev_run(loop.ev, EVRUN_NOWAIT);
+    ev_run(loop.ev, EVRUN_ONCE); /* the loop does not sleep while something waits */
     check_str(ran(), "ab");
     b.queues = b.defers = NULL;
-    ev_run(loop.ev, EVRUN_ONCE); /* the loop does not sleep while something waits */
+    ev_run(loop.ev, EVRUN_NOWAIT);
     check_str(ran(), "cb");
 
     ev_timer_stop(loop.ev, &never);
