@@ -8,6 +8,9 @@ local net = require("tests.support.net")
 local poll = require("tests.support.poll")
 local process = require("tests.support.process")
 local rig = require("tests.support.rig")
+local server = require("tests.support.server")
+
+server.inspect()
 
 -- A rig whose route listens for web servers (`web`), and for HTTP beside that.
 local function start(options)
