@@ -171,7 +171,7 @@ describe("an address that", function()
     serve_all()
     assert.equal(0, server.command({ "status", "--control", control }).code)
     -- Four sockets of each, for one worker.
-    says(s:reload_fails(text(1)), "257 listening sockets, of 247 at most", "restart")
+    says(s:reload_fails(text(1)), "257 listening sockets, of 246 at most", "restart")
     serve_all()
     s:reload(text(2))
     serve_all()
