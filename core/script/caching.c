@@ -1,7 +1,7 @@
 /* caching - see caching.h. */
 #include "script/caching.h"
 
-#include "script/decision.h"
+#include "script/quantity.h"
 #include "script/value.h"
 
 #define KEY_MOST  4096 /* bytes of a key */
@@ -24,7 +24,7 @@ static struct str caching_get_text(struct reading *r, size_t most)
 
 static double caching_get_seconds(struct reading *r)
 {
-    double seconds = script_decision_seconds(r->L);
+    double seconds = script_seconds(r->L);
     if (!(seconds >= 0 && seconds < 1e9))
         r->refused = true;
     return seconds;

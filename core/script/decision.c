@@ -10,6 +10,7 @@
 #include "script/caching.h"
 #include "script/compressing.h"
 #include "script/modules.h"
+#include "script/quantity.h"
 #include "script/value.h"
 
 #include <stddef.h>
@@ -122,47 +123,10 @@ static struct str decision_get_field(struct reading *r)
     return s;
 }
 
-/* Pushes moongate.base.units.seconds or .bytes: from a text to its number, or false. */
-static void decision_push_units(lua_State *L, const char *name)
-{
-    lua_pushlightuserdata(L, (void *)name);
-    lua_rawget(L, LUA_REGISTRYINDEX);
-    if (!lua_isnil(L, -1))
-        return;
-    lua_pop(L, 1);
-    if (script_library_function(L, "moongate.base.units", name) != 0)
-        lua_error(L);
-    lua_pushlightuserdata(L, (void *)name);
-    lua_pushvalue(L, -2);
-    lua_rawset(L, LUA_REGISTRYINDEX);
-}
-
-/* A number, or a text with a unit; -1 where it is neither. */
-static double decision_get_quantity(lua_State *L, const char *units)
-{
-    if (lua_type(L, -1) == LUA_TNUMBER)
-        return lua_tonumber(L, -1);
-    if (lua_type(L, -1) != LUA_TSTRING)
-        return -1;
-    decision_push_units(L, units);
-    lua_pushvalue(L, -2);
-    lua_gettable(L, -2);
-    double value = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
-    lua_pop(L, 2);
-    return value;
-}
-
-double script_decision_seconds(lua_State *L)
-{
-    static const char seconds[] = "seconds";
-    return decision_get_quantity(L, seconds);
-}
-
 /* Bytes, or "16k" "1M" "1G". */
 static uint64_t decision_get_size(struct reading *r)
 {
-    static const char bytes[] = "bytes";
-    double value = decision_get_quantity(r->L, bytes);
+    double value = script_bytes(r->L);
     if (value >= 0 && value < 1e18)
         return (uint64_t)value;
     decision_refuse(r);
@@ -371,7 +335,7 @@ static void decision_read_file(struct reading *r)
 /* Seconds, or "250ms" "5s" "2m" "1h". */
 static void decision_read_duration(struct reading *r)
 {
-    double value = script_decision_seconds(r->L);
+    double value = script_seconds(r->L);
     if (!(value > 0 && value < 1e9))
         decision_refuse(r);
     *(double *)decision_member(r) = value;

@@ -12,8 +12,6 @@ struct lua_State;
  * a, b and b + 1, into req->decision. False: it can't be used, and decision.problem says why. */
 bool script_decision(struct lua_State *L, int d, int a, int b, struct request *req,
                      const struct settings *settings);
-/* The value on the top as seconds: a number, or a text with a unit; -1: it is neither. */
-double script_decision_seconds(struct lua_State *L);
 /* Pushes a table from the name of each key of a decision to its place among them, from 1 on. */
 void script_push_keys(struct lua_State *L);
 
