@@ -179,7 +179,7 @@ links_fuzz/chunks = http/chunked base/str
 links_fuzz/forwarded = $(links_http/forwarded)
 links_fuzz/gateway = front/gateway front/gateway_request front/gateway_out front/clients front/admission front/proxyproto \
                      front/transport_tls $(links_tls) $(links_front/sender) $(links_fastcgi/cgi_in) $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
-links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_out front/http2_toll front/clients \
+links_fuzz/http2 = front/http2 front/http2_session front/http2_stream front/http2_leave front/http2_out front/http2_toll front/clients \
                    front/transport_tls $(links_tls) front/admission front/proxyproto exchange/front http/h2 http/check http/uri $(links_front/sender) \
                    $(links_http/realip) $(links_shm/census) shm/metrics shm/lock
 libs_fuzz/http2 = $(HTTP2_LIBS)

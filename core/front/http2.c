@@ -1,10 +1,6 @@
 /*
- * http2 - see http2.h. This file has the life of a connection, the events of its socket and its
- * deadline, and its end.
- *
- * A connection ends in stages, so that no request of a client fails (RFC 9113 section 6.8): a
- * notice that it ends, which does not refuse what is on its way; when the client has seen that, the
- * last stream's number; when the streams up to it are over, the socket.
+ * http2 - see http2.h. This file has the life of a connection, and the events of its socket and of
+ * its deadline.
  */
 #include "front/http2_inner.h"
 
@@ -25,7 +21,6 @@ enum {
 };
 
 static const double LINGER_TIME = 2;
-static const double NOTICE_TIME = 1; /* for the answer to the PING behind a notice */
 
 static void http2_settle(struct http2 *h);
 
@@ -77,43 +72,6 @@ static void http2_linger(struct http2 *h)
     client_shutdown(h->client);
     deadline_set(&h->active.deadline, LINGER_TIME);
     client_watch(h->client, EV_READ);
-}
-
-void http2_leave(struct http2 *h)
-{
-    if (h->stage != HTTP2_OPEN)
-        return;
-    nghttp2_submit_shutdown_notice(h->session);
-    h->stage = HTTP2_NOTICED;
-    h->leave_by = loop_now(http2_loop(h)) + NOTICE_TIME;
-    http2_flush(h);
-}
-
-void http2_leave_now(struct http2 *h)
-{
-    if (h->stage != HTTP2_OPEN && h->stage != HTTP2_NOTICED)
-        return;
-    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE,
-                          nghttp2_session_get_last_proc_stream_id(h->session), NGHTTP2_NO_ERROR,
-                          NULL, 0);
-    h->stage = HTTP2_LEAVING;
-    h->leave_by = 0;
-    http2_flush(h);
-}
-
-void http2_ping_answered(struct http2 *h)
-{
-    if (h->stage == HTTP2_NOTICED)
-        http2_leave_now(h);
-}
-
-void http2_refuse(struct http2 *h, uint32_t code, const char *why)
-{
-    static struct log_quota quota = {.most = LOG_MOST};
-    char ip[PEER_TEXT_SIZE];
-    peer_text(&h->client->peer, ip);
-    log_within(&quota, LOG_INFO, "client %s: HTTP/2: %s; its connection is closed", ip, why);
-    h->refused = code;
 }
 
 /* --- interest --- */

@@ -2,9 +2,10 @@
  * http2_inner - the layout of an HTTP/2 connection and of its streams, for front/http2*.c only. A
  * file calls those below it:
  *
- *     http2          the connection: its life, what comes, what it waits for, how it ends
+ *     http2          the connection: its life, what comes, what it waits for
  *     http2_session  nghttp2's session: its settings and callbacks
  *     http2_stream   one request from its header block to its end, and its response (front_ops)
+ *     http2_leave    the stages in which a connection ends
  *     http2_out      the frames that go out: gathered for one write; what the socket did not take
  *     http2_toll     the bounds of frames that cost work and bring none
  *
@@ -117,18 +118,6 @@ static inline const struct limits *http2_limits(const struct http2 *h)
     return &clients_settings(client_clients(h->client))->limits;
 }
 
-/* --- http2.c --- */
-
-/* Says that the connection ends with what is under way: by a notice, and when the client has seen
- * it, or after a time, by the last GOAWAY (RFC 9113 section 6.8). */
-void http2_leave(struct http2 *h);
-/* The last GOAWAY, without a notice. */
-void http2_leave_now(struct http2 *h);
-/* The client has answered the PING behind the notice. */
-void http2_ping_answered(struct http2 *h);
-/* Notes that the connection must end because of what the client does; `why` is for the log. */
-void http2_refuse(struct http2 *h, uint32_t code, const char *why);
-
 /* --- http2_session.c --- */
 
 void http2_session_open(struct http2 *h);
@@ -153,10 +142,6 @@ void http2_stream_done(struct http2_stream *s);
 void http2_stream_drop(struct http2_stream *s, const char *why, bool stopped);
 /* The server stops: submits a 503 where the client has no byte of a response, else RST_STREAM. */
 void http2_stream_stop(struct http2_stream *s);
-/* Queues s for the next flush. */
-void http2_stream_touch(struct http2_stream *s);
-/* Its response has left, or was broken off: it ends behind the flush. */
-void http2_stream_over(struct http2_stream *s);
 
 /* Bytes of the response's body that wait. */
 static inline uint64_t http2_stream_waiting(const struct http2_stream *s)
@@ -164,8 +149,24 @@ static inline uint64_t http2_stream_waiting(const struct http2_stream *s)
     return backlog_size(&s->out) + (s->file.count > 0 ? front_file_left(&s->file) : 0);
 }
 
+/* --- http2_leave.c --- */
+
+/* Says that the connection ends with what is under way: by a notice, and when the client has seen
+ * it, or after a time, by the last GOAWAY (RFC 9113 section 6.8). */
+void http2_leave(struct http2 *h);
+/* The last GOAWAY, without a notice. */
+void http2_leave_now(struct http2 *h);
+/* The client has answered the PING behind the notice. */
+void http2_ping_answered(struct http2 *h);
+/* Notes that the connection must end because of what the client does; `why` is for the log. */
+void http2_refuse(struct http2 *h, uint32_t code, const char *why);
+
 /* --- http2_out.c --- */
 
+/* The next flush, which is not queued by that, sends what is new of the stream's response. */
+void http2_out_touch(struct http2_stream *s);
+/* The stream's response has left, or was broken off: the stream ends behind the flush. */
+void http2_out_over(struct http2_stream *s);
 /* Queues a flush. */
 void http2_flush(struct http2 *h);
 /* Writes frames as far as the socket takes them. */

@@ -32,6 +32,29 @@ static struct {
     bool full;   /* a frame has waited for room */
 } gather;
 
+/* --- streams that a flush concerns --- */
+
+void http2_out_touch(struct http2_stream *s)
+{
+    struct http2 *h = s->connection;
+    if (s->is_ready)
+        return;
+    s->is_ready = true;
+    s->next_ready = NULL;
+    *h->ready_end = s;
+    h->ready_end = &s->next_ready;
+}
+
+void http2_out_over(struct http2_stream *s)
+{
+    struct http2 *h = s->connection;
+    if (s->is_over)
+        return;
+    s->is_over = true;
+    s->next_over = h->over;
+    h->over = s;
+}
+
 /* --- gathering --- */
 
 static bool gather_has_room(void)
@@ -145,13 +168,13 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
         gather.size = size;
         gather.count = count;
         gather.v[count > 0 ? count - 1 : 0] = last;
-        http2_stream_over(s);
+        http2_out_over(s);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     s->connection->sent_at = loop_now(http2_loop(s->connection));
     if (s->sending)
         deadline_set(&s->deadline, s->limits->send_timeout);
-    http2_stream_touch(s);
+    http2_out_touch(s);
     return 0;
 }
 

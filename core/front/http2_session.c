@@ -199,7 +199,7 @@ static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
     /* the rest of a body is not wanted any more (RFC 9113 section 8.1) */
     if (!s->remote_done)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, hd->stream_id, NGHTTP2_NO_ERROR);
-    http2_stream_over(s);
+    http2_out_over(s);
     return 0;
 }
 
@@ -214,7 +214,7 @@ static int session_on_not_sent(nghttp2_session *session, const nghttp2_frame *fr
     s->broken = nghttp2_strerror(err);
     nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id,
                               NGHTTP2_INTERNAL_ERROR);
-    http2_stream_over(s);
+    http2_out_over(s);
     return 0;
 }
 
@@ -238,7 +238,7 @@ static int session_on_close(nghttp2_session *session, int32_t id, uint32_t code,
     if (h->feeding && !s->sent) /* at once, since a client may reset a thousand in one read */
         http2_stream_drop(s, "the client reset the stream", false);
     else
-        http2_stream_over(s);
+        http2_out_over(s);
     return 0;
 }
 

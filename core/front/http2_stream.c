@@ -185,31 +185,10 @@ void http2_stream_stop(struct http2_stream *s)
         nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
 }
 
-void http2_stream_touch(struct http2_stream *s)
-{
-    struct http2 *h = s->connection;
-    if (s->is_ready)
-        return;
-    s->is_ready = true;
-    s->next_ready = NULL;
-    *h->ready_end = s;
-    h->ready_end = &s->next_ready;
-}
-
-void http2_stream_over(struct http2_stream *s)
-{
-    struct http2 *h = s->connection;
-    if (s->is_over)
-        return;
-    s->is_over = true;
-    s->next_over = h->over;
-    h->over = s;
-}
-
 /* Its response has changed: the flush sends it. */
 static void stream_flush(struct http2_stream *s)
 {
-    http2_stream_touch(s);
+    http2_out_touch(s);
     http2_flush(s->connection);
 }
 
@@ -528,7 +507,7 @@ static ssize_t stream_read_cb(nghttp2_session *session, int32_t id, uint8_t *buf
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     uint64_t waiting = http2_stream_waiting(s);
     if (s->broken != NULL || (waiting == 0 && s->cut)) { /* nghttp2 resets the stream */
-        http2_stream_over(s);
+        http2_out_over(s);
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     }
     if (waiting == 0 && !s->ended) {
@@ -604,7 +583,7 @@ static void stream_reset(struct http2_stream *s)
 {
     nghttp2_submit_rst_stream(s->connection->session, NGHTTP2_FLAG_NONE, s->id,
                               NGHTTP2_INTERNAL_ERROR);
-    http2_stream_over(s);
+    http2_out_over(s);
 }
 
 void http2_stream_submit(struct http2_stream *s)
