@@ -54,7 +54,8 @@ describe("a large body of HTTP/2", function()
     local r = start({ settings = "limits = { spool = '16M' }",
       on_request = [[
         if req.path:find("^/file") then return { root = os.getenv("TEST_FILES") } end]],
-      server = { env = { TEST_FILES = process.tempdir("files") } } })
+      server = { env = { TEST_FILES = process.tempdir("files"),
+        ASAN_OPTIONS = server.MEASURED.ASAN_OPTIONS } } })
     local folder = r.options.server.env.TEST_FILES
     assert.equal(0, os.execute(("truncate -s 1G %s/file"):format(folder)))
     process.chmod(folder, "755")
