@@ -57,14 +57,14 @@ void http2_out_over(struct http2_stream *s)
 
 /* --- gathering --- */
 
-static bool gather_has_room(void)
+static bool http2_out_gather_has_room(void)
 {
     return gather.size + FRAME_MOST <= GATHER_BYTES && gather.used + FRAME_MOST <= GATHER_BYTES &&
            gather.count + 4 <= GATHER_SLICES;
 }
 
 /* Adds a slice that lies behind the last one, or a new one. */
-static void gather_slice(const char *p, size_t n)
+static void http2_out_gather_slice(const char *p, size_t n)
 {
     struct iovec *last = gather.count > 0 ? &gather.v[gather.count - 1] : NULL;
     gather.size += n;
@@ -74,15 +74,15 @@ static void gather_slice(const char *p, size_t n)
         gather.v[gather.count++] = (struct iovec){(char *)p, n};
 }
 
-static void gather_copy(const void *p, size_t n)
+static void http2_out_gather_copy(const void *p, size_t n)
 {
     char *at = gather.bytes + gather.used;
     memcpy(at, p, n);
     gather.used += n;
-    gather_slice(at, n);
+    http2_out_gather_slice(at, n);
 }
 
-static void gather_clear(void)
+static void http2_out_gather_clear(void)
 {
     gather.used = gather.size = 0;
     gather.count = 0;
@@ -92,7 +92,7 @@ static void gather_clear(void)
 
 /* Gathers n bytes of the backlog. The backlog's memory changes with its next use, so the bytes are
  * copied. */
-static bool gather_backlog(struct http2_stream *s, size_t n)
+static bool http2_out_gather_backlog(struct http2_stream *s, size_t n)
 {
     while (n > 0) {
         char *room = gather.bytes + gather.used;
@@ -103,7 +103,7 @@ static bool gather_backlog(struct http2_stream *s, size_t n)
         if (bytes.p != room)
             memcpy(room, bytes.p, some);
         gather.used += some;
-        gather_slice(room, some);
+        http2_out_gather_slice(room, some);
         backlog_consume(&s->out, some);
         n -= some;
     }
@@ -112,7 +112,7 @@ static bool gather_backlog(struct http2_stream *s, size_t n)
 
 /* Gathers n bytes of the file. Its content in memory stays where it is until the stream ends, which
  * is behind the write. */
-static bool gather_file(struct http2_stream *s, size_t n)
+static bool http2_out_gather_file(struct http2_stream *s, size_t n)
 {
     s->req->body_out += n;
     while (n > 0) {
@@ -124,22 +124,22 @@ static bool gather_file(struct http2_stream *s, size_t n)
             return false;
         if (bytes.p == room)
             gather.used += bytes.n;
-        gather_slice(bytes.p, bytes.n);
+        http2_out_gather_slice(bytes.p, bytes.n);
         front_file_consume(&s->file, bytes.n);
         n -= bytes.n;
     }
     return true;
 }
 
-static bool gather_body(struct http2_stream *s, size_t n)
+static bool http2_out_gather_body(struct http2_stream *s, size_t n)
 {
     uint64_t first = backlog_size(&s->out);
     size_t some = first < n ? (size_t)first : n;
-    if (!gather_backlog(s, some)) {
+    if (!http2_out_gather_backlog(s, some)) {
         s->broken = "what was kept in spool_dir could not be read";
         return false;
     }
-    if (!gather_file(s, n - some)) {
+    if (!http2_out_gather_file(s, n - some)) {
         s->broken = "the file has shrunk since its length was promised, or can't be read";
         return false;
     }
@@ -155,15 +155,15 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
     (void)ctx;
     if (s == NULL)
         return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (!gather_has_room()) {
+    if (!http2_out_gather_has_room()) {
         gather.full = true;
         return NGHTTP2_ERR_WOULDBLOCK;
     }
     size_t used = gather.used, size = gather.size;
     int count = gather.count;
     struct iovec last = gather.v[count > 0 ? count - 1 : 0];
-    gather_copy(header, 9);
-    if (!gather_body(s, length)) {
+    http2_out_gather_copy(header, 9);
+    if (!http2_out_gather_body(s, length)) {
         gather.used = used;
         gather.size = size;
         gather.count = count;
@@ -180,13 +180,13 @@ int http2_out_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t
 
 /* --- writing --- */
 
-static double out_now(const struct http2 *h)
+static double http2_out_now(const struct http2 *h)
 {
     return loop_now(http2_loop(h));
 }
 
 /* Follows every write: send_timeout runs from the last byte that the socket took. */
-static void out_wrote(struct http2 *h, ssize_t n, size_t size)
+static void http2_out_wrote(struct http2 *h, ssize_t n, size_t size)
 {
     if (n < 0 && errno != EAGAIN && errno != EINTR) {
         h->broken = SENDER_GONE;
@@ -196,17 +196,17 @@ static void out_wrote(struct http2 *h, ssize_t n, size_t size)
     if (!blocked)
         h->write_by = 0;
     else if (n > 0 || !h->blocked)
-        h->write_by = out_now(h) + http2_limits(h)->send_timeout;
+        h->write_by = http2_out_now(h) + http2_limits(h)->send_timeout;
     h->blocked = blocked;
 }
 
 /* Writes what is gathered, and keeps a copy of the bytes that the socket did not take. */
-static void out_write_gathered(struct http2 *h)
+static void http2_out_write_gathered(struct http2 *h)
 {
     if (gather.count == 0)
         return;
     ssize_t n = client_writev(h->client, gather.v, gather.count);
-    out_wrote(h, n, gather.size);
+    http2_out_wrote(h, n, gather.size);
     size_t done = n > 0 ? (size_t)n : 0;
     for (int i = 0; i < gather.count && h->blocked && h->broken == NULL; i++) {
         const struct iovec *v = &gather.v[i];
@@ -214,25 +214,25 @@ static void out_write_gathered(struct http2 *h)
         buf_append(&h->out, (const char *)v->iov_base + taken, v->iov_len - taken);
         done -= taken;
     }
-    gather_clear();
+    http2_out_gather_clear();
 }
 
-static void out_write_kept(struct http2 *h)
+static void http2_out_write_kept(struct http2 *h)
 {
     struct str bytes = buf_peek(&h->out);
     struct iovec v = {(char *)bytes.p, bytes.n};
     ssize_t n = client_writev(h->client, &v, 1);
-    out_wrote(h, n, bytes.n);
+    http2_out_wrote(h, n, bytes.n);
     buf_consume(&h->out, n > 0 ? (size_t)n : 0);
     if (!h->blocked)
         buf_fini(&h->out);
 }
 
 /* Gathers frames until there are none, or the buffer is full. False: there are none left. */
-static bool out_gather(struct http2 *h)
+static bool http2_out_gather(struct http2 *h)
 {
     gather.full = false;
-    while (gather_has_room()) {
+    while (http2_out_gather_has_room()) {
         const uint8_t *bytes;
         ssize_t n = nghttp2_session_mem_send(h->session, &bytes);
         if (n == NGHTTP2_ERR_NOMEM)
@@ -241,7 +241,7 @@ static bool out_gather(struct http2 *h)
             h->broken = nghttp2_strerror((int)n);
         if (n <= 0)
             return gather.full;
-        gather_copy(bytes, (size_t)n);
+        http2_out_gather_copy(bytes, (size_t)n);
     }
     return true;
 }
@@ -251,15 +251,15 @@ void http2_out_write(struct http2 *h)
     size_t total = 0;
     bool more = true;
     if (h->blocked)
-        out_write_kept(h);
+        http2_out_write_kept(h);
     while (more && !h->blocked && h->broken == NULL) {
         if (total >= TURN_MOST) {
             http2_flush(h);
             return;
         }
-        more = out_gather(h);
+        more = http2_out_gather(h);
         total += gather.size;
-        out_write_gathered(h);
+        http2_out_write_gathered(h);
     }
 }
 

@@ -22,7 +22,7 @@ enum {
  * brings some. */
 enum { POINTS_DEAR = 10, POINTS_CHEAP = 1, TINY_DATA = 256 };
 
-static struct http2_stream *session_stream(nghttp2_session *session, int32_t id)
+static struct http2_stream *http2_session_stream(nghttp2_session *session, int32_t id)
 {
     return nghttp2_session_get_stream_user_data(session, id);
 }
@@ -32,7 +32,7 @@ static const char too_many[] = "too many frames that only cost work (RST_STREAM,
 
 /* --- what comes --- */
 
-static unsigned session_points(const nghttp2_frame_hd *hd)
+static unsigned http2_session_points(const nghttp2_frame_hd *hd)
 {
     switch (hd->type) {
     case NGHTTP2_DATA:
@@ -49,10 +49,11 @@ static unsigned session_points(const nghttp2_frame_hd *hd)
 }
 
 /* Called with the head of each frame. */
-static int session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *ctx)
+static int http2_session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd,
+                                        void *ctx)
 {
     struct http2 *h = ctx;
-    unsigned points = session_points(hd);
+    unsigned points = http2_session_points(hd);
     (void)session;
     if (hd->type == NGHTTP2_HEADERS)
         h->continuations = 0;
@@ -66,13 +67,14 @@ static int session_on_begin_frame(nghttp2_session *session, const nghttp2_frame_
     return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
-static int session_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
+static int http2_session_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+                                          void *ctx)
 {
     struct http2 *h = ctx;
     int32_t id = frame->hd.stream_id;
     h->in_head = true;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
-        h->heading = session_stream(session, id);
+        h->heading = http2_session_stream(session, id);
         if (h->heading != NULL)
             h->heading->trailing = true;
         return 0;
@@ -82,14 +84,15 @@ static int session_on_begin_headers(nghttp2_session *session, const nghttp2_fram
     return 0;
 }
 
-static struct str session_str(nghttp2_rcbuf *text)
+static struct str http2_session_str(nghttp2_rcbuf *text)
 {
     nghttp2_vec v = nghttp2_rcbuf_get_buf(text);
     return (struct str){(const char *)v.base, v.len};
 }
 
-static int session_on_header(nghttp2_session *session, const nghttp2_frame *frame,
-                             nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags, void *ctx)
+static int http2_session_on_header(nghttp2_session *session, const nghttp2_frame *frame,
+                                   nghttp2_rcbuf *name, nghttp2_rcbuf *value, uint8_t flags,
+                                   void *ctx)
 {
     struct http2_stream *s = ((struct http2 *)ctx)->heading;
     (void)session;
@@ -98,9 +101,10 @@ static int session_on_header(nghttp2_session *session, const nghttp2_frame *fram
     if (s == NULL)
         return 0;
     if (!s->trailing) {
-        h2_head_field(&s->head, session_str(name), session_str(value));
+        h2_head_field(&s->head, http2_session_str(name), http2_session_str(value));
     } else if (!s->body_done) {
-        struct refusal bad = h2_trailer_field(&s->head, session_str(name), session_str(value));
+        struct refusal bad =
+            h2_trailer_field(&s->head, http2_session_str(name), http2_session_str(value));
         if (bad.reason != NULL)
             http2_stream_refuse(s, bad);
     }
@@ -108,7 +112,7 @@ static int session_on_header(nghttp2_session *session, const nghttp2_frame *fram
 }
 
 /* A header block is complete. */
-static void session_head(struct http2 *h, const nghttp2_frame *frame)
+static void http2_session_head(struct http2 *h, const nghttp2_frame *frame)
 {
     struct http2_stream *s = h->heading;
     bool last = (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
@@ -123,18 +127,18 @@ static void session_head(struct http2 *h, const nghttp2_frame *frame)
         http2_stream_head(s, last);
 }
 
-static int session_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
+static int http2_session_on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
     struct http2 *h = ctx;
     struct http2_stream *s;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS:
-        session_head(h, frame);
+        http2_session_head(h, frame);
         break;
     case NGHTTP2_DATA:
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
             break;
-        s = session_stream(session, frame->hd.stream_id);
+        s = http2_session_stream(session, frame->hd.stream_id);
         if (s != NULL) {
             s->remote_done = true;
             http2_stream_body_end(s);
@@ -152,10 +156,10 @@ static int session_on_frame(nghttp2_session *session, const nghttp2_frame *frame
 
 /* The window of the connection is for all streams, so what has come is taken from it at once: a
  * stream whose body waits holds up no other. Its own window bounds what it may send. */
-static int session_on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data,
-                           size_t n, void *ctx)
+static int http2_session_on_data(nghttp2_session *session, uint8_t flags, int32_t id,
+                                 const uint8_t *data, size_t n, void *ctx)
 {
-    struct http2_stream *s = session_stream(session, id);
+    struct http2_stream *s = http2_session_stream(session, id);
     (void)flags;
     (void)ctx;
     nghttp2_session_consume_connection(session, n);
@@ -165,8 +169,8 @@ static int session_on_data(nghttp2_session *session, uint8_t flags, int32_t id, 
 }
 
 /* A frame of an unknown type, which is dropped: it has been paid for. */
-static int session_on_unknown(nghttp2_session *session, void **payload, const nghttp2_frame_hd *hd,
-                              void *ctx)
+static int http2_session_on_unknown(nghttp2_session *session, void **payload,
+                                    const nghttp2_frame_hd *hd, void *ctx)
 {
     (void)session;
     (void)payload;
@@ -178,7 +182,7 @@ static int session_on_unknown(nghttp2_session *session, void **payload, const ng
 /* --- what goes --- */
 
 /* Counts a frame that has been given to the connection, and notes the end of a response. */
-static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
+static int http2_session_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *ctx)
 {
     const nghttp2_frame_hd *hd = &frame->hd;
     struct http2 *h = ctx;
@@ -186,7 +190,7 @@ static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
         nghttp2_submit_ping(session, NGHTTP2_FLAG_NONE, (const uint8_t *)"leaving");
     if (hd->type != NGHTTP2_HEADERS && hd->type != NGHTTP2_DATA)
         return 0;
-    struct http2_stream *s = session_stream(session, hd->stream_id);
+    struct http2_stream *s = http2_session_stream(session, hd->stream_id);
     if (s == NULL)
         return 0;
     s->req->bytes_out += hd->length + 9;
@@ -204,10 +208,10 @@ static int session_on_sent(nghttp2_session *session, const nghttp2_frame *frame,
 }
 
 /* A response that nghttp2 can't send, for example because its head is larger than HEADER_BLOCK. */
-static int session_on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int err,
-                               void *ctx)
+static int http2_session_on_not_sent(nghttp2_session *session, const nghttp2_frame *frame, int err,
+                                     void *ctx)
 {
-    struct http2_stream *s = session_stream(session, frame->hd.stream_id);
+    struct http2_stream *s = http2_session_stream(session, frame->hd.stream_id);
     (void)ctx;
     if (s == NULL || frame->hd.type != NGHTTP2_HEADERS || err == NGHTTP2_ERR_STREAM_CLOSED)
         return 0;
@@ -218,10 +222,10 @@ static int session_on_not_sent(nghttp2_session *session, const nghttp2_frame *fr
     return 0;
 }
 
-static int session_on_close(nghttp2_session *session, int32_t id, uint32_t code, void *ctx)
+static int http2_session_on_close(nghttp2_session *session, int32_t id, uint32_t code, void *ctx)
 {
     struct http2 *h = ctx;
-    struct http2_stream *s = session_stream(session, id);
+    struct http2_stream *s = http2_session_stream(session, id);
     if (s == NULL)
         return 0;
     s->closed = true;
@@ -243,8 +247,8 @@ static int session_on_close(nghttp2_session *session, int32_t id, uint32_t code,
 }
 
 /* nghttp2 says why it ends a stream or the connection. */
-static int session_on_error(nghttp2_session *session, int code, const char *text, size_t n,
-                            void *ctx)
+static int http2_session_on_error(nghttp2_session *session, int code, const char *text, size_t n,
+                                  void *ctx)
 {
     static struct log_quota quota = {.most = LOG_MOST};
     struct http2 *h = ctx;
@@ -258,34 +262,34 @@ static int session_on_error(nghttp2_session *session, int code, const char *text
 
 /* --- the session --- */
 
-static void session_check(int err)
+static void http2_session_check(int err)
 {
     if (err == NGHTTP2_ERR_NOMEM)
         abort();
 }
 
-static nghttp2_session_callbacks *session_callbacks(void)
+static nghttp2_session_callbacks *http2_session_callbacks(void)
 {
     nghttp2_session_callbacks *c;
-    session_check(nghttp2_session_callbacks_new(&c));
-    nghttp2_session_callbacks_set_on_begin_frame_callback(c, session_on_begin_frame);
-    nghttp2_session_callbacks_set_on_begin_headers_callback(c, session_on_begin_headers);
-    nghttp2_session_callbacks_set_on_header_callback2(c, session_on_header);
-    nghttp2_session_callbacks_set_on_frame_recv_callback(c, session_on_frame);
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, session_on_data);
-    nghttp2_session_callbacks_set_unpack_extension_callback(c, session_on_unknown);
-    nghttp2_session_callbacks_set_on_frame_send_callback(c, session_on_sent);
-    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, session_on_not_sent);
-    nghttp2_session_callbacks_set_on_stream_close_callback(c, session_on_close);
-    nghttp2_session_callbacks_set_error_callback2(c, session_on_error);
+    http2_session_check(nghttp2_session_callbacks_new(&c));
+    nghttp2_session_callbacks_set_on_begin_frame_callback(c, http2_session_on_begin_frame);
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, http2_session_on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback2(c, http2_session_on_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, http2_session_on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, http2_session_on_data);
+    nghttp2_session_callbacks_set_unpack_extension_callback(c, http2_session_on_unknown);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, http2_session_on_sent);
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(c, http2_session_on_not_sent);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, http2_session_on_close);
+    nghttp2_session_callbacks_set_error_callback2(c, http2_session_on_error);
     nghttp2_session_callbacks_set_send_data_callback(c, http2_out_data);
     return c;
 }
 
-static nghttp2_option *session_options(void)
+static nghttp2_option *http2_session_options(void)
 {
     nghttp2_option *o;
-    session_check(nghttp2_option_new(&o));
+    http2_session_check(nghttp2_option_new(&o));
     nghttp2_option_set_no_auto_window_update(o, 1);
     nghttp2_option_set_no_http_messaging(o, 1);
     nghttp2_option_set_no_closed_streams(o, 1);
@@ -304,8 +308,8 @@ void http2_session_open(struct http2 *h)
     static nghttp2_option *options;
     const struct limits *limits = http2_limits(h);
     if (callbacks == NULL) {
-        callbacks = session_callbacks();
-        options = session_options();
+        callbacks = http2_session_callbacks();
+        options = http2_session_options();
     }
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams},
@@ -313,9 +317,9 @@ void http2_session_open(struct http2 *h)
          limits->header < UINT32_MAX ? (uint32_t)limits->header : UINT32_MAX},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
-    session_check(nghttp2_session_server_new2(&h->session, callbacks, h, options));
-    session_check(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings,
-                                          sizeof settings / sizeof *settings));
-    session_check(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
-                                                        HTTP2_CONNECTION_WINDOW));
+    http2_session_check(nghttp2_session_server_new2(&h->session, callbacks, h, options));
+    http2_session_check(nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, settings,
+                                                sizeof settings / sizeof *settings));
+    http2_session_check(nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                                              HTTP2_CONNECTION_WINDOW));
 }

@@ -19,17 +19,17 @@
 
 static const struct front_ops http2_front_ops;
 
-static struct http2_stream *stream_of(struct front *front)
+static struct http2_stream *http2_stream_of(struct front *front)
 {
     return (struct http2_stream *)((char *)front - offsetof(struct http2_stream, front));
 }
 
-static void stream_queue(struct http2_stream *s)
+static void http2_stream_queue(struct http2_stream *s)
 {
     loop_step(http2_loop(s->connection), &s->step);
 }
 
-static nghttp2_nv stream_nv(struct str name, struct str value)
+static nghttp2_nv http2_stream_nv(struct str name, struct str value)
 {
     return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n, 0};
 }
@@ -38,28 +38,28 @@ static nghttp2_nv stream_nv(struct str name, struct str value)
 
 /* The client takes no byte of a response for send_timeout. Where only others of the connection had
  * their turn, this stream waits on. */
-static bool stream_is_stuck(const struct http2_stream *s)
+static bool http2_stream_is_stuck(const struct http2_stream *s)
 {
     const struct http2 *h = s->connection;
     int32_t window = nghttp2_session_get_stream_remote_window_size(h->session, s->id);
     return window <= 0 || loop_now(http2_loop(h)) - h->sent_at >= s->limits->send_timeout;
 }
 
-static void stream_missed_cb(struct deadline *d)
+static void http2_stream_missed_cb(struct deadline *d)
 {
     struct http2_stream *s =
         (struct http2_stream *)((char *)d - offsetof(struct http2_stream, deadline));
-    if (s->sending && !stream_is_stuck(s)) {
+    if (s->sending && !http2_stream_is_stuck(s)) {
         deadline_set(&s->deadline, s->limits->send_timeout);
     } else if (s->sending) {
         s->broken = "the client took nothing within send_timeout";
-        stream_queue(s);
+        http2_stream_queue(s);
     } else if (s->want_body && !s->body_done && !s->ended) {
         http2_stream_refuse(s, (struct refusal){408, "the body did not come within body_timeout"});
     }
 }
 
-static void stream_step_cb(struct deferred *d);
+static void http2_stream_step_cb(struct deferred *d);
 
 struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
 {
@@ -74,11 +74,11 @@ struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
                                .exchange = exchange,
                                .req = req,
                                .limits = exchange_limits(exchange),
-                               .step = {.run = stream_step_cb},
+                               .step = {.run = http2_stream_step_cb},
                                .id = id};
     backlog_init(&s->kept, OUT_MAX);
     backlog_init(&s->out, OUT_MAX);
-    deadline_init(&s->deadline, all->loop, stream_missed_cb);
+    deadline_init(&s->deadline, all->loop, http2_stream_missed_cb);
     h2_head_init(&s->head, req, s->limits);
     exchange_set_front(exchange, &s->front);
     req->client = client->peer;
@@ -100,7 +100,7 @@ struct http2_stream *http2_stream_begin(struct http2 *h, int32_t id)
     return s;
 }
 
-static void stream_leave_ready(struct http2_stream *s)
+static void http2_stream_leave_ready(struct http2_stream *s)
 {
     struct http2 *h = s->connection;
     struct http2_stream **at = &h->ready;
@@ -111,7 +111,7 @@ static void stream_leave_ready(struct http2_stream *s)
         h->ready_end = at;
 }
 
-static void stream_leave_over(struct http2_stream *s)
+static void http2_stream_leave_over(struct http2_stream *s)
 {
     struct http2_stream **at = &s->connection->over;
     while (*at != s)
@@ -121,7 +121,7 @@ static void stream_leave_over(struct http2_stream *s)
 
 /* Takes the stream from its connection, and frees what it has beside the memory of the request. The
  * caller ends the exchange. */
-static struct exchange *stream_end(struct http2_stream *s)
+static struct exchange *http2_stream_end(struct http2_stream *s)
 {
     struct http2 *h = s->connection;
     if (s->counted)
@@ -132,9 +132,9 @@ static struct exchange *stream_end(struct http2_stream *s)
     if (s->next != NULL)
         s->next->at = s->at;
     if (s->is_ready)
-        stream_leave_ready(s);
+        http2_stream_leave_ready(s);
     if (s->is_over)
-        stream_leave_over(s);
+        http2_stream_leave_over(s);
     if (h->heading == s)
         h->heading = NULL;
     h->count--;
@@ -150,7 +150,7 @@ void http2_stream_done(struct http2_stream *s)
 {
     const char *broken = s->broken;
     bool whole = s->sent || s->cut;
-    struct exchange *exchange = stream_end(s);
+    struct exchange *exchange = http2_stream_end(s);
     if (broken != NULL)
         exchange_gone(exchange, broken);
     else if (whole)
@@ -162,7 +162,7 @@ void http2_stream_done(struct http2_stream *s)
 void http2_stream_drop(struct http2_stream *s, const char *why, bool stopped)
 {
     bool whole = s->sent && s->broken == NULL && s->ended;
-    struct exchange *exchange = stream_end(s);
+    struct exchange *exchange = http2_stream_end(s);
     if (whole)
         exchange_done(exchange);
     else if (stopped)
@@ -174,9 +174,9 @@ void http2_stream_drop(struct http2_stream *s, const char *why, bool stopped)
 void http2_stream_stop(struct http2_stream *s)
 {
     nghttp2_session *session = s->connection->session;
-    const nghttp2_nv list[] = {stream_nv(STR(":status"), STR("503")),
-                               stream_nv(STR("retry-after"), STR("5")),
-                               stream_nv(STR("content-length"), STR("0"))};
+    const nghttp2_nv list[] = {http2_stream_nv(STR(":status"), STR("503")),
+                               http2_stream_nv(STR("retry-after"), STR("5")),
+                               http2_stream_nv(STR("content-length"), STR("0"))};
     if (s->closed || s->sent)
         return;
     if (!s->submitted && exchange_is_unanswered(s->exchange))
@@ -186,7 +186,7 @@ void http2_stream_stop(struct http2_stream *s)
 }
 
 /* Its response has changed: the flush sends it. */
-static void stream_flush(struct http2_stream *s)
+static void http2_stream_flush(struct http2_stream *s)
 {
     http2_out_touch(s);
     http2_flush(s->connection);
@@ -204,7 +204,7 @@ void http2_stream_refuse(struct http2_stream *s, struct refusal refusal)
 
 /* Tells nghttp2 the client's priority for the response. A client that says nothing gets all its
  * responses at the same time. */
-static void stream_set_priority(struct http2_stream *s)
+static void http2_stream_set_priority(struct http2_stream *s)
 {
     const nghttp2_extpri priority = {.urgency = s->head.priority.urgency,
                                      .inc = s->head.priority.incremental};
@@ -231,7 +231,7 @@ void http2_stream_head(struct http2_stream *s, bool last)
     s->body_done = s->body_told = !has_body;
     if (h->head_by != 0) /* the head's end may be younger than this turn's file lookups */
         lookup_begin_turn();
-    stream_set_priority(s);
+    http2_stream_set_priority(s);
     exchange_begin(s->exchange, has_body);
     if (has_body) /* what comes behind the head in the same read has a receiver then */
         exchange_run(s->exchange);
@@ -247,14 +247,14 @@ void http2_stream_trailers(struct http2_stream *s, bool last)
 
 /* --- its body --- */
 
-static struct backlog_limits stream_kept_limits(const struct http2_stream *s)
+static struct backlog_limits http2_stream_kept_limits(const struct http2_stream *s)
 {
     return (struct backlog_limits){
         .memory = s->limits->request_memory, .file = s->limits->spool, .dir = s->limits->spool_dir};
 }
 
 /* Gives bytes to the exchange, and room for more of them to the client. */
-static void stream_give(struct http2_stream *s, struct str bytes)
+static void http2_stream_give(struct http2_stream *s, struct str bytes)
 {
     deadline_set(&s->deadline, s->limits->body_timeout);
     exchange_body(s->exchange, bytes);
@@ -264,14 +264,14 @@ static void stream_give(struct http2_stream *s, struct str bytes)
 
 void http2_stream_body(struct http2_stream *s, struct str bytes)
 {
-    struct backlog_limits limits = stream_kept_limits(s);
+    struct backlog_limits limits = http2_stream_kept_limits(s);
     if (s->body_done || s->ended)
         return;
     s->body_bytes += bytes.n;
     if (s->req->body_length >= 0 && s->body_bytes > (uint64_t)s->req->body_length)
         http2_stream_refuse(s, (struct refusal){400, "more of a body than Content-Length says"});
     else if (s->want_body && backlog_is_empty(&s->kept))
-        stream_give(s, bytes);
+        http2_stream_give(s, bytes);
     else if (backlog_append(&s->kept, &limits, bytes) != NULL)
         http2_stream_refuse(s, (struct refusal){503, "the body could not be kept in spool_dir"});
 }
@@ -287,11 +287,11 @@ void http2_stream_body_end(struct http2_stream *s)
     s->body_done = true;
     if (!s->sending)
         deadline_clear(&s->deadline);
-    stream_queue(s);
+    http2_stream_queue(s);
 }
 
 /* Passes the kept body to the exchange, as much as the exchange wants. */
-static void stream_give_kept(struct http2_stream *s)
+static void http2_stream_give_kept(struct http2_stream *s)
 {
     struct loop *loop = http2_loop(s->connection);
     while (s->want_body && !s->ended && !backlog_is_empty(&s->kept)) {
@@ -302,7 +302,7 @@ static void stream_give_kept(struct http2_stream *s)
                 (struct refusal){503, "what was kept of the body in spool_dir could not be read"});
             return;
         }
-        stream_give(s, bytes);
+        http2_stream_give(s, bytes);
         backlog_consume(&s->kept, bytes.n);
     }
     if (s->want_body && s->body_done && !s->body_told && backlog_is_empty(&s->kept)) {
@@ -313,19 +313,19 @@ static void stream_give_kept(struct http2_stream *s)
     }
 }
 
-static void stream_step_cb(struct deferred *d)
+static void http2_stream_step_cb(struct deferred *d)
 {
     struct http2_stream *s =
         (struct http2_stream *)((char *)d - offsetof(struct http2_stream, step));
     if (s->broken == NULL)
-        stream_give_kept(s);
-    stream_flush(s);
+        http2_stream_give_kept(s);
+    http2_stream_flush(s);
 }
 
 /* --- the response: front_ops --- */
 
 /* A larger window while the body is wanted; it closes by itself while the body is not. */
-static void stream_open_window(struct http2_stream *s)
+static void http2_stream_open_window(struct http2_stream *s)
 {
     int64_t length = s->req->body_length;
     if (s->closed || s->remote_done || s->window_open || (length >= 0 && length <= HTTP2_WINDOW))
@@ -339,7 +339,7 @@ static void stream_open_window(struct http2_stream *s)
 static void http2_want_body(struct front *front, bool want)
 {
     static const nghttp2_nv go_on = {(uint8_t *)":status", (uint8_t *)"100", 7, 3, 0};
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     s->want_body = want;
     if (!want) {
         if (!s->sending)
@@ -354,23 +354,23 @@ static void http2_want_body(struct front *front, bool want)
         http2_flush(s->connection);
     }
     if (!s->body_done) {
-        stream_open_window(s);
+        http2_stream_open_window(s);
         if (!s->sending)
             deadline_set(&s->deadline, s->limits->body_timeout);
     }
     if (s->body_done || !backlog_is_empty(&s->kept))
-        stream_queue(s);
+        http2_stream_queue(s);
 }
 
 static void http2_hints(struct front *front, const struct headers *headers)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     nghttp2_nv *list = arena_alloc(&s->req->arena, (headers->count + 1) * sizeof *list);
     size_t count = 0;
-    list[count++] = stream_nv(STR(":status"), STR("103"));
+    list[count++] = http2_stream_nv(STR(":status"), STR("103"));
     for (unsigned i = 0; i < headers->count; i++)
         if (str_ieq(headers->list[i].name, STR("Link")))
-            list[count++] = stream_nv(STR("link"), headers->list[i].value);
+            list[count++] = http2_stream_nv(STR("link"), headers->list[i].value);
     if (count == 1 || s->closed)
         return;
     nghttp2_submit_headers(s->connection->session, NGHTTP2_FLAG_NONE, s->id, NULL, list, count,
@@ -380,12 +380,12 @@ static void http2_hints(struct front *front, const struct headers *headers)
 
 static void http2_respond(struct front *front)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     s->head_waits = true;
     s->no_spool = NULL;
 }
 
-static struct backlog_limits stream_out_limits(const struct http2_stream *s)
+static struct backlog_limits http2_stream_out_limits(const struct http2_stream *s)
 {
     return (struct backlog_limits){
         .memory = s->limits->response_memory,
@@ -394,7 +394,7 @@ static struct backlog_limits stream_out_limits(const struct http2_stream *s)
     };
 }
 
-static void stream_report_spool(const struct http2_stream *s)
+static void http2_stream_report_spool(const struct http2_stream *s)
 {
     static struct log_quota quota = {.most = LOG_MOST};
     const struct request *req = s->req;
@@ -408,13 +408,13 @@ static void stream_report_spool(const struct http2_stream *s)
 
 static void http2_body(struct front *front, struct str bytes)
 {
-    struct http2_stream *s = stream_of(front);
-    struct backlog_limits limits = stream_out_limits(s);
+    struct http2_stream *s = http2_stream_of(front);
+    struct backlog_limits limits = http2_stream_out_limits(s);
     s->req->body_out += bytes.n;
     const char *err = backlog_append(&s->out, &limits, bytes);
     if (err != NULL) {
         s->no_spool = err;
-        stream_report_spool(s);
+        http2_stream_report_spool(s);
     }
     if (backlog_overflows(&s->out)) /* a response with lost bytes must not look complete */
         s->broken = "more than a gigabyte of it waited for the client";
@@ -423,7 +423,7 @@ static void http2_body(struct front *front, struct str bytes)
 static bool http2_file(struct front *front, struct file_source *source,
                        const struct file_piece *pieces, unsigned count)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     source->users++;
     s->file = (struct front_file){source, pieces, count, 0};
     return true;
@@ -431,19 +431,19 @@ static bool http2_file(struct front *front, struct file_source *source,
 
 static void http2_front_flush(struct front *front)
 {
-    stream_flush(stream_of(front));
+    http2_stream_flush(http2_stream_of(front));
 }
 
 static void http2_end(struct front *front)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     s->ended = true;
-    stream_flush(s);
+    http2_stream_flush(s);
 }
 
 static bool http2_retract(struct front *front)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     if (!s->head_waits)
         return false;
     s->head_waits = false;
@@ -457,24 +457,24 @@ static bool http2_retract(struct front *front)
 /* The response ends behind the bytes that it has, without END_STREAM. */
 static void http2_cut(struct front *front)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     http2_retract(front); /* a head that waits is dropped */
     s->ended = s->cut = true;
-    stream_flush(s);
+    http2_stream_flush(s);
 }
 
 static void http2_drop(struct front *front, const char *why)
 {
-    struct http2_stream *s = stream_of(front);
+    struct http2_stream *s = http2_stream_of(front);
     s->broken = why;
     s->ended = s->cut = true;
-    stream_flush(s);
+    http2_stream_flush(s);
 }
 
 static size_t http2_room(struct front *front)
 {
-    struct http2_stream *s = stream_of(front);
-    struct backlog_limits limits = stream_out_limits(s);
+    struct http2_stream *s = http2_stream_of(front);
+    struct backlog_limits limits = http2_stream_out_limits(s);
     uint64_t room = backlog_room(&s->out, &limits);
     return room < SIZE_MAX ? (size_t)room : SIZE_MAX;
 }
@@ -496,8 +496,9 @@ static const struct front_ops http2_front_ops = {
 /* --- to nghttp2 --- */
 
 /* Says how many bytes of the body are there; http2_out_data gathers them. */
-static ssize_t stream_read_cb(nghttp2_session *session, int32_t id, uint8_t *buf, size_t length,
-                              uint32_t *flags, nghttp2_data_source *source, void *ctx)
+static ssize_t http2_stream_read_cb(nghttp2_session *session, int32_t id, uint8_t *buf,
+                                    size_t length, uint32_t *flags, nghttp2_data_source *source,
+                                    void *ctx)
 {
     struct http2_stream *s = nghttp2_session_get_stream_user_data(session, id);
     (void)buf;
@@ -521,7 +522,7 @@ static ssize_t stream_read_cb(nghttp2_session *session, int32_t id, uint8_t *buf
 }
 
 /* The length that the head announces; -1: none. */
-static int64_t stream_length(const struct http2_stream *s)
+static int64_t http2_stream_length(const struct http2_stream *s)
 {
     const struct response *res = &s->req->response;
     if (res->status == 204 || res->status == 304)
@@ -533,40 +534,41 @@ static int64_t stream_length(const struct http2_stream *s)
 
 /* Makes the fields of the response's head. Names become lower case in nghttp2's copy. Returns their
  * number. `digits` has room for a status and a length. */
-static size_t stream_fields(struct http2_stream *s, nghttp2_nv *list, char digits[3 + STR_U64_SIZE])
+static size_t http2_stream_fields(struct http2_stream *s, nghttp2_nv *list,
+                                  char digits[3 + STR_U64_SIZE])
 {
     const struct response *res = &s->req->response;
-    int64_t length = stream_length(s);
+    int64_t length = http2_stream_length(s);
     bool has_date = false, has_server = false;
     size_t count = 0;
     str_from_u64((uint64_t)res->status, digits);
-    list[count++] = stream_nv(STR(":status"), (struct str){digits, 3});
+    list[count++] = http2_stream_nv(STR(":status"), (struct str){digits, 3});
     for (unsigned i = 0; i < res->headers.count; i++) {
         const struct header *header = &res->headers.list[i];
         if (header->hop || header->id == HEADER_CONTENT_LENGTH)
             continue;
         has_date |= header->id == HEADER_DATE;
         has_server |= header->id == HEADER_SERVER;
-        list[count++] = stream_nv(header->name, header->value);
+        list[count++] = http2_stream_nv(header->name, header->value);
     }
     if (!has_date)
-        list[count++] = stream_nv(STR("date"), loop_date(http2_loop(s->connection)));
+        list[count++] = http2_stream_nv(STR("date"), loop_date(http2_loop(s->connection)));
     if (!has_server)
-        list[count++] = stream_nv(STR("server"), STR("moongate"));
+        list[count++] = http2_stream_nv(STR("server"), STR("moongate"));
     if (length >= 0) {
         size_t n = str_from_u64((uint64_t)length, digits + 3);
-        list[count++] = stream_nv(STR("content-length"), (struct str){digits + 3, n});
+        list[count++] = http2_stream_nv(STR("content-length"), (struct str){digits + 3, n});
     }
     return count;
 }
 
-static void stream_submit_head(struct http2_stream *s)
+static void http2_stream_submit_head(struct http2_stream *s)
 {
-    nghttp2_data_provider body = {.read_callback = stream_read_cb};
+    nghttp2_data_provider body = {.read_callback = http2_stream_read_cb};
     char digits[3 + STR_U64_SIZE];
     nghttp2_nv *list =
         arena_alloc(&s->req->arena, (s->req->response.headers.count + 4) * sizeof *list);
-    size_t count = stream_fields(s, list, digits);
+    size_t count = http2_stream_fields(s, list, digits);
     bool bodiless = s->ended && !s->cut && http2_stream_waiting(s) == 0;
     s->head_waits = false;
     s->submitted = true;
@@ -579,7 +581,7 @@ static void stream_submit_head(struct http2_stream *s)
 }
 
 /* Ends the stream at once: what waits of it is dropped. */
-static void stream_reset(struct http2_stream *s)
+static void http2_stream_reset(struct http2_stream *s)
 {
     nghttp2_submit_rst_stream(s->connection->session, NGHTTP2_FLAG_NONE, s->id,
                               NGHTTP2_INTERNAL_ERROR);
@@ -591,9 +593,9 @@ void http2_stream_submit(struct http2_stream *s)
     if (s->closed || s->sent || s->is_over)
         return;
     if (s->head_waits && s->broken == NULL)
-        stream_submit_head(s);
+        http2_stream_submit_head(s);
     if (s->broken != NULL || (s->cut && !s->submitted)) {
-        stream_reset(s);
+        http2_stream_reset(s);
     } else if (s->deferred && (s->ended || http2_stream_waiting(s) > 0)) {
         s->deferred = false;
         nghttp2_session_resume_data(s->connection->session, s->id);
