@@ -2,6 +2,7 @@
 -- was paused: what waits and what lasts is measured with a clock that nobody sets. libfaketime (a
 -- package of Debian) sets the clock of the server alone.
 
+local clock = require("tests.support.clock")
 local http = require("tests.support.http")
 local json = require("moongate.base.json")
 local poll = require("tests.support.poll")
@@ -11,18 +12,13 @@ local stage = require("tests.support.stage")
 
 local HOURS = 7200
 
-local function library()
-  local found = process.run({ argv = { "sh", "-c", "ls /usr/lib/*/faketime/libfaketime.so.1" } })
-  return assert(found.stdout:match("[^\n]+"), "no libfaketime: run tools/install test")
-end
-
 -- A rig, and what sets its server's clock to so many seconds from the machine's.
 local function start(options)
   local dir = stage.files({ clock = "+0\n" })
   local name = dir .. "/clock"
   options.server = {
     env = {
-      LD_PRELOAD = library(), FAKETIME_TIMESTAMP_FILE = name, FAKETIME_NO_CACHE = "1",
+      LD_PRELOAD = clock.library(), FAKETIME_TIMESTAMP_FILE = name, FAKETIME_NO_CACHE = "1",
       FAKETIME_DONT_FAKE_MONOTONIC = "1", FAKETIME_DISABLE_SHM = "1", NO_FAKE_STAT = "1",
       ASAN_OPTIONS = (os.getenv("ASAN_OPTIONS") or "") .. ":verify_asan_link_order=0",
     },

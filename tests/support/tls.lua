@@ -4,6 +4,7 @@
 --   local pair = ca:issue({ "shop.example", "*.shop.example" })    -- { cert = PATH, key = PATH }
 --   local said = tls.client(address, { "-tls1_2" }, "GET / HTTP/1.0\r\n\r\n")
 
+local clock = require("tests.support.clock")
 local process = require("tests.support.process")
 
 local tls = {}
@@ -11,12 +12,12 @@ local tls = {}
 local Authority = {}
 Authority.__index = Authority
 
-local function run(argv, input, timeout)
-  return process.run({ argv = argv, input = input }, timeout or 60)
+local function run(argv, input, timeout, env)
+  return process.run({ argv = argv, input = input, env = env }, timeout or 60)
 end
 
-local function openssl(argv)
-  local result = run({ "openssl", unpack(argv) })
+local function openssl(argv, env)
+  local result = run({ "openssl", unpack(argv) }, nil, nil, env)
   assert(result.code == 0, table.concat(argv, " ") .. "\n" .. result.stderr)
   return result.stdout
 end
@@ -48,8 +49,9 @@ function tls.authority(name)
   return self
 end
 
---- A pair for these names. options: key ("ec", "rsa", "small"), subject, days (a negative number:
---- it has expired), extensions (lines), to (paths of another pair that it replaces).
+--- A pair for these names. options: key ("ec", "rsa", "small"), subject, days (how long it is
+--- valid), expired (it was valid until yesterday), extensions (lines), to (paths of another pair
+--- that it replaces).
 function Authority:issue(names, options)
   options = options or {}
   self.count = self.count + 1
@@ -63,10 +65,11 @@ function Authority:issue(names, options)
     pair.key .. ".new", "-out", base .. ".csr", "-subj", options.subject or "/CN=" .. names[1] }))
   process.write_file(base .. ".ext", "subjectAltName = " .. table.concat(list, ",") .. "\n"
     .. (options.extensions or ""))
-  local days = options.days or 30
+  local days = options.expired and 1 or options.days or 30
+  local before = options.expired and { LD_PRELOAD = clock.library(), FAKETIME = "-2d" } or nil
   openssl({ "x509", "-req", "-in", base .. ".csr", "-CA", self.cert, "-CAkey", self.key,
     "-set_serial", tostring(1000 + self.count), "-days", tostring(days), "-extfile", base .. ".ext",
-    "-out", pair.cert .. ".new" })
+    "-out", pair.cert .. ".new" }, before)
   assert(os.rename(pair.key .. ".new", pair.key) and os.rename(pair.cert .. ".new", pair.cert))
   return pair
 end
