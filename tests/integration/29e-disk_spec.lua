@@ -17,9 +17,12 @@ describe("the access log on a slow disk", function()
     folder = process.tempdir("disk")
     process.chmod(folder, "777")
     log, hold = folder .. "/access.log", folder .. "/hold"
+    -- LD_PRELOAD takes a blank in a path for the end of it
+    local library = folder .. "/slow_disk.so"
+    process.write_file(library, process.read_file(LIBRARY))
     local asan = os.getenv("ASAN_OPTIONS") or "detect_leaks=1:abort_on_error=0"
     s = server.start({
-      env = { LD_PRELOAD = LIBRARY, SLOW_FILE = log, SLOW_WHILE = hold,
+      env = { LD_PRELOAD = library, SLOW_FILE = log, SLOW_WHILE = hold,
         ASAN_OPTIONS = asan .. ":verify_asan_link_order=0" },
       route = ([[return { control = false, script_timeout = 20,
         log = { access = %q, format = "$uri", error = %q },
