@@ -752,6 +752,7 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
     if (ev == NULL)
         return "no event loop: epoll is not available";
     loop_init(&w->loop, ev);
+    clients_init(&w->clients, &w->loop, &w->generation);
     script_shared_use(config->shared);
     cached_use(config->cache, config->index, &w->loop);
     backends_init(&w->backends, &w->loop, config->ledger, config->index);
@@ -768,7 +769,6 @@ static const char *worker_start(struct worker *w, const struct worker_config *co
     control_open(w->generation);
     if (!config->reserve)
         worker_begin_to_serve(w);
-    clients_init(&w->clients, &w->loop, &w->generation);
     w->clients.on_empty = worker_on_empty;
     w->clients.ctx = w;
     w->clients.census = config->census;
@@ -840,7 +840,8 @@ int worker_run(const struct worker_config *config)
     const char *bad = worker_start(&w, config, &err);
     if (bad != NULL) {
         worker_tell(&w, LINK_FAILED, bad);
-        worker_clean_up(&w);
+        if (w.loop.ev != NULL)
+            worker_clean_up(&w);
         free(err);
         return 1;
     }
