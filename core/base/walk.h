@@ -1,6 +1,6 @@
 /*
  * walk - opens a path below a folder, as openat2(2) does, for systems that refuse openat2: a
- * container whose seccomp profile is older than the call, gVisor, valgrind. Called by lookup.
+ * container whose seccomp profile is older than the call, valgrind. Called by lookup.
  *
  * Each name of the path is opened in the folder before it, with O_NOFOLLOW, and a symlink is
  * resolved here; ".." leads to the descriptor of the folder before. So no change of files or links
