@@ -105,7 +105,7 @@ static void writer_write(struct writer_file *f)
         close(fd); /* the buffer has been taken back meanwhile */
     if (f->turn == turn)
         writer_advance(f, n);
-    if (done < n) {
+    if (f->turn == turn && done < n) { /* bytes that were taken back are the caller's to count */
         f->lost += writer_count_lines(chunk + done, n - done);
         f->reason = err;
     }
