@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "http/caching.h"
+#include "http/file.h"
 #include "shm/cachestore.h"
 #include "shm/ledger.h"
 #include "shm/underway.h"
@@ -213,11 +214,15 @@ static void cached_make_head(struct exchange *x, const struct cache_entry *e, en
 static void cached_answer(struct exchange *x, struct cache_entry *e, enum cache_use use)
 {
     struct request *req = &x->req;
+    struct file file;
     if (req->file != NULL)
         file_source_drop(req->file);
     req->file = &e->file.source;
     cached_make_head(x, e, use);
-    response_held(x, &e->file, e->body_at);
+    if (!response_hold(x, &e->file, e->body_at, &file))
+        return;
+    coded_choose(x, &x->caching->found, &file);
+    response_send_held(x, &file);
 }
 
 /* --- purges by the application --- */
@@ -478,7 +483,7 @@ void cached_renew(struct exchange *x)
                       fresh + c->verdict.stale);
         c->found.stored = at - c->verdict.age;
     } else {
-        cache_discard(cachestore_index(), c->found.slot, c->found.id);
+        cachestore_discard(&c->found);
     }
     c->stale = NULL;
     c->fills = false;

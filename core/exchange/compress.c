@@ -41,9 +41,8 @@ static bool compress_is_about_bytes(struct str name)
     return false;
 }
 
-static void compress_read_head(struct headers *h, struct compress_head *out)
+static void compress_read_head(const struct headers *h, struct compress_head *out)
 {
-    *out = (struct compress_head){.type = STR("")};
     for (unsigned i = 0; i < h->count; i++) {
         struct header *header = &h->list[i];
         if (header->id == HEADER_CONTENT_TYPE)
@@ -100,14 +99,29 @@ static void compress_renew(struct request *req, struct header *tag)
         tag->value = weak;
 }
 
-/* Changes the head into that of a coded response. */
-static void compress_mark(struct compress *c)
+/* Adds Vary, unless it is there. */
+static void compress_vary(struct request *req, const struct compress_head *head)
 {
-    struct response *res = &c->req->response;
-    headers_add(&c->req->arena, &res->headers, STR("Content-Encoding"), coding_name(c->coding));
-    headers_remove(&res->headers, STR("Accept-Ranges"));
-    compress_weaken(&c->req->arena, headers_find(&res->headers, HEADER_ETAG));
-    res->content_length = -1;
+    if (!head->varies)
+        headers_add(&req->arena, &req->response.headers, STR("Vary"), STR("Accept-Encoding"));
+}
+
+/* Changes the head into that of a coded response, which has Vary. */
+static void compress_change_head(struct request *req, enum coding coding)
+{
+    struct headers *h = &req->response.headers;
+    headers_add(&req->arena, h, STR("Content-Encoding"), coding_name(coding));
+    headers_remove(h, STR("Accept-Ranges"));
+    compress_weaken(&req->arena, headers_find(h, HEADER_ETAG));
+    req->response.content_length = -1;
+}
+
+void compress_mark(struct request *req, enum coding coding)
+{
+    struct compress_head head = {.type = STR("")};
+    compress_read_head(&req->response.headers, &head);
+    compress_vary(req, &head);
+    compress_change_head(req, coding);
 }
 
 /* Opens a coder of the chosen kind, or of gzip, which needs the least memory, where that has none
@@ -130,20 +144,48 @@ static void compress_begin(struct compress *c)
 {
     c->state = compress_open(c) ? COMPRESS_CODES : COMPRESS_PASSES;
     if (c->state == COMPRESS_CODES)
-        compress_mark(c);
+        compress_change_head(c->req, c->coding);
     c->unflushed = true;
     filter_respond(&c->filter.front);
 }
 
 /* Chooses the coding, for a response that may have one. */
-static enum coding compress_choose(struct compress *c, bool *must)
+static enum coding compress_choose(struct request *req, const struct compress_settings *s,
+                                   bool *must)
 {
-    const struct compress_settings *s = c->settings;
-    struct str accept = compress_request_header(c->req, STR("Accept-Encoding"));
+    struct str accept = compress_request_header(req, STR("Accept-Encoding"));
     *must = false;
-    if (accept.p == NULL || c->req->version == HTTP_1_0)
+    if (accept.p == NULL || req->version == HTTP_1_0)
         return CODING_IDENTITY;
     return coding_choose(accept, s->order, s->coding_count, must);
+}
+
+/* The bytes that a body must have. */
+static size_t compress_need(const struct compress_settings *s, bool must)
+{
+    return must || s->min == 0 ? 1 : s->min;
+}
+
+/* True for a status whose responses have no body, or only a part of it. */
+static bool compress_is_partial(int status)
+{
+    return status < 200 || status == 204 || status == 206 || status == 304;
+}
+
+enum coding compress_expect(struct request *req, const struct compress_settings *settings,
+                            const struct headers *more)
+{
+    const struct response *res = &req->response;
+    struct compress_head head = {.type = STR("")};
+    bool must;
+    if (!settings->on || compress_is_partial(res->status) || res->content_length <= 0)
+        return CODING_IDENTITY;
+    compress_read_head(&res->headers, &head);
+    compress_read_head(more, &head);
+    if (head.fixed || !compress_is_listed(settings, head.type))
+        return CODING_IDENTITY;
+    enum coding coding = compress_choose(req, settings, &must);
+    return (uint64_t)res->content_length < compress_need(settings, must) ? CODING_IDENTITY : coding;
 }
 
 /* Judges the head of a response of a listed type. Returns what becomes of the response; a HEAD gets
@@ -152,15 +194,15 @@ static enum compress_state compress_judge(struct compress *c)
 {
     const struct response *res = &c->req->response;
     bool must;
-    c->coding = res->status == 206 ? CODING_IDENTITY : compress_choose(c, &must);
+    c->coding = res->status == 206 ? CODING_IDENTITY : compress_choose(c->req, c->settings, &must);
     if (c->coding == CODING_IDENTITY || res->content_length == 0)
         return COMPRESS_PASSES;
-    c->need = must || c->settings->min == 0 ? 1 : c->settings->min;
+    c->need = compress_need(c->settings, must);
     if (res->content_length >= 0 && (uint64_t)res->content_length < c->need)
         return COMPRESS_PASSES;
     if (c->req->method_id == METHOD_HEAD) {
         if (res->content_length > 0)
-            compress_mark(c);
+            compress_change_head(c->req, c->coding);
         return COMPRESS_PASSES;
     }
     return res->content_length > 0 ? COMPRESS_CODES : COMPRESS_GATHERS;
@@ -168,13 +210,22 @@ static enum compress_state compress_judge(struct compress *c)
 
 /* --- the body --- */
 
-/* Gives the front what the coder has made, and sends it: the buffer is used again. */
-static void compress_send(struct compress *c)
+/* Gives the front what the coder has made. */
+static void compress_give(struct compress *c)
 {
     struct str made = coder_output(c->coder);
     c->out += made.n;
-    if (made.n > 0)
-        filter_body(&c->filter.front, made);
+    if (made.n == 0)
+        return;
+    if (c->copy != NULL)
+        c->copy->add(c->ctx, c->coding, made);
+    filter_body(&c->filter.front, made);
+}
+
+/* The same, and sends it: the buffer is used again. */
+static void compress_send(struct compress *c)
+{
+    compress_give(c);
     filter_flush(&c->filter.front);
     coder_clear(c->coder);
     c->gone = true;
@@ -227,6 +278,8 @@ void compress_flush(struct compress *c)
         filter_flush(&c->filter.front);
         return;
     }
+    if (c->copy != NULL)
+        c->copy->flushed(c->ctx);
     compress_run(c, CODER_FLUSH, STR(""));
     compress_send(c);
     c->unflushed = false;
@@ -238,7 +291,7 @@ static void compress_respond(struct front *front)
 {
     struct compress *c = compress_of(front);
     struct response *res = &c->req->response;
-    struct compress_head head;
+    struct compress_head head = {.type = STR("")};
     compress_forget(c);
     c->length = res->content_length;
     if (c->settings == NULL || res->status < 200 || res->status == 204) {
@@ -252,8 +305,7 @@ static void compress_respond(struct front *front)
         filter_respond(front);
         return;
     }
-    if (!head.varies)
-        headers_add(&c->req->arena, &res->headers, STR("Vary"), STR("Accept-Encoding"));
+    compress_vary(c->req, &head);
     if (renewed)
         compress_renew(c->req, head.tag);
     else
@@ -295,7 +347,7 @@ static void compress_flush_front(struct front *front)
     struct compress *c = compress_of(front);
     if (c->state == COMPRESS_PASSES)
         filter_flush(front);
-    else if (c->state == COMPRESS_CODES && !c->unflushed)
+    else if (c->state == COMPRESS_CODES && (!c->unflushed || c->whole))
         return;
     else if (c->prompt)
         compress_flush(c);
@@ -313,10 +365,9 @@ static void compress_end(struct front *front)
             filter_body(front, buf_peek(&c->kept));
     } else if (c->state == COMPRESS_CODES) {
         compress_run(c, CODER_FINISH, STR(""));
-        struct str made = coder_output(c->coder);
-        c->out += made.n;
-        if (made.n > 0)
-            filter_body(front, made);
+        compress_give(c);
+        if (c->copy != NULL)
+            c->copy->end(c->ctx);
     }
     filter_end(front);
     compress_close(c);
@@ -385,6 +436,8 @@ void compress_add(struct compress *c, struct front **first, struct request *req,
 void compress_set(struct compress *c, const struct compress_settings *settings)
 {
     c->settings = settings;
+    c->whole = false;
+    c->copy = NULL;
 }
 
 void compress_fini(struct compress *c)

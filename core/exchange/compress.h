@@ -30,12 +30,21 @@ enum compress_state {
     COMPRESS_CODES,
 };
 
+/* Gets what a response becomes as well, from its first byte to its last. */
+struct compress_copy {
+    void (*add)(void *ctx, enum coding coding, struct str bytes);
+    void (*end)(void *ctx);
+    /* The body has been flushed within, so that it is larger than it need be. */
+    void (*flushed)(void *ctx);
+};
+
 struct compress {
     struct filter filter;
     struct request *req;
     const struct compress_settings *settings; /* NULL: the next response passes unchanged */
     void (*on_late)(struct compress *c, void *ctx);
     void *ctx;
+    const struct compress_copy *copy; /* gets ctx; NULL: none is made */
     enum compress_state state;
     enum coding coding;
     struct coder *coder; /* NULL: none */
@@ -43,6 +52,7 @@ struct compress {
     int64_t length;      /* of the response's body as it came; -1: not known */
     size_t need;         /* so many are waited for */
     bool prompt;         /* no flush waits */
+    bool whole;          /* the body does not pause, so that it needs no flush */
     bool unflushed;      /* the coder has had bytes since its last flush */
     bool gone;           /* the front may have sent a part of the response */
     uint64_t in, out;    /* bytes of the body that were coded, and what they have become */
@@ -53,8 +63,14 @@ struct compress {
  * the filter. */
 void compress_add(struct compress *c, struct front **first, struct request *req, struct loop *loop,
                   void (*on_late)(struct compress *c, void *ctx), void *ctx);
-/* For the response that follows. NULL: it passes unchanged. */
+/* For the response that follows, of which no copy is made. NULL: it passes unchanged. */
 void compress_set(struct compress *c, const struct compress_settings *settings);
+/* The coding that a response gets whose head and length are in req->response, if the headers of
+ * `more` are added to it; CODING_IDENTITY: none. */
+enum coding compress_expect(struct request *req, const struct compress_settings *settings,
+                            const struct headers *more);
+/* Changes the head of such a response; the caller sets its length. */
+void compress_mark(struct request *req, enum coding coding);
 /* Sends what the filter has, after on_late. */
 void compress_flush(struct compress *c);
 /* True when the front has seen nothing of the response. */

@@ -351,6 +351,8 @@ static void exchange_carry_out(struct exchange *x)
 {
     if (x->caching != NULL) /* of an earlier decision */
         cached_leave(x);
+    if (x->coded != NULL)
+        coded_leave(x);
     if (!due_begin(x))
         return;
     if (x->req.decision.authorize != NULL && !authorize_begin(x))
@@ -675,6 +677,8 @@ static void exchange_free(struct exchange *x)
     front_file_end(&x->file);
     if (x->caching != NULL)
         cached_leave(x);
+    if (x->coded != NULL)
+        coded_leave(x);
     if (x->postpone != NULL)
         postpone_fini(x->postpone);
     if (x->compress != NULL)

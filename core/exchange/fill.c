@@ -120,7 +120,7 @@ static struct str fill_names(struct exchange *x, const struct headers *kept)
     return names;
 }
 
-static uint64_t fill_most(const struct exchange *x)
+uint64_t fill_most(const struct exchange *x)
 {
     return x->generation->settings->cache_size / FILL_PART;
 }
@@ -181,6 +181,7 @@ static void fill_begin(struct exchange *x)
     c->at = ledger_now();
     c->write = arena_alloc(a, sizeof *c->write);
     cachestore_begin(c->write, &record, c->purges, fill_most(x));
+    coded_follow(x);
 }
 
 void fill_head(struct exchange *x)
@@ -261,6 +262,8 @@ void fill_end(struct exchange *x)
     c->reason = cachestore_end(c->write, &facts);
     if (c->write->failed)
         fill_say(x, c->reason);
+    if (c->reason == NULL)
+        coded_name(x, c->write->slot, c->write->id);
     if (c->reason == NULL && c->names.n > 0)
         fill_put_names(x);
     fill_drop(x);

@@ -10,6 +10,7 @@
  *     stderr    what an application writes to STDERR, until on_stderr and the log have it
  *     response  the response, the server's own or made of a reply: its head, body and end; errors
  *     fill      a reply is kept for other requests
+ *     coded     a body in a content coding is kept, and sent in place of the plain one
  *
  * Each of them calls those below it. What one below has for one above is a fact, like all others.
  */
@@ -99,6 +100,7 @@ struct guard {
 struct cache_entry;
 struct cached_file;
 struct cache_write;
+struct file;
 
 /* What a request has to do with the cache (cached, fill). Of the keys, each begins with the one
  * before it: `text`, as operators know it; `base`, with what the decision says; `key`, of the
@@ -121,6 +123,20 @@ struct caching {
     double at;                    /* when its head came, in ledger_now's clock */
     struct caching_verdict verdict;
     struct cache_write *write; /* NULL: none is being kept */
+};
+
+/* A body in a content coding (coded). */
+struct coded {
+    enum coding coding;
+    uint32_t slot; /* the response that it is a body of, */
+    uint64_t of;   /* and its id; 0: not known yet */
+    uint64_t hash;
+    struct cache_entry *entry; /* the body that is sent; NULL: none is kept */
+    struct cache_write *write; /* the body that is being made; NULL: none */
+    uint64_t purges;           /* when that was begun */
+    bool ready;                /* the response that comes next is to be kept as it is coded */
+    bool makes;                /* it is, from here on */
+    bool told;                 /* others are told that it is made */
 };
 
 struct exchange {
@@ -146,10 +162,12 @@ struct exchange {
     bool body_refused; /* on_error has been asked about a body that is too large, or late */
     bool undecided;    /* the head has come; on_error needs to know whether a body follows */
     int error_status;  /* of the failure that on_error answers with a file; 0: none */
+    uint8_t replacements, redirects; /* of the reply, of the request */
     struct attempts attempts;
     struct due due;
     struct guard *guard;     /* NULL: no authorizer is asked */
     struct caching *caching; /* NULL: the cache has no part in it */
+    struct coded *coded;     /* NULL: no body in a coding is sent from it or kept in it */
     struct params params;
     struct cgi_paths paths;
     struct cgi_head head;
@@ -162,8 +180,7 @@ struct exchange {
     struct buf stderr_text;  /* STDERR that has not been logged */
     double stderr_since;
     const struct decision *said; /* of on_stderr, about the attempt's reply; NULL: nothing */
-    unsigned replacements, redirects;
-    _Alignas(16) char memory[]; /* the arena's first block */
+    _Alignas(16) char memory[];  /* the arena's first block */
 };
 
 _Static_assert(sizeof(struct exchange) < LOOP_BLOCK_SIZE / 3, "leaves too little for the arena");
@@ -242,9 +259,13 @@ void response_file(struct exchange *x);
 void response_give_file(struct exchange *x);
 /* Sends Early Hints with the Link headers of the list, to clients that may support them. */
 void response_hints(struct exchange *x, const struct headers *headers);
-/* Responds with content that is kept, whose head is in req.response and whose body begins at `at`:
- * conditions and ranges as for a file. req.file has it. */
-void response_held(struct exchange *x, const struct cached_file *own, uint64_t at);
+/* Prepares a response with content that is kept, whose head is in req.response and whose body
+ * begins at `at`: conditions and ranges as for a file. req.file has it. False: it has been
+ * answered, since a condition does not hold. */
+bool response_hold(struct exchange *x, const struct cached_file *own, uint64_t at,
+                   struct file *file);
+/* Responds with it. */
+void response_send_held(struct exchange *x, const struct file *file);
 /* Answers OPTIONS *, about the server as a whole. */
 void response_asterisk(struct exchange *x);
 /* Adds the cookies of applications that have redirected the request, once for each head in
@@ -290,6 +311,24 @@ void fill_drop(struct exchange *x);
 
 /* What sets responses of the decision's site apart from those of others. */
 uint32_t fill_site(struct exchange *x);
+/* The bytes that one response may have. */
+uint64_t fill_most(const struct exchange *x);
+
+/* --- coded.c --- */
+
+/* A kept response is about to be sent whole, its head being in req.response: where `compress` would
+ * code it, a body that is kept takes the place of *file's, or the one that is made is kept. */
+void coded_choose(struct exchange *x, const struct cache_found *of, struct file *file);
+/* A reply is about to be sent and kept: so is what `compress` makes of it. */
+void coded_follow(struct exchange *x);
+/* That reply has been kept, in this slot and with this id. */
+void coded_name(struct exchange *x, uint32_t slot, uint64_t id);
+/* `compress` is set for the response: it gives a copy, where one is wanted. */
+void coded_watch(struct exchange *x);
+/* Gives up the body that is being made. */
+void coded_drop(struct exchange *x);
+/* Gives up what the request has of it. */
+void coded_leave(struct exchange *x);
 
 /* --- cached.c --- */
 

@@ -59,15 +59,19 @@ static void response_set_compress(struct exchange *x)
 {
     const struct compress_settings *settings = exchange_compress(x);
     const struct decision *d = &x->req.decision;
-    bool wanted =
-        settings->on && !x->req.control && !(d->kind == DECISION_REPLY && d->body.n > REPLY_CODED);
+    bool coded = x->coded != NULL && x->coded->entry != NULL; /* it is sent from the cache */
+    bool wanted = settings->on && !coded && !x->req.control &&
+                  !(d->kind == DECISION_REPLY && d->body.n > REPLY_CODED);
     if (x->compress == NULL && wanted) {
         struct front **before = x->postpone != NULL ? &x->postpone->filter.next : &x->front;
         x->compress = arena_alloc(&x->req.arena, sizeof *x->compress);
         compress_add(x->compress, before, &x->req, x->generation->loop, response_note_late, x);
     }
-    if (x->compress != NULL)
-        compress_set(x->compress, wanted ? settings : NULL);
+    if (x->compress == NULL)
+        return;
+    compress_set(x->compress, wanted ? settings : NULL);
+    if (wanted && x->coded != NULL)
+        coded_watch(x);
 }
 
 static void response_set_flush(struct exchange *x)
@@ -287,6 +291,8 @@ void response_cut(struct exchange *x, const char *kind, int status, const char *
 {
     if (x->caching != NULL)
         fill_drop(x);
+    if (x->coded != NULL)
+        coded_drop(x);
     if (x->state == EXCHANGE_RESPONDING && x->front->ops->retract(x->front)) {
         response_clear(&x->req);
         x->relayed = 0;
@@ -416,17 +422,21 @@ void response_file(struct exchange *x)
     response_send_file(x, &file);
 }
 
-void response_held(struct exchange *x, const struct cached_file *own, uint64_t at)
+bool response_hold(struct exchange *x, const struct cached_file *own, uint64_t at,
+                   struct file *file)
 {
-    struct file file;
     const char *reason = NULL;
-    int status = file_answer_held(&x->req, own, at, &file, &reason);
-    if (status >= 400 && x->req.response.status != status) {
-        response_own(x, status, reason);
-        return;
-    }
+    int status = file_answer_held(&x->req, own, at, file, &reason);
+    if (status < 400 || x->req.response.status == status)
+        return true;
+    response_own(x, status, reason);
+    return false;
+}
+
+void response_send_held(struct exchange *x, const struct file *file)
+{
     response_begin(x);
-    response_send_file(x, &file);
+    response_send_file(x, file);
 }
 
 void response_give_file(struct exchange *x)

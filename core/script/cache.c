@@ -23,7 +23,7 @@ static void cache_set_number(lua_State *L, const char *key, uint64_t number)
     lua_setfield(L, -2, key);
 }
 
-/* core.cache_counts() -> { responses, bytes, limit, stored, evicted, purged }; nil: this process
+/* core.cache_counts() -> { responses, coded, bytes, limit, stored, evicted, purged }; nil: this process
  * has no cache */
 static int cache_core_counts(lua_State *L)
 {
@@ -31,8 +31,9 @@ static int cache_core_counts(lua_State *L)
     if (cachestore_offered() == NULL)
         return 0;
     cache_count(cachestore_offered(), &counts);
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 7);
     cache_set_number(L, "responses", counts.entries);
+    cache_set_number(L, "coded", counts.coded);
     cache_set_number(L, "bytes", counts.bytes);
     cache_set_number(L, "limit", counts.limit);
     cache_set_number(L, "stored", counts.stored);

@@ -21,15 +21,19 @@
 
 enum slot_state { SLOT_FREE, SLOT_TAKEN, SLOT_USED };
 
+/* What a hit reads and writes is one line of the processor's memory. */
 struct slot {
-    uint64_t hash, id, size;
+    _Alignas(64) uint64_t hash;
+    uint64_t id;
     double stored, fresh_until, stale_until;
     uint32_t next;         /* of the bucket, or of the free ones */
     uint32_t newer, older; /* of those that are used */
+    uint16_t owner;        /* the place that has taken it */
+    uint8_t state;         /* enum slot_state; written last */
+    uint8_t used;          /* rounds that it has earned */
+    bool coded;            /* a coded body */
+    uint64_t size;
     uint32_t tags[CACHE_TAGS], site;
-    uint16_t owner; /* the place that has taken it */
-    uint8_t state;  /* enum slot_state; written last */
-    uint8_t used;   /* rounds that it has earned */
     uint16_t text_size;
     char text[CACHE_TEXT];
 };
@@ -58,7 +62,7 @@ struct cache {
     pthread_mutex_t lock;
     unsigned places;
     uint64_t seed[2], instance;
-    uint64_t limit, bytes, entries, ids, stored, evicted, purged;
+    uint64_t limit, bytes, entries, coded, ids, stored, evicted, purged;
     uint64_t purges;
     char path[CACHE_PATH]; /* written once */
     struct purge recent[RECENT];
@@ -91,7 +95,7 @@ static void cache_link(struct cache *c, uint32_t i)
     *(s->older != CACHE_NONE ? &c->slots[s->older].newer : &c->oldest) = i;
     c->newest = i;
     c->bytes += cache_blocks(s->size);
-    c->entries++;
+    *(s->coded ? &c->coded : &c->entries) += 1;
 }
 
 static void cache_unlist(struct cache *c, struct slot *s)
@@ -116,7 +120,7 @@ static void cache_take(struct cache *c, uint32_t i)
     }
     cache_unlist(c, s);
     c->bytes -= cache_blocks(s->size);
-    c->entries--;
+    *(s->coded ? &c->coded : &c->entries) -= 1;
 }
 
 static void cache_release(struct cache *c, uint32_t i)
@@ -131,7 +135,7 @@ static void cache_rebuild(struct cache *c)
 {
     memset(c->buckets, 0, sizeof c->buckets);
     c->free = c->newest = c->oldest = CACHE_NONE;
-    c->bytes = c->entries = 0;
+    c->bytes = c->entries = c->coded = 0;
     for (uint32_t i = 0; i < c->reached && i < CACHE_SLOTS; i++) {
         if (c->slots[i].state == SLOT_USED)
             cache_link(c, i);
@@ -203,6 +207,12 @@ uint64_t cache_hash(const struct cache *c, struct str text)
     for (int i = 0; i < 3; i++)
         cache_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t cache_coded_hash(const struct cache *c, uint64_t id, enum coding coding)
+{
+    const uint64_t both[] = {id, (uint64_t)coding};
+    return cache_hash(c, (struct str){(const char *)both, sizeof both});
 }
 
 uint32_t cache_tag(const struct cache *c, struct str name)
@@ -321,22 +331,42 @@ bool cache_refresh(struct cache *c, const struct cache_found *found, double stor
     return is;
 }
 
-void cache_discard(struct cache *c, uint32_t slot, uint64_t id)
-{
-    cache_enter(c);
-    if (c->slots[slot].state == SLOT_USED && c->slots[slot].id == id) {
-        cache_take(c, slot);
-        cache_release(c, slot);
-    }
-    cache_leave(c);
-}
-
 /* --- room --- */
+
+/* A response goes with its coded bodies. */
+#define VICTIM_SLOTS CODINGS
+
+static bool cache_has_room(const struct cache_victims *victims)
+{
+    return victims->count + VICTIM_SLOTS <= CACHE_VICTIMS;
+}
 
 static void cache_add_victim(struct cache *c, uint32_t i, struct cache_victims *victims)
 {
+    uint64_t id = c->slots[i].id;
     cache_take(c, i);
     victims->slots[victims->count++] = i;
+    if (c->slots[i].coded)
+        return;
+    victims->responses++;
+    for (unsigned coding = 0; coding < CODINGS; coding++) {
+        uint32_t body = coding == CODING_IDENTITY
+                            ? CACHE_NONE
+                            : cache_look(c, cache_coded_hash(c, id, (enum coding)coding));
+        if (body == CACHE_NONE || !c->slots[body].coded)
+            continue;
+        cache_take(c, body);
+        victims->slots[victims->count++] = body;
+    }
+}
+
+void cache_discard(struct cache *c, uint32_t slot, uint64_t id, struct cache_victims *victims)
+{
+    victims->count = victims->responses = 0;
+    cache_enter(c);
+    if (c->slots[slot].state == SLOT_USED && c->slots[slot].id == id)
+        cache_add_victim(c, slot, victims);
+    cache_leave(c);
 }
 
 /* Takes the slot that is worth least. */
@@ -352,14 +382,14 @@ static void cache_evict(struct cache *c, struct cache_victims *victims)
         *(s->older != CACHE_NONE ? &c->slots[s->older].newer : &c->oldest) = i;
         c->newest = i;
     }
+    c->evicted += !c->slots[c->oldest].coded;
     cache_add_victim(c, c->oldest, victims);
-    c->evicted++;
 }
 
 static uint32_t cache_take_free(struct cache *c, struct cache_victims *victims)
 {
     if (c->free == CACHE_NONE && c->reached == CACHE_SLOTS) {
-        if (c->oldest == CACHE_NONE || victims->count == CACHE_VICTIMS)
+        if (c->oldest == CACHE_NONE || !cache_has_room(victims))
             return CACHE_NONE;
         cache_evict(c, victims);
         return victims->slots[--victims->count]; /* its file is replaced */
@@ -375,10 +405,10 @@ static uint32_t cache_take_free(struct cache *c, struct cache_victims *victims)
 uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cache_victims *victims)
 {
     uint32_t i = CACHE_NONE;
-    victims->count = 0;
+    victims->count = victims->responses = 0;
     cache_enter(c);
     uint64_t blocks = cache_blocks(size), limit = c->limit;
-    while (c->bytes + blocks > limit && c->oldest != CACHE_NONE && victims->count < CACHE_VICTIMS)
+    while (c->bytes + blocks > limit && c->oldest != CACHE_NONE && cache_has_room(victims))
         cache_evict(c, victims);
     if (c->bytes + blocks <= limit)
         i = cache_take_free(c, victims);
@@ -394,9 +424,9 @@ uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cach
 
 void cache_relieve(struct cache *c, unsigned count, struct cache_victims *victims)
 {
-    victims->count = 0;
+    victims->count = victims->responses = 0;
     cache_enter(c);
-    while (victims->count < count && victims->count < CACHE_VICTIMS && c->oldest != CACHE_NONE)
+    while (victims->count < count && cache_has_room(victims) && c->oldest != CACHE_NONE)
         cache_evict(c, victims);
     cache_leave(c);
 }
@@ -415,10 +445,13 @@ uint64_t cache_purges(const struct cache *c)
     return __atomic_load_n(&c->purges, __ATOMIC_ACQUIRE);
 }
 
-/* A text that was cut matches what it may match: a purge may take too much, never too little. */
+/* A text that was cut matches what it may match: a purge may take too much, never too little. A
+ * coded body goes with its response; that of a file only when all goes. */
 static bool cache_matches(const struct slot *s, const struct purge *p)
 {
     struct str text = {s->text, s->text_size}, what = {p->text, p->size};
+    if (s->coded)
+        return p->kind == CACHE_PURGE_ALL && p->site == 0;
     if (p->site != 0 && p->site != s->site)
         return false;
     switch (p->kind) {
@@ -451,18 +484,17 @@ bool cache_purge(struct cache *c, enum cache_purge kind, struct str what, uint32
                  uint32_t *from, struct cache_victims *victims)
 {
     struct purge p = cache_purge_of(c, kind, what, site);
-    victims->count = 0;
+    victims->count = victims->responses = 0;
     cache_enter(c);
     if (*from == 0) {
         c->recent[c->purges % RECENT] = p;
         __atomic_store_n(&c->purges, c->purges + 1, __ATOMIC_RELEASE);
     }
     uint32_t end = *from + 8192 < c->reached ? *from + 8192 : c->reached;
-    for (; *from < end && victims->count < CACHE_VICTIMS; ++*from)
-        if (c->slots[*from].state == SLOT_USED && cache_matches(&c->slots[*from], &p)) {
+    for (; *from < end && cache_has_room(victims); ++*from)
+        if (c->slots[*from].state == SLOT_USED && cache_matches(&c->slots[*from], &p))
             cache_add_victim(c, *from, victims);
-            c->purged++;
-        }
+    c->purged += victims->responses;
     bool more = *from < c->reached;
     cache_leave(c);
     return more;
@@ -488,27 +520,35 @@ static void cache_describe(struct slot *s, const struct cache_facts *facts)
     s->stale_until = facts->stale_until;
     memcpy(s->tags, facts->tags, sizeof s->tags);
     s->site = facts->site;
+    s->coded = facts->coded;
     s->used = 0;
     s->text_size = (uint16_t)(facts->text.n < CACHE_TEXT ? facts->text.n : CACHE_TEXT);
     if (s->text_size > 0)
         memcpy(s->text, facts->text.p, s->text_size);
 }
 
+/* Whether the response of a coded body is there. */
+static bool cache_has_response(const struct cache *c, const struct cache_facts *facts)
+{
+    const struct slot *s = &c->slots[facts->of_slot];
+    return facts->of == 0 || (s->state == SLOT_USED && s->id == facts->of);
+}
+
 bool cache_publish(struct cache *c, uint32_t slot, const struct cache_facts *facts, uint64_t since,
                    struct cache_victims *victims)
 {
     struct slot *s = &c->slots[slot];
-    victims->count = 0;
+    victims->count = victims->responses = 0;
     cache_enter(c);
     cache_describe(s, facts);
-    bool stays = !cache_was_purged(c, s, since);
+    bool stays = !cache_was_purged(c, s, since) && cache_has_response(c, facts);
     uint32_t former = cache_look(c, facts->hash);
     if (former != CACHE_NONE)
         cache_add_victim(c, former, victims);
     if (stays) {
         cache_link(c, slot);
         __atomic_store_n(&s->state, SLOT_USED, __ATOMIC_RELEASE);
-        c->stored++;
+        c->stored += !facts->coded;
         if (c->unkept[facts->hash % UNKEPT].hash == facts->hash)
             c->unkept[facts->hash % UNKEPT].until = 0;
     } else {
@@ -582,6 +622,7 @@ void cache_count(struct cache *c, struct cache_counts *out)
 {
     cache_enter(c);
     *out = (struct cache_counts){.entries = c->entries,
+                                 .coded = c->coded,
                                  .bytes = c->bytes,
                                  .limit = c->limit,
                                  .stored = c->stored,

@@ -19,12 +19,17 @@
  * since it was looked at gets another round when it comes to the end (as in CLOCK and S3-FIFO), so
  * responses that nobody has asked for again go first, and a hit changes no list.
  *
+ * A response that is sent in content codings has a slot for each coded body, too. Such a body
+ * belongs to the response by its id: it goes with the response, whatever takes that, and is found
+ * by way of the response alone.
+ *
  * Plain data: no loop, no Lua, no files. A worker watches its eventfd (cache_wake_fd).
  */
 #ifndef MG_SHM_CACHE_H
 #define MG_SHM_CACHE_H
 
 #include "base/str.h"
+#include "http/coding.h"
 
 #define CACHE_SLOTS  131072 /* a power of two */
 #define CACHE_TEXT   220    /* bytes of a key that purges and pages see */
@@ -44,6 +49,9 @@ struct cache_facts {
     uint32_t tags[CACHE_TAGS]; /* their hashes; 0: none */
     uint32_t site;             /* cache_tag of what sets the site apart from others */
     struct str text;           /* the key as operators know it; only its beginning is kept */
+    bool coded;                /* a body in a content coding; then neither text nor tags count */
+    uint32_t of_slot;          /* the response that it is the body of, */
+    uint64_t of;               /* and its id; 0: of none, but of a file */
 };
 
 struct cache_found {
@@ -53,8 +61,8 @@ struct cache_found {
 };
 
 struct cache_counts {
-    uint64_t entries, bytes, limit;
-    uint64_t stored, evicted, purged; /* since the instance began */
+    uint64_t entries, coded, bytes, limit; /* responses, coded bodies */
+    uint64_t stored, evicted, purged;      /* since the instance began */
 };
 
 /* --- the master --- */
@@ -80,6 +88,8 @@ const char *cache_set_path(struct cache *c, struct str path);
 void cache_set_limit(struct cache *c, uint64_t bytes);
 /* The hash of a text, with the instance's own seed, so that nobody can make keys that meet. */
 uint64_t cache_hash(const struct cache *c, struct str text);
+/* The hash of a coded body of the response with that id. */
+uint64_t cache_coded_hash(const struct cache *c, uint64_t id, enum coding coding);
 /* The hash of a tag for cache_facts, never 0. */
 uint32_t cache_tag(const struct cache *c, struct str name);
 
@@ -89,24 +99,27 @@ bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *
 /* A response that was found to be the same still is fresh for longer. False: it has gone. */
 bool cache_refresh(struct cache *c, const struct cache_found *found, double stored,
                    double fresh_until, double stale_until);
-/* Removes a slot whose file can't be used. */
-void cache_discard(struct cache *c, uint32_t slot, uint64_t id);
 
-/* Takes a slot for a file of so many bytes, and slots of others to make room for it. The caller
- * removes the files of `victims` and frees them. CACHE_NONE: there is no room; victims count
- * nevertheless. */
+/* Slots that were taken. The caller removes their files and frees them. */
 #define CACHE_VICTIMS 256
 struct cache_victims {
     uint32_t slots[CACHE_VICTIMS];
     unsigned count;
+    unsigned responses; /* of these; the others are coded bodies */
 };
+/* Takes a slot whose file can't be used. */
+void cache_discard(struct cache *c, uint32_t slot, uint64_t id, struct cache_victims *victims);
+
+/* Takes a slot for a file of so many bytes, and slots of others to make room for it. CACHE_NONE:
+ * there is no room; victims count nevertheless. */
 uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cache_victims *victims);
 /* Takes so many slots, those that are worth least, since the disk is full before the limit is
- * reached. The caller removes their files and frees them. */
+ * reached. */
 void cache_relieve(struct cache *c, unsigned count, struct cache_victims *victims);
 /* The file is there: other requests get it from now on, in place of an earlier one of the same
  * hash, which becomes a victim. `since`: cache_purges when the response was asked for. False: a
- * purge of it has come since, and the slot is a victim, too. */
+ * purge of it has come since, or the response of a coded body has gone; the slot is a victim, too.
+ */
 bool cache_publish(struct cache *c, uint32_t slot, const struct cache_facts *facts, uint64_t since,
                    struct cache_victims *victims);
 /* Gives back a slot that was taken, whose file is gone. */

@@ -12,7 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#define MAGIC           0x31656863616e6f6dull /* "monache1" */
+#define MAGIC           0x32656863616e6f6dull /* "monache2" */
 #define CONTENT_MAX     32768                 /* of a file whose response stays in memory */
 #define MEMORY_MAX      (16u << 20)
 #define DESCRIPTORS_MAX 64
@@ -25,9 +25,11 @@
 struct head {
     uint64_t magic, id;
     uint64_t body_size;
+    uint64_t of;        /* of a coded body: the id of its response */
     uint32_t head_size; /* this, and all before the body */
     uint32_t key_size, vary_size, header_count;
     int32_t status;
+    uint32_t level; /* of the coder of a coded body */
 };
 
 struct loaded {
@@ -356,6 +358,8 @@ static bool cachestore_parse(struct loaded *l, const struct head *head)
     struct cache_entry *e = &l->entry;
     struct str rest = {l->block + sizeof *head, head->head_size - sizeof *head};
     e->status = head->status;
+    e->of = head->of;
+    e->level = head->level;
     e->file.size = head->body_size;
     if (!cachestore_cut(&rest, head->key_size, &e->key) ||
         !cachestore_cut(&rest, head->vary_size, &e->vary) || head->header_count > rest.n / 8 ||
@@ -429,6 +433,23 @@ static void cachestore_name_slot(char name[16], uint32_t slot)
     snprintf(name, 16, "%08x", slot);
 }
 
+static void cachestore_remove_victims(struct cache_victims *victims)
+{
+    char name[16];
+    for (unsigned i = 0; i < victims->count; i++) {
+        cachestore_name_slot(name, victims->slots[i]);
+        unlinkat(store.folder, name, 0);
+        cache_free(store.index, victims->slots[i]);
+    }
+}
+
+void cachestore_discard(const struct cache_found *found)
+{
+    struct cache_victims victims;
+    cache_discard(store.index, found->slot, found->id, &victims);
+    cachestore_remove_victims(&victims);
+}
+
 struct cache_entry *cachestore_get(const struct cache_found *found, struct str key)
 {
     struct loaded *l = store.slots[found->slot];
@@ -442,7 +463,7 @@ struct cache_entry *cachestore_get(const struct cache_found *found, struct str k
         int fd = openat(store.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         l = fd >= 0 ? cachestore_read(fd, found) : NULL;
         if (l == NULL) {
-            cache_discard(store.index, found->slot, found->id);
+            cachestore_discard(found);
             return NULL;
         }
         cachestore_keep(l); /* one more use */
@@ -461,16 +482,6 @@ struct cache_entry *cachestore_get(const struct cache_found *found, struct str k
 }
 
 /* --- writing --- */
-
-static void cachestore_remove_victims(struct cache_victims *victims)
-{
-    char name[16];
-    for (unsigned i = 0; i < victims->count; i++) {
-        cachestore_name_slot(name, victims->slots[i]);
-        unlinkat(store.folder, name, 0);
-        cache_free(store.index, victims->slots[i]);
-    }
-}
 
 /* Makes room on a disk that is full before `size` is reached, as in a container whose /dev/shm is
  * smaller: the response that is being written is given up, later ones find room. */
@@ -500,7 +511,8 @@ void cachestore_begin(struct cache_write *w, const struct cache_record *record, 
                         .key_size = (uint32_t)record->key.n,
                         .vary_size = (uint32_t)record->vary.n,
                         .header_count = headers != NULL ? headers->count : 0,
-                        .status = record->status};
+                        .status = record->status,
+                        .level = record->level};
     *w = (struct cache_write){.purges = purges, .most = most, .fd = -1};
     buf_init(&w->buffer, HEAD_MAX + WRITE_SIZE + CONTENT_MAX);
     buf_append(&w->buffer, &head, sizeof head);
@@ -560,14 +572,14 @@ bool cachestore_add(struct cache_write *w, struct str bytes)
     return true;
 }
 
-/* Writes the rest, and the sizes and the id, which are known now. */
-static bool cachestore_complete(struct cache_write *w, uint64_t id)
+/* Writes the rest, and the sizes and ids, which are known now. */
+static bool cachestore_complete(struct cache_write *w, uint64_t of)
 {
     const struct {
-        uint64_t id, body_size;
-    } known = {id, w->body_size};
-    _Static_assert(offsetof(struct head, body_size) == offsetof(struct head, id) + 8,
-                   "id and body_size are written together");
+        uint64_t id, body_size, of;
+    } known = {w->id, w->body_size, of};
+    _Static_assert(offsetof(struct head, of) == offsetof(struct head, id) + 16,
+                   "id, body_size and of are written together");
     if (w->fd < 0) { /* all of it is in the buffer */
         memcpy(w->buffer.data + w->buffer.head + offsetof(struct head, id), &known, sizeof known);
         return cachestore_flush(w);
@@ -579,24 +591,24 @@ static bool cachestore_complete(struct cache_write *w, uint64_t id)
 const char *cachestore_end(struct cache_write *w, struct cache_facts *facts)
 {
     struct cache_victims victims;
-    uint64_t id;
     char name[16];
     facts->size = w->head_size + w->body_size;
     if (facts->size > w->most)
         return "it is too large";
-    uint32_t slot = cache_reserve(store.index, facts->size, &id, &victims);
+    w->slot = cache_reserve(store.index, facts->size, &w->id, &victims);
     cachestore_remove_victims(&victims);
-    if (slot == CACHE_NONE)
+    if (w->slot == CACHE_NONE)
         return "there is no room";
-    cachestore_name_slot(name, slot);
-    if (!cachestore_complete(w, id) || renameat(store.folder, w->name, store.folder, name) != 0) {
+    cachestore_name_slot(name, w->slot);
+    if (!cachestore_complete(w, facts->of) ||
+        renameat(store.folder, w->name, store.folder, name) != 0) {
         int err = errno;
         w->failed = true;
-        cache_free(store.index, slot);
+        cache_free(store.index, w->slot);
         return strerror(err);
     }
     w->name[0] = '\0';
-    bool stays = cache_publish(store.index, slot, facts, w->purges, &victims);
+    bool stays = cache_publish(store.index, w->slot, facts, w->purges, &victims);
     cachestore_remove_victims(&victims);
     return stays ? NULL : "it was purged while it was made";
 }
@@ -624,7 +636,7 @@ unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site)
         return 0;
     do {
         more = cache_purge(store.index, kind, what, site, &from, &victims);
-        count += victims.count;
+        count += victims.responses;
         cachestore_remove_victims(&victims);
     } while (more);
     return count;

@@ -22,6 +22,9 @@
  * descriptor, where a reader of LMDB keeps all pages from being reused; and LMDB takes its one
  * writer's lock for what a hit notes.
  *
+ * A body in a content coding is such a file without headers, whose head names the response that it
+ * is a body of.
+ *
  * The folder of an instance that was killed is removed by the next one at the same PATH, which gets
  * the lock.
  */
@@ -40,6 +43,8 @@ struct cache_entry {
     struct str vary; /* n > 0: no response, but the names of headers that select one */
     int status;
     struct headers headers;
+    uint64_t of;    /* of a coded body: the id of its response, */
+    unsigned level; /* and the level of the coder */
 };
 
 /* What a file is made of, beside the body. */
@@ -48,6 +53,7 @@ struct cache_record {
     struct str vary;
     int status;
     const struct headers *headers;
+    unsigned level; /* of the coder of a coded body */
 };
 
 /* A response that is being written. */
@@ -58,6 +64,8 @@ struct cache_write {
     uint64_t most;   /* bytes that the file may have */
     bool failed;     /* the disk could not take it */
     int fd;          /* -1: all of it is in the buffer */
+    uint32_t slot;   /* where it is, after cachestore_end */
+    uint64_t id;
     char name[40];
 };
 
@@ -82,6 +90,9 @@ void cachestore_remove(struct cache *index);
  * key. NULL: the file is gone or can't be used; the slot is then removed from the index. */
 struct cache_entry *cachestore_get(const struct cache_found *found, struct str key);
 
+/* Removes a response that must not be sent any more, with its coded bodies. */
+void cachestore_discard(const struct cache_found *found);
+
 /* Begins to write a response. */
 void cachestore_begin(struct cache_write *w, const struct cache_record *record, uint64_t purges,
                       uint64_t most);
@@ -92,8 +103,8 @@ const char *cachestore_end(struct cache_write *w, struct cache_facts *facts);
 /* Gives up what was begun; also after cachestore_end. */
 void cachestore_drop(struct cache_write *w);
 
-/* Removes all that match, of the site or, with 0, of all; how many there were. Opens the store if
- * another process has. */
+/* Removes all that match, of the site or, with 0, of all; how many responses there were. Opens the
+ * store if another process has. */
 unsigned cachestore_purge(enum cache_purge kind, struct str what, uint32_t site);
 
 bool cachestore_has_descriptors(void);

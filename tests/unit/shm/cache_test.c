@@ -228,6 +228,112 @@ static void test_room(void)
     cache_set_limit(cache, 64 << 20);
 }
 
+/* Finds the response, and puts a coded body of it. */
+static const char *put_coded(const char *key, enum coding coding, size_t size)
+{
+    static char body[MOST];
+    const char text[] = {'\0', (char)coding};
+    const struct cache_record record = {.key = {text, 2}, .vary = STR(""), .level = 5};
+    struct cache_found found;
+    struct cache_write w;
+    if (!cache_find(cache, cache_hash(cache, str_of(key)), 1, &found))
+        return "no response";
+    struct cache_facts facts = {.hash = cache_coded_hash(cache, found.id, coding),
+                                .stale_until = PATIENT,
+                                .coded = true,
+                                .of_slot = found.slot,
+                                .of = found.id};
+    cachestore_begin(&w, &record, cache_purges(cache), MOST);
+    memset(body, 'z', size);
+    const char *bad =
+        cachestore_add(&w, (struct str){body, size}) ? cachestore_end(&w, &facts) : "too large";
+    cachestore_drop(&w);
+    return bad;
+}
+
+/* Whether a coded body of the response with that id is there. */
+static bool has_coded(uint64_t of, enum coding coding, size_t size)
+{
+    const char text[] = {'\0', (char)coding};
+    struct cache_found found;
+    if (!cache_find(cache, cache_coded_hash(cache, of, coding), 1, &found))
+        return false;
+    struct cache_entry *e = cachestore_get(&found, (struct str){text, 2});
+    if (e == NULL)
+        return false;
+    bool good = e->of == of && e->level == 5 && e->file.size == size && e->headers.count == 0;
+    file_source_drop(&e->file.source);
+    return good;
+}
+
+static uint64_t id_of(const char *key)
+{
+    struct cache_found found;
+    return cache_find(cache, cache_hash(cache, str_of(key)), 1, &found) ? found.id : 0;
+}
+
+static void test_coded(void)
+{
+    struct cache_counts counts;
+    struct cache_found found;
+    test("a coded body is found by its response");
+    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    check(put("page", 'p', 1000, "news", PATIENT) == NULL);
+    uint64_t id = id_of("page");
+    check(put_coded("page", CODING_GZIP, 300) == NULL);
+    check(put_coded("page", CODING_BR, 100000) == NULL);
+    check(has_coded(id, CODING_GZIP, 300) && has_coded(id, CODING_BR, 100000));
+    check(!has_coded(id, CODING_ZSTD, 300));
+    cache_count(cache, &counts);
+    check_int((int64_t)counts.entries, 1);
+    check_int((int64_t)counts.coded, 2);
+    check_int(files_in("."), 4);
+    test("a newer response takes all coded bodies of the former one with it");
+    check(put("page", 'q', 1000, "news", PATIENT) == NULL);
+    check(!has_coded(id, CODING_GZIP, 300) && !has_coded(id, CODING_BR, 100000));
+    check(!has_coded(id_of("page"), CODING_GZIP, 300));
+    cache_count(cache, &counts);
+    check_int((int64_t)counts.coded, 0);
+    check_int(files_in("."), 2);
+    test("so does a purge, which counts responses");
+    check(put_coded("page", CODING_GZIP, 300) == NULL);
+    uint64_t purged = counts.purged;
+    check_int(cachestore_purge(CACHE_PURGE_TAG, STR("news"), 0), 1);
+    cache_count(cache, &counts);
+    check_int((int64_t)(counts.purged - purged), 1);
+    check_int(files_in("."), 1);
+    test("so does a response whose file is broken");
+    check(put("page", 'p', 1000, NULL, PATIENT) == NULL);
+    check(put_coded("page", CODING_GZIP, 300) == NULL);
+    check(cache_find(cache, cache_hash(cache, STR("page")), 1, &found));
+    cachestore_discard(&found);
+    check_int(files_in("."), 1);
+    test("the body of a response that has gone is not kept");
+    struct cache_write w;
+    const struct cache_record record = {.key = STR("x"), .vary = STR("")};
+    struct cache_facts facts = {.hash = 5, .coded = true, .of_slot = found.slot, .of = found.id};
+    cachestore_begin(&w, &record, cache_purges(cache), MOST);
+    check(cachestore_end(&w, &facts) != NULL);
+    cachestore_drop(&w);
+    check_int(files_in("."), 1);
+    test("where there is no room bodies go with their response, and before it");
+    cache_set_limit(cache, 100 * 4096);
+    for (int i = 0; i < 200; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "both%d", i);
+        check(put(key, 'b', 1000, NULL, PATIENT) == NULL);
+        check(put_coded(key, CODING_GZIP, 300) == NULL);
+    }
+    cache_count(cache, &counts);
+    check_int((int64_t)(counts.entries + counts.coded), 100);
+    check_int((int64_t)counts.bytes, 100 * 4096);
+    check(counts.coded <= counts.entries && counts.coded > 0);
+    check_int(files_in("."), 101);
+    cache_set_limit(cache, 64 << 20);
+    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    check_int(files_in("."), 1);
+}
+
 static void test_fills(void)
 {
     uint64_t woken = 0;
@@ -372,6 +478,7 @@ int main(void)
     test_broken();
     test_purges();
     test_room();
+    test_coded();
     test_fills();
     test_kills();
     test_folders();
