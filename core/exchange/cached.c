@@ -32,7 +32,6 @@
 
 /* --- the store --- */
 
-static bool told; /* the log, that the folder can't be used */
 static struct loop *own_loop;
 static ev_io wake;
 static struct caching *waiting; /* requests that wait for others, the latest first */
@@ -75,24 +74,6 @@ bool cached_has_descriptors(void)
 void cached_sweep(void)
 {
     cachestore_sweep();
-}
-
-/* Opens the store for the first request that needs it. The folder is that of the first route; a
- * reload changes its size only. */
-static bool cached_open(const struct exchange *x)
-{
-    const struct settings *s = x->generation->settings;
-    if (cachestore_index() == NULL) {
-        const char *bad = cachestore_use(s->cache_path);
-        if (bad != NULL && !told)
-            log_error("cache.path %.*s can't be used, so nothing is kept: %s",
-                      STR_FMT(s->cache_path), bad);
-        told = bad != NULL;
-        if (bad != NULL)
-            return false;
-    }
-    cache_set_limit(cachestore_index(), s->cache_size);
-    return true;
 }
 
 /* --- the key --- */
@@ -342,7 +323,7 @@ static bool cached_yields(struct exchange *x)
 bool cached_begin(struct exchange *x)
 {
     const struct decision_cache *rules = x->req.decision.cache;
-    if (!cached_open(x))
+    if (!coded_open(x))
         return false;
     struct caching *c = x->caching = arena_alloc(&x->req.arena, sizeof *c);
     *c = (struct caching){.rules = rules, .reason = cached_obstacle(x, rules)};

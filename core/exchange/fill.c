@@ -9,7 +9,6 @@
 #include "shm/cachestore.h"
 #include "shm/ledger.h"
 
-#define FILL_PART 8 /* a response may have this part of all room */
 /* Seconds for which a reply like one that is not kept, and one like an error, is waited for no
  * more. */
 #define UNKEPT_SECONDS 10.0
@@ -120,11 +119,6 @@ static struct str fill_names(struct exchange *x, const struct headers *kept)
     return names;
 }
 
-uint64_t fill_most(const struct exchange *x)
-{
-    return x->generation->settings->cache_size / FILL_PART;
-}
-
 const char *fill_judge(const struct exchange *x, const struct response *response,
                        struct caching_verdict *out)
 {
@@ -166,7 +160,7 @@ static void fill_begin(struct exchange *x)
     struct arena *a = &x->req.arena;
     struct response kept = {.status = x->req.response.status, .headers = fill_collect(x, a)};
     c->reason = fill_judge(x, &kept, &c->verdict);
-    if (c->reason == NULL && x->req.response.content_length > (int64_t)fill_most(x))
+    if (c->reason == NULL && x->req.response.content_length > (int64_t)coded_most(x))
         c->reason = "it is too large";
     if (c->reason != NULL) {
         fill_note_unkept(x);
@@ -180,7 +174,7 @@ static void fill_begin(struct exchange *x)
         .key = c->key, .vary = STR(""), .status = kept.status, .headers = &kept.headers};
     c->at = ledger_now();
     c->write = arena_alloc(a, sizeof *c->write);
-    cachestore_begin(c->write, &record, c->purges, fill_most(x));
+    cachestore_begin(c->write, &record, c->purges, coded_most(x));
     coded_follow(x);
 }
 
@@ -248,7 +242,7 @@ static void fill_put_names(struct exchange *x)
     struct cache_write w;
     const struct cache_record record = {.key = c->base, .vary = c->names, .status = 0};
     struct cache_facts facts = fill_facts(x, c->base);
-    cachestore_begin(&w, &record, c->purges, fill_most(x));
+    cachestore_begin(&w, &record, c->purges, coded_most(x));
     cachestore_end(&w, &facts);
     cachestore_drop(&w);
 }

@@ -126,11 +126,16 @@ struct caching {
 };
 
 /* A body in a content coding (coded). */
+#define CODED_KEY 64
 struct coded {
     enum coding coding;
-    uint32_t slot; /* the response that it is a body of, */
-    uint64_t of;   /* and its id; 0: not known yet */
-    uint64_t hash;
+    const struct file_source *source; /* the file that it is made of; NULL: a response */
+    uint32_t slot;                    /* of that response, */
+    uint64_t of;                      /* and its id */
+    bool named;                       /* the key is known */
+    char text[CODED_KEY];
+    unsigned text_size;
+    uint64_t hash;             /* of that */
     struct cache_entry *entry; /* the body that is sent; NULL: none is kept */
     struct cache_write *write; /* the body that is being made; NULL: none */
     uint64_t purges;           /* when that was begun */
@@ -311,14 +316,18 @@ void fill_drop(struct exchange *x);
 
 /* What sets responses of the decision's site apart from those of others. */
 uint32_t fill_site(struct exchange *x);
-/* The bytes that one response may have. */
-uint64_t fill_most(const struct exchange *x);
 
 /* --- coded.c --- */
 
+/* Opens the store for the first request that needs it. False: it can't be used. */
+bool coded_open(const struct exchange *x);
+/* The bytes that one response may have in it. */
+uint64_t coded_most(const struct exchange *x);
 /* A kept response is about to be sent whole, its head being in req.response: where `compress` would
  * code it, a body that is kept takes the place of *file's, or the one that is made is kept. */
 void coded_choose(struct exchange *x, const struct cache_found *of, struct file *file);
+/* Likewise, for a static file. */
+void coded_choose_file(struct exchange *x, struct file *file);
 /* A reply is about to be sent and kept: so is what `compress` makes of it. */
 void coded_follow(struct exchange *x);
 /* That reply has been kept, in this slot and with this id. */

@@ -418,6 +418,8 @@ void response_file(struct exchange *x)
     if (error > 0 && status == 200)
         req->response.status = error; /* a page for the error, as nginx's error_page */
     headers_fill(&req->arena, &req->response.headers, &x->standing);
+    if (exchange_compress(x)->on && error == 0)
+        coded_choose_file(x, &file);
     response_begin(x);
     response_send_file(x, &file);
 }

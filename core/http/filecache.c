@@ -190,6 +190,30 @@ static struct entry *filecache_find_entry(const struct place *place)
     return e;
 }
 
+bool filecache_identify(const struct file_source *source, uint64_t name[FILECACHE_NAME])
+{
+    const struct entry *e = (const struct entry *)source;
+    const struct identity *i = &e->identity;
+    const uint64_t list[FILECACHE_NAME] = {
+        i->device,
+        i->inode,
+        e->file.size,
+        (uint64_t)e->mtime.tv_sec,
+        (uint64_t)e->mtime.tv_nsec,
+        (uint64_t)i->changed.tv_sec,
+        (uint64_t)i->changed.tv_nsec,
+    };
+    memcpy(name, list, sizeof list);
+    return e->kept; /* filecache_open keeps settled files alone */
+}
+
+bool filecache_is_unchanged(const struct file_source *source)
+{
+    const struct entry *e = (const struct entry *)source;
+    struct stat st;
+    return source->fd < 0 || (fstat(source->fd, &st) == 0 && filecache_entry_holds(e, &st));
+}
+
 bool filecache_is_older(const struct cached_file *a, const struct cached_file *b)
 {
     const struct timespec *x = &((const struct entry *)a)->mtime;

@@ -48,6 +48,14 @@ struct cached_file *filecache_open(struct str root, struct str path, const struc
 struct cached_file *filecache_find(struct str root, struct str path, const struct str *within,
                                    unsigned count);
 
+/* What tells the content of a file from that of all others: device, inode, size, mtime and ctime.
+ * `source`: of a file of this cache. False: the file has changed within the last second, and may
+ * change once more without another mtime. */
+#define FILECACHE_NAME 7
+bool filecache_identify(const struct file_source *source, uint64_t name[FILECACHE_NAME]);
+/* True when the content that is sent of it is still that of its name. */
+bool filecache_is_unchanged(const struct file_source *source);
+
 /* True when `a` was changed before `b`. */
 bool filecache_is_older(const struct cached_file *a, const struct cached_file *b);
 

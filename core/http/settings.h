@@ -163,6 +163,7 @@ struct compress_settings {
     const struct str *types; /* media types; with '*' at the end: all that begin so */
     unsigned type_count;
     uint64_t min;            /* bytes of a body that is coded */
+    uint64_t keep;           /* bytes of a file whose coded body is kept; 0: of none */
     uint8_t levels[CODINGS]; /* by enum coding; 1 to 9 */
     uint8_t order[CODINGS];  /* enum coding: those that may be used, the preferred one first */
     unsigned coding_count;

@@ -81,10 +81,13 @@ bool script_read_compress(lua_State *L, struct arena *arena, bool normal,
         lua_getfield(L, -1, "min");
         if (lua_type(L, -1) == LUA_TNUMBER)
             out->min = (uint64_t)lua_tonumber(L, -1);
-        lua_getfield(L, -2, "on");
+        lua_getfield(L, -2, "keep");
+        if (lua_type(L, -1) == LUA_TNUMBER)
+            out->keep = (uint64_t)lua_tonumber(L, -1);
+        lua_getfield(L, -3, "on");
         if (lua_isboolean(L, -1))
             out->on = lua_toboolean(L, -1);
-        lua_pop(L, 2);
+        lua_pop(L, 3);
     }
     lua_pop(L, 1);
     return fits;

@@ -12,8 +12,10 @@ local CODINGS = { "gzip", "br", "zstd" }
 -- A server whose decisions have this `cache`, with a control listener for its counts.
 local function start(cache, options)
   options = options or {}
-  local path = process.tempdir("coded")
-  assert(os.execute("chmod 1777 " .. process.quote(path)) == 0)
+  local path = options.path or process.tempdir("coded")
+  if not options.path then
+    assert(os.execute("chmod 1777 " .. process.quote(path)) == 0)
+  end
   options.workers = options.workers or 2
   options.control = true
   options.settings = ("cache = { path = %q, size = %q }, compress = %s%s"):format(path,
@@ -44,7 +46,7 @@ local function get(r, commands, accept, headers, method)
   return r:get(commands, { headers = all, method = method })
 end
 
--- A response whose body is coded, with a known length: one that comes from what is kept.
+-- A response whose body is coded, with a known length.
 local function assert_kept(res, name, body)
   assert.same({ 200, "hit", name, tostring(#res.body), "Accept-Encoding" }, { res.status,
     res.headers["x-cache"], res.headers["content-encoding"], res.headers["content-length"],
@@ -226,5 +228,92 @@ describe("a kept response", function()
       assert.is_true(coding.text(res) == body)
       return res.headers["content-length"] ~= nil
     end, "a kept body")
+  end)
+end)
+
+describe("a file", function()
+  local TEXT = ("a line of a text that is worth it\n"):rep(3000)
+
+  -- A server of the files, which are older than a second.
+  local function serve(files, options)
+    options = options or {}
+    local root = process.tempdir("files")
+    for name, text in pairs(files) do
+      process.write_file(root .. "/" .. name, text)
+      assert(os.execute("touch -d '1 hour ago' " .. process.quote(root .. "/" .. name)) == 0)
+    end
+    options.on_request = ("do return { root = %q } end"):format(root)
+    local r = start(nil, options)
+    local function ask(path, accept, more, method)
+      local headers = { ["Accept-Encoding"] = accept }
+      for name, value in pairs(more or {}) do
+        headers[name] = value
+      end
+      return http.request(r.address, { path = path, headers = headers, method = method })
+    end
+    return r, ask, root
+  end
+
+  -- Asks until the body is kept, which a HEAD tells by its length: that of a file which was written
+  -- now is not, for a second.
+  local function until_kept(ask, path, name)
+    poll.wait(function()
+      assert.equal(name, ask(path, name).headers["content-encoding"])
+      return ask(path, name, nil, "HEAD").headers["content-length"]
+    end, "a kept body of " .. path)
+    return ask(path, name)
+  end
+
+  it("is compressed once for each coding", function()
+    local r, ask = serve({ ["a.css"] = TEXT, ["large.txt"] = TEXT:rep(9) })
+    for path, text in pairs({ ["/a.css"] = TEXT, ["/large.txt"] = TEXT:rep(9) }) do
+      local plain = ask(path, nil)
+      for _, name in ipairs(CODINGS) do
+        local res = until_kept(ask, path, name)
+        assert.equal(text, coding.text(res))
+        assert.same({ "W/" .. plain.headers.etag, plain.headers["last-modified"],
+          plain.headers["content-type"], "Accept-Encoding" }, { res.headers.etag,
+          res.headers["last-modified"], res.headers["content-type"], res.headers.vary })
+        assert.is_nil(res.headers["accept-ranges"])
+        local head = ask(path, name, nil, "HEAD")
+        assert.same({ name, tostring(#res.body) }, { head.headers["content-encoding"],
+          head.headers["content-length"] })
+        assert.equal(304, ask(path, name, { ["If-None-Match"] = res.headers.etag }).status)
+        local part = ask(path, name, { Range = "bytes=5-9" })
+        assert.same({ 206, text:sub(6, 10) }, { part.status, part.body })
+        assert.is_nil(part.headers["content-encoding"])
+      end
+    end
+    assert.equal(6, kept(r))
+    assert.equal(0, metric(r, "moongate_cache_responses"))
+  end)
+
+  it("that has changed is compressed anew", function()
+    local _, ask, root = serve({ ["a.css"] = TEXT })
+    until_kept(ask, "/a.css", "gzip")
+    process.write_file(root .. "/a.css", "changed\n" .. TEXT)
+    assert.equal("changed\n" .. TEXT, coding.text(ask("/a.css", "gzip")))
+    assert.equal("changed\n" .. TEXT, coding.text(until_kept(ask, "/a.css", "gzip")))
+  end)
+
+  it("above `keep`, or with keep = false, is compressed each time", function()
+    for _, keep in ipairs({ "'64k'", "false" }) do
+      local r, ask = serve({ ["a.css"] = TEXT, ["b.css"] = TEXT:rep(9) },
+        { compress = ("{ keep = %s }"):format(keep) })
+      for _ = 1, 5 do
+        assert.equal(TEXT:rep(9), coding.text(ask("/b.css", "gzip")))
+        assert.is_nil(ask("/b.css", "gzip", nil, "HEAD").headers["content-length"])
+      end
+      assert.equal(0, kept(r))
+    end
+  end)
+
+  it("is compressed each time where the folder can't be used", function()
+    local r, ask = serve({ ["a.css"] = TEXT }, { path = "/nonexistent" })
+    poll.wait(function()
+      assert.equal(TEXT, coding.text(ask("/a.css", "gzip")))
+      return r.server:errors():find("cache%.path /nonexistent can't be used")
+    end, "the line about the folder")
+    assert.equal(TEXT, coding.text(ask("/a.css", "gzip")))
   end)
 end)

@@ -26,9 +26,12 @@ M.MIN = 1024
 --- The bytes wait in memory until there are so many (COMPRESS_MIN_MOST in core/http/settings.h).
 M.MIN_MOST = 65536
 
+--- Larger files are rare among those that are worth it, and take the room of many responses.
+M.KEEP = 1048576
+
 M.LEVELS = { gzip = 5, br = 4, zstd = 3 }
 
-local KEYS = { types = true, min = true, levels = true, encodings = true }
+local KEYS = { types = true, min = true, levels = true, encodings = true, keep = true }
 
 local function known(name)
   return type(name) == "string" and M.LEVELS[name] ~= nil
@@ -97,8 +100,21 @@ local function min_problem(value)
   return nil
 end
 
+local function keep_problem(value)
+  if value ~= false and not units.size(value) then
+    return ('keep: expected false or a size such as "1M", got %s'):format(describe(value))
+  end
+  return nil
+end
+
+--- false: no file is kept.
+local function keep_bytes(value)
+  return value and units.size(value) or value == false and 0 or nil
+end
+
 local CHECKS = {
   types = types_problem, levels = levels_problem, encodings = encodings_problem, min = min_problem,
+  keep = keep_problem,
 }
 
 --- What is wrong with such a value.
@@ -133,7 +149,7 @@ function M.partly(value)
   end
   return {
     on = true, types = list_of(value.types), min = value.min and units.size(value.min),
-    levels = value.levels, encodings = list_of(value.encodings),
+    levels = value.levels, encodings = list_of(value.encodings), keep = keep_bytes(value.keep),
   }
 end
 
@@ -143,13 +159,14 @@ end
 ---@return table
 function M.list(value, base)
   local own, levels = M.partly(value), {}
-  base = base or { types = M.TYPES, min = M.MIN, levels = M.LEVELS, encodings = M.ENCODINGS }
+  base = base or { types = M.TYPES, min = M.MIN, levels = M.LEVELS, encodings = M.ENCODINGS,
+    keep = M.KEEP }
   for name, level in pairs(base.levels) do
     levels[name] = own.levels and own.levels[name] or level
   end
   return {
     on = own.on, types = own.types or base.types, min = own.min or base.min, levels = levels,
-    encodings = own.encodings or base.encodings,
+    encodings = own.encodings or base.encodings, keep = own.keep or base.keep,
   }
 end
 

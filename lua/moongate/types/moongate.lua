@@ -398,6 +398,7 @@ function moongate.fastcgi(backend, params, body, options) end
 ---@field min? moongate.Size of the body, default "1k"
 ---@field levels? table<"gzip"|"br"|"zstd", integer> from 1 to 9, default { gzip = 5, br = 4, zstd = 3 }
 ---@field encodings? string|("gzip"|"br"|"zstd")[] the preferred one first, default { "zstd", "br", "gzip" }
+---@field keep? false|moongate.Size of a file whose compressed body is kept in the cache, default "1M"; false: none
 
 ---@class moongate.ScriptErrorsOf
 ---@field on_request? "fail"|moongate.Decision default "fail"
