@@ -447,29 +447,38 @@ bool cached_is_renewed(const struct exchange *x)
     return c->revalidates && c->stale != NULL && x->req.response.status == 304;
 }
 
+/* A 304 with another strong tag than that of the kept response is not about it (RFC 9111 §4.3.4).
+ */
+static bool cached_is_same(const struct cache_entry *e, const struct headers *said)
+{
+    struct str tag = headers_value(said, HEADER_ETAG);
+    return tag.n == 0 || str_starts(tag, STR("W/")) || str_eq(tag, e->file.tag) ||
+           str_starts(e->file.tag, STR("W/"));
+}
+
 void cached_renew(struct exchange *x)
 {
     struct caching *c = x->caching;
-    struct cache_entry *e = c->stale;
+    struct cache_entry *e = c->stale, *newer = NULL;
     struct response now = {.status = e->status};
-    for (unsigned i = 0; i < e->headers.count; i++)
-        headers_add_known(&x->req.arena, &now.headers, e->headers.list[i].id,
-                          e->headers.list[i].name, e->headers.list[i].value);
-    headers_remove(&x->req.response.headers, STR("Content-Type")); /* PHP's default */
-    headers_merge(&x->req.arena, &now.headers, &x->req.response.headers);
-    if (fill_judge(x, &now, &c->verdict) == NULL) {
+    fill_merge(x, &e->headers, &now.headers);
+    if (cached_is_same(e, &x->req.response.headers) && fill_judge(x, &now, &c->verdict) == NULL) {
         double at = ledger_now();
         double fresh = at + c->verdict.fresh;
+        fill_put_head(x, e, &now.headers);
         cache_refresh(cachestore_index(), &c->found, at - c->verdict.age, fresh,
                       fresh + c->verdict.stale);
         c->found.stored = at - c->verdict.age;
+        newer = cachestore_get(&c->found, c->key);
     } else {
         cachestore_discard(&c->found);
     }
     c->stale = NULL;
     c->fills = false;
     fill_drop(x);
-    cached_answer(x, e, CACHE_MISS);
+    if (newer != NULL)
+        file_source_drop(&e->file.source);
+    cached_answer(x, newer != NULL ? newer : e, CACHE_MISS);
 }
 
 void cached_leave(struct exchange *x)

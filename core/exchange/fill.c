@@ -9,6 +9,8 @@
 #include "shm/cachestore.h"
 #include "shm/ledger.h"
 
+#include <math.h>
+
 /* Seconds for which a reply like one that is not kept, and one like an error, is waited for no
  * more. */
 #define UNKEPT_SECONDS 10.0
@@ -189,6 +191,80 @@ void fill_head(struct exchange *x)
         fill_begin(x);
     headers_remove(&req->response.headers, STR("X-Cache"));
     headers_add(&req->arena, &req->response.headers, STR("X-Cache"), str_of(words[req->cached]));
+}
+
+/* --- a newer head --- */
+
+/* True for headers that a 304 does not replace: they are about the body that is kept (RFC 9111
+ * §3.2), or chose it. PHP sends its default Content-Type with a 304, too. */
+static bool fill_is_fixed(struct str name)
+{
+    static const char *const names[] = {"Content-Type",
+                                        "Content-Length",
+                                        "Content-Encoding",
+                                        "Content-Range",
+                                        "Transfer-Encoding",
+                                        "Content-Digest",
+                                        "Repr-Digest",
+                                        "Content-MD5",
+                                        "Digest",
+                                        "Content-Language",
+                                        "Vary"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_ieq(name, str_of(names[i])))
+            return true;
+    return false;
+}
+
+void fill_merge(struct exchange *x, const struct headers *kept, struct headers *out)
+{
+    struct arena *a = &x->req.arena;
+    const struct headers *said = &x->req.response.headers;
+    struct headers newer = {0};
+    for (unsigned i = 0; i < kept->count; i++)
+        headers_add_known(a, out, kept->list[i].id, kept->list[i].name, kept->list[i].value);
+    for (unsigned i = 0; i < said->count; i++) {
+        const struct header *h = &said->list[i];
+        if (!fill_is_fixed(h->name) && !fill_leaves_out(x, h->name))
+            headers_add_known(a, &newer, h->id, h->name, h->value);
+    }
+    headers_merge(a, out, &newer);
+}
+
+static bool fill_is_same(const struct headers *a, const struct headers *b)
+{
+    bool same = a->count == b->count;
+    for (unsigned i = 0; i < a->count && same; i++)
+        same =
+            str_eq(a->list[i].name, b->list[i].name) && str_eq(a->list[i].value, b->list[i].value);
+    return same;
+}
+
+void fill_put_head(struct exchange *x, const struct cache_entry *e, struct headers *headers)
+{
+    struct caching *c = x->caching;
+    struct cache *index = cachestore_index();
+    struct cache_write w;
+    const struct cache_record record = {
+        .key = STR(""), .vary = STR(""), .status = e->status, .headers = headers};
+    struct cache_facts facts = {.hash = cache_coded_hash(index, c->found.id, CODING_IDENTITY),
+                                .fresh_until = HUGE_VAL,
+                                .stale_until = HUGE_VAL,
+                                .text = STR(""),
+                                .coded = true,
+                                .head = true,
+                                .of_slot = c->found.slot,
+                                .of = c->found.id};
+    headers_remove(headers, STR("Set-Cookie"));
+    headers_remove(headers, STR("Age")); /* verdict.age */
+    if (fill_is_same(headers, &e->headers))
+        return;
+    cachestore_begin(&w, &record, cache_purges(index), coded_most(x));
+    if (cachestore_end(&w, &facts) == NULL) {
+        c->found.head_slot = w.slot;
+        c->found.head = w.id;
+    }
+    cachestore_drop(&w);
 }
 
 /* --- the body and the end --- */

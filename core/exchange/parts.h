@@ -313,6 +313,12 @@ void fill_body(struct exchange *x, struct str bytes);
 void fill_end(struct exchange *x);
 /* It will not be whole, or is not kept: others need not wait for it. */
 void fill_drop(struct exchange *x);
+/* Makes the headers of the kept response of these and of the 304 in req.response, which says that
+ * it holds. */
+void fill_merge(struct exchange *x, const struct headers *kept, struct headers *out);
+/* Keeps them in place of those of the entry, which is caching->found; nothing where they are the
+ * same. */
+void fill_put_head(struct exchange *x, const struct cache_entry *e, struct headers *headers);
 
 /* What sets responses of the decision's site apart from those of others. */
 uint32_t fill_site(struct exchange *x);

@@ -27,12 +27,13 @@ struct slot {
     uint64_t id;
     double stored, fresh_until, stale_until;
     uint32_t next;         /* of the bucket, or of the free ones */
-    uint32_t newer, older; /* of those that are used */
+    uint32_t head_slot;    /* of a newer head, and 1; 0: there is none */
     uint16_t owner;        /* the place that has taken it */
     uint8_t state;         /* enum slot_state; written last */
     uint8_t used;          /* rounds that it has earned */
-    bool coded;            /* a coded body */
-    uint64_t size;
+    bool coded;            /* a part of a response */
+    uint32_t newer, older; /* of those that are used */
+    uint64_t size, head;
     uint32_t tags[CACHE_TAGS], site;
     uint16_t text_size;
     char text[CACHE_TEXT];
@@ -300,6 +301,12 @@ void cache_set_limit(struct cache *c, uint64_t bytes)
 
 /* --- finding --- */
 
+static void cache_note_use(struct slot *s)
+{
+    if (s->used < USES)
+        s->used++;
+}
+
 bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *found)
 {
     bool is = false;
@@ -307,9 +314,17 @@ bool cache_find(struct cache *c, uint64_t hash, double now, struct cache_found *
     uint32_t i = cache_look(c, hash);
     if (i != CACHE_NONE && c->slots[i].stale_until > now) {
         struct slot *s = &c->slots[i];
-        if (s->used < USES)
-            s->used++;
-        *found = (struct cache_found){i, s->id, s->stored, s->fresh_until, s->stale_until};
+        cache_note_use(s);
+        *found = (struct cache_found){.slot = i,
+                                      .id = s->id,
+                                      .stored = s->stored,
+                                      .fresh_until = s->fresh_until,
+                                      .stale_until = s->stale_until};
+        if (s->head_slot > 0) {
+            found->head_slot = s->head_slot - 1;
+            found->head = s->head;
+            cache_note_use(&c->slots[found->head_slot]);
+        }
         is = true;
     }
     cache_leave(c);
@@ -333,8 +348,8 @@ bool cache_refresh(struct cache *c, const struct cache_found *found, double stor
 
 /* --- room --- */
 
-/* A response goes with its coded bodies. */
-#define VICTIM_SLOTS CODINGS
+/* A response goes with its parts. */
+#define VICTIM_SLOTS (1 + CODINGS)
 
 static bool cache_has_room(const struct cache_victims *victims)
 {
@@ -350,13 +365,11 @@ static void cache_add_victim(struct cache *c, uint32_t i, struct cache_victims *
         return;
     victims->responses++;
     for (unsigned coding = 0; coding < CODINGS; coding++) {
-        uint32_t body = coding == CODING_IDENTITY
-                            ? CACHE_NONE
-                            : cache_look(c, cache_coded_hash(c, id, (enum coding)coding));
-        if (body == CACHE_NONE || !c->slots[body].coded)
+        uint32_t part = cache_look(c, cache_coded_hash(c, id, (enum coding)coding));
+        if (part == CACHE_NONE || !c->slots[part].coded)
             continue;
-        cache_take(c, body);
-        victims->slots[victims->count++] = body;
+        cache_take(c, part);
+        victims->slots[victims->count++] = part;
     }
 }
 
@@ -446,7 +459,7 @@ uint64_t cache_purges(const struct cache *c)
 }
 
 /* A text that was cut matches what it may match: a purge may take too much, never too little. A
- * coded body goes with its response; that of a file only when all goes. */
+ * part goes with its response; the body of a file only when all goes. */
 static bool cache_matches(const struct slot *s, const struct purge *p)
 {
     struct str text = {s->text, s->text_size}, what = {p->text, p->size};
@@ -521,13 +534,14 @@ static void cache_describe(struct slot *s, const struct cache_facts *facts)
     memcpy(s->tags, facts->tags, sizeof s->tags);
     s->site = facts->site;
     s->coded = facts->coded;
+    s->head_slot = 0;
     s->used = 0;
     s->text_size = (uint16_t)(facts->text.n < CACHE_TEXT ? facts->text.n : CACHE_TEXT);
     if (s->text_size > 0)
         memcpy(s->text, facts->text.p, s->text_size);
 }
 
-/* Whether the response of a coded body is there. */
+/* Whether the response of a part is there. */
 static bool cache_has_response(const struct cache *c, const struct cache_facts *facts)
 {
     const struct slot *s = &c->slots[facts->of_slot];
@@ -549,6 +563,10 @@ bool cache_publish(struct cache *c, uint32_t slot, const struct cache_facts *fac
         cache_link(c, slot);
         __atomic_store_n(&s->state, SLOT_USED, __ATOMIC_RELEASE);
         c->stored += !facts->coded;
+        if (facts->head) {
+            c->slots[facts->of_slot].head_slot = slot + 1;
+            c->slots[facts->of_slot].head = s->id;
+        }
         if (c->unkept[facts->hash % UNKEPT].hash == facts->hash)
             c->unkept[facts->hash % UNKEPT].until = 0;
     } else {

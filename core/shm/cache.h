@@ -19,9 +19,9 @@
  * since it was looked at gets another round when it comes to the end (as in CLOCK and S3-FIFO), so
  * responses that nobody has asked for again go first, and a hit changes no list.
  *
- * A response that is sent in content codings has a slot for each coded body, too. Such a body
- * belongs to the response by its id: it goes with the response, whatever takes that, and is found
- * by way of the response alone.
+ * A response that is sent in content codings has a slot for each coded body, too, and one for its
+ * head where a 304 has brought a newer one. These belong to the response by its id: they go with
+ * the response, whatever takes that, and are found by way of the response alone.
  *
  * Plain data: no loop, no Lua, no files. A worker watches its eventfd (cache_wake_fd).
  */
@@ -49,19 +49,23 @@ struct cache_facts {
     uint32_t tags[CACHE_TAGS]; /* their hashes; 0: none */
     uint32_t site;             /* cache_tag of what sets the site apart from others */
     struct str text;           /* the key as operators know it; only its beginning is kept */
-    bool coded;                /* a body in a content coding; then neither text nor tags count */
-    uint32_t of_slot;          /* the response that it is the body of, */
-    uint64_t of;               /* and its id; 0: of none, but of a file */
+    /* A part of a response: a body in a content coding, or a newer head. Neither text nor tags
+     * count then. */
+    bool coded, head;
+    uint32_t of_slot; /* the response that it is a part of, */
+    uint64_t of;      /* and its id; 0: of none, but of a file */
 };
 
 struct cache_found {
     uint32_t slot;
     uint64_t id;
     double stored, fresh_until, stale_until;
+    uint32_t head_slot; /* of a newer head, */
+    uint64_t head;      /* and its id; 0: there is none */
 };
 
 struct cache_counts {
-    uint64_t entries, coded, bytes, limit; /* responses, coded bodies */
+    uint64_t entries, coded, bytes, limit; /* responses, their parts */
     uint64_t stored, evicted, purged;      /* since the instance began */
 };
 
@@ -88,7 +92,7 @@ const char *cache_set_path(struct cache *c, struct str path);
 void cache_set_limit(struct cache *c, uint64_t bytes);
 /* The hash of a text, with the instance's own seed, so that nobody can make keys that meet. */
 uint64_t cache_hash(const struct cache *c, struct str text);
-/* The hash of a coded body of the response with that id. */
+/* The hash of a coded body of the response with that id; CODING_IDENTITY: of its newer head. */
 uint64_t cache_coded_hash(const struct cache *c, uint64_t id, enum coding coding);
 /* The hash of a tag for cache_facts, never 0. */
 uint32_t cache_tag(const struct cache *c, struct str name);
@@ -105,7 +109,7 @@ bool cache_refresh(struct cache *c, const struct cache_found *found, double stor
 struct cache_victims {
     uint32_t slots[CACHE_VICTIMS];
     unsigned count;
-    unsigned responses; /* of these; the others are coded bodies */
+    unsigned responses; /* of these; the others are parts of responses */
 };
 /* Takes a slot whose file can't be used. */
 void cache_discard(struct cache *c, uint32_t slot, uint64_t id, struct cache_victims *victims);
@@ -118,7 +122,7 @@ uint32_t cache_reserve(struct cache *c, uint64_t size, uint64_t *id, struct cach
 void cache_relieve(struct cache *c, unsigned count, struct cache_victims *victims);
 /* The file is there: other requests get it from now on, in place of an earlier one of the same
  * hash, which becomes a victim. `since`: cache_purges when the response was asked for. False: a
- * purge of it has come since, or the response of a coded body has gone; the slot is a victim, too.
+ * purge of it has come since, or the response of a part has gone; the slot is a victim, too.
  */
 bool cache_publish(struct cache *c, uint32_t slot, const struct cache_facts *facts, uint64_t since,
                    struct cache_victims *victims);

@@ -34,7 +34,8 @@ struct head {
 
 struct loaded {
     struct cache_entry entry; /* first member */
-    uint64_t id;
+    uint64_t id, head;
+    struct loaded *newer_head; /* whose headers the entry has; NULL: they are its own */
     uint32_t slot;
     bool kept, used;
     size_t memory;
@@ -230,6 +231,8 @@ static void cachestore_entry_free(struct file_source *source)
     struct loaded *l = (struct loaded *)source;
     if (source->fd >= 0)
         close(source->fd);
+    if (l->newer_head != NULL)
+        cachestore_entry_free(&l->newer_head->entry.file.source);
     free(l->entry.headers.list);
     free(l->block);
     free(l);
@@ -378,7 +381,7 @@ static bool cachestore_is_sound(const struct head *head, uint64_t size, uint64_t
 
 /* Makes an entry of the file's first bytes, with one use; takes the descriptor over. NULL: they are
  * of no use. */
-static struct loaded *cachestore_make(int fd, const struct cache_found *found, struct str bytes,
+static struct loaded *cachestore_make(int fd, uint32_t slot, struct str bytes,
                                       const struct head *head)
 {
     struct loaded *l = calloc(1, sizeof *l);
@@ -387,8 +390,8 @@ static struct loaded *cachestore_make(int fd, const struct cache_found *found, s
     memcpy(l->block, bytes.p, bytes.n);
     l->entry.file.source =
         (struct file_source){.fd = fd, .users = 1, .free = cachestore_entry_free};
-    l->id = found->id;
-    l->slot = found->slot;
+    l->id = head->id;
+    l->slot = slot;
     l->memory = sizeof *l + bytes.n + head->header_count * sizeof(struct header);
     if (cachestore_parse(l, head))
         return l;
@@ -398,7 +401,7 @@ static struct loaded *cachestore_make(int fd, const struct cache_found *found, s
 
 /* Reads the file into an entry with one use; takes the descriptor over. NULL: it is of no use. A
  * file of which less than a full buffer comes is whole, so its size need not be asked for. */
-static struct loaded *cachestore_read(int fd, const struct cache_found *found)
+static struct loaded *cachestore_read(int fd, uint32_t slot, uint64_t id)
 {
     static char buffer[HEAD_MAX];
     struct head head = {0};
@@ -409,14 +412,13 @@ static struct loaded *cachestore_read(int fd, const struct cache_found *found)
         memcpy(&head, buffer, sizeof head);
     if (n > 0 && !whole && fstat(fd, &st) != 0)
         n = -1;
-    if (n <= 0 ||
-        !cachestore_is_sound(&head, whole ? (uint64_t)n : (uint64_t)st.st_size, found->id) ||
+    if (n <= 0 || !cachestore_is_sound(&head, whole ? (uint64_t)n : (uint64_t)st.st_size, id) ||
         (head.head_size > n && pread(fd, buffer, head.head_size, 0) != (ssize_t)head.head_size)) {
         close(fd);
         return NULL;
     }
     const struct str bytes = {buffer, whole ? (size_t)n : head.head_size};
-    struct loaded *l = cachestore_make(fd, found, bytes, &head);
+    struct loaded *l = cachestore_make(fd, slot, bytes, &head);
     if (l == NULL)
         return NULL;
     l->entry.body_at = whole ? 0 : head.head_size;
@@ -450,20 +452,48 @@ void cachestore_discard(const struct cache_found *found)
     cachestore_remove_victims(&victims);
 }
 
+/* Reads the file of a slot. */
+static struct loaded *cachestore_load(uint32_t slot, uint64_t id)
+{
+    char name[16];
+    cachestore_name_slot(name, slot);
+    int fd = openat(store.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    return fd >= 0 ? cachestore_read(fd, slot, id) : NULL;
+}
+
+/* Gives the entry the headers of its newer head. False: that is gone. */
+static bool cachestore_load_head(struct loaded *l, const struct cache_found *found)
+{
+    struct loaded *newer = cachestore_load(found->head_slot, found->head);
+    if (newer == NULL)
+        return false;
+    struct headers own = l->entry.headers;
+    l->entry.headers = newer->entry.headers;
+    newer->entry.headers = own; /* freed with it */
+    l->entry.file.tag = newer->entry.file.tag;
+    l->entry.file.modified_at = newer->entry.file.modified_at;
+    l->newer_head = newer;
+    l->head = found->head;
+    l->memory += newer->memory;
+    return newer->entry.of == found->id;
+}
+
 struct cache_entry *cachestore_get(const struct cache_found *found, struct str key)
 {
     struct loaded *l = store.slots[found->slot];
-    char name[16];
-    if (l != NULL && l->id != found->id) {
+    if (l != NULL && (l->id != found->id || l->head != found->head)) {
         cachestore_forget(l);
         l = NULL;
     }
     if (l == NULL) {
-        cachestore_name_slot(name, found->slot);
-        int fd = openat(store.folder, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        l = fd >= 0 ? cachestore_read(fd, found) : NULL;
+        l = cachestore_load(found->slot, found->id);
         if (l == NULL) {
             cachestore_discard(found);
+            return NULL;
+        }
+        /* Another worker may just be replacing the head, so the response stays. */
+        if (found->head != 0 && !cachestore_load_head(l, found)) {
+            file_source_drop(&cachestore_file_of(l)->source);
             return NULL;
         }
         cachestore_keep(l); /* one more use */

@@ -22,8 +22,8 @@
  * descriptor, where a reader of LMDB keeps all pages from being reused; and LMDB takes its one
  * writer's lock for what a hit notes.
  *
- * A body in a content coding is such a file without headers, whose head names the response that it
- * is a body of.
+ * A body in a content coding is such a file without headers, a newer head of a response one without
+ * a body. Both name the response that they are a part of.
  *
  * The folder of an instance that was killed is removed by the next one at the same PATH, which gets
  * the lock.
@@ -43,8 +43,8 @@ struct cache_entry {
     struct str vary; /* n > 0: no response, but the names of headers that select one */
     int status;
     struct headers headers;
-    uint64_t of;    /* of a coded body: the id of its response, */
-    unsigned level; /* and the level of the coder */
+    uint64_t of;    /* of a part: the id of its response */
+    unsigned level; /* of a coded body: that of the coder */
 };
 
 /* What a file is made of, beside the body. */
@@ -86,8 +86,9 @@ void cachestore_close(void);
  * of the workers' user. */
 void cachestore_remove(struct cache *index);
 
-/* The response of a slot, with one more use, which file_source_drop gives back. `key` must be its
- * key. NULL: the file is gone or can't be used; the slot is then removed from the index. */
+/* The response of a slot with its newest head, with one more use, which file_source_drop gives
+ * back. `key` must be its key. NULL: the file is gone or can't be used, and the slot is then
+ * removed from the index; or its newer head is gone. */
 struct cache_entry *cachestore_get(const struct cache_found *found, struct str key);
 
 /* Removes a response that must not be sent any more, with its coded bodies. */

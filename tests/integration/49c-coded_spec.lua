@@ -231,6 +231,63 @@ describe("a kept response", function()
   end)
 end)
 
+describe("a 304 of the application", function()
+  local AGAIN = "status=304&header=X-A:%202&header=Cache-Control:%20max-age=1000&header=Age:%2010"
+    .. "&header=Expires:%20Sun,%2006%20Nov%202994%2008:49:37%20GMT&header=Content-Length:%200"
+
+  local function begin(headers)
+    local r = start("{ stale = '1h', key = 'one' }")
+    local commands = "size=20000&type=text/html&header=X-A:%201&header=X-B:%201"
+      .. "&header=Cache-Control:%20max-age=1" .. headers
+    get(r, commands, "gzip")
+    get(r, commands, "gzip")
+    return r
+  end
+
+  -- Asks until the kept response is not fresh any more, and the application is asked.
+  local function until_asked(r, commands)
+    return poll.wait(function()
+      local res = get(r, commands, nil)
+      return res.headers["x-cache"] == "miss" and res
+    end, "a miss")
+  end
+
+  it("replaces the headers of what is kept, for all workers", function()
+    local r = begin("&header=ETag:%20%22v1%22")
+    local res = until_asked(r, AGAIN .. "&header=ETag:%20%22v1%22")
+    for i = 1, 12 do
+      assert.same({ 200, rig.pattern(20000), "2", "1", "max-age=1000", '"v1"', "text/html",
+        "Sun, 06 Nov 2994 08:49:37 GMT" }, { res.status, coding.text(res), res.headers["x-a"],
+        res.headers["x-b"], res.headers["cache-control"],
+        (res.headers.etag:gsub("^W/", "")), res.headers["content-type"], res.headers.expires })
+      assert.equal(1, #res:all("age"))
+      assert.is_true(tonumber(res.headers.age) >= 10)
+      res = get(r, "never", i % 2 == 0 and "gzip" or nil)
+      assert.equal("hit", res.headers["x-cache"])
+    end
+    assert.equal(1, metric(r, "moongate_cache_responses"))
+    assert.equal(1, metric(r, "moongate_cache_stored_total"))
+    -- A later one replaces them again, and a purge takes all.
+    assert.equal("1 response removed\n", r:tell("purge", "--all"))
+    assert.equal(0, metric(r, "moongate_cache_bytes"))
+  end)
+
+  it("is about another response where its tag is another strong one", function()
+    local r = begin("&header=ETag:%20%22v1%22")
+    local res = until_asked(r, AGAIN .. "&header=ETag:%20%22v2%22")
+    assert.same({ 200, rig.pattern(20000), "1" }, { res.status, res.body, res.headers["x-a"] })
+    res = get(r, "body=new", nil)
+    assert.same({ "miss", "new" }, { res.headers["x-cache"], res.body })
+  end)
+
+  it("ends what is kept where its headers forbid that", function()
+    local r = begin("&header=ETag:%20%22v1%22")
+    local res = until_asked(r, "status=304&header=Cache-Control:%20no-store")
+    assert.same({ 200, rig.pattern(20000) }, { res.status, res.body })
+    assert.equal("miss", get(r, "body=new", nil).headers["x-cache"])
+  end)
+end)
+
 describe("a file", function()
   local TEXT = ("a line of a text that is worth it\n"):rep(3000)
 

@@ -352,7 +352,7 @@ end
 local CACHE_METRICS = {
   { "gauge", "responses", "moongate_cache_responses", "Responses that are kept." },
   { "gauge", "coded", "moongate_cache_coded",
-    "Bodies of responses and files in a content coding that are kept." },
+    "Bodies in a content coding and newer heads of responses that are kept." },
   { "gauge", "bytes", "moongate_cache_bytes", "Bytes that they take." },
   { "gauge", "limit", "moongate_cache_limit_bytes",
     "Bytes that they may take; 0: nothing was to be kept yet." },

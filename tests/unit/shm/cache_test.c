@@ -334,6 +334,54 @@ static void test_coded(void)
     check_int(files_in("."), 1);
 }
 
+static void test_heads(void)
+{
+    char memory[1024];
+    struct arena arena;
+    struct headers headers = {0};
+    struct cache_found found;
+    struct cache_write w;
+    arena_init(&arena, memory, sizeof memory);
+    headers_add(&arena, &headers, STR("ETag"), STR("\"v2\""));
+    test("a newer head takes the place of that of its response");
+    check(put("page", 'p', 1000, NULL, PATIENT) == NULL);
+    struct cache_entry *former = get("page", 1);
+    for (int i = 0; i < 2; i++) {
+        check(cache_find(cache, cache_hash(cache, STR("page")), 1, &found));
+        const struct cache_record record = {
+            .key = STR(""), .vary = STR(""), .status = 200, .headers = &headers};
+        struct cache_facts facts = {.hash = cache_coded_hash(cache, found.id, CODING_IDENTITY),
+                                    .stale_until = PATIENT,
+                                    .coded = true,
+                                    .head = true,
+                                    .of_slot = found.slot,
+                                    .of = found.id};
+        cachestore_begin(&w, &record, cache_purges(cache), MOST);
+        check(cachestore_end(&w, &facts) == NULL);
+        cachestore_drop(&w);
+        struct cache_entry *e = get("page", 1);
+        check(e != NULL && e->headers.count == 1 && str_eq(e->file.tag, STR("\"v2\"")));
+        check(e != NULL && e->file.size == 1000 && e->file.source.content[999] == 'p');
+        if (e != NULL)
+            file_source_drop(&e->file.source);
+        check_int(files_in("."), 3);
+    }
+    check(former != NULL && str_eq(former->file.tag, STR("\"v1\"")));
+    if (former != NULL)
+        file_source_drop(&former->file.source);
+    test("without its newer head a response is not used, and may be replaced");
+    check(cache_find(cache, cache_hash(cache, STR("page")), 1, &found));
+    const struct cache_found head = {.slot = found.head_slot, .id = found.head};
+    cachestore_discard(&head);
+    cachestore_close();
+    check(cachestore_open(cache, 0, str_of(path)) == NULL);
+    check(get("page", 1) == NULL);
+    check(put("page", 'q', 10, NULL, PATIENT) == NULL);
+    check(has("page", 'q', 10));
+    cachestore_purge(CACHE_PURGE_ALL, STR(""), 0);
+    check_int(files_in("."), 1);
+}
+
 static void test_fills(void)
 {
     uint64_t woken = 0;
@@ -479,6 +527,7 @@ int main(void)
     test_purges();
     test_room();
     test_coded();
+    test_heads();
     test_fills();
     test_kills();
     test_folders();
